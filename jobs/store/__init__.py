@@ -1,5 +1,6 @@
 """The only state there is: S3 or a directory, behind one small interface."""
 
+from jobs.store.address import StoreSettings, open_store
 from jobs.store.interface import (
     Changed,
     Denied,
@@ -34,6 +35,8 @@ __all__ = [
     "Prefix",
     "Store",
     "StoreError",
+    "StoreSettings",
     "Stored",
     "Upload",
+    "open_store",
 ]

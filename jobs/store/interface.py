@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -48,7 +48,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """All keys below a delimiter, rolled into one line of a listing."""
+    """All keys below a `/`, rolled into one line of a listing."""
 
     key: str
 
@@ -144,11 +144,11 @@ class Store(Protocol):
         """All keys that begin with the prefix, in order."""
         ...
 
-    def folders(self, prefix: str = "", delimiter: str = "/") -> Iterator[Entry | Prefix]:
-        """One level below the prefix: keys, and what lies deeper rolled up."""
+    def folders(self, prefix: str = "") -> Iterator[Entry | Prefix]:
+        """One level below the prefix, up to the next `/`: keys, and what lies deeper rolled up."""
         ...
 
-    def delete(self, keys: Iterable[str]) -> list[NotDeleted]:
+    def delete(self, keys: Iterable[str]) -> Sequence[NotDeleted]:
         """Delete many, 1,000 a request; a key that is not there counts as deleted. Failures are returned, per key."""
         ...
 
