@@ -1,1 +1,33 @@
+"""The command line `crew`: it parses, calls and prints, and imports a command's module only when that is called."""
 
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from jobs.cli import ends
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run `crew` as a program: the exit code says how it ended (see jobs/cli/ends.py)."""
+    sys.exit(run(sys.argv[1:] if args is None else args))
+
+
+def run(args: Sequence[str]) -> int:
+    """Run one command line and return its exit code; whatever goes wrong is told in a sentence."""
+    import typer
+
+    from jobs.cli.commands import crew
+
+    try:
+        code = crew().main(list(args), prog_name="crew", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return ends.pipe_closed()
+    except (typer.TyperException, typer.Abort) as error:
+        return ends.refused(error, as_json="--json" in args)
+    except Exception as error:
+        return ends.told(error, as_json="--json" in args)
+    if code == ends.INTERRUPTED:
+        sys.stderr.write("Stopped by Ctrl-C.\n")
+    return code or ends.DONE

@@ -1,0 +1,91 @@
+"""Which commands there are, and where each lives."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+
+class Place(NamedTuple):
+    """The module whose `app` is the command, and the line that `crew --help` says of it (its help's first)."""
+
+    module: str
+    line: str
+
+
+COMMANDS = {
+    "init": Place("jobs.cli.init", "Write the two files of a new environment."),
+    "check": Place("jobs.cli.check", "Reach everything that an environment names, and say what is missing."),
+    "run": Place("jobs.cli.run", "Run a job now."),
+    "runs": Place("jobs.cli.runs", "What ran, when, and how it ended."),
+    "status": Place("jobs.cli.status", "How the environments are: the bad news first."),
+    "alerts": Place("jobs.cli.alerts", "Where the bad news goes."),
+}
+
+
+class Elsewhere(TyperGroup):
+    """Lists its commands by their names and lines alone, and imports the one that is called."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Swap the entry that was found for the real command."""
+        name, found, rest = super().resolve_command(ctx, args)
+        return name, found and command(str(name)), rest
+
+
+def command(name: str) -> Any:
+    """The real command of this name, imported now."""
+    app: typer.Typer = import_module(COMMANDS[name].module).app
+    return get_command(app)
+
+
+def crew() -> Any:
+    """The whole command line."""
+    app = typer.Typer(
+        cls=Elsewhere,
+        callback=everywhere,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        epilog="Exit codes: 0 done, 1 failed, 2 a finding, 64 wrong usage, 75 another run holds the lock, "
+        "78 bad configuration.",
+    )
+    for name, place in COMMANDS.items():
+        app.command(name, help=place.line)(lambda: None)
+    return get_command(app)
+
+
+def everywhere(
+    root: Annotated[  # noqa: ARG001 - read by frame.repository, which completion needs too
+        Path | None,
+        typer.Option(
+            envvar="CREW_ROOT",
+            metavar="FOLDER",
+            help="The folder that has inventories/. Left out: from here upwards, else /etc/groundcrew.",
+        ),
+    ] = None,
+    verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more on stderr; -vv says most.")] = 0,
+    version: Annotated[  # noqa: ARG001 - its callback does it
+        bool, typer.Option("--version", is_eager=True, callback=lambda asked: tell_version() if asked else None)
+    ] = False,
+) -> None:
+    """Back databases up, prove it, keep servers and cloud as they should be, and tell what is wrong."""
+    from jobs import log
+
+    log.configure(verbose)
+
+
+def tell_version() -> None:
+    """Print the version and stop."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        typer.echo(f"crew {version('groundcrew')}")
+    except PackageNotFoundError:
+        typer.echo("crew (not installed: run from its repository)")
+    raise typer.Exit

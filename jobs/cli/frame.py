@@ -1,0 +1,83 @@
+"""What the commands share: their shape, their common arguments, and finding the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from inventories import Environment, Repository
+
+
+def new_app(*, several: str = "") -> typer.Typer:
+    """An empty app; with `several`, its help, it is a group even while it has only one command."""
+    app = typer.Typer(
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        no_args_is_help=bool(several),
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    if several:
+        app.callback(help=several)(lambda: None)
+    return app
+
+
+def repository(ctx: typer.Context) -> Repository:
+    """The repository that --root, CREW_ROOT or the current folder leads to."""
+    from inventories import Repository
+
+    return Repository.find(ctx.find_root().params.get("root"))
+
+
+def environment(ctx: typer.Context, name: str) -> Environment:
+    """The environment of this name, or every fault of its file."""
+    return repository(ctx).read(name)
+
+
+def print_json(told: dict[str, Any]) -> None:
+    """Print the one object that --json promises."""
+    import json
+
+    from inventories import redact
+
+    typer.echo(redact(json.dumps({"format": 1, **told}, default=str, ensure_ascii=False)))
+
+
+def _begin_with(start: str, names: Iterable[str]) -> list[str]:
+    return [name for name in names if name.startswith(start)]
+
+
+def _environments(ctx: typer.Context, incomplete: str) -> Iterator[str]:
+    """Names for the shell to complete; a shell is no place for error messages."""
+    with suppress(Exception):
+        yield from _begin_with(incomplete, repository(ctx).names())
+
+
+def _databases(ctx: typer.Context, incomplete: str) -> Iterator[str]:
+    with suppress(Exception):
+        yield from _begin_with(incomplete, environment(ctx, ctx.params["environment_name"]).databases)
+
+
+def _jobs(incomplete: str) -> Iterator[str]:
+    from jobs.registry import JOBS
+
+    yield from _begin_with(incomplete, JOBS)
+
+
+EnvironmentName = Annotated[
+    str,
+    typer.Argument(metavar="ENV", help="The environment, as in inventories/ENV.toml.", autocompletion=_environments),
+]
+EnvironmentNames = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[ENV]...", help="The environments; left out: all.", autocompletion=_environments),
+]
+DatabaseName = Annotated[
+    str, typer.Argument(metavar="DATABASE", help="The database's name in the file.", autocompletion=_databases)
+]
+JobName = Annotated[str, typer.Argument(metavar="JOB", help="The kind of work.", autocompletion=_jobs)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]

@@ -1,0 +1,111 @@
+"""Logging: readable on a terminal and JSON elsewhere, on stderr, each line with its run, no secret in any."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import ParamSpec, TextIO, TypeVar, cast
+
+import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+
+from inventories import redact
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+OURS = "groundcrew"
+
+
+def configure(verbose: int = 0) -> None:
+    """Send our lines and the libraries' warnings to stderr; -v and -vv say more."""
+    structlog.configure(
+        processors=[structlog.stdlib.add_log_level, *_common(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    lines = Lines()
+    lines.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, *_common()],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                blanked,
+                _rendered(),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [lines]
+    root.setLevel([logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)])
+    logging.getLogger(OURS).setLevel(logging.DEBUG)
+    logging.captureWarnings(capture=True)
+
+
+class Lines(logging.StreamHandler[TextIO]):
+    """Writes to what stderr is now, not to what it was when logging was set up."""
+
+    @property
+    def stream(self) -> TextIO:
+        """The stderr of this moment."""
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _: TextIO) -> None: ...
+
+
+def get() -> FilteringBoundLogger:
+    """The logger of the project."""
+    return cast(FilteringBoundLogger, structlog.get_logger(OURS))
+
+
+@contextmanager
+def running(**names: str) -> Iterator[None]:
+    """While inside, each line of this thread bears these names (run, job, subject)."""
+    with structlog.contextvars.bound_contextvars(**names):
+        yield
+
+
+def carried(call: Callable[P, R]) -> Callable[P, R]:
+    """The same call for another thread, whose lines then bear the names that hold here: threads don't inherit them."""
+    here = contextvars.copy_context()
+
+    def with_names(*args: P.args, **kwargs: P.kwargs) -> R:
+        return here.copy().run(call, *args, **kwargs)
+
+    return with_names
+
+
+def blanked(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Blank every known secret in every value of a line, whatever its type."""
+    return {key: _blank(value) for key, value in event.items()}
+
+
+def _blank(value: object) -> object:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, dict):
+        return {_blank(str(key)): _blank(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_blank(inner) for inner in value]
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    return redact(str(value))
+
+
+def _common() -> list[Processor]:
+    """A person wants the time on the clock, a machine the date and UTC."""
+    person = sys.stderr.isatty()
+    stamp = structlog.processors.TimeStamper(fmt="%H:%M:%S" if person else "iso", utc=not person)
+    return [structlog.contextvars.merge_contextvars, stamp]
+
+
+def _rendered() -> Processor:
+    if sys.stderr.isatty():
+        return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    return structlog.processors.JSONRenderer()

@@ -1,0 +1,17 @@
+"""Which jobs there are, and where each lives: add a line to add a job."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from jobs.run.job import Job
+
+JOBS: dict[str, str] = {}
+"""name → "module:attribute", imported only when the job is run."""
+
+
+def job(name: str) -> Job:
+    """The job of this name; KeyError if there is none."""
+    module, _, attribute = JOBS[name].partition(":")
+    found: Job = getattr(import_module(module), attribute)
+    return found
