@@ -1,0 +1,150 @@
+"""Whether two databases are the same to whoever uses them: definitions, rows, large objects, sequences, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from difflib import unified_diff
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+Row = tuple[Any, ...]
+
+_OURS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+_NOT_OF_AN_EXTENSION = (
+    "NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = {0}.oid AND d.classid = '{1}'::regclass AND d.deptype = 'e')"
+)
+
+# One question each; what it answers must be text that names no oid, since those differ from server to server.
+_QUESTIONS = {
+    "schemas": f"""SELECT nspname, pg_get_userbyid(nspowner), obj_description(oid, 'pg_namespace')
+        FROM pg_namespace n WHERE {_OURS} AND nspname <> 'public'""",
+    "extensions": """SELECT extname, extversion, nspname FROM pg_extension e
+        JOIN pg_namespace n ON n.oid = extnamespace""",
+    "relations": f"""SELECT n.nspname, c.relname, c.relkind::text, c.relpersistence::text, pg_get_userbyid(c.relowner),
+        c.relrowsecurity, c.relforcerowsecurity, c.relispartition, pg_get_expr(c.relpartbound, c.oid),
+        pg_get_partkeydef(c.oid), c.reloptions::text, obj_description(c.oid, 'pg_class'), c.relispopulated,
+        (SELECT array_agg(inhparent::regclass::text ORDER BY inhseqno) FROM pg_inherits WHERE inhrelid = c.oid)::text
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE {_OURS} AND c.relkind <> 't'""",
+    "columns": f"""SELECT n.nspname, c.relname,
+        (SELECT count(*) FROM pg_attribute b WHERE b.attrelid = c.oid AND b.attnum BETWEEN 1 AND a.attnum
+            AND NOT b.attisdropped),
+        a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity::text, a.attgenerated::text,
+        pg_get_expr(ad.adbin, ad.adrelid), col_description(c.oid, a.attnum), co.collname, a.attacl::text
+        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+        LEFT JOIN pg_attrdef ad ON ad.adrelid = c.oid AND ad.adnum = a.attnum
+        LEFT JOIN pg_collation co ON co.oid = a.attcollation
+        WHERE {_OURS} AND a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'c')""",
+    "constraints": f"""SELECT n.nspname, conrelid::regclass::text, conname, pg_get_constraintdef(c.oid), convalidated
+        FROM pg_constraint c JOIN pg_namespace n ON n.oid = connamespace WHERE {_OURS} AND contype <> 'n'""",
+    "indexes": f"""SELECT n.nspname, tablename, indexname, indexdef FROM pg_indexes
+        JOIN pg_namespace n ON n.nspname = schemaname WHERE {_OURS}""",
+    "views": f"""SELECT n.nspname, c.relname, pg_get_viewdef(c.oid) FROM pg_class c JOIN pg_namespace n
+        ON n.oid = c.relnamespace WHERE {_OURS} AND c.relkind IN ('v', 'm')""",
+    "rules": f"""SELECT n.nspname, tablename, rulename, definition FROM pg_rules
+        JOIN pg_namespace n ON n.nspname = schemaname WHERE {_OURS}""",
+    "triggers": """SELECT tgrelid::regclass::text, tgname, pg_get_triggerdef(oid), tgenabled::text
+        FROM pg_trigger WHERE NOT tgisinternal""",
+    "event triggers": """SELECT evtname, evtevent, evtfoid::regproc::text, evtenabled::text, pg_get_userbyid(evtowner)
+        FROM pg_event_trigger""",
+    "policies": """SELECT schemaname, tablename, policyname, permissive, roles::text, cmd, qual, with_check
+        FROM pg_policies""",
+    "functions": f"""SELECT n.nspname, p.proname, pg_get_function_identity_arguments(p.oid), p.prokind::text,
+        CASE WHEN p.prokind <> 'a' THEN pg_get_functiondef(p.oid) END, pg_get_userbyid(p.proowner), p.proacl::text
+        FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
+        WHERE {_OURS} AND {_NOT_OF_AN_EXTENSION.format("p", "pg_proc")}""",
+    "types": f"""SELECT n.nspname, t.typname, t.typtype::text, format_type(t.typbasetype, t.typtypmod),
+        (SELECT array_agg(enumlabel ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = t.oid)::text
+        FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+        WHERE {_OURS} AND t.typtype IN ('e', 'd', 'c', 'r')""",
+    "statistics": "SELECT stxname, pg_get_statisticsobjdef(oid) FROM pg_statistic_ext",
+    "publications": """SELECT p.pubname, pubinsert, pubupdate, pubdelete, pubtruncate, t.schemaname, t.tablename
+        FROM pg_publication p LEFT JOIN pg_publication_tables t ON t.pubname = p.pubname""",
+    "privileges": f"""SELECT n.nspname, c.relname, a.grantee::regrole::text, a.privilege_type, a.is_grantable
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, aclexplode(c.relacl) a WHERE {_OURS}""",
+    "privileges on schemas": f"""SELECT n.nspname, a.grantee::regrole::text, a.privilege_type, a.is_grantable
+        FROM pg_namespace n, aclexplode(n.nspacl) a WHERE {_OURS}""",
+    "default privileges": """SELECT defaclrole::regrole::text, defaclnamespace::regnamespace::text, defaclobjtype::text,
+        defaclacl::text FROM pg_default_acl""",
+    "large objects": """SELECT l.oid::int8, pg_get_userbyid(l.lomowner), l.lomacl::text,
+        obj_description(l.oid, 'pg_largeobject'), md5(lo_get(l.oid)) FROM pg_largeobject_metadata l""",
+    "locale": """SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database
+        WHERE datname = current_database()""",
+    "settings": """SELECT coalesce(setrole::regrole::text, '-'), setconfig::text FROM pg_db_role_setting
+        WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())""",
+    "database": """SELECT shobj_description(oid, 'pg_database'), datconnlimit FROM pg_database
+        WHERE datname = current_database()""",
+}
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """All that can be asked of a database, in an order that does not depend on where it lies."""
+
+    answers: Mapping[str, tuple[str, ...]]
+    rows: Mapping[str, tuple[int, str]]
+    sequences: Mapping[str, Row]
+
+
+def portrait(url: str, **connection: Any) -> Portrait:
+    """Everything a comparison looks at: run it on both databases and compare with `differences`."""
+    with psycopg.connect(url, **connection) as there:
+        there.execute("SET search_path = pg_catalog, pg_temp")
+        there.execute("SET row_security = off")
+        answers = {name: _sorted(there.execute(question.encode()).fetchall()) for name, question in _QUESTIONS.items()}
+        return Portrait(answers, _rows(there), _sequences(there))
+
+
+def differences(one: Portrait, other: Portrait, *, ignore: Collection[str] = ()) -> list[str]:
+    """What differs, one line each; nothing when the two are the same.
+
+    `ignore` names questions not to compare: servers of different versions word their `views` differently.
+    """
+    found = []
+    for name in _QUESTIONS.keys() - set(ignore):
+        found += [f"{name}: {line}" for line in _changed(one.answers[name], other.answers[name])]
+    found += [f"rows: {line}" for line in _changed(_lines(one.rows), _lines(other.rows))]
+    found += [f"sequences: {line}" for line in _changed(_lines(one.sequences), _lines(other.sequences))]
+    return found
+
+
+def _rows(there: psycopg.Connection) -> dict[str, tuple[int, str]]:
+    """Of every table and filled materialised view: how many rows, and a sum over all of them in sorted order."""
+    tables = there.execute(
+        f"SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE ({_OURS}"
+        " AND (c.relkind = 'r' OR c.relkind = 'm' AND c.relispopulated)) OR c.oid = ANY ("
+        " SELECT unnest(extconfig) FROM pg_extension)".encode()
+    ).fetchall()
+    asked = sql.SQL(
+        "SELECT count(*), coalesce(md5(string_agg(md5(t::text), '' ORDER BY md5(t::text))), '') FROM ONLY {} t"
+    )
+    found = {}
+    for schema, name in tables:
+        row = there.execute(asked.format(sql.Identifier(schema, name))).fetchone()
+        assert row is not None
+        found[f"{schema}.{name}"] = (row[0], row[1])
+    return found
+
+
+def _sequences(there: psycopg.Connection) -> dict[str, Row]:
+    rows = there.execute(
+        "SELECT schemaname, sequencename, sequenceowner, data_type::text, start_value, min_value, max_value,"
+        " increment_by, cycle, last_value FROM pg_sequences"
+    ).fetchall()
+    return {f"{schema}.{name}": tuple(row) for schema, name, *row in rows}
+
+
+def _sorted(rows: list[Row]) -> tuple[str, ...]:
+    return tuple(sorted(repr(row) for row in rows))
+
+
+def _lines(named: Mapping[str, object]) -> tuple[str, ...]:
+    return tuple(f"{name!r} {value!r}" for name, value in sorted(named.items()))
+
+
+def _changed(one: tuple[str, ...], other: tuple[str, ...]) -> list[str]:
+    changes = unified_diff(one, other, lineterm="", n=0)
+    return [line for line in changes if not line.startswith(("---", "+++", "@@"))]
