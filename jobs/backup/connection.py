@@ -1,0 +1,142 @@
+"""How a database is reached: its address, password and tunnel as what libpq and its programs want."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from jobs.backup.errors import BackupError
+from jobs.backup.tunnel import Via, tunnel
+from jobs.run.job import Failed, Passing, Run
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from inventories import Secret
+
+_PATIENCE = {
+    "connect_timeout": "15",
+    "keepalives_idle": "60",
+    "keepalives_interval": "10",
+    "keepalives_count": "6",
+}
+
+# Connection lost, out of resources, shut down or starting, a deadlock, an error of the server's system.
+_PASSES = ("08", "53", "57P", "40", "58")
+
+_STAYS = (
+    "authentication failed",
+    "no password supplied",
+    "no pg_hba.conf entry",
+    "does not exist",
+    "not permitted to log in",
+    "not currently accepting connections",
+    "permission denied for database",
+    "certificate verify failed",
+    "server does not support SSL",
+    "definition of service",
+    "invalid connection option",
+)
+
+
+class Target(Protocol):
+    """What of a database's or server's section of the environment file is needed to reach it."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def password(self) -> Secret | None: ...
+    @property
+    def via(self) -> Via | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A database that can be connected to now. The password is no part of the parameters, so these may be shown."""
+
+    parameters: Mapping[str, str]
+    password: str | None = field(default=None, repr=False)
+
+    @property
+    def conninfo(self) -> str:
+        """For --dbname of libpq's programs: never with a password."""
+        from psycopg.conninfo import make_conninfo
+
+        return make_conninfo("", **self.parameters)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For the programs that connect: the password goes by the process environment, which others can't read."""
+        return {**os.environ, **({"PGPASSWORD": self.password} if self.password is not None else {})}
+
+    @property
+    def database(self) -> str:
+        return self.parameters.get("dbname") or self.parameters.get("user") or ""
+
+    def named(self, database: str) -> Reached:
+        """Another database of the same server."""
+        return replace(self, parameters={**self.parameters, "dbname": database})
+
+    def held_to(self, connection: psycopg.Connection[Any]) -> Reached:
+        """The very server that a connection reached, where an address names several or a name has several."""
+        info = connection.info
+        if not info.hostaddr or self.parameters.get("hostaddr"):
+            return self
+        kept = {key: value for key, value in self.parameters.items() if key != "target_session_attrs"}
+        pinned = {"host": info.host, "hostaddr": info.hostaddr, "port": str(info.port)}
+        return replace(self, parameters={**kept, **pinned})
+
+    def connect(self, **options: Any) -> psycopg.Connection[Any]:
+        """A connection; Passing if the server may be back later, BackupError if it won't let us in."""
+        import psycopg
+
+        password: dict[str, Any] = {} if self.password is None else {"password": self.password}
+        try:
+            return psycopg.connect(self.conninfo, **password, **options)
+        except psycopg.Error as error:
+            raise verdict(error) from None
+
+
+@contextmanager
+def reach(run: Run, target: Target) -> Iterator[Reached]:
+    """While inside, the target can be connected to, by way of its tunnel if it has one."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    given = {key: str(value) for key, value in conninfo_to_dict(target.url).items()}
+    if "sslpassword" in given:
+        raise BackupError(
+            "a url must not hold sslpassword: use a client key without a passphrase, in a file of its own"
+        )
+    written = given.pop("password", None)
+    password = target.password.reveal() if target.password is not None else written
+    reached = Reached({**_PATIENCE, "fallback_application_name": "groundcrew", **given}, password)
+    if target.via is None:
+        yield reached
+        return
+    host, port = given.get("host") or "localhost", given.get("port") or "5432"
+    with tunnel(run, target.via, host, port) as local:
+        yield replace(reached, parameters={**reached.parameters, **through(host, local)})
+
+
+def through(host: str, local: int) -> dict[str, str]:
+    """The tunnel's end as parameters: the host's name stays, for it is what a certificate and .pgpass tell of."""
+    name = "localhost" if host.startswith("/") else host
+    return {"host": name, "hostaddr": "127.0.0.1", "port": str(local)}
+
+
+def verdict(error: psycopg.Error) -> Failed | Passing:
+    """A fault that the server or libpq told, as one that may pass or one that won't."""
+    from inventories import redact
+
+    sentence = " ".join(redact(str(error)).split())
+    if error.sqlstate is None:
+        return BackupError(sentence) if final(sentence) else Passing(sentence)
+    return Passing(sentence) if error.sqlstate.startswith(_PASSES) else BackupError(sentence)
+
+
+def final(said: str) -> bool:
+    """Whether a connection was refused for a reason that stays; libpq tells it by words only."""
+    return any(sign in said for sign in _STAYS)
