@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -23,15 +23,20 @@ class Outcome(StrEnum):
     DONE = "done"
     FINDING = "finding"
     FAILED = "failed"
+    HELD = "held"  # not run at all, because another run holds the lock; never stored
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a job says of itself: an outcome, one sentence for people, figures for machines (units in the names)."""
+    """What a job says of itself: an outcome, one sentence for people, figures for machines (units in the names).
+
+    `about` tells one finding from another: a finding about something else is news, the same in other words is not.
+    """
 
     outcome: Outcome
     sentence: str
     figures: Mapping[str, int | float | str] = field(default_factory=dict)
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +104,5 @@ class Job:
     work: Callable[[Run], Result]
     schedule: Callable[[Environment, str], str | None]
     limit: Callable[[Environment, str], timedelta] = lambda _environment, _subject: timedelta(hours=6)
+    lease: Callable[[Environment, str], timedelta] = lambda _environment, _subject: timedelta(seconds=60)
     side_by_side: int = 2
-
-
-JobsByName = Mapping[str, Job]
-Ticks = Iterator[datetime]

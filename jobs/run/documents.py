@@ -1,0 +1,46 @@
+"""The small JSON files of runs in the store: locks, records, alerts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from jobs.run.job import Failed
+
+FORMAT = 1
+
+
+def to_body(fields: Mapping[str, Any]) -> bytes:
+    """A document as it is stored."""
+    return json.dumps({"format": FORMAT, **fields}, ensure_ascii=False, indent=1).encode()
+
+
+def from_body(key: str, body: bytes) -> dict[str, Any]:
+    """A stored document; Failed if it is none, or is written by a newer groundcrew than this."""
+    try:
+        fields = json.loads(body)
+        written_as = fields.pop("format")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise Failed(f"{key}: is no document of groundcrew; look at it, and move it out of the store") from None
+    if written_as != FORMAT:
+        raise Failed(f"{key}: has format {written_as}, and this groundcrew reads {FORMAT}; update groundcrew here")
+    return dict(fields)
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def to_iso(moment: datetime | None) -> str | None:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z") if moment else None
+
+
+def from_iso(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def stamp(moment: datetime) -> str:
+    """A moment as part of a key: sorts by time, and is short."""
+    return f"{moment.astimezone(UTC):%Y%m%dT%H%M%SZ}"

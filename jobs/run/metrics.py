@@ -1,0 +1,124 @@
+"""A textfile for node_exporter, merged with what other runs wrote there."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from inventories import Environment
+from jobs.run.job import Outcome
+from jobs.run.record import Record
+
+Labels = tuple[tuple[str, str], ...]
+Samples = dict[tuple[str, Labels], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One name that rules and dashboards can rely on. All bear environment, job and subject."""
+
+    name: str
+    help: str
+
+
+LAST_RUN = Metric("groundcrew_last_run_timestamp_seconds", "When the last run ended.")
+LAST_SUCCESS = Metric("groundcrew_last_success_timestamp_seconds", "When the last run that did not fail ended.")
+DURATION = Metric("groundcrew_last_run_duration_seconds", "How long the last run took.")
+OUTCOME = Metric("groundcrew_last_run_outcome", "How the last run ended: 0 done, 1 failed, 2 a finding.")
+ATTEMPTS = Metric("groundcrew_last_run_attempts", "How often the last run's work was begun.")
+MISSED = Metric("groundcrew_last_run_missed_ticks", "How many ticks before the last run nobody had run.")
+FIGURE = Metric("groundcrew_last_run_figure", "What the last run counted, by the label figure, its unit in the name.")
+METRICS = (LAST_RUN, LAST_SUCCESS, DURATION, OUTCOME, ATTEMPTS, MISSED, FIGURE)
+
+CODES = {Outcome.DONE: 0, Outcome.FAILED: 1, Outcome.FINDING: 2}
+
+
+def samples_of(record: Record) -> Samples:
+    """What one run adds."""
+    labels = {"environment": record.environment, "job": record.job, "subject": record.subject}
+    ended = record.ended.timestamp()
+    values = {
+        LAST_RUN: ended,
+        DURATION: record.duration.total_seconds(),
+        OUTCOME: CODES[record.outcome],
+        ATTEMPTS: record.attempts,
+        MISSED: record.missed.ticks if record.missed else 0,
+    } | ({LAST_SUCCESS: ended} if record.complete else {})
+    samples = {(metric.name, _labels(labels)): float(value) for metric, value in values.items()}
+    figures = {name: value for name, value in record.figures.items() if isinstance(value, int | float)}
+    return samples | {(FIGURE.name, _labels({**labels, "figure": name})): float(v) for name, v in figures.items()}
+
+
+def merged(old: Samples, new: Samples) -> Samples:
+    """The new samples in place of the old ones of the same job; its last success stays until there is a later one."""
+    whose = {_of(labels) for _, labels in new}
+    kept = {key: v for key, v in old.items() if _of(key[1]) not in whose or key[0] == LAST_SUCCESS.name}
+    return {**kept, **new}
+
+
+def write(record: Record, environment: Environment) -> None:
+    """Put a run's figures into the textfile, if the environment names one."""
+    if environment.metrics and environment.metrics.textfile:
+        textfile = Path(environment.metrics.textfile)
+        with _alone_with(textfile):
+            _replace(textfile, to_text(merged(from_text(_read(textfile)), samples_of(record))))
+
+
+def to_text(samples: Samples) -> str:
+    """Prometheus' text format."""
+    from prometheus_client import CollectorRegistry, generate_latest
+    from prometheus_client.core import GaugeMetricFamily
+
+    class Ours:
+        def collect(self) -> Iterator[GaugeMetricFamily]:
+            for metric in METRICS:
+                family = GaugeMetricFamily(metric.name, metric.help)
+                for (name, labels), value in sorted(samples.items()):
+                    if name == metric.name:
+                        family.add_sample(name, dict(labels), value)
+                yield family
+
+    registry = CollectorRegistry()
+    registry.register(Ours())
+    return generate_latest(registry).decode()
+
+
+def from_text(text: str) -> Samples:
+    """What is in a textfile already."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    families = text_string_to_metric_families(text)
+    return {(s.name, _labels(s.labels)): float(s.value) for family in families for s in family.samples}
+
+
+def _labels(labels: Mapping[str, str]) -> Labels:
+    return tuple(sorted(labels.items()))
+
+
+def _of(labels: Labels) -> Labels:
+    return tuple((name, value) for name, value in labels if name != "figure")
+
+
+@contextmanager
+def _alone_with(textfile: Path) -> Iterator[None]:
+    with textfile.with_name(f".{textfile.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _read(textfile: Path) -> str:
+    return textfile.read_text() if textfile.exists() else ""
+
+
+def _replace(textfile: Path, text: str) -> None:
+    """The collector reads either the old file or the new one, and may do so as another user."""
+    descriptor, name = tempfile.mkstemp(dir=textfile.parent, prefix=f".{textfile.name}.")
+    with os.fdopen(descriptor, "w") as file:
+        os.fchmod(descriptor, 0o644)
+        file.write(text)
+    Path(name).replace(textfile)

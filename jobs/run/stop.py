@@ -1,0 +1,149 @@
+"""How a run is told to end, and how everything that it started is ended with it."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from jobs.run.job import Stopped
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Stop:
+    """Tells one run to end, once: processes get SIGTERM and, after a grace, SIGKILL."""
+
+    def __init__(self, grace: float = 8.0) -> None:
+        self.why = ""
+        self._grace = grace
+        self._told = threading.Event()
+        self._lock = threading.Lock()
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._ends: list[Callable[[], object]] = []
+        self._endings: list[threading.Thread] = []
+
+    @property
+    def told(self) -> bool:
+        return self._told.is_set()
+
+    def tell(self, why: str) -> None:
+        """End the run; only the first reason counts."""
+        with self._lock:
+            if self.told:
+                return
+            self.why = why
+            self._told.set()
+            ends, self._ends = self._ends, []
+        self.end_processes()
+        for end in ends:
+            threading.Thread(target=_quietly, args=(end,), daemon=True).start()
+
+    def check(self) -> None:
+        if self.told:
+            raise Stopped(self.why)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, unless told to end."""
+        self._told.wait(seconds)
+        self.check()
+
+    @contextmanager
+    def on_stop(self, end: Callable[[], object]) -> Iterator[None]:
+        with self._lock:
+            self.check()
+            self._ends.append(end)
+        try:
+            yield
+        finally:
+            with self._lock, suppress(ValueError):
+                self._ends.remove(end)
+
+    def process(self, argv: Sequence[str], **popen: Any) -> subprocess.Popen[bytes]:
+        with self._lock:
+            self.check()
+            self._processes = [p for p in self._processes if p.returncode is None]
+            started = subprocess.Popen(argv, start_new_session=True, **{"stdin": subprocess.DEVNULL, **popen})
+            self._processes.append(started)
+            return started
+
+    def end_processes(self) -> None:
+        """SIGTERM to the group of every process that still runs, SIGKILL to what is left of it after the grace."""
+        with self._lock:
+            running = [p for p in self._processes if p.poll() is None]
+            self._processes = []
+        if running:
+            ending = threading.Thread(target=_end_groups, args=(running, self._grace), daemon=True)
+            ending.start()
+            self._endings.append(ending)
+
+    def finish(self) -> None:
+        """Leave no process behind: end what still runs, and wait until all of it is gone."""
+        self.end_processes()
+        for ending in self._endings:
+            ending.join()
+
+
+def _end_groups(processes: Sequence[subprocess.Popen[bytes]], grace: float) -> None:
+    _signal_groups(processes, signal.SIGTERM)
+    until = time.monotonic() + grace
+    while time.monotonic() < until and any(_group_lives(p) for p in processes):
+        time.sleep(0.02)
+    _signal_groups(processes, signal.SIGKILL)
+
+
+def _group_lives(process: subprocess.Popen[bytes]) -> bool:
+    process.poll()  # a leader that has ended and was not waited for would keep its group alive
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _signal_groups(processes: Sequence[subprocess.Popen[bytes]], number: signal.Signals) -> None:
+    for process in processes:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, number)
+
+
+def _quietly(end: Callable[[], object]) -> None:
+    """What ends something may itself fail: it is ending anyway, and the run's own record says why."""
+    with suppress(Exception):
+        end()
+
+
+@contextmanager
+def signals(tell: Callable[[str], object], again: Callable[[], object]) -> Iterator[None]:
+    """While inside, the first signal to end calls `tell` with its name, and each later one calls `again`.
+
+    They are called from a thread of their own, since a signal may find the main thread holding any lock.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: queue.SimpleQueue[int] = queue.SimpleQueue()
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    threading.Thread(target=_listen, args=(came, tell, again), name="signals", daemon=True).start()
+    for number in SIGNALS:
+        if before[number] is not signal.SIG_IGN:
+            signal.signal(number, lambda number, _frame: came.put(number))
+    try:
+        yield
+    finally:
+        for number in SIGNALS:
+            signal.signal(number, before[number] or signal.SIG_DFL)
+        came.put(0)
+
+
+def _listen(came: queue.SimpleQueue[int], tell: Callable[[str], object], again: Callable[[], object]) -> None:
+    if first := came.get():
+        tell(signal.Signals(first).name)
+        while came.get():
+            again()

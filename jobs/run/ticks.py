@@ -1,0 +1,54 @@
+"""When a cron line is due. Pure; cronsim knows about clock changes, and `now` says when it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim
+
+EARLY = timedelta(seconds=90)
+MOST_MISSED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Ticks that nobody ran."""
+
+    ticks: int
+    first: datetime
+    last: datetime
+
+
+def latest_tick(line: str, zone: ZoneInfo, now: datetime) -> datetime:
+    """The tick that a run started now belongs to: a clock may be a little early, a run late by any time."""
+    before, after = tick_before(line, zone, now), next(next_ticks(line, zone, now))
+    early = min(EARLY, (after - before) / 2)  # of ticks a minute apart, the nearest one is meant
+    return after if after - now <= early else before
+
+
+def tick_before(line: str, zone: ZoneInfo, at: datetime) -> datetime:
+    """The newest tick that is not later than a moment."""
+    just_after = at.astimezone(zone).replace(microsecond=0) + timedelta(seconds=1)
+    return next(CronSim(line, just_after, reverse=True)).astimezone(UTC)
+
+
+def next_ticks(line: str, zone: ZoneInfo, after: datetime) -> Iterator[datetime]:
+    """All ticks later than a moment, soonest first."""
+    return (tick.astimezone(UTC) for tick in CronSim(line, after.astimezone(zone)))
+
+
+def period(line: str, zone: ZoneInfo, at: datetime) -> timedelta:
+    """How long it is from the tick before a moment to the tick after it."""
+    return next(next_ticks(line, zone, at)) - tick_before(line, zone, at)
+
+
+def missed(line: str, zone: ZoneInfo, last: datetime | None, tick: datetime) -> Gap | None:
+    """The ticks between the last one that has a record and this one, which makes up for all of them."""
+    if last is None:
+        return None
+    between = [t for t in islice(next_ticks(line, zone, last), MOST_MISSED) if t < tick]
+    return Gap(len(between), between[0], between[-1]) if between else None
