@@ -1,0 +1,397 @@
+"""What an environment file says, as immutable objects: the format is these types, and nothing beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from inventories import kinds
+from inventories.kinds import JOBS, Cron, Span, Via, or_empty
+from inventories.reading import ListOf, NamedTables, TableOf, ValuesByName, key
+from inventories.secret import Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heading:
+    """[environment]"""
+
+    name: str = key(kinds.NAME_KIND, "what it is called: as the file, less .toml", example='"staging"')
+    protected: bool = key(
+        kinds.YES_OR_NO,
+        "by hand, what destroys or overwrites here wants --yes-to NAME",
+        default=False,
+        example="true",
+    )
+    timezone: ZoneInfo = key(
+        kinds.TIMEZONE, "schedules and calendar buckets are read in it", default="UTC", example='"Europe/Berlin"'
+    )
+    format: int = key(kinds.FORMAT, "the format of this file", default=1, example="1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """[store]"""
+
+    url: str = key(
+        kinds.STORE_URL, "where backups, records and locks are kept", example='"s3://acme-backups/groundcrew"'
+    )
+    region: str | None = key(or_empty(kinds.REGION), "its region", default=None, example='"eu-central-1"')
+    endpoint: str | None = key(
+        or_empty(kinds.HTTP_URL), "for S3-compatible servers", default=None, example='"https://s3.acme.example"'
+    )
+    profile: str | None = key(or_empty(kinds.TEXT), "AWS profile", default=None, example='"groundcrew"')
+    profiles: Mapping[str, str] = key(
+        ValuesByName("AWS profiles by job", kinds.TEXT, JOBS),
+        "AWS profiles of single jobs, so that only one of them may delete",
+        default={},
+        example='{ backup = "writer", retention = "pruner" }',
+    )
+    max_parts: int = key(
+        kinds.PART_LIMIT, "parts in one upload; some providers have 1000", default=10000, example="10000"
+    )
+    encrypt_to: tuple[str, ...] = key(
+        kinds.RECIPIENTS,
+        "who can read what is stored; silence is an error",
+        example='["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"]',
+    )
+    decrypt_with: Secret | None = key(
+        kinds.SECRET,
+        "the age key, only where restores and verifications run",
+        default=None,
+        example='{ file = "/etc/groundcrew/age.key" }',
+    )
+
+
+_TAGS = ListOf("a list of tags", kinds.TAG)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """keep: which backups retention leaves (restic's rules; -1 in an attribute is "all")"""
+
+    last: int | None = key(kinds.COUNT, "the newest ones", default=None, example="3")
+    hourly: int | None = key(kinds.COUNT, "the newest of each hour", default=None, example="24")
+    daily: int | None = key(kinds.COUNT, "the newest of each day", default=None, example="90")
+    weekly: int | None = key(kinds.COUNT, "the newest of each week", default=None, example="8")
+    monthly: int | None = key(kinds.COUNT, "the newest of each month", default=None, example="12")
+    yearly: int | None = key(kinds.COUNT, "the newest of each year", default=None, example='"all"')
+    within: Span | None = key(kinds.SPAN, "all that are younger", default=None, example='"2d"')
+    within_hourly: Span | None = key(kinds.SPAN, "of the younger ones, one an hour", default=None, example='"7d"')
+    within_daily: Span | None = key(kinds.SPAN, "of the younger ones, one a day", default=None, example='"1m"')
+    within_weekly: Span | None = key(kinds.SPAN, "of the younger ones, one a week", default=None, example='"6m"')
+    within_monthly: Span | None = key(kinds.SPAN, "of the younger ones, one a month", default=None, example='"2y"')
+    within_yearly: Span | None = key(kinds.SPAN, "of the younger ones, one a year", default=None, example='"10y"')
+    tags: tuple[tuple[str, ...], ...] = key(
+        ListOf('lists of tags, such as [["release"], ["monthly", "audit"]]', _TAGS),
+        "those that have all tags of one of the lists",
+        default=[],
+        example='[["pre-migration"]]',
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """limits: how long a backup may take"""
+
+    run: timedelta = key(kinds.DURATION, "the whole run", default="6h", example='"6h"')
+    stall: timedelta = key(kinds.DURATION, "a stream without a single byte", default="10m", example='"10m"')
+    lock: timedelta = key(kinds.DURATION, "waiting for a table that somebody locked", default="60s", example='"60s"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What servers and databases have in common."""
+
+    name: str
+    url: str = key(
+        kinds.SERVER_URL, "its address, without a password", example='"postgresql://backup@db.internal:5432/postgres"'
+    )
+    password: Secret | None = key(
+        kinds.SECRET, "left out: ~/.pgpass, or none", default=None, example='{ env = "MAIN_DB_PASSWORD" }'
+    )
+    via: Via | None = key(
+        kinds.VIA, "the tunnel to one that is not in reach", default=None, example='{ ssh = "bastion.internal" }'
+    )
+    backup: Cron | None = key(kinds.CRON, "when it is backed up", default=None, example='"0 */6 * * *"')
+    verify: Cron | None = key(
+        kinds.CRON, "when the newest backup is proven by restoring it", default=None, example='"0 5 * * 0"'
+    )
+    retention: Cron | None = key(kinds.CRON, "when old backups are removed", default=None, example='"30 6 * * *"')
+    parallel: int = key(kinds.PARALLEL, "streams at once", default=2, example="4")
+    counts: bool = key(
+        kinds.YES_OR_NO, "row counts in the manifest, for verification to compare", default=True, example="true"
+    )
+    keep: Keep = key(
+        TableOf(Keep),
+        "which backups retention leaves; without a rule it removes nothing",
+        default={},
+        example="{ daily = 7 }",
+    )
+    limits: Limits = key(TableOf(Limits), "how long it may take", default={})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server(Source):
+    """[servers.NAME]: every database of a server, found by asking it; known as NAME.<database>"""
+
+    exclude: tuple[str, ...] = key(
+        ListOf("a list of patterns", kinds.TEXT),
+        "databases to leave alone; * and ? as in file names",
+        default=[],
+        example='["scratch*"]',
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database(Source):
+    """[databases.NAME]: one database"""
+
+    url: str = key(
+        kinds.DATABASE_URL, "its address, without a password", example='"postgresql://backup@shop.internal/shop"'
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refresh:
+    """[refresh.NAME]: a database that is filled from another environment's newest proven backup, sanitised"""
+
+    name: str
+    source: str = key(
+        kinds.ORIGIN,
+        "where from; a server's databases are known as server.database",
+        toml="from",
+        example='"production/shop"',
+    )
+    into: str = key(
+        kinds.DATABASE_URL, "the database that is replaced", example='"postgresql://owner@db.staging.internal/shop"'
+    )
+    password: Secret | None = key(
+        kinds.SECRET, "left out: ~/.pgpass, or none", default=None, example='{ env = "STAGING_DB_PASSWORD" }'
+    )
+    sanitise: Path = key(
+        kinds.FILE_BESIDE, "SQL that is run before anybody sees the copy", example='"sanitise/shop.sql"'
+    )
+    at: Cron | None = key(kinds.CRON, "when", default=None, example='"0 4 * * 1"')
+
+    @property
+    def source_environment(self) -> str:
+        """The environment whose backup is taken."""
+        return self.source.partition("/")[0]
+
+    @property
+    def source_database(self) -> str:
+        """The database whose backup is taken."""
+        return self.source.partition("/")[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verify:
+    """[verify]: where backups are proven; left out: server programs of this machine, else embedded ones"""
+
+    scratch: str | None = key(
+        or_empty(kinds.SERVER_URL),
+        "a server to restore into instead",
+        default=None,
+        example='"postgresql://prover@scratch.internal/postgres"',
+    )
+    password: Secret | None = key(
+        kinds.SECRET, "of the scratch server", default=None, example='{ env = "SCRATCH_PASSWORD" }'
+    )
+    space: float = key(kinds.FACTOR, "free space asked for, by the size of the database", default="2x", example='"2x"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """state: the S3 bucket that keeps the state of every stack, as <environment>/<stack>"""
+
+    bucket: str = key(kinds.BUCKET, "its name", example='"acme-terraform-state"')
+    region: str | None = key(or_empty(kinds.REGION), "its region", default=None, example='"eu-central-1"')
+    endpoint: str | None = key(
+        or_empty(kinds.HTTP_URL), "for S3-compatible servers", default=None, example='"https://s3.acme.example"'
+    )
+    profile: str | None = key(or_empty(kinds.TEXT), "AWS profile", default=None, example='"terraform"')
+    lock_table: str | None = key(
+        kinds.TEXT, "the DynamoDB table that locks it", default=None, example='"terraform-locks"'
+    )
+    lock: str | None = key(
+        kinds.LOCK,
+        "instead of a table: a file in the bucket (Terraform and OpenTofu from 1.10)",
+        default=None,
+        example='"file"',
+        commented=True,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terraform:
+    """[terraform]"""
+
+    program: str = key(kinds.PROGRAM, "what applies the stacks", default="terraform", example='"tofu"')
+    keep: tuple[str, ...] = key(
+        ListOf("a list of resource types", kinds.RESOURCE_TYPE),
+        "never destroyed",
+        default=[],
+        example='["aws_db_instance", "aws_s3_bucket"]',
+    )
+    state: State | None = key(TableOf(State), "where state is kept; stacks need it", default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """[stacks.NAME]: a folder under terraform/stacks that belongs to this environment"""
+
+    name: str
+    after: tuple[str, ...] = key(
+        ListOf("a list of stacks", kinds.NAME_KIND), "stacks that come first", default=[], example='["network"]'
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ignore:
+    """[[drift.ignore]]: a finding that stays in the report and alarms nobody"""
+
+    resource: str = key(kinds.TEXT, "its address; * and ? as in file names", example='"aws_instance.dev*"')
+    attribute: str | None = key(kinds.TEXT, "left out: all of the resource", default=None, example='"tags.LastSeen"')
+    why: str = key(kinds.TEXT, "the reason, for whoever reads the report", example='"written by the inventory agent"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """[drift]"""
+
+    check: Cron | None = key(kinds.CRON, "when the stacks are looked at", default=None, example='"0 * * * *"')
+    ignore: tuple[Ignore, ...] = key(
+        ListOf("a list of tables", TableOf(Ignore)),
+        "findings that alarm nobody",
+        default=[],
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """filter: what belongs to this environment in the bill"""
+
+    tag: Mapping[str, str] = key(
+        ValuesByName("values by tag", kinds.TEXT),
+        "what is tagged so",
+        default={},
+        example='{ Environment = "staging" }',
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """[cost]"""
+
+    check: Cron | None = key(kinds.CRON, "when the bill is looked at", default=None, example='"0 9 * * 1"')
+    budget: float = key(kinds.MONEY, "for a month", example="2500")
+    currency: str = key(kinds.CURRENCY, "of the bill", default="USD", example='"USD"')
+    thresholds: tuple[int, ...] = key(
+        ListOf("a list of percentages", kinds.PERCENT),
+        "per cent of the budget, each told once a month",
+        default=[50, 80, 100],
+        example="[50, 80, 100]",
+    )
+    role: str | None = key(
+        or_empty(kinds.ROLE),
+        "assumed to read another account",
+        default=None,
+        example='"arn:aws:iam::123456789012:role/billing"',
+    )
+    filter: Filter = key(TableOf(Filter), "left out: the whole account", default={})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """[status]: the page that says how everything is"""
+
+    at: Cron | None = key(kinds.CRON, "when it is written", default=None, example='"*/30 * * * *"')
+    publish: str = key(
+        kinds.PATH_IN_STORE, "its key in the store", default="status/index.html", example='"status/index.html"'
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alerts:
+    """[alerts]"""
+
+    to: tuple[Secret, ...] = key(
+        ListOf("a list of Apprise addresses, or references to them", kinds.APPRISE),
+        "who is told",
+        default=[],
+        example='[{ env = "SLACK_ALERTS_URL" }, "mailto://ops@acme.example"]',
+    )
+    remind: timedelta = key(kinds.DURATION, "while it lasts, told again after", default="1d", example='"1d"')
+    heartbeat: Mapping[str, Secret] = key(
+        ValuesByName("addresses by job", kinds.PING, JOBS),
+        "pinged by each kind of job, so that one job's beat never hides another's silence",
+        default={},
+        example='{ backup = { env = "HEARTBEAT_BACKUP_URL" } }',
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics:
+    """[metrics]"""
+
+    textfile: Path | None = key(
+        kinds.TEXTFILE,
+        "for node_exporter",
+        default=None,
+        example='"/var/lib/prometheus/node-exporter/groundcrew.prom"',
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """A whole environment file."""
+
+    file: Path = Path()
+    environment: Heading = key(TableOf(Heading), "its name and manners")
+    store: Store | None = key(TableOf(Store), "the one place where state lives", default=None)
+    servers: Mapping[str, Server] = key(
+        NamedTables(TableOf(Server), "main"),
+        "PostgreSQL servers",
+        default={},
+    )
+    databases: Mapping[str, Database] = key(
+        NamedTables(TableOf(Database), "shop"),
+        "PostgreSQL databases",
+        default={},
+    )
+    refresh: Mapping[str, Refresh] = key(
+        NamedTables(TableOf(Refresh), "shop"),
+        "copies of another environment's databases",
+        default={},
+    )
+    verify: Verify = key(TableOf(Verify), "where backups are proven", default={})
+    terraform: Terraform = key(TableOf(Terraform), "how stacks are applied", default={})
+    stacks: Mapping[str, Stack] = key(NamedTables(TableOf(Stack), "network"), "Terraform stacks", default={})
+    drift: Drift | None = key(TableOf(Drift), "the watch over the stacks", default=None)
+    cost: Cost | None = key(TableOf(Cost), "the watch over the bill", default=None)
+    status: Status | None = key(TableOf(Status), "the page", default=None)
+    alerts: Alerts = key(TableOf(Alerts), "who hears of it", default={})
+    metrics: Metrics = key(TableOf(Metrics), "for Prometheus", default={})
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.environment.name
+
+    @property
+    def protected(self) -> bool:
+        """Whether destroying by hand wants a yes."""
+        return self.environment.protected
+
+    @property
+    def timezone(self) -> ZoneInfo:
+        """The timezone of schedules and calendar buckets."""
+        return self.environment.timezone
+
+    @property
+    def folder(self) -> Path:
+        """The folder of its file."""
+        return self.file.parent

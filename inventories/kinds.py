@@ -1,0 +1,511 @@
+"""The kinds of values an environment file may hold, and what each says when it can't be read."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfo
+
+from inventories.reading import NAME, NAMES_ARE, Kind, One, Place, Wrong, expect_table, shown, suggestion
+from inventories.secret import Secret
+
+T = TypeVar("T")
+
+JOBS = ("backup", "verify", "retention", "drift", "cost", "refresh", "status")
+UNLIMITED = -1
+
+
+class Cron(str):
+    """A cron line of five fields that cronsim can read, as it was typed."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of the calendar: two months back is not always as long."""
+
+    years: int = 0
+    months: int = 0
+    days: int = 0
+    hours: int = 0
+
+    def __str__(self) -> str:
+        counts = ((self.years, "y"), (self.months, "m"), (self.days, "d"), (self.hours, "h"))
+        return "".join(f"{count}{unit}" for count, unit in counts if count)
+
+
+@dataclass(frozen=True, slots=True)
+class ViaSsh:
+    """A tunnel through a host that ssh reaches."""
+
+    host: str
+    user: str | None = None
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ViaKubernetes:
+    """A tunnel into a cluster, made by kubectl port-forward."""
+
+    namespace: str
+    kind: str
+    name: str
+    context: str | None = None
+
+
+Via = ViaSsh | ViaKubernetes
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise Wrong(f'{shown(value)} is not text; write it in quotes, as "{_unquoted(value)}"')
+    if not value.strip():
+        raise Wrong('"" says nothing; write some text, or leave it out')
+    if not value.isprintable():
+        raise Wrong(f"{shown(value)} has characters that can't be printed; use plain text")
+    return value
+
+
+def _unquoted(value: object) -> str:
+    return shown(value) if isinstance(value, (bool, int, float)) else "…"
+
+
+def _matching(pattern: str, is_not: str, use: str) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        text = _text(value)
+        if not re.fullmatch(pattern, text):
+            raise Wrong(f"{shown(text)} is not {is_not}; {use}")
+        return text
+
+    return read
+
+
+def or_empty(kind: Kind[T]) -> Kind[T | None]:
+    """The same kind, where "" is as good as leaving it out."""
+    return One(f'{kind.words}, or ""', lambda value: None if value == "" else kind.read(value, Place("", Path())))
+
+
+def _whole(words: str, least: int, most: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise Wrong(f"{shown(value)} is not {words}; use a whole number from {least} to {most}")
+        return value
+
+    return read
+
+
+def _yes_or_no(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise Wrong(f"{shown(value)} is neither true nor false; use one of them, without quotes")
+    return value
+
+
+def _count(value: object) -> int:
+    if value in ("all", UNLIMITED) and not isinstance(value, bool):
+        return UNLIMITED
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise Wrong(f"{shown(value)} is not a count; use 1 or more, or leave it out")
+    return value
+
+
+def _money(value: object) -> float:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not 0 < value < 1e12
+        or not math.isfinite(value)
+    ):
+        raise Wrong(f"{shown(value)} is not an amount; use a number above 0, such as 300 or 2500.50")
+    return float(value)
+
+
+def _factor(value: object) -> float:
+    found = re.fullmatch(r"(\d{1,3}(?:\.\d{1,3})?)x", value) if isinstance(value, str) else None
+    if not found or float(found[1]) < 1:
+        raise Wrong(f'{shown(value)} is not a factor; use 1 or more with an x, such as "2x" or "1.5x"')
+    return float(found[1])
+
+
+_UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+
+
+def _duration(value: object) -> timedelta:
+    use = 'use a number and a unit of s, m, h, d or w, such as "60s", "10m", "6h" or "1h30m"'
+    pieces = re.findall(r"(\d{1,6})([wdhms])", value) if isinstance(value, str) else []
+    if not pieces or "".join(number + unit for number, unit in pieces) != value:
+        raise Wrong(f"{shown(value)} is not a duration; {use}")
+    length = sum((timedelta(**{_UNITS[unit]: int(number)}) for number, unit in pieces), timedelta())
+    if not length:
+        raise Wrong(f"{shown(value)} is no time at all; {use}")
+    return length
+
+
+def _span(value: object) -> Span:
+    pattern = r"(?:(\d{1,4})y)?(?:(\d{1,4})m)?(?:(\d{1,5})d)?(?:(\d{1,6})h)?"
+    found = re.fullmatch(pattern, value) if isinstance(value, str) else None
+    span = Span(*(int(part or 0) for part in found.groups())) if found else Span()
+    if span == Span():
+        use = 'use years, months, days and hours in this order, such as "2y5m7d3h" or "90d"'
+        raise Wrong(f"{shown(value)} is not a span of the calendar; {use}")
+    return span
+
+
+def _cron(value: object) -> Cron:
+    use = 'use five fields, minute hour day month weekday, such as "0 2 * * *"'
+    if not isinstance(value, str):
+        raise Wrong(f"{shown(value)} is not a cron line; {use}")
+    if len(value.split()) != 5:
+        raise Wrong(f"{shown(value)} is not a cron line (it has {len(value.split())} fields); {use}")
+    if why := _why_it_never_runs(value):
+        raise Wrong(f"{shown(value)} is not a cron line ({why}); {use}")
+    return Cron(" ".join(value.split()))
+
+
+def _why_it_never_runs(line: str) -> str:
+    from datetime import datetime
+
+    from cronsim import CronSim, CronSimError
+
+    try:
+        next(CronSim(line, datetime(2026, 1, 1)))  # any moment does
+    except CronSimError as error:
+        return str(error)[:1].lower() + str(error)[1:]
+    except StopIteration:
+        return "no day matches it"
+    except (AssertionError, ValueError, TypeError):  # what cronsim does with some lines it does not foresee
+        return "its fields don't fit together"
+    return ""
+
+
+def _timezone(value: object) -> ZoneInfo:
+    text = _text(value)
+    try:
+        return ZoneInfo(text)
+    except (ValueError, OSError, KeyError):  # KeyError: ZoneInfoNotFoundError
+        from zoneinfo import available_timezones
+
+        hint = suggestion(text, sorted(available_timezones()))
+        hint = hint if hint.startswith("did") else 'use a name such as "Europe/Berlin" or "UTC"'
+        raise Wrong(f"{shown(text)} is not a timezone; {hint}") from None
+
+
+def _store_url(value: object) -> str:
+    use = 'use "s3://bucket/prefix" or "file:///folder"'
+    text = _text(value)
+    found = re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s?#]*)?|file://(/[^\s?#]+)", text)
+    if not found:
+        raise Wrong(f"{shown(text)} is not the address of a store; {use}")
+    segments = (found[1] or found[2] or "").strip("/").split("/")
+    if any(part in (".", "..") for part in segments) or ("" in segments and segments != [""]):
+        raise Wrong(f'{shown(text)} has an empty part, or "." or ".."; {use}')
+    return text.rstrip("/") if segments != [""] else text
+
+
+def _http_url(value: object) -> str:
+    text = _text(value)
+    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", text):
+        raise Wrong(f'{shown(text)} is not an HTTP address; use "https://host" or "http://host:port"')
+    return text.rstrip("/")
+
+
+_HOST = r"(?:\[[0-9A-Fa-f:.]+(?:%25[\w.-]+)?\]|[^\s\[\]@:/,?#]*)"
+_HOSTS = re.compile(rf"{_HOST}(?::\d{{0,5}})?(?:,{_HOST}(?::\d{{0,5}})?)*")
+_POSTGRES_FORM = 'use "postgresql://user@host:5432/database", "postgresql:///database?host=/run/postgresql" or "postgresql:///?service=name"'
+_NEVER_IN_AN_ADDRESS = (
+    'has a password written into it; take it out, and add password = { env = "…" }, { file = "…" } or { command = "…" }'
+)
+
+
+def _server_url(value: object) -> str:
+    text = _text(value)
+    found = re.fullmatch(r"postgres(?:ql)?://(?:([^\s/?#]*)@)?([^\s/?#@]*)(?:/([^\s/?#]*))?(?:\?([^\s#]*))?", text)
+    if not found:
+        if re.search(r"://[^/\s]*:[^/\s]*@", text):
+            raise Wrong(f"what is written here is not a PostgreSQL address, and {_NEVER_IN_AN_ADDRESS}")
+        raise Wrong(f"{shown(text)} is not a PostgreSQL address; {_POSTGRES_FORM}")
+    user, hosts, _, query = (part or "" for part in found.groups())
+    if user.partition(":")[2] or re.search(r"(?:^|&)(?:ssl)?password=[^&]", query):
+        raise Wrong(_NEVER_IN_AN_ADDRESS)
+    if why := _why_libpq_would_refuse(text, hosts, query):
+        raise Wrong(f"{shown(text)} is not a PostgreSQL address ({why}); {_POSTGRES_FORM}")
+    return text
+
+
+def _why_libpq_would_refuse(text: str, hosts: str, query: str) -> str:
+    if re.search(r"%(?![0-9A-Fa-f]{2})|%00", text):
+        return "a % that no two hexadecimal digits follow, or %00"
+    if not _HOSTS.fullmatch(hosts):
+        return "its host can't be read"
+    if any(not 0 < int(port) < 65536 for port in re.findall(r":(\d+)(?=,|$)", re.sub(r"\[.*?\]", "", hosts))):
+        return "a port is from 1 to 65535"
+    if any("=" not in one for one in query.split("&") if query):
+        return "a parameter has no ="
+    return ""
+
+
+def _database_url(value: object) -> str:
+    text = _server_url(value)
+    parts = urlsplit(re.sub(r"//[^/?]*", "//", text, count=1))
+    if not parts.path.strip("/") and not re.search(r"(?:^|&)(?:dbname|service)=", parts.query):
+        raise Wrong(f'{shown(text)} names no database; add it: "{shown(text).strip(chr(34)).rstrip("/")}/database"')
+    return text
+
+
+def _scratch_url(value: object) -> str | None:
+    return None if value == "" else _server_url(value)
+
+
+def database_in(url: str) -> str:
+    """The database a PostgreSQL address names in its path, or nothing."""
+    return unquote(urlsplit(re.sub(r"//[^/?]*", "//", url, count=1)).path.strip("/"))
+
+
+_KUBERNETES_KINDS = {
+    "pod": "pod", "po": "pod", "service": "service", "svc": "service",
+    "statefulset": "statefulset", "sts": "statefulset", "deployment": "deployment", "deploy": "deployment",
+}  # fmt: skip
+_KUBERNETES_NAME = r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?"
+
+
+class _ViaKind(Kind[Via]):
+    """How to get to a server that is not in reach: one of two tables."""
+
+    words = '{ ssh = "user@host:port" } or { kubernetes = "namespace/kind/name", context = "name" }'
+
+    def read(self, value: object, place: Place) -> Via:
+        table = expect_table(value, place) if isinstance(value, dict) else {}
+        known = {"ssh"} if "ssh" in table else {"kubernetes", "context"}
+        if not table.keys() <= known or not table.keys() & {"ssh", "kubernetes"}:
+            raise Wrong(f"{shown(value)} is no way to a server; use {self.words}")
+        if "ssh" in table:
+            return _via_ssh(table["ssh"])
+        return _via_kubernetes(table["kubernetes"], table.get("context", ""))
+
+
+def _via_ssh(value: object) -> ViaSsh:
+    found = re.fullmatch(r"(?:([\w.][\w.-]*)@)?([A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:]+\])(?::(\d{1,5}))?", _text(value))
+    if not found or not 0 < int(found[3] or 22) < 65536:
+        raise Wrong(f'{shown(value)} is no host for ssh; use "host", "user@host" or "user@host:port"')
+    return ViaSsh(found[2].strip("[]"), found[1], int(found[3]) if found[3] else None)
+
+
+def _via_kubernetes(value: object, context: object) -> ViaKubernetes:
+    found = re.fullmatch(rf"({_KUBERNETES_NAME})/([a-z]+)/({_KUBERNETES_NAME})", _text(value))
+    if not found or found[2] not in _KUBERNETES_KINDS:
+        use = 'use "namespace/kind/name", where kind is pod, service, statefulset or deployment'
+        raise Wrong(f"{shown(value)} is nothing that kubectl can forward to; {use}")
+    if not isinstance(context, str) or not re.fullmatch(r"(?!-)[^\s]*", context):
+        raise Wrong(f"{shown(context)} is no context of kubectl; use a name that kubectl config get-contexts shows")
+    return ViaKubernetes(found[1], _KUBERNETES_KINDS[found[2]], found[3], context or None)
+
+
+_REFERENCES = '{ env = "NAME" }, { file = "path" } or { command = ["program", "argument"] }'
+
+
+class _SecretKind(Kind[Secret]):
+    """A reference to a secret. What is written instead of one is never shown."""
+
+    words = _REFERENCES
+
+    def read(self, value: object, place: Place) -> Secret:
+        if not isinstance(value, dict):
+            raise Wrong(f"a secret is never written down here; use {_REFERENCES}")
+        if len(value) != 1 or not value.keys() <= _SECRET_SOURCES.keys():
+            raise Wrong(f"this is no reference to a secret; use one of {_REFERENCES}")
+        ((source, text),) = value.items()
+        return _SECRET_SOURCES[source](text, place)
+
+
+def _secret_in_env(value: object, place: Place) -> Secret:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+        raise Wrong('env names no variable; use letters, digits and _, such as { env = "SHOP_PASSWORD" }')
+    return Secret(env=value, asked_by=str(place))
+
+
+def _secret_in_file(value: object, place: Place) -> Secret:
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise Wrong('file names no file; use a path, such as { file = "/etc/groundcrew/shop.password" }')
+    path = Path(value)
+    path = place.folder / (path.expanduser() if value.startswith("~/") else path)
+    return Secret(file=path, asked_by=str(place))
+
+
+def _secret_of_command(value: object, place: Place) -> Secret:
+    import shlex
+
+    try:
+        words = shlex.split(value) if isinstance(value, str) else value
+    except ValueError:
+        words = None
+    if (
+        not isinstance(words, list)
+        or not words
+        or not all(isinstance(w, str) and "\0" not in w for w in words)
+        or not words[0]
+    ):
+        raise Wrong('command can\'t be read; use a list of words, such as { command = ["pass", "show", "shop"] }')
+    return Secret(command=tuple(words), asked_by=str(place))
+
+
+_SECRET_SOURCES: dict[str, Callable[[object, Place], Secret]] = {
+    "env": _secret_in_env,
+    "file": _secret_in_file,
+    "command": _secret_of_command,
+}
+
+
+@dataclass(frozen=True)
+class _AddressKind(Kind[Secret]):
+    """An address to tell things to: often a secret in itself, so it is treated as one."""
+
+    words: str
+    form: str
+
+    def read(self, value: object, place: Place) -> Secret:
+        if isinstance(value, dict):
+            return SECRET.read(value, place)
+        if not isinstance(value, str) or not re.fullmatch(self.form, value):
+            raise Wrong(f"what is written here is no address; use {self.words}")
+        if re.search(r"://[^/\s@]*:[^/\s@]+@", value):
+            raise Wrong(
+                f"this address has a password written into it; keep the whole address elsewhere: {_REFERENCES}"
+            )
+        return Secret(literal=value, asked_by=str(place))
+
+
+class _EncryptTo(Kind[tuple[str, ...]]):
+    """Who can read what is stored. Nobody has to be said out loud."""
+
+    words = '["age1…", …], or "nobody" to store in the clear'
+
+    def read(self, value: object, place: Place) -> tuple[str, ...]:
+        if value == "nobody":
+            return ()
+        if not isinstance(value, list) or not value:
+            raise Wrong(f"{shown(value)} is no list of recipients; use {self.words}")
+        for number, one in enumerate(value, start=1):
+            if why := _why_no_recipient(one):
+                place.at(str(number)).wrong(why)
+        return tuple(map(str, value))
+
+
+def _why_no_recipient(value: object) -> str:
+    use = 'use a public key: "age1…" as age-keygen prints it, or "ssh-ed25519 …"'
+    if isinstance(value, str) and value.upper().startswith("AGE-SECRET-KEY"):
+        return f"this is a secret key, and it should be in no file here; {use}"
+    if not isinstance(value, str) or not _is_recipient(value):
+        return f"{shown(value)} is no age recipient; {use}"
+    return ""
+
+
+def _is_recipient(text: str) -> bool:
+    from pyrage import RecipientError, ssh, x25519
+
+    try:
+        (ssh if text.startswith("ssh-") else x25519).Recipient.from_str(text)
+    except (RecipientError, ValueError):
+        return False
+    return True
+
+
+def _path_in_store(value: object) -> str:
+    text = _text(value)
+    if not re.fullmatch(r"[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*", text) or {".", ".."} & set(text.split("/")):
+        raise Wrong(f'{shown(text)} is not a key in the store; use a path such as "status/index.html"')
+    return text
+
+
+def _textfile(value: object) -> Path:
+    text = _text(value)
+    if not text.startswith("/") or not text.endswith(".prom"):
+        raise Wrong(f"{shown(text)} is not a textfile of metrics; use an absolute path that ends in .prom")
+    return Path(text)
+
+
+class _FileBeside(Kind[Path]):
+    """A file named relative to the folder of the environment file."""
+
+    words = "a path, beside the environment file"
+
+    def read(self, value: object, place: Place) -> Path:
+        return place.folder / _text(value)
+
+
+def _origin(value: object) -> str:
+    found = re.fullmatch(r"([^/]+)/([^/]+)", value) if isinstance(value, str) else None
+    if not found:
+        raise Wrong(f'{shown(value)} is no origin; use "environment/database", such as "production/shop"')
+    return found[0]
+
+
+def _program(value: object) -> str:
+    text = _text(value)
+    if text not in ("terraform", "tofu") and not text.startswith(("/", "./", "~/")):
+        raise Wrong(f'{shown(text)} is no program for stacks; use "terraform", "tofu", or an absolute path')
+    return text
+
+
+def _lock(value: object) -> str:
+    if value != "file":
+        raise Wrong(f'{shown(value)} is no way to lock; use lock = "file", or lock_table = "name of a DynamoDB table"')
+    return "file"
+
+
+def _format(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value > 1:
+        raise Wrong(f"{shown(value)} is newer than this groundcrew, which reads format 1; update groundcrew")
+    return _whole("a format", 1, 1)(value)
+
+
+TEXT = One("text", _text)
+NAME_KIND = One("a name: letters, digits, - and _", _matching(NAME.pattern, "a name", NAMES_ARE))
+YES_OR_NO = One("true or false", _yes_or_no)
+COUNT = One('1 or more, or "all"', _count)
+PARALLEL = One("1 to 64", _whole("a number of streams", 1, 64))
+PART_LIMIT = One("10 to 10000", _whole("a number of parts", 10, 10000))
+PERCENT = One("1 to 1000", _whole("a percentage", 1, 1000))
+MONEY = One("a number above 0", _money)
+FACTOR = One('a factor, such as "2x"', _factor)
+DURATION = One('a duration, such as "60s", "10m", "6h" or "2d"', _duration)
+SPAN = One('years, months, days, hours, such as "2y5m7d3h"', _span)
+CRON = One("a cron line: minute hour day month weekday", _cron)
+TIMEZONE = One('a timezone, such as "Europe/Berlin"', _timezone)
+FORMAT = One("1", _format)
+STORE_URL = One("s3://bucket/prefix or file:///folder", _store_url)
+HTTP_URL = One("https://host or http://host:port", _http_url)
+SERVER_URL = One("postgresql://user@host:5432/database", _server_url)
+DATABASE_URL = One("postgresql://user@host:5432/database", _database_url)
+VIA = _ViaKind()
+SECRET = _SecretKind()
+APPRISE = _AddressKind(
+    'an Apprise address such as "mailto://ops@acme.example", or a reference to one: { env = "NAME" }',
+    form=r"[A-Za-z][A-Za-z0-9+.-]*://\S+",
+)
+PING = _AddressKind('"https://host/path", or a reference to it: { env = "NAME" }', form=r"https?://\S+")
+RECIPIENTS = _EncryptTo()
+TAG = One(
+    "a tag", _matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", "a tag", "use letters, digits, ., - and _, at most 63")
+)
+REGION = One("an AWS region", _matching(r"[a-z0-9][a-z0-9-]*", "a region", 'use one such as "eu-central-1"'))
+BUCKET = One("a bucket", _matching(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket", "use 3 to 63 of a-z, 0-9, - and ."))
+ROLE = One(
+    "the ARN of a role",
+    _matching(r"arn:aws[a-z-]*:iam::\d{12}:role/\S+", "a role", 'use its ARN, "arn:aws:iam::123456789012:role/name"'),
+)
+CURRENCY = One("three capitals", _matching(r"[A-Z]{3}", "a currency", 'use three capitals, such as "USD"'))
+PATH_IN_STORE = One("a key in the store", _path_in_store)
+TEXTFILE = One("an absolute path that ends in .prom", _textfile)
+FILE_BESIDE = _FileBeside()
+ORIGIN = One("environment/database", _origin)
+PROGRAM = One("terraform, tofu or an absolute path", _program)
+LOCK = One('"file"', _lock)
+RESOURCE_TYPE = One(
+    "a type of resource", _matching(r"[a-z0-9_]+", "a type of resource", 'use one such as "aws_db_instance"')
+)

@@ -1,0 +1,149 @@
+"""Secrets: named in a file, resolved when used, never shown."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote, quote_plus
+
+HIDDEN = "***"
+COMMAND_SECONDS = 30.0
+SHORT = 4  # a value shorter than this is hidden only where it stands as a word, or every log would be stars
+
+
+class BadEnvironment(Exception):
+    """An environment that can't be used: all its faults, one line each. Whoever catches it exits 78."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class NoSecret(BadEnvironment):
+    """A secret that is named in a file and can't be had where it was asked for."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Secret:
+    """A value kept elsewhere: in the process environment, a file, or what a command prints."""
+
+    env: str = ""
+    file: Path | None = None
+    command: tuple[str, ...] = ()
+    literal: str = ""
+    asked_by: str = field(default="", compare=False)
+
+    def reveal(self) -> str:
+        """The value itself. From now on redact() hides it."""
+        try:
+            value = self._value()
+        except NoSecret:
+            raise
+        except UnicodeDecodeError:
+            raise self._missing(f"{self.source} is not UTF-8 text; store it as text") from None
+        except OSError as error:
+            raise self._missing(f"{self.source} can't be read ({error.strerror}); check its path and rights") from None
+        if not value:
+            raise self._missing(f"{self.source} is empty; put the secret there")
+        hide(value)
+        return value
+
+    @property
+    def source(self) -> str:
+        """Where the value is kept, in words that hold nothing of it."""
+        if self.env:
+            return f"environment variable {self.env}"
+        if self.file:
+            return f"file {self.file}"
+        return f"the output of {self.command[0]}" if self.command else "the environment file"
+
+    def _value(self) -> str:
+        if self.env:
+            return self._from_environment()
+        if self.file:
+            return self._from_file(self.file)
+        return self._from_command() if self.command else self.literal
+
+    def _from_environment(self) -> str:
+        if self.env in os.environ:
+            return os.environ[self.env]
+        folder = os.environ.get("CREDENTIALS_DIRECTORY")
+        if folder and (Path(folder) / self.env).is_file():
+            return _text(Path(folder) / self.env)
+        missing = f"{self.source} is not set, and $CREDENTIALS_DIRECTORY has no file {self.env}; set one of them"
+        raise self._missing(missing)
+
+    def _from_file(self, path: Path) -> str:
+        if path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
+            raise self._missing(f"{self.source} is open to every user of this machine; chmod 600 {path}")
+        return _text(path)
+
+    def _from_command(self) -> str:
+        import subprocess
+
+        # The program's stderr is thrown away: it may hold what it was to keep.
+        try:
+            ended = subprocess.run(
+                self.command, stdin=subprocess.DEVNULL, capture_output=True, timeout=COMMAND_SECONDS, check=False
+            )
+        except subprocess.TimeoutExpired:
+            late = f"{self.source} did not come within {COMMAND_SECONDS:g} s; run the command by hand to see why"
+            raise self._missing(late) from None
+        if ended.returncode:
+            raise self._missing(f"{self.source}: it ended with {ended.returncode}; run the command by hand to see why")
+        return ended.stdout.decode().rstrip("\r\n")
+
+    def _missing(self, text: str) -> NoSecret:
+        return NoSecret(f"{self.asked_by}: {text}" if self.asked_by else text)
+
+    def __repr__(self) -> str:
+        return HIDDEN
+
+    __str__ = __repr__
+
+
+def _text(path: Path) -> str:
+    return path.read_bytes().decode().rstrip("\r\n")
+
+
+_lock = threading.Lock()
+_hidden: set[str] = set()
+_pattern: re.Pattern[str] | None = None
+
+_PASSWORD_IN_URL = re.compile(r"(?P<before>[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#:@\"']*:)[^\s/?#\"']+(?=@)")
+_PASSWORD_PARAMETER = re.compile(r"(?P<before>\b(?:ssl)?password=)(?:'(?:[^'\\]|\\.)*'|[^\s&'\"]+)", re.IGNORECASE)
+
+
+def hide(value: str) -> None:
+    """Have redact() replace this value from now on, in every form it usually takes."""
+    global _pattern  # noqa: PLW0603  (one list of secrets for the whole program: a log line has no other way to know)
+    with _lock:
+        _hidden.update(_forms(value))
+        _pattern = re.compile("|".join(map(_expression, sorted(_hidden, key=len, reverse=True))))
+
+
+def _forms(value: str) -> set[str]:
+    import json
+
+    lines = {line for line in value.splitlines() if len(line) >= SHORT and not line.startswith("#")}
+    forms = {value} | lines
+    for one in (value, *lines):
+        forms |= {quote(one), quote(one, safe=""), quote_plus(one)}
+        forms |= {json.dumps(one)[1:-1], json.dumps(one, ensure_ascii=False)[1:-1], repr(one)[1:-1]}
+    return forms
+
+
+def _expression(form: str) -> str:
+    return re.escape(form) if len(form) >= SHORT else rf"(?<!\w){re.escape(form)}(?!\w)"
+
+
+def redact(text: str) -> str:
+    """The text with every revealed secret, and every password in a URL, replaced by stars."""
+    if _pattern:
+        text = _pattern.sub(HIDDEN, text)
+    text = _PASSWORD_IN_URL.sub(rf"\g<before>{HIDDEN}", text)
+    return _PASSWORD_PARAMETER.sub(rf"\g<before>{HIDDEN}", text)
