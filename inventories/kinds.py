@@ -374,9 +374,7 @@ class _AddressKind(Kind[Secret]):
         if not isinstance(value, str) or not re.fullmatch(self.form, value):
             raise Wrong(f"what is written here is no address; use {self.words}")
         if re.search(r"://[^/\s@]*:[^/\s@]+@", value):
-            raise Wrong(
-                f"this address has a password written into it; keep the whole address elsewhere: {_REFERENCES}"
-            )
+            raise Wrong(f"this address has a password written into it; keep the whole address elsewhere: {_REFERENCES}")
         return Secret(literal=value, asked_by=str(place))
 
 
