@@ -20,7 +20,7 @@ from inventories.environment import (
     Terraform,
     Verify,
 )
-from inventories.kinds import JOBS, UNLIMITED, Cron, Span, Via, ViaKubernetes, ViaSsh
+from inventories.kinds import JOBS, UNLIMITED, Cron, Span, Via
 from inventories.repository import Repository
 from inventories.secret import BadEnvironment, NoSecret, Secret, hide, redact
 
@@ -52,8 +52,6 @@ __all__ = [
     "Terraform",
     "Verify",
     "Via",
-    "ViaKubernetes",
-    "ViaSsh",
     "hide",
     "redact",
 ]

@@ -38,11 +38,11 @@ class Store:
     url: str = key(
         kinds.STORE_URL, "where backups, records and locks are kept", example='"s3://acme-backups/groundcrew"'
     )
-    region: str | None = key(or_empty(kinds.REGION), "its region", default=None, example='"eu-central-1"')
-    endpoint: str | None = key(
-        or_empty(kinds.HTTP_URL), "for S3-compatible servers", default=None, example='"https://s3.acme.example"'
+    region: str = key(or_empty(kinds.REGION), "its region", default="", example='"eu-central-1"')
+    endpoint: str = key(
+        or_empty(kinds.HTTP_URL), "for S3-compatible servers", default="", example='"https://s3.acme.example"'
     )
-    profile: str | None = key(or_empty(kinds.TEXT), "AWS profile", default=None, example='"groundcrew"')
+    profile: str = key(or_empty(kinds.TEXT), "AWS profile", default="", example='"groundcrew"')
     profiles: Mapping[str, str] = key(
         ValuesByName("AWS profiles by job", kinds.TEXT, JOBS),
         "AWS profiles of single jobs, so that only one of them may delete",
@@ -191,10 +191,10 @@ class Refresh:
 class Verify:
     """[verify]: where backups are proven; left out: server programs of this machine, else embedded ones"""
 
-    scratch: str | None = key(
+    scratch: str = key(
         or_empty(kinds.SERVER_URL),
         "a server to restore into instead",
-        default=None,
+        default="",
         example='"postgresql://prover@scratch.internal/postgres"',
     )
     password: Secret | None = key(
@@ -208,11 +208,11 @@ class State:
     """state: the S3 bucket that keeps the state of every stack, as <environment>/<stack>"""
 
     bucket: str = key(kinds.BUCKET, "its name", example='"acme-terraform-state"')
-    region: str | None = key(or_empty(kinds.REGION), "its region", default=None, example='"eu-central-1"')
-    endpoint: str | None = key(
-        or_empty(kinds.HTTP_URL), "for S3-compatible servers", default=None, example='"https://s3.acme.example"'
+    region: str = key(or_empty(kinds.REGION), "its region", default="", example='"eu-central-1"')
+    endpoint: str = key(
+        or_empty(kinds.HTTP_URL), "for S3-compatible servers", default="", example='"https://s3.acme.example"'
     )
-    profile: str | None = key(or_empty(kinds.TEXT), "AWS profile", default=None, example='"terraform"')
+    profile: str = key(or_empty(kinds.TEXT), "AWS profile", default="", example='"terraform"')
     lock_table: str | None = key(
         kinds.TEXT, "the DynamoDB table that locks it", default=None, example='"terraform-locks"'
     )
@@ -295,10 +295,10 @@ class Cost:
         default=[50, 80, 100],
         example="[50, 80, 100]",
     )
-    role: str | None = key(
+    role: str = key(
         or_empty(kinds.ROLE),
         "assumed to read another account",
-        default=None,
+        default="",
         example='"arn:aws:iam::123456789012:role/billing"',
     )
     filter: Filter = key(TableOf(Filter), "left out: the whole account", default={})

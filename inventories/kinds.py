@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from inventories.reading import NAME, NAMES_ARE, Kind, One, Place, Wrong, expect_table, shown, suggestion
@@ -42,25 +42,12 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class ViaSsh:
-    """A tunnel through a host that ssh reaches."""
+class Via:
+    """A tunnel to a server that is not in reach: exactly one of ssh and kubernetes is set."""
 
-    host: str
-    user: str | None = None
-    port: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ViaKubernetes:
-    """A tunnel into a cluster, made by kubectl port-forward."""
-
-    namespace: str
-    kind: str
-    name: str
+    ssh: str | None = None
+    kubernetes: str | None = None
     context: str | None = None
-
-
-Via = ViaSsh | ViaKubernetes
 
 
 def _text(value: object) -> str:
@@ -87,9 +74,9 @@ def _matching(pattern: str, is_not: str, use: str) -> Callable[[object], str]:
     return read
 
 
-def or_empty(kind: Kind[T]) -> Kind[T | None]:
+def or_empty(kind: Kind[str]) -> Kind[str]:
     """The same kind, where "" is as good as leaving it out."""
-    return One(f'{kind.words}, or ""', lambda value: None if value == "" else kind.read(value, Place("", Path())))
+    return One(f'{kind.words}, or ""', lambda value: "" if value == "" else kind.read(value, Place("", Path())))
 
 
 def _whole(words: str, least: int, most: int) -> Callable[[object], int]:
@@ -258,19 +245,6 @@ def _database_url(value: object) -> str:
     return text
 
 
-def _scratch_url(value: object) -> str | None:
-    return None if value == "" else _server_url(value)
-
-
-def database_in(url: str) -> str:
-    """The database a PostgreSQL address names in its path, or nothing."""
-    return unquote(urlsplit(re.sub(r"//[^/?]*", "//", url, count=1)).path.strip("/"))
-
-
-_KUBERNETES_KINDS = {
-    "pod": "pod", "po": "pod", "service": "service", "svc": "service",
-    "statefulset": "statefulset", "sts": "statefulset", "deployment": "deployment", "deploy": "deployment",
-}  # fmt: skip
 _KUBERNETES_NAME = r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?"
 
 
@@ -289,21 +263,21 @@ class _ViaKind(Kind[Via]):
         return _via_kubernetes(table["kubernetes"], table.get("context", ""))
 
 
-def _via_ssh(value: object) -> ViaSsh:
-    found = re.fullmatch(r"(?:([\w.][\w.-]*)@)?([A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:]+\])(?::(\d{1,5}))?", _text(value))
-    if not found or not 0 < int(found[3] or 22) < 65536:
+def _via_ssh(value: object) -> Via:
+    found = re.fullmatch(r"((?:[\w.][\w.-]*@)?(?:[A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:]+\]))(?::(\d{1,5}))?", _text(value))
+    if not found or not 0 < int(found[2] or 22) < 65536:
         raise Wrong(f'{shown(value)} is no host for ssh; use "host", "user@host" or "user@host:port"')
-    return ViaSsh(found[2].strip("[]"), found[1], int(found[3]) if found[3] else None)
+    return Via(ssh=f"ssh://{found[0]}" if found[2] else found[1])
 
 
-def _via_kubernetes(value: object, context: object) -> ViaKubernetes:
-    found = re.fullmatch(rf"({_KUBERNETES_NAME})/([a-z]+)/({_KUBERNETES_NAME})", _text(value))
-    if not found or found[2] not in _KUBERNETES_KINDS:
+def _via_kubernetes(value: object, context: object) -> Via:
+    found = re.fullmatch(rf"{_KUBERNETES_NAME}/([a-z]+)/{_KUBERNETES_NAME}", _text(value))
+    if not found or found[1] not in ("pod", "service", "statefulset", "deployment"):
         use = 'use "namespace/kind/name", where kind is pod, service, statefulset or deployment'
         raise Wrong(f"{shown(value)} is nothing that kubectl can forward to; {use}")
     if not isinstance(context, str) or not re.fullmatch(r"(?!-)[^\s]*", context):
         raise Wrong(f"{shown(context)} is no context of kubectl; use a name that kubectl config get-contexts shows")
-    return ViaKubernetes(found[1], _KUBERNETES_KINDS[found[2]], found[3], context or None)
+    return Via(kubernetes=found[0], context=context or None)
 
 
 _REFERENCES = '{ env = "NAME" }, { file = "path" } or { command = ["program", "argument"] }'

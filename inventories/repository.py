@@ -21,7 +21,7 @@ class Repository:
     folder: Path
 
     @classmethod
-    def find(cls, start: Path | None = None, root: Path | None = None) -> Repository:
+    def find(cls, root: Path | None = None, start: Path | None = None) -> Repository:
         """The one at `root`, else at CREW_ROOT, else from `start` or the current folder upwards, else this host's."""
         if root is not None:
             return _at(root, f"--root {root}")
