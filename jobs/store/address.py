@@ -27,11 +27,18 @@ class StoreSettings(Protocol):
     def max_parts(self) -> int: ...
 
 
-def open_store(settings: StoreSettings, job: str | None = None) -> Store:  # noqa: ARG001
+def open_store(settings: StoreSettings, job: str | None = None) -> Store:
     """The store that the environment names, with the AWS profile that is meant for this job."""
     address = urlsplit(settings.url, allow_fragments=False)
     if address.scheme == "file" and address.path.startswith("/") and not address.netloc:
         from jobs.store.directory import DirectoryStore
 
         return DirectoryStore(settings.url, Path(unquote(address.path)))
-    raise StoreError(f"store.url: {settings.url} is no store; use file:///path")
+    if address.scheme == "s3" and address.netloc:
+        from jobs.store.s3 import S3Store
+        from jobs.store.s3_errors import Place
+
+        profile = settings.profiles.get(job or "", settings.profile)
+        place = Place(settings.url, address.netloc, settings.region, settings.endpoint, profile)
+        return S3Store(place, address.path.strip("/"), settings.max_parts)
+    raise StoreError(f"store.url: {settings.url} is no store; use s3://bucket/prefix or file:///path")
