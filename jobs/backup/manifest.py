@@ -47,6 +47,7 @@ class Settings:
     comment: str | None
     connection_limit: int
     settings: tuple[str, ...] = ()
+    privileges: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +197,7 @@ def _manifest(body: dict[str, Any]) -> Manifest:
         server=_as(Server, body["server"]),
         tools=dict(body["tools"]),
         recipients=tuple(body["recipients"]),
-        settings=_as(Settings, body["settings"], settings=tuple),
+        settings=_as(Settings, body["settings"], settings=tuple, privileges=tuple),
         snapshot=body["snapshot"],
         parts=tuple(_as(Part, part, kind=Kind, pieces=_pieces) for part in body["parts"]),
         tables=tuple(_as(Rows, table) for table in body["tables"]),
