@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from jobs.embedded._started import NotInstalled, NotStarted, Program, free_port, started
 
@@ -36,10 +37,13 @@ class PostgresServer:
 
     def url(self, database: str = "postgres") -> str:
         """By TCP if it listens there, else by its socket; never with the password in it."""
-        return f"postgresql://{SUPERUSER}@127.0.0.1:{self.port}/{database}" if self.tcp else self.socket_url(database)
+        if not self.tcp:
+            return self.socket_url(database)
+        return f"postgresql://{SUPERUSER}@127.0.0.1:{self.port}/{quote(database, safe='')}"
 
     def socket_url(self, database: str = "postgres") -> str:
-        return f"postgresql://{SUPERUSER}@/{database}?host={self.socket}&port={self.port}"
+        where = f"host={quote(str(self.socket), safe='')}&port={self.port}"
+        return f"postgresql://{SUPERUSER}@/{quote(database, safe='')}?{where}"
 
 
 def programs(major: int) -> Path:
