@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from inventories import redact
 from jobs.backup.errors import BackupError
 from jobs.backup.tunnel import Via, tunnel
 from jobs.run.job import Failed, Passing, Run
@@ -129,8 +130,6 @@ def through(host: str, local: int) -> dict[str, str]:
 
 def verdict(error: psycopg.Error) -> Failed | Passing:
     """A fault that the server or libpq told, as one that may pass or one that won't."""
-    from inventories import redact
-
     sentence = " ".join(redact(str(error)).split())
     if error.sqlstate is None:
         return BackupError(sentence) if final(sentence) else Passing(sentence)

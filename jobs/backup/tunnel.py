@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, Protocol
 
+from inventories import redact
 from jobs.run.job import Passing, Run
 
 READY_WITHIN = 30.0
@@ -107,8 +108,6 @@ def _answers(port: int) -> bool:
 
 
 def _last_of(words: IO[bytes]) -> str:
-    from inventories import redact
-
     words.seek(0)
     lines = words.read(50_000).decode(errors="replace").strip().splitlines()
     return redact(lines[-1]) if lines else ""

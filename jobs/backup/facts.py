@@ -1,0 +1,101 @@
+"""What a manifest says of a server and a database, asked inside the snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from jobs.backup.connection import Reached, verdict
+from jobs.backup.manifest import Extension, Last, Rows, Server
+from jobs.backup.parts import Table
+from jobs.run.job import Run
+
+if TYPE_CHECKING:
+    import psycopg
+
+    Connection = psycopg.Connection[Any]
+
+_COUNTED_AT_ONCE = 20
+
+_SERVER = """
+SELECT current_setting('server_version'), current_setting('server_version_num')::int / 10000, pg_is_in_recovery(),
+       has_function_privilege('pg_control_system()', 'EXECUTE'), has_table_privilege('pg_authid', 'SELECT')
+"""
+
+_SEQUENCES = "SELECT schemaname, sequencename, last_value FROM pg_sequences ORDER BY 1, 2"
+
+_EXTENSIONS = """
+SELECT e.extname, e.extversion, n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace ORDER BY 1
+"""
+
+
+def server(connection: Connection) -> Server:
+    """Which server this is; managed ones may keep the identifier to themselves."""
+    version, major, standby, may_ask, _ = _one(connection, _SERVER)
+    identifier = str(_one(connection, "SELECT system_identifier FROM pg_control_system()")[0]) if may_ask else ""
+    return Server(version.split(" ")[0], major, identifier, standby)
+
+
+def shows_passwords(connection: Connection) -> bool:
+    """Whether this role may read the hashes of all roles' passwords."""
+    return bool(_one(connection, _SERVER)[4])
+
+
+def sequences(connection: Connection) -> tuple[Last, ...]:
+    return tuple(Last(*row) for row in connection.execute(_SEQUENCES))
+
+
+def extensions(connection: Connection) -> tuple[Extension, ...]:
+    return tuple(Extension(*row) for row in connection.execute(_EXTENSIONS))
+
+
+def large_objects(connection: Connection) -> int:
+    found: int = _one(connection, "SELECT count(*) FROM pg_largeobject_metadata")[0]
+    return found
+
+
+def rows(tables: Sequence[Table], counts: dict[int, int]) -> tuple[Rows, ...]:
+    """The manifest's list of tables; what was not counted is null."""
+    leaves = sorted((table for table in tables if table.leaf and table.own), key=lambda t: (t.schema, t.name))
+    return tuple(Rows(table.schema, table.name, counts.get(table.oid), table.bytes) for table in leaves)
+
+
+def count(run: Run, reached: Reached, snapshot: str, tables: Sequence[Table], *, standby: bool) -> dict[int, int]:
+    """The rows of each table inside the snapshot, on a connection of its own while the parts are dumped."""
+    empty = {table.oid: 0 for table in tables if table.unlogged and standby}
+    asked = [table for table in tables if table.leaf and table.own and table.oid not in empty]
+    with _inside(run, reached, snapshot) as connection:
+        for start in range(0, len(asked), _COUNTED_AT_ONCE):
+            run.check()
+            batch = asked[start : start + _COUNTED_AT_ONCE]
+            counted = _one(connection, f"SELECT {', '.join(counting(table) for table in batch)}")
+            empty |= {table.oid: number for table, number in zip(batch, counted, strict=True)}
+    return empty
+
+
+def counting(table: Table) -> str:
+    return f"(SELECT count(*) FROM ONLY {table.quoted})"  # noqa: S608 - quoted
+
+
+@contextmanager
+def _inside(run: Run, reached: Reached, snapshot: str) -> Iterator[Connection]:
+    """A connection that sees the snapshot, and gives up its query when the run is told to end."""
+    import psycopg
+
+    with reached.connect(client_encoding="UTF8", autocommit=True) as connection, run.on_stop(connection.cancel):
+        try:
+            connection.execute("SET statement_timeout = 0; SET row_security = off")
+            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+            yield connection
+        except psycopg.Error as error:
+            run.check()
+            raise verdict(error) from None
+
+
+def _one(connection: Connection, query: str) -> tuple[Any, ...]:
+    found: tuple[Any, ...] | None = connection.execute(query.encode()).fetchone()
+    if found is None:
+        raise LookupError(query)
+    return found

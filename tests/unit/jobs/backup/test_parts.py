@@ -1,0 +1,112 @@
+from datetime import timedelta
+
+import pytest
+
+from jobs.backup.manifest import Kind
+from jobs.backup.parts import Planned, Table, pg_dump, pg_dumpall, plan, standing_alone
+from jobs.backup.programs import Program
+
+DUMP = Program("pg_dump", "/usr/lib/postgresql/15/bin/pg_dump", "15.18")
+DUMPALL = Program("pg_dumpall", "/usr/lib/postgresql/15/bin/pg_dumpall", "15.18")
+MINUTE = timedelta(seconds=60)
+GIB = 1 << 30
+
+
+def tables(*sizes: float) -> list[Table]:
+    return [Table(number, "public", f"t{number:02}", int(size * GIB)) for number, size in enumerate(sizes)]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "streams", "alone"),
+    [
+        ([], 4, []),
+        ([9, 1], 1, []),
+        ([9, 1], 2, [0]),
+        ([1, 9, 5, 5], 2, [1, 2]),
+        ([5, 5, 5, 5], 2, [0, 1]),
+        ([1] * 40, 4, []),
+        ([2] * 10, 4, [0, 1, 2, 3, 4, 5, 6, 7]),
+        ([2] * 30, 5, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
+        ([0.01, 0.001], 4, []),
+    ],
+)
+def test_the_biggest_tables_stand_alone_until_the_rest_is_one_streams_share(
+    sizes: list[float], streams: int, alone: list[int]
+) -> None:
+    assert [table.oid for table in standing_alone(tables(*sizes), streams)] == alone
+
+
+def test_never_more_than_twenty_stand_alone() -> None:
+    assert len(standing_alone(tables(*[3] * 30), 20)) == 20
+
+
+def test_a_name_that_pg_dump_would_take_for_another_stays_in_the_rest() -> None:
+    named = [Table(1, "public", "größte", 8 * GIB), Table(2, "public", "plain", 7 * GIB), Table(3, "public", "x", GIB)]
+    assert [table.name for table in standing_alone(named, 2)] == ["größte"]
+    assert [table.name for table in standing_alone(named, 2, "LATIN1")] == ["plain", "x"]
+
+
+def test_every_set_has_definitions_the_rest_and_the_roles() -> None:
+    assert plan([], 4) == (
+        Planned("defs", Kind.DEFINITIONS),
+        Planned("rest", Kind.REST),
+        Planned("roles", Kind.ROLES),
+    )
+    assert plan(tables(9, 1), 2)[1:3] == (
+        Planned("data-1", Kind.TABLE, ('"public"."t00"',)),
+        Planned("rest", Kind.REST, ('"public"."t00"',)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("schema", "name", "quoted"),
+    [
+        ("public", "orders", '"public"."orders"'),
+        ("Büro", 'Zettel "A". 1', '"Büro"."Zettel ""A"". 1"'),
+        ("a.b", "new\nline", '"a.b"."new\nline"'),
+        ("東京", "*?$[a]", '"東京"."*?$[a]"'),
+    ],
+)
+def test_within_quotes_a_name_means_itself(schema: str, name: str, quoted: str) -> None:
+    assert Table(1, schema, name).quoted == quoted
+
+
+def line(part: Planned) -> list[str]:
+    return pg_dump(DUMP, "host=db dbname=shop", part, "00000003-0000001B-1", MINUTE)
+
+
+COMMON = [
+    *("/usr/lib/postgresql/15/bin/pg_dump", "--format=custom", "--compress=0"),
+    *("--snapshot=00000003-0000001B-1", "--lock-wait-timeout=60000", "--no-password"),
+]
+
+
+def test_the_definitions_are_one_archive() -> None:
+    assert line(Planned("defs", Kind.DEFINITIONS)) == [
+        *COMMON,
+        *("--section=pre-data", "--section=post-data", "--dbname=host=db dbname=shop"),
+    ]
+
+
+def test_a_table_that_is_not_there_is_an_error() -> None:
+    assert line(Planned("data-1", Kind.TABLE, ('"public"."orders"',))) == [
+        *COMMON,
+        *("--section=data", "--strict-names", '--table="public"."orders"', "--dbname=host=db dbname=shop"),
+    ]
+
+
+def test_the_rest_leaves_out_exactly_the_tables_that_stand_alone() -> None:
+    assert line(Planned("rest", Kind.REST, ('"public"."orders"', '"a"."b"'))) == [
+        *COMMON,
+        "--section=data",
+        *('--exclude-table-data="public"."orders"', '--exclude-table-data="a"."b"'),
+        "--dbname=host=db dbname=shop",
+    ]
+
+
+@pytest.mark.parametrize(("passwords", "hidden"), [(True, []), (False, ["--no-role-passwords"])])
+def test_the_roles_come_without_passwords_where_the_server_hides_them(passwords: bool, hidden: list[str]) -> None:
+    assert pg_dumpall(DUMPALL, "host=db dbname=shop", "shop", passwords=passwords) == [
+        *("/usr/lib/postgresql/15/bin/pg_dumpall", "--roles-only", *hidden, "--no-password"),
+        *("--database=shop", "--dbname=host=db dbname=shop"),
+    ]
