@@ -1,0 +1,325 @@
+"""Which sets stay: examples of each rule, and what must hold for any sets and any policy."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inventories import Keep
+from inventories.kinds import Span
+from jobs.retention import ClockBehind, back, plan, refuse_a_clock_behind, words
+
+BERLIN = ZoneInfo("Europe/Berlin")
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Backup:
+    started: datetime
+    id: str = ""
+    tags: tuple[str, ...] = ()
+    proven: datetime | None = None
+    pinned: bool = False
+
+
+def at(text: str, **more: object) -> Backup:
+    started = datetime.fromisoformat(text)
+    started = started if started.tzinfo else started.replace(tzinfo=UTC)
+    return Backup(started, text, **more)
+
+
+def kept(sets: list[Backup], policy: Keep, now: datetime = NOW) -> list[str]:
+    return [each.set.id for each in plan(sets, policy, now) if each.keep]
+
+
+def why(sets: list[Backup], policy: Keep, now: datetime = NOW) -> dict[str, str]:
+    return {each.set.id: words(each) for each in plan(sets, policy, now)}
+
+
+TWICE_A_DAY = [at(f"2026-11-{day:02}T{hour}:00") for day in range(1, 21) for hour in ("02", "14")]
+MIXED = [
+    at(text)
+    for text in (
+        "2026-11-20T14:30", "2026-11-20T14:10", "2026-11-20T13:59", "2026-11-19T23:59", "2026-11-16T00:00",
+        "2026-11-15T23:59", "2026-10-31T12:00", "2026-01-01T00:00", "2025-12-31T23:59", "2024-06-01T00:00",
+    )
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        (Keep(last=1), ["2026-11-20T14:30"]),
+        (Keep(last=3), ["2026-11-20T14:30", "2026-11-20T14:10", "2026-11-20T13:59"]),
+        (Keep(last=-1), [each.id for each in MIXED]),
+        (Keep(last=99), [each.id for each in MIXED]),
+        (Keep(hourly=2), ["2026-11-20T14:30", "2026-11-20T13:59"]),
+        (Keep(daily=2), ["2026-11-20T14:30", "2026-11-19T23:59"]),
+        (Keep(daily=4), ["2026-11-20T14:30", "2026-11-19T23:59", "2026-11-16T00:00", "2026-11-15T23:59"]),
+        (Keep(weekly=2), ["2026-11-20T14:30", "2026-11-15T23:59"]),
+        (Keep(monthly=2), ["2026-11-20T14:30", "2026-10-31T12:00"]),
+        (Keep(yearly=2), ["2026-11-20T14:30", "2025-12-31T23:59"]),
+        (Keep(yearly=-1), ["2026-11-20T14:30", "2025-12-31T23:59", "2024-06-01T00:00"]),
+        (Keep(daily=1, yearly=2), ["2026-11-20T14:30", "2025-12-31T23:59"]),
+        (Keep(within=Span(hours=1)), ["2026-11-20T14:30", "2026-11-20T14:10", "2026-11-20T13:59"]),
+        (Keep(within=Span(days=1)), [each.id for each in MIXED[:4]]),
+        (Keep(within_hourly=Span(days=1)), ["2026-11-20T14:30", "2026-11-20T13:59", "2026-11-19T23:59"]),
+        (Keep(within_daily=Span(days=5)), [MIXED[n].id for n in (0, 3, 4, 5)]),
+        (Keep(within_weekly=Span(months=1)), ["2026-11-20T14:30", "2026-11-15T23:59", "2026-10-31T12:00"]),
+        (Keep(within_monthly=Span(years=1)), [MIXED[n].id for n in (0, 6, 7, 8)]),
+        (Keep(within_yearly=Span(years=9)), ["2026-11-20T14:30", "2025-12-31T23:59", "2024-06-01T00:00"]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_each_rule(policy: Keep, expected: list[str]) -> None:
+    assert kept(MIXED, policy) == expected
+
+
+def test_empty_days_do_not_count() -> None:
+    gaps = [at("2026-11-20T02:00"), at("2026-11-12T02:00"), at("2026-08-03T02:00"), at("2026-08-02T02:00")]
+    assert kept(gaps, Keep(daily=3)) == ["2026-11-20T02:00", "2026-11-12T02:00", "2026-08-03T02:00"]
+
+
+def test_the_oldest_set_is_kept_while_a_counter_is_not_used_up() -> None:
+    sets = [at("2026-11-20T02:00"), at("2026-06-01T02:00"), at("2026-02-01T02:00")]
+    assert why(sets, Keep(yearly=2))["2026-02-01T02:00"] == "oldest yearly (0 left)"
+    assert why(sets, Keep(yearly=2))["2026-06-01T02:00"] == "yearly: has 2026 (1 left)"
+    assert kept(sets, Keep(yearly=1)) == ["2026-11-20T02:00"]
+
+
+def test_a_year_of_daily_backups_under_the_production_policy() -> None:
+    first = datetime(2025, 1, 1, 2, tzinfo=UTC)
+    sets = [Backup(first + timedelta(hours=6 * n), str(n)) for n in range(4 * 689 + 2)]
+    decisions = plan(sets, Keep(within=Span(days=2), daily=90, yearly=5), NOW)
+    keep = [each for each in decisions if each.keep]
+    assert (
+        len(keep) == 8 + 87 + 1 + 1
+    )  # two days whole (they are three of the 90), 87 days more, the last of 2025, and the oldest
+    assert [words(each) for each in keep[-2:]] == ["yearly (3 left)", "oldest yearly (2 left)"]
+
+
+ISO_WEEKS = [at("2027-01-03T12:00"), at("2026-12-28T12:00"), at("2026-12-27T12:00"), at("2024-12-30T12:00")]
+
+
+def test_weeks_are_iso_weeks_of_the_iso_year() -> None:
+    now = datetime(2027, 2, 1, tzinfo=UTC)
+    assert kept(ISO_WEEKS, Keep(weekly=2), now) == ["2027-01-03T12:00", "2026-12-27T12:00"]
+    assert why(ISO_WEEKS, Keep(weekly=9), now)["2026-12-28T12:00"] == "weekly: has 2026-W53 (8 left)"
+    assert why([at("2025-01-05T12:00"), at("2024-12-30T12:00"), at("2024-12-01T12:00")], Keep(weekly=1), now) == {
+        "2025-01-05T12:00": "newest, weekly (0 left)",
+        "2024-12-30T12:00": "weekly: 0 left",
+        "2024-12-01T12:00": "weekly: 0 left",
+    }
+
+
+def test_days_are_those_of_the_timezone_of_now() -> None:
+    around_midnight_in_berlin = [at("2026-11-19T23:30"), at("2026-11-19T22:30"), at("2026-11-18T23:30")]
+    assert kept(around_midnight_in_berlin, Keep(daily=2), NOW) == ["2026-11-19T23:30", "2026-11-18T23:30"]
+    assert kept(around_midnight_in_berlin, Keep(daily=2), NOW.astimezone(BERLIN)) == [
+        "2026-11-19T23:30",
+        "2026-11-19T22:30",
+    ]
+
+
+def test_the_timezone_that_a_set_was_made_in_does_not_matter() -> None:
+    elsewhere = [at("2026-11-20T00:30+02:00"), at("2026-11-19T20:00+00:00")]
+    assert kept(elsewhere, Keep(daily=1)) == ["2026-11-20T00:30+02:00"]
+    assert kept(elsewhere, Keep(daily=2)) == ["2026-11-20T00:30+02:00", "2026-11-19T20:00+00:00"]
+    assert why(elsewhere, Keep(daily=2))["2026-11-19T20:00+00:00"] == "oldest daily (0 left)"
+
+
+@pytest.mark.parametrize(
+    ("moment", "span", "expected"),
+    [
+        ("2026-03-31T10:00", Span(months=1), "2026-03-03T10:00"),
+        ("2028-03-31T10:00", Span(months=1), "2028-03-02T10:00"),
+        ("2028-02-29T10:00", Span(years=1), "2027-03-01T10:00"),
+        ("2026-01-15T10:00", Span(months=1), "2025-12-15T10:00"),
+        ("2026-01-15T10:00", Span(years=2, months=5, days=7, hours=3), "2023-08-08T07:00"),
+        ("2026-03-01T10:00", Span(days=1), "2026-02-28T10:00"),
+        ("2026-03-01T02:00", Span(hours=3), "2026-02-28T23:00"),
+        ("2026-01-15T10:00", Span(years=9999), "0001-01-01T00:00"),
+        ("0001-01-15T10:00", Span(days=300), "0001-01-01T00:00"),
+    ],
+)
+def test_going_back_overflows_as_calendars_do(moment: str, span: Span, expected: str) -> None:
+    assert back(at(moment).started, span) == at(expected).started
+
+
+def test_days_back_are_days_of_the_calendar_and_hours_those_of_the_clock() -> None:
+    after_the_change = datetime(2026, 3, 29, 12, tzinfo=BERLIN)
+    assert back(after_the_change, Span(days=1)) == datetime(2026, 3, 28, 12, tzinfo=BERLIN)
+    assert back(after_the_change, Span(hours=24)) == datetime(2026, 3, 28, 11, tzinfo=BERLIN)
+
+
+def test_within_is_strict_and_counts_from_the_newest_set_not_from_now() -> None:
+    sets = [at("2026-10-20T02:00"), at("2026-10-18T02:01"), at("2026-10-18T02:00"), at("2026-10-01T02:00")]
+    assert kept(sets, Keep(within=Span(days=2))) == ["2026-10-20T02:00", "2026-10-18T02:01"]
+    assert why(sets, Keep(within=Span(days=2)))["2026-10-18T02:00"] == "within 2d: too old"
+
+
+def test_a_set_in_the_future_survives_within_and_nothing_is_counted_from_it() -> None:
+    sets = [at("2026-11-22T11:00"), at("2026-11-21T02:00"), at("2026-11-20T03:00"), at("2026-11-20T01:00")]
+    assert kept(sets, Keep(within=Span(days=1))) == ["2026-11-22T11:00", "2026-11-21T02:00", "2026-11-20T03:00"]
+
+
+def test_if_all_sets_are_in_the_future_within_keeps_them() -> None:
+    sets = [at("2026-11-22T11:00"), at("2026-11-22T10:00")]
+    assert kept(sets, Keep(within=Span(hours=1))) == ["2026-11-22T11:00", "2026-11-22T10:00"]
+
+
+def test_a_set_is_kept_by_a_list_of_which_it_has_all_tags() -> None:
+    policy = Keep(tags=(("release",), ("monthly", "audit")))
+    sets = [
+        at("2026-11-20T02:00"),
+        at("2026-11-19T02:00", tags=("release", "x")),
+        at("2026-11-18T02:00", tags=("audit", "monthly")),
+        at("2026-11-17T02:00", tags=("monthly",)),
+    ]
+    assert why(sets, policy) == {
+        "2026-11-20T02:00": "newest",
+        "2026-11-19T02:00": "tagged release",
+        "2026-11-18T02:00": "tagged monthly and audit",
+        "2026-11-17T02:00": "has none of the tags",
+    }
+
+
+def test_pinned_the_newest_and_the_newest_proven_are_never_removed() -> None:
+    proof = NOW
+    sets = [
+        at("2026-11-20T02:00", tags=("x",)),
+        at("2026-11-19T02:00"),
+        at("2026-11-18T02:00", proven=proof),
+        at("2026-11-17T02:00", proven=proof),
+        at("2026-11-16T02:00", proven=proof, pinned=True),
+        at("2026-11-15T02:00", pinned=True),
+    ]
+    assert why(sets, Keep(tags=(("none has this",),))) == {
+        "2026-11-20T02:00": "newest",
+        "2026-11-19T02:00": "has none of the tags",
+        "2026-11-18T02:00": "newest proven",
+        "2026-11-17T02:00": "has none of the tags",
+        "2026-11-16T02:00": "pinned",
+        "2026-11-15T02:00": "pinned",
+    }
+
+
+def test_each_reason_says_what_is_left_of_its_counter() -> None:
+    told = why(TWICE_A_DAY, Keep(last=2, daily=3, weekly=2, yearly=-1))
+    assert told["2026-11-20T14:00"] == "newest, last (1 left), daily (2 left), weekly (1 left), yearly"
+    assert told["2026-11-20T02:00"] == "last (0 left)"
+    assert told["2026-11-19T14:00"] == "daily (1 left)"
+    assert (
+        told["2026-11-19T02:00"]
+        == "last: 0 left, daily: has 2026-11-19 (1 left), weekly: has 2026-W47 (1 left), yearly: has 2026"
+    )
+    assert told["2026-11-01T02:00"] == "oldest yearly"  # fmt: skip
+
+
+def test_hours_are_named_as_hours() -> None:
+    assert why(MIXED, Keep(hourly=9))["2026-11-20T14:10"] == "hourly: has 2026-11-20 14h (8 left)"
+
+
+def test_a_policy_without_rules_removes_nothing_and_says_so() -> None:
+    assert set(why(MIXED, Keep()).values()) == {"the policy has no rules"}
+    assert kept(MIXED, Keep()) == [each.id for each in MIXED]
+
+
+def test_no_sets_are_no_trouble() -> None:
+    assert plan([], Keep(daily=1), NOW) == []
+    refuse_a_clock_behind([], NOW)
+
+
+def test_a_clock_more_than_a_day_behind_the_newest_set_is_refused() -> None:
+    refuse_a_clock_behind([at("2026-11-22T12:00")], NOW)
+    with pytest.raises(
+        ClockBehind, match=r"2026-11-21 12:00 UTC, more than a day before the newest set \(2026-11-22 12:01"
+    ):
+        refuse_a_clock_behind([at("2020-01-01"), at("2026-11-22T12:01")], NOW)
+
+
+# What must hold for any sets and any policy
+
+moments = st.datetimes(datetime(2019, 1, 1), datetime(2026, 11, 22, 11), timezones=st.just(UTC))
+close = st.integers(0, 24 * 80).map(lambda hours: NOW + timedelta(hours=12) - timedelta(hours=hours))
+counts = st.sampled_from([None, None, None, 1, 2, 3, 7, -1])
+spans = st.one_of(
+    st.none(),
+    st.builds(
+        Span, years=st.integers(0, 3), months=st.integers(0, 14), days=st.integers(0, 40), hours=st.integers(0, 30)
+    ),
+)
+TAGS = ("a", "b", "c")
+COUNTED = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
+WITHIN = ("within", *(f"within_{name}" for name in COUNTED[1:]))
+policies = st.builds(
+    Keep,
+    **dict.fromkeys(COUNTED, counts),
+    **dict.fromkeys(WITHIN, spans.map(lambda span: span if span and str(span) else None)),
+    tags=st.lists(st.lists(st.sampled_from(TAGS), min_size=1, max_size=2).map(tuple), max_size=2).map(tuple),
+)
+some_sets = st.lists(
+    st.builds(
+        Backup,
+        started=st.one_of(moments, close),
+        tags=st.lists(st.sampled_from(TAGS), max_size=2, unique=True).map(tuple),
+        proven=st.sampled_from([None, None, NOW]),
+        pinned=st.sampled_from([False, False, False, True]),
+    ),
+    min_size=1,
+    max_size=40,
+).map(lambda sets: [replace(each, id=f"{place:02}") for place, each in enumerate(sets)])
+zones = st.sampled_from([UTC, BERLIN, ZoneInfo("America/New_York"), ZoneInfo("Pacific/Apia")])
+examples = settings(max_examples=150, deadline=None)
+
+
+@examples
+@given(some_sets, policies, zones)
+def test_never_empties_and_spares_what_must_be_spared(sets: list[Backup], policy: Keep, zone: ZoneInfo) -> None:
+    keep = kept(sets, policy, NOW.astimezone(zone))
+    newest_first = sorted(sets, key=lambda each: (each.started, each.id), reverse=True)
+    assert newest_first[0].id in keep
+    assert {each.id for each in sets if each.pinned} <= set(keep)
+    assert {each.id for each in [each for each in newest_first if each.proven][:1]} <= set(keep)
+
+
+@examples
+@given(some_sets, policies, zones)
+def test_a_second_time_removes_nothing_more(sets: list[Backup], policy: Keep, zone: ZoneInfo) -> None:
+    keep = set(kept(sets, policy, NOW.astimezone(zone)))
+    remaining = [each for each in sets if each.id in keep]
+    assert set(kept(remaining, policy, NOW.astimezone(zone))) == keep
+
+
+@examples
+@given(some_sets, policies, zones, st.randoms())
+def test_the_order_of_the_input_does_not_matter(
+    sets: list[Backup], policy: Keep, zone: ZoneInfo, dice: random.Random
+) -> None:
+    assert plan(dice.sample(sets, len(sets)), policy, NOW.astimezone(zone)) == plan(sets, policy, NOW.astimezone(zone))
+
+
+@examples
+@given(some_sets, policies, policies, zones)
+def test_adding_rules_to_a_policy_that_has_one_never_removes_more(
+    sets: list[Backup], policy: Keep, more: Keep, zone: ZoneInfo
+) -> None:
+    policy = policy if policy != Keep() else Keep(daily=2)
+    added = {name: getattr(more, name) for name in (*COUNTED, *WITHIN) if getattr(policy, name) is None}
+    both = replace(policy, **added, tags=(*policy.tags, *more.tags))
+    now = NOW.astimezone(zone)
+    assert set(kept(sets, policy, now)) <= set(kept(sets, both, now))
+
+
+@examples
+@given(some_sets, policies)
+def test_what_is_removed_was_kept_by_no_rule_and_says_why_each_did_not(sets: list[Backup], policy: Keep) -> None:
+    for each in plan(sets, policy, NOW):
+        assert each.keep == bool(each.reasons)
+        assert words(each)
