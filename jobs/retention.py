@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from inventories import Keep
 from inventories.kinds import Span
@@ -40,7 +40,8 @@ class CompleteSet(Protocol):
 S = TypeVar("S", bound=CompleteSet)
 
 
-class Left(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Left:
     """How many more periods a rule would keep (None: any number), and the one it has filled last."""
 
     rule: str
