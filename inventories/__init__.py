@@ -21,6 +21,7 @@ from inventories.environment import (
     Verify,
 )
 from inventories.kinds import JOBS, UNLIMITED, Cron, Span, Via
+from inventories.reference import reference
 from inventories.repository import Repository
 from inventories.secret import BadEnvironment, NoSecret, Secret, hide, redact
 
@@ -54,4 +55,5 @@ __all__ = [
     "Via",
     "hide",
     "redact",
+    "reference",
 ]

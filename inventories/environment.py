@@ -28,7 +28,7 @@ class Heading:
     timezone: ZoneInfo = key(
         kinds.TIMEZONE, "schedules and calendar buckets are read in it", default="UTC", example='"Europe/Berlin"'
     )
-    format: int = key(kinds.FORMAT, "the format of this file", default=1, example="1")
+    format: int = key(kinds.FORMAT_KIND, "the format of this file", default=1, example="1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class Store:
     )
     profile: str = key(or_empty(kinds.TEXT), "AWS profile", default="", example='"groundcrew"')
     profiles: Mapping[str, str] = key(
-        ValuesByName("AWS profiles by job", kinds.TEXT, JOBS),
+        ValuesByName("a profile by job", kinds.TEXT, JOBS),
         "AWS profiles of single jobs, so that only one of them may delete",
         default={},
         example='{ backup = "writer", retention = "pruner" }',
@@ -110,7 +110,10 @@ class Source:
         kinds.SERVER_URL, "its address, without a password", example='"postgresql://backup@db.internal:5432/postgres"'
     )
     password: Secret | None = key(
-        kinds.SECRET, "left out: ~/.pgpass, or none", default=None, example='{ env = "MAIN_DB_PASSWORD" }'
+        kinds.SECRET,
+        "left out: as libpq finds it, in ~/.pgpass for one",
+        default=None,
+        example='{ env = "MAIN_DB_PASSWORD" }',
     )
     via: Via | None = key(
         kinds.VIA, "the tunnel to one that is not in reach", default=None, example='{ ssh = "bastion.internal" }'
@@ -126,11 +129,11 @@ class Source:
     )
     keep: Keep = key(
         TableOf(Keep),
-        "which backups retention leaves; without a rule it removes nothing",
+        "which backups retention leaves, by restic's rules; without a rule it removes nothing",
         default={},
         example="{ daily = 7 }",
     )
-    limits: Limits = key(TableOf(Limits), "how long it may take", default={})
+    limits: Limits = key(TableOf(Limits), "how long a backup may take", default={})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +172,10 @@ class Refresh:
         kinds.DATABASE_URL, "the database that is replaced", example='"postgresql://owner@db.staging.internal/shop"'
     )
     password: Secret | None = key(
-        kinds.SECRET, "left out: ~/.pgpass, or none", default=None, example='{ env = "STAGING_DB_PASSWORD" }'
+        kinds.SECRET,
+        "left out: as libpq finds it, in ~/.pgpass for one",
+        default=None,
+        example='{ env = "STAGING_DB_PASSWORD" }',
     )
     sanitise: Path = key(
         kinds.FILE_BESIDE, "SQL that is run before anybody sees the copy", example='"sanitise/shop.sql"'
@@ -236,7 +242,11 @@ class Terraform:
         default=[],
         example='["aws_db_instance", "aws_s3_bucket"]',
     )
-    state: State | None = key(TableOf(State), "where state is kept; stacks need it", default=None)
+    state: State | None = key(
+        TableOf(State),
+        "the S3 bucket that keeps the state of each stack, as <environment>/<stack>; stacks need it",
+        default=None,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,7 +275,7 @@ class Drift:
     check: Cron | None = key(kinds.CRON, "when the stacks are looked at", default=None, example='"0 * * * *"')
     ignore: tuple[Ignore, ...] = key(
         ListOf("a list of tables", TableOf(Ignore)),
-        "findings that alarm nobody",
+        "a finding that stays in the report and alarms nobody",
         default=[],
     )
 
@@ -275,7 +285,7 @@ class Filter:
     """filter: what belongs to this environment in the bill"""
 
     tag: Mapping[str, str] = key(
-        ValuesByName("values by tag", kinds.TEXT),
+        ValuesByName("a value by tag", kinds.TEXT),
         "what is tagged so",
         default={},
         example='{ Environment = "staging" }',
@@ -301,7 +311,9 @@ class Cost:
         default="",
         example='"arn:aws:iam::123456789012:role/billing"',
     )
-    filter: Filter = key(TableOf(Filter), "left out: the whole account", default={})
+    filter: Filter = key(
+        TableOf(Filter), "what of the bill is this environment's; left out: the whole account", default={}
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,14 +331,14 @@ class Alerts:
     """[alerts]"""
 
     to: tuple[Secret, ...] = key(
-        ListOf("a list of Apprise addresses, or references to them", kinds.APPRISE),
-        "who is told",
+        ListOf("a list of addresses or secrets", kinds.APPRISE),
+        "who is told, by Apprise",
         default=[],
         example='[{ env = "SLACK_ALERTS_URL" }, "mailto://ops@acme.example"]',
     )
     remind: timedelta = key(kinds.DURATION, "while it lasts, told again after", default="1d", example='"1d"')
     heartbeat: Mapping[str, Secret] = key(
-        ValuesByName("addresses by job", kinds.PING, JOBS),
+        ValuesByName("an address by job", kinds.PING, JOBS),
         "pinged by each kind of job, so that one job's beat never hides another's silence",
         default={},
         example='{ backup = { env = "HEARTBEAT_BACKUP_URL" } }',
@@ -350,30 +362,40 @@ class Environment:
     """A whole environment file."""
 
     file: Path = Path()
-    environment: Heading = key(TableOf(Heading), "its name and manners")
-    store: Store | None = key(TableOf(Store), "the one place where state lives", default=None)
+    environment: Heading = key(TableOf(Heading), "what this file is for", example="name = …")
+    store: Store | None = key(
+        TableOf(Store), "the one place where backups, records, locks and saved state live", default=None
+    )
     servers: Mapping[str, Server] = key(
-        NamedTables(TableOf(Server), "main"),
-        "PostgreSQL servers",
+        NamedTables(TableOf(Server), ("main",)),
+        "every database of a PostgreSQL server, found by asking it; known as main.<database>",
         default={},
     )
     databases: Mapping[str, Database] = key(
-        NamedTables(TableOf(Database), "shop"),
-        "PostgreSQL databases",
+        NamedTables(TableOf(Database), ("shop",)),
+        "one PostgreSQL database",
         default={},
     )
     refresh: Mapping[str, Refresh] = key(
-        NamedTables(TableOf(Refresh), "shop"),
-        "copies of another environment's databases",
+        NamedTables(TableOf(Refresh), ("shop",)),
+        "a database that is filled from another environment's newest proven backup, sanitised",
         default={},
     )
-    verify: Verify = key(TableOf(Verify), "where backups are proven", default={})
-    terraform: Terraform = key(TableOf(Terraform), "how stacks are applied", default={})
-    stacks: Mapping[str, Stack] = key(NamedTables(TableOf(Stack), "network"), "Terraform stacks", default={})
+    verify: Verify = key(
+        TableOf(Verify),
+        "where backups are proven; left out: by server programs of this machine, else embedded ones",
+        default={},
+    )
+    terraform: Terraform = key(TableOf(Terraform), "what applies the stacks, and with what care", default={})
+    stacks: Mapping[str, Stack] = key(
+        NamedTables(TableOf(Stack), ("cluster", "network")),
+        "a folder of terraform/stacks that this environment has",
+        default={},
+    )
     drift: Drift | None = key(TableOf(Drift), "the watch over the stacks", default=None)
     cost: Cost | None = key(TableOf(Cost), "the watch over the bill", default=None)
-    status: Status | None = key(TableOf(Status), "the page", default=None)
-    alerts: Alerts = key(TableOf(Alerts), "who hears of it", default={})
+    status: Status | None = key(TableOf(Status), "the page that says how everything is", default=None)
+    alerts: Alerts = key(TableOf(Alerts), "who hears of a failure, a finding, and their end", default={})
     metrics: Metrics = key(TableOf(Metrics), "for Prometheus", default={})
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ T = TypeVar("T")
 
 JOBS = ("backup", "verify", "retention", "drift", "cost", "refresh", "status")
 UNLIMITED = -1
+FORMAT = 1
 
 
 class Cron(str):
@@ -82,10 +82,14 @@ def or_empty(kind: Kind[str]) -> Kind[str]:
 def _whole(words: str, least: int, most: int) -> Callable[[object], int]:
     def read(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise Wrong(f"{shown(value)} is not {words}; use a whole number from {least} to {most}")
+            raise Wrong(f"{shown(value)} is not {words}; use {_range(least, most)}")
         return value
 
     return read
+
+
+def _range(least: int, most: int) -> str:
+    return str(least) if least == most else f"a whole number from {least} to {most}"
 
 
 def _yes_or_no(value: object) -> bool:
@@ -97,18 +101,13 @@ def _yes_or_no(value: object) -> bool:
 def _count(value: object) -> int:
     if value in ("all", UNLIMITED) and not isinstance(value, bool):
         return UNLIMITED
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 10**9:
         raise Wrong(f"{shown(value)} is not a count; use 1 or more, or leave it out")
     return value
 
 
 def _money(value: object) -> float:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float))
-        or not 0 < value < 1e12
-        or not math.isfinite(value)
-    ):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e12:
         raise Wrong(f"{shown(value)} is not an amount; use a number above 0, such as 300 or 2500.50")
     return float(value)
 
@@ -241,7 +240,7 @@ def _database_url(value: object) -> str:
     text = _server_url(value)
     parts = urlsplit(re.sub(r"//[^/?]*", "//", text, count=1))
     if not parts.path.strip("/") and not re.search(r"(?:^|&)(?:dbname|service)=", parts.query):
-        raise Wrong(f'{shown(text)} names no database; add it: "{shown(text).strip(chr(34)).rstrip("/")}/database"')
+        raise Wrong(f"{shown(text)} names no database; add its name behind the host and a slash")
     return text
 
 
@@ -286,7 +285,7 @@ _REFERENCES = '{ env = "NAME" }, { file = "path" } or { command = ["program", "a
 class _SecretKind(Kind[Secret]):
     """A reference to a secret. What is written instead of one is never shown."""
 
-    words = _REFERENCES
+    words = "a secret"
 
     def read(self, value: object, place: Place) -> Secret:
         if not isinstance(value, dict):
@@ -404,7 +403,7 @@ def _textfile(value: object) -> Path:
 class _FileBeside(Kind[Path]):
     """A file named relative to the folder of the environment file."""
 
-    words = "a path, beside the environment file"
+    words = "a path from the folder of this file"
 
     def read(self, value: object, place: Place) -> Path:
         return place.folder / _text(value)
@@ -430,12 +429,6 @@ def _lock(value: object) -> str:
     return "file"
 
 
-def _format(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and value > 1:
-        raise Wrong(f"{shown(value)} is newer than this groundcrew, which reads format 1; update groundcrew")
-    return _whole("a format", 1, 1)(value)
-
-
 TEXT = One("text", _text)
 NAME_KIND = One("a name: letters, digits, - and _", _matching(NAME.pattern, "a name", NAMES_ARE))
 YES_OR_NO = One("true or false", _yes_or_no)
@@ -449,7 +442,7 @@ DURATION = One('a duration, such as "60s", "10m", "6h" or "2d"', _duration)
 SPAN = One('years, months, days, hours, such as "2y5m7d3h"', _span)
 CRON = One("a cron line: minute hour day month weekday", _cron)
 TIMEZONE = One('a timezone, such as "Europe/Berlin"', _timezone)
-FORMAT = One("1", _format)
+FORMAT_KIND = One("1", _whole("a format", FORMAT, FORMAT))
 STORE_URL = One("s3://bucket/prefix or file:///folder", _store_url)
 HTTP_URL = One("https://host or http://host:port", _http_url)
 SERVER_URL = One("postgresql://user@host:5432/database", _server_url)

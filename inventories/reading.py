@@ -136,8 +136,12 @@ def _read_key(one: Key, table: Mapping[str, object], place: Place) -> Any:
         except Wrong as wrong:
             here.wrong(str(wrong))
     elif one.needed:
-        here.wrong(f"is missing; add {one.toml} = {one.example}" if one.example else f"is missing; add [{one.toml}]")
+        here.wrong(f"is missing; add {_as_typed(one)}")
     return default_of(one.kind, None if one.needed else one.default)
+
+
+def _as_typed(one: Key) -> str:
+    return f"[{one.toml}] with {one.example}" if isinstance(one.kind, TableOf) else f"{one.toml} = {one.example}"
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,7 @@ class NamedTables(Kind[Mapping[str, T]]):
     """Tables of one type, each under a name of the user's choice, which it knows as `name`."""
 
     of: TableOf[T]
-    example_name: str
+    example_names: tuple[str, ...]
     words: str = "tables by name"
 
     def read(self, value: object, place: Place) -> Mapping[str, T]:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from inventories.checks import Around, Fault, hosts, misfits
 from inventories.environment import Environment
-from inventories.reading import Place, TableOf, dotted, suggestion
+from inventories.kinds import FORMAT
+from inventories.overrides import Override, override
+from inventories.reading import KeyPath, Place, TableOf, dotted, printable, suggestion
 from inventories.secret import BadEnvironment
 
 INSTALLED = Path("/etc/groundcrew")
@@ -71,14 +77,91 @@ def _has_environments(folder: Path) -> bool:
 
 
 def _read(path: Path, repository: Repository) -> Environment:
+    place = Place(repository.shown(path), path.parent)
+    around = _around(path, repository)
+    document = _document(path, place)
+    if document is None or _is_newer(document, place):
+        raise BadEnvironment(*_lines(place, [], [*place.faults, *hosts(around)]))
+    overrides, lines = override(document, _WHOLE, os.environ)
+    environment = _WHOLE.read(document, place, file=path)
+    faults = [*place.faults, *misfits(environment, tuple(document), around), *hosts(around)]
+    if faults or lines:
+        raise BadEnvironment(*_lines(place, overrides, faults), *lines)
+    return environment
+
+
+_WHOLE = TableOf(Environment)
+
+
+def _lines(place: Place, overrides: Sequence[Override], faults: Sequence[Fault]) -> list[str]:
+    """One line for each fault, which names the file, or the variable that overrides it."""
+    return [_line(place, overrides, path, text) for path, text in faults]
+
+
+def _line(place: Place, overrides: Sequence[Override], path: KeyPath, text: str) -> str:
+    for one in overrides:
+        if one.covers(path):
+            return one.fault(path, text)
+    return f"{place.file}: {dotted(path)}: {text}" if path else f"{place.file}: {text}"
+
+
+def _document(path: Path, place: Place) -> dict[str, Any] | None:
+    """The file as TOML, or None and a fault."""
     import tomllib
 
-    place = Place(repository.shown(path), path.parent)
     try:
-        document = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-        environment = TableOf(Environment).read(document, place, file=path)
-    except ValueError as error:
-        raise BadEnvironment(f"{place.file}: {error}") from None
-    if place.faults:
-        raise BadEnvironment(*(f"{place.file}: {dotted(path)}: {text}" for path, text in place.faults))
-    return environment
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        place.wrong(f"can't be read ({error.strerror}); check its rights")
+    except UnicodeDecodeError as error:
+        place.wrong(f"is not UTF-8 (byte {error.start + 1}); save it as UTF-8")
+    except tomllib.TOMLDecodeError as error:
+        place.wrong(_syntax(str(error)))
+    except (RecursionError, ValueError):
+        place.wrong("is nested too deeply, or has a number too long to read; write it more simply")
+    return None
+
+
+def _syntax(error: str) -> str:
+    """What tomllib says, the line first."""
+    found = re.fullmatch(r"(.*?) \(at (.*)\)", error, re.DOTALL)
+    what, where = (found[1], found[2]) if found else (error, "somewhere")
+    what = printable(what[:1].lower() + what[1:])
+    once = "; a key or table may stand only once" if what.startswith("cannot") else ""
+    return f"{where}: this is not TOML ({what}){once}; nothing of the file counts until that is right"
+
+
+def _is_newer(document: dict[str, Any], place: Place) -> bool:
+    heading = document.get("environment")
+    written = heading.get("format") if isinstance(heading, dict) else None
+    if not isinstance(written, int) or written <= FORMAT:
+        return False
+    newer = f"{written} is newer than what this groundcrew reads ({FORMAT}); install a newer groundcrew"
+    place.at("environment").at("format").wrong(newer)
+    return True
+
+
+def _around(path: Path, repository: Repository) -> Around:
+    """What lies around an environment file, as far as its checks ask for it."""
+    beside = path.with_suffix("")
+    stacks = repository.root / "terraform" / "stacks"
+    a_repository = repository.folder != repository.root
+    return Around(
+        name=path.stem,
+        hosts=repository.shown(beside),
+        hosts_there=not a_repository or beside.is_file(),
+        stack_folders=_folders(stacks) if stacks.parent.is_dir() and a_repository else None,
+        databases={name: _databases(repository.folder / f"{name}.toml") for name in repository.names()},
+    )
+
+
+def _folders(folder: Path) -> tuple[str, ...]:
+    return tuple(sorted(one.name for one in folder.iterdir() if one.is_dir())) if folder.is_dir() else ()
+
+
+def _databases(path: Path) -> tuple[str, ...]:
+    """The databases another file has; what else is wrong with it is told when it is read itself."""
+    document = _document(path, Place("", path.parent)) or {}
+    databases, servers = (document.get(section) for section in ("databases", "servers"))
+    named = tuple(databases) if isinstance(databases, dict) else ()
+    return (*named, *(f"{name}." for name in servers)) if isinstance(servers, dict) else named

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import stat
 import threading
 from dataclasses import dataclass, field
@@ -85,17 +86,24 @@ class Secret:
     def _from_command(self) -> str:
         import subprocess
 
-        # The program's stderr is thrown away: it may hold what it was to keep.
-        try:
-            ended = subprocess.run(
-                self.command, stdin=subprocess.DEVNULL, capture_output=True, timeout=COMMAND_SECONDS, check=False
-            )
-        except subprocess.TimeoutExpired:
-            late = f"{self.source} did not come within {COMMAND_SECONDS:g} s; run the command by hand to see why"
-            raise self._missing(late) from None
-        if ended.returncode:
-            raise self._missing(f"{self.source}: it ended with {ended.returncode}; run the command by hand to see why")
-        return ended.stdout.decode().rstrip("\r\n")
+        # In a group of its own, so that all it started can be ended; its stderr may hold what it was to keep.
+        with subprocess.Popen(
+            self.command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        ) as program:
+            try:
+                printed, _ = program.communicate(timeout=COMMAND_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(program.pid, signal.SIGKILL)
+                late = f"{self.source} did not come within {COMMAND_SECONDS:g} s; run the command by hand to see why"
+                raise self._missing(late) from None
+        if program.returncode:
+            why = f"it ended with {program.returncode}; run the command by hand to see why"
+            raise self._missing(f"{self.source} can't be had: {why}")
+        return printed.decode().rstrip("\r\n")
 
     def _missing(self, text: str) -> NoSecret:
         return NoSecret(f"{self.asked_by}: {text}" if self.asked_by else text)
@@ -114,7 +122,9 @@ _lock = threading.Lock()
 _hidden: set[str] = set()
 _pattern: re.Pattern[str] | None = None
 
-_PASSWORD_IN_URL = re.compile(r"(?P<before>[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#:@\"']*:)[^\s/?#\"']+(?=@)")
+_PASSWORD_IN_URL = re.compile(
+    r"(?P<before>[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#:@\"']*:)(?!\d{1,5}(?:[/?#\s\"']|$))[^\s\"']+(?=@)"
+)
 _PASSWORD_PARAMETER = re.compile(r"(?P<before>\b(?:ssl)?password=)(?:'(?:[^'\\]|\\.)*'|[^\s&'\"]+)", re.IGNORECASE)
 
 
@@ -132,7 +142,8 @@ def _forms(value: str) -> set[str]:
     lines = {line for line in value.splitlines() if len(line) >= SHORT and not line.startswith("#")}
     forms = {value} | lines
     for one in (value, *lines):
-        forms |= {quote(one), quote(one, safe=""), quote_plus(one)}
+        forms |= {quote(one, safe=safe, errors="surrogateescape") for safe in ("", "/")}
+        forms |= {quote_plus(one, errors="surrogateescape")}
         forms |= {json.dumps(one)[1:-1], json.dumps(one, ensure_ascii=False)[1:-1], repr(one)[1:-1]}
     return forms
 
