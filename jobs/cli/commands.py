@@ -20,7 +20,7 @@ class Place(NamedTuple):
 
 COMMANDS = {
     "init": Place("jobs.cli.init", "Write the two files of a new environment."),
-    "check": Place("jobs.cli.check", "Reach everything that an environment names, and say what is missing."),
+    "check": Place("jobs.cli.check", "Reach all that an environment names, once."),
     "run": Place("jobs.cli.run", "Run a job now."),
     "runs": Place("jobs.cli.runs", "What ran, when, and how it ended."),
     "status": Place("jobs.cli.status", "How the environments are: the bad news first."),
@@ -64,12 +64,13 @@ def everywhere(
     root: Annotated[  # noqa: ARG001 - read by frame.repository, which completion needs too
         Path | None,
         typer.Option(
-            envvar="CREW_ROOT",
             metavar="FOLDER",
-            help="The folder that has inventories/. Left out: from here upwards, else /etc/groundcrew.",
+            help="The folder that has inventories/. Left out: CREW_ROOT, else from here upwards, else /etc/groundcrew.",
         ),
     ] = None,
-    verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more on stderr; -vv says most.")] = 0,
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, show_default=False, help="Say more on stderr; -vv says most.")
+    ] = 0,
     version: Annotated[  # noqa: ARG001 - its callback does it
         bool, typer.Option("--version", is_eager=True, callback=lambda asked: tell_version() if asked else None)
     ] = False,

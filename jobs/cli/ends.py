@@ -49,9 +49,14 @@ def told(error: Exception, *, as_json: bool) -> int:
 def known_end(error: Exception) -> tuple[Code, list[str]] | None:
     """The code and the lines for an error that the rooms raise for people to read; None for a bug."""
     from inventories import BadEnvironment
+    from jobs.cli.frame import NotConfigured, WrongUsage
     from jobs.run.job import Failed, Passing, Stopped
     from jobs.store import StoreError
 
+    if isinstance(error, WrongUsage):
+        return Code.WRONG_USAGE, [str(error)]
+    if isinstance(error, NotConfigured):
+        return Code.BAD_CONFIGURATION, [str(error)]
     if isinstance(error, BadEnvironment):
         return Code.BAD_CONFIGURATION, [str(fault) for fault in error.faults]
     if isinstance(error, StoreError | Failed | Passing | Stopped):

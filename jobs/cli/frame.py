@@ -10,6 +10,15 @@ import typer
 
 if TYPE_CHECKING:
     from inventories import Environment, Repository
+    from jobs.store import Store
+
+
+class WrongUsage(Exception):
+    """What was typed can't be done; the message says what can."""
+
+
+class NotConfigured(Exception):
+    """The environment's file lacks what the command is about; the message says what to add."""
 
 
 def new_app(*, several: str = "") -> typer.Typer:
@@ -26,6 +35,11 @@ def new_app(*, several: str = "") -> typer.Typer:
     return app
 
 
+def examples(*lines: str) -> str:
+    """The end of a command's help: what one would type, a line each."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
 def repository(ctx: typer.Context) -> Repository:
     """The repository that --root, CREW_ROOT or the current folder leads to."""
     from inventories import Repository
@@ -36,6 +50,18 @@ def repository(ctx: typer.Context) -> Repository:
 def environment(ctx: typer.Context, name: str) -> Environment:
     """The environment of this name, or every fault of its file."""
     return repository(ctx).read(name)
+
+
+def store(environment: Environment, job: str | None = None) -> Store:
+    """The environment's store; NotConfigured if it has none."""
+    from jobs.store import open_store
+
+    if environment.store is None:
+        raise NotConfigured(
+            f"{environment.name}: has no [store], so nothing is run or kept there; "
+            f"add one to inventories/{environment.name}.toml (crew init --reference shows how)"
+        )
+    return open_store(environment.store, job)
 
 
 def print_json(told: dict[str, Any]) -> None:
@@ -62,7 +88,7 @@ def _databases(ctx: typer.Context, incomplete: str) -> Iterator[str]:
         yield from _begin_with(incomplete, environment(ctx, ctx.params["environment_name"]).databases)
 
 
-def _jobs(incomplete: str) -> Iterator[str]:
+def jobs(incomplete: str) -> Iterator[str]:
     from jobs.registry import JOBS
 
     yield from _begin_with(incomplete, JOBS)
@@ -79,5 +105,5 @@ EnvironmentNames = Annotated[
 DatabaseName = Annotated[
     str, typer.Argument(metavar="DATABASE", help="The database's name in the file.", autocompletion=_databases)
 ]
-JobName = Annotated[str, typer.Argument(metavar="JOB", help="The kind of work.", autocompletion=_jobs)]
+JobName = Annotated[str, typer.Argument(metavar="JOB", help="The kind of work.", autocompletion=jobs)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]

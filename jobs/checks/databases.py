@@ -1,0 +1,68 @@
+"""Does every database and server let us in, and is there a pg_dump for it?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from inventories import Environment, Secret
+from jobs.checks.check import Check, Finding, ok
+from jobs.store import Store, open_store
+
+if TYPE_CHECKING:
+    from jobs.backup.connection import Target
+    from jobs.backup.tunnel import Via
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A database that is only written to: an address and its password."""
+
+    url: str
+    password: Secret | None = None
+    via: Via | None = None
+
+
+def checks(environment: Environment) -> Iterator[Check]:
+    """Each address that is connected to; without a store nothing can be done with any."""
+    if environment.store is None:
+        return
+    store = open_store(environment.store)
+    for name, server in environment.servers.items():
+        yield _check(f"server {name}", environment, store, server, dumped=True)
+    for name, database in environment.databases.items():
+        yield _check(f"database {name}", environment, store, database, dumped=True)
+    for name, refresh in environment.refresh.items():
+        yield _check(f"refresh {name}", environment, store, Address(refresh.into, refresh.password), dumped=False)
+    if scratch := environment.verify.scratch:
+        yield _check("verify scratch", environment, store, Address(scratch, environment.verify.password), dumped=False)
+
+
+def _check(what: str, environment: Environment, store: Store, target: Target, *, dumped: bool) -> Check:
+    return Check(what, partial(lets_in, environment, store, what, target, dumped=dumped))
+
+
+def lets_in(environment: Environment, store: Store, what: str, target: Target, *, dumped: bool) -> Finding:
+    """Connect, and see whether a pg_dump here fits the server."""
+    from jobs.backup.connection import reach
+    from jobs.run import alone
+
+    with (
+        alone(environment, store, "check", what) as run,
+        reach(run, target) as found,
+        found.connect() as connection,
+    ):
+        server, user = connection.info.server_version, connection.info.user
+    fact = (
+        f"PostgreSQL {server // 10000}.{server % 10000} at {found.parameters.get('host', 'the socket')} lets {user} in"
+    )
+    return ok(f"{fact}; {_fitting(server // 10000)}" if dumped else fact)
+
+
+def _fitting(major: int) -> str:
+    """The pg_dump that would be taken; NoProgram says what to install."""
+    from jobs.backup.programs import dumper, installed
+
+    return f"pg_dump {dumper(major, installed('pg_dump')).version} fits"

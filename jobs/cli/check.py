@@ -1,0 +1,83 @@
+"""`crew check`: everything that an environment names, reached once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any
+
+import typer
+
+from jobs.checks import Check, Finding, Verdict, checks_of, look_at_all
+from jobs.cli import frame, output, words
+from jobs.cli.ends import Code
+from jobs.cli.frame import AsJson, EnvironmentName, examples, new_app
+
+app = new_app()
+
+STYLES = {Verdict.FAULT: output.BAD, Verdict.WARN: output.WARN, Verdict.OK: output.GOOD}
+_WORST_FIRST = list(Verdict)
+
+
+@app.command("check", epilog=examples("crew check staging", "crew check production --json"))
+def check(
+    ctx: typer.Context,
+    environment_name: EnvironmentName,
+    limit: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="How long each check may take.")] = 30.0,
+    as_json: AsJson = False,
+) -> int:
+    """Reach all that an environment names, once.
+
+    The store is written and read (nothing is deleted), databases are logged into, the decrypting key is tried, alert
+    and heartbeat addresses are looked at without sending anything. A line each; a fault says what to do about it.
+    """
+    environment = frame.environment(ctx, environment_name)
+    found = worst_first(told_once(list(look_at_all(checks_of(environment), limit))))
+    if as_json:
+        frame.print_json({"environment": environment.name, **told(found)})
+    else:
+        output.table([(output.Cell(f.verdict, STYLES[f.verdict]), c.what, str(f)) for c, f in found])
+        output.say(f"\n{environment.name}: {verdict(found)}", STYLES[worst(found)])
+    return Code.FAILED if worst(found) is Verdict.FAULT else Code.DONE
+
+
+Found = Sequence[tuple[Check, Finding]]
+
+
+def told_once(found: Found) -> Found:
+    """What several checks stumbled over in the same words becomes one line."""
+    by_words: dict[object, tuple[Check, Finding]] = {}
+    for check, finding in found:
+        words = check.what if finding.verdict is Verdict.OK else str(finding)
+        first = by_words.get(words)
+        named = replace(check, what=f"{first[0].what}, {check.what}") if first else check
+        by_words[words] = (named, finding)
+    return list(by_words.values())
+
+
+def worst_first(found: Found) -> list[tuple[Check, Finding]]:
+    """Faults on top, then warnings; each in the order of its name."""
+    return sorted(found, key=lambda pair: (_WORST_FIRST.index(pair[1].verdict), pair[0].what))
+
+
+def worst(found: Found) -> Verdict:
+    """What it comes to."""
+    return min((finding.verdict for _, finding in found), key=_WORST_FIRST.index, default=Verdict.OK)
+
+
+def verdict(found: Found) -> str:
+    """The last line: how many of what."""
+    faults, warnings = (sum(f.verdict is kind for _, f in found) for kind in (Verdict.FAULT, Verdict.WARN))
+    if not faults and not warnings:
+        return f"all {words.count(len(found), 'check')} ok"
+    return f"{words.count(faults, 'fault')}, {words.count(warnings, 'warning')} in {words.count(len(found), 'check')}"
+
+
+def told(found: Found) -> dict[str, Any]:
+    """For machines."""
+    return {
+        "verdict": worst(found),
+        "checks": [
+            {"check": c.what, "verdict": f.verdict, "fact": f.fact, "way_out": f.way_out or None} for c, f in found
+        ],
+    }

@@ -1,0 +1,127 @@
+"""`crew status`: how the environments are, for somebody who was just woken up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, tzinfo
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from jobs.cli import frame, output, words
+from jobs.cli.ends import Code, known_end
+from jobs.cli.frame import AsJson, EnvironmentNames, examples, new_app
+from jobs.standing import Standing, State, standings
+
+if TYPE_CHECKING:
+    from inventories import Repository
+
+app = new_app()
+
+STYLES = {
+    State.FAILED: output.BAD,
+    State.DIED: output.BAD,
+    State.FINDING: output.WARN,
+    State.LATE: output.WARN,
+    State.NEVER: output.WARN,
+    State.RUNNING: "cyan",
+    State.OK: output.GOOD,
+}
+
+
+@app.command("status", epilog=examples("crew status", "crew status production", "crew status --json"))
+def status(ctx: typer.Context, environment_names: EnvironmentNames = None, as_json: AsJson = False) -> int:
+    """How the environments are: the bad news first.
+
+    For each environment: what is wrong and since when, what runs now, what is in order and how old that is.
+    Exits 0 whatever the news; 1 or 78 only if an environment's news can't be had.
+    """
+    repository, now = frame.repository(ctx), datetime.now(UTC)
+    told = [_look(repository, name, now) for name in environment_names or repository.names()]
+    if as_json:
+        frame.print_json({"environments": [one for one, _ in told]})
+    else:
+        for one, zone in sorted(told, key=lambda pair: -pair[0].get("wrong", len(told))):
+            _show(one, now, zone)
+        if not told:
+            output.say(f"No environments in {repository.folder}; the first: crew init NAME", output.QUIET)
+    return max((one.get("code", Code.DONE) for one, _ in told), default=Code.DONE)
+
+
+def _look(repository: Repository, name: str, now: datetime) -> tuple[dict[str, Any], tzinfo]:
+    """An environment's news, or why they can't be had."""
+    from jobs.registry import all_jobs
+
+    try:
+        environment = repository.read(name)
+        if environment.store is None:
+            return {"environment": name, "wrong": 0, "subjects": [], "note": f"no [store]: {_NOTHING_KEPT}"}, UTC
+        found = standings(all_jobs(), environment, frame.store(environment), now)
+    except Exception as error:
+        known = known_end(error)
+        if known is None:
+            raise
+        return {"environment": name, "error": "\n".join(known[1]), "code": int(known[0])}, UTC
+    return summary(name, found), environment.timezone
+
+
+_NOTHING_KEPT = "nothing is run or kept here"
+
+
+def summary(name: str, found: Sequence[Standing]) -> dict[str, Any]:
+    """The numbers that matter, and what they are made of."""
+    return {
+        "environment": name,
+        "wrong": sum(one.state.wrong for one in found),
+        "running": sum(one.state is State.RUNNING for one in found),
+        "ok": sum(one.state is State.OK for one in found),
+        "subjects": [one.told() for one in found],
+        **({} if any(one.last or one.state is State.RUNNING for one in found) else {"note": _nothing_yet(name, found)}),
+    }
+
+
+def _nothing_yet(name: str, found: Sequence[Standing]) -> str:
+    """What to do first."""
+    first = next((f", then crew run {one.job} {name}" for one in found), "")
+    return f"nothing has run yet. First: crew check {name}{first}"
+
+
+def _show(one: dict[str, Any], now: datetime, zone: tzinfo) -> None:
+    """An environment on the screen."""
+    name = one["environment"]
+    if "error" in one:
+        output.say(f"{name}: its news can't be had", output.BAD)
+        output.say("\n".join(f"  {line}" for line in one["error"].splitlines()))
+    elif "note" in one:
+        output.say(f"{name}: {one['note']}", output.QUIET)
+    else:
+        output.say(f"{name}: {headline(one)}", output.BAD if one["wrong"] else output.GOOD)
+        output.table([row(subject, now, zone) for subject in one["subjects"]], indent=2)
+    typer.echo()
+
+
+def headline(one: dict[str, Any]) -> str:
+    """Three numbers, in words."""
+    return f"{one['wrong'] or 'nothing'} wrong, {one['running']} running, {one['ok']} in order"
+
+
+def row(subject: dict[str, Any], now: datetime, zone: tzinfo) -> tuple[output.Cell | str, ...]:
+    """A line of the table: what state, of what, since when or how old, and the sentence."""
+    state = State(subject["state"])
+    return (
+        output.Cell(state, STYLES[state]),
+        f"{subject['job']} {subject['subject']}",
+        _when(state, subject, now, zone),
+        subject["sentence"],
+    )
+
+
+def _when(state: State, subject: dict[str, Any], now: datetime, zone: tzinfo) -> str:
+    since = subject["since"] and datetime.fromisoformat(subject["since"])
+    if since is None:
+        return ""
+    ago = words.span(now - since)
+    if state is State.OK:
+        return f"{ago} ago"
+    before = "before " if subject["since_before"] else ""
+    return f"since {before}{words.moment(since, now, zone)} ({ago})"

@@ -1,0 +1,32 @@
+"""Moments, durations and ages in the words of a person."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, tzinfo
+from itertools import pairwise
+
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+def span(length: timedelta) -> str:
+    """A duration in its biggest unit, with the next smaller one while the number is small: 1 h 20 min."""
+    seconds = max(0, round(length.total_seconds()))
+    for (size, unit), (smaller, finer) in pairwise(_UNITS):
+        if seconds >= size:
+            whole, rest = divmod(seconds, size)
+            fine = rest // smaller
+            return f"{whole} {unit} {fine} {finer}" if whole < 3 and fine else f"{whole} {unit}"
+    return f"{seconds} s"
+
+
+def moment(when: datetime, now: datetime, zone: tzinfo) -> str:
+    """A moment as short as it can be: the time if it was today, else with its day, else with its year."""
+    there, here = when.astimezone(zone), now.astimezone(zone)
+    if there.date() == here.date():
+        return f"{there:%H:%M}"
+    return f"{there:%b %d %H:%M}" if abs(here - there) < timedelta(days=300) else f"{there:%Y-%m-%d %H:%M}"
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """A number with its word: 1 run, 2 runs."""
+    return f"{number} {one if number == 1 else many or one + 's'}"

@@ -1,0 +1,152 @@
+"""How each job stands on each subject: from its last record, its lock and its schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from itertools import islice
+from typing import Any
+
+from inventories import Environment
+from jobs.run.job import Job, Options, Outcome
+from jobs.run.lease import Holder, holder_from
+from jobs.run.record import Record, latest_records, records
+from jobs.run.ticks import tick_before
+from jobs.store import Store
+
+LATE_AFTER = timedelta(minutes=15)
+FAR_BACK = 50
+
+
+class State(StrEnum):
+    """How a subject stands, the worst first."""
+
+    FAILED = "failed"
+    DIED = "died"
+    FINDING = "finding"
+    LATE = "late"
+    NEVER = "never ran"
+    RUNNING = "running"
+    OK = "ok"
+
+    @property
+    def wrong(self) -> bool:
+        """Whether somebody should look."""
+        return self not in (State.RUNNING, State.OK)
+
+
+_WORST_FIRST = list(State)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one job stands on one subject."""
+
+    job: str
+    subject: str
+    state: State
+    since: datetime | None
+    sentence: str
+    last: Record | None
+    since_before: bool = False
+
+    def told(self) -> dict[str, Any]:
+        """For machines."""
+        last = self.last
+        return {
+            "job": self.job,
+            "subject": self.subject,
+            "state": self.state,
+            "since": _iso(self.since),
+            "since_before": self.since_before,
+            "sentence": self.sentence,
+            "last": last and {"run": last.run, "outcome": last.outcome, "ended": _iso(last.ended)},
+        }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z") if moment else None
+
+
+def standings(jobs: Iterable[Job], environment: Environment, store: Store, now: datetime) -> list[Standing]:
+    """How everything stands that has run or is to run here: the bad news first, then the newest."""
+    last = {record.name: record for record in latest_records(store, environment.name)}
+    due = _due(jobs, environment, now)
+    locks = _locks(store, environment.name)
+    names = sorted({*last, *due, *(name for name, lock in locks.items() if not lock.released)})
+    found = [standing(name, last.get(name), locks.get(name), due.get(name), now) for name in names]
+    return in_order(_with_beginning(one, store, environment.name) for one in found)
+
+
+def in_order(found: Iterable[Standing]) -> list[Standing]:
+    """The worst first; among equals the newest."""
+    never = datetime.min.replace(tzinfo=UTC)
+    newest_first = sorted(found, key=lambda one: one.since or never, reverse=True)
+    return sorted(newest_first, key=lambda one: _WORST_FIRST.index(one.state))
+
+
+def standing(name: str, last: Record | None, lock: Holder | None, due: datetime | None, now: datetime) -> Standing:
+    """The state of one subject. A run that lives counts before all, then one that died, then the last end."""
+    job, _, subject = name.partition("/")
+    state, since, sentence = _state(last, lock, due, now)
+    return Standing(job, subject, state, since, sentence, last)
+
+
+def _state(
+    last: Record | None, lock: Holder | None, due: datetime | None, now: datetime
+) -> tuple[State, datetime | None, str]:
+    before = f"; before that {last.outcome}: {last.sentence}" if last else ""
+    if lock and not lock.released and lock.expired(now):
+        return State.DIED, lock.seen, f"run {lock.run} on {lock.host} (pid {lock.pid}) ended without a word{before}"
+    if lock and not lock.released:
+        return State.RUNNING, lock.since, f"on {lock.host} (pid {lock.pid}){before}"
+    if last and last.outcome is Outcome.FAILED:
+        return State.FAILED, last.ended, last.sentence
+    if due and (last is None or (last.started < due and last.tick != due)):
+        return (
+            (State.LATE if last else State.NEVER),
+            due,
+            f"was due and did not run; is its schedule installed?{before}",
+        )
+    if last is None:
+        return State.NEVER, None, "has not run yet"
+    return (State.OK if last.outcome is Outcome.DONE else State.FINDING), last.ended, last.sentence
+
+
+def _due(jobs: Iterable[Job], environment: Environment, now: datetime) -> dict[str, datetime]:
+    """For each scheduled subject its newest tick that should have been run by now."""
+    return {
+        f"{job.name}/{subject}": tick_before(line, environment.timezone, now - LATE_AFTER)
+        for job in jobs
+        for subject in job.subjects(environment, Options())
+        if (line := job.schedule(environment, subject))
+    }
+
+
+def _locks(store: Store, environment: str) -> Mapping[str, Holder]:
+    prefix = f"{environment}/locks/"
+    entries = [entry.key for entry in store.list(prefix)]
+    return {key.removeprefix(prefix).removesuffix(".json"): holder_from(key, store.get(key).body) for key in entries}
+
+
+def _with_beginning(one: Standing, store: Store, environment: str) -> Standing:
+    """Since when it is wrong: the first of the runs that ended badly in a row."""
+    if one.state not in (State.FAILED, State.FINDING):
+        return one
+    looked = list(islice(records(store, environment, one.job, one.subject), FAR_BACK))
+    row = list(bad_row(looked))
+    return _since(one, row, whole=len(row) < len(looked) or len(looked) < FAR_BACK) if row else one
+
+
+def bad_row(newest_first: Sequence[Record]) -> Iterator[Record]:
+    """The runs since the last good one."""
+    for record in newest_first:
+        if record.outcome is Outcome.DONE:
+            return
+        yield record
+
+
+def _since(one: Standing, row: Sequence[Record], *, whole: bool) -> Standing:
+    return Standing(one.job, one.subject, one.state, row[-1].ended, one.sentence, one.last, since_before=not whole)
