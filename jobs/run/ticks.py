@@ -33,12 +33,21 @@ def latest_tick(line: str, zone: ZoneInfo, now: datetime) -> datetime:
 def tick_before(line: str, zone: ZoneInfo, at: datetime) -> datetime:
     """The newest tick that is not later than a moment."""
     just_after = at.astimezone(zone).replace(microsecond=0) + timedelta(seconds=1)
-    return next(CronSim(line, just_after, reverse=True)).astimezone(UTC)
+    before = next(CronSim(line, just_after, reverse=True)).astimezone(UTC)
+    for tick in next_ticks(line, zone, before):  # in an hour that comes twice, cronsim looks back from its first coming
+        if tick > at:
+            break
+        before = tick
+    return before
 
 
 def next_ticks(line: str, zone: ZoneInfo, after: datetime) -> Iterator[datetime]:
     """All ticks later than a moment, soonest first."""
-    return (tick.astimezone(UTC) for tick in CronSim(line, after.astimezone(zone)))
+    for found in CronSim(line, after.astimezone(zone)):
+        tick = found.astimezone(UTC)
+        if tick > after:  # not so in an hour that comes twice, nor for two ticks moved out of a missing hour
+            after = tick
+            yield tick
 
 
 def period(line: str, zone: ZoneInfo, at: datetime) -> timedelta:
