@@ -6,7 +6,9 @@ from importlib import import_module
 
 from jobs.run.job import Job
 
-JOBS: dict[str, str] = {}
+JOBS: dict[str, str] = {
+    "backup": "jobs.backup.job:BACKUP",
+}
 """name → "module:attribute", imported only when the job is run."""
 
 

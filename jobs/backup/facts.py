@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.backup.connection import Reached, verdict
 from jobs.backup.manifest import Extension, Last, Rows, Server
 from jobs.backup.parts import Table
-from jobs.run.job import Run
+from jobs.backup.together import Ending
 
 if TYPE_CHECKING:
     import psycopg
@@ -61,13 +61,12 @@ def rows(tables: Sequence[Table], counts: dict[int, int]) -> tuple[Rows, ...]:
     return tuple(Rows(table.schema, table.name, counts.get(table.oid), table.bytes) for table in leaves)
 
 
-def count(run: Run, reached: Reached, snapshot: str, tables: Sequence[Table], *, standby: bool) -> dict[int, int]:
+def count(ending: Ending, reached: Reached, snapshot: str, tables: Sequence[Table], *, standby: bool) -> dict[int, int]:
     """The rows of each table inside the snapshot, on a connection of its own while the parts are dumped."""
     empty = {table.oid: 0 for table in tables if table.unlogged and standby}
     asked = [table for table in tables if table.leaf and table.own and table.oid not in empty]
-    with _inside(run, reached, snapshot) as connection:
+    with _inside(ending, reached, snapshot) as connection:
         for start in range(0, len(asked), _COUNTED_AT_ONCE):
-            run.check()
             batch = asked[start : start + _COUNTED_AT_ONCE]
             counted = _one(connection, f"SELECT {', '.join(counting(table) for table in batch)}")
             empty |= {table.oid: number for table, number in zip(batch, counted, strict=True)}
@@ -79,18 +78,17 @@ def counting(table: Table) -> str:
 
 
 @contextmanager
-def _inside(run: Run, reached: Reached, snapshot: str) -> Iterator[Connection]:
-    """A connection that sees the snapshot, and gives up its query when the run is told to end."""
+def _inside(ending: Ending, reached: Reached, snapshot: str) -> Iterator[Connection]:
+    """A connection that sees the snapshot, and gives up its query when anything else fails."""
     import psycopg
 
-    with reached.connect(client_encoding="UTF8", autocommit=True) as connection, run.on_stop(connection.cancel):
+    with reached.connect(client_encoding="UTF8", autocommit=True) as connection, ending.ends(connection.cancel):
         try:
             connection.execute("SET statement_timeout = 0; SET row_security = off")
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
             yield connection
         except psycopg.Error as error:
-            run.check()
             raise verdict(error) from None
 
 

@@ -42,6 +42,10 @@ class Planned:
     tables: tuple[str, ...] = ()
     """The table of a table's part; for the rest, the tables that it leaves out."""
 
+    @property
+    def table(self) -> str | None:
+        return self.tables[0] if self.kind is Kind.TABLE else None
+
 
 def plan(tables: Sequence[Table], streams: int, encoding: str = "UTF8", worth: int = WORTH) -> tuple[Planned, ...]:
     """Definitions, the biggest tables alone, all the rest, the roles."""

@@ -1,0 +1,171 @@
+"""One part on its way: a dump program, compression, encryption, the store; no temporary file in between."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import IO
+
+from inventories import redact
+from jobs.backup.connection import final
+from jobs.backup.errors import BackupError
+from jobs.backup.manifest import Part, Piece
+from jobs.backup.parts import Planned
+from jobs.backup.seal import seal
+from jobs.backup.together import Ending
+from jobs.run.job import Failed, Passing, Run
+from jobs.store import Store, Stored
+
+_AT_ONCE = 1 << 20
+_SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ, which fcntl names on Linux only
+_LINES = 50
+_LINE = 500
+
+# What pg_dump says of a fault that another try may find gone.
+_PASSES = (
+    "canceling statement due to lock timeout",
+    "connection to server was lost",
+    "server closed the connection",
+    "terminating connection",
+    "could not connect",
+    "connection to server",
+    "could not receive data",
+    "SSL SYSCALL error",
+    "SSL connection has been closed",
+    "the database system is",
+    "invalid snapshot identifier",
+    "could not import the requested snapshot",
+    "conflict with recovery",
+    "too many clients",
+    "No space left on device",
+)
+
+
+class Meter:
+    """How much has been dumped by all streams together."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.bytes = 0
+
+    def add(self, number: int) -> None:
+        with self._lock:
+            self.bytes += number
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What one part is streamed with."""
+
+    run: Run
+    store: Store
+    prefix: str
+    recipients: Sequence[str]
+    stall: timedelta
+    environment: Mapping[str, str]
+    meter: Meter
+    ending: Ending
+
+    def part(self, planned: Planned, argv: Sequence[str]) -> tuple[Part, tuple[str, ...]]:
+        """The part as it was stored, and what its program warned of."""
+        program = self.run.process(argv, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        words = _Words(_opened(program.stderr))
+        try:
+            with self.ending.ends(program.kill), self.store.upload(f"{self.prefix}{planned.name}") as upload:
+                own = Meter()
+                seal(self._chunks(_opened(program.stdout), own), upload, self.recipients)
+                _require_success(planned, program.wait(), words.lines())
+                return _stored(planned, upload.complete(), own.bytes), words.lines()
+        finally:
+            _end(program)
+
+    def _chunks(self, pipe: IO[bytes], own: Meter) -> Iterator[bytes]:
+        """All that the program writes, in pieces big enough that the interpreter hardly matters."""
+        number = pipe.fileno()
+        with suppress(OSError):
+            fcntl.fcntl(number, _SET_PIPE_SIZE, _AT_ONCE)
+        ready = select.poll()
+        ready.register(number, select.POLLIN)
+        while True:
+            if not ready.poll(self.stall.total_seconds() * 1000):
+                raise Passing(f"the dump stalled: not a byte for {self.stall.total_seconds():g} s (limits.stall)")
+            chunk = os.read(number, _AT_ONCE)
+            if not chunk:
+                return
+            self.run.check()
+            own.add(len(chunk))
+            self.meter.add(len(chunk))
+            yield chunk
+
+
+class _Words:
+    """The last lines of what a program says on stderr, read while it runs so that it never waits for us."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self._lines: deque[str] = deque(maxlen=_LINES)
+        self._reader = threading.Thread(target=self._read, args=(pipe,), daemon=True)
+        self._reader.start()
+
+    def _read(self, pipe: IO[bytes]) -> None:
+        with pipe:
+            while line := pipe.readline(_LINE):
+                self._lines.append(redact(line.decode(errors="replace").strip()))
+
+    def lines(self) -> tuple[str, ...]:
+        """All of it, once the program has ended."""
+        self._reader.join(timeout=5)
+        return tuple(line for line in self._lines if line)
+
+
+def _require_success(planned: Planned, code: int, words: Sequence[str]) -> None:
+    if code != 0:
+        raise fault(planned.name, code, words)
+
+
+def fault(name: str, code: int, words: Sequence[str]) -> Failed | Passing:
+    """Why a dump program failed, from what it said: its first error, and the detail that came with it."""
+    said = " ".join(told(words)) or f"exit code {code}"
+    sentence = f"part {name}: {said}"
+    passing = code < 0 or any(sign in said for sign in _PASSES)
+    return Passing(sentence) if passing and not final(said) else BackupError(sentence)
+
+
+def told(words: Sequence[str]) -> list[str]:
+    """The lines that say what went wrong, without the query that was being asked."""
+    errors = [line for line in words if "error:" in line] or list(words[-1:])
+    details = [line for line in words if "detail:" in line.lower()]
+    return [line for line in [*errors[:1], *details[:1]] if "Command was" not in line]
+
+
+def _stored(planned: Planned, stored: Stored, dumped: int) -> Part:
+    return Part(
+        name=planned.name,
+        kind=planned.kind,
+        table=planned.table,
+        pieces=tuple(Piece(piece.key.rpartition("/")[2], piece.size) for piece in stored.pieces),
+        size=stored.size,
+        sha256=stored.sha256,
+        dumped=dumped,
+    )
+
+
+def _opened(pipe: IO[bytes] | None) -> IO[bytes]:
+    if pipe is None:
+        raise TypeError("the program was started without a pipe")
+    return pipe
+
+
+def _end(program: subprocess.Popen[bytes]) -> None:
+    """Whatever happened, the program is gone and its pipe closed."""
+    if program.poll() is None:
+        program.kill()
+        program.wait()
+    _opened(program.stdout).close()

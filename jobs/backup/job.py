@@ -1,0 +1,87 @@
+"""The job `backup`."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from jobs.backup import snapshot
+from jobs.backup.connection import reach
+from jobs.backup.errors import BackupError
+from jobs.backup.manifest import Manifest
+from jobs.backup.sources import schedule, source, subjects
+from jobs.backup.take import Seen, look, take
+from jobs.run.job import Job, Outcome, Passing, Result, Run
+
+if TYPE_CHECKING:
+    from inventories import Environment
+
+_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+def work(run: Run) -> Result:
+    """Back one database up, or say what would be."""
+    section, database = source(run.environment, run.subject)
+    store = run.environment.store
+    if store is None:
+        raise BackupError(f"{run.environment.name} has no [store] to keep backups in")
+    wrong = [tag for tag in run.options.tags if not _TAG.fullmatch(tag)]
+    if wrong:
+        raise BackupError(f"--tag {wrong[0]}: use letters, digits, ., - and _, at most 63")
+    with reach(run, section) as server:
+        reached = server.named(database) if database is not None else server
+        if run.subject in run.environment.servers:
+            reached.connect().close()
+            raise Passing(f"{run.subject} did not say which databases it has, and now it answers: try again")
+        if run.options.dry_run:
+            with snapshot.held(reached, section.limits.lock) as moment:
+                return would(look(section, reached, moment))
+        return done(take(run, section, reached, store.encrypt_to))
+
+
+def would(seen: Seen) -> Result:
+    """What a dry run says."""
+    alone = [part.table for part in seen.planned if part.table]
+    leaves = [table for table in seen.moment.tables if table.leaf]
+    sentence = (
+        f"would dump {seen.reached.database}: {len(leaves)} tables, {size(seen.bytes)}, in {len(seen.planned)} parts "
+        f"with pg_dump {seen.program.version} from a server of version {seen.server.version}"
+    )
+    streams = f"; with a stream of their own: {', '.join(alone)}" if alone else ""
+    return Result(Outcome.DONE, sentence + streams, {"tables": len(leaves), "bytes": seen.bytes})
+
+
+def done(manifest: Manifest) -> Result:
+    """What a run says of the set that it took."""
+    seconds = (manifest.ended - manifest.started).total_seconds()
+    sentence = (
+        f"{size(manifest.dumped_bytes)} in {seconds:.1f} s, stored as {size(manifest.stored_bytes)} "
+        f"in {len(manifest.parts)} parts: set {manifest.set}"
+    )
+    figures: dict[str, int | float | str] = {
+        "set": manifest.set,
+        "dumped_bytes": manifest.dumped_bytes,
+        "stored_bytes": manifest.stored_bytes,
+        "seconds": round(seconds, 3),
+        "parts": len(manifest.parts),
+        "tables": len(manifest.tables),
+    }
+    return Result(Outcome.DONE, sentence, figures if manifest.rows is None else {**figures, "rows": manifest.rows})
+
+
+def size(number: float) -> str:
+    """Bytes as people say them."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" or number >= 100 else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
+def limit(environment: Environment, name: str) -> timedelta:
+    """The time that a run on this database may take."""
+    return source(environment, name)[0].limits.run
+
+
+BACKUP = Job("backup", subjects, work, schedule, limit)

@@ -1,0 +1,166 @@
+"""Takes a backup set: one moment of a database, in parts that are streamed side by side into the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from jobs.backup import facts, settings, snapshot
+from jobs.backup.connection import Reached
+from jobs.backup.dump import Meter, Stream
+from jobs.backup.manifest import NAME, Kind, Manifest, Part, Server, written
+from jobs.backup.parts import Planned, pg_dump, pg_dumpall, plan
+from jobs.backup.programs import Program, dumper, installed
+from jobs.backup.sets import new_id, prefix
+from jobs.backup.together import Ending, together
+from jobs.run.job import Run
+
+if TYPE_CHECKING:
+    from inventories import Database
+    from inventories import Server as ServerSection
+
+    Section = Database | ServerSection
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is known of the database before the first byte is dumped."""
+
+    reached: Reached
+    moment: snapshot.Snapshot
+    server: Server
+    program: Program
+    planned: tuple[Planned, ...]
+    passwords: bool
+
+    @property
+    def bytes(self) -> int:
+        return sum(table.bytes for table in self.moment.tables)
+
+
+def look(section: Section, reached: Reached, moment: snapshot.Snapshot) -> Seen:
+    """Ask which server it is, and decide on the program and the parts."""
+    connection = moment.connection
+    server = facts.server(connection)
+    encoding = connection.info.parameter_status("server_encoding") or ""
+    return Seen(
+        reached=reached.held_to(connection),
+        moment=moment,
+        server=server,
+        program=dumper(server.major, installed("pg_dump")),
+        planned=plan(moment.tables, section.parallel, encoding),
+        passwords=facts.shows_passwords(connection),
+    )
+
+
+def take(run: Run, section: Section, reached: Reached, recipients: Sequence[str]) -> Manifest:
+    """Take one set. It exists once its manifest is written, which is the last thing to happen."""
+    with snapshot.held(reached, section.limits.lock) as moment:
+        seen = look(section, reached, moment)
+        draft = drafted(run, seen, recipients)
+        where = prefix(draft.environment, draft.database, draft.set)
+        run.log.info("set begun", set=draft.set, parts=len(seen.planned), bytes=seen.bytes, tables=len(draft.tables))
+        with run.step("dump"):
+            parts, warnings, counts = dumped(run, section, seen, where, recipients)
+    manifest = replace(
+        draft,
+        parts=parts,
+        tables=facts.rows(moment.tables, counts),
+        notes=(*draft.notes, *warnings),
+        ended=datetime.now(UTC),
+    )
+    run.check()
+    for tag in manifest.tags:
+        run.store.put(f"{where}tags/{tag}", b"")
+    run.store.create(f"{where}{NAME}", written(manifest))
+    return manifest
+
+
+def drafted(run: Run, seen: Seen, recipients: Sequence[str]) -> Manifest:
+    """All that is known before the dump. Sequences above all: read later, they could be ahead of what was dumped."""
+    connection, now = seen.moment.connection, datetime.now(UTC)
+    return Manifest(
+        set=new_id(now),
+        environment=run.environment.name,
+        database=run.subject,
+        started=now,
+        ended=now,
+        run=run.id,
+        tags=run.options.tags,
+        server=seen.server,
+        tools=tools(seen.program),
+        recipients=tuple(recipients),
+        settings=settings.ask(connection, connection.info.dbname),
+        snapshot=seen.moment.name,
+        parts=(),
+        tables=facts.rows(seen.moment.tables, {}),
+        sequences=facts.sequences(connection),
+        extensions=facts.extensions(connection),
+        large_objects=facts.large_objects(connection),
+        notes=notes(seen),
+    )
+
+
+def dumped(
+    run: Run, section: Section, seen: Seen, where: str, recipients: Sequence[str]
+) -> tuple[tuple[Part, ...], tuple[str, ...], dict[int, int]]:
+    """All parts and the row counts, side by side: the parts as stored, what their programs warned of, the counts."""
+    ending, meter = Ending(), Meter()
+    stream = Stream(run, run.store, where, recipients, section.limits.stall, seen.reached.environment, meter, ending)
+    work: dict[str, Callable[[], Any]] = {
+        part.name: partial(stream.part, part, command(seen, part, section.limits.lock)) for part in seen.planned
+    }
+    if section.counts:
+        leaves, standby = seen.moment.tables, seen.server.standby
+        work["counts"] = partial(facts.count, ending, seen.reached, seen.moment.name, leaves, standby=standby)
+    done = together(run, ending, work, lambda: run.progress("dumped", meter.bytes, max(seen.bytes, meter.bytes)))
+    counts = done.pop("counts", {})
+    warnings = tuple(f"part {name}: {line}" for name, (_, lines) in done.items() for line in lines)
+    return tuple(part for part, _ in done.values()), warnings, counts
+
+
+def command(seen: Seen, part: Planned, lock: timedelta) -> list[str]:
+    """The command line that dumps a part."""
+    if part.kind is not Kind.ROLES:
+        return pg_dump(seen.program, seen.reached.conninfo, part, seen.moment.name, lock)
+    program = dumper(seen.server.major, installed("pg_dumpall"), "pg_dumpall")
+    database = seen.moment.connection.info.dbname
+    return pg_dumpall(program, seen.reached.conninfo, database, passwords=seen.passwords)
+
+
+def notes(seen: Seen) -> tuple[str, ...]:
+    """What whoever restores this set should know."""
+    unlogged = [table.quoted for table in seen.moment.tables if table.unlogged]
+    return (
+        *((_NO_PASSWORDS,) if not seen.passwords else ()),
+        *((_EMPTY_ON_STANDBY.format(", ".join(unlogged)),) if seen.server.standby and unlogged else ()),
+    )
+
+
+_NO_PASSWORDS = (
+    "The server keeps its roles' passwords to itself: roles were saved without them; set them after a restore."
+)
+_EMPTY_ON_STANDBY = "Taken from a standby, where unlogged tables are empty: {}."
+
+
+def tools(program: Program) -> dict[str, str]:
+    """The versions of what a set was made with."""
+    import zstandard
+
+    return {
+        "groundcrew": _version("groundcrew"),
+        "pg_dump": program.version,
+        "zstd": ".".join(map(str, zstandard.ZSTD_VERSION)),
+        "age": f"pyrage {_version('pyrage')}",
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
