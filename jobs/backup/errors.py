@@ -13,3 +13,7 @@ class NoProgram(BackupError):
 
 class Unreadable(BackupError):
     """A stored part or manifest that can't be read: damaged, cut, of a newer format, or sealed to another key."""
+
+
+class Damaged(Unreadable):
+    """A stored part that is not what was backed up: its bytes, or some of them, are others or gone."""

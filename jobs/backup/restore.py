@@ -1,0 +1,235 @@
+"""Restoring a set: into an empty database, into a new one, or beside one whose place it then takes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from jobs.backup import programs, quoting, target
+from jobs.backup import settings as of_database
+from jobs.backup.check import differences, sentence
+from jobs.backup.connection import Reached
+from jobs.backup.errors import BackupError
+from jobs.backup.fill import Filling, fill
+from jobs.backup.manifest import Kind, Settings
+from jobs.backup.pg_restore import Manner
+from jobs.backup.programs import Program
+from jobs.backup.roles import bare, for_missing
+from jobs.backup.stored import StoredSet, pour
+from jobs.backup.target import Place, told
+from jobs.run.job import Failed, Passing, Run, Stopped
+
+if TYPE_CHECKING:
+    import psycopg
+
+
+class Way(Enum):
+    """How a set gets to where it is wanted."""
+
+    INTO_EMPTY = "into an empty database"
+    AS_NEW = "into a new database"
+    IN_PLACE_OF = "beside the database whose place it takes"
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore has done, for people to read."""
+
+    database: str
+    set: str
+    way: Way
+    kept: str | None
+    notes: tuple[str, ...]
+
+
+def way(place: Place, *, create: bool, replaces: bool) -> Way:
+    """What is allowed, given what stands there."""
+    name = place.database
+    if place.standby:
+        raise BackupError(f"{name}: this server is a standby, which can't be written to; restore into its primary")
+    if not place.exists:
+        if create:
+            return Way.AS_NEW
+        raise BackupError(f"there is no database {name} on this server; let the restore make it with --create")
+    if replaces:
+        return Way.IN_PLACE_OF
+    if create:
+        raise BackupError(f"database {name} exists already: leave out --create, or put another in its place: --replace")
+    if place.objects:
+        raise BackupError(
+            f"database {name} is not empty (it has {place.objects} tables, functions and the like); "
+            "--replace restores beside it and swaps the names, keeping the old one; or restore into another database"
+        )
+    return Way.INTO_EMPTY
+
+
+def restore(
+    stored: StoredSet, into: Reached, run: Run, *, create: bool = False, replaces: bool = False, jobs: int = 2
+) -> Restored:
+    """Bring a set to a database, in the way that what stands there and the flags allow."""
+    place = target.look(into)
+    chosen = way(place, create=create, replaces=replaces)
+    program = restorer(stored, place)
+    notes = make_roles(stored, into, place)
+    filling = Filling(stored, into, program, run, jobs, manner(place))
+    if chosen is Way.INTO_EMPTY:
+        notes += _into_empty(filling, place)
+        return Restored(into.database, stored.manifest.set, chosen, None, notes)
+    kept = target.name_kept(into.database, datetime.now(UTC)) if chosen is Way.IN_PLACE_OF else None
+    notes += beside(filling, place, kept)
+    return Restored(into.database, stored.manifest.set, chosen, kept, notes)
+
+
+def restorer(stored: StoredSet, place: Place) -> Program:
+    """The pg_restore for this set and this server."""
+    archive = int(stored.manifest.tools["pg_dump"].split(".")[0])
+    return programs.restorer(place.major, archive, programs.installed("pg_restore"))
+
+
+def manner(place: Place) -> Manner:
+    """What the restoring role may give away: without superuser rights everything becomes its own."""
+    return Manner(
+        owners=place.superuser,
+        privileges=place.superuser,
+        tablespaces=place.tablespaces,
+        subscriptions=place.superuser,
+    )
+
+
+def make_roles(stored: StoredSet, into: Reached, place: Place, *, names_only: bool = False) -> tuple[str, ...]:
+    """Make the roles that are missing; those that exist are left alone. What could not be made is told."""
+    [part] = stored.parts(Kind.ROLES) or [None]
+    if part is None:
+        return ()
+    script = io.BytesIO()
+    pour(stored, part, script)
+    missing = for_missing(script.getvalue().decode(), place.roles)
+    if names_only or not place.superuser:
+        missing = bare(missing)
+    with target.maintenance(into) as server:
+        notes = [note for one in missing if (note := _try(server, one.text, f"role {one.role}")) is not None]
+    if place.superuser:
+        return tuple(dict.fromkeys(notes))
+    whose = f"{place.user} is no superuser: all that was restored belongs to it, and privileges were not given"
+    return (whose, *dict.fromkeys(notes))
+
+
+def _try(server: psycopg.Connection[Any], statement: str, what: str) -> str | None:
+    """Run a statement without which the restore is still good; what the server has against it is a note."""
+    import psycopg
+
+    from inventories import redact
+
+    try:
+        server.execute(statement)
+    except psycopg.errors.DuplicateObject:
+        return None
+    except psycopg.errors.DatabaseError as error:
+        if server.closed:
+            raise
+        return f"{what} could not be set up: {redact(str(error.diag.message_primary))}"
+    return None
+
+
+def _into_empty(filling: Filling, place: Place) -> tuple[str, ...]:
+    name = filling.into.database
+    try:
+        fill(filling)
+    except (Failed, Passing, Stopped) as error:
+        stands = f"{name} holds a part of the set now; empty it before the next try (DROP DATABASE, CREATE DATABASE)"
+        raise type(error)(f"{error}; {stands}") from None
+    with target.maintenance(filling.into) as server:
+        return give(server, name, filling.stored.manifest.settings, place)
+
+
+def beside(
+    filling: Filling,
+    place: Place,
+    kept: str | None,
+    *,
+    before_swap: Callable[[Reached], None] = lambda _copy: None,
+    like_the_old: bool = False,
+) -> tuple[str, ...]:
+    """Fill a database of another name, check it, give it its settings and then its name; or leave no trace."""
+    stored, into, run = filling.stored, filling.into, filling.run
+    with target.maintenance(into) as server:
+        old = of_database.ask(server, into.database) if place.exists else None
+        wanted = settings_for(stored.manifest.settings, old, like_the_old=like_the_old)
+    with fresh(into, stored.manifest.settings, place) as copy:
+        with told(), copy.connect(autocommit=True):  # tells other restores that this copy is not a dead one's
+            fill(replace(filling, into=copy))
+            with run.step("check"):
+                check(replace(filling, into=copy))
+            before_swap(copy)
+        with target.maintenance(into) as server:
+            notes = give(server, copy.database, wanted, place)
+        with run.step("swap"):
+            target.swap(into, copy.database, kept or "", replaces=place.exists, run=run)
+    return notes
+
+
+def settings_for(manifest: Settings, old: Settings | None, *, like_the_old: bool) -> Settings:
+    """The set's own settings; who owns a replaced database and may use it stays as it was there."""
+    if old is None:
+        return manifest
+    if like_the_old:
+        return old
+    return replace(manifest, owner=old.owner, privileges=old.privileges)
+
+
+def check(filling: Filling) -> None:
+    """Hold the filled database against the manifest; nothing that differs takes a name over."""
+    found = differences(filling)
+    if found:
+        told_ones = "; ".join(sentence(one) for one in found[:5])
+        more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
+        raise BackupError(
+            f"what was restored is not what set {filling.stored.manifest.set} promised: {told_ones}{more}"
+        )
+
+
+@contextmanager
+def fresh(into: Reached, settings: Settings, place: Place) -> Iterator[Reached]:
+    """A new database beside the one asked for; dropped again unless all goes well."""
+    now = datetime.now(UTC)
+    name = target.name_beside(into.database, now)
+    with target.maintenance(into) as server:
+        target.sweep(server, into.database, now)
+        _create(server, of_database.create(name, settings, place.major))
+    try:
+        yield into.named(name)
+    except BaseException:
+        target.drop(into, name)
+        raise
+
+
+def _create(server: psycopg.Connection[Any], statement: str) -> None:
+    import psycopg
+
+    try:
+        server.execute(statement)
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise BackupError(f"{error.diag.message_primary}: to restore beside takes a role with CREATEDB") from None
+    except (psycopg.errors.WrongObjectType, psycopg.errors.InvalidParameterValue, psycopg.errors.FeatureNotSupported,
+            psycopg.errors.InvalidObjectDefinition) as error:  # fmt: skip
+        raise BackupError(
+            f"this server can't make a database with the locale of the one that was backed up: "
+            f"{error.diag.message_primary}; install it there, or create an empty database yourself and restore into that"
+        ) from None
+
+
+def give(server: psycopg.Connection[Any], database: str, wanted: Settings, place: Place) -> tuple[str, ...]:
+    """Give a database its owner, comment, limits, settings and privileges; what is refused is told."""
+    roles = {role for (role,) in server.execute("SELECT rolname FROM pg_roles").fetchall()}
+    if not place.superuser:
+        wanted = replace(wanted, owner=place.user)
+    notes = (
+        _try(server, statement, f"a setting of {quoting.name(database)}")
+        for statement in of_database.give(database, wanted, roles)
+    )
+    return tuple(dict.fromkeys(note for note in notes if note is not None))

@@ -1,0 +1,217 @@
+"""The database that a set is restored into: what stands there, and how another takes its place."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from jobs.backup import quoting
+from jobs.backup.connection import Reached, verdict
+from jobs.backup.errors import BackupError
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from jobs.run.job import Run
+
+MAINTENANCE = ("postgres", "template1")
+_STAMP = "%Y%m%dT%H%M%SZ"
+_GRACE = 3.0
+_TRIES = 3
+
+_SERVER = """SELECT current_setting('server_version_num')::int / 10000, pg_is_in_recovery(),
+    (SELECT rolsuper FROM pg_roles WHERE rolname = current_user), current_user,
+    EXISTS (SELECT FROM pg_tablespace WHERE spcname !~ '^pg_'),
+    EXISTS (SELECT FROM pg_database WHERE datname = %s)"""
+
+# What a dump would bring and find taken: all that somebody made, less what came with an extension.
+_OBJECTS = """SELECT count(*) FROM (
+    SELECT 'pg_class'::regclass AS kind, oid, relnamespace AS schema FROM pg_class WHERE relkind <> 'i'
+    UNION ALL SELECT 'pg_proc'::regclass, oid, pronamespace FROM pg_proc
+    UNION ALL SELECT 'pg_type'::regclass, oid, typnamespace FROM pg_type WHERE typtype IN ('d', 'e', 'r')
+    UNION ALL SELECT 'pg_namespace'::regclass, oid, oid FROM pg_namespace WHERE nspname <> 'public'
+    UNION ALL SELECT 'pg_largeobject_metadata'::regclass, oid, NULL FROM pg_largeobject_metadata) o
+    LEFT JOIN pg_namespace n ON n.oid = o.schema
+    WHERE (n.oid IS NULL OR n.nspname !~ '^pg_' AND n.nspname <> 'information_schema')
+    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = o.kind AND d.objid = o.oid AND d.deptype = 'e')"""
+
+_END_OTHERS = """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+    WHERE datname = %s AND pid <> pg_backend_pid() AND (state IS NULL OR state = 'idle' OR %s)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A server, and the database on it that was asked for."""
+
+    database: str
+    major: int
+    standby: bool
+    superuser: bool
+    user: str
+    tablespaces: bool
+    exists: bool
+    objects: int
+    roles: frozenset[str]
+    system_identifier: str | None
+
+
+def look(into: Reached) -> Place:
+    """Ask the server what stands there."""
+    name = into.database
+    with maintenance(into) as server:
+        row = server.execute(_SERVER, (name,)).fetchone()
+        assert row is not None
+        major, standby, superuser, user, tablespaces, exists = row
+        roles = frozenset(role for (role,) in server.execute("SELECT rolname FROM pg_roles").fetchall())
+        identifier = system_identifier(server)
+    objects = _count_objects(into) if exists else 0
+    return Place(name, major, standby, superuser, user, tablespaces, exists, objects, roles, identifier)
+
+
+def system_identifier(server: psycopg.Connection[Any]) -> str | None:
+    """What tells a server from all others; None where a managed server keeps it to itself."""
+    import psycopg
+
+    try:
+        row = server.execute("SELECT system_identifier::text FROM pg_control_system()").fetchone()
+    except psycopg.errors.InsufficientPrivilege:
+        return None
+    return str(row[0]) if row is not None else None
+
+
+@contextmanager
+def maintenance(into: Reached) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to the server, in a database other than the one in question."""
+    with told():
+        connection = _first_that_lets_us_in(into)
+        with connection:
+            yield connection
+
+
+def _first_that_lets_us_in(into: Reached) -> psycopg.Connection[Any]:
+    refused: BackupError | None = None
+    for name in MAINTENANCE:
+        if name == into.database:
+            continue
+        try:
+            return into.named(name).connect(autocommit=True)
+        except BackupError as error:
+            refused = refused or error
+    raise refused or BackupError(f"no database of {into.database}'s server can be connected to")
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """What the server says against it, as an error that the runner knows."""
+    import psycopg
+
+    try:
+        yield
+    except psycopg.Error as error:
+        raise verdict(error) from None
+
+
+def _count_objects(into: Reached) -> int:
+    with told(), into.connect(autocommit=True) as there:
+        row = there.execute(_OBJECTS).fetchone()
+        return int(row[0]) if row is not None else 0
+
+
+def name_beside(database: str, at: datetime) -> str:
+    """The name under which a database is restored before it takes its place."""
+    return quoting.clipped(database, f"_restoring_{at.astimezone(UTC):{_STAMP}}")
+
+
+def name_kept(database: str, at: datetime) -> str:
+    """The name under which a replaced database is kept: it says what and when."""
+    return quoting.clipped(database, f"_replaced_{at.astimezone(UTC):{_STAMP}}")
+
+
+def left_behind(database: str, names: list[str], now: datetime) -> list[str]:
+    """Databases that a restore of this one was filling when it died; a living one's is younger, or connected to."""
+    stem = re.escape(name_beside(database, now)[: -len(f"{now:{_STAMP}}")])
+    found = ((name, re.fullmatch(rf"{stem}(\d{{8}}T\d{{6}}Z)", name)) for name in names)
+    old = now - timedelta(minutes=1)
+    return [
+        name
+        for name, match in found
+        if match is not None and datetime.strptime(match[1], _STAMP).replace(tzinfo=UTC) < old
+    ]
+
+
+def sweep(server: psycopg.Connection[Any], database: str, now: datetime) -> list[str]:
+    """Drop what dead restores of this database left; those that live hold a connection, which protects theirs."""
+    import psycopg
+
+    unused = server.execute(
+        "SELECT datname FROM pg_database d WHERE NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)"
+    ).fetchall()
+    dropped = []
+    for name in left_behind(database, [row[0] for row in unused], now):
+        with suppress(psycopg.errors.ObjectInUse, psycopg.errors.InvalidCatalogName):
+            server.execute(f"DROP DATABASE {quoting.name(name)}")
+            dropped.append(name)
+    return dropped
+
+
+def drop(into: Reached, name: str) -> None:
+    """Drop a database with whatever is connected to it."""
+    with maintenance(into) as server:
+        server.execute(f"DROP DATABASE IF EXISTS {quoting.name(name)} WITH (FORCE)")
+
+
+def swap(into: Reached, new: str, kept: str, *, replaces: bool, run: Run) -> None:
+    """Give the new database its final name; what stands there is renamed in the same transaction.
+
+    The first rename locks the old database: whoever wants in waits, those who are in are ended meanwhile, the idle
+    ones at once, the others after a grace. Nothing of this outlives us if we die: the server takes it all back.
+    """
+    import psycopg
+
+    for left in reversed(range(_TRIES)):
+        run.check()
+        with maintenance(into) as server:
+            try:
+                _rename(server, into, new, kept, replaces=replaces)
+            except psycopg.errors.ObjectInUse:
+                if not left:
+                    raise
+            else:
+                return
+
+
+def _rename(server: psycopg.Connection[Any], into: Reached, new: str, kept: str, *, replaces: bool) -> None:
+    name = into.database
+    with server.transaction():
+        server.execute("SET LOCAL lock_timeout = '10s'")
+        if replaces:
+            with _others_ended(into, name):
+                server.execute(f"ALTER DATABASE {quoting.name(name)} RENAME TO {quoting.name(kept)}")
+        with _others_ended(into, new):
+            server.execute(f"ALTER DATABASE {quoting.name(new)} RENAME TO {quoting.name(name)}")
+
+
+@contextmanager
+def _others_ended(into: Reached, name: str) -> Iterator[None]:
+    """While inside, connections to a database are ended from another connection."""
+    done = threading.Event()
+    ending = threading.Thread(target=_end_others, args=(into, name, done), daemon=True)
+    ending.start()
+    try:
+        yield
+    finally:
+        done.set()
+        ending.join()
+
+
+def _end_others(into: Reached, name: str, done: threading.Event) -> None:
+    with suppress(Exception), maintenance(into) as server:
+        waited = 0.0
+        while not done.wait(0.05):
+            server.execute(_END_OTHERS, (name, waited >= _GRACE))
+            waited += 0.05
