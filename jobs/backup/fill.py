@@ -119,11 +119,8 @@ def rows(filling: Filling, parts: Sequence[tuple[Part, Path | None]] | None = No
     if parts is None:
         parts = [(part, None) for part in filling.stored.parts(Kind.TABLE, Kind.REST)]
     brake, poured = Brake(filling.run), Poured(filling.run, sum(part.dumped for part, _ in parts))
-    side_by_side(
-        filling.jobs,
-        brake,
-        [lambda part=part, only=only: _part(filling, part, only, brake, poured) for part, only in parts],
-    )
+    works = [partial(_part, filling, part, only, brake, poured) for part, only in parts]
+    side_by_side(filling.jobs, brake, works)
 
 
 def side_by_side(jobs: int, brake: Brake, works: Sequence[Callable[[], None]]) -> None:
@@ -230,9 +227,9 @@ def analyze(filling: Filling) -> None:
     every(filling.into, [f"ANALYZE {name}" for name in tables], filling.jobs, filling.run)
 
 
-def every(into: Reached, statements: Sequence[str], jobs: int, run: Run) -> list[tuple[object, ...] | None]:
+def every(into: Reached, statements: Sequence[str], jobs: int, run: Run) -> list[tuple[Any, ...] | None]:
     """Run statements over a few connections; what each answered first, in their order."""
-    answers: list[tuple[object, ...] | None] = [None] * len(statements)
+    answers: list[tuple[Any, ...] | None] = [None] * len(statements)
     left = iter(enumerate(statements))
     lock, brake = threading.Lock(), Brake(run)
 

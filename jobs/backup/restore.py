@@ -218,8 +218,8 @@ def _create(server: psycopg.Connection[Any], statement: str) -> None:
     except (psycopg.errors.WrongObjectType, psycopg.errors.InvalidParameterValue, psycopg.errors.FeatureNotSupported,
             psycopg.errors.InvalidObjectDefinition) as error:  # fmt: skip
         raise BackupError(
-            f"this server can't make a database with the locale of the one that was backed up: "
-            f"{error.diag.message_primary}; install it there, or create an empty database yourself and restore into that"
+            "this server can't make a database with the locale of the one that was backed up: "
+            f"{error.diag.message_primary}; install it there, or make an empty database yourself and restore into that"
         ) from None
 
 

@@ -60,6 +60,8 @@ def pour(stored: StoredSet, part: Part, sink: Sink, check: Callable[[], None] = 
     stream = _Stream(stored, part, check)
     try:
         unseal(stream, sink, identity)
+    except Damaged:
+        raise
     except Unreadable:
         stream.raise_if_damaged()
         raise
