@@ -1,0 +1,7 @@
+"""The schedule of an environment as files for cron, systemd and Kubernetes: the same ticks, or a refusal."""
+
+from __future__ import annotations
+
+
+class Inexpressible(Exception):
+    """A line that a target can't express: the message says which, why, and what to write instead."""

@@ -1,0 +1,44 @@
+"""The fields of a cron line as lists of numbers, for targets that read them otherwise than cron does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from cronsim import CronSim
+
+from jobs.schedule.export import Inexpressible
+
+NAMES = ("minute", "hour", "day of the month", "month", "day of the week")
+PLAIN = re.compile(r"(\*|\d+-\d+)(/\d+)?|\d+")
+SPECIAL = "L and # are cronsim's own; use systemd, crew schedule run, or days by number"
+
+
+def ranges(numbers: Iterable[int], between: str, digits: int = 1) -> str:
+    """Numbers as a list, where three in a row or more become a range."""
+    rows: list[list[int]] = []
+    for number in sorted(numbers):
+        if rows and rows[-1][-1] == number - 1:
+            rows[-1].append(number)
+        else:
+            rows.append([number])
+    shown = [[f"{number:0{digits}}" for number in row] for row in rows]
+    return ",".join(between.join((row[0], row[-1])) if len(row) > 2 else ",".join(row) for row in shown)
+
+
+def plain(line: str) -> tuple[str, ...]:
+    """The five fields as every cron reads them: kept as they are where they are plain, else as numbers."""
+    parsed = CronSim(line, datetime.now(UTC))
+    days_of_the_week: set[Any] = {day % 7 if isinstance(day, int) else day for day in parsed.weekdays}
+    values: list[set[Any]] = [parsed.minutes, parsed.hours, parsed.days, parsed.months, days_of_the_week]
+    return tuple(_field(line, *field) for field in zip(NAMES, line.split(), values, strict=True))
+
+
+def _field(line: str, name: str, text: str, values: set[Any]) -> str:
+    if not all(isinstance(value, int) and value >= 0 for value in values):
+        raise Inexpressible(f'"{line}": {text} as the {name} is no plain cron: {SPECIAL}')
+    is_plain = all(PLAIN.fullmatch(term) for term in text.split(","))
+    is_sunday_seven = name == NAMES[4] and "7" in text
+    return text if is_plain and not is_sunday_seven else ranges(values, "-")

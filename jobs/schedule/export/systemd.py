@@ -1,0 +1,120 @@
+"""The schedule as systemd units: a timer and a service for each line, and one that tells of a run that died."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim
+
+from jobs.schedule.export import Inexpressible
+from jobs.schedule.export.clock_changes import lost, matches, offsets
+from jobs.schedule.export.fields import ranges
+
+WEEKDAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
+WEEK = frozenset(range(7))
+WORKING_DAYS = frozenset(range(1, 6))
+MONTH = frozenset(range(1, 32))
+AN_HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """Some days of a month, by date, or counted from its end (systemd's `~`), if they are these days of the week."""
+
+    weekdays: frozenset[int] = WEEK
+    dates: frozenset[int] = MONTH
+    from_end: str = ""
+
+    def __and__(self, other: Days) -> Days:
+        if self.from_end and other.from_end:
+            raise Inexpressible("both days are counted from the end of the month")
+        from_end, other_dates = (self.from_end, other.dates) if self.from_end else (other.from_end, self.dates)
+        if from_end and other_dates != MONTH:
+            raise Inexpressible("one day is a date and the other is counted from the end of the month")
+        return Days(self.weekdays & other.weekdays, self.dates & other.dates, from_end)
+
+    def calendar(self, months: set[int]) -> str:
+        """As systemd writes it, without the time."""
+        names = ",".join(WEEKDAYS[day] for day in sorted(self.weekdays))
+        month = "*" if len(months) == 12 else ranges(months, "..", 2)
+        date = self.from_end or ("-*" if self.dates == MONTH else f"-{ranges(self.dates, '..', 2)}")
+        return f"{'' if self.weekdays == WEEK else names + ' '}*-{month}{date}"
+
+
+def on_calendar(line: str, zone: ZoneInfo, start: datetime) -> tuple[str, ...]:
+    """The line as OnCalendar= expressions, which together elapse at its ticks."""
+    fields = CronSim(line, start.astimezone(UTC))
+    time = f"{_all_or(fields.hours, 24)}:{_all_or(fields.minutes, 60)}:00"
+    if _is_the_same_everywhere(line, fields) and all(not offset % AN_HOUR for offset in offsets(zone, start)):
+        return (f"*-*-* {time} UTC",)
+    try:
+        days = [each.calendar(fields.months) for each in _days(fields)]
+    except Inexpressible as why:
+        raise Inexpressible(
+            f'"{line}": systemd can\'t join its days: {why}; write two schedules, or use cron'
+        ) from None
+    made_up = lost(line, zone, start, lambda fields, local: matches(fields, local) and local.fold == 0)
+    return (*(f"{each} {time} {zone.key}" for each in days), *_by_date(made_up))
+
+
+def _is_the_same_everywhere(line: str, fields: CronSim) -> bool:
+    """Whether only minutes are chosen, so that a clock that is hours off ticks at the same moments."""
+    minute, hour = line.split()[:2]
+    every_hour = len(fields.hours) == 24 and (minute.startswith("*") or hour.startswith("*"))
+    return (
+        every_hour and fields.days == MONTH and len(fields.months) == 12 and {day % 7 for day in _plain(fields)} == WEEK
+    )
+
+
+def _plain(fields: CronSim) -> set[int]:
+    return {day for day in fields.weekdays if isinstance(day, int)}
+
+
+def _days(fields: CronSim) -> list[Days]:
+    """Which days match: those of both fields if one begins with a star, else those of either."""
+    dates, weekdays = list(_dates(fields)), list(_weekdays(fields))
+    if not fields.day_and:
+        return [*dates, *weekdays]
+    both = [date & weekday for date in dates for weekday in weekdays]
+    return [each for each in both if each.dates and each.weekdays]
+
+
+def _dates(fields: CronSim) -> Iterator[Days]:
+    dates = frozenset(day for day in fields.days if day > 0)
+    if dates:
+        yield Days(dates=dates)
+    if CronSim.LAST in fields.days:
+        yield Days(from_end="~01")
+    if CronSim.LAST_WEEKDAY in fields.days:  # on a weekend's last day it is the Friday before
+        yield Days(WORKING_DAYS, from_end="~01")
+        yield Days(frozenset({5}), from_end="~02,03")
+
+
+def _weekdays(fields: CronSim) -> Iterator[Days]:
+    plain = frozenset(day % 7 for day in _plain(fields))
+    if plain:
+        yield Days(plain)
+    for special in fields.weekdays:
+        if isinstance(special, tuple):
+            day, nth = frozenset({special[0] % 7}), special[1]
+            if nth == CronSim.LAST:
+                yield Days(day, from_end="~07/1")
+            else:
+                yield Days(day, frozenset(range(7 * nth - 6, min(7 * nth, 31) + 1)))
+
+
+def _all_or(numbers: set[int], all_of_them: int) -> str:
+    return "*" if len(numbers) == all_of_them else ranges(numbers, "..", 2)
+
+
+def _by_date(moments: list[datetime]) -> Iterator[str]:
+    """Moments of many years as what they have in common: systemd skips a missing hour and the second of two."""
+    groups: dict[tuple[int, int, int, int], set[int]] = {}
+    for at in moments:
+        groups.setdefault((at.month, at.isoweekday() % 7, at.hour, at.minute), set()).add(at.day)
+    for (month, weekday, hour, minute), dates in sorted(groups.items()):
+        days = Days(frozenset({weekday}), frozenset(range(min(dates), max(dates) + 1)))
+        yield f"{days.calendar({month})} {hour:02}:{minute:02}:00 UTC"

@@ -1,0 +1,81 @@
+"""systemd elapses when cronsim ticks: asked of systemd itself."""
+
+from __future__ import annotations
+
+import random
+import re
+import subprocess
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from jobs.run.ticks import next_ticks
+from jobs.schedule.export import Inexpressible
+from jobs.schedule.export.systemd import on_calendar
+from tests.parts.needs import needs
+from tests.unit.jobs.schedule.lines import ONLY_CRONSIM, made_up
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+BERLIN, NEW_YORK = ZoneInfo("Europe/Berlin"), ZoneInfo("America/New_York")
+ZONES = (BERLIN, NEW_YORK, ZoneInfo("UTC"), ZoneInfo("Asia/Kolkata"))
+BEFORE_CHANGES = (
+    NOW,
+    datetime(2027, 3, 13, 20, tzinfo=UTC),
+    datetime(2027, 3, 27, 20, tzinfo=UTC),
+    datetime(2027, 10, 30, 20, tzinfo=UTC),
+    datetime(2027, 11, 6, 20, tzinfo=UTC),
+)
+ELAPSES = re.compile(
+    r"(?:Next elapse|\(in UTC\)|Iteration #\d+|Iter\. #\d+): \w{3} (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC"
+)
+LINES = [*made_up(200, seed=4), *ONLY_CRONSIM]
+CASES = [
+    (line, random.Random(line).choice(ZONES), random.Random(line + "start").choice(BEFORE_CHANGES)) for line in LINES
+]
+
+
+def elapses(expressions: tuple[str, ...], start: datetime, count: int) -> list[datetime]:
+    """When a timer with these OnCalendar= lines elapses next."""
+    argv = ["systemd-analyze", "calendar", f"--base-time={start:%Y-%m-%d %H:%M:%S} UTC", f"--iterations={count}"]
+    told = subprocess.run([*argv, *expressions], capture_output=True, text=True, check=True, env={"TZ": "UTC"})
+    found = {datetime.fromisoformat(f"{moment}+00:00") for moment in ELAPSES.findall(told.stdout)}
+    return sorted(found)[:count]
+
+
+@needs("systemd-analyze")
+@pytest.mark.parametrize(
+    ("line", "zone", "start"), CASES, ids=[f"{line}-{zone}-{start:%m%d}" for line, zone, start in CASES]
+)
+def test_the_next_fifty_runs_are_cronsims(line: str, zone: ZoneInfo, start: datetime) -> None:
+    assert elapses(on_calendar(line, zone, NOW), start, 50) == list(islice(next_ticks(line, zone, start), 50))
+
+
+@pytest.mark.parametrize(
+    ("line", "zone", "expressions"),
+    [
+        ("0 2 * * *", BERLIN, ("*-*-* 02:00:00 Europe/Berlin", "Sun *-03-25..31 01:00:00 UTC")),
+        ("0 */6 * * *", BERLIN, ("*-*-* 00,06,12,18:00:00 Europe/Berlin",)),
+        ("*/30 * * * *", BERLIN, ("*-*-* *:00,30:00 UTC",)),
+        ("0 9 * * 1", BERLIN, ("Mon *-*-* 09:00:00 Europe/Berlin",)),
+        ("30 2 * * *", NEW_YORK, ("*-*-* 02:30:00 America/New_York", "Sun *-03-08..14 07:00:00 UTC")),
+        ("0 0 1,15 * FRI", NEW_YORK, ("*-*-01,15 00:00:00 America/New_York", "Fri *-*-* 00:00:00 America/New_York")),
+    ],
+)
+def test_what_a_line_becomes(line: str, zone: ZoneInfo, expressions: tuple[str, ...]) -> None:
+    assert on_calendar(line, zone, NOW) == expressions
+
+
+def test_days_that_systemd_cannot_join_are_refused() -> None:
+    with pytest.raises(Inexpressible, match=r'"0 2 \*/2 \* 5L": systemd can\'t join its days'):
+        on_calendar("0 2 */2 * 5L", BERLIN, NOW)
+
+
+@needs("systemd-analyze")
+def test_a_leap_day_is_the_same_day() -> None:
+    line = "0 2 29 2 *"
+    assert elapses(on_calendar(line, BERLIN, NOW), NOW, 2) == [
+        datetime(2028, 2, 29, 1, tzinfo=UTC), datetime(2032, 2, 29, 1, tzinfo=UTC)
+    ]  # fmt: skip
+    assert NOW + timedelta(days=400) < elapses(on_calendar(line, BERLIN, NOW), NOW, 1)[0]
