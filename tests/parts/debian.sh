@@ -1,0 +1,26 @@
+# Installs what the tests want of Debian and this machine lacks. Not as root, or elsewhere: says nothing, does nothing;
+# the tests that want it are then left out, and say so.
+set -eu
+
+wanted="age git openssh-client openssh-server postgresql-15 postgresql-client-15 procps python3-venv util-linux zstd"
+
+[ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0
+
+missing=""
+for package in $wanted; do
+    dpkg-query --show --showformat='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+echo "Installing$missing"
+
+# Nothing that is installed here is to be started: the tests start servers of their own.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+    trap 'rm -f $policy' EXIT
+    printf '#!/bin/sh\nexit 101\n' >$policy
+    chmod 755 $policy
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update --quiet --quiet </dev/null
+# shellcheck disable=SC2086
+apt-get install --quiet --quiet --yes --no-install-recommends $missing </dev/null >/dev/null
