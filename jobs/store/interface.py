@@ -141,20 +141,27 @@ class Store(Protocol):
         ...
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
-        """All keys that begin with the prefix, in order."""
+        """All keys that begin with the prefix, in order; SeaweedFS orders by levels, the others by bytes."""
         ...
 
     def folders(self, prefix: str = "") -> Iterator[Entry | Prefix]:
-        """One level below the prefix, up to the next `/`: keys, and what lies deeper rolled up."""
+        """One level below the prefix, up to the next `/`: keys, and what lies deeper rolled up.
+
+        SeaweedFS may show a folder whose keys have all just been deleted.
+        """
         ...
 
     def delete(self, keys: Iterable[str]) -> Sequence[NotDeleted]:
         """Delete many, 1,000 a request; a key that is not there counts as deleted. Failures are returned, per key."""
         ...
 
-    def open_uploads(self, prefix: str = "") -> Iterator[OpenUpload]: ...
+    def open_uploads(self, prefix: str = "") -> Iterator[OpenUpload]:
+        """What somebody began to write and neither completed nor aborted; it may still be going on."""
+        ...
 
-    def abort_upload(self, upload: OpenUpload) -> None: ...
+    def abort_upload(self, upload: OpenUpload) -> None:
+        """End somebody's open upload; one that has ended already is no error."""
+        ...
 
     def require_conditions(self) -> None:
         """NotConditional, with what to do, if the store ignores conditions on writes. Asked once per store object."""

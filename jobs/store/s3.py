@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import builtins
-import random
 import re
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +29,9 @@ from jobs.store.interface import (
     StoreError,
     Upload,
 )
+from jobs.store.patience import Patience, attempts, pause
 from jobs.store.s3_errors import BROKEN, Place, code_of, told, translated, tries_of
-from jobs.store.s3_upload import IN_FLIGHT, Outbox, S3Upload, crc32
+from jobs.store.s3_upload import IN_FLIGHT, Outbox, S3Upload, put_whole, version_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -42,16 +42,6 @@ A_REQUEST = 1000
 RACERS = 4
 SCRATCH = "conditions"
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long, in seconds, and how often something is tried before the store counts as out of reach."""
-
-    connect: float = 10
-    read: float = 60
-    send: float = 120  # a whole part, since a socket's time-out is that of the whole body: 70 kB a second
-    tries: int = 5
 
 
 class S3Store:
@@ -65,15 +55,17 @@ class S3Store:
         with told(place, "log in"):
             session = boto3.session.Session(profile_name=place.profile or None, region_name=place.region or None)
             self._client = _connected(session, place, self._patience, self._patience.connect)
-        self._outbox = Outbox(lambda: _connected(session, place, self._patience, self._patience.send), place, max_parts)
+        self._outbox = Outbox(
+            lambda: _connected(session, place, self._patience, self._patience.send), place, max_parts, self._patience
+        )
         self._conditional = False
 
     def get(self, key: str) -> Object:
         with told(self._place, "s3:GetObject", key):
-            for last in _attempts(self._patience.tries):
+            for last in attempts(self._patience.tries):
                 answer = self._client.get_object(**self._at(key), ChecksumMode="ENABLED")
                 try:
-                    return Object(answer["Body"].read(), _version(answer["ETag"]))
+                    return Object(answer["Body"].read(), version_of(answer["ETag"]))
                 except (FlexibleChecksumError, *BROKEN):
                     if last:
                         raise
@@ -102,7 +94,7 @@ class S3Store:
             answer = self._opened(key, at, end, version)
             if answer is None:
                 return
-            version, end = _version(answer["ETag"]), at + answer["ContentLength"]
+            version, end = version_of(answer["ETag"]), at + answer["ContentLength"]
             try:
                 while chunk := answer["Body"].read(AT_A_TIME):
                     at, broken = at + len(chunk), 0
@@ -111,7 +103,7 @@ class S3Store:
                 broken += 1
                 if broken == self._patience.tries:
                     raise translated(error, self._place, "s3:GetObject", key) from error
-                time.sleep(_pause(broken))
+                time.sleep(pause(broken))
             except FlexibleChecksumError as error:
                 raise translated(error, self._place, "s3:GetObject", key) from error
             finally:
@@ -136,7 +128,8 @@ class S3Store:
         return refused
 
     def open_uploads(self, prefix: str = "") -> Iterator[OpenUpload]:
-        with told(self._place, "s3:ListBucketMultipartUploads", prefix):
+        # rclone answers that there is no such upload where there is none at all.
+        with suppress(Missing), told(self._place, "s3:ListBucketMultipartUploads", prefix):
             pages = self._client.get_paginator("list_multipart_uploads")
             for page in pages.paginate(Bucket=self._place.bucket, Prefix=self._above + prefix):
                 for one in page.get("Uploads", []):
@@ -171,21 +164,17 @@ class S3Store:
         return True
 
     def _put(self, key: str, body: bytes, condition: Mapping[str, str] | None = None) -> str:
-        # As a bytearray it goes out in one write; for bytes, botocore would wait for 100-continue first.
-        asked: dict[str, Any] = {**self._at(key), **(condition or {}), "Body": bytearray(body)}
-        return _version(self._client.put_object(**asked, ChecksumCRC32=crc32(body))["ETag"])
+        return put_whole(self._client, self._patience.tries, self._at(key) | dict(condition or {}), body)
 
     def _write_if(self, condition: Mapping[str, str], key: str, body: bytes) -> str | None:
+        """The new version, or None where the condition does not hold."""
         with told(self._place, "s3:PutObject", key):
-            for last in _attempts(self._patience.tries):
-                try:
-                    return self._put(key, body, condition)
-                except ClientError as error:
-                    if code_of(error) in ("PreconditionFailed", "412"):
-                        return self._written_before(key, body) if tries_of(error) > 1 else None
-                    if code_of(error) != "ConditionalRequestConflict" or last:
-                        raise
-        raise AssertionError("no attempt was made")
+            try:
+                return self._put(key, body, condition)
+            except ClientError as error:
+                if code_of(error) not in ("PreconditionFailed", "412"):
+                    raise
+                return self._written_before(key, body) if tries_of(error) > 1 else None
 
     def _written_before(self, key: str, body: bytes) -> str | None:
         """The version, if what stands there is our own: the first try was done, and only its answer got lost."""
@@ -219,7 +208,7 @@ class S3Store:
 
     def _entries(self, page: ListObjectsV2OutputTypeDef) -> Iterator[Entry]:
         for one in page.get("Contents", []):
-            yield Entry(self._below(one["Key"]), one["Size"], one["LastModified"], _version(one["ETag"]))
+            yield Entry(self._below(one["Key"]), one["Size"], one["LastModified"], version_of(one["ETag"]))
 
     def _deleted_together(self, keys: Sequence[str]) -> Sequence[NotDeleted]:
         if not keys:
@@ -267,24 +256,6 @@ def _connected(session: boto3.session.Session, place: Place, patience: Patience,
             s3={"payload_signing_enabled": False, "addressing_style": "path" if place.endpoint else "auto"},
         ),
     )
-
-
-def _attempts(most: int) -> Iterator[bool]:
-    """One turn per attempt, with a pause between, each knowing whether it is the last."""
-    for failed in range(most):
-        if failed:
-            time.sleep(_pause(failed))
-        yield failed + 1 == most
-
-
-def _pause(failed: int) -> float:
-    """Longer after each failure, and never the same for two who failed together."""
-    return random.uniform(0.5, 1) * min(0.1 * 2.0**failed, 10)  # noqa: S311 (no secret)
-
-
-def _version(etag: str) -> str:
-    """Some servers quote it in one place and not in another."""
-    return etag.strip('"')
 
 
 def _unique() -> bytes:

@@ -11,8 +11,21 @@ from urllib3.exceptions import HTTPError
 
 from jobs.store.interface import Denied, Missing, OutOfReach, StoreError
 
-BROKEN = (boto.HTTPClientError, boto.IncompleteReadError, boto.ResponseStreamingError, HTTPError, OSError)
+BROKEN = (
+    boto.HTTPClientError,
+    boto.ConnectionError,
+    boto.IncompleteReadError,
+    boto.ResponseStreamingError,
+    HTTPError,
+    OSError,
+)
 """A connection that could not be made, or broke, or stalled."""
+
+DAMAGED = {"BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"}
+"""What S3 says when a body's checksum is not that of the body."""
+
+CONFLICT = {"ConditionalRequestConflict"}
+"""What S3 says when two conditional writes meet: neither was done."""
 
 _NO_CREDENTIALS = (
     boto.NoCredentialsError,
@@ -66,12 +79,12 @@ _SAID: tuple[tuple[set[str], type[StoreError], str], ...] = (
         "{url}: this machine's clock is too far from the store's; set it (timedatectl)",
     ),
     (
-        {"BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"},
+        DAMAGED,
         OutOfReach,
         "{url}: {key}: what arrived in the store is not what was sent (checksum); try again, then check the network",
     ),
     (
-        {"SlowDown", "Throttling", "RequestLimitExceeded", "RequestTimeout", "ConditionalRequestConflict"},
+        {"SlowDown", "Throttling", "RequestLimitExceeded", "RequestTimeout"} | CONFLICT,
         OutOfReach,
         "{url}: {key}: too busy for {action} ({code}), asked {tries} times; try again later",
     ),
@@ -158,7 +171,7 @@ def _answered(error: boto.ClientError, place: Place, action: str, key: str) -> S
         "where": place.where,
         "whom": place.whom,
         "log_in": place.log_in,
-        "key": key or "the store",
+        "key": key or "it",
         "action": action,
         "code": code,
         "said": answer.get("Message") or code,

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from jobs.store.interface import Missing, Piece, Stored, StoreError
-from jobs.store.s3_errors import Place, code_of, told, translated, tries_of
+from jobs.store.patience import Patience, again_on
+from jobs.store.s3_errors import CONFLICT, DAMAGED, Place, code_of, told, translated, tries_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -31,12 +32,25 @@ def crc32(body: bytes | bytearray | memoryview) -> str:
     return base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
 
 
+def version_of(etag: str) -> str:
+    """Some servers quote it in one place and not in another."""
+    return etag.strip('"')
+
+
+def put_whole(client: S3Client, tries: int, asked: dict[str, Any], body: bytes | bytearray) -> str:
+    """One object in one request; its version."""
+    # As a bytearray it goes out in one write; for bytes, botocore would wait for 100-continue first.
+    asked = asked | {"Body": bytearray(body), "ChecksumCRC32": crc32(body)}
+    return version_of(again_on(DAMAGED | CONFLICT, lambda: client.put_object(**asked), tries)["ETag"])
+
+
 class Outbox:
     """Sends the parts of all of a store's uploads, only a few at a time, from buffers that are used again."""
 
-    def __init__(self, connect: Callable[[], S3Client], place: Place, max_parts: int) -> None:
+    def __init__(self, connect: Callable[[], S3Client], place: Place, max_parts: int, patience: Patience) -> None:
         self.place = place
         self.max_parts = max_parts
+        self.tries = patience.tries
         self._connect = connect
         self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(IN_FLIGHT)
@@ -110,7 +124,7 @@ class S3Upload:
         return len(body)
 
     def complete(self) -> Stored:
-        pieces = self._completed() if self._pieces else (self._put_whole(),)
+        pieces = self._completed() if self._pieces else (self._in_one(),)
         self._end()
         return Stored(pieces, self._size, self._sha256.hexdigest())
 
@@ -174,12 +188,16 @@ class S3Upload:
 
     def _sent(self, piece: _Growing, number: int, buffer: bytearray, size: int) -> CompletedPartTypeDef:
         body: Any = buffer if size == PART else buffer[:size]
-        crc = crc32(body)
-        answer = self._outbox.client.upload_part(
-            Bucket=self._outbox.place.bucket, Key=piece.key, UploadId=piece.id, PartNumber=number,
-            Body=body, ChecksumCRC32=crc,
-        )  # fmt: skip
-        return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumCRC32": crc}
+        asked: dict[str, Any] = {
+            "Bucket": self._outbox.place.bucket,
+            "Key": piece.key,
+            "UploadId": piece.id,
+            "PartNumber": number,
+            "Body": body,
+            "ChecksumCRC32": crc32(body),
+        }
+        answer = again_on(DAMAGED, lambda: self._outbox.client.upload_part(**asked), self._outbox.tries)
+        return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumCRC32": asked["ChecksumCRC32"]}
 
     def _completed(self) -> tuple[Piece, ...]:
         self._ship()
@@ -201,12 +219,10 @@ class S3Upload:
         piece.open = False
         return self._of_right_size(number, sum(piece.sizes))
 
-    def _put_whole(self) -> Piece:
-        body: Any = self._buffer[: self._filled]
+    def _in_one(self) -> Piece:
+        asked = {"Bucket": self._outbox.place.bucket, "Key": f"{self._full_key}.0"}
         with self._told("s3:PutObject"):
-            self._outbox.client.put_object(
-                Bucket=self._outbox.place.bucket, Key=f"{self._full_key}.0", Body=body, ChecksumCRC32=crc32(body)
-            )
+            put_whole(self._outbox.client, self._outbox.tries, asked, self._buffer[: self._filled])
         return self._of_right_size(0, self._filled)
 
     def _of_right_size(self, number: int, size: int) -> Piece:

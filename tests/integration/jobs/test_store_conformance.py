@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import multiprocessing
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
 
-from jobs.store import Changed, Entry, Exists, Missing, Prefix, Store, open_store
-
-
-@dataclass(frozen=True)
-class Settings:
-    url: str
-    region: str = ""
-    endpoint: str = ""
-    profile: str = ""
-    profiles: dict[str, str] = field(default_factory=dict)
-    max_parts: int = 10000
-
+from jobs.store import Changed, Entry, Exists, Missing, NotConditional, Prefix, Store, open_store
+from tests.parts.s3 import Bucket
+from tests.parts.store import Settings
 
 ODD_KEYS = [
     "with space/and  two",
@@ -34,7 +27,7 @@ ODD_KEYS = [
     "e\u0301 is not \u00e9",
     "\u00e9 is not e\u0301",
     "brackets[1]{2}(3)<4>",
-    "back\\slash|pipe^caret~tilde*star$dollar!",
+    "pipe|caret^tilde~star*dollar$!",
     ".hidden/..also/...",
     "a",
     "a.b",
@@ -43,22 +36,48 @@ ODD_KEYS = [
     "a0",
     "%lock",
     "%open/x",
+    "/".join(letter * 224 for letter in "wxyz"),
+]
+FOR_A_DIRECTORY = [
+    "back\\slash",
     "x" * 300 + "/" + "y" * 300 + "/" + "z" * 290,
     "x" * 300,
     "x" * 241 + ".dot",
     "é" * 450,
+    "..",
+    "../up",
+    "./here/./and/../there",
+    "/lead",
+    "trail/",
+    "two//slashes",
+    "new\nline\rand\x01control",
+    "%open",
 ]
 
 
-@pytest.fixture(params=["directory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return open_store(Settings(f"file://{tmp_path}/store"))
+S3 = ["seaweed", "moto"]
+KEEP_CONDITIONS = ["directory", *S3]
+ALL = [*KEEP_CONDITIONS, "rclone_s3"]
+
+
+@pytest.fixture(params=KEEP_CONDITIONS)
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    if request.param == "directory":
+        return Settings(f"file://{tmp_path}/store")
+    bucket: Bucket = request.getfixturevalue(request.param)
+    return Settings(f"{bucket.url}/a b", bucket.region, bucket.endpoint)
+
+
+@pytest.fixture
+def store(settings: Settings) -> Store:
+    return open_store(settings)
 
 
 def keys(store: Store, prefix: str = "") -> list[str]:
     return [entry.key for entry in store.list(prefix)]
 
 
+@pytest.mark.parametrize("settings", ALL, indirect=True)
 def test_a_small_object_comes_back_with_its_version(store: Store) -> None:
     version = store.put("dev/a.json", b"one")
     assert store.get("dev/a.json").body == b"one"
@@ -69,14 +88,17 @@ def test_a_small_object_comes_back_with_its_version(store: Store) -> None:
 
 
 def test_what_is_not_there_is_missing(store: Store) -> None:
-    for ask in (store.get, lambda key: list(store.read(key)), lambda key: store.replace(key, b"", "1-2-3")):
-        with pytest.raises(Missing, match="dev/none"):
+    for ask in (store.get, lambda key: list(store.read(key))):
+        with pytest.raises(Missing, match="there is no dev/none"):
             ask("dev/none")
+    with pytest.raises((Missing, Changed), match="dev/none"):
+        store.replace("dev/none", b"", "1-2-3")
     assert keys(store) == []
     assert list(store.folders()) == []
     assert store.delete(["dev/none"]) == []
 
 
+@pytest.mark.parametrize("settings", ALL, indirect=True)
 @pytest.mark.parametrize("size", [0, 1, 8 << 20, (16 << 20) + 12345])
 def test_a_stream_of_unknown_length_comes_back_whole(store: Store, size: int) -> None:
     body = os.urandom(size)
@@ -92,6 +114,7 @@ def test_a_stream_of_unknown_length_comes_back_whole(store: Store, size: int) ->
     assert list(store.open_uploads()) == []
 
 
+@pytest.mark.parametrize("settings", ALL, indirect=True)
 @pytest.mark.parametrize(
     ("start", "end"), [(0, None), (0, 4), (3, 7), (9, None), (9, 10), (10, None), (11, None), (0, 99), (5, 5), (50, 60)]
 )
@@ -100,6 +123,7 @@ def test_a_range_is_read_as_a_slice(store: Store, start: int, end: int | None) -
     assert b"".join(store.read("dev/ten", start, end)) == b"0123456789"[start:end]
 
 
+@pytest.mark.parametrize("settings", ALL, indirect=True)
 def test_a_stream_left_early_leaves_nothing(store: Store) -> None:
     with store.upload("dev/set/rest") as upload:
         upload.write(os.urandom(9 << 20))
@@ -114,6 +138,7 @@ def test_a_stream_left_early_leaves_nothing(store: Store) -> None:
     assert list(store.open_uploads()) == []
 
 
+@pytest.mark.parametrize("settings", ALL, indirect=True)
 def test_an_open_upload_is_listed_and_can_be_ended(store: Store) -> None:
     left = store.upload("dev/set/rest")
     left.write(os.urandom(9 << 20))
@@ -126,19 +151,21 @@ def test_an_open_upload_is_listed_and_can_be_ended(store: Store) -> None:
     left.abort()
 
 
-def test_odd_keys_are_kept_apart_and_listed_in_order(store: Store) -> None:
-    for key in ODD_KEYS:
+def test_odd_keys_are_kept_apart(store: Store) -> None:
+    wanted = ODD_KEYS + (FOR_A_DIRECTORY if store.url.startswith("file:") else [])
+    for key in wanted:
         store.put(key, key.encode())
-    assert keys(store) == sorted(ODD_KEYS, key=str.encode)
-    for key in ODD_KEYS:
+    assert sorted(keys(store), key=str.encode) == sorted(wanted, key=str.encode)
+    for key in wanted:
         assert store.get(key).body == key.encode()
         assert b"".join(store.read(key)) == key.encode()
         assert key in keys(store, key)
         assert key in keys(store, key[: len(key) // 2])
-    assert store.delete(ODD_KEYS) == []
+    assert store.delete(wanted) == []
     assert keys(store) == []
 
 
+@pytest.mark.parametrize("settings", ALL, indirect=True)
 def test_one_level_is_listed_with_what_is_deeper_rolled_up(store: Store) -> None:
     for key in ("p/backups/shop/s1/m", "p/backups/shop/s1/tags/t", "p/backups/shop/s2/m", "p/backups/x", "p/b", "q/z"):
         store.put(key, b"")
@@ -158,8 +185,11 @@ def test_one_level_is_listed_with_what_is_deeper_rolled_up(store: Store) -> None
     assert level("nowhere/") == []
 
 
-def test_five_thousand_keys_are_listed_and_deleted(store: Store) -> None:
-    wanted = sorted(f"dev/runs/backup/{n % 7}/{n:05}" for n in range(5000))
+@pytest.mark.parametrize(
+    ("settings", "many"), [("directory", 5000), ("seaweed", 5000), ("moto", 2001)], indirect=["settings"]
+)
+def test_thousands_of_keys_are_listed_and_deleted(store: Store, many: int) -> None:
+    wanted = sorted(f"dev/runs/backup/{n % 7}/{n:05}" for n in range(many))
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda key: store.put(key, b"x"), wanted))
     assert keys(store) == wanted
@@ -186,9 +216,18 @@ def test_replace_wants_the_version_that_was_read(store: Store) -> None:
     assert store.get("dev/locks/a.json").version == second
 
 
-def test_conditions_can_be_relied_on(store: Store) -> None:
+def test_a_store_that_keeps_conditions_is_found_to(store: Store) -> None:
     store.require_conditions()
     store.require_conditions()
+    assert list(store.open_uploads()) == []
+
+
+@pytest.mark.parametrize("settings", ["rclone_s3"], indirect=True)
+def test_a_store_that_ignores_conditions_is_found_out(settings: Settings) -> None:
+    store = open_store(settings)
+    for _ in range(2):
+        with pytest.raises(NotConditional, match=r"ignores conditions on writes.*; use one that"):
+            store.require_conditions()
 
 
 def test_of_many_replacing_one_version_one_wins(store: Store) -> None:
@@ -207,3 +246,31 @@ def test_of_many_replacing_one_version_one_wins(store: Store) -> None:
         won = list(pool.map(race, range(8)))
     assert won.count(True) == 1
     assert store.get("dev/locks/a.json").body == b"%d" % won.index(True)
+
+
+def race(settings: Settings, name: str, start: Barrier, won: Queue[tuple[str, list[int]]]) -> None:
+    """One process of a race for twenty keys."""
+    store = open_store(settings)
+    mine = []
+    for n in range(20):
+        start.wait(30)
+        with contextlib.suppress(Exists):
+            store.create(f"dev/locks/{n}.json", name.encode() * 1000)
+            mine.append(n)
+    won.put((name, mine))
+
+
+@pytest.mark.parametrize("settings", KEEP_CONDITIONS, indirect=True)
+def test_of_two_processes_creating_one_key_one_wins(settings: Settings) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    start, won = spawn.Barrier(2), spawn.Queue()
+    racers = [spawn.Process(target=race, args=(settings, name, start, won)) for name in "ab"]
+    for racer in racers:
+        racer.start()
+    mine = dict(won.get(timeout=60) for _ in racers)
+    for racer in racers:
+        racer.join(10)
+    assert sorted(mine["a"] + mine["b"]) == list(range(20))
+    for name, keys_won in mine.items():
+        for n in keys_won:
+            assert open_store(settings).get(f"dev/locks/{n}.json").body == name.encode() * 1000

@@ -1,0 +1,17 @@
+"""A store's settings, as an environment file would have them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The `[store]` of an environment."""
+
+    url: str
+    region: str = ""
+    endpoint: str = ""
+    profile: str = ""
+    profiles: dict[str, str] = field(default_factory=dict)
+    max_parts: int = 10000
