@@ -144,7 +144,11 @@ class DirectoryStore:
         """A folder of its own for something that is not complete yet, with the key it is meant for."""
         begun = self.root / _OPEN / secrets.token_hex(12)
         _make_folders(begun)
-        _write_file(begun / "key", key.encode())
+        try:
+            _write_file(begun / "key", key.encode())
+        except OSError:
+            self._forget(begun)
+            raise
         return begun
 
     def _forget(self, begun: Path) -> None:

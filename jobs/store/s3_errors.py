@@ -42,7 +42,7 @@ _RAISED: tuple[tuple[tuple[type[Exception], ...], type[StoreError], str], ...] =
         Denied,
         "{url}: there is no AWS profile {profile}; add it to ~/.aws/config, or name another in store.profile",
     ),
-    (_NO_CREDENTIALS, Denied, "{url}: {whom} gave no valid credentials; {log_in}"),
+    (_NO_CREDENTIALS, Denied, "{url}: no valid credentials came from {whom}; {log_in}"),
     ((boto.NoRegionError,), StoreError, "{url}: no region is known; set store.region"),
     (
         (boto.FlexibleChecksumError,),
@@ -117,11 +117,15 @@ class Place:
 
     @property
     def whom(self) -> str:
-        return f"profile {self.profile}" if self.profile else "the default credentials"
+        return f"profile {self.profile}" if self.profile else "the environment"
 
     @property
     def log_in(self) -> str:
-        return f"aws sso login --profile {self.profile}" if self.profile else "aws sso login, or set AWS_ACCESS_KEY_ID"
+        return (
+            f"aws sso login --profile {self.profile}"
+            if self.profile
+            else "aws sso login, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
 
 
 @contextmanager
@@ -189,5 +193,5 @@ def _why(error: Exception) -> str:
     if isinstance(error, boto.ReadTimeoutError | boto.ConnectTimeoutError | TimeoutError):
         return "time-out"
     if isinstance(error, boto.SSLError):
-        return "TLS: its certificate is not trusted"
+        return "its TLS certificate is not trusted"
     return "no connection"

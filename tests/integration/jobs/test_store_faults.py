@@ -235,7 +235,7 @@ def test_a_conflict_of_conditional_writes_is_tried_again(store: S3Store, way: Pr
 
 def test_credentials_that_are_not_accepted_are_denied(seaweed: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-the-right-one")
-    with pytest.raises(Denied, match=r"the credentials of the default credentials|not accepted") as told:
+    with pytest.raises(Denied, match="credentials of the environment are not accepted") as told:
         store_in(seaweed).get("a")
     assert "not-the-right-one" not in str(told.value)
 
@@ -250,7 +250,7 @@ def test_no_credentials_at_all_are_denied(seaweed: Bucket, monkeypatch: pytest.M
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    with pytest.raises(Denied, match="the default credentials gave no valid credentials; aws sso login"):
+    with pytest.raises(Denied, match="no valid credentials came from the environment; aws sso login"):
         store_in(seaweed).put("a", b"")
 
 

@@ -1,0 +1,141 @@
+"""What only a directory can get wrong: modes, crashes, a full disk, a folder that may not be written."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from jobs.store import Missing, Store, StoreError, open_store
+from tests.parts.store import Settings
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "new" / "store"
+
+
+@pytest.fixture
+def store(root: Path) -> Store:
+    return open_store(Settings(f"file://{root}"))
+
+
+def test_a_key_is_a_plain_file_that_only_we_can_read(store: Store, root: Path) -> None:
+    store.put("dev/runs/a.json", b"one")
+    with store.upload("dev/backups/shop/data-1") as upload:
+        upload.write(b"two")
+        upload.complete()
+    assert (root / "dev/runs/a.json").read_bytes() == b"one"
+    assert (root / "dev/backups/shop/data-1.0").read_bytes() == b"two"
+    modes = {path.stat().st_mode & 0o777 for path in (root, *root.rglob("*")) if path.is_dir()}
+    assert modes == {0o700}
+    assert {path.stat().st_mode & 0o777 for path in root.rglob("*") if path.is_file()} == {0o600}
+
+
+def test_looking_changes_nothing(store: Store, root: Path) -> None:
+    assert list(store.list()) == list(store.folders("a/")) == list(store.open_uploads()) == []
+    with pytest.raises(Missing):
+        store.get("a")
+    store.delete(["a"])
+    assert not root.exists()
+
+
+def test_a_folder_goes_with_its_last_key(store: Store, root: Path) -> None:
+    store.put("dev/backups/shop/set/manifest.json", b"")
+    store.put("dev/runs/a", b"")
+    store.delete(["dev/backups/shop/set/manifest.json"])
+    assert [path.name for path in (root / "dev").iterdir()] == ["runs"]
+
+
+def test_a_reader_never_meets_half_a_write(store: Store) -> None:
+    bodies = {letter * 300_000 for letter in (b"a", b"b")}
+    store.put("a.json", min(bodies))
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            for body in bodies:
+                store.put("a.json", body)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert all(store.get("a.json").body in bodies for _ in range(200))
+        assert {len(b"".join(store.read("a.json"))) for _ in range(50)} == {300_000}
+    finally:
+        stop.set()
+        writer.join()
+
+
+def run(code: str, root: Path, *before: str) -> subprocess.CompletedProcess[str]:
+    setup = f"""
+from jobs.store import open_store, Denied, StoreError
+from tests.parts.store import Settings
+store = open_store(Settings("file://{root}"))
+"""
+    return subprocess.run(
+        [*before, sys.executable, "-c", setup + code], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_a_writer_that_is_killed_leaves_an_open_upload_and_no_key(store: Store, root: Path) -> None:
+    died = run("u = store.upload('set/rest'); u.write(b'x' * 3_000_000); import os; os.kill(os.getpid(), 9)", root)
+    assert died.returncode == -signal.SIGKILL
+    assert list(store.list()) == []
+    (left,) = store.open_uploads("set/")
+    store.abort_upload(left)
+    assert list(store.open_uploads()) == []
+    assert list((root / "%open").iterdir()) == []
+
+
+@pytest.mark.needs("root")
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    code = """
+try:
+    with store.upload("set/rest") as upload:
+        for _ in range(100): upload.write(bytes(100_000))
+        upload.complete()
+except StoreError as error:
+    print(error)
+print(list(store.list()), list(store.open_uploads()))
+store.put("small", b"fits again")
+print(store.get("small").body)
+"""
+    disk = f'mount -t tmpfs -o size=1m none {tmp_path} && exec "$@"'
+    told = run(code, tmp_path, "unshare", "--mount", "sh", "-c", disk, "sh")
+    assert told.stdout.splitlines() == [
+        f"file://{tmp_path}: set/rest: the disk is full; make room, or use another place",
+        "[] []",
+        "b'fits again'",
+    ], told.stderr
+
+
+def test_a_folder_that_may_not_be_written_is_denied_and_can_be_read(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    open_store(Settings(f"file://{root}")).put("a", b"one")
+    code = """
+print(store.get("a").body, [entry.key for entry in store.list()])
+for change in (lambda: store.put("b", b""), lambda: store.create("b", b""), lambda: store.upload("b")):
+    try: change()
+    except Denied as error: print(error)
+print(store.delete(["a"]))
+"""
+    readonly = f'mount --bind {root} {root} && mount -o remount,bind,ro {root} && exec "$@"'
+    told = run(code, root, "unshare", "--mount", "sh", "-c", readonly, "sh")
+    refused = f"Read-only file system; let user {os.geteuid()} read and write there"
+    assert told.stdout.splitlines() == [
+        "b'one' ['a']",
+        *[f"file://{root}: b: {refused}"] * 3,
+        f"[NotDeleted(key='a', why='file://{root}: a: {refused}')]",
+    ], told.stderr
+
+
+@pytest.mark.parametrize("url", ["file://relative/path", "ftp://x/y", "s3://", "/var/lib", "file:relative", ""])
+def test_an_address_that_is_none_is_told(url: str) -> None:
+    with pytest.raises(StoreError, match=r"is no store; use s3://bucket/prefix or file:///path"):
+        open_store(Settings(url))

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs.store.paths import level_of, names_of
+
+LEVELS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="/"), max_size=700)
+
+
+@pytest.mark.parametrize(
+    ("level", "names"),
+    [
+        ("manifest.json", ["manifest.json"]),
+        ("20261121T020000Z-3f9a", ["20261121T020000Z-3f9a"]),
+        ("with space+plus", ["with space+plus"]),
+        ("", ["%-"]),
+        (".", ["%2E"]),
+        ("..", ["%2E%2E"]),
+        (".hidden", [".hidden"]),
+        ("100%", ["100%25"]),
+        ("%open", ["%25open"]),
+        ("new\nline\0", ["new%0Aline%00"]),
+        ("x" * 500, ["x" * 240 + "%~", "x" * 240 + "%~", "x" * 20]),
+    ],
+)
+def test_a_level_of_a_key_becomes_names_that_a_file_system_holds(level: str, names: list[str]) -> None:
+    assert names_of(level) == names
+    assert level_of(names) == level
+
+
+@given(LEVELS)
+def test_every_level_finds_its_way_back(level: str) -> None:
+    names = names_of(level)
+    assert level_of(names) == level
+    assert level_of([*names[:-1], names[-1] + "%"]) == level
+    assert all(0 < len(os.fsencode(name)) <= 243 and not {"/", "\0"} & set(name) for name in names)
+    assert not {".", "..", "%open", "%lock"} & set(names)
+
+
+@given(LEVELS, LEVELS)
+def test_two_levels_never_share_a_name(one: str, other: str) -> None:
+    assert (names_of(one) == names_of(other)) == (one == other)
