@@ -138,12 +138,13 @@ def _watched(
 
     The clocks of two hosts may differ, so that only a renewal that is seen, or its absence, proves anything.
     """
-    watched = time.monotonic()
+    watched, pause = time.monotonic(), 0.02
     at_least = 1.5 * found.interval.total_seconds()
     if not patient and not found.overdue(lock.now()):
         raise held(lock.environment, lock.name, found, lock.now(), lock.zone)
     while not (found.expired(lock.now()) and time.monotonic() - watched > at_least):
-        wait(min(1.0, at_least / 10))
+        wait(pause)
+        pause = min(1.0, pause * 1.5)
         latest, seen = lock.read()
         if seen != version and latest.released is None:
             raise held(lock.environment, lock.name, latest, lock.now(), lock.zone)

@@ -47,7 +47,7 @@ class Tail:
         words = " ".join([str(event["event"]), *(f"{k}={v}" for k, v in told.items())])
         trace = structlog.processors.format_exc_info(_logger, method, {"exc_info": event.get("exc_info")})
         for line in [f"{utc_now():%H:%M:%SZ} {method} {words}", *trace.get("exception", "").splitlines()]:
-            self.lines.append(redact(line)[:TAIL_LINE_LENGTH])
+            self.lines.append(redact(line[: 2 * TAIL_LINE_LENGTH])[:TAIL_LINE_LENGTH])
         return event
 
 

@@ -188,26 +188,34 @@ class Shift:
     def _locked(self, run: LiveRun, lease: Lease) -> Record:
         lease.keep(run.stop.tell)
         try:
-            earlier, gap = self._before(run)
-            if earlier and earlier.complete:
-                run.log.info("this tick was run already", by=earlier.run, outcome=earlier.outcome)
-                if lease.holder.took_over:  # who ran it may have died before he told
-                    self._announce(run, earlier)
-                return earlier
-            self.heartbeat.start()
-            result = self._work(run, lease)
-        except Exception as error:
-            earlier, gap, result = None, None, failure(run, error)
-        try:
-            record = self._save(run, lease, self._ended(run, result, lease, earlier, gap))
-            self._announce(run, record)
-            return record
+            return self._unless_done(run, lease)
         finally:
             run.stop.finish()
             if run.left_behind:
                 self._left_behind.append((run, lease))
             else:
                 self._release(run, lease)
+
+    def _unless_done(self, run: LiveRun, lease: Lease) -> Record:
+        """Run what has no record that says done, under a lock that is ours."""
+        earlier, gap = None, None
+        try:
+            earlier, gap = self._before(run)
+            if earlier and earlier.complete:
+                return self._already(run, lease, earlier)
+            self.heartbeat.start()
+            result = self._work(run, lease)
+        except Exception as error:
+            result = failure(run, error)
+        record = self._save(run, lease, self._ended(run, result, lease, earlier, gap))
+        self._announce(run, record)
+        return record
+
+    def _already(self, run: LiveRun, lease: Lease, earlier: Record) -> Record:
+        run.log.info("this tick was run already", by=earlier.run, outcome=earlier.outcome)
+        if lease.holder.took_over:  # who ran it may have died before he told
+            self._announce(run, earlier)
+        return earlier
 
     def _before(self, run: LiveRun) -> tuple[Record | None, Gap | None]:
         """This tick's record, if an earlier attempt left one, and the ticks that nobody ran."""

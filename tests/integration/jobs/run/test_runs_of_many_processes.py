@@ -1,0 +1,282 @@
+"""Runners that race, are killed, or are told to end: real processes on a real store."""
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from inventories import Secret
+from jobs.run import Options, Outcome, Result, Run, alerts, exit_code, heartbeat, records, run_job
+from jobs.run.record import record_keys
+from jobs.store import Store
+from tests.parts.listeners import mail_server, web_hook
+from tests.parts.runs import QUICK, code_of, done, environment, job, lease, process, store_in, until
+
+FIRST = datetime(2026, 5, 5, 10, 0, tzinfo=UTC)
+SCHEDULED = Options(scheduled=True)
+APPRISE = alerts.by_apprise
+LOCK = "staging/locks/backup/shop.json"
+
+
+def released(store: Store) -> bool:
+    return bool(json.loads(store.get(LOCK).body)["released"])
+
+
+def test_two_runners_racing_for_a_hundred_ticks_complete_each_once(tmp_path: Path) -> None:
+    store, ran = store_in(tmp_path / "store"), tmp_path / "ran"
+
+    def work(run: Run) -> Result:
+        with ran.open("a") as file:
+            file.write(f"{run.tick}\n")
+        return done(run)
+
+    minutely = job(work, line="* * * * *", lease=lease(5))
+
+    together = multiprocessing.get_context("fork").Barrier(2)
+
+    def program() -> int:
+        failed = 0
+        for minute in range(100):
+            now = FIRST + timedelta(minutes=minute)
+            together.wait(30)
+            failed += exit_code(run_job(minutely, environment(), store, SCHEDULED, now=lambda: now), scheduled=True)  # noqa: B023
+        return failed
+
+    with process(program) as one, process(program) as other:
+        assert (code_of(one), code_of(other)) == (0, 0)
+    ticks = ran.read_text().splitlines()
+    assert len(ticks) == len(set(ticks)) == 100
+    assert len(record_keys(store, "staging", "backup", "shop")) == 100
+    assert released(store)
+
+
+def test_who_was_killed_is_followed_after_his_lease(tmp_path: Path) -> None:
+    store, begun = store_in(tmp_path / "store"), tmp_path / "begun"
+
+    def hangs(_run: Run) -> Result:
+        begun.touch()
+        time.sleep(60)
+        raise AssertionError
+
+    def program(work: Callable[[Run], Result]) -> Callable[[], int]:
+        daily = job(work, line="0 12 * * *", lease=lease(1))
+        return lambda: exit_code(run_job(daily, environment(), store, SCHEDULED, now=lambda: FIRST), scheduled=True)
+
+    with process(program(hangs)) as victim:
+        until(begun.exists)
+        os.kill(victim, signal.SIGKILL)
+        killed = time.monotonic()
+        with process(program(done)) as heir:
+            assert code_of(heir) == 0
+    assert time.monotonic() - killed < 4
+    (record,) = records(store, "staging")
+    assert record.outcome is Outcome.DONE
+    assert f"(pid {victim})" in (record.took_over or "")
+    assert record.attempts == 2
+    assert "lock taken over" in record.log[0]
+
+
+def works_with_everything(begun: Path) -> Callable[[Run], Result]:
+    """Work that has a process, an upload, steps and checks: what a signal may interrupt."""
+
+    def work(run: Run) -> Result:
+        begun.touch()
+        with run.store.upload(f"staging/backups/shop/{run.id}/data") as upload, run.step("dump"):
+            source = run.process(["sh", "-c", "while true; do echo 0123456789; sleep 0.01; done"], stdout=-1)
+            assert source.stdout
+            for _ in range(15):
+                run.check()
+                upload.write(source.stdout.read(11))
+            run.check()
+            upload.complete()
+        return done(run)
+
+    return work
+
+
+MOMENTS = 25
+
+
+def test_a_sigterm_at_any_moment_leaves_a_record_a_free_lock_and_no_open_upload(tmp_path: Path) -> None:
+    seed = random.randrange(10**6)
+    moments, whole = random.Random(seed), 0
+    for number in range(MOMENTS):
+        store = store_in(tmp_path / str(number))
+
+        def program(store: Store = store, number: int = number) -> int:
+            work = job(works_with_everything(tmp_path / f"begun-{number}"))
+            return exit_code(run_job(work, environment(), store, Options(), patience=QUICK), scheduled=False)
+
+        with process(program) as pid:
+            until(lambda store=store: list(store.list(LOCK)))  # type: ignore[misc]
+            time.sleep(moments.uniform(0, 0.25))
+            running = code_of(pid, wait=False) is None
+            if running:
+                os.kill(pid, signal.SIGTERM)
+            code = code_of(pid)
+        if code == -signal.SIGTERM:  # it had released its lock, and given its signals back
+            code = 0
+        (record,) = records(store, "staging")
+        assert released(store), f"seed {seed}, moment {number}"
+        assert not list(store.open_uploads()), f"seed {seed}, moment {number}"
+        stored = list(store.list("staging/backups/"))
+        if record.outcome is Outcome.DONE:
+            whole += 1
+            assert code == 0
+            assert len(stored) == 1
+        else:
+            assert (record.stopped, record.sentence, code) == ("stopped by SIGTERM", "stopped by SIGTERM", 1)
+            assert not stored
+    assert whole < MOMENTS, "no signal came in time to stop anything"
+
+
+def test_a_second_interrupt_says_what_is_risked(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    begun = tmp_path / "begun"
+
+    def stubborn(run: Run) -> Result:
+        begun.touch()
+        time.sleep(0.5)
+        run.check()
+        raise AssertionError
+
+    def program() -> int:
+        ended = run_job(job(stubborn), environment(), store_in(tmp_path), Options())
+        return exit_code(ended, scheduled=False)
+
+    with process(program) as pid:
+        until(begun.exists)
+        os.kill(pid, signal.SIGINT)
+        time.sleep(0.1)  # two signals at once are one
+        os.kill(pid, signal.SIGINT)
+        assert code_of(pid) == 1
+    said = "".join(capfd.readouterr())
+    assert "still ending" in said
+    assert "its lock stays for 60 s" in said
+
+
+@pytest.fixture
+def failing() -> Callable[[Run], Result]:
+    return lambda _run: Result(Outcome.FAILED, "no route to db.internal")
+
+
+def test_a_failure_reaches_web_hook_and_mail_and_goes_away_again(
+    tmp_path: Path, failing: Callable[[Run], Result]
+) -> None:
+    store = store_in(tmp_path)
+    with web_hook() as hook, mail_server() as mail:
+        mailto = f"mailto://127.0.0.1:{mail.port}?from=crew@acme.example&to=ops@acme.example&mode=insecure"
+        env = environment((f"json://127.0.0.1:{hook.port}/alerts", mailto))
+        for work in (failing, failing, done, done):
+            run_job(job(work), env, store, Options())
+    told = [json.loads(body) for _, body in hook.requests]
+    assert [one["title"] for one in told] == [
+        "staging: backup of shop is failing",
+        "staging: backup of shop works again",
+    ]
+    assert "no route to db.internal" in told[0]["message"]
+    assert "crew runs staging backup shop" in told[0]["message"]
+    assert len(mail.mails) == 2
+
+
+def test_a_broken_or_slow_notifier_fails_nothing_and_costs_little(
+    tmp_path: Path, failing: Callable[[Run], Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alerts, "LIMIT", 0.3)
+    monkeypatch.setattr(heartbeat, "LIMIT", 0.3)
+    with web_hook() as hook:
+        here = f"127.0.0.1:{hook.port}"
+        env = environment((f"json://{here}/", "json://127.0.0.1:1/"), {"backup": f"http://{here}/beat"})
+        hook.answering.clear()
+
+        def program() -> int:
+            begun = time.monotonic()
+            run_job(job(failing), env, store_in(tmp_path), Options())
+            return int(time.monotonic() - begun > 3)
+
+        with process(program) as pid:
+            assert code_of(pid) == 0
+    (record,) = records(store_in(tmp_path), "staging")
+    assert record.sentence == "no route to db.internal"
+
+
+def test_killed_between_telling_and_noting_it_is_told_twice_and_not_more(
+    tmp_path: Path, failing: Callable[[Run], Result]
+) -> None:
+    store = store_in(tmp_path / "store")
+
+    def dies_after(address: Secret, title: str, text: str) -> bool:
+        assert APPRISE(address, title, text)
+        os.kill(os.getpid(), signal.SIGKILL)
+        return True
+
+    with web_hook() as hook:
+        env = environment((f"json://127.0.0.1:{hook.port}/",))
+
+        def program(send: alerts.Send, now: datetime) -> Callable[[], int]:
+            def body() -> int:
+                alerts.by_apprise = send
+                run_job(job(failing, lease=lease(0.5)), env, store, SCHEDULED, now=lambda: now)
+                return 0
+
+            return body
+
+        with process(program(dies_after, FIRST)) as killed:
+            assert code_of(killed) == -signal.SIGKILL
+        for minutes in (1, 2, 3):
+            with process(program(APPRISE, FIRST + timedelta(minutes=minutes))) as pid:
+                assert code_of(pid) == 0
+    assert len(hook.requests) == 2
+
+
+def test_killed_before_telling_it_is_told_by_who_comes_next(tmp_path: Path, failing: Callable[[Run], Result]) -> None:
+    store = store_in(tmp_path / "store")
+
+    def dies(_address: Secret, _title: str, _text: str) -> bool:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return False
+
+    with web_hook() as hook:
+        env = environment((f"json://127.0.0.1:{hook.port}/",))
+
+        def program() -> int:
+            alerts.by_apprise = dies
+            run_job(job(failing, lease=lease(0.5)), env, store, SCHEDULED, now=lambda: FIRST)
+            return 0
+
+        with process(program) as killed:
+            assert code_of(killed) == -signal.SIGKILL
+        run_job(job(failing), env, store, SCHEDULED, now=lambda: FIRST + timedelta(minutes=1))
+    assert len(hook.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("outcome", "last"), [(Outcome.DONE, "/beat/0"), (Outcome.FINDING, "/beat/0"), (Outcome.FAILED, "/beat/1")]
+)
+def test_a_heartbeat_has_a_start_and_an_end_that_belong_together(tmp_path: Path, outcome: Outcome, last: str) -> None:
+    with web_hook() as hook:
+        env = environment(heartbeat={"backup": f"http://127.0.0.1:{hook.port}/beat?x=1"})
+        run_job(job(lambda _run: Result(outcome, "said " * 50_000), "shop", "crm"), env, store_in(tmp_path), Options())
+    assert hook.paths == ["/beat/start", last]
+    first, second = (parse_qs(urlsplit(path).query) for path, _ in hook.requests)
+    assert first == second
+    assert first["x"] == ["1"]
+    assert len(first["rid"][0]) == 36
+    assert len(hook.requests[1][1]) == 100_000
+    assert "backup/shop: " in hook.requests[1][1]
+
+
+def test_no_beat_for_a_run_that_did_not_run(tmp_path: Path) -> None:
+    with web_hook() as hook:
+        env = environment(heartbeat={"backup": f"http://127.0.0.1:{hook.port}/beat", "drift": "http://127.0.0.1:1/"})
+        daily = job(done, line="0 12 * * *")
+        for _ in range(2):
+            run_job(daily, env, store_in(tmp_path), SCHEDULED, now=lambda: FIRST)
+    assert hook.paths == ["/beat/start", "/beat/0"]

@@ -1,0 +1,86 @@
+"""Real ends of a line to tell things to: a web hook and a mail server, which keep what they were told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import StreamRequestHandler, ThreadingTCPServer
+
+
+@dataclass
+class Heard:
+    """What came in: path and body of each request, or the text of each mail."""
+
+    port: int = 0
+    requests: list[tuple[str, str]] = field(default_factory=list)
+    mails: list[str] = field(default_factory=list)
+    answer: int = 200
+    answering: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def paths(self) -> list[str]:
+        return [path.partition("?")[0] for path, _ in self.requests]
+
+
+@contextmanager
+def web_hook() -> Iterator[Heard]:
+    """Answers every POST with `answer`, once `answering` is set (it is, unless a test clears it)."""
+    heard = Heard()
+    heard.answering.set()
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            heard.answering.wait(30)
+            heard.requests.append((self.path, body.decode()))
+            self.send_response(heard.answer)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+    with _serving(server):
+        heard.port = server.server_port
+        yield heard
+        heard.answering.set()
+
+
+@contextmanager
+def mail_server() -> Iterator[Heard]:
+    """Accepts every mail."""
+    heard = Heard()
+
+    class Sink(StreamRequestHandler):
+        def handle(self) -> None:
+            self.wfile.write(b"220 sink\r\n")
+            for line in self.rfile:
+                word = line[:4].upper()
+                if word == b"DATA":
+                    self.wfile.write(b"354 go on\r\n")
+                    heard.mails.append(self._mail())
+                self.wfile.write(b"221 bye\r\n" if word == b"QUIT" else b"250 ok\r\n")
+
+        def _mail(self) -> str:
+            lines = iter(self.rfile.readline, b".\r\n")
+            return b"".join(lines).decode()
+
+    server = ThreadingTCPServer(("127.0.0.1", 0), Sink)
+    server.daemon_threads = True
+    with _serving(server):
+        heard.port = server.server_address[1]
+        yield heard
+
+
+@contextmanager
+def _serving(server: ThreadingTCPServer) -> Iterator[None]:
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

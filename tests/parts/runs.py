@@ -1,0 +1,91 @@
+"""What tests of runs need: an environment, a store in a folder, jobs, and processes to kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+from zoneinfo import ZoneInfo
+
+from inventories import Environment, Secret
+from jobs.run import Job, Outcome, Patience, Result, Run
+from jobs.store import Store
+from jobs.store.directory import DirectoryStore
+
+QUICK = Patience(work=(0.01, 0.02), store=(0.01, 0.02), term=0.3, giving_up=0.6)
+
+
+def environment(
+    to: tuple[str, ...] = (), heartbeat: Mapping[str, str] | None = None, textfile: Path | None = None
+) -> Environment:
+    alerts = SimpleNamespace(
+        to=tuple(Secret(literal=address) for address in to),
+        remind=timedelta(days=1),
+        heartbeat={job: Secret(literal=address) for job, address in (heartbeat or {}).items()},
+    )
+    metrics = SimpleNamespace(textfile=textfile)
+    zone = ZoneInfo("Europe/Berlin")
+    return cast(Environment, SimpleNamespace(name="staging", timezone=zone, alerts=alerts, metrics=metrics))
+
+
+def store_in(folder: Path) -> Store:
+    return DirectoryStore(f"file://{folder}", folder)
+
+
+def job(work: Callable[[Run], Result], *subjects: str, line: str | None = None, **more: Any) -> Job:
+    return Job("backup", lambda _e, _o: subjects or ("shop",), work, lambda _e, _s: line, **more)
+
+
+def lease(seconds: float) -> Callable[[Environment, str], timedelta]:
+    return lambda _environment, _subject: timedelta(seconds=seconds)
+
+
+def done(_run: Run) -> Result:
+    return Result(Outcome.DONE, "all is well", {"stored_bytes": 12})
+
+
+@contextmanager
+def process(body: Callable[[], int | None]) -> Iterator[int]:
+    """A process of its own that runs `body` in its main thread; killed at the end, if it is still there."""
+    if (pid := os.fork()) == 0:
+        code: int | None = 70
+        try:
+            code = body()
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code or 0)
+    try:
+        yield pid
+    finally:
+        if code_of(pid, wait=False) is None:
+            os.kill(pid, signal.SIGKILL)
+            code_of(pid)
+
+
+_ended: dict[int, int] = {}
+
+
+def code_of(pid: int, *, wait: bool = True) -> int | None:
+    """How a process ended; None while it runs, if it is not waited for."""
+    if pid not in _ended:
+        found, status = os.waitpid(pid, 0 if wait else os.WNOHANG)
+        if not found:
+            return None
+        _ended[pid] = os.waitstatus_to_exitcode(status)
+    return _ended[pid]
+
+
+def until(holds: Callable[[], object], seconds: float = 15) -> None:
+    """Wait for a condition; it not coming true fails the test."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.005)
