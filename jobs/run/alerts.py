@@ -189,5 +189,6 @@ def by_apprise(address: Secret, title: str, text: str) -> bool:
     """Send through Apprise, whose answer is an object that is true if everything arrived."""
     import apprise
 
-    sender = apprise.Apprise()
+    # In this thread, not in Apprise's pool, which a program waits for at its end however slow a mail server is.
+    sender = apprise.Apprise(asset=apprise.AppriseAsset(async_mode=False, service_timeout=0))
     return bool(sender.add(address.reveal())) and bool(sender.notify(title=title, body=text))

@@ -32,8 +32,8 @@ def latest_tick(line: str, zone: ZoneInfo, now: datetime) -> datetime:
 
 def tick_before(line: str, zone: ZoneInfo, at: datetime) -> datetime:
     """The newest tick that is not later than a moment."""
-    just_after = at.astimezone(zone).replace(microsecond=0) + timedelta(seconds=1)
-    before = next(CronSim(line, just_after, reverse=True)).astimezone(UTC)
+    just_after = at.astimezone(UTC).replace(microsecond=0) + timedelta(seconds=1)
+    before = next(CronSim(line, just_after.astimezone(zone), reverse=True)).astimezone(UTC)
     for tick in next_ticks(line, zone, before):  # in an hour that comes twice, cronsim looks back from its first coming
         if tick > at:
             break

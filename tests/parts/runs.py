@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
-from zoneinfo import ZoneInfo
+from tempfile import TemporaryDirectory
+from typing import Any
 
-from inventories import Environment, Secret
+from inventories import Environment, Repository
 from jobs.run import Job, Outcome, Patience, Result, Run
 from jobs.store import Store
 from jobs.store.directory import DirectoryStore
@@ -25,14 +26,35 @@ QUICK = Patience(work=(0.01, 0.02), store=(0.01, 0.02), term=0.3, giving_up=0.6)
 def environment(
     to: tuple[str, ...] = (), heartbeat: Mapping[str, str] | None = None, textfile: Path | None = None
 ) -> Environment:
-    alerts = SimpleNamespace(
-        to=tuple(Secret(literal=address) for address in to),
-        remind=timedelta(days=1),
-        heartbeat={job: Secret(literal=address) for job, address in (heartbeat or {}).items()},
-    )
-    metrics = SimpleNamespace(textfile=textfile)
-    zone = ZoneInfo("Europe/Berlin")
-    return cast(Environment, SimpleNamespace(name="staging", timezone=zone, alerts=alerts, metrics=metrics))
+    """The environment staging, read from a file as any other."""
+    beats = "\n".join(f"{name} = {json.dumps(address)}" for name, address in (heartbeat or {}).items())
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "inventories", "staging.toml")
+        file.parent.mkdir()
+        file.with_suffix("").write_text("dev_servers = []\n")
+        file.write_text(STAGING.format(to=json.dumps(to), beats=beats, textfile=textfile or "/tmp/groundcrew.prom"))
+        found = Repository.find(Path(folder)).read("staging")
+    return found if textfile else replace(found, metrics=None)
+
+
+STAGING = """
+[environment]
+name = "staging"
+timezone = "Europe/Berlin"
+
+[store]
+url = "file:///var/lib/groundcrew"
+encrypt_to = "nobody"
+
+[alerts]
+to = {to}
+
+[alerts.heartbeat]
+{beats}
+
+[metrics]
+textfile = "{textfile}"
+"""
 
 
 def store_in(folder: Path) -> Store:

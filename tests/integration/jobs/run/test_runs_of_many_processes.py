@@ -172,7 +172,7 @@ def test_a_failure_reaches_web_hook_and_mail_and_goes_away_again(
 ) -> None:
     store = store_in(tmp_path)
     with web_hook() as hook, mail_server() as mail:
-        mailto = f"mailto://127.0.0.1:{mail.port}?from=crew@acme.example&to=ops@acme.example&mode=insecure"
+        mailto = f"mailto://127.0.0.1:{mail.port}/?from=crew@acme.example&to=ops@acme.example&mode=insecure"
         env = environment((f"json://127.0.0.1:{hook.port}/alerts", mailto))
         for work in (failing, failing, done, done):
             run_job(job(work), env, store, Options())

@@ -62,6 +62,10 @@ def test_two_runners_whose_clocks_differ_a_little_mean_the_same_tick(line: str, 
     assert latest_tick(line, BERLIN, tick + timedelta(seconds=off)) == tick
 
 
+def test_the_second_before_the_clock_goes_back_is_not_an_hour_later() -> None:
+    assert tick_before("*/30 * * * *", BERLIN, at("2026-10-25T02:59:59+02:00")) == at("2026-10-25T02:30:00+02:00")
+
+
 def test_next_ticks_rise() -> None:
     ticks = next_ticks("30 2 * * *", BERLIN, at("2026-03-27T12:00:00+01:00"))
     shown = [next(ticks).astimezone(BERLIN).isoformat() for _ in range(3)]
