@@ -107,5 +107,22 @@ def _common() -> list[Processor]:
 
 def _rendered() -> Processor:
     if sys.stderr.isatty():
-        return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        return for_a_person
     return structlog.processors.JSONRenderer()
+
+
+def for_a_person(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    """A line as short as it can be: when, what it is about, what happened, and in grey the rest and the run."""
+    line = dict(event)
+    when, level, what = line.pop("timestamp", ""), line.pop("level", "info"), line.pop("event", "")
+    run, trace = line.pop("run", ""), line.pop("exception", "")
+    about = " ".join(str(line.pop(name)) for name in ("job", "subject", "logger") if line.get(name))
+    line.pop("environment", None)
+    rest = " ".join([*(f"{name}={value}" for name, value in line.items()), run])
+    loud = "" if level in ("info", "debug") else f"{_COLOURS.get(level, '')}{level}{_PLAIN} "
+    words = " ".join(filter(None, (f"{_GREY}{when}{_PLAIN}", about and f"{about}:", f"{loud}{what}")))
+    return f"{words} {_GREY}{rest}{_PLAIN}" + (f"\n{trace}" if trace else "")
+
+
+_GREY, _PLAIN = "\x1b[2m", "\x1b[0m"
+_COLOURS = {"warning": "\x1b[33m", "error": "\x1b[1;31m", "critical": "\x1b[1;31m"}

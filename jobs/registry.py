@@ -17,8 +17,3 @@ def job(name: str) -> Job:
     module, _, attribute = JOBS[name].partition(":")
     found: Job = getattr(import_module(module), attribute)
     return found
-
-
-def all_jobs() -> list[Job]:
-    """Every job there is."""
-    return [job(name) for name in JOBS]

@@ -8,12 +8,14 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import islice
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from inventories import Environment
-from jobs.run.job import Job, Options, Outcome
+from jobs.run.job import Outcome
 from jobs.run.lease import Holder, holder_from
 from jobs.run.record import Record, latest_records, records
 from jobs.run.ticks import tick_before
+from jobs.schedule.slots import Slot
 from jobs.store import Store
 
 LATE_AFTER = timedelta(minutes=15)
@@ -70,13 +72,13 @@ def _iso(moment: datetime | None) -> str | None:
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z") if moment else None
 
 
-def standings(jobs: Iterable[Job], environment: Environment, store: Store, now: datetime) -> list[Standing]:
+def standings(slots: Sequence[Slot], environment: Environment, store: Store, now: datetime) -> list[Standing]:
     """How everything stands that has run or is to run here: the bad news first, then the newest."""
     last = {record.name: record for record in latest_records(store, environment.name)}
-    due = _due(jobs, environment, now)
-    locks = _locks(store, environment.name)
-    names = sorted({*last, *due, *(name for name, lock in locks.items() if not lock.released)})
-    found = [standing(name, last.get(name), locks.get(name), due.get(name), now) for name in names]
+    locks = {name: lock for name, lock in _locks(store, environment.name).items() if not lock.released}
+    known = {*last, *locks}
+    due = _due(known, slots, environment.timezone, now)
+    found = [standing(name, last.get(name), locks.get(name), due.get(name), now) for name in {*known, *due}]
     return in_order(_with_beginning(one, store, environment.name) for one in found)
 
 
@@ -115,14 +117,14 @@ def _state(
     return (State.OK if last.outcome is Outcome.DONE else State.FINDING), last.ended, last.sentence
 
 
-def _due(jobs: Iterable[Job], environment: Environment, now: datetime) -> dict[str, datetime]:
-    """For each scheduled subject its newest tick that should have been run by now."""
-    return {
-        f"{job.name}/{subject}": tick_before(line, environment.timezone, now - LATE_AFTER)
-        for job in jobs
-        for subject in job.subjects(environment, Options())
-        if (line := job.schedule(environment, subject))
-    }
+def _due(known: Iterable[str], slots: Iterable[Slot], zone: ZoneInfo, now: datetime) -> dict[str, datetime]:
+    """For each scheduled subject its newest tick that should have been run by now; a slot that never ran is one too."""
+    due: dict[str, datetime] = {}
+    for slot in slots:
+        tick = tick_before(slot.line, zone, now - LATE_AFTER)
+        owned = [name for name in known if name.startswith(f"{slot.job}/") and slot.owns(name.partition("/")[2])]
+        due |= dict.fromkeys(owned or [f"{slot.job}/{slot.name}"], tick)
+    return due
 
 
 def _locks(store: Store, environment: str) -> Mapping[str, Holder]:

@@ -10,10 +10,10 @@ from jobs.cli import ends
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run `crew` as a program: the exit code says how it ended (see jobs/cli/ends.py)."""
-    sys.exit(run(sys.argv[1:] if args is None else args))
+    sys.exit(answer(sys.argv[1:] if args is None else args))
 
 
-def run(args: Sequence[str]) -> int:
+def answer(args: Sequence[str]) -> int:
     """Run one command line and return its exit code; whatever goes wrong is told in a sentence."""
     import typer
 

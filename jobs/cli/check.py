@@ -32,11 +32,11 @@ def check(
     and heartbeat addresses are looked at without sending anything. A line each; a fault says what to do about it.
     """
     environment = frame.environment(ctx, environment_name)
-    found = worst_first(told_once(list(look_at_all(checks_of(environment), limit))))
+    found = worst_first(list(look_at_all(checks_of(environment), limit)))
     if as_json:
         frame.print_json({"environment": environment.name, **told(found)})
     else:
-        output.table([(output.Cell(f.verdict, STYLES[f.verdict]), c.what, str(f)) for c, f in found])
+        output.table([(output.Cell(f.verdict, STYLES[f.verdict]), c.what, str(f)) for c, f in told_once(found)])
         output.say(f"\n{environment.name}: {verdict(found)}", STYLES[worst(found)])
     return Code.FAILED if worst(found) is Verdict.FAULT else Code.DONE
 

@@ -83,7 +83,7 @@ def _environments(ctx: typer.Context, incomplete: str) -> Iterator[str]:
         yield from _begin_with(incomplete, repository(ctx).names())
 
 
-def _databases(ctx: typer.Context, incomplete: str) -> Iterator[str]:
+def databases(ctx: typer.Context, incomplete: str) -> Iterator[str]:
     with suppress(Exception):
         yield from _begin_with(incomplete, environment(ctx, ctx.params["environment_name"]).databases)
 
@@ -103,7 +103,7 @@ EnvironmentNames = Annotated[
     typer.Argument(metavar="[ENV]...", help="The environments; left out: all.", autocompletion=_environments),
 ]
 DatabaseName = Annotated[
-    str, typer.Argument(metavar="DATABASE", help="The database's name in the file.", autocompletion=_databases)
+    str, typer.Argument(metavar="DATABASE", help="The database's name in the file.", autocompletion=databases)
 ]
 JobName = Annotated[str, typer.Argument(metavar="JOB", help="The kind of work.", autocompletion=jobs)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]

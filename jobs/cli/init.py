@@ -206,6 +206,7 @@ def try_out(name: str, text: str, folder: Path) -> None:
         for path in folder.glob("*.toml"):
             (beside / path.name).write_bytes(path.read_bytes())
         (beside / f"{name}.toml").write_text(text)
+        (beside / name).write_text(hosts_of(name))
         Repository(Path(elsewhere), beside).read(name)
 
 

@@ -11,7 +11,7 @@ import typer
 from inventories import redact
 
 GOOD, BAD, WARN, QUIET = "green", "bold red", "yellow", "dim"
-_WIDE = 10_000
+_WIDE, _NARROW = 10_000, 32
 
 
 class Cell(NamedTuple):
@@ -40,7 +40,9 @@ def table(rows: Iterable[Sequence[Cell | str]], header: Sequence[str] = (), inde
     cells = [[Cell(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
     columns = max(map(len, cells), default=0)
     for at in range(columns):
-        drawn.add_column(header[at] if header else "", overflow="fold", no_wrap=at < columns - 1)
+        drawn.add_column(
+            header[at] if header else "", overflow="fold", max_width=_NARROW if person and at < columns - 1 else None
+        )
     for row in cells:
         drawn.add_row(*(Text(redact(cell.text), style=cell.style) for cell in row))
     console = Console(file=sys.stdout, width=None if person else _WIDE, highlight=False)

@@ -31,7 +31,10 @@ def run(
     ctx: typer.Context,
     job_name: JobName,
     environment_name: EnvironmentName,
-    only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this subject; may be repeated.")] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only this subject; may be repeated.", autocompletion=frame.databases),
+    ] = None,
     tag: Annotated[
         list[str] | None, typer.Option(metavar="TAG", help="A tag for what is made; may be repeated.")
     ] = None,

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 app = new_app()
 
 Job = Annotated[str | None, typer.Argument(metavar="[JOB]", help="Only this job.", autocompletion=frame.jobs)]
-Name = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only this database, stack, …")]
+Name = Annotated[
+    str | None, typer.Argument(metavar="[NAME]", help="Only this database, stack, …", autocompletion=frame.databases)
+]
 
 
 @app.command(

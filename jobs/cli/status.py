@@ -50,13 +50,15 @@ def status(ctx: typer.Context, environment_names: EnvironmentNames = None, as_js
 
 def _look(repository: Repository, name: str, now: datetime) -> tuple[dict[str, Any], tzinfo]:
     """An environment's news, or why they can't be had."""
-    from jobs.registry import all_jobs
+    from jobs.registry import JOBS
+    from jobs.schedule.slots import slots
 
     try:
         environment = repository.read(name)
         if environment.store is None:
             return {"environment": name, "wrong": 0, "subjects": [], "note": f"no [store]: {_NOTHING_KEPT}"}, UTC
-        found = standings(all_jobs(), environment, frame.store(environment), now)
+        scheduled = [slot for slot in slots(environment) if slot.job in JOBS]
+        found = standings(scheduled, environment, frame.store(environment), now)
     except Exception as error:
         known = known_end(error)
         if known is None:
@@ -76,7 +78,7 @@ def summary(name: str, found: Sequence[Standing]) -> dict[str, Any]:
         "running": sum(one.state is State.RUNNING for one in found),
         "ok": sum(one.state is State.OK for one in found),
         "subjects": [one.told() for one in found],
-        **({} if any(one.last or one.state is State.RUNNING for one in found) else {"note": _nothing_yet(name, found)}),
+        **({} if any(one.state is not State.NEVER for one in found) else {"note": _nothing_yet(name, found)}),
     }
 
 
@@ -110,7 +112,7 @@ def row(subject: dict[str, Any], now: datetime, zone: tzinfo) -> tuple[output.Ce
     state = State(subject["state"])
     return (
         output.Cell(state, STYLES[state]),
-        f"{subject['job']} {subject['subject']}",
+        f"{subject['job']} {subject['subject']}".strip(),
         _when(state, subject, now, zone),
         subject["sentence"],
     )

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from jobs.cli import words
+
+NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "says"),
+    [
+        (-3, "0 s"),
+        (0.4, "0 s"),
+        (59, "59 s"),
+        (60, "1 min"),
+        (95, "1 min 35 s"),
+        (3 * 60 + 20, "3 min"),
+        (3600, "1 h"),
+        (4800, "1 h 20 min"),
+        (5 * 3600 + 1800, "5 h"),
+        (86400 + 7200, "1 d 2 h"),
+        (40 * 86400, "40 d"),
+    ],
+)
+def test_a_span_in_its_biggest_unit(seconds: float, says: str) -> None:
+    assert words.span(timedelta(seconds=seconds)) == says
+
+
+@pytest.mark.parametrize(
+    ("when", "says"),
+    [
+        (datetime(2026, 11, 21, 1, 0, tzinfo=UTC), "02:00"),
+        (datetime(2026, 11, 20, 22, 30, tzinfo=UTC), "Nov 20 23:30"),
+        (datetime(2026, 11, 20, 23, 30, tzinfo=UTC), "00:30"),
+        (datetime(2025, 11, 20, 23, 30, tzinfo=UTC), "2025-11-21 00:30"),
+    ],
+)
+def test_a_moment_is_as_short_as_it_can_be_in_the_environments_timezone(when: datetime, says: str) -> None:
+    assert words.moment(when, NOW, BERLIN) == says
+
+
+def test_a_number_with_its_word() -> None:
+    assert [words.count(n, "run") for n in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]

@@ -1,0 +1,82 @@
+"""How a subject stands, from its last record, its lock and its schedule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from jobs.run import Outcome, Record
+from jobs.run.lease import Holder
+from jobs.standing import Standing, State, bad_row, in_order, standing
+
+NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
+DUE = NOW - timedelta(hours=7)
+
+
+def minutes_ago(minutes: float) -> datetime:
+    return NOW - timedelta(minutes=minutes)
+
+
+DONE = Record(
+    environment="try", job="count", subject="shop", run="r1", tick=None, started=minutes_ago(31),
+    ended=minutes_ago(30), outcome=Outcome.DONE, sentence="12 rows", figures={}, about="", attempts=1, stopped=None,
+    host="a", pid=1, scheduled=False, took_over=None, missed=None, log=(),
+)  # fmt: skip
+FAILED = replace(DONE, outcome=Outcome.FAILED, sentence="no room")
+ODD = replace(DONE, outcome=Outcome.FINDING, sentence="3 rows are missing")
+OLD = replace(DONE, started=DUE - timedelta(days=1), ended=DUE - timedelta(days=1))
+ALIVE = Holder(run="r2", host="b", pid=7, since=minutes_ago(3), seconds=60, renewed=minutes_ago(0.1))
+DEAD = replace(ALIVE, renewed=minutes_ago(2))
+FREE = replace(ALIVE, released=minutes_ago(1))
+
+
+@pytest.mark.parametrize(
+    ("last", "lock", "due", "state", "since", "says"),
+    [
+        (DONE, None, None, State.OK, DONE.ended, "12 rows"),
+        (DONE, FREE, DUE, State.OK, DONE.ended, "12 rows"),
+        (FAILED, FREE, None, State.FAILED, FAILED.ended, "no room"),
+        (ODD, None, None, State.FINDING, ODD.ended, "3 rows are missing"),
+        (DONE, ALIVE, None, State.RUNNING, ALIVE.since, "on b (pid 7); before that done: 12 rows"),
+        (None, ALIVE, None, State.RUNNING, ALIVE.since, "on b (pid 7)"),
+        (DONE, DEAD, None, State.DIED, DEAD.renewed, "run r2 on b (pid 7) ended without a word"),
+        (FAILED, DEAD, None, State.DIED, DEAD.renewed, "before that failed: no room"),
+        (OLD, FREE, DUE, State.LATE, DUE, "was due and did not run"),
+        (replace(OLD, outcome=Outcome.FINDING), None, DUE, State.LATE, DUE, "before that finding"),
+        (replace(OLD, tick=DUE), FREE, DUE, State.OK, OLD.ended, "12 rows"),
+        (replace(OLD, outcome=Outcome.FAILED), FREE, DUE, State.FAILED, OLD.ended, "12 rows"),
+        (None, None, DUE, State.NEVER, DUE, "was due and did not run"),
+        (None, None, None, State.NEVER, None, "has not run yet"),
+    ],
+)
+def test_a_subject_stands(
+    last: Record | None, lock: Holder | None, due: datetime | None, state: State, since: datetime, says: str
+) -> None:
+    found = standing("count/shop", last, lock, due, NOW)
+    assert (found.job, found.subject, found.state, found.since) == ("count", "shop", state, since)
+    assert says in found.sentence
+
+
+def test_the_bad_news_is_on_top_and_the_newest_first() -> None:
+    rows = [
+        Standing("a", "x", State.OK, minutes_ago(1), "", None),
+        Standing("b", "x", State.RUNNING, minutes_ago(2), "", None),
+        Standing("c", "x", State.FAILED, minutes_ago(90), "", None),
+        Standing("d", "x", State.NEVER, None, "", None),
+        Standing("e", "x", State.FAILED, minutes_ago(5), "", None),
+    ]
+    assert [row.job for row in in_order(rows)] == ["e", "c", "d", "b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("newest_first", "in_a_row"),
+    [([FAILED, ODD, DONE, FAILED], [FAILED, ODD]), ([DONE, FAILED], []), ([], []), ([FAILED], [FAILED])],
+)
+def test_bad_runs_count_back_to_the_last_good_one(newest_first: list[Record], in_a_row: list[Record]) -> None:
+    assert list(bad_row(newest_first)) == in_a_row
+
+
+def test_only_running_and_ok_want_nobody() -> None:
+    assert [state for state in State if not state.wrong] == [State.RUNNING, State.OK]
