@@ -25,7 +25,7 @@ lint: setup  ## ruff, mypy, and who may import whom
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 format: setup  ## let ruff put the code in order
 	$(BIN)/ruff check --fix
@@ -49,6 +49,6 @@ $(BIN)/ready: pyproject.toml constraints.txt | machine
 	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@
 
-$(SERVERS): $(NPM)/package-lock.json $(BIN)/ready
+$(SERVERS): $(NPM)/package-lock.json | $(BIN)/ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --prefix $(NPM) --no-audit --no-fund --loglevel=error
 	@touch $@

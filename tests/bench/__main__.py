@@ -1,0 +1,84 @@
+"""`make bench`: run all benches, or those that are named, and print a table of each."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from tests.bench.measure import Broken, Measured, middle, once
+from tests.bench.shape import Bench, Side
+
+HERE = Path(__file__).parent
+
+
+def names() -> list[str]:
+    """Each file bench_<name>.py here is a bench."""
+    return sorted(file.stem.removeprefix("bench_") for file in HERE.glob("bench_*.py"))
+
+
+def run(bench: Bench, folder: Path) -> str:
+    """Measure the sides in turns, after one turn that does not count, and lay out what came of it."""
+    with bench.sides(folder) as sides:
+        runs: dict[str, list[Measured]] = {side.name: [] for side in sides}
+        for turn in range(bench.rounds + 1):
+            for side in sides:
+                measured = once(side, folder / "log")
+                if turn:
+                    runs[side.name].append(measured)
+        return table(bench, sides, {name: middle(each) for name, each in runs.items()})
+
+
+def table(bench: Bench, sides: Sequence[Side], results: dict[str, Measured]) -> str:
+    """As Markdown, so that it can be pasted into a README."""
+    base = results[sides[0].name].seconds
+    lines = [
+        f"{bench.title} (median of {bench.rounds} rounds in turns; memory: highest of all rounds)",
+        "",
+        "| | seconds | times the first | goal | memory, all processes (PSS) | memory, first process |",
+        "|---|---:|---:|---|---:|---:|",
+    ]
+    for side in sides:
+        result = results[side.name]
+        cells = [
+            side.name,
+            f"{result.seconds:.3f}",
+            f"{result.seconds / base:.2f}",
+            verdict(side, result, base),
+            f"{result.tree / 2**20:.0f} MiB",
+            f"{result.first / 2**20:.0f} MiB",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def verdict(side: Side, result: Measured, base: float) -> str:
+    """The side's goal, and whether it is met."""
+    if side.times is not None:
+        return told(f"{side.times:g} times", result.seconds <= side.times * base)
+    if side.seconds is not None:
+        return told(f"{side.seconds:g} s", result.seconds <= side.seconds)
+    return ""
+
+
+def told(goal: str, met: bool) -> str:
+    return f"≤ {goal}: {'met' if met else 'MISSED'}"
+
+
+def main(wanted: Sequence[str]) -> None:
+    known = names()
+    if unknown := set(wanted) - set(known):
+        sys.exit(f"no such bench: {', '.join(sorted(unknown))}; there are: {', '.join(known)}")
+    for name in wanted or known:
+        bench: Bench = import_module(f"tests.bench.bench_{name}").BENCH
+        with tempfile.TemporaryDirectory(prefix=f"bench-{name}-") as folder:
+            try:
+                print(run(bench, Path(folder)), end="\n\n", flush=True)
+            except Broken as broken:
+                sys.exit(f"{name}: {broken}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,35 @@
+"""How long `crew` takes to say anything."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.bench import Bench, Side
+
+CREW = Path(sys.executable).with_name("crew")
+ENVIRONMENT = """
+[environment]
+name = "dev"
+[store]
+url = "file://{store}"
+encrypt_to = "nobody"
+"""
+
+
+@contextmanager
+def sides(folder: Path) -> Iterator[Sequence[Side]]:
+    inventories = folder / "inventories"
+    inventories.mkdir()
+    (inventories / "dev.toml").write_text(ENVIRONMENT.format(store=folder / "store"))
+    (inventories / "dev").write_text("dev_servers = []\n")
+    yield [
+        Side("python -c pass", [sys.executable, "-c", "pass"]),
+        Side("crew --help", [CREW, "--help"], seconds=0.2),
+        Side("crew status dev", [CREW, "--root", folder, "status", "dev"]),
+    ]
+
+
+BENCH = Bench("crew's first words", sides, rounds=10)

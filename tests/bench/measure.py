@@ -1,0 +1,99 @@
+"""How long a command takes, and how much memory it and all it starts have at once."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from tests.bench.shape import Side
+
+EVERY = 0.05  # seconds between two looks at the memory
+
+
+class Broken(Exception):
+    """A side ended badly: there is nothing to compare."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run. `tree`: all processes together, shared pages counted once. `first`: the command's own process alone."""
+
+    seconds: float
+    tree: int
+    first: int
+
+
+def once(side: Side, log: Path) -> Measured:
+    """Run a side and look at it."""
+    side.before()
+    with log.open("wb") as output:
+        begun = time.perf_counter()
+        running = subprocess.Popen(
+            side.command,
+            shell=isinstance(side.command, str),
+            env={**os.environ, **side.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+        peaks = Peaks(running.pid)
+        code = running.wait()
+        seconds = time.perf_counter() - begun
+        peaks.stop()
+    if code != 0:
+        raise Broken(f"{side.name} ended with {code}: {log.read_text(errors='replace')[-2000:]}")
+    return Measured(seconds, peaks.tree, peaks.first)
+
+
+def middle(runs: list[Measured]) -> Measured:
+    """The median of each figure; of memory the highest."""
+    return Measured(median(r.seconds for r in runs), max(r.tree for r in runs), max(r.first for r in runs))
+
+
+class Peaks:
+    """Looks at a process and all below it, again and again, until told to stop."""
+
+    def __init__(self, pid: int) -> None:
+        self.tree = self.first = 0
+        self._pid = pid
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while True:
+            self.tree = max(self.tree, sum(figure(pid, "smaps_rollup", "Pss") for pid in tree(self._pid)))
+            self.first = max(self.first, figure(self._pid, "status", "VmHWM"))
+            if self._over.wait(EVERY):
+                return
+
+
+def tree(pid: int) -> Iterator[int]:
+    """A process and all below it."""
+    yield pid
+    try:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                yield from tree(int(child))
+    except (FileNotFoundError, ProcessLookupError):
+        return  # it ended while we looked
+
+
+def figure(pid: int, file: str, name: str) -> int:
+    """A line like `Pss: 123 kB` of a file in /proc, in bytes; 0 once the process is gone."""
+    try:
+        found = re.search(rf"(?m)^{name}:\s+(\d+) kB", Path(f"/proc/{pid}/{file}").read_text())
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return 0
+    return int(found[1]) * 1024 if found else 0

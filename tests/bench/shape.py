@@ -1,0 +1,29 @@
+"""A bench: commands that do the same thing, or as much of it, measured in turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the commands: a list of words, or a line for the shell."""
+
+    name: str
+    command: Sequence[str | Path] | str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    before: Callable[[], object] = lambda: None  # each time, and not measured
+    times: float | None = None  # a goal: at most so many times as long as the first side
+    seconds: float | None = None  # a goal: at most so long
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Sides are compared with the first one. What they need is made by `sides`, in a folder of the bench's own."""
+
+    title: str
+    sides: Callable[[Path], AbstractContextManager[Sequence[Side]]]
+    rounds: int = 5

@@ -1,0 +1,47 @@
+"""The harness of the benches measures what it says."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.bench.__main__ import run
+from tests.bench.measure import Broken, Measured, middle, once
+from tests.bench.shape import Bench, Side
+
+HOLD_50_MB = "import time; kept = bytearray(50_000_000); time.sleep(0.4)"
+
+
+def test_time_is_the_median_and_memory_the_highest() -> None:
+    assert middle([Measured(1, 10, 1), Measured(9, 30, 2), Measured(2, 20, 3)]) == Measured(2, 30, 3)
+
+
+def test_the_memory_of_children_counts_for_all_processes_and_not_for_the_first(tmp_path: Path) -> None:
+    line = f"{sys.executable} -c '{HOLD_50_MB}' & {sys.executable} -c '{HOLD_50_MB}' & wait"
+    measured = once(Side("two", line), tmp_path / "log")
+    assert measured.seconds >= 0.4
+    assert measured.tree > 100_000_000
+    assert measured.first < 50_000_000
+
+
+def test_a_command_that_fails_ends_the_bench_with_its_last_words(tmp_path: Path) -> None:
+    with pytest.raises(Broken, match="(?s)bad ended with 3: .*sorry"):
+        once(Side("bad", "echo sorry; exit 3"), tmp_path / "log")
+
+
+def test_sides_take_turns_and_the_first_turn_does_not_count(tmp_path: Path) -> None:
+    turns: list[str] = []
+
+    @contextmanager
+    def sides(folder: Path) -> Iterator[Sequence[Side]]:
+        yield [Side(name, ["true"], before=lambda name=name: turns.append(name), seconds=60) for name in ("a", "b")]
+
+    table = run(Bench("nothing at all", sides, rounds=2), tmp_path)
+    assert turns == ["a", "b"] * 3
+    assert "nothing at all (median of 2 rounds" in table
+    assert "| b |" in table
+    assert "≤ 60 s: met" in table
