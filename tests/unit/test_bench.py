@@ -29,7 +29,7 @@ def test_the_memory_of_children_counts_for_all_processes_and_not_for_the_first(t
 
 
 def test_a_command_that_fails_ends_the_bench_with_its_last_words(tmp_path: Path) -> None:
-    with pytest.raises(Broken, match="(?s)bad ended with 3: .*sorry"):
+    with pytest.raises(Broken, match=r"(?s)bad ended with 3: .*sorry"):
         once(Side("bad", "echo sorry; exit 3"), tmp_path / "log")
 
 
