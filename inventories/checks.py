@@ -93,7 +93,8 @@ def _stacks(environment: Environment, around: Around) -> Iterator[Fault]:
     for name, stack in stacks.items():
         for other in stack.after:
             if other not in stacks:
-                hint = suggestion(other, [one for one in stacks if one != name] or ["(no other stack)"])
+                others = [one for one in stacks if one != name]
+                hint = suggestion(other, others) if others else "there is no other at all"
                 yield ("stacks", name, "after"), f"there is no stack {shown(other)} in this file; {hint}"
         folders = around.stack_folders
         if folders is not None and name not in folders:

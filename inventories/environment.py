@@ -54,8 +54,8 @@ class Store:
     )
     encrypt_to: tuple[str, ...] = key(
         kinds.RECIPIENTS,
-        "who can read what is stored; silence is an error",
-        example='["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"]',
+        "who can read what is stored: public keys as age-keygen prints them; silence is an error",
+        example='"nobody"',
     )
     decrypt_with: Secret | None = key(
         kinds.SECRET,
@@ -362,7 +362,7 @@ class Environment:
     """A whole environment file."""
 
     file: Path = Path()
-    environment: Heading = key(TableOf(Heading), "what this file is for", example="name = …")
+    environment: Heading = key(TableOf(Heading), "what this file is for", example='name = "staging"')
     store: Store | None = key(
         TableOf(Store), "the one place where backups, records, locks and saved state live", default=None
     )

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from inventories.reading import NAME, NAMES_ARE, Kind, One, Place, Wrong, expect_table, shown, suggestion
-from inventories.secret import Secret
+from inventories.secret import Secret, has_password
 
 T = TypeVar("T")
 
@@ -148,7 +148,7 @@ def _cron(value: object) -> Cron:
     if not isinstance(value, str):
         raise Wrong(f"{shown(value)} is not a cron line; {use}")
     if len(value.split()) != 5:
-        raise Wrong(f"{shown(value)} is not a cron line (it has {len(value.split())} fields); {use}")
+        raise Wrong(f"{shown(value)} is not a cron line (fields: {len(value.split())}); {use}")
     if why := _why_it_never_runs(value):
         raise Wrong(f"{shown(value)} is not a cron line ({why}); {use}")
     return Cron(" ".join(value.split()))
@@ -189,9 +189,9 @@ def _store_url(value: object) -> str:
     if not found:
         raise Wrong(f"{shown(text)} is not the address of a store; {use}")
     segments = (found[1] or found[2] or "").strip("/").split("/")
-    if any(part in (".", "..") for part in segments) or ("" in segments and segments != [""]):
+    if {".", "..", ""} & set(segments) and (found[2] or segments != [""]):
         raise Wrong(f'{shown(text)} has an empty part, or "." or ".."; {use}')
-    return text.rstrip("/") if segments != [""] else text
+    return text.rstrip("/")
 
 
 def _http_url(value: object) -> str:
@@ -211,14 +211,12 @@ _NEVER_IN_AN_ADDRESS = (
 
 def _server_url(value: object) -> str:
     text = _text(value)
-    found = re.fullmatch(r"postgres(?:ql)?://(?:([^\s/?#]*)@)?([^\s/?#@]*)(?:/([^\s/?#]*))?(?:\?([^\s#]*))?", text)
-    if not found:
-        if re.search(r"://[^/\s]*:[^/\s]*@", text):
-            raise Wrong(f"what is written here is not a PostgreSQL address, and {_NEVER_IN_AN_ADDRESS}")
-        raise Wrong(f"{shown(text)} is not a PostgreSQL address; {_POSTGRES_FORM}")
-    user, hosts, _, query = (part or "" for part in found.groups())
-    if user.partition(":")[2] or re.search(r"(?:^|&)(?:ssl)?password=[^&]", query):
+    if has_password(text):
         raise Wrong(_NEVER_IN_AN_ADDRESS)
+    found = re.fullmatch(r"postgres(?:ql)?://(?:[^\s/?#]*@)?([^\s/?#@]*)(?:/[^\s/?#]*)?(?:\?([^\s#]*))?", text)
+    if not found:
+        raise Wrong(f"{shown(text)} is not a PostgreSQL address; {_POSTGRES_FORM}")
+    hosts, query = (part or "" for part in found.groups())
     if why := _why_libpq_would_refuse(text, hosts, query):
         raise Wrong(f"{shown(text)} is not a PostgreSQL address ({why}); {_POSTGRES_FORM}")
     return text
@@ -256,7 +254,7 @@ class _ViaKind(Kind[Via]):
         table = expect_table(value, place) if isinstance(value, dict) else {}
         known = {"ssh"} if "ssh" in table else {"kubernetes", "context"}
         if not table.keys() <= known or not table.keys() & {"ssh", "kubernetes"}:
-            raise Wrong(f"{shown(value)} is no way to a server; use {self.words}")
+            raise Wrong(f"this is no way to a server; use {self.words}")
         if "ssh" in table:
             return _via_ssh(table["ssh"])
         return _via_kubernetes(table["kubernetes"], table.get("context", ""))
@@ -346,7 +344,7 @@ class _AddressKind(Kind[Secret]):
             return SECRET.read(value, place)
         if not isinstance(value, str) or not re.fullmatch(self.form, value):
             raise Wrong(f"what is written here is no address; use {self.words}")
-        if re.search(r"://[^/\s@]*:[^/\s@]+@", value):
+        if has_password(value):
             raise Wrong(f"this address has a password written into it; keep the whole address elsewhere: {_REFERENCES}")
         return Secret(literal=value, asked_by=str(place))
 
@@ -360,7 +358,7 @@ class _EncryptTo(Kind[tuple[str, ...]]):
         if value == "nobody":
             return ()
         if not isinstance(value, list) or not value:
-            raise Wrong(f"{shown(value)} is no list of recipients; use {self.words}")
+            raise Wrong(f"there are no recipients in this; use {self.words}")
         for number, one in enumerate(value, start=1):
             if why := _why_no_recipient(one):
                 place.at(str(number)).wrong(why)

@@ -141,7 +141,10 @@ def _read_key(one: Key, table: Mapping[str, object], place: Place) -> Any:
 
 
 def _as_typed(one: Key) -> str:
-    return f"[{one.toml}] with {one.example}" if isinstance(one.kind, TableOf) else f"{one.toml} = {one.example}"
+    if isinstance(one.kind, TableOf):
+        return f"[{one.toml}] with {one.example}"
+    example = "" if one.example in one.kind.words else f", such as {one.example}"
+    return f"{one.toml}: {one.kind.words}{example}"
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,7 @@ class ListOf(Kind[tuple[T, ...]]):
     def read(self, value: object, place: Place) -> tuple[T, ...]:
         """The values in order; each fault is noted with its number, counted from 1."""
         if not isinstance(value, list):
-            raise Wrong(f"{shown(value)} is not a list; use {self.words}")
+            raise Wrong(f"this is not a list; use {self.words}")
         read: list[T] = []
         for number, one in enumerate(value, start=1):
             here = place.at(str(number))
@@ -214,15 +217,21 @@ def expect_table(value: object, place: Place) -> dict[str, object]:
     """The value, if it is a table."""
     if isinstance(value, dict):
         return value
-    raise Wrong(f"{shown(value)} is not a table; write it as [{dotted(place.path)}], with its keys below")
+    in_a_list = place.path and place.path[-1].isdigit()
+    raise Wrong(
+        "this is not a table; write it in braces, as { key = value }"
+        if in_a_list
+        else f"this is not a table; write it as [{dotted(place.path)}], with its keys below"
+    )
 
 
 def suggestion(name: str, known: Mapping[str, object] | Sequence[str]) -> str:
     """The nearest of what is known, or all of it."""
     from difflib import get_close_matches
 
-    near = get_close_matches(name.lower(), list(known), n=1)
-    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+    by_lower = {one.lower(): one for one in known}
+    near = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.7)
+    return f"did you mean {by_lower[near[0]]}?" if near else f"known here: {', '.join(known)}"
 
 
 def shown(value: object) -> str:

@@ -131,8 +131,11 @@ _PASSWORD_PARAMETER = re.compile(r"(?P<before>\b(?:ssl)?password=)(?:'(?:[^'\\]|
 def hide(value: str) -> None:
     """Have redact() replace this value from now on, in every form it usually takes."""
     global _pattern  # noqa: PLW0603  (one list of secrets for the whole program: a log line has no other way to know)
+    forms = _forms(value)
     with _lock:
-        _hidden.update(_forms(value))
+        if forms <= _hidden:
+            return
+        _hidden.update(forms)
         _pattern = re.compile("|".join(map(_expression, sorted(_hidden, key=len, reverse=True))))
 
 
@@ -150,6 +153,11 @@ def _forms(value: str) -> set[str]:
 
 def _expression(form: str) -> str:
     return re.escape(form) if len(form) >= SHORT else rf"(?<!\w){re.escape(form)}(?!\w)"
+
+
+def has_password(text: str) -> bool:
+    """Whether an address has a password written into it."""
+    return bool(_PASSWORD_IN_URL.search(text) or _PASSWORD_PARAMETER.search(text))
 
 
 def redact(text: str) -> str:

@@ -1,0 +1,203 @@
+"""A whole file, read into objects."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, asdict, fields, is_dataclass
+from datetime import timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from inventories import BadEnvironment, Environment, Limits, Repository, Span
+from tests.unit.inventories.conftest import Reading
+
+SHIPPED = Path(__file__).parents[3]
+
+DESIGNED = """
+[environment]
+name = "staging"
+protected = true
+timezone = "Europe/Berlin"
+[store]
+url = "s3://acme-backups/groundcrew"
+region = "eu-central-1"
+endpoint = ""
+profile = ""
+profiles = { backup = "writer", retention = "pruner" }
+max_parts = 1000
+encrypt_to = "nobody"
+decrypt_with = { file = "/etc/groundcrew/age.key" }
+[servers.main]
+url = "postgresql://backup@db.internal:5432/postgres"
+password = { env = "MAIN_DB_PASSWORD" }
+via = { ssh = "bastion.internal" }
+exclude = ["scratch*"]
+backup = "0 */6 * * *"
+verify = "0 5 * * 0"
+retention = "30 6 * * *"
+keep = { within = "2d", daily = 90, yearly = 5, tags = [["pre-migration"]] }
+parallel = 4
+counts = false
+limits = { run = "3h", stall = "5m" }
+[databases.shop]
+url = "postgresql://backup@shop.internal/shop"
+backup = "0 2 * * *"
+keep = { daily = 7, weekly = "all" }
+[refresh.shop]
+from = "production/main.shop"
+into = "postgresql://owner@db.staging/shop"
+sanitise = "sanitise/shop.sql"
+at = "0 4 * * 1"
+[verify]
+scratch = ""
+space = "3x"
+[terraform]
+program = "tofu"
+state = { bucket = "acme-terraform-state", region = "eu-central-1", lock_table = "terraform-locks" }
+keep = ["aws_db_instance"]
+[stacks.network]
+[stacks.cluster]
+after = ["network"]
+[drift]
+check = "0 * * * *"
+ignore = [{ resource = "aws_instance.dev*", attribute = "tags.LastSeen", why = "written by the inventory agent" }]
+[cost]
+check = "0 9 * * 1"
+budget = 2500
+filter = { tag = { Environment = "production" } }
+role = ""
+[status]
+at = "*/30 * * * *"
+[alerts]
+to = [{ env = "SLACK_ALERTS_URL" }, "mailto://ops@acme.example"]
+remind = "12h"
+[alerts.heartbeat]
+backup = { env = "HEARTBEAT_BACKUP_URL" }
+[metrics]
+textfile = "/var/lib/prometheus/node-exporter/groundcrew.prom"
+"""
+
+
+@pytest.fixture
+def designed(read: Reading) -> Environment:
+    return read(DESIGNED)
+
+
+def test_the_heading(designed: Environment, root: Path) -> None:
+    assert (designed.name, designed.protected, designed.timezone) == ("staging", True, ZoneInfo("Europe/Berlin"))
+    assert designed.file == root / "inventories" / "staging.toml"
+    assert designed.folder == root / "inventories"
+
+
+def test_the_store(designed: Environment) -> None:
+    store = designed.store
+    assert store
+    assert (store.url, store.region, store.endpoint) == ("s3://acme-backups/groundcrew", "eu-central-1", "")
+    assert (store.profile, dict(store.profiles)) == ("", {"backup": "writer", "retention": "pruner"})
+    assert (store.max_parts, store.encrypt_to) == (1000, ())
+
+
+def test_a_server(designed: Environment) -> None:
+    main = designed.servers["main"]
+    assert (main.name, main.exclude, main.parallel, main.counts) == ("main", ("scratch*",), 4, False)
+    assert (main.backup, main.verify, main.retention) == ("0 */6 * * *", "0 5 * * 0", "30 6 * * *")
+    assert (main.keep.within, main.keep.daily, main.keep.yearly) == (Span(days=2), 90, 5)
+    assert main.keep.tags == (("pre-migration",),)
+    assert main.limits == Limits(run=timedelta(hours=3), stall=timedelta(minutes=5), lock=timedelta(seconds=60))
+
+
+def test_a_database_and_what_it_leaves_out(designed: Environment) -> None:
+    shop = designed.databases["shop"]
+    assert (shop.password, shop.via, shop.verify, shop.retention) == (None, None, None, None)
+    assert (shop.parallel, shop.counts, shop.limits) == (2, True, Limits())
+    assert (shop.keep.daily, shop.keep.weekly, shop.keep.last) == (7, -1, None)
+
+
+def test_the_other_sections(designed: Environment, root: Path) -> None:
+    refresh, cost = designed.refresh["shop"], designed.cost
+    assert (refresh.source_environment, refresh.source_database) == ("production", "main.shop")
+    assert refresh.sanitise == root / "inventories" / "sanitise" / "shop.sql"
+    assert (designed.verify.scratch, designed.verify.space) == ("", 3.0)
+    assert designed.terraform.state
+    assert designed.terraform.state.lock_table == "terraform-locks"
+    assert designed.stacks["cluster"].after == ("network",)
+    assert designed.drift
+    assert designed.drift.ignore[0].why == "written by the inventory agent"
+    assert cost
+    assert (cost.budget, cost.thresholds, dict(cost.filter.tag)) == (2500, (50, 80, 100), {"Environment": "production"})
+    assert designed.status
+    assert designed.status.publish == "status/index.html"
+    assert designed.alerts.remind == timedelta(hours=12)
+    assert list(designed.alerts.heartbeat) == ["backup"]
+    assert designed.metrics.textfile == Path("/var/lib/prometheus/node-exporter/groundcrew.prom")
+
+
+def test_the_least_there_can_be(read: Reading) -> None:
+    least = read('[environment]\nname = "staging"')
+    assert (least.store, least.drift, least.cost, least.status) == (None, None, None, None)
+    assert [*least.servers, *least.databases, *least.refresh, *least.stacks, *least.alerts.to] == []
+    assert (least.timezone, least.protected) == (ZoneInfo("UTC"), False)
+    assert (least.terraform.program, least.verify.space, least.metrics.textfile) == ("terraform", 2.0, None)
+
+
+def test_nothing_of_it_can_be_changed(designed: Environment) -> None:
+    with pytest.raises(FrozenInstanceError):
+        designed.databases["shop"].parallel = 3  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        designed.databases["x"] = designed.databases["shop"]  # type: ignore[index]
+    assert all(_unchanging(getattr(designed, one.name)) for one in fields(designed))
+
+
+def _unchanging(value: object) -> bool:
+    if is_dataclass(value):
+        return all(_unchanging(getattr(value, one.name)) for one in fields(value))
+    return not isinstance(value, dict | list | set)
+
+
+def test_no_secret_shows(designed: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAIN_DB_PASSWORD", "correct-horse")
+    password = designed.servers["main"].password
+    assert password
+    assert password.reveal() == "correct-horse"
+    assert "correct-horse" not in repr(designed)
+    assert "password=***" in repr(designed.servers["main"])
+    assert "to=(***, ***)" in repr(designed.alerts)
+    import json
+
+    assert json.loads(json.dumps(asdict(designed.verify) | {"password": password}, default=str))["password"] == "***"
+
+
+@pytest.mark.parametrize("name", ["dev", "staging", "production"])
+def test_what_is_shipped_is_right(name: str) -> None:
+    assert Repository.find(SHIPPED).read(name).name == name
+
+
+def test_what_is_shipped_is_what_its_users_described() -> None:
+    repository = Repository.find(SHIPPED)
+    dev, staging, production = (repository.read(name) for name in ("dev", "staging", "production"))
+    assert not dev.databases
+    assert not dev.servers
+    assert [one.backup for one in staging.databases.values()] == ["0 2 * * *"]
+    assert [one.keep.daily for one in staging.databases.values()] == [7]
+    assert [one.backup for one in production.databases.values()] == ["0 */6 * * *"]
+    assert [(one.keep.daily, one.keep.yearly) for one in production.databases.values()] == [(90, -1)]
+    assert staging.cost
+    assert production.cost
+    assert (staging.cost.budget, production.cost.budget, production.cost.check) == (300, 2500, "0 9 * * 1")
+    assert (dev.protected, staging.protected, production.protected) == (False, False, True)
+
+
+def test_a_shipped_refresh_fails_until_its_sanitising_is_written() -> None:
+    refresh = Repository.find(SHIPPED).read("staging").refresh["app"]
+    assert "RAISE EXCEPTION" in refresh.sanitise.read_text()
+
+
+def test_a_mark_at_the_beginning_and_windows_line_ends_do_no_harm(root: Path) -> None:
+    (root / "inventories" / "staging.toml").write_bytes(b'\xef\xbb\xbf[environment]\r\nname = "staging"\r\n')
+    assert Repository.find(root).read("staging").name == "staging"
+
+
+def test_its_faults_are_its_text() -> None:
+    bad = BadEnvironment("one", "two")
+    assert (bad.faults, str(bad)) == (("one", "two"), "one\ntwo")

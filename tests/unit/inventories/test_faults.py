@@ -1,0 +1,732 @@
+"""Broken files, each with the lines it is told in: all of them, and nothing else."""
+
+# ruff: noqa: E501  (a line of the table is a line as a user sees it, unbroken)
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inventories import BadEnvironment, Repository
+from tests.unit.inventories.conftest import Reading
+
+HEAD = '[environment]\nname = "staging"\n'
+STORE = '[store]\nurl = "file:///var/lib/groundcrew"\nencrypt_to = "nobody"\n'
+SHOP = '[databases.shop]\nurl = "postgresql:///shop"\n'
+WHOLE = HEAD + STORE + SHOP
+STATE = '[terraform]\nstate = { bucket = "acme-state", lock = "file" }\n'
+
+BROKEN = {
+    "empty": (
+        "",
+        [
+            'environment: is missing; add [environment] with name = "staging"',
+        ],
+    ),
+    "a heading that is no table": (
+        'environment = "staging"\n',
+        [
+            "environment: this is not a table; write it as [environment], with its keys below",
+        ],
+    ),
+    "a syntax error": (
+        "name = = 1\n",
+        [
+            "line 1, column 8: this is not TOML (invalid value); nothing of the file counts until that is right",
+        ],
+    ),
+    "a string that does not end": (
+        HEAD + 'timezone = "UTC\n',
+        [
+            "line 3, column 16: this is not TOML (illegal character '\\n'); nothing of the file counts until that is right",
+        ],
+    ),
+    "a key twice": (
+        HEAD + 'name = "staging"\n',
+        [
+            "line 3, column 17: this is not TOML (cannot overwrite a value); a key or table may stand only once; nothing of the file counts until that is right",
+        ],
+    ),
+    "a table twice": (
+        WHOLE + SHOP,
+        [
+            "line 8, column 16: this is not TOML (cannot declare ('databases', 'shop') twice); a key or table may stand only once; nothing of the file counts until that is right",
+        ],
+    ),
+    "an unknown section": (
+        WHOLE + "[backups]\n",
+        [
+            "backups: there is no such key; known here: environment, store, servers, databases, refresh, verify, terraform, stacks, drift, cost, status, alerts, metrics",
+        ],
+    ),
+    "an unknown key": (
+        WHOLE + 'bakcup = "0 2 * * *"\n',
+        [
+            "databases.shop.bakcup: there is no such key; did you mean backup?",
+        ],
+    ),
+    "an unknown key nothing is near to": (
+        HEAD + "xyzzy = 1\n",
+        [
+            "environment.xyzzy: there is no such key; known here: name, protected, timezone, format",
+        ],
+    ),
+    "a key that breaks lines": (
+        HEAD + '"a\\nb" = 1\n',
+        [
+            'environment."a\\nb": there is no such key; known here: name, protected, timezone, format',
+        ],
+    ),
+    "a name that is not the file's": (
+        '[environment]\nname = "prod"\n',
+        [
+            'environment.name: "prod" is not what its file is called; use name = "staging", or rename the file',
+        ],
+    ),
+    "a name that is no name": (
+        '[environment]\nname = "../x"\n',
+        [
+            'environment.name: "../x" is not a name; use letters, digits, - and _, at most 63, the first a letter or a digit',
+        ],
+    ),
+    "protected in quotes": (
+        HEAD + 'protected = "yes"\n',
+        [
+            'environment.protected: "yes" is neither true nor false; use one of them, without quotes',
+        ],
+    ),
+    "no such timezone": (
+        HEAD + 'timezone = "Europe/Berln"\n',
+        [
+            'environment.timezone: "Europe/Berln" is not a timezone; did you mean Europe/Berlin?',
+        ],
+    ),
+    "a timezone nothing is near to": (
+        HEAD + 'timezone = "../../etc/passwd"\n',
+        [
+            'environment.timezone: "../../etc/passwd" is not a timezone; use a name such as "Europe/Berlin" or "UTC"',
+        ],
+    ),
+    "a newer format": (
+        HEAD + "format = 2\nsomething_new = true\n",
+        [
+            "environment.format: 2 is newer than what this groundcrew reads (1); install a newer groundcrew",
+        ],
+    ),
+    "a format that is none": (
+        HEAD + 'format = "1"\n',
+        [
+            'environment.format: "1" is not a format; use 1',
+        ],
+    ),
+    "no url of the store": (
+        HEAD + '[store]\nencrypt_to = "nobody"\n',
+        [
+            'store.url: is missing; add url: s3://bucket/prefix or file:///folder, such as "s3://acme-backups/groundcrew"',
+        ],
+    ),
+    "silence about encryption": (
+        HEAD + '[store]\nurl = "s3://bucket"\n',
+        [
+            'store.encrypt_to: is missing; add encrypt_to: ["age1…", …], or "nobody" to store in the clear',
+        ],
+    ),
+    "encryption to no one in particular": (
+        HEAD + '[store]\nurl = "s3://bucket"\nencrypt_to = []\n',
+        [
+            'store.encrypt_to: there are no recipients in this; use ["age1…", …], or "nobody" to store in the clear',
+        ],
+    ),
+    "a mistyped recipient": (
+        HEAD + '[store]\nurl = "s3://bucket"\nencrypt_to = ["age1abc", 3]\n',
+        [
+            'store.encrypt_to.1: "age1abc" is no age recipient; use a public key: "age1…" as age-keygen prints it, or "ssh-ed25519 …"',
+            'store.encrypt_to.2: 3 is no age recipient; use a public key: "age1…" as age-keygen prints it, or "ssh-ed25519 …"',
+        ],
+    ),
+    "a secret key as recipient": (
+        HEAD + '[store]\nurl = "s3://bucket"\nencrypt_to = ["AGE-SECRET-KEY-1QQQ"]\n',
+        [
+            'store.encrypt_to.1: this is a secret key, and it should be in no file here; use a public key: "age1…" as age-keygen prints it, or "ssh-ed25519 …"',
+        ],
+    ),
+    "a store of another kind": (
+        HEAD + '[store]\nurl = "gs://bucket"\nencrypt_to = "nobody"\n',
+        [
+            'store.url: "gs://bucket" is not the address of a store; use "s3://bucket/prefix" or "file:///folder"',
+        ],
+    ),
+    "a store that climbs": (
+        HEAD + '[store]\nurl = "s3://bucket/a/../b"\nencrypt_to = "nobody"\n',
+        [
+            'store.url: "s3://bucket/a/../b" has an empty part, or "." or ".."; use "s3://bucket/prefix" or "file:///folder"',
+        ],
+    ),
+    "an endpoint without http": (
+        HEAD + STORE + 'endpoint = "localhost:8333"\n[databases.shop]\nurl = "postgresql:///shop"\n',
+        [
+            'store.endpoint: "localhost:8333" is not an HTTP address; use "https://host" or "http://host:port"',
+        ],
+    ),
+    "a profile for no job": (
+        HEAD + STORE + 'profiles = { backups = "writer" }\n[databases.shop]\nurl = "postgresql:///shop"\n',
+        [
+            "store.profiles.backups: there is no such job; did you mean backup?",
+        ],
+    ),
+    "too few parts": (
+        HEAD + STORE + 'max_parts = 1\n[databases.shop]\nurl = "postgresql:///shop"\n',
+        [
+            "store.max_parts: 1 is not a number of parts; use a whole number from 10 to 10000",
+        ],
+    ),
+    "a literal password": (
+        WHOLE + 'password = "hunter2hunter2"\n',
+        [
+            'databases.shop.password: a secret is never written down here; use { env = "NAME" }, { file = "path" } or { command = ["program", "argument"] }',
+        ],
+    ),
+    "a secret of two sources": (
+        WHOLE + 'password = { env = "A", file = "b" }\n',
+        [
+            'databases.shop.password: this is no reference to a secret; use one of { env = "NAME" }, { file = "path" } or { command = ["program", "argument"] }',
+        ],
+    ),
+    "a secret of an odd variable": (
+        WHOLE + 'password = { env = "SHOP PASSWORD" }\n',
+        [
+            'databases.shop.password: env names no variable; use letters, digits and _, such as { env = "SHOP_PASSWORD" }',
+        ],
+    ),
+    "a secret in no file": (
+        WHOLE + 'password = { file = "" }\n',
+        [
+            'databases.shop.password: file names no file; use a path, such as { file = "/etc/groundcrew/shop.password" }',
+        ],
+    ),
+    "a secret of no command": (
+        WHOLE + "password = { command = [] }\n",
+        [
+            'databases.shop.password: command can\'t be read; use a list of words, such as { command = ["pass", "show", "shop"] }',
+        ],
+    ),
+    "a secret of a command with an open quote": (
+        WHOLE + 'password = { command = "pass \'show" }\n',
+        [
+            'databases.shop.password: command can\'t be read; use a list of words, such as { command = ["pass", "show", "shop"] }',
+        ],
+    ),
+    "a password in the address": (
+        HEAD + STORE + '[databases.shop]\nurl = "postgresql://u:hunter2@db/shop"\n',
+        [
+            'databases.shop.url: has a password written into it; take it out, and add password = { env = "…" }, { file = "…" } or { command = "…" }',
+        ],
+    ),
+    "a password among the parameters": (
+        HEAD + STORE + '[databases.shop]\nurl = "postgresql://db/shop?password=hunter2"\n',
+        [
+            'databases.shop.url: has a password written into it; take it out, and add password = { env = "…" }, { file = "…" } or { command = "…" }',
+        ],
+    ),
+    "a password in another address": (
+        HEAD + STORE + '[databases.shop]\nurl = "mysql://u:hunter2@db/shop"\n',
+        [
+            'databases.shop.url: has a password written into it; take it out, and add password = { env = "…" }, { file = "…" } or { command = "…" }',
+        ],
+    ),
+    "an address of another server": (
+        HEAD + STORE + '[databases.shop]\nurl = "mysql://db/shop"\n',
+        [
+            'databases.shop.url: "mysql://db/shop" is not a PostgreSQL address; use "postgresql://user@host:5432/database", "postgresql:///database?host=/run/postgresql" or "postgresql:///?service=name"',
+        ],
+    ),
+    "an address without a database": (
+        HEAD + STORE + '[databases.shop]\nurl = "postgresql://backup@db:5432"\n',
+        [
+            'databases.shop.url: "postgresql://backup@db:5432" names no database; add its name behind the host and a slash',
+        ],
+    ),
+    "a port beyond": (
+        HEAD + STORE + '[databases.shop]\nurl = "postgresql://db:70000/shop"\n',
+        [
+            'databases.shop.url: "postgresql://db:70000/shop" is not a PostgreSQL address (a port is from 1 to 65535); use "postgresql://user@host:5432/database", "postgresql:///database?host=/run/postgresql" or "postgresql:///?service=name"',
+        ],
+    ),
+    "a percent sign alone": (
+        HEAD + STORE + '[databases.shop]\nurl = "postgresql://db/50%"\n',
+        [
+            'databases.shop.url: "postgresql://db/50%" is not a PostgreSQL address (a % that no two hexadecimal digits follow, or %00); use "postgresql://user@host:5432/database", "postgresql:///database?host=/run/postgresql" or "postgresql:///?service=name"',
+        ],
+    ),
+    "a parameter without a value": (
+        HEAD + STORE + '[databases.shop]\nurl = "postgresql://db/shop?sslmode"\n',
+        [
+            'databases.shop.url: "postgresql://db/shop?sslmode" is not a PostgreSQL address (a parameter has no =); use "postgresql://user@host:5432/database", "postgresql:///database?host=/run/postgresql" or "postgresql:///?service=name"',
+        ],
+    ),
+    "no address": (
+        HEAD + STORE + "[databases.shop]\n",
+        [
+            'databases.shop.url: is missing; add url: postgresql://user@host:5432/database, such as "postgresql://backup@shop.internal/shop"',
+        ],
+    ),
+    "a database that is no table": (
+        HEAD + STORE + '[databases]\nshop = "postgresql:///shop"\n',
+        [
+            "databases.shop: this is not a table; write it as [databases.shop], with its keys below",
+        ],
+    ),
+    "databases that are no tables": (
+        'databases = 3\n[environment]\nname = "staging"\n',
+        [
+            "databases: this is not a table; write it as [databases], with its keys below",
+        ],
+    ),
+    "a name with a slash": (
+        WHOLE + '[databases."a/b"]\nurl = "postgresql:///x"\n',
+        [
+            'databases."a/b": "a/b" is not a name; use letters, digits, - and _, at most 63, the first a letter or a digit',
+        ],
+    ),
+    "a server and a database of one name": (
+        WHOLE + '[servers.shop]\nurl = "postgresql://db"\n',
+        [
+            "databases.shop: [servers.shop] has the same name; rename one of them",
+        ],
+    ),
+    "a pattern that is no text": (
+        WHOLE + '[servers.main]\nurl = "postgresql://db"\nexclude = [3, ""]\n',
+        [
+            'servers.main.exclude.1: 3 is not text; write it in quotes, as "3"',
+            'servers.main.exclude.2: "" says nothing; write some text, or leave it out',
+        ],
+    ),
+    "ssh to an option": (
+        WHOLE + 'via = { ssh = "-oProxyCommand=x" }\n',
+        [
+            'databases.shop.via: "-oProxyCommand=x" is no host for ssh; use "host", "user@host" or "user@host:port"',
+        ],
+    ),
+    "two tunnels": (
+        WHOLE + 'via = { ssh = "a", kubernetes = "b" }\n',
+        [
+            'databases.shop.via: this is no way to a server; use { ssh = "user@host:port" } or { kubernetes = "namespace/kind/name", context = "name" }',
+        ],
+    ),
+    "a tunnel to nothing known": (
+        WHOLE + 'via = { kubernetes = "postgres" }\n',
+        [
+            'databases.shop.via: "postgres" is nothing that kubectl can forward to; use "namespace/kind/name", where kind is pod, service, statefulset or deployment',
+        ],
+    ),
+    "a context like an option": (
+        WHOLE + 'via = { kubernetes = "a/pod/b", context = "--token" }\n',
+        [
+            'databases.shop.via: "--token" is no context of kubectl; use a name that kubectl config get-contexts shows',
+        ],
+    ),
+    "an hour beyond": (
+        WHOLE + 'backup = "0 25 * * *"\n',
+        [
+            'databases.shop.backup: "0 25 * * *" is not a cron line (bad hour); use five fields, minute hour day month weekday, such as "0 2 * * *"',
+        ],
+    ),
+    "six fields": (
+        WHOLE + 'backup = "0 0 2 * * *"\n',
+        [
+            'databases.shop.backup: "0 0 2 * * *" is not a cron line (fields: 6); use five fields, minute hour day month weekday, such as "0 2 * * *"',
+        ],
+    ),
+    "a nickname of cron": (
+        WHOLE + 'backup = "@daily"\n',
+        [
+            'databases.shop.backup: "@daily" is not a cron line (fields: 1); use five fields, minute hour day month weekday, such as "0 2 * * *"',
+        ],
+    ),
+    "a day that never comes": (
+        WHOLE + 'backup = "0 2 31 2 *"\n',
+        [
+            'databases.shop.backup: "0 2 31 2 *" is not a cron line (bad day-of-month); use five fields, minute hour day month weekday, such as "0 2 * * *"',
+        ],
+    ),
+    "a number for a cron line": (
+        WHOLE + "backup = 2\n",
+        [
+            'databases.shop.backup: 2 is not a cron line; use five fields, minute hour day month weekday, such as "0 2 * * *"',
+        ],
+    ),
+    "a negative count": (
+        WHOLE + "keep = { daily = -3 }\n",
+        [
+            "databases.shop.keep.daily: -3 is not a count; use 1 or more, or leave it out",
+        ],
+    ),
+    "counts of other kinds": (
+        WHOLE + 'keep = { daily = 0, weekly = true, monthly = 1.5, yearly = "some" }\n',
+        [
+            "databases.shop.keep.daily: 0 is not a count; use 1 or more, or leave it out",
+            "databases.shop.keep.weekly: true is not a count; use 1 or more, or leave it out",
+            "databases.shop.keep.monthly: 1.5 is not a count; use 1 or more, or leave it out",
+            'databases.shop.keep.yearly: "some" is not a count; use 1 or more, or leave it out',
+        ],
+    ),
+    "a span in the wrong order": (
+        WHOLE + 'keep = { within = "3d2y", within_daily = 7, within_weekly = "" }\n',
+        [
+            'databases.shop.keep.within: "3d2y" is not a span of the calendar; use years, months, days and hours in this order, such as "2y5m7d3h" or "90d"',
+            'databases.shop.keep.within_daily: 7 is not a span of the calendar; use years, months, days and hours in this order, such as "2y5m7d3h" or "90d"',
+            'databases.shop.keep.within_weekly: "" is not a span of the calendar; use years, months, days and hours in this order, such as "2y5m7d3h" or "90d"',
+        ],
+    ),
+    "an unknown rule": (
+        WHOLE + "keep = { minutely = 3, dayly = 3 }\n",
+        [
+            "databases.shop.keep.minutely: there is no such key; known here: last, hourly, daily, weekly, monthly, yearly, within, within_hourly, within_daily, within_weekly, within_monthly, within_yearly, tags",
+            "databases.shop.keep.dayly: there is no such key; did you mean daily?",
+        ],
+    ),
+    "tags in one list only": (
+        WHOLE + 'keep = { tags = ["release"] }\n',
+        [
+            "databases.shop.keep.tags.1: this is not a list; use a list of tags",
+        ],
+    ),
+    "a tag with a slash": (
+        WHOLE + 'keep = { tags = [["a/b"]] }\n',
+        [
+            'databases.shop.keep.tags.1.1: "a/b" is not a tag; use letters, digits, ., - and _, at most 63',
+        ],
+    ),
+    "a keep that is no table": (
+        WHOLE + "keep = 7\n",
+        [
+            "databases.shop.keep: this is not a table; write it as [databases.shop.keep], with its keys below",
+        ],
+    ),
+    "durations of other kinds": (
+        WHOLE + 'limits = { run = 6, stall = "0m", lock = "1 hour" }\n',
+        [
+            'databases.shop.limits.run: 6 is not a duration; use a number and a unit of s, m, h, d or w, such as "60s", "10m", "6h" or "1h30m"',
+            'databases.shop.limits.stall: "0m" is no time at all; use a number and a unit of s, m, h, d or w, such as "60s", "10m", "6h" or "1h30m"',
+            'databases.shop.limits.lock: "1 hour" is not a duration; use a number and a unit of s, m, h, d or w, such as "60s", "10m", "6h" or "1h30m"',
+        ],
+    ),
+    "no streams": (
+        WHOLE + "parallel = 0\n",
+        [
+            "databases.shop.parallel: 0 is not a number of streams; use a whole number from 1 to 64",
+        ],
+    ),
+    "counts in quotes": (
+        WHOLE + 'counts = "true"\n',
+        [
+            'databases.shop.counts: "true" is neither true nor false; use one of them, without quotes',
+        ],
+    ),
+    "a refresh from nowhere": (
+        WHOLE
+        + '[refresh.shop]\nfrom = "prodution/shop"\ninto = "postgresql:///shop"\nsanitise = "sanitise/shop.sql"\n',
+        [
+            'refresh.shop.from: there is no environment "prodution"; did you mean production?',
+        ],
+    ),
+    "a refresh from no database": (
+        WHOLE
+        + '[refresh.shop]\nfrom = "production/shpo"\ninto = "postgresql:///shop"\nsanitise = "sanitise/shop.sql"\n',
+        [
+            'refresh.shop.from: production has no database "shpo"; did you mean shop?',
+        ],
+    ),
+    "a refresh from no server": (
+        WHOLE
+        + '[refresh.shop]\nfrom = "production/mian.x"\ninto = "postgresql:///shop"\nsanitise = "sanitise/shop.sql"\n',
+        [
+            'refresh.shop.from: production has no database "mian.x"; known here: shop, main.<database>',
+        ],
+    ),
+    "a refresh from half a place": (
+        WHOLE + '[refresh.shop]\nfrom = "production"\ninto = "postgresql:///shop"\nsanitise = "sanitise/shop.sql"\n',
+        [
+            'refresh.shop.from: "production" is no origin; use "environment/database", such as "production/shop"',
+        ],
+    ),
+    "a refresh that sanitises with nothing": (
+        WHOLE + '[refresh.shop]\nfrom = "production/shop"\ninto = "postgresql:///shop"\nsanitise = "no.sql"\n',
+        [
+            "refresh.shop.sanitise: there is no file inventories/no.sql; put the SQL that sanitises there",
+        ],
+    ),
+    "an unsanitised refresh": (
+        WHOLE + '[refresh.shop]\nfrom = "production/shop"\ninto = "postgresql:///shop"\n',
+        [
+            'refresh.shop.sanitise: is missing; add sanitise: a path from the folder of this file, such as "sanitise/shop.sql"',
+        ],
+    ),
+    "space without x": (
+        WHOLE + "[verify]\nspace = 2\n",
+        [
+            'verify.space: 2 is not a factor; use 1 or more with an x, such as "2x" or "1.5x"',
+        ],
+    ),
+    "less space than one": (
+        WHOLE + '[verify]\nspace = "0.5x"\n',
+        [
+            'verify.space: "0.5x" is not a factor; use 1 or more with an x, such as "2x" or "1.5x"',
+        ],
+    ),
+    "a program that is none": (
+        WHOLE + '[terraform]\nprogram = "terragrunt"\n',
+        [
+            'terraform.program: "terragrunt" is no program for stacks; use "terraform", "tofu", or an absolute path',
+        ],
+    ),
+    "a state that nothing locks": (
+        WHOLE + '[terraform]\nstate = { bucket = "acme-state" }\n',
+        [
+            'terraform.state: nothing locks it; add lock_table = "a DynamoDB table", or lock = "file"',
+        ],
+    ),
+    "a state locked twice": (
+        WHOLE + '[terraform]\nstate = { bucket = "acme-state", lock = "file", lock_table = "locks" }\n',
+        [
+            "terraform.state: lock and lock_table are both there; keep one of them",
+        ],
+    ),
+    "a state locked by something else": (
+        WHOLE + '[terraform]\nstate = { bucket = "acme-state", lock = "dynamodb", lock_table = "l" }\n',
+        [
+            'terraform.state.lock: "dynamodb" is no way to lock; use lock = "file", or lock_table = "name of a DynamoDB table"',
+        ],
+    ),
+    "a bucket that is none": (
+        WHOLE + '[terraform]\nstate = { bucket = "A", lock = "file" }\n',
+        [
+            'terraform.state.bucket: "A" is not a bucket; use 3 to 63 of a-z, 0-9, - and .',
+        ],
+    ),
+    "stacks without a state": (
+        WHOLE + "[stacks.network]\n",
+        [
+            'terraform.state: is missing, and the stacks need a place for their state; add state = { bucket = "…", region = "…", lock_table = "…" } to [terraform]',
+        ],
+    ),
+    "a stack after no stack": (
+        WHOLE + STATE + '[stacks.network]\n[stacks.cluster]\nafter = ["netwrok"]\n',
+        [
+            'stacks.cluster.after: there is no stack "netwrok" in this file; did you mean network?',
+        ],
+    ),
+    "a stack after itself": (
+        WHOLE + STATE + '[stacks.network]\nafter = ["network"]\n',
+        [
+            "stacks.network.after: each waits for the next in a circle (network, network); leave out one after of these",
+        ],
+    ),
+    "stacks in a circle": (
+        WHOLE + STATE + '[stacks.network]\nafter = ["cluster"]\n[stacks.cluster]\nafter = ["network"]\n',
+        [
+            "stacks.network.after: each waits for the next in a circle (network, cluster, network); leave out one after of these",
+        ],
+    ),
+    "a stack without a folder": (
+        WHOLE + STATE + "[stacks.nettwork]\n",
+        [
+            "stacks.nettwork: there is no folder terraform/stacks/nettwork; did you mean network?",
+        ],
+    ),
+    "an ignore rule without a reason": (
+        WHOLE + '[drift]\nignore = [{ resource = "aws_instance.x" }]\n',
+        [
+            'drift.ignore.1.why: is missing; add why: text, such as "written by the inventory agent"',
+        ],
+    ),
+    "an ignore rule that is text": (
+        WHOLE + '[drift]\nignore = ["aws_instance.x"]\n',
+        [
+            "drift.ignore.1: this is not a table; write it in braces, as { key = value }",
+        ],
+    ),
+    "a budget in words": (
+        WHOLE + '[cost]\nbudget = "a lot"\n',
+        [
+            'cost.budget: "a lot" is not an amount; use a number above 0, such as 300 or 2500.50',
+        ],
+    ),
+    "a budget of nothing": (
+        WHOLE + "[cost]\nbudget = 0\n",
+        [
+            "cost.budget: 0 is not an amount; use a number above 0, such as 300 or 2500.50",
+        ],
+    ),
+    "a budget without end": (
+        WHOLE + "[cost]\nbudget = inf\n",
+        [
+            "cost.budget: inf is not an amount; use a number above 0, such as 300 or 2500.50",
+        ],
+    ),
+    "a cost without a budget": (
+        WHOLE + '[cost]\ncheck = "0 9 * * 1"\n',
+        [
+            "cost.budget: is missing; add budget: a number above 0, such as 2500",
+        ],
+    ),
+    "a currency by its sign": (
+        WHOLE + '[cost]\nbudget = 1\ncurrency = "$"\n',
+        [
+            'cost.currency: "$" is not a currency; use three capitals, such as "USD"',
+        ],
+    ),
+    "thresholds up and down": (
+        WHOLE + "[cost]\nbudget = 1\nthresholds = [80, 50]\n",
+        [
+            "cost.thresholds: [80, 50] goes up and down; write each once, from low to high",
+        ],
+    ),
+    "thresholds beyond": (
+        WHOLE + '[cost]\nbudget = 1\nthresholds = [0, "50%"]\n',
+        [
+            "cost.thresholds.1: 0 is not a percentage; use a whole number from 1 to 1000",
+            'cost.thresholds.2: "50%" is not a percentage; use a whole number from 1 to 1000',
+        ],
+    ),
+    "a filter of other things": (
+        WHOLE + '[cost]\nbudget = 1\nfilter = { tag = { Environment = 3 }, account = "1" }\n',
+        [
+            "cost.filter.account: there is no such key; known here: tag",
+            'cost.filter.tag.Environment: 3 is not text; write it in quotes, as "3"',
+        ],
+    ),
+    "a role by its name": (
+        WHOLE + '[cost]\nbudget = 1\nrole = "billing"\n',
+        [
+            'cost.role: "billing" is not a role; use its ARN, "arn:aws:iam::123456789012:role/name"',
+        ],
+    ),
+    "a page outside the store": (
+        WHOLE + '[status]\npublish = "../index.html"\n',
+        [
+            'status.publish: "../index.html" is not a key in the store; use a path such as "status/index.html"',
+        ],
+    ),
+    "an address that is none": (
+        WHOLE + '[alerts]\nto = ["slack"]\n',
+        [
+            'alerts.to.1: what is written here is no address; use an Apprise address such as "mailto://ops@acme.example", or a reference to one: { env = "NAME" }',
+        ],
+    ),
+    "an address with a password": (
+        WHOLE + '[alerts]\nto = ["mailto://me:hunter2@acme.example"]\n',
+        [
+            'alerts.to.1: this address has a password written into it; keep the whole address elsewhere: { env = "NAME" }, { file = "path" } or { command = ["program", "argument"] }',
+        ],
+    ),
+    "an address alone": (
+        WHOLE + '[alerts]\nto = "mailto://ops@acme.example"\n',
+        [
+            "alerts.to: this is not a list; use a list of addresses or secrets",
+        ],
+    ),
+    "a heartbeat for no job": (
+        WHOLE + '[alerts.heartbeat]\nbackups = "https://hc.example/1"\n',
+        [
+            "alerts.heartbeat.backups: there is no such job; did you mean backup?",
+        ],
+    ),
+    "a heartbeat that is no web address": (
+        WHOLE + '[alerts.heartbeat]\nbackup = "mailto://x"\n',
+        [
+            'alerts.heartbeat.backup: what is written here is no address; use "https://host/path", or a reference to it: { env = "NAME" }',
+        ],
+    ),
+    "a textfile with another end": (
+        WHOLE + '[metrics]\ntextfile = "/var/lib/groundcrew.txt"\n',
+        [
+            'metrics.textfile: "/var/lib/groundcrew.txt" is not a textfile of metrics; use an absolute path that ends in .prom',
+        ],
+    ),
+    "databases without a store": (
+        HEAD + SHOP,
+        [
+            'store: is missing, and [databases] keeps its backups or records there; add [store] with url = "s3://bucket/prefix" or "file:///folder"',
+        ],
+    ),
+    "a whole number too long": (
+        HEAD + "protected = " + "1" * 5000,
+        [
+            "is nested too deeply, or has a number too long to read; write it more simply",
+        ],
+    ),
+    "nested without end": (
+        "a = " + "[" * 3000 + "]" * 3000,
+        [
+            "is nested too deeply, or has a number too long to read; write it more simply",
+        ],
+    ),
+    "many at once": (
+        '[environment]\nname = "prod"\ntimezone = "Nowhere"\n[databases.shop]\nurl = "postgresql:///shop"\nkeep = { daily = -3 }\n[stacks.a]\nafter = ["b"]\n[refresh.x]\n',
+        [
+            'environment.timezone: "Nowhere" is not a timezone; use a name such as "Europe/Berlin" or "UTC"',
+            "databases.shop.keep.daily: -3 is not a count; use 1 or more, or leave it out",
+            'refresh.x.from: is missing; add from: environment/database, such as "production/shop"',
+            'refresh.x.into: is missing; add into: postgresql://user@host:5432/database, such as "postgresql://owner@db.staging.internal/shop"',
+            'refresh.x.sanitise: is missing; add sanitise: a path from the folder of this file, such as "sanitise/shop.sql"',
+            'environment.name: "prod" is not what its file is called; use name = "staging", or rename the file',
+            'store: is missing, and [databases] keeps its backups or records there; add [store] with url = "s3://bucket/prefix" or "file:///folder"',
+            'stacks.a.after: there is no stack "b" in this file; there is no other at all',
+            "stacks.a: there is no folder terraform/stacks/a; known here: cluster, network",
+            'terraform.state: is missing, and the stacks need a place for their state; add state = { bucket = "…", region = "…", lock_table = "…" } to [terraform]',
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_each_fault_is_told_in_one_line(name: str, read: Reading) -> None:
+    text, lines = BROKEN[name]
+    with pytest.raises(BadEnvironment) as told:
+        read(text)
+    assert list(told.value.faults) == [f"inventories/staging.toml: {line}" for line in lines]
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_no_line_has_a_literal_password(name: str, read: Reading) -> None:
+    with pytest.raises(BadEnvironment) as told:
+        read(BROKEN[name][0])
+    assert "hunter2" not in str(told.value)
+
+
+def test_what_is_not_utf_8_is_told(root: Path) -> None:
+    (root / "inventories" / "staging.toml").write_bytes(b'[environment]\nname = "st\xe4ging"\n')
+    with pytest.raises(BadEnvironment, match=r"staging.toml: is not UTF-8 \(byte 25\); save it as UTF-8"):
+        Repository.find(root).read("staging")
+
+
+def test_what_can_not_be_read_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "inventories" / "staging.toml").touch()
+
+    def refuse(_: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    repository = Repository.find(root)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(BadEnvironment, match=r"staging.toml: can't be read \(Permission denied\); check its rights"):
+        repository.read("staging")
+
+
+def test_a_missing_file_of_hosts_is_told_with_the_rest(root: Path, read: Reading) -> None:
+    (root / "inventories" / "staging").unlink()
+    with pytest.raises(BadEnvironment) as told:
+        read(HEAD + "x = 1")
+    assert len(told.value.faults) == 2
+    assert told.value.faults[1] == (
+        "inventories/staging.toml: there is no inventories/staging beside it, with its hosts; "
+        "add one, if only with: dev_servers = []"
+    )
+
+
+def test_a_broken_file_elsewhere_is_told_when_that_is_read(root: Path, read: Reading) -> None:
+    (root / "inventories" / "production.toml").write_text("= broken")
+    refresh = '[refresh.shop]\nfrom = "production/shop"\ninto = "postgresql:///shop"\nsanitise = "sanitise/shop.sql"\n'
+    with pytest.raises(BadEnvironment, match='production has no database "shop"; it has none at all'):
+        read(WHOLE + refresh)

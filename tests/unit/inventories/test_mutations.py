@@ -1,0 +1,143 @@
+"""Whatever a file holds, it is read or told line by line; it is never a traceback."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from inventories import BadEnvironment, Environment, Repository, reference
+from inventories.overrides import PREFIX
+from inventories.reading import TableOf
+from tests.unit.inventories.conftest import lay_out
+
+SHIPPED = Path(__file__).parents[3] / "inventories"
+TEXTS = [(SHIPPED / f"{name}.toml").read_text() for name in ("dev", "staging", "production")] + [reference()]
+
+SCALARS = [
+    *(
+        "3",
+        "-1",
+        "0",
+        "1.5",
+        "inf",
+        "nan",
+        "true",
+        '""',
+        '"x"',
+        '"\\u0000"',
+        '"\\n"',
+        "[]",
+        "{}",
+        "[[]]",
+        "[{}]",
+        "'''a'''",
+    ),
+    *("1979-05-27", "07:32:00", "9" * 400, "0x" + "f" * 5000, '{ env = "X" }', '["a", 3]', '"postgresql://["', '"🦔"'),
+    *('"* * * * *"', '"@daily"', '"0 0 L/2 * *"', '"99999999999d"', '"s3://x"', '"[::1]:22"', '"%"', '{ ssh = "a" }'),
+]
+
+lines_of = st.sampled_from(TEXTS).map(str.splitlines)
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> str:
+    """A right file, in which lines are lost, doubled or swapped, values replaced, and characters put in."""
+    lines = list(draw(lines_of))
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(lines) - 1))
+        how = draw(st.sampled_from(["lose", "double", "swap", "value", "key", "insert"]))
+        lines = _mutate(draw, lines, at, how) or [""]
+    return "\n".join(lines)
+
+
+def _mutate(draw: st.DrawFn, lines: list[str], at: int, how: str) -> list[str]:
+    key, equals, value = lines[at].partition(" = ")
+    other = draw(st.integers(0, len(lines) - 1))
+    changed = {
+        "lose": [],
+        "double": [lines[at], lines[at]],
+        "swap": [lines[other]],
+        "value": [f"{key}{equals}{draw(st.sampled_from(SCALARS))}"],
+        "key": [f"{draw(st.text(max_size=8))}{equals}{value}"],
+        "insert": [lines[at] + draw(st.text(max_size=3))],
+    }[how]
+    return [*lines[:at], *changed, *lines[at + 1 :]]
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(mutated())
+def test_a_mutated_file_is_read_or_told(text: str) -> None:
+    told_or_read(text.encode(errors="replace"))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_told(content: bytes) -> None:
+    told_or_read(content)
+
+
+def told_or_read(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = lay_out(Path(folder))
+        (root / "inventories" / "staging.toml").write_bytes(content)
+        lines = faults_of(root)
+        assert all(line.startswith("inventories/staging.toml: ") for line in lines)
+        assert all(line.isprintable() and len(line) < 600 for line in lines)
+
+
+def faults_of(root: Path) -> tuple[str, ...]:
+    try:
+        Repository.find(root).read("staging")
+    except BadEnvironment as bad:
+        return bad.faults
+    return ()
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.sampled_from(["", "*", "a/b", "1d"]),
+    lambda below: (
+        st.lists(below, max_size=3) | st.dictionaries(st.sampled_from(["ssh", "env", "url", "x", "keep"]), below)
+    ),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_a_value_of_any_kind_under_any_key_is_read_or_told(data: st.DataObject) -> None:
+    import tomllib
+
+    from inventories.reading import Place
+
+    document = tomllib.loads(reference())
+    table = document[data.draw(st.sampled_from(sorted(document)))]
+    for _ in range(2):
+        name = data.draw(st.sampled_from(sorted(table)))
+        if isinstance(table[name], dict) and table[name] and data.draw(st.booleans()):
+            table = table[name]
+            continue
+        table[name] = data.draw(VALUES)
+        break
+    place = Place("f", Path("/"))
+    TableOf(Environment).read(document, place)
+    assert all(isinstance(text, str) and "\n" not in text for _, text in place.faults)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(st.text("ABSTORE_KPURL", max_size=30), st.text(max_size=20), max_size=3))
+def test_any_variables_are_applied_or_told(variables: dict[str, str]) -> None:
+    import tomllib
+
+    from inventories.overrides import override
+
+    named = {f"{PREFIX}{name}": text for name, text in variables.items()}
+    done, faults = override(tomllib.loads(reference()), TableOf(Environment), named)
+    assert len(done) + len(faults) == len(named)

@@ -1,0 +1,104 @@
+"""GROUNDCREW__SECTION__KEY overrides a value of the file, and nothing that is not there."""
+
+from __future__ import annotations
+
+import pytest
+
+from inventories import BadEnvironment, Environment
+from tests.unit.inventories.conftest import Reading
+
+FILE = """
+[environment]
+name = "staging"
+[store]
+url = "s3://acme-backups"
+encrypt_to = "nobody"
+[databases.my-shop]
+url = "postgresql://db/shop"
+keep = { daily = 7 }
+[cost]
+budget = 300
+filter = { tag = { "acme.example/env" = "staging" } }
+"""
+
+OVERRIDDEN = [
+    ("DATABASES__MY_SHOP__KEEP__DAILY", "30", lambda e: e.databases["my-shop"].keep.daily, 30),
+    ("databases__my_shop__keep__weekly", '"all"', lambda e: e.databases["my-shop"].keep.weekly, -1),
+    ("DATABASES__MY_SHOP__KEEP__YEARLY", "all", lambda e: e.databases["my-shop"].keep.yearly, -1),
+    ("DATABASES__MY_SHOP__LIMITS", '{ run = "1h" }', lambda e: e.databases["my-shop"].limits.run.seconds, 3600),
+    ("DATABASES__MY_SHOP__PASSWORD", '{ env = "X" }', lambda e: e.databases["my-shop"].password.env, "X"),
+    ("DATABASES__MY_SHOP__URL", "postgresql:///shop", lambda e: e.databases["my-shop"].url, "postgresql:///shop"),
+    ("STORE__ENDPOINT", "http://localhost:8333", lambda e: e.store.endpoint, "http://localhost:8333"),
+    ("STORE__PROFILE", "123", lambda e: e.store.profile, "123"),
+    ("STORE__PROFILE", '"quoted"', lambda e: e.store.profile, "quoted"),
+    ("STORE__PROFILES__BACKUP", "writer", lambda e: e.store.profiles["backup"], "writer"),
+    ("ENVIRONMENT__PROTECTED", "true", lambda e: e.protected, True),
+    ("COST__BUDGET", "2500.5", lambda e: e.cost.budget, 2500.5),
+    ("COST__THRESHOLDS", "[10, 20]", lambda e: e.cost.thresholds, (10, 20)),
+    ("COST__FILTER__TAG__ACME_EXAMPLE_ENV", "qa", lambda e: e.cost.filter.tag["acme.example/env"], "qa"),
+    ("STATUS__AT", "0 * * * *", lambda e: e.status.at, "0 * * * *"),
+    (
+        "ALERTS__HEARTBEAT__DRIFT",
+        "https://hc.example/1",
+        lambda e: e.alerts.heartbeat["drift"].reveal()[:8],
+        "https://",
+    ),
+]
+
+
+@pytest.mark.parametrize(("variable", "text", "of", "value"), OVERRIDDEN)
+def test_a_variable_overrides_a_value(
+    variable: str, text: str, of: object, value: object, read: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"GROUNDCREW__{variable}", text)
+    environment: Environment = read(FILE)
+    assert of(environment) == value  # type: ignore[operator]
+
+
+REFUSED = [
+    ("DATABASES__MY_SHOP__KEEP__DAILY", "-3", ": its value is not a count; use 1 or more, or leave it out"),
+    ("DATABASES__MY_SHOP__KEEP", "{ daily = -3 }", ": daily: its value is not a count; use 1 or more, or leave it out"),
+    (
+        "DATABASES__MY_SHOP__PASSWORD",
+        "hunter2",
+        ': a secret is never written down here; use { env = "NAME" }, { file = "path" }'
+        ' or { command = ["program", "argument"] }',
+    ),
+    ("STORE__REGION", "EU Central", ': its value is not a region; use one such as "eu-central-1"'),
+    ("STORE__REGIO", "x", ": there is no REGIO to override; did you mean REGION?"),
+    ("STOR__REGION", "x", ": there is no STOR to override; did you mean STORE?"),
+    ("DATABASES__SHOP__URL", "x", ": there is no SHOP to override; did you mean MY_SHOP?"),
+    ("SERVERS__MAIN__URL", "x", ": there is no MAIN to override; the file has none"),
+    ("STORE__URL__BUCKET", "x", ": BUCKET goes too deep: what is above it is a single value; set that"),
+    ("COST__THRESHOLDS", "[0]", ": 1: its value is not a percentage; use a whole number from 1 to 1000"),
+    ("VERIFY__SPACE", "2", ': its value is not a factor; use 1 or more with an x, such as "2x" or "1.5x"'),
+]
+
+
+@pytest.mark.parametrize(("variable", "text", "line"), REFUSED)
+def test_a_fault_names_the_variable_and_not_its_value(
+    variable: str, text: str, line: str, read: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"GROUNDCREW__{variable}", text)
+    with pytest.raises(BadEnvironment) as told:
+        read(FILE)
+    assert told.value.faults == (f"GROUNDCREW__{variable}{line}",)
+
+
+def test_names_that_a_variable_can_not_tell_apart_are_told(read: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GROUNDCREW__DATABASES__MY_SHOP__PARALLEL", "3")
+    with pytest.raises(BadEnvironment, match="MY_SHOP could be any of my-shop, my_shop; rename all but one of them"):
+        read(FILE + '[databases.my_shop]\nurl = "postgresql:///shop"')
+
+
+def test_an_override_does_not_hide_what_is_wrong_in_the_file(read: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GROUNDCREW__VERIFY__SPACE", "3x")
+    with pytest.raises(BadEnvironment, match=r"staging.toml: verify: this is not a table"):
+        read("verify = 3\n" + FILE)
+
+
+def test_an_override_can_mend_the_file(read: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GROUNDCREW__COST__BUDGET", "400")
+    environment = read(FILE.replace("300", '"three hundred"'))
+    assert environment.cost
+    assert environment.cost.budget == 400

@@ -1,0 +1,174 @@
+"""Secrets come from where they are kept, and show nowhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from pathlib import Path
+from urllib.parse import quote_plus
+
+import pytest
+
+from inventories import NoSecret, Secret, hide, redact, secret
+
+PLACE = "inventories/staging.toml: databases.shop.password"
+
+
+def test_from_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_PASSWORD", "correct-horse")
+    assert Secret(env="SHOP_PASSWORD").reveal() == "correct-horse"
+
+
+def test_from_a_credential_of_that_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "SHOP_PASSWORD").write_text("battery-staple\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    monkeypatch.delenv("SHOP_PASSWORD", raising=False)
+    assert Secret(env="SHOP_PASSWORD").reveal() == "battery-staple"
+
+
+def test_the_variable_comes_before_the_credential(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "SHOP_PASSWORD").write_text("from-the-file")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    monkeypatch.setenv("SHOP_PASSWORD", "from-the-variable")
+    assert Secret(env="SHOP_PASSWORD").reveal() == "from-the-variable"
+
+
+def test_from_a_file_without_its_last_line_end(tmp_path: Path) -> None:
+    kept = private(tmp_path / "password", " two words \r\n")
+    assert Secret(file=kept).reveal() == " two words "
+
+
+@pytest.mark.parametrize("command", [("printf", "from\\na command\\n"), ("sh", "-c", "echo from; echo a command")])
+def test_from_a_command(command: tuple[str, ...]) -> None:
+    assert Secret(command=command).reveal() == "from\na command"
+
+
+def private(path: Path, text: str) -> Path:
+    path.write_text(text)
+    path.chmod(0o600)
+    return path
+
+
+def test_what_can_not_be_had_is_told_with_where_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("SHOP_PASSWORD", raising=False)
+    monkeypatch.setenv("EMPTY", "")
+    open_to_all = private(tmp_path / "open", "x")
+    open_to_all.chmod(0o644)
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff\xfe")
+    binary.chmod(0o600)
+    not_there = tmp_path / "missing"
+    refused = {
+        Secret(env="SHOP_PASSWORD"): "environment variable SHOP_PASSWORD is not set, and $CREDENTIALS_DIRECTORY has no"
+        " file SHOP_PASSWORD; set one of them",
+        Secret(env="EMPTY"): "environment variable EMPTY is empty; put the secret there",
+        Secret(
+            file=not_there
+        ): f"file {not_there} can't be read (No such file or directory); check its path and rights",
+        Secret(file=open_to_all): f"file {open_to_all} is open to every user of this machine; chmod 600 {open_to_all}",
+        Secret(file=binary): f"file {binary} is not UTF-8 text; store it as text",
+        Secret(file=tmp_path): f"file {tmp_path} ",
+        Secret(
+            command=("no-such-program",)
+        ): "the output of no-such-program can't be read (No such file or directory);",
+        Secret(
+            command=("sh", "-c", "echo oops-a-secret >&2; exit 3")
+        ): "the output of sh can't be had: it ended with 3; run the command by hand to see why",
+        Secret(command=("true",)): "the output of true is empty; put the secret there",
+    }
+    for one, line in refused.items():
+        with pytest.raises(NoSecret) as told:
+            Secret(one.env, one.file, one.command, asked_by=PLACE).reveal()
+        assert str(told.value).startswith(f"{PLACE}: {line}")
+        assert "oops" not in str(told.value)
+
+
+def test_a_command_that_takes_too_long_is_ended_with_all_it_started(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(secret, "COMMAND_SECONDS", 0.3)
+    began = time.monotonic()
+    with pytest.raises(NoSecret, match=r"the output of sh did not come within 0.3 s"):
+        Secret(command=("sh", "-c", f"sleep 60 & echo $! > {tmp_path}/pid; wait")).reveal()
+    assert time.monotonic() - began < 10
+    pid = int((tmp_path / "pid").read_text())
+    assert not Path(f"/proc/{pid}").exists() or "zombie" in Path(f"/proc/{pid}/status").read_text()
+
+
+def test_it_never_shows() -> None:
+    one = Secret(literal="mailto://ops@acme.example")
+    assert [str(one), repr(one), f"{one}", json.dumps([one], default=str)] == ["***", "***", "***", '["***"]']
+
+
+def test_a_revealed_value_is_replaced_in_every_form() -> None:
+    value = 'p&ss w"ö/rd\\2'
+    assert Secret(literal=value).reveal() == value
+    for form in (value, quote_plus(value), json.dumps(value), json.dumps(value, ensure_ascii=False), repr(value)):
+        assert redact(f"before {form} after").replace('"', "").replace("'", "") == "before *** after"
+
+
+def test_each_line_of_a_key_is_replaced() -> None:
+    hide("# created: 2026\nAGE-SECRET-KEY-1QQQQQQ\nAGE-SECRET-KEY-1ZZZZZZ")
+    assert redact("identity AGE-SECRET-KEY-1ZZZZZZ is no good") == "identity *** is no good"
+    assert redact("# created: 2026") == "# created: 2026"
+
+
+def test_the_longest_value_goes_first() -> None:
+    hide("abcd-secret")
+    hide("abcd-secret-and-more")
+    assert redact("abcd-secret-and-more") == "***"
+
+
+def test_a_short_value_is_replaced_only_where_it_is_a_word() -> None:
+    hide("zq7")
+    assert redact("login zq7 failed, xzq7y did not") == "login *** failed, xzq7y did not"
+
+
+def test_a_value_that_is_no_text_is_hidden_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "ODD", os.fsdecode(b"odd-\xff-value"))
+    value = Secret(env="ODD").reveal()
+    assert redact(f"it is {value}") == "it is ***"
+
+
+URLS = [
+    ("postgresql://backup:pw1@db/shop", "postgresql://backup:***@db/shop"),
+    ("postgresql://backup:p@w/1?#@db/shop", "postgresql://backup:***@db/shop"),
+    ("at 'postgresql://:pw1@db/shop':", "at 'postgresql://:***@db/shop':"),
+    ("postgresql://db/shop?password=pw1&sslmode=require", "postgresql://db/shop?password=***&sslmode=require"),
+    ("host=db password=pw1 dbname=shop", "host=db password=*** dbname=shop"),
+    ("password='p w\\'1' dbname=shop", "password=*** dbname=shop"),
+    ("sslpassword=pw1", "sslpassword=***"),
+    (
+        "https://user:pw1@a.example/x https://user:pw2@b.example",
+        "https://user:***@a.example/x https://user:***@b.example",
+    ),
+    ("http://localhost:8333/bucket tell ops@acme.example", "http://localhost:8333/bucket tell ops@acme.example"),
+    ("http://localhost:8333/a@b", "http://localhost:8333/a@b"),
+    ("s3://bucket/prefix", "s3://bucket/prefix"),
+    ("ssh://ops@bastion:2222", "ssh://ops@bastion:2222"),
+]
+
+
+@pytest.mark.parametrize(("text", "shown"), URLS)
+def test_passwords_in_addresses_are_replaced(text: str, shown: str) -> None:
+    assert redact(text) == shown
+
+
+def test_many_threads_reveal_and_redact_at_once() -> None:
+    def work(number: int) -> None:
+        for turn in range(20):
+            value = f"thread-{number}-turn-{turn}-secret"
+            Secret(literal=value).reveal()
+            leaked.extend([value] if value in redact(f"x {value} y") else [])
+
+    leaked: list[str] = []
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert leaked == []
