@@ -8,6 +8,7 @@ from jobs.run.job import Job
 
 JOBS: dict[str, str] = {
     "backup": "jobs.backup.job:BACKUP",
+    "verify": "jobs.backup.verify:VERIFY",
 }
 """name → "module:attribute", imported only when the job is run."""
 

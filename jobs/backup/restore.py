@@ -68,14 +68,10 @@ def way(place: Place, *, create: bool, replaces: bool) -> Way:
     return Way.INTO_EMPTY
 
 
-def restore(
-    stored: StoredSet, into: Reached, run: Run, *, create: bool = False, replaces: bool = False, jobs: int = 2
-) -> Restored:
-    """Bring a set to a database, in the way that what stands there and the flags allow."""
-    place = target.look(into)
-    chosen = way(place, create=create, replaces=replaces)
+def restore(stored: StoredSet, into: Reached, place: Place, run: Run, chosen: Way, *, jobs: int = 2) -> Restored:
+    """Bring a set to a database."""
     program = restorer(stored, place)
-    notes = make_roles(stored, into, place)
+    notes = make_roles(stored, into, place).notes
     filling = Filling(stored, into, program, run, jobs, manner(place))
     if chosen is Way.INTO_EMPTY:
         notes += _into_empty(filling, place)
@@ -101,22 +97,29 @@ def manner(place: Place) -> Manner:
     )
 
 
-def make_roles(stored: StoredSet, into: Reached, place: Place, *, names_only: bool = False) -> tuple[str, ...]:
-    """Make the roles that are missing; those that exist are left alone. What could not be made is told."""
-    [part] = stored.parts(Kind.ROLES) or [None]
-    if part is None:
-        return ()
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The roles that a restore has made, and what was refused."""
+
+    roles: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def make_roles(stored: StoredSet, into: Reached, place: Place, *, names_only: bool = False) -> Made:
+    """Make the roles that are missing; those that exist are left alone."""
     script = io.BytesIO()
-    pour(stored, part, script)
+    for part in stored.parts(Kind.ROLES):
+        pour(stored, part, script)
     missing = for_missing(script.getvalue().decode(), place.roles)
     if names_only or not place.superuser:
         missing = bare(missing)
     with target.maintenance(into) as server:
         notes = [note for one in missing if (note := _try(server, one.text, f"role {one.role}")) is not None]
-    if place.superuser:
-        return tuple(dict.fromkeys(notes))
     whose = f"{place.user} is no superuser: all that was restored belongs to it, and privileges were not given"
-    return (whose, *dict.fromkeys(notes))
+    return Made(
+        roles=tuple(dict.fromkeys(one.role for one in missing)),
+        notes=tuple(dict.fromkeys([*([] if place.superuser else [whose]), *notes])),
+    )
 
 
 def _try(server: psycopg.Connection[Any], statement: str, what: str) -> str | None:

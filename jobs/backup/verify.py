@@ -1,0 +1,258 @@
+"""The job `verify`: a set is proven by restoring it into a scratch server and counting."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from jobs.backup import check, quoting, target
+from jobs.backup import settings as of_database
+from jobs.backup.errors import BackupError, Damaged
+from jobs.backup.fill import Filling, fill
+from jobs.backup.manifest import FORMAT, Manifest, stamp
+from jobs.backup.moments import chosen
+from jobs.backup.pg_restore import Manner
+from jobs.backup.promises import Difference
+from jobs.backup.restore import make_roles, restorer
+from jobs.backup.scratch import Scratch, scratch
+from jobs.backup.sets import FAILED_PROOF, PROOF, Set, sets
+from jobs.backup.sources import source
+from jobs.backup.stored import StoredSet, opened
+from jobs.backup.target import Place, told
+from jobs.run.job import Job, Options, Outcome, Result, Run
+from jobs.store import Exists, Prefix, open_store
+
+if TYPE_CHECKING:
+    from inventories import Environment
+    from inventories import Store as StoreSettings
+    from jobs.backup.connection import Reached
+
+_AT_MOST = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """How a set stood up to being restored."""
+
+    manifest: Manifest
+    at: datetime
+    run: str
+    major: int
+    where: str
+    seconds: float
+    differences: tuple[Difference, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def held(self) -> bool:
+        return not self.differences
+
+    def written(self) -> bytes:
+        """As it is stored."""
+        body = {
+            "format": FORMAT,
+            "set": self.manifest.set,
+            "at": stamp(self.at),
+            "run": self.run,
+            "against": {"major": self.major, "where": self.where},
+            "tables": len(self.manifest.tables),
+            "rows": self.manifest.rows,
+            "seconds": round(self.seconds, 3),
+            "differences": [asdict(one) for one in self.differences],
+            "notes": self.notes,
+        }
+        return json.dumps(body, indent=1, ensure_ascii=False).encode()
+
+
+def work(run: Run, set_id: str | None = None, tell: Callable[[Proof], None] = lambda _proof: None) -> Result:
+    """Prove the newest set that is not proven yet, or a named one."""
+    found = list(sets(run.store, run.environment.name, run.subject))
+    one = chosen(found, run.subject, set_id) if set_id else unproven(found, run.subject)
+    if one is None:
+        return Result(Outcome.DONE, f"all {sum(one.complete for one in found)} sets are proven")
+    if run.options.dry_run:
+        return Result(Outcome.DONE, f"would prove set {one.id}", {"set": one.id})
+    stored = opened(run.store, one, _settings(run.environment).decrypt_with)
+    try:
+        proof = prove(run, stored)
+    except Damaged as error:
+        _keep(stored, FAILED_PROOF, _damaged(run, stored, error))
+        raise
+    _keep(stored, PROOF if proof.held else FAILED_PROOF, proof.written())
+    tell(proof)
+    return concluded(proof)
+
+
+def unproven(found: Iterable[Set], database: str) -> Set | None:
+    """The newest complete set without a proof; None when all have one."""
+    found = list(found)
+    chosen(found, database)
+    left = [one for one in found if one.complete and one.proven is None]
+    return max(left, key=lambda one: one.started, default=None)
+
+
+def concluded(proof: Proof) -> Result:
+    """What a run says of a proof."""
+    figures: dict[str, int | float | str] = {
+        "set": proof.manifest.set,
+        "tables": len(proof.manifest.tables),
+        "seconds": round(proof.seconds, 3),
+        "differences": len(proof.differences),
+    }
+    if proof.manifest.rows is not None:
+        figures["rows"] = proof.manifest.rows
+    if proof.held:
+        counted = f", {proof.manifest.rows:,} rows" if proof.manifest.rows is not None else "; rows were not counted"
+        sentence = (
+            f"set {proof.manifest.set} is proven: restored in {proof.seconds:.1f} s into {proof.where}, "
+            f"{len(proof.manifest.tables)} tables{counted}"
+        )
+        return Result(Outcome.DONE, "; ".join([sentence, *proof.notes]), figures)
+    some = "; ".join(check.sentence(one) for one in proof.differences[:_AT_MOST])
+    more = f"; and {len(proof.differences) - _AT_MOST} more" if len(proof.differences) > _AT_MOST else ""
+    return Result(Outcome.FINDING, f"set {proof.manifest.set} does not hold what it promised: {some}{more}", figures)
+
+
+def prove(run: Run, stored: StoredSet) -> Proof:
+    """Restore a set into a scratch server and hold it against its manifest."""
+    begun = time.monotonic()
+    with scratch(run, stored.manifest, run.environment.verify) as server:
+        place = target.look(server.server)
+        with (
+            _roles(stored, server, place) as role_notes,
+            _database(server, stored.manifest, place.major) as (into, notes),
+        ):
+            filling = Filling(stored, into, restorer(stored, place), run, _jobs(run), _manner(server))
+            fill(filling)
+            with run.step("count"):
+                found = check.differences(filling)
+        for one in found:
+            run.log.warning("difference", what=check.sentence(one))
+        return Proof(
+            stored.manifest,
+            datetime.now(UTC),
+            run.id,
+            place.major,
+            server.where,
+            time.monotonic() - begun,
+            found,
+            (*notes, *role_notes),
+        )
+
+
+def _manner(server: Scratch) -> Manner:
+    return Manner(owners=server.ours, privileges=server.ours, tablespaces=False, subscriptions=False)
+
+
+def _jobs(run: Run) -> int:
+    with suppress(BackupError):
+        return source(run.environment, run.subject)[0].parallel
+    return 2
+
+
+@contextmanager
+def _database(server: Scratch, manifest: Manifest, major: int) -> Iterator[tuple[Reached, tuple[str, ...]]]:
+    """A database of the set's locale if the server has that, else without one: row counts don't depend on it."""
+    import psycopg
+
+    into = server.server.named(target.name_beside("groundcrew_proof", datetime.now(UTC)))
+    notes: tuple[str, ...] = ()
+    with target.maintenance(into) as there:
+        target.sweep(there, "groundcrew_proof", datetime.now(UTC))
+        try:
+            there.execute(of_database.create(into.database, manifest.settings, major))
+        except psycopg.errors.InsufficientPrivilege:
+            raise
+        except psycopg.errors.DatabaseError as error:
+            there.execute(of_database.create_plain(into.database, manifest.settings, major))
+            notes = (f"restored with locale C, since the scratch server said: {error.diag.message_primary}",)
+    try:
+        with told(), into.connect(autocommit=True):
+            yield into, notes
+    finally:
+        if not server.ours:
+            target.drop(into, into.database)
+
+
+@contextmanager
+def _roles(stored: StoredSet, server: Scratch, place: Place) -> Iterator[tuple[str, ...]]:
+    """The set's roles: whole on a server of our own; on another only their names, and only for as long as it takes."""
+    made = make_roles(stored, server.server, place, names_only=not server.ours)
+    try:
+        yield made.notes if server.ours else ()
+    finally:
+        if not server.ours:
+            _forget(server.server, made.roles)
+
+
+def _forget(server: Reached, roles: Iterable[str]) -> None:
+    """What still owns something on that server is not ours to remove."""
+    import psycopg
+
+    with target.maintenance(server) as there:
+        for role in roles:
+            with suppress(psycopg.errors.DatabaseError):
+                there.execute(f"DROP ROLE IF EXISTS {quoting.name(role)}")
+
+
+def _keep(stored: StoredSet, name: str, body: bytes) -> None:
+    """A proof is written once; a set that fails again has said so already."""
+    with suppress(Exists):
+        stored.store.create(stored.key(name), body)
+
+
+def _damaged(run: Run, stored: StoredSet, error: Damaged) -> bytes:
+    body = {
+        "format": FORMAT,
+        "set": stored.manifest.set,
+        "at": stamp(datetime.now(UTC)),
+        "run": run.id,
+        "damage": str(error),
+        "differences": [],
+    }
+    return json.dumps(body, indent=1, ensure_ascii=False).encode()
+
+
+def _settings(environment: Environment) -> StoreSettings:
+    if environment.store is None:
+        raise BackupError(f"{environment.name} has no [store] where backups could be")
+    return environment.store
+
+
+def subjects(environment: Environment, options: Options) -> list[str]:
+    """The databases whose sets are to be proven: those in the store that the environment still names."""
+    if options.only:
+        return list(options.only)
+    store = open_store(_settings(environment), "verify")
+    root = f"{environment.name}/backups/"
+    stored = [found.key[len(root) :].rstrip("/") for found in store.folders(root) if isinstance(found, Prefix)]
+    wanted = [name for name, one in environment.databases.items() if one.verify is not None]
+    names = [name for name in dict.fromkeys([*stored, *wanted]) if _is_known(environment, name)]
+    return [name for name in names if not options.scheduled or schedule(environment, name)]
+
+
+def _is_known(environment: Environment, name: str) -> bool:
+    try:
+        source(environment, name)
+    except BackupError:
+        return False
+    return True
+
+
+def schedule(environment: Environment, name: str) -> str | None:
+    """The cron line of a database's proofs."""
+    line = source(environment, name)[0].verify
+    return str(line) if line is not None else None
+
+
+def limit(environment: Environment, name: str) -> timedelta:
+    """The time that a proof may take."""
+    return source(environment, name)[0].limits.run if _is_known(environment, name) else timedelta(hours=6)
+
+
+VERIFY = Job("verify", subjects, work, schedule, limit, side_by_side=1)
