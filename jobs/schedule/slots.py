@@ -35,9 +35,15 @@ class Timer:
     is_alone: bool
 
     @property
-    def name(self) -> str:
+    def unit(self) -> str:
         """A name that stays when databases are added to the line."""
-        return "-".join([self.environment, self.job, *([] if self.is_alone else self.names[:1])])
+        return "-".join(["groundcrew", self.environment, self.job, *([] if self.is_alone else self.names[:1])])
+
+    @property
+    def title(self) -> str:
+        """What it does, for people."""
+        of = f" of {', '.join(self.names)}" if self.names else ""
+        return f"{self.job}{of} in {self.environment}"
 
     @property
     def command(self) -> tuple[str, ...]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
 
+from inventories import Environment
 from jobs.schedule.export import Inexpressible
 from jobs.schedule.export.clock_changes import lost, matches, offsets
 from jobs.schedule.export.fields import ranges
+from jobs.schedule.export.files import File, render
+from jobs.schedule.export.needs import folders, limit, secrets, variables
+from jobs.schedule.export.place import Place
+from jobs.schedule.slots import Timer
 
 WEEKDAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
 WEEK = frozenset(range(7))
@@ -42,6 +47,30 @@ class Days:
         month = "*" if len(months) == 12 else ranges(months, "..", 2)
         date = self.from_end or ("-*" if self.dates == MONTH else f"-{ranges(self.dates, '..', 2)}")
         return f"{'' if self.weekdays == WEEK else names + ' '}*-{month}{date}"
+
+
+def files(
+    environment: Environment, timers: Sequence[Timer], place: Place, sources: Mapping[str, Environment], now: datetime
+) -> tuple[File, ...]:
+    """A service and a timer for each line, and the service that tells of a run that died."""
+    units = [file for timer in timers for file in _units(environment, timer, place, sources, now)]
+    told = {"environment": environment.name, "place": place, "folders": ()}
+    died = render("systemd.died.j2", **told, credentials=variables(environment.alerts.to))
+    return (*units, File(f"groundcrew-{environment.name}-died.service", died))
+
+
+def _units(
+    environment: Environment, timer: Timer, place: Place, sources: Mapping[str, Environment], now: datetime
+) -> Iterator[File]:
+    credentials = variables(secrets(environment, timer, sources))
+    seconds = int(limit(environment, timer).total_seconds())
+    service = render(
+        "systemd.service.j2",
+        timer=timer, place=place, credentials=credentials, seconds=seconds, folders=folders(environment),
+    )  # fmt: skip
+    yield File(f"{timer.unit}.service", service)
+    calendar = on_calendar(timer.line, environment.timezone, now)
+    yield File(f"{timer.unit}.timer", render("systemd.timer.j2", timer=timer, calendar=calendar))
 
 
 def on_calendar(line: str, zone: ZoneInfo, start: datetime) -> tuple[str, ...]:

@@ -7,13 +7,17 @@ import re
 import subprocess
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from inventories import Environment, Repository
 from jobs.run.ticks import next_ticks
 from jobs.schedule.export import Inexpressible
-from jobs.schedule.export.systemd import on_calendar
+from jobs.schedule.export.place import Place
+from jobs.schedule.export.systemd import files, on_calendar
+from jobs.schedule.slots import slots, timers
 from tests.parts.needs import needs
 from tests.unit.jobs.schedule.lines import ONLY_CRONSIM, made_up
 
@@ -79,3 +83,50 @@ def test_a_leap_day_is_the_same_day() -> None:
         datetime(2028, 2, 29, 1, tzinfo=UTC), datetime(2032, 2, 29, 1, tzinfo=UTC)
     ]  # fmt: skip
     assert NOW + timedelta(days=400) < elapses(on_calendar(line, BERLIN, NOW), NOW, 1)[0]
+
+
+def units(environment: Environment, sources: dict[str, Environment], folder: Path) -> dict[str, str]:
+    """The units, written to a folder, for a `crew` that is there."""
+    crew = folder / "crew"
+    crew.write_text("#!/bin/sh\n")
+    crew.chmod(0o755)
+    made = files(environment, timers(environment.name, slots(environment)), Place(crew=str(crew)), sources, NOW)
+    for file in made:
+        (folder / file.name).write_text(file.text)
+    return {file.name: file.text for file in made}
+
+
+@needs("systemd-analyze")
+@pytest.mark.parametrize("name", ["production", "staging"])
+def test_systemd_finds_no_fault_in_the_units(repository: Repository, name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "units"
+    folder.mkdir()
+    told = units(repository.read(name), {"production": repository.read("production")}, folder)
+    paths = [str(folder / each) for each in told]
+    checked = subprocess.run(["systemd-analyze", "verify", *paths], capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_a_service_is_hardened_and_gets_its_secrets_as_files(production: Environment, tmp_path: Path) -> None:
+    told = units(production, {}, tmp_path)
+    service = told["groundcrew-production-backup-main.service"].splitlines()
+    assert [line for line in service if line.startswith("LoadCredential")] == [
+        f"LoadCredential={name}:/etc/groundcrew/credentials/{name}"
+        for name in ("SLACK_ALERTS_URL", "HEARTBEAT_BACKUP_URL", "MAIN_DB_PASSWORD")
+    ]
+    for line in (
+        "NoNewPrivileges=yes", "ProtectSystem=strict", "PrivateTmp=yes", "User=groundcrew", "TimeoutStartSec=87300",
+        "OnFailure=groundcrew-production-died.service", "ReadWritePaths=-/var/lib/prometheus/node-exporter",
+    ):  # fmt: skip
+        assert line in service
+    timer = told["groundcrew-production-backup-shop.timer"].splitlines()
+    assert "Persistent=true" in timer
+    assert [line for line in timer if line.startswith("OnCalendar")] == [
+        "OnCalendar=*-*-* 02:00:00 Europe/Berlin", "OnCalendar=Sun *-03-25..31 01:00:00 UTC"
+    ]  # fmt: skip
+
+
+def test_a_store_in_a_directory_may_be_written_to(repository: Repository, tmp_path: Path) -> None:
+    told = units(repository.read("staging"), {"production": repository.read("production")}, tmp_path)
+    assert "ReadWritePaths=-/var/lib/groundcrew/store" in told["groundcrew-staging-refresh.service"]
+    assert "LoadCredential=STAGING_DB_PASSWORD:" in told["groundcrew-staging-refresh.service"]

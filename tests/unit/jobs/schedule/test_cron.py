@@ -1,0 +1,80 @@
+"""Lines for cron, parsed back."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from itertools import islice
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from inventories import Environment
+from jobs.run.ticks import next_ticks
+from jobs.schedule.export import Inexpressible
+from jobs.schedule.export.cron import fields, files
+from jobs.schedule.export.place import Place
+from jobs.schedule.slots import slots, timers
+from tests.unit.jobs.schedule.lines import ONLY_CRONSIM, made_up
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+BERLIN, LONDON = ZoneInfo("Europe/Berlin"), ZoneInfo("Europe/London")
+DEBIAN_FIELD = re.compile(r"(\*(/\d+)?|\d+(-\d+(/\d+)?)?)(,(\*(/\d+)?|\d+(-\d+(/\d+)?)?))*")
+
+
+@pytest.mark.parametrize("line", made_up(200, seed=9))
+def test_a_line_parsed_back_has_the_same_ticks_and_is_in_the_words_of_debians_cron(line: str) -> None:
+    told = fields(line, BERLIN, BERLIN, NOW)
+    assert list(islice(next_ticks(told, BERLIN, NOW), 50)) == list(islice(next_ticks(line, BERLIN, NOW), 50))
+    assert all(DEBIAN_FIELD.fullmatch(field) for field in told.split())
+
+
+@pytest.mark.parametrize("line", ONLY_CRONSIM)
+def test_what_cron_has_no_word_for_is_refused(line: str) -> None:
+    with pytest.raises(Inexpressible, match="is no plain cron"):
+        fields(line, BERLIN, BERLIN, NOW)
+
+
+@pytest.mark.parametrize(
+    ("line", "zone", "machine"),
+    [
+        ("0 * * * *", BERLIN, ZoneInfo("UTC")),
+        ("*/30 * * * *", BERLIN, ZoneInfo("America/New_York")),
+        ("0 2 * * *", BERLIN, ZoneInfo("Europe/Paris")),
+        ("0 2 * * *", ZoneInfo("Etc/UTC"), ZoneInfo("UTC")),
+    ],
+)
+def test_a_machine_elsewhere_is_fine_where_its_ticks_are_the_same(line: str, zone: ZoneInfo, machine: ZoneInfo) -> None:
+    assert fields(line, zone, machine, NOW) == line
+    assert list(islice(next_ticks(line, machine, NOW), 3000)) == list(islice(next_ticks(line, zone, NOW), 3000))
+
+
+@pytest.mark.parametrize(
+    ("line", "zone", "machine"),
+    [
+        ("0 2 * * *", BERLIN, ZoneInfo("UTC")),
+        ("0 * * * *", BERLIN, ZoneInfo("Asia/Kolkata")),
+        ("0 2 * * *", BERLIN, LONDON),
+    ],
+)
+def test_a_machine_whose_clock_shows_another_time_is_refused(line: str, zone: ZoneInfo, machine: ZoneInfo) -> None:
+    with pytest.raises(
+        Inexpressible, match=f"which is {machine.key}: set it with timedatectl set-timezone Europe/Berlin"
+    ):
+        fields(line, zone, machine, NOW)
+
+
+def test_the_file(production: Environment) -> None:
+    place = Place(timezone=BERLIN)
+    (file,) = files(timers("production", slots(production)), production.timezone, place, NOW)
+    lines = file.text.splitlines()
+    assert file.name == "groundcrew-production"
+    assert 'MAILTO=""' in lines
+    assert "CREDENTIALS_DIRECTORY=/etc/groundcrew/credentials" in lines
+    assert (
+        "30 6 * * * groundcrew /usr/local/bin/crew run retention production --only main --only shop --scheduled"
+        " 2>&1 | logger -t groundcrew-production-retention"
+    ) in lines
+    assert len([line for line in lines if line.startswith("@reboot groundcrew sleep 60; ")]) == 6
+    assert file.text.endswith("\n")
+    assert "%" not in file.text  # cron would read it as a line break

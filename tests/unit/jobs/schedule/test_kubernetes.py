@@ -1,0 +1,163 @@
+"""CronJobs: valid, hardened, and with cronsim's ticks as Kubernetes reads their lines."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from inventories import Environment, Repository
+from jobs.run.ticks import next_ticks
+from jobs.schedule.export import Inexpressible
+from jobs.schedule.export.kubernetes import after_changes, fields, files, name
+from jobs.schedule.export.place import Place
+from jobs.schedule.slots import slots, timers
+from tests.unit.jobs.schedule.lines import ONLY_CRONSIM, made_up
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+BERLIN, NEW_YORK = ZoneInfo("Europe/Berlin"), ZoneInfo("America/New_York")
+PLACE = Place(image="registry.acme.example/groundcrew:1")
+MINUTE = timedelta(minutes=1)
+BOUNDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
+
+
+def manifest(environment: Environment, sources: dict[str, Environment] | None = None) -> list[dict[str, Any]]:
+    (file,) = files(environment, timers(environment.name, slots(environment)), PLACE, sources or {}, NOW)
+    return list(yaml.safe_load_all(file.text))
+
+
+def test_every_object_is_valid(production: Environment) -> None:
+    objects = manifest(production)
+    assert [each["kind"] for each in objects].count("CronJob") == 7
+    for each in objects:
+        kubernetes_validate.validate(each, "1.30", strict=True)
+
+
+def test_a_cron_job_is_hardened_and_leaves_retries_to_crew(production: Environment) -> None:
+    backup = next(
+        each for each in manifest(production) if each["metadata"]["name"] == "groundcrew-production-backup-shop"
+    )
+    spec, job = backup["spec"], backup["spec"]["jobTemplate"]["spec"]
+    pod = job["template"]["spec"]
+    (crew,) = pod["containers"]
+    assert (spec["concurrencyPolicy"], spec["timeZone"], spec["schedule"]) == ("Forbid", "Europe/Berlin", "0 2 * * *")
+    assert spec["startingDeadlineSeconds"] == 86400
+    assert (job["backoffLimit"], pod["restartPolicy"], pod["automountServiceAccountToken"]) == (0, "Never", False)
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert crew["securityContext"]["readOnlyRootFilesystem"]
+    assert crew["args"] == ["run", "backup", "production", "--only", "shop", "--scheduled"]
+
+
+def secret_keys(objects: list[dict[str, Any]], job: str) -> list[str]:
+    (found,) = [each for each in objects if each["metadata"]["name"] == job]
+    volumes = found["spec"]["jobTemplate"]["spec"]["template"]["spec"]["volumes"]
+    sources = next(each for each in volumes if each["name"] == "credentials")["projected"]["sources"]
+    return [item["key"] for source in sources[1:] for item in source["secret"]["items"]]
+
+
+def test_a_job_gets_the_secrets_that_it_reveals_and_no_other(production: Environment) -> None:
+    objects = manifest(production)
+    assert secret_keys(objects, "groundcrew-production-backup-main") == [
+        "SLACK_ALERTS_URL", "HEARTBEAT_BACKUP_URL", "MAIN_DB_PASSWORD"
+    ]  # fmt: skip
+    assert secret_keys(objects, "groundcrew-production-verify") == ["SLACK_ALERTS_URL", "etc.groundcrew.age.key"]
+    assert secret_keys(objects, "groundcrew-production-drift") == ["SLACK_ALERTS_URL"]
+
+
+def test_a_store_on_one_machine_is_refused(repository: Repository) -> None:
+    with pytest.raises(Inexpressible, match="a directory is on one machine, and pods come and go; use an S3 store"):
+        manifest(repository.read("staging"), {"production": repository.read("production")})
+
+
+def reads(field: str, low: int, high: int) -> set[int]:
+    """A field as Kubernetes reads it: as strictly as it does, and no name but a month's or a day's."""
+    found: set[int] = set()
+    for term in field.split(","):
+        told = re.fullmatch(r"(\*|(\d+)(?:-(\d+))?)(?:/(\d+))?", term)
+        assert told, term
+        first, last = (low, high) if told[1] == "*" else (int(told[2]), int(told[3] or (high if told[4] else told[2])))
+        assert low <= first <= last <= high, term
+        found.update(range(first, last + 1, int(told[4] or 1)))
+    return found
+
+
+def starts(line: str, zone: ZoneInfo, start: datetime, hours: int) -> set[datetime]:
+    """When Kubernetes starts a line: whenever the clock on the wall matches, both times in an hour that comes twice."""
+    minutes, hours_, dates, months, weekdays = (
+        reads(field, *bounds) for field, bounds in zip(line.split(), BOUNDS, strict=True)
+    )
+    _, _, date, _, weekday = line.split()
+
+    def matches(local: datetime) -> bool:
+        days = (local.day in dates, local.isoweekday() % 7 in weekdays)
+        return all(days) if "*" in (date, weekday) else any(days)
+
+    moments = [start + n * MINUTE for n in range(hours * 60)]
+    return {
+        moment
+        for moment in moments
+        if (local := moment.astimezone(zone)).minute in minutes
+        and local.hour in hours_
+        and local.month in months
+        and matches(local)
+    }
+
+
+@pytest.mark.parametrize(
+    "line", [line for line in made_up(24, seed=2) if "*/" not in line.split()[2] + line.split()[4]]
+)
+def test_kubernetes_starts_each_tick(line: str) -> None:
+    """What it starts in the second of two hours finds its tick done."""
+    for start in (
+        datetime(2026, 11, 27, tzinfo=UTC),
+        datetime(2027, 3, 27, 12, tzinfo=UTC),
+        datetime(2027, 10, 30, 12, tzinfo=UTC),
+    ):
+        wanted = set(ticks_until(line, start, start + timedelta(hours=48)))
+        told = starts(fields(line), BERLIN, start, 48)
+        made_good = set().union(*(starts(extra, BERLIN, start, 48) for extra in after_changes(line, BERLIN, NOW)))
+        assert wanted <= told | made_good
+        assert {extra for extra in told - wanted if extra.astimezone(BERLIN).fold == 0} == set()
+
+
+def ticks_until(line: str, start: datetime, end: datetime) -> list[datetime]:
+    from itertools import takewhile
+
+    return list(takewhile(lambda tick: tick < end, next_ticks(line, BERLIN, start - MINUTE)))
+
+
+@pytest.mark.parametrize(
+    ("line", "zone", "extra"),
+    [
+        ("30 2 * * *", BERLIN, ("0 3 25-31 3 *",)),
+        ("30 2 * * *", NEW_YORK, ("0 3 8-14 3 *",)),
+        ("0 */6 * * *", BERLIN, ()),
+        ("30 2 * * *", ZoneInfo("UTC"), ()),
+    ],
+)
+def test_the_missing_hour_is_made_good(line: str, zone: ZoneInfo, extra: tuple[str, ...]) -> None:
+    assert after_changes(line, zone, NOW) == extra
+
+
+@pytest.mark.parametrize("line", [*ONLY_CRONSIM, "0 2 */2 * MON", "0 2 1 * */2"])
+def test_what_kubernetes_reads_otherwise_is_refused(line: str) -> None:
+    with pytest.raises(Inexpressible):
+        fields(line)
+
+
+def test_sunday_is_zero_there() -> None:
+    assert fields("0 2 * * 7") == "0 2 * * 0"
+    assert fields("0 2 * * 5-7") == "0 2 * * 0,5,6"
+
+
+def test_a_name_fits_and_stays_different() -> None:
+    assert name("groundcrew-production-backup") == "groundcrew-production-backup"
+    long = "groundcrew-production-backup-a-database-with-quite-a-long-name"
+    assert len(name(long)) <= 52
+    assert name(long) != name(long + "r")
+    assert name("groundcrew-production-backup-Shop_1") != name("groundcrew-production-backup-shop_1")
