@@ -16,7 +16,7 @@ from inventories.secret import Secret
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heading:
-    """[environment]"""
+    """What an environment is called, and how it is treated."""
 
     name: str = key(kinds.NAME_KIND, "what it is called: as the file, less .toml", example='"staging"')
     protected: bool = key(
@@ -33,7 +33,7 @@ class Heading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
-    """[store]"""
+    """Where backups, records, locks and saved state are kept, and who can read them."""
 
     url: str = key(
         kinds.STORE_URL, "where backups, records and locks are kept", example='"s3://acme-backups/groundcrew"'
@@ -70,7 +70,7 @@ _TAGS = ListOf("a list of tags", kinds.TAG)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keep:
-    """keep: which backups retention leaves (restic's rules; -1 in an attribute is "all")"""
+    """Which backups retention leaves, by restic's rules; a count of -1 is "all"."""
 
     last: int | None = key(kinds.COUNT, "the newest ones", default=None, example="3")
     hourly: int | None = key(kinds.COUNT, "the newest of each hour", default=None, example="24")
@@ -94,7 +94,7 @@ class Keep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """limits: how long a backup may take"""
+    """How long a backup may take."""
 
     run: timedelta = key(kinds.DURATION, "the whole run", default="6h", example='"6h"')
     stall: timedelta = key(kinds.DURATION, "a stream without a single byte", default="10m", example='"10m"')
@@ -138,7 +138,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server(Source):
-    """[servers.NAME]: every database of a server, found by asking it; known as NAME.<database>"""
+    """Every database of a server, found by asking it; known as NAME.<database>."""
 
     exclude: tuple[str, ...] = key(
         ListOf("a list of patterns", kinds.TEXT),
@@ -150,7 +150,7 @@ class Server(Source):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database(Source):
-    """[databases.NAME]: one database"""
+    """One database."""
 
     url: str = key(
         kinds.DATABASE_URL, "its address, without a password", example='"postgresql://backup@shop.internal/shop"'
@@ -159,7 +159,7 @@ class Database(Source):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refresh:
-    """[refresh.NAME]: a database that is filled from another environment's newest proven backup, sanitised"""
+    """A database that is filled from another environment's newest proven backup, sanitised."""
 
     name: str
     source: str = key(
@@ -195,7 +195,7 @@ class Refresh:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verify:
-    """[verify]: where backups are proven; left out: server programs of this machine, else embedded ones"""
+    """Where backups are proven: without a scratch server by this machine's server programs, else embedded ones."""
 
     scratch: str = key(
         or_empty(kinds.SERVER_URL),
@@ -211,7 +211,7 @@ class Verify:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """state: the S3 bucket that keeps the state of every stack, as <environment>/<stack>"""
+    """The S3 bucket that keeps the state of every stack, as <environment>/<stack>."""
 
     bucket: str = key(kinds.BUCKET, "its name", example='"acme-terraform-state"')
     region: str = key(or_empty(kinds.REGION), "its region", default="", example='"eu-central-1"')
@@ -233,7 +233,7 @@ class State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terraform:
-    """[terraform]"""
+    """What applies the stacks."""
 
     program: str = key(kinds.PROGRAM, "what applies the stacks", default="terraform", example='"tofu"')
     keep: tuple[str, ...] = key(
@@ -251,7 +251,7 @@ class Terraform:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
-    """[stacks.NAME]: a folder under terraform/stacks that belongs to this environment"""
+    """A folder under terraform/stacks that belongs to this environment."""
 
     name: str
     after: tuple[str, ...] = key(
@@ -261,7 +261,7 @@ class Stack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ignore:
-    """[[drift.ignore]]: a finding that stays in the report and alarms nobody"""
+    """A finding that stays in the report and alarms nobody."""
 
     resource: str = key(kinds.TEXT, "its address; * and ? as in file names", example='"aws_instance.dev*"')
     attribute: str | None = key(kinds.TEXT, "left out: all of the resource", default=None, example='"tags.LastSeen"')
@@ -270,7 +270,7 @@ class Ignore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
-    """[drift]"""
+    """The watch over the stacks."""
 
     check: Cron | None = key(kinds.CRON, "when the stacks are looked at", default=None, example='"0 * * * *"')
     ignore: tuple[Ignore, ...] = key(
@@ -282,7 +282,7 @@ class Drift:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """filter: what belongs to this environment in the bill"""
+    """What belongs to this environment in the bill."""
 
     tag: Mapping[str, str] = key(
         ValuesByName("a value by tag", kinds.TEXT),
@@ -294,7 +294,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """[cost]"""
+    """The watch over the bill."""
 
     check: Cron | None = key(kinds.CRON, "when the bill is looked at", default=None, example='"0 9 * * 1"')
     budget: float = key(kinds.MONEY, "for a month", example="2500")
@@ -318,7 +318,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """[status]: the page that says how everything is"""
+    """The page that says how everything is."""
 
     at: Cron | None = key(kinds.CRON, "when it is written", default=None, example='"*/30 * * * *"')
     publish: str = key(
@@ -328,7 +328,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alerts:
-    """[alerts]"""
+    """Who hears of a failure, a finding, and their end."""
 
     to: tuple[Secret, ...] = key(
         ListOf("a list of addresses or secrets", kinds.APPRISE),
@@ -347,7 +347,7 @@ class Alerts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metrics:
-    """[metrics]"""
+    """What Prometheus is told."""
 
     textfile: Path | None = key(
         kinds.TEXTFILE,

@@ -264,7 +264,8 @@ def _via_ssh(value: object) -> Via:
     found = re.fullmatch(r"((?:[\w.][\w.-]*@)?(?:[A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:]+\]))(?::(\d{1,5}))?", _text(value))
     if not found or not 0 < int(found[2] or 22) < 65536:
         raise Wrong(f'{shown(value)} is no host for ssh; use "host", "user@host" or "user@host:port"')
-    return Via(ssh=f"ssh://{found[0]}" if found[2] else found[1])
+    only_in_a_url = found[2] or "[" in found[1]  # ssh takes a port, and brackets, in no other form
+    return Via(ssh=f"ssh://{found[0]}" if only_in_a_url else found[1])
 
 
 def _via_kubernetes(value: object, context: object) -> Via:

@@ -40,6 +40,7 @@ READ = [
     (kinds.VIA, {"ssh": "ops@bastion"}, Via(ssh="ops@bastion")),
     (kinds.VIA, {"ssh": "ops@bastion:2222"}, Via(ssh="ssh://ops@bastion:2222")),
     (kinds.VIA, {"ssh": "[2001:db8::1]:22"}, Via(ssh="ssh://[2001:db8::1]:22")),
+    (kinds.VIA, {"ssh": "[2001:db8::1]"}, Via(ssh="ssh://[2001:db8::1]")),
     (kinds.VIA, {"kubernetes": "prod/pod/postgres-0"}, Via(kubernetes="prod/pod/postgres-0")),
     (
         kinds.VIA,

@@ -40,7 +40,7 @@ def test_a_root_without_environments_is_told(tmp_path: Path, monkeypatch: pytest
     ):
         Repository.find(tmp_path)
     monkeypatch.setenv("CREW_ROOT", str(tmp_path))
-    with pytest.raises(BadEnvironment, match="^CREW_ROOT: "):
+    with pytest.raises(BadEnvironment, match=r"^CREW_ROOT: "):
         Repository.find()
 
 
