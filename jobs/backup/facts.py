@@ -84,7 +84,9 @@ def _inside(ending: Ending, reached: Reached, snapshot: str) -> Iterator[Connect
 
     with reached.connect(client_encoding="UTF8", autocommit=True) as connection, ending.ends(connection.cancel):
         try:
-            connection.execute("SET statement_timeout = 0; SET row_security = off")
+            connection.execute(
+                "SET statement_timeout = 0; SET row_security = off; SET max_parallel_workers_per_gather = 0"
+            )
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
             yield connection

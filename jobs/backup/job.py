@@ -13,6 +13,7 @@ from jobs.backup.manifest import Manifest
 from jobs.backup.sources import schedule, source, subjects
 from jobs.backup.take import Seen, look, take
 from jobs.run.job import Job, Outcome, Passing, Result, Run
+from jobs.sizes import size
 
 if TYPE_CHECKING:
     from inventories import Environment
@@ -68,15 +69,6 @@ def done(manifest: Manifest) -> Result:
         "tables": len(manifest.tables),
     }
     return Result(Outcome.DONE, sentence, figures if manifest.rows is None else {**figures, "rows": manifest.rows})
-
-
-def size(number: float) -> str:
-    """Bytes as people say them."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}" if unit == "B" or number >= 100 else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} TB"
 
 
 def limit(environment: Environment, name: str) -> timedelta:

@@ -10,7 +10,7 @@ from jobs.backup.errors import BackupError, Unreadable
 if TYPE_CHECKING:
     import pyrage
 
-_LEVEL = 2
+_LEVEL = 1
 
 
 class Sink(Protocol):

@@ -22,7 +22,7 @@ COMMANDS = {
     "init": Place("jobs.cli.init", "Write the two files of a new environment."),
     "check": Place("jobs.cli.check", "Reach all that an environment names, once."),
     "run": Place("jobs.cli.run", "Run a job now."),
-    "backups": Place("jobs.cli.backups", "What there is of backups, restoring and proving them."),
+    "backups": Place("jobs.cli.backups", "Which backup sets there are, and what can be done with them."),
     "runs": Place("jobs.cli.runs", "What ran, when, and how it ended."),
     "status": Place("jobs.cli.status", "How the environments are: the bad news first."),
     "alerts": Place("jobs.cli.alerts", "Where the bad news goes."),

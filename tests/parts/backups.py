@@ -1,0 +1,109 @@
+"""What tests of backups need: an environment file of their own, `crew` as a process, sets looked into."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+
+import pyrage
+
+from inventories import Environment, Repository
+from jobs.backup.job import BACKUP
+from jobs.backup.manifest import Manifest
+from jobs.backup.seal import unseal
+from jobs.backup.sets import Set, sets
+from jobs.backup.stored import opened
+from jobs.run import Options, Patience, run_job
+from jobs.run.record import Record
+from jobs.store import Store, open_store
+from tests.parts.postgres import PASSWORD
+from tests.parts.s3 import Bucket
+
+ROOT = Path(__file__).parents[2]
+AT_ONCE = Patience(work=(), store=(0.01, 0.02), term=0.5, giving_up=5)
+"""One try: a test that wants several says so."""
+
+_KEY = pyrage.x25519.Identity.generate()
+
+
+@dataclass(frozen=True)
+class Team:
+    """A folder as a team has it, with the environment `staging` alone."""
+
+    folder: Path
+    store: Store
+    secrets: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> Environment:
+        return Repository.find(self.folder).read("staging")
+
+    def crew(self, *args: str, **more: str) -> subprocess.CompletedProcess[str]:
+        """`crew …` as a process, as a user starts it."""
+        return subprocess.run(
+            self.argv(*args), env=self.process_environment(**more), capture_output=True, text=True, check=False
+        )
+
+    def argv(self, *args: str) -> list[str]:
+        return [sys.executable, "-m", "jobs.cli", "--root", str(self.folder), *args]
+
+    def process_environment(self, **more: str) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(ROOT), **self.secrets, **more}
+
+    def take(self, *only: str, patience: Patience = AT_ONCE, **options: object) -> Record:
+        """A backup of one subject, in this process."""
+        records = self.take_all(*only, patience=patience, **options)
+        assert len(records) == 1
+        return records[0]
+
+    def take_all(self, *only: str, patience: Patience = AT_ONCE, **options: object) -> list[Record]:
+        wanted = Options(only=only, **options)  # type: ignore[arg-type]
+        return run_job(BACKUP, self.environment, self.store, wanted, patience=patience)
+
+    def sets(self, database: str | None = None) -> list[Set]:
+        return list(sets(self.store, "staging", database))
+
+    def manifest(self, database: str = "shop") -> Manifest:
+        """Of the newest complete set."""
+        newest = [one for one in self.sets(database) if one.complete][-1]
+        return opened(self.store, newest, None).manifest
+
+    def part(self, name: str, database: str = "shop") -> bytes:
+        """What was dumped, read back without the code that restores."""
+        manifest, into = self.manifest(database), BytesIO()
+        [part] = [part for part in manifest.parts if part.name == name]
+        where = f"staging/backups/{database}/{manifest.set}/"
+        chunks = (chunk for piece in part.pieces for chunk in self.store.read(where + piece.key))
+        unseal(chunks, into, str(_KEY))
+        return into.getvalue()
+
+
+def team(folder: Path, body: str, bucket: Bucket | None = None, **store: object) -> Team:
+    """Write the file of an environment: its store, then `body`."""
+    (folder / "inventories").mkdir()
+    (folder / "inventories" / "staging").write_text("dev_servers = []\n")
+    key = folder / "age.key"
+    key.touch(0o600)
+    key.write_text(str(_KEY))
+    url = bucket.url if bucket else f"file://{folder}/store"
+    there = {"endpoint": bucket.endpoint, "region": bucket.region} if bucket else {}
+    settings = {"url": url, **there, "encrypt_to": [str(_KEY.to_public())], **store}
+    lines = "\n".join(f"{name} = {json.dumps(value)}" for name, value in settings.items())
+    (folder / "inventories" / "staging.toml").write_text(
+        f'[environment]\nname = "staging"\n[store]\n{lines}\ndecrypt_with = {{ file = "{key}" }}\n{body}'
+    )
+    environment = Repository.find(folder).read("staging")
+    assert environment.store is not None
+    os.environ["DB_PASSWORD"] = PASSWORD
+    return Team(folder, open_store(environment.store, "backup"), {"DB_PASSWORD": PASSWORD})
+
+
+def section(name: str, url: str, *lines: str, kind: str = "databases") -> str:
+    """The section of a database, with its password from the environment."""
+    return "\n".join([f"[{kind}.{name}]", f'url = "{url}"', 'password = { env = "DB_PASSWORD" }', *lines, ""])
