@@ -59,7 +59,7 @@ def _store(environment: Environment, sections: Sequence[str]) -> Iterator[Fault]
 
 
 def _same_names(environment: Environment) -> Iterator[Fault]:
-    for name in environment.databases.keys() & environment.servers.keys():
+    for name in sorted(environment.databases.keys() & environment.servers.keys()):
         yield ("databases", name), f"[servers.{name}] has the same name; rename one of them"
 
 
@@ -74,7 +74,7 @@ def _refreshes(environment: Environment, around: Around) -> Iterator[Fault]:
 
 
 def _beside(path: Path, folder: Path) -> str:
-    return str(path.relative_to(folder.parent) if path.is_relative_to(folder) else path)
+    return f"{path.relative_to(folder)} beside this one" if path.is_relative_to(folder) else str(path)
 
 
 def _origin(environment: str, database: str, around: Around) -> Iterator[str]:

@@ -454,7 +454,7 @@ BROKEN = {
     "a refresh that sanitises with nothing": (
         WHOLE + '[refresh.shop]\nfrom = "production/shop"\ninto = "postgresql:///shop"\nsanitise = "no.sql"\n',
         [
-            "refresh.shop.sanitise: there is no file inventories/no.sql; put the SQL that sanitises there",
+            "refresh.shop.sanitise: there is no file no.sql beside this one; put the SQL that sanitises there",
         ],
     ),
     "an unsanitised refresh": (
