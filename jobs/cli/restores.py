@@ -208,7 +208,7 @@ def _tell_plan(
 
 
 def _named(environment: Environment, one: Set, stored: StoredSet) -> str:
-    from jobs.backup.job import size
+    from jobs.sizes import size
 
     at = words.moment(one.started, datetime.now(UTC), environment.timezone)
     return f"{one.database} as it was at {at} (set {one.id}, {size(stored.manifest.dumped_bytes)})"
