@@ -99,7 +99,7 @@ def tell(
 ) -> None:
     """Claim what is news, tell it, note that it was told."""
     settings = environment.alerts
-    if not settings or not settings.to:
+    if not settings.to:
         return
     send, since = send or by_apprise, now()
     key = f"{record.environment}/alerts/{record.job}/{record.subject}.json"

@@ -14,7 +14,7 @@ FORMAT = 1
 
 def to_body(fields: Mapping[str, Any]) -> bytes:
     """A document as it is stored."""
-    return json.dumps({"format": FORMAT, **fields}, ensure_ascii=False, indent=1).encode()
+    return json.dumps({"format": FORMAT, **fields}, ensure_ascii=False, indent=1, default=str).encode()
 
 
 def from_body(key: str, body: bytes) -> dict[str, Any]:

@@ -118,7 +118,10 @@ def _take_from(
     if found.run == wanted.run:  # our own creation, whose answer was lost on the way
         return Lease(lock, wanted, version)
     if found.released is None:
-        found, version = _watched(lock, found, version, wait, patient=patient)
+        if not patient and not found.overdue(lock.now()):
+            raise held(lock.environment, lock.name, found, lock.now(), lock.zone)
+        log.info("lock is held: watching whether its holder lives", lock=lock.name, by=found.run, host=found.host)
+        found, version = _watched(lock, found, version, wait)
     if found.released is None:
         wanted = _heir(wanted, found)
         log.warning("lock taken over", lock=lock.name, run_that_died=found.run, host=found.host, pid=found.pid,
@@ -131,17 +134,13 @@ def _heir(wanted: Holder, dead: Holder) -> Holder:
     return replace(wanted, attempts=attempts, took_over=f"{dead.run} on {dead.host} (pid {dead.pid})")
 
 
-def _watched(
-    lock: Lock, found: Holder, version: str, wait: Callable[[float], object], *, patient: bool
-) -> tuple[Holder, str]:
+def _watched(lock: Lock, found: Holder, version: str, wait: Callable[[float], object]) -> tuple[Holder, str]:
     """A holder that is gone: released, or silent over its lease and over a renewal interval of our own watching.
 
     The clocks of two hosts may differ, so that only a renewal that is seen, or its absence, proves anything.
     """
     watched, pause = time.monotonic(), 0.02
     at_least = 1.5 * found.interval.total_seconds()
-    if not patient and not found.overdue(lock.now()):
-        raise held(lock.environment, lock.name, found, lock.now(), lock.zone)
     while not (found.expired(lock.now()) and time.monotonic() - watched > at_least):
         wait(pause)
         pause = min(1.0, pause * 1.5)

@@ -18,8 +18,8 @@ from structlog.typing import FilteringBoundLogger, WrappedLogger
 from inventories import Environment, redact
 from jobs.log import OURS
 from jobs.run.documents import stamp, utc_now
-from jobs.run.job import Options
-from jobs.run.progress import Progress
+from jobs.run.job import Options, Stopped
+from jobs.run.progress import Progress, end_bars
 from jobs.run.stop import Stop, signals
 from jobs.store import Store
 
@@ -138,5 +138,10 @@ def alone(
     with signals(lambda name: stop.tell(f"stopped by {name}"), lambda: run.log.warning("still ending; wait")):
         try:
             yield run
+        except Exception as error:
+            if stop.told:  # whatever broke, it broke because it was ended
+                raise Stopped(stop.why) from error
+            raise
         finally:
             stop.finish()
+            end_bars()

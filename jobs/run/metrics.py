@@ -63,8 +63,8 @@ def merged(old: Samples, new: Samples) -> Samples:
 
 def write(record: Record, environment: Environment) -> None:
     """Put a run's figures into the textfile, if the environment names one."""
-    if environment.metrics and environment.metrics.textfile:
-        textfile = Path(environment.metrics.textfile)
+    if environment.metrics.textfile:
+        textfile = environment.metrics.textfile
         with _alone_with(textfile):
             _replace(textfile, to_text(merged(from_text(_read(textfile)), samples_of(record))))
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -112,8 +112,7 @@ class Shift:
 
     def __post_init__(self) -> None:
         log = jobs.log.get().bind(environment=self.environment.name, job=self.job.name)
-        beats = self.environment.alerts.heartbeat if self.environment.alerts else {}
-        self.heartbeat = Heartbeat(beats.get(self.job.name), log)
+        self.heartbeat = Heartbeat(self.environment.alerts.heartbeat.get(self.job.name), log)
 
     def stop_all(self, signal_name: str) -> None:
         """End every run, and let none begin."""
@@ -121,6 +120,7 @@ class Shift:
             self._why = f"stopped by {signal_name}"
             runs = list(self._runs)
         for run in runs:
+            run.log.info("told to end", by=signal_name)
             run.stop.tell(self._why)
 
     def warn_again(self) -> None:
@@ -234,11 +234,11 @@ class Shift:
         """What the work returns. It has a thread of its own, so that it can be left behind if it doesn't end."""
         done: Future[Result] = Future()
         try:
-            woken = threading.Event()
+            limit, woken = self.job.limit(self.environment, run.subject), threading.Event()
             done.add_done_callback(lambda _: woken.set())
             with run.on_stop(woken.set):
                 threading.Thread(target=self._try, args=(run, done), name=run.name, daemon=True).start()
-                self._watch(run, lease, woken)
+                self._watch(run, lease, limit, woken)
             wait([done], None if not run.stop.told else self.patience.giving_up)
             if not done.done():
                 run.left_behind = True
@@ -261,9 +261,8 @@ class Shift:
         except BaseException as error:
             done.set_exception(error)
 
-    def _watch(self, run: LiveRun, lease: Lease | None, woken: threading.Event) -> None:
+    def _watch(self, run: LiveRun, lease: Lease | None, limit: timedelta, woken: threading.Event) -> None:
         """Wait for the end of the work, of its time, or of its lock."""
-        limit = self.job.limit(self.environment, run.subject)
         until = time.monotonic() + limit.total_seconds()
         while not woken.wait(max(0, min(until - time.monotonic(), lease.left() if lease else limit.total_seconds()))):
             if time.monotonic() >= until:

@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from inventories import Environment, Repository
+from inventories import Environment, Metrics, Repository
 from jobs.run import Job, Outcome, Patience, Result, Run
 from jobs.store import Store
 from jobs.store.directory import DirectoryStore
@@ -34,7 +34,7 @@ def environment(
         file.with_suffix("").write_text("dev_servers = []\n")
         file.write_text(STAGING.format(to=json.dumps(to), beats=beats, textfile=textfile or "/tmp/groundcrew.prom"))
         found = Repository.find(Path(folder)).read("staging")
-    return found if textfile else replace(found, metrics=None)
+    return found if textfile else replace(found, metrics=Metrics())
 
 
 STAGING = """

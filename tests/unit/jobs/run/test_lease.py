@@ -136,13 +136,13 @@ class Answers:
 def test_a_creation_whose_answer_was_lost_is_known_as_our_own(tmp_path: Path) -> None:
     store = Answers(store_in(tmp_path), "create", OutOfReach("lost"), wrote=True)
     with pytest.raises(OutOfReach):
-        taken(lock_on(store), MINE)  # type: ignore[arg-type]
+        taken(lock_on(store), MINE)
     assert taken(lock_on(store_in(tmp_path)), MINE).holder == MINE
 
 
 def test_a_renewal_whose_answer_was_lost_does_not_lose_the_lock(tmp_path: Path) -> None:
     store = Answers(store_in(tmp_path), "replace", OutOfReach("lost"), wrote=True)
-    lease = taken(lock_on(store), MINE)  # type: ignore[arg-type]
+    lease = taken(lock_on(store), MINE)
     with pytest.raises(OutOfReach):
         lease.renew()
     store.on = False
@@ -153,7 +153,7 @@ def test_a_renewal_whose_answer_was_lost_does_not_lose_the_lock(tmp_path: Path) 
 
 def test_a_lease_that_cannot_be_renewed_until_it_ran_out_is_lost(tmp_path: Path) -> None:
     store = Answers(store_in(tmp_path), "replace", OutOfReach("no route"), wrote=False)
-    lease = taken(lock_on(store), replace(MINE, seconds=0.2))  # type: ignore[arg-type]
+    lease = taken(lock_on(store), replace(MINE, seconds=0.2))
     lost: list[str] = []
     lease.keep(lost.append)
     until(lambda: lost)
@@ -175,7 +175,7 @@ def test_a_lock_that_was_deleted_is_lost(lock: Lock) -> None:
 def test_no_lock_on_a_store_that_ignores_conditions(tmp_path: Path) -> None:
     store = Answers(store_in(tmp_path), "require_conditions", NotConditional("rclone"), wrote=False)
     with pytest.raises(NotConditional):
-        taken(lock_on(store), MINE)  # type: ignore[arg-type]
+        taken(lock_on(store), MINE)
     assert list(store_in(tmp_path).list()) == []
 
 

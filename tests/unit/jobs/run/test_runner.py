@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 import threading
 import time
 from dataclasses import replace
@@ -8,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from inventories import Secret
-from jobs.run import Failed, Options, Outcome, Passing, Record, Result, Run, alone, exit_code, records, run_job
+from jobs.run import Failed, Options, Outcome, Passing, Record, Result, Run, Stopped, alone, exit_code, records, run_job
 from jobs.run.lease import Holder, Lock, holder_to, take
 from jobs.run.record import last_tick, latest_records, record_from, record_keys, record_to, running
 from jobs.store import OutOfReach, Store
@@ -181,7 +183,11 @@ def test_a_run_past_its_time_limit_is_ended_with_its_processes(store: Store) -> 
 
 def test_work_that_does_not_come_back_is_left_behind_with_a_record(tmp_path: Path) -> None:
     def program() -> int:
-        hung = job(lambda _run: time.sleep(60) or Result(Outcome.DONE, ""), limit=lambda _e, _s: timedelta(seconds=0.1))
+        def hangs(run: Run) -> Result:
+            time.sleep(60)
+            return done(run)
+
+        hung = job(hangs, limit=lambda _e, _s: timedelta(seconds=0.1))
         return exit_code(run_job(hung, ENV, store_in(tmp_path), Options(), patience=QUICK), scheduled=True)
 
     with process(program) as pid:
@@ -252,3 +258,19 @@ def test_alone_gives_steps_processes_and_an_end_that_leaves_none(store: Store) -
         run.progress("data-1", 5, 10)
     assert sleeping.returncode == -15
     assert list(store.list()) == []
+
+
+def test_alone_a_signal_ends_the_processes_and_says_so(tmp_path: Path) -> None:
+    def program() -> int:
+        try:
+            with alone(ENV, store_in(tmp_path), "restore", "shop") as run:
+                sleeping = run.process(["sleep", "60"])
+                (tmp_path / "begun").touch()
+                raise Failed(f"sleep ended with {sleeping.wait()}")
+        except Stopped as stopped:
+            return 7 if str(stopped) == "stopped by SIGTERM" else 8
+
+    with process(program) as pid:
+        until((tmp_path / "begun").exists)
+        os.kill(pid, signal.SIGTERM)
+        assert code_of(pid) == 7
