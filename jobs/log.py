@@ -83,14 +83,14 @@ def carried(call: Callable[P, R]) -> Callable[P, R]:
 
 def blanked(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Blank every known secret in every value of a line, whatever its type."""
-    return {key: _blank(value) for key, value in event.items()}
+    return {redact(key): _blank(value) for key, value in event.items()}
 
 
 def _blank(value: object) -> object:
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, dict):
-        return {_blank(str(key)): _blank(inner) for key, inner in value.items()}
+        return {redact(str(key)): _blank(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_blank(inner) for inner in value]
     if isinstance(value, bytes):

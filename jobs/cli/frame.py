@@ -84,8 +84,15 @@ def _environments(ctx: typer.Context, incomplete: str) -> Iterator[str]:
 
 
 def databases(ctx: typer.Context, incomplete: str) -> Iterator[str]:
+    """Those of the environment; of all of them, where the shell's half line does not tell which."""
+    from inventories import BadEnvironment
+
     with suppress(Exception):
-        yield from _begin_with(incomplete, environment(ctx, ctx.params["environment_name"]).databases)
+        found = repository(ctx)
+        name = ctx.params.get("environment_name")
+        for one in [name] if name else found.names():
+            with suppress(BadEnvironment):
+                yield from _begin_with(incomplete, found.read(one).databases)
 
 
 def jobs(incomplete: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from inventories import BadEnvironment, Repository
+from inventories.reading import NAME, NAMES_ARE
 from jobs.cli import frame, output
 from jobs.cli.frame import AsJson, WrongUsage, examples, new_app
 
@@ -87,6 +88,8 @@ def init(
         return _print_reference(as_json=as_json)
     if name is None:
         raise WrongUsage("name the new environment: crew init staging")
+    if not NAME.fullmatch(name):
+        raise WrongUsage(f"{name} is no name; {NAMES_ARE}")
     folder = _folder(ctx)
     refuse_existing(folder, name, new_key)
     given = Answers(

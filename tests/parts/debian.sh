@@ -2,7 +2,7 @@
 # the tests that want it are then left out, and say so.
 set -eu
 
-wanted="age git openssh-client openssh-server postgresql-15 postgresql-client-15 procps python3-venv systemd util-linux zstd"
+wanted="age git openssh-client openssh-server postgresql-15 postgresql-client-15 procps python3-venv systemd util-linux zsh zstd"
 
 [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0
 

@@ -32,11 +32,16 @@ def test_the_line_in_the_list_is_the_first_of_the_commands_own_help(name: str) -
     assert command(name).help.splitlines()[0] == COMMANDS[name].line
 
 
-@pytest.mark.parametrize("name", [n for n in COMMANDS if n != "alerts"])
-def test_each_help_has_examples(crew: Crew, name: str) -> None:
-    ended = crew(name, "--help")
+def typed(name: str) -> list[tuple[str, ...]]:
+    """A command as it is typed; a group's commands each."""
+    return [(name, inner) for inner in getattr(command(name), "commands", ())] or [(name,)]
+
+
+@pytest.mark.parametrize("words", [words for name in COMMANDS for words in typed(name)], ids=" ".join)
+def test_each_help_has_examples(crew: Crew, words: tuple[str, ...]) -> None:
+    ended = crew(*words, "--help")
     assert ended.code == 0
-    assert f"  crew {name}" in ended.out.partition("Examples:")[2]
+    assert f"  crew {' '.join(words)}" in ended.out.partition("Examples:")[2]
 
 
 def test_help_imports_no_command_and_nothing_heavy() -> None:

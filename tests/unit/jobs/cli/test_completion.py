@@ -1,0 +1,93 @@
+"""Completion, asked for as the shells themselves do it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jobs import cli
+from tests.parts.needs import needs
+from tests.unit.jobs.cli.conftest import databases
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Callable[..., str]:
+    """Runs a script in a shell that finds `crew` on its PATH."""
+    program = tmp_path / "bin" / "crew"
+    program.parent.mkdir()
+    house = Path(cli.__file__).parents[2]
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={house} exec {sys.executable} -m jobs.cli "$@"\n')
+    program.chmod(0o755)
+    environment = {"PATH": f"{program.parent}:{os.environ['PATH']}", "HOME": str(tmp_path), "TERM": "dumb"}
+
+    def run(name: str, script: str) -> str:
+        ended = subprocess.run(
+            [name, *{"bash": ["--norc"], "zsh": ["-f"]}[name], "-c", script],
+            capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=30, check=False,
+        )  # fmt: skip
+        assert ended.stderr == ""
+        return ended.stdout
+
+    return run
+
+
+COMPLETE = """
+eval "$(crew --show-completion)"
+complete_line() {{ COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _crew_completion crew; echo "${{COMPREPLY[@]}}"; }}
+complete_line {line}
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "offers"),
+    [
+        ("crew sta", ["status"]),
+        ('crew check ""', ["other", "try"]),
+        ("crew check t", ["try"]),
+        ("crew run ba", ["backup"]),
+        ('crew run backup ""', ["other", "try"]),
+        ('crew run backup try --only ""', ["shop", "stock"]),
+        ("crew runs try backup sh", ["shop"]),
+        ('crew alerts ""', ["test"]),
+        ("crew run --sch", ["--scheduled"]),
+        ('crew check nothing ""', []),
+    ],
+)
+def test_bash_completes(shell: Callable[..., str], write: Write, line: str, offers: list[str]) -> None:
+    write(databases("shop", "stock"))
+    write(name="other")
+    assert sorted(shell("bash", COMPLETE.format(line=line)).split()) == offers
+
+
+def test_a_broken_file_completes_to_nothing_and_says_nothing(shell: Callable[..., str], write: Write) -> None:
+    write("nonsense")
+    assert shell("bash", COMPLETE.format(line='crew run backup try --only ""')).strip() == ""
+
+
+def test_bash_has_it_for_good_after_installing(shell: Callable[..., str], write: Write) -> None:
+    write()
+    assert "completion installed" in shell("bash", "crew --install-completion")
+    script = 'source "$HOME/.bashrc"\n' + COMPLETE.partition("\n")[2].partition("\n")[2].format(line="crew sta")
+    assert shell("bash", script).split() == ["status"]
+
+
+ZSH = """
+autoload -Uz compinit; compinit -u -d "$HOME/.zcompdump"
+eval "$(crew --show-completion)"
+_arguments() { print -r -- "$1"; }
+words=(crew check ""); CURRENT=3
+_crew_completion
+"""
+
+
+@needs("zsh")
+def test_zsh_completes(shell: Callable[..., str], write: Write) -> None:
+    write()
+    assert '"try"' in shell("zsh", ZSH)
