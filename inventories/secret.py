@@ -123,7 +123,7 @@ _hidden: set[str] = set()
 _pattern: re.Pattern[str] | None = None
 
 _PASSWORD_IN_URL = re.compile(
-    r"(?P<before>[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#:@\"']*:)(?!\d{1,5}(?:[/?#\s\"']|$))[^\s\"']+(?=@)"
+    r"(?P<before>[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s/?#:@\"']*:)(?!\d{1,5}(?:[/?#\s\"']|$))[^\s\"']+(?=@)"
 )
 _PASSWORD_PARAMETER = re.compile(r"(?P<before>\b(?:ssl)?password=)(?:'(?:[^'\\]|\\.)*'|[^\s&'\"]+)", re.IGNORECASE)
 
