@@ -85,8 +85,8 @@ def test_one_of_many_wins(lock: Lock) -> None:
 
 
 def test_a_dead_holder_is_followed_after_his_lease_and_named(lock: Lock) -> None:
-    taken(lock, replace(OTHER, seconds=0.2, since=datetime.now(UTC)))
     begun = time.monotonic()
+    taken(lock, replace(OTHER, seconds=0.2, since=datetime.now(UTC)))
     heir = taken(replace(lock, now=lambda: datetime.now(UTC)), MINE, patient=True)
     assert time.monotonic() - begun >= 0.2
     assert heir.holder.took_over == f"{OTHER.run} on runner-2 (pid 22)"
