@@ -181,7 +181,10 @@ def _as_account(account: pwd.struct_passwd | None, *places: Path) -> list[str]:
     setpriv = shutil.which("setpriv")
     if setpriv is None:
         raise NotInstalled("to start PostgreSQL as root takes setpriv (of util-linux); install it, or don't be root")
-    rights = "-all" if all(_is_open(place) for place in places) else "-all,+dac_override"
+    if all(_is_open(place) for place in places):
+        rights, bits = "-all", []
+    else:  # without the bit, access() and so initdb would not know of the right
+        rights, bits = "-all,+dac_override", ["--securebits=+no_setuid_fixup"]
     return [
         setpriv,
         f"--reuid={account.pw_uid}",
@@ -189,6 +192,7 @@ def _as_account(account: pwd.struct_passwd | None, *places: Path) -> list[str]:
         "--clear-groups",
         f"--inh-caps={rights}",
         f"--ambient-caps={rights}",
+        *bits,
         "--pdeathsig=QUIT",  # changing the user has cleared the one that was set
         "--",
     ]

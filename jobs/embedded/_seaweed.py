@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,6 +56,7 @@ def seaweed(folder: Path, bucket: str = "groundcrew") -> Iterator[S3Server]:
     key, secret = secrets.token_hex(10), secrets.token_hex(20)
     with ExitStack() as inside:
         home = Path(inside.enter_context(tempfile.TemporaryDirectory(prefix="seaweed-", dir=folder)))
+        inside.callback(_remove_sockets, ports.values())
         program = inside.enter_context(
             started(
                 "SeaweedFS",
@@ -74,6 +75,7 @@ def mini(weed: Path, folder: Path, ports: dict[str, int]) -> list[str]:
     """The command line: what S3 needs, for this machine only. Each part also takes the port 10,000 above its own."""
     return [
         str(weed),
+        f"-logdir={folder}",
         "mini",
         f"-dir={folder}",
         "-ip=127.0.0.1",
@@ -95,6 +97,14 @@ def _environment(folder: Path, key: str, secret: str, bucket: str) -> dict[str, 
         "AWS_SECRET_ACCESS_KEY": secret,
         "S3_BUCKET": bucket,
     }
+
+
+def _remove_sockets(ports: Iterable[int]) -> None:
+    """What it puts into /tmp wherever its folder is, and leaves there when it is killed."""
+    for port in ports:
+        for number in (port, port + 10_000):
+            for socket in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):  # noqa: S108 (its choice)
+                socket.unlink(missing_ok=True)
 
 
 def _stores(server: S3Server) -> bool:

@@ -21,6 +21,11 @@ if [ ! -e $policy ]; then
     chmod 755 $policy
 fi
 export DEBIAN_FRONTEND=noninteractive
-apt-get update --quiet --quiet </dev/null
+log=$(mktemp)
 # shellcheck disable=SC2086
-apt-get install --quiet --quiet --yes --no-install-recommends $missing </dev/null >/dev/null
+{ apt-get update && apt-get install --yes --no-install-recommends $missing; } </dev/null >"$log" 2>&1 || {
+    cat "$log" >&2
+    echo "apt could not install$missing" >&2
+    exit 1
+}
+rm -f "$log"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from jobs.embedded import NotInstalled, NotStarted, postgres, seaweed, started
+from jobs.embedded import NotInstalled, NotStarted, postgres, programs, seaweed, started
+from tests.parts.needs import needs
 
 HOLDER = """
 import sys, time
@@ -34,6 +36,17 @@ def test_postgres_answers_on_its_socket_and_leaves_nothing(major: int, tmp_path:
     assert is_gone(server.program.pid)
 
 
+@needs("root")
+def test_root_s_own_folders_may_be_closed(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    shutil.copytree(programs(16).parent, closed / "programs" / "pginstall", symlinks=True)
+    libraries = programs(16).parents[1].with_suffix(".libs")
+    shutil.copytree(libraries, closed / libraries.name, symlinks=True)
+    closed.chmod(0o700)
+    with postgres(closed / "programs" / "pginstall" / "bin", closed) as server, psycopg.connect(server.url()) as asked:
+        assert asked.execute("SELECT 1").fetchone() == (1,)
+
+
 def test_with_tcp_and_a_password_nobody_enters_without(tmp_path: Path) -> None:
     with postgres(16, tmp_path, tcp=True, password="said once") as server:
         for url in (server.url(), server.socket_url()):
@@ -48,6 +61,9 @@ def test_seaweed_keeps_an_object_and_leaves_nothing(tmp_path: Path) -> None:
         server.client().put_object(Bucket="kept", Key="a", Body=b"1")
         assert server.client().get_object(Bucket="kept", Key="a")["Body"].read() == b"1"
         assert server.secret not in repr(server)
+        port = int(server.endpoint.rsplit(":", 1)[1])
+        assert Path(f"/tmp/seaweedfs-s3-{port}.sock").exists()
+    assert not Path(f"/tmp/seaweedfs-s3-{port}.sock").exists()
     assert list(tmp_path.iterdir()) == []
     assert is_gone(server.program.pid)
 

@@ -34,7 +34,8 @@ def test_a_cluster_with_a_password_asks_everybody_for_it() -> None:
 
 def test_seaweed_is_for_this_machine_alone_and_tells_nobody_about_it() -> None:
     assert mini(Path("/bin/weed"), Path("/d"), {"s3": 10001, "master": 10002}) == [
-        "/bin/weed", "mini", "-dir=/d", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3.port=10001", "-master.port=10002",
+        "/bin/weed", "-logdir=/d", "mini", "-dir=/d", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3.port=10001",
+        "-master.port=10002",
         "-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-admin.ui=false", "-master.telemetry=false",
     ]  # fmt: skip
 
