@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 app = new_app()
 
-Job = Annotated[str | None, typer.Argument(metavar="[JOB]", help="Only this job.", autocompletion=frame.jobs)]
+Job = Annotated[str | None, typer.Argument(metavar="JOB", help="Only this job.", autocompletion=frame.jobs)]
 Name = Annotated[
-    str | None, typer.Argument(metavar="[NAME]", help="Only this database, stack, …", autocompletion=frame.databases)
+    str | None, typer.Argument(metavar="NAME", help="Only this database, stack, …", autocompletion=frame.databases)
 ]
 
 
