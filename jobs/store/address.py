@@ -30,11 +30,11 @@ class StoreSettings(Protocol):
 def open_store(settings: StoreSettings, job: str | None = None) -> Store:
     """The store that the environment names, with the AWS profile that is meant for this job."""
     address = urlsplit(settings.url, allow_fragments=False)
-    if address.scheme == "file" and address.path.startswith("/") and not address.netloc:
+    if address.scheme == "file" and address.path.startswith("/") and not address.netloc + address.query:
         from jobs.store.directory import DirectoryStore
 
         return DirectoryStore(settings.url, Path(unquote(address.path)))
-    if address.scheme == "s3" and address.netloc:
+    if address.scheme == "s3" and address.netloc and not address.query:
         from jobs.store.s3 import S3Store
         from jobs.store.s3_errors import Place
 

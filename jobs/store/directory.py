@@ -12,7 +12,6 @@ import fcntl
 import hashlib
 import os
 import secrets
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -142,17 +141,22 @@ class DirectoryStore:
 
     def _begun(self, key: str) -> Path:
         """A folder of its own for something that is not complete yet, with the key it is meant for."""
+        _make_folders(self.root / _OPEN)
         begun = self.root / _OPEN / secrets.token_hex(12)
-        _make_folders(begun)
+        begun.mkdir(mode=0o700)
         try:
-            _write_file(begun / "key", key.encode())
+            with os.fdopen(_new_file(begun / "key"), "wb") as noted:
+                noted.write(key.encode())
         except OSError:
             self._forget(begun)
             raise
         return begun
 
     def _forget(self, begun: Path) -> None:
-        shutil.rmtree(begun, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            for left in ("body", "key"):
+                (begun / left).unlink(missing_ok=True)
+            begun.rmdir()
 
     def _publish(self, key: str, body: Path, only_if: Callable[[Path], None] | None = None) -> str:
         with self._locked():

@@ -27,6 +27,9 @@ PART = 8 << 20
 IN_FLIGHT = 3
 """Parts on the wire for all streams of a store together; one more per stream is being filled."""
 
+LAST_PARTS = 20
+"""Seconds that aborting waits for parts on the wire; one that arrives later is swept with what dead runs left."""
+
 
 def crc32(body: bytes | bytearray | memoryview) -> str:
     return base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
@@ -132,7 +135,7 @@ class S3Upload:
         if self._over:
             return
         self._failure = self._failure or StoreError(f"{self._outbox.place.url}: {self._key}: the upload was aborted")
-        wait(self._sending)
+        wait(self._sending, timeout=LAST_PARTS)
         for piece in self._pieces:
             if piece.open:
                 self._outbox.abort(piece.key, piece.id)

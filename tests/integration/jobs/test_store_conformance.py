@@ -186,11 +186,12 @@ def test_one_level_is_listed_with_what_is_deeper_rolled_up(store: Store) -> None
 
 
 @pytest.mark.parametrize(
-    ("settings", "many"), [("directory", 5000), ("seaweed", 5000), ("moto", 2001)], indirect=["settings"]
+    ("settings", "many"), [("directory", 5000), ("seaweed", 5000), ("moto", 1100)], indirect=["settings"]
 )
-def test_thousands_of_keys_are_listed_and_deleted(store: Store, many: int) -> None:
+def test_thousands_of_keys_are_listed_and_deleted(store: Store, many: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda fd: None)  # no crash here, and ten thousand would wait for the disk
     wanted = sorted(f"dev/runs/backup/{n % 7}/{n:05}" for n in range(many))
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda key: store.put(key, b"x"), wanted))
     assert keys(store) == wanted
     assert [one.key for one in store.folders("dev/runs/backup/")] == [f"dev/runs/backup/{n}/" for n in range(7)]
@@ -249,10 +250,10 @@ def test_of_many_replacing_one_version_one_wins(store: Store) -> None:
 
 
 def race(settings: Settings, name: str, start: Barrier, won: Queue[tuple[str, list[int]]]) -> None:
-    """One process of a race for twenty keys."""
+    """One process of a race for ten keys."""
     store = open_store(settings)
     mine = []
-    for n in range(20):
+    for n in range(10):
         start.wait(30)
         with contextlib.suppress(Exists):
             store.create(f"dev/locks/{n}.json", name.encode() * 1000)
@@ -270,7 +271,7 @@ def test_of_two_processes_creating_one_key_one_wins(settings: Settings) -> None:
     mine = dict(won.get(timeout=60) for _ in racers)
     for racer in racers:
         racer.join(10)
-    assert sorted(mine["a"] + mine["b"]) == list(range(20))
+    assert sorted(mine["a"] + mine["b"]) == list(range(10))
     for name, keys_won in mine.items():
         for n in keys_won:
             assert open_store(settings).get(f"dev/locks/{n}.json").body == name.encode() * 1000

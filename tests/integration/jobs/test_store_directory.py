@@ -115,6 +115,7 @@ print(store.get("small").body)
     ], told.stderr
 
 
+@pytest.mark.needs("root")
 def test_a_folder_that_may_not_be_written_is_denied_and_can_be_read(tmp_path: Path) -> None:
     root = tmp_path / "store"
     open_store(Settings(f"file://{root}")).put("a", b"one")
@@ -135,7 +136,9 @@ print(store.delete(["a"]))
     ], told.stderr
 
 
-@pytest.mark.parametrize("url", ["file://relative/path", "ftp://x/y", "s3://", "/var/lib", "file:relative", ""])
+@pytest.mark.parametrize(
+    "url", ["file://relative/path", "ftp://x/y", "s3://", "/var/lib", "file:relative", "", "file:///a?b", "s3://b/c?d"]
+)
 def test_an_address_that_is_none_is_told(url: str) -> None:
     with pytest.raises(StoreError, match=r"is no store; use s3://bucket/prefix or file:///path"):
         open_store(Settings(url))
