@@ -25,6 +25,7 @@ from jobs.run.job import Failed, Passing, Run
 
 _PASSES = ("server closed the connection", "terminating connection", "could not connect", "the database system is")
 _WORDS = 20_000
+_PUBLIC_IS_CLOSED = 15
 
 _TABLES = """SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
     WHERE relkind IN ('r', 'm', 'p') AND relpersistence <> 't' AND nspname !~ '^pg_' AND nspname <> 'information_schema'
@@ -83,6 +84,7 @@ def fill(filling: Filling) -> None:
     """Bring the whole set into an empty database."""
     with definitions(filling.stored, filling.run.check) as archive:
         with filling.run.step("definitions"):
+            close_public(filling)
             define(filling, "pre-data", archive)
         with filling.run.step("rows"):
             rows(filling)
@@ -90,6 +92,13 @@ def fill(filling: Filling) -> None:
             define(filling, "post-data", archive)
     with filling.run.step("statistics"):
         analyze(filling)
+
+
+def close_public(filling: Filling) -> None:
+    """pg_dump 15 and newer tell of schema public only what differs from 15, where not everybody may create in it."""
+    with told(), filling.into.connect(autocommit=True) as there:
+        if filling.stored.archive >= _PUBLIC_IS_CLOSED > there.info.server_version // 10000:
+            there.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
 
 
 @contextmanager

@@ -83,8 +83,7 @@ def restore(stored: StoredSet, into: Reached, place: Place, run: Run, chosen: Wa
 
 def restorer(stored: StoredSet, place: Place) -> Program:
     """The pg_restore for this set and this server."""
-    archive = int(stored.manifest.tools["pg_dump"].split(".")[0])
-    return programs.restorer(place.major, archive, programs.installed("pg_restore"))
+    return programs.restorer(place.major, stored.archive, programs.installed("pg_restore"))
 
 
 def manner(place: Place) -> Manner:

@@ -154,6 +154,8 @@ class _Ends:
         return bytes(taken)
 
     def write(self, body: bytes) -> int:
+        if self.error is not None:  # age tries what it could not write once more
+            raise self.error
         try:
             self._sink.write(body)
         except BaseException as error:

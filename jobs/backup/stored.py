@@ -35,6 +35,11 @@ class StoredSet:
             )
         return self.decrypt_with.reveal()
 
+    @property
+    def archive(self) -> int:
+        """The major version of the pg_dump that wrote it."""
+        return int(self.manifest.tools["pg_dump"].split(".")[0])
+
     def parts(self, *kinds: Kind) -> tuple[Part, ...]:
         """The parts of these kinds, the biggest first."""
         found = (part for part in self.manifest.parts if part.kind in kinds)

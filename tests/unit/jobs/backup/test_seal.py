@@ -86,6 +86,20 @@ def test_the_error_of_an_end_comes_through_as_it_was() -> None:
         unseal([sealed(BODY, TO)], Full(), SECRET)
 
 
+def test_a_sink_that_broke_is_not_tried_again() -> None:
+    class Pipe:
+        tries = 0
+
+        def write(self, body: bytes) -> None:
+            self.tries += 1
+            raise BrokenPipeError
+
+    pipe = Pipe()
+    with pytest.raises(BrokenPipeError):
+        unseal(chunks(sealed(BODY, TO)), pipe, SECRET)
+    assert pipe.tries == 1
+
+
 def test_keys_that_are_none_are_told() -> None:
     with pytest.raises(BackupError, match="age1nonsense is no recipient"):
         seal([b""], BytesIO(), ["age1nonsense"])

@@ -1,0 +1,263 @@
+"""Round trips through the command line, on real servers; and what a restore does when something is wrong."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from tests.parts.crew import Repository, flip
+from tests.parts.needs import majors
+from tests.parts.postgres import Database, Server
+from tests.parts.same import differences, portrait
+
+Shop = Callable[..., Database]
+New = Callable[..., Database]
+
+
+def restore(repository: Repository, into: Database, *options: str, name: str = "shop") -> tuple[int, str]:
+    password = f"file:{repository.password(into)}"
+    said = repository.crew(
+        "backups", "restore", "staging", name, "--into", into.url, "--password-from", password, *options
+    )
+    return said.code, said.out + said.err
+
+
+def same(one: Database, other: Database, *, ignore: set[str] | None = None) -> list[str]:
+    def asked(database: Database) -> object:
+        return portrait(database.url, password=database.password)
+
+    return differences(asked(one), asked(other), ignore=ignore or set())  # type: ignore[arg-type]
+
+
+def databases_like(server: Server, name: str) -> list[str]:
+    with server.connect() as there:
+        found = there.execute("SELECT datname FROM pg_database WHERE datname LIKE %s ORDER BY 1", [f"{name}%"])
+        return [row[0] for row in found]
+
+
+@pytest.fixture
+def dropped(postgres: Callable[[int], Server]) -> Iterator[Callable[[int, str], Database]]:
+    """A name for a database that a restore will make; it and what was kept of it is dropped afterwards."""
+    made: list[Database] = []
+
+    def new(major: int, name: str) -> Database:
+        made.append(Database(postgres(major), name))
+        return made[-1]
+
+    yield new
+    for one in made:
+        with one.server.connect() as there:
+            for name in databases_like(one.server, one.name):
+                there.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@majors(13, 15, 16, 18)
+def test_a_round_trip_loses_nothing(
+    major: int, repository: Repository, shop: Shop, dropped: Callable[[int, str], Database]
+) -> None:
+    origin = shop(major, extensions=True)
+    repository.environment(text=repository.section("shop", origin))
+    repository.backup()
+    again = dropped(major, f"{origin.name}_again")
+    code, said = restore(repository, again, "--create")
+    assert code == 0, said
+    assert same(origin, again) == []
+
+
+def test_a_set_of_an_old_server_is_restored_on_a_new_one(
+    repository: Repository, shop: Shop, dropped: Callable[[int, str], Database]
+) -> None:
+    origin = shop(15)
+    repository.environment(text=repository.section("shop", origin))
+    repository.backup()
+    again = dropped(18, f"{origin.name}_again")
+    assert restore(repository, again, "--create")[0] == 0
+    assert again.ask("SELECT count(*) FROM pg_roles WHERE rolname IN ('shop owner', 'shop_reader')") == [(2,)]
+    assert same(origin, again, ignore={"views", "privileges"}) == []
+
+
+def test_an_empty_database_is_filled_and_one_that_is_not_is_refused(
+    repository: Repository, shop: Shop, database: New
+) -> None:
+    origin, target = shop(16), database(16)
+    repository.environment(text=repository.section("shop", origin), encrypt=False)
+    repository.backup()
+    assert restore(repository, target)[0] == 0
+    assert same(origin, target) == []
+    code, said = restore(repository, target)
+    assert code == 1
+    assert "is not empty" in said
+    assert "--replace" in said
+    code, said = restore(repository, target, "--create")
+    assert code == 1
+    assert "exists already" in said
+
+
+def test_a_database_that_is_in_use_is_replaced_and_the_old_one_kept(
+    repository: Repository, shop: Shop, dropped: Callable[[int, str], Database]
+) -> None:
+    origin = shop(16)
+    repository.environment(text=repository.section("shop", origin))
+    repository.backup()
+    target = dropped(16, f"{origin.name}_used")
+    assert restore(repository, target, "--create")[0] == 0
+    target.run("DROP TABLE staff", "REVOKE CONNECT ON DATABASE " + target.name + " FROM PUBLIC")
+    with in_use(target) as ended:
+        code, said = restore(repository, target, "--replace")
+    assert code == 0, said
+    assert ended, "who was connected was told to come back"
+    assert same(origin, target) == []
+    [now, kept] = databases_like(target.server, target.name)
+    assert (now, kept in said) == (target.name, True)
+    assert Database(target.server, kept).ask("SELECT to_regclass('staff')") == [(None,)]
+    assert target.ask("SELECT has_database_privilege('shop_reader', current_database(), 'CONNECT')") == [(False,)]
+
+
+@contextmanager
+def in_use(database: Database) -> Iterator[list[str]]:
+    """Somebody who asks, again and again, and comes back whenever the connection is ended."""
+    done, ended = threading.Event(), []
+
+    def ask() -> None:
+        while not done.is_set():
+            try:
+                with database.connect() as there:
+                    while not done.is_set():
+                        there.execute("SELECT count(*) FROM customers")
+            except psycopg.Error as error:
+                ended.append(str(error))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        yield ended
+    finally:
+        done.set()
+        asking.join()
+
+
+def test_a_flipped_byte_is_named_and_the_old_database_stays(
+    repository: Repository, shop: Shop, dropped: Callable[[int, str], Database]
+) -> None:
+    origin = shop(16)
+    repository.environment(text=repository.section("shop", origin))
+    taken = repository.backup()
+    target = dropped(16, f"{origin.name}_flipped")
+    assert restore(repository, target, "--create")[0] == 0
+    for piece in repository.pieces(taken):
+        whole = piece.read_bytes()
+        flip(piece)
+        code, said = restore(repository, target, "--replace")
+        assert code == 1
+        assert f"part {piece.stem} of set {taken} of staging/shop is damaged" in said
+        assert databases_like(target.server, target.name) == [target.name]
+        piece.write_bytes(whole)
+    assert same(origin, target) == []
+
+
+def test_a_flipped_byte_is_named_where_nothing_is_encrypted(repository: Repository, shop: Shop, database: New) -> None:
+    origin = shop(16)
+    repository.environment(text=repository.section("shop", origin), encrypt=False)
+    taken = repository.backup()
+    rest = next(piece for piece in repository.pieces(taken) if piece.stem == "rest")
+    for damage in (flip, lambda path: path.write_bytes(path.read_bytes()[:-9]), lambda path: path.unlink()):
+        damage(rest)
+        target = database(16)
+        code, said = restore(repository, target)
+        assert code == 1
+        assert f"part rest of set {taken} of staging/shop is damaged" in said
+        assert f"{target.name} holds a part of the set now" in said
+
+
+def test_a_restore_that_fails_in_the_middle_leaves_nothing_under_the_name(
+    repository: Repository, shop: Shop, dropped: Callable[[int, str], Database]
+) -> None:
+    origin = shop(16)
+    origin.run("CREATE TABLE big AS SELECT n, repeat('x', 1000) FROM generate_series(1, 20000) n")
+    repository.environment(text=repository.section("shop", origin))
+    repository.backup()
+    target = dropped(16, f"{origin.name}_failing")
+    done = threading.Event()
+
+    def end_copies() -> None:
+        with origin.server.connect() as there:
+            while not done.is_set():
+                there.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname LIKE %s AND query LIKE 'COPY%%'",
+                    [f"{target.name}_restoring%"],
+                )
+
+    ending = threading.Thread(target=end_copies)
+    ending.start()
+    try:
+        code, said = restore(repository, target, "--create")
+    finally:
+        done.set()
+        ending.join()
+    assert code == 1, said
+    assert "terminating connection" in said
+    assert databases_like(target.server, target.name) == []
+
+
+def test_what_a_protected_environment_looks_after_wants_a_yes(
+    repository: Repository, shop: Shop, database: New
+) -> None:
+    origin = shop(16)
+    repository.environment("production", repository.section("shop", origin), protected=True)
+    repository.environment(text=repository.section("shop", origin))
+    repository.backup("shop", "production")
+    repository.backup()
+    by_socket = origin.server.socket_url(origin.name)
+    said = repository.crew(
+        "backups", "restore", "staging", "shop", "--replace", "--dry-run", "--into", by_socket, "--password-from",
+        f"file:{repository.password(origin)}",
+    )  # fmt: skip
+    assert said.code == 64
+    assert "--yes-to production" in said.err
+    code, told = restore(repository, origin, "--replace", "--dry-run", "--yes-to", "production")
+    assert (code, "Would restore" in told) == (0, True)
+    code, told = restore(repository, database(16), "--dry-run")
+    assert code == 0, told
+
+
+def test_a_password_in_the_address_shows_nowhere(repository: Repository, shop: Shop, database: New) -> None:
+    origin, target = shop(16), database(16)
+    repository.environment(text=repository.section("shop", origin))
+    repository.backup()
+    secret = "hunter2%20of%20wrong"
+    said = repository.crew(
+        "backups", "restore", "staging", "shop", "--into", target.url.replace("postgres@", f"postgres:{secret}@")
+    )
+    assert said.code == 1
+    assert "password authentication failed" in said.err
+    assert "hunter2" not in said.out + said.err
+
+
+def test_a_role_that_is_no_superuser_gets_all_for_itself(repository: Repository, shop: Shop, database: New) -> None:
+    origin, target = database(16), database(16)
+    origin.run("CREATE TABLE a AS SELECT 1 AS n", "CREATE ROLE somebody")
+    origin.run("ALTER TABLE a OWNER TO somebody")
+    origin.run(
+        "CREATE ROLE plain LOGIN CREATEDB PASSWORD 'plain words'", f"ALTER DATABASE {target.name} OWNER TO plain"
+    )
+    try:
+        repository.environment(text=repository.section("shop", origin))
+        repository.backup()
+        url = target.url.replace("postgres@", "plain:plain%20words@")
+        said = repository.crew("backups", "restore", "staging", "shop", "--into", url)
+        assert said.code == 0, said
+        assert "plain is no superuser" in said.out
+        assert target.ask("SELECT tableowner FROM pg_tables WHERE tablename = 'a'") == [("plain",)]
+        said = repository.crew("backups", "restore", "staging", "shop", "--into", url, "--replace")
+        assert said.code == 0, said
+        assert target.ask("SELECT n FROM a") == [(1,)]
+    finally:
+        for name in databases_like(target.server, f"{target.name}_"):
+            target.run(f"DROP DATABASE {name}")
+        target.run("DROP OWNED BY plain CASCADE", f"ALTER DATABASE {target.name} OWNER TO postgres", "DROP ROLE plain")
+        origin.run("DROP OWNED BY somebody", "DROP ROLE somebody")

@@ -1,0 +1,111 @@
+"""A repository of a test's own, and `crew` called in it as a person would."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pyrage
+import pytest
+
+from jobs.cli import main
+from tests.parts.postgres import Database
+
+SCHEMA = Path(__file__).parent / "shop.sql"
+EXTENSIONS = Path(__file__).parent / "extensions.sql"
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads(self.out)
+        return told
+
+
+@dataclass(frozen=True)
+class Repository:
+    """Environment files, a store in a directory, a key."""
+
+    root: Path
+    identity: str = field(default_factory=lambda: str(pyrage.x25519.Identity.generate()))
+
+    @property
+    def store(self) -> Path:
+        return self.root / "store"
+
+    def environment(
+        self, name: str = "staging", text: str = "", *, protected: bool = False, encrypt: bool = True
+    ) -> None:
+        """Write an environment's files; `text` is what follows [environment] and [store]."""
+        folder = self.root / "inventories"
+        folder.mkdir(exist_ok=True)
+        key = self.root / "age.key"
+        key.touch(0o600)
+        key.write_text(self.identity)
+        recipient = f'["{pyrage.x25519.Identity.from_str(self.identity).to_public()}"]' if encrypt else '"nobody"'
+        (folder / name).write_text("dev_servers = []\n")
+        (folder / f"{name}.toml").write_text(
+            f'[environment]\nname = "{name}"\ntimezone = "Europe/Berlin"\nprotected = {str(protected).lower()}\n'
+            f'[store]\nurl = "file://{self.store}"\nencrypt_to = {recipient}\n'
+            f'decrypt_with = {{ file = "{key}" }}\n{text}\n'
+        )
+        self.store.mkdir(exist_ok=True)
+
+    def section(self, name: str, database: Database, more: str = "") -> str:
+        """A [databases.NAME] with its password in a file."""
+        return (
+            f'[databases.{name}]\nurl = "{database.url}"\npassword = {{ file = "{self.password(database)}" }}\n{more}\n'
+        )
+
+    def password(self, database: Database) -> Path:
+        """A file with a database's password."""
+        path = self.root / "password"
+        path.touch(0o600)
+        path.write_text(database.password)
+        return path
+
+    def crew(self, *args: str) -> Said:
+        """Call `crew` here, in this process."""
+        out, err = StringIO(), StringIO()
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+            main(["--root", str(self.root), *args])
+        return Said(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+
+    def start(self, *args: str, **popen: Any) -> subprocess.Popen[str]:
+        """Start `crew` as a program of its own, to be ended in the middle."""
+        argv = [sys.executable, "-m", "jobs.cli", "--root", str(self.root), *args]
+        return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **popen)
+
+    def backup(self, name: str = "shop", environment: str = "staging", *options: str) -> str:
+        """Take a set; its id."""
+        said = self.crew("run", "backup", environment, "--only", name, *options)
+        assert said.code == 0, said
+        found = re.search(r"set (\S+)", said.out)
+        assert found is not None, said
+        return found[1]
+
+    def pieces(self, set_id: str) -> Iterator[Path]:
+        """The stored objects of a set's parts."""
+        return (path for path in sorted(self.store.glob(f"*/backups/*/{set_id}/*")) if path.suffix[1:].isdigit())
+
+
+def flip(path: Path) -> None:
+    """Damage one byte in the middle of a file."""
+    body = bytearray(path.read_bytes())
+    body[len(body) // 2] ^= 1
+    path.write_bytes(body)
