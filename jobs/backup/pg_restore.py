@@ -61,14 +61,14 @@ def rows(program: Program, conninfo: str, manner: Manner, *, only: Path | None =
     return [*_begun(program, only), "--section=data", *manner.flags, f"--dbname={conninfo}"]
 
 
-def contents(program: Program, archive: Path | None = None) -> list[str]:
-    """List what an archive holds; of one on stdin only the beginning is read."""
-    return [program.path, "--list", *([str(archive)] if archive is not None else [])]
+def contents(program: Program) -> list[str]:
+    """List what an archive on stdin holds; only its beginning is read."""
+    return [program.path, "--list"]
 
 
-def script(program: Program, archive: Path, only: Path) -> list[str]:
-    """Print the SQL of some entries of an archive."""
-    return [program.path, "--file=-", f"--use-list={only}", str(archive)]
+def script(program: Program, archive: Path) -> list[str]:
+    """Print an archive of definitions as SQL, with what each entry is and what it depends on."""
+    return [program.path, "--verbose", "--file=-", str(archive)]
 
 
 def _begun(program: Program, only: Path | None) -> list[str]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jobs.run.job import Run
 
 MAINTENANCE = ("postgres", "template1")
-_STAMP = "%Y%m%dT%H%M%SZ"
+_STAMP = "%Y%m%d_%H%M%S"  # in UTC, and a name that needs no quotes
 _GRACE = 3.0
 _TRIES = 3
 
@@ -135,7 +135,7 @@ def name_kept(database: str, at: datetime) -> str:
 def left_behind(database: str, names: list[str], now: datetime) -> list[str]:
     """Databases that a restore of this one was filling when it died; a living one's is younger, or connected to."""
     stem = re.escape(name_beside(database, now)[: -len(f"{now:{_STAMP}}")])
-    found = ((name, re.fullmatch(rf"{stem}(\d{{8}}T\d{{6}}Z)", name)) for name in names)
+    found = ((name, re.fullmatch(rf"{stem}(\d{{8}}_\d{{6}})", name)) for name in names)
     old = now - timedelta(minutes=1)
     return [
         name
