@@ -190,16 +190,15 @@ class S3Store:
             asked["ChecksumMode"] = "ENABLED"
         if version:
             asked["IfMatch"] = f'"{version}"'
-        try:
-            return self._client.get_object(**asked)
-        except ClientError as error:
-            if code_of(error) == "InvalidRange":
+        with told(self._place, "s3:GetObject", key):
+            try:
+                return self._client.get_object(**asked)
+            except ClientError as error:
+                if code_of(error) in ("PreconditionFailed", "412"):
+                    raise Changed(f"{self.url}: {key} was changed while it was read; read it again") from error
+                if code_of(error) != "InvalidRange":
+                    raise
                 return None
-            if code_of(error) in ("PreconditionFailed", "412"):
-                raise Changed(f"{self.url}: {key} was changed while it was read; read it again") from error
-            raise translated(error, self._place, "s3:GetObject", key) from error
-        except Exception as error:
-            raise translated(error, self._place, "s3:GetObject", key) from error
 
     def _pages(self, prefix: str, **asked: Any) -> Iterator[ListObjectsV2OutputTypeDef]:
         with told(self._place, "s3:ListBucket", prefix):

@@ -55,6 +55,7 @@ class Outbox:
         self.max_parts = max_parts
         self.tries = patience.tries
         self._connect = connect
+        self._connected: S3Client | None = None
         self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(IN_FLIGHT)
         self._spare: list[bytearray] = []
@@ -63,9 +64,11 @@ class Outbox:
     def _threads(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="store")
 
-    @cached_property
+    @property
     def client(self) -> S3Client:
-        return self._connect()
+        with self._lock:  # making a client is not safe in two threads at once; using it is
+            self._connected = self._connected or self._connect()
+            return self._connected
 
     def buffer(self) -> bytearray:
         with self._lock:
