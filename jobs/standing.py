@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from inventories import Environment
 from jobs.run.job import Outcome
 from jobs.run.lease import Holder, holder_from
-from jobs.run.record import Record, latest_records, records
+from jobs.run.record import Record, latest_of, record_keys, records
 from jobs.run.ticks import tick_before
 from jobs.schedule.slots import Slot
 from jobs.store import Store
@@ -31,12 +31,13 @@ class State(StrEnum):
     LATE = "late"
     NEVER = "never ran"
     RUNNING = "running"
+    NOT_YET = "not yet"
     OK = "ok"
 
     @property
     def wrong(self) -> bool:
         """Whether somebody should look."""
-        return self not in (State.RUNNING, State.OK)
+        return self not in (State.RUNNING, State.NOT_YET, State.OK)
 
 
 _WORST_FIRST = list(State)
@@ -74,11 +75,13 @@ def _iso(moment: datetime | None) -> str | None:
 
 def standings(slots: Sequence[Slot], environment: Environment, store: Store, now: datetime) -> list[Standing]:
     """How everything stands that has run or is to run here: the bad news first, then the newest."""
-    last = {record.name: record for record in latest_records(store, environment.name)}
+    keys = record_keys(store, environment.name)
+    last = {record.name: record for record in latest_of(store, keys)}
     locks = {name: lock for name, lock in _locks(store, environment.name).items() if not lock.released}
     known = {*last, *locks}
-    due = _due(known, slots, environment.timezone, now)
-    found = [standing(name, last.get(name), locks.get(name), due.get(name), now) for name in {*known, *due}]
+    began = _moment_of(keys[-1]) if keys else now
+    due = _due(known, slots, environment.timezone, began, now)
+    found = [standing(name, last.get(name), locks.get(name), due.get(name), now) for name in known | due.keys()]
     return in_order(_with_beginning(one, store, environment.name) for one in found)
 
 
@@ -113,18 +116,29 @@ def _state(
             f"was due and did not run; is its schedule installed?{before}",
         )
     if last is None:
-        return State.NEVER, None, "has not run yet"
+        return State.NOT_YET, None, "has not run yet; its first tick is to come"
     return (State.OK if last.outcome is Outcome.DONE else State.FINDING), last.ended, last.sentence
 
 
-def _due(known: Iterable[str], slots: Iterable[Slot], zone: ZoneInfo, now: datetime) -> dict[str, datetime]:
-    """For each scheduled subject its newest tick that should have been run by now; a slot that never ran is one too."""
-    due: dict[str, datetime] = {}
+def _due(
+    known: Iterable[str], slots: Iterable[Slot], zone: ZoneInfo, began: datetime, now: datetime
+) -> dict[str, datetime | None]:
+    """For each scheduled subject its newest tick that should have been run by now; a slot that never ran is one too.
+
+    Before anything ran here the file was not there, so that no tick of that time is missed.
+    """
+    due: dict[str, datetime | None] = {}
     for slot in slots:
-        tick = tick_before(slot.line, zone, now - LATE_AFTER)
+        newest = tick_before(slot.line, zone, now - LATE_AFTER)
+        tick = newest if newest >= began else None
         owned = [name for name in known if name.startswith(f"{slot.job}/") and slot.owns(name.partition("/")[2])]
         due |= dict.fromkeys(owned or [f"{slot.job}/{slot.name}"], tick)
     return due
+
+
+def _moment_of(key: str) -> datetime:
+    """The start or tick that a record's key begins with."""
+    return datetime.strptime(key.rsplit("/", 1)[1][:16] + "+0000", "%Y%m%dT%H%M%SZ%z")
 
 
 def _locks(store: Store, environment: str) -> Mapping[str, Holder]:

@@ -107,7 +107,7 @@ EnvironmentName = Annotated[
 ]
 EnvironmentNames = Annotated[
     list[str] | None,
-    typer.Argument(metavar="ENV...", help="The environments; left out: all.", autocompletion=_environments),
+    typer.Argument(metavar="ENV", help="The environments; left out: all.", autocompletion=_environments),
 ]
 DatabaseName = Annotated[
     str, typer.Argument(metavar="DATABASE", help="The database's name in the file.", autocompletion=databases)

@@ -39,9 +39,10 @@ def run(
         list[str] | None, typer.Option(metavar="TAG", help="A tag for what is made; may be repeated.")
     ] = None,
     scheduled: Annotated[
-        bool, typer.Option(help="As a scheduler calls it: a tick runs once, findings and a held lock exit 0.")
+        bool,
+        typer.Option("--scheduled", help="As a scheduler calls it: a tick runs once, findings and a held lock exit 0."),
     ] = False,
-    dry_run: Annotated[bool, typer.Option(help="Say what would be done, and do nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     as_json: AsJson = False,
 ) -> int:
     """Run a job now.

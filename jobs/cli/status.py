@@ -25,6 +25,7 @@ STYLES = {
     State.LATE: output.WARN,
     State.NEVER: output.WARN,
     State.RUNNING: "cyan",
+    State.NOT_YET: output.QUIET,
     State.OK: output.GOOD,
 }
 
@@ -78,7 +79,7 @@ def summary(name: str, found: Sequence[Standing]) -> dict[str, Any]:
         "running": sum(one.state is State.RUNNING for one in found),
         "ok": sum(one.state is State.OK for one in found),
         "subjects": [one.told() for one in found],
-        **({} if any(one.state is not State.NEVER for one in found) else {"note": _nothing_yet(name, found)}),
+        **({} if any(one.state is not State.NOT_YET for one in found) else {"note": _nothing_yet(name, found)}),
     }
 
 

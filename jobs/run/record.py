@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -106,8 +106,13 @@ def records(store: Store, environment: str, job: str | None = None, subject: str
 
 def latest_records(store: Store, environment: str) -> list[Record]:
     """The newest record of each job and subject."""
+    return latest_of(store, record_keys(store, environment))
+
+
+def latest_of(store: Store, newest_first: Iterable[str]) -> list[Record]:
+    """The newest record of each job and subject among these keys."""
     newest: dict[str, str] = {}
-    for key in record_keys(store, environment):
+    for key in newest_first:
         newest.setdefault(key.rsplit("/", 1)[0], key)
     return [record for record in (read_record(store, key) for key in sorted(newest.values())) if record]
 

@@ -48,7 +48,7 @@ FREE = replace(ALIVE, released=minutes_ago(1))
         (replace(OLD, tick=DUE), FREE, DUE, State.OK, OLD.ended, "12 rows"),
         (replace(OLD, outcome=Outcome.FAILED), FREE, DUE, State.FAILED, OLD.ended, "12 rows"),
         (None, None, DUE, State.NEVER, DUE, "was due and did not run"),
-        (None, None, None, State.NEVER, None, "has not run yet"),
+        (None, None, None, State.NOT_YET, None, "has not run yet"),
     ],
 )
 def test_a_subject_stands(
@@ -78,5 +78,5 @@ def test_bad_runs_count_back_to_the_last_good_one(newest_first: list[Record], in
     assert list(bad_row(newest_first)) == in_a_row
 
 
-def test_only_running_and_ok_want_nobody() -> None:
-    assert [state for state in State if not state.wrong] == [State.RUNNING, State.OK]
+def test_what_runs_or_is_to_come_wants_nobody() -> None:
+    assert [state for state in State if not state.wrong] == [State.RUNNING, State.NOT_YET, State.OK]

@@ -124,6 +124,10 @@ def test_a_silent_schedule_is_wrong(crew: Crew, write: Write) -> None:
     assert "First: crew check try, then crew run backup try" in crew("status").out
     crew("run", "count", "try", "--only", "odd")
     states = {one["subject"]: one["state"] for one in crew("status", "--json").told["environments"][0]["subjects"]}
+    assert states == {"shop": "not yet", "odd": "finding"}, "its ticks were before anything ran here"
+    (record,) = (Path("store") / "try" / "runs" / "count" / "odd").iterdir()
+    record.rename(record.with_name("20250101T000000Z-abcdef.json"))
+    states = {one["subject"]: one["state"] for one in crew("status", "--json").told["environments"][0]["subjects"]}
     assert states == {"shop": "never ran", "odd": "finding"}
 
 
