@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import IO
 
 from inventories import redact
+from jobs.backup import rights
 from jobs.backup.connection import final
 from jobs.backup.errors import BackupError
 from jobs.backup.manifest import Part, Piece
@@ -133,7 +134,8 @@ def _require_success(planned: Planned, code: int, words: Sequence[str]) -> None:
 def fault(name: str, code: int, words: Sequence[str]) -> Failed | Passing:
     """Why a dump program failed, from what it said: its first error, and the detail that came with it."""
     said = " ".join(told(words)) or f"exit code {code}"
-    sentence = f"part {name}: {said}"
+    hidden = "permission denied" in said or "row-level security" in said
+    sentence = f"part {name}: {said}" + (f"; {rights.NEEDED}" if hidden else "")
     passing = code < 0 or any(sign in said for sign in _PASSES)
     return Passing(sentence) if passing and not final(said) else BackupError(sentence)
 

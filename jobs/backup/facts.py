@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from jobs.backup import rights
 from jobs.backup.connection import Reached, verdict
+from jobs.backup.errors import BackupError
 from jobs.backup.manifest import Extension, Last, Rows, Server
 from jobs.backup.parts import Table
 from jobs.backup.together import Ending
@@ -90,6 +92,8 @@ def _inside(ending: Ending, reached: Reached, snapshot: str) -> Iterator[Connect
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
             yield connection
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise BackupError(f"{error.diag.message_primary}; {rights.NEEDED}") from None
         except psycopg.Error as error:
             raise verdict(error) from None
 

@@ -11,7 +11,7 @@ from jobs.backup.manifest import Kind
 from jobs.backup.programs import Program
 
 MOST_ALONE = 20  # each name that pg_dump is given costs it time in databases of many tables
-WORTH = 16 << 20
+WORTH = 16 << 20  # below that, one more pg_dump reading the catalogs costs more than it saves
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,9 @@ class Planned:
         return self.tables[0] if self.kind is Kind.TABLE else None
 
 
-def plan(tables: Sequence[Table], streams: int, encoding: str = "UTF8", worth: int = WORTH) -> tuple[Planned, ...]:
+def plan(tables: Sequence[Table], streams: int, encoding: str = "UTF8") -> tuple[Planned, ...]:
     """Definitions, the biggest tables alone, all the rest, the roles."""
-    alone = [table.quoted for table in standing_alone(tables, streams, encoding, worth)]
+    alone = [table.quoted for table in standing_alone(tables, streams, encoding)]
     return (
         Planned("defs", Kind.DEFINITIONS),
         *(Planned(f"data-{number}", Kind.TABLE, (name,)) for number, name in enumerate(alone, 1)),
@@ -58,14 +58,14 @@ def plan(tables: Sequence[Table], streams: int, encoding: str = "UTF8", worth: i
     )
 
 
-def standing_alone(tables: Sequence[Table], streams: int, encoding: str = "UTF8", worth: int = WORTH) -> list[Table]:
+def standing_alone(tables: Sequence[Table], streams: int, encoding: str = "UTF8") -> list[Table]:
     """The biggest tables, until what is left is no more than one stream's share."""
     total = left = sum(table.bytes for table in tables)
     alone: list[Table] = []
     for table in sorted(tables, key=lambda table: (-table.bytes, table.schema, table.name)):
         if left <= total / streams or len(alone) == min(MOST_ALONE, 2 * streams):
             break
-        if table.own and table.bytes >= max(worth, total / (8 * streams)) and _can_be_named(table, encoding):
+        if table.own and table.bytes >= max(WORTH, total / (8 * streams)) and _can_be_named(table, encoding):
             alone.append(table)
             left -= table.bytes
     return alone

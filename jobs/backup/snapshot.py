@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
+from jobs.backup import rights
 from jobs.backup.connection import Reached, verdict
 from jobs.backup.errors import BackupError
 from jobs.backup.parts import Table, milliseconds
@@ -15,11 +16,6 @@ from jobs.run.job import Passing
 
 if TYPE_CHECKING:
     import psycopg
-
-WHAT_A_BACKUP_ROLE_NEEDS = (
-    "a backup role needs to read every table, sequence and large object, past row security: make it a superuser, "
-    "or grant it pg_read_all_data (14 and newer) and BYPASSRLS"
-)
 
 _AT_ONCE = 200
 _TRIES = 5
@@ -114,7 +110,7 @@ def _lock_all(connection: psycopg.Connection[Any], tables: Sequence[Table], reac
         except psycopg.errors.LockNotAvailable:
             raise Passing(_held_by(reached, batch, lock)) from None
         except psycopg.errors.InsufficientPrivilege as error:
-            raise BackupError(f"{error.diag.message_primary}; {WHAT_A_BACKUP_ROLE_NEEDS}") from None
+            raise BackupError(f"{error.diag.message_primary}; {rights.NEEDED}") from None
     return True
 
 

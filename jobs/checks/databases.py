@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from inventories import Environment, Secret
-from jobs.checks.check import Check, Finding, ok
+from jobs.checks.check import Check, Finding, fault, ok
 from jobs.store import Store, open_store
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def _check(what: str, environment: Environment, store: Store, target: Target, *,
 
 
 def lets_in(environment: Environment, store: Store, what: str, target: Target, *, dumped: bool) -> Finding:
-    """Connect, and see whether a pg_dump here fits the server."""
+    """Connect, and see whether the role can read all that is to be dumped, and a pg_dump here fits the server."""
+    from jobs.backup import rights
     from jobs.backup.connection import reach
     from jobs.run import alone
 
@@ -55,6 +56,8 @@ def lets_in(environment: Environment, store: Store, what: str, target: Target, *
         found.connect() as connection,
     ):
         server, user = connection.info.server_version, connection.info.user
+        if dumped and (lacks := list(rights.lacking(connection))):
+            return fault(f"{user} can log in, but {', '.join(lacks)}", rights.NEEDED)
     fact = (
         f"PostgreSQL {server // 10000}.{server % 10000} at {found.parameters.get('host', 'the socket')} lets {user} in"
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.parts.backups import Team, section, team
 from tests.parts.crew import EXTENSIONS, SCHEMA, Repository
 from tests.parts.postgres import Database
 
@@ -28,3 +29,19 @@ def shop(database: Callable[..., Database]) -> Callable[..., Database]:
         return there
 
     return new
+
+
+@pytest.fixture
+def backs_up(tmp_path: Path) -> Callable[..., Team]:
+    """`backs_up(database, "parallel = 2")` is a team whose environment has that one database, known as shop."""
+
+    def new(database: Database, *lines: str, url: str = "", **store: object) -> Team:
+        return team(tmp_path, section("shop", url or database.url, *lines), **store)  # type: ignore[arg-type]
+
+    return new
+
+
+@pytest.fixture
+def small_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables of a test's size are worth a stream of their own."""
+    monkeypatch.setattr("jobs.backup.parts.WORTH", 100_000)

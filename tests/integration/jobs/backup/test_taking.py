@@ -1,0 +1,351 @@
+"""A set is complete, true and of one moment, whatever is in the database."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from jobs import embedded
+from jobs.backup import snapshot
+from jobs.backup.connection import Reached
+from jobs.backup.manifest import Kind
+from jobs.embedded import _postgres as own
+from jobs.run.job import Outcome
+from tests.bench.measure import Peaks
+from tests.parts import postgres as servers
+from tests.parts.backups import Team, section, team
+from tests.parts.needs import majors
+from tests.parts.postgres import Database, Server
+from tests.parts.runs import until
+
+SHOP = (servers.NPM.parents[1] / "shop.sql").read_text()
+New = Callable[..., Database]
+BacksUp = Callable[..., Team]
+
+
+def contents(archive: bytes, folder: Path, major: int = 18) -> str:
+    """What pg_restore finds in an archive."""
+    file = folder / "archive"
+    file.write_bytes(archive)
+    listed = subprocess.run(
+        [embedded.programs(major) / "pg_restore", "--list", file], capture_output=True, text=True, check=True
+    )
+    return listed.stdout
+
+
+@majors(13, 15, 16, 17, 18)
+@pytest.mark.usefixtures("small_streams")
+def test_a_set_holds_all_that_a_database_has(database: New, backs_up: BacksUp, tmp_path: Path, major: int) -> None:
+    shop = database(major)
+    shop.run(SHOP)
+    staging = backs_up(shop, "parallel = 2")
+
+    record = staging.take(tags=("pre-migration", "v1"))
+
+    assert record.outcome is Outcome.DONE, record.sentence
+    manifest = staging.manifest()
+    assert manifest.server.major == major
+    assert int(manifest.tools["pg_dump"].split(".")[0]) >= major
+    assert [part.name for part in manifest.parts] == ["defs", "data-1", "rest", "roles"]
+    assert manifest.parts[1].table == '"public"."orders"'
+    assert {(t.schema, t.name): t.rows for t in manifest.tables} | {
+        ("public", "orders"): 4000,
+        ("Büro", 'Zettel "A". 1'): 6,
+        ("Büro", "new\nline"): 2,
+        ("public", "東京"): 2,
+        ("public", "empty"): 0,
+        ("public", "no_columns"): 2,
+        ("public", "parent"): 1,
+        ("public", "passing"): 10,
+    } == {(t.schema, t.name): t.rows for t in manifest.tables}
+    assert "events" not in {t.name for t in manifest.tables}  # only its partitions have rows
+    assert {(s.name, s.last) for s in manifest.sequences} >= {("invoice_number", 5030), ("never asked", None)}
+    assert manifest.large_objects == 3
+    [found] = staging.sets()
+    assert found.tags == ("pre-migration", "v1")
+
+    rest, alone, definitions = (contents(staging.part(name), tmp_path) for name in ("rest", "data-1", "defs"))
+    assert "TABLE DATA public orders " in alone
+    assert "TABLE DATA public orders " not in rest
+    for kept in ("TABLE DATA public customers", "SEQUENCE SET public invoice_number", "TABLE DATA public passing"):
+        assert kept in rest
+    assert "BLOB" in rest
+    assert "TABLE DATA" not in definitions
+    assert "CREATE ROLE shop_reader" in staging.part("roles").decode()
+
+
+@majors(15)
+def test_data_of_an_extension_that_belongs_to_the_user_is_in_the_rest(
+    database: New, backs_up: BacksUp, tmp_path: Path, major: int
+) -> None:
+    """A part of its own would lose it, for it belongs to the extension."""
+    folder = servers.DEBIAN.parents[1] / "share/postgresql/15/extension"
+    control, script = folder / "crewtest.control", folder / "crewtest--1.0.sql"
+    try:
+        control.write_text("default_version = '1.0'\nrelocatable = false\n")
+        script.write_text(
+            "CREATE TABLE crew_config (a int, b text); INSERT INTO crew_config VALUES (1, 'shipped');"
+            "SELECT pg_catalog.pg_extension_config_dump('crew_config', 'WHERE a > 1');"
+        )
+        shop = database(major)
+        shop.run("CREATE EXTENSION crewtest", "INSERT INTO crew_config VALUES (2, 'ours')")
+        staging = backs_up(shop)
+        assert staging.take().outcome is Outcome.DONE
+    finally:
+        control.unlink(missing_ok=True)
+        script.unlink(missing_ok=True)
+    assert "TABLE DATA public crew_config" in contents(staging.part("rest"), tmp_path)
+    assert b"2\tours" in staging.part("rest")
+    assert b"1\tshipped" not in staging.part("rest")
+    assert [extension.name for extension in staging.manifest().extensions] == ["crewtest", "plpgsql"]
+
+
+def test_a_database_without_tables_is_backed_up_too(database: New, backs_up: BacksUp) -> None:
+    staging = backs_up(database(16))
+    assert staging.take().outcome is Outcome.DONE
+    assert staging.manifest().tables == ()
+    assert [part.kind for part in staging.manifest().parts] == [Kind.DEFINITIONS, Kind.REST, Kind.ROLES]
+
+
+@pytest.mark.usefixtures("small_streams")
+def test_three_thousand_tables_take_seconds(database: New, backs_up: BacksUp) -> None:
+    """pg_dump needs time for each name that it is given: it is given a few."""
+    many = database(16)
+    many.run(
+        "DO $$ BEGIN FOR n IN 1..2980 LOOP EXECUTE format('CREATE TABLE t%s (a int)', n); END LOOP; END $$",
+        "DO $$ BEGIN FOR n IN 1..20 LOOP EXECUTE format('CREATE TABLE big%s AS SELECT md5(m::text) a "
+        "FROM generate_series(1, 3000) m', n); END LOOP; END $$",
+    )
+    staging = backs_up(many, "parallel = 20")
+    begun = time.monotonic()
+    assert staging.take().outcome is Outcome.DONE
+    assert time.monotonic() - begun < 20
+    manifest = staging.manifest()
+    assert (len(manifest.tables), manifest.rows) == (3000, 60_000)
+    assert sum(part.kind is Kind.TABLE for part in manifest.parts) > 10
+
+
+def test_values_of_two_hundred_megabytes_do_not_fill_the_memory(database: New, backs_up: BacksUp) -> None:
+    big = database(16)
+    big.run("CREATE TABLE long AS SELECT n, repeat('text ' || n || ' ', 25000000) body FROM generate_series(1, 2) n")
+    staging = backs_up(big)
+    crew = subprocess.Popen(staging.argv("run", "backup", "staging"), env=staging.process_environment())
+    peaks = Peaks(crew.pid)
+    assert crew.wait() == 0
+    peaks.stop()
+    assert staging.manifest().dumped_bytes > 340_000_000
+    assert peaks.first < 150 << 20
+
+
+def test_counts_can_be_left_out(database: New, backs_up: BacksUp) -> None:
+    shop = database(16)
+    shop.run("CREATE TABLE a AS SELECT 1 a")
+    staging = backs_up(shop, "counts = false")
+    record = staging.take()
+    assert [table.rows for table in staging.manifest().tables] == [None]
+    assert "rows" not in record.figures
+
+
+def test_a_dry_run_says_what_would_be_dumped_and_leaves_nothing(database: New, backs_up: BacksUp) -> None:
+    shop = database(16)
+    shop.run(SHOP)
+    staging = backs_up(shop)
+    record = staging.take(dry_run=True)
+    assert record.outcome is Outcome.DONE
+    assert record.sentence.startswith(f"would dump {shop.name}: 23 tables, ")
+    assert list(staging.store.list()) == []
+
+
+def reached(database: Database) -> Reached:
+    host = {"host": "127.0.0.1", "port": str(database.server.port), "user": "postgres", "dbname": database.name}
+    return Reached(host, database.password)
+
+
+def test_a_table_emptied_while_we_wait_for_its_lock_is_seen_as_it_then_is(database: New) -> None:
+    """A snapshot that was older than the lock would see no rows at all: neither the old ones nor the new."""
+    shop = database(16)
+    shop.run("CREATE TABLE a AS SELECT generate_series(1, 1000) n")
+    with shop.connect() as other:
+        other.execute("BEGIN")
+        other.execute("TRUNCATE a")
+        found: list[int] = []
+
+        def look() -> None:
+            with snapshot.held(reached(shop), timedelta(seconds=20)) as moment:
+                found.extend(row[0] for row in moment.connection.execute("SELECT count(*) FROM a"))
+
+        waiting = threading.Thread(target=look)
+        waiting.start()
+        until(lambda: shop.ask("SELECT 1 FROM pg_locks WHERE NOT granted"))
+        other.execute("INSERT INTO a SELECT generate_series(1, 5)")
+        other.execute("COMMIT")
+        waiting.join()
+    assert found == [5]
+
+
+@pytest.mark.parametrize("change", ["TRUNCATE a", "ALTER TABLE a ADD b int", "DROP TABLE a"])
+def test_nobody_empties_or_alters_a_table_while_the_moment_is_held(database: New, change: str) -> None:
+    shop = database(16)
+    shop.run("CREATE TABLE a AS SELECT generate_series(1, 1000) n")
+    with shop.connect() as other, snapshot.held(reached(shop), timedelta(seconds=5)):
+        other.execute("SET lock_timeout = '50ms'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            other.execute(change)
+
+
+def test_tables_that_come_and_go_all_the_time_are_no_hindrance(database: New, backs_up: BacksUp) -> None:
+    shop = database(16)
+    over = threading.Event()
+
+    def churn() -> None:
+        with shop.connect() as other:
+            while not over.is_set():
+                other.execute("CREATE TABLE passing (a int)")
+                other.execute("DROP TABLE passing")
+                over.wait(0.05)
+
+    churning = threading.Thread(target=churn)
+    churning.start()
+    try:
+        assert backs_up(shop).take().outcome is Outcome.DONE
+    finally:
+        over.set()
+        churning.join()
+
+
+def test_a_lock_that_is_not_had_in_time_names_who_has_it(database: New, backs_up: BacksUp) -> None:
+    shop = database(16)
+    shop.run('CREATE TABLE "my orders" (a int)')
+    staging = backs_up(shop, 'limits = { lock = "1s" }')
+    with shop.connect(application_name="deploy") as other:
+        other.execute("BEGIN")
+        other.execute('LOCK TABLE "my orders" -- hush')
+        record = staging.take()
+        pid = other.info.backend_pid
+    assert record.outcome is Outcome.FAILED
+    assert 'waited 1 s for a lock: table "my orders" is locked by process' in record.sentence
+    assert f"process {pid} of postgres (deploy), in a transaction since " in record.sentence
+    assert f"SELECT pg_terminate_backend({pid})" in record.sentence
+    assert "hush" not in record.sentence
+    assert staging.sets() == []
+
+
+def test_a_role_that_may_not_see_everything_is_told_what_it_lacks(database: New, tmp_path: Path) -> None:
+    shop = database(16)
+    role = shop.name
+    shop.run(
+        "CREATE TABLE a AS SELECT 1 a",
+        "CREATE TABLE b (a int)",
+        "ALTER TABLE b ENABLE ROW LEVEL SECURITY",
+        "SELECT lo_create(1)",
+        f"CREATE ROLE {role} LOGIN PASSWORD '{shop.password}'",
+        f"GRANT SELECT ON b TO {role}",
+    )
+    staging = team(tmp_path, section("shop", shop.url.replace("postgres@", f"{role}@")))
+    needs = "; a backup role needs to read every table"
+    try:
+        assert f"permission denied for table a{needs}" in staging.take().sentence
+        found = staging.crew("check", "staging").stdout
+        assert "public.a can't be read, public.b has row security, which hides rows, 1 large objects can't" in found
+
+        shop.run(f"GRANT SELECT ON a TO {role}")
+        record = staging.take()
+        assert "row-level security" in record.sentence or "large object" in record.sentence
+        assert needs in record.sentence
+
+        shop.run(f"ALTER ROLE {role} BYPASSRLS", f"GRANT SELECT ON LARGE OBJECT 1 TO {role}")
+        assert staging.take().outcome is Outcome.DONE
+        assert "fault" not in staging.crew("check", "staging").stdout
+        assert "keeps its roles' passwords to itself" in staging.manifest().notes[0]
+        roles = staging.part("roles").decode()
+        assert f"CREATE ROLE {role};" in roles
+        assert "PASSWORD" not in roles
+    finally:
+        shop.run(f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+
+
+def test_a_standby_is_a_source_and_its_empty_tables_are_told(tmp_path: Path) -> None:
+    with servers.start(16, tmp_path) as primary:
+        with primary.connect() as connection:
+            connection.execute(SHOP)
+            connection.execute("SELECT pg_create_physical_replication_slot('standby', true)")
+        with standby_of(primary, tmp_path) as url:
+            (tmp_path / "team").mkdir()
+            staging = team(tmp_path / "team", section("shop", url))
+            until(lambda: staging.take(dry_run=True).outcome is Outcome.DONE)
+            record = staging.take()
+    assert record.outcome is Outcome.DONE, record.sentence
+    manifest = staging.manifest()
+    assert manifest.server.standby
+    assert manifest.notes == ('Taken from a standby, where unlogged tables are empty: "public"."passing".',)
+    assert {table.name: table.rows for table in manifest.tables}["passing"] == 0
+    assert {table.name: table.rows for table in manifest.tables}["orders"] == 4000
+
+
+@contextmanager
+def standby_of(primary: Server, folder: Path) -> Iterator[str]:
+    """The address of a hot standby."""
+    bin_folder, home, port = primary.running.programs, folder / "standby", embedded.free_port()
+    home.mkdir()
+    account = own._account()
+    own._give(home, account)
+    subprocess.run(
+        [*own._as_account(account, bin_folder, home), bin_folder / "pg_basebackup", "-R", "-D", home / "data",
+         "-d", primary.url(), "-c", "fast"],
+        env=primary.environment, check=True,
+    )  # fmt: skip
+    settings = {"fsync": "off", "primary_conninfo": f"{primary.url()}?password={primary.password.replace(' ', '%20')}"}
+    argv = own.server(bin_folder, home / "data", home, port, tcp=True, settings=settings)
+    as_account = own._as_account(account, bin_folder, home)
+    with embedded.started("standby", [*as_account, *argv], home / "log", environment=own._environment()) as program:
+        program.wait_until(lambda: own._says_ready(home / "data"))
+        yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+
+
+def test_every_database_of_a_server_is_found_less_those_left_alone(
+    postgres: Callable[[int], Server], database: New, tmp_path: Path
+) -> None:
+    one, odd = database(16), database(16, "it's / äny")
+    database(16, "scratch 1")
+    server = postgres(16)
+    others = [name for (name,) in one.ask("SELECT datname FROM pg_database") if name not in (one.name, odd.name)]
+    exclude = f"exclude = {[*(name for name in others if name != 'scratch 1'), 'scratch*']}".replace("'", '"')
+    staging = team(tmp_path, section("main", server.url(), exclude, kind="servers"))
+
+    records = staging.take_all()
+
+    assert {record.subject for record in records} == {f"main.{one.name}", "main.it%27s%20%2F%20%C3%A4ny"}
+    assert {record.outcome for record in records} == {Outcome.DONE}
+    assert staging.manifest("main.it%27s%20%2F%20%C3%A4ny").settings.owner == "postgres"
+
+
+def test_a_server_that_does_not_answer_fails_under_its_own_name(tmp_path: Path) -> None:
+    staging = team(tmp_path, section("main", "postgresql://me@127.0.0.1:1/postgres", kind="servers"))
+    record = staging.take()
+    assert (record.subject, record.outcome) == ("main", Outcome.FAILED)
+    assert "Connection refused" in record.sentence
+
+
+def test_one_database_that_fails_does_not_stop_the_others(database: New, tmp_path: Path) -> None:
+    good, other = database(16), database(16)
+    body = section("a", good.url) + section("b", good.url + "_gone") + section("c", other.url)
+    records = team(tmp_path, body).take_all()
+    assert [(r.subject, r.outcome) for r in records] == [
+        ("a", Outcome.DONE), ("b", Outcome.FAILED), ("c", Outcome.DONE),
+    ]  # fmt: skip
+    assert "does not exist" in records[1].sentence
+
+
+def test_a_database_that_the_file_does_not_name_is_told(database: New, backs_up: BacksUp) -> None:
+    staging = backs_up(database(16))
+    crew = staging.crew("run", "backup", "staging", "--only", "shpo")
+    assert crew.returncode != 0
+    assert "staging: there is no database shpo; there are: shop" in crew.stderr

@@ -1,0 +1,226 @@
+"""Whatever goes wrong: an error that says why, nothing that passes for a set, and the next run unhindered."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from jobs.backup import take
+from jobs.backup.job import BACKUP
+from jobs.backup.manifest import Kind
+from jobs.backup.programs import Program
+from jobs.backup.stored import opened, pour
+from jobs.run import Options, Patience, run_job
+from jobs.run.job import Outcome
+from tests.parts import postgres as servers
+from tests.parts.backups import AT_ONCE, Team, section, team
+from tests.parts.needs import needs
+from tests.parts.postgres import Database
+from tests.parts.proxy import Proxy, Way
+from tests.parts.runs import code_of, process, until
+
+New = Callable[..., Database]
+BacksUp = Callable[..., Team]
+Between = Callable[..., Proxy]
+
+ROWS = "CREATE TABLE wide AS SELECT n, repeat(md5(n::text), 8) body FROM generate_series(1, 40000) n"
+AGAIN = Patience(work=(0.01, 0.02), store=(0.01, 0.02), term=0.5, giving_up=5)
+
+
+@pytest.fixture
+def shop(database: New) -> Database:
+    """A database of some 12 MB."""
+    made = database(16)
+    made.run(ROWS)
+    return made
+
+
+@pytest.fixture
+def between(shop: Database, proxy: Between) -> tuple[Proxy, str]:
+    """A proxy that stands before the server, and the address by way of it."""
+    there = proxy(shop.server.target, http=False)
+    return there, shop.url.replace(f":{shop.server.port}/", f":{there.port}/")
+
+
+def dumps(shop: Database) -> list[int]:
+    """The programs that dump at this moment."""
+    asked = "SELECT pid FROM pg_stat_activity WHERE application_name = 'pg_dump' AND datname = current_database()"
+    return [pid for (pid,) in shop.ask(asked)]
+
+
+def test_a_cut_connection_fails_cleanly_and_is_tried_again(
+    shop: Database, between: tuple[Proxy, str], backs_up: BacksUp
+) -> None:
+    there, url = between
+    staging = backs_up(shop, url=url)
+    there.cut(at=3_000_000, way=Way.DOWN, times=5)
+    record = staging.take(patience=AGAIN)
+    assert record.outcome is Outcome.DONE, record.sentence
+    assert record.attempts == 2
+    assert [one.complete for one in staging.sets()].count(True) == 1
+
+    there.cut(at=3_000_000, way=Way.DOWN, times=100)
+    record = staging.take()
+    assert record.outcome is Outcome.FAILED
+    assert "part rest: pg_dump: error: " in record.sentence
+    assert len([one for one in staging.sets() if one.complete]) == 1
+    until(lambda: not dumps(shop))
+
+
+def test_a_dump_that_stalls_is_given_up(shop: Database, between: tuple[Proxy, str], backs_up: BacksUp) -> None:
+    there, url = between
+    staging = backs_up(shop, 'limits = { stall = "1s" }', url=url)
+    there.stall(at=3_000_000, way=Way.DOWN, times=100)
+    record = staging.take()
+    assert "the dump stalled: not a byte for 1 s (limits.stall)" in record.sentence
+    assert not any(one.complete for one in staging.sets())
+
+
+def test_a_server_that_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "team").mkdir()
+    with servers.start(15, tmp_path) as server:
+        with server.connect() as connection:
+            connection.execute(ROWS)
+            for _ in range(4):
+                connection.execute("INSERT INTO wide SELECT * FROM wide")
+        staging = team(tmp_path / "team", section("shop", server.url()))
+        with process(lambda: exit_code_of(staging)) as pid:
+            until(lambda: list(staging.store.open_uploads()))
+            os.kill(server.pid, signal.SIGQUIT)
+            assert code_of(pid) == 1
+    assert not any(one.complete for one in staging.sets())
+    assert list(staging.store.open_uploads()) == []
+
+
+def exit_code_of(staging: Team) -> int:
+    return 0 if staging.take().outcome is Outcome.DONE else 1
+
+
+def test_a_wrong_password_is_not_tried_again_and_not_told(shop: Database, backs_up: BacksUp) -> None:
+    staging = backs_up(shop)
+    os.environ["DB_PASSWORD"] = "hunter2-and-more"
+    record = staging.take(patience=AGAIN)
+    assert 'password authentication failed for user "postgres"' in record.sentence
+    assert record.attempts == 1
+    assert "hunter2" not in record.sentence + "".join(record.log)
+
+
+def test_a_database_that_is_gone(shop: Database, backs_up: BacksUp) -> None:
+    record = backs_up(shop, url=f"{shop.url}_gone").take(patience=AGAIN)
+    assert f'database "{shop.name}_gone" does not exist' in record.sentence
+    assert record.attempts == 1
+
+
+def test_a_server_too_new_for_every_pg_dump(shop: Database, backs_up: BacksUp, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = (Program("pg_dump", "/usr/bin/pg_dump", "13.1"), Program("pg_dump", "/usr/bin/pg_dump", "15.1"))
+    monkeypatch.setattr(take, "installed", lambda _name: old)
+    record = backs_up(shop).take()
+    assert "can dump a server of version 16; install postgresql-client-16 (found: 13, 15)" in record.sentence
+
+
+def test_one_part_that_fails_ends_the_others_at_once(
+    shop: Database, backs_up: BacksUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The roles fail while the rows would still wait for a minute."""
+    monkeypatch.setattr(
+        take, "pg_dumpall", lambda *_, **__: ["sh", "-c", "echo 'pg_dumpall: error: no luck' >&2; exit 1"]
+    )
+    monkeypatch.setattr(take, "pg_dump", lambda *_: ["sh", "-c", "exec sleep 60"])
+    begun = time.monotonic()
+    record = backs_up(shop, "counts = false").take()
+    assert record.sentence == "part roles: pg_dumpall: error: no luck"
+    assert time.monotonic() - begun < 10
+
+
+def test_a_program_that_is_killed_leaves_no_part_though_its_pipe_closed(
+    shop: Database, backs_up: BacksUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the reader of a pipe, a killed writer looks like one that is done."""
+    monkeypatch.setattr(take, "pg_dump", lambda *_: ["sh", "-c", "echo PGDMP; kill -9 $$"])
+    staging = backs_up(shop)
+    assert staging.take().outcome is Outcome.FAILED
+    assert [entry.key for entry in staging.store.list("staging/backups/") if "roles" not in entry.key] == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_end_it_aborts_everything(database: New, backs_up: BacksUp, how: signal.Signals) -> None:
+    shop = database(16)
+    shop.run(ROWS, *["INSERT INTO wide SELECT * FROM wide"] * 4)
+    staging = backs_up(shop)
+    with process(lambda: exit_code_of(staging)) as pid:
+        until(lambda: dumps(shop))
+        os.kill(pid, how)
+        assert code_of(pid) == 1
+    assert staging.sets() == [] or not any(one.complete for one in staging.sets())
+    assert list(staging.store.open_uploads()) == []
+    until(lambda: not dumps(shop))
+
+
+@pytest.mark.usefixtures("small_streams")
+def test_killed_outright_at_any_moment(database: New, backs_up: BacksUp) -> None:
+    """What lists as complete can be read, and what a dead run left is told apart and hinders nobody."""
+    shop = database(16)
+    shop.run(ROWS, "CREATE TABLE other AS SELECT * FROM wide LIMIT 10000")
+    staging = backs_up(shop, "parallel = 2")
+    quick = replace(BACKUP, lease=lambda _environment, _subject: timedelta(seconds=0.5))
+
+    def once() -> int:
+        return 0 if run_job(quick, staging.environment, staging.store, Options(), patience=AT_ONCE)[0].figures else 1
+
+    begun = time.monotonic()
+    with process(once) as pid:
+        assert code_of(pid) == 0
+    whole = time.monotonic() - begun
+    survivors = 0
+    for number in range(20):
+        staging.store.delete([entry.key for entry in staging.store.list("staging/locks/")])
+        with process(once) as pid:
+            time.sleep(whole * 1.1 * (number + random.random()) / 20)
+            if code_of(pid, wait=False) is None:
+                os.kill(pid, signal.SIGKILL)
+            survivors += code_of(pid) == 0
+    until(lambda: not dumps(shop))
+
+    with process(once) as pid:  # the last victim's lease is waited for
+        until(lambda: code_of(pid, wait=False) is not None)
+    until(lambda: exit_code_of(staging) == 0, seconds=5)
+    complete = [one for one in staging.sets() if one.complete]
+    assert len(complete) >= survivors + 2
+    for one in complete:
+        stored = opened(staging.store, one, staging.environment.store.decrypt_with)  # type: ignore[union-attr]
+        assert [part.kind for part in stored.manifest.parts].count(Kind.TABLE) >= 1
+        assert stored.manifest.rows == 50_000
+        for part in stored.manifest.parts:
+            pour(stored, part, Nowhere())
+    listed = staging.crew("backups", "list", "staging").stdout
+    dead = [one.id for one in staging.sets() if not one.complete]
+    assert dead, "no run was killed while it dumped"
+    assert "Left by runs that died" in listed
+    assert all(listed.index(name) > listed.index("Left by runs") for name in dead)
+
+
+class Nowhere:
+    """A sink that keeps nothing: the hash is checked on the way."""
+
+    def write(self, body: bytes) -> int:
+        return len(body)
+
+
+@needs("age")
+def test_a_part_is_read_without_groundcrew(shop: Database, backs_up: BacksUp, tmp_path: Path) -> None:
+    staging = backs_up(shop)
+    assert staging.take().outcome is Outcome.DONE
+    [one] = staging.sets()
+    stored = staging.folder / "store" / f"{one.prefix}rest.0"
+    line = f"age -d -i {staging.folder}/age.key {stored} | zstd -d | {servers.SERVERS[16]}/pg_restore --data-only -f -"
+    read = subprocess.run(line, shell=True, capture_output=True, text=True, check=True)
+    assert read.stdout.count("\n40000\t") == 1
