@@ -11,6 +11,7 @@ from functools import cache
 
 import pytest
 
+from inventories import secret
 from jobs.embedded import S3Server
 from jobs.embedded import seaweed as start_seaweed
 from tests.parts import needs, s3
@@ -49,6 +50,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def _own_home(tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test reads or writes the files of who runs it: ~/.aws, ~/.pgpass, ~/.kube."""
     os.environ["HOME"] = str(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(autouse=True)
+def _own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test revealed is hidden for the whole program; the next test starts as a program does."""
+    monkeypatch.setattr(secret, "_hidden", set())
+    monkeypatch.setattr(secret, "_pattern", None)
 
 
 @pytest.fixture(scope="session")

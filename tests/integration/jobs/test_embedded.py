@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -18,9 +19,10 @@ from tests.parts.needs import needs
 HOLDER = """
 import sys, time
 from pathlib import Path
-from jobs.embedded import postgres, seaweed
-with postgres(16, Path(sys.argv[1])) as database, seaweed(Path(sys.argv[1])) as s3:
-    print(database.program.pid, s3.program.pid, flush=True)
+from jobs.embedded import postgres, started
+folder = Path(sys.argv[1])
+with postgres(16, folder) as database, started("sleep", ["sleep", "60"], folder / "log", environment={}) as sleep:
+    print(database.program.pid, sleep.pid, flush=True)
     time.sleep(60)
 """
 
@@ -75,13 +77,16 @@ def test_an_exception_inside_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_servers_end_with_who_started_them(how: signal.Signals, tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path], stdout=subprocess.PIPE, text=True) as holder:
+def test_programs_end_with_who_started_them(how: signal.Signals) -> None:
+    with (
+        tempfile.TemporaryDirectory() as short,
+        subprocess.Popen([sys.executable, "-c", HOLDER, short], stdout=subprocess.PIPE, text=True) as holder,
+    ):
         assert holder.stdout is not None
         pids = [int(pid) for pid in holder.stdout.readline().split()]
         holder.send_signal(how)
-    assert len(pids) == 2
-    assert all(ends(pid) for pid in pids)
+        assert len(pids) == 2
+        assert all(ends(pid) for pid in pids)
 
 
 def test_a_server_that_can_not_start_says_why(tmp_path: Path) -> None:
