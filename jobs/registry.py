@@ -9,6 +9,7 @@ from jobs.run.job import Job
 JOBS: dict[str, str] = {
     "backup": "jobs.backup.job:BACKUP",
     "verify": "jobs.backup.verify:VERIFY",
+    "retention": "jobs.prune:RETENTION",
 }
 """name → "module:attribute", imported only when the job is run."""
 

@@ -34,6 +34,8 @@ class CompleteSet(Protocol):
     @property
     def proven(self) -> datetime | None: ...
     @property
+    def disproven(self) -> datetime | None: ...
+    @property
     def pinned(self) -> bool: ...
 
 
@@ -112,13 +114,18 @@ def _label(left: Left) -> str:
 def _spared(newest_first: Sequence[CompleteSet]) -> dict[str, tuple[str, ...]]:
     """What no policy removes, by set."""
     newest = newest_first[:1]
-    newest_proven = [each for each in newest_first if each.proven][:1]
+    newest_proven = [each for each in newest_first if _is_proven(each)][:1]
     pinned = [each for each in newest_first if each.pinned]
     spared: dict[str, tuple[str, ...]] = {}
     for why, those in (("newest", newest), ("newest proven", newest_proven), ("pinned", pinned)):
         for each in those:
             spared[each.id] = (*spared.get(each.id, ()), why)
     return spared
+
+
+def _is_proven(each: CompleteSet) -> bool:
+    """Whether its last proof held."""
+    return each.proven is not None and (each.disproven is None or each.disproven <= each.proven)
 
 
 def _tagged(tags: Collection[str], wanted: Sequence[Sequence[str]]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs.cli import restores, sets
+from jobs.cli import prune, restores, sets
 from jobs.cli.frame import examples, new_app
 
 app = new_app(several="Which backup sets there are, and what can be done with them.")
@@ -20,3 +20,6 @@ app.command("fetch", epilog=examples("crew backups fetch production shop defs --
 )
 app.command("pin", epilog=examples("crew backups pin production shop --set 3f9a"))(sets.pin)
 app.command("unpin", epilog=examples("crew backups unpin production shop --set 3f9a"))(sets.unpin)
+app.command("prune", epilog=examples("crew backups prune production --dry-run", "crew backups prune staging shop"))(
+    prune.prune
+)

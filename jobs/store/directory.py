@@ -115,6 +115,10 @@ class DirectoryStore:
                 refused.append(NotDeleted(key, str(error)))
         return refused
 
+    def forget(self, prefix: str) -> tuple[int, Sequence[NotDeleted]]:  # noqa: ARG002
+        """A directory keeps nothing of what was deleted."""
+        return 0, ()
+
     def open_uploads(self, prefix: str = "") -> Iterator[OpenUpload]:
         with self._told(prefix):
             for noted in sorted((self.root / _OPEN).glob("*/key")):

@@ -155,6 +155,10 @@ class Store(Protocol):
         """Delete many, 1,000 a request; a key that is not there counts as deleted. Failures are returned, per key."""
         ...
 
+    def forget(self, prefix: str) -> tuple[int, Sequence[NotDeleted]]:
+        """Remove for good what a versioned bucket still has of deleted keys: how many versions, and which stayed."""
+        ...
+
     def open_uploads(self, prefix: str = "") -> Iterator[OpenUpload]:
         """What somebody began to write and neither completed nor aborted; it may still be going on."""
         ...

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import boto3
 from botocore.config import Config
@@ -42,6 +42,13 @@ A_REQUEST = 1000
 RACERS = 4
 SCRATCH = "conditions"
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+
+
+class VersionOfKey(NamedTuple):
+    """One version of an object in a versioned bucket, or a marker that it was deleted."""
+
+    key: str
+    id: str
 
 
 class S3Store:
@@ -126,6 +133,40 @@ class S3Store:
             refused += self._deleted_together([key for key in some if not _NOT_IN_XML.search(key)])
             refused += self._deleted_alone([key for key in some if _NOT_IN_XML.search(key)])
         return refused
+
+    def forget(self, prefix: str) -> tuple[int, Sequence[NotDeleted]]:
+        removed, refused, markers = 0, list[NotDeleted](), dict[str, builtins.list[VersionOfKey]]()
+        for version in self._versions(prefix, markers):
+            stayed = self._deleted_for_good(version)
+            removed, refused = removed + len(version) - len(stayed), [*refused, *stayed]
+        # A marker goes after all that it hides: a part or a manifest that must stay would be seen again.
+        for one in refused:
+            markers.pop(self._above + one.key, None)
+        left = iter([marker for those in markers.values() for marker in those])
+        while some := list(islice(left, A_REQUEST)):
+            stayed = self._deleted_for_good(some)
+            removed, refused = removed + len(some) - len(stayed), [*refused, *stayed]
+        return removed, refused
+
+    def _versions(
+        self, prefix: str, markers: dict[str, builtins.list[VersionOfKey]]
+    ) -> Iterator[Sequence[VersionOfKey]]:
+        """The versions of deleted keys, a page at a time; what marks the keys as deleted is put aside."""
+        gone = ""
+        with told(self._place, "s3:ListBucketVersions", prefix):
+            pages = self._client.get_paginator("list_object_versions")
+            for page in pages.paginate(Bucket=self._place.bucket, Prefix=self._above + prefix):
+                marked = page.get("DeleteMarkers", [])
+                deleted = {one["Key"] for one in marked if one["IsLatest"]} | {gone}
+                for one in marked:
+                    if one["Key"] in deleted:
+                        markers.setdefault(one["Key"], []).append(VersionOfKey(one["Key"], one["VersionId"]))
+                yield [
+                    VersionOfKey(one["Key"], one["VersionId"])
+                    for one in page.get("Versions", [])
+                    if one["Key"] in deleted
+                ]
+                gone = max(markers, default="")  # its versions may go on on the next page
 
     def open_uploads(self, prefix: str = "") -> Iterator[OpenUpload]:
         # rclone answers that there is no such upload where there is none at all.
@@ -212,8 +253,17 @@ class S3Store:
     def _deleted_together(self, keys: Sequence[str]) -> Sequence[NotDeleted]:
         if not keys:
             return []
-        objects: Any = [{"Key": self._above + key} for key in keys]
-        with told(self._place, "s3:DeleteObject"):
+        return self._delete_objects([{"Key": self._above + key} for key in keys], "s3:DeleteObject")
+
+    def _deleted_for_good(self, versions: Sequence[VersionOfKey]) -> Sequence[NotDeleted]:
+        if not versions:
+            return []
+        return self._delete_objects(
+            [{"Key": one.key, "VersionId": one.id} for one in versions], "s3:DeleteObjectVersion"
+        )
+
+    def _delete_objects(self, objects: Any, right: str) -> Sequence[NotDeleted]:
+        with told(self._place, right):
             answer = self._client.delete_objects(Bucket=self._place.bucket, Delete={"Objects": objects, "Quiet": True})
         return [
             NotDeleted(self._below(one.get("Key", "")), f"{one.get('Code', '')}: {one.get('Message', '')}")

@@ -25,6 +25,7 @@ class Backup:
     id: str = ""
     tags: tuple[str, ...] = ()
     proven: datetime | None = None
+    disproven: datetime | None = None
     pinned: bool = False
 
 
@@ -208,6 +209,16 @@ def test_pinned_the_newest_and_the_newest_proven_are_never_removed() -> None:
         "2026-11-16T02:00": "pinned",
         "2026-11-15T02:00": "pinned",
     }
+
+
+def test_a_proof_that_failed_since_is_none() -> None:
+    before, after = NOW - timedelta(hours=2), NOW - timedelta(hours=1)
+    sets = [
+        at("2026-11-20T02:00"),
+        at("2026-11-19T02:00", proven=before, disproven=after),
+        at("2026-11-18T02:00", proven=after, disproven=before),
+    ]
+    assert kept(sets, Keep(last=1)) == ["2026-11-20T02:00", "2026-11-18T02:00"]
 
 
 def test_each_reason_says_what_is_left_of_its_counter() -> None:

@@ -1,0 +1,219 @@
+"""The job `retention`: removes the sets that no rule keeps, and what runs that died have left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+from jobs.backup.manifest import NAME as MANIFEST
+from jobs.backup.sets import Set, of_entries, prefix
+from jobs.backup.sources import source
+from jobs.retention import ClockBehind, Decision, plan, refuse_a_clock_behind
+from jobs.run.job import Failed, Job, Options, Outcome, Result, Run
+from jobs.run.lease import Holder, holder_from
+from jobs.sizes import size
+from jobs.store import Missing, NotDeleted, OpenUpload, Prefix, Store, StoreError, open_store
+
+if TYPE_CHECKING:
+    from inventories import Environment
+
+A_DAY = timedelta(days=1)
+SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What retention finds in one database: each set with its fate, and what runs that died have left."""
+
+    database: str
+    decisions: tuple[Decision[Set], ...]
+    has_rules: bool
+    dead: tuple[Set, ...]
+    uploads: tuple[OpenUpload, ...]
+
+    @property
+    def removed(self) -> tuple[Set, ...]:
+        return tuple(each.set for each in self.decisions if not each.keep)
+
+    @property
+    def kept(self) -> tuple[Set, ...]:
+        return tuple(each.set for each in self.decisions if each.keep)
+
+
+def look(store: Store, environment: Environment, database: str, now: datetime) -> Outlook:
+    """Decide everything, change nothing. Told from listings and one lock."""
+    policy = source(environment, database)[0].keep
+    under = prefix(environment.name, database)
+    found = list(of_entries(environment.name, store.list(under)))
+    try:
+        refuse_a_clock_behind(found, now)
+    except ClockBehind as error:
+        raise Failed(f"{database}: {error}") from None
+    decisions = plan((each for each in found if each.complete), policy, now.astimezone(environment.timezone))
+    holder = _holder(store, environment.name, database)
+    has_ended = partial(ended, holder=holder, now=now)
+    return Outlook(
+        database,
+        tuple(decisions),
+        policy != type(policy)(),
+        tuple(each for each in found if not each.complete and not each.pinned and has_ended(each.started)),
+        tuple(each for each in store.open_uploads(under) if has_ended(each.started)),
+    )
+
+
+def ended(begun: datetime, holder: Holder | None, now: datetime) -> bool:
+    """Whether what was begun then, and is not complete, belongs to a run that is long gone."""
+    if now - begun <= A_DAY:
+        return False
+    is_held = holder is not None and not holder.released and now - holder.seen <= A_DAY
+    return not is_held or (holder is not None and begun < holder.since - A_DAY)
+
+
+def _holder(store: Store, environment: str, database: str) -> Holder | None:
+    key = f"{environment}/locks/backup/{database}.json"
+    try:
+        return holder_from(key, store.get(key).body)
+    except Missing:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What a removal came to."""
+
+    sets: int
+    bytes: int
+    swept: int
+    versions: int
+    refused: tuple[NotDeleted, ...]
+
+
+def remove(store: Store, environment: str, outlook: Outlook, check: Callable[[], None], *, versions: bool) -> Removed:
+    """Remove the manifests first, so that a crash leaves left-overs and never a set that lies, then what they named."""
+    manifests = {each.prefix + MANIFEST: each for each in outlook.removed}
+    refused = list(store.delete(_checked(manifests, check)))
+    stay = {manifests[each.key].id for each in refused}
+    gone = [each for each in outlook.removed if each.id not in stay]
+    under = prefix(environment, outlook.database)
+    refused += store.delete(_checked(_keys(store, under, {each.id for each in (*gone, *outlook.dead)}), check))
+    refused += _aborted(store, outlook.uploads)
+    forgotten, not_forgotten = store.forget(under) if versions else (0, ())
+    swept = len(outlook.dead) + len(outlook.uploads)
+    return Removed(len(gone), sum(each.size for each in gone), swept, forgotten, (*refused, *not_forgotten))
+
+
+def _checked(keys: Iterable[str], check: Callable[[], None]) -> Iterator[str]:
+    for place, key in enumerate(keys):
+        if place % 1000 == 0:
+            check()
+        yield key
+
+
+def _keys(store: Store, under: str, doomed: set[str]) -> Iterator[str]:
+    """Every key of these sets."""
+    if not doomed:
+        return
+    for entry in store.list(under):
+        if entry.key[len(under) :].partition("/")[0] in doomed:
+            yield entry.key
+
+
+def _aborted(store: Store, uploads: Sequence[OpenUpload]) -> Iterator[NotDeleted]:
+    for upload in uploads:
+        try:
+            store.abort_upload(upload)
+        except StoreError as error:
+            yield NotDeleted(upload.key, f"its open upload could not be aborted: {error}")
+
+
+def work(run: Run, *, versions: bool = False) -> Result:
+    """Prune one database, or say what would go."""
+    outlook = look(run.store, run.environment, run.subject, run.started)
+    if run.options.dry_run:
+        return Result(Outcome.DONE, would(outlook))
+    done = remove(run.store, run.environment.name, outlook, run.check, versions=versions)
+    for each in done.refused:
+        run.log.error("not removed", key=each.key, why=each.why)
+    return concluded(outlook, done)
+
+
+def would(outlook: Outlook) -> str:
+    """What a run would do, in a sentence."""
+    going = sum(each.size for each in outlook.removed)
+    sentence = f"would remove {len(outlook.removed)} of {_sets(len(outlook.decisions))}, {size(going)}"
+    return "; ".join([sentence, *_about(outlook)])
+
+
+def _about(outlook: Outlook) -> Iterator[str]:
+    if not outlook.has_rules:
+        yield "keep has no rules, so every set stays"
+    if outlook.dead or outlook.uploads:
+        parts = f"{_sets(len(outlook.dead))} without a manifest, {len(outlook.uploads)} open uploads"
+        yield f"left by runs that died: {parts}, {size(sum(each.size for each in outlook.dead))}"
+
+
+def _sets(count: int) -> str:
+    return f"{count} set" if count == 1 else f"{count} sets"
+
+
+def concluded(outlook: Outlook, done: Removed) -> Result:
+    """What a run says of itself; a key that stayed makes it a failure."""
+    figures = {
+        "removed_sets": done.sets,
+        "removed_bytes": done.bytes,
+        "kept_sets": len(outlook.decisions) - done.sets,
+        "kept_bytes": sum(each.size for each in outlook.kept),
+        "swept": done.swept,
+        "not_removed": len(done.refused),
+    }
+    told = [f"removed {done.sets} of {_sets(len(outlook.decisions))}, {size(done.bytes)}", *_about(outlook)]
+    if done.versions:
+        told.append(f"removed {done.versions} old versions")
+    if not done.refused:
+        return Result(Outcome.DONE, "; ".join(told), figures)
+    some = "; ".join(f"{each.key}: {each.why}" for each in done.refused[:SHOWN])
+    more = f"; and {len(done.refused) - SHOWN} more, in the log" if len(done.refused) > SHOWN else ""
+    return Result(
+        Outcome.FAILED, f"could not remove {len(done.refused)} keys: {some}{more}; {'; '.join(told)}", figures
+    )
+
+
+def subjects(environment: Environment, options: Options) -> list[str]:
+    """The databases of the file, and those of its servers that have sets: also such as are no longer on the server."""
+    wanted = options.only or (*environment.databases, *environment.servers)
+    for name in wanted:
+        source(environment, name)
+    stored = _stored(environment) if any(name in environment.servers for name in wanted) else []
+    found = [each for name in wanted for each in _expanded(environment, name, stored)]
+    return [name for name in dict.fromkeys(found) if not options.scheduled or schedule(environment, name)]
+
+
+def _expanded(environment: Environment, name: str, stored: Sequence[str]) -> list[str]:
+    if name not in environment.servers:
+        return [name]
+    return [database for database in stored if database.startswith(f"{name}.")]
+
+
+def _stored(environment: Environment) -> list[str]:
+    """The databases that have sets."""
+    if environment.store is None:
+        return []
+    root = f"{environment.name}/backups/"
+    levels = open_store(environment.store, "retention").folders(root)
+    return [level.key[len(root) :].rstrip("/") for level in levels if isinstance(level, Prefix)]
+
+
+def schedule(environment: Environment, name: str) -> str | None:
+    """The cron line of a database, which all databases of a server share."""
+    return source(environment, name)[0].retention
+
+
+def retention(*, versions: bool = False) -> Job:
+    """The job; with `versions`, one that also removes what a versioned bucket keeps of sets that are gone."""
+    return Job("retention", subjects, partial(work, versions=versions), schedule)
+
+
+RETENTION = retention()

@@ -1,0 +1,95 @@
+"""Pruning on S3 servers: many keys a request, open uploads, versions, and objects that are locked."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from inventories import Environment, Repository
+from jobs.backup.sets import sets
+from jobs.prune import look, retention
+from jobs.run import Options, Outcome, Record, run_job
+from jobs.store import Store, open_store
+from tests.parts.s3 import Bucket
+from tests.parts.sets import daily, put, set_id
+
+NEWEST = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+FILE = """
+[environment]
+name = "try"
+[store]
+url = "{url}"
+region = "{region}"
+endpoint = "{endpoint}"
+encrypt_to = "nobody"
+[databases.shop]
+url = "postgresql://nobody@127.0.0.1:1/shop"
+keep = {{ daily = 2 }}
+"""
+
+
+def opened(bucket: Bucket, folder: Path) -> tuple[Environment, Store]:
+    (folder / "try.toml").write_text(FILE.format(url=bucket.url, region=bucket.region, endpoint=bucket.endpoint))
+    environment = Repository.find(folder).read("try")
+    assert environment.store
+    return environment, open_store(environment.store)
+
+
+def run(environment: Environment, store: Store, *, versions: bool = False) -> Record:
+    (record,) = run_job(retention(versions=versions), environment, store, Options())
+    return record
+
+
+def test_sets_and_left_overs_go_and_an_upload_in_progress_stays(seaweed: Bucket, tmp_path: Path) -> None:
+    environment, store = opened(seaweed, tmp_path)
+    days = daily(NEWEST, 5)
+    for at in days:
+        put(store, at, "tags/x y+ü", "verified.json") if at != days[4] else put(store, at, complete=False)
+    upload = store.upload(f"try/backups/shop/{set_id(NEWEST)}/data-1")
+    upload.write(bytes(17 << 20))
+    record = run(environment, store)
+    assert record.sentence.startswith("removed 2 of 4 sets, 30 B; left by runs that died: 1 set without a manifest")
+    assert [each.id for each in sets(store, "try")] == [set_id(days[1]), set_id(days[0])]
+    assert len(list(store.list("try/backups/"))) == 2 * 6
+    assert len(list(store.open_uploads())) == 1
+    outlook = look(store, environment, "shop", datetime.now(UTC) + timedelta(days=2))
+    assert len(outlook.uploads) == 1
+    upload.abort()
+
+
+def test_versions_of_sets_that_are_gone_go_if_asked(moto: Bucket, tmp_path: Path) -> None:
+    environment, store = opened(moto, tmp_path)
+    client = moto.client()
+    client.put_bucket_versioning(Bucket=moto.name, VersioningConfiguration={"Status": "Enabled"})
+    for at in daily(NEWEST, 4):
+        put(store, at)
+    assert run(environment, store).outcome is Outcome.DONE
+    assert len(versions(moto)) == 4 * 4 + 2 * 4  # nothing is gone, and what was deleted has markers
+    assert "removed 16 old versions" in run(environment, store, versions=True).sentence
+    assert len(versions(moto)) == 2 * 4
+    assert len(list(sets(store, "try"))) == 2
+
+
+def test_a_locked_version_is_reported_and_the_rest_goes_on(moto_server: str, moto: Bucket, tmp_path: Path) -> None:
+    client = moto.client()
+    locked = Bucket(moto_server, f"{moto.name}-locked")
+    client.create_bucket(Bucket=locked.name, ObjectLockEnabledForBucket=True)
+    environment, store = opened(locked, tmp_path)
+    days = daily(NEWEST, 4)
+    for at in days:
+        put(store, at)
+    key = f"{locked.prefix}/try/backups/shop/{set_id(days[3])}/defs.0"
+    until = datetime.now(UTC) + timedelta(days=1)
+    client.put_object_retention(Bucket=locked.name, Key=key, Retention={"Mode": "COMPLIANCE", "RetainUntilDate": until})
+    record = run(environment, store, versions=True)
+    assert record.outcome is Outcome.FAILED
+    assert record.sentence.startswith(f"could not remove 1 keys: {key.removeprefix(locked.prefix + '/')}: AccessDenied")
+    assert [each for each, _ in versions(locked)].count(key) == 2  # the marker stays, or the part would be seen again
+    assert len(list(sets(store, "try"))) == 2
+
+
+def versions(bucket: Bucket) -> list[tuple[str, str]]:
+    """Every version and delete marker of the sets."""
+    pages = bucket.client().get_paginator("list_object_versions").paginate(Bucket=bucket.name)
+    found = [one for page in pages for one in (*page.get("Versions", []), *page.get("DeleteMarkers", []))]
+    return [(one["Key"], one["VersionId"]) for one in found if "/backups/" in one["Key"]]

@@ -1,0 +1,271 @@
+"""Removing what no rule keeps: nothing that lies is left at any moment, and everybody hears of what stayed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from inventories import Environment, Repository
+from jobs.backup.sets import sets
+from jobs.prune import RETENTION, ended, look, subjects
+from jobs.run import Options, Outcome, Record, run_job
+from jobs.run.lease import Holder, holder_to
+from jobs.store import NotDeleted, Store, open_store
+from jobs.store.directory import DirectoryStore
+from tests.parts.runs import QUICK
+from tests.parts.sets import daily, put, set_id
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+NEWEST = NOW - timedelta(hours=10)
+LOCK = "try/locks/backup/shop.json"
+FILE = """
+[environment]
+name = "try"
+[store]
+url = "file://{store}"
+encrypt_to = "nobody"
+[servers.main]
+url = "postgresql://nobody@127.0.0.1:1/postgres"
+keep = {{ last = 1 }}
+retention = "0 3 * * *"
+[databases.shop]
+url = "postgresql://nobody@127.0.0.1:1/shop"
+keep = {{ {keep} }}
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DirectoryStore:
+    return DirectoryStore(f"file://{tmp_path}/store", tmp_path / "store")
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Environment:
+    return written(tmp_path, "daily = 2")
+
+
+def written(folder: Path, keep: str) -> Environment:
+    (folder / "try.toml").write_text(FILE.format(store=folder / "store", keep=keep))
+    return Repository.find(folder).read("try")
+
+
+def run(environment: Environment, store: Store, **options: object) -> Record:
+    (record,) = run_job(
+        RETENTION, environment, store, Options(only=("shop",), **options), now=lambda: NOW, patience=QUICK
+    )
+    return record
+
+
+def names(store: Store) -> list[str]:
+    return [each.id for each in sets(store, "try", "shop") if each.complete]
+
+
+def keys(store: Store) -> list[str]:
+    return [entry.key for entry in store.list("try/backups/")]
+
+
+def test_what_no_rule_keeps_goes_with_all_of_its_keys(environment: Environment, store: Store) -> None:
+    days = daily(NEWEST, 5)
+    for at in days:
+        put(store, at, "tags/x", "proof-failed.json")
+    record = run(environment, store)
+    assert (record.outcome, record.sentence) == (Outcome.DONE, "removed 3 of 5 sets, 45 B")
+    assert record.figures["kept_bytes"] == 30
+    assert names(store) == [set_id(at) for at in reversed(days[:2])]
+    assert len(keys(store)) == 2 * 6
+
+
+def test_a_dry_run_removes_nothing(environment: Environment, store: Store) -> None:
+    for at in daily(NEWEST, 5):
+        put(store, at)
+    record = run(environment, store, dry_run=True)
+    assert record.sentence == "would remove 3 of 5 sets, 45 B"
+    assert len(names(store)) == 5
+
+
+def test_pinned_and_proven_sets_stay(environment: Environment, store: Store) -> None:
+    *_, proven, pinned, _gone = days = daily(NEWEST, 6)
+    for at in days:
+        put(store, at, *({proven: ["verified.json"], pinned: ["pin"]}.get(at, [])))
+    run(environment, store)
+    assert names(store) == [set_id(at) for at in (pinned, proven, days[1], days[0])]
+
+
+def test_a_policy_without_rules_removes_nothing_and_says_so(tmp_path: Path, store: Store) -> None:
+    for at in daily(NEWEST, 3):
+        put(store, at)
+    record = run(written(tmp_path, ""), store)
+    assert record.sentence == "removed 0 of 3 sets, 0 B; keep has no rules, so every set stays"
+
+
+def test_a_clock_that_is_far_behind_removes_nothing(environment: Environment, store: Store) -> None:
+    for at in daily(NOW + timedelta(days=30), 5):
+        put(store, at)
+    record = run(environment, store)
+    assert (record.outcome, record.figures) == (Outcome.FAILED, {})
+    assert "this machine's clock says 2026-11-21 12:00 UTC, more than a day before the newest set" in record.sentence
+    assert len(names(store)) == 5
+
+
+class Refusing(DirectoryStore):
+    """A store in which an object lock keeps some keys."""
+
+    def __init__(self, store: DirectoryStore, locked: str) -> None:
+        super().__init__(store.url, store.root)
+        self.locked = locked
+
+    def delete(self, keys: Iterable[str]) -> Sequence[NotDeleted]:
+        refused: list[NotDeleted] = []
+
+        def free() -> Iterator[str]:
+            for key in keys:
+                if key.endswith(self.locked):
+                    refused.append(NotDeleted(key, "AccessDenied: Object is WORM protected"))
+                else:
+                    yield key
+
+        return [*super().delete(free()), *refused]
+
+
+def test_a_part_that_cannot_be_removed_fails_the_run_and_the_rest_goes_on(
+    environment: Environment, store: DirectoryStore
+) -> None:
+    days = daily(NEWEST, 4)
+    for at in days:
+        put(store, at)
+    record = run(environment, Refusing(store, f"{set_id(days[3])}/data-1.0"))
+    assert record.outcome is Outcome.FAILED
+    assert record.sentence.startswith("could not remove 1 keys: try/backups/shop/")
+    assert "AccessDenied: Object is WORM protected; removed 2 of 4 sets" in record.sentence
+    assert keys(store)[0] == f"try/backups/shop/{set_id(days[3])}/data-1.0"
+    assert len(keys(store)) == 2 * 4 + 1
+
+
+def test_a_set_whose_manifest_stays_keeps_its_parts(environment: Environment, store: DirectoryStore) -> None:
+    days = daily(NEWEST, 4)
+    for at in days:
+        put(store, at)
+    record = run(environment, Refusing(store, f"{set_id(days[2])}/manifest.json"))
+    assert record.outcome is Outcome.FAILED
+    assert record.figures["removed_sets"] == 1
+    assert names(store) == [set_id(at) for at in (days[2], days[1], days[0])]
+    assert len(keys(store)) == 3 * 4
+
+
+class Dying(DirectoryStore):
+    """A store whose client dies after so many removals."""
+
+    def __init__(self, store: DirectoryStore, lives: int) -> None:
+        super().__init__(store.url, store.root)
+        self.lives = lives
+
+    def _remove(self, key: str) -> None:
+        if key.startswith("try/backups/"):
+            if not self.lives:
+                raise MemoryError
+            self.lives -= 1
+        super()._remove(key)
+
+
+@pytest.mark.parametrize("lives", [0, 1, 2, 5, 9])
+def test_a_crash_at_any_point_and_a_second_run_reach_the_same_end(
+    environment: Environment, store: DirectoryStore, lives: int
+) -> None:
+    days = daily(NEWEST, 4)
+    for at in days:
+        put(store, at, "tags/x")
+    assert run(environment, Dying(store, lives)).outcome is (Outcome.FAILED)
+    for each in sets(store, "try", "shop"):
+        assert not each.complete or each.size == 15
+    assert run(environment, store).outcome is Outcome.DONE
+    assert names(store) == [set_id(days[1]), set_id(days[0])]
+    assert len(keys(store)) == 2 * 5
+
+
+def test_what_dead_runs_left_is_swept_once_it_is_a_day_old(environment: Environment, store: Store) -> None:
+    put(store, NEWEST)
+    dead = put(store, NOW - timedelta(hours=25), complete=False)
+    young = put(store, NOW - timedelta(hours=23), complete=False)
+    record = run(environment, store)
+    assert (
+        record.sentence
+        == "removed 0 of 1 set, 0 B; left by runs that died: 1 set without a manifest, 0 open uploads, 15 B"
+    )
+    assert {key.split("/")[3] for key in keys(store)} == {set_id(NEWEST), young}
+    assert dead not in str(keys(store))
+
+
+def test_open_uploads_of_dead_runs_are_aborted(environment: Environment, store: DirectoryStore) -> None:
+    put(store, NEWEST)
+    upload = store.upload(f"try/backups/shop/{set_id(NOW)}/data-1")
+    upload.write(b"x")
+    tomorrow = datetime.now(UTC) + timedelta(hours=23, minutes=59)
+    assert look(store, environment, "shop", tomorrow).uploads == ()
+    (found,) = look(store, environment, "shop", tomorrow + timedelta(minutes=2)).uploads
+    run_job(
+        RETENTION,
+        environment,
+        store,
+        Options(only=("shop",)),
+        now=lambda: tomorrow + timedelta(minutes=2),
+        patience=QUICK,
+    )
+    assert "data-1" in found.key
+    assert list(store.open_uploads()) == []
+
+
+def held(**more: object) -> Holder:
+    holder = Holder("run", "host", 1, NOW - timedelta(days=3), 60.0, renewed=NOW - timedelta(seconds=10))
+    return replace(holder, **more)
+
+
+@pytest.mark.parametrize(
+    ("hours", "holder", "expected"),
+    [
+        (25, None, True),
+        (23, None, False),
+        (25, held(), False),
+        (25, held(released=NOW), True),
+        (25, held(renewed=NOW - timedelta(hours=25)), True),
+        (25, held(renewed=NOW - timedelta(hours=23)), False),
+        (24 * 4 + 1, held(), True),
+        (24 * 3 + 1, held(), False),
+    ],
+)
+def test_nothing_of_a_live_run_is_swept(hours: int, holder: Holder | None, expected: bool) -> None:
+    assert ended(NOW - timedelta(hours=hours), holder, NOW) is expected
+
+
+def test_a_pinned_left_over_stays(environment: Environment, store: Store) -> None:
+    put(store, NEWEST)
+    put(store, NOW - timedelta(days=9), "pin", complete=False)
+    assert look(store, environment, "shop", NOW).dead == ()
+
+
+def test_a_lock_that_is_held_keeps_the_sweep_away(environment: Environment, store: Store) -> None:
+    put(store, NEWEST)
+    put(store, NOW - timedelta(days=2), complete=False)
+    store.put(LOCK, holder_to(held()))
+    assert look(store, environment, "shop", NOW).dead == ()
+
+
+def test_a_servers_databases_are_those_that_have_sets(environment: Environment, tmp_path: Path) -> None:
+    assert environment.store
+    store = open_store(environment.store)
+    for database in ("main.crm", "main.gone%20db", "shop", "mainly", "other.crm"):
+        put(store, NEWEST, database=database)
+    assert subjects(environment, Options()) == ["shop", "main.crm", "main.gone%20db"]
+    assert subjects(environment, Options(only=("main",))) == ["main.crm", "main.gone%20db"]
+    assert subjects(environment, Options(scheduled=True)) == ["main.crm", "main.gone%20db"]
+
+
+def test_the_record_counts_in_units(environment: Environment, store: Store) -> None:
+    put(store, NEWEST)
+    assert json.dumps(dict(run(environment, store).figures)) == json.dumps(
+        {"removed_sets": 0, "removed_bytes": 0, "kept_sets": 1, "kept_bytes": 15, "swept": 0, "not_removed": 0}
+    )
