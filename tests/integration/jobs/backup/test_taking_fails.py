@@ -22,7 +22,7 @@ from jobs.backup.stored import opened, pour
 from jobs.run import Options, Patience, run_job
 from jobs.run.job import Outcome
 from tests.parts import postgres as servers
-from tests.parts.backups import AT_ONCE, Team, section, team
+from tests.parts.backups import AT_ONCE, Nowhere, Team, section, team
 from tests.parts.needs import needs
 from tests.parts.postgres import Database
 from tests.parts.proxy import Proxy, Way
@@ -206,13 +206,6 @@ def test_killed_outright_at_any_moment(database: New, backs_up: BacksUp) -> None
     assert dead, "no run was killed while it dumped"
     assert "Left by runs that died" in listed
     assert all(listed.index(name) > listed.index("Left by runs") for name in dead)
-
-
-class Nowhere:
-    """A sink that keeps nothing: the hash is checked on the way."""
-
-    def write(self, body: bytes) -> int:
-        return len(body)
 
 
 @needs("age")

@@ -1,0 +1,110 @@
+"""Sets in S3, by a way that breaks: whole or not there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jobs.backup.stored import opened, pour
+from jobs.run.job import Outcome
+from tests.parts.backups import Nowhere, Team, section, team
+from tests.parts.postgres import Database
+from tests.parts.proxy import Proxy
+from tests.parts.s3 import Bucket
+
+Between = Callable[..., Proxy]
+
+EXPIRED = (
+    b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>ExpiredToken</Code>'
+    b"<Message>The provided token has expired.</Message></Error>"
+)
+
+
+@pytest.fixture(scope="module")
+def noise(postgres: Callable[[int], object]) -> Database:
+    """A database of 45 MB that no compression makes smaller: several parts of an upload."""
+    server = postgres(16)
+    database = Database(server, "noise")  # type: ignore[arg-type]
+    with server.connect() as connection:  # type: ignore[attr-defined]
+        connection.execute("CREATE DATABASE noise")
+    with database.connect() as connection:
+        connection.execute("CREATE TABLE noise (a bytea)")
+        connection.execute("ALTER TABLE noise ALTER a SET STORAGE EXTERNAL")
+        with connection.cursor().copy("COPY noise FROM STDIN (FORMAT binary)") as copy:
+            copy.set_types(["bytea"])
+            for _ in range(45):
+                copy.write_row([os.urandom(1 << 20)])
+    return database
+
+
+def staging(folder: Path, database: Database, bucket: Bucket, **store: object) -> Team:
+    return team(folder, section("shop", database.url, "parallel = 1"), bucket, **store)
+
+
+def is_whole(team: Team) -> bool:
+    [one] = [one for one in team.sets() if one.complete]
+    stored = opened(team.store, one, team.environment.store.decrypt_with)  # type: ignore[union-attr]
+    for part in stored.manifest.parts:
+        pour(stored, part, Nowhere())
+    return stored.manifest.rows == 45
+
+
+def test_bursts_of_503_and_a_cut_connection_in_the_middle(
+    noise: Database, seaweed: Bucket, proxy: Between, tmp_path: Path
+) -> None:
+    there = proxy(seaweed.target)
+    team = staging(tmp_path, noise, seaweed.at(there.endpoint))
+    there.answer(3, matching="partNumber=2")
+    there.cut(at=1_000_000, matching="partNumber=3")
+    there.answer(2, matching="manifest.json")
+    record = team.take()
+    assert record.outcome is Outcome.DONE, record.sentence
+    assert is_whole(team)
+
+
+def test_credentials_that_expire_halfway(noise: Database, seaweed: Bucket, proxy: Between, tmp_path: Path) -> None:
+    there = proxy(seaweed.target)
+    team = staging(tmp_path, noise, seaweed.at(there.endpoint))
+    there.answer(100, status=403, body=EXPIRED, matching="partNumber=3")
+    record = team.take()
+    assert record.outcome is Outcome.FAILED
+    assert "expired" in record.sentence
+    assert not any(one.complete for one in team.sets())
+    assert list(team.store.open_uploads()) == []
+
+
+def test_a_stream_past_the_part_limit_goes_on_in_the_next_object(
+    noise: Database, seaweed: Bucket, tmp_path: Path
+) -> None:
+    noise.run("CREATE TABLE more AS SELECT a FROM noise UNION ALL SELECT a FROM noise")
+    try:
+        team = staging(tmp_path, noise, seaweed, max_parts=10)
+        assert team.take().outcome is Outcome.DONE
+        [rest] = [part for part in team.manifest().parts if part.name == "rest"]
+        assert [piece.key for piece in rest.pieces] == ["rest.0", "rest.1"]
+        assert rest.size == sum(piece.size for piece in rest.pieces) > 130_000_000
+        [one] = team.sets()
+        stored = opened(team.store, one, team.environment.store.decrypt_with)  # type: ignore[union-attr]
+        pour(stored, rest, Nowhere())
+    finally:
+        noise.run("DROP TABLE more")
+
+
+def test_a_bucket_that_is_not_there(noise: Database, moto: Bucket, tmp_path: Path) -> None:
+    team = staging(tmp_path, noise, moto, url="s3://no-such-bucket/x")
+    record = team.take()
+    assert record.outcome is Outcome.FAILED
+    assert "no-such-bucket" in record.sentence
+
+
+def test_a_store_that_goes_away_for_good(noise: Database, seaweed: Bucket, proxy: Between, tmp_path: Path) -> None:
+    there = proxy(seaweed.target)
+    team = staging(tmp_path, noise, seaweed.at(there.endpoint))
+    there.answer(1000, matching="partNumber=4")
+    record = team.take()
+    assert record.outcome is Outcome.FAILED
+    there.clear()
+    assert not any(one.complete for one in team.sets())
