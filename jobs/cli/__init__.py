@@ -21,13 +21,10 @@ def answer(args: Sequence[str]) -> int:
 
     try:
         code = crew().main(list(args), prog_name="crew", standalone_mode=False)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        return ends.pipe_closed()
     except (typer.TyperException, typer.Abort) as error:
         return ends.refused(error, as_json="--json" in args)
     except Exception as error:
         return ends.told(error, as_json="--json" in args)
     if code == ends.INTERRUPTED:
-        sys.stderr.write("Stopped by Ctrl-C.\n")
+        return ends.interrupted(as_json="--json" in args)
     return code or ends.DONE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import sys
 import tempfile
 import traceback
@@ -21,7 +21,6 @@ class Code(IntEnum):
     LOCK_HELD = 75
     BAD_CONFIGURATION = 78
     INTERRUPTED = 130
-    PIPE_CLOSED = 141
 
 
 DONE, INTERRUPTED = Code.DONE, Code.INTERRUPTED
@@ -32,10 +31,15 @@ def refused(error: Exception, *, as_json: bool) -> int:
     from typer import TyperException
 
     if not isinstance(error, TyperException):
-        return _tell(Code.INTERRUPTED, ["Stopped."], as_json=as_json)
+        return interrupted(as_json=as_json)
     sentence, where = error.format_message(), getattr(getattr(error, "ctx", None), "command_path", "crew")
     asked_nothing = sentence.startswith("Usage: ")
     return _tell(Code.WRONG_USAGE, [sentence if asked_nothing else f"{sentence} ({where} --help)"], as_json=as_json)
+
+
+def interrupted(*, as_json: bool) -> int:
+    """End for Ctrl-C."""
+    return _tell(Code.INTERRUPTED, ["Stopped by Ctrl-C."], as_json=as_json)
 
 
 def told(error: Exception, *, as_json: bool) -> int:
@@ -46,28 +50,31 @@ def told(error: Exception, *, as_json: bool) -> int:
     return _tell(*known, as_json=as_json)
 
 
+KNOWN = {
+    "inventories.secret:BadEnvironment": Code.BAD_CONFIGURATION,
+    "jobs.cli.frame:NotConfigured": Code.BAD_CONFIGURATION,
+    "jobs.cli.frame:WrongUsage": Code.WRONG_USAGE,
+    "jobs.embedded._started:EmbeddedError": Code.FAILED,
+    "jobs.retention:ClockBehind": Code.FAILED,
+    "jobs.run.job:Failed": Code.FAILED,
+    "jobs.run.job:Passing": Code.FAILED,
+    "jobs.run.job:Stopped": Code.FAILED,
+    "jobs.run.lease:Held": Code.LOCK_HELD,
+    "jobs.schedule.export:Inexpressible": Code.BAD_CONFIGURATION,
+    "jobs.store.interface:StoreError": Code.FAILED,
+}
+"""The families of errors that the rooms raise for people to read, by name: none is imported only to be compared."""
+
+_THE_MACHINES_OWN = (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS)
+
+
 def known_end(error: Exception) -> tuple[Code, list[str]] | None:
-    """The code and the lines for an error that the rooms raise for people to read; None for a bug."""
-    from inventories import BadEnvironment
-    from jobs.cli.frame import NotConfigured, WrongUsage
-    from jobs.run.job import Failed, Passing, Stopped
-    from jobs.store import StoreError
-
-    if isinstance(error, WrongUsage):
-        return Code.WRONG_USAGE, [str(error)]
-    if isinstance(error, NotConfigured):
-        return Code.BAD_CONFIGURATION, [str(error)]
-    if isinstance(error, BadEnvironment):
-        return Code.BAD_CONFIGURATION, [str(fault) for fault in error.faults]
-    if isinstance(error, StoreError | Failed | Passing | Stopped):
-        return Code.FAILED, [str(error)]
-    return None
-
-
-def pipe_closed() -> int:
-    """End quietly when the reader of our output has left, as `crew runs | head` does."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return Code.PIPE_CLOSED
+    """The code and the lines for an error that explains itself; None for a bug."""
+    if isinstance(error, OSError) and error.filename and error.errno in _THE_MACHINES_OWN:
+        return Code.FAILED, [f"{error.filename}: {error.strerror}"]
+    names = (f"{kind.__module__}:{kind.__qualname__}" for kind in type(error).__mro__)
+    code = next((KNOWN[name] for name in names if name in KNOWN), None)
+    return None if code is None else (code, [str(line) for line in getattr(error, "faults", (error,))])
 
 
 def _tell(code: Code, lines: Sequence[str], *, as_json: bool) -> int:
