@@ -10,6 +10,7 @@ JOBS: dict[str, str] = {
     "backup": "jobs.backup.job:BACKUP",
     "verify": "jobs.backup.verify:VERIFY",
     "retention": "jobs.prune:RETENTION",
+    "refresh": "jobs.backup.refresh:REFRESH",
 }
 """name → "module:attribute", imported only when the job is run."""
 

@@ -80,8 +80,8 @@ class _Ended(Failed):
     """Ended because another one failed, which is the one to tell of."""
 
 
-def fill(filling: Filling) -> None:
-    """Bring the whole set into an empty database."""
+def fill(filling: Filling, *, statistics: bool = True) -> None:
+    """Bring the whole set into an empty database; statistics hold some of its values, which not every copy may keep."""
     with definitions(filling.stored, filling.run.check) as archive:
         with filling.run.step("definitions"):
             close_public(filling)
@@ -90,8 +90,9 @@ def fill(filling: Filling) -> None:
             rows(filling)
         with filling.run.step("indexes and constraints"):
             define(filling, "post-data", archive)
-    with filling.run.step("statistics"):
-        analyze(filling)
+    if statistics:
+        with filling.run.step("statistics"):
+            analyze(filling)
 
 
 def close_public(filling: Filling) -> None:
@@ -229,11 +230,11 @@ def _raise_if_failed(filling: Filling, code: int, words: IO[bytes], part: Part |
     raise Passing(sentence) if any(sign in said for sign in _PASSES) and not final(said) else BackupError(sentence)
 
 
-def analyze(filling: Filling) -> None:
+def analyze(filling: Filling, command: str = "ANALYZE") -> None:
     """Fresh statistics, without which the first queries are slow."""
     with told(), filling.into.connect(autocommit=True) as there:
         tables = [name for (name,) in there.execute(_TABLES).fetchall()]
-    every(filling.into, [f"ANALYZE {name}" for name in tables], filling.jobs, filling.run)
+    every(filling.into, [f"{command} {name}" for name in tables], filling.jobs, filling.run)
 
 
 def every(into: Reached, statements: Sequence[str], jobs: int, run: Run) -> list[tuple[Any, ...] | None]:

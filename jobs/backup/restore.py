@@ -76,7 +76,7 @@ def restore(stored: StoredSet, into: Reached, place: Place, run: Run, chosen: Wa
     if chosen is Way.INTO_EMPTY:
         notes += _into_empty(filling, place)
         return Restored(into.database, stored.manifest.set, chosen, None, notes)
-    kept = target.name_kept(into.database, datetime.now(UTC)) if chosen is Way.IN_PLACE_OF else None
+    kept = target.name_kept(into.database, datetime.now(UTC), place.databases) if chosen is Way.IN_PLACE_OF else None
     notes += beside(filling, place, kept)
     return Restored(into.database, stored.manifest.set, chosen, kept, notes)
 
@@ -150,26 +150,26 @@ def _into_empty(filling: Filling, place: Place) -> tuple[str, ...]:
 
 
 def beside(
-    filling: Filling,
-    place: Place,
-    kept: str | None,
-    *,
-    before_swap: Callable[[Reached], None] = lambda _copy: None,
-    like_the_old: bool = False,
+    filling: Filling, place: Place, kept: str | None, cleaned: Callable[[Filling], None] | None = None
 ) -> tuple[str, ...]:
-    """Fill a database of another name, check it, give it its settings and then its name; or leave no trace."""
-    stored, into, run = filling.stored, filling.into, filling.run
+    """Fill a database of another name, check it, give it its settings and then its name; or leave no trace.
+
+    What is `cleaned` is to be like the database that it replaces, and keeps no statistics of what it was before.
+    """
+    into, manifest, run = filling.into, filling.stored.manifest, filling.run
     with target.maintenance(into) as server:
         old = of_database.ask(server, into.database) if place.exists else None
-        wanted = settings_for(stored.manifest.settings, old, like_the_old=like_the_old)
-    with fresh(into, stored.manifest.settings, place) as copy:
+    wanted = settings_for(manifest.settings, old, like_the_old=cleaned is not None)
+    with fresh(into, manifest.settings, place) as copy:
+        there = replace(filling, into=copy)
         with told(), copy.connect(autocommit=True):  # tells other restores that this copy is not a dead one's
-            fill(replace(filling, into=copy))
+            fill(there, statistics=cleaned is None)
             with run.step("check"):
-                check(replace(filling, into=copy))
-            before_swap(copy)
-        with target.maintenance(into) as server:
-            notes = give(server, copy.database, wanted, place)
+                check(there)
+            with target.maintenance(into) as server:
+                notes = give(server, copy.database, wanted, place)
+            if cleaned is not None:
+                cleaned(there)
         with run.step("swap"):
             target.swap(into, copy.database, kept or "", replaces=place.exists, run=run)
     return notes

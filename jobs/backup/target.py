@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,8 +26,7 @@ _TRIES = 3
 
 _SERVER = """SELECT current_setting('server_version_num')::int / 10000, pg_is_in_recovery(),
     (SELECT rolsuper FROM pg_roles WHERE rolname = current_user), current_user,
-    EXISTS (SELECT FROM pg_tablespace WHERE spcname !~ '^pg_'),
-    EXISTS (SELECT FROM pg_database WHERE datname = %s)"""
+    EXISTS (SELECT FROM pg_tablespace WHERE spcname !~ '^pg_')"""
 
 # What a dump would bring and find taken: all that somebody made, less what came with an extension.
 _OBJECTS = """SELECT count(*) FROM (
@@ -54,23 +53,28 @@ class Place:
     superuser: bool
     user: str
     tablespaces: bool
-    exists: bool
     objects: int
     roles: frozenset[str]
+    databases: frozenset[str]
     system_identifier: str | None
+
+    @property
+    def exists(self) -> bool:
+        return self.database in self.databases
 
 
 def look(into: Reached) -> Place:
     """Ask the server what stands there."""
     name = into.database
     with maintenance(into) as server:
-        row = server.execute(_SERVER, (name,)).fetchone()
+        row = server.execute(_SERVER).fetchone()
         assert row is not None
-        major, standby, superuser, user, tablespaces, exists = row
         roles = frozenset(role for (role,) in server.execute("SELECT rolname FROM pg_roles").fetchall())
+        databases = frozenset(one for (one,) in server.execute("SELECT datname FROM pg_database").fetchall())
         identifier = system_identifier(server)
-    objects = _count_objects(into) if exists else 0
-    return Place(name, major, standby, superuser, user, tablespaces, exists, objects, roles, identifier)
+    major, standby, superuser, user, tablespaces = row
+    objects = _count_objects(into) if name in databases else 0
+    return Place(name, major, standby, superuser, user, tablespaces, objects, roles, databases, identifier)
 
 
 def system_identifier(server: psycopg.Connection[Any]) -> str | None:
@@ -127,9 +131,10 @@ def name_beside(database: str, at: datetime) -> str:
     return quoting.clipped(database, f"_restoring_{at.astimezone(UTC):{_STAMP}}")
 
 
-def name_kept(database: str, at: datetime) -> str:
+def name_kept(database: str, at: datetime, taken: Collection[str] = ()) -> str:
     """The name under which a replaced database is kept: it says what and when."""
-    return quoting.clipped(database, f"_replaced_{at.astimezone(UTC):{_STAMP}}")
+    name = quoting.clipped(database, f"_replaced_{at.astimezone(UTC):{_STAMP}}")
+    return name_kept(database, at + timedelta(seconds=1), taken) if name in taken else name
 
 
 def left_behind(database: str, names: list[str], now: datetime) -> list[str]:
@@ -215,3 +220,17 @@ def _end_others(into: Reached, name: str, done: threading.Event) -> None:
         while not done.wait(0.05):
             server.execute(_END_OTHERS, (name, waited >= _GRACE))
             waited += 0.05
+
+
+def kept_by_refreshes(server: psycopg.Connection[Any], database: str) -> list[str]:
+    """The databases that refreshes of this one have put aside, the oldest first."""
+    rows = server.execute(
+        "SELECT datname FROM pg_database WHERE shobj_description(oid, 'pg_database') = %s ORDER BY 1",
+        (put_aside_by_refresh(database),),
+    ).fetchall()
+    return [name for (name,) in rows]
+
+
+def put_aside_by_refresh(database: str) -> str:
+    """The comment by which a refresh knows what it may drop: nothing that a person keeps has it."""
+    return f"put aside when groundcrew refreshed {database}; dropped at the refresh after the next"

@@ -11,7 +11,8 @@ NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 
 
 def place(*, exists: bool = True, objects: int = 0, standby: bool = False) -> Place:
-    return Place("shop", 16, standby, True, "me", False, exists, objects, frozenset(), "1")
+    databases = frozenset({"shop"} if exists else {"postgres"})
+    return Place("shop", 16, standby, True, "me", False, objects, frozenset(), databases, "1")
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,7 @@ def test_what_is_refused_is_told_with_the_way_out(there: Place, create: bool, re
 def test_names_say_what_and_when_and_are_never_cut_at_their_end() -> None:
     assert name_beside("shop", NOW) == "shop_restoring_20261121_093000"
     assert name_kept("shop", NOW) == "shop_replaced_20261121_093000"
+    assert name_kept("shop", NOW, {"shop_replaced_20261121_093000"}) == "shop_replaced_20261121_093001"
     assert name_kept("ü" * 40, NOW) == "ü" * 19 + "_replaced_20261121_093000"
     assert len(name_beside("x" * 63, NOW)) == 63
 
