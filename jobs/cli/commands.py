@@ -25,6 +25,7 @@ COMMANDS = {
     "backups": Place("jobs.cli.backups", "Which backup sets there are, and what can be done with them."),
     "runs": Place("jobs.cli.runs", "What ran, when, and how it ended."),
     "status": Place("jobs.cli.status", "How the environments are: the bad news first."),
+    "demo": Place("jobs.cli.demo", "The whole story on this machine: back up, lose, restore, prove."),
     "alerts": Place("jobs.cli.alerts", "Where the bad news goes."),
 }
 
