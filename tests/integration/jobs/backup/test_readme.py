@@ -1,0 +1,93 @@
+"""What the README tells to type does what it says, word for word."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.parts.crew import Repository
+from tests.parts.needs import majors, needs
+from tests.parts.postgres import CLIENTS, Database
+from tests.parts.same import differences, portrait
+
+README = Path(__file__).parents[4] / "README.md"
+
+
+def block(heading: str, number: int = 0) -> str:
+    """An indented block of a section of the README."""
+    _, _, rest = README.read_text().partition(f"# {heading}\n")
+    section = re.split(r"^#", rest, maxsplit=1, flags=re.MULTILINE)[0]
+    blocks = re.findall(r"(?:^    .*\n)+", section, flags=re.MULTILINE)
+    return re.sub(r"^    ", "", blocks[number], flags=re.MULTILINE)
+
+
+@needs("age", "zstd")
+def test_a_set_is_restored_without_groundcrew(
+    repository: Repository, shop: Callable[..., Database], database: Callable[..., Database], tmp_path: Path
+) -> None:
+    origin, target = shop(16), database(16)
+    repository.environment(text=repository.section("shop", origin))
+    taken = repository.backup()
+    folder = tmp_path / "here"
+    shutil.copytree(repository.store / "staging/backups/shop" / taken, folder)
+    shutil.copy(tmp_path / "age.key", folder / "try.key")
+    typed = block("Without groundcrew").replace("--dbname=shop", f"--dbname={target.name}")
+    environment = {
+        **target.server.environment, "PATH": f"{CLIENTS[16]}:{os.environ['PATH']}",
+        "PGHOST": "127.0.0.1", "PGPORT": str(target.server.port), "PGUSER": "postgres",
+    }  # fmt: skip
+    ended = subprocess.run(
+        ["bash", "-c", typed], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert [line for line in ended.stderr.splitlines() if "already exists" not in line] == []
+    told = (portrait(one.url, password=one.password) for one in (origin, target))
+    assert differences(*told, ignore={"settings", "database"}) == []
+
+
+@majors(13, 16)
+def test_the_role_that_backs_up_can_read_everything(
+    major: int, repository: Repository, shop: Callable[..., Database], database: Callable[..., Database]
+) -> None:
+    origin, target = shop(major), database(major)
+    script = block("The role that backs up")
+    if major == 13:
+        old = block("The role that backs up", 1)
+        schemas = [old.replace("SCHEMA public", f"SCHEMA {schema}") for schema in ("public", "stock", '"Büro"')]
+        script = re.sub("GRANT pg_read_all_data.*", "\n".join(schemas), script)
+    origin.run(script, "ALTER ROLE backup PASSWORD 'known to the tests alone'")
+    try:
+        repository.environment(text=repository.section("shop", origin).replace("postgres@", "backup@"))
+        assert repository.crew("check", "staging").code == 0
+        repository.backup()
+        into = ("--into", target.url, "--password-from", f"file:{repository.password(target)}")
+        said = repository.crew("backups", "restore", "staging", "shop", *into)
+        assert said.code == 0, said
+        told = (portrait(one.url, password=one.password) for one in (origin, target))
+        assert differences(*told) == []
+    finally:
+        target.run("DROP OWNED BY backup")
+        origin.run("DROP OWNED BY backup", "DROP ROLE backup")
+
+
+def test_a_new_key_opens_new_sets_and_the_old_one_old_ones(
+    repository: Repository, shop: Callable[..., Database], database: Callable[..., Database]
+) -> None:
+    origin = shop(16)
+    repository.environment(text=repository.section("shop", origin))
+    old = repository.backup()
+    later = Repository(repository.root)
+    later.environment(text=repository.section("shop", origin))
+    (repository.root / "age.key").write_text(f"# new\n{later.identity}\n# old\n{repository.identity}\n")
+    new = repository.backup()
+    for taken in (old, new):
+        target = database(16)
+        into = ("--into", target.url, "--password-from", f"file:{repository.password(target)}")
+        assert repository.crew("backups", "restore", "staging", "shop", "--set", taken, *into).code == 0
+    (repository.root / "age.key").write_text(later.identity)
+    said = repository.crew("backups", "verify", "staging", "shop", "--set", old)
+    assert (said.code, "the decrypting key does not fit" in said.out) == (1, True)
