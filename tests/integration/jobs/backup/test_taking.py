@@ -22,7 +22,7 @@ from jobs.run.job import Outcome
 from tests.bench.measure import Peaks
 from tests.parts import postgres as servers
 from tests.parts.backups import Team, section, team
-from tests.parts.needs import majors
+from tests.parts.needs import majors, needs
 from tests.parts.postgres import Database, Server
 from tests.parts.runs import until
 
@@ -82,6 +82,7 @@ def test_a_set_holds_all_that_a_database_has(database: New, backs_up: BacksUp, t
     assert "CREATE ROLE shop_reader" in staging.part("roles").decode()
 
 
+@needs("root")
 @majors(15)
 def test_data_of_an_extension_that_belongs_to_the_user_is_in_the_rest(
     database: New, backs_up: BacksUp, tmp_path: Path, major: int

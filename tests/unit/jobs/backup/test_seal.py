@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from io import BytesIO
@@ -12,6 +11,7 @@ import pytest
 
 from jobs.backup.errors import BackupError, Unreadable
 from jobs.backup.seal import fits, seal, unseal
+from tests.parts.needs import needs
 
 KEY = pyrage.x25519.Identity.generate()
 TO, SECRET = str(KEY.to_public()), str(KEY)
@@ -46,8 +46,8 @@ def test_each_of_several_recipients_can_open() -> None:
     assert opened(body, SECRET) == opened(body, str(other)) == BODY
 
 
+@needs("age", "zstd")
 def test_the_age_and_zstd_programs_open_it_too(tmp_path: Path) -> None:
-    assert shutil.which("age"), "apt-get install age zstd"
     (tmp_path / "key").write_text(SECRET)
     age = subprocess.run(["age", "-d", "-i", tmp_path / "key"], input=sealed(BODY, TO), capture_output=True, check=True)
     assert subprocess.run(["zstd", "-dc"], input=age.stdout, capture_output=True, check=True).stdout == BODY
