@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -11,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import IO, Protocol
 
 from inventories import redact
+from jobs.backup.errors import NoProgram
 from jobs.run.job import Passing, Run
 
 READY_WITHIN = 30.0
@@ -75,9 +77,11 @@ def kubectl(target: str, context: str | None, local: int, port: str) -> list[str
 def tunnel(run: Run, via: Via, host: str, port: str, ready_within: float = READY_WITHIN) -> Iterator[int]:
     """While inside, the database is reached at a port of this machine."""
     local = _free_port()
-    argv = bound(command(via, local, host, port))
+    argv = command(via, local, host, port)
+    if shutil.which(argv[0]) is None:
+        raise NoProgram(f"{argv[0]} is not on this machine, and the way to the database leads through it: install it")
     with tempfile.TemporaryFile() as words:
-        program = run.process(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=words)
+        program = run.process(bound(argv), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=words)
         try:
             _wait_until_ready(run, program, words, local, ready_within)
             yield local
@@ -87,7 +91,7 @@ def tunnel(run: Run, via: Via, host: str, port: str, ready_within: float = READY
 
 def bound(argv: Sequence[str]) -> list[str]:
     """A command that ends with groundcrew, even when that is killed outright."""
-    return ["sh", "-c", _BOUND, "tunnel", *argv]
+    return ["/bin/sh", "-c", _BOUND, "tunnel", *argv]
 
 
 def _wait_until_ready(run: Run, program: subprocess.Popen[bytes], words: IO[bytes], local: int, within: float) -> None:

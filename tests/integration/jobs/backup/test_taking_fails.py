@@ -94,7 +94,7 @@ def test_a_server_that_is_killed(tmp_path: Path) -> None:
                 connection.execute("INSERT INTO wide SELECT * FROM wide")
         staging = team(tmp_path / "team", section("shop", server.url()))
         with process(lambda: exit_code_of(staging)) as pid:
-            until(lambda: list(staging.store.open_uploads()))
+            until(lambda: list(staging.store.open_uploads("staging/backups/")))
             os.kill(server.pid, signal.SIGQUIT)
             assert code_of(pid) == 1
     assert not any(one.complete for one in staging.sets())

@@ -1,0 +1,153 @@
+"""Databases that are reached through ssh and kubectl port-forward."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from jobs.backup import take
+from jobs.run import Patience
+from jobs.run.job import Outcome
+from tests.parts import kubectl
+from tests.parts.backups import Team, section, team
+from tests.parts.needs import needs
+from tests.parts.postgres import Database
+from tests.parts.runs import code_of, process, until
+from tests.parts.sshd import Bastion, sshd
+
+New = Callable[..., Database]
+
+ROWS = "CREATE TABLE wide AS SELECT n, repeat(md5(n::text), 8) body FROM generate_series(1, 40000) n"
+AGAIN = Patience(work=(0.2, 0.5), store=(0.01,), term=0.5, giving_up=5)
+
+pytestmark = needs("sshd")
+
+
+@pytest.fixture
+def shop(database: New) -> Database:
+    made = database(16)
+    made.run(ROWS)
+    return made
+
+
+@pytest.fixture
+def bastion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bastion]:
+    folder = tmp_path / "bastion"
+    folder.mkdir()
+    with sshd(folder) as running:
+        monkeypatch.setenv("PATH", f"{running.programs}:{os.environ['PATH']}")
+        yield running
+
+
+def through(folder: Path, shop: Database, via: str, url: str = "") -> Team:
+    (folder / "team").mkdir()
+    return team(folder / "team", section("shop", url or shop.url, f"via = {via}"))
+
+
+def tunnels() -> list[int]:
+    """The tunnel programs that this test has started."""
+    return [pid for pid, line in commands() if "-L" in line and line[-1] == "bastion"]
+
+
+def commands() -> Iterator[tuple[int, list[str]]]:
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            yield int(file.parent.name), file.read_text().rstrip("\0").split("\0")
+
+
+def test_through_ssh_as_if_it_were_near(shop: Database, bastion: Bastion, tmp_path: Path) -> None:
+    staging = through(tmp_path, shop, '{ ssh = "bastion" }')
+    assert staging.take().outcome is Outcome.DONE
+    assert staging.manifest().rows == 40_000
+    until(lambda: not tunnels())
+
+
+def test_through_ssh_to_a_socket_over_there(shop: Database, bastion: Bastion, tmp_path: Path) -> None:
+    staging = through(tmp_path, shop, '{ ssh = "bastion" }', url=shop.server.socket_url(shop.name))
+    record = staging.take()
+    assert record.outcome is Outcome.DONE, record.sentence
+
+
+def test_a_host_that_lets_nobody_in(shop: Database, bastion: Bastion, tmp_path: Path) -> None:
+    (tmp_path / "bastion" / "user.pub").write_text("")
+    record = through(tmp_path, shop, '{ ssh = "bastion" }').take()
+    assert "the tunnel ended before it stood: " in record.sentence
+    assert "Permission denied (publickey)" in record.sentence
+
+
+def test_a_tunnel_that_breaks_fails_the_run_which_is_tried_again(
+    shop: Database, bastion: Bastion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = take.pg_dump
+    monkeypatch.setattr(take, "pg_dump", lambda *args: ["sh", "-c", 'sleep 1; exec "$@"', "late", *real(*args)])
+    staging = through(tmp_path, shop, '{ ssh = "bastion" }')
+
+    def tried_again() -> int:
+        record = staging.take(patience=AGAIN)
+        return 0 if record.outcome is Outcome.DONE and record.attempts == 2 else 1
+
+    with process(tried_again) as pid:
+        until(lambda: list(staging.store.open_uploads("staging/backups/")))
+        for one in tunnels():
+            os.kill(one, signal.SIGKILL)
+        assert code_of(pid) == 0
+    assert staging.manifest().rows == 40_000
+
+
+def test_a_runner_that_is_killed_outright_takes_its_tunnel_along(
+    shop: Database, bastion: Bastion, tmp_path: Path
+) -> None:
+    staging = through(tmp_path, shop, '{ ssh = "bastion" }')
+    with process(lambda: 0 if staging.take() else 1) as pid:
+        until(lambda: tunnels())
+        os.kill(pid, signal.SIGKILL)
+        code_of(pid)
+    until(lambda: not tunnels(), seconds=5)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "kubectl").write_text(f'#!/bin/sh\nexec {sys.executable} {kubectl.__file__} "$@"\n')
+    (folder / "kubectl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setenv(
+        "KUBECTL_KNOWS",
+        "--context=prod--namespace=shopstatefulset/db --namespace=shopservice/db --namespace=shoppod/db-0",
+    )
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize(
+    "via",
+    [
+        '{ kubernetes = "shop/statefulset/db", context = "prod" }',
+        '{ kubernetes = "shop/service/db" }',
+        '{ kubernetes = "shop/pod/db-0" }',
+    ],
+)
+def test_into_a_cluster(shop: Database, tmp_path: Path, via: str) -> None:
+    staging = through(tmp_path, shop, via)
+    record = staging.take()
+    assert record.outcome is Outcome.DONE, record.sentence
+
+
+@pytest.mark.usefixtures("cluster")
+def test_what_the_cluster_does_not_have(shop: Database, tmp_path: Path) -> None:
+    record = through(tmp_path, shop, '{ kubernetes = "shop/service/nope" }').take()
+    assert 'the tunnel ended before it stood: Error from server (NotFound): "service/nope" not found' in record.sentence
+
+
+def test_without_the_program_it_says_what_is_missing(
+    shop: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    staging = through(tmp_path, shop, '{ kubernetes = "shop/service/db" }')
+    assert "kubectl is not on this machine" in staging.take().sentence
