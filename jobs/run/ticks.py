@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import islice, takewhile
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
@@ -59,5 +59,5 @@ def missed(line: str, zone: ZoneInfo, last: datetime | None, tick: datetime) -> 
     """The ticks between the last one that has a record and this one, which makes up for all of them."""
     if last is None:
         return None
-    between = [t for t in islice(next_ticks(line, zone, last), MOST_MISSED) if t < tick]
+    between = list(takewhile(lambda t: t < tick, islice(next_ticks(line, zone, last), MOST_MISSED)))
     return Gap(len(between), between[0], between[-1]) if between else None

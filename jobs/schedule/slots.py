@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from inventories import Environment
+from jobs.registry import JOBS
 
 OF_A_DATABASE = ("backup", "verify", "retention")
 
@@ -55,6 +56,11 @@ class Timer:
 def slots(environment: Environment) -> tuple[Slot, ...]:
     """Every job that has a line in the file, in the order in which people ask for them."""
     return tuple(Slot(job, name, str(line)) for job, name, line in _lines(environment) if line)
+
+
+def scheduled(environment: Environment) -> tuple[Slot, ...]:
+    """The slots of jobs that this groundcrew has."""
+    return tuple(slot for slot in slots(environment) if slot.job in JOBS)
 
 
 def _lines(environment: Environment) -> Iterator[tuple[str, str, object]]:

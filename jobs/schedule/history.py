@@ -1,0 +1,31 @@
+"""When the slots of a schedule ran last, by the records in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from jobs.run.record import record_keys
+from jobs.schedule.due import last_run
+from jobs.schedule.slots import Slot
+from jobs.store import Store
+
+
+def last_runs(store: Store, environment: str, slots: Iterable[Slot], now: datetime) -> Mapping[Slot, datetime]:
+    """The tick or start of the newest run of each slot that has one: LIST calls only."""
+    runs = [(*_job_and_subject(key), moment_of(key)) for key in record_keys(store, environment)]
+    found = {
+        slot: last_run((at for job, subject, at in runs if job == slot.job and slot.owns(subject)), now)
+        for slot in slots
+    }
+    return {slot: last for slot, last in found.items() if last}
+
+
+def _job_and_subject(key: str) -> tuple[str, str]:
+    job, _, subject = key.split("/runs/", 1)[1].rpartition("/")[0].partition("/")
+    return job, subject
+
+
+def moment_of(key: str) -> datetime:
+    """The start or tick that a record's key begins with."""
+    return datetime.strptime(key.rsplit("/", 1)[1][:16] + "+0000", "%Y%m%dT%H%M%SZ%z")

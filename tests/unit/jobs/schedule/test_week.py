@@ -1,0 +1,148 @@
+"""A week of the daemon, with all that can happen to it, leaves the records that one would write by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from inventories import Environment, Repository
+from jobs.run import Record, records
+from jobs.run.ticks import Gap
+from jobs.store.directory import DirectoryStore
+from tests.unit.jobs.schedule.simulated import Crashed, Simulation, in_its_time
+
+FILE = """
+[environment]
+name = "try"
+timezone = "Europe/Berlin"
+[store]
+url = "file:///nowhere"
+encrypt_to = "nobody"
+[databases.shop]
+url = "postgresql://nobody@127.0.0.1:1/shop"
+backup = "30 2 * * *"
+retention = "0 * * * *"
+[databases.crm]
+url = "postgresql://nobody@127.0.0.1:1/crm"
+backup = "30 2 * * *"
+"""
+MONDAY = datetime(2026, 3, 23, tzinfo=UTC)  # the Sunday of this week has no 02:30 in Berlin
+
+
+def at(day: str, time: str = "00:00") -> datetime:
+    hours, minutes = time.split(":")
+    number = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun", "end"].index(day)
+    return MONDAY + timedelta(days=number, hours=int(hours), minutes=int(minutes))
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Environment:
+    (tmp_path / "try.toml").write_text(FILE)
+    return Repository.find(tmp_path).read("try")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> DirectoryStore:
+    return DirectoryStore(f"file://{tmp_path}/store", tmp_path / "store")
+
+
+def hours(first: datetime, last: datetime) -> Iterator[datetime]:
+    while first <= last:
+        yield first
+        first += timedelta(hours=1)
+
+
+def by_tick(disk: DirectoryStore, job: str, subject: str) -> dict[datetime | None, Record]:
+    return {record.tick: record for record in records(disk, "try", job, subject)}
+
+
+def test_a_week_with_faults(environment: Environment, disk: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    week = Simulation(
+        environment,
+        disk,
+        now=at("Mon", "00:10"),
+        end=at("end", "00:10"),
+        away=[(at("Tue", "10:30"), at("Tue", "11:30"))],
+        crash=at("Wed", "14:20"),
+        jumps={at("Thu", "09:10"): timedelta(hours=3), at("Thu", "12:40"): timedelta(hours=-3)},
+        takes={at("Fri", "12:00"): timedelta(hours=2, minutes=30)},
+    )
+    in_its_time(week, monkeypatch)
+    with suppress(Crashed):
+        week.run()
+    assert week.now == at("Wed", "14:20")
+    week = replace(week, now=at("Wed", "17:40"), crash=None)
+    in_its_time(week, monkeypatch)
+    week.run()
+
+    nightly = [at(day, "01:30") for day in ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat")]
+    for database in ("shop", "crm"):
+        found = by_tick(disk, "backup", database)
+        assert sorted(found) == [*nightly, at("Sun", "01:00")]
+        assert [record.missed for record in found.values()] == [None] * 7
+
+    never = {at("Wed", "15:00"), at("Wed", "16:00"), at("Fri", "13:00")}
+    found = by_tick(disk, "retention", "shop")
+    assert sorted(found) == [tick for tick in hours(at("Mon", "01:00"), at("end")) if tick not in never]
+    assert {tick: record.missed for tick, record in found.items() if record.missed} == {
+        at("Wed", "17:00"): Gap(2, at("Wed", "15:00"), at("Wed", "16:00")),
+        at("Thu", "12:00"): Gap(2, at("Thu", "10:00"), at("Thu", "11:00")),  # as the clock said then
+        at("Fri", "14:00"): Gap(1, at("Fri", "13:00"), at("Fri", "13:00")),
+    }
+    assert found[at("Tue", "11:00")].started > at("Tue", "11:30")
+    assert {record.attempts for record in found.values()} == {1}
+
+
+def test_databases_of_one_line_are_started_as_one(
+    environment: Environment, disk: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night = Simulation(environment, disk, now=at("Mon", "01:20"), end=at("Mon", "01:40"))
+    in_its_time(night, monkeypatch)
+    night.run()
+    assert night.started == [
+        (at("Mon", "01:30"), ("run", "backup", "try", "--only", "crm", "--only", "shop", "--scheduled"))
+    ]
+
+
+def test_a_tick_is_started_again_after_a_pause_that_doubles_while_it_leaves_no_record(
+    environment: Environment, disk: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night = Simulation(environment, disk, now=at("Mon", "01:20"), end=at("Mon", "05:20"), away=[(at("Mon"), at("Tue"))])
+    in_its_time(night, monkeypatch)
+    night.run()
+    starts = [begun for begun, arguments in night.started if "backup" in arguments]
+    assert starts == [at("Mon", time) for time in ("01:30", "01:41", "02:02", "02:43", "04:04")]
+
+
+def test_what_never_ran_waits_for_its_next_tick(
+    environment: Environment, disk: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day = Simulation(environment, disk, now=at("Mon", "03:10"), end=at("Mon", "03:50"))
+    in_its_time(day, monkeypatch)
+    day.run()
+    assert day.started == []
+
+
+@pytest.mark.parametrize("name", ["Europe/Berlin", "America/New_York"])
+def test_days_of_clock_changes_have_each_tick_once(
+    tmp_path: Path, disk: DirectoryStore, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "try.toml").write_text(FILE.replace("Europe/Berlin", name))
+    environment = Repository.find(tmp_path).read("try")
+    changes = {"Europe/Berlin": ((3, 28), (10, 30)), "America/New_York": ((3, 13), (11, 6))}[name]
+    for month, day in changes:
+        begin = datetime(2027, month, day, 12, 10, tzinfo=UTC)
+        days = Simulation(environment, disk, now=begin, end=begin + timedelta(days=2))
+        in_its_time(days, monkeypatch)
+        days.run()
+        ticks = [tick for tick in by_tick(disk, "retention", "shop") if tick and tick > begin]
+        assert sorted(ticks) == list(hours(begin + timedelta(minutes=50), begin + timedelta(hours=47, minutes=50)))
+        nights = [tick for tick in by_tick(disk, "backup", "shop") if tick and tick > begin]
+        days_after = [(begin + timedelta(days=n)).date() for n in (1, 2)]
+        assert [night.astimezone(environment.timezone).date() for night in sorted(nights)] == days_after
+        assert all(record.missed is None or record.missed.ticks > 100 for record in records(disk, "try"))
