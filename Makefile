@@ -13,7 +13,7 @@ help:  ## list what can be made
 
 setup: $(BIN)/ready $(SERVERS)  ## install all that is needed, once (as root on Debian also what apt has)
 
-demo: $(BIN)/ready  ## the whole story on this machine: back up, lose, restore, prove
+demo: $(BIN)/crew  ## the whole story on this machine: back up, lose, restore, prove
 	@$(BIN)/crew demo
 
 test: setup lint  ## lint, all tests, coverage and its floors
@@ -44,10 +44,19 @@ clean:  ## remove all that was made here
 machine:
 	@sh tests/parts/debian.sh
 
-$(BIN)/ready: pyproject.toml constraints.txt | machine
+$(BIN)/pip:
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || sh tests/parts/debian.sh python3-venv
 	$(PYTHON) -m venv .venv
-	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+
+PIP = PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check
+
+$(BIN)/crew: pyproject.toml constraints.txt | $(BIN)/pip
+	$(PIP) --editable '.[demo]'
 	@touch $@
+
+$(BIN)/ready: pyproject.toml constraints.txt | machine $(BIN)/pip
+	$(PIP) --editable '.[test]'
+	@touch $@ $(BIN)/crew
 
 $(SERVERS): $(NPM)/package-lock.json | $(BIN)/ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --prefix $(NPM) --no-audit --no-fund --loglevel=error

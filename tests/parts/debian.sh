@@ -1,8 +1,9 @@
-# Installs what the tests want of Debian and this machine lacks. Not as root, or elsewhere: says nothing, does nothing;
-# the tests that want it are then left out, and say so.
+# Installs what the tests want of Debian, or the packages that are named, where this machine lacks them. Not as root,
+# or elsewhere: says nothing, does nothing; the tests that want it are then left out, and say so.
 set -eu
 
-wanted="age git openssh-client openssh-server postgresql-15 postgresql-client-15 procps python3-venv systemd util-linux zsh zstd"
+tests="age git openssh-client openssh-server postgresql-15 postgresql-client-15 procps python3-venv systemd util-linux zsh zstd"
+wanted=${*:-$tests}
 
 [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0
 
