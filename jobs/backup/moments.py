@@ -33,7 +33,7 @@ def _date(said: str, zone: ZoneInfo) -> datetime:
 
 def chosen(sets: Iterable[Set], database: str, set_id: str | None = None, before: datetime | None = None) -> Set:
     """The one complete set that was asked for."""
-    complete = sorted((one for one in sets if one.complete), key=lambda one: one.started)
+    complete = sorted((one for one in sets if one.complete), key=lambda one: one.order)
     if not complete:
         raise BackupError(
             f"{database} has no complete backup set; take one, or see which databases have any: crew backups list"

@@ -45,6 +45,11 @@ class Set:
         return self.completed - self.started if self.completed is not None else None
 
     @property
+    def order(self) -> tuple[datetime, datetime, str]:
+        """Sorts by time, also those that were begun within one second: the one that was complete first is older."""
+        return self.started, self.completed or datetime.max.replace(tzinfo=UTC), self.id
+
+    @property
     def prefix(self) -> str:
         return prefix(self.environment, self.database, self.id)
 

@@ -93,7 +93,7 @@ def unproven(found: Iterable[Set], database: str) -> Set | None:
     found = list(found)
     chosen(found, database)
     left = [one for one in found if one.complete and one.proven is None]
-    return max(left, key=lambda one: one.started, default=None)
+    return max(left, key=lambda one: one.order, default=None)
 
 
 def concluded(proof: Proof) -> Result:

@@ -36,7 +36,7 @@ def list_sets(
 
     environment = frame.environment(ctx, environment_name)
     store = frame.store(environment)
-    found = sorted(sets(store, environment.name, database), key=lambda one: (one.started, one.id), reverse=True)
+    found = sorted(sets(store, environment.name, database), key=lambda one: one.order, reverse=True)
     found.sort(key=lambda one: one.database)
     if database and not found:
         source(environment, database)
