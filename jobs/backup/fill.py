@@ -42,6 +42,8 @@ class Filling:
     run: Run
     jobs: int
     manner: Manner = field(default_factory=Manner)
+    tables: tuple[str, ...] = ()
+    """As they were asked for; none for all."""
 
 
 class Brake:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,8 +19,11 @@ from jobs.backup.fill import Filling, fill
 from jobs.backup.manifest import Kind, Settings
 from jobs.backup.pg_restore import Manner
 from jobs.backup.programs import Program
+from jobs.backup.promises import Name
 from jobs.backup.roles import bare, for_missing
+from jobs.backup.selection import Selection
 from jobs.backup.stored import StoredSet, pour
+from jobs.backup.tables import fill_tables
 from jobs.backup.target import Place, told
 from jobs.run.job import Failed, Passing, Run, Stopped
 
@@ -34,6 +37,7 @@ class Way(Enum):
     INTO_EMPTY = "into an empty database"
     AS_NEW = "into a new database"
     IN_PLACE_OF = "beside the database whose place it takes"
+    INTO_USED = "into a database that has other tables"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +51,11 @@ class Restored:
     notes: tuple[str, ...]
 
 
-def way(place: Place, *, create: bool, replaces: bool) -> Way:
-    """What is allowed, given what stands there."""
+def way(place: Place, *, create: bool, replaces: bool, some: bool = False) -> Way:
+    """What is allowed, given what stands there; `some` tables may join others."""
     name = place.database
+    if some and replaces:
+        raise BackupError("--replace with --tables would leave nothing but these: leave one of them out")
     if place.standby:
         raise BackupError(f"{name}: this server is a standby, which can't be written to; restore into its primary")
     if not place.exists:
@@ -60,6 +66,8 @@ def way(place: Place, *, create: bool, replaces: bool) -> Way:
         return Way.IN_PLACE_OF
     if create:
         raise BackupError(f"database {name} exists already: leave out --create, or put another in its place: --replace")
+    if place.objects and some:
+        return Way.INTO_USED
     if place.objects:
         raise BackupError(
             f"database {name} is not empty (it has {place.objects} tables, functions and the like); "
@@ -68,11 +76,16 @@ def way(place: Place, *, create: bool, replaces: bool) -> Way:
     return Way.INTO_EMPTY
 
 
-def restore(stored: StoredSet, into: Reached, place: Place, run: Run, chosen: Way, *, jobs: int = 2) -> Restored:
-    """Bring a set to a database."""
+def restore(
+    stored: StoredSet, into: Reached, place: Place, run: Run, chosen: Way, *, jobs: int = 2, tables: Sequence[str] = ()
+) -> Restored:
+    """Bring a set, or some of its tables, to a database."""
     program = restorer(stored, place)
     notes = make_roles(stored, into, place).notes
-    filling = Filling(stored, into, program, run, jobs, manner(place))
+    filling = Filling(stored, into, program, run, jobs, manner(place), tuple(tables))
+    if chosen is Way.INTO_USED:
+        notes += _into_used(filling)
+        return Restored(into.database, stored.manifest.set, chosen, None, notes)
     if chosen is Way.INTO_EMPTY:
         notes += _into_empty(filling, place)
         return Restored(into.database, stored.manifest.set, chosen, None, notes)
@@ -141,12 +154,35 @@ def _try(server: psycopg.Connection[Any], statement: str, what: str) -> str | No
 def _into_empty(filling: Filling, place: Place) -> tuple[str, ...]:
     name = filling.into.database
     try:
-        fill(filling)
+        notes = _fill(filling)
     except (Failed, Passing, Stopped) as error:
         stands = f"{name} holds a part of the set now; empty it before the next try (DROP DATABASE, CREATE DATABASE)"
         raise type(error)(f"{error}; {stands}") from None
     with target.maintenance(filling.into) as server:
-        return give(server, name, filling.stored.manifest.settings, place)
+        return (*notes, *give(server, name, filling.stored.manifest.settings, place))
+
+
+def _into_used(filling: Filling) -> tuple[str, ...]:
+    """Tables join others: what they need of types, functions and schemas is taken to be there."""
+    selection = fill_tables(filling, filling.tables, alone=False)
+    check(filling, selection.tables)
+    return _left_out(selection)
+
+
+def _fill(filling: Filling, *, statistics: bool = True) -> tuple[str, ...]:
+    """Everything, or the tables that were asked for with all that they need."""
+    if not filling.tables:
+        fill(filling, statistics=statistics)
+        return ()
+    selection = fill_tables(filling, filling.tables, alone=True)
+    check(filling, selection.tables)
+    return _left_out(selection)
+
+
+def _left_out(selection: Selection) -> tuple[str, ...]:
+    if not selection.left_out:
+        return ()
+    return (f"left out, for they belong to other tables too: {', '.join(selection.left_out)}",)
 
 
 def beside(
@@ -163,11 +199,11 @@ def beside(
     with fresh(into, manifest.settings, place) as copy:
         there = replace(filling, into=copy)
         with told(), copy.connect(autocommit=True):  # tells other restores that this copy is not a dead one's
-            fill(there, statistics=cleaned is None)
-            with run.step("check"):
+            left_out = _fill(there, statistics=cleaned is None)
+            if not filling.tables:
                 check(there)
             with target.maintenance(into) as server:
-                notes = give(server, copy.database, wanted, place)
+                notes = (*left_out, *give(server, copy.database, wanted, place))
             if cleaned is not None:
                 cleaned(there)
         with run.step("swap"):
@@ -184,9 +220,10 @@ def settings_for(manifest: Settings, old: Settings | None, *, like_the_old: bool
     return replace(manifest, owner=old.owner, privileges=old.privileges)
 
 
-def check(filling: Filling) -> None:
+def check(filling: Filling, only: frozenset[Name] | None = None) -> None:
     """Hold the filled database against the manifest; nothing that differs takes a name over."""
-    found = differences(filling)
+    with filling.run.step("check"):
+        found = differences(filling, only)
     if found:
         told_ones = "; ".join(sentence(one) for one in found[:5])
         more = f"; and {len(found) - 5} more" if len(found) > 5 else ""

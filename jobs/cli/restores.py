@@ -53,6 +53,10 @@ def restore(
     replaces: Annotated[
         bool, typer.Option("--replace", help="Restore beside what stands there, check, swap; the old one is kept.")
     ] = False,
+    tables: Annotated[
+        list[str] | None,
+        typer.Option("--tables", metavar="TABLE", help="Only this table, as schema.table or table; may be repeated."),
+    ] = None,
     parallel: Annotated[int | None, typer.Option(min=1, max=64, help="Streams at once.")] = None,
     password_from: Annotated[
         str | None, typer.Option(metavar="SECRET", help="env:NAME, file:PATH or command:LINE; else as psql finds it.")
@@ -88,12 +92,13 @@ def restore(
     with alone(environment, store, "restore", database) as run, _reached(run, target) as reached:
         stored = opened(store, one, environment.store.decrypt_with if environment.store else None)
         place = look(reached)
-        chosen_way = way(place, create=create, replaces=replaces)
+        chosen_way = way(place, create=create, replaces=replaces, some=bool(tables))
         _consent(ctx, reached, place, yes_to)
         if dry_run:
             _tell_plan(environment, one, stored, reached, chosen_way, as_json=as_json)
             return 0
-        done = bring(stored, reached, place, run, chosen_way, jobs=parallel or _parallel(environment, database))
+        jobs = parallel or _parallel(environment, database)
+        done = bring(stored, reached, place, run, chosen_way, jobs=jobs, tables=tables or ())
     _tell_restored(environment, one, stored, done, timedelta(seconds=time.monotonic() - begun), as_json=as_json)
     return 0
 

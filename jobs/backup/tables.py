@@ -1,0 +1,135 @@
+"""Restoring a few tables of a set, with all that is theirs."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from jobs.backup import pg_restore, quoting
+from jobs.backup.errors import BackupError
+from jobs.backup.fill import Filling, close_public, define, definitions, every, rows
+from jobs.backup.manifest import Kind, Part
+from jobs.backup.selection import Selection, entries, rows_of, select
+from jobs.backup.stored import pour
+from jobs.backup.target import told
+
+
+class _Enough(Exception):
+    """The program has read what it wanted."""
+
+
+def fill_tables(filling: Filling, wanted: Collection[str], *, alone: bool) -> Selection:
+    """Bring tables into a database; `alone`, with the types, functions and schemas that they need."""
+    with ExitStack() as files:
+        archive = files.enter_context(definitions(filling.stored, filling.run.check))
+        selection = select(entries(_script(filling, archive)), list(wanted))
+        if not alone:
+            _require_absent(filling, selection)
+        ids = {*selection.own, *(selection.needed if alone else ())}
+        only = files.enter_context(_list_of(sorted_as(selection, ids)))
+        with filling.run.step("definitions"):
+            if alone:
+                close_public(filling)
+            define(filling, "pre-data", archive, only)
+        with filling.run.step("rows"):
+            parts = _parts(filling, selection)
+            rows(filling, [(part, files.enter_context(_rows_list(filling, part, selection))) for part in parts])
+        with filling.run.step("indexes and constraints"):
+            define(filling, "post-data", archive, only)
+    with filling.run.step("statistics"):
+        names = [quoting.name(*name) for name in sorted(selection.tables)]
+        every(filling.into, [f"ANALYZE {name}" for name in names], filling.jobs, filling.run)
+    return selection
+
+
+def sorted_as(selection: Selection, ids: set[int]) -> list[int]:
+    """What is needed first, then the tables' own, each in the order of the archive."""
+    return [one for one in (*selection.needed, *selection.own) if one in ids]
+
+
+def _script(filling: Filling, archive: Path) -> str:
+    argv = pg_restore.script(filling.program, archive)
+    return subprocess.run(argv, capture_output=True, check=True).stdout.decode(errors="replace")
+
+
+def _require_absent(filling: Filling, selection: Selection) -> None:
+    with told(), filling.into.connect(autocommit=True) as there:
+        for name in sorted(selection.tables):
+            if there.execute("SELECT to_regclass(%s)", (quoting.name(*name),)).fetchone() != (None,):
+                raise BackupError(
+                    f"table {'.'.join(name)} exists in {filling.into.database} already; rename it first, "
+                    "or restore into another database (--create) and copy from there"
+                )
+
+
+def _parts(filling: Filling, selection: Selection) -> list[Part]:
+    """The parts of tables that stand alone, and the rest if anything else is wanted."""
+    alone = {part.table: part for part in filling.stored.parts(Kind.TABLE)}
+    names = {quoting.name(*name) for name in selection.tables}
+    others = names - alone.keys() or selection.sequences
+    return [
+        *(part for table, part in alone.items() if table in names),
+        *(filling.stored.parts(Kind.REST) if others else ()),
+    ]
+
+
+@contextmanager
+def _rows_list(filling: Filling, part: Part, selection: Selection) -> Iterator[Path | None]:
+    """The entries of the rest that are wanted; of a table's own part that is all."""
+    if part.kind is Kind.TABLE:
+        yield None
+        return
+    manifest = filling.stored.manifest
+    known = [(one.schema, one.name) for one in manifest.tables]
+    known += [(one.schema, one.name) for one in manifest.sequences]
+    with _list_of(rows_of(_listing(filling, part), selection, known)) as only:
+        yield only
+
+
+@contextmanager
+def _list_of(ids: Collection[int]) -> Iterator[Path]:
+    with tempfile.NamedTemporaryFile("w", prefix="groundcrew-list-") as file:
+        file.writelines(f"{one};\n" for one in ids)
+        file.flush()
+        yield Path(file.name)
+
+
+def _listing(filling: Filling, part: Part) -> str:
+    """What a part holds: its beginning tells, and no more is read than that."""
+    with tempfile.TemporaryFile() as printed:
+        argv = pg_restore.contents(filling.program)
+        program = filling.run.process(argv, stdin=subprocess.PIPE, stdout=printed, stderr=subprocess.DEVNULL)
+        try:
+            with suppress(_Enough):
+                pour(filling.stored, part, _Until(program), filling.run.check)
+        finally:
+            _close(program)
+        filling.run.check()
+        if program.returncode:
+            raise BackupError(f"pg_restore could not list part {part.name}")
+        printed.seek(0)
+        return printed.read().decode(errors="replace")
+
+
+class _Until:
+    """A program's stdin, until it has had enough."""
+
+    def __init__(self, program: subprocess.Popen[bytes]) -> None:
+        self._program = program
+
+    def write(self, body: bytes) -> None:
+        assert self._program.stdin is not None
+        try:
+            self._program.stdin.write(body)
+        except BrokenPipeError:
+            raise _Enough from None
+
+
+def _close(program: subprocess.Popen[bytes]) -> None:
+    assert program.stdin is not None
+    with suppress(OSError):
+        program.stdin.close()
+    program.wait()

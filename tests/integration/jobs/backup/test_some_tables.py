@@ -1,0 +1,76 @@
+"""A few tables of a set come back with all that is theirs, into a new database or into the one that lost them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.integration.jobs.backup.test_restore import restore
+from tests.parts.crew import Repository, flip
+from tests.parts.needs import majors
+from tests.parts.postgres import Database
+
+Shop = Callable[..., Database]
+New = Callable[..., Database]
+
+
+def tables(database: Database) -> list[str]:
+    found = database.ask(
+        "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace::regnamespace::text"
+        " IN ('public', 'stock', '\"Büro\"') ORDER BY relname COLLATE \"C\""
+    )
+    return [name for (name,) in found]
+
+
+@majors(13, 16, 18)
+def test_a_table_that_was_lost_comes_back_into_its_database(major: int, repository: Repository, shop: Shop) -> None:
+    origin = shop(major)
+    repository.environment(text=repository.section("shop", origin))
+    repository.backup()
+    before = origin.ask("SELECT count(*), md5(string_agg(o::text, '' ORDER BY id)) FROM orders o")
+    indexes = "SELECT indexdef FROM pg_indexes WHERE tablename = 'orders' ORDER BY 1"
+    had = origin.ask(indexes)
+    code, said = restore(repository, origin, "--tables", "orders")
+    assert (code, "table public.orders exists in" in said) == (1, True)
+    origin.run("DROP TABLE orders CASCADE")
+    code, said = restore(repository, origin, "--tables", "orders")
+    assert code == 0, said
+    assert "left out, for they belong to other tables too: foreign key orders orders_customer_fkey" in said
+    assert origin.ask("SELECT count(*), md5(string_agg(o::text, '' ORDER BY id)) FROM orders o") == before
+    assert origin.ask(indexes) == had
+    assert origin.ask("SELECT nextval('orders_id_seq')") == [(4001,)]
+    assert origin.ask("SELECT polname FROM pg_policy WHERE polrelid = 'orders'::regclass") == [("readers_see_half",)]
+    assert origin.ask("SELECT count(*) FROM customers") == [(500,)]
+
+
+def test_tables_come_with_what_they_need_into_an_empty_database(
+    repository: Repository, shop: Shop, database: New
+) -> None:
+    origin, target = shop(16), database(16)
+    repository.environment(text=repository.section("shop", origin))
+    repository.backup()
+    code, said = restore(
+        repository, target, "--tables", "customers", "--tables", "orders", "--tables", 'Büro.Zettel "A". 1',
+        "--tables", "events_2026", "--tables", "stock.places",
+    )  # fmt: skip
+    assert code == 0, said
+    assert tables(target) == [
+        'Zettel "A". 1', "customers", "events", "events_2026", "events_2026_a", "events_2026_other", "orders", "places",
+    ]  # fmt: skip
+    assert target.ask("SELECT count(*) FROM orders JOIN customers c ON c.id = customer") == [(4000,)]
+    assert target.ask("SELECT count(*) FROM pg_constraint WHERE conname = 'orders_customer_fkey'") == [(1,)]
+    assert target.ask("SELECT count(*) FROM events") == origin.ask("SELECT count(*) FROM events_2026")
+    assert target.ask("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal") == [("touching",)]
+    assert "place in a publication some_of_it orders" in said
+
+
+def test_what_cannot_be_done_with_tables_is_told(repository: Repository, shop: Shop, database: New) -> None:
+    origin, target = shop(16), database(16)
+    repository.environment(text=repository.section("shop", origin))
+    taken = repository.backup()
+    code, said = restore(repository, target, "--tables", "odrers")
+    assert (code, "there is no table odrers in this set" in said) == (1, True)
+    code, said = restore(repository, target, "--tables", "orders", "--replace")
+    assert (code, "leave one of them out" in said) == (1, True)
+    flip(next(piece for piece in repository.pieces(taken) if piece.stem == "rest"))
+    code, said = restore(repository, database(16), "--tables", "staff")
+    assert (code, "part rest of set" in said) == (1, True)
