@@ -71,7 +71,9 @@ class Reached:
     @property
     def environment(self) -> dict[str, str]:
         """For the programs that connect: the password goes by the process environment, which others can't read."""
-        return {**os.environ, **({"PGPASSWORD": self.password} if self.password is not None else {})}
+        inherited = {name: value for name, value in os.environ.items() if name != "PGCLIENTENCODING"}
+        password = {"PGPASSWORD": self.password} if self.password is not None else {}
+        return {**inherited, **password, "LC_ALL": "C"}  # what they say is told apart by its words
 
     @property
     def database(self) -> str:

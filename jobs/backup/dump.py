@@ -32,7 +32,6 @@ _LINE = 500
 
 # What pg_dump says of a fault that another try may find gone.
 _PASSES = (
-    "canceling statement due to lock timeout",
     "connection to server was lost",
     "server closed the connection",
     "terminating connection",
@@ -48,6 +47,10 @@ _PASSES = (
     "too many clients",
     "No space left on device",
 )
+
+
+class LockTimeout(Passing):
+    """Somebody came between: a change of a table that waits for our lock, and that others wait behind."""
 
 
 class Meter:
@@ -136,6 +139,8 @@ def fault(name: str, code: int, words: Sequence[str]) -> Failed | Passing:
     said = " ".join(told(words)) or f"exit code {code}"
     hidden = "permission denied" in said or "row-level security" in said
     sentence = f"part {name}: {said}" + (f"; {rights.NEEDED}" if hidden else "")
+    if "canceling statement due to lock timeout" in said:
+        return LockTimeout(sentence)
     passing = code < 0 or any(sign in said for sign in _PASSES)
     return Passing(sentence) if passing and not final(said) else BackupError(sentence)
 

@@ -37,7 +37,7 @@ ORDER BY c.oid
 """
 
 _HOLDERS = """
-SELECT l.relation::regclass::text, a.pid, a.usename, a.application_name, a.xact_start, a.state
+SELECT l.relation::regclass::text, a.pid, l.granted, a.usename, a.application_name, a.xact_start, a.state
 FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 WHERE l.relation = ANY (%s) AND l.mode = 'AccessExclusiveLock' AND a.pid <> pg_backend_pid()
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -108,27 +108,23 @@ def _lock_all(connection: psycopg.Connection[Any], tables: Sequence[Table], reac
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
             return False
         except psycopg.errors.LockNotAvailable:
-            raise Passing(_held_by(reached, batch, lock)) from None
+            raise Passing(held_by(reached, batch, lock)) from None
         except psycopg.errors.InsufficientPrivilege as error:
             raise BackupError(f"{error.diag.message_primary}; {rights.NEEDED}") from None
     return True
 
 
-def _held_by(reached: Reached, tables: Sequence[Table], lock: timedelta) -> str:
+def held_by(reached: Reached, tables: Sequence[Table], lock: timedelta) -> str:
     """Who has locked one of the tables, asked on a connection of its own; the query's text stays with the server."""
     with reached.connect(autocommit=True) as connection:
         found = connection.execute(_HOLDERS, [[table.oid for table in tables]]).fetchone()
     waited = f"waited {lock.total_seconds():g} s for a lock"
     if found is None:
         return f"{waited} that was let go just now; try again"
-    return locked_by(waited, *found)
-
-
-def locked_by(waited: str, table: str, pid: int, *who_and_since: Any) -> str:
-    """The sentence on a lock that somebody else holds."""
-    user, program, since, state = who_and_since
+    table, pid, granted, user, program, since, state = found
+    has = "is locked by" if granted else "is waited for, before us, by"
     who = f"{user} ({program})" if program else user
     return (
-        f"{waited}: table {table} is locked by process {pid} of {who}, in a transaction since "
+        f"{waited}: table {table} {has} process {pid} of {who}, in a transaction since "
         f"{since.astimezone(UTC):%H:%M:%S} UTC ({state}); wait until it ends, or: SELECT pg_terminate_backend({pid})"
     )

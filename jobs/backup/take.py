@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.backup import facts, settings, snapshot
 from jobs.backup.connection import Reached
-from jobs.backup.dump import Meter, Stream
+from jobs.backup.dump import LockTimeout, Meter, Stream
 from jobs.backup.manifest import NAME, Kind, Manifest, Part, Server, written
 from jobs.backup.parts import Planned, pg_dump, pg_dumpall, plan
 from jobs.backup.programs import Program, dumper, installed
 from jobs.backup.sets import new_id, prefix
 from jobs.backup.together import Ending, together
-from jobs.run.job import Run
+from jobs.run.job import Passing, Run
 
 if TYPE_CHECKING:
     from inventories import Database
@@ -117,7 +117,10 @@ def dumped(
     if section.counts:
         leaves, standby = seen.moment.tables, seen.server.standby
         work["counts"] = partial(facts.count, ending, seen.reached, seen.moment.name, leaves, standby=standby)
-    done = together(run, ending, work, lambda: run.progress("dumped", meter.bytes, max(seen.bytes, meter.bytes)))
+    try:
+        done = together(run, ending, work, lambda: run.progress("dumped", meter.bytes, max(seen.bytes, meter.bytes)))
+    except LockTimeout:
+        raise Passing(snapshot.held_by(seen.reached, seen.moment.tables, section.limits.lock)) from None
     counts = done.pop("counts", {})
     warnings = tuple(f"part {name}: {line}" for name, (_, lines) in done.items() for line in lines)
     return tuple(part for part, _ in done.values()), warnings, counts

@@ -55,12 +55,15 @@ def table(bench: Bench, sides: Sequence[Side], results: dict[str, Measured]) -> 
 
 
 def verdict(side: Side, result: Measured, base: float) -> str:
-    """The side's goal, and whether it is met."""
+    """The side's goals, and whether they are met."""
+    goals = []
     if side.times is not None:
-        return told(f"{side.times:g} times", result.seconds <= side.times * base)
+        goals.append(told(f"{side.times:g} times", result.seconds <= side.times * base))
     if side.seconds is not None:
-        return told(f"{side.seconds:g} s", result.seconds <= side.seconds)
-    return ""
+        goals.append(told(f"{side.seconds:g} s", result.seconds <= side.seconds))
+    if side.memory is not None:
+        goals.append(told(f"{side.memory:g} MiB", result.first <= side.memory * 2**20))
+    return "; ".join(goals)
 
 
 def told(goal: str, met: bool) -> str:

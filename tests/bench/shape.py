@@ -18,6 +18,7 @@ class Side:
     before: Callable[[], object] = lambda: None  # each time, and not measured
     times: float | None = None  # a goal: at most so many times as long as the first side
     seconds: float | None = None  # a goal: at most so long
+    memory: float | None = None  # a goal: the first process never has more MiB
 
 
 @dataclass(frozen=True)

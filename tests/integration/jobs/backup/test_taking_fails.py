@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,6 +22,7 @@ from jobs.backup.programs import Program
 from jobs.backup.stored import opened, pour
 from jobs.run import Options, Patience, run_job
 from jobs.run.job import Outcome
+from jobs.run.record import Record
 from tests.parts import postgres as servers
 from tests.parts.backups import AT_ONCE, Nowhere, Team, section, team
 from tests.parts.needs import needs
@@ -149,6 +151,24 @@ def test_a_program_that_is_killed_leaves_no_part_though_its_pipe_closed(
     staging = backs_up(shop)
     assert staging.take().outcome is Outcome.FAILED
     assert [entry.key for entry in staging.store.list("staging/backups/") if "roles" not in entry.key] == []
+
+
+def test_a_change_of_a_table_that_comes_between_is_named_and_let_through(
+    shop: Database, backs_up: BacksUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for our lock, pg_dump waits behind it, and so would everybody else: the run gives way."""
+    real = take.pg_dump
+    monkeypatch.setattr(take, "pg_dump", lambda *args: ["sh", "-c", 'sleep 0.7; exec "$@"', "late", *real(*args)])
+    staging = backs_up(shop, 'limits = { lock = "1s" }', "counts = false")
+    records: list[Record] = []
+    taking = threading.Thread(target=lambda: records.append(staging.take()))
+    taking.start()
+    until(lambda: shop.ask("SELECT 1 FROM pg_locks WHERE mode = 'AccessShareLock' AND relation = 'wide'::regclass"))
+    with shop.connect(application_name="deploy") as other:
+        other.execute("ALTER TABLE wide ADD b int")
+    taking.join()
+    assert "waited 1 s for a lock: table wide is waited for, before us, by process" in records[0].sentence
+    assert "of postgres (deploy)" in records[0].sentence
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])

@@ -105,7 +105,7 @@ def test_a_runner_that_is_killed_outright_takes_its_tunnel_along(
 ) -> None:
     staging = through(tmp_path, shop, '{ ssh = "bastion" }')
     with process(lambda: 0 if staging.take() else 1) as pid:
-        until(lambda: tunnels())
+        until(tunnels)
         os.kill(pid, signal.SIGKILL)
         code_of(pid)
     until(lambda: not tunnels(), seconds=5)

@@ -1,0 +1,119 @@
+"""Backups of one database, side by side with what people do without groundcrew."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyrage
+
+from jobs.embedded import S3Server, seaweed
+from tests.bench import Bench, Side
+from tests.bench.database import Shop, shop
+
+ENVIRONMENT = """
+[environment]
+name = "bench"
+[store]
+url = "s3://{bucket}/crew"
+endpoint = "{endpoint}"
+region = "{region}"
+encrypt_to = ["{recipient}"]
+[databases.one]
+url = "{bench}"
+password = {{ env = "BENCH_PASSWORD" }}
+parallel = 1
+[databases.two]
+url = "{bench}"
+password = {{ env = "BENCH_PASSWORD" }}
+parallel = 2
+[databases.uncounted]
+url = "{bench}"
+password = {{ env = "BENCH_PASSWORD" }}
+parallel = 2
+counts = false
+[databases.tenth]
+url = "{tenth}"
+password = {{ env = "BENCH_PASSWORD" }}
+parallel = 2
+"""
+
+
+@contextmanager
+def sides(folder: Path) -> Iterator[Sequence[Side]]:
+    with shop(folder) as made, seaweed(folder) as store:
+        _repository(folder, made, store)
+        environment = {
+            **made.environment,
+            "AWS_ACCESS_KEY_ID": store.key,
+            "AWS_SECRET_ACCESS_KEY": store.secret,
+            "AWS_DEFAULT_REGION": store.region,
+        }
+        dump = f"{made.program('pg_dump')} -Fc {made.server.url('bench')}"
+        aws, rclone = _aws(folder), Path(sys.executable).with_name("rclone")
+        bare = dump.replace("-Fc", "-Fc -Z0")
+
+        def side(name: str, command: str, **goal: float) -> Side:
+            return Side(name, command, environment, before=lambda: _empty(store), **goal)
+
+        yield [
+            side("pg_dump -Fc -Z0 > /dev/null", f"{bare} > /dev/null"),
+            side("groundcrew, parallel = 2", _crew(folder, "two"), times=1.15, memory=150),
+            side("groundcrew, parallel = 2, no counts", _crew(folder, "uncounted"), times=1.0, memory=150),
+            side("groundcrew, parallel = 1", _crew(folder, "one"), memory=150),
+            side("groundcrew, a tenth of the size", _crew(folder, "tenth"), memory=150),
+            side(
+                "pg_dump -Fc -Z0 | zstd | rclone rcat",
+                f"{bare} | zstd -q -3 -T2 | {rclone} rcat --s3-provider=Other --s3-endpoint={store.endpoint} "
+                f"--s3-env-auth=true --s3-no-check-bucket :s3:{store.bucket}/rclone",
+            ),
+            side(
+                "pg_dump -Fc | aws s3 cp -",
+                f"{dump} | {aws} --endpoint-url {store.endpoint} s3 cp - s3://{store.bucket}/aws --only-show-errors",
+            ),
+        ]
+
+
+def _crew(folder: Path, name: str) -> str:
+    return f"exec {sys.executable} -m jobs.cli --root {folder} run backup bench --only {name}"
+
+
+def _repository(folder: Path, made: Shop, store: S3Server) -> None:
+    inventories = folder / "inventories"
+    inventories.mkdir()
+    (inventories / "bench").write_text("dev_servers = []\n")
+    (inventories / "bench.toml").write_text(
+        ENVIRONMENT.format(
+            bucket=store.bucket,
+            endpoint=store.endpoint,
+            region=store.region,
+            recipient=pyrage.x25519.Identity.generate().to_public(),
+            bench=made.server.url("bench"),
+            tenth=made.server.url("tenth"),
+        )
+    )
+
+
+def _empty(store: S3Server) -> None:
+    """What an earlier side has stored is no burden to the next."""
+    client = store.client()
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=store.bucket):
+        for entry in page.get("Contents", []):
+            client.delete_object(Bucket=store.bucket, Key=entry["Key"])
+
+
+def _aws(folder: Path) -> str:
+    """The AWS command line: this machine's, or one installed for the bench, in a place of its own."""
+    found = shutil.which("aws")
+    if found and subprocess.run([found, "--version"], capture_output=True, check=False).returncode == 0:
+        return found
+    subprocess.run([sys.executable, "-m", "venv", folder / "aws"], check=True)
+    subprocess.run([folder / "aws/bin/pip", "install", "--quiet", "awscli"], check=True)
+    return str(folder / "aws/bin/aws")
+
+
+BENCH = Bench("A backup of 1.7 GB into S3 on the same machine", sides, rounds=3)

@@ -1,0 +1,81 @@
+"""The database that backups and restores are measured on: accounts, wide rows of hashes and JSON, long texts."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs import embedded
+from jobs.embedded import PostgresServer
+
+MAJOR = 16
+PASSWORD = "known to the bench alone"
+SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "8GB", "maintenance_work_mem": "256MB"}
+
+WIDE = """
+CREATE TABLE wide AS SELECT n AS id, md5(n::text) AS a, md5((n * 7)::text) AS b,
+  timestamptz '2026-01-01' + n * interval '1 s' AS moment, n * 1.5::float8 AS f,
+  jsonb_build_object('n', n, 'hash', md5((n * 3)::text), 'tags', jsonb_build_array('x', n % 7, 'tag ' || n % 100)) AS j
+FROM generate_series(1, {rows}) n
+"""
+TEXTS = """
+CREATE TABLE texts AS SELECT n AS id, (
+  SELECT string_agg('lorem ipsum ' || md5((n * 50 + m)::text) || ' dolor sit amet', ' ')
+  FROM generate_series(1, 30) m WHERE n > 0) AS body
+FROM generate_series(1, {rows}) n
+"""
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A server with the databases `bench`, of 1.7 GB, and `tenth`."""
+
+    server: PostgresServer
+    passfile: Path
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """For libpq's programs, which find the password in a file."""
+        return {"PGPASSFILE": str(self.passfile), "BENCH_PASSWORD": PASSWORD}
+
+    def program(self, name: str) -> Path:
+        return self.server.programs / name
+
+
+@contextmanager
+def shop(folder: Path) -> Iterator[Shop]:
+    """Start the server and make the databases."""
+    folder.chmod(0o755)
+    passfile = folder / "passfile"
+    passfile.touch(0o600)
+    passfile.write_text(f"*:*:*:*:{PASSWORD}\n")
+    with embedded.postgres(MAJOR, folder, tcp=True, password=PASSWORD, settings=SETTINGS) as server:
+        made = Shop(server, passfile)
+        fill(made, "bench", scale=55, wide=1_700_000, texts=230_000)
+        fill(made, "tenth", scale=5, wide=170_000, texts=23_000)
+        yield made
+
+
+def fill(shop: Shop, database: str, *, scale: int, wide: int, texts: int) -> None:
+    """Make one database, and let the server settle before anything is measured."""
+    import psycopg
+
+    with psycopg.connect(shop.server.url(), password=PASSWORD, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {database}".encode())
+    url = shop.server.url(database)
+    subprocess.run(
+        [shop.program("pgbench"), "--initialize", "--quiet", f"--scale={scale}", url],
+        env={"PATH": "/usr/bin:/bin", **shop.environment},
+        check=True,
+        capture_output=True,
+    )
+    with psycopg.connect(url, password=PASSWORD, autocommit=True) as connection:
+        for statement in (WIDE.format(rows=wide), TEXTS.format(rows=texts)):
+            connection.execute(statement.encode())
+        connection.execute("ALTER TABLE wide ADD PRIMARY KEY (id)")
+        connection.execute("ALTER TABLE texts ADD PRIMARY KEY (id)")
+        connection.execute("VACUUM ANALYZE")
+        connection.execute("CHECKPOINT")
