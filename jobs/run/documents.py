@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from jobs.run.job import Failed
+
+T = TypeVar("T")
 
 FORMAT = 1
 
@@ -17,16 +19,16 @@ def to_body(fields: Mapping[str, Any]) -> bytes:
     return json.dumps({"format": FORMAT, **fields}, ensure_ascii=False, indent=1, default=str).encode()
 
 
-def from_body(key: str, body: bytes) -> dict[str, Any]:
-    """A stored document; Failed if it is none, or is written by a newer groundcrew than this."""
+def from_body(key: str, body: bytes, made_of: Callable[[dict[str, Any]], T]) -> T:
+    """What a stored document says; Failed if it is none, or is written by a newer groundcrew than this."""
     try:
         fields = json.loads(body)
         written_as = fields.pop("format")
+        if written_as == FORMAT:
+            return made_of(fields)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise Failed(f"{key}: is no document of groundcrew; look at it, and move it out of the store") from None
-    if written_as != FORMAT:
-        raise Failed(f"{key}: has format {written_as}, and this groundcrew reads {FORMAT}; update groundcrew here")
-    return dict(fields)
+    raise Failed(f"{key}: has format {written_as}, and this groundcrew reads {FORMAT}; update groundcrew here")
 
 
 def utc_now() -> datetime:

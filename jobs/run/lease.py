@@ -51,7 +51,10 @@ class Holder:
 
 
 def holder_from(key: str, body: bytes) -> Holder:
-    fields: dict[str, Any] = from_body(key, body)
+    return from_body(key, body, _holder_of)
+
+
+def _holder_of(fields: dict[str, Any]) -> Holder:
     moments = {name: from_iso(fields.get(name)) for name in ("since", "tick", "renewed", "released")}
     return Holder(**{**fields, **moments})
 

@@ -71,7 +71,10 @@ def record_to(record: Record) -> bytes:
 
 def record_from(key: str, body: bytes) -> Record:
     """A stored record; Failed if a newer groundcrew wrote it."""
-    fields: dict[str, Any] = from_body(key, body)
+    return from_body(key, body, _record_of)
+
+
+def _record_of(fields: dict[str, Any]) -> Record:
     gap = fields["missed"]
     return Record(
         **{
