@@ -15,9 +15,9 @@ from structlog.typing import FilteringBoundLogger
 
 from inventories import Environment, Secret, redact
 from jobs.run.documents import from_body, from_iso, to_body, to_iso, utc_now
-from jobs.run.job import Outcome
+from jobs.run.job import Failed, Outcome
 from jobs.run.record import Record
-from jobs.store import Changed, Exists, Missing, OutOfReach, Store
+from jobs.store import Changed, Exists, Missing, Store, StoreError
 
 LIMIT = 10.0
 CLAIM = timedelta(seconds=30)  # longer than telling takes: who claimed earlier than this has died over it
@@ -105,9 +105,10 @@ def tell(
     key = f"{record.environment}/alerts/{record.job}/{record.subject}.json"
     try:
         claim = _claim(store, key, record, now(), settings.remind)
-    except OutOfReach:
-        log.warning("alerts can't be claimed while the store is out of reach: this may be told again")
-        _deliver(settings.to, message(record, News.FAILING, since, environment), send, log)
+    except (StoreError, Failed) as error:
+        log.warning("what was told can't be known here: this may be told again", why=redact(str(error)))
+        if words := news(State(), record.outcome, "", since, settings.remind):
+            _deliver(settings.to, message(record, words, since, environment), send, log)
         return
     if claim is None:
         return
@@ -147,10 +148,13 @@ def _read(store: Store, key: str) -> tuple[State, str]:
         found = store.get(key)
     except Missing:
         return State(), ""
-    fields: dict[str, Any] = from_body(key, found.body)
+    return from_body(key, found.body, _state_of), found.version
+
+
+def _state_of(fields: dict[str, Any]) -> State:
     moments = {name: from_iso(fields[name]) for name in ("since", "told_at", "claimed")}
     outcomes = {name: Outcome(fields[name]) for name in ("now", "told")}
-    return State(**{**fields, **moments, **outcomes, "owed": tuple(fields["owed"])}), found.version
+    return State(**{**fields, **moments, **outcomes, "owed": tuple(fields["owed"])})
 
 
 def _body(state: State) -> bytes:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 import jobs.log
 from inventories import Secret
-from jobs.run import Options, Outcome, Record, alerts, run_job
+from jobs.run import Failed, Options, Outcome, Record, alerts, run_job
 from jobs.run.alerts import News, State, mark, news, noted, seen
-from jobs.store import OutOfReach, Store
+from jobs.store import Denied, OutOfReach, Store, StoreError
 from tests.parts.runs import done, environment, job, store_in
 
 NOON = datetime(2026, 5, 5, 10, 0, tzinfo=UTC)
@@ -163,14 +163,20 @@ def test_a_claim_that_is_fresh_is_left_to_who_made_it_and_an_old_one_told_again(
     assert told.titles == ["json://a: staging: backup of shop is failing"]
 
 
-def test_it_is_told_without_a_claim_when_the_store_is_away(record: Record) -> None:
-    class Away:
+@pytest.mark.parametrize(
+    "fault", [OutOfReach("away"), Denied("no rights"), StoreError("the disk is full"), Failed("is no document")]
+)
+@pytest.mark.parametrize(("outcome", "told_as"), [(FAILED, ["is failing"]), (FINDING, ["has a finding"]), (DONE, [])])
+def test_bad_news_is_told_without_a_claim_where_the_store_can_not_hold_one(
+    record: Record, fault: Exception, outcome: Outcome, told_as: list[str]
+) -> None:
+    class Broken:
         def get(self, key: str) -> None:
-            raise OutOfReach("away")
+            raise fault
 
     told = Told()
-    tell(replace(record, outcome=FAILED), Away(), told)  # type: ignore[arg-type]
-    assert told.titles == ["json://a: staging: backup of shop is failing"]
+    tell(replace(record, outcome=outcome), Broken(), told)  # type: ignore[arg-type]
+    assert told.titles == [f"json://a: staging: backup of shop {words}" for words in told_as]
 
 
 def test_no_address_in_clear_in_the_store(record: Record, store: Store) -> None:
