@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import islice
@@ -15,6 +15,7 @@ from jobs.run.job import Outcome
 from jobs.run.lease import Holder, holder_from
 from jobs.run.record import Record, latest_of, record_keys, records
 from jobs.run.ticks import tick_before
+from jobs.schedule.due import upcoming
 from jobs.schedule.slots import Slot
 from jobs.store import Store
 
@@ -54,6 +55,7 @@ class Standing:
     sentence: str
     last: Record | None
     since_before: bool = False
+    next: datetime | None = None
 
     def told(self) -> dict[str, Any]:
         """For machines."""
@@ -65,6 +67,7 @@ class Standing:
             "since": _iso(self.since),
             "since_before": self.since_before,
             "sentence": self.sentence,
+            "next": _iso(self.next),
             "last": last and {"run": last.run, "outcome": last.outcome, "ended": _iso(last.ended)},
         }
 
@@ -82,7 +85,8 @@ def standings(slots: Sequence[Slot], environment: Environment, store: Store, now
     began = _moment_of(keys[-1]) if keys else now
     due = _due(known, slots, environment.timezone, began, now)
     found = [standing(name, last.get(name), locks.get(name), due.get(name), now) for name in known | due.keys()]
-    return in_order(_with_beginning(one, store, environment.name) for one in found)
+    begun = in_order(_with_beginning(one, store, environment.name) for one in found)
+    return [replace(one, next=_next(one, slots, environment.timezone, now)) for one in begun]
 
 
 def in_order(found: Iterable[Standing]) -> list[Standing]:
@@ -134,6 +138,12 @@ def _due(
         owned = [name for name in known if name.startswith(f"{slot.job}/") and slot.owns(name.partition("/")[2])]
         due |= dict.fromkeys(owned or [f"{slot.job}/{slot.name}"], tick)
     return due
+
+
+def _next(one: Standing, slots: Iterable[Slot], zone: ZoneInfo, now: datetime) -> datetime | None:
+    """When it is run next, if it is on the clock."""
+    mine = [slot for slot in slots if slot.job == one.job and slot.owns(one.subject)]
+    return min((upcoming(slot, zone, now, 1)[0] for slot in mine), default=None)
 
 
 def _moment_of(key: str) -> datetime:

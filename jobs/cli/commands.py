@@ -23,9 +23,7 @@ COMMANDS = {
     "check": Place("jobs.cli.check", "Reach all that an environment names, once."),
     "run": Place("jobs.cli.run", "Run a job now."),
     "backups": Place("jobs.cli.backups", "Which backup sets there are, and what can be done with them."),
-    "schedule": Place(
-        "jobs.cli.schedule", "What runs when, the daemon, and the same for cron, systemd and Kubernetes."
-    ),
+    "schedule": Place("jobs.cli.schedule", "What runs when, and what runs it."),
     "runs": Place("jobs.cli.runs", "What ran, when, and how it ended."),
     "status": Place("jobs.cli.status", "How the environments are: the bad news first."),
     "demo": Place("jobs.cli.demo", "The whole story on this machine: back up, lose, restore, prove."),

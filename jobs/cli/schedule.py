@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jobs.schedule.export.files import File
     from jobs.schedule.export.place import Place
 
-app = new_app(several="What runs when, the daemon, and the same for cron, systemd and Kubernetes.")
+app = new_app(several="What runs when, and what runs it.")
 
 
 class Target(StrEnum):
@@ -217,7 +217,7 @@ NEXT = {
 }
 
 
-@app.command("died", hidden=True)
+@app.command("died", hidden=True, epilog=examples("crew schedule died production"))
 def died(ctx: typer.Context, environment_name: EnvironmentName) -> None:
     """Tell of a unit that died without a word; systemd calls this for runs that failed."""
     from jobs.run.alerts import by_apprise

@@ -115,8 +115,13 @@ def row(subject: dict[str, Any], now: datetime, zone: tzinfo) -> tuple[output.Ce
         output.Cell(state, STYLES[state]),
         f"{subject['job']} {subject['subject']}".strip(),
         _when(state, subject, now, zone),
+        output.Cell(_next(subject, now, zone), output.QUIET),
         subject["sentence"],
     )
+
+
+def _next(subject: dict[str, Any], now: datetime, zone: tzinfo) -> str:
+    return f"next {words.moment(datetime.fromisoformat(subject['next']), now, zone)}" if subject["next"] else ""
 
 
 def _when(state: State, subject: dict[str, Any], now: datetime, zone: tzinfo) -> str:

@@ -30,7 +30,7 @@ from jobs.store import Store, StoreError
 
 LastRuns = Mapping[Slot, datetime]
 
-BEAT = 5
+BEAT = 2
 ASK_AGAIN = timedelta(minutes=1)
 BACKWARDS = timedelta(minutes=1)
 TO_END_WELL = 60.0
@@ -86,7 +86,8 @@ class Daemon:
         beats = self._beats()
         while not self._ending:
             beats.run_pending()
-            if (beats.idle_seconds or 0) > self.world.beat:  # the clock was set back: a beat is never further away
+            idle = beats.idle_seconds or 0
+            if self._reread or idle > self.world.beat:  # a beat further away means that the clock was set back
                 beats = self._beats()
             self.world.wait(min(self.world.beat, max(0.0, beats.idle_seconds or 0)))
         self._drain()
@@ -138,7 +139,7 @@ class Daemon:
         for watch in self.watches.values():
             for start in [] if self._ending else watch.starts(now):
                 self._start(watch, start)
-        notify("WATCHDOG=1", self._status())
+        notify("WATCHDOG=1")
 
     def _watch(self, name: str, environment: Environment) -> None:
         slots, now = scheduled(environment), self.world.now()
@@ -198,10 +199,12 @@ class Daemon:
         child = self.world.start(start.arguments)
         self.children[child.pid] = (start, child)
         watch.started(start)
+        notify(self._status())
         self.log.info("started", command=f"crew {' '.join(start.arguments)}", tick=str(start.tick), pid=child.pid)
 
     def _ended(self, number: int, start: Start, code: int, now: datetime) -> None:
         del self.children[number]
+        notify(self._status())
         self.log.info("ended", command=f"crew {' '.join(start.arguments)}", code=code)
         watch = self.watches[start.environment]
         self._ask(watch, start.slots, now, partial(self._conclude, start, now))

@@ -12,12 +12,12 @@ def sentence(environment: str, told: Mapping[str, str]) -> str | None:
 
     A run that ended with 1 has a record, and has told of itself.
     """
-    unit, result = told.get("MONITOR_UNIT", "a unit"), told.get("MONITOR_SERVICE_RESULT", "failed")
+    unit, result = told.get("MONITOR_UNIT", ""), told.get("MONITOR_SERVICE_RESULT", "failed")
     code, status = told.get("MONITOR_EXIT_CODE", ""), told.get("MONITOR_EXIT_STATUS", "")
     if code == "exited" and status == FAILED:
         return None
     how = f"{code} {status}".strip()
     return (
-        f"{environment}: {unit} died without a word ({result}{f': {how}' if how else ''}); "
-        f"see journalctl --unit {unit} on {told.get('HOSTNAME', 'its host')}"
+        f"{environment}: {unit or 'a run'} died without a word ({result}{f': {how}' if how else ''}); "
+        f"see journalctl{f' --unit {unit}' if unit else ''} on {told.get('HOSTNAME', 'its host')}"
     )

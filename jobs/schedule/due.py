@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import islice
 from zoneinfo import ZoneInfo
 
@@ -27,8 +28,16 @@ class Due:
 
 def due(slot: Slot, zone: ZoneInfo, last: datetime, now: datetime) -> Due | None:
     """The newest tick after the last run, if its time has come: one run makes up for all that were missed."""
+    if now < first_after(slot.line, zone, last):
+        return None
     tick = tick_before(slot.line, zone, now)
-    return Due(slot, tick, missed(slot.line, zone, last, tick)) if tick > last else None
+    return Due(slot, tick, missed(slot.line, zone, last, tick))
+
+
+@lru_cache(maxsize=1000)
+def first_after(line: str, zone: ZoneInfo, last: datetime) -> datetime:
+    """The tick after a run; kept, for the daemon asks with every beat."""
+    return next(next_ticks(line, zone, last))
 
 
 def last_run(moments: Iterable[datetime], now: datetime) -> datetime | None:

@@ -1,0 +1,201 @@
+"""The daemon as a process: it starts what is due, obeys signals, and tells systemd how it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from inventories import Repository
+from jobs.run.record import tick_key
+from jobs.store import Store, open_store
+from tests.parts.runs import until
+
+FILE = """
+[environment]
+name = "try"
+[store]
+url = "file://{store}"
+encrypt_to = "nobody"
+[databases.shop]
+url = "postgresql://nobody@127.0.0.1:1/shop"
+retention = "0 0 1 1 *"
+"""
+NEW_YEAR = datetime(datetime.now(UTC).year, 1, 1, tzinfo=UTC)
+YEARS_AGO = NEW_YEAR - timedelta(days=900)
+
+
+class Running:
+    """A daemon that runs, and what it has said so far."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process, self._log = process, log
+
+    def said(self, event: str) -> list[dict[str, object]]:
+        lines = [json.loads(line) for line in self._log.read_text().splitlines() if line.startswith("{")]
+        return [line for line in lines if line["event"] == event]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    file = tmp_path / "inventories" / "try.toml"
+    file.parent.mkdir()
+    file.with_suffix("").write_text("dev_servers = []\n")
+    file.write_text(FILE.format(store=tmp_path / "store"))
+    settings = Repository.find(tmp_path).read("try").store
+    assert settings
+    return open_store(settings)
+
+
+def ran_long_ago(store: Store) -> None:
+    """Leave the record of a run of years ago, so that the ticks since are missed ones."""
+    store.put(tick_key("try", "retention", "shop", YEARS_AGO.replace(month=1, day=1)), b"{}")
+
+
+@contextmanager
+def daemon(folder: Path, *options: str, **environment: str) -> Iterator[Running]:
+    log = folder / "log"
+    argv = [sys.executable, "-m", "jobs.cli", "--root", str(folder), "schedule", "run", "try", *options]
+    with log.open("wb") as file:
+        process = subprocess.Popen(argv, stderr=file, stdout=file, env={**os.environ, **environment})
+    try:
+        yield Running(process, log)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+def ended(process: subprocess.Popen[bytes], number: int) -> int:
+    process.send_signal(number)
+    return process.wait(30)
+
+
+def test_what_was_missed_is_made_up_for_by_one_run_and_the_gap_is_told(tmp_path: Path, store: Store) -> None:
+    ran_long_ago(store)
+    key = tick_key("try", "retention", "shop", NEW_YEAR)
+    with daemon(tmp_path) as running:
+        until(lambda: running.said("ended"), 30)
+        assert key in [entry.key for entry in store.list("try/runs/")]
+        (missed,) = running.said("ticks were missed; one run makes up for them")
+        assert (missed["job"], missed["ticks"]) == ("retention", NEW_YEAR.year - YEARS_AGO.year - 1)
+        assert running.said("started")[0]["command"] == "crew run retention try --only shop --scheduled"
+        assert ended(running.process, signal.SIGTERM) == 0
+        assert len(running.said("started")) == 1
+    assert json.loads(store.get(key).body)["missed"]["ticks"] == NEW_YEAR.year - YEARS_AGO.year - 1
+
+
+def test_a_file_that_was_changed_is_taken_over_and_a_broken_one_is_not(tmp_path: Path, store: Store) -> None:
+    file = tmp_path / "inventories" / "try.toml"
+    good = file.read_text()
+    with daemon(tmp_path) as running:
+        until(lambda: running.said("the schedule runs"), 30)
+        file.write_text(good.replace("0 0 1 1 *", "every day"))
+        running.process.send_signal(signal.SIGHUP)
+        until(lambda: running.said("file not taken over, the old one stays"))
+        (told,) = running.said("file not taken over, the old one stays")
+        assert "databases.shop.retention" in str(told["faults"])
+        assert running.said("files read again")[0]["slots"] == 1
+        file.write_text(good + 'backup = "0 0 1 1 *"\n')
+        running.process.send_signal(signal.SIGHUP)
+        until(lambda: len(running.said("files read again")) == 2)
+        assert running.said("files read again")[1]["slots"] == 2
+        assert ended(running.process, signal.SIGTERM) == 0
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[tuple[Path, Callable[[], str]]]:
+    """What systemd is to a service: a socket that is told things."""
+    address = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(address))
+        listening.settimeout(30)
+        yield address, lambda: listening.recv(4096).decode()
+
+
+def test_systemd_is_told_that_it_is_ready_alive_and_stopping(
+    tmp_path: Path, store: Store, manager: tuple[Path, Callable[[], str]]
+) -> None:
+    address, heard = manager
+    with daemon(tmp_path, NOTIFY_SOCKET=str(address)) as running:
+        ready, status = heard().splitlines()
+        assert ready == "READY=1"
+        assert status == f"STATUS=0 running; next at {NEW_YEAR.year + 1}-01-01 00:00 UTC"
+        assert heard() == "WATCHDOG=1"
+        running.process.send_signal(signal.SIGTERM)
+        assert "STOPPING=1" in iter(heard, "")
+        assert running.process.wait(30) == 0
+
+
+def slow_crew(folder: Path) -> Path:
+    """A `crew` whose daemon is the real one, and whose runs take until they are told to end."""
+    program = folder / "bin" / "crew"
+    program.parent.mkdir()
+    program.write_text(
+        f"#!{sys.executable}\n"
+        "import pathlib, signal, sys, time\n"
+        f"sys.path.insert(0, {str(Path.cwd())!r})\n"
+        "if 'schedule' in sys.argv:\n"
+        "    from jobs.cli import main\n"
+        "    main()\n"
+        f"pathlib.Path({str(folder)!r}, 'begun').touch()\n"
+        f"signal.signal(signal.SIGTERM, lambda *_: (pathlib.Path({str(folder)!r}, 'told').touch(), sys.exit(1)))\n"
+        f"while not pathlib.Path({str(folder)!r}, 'enough').exists():\n"
+        "    time.sleep(0.02)\n"
+    )
+    program.chmod(0o755)
+    return program
+
+
+@contextmanager
+def daemon_with_a_slow_run(folder: Path, store: Store, *options: str) -> Iterator[Running]:
+    ran_long_ago(store)
+    argv = [str(slow_crew(folder)), "--root", str(folder), "schedule", "run", "try", *options]
+    log = folder / "log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(argv, stderr=file, stdout=file)
+    try:
+        until((folder / "begun").exists, 30)
+        yield Running(process, log)
+    finally:
+        (folder / "enough").touch()
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+def test_told_to_end_it_lets_what_runs_end_by_itself(tmp_path: Path, store: Store) -> None:
+    with daemon_with_a_slow_run(tmp_path, store) as running:
+        running.process.send_signal(signal.SIGTERM)
+        until(lambda: running.said("ending"))
+        assert running.process.poll() is None
+        (tmp_path / "enough").touch()
+        assert running.process.wait(30) == 0
+    assert not (tmp_path / "told").exists()
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_what_runs_longer_than_the_grace_is_told_to_end(tmp_path: Path, store: Store, *, again: bool) -> None:
+    with daemon_with_a_slow_run(tmp_path, store, "--grace", "600" if again else "1") as running:
+        running.process.send_signal(signal.SIGTERM)
+        if again:
+            until(lambda: running.said("ending"))
+            running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(30) == 0
+    assert (tmp_path / "told").exists()
+
+
+def test_an_unknown_environment_is_refused_before_anything_is_started(tmp_path: Path, store: Store) -> None:
+    argv = [sys.executable, "-m", "jobs.cli", "--root", str(tmp_path), "schedule", "run", "nowhere"]
+    refused = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert refused.returncode == 78
+    assert "there is no environment nowhere" in refused.stderr
