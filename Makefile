@@ -6,10 +6,10 @@ NPM := tests/parts/npm
 SERVERS := $(NPM)/node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench constraints clean machine
+.PHONY: help setup demo test lint format bench lab lab-down constraints clean machine
 
 help:  ## list what can be made
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
 
 setup: $(BIN)/ready $(SERVERS)  ## install all that is needed, once (as root on Debian also what apt has)
 
@@ -34,10 +34,17 @@ format: setup  ## let ruff put the code in order
 bench: setup  ## measure side by side; one only: make bench ONLY=help
 	@$(BIN)/python -m tests.bench $(ONLY)
 
+lab: setup  ## boot Debian hosts to try deploys on (as root); more of them: make lab HOSTS=5
+	@$(BIN)/python -m tests.lab up $(HOSTS)
+
+lab-down:  ## take those hosts down again
+	@$(BIN)/python -m tests.lab down
+
 constraints:  ## move constraints.txt to the newest versions
 	@sh tests/parts/constraints.sh $(PYTHON)
 
 clean:  ## remove all that was made here
+	@test ! -e .cache/lab/now || $(BIN)/python -m tests.lab down
 	rm -rf .venv .cache .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache $(NPM)/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,8 +1,8 @@
 """What of this machine a test can need, and whether it is there.
 
-Mark what is not installed by pip: `@needs("root")`, `@needs("age")`, and for PostgreSQL `@majors(13, 15, 18)`,
-which gives the test a `major`. With CI=true a missing part fails the test; else the tests that want it are left out,
-and one line says so.
+Mark what is not installed by pip: `@needs("root")`, `@needs("age")`, `@needs("lab")`, and for PostgreSQL
+`@majors(13, 15, 18)`, which gives the test a `major`. With CI=true a missing part fails the test; else the tests that
+want it are left out, and one line says so.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import shutil
 
 import pytest
 
+from tests.lab import machine
 from tests.parts.postgres import SERVERS
 
 needs = pytest.mark.needs
@@ -28,7 +29,9 @@ def missing(item: pytest.Item) -> list[str]:
 
 
 def is_there(part: str) -> bool:
-    """Root, a server of a major version, else a program."""
+    """Root, the lab, a server of a major version, else a program."""
+    if part == "lab":
+        return not machine.why_not_here()
     if part == "root":
         return os.geteuid() == 0
     if part.startswith("postgres-"):

@@ -1,0 +1,74 @@
+"""Hosts for tests: `fresh(3)` for one test alone, `prepared(...)` for all tests that want the same
+thing done first."""
+
+from __future__ import annotations
+
+import fcntl
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.lab import lab, rootfs
+from tests.lab.lab import Lab
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if {"fresh", "prepared"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.needs("lab"))
+
+
+def _new_folder() -> Path:
+    return rootfs.CACHE / f"test-{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+def fresh() -> Iterator[Callable[..., Lab]]:
+    """`fresh(3)` are three hosts that nobody has touched, `fresh(debian=13)` is one of Debian 13."""
+    with ExitStack() as there:
+
+        def boot(count: int = 1, debian: int = 12) -> Lab:
+            made = lab.up(_new_folder(), count, debian, bound=True)
+            there.callback(lab.down, made.folder)
+            return made
+
+        yield boot
+
+
+@pytest.fixture
+def prepared(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Callable[..., Lab]]:
+    """`prepared("dev", 1, deploy)` are hosts on which `deploy` was done once; one test at a time has them."""
+    everybody = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):
+        everybody = everybody.parent
+    with ExitStack() as until_done:
+
+        def boot(name: str, count: int, prepare: Callable[[Lab], object]) -> Lab:
+            lock = until_done.enter_context((everybody / f"{name}.lock").open("a"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return _standing(everybody / name) or _prepare(everybody / name, count, prepare)
+
+        yield boot
+
+
+def _standing(pointer: Path) -> Lab | None:
+    """The lab that another test has left, unless that was the last test of all who used it."""
+    if not pointer.is_symlink():
+        return None
+    folder = pointer.readlink()
+    return lab.read(folder) if (folder / "lab.json").exists() and lab.bind(folder) else None
+
+
+def _prepare(pointer: Path, count: int, prepare: Callable[[Lab], object]) -> Lab:
+    made = lab.up(_new_folder(), count, bound=True)
+    try:
+        prepare(made)
+    except BaseException:
+        lab.down(made.folder)
+        raise
+    pointer.unlink(missing_ok=True)
+    pointer.symlink_to(made.folder)
+    return made

@@ -1,0 +1,129 @@
+"""Bring a lab up, and take it down without a trace."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.lab import commands, hosts, machine, network, rootfs
+from tests.lab.hosts import Host
+from tests.lab.machine import LabCannotRun
+
+MOST_HOSTS = 10
+
+
+@dataclass(frozen=True)
+class Lab:
+    """What lab.json in its folder tells, so that whoever comes later can use it and take it down."""
+
+    folder: Path
+    number: int
+    debian: int
+    hosts: tuple[Host, ...]
+    forwarded: bool  # this machine forwarded packets before the lab was there
+
+    @property
+    def home(self) -> Path:
+        """A home folder whose SSH knows the hosts, and is known to them."""
+        return self.folder / "home"
+
+    def ssh(
+        self, host: Host, command: str, *, user: str = "root", key: Path | None = None, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Log in anew and run a command."""
+        told = [*commands.ssh(self.home, host.address, user, key), command]
+        return subprocess.run(told, check=False, input=stdin, capture_output=True, text=True, timeout=120)
+
+    def ask(self, host: Host, command: str) -> str:
+        """What a command prints that must not fail."""
+        done = self.ssh(host, command)
+        assert done.returncode == 0, f"{host.name}: {command}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+
+def up(folder: Path, count: int = 1, debian: int = 12, *, bound: bool = False) -> Lab:
+    """Boot hosts; returns when each of them is up and lets us in. Bound, they live no longer than this process."""
+    machine.check()
+    if not 1 <= count <= MOST_HOSTS:
+        raise LabCannotRun(f"a lab has 1 to {MOST_HOSTS} hosts, not {count}")
+    layers = [rootfs.downloads(debian), rootfs.release(debian)]
+    folder.mkdir(parents=True)
+    if bound:
+        bind(folder)
+        _down_when_unused(folder)
+    number = network.new_bridge()
+    bridge = commands.bridge(number)
+    named = tuple(Host(f"lab-{n}", commands.address(number, n), f"{bridge}-{n}") for n in range(1, count + 1))
+    lab = Lab(folder, number, debian, named, network.forwards())
+    (folder / "lab.json").write_text(json.dumps({**asdict(lab), "folder": str(folder)}, indent=1))
+    try:
+        network.connect(number)
+        _make_home(lab)
+        for host in named:
+            hosts.start(host, folder / host.name, layers, bridge, lab.home)
+        with ThreadPoolExecutor() as side_by_side:
+            list(side_by_side.map(lambda host: hosts.wait(host, folder / host.name, lab.home), named))
+    except BaseException:
+        down(folder)
+        raise
+    return lab
+
+
+def _make_home(lab: Lab) -> None:
+    place = lab.home / ".ssh"
+    place.mkdir(parents=True, mode=0o700)
+    network.must("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", str(place / "id_ed25519"))
+    named = {host.name: host.address for host in lab.hosts}
+    (place / "lab_config").write_text(commands.ssh_config(lab.home, named))
+
+
+def read(folder: Path) -> Lab:
+    """The lab that was brought up in a folder."""
+    try:
+        told = json.loads((folder / "lab.json").read_text())
+    except FileNotFoundError:
+        raise LabCannotRun(f"there is no lab in {folder}") from None
+    named = tuple(Host(**host) for host in told["hosts"])
+    return Lab(folder, told["number"], told["debian"], named, told["forwarded"])
+
+
+def down(folder: Path) -> None:
+    """Take away all of a lab that is still there; may be called again."""
+    if (folder / "lab.json").exists():
+        lab = read(folder)
+        for host in lab.hosts:
+            hosts.end(host, folder / host.name)
+            rootfs.keep_downloads(folder / host.name / "upper", rootfs.downloads(lab.debian))
+        network.remove(lab.number, keep_forwarding=lab.forwarded)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def bind(folder: Path) -> bool:
+    """Keep a lab up as long as this process lives; False if it is already being taken down."""
+    users = os.open(folder / "users", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(users, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(users)
+        return False
+    return True
+
+
+def _down_when_unused(folder: Path) -> None:
+    """Leave a process behind that takes the lab down once nobody is bound to it, however they ended."""
+    root = Path(__file__).parents[2]
+    subprocess.Popen(
+        ["flock", str(folder / "users"), sys.executable, "-m", "tests.lab", "down", str(folder)],
+        cwd=root,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )

@@ -1,0 +1,52 @@
+"""The network of a lab: a bridge, and a way out for apt."""
+
+from __future__ import annotations
+
+import subprocess
+from itertools import count
+from pathlib import Path
+
+from tests.lab import commands
+from tests.lab.machine import LabCannotRun
+
+FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+
+
+def new_bridge() -> int:
+    """The first number that no other lab has: who makes the bridge has it."""
+    for number in count():
+        made = run("ip", "link", "add", commands.bridge(number), "type", "bridge")
+        if made.returncode == 0:
+            return number
+        if "File exists" not in made.stderr or number == 255:
+            raise LabCannotRun(f"no bridge can be made here: {made.stderr.strip()}; is this a container?")
+    raise AssertionError
+
+
+def forwards() -> bool:
+    return FORWARDING.read_text().strip() == "1"
+
+
+def connect(number: int) -> None:
+    for command in commands.make_network(number):
+        must(*command)
+    must("nft", "-f", "-", stdin=commands.firewall(number))
+    FORWARDING.write_text("1\n")
+
+
+def remove(number: int, *, keep_forwarding: bool) -> None:
+    run("nft", "delete", "table", "ip", commands.bridge(number))
+    run("ip", "link", "delete", commands.bridge(number))
+    others = list(Path("/sys/class/net").glob("crewlab*"))
+    if not keep_forwarding and not others:
+        FORWARDING.write_text("0\n")
+
+
+def must(*command: str, stdin: str = "") -> None:
+    done = run(*command, stdin=stdin)
+    if done.returncode:
+        raise LabCannotRun(f"{' '.join(command)}: {done.stderr.strip()}")
+
+
+def run(*command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, check=False, input=stdin, capture_output=True, text=True)

@@ -1,0 +1,51 @@
+"""pyinfra as a person runs it: the command line, from the root of the repository."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lab.lab import Lab
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = Path(sys.executable).with_name("pyinfra")
+
+
+@dataclass(frozen=True)
+class Told:
+    """How a run ended, and all that it printed."""
+
+    code: int
+    text: str
+
+    @property
+    def changes(self) -> int:
+        """How many operations changed something, summed over the hosts."""
+        return self._total()[1]
+
+    def _total(self) -> tuple[int, int, int]:
+        """Hosts, operations that succeeded with a change, operations that failed."""
+        found = re.search(r"Grand total +(\d+|-) +(\d+|-) +(\d+|-)", self.text)
+        assert found, self.text
+        hosts, changed, failed = (0 if count == "-" else int(count) for count in found.groups())
+        return hosts, changed, failed
+
+
+def deploy(lab: Lab, *told: str, inventory: str = "inventories/lab", timeout: int = 240, **variables: str) -> Told:
+    """`pyinfra -y inventories/lab deploys/…`; what a deploy asks of the process environment is in variables."""
+    done = subprocess.run(
+        [PROGRAM, "-y", inventory, *told],
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "HOME": str(lab.home), "CREW_LAB": str(lab.folder), "PYINFRA_PROGRESS": "off", **variables},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+    )
+    return Told(done.returncode, done.stdout)
