@@ -130,3 +130,14 @@ def test_a_store_in_a_directory_may_be_written_to(repository: Repository, tmp_pa
     told = units(repository.read("staging"), {"production": repository.read("production")}, tmp_path)
     assert "ReadWritePaths=-/var/lib/groundcrew/store" in told["groundcrew-staging-refresh.service"]
     assert "LoadCredential=STAGING_DB_PASSWORD:" in told["groundcrew-staging-refresh.service"]
+
+
+@needs("systemd-analyze")
+def test_systemd_finds_no_fault_in_the_daemons_unit_of_the_readme(tmp_path: Path) -> None:
+    readme = Path(__file__).parents[4] / "README.md"
+    unit = readme.read_text().partition("```ini\n")[2].partition("```")[0]
+    (tmp_path / "crew.service").write_text(unit.replace("/usr/local/bin/crew", "/bin/true"))
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", str(tmp_path / "crew.service")], capture_output=True, text=True, check=False
+    )
+    assert (checked.returncode, checked.stderr) == (0, "")
