@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -11,9 +11,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from inventories import Environment
+from jobs.run.documents import to_second
 from jobs.run.job import Outcome
-from jobs.run.lease import Holder, holder_from
-from jobs.run.record import Record, latest_of, record_keys, records
+from jobs.run.lease import Holder
+from jobs.run.record import Record, holders, latest_of, record_keys, records
 from jobs.run.ticks import tick_before
 from jobs.schedule.due import upcoming
 from jobs.schedule.slots import Slot
@@ -64,27 +65,24 @@ class Standing:
             "job": self.job,
             "subject": self.subject,
             "state": self.state,
-            "since": _iso(self.since),
+            "since": to_second(self.since),
             "since_before": self.since_before,
             "sentence": self.sentence,
-            "next": _iso(self.next),
-            "last": last and {"run": last.run, "outcome": last.outcome, "ended": _iso(last.ended)},
+            "next": to_second(self.next),
+            "last": last and {"run": last.run, "outcome": last.outcome, "ended": to_second(last.ended)},
         }
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z") if moment else None
 
 
 def standings(slots: Sequence[Slot], environment: Environment, store: Store, now: datetime) -> list[Standing]:
     """How everything stands that has run or is to run here: the bad news first, then the newest."""
     keys = record_keys(store, environment.name)
     last = {record.name: record for record in latest_of(store, keys)}
-    locks = {name: lock for name, lock in _locks(store, environment.name).items() if not lock.released}
-    known = {*last, *locks}
+    locks = holders(store, environment.name)
+    known = dict.fromkeys([*last, *locks])
     began = _moment_of(keys[-1]) if keys else now
     due = _due(known, slots, environment.timezone, began, now)
-    found = [standing(name, last.get(name), locks.get(name), due.get(name), now) for name in known | due.keys()]
+    everything = known | dict.fromkeys(due)
+    found = [standing(name, last.get(name), locks.get(name), due.get(name), now) for name in everything]
     begun = in_order(_with_beginning(one, store, environment.name) for one in found)
     return [replace(one, next=_next(one, slots, environment.timezone, now)) for one in begun]
 
@@ -149,12 +147,6 @@ def _next(one: Standing, slots: Iterable[Slot], zone: ZoneInfo, now: datetime) -
 def _moment_of(key: str) -> datetime:
     """The start or tick that a record's key begins with."""
     return datetime.strptime(key.rsplit("/", 1)[1][:16] + "+0000", "%Y%m%dT%H%M%SZ%z")
-
-
-def _locks(store: Store, environment: str) -> Mapping[str, Holder]:
-    prefix = f"{environment}/locks/"
-    entries = [entry.key for entry in store.list(prefix)]
-    return {key.removeprefix(prefix).removesuffix(".json"): holder_from(key, store.get(key).body) for key in entries}
 
 
 def _with_beginning(one: Standing, store: Store, environment: str) -> Standing:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import typer
 
 from jobs.cli import frame, output
-from jobs.cli.frame import AsJson, new_app
+from jobs.cli.frame import AsJson, examples, new_app
 
 app = new_app()
 
 
-@app.command("demo")
+@app.command("demo", epilog=examples("crew demo"))
 def demo(as_json: AsJson = False) -> None:
     """The whole story on this machine: back up, lose, restore, prove.
 

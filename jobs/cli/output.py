@@ -10,7 +10,7 @@ import typer
 
 from inventories import redact
 
-GOOD, BAD, WARN, QUIET = "green", "bold red", "yellow", "dim"
+GOOD, BAD, WARN, QUIET, RUNNING = "green", "bold red", "yellow", "dim", "cyan"
 _WIDE, _NARROW = 10_000, 32
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from jobs.cli import frame, output, words
 from jobs.cli.frame import AsJson, EnvironmentName, JobName, WrongUsage, examples, new_app
+from jobs.run.documents import to_second
 from jobs.run.job import Options, Outcome
 
 if TYPE_CHECKING:
@@ -96,9 +96,9 @@ def told(record: Record) -> dict[str, Any]:
         "subject": record.subject,
         "outcome": record.outcome,
         "sentence": record.sentence,
-        "tick": record.tick and _iso(record.tick),
-        "started": _iso(record.started),
-        "ended": _iso(record.ended),
+        "tick": to_second(record.tick),
+        "started": to_second(record.started),
+        "ended": to_second(record.ended),
         "seconds": round(record.duration.total_seconds(), 3),
         "figures": dict(record.figures),
         "attempts": record.attempts,
@@ -106,7 +106,3 @@ def told(record: Record) -> dict[str, Any]:
         "host": record.host,
         "scheduled": record.scheduled,
     }
-
-
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime, tzinfo
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from jobs.cli import frame, output, words
 from jobs.cli.frame import AsJson, EnvironmentName, examples, new_app
 from jobs.cli.run import STYLES, told
+from jobs.run.documents import to_second
 
 if TYPE_CHECKING:
+    from jobs.run.lease import Holder
     from jobs.run.record import Record
 
 app = new_app()
@@ -40,19 +42,22 @@ def runs(
 ) -> int:
     """What ran, when, and how it ended.
 
-    Newest first. One run, chosen by --last or --run ID, is shown with its figures and its log.
+    What runs now, then the newest first. One run, chosen by --last or --run ID, is shown with its figures and its log.
     """
-    from jobs.run.record import records
+    from jobs.run.record import records, running
 
-    environment = frame.environment(ctx, environment_name)
-    found = records(frame.store(environment), environment.name, job, name)
+    environment, now = frame.environment(ctx, environment_name), datetime.now(UTC)
+    store = frame.store(environment)
+    found = records(store, environment.name, job, name)
     if last or run:
         return _show_one(chosen(found, run), environment_name, run, environment.timezone, as_json=as_json)
+    live = [one for one in running(store, environment.name, now).items() if is_asked_for(one[0], job, name)]
     newest = list(islice(found, limit))
     if as_json:
-        frame.print_json({"environment": environment.name, "runs": [told(record) for record in newest]})
-    elif newest:
-        show(newest, datetime.now(UTC), environment.timezone)
+        at_work = [told_live(*one) for one in live]
+        frame.print_json({"environment": environment.name, "running": at_work, "runs": [told(r) for r in newest]})
+    elif live or newest:
+        show(live, newest, now, environment.timezone)
     else:
         output.say(f"{environment_name}: nothing has run yet{_asked_for(job, name)}.", output.QUIET)
     return 0
@@ -67,23 +72,50 @@ def chosen(found: Iterable[Record], run: str | None) -> Record | None:
     return next((record for record in found if run in (None, record.run)), None)
 
 
-def show(newest: Iterable[Record], now: datetime, zone: tzinfo) -> None:
-    """A line for each run."""
-    output.table(
-        [
-            (
-                words.moment(r.started, now, zone),
-                output.Cell(r.outcome, STYLES[r.outcome]),
-                r.job,
-                r.subject,
-                words.span(r.duration),
-                output.Cell(r.run, output.QUIET),
-                r.sentence,
-            )
-            for r in newest
-        ],
-        ("started", "end", "job", "subject", "took", "run", ""),
-    )
+def is_asked_for(run: str, job: str | None, subject: str | None) -> bool:
+    """Whether `<job>/<subject>` is of this job and subject; of any, where they are left out."""
+    return all(asked in (None, part) for asked, part in zip((job, subject), run.split("/", 1), strict=True))
+
+
+def told_live(run: str, holder: Holder) -> dict[str, Any]:
+    """A run that has not ended, for machines."""
+    job, subject = run.split("/", 1)
+    return {
+        "run": holder.run,
+        "job": job,
+        "subject": subject,
+        "started": to_second(holder.since),
+        "host": holder.host,
+        "pid": holder.pid,
+    }
+
+
+def show(live: Iterable[tuple[str, Holder]], newest: Iterable[Record], now: datetime, zone: tzinfo) -> None:
+    """A line for each run: those that have not ended, then the others."""
+    at_work: list[tuple[output.Cell | str, ...]] = [
+        (
+            words.moment(holder.since, now, zone),
+            output.Cell("running", output.RUNNING),
+            *run.split("/", 1),
+            words.span(now - holder.since),
+            output.Cell(holder.run, output.QUIET),
+            f"on {holder.host} (pid {holder.pid})",
+        )
+        for run, holder in live
+    ]
+    ended = [
+        (
+            words.moment(r.started, now, zone),
+            output.Cell(r.outcome, STYLES[r.outcome]),
+            r.job,
+            r.subject,
+            words.span(r.duration),
+            output.Cell(r.run, output.QUIET),
+            r.sentence,
+        )
+        for r in newest
+    ]
+    output.table([*at_work, *ended], ("started", "end", "job", "subject", "took", "run", ""))
 
 
 def _show_one(record: Record | None, environment: str, run: str | None, zone: tzinfo, *, as_json: bool) -> int:

@@ -14,6 +14,7 @@ import typer
 
 from jobs.cli import frame, output, words
 from jobs.cli.frame import AsJson, EnvironmentName, WrongUsage, examples, new_app
+from jobs.run.documents import to_second
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,16 +77,13 @@ def told(item: Item, now: datetime) -> dict[str, Any]:
         "name": item.slot.name,
         "line": item.slot.line,
         "words": line_in_words(item.slot.line),
-        "last": item.last and {"run": item.last.run, "outcome": item.last.outcome, "started": _iso(item.last.started)},
+        "last": item.last
+        and {"run": item.last.run, "outcome": item.last.outcome, "started": to_second(item.last.started)},
         "running": item.running,
-        "overdue_since": _iso(item.overdue) if item.overdue else None,
+        "overdue_since": to_second(item.overdue),
         "overdue_seconds": round((now - item.overdue).total_seconds()) if item.overdue else 0,
         "next": [at.isoformat() for at in item.next],
     }
-
-
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 @app.command("run", epilog=examples("crew schedule run production", "crew schedule run staging production"))

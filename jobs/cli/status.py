@@ -24,7 +24,7 @@ STYLES = {
     State.FINDING: output.WARN,
     State.LATE: output.WARN,
     State.NEVER: output.WARN,
-    State.RUNNING: "cyan",
+    State.RUNNING: output.RUNNING,
     State.NOT_YET: output.QUIET,
     State.OK: output.GOOD,
 }

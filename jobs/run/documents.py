@@ -35,8 +35,13 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def to_iso(moment: datetime | None) -> str | None:
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z") if moment else None
+def to_iso(moment: datetime | None, timespec: str = "auto") -> str | None:
+    return moment.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z") if moment else None
+
+
+def to_second(moment: datetime | None) -> str | None:
+    """A moment as `--json` tells it."""
+    return to_iso(moment, "seconds")
 
 
 def from_iso(text: str | None) -> datetime | None:

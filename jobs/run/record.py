@@ -135,11 +135,16 @@ def last_tick(store: Store, environment: str, job: str, subject: str, before: da
     return next((tick for tick in ticks if tick and tick < before), None)
 
 
-def running(store: Store, environment: str, now: datetime) -> dict[str, Holder]:
-    """Who holds a lock now, by `<job>/<subject>`: a run has no record before it has ended."""
+def holders(store: Store, environment: str) -> dict[str, Holder]:
+    """Who holds a lock, by `<job>/<subject>`, or died with it: a run has no record before it has ended."""
     prefix = f"{environment}/locks/"
-    holders = {
+    found = {
         entry.key.removeprefix(prefix).removesuffix(".json"): holder_from(entry.key, store.get(entry.key).body)
         for entry in store.list(prefix)
     }
-    return {name: holder for name, holder in holders.items() if not holder.released and not holder.expired(now)}
+    return {name: holder for name, holder in found.items() if not holder.released}
+
+
+def running(store: Store, environment: str, now: datetime) -> dict[str, Holder]:
+    """Who holds a lock now, and lives."""
+    return {name: holder for name, holder in holders(store, environment).items() if not holder.expired(now)}

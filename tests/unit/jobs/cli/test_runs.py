@@ -120,8 +120,10 @@ def test_status_tells_what_it_can_and_exits_with_what_it_could_not(crew: Crew, w
 
 
 def test_a_silent_schedule_is_wrong(crew: Crew, write: Write) -> None:
-    write(databases("shop", more='backup = "0 2 * * *"') + databases("odd"))
+    all_lines = 'backup = "0 2 * * *"\nverify = "0 5 * * 0"\nretention = "30 6 * * *"'
+    write(databases("shop", more=all_lines) + databases("odd"))
     assert "First: crew check try, then crew run backup try" in crew("status").out
+    write(databases("shop", more='backup = "0 2 * * *"') + databases("odd"))
     crew("run", "count", "try", "--only", "odd")
     states = {one["subject"]: one["state"] for one in crew("status", "--json").told["environments"][0]["subjects"]}
     assert states == {"shop": "not yet", "odd": "finding"}, "its ticks were before anything ran here"
@@ -161,6 +163,12 @@ def test_a_running_job_is_seen_refuses_a_second_and_ends_on_sigterm(
         ended = crew("run", "count", "try")
         assert ended.code == 75
         assert "is held by" in ended.out
+        assert [line.split()[1:4] for line in crew("runs", "try").out.splitlines()[1:]] == [
+            ["running", "count", "slow"]
+        ]
+        (live,) = crew("runs", "try", "count", "slow", "--json").told["running"]
+        assert (live["job"], live["subject"], live["pid"]) == ("count", "slow", program.pid)
+        assert crew("runs", "try", "count", "shop", "--json").told["running"] == []
     finally:
         program.send_signal(signal.SIGTERM)
         out, err = program.communicate(timeout=20)
