@@ -19,7 +19,7 @@ class Sink(Protocol):
     def write(self, body: bytes, /) -> object: ...
 
 
-def seal(chunks: Iterable[bytes], sink: Sink, recipients: Sequence[str]) -> None:
+def seal(chunks: Iterable[bytes | memoryview], sink: Sink, recipients: Sequence[str]) -> None:
     """Compress and encrypt a stream; with no recipients it is only compressed."""
     blocks = _compressed(chunks)
     if not recipients:
@@ -97,7 +97,7 @@ def _identities(text: str) -> list[pyrage.x25519.Identity | pyrage.ssh.Identity]
     return found
 
 
-def _compressed(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def _compressed(chunks: Iterable[bytes | memoryview]) -> Iterator[bytes]:
     import zstandard
 
     stream = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compressobj()

@@ -116,4 +116,4 @@ def _aws(folder: Path) -> str:
     return str(folder / "aws/bin/aws")
 
 
-BENCH = Bench("A backup of 1.7 GB into S3 on the same machine", sides, rounds=3)
+BENCH = Bench("A backup of 1.9 GB into S3 on the same machine", sides, rounds=3)

@@ -31,7 +31,7 @@ FROM generate_series(1, {rows}) n
 
 @dataclass(frozen=True)
 class Shop:
-    """A server with the databases `bench`, of 1.7 GB, and `tenth`."""
+    """A server with the databases `bench`, of 1.9 GB, and `tenth`."""
 
     server: PostgresServer
     passfile: Path
@@ -54,8 +54,8 @@ def shop(folder: Path) -> Iterator[Shop]:
     passfile.write_text(f"*:*:*:*:{PASSWORD}\n")
     with embedded.postgres(MAJOR, folder, tcp=True, password=PASSWORD, settings=SETTINGS) as server:
         made = Shop(server, passfile)
-        fill(made, "bench", scale=55, wide=1_700_000, texts=230_000)
-        fill(made, "tenth", scale=5, wide=170_000, texts=23_000)
+        fill(made, "bench", scale=62, wide=2_000_000, texts=260_000)
+        fill(made, "tenth", scale=6, wide=200_000, texts=26_000)
         yield made
 
 

@@ -1,0 +1,69 @@
+import pytest
+
+from jobs.backup.dump import LockTimeout, fault, in_big_writes, told
+from jobs.backup.errors import BackupError
+from jobs.run.job import Passing
+
+
+def test_a_dump_writes_in_big_pieces_where_the_system_can_make_it() -> None:
+    assert in_big_writes(["pg_dump", "-x"], "/usr/bin/stdbuf") == ["/usr/bin/stdbuf", "--output=1M", "pg_dump", "-x"]
+    assert in_big_writes(["pg_dump", "-x"], None) == ["pg_dump", "-x"]
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "kind", "sentence"),
+    [
+        (
+            1,
+            ['pg_dump: error: connection to "db" failed: FATAL:  password authentication failed for user "me"'],
+            BackupError,
+            "password authentication failed",
+        ),
+        (
+            1,
+            ["pg_dump: error: query failed: server closed the connection unexpectedly"],
+            Passing,
+            "part rest: pg_dump: error: query failed: server closed the connection",
+        ),
+        (
+            1,
+            [
+                "pg_dump: error: query failed: ERROR:  canceling statement due to statement timeout",
+                "pg_dump: detail: Query was: LOCK TABLE public.wide IN ACCESS SHARE MODE",
+            ],
+            LockTimeout,
+            "statement timeout",
+        ),
+        (
+            1,
+            ["pg_dump: error: query failed: ERROR:  permission denied for table a"],
+            BackupError,
+            "make it a superuser",
+        ),
+        (
+            1,
+            ['pg_dump: error: query would be affected by row-level security policy for table "b"'],
+            BackupError,
+            "BYPASS",
+        ),
+        (
+            1,
+            ["pg_dump: warning: there are circular foreign-key constraints", "pg_dump: error: odd"],
+            BackupError,
+            "odd",
+        ),
+        (-9, [], Passing, "part rest: exit code -9"),
+        (3, ["no sign of what it was"], BackupError, "no sign of what it was"),
+    ],
+)
+def test_why_a_dump_failed(code: int, words: list[str], kind: type[Exception], sentence: str) -> None:
+    error = fault("rest", code, words)
+    assert type(error) is kind
+    assert sentence in str(error)
+
+
+def test_the_command_that_failed_is_not_repeated() -> None:
+    assert told(["pg_dump: error: a", "pg_dump: detail: b", "Command was: SELECT secret"]) == [
+        "pg_dump: error: a",
+        "pg_dump: detail: b",
+    ]

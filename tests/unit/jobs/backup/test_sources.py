@@ -1,0 +1,73 @@
+from pathlib import Path
+
+import pytest
+
+from inventories import Environment, Repository
+from jobs.backup.errors import BackupError
+from jobs.backup.sources import chosen, schedule, source, subject, subjects
+from jobs.run.job import Options
+
+FILE = """
+[environment]
+name = "staging"
+[store]
+url = "file:///nowhere"
+encrypt_to = "nobody"
+[servers.main]
+url = "postgresql://me@127.0.0.1:1/postgres"
+backup = "0 2 * * *"
+[databases.shop]
+url = "postgresql://me@127.0.0.1:1/shop"
+backup = "0 3 * * *"
+[databases.idle]
+url = "postgresql://me@127.0.0.1:1/idle"
+"""
+
+
+@pytest.fixture
+def staging(tmp_path: Path) -> Environment:
+    (tmp_path / "inventories").mkdir()
+    (tmp_path / "inventories" / "staging").write_text("dev_servers = []\n")
+    (tmp_path / "inventories" / "staging.toml").write_text(FILE)
+    return Repository.find(tmp_path).read("staging")
+
+
+@pytest.mark.parametrize("database", ["shop", "my shop", "a/b", "é.ü", "..", "%41", 'q"uote'])
+def test_any_database_of_a_server_has_a_name_that_leads_back_to_it(staging: Environment, database: str) -> None:
+    name = subject("main", database)
+    assert "/" not in name
+    assert source(staging, name) == (staging.servers["main"], database)
+
+
+def test_a_named_database_is_found_by_its_name(staging: Environment) -> None:
+    assert source(staging, "shop") == (staging.databases["shop"], None)
+    assert source(staging, "main") == (staging.servers["main"], None)
+
+
+def test_what_the_file_does_not_name_is_told_with_what_it_does(staging: Environment) -> None:
+    for name in ("nope", "shop.x", "other.shop"):
+        with pytest.raises(BackupError, match=r"there is no database .*; there are: .*shop.*main\.<database>"):
+            source(staging, name)
+
+
+def test_templates_and_what_is_excluded_are_left_alone() -> None:
+    found = ["app", "app_test", "rdsadmin", "scratch1", "Scratch"]
+    assert chosen(found, ["*_test", "scratch*"]) == ["app", "Scratch"]
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (Options(only=("shop",)), ["shop"]),
+        (Options(only=("main.a", "shop", "main.a")), ["main.a", "shop"]),
+        (Options(only=("shop", "idle"), scheduled=True), ["shop"]),
+        (Options(only=("main",)), ["main"]),  # it can't be asked: its run will say why
+    ],
+)
+def test_what_a_run_works_on(staging: Environment, options: Options, names: list[str]) -> None:
+    assert subjects(staging, options) == names
+
+
+def test_the_databases_of_a_server_share_its_schedule(staging: Environment) -> None:
+    assert schedule(staging, "main.a") == schedule(staging, "main") == "0 2 * * *"
+    assert schedule(staging, "idle") is None
