@@ -44,7 +44,7 @@ def message(ctx: typer.Context, environment_name: EnvironmentName, as_json: AsJs
 def send(address: Secret, title: str, text: str) -> dict[str, str | bool]:
     """Send to one address, and say what came of it without giving the address away."""
     from jobs.checks.telling import kind_of
-    from jobs.run.alerts import by_apprise
+    from jobs.run.post import by_apprise
 
     name, why = address.source, "it was refused; -v says more"
     try:

@@ -1,6 +1,6 @@
 """How anything that happens on a clock is run, whoever started it."""
 
-from jobs.run.job import Failed, Job, Options, Outcome, Passing, Result, Run, Stopped
+from jobs.run.job import Failed, Job, Options, Outcome, Passing, Result, Run, Stopped, Tidings
 from jobs.run.live import alone
 from jobs.run.record import Record, latest_records, records, running
 from jobs.run.runner import Patience, exit_code, run_job
@@ -16,6 +16,7 @@ __all__ = [
     "Result",
     "Run",
     "Stopped",
+    "Tidings",
     "alone",
     "exit_code",
     "latest_records",

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
-from inventories import Environment, Secret, redact
-from jobs.run.documents import from_body, from_iso, to_body, to_iso, utc_now
+from inventories import Environment, redact
+from jobs.run import tidings
+from jobs.run.documents import from_body, from_iso, to_body, to_iso
 from jobs.run.job import Failed, Outcome
+from jobs.run.post import Claim, Letter, mark
 from jobs.run.record import Record
 from jobs.store import Changed, Exists, Missing, Store, StoreError
 
-LIMIT = 10.0
 CLAIM = timedelta(seconds=30)  # longer than telling takes: who claimed earlier than this has died over it
 NEARLY = 0.9  # a job that is a minute faster today shall not put its daily reminder off to tomorrow
 
@@ -49,12 +47,6 @@ class State:
     claimed: datetime | None = None
 
 
-class Send(Protocol):
-    """Delivers one message to one address, and says whether it arrived."""
-
-    def __call__(self, address: Secret, title: str, text: str) -> bool: ...
-
-
 def news(state: State, outcome: Outcome, about: str, now: datetime, remind: timedelta) -> News | None:
     """What a run's outcome adds to what people were told."""
     if outcome is Outcome.DONE:
@@ -80,47 +72,59 @@ def noted(state: State, record: Record, what: News, failed: tuple[str, ...], now
     )  # fmt: skip
 
 
-def message(record: Record, what: News, since: datetime, environment: Environment) -> tuple[str, str]:
+def message(record: Record, what: News, since: datetime, environment: Environment) -> Letter:
     """A title and a text that a tired person understands."""
     local = since.astimezone(environment.timezone)
     title = f"{record.environment}: {record.job} of {record.subject} {what}"
     more = f"crew runs {record.environment} {record.job} {record.subject}"
-    return title, f"{record.sentence}\n\nSince {local:%Y-%m-%d %H:%M %Z}. More: {more}"
+    return Letter(title, f"{record.sentence}\n\nSince {local:%Y-%m-%d %H:%M %Z}. More: {more}")
 
 
-def tell(
+def claims(
+    record: Record, environment: Environment, store: Store, log: FilteringBoundLogger, now: Callable[[], datetime]
+) -> list[Claim]:
+    """What this run has to tell, claimed: how the job stands, and its tidings."""
+    to = [mark(address) for address in environment.alerts.to]
+    if not to:
+        return []
+    standing = record
+    if record.tidings is not None and record.outcome is Outcome.FINDING:
+        standing = replace(record, outcome=Outcome.DONE)  # its findings are told by the tidings
+    found = [_standing(standing, environment, store, log, to=to, now=now), tidings.claim(record, store, to, now)]
+    return [claim for claim in found if claim]
+
+
+def _standing(
     record: Record,
     environment: Environment,
     store: Store,
     log: FilteringBoundLogger,
     *,
-    now: Callable[[], datetime] = utc_now,
-    send: Send | None = None,
-) -> None:
-    """Claim what is news, tell it, note that it was told."""
-    settings = environment.alerts
-    if not settings.to:
-        return
-    send, since = send or by_apprise, now()
+    to: Sequence[str],
+    now: Callable[[], datetime],
+) -> Claim | None:
+    """What is news of how the job stands."""
     key = f"{record.environment}/alerts/{record.job}/{record.subject}.json"
     try:
-        claim = _claim(store, key, record, now(), settings.remind)
+        claim = _claim(store, key, record, now(), environment.alerts.remind)
     except (StoreError, Failed) as error:
         log.warning("what was told can't be known here: this may be told again", why=redact(str(error)))
-        if words := news(State(), record.outcome, "", since, settings.remind):
-            _deliver(settings.to, message(record, words, since, environment), send, log)
-        return
+        words = news(State(), record.outcome, "", now(), environment.alerts.remind)
+        return words and Claim(dict.fromkeys(to, message(record, words, now(), environment)), lambda _failed: None)
     if claim is None:
-        return
+        return None
     state, version, what = claim
-    to = [address for address in settings.to if what is not None or mark(address) in state.owed]
     words = what or News(state.news)
-    failed = _deliver(to, message(record, words, state.since or since, environment), send, log)
-    if len(failed) < len(to) or not to:
-        after = noted(state, record, words, failed, now())
-    else:
-        after = replace(state, claimed=None)  # nobody knows yet: the next run tries again
-    store.replace(key, _body(after), version)
+    concerned = [name for name in to if what is not None or name in state.owed]
+
+    def note(failed: Collection[str]) -> None:
+        nonlocal version
+        nobody = concerned and len(failed) == len(concerned)  # then the next run tries again
+        after = replace(state, claimed=None) if nobody else noted(state, record, words, tuple(failed), now())
+        version = store.replace(key, _body(after), version)
+
+    letter = message(record, words, state.since or now(), environment)
+    return Claim(dict.fromkeys(concerned, letter), note)
 
 
 def _claim(
@@ -159,40 +163,3 @@ def _state_of(fields: dict[str, Any]) -> State:
 
 def _body(state: State) -> bytes:
     return to_body({name: to_iso(v) if isinstance(v, datetime) else v for name, v in asdict(state).items()})
-
-
-def mark(address: Secret) -> str:
-    """Names an address in the store without giving it away."""
-    return hashlib.sha256(repr((address.env, address.file, address.command, address.literal)).encode()).hexdigest()[:16]
-
-
-def _deliver(to: Sequence[Secret], words: tuple[str, str], send: Send, log: FilteringBoundLogger) -> tuple[str, ...]:
-    """Send to all at once, within the limit; the marks of those it did not reach are returned."""
-    arrived: set[str] = set()
-
-    def one(address: Secret) -> None:
-        try:
-            if send(address, *words):
-                arrived.add(mark(address))
-        except Exception as error:
-            log.warning("alert not delivered", to=address.source, why=redact(str(error)))
-
-    threads = [threading.Thread(target=one, args=(address,), daemon=True) for address in to]
-    for thread in threads:
-        thread.start()
-    until = time.monotonic() + LIMIT
-    for thread in threads:
-        thread.join(max(0, until - time.monotonic()))
-    failed = tuple(mark(address) for address in to if mark(address) not in arrived)
-    if failed:
-        log.warning("alert not told to all", reached=len(to) - len(failed), not_reached=len(failed))
-    return failed
-
-
-def by_apprise(address: Secret, title: str, text: str) -> bool:
-    """Send through Apprise, whose answer is an object that is true if everything arrived."""
-    import apprise
-
-    # In this thread, not in Apprise's pool, which a program waits for at its end however slow a mail server is.
-    sender = apprise.Apprise(asset=apprise.AppriseAsset(async_mode=False, service_timeout=0))
-    return bool(sender.add(address.reveal())) and bool(sender.notify(title=title, body=text))

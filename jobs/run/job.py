@@ -27,16 +27,27 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Tidings:
+    """What people are told once and never reminded of: the keys by which it stays known, and the message."""
+
+    keys: tuple[str, ...] = ()
+    title: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """What a job says of itself: an outcome, one sentence for people, figures for machines (units in the names).
 
     `about` tells one finding from another: a finding about something else is news, the same in other words is not.
+    A job that gives `tidings`, empty ones too, has its findings told by these instead (see jobs/run/tidings.py).
     """
 
     outcome: Outcome
     sentence: str
     figures: Mapping[str, int | float | str] = field(default_factory=dict)
     about: str = ""
+    tidings: Tidings | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from jobs.run.documents import from_body, from_iso, stamp, to_body, to_iso
-from jobs.run.job import Outcome
+from jobs.run.job import Outcome, Tidings
 from jobs.run.lease import Holder, holder_from
 from jobs.run.ticks import Gap
 from jobs.store import Missing, Store
@@ -37,6 +37,7 @@ class Record:
     took_over: str | None
     missed: Gap | None
     log: tuple[str, ...]
+    tidings: Tidings | None = None
 
     @property
     def name(self) -> str:
@@ -75,7 +76,7 @@ def record_from(key: str, body: bytes) -> Record:
 
 
 def _record_of(fields: dict[str, Any]) -> Record:
-    gap = fields["missed"]
+    gap, tidings = fields["missed"], fields.get("tidings")
     return Record(
         **{
             **fields,
@@ -84,6 +85,7 @@ def _record_of(fields: dict[str, Any]) -> Record:
             "missed": gap
             and Gap(gap["ticks"], datetime.fromisoformat(gap["first"]), datetime.fromisoformat(gap["last"])),
             "log": tuple(fields["log"]),
+            "tidings": tidings and Tidings(**{**tidings, "keys": tuple(tidings["keys"])}),
         }
     )
 

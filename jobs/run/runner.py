@@ -18,7 +18,8 @@ from structlog.typing import FilteringBoundLogger
 
 import jobs.log
 from inventories import BadEnvironment, Environment, redact
-from jobs.run import alerts, metrics
+from jobs.run import metrics
+from jobs.run.courier import Courier
 from jobs.run.documents import utc_now
 from jobs.run.heartbeat import Heartbeat
 from jobs.run.job import Failed, Job, Options, Outcome, Passing, Result, Stopped
@@ -113,6 +114,7 @@ class Shift:
     def __post_init__(self) -> None:
         log = jobs.log.get().bind(environment=self.environment.name, job=self.job.name)
         self.heartbeat = Heartbeat(self.environment.alerts.heartbeat.get(self.job.name), log)
+        self.courier = Courier(self.environment, self.store, log, self.now)
 
     def stop_all(self, signal_name: str) -> None:
         """End every run, and let none begin."""
@@ -152,6 +154,7 @@ class Shift:
     def close(self, ended: Sequence[Record]) -> None:
         """What is left when all subjects have ended."""
         end_bars()
+        self.courier.close()
         said = "\n".join(f"{record.name}: {record.outcome}: {record.sentence}" for record in ended)
         self.heartbeat.end(any(record.outcome is Outcome.FAILED for record in ended), said)
         for run, lease in self._left_behind:
@@ -286,6 +289,7 @@ class Shift:
             figures=result.figures, about=result.about, attempts=attempts, stopped=run.stop.why or None,
             host=socket.gethostname(), pid=os.getpid(), scheduled=self.options.scheduled,
             took_over=lease.holder.took_over if lease else None, missed=gap, log=tuple(run.tail.lines),
+            tidings=result.tidings,
         )  # fmt: skip
 
     def _save(self, run: LiveRun, lease: Lease, record: Record) -> Record:
@@ -309,12 +313,8 @@ class Shift:
             metrics.write(record, self.environment)
         except Exception as error:
             run.log.warning("metrics not written", why=redact(str(error)))
-        if record.stopped == "stopped by SIGINT":
-            return
-        try:
-            alerts.tell(record, self.environment, self.store, run.log, now=self.now)
-        except Exception as error:
-            run.log.warning("alert not told", why=redact(str(error)))
+        if record.stopped != "stopped by SIGINT":
+            self.courier.add(record)
 
     def _release(self, run: LiveRun, lease: Lease) -> None:
         try:

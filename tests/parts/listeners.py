@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ class Heard:
     mails: list[str] = field(default_factory=list)
     answer: int = 200
     answering: threading.Event = field(default_factory=threading.Event)
+    slow: float = 0
 
     @property
     def paths(self) -> list[str]:
@@ -50,7 +52,7 @@ def web_hook() -> Iterator[Heard]:
 
 @contextmanager
 def mail_server() -> Iterator[Heard]:
-    """Accepts every mail."""
+    """Accepts every mail, after `slow` seconds."""
     heard = Heard()
 
     class Sink(StreamRequestHandler):
@@ -60,7 +62,9 @@ def mail_server() -> Iterator[Heard]:
                 word = line[:4].upper()
                 if word == b"DATA":
                     self.wfile.write(b"354 go on\r\n")
-                    heard.mails.append(self._mail())
+                    mail = self._mail()
+                    time.sleep(heard.slow)
+                    heard.mails.append(mail)
                 self.wfile.write(b"221 bye\r\n" if word == b"QUIT" else b"250 ok\r\n")
 
         def _mail(self) -> str:
