@@ -109,8 +109,9 @@ def _standing(
         claim = _claim(store, key, record, now(), environment.alerts.remind)
     except (StoreError, Failed) as error:
         log.warning("what was told can't be known here: this may be told again", why=redact(str(error)))
-        words = news(State(), record.outcome, "", now(), environment.alerts.remind)
-        return words and Claim(dict.fromkeys(to, message(record, words, now(), environment)), lambda _failed: None)
+        bad = news(State(), record.outcome, "", now(), environment.alerts.remind)
+        letter = message(record, bad, now(), environment) if bad else None
+        return Claim(dict.fromkeys(to, letter), lambda _failed: None) if letter else None
     if claim is None:
         return None
     state, version, what = claim

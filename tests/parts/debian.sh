@@ -2,8 +2,8 @@
 # or elsewhere: says nothing, does nothing; the tests that want it are then left out, and say so.
 set -eu
 
-tests="age debootstrap git iproute2 nftables openssh-client openssh-server postgresql-15 postgresql-client-15 procps"
-tests="$tests python3-venv systemd systemd-container util-linux zsh zstd"
+tests="age chromium debootstrap git iproute2 nftables openssh-client openssh-server postgresql-15 postgresql-client-15 procps"
+tests="$tests prometheus python3-venv systemd systemd-container util-linux zsh zstd"
 wanted=${*:-$tests}
 
 [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0
