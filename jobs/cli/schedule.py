@@ -218,7 +218,7 @@ NEXT = {
 @app.command("died", hidden=True, epilog=examples("crew schedule died production"))
 def died(ctx: typer.Context, environment_name: EnvironmentName) -> None:
     """Tell of a unit that died without a word; systemd calls this for runs that failed."""
-    from jobs.run.alerts import by_apprise
+    from jobs.run.post import by_apprise
     from jobs.schedule.died import sentence
 
     environment = frame.environment(ctx, environment_name)
