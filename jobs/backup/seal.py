@@ -116,20 +116,36 @@ class _Decompressed:
         self._stream = zstandard.ZstdDecompressor().decompressobj()
         self._broken = zstandard.ZstdError
         self._sink = sink
+        self._held: list[bytes] = []
+        self._size = 0
 
     def write(self, body: bytes) -> None:
+        """By small steps: a few bytes of what compresses well are many megabytes of it."""
+        whole = memoryview(body)
+        for at in range(0, len(whole), _STEP):
+            self._decompress(whole[at : at + _STEP])
+
+    def _decompress(self, body: memoryview) -> None:
         if self._stream.eof and body:
             raise Unreadable("the compressed stream goes on after its end")
         try:
             block = self._stream.decompress(body)
         except self._broken as error:
             raise Unreadable(f"the compressed stream is damaged ({error})") from None
-        if block:
-            self._sink.write(block)
+        self._held.append(block)
+        self._size += len(block)
+        if self._size >= _BLOCK:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        blocks, self._held, self._size = self._held, [], 0
+        self._sink.write(b"".join(blocks))
 
     def finish(self) -> None:
         if not self._stream.eof:
             raise Unreadable("the compressed stream is cut: its end is missing")
+        if self._size:
+            self._pass_on()
 
 
 class _Ends:

@@ -86,6 +86,20 @@ def test_the_error_of_an_end_comes_through_as_it_was() -> None:
         unseal([sealed(BODY, TO)], Full(), SECRET)
 
 
+def test_what_compresses_well_is_opened_in_blocks_that_fit_into_memory() -> None:
+    class Counting:
+        whole = biggest = 0
+
+        def write(self, body: bytes) -> None:
+            self.whole += len(body)
+            self.biggest = max(self.biggest, len(body))
+
+    sink = Counting()
+    unseal([sealed(b"x" * 100_000_000, TO)], sink, SECRET)
+    assert sink.whole == 100_000_000
+    assert sink.biggest < 20_000_000
+
+
 def test_a_sink_that_broke_is_not_tried_again() -> None:
     class Pipe:
         tries = 0
