@@ -65,7 +65,7 @@ KNOWN = {
 }
 """The families of errors that the rooms raise for people to read, by name: none is imported only to be compared."""
 
-_THE_MACHINES_OWN = (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS)
+_THE_MACHINES_OWN = (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.EEXIST, errno.ENOTDIR)
 
 
 def known_end(error: Exception) -> tuple[Code, list[str]] | None:

@@ -6,15 +6,16 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from inventories import BadEnvironment, Repository
-from inventories.reading import NAME, NAMES_ARE
+from inventories import BadEnvironment, Repository, kinds
+from inventories.reading import NAME, NAMES_ARE, Place, Wrong
 from jobs.cli import frame, output
 from jobs.cli.frame import AsJson, WrongUsage, examples, new_app
 
@@ -91,7 +92,7 @@ def init(
     if not NAME.fullmatch(name):
         raise WrongUsage(f"{name} is no name; {NAMES_ARE}")
     folder = _folder(ctx)
-    refuse_existing(folder, name, new_key)
+    refuse_existing(folder, name)
     given = Answers(
         name,
         store or "",
@@ -99,7 +100,7 @@ def init(
         bool(protected),
         tuple(map(_database, database or ())),
         tuple(encrypt_to or ()),
-        new_key and new_key.expanduser().absolute(),
+        new_key and _new_file(new_key),
         tuple(alert or ()),
     )
     asks = sys.stdin.isatty() and not yes and not as_json
@@ -128,16 +129,16 @@ def _folder(ctx: typer.Context) -> Path:
         return root.expanduser().absolute() / "inventories"
 
 
-def refuse_existing(folder: Path, name: str, key: Path | None) -> None:
-    """WrongUsage if anything that would be written is there already."""
-    for path in (folder / name, folder / f"{name}.toml", *([key.expanduser()] if key else [])):
+def refuse_existing(folder: Path, name: str) -> None:
+    """WrongUsage if one of the two files is there already."""
+    for path in (folder / name, folder / f"{name}.toml"):
         if path.exists():
             raise WrongUsage(f"{path} exists, and nothing is overwritten: take another name, or edit it")
 
 
 def _database(text: str) -> tuple[str, str]:
-    name, equals, url = text.partition("=")
-    if not equals or "://" not in url:
+    name, _, url = text.partition("=")
+    if not NAME.fullmatch(name) or "://" not in url:
         raise WrongUsage(f"--database {text}: say NAME=URL, as in shop=postgresql://backup@db.internal/shop")
     return name, url
 
@@ -153,27 +154,60 @@ def _complete(given: Answers) -> Answers:
 
 def _asked(given: Answers, protected: bool | None) -> Answers:
     """The answers, with what is missing asked for on the terminal."""
-    store = given.store or typer.prompt("Where is state kept (s3://bucket/prefix or file:///path)")
-    zone = given.timezone or typer.prompt("Its timezone", default="UTC")
+    store = given.store or _ask("Where is state kept (s3://bucket/prefix or file:///path)", kinds.STORE_URL.parse)
+    zone = given.timezone or _ask("Its timezone", kinds.TIMEZONE.parse, default="UTC")
     guarded = protected if protected is not None else typer.confirm("Is it protected from destroying by hand")
     asked = replace(given, store=store, timezone=zone, protected=guarded)
     asked = asked if asked.encrypt_to or asked.key else _asked_for_key(asked)
     return asked if asked.databases else _asked_for_database(asked)
 
 
+def _ask(question: str, read: Callable[[str], object], **more: Any) -> str:
+    """An answer; one that can't be read is asked for again."""
+
+    def checked(answer: str) -> str:
+        try:
+            read(answer)
+        except (Wrong, WrongUsage) as why:
+            raise typer.BadParameter(str(why)) from None
+        return answer
+
+    answer: str = typer.prompt(question, value_proc=checked, **more)
+    return answer
+
+
 def _asked_for_key(asked: Answers) -> Answers:
-    answer: str = typer.prompt("Who can read the backups: an age public key (age1…), nobody, or new", default="new")
+    question = "Who can read the backups: an age public key (age1…), nobody, or new"
+    answer = _ask(question, _recipient, default="new")
     if answer != "new":
         return replace(asked, encrypt_to=(answer,))
-    key = Path(typer.prompt("File for the new secret key", default=f"~/groundcrew-{asked.name}.key"))
-    key = key.expanduser().absolute()
-    if key.exists():
-        raise WrongUsage(f"{key} exists, and no key is ever overwritten: take another name")
-    return replace(asked, key=key)
+    key = _ask("File for the new secret key", _new_file, default=f"~/groundcrew-{asked.name}.key")
+    return replace(asked, key=_new_file(key))
+
+
+def _recipient(answer: str) -> None:
+    place = Place("", Path())
+    if answer not in ("new", NOBODY):
+        kinds.RECIPIENTS.read([answer], place)
+    for _, why in place.faults:
+        raise Wrong(why)
+
+
+def _new_file(name: str | Path) -> Path:
+    """Where a new secret key can be written; WrongUsage if it can't."""
+    path = Path(name).expanduser().absolute()
+    if path.exists():
+        raise WrongUsage(f"{path} exists, and no key is ever overwritten: take another name")
+    if not path.parent.is_dir():
+        raise WrongUsage(f"{path}: there is no folder {path.parent}: make it, or take another one")
+    return path
 
 
 def _asked_for_database(asked: Answers) -> Answers:
-    answer: str = typer.prompt("A database to back up, as NAME=URL (empty: none yet)", default="", show_default=False)
+    def read(answer: str) -> object:
+        return answer and kinds.DATABASE_URL.parse(_database(answer)[1])
+
+    answer = _ask("A database to back up, as NAME=URL (empty: none yet)", read, default="", show_default=False)
     return replace(asked, databases=(_database(answer),)) if answer else asked
 
 
@@ -182,13 +216,16 @@ def _write(folder: Path, answers: Answers) -> list[Path]:
     secret, public = new_key() if answers.key else ("", "")
     text = toml_of(answers, (*answers.encrypt_to, *([public] if public else [])))
     try_out(answers.name, text, folder)
-    folder.mkdir(parents=True, exist_ok=True)
     files = [(folder / f"{answers.name}.toml", text, 0o644), (folder / answers.name, hosts_of(answers.name), 0o644)]
     if answers.key:
         files.insert(0, (answers.key, secret, 0o600))
-    for path, body, mode in files:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as written:
-            written.write(body)
+    with ExitStack() as unless_all_is_written:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, body, mode in files:
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+                unless_all_is_written.callback(path.unlink)
+                file.write(body)
+        unless_all_is_written.pop_all()
     return [path for path, _, _ in files]
 
 

@@ -76,6 +76,7 @@ def test_nothing_is_overwritten(crew: Crew, tmp_path: Path) -> None:
         (("qa", "--store", "ftp://x", "--encrypt-to", "nobody"), 78, "inventories/qa.toml: store.url"),
         (("qa", *STORE, "--encrypt-to", "nobody", "--timezone", "Mars/Base"), 78, "environment.timezone"),
         (("qa", *STORE, "--encrypt-to", "age1nonsense", "--new-key", "qa.key"), 78, "store.encrypt_to"),
+        (("qa", *STORE, "--new-key", "no/such/folder/qa.key"), 64, "there is no folder"),
         (("q/a", *STORE, "--encrypt-to", "nobody"), 64, "is no name"),
         (
             ("qa", *STORE, "--encrypt-to", "nobody", "--database", "shop=postgresql://me:hunter2@db/shop"),
@@ -92,6 +93,18 @@ def test_what_is_wrong_is_said_and_nothing_is_written(
     assert says in ended.err
     assert "hunter2" not in ended.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_key_is_left_of_an_environment_that_could_not_be_written(crew: Crew, tmp_path: Path) -> None:
+    (tmp_path / "inventories").write_text("a file where the folder should be")
+    ended = crew("init", "qa", *STORE, "--new-key", "qa.key")
+    assert (ended.code, ended.err) == (1, f"{tmp_path}/inventories: File exists\n")
+    (tmp_path / "inventories").unlink()
+    (tmp_path / "inventories").mkdir()
+    (tmp_path / "inventories" / "qa").symlink_to("nowhere")
+    ended = crew("init", "qa", *STORE, "--new-key", "qa.key")
+    assert (ended.code, ended.err) == (1, f"{tmp_path}/inventories/qa: File exists\n")
+    assert [path.name for path in tmp_path.rglob("*")] == ["inventories", "qa"]
 
 
 @pytest.mark.parametrize("text", ["plain", 'a "b" \\ ü', "tab\t and line\n", "{ env = 1 }"])
@@ -112,9 +125,29 @@ def test_the_reference_is_printed_and_nothing_is_written(crew: Crew, tmp_path: P
     [
         (["file:///srv/crew", "Europe/Berlin", "y", "new", "", "shop=postgresql://me@db/shop"], True, ["shop"]),
         (["file:///srv/crew", "", "n", "nobody", ""], False, []),
+        (
+            [
+                "ftp://x",
+                "file:///srv/crew",
+                "Mars/Base",
+                "UTC",
+                "y",
+                "age1x",
+                "new",
+                "no/such/folder/key",
+                "",
+                "shop",
+                "shop=postgresql://db",
+                "shop=postgresql://db/shop",
+            ],
+            True,
+            ["shop"],
+        ),
     ],
 )
-def test_on_a_terminal_what_is_open_is_asked(tmp_path: Path, typed: list[str], key: bool, databases: list[str]) -> None:
+def test_on_a_terminal_what_is_open_is_asked_until_the_answer_can_be_read(
+    tmp_path: Path, typed: list[str], key: bool, databases: list[str]
+) -> None:
     ours, theirs = pty.openpty()
     house = str(Path(init.__file__).parents[2])
     program = subprocess.Popen(
@@ -128,6 +161,6 @@ def test_on_a_terminal_what_is_open_is_asked(tmp_path: Path, typed: list[str], k
     os.close(theirs)
     assert program.returncode == 0, out + err
     environment = Repository.find(tmp_path).read("qa")
-    assert environment.protected is (typed[2] == "y")
+    assert environment.protected is ("y" in typed)
     assert list(environment.databases) == databases
     assert (tmp_path / "groundcrew-qa.key").exists() is key
