@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import pyrage
 
 _LEVEL = 1
+_STEP = 512
+_BLOCK = 256 << 10
 
 
 class Sink(Protocol):
