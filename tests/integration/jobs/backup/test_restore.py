@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -261,3 +263,36 @@ def test_a_role_that_is_no_superuser_gets_all_for_itself(repository: Repository,
             target.run(f"DROP DATABASE {name}")
         target.run("DROP OWNED BY plain CASCADE", f"ALTER DATABASE {target.name} OWNER TO postgres", "DROP ROLE plain")
         origin.run("DROP OWNED BY somebody", "DROP ROLE somebody")
+
+
+def test_told_to_end_in_the_middle_it_takes_back_what_it_made(
+    repository: Repository, shop: Shop, dropped: Callable[[int, str], Database]
+) -> None:
+    origin = shop(16)
+    origin.run("CREATE TABLE big AS SELECT n, repeat(md5(n::text), 30) FROM generate_series(1, 40000) n")
+    repository.environment(text=repository.section("shop", origin))
+    repository.backup()
+    target = dropped(16, f"{origin.name}_ended")
+    password = f"file:{repository.password(target)}"
+    into = ("--into", target.url, "--create", "--password-from", password)
+    running = repository.start("backups", "restore", "staging", "shop", *into)
+    until = time.monotonic() + 30
+    while not databases_like(target.server, target.name):
+        assert time.monotonic() < until
+    running.send_signal(signal.SIGTERM)
+    out, err = running.communicate(timeout=30)
+    assert running.returncode == 1, (out, err)
+    assert "stopped by SIGTERM" in err
+    assert databases_like(target.server, target.name) == []
+
+
+def test_what_a_killed_restore_left_is_swept_by_the_next(
+    repository: Repository, shop: Shop, dropped: Callable[[int, str], Database]
+) -> None:
+    origin = shop(16)
+    repository.environment(text=repository.section("shop", origin))
+    repository.backup()
+    target = dropped(16, f"{origin.name}_killed")
+    origin.run(f"CREATE DATABASE {target.name}_restoring_20260101_000000")
+    assert restore(repository, target, "--create")[0] == 0
+    assert databases_like(target.server, target.name) == [target.name]
