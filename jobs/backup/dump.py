@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-import shutil
 import subprocess
 import threading
 from collections import deque
@@ -115,11 +114,6 @@ class Stream:
             own.add(size)
             self.meter.add(size)
             yield buffer[:size]
-
-
-def in_big_writes(argv: Sequence[str], stdbuf: str | None) -> list[str]:
-    """Let a program write a MiB at a time: pg_dump's 4 KiB cost it as much as all else that it does."""
-    return [*([stdbuf, "--output=1M"] if stdbuf else []), *argv]
 
 
 class _Words:

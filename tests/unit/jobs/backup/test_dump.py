@@ -1,13 +1,8 @@
 import pytest
 
-from jobs.backup.dump import LockTimeout, fault, in_big_writes, told
+from jobs.backup.dump import LockTimeout, fault, told
 from jobs.backup.errors import BackupError
 from jobs.run.job import Passing
-
-
-def test_a_dump_writes_in_big_pieces_where_the_system_can_make_it() -> None:
-    assert in_big_writes(["pg_dump", "-x"], "/usr/bin/stdbuf") == ["/usr/bin/stdbuf", "--output=1M", "pg_dump", "-x"]
-    assert in_big_writes(["pg_dump", "-x"], None) == ["pg_dump", "-x"]
 
 
 @pytest.mark.parametrize(
