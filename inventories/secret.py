@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 HIDDEN = "***"
-COMMAND_SECONDS = 30.0
+COMMAND_SECONDS = 20.0  # less than `crew check` waits for a check, so that it tells which command it was
 SHORT = 4  # a value shorter than this is hidden only where it stands as a word, or every log would be stars
 
 
@@ -143,12 +143,19 @@ def _forms(value: str) -> set[str]:
     import json
 
     lines = {line for line in value.splitlines() if len(line) >= SHORT and not line.startswith("#")}
-    forms = {value} | lines
-    for one in (value, *lines):
+    # Who is given a web hook's address writes it anew, and what is secret in it is its path.
+    paths = {path for line in lines if len(path := _path_of(line)) > SHORT}
+    forms = {value} | lines | paths
+    for one in (value, *lines, *paths):
         forms |= {quote(one, safe=safe, errors="surrogateescape") for safe in ("", "/")}
         forms |= {quote_plus(one, errors="surrogateescape")}
         forms |= {json.dumps(one)[1:-1], json.dumps(one, ensure_ascii=False)[1:-1], repr(one)[1:-1]}
     return forms
+
+
+def _path_of(address: str) -> str:
+    found = re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#\s]+(/[^?#\s]*?)/*(?:[?#].*)?", address)
+    return found[1] if found else ""
 
 
 def _expression(form: str) -> str:

@@ -111,6 +111,17 @@ def test_a_revealed_value_is_replaced_in_every_form() -> None:
         assert redact(f"before {form} after").replace('"', "").replace("'", "") == "before *** after"
 
 
+def test_what_is_secret_in_an_address_is_replaced_however_the_address_is_written_anew() -> None:
+    hide("slack://TokenA/TokenB/TokenC/?footer=no")
+    hide("https://ping.example/1b9d6bcd")
+    hide("mailto://ops@acme.example")
+    assert redact("POST https://hooks.slack.com/services/TokenA/TokenB/TokenC") == (
+        "POST https://hooks.slack.com/services/TokenA***"
+    )
+    assert redact("timed out on /1b9d6bcd/start?rid=3") == "timed out on ***/start?rid=3"
+    assert redact("to acme.example") == "to acme.example"
+
+
 def test_each_line_of_a_key_is_replaced() -> None:
     hide("# created: 2026\nAGE-SECRET-KEY-1QQQQQQ\nAGE-SECRET-KEY-1ZZZZZZ")
     assert redact("identity AGE-SECRET-KEY-1ZZZZZZ is no good") == "identity *** is no good"
