@@ -41,7 +41,7 @@ class Repository:
             return cls(INSTALLED, INSTALLED)
         raise BadEnvironment(
             f"{beginning}: neither here nor above is a folder inventories/ with .toml files, and {INSTALLED} has none; "
-            "go to the repository, or name it with --root or CREW_ROOT"
+            "go to the repository, name it with --root or CREW_ROOT, or begin one here: crew init NAME"
         )
 
     def names(self) -> tuple[str, ...]:

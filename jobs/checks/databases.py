@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from inventories import Environment, Secret
 from jobs.checks.check import Check, Finding, fault, ok
+from jobs.run.job import Failed, Passing
 from jobs.store import Store, open_store
 
 if TYPE_CHECKING:
-    from jobs.backup.connection import Target
+    import psycopg
+
+    from jobs.backup.connection import Reached, Target
     from jobs.backup.tunnel import Via
 
 
@@ -53,7 +56,7 @@ def lets_in(environment: Environment, store: Store, what: str, target: Target, *
     with (
         alone(environment, store, "check", what) as run,
         reach(run, target) as found,
-        found.connect() as connection,
+        _connected(found) as connection,
     ):
         server, user = connection.info.server_version, connection.info.user
         if dumped and (lacks := list(rights.lacking(connection))):
@@ -62,6 +65,17 @@ def lets_in(environment: Environment, store: Store, what: str, target: Target, *
         f"PostgreSQL {server // 10000}.{server % 10000} at {found.parameters.get('host', 'the socket')} lets {user} in"
     )
     return ok(f"{fact}; {_fitting(server // 10000)}" if dumped else fact)
+
+
+def _connected(found: Reached) -> psycopg.Connection[Any]:
+    try:
+        return found.connect()
+    except Passing as error:
+        raise Passing(
+            f"{error}; see whether a server runs there, and whether a firewall or via lets us to it"
+        ) from None
+    except Failed as error:
+        raise Failed(f"{error}; see user, password and database in the file, and the server's pg_hba.conf") from None
 
 
 def _fitting(major: int) -> str:

@@ -21,7 +21,8 @@ def round_trip(recipients: tuple[str, ...], key: Secret | None) -> Finding:
     from jobs.backup.seal import fits, seal
 
     if not recipients:
-        return warn('encrypt_to = "nobody": whoever reads the store reads the data', "crew init --new-key makes a key")
+        nobody = 'encrypt_to = "nobody": whoever reads the store reads the data'
+        return warn(nobody, "age-keygen makes a key pair: name its public key there")
     if key is None:
         seal([b"word"], BytesIO(), recipients)
         return ok("encrypts; no decrypt_with, so restores and verifications must run elsewhere")

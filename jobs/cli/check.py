@@ -66,8 +66,9 @@ def worst(found: Found) -> Verdict:
 
 
 def verdict(found: Found) -> str:
-    """The last line: how many of what."""
-    faults, warnings = (sum(f.verdict is kind for _, f in found) for kind in (Verdict.FAULT, Verdict.WARN))
+    """The last line: how many of what, as many as there are lines that say so."""
+    lines = told_once(found)
+    faults, warnings = (sum(f.verdict is kind for _, f in lines) for kind in (Verdict.FAULT, Verdict.WARN))
     if not faults and not warnings:
         return f"all {words.count(len(found), 'check')} ok"
     return f"{words.count(faults, 'fault')}, {words.count(warnings, 'warning')} in {words.count(len(found), 'check')}"

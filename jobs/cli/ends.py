@@ -7,6 +7,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from enum import IntEnum
 from typing import Any
 
@@ -70,8 +71,8 @@ _THE_MACHINES_OWN = (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno
 
 def known_end(error: Exception) -> tuple[Code, list[str]] | None:
     """The code and the lines for an error that explains itself; None for a bug."""
-    if isinstance(error, OSError) and error.filename and error.errno in _THE_MACHINES_OWN:
-        return Code.FAILED, [f"{error.filename}: {error.strerror}"]
+    if isinstance(error, OSError) and error.errno in _THE_MACHINES_OWN:
+        return Code.FAILED, [f"{error.filename or 'what crew prints'}: {error.strerror}"]
     names = (f"{kind.__module__}:{kind.__qualname__}" for kind in type(error).__mro__)
     code = next((KNOWN[name] for name in names if name in KNOWN), None)
     return None if code is None else (code, [str(line) for line in getattr(error, "faults", (error,))])
@@ -86,7 +87,8 @@ def _tell(code: Code, lines: Sequence[str], *, as_json: bool) -> int:
         import json
 
         told: dict[str, Any] = {"format": 1, "error": lines[0], "errors": lines, "code": int(code)}
-        sys.stdout.write(json.dumps(told) + "\n")
+        with suppress(OSError):  # a pipe that was closed, a disk that is full: the exit code still says it
+            print(json.dumps(told), flush=True)  # noqa: T201
     else:
         sys.stderr.write("".join(f"{line}\n" for line in lines))
     return code

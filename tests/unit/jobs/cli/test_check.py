@@ -34,6 +34,7 @@ def test_the_same_fault_is_told_once() -> None:
 def test_the_last_line_counts() -> None:
     assert verdict(found(a=ok("1"), b=ok("2"))) == "all 2 checks ok"
     assert verdict(found(a=fault("1"), b=warn("2"), c=ok("3"))) == "1 fault, 1 warning in 3 checks"
+    assert verdict(found(a=fault("no route"), b=fault("no route"))) == "1 fault, 0 warnings in 2 checks"
 
 
 def test_a_good_environment_is_ok(crew: Crew, write: Write) -> None:

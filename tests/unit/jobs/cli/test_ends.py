@@ -27,6 +27,7 @@ def test_each_family_is_where_its_name_says(name: str) -> None:
         (NoProgram("no pg_dump; install it"), (Code.FAILED, ["no pg_dump; install it"])),
         (Held("held by a"), (Code.LOCK_HELD, ["held by a"])),
         (PermissionError(13, "Permission denied", "/etc/x"), (Code.FAILED, ["/etc/x: Permission denied"])),
+        (OSError(28, "No space left on device"), (Code.FAILED, ["what crew prints: No space left on device"])),
         (FileNotFoundError(2, "No such file", "/etc/x"), None),
         (KeyError("colour"), None),
     ],
