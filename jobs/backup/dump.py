@@ -81,12 +81,7 @@ class Stream:
 
     def part(self, planned: Planned, argv: Sequence[str]) -> tuple[Part, tuple[str, ...]]:
         """The part as it was stored, and what its program warned of."""
-        program = self.run.process(
-            in_big_writes(argv, shutil.which("stdbuf")),
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        program = self.run.process(argv, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         words = _Words(_opened(program.stderr))
         try:
             with self.ending.ends(program.kill), self.store.upload(f"{self.prefix}{planned.name}") as upload:
