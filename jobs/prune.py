@@ -133,7 +133,8 @@ def work(run: Run, *, versions: bool = False) -> Result:
     """Prune one database, or say what would go."""
     outlook = look(run.store, run.environment, run.subject, run.started)
     if run.options.dry_run:
-        return Result(Outcome.DONE, would(outlook))
+        table = f"each set's fate: crew backups prune {run.environment.name} {run.subject} --dry-run"
+        return Result(Outcome.DONE, f"{would(outlook)}; {table}")
     done = remove(run.store, run.environment.name, outlook, run.check, versions=versions)
     for each in done.refused:
         run.log.error("not removed", key=each.key, why=each.why)

@@ -12,6 +12,7 @@ CHECKS = (
     "jobs.checks.store:checks",
     "jobs.checks.encryption:checks",
     "jobs.checks.databases:checks",
+    "jobs.checks.retention:checks",
     "jobs.checks.telling:checks",
     "jobs.checks.machine:checks",
     "jobs.checks.secrets:checks",

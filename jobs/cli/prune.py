@@ -83,6 +83,10 @@ def _show(environment: Environment, outlooks: Sequence[Outlook], now: datetime, 
         output.say(f"{environment.name}/{outlook.database}")
         _show_one(outlook, now)
         typer.echo()
+    if len(outlooks) > 1:
+        kept = [each for outlook in outlooks for each in outlook.kept]
+        removed = [each for outlook in outlooks for each in outlook.removed]
+        output.say(f"{environment.name}: keep {_total(kept)}; remove {_total(removed)}")
 
 
 def _show_one(outlook: Outlook, now: datetime) -> None:

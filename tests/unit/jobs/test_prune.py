@@ -84,7 +84,7 @@ def test_a_dry_run_removes_nothing(environment: Environment, store: Store) -> No
     for at in daily(NEWEST, 5):
         put(store, at)
     record = run(environment, store, dry_run=True)
-    assert record.sentence == "would remove 3 of 5 sets, 45 B"
+    assert record.sentence == ("would remove 3 of 5 sets, 45 B; each set's fate: crew backups prune try shop --dry-run")
     assert len(names(store)) == 5
 
 

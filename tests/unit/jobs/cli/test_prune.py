@@ -40,6 +40,12 @@ def test_a_dry_run_shows_each_sets_fate_and_the_totals(crew: Crew, write: Write,
     assert len(list(sets(store, "try"))) == 4
 
 
+def test_a_dry_run_of_several_databases_has_a_total(crew: Crew, write: Write, store: Store) -> None:
+    put(store, NEWEST, database="crm")
+    write(SHOP.format(keep="last = 1") + SHOP.format(keep="last = 1").replace("shop]", "crm]"))
+    assert "try: keep 2 sets, 30 B; remove 3 sets, 45 B" in crew("backups", "prune", "try", "--dry-run").out
+
+
 def test_a_dry_run_for_machines(crew: Crew, write: Write, store: Store) -> None:
     write(SHOP.format(keep="last = 1"))
     (shop,) = crew("backups", "prune", "try", "shop", "--dry-run", "--json").told["databases"]
