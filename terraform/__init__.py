@@ -1,1 +1,1 @@
-
+"""Hands on the cloud: stacks of Terraform, applied per environment and watched for drift."""

@@ -1,0 +1,2 @@
+bucket        = "acme-backups"
+undelete_days = 30

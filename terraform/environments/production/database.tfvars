@@ -1,0 +1,7 @@
+# A primary with a standby, and two replicas, 8 GB each.
+database_zones = ["eu-central-1a", "eu-central-1b", "eu-central-1c"]
+instance_class = "db.m5.large"
+disk           = 200
+replicas       = 2
+multi_az       = true
+protected      = true

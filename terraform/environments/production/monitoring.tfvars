@@ -1,0 +1,2 @@
+budget = 2500
+mail   = ["ops@acme.example"]

@@ -1,0 +1,132 @@
+# The bucket that crew keeps backups, records and state in, and three roles: one job's credentials can't do another's harm.
+# Who runs a job takes its role on through an AWS profile: see [store.profiles] of the environment file.
+
+data "aws_caller_identity" "here" {}
+
+locals {
+  account = "arn:aws:iam::${data.aws_caller_identity.here.account_id}:root"
+  trusted = length(var.trusted) > 0 ? var.trusted : [local.account]
+
+  # Every job writes its record, its lock and its alerts.
+  bookkeeping = [for folder in ["runs", "locks", "alerts", "check"] : "${aws_s3_bucket.this.arn}/*/${folder}/*"]
+
+  writes = {
+    writer   = ["${aws_s3_bucket.this.arn}/*"]
+    pruner   = local.bookkeeping
+    restorer = concat(local.bookkeeping, ["${aws_s3_bucket.this.arn}/*/backups/*/verified.json", "${aws_s3_bucket.this.arn}/*/backups/*/proof-failed.json"])
+  }
+}
+
+resource "aws_s3_bucket" "this" {
+  bucket = var.bucket
+
+  versioning {
+    enabled = true
+  }
+
+  server_side_encryption_configuration {
+    rule {
+      apply_server_side_encryption_by_default {
+        sse_algorithm = "AES256"
+      }
+    }
+  }
+
+  # Uploads that nobody completed cost money and are shown nowhere.
+  lifecycle_rule {
+    id                                     = "open-uploads"
+    enabled                                = true
+    abort_incomplete_multipart_upload_days = 7
+  }
+
+  # What retention removed can be brought back for a while.
+  lifecycle_rule {
+    id      = "removed"
+    enabled = true
+
+    noncurrent_version_expiration {
+      days = var.undelete_days
+    }
+  }
+
+  dynamic "object_lock_configuration" {
+    for_each = var.lock_days > 0 ? [var.lock_days] : []
+
+    content {
+      object_lock_enabled = "Enabled"
+
+      rule {
+        default_retention {
+          mode = "GOVERNANCE"
+          days = object_lock_configuration.value
+        }
+      }
+    }
+  }
+}
+
+resource "aws_s3_bucket_public_access_block" "this" {
+  bucket                  = aws_s3_bucket.this.id
+  block_public_acls       = true
+  block_public_policy     = true
+  ignore_public_acls      = true
+  restrict_public_buckets = true
+}
+
+data "aws_iam_policy_document" "trust" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "AWS"
+      identifiers = local.trusted
+    }
+  }
+}
+
+data "aws_iam_policy_document" "may" {
+  for_each = local.writes
+
+  statement {
+    sid       = "List"
+    actions   = ["s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:GetBucketLocation"]
+    resources = [aws_s3_bucket.this.arn]
+  }
+
+  statement {
+    sid       = "Read"
+    actions   = ["s3:GetObject", "s3:ListMultipartUploadParts"]
+    resources = ["${aws_s3_bucket.this.arn}/*"]
+  }
+
+  statement {
+    sid       = "Write"
+    actions   = ["s3:PutObject", "s3:AbortMultipartUpload"]
+    resources = each.value
+  }
+
+  dynamic "statement" {
+    for_each = each.key == "pruner" ? ["Remove"] : []
+
+    content {
+      sid       = statement.value
+      actions   = ["s3:DeleteObject", "s3:AbortMultipartUpload"]
+      resources = ["${aws_s3_bucket.this.arn}/*"]
+    }
+  }
+}
+
+resource "aws_iam_role" "this" {
+  for_each = local.writes
+
+  name               = "${var.name}-backups-${each.key}"
+  assume_role_policy = data.aws_iam_policy_document.trust.json
+}
+
+resource "aws_iam_role_policy" "this" {
+  for_each = local.writes
+
+  name   = "backups"
+  role   = aws_iam_role.this[each.key].id
+  policy = data.aws_iam_policy_document.may[each.key].json
+}

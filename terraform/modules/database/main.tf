@@ -1,0 +1,54 @@
+# PostgreSQL as a service: one primary, in a private subnet, and replicas to read from.
+
+resource "aws_db_subnet_group" "this" {
+  name       = var.name
+  subnet_ids = var.subnets
+}
+
+resource "aws_security_group" "this" {
+  name        = "${var.name}-database"
+  description = "PostgreSQL of ${var.name}"
+  vpc_id      = var.vpc_id
+
+  ingress {
+    description = "PostgreSQL"
+    from_port   = 5432
+    to_port     = 5432
+    protocol    = "tcp"
+    cidr_blocks = var.clients
+  }
+
+  tags = { Name = "${var.name}-database" }
+}
+
+resource "aws_db_instance" "primary" {
+  identifier                = var.name
+  engine                    = "postgres"
+  engine_version            = var.engine_version
+  instance_class            = var.instance_class
+  allocated_storage         = var.disk
+  storage_encrypted         = true
+  multi_az                  = var.multi_az
+  username                  = var.username
+  password                  = var.password
+  db_subnet_group_name      = aws_db_subnet_group.this.name
+  vpc_security_group_ids    = [aws_security_group.this.id]
+  backup_retention_period   = var.backup_days
+  copy_tags_to_snapshot     = true
+  deletion_protection       = var.protected
+  skip_final_snapshot       = !var.protected
+  final_snapshot_identifier = "${var.name}-final"
+  apply_immediately         = true
+}
+
+resource "aws_db_instance" "replica" {
+  count = var.replicas
+
+  identifier             = "${var.name}-replica-${count.index + 1}"
+  replicate_source_db    = aws_db_instance.primary.id
+  instance_class         = var.instance_class
+  storage_encrypted      = true
+  vpc_security_group_ids = [aws_security_group.this.id]
+  skip_final_snapshot    = true
+  apply_immediately      = true
+}

@@ -1,0 +1,60 @@
+# A topic that people and programs subscribe to, and a budget that speaks up there. The budget counts the whole account,
+# which is right where each environment has its own; by tag, and with what moved, the bill is crew cost's business.
+
+data "aws_caller_identity" "here" {}
+
+data "aws_region" "here" {}
+
+locals {
+  topic = "arn:aws:sns:${data.aws_region.here.name}:${data.aws_caller_identity.here.account_id}:${var.name}-alerts"
+}
+
+data "aws_iam_policy_document" "publish" {
+  statement {
+    sid       = "BudgetsAndAlarms"
+    actions   = ["sns:Publish"]
+    resources = [local.topic]
+
+    principals {
+      type        = "Service"
+      identifiers = ["budgets.amazonaws.com", "cloudwatch.amazonaws.com"]
+    }
+  }
+}
+
+# The policy stands in the topic: as a resource of its own, it would look like a change from outside.
+resource "aws_sns_topic" "alerts" {
+  name   = "${var.name}-alerts"
+  policy = data.aws_iam_policy_document.publish.json
+}
+
+resource "aws_sns_topic_subscription" "mail" {
+  for_each = toset(var.mail)
+
+  topic_arn = aws_sns_topic.alerts.arn
+  protocol  = "email"
+  endpoint  = each.value
+}
+
+resource "aws_budgets_budget" "month" {
+  account_id   = data.aws_caller_identity.here.account_id
+  name         = "${var.name}-month"
+  budget_type  = "COST"
+  limit_amount = format("%.1f", var.budget)
+  limit_unit   = "USD"
+  time_unit    = "MONTHLY"
+
+  time_period_start = "2026-01-01_00:00"
+
+  dynamic "notification" {
+    for_each = var.thresholds
+
+    content {
+      comparison_operator       = "GREATER_THAN"
+      threshold                 = notification.value
+      threshold_type            = "PERCENTAGE"
+      notification_type         = "ACTUAL"
+      subscriber_sns_topic_arns = [aws_sns_topic.alerts.arn]
+    }
+  }
+}

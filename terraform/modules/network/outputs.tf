@@ -1,0 +1,13 @@
+output "vpc_id" {
+  value = aws_vpc.this.id
+}
+
+output "public_subnets" {
+  description = "By zone."
+  value       = { for zone, subnet in aws_subnet.public : zone => subnet.id }
+}
+
+output "private_subnets" {
+  description = "By zone."
+  value       = { for zone, subnet in aws_subnet.private : zone => subnet.id }
+}

@@ -1,0 +1,7 @@
+output "address" {
+  value = module.database.address
+}
+
+output "replicas" {
+  value = module.database.replicas
+}

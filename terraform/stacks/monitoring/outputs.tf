@@ -1,0 +1,3 @@
+output "topic" {
+  value = module.monitoring.topic
+}

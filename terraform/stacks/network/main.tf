@@ -1,0 +1,8 @@
+module "network" {
+  source = "../../modules/network"
+
+  name           = local.name
+  cidr           = var.cidr
+  zones          = var.zones
+  database_zones = var.database_zones
+}
