@@ -48,6 +48,7 @@ class Restored:
     set: str
     way: Way
     kept: str | None
+    made: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -80,18 +81,16 @@ def restore(
     stored: StoredSet, into: Reached, place: Place, run: Run, chosen: Way, *, jobs: int = 2, tables: Sequence[str] = ()
 ) -> Restored:
     """Bring a set, or some of its tables, to a database."""
-    program = restorer(stored, place)
-    notes = make_roles(stored, into, place).notes
-    filling = Filling(stored, into, program, run, jobs, manner(place), tuple(tables))
-    if chosen is Way.INTO_USED:
-        notes += _into_used(filling)
-        return Restored(into.database, stored.manifest.set, chosen, None, notes)
-    if chosen is Way.INTO_EMPTY:
-        notes += _into_empty(filling, place)
-        return Restored(into.database, stored.manifest.set, chosen, None, notes)
+    filling = Filling(stored, into, restorer(stored, place), run, jobs, manner(place), tuple(tables))
+    roles = make_roles(stored, into, place)
     kept = target.name_kept(into.database, datetime.now(UTC), place.databases) if chosen is Way.IN_PLACE_OF else None
-    notes += beside(filling, place, kept)
-    return Restored(into.database, stored.manifest.set, chosen, kept, notes)
+    if chosen is Way.INTO_USED:
+        notes = _into_used(filling, place)
+    elif chosen is Way.INTO_EMPTY:
+        notes = _into_empty(filling, place)
+    else:
+        notes = beside(filling, place, kept)
+    return Restored(into.database, stored.manifest.set, chosen, kept, roles.roles, (*roles.notes, *notes))
 
 
 def restorer(stored: StoredSet, place: Place) -> Program:
@@ -153,20 +152,37 @@ def _try(server: psycopg.Connection[Any], statement: str, what: str) -> str | No
 
 def _into_empty(filling: Filling, place: Place) -> tuple[str, ...]:
     name = filling.into.database
-    try:
+    with _telling_what_stands(filling.into, place, "empty it before the next try (DROP DATABASE, CREATE DATABASE)"):
         notes = _fill(filling)
-    except (Failed, Passing, Stopped) as error:
-        stands = f"{name} holds a part of the set now; empty it before the next try (DROP DATABASE, CREATE DATABASE)"
-        raise type(error)(f"{error}; {stands}") from None
     with target.maintenance(filling.into) as server:
         return (*notes, *give(server, name, filling.stored.manifest.settings, place))
 
 
-def _into_used(filling: Filling) -> tuple[str, ...]:
+def _into_used(filling: Filling, place: Place) -> tuple[str, ...]:
     """Tables join others: what they need of types, functions and schemas is taken to be there."""
-    selection = fill_tables(filling, filling.tables, alone=False)
-    check(filling, selection.tables)
+    with _telling_what_stands(filling.into, place, "drop these tables before the next try"):
+        selection = fill_tables(filling, filling.tables, alone=False)
+        check(filling, selection.tables)
     return _left_out(selection)
+
+
+@contextmanager
+def _telling_what_stands(into: Reached, before: Place, advice: str) -> Iterator[None]:
+    """A restore that fails in a database that somebody made can't take back what it did: it says so."""
+    try:
+        yield
+    except (Failed, Passing, Stopped) as error:
+        if _objects(into) == before.objects:
+            raise
+        raise type(error)(f"{error}; {into.database} holds a part of the set now: {advice}") from None
+
+
+def _objects(into: Reached) -> int | None:
+    """None when the server can't be asked any more."""
+    try:
+        return target.look(into).objects
+    except (Failed, Passing):
+        return None
 
 
 def _fill(filling: Filling, *, statistics: bool = True) -> tuple[str, ...]:

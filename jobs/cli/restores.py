@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -225,19 +225,26 @@ def _tell_restored(
     if as_json:
         told: dict[str, Any] = {
             "environment": environment.name, "database": one.database, "set": one.id, "into": done.database,
-            "way": done.way.value, "kept": done.kept, "proven": one.proven is not None, "notes": done.notes,
+            "way": done.way.value, "kept": done.kept, "roles": done.made, "notes": done.notes,
+            "proven": one.proven is not None,
             "seconds": round(took.total_seconds(), 3), "bytes": stored.manifest.dumped_bytes,
         }  # fmt: skip
         frame.print_json(told)
         return
     seconds = f"{took.total_seconds():.1f} s" if took < timedelta(minutes=1) else words.span(took)
     output.say(f"Restored {_named(environment, one, stored)} into {done.database} in {seconds}.", output.GOOD)
+    if done.made:
+        output.say(f"Made the {_roles(done.made)}: {', '.join(done.made)}.")
     for note in done.notes:
         output.say(f"But {note}.", output.WARN)
     if one.proven is None:
         output.say("This set had not been proven before: crew backups verify does that beforehand.", output.QUIET)
     if done.kept is not None:
         output.say(f'What stood there is kept as {done.kept}. Once nobody misses it: DROP DATABASE "{done.kept}";')
+
+
+def _roles(made: Sequence[str]) -> str:
+    return "role that was missing" if len(made) == 1 else "roles that were missing"
 
 
 def verify(

@@ -69,8 +69,9 @@ def test_what_cannot_be_done_with_tables_is_told(repository: Repository, shop: S
     taken = repository.backup()
     code, said = restore(repository, target, "--tables", "odrers")
     assert (code, "there is no table odrers in this set" in said) == (1, True)
+    assert "holds a part" not in said
     code, said = restore(repository, target, "--tables", "orders", "--replace")
     assert (code, "leave one of them out" in said) == (1, True)
     flip(next(piece for piece in repository.pieces(taken) if piece.stem == "rest"))
     code, said = restore(repository, database(16), "--tables", "staff")
-    assert (code, "part rest of set" in said) == (1, True)
+    assert (code, "part rest of set" in said, "holds a part of the set now" in said) == (1, True, True)

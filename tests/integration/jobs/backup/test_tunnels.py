@@ -151,3 +151,14 @@ def test_without_the_program_it_says_what_is_missing(
     monkeypatch.setenv("PATH", str(tmp_path))
     staging = through(tmp_path, shop, '{ kubernetes = "shop/service/db" }')
     assert "kubectl is not on this machine" in staging.take().sentence
+
+
+def test_a_restore_goes_through_a_tunnel_too(shop: Database, database: New, bastion: Bastion, tmp_path: Path) -> None:
+    staging = through(tmp_path, shop, '{ ssh = "bastion" }')
+    assert staging.take().outcome is Outcome.DONE
+    target = database(16)
+    into = target.url.replace("postgres@", f"postgres:{target.password.replace(' ', '%20')}@")
+    ended = staging.crew("backups", "restore", "staging", "shop", "--into", into, "--via", "ssh=bastion")
+    assert ended.returncode == 0, ended.stderr
+    assert target.ask("SELECT count(*) FROM wide") == [(40_000,)]
+    until(lambda: not tunnels())

@@ -66,6 +66,8 @@ def test_what_differs_is_a_table_and_exit_2(repository: Repository, shop: Shop) 
     assert ["table", "public.ghost", "1", "not", "there"] in lines
     assert ["sequence", "public.invoice_number", "9,999", "5,030"] in lines
     assert list(proofs(repository, taken)) == ["proof-failed.json"]
+    told = repository.crew("backups", "verify", "staging", "shop", "--json").json["differences"]["shop"]
+    assert {"kind": "table", "name": "public.ghost", "promised": 1, "found": None} in told
     assert repository.crew("run", "verify", "staging").code == 2, "it stays the newest that is not proven"
     assert repository.crew("run", "verify", "staging", "--json").json["runs"][0]["figures"]["differences"] == 3
 
