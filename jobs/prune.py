@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from jobs.backup.manifest import NAME as MANIFEST
@@ -15,7 +16,7 @@ from jobs.retention import ClockBehind, Decision, plan, refuse_a_clock_behind
 from jobs.run.job import Failed, Job, Options, Outcome, Result, Run
 from jobs.run.lease import Holder, holder_from
 from jobs.sizes import size
-from jobs.store import Missing, NotDeleted, OpenUpload, Prefix, Store, StoreError, open_store
+from jobs.store import Entry, Missing, NotDeleted, OpenUpload, Prefix, Store, StoreError, open_store
 
 if TYPE_CHECKING:
     from inventories import Environment
@@ -33,6 +34,7 @@ class Outlook:
     has_rules: bool
     dead: tuple[Set, ...]
     uploads: tuple[OpenUpload, ...]
+    names: Mapping[str, tuple[str, ...]]
 
     @property
     def removed(self) -> tuple[Set, ...]:
@@ -47,7 +49,8 @@ def look(store: Store, environment: Environment, database: str, now: datetime) -
     """Decide everything, change nothing. Told from listings and one lock."""
     policy = source(environment, database)[0].keep
     under = prefix(environment.name, database)
-    found = list(of_entries(environment.name, store.list(under)))
+    names: dict[str, tuple[str, ...]] = {}
+    found = list(of_entries(environment.name, _noted(store.list(under), len(under), names)))
     try:
         refuse_a_clock_behind(found, now)
     except ClockBehind as error:
@@ -61,7 +64,18 @@ def look(store: Store, environment: Environment, database: str, now: datetime) -
         policy != type(policy)(),
         tuple(each for each in found if not each.complete and not each.pinned and has_ended(each.started)),
         tuple(each for each in store.open_uploads(under) if has_ended(each.started)),
+        names,
     )
+
+
+def _noted(entries: Iterable[Entry], start: int, names: dict[str, tuple[str, ...]]) -> Iterator[Entry]:
+    """The same entries; what each set has is noted on the way. Most sets have the same, and share one note of it."""
+    known: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for set_id, group in groupby(entries, key=lambda entry: entry.key[start:].partition("/")[0]):
+        those = list(group)
+        has = tuple(entry.key[start + len(set_id) + 1 :] for entry in those)
+        names[set_id] = known.setdefault(has, has)
+        yield from those
 
 
 def ended(begun: datetime, holder: Holder | None, now: datetime) -> bool:
@@ -97,10 +111,12 @@ def remove(store: Store, environment: str, outlook: Outlook, check: Callable[[],
     refused = list(store.delete(_checked(manifests, check)))
     stay = {manifests[each.key].id for each in refused}
     gone = [each for each in outlook.removed if each.id not in stay]
-    under = prefix(environment, outlook.database)
-    refused += store.delete(_checked(_keys(store, under, {each.id for each in (*gone, *outlook.dead)}), check))
+    left = (
+        each.prefix + name for each in (*gone, *outlook.dead) for name in outlook.names[each.id] if name != MANIFEST
+    )
+    refused += store.delete(_checked(left, check))
     refused += _aborted(store, outlook.uploads)
-    forgotten, not_forgotten = store.forget(under) if versions else (0, ())
+    forgotten, not_forgotten = store.forget(prefix(environment, outlook.database)) if versions else (0, ())
     swept = len(outlook.dead) + len(outlook.uploads)
     return Removed(len(gone), sum(each.size for each in gone), swept, forgotten, (*refused, *not_forgotten))
 
@@ -110,15 +126,6 @@ def _checked(keys: Iterable[str], check: Callable[[], None]) -> Iterator[str]:
         if place % 1000 == 0:
             check()
         yield key
-
-
-def _keys(store: Store, under: str, doomed: set[str]) -> Iterator[str]:
-    """Every key of these sets."""
-    if not doomed:
-        return
-    for entry in store.list(under):
-        if entry.key[len(under) :].partition("/")[0] in doomed:
-            yield entry.key
 
 
 def _aborted(store: Store, uploads: Sequence[OpenUpload]) -> Iterator[NotDeleted]:
