@@ -1,0 +1,138 @@
+"""`crew backups list, show, fetch, pin, unpin` on real sets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from jobs.cli import main
+from jobs.run.lease import Holder, holder_to
+from jobs.store.directory import DirectoryStore
+from tests.parts.backups import Team
+from tests.parts.postgres import Database
+
+BacksUp = Callable[..., Team]
+
+
+@dataclass(frozen=True)
+class Said:
+    code: int
+    out: bytes
+    err: str
+
+    @property
+    def text(self) -> str:
+        return self.out.decode()
+
+
+Crew = Callable[..., Said]
+
+
+@pytest.fixture
+def staging(database: Callable[..., Database], backs_up: BacksUp) -> Team:
+    """A database with one set."""
+    shop = database(16)
+    shop.run("CREATE TABLE orders AS SELECT n, md5(n::text) FROM generate_series(1, 1000) n")
+    team = backs_up(shop, "keep = { daily = 1 }")
+    team.take(tags=("v1",))
+    return team
+
+
+@pytest.fixture
+def crew(staging: Team, capfdbinary: pytest.CaptureFixture[bytes]) -> Crew:
+    """Calls `crew backups …` in this process."""
+
+    def call(command: str, *args: str) -> Said:
+        capfdbinary.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(["--root", str(staging.folder), "backups", command, "staging", *args])
+        out, err = capfdbinary.readouterr()
+        return Said(int(ended.value.code or 0), out, err.decode())
+
+    return call
+
+
+def test_the_list_is_made_of_listings_alone(staging: Team, crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    [old] = (one.id for one in staging.sets())
+    staging.take()
+    [new] = {one.id for one in staging.sets()} - {old}
+    monkeypatch.setattr(DirectoryStore, "get", lambda *_: pytest.fail("a list opens nothing"))
+    lines = crew("list").text.splitlines()
+    assert [line.split()[:2] for line in lines[1:]] == [["shop", new], ["shop", old]]
+    assert lines[1].endswith("newest, daily")
+    assert "v1" in "".join(lines)
+    [first, second] = json.loads(crew("list", "shop", "--json").out)["sets"]
+    assert first["kept_by"].startswith("newest")
+    assert {first["state"], second["state"]} == {"complete"}
+    assert first["stored_bytes"] > 0
+    assert not first["pinned"]
+
+
+def test_what_died_is_told_apart_from_what_runs(staging: Team, crew: Crew) -> None:
+    now = datetime.now(UTC)
+    dead, live = (f"{at:%Y%m%dT%H%M%SZ}-0001" for at in (now - timedelta(hours=2), now + timedelta(seconds=1)))
+    for each in (dead, live):
+        staging.store.put(f"staging/backups/shop/{each}/rest.0", b"x" * 2000)
+    holder = Holder("r1", "runner-1", 7, now, 60.0)
+    staging.store.put("staging/locks/backup/shop.json", holder_to(holder))
+    out = crew("list").text
+    assert out.index("Being taken now:") < out.index(live) < out.index("Left by runs that died") < out.index(dead)
+    states = {one["set"]: one["state"] for one in json.loads(crew("list", "--json").out)["sets"]}
+    assert (states[dead], states[live]) == ("dead", "running")
+
+
+def test_a_set_is_shown(staging: Team, crew: Crew) -> None:
+    out = crew("show", "shop").text
+    assert "PostgreSQL 16." in out
+    assert "1 table, 1,000 rows" in out
+    assert "public.orders" in out
+    shown = json.loads(crew("show", "shop", "--json").out)["manifest"]
+    assert shown["set"] == staging.manifest().set
+
+
+def test_a_pin_keeps_a_set_whatever_the_policy_says(staging: Team, crew: Crew) -> None:
+    assert "is pinned" in crew("pin", "shop").text
+    assert "pinned" in crew("list").text
+    assert "left to the policy" in crew("unpin", "shop").text
+    assert "pinned" not in crew("list").text
+    said = crew("unpin", "shop")
+    assert (said.code, said.err) == (1, "shop has no pinned set\n")
+
+
+def test_a_part_is_fetched_for_its_owner_alone(
+    staging: Team, crew: Crew, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert crew("fetch", "shop", "rest", "--to", "-").out == staging.part("rest")
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert crew("fetch", "shop", "roles").code == 0
+    [file] = folder.iterdir()
+    assert file.name == f"shop-{staging.manifest().set}-roles.sql"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.read_bytes() == staging.part("roles")
+    assert "is there already" in crew("fetch", "shop", "roles").err
+    assert "has no part data-9; it has defs, rest, roles" in crew("fetch", "shop", "data-9").err
+
+
+def test_a_damaged_part_is_not_left_lying_about(staging: Team, crew: Crew, tmp_path: Path) -> None:
+    [one] = staging.sets()
+    stored = staging.folder / "store" / one.prefix / "rest.0"
+    body = bytearray(stored.read_bytes())
+    body[-20] ^= 1
+    stored.write_bytes(body)
+    said = crew("fetch", "shop", "rest", "--to", str(tmp_path / "rest"))
+    assert said.code == 1
+    assert f"part rest of set {one.id} of staging/shop is damaged" in said.err
+    assert not (tmp_path / "rest").exists()
+
+
+def test_a_database_that_nobody_knows_is_told(crew: Crew) -> None:
+    said = crew("list", "shpo")
+    assert said.code == 1
+    assert "staging: there is no database shpo; there are: shop" in said.err
