@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import takewhile
 from zoneinfo import ZoneInfo
 
@@ -39,11 +40,12 @@ def _around(line: str, zone: ZoneInfo, change: datetime) -> Iterator[datetime]:
     return takewhile(lambda tick: tick < change + AROUND, next_ticks(line, zone, change - AROUND))
 
 
-def changes(zone: ZoneInfo, start: datetime) -> list[datetime]:
+@lru_cache
+def changes(zone: ZoneInfo, start: datetime) -> tuple[datetime, ...]:
     """When the clocks of a zone change, over the coming years."""
     days = [start.astimezone(UTC) + n * A_DAY for n in range(YEARS * 366)]
     offsets = [day.astimezone(zone).utcoffset() for day in days]
-    return [_exactly(zone, days[n]) for n in range(len(days) - 1) if offsets[n] != offsets[n + 1]]
+    return tuple(_exactly(zone, days[n]) for n in range(len(days) - 1) if offsets[n] != offsets[n + 1])
 
 
 def _exactly(zone: ZoneInfo, day: datetime) -> datetime:

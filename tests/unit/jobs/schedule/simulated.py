@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as real
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -142,11 +143,12 @@ def answered(call: Callable[[], Any]) -> Future[Any]:
 
 
 def in_its_time(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the library that keeps the beat look at the simulated clock."""
+    """Have the library that keeps the beat look at the simulated clock; no power fails that would want an fsync."""
 
     class Clock(datetime):
         @classmethod
         def now(cls, tz: real.tzinfo | None = None) -> datetime:
             return simulation.now.astimezone(tz) if tz else simulation.now.replace(tzinfo=None)
 
+    monkeypatch.setattr(os, "fsync", lambda _: None)
     monkeypatch.setattr(schedule, "datetime", SimpleNamespace(datetime=Clock, timedelta=timedelta))
