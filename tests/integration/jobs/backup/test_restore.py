@@ -11,9 +11,10 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
+from tests.bench.measure import Peaks
 from tests.parts.crew import Repository, flip
-from tests.parts.needs import majors
-from tests.parts.postgres import Database, Server
+from tests.parts.needs import majors, needs
+from tests.parts.postgres import DEBIAN, Database, Server
 from tests.parts.same import differences, portrait
 
 Shop = Callable[..., Database]
@@ -299,3 +300,54 @@ def test_what_a_killed_restore_left_is_swept_by_the_next(
     origin.run(f"CREATE DATABASE {target.name}_restoring_20260101_000000")
     assert restore(repository, target, "--create")[0] == 0
     assert databases_like(target.server, target.name) == [target.name]
+
+
+def test_a_database_without_tables_comes_back_too(repository: Repository, database: New) -> None:
+    origin, target = database(16), database(16)
+    repository.environment(text=repository.section("shop", origin))
+    repository.backup()
+    assert restore(repository, target)[0] == 0
+    assert same(origin, target) == []
+    assert repository.crew("run", "verify", "staging").code == 0
+
+
+def test_values_of_a_hundred_megabytes_do_not_fill_the_memory(repository: Repository, database: New) -> None:
+    origin, target = database(16), database(16)
+    origin.run("CREATE TABLE long AS SELECT n, repeat('text ' || n || ' ', 15000000) body FROM generate_series(1, 2) n")
+    repository.environment(text=repository.section("shop", origin))
+    repository.backup()
+    password = f"file:{repository.password(target)}"
+    running = repository.start(
+        "backups", "restore", "staging", "shop", "--into", target.url, "--password-from", password
+    )
+    peaks = Peaks(running.pid)
+    assert running.wait(60) == 0
+    peaks.stop()
+    assert target.ask("SELECT sum(length(body)) FROM long") == [(210_000_000,)]
+    assert peaks.first < 150 << 20
+
+
+@needs("root")
+@majors(15)
+def test_an_extension_with_rows_of_its_own_comes_back_and_is_proven(
+    major: int, repository: Repository, database: New
+) -> None:
+    folder = DEBIAN.parents[1] / "share/postgresql/15/extension"
+    control, script = folder / "crewshop.control", folder / "crewshop--1.0.sql"
+    try:
+        control.write_text("default_version = '1.0'\nrelocatable = false\n")
+        script.write_text(
+            "CREATE TABLE crew_rates (a int, b text); INSERT INTO crew_rates VALUES (1, 'shipped');"
+            "SELECT pg_catalog.pg_extension_config_dump('crew_rates', 'WHERE a > 1');"
+        )
+        origin, target = database(major), database(major)
+        origin.run("CREATE EXTENSION crewshop", "INSERT INTO crew_rates VALUES (2, 'ours')")
+        repository.environment(text=repository.section("shop", origin))
+        repository.backup()
+        assert restore(repository, target)[0] == 0
+        assert target.ask("SELECT b FROM crew_rates ORDER BY a") == [("shipped",), ("ours",)]
+        proven = repository.crew("run", "verify", "staging")
+        assert proven.code == 0, proven
+    finally:
+        control.unlink(missing_ok=True)
+        script.unlink(missing_ok=True)
