@@ -258,9 +258,20 @@ def fresh(into: Reached, settings: Settings, place: Place) -> Iterator[Reached]:
         _create(server, of_database.create(name, settings, place.major))
     try:
         yield into.named(name)
+    except (Failed, Passing, Stopped) as error:
+        raise _after_dropping(into, name, error) from None
     except BaseException:
         target.drop(into, name)
         raise
+
+
+def _after_dropping(into: Reached, name: str, error: Failed | Passing | Stopped) -> Exception:
+    """The error, once the copy is gone; or with a word about the copy where that can't be."""
+    try:
+        target.drop(into, name)
+    except (Failed, Passing) as why:
+        return type(error)(f"{error}; the unfinished {name} could not be dropped ({why}): the next restore drops it")
+    return error
 
 
 def _create(server: psycopg.Connection[Any], statement: str) -> None:

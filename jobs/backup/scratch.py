@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -40,6 +41,7 @@ _CONTRIB = (
     *("tablefunc", "unaccent", "uuid-ossp", "xml2"),
 )
 
+_PREFIX = "groundcrew-scratch-"
 _SMALL = {
     "shared_buffers": "64MB",
     "max_connections": "40",
@@ -122,14 +124,27 @@ def scratch(run: Run, manifest: Manifest, settings: Verify) -> Iterator[Scratch]
             where = server.parameters.get("host") or "the scratch server"
             yield Scratch(server, where, ours=False)
         return
-    folder = tempfile.gettempdir()
-    require_space(shutil.disk_usage(folder).free, manifest.dumped_bytes, settings.space, folder)
-    with _started(run, manifest, Path(folder)) as server:
+    folder = Path(tempfile.gettempdir())
+    sweep(folder)
+    require_space(shutil.disk_usage(folder).free, manifest.dumped_bytes, settings.space, str(folder))
+    with (
+        tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=folder) as ours,
+        _started(run, manifest, Path(ours)) as server,
+    ):
         yield server
+
+
+def sweep(folder: Path) -> None:
+    """Remove what proofs that were killed outright have left: their servers ended with them."""
+    for left in folder.glob(f"{_PREFIX}*"):
+        pid = left.name.removeprefix(_PREFIX).partition("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and left.stat().st_uid == os.geteuid():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 @contextmanager
 def _started(run: Run, manifest: Manifest, folder: Path) -> Iterator[Scratch]:
+    folder.chmod(0o711)  # the server is not us where we are root
     archive = int(manifest.tools["pg_dump"].split(".")[0])
     able = fitting(programs.installed("initdb"), programs.installed("pg_restore"), manifest.server.major, archive)
     first: BackupError | None = None

@@ -226,14 +226,21 @@ def _settings(environment: Environment) -> StoreSettings:
 
 def subjects(environment: Environment, options: Options) -> list[str]:
     """The databases whose sets are to be proven: those in the store that the environment still names."""
-    if options.only:
-        return list(options.only)
     store = open_store(_settings(environment), "verify")
     root = f"{environment.name}/backups/"
     stored = [found.key[len(root) :].rstrip("/") for found in store.folders(root) if isinstance(found, Prefix)]
+    if options.only:
+        return [name for one in options.only for name in _expanded(environment, one, stored)]
     wanted = [name for name, one in environment.databases.items() if one.verify is not None]
     names = [name for name in dict.fromkeys([*stored, *wanted]) if _is_known(environment, name)]
     return [name for name in names if not options.scheduled or schedule(environment, name)]
+
+
+def _expanded(environment: Environment, name: str, stored: Iterable[str]) -> list[str]:
+    """A server stands for all its databases."""
+    if name not in environment.servers:
+        return [name]
+    return [one for one in stored if one.startswith(f"{name}.")]
 
 
 def _is_known(environment: Environment, name: str) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from jobs.backup import programs
+from jobs.backup.scratch import sweep
 from tests.parts.crew import Repository, flip
 from tests.parts.needs import majors
 from tests.parts.postgres import Database, Server
@@ -142,14 +143,32 @@ def test_told_to_end_it_leaves_no_server_and_no_folder(repository: Repository, s
     scratch = tmp_path / "scratch"
     scratch.mkdir(mode=0o755)
     running = repository.start("run", "verify", "staging", env={**os.environ, "TMPDIR": str(scratch)})
-    wait_until(lambda: any(scratch.glob("postgres-*/data/postmaster.pid")))
-    [data] = scratch.glob("postgres-*/data")
+    wait_until(lambda: any(scratch.glob("*/postgres-*/data/postmaster.pid")))
+    [data] = scratch.glob("*/postgres-*/data")
     running.send_signal(signal.SIGTERM)
     out, err = running.communicate(timeout=30)
     assert running.returncode == 1, (out, err)
     assert "SIGTERM" in out
     assert list(scratch.iterdir()) == []
     assert str(data) not in subprocess.run(["ps", "ax"], capture_output=True, text=True, check=True).stdout
+
+
+def test_what_a_killed_proof_left_is_swept(tmp_path: Path) -> None:
+    (tmp_path / "groundcrew-scratch-999999999-abc/postgres-x/data").mkdir(parents=True)
+    (tmp_path / f"groundcrew-scratch-{os.getpid()}-abc").mkdir()
+    (tmp_path / "groundcrew-scratch-notes").mkdir()
+    sweep(tmp_path)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {f"groundcrew-scratch-{os.getpid()}-abc", "groundcrew-scratch-notes"}
+
+
+def test_a_servers_databases_are_proven_by_its_name(repository: Repository, shop: Shop) -> None:
+    origin = shop(15)
+    server = f'[servers.main]\nurl = "{origin.server.url()}"\npassword = {{ file = "{repository.password(origin)}" }}\n'
+    repository.environment(text=server)
+    repository.backup(f"main.{origin.name}")
+    said = repository.crew("run", "verify", "staging", "--only", "main")
+    assert (said.code, f"verify main.{origin.name}" in said.out, "is proven" in said.out) == (0, True, True), said
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 20) -> None:
