@@ -11,6 +11,7 @@ JOBS: dict[str, str] = {
     "verify": "jobs.backup.verify:VERIFY",
     "retention": "jobs.prune:RETENTION",
     "refresh": "jobs.backup.refresh:REFRESH",
+    "cost": "jobs.cost.job:COST",
 }
 """name → "module:attribute", imported only when the job is run."""
 

@@ -9,15 +9,16 @@ from decimal import Decimal
 from enum import StrEnum
 
 from inventories import Environment
+from jobs.run.job import Failed, Passing
 
 LOOK_BACK = timedelta(days=62)  # thirty days to judge, and for the first of them thirty days before it
 
 
-class CostError(Exception):
+class CostError(Failed):
     """Something about the bill that a user can act on: the message names the thing, the fact and the way out."""
 
 
-class Busy(CostError):
+class Busy(Passing):
     """The provider did not answer, or wants to be asked more slowly: trying again later may help."""
 
 

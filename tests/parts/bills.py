@@ -26,7 +26,8 @@ class Account:
     odd: Mapping[str, str] = field(default_factory=dict)  # a day: its whole use
     credits: Mapping[str, str] = field(default_factory=dict)
     fees: Mapping[str, str] = field(default_factory=dict)
-    young: bool = False  # too little history for a forecast
+    young_until: str = ""  # too little history for a forecast
+    rates: Mapping[str, str] = field(default_factory=dict)  # a day: what the provider then takes each day to come for
 
     def on(self, day: date) -> list[Charge]:
         """A day's charges."""
@@ -41,16 +42,20 @@ class Account:
                 found.append(Charge(day, name, kind, Decimal(amounts[iso])))
         return found
 
+    def rate(self, today: date) -> str | None:
+        """What each day to come is forecast to cost; None where it is too early to tell."""
+        return None if today.isoformat() < self.young_until else self.rates.get(today.isoformat(), self.daily)
+
     def bill(self, asked: datetime) -> Bill:
         """What the provider answers: each day until this one whole, and the rest of the month as it should be."""
         today = asked.astimezone(UTC).date()
         days = [today - timedelta(days=back) for back in range(62, -1, -1)]
-        left = (month_after(today) - today).days
+        left, rate = (month_after(today) - today).days, self.rate(today)
         return Bill(
             asked=asked,
             currency="USD",
             charges=tuple(charge for day in days for charge in self.on(day)),
-            to_come=None if self.young else Decimal(self.daily) * left,
+            to_come=None if rate is None else Decimal(rate) * left,
             estimated=frozenset(days[-2:]),
             pages=2,
             price="about 0.02 USD",

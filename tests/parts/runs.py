@@ -24,15 +24,20 @@ QUICK = Patience(work=(0.01, 0.02), store=(0.01, 0.02), term=0.3, giving_up=0.6)
 
 
 def environment(
-    to: tuple[str, ...] = (), heartbeat: Mapping[str, str] | None = None, textfile: Path | None = None
+    to: tuple[str, ...] = (),
+    heartbeat: Mapping[str, str] | None = None,
+    textfile: Path | None = None,
+    more: str = "",
 ) -> Environment:
-    """The environment staging, read from a file as any other."""
+    """The environment staging, read from a file as any other; `more` is what else the file says."""
     beats = "\n".join(f"{name} = {json.dumps(address)}" for name, address in (heartbeat or {}).items())
     with TemporaryDirectory() as folder:
         file = Path(folder, "inventories", "staging.toml")
         file.parent.mkdir()
         file.with_suffix("").write_text("dev_servers = []\n")
-        file.write_text(STAGING.format(to=json.dumps(to), beats=beats, textfile=textfile or "/tmp/groundcrew.prom"))
+        file.write_text(
+            STAGING.format(to=json.dumps(to), beats=beats, textfile=textfile or "/tmp/groundcrew.prom") + more
+        )
         found = Repository.find(Path(folder)).read("staging")
     return found if textfile else replace(found, metrics=Metrics())
 

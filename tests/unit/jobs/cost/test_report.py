@@ -80,7 +80,7 @@ def test_credits_hide_nothing_and_fees_count() -> None:
 
 
 def test_without_a_forecast() -> None:
-    assert report(Account(young=True).bill(at("2026-11-10"))).forecast is None
+    assert report(Account(young_until="2027-01-01").bill(at("2026-11-10"))).forecast is None
 
 
 def test_the_forecast_is_never_below_what_is_spent() -> None:

@@ -1,0 +1,160 @@
+"""`crew cost`: what the month costs so far, what it will come to, and what moved."""
+
+from __future__ import annotations
+
+import sys
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jobs.cli import frame, output
+from jobs.cli.ends import Code
+from jobs.cli.frame import AsJson, EnvironmentName, NotConfigured, examples, new_app
+
+if TYPE_CHECKING:
+    from jobs.cost.job import Look
+    from jobs.cost.report import Report
+
+app = new_app()
+
+TOP = 10
+WIDTH = 30
+
+
+@app.command(
+    "cost", epilog=examples("crew cost production", "crew cost production --refresh", "crew cost staging --json")
+)
+def cost(
+    ctx: typer.Context,
+    environment_name: EnvironmentName,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Ask AWS again now: about one cent a page, and says how many it were.")
+    ] = False,
+    as_json: AsJson = False,
+) -> int:
+    """What the month costs, and what it will come to.
+
+    Spent and forecast against the budget, what moved against the same days of last month, days that stand out from
+    the thirty before them. Answers of AWS are kept for eight hours, for each page costs about a cent. Days and months
+    are those of the bill: UTC's. Exits 2 if the budget is passed, or will be, or one of the last three days stands out.
+    """
+    from jobs.cost.job import look
+    from jobs.cost.tidings import findings
+    from jobs.run.documents import utc_now
+
+    environment = frame.environment(ctx, environment_name)
+    if environment.cost is None:
+        raise NotConfigured(
+            f"{environment.name}: has no [cost], so there is no budget; add one to "
+            f"inventories/{environment.name}.toml (crew init --reference shows how)"
+        )
+    found = look(environment, frame.store(environment, "cost"), utc_now(), refresh=refresh)
+    odd = findings(found.report)
+    if as_json:
+        frame.print_json({"environment": environment.name, "findings": odd, **told(found)})
+    else:
+        show(environment.name, found, odd)
+    return Code.FINDING if odd else Code.DONE
+
+
+def show(name: str, found: Look, odd: list[str]) -> None:
+    """The sentence that matters, then what it is made of."""
+    from jobs.cost import words
+    from jobs.cost.job import paid
+
+    report = found.report
+    output.say(f"{name}: {words.spent(report)}", output.BAD if odd else output.GOOD)
+    for line in odd:
+        output.say(f"  {line}", output.WARN)
+    output.table(_bars(report), indent=2)
+    typer.echo()
+    output.table(_services(report), ("service", f"{report.currency}", "change"), indent=2)
+    for one in report.stand_outs:
+        output.say(f"  {words.stands_out(one, report.currency)}", output.WARN)
+    if report.credits:
+        output.say(f"  Credits and refunds, not counted: {words.money(report.credits, report.currency)}")
+    output.say(f"  {paid(found.answer)}; change is against the same days of last month. {report.link}", output.QUIET)
+
+
+def _bars(report: Report) -> list[tuple[output.Cell | str, ...]]:
+    """Spent, forecast and the time gone, on one scale: the whole bar is the budget."""
+    from jobs.cost import words
+
+    rows = [("spent", report.percent(report.spent)), ("month gone", report.gone)]
+    if report.forecast is not None:
+        rows.insert(1, ("forecast", report.percent(report.forecast)))
+    person = sys.stdout.isatty()
+    return [
+        (what, *([output.Cell(bar(number), _colour(what, number))] if person else []), words.percent(number))
+        for what, number in rows
+    ]
+
+
+def _colour(what: str, number: Decimal) -> str:
+    if what == "month gone":
+        return output.QUIET
+    return output.BAD if number >= 100 else output.WARN if number >= 80 else output.GOOD
+
+
+def bar(number: Decimal) -> str:
+    """Per cent as a bar; what is over a hundred ends in an arrow."""
+    filled = min(WIDTH, max(0, int(number * WIDTH / 100)))
+    return "█" * filled + ("▶" if number > 100 else "░" * (WIDTH - filled))
+
+
+def _services(report: Report) -> list[tuple[str, ...]]:
+    """The dearest, and the rest in one line."""
+    from jobs.cost import words
+
+    rows: list[tuple[str, ...]] = [
+        (one.name, words.money(one.spent), "" if one.change is None else words.change(one.change))
+        for one in report.services[:TOP]
+    ]
+    rest = report.services[TOP:]
+    if rest:
+        rows.append((f"{len(rest)} others", words.money(sum((one.spent for one in rest), Decimal())), ""))
+    return rows
+
+
+def told(found: Look) -> dict[str, Any]:
+    """For machines: amounts as numbers, days as days."""
+    report, bill = found.report, found.answer.bill
+    return {
+        "month": f"{report.month:%Y-%m}",
+        "asked": bill.asked,
+        "fresh": found.answer.fresh,
+        "pages": bill.pages,
+        "currency": report.currency,
+        "budget": float(report.budget),
+        "spent": _number(report.spent),
+        "spent_percent": _number(report.percent(report.spent)),
+        "forecast": _known(report.forecast),
+        "forecast_percent": _known(report.forecast and report.percent(report.forecast)),
+        "month_gone_percent": _number(report.gone),
+        "credits": _number(report.credits),
+        "services": [
+            {
+                "name": one.name,
+                "spent": _number(one.spent),
+                "change": None if one.change is None else _number(one.change),
+            }
+            for one in report.services
+        ],
+        "stand_outs": [
+            {"day": one.day, "amount": _number(one.amount), "usual": _number(one.usual), "services": one.services}
+            for one in report.stand_outs
+        ],
+        "days": [
+            {"day": day, "amount": _number(amount), "estimated": day in report.estimated} for day, amount in report.days
+        ],
+        "link": report.link,
+    }
+
+
+def _known(amount: Decimal | None) -> float | None:
+    return None if amount is None else _number(amount)
+
+
+def _number(amount: Decimal) -> float:
+    return round(float(amount), 2)

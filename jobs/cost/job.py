@@ -1,0 +1,107 @@
+"""The job `cost`: asks for the bill, and tells what of it is news."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from inventories import Cost, Environment
+from jobs.cost import aws, words
+from jobs.cost.bill import CostError, Source
+from jobs.cost.kept import Answer, answer
+from jobs.cost.report import Report, read
+from jobs.cost.tidings import findings, tidings
+from jobs.run.job import Job, Options, Outcome, Result, Run
+from jobs.run.ticks import period
+from jobs.run.tidings import known
+from jobs.store import Store
+
+SUBJECT, SOURCE = "aws", aws.ask
+LATE_FIGURES = timedelta(days=3)  # a day's figures still grow for so long
+UNSCHEDULED = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A report, and the answer that it was read from."""
+
+    report: Report
+    answer: Answer
+
+
+def look(
+    environment: Environment, store: Store, now: datetime, source: Source = SOURCE, *, refresh: bool = False
+) -> Look:
+    """How the month stands, asked for only if no answer is kept that is young enough."""
+    settings = settings_of(environment)
+    found = answer(environment, store, now, source, refresh=refresh)
+    return Look(read(found.bill, settings.budget, settings.currency), found)
+
+
+def settings_of(environment: Environment) -> Cost:
+    """The environment's [cost]."""
+    if environment.cost is None:
+        raise CostError(f"{environment.name}: has no [cost], so no budget to hold the bill against; add one")
+    return environment.cost
+
+
+def work(run: Run) -> Result:
+    """Hold the bill against the budget."""
+    if run.options.dry_run:
+        return Result(Outcome.DONE, "would ask Cost Explorer for the bill, for about a cent a page, usually two")
+    settings, store = settings_of(run.environment), run.store
+    found = look(run.environment, store, run.started)
+    odd, report = findings(found.report), found.report
+    since = report.today - LATE_FIGURES - _period(run.environment, run.started)
+    return Result(
+        Outcome.FINDING if odd else Outcome.DONE,
+        "; ".join([*odd, words.spent(report), paid(found.answer)]),
+        figures(found),
+        tidings=tidings(report, settings.thresholds, known(store, run.environment.name, run.job, run.subject), since),
+    )
+
+
+def _period(environment: Environment, now: datetime) -> timedelta:
+    """How far apart the looks are; a day that was odd since the last one is news."""
+    line = schedule(environment, SUBJECT)
+    return period(line, environment.timezone, now) if line else UNSCHEDULED
+
+
+def paid(found: Answer) -> str:
+    """What it cost to know this."""
+    bill = found.bill
+    pages = f"{bill.pages} page{'' if bill.pages == 1 else 's'}"
+    if found.fresh:
+        return f"{pages} asked, {bill.price}"
+    return f"as of {bill.asked.astimezone(UTC):%b %d %H:%M} UTC"
+
+
+def figures(found: Look) -> dict[str, int | float | str]:
+    """For machines; what is not known is left out."""
+    report, unit = found.report, found.report.currency.lower()
+    amounts = {
+        f"spent_{unit}": report.spent,
+        f"budget_{unit}": report.budget,
+        f"credits_{unit}": report.credits,
+        "spent_percent": report.percent(report.spent),
+        "month_gone_percent": report.gone,
+    }
+    if report.forecast is not None:
+        amounts |= {f"forecast_{unit}": report.forecast, "forecast_percent": report.percent(report.forecast)}
+    rounded = {name: round(float(amount), 2) for name, amount in amounts.items()}
+    return {**rounded, "pages_asked": found.answer.bill.pages if found.answer.fresh else 0}
+
+
+def subjects(environment: Environment, options: Options) -> Sequence[str]:
+    """The one account, if it has a budget."""
+    wanted = environment.cost is not None and (not options.only or SUBJECT in options.only)
+    return [SUBJECT] if wanted else []
+
+
+def schedule(environment: Environment, _subject: str) -> str | None:
+    """When the bill is looked at."""
+    return environment.cost.check if environment.cost else None
+
+
+COST = Job("cost", subjects, work, schedule, limit=lambda _environment, _subject: timedelta(minutes=15))

@@ -1,0 +1,122 @@
+"""Cost Explorer for tests: moto tells usage from queued pages, and what moto lacks is answered here."""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from jobs.cost.bill import Bill, Charge, Kind
+
+RECORD_TYPES = {Kind.USE: "Usage", Kind.FEE: "Support", Kind.CREDIT: "Credit"}
+USAGE, FORECAST = "GetCostAndUsage", "GetCostForecast"
+
+
+@dataclass
+class Explorer:
+    """What it was asked, and what it answers: pages of usage, a forecast by day, errors in their place."""
+
+    moto: str
+    endpoint: str = ""
+    asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    daily: str | None = "10"
+    errors: dict[str, list[tuple[int, str, str]]] = field(default_factory=dict)
+
+    def queue(self, pages: Sequence[Mapping[str, Any]]) -> None:
+        """What the next questions about usage get, in this order."""
+        body = json.dumps({"results": list(pages)}).encode()
+        address = f"{self.moto}/moto-api/static/ce/cost-and-usage-results"
+        request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
+        urllib.request.urlopen(request).close()
+
+    @property
+    def actions(self) -> list[str]:
+        return [action for action, _ in self.asked]
+
+    def forecast(self, body: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+        if self.daily is None:
+            return 400, {"__type": "DataUnavailableException", "message": "Insufficient amount of historical data"}
+        start, end = (date.fromisoformat(body["TimePeriod"][name]) for name in ("Start", "End"))
+        days = [start + timedelta(days=number) for number in range((end - start).days)]
+        by_time = [{"TimePeriod": {"Start": str(day), "End": str(day)}, "MeanValue": self.daily} for day in days]
+        return 200, {"Total": {"Amount": "0", "Unit": "USD"}, "ForecastResultsByTime": by_time}
+
+
+def pages_of(bill: Bill, size: int = 40) -> list[dict[str, Any]]:
+    """A bill as pages of so many days; days without charges are there too, and empty."""
+    first = min((charge.day for charge in bill.charges), default=bill.today)
+    days = [first + timedelta(days=number) for number in range((bill.today - first).days + 1)]
+    by_day: dict[date, list[Charge]] = {day: [] for day in days}
+    for charge in bill.charges:
+        by_day[charge.day].append(charge)
+    results = [_result(bill, day, charges) for day, charges in by_day.items()]
+    pages: list[dict[str, Any]] = [{"ResultsByTime": results[at : at + size]} for at in range(0, len(results), size)]
+    for number, page in enumerate(pages[:-1]):
+        page["NextPageToken"] = f"page-{number + 1}"
+    return pages
+
+
+def _result(bill: Bill, day: date, charges: Sequence[Charge]) -> dict[str, Any]:
+    return {
+        "TimePeriod": {"Start": str(day), "End": str(day + timedelta(days=1))},
+        "Total": {},
+        "Groups": [
+            {
+                "Keys": [charge.service, RECORD_TYPES[charge.kind]],
+                "Metrics": {"UnblendedCost": {"Amount": str(charge.amount), "Unit": bill.currency}},
+            }
+            for charge in charges
+        ],
+        "Estimated": day in bill.estimated,
+    }
+
+
+@contextmanager
+def explorer(moto: str) -> Iterator[Explorer]:
+    """One on a port of its own; point AWS_ENDPOINT_URL_COST_EXPLORER at its endpoint."""
+    told = Explorer(moto)
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            raw = self.rfile.read(int(self.headers["Content-Length"]))
+            action, body = self.headers["X-Amz-Target"].partition(".")[2], json.loads(raw)
+            told.asked.append((action, body))
+            if told.errors.get(action):
+                status, code, message = told.errors[action].pop(0)
+                self._say(status, {"__type": code, "message": message})
+            elif action == FORECAST:
+                self._say(*told.forecast(body))
+            else:
+                ours = json.dumps(
+                    {**body, "test": told.endpoint}
+                ).encode()  # moto answers what it knows as it did before
+                request = urllib.request.Request(moto, ours, {**self.headers, "Content-Length": str(len(ours))})
+                with urllib.request.urlopen(request) as answer:
+                    self._say(200, json.load(answer))
+
+        def _say(self, status: int, answer: Mapping[str, Any]) -> None:
+            body = json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/x-amz-json-1.1")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    told.endpoint = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield told
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
