@@ -98,7 +98,7 @@ class Reached:
 
         password: dict[str, Any] = {} if self.password is None else {"password": self.password}
         try:
-            return psycopg.connect(self.conninfo, **password, **options)
+            return psycopg.connect(self.conninfo, **password, client_encoding="UTF8", **options)
         except psycopg.Error as error:
             raise verdict(error) from None
 

@@ -84,7 +84,7 @@ def _inside(ending: Ending, reached: Reached, snapshot: str) -> Iterator[Connect
     """A connection that sees the snapshot, and gives up its query when anything else fails."""
     import psycopg
 
-    with reached.connect(client_encoding="UTF8", autocommit=True) as connection, ending.ends(connection.cancel):
+    with reached.connect(autocommit=True) as connection, ending.ends(connection.cancel):
         try:
             connection.execute(
                 "SET statement_timeout = 0; SET row_security = off; SET max_parallel_workers_per_gather = 0"

@@ -59,7 +59,7 @@ def held(reached: Reached, lock: timedelta) -> Iterator[Snapshot]:
     """While inside, no table can be altered or emptied, and others can read what this snapshot sees."""
     import psycopg
 
-    connection = reached.connect(client_encoding="UTF8", autocommit=True)
+    connection = reached.connect(autocommit=True)
     try:
         try:
             snapshot = _take(connection, reached, lock)
