@@ -72,7 +72,7 @@ def _connected(found: Reached) -> psycopg.Connection[Any]:
         return found.connect()
     except Passing as error:
         raise Passing(
-            f"{error}; see whether a server runs there, and whether a firewall or via lets us to it"
+            f"{error}; see its address in the file, and whether a firewall or a tunnel (via) lets us to it"
         ) from None
     except Failed as error:
         raise Failed(f"{error}; see user, password and database in the file, and the server's pg_hba.conf") from None
