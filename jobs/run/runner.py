@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import socket
@@ -40,6 +41,7 @@ class Patience:
 
     work: tuple[float, ...] = (5, 20, 60)  # before each further try of what may pass
     store: tuple[float, ...] = (1, 2, 5, 10, 20)  # before each further try to take a lock or to write a record
+    silence: float = 60  # of the store, after which there is no further try: each one may take minutes
     term: float = 8  # from SIGTERM to SIGKILL
     giving_up: float = 12  # from being told to end to being left behind
 
@@ -73,13 +75,20 @@ def exit_code(records: Iterable[Record], *, scheduled: bool) -> int:
 
 
 def patiently(
-    call: Callable[[], T], delays: Sequence[float], sleep: Callable[[float], object], log: FilteringBoundLogger
+    call: Callable[[], T],
+    delays: Sequence[float],
+    sleep: Callable[[float], object],
+    log: FilteringBoundLogger,
+    enough: float = math.inf,
 ) -> T:
-    """Try again what may pass, after delays that no two runs share."""
+    """Try again what may pass, after delays that no two runs share, until enough seconds are gone."""
+    begun = time.monotonic()
     for delay in delays:
         try:
             return call()
         except (Passing, OutOfReach) as error:
+            if time.monotonic() - begun > enough:
+                raise
             pause = delay * random.uniform(0.5, 1.5)  # noqa: S311
             log.warning("will be tried again", why=redact(str(error)), in_seconds=round(pause, 1))
             sleep(pause)
@@ -186,7 +195,10 @@ class Shift:
         since, seconds = self.now(), self._lease_seconds(run)
         wanted = Holder(run.id, socket.gethostname(), os.getpid(), since, seconds, run.tick)
         attempt = partial(take, lock, wanted, run.stop.wait, run.log, patient=self.options.scheduled)
-        return patiently(attempt, self.patience.store, run.stop.wait, run.log)
+        return self._of_store(attempt, run, run.stop.wait)
+
+    def _of_store(self, call: Callable[[], T], run: LiveRun, sleep: Callable[[float], object]) -> T:
+        return patiently(call, self.patience.store, sleep, run.log, self.patience.silence)
 
     def _locked(self, run: LiveRun, lease: Lease) -> Record:
         lease.keep(run.stop.tell)
@@ -226,8 +238,8 @@ class Shift:
             return None, None
         of, line = (self.environment.name, run.job, run.subject), self.job.schedule(self.environment, run.subject)
         read = partial(read_record, self.store, tick_key(*of, run.tick))
-        earlier = patiently(read, self.patience.store, run.stop.wait, run.log)
-        last = patiently(partial(last_tick, self.store, *of, run.tick), self.patience.store, run.stop.wait, run.log)
+        earlier = self._of_store(read, run, run.stop.wait)
+        last = self._of_store(partial(last_tick, self.store, *of, run.tick), run, run.stop.wait)
         gap = missed(line, self.environment.timezone, last, run.tick) if line else None
         if gap:
             run.log.warning("ticks were missed", ticks=gap.ticks, first=str(gap.first), last=str(gap.last))
@@ -300,7 +312,7 @@ class Shift:
             key = tick_key(record.environment, record.job, record.subject, record.tick)
         body = record_to(replace(record, log=tuple(run.tail.lines)))
         try:
-            patiently(partial(self.store.put, key, body), self.patience.store, time.sleep, run.log)
+            self._of_store(partial(self.store.put, key, body), run, time.sleep)
         except Exception as error:
             run.log.critical("THE RECORD COULD NOT BE WRITTEN", key=key, why=redact(str(error)))
             sentence = f"{record.sentence}; but its record could not be written: {redact(str(error))}"
@@ -318,6 +330,6 @@ class Shift:
 
     def _release(self, run: LiveRun, lease: Lease) -> None:
         try:
-            patiently(lease.release, self.patience.store, time.sleep, run.log)
+            self._of_store(lease.release, run, time.sleep)
         except Exception as error:
             run.log.warning("lock not released: it ends with its lease", lock=run.name, why=redact(str(error)))

@@ -61,9 +61,12 @@ class S3Store:
         self._patience = patience or Patience()
         with told(place, "log in"):
             session = boto3.session.Session(profile_name=place.profile or None, region_name=place.region or None)
-            self._client = _connected(session, place, self._patience, self._patience.connect)
+            self._client = _connected(session, place, self._patience, self._patience.connect, self._patience.read)
         self._outbox = Outbox(
-            lambda: _connected(session, place, self._patience, self._patience.send), place, max_parts, self._patience
+            lambda: _connected(session, place, self._patience, self._patience.send, self._patience.send),
+            place,
+            max_parts,
+            self._patience,
         )
         self._conditional = False
 
@@ -289,13 +292,15 @@ class S3Store:
         return key.removeprefix(self._above)
 
 
-def _connected(session: boto3.session.Session, place: Place, patience: Patience, connect: float) -> S3Client:
+def _connected(
+    session: boto3.session.Session, place: Place, patience: Patience, connect: float, read: float
+) -> S3Client:
     return session.client(
         "s3",
         endpoint_url=place.endpoint or None,
         config=Config(
             connect_timeout=connect,
-            read_timeout=patience.read,
+            read_timeout=read,
             tcp_keepalive=True,
             retries={"mode": "standard", "total_max_attempts": patience.tries},
             max_pool_connections=10 + IN_FLIGHT,

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import signal
 import threading
@@ -9,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+import jobs.log
 from inventories import Secret
 from jobs.run import Failed, Options, Outcome, Passing, Record, Result, Run, Stopped, alone, exit_code, records, run_job
 from jobs.run.lease import Holder, Lock, holder_to, take
 from jobs.run.record import last_tick, latest_records, record_from, record_keys, record_to, running
+from jobs.run.runner import patiently
 from jobs.store import OutOfReach, Store
 from tests.parts.runs import QUICK, code_of, done, environment, job, lease, process, store_in, until
 
@@ -274,3 +277,16 @@ def test_alone_a_signal_ends_the_processes_and_says_so(tmp_path: Path) -> None:
         until((tmp_path / "begun").exists)
         os.kill(pid, signal.SIGTERM)
         assert code_of(pid) == 7
+
+
+@pytest.mark.parametrize(("enough", "tries"), [(math.inf, 4), (0, 1)])
+def test_what_may_pass_is_tried_again_until_it_took_long_enough(enough: float, tries: int) -> None:
+    begun: list[int] = []
+
+    def away() -> None:
+        begun.append(1)
+        raise OutOfReach("no answer")
+
+    with pytest.raises(OutOfReach):
+        patiently(away, (0, 0, 0), lambda _: None, jobs.log.get(), enough)
+    assert len(begun) == tries
