@@ -105,9 +105,11 @@ def _state(
     last: Record | None, lock: Holder | None, due: datetime | None, now: datetime
 ) -> tuple[State, datetime | None, str]:
     before = f"; before that {last.outcome}: {last.sentence}" if last else ""
-    if lock and not lock.released and lock.expired(now):
+    if lock and (lock.released or (last and last.run == lock.run)):
+        lock = None  # one that was lost could not be released any more by the run that had it
+    if lock and lock.expired(now):
         return State.DIED, lock.seen, f"run {lock.run} on {lock.host} (pid {lock.pid}) ended without a word{before}"
-    if lock and not lock.released:
+    if lock:
         return State.RUNNING, lock.since, f"on {lock.host} (pid {lock.pid}){before}"
     if last and last.outcome is Outcome.FAILED:
         return State.FAILED, last.ended, last.sentence

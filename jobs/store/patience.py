@@ -19,9 +19,7 @@ class Patience:
 
     connect: float = 10
     read: float = 30  # less than a lock's lease, so that one lost answer does not lose the lock
-    send: float = (
-        120  # a whole part at 70 kB a second, since a socket's time-out is that of the whole body; or to join many
-    )
+    send: float = 120  # a whole part, since a socket's time-out is that of the whole body: 70 kB a second
     tries: int = 5
 
 

@@ -43,6 +43,7 @@ FREE = replace(ALIVE, released=minutes_ago(1))
         (None, ALIVE, None, State.RUNNING, ALIVE.since, "on b (pid 7)"),
         (DONE, DEAD, None, State.DIED, DEAD.renewed, "run r2 on b (pid 7) ended without a word"),
         (FAILED, DEAD, None, State.DIED, DEAD.renewed, "before that failed: no room"),
+        (FAILED, replace(DEAD, run="r1"), None, State.FAILED, FAILED.ended, "no room"),
         (OLD, FREE, DUE, State.LATE, DUE, "was due and did not run"),
         (replace(OLD, outcome=Outcome.FINDING), None, DUE, State.LATE, DUE, "before that finding"),
         (replace(OLD, tick=DUE), FREE, DUE, State.OK, OLD.ended, "12 rows"),
