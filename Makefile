@@ -6,7 +6,7 @@ NPM := tests/parts/npm
 SERVERS := $(NPM)/node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench lab lab-down constraints clean machine
+.PHONY: help setup demo test lint format bench lab lab-down constraints monitoring clean machine
 
 help:  ## list what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -39,6 +39,9 @@ lab: setup  ## boot Debian hosts to try deploys on (as root); more of them: make
 
 lab-down:  ## take those hosts down again
 	@$(BIN)/python -m tests.lab down
+
+monitoring: setup  ## write the Prometheus rules and the Grafana dashboard anew
+	@$(BIN)/python -m jobs.monitoring
 
 constraints:  ## move constraints.txt to the newest versions
 	@sh tests/parts/constraints.sh $(PYTHON)

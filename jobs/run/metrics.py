@@ -8,11 +8,13 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from inventories import Environment
 from jobs.run.job import Outcome
 from jobs.run.record import Record
+from jobs.run.ticks import period
 
 Labels = tuple[tuple[str, str], ...]
 Samples = dict[tuple[str, Labels], float]
@@ -20,7 +22,10 @@ Samples = dict[tuple[str, Labels], float]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One name that rules and dashboards can rely on. All bear environment, job and subject."""
+    """One name that rules and dashboards can rely on. All bear the labels environment, crew_job and subject.
+
+    Not job: that label is Prometheus' own, and it would rename ours.
+    """
 
     name: str
     help: str
@@ -33,14 +38,15 @@ OUTCOME = Metric("groundcrew_last_run_outcome", "How the last run ended: 0 done,
 ATTEMPTS = Metric("groundcrew_last_run_attempts", "How often the last run's work was begun.")
 MISSED = Metric("groundcrew_last_run_missed_ticks", "How many ticks before the last run nobody had run.")
 FIGURE = Metric("groundcrew_last_run_figure", "What the last run counted, by the label figure, its unit in the name.")
-METRICS = (LAST_RUN, LAST_SUCCESS, DURATION, OUTCOME, ATTEMPTS, MISSED, FIGURE)
+PERIOD = Metric("groundcrew_period_seconds", "How far the last run's tick is from the next one; only on a schedule.")
+METRICS = (LAST_RUN, LAST_SUCCESS, DURATION, OUTCOME, ATTEMPTS, MISSED, PERIOD, FIGURE)
 
 CODES = {Outcome.DONE: 0, Outcome.FAILED: 1, Outcome.FINDING: 2}
 
 
-def samples_of(record: Record) -> Samples:
-    """What one run adds."""
-    labels = {"environment": record.environment, "job": record.job, "subject": record.subject}
+def samples_of(record: Record, apart: timedelta | None = None) -> Samples:
+    """What one run adds; `apart` is how far its tick is from the next one."""
+    labels = {"environment": record.environment, "crew_job": record.job, "subject": record.subject}
     ended = record.ended.timestamp()
     values = {
         LAST_RUN: ended,
@@ -49,6 +55,7 @@ def samples_of(record: Record) -> Samples:
         ATTEMPTS: record.attempts,
         MISSED: record.missed.ticks if record.missed else 0,
     } | ({LAST_SUCCESS: ended} if record.complete else {})
+    values |= {PERIOD: apart.total_seconds()} if apart else {}
     samples = {(metric.name, _labels(labels)): float(value) for metric, value in values.items()}
     figures = {name: value for name, value in record.figures.items() if isinstance(value, int | float)}
     return samples | {(FIGURE.name, _labels({**labels, "figure": name})): float(v) for name, v in figures.items()}
@@ -61,12 +68,13 @@ def merged(old: Samples, new: Samples) -> Samples:
     return {**kept, **new}
 
 
-def write(record: Record, environment: Environment) -> None:
-    """Put a run's figures into the textfile, if the environment names one."""
+def write(record: Record, environment: Environment, line: str | None = None) -> None:
+    """Put a run's figures into the textfile, if the environment names one; `line` is the cron line it is on."""
     if environment.metrics.textfile:
         textfile = environment.metrics.textfile
+        apart = period(line, environment.timezone, record.started) if line else None
         with _alone_with(textfile):
-            _replace(textfile, to_text(merged(from_text(_read(textfile)), samples_of(record))))
+            _replace(textfile, to_text(merged(from_text(_read(textfile)), samples_of(record, apart))))
 
 
 def to_text(samples: Samples) -> str:

@@ -21,7 +21,7 @@ def record(tmp_path: Path) -> Record:
 
 def test_a_run_as_prometheus_reads_it(record: Record) -> None:
     lines = [line for line in to_text(samples_of(record)).splitlines() if not line.startswith("#")]
-    of = 'environment="staging",job="backup",subject="shop"'
+    of = 'crew_job="backup",environment="staging",subject="shop"'
     assert lines == [
         f"groundcrew_last_run_timestamp_seconds{{{of}}} 1.7779752e+09",
         f"groundcrew_last_success_timestamp_seconds{{{of}}} 1.7779752e+09",
@@ -29,7 +29,7 @@ def test_a_run_as_prometheus_reads_it(record: Record) -> None:
         f"groundcrew_last_run_outcome{{{of}}} 0.0",
         f"groundcrew_last_run_attempts{{{of}}} 1.0",
         f"groundcrew_last_run_missed_ticks{{{of}}} 0.0",
-        'groundcrew_last_run_figure{environment="staging",figure="stored_bytes",job="backup",subject="shop"} 12.0',
+        'groundcrew_last_run_figure{crew_job="backup",environment="staging",figure="stored_bytes",subject="shop"} 12.0',
     ]
 
 
@@ -46,10 +46,8 @@ def test_text_comes_back_as_samples(record: Record) -> None:
 def test_a_failure_keeps_the_last_success_and_drops_old_figures(record: Record) -> None:
     later = replace(record, outcome=Outcome.FAILED, ended=NOON + timedelta(days=1), figures={"tries": 3})
     text = to_text(merged(samples_of(record), samples_of(later)))
-    assert (
-        'groundcrew_last_success_timestamp_seconds{environment="staging",job="backup",subject="shop"} 1.7779752e+09'
-        in text
-    )
+    of = 'crew_job="backup",environment="staging",subject="shop"'
+    assert f"groundcrew_last_success_timestamp_seconds{{{of}}} 1.7779752e+09" in text
     assert "stored_bytes" not in text
     assert 'figure="tries"' in text
 
@@ -66,3 +64,13 @@ def test_runs_beside_each_other_lose_nothing_and_any_user_may_read(record: Recor
     assert {dict(labels)["subject"] for _, labels in from_text(textfile.read_text())} == set(names)
     assert stat.S_IMODE(textfile.stat().st_mode) == 0o644
     assert [path.name for path in tmp_path.glob("*.prom")] == ["groundcrew.prom"]
+
+
+def test_how_far_ticks_are_apart_is_written_for_what_is_on_a_schedule(tmp_path: Path) -> None:
+    env = environment(textfile=tmp_path / "groundcrew.prom")
+    for line in ("0 */6 * * *", None):
+        run_job(job(done, line=line), env, store_in(tmp_path / "store"), Options(), now=lambda: NOON)
+        apart = [
+            v for (name, _), v in from_text((tmp_path / "groundcrew.prom").read_text()).items() if "period" in name
+        ]
+        assert apart == ([21600.0] if line else [])

@@ -1,0 +1,20 @@
+"""Writes rules.yml and dashboard.json beside this file: `make monitoring`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jobs.monitoring import dashboard, rules
+
+HERE = Path(__file__).parent
+FILES = {HERE / "rules.yml": rules.written, HERE / "dashboard.json": dashboard.written}
+
+
+def main() -> None:
+    """Write both."""
+    for path, written in FILES.items():
+        path.write_text(written())
+
+
+if __name__ == "__main__":
+    main()

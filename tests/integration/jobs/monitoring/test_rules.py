@@ -1,0 +1,158 @@
+"""Prometheus' own checker reads the rules, fires them, and lets them be silent."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.monitoring import rules
+from jobs.monitoring.dashboard import PANELS
+from jobs.run.metrics import FIGURE, LAST_RUN, LAST_SUCCESS, OUTCOME, PERIOD
+from tests.parts.needs import needs
+
+pytestmark = needs("promtool")
+
+
+def series(metric: str, job: str, values: str, subject: str = "shop", **more: str) -> dict[str, str]:
+    """A metric as node_exporter shows it: Prometheus' own label job is beside ours."""
+    labels = {"environment": "production", "crew_job": job, "subject": subject, "job": "node", **more}
+    told = ",".join(f'{name}="{value}"' for name, value in labels.items())
+    return {"series": f"{metric}{{{told}}}", "values": values}
+
+
+def always(value: float) -> str:
+    return f"{value:g}x5000"
+
+
+def healthy() -> list[dict[str, str]]:
+    """All as it should be: run every hour, at minute 0 (a sample each minute)."""
+    hourly = " ".join(f"{hour * 3600}x59" for hour in range(48))
+    of_each = [
+        one
+        for job in ("backup", "verify", "drift", "cost")
+        for one in (
+            series(LAST_RUN.name, job, hourly),
+            series(LAST_SUCCESS.name, job, hourly),
+            series(PERIOD.name, job, always(3600)),
+            series(OUTCOME.name, job, always(0)),
+        )
+    ]
+    figures = [
+        series(FIGURE.name, "cost", always(value), figure=name)
+        for name, value in (("spent_percent", 99), ("forecast_percent", 99))
+    ]
+    return [*of_each, *figures]
+
+
+def but(*changed: dict[str, str]) -> list[dict[str, str]]:
+    """As it should be, but for these."""
+    names = {one["series"] for one in changed}
+    return [one for one in healthy() if one["series"] not in names] + [one for one in changed if one["values"]]
+
+
+def rule(name: str) -> str:
+    return f"Groundcrew{name}"
+
+
+CASES: list[tuple[str, list[dict[str, str]], str, set[str]]] = [
+    ("all is well", healthy(), "30h", set()),
+    ("a backup is late", but(series(LAST_SUCCESS.name, "backup", always(0))), "1h30m", set()),
+    ("a backup is overdue", but(series(LAST_SUCCESS.name, "backup", always(0))), "1h36m", {"BackupOverdue"}),
+    ("a proof is overdue", but(series(LAST_SUCCESS.name, "verify", always(0))), "2h", {"VerificationOverdue"}),
+    ("by hand there is no period", but(
+        series(LAST_SUCCESS.name, "backup", always(0)), series(PERIOD.name, "backup", "")), "20h", set()),
+    ("a run fails", but(series(OUTCOME.name, "refresh", always(1))), "10m", {"RunFailing"}),
+    ("a proof does not hold", but(series(OUTCOME.name, "verify", always(2))), "10m", {"ProofFailed"}),
+    ("a finding is no failure", but(series(OUTCOME.name, "drift", always(2), "network")), "23h", set()),
+    ("drift stays open for a day", but(series(OUTCOME.name, "drift", always(2), "network")), "25h", {"DriftOpen"}),
+    ("drift comes and goes", but(series(OUTCOME.name, "drift", "2x700 0x9 2x3000", "network")), "25h", set()),
+    ("the budget is passed", but(
+        series(FIGURE.name, "cost", always(100), figure="spent_percent")), "10m", {"BudgetPassed"}),
+    ("the forecast passes it", but(
+        series(FIGURE.name, "cost", always(120), figure="forecast_percent")), "10m", {"ForecastPassesBudget"}),
+    ("nothing runs any more",
+     [series(LAST_RUN.name, "drift", always(0)), series(PERIOD.name, "drift", always(3600))], "1h50m",
+     {"RunnerSilent"}),
+    ("no metrics at all", [], "20m", {"NoMetrics"}),
+    ("none for a moment", [], "10m", set()),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def rules_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("rules") / "rules.yml"
+    path.write_text(rules.written())
+    return path
+
+
+def promtool(*args: object) -> str:
+    done = subprocess.run(["promtool", *map(str, args)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_prometheus_reads_them(rules_file: Path) -> None:
+    assert f"{len(rules.RULES)} rules found" in promtool("check", "rules", rules_file)
+
+
+def test_each_fires_and_is_silent_as_it_should(rules_file: Path, tmp_path: Path) -> None:
+    tests = [_test(*case) for case in CASES]
+    path = tmp_path / "tests.yml"
+    path.write_text(json.dumps({"rule_files": [str(rules_file)], "evaluation_interval": "1m", "tests": tests}))
+    promtool("test", "rules", path)
+
+
+def _test(name: str, given: list[dict[str, str]], at: str, fires: set[str]) -> dict[str, Any]:
+    """promtool compares labels and annotations too; which alerts fire is asked as a query instead."""
+    expected = [{"labels": f'{{alertname="{rule(one)}"}}', "value": 1} for one in sorted(fires)]
+    query = 'count by (alertname) (ALERTS{alertstate="firing"})'
+    return {
+        "name": name,
+        "interval": "1m",
+        "input_series": given,
+        "promql_expr_test": [{"expr": query, "eval_time": at, "exp_samples": expected}],
+    }
+
+
+def test_every_rule_fires_in_a_case() -> None:
+    fired = {rule(name) for _, _, _, fires in CASES for name in fires}
+    assert fired == {one.name for one in rules.RULES}
+
+
+def test_what_is_said_names_the_environment_and_what_to_do(rules_file: Path, tmp_path: Path) -> None:
+    said = {
+        "summary": "production: backup of shop: no backup for 2h 0m 0s, one and a half times its period",
+        "look": "crew runs production backup shop",
+    }
+    run = {"environment": "production", "crew_job": "backup", "subject": "shop", "job": "node"}
+    labels = {**run, "severity": "critical"}
+    test = {
+        "interval": "1m",
+        "input_series": but(series(LAST_SUCCESS.name, "backup", always(0))),
+        "alert_rule_test": [
+            {
+                "alertname": "GroundcrewBackupOverdue",
+                "eval_time": "2h",
+                "exp_alerts": [{"exp_labels": labels, "exp_annotations": said}],
+            }
+        ],
+    }
+    path = tmp_path / "tests.yml"
+    path.write_text(json.dumps({"rule_files": [str(rules_file)], "evaluation_interval": "1m", "tests": [test]}))
+    promtool("test", "rules", path)
+
+
+def test_prometheus_reads_the_dashboards_queries(tmp_path: Path) -> None:
+    queries = [expression for panel in PANELS for expression, _ in panel.queries]
+    records = [
+        {"record": f"panel:{number}", "expr": re.sub(r"\$environment", ".*", query)}
+        for number, query in enumerate(queries)
+    ]
+    path = tmp_path / "queries.yml"
+    path.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": records}]}))
+    promtool("check", "rules", path)
