@@ -125,11 +125,12 @@ def make_roles(stored: StoredSet, into: Reached, place: Place, *, names_only: bo
     if names_only or not place.superuser:
         missing = bare(missing)
     with target.maintenance(into) as server:
-        notes = [note for one in missing if (note := _try(server, one.text, f"role {one.role}")) is not None]
+        refused = {one.role: note for one in missing if (note := _try(server, one.text, f"role {one.role}"))}
+        there = target.roles(server)
     whose = f"{place.user} is no superuser: all that was restored belongs to it, and privileges were not given"
     return Made(
-        roles=tuple(dict.fromkeys(one.role for one in missing)),
-        notes=tuple(dict.fromkeys([*([] if place.superuser else [whose]), *notes])),
+        roles=tuple(role for role in dict.fromkeys(one.role for one in missing) if role in there),
+        notes=(*(() if place.superuser else (whose,)), *refused.values()),
     )
 
 
@@ -219,9 +220,11 @@ def beside(
             if not filling.tables:
                 check(there)
             with target.maintenance(into) as server:
-                notes = (*left_out, *give(server, copy.database, wanted, place))
+                notes = (*left_out, *give(server, copy.database, replace(wanted, connection_limit=-1), place))
             if cleaned is not None:
                 cleaned(there)
+        with target.maintenance(into) as server:
+            server.execute(of_database.limit(copy.database, wanted))
         with run.step("swap"):
             target.swap(into, copy.database, kept or "", replaces=place.exists, run=run)
     return notes
@@ -250,12 +253,12 @@ def check(filling: Filling, only: frozenset[Name] | None = None) -> None:
 
 @contextmanager
 def fresh(into: Reached, settings: Settings, place: Place) -> Iterator[Reached]:
-    """A new database beside the one asked for; dropped again unless all goes well."""
+    """A new database beside the one asked for, closed to all but superusers; dropped again unless all goes well."""
     now = datetime.now(UTC)
     name = target.name_beside(into.database, now)
     with target.maintenance(into) as server:
         target.sweep(server, into.database, now)
-        _create(server, of_database.create(name, settings, place.major))
+        _create(server, of_database.create(name, settings, place.major, closed=place.superuser))
     try:
         yield into.named(name)
     except (Failed, Passing, Stopped) as error:
@@ -291,7 +294,7 @@ def _create(server: psycopg.Connection[Any], statement: str) -> None:
 
 def give(server: psycopg.Connection[Any], database: str, wanted: Settings, place: Place) -> tuple[str, ...]:
     """Give a database its owner, comment, limits, settings and privileges; what is refused is told."""
-    roles = {role for (role,) in server.execute("SELECT rolname FROM pg_roles").fetchall()}
+    roles = target.roles(server)
     if not place.superuser:
         wanted = replace(wanted, owner=place.user)
     notes = (

@@ -69,9 +69,15 @@ _PRIVILEGES = """SELECT privilege_type || ' TO ' || CASE WHEN grantee = 0 THEN '
     FROM pg_database, aclexplode(datacl) WHERE datname = %s ORDER BY 1"""
 
 
-def create(database: str, settings: Settings, major: int) -> str:
+def create(database: str, settings: Settings, major: int, *, closed: bool = False) -> str:
     """CREATE DATABASE with the locale that the settings name, on a server of this version."""
-    return f"CREATE DATABASE {quoting.name(database)} TEMPLATE template0 {_locale(settings, major)}"
+    limit = " CONNECTION LIMIT 0" if closed else ""
+    return f"CREATE DATABASE {quoting.name(database)} TEMPLATE template0 {_locale(settings, major)}{limit}"
+
+
+def limit(database: str, settings: Settings) -> str:
+    """Let as many in as the settings say."""
+    return f"ALTER DATABASE {quoting.name(database)} CONNECTION LIMIT {settings.connection_limit}"
 
 
 def create_plain(database: str, settings: Settings, major: int) -> str:
@@ -100,7 +106,7 @@ def give(database: str, settings: Settings, roles: Collection[str]) -> tuple[str
     return (
         *((f"ALTER {on} OWNER TO {quoting.name(settings.owner)}",) if settings.owner in roles else ()),
         *((f"COMMENT ON {on} IS {quoting.text(settings.comment)}",) if settings.comment is not None else ()),
-        *((f"ALTER {on} CONNECTION LIMIT {settings.connection_limit}",) if settings.connection_limit >= 0 else ()),
+        *((limit(database, settings),) if settings.connection_limit >= 0 else ()),
         *(told for one in settings.settings if (told := _setting(on, one, roles)) is not None),
         *_privileges(on, settings.privileges, roles),
     )

@@ -69,12 +69,17 @@ def look(into: Reached) -> Place:
     with maintenance(into) as server:
         row = server.execute(_SERVER).fetchone()
         assert row is not None
-        roles = frozenset(role for (role,) in server.execute("SELECT rolname FROM pg_roles").fetchall())
+        there = roles(server)
         databases = frozenset(one for (one,) in server.execute("SELECT datname FROM pg_database").fetchall())
         identifier = system_identifier(server)
     major, standby, superuser, user, tablespaces = row
     objects = _count_objects(into) if name in databases else 0
-    return Place(name, major, standby, superuser, user, tablespaces, objects, roles, databases, identifier)
+    return Place(name, major, standby, superuser, user, tablespaces, objects, there, databases, identifier)
+
+
+def roles(server: psycopg.Connection[Any]) -> frozenset[str]:
+    """The names of all roles of a server."""
+    return frozenset(role for (role,) in server.execute("SELECT rolname FROM pg_roles").fetchall())
 
 
 def system_identifier(server: psycopg.Connection[Any]) -> str | None:

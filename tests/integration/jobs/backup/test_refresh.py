@@ -12,6 +12,9 @@ from tests.parts.crew import Repository
 from tests.parts.postgres import Database, Server
 
 SCRIPT = """
+DO $$ BEGIN
+  ASSERT (SELECT datconnlimit FROM pg_database WHERE datname = current_database()) = 0, 'others could look in';
+END $$;
 UPDATE customers SET name = 'customer ' || id;
 DELETE FROM letters;
 """
@@ -72,6 +75,7 @@ def test_a_refresh_is_sanitised_and_keeps_what_is_its_own(
     names = watched(staging, lambda: repository.crew("run", "refresh", "staging").code)
     assert names == {"customer 1"}, "at no moment anything else stood under its name"
     assert staging.ask("SHOW work_mem") == [("7MB",)]
+    assert staging.ask("SELECT datconnlimit FROM pg_database WHERE datname = 'refreshed'") == [(-1,)]
     assert staging.ask("SELECT has_database_privilege('refreshed_reader', 'refreshed', 'CONNECT')") == [(False,)]
     assert staging.ask("SELECT count(*) FROM pg_stats WHERE most_common_vals::text LIKE '%Real%'") == [(0,)]
     assert staging.ask("SELECT n_distinct FROM pg_stats WHERE attname = 'name'") == [(-1.0,)]

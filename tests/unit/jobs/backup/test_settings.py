@@ -1,7 +1,7 @@
 import pytest
 
 from jobs.backup.manifest import Settings
-from jobs.backup.settings import create, create_plain, give
+from jobs.backup.settings import create, create_plain, give, limit
 
 LIBC = Settings("UTF8", "de_DE.UTF-8", "C", "libc", None, "owner", None, -1)
 ICU = Settings("UTF8", "C", "C", "icu", "de-x-icu", "owner", None, -1)
@@ -19,6 +19,11 @@ BUILTIN = Settings("UTF8", "C", "C", "builtin", "C.UTF-8", "owner", None, -1)
 )
 def test_a_database_is_made_with_the_locale_that_it_had(settings: Settings, major: int, locale: str) -> None:
     assert create('the "shop"', settings, major) == f'CREATE DATABASE "the ""shop""" TEMPLATE template0 {locale}'
+
+
+def test_a_copy_is_closed_until_it_is_ready() -> None:
+    assert create("copy", LIBC, 13, closed=True).endswith("LC_CTYPE 'C' CONNECTION LIMIT 0")
+    assert limit("copy", LIBC) == 'ALTER DATABASE "copy" CONNECTION LIMIT -1'
 
 
 def test_a_plain_database_asks_for_nothing_a_server_may_lack() -> None:
