@@ -49,7 +49,9 @@ def restore(
     before: Annotated[
         str | None, typer.Option(metavar="TIME", help="The last set from before 2026-11-20, 02:00, or an ISO time.")
     ] = None,
-    create: Annotated[bool, typer.Option(help="Make the database, with the locale and settings it had.")] = False,
+    create: Annotated[
+        bool, typer.Option("--create", help="Make the database, with the locale and settings it had.")
+    ] = False,
     replaces: Annotated[
         bool, typer.Option("--replace", help="Restore beside what stands there, check, swap; the old one is kept.")
     ] = False,
@@ -67,7 +69,7 @@ def restore(
     yes_to: Annotated[
         str | None, typer.Option(metavar="NAME", help="Yes, overwrite what this protected environment looks after.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option(help="Say what would be done, and do nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     as_json: AsJson = False,
 ) -> int:
     """Restore a backup set into a database.
@@ -252,7 +254,7 @@ def verify(
     environment_name: EnvironmentName,
     database: Annotated[str | None, typer.Argument(metavar="[DATABASE]", help="Left out: all of them.")] = None,
     set_id: SetName = None,
-    dry_run: Annotated[bool, typer.Option(help="Say which set would be proven, and do nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which set would be proven, and do nothing.")] = False,
     as_json: AsJson = False,
 ) -> int:
     """Prove a backup set by restoring it into a scratch server and counting.
