@@ -1,0 +1,38 @@
+import os
+import pty
+import sys
+
+import pytest
+from structlog.testing import capture_logs
+
+import jobs.log
+from jobs.run import progress
+from jobs.run.progress import Progress, end_bars
+
+
+def test_elsewhere_than_on_a_terminal_it_is_a_line_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 30.0, 61.0, 62.0, 121.5])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    telling = Progress()
+    with capture_logs() as lines:
+        for done in range(5):
+            telling.tell(jobs.log.get(), "shop: dumped", done, 4)
+    assert [line["bytes"] for line in lines] == [2, 4]
+
+
+def test_on_a_terminal_it_is_a_bar_that_goes_when_all_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        monkeypatch.setenv("TERM", "xterm")
+        Progress().tell(jobs.log.get(), "shop: dumped", 1_000_000, 4_000_000)
+        shown = b""
+        while b"1.0/4.0 MB" not in shown:
+            shown += os.read(ours, 1 << 16)
+        assert b"shop: dumped" in shown
+        Progress().tell(jobs.log.get(), "shop: dumped", 4_000_000, 4_000_000)
+        end_bars()
+        terminal.flush()
+        shown += os.read(ours, 1 << 16)
+    os.close(ours)
+    assert b"4.0/4.0 MB" not in shown, "what is complete is told by its result"
