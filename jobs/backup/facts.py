@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jobs.backup import rights
@@ -84,7 +87,7 @@ def _inside(ending: Ending, reached: Reached, snapshot: str) -> Iterator[Connect
     """A connection that sees the snapshot, and gives up its query when anything else fails."""
     import psycopg
 
-    with reached.connect(autocommit=True) as connection, ending.ends(connection.cancel):
+    with reached.connect(autocommit=True) as connection, ending.ends(partial(_give_up, connection)):
         try:
             connection.execute(
                 "SET statement_timeout = 0; SET row_security = off; SET max_parallel_workers_per_gather = 0"
@@ -96,6 +99,14 @@ def _inside(ending: Ending, reached: Reached, snapshot: str) -> Iterator[Connect
             raise BackupError(f"{error.diag.message_primary}; {rights.NEEDED}") from None
         except psycopg.Error as error:
             raise verdict(error) from None
+
+
+def _give_up(connection: Connection) -> None:
+    """End its query, and if the server can't be reached for that, the wait for its answer."""
+    with suppress(Exception):
+        connection.cancel_safe(timeout=2)
+    with socket.socket(fileno=os.dup(connection.fileno())) as line:
+        line.shutdown(socket.SHUT_RDWR)
 
 
 def _one(connection: Connection, query: str) -> tuple[Any, ...]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.backup import take
+from jobs.backup import facts, take
 from jobs.backup.job import BACKUP
 from jobs.backup.manifest import Kind
 from jobs.backup.programs import Program
@@ -132,15 +132,17 @@ def test_a_server_too_new_for_every_pg_dump(shop: Database, backs_up: BacksUp, m
 def test_one_part_that_fails_ends_the_others_at_once(
     shop: Database, backs_up: BacksUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The roles fail while the rows would still wait for a minute."""
+    """The roles fail while the rows would still wait for a minute, and be counted for two."""
+    monkeypatch.setattr(facts, "counting", lambda _table: "(SELECT 1 FROM pg_sleep(120))")
     monkeypatch.setattr(
         take, "pg_dumpall", lambda *_, **__: ["sh", "-c", "echo 'pg_dumpall: error: no luck' >&2; exit 1"]
     )
     monkeypatch.setattr(take, "pg_dump", lambda *_: ["sh", "-c", "exec sleep 60"])
     begun = time.monotonic()
-    record = backs_up(shop, "counts = false").take()
+    record = backs_up(shop).take()
     assert record.sentence == "part roles: pg_dumpall: error: no luck"
     assert time.monotonic() - begun < 10
+    until(lambda: not shop.ask("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT (SELECT 1 FROM pg_sleep%'"))
 
 
 def test_a_program_that_is_killed_leaves_no_part_though_its_pipe_closed(
