@@ -201,7 +201,8 @@ def _write(files: Sequence[File], folder: Path, environment: str, target: Target
     for old in sorted(folder.glob(f"groundcrew-{environment}*")):
         if old.name not in {file.name for file in files} and mine in old.read_text(errors="replace")[:500]:
             old.unlink()
-            output.say(f"removed {old}, which is no longer on the clock", output.QUIET)
+            stop = f": systemctl stop {old.name}" if old.suffix == ".timer" else ""
+            output.say(f"removed {old}, which is no longer on the clock{stop}", output.QUIET)
     for file in files:
         (folder / file.name).write_text(file.text)
         output.say(f"wrote {folder / file.name}")
@@ -210,7 +211,9 @@ def _write(files: Sequence[File], folder: Path, environment: str, target: Target
 
 NEXT = {
     Target.CRON: "cron reads /etc/cron.d by itself.",
-    Target.SYSTEMD: "Next: systemctl daemon-reload && systemctl enable --now groundcrew-{environment}-*.timer",
+    Target.SYSTEMD: (
+        "Next: cd {folder} && systemctl daemon-reload && systemctl enable --now groundcrew-{environment}-*.timer"
+    ),
     Target.KUBERNETES: "Next: kubectl apply --prune -l groundcrew/environment={environment} -f {folder}",
 }
 
