@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from jobs import words
 from jobs.checks import Check, Finding, Verdict, checks_of, look_at_all
-from jobs.cli import frame, output, words
+from jobs.cli import frame, output
 from jobs.cli.ends import Code
 from jobs.cli.frame import AsJson, EnvironmentName, examples, new_app
 

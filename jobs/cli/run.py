@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs.cli import frame, output, words
+from jobs import words
+from jobs.cli import frame, output
 from jobs.cli.frame import AsJson, EnvironmentName, JobName, WrongUsage, examples, new_app
 from jobs.run.documents import to_second
 from jobs.run.job import Options, Outcome

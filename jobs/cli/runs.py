@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs.cli import frame, output, words
+from jobs import words
+from jobs.cli import frame, output
 from jobs.cli.frame import AsJson, EnvironmentName, examples, new_app
 from jobs.cli.run import STYLES, told
 from jobs.run.documents import to_second

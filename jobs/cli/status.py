@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from jobs.cli import frame, output, words
+from jobs import words
+from jobs.cli import frame, output
 from jobs.cli.ends import Code, known_end
 from jobs.cli.frame import AsJson, EnvironmentNames, examples, new_app
 from jobs.standing import Standing, State, standings

@@ -113,7 +113,7 @@ def written(rules: tuple[Rule, ...] = RULES) -> str:
     """The rules as Prometheus reads them."""
     import jinja2
 
-    return jinja2.Template(_TEMPLATE, trim_blocks=True, keep_trailing_newline=True).render(rules=rules)
+    return str(jinja2.Template(_TEMPLATE, trim_blocks=True, keep_trailing_newline=True).render(rules=rules))
 
 
 _TEMPLATE = """\

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from jobs.cli import words
+from jobs import words
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
