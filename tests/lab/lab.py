@@ -35,11 +35,13 @@ class Lab:
         return self.folder / "home"
 
     def ssh(
-        self, host: Host, command: str, *, user: str = "root", key: Path | None = None, stdin: str = ""
+        self, host: Host, command: str, *, user: str = "root", key: Path | None = None, timeout: int = 120
     ) -> subprocess.CompletedProcess[str]:
         """Log in anew and run a command."""
         told = [*commands.ssh(self.home, host.address, user, key), command]
-        return subprocess.run(told, check=False, input=stdin, capture_output=True, text=True, timeout=120)
+        return subprocess.run(
+            told, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
+        )
 
     def ask(self, host: Host, command: str) -> str:
         """What a command prints that must not fail."""

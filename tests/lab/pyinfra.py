@@ -25,23 +25,22 @@ class Told:
     @property
     def changes(self) -> int:
         """How many operations changed something, summed over the hosts."""
-        return self._total()[1]
-
-    def _total(self) -> tuple[int, int, int]:
-        """Hosts, operations that succeeded with a change, operations that failed."""
-        found = re.search(r"Grand total +(\d+|-) +(\d+|-) +(\d+|-)", self.text)
+        found = re.search(r"Grand total +\S+ +(\d+|-)", self.text)
         assert found, self.text
-        hosts, changed, failed = (0 if count == "-" else int(count) for count in found.groups())
-        return hosts, changed, failed
+        return int(found[1].replace("-", "0"))
 
 
-def deploy(lab: Lab, *told: str, inventory: str = "inventories/lab", timeout: int = 240, **variables: str) -> Told:
+def deploy(
+    lab: Lab, *told: str, inventory: str = "inventories/lab", yes: bool = True, timeout: int = 240, **variables: str
+) -> Told:
     """`pyinfra -y inventories/lab deploys/…`; what a deploy asks of the process environment is in variables."""
+    command = [str(PROGRAM), *(["-y"] if yes else []), inventory, *told]
+    own = {"HOME": str(lab.home), "CREW_LAB": str(lab.folder), "PYINFRA_PROGRESS": "off"}
     done = subprocess.run(
-        [PROGRAM, "-y", inventory, *told],
+        command,
         check=False,
         cwd=ROOT,
-        env={**os.environ, "HOME": str(lab.home), "CREW_LAB": str(lab.folder), "PYINFRA_PROGRESS": "off", **variables},
+        env={**os.environ, **own, **variables},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -1,0 +1,76 @@
+"""A server that developers share: accounts, limits, SSH, firewall, packages, upkeep.
+
+    pyinfra inventories/dev deploys/dev_server.py
+
+Who and what is group data: inventories/group_data/dev_servers.py, where each key is explained.
+"""
+
+from __future__ import annotations
+
+from io import StringIO
+
+from pyinfra import host
+from pyinfra.operations import files, server
+
+from deploys import developers, early, firewall, pieces, ssh_server
+from deploys.accounts import accounts_are_right, departed_are_out
+from deploys.upkeep import FILES, PACKAGES, UNITS, Upkeep, file_of, motd, swap_commands
+
+MEMORY, DISK = 900, 2000  # MiB, under which a shared server is no help to anybody
+
+early.group("dev_servers")
+system = early.host_is_fit(memory=MEMORY, disk=DISK)
+given = early.wanted("developers", "name them in inventories/group_data/dev_servers.py")
+limits, departed = host.data.get("limits") or {}, host.data.get("departed") or []
+ports = host.data.get("open_ports") or [22]
+upkeep = Upkeep.of(host.data, host.name)
+early.every(f"{host.name}: {fault}" for fault in [*developers.faults(given, limits, departed), *firewall.faults(ports)])
+people = developers.read(given, limits)
+there = host.get_fact(developers.Accounts)
+early.every(f"{host.name}: {fault}" for fault in developers.conflicts(people, there))
+
+pieces.packages_are_there(name="Packages", packages=[*PACKAGES, *upkeep.packages])
+
+server.group(name="Group of developers", group=developers.GROUP, system=True)
+files.directory(name="Folder of keys", path=developers.KEYS, mode="755")
+departed_are_out(name="The departed are locked out", names=departed)
+accounts_are_right(name="Accounts", people=people, containers=upkeep.containers)
+files.directory(name="Workspaces", path=upkeep.workspaces, mode="755")
+for person in host.loop(people):
+    files.put(
+        name=f"Keys of {person.name}",
+        src=StringIO("".join(f"{key}\n" for key in person.keys)),
+        dest=f"{developers.KEYS}/{person.name}",
+        mode="644",
+    )
+    slice_file, slice_text = developers.slice_of(person)
+    files.put(name=f"Limits of {person.name}", src=StringIO(slice_text), dest=slice_file, mode="644")
+    files.directory(
+        name=f"Workspace of {person.name}",
+        path=f"{upkeep.workspaces}/{person.name}",
+        user=person.name,
+        group=person.name,
+        mode="700",
+    )
+pieces.checked_file(
+    name="Rules of sudo",
+    dest="/etc/sudoers.d/groundcrew",
+    text=developers.sudo_rules(people),
+    check="visudo --check --quiet --file={}",
+    mode="440",
+)
+
+for path in host.loop(sorted(FILES)):
+    files.put(name=path, src=StringIO(file_of(path, upkeep)), dest=path, mode="644")
+files.put(name="Message at login", src=StringIO(motd(host.name, upkeep)), dest="/etc/motd", mode="644")
+pieces.made_once(name="Swap file", path="/swapfile", commands=swap_commands(upkeep.swap))
+pieces.units_are_read(
+    name="systemd has read its files",
+    files=["/etc/systemd/system/swapfile.swap", *(developers.slice_of(person)[0] for person in people)],
+)
+for unit, (configured, oneshot) in host.loop(UNITS.items()):
+    pieces.current(name=unit, unit=unit, files=configured, oneshot=oneshot)
+
+ssh_server.ssh_server(name="SSH server", text=ssh_server.settings(host.data.get("ssh_settings") or {}))
+firewall.firewall(name="Firewall", text=firewall.ruleset(ports))
+pieces.current(name="Firewall after a restart", unit="nftables.service", oneshot=True)

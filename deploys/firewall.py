@@ -1,0 +1,101 @@
+"""A firewall that is checked before it is in force, and that goes back by itself if it locks us out."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from io import StringIO
+from typing import Any
+
+from pyinfra import host
+from pyinfra.api import FileUploadCommand, FunctionCommand, Host, State, operation
+
+from deploys.pieces import STAMPS, Lines, Steps, fresh_login, quietly
+
+FILE = "/etc/nftables.conf"
+TABLE = "inet groundcrew"
+BACK_AFTER = 30  # seconds
+BEFORE = f"{STAMPS}/firewall.before"
+BACK = "groundcrew-firewall-back"
+
+Port = int | str | Mapping[str, Any]
+
+
+def faults(ports: Sequence[Port]) -> Iterator[str]:
+    """What is wrong in a list of open ports."""
+    for port in ports:
+        what = port.get("port") if isinstance(port, Mapping) else port
+        if not re.fullmatch(r"\d{1,5}(-\d{1,5})?(/tcp|/udp)?", str(what)):
+            yield f'open_ports: {port!r}; write 22, "60000-61000/udp", or {{"port": 9100, "from": ["10.0.0.0/8"]}}'
+        if isinstance(port, Mapping) and (others := sorted(set(port) - {"port", "from"})):
+            yield f"open_ports: {', '.join(others)}: no such key; there are port, from"
+
+
+def ruleset(ports: Sequence[Port]) -> str:
+    """All that nft is to load; tables of others, such as Docker's, are left alone."""
+    rules = "".join(f"    {rule}\n" for port in ports for rule in _rules(port))
+    text = f"""\
+table {TABLE} {{
+  chain input {{
+    type filter hook input priority filter; policy drop;
+    ct state established,related accept
+    ct state invalid drop
+    iifname "lo" accept
+    meta l4proto {{ 1, 58 }} accept comment "ping and IPv6 neighbours"
+{rules}  }}
+"""
+    mark = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return (
+        "#!/usr/sbin/nft -f\n# Written by groundcrew; changes made here are overwritten.\n"
+        f"table {TABLE}\ndelete table {TABLE}\n{text}  chain groundcrew-{mark} {{\n  }}\n}}\n"
+    )
+
+
+def _rules(port: Port) -> Iterator[str]:
+    what, sources = (port["port"], port.get("from", [])) if isinstance(port, Mapping) else (port, [])
+    number, _, protocol = str(what).partition("/")
+    opened = f"{protocol or 'tcp'} dport {number} accept"
+    if not sources:
+        yield opened
+    for family, kind in (("ip", "."), ("ip6", ":")):
+        if those := [each for each in sources if kind in each]:
+            yield f"{family} saddr {{ {', '.join(those)} }} {opened}"
+
+
+@operation()
+def firewall(text: str) -> Steps:
+    """In force, and there again after a restart of the host."""
+    mark = text.split("chain groundcrew-")[1].split(maxsplit=1)[0]
+    there = host.get_fact(Lines, f"cat {FILE}") == text.splitlines()
+    if there and host.get_fact(Lines, f"nft list table {TABLE} | grep groundcrew-{mark}"):
+        host.noop("the firewall is as it should be")
+        return
+    new = f"{FILE}.new"
+    yield FileUploadCommand(StringIO(text), new, remote_temp_filename=host.get_temp_filename(new))
+    yield f"chmod 755 {new} && nft --check --file {new} || {{ rm --force {new}; exit 1; }}"
+    yield from (in_force_for_a_while(new))
+    yield FunctionCommand(_keep_or_go_back, (new,), {})
+
+
+def in_force_for_a_while(new: str) -> list[str]:
+    """Commands after which the new rules hold, and end by themselves unless somebody stops that."""
+    return [
+        f"mkdir --parents {STAMPS} && {{ nft list table {TABLE} > {BEFORE} 2>/dev/null || : > {BEFORE}; }}",
+        f"systemd-run --quiet --collect --on-active={BACK_AFTER} --unit={BACK} sh -c '{go_back()}'",
+        f"nft --file {new}",
+    ]
+
+
+def go_back() -> str:
+    return f"nft delete table {TABLE}; nft --file {BEFORE}"
+
+
+def _keep_or_go_back(state: State, host: Host, new: str) -> bool:
+    """Keep the rules if the runner can come in anew; else go back, at once over this connection or soon by itself."""
+    let_in = fresh_login(state, host)
+    then = f"mv {new} {FILE}" if let_in else f"rm --force {new}; {go_back()}"
+    told, _ = quietly(host, f"systemctl stop {BACK}.timer; {then}")
+    if not let_in:
+        host.log("these firewall rules would lock us out, so the ones before hold again; open the port of SSH")
+    return told and let_in

@@ -1,0 +1,13 @@
+"""What holds for the hosts of the lab: whoever booted them is the one developer, Ada."""
+
+from os import environ
+from pathlib import Path
+
+_key = Path(environ.get("CREW_LAB", ".cache/lab/now")) / "home/.ssh/id_ed25519.pub"
+
+if _key.exists():
+    developers = [{"name": "ada", "uid": 2001, "keys": [_key.read_text().strip()], "sudo": True}]
+never_ban = ["198.18.0.0/15"]
+packages = ["git"]
+swap = "64M"
+about = "A host of the lab, gone tomorrow."

@@ -1,0 +1,200 @@
+"""deploys/dev_server.py on real hosts, looked at from outside."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from pprint import pformat
+
+import pytest
+
+from deploys.firewall import BACK, BACK_AFTER, in_force_for_a_while
+from tests.lab.lab import Host, Lab
+from tests.lab.pyinfra import Told, deploy
+
+DEPLOY = "deploys/dev_server.py"
+SERVICES = "fail2ban.service prometheus-node-exporter.service unattended-upgrades.service ssh.service"
+
+
+class Server:
+    """A lab host as a dev server, and the keys of those who work on it."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.host: Host = lab.hosts[0]
+
+    def key(self, name: str) -> Path:
+        key = self.lab.folder / f"{name}.key"
+        if not key.exists():
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", key], check=True)
+        return key
+
+    def public(self, name: str) -> str:
+        return self.key(name).with_suffix(".key.pub").read_text().strip()
+
+    def run(self, *told: str, yes: bool = True, **changed: object) -> Told:
+        """The deploy with the group data of these tests, and what a test changes of it."""
+        developers = [
+            {"name": "ada", "uid": 2001, "keys": [self.public("ada")], "sudo": True},
+            {"name": "bob", "uid": 2002, "keys": [self.public("bob")], "limits": {"memory": "1G"}, "shell": "/bin/sh"},
+        ]
+        data = {"developers": developers, "packages": ["tree"], "containers": "", "open_ports": [22, 8080], **changed}
+        folder = self.lab.folder / "data"
+        folder.mkdir(exist_ok=True)
+        (folder / "lab.py").write_text("".join(f"{name} = {pformat(value)}\n" for name, value in data.items()))
+        return deploy(self.lab, "--group-data", str(folder), *told, DEPLOY, yes=yes)
+
+    def ask(self, command: str) -> str:
+        return self.lab.ask(self.host, command)
+
+    def as_user(self, name: str, command: str, key: str = "") -> subprocess.CompletedProcess[str]:
+        return self.lab.ssh(self.host, command, user=name, key=self.key(key or name))
+
+
+def first_run(lab: Lab) -> None:
+    told = Server(lab).run()
+    assert told.code == 0, told.text
+
+
+@pytest.fixture
+def server(prepared: Callable[..., Lab]) -> Server:
+    return Server(prepared("dev_server", 1, first_run))
+
+
+def test_the_second_run_changes_and_restarts_nothing(server: Server) -> None:
+    started = f"systemctl show --property=MainPID,ActiveEnterTimestampMonotonic {SERVICES}; nft -a list ruleset"
+    before = server.ask(started)
+    told = server.run()
+    assert (told.code, told.changes) == (0, 0), told.text
+    assert server.ask(started) == before
+
+
+def test_each_gets_in_with_the_own_key_and_has_what_was_given(server: Server) -> None:
+    assert server.as_user("ada", "sudo id -un").stdout == "root\n"
+    assert server.as_user("bob", "sudo -n id -un").returncode != 0
+    assert server.as_user("bob", "id -u; echo $0").stdout.split() == ["2002", "sh"]
+    assert server.as_user("bob", "", key="ada").returncode == 255
+    assert server.as_user("bob", "ls /srv/workspaces/ada").returncode != 0
+    assert server.as_user("bob", "touch /srv/workspaces/bob/x && stat -c %a /srv/workspaces/bob").stdout == "700\n"
+    server.as_user("bob", f"mkdir -p ~/.ssh && echo '{server.public('ada')}' > ~/.ssh/authorized_keys")
+    assert server.as_user("bob", "", key="ada").returncode == 255, "keys of one's own making open nothing"
+    shown = server.ask("systemctl show user-2002.slice --property=MemoryMax,TasksMax,CPUQuotaPerSecUSec")
+    assert set(shown.split()) == {"CPUQuotaPerSecUSec=4s", f"MemoryMax={2**30}", "TasksMax=8192"}
+
+
+def test_the_host_is_closed_but_for_what_was_named(server: Server) -> None:
+    server.ask("systemd-run --quiet --collect --unit=answers python3 -m http.server 8080")
+    server.ask("until ss --listening --tcp --numeric | grep -q :8080; do sleep 0.1; done")
+    assert [port for port in (22, 8080, 9100, 6443) if _answers(server.host.address, port)] == [22, 8080]
+    server.ask("systemctl stop answers; curl --silent --fail localhost:9100/metrics | grep -q node_memory")
+    shown = set(server.ask("sshd -T").splitlines())
+    assert shown >= {
+        "passwordauthentication no",
+        "kbdinteractiveauthentication no",
+        "permitrootlogin without-password",
+        "allowtcpforwarding yes",
+        "allowstreamlocalforwarding yes",
+        "x11forwarding no",
+    }
+    modes = server.ask("stat -c '%a %U %n' /etc/sudoers.d/groundcrew /etc/ssh/authorized_keys.d/ada /swapfile")
+    assert [line.split()[:2] for line in modes.splitlines()] == [["440", "root"], ["644", "root"], ["600", "root"]]
+    server.ask("visudo --check --quiet && fail2ban-client status sshd && nft --check --file /etc/nftables.conf")
+    assert "A host of the lab" in server.ask("cat /etc/motd")
+    assert server.ask("apt-config dump APT::Periodic::Unattended-Upgrade") == 'APT::Periodic::Unattended-Upgrade "1";'
+
+
+def _answers(address: str, port: int) -> bool:
+    try:
+        socket.create_connection((address, port), timeout=0.5).close()
+    except OSError:
+        return False
+    return True
+
+
+WOULD_LOCK_US_OUT = [
+    ({"ssh_settings": {"AllowUsers": "nobody"}}, "settings of the SSH server would lock us out"),
+    ({"ssh_settings": {"PasswordAuthentication": "maybe"}}, "unsupported option"),
+    ({"open_ports": [2222]}, "firewall rules would lock us out"),
+]
+
+
+def test_what_would_lock_us_out_is_taken_back(server: Server) -> None:
+    asked = "cat /etc/ssh/sshd_config.d/*.conf /etc/nftables.conf; sshd -T; nft list ruleset; ls /etc/ssh/sshd_config.d"
+    before = server.ask(asked)
+    for changed, said in WOULD_LOCK_US_OUT:
+        told = server.run(**changed)
+        assert told.code == 1
+        assert said in told.text
+        assert server.ask(asked) == before
+    assert server.as_user("ada", "true").returncode == 0
+    again = server.run()
+    assert (again.code, again.changes) == (0, 0), again.text
+
+
+def test_a_firewall_goes_back_by_itself_when_the_runner_dies_over_it(server: Server) -> None:
+    before = server.ask("nft list ruleset")
+    closed = "table inet groundcrew { chain input { type filter hook input priority 0; policy drop; } }"
+    server.ask(f"printf 'delete table inet groundcrew\n{closed}\n' > /tmp/closed")
+    soon = [step.replace(f"--on-active={BACK_AFTER}", "--on-active=1") for step in in_force_for_a_while("/tmp/closed")]
+    with pytest.raises(subprocess.TimeoutExpired):
+        server.lab.ssh(server.host, f"{' && '.join(soon)}; sleep 60", timeout=3)
+    server.ask(f"while systemctl --quiet is-active {BACK}.timer {BACK}.service; do sleep 0.1; done")
+    assert server.ask("nft list ruleset") == before
+
+
+def test_who_left_is_out_and_the_home_stays(server: Server) -> None:
+    server.as_user("bob", "systemd-run --user true; nohup sleep 600 >/dev/null 2>&1 & echo mine > kept")
+    assert server.ask("pgrep --count --uid bob sleep") == "1"
+    gone = server.run(
+        developers=[{"name": "ada", "uid": 2001, "keys": [server.public("ada")]}], departed=["bob", "eve"]
+    )
+    assert gone.code == 0, gone.text
+    assert server.as_user("bob", "true").returncode == 255
+    assert server.lab.ssh(server.host, "pgrep --uid bob").stdout == ""
+    assert server.ask("cat /home/bob/kept") == "mine"
+    assert server.as_user("ada", "sudo -n true").returncode != 0, "what was taken from Ada is gone too"
+    again = server.run(
+        developers=[{"name": "ada", "uid": 2001, "keys": [server.public("ada")]}], departed=["bob", "eve"]
+    )
+    assert again.changes == 0, again.text
+    back = server.run()
+    assert back.code == 0, back.text
+    assert server.as_user("bob", "cat kept").stdout == "mine\n"
+
+
+def test_a_run_that_died_before_the_restart_is_made_good(server: Server) -> None:
+    server.ask("touch /etc/default/prometheus-node-exporter")
+    pid = server.ask("systemctl show --property=MainPID prometheus-node-exporter")
+    told = server.run()
+    assert told.changes == 1, told.text
+    assert server.ask("systemctl show --property=MainPID prometheus-node-exporter") != pid
+
+
+def test_dry_says_what_would_change_and_changes_nothing(server: Server) -> None:
+    told = server.run("--dry", yes=False, about="Quite another host.")
+    assert told.code == 0
+    assert "Message at login" in told.text
+    assert "Quite another" not in server.ask("cat /etc/motd")
+
+
+def test_it_ends_at_once_with_a_sentence(server: Server) -> None:
+    none = server.run(developers=[])
+    assert none.code == 1
+    assert "lab-1: developers is missing or empty; name them in inventories/group_data/dev_servers.py" in none.text
+    wrong = server.run(developers=[{"name": "Eve", "uid": 3, "keys": ["x"]}], open_ports=["all"])
+    assert wrong.code == 1
+    assert wrong.text.count("\nlab-1: ") + wrong.text.count(": lab-1: ") >= 4, wrong.text
+    nobody = server.run("--limit", "nobody")
+    assert nobody.code == 1
+    assert "there are no hosts" in nobody.text
+
+
+def test_debian_13_too(fresh: Callable[..., Lab]) -> None:
+    there = Server(fresh(debian=13))
+    first = there.run(containers="podman")
+    assert first.code == 0, first.text
+    assert there.as_user("ada", "sudo id -un").stdout == "root\n"
+    again = there.run(containers="podman")
+    assert (again.code, again.changes) == (0, 0), again.text
