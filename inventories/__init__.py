@@ -23,7 +23,7 @@ from inventories.environment import (
 from inventories.kinds import JOBS, UNLIMITED, Cron, Span, Via
 from inventories.reference import reference
 from inventories.repository import Repository
-from inventories.secret import BadEnvironment, NoSecret, Secret, hide, redact
+from inventories.secret import BadEnvironment, NoSecret, Secret, hide, redact, redact_all
 
 __all__ = [
     "JOBS",
@@ -55,5 +55,6 @@ __all__ = [
     "Via",
     "hide",
     "redact",
+    "redact_all",
     "reference",
 ]

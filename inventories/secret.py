@@ -7,6 +7,7 @@ import re
 import signal
 import stat
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, quote_plus
@@ -173,3 +174,16 @@ def redact(text: str) -> str:
         text = _pattern.sub(HIDDEN, text)
     text = _PASSWORD_IN_URL.sub(rf"\g<before>{HIDDEN}", text)
     return _PASSWORD_PARAMETER.sub(rf"\g<before>{HIDDEN}", text)
+
+
+def redact_all(value: object) -> object:
+    """A value as logs and JSON can hold it, each text in it redacted; numbers stay, for they would be none any more."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {redact(str(key)): redact_all(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [redact_all(inner) for inner in value]
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    return redact(str(value))

@@ -12,7 +12,7 @@ from typing import ParamSpec, TextIO, TypeVar, cast
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
-from inventories import redact
+from inventories import redact, redact_all
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -83,19 +83,7 @@ def carried(call: Callable[P, R]) -> Callable[P, R]:
 
 def blanked(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Blank every known secret in every value of a line, whatever its type."""
-    return {redact(key): _blank(value) for key, value in event.items()}
-
-
-def _blank(value: object) -> object:
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    if isinstance(value, dict):
-        return {redact(str(key)): _blank(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_blank(inner) for inner in value]
-    if isinstance(value, bytes):
-        value = value.decode(errors="replace")
-    return redact(str(value))
+    return {redact(key): redact_all(value) for key, value in event.items()}
 
 
 def _common() -> list[Processor]:

@@ -298,7 +298,7 @@ class Shift:
         return Record(
             environment=self.environment.name, job=run.job, subject=run.subject, run=run.id, tick=run.tick,
             started=run.started, ended=self.now(), outcome=result.outcome, sentence=redact(sentence),
-            figures=result.figures, about=result.about, attempts=attempts, stopped=run.stop.why or None,
+            figures=result.figures, about=redact(result.about), attempts=attempts, stopped=run.stop.why or None,
             host=socket.gethostname(), pid=os.getpid(), scheduled=self.options.scheduled,
             took_over=lease.holder.took_over if lease else None, missed=gap, log=tuple(run.tail.lines),
             tidings=result.tidings,

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cli import ends
+from inventories import hide
+from jobs.cli import ends, frame
 from jobs.cli.commands import COMMANDS, command
 from jobs.store import Denied
 from tests.unit.jobs.cli.conftest import Crew
@@ -193,3 +194,12 @@ def test_a_program_exits_with_the_code_and_logs_nothing_else() -> None:
     assert ended.returncode == ends.Code.BAD_CONFIGURATION
     assert json.loads(ended.stdout)["format"] == 1
     assert ended.stderr == ""
+
+
+@pytest.mark.parametrize("password", ["1", "1234", "true", "format", "\\", '"'])
+def test_no_password_however_silly_breaks_what_machines_read(capsys: pytest.CaptureFixture[str], password: str) -> None:
+    hide(password)
+    frame.print_json({"bytes": 1234567, "done": True, "said": f"is {password}", "log": [{"of": f"is {password}"}]})
+    told = json.loads(capsys.readouterr().out)
+    assert (told["format"], told["bytes"], told["done"]) == (1, 1234567, True)
+    assert (told["said"], told["log"]) == ("is ***", [{"of": "is ***"}])
