@@ -56,7 +56,7 @@ def files(
     units = [file for timer in timers for file in _units(environment, timer, place, sources, now)]
     told = {"environment": environment.name, "place": place, "folders": ()}
     died = render("systemd.died.j2", **told, credentials=variables(environment.alerts.to))
-    return (*units, File(f"groundcrew-{environment.name}-died.service", died))
+    return (*units, File(f"groundcrew-{environment.name}-died@.service", died))
 
 
 def _units(

@@ -116,7 +116,7 @@ def test_a_service_is_hardened_and_gets_its_secrets_as_files(production: Environ
     ]
     for line in (
         "NoNewPrivileges=yes", "ProtectSystem=strict", "PrivateTmp=yes", "User=groundcrew", "TimeoutStartSec=87300",
-        "OnFailure=groundcrew-production-died.service", "ReadWritePaths=-/var/lib/prometheus/node-exporter",
+        "OnFailure=groundcrew-production-died@%N.service", "ReadWritePaths=-/var/lib/prometheus/node-exporter",
     ):  # fmt: skip
         assert line in service
     timer = told["groundcrew-production-backup-shop.timer"].splitlines()
