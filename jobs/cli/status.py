@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 app = new_app()
 
+_SIDE_BY_SIDE = 8
 STYLES = {
     State.FAILED: output.BAD,
     State.DIED: output.BAD,
@@ -39,7 +41,8 @@ def status(ctx: typer.Context, environment_names: EnvironmentNames = None, as_js
     Exits 0 whatever the news; 1 or 78 only if an environment's news can't be had.
     """
     repository, now = frame.repository(ctx), datetime.now(UTC)
-    told = [_look(repository, name, now) for name in environment_names or repository.names()]
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:  # so that a store that does not answer holds up no other's news
+        told = list(pool.map(lambda name: _look(repository, name, now), environment_names or repository.names()))
     if as_json:
         frame.print_json({"environments": [one for one, _ in told]})
     else:
