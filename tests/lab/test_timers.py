@@ -71,10 +71,8 @@ def test_timers_wait_for_their_ticks_and_services_run_as_they_should(fresh: Call
     there.ask(
         host, "systemctl start groundcrew-try-retention.service; systemctl start groundcrew-try-backup.service || true"
     )
-    there.ask(
-        host,
-        "until systemctl show groundcrew-try-died@groundcrew-try-backup.service -p ExecMainStartTimestamp | grep -q UTC; do sleep 0.1; done",
-    )
+    died = "systemctl show groundcrew-try-died@groundcrew-try-backup.service -p ExecMainExitTimestamp"
+    there.ask(host, f"until {died} | grep -q UTC; do sleep 0.1; done")
     told = there.ask(host, "journalctl --no-pager --output cat --identifier crew")
     assert "crew run retention try --only shop --scheduled as groundcrew, secret s3cret" in told
     assert "may write where its state is" in told
