@@ -95,13 +95,23 @@ def _tell(code: Code, lines: Sequence[str], *, as_json: bool) -> int:
 
 
 def _apology(error: Exception) -> str:
-    """Keep a bug's traceback in a file of its own, secrets blanked, and say where."""
+    """Keep a bug's traceback, secrets blanked, and say where."""
     from inventories import redact
 
     what = f"{type(error).__name__}: {error}"
-    with tempfile.NamedTemporaryFile("w", prefix="crew-", suffix=".txt", delete=False) as kept:
-        kept.write(redact("".join(traceback.format_exception(error))))
+    where = _kept(redact("".join(traceback.format_exception(error))))
     return (
         f"Sorry, crew broke: {what}. That is a bug in groundcrew, nothing that you did. "
-        f"Please report it with {kept.name} (the traceback, secrets blanked)."
+        f"Please report it with {where} (the traceback, secrets blanked)."
     )
+
+
+def _kept(trace: str) -> str:
+    """Put a traceback into a file of its own; where no file can be written, on stderr."""
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="crew-", suffix=".txt", delete=False) as file:
+            file.write(trace)
+    except OSError:
+        sys.stderr.write(trace)
+        return "what stands above"
+    return file.name

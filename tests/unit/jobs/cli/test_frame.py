@@ -159,6 +159,12 @@ def test_a_bug_is_an_apology_and_a_file_with_its_traceback_without_secrets(
     assert "break_down" in kept.read_text()
     assert "hunter2" not in ended.err + kept.read_text()
     assert kept.stat().st_mode & 0o077 == 0
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "read-only"))
+    ended = crew("runs", "try")
+    assert ended.code == 1
+    assert "in break_down" in ended.err
+    assert "hunter2" not in ended.err
+    assert ended.err.endswith("Please report it with what stands above (the traceback, secrets blanked).\n")
 
 
 def test_ctrl_c_is_130_with_a_sentence(crew: Crew, write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
