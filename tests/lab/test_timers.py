@@ -50,7 +50,7 @@ def install(there: Lab, host: Host, units: dict[str, str]) -> None:
     """Put the units and their `crew` onto a host, and set it up as the README says."""
     for path, text in units.items():
         mode = 755 if path.endswith("crew") else 644
-        there.ssh(host, f"install -D -m {mode} /dev/stdin /{path}", stdin=text).check_returncode()
+        there.ask(host, f"install -D -m {mode} /dev/stdin /{path} <<'END'\n{text}END\n")
     there.ask(host, SET_UP)
 
 
