@@ -52,8 +52,9 @@ def runs(
     found = records(store, environment.name, job, name)
     if last or run:
         return _show_one(chosen(found, run), environment_name, run, environment.timezone, as_json=as_json)
-    live = [one for one in running(store, environment.name, now).items() if is_asked_for(one[0], job, name)]
+    held = [one for one in running(store, environment.name, now).items() if is_asked_for(one[0], job, name)]
     newest = list(islice(found, limit))
+    live = [(of, holder) for of, holder in held if holder.run not in {record.run for record in newest}]
     if as_json:
         at_work = [told_live(*one) for one in live]
         frame.print_json({"environment": environment.name, "running": at_work, "runs": [told(r) for r in newest]})

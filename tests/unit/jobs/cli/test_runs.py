@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -192,3 +193,16 @@ def test_a_run_that_died_is_told(crew: Crew, write: Write) -> None:
     assert store.url.startswith("file://")
     assert ended.out.splitlines()[0] == "try: 1 wrong, 0 running, 0 in order"
     assert "run r9 on far (pid 3) ended without a word" in ended.out
+
+
+def test_a_run_that_wrote_its_record_and_still_holds_its_lock_has_ended(crew: Crew, write: Write) -> None:
+    write(databases("shop"))
+    run = crew("run", "count", "try", "--json").told["runs"][0]["run"]
+    since = datetime.now(UTC)
+    lock = Path("store", "try", "locks", "count", "shop.json")
+    lock.write_bytes(lease.holder_to(lease.Holder(run, "here", 3, since, 60.0)))
+    told = crew("runs", "try", "--json").told
+    assert [one["run"] for one in told["runs"]] == [run]
+    assert told["running"] == []
+    lock.write_bytes(lease.holder_to(lease.Holder("r2", "here", 3, since, 60.0)))
+    assert [one["run"] for one in crew("runs", "try", "--json").told["running"]] == ["r2"]
