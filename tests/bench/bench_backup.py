@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +11,7 @@ import pyrage
 
 from jobs.embedded import S3Server, seaweed
 from tests.bench import Bench, Side
-from tests.bench.database import Shop, shop
+from tests.bench.database import Shop, aws, credentials, crew, shop
 
 ENVIRONMENT = """
 [environment]
@@ -47,25 +45,23 @@ parallel = 2
 def sides(folder: Path) -> Iterator[Sequence[Side]]:
     with shop(folder) as made, seaweed(folder) as store:
         _repository(folder, made, store)
-        environment = {
-            **made.environment,
-            "AWS_ACCESS_KEY_ID": store.key,
-            "AWS_SECRET_ACCESS_KEY": store.secret,
-            "AWS_DEFAULT_REGION": store.region,
-        }
+        environment = {**made.environment, **credentials(store)}
         dump = f"{made.program('pg_dump')} -Fc {made.server.url('bench')}"
-        aws, rclone = _aws(folder), Path(sys.executable).with_name("rclone")
+        rclone = Path(sys.executable).with_name("rclone")
         bare = dump.replace("-Fc", "-Fc -Z0")
 
-        def side(name: str, command: str, **goal: float) -> Side:
+        def backup(database: str) -> Sequence[str | Path]:
+            return crew(folder, "run", "backup", "bench", "--only", database)
+
+        def side(name: str, command: Sequence[str | Path] | str, **goal: float) -> Side:
             return Side(name, command, environment, before=lambda: _empty(store), **goal)
 
         yield [
             side("pg_dump -Fc -Z0 > /dev/null", f"{bare} > /dev/null"),
-            side("groundcrew, parallel = 2", _crew(folder, "two"), times=1.15, memory=150),
-            side("groundcrew, parallel = 2, no counts", _crew(folder, "uncounted"), times=1.0, memory=150),
-            side("groundcrew, parallel = 1", _crew(folder, "one"), memory=150),
-            side("groundcrew, a tenth of the size", _crew(folder, "tenth"), memory=150),
+            side("groundcrew, parallel = 2", backup("two"), times=1.15, memory=150),
+            side("groundcrew, parallel = 2, no counts", backup("uncounted"), times=1.0, memory=150),
+            side("groundcrew, parallel = 1", backup("one"), memory=150),
+            side("groundcrew, a tenth of the size", backup("tenth"), memory=150),
             side(
                 "pg_dump -Fc -Z0 | zstd | rclone rcat",
                 f"{bare} | zstd -q -3 -T2 | {rclone} rcat --s3-provider=Other --s3-endpoint={store.endpoint} "
@@ -73,13 +69,10 @@ def sides(folder: Path) -> Iterator[Sequence[Side]]:
             ),
             side(
                 "pg_dump -Fc | aws s3 cp -",
-                f"{dump} | {aws} --endpoint-url {store.endpoint} s3 cp - s3://{store.bucket}/aws --only-show-errors",
+                f"{dump} | {aws(folder)} --endpoint-url {store.endpoint} s3 cp --only-show-errors "
+                f"- s3://{store.bucket}/aws",
             ),
         ]
-
-
-def _crew(folder: Path, name: str) -> str:
-    return f"exec {sys.executable} -m jobs.cli --root {folder} run backup bench --only {name}"
 
 
 def _repository(folder: Path, made: Shop, store: S3Server) -> None:
@@ -104,16 +97,6 @@ def _empty(store: S3Server) -> None:
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=store.bucket):
         for entry in page.get("Contents", []):
             client.delete_object(Bucket=store.bucket, Key=entry["Key"])
-
-
-def _aws(folder: Path) -> str:
-    """The AWS command line: this machine's, or one installed for the bench, in a place of its own."""
-    found = shutil.which("aws")
-    if found and subprocess.run([found, "--version"], capture_output=True, check=False).returncode == 0:
-        return found
-    subprocess.run([sys.executable, "-m", "venv", folder / "aws"], check=True)
-    subprocess.run([folder / "aws/bin/pip", "install", "--quiet", "awscli"], check=True)
-    return str(folder / "aws/bin/aws")
 
 
 BENCH = Bench("A backup of 1.9 GB into S3 on the same machine", sides, rounds=3)

@@ -1,10 +1,9 @@
-"""Restoring a database of 2 GB from S3 on the same machine, into an empty database."""
+"""Restoring that database from S3 on the same machine, into an empty database."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +11,9 @@ from pathlib import Path
 import psycopg
 
 from jobs.cli.init import new_key
-from jobs.embedded import PostgresServer, S3Server, postgres, seaweed
+from jobs.embedded import PostgresServer, S3Server, seaweed
 from tests.bench import Bench, Side
-from tests.bench.big import NAME, fill
-
-SIZE = float(os.environ.get("BENCH_SIZE", "1"))
-CREW = [sys.executable, "-m", "jobs.cli"]
-SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "4GB", "max_connections": "50"}
+from tests.bench.database import PASSWORD, aws, credentials, crew, shop
 
 ENVIRONMENT = """
 [environment]
@@ -29,36 +24,34 @@ endpoint = "{store.endpoint}"
 region = "{store.region}"
 encrypt_to = ["{public}"]
 decrypt_with = {{ file = "{key}" }}
-[databases.big]
+[databases.bench]
 url = "{url}"
-counts = true
+password = {{ env = "BENCH_PASSWORD" }}
 """
 
 
 @contextmanager
 def sides(folder: Path) -> Iterator[Sequence[Side]]:
-    folder.chmod(0o755)
-    with postgres(16, folder, settings=SETTINGS) as server, seaweed(folder) as store:
-        credentials = {
-            "AWS_ACCESS_KEY_ID": store.key, "AWS_SECRET_ACCESS_KEY": store.secret, "AWS_DEFAULT_REGION": store.region,
-        }  # fmt: skip
-        url = fill(server, SIZE)
-        write(folder, url, store)
-        crew = [*CREW, "--root", folder]
-        subprocess.run([*crew, "run", "backup", "dev"], env={**os.environ, **credentials}, check=True)
-        aws = f"aws --endpoint-url {store.endpoint} s3 cp"
-        there = f"s3://{store.bucket}/dump"
-        keep = f"{server.programs}/pg_dump -Fc -d '{url}' | {aws} - {there}"
-        subprocess.run(keep, shell=True, env={**os.environ, **credentials}, check=True)
-        again = server.url("again")
-        restore = [*crew, "backups", "restore", "dev", "big", "--into", again, "--parallel"]
-        empty = emptied(server)
-        plain = f"{aws} {there} - | {server.programs}/pg_restore -d '{again}'"
+    with shop(folder) as made, seaweed(folder) as store:
+        environment = {**made.environment, **credentials(store), "PGPASSWORD": PASSWORD}
+        everything = {**os.environ, **environment}
+        write(folder, made.server.url("bench"), store)
+        subprocess.run(crew(folder, "run", "backup", "dev"), env=everything, check=True)
+        s3 = f"{aws(folder)} --endpoint-url {store.endpoint} s3 cp --only-show-errors"
+        there, again = f"s3://{store.bucket}/dump", made.server.url("again")
+        keep = f"{made.program('pg_dump')} -Fc {made.server.url('bench')} | {s3} - {there}"
+        subprocess.run(keep, shell=True, env=everything, check=True)
+        empty = emptied(made.server)
+
+        def restore(parallel: int) -> Sequence[str | Path]:
+            return crew(folder, "backups", "restore", "dev", "bench", "--into", again, "--parallel", str(parallel))
+
         yield [
-            Side("aws s3 cp to pg_restore", plain, credentials, empty),
-            Side("crew backups restore, parallel 2", [*restore, "2"], credentials, empty, times=0.5),
-            Side("crew backups restore, parallel 1", [*restore, "1"], credentials, empty),
-        ]
+            Side("aws s3 cp - \\| pg_restore", f"{s3} {there} - | {made.program('pg_restore')} -d '{again}'",
+                 environment, empty),
+            Side("groundcrew, parallel = 2", restore(2), environment, empty, times=0.5, memory=150),
+            Side("groundcrew, parallel = 1", restore(1), environment, empty, memory=150),
+        ]  # fmt: skip
 
 
 def write(folder: Path, url: str, store: S3Server) -> None:
@@ -76,7 +69,7 @@ def emptied(server: PostgresServer) -> Callable[[], None]:
     """An empty database to restore into, and no work of the one before left over."""
 
     def empty() -> None:
-        with psycopg.connect(server.url(), autocommit=True) as there:
+        with psycopg.connect(server.url(), password=PASSWORD, autocommit=True) as there:
             there.execute("DROP DATABASE IF EXISTS again")
             there.execute("CREATE DATABASE again")
             there.execute("CHECKPOINT")
@@ -84,4 +77,4 @@ def emptied(server: PostgresServer) -> Callable[[], None]:
     return empty
 
 
-BENCH = Bench(f"a restore of {NAME}, {SIZE:g} times 1.35 GB dumped", sides, rounds=3)
+BENCH = Bench("A restore of 1.9 GB from S3 on the same machine", sides, rounds=3)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from jobs import embedded
-from jobs.embedded import PostgresServer
+from jobs.embedded import PostgresServer, S3Server
 
 MAJOR = 16
 PASSWORD = "known to the bench alone"
@@ -79,3 +81,25 @@ def fill(shop: Shop, database: str, *, scale: int, wide: int, texts: int) -> Non
         connection.execute("ALTER TABLE texts ADD PRIMARY KEY (id)")
         connection.execute("VACUUM ANALYZE")
         connection.execute("CHECKPOINT")
+
+
+def credentials(store: S3Server) -> Mapping[str, str]:
+    """For everybody who speaks S3."""
+    return {
+        "AWS_ACCESS_KEY_ID": store.key, "AWS_SECRET_ACCESS_KEY": store.secret, "AWS_DEFAULT_REGION": store.region,
+    }  # fmt: skip
+
+
+def crew(root: Path, *words: str) -> Sequence[str | Path]:
+    """A command line of groundcrew, as it stands in this folder."""
+    return [sys.executable, "-m", "jobs.cli", "--root", root, *words]
+
+
+def aws(folder: Path) -> str:
+    """The AWS command line: this machine's, or one installed for the bench, in a place of its own."""
+    found = shutil.which("aws")
+    if found and subprocess.run([found, "--version"], capture_output=True, check=False).returncode == 0:
+        return found
+    subprocess.run([sys.executable, "-m", "venv", folder / "aws"], check=True)
+    subprocess.run([folder / "aws/bin/pip", "install", "--quiet", "awscli"], check=True)
+    return str(folder / "aws/bin/aws")
