@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import queue
 import signal
 import subprocess
 import threading
@@ -123,27 +122,39 @@ def _quietly(end: Callable[[], object]) -> None:
 def signals(tell: Callable[[str], object], again: Callable[[], object]) -> Iterator[None]:
     """While inside, the first signal to end calls `tell` with its name, and each later one calls `again`.
 
-    They are called from a thread of their own, since a signal may find the main thread holding any lock.
+    They are called from a thread of their own, since a signal may find the main thread holding any lock. And that
+    thread hears of it by a pipe: Python's handlers run in the main thread alone, and when the system hands a signal to
+    another one, they wait until the main thread wakes by itself, which may be hours later.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: queue.SimpleQueue[int] = queue.SimpleQueue()
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    threading.Thread(target=_listen, args=(came, tell, again), name="signals", daemon=True).start()
+    threading.Thread(target=_listen, args=(reader, tell, again), name="signals", daemon=True).start()
     for number in SIGNALS:
         if before[number] is not signal.SIG_IGN:
-            signal.signal(number, lambda number, _frame: came.put(number))
+            signal.signal(number, lambda _number, _frame: None)
+    woken_before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     try:
         yield
     finally:
+        signal.set_wakeup_fd(woken_before)
         for number in SIGNALS:
             signal.signal(number, before[number] or signal.SIG_DFL)
-        came.put(0)
+        os.close(writer)
 
 
-def _listen(came: queue.SimpleQueue[int], tell: Callable[[str], object], again: Callable[[], object]) -> None:
-    if first := came.get():
-        tell(signal.Signals(first).name)
-        while came.get():
-            again()
+def _listen(reader: int, tell: Callable[[str], object], again: Callable[[], object]) -> None:
+    """A byte for each signal that came, whichever it was; the end once nobody writes any more."""
+    first = True
+    with os.fdopen(reader, "rb", buffering=0) as came:
+        while number := came.read(1):
+            if number[0] not in SIGNALS:
+                continue
+            if first:
+                tell(signal.Signals(number[0]).name)
+            else:
+                again()
+            first = False
