@@ -10,6 +10,7 @@ JOBS: dict[str, str] = {
     "backup": "jobs.backup.job:BACKUP",
     "verify": "jobs.backup.verify:VERIFY",
     "retention": "jobs.prune:RETENTION",
+    "drift": "jobs.drift:DRIFT",
     "refresh": "jobs.backup.refresh:REFRESH",
     "cost": "jobs.cost.job:COST",
 }

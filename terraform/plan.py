@@ -79,6 +79,11 @@ class Plan:
     unchanged: Mapping[str, Change] = field(default_factory=dict)
 
     @property
+    def makes_something(self) -> bool:
+        """Whether something would be there that was not, or not like this."""
+        return any(change.action in ("create", "update", "replace") for change in self.changes)
+
+    @property
     def is_empty(self) -> bool:
         """Whether applying it would change nothing."""
         return not self.changes and not self.outputs

@@ -24,6 +24,8 @@ COMMANDS = {
     "run": Place("jobs.cli.run", "Run a job now."),
     "backups": Place("jobs.cli.backups", "Which backup sets there are, and what can be done with them."),
     "schedule": Place("jobs.cli.schedule", "What runs when, and what runs it."),
+    "stacks": Place("jobs.cli.stacks", "Terraform, per environment, in order, and with care."),
+    "drift": Place("jobs.cli.drift", "Look whether the stacks are as the code has them."),
     "cost": Place("jobs.cli.cost", "What the month costs, and what it will come to."),
     "runs": Place("jobs.cli.runs", "What ran, when, and how it ended."),
     "status": Place("jobs.cli.status", "How the environments are: the bad news first."),

@@ -63,6 +63,7 @@ KNOWN = {
     "jobs.run.lease:Held": Code.LOCK_HELD,
     "jobs.schedule.export:Inexpressible": Code.BAD_CONFIGURATION,
     "jobs.store.interface:StoreError": Code.FAILED,
+    "terraform.errors:StackError": Code.FAILED,
 }
 """The families of errors that the rooms raise for people to read, by name: none is imported only to be compared."""
 

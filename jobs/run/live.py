@@ -130,12 +130,18 @@ def new_run(
 
 @contextmanager
 def alone(
-    environment: Environment, store: Store, job: str, subject: str, options: Options | None = None
+    environment: Environment,
+    store: Store,
+    job: str,
+    subject: str,
+    options: Options | None = None,
+    *,
+    warning: str = "still ending; wait",
 ) -> Iterator[LiveRun]:
     """A run without lock or record, for a command that works in the main thread and is to end cleanly on a signal."""
     stop = Stop()
     run = new_run(environment, store, job, subject, options=options or Options(), started=utc_now(), stop=stop)
-    with signals(lambda name: stop.tell(f"stopped by {name}"), lambda: run.log.warning("still ending; wait")):
+    with signals(lambda name: stop.tell(f"stopped by {name}"), lambda: run.log.warning(warning)):
         try:
             yield run
         except Exception as error:

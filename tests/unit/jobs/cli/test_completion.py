@@ -48,7 +48,7 @@ complete_line {line}
 @pytest.mark.parametrize(
     ("line", "offers"),
     [
-        ("crew sta", ["status"]),
+        ("crew stat", ["status"]),
         ('crew check ""', ["other", "try"]),
         ("crew check t", ["try"]),
         ("crew run ba", ["backup"]),
@@ -74,7 +74,7 @@ def test_a_broken_file_completes_to_nothing_and_says_nothing(shell: Callable[...
 def test_bash_has_it_for_good_after_installing(shell: Callable[..., str], write: Write) -> None:
     write()
     assert "completion installed" in shell("bash", "crew --install-completion")
-    script = 'source "$HOME/.bashrc"\n' + COMPLETE.partition("\n")[2].partition("\n")[2].format(line="crew sta")
+    script = 'source "$HOME/.bashrc"\n' + COMPLETE.partition("\n")[2].partition("\n")[2].format(line="crew stat")
     assert shell("bash", script).split() == ["status"]
 
 

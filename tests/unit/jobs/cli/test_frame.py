@@ -59,7 +59,7 @@ def test_help_imports_no_command_and_nothing_heavy() -> None:
     ("args", "says"),
     [
         ([], "Usage: crew"),
-        (["stauts"], "Did you mean 'status'?"),
+        (["stauts"], "Did you mean 'status'"),
         (["--nope"], "No such option: --nope"),
         (["check"], "Missing argument 'ENV'"),
         (["run", "count"], "Missing argument 'ENV'"),

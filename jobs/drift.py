@@ -1,0 +1,82 @@
+"""The job that watches over the stacks: a record for each, and news of drift that came, changed or went."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from jobs.run.job import Failed, Job, Options, Outcome, Passing, Result, Run
+
+if TYPE_CHECKING:
+    from inventories import Environment
+    from terraform.drift import Finding, Kind
+
+SHOWN = 3
+
+
+def work(run: Run) -> Result:
+    """Look at one stack."""
+    from jobs.stacks import at_once, stack
+    from terraform.errors import OutOfReach, StackError
+    from terraform.look import look
+
+    try:
+        return concluded(look(stack(run.environment, run.subject, at_once(run))))
+    except OutOfReach as error:
+        raise Passing(str(error)) from None
+    except StackError as error:
+        raise Failed(str(error)) from None
+
+
+def concluded(findings: Sequence[Finding]) -> Result:
+    """What a run says of itself: drift is a finding, code that is not applied yet is not."""
+    counted = Counter(one.kind for one in findings if not one.ignored)
+    figures = {
+        **{kind.value.replace(" ", "_"): counted[kind] for kind in _kinds()},
+        "ignored": sum(bool(one.ignored) for one in findings),
+    }
+    told = ", ".join(f"{number} {kind.value}" for kind, number in sorted(counted.items(), key=lambda pair: pair[0]))
+    drifted = [one for one in findings if one.kind.is_drift and not one.ignored]
+    if not drifted:
+        return Result(Outcome.DONE, f"no drift; {told}" if told else "as it should be", figures)
+    what = "; ".join(f"{one.kind}: {one.what}" for one in drifted[:SHOWN])
+    more = f"; and {len(drifted) - SHOWN} more" if len(drifted) > SHOWN else ""
+    return Result(Outcome.FINDING, f"{told} ({what}{more})", figures, about=_mark(drifted))
+
+
+def _kinds() -> Sequence[Kind]:
+    from terraform.drift import Kind
+
+    return tuple(Kind)
+
+
+def _mark(drifted: Sequence[Finding]) -> str:
+    """Tells one drift from another, without saying what it is."""
+    told = repr(sorted((one.kind.value, one.what, one.now) for one in drifted))
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def subjects(environment: Environment, options: Options) -> Sequence[str]:
+    """The stacks."""
+    unknown = [name for name in options.only if name not in environment.stacks]
+    if unknown:
+        raise Failed(f"{environment.name}: there is no stack {unknown[0]}; {there_are(environment)}")
+    return options.only or tuple(environment.stacks)
+
+
+def there_are(environment: Environment) -> str:
+    """The stacks, in words."""
+    return f"there are {', '.join(environment.stacks)}" if environment.stacks else "it has none"
+
+
+def schedule(environment: Environment, _stack: str) -> str | None:
+    """One line for all stacks."""
+    return str(environment.drift.check) if environment.drift and environment.drift.check else None
+
+
+DRIFT = Job(
+    "drift", subjects, work, schedule, limit=lambda _environment, _stack: timedelta(minutes=30), side_by_side=4
+)  # fmt: skip

@@ -1,0 +1,123 @@
+"""What Terraform's error texts mean, and what to do about them. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from terraform.errors import Locked, NoProgram, OutOfReach, Refused, StackError
+
+_LONGEST = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """Who holds a state's lock."""
+
+    id: str
+    who: str
+    created: str
+    operation: str
+
+    @property
+    def sentence(self) -> str:
+        """Who, since when, and at what."""
+        doing = self.operation.removeprefix("OperationType").lower() or "something"
+        return f"{self.who or 'somebody'} since {self.created[:19] or 'an unknown time'} ({doing})"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An error that is recognised by its words."""
+
+    words: str
+    says: str
+    kind: type[StackError] = StackError
+
+
+_KNOWN = (
+    Known(
+        r"Saved plan is stale",
+        "the state has changed since the plan was shown; plan again",
+        Refused,
+    ),
+    Known(
+        r"plan file was created by|Invalid plan file|can't be read by this version",
+        "the plan was saved by another version of the program; plan again with this one",
+        Refused,
+    ),
+    Known(
+        r"state snapshot was created by Terraform v(?P<version>[\d.]+)",
+        "its state was written by Terraform {version}, which is newer than the one here; install that or a newer one",
+        NoProgram,
+    ),
+    Known(
+        r"[Uu]nsupported state file format|version \d+,? which is not supported|does not support state version \d+",
+        "its state is of a format that is newer than this Terraform reads; install a newer one",
+        NoProgram,
+    ),
+    Known(
+        r"[Uu]nsupported Terraform Core version|[Uu]nsupported OpenTofu Core version",
+        "its code wants another version of the program (required_version); install one that fits",
+        NoProgram,
+    ),
+    Known(
+        r"S3 bucket (?:\"[^\"]*\" )?does not exist|NoSuchBucket",
+        "the bucket of the state is not there; make it with: crew stacks bootstrap {environment}",
+    ),
+    Known(
+        r"ResourceNotFoundException",
+        "the table that locks the state is not there; make it with: crew stacks bootstrap {environment}",
+    ),
+    Known(
+        r"[Nn]o valid credential sources|InvalidAccessKeyId|SignatureDoesNotMatch|InvalidClientTokenId|ExpiredToken|"
+        r"failed to get shared config profile|AccessDenied|Forbidden|UnrecognizedClientException|security token",
+        "AWS does not accept the credentials, or they lack a right ({line}); look at AWS_PROFILE and [terraform] state",
+    ),
+    Known(
+        r"Failed to query available provider packages|Failed to install provider|could not connect to registry|"
+        r"Could not retrieve the list of available versions|registry service is unreachable",
+        "a provider can't be had ({line}); look at the way to the registry, or name a mirror in TF_CLI_CONFIG_FILE",
+        OutOfReach,
+    ),
+    Known(
+        r"connection refused|no such host|i/o timeout|RequestError: send request failed|TLS handshake timeout|"
+        r"RequestCanceled|dial tcp|context deadline exceeded",
+        "something that it needs is out of reach ({line}); try again later",
+        OutOfReach,
+    ),
+)  # fmt: skip
+
+
+def problem(name: str, command: str, said: str, code: int) -> StackError:
+    """What went wrong with a stack, as its own error."""
+    environment, _, stack = name.partition("/")
+    if lock := lock_in(said):
+        way_out = f"wait for it, or if its process is dead: crew stacks unlock {environment} {stack} --id {lock.id}"
+        return Locked(f"{name}: the state is locked by {lock.sentence}; {way_out}")
+    line = first_error(said)
+    for known in _KNOWN:
+        if found := re.search(known.words, said):
+            told = known.says.format(environment=environment, line=line, **found.groupdict())
+            return known.kind(f"{name}: {told}")
+    if code < 0:
+        return StackError(f"{name}: terraform {command} was killed by signal {-code}; run it again")
+    return StackError(f"{name}: terraform {command} failed: {line}")
+
+
+def lock_in(said: str) -> Lock | None:
+    """The lock that Terraform met, from what it says of it."""
+    if "Error acquiring the state lock" not in said and "Error locking state" not in said:
+        return None
+    fields = dict(re.findall(r"^[│\s]*(ID|Who|Created|Operation):\s+(.+?)\s*$", said, re.MULTILINE))
+    if "ID" not in fields:
+        return None
+    return Lock(fields["ID"], fields.get("Who", ""), fields.get("Created", ""), fields.get("Operation", ""))
+
+
+def first_error(said: str) -> str:
+    """The first of the errors on one line, with where it is."""
+    text = "\n".join(line.strip("│╷╵ \t") for line in said.splitlines())
+    found = re.search(r"Error: (.*?)(?=\n\s*Error: |\Z)", text, re.DOTALL)
+    words = " ".join((found[1] if found else text).split()) or "it said nothing"
+    return words if len(words) <= _LONGEST else f"{words[:_LONGEST]}…"

@@ -1,0 +1,76 @@
+"""Looks whether a stack is as it should be, and only reads: it applies nothing, writes no state, takes no lock."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from inventories import State
+from terraform import drift, remote
+from terraform.drift import Finding
+from terraform.errors import OutOfReach
+from terraform.stack import Planned, Serial, Stack
+
+TRIES = 2
+
+
+def look(stack: Stack) -> tuple[Finding, ...]:
+    """All findings of a stack; again, if somebody applied meanwhile, and OutOfReach if he still does."""
+    watch = Watch(stack)
+    ignore = stack.settings.drift.ignore if stack.settings.drift else ()
+    for _ in range(TRIES):
+        with stack.planned(lock=False, meanwhile=watch.begin) as planned:
+            if watch.is_still(planned):
+                return drift.findings(planned.plan, ignore)
+    raise OutOfReach(f"{stack.name}: its state changed while it was looked at, {TRIES} times; is an apply running?")
+
+
+@dataclass
+class Watch:
+    """The state in the bucket, read when a plan is made: beside the program, for both take their time."""
+
+    stack: Stack
+    _s3: Any = None
+    _found: list[Serial | Exception] = field(default_factory=list)
+    _asking: threading.Thread | None = None
+
+    def begin(self) -> Callable[[], object]:
+        """Get ready while the plan is made; what is returned asks, once it is."""
+        getting = threading.Thread(target=self._get_ready, daemon=True)
+        getting.start()
+        return lambda: self._ask(getting)
+
+    def is_still(self, planned: Planned) -> bool:
+        """Whether the state is the one that the plan was made of."""
+        if self._asking:
+            self._asking.join()
+        found = self._found.pop()
+        if isinstance(found, Exception):
+            raise found
+        return found == planned.serial or found.number == planned.serial.number == 0
+
+    def _state(self) -> State:
+        return self.stack.state
+
+    def _get_ready(self) -> None:
+        if self._s3 is None:
+            try:
+                self._s3 = remote.client(self._state(), "s3")
+            except Exception as error:
+                self._s3 = error
+
+    def _ask(self, getting: threading.Thread) -> None:
+        def ask() -> None:
+            getting.join()
+            try:
+                if isinstance(self._s3, Exception):
+                    raise self._s3  # noqa: TRY301
+                place = self.stack.place
+                self._found.append(remote.serial(self._s3, self._state(), place.environment, place.stack))
+            except Exception as error:
+                self._found.append(error)
+
+        self._asking = threading.Thread(target=ask, daemon=True)
+        self._asking.start()

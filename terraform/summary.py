@@ -1,0 +1,86 @@
+"""A plan that a person reads in ten seconds: how many of what, then a line for each, the loudest first. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from terraform import values
+from terraform.plan import Change, Plan
+from terraform.values import SENSITIVE, UNKNOWN
+
+LOUDEST_FIRST = ("destroy", "replace", "forget", "update", "create", "move")
+MARKS = {"destroy": "-", "replace": "-/+", "forget": "forget", "update": "~", "create": "+", "move": "→"}
+DONE = {
+    "destroy": "destroyed", "replace": "replaced", "forget": "forgotten", "update": "updated", "create": "created",
+    "move": "moved",
+}  # fmt: skip
+MOST_EDITS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One resource: what happens to it, and to which of its attributes."""
+
+    action: str
+    address: str
+    edits: str
+
+    @property
+    def is_loud(self) -> bool:
+        """Whether something that is there will be gone."""
+        return self.action in ("destroy", "replace")
+
+
+def counts(plan: Plan) -> str:
+    """How many of what: 1 to destroy, 2 to update."""
+    return _counted(plan, {action: f"to {action}" for action in LOUDEST_FIRST}) or "nothing to do"
+
+
+def done(plan: Plan) -> str:
+    """The same once it is done: 1 destroyed, 2 updated."""
+    return _counted(plan, DONE) or "nothing done"
+
+
+def _counted(plan: Plan, words: Mapping[str, str]) -> str:
+    counted = Counter(_action(change) for change in plan.changes)
+    told = [f"{counted[action]} {words[action]}" for action in LOUDEST_FIRST if counted[action]]
+    if plan.outputs:
+        told.append(f"{len(plan.outputs)} output{'s' if len(plan.outputs) > 1 else ''}")
+    return ", ".join(told)
+
+
+def lines(plan: Plan) -> list[Line]:
+    """A line for each resource and output that would change."""
+    told = [Line(_action(change), change.address, _edits(change)) for change in plan.changes]
+    told.sort(key=lambda line: (LOUDEST_FIRST.index(line.action), line.address))
+    for output in plan.outputs:
+        after = SENSITIVE if output.is_sensitive else values.shown(output.after) if output.is_known else UNKNOWN
+        told.append(Line("update", f"output.{output.name}", f"= {after}"))
+    return told
+
+
+def _action(change: Change) -> str:
+    return change.action or "move"
+
+
+def _edits(change: Change) -> str:
+    if change.moved_from and not change.action:
+        return f"was {change.moved_from}"
+    if change.action not in ("update", "replace"):
+        return ""
+    told = list(_told(change))
+    more = f", and {len(told) - MOST_EDITS} more" if len(told) > MOST_EDITS else ""
+    return ", ".join(told[:MOST_EDITS]) + more
+
+
+def _told(change: Change) -> Iterator[str]:
+    for path in change.edits():
+        if path[0] == "tags_all":
+            continue
+        if change.is_sensitive(path):
+            yield f"{values.dotted(path)} {SENSITIVE}"
+            continue
+        before, after = values.shown_pair(values.at(change.before, path), values.at(change.after, path))
+        yield f"{values.dotted(path)} {before} → {after}"

@@ -1,0 +1,148 @@
+"""A cloud of one's own: a repository with the shipped stacks, an AWS emulator, and one version of Terraform."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyrage
+
+from inventories import Environment, Repository
+from tests.parts import s3
+from tests.parts import terraform as parts
+
+REGION = "eu-central-1"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": s3.KEY, "AWS_SECRET_ACCESS_KEY": s3.SECRET, "AWS_REGION": REGION}
+PASSWORD = "never-to-be-shown-1"
+STACKS = {"network": (), "cluster": ("network",), "database": ("network",), "backups": (), "monitoring": ()}
+_KEY = pyrage.x25519.Identity.generate()
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """A repository whose environment staging lives on an emulator."""
+
+    root: Path
+    endpoint: str
+    version: str
+    bucket: str
+    recipient: str = str(_KEY.to_public())
+    identity: str = str(_KEY)
+
+    @property
+    def environment(self) -> Environment:
+        return Repository.find(self.root).read("staging")
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What Terraform and crew find in their environment."""
+        return {
+            **CREDENTIALS,
+            "TF_CLI_CONFIG_FILE": str(parts.settings()),
+            "TF_VAR_database_password": PASSWORD,
+            "TF_VAR_image_owner": "123456789012",  # the emulator's own account
+        }
+
+    def argv(self, *args: str) -> list[str]:
+        return [sys.executable, "-m", "jobs.cli", "--root", str(self.root), *args]
+
+    def process_environment(self, **more: str) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(parts.ROOT), **self.variables, **more}
+
+    def crew(self, *args: str, **more: str) -> subprocess.CompletedProcess[str]:
+        """`crew …` as a process, as a user starts it."""
+        return subprocess.run(
+            self.argv(*args), env=self.process_environment(**more), capture_output=True, text=True, check=False
+        )
+
+    def told(self, *args: str, code: int = 0, **more: str) -> Any:
+        """What `crew … --json` tells; it must end with the code."""
+        ended = self.crew(*args, "--json", **more)
+        assert ended.returncode == code, f"{ended.returncode}: {ended.stdout}\n{ended.stderr}"
+        return json.loads(ended.stdout)
+
+    def client(self, service: str) -> Any:
+        import boto3
+
+        keys = {"aws_access_key_id": s3.KEY, "aws_secret_access_key": s3.SECRET}
+        return boto3.client(service, endpoint_url=self.endpoint, region_name=REGION, **keys)
+
+    def settings(
+        self, stacks: Mapping[str, Sequence[str]] = STACKS, more: str = "", state: str = "", **terraform: Any
+    ) -> None:
+        """Write the environment's file."""
+        program = terraform.pop("program", str(parts.program(self.version)))
+        lines = "".join(f"{name} = {json.dumps(value)}\n" for name, value in terraform.items())
+        where = state or (
+            f'{{ bucket = "{self.bucket}", region = "{REGION}", endpoint = "{self.endpoint}", lock_table = "locks" }}'
+        )
+        sections = "".join(f"[stacks.{name}]\nafter = {json.dumps(list(after))}\n" for name, after in stacks.items())
+        folder = self.root / "inventories"
+        folder.mkdir(exist_ok=True)
+        (folder / "staging").write_text("servers = []\n")
+        (folder / "staging.toml").write_text(
+            '[environment]\nname = "staging"\n'
+            f'[store]\nurl = "file://{self.root}/store"\nencrypt_to = ["{self.recipient}"]\n'
+            f'[terraform]\nprogram = "{program}"\nstate = {where}\n{lines}{sections}{more}'
+        )
+
+    def stack(self, name: str, code: str) -> Path:
+        """Add a stack of the test's own."""
+        folder = self.root / "terraform" / "stacks" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "main.tf").write_text(code)
+        return folder
+
+    def set(self, stack: str, old: str, new: str) -> None:
+        """Edit the values of a stack."""
+        file = self.root / "terraform" / "environments" / "staging" / f"{stack}.tfvars"
+        assert old in file.read_text()
+        file.write_text(file.read_text().replace(old, new))
+
+    def settle(self) -> None:
+        """Instances of the emulator forget their security groups, which no real ones do."""
+        ec2 = self.client("ec2")
+        for reservation in ec2.describe_instances()["Reservations"]:
+            for one in reservation["Instances"]:
+                groups = [group["GroupId"] for card in one["NetworkInterfaces"] for group in card["Groups"]]
+                ec2.modify_instance_attribute(InstanceId=one["InstanceId"], Groups=groups)
+
+
+EMPTY = 'terraform {\n  backend "s3" {}\n}\n'
+"""A stack that wants no provider: everything about it is quick."""
+
+
+@contextmanager
+def cloud(folder: Path, version: str) -> Iterator[Cloud]:
+    """An emulator with a Debian image, and a repository that has the shipped stacks."""
+    (folder / "moto").mkdir()
+    with s3.moto(folder / "moto") as endpoint:
+        made = Cloud(folder / "repository", endpoint, version, f"state-{secrets.token_hex(4)}")
+        code = made.root / "terraform"
+        for name in ("modules", "stacks", "environments"):
+            shutil.copytree(parts.ROOT / "terraform" / name, code / name, ignore=shutil.ignore_patterns(".*"))
+        for stack in (code / "stacks").iterdir():
+            (stack / "emulator_override.tf").write_text(parts.override(endpoint))
+        # The emulator can't tell the subscribers of a budget, and the provider asks again and again.
+        with (code / "environments" / "staging" / "monitoring.tfvars").open("a") as values:
+            values.write("thresholds = []\n")
+        made.settings()
+        _debian(made)
+        yield made
+
+
+def _debian(made: Cloud) -> None:
+    ec2 = made.client("ec2")
+    image = ec2.describe_images()["Images"][0]["ImageId"]
+    [instance] = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1)["Instances"]
+    ec2.create_image(InstanceId=instance["InstanceId"], Name="debian-12-amd64-20261101-1")
+    ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])

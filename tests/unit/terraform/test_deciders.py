@@ -1,0 +1,261 @@
+"""The small deciders around a stack: settings, errors, order, what is kept, what people read."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from inventories import Ignore, State
+from terraform import backend, guard, order, report, summary
+from terraform.diagnosis import first_error, problem
+from terraform.drift import Finding, Kind
+from terraform.errors import Locked, NoProgram, OutOfReach, Refused, StackError
+from terraform.report import Report, Seen
+from tests.unit.terraform.test_drift import entry, made
+
+AWS = State(bucket="acme", region="eu-central-1", lock_table="locks")
+ELSEWHERE = State(bucket="acme", endpoint="http://s3.local:8333", lock="file")
+
+
+class TestBackend:
+    @pytest.mark.parametrize("version", [(1, 0, 3), (1, 15, 5)])
+    def test_on_aws_it_is_the_same_for_all_versions(self, version: tuple[int, ...]) -> None:
+        assert backend.settings(AWS, "staging", "network", version) == (
+            'bucket = "acme"\nkey = "staging/network"\nencrypt = true\n'
+            'region = "eu-central-1"\ndynamodb_table = "locks"\n'
+        )
+
+    def test_elsewhere_for_old_ones(self) -> None:
+        state = State(bucket="acme", endpoint="http://s3.local:8333", lock_table="locks", profile="p")
+        told = backend.settings(state, "staging", "network", (1, 5, 7)).splitlines()
+        assert told[3:8] == [
+            'profile = "p"', 'dynamodb_table = "locks"', 'endpoint = "http://s3.local:8333"', "force_path_style = true",
+            'dynamodb_endpoint = "http://s3.local:8333"',
+        ]  # fmt: skip
+
+    def test_elsewhere_for_new_ones(self) -> None:
+        told = backend.settings(ELSEWHERE, "staging", "network", (1, 10, 0))
+        assert 'use_lockfile = true\nendpoints = { s3 = "http://s3.local:8333" }\nuse_path_style = true\n' in told
+
+    def test_lock_files_want_a_version_that_has_them(self) -> None:
+        with pytest.raises(StackError, match=r'staging: terraform.state.lock = "file" wants Terraform 1.10 .* 1\.9\.8'):
+            backend.settings(ELSEWHERE, "staging", "network", (1, 9, 8))
+
+
+LOCK = """
+Error: Error acquiring the state lock
+
+Error message: ConditionalCheckFailedException: The conditional request failed
+Lock Info:
+  ID:        0b1f6b2e-7d6b
+  Path:      acme/staging/network
+  Operation: OperationTypeApply
+  Who:       ann@laptop
+  Version:   1.0.3
+  Created:   2026-11-21 02:00:04.123 +0000 UTC
+  Info:
+"""
+
+
+class TestDiagnosis:
+    @pytest.mark.parametrize("frame", ["", "│ "])
+    def test_a_lock_tells_who_since_when_and_the_way_out(self, frame: str) -> None:
+        said = "\n".join(frame + line for line in LOCK.splitlines())
+        error = problem("staging/network", "plan", said, 1)
+        assert isinstance(error, Locked)
+        assert str(error) == (
+            "staging/network: the state is locked by ann@laptop since 2026-11-21 02:00:04 (apply); wait for it, "
+            "or if its process is dead: crew stacks unlock staging network --id 0b1f6b2e-7d6b"
+        )
+
+    @pytest.mark.parametrize(
+        ("said", "kind", "words"),
+        [
+            ("Error: Saved plan is stale\n\nThe given plan file can no longer be applied", Refused, "plan again"),
+            ("Error: Invalid plan file: plan file was created by Terraform 1.0.3, but", Refused, "another version"),
+            (
+                "Error: state snapshot was created by Terraform v1.9.0, which is newer",
+                NoProgram,
+                "1.9.0, which is newer",
+            ),
+            ("Error: Unsupported state file format\n\nversion 5", NoProgram, "newer than this Terraform reads"),
+            ("Error: Unsupported Terraform Core version", NoProgram, "required_version"),
+            ('Error: S3 bucket "acme" does not exist.', StackError, "crew stacks bootstrap staging"),
+            ("Error: ResourceNotFoundException: table", StackError, "crew stacks bootstrap staging"),
+            ("Error: error configuring: no valid credential sources found", StackError, "AWS_PROFILE"),
+            ("Error: Failed to query available provider packages\n\nno", OutOfReach, "a provider can't be had"),
+            ("Error: dial tcp 127.0.0.1:1: connect: connection refused", OutOfReach, "out of reach"),
+            (
+                "Error: no matching VPC found\n\n  with data.aws_vpc.this,",
+                StackError,
+                "plan failed: no matching VPC found",
+            ),
+            ("", StackError, "it said nothing"),
+        ],
+    )
+    def test_known_words(self, said: str, kind: type[StackError], words: str) -> None:
+        error = problem("staging/network", "plan", said, 1)
+        assert type(error) is kind
+        assert str(error).startswith("staging/network: ")
+        assert words in str(error)
+
+    def test_killed(self) -> None:
+        assert "killed by signal 9" in str(problem("staging/network", "apply", "", -9))
+
+    def test_the_first_of_two_errors_on_one_line_without_its_frame(self) -> None:
+        said = "╷\n│ Error: Invalid\n│ \n│   on main.tf line 3:\n╵\n╷\n│ Error: Other\n╵\n"
+        assert first_error(said) == "Invalid on main.tf line 3:"
+
+    def test_a_long_one_is_cut(self) -> None:
+        assert len(first_error("Error: " + "x " * 5000)) < 700
+
+
+def run(after: Mapping[str, Sequence[str]], failing: str = "", backwards: bool = False) -> tuple[list[str], list[Any]]:
+    began: list[str] = []
+
+    def work(stack: str) -> str:
+        began.append(stack)
+        if stack == failing:
+            raise StackError("broken")
+        return stack
+
+    ended = order.in_order(order.waits_for(tuple(after), after, backwards=backwards), work)
+    return began, [(one.stack, str(one.error or one.skipped_for or one.value)) for one in ended]
+
+
+class TestOrder:
+    CHAIN: Mapping[str, Sequence[str]] = {"app": ["cluster"], "cluster": ["network"], "network": [], "backups": []}
+
+    def test_what_comes_first_comes_first(self) -> None:
+        began, _ = run(self.CHAIN)
+        assert [one for one in began if one != "backups"] == ["network", "cluster", "app"]
+
+    def test_backwards(self) -> None:
+        began, _ = run(self.CHAIN, backwards=True)
+        assert [one for one in began if one != "backups"] == ["app", "cluster", "network"]
+
+    def test_a_failure_stops_what_depends_on_it_and_nothing_else(self) -> None:
+        _, ended = run(self.CHAIN, failing="network")
+        assert ended == [("app", "network"), ("cluster", "network"), ("network", "broken"), ("backups", "backups")]
+
+    def test_a_stack_that_was_not_named_is_taken_to_be_there(self) -> None:
+        assert order.waits_for(["cluster"], self.CHAIN, backwards=False) == {"cluster": set()}
+
+    def test_untied_ones_run_side_by_side(self) -> None:
+        meeting = threading.Barrier(2, timeout=10)
+        ended = order.in_order({"a": set(), "b": set()}, lambda _: meeting.wait() >= 0)
+        assert [one.value for one in ended] == [True, True]
+
+
+class TestGuard:
+    @pytest.mark.parametrize("actions", [["delete"], ["delete", "create"], ["create", "delete"]])
+    def test_by_type(self, actions: list[str]) -> None:
+        plan = made(planned=[entry("aws_db_instance.x", actions, {"n": 1}, {"n": 2})])
+        with pytest.raises(Refused, match=r"aws_db_instance.x \(terraform.keep has aws_db_instance\)"):
+            guard.refuse("staging/database", plan, ["aws_db_instance"])
+        guard.refuse("staging/database", plan, ["aws_s3_bucket"])
+
+    @pytest.mark.parametrize(
+        ("before", "kept"),
+        [
+            ({"tags": {"keep": "yes"}}, True), ({"tags": {"Keep": ""}}, True), ({"tags_all": {"keep": "true"}}, True),
+            ({"tags": {"keep": "false"}}, False), ({"tags": None}, False), ({"tags": {"other": "keep"}}, False),
+        ],
+    )  # fmt: skip
+    def test_by_tag(self, before: Any, kept: bool) -> None:
+        plan = made(planned=[entry("a.x", ["delete"], before, None)])
+        assert [why for _, why in guard.kept(plan, [])] == (["it is tagged keep"] if kept else [])
+
+    def test_an_update_destroys_nothing(self) -> None:
+        guard.refuse("n", made(planned=[entry("a.x", ["update"], {"tags": {"keep": "1"}}, {"tags": {}})]), ["a"])
+
+
+class TestSummary:
+    PLAN = made(
+        planned=[
+            entry("a.new", ["create"], None, {"n": 1}),
+            entry("a.old", ["delete"], {"n": 1}, None),
+            entry("a.other", ["delete", "create"], {"n": 1, "s": "x"}, {"n": 2, "s": "y"}, after_sensitive={"s": True}),
+            entry("a.edited", ["update"], {str(n): 1 for n in range(6)}, {str(n): 2 for n in range(6)}),
+            entry("a.moved", ["no-op"], {"n": 1}, {"n": 1}, previous_address="a.was"),
+            entry("a.same", ["no-op"], {"n": 1}, {"n": 1}),
+        ],
+        output_changes={
+            "open": {"actions": ["update"], "before": 1, "after": 2, "after_unknown": False},
+            "secret": {
+                "actions": ["create"],
+                "before": None,
+                "after": "x",
+                "after_unknown": False,
+                "after_sensitive": True,
+            },
+        },
+    )
+
+    def test_counts(self) -> None:
+        assert summary.counts(self.PLAN) == "1 to destroy, 1 to replace, 1 to update, 1 to create, 1 to move, 2 outputs"
+        assert summary.counts(made()) == "nothing to do"
+        assert summary.done(self.PLAN).startswith("1 destroyed, 1 replaced, 1 updated, 1 created, 1 moved")
+
+    def test_lines_the_loudest_first(self) -> None:
+        assert [(line.action, line.address, line.edits) for line in summary.lines(self.PLAN)] == [
+            ("destroy", "a.old", ""),
+            ("replace", "a.other", "n 1 → 2, s (sensitive)"),
+            ("update", "a.edited", "0 1 → 2, 1 1 → 2, 2 1 → 2, 3 1 → 2, and 2 more"),
+            ("create", "a.new", ""),
+            ("move", "a.moved", "was a.was"),
+            ("update", "output.open", "= 2"),
+            ("update", "output.secret", "= (sensitive)"),
+        ]
+
+
+IGNORED = Finding(Kind.CHANGED, "a.b", "n", "1", "2", ignored="the agent")
+
+
+class TestReport:
+    REPORT = Report(
+        "staging",
+        (
+            Seen("backups"),
+            Seen("network", (Finding(Kind.CHANGED, "aws_vpc.x", "tags.Owner", "we", "a|b `c`"),)),
+            Seen("cluster", (IGNORED, Finding(Kind.PENDING, "a.c", "", "", "", "create"))),
+            Seen("database", error="is out of reach"),
+        ),
+        (Ignore(resource="a.gone", attribute="n", why="once"),),
+    )  # fmt: skip
+
+    def test_text_has_the_worst_on_top(self) -> None:
+        assert [line for line, _ in report.as_text(self.REPORT)] == [
+            "staging/database: is out of reach",
+            "staging/network: 1 drifted",
+            "  changed     aws_vpc.x tags.Owner: we → a|b `c`",
+            "staging/cluster: 1 pending, 1 ignored",
+            "  changed     a.b n: 1 → 2  (ignored: the agent)",
+            "  pending     a.c: to create",
+            "staging/backups: clean",
+            "staging: no finding meets drift.ignore a.gone n any more; take it out",
+        ]
+
+    def test_json(self) -> None:
+        told = report.as_json(self.REPORT)
+        assert (told["drifted"], told["pending"], told["failed"]) == (True, True, True)
+        assert told["stacks"][1]["findings"] == [
+            {"kind": "changed", "address": "aws_vpc.x", "attribute": "tags.Owner", "before": "we", "now": "a|b `c`",
+             "action": None, "ignored": None}
+        ]  # fmt: skip
+        assert told["unmatched_rules"] == [{"resource": "a.gone", "attribute": "n", "why": "once"}]
+
+    def test_markdown_is_not_broken_by_values(self) -> None:
+        text = "\n".join(report.as_markdown(self.REPORT))
+        assert "### staging: failed" in text
+        assert "| network | changed | `aws_vpc.x tags.Owner` | `we` | `` a\\|b `c` `` |" in text
+        assert "- **changed**: changed outside; the next apply reverts it" in text
+
+    def test_markdown_of_many_is_short(self) -> None:
+        many = tuple(Finding(Kind.CHANGED, f"a.x{n}", "n", "1", "2") for n in range(5000))
+        text = "\n".join(report.as_markdown(Report("staging", (Seen("network", many),))))
+        assert len(text) < 10_000
+        assert "And 4900 more: `crew drift staging`." in text
