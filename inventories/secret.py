@@ -15,6 +15,7 @@ from urllib.parse import quote, quote_plus
 HIDDEN = "***"
 COMMAND_SECONDS = 20.0  # less than `crew check` waits for a check, so that it tells which command it was
 SHORT = 4  # a value shorter than this is hidden only where it stands as a word, or every log would be stars
+LONG = 16  # the path of an address is hidden alone from here on: a token is this long, and /backup is no secret
 
 
 class BadEnvironment(Exception):
@@ -145,7 +146,7 @@ def _forms(value: str) -> set[str]:
 
     lines = {line for line in value.splitlines() if len(line) >= SHORT and not line.startswith("#")}
     # Who is given a web hook's address writes it anew, and what is secret in it is its path.
-    paths = {path for line in lines if len(path := _path_of(line)) > SHORT}
+    paths = {path for line in lines if len(path := _path_of(line)) >= LONG}
     forms = {value} | lines | paths
     for one in (value, *lines, *paths):
         forms |= {quote(one, safe=safe, errors="surrogateescape") for safe in ("", "/")}

@@ -112,14 +112,15 @@ def test_a_revealed_value_is_replaced_in_every_form() -> None:
 
 
 def test_what_is_secret_in_an_address_is_replaced_however_the_address_is_written_anew() -> None:
-    hide("slack://TokenA/TokenB/TokenC/?footer=no")
-    hide("https://ping.example/1b9d6bcd")
+    hide("slack://TokenA/TokenB123/TokenC123/?footer=no")
+    hide("https://ping.example/1b9d6bcd-2a3c-4f5e")
     hide("mailto://ops@acme.example")
-    assert redact("POST https://hooks.slack.com/services/TokenA/TokenB/TokenC") == (
+    hide("json://hooks.example/backup")
+    assert redact("POST https://hooks.slack.com/services/TokenA/TokenB123/TokenC123") == (
         "POST https://hooks.slack.com/services/TokenA***"
     )
-    assert redact("timed out on /1b9d6bcd/start?rid=3") == "timed out on ***/start?rid=3"
-    assert redact("to acme.example") == "to acme.example"
+    assert redact("timed out on /1b9d6bcd-2a3c-4f5e/start?rid=3") == "timed out on ***/start?rid=3"
+    assert redact("staging/backups/shop, to acme.example") == "staging/backups/shop, to acme.example"
 
 
 def test_each_line_of_a_key_is_replaced() -> None:
