@@ -13,6 +13,7 @@ JOBS: dict[str, str] = {
     "drift": "jobs.drift:DRIFT",
     "refresh": "jobs.backup.refresh:REFRESH",
     "cost": "jobs.cost.job:COST",
+    "status": "jobs.status.job:STATUS",
 }
 """name → "module:attribute", imported only when the job is run."""
 

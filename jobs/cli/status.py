@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, tzinfo
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +18,7 @@ from jobs.standing import Standing, State, standings
 
 if TYPE_CHECKING:
     from inventories import Repository
+    from jobs.status.seen import Seen
 
 app = new_app()
 
@@ -33,16 +35,26 @@ STYLES = {
 }
 
 
-@app.command("status", epilog=examples("crew status", "crew status production", "crew status --json"))
-def status(ctx: typer.Context, environment_names: EnvironmentNames = None, as_json: AsJson = False) -> int:
+@app.command("status", epilog=examples("crew status", "crew status production", "crew status --html status.html"))
+def status(
+    ctx: typer.Context,
+    environment_names: EnvironmentNames = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write it as a page that needs nothing beside itself.")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
     """How the environments are: the bad news first.
 
     For each environment: what is wrong and since when, what runs now, what is in order and how old that is.
     Exits 0 whatever the news; 1 or 78 only if an environment's news can't be had.
     """
     repository, now = frame.repository(ctx), datetime.now(UTC)
+    names = environment_names or repository.names()
+    if html:
+        return _write_page(html, repository, names, now, as_json=as_json)
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:  # so that a store that does not answer holds up no other's news
-        told = list(pool.map(lambda name: _look(repository, name, now), environment_names or repository.names()))
+        told = list(pool.map(lambda name: _look(repository, name, now), names))
     if as_json:
         frame.print_json({"environments": [one for one, _ in told]})
     else:
@@ -51,6 +63,36 @@ def status(ctx: typer.Context, environment_names: EnvironmentNames = None, as_js
         if not told:
             output.say(f"No environments in {repository.folder}; the first: crew init NAME", output.QUIET)
     return max((one.get("code", Code.DONE) for one, _ in told), default=Code.DONE)
+
+
+def _write_page(file: Path, repository: Repository, names: Sequence[str], now: datetime, *, as_json: bool) -> int:
+    """The page of these environments; it is written even if the news of some can't be had."""
+    from jobs.status.page import page
+
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        pairs = list(pool.map(lambda name: _seen(repository, name, now), names))
+    file.write_text(page([seen for seen, _ in pairs], now))
+    if as_json:
+        frame.print_json({"page": str(file)})
+    else:
+        output.say(f"wrote {file}")
+    return max((code for _, code in pairs), default=Code.DONE)
+
+
+def _seen(repository: Repository, name: str, now: datetime) -> tuple[Seen, Code]:
+    """An environment as the page shows it, and the exit code for what can't be shown."""
+    from jobs.status.seen import Seen, look
+
+    try:
+        environment = repository.read(name)
+        if environment.store is None:
+            return Seen(name, UTC), Code.DONE
+        return look(environment, frame.store(environment), now), Code.DONE
+    except Exception as error:
+        known = known_end(error)
+        if known is None:
+            raise
+        return Seen(name, UTC, error="\n".join(known[1])), known[0]
 
 
 def _look(repository: Repository, name: str, now: datetime) -> tuple[dict[str, Any], tzinfo]:

@@ -44,6 +44,8 @@ def put_whole(client: S3Client, tries: int, asked: dict[str, Any], body: bytes |
     """One object in one request; its version."""
     # As a bytearray it goes out in one write; for bytes, botocore would wait for 100-continue first.
     asked = asked | {"Body": bytearray(body), "ChecksumCRC32": crc32(body)}
+    if asked["Key"].endswith(".html"):  # else a browser would save the page, and not show it
+        asked["ContentType"] = "text/html; charset=utf-8"
     return version_of(again_on(DAMAGED | CONFLICT, lambda: client.put_object(**asked), tries)["ETag"])
 
 

@@ -1,0 +1,76 @@
+"""The page as HTML: what was seen, put into words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, tzinfo
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from inventories import redact
+from jobs import sizes, words
+from jobs.cost import words as cost_words
+from jobs.standing import Standing, State
+from jobs.status import charts
+from jobs.status.seen import Seen
+
+MARKS = {
+    State.FAILED: "✕",
+    State.DIED: "✕",
+    State.FINDING: "▲",
+    State.LATE: "▲",
+    State.NEVER: "▲",
+    State.RUNNING: "▶",
+    State.NOT_YET: "○",
+    State.OK: "✓",
+}
+KINDS = {State.FAILED: "bad", State.DIED: "bad", State.RUNNING: "quiet", State.NOT_YET: "quiet", State.OK: "good"}
+
+
+def page(seen: Sequence[Seen], now: datetime, due: datetime | None = None) -> str:
+    """One self-contained file: no script, nothing from elsewhere. `due` is when the next one is to be written."""
+    templates = Environment(
+        loader=PackageLoader("jobs.status"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    templates.globals.update(
+        age=lambda at: words.span(now - at),
+        moment=lambda at, zone: moment(at, now, zone),
+        when=lambda one, zone: when(one, now, zone),
+        exactly=exactly,
+        mark=MARKS.get,
+        kind=lambda state: KINDS.get(state, "warn"),
+        size=sizes.size,
+        trend=charts.trend,
+        spending=charts.spending,
+        money=cost_words,
+    )
+    worst_first = sorted(seen, key=lambda one: (not one.error, -len(one.wrong), one.name))
+    wrong = sum(len(one.wrong) + bool(one.error) for one in seen)
+    return redact(templates.get_template("page.html.j2").render(seen=worst_first, wrong=wrong, now=now, due=due))
+
+
+def moment(at: datetime, now: datetime, zone: tzinfo) -> Markup:
+    """A moment in the environment's time, and exactly for machines."""
+    return _time(at, words.moment(at, now, zone))
+
+
+def exactly(at: datetime) -> Markup:
+    """A moment for whoever reads this another day."""
+    return _time(at, f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
+
+
+def _time(at: datetime, said: str) -> Markup:
+    iso = at.astimezone(UTC).isoformat(timespec="seconds")
+    return Markup('<time datetime="{}">{}</time>').format(iso, said)
+
+
+def when(one: Standing, now: datetime, zone: tzinfo) -> Markup:
+    """How old good news is, and since when the others are so."""
+    if one.since is None:
+        return Markup()
+    if one.state is State.OK:
+        return Markup("{} ago").format(words.span(now - one.since))
+    before = "before " if one.since_before else ""
+    return Markup("since {}{} ({})").format(before, moment(one.since, now, zone), words.span(now - one.since))

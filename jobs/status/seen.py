@@ -1,0 +1,114 @@
+"""What the page tells of one environment, read from its store."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+
+from inventories import Environment
+from jobs.backup.sets import Set, sets
+from jobs.cost import kept
+from jobs.cost.bill import CostError
+from jobs.cost.report import Report, read
+from jobs.registry import JOBS
+from jobs.schedule.slots import slots
+from jobs.standing import Standing, standings
+from jobs.store import Store
+
+TREND = 30  # sets that a size trend is drawn from
+OURSELVES = "status"
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A database's backups: the complete sets, oldest first, and how its jobs stand."""
+
+    name: str
+    sets: tuple[Set, ...]
+    backup: Standing | None
+
+    @property
+    def newest(self) -> Set | None:
+        return self.sets[-1] if self.sets else None
+
+    @property
+    def proven(self) -> datetime | None:
+        """When a backup was last proven by restoring it."""
+        return max((one.proven for one in self.sets if one.proven), default=None)
+
+    @property
+    def disproven(self) -> bool:
+        """Whether the newest proof is one that failed."""
+        failed = max((one.disproven for one in self.sets if one.disproven), default=None)
+        return failed is not None and (self.proven is None or failed > self.proven)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Of the newest sets, oldest first."""
+        return tuple(one.size for one in self.sets[-TREND:])
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One environment; `error` says why nothing could be seen of it."""
+
+    name: str
+    zone: tzinfo
+    standings: tuple[Standing, ...] = ()
+    databases: tuple[Database, ...] = ()
+    cost: Report | None = None
+    cost_error: str = ""
+    error: str = ""
+
+    @property
+    def wrong(self) -> tuple[Standing, ...]:
+        """What somebody should look at."""
+        return tuple(one for one in self.standings if one.state.wrong)
+
+    @property
+    def stacks(self) -> tuple[Standing, ...]:
+        """How each stack stands."""
+        return tuple(sorted((one for one in self.standings if one.job == "drift"), key=lambda one: one.subject))
+
+
+def look(environment: Environment, store: Store, now: datetime) -> Seen:
+    """Read all that the page tells of an environment; nobody but the store is asked."""
+    scheduled = [slot for slot in slots(environment) if slot.job in JOBS]
+    found = standings(scheduled, environment, store, now)
+    report, error = _cost(environment, store)
+    return Seen(
+        name=environment.name,
+        zone=environment.timezone,
+        standings=tuple(one for one in found if one.job != OURSELVES or one.state.wrong),
+        databases=databases(environment, sets(store, environment.name), found),
+        cost=report,
+        cost_error=error,
+    )
+
+
+def databases(environment: Environment, found: Iterable[Set], stand: Sequence[Standing]) -> tuple[Database, ...]:
+    """Every database that is in the file with a backup, or has a backup."""
+    by_name: dict[str, list[Set]] = defaultdict(list)
+    for one in found:
+        if one.complete:
+            by_name[one.database].append(one)
+    backups = {one.subject: one for one in stand if one.job == "backup" and one.subject not in environment.servers}
+    named = [name for name, database in environment.databases.items() if database.backup]
+    return tuple(
+        Database(name, tuple(sorted(by_name[name], key=lambda one: one.started)), backups.get(name))
+        for name in sorted({*named, *by_name, *backups})
+    )
+
+
+def _cost(environment: Environment, store: Store) -> tuple[Report | None, str]:
+    """The last answer that was kept, held against the budget: a page asks nobody for money."""
+    settings = environment.cost
+    bill = kept.last(environment, store) if settings else None
+    if settings is None or bill is None:
+        return None, ""
+    try:
+        return read(bill, settings.budget, settings.currency), ""
+    except CostError as error:
+        return None, str(error)

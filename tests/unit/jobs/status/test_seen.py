@@ -1,0 +1,66 @@
+"""Which databases the page tells of, and what of their backups."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from jobs.backup.sets import Set
+from jobs.standing import Standing, State
+from jobs.status.page import page
+from jobs.status.seen import Database, Seen, databases
+from tests.parts.bills import at
+from tests.parts.runs import environment
+
+NOW = at("2026-11-21")
+OLD = Set(
+    environment="staging", database="shop", id="20261120T020000Z-0001", started=NOW - timedelta(days=1), size=10,
+    completed=NOW - timedelta(hours=23), proven=None, disproven=None, pinned=False, tags=(),
+)  # fmt: skip
+NEW = replace(OLD, id="20261121T020000Z-0002", started=NOW - timedelta(hours=7), size=20)
+OPEN = replace(OLD, id="20261121T080000Z-0003", started=NOW - timedelta(hours=1), completed=None)
+FILE = """
+[databases.shop]
+url = "postgresql://backup@shop.internal/shop"
+backup = "0 2 * * *"
+[databases.by-hand]
+url = "postgresql://backup@shop.internal/hand"
+[servers.main]
+url = "postgresql://backup@main.internal/postgres"
+backup = "0 2 * * *"
+"""
+
+
+def test_databases_are_those_of_the_file_those_with_sets_and_those_that_ran() -> None:
+    failed = Standing("backup", "main.crm", State.FAILED, NOW, "no route", None)
+    whole = replace(failed, subject="main", sentence="was not reached")
+    found = databases(environment(more=FILE), [NEW, OLD, OPEN, replace(OLD, database="gone")], [failed, whole])
+    assert [(one.name, one.sizes, one.backup) for one in found] == [
+        ("gone", (10,), None),
+        ("main.crm", (), failed),
+        ("shop", (10, 20), None),
+    ]
+    assert found[2].newest == NEW
+
+
+def test_proofs_count_by_the_newest() -> None:
+    proven, disproven = replace(OLD, proven=NOW - timedelta(hours=9)), replace(NEW, disproven=NOW)
+    assert Database("shop", (proven, NEW), None).proven == NOW - timedelta(hours=9)
+    assert Database("shop", (proven, disproven), None).disproven
+    assert not Database(
+        "shop", (replace(OLD, disproven=NOW - timedelta(hours=2)), replace(NEW, proven=NOW)), None
+    ).disproven
+    assert Database("shop", (), None).proven is None
+
+
+def test_nothing_at_all_is_a_page_too() -> None:
+    assert "crew init NAME" in page([], NOW)
+
+
+def test_what_comes_from_outside_is_text_and_no_markup(tmp_path: Path) -> None:
+    evil = Standing("backup", "<script>alert(1)</script>", State.FAILED, NOW, '"><img src=x onerror=y>', None)
+    drawn = page([Seen("staging", NOW.tzinfo, standings=(evil,), error="")], NOW)  # type: ignore[arg-type]
+    assert "<script" not in drawn
+    assert "<img" not in drawn
+    assert "&lt;script&gt;alert(1)" in drawn
