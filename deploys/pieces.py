@@ -14,9 +14,12 @@ from pyinfra.api import FactBase, FileUploadCommand, FunctionCommand, Host, Stat
 from pyinfra.facts.deb import DebPackages
 from pyinfra.facts.files import Sha256File
 
+from inventories import Secret
+
 Steps: TypeAlias = Generator[str | StringCommand | FileUploadCommand | FunctionCommand]
 
 PATIENCE = 5  # seconds that a server may take to listen again
+STARTS_BY_ITSELF = (["enabled"], ["enabled-runtime"], ["static"], ["alias"], ["generated"])
 STAMPS = "/run/groundcrew"
 APT = (
     "DEBIAN_FRONTEND=noninteractive apt-get --yes --quiet --no-install-recommends "
@@ -60,9 +63,9 @@ def checked_file(dest: str, text: str, check: str, mode: str = "644") -> Steps:
 
 
 @operation()
-def secret_file(dest: str, text: str, mode: str = "600", owner: str = "root:root") -> Steps:
+def secret_file(dest: str, text: Secret, mode: str = "600", owner: str = "root:root") -> Steps:
     """Write what nobody else may read: through stdin, so that no output, --diff or process list has it."""
-    if _read_silently(dest) == f"{mode} {owner}\n{text}":
+    if _read_silently(dest) == f"{mode} {owner}\n{text.reveal()}":
         host.noop(f"{dest} is as it should be")
         return
     yield FunctionCommand(_write_silently, (dest, text, mode, owner), {})
@@ -74,10 +77,10 @@ def _read_silently(dest: str) -> str:
     return "\n".join(output) + "\n" if told else ""
 
 
-def _write_silently(state: State, host: Host, dest: str, text: str, mode: str, owner: str) -> bool:
+def _write_silently(state: State, host: Host, dest: str, text: Secret, mode: str, owner: str) -> bool:
     new = f"{dest}.new"
     write = f"umask 077 && cat > {new} && chown {owner} {new} && chmod {mode} {new} && mv {new} {dest}"
-    told, _ = quietly(host, write, text)
+    told, _ = quietly(host, write, text.reveal())
     return told
 
 
@@ -98,7 +101,13 @@ def made_once(path: str, commands: Sequence[str]) -> Steps:
 @operation()
 def current(unit: str, files: Iterable[str] = (), verb: str = "restart", oneshot: bool = False) -> Steps:
     """A unit is enabled and runs with the files that are there: restarted when one is newer than its start."""
-    if host.get_fact(Lines, f"systemctl is-enabled {unit}") not in (["enabled"], ["static"], ["alias"]):
+    if host.get_fact(Lines, f"systemctl is-enabled {unit}") not in (
+        ["enabled"],
+        ["enabled-runtime"],
+        ["static"],
+        ["alias"],
+        ["generated"],
+    ):
         yield f"systemctl enable --quiet {unit}"
     if not oneshot and not host.get_fact(Lines, is_settled(unit)):
         yield f"systemctl start {unit}"

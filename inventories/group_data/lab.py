@@ -10,4 +10,6 @@ if _key.exists():
 never_ban = ["198.18.0.0/15"]
 packages = ["git"]
 swap = "64M"
+postgres_memory = 512
+postgres_clients = ["198.18.0.0/15"]
 about = "A host of the lab, gone tomorrow."

@@ -1,0 +1,157 @@
+"""deploys/postgres.py on a real host, looked at from outside by those who have a password."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from pprint import pformat
+from typing import Any
+
+import psycopg
+import pytest
+
+from jobs.backup.rights import lacking
+from tests.lab.lab import Lab
+from tests.lab.pyinfra import Told, deploy
+
+PASSWORDS = {name: f"{name}'s-own-S3cret" for name in ("shop", "ada", "backup")}
+VARIABLES = {f"{name.upper()}_PASSWORD": value for name, value in PASSWORDS.items()}
+
+
+def role(name: str, **more: object) -> dict[str, object]:
+    return {"name": name, "password": {"env": f"{name.upper()}_PASSWORD"}, **more}
+
+
+DATA: dict[str, Any] = {
+    "postgres_roles": [role("shop"), role("ada", database=True)],
+    "postgres_databases": [{"name": "shop", "owner": "shop"}],
+    "postgres_backup": role("backup"),
+    "postgres_clients": ["198.18.0.0/15"],
+    "postgres_memory": 512,
+}
+
+
+def run(lab: Lab, *told: str, variables: dict[str, str] | None = None, **changed: object) -> Told:
+    folder = lab.folder / "data"
+    folder.mkdir(exist_ok=True)
+    lines = (f"{name} = {pformat(value)}\n" for name, value in {**DATA, **changed}.items())
+    (folder / "lab.py").write_text("".join(lines))
+    return deploy(lab, "--group-data", str(folder), *told, "deploys/postgres.py", **(variables or VARIABLES))
+
+
+def first_run(lab: Lab) -> None:
+    told = run(lab, "-vvv", "--diff", "--debug")
+    assert told.code == 0, told.text
+    shown = [secret for secret in (*PASSWORDS.values(), "SCRAM-SHA-256$") if secret in told.text]
+    assert shown == [], "a secret shows in what pyinfra prints at its most talkative"
+
+
+@pytest.fixture
+def lab(prepared: Callable[..., Lab]) -> Lab:
+    return prepared("postgres", 1, first_run)
+
+
+def connect(lab: Lab, user: str, database: str, password: str = "", **more: Any) -> psycopg.Connection[Any]:
+    return psycopg.connect(
+        host=lab.hosts[0].address,
+        dbname=database,
+        user=user,
+        password=password or PASSWORDS[user],
+        connect_timeout=5,
+        **{"sslmode": "require", "autocommit": True, **more},
+    )
+
+
+def test_the_second_run_changes_and_restarts_nothing(lab: Lab) -> None:
+    asked = "systemctl show --property=MainPID postgresql@*-main; cat /etc/postgresql/*/main/pg_hba.conf"
+    before = lab.ask(lab.hosts[0], asked)
+    told = run(lab)
+    assert (told.code, told.changes) == (0, 0), told.text
+    assert lab.ask(lab.hosts[0], asked) == before
+
+
+def test_each_has_the_own_database_and_no_way_into_others(lab: Lab) -> None:
+    with connect(lab, "shop", "shop") as shop:
+        shop.execute("CREATE TABLE IF NOT EXISTS orders (id int)")
+        [settings] = shop.execute("SELECT json_object_agg(name, setting) FROM pg_settings").fetchone() or [None]
+        assert (settings["server_encoding"], settings["data_checksums"]) == ("UTF8", "on")
+        assert settings["shared_buffers"] == str(128 * 1024 // 8)
+        [powers] = shop.execute("SELECT rolsuper OR rolcreatedb FROM pg_roles WHERE rolname = 'shop'").fetchone() or [1]
+        assert powers is False
+    with connect(lab, "ada", "ada") as own:
+        own.execute("CREATE TABLE IF NOT EXISTS notes (id int)")
+    for user, database, password, more in (
+        ("ada", "shop", "", {}),
+        ("shop", "ada", "", {}),
+        ("shop", "shop", "guessed", {}),
+        ("shop", "shop", "", {"sslmode": "disable"}),
+        ("postgres", "postgres", "guessed", {}),
+    ):
+        with pytest.raises(psycopg.OperationalError):
+            connect(lab, user, database, password, **more)
+
+
+def test_the_role_for_backups_reads_everything_and_changes_nothing(lab: Lab, tmp_path: Path) -> None:
+    with connect(lab, "shop", "shop") as shop:
+        shop.execute("DROP TABLE IF EXISTS secret")
+        shop.execute("CREATE TABLE secret (id int)")
+        shop.execute("INSERT INTO secret VALUES (1)")
+        shop.execute("ALTER TABLE secret ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
+        shop.execute("SELECT lo_from_bytea(0, 'large')")
+    told = run(lab)
+    assert (told.code, told.changes) == (0, 1), told.text
+    with connect(lab, "backup", "shop") as backup:
+        assert list(lacking(backup)) == []
+        assert backup.execute("SELECT count(*) FROM secret").fetchone() == (1,)
+        for change in ("CREATE TABLE x ()", "DELETE FROM secret", "CREATE ROLE x", "CREATE DATABASE x"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                backup.execute(change)
+    address = f"host={lab.hosts[0].address} user=backup dbname=shop sslmode=require"
+    subprocess.run(
+        ["/usr/lib/postgresql/15/bin/pg_dump", "--format=custom", "--file", tmp_path / "shop", address],
+        env={"PGPASSWORD": PASSWORDS["backup"]},
+        check=True,
+    )
+
+
+def test_what_was_changed_by_hand_is_mended(lab: Lab) -> None:
+    host = lab.hosts[0]
+    say = "cd / && runuser -u postgres -- psql -qc"
+    lab.ask(host, f"{say} \"ALTER ROLE shop SUPERUSER PASSWORD 'else'\" -c 'GRANT CONNECT ON DATABASE shop TO PUBLIC'")
+    lab.ask(host, "echo 'local all all trust' >> /etc/postgresql/15/main/pg_hba.conf")
+    told = run(lab)
+    assert (told.code, told.changes) == (0, 3), told.text
+    assert "trust" not in lab.ask(host, "cat /etc/postgresql/15/main/pg_hba.conf")
+    with connect(lab, "shop", "shop") as shop:
+        assert shop.execute("SELECT rolsuper FROM pg_roles WHERE rolname = 'shop'").fetchone() == (False,)
+    with pytest.raises(psycopg.OperationalError):
+        connect(lab, "ada", "shop")
+    assert run(lab).changes == 0
+
+
+def test_a_new_password_is_a_new_password(lab: Lab) -> None:
+    told = run(lab, variables={**VARIABLES, "ADA_PASSWORD": "changed"})
+    assert (told.code, told.changes) == (0, 1), told.text
+    with connect(lab, "ada", "ada", "changed"):
+        pass
+    assert run(lab).changes == 1
+
+
+def test_it_ends_at_once_with_a_sentence(lab: Lab) -> None:
+    missing = run(lab, variables={"SHOP_PASSWORD": "x", "ADA_PASSWORD": "x"})
+    assert missing.code == 1
+    assert "password of backup: environment variable BACKUP_PASSWORD is not set" in missing.text
+    assert "Traceback" not in missing.text
+    wrong = run(lab, postgres_databases=[{"name": "Shop", "owner": "nobody"}], postgres_clients=["10.0.0.0/33"])
+    assert wrong.code == 1
+    for said in ("'Shop' is no name", "nobody is not among postgres_roles", "10.0.0.0/33"):
+        assert said in wrong.text
+
+
+def test_debian_13_too(fresh: Callable[..., Lab]) -> None:
+    there = fresh(debian=13)
+    first_run(there)
+    with connect(there, "shop", "shop") as shop:
+        assert shop.info.server_version // 10000 == 17
+    assert run(there).changes == 0
