@@ -3,7 +3,8 @@
 A name is found whatever its case, and each character of it that no variable can have is written as _:
 `keep.daily` of `[databases.my-shop]` is GROUNDCREW__DATABASES__MY_SHOP__KEEP__DAILY. The value is read
 as TOML has it (3, true, ["a"], { env = "X" }), and as plain text where that is no TOML or not what the
-key wants. It holds for every environment that the program reads.
+key wants. It holds for every environment that the program reads, except for those that lack the table
+it is about while another one has it.
 """
 
 from __future__ import annotations
@@ -56,16 +57,16 @@ class Override:
 
 def override(
     document: dict[str, Any], kind: Kind[Any], variables: Mapping[str, str]
-) -> tuple[list[Override], list[str]]:
+) -> tuple[list[Override], dict[str, str]]:
     """Set in the document what the variables say; what was set, and a line for each variable that fits nothing."""
     done: list[Override] = []
-    faults: list[str] = []
+    faults: dict[str, str] = {}
     for variable in sorted(name for name in variables if name.startswith(PREFIX)):
         parts = variable.removeprefix(PREFIX).split("__")
         try:
             done.append(_set(document, kind, variable, parts, variables[variable]))
         except Wrong as wrong:
-            faults.append(f"{variable}: {wrong}")
+            faults[variable] = f"{variable}: {wrong}"
     return done, faults
 
 

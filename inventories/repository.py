@@ -82,7 +82,8 @@ def _read(path: Path, repository: Repository) -> Environment:
     document = _document(path, place)
     if document is None or _is_newer(document, place):
         raise BadEnvironment(*_lines(place, [], [*place.faults, *hosts(around)]))
-    overrides, lines = override(document, _WHOLE, os.environ)
+    overrides, unfit = override(document, _WHOLE, os.environ)
+    lines = [line for variable, line in unfit.items() if not _fits_another(variable, path, repository)]
     environment = _WHOLE.read(document, place, file=path)
     faults = [*place.faults, *misfits(environment, tuple(document), around), *hosts(around)]
     if faults or lines:
@@ -91,6 +92,14 @@ def _read(path: Path, repository: Repository) -> Environment:
 
 
 _WHOLE = TableOf(Environment)
+
+
+def _fits_another(variable: str, path: Path, repository: Repository) -> bool:
+    """Whether a variable is about what only another environment has, a database of it for one."""
+    others = [repository.folder / f"{name}.toml" for name in repository.names() if name != path.stem]
+    documents = [_document(other, Place("", other.parent)) for other in others]
+    variables = {variable: os.environ[variable]}
+    return any(not override(document, _WHOLE, variables)[1] for document in documents if document is not None)
 
 
 def _lines(place: Place, overrides: Sequence[Override], faults: Sequence[Fault]) -> list[str]:

@@ -67,8 +67,8 @@ REFUSED = [
     ("STORE__REGION", "EU Central", ': its value is not a region; use one such as "eu-central-1"'),
     ("STORE__REGIO", "x", ": there is no REGIO to override; did you mean REGION?"),
     ("STOR__REGION", "x", ": there is no STOR to override; did you mean STORE?"),
-    ("DATABASES__SHOP__URL", "x", ": there is no SHOP to override; did you mean MY_SHOP?"),
-    ("SERVERS__MAIN__URL", "x", ": there is no MAIN to override; the file has none"),
+    ("DATABASES__MYSHOP__URL", "x", ": there is no MYSHOP to override; did you mean MY_SHOP?"),
+    ("SERVERS__OTHER__URL", "x", ": there is no OTHER to override; the file has none"),
     ("STORE__URL__BUCKET", "x", ": BUCKET goes too deep: what is above it is a single value; set that"),
     ("COST__THRESHOLDS", "[0]", ": 1: its value is not a percentage; use a whole number from 1 to 1000"),
     ("VERIFY__SPACE", "2", ': its value is not a factor; use 1 or more with an x, such as "2x" or "1.5x"'),
@@ -102,3 +102,13 @@ def test_an_override_can_mend_the_file(read: Reading, monkeypatch: pytest.Monkey
     environment = read(FILE.replace("300", '"three hundred"'))
     assert environment.cost
     assert environment.cost.budget == 400
+
+
+def test_what_only_another_environment_has_is_no_fault_of_this_one(
+    read: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GROUNDCREW__DATABASES__SHOP__PARALLEL", "3")
+    assert read(FILE).databases["my-shop"].parallel == 2
+    monkeypatch.setenv("GROUNDCREW__DATABASES__SHOP__PARRALLEL", "3")
+    with pytest.raises(BadEnvironment, match=r"^GROUNDCREW__DATABASES__SHOP__PARRALLEL: there is no SHOP"):
+        read(FILE)
