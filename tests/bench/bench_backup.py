@@ -57,18 +57,18 @@ def sides(folder: Path) -> Iterator[Sequence[Side]]:
             return Side(name, command, environment, before=lambda: _empty(store), **goal)
 
         yield [
-            side("pg_dump -Fc -Z0 > /dev/null", f"{bare} > /dev/null"),
+            side("pg_dump -Fc -Z0 to nowhere", f"{bare} > /dev/null"),
             side("groundcrew, parallel = 2", backup("two"), times=1.15, memory=150),
             side("groundcrew, parallel = 2, no counts", backup("uncounted"), times=1.0, memory=150),
             side("groundcrew, parallel = 1", backup("one"), memory=150),
             side("groundcrew, a tenth of the size", backup("tenth"), memory=150),
             side(
-                "pg_dump -Fc -Z0 | zstd | rclone rcat",
+                "pg_dump -Fc -Z0 to zstd to rclone rcat",
                 f"{bare} | zstd -q -3 -T2 | {rclone} rcat --s3-provider=Other --s3-endpoint={store.endpoint} "
                 f"--s3-env-auth=true --s3-no-check-bucket :s3:{store.bucket}/rclone",
             ),
             side(
-                "pg_dump -Fc | aws s3 cp -",
+                "pg_dump -Fc to aws s3 cp",
                 f"{dump} | {aws(folder)} --endpoint-url {store.endpoint} s3 cp --only-show-errors "
                 f"- s3://{store.bucket}/aws",
             ),
