@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -105,8 +104,12 @@ class Round:
 
     def _note(self) -> None:
         def one(claim: Claim) -> None:
-            with suppress(Changed, Missing):  # then somebody else has told more since
+            try:
                 claim.note([name for name in claim.letters if name not in self._arrived])
+            except (Changed, Missing):
+                pass  # somebody else has told more since
+            except Exception as error:
+                self._log.warning("told, but not noted: this may be told again", why=redact(str(error)))
 
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
             list(pool.map(one, self._claims))

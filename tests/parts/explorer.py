@@ -89,19 +89,19 @@ def explorer(moto: str) -> Iterator[Explorer]:
             told.asked.append((action, body))
             if told.errors.get(action):
                 status, code, message = told.errors[action].pop(0)
-                self._say(status, {"__type": code, "message": message})
+                self._say(status, json.dumps({"__type": code, "message": message}).encode())
             elif action == FORECAST:
-                self._say(*told.forecast(body))
+                status, found = told.forecast(body)
+                self._say(status, json.dumps(found).encode())
             else:
                 ours = json.dumps(
                     {**body, "test": told.endpoint}
                 ).encode()  # moto answers what it knows as it did before
                 request = urllib.request.Request(moto, ours, {**self.headers, "Content-Length": str(len(ours))})
                 with urllib.request.urlopen(request) as answer:
-                    self._say(200, json.load(answer))
+                    self._say(200, answer.read())
 
-        def _say(self, status: int, answer: Mapping[str, Any]) -> None:
-            body = json.dumps(answer).encode()
+        def _say(self, status: int, body: bytes) -> None:
             self.send_response(status)
             self.send_header("Content-Type", "application/x-amz-json-1.1")
             self.send_header("Content-Length", str(len(body)))
