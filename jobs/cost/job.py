@@ -49,7 +49,7 @@ def settings_of(environment: Environment) -> Cost:
 def work(run: Run) -> Result:
     """Hold the bill against the budget."""
     if run.options.dry_run:
-        return Result(Outcome.DONE, "would ask Cost Explorer for the bill, for about a cent a page, usually two or three")
+        return Result(Outcome.DONE, "would ask Cost Explorer for the bill, about a cent a page, usually two or three")
     settings, store = settings_of(run.environment), run.store
     found = look(run.environment, store, run.started)
     odd, report = findings(found.report), found.report

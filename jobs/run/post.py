@@ -13,7 +13,8 @@ from typing import Protocol
 from structlog.typing import FilteringBoundLogger
 
 from inventories import Secret, redact
-from jobs.store import Changed, Missing
+from jobs.run.job import Failed
+from jobs.store import Changed, Missing, StoreError
 
 LIMIT = 10.0
 SIDE_BY_SIDE = 8  # writes to the store
@@ -108,7 +109,7 @@ class Round:
                 claim.note([name for name in claim.letters if name not in self._arrived])
             except (Changed, Missing):
                 pass  # somebody else has told more since
-            except Exception as error:
+            except (StoreError, Failed) as error:
                 self._log.warning("told, but not noted: this may be told again", why=redact(str(error)))
 
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:

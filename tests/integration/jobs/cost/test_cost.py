@@ -103,5 +103,5 @@ def test_an_alert_arrives_by_web_hook_and_by_mail(repository: Repository, cost_e
 
 def test_a_dry_run_asks_nobody(repository: Repository, cost_explorer: Explorer) -> None:
     said = repository.crew("run", "cost", "staging", "--dry-run")
-    assert "would ask Cost Explorer for the bill, for about a cent a page" in said.out
+    assert "would ask Cost Explorer for the bill, about a cent a page" in said.out
     assert cost_explorer.actions == []
