@@ -106,23 +106,35 @@ class Explorer:
         return sum((Decimal(one["MeanValue"]) for one in found["ForecastResultsByTime"]), Decimal()), 1
 
 
+def identity(environment: Environment, settings: Cost) -> str:
+    """As whom the bill is asked for, and that the role can be assumed; asking this costs nothing."""
+    session, whom = _session(environment, settings)
+    with told(whom, "sts:GetCallerIdentity"):
+        return str(session.client("sts", config=CONFIG).get_caller_identity()["Arn"])
+
+
 def _explorer(environment: Environment, settings: Cost) -> Explorer:
-    """Cost Explorer of the account that the environment's profile leads to, or of the one whose role it assumes."""
+    """Cost Explorer of the account that the session is in."""
+    session, whom = _session(environment, settings)
+    with told(whom, "ce:GetCostAndUsage"):
+        return Explorer(session.client("ce", config=CONFIG), whom)
+
+
+def _session(environment: Environment, settings: Cost) -> tuple[boto3.session.Session, str]:
+    """Of the environment's profile, or of the role that it assumes with it; and its name in errors."""
     store = environment.store
     profile = store.profiles.get("cost", store.profile) if store else ""
     whom = f"profile {profile}" if profile else "the environment's credentials"
-    region = store.region if store else ""
-    with told(whom, "sts:AssumeRole" if settings.role else "ce:GetCostAndUsage"):
-        session = boto3.session.Session(profile_name=profile or None, region_name=region or None)
-        region = session.region_name or "us-east-1"
+    with told(whom, "sts:AssumeRole"):
+        own = boto3.session.Session(profile_name=profile or None, region_name=store.region or None if store else None)
+        region = own.region_name or "us-east-1"
+        session = boto3.session.Session(profile_name=profile or None, region_name=region)
         if not settings.role:
-            return Explorer(session.client("ce", region_name=region, config=CONFIG), whom)
-        answer = session.client("sts", region_name=region, config=CONFIG).assume_role(
-            RoleArn=settings.role, RoleSessionName="groundcrew-cost"
-        )
-    found = answer["Credentials"]
-    other = boto3.session.Session(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"], region)
-    return Explorer(other.client("ce", config=CONFIG), f"role {settings.role}")
+            return session, whom
+        sts = session.client("sts", config=CONFIG)
+        keys = sts.assume_role(RoleArn=settings.role, RoleSessionName="groundcrew-cost")["Credentials"]
+    other = boto3.session.Session(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], region)
+    return other, f"role {settings.role}"
 
 
 def charges(page: Mapping[str, Any]) -> Iterator[Charge]:

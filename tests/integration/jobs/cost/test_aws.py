@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from jobs.checks.check import Verdict, finding_of
+from jobs.checks.cost import checks
 from jobs.cost import aws
 from jobs.cost.bill import Busy, Charge, CostError, Kind
 from jobs.cost.kept import answer, last
@@ -165,3 +167,18 @@ def test_answers_are_kept_for_eight_hours(cost_explorer: Explorer, tmp_path: Pat
     assert answer(other, store, at("2026-11-16T18:02"), aws.ask).fresh, "another question"
     assert answer(other, store, at("2026-11-16T10:00"), aws.ask).fresh, "an answer of the future is no answer"
     assert cost_explorer.actions.count(USAGE) == 5
+
+
+def test_crew_check_says_as_whom_and_asks_for_no_money(
+    cost_explorer: Explorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    role = "arn:aws:iam::123456789012:role/billing"
+    for more, whom in (("", "arn:aws:"), (f'role = "{role}"\n', "assumed-role/billing/groundcrew-cost")):
+        (check,) = checks(environment(more=COST + more))
+        finding = finding_of(check)
+        assert finding.verdict is Verdict.OK
+        assert whom in finding.fact
+    assert cost_explorer.asked == []
+    assert list(checks(environment())) == []
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1")
+    assert "STS did not answer" in finding_of(check).fact
