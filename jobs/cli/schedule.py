@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
 from datetime import UTC, datetime
@@ -198,9 +199,9 @@ def _zone(name: str | None) -> ZoneInfo:
 def _write(files: Sequence[File], folder: Path, environment: str, target: Target) -> None:
     """Write the files, and remove those of an earlier export that are no longer made."""
     folder.mkdir(parents=True, exist_ok=True)
-    mine = f": crew schedule export {target} {environment}"
+    mine = re.compile(rf": crew schedule export {target} {re.escape(environment)}\.?\s")  # not that of prod-eu for prod
     for old in sorted(folder.glob(f"groundcrew-{environment}*")):
-        if old.name not in {file.name for file in files} and mine in old.read_text(errors="replace")[:500]:
+        if old.name not in {file.name for file in files} and mine.search(old.read_text(errors="replace")[:500]):
             old.unlink()
             stop = f": systemctl stop {old.name}" if old.suffix == ".timer" else ""
             output.say(f"removed {old}, which is no longer on the clock{stop}", output.QUIET)

@@ -14,7 +14,7 @@ from jobs.run.record import tick_key
 from jobs.run.ticks import tick_before
 from jobs.schedule.died import sentence
 from jobs.store.directory import DirectoryStore
-from tests.unit.jobs.cli.conftest import Crew, databases
+from tests.unit.jobs.cli.conftest import HEAD, Crew, databases
 
 Write = Callable[..., Path]
 NIGHTLY = databases("shop", more='backup = "0 2 * * *"\nretention = "30 6 * * *"')
@@ -90,6 +90,19 @@ def test_an_export_goes_to_a_folder_and_takes_away_what_is_no_longer_on_the_cloc
         "groundcrew-try-retention.service",
         "groundcrew-try-retention.timer",
     ]
+
+
+@pytest.mark.parametrize("target", ["systemd", "cron"])
+def test_an_export_leaves_those_of_an_environment_whose_name_begins_alike(
+    crew: Crew, write: Write, tmp_path: Path, target: str
+) -> None:
+    write(NIGHTLY)
+    write(NIGHTLY, HEAD.replace('"try"', '"try-eu"'), "try-eu")
+    export = ("schedule", "export", target, "--timezone", "Europe/Berlin", "--output", str(tmp_path / "there"))
+    assert crew(*export, "try-eu").code == 0
+    theirs = set((tmp_path / "there").iterdir())
+    assert "removed" not in crew(*export, "try").out
+    assert theirs < set((tmp_path / "there").iterdir())
 
 
 def test_an_export_for_cron_wants_the_timezone_of_its_machine(crew: Crew, write: Write) -> None:
