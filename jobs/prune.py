@@ -49,6 +49,7 @@ def look(store: Store, environment: Environment, database: str, now: datetime) -
     """Decide everything, change nothing. Told from listings and one lock."""
     policy = source(environment, database)[0].keep
     under = prefix(environment.name, database)
+    holder = _holder(store, environment.name, database)  # before listing: a run that ends meanwhile was alive
     names: dict[str, tuple[str, ...]] = {}
     found = list(of_entries(environment.name, _noted(store.list(under), len(under), names)))
     try:
@@ -56,7 +57,6 @@ def look(store: Store, environment: Environment, database: str, now: datetime) -
     except ClockBehind as error:
         raise Failed(f"{database}: {error}") from None
     decisions = plan((each for each in found if each.complete), policy, now.astimezone(environment.timezone))
-    holder = _holder(store, environment.name, database)
     has_ended = partial(ended, holder=holder, now=now)
     return Outlook(
         database,

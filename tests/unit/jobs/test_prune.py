@@ -15,7 +15,7 @@ from jobs.backup.sets import sets
 from jobs.prune import RETENTION, ended, look, subjects
 from jobs.run import Options, Outcome, Record, run_job
 from jobs.run.lease import Holder, holder_to
-from jobs.store import NotDeleted, Store, open_store
+from jobs.store import Entry, NotDeleted, Store, open_store
 from jobs.store.directory import DirectoryStore
 from tests.parts.runs import QUICK
 from tests.parts.sets import daily, put, set_id
@@ -252,6 +252,23 @@ def test_a_lock_that_is_held_keeps_the_sweep_away(environment: Environment, stor
     put(store, NOW - timedelta(days=2), complete=False)
     store.put(LOCK, holder_to(held()))
     assert look(store, environment, "shop", NOW).dead == ()
+
+
+class EndingMeanwhile(DirectoryStore):
+    """A store in which a backup that took two days ends just after it was listed."""
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        yield from tuple(super().list(prefix))
+        self.put(LOCK, holder_to(held(released=NOW)))
+
+
+def test_a_long_backup_that_ends_while_retention_looks_is_not_swept(
+    environment: Environment, store: DirectoryStore
+) -> None:
+    put(store, NEWEST)
+    put(store, NOW - timedelta(days=2), complete=False)
+    store.put(LOCK, holder_to(held()))
+    assert look(EndingMeanwhile(store.url, store.root), environment, "shop", NOW).dead == ()
 
 
 def test_a_servers_databases_are_those_that_have_sets(environment: Environment, tmp_path: Path) -> None:
