@@ -28,6 +28,10 @@ _PATIENCE = {
 # Connection lost, out of resources, shut down or starting, a deadlock, an error of the server's system.
 _PASSES = ("08", "53", "57P", "40", "58")
 
+# Limits that a server or role sets, which would end what takes hours; some are not known to older servers.
+NO_LIMITS = """SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN
+    ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')"""
+
 _STAYS = (
     "authentication failed",
     "no password supplied",

@@ -6,14 +6,16 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jobs.backup import rights
-from jobs.backup.connection import Reached, verdict
+from jobs.backup.connection import NO_LIMITS, Reached, verdict
 from jobs.backup.errors import BackupError
 from jobs.backup.manifest import Extension, Last, Rows, Server
 from jobs.backup.parts import Table
+from jobs.backup.snapshot import Snapshot, lock_all
 from jobs.backup.together import Ending
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     Connection = psycopg.Connection[Any]
 
-_COUNTED_AT_ONCE = 20
+COUNTED_AT_ONCE = 20
 
 _SERVER = """
 SELECT current_setting('server_version'), current_setting('server_version_num')::int / 10000, pg_is_in_recovery(),
@@ -66,13 +68,18 @@ def rows(tables: Sequence[Table], counts: dict[int, int]) -> tuple[Rows, ...]:
     return tuple(Rows(table.schema, table.name, counts.get(table.oid), table.bytes) for table in leaves)
 
 
-def count(ending: Ending, reached: Reached, snapshot: str, tables: Sequence[Table], *, standby: bool) -> dict[int, int]:
-    """The rows of each table inside the snapshot, on a connection of its own while the parts are dumped."""
-    empty = {table.oid: 0 for table in tables if table.unlogged and standby}
-    asked = [table for table in tables if table.leaf and table.own and table.oid not in empty]
-    with _inside(ending, reached, snapshot) as connection:
-        for start in range(0, len(asked), _COUNTED_AT_ONCE):
-            batch = asked[start : start + _COUNTED_AT_ONCE]
+def count(ending: Ending, reached: Reached, moment: Snapshot, lock: timedelta, *, standby: bool) -> dict[int, int]:
+    """The rows of each table inside the snapshot, on a connection of its own while the parts are dumped.
+
+    All tables are locked at once, as pg_dump does: a count that came behind somebody's ALTER, which waits for the
+    snapshot's holder, would wait for ever.
+    """
+    empty = {table.oid: 0 for table in moment.tables if table.unlogged and standby}
+    asked = [table for table in moment.tables if table.leaf and table.own and table.oid not in empty]
+    with _inside(ending, reached, moment.name) as connection:
+        lock_all(connection, asked, reached, lock)
+        for start in range(0, len(asked), COUNTED_AT_ONCE):
+            batch = asked[start : start + COUNTED_AT_ONCE]
             counted = _one(connection, f"SELECT {', '.join(counting(table) for table in batch)}")
             empty |= {table.oid: number for table, number in zip(batch, counted, strict=True)}
     return empty
@@ -89,9 +96,8 @@ def _inside(ending: Ending, reached: Reached, snapshot: str) -> Iterator[Connect
 
     with reached.connect(autocommit=True) as connection, ending.ends(partial(_give_up, connection)):
         try:
-            connection.execute(
-                "SET statement_timeout = 0; SET row_security = off; SET max_parallel_workers_per_gather = 0"
-            )
+            connection.execute(NO_LIMITS)
+            connection.execute("SET row_security = off; SET max_parallel_workers_per_gather = 0")
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
             yield connection

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from jobs.backup import pg_restore
-from jobs.backup.connection import Reached, final
+from jobs.backup.connection import NO_LIMITS, Reached, final
 from jobs.backup.errors import BackupError, Damaged
 from jobs.backup.manifest import Kind, Part
 from jobs.backup.pg_restore import Manner, Section
@@ -247,7 +247,7 @@ def every(into: Reached, statements: Sequence[str], jobs: int, run: Run) -> list
 
     def work() -> None:
         with told(), into.connect(autocommit=True, options=pg_restore.OPTIONS) as there, run.on_stop(there.cancel):
-            there.execute("SET statement_timeout = 0")
+            there.execute(NO_LIMITS)
             there.execute("SET row_security = off")
             while True:
                 brake.check()

@@ -9,7 +9,7 @@ from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
 from jobs.backup import rights
-from jobs.backup.connection import Reached, verdict
+from jobs.backup.connection import NO_LIMITS, Reached, verdict
 from jobs.backup.errors import BackupError
 from jobs.backup.parts import Table, milliseconds
 from jobs.run.job import Passing
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 200
 _TRIES = 5
-
-# Settings of the server or role that would end a transaction that is open for hours.
-_NO_LIMITS = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0"
 
 # Plain tables and partitions; of an extension's own tables only those whose rows belong to the user.
 _TABLES = """
@@ -72,12 +69,11 @@ def held(reached: Reached, lock: timedelta) -> Iterator[Snapshot]:
 
 
 def _take(connection: psycopg.Connection[Any], reached: Reached, lock: timedelta) -> Snapshot:
-    connection.execute(_NO_LIMITS)
+    connection.execute(NO_LIMITS)
     for _ in range(_TRIES):
         known = _tables(connection)
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        connection.execute(f"SET LOCAL lock_timeout = {milliseconds(lock)}")
-        if _lock_all(connection, known, reached, lock):
+        if lock_all(connection, known, reached, lock):
             [name] = connection.execute("SELECT pg_export_snapshot()").fetchone() or [""]
             seen = _tables(connection)
             if {table.oid for table in seen} <= {table.oid for table in known}:
@@ -96,10 +92,11 @@ def _measured(connection: psycopg.Connection[Any], tables: Sequence[Table]) -> I
     return (replace(table, bytes=sizes[table.oid]) for table in tables)
 
 
-def _lock_all(connection: psycopg.Connection[Any], tables: Sequence[Table], reached: Reached, lock: timedelta) -> bool:
+def lock_all(connection: psycopg.Connection[Any], tables: Sequence[Table], reached: Reached, lock: timedelta) -> bool:
     """Locks come before the snapshot: a table emptied in between would be dumped as empty. False if one is gone."""
     import psycopg
 
+    connection.execute(f"SET LOCAL lock_timeout = {milliseconds(lock)}")
     for start in range(0, len(tables), _AT_ONCE):
         batch = tables[start : start + _AT_ONCE]
         names = ", ".join(f"ONLY {table.quoted}" for table in batch)

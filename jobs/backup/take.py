@@ -115,8 +115,8 @@ def dumped(
         part.name: partial(stream.part, part, command(seen, part, section.limits.lock)) for part in seen.planned
     }
     if section.counts:
-        leaves, standby = seen.moment.tables, seen.server.standby
-        work["counts"] = partial(facts.count, ending, seen.reached, seen.moment.name, leaves, standby=standby)
+        lock, standby = section.limits.lock, seen.server.standby
+        work["counts"] = partial(facts.count, ending, seen.reached, seen.moment, lock, standby=standby)
     try:
         done = together(run, ending, work, lambda: run.progress("dumped", meter.bytes, max(seen.bytes, meter.bytes)))
     except LockTimeout:

@@ -25,7 +25,7 @@ from jobs.run.job import Outcome
 from jobs.run.record import Record
 from tests.parts import postgres as servers
 from tests.parts.backups import AT_ONCE, Nowhere, Team, section, team
-from tests.parts.needs import needs
+from tests.parts.needs import majors, needs
 from tests.parts.postgres import Database
 from tests.parts.proxy import Proxy, Way
 from tests.parts.runs import code_of, process, until
@@ -171,6 +171,41 @@ def test_a_change_of_a_table_that_comes_between_is_named_and_let_through(
     taking.join()
     assert "waited 1 s for a lock: table wide is waited for, before us, by process" in records[0].sentence
     assert "of postgres (deploy)" in records[0].sentence
+
+
+def test_a_change_that_comes_while_rows_are_counted_holds_nothing_up(
+    shop: Database, backs_up: BacksUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for our moment to end: a count that began behind it would wait for it, and both for ever."""
+    real = facts.counting
+    shop.run(*(f"CREATE TABLE t{number} (a int)" for number in range(facts.COUNTED_AT_ONCE)))
+    monkeypatch.setattr(
+        facts, "counting", lambda table: "(SELECT 1 FROM pg_sleep(1))" if table.name == "wide" else real(table)
+    )
+    staging = backs_up(shop, 'limits = { run = "20s" }')
+    records: list[Record] = []
+    taking = threading.Thread(target=lambda: records.append(staging.take()))
+    taking.start()
+    until(lambda: shop.ask("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT (SELECT 1 FROM pg_sleep%'"))
+    with shop.connect() as other:
+        other.execute(f"ALTER TABLE t{facts.COUNTED_AT_ONCE - 1} ADD b int")
+    taking.join()
+    assert records[0].outcome is Outcome.DONE, records[0].sentence
+
+
+@majors(13, 18)
+def test_what_a_database_limits_to_moments_does_not_end_a_backup(
+    database: New, backs_up: BacksUp, monkeypatch: pytest.MonkeyPatch, major: int
+) -> None:
+    shop = database(major)
+    shop.run("CREATE TABLE wide (a int)")
+    limits = "SELECT name FROM pg_settings WHERE name ~ '^(statement|idle_in|transaction).*timeout$'"
+    there = [name for (name,) in shop.ask(limits)]
+    assert ("transaction_timeout" in there) == (major == 18)
+    shop.run(*(f"ALTER DATABASE {shop.name} SET {name} = '700ms'" for name in there))
+    monkeypatch.setattr(facts, "counting", lambda _table: "(SELECT 1 FROM pg_sleep(1.2))")
+    record = backs_up(shop).take()
+    assert record.outcome is Outcome.DONE, record.sentence
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
