@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -27,6 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(part): what the test wants of this machine, see tests/parts/needs.py")
     for name in [name for name in os.environ if name.startswith(FOREIGN)]:
         del os.environ[name]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what it starts with & ignore it
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
