@@ -14,6 +14,9 @@ RUN apt-get update \
         postgresql-18 \
     && rm -rf /var/lib/apt/lists/*
 
+# Or OpenTofu, where [terraform] says program = "tofu".
+COPY --from=hashicorp/terraform:1.13 /bin/terraform /usr/local/bin/terraform
+
 # PostgreSQL wants to know who starts it, so that the user needs a name; the CronJobs run as this number.
 RUN useradd --uid 10001 --no-create-home --home-dir /tmp groundcrew
 

@@ -31,8 +31,11 @@ class Place:
 
     @property
     def cache(self) -> Path:
-        """What all stacks share on this machine."""
-        return self.root / ".cache" / "terraform"
+        """What all stacks share on this machine: beside the code, or at home where that may not be written to."""
+        beside = self.root / ".cache"
+        if os.access(beside if beside.exists() else self.root, os.W_OK):
+            return beside / "terraform"
+        return Path.home() / ".cache" / "groundcrew" / "terraform"
 
     @property
     def own(self) -> Path:
