@@ -124,8 +124,6 @@ def by_apprise(address: Secret, title: str, text: str) -> bool:
     sender = apprise.Apprise(asset=apprise.AppriseAsset(async_mode=False, service_timeout=0))
     if not sender.add(address.reveal()):
         return False
-    for service in sender:
-        service.overflow_mode = (
-            apprise.OverflowMode.SPLIT
-        )  # a long message in pieces, where a service takes no long ones
+    for service in sender:  # a long message in pieces, where a service takes no long ones
+        service.overflow_mode = apprise.OverflowMode.SPLIT
     return bool(sender.notify(title=title, body=text))
