@@ -45,9 +45,14 @@ def gently(run: Run) -> Start:
     def start(argv: Sequence[str], **popen: Any) -> Iterator[subprocess.Popen[bytes]]:
         run.check()
         started = subprocess.Popen(argv, stdin=subprocess.DEVNULL, start_new_session=True, **popen)
-        try:
+
+        def end() -> None:
             # To Terraform alone: its providers must live for it to finish what it began.
-            with run.on_stop(lambda: started.send_signal(signal.SIGINT)):
+            started.send_signal(signal.SIGINT)
+            run.log.warning("Terraform was told to end; it finishes what it has begun")
+
+        try:
+            with run.on_stop(end):
                 yield started
         except Stopped:
             started.send_signal(signal.SIGINT)

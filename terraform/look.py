@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from inventories import State
 from terraform import drift, remote
 from terraform.drift import Finding
-from terraform.errors import OutOfReach
+from terraform.errors import OutOfReach, Refused
 from terraform.stack import Planned, Serial, Stack
 
 TRIES = 2
@@ -21,7 +22,7 @@ def look(stack: Stack) -> tuple[Finding, ...]:
     watch = Watch(stack)
     ignore = stack.settings.drift.ignore if stack.settings.drift else ()
     for _ in range(TRIES):
-        with stack.planned(lock=False, meanwhile=watch.begin) as planned:
+        with suppress(Refused), stack.planned(lock=False, meanwhile=watch.begin) as planned:
             if watch.is_still(planned):
                 return drift.findings(planned.plan, ignore)
     raise OutOfReach(f"{stack.name}: its state changed while it was looked at, {TRIES} times; is an apply running?")
@@ -49,7 +50,7 @@ class Watch:
         found = self._found.pop()
         if isinstance(found, Exception):
             raise found
-        return found == planned.serial or found.number == planned.serial.number == 0
+        return found.is_of(planned.serial)
 
     def _state(self) -> State:
         return self.stack.state

@@ -9,7 +9,7 @@ from inventories import State
 from terraform import backend
 from terraform.diagnosis import Lock
 from terraform.errors import OutOfReach, StackError
-from terraform.stack import Serial
+from terraform.stack import Serial, serial_in
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -35,14 +35,13 @@ def serial(s3: S3Client, state: State, environment: str, stack: str) -> Serial:
 
     key = backend.key(environment, stack)
     try:
-        stored = json.loads(s3.get_object(Bucket=state.bucket, Key=key)["Body"].read())
+        return serial_in(s3.get_object(Bucket=state.bucket, Key=key)["Body"].read())
     except ClientError as error:
         if error.response["Error"]["Code"] == "NoSuchKey":
-            return Serial("", 0)
+            return Serial()
         raise StackError(f"{environment}/{stack}: the state can't be read ({error}); look at the credentials") from None
     except BotoCoreError as error:
         raise OutOfReach(f"{environment}/{stack}: the state can't be read ({error}); try again later") from None
-    return Serial(stored.get("lineage", ""), stored.get("serial", 0))
 
 
 def lock(state: State, environment: str, stack: str) -> Lock | None:

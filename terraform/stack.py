@@ -28,8 +28,12 @@ FORMAT = 1
 class Serial:
     """Which state it is: its lineage, and how often it has been written."""
 
-    lineage: str
-    number: int
+    lineage: str = ""
+    number: int = 0
+
+    def is_of(self, planned: Serial) -> bool:
+        """Whether a plan of that state is one of this: where there was none, there still must be none."""
+        return self == planned if self.lineage else not planned.number
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +135,10 @@ class Stack:
         """Save the state, then do exactly what was planned; Refused if the code is no longer what was planned."""
         if self.place.code() != planned.code:
             raise Refused(f"{self.name}: its code has changed since the plan was shown; plan again")
-        if state := planned.program.stored_state().strip():
+        state = planned.program.stored_state().strip()
+        if not serial_in(state).is_of(planned.serial):
+            raise Refused(f"{self.name}: the state has changed since the plan was shown; plan again")
+        if state:
             save(state)
         planned.program.apply(planned.file, self.lock_timeout)
         if planned.plan.makes_something:
@@ -177,5 +184,10 @@ class Stack:
 def serial_of(file: Path) -> Serial:
     """The state that a plan is based on: a plan file has it inside."""
     with zipfile.ZipFile(file) as whole:
-        state = json.loads(whole.read("tfstate"))
-    return Serial(state.get("lineage", ""), state.get("serial", 0))
+        return serial_in(whole.read("tfstate"))
+
+
+def serial_in(state: str | bytes) -> Serial:
+    """Which state a text is."""
+    told = json.loads(state or "{}")
+    return Serial(told.get("lineage", ""), told.get("serial", 0))

@@ -100,6 +100,8 @@ class Cloud:
         folder = self.root / "terraform" / "stacks" / name
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "main.tf").write_text(code)
+        if "provider" in code:
+            (folder / "emulator_override.tf").write_text(parts.override(self.endpoint))
         return folder
 
     def set(self, stack: str, old: str, new: str) -> None:
@@ -109,12 +111,20 @@ class Cloud:
         file.write_text(file.read_text().replace(old, new))
 
     def settle(self) -> None:
-        """Instances of the emulator forget their security groups, which no real ones do."""
+        """Instances of the emulator forget their security groups, which no real ones do: mend them, and the state."""
         ec2 = self.client("ec2")
         for reservation in ec2.describe_instances()["Reservations"]:
             for one in reservation["Instances"]:
                 groups = [group["GroupId"] for card in one["NetworkInterfaces"] for group in card["Groups"]]
                 ec2.modify_instance_attribute(InstanceId=one["InstanceId"], Groups=groups)
+        values = [f"-var-file={self.root}/terraform/environments/staging/{name}.tfvars" for name in ("all", "cluster")]
+        subprocess.run(
+            [parts.program(self.version), "apply", "-refresh-only", "-auto-approve", *values],
+            cwd=self.root / "terraform" / "stacks" / "cluster",
+            env=self.process_environment(TF_DATA_DIR=str(self.root / ".cache" / "terraform" / "staging" / "cluster")),
+            check=True,
+            capture_output=True,
+        )
 
 
 EMPTY = 'terraform {\n  backend "s3" {}\n}\n'

@@ -89,7 +89,7 @@ resource "aws_instance" "this" {
 
   # A newer image or another key is for new hosts: it must never replace those that hold the cluster.
   lifecycle {
-    ignore_changes = [ami, user_data]
+    ignore_changes = [ami, user_data, volume_tags] # the last: AWS provider 3 empties it again and again
   }
 
   tags = { Name = "${var.name}-${each.key}" }

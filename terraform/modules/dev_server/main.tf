@@ -52,7 +52,7 @@ resource "aws_instance" "this" {
 
   # The homes of all developers are on it.
   lifecycle {
-    ignore_changes = [ami, user_data]
+    ignore_changes = [ami, user_data, volume_tags] # the last: AWS provider 3 empties it again and again
   }
 
   tags = { Name = "${var.name}-dev-server" }
