@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import psycopg
 import pytest
 
+from jobs.run.job import Failed
+from jobs.run.live import LiveRun
 from tests.parts.crew import Repository
 from tests.parts.postgres import Database, Server
 
@@ -108,21 +111,47 @@ def watched(database: Database, meanwhile: Callable[[], int]) -> set[str]:
     return seen
 
 
-@pytest.mark.parametrize(
-    ("script", "said"),
-    [
+def test_a_script_that_fails_leaves_no_copy(repository: Repository, production: Database, staging: Database) -> None:
+    for script, why in (
         ("UPDATE customers SET nam = 'x';", 'column "nam" of relation "customers" does not exist'),
         ("UPDATE customers SET name = 'x';\nSELECT 1/0;", "division by zero"),
-    ],
-)
-def test_a_script_that_fails_leaves_no_copy(
-    script: str, said: str, repository: Repository, production: Database, staging: Database
+    ):
+        (repository.root / "inventories/shop.sql").write_text(script)
+        ended = repository.crew("run", "refresh", "staging")
+        assert ended.code == 1
+        assert why in ended.out
+        assert databases(staging.server) == []
+
+
+def test_whichever_step_fails_what_stood_there_stays_and_no_copy(
+    repository: Repository, production: Database, staging: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (repository.root / "inventories/shop.sql").write_text(script)
-    ended = repository.crew("run", "refresh", "staging")
-    assert ended.code == 1
-    assert said in ended.out
-    assert databases(staging.server) == []
+    with staging.server.connect() as server:
+        server.execute("CREATE DATABASE refreshed")
+    staging.run("CREATE TABLE customers AS SELECT 'of before' AS name")
+    for failing in ("definitions", "rows", "indexes and constraints", "check", "sanitise", "statistics", "swap"):
+        with monkeypatch.context() as patched:
+            patched.setattr(LiveRun, "step", failing_at(failing))
+            ended = repository.crew("run", "refresh", "staging")
+        assert (ended.code, f"{failing} failed" in ended.out) == (1, True), ended
+        assert databases(staging.server) == ["refreshed"]
+        assert staging.ask("SELECT name FROM customers") == [("of before",)]
+
+
+def failing_at(name: str) -> Callable[..., AbstractContextManager[None]]:
+    """A step that fails once it is done; the swap, which can't be taken back, before it begins."""
+    real = LiveRun.step
+
+    @contextmanager
+    def step(run: LiveRun, called: str) -> Iterator[None]:
+        if called == name == "swap":
+            raise Failed(f"{name} failed")
+        with real(run, called):
+            yield
+        if called == name:
+            raise Failed(f"{name} failed")
+
+    return step
 
 
 def test_only_what_is_proven_is_handed_on(repository: Repository, production: Database, staging: Database) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -208,6 +211,42 @@ def test_a_restore_that_fails_in_the_middle_leaves_nothing_under_the_name(
     assert code == 1, said
     assert "pg_restore of part" in said
     assert databases_like(target.server, target.name) == []
+
+
+@needs("root")
+def test_a_servers_disk_that_fills_up_is_told(
+    repository: Repository, shop: Shop, dropped: Callable[[int, str], Database], tmp_path: Path
+) -> None:
+    origin = shop(16)
+    origin.run("CREATE TABLE big AS SELECT n, repeat('x', 1000) FROM generate_series(1, 20000) n")
+    repository.environment(text=repository.section("shop", origin))
+    repository.backup()
+    target = dropped(16, f"{origin.name}_full")
+    with small_disk(origin.server, tmp_path / "disk"):
+        origin.run(f"CREATE DATABASE {target.name} TEMPLATE template0 TABLESPACE small")
+        code, said = restore(repository, target)
+        origin.run(f"DROP DATABASE {target.name}")
+    assert code == 1
+    assert "pg_restore of part data-1 into" in said
+    assert "No space left on device" in said
+    assert "holds a part of the set now: empty it before the next try" in said
+
+
+@contextmanager
+def small_disk(server: Server, folder: Path) -> Iterator[None]:
+    """A tablespace `small` on a disk of 16 MB."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m,mode=777", "tmpfs", folder], check=True)
+    try:
+        owner = server.running.data.stat()
+        (folder / "small").mkdir()
+        os.chown(folder / "small", owner.st_uid, owner.st_gid)
+        with server.connect() as there:
+            there.execute(f"CREATE TABLESPACE small LOCATION '{folder}/small'")
+            yield
+            there.execute("DROP TABLESPACE small")
+    finally:
+        subprocess.run(["umount", folder], check=True)
 
 
 def test_what_a_protected_environment_looks_after_wants_a_yes(

@@ -47,6 +47,16 @@ from jobs.run.job import Passing
             BackupError,
             "odd",
         ),
+        (
+            1,
+            [
+                'pg_dump: error: Dumping the contents of table "a" failed: PQgetResult() failed.',
+                'pg_dump: detail: Error message from server: ERROR:  could not write to file "base/pgsql_tmp/1": '
+                "No space left on device",
+            ],
+            Passing,
+            "No space left on device",
+        ),
         (-9, [], Passing, "part rest: exit code -9"),
         (3, ["no sign of what it was"], BackupError, "no sign of what it was"),
     ],
