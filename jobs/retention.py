@@ -72,9 +72,9 @@ def plan(sets: Iterable[S], policy: Keep, now: datetime) -> list[Decision[S]]:
     for place, each in enumerate(newest_first):
         local = each.started.astimezone(now.tzinfo)
         is_oldest = place == len(newest_first) - 1
-        filled = [reason for rule in rules if (reason := rule.fill(local, place, is_oldest))]
+        filled = [reason for rule in rules if (reason := rule.fill(each.started, local, place, is_oldest))]
         reasons = (*spared.get(each.id, ()), *_tagged(each.tags, policy.tags), *filled)
-        decisions.append(Decision(each, bool(reasons), reasons, tuple(rule.left for rule in rules)))
+        decisions.append(Decision(each, bool(reasons), reasons, tuple([rule.left for rule in rules])))
     return decisions
 
 
@@ -169,12 +169,12 @@ class _Rule:
         self.left = Left(name, count, ())
         self._period, self._since = period, since
 
-    def fill(self, local: datetime, place: int, is_oldest: bool) -> str | None:
+    def fill(self, started: datetime, local: datetime, place: int, is_oldest: bool) -> str | None:
         """Why this rule keeps the set at this place of the list, if it does."""
         name, count, filled = self.left.rule, self.left.count, self.left.filled
         if count == 0:
             return None
-        if local <= self._since:
+        if started <= self._since:
             self.left = Left(name, 0, filled)
             return None
         period = self._period(local) if self._period else (place,)
