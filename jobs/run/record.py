@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -12,6 +13,8 @@ from jobs.run.job import Outcome, Tidings
 from jobs.run.lease import Holder, holder_from
 from jobs.run.ticks import Gap
 from jobs.store import Missing, Store
+
+_KEY = re.compile(r".+/\d{8}T\d{6}Z[^/]*\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +101,8 @@ def read_record(store: Store, key: str) -> Record | None:
 
 
 def record_keys(store: Store, environment: str, job: str | None = None, subject: str | None = None) -> list[str]:
-    """The keys of all records, newest first: LIST calls only."""
-    keys = (entry.key for entry in store.list(folder(environment, job, subject)))
+    """The keys of all records, newest first: LIST calls only. What does not look like a record is passed over."""
+    keys = (entry.key for entry in store.list(folder(environment, job, subject)) if _KEY.fullmatch(entry.key))
     return sorted(keys, key=lambda key: key.rsplit("/", 1)[1], reverse=True)
 
 

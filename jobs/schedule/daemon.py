@@ -26,7 +26,7 @@ from jobs.schedule.history import last_runs
 from jobs.schedule.notify import notify
 from jobs.schedule.slots import Slot, scheduled
 from jobs.schedule.watch import Start, Watch
-from jobs.store import Store, StoreError
+from jobs.store import Store
 
 LastRuns = Mapping[Slot, datetime]
 
@@ -184,11 +184,9 @@ class Daemon:
         answered = [each for each in self._questions if each[0].done()]
         self._questions = [each for each in self._questions if not each[0].done()]
         for answer, hear in answered:
-            try:
-                hear(answer.result())
-            except StoreError as error:
+            if error := answer.exception():
                 self.log.warning("the store does not say what ran", why=redact(str(error)))
-                hear(None)
+            hear(None if error else answer.result())
 
     def _start(self, watch: Watch, start: Start) -> None:
         for slot, gap in start.gaps:

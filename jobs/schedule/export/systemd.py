@@ -83,7 +83,7 @@ def on_calendar(line: str, zone: ZoneInfo, start: datetime) -> tuple[str, ...]:
         days = [each.calendar(fields.months) for each in _days(fields)]
     except Inexpressible as why:
         raise Inexpressible(
-            f'"{line}": systemd can\'t join its days: {why}; write two schedules, or use cron'
+            f'"{line}": systemd can\'t join its days: {why}; write two schedules, or use crew schedule run'
         ) from None
     made_up = lost(line, zone, start, lambda fields, local: matches(fields, local) and local.fold == 0)
     return (*(f"{each} {time} {zone.key}" for each in days), *_by_date(made_up))

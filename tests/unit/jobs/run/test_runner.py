@@ -86,6 +86,12 @@ def test_records_are_listed_newest_first_and_read_only_when_shown(store: Store) 
     assert [r.started.day for r in latest_records(store, "staging")] == [3]
 
 
+def test_what_does_not_look_like_a_record_is_passed_over(store: Store) -> None:
+    for name in ("notes.txt", "backup/shop/notes.json", "backup/shop/20261121T110300Z.json.swp"):
+        store.put(f"staging/runs/{name}", b"hello")
+    assert record_keys(store, "staging") == []
+
+
 def test_a_newer_format_is_said_and_not_guessed_at(store: Store) -> None:
     run_job(job(done), ENV, store, Options())
     key = record_keys(store, "staging")[0]

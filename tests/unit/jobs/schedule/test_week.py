@@ -7,12 +7,15 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from inventories import Environment, Repository
 from jobs.run import Record, records
 from jobs.run.ticks import Gap
+from jobs.schedule import daemon
+from jobs.schedule.history import last_runs
 from jobs.store.directory import DirectoryStore
 from tests.unit.jobs.schedule.simulated import Crashed, Simulation, in_its_time
 
@@ -117,6 +120,22 @@ def test_a_tick_is_started_again_after_a_pause_that_doubles_while_it_leaves_no_r
     night.run()
     starts = [begun for begun, arguments in night.started if "backup" in arguments]
     assert starts == [at("Mon", time) for time in ("01:30", "01:41", "02:02", "02:43", "04:04")]
+
+
+def test_an_answer_that_cannot_be_had_stops_no_slot_for_good(
+    environment: Environment, disk: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    morning = Simulation(environment, disk, now=at("Mon", "02:10"), end=at("Mon", "05:10"))
+    in_its_time(morning, monkeypatch)
+
+    def told(*of: Any) -> Any:
+        if at("Mon", "03:00") < morning.now < at("Mon", "03:05"):
+            raise ValueError("what nobody foresaw")
+        return last_runs(*of)
+
+    monkeypatch.setattr(daemon, "last_runs", told)
+    morning.run()
+    assert sorted(by_tick(disk, "retention", "shop")) == [at("Mon", time) for time in ("03:00", "04:00", "05:00")]
 
 
 def test_what_never_ran_waits_for_its_next_tick(
