@@ -32,7 +32,7 @@ elif args[0] == "api":
     if "PATCH" in args:
         issues[-1] |= {{"body": body, "edits": issues[-1]["edits"] + 1}}
     else:
-        issues.append({{"number": 1, "title": "comment", "body": body, "open": True, "edits": 0}})
+        issues.append({{"number": 100, "title": "comment", "body": body, "open": True, "edits": 0}})
 else:
     sys.exit(f"gh: unknown {{args}}")
 file.write_text(json.dumps(issues))
