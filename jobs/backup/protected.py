@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from inventories import Environment, Repository
 
 
+_HERE = ("", "localhost", "127.0.0.1", "::1")
+
+
 @dataclass(frozen=True, slots=True)
 class Guarded:
     """A database of a protected environment: None for "any" or "not known"."""
@@ -70,8 +73,10 @@ def same(guarded: Guarded, at: tuple[str, str], place: Place) -> bool:
 
 
 def address(parameters: Mapping[str, str]) -> tuple[str, str]:
-    """Host and port as libpq understands them."""
-    return parameters.get("host", "localhost").lower(), parameters.get("port", "5432")
+    """Host and port as libpq understands them; this machine has several names, and sockets."""
+    host = parameters.get("host", "").lower()
+    here = host in _HERE or host.startswith(("/", "@"))
+    return "localhost" if here else host, parameters.get("port") or "5432"
 
 
 def _named(environment: Environment) -> Iterator[Guarded]:
@@ -79,10 +84,10 @@ def _named(environment: Environment) -> Iterator[Guarded]:
 
     for database in environment.databases.values():
         given = {key: str(value) for key, value in conninfo_to_dict(database.url).items()}
-        yield Guarded(environment.name, given.get("dbname"), address(given), None)
+        yield Guarded(environment.name, given.get("dbname"), None if database.via else address(given), None)
     for server in environment.servers.values():
         given = {key: str(value) for key, value in conninfo_to_dict(server.url).items()}
-        yield Guarded(environment.name, None, address(given), None)
+        yield Guarded(environment.name, None, None if server.via else address(given), None)
 
 
 def _backed_up(environment: Environment) -> Iterator[Guarded]:

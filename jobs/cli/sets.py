@@ -233,7 +233,13 @@ def fetch_part(
         output.say(f"{written}: {size(fetched)}, as it was dumped", output.GOOD)
 
 
-def pin(ctx: typer.Context, environment_name: EnvironmentName, database: DatabaseName, set_id: SetId = None) -> None:
+def pin(
+    ctx: typer.Context,
+    environment_name: EnvironmentName,
+    database: DatabaseName,
+    set_id: SetId = None,
+    as_json: AsJson = False,
+) -> None:
     """Keep a set whatever the policy says."""
     from jobs.backup import moments
     from jobs.backup.sets import PIN
@@ -241,11 +247,18 @@ def pin(ctx: typer.Context, environment_name: EnvironmentName, database: Databas
     found, store = _sets(ctx, environment_name, database)
     pinned = moments.chosen(found, database, set_id)
     store.put(pinned.prefix + PIN, b"")
-    output.say(f"{database} {pinned.id} is pinned: no policy removes it", output.GOOD)
+    if as_json:
+        frame.print_json({"database": database, "set": pinned.id, "pinned": True})
+    else:
+        output.say(f"{database} {pinned.id} is pinned: no policy removes it", output.GOOD)
 
 
 def unpin(
-    ctx: typer.Context, environment_name: EnvironmentName, database: DatabaseName, set_id: PinnedId = None
+    ctx: typer.Context,
+    environment_name: EnvironmentName,
+    database: DatabaseName,
+    set_id: PinnedId = None,
+    as_json: AsJson = False,
 ) -> None:
     """Leave a set to the policy again."""
     from jobs.backup import moments
@@ -259,7 +272,10 @@ def unpin(
     unpinned = moments.chosen(pinned, database, set_id)
     for refused in store.delete([unpinned.prefix + PIN]):
         raise BackupError(f"{database} {unpinned.id} stays pinned: {refused.why}")
-    output.say(f"{database} {unpinned.id} is left to the policy", output.GOOD)
+    if as_json:
+        frame.print_json({"database": database, "set": unpinned.id, "pinned": False})
+    else:
+        output.say(f"{database} {unpinned.id} is left to the policy", output.GOOD)
 
 
 def _sets(

@@ -35,6 +35,7 @@ def test_a_set_is_restored_without_groundcrew(
     folder = tmp_path / "here"
     shutil.copytree(repository.store / "staging/backups/shop" / taken, folder)
     shutil.copy(tmp_path / "age.key", folder / "try.key")
+    in_pieces(folder / "rest.0", 12)
     typed = block("Without groundcrew").replace("--dbname=shop", f"--dbname={target.name}")
     environment = {
         **target.server.environment, "PATH": f"{CLIENTS[16]}:{os.environ['PATH']}",
@@ -47,6 +48,14 @@ def test_a_set_is_restored_without_groundcrew(
     assert [line for line in ended.stderr.splitlines() if "already exists" not in line] == []
     told = (portrait(one.url, password=one.password) for one in (origin, target))
     assert differences(*told, ignore={"settings", "database"}) == []
+
+
+def in_pieces(first: Path, number: int) -> None:
+    """A part as it lies in a store that takes only so much in one object."""
+    body = first.read_bytes()
+    size = -(-len(body) // number)
+    for piece in range(number):
+        first.with_suffix(f".{piece}").write_bytes(body[piece * size : (piece + 1) * size])
 
 
 @majors(13, 16)

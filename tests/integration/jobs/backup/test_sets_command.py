@@ -100,6 +100,10 @@ def test_a_pin_keeps_a_set_whatever_the_policy_says(staging: Team, crew: Crew) -
     assert "pinned" in crew("list").text
     assert "left to the policy" in crew("unpin", "shop").text
     assert "pinned" not in crew("list").text
+    taken = staging.manifest().set
+    for command, pinned in (("pin", True), ("unpin", False)):
+        told = json.loads(crew(command, "shop", "--json").out)
+        assert told == {"format": 1, "database": "shop", "set": taken, "pinned": pinned}
     said = crew("unpin", "shop")
     assert (said.code, said.err) == (1, "shop has no pinned set\n")
 
