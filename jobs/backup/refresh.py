@@ -80,7 +80,7 @@ def newest_proven(environment: Environment, wish: Refresh) -> tuple[StoredSet, S
 
 def newest(found: Iterable[Set]) -> Set | None:
     """The newest set that is complete and proven."""
-    return max((one for one in found if one.complete and one.proven), key=lambda one: one.started, default=None)
+    return max((one for one in found if one.complete and one.proven), key=lambda one: one.order, default=None)
 
 
 def refuse_protected(repository: Repository, into: Reached, place: Place, run: Run) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from inventories import Keep
 from inventories.kinds import Span
+from jobs.backup.sets import Set
 from jobs.retention import ClockBehind, back, plan, refuse_a_clock_behind, words
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -27,6 +28,10 @@ class Backup:
     proven: datetime | None = None
     disproven: datetime | None = None
     pinned: bool = False
+
+    @property
+    def order(self) -> tuple[datetime, datetime, str]:
+        return self.started, self.started, self.id
 
 
 def at(text: str, **more: object) -> Backup:
@@ -294,7 +299,7 @@ examples = settings(max_examples=150, deadline=None)
 @given(some_sets, policies, zones)
 def test_never_empties_and_spares_what_must_be_spared(sets: list[Backup], policy: Keep, zone: ZoneInfo) -> None:
     keep = kept(sets, policy, NOW.astimezone(zone))
-    newest_first = sorted(sets, key=lambda each: (each.started, each.id), reverse=True)
+    newest_first = sorted(sets, key=lambda each: each.order, reverse=True)
     assert newest_first[0].id in keep
     assert {each.id for each in sets if each.pinned} <= set(keep)
     assert {each.id for each in [each for each in newest_first if each.proven][:1]} <= set(keep)
@@ -334,3 +339,11 @@ def test_what_is_removed_was_kept_by_no_rule_and_says_why_each_did_not(sets: lis
     for each in plan(sets, policy, NOW):
         assert each.keep == bool(each.reasons)
         assert words(each)
+
+
+def test_of_two_begun_within_one_second_the_one_that_was_complete_last_is_the_newest() -> None:
+    first, last = (
+        Set("try", "shop", f"20261121T020000Z-{tail}", NOW, 1, NOW + timedelta(seconds=later), None, None, False, ())
+        for tail, later in (("ffff", 1), ("0000", 2))
+    )
+    assert [each.set.id for each in plan([last, first], Keep(daily=1), NOW) if each.keep] == [last.id]
