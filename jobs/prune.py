@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING
 
+from inventories import Environment, Keep
+from jobs import words
 from jobs.backup.manifest import NAME as MANIFEST
 from jobs.backup.sets import Set, of_entries, prefix
 from jobs.backup.sources import source
@@ -17,9 +18,6 @@ from jobs.run.job import Failed, Job, Options, Outcome, Result, Run
 from jobs.run.lease import Holder, holder_from
 from jobs.sizes import size
 from jobs.store import Entry, Missing, NotDeleted, OpenUpload, Prefix, Store, StoreError, open_store
-
-if TYPE_CHECKING:
-    from inventories import Environment
 
 A_DAY = timedelta(days=1)
 SHOWN = 3
@@ -61,7 +59,7 @@ def look(store: Store, environment: Environment, database: str, now: datetime) -
     return Outlook(
         database,
         tuple(decisions),
-        policy != type(policy)(),
+        policy != Keep(),
         tuple(each for each in found if not each.complete and not each.pinned and has_ended(each.started)),
         tuple(each for each in store.open_uploads(under) if has_ended(each.started)),
         names,
@@ -151,7 +149,7 @@ def work(run: Run, *, versions: bool = False) -> Result:
 def would(outlook: Outlook) -> str:
     """What a run would do, in a sentence."""
     going = sum(each.size for each in outlook.removed)
-    sentence = f"would remove {len(outlook.removed)} of {_sets(len(outlook.decisions))}, {size(going)}"
+    sentence = f"would remove {len(outlook.removed)} of {words.count(len(outlook.decisions), 'set')}, {size(going)}"
     return "; ".join([sentence, *_about(outlook)])
 
 
@@ -159,12 +157,12 @@ def _about(outlook: Outlook) -> Iterator[str]:
     if not outlook.has_rules:
         yield "keep has no rules, so every set stays"
     if outlook.dead or outlook.uploads:
-        parts = f"{_sets(len(outlook.dead))} without a manifest, {len(outlook.uploads)} open uploads"
-        yield f"left by runs that died: {parts}, {size(sum(each.size for each in outlook.dead))}"
-
-
-def _sets(count: int) -> str:
-    return f"{count} set" if count == 1 else f"{count} sets"
+        parts = words.count(len(outlook.dead), "set")
+        uploads = words.count(len(outlook.uploads), "open upload")
+        yield (
+            f"left by runs that died: {parts} without a manifest, {uploads}, "
+            f"{size(sum(each.size for each in outlook.dead))}"
+        )
 
 
 def concluded(outlook: Outlook, done: Removed) -> Result:
@@ -177,15 +175,19 @@ def concluded(outlook: Outlook, done: Removed) -> Result:
         "swept": done.swept,
         "not_removed": len(done.refused),
     }
-    told = [f"removed {done.sets} of {_sets(len(outlook.decisions))}, {size(done.bytes)}", *_about(outlook)]
-    if done.versions:
-        told.append(f"removed {done.versions} old versions")
+    told = [
+        f"removed {done.sets} of {words.count(len(outlook.decisions), 'set')}, {size(done.bytes)}",
+        *_about(outlook),
+        *([f"removed {words.count(done.versions, 'old version')}"] if done.versions else []),
+    ]
     if not done.refused:
         return Result(Outcome.DONE, "; ".join(told), figures)
     some = "; ".join(f"{each.key}: {each.why}" for each in done.refused[:SHOWN])
     more = f"; and {len(done.refused) - SHOWN} more, in the log" if len(done.refused) > SHOWN else ""
     return Result(
-        Outcome.FAILED, f"could not remove {len(done.refused)} keys: {some}{more}; {'; '.join(told)}", figures
+        Outcome.FAILED,
+        f"could not remove {words.count(len(done.refused), 'key')}: {some}{more}; {'; '.join(told)}",
+        figures,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from jobs.run.record import record_keys
@@ -11,9 +11,10 @@ from jobs.schedule.slots import Slot
 from jobs.store import Store
 
 
-def last_runs(store: Store, environment: str, slots: Iterable[Slot], now: datetime) -> Mapping[Slot, datetime]:
+def last_runs(store: Store, environment: str, slots: Collection[Slot], now: datetime) -> Mapping[Slot, datetime]:
     """The tick or start of the newest run of each slot that has one: LIST calls only."""
-    runs = [(*_job_and_subject(key), moment_of(key)) for key in record_keys(store, environment)]
+    keys = [key for job in {slot.job for slot in slots} for key in record_keys(store, environment, job)]
+    runs = [(*_job_and_subject(key), moment_of(key)) for key in keys]
     found = {
         slot: last_run((at for job, subject, at in runs if job == slot.job and slot.owns(subject)), now)
         for slot in slots

@@ -83,7 +83,7 @@ def test_a_locked_version_is_reported_and_the_rest_goes_on(moto_server: str, mot
     client.put_object_retention(Bucket=locked.name, Key=key, Retention={"Mode": "COMPLIANCE", "RetainUntilDate": until})
     record = run(environment, store, versions=True)
     assert record.outcome is Outcome.FAILED
-    assert record.sentence.startswith(f"could not remove 1 keys: {key.removeprefix(locked.prefix + '/')}: AccessDenied")
+    assert record.sentence.startswith(f"could not remove 1 key: {key.removeprefix(locked.prefix + '/')}: AccessDenied")
     assert [each for each, _ in versions(locked)].count(key) == 2  # the marker stays, or the part would be seen again
     assert len(list(sets(store, "try"))) == 2
 

@@ -140,7 +140,7 @@ def test_a_part_that_cannot_be_removed_fails_the_run_and_the_rest_goes_on(
         put(store, at)
     record = run(environment, Refusing(store, f"{set_id(days[3])}/data-1.0"))
     assert record.outcome is Outcome.FAILED
-    assert record.sentence.startswith("could not remove 1 keys: try/backups/shop/")
+    assert record.sentence.startswith("could not remove 1 key: try/backups/shop/")
     assert "AccessDenied: Object is WORM protected; removed 2 of 4 sets" in record.sentence
     assert keys(store)[0] == f"try/backups/shop/{set_id(days[3])}/data-1.0"
     assert len(keys(store)) == 2 * 4 + 1
