@@ -63,7 +63,7 @@ def standing_alone(tables: Sequence[Table], streams: int, encoding: str = "UTF8"
     total = left = sum(table.bytes for table in tables)
     alone: list[Table] = []
     for table in sorted(tables, key=lambda table: (-table.bytes, table.schema, table.name)):
-        if left <= total / streams or len(alone) == min(MOST_ALONE, 2 * streams):
+        if left <= total / streams or len(alone) == min(MOST_ALONE, streams + 1):
             break
         if table.own and table.bytes >= max(WORTH, total / (8 * streams)) and _can_be_named(table, encoding):
             alone.append(table)

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
 PART = 8 << 20
-IN_FLIGHT = 3
+SMALL = 256 << 10
+"""Where a stream begins to be filled: most never need a part's whole room."""
+
+IN_FLIGHT = 2
 """Parts on the wire for all streams of a store together; one more per stream is being filled."""
 
 LAST_PARTS = 20
@@ -78,7 +81,7 @@ class Outbox:
 
     def take_back(self, buffer: bytearray) -> None:
         with self._lock:
-            if len(self._spare) < IN_FLIGHT:
+            if len(buffer) == PART and len(self._spare) < IN_FLIGHT:
                 self._spare.append(buffer)
 
     def send(self, part: Callable[[], None]) -> Future[None]:
@@ -116,15 +119,15 @@ class S3Upload:
         self._over = False
         self._sha256 = hashlib.sha256()
         self._size = 0
-        self._take_buffer()
+        self._fill(bytearray(SMALL))
 
     def write(self, body: bytes | memoryview) -> int:
         self._sha256.update(body)
         left = memoryview(body)
         while left:
-            if self._filled == PART:
-                self._ship()
-            some = left[: PART - self._filled]
+            if self._filled == len(self._buffer):
+                self._make_room()
+            some = left[: len(self._buffer) - self._filled]
             self._room[self._filled : self._filled + len(some)] = some
             self._filled += len(some)
             left = left[len(some) :]
@@ -154,26 +157,41 @@ class S3Upload:
         with suppress(StoreError) if exc[0] else nullcontext():
             self.abort()
 
-    def _take_buffer(self) -> None:
-        self._buffer = self._outbox.buffer()
-        self._room = memoryview(self._buffer)
+    def _fill(self, buffer: bytearray) -> None:
+        self._buffer = buffer
+        self._room = memoryview(buffer)
         self._filled = 0
+
+    def _make_room(self) -> None:
+        if self._filled == PART:
+            self._ship()
+        begun = self._buffer
+        self._fill(self._outbox.buffer())
+        self._room[: len(begun)] = begun
+        self._filled = len(begun)
 
     def _end(self) -> None:
         self._outbox.take_back(self._buffer)
         self._over = True
 
     def _ship(self) -> None:
-        """Send what is filled as the next part, and go on filling another buffer."""
+        """Send what is filled as the next part."""
         self._raise_failure()
         piece = self._pieces[-1] if self._pieces else None
         if piece is None or len(piece.sizes) == self._outbox.max_parts:
             piece = self._begun()
         piece.sizes.append(self._filled)
-        number, buffer, size = len(piece.sizes), self._buffer, self._filled
+        number, buffer = len(piece.sizes), self._taken()
         self._sending = [sent for sent in self._sending if not sent.done()]
-        self._sending.append(self._outbox.send(lambda: self._send(piece, number, buffer, size)))
-        self._take_buffer()
+        self._sending.append(self._outbox.send(lambda: self._send(piece, number, buffer)))
+
+    def _taken(self) -> bytearray:
+        """What is filled, which is not ours any more; only a last part is shorter than its room."""
+        taken = self._buffer
+        self._room.release()
+        del taken[self._filled :]
+        self._fill(bytearray())
+        return taken
 
     def _begun(self) -> _Growing:
         key = f"{self._full_key}.{len(self._pieces)}"
@@ -184,18 +202,17 @@ class S3Upload:
         self._pieces.append(_Growing(key, answer["UploadId"]))
         return self._pieces[-1]
 
-    def _send(self, piece: _Growing, number: int, buffer: bytearray, size: int) -> None:
+    def _send(self, piece: _Growing, number: int, buffer: bytearray) -> None:
         """Runs in a thread of the outbox: what fails here is told to whoever writes next."""
         try:
             if self._failure is None:
-                piece.sent[number] = self._sent(piece, number, buffer, size)
+                piece.sent[number] = self._sent(piece, number, buffer)
         except Exception as error:
             self._failure = self._failure or error
         finally:
             self._outbox.take_back(buffer)
 
-    def _sent(self, piece: _Growing, number: int, buffer: bytearray, size: int) -> CompletedPartTypeDef:
-        body: Any = buffer if size == PART else buffer[:size]
+    def _sent(self, piece: _Growing, number: int, body: bytearray) -> CompletedPartTypeDef:
         asked: dict[str, Any] = {
             "Bucket": self._outbox.place.bucket,
             "Key": piece.key,
@@ -230,8 +247,8 @@ class S3Upload:
     def _in_one(self) -> Piece:
         asked = {"Bucket": self._outbox.place.bucket, "Key": f"{self._full_key}.0"}
         with self._told("s3:PutObject"):
-            put_whole(self._outbox.client, self._outbox.tries, asked, self._buffer[: self._filled])
-        return self._of_right_size(0, self._filled)
+            put_whole(self._outbox.client, self._outbox.tries, asked, self._taken())
+        return self._of_right_size(0, self._size)
 
     def _of_right_size(self, number: int, size: int) -> Piece:
         with self._told("s3:GetObject"):
