@@ -15,7 +15,7 @@ from jobs.schedule.export import Inexpressible
 from jobs.schedule.export.clock_changes import lost, matches
 from jobs.schedule.export.fields import plain, ranges
 from jobs.schedule.export.files import File, render
-from jobs.schedule.export.needs import limit, secrets, variables
+from jobs.schedule.export.needs import ASKS_DATABASES, limit, secrets, variables
 from jobs.schedule.export.place import Place
 from jobs.schedule.slots import Timer
 
@@ -49,15 +49,28 @@ def files(
     environment: Environment, timers: Sequence[Timer], place: Place, sources: Mapping[str, Environment], now: datetime
 ) -> tuple[File, ...]:
     """One manifest with a CronJob for every line."""
-    if environment.store and environment.store.url.startswith("file:"):
-        raise Inexpressible(
-            f"{environment.store.url}: a directory is on one machine, and pods come and go; use an S3 store"
-        )
+    _refuse_what_pods_lack(environment, timers)
     jobs = [job for timer in timers for job in _jobs(environment, timer, sources, now)]
     manifest = render(
         "kubernetes.j2", environment=environment.name, zone=environment.timezone.key, jobs=jobs, place=place
     )
     return (File(f"groundcrew-{environment.name}.yaml", manifest),)
+
+
+def _refuse_what_pods_lack(environment: Environment, timers: Sequence[Timer]) -> None:
+    """A store that is a directory, and databases that only kubectl gets to."""
+    if environment.store and environment.store.url.startswith("file:"):
+        raise Inexpressible(
+            f"{environment.store.url}: a directory is on one machine, and pods come and go; use an S3 store"
+        )
+    tables = {**environment.databases, **environment.servers}
+    for database in (each for timer in timers if timer.job in ASKS_DATABASES for each in timer.names):
+        via = tables[database].via
+        if via and via.kubernetes:
+            raise Inexpressible(
+                f"{database}: kubectl's way to {via.kubernetes} is closed to a pod, which has no token; "
+                "write the url that it has inside the cluster, without via"
+            )
 
 
 def fields(line: str) -> str:

@@ -74,6 +74,14 @@ def test_a_store_on_one_machine_is_refused(repository: Repository) -> None:
         manifest(repository.read("staging"), {"production": repository.read("production")})
 
 
+def test_a_database_behind_kubectl_is_refused(repository: Repository) -> None:
+    file = repository.root / "production.toml"
+    via = 'via = { kubernetes = "shop/statefulset/postgres", context = "prod" }'
+    file.write_text(file.read_text().replace("[databases.shop]", f"[databases.shop]\n{via}"))
+    with pytest.raises(Inexpressible, match="shop: kubectl's way to shop/statefulset/postgres is closed to a pod"):
+        manifest(repository.read("production"))
+
+
 def reads(field: str, low: int, high: int) -> set[int]:
     """A field as Kubernetes reads it: as strictly as it does, and no name but a month's or a day's."""
     found: set[int] = set()
