@@ -30,6 +30,10 @@ APT = (
 class Lines(FactBase[list[str]]):
     """What a command prints; nothing if it fails."""
 
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
     def command(self, asked: str) -> str:
         return f"({asked}) 2>/dev/null || true"
 
@@ -101,19 +105,17 @@ def made_once(path: str, commands: Sequence[str]) -> Steps:
 @operation()
 def current(unit: str, files: Iterable[str] = (), verb: str = "restart", oneshot: bool = False) -> Steps:
     """A unit is enabled and runs with the files that are there: restarted when one is newer than its start."""
-    if host.get_fact(Lines, f"systemctl is-enabled {unit}") not in (
-        ["enabled"],
-        ["enabled-runtime"],
-        ["static"],
-        ["alias"],
-        ["generated"],
-    ):
+    yield from brought_up(unit, files, verb, oneshot=oneshot)
+
+
+def brought_up(
+    unit: str, files: Iterable[str], verb: str, *, when_stopped: str = "start", oneshot: bool = False
+) -> Steps:
+    if host.get_fact(Lines, f"systemctl is-enabled {unit}") not in STARTS_BY_ITSELF:
         yield f"systemctl enable --quiet {unit}"
-    if not oneshot and not host.get_fact(Lines, is_settled(unit)):
-        yield f"systemctl start {unit}"
-        yield stamped(unit)
-    elif host.get_fact(Lines, newer_than_start(unit, files)):
-        yield f"systemctl {verb} {unit}"
+    stopped = not oneshot and not host.get_fact(Lines, is_settled(unit))
+    if stopped or host.get_fact(Lines, newer_than_start(unit, files)):
+        yield f"systemctl {when_stopped if stopped else verb} {unit}"
         yield stamped(unit)
 
 
@@ -128,7 +130,8 @@ def units_are_read(files: Iterable[str]) -> Steps:
 def is_settled(unit: str) -> str:
     """Prints something if a unit runs, or was tried and does not belong on this host by its own conditions."""
     tried = f"$(systemctl show --property=ConditionResult,ConditionTimestampMonotonic --value {unit} | tr '\\n' ' ')"
-    return f'systemctl is-active {unit} || case "{tried}" in "no 0 " | "0 no ") ;; *no*) echo no ;; esac'
+    unfit = f'case "{tried}" in "no 0 " | "0 no ") ;; *no*) echo unfit ;; esac'
+    return f"systemctl is-active --quiet {unit} && echo active || {unfit}"
 
 
 def newer_than_start(unit: str, files: Iterable[str]) -> str:

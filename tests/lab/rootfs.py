@@ -20,7 +20,7 @@ CACHE = Path(__file__).parents[2] / ".cache" / "lab"
 RELEASES = {12: "bookworm", 13: "trixie"}
 PACKAGES = (
     "apt-utils,ca-certificates,curl,dbus,iproute2,iputils-ping,kmod,less,nano,openssh-server,procps,"
-    "python3-minimal,sudo,systemd,systemd-sysv,tzdata"
+    "python3,sudo,systemd,systemd-sysv,tzdata"
 )
 FILES = {
     # A lab host is thrown away: what it writes need not survive a power cut.

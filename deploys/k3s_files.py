@@ -1,0 +1,198 @@
+"""What the files of a K3s cluster say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+BINARY = "/usr/local/bin/k3s"
+CONFIG = "/etc/rancher/k3s/config.yaml"
+REGISTRIES = "/etc/rancher/k3s/registries.yaml"
+MANIFESTS = "/var/lib/rancher/k3s/server/manifests/groundcrew-namespaces.yaml"
+PORT = 6443
+HEAD = "# Written by groundcrew; changes made here are overwritten.\n"
+SYSCTL = f"{HEAD}net.ipv4.ip_forward = 1\nnet.ipv6.conf.all.forwarding = 1\n"
+MODULES = f"{HEAD}br_netfilter\noverlay\n"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A host's part in the cluster."""
+
+    name: str
+    server: bool
+    labels: tuple[str, ...] = ()
+    taints: tuple[str, ...] = ()
+
+    @property
+    def unit(self) -> str:
+        return "k3s.service" if self.server else "k3s-agent.service"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What all nodes must agree on."""
+
+    version: str
+    addresses: tuple[str, ...]  # of the servers; the first founds the cluster
+    token: str = field(repr=False)
+    config: Mapping[str, Any] = field(default_factory=dict)  # of servers, beside ours
+    snapshots: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def url(self) -> str:
+        return f"https://{self.addresses[0]}:{PORT}"
+
+
+def config(cluster: Cluster, node: Node, *, founds: bool) -> dict[str, Any]:
+    """config.yaml of a node."""
+    told: dict[str, Any] = {"token": cluster.token, "node-name": node.name}
+    if node.labels:
+        told["node-label"] = list(node.labels)
+    if node.taints:
+        told["node-taint"] = list(node.taints)
+    told |= {"cluster-init": True} if founds else {"server": cluster.url}
+    if node.server:
+        own = {"tls-san": list(cluster.addresses), "write-kubeconfig-mode": "0600"}
+        told |= {**own, **cluster.config, **cluster.snapshots}
+    return told
+
+
+def as_yaml(told: Mapping[str, Any]) -> str:
+    """Each value on the line of its key."""
+    return HEAD + "".join(f"{key}: {json.dumps(value)}\n" for key, value in sorted(told.items()))
+
+
+def unit(kind: str, name: str) -> str:
+    """The unit file that K3s's own installer writes."""
+    return f"""\
+{HEAD}[Unit]
+Description=Lightweight Kubernetes
+Documentation=https://k3s.io
+Wants=network-online.target
+After=network-online.target
+[Service]
+Type=notify
+EnvironmentFile=-/etc/default/%N
+EnvironmentFile=-/etc/sysconfig/%N
+EnvironmentFile=-/etc/systemd/system/{name}.env
+KillMode=process
+Delegate=yes
+User=root
+LimitNOFILE=1048576
+LimitNPROC=infinity
+LimitCORE=infinity
+TasksMax=infinity
+TimeoutStartSec=0
+Restart=always
+RestartSec=5s
+ExecStartPre=-/sbin/modprobe br_netfilter
+ExecStartPre=-/sbin/modprobe overlay
+ExecStart={BINARY} {kind}
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def snapshots(given: Mapping[str, Any], key: str, secret: str) -> dict[str, Any]:
+    """The keys of config.yaml for snapshots of etcd, to S3 if there is a bucket."""
+    told: dict[str, Any] = {}
+    if given.get("schedule"):
+        told["etcd-snapshot-schedule-cron"] = given["schedule"]
+    if given.get("keep"):
+        told["etcd-snapshot-retention"] = given["keep"]
+    if s3 := given.get("s3"):
+        told |= {"etcd-s3": True, "etcd-s3-access-key": key, "etcd-s3-secret-key": secret}
+        told |= {f"etcd-s3-{name}": s3[name] for name in ("endpoint", "bucket", "folder", "region") if name in s3}
+    return told
+
+
+def namespaces(given: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A namespace for each developer: what it may take, what a pod takes unless it says so, who may change it."""
+    return [
+        {"apiVersion": version, "kind": kind, "metadata": {"name": name} | place, **rest}
+        for one in given
+        for version, kind, name, place, rest in _of_namespace(one)
+    ]
+
+
+def _of_namespace(one: Mapping[str, Any]) -> Iterator[tuple[str, str, str, dict[str, Any], dict[str, Any]]]:
+    name, cpu, memory = one["name"], str(one.get("cpu", "4")), str(one.get("memory", "16Gi"))
+    inside = {"namespace": name}
+    yield "v1", "Namespace", name, {"labels": {"app.kubernetes.io/managed-by": "groundcrew"}}, {}
+    hard = {"requests.cpu": cpu, "limits.cpu": cpu, "requests.memory": memory, "limits.memory": memory, "pods": "100"}
+    yield "v1", "ResourceQuota", "developer", inside, {"spec": {"hard": hard}}
+    usual = {
+        "type": "Container",
+        "default": {"cpu": "500m", "memory": "512Mi"},
+        "defaultRequest": {"cpu": "50m", "memory": "128Mi"},
+    }
+    yield "v1", "LimitRange", "developer", inside, {"spec": {"limits": [usual]}}
+    api = "rbac.authorization.k8s.io"
+    bound = {
+        "subjects": [{"kind": "User", "name": each, "apiGroup": api} for each in one.get("users", [name])],
+        "roleRef": {"kind": "ClusterRole", "name": "edit", "apiGroup": api},
+    }
+    yield f"{api}/v1", "RoleBinding", "developer", inside, bound
+
+
+def manifest(given: Sequence[Mapping[str, Any]]) -> str:
+    documents: str = yaml.safe_dump_all(namespaces(given), sort_keys=False)
+    return HEAD + documents
+
+
+def kubeconfig(text: str, name: str, url: str) -> dict[str, Any]:
+    """K3s's own kubeconfig, with an address that can be reached from here and a name that says which cluster it is."""
+    told: dict[str, Any] = yaml.safe_load(text)
+    cluster, user = dict(told["clusters"][0]["cluster"]), told["users"][0]["user"]
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": name, "cluster": {**cluster, "server": url}}],
+        "users": [{"name": name, "user": user}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+        "current-context": name,
+    }
+
+
+def merged(there: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+    """A kubeconfig with ours in it; which context is current stays as it is."""
+    told = {**ours, **there}
+    for kind in ("clusters", "users", "contexts"):
+        names = {one["name"] for one in ours[kind]}
+        told[kind] = [one for one in there.get(kind) or [] if one["name"] not in names] + list(ours[kind])
+    return told
+
+
+def taint_changes(wanted: Sequence[str], node: Mapping[str, Any], ours: Sequence[str]) -> list[str]:
+    """Arguments of `kubectl taint`: what is missing, and with a minus what we gave once and want no more."""
+    there = {
+        f"{taint['key']}{'=' + taint['value'] if taint.get('value') else ''}:{taint['effect']}"
+        for taint in node.get("spec", {}).get("taints") or []
+    }
+    return [*sorted(set(wanted) - there), *(f"{taint}-" for taint in sorted((set(ours) & there) - set(wanted)))]
+
+
+def is_up(node: Mapping[str, Any] | None, version: str) -> bool:
+    """Ready, with the version that is wanted."""
+    if not node:
+        return False
+    ready = {each["type"]: each["status"] for each in node["status"]["conditions"]}.get("Ready") == "True"
+    return bool(ready and node["status"]["nodeInfo"]["kubeletVersion"] == version)
+
+
+def faults(given: Mapping[str, Any], servers: int) -> Iterator[str]:
+    version = given.get("k3s_version") or ""
+    if not (version.startswith("v") and "+k3s" in version):
+        yield f'k3s_version: {version!r}; write a release, as in "v1.33.5+k3s1"'
+    if servers % 2 == 0:
+        yield f"k3s_servers: {servers} servers can't lose one more than {servers - 1} can; have 1, 3 or 5"
+    for one in given.get("k3s_namespaces") or []:
+        if others := sorted(set(one) - {"name", "cpu", "memory", "users"}):
+            yield f"k3s_namespaces: {', '.join(others)}: no such key; there are cpu, memory, name, users"
+    if others := sorted(set(given.get("k3s_snapshots") or {}) - {"schedule", "keep", "s3"}):
+        yield f"k3s_snapshots: {', '.join(others)}: no such key; there are keep, s3, schedule"

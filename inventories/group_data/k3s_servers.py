@@ -1,0 +1,21 @@
+"""What a K3s cluster is like: read by deploys/k3s.py from its first server."""
+
+k3s_version = "v1.33.5+k3s1"
+k3s_artefacts = "https://github.com/k3s-io/k3s/releases/download"  # or a mirror, or a folder of this machine
+
+# Where the token is kept, as in {"env": "K3S_TOKEN"}; empty: made once, and kept in ~/.config/groundcrew.
+k3s_token: dict[str, object] = {}
+
+k3s_config: dict[str, object] = {}  # of servers, the same on each: {"disable": ["traefik"], "tls-san": [...]}
+k3s_registries: dict[str, object] = {}  # registries.yaml
+
+# {"schedule": "0 */6 * * *", "keep": 28, "s3": {"bucket": "acme-etcd", "folder": "staging", "region": "eu-central-1",
+#  "endpoint": "s3.amazonaws.com", "access_key": {"env": "ETCD_KEY"}, "secret_key": {"env": "ETCD_SECRET"}}}
+k3s_snapshots: dict[str, object] = {}
+
+# {"name": "ada", "cpu": 4, "memory": "16Gi", "users": ["ada"]}
+k3s_namespaces: list[dict[str, object]] = []
+
+k3s_kubeconfig = ""  # where to; empty: ~/.kube/<environment>.yaml
+k3s_kubeconfig_merge = False  # into ~/.kube/config as well
+k3s_wait = 300  # seconds that a node may take to become ready

@@ -1,0 +1,134 @@
+"""What the files of a K3s cluster say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from deploys import k3s_files
+from deploys.k3s_files import Cluster, Node
+from deploys.k3s_nodes import checksum_holds
+
+CLUSTER = Cluster("v1.33.5+k3s1", ("10.0.0.1", "10.0.0.2", "10.0.0.3"), "t0ken", config={"disable": ["traefik"]})
+SERVER, AGENT = Node("one", server=True), Node("two", server=False, labels=("a=b",), taints=("x=y:NoSchedule",))
+
+
+def test_the_first_server_founds_the_cluster_and_others_join_it() -> None:
+    of_servers = {
+        "token": "t0ken",
+        "node-name": "one",
+        "tls-san": ["10.0.0.1", "10.0.0.2", "10.0.0.3"],
+        "write-kubeconfig-mode": "0600",
+        "disable": ["traefik"],
+    }
+    assert k3s_files.config(CLUSTER, SERVER, founds=True) == {**of_servers, "cluster-init": True}
+    assert k3s_files.config(CLUSTER, SERVER, founds=False) == {**of_servers, "server": "https://10.0.0.1:6443"}
+    assert k3s_files.config(CLUSTER, AGENT, founds=False) == {
+        "token": "t0ken",
+        "node-name": "two",
+        "node-label": ["a=b"],
+        "node-taint": ["x=y:NoSchedule"],
+        "server": "https://10.0.0.1:6443",
+    }
+    assert "t0ken" not in repr(CLUSTER)
+
+
+def test_the_configuration_is_yaml_with_a_line_for_each_key() -> None:
+    told = k3s_files.config(CLUSTER, AGENT, founds=False)
+    assert yaml.safe_load(k3s_files.as_yaml(told)) == told
+    assert len(k3s_files.as_yaml(told).splitlines()) == 1 + len(told)
+
+
+def test_snapshots_go_to_s3_where_there_is_a_bucket() -> None:
+    assert k3s_files.snapshots({}, "", "") == {}
+    s3 = {"bucket": "acme", "region": "eu-central-1", "access_key": {"env": "A"}, "secret_key": {"env": "B"}}
+    assert k3s_files.snapshots({"schedule": "0 0 * * *", "keep": 7, "s3": s3}, "key", "s3cret") == {
+        "etcd-snapshot-schedule-cron": "0 0 * * *",
+        "etcd-snapshot-retention": 7,
+        "etcd-s3": True,
+        "etcd-s3-access-key": "key",
+        "etcd-s3-secret-key": "s3cret",
+        "etcd-s3-bucket": "acme",
+        "etcd-s3-region": "eu-central-1",
+    }
+
+
+def test_namespaces_are_right_by_the_schemas_of_kubernetes() -> None:
+    told = list(
+        yaml.safe_load_all(k3s_files.manifest([{"name": "ada", "cpu": 2}, {"name": "bob", "users": ["bob@x"]}]))
+    )
+    assert [each["kind"] for each in told] == ["Namespace", "ResourceQuota", "LimitRange", "RoleBinding"] * 2
+    for each in told:
+        kubernetes_validate.validate(each, "1.33", strict=True)
+    assert told[1]["spec"]["hard"]["limits.cpu"] == "2"
+    assert told[7]["subjects"][0]["name"] == "bob@x"
+    assert list(yaml.safe_load_all(k3s_files.manifest([]))) in ([], [None])
+
+
+def test_a_kubeconfig_gets_names_and_an_address_of_its_own() -> None:
+    default = [
+        {"name": "default", "cluster": {"server": "https://127.0.0.1:6443", "certificate-authority-data": "Y2E="}}
+    ]
+    fetched = {"clusters": default, "users": [{"name": "default", "user": {"token": "x"}}]}
+    told = k3s_files.kubeconfig(yaml.safe_dump(fetched), "staging", "https://10.0.0.1:6443")
+    assert told["clusters"] == [
+        {"name": "staging", "cluster": {"server": "https://10.0.0.1:6443", "certificate-authority-data": "Y2E="}}
+    ]
+    assert told["contexts"] == [{"name": "staging", "context": {"cluster": "staging", "user": "staging"}}]
+    there = {
+        "clusters": [{"name": "other"}, {"name": "staging", "cluster": {}}],
+        "users": None,
+        "current-context": "other",
+    }
+    both = k3s_files.merged(there, told)
+    assert [one["name"] for one in both["clusters"]] == ["other", "staging"]
+    assert both["clusters"][1] == told["clusters"][0]
+    assert both["current-context"] == "other"
+    assert k3s_files.merged({}, told) == told
+
+
+def node(
+    ready: str = "True", version: str = "v1.33.5+k3s1", taints: list[dict[str, str]] | None = None
+) -> dict[str, Any]:
+    conditions = [{"type": "MemoryPressure", "status": "False"}, {"type": "Ready", "status": ready}]
+    return {"spec": {"taints": taints}, "status": {"conditions": conditions, "nodeInfo": {"kubeletVersion": version}}}
+
+
+def test_a_node_is_up_when_it_is_ready_at_the_version() -> None:
+    assert k3s_files.is_up(node(), "v1.33.5+k3s1")
+    assert not k3s_files.is_up(node(ready="Unknown"), "v1.33.5+k3s1")
+    assert not k3s_files.is_up(node(version="v1.32.1+k3s1"), "v1.33.5+k3s1")
+    assert not k3s_files.is_up(None, "v1.33.5+k3s1")
+
+
+def test_only_taints_that_we_gave_are_taken() -> None:
+    there = node(taints=[{"key": "a", "value": "b", "effect": "NoSchedule"}, {"key": "theirs", "effect": "NoExecute"}])
+    assert k3s_files.taint_changes(["a=b:NoSchedule"], there, ["a=b:NoSchedule"]) == []
+    assert k3s_files.taint_changes(["c:NoSchedule"], there, ["a=b:NoSchedule"]) == ["c:NoSchedule", "a=b:NoSchedule-"]
+    assert k3s_files.taint_changes([], {}, []) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "servers", "said"),
+    [
+        ({}, 1, []),
+        ({"k3s_version": "1.33"}, 1, ["write a release"]),
+        ({}, 2, ["2 servers can't lose one more than 1 can; have 1, 3 or 5"]),
+        (
+            {"k3s_namespaces": [{"name": "x", "disk": 1}], "k3s_snapshots": {"every": 1}},
+            3,
+            ["disk: no such", "every: no such"],
+        ),
+    ],
+)
+def test_a_slip_of_the_pen_is_told(given: dict[str, Any], servers: int, said: list[str]) -> None:
+    told = list(k3s_files.faults({"k3s_version": "v1.33.5+k3s1", **given}, servers))
+    assert len(told) == len(said)
+    assert all(part in fault for part, fault in zip(said, told, strict=True))
+
+
+def test_the_checksum_is_that_of_the_binary_alone() -> None:
+    assert checksum_holds("k3s-arm64").startswith('awk \'$2 == "k3s-arm64"')
