@@ -48,9 +48,14 @@ class Timer:
 
     @property
     def command(self) -> tuple[str, ...]:
-        """The arguments of `crew` that start it; by name, for a job may have subjects that are on no clock."""
-        only = [word for name in self.names for word in ("--only", name)]
-        return ("run", self.job, self.environment, *only, "--scheduled")
+        """The arguments of `crew` that start it."""
+        return command(self.environment, self.job, self.names)
+
+
+def command(environment: str, job: str, names: Iterable[str]) -> tuple[str, ...]:
+    """The arguments of `crew` for a scheduled run; by name, for a job may have subjects that are on no clock."""
+    only = [word for name in names for word in ("--only", name)]
+    return ("run", job, environment, *only, "--scheduled")
 
 
 def slots(environment: Environment) -> tuple[Slot, ...]:

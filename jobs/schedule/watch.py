@@ -10,7 +10,7 @@ from itertools import groupby
 from inventories import Environment
 from jobs.run.ticks import Gap
 from jobs.schedule.due import Due, due, upcoming
-from jobs.schedule.slots import Slot
+from jobs.schedule.slots import Slot, command
 
 FIRST_PAUSE = timedelta(minutes=10)
 BEGINNING = datetime.min.replace(tzinfo=UTC)
@@ -29,8 +29,7 @@ class Start:
     @property
     def arguments(self) -> tuple[str, ...]:
         """What `crew` is called with."""
-        only = [word for slot in self.slots if slot.name for word in ("--only", slot.name)]
-        return ("run", self.job, self.environment, *only, "--scheduled")
+        return command(self.environment, self.job, (slot.name for slot in self.slots if slot.name))
 
 
 @dataclass(frozen=True, slots=True)

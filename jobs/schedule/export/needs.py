@@ -13,7 +13,6 @@ USUALLY = timedelta(hours=6)
 TO_END_WELL = timedelta(minutes=15)
 LONG_ONES = 4  # of a server's databases so many may take as long as each is allowed to, two at a time
 
-READS_BACKUPS = ("verify", "refresh")
 ASKS_DATABASES = ("backup",)
 
 
