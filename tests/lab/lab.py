@@ -27,7 +27,6 @@ class Lab:
     number: int
     debian: int
     hosts: tuple[Host, ...]
-    forwarded: bool  # this machine forwarded packets before the lab was there
 
     @property
     def home(self) -> Path:
@@ -63,7 +62,7 @@ def up(folder: Path, count: int = 1, debian: int = 12, *, bound: bool = False) -
     number = network.new_bridge()
     bridge = commands.bridge(number)
     named = tuple(Host(f"lab-{n}", commands.address(number, n), f"{bridge}-{n}") for n in range(1, count + 1))
-    lab = Lab(folder, number, debian, named, network.forwards())
+    lab = Lab(folder, number, debian, named)
     (folder / "lab.json").write_text(json.dumps({**asdict(lab), "folder": str(folder)}, indent=1))
     try:
         network.connect(number)
@@ -93,7 +92,7 @@ def read(folder: Path) -> Lab:
     except FileNotFoundError:
         raise LabCannotRun(f"there is no lab in {folder}") from None
     named = tuple(Host(**host) for host in told["hosts"])
-    return Lab(folder, told["number"], told["debian"], named, told["forwarded"])
+    return Lab(folder, told["number"], told["debian"], named)
 
 
 def down(folder: Path) -> None:
@@ -103,7 +102,7 @@ def down(folder: Path) -> None:
         for host in lab.hosts:
             hosts.end(host, folder / host.name)
             rootfs.keep_downloads(folder / host.name / "upper", rootfs.downloads(lab.debian))
-        network.remove(lab.number, keep_forwarding=lab.forwarded)
+        network.remove(lab.number)
     shutil.rmtree(folder, ignore_errors=True)
 
 

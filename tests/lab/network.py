@@ -10,6 +10,7 @@ from tests.lab import commands
 from tests.lab.machine import LabCannotRun
 
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+BEFORE = Path("/run/crewlab.forwarding")  # what was there before there was any lab
 
 
 def new_bridge() -> int:
@@ -23,23 +24,22 @@ def new_bridge() -> int:
     raise AssertionError
 
 
-def forwards() -> bool:
-    return FORWARDING.read_text().strip() == "1"
-
-
 def connect(number: int) -> None:
     for command in commands.make_network(number):
         must(*command)
     must("nft", "-f", "-", stdin=commands.firewall(number))
+    if not BEFORE.exists():
+        BEFORE.write_text(FORWARDING.read_text())
     FORWARDING.write_text("1\n")
 
 
-def remove(number: int, *, keep_forwarding: bool) -> None:
+def remove(number: int) -> None:
+    """The last lab to go leaves forwarding as the first one found it."""
     run("nft", "delete", "table", "ip", commands.bridge(number))
     run("ip", "link", "delete", commands.bridge(number))
-    others = list(Path("/sys/class/net").glob("crewlab*"))
-    if not keep_forwarding and not others:
-        FORWARDING.write_text("0\n")
+    if BEFORE.exists() and not list(Path("/sys/class/net").glob("crewlab*")):
+        FORWARDING.write_text(BEFORE.read_text())
+        BEFORE.unlink(missing_ok=True)
 
 
 def must(*command: str, stdin: str = "") -> None:

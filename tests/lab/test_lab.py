@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import commands, lab, machine, rootfs
+from tests.lab import commands, lab, machine, network, rootfs
 from tests.lab.lab import Lab
 from tests.parts.needs import needs
 
@@ -67,6 +67,7 @@ def test_a_lab_leaves_no_trace_even_when_its_owner_is_killed() -> None:
     assert owner.stdout.readline().strip() == "up"
     there = lab.read(folder)
     assert _traces(there)
+    assert network.FORWARDING.read_text() == "1\n"
     os.killpg(owner.pid, signal.SIGKILL)
     owner.communicate()
     end = time.monotonic() + 30
