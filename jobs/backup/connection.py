@@ -59,6 +59,15 @@ class Target(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Address:
+    """A target that is no section of its own in the environment file."""
+
+    url: str
+    password: Secret | None
+    via: Via | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Reached:
     """A database that can be connected to now. The password is no part of the parameters, so these may be shown."""
 

@@ -202,13 +202,14 @@ def _part(filling: Filling, part: Part, only: Path | None, brake: Brake, poured:
             program.terminate()
             raise
         finally:
-            _close(program)
+            close(program)
         if program.returncode:
             brake.check()
         _raise_if_failed(filling, program.returncode, words, part)
 
 
-def _close(program: subprocess.Popen[bytes]) -> None:
+def close(program: subprocess.Popen[bytes]) -> None:
+    """Tell a program that no more is coming, and wait until it has ended."""
     assert program.stdin is not None
     with suppress(OSError):
         program.stdin.close()

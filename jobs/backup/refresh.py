@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.backup import programs, quoting, target
-from jobs.backup.connection import Reached, reach
+from jobs.backup.connection import Address, Reached, reach
 from jobs.backup.errors import BackupError, NoProgram
 from jobs.backup.fill import Filling, analyze
 from jobs.backup.pg_restore import Manner
@@ -27,16 +26,9 @@ from jobs.store import open_store
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from inventories import Environment, Refresh, Repository, Secret
+    from inventories import Environment, Refresh, Repository
 
 _JOBS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class _Into:
-    url: str
-    password: Secret | None
-    via: None = None
 
 
 def work(run: Run) -> Result:
@@ -53,7 +45,7 @@ def work(run: Run) -> Result:
     stored, one = newest_proven(repository.read(wish.source_environment), wish)
     if run.options.dry_run:
         return Result(Outcome.DONE, f"would fill it from set {one.id} of {wish.source}", {"set": one.id})
-    with reach(run, _Into(wish.into, wish.password)) as into:
+    with reach(run, Address(wish.into, wish.password)) as into:
         place = target.look(into)
         refuse_protected(repository, into, place, run)
         kept = refresh(run, wish, stored, into, place)

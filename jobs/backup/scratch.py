@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from jobs import embedded
 from jobs.backup import programs
-from jobs.backup.connection import Reached, reach
+from jobs.backup.connection import Address, Reached, reach
 from jobs.backup.errors import BackupError, NoProgram
 from jobs.backup.manifest import Extension, Manifest
 from jobs.backup.programs import Program
@@ -21,7 +21,7 @@ from jobs.backup.target import told
 from jobs.run.job import Run
 
 if TYPE_CHECKING:
-    from inventories import Secret, Verify
+    from inventories import Verify
 
 # Packages that are not called postgresql-<major>-<extension>; the most used of contrib, which is the server's own.
 _PACKAGES = {
@@ -61,13 +61,6 @@ class Scratch:
     where: str
     ours: bool
     """Started for this proof and removed after it, roles and all."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Named:
-    url: str
-    password: Secret | None
-    via: None = None
 
 
 def fitting(found: Sequence[Program], restorers: Sequence[Program], server: int, archive: int) -> list[Program]:
@@ -117,7 +110,7 @@ def package(extension: str, major: int) -> str:
 def scratch(run: Run, manifest: Manifest, settings: Verify) -> Iterator[Scratch]:
     """A server that has every extension of the set; gone after the block if it was started for it."""
     if settings.scratch:
-        with reach(run, _Named(settings.scratch, settings.password)) as server:
+        with reach(run, Address(settings.scratch, settings.password)) as server:
             missing = lacking(server, manifest.extensions)
             if missing:
                 raise _no_proof(missing, "the scratch server", 0)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jobs.backup import pg_restore, quoting
 from jobs.backup.errors import BackupError
-from jobs.backup.fill import Filling, close_public, define, definitions, every, rows
+from jobs.backup.fill import Filling, close, close_public, define, definitions, every, rows
 from jobs.backup.manifest import Kind, Part
 from jobs.backup.selection import Selection, entries, rows_of, select
 from jobs.backup.stored import pour
@@ -106,7 +106,7 @@ def _listing(filling: Filling, part: Part) -> str:
             with suppress(_Enough):
                 pour(filling.stored, part, _Until(program), filling.run.check)
         finally:
-            _close(program)
+            close(program)
         filling.run.check()
         if program.returncode:
             raise BackupError(f"pg_restore could not list part {part.name}")
@@ -126,10 +126,3 @@ class _Until:
             self._program.stdin.write(body)
         except BrokenPipeError:
             raise _Enough from None
-
-
-def _close(program: subprocess.Popen[bytes]) -> None:
-    assert program.stdin is not None
-    with suppress(OSError):
-        program.stdin.close()
-    program.wait()

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +18,7 @@ from jobs.cli.frame import AsJson, EnvironmentName, WrongUsage
 
 if TYPE_CHECKING:
     from inventories import Environment, Secret, Via
-    from jobs.backup.connection import Reached
+    from jobs.backup.connection import Address, Reached
     from jobs.backup.restore import Restored, Way
     from jobs.backup.sets import Set
     from jobs.backup.stored import StoredSet
@@ -30,15 +30,6 @@ SetName = Annotated[
     str | None, typer.Option("--set", metavar="ID", help="This set; the four characters at its end will do.")
 ]
 StoredDatabase = Annotated[str, typer.Argument(metavar="DATABASE", help="The database's name in the file.")]
-
-
-@dataclass(frozen=True, slots=True)
-class Into:
-    """Where to, as it was typed."""
-
-    url: str
-    password: Secret | None
-    via: Via | None
 
 
 def restore(
@@ -78,6 +69,7 @@ def restore(
     The newest complete set, if none is named. A database that is not empty is only replaced with --replace. Every
     part's hash is checked before a restore is called good.
     """
+    from jobs.backup.connection import Address
     from jobs.backup.moments import chosen, moment
     from jobs.backup.restore import restore as bring
     from jobs.backup.restore import way
@@ -90,7 +82,7 @@ def restore(
     store = frame.store(environment)
     until = moment(before, environment.timezone, datetime.now(UTC)) if before is not None else None
     one = chosen(sets(store, environment.name, database), database, set_id, until)
-    target = Into(_hidden(into), _secret(password_from), _tunnel(via))
+    target = Address(_hidden(into), _secret(password_from), _tunnel(via))
     begun = time.monotonic()
     with alone(environment, store, "restore", database) as run, _reached(run, target) as reached:
         stored = opened(store, one, environment.store.decrypt_with if environment.store else None)
@@ -157,7 +149,7 @@ def _tunnel(via: str | None) -> Via | None:
 
 
 @contextmanager
-def _reached(run: Run, target: Into) -> Iterator[Reached]:
+def _reached(run: Run, target: Address) -> Iterator[Reached]:
     """The target; a password that nobody has told yet is asked for on a terminal."""
     from inventories import Secret
     from jobs.backup.connection import reach
