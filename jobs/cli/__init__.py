@@ -10,7 +10,12 @@ from jobs.cli import ends
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run `crew` as a program: the exit code says how it ended (see jobs/cli/ends.py)."""
-    sys.exit(answer(sys.argv[1:] if args is None else args))
+    given = sys.argv[1:] if args is None else args
+    try:
+        code = answer(given)
+    except KeyboardInterrupt:  # while the commands are still being imported, or once they have ended
+        code = ends.interrupted(as_json="--json" in given)
+    sys.exit(code)
 
 
 def answer(args: Sequence[str]) -> int:

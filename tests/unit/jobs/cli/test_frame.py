@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from inventories import hide
-from jobs.cli import ends, frame
+from jobs.cli import ends, frame, main
 from jobs.cli.commands import COMMANDS, command
 from jobs.store import Denied
 from tests.unit.jobs.cli.conftest import Crew
@@ -176,6 +176,9 @@ def test_ctrl_c_is_130_with_a_sentence(crew: Crew, write: Callable[..., Path], m
     ended = crew("runs", "try")
     assert (ended.code, ended.err) == (130, "Stopped by Ctrl-C.\n")
     assert crew("runs", "try", "--json").told["code"] == 130
+    monkeypatch.setattr("jobs.cli.commands.crew", interrupted)
+    with pytest.raises(SystemExit, match="130"):
+        main(["runs", "try"])
 
 
 def test_a_reader_that_leaves_is_no_error() -> None:
