@@ -82,9 +82,8 @@ class Cloud:
         """Write the environment's file."""
         program = terraform.pop("program", str(parts.program(self.version)))
         lines = "".join(f"{name} = {json.dumps(value)}\n" for name, value in terraform.items())
-        where = state or (
-            f'{{ bucket = "{self.bucket}", region = "{REGION}", endpoint = "{self.endpoint}", lock_table = "locks" }}'
-        )
+        lock = 'lock_table = "locks"' if self.version == parts.OLD else 'lock = "file"'
+        where = state or f'{{ bucket = "{self.bucket}", region = "{REGION}", endpoint = "{self.endpoint}", {lock} }}'
         sections = "".join(f"[stacks.{name}]\nafter = {json.dumps(list(after))}\n" for name, after in stacks.items())
         folder = self.root / "inventories"
         folder.mkdir(exist_ok=True)

@@ -56,6 +56,7 @@ def edit_outside(staging: Cloud) -> None:
         sns.delete_topic(TopicArn=topic["TopicArn"])
 
 
+@pytest.mark.timeout(600)  # the provider waits half a minute for a database, whatever the emulator says
 def test_the_story_of_staging(staging: Cloud) -> None:
     before_there_is_a_bucket(staging)
     bootstrapped_twice(staging)
@@ -76,10 +77,9 @@ def before_there_is_a_bucket(staging: Cloud) -> None:
 
 def bootstrapped_twice(staging: Cloud) -> None:
     assert staging.told("stacks", "bootstrap", "staging")["done"][0].startswith(f"bucket {staging.bucket} made")
-    assert staging.told("stacks", "bootstrap", "staging")["done"] == [
-        f"bucket {staging.bucket} was there; it is versioned, encrypted and closed to the public",
-        "table locks was there",
-    ]
+    bucket = f"bucket {staging.bucket} was there; it is versioned, encrypted and closed to the public"
+    table = ["table locks was there"] if staging.version == OLD else []
+    assert staging.told("stacks", "bootstrap", "staging")["done"] == [bucket, *table]
     s3 = staging.client("s3")
     assert s3.get_bucket_versioning(Bucket=staging.bucket)["Status"] == "Enabled"
     assert all(s3.get_public_access_block(Bucket=staging.bucket)["PublicAccessBlockConfiguration"].values())
@@ -99,13 +99,13 @@ def applied_and_clean(staging: Cloud) -> None:
 
 def saved_and_sealed(staging: Cloud) -> None:
     """A second apply saves what the first has made, so that only the key opens it."""
-    staging.set("database", "disk           = 50", "disk           = 51")
-    staging.told("stacks", "apply", "staging", "database")
-    newest = max((staging.root / "store" / "staging" / "state" / "database").glob("*.tfstate.zst.age"))
-    assert PASSWORD.encode() not in newest.read_bytes()
+    staging.set("backups", "bucket =", "undelete_days = 15\nbucket =")
+    staging.told("stacks", "apply", "staging", "backups")
+    newest = max((staging.root / "store" / "staging" / "state" / "backups").glob("*.tfstate.zst.age"))
+    assert b"acme-staging" not in newest.read_bytes()
     opened = pyrage.decrypt(newest.read_bytes(), [pyrage.x25519.Identity.from_str(staging.identity)])
     state = json.loads(zstandard.ZstdDecompressor().decompressobj().decompress(opened))
-    assert "acme-staging" in json.dumps(state["resources"])
+    assert "acme-staging-backups-writer" in json.dumps(state["resources"])
 
 
 def hosts_for_pyinfra(staging: Cloud) -> None:
