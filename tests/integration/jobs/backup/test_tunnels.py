@@ -50,9 +50,10 @@ def through(folder: Path, shop: Database, via: str, url: str = "") -> Team:
     return team(folder / "team", section("shop", url or shop.url, f"via = {via}"))
 
 
-def tunnels() -> list[int]:
-    """The tunnel programs that this test has started."""
-    return [pid for pid, line in commands() if "-L" in line and line[-1] == "bastion"]
+def tunnels(bastion: Bastion) -> list[int]:
+    """The tunnel programs that lead through this test's own host."""
+    ours = str(bastion.programs.with_name("config"))
+    return [pid for pid, line in commands() if "-L" in line and ours in line]
 
 
 def commands() -> Iterator[tuple[int, list[str]]]:
@@ -65,7 +66,7 @@ def test_through_ssh_as_if_it_were_near(shop: Database, bastion: Bastion, tmp_pa
     staging = through(tmp_path, shop, '{ ssh = "bastion" }')
     assert staging.take().outcome is Outcome.DONE
     assert staging.manifest().rows == 40_000
-    until(lambda: not tunnels())
+    until(lambda: not tunnels(bastion))
 
 
 def test_through_ssh_to_a_socket_over_there(shop: Database, bastion: Bastion, tmp_path: Path) -> None:
@@ -94,7 +95,7 @@ def test_a_tunnel_that_breaks_fails_the_run_which_is_tried_again(
 
     with process(tried_again) as pid:
         until(lambda: list(staging.store.open_uploads("staging/backups/")))
-        for one in tunnels():
+        for one in tunnels(bastion):
             os.kill(one, signal.SIGKILL)
         assert code_of(pid) == 0
     assert staging.manifest().rows == 40_000
@@ -105,10 +106,10 @@ def test_a_runner_that_is_killed_outright_takes_its_tunnel_along(
 ) -> None:
     staging = through(tmp_path, shop, '{ ssh = "bastion" }')
     with process(lambda: 0 if staging.take() else 1) as pid:
-        until(tunnels)
+        until(lambda: tunnels(bastion))
         os.kill(pid, signal.SIGKILL)
         code_of(pid)
-    until(lambda: not tunnels(), seconds=5)
+    until(lambda: not tunnels(bastion), seconds=5)
 
 
 @pytest.fixture
@@ -161,4 +162,4 @@ def test_a_restore_goes_through_a_tunnel_too(shop: Database, database: New, bast
     ended = staging.crew("backups", "restore", "staging", "shop", "--into", into, "--via", "ssh=bastion")
     assert ended.returncode == 0, ended.stderr
     assert target.ask("SELECT count(*) FROM wide") == [(40_000,)]
-    until(lambda: not tunnels())
+    until(lambda: not tunnels(bastion))
