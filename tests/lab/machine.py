@@ -79,10 +79,9 @@ def mirrors(targets: str) -> tuple[str, str]:
     lines = [line.split() for line in targets.splitlines()]
     security = [address for address, release in lines if "security" in release]
     plain = [address for address, release in lines if "security" not in release and "/debian" in address]
-    return (
-        plain[0] if plain else "http://deb.debian.org/debian",
-        security[0] if security else "http://deb.debian.org/debian-security",
-    )
+    if not plain:
+        raise LabCannotRun("this machine's apt knows no archive of Debian to make hosts from; add one to its sources")
+    return plain[0], security[0] if security else f"{plain[0].rstrip('/')}-security"
 
 
 def settings(dump: str, proxy: str) -> str:

@@ -37,7 +37,9 @@ def test_where_it_cannot_run_it_says_so(platform: str, user: int, missing: list[
 def test_hosts_use_the_mirrors_and_the_ways_of_this_machine() -> None:
     targets = "http://mirror.example/debian/ bookworm\nhttp://mirror.example/security/ bookworm-security\n"
     assert machine.mirrors(targets) == ("http://mirror.example/debian/", "http://mirror.example/security/")
-    assert machine.mirrors("https://apt.example/pgdg bookworm-pgdg\n")[0] == "http://deb.debian.org/debian"
+    assert machine.mirrors("http://mirror.example/debian/ trixie\n")[1] == "http://mirror.example/debian-security"
+    with pytest.raises(machine.LabCannotRun, match="add one to its sources"):
+        machine.mirrors("https://apt.example/pgdg bookworm-pgdg\n")
     dump = 'APT::Architecture "amd64";\nAcquire::https::CaInfo "/etc/ca.pem";\n'
     told = machine.settings(dump, "http://proxy.example:3128")
     assert told == 'Acquire::https::CaInfo "/etc/ca.pem";\nAcquire::http::Proxy "http://proxy.example:3128";\n'
