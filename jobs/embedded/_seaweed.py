@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -104,7 +104,8 @@ def _remove_sockets(ports: Iterable[int]) -> None:
     for port in ports:
         for number in (port, port + 10_000):
             for socket in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):  # noqa: S108 (its choice)
-                socket.unlink(missing_ok=True)
+                with suppress(PermissionError):  # another user's, which was killed: not ours to take away
+                    socket.unlink(missing_ok=True)
 
 
 def _stores(server: S3Server) -> bool:
