@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 SetName = Annotated[
     str | None, typer.Option("--set", metavar="ID", help="This set; the four characters at its end will do.")
 ]
+Tables = Annotated[
+    list[str] | None,
+    typer.Option("--tables", metavar="TABLE", help="Only this table, as schema.table or table; may be repeated."),
+]
+Tunnel = Annotated[str | None, typer.Option(metavar="TUNNEL", help="ssh=HOST or kubernetes=namespace/kind/name.")]
 StoredDatabase = Annotated[str, typer.Argument(metavar="DATABASE", help="The database's name in the file.")]
 
 
@@ -47,17 +52,12 @@ def restore(
     replaces: Annotated[
         bool, typer.Option("--replace", help="Restore beside what stands there, check, swap; the old one is kept.")
     ] = False,
-    tables: Annotated[
-        list[str] | None,
-        typer.Option("--tables", metavar="TABLE", help="Only this table, as schema.table or table; may be repeated."),
-    ] = None,
+    tables: Tables = None,
     parallel: Annotated[int | None, typer.Option(min=1, max=64, help="Streams at once.")] = None,
     password_from: Annotated[
         str | None, typer.Option(metavar="SECRET", help="env:NAME, file:PATH or command:LINE; else as psql finds it.")
     ] = None,
-    via: Annotated[
-        str | None, typer.Option(metavar="TUNNEL", help="ssh=HOST or kubernetes=namespace/kind/name.")
-    ] = None,
+    via: Tunnel = None,
     yes_to: Annotated[
         str | None, typer.Option(metavar="NAME", help="Yes, overwrite what this protected environment looks after.")
     ] = None,
