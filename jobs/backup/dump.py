@@ -21,7 +21,7 @@ from jobs.backup.errors import BackupError
 from jobs.backup.manifest import Part, Piece
 from jobs.backup.parts import Planned
 from jobs.backup.seal import seal
-from jobs.backup.together import Ending
+from jobs.backup.together import Ending, Meter
 from jobs.run.job import Failed, Passing, Run
 from jobs.store import Store, Stored
 
@@ -52,18 +52,6 @@ _PASSES = (
 
 class LockTimeout(Passing):
     """Somebody came between: a change of a table that waits for our lock, and that others wait behind."""
-
-
-class Meter:
-    """How much has been dumped by all streams together."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.bytes = 0
-
-    def add(self, number: int) -> None:
-        with self._lock:
-            self.bytes += number
 
 
 @dataclass(frozen=True, slots=True)

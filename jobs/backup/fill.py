@@ -6,7 +6,6 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,13 +14,14 @@ from typing import IO, Any
 
 from jobs.backup import pg_restore
 from jobs.backup.connection import NO_LIMITS, Reached, final
-from jobs.backup.errors import BackupError, Damaged
+from jobs.backup.errors import BackupError
 from jobs.backup.manifest import Kind, Part
 from jobs.backup.pg_restore import Manner, Section
 from jobs.backup.programs import Program
 from jobs.backup.stored import StoredSet, pour
 from jobs.backup.target import told
-from jobs.run.job import Failed, Passing, Run
+from jobs.backup.together import Ending, Meter, together
+from jobs.run.job import Passing, Run
 
 _PASSES = ("server closed the connection", "terminating connection", "could not connect", "the database system is")
 _WORDS = 20_000
@@ -44,42 +44,6 @@ class Filling:
     manner: Manner = field(default_factory=Manner)
     tables: tuple[str, ...] = ()
     """As they were asked for; none for all."""
-
-
-class Brake:
-    """Ends everything that works side by side as soon as one of them has failed."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._pulled = threading.Event()
-        self._programs: list[subprocess.Popen[bytes]] = []
-        self._lock = threading.Lock()
-
-    def check(self) -> None:
-        """For loops: raises once the run is told to end, or another one failed."""
-        self._run.check()
-        if self._pulled.is_set():
-            raise _Ended
-
-    def start(self, filling: Filling, argv: Sequence[str], **popen: Any) -> subprocess.Popen[bytes]:
-        """Start a program that is ended when the brake is pulled."""
-        with self._lock:
-            self.check()
-            program = self._run.process(argv, env=_environment(filling.into), **popen)
-            self._programs.append(program)
-            return program
-
-    def pull(self) -> None:
-        """End all."""
-        with self._lock:
-            self._pulled.set()
-            for program in self._programs:
-                with suppress(OSError):
-                    program.terminate()
-
-
-class _Ended(Failed):
-    """Ended because another one failed, which is the one to tell of."""
 
 
 def fill(filling: Filling, *, statistics: bool = True) -> None:
@@ -121,8 +85,7 @@ def define(filling: Filling, section: Section, archive: Path, only: Path | None 
         filling.program, filling.into.conninfo, section, archive, filling.manner, jobs=jobs, only=only
     )
     with tempfile.TemporaryFile() as words:
-        brake = Brake(filling.run)
-        program = brake.start(filling, argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=words)
+        program = _start(filling, argv, words)
         _raise_if_failed(filling, program.wait(), words)
 
 
@@ -130,50 +93,15 @@ def rows(filling: Filling, parts: Sequence[tuple[Part, Path | None]] | None = No
     """All parts with rows, a few side by side, the biggest first."""
     if parts is None:
         parts = [(part, None) for part in filling.stored.parts(Kind.TABLE, Kind.REST)]
-    brake, poured = Brake(filling.run), Poured(filling.run, sum(part.dumped for part, _ in parts))
-    works = [partial(_part, filling, part, only, brake, poured) for part, only in parts]
-    side_by_side(filling.jobs, brake, works)
-
-
-def side_by_side(jobs: int, brake: Brake, works: Sequence[Callable[[], None]]) -> None:
-    """A few works at once; the first that fails ends the others, and is the one that is told."""
-    with ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="restore") as pool:
-        futures = [pool.submit(work) for work in works]
-        try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-        finally:
-            if not all(future.done() for future in futures) or any(future.exception() for future in futures):
-                brake.pull()
-    errors = [error for future in futures if (error := future.exception()) is not None]
-    for error in sorted(errors, key=_weight):
-        raise error
-
-
-def _weight(error: BaseException) -> int:
-    return 0 if isinstance(error, Damaged) else 2 if isinstance(error, _Ended) else 1
-
-
-class Poured:
-    """How many bytes went into the database so far, all parts together."""
-
-    def __init__(self, run: Run, total: int) -> None:
-        self._run = run
-        self._total = total
-        self._done = 0
-        self._lock = threading.Lock()
-
-    def add(self, count: int) -> None:
-        """Count on, and tell it."""
-        with self._lock:
-            self._done += count
-            done = self._done
-        self._run.progress("restore", done, self._total)
+    ending, poured, total = Ending(), Meter(), sum(part.dumped for part, _ in parts)
+    work = {part.name: partial(_part, filling, part, only, ending, poured) for part, only in parts}
+    together(filling.run, ending, work, lambda: filling.run.progress("restored", poured.bytes, total), filling.jobs)
 
 
 class _Stdin:
     """A program's stdin that counts what goes through, and takes no offence at a program that has had enough."""
 
-    def __init__(self, program: subprocess.Popen[bytes], poured: Poured) -> None:
+    def __init__(self, program: subprocess.Popen[bytes], poured: Meter) -> None:
         self._program = program
         self._poured = poured
         self._enough = False
@@ -190,22 +118,32 @@ class _Stdin:
         self._poured.add(len(body))
 
 
-def _part(filling: Filling, part: Part, only: Path | None, brake: Brake, poured: Poured) -> None:
+def _part(filling: Filling, part: Part, only: Path | None, ending: Ending, poured: Meter) -> None:
     """Stream one part from the store into pg_restore, whose own words tell best why it broke off."""
     argv = pg_restore.rows(filling.program, filling.into.conninfo, filling.manner, only=only)
     with tempfile.TemporaryFile() as words:
-        program = brake.start(filling, argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=words)
+        program = _start(filling, argv, words, stdin=subprocess.PIPE)
         try:
-            with suppress(BrokenPipeError):
-                pour(filling.stored, part, _Stdin(program, poured), brake.check)
+            with ending.ends(program.terminate):
+                with suppress(BrokenPipeError):
+                    pour(filling.stored, part, _Stdin(program, poured), lambda: _check(filling.run, ending))
+                close(program)
         except BaseException:
             program.terminate()
-            raise
-        finally:
             close(program)
-        if program.returncode:
-            brake.check()
+            raise
         _raise_if_failed(filling, program.returncode, words, part)
+
+
+def _check(run: Run, ending: Ending) -> None:
+    """For loops: raises once the run is told to end, or something beside it failed."""
+    run.check()
+    ending.check()
+
+
+def _start(filling: Filling, argv: Sequence[str], words: IO[bytes], **popen: Any) -> subprocess.Popen[bytes]:
+    environment = {**filling.into.environment, "PGOPTIONS": pg_restore.OPTIONS}
+    return filling.run.process(argv, env=environment, stdout=subprocess.DEVNULL, stderr=words, **popen)
 
 
 def close(program: subprocess.Popen[bytes]) -> None:
@@ -214,10 +152,6 @@ def close(program: subprocess.Popen[bytes]) -> None:
     with suppress(OSError):
         program.stdin.close()
     program.wait()
-
-
-def _environment(into: Reached) -> dict[str, str]:
-    return {**into.environment, "PGOPTIONS": pg_restore.OPTIONS}
 
 
 def _raise_if_failed(filling: Filling, code: int, words: IO[bytes], part: Part | None = None) -> None:
@@ -243,15 +177,14 @@ def analyze(filling: Filling, command: str = "ANALYZE") -> None:
 def every(into: Reached, statements: Sequence[str], jobs: int, run: Run) -> list[tuple[Any, ...] | None]:
     """Run statements over a few connections; what each answered first, in their order."""
     answers: list[tuple[Any, ...] | None] = [None] * len(statements)
-    left = iter(enumerate(statements))
-    lock, brake = threading.Lock(), Brake(run)
+    left, lock, ending = iter(enumerate(statements)), threading.Lock(), Ending()
 
     def work() -> None:
-        with told(), into.connect(autocommit=True, options=pg_restore.OPTIONS) as there, run.on_stop(there.cancel):
+        with told(), into.connect(autocommit=True, options=pg_restore.OPTIONS) as there, ending.ends(there.cancel):
             there.execute(NO_LIMITS)
             there.execute("SET row_security = off")
             while True:
-                brake.check()
+                ending.check()
                 with lock:
                     number, statement = next(left, (-1, ""))
                 if number < 0:
@@ -259,5 +192,5 @@ def every(into: Reached, statements: Sequence[str], jobs: int, run: Run) -> list
                 answer = there.execute(statement)
                 answers[number] = answer.fetchone() if answer.description else None
 
-    side_by_side(jobs, brake, [work] * min(jobs, len(statements)))
+    together(run, ending, {str(number): work for number in range(min(jobs, len(statements)))})
     return answers

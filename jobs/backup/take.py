@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.backup import facts, settings, snapshot
 from jobs.backup.connection import Reached
-from jobs.backup.dump import LockTimeout, Meter, Stream
+from jobs.backup.dump import LockTimeout, Stream
 from jobs.backup.manifest import NAME, Kind, Manifest, Part, Server, written
 from jobs.backup.parts import Planned, pg_dump, pg_dumpall, plan
 from jobs.backup.programs import Program, dumper, installed
 from jobs.backup.sets import new_id, prefix
-from jobs.backup.together import Ending, together
+from jobs.backup.together import Ending, Meter, together
 from jobs.run.job import Passing, Run
 
 if TYPE_CHECKING:

@@ -29,6 +29,11 @@ class Ending:
         """The failure that came first."""
         return self._first
 
+    def check(self) -> None:
+        """For loops: raises once something has failed."""
+        if self._first is not None:
+            raise Stopped("another part has failed")
+
     def fail(self, error: BaseException) -> None:
         """Only the first failure is kept: the others follow from it."""
         with self._lock:
@@ -44,8 +49,7 @@ class Ending:
     def ends(self, end: Callable[[], object]) -> Iterator[None]:
         """While inside, `end` is called when something else fails."""
         with self._lock:
-            if self._first is not None:
-                raise Stopped("another part has failed")
+            self.check()
             self._ends.append(end)
         try:
             yield
@@ -54,17 +58,37 @@ class Ending:
                 self._ends.remove(end)
 
 
-def together(run: Run, ending: Ending, work: Mapping[str, Callable[[], T]], tell: Callable[[], None]) -> dict[str, T]:
-    """Start all of it at once, `tell` now and then how far it is, and return each answer by its name."""
+class Meter:
+    """How many bytes have gone through all streams together."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.bytes = 0
+
+    def add(self, number: int) -> None:
+        with self._lock:
+            self.bytes += number
+
+
+def together(
+    run: Run,
+    ending: Ending,
+    work: Mapping[str, Callable[[], T]],
+    tell: Callable[[], None] = lambda: None,
+    at_once: int | None = None,
+) -> dict[str, T]:
+    """Start all of it at once or so many, `tell` now and then how far it is, and return each answer by its name."""
 
     def guarded(one: Callable[[], T]) -> T:
         try:
+            ending.check()
             return one()
         except BaseException as error:
             ending.fail(error)
             raise
 
-    with ThreadPoolExecutor(max_workers=max(1, len(work))) as pool, run.on_stop(lambda: ending.fail(Stopped("told"))):
+    threads = min(at_once or len(work), len(work))
+    with ThreadPoolExecutor(max(1, threads)) as pool, run.on_stop(lambda: ending.fail(Stopped("told"))):
         under_way = {pool.submit(carried(guarded), one): name for name, one in work.items()}
         left = set(under_way)
         while left:
