@@ -7,6 +7,10 @@ class BackupError(Failed):
     """Something about a backup that trying again won't mend: the message names the thing, the fact, the way out."""
 
 
+class NoSuchDatabase(BackupError):
+    """A name that is neither in the environment's file nor in its store: it was mistyped."""
+
+
 class NoProgram(BackupError):
     """No client program on this machine is of a version that fits."""
 

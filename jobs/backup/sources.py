@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from jobs.backup.connection import reach, verdict
-from jobs.backup.errors import BackupError
+from jobs.backup.errors import BackupError, NoSuchDatabase
+from jobs.backup.sets import Set, sets
 from jobs.run.job import Failed, Options, Passing
 
 if TYPE_CHECKING:
     from inventories import Database, Environment, Server
+    from jobs.store import Store
 
 # Databases that a provider keeps for itself and lets nobody into.
 _OF_PROVIDERS = ("rdsadmin", "cloudsqladmin", "azure_maintenance", "azure_sys")
@@ -34,12 +36,20 @@ def source(environment: Environment, name: str) -> tuple[Database | Server, str 
     server, dot, database = name.partition(".")
     if server in environment.servers:
         return environment.servers[server], unquote(database) if dot else None
-    raise BackupError(f"{environment.name}: there is no database {name}; there {_known(environment)}")
+    raise NoSuchDatabase(f"{environment.name}: there is no database {name}; there {_known(environment)}")
 
 
 def _known(environment: Environment) -> str:
     names = [*environment.databases, *(f"{server}.<database>" for server in environment.servers)]
     return f"are: {', '.join(names)}" if names else "are none: add [databases.NAME] or [servers.NAME] to its file"
+
+
+def sets_of(environment: Environment, store: Store, name: str) -> list[Set]:
+    """The sets of a database, also of one that the file no longer names."""
+    found = list(sets(store, environment.name, name))
+    if not found:
+        source(environment, name)
+    return found
 
 
 def chosen(found: Iterable[str], exclude: Sequence[str]) -> list[str]:

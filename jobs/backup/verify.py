@@ -229,6 +229,8 @@ def subjects(environment: Environment, options: Options) -> list[str]:
     store = open_store(_settings(environment), "verify")
     root = f"{environment.name}/backups/"
     stored = [found.key[len(root) :].rstrip("/") for found in store.folders(root) if isinstance(found, Prefix)]
+    for name in set(options.only) - {*stored}:
+        source(environment, name)
     if options.only:
         return [name for one in options.only for name in _expanded(environment, one, stored)]
     wanted = [name for name, one in environment.databases.items() if one.verify is not None]

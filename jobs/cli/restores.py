@@ -73,7 +73,7 @@ def restore(
     from jobs.backup.moments import chosen, moment
     from jobs.backup.restore import restore as bring
     from jobs.backup.restore import way
-    from jobs.backup.sets import sets
+    from jobs.backup.sources import sets_of
     from jobs.backup.stored import opened
     from jobs.backup.target import look
     from jobs.run import alone
@@ -81,7 +81,7 @@ def restore(
     environment = frame.environment(ctx, environment_name)
     store = frame.store(environment)
     until = moment(before, environment.timezone, datetime.now(UTC)) if before is not None else None
-    one = chosen(sets(store, environment.name, database), database, set_id, until)
+    one = chosen(sets_of(environment, store, database), database, set_id, until)
     target = Address(_hidden(into), _secret(password_from), _tunnel(via))
     begun = time.monotonic()
     with alone(environment, store, "restore", database) as run, _reached(run, target) as reached:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,14 +33,13 @@ def list_sets(
     Told from the store's listing alone. What runs that died have left is shown apart: no such thing is ever restored.
     """
     from jobs.backup.sets import sets
-    from jobs.backup.sources import source
+    from jobs.backup.sources import sets_of
 
     environment = frame.environment(ctx, environment_name)
     store = frame.store(environment)
-    found = sorted(sets(store, environment.name, database), key=lambda one: one.order, reverse=True)
+    found = sets_of(environment, store, database) if database else list(sets(store, environment.name))
+    found.sort(key=lambda one: one.order, reverse=True)
     found.sort(key=lambda one: one.database)
-    if database and not found:
-        source(environment, database)
     kept, now = keeping(environment, found), datetime.now(UTC)
     under_way = running(store, environment.name, found)
     if as_json:
@@ -278,14 +277,12 @@ def unpin(
         output.say(f"{database} {unpinned.id} is left to the policy", output.GOOD)
 
 
-def _sets(
-    ctx: typer.Context, environment_name: str, database: str, job: str | None = None
-) -> tuple[Iterator[Set], Store]:
-    from jobs.backup.sets import sets
+def _sets(ctx: typer.Context, environment_name: str, database: str, job: str | None = None) -> tuple[list[Set], Store]:
+    from jobs.backup.sources import sets_of
 
     environment = frame.environment(ctx, environment_name)
     store = frame.store(environment, job)
-    return sets(store, environment.name, database), store
+    return sets_of(environment, store, database), store
 
 
 def _open(ctx: typer.Context, environment_name: str, database: str, set_id: str | None) -> StoredSet:

@@ -136,7 +136,19 @@ def test_a_damaged_part_is_not_left_lying_about(staging: Team, crew: Crew, tmp_p
     assert not (tmp_path / "rest").exists()
 
 
-def test_a_database_that_nobody_knows_is_told(crew: Crew) -> None:
-    said = crew("list", "shpo")
-    assert said.code == 1
-    assert "staging: there is no database shpo; there are: shop" in said.err
+def test_a_database_that_nobody_knows_is_told_as_wrong_usage(
+    staging: Team, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    before = list(staging.store.list())
+    for typed in (
+        *("backups list staging shpo", "backups show staging shpo", "backups fetch staging shpo rest"),
+        *("backups pin staging shpo", "backups unpin staging shpo", "backups prune staging shpo --dry-run"),
+        *("backups verify staging shpo", "backups restore staging shpo --into postgresql://me@127.0.0.1:1/shop"),
+        *("run backup staging --only shpo", "run verify staging --only shpo", "run retention staging --only shpo"),
+    ):
+        capfdbinary.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(["--root", str(staging.folder), *typed.split()])
+        said = b"staging: there is no database shpo; there are: shop\n"
+        assert (ended.value.code, *capfdbinary.readouterr()) == (64, b"", said), typed
+    assert list(staging.store.list()) == before, "not a record, not an alert"

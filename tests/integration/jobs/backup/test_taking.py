@@ -343,10 +343,3 @@ def test_one_database_that_fails_does_not_stop_the_others(database: New, tmp_pat
         ("a", Outcome.DONE), ("b", Outcome.FAILED), ("c", Outcome.DONE),
     ]  # fmt: skip
     assert "does not exist" in records[1].sentence
-
-
-def test_a_database_that_the_file_does_not_name_is_told(database: New, backs_up: BacksUp) -> None:
-    staging = backs_up(database(16))
-    crew = staging.crew("run", "backup", "staging", "--only", "shpo")
-    assert crew.returncode != 0
-    assert "staging: there is no database shpo; there are: shop" in crew.stderr
