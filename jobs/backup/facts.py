@@ -30,6 +30,13 @@ SELECT current_setting('server_version'), current_setting('server_version_num'):
        has_function_privilege('pg_control_system()', 'EXECUTE'), has_table_privilege('pg_authid', 'SELECT')
 """
 
+# All but indexes, views that are filled anew, and catalogs; large objects lie in one, and are dumped.
+_TO_DUMP = """
+SELECT pg_database_size(current_database()) - sum(pg_relation_size(oid))::bigint FROM pg_class
+WHERE NOT relisshared AND (relkind IN ('i', 'm')
+    OR relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' AND relname <> 'pg_largeobject')
+"""
+
 _SEQUENCES = "SELECT schemaname, sequencename, last_value FROM pg_sequences ORDER BY 1, 2"
 
 _EXTENSIONS = """
@@ -42,6 +49,12 @@ def server(connection: Connection) -> Server:
     version, major, standby, may_ask, _ = _one(connection, _SERVER)
     identifier = str(_one(connection, "SELECT system_identifier FROM pg_control_system()")[0]) if may_ask else ""
     return Server(version.split(" ")[0], major, identifier, standby)
+
+
+def to_dump(connection: Connection) -> int:
+    """About how many bytes a dump will have: values that lie compressed become more, free room in tables none."""
+    found: int = _one(connection, _TO_DUMP)[0]
+    return found
 
 
 def shows_passwords(connection: Connection) -> bool:

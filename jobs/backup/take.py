@@ -36,10 +36,7 @@ class Seen:
     program: Program
     planned: tuple[Planned, ...]
     passwords: bool
-
-    @property
-    def bytes(self) -> int:
-        return sum(table.bytes for table in self.moment.tables)
+    bytes: int
 
 
 def look(section: Section, reached: Reached, moment: snapshot.Snapshot) -> Seen:
@@ -54,6 +51,7 @@ def look(section: Section, reached: Reached, moment: snapshot.Snapshot) -> Seen:
         program=dumper(server.major, installed("pg_dump")),
         planned=plan(moment.tables, section.parallel, encoding),
         passwords=facts.shows_passwords(connection),
+        bytes=facts.to_dump(connection),
     )
 
 
@@ -117,10 +115,15 @@ def dumped(
     if section.counts:
         lock, standby = section.limits.lock, seen.server.standby
         work["counts"] = partial(facts.count, ending, seen.reached, seen.moment, lock, standby=standby)
+
+    def tell() -> None:
+        run.progress("dumped", meter.bytes, seen.bytes if meter.bytes < seen.bytes else None)
+
     try:
-        done = together(run, ending, work, lambda: run.progress("dumped", meter.bytes, max(seen.bytes, meter.bytes)))
+        done = together(run, ending, work, tell)
     except LockTimeout:
         raise Passing(snapshot.held_by(seen.reached, seen.moment.tables, section.limits.lock)) from None
+    run.progress("dumped", meter.bytes, meter.bytes)
     counts = done.pop("counts", {})
     warnings = tuple(f"part {name}: {line}" for name, (_, lines) in done.items() for line in lines)
     return tuple(part for part, _ in done.values()), warnings, counts

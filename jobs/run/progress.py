@@ -5,9 +5,13 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from structlog.typing import FilteringBoundLogger
+
+from jobs.sizes import size
+from jobs.words import span
 
 if TYPE_CHECKING:
     import rich.progress
@@ -20,7 +24,7 @@ class Progress:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._logged: dict[str, float] = {}
+        self._told: dict[str, tuple[float, float]] = {}
 
     def tell(self, log: FilteringBoundLogger, what: str, done: int, total: int | None) -> None:
         if sys.stderr.isatty():
@@ -28,16 +32,23 @@ class Progress:
             return
         now = time.monotonic()
         with self._lock:
-            due = now - self._logged.setdefault(what, now) >= EVERY
+            begun, last = self._told.setdefault(what, (now, now))
+            due = now - last >= EVERY
             if due:
-                self._logged[what] = now
+                self._told[what] = begun, now
         if due:
-            log.info("progress", what=what, bytes=done, of=total)
+            log.info("progress", what=what, bytes=done, of=total, **pace(done, total, now - begun))
+
+
+def pace(done: int, total: int | None, seconds: float) -> dict[str, str]:
+    """How fast it went so far, and how long it takes yet if it goes on like that."""
+    rate = {"rate": f"{size(done / seconds)}/s"}
+    return rate if not total or not done else {**rate, "left": span(timedelta(seconds=seconds * (total - done) / done))}
 
 
 _drawing = threading.Lock()
 _bars: rich.progress.Progress | None = None
-_tasks: dict[str, rich.progress.TaskID] = {}
+_tasks: dict[tuple[str, bool], rich.progress.TaskID] = {}
 
 
 def _draw(what: str, done: int, total: int | None) -> None:
@@ -46,9 +57,12 @@ def _draw(what: str, done: int, total: int | None) -> None:
         if _bars is None:
             _bars = _new_bars()
             _bars.start()
-        if what not in _tasks:
-            _tasks[what] = _bars.add_task(what, total=total)
-        _bars.update(_tasks[what], completed=done, total=total, visible=done != total)
+        bar, other = (what, total is None), (what, total is not None)
+        if bar not in _tasks:  # one bar can't lose its total again, once there is more than was thought
+            _tasks[bar] = _bars.add_task(what, total=total)
+        if other in _tasks:
+            _bars.update(_tasks[other], visible=False)
+        _bars.update(_tasks[bar], completed=done, total=total, visible=done != total)
 
 
 def end_bars() -> None:

@@ -165,6 +165,26 @@ def test_a_dry_run_says_what_would_be_dumped_and_leaves_nothing(database: New, b
     assert list(staging.store.list()) == []
 
 
+def test_what_is_to_be_dumped_is_known_beforehand(database: New, backs_up: BacksUp) -> None:
+    """Without it no time left can be told: large objects and long values count, indexes don't."""
+    shop = database(16)
+    staging = backs_up(shop)
+    bare = staging.take(dry_run=True).figures["bytes"]
+    shop.run(
+        "CREATE TABLE long AS SELECT string_agg(md5(n::text), '') a FROM generate_series(1, 60000) n",
+        "CREATE TABLE many AS SELECT n FROM generate_series(1, 60000) n",
+        *(f"CREATE INDEX ON many (n, ({number} + n))" for number in range(4)),
+        "CREATE MATERIALIZED VIEW again AS SELECT * FROM many",
+        "SELECT lo_from_bytea(0, convert_to(string_agg(md5(n::text), ''), 'UTF8')) FROM generate_series(1, 60000) n",
+    )
+    [(whole,)] = shop.ask("SELECT pg_database_size(current_database())")
+    told = staging.take(dry_run=True).figures["bytes"]
+    assert isinstance(bare, int)
+    assert isinstance(told, int)
+    assert bare < 2_500_000
+    assert 5_500_000 < told - bare < 8_000_000 < whole - told
+
+
 def reached(database: Database) -> Reached:
     host = {"host": "127.0.0.1", "port": str(database.server.port), "user": "postgres", "dbname": database.name}
     return Reached(host, database.password)

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 import jobs.log
 from jobs.run import progress
-from jobs.run.progress import Progress, end_bars
+from jobs.run.progress import Progress, end_bars, pace
 
 
 def test_elsewhere_than_on_a_terminal_it_is_a_line_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,6 +20,18 @@ def test_elsewhere_than_on_a_terminal_it_is_a_line_a_minute(monkeypatch: pytest.
     assert [line["bytes"] for line in lines] == [2, 4]
 
 
+@pytest.mark.parametrize(
+    ("done", "total", "told"),
+    [
+        (3_000_000, 9_000_000, {"rate": "100 kB/s", "left": "1 min"}),
+        (3_000_000, None, {"rate": "100 kB/s"}),
+        (0, 9_000_000, {"rate": "0 B/s"}),
+    ],
+)
+def test_a_line_tells_how_fast_it_goes_and_what_is_left(done: int, total: int | None, told: dict[str, str]) -> None:
+    assert pace(done, total, 30.0) == told
+
+
 def test_on_a_terminal_it_is_a_bar_that_goes_when_all_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = pty.openpty()
     with os.fdopen(theirs, "w") as terminal:
@@ -30,6 +42,9 @@ def test_on_a_terminal_it_is_a_bar_that_goes_when_all_is_done(monkeypatch: pytes
         while b"1.0/4.0 MB" not in shown:
             shown += os.read(ours, 1 << 16)
         assert b"shop: dumped" in shown
+        Progress().tell(jobs.log.get(), "shop: dumped", 5_000_000, None)
+        while b"5.0/? MB" not in shown:
+            shown += os.read(ours, 1 << 16)
         Progress().tell(jobs.log.get(), "shop: dumped", 4_000_000, 4_000_000)
         end_bars()
         terminal.flush()
