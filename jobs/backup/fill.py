@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from jobs.backup import pg_restore
+from jobs.backup import handed, pg_restore
 from jobs.backup.connection import NO_LIMITS, Reached, final
 from jobs.backup.errors import BackupError
 from jobs.backup.manifest import Kind, Part
@@ -69,27 +69,33 @@ def close_public(filling: Filling) -> None:
 
 
 @contextmanager
-def definitions(stored: StoredSet, check: Callable[[], None]) -> Iterator[Path]:
-    """The archive of definitions as a file that only we can read: it is wanted twice, and side by side."""
+def definitions(stored: StoredSet, check: Callable[[], None]) -> Iterator[IO[bytes]]:
+    """The archive of definitions as a file: it is wanted twice, and side by side."""
     [part] = stored.parts(Kind.DEFINITIONS)
-    with tempfile.NamedTemporaryFile(prefix="groundcrew-definitions-") as file:
-        pour(stored, part, file, check)
-        file.flush()
-        yield Path(file.name)
+    with handed.file() as archive:
+        pour(stored, part, archive, check)
+        archive.flush()
+        yield archive
 
 
-def define(filling: Filling, section: Section, archive: Path, only: Path | None = None) -> None:
+def define(filling: Filling, section: Section, archive: IO[bytes], only: IO[bytes] | None = None) -> None:
     """One section of the definitions; what comes after the rows is made side by side."""
     jobs = filling.jobs if section == "post-data" else 1
     argv = pg_restore.definitions(
-        filling.program, filling.into.conninfo, section, archive, filling.manner, jobs=jobs, only=only
+        filling.program,
+        filling.into.conninfo,
+        section,
+        handed.path(archive),
+        filling.manner,
+        jobs=jobs,
+        only=_path(only),
     )
     with tempfile.TemporaryFile() as words:
-        program = _start(filling, argv, words)
+        program = _start(filling, argv, words, only, archive)
         _raise_if_failed(filling, program.wait(), words)
 
 
-def rows(filling: Filling, parts: Sequence[tuple[Part, Path | None]] | None = None) -> None:
+def rows(filling: Filling, parts: Sequence[tuple[Part, IO[bytes] | None]] | None = None) -> None:
     """All parts with rows, a few side by side, the biggest first."""
     if parts is None:
         parts = [(part, None) for part in filling.stored.parts(Kind.TABLE, Kind.REST)]
@@ -118,11 +124,11 @@ class _Stdin:
         self._poured.add(len(body))
 
 
-def _part(filling: Filling, part: Part, only: Path | None, ending: Ending, poured: Meter) -> None:
+def _part(filling: Filling, part: Part, only: IO[bytes] | None, ending: Ending, poured: Meter) -> None:
     """Stream one part from the store into pg_restore, whose own words tell best why it broke off."""
-    argv = pg_restore.rows(filling.program, filling.into.conninfo, filling.manner, only=only)
+    argv = pg_restore.rows(filling.program, filling.into.conninfo, filling.manner, only=_path(only))
     with tempfile.TemporaryFile() as words:
-        program = _start(filling, argv, words, stdin=subprocess.PIPE)
+        program = _start(filling, argv, words, only, stdin=subprocess.PIPE)
         try:
             with ending.ends(program.terminate):
                 with suppress(BrokenPipeError):
@@ -141,9 +147,16 @@ def _check(run: Run, ending: Ending) -> None:
     ending.check()
 
 
-def _start(filling: Filling, argv: Sequence[str], words: IO[bytes], **popen: Any) -> subprocess.Popen[bytes]:
+def _start(
+    filling: Filling, argv: Sequence[str], words: IO[bytes], *files: IO[bytes] | None, **popen: Any
+) -> subprocess.Popen[bytes]:
     environment = {**filling.into.environment, "PGOPTIONS": pg_restore.OPTIONS}
-    return filling.run.process(argv, env=environment, stdout=subprocess.DEVNULL, stderr=words, **popen)
+    passed = [file.fileno() for file in files if file]
+    return filling.run.process(argv, env=environment, pass_fds=passed, stdout=subprocess.DEVNULL, stderr=words, **popen)
+
+
+def _path(file: IO[bytes] | None) -> Path | None:
+    return handed.path(file) if file else None
 
 
 def close(program: subprocess.Popen[bytes]) -> None:

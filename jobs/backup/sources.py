@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote
 from jobs.backup.connection import reach, verdict
 from jobs.backup.errors import BackupError, NoSuchDatabase
 from jobs.backup.sets import Set, sets
+from jobs.backup.target import begun
 from jobs.run.job import Failed, Options, Passing
 
 if TYPE_CHECKING:
@@ -53,11 +54,11 @@ def sets_of(environment: Environment, store: Store, name: str) -> list[Set]:
 
 
 def chosen(found: Iterable[str], exclude: Sequence[str]) -> list[str]:
-    """The databases of a server that are backed up."""
+    """The databases of a server that are backed up; a copy that a restore is filling is none yet."""
     return [
         name
         for name in found
-        if name not in _OF_PROVIDERS and not any(fnmatchcase(name, pattern) for pattern in exclude)
+        if name not in _OF_PROVIDERS and not begun(name) and not any(fnmatchcase(name, pattern) for pattern in exclude)
     ]
 
 

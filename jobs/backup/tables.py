@@ -6,9 +6,9 @@ import subprocess
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from typing import IO
 
-from jobs.backup import pg_restore, quoting
+from jobs.backup import handed, pg_restore, quoting
 from jobs.backup.errors import BackupError
 from jobs.backup.fill import Filling, close, close_public, define, definitions, every, rows
 from jobs.backup.manifest import Kind, Part
@@ -50,9 +50,10 @@ def sorted_as(selection: Selection, ids: set[int]) -> list[int]:
     return [one for one in (*selection.needed, *selection.own) if one in ids]
 
 
-def _script(filling: Filling, archive: Path) -> str:
-    argv = pg_restore.script(filling.program, archive)
-    return subprocess.run(argv, capture_output=True, check=True).stdout.decode(errors="replace")
+def _script(filling: Filling, archive: IO[bytes]) -> str:
+    argv = pg_restore.script(filling.program, handed.path(archive))
+    ended = subprocess.run(argv, pass_fds=[archive.fileno()], capture_output=True, check=True)
+    return ended.stdout.decode(errors="replace")
 
 
 def _require_absent(filling: Filling, selection: Selection) -> None:
@@ -77,7 +78,7 @@ def _parts(filling: Filling, selection: Selection) -> list[Part]:
 
 
 @contextmanager
-def _rows_list(filling: Filling, part: Part, selection: Selection) -> Iterator[Path | None]:
+def _rows_list(filling: Filling, part: Part, selection: Selection) -> Iterator[IO[bytes] | None]:
     """The entries of the rest that are wanted; of a table's own part that is all."""
     if part.kind is Kind.TABLE:
         yield None
@@ -90,11 +91,11 @@ def _rows_list(filling: Filling, part: Part, selection: Selection) -> Iterator[P
 
 
 @contextmanager
-def _list_of(ids: Collection[int]) -> Iterator[Path]:
-    with tempfile.NamedTemporaryFile("w", prefix="groundcrew-list-") as file:
-        file.writelines(f"{one};\n" for one in ids)
-        file.flush()
-        yield Path(file.name)
+def _list_of(ids: Collection[int]) -> Iterator[IO[bytes]]:
+    with handed.file() as listed:
+        listed.writelines(f"{one};\n".encode() for one in ids)
+        listed.flush()
+        yield listed
 
 
 def _listing(filling: Filling, part: Part) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -142,27 +142,39 @@ def name_kept(database: str, at: datetime, taken: Collection[str] = ()) -> str:
     return name_kept(database, at + timedelta(seconds=1), taken) if name in taken else name
 
 
-def left_behind(database: str, names: list[str], now: datetime) -> list[str]:
-    """Databases that a restore of this one was filling when it died; a living one's is younger, or connected to."""
-    stem = re.escape(name_beside(database, now)[: -len(f"{now:{_STAMP}}")])
-    found = ((name, re.fullmatch(rf"{stem}(\d{{8}}_\d{{6}})", name)) for name in names)
-    old = now - timedelta(minutes=1)
+def begun(name: str) -> tuple[str, datetime] | None:
+    """Whose copy this is, and since when, if by its name it is one that a restore is filling or was."""
+    found = re.fullmatch(r"(.+)_restoring_(\d{8}_\d{6})", name, re.DOTALL)
+    with suppress(ValueError):
+        return (found[1], datetime.strptime(found[2], _STAMP).replace(tzinfo=UTC)) if found else None
+    return None
+
+
+def left_behind(names: Iterable[str], now: datetime, database: str | None = None) -> list[str]:
+    """Copies that restores (of this database) were filling when they died; a living one's is younger, or in use."""
+    wanted = begun(name_beside(database, now)) if database is not None else None
+    found = ((name, copy) for name in names if (copy := begun(name)))
     return [
         name
-        for name, match in found
-        if match is not None and datetime.strptime(match[1], _STAMP).replace(tzinfo=UTC) < old
+        for name, (whose, since) in found
+        if since < now - timedelta(minutes=1) and (wanted is None or whose == wanted[0])
     ]
+
+
+def unused(server: psycopg.Connection[Any]) -> list[str]:
+    """The databases that nobody is connected to."""
+    rows = server.execute(
+        "SELECT datname FROM pg_database d WHERE NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)"
+    )
+    return [name for (name,) in rows.fetchall()]
 
 
 def sweep(server: psycopg.Connection[Any], database: str, now: datetime) -> list[str]:
     """Drop what dead restores of this database left; those that live hold a connection, which protects theirs."""
     import psycopg
 
-    unused = server.execute(
-        "SELECT datname FROM pg_database d WHERE NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)"
-    ).fetchall()
     dropped = []
-    for name in left_behind(database, [row[0] for row in unused], now):
+    for name in left_behind(unused(server), now, database):
         with suppress(psycopg.errors.ObjectInUse, psycopg.errors.InvalidCatalogName):
             server.execute(f"DROP DATABASE {quoting.name(name)}")
             dropped.append(name)

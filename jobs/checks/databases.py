@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from inventories import Environment, Secret
-from jobs.checks.check import Check, Finding, fault, ok
+from jobs.checks.check import Check, Finding, fault, ok, warn
 from jobs.run.job import Failed, Passing
 from jobs.store import Store, open_store
 
@@ -49,8 +50,9 @@ def _check(what: str, environment: Environment, store: Store, target: Target, *,
 
 def lets_in(environment: Environment, store: Store, what: str, target: Target, *, dumped: bool) -> Finding:
     """Connect, and see whether the role can read all that is to be dumped, and a pg_dump here fits the server."""
-    from jobs.backup import rights
+    from jobs.backup import quoting, rights
     from jobs.backup.connection import reach
+    from jobs.backup.target import left_behind, unused
     from jobs.run import alone
 
     with (
@@ -61,10 +63,18 @@ def lets_in(environment: Environment, store: Store, what: str, target: Target, *
         server, user = connection.info.server_version, connection.info.user
         if dumped and (lacks := list(rights.lacking(connection))):
             return fault(f"{user} can log in, but {', '.join(lacks)}", rights.NEEDED)
+        left = left_behind(unused(connection), datetime.now(UTC))
     fact = (
         f"PostgreSQL {server // 10000}.{server % 10000} at {found.parameters.get('host', 'the socket')} lets {user} in"
     )
-    return ok(f"{fact}; {_fitting(server // 10000)}" if dumped else fact)
+    fact = f"{fact}; {_fitting(server // 10000)}" if dumped else fact
+    if not left:
+        return ok(fact)
+    drop = "; ".join(f"DROP DATABASE {quoting.name(name)}" for name in left)
+    return warn(
+        f"{fact}; restores that were killed have left {', '.join(left)} there",
+        f"the next restore of the same database clears up, or: {drop}",
+    )
 
 
 def _connected(found: Reached) -> psycopg.Connection[Any]:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from tests.bench.measure import Peaks
 from tests.parts.crew import Repository, flip
 from tests.parts.needs import majors, needs
 from tests.parts.postgres import DEBIAN, Database, Server
+from tests.parts.runs import until
 from tests.parts.same import differences, portrait
 
 Shop = Callable[..., Database]
@@ -319,9 +319,7 @@ def test_told_to_end_in_the_middle_it_takes_back_what_it_made(
     password = f"file:{repository.password(target)}"
     into = ("--into", target.url, "--create", "--password-from", password)
     running = repository.start("backups", "restore", "staging", "shop", *into)
-    until = time.monotonic() + 30
-    while not databases_like(target.server, target.name):
-        assert time.monotonic() < until
+    until(lambda: databases_like(target.server, target.name))
     running.send_signal(signal.SIGTERM)
     out, err = running.communicate(timeout=30)
     assert running.returncode == 1, (out, err)
@@ -329,16 +327,37 @@ def test_told_to_end_in_the_middle_it_takes_back_what_it_made(
     assert databases_like(target.server, target.name) == []
 
 
-def test_what_a_killed_restore_left_is_swept_by_the_next(
-    repository: Repository, shop: Shop, dropped: Callable[[int, str], Database]
+def test_killed_outright_it_leaves_no_file_and_a_copy_that_is_told_and_swept_by_the_next(
+    repository: Repository, shop: Shop, dropped: Callable[[int, str], Database], tmp_path: Path
 ) -> None:
     origin = shop(16)
+    origin.run("CREATE TABLE big AS SELECT n, repeat(md5(n::text), 30) FROM generate_series(1, 40000) n")
     repository.environment(text=repository.section("shop", origin))
     repository.backup()
     target = dropped(16, f"{origin.name}_killed")
-    origin.run(f"CREATE DATABASE {target.name}_restoring_20260101_000000")
+    into = ("--into", target.url, "--create", "--password-from", f"file:{repository.password(target)}")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    running = repository.start(
+        "backups", "restore", "staging", "shop", *into, env={**os.environ, "TMPDIR": str(scratch)}
+    )
+    copying = f"SELECT 1 FROM pg_stat_activity WHERE datname LIKE '{target.name}%' AND query LIKE 'COPY%'"
+    until(lambda: origin.ask(copying))
+    running.kill()
+    running.communicate()
+    assert list(scratch.iterdir()) == []
+    until(lambda: not origin.ask(f"SELECT 1 FROM pg_stat_activity WHERE datname LIKE '{target.name}%'"))
+    [left] = databases_like(target.server, target.name)
+    long_ago = f"{target.name}_restoring_20260101_000000"  # one of the last minute may be about to be filled
+    origin.run(f"ALTER DATABASE {left} RENAME TO {long_ago}")
+
+    told = repository.crew("check", "staging").out
+    assert f"restores that were killed have left {long_ago} there" in told
+    assert f'DROP DATABASE "{long_ago}"' in told
     assert restore(repository, target, "--create")[0] == 0
+    assert same(origin, target) == []
     assert databases_like(target.server, target.name) == [target.name]
+    assert "have left" not in repository.crew("check", "staging").out
 
 
 def test_a_database_without_tables_comes_back_too(repository: Repository, database: New) -> None:

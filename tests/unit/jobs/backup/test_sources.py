@@ -51,7 +51,7 @@ def test_what_the_file_does_not_name_is_told_with_what_it_does(staging: Environm
 
 
 def test_templates_and_what_is_excluded_are_left_alone() -> None:
-    found = ["app", "app_test", "rdsadmin", "scratch1", "Scratch"]
+    found = ["app", "app_test", "rdsadmin", "scratch1", "Scratch", "app_restoring_20261121_093000"]
     assert chosen(found, ["*_test", "scratch*"]) == ["app", "Scratch"]
 
 

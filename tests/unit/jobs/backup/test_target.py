@@ -1,4 +1,4 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -58,10 +58,14 @@ def test_only_what_a_dead_restore_of_this_database_left_is_swept() -> None:
         "shop_restoring_20261121_092930",
         "shop_replaced_20261120_093000",
         "shop_restoring_mine",
+        "shop_restoring_20269999_093000",
         "workshop_restoring_20261120_093000",
         "shop",
     ]
-    assert left_behind("shop", names, NOW) == ["shop_restoring_20261120_093000"]
+    assert left_behind(names, NOW, "shop") == ["shop_restoring_20261120_093000"]
+    assert left_behind(names, NOW) == ["shop_restoring_20261120_093000", "workshop_restoring_20261120_093000"]
+    long = "ü" * 31
+    assert left_behind([name_beside(long, NOW - timedelta(days=1))], NOW, long) != []
 
 
 def test_a_replaced_database_keeps_its_owner_and_who_may_use_it() -> None:

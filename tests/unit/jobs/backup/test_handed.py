@@ -1,0 +1,23 @@
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from jobs.backup import handed
+
+
+@pytest.mark.parametrize("nameless", [True, False])
+def test_a_program_opens_it_as_often_as_it_likes_and_it_is_gone_afterwards(
+    nameless: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    if not nameless:
+        monkeypatch.setattr(handed, "_OPEN_FILES", tmp_path / "proc")
+    with handed.file() as file:
+        file.write(b"defs")
+        file.flush()
+        path = handed.path(file)
+        assert (list(tmp_path.iterdir()) == []) == nameless
+        read = subprocess.run(["cat", path, path], pass_fds=[file.fileno()], capture_output=True, check=True)
+        assert read.stdout == b"defsdefs"
+    assert list(tmp_path.iterdir()) == []
