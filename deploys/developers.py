@@ -69,7 +69,7 @@ def accounts(told: str) -> dict[str, Account]:
     return {
         name: Account(
             uid=int(uid),
-            shell=shell,
+            shell=shell,  # the name of a login shell  # nosec B604
             locked=secrets.get(name, ("", ""))[0].startswith("!"),
             expires=secrets.get(name, ("", ""))[1],
             groups=frozenset(title for title, _, _, members in group if name in members.split(",")),

