@@ -78,5 +78,7 @@ def schedule(environment: Environment, _stack: str) -> str | None:
 
 
 DRIFT = Job(
-    "drift", subjects, work, schedule, limit=lambda _environment, _stack: timedelta(minutes=30), side_by_side=4
+    "drift", subjects, work, schedule,
+    limit=lambda _environment, _stack: timedelta(minutes=30), side_by_side=4,
+    knows=lambda environment, stack: stack in environment.stacks,
 )  # fmt: skip

@@ -12,7 +12,7 @@ from inventories import Environment, Keep
 from jobs import words
 from jobs.backup.manifest import NAME as MANIFEST
 from jobs.backup.sets import Set, of_entries, prefix
-from jobs.backup.sources import source
+from jobs.backup.sources import knows, source
 from jobs.retention import ClockBehind, Decision, plan, refuse_a_clock_behind
 from jobs.run.job import Failed, Job, Options, Outcome, Result, Run
 from jobs.run.lease import Holder, holder_from
@@ -223,7 +223,7 @@ def schedule(environment: Environment, name: str) -> str | None:
 
 def retention(*, versions: bool = False) -> Job:
     """The job; with `versions`, one that also removes what a versioned bucket keeps of sets that are gone."""
-    return Job("retention", subjects, partial(work, versions=versions), schedule)
+    return Job("retention", subjects, partial(work, versions=versions), schedule, knows=knows)
 
 
 RETENTION = retention()

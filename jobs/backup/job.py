@@ -10,7 +10,7 @@ from jobs.backup import snapshot
 from jobs.backup.connection import reach
 from jobs.backup.errors import BackupError
 from jobs.backup.manifest import Manifest
-from jobs.backup.sources import schedule, source, subjects
+from jobs.backup.sources import knows, schedule, source, subjects
 from jobs.backup.take import Seen, look, take
 from jobs.run.job import Job, Outcome, Passing, Result, Run
 from jobs.sizes import size
@@ -76,4 +76,4 @@ def limit(environment: Environment, name: str) -> timedelta:
     return source(environment, name)[0].limits.run
 
 
-BACKUP = Job("backup", subjects, work, schedule, limit)
+BACKUP = Job("backup", subjects, work, schedule, limit, knows=knows)

@@ -162,4 +162,4 @@ def schedule(environment: Environment, name: str) -> str | None:
     return str(line) if line is not None else None
 
 
-REFRESH = Job("refresh", subjects, work, schedule, side_by_side=1)
+REFRESH = Job("refresh", subjects, work, schedule, side_by_side=1, knows=lambda known, name: name in known.refresh)

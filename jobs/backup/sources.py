@@ -40,6 +40,15 @@ def source(environment: Environment, name: str) -> tuple[Database | Server, str 
     raise NoSuchDatabase(f"{environment.name}: there is no database {name}; there {_known(environment)}")
 
 
+def knows(environment: Environment, name: str) -> bool:
+    """Whether the file names it, or the server that it is or was on."""
+    try:
+        source(environment, name)
+    except NoSuchDatabase:
+        return False
+    return True
+
+
 def _known(environment: Environment) -> str:
     names = [*environment.databases, *(f"{server}.<database>" for server in environment.servers)]
     return f"are: {', '.join(names)}" if names else "are none: add [databases.NAME] or [servers.NAME] to its file"

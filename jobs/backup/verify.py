@@ -21,7 +21,7 @@ from jobs.backup.promises import Difference
 from jobs.backup.restore import make_roles, restorer
 from jobs.backup.scratch import Scratch, scratch
 from jobs.backup.sets import FAILED_PROOF, PROOF, Set, sets
-from jobs.backup.sources import source
+from jobs.backup.sources import knows, source
 from jobs.backup.stored import StoredSet, opened
 from jobs.backup.target import Place, told
 from jobs.run.job import Job, Options, Outcome, Result, Run
@@ -234,7 +234,7 @@ def subjects(environment: Environment, options: Options) -> list[str]:
     if options.only:
         return [name for one in options.only for name in _expanded(environment, one, stored)]
     wanted = [name for name, one in environment.databases.items() if one.verify is not None]
-    names = [name for name in dict.fromkeys([*stored, *wanted]) if _is_known(environment, name)]
+    names = [name for name in dict.fromkeys([*stored, *wanted]) if knows(environment, name)]
     return [name for name in names if not options.scheduled or schedule(environment, name)]
 
 
@@ -245,14 +245,6 @@ def _expanded(environment: Environment, name: str, stored: Iterable[str]) -> lis
     return [one for one in stored if one.startswith(f"{name}.")]
 
 
-def _is_known(environment: Environment, name: str) -> bool:
-    try:
-        source(environment, name)
-    except BackupError:
-        return False
-    return True
-
-
 def schedule(environment: Environment, name: str) -> str | None:
     """The cron line of a database's proofs."""
     line = source(environment, name)[0].verify
@@ -261,7 +253,7 @@ def schedule(environment: Environment, name: str) -> str | None:
 
 def limit(environment: Environment, name: str) -> timedelta:
     """The time that a proof may take."""
-    return source(environment, name)[0].limits.run if _is_known(environment, name) else timedelta(hours=6)
+    return source(environment, name)[0].limits.run if knows(environment, name) else timedelta(hours=6)
 
 
-VERIFY = Job("verify", subjects, work, schedule, limit, side_by_side=1)
+VERIFY = Job("verify", subjects, work, schedule, limit, side_by_side=1, knows=knows)

@@ -117,3 +117,5 @@ class Job:
     limit: Callable[[Environment, str], timedelta] = lambda _environment, _subject: timedelta(hours=6)
     lease: Callable[[Environment, str], timedelta] = lambda _environment, _subject: timedelta(seconds=60)
     side_by_side: int = 2
+    knows: Callable[[Environment, str], bool] = lambda _environment, _subject: True
+    """Whether the environment still has a subject that had a run once."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -68,13 +68,28 @@ def merged(old: Samples, new: Samples) -> Samples:
     return {**kept, **new}
 
 
-def write(record: Record, environment: Environment, line: str | None = None) -> None:
+def without_what_is_gone(samples: Samples, environment: str, job: str, knows: Callable[[str], bool]) -> Samples:
+    """Less a job's subjects that the environment's file no longer names: they would be called late for ever."""
+
+    def stays(labels: Mapping[str, str]) -> bool:
+        return (labels["environment"], labels["crew_job"]) != (environment, job) or knows(labels["subject"])
+
+    return {key: value for key, value in samples.items() if stays(dict(key[1]))}
+
+
+def write(
+    record: Record,
+    environment: Environment,
+    line: str | None = None,
+    knows: Callable[[str], bool] = lambda _subject: True,
+) -> None:
     """Put a run's figures into the textfile, if the environment names one; `line` is the cron line it is on."""
     if environment.metrics.textfile:
         textfile = environment.metrics.textfile
         apart = period(line, environment.timezone, record.started) if line else None
         with _alone_with(textfile):
-            _replace(textfile, to_text(merged(from_text(_read(textfile)), samples_of(record, apart))))
+            old = without_what_is_gone(from_text(_read(textfile)), record.environment, record.job, knows)
+            _replace(textfile, to_text(merged(old, samples_of(record, apart))))
 
 
 def to_text(samples: Samples) -> str:

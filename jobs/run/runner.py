@@ -322,7 +322,8 @@ class Shift:
     def _announce(self, run: LiveRun, record: Record) -> None:
         """Metrics and alerts: neither fails the run. Who pressed Ctrl-C knows, and needs no alert."""
         try:
-            metrics.write(record, self.environment, self.job.schedule(self.environment, record.subject))
+            line = self.job.schedule(self.environment, record.subject)
+            metrics.write(record, self.environment, line, partial(self.job.knows, self.environment))
         except Exception as error:
             run.log.warning("metrics not written", why=redact(str(error)))
         if record.stopped != "stopped by SIGINT":

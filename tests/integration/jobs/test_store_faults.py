@@ -75,6 +75,21 @@ def test_a_long_stream_goes_on_in_the_next_object(seaweed: Bucket) -> None:
     assert list(store.open_uploads()) == []
 
 
+def test_a_hundred_parts_are_enough_for_any_stream(seaweed: Bucket) -> None:
+    """As the strictest of providers has it; and 8 MB at a time that makes 840 MB to an object."""
+    store, part = store_in(seaweed, max_parts=100), os.urandom(PART)
+    with store.upload("set/data-1") as upload:
+        for _ in range(101):
+            upload.write(part)
+        upload.write(b"!")
+        stored = upload.complete()
+    assert [(piece.key, piece.size) for piece in stored.pieces] == [
+        ("set/data-1.0", 100 * PART),
+        ("set/data-1.1", PART + 1),
+    ]
+    assert b"".join(store.read("set/data-1.1")) == part + b"!"
+
+
 def test_several_streams_at_once_come_back_each_as_it_was(seaweed: Bucket) -> None:
     store = store_in(seaweed)
     bodies = [os.urandom(2 * PART + n) for n in range(5)]

@@ -4,7 +4,7 @@ import pytest
 
 from inventories import Environment, Repository
 from jobs.backup.errors import BackupError
-from jobs.backup.sources import chosen, schedule, source, subject, subjects
+from jobs.backup.sources import chosen, knows, schedule, source, subject, subjects
 from jobs.run.job import Options
 
 FILE = """
@@ -48,6 +48,12 @@ def test_what_the_file_does_not_name_is_told_with_what_it_does(staging: Environm
     for name in ("nope", "shop.x", "other.shop"):
         with pytest.raises(BackupError, match=r"there is no database .*; there are: .*shop.*main\.<database>"):
             source(staging, name)
+
+
+def test_what_the_file_names_is_known_and_what_is_on_its_servers(staging: Environment) -> None:
+    assert [knows(staging, name) for name in ("shop", "main", "main.any", "nope", "other.shop")] == [
+        True, True, True, False, False,
+    ]  # fmt: skip
 
 
 def test_templates_and_what_is_excluded_are_left_alone() -> None:

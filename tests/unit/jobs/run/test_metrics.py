@@ -52,6 +52,19 @@ def test_a_failure_keeps_the_last_success_and_drops_old_figures(record: Record) 
     assert 'figure="tries"' in text
 
 
+def test_what_was_taken_out_of_the_file_goes_with_the_next_run_of_its_job(record: Record, tmp_path: Path) -> None:
+    env = environment(textfile=tmp_path / "groundcrew.prom")
+    others = (("backup", "gone", "staging"), ("backup", "gone", "production"), ("verify", "gone", "staging"))
+    for job_name, subject, of in others:
+        write(replace(record, job=job_name, subject=subject, environment=of), env)
+    shop_alone = job(done, knows=lambda _environment, subject: subject == "shop")
+    run_job(shop_alone, env, store_in(tmp_path / "store"), Options())
+    left = [dict(labels) for _, labels in from_text((tmp_path / "groundcrew.prom").read_text())]
+    assert {(one["crew_job"], one["subject"], one["environment"]) for one in left} == {
+        ("backup", "shop", "staging"), *others[1:],
+    }  # fmt: skip
+
+
 def test_runs_beside_each_other_lose_nothing_and_any_user_may_read(record: Record, tmp_path: Path) -> None:
     textfile = tmp_path / "groundcrew.prom"
     env = environment(textfile=textfile)
