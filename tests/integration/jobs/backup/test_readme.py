@@ -1,4 +1,4 @@
-"""What the README tells to type does what it says, word for word."""
+"""What docs/backups.md tells to type does what it says, word for word."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.parts.needs import majors, needs
 from tests.parts.postgres import CLIENTS, Database
 from tests.parts.same import differences, portrait
 
-README = Path(__file__).parents[4] / "README.md"
+PAGE = Path(__file__).parents[4] / "docs" / "backups.md"
 
 
 def block(heading: str, number: int = 0) -> str:
-    """An indented block of a section of the README."""
-    _, _, rest = README.read_text().partition(f"# {heading}\n")
+    """An indented block of a section of the page."""
+    _, _, rest = PAGE.read_text().partition(f"# {heading}\n")
     section = re.split(r"^#", rest, maxsplit=1, flags=re.MULTILINE)[0]
     blocks = re.findall(r"(?:^    .*\n)+", section, flags=re.MULTILINE)
     return re.sub(r"^    ", "", blocks[number], flags=re.MULTILINE)

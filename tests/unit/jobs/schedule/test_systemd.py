@@ -133,9 +133,9 @@ def test_a_store_in_a_directory_may_be_written_to(repository: Repository, tmp_pa
 
 
 @needs("systemd-analyze")
-def test_systemd_finds_no_fault_in_the_daemons_unit_of_the_readme(tmp_path: Path) -> None:
-    readme = Path(__file__).parents[4] / "README.md"
-    unit = readme.read_text().partition("```ini\n")[2].partition("```")[0]
+def test_systemd_finds_no_fault_in_the_daemons_unit_of_the_docs(tmp_path: Path) -> None:
+    page = Path(__file__).parents[4] / "docs" / "schedule.md"
+    unit = page.read_text().partition("```ini\n")[2].partition("```")[0]
     (tmp_path / "crew.service").write_text(unit.replace("/usr/local/bin/crew", "/bin/true"))
     checked = subprocess.run(
         ["systemd-analyze", "verify", str(tmp_path / "crew.service")], capture_output=True, text=True, check=False
