@@ -47,6 +47,9 @@ _STAYS = (
 )
 
 
+_GIVE_ONE = "name one: password = { env, file or command } in its section, --password-from in a restore, or ~/.pgpass"
+
+
 class Target(Protocol):
     """What of a database's or server's section of the environment file is needed to reach it."""
 
@@ -145,7 +148,9 @@ def through(host: str, local: int) -> dict[str, str]:
 
 def verdict(error: psycopg.Error) -> Failed | Passing:
     """A fault that the server or libpq told, as one that may pass or one that won't."""
-    sentence = " ".join(redact(str(error)).split())
+    sentence = " ".join(redact(str(error)).split()).removeprefix("connection failed: ")
+    if "no password supplied" in sentence:
+        sentence += f"; {_GIVE_ONE}"
     if error.sqlstate is None:
         return BackupError(sentence) if final(sentence) else Passing(sentence)
     return Passing(sentence) if error.sqlstate.startswith(_PASSES) else BackupError(sentence)

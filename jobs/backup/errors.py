@@ -7,8 +7,8 @@ class BackupError(Failed):
     """Something about a backup that trying again won't mend: the message names the thing, the fact, the way out."""
 
 
-class NoSuchDatabase(BackupError):
-    """A name that is neither in the environment's file nor in its store: it was mistyped."""
+class Mistyped(BackupError):
+    """What was typed can't be meant: a name that is in no file and no store, a tag or a time that is none."""
 
 
 class NoProgram(BackupError):
@@ -17,6 +17,10 @@ class NoProgram(BackupError):
 
 class Unreadable(BackupError):
     """A stored part or manifest that can't be read: damaged, cut, of a newer format, or sealed to another key."""
+
+
+class WrongKey(Unreadable):
+    """A stored part that is sealed to other keys than ours."""
 
 
 class Damaged(Unreadable):

@@ -6,13 +6,13 @@ import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from jobs.backup import snapshot
+from jobs.backup import snapshot, sources
 from jobs.backup.connection import reach
-from jobs.backup.errors import BackupError
+from jobs.backup.errors import BackupError, Mistyped
 from jobs.backup.manifest import Manifest
-from jobs.backup.sources import knows, schedule, source, subjects
+from jobs.backup.sources import knows, schedule, source
 from jobs.backup.take import Seen, look, take
-from jobs.run.job import Job, Outcome, Passing, Result, Run
+from jobs.run.job import Job, Options, Outcome, Passing, Result, Run
 from jobs.sizes import size
 
 if TYPE_CHECKING:
@@ -27,9 +27,6 @@ def work(run: Run) -> Result:
     store = run.environment.store
     if store is None:
         raise BackupError(f"{run.environment.name} has no [store] to keep backups in")
-    wrong = [tag for tag in run.options.tags if not _TAG.fullmatch(tag)]
-    if wrong:
-        raise BackupError(f"--tag {wrong[0]}: use letters, digits, ., - and _, at most 63")
     with reach(run, section) as server:
         reached = server.named(database) if database is not None else server
         if run.subject in run.environment.servers:
@@ -39,6 +36,14 @@ def work(run: Run) -> Result:
             with snapshot.held(reached, section.limits.lock) as moment:
                 return would(look(section, reached, moment))
         return done(take(run, section, reached, store.encrypt_to))
+
+
+def subjects(environment: Environment, options: Options) -> list[str]:
+    """The databases, if the set can be tagged as was asked for."""
+    for tag in options.tags:
+        if not _TAG.fullmatch(tag):
+            raise Mistyped(f"--tag {tag}: use letters, digits, ., - and _, at most 63")
+    return sources.subjects(environment, options)
 
 
 def would(seen: Seen) -> Result:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from jobs.backup.errors import BackupError
+from jobs.backup.errors import BackupError, Mistyped
 from jobs.backup.sets import Set
 
 
@@ -27,7 +27,7 @@ def _date(said: str, zone: ZoneInfo) -> datetime:
     try:
         at = datetime.fromisoformat(said)
     except ValueError:
-        raise BackupError(f"--before {said}: no time; write 2026-11-20, 02:00, or 2026-11-20T02:00+01:00") from None
+        raise Mistyped(f"--before {said}: no time; write 2026-11-20, 02:00, or 2026-11-20T02:00+01:00") from None
     return at if at.tzinfo is not None else at.replace(tzinfo=zone)
 
 
@@ -42,7 +42,8 @@ def chosen(sets: Iterable[Set], database: str, set_id: str | None = None, before
         return _named(complete, database, set_id)
     early = [one for one in complete if before is None or one.started <= before]
     if not early:
-        raise BackupError(f"{database} has no set from before {before}; its oldest is {complete[0].id}")
+        oldest = complete[0].id
+        raise BackupError(f"{database} has no set from before {before:%Y-%m-%d %H:%M %Z}; its oldest is {oldest}")
     return early[-1]
 
 

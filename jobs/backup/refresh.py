@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from jobs.backup import programs, quoting, target
 from jobs.backup.connection import Address, Reached, reach
-from jobs.backup.errors import BackupError, NoProgram, NoSuchDatabase
+from jobs.backup.errors import BackupError, Mistyped, NoProgram
 from jobs.backup.fill import Filling, analyze
 from jobs.backup.pg_restore import Manner
 from jobs.backup.programs import Program
@@ -151,7 +151,7 @@ def subjects(environment: Environment, options: Options) -> list[str]:
     unknown = [name for name in options.only if name not in environment.refresh]
     if unknown:
         there_are = ", ".join(environment.refresh) or "none"
-        raise NoSuchDatabase(f"{environment.name} has no [refresh.{unknown[0]}]; there are: {there_are}")
+        raise Mistyped(f"{environment.name} has no [refresh.{unknown[0]}]; there are: {there_are}")
     names = [*(options.only or environment.refresh)]
     return [name for name in names if not options.scheduled or schedule(environment, name)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from jobs.backup.errors import BackupError, Unreadable
+from jobs.backup.errors import BackupError, Unreadable, WrongKey
 
 if TYPE_CHECKING:
     import pyrage
@@ -54,13 +54,13 @@ def _decrypt(ends: _Ends, identity: str) -> None:
     try:
         pyrage.decrypt_io(ends, ends, keys)
     except Exception as error:
-        raise ends.error or Unreadable(_why_closed(str(error))) from None
+        raise ends.error or _why_closed(str(error)) from None
 
 
-def _why_closed(said: str) -> str:
+def _why_closed(said: str) -> Unreadable:
     if "No matching keys" in said:
-        return "the decrypting key does not fit: none of the keys that it was encrypted to; see decrypt_with"
-    return f"the encrypted stream is damaged or cut ({said})"
+        return WrongKey("the decrypting key does not fit")
+    return Unreadable(f"the encrypted stream is damaged or cut ({said})")
 
 
 def fits(recipients: Sequence[str], identity: str) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from jobs.backup.connection import reach, verdict
-from jobs.backup.errors import BackupError, NoSuchDatabase
+from jobs.backup.errors import BackupError, Mistyped
 from jobs.backup.sets import Set, sets
 from jobs.backup.target import begun
 from jobs.run.job import Failed, Options, Passing
@@ -37,14 +37,14 @@ def source(environment: Environment, name: str) -> tuple[Database | Server, str 
     server, dot, database = name.partition(".")
     if server in environment.servers:
         return environment.servers[server], unquote(database) if dot else None
-    raise NoSuchDatabase(f"{environment.name}: there is no database {name}; there {_known(environment)}")
+    raise Mistyped(f"{environment.name}: there is no database {name}; there {_known(environment)}")
 
 
 def knows(environment: Environment, name: str) -> bool:
     """Whether the file names it, or the server that it is or was on."""
     try:
         source(environment, name)
-    except NoSuchDatabase:
+    except Mistyped:
         return False
     return True
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from inventories import Secret
 from jobs.backup import manifest
-from jobs.backup.errors import BackupError, Damaged, Unreadable
+from jobs.backup.errors import BackupError, Damaged, Unreadable, WrongKey
 from jobs.backup.manifest import Kind, Manifest, Part
 from jobs.backup.seal import Sink, unseal
 from jobs.backup.sets import Set, prefix
@@ -67,6 +67,12 @@ def pour(stored: StoredSet, part: Part, sink: Sink, check: Callable[[], None] = 
         unseal(stream, sink, identity)
     except Damaged:
         raise
+    except WrongKey as error:
+        of = stored.manifest
+        raise BackupError(
+            f"{error}: set {of.set} of {of.environment}/{of.database} is encrypted to {', '.join(of.recipients)}; "
+            "let decrypt_with name the secret key of one of these"
+        ) from None
     except Unreadable:
         stream.raise_if_damaged()
         raise

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from jobs import words
 from jobs.backup import check, quoting, target
 from jobs.backup import settings as of_database
 from jobs.backup.errors import BackupError, Damaged
@@ -74,7 +75,8 @@ def work(run: Run, set_id: str | None = None, tell: Callable[[Proof], None] = la
     found = list(sets(run.store, run.environment.name, run.subject))
     one = chosen(found, run.subject, set_id) if set_id else unproven(found, run.subject)
     if one is None:
-        return Result(Outcome.DONE, f"all {sum(one.complete for one in found)} sets are proven")
+        there_are = words.count(sum(one.complete for one in found), "set is", "sets are")
+        return Result(Outcome.DONE, f"{there_are} proven already")
     if run.options.dry_run:
         return Result(Outcome.DONE, f"would prove set {one.id}", {"set": one.id})
     stored = opened(run.store, one, _settings(run.environment).decrypt_with)

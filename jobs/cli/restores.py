@@ -204,7 +204,7 @@ def _tell_plan(
             {"environment": environment.name, "database": one.database, "set": one.id, "would": chosen.value}
         )
         return
-    output.say(f"Would restore {_named(environment, one, stored)} into {reached.database}, {chosen.value}.")
+    output.say(f"Would restore {_named(environment, one, stored)} to {reached.database}: {chosen.value}.")
 
 
 def _named(environment: Environment, one: Set, stored: StoredSet) -> str:

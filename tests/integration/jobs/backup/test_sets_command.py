@@ -136,19 +136,22 @@ def test_a_damaged_part_is_not_left_lying_about(staging: Team, crew: Crew, tmp_p
     assert not (tmp_path / "rest").exists()
 
 
-def test_a_database_that_nobody_knows_is_told_as_wrong_usage(
-    staging: Team, capfdbinary: pytest.CaptureFixture[bytes]
-) -> None:
+def test_what_was_mistyped_is_told_as_wrong_usage(staging: Team, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     before = list(staging.store.list())
-    for typed in (
+    unknown = "staging: there is no database shpo; there are: shop"
+    mistyped = dict.fromkeys((
         *("backups list staging shpo", "backups show staging shpo", "backups fetch staging shpo rest"),
         *("backups pin staging shpo", "backups unpin staging shpo", "backups prune staging shpo --dry-run"),
         *("backups verify staging shpo", "backups restore staging shpo --into postgresql://me@127.0.0.1:1/shop"),
         *("run backup staging --only shpo", "run verify staging --only shpo", "run retention staging --only shpo"),
-    ):
+    ), unknown) | {
+        "run backup staging --tag a:b": "--tag a:b: use letters, digits, ., - and _, at most 63",
+        "backups restore staging shop --into postgresql://me@127.0.0.1:1/shop --before noon":
+            "--before noon: no time; write 2026-11-20, 02:00, or 2026-11-20T02:00+01:00",
+    }  # fmt: skip
+    for typed, why in mistyped.items():
         capfdbinary.readouterr()
         with pytest.raises(SystemExit) as ended:
             main(["--root", str(staging.folder), *typed.split()])
-        said = b"staging: there is no database shpo; there are: shop\n"
-        assert (ended.value.code, *capfdbinary.readouterr()) == (64, b"", said), typed
+        assert (ended.value.code, *capfdbinary.readouterr()) == (64, b"", f"{why}\n".encode()), typed
     assert list(staging.store.list()) == before, "not a record, not an alert"

@@ -136,13 +136,13 @@ def test_three_thousand_tables_take_seconds(database: New, backs_up: BacksUp) ->
 
 def test_values_of_two_hundred_megabytes_do_not_fill_the_memory(database: New, backs_up: BacksUp) -> None:
     big = database(16)
-    big.run("CREATE TABLE long AS SELECT n, repeat('text ' || n || ' ', 25000000) body FROM generate_series(1, 2) n")
+    big.run("CREATE TABLE long AS SELECT repeat('text 1 ', 28600000) body")
     staging = backs_up(big)
     crew = subprocess.Popen(staging.argv("run", "backup", "staging"), env=staging.process_environment())
     peaks = Peaks(crew.pid)
     assert crew.wait() == 0
     peaks.stop()
-    assert staging.manifest().dumped_bytes > 340_000_000
+    assert staging.manifest().dumped_bytes > 200_000_000
     assert peaks.first < 150 << 20
 
 

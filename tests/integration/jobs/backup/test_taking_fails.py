@@ -17,14 +17,12 @@ import pytest
 
 from jobs.backup import facts, take
 from jobs.backup.job import BACKUP
-from jobs.backup.manifest import Kind
 from jobs.backup.programs import Program
-from jobs.backup.stored import opened, pour
 from jobs.run import Options, Patience, run_job
 from jobs.run.job import Outcome
 from jobs.run.record import Record
 from tests.parts import postgres as servers
-from tests.parts.backups import AT_ONCE, Nowhere, Team, section, team
+from tests.parts.backups import AT_ONCE, Team, section, team
 from tests.parts.needs import majors, needs
 from tests.parts.postgres import Database
 from tests.parts.proxy import Proxy, Way
@@ -226,7 +224,7 @@ def test_told_to_end_it_aborts_everything(
 
 @pytest.mark.usefixtures("small_streams")
 def test_killed_outright_at_any_moment(database: New, backs_up: BacksUp) -> None:
-    """What lists as complete can be read, and what a dead run left is told apart and hinders nobody."""
+    """What lists as complete is restored whole, and what a dead run left is told apart and hinders nobody."""
     shop = database(16)
     shop.run(ROWS, "CREATE TABLE other AS SELECT * FROM wide LIMIT 10000")
     staging = backs_up(shop, "parallel = 2")
@@ -255,11 +253,11 @@ def test_killed_outright_at_any_moment(database: New, backs_up: BacksUp) -> None
     complete = [one for one in staging.sets() if one.complete]
     assert len(complete) >= survivors + 2
     for one in complete:
-        stored = opened(staging.store, one, staging.environment.store.decrypt_with)  # type: ignore[union-attr]
-        assert [part.kind for part in stored.manifest.parts].count(Kind.TABLE) >= 1
-        assert stored.manifest.rows == 50_000
-        for part in stored.manifest.parts:
-            pour(stored, part, Nowhere())
+        target = database(16)
+        into = ("--into", target.url, "--password-from", "env:DB_PASSWORD")
+        ended = staging.crew("backups", "restore", "staging", "shop", "--set", one.id, *into)
+        assert ended.returncode == 0, ended.stderr
+        assert target.ask("SELECT (SELECT count(*) FROM wide), (SELECT count(*) FROM other)") == [(40_000, 10_000)]
     listed = staging.crew("backups", "list", "staging").stdout
     dead = [one.id for one in staging.sets() if not one.complete]
     assert dead, "no run was killed while it dumped"
