@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterable, Sequence
 from io import StringIO
 from typing import TypeAlias
 
+from paramiko import SSHException
 from pyinfra import host
 from pyinfra.api import FactBase, FileUploadCommand, FunctionCommand, Host, State, StringCommand, operation
 from pyinfra.facts.deb import DebPackages
@@ -89,10 +90,16 @@ def _write_silently(state: State, host: Host, dest: str, text: Secret, mode: str
 
 
 def quietly(host: Host, command: str, stdin: str = "") -> tuple[bool, list[str]]:
-    """Run a command of which nothing shows, at any verbosity: whether it did well, and what it printed."""
+    """Run a command of which nothing shows, at any verbosity: whether it did well, and what it printed.
+
+    Of one that failed also what it said on stderr.
+    """
     root = {"_sudo": True} if host.state.config.SUDO else {}
-    told, output = host.run_shell_command(StringCommand(command), _stdin=stdin.splitlines(), **root)
-    return told, output.stdout_lines
+    try:
+        told, output = host.run_shell_command(StringCommand(command), _stdin=stdin.splitlines(), **root)
+    except (OSError, SSHException) as error:
+        return False, [f"{host.name} can't be reached: {error}"]
+    return told, output.stdout_lines if told else output.output_lines
 
 
 @operation()

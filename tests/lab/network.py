@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -40,6 +42,17 @@ def remove(number: int) -> None:
     if BEFORE.exists() and not list(Path("/sys/class/net").glob("crewlab*")):
         FORWARDING.write_text(BEFORE.read_text())
         BEFORE.unlink(missing_ok=True)
+
+
+@contextmanager
+def unplugged(machine: str) -> Iterator[None]:
+    """A host that nobody reaches, and that reaches nobody: no goodbye, no refusal, silence."""
+    cable = f"vb-{machine}"  # systemd-nspawn's name for this end of it
+    must("ip", "link", "set", cable, "down")
+    try:
+        yield
+    finally:
+        must("ip", "link", "set", cable, "up")
 
 
 def must(*command: str, stdin: str = "") -> None:
