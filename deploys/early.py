@@ -71,6 +71,13 @@ def group(name: str) -> list[str]:
     return [each.name for each in inventory.groups[name]]
 
 
+def all_take_part(names: Iterable[str], why: str) -> None:
+    """Stop if --limit leaves out a host without which it is no good."""
+    state: State = ctx_state.get()
+    if left_out := [name for name in names if not state.is_host_in_limit(state.inventory.get_host(name))]:
+        raise DeployError(f"--limit leaves out {', '.join(left_out)}; {why}: run it without --limit")
+
+
 def host_is_fit(*, memory: int = 0, disk: int = 0) -> System:
     """Stop unless this host's system is one we know, has enough MiB of memory and disk, and lets us be root."""
     system: System = host.get_fact(Host)

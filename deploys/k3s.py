@@ -14,24 +14,25 @@ import yaml
 from pyinfra import host, inventory
 from pyinfra.operations import files
 
-from deploys import early, k3s_files, k3s_nodes, passwords, pieces
-from deploys.k3s_files import BINARY, CONFIG, MANIFESTS, REGISTRIES, Cluster, Node
+from deploys import early, k3s_artefacts, k3s_cluster, k3s_files, k3s_nodes, k3s_snapshots, pieces
+from deploys.k3s_files import BINARY, CONFIG, MANIFESTS, MODULES_FILE, REGISTRIES, SYSCTL_FILE, Cluster
 from inventories import Secret
 
 MEMORY, DISK = 900, 3000  # MiB
 
-servers = early.group("k3s_servers")
-agents = [each.name for each in inventory.groups.get("k3s_agents", []) if each.name not in servers]
-if host.name in [*servers, *agents]:
-    first, environment = servers[0], host.groups[-1]
-    given = inventory.get_host(first).data
+its = k3s_cluster.hosts()
+if host.name in its.all:
+    given, first = its.given, its.first
     early.host_is_fit(memory=MEMORY, disk=DISK)
-    early.every(k3s_files.faults(given.dict(), len(servers)))
-    version = given.k3s_version
-    there = k3s_nodes.installed()
+    early.every(k3s_files.faults(given, len(its.servers)))
+    if host.name == first:
+        early.every(k3s_cluster.faults_of_founding(its))
+    version, artefacts = given["k3s_version"], given["k3s_artefacts"]
+    there = k3s_artefacts.installed()
     if there not in ("", version):
         raise early.DeployError(
-            f"{host.name}: K3s {there} is there, and {version} is wanted; this deploy does not upgrade: keep {there}"
+            f"{host.name}: K3s {there} is there, and {version} is wanted; this deploy does not upgrade: "
+            f"run deploys/k3s_upgrade.py, or keep {there}"
         )
 
     def address(name: str) -> str:
@@ -40,38 +41,34 @@ if host.name in [*servers, *agents]:
         return str(one.data.get("k3s_address") or one.data.get("ssh_hostname") or one.name)
 
     taken = given.get("k3s_snapshots") or {}
-    keys = [
-        passwords.revealed(f"k3s_snapshots: s3: {name}", taken["s3"][name]) if taken.get("s3") else ""
-        for name in ("access_key", "secret_key")
-    ]
+    keys = k3s_snapshots.keys(taken["s3"]) if taken.get("s3") else ("", "")
     cluster = Cluster(
         version=version,
-        addresses=tuple(map(address, servers)),
-        token=k3s_nodes.token_of(environment, given.get("k3s_token") or {}),
+        addresses=tuple(map(address, its.servers)),
+        token=k3s_nodes.token_of(its.environment, given.get("k3s_token") or {}),
         config=given.get("k3s_config") or {},
         snapshots=k3s_files.snapshots(taken, *keys),
     )
-    node = Node(
-        name=host.get_fact(pieces.Lines, "hostname")[0].lower(),
-        server=host.name in servers,
-        labels=tuple(host.data.get("k3s_labels") or ()),
-        taints=tuple(host.data.get("k3s_taints") or ()),
-    )
+    node = k3s_cluster.node_of(its)
     limit = int(given.get("k3s_wait") or 300)
     told = k3s_files.as_yaml(k3s_files.config(cluster, node, founds=host.name == first))
     unit_file = f"/etc/systemd/system/{node.unit}"
     registries = k3s_files.HEAD + yaml.safe_dump(given.get("k3s_registries") or {})
 
-    files.put(name="Kernel settings", src=StringIO(k3s_files.SYSCTL), dest="/etc/sysctl.d/90-k3s.conf", mode="644")
-    files.put(name="Kernel modules", src=StringIO(k3s_files.MODULES), dest="/etc/modules-load.d/k3s.conf", mode="644")
+    files.put(name="Kernel settings", src=StringIO(k3s_files.SYSCTL), dest=SYSCTL_FILE, mode="644")
+    files.put(name="Kernel modules", src=StringIO(k3s_files.MODULES), dest=MODULES_FILE, mode="644")
     pieces.current(
         name="Kernel settings are in force",
         unit="systemd-sysctl.service",
-        files=["/etc/sysctl.d/90-k3s.conf"],
+        files=[SYSCTL_FILE],
         oneshot=True,
     )
     pieces.packages_are_there(name="Packages", packages=["ca-certificates", "curl"])
-    k3s_nodes.binary_is_there(name=f"K3s {version}", version=version, artefacts=given.k3s_artefacts)
+    k3s_artefacts.binary_is_there(name=f"K3s {version}", version=version, artefacts=artefacts)
+    read = [CONFIG, REGISTRIES, unit_file, BINARY]
+    if ending := k3s_artefacts.ending_of(given.get("k3s_airgap")):
+        read.append(k3s_artefacts.images_of_this_machine(ending))
+        k3s_artefacts.images_are_there(name=f"Images of {version}", version=version, artefacts=artefacts, ending=ending)
     files.directory(name="Folder of the configuration", path="/etc/rancher/k3s", mode="755")
     pieces.secret_file(name="Configuration", dest=CONFIG, text=Secret(literal=told))
     pieces.secret_file(name="Registries", dest=REGISTRIES, text=Secret(literal=registries))
@@ -84,17 +81,17 @@ if host.name in [*servers, *agents]:
     pieces.units_are_read(name="systemd has read its files", files=[unit_file])
 
     # Servers one at a time, since etcd admits one learner; then all agents together.
-    for who in host.loop([*([server] for server in servers), agents]):
+    for who in host.loop([*([server] for server in its.servers), list(its.agents)]):
         k3s_nodes.node_is_up(
-            name=f"Server {who[0]} is ready" if who != agents else "Agents are ready",
+            name="Agents are ready" if who == list(its.agents) else f"Server {who[0]} is ready",
             who=who,
             node=node,
-            first=first,
+            servers=its.servers,
             version=version,
-            files=[CONFIG, REGISTRIES, unit_file, BINARY],
+            files=read,
             limit=limit,
         )
-    k3s_nodes.taints_are_right(name="Taints", node=node, first=first)
+    k3s_nodes.taints_are_right(name="Taints", node=node, servers=its.servers)
     if host.name == first:
         files.put(
             name="Namespaces",
@@ -104,8 +101,8 @@ if host.name in [*servers, *agents]:
         )
         k3s_nodes.kubeconfig_is_here(
             name="Kubeconfig",
-            cluster=environment,
+            cluster=its.environment,
             url=cluster.url,
-            to=Path(given.get("k3s_kubeconfig") or f"~/.kube/{environment}.yaml").expanduser(),
+            to=Path(given.get("k3s_kubeconfig") or f"~/.kube/{its.environment}.yaml").expanduser(),
             merge=bool(given.get("k3s_kubeconfig_merge")),
         )

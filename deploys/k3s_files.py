@@ -9,11 +9,18 @@ from typing import Any
 
 import yaml
 
+from deploys.k3s_versions import release
+
 BINARY = "/usr/local/bin/k3s"
+DATA = "/var/lib/rancher/k3s"
 CONFIG = "/etc/rancher/k3s/config.yaml"
 REGISTRIES = "/etc/rancher/k3s/registries.yaml"
-MANIFESTS = "/var/lib/rancher/k3s/server/manifests/groundcrew-namespaces.yaml"
+MANIFESTS = f"{DATA}/server/manifests/groundcrew-namespaces.yaml"
+UNITS = ("k3s.service", "k3s-agent.service")
+SYSCTL_FILE, MODULES_FILE = "/etc/sysctl.d/90-k3s.conf", "/etc/modules-load.d/k3s.conf"
 PORT = 6443
+S3 = ("endpoint", "bucket", "folder", "region", "insecure")
+ENDINGS = ("tar.zst", "tar.gz", "tar")  # of the images, the smallest first
 HEAD = "# Written by groundcrew; changes made here are overwritten.\n"
 SYSCTL = f"{HEAD}net.ipv4.ip_forward = 1\nnet.ipv6.conf.all.forwarding = 1\n"
 MODULES = f"{HEAD}br_netfilter\noverlay\n"
@@ -30,7 +37,7 @@ class Node:
 
     @property
     def unit(self) -> str:
-        return "k3s.service" if self.server else "k3s-agent.service"
+        return UNITS[0] if self.server else UNITS[1]
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,7 @@ def snapshots(given: Mapping[str, Any], key: str, secret: str) -> dict[str, Any]
         told["etcd-snapshot-retention"] = given["keep"]
     if s3 := given.get("s3"):
         told |= {"etcd-s3": True, "etcd-s3-access-key": key, "etcd-s3-secret-key": secret}
-        told |= {f"etcd-s3-{name}": s3[name] for name in ("endpoint", "bucket", "folder", "region") if name in s3}
+        told |= {f"etcd-s3-{name}": s3[name] for name in S3 if name in s3}
     return told
 
 
@@ -179,15 +186,21 @@ def taint_changes(wanted: Sequence[str], node: Mapping[str, Any], ours: Sequence
 
 def is_up(node: Mapping[str, Any] | None, version: str) -> bool:
     """Ready, with the version that is wanted."""
-    if not node:
-        return False
-    ready = {each["type"]: each["status"] for each in node["status"]["conditions"]}.get("Ready") == "True"
-    return bool(ready and node["status"]["nodeInfo"]["kubeletVersion"] == version)
+    return bool(node and is_ready(node) and version_of(node) == version)
+
+
+def is_ready(node: Mapping[str, Any]) -> bool:
+    return {each["type"]: each["status"] for each in node["status"]["conditions"]}.get("Ready") == "True"
+
+
+def version_of(node: Mapping[str, Any]) -> str:
+    """What runs there; the binary on its disk may be another."""
+    return str(node["status"]["nodeInfo"]["kubeletVersion"])
 
 
 def faults(given: Mapping[str, Any], servers: int) -> Iterator[str]:
     version = given.get("k3s_version") or ""
-    if not (version.startswith("v") and "+k3s" in version):
+    if not release(version):
         yield f'k3s_version: {version!r}; write a release, as in "v1.33.5+k3s1"'
     if servers % 2 == 0:
         yield f"k3s_servers: {servers} servers can't lose one more than {servers - 1} can; have 1, 3 or 5"
@@ -196,3 +209,7 @@ def faults(given: Mapping[str, Any], servers: int) -> Iterator[str]:
             yield f"k3s_namespaces: {', '.join(others)}: no such key; there are cpu, memory, name, users"
     if others := sorted(set(given.get("k3s_snapshots") or {}) - {"schedule", "keep", "s3"}):
         yield f"k3s_snapshots: {', '.join(others)}: no such key; there are keep, s3, schedule"
+    if others := sorted(set((given.get("k3s_snapshots") or {}).get("s3") or S3) - {*S3, "access_key", "secret_key"}):
+        yield f"k3s_snapshots: s3: {', '.join(others)}: no such key; there are {', '.join(S3)}, access_key, secret_key"
+    if (given.get("k3s_airgap") or ENDINGS[0]) not in (True, *ENDINGS):
+        yield f"k3s_airgap: {given['k3s_airgap']!r}; write True, which is {ENDINGS[0]}, or one of {', '.join(ENDINGS)}"

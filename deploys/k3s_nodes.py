@@ -2,64 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import yaml
-from pyinfra import host, inventory
-from pyinfra.api import FileUploadCommand, FunctionCommand, Host, State, operation
+from pyinfra import host
+from pyinfra.api import FunctionCommand, Host, State, operation
 
-from deploys import k3s_files, passwords
-from deploys.k3s_files import BINARY, Node
+from deploys import k3s_cluster, k3s_files, passwords
+from deploys.k3s_cluster import NotDone
+from deploys.k3s_files import Node
 from deploys.pieces import Lines, Steps, brought_up, quietly
 
-STAGED, SUMS = "/usr/local/bin/.k3s.new", "/usr/local/bin/.k3s.sums"
-BINARIES = {"x86_64": ("k3s", "amd64"), "aarch64": ("k3s-arm64", "arm64"), "armv7l": ("k3s-armhf", "arm")}
-
-
-def installed() -> str:
-    """The version of the binary that is on this host, or nothing."""
-    told = host.get_fact(Lines, f"{BINARY} --version")
-    return told[0].split()[2] if told else ""
-
 
 @operation()
-def binary_is_there(version: str, artefacts: str) -> Steps:
-    """K3s of this version, live only after its checksum was found right."""
-    if installed() == version:
-        host.noop("K3s is there")
-        return
-    (machine,) = host.get_fact(Lines, "uname -m")
-    file, architecture = BINARIES[machine]
-    wanted = {STAGED: file, SUMS: f"sha256sum-{architecture}.txt"}
-    for staged, name in wanted.items():
-        if "://" in artefacts:
-            url = f"{artefacts}/{quote(version)}/{name}"
-            yield f"curl --fail --silent --show-error --location --retry 3 --output {staged} {url}"
-        else:
-            local = str(Path(artefacts).expanduser() / version / name)
-            yield FileUploadCommand(local, staged, remote_temp_filename=host.get_temp_filename(staged))
-    yield checksum_holds(file)
-    yield f"chmod 755 {STAGED} && mv {STAGED} {BINARY} && rm {SUMS}"
-    yield "cd /usr/local/bin && for name in kubectl crictl ctr; do ln --symbolic --force k3s $name; done"
-
-
-def checksum_holds(file: str) -> str:
-    said = f"the checksum of {file} is not the one that its release tells; nothing was replaced"
-    return (
-        f'awk \'$2 == "{file}" {{print $1 "  {STAGED}"}}\' {SUMS} | sha256sum --check --status --strict '
-        f"|| {{ rm --force {STAGED} {SUMS}; echo '{said}' >&2; exit 1; }}"
-    )
-
-
-@operation()
-def node_is_up(who: Sequence[str], node: Node, first: str, version: str, files: Sequence[str], limit: int) -> Steps:
+def node_is_up(
+    who: Sequence[str], node: Node, servers: Sequence[str], version: str, files: Sequence[str], limit: int
+) -> Steps:
     """Those who are named run with the files that are there, and are ready; on others it does nothing.
 
     Every host has each of these operations: pyinfra puts them in order only where hosts have them in common.
@@ -69,53 +32,45 @@ def node_is_up(who: Sequence[str], node: Node, first: str, version: str, files: 
     # An agent that is refused never tells systemd that it is ready, so nobody waits for systemctl.
     # One that is still trying to start is to read its files anew, too.
     yield from brought_up(node.unit, files, "restart --no-block", when_stopped="restart --no-block")
-    if not _is_up(host, node, first, version):
-        yield FunctionCommand(_wait, (node, first, version, limit), {})
+    if not is_up(host, node, servers, version):
+        yield FunctionCommand(_wait, (node, servers, version, limit), {})
 
 
-def _is_up(host: Host, node: Node, first: str, version: str) -> bool:
-    runs, _ = quietly(host, f"systemctl is-active --quiet {node.unit}")
-    return runs and k3s_files.is_up(_node(_host(first), node.name), version)
+def is_up(host: Host, node: Node, servers: Sequence[str], version: str) -> bool:
+    runs, _ = k3s_cluster.ask(host.name, f"systemctl is-active --quiet {node.unit}")
+    return runs and k3s_files.is_up((k3s_cluster.nodes(*servers) or {}).get(node.name), version)
 
 
-def _wait(state: State, host: Host, node: Node, first: str, version: str, limit: int) -> bool:
+def _wait(state: State, host: Host, node: Node, servers: Sequence[str], version: str, limit: int) -> bool:
+    return k3s_cluster.logged(host, lambda: wait_until_up(host, node, servers, version, limit))
+
+
+def wait_until_up(host: Host, node: Node, servers: Sequence[str], version: str, limit: int) -> None:
+    """A node is ready with a version soon, or its journal tells why it is not."""
     end = time.monotonic() + limit
-    while not _is_up(host, node, first, version):
+    while not is_up(host, node, servers, version):
         if time.monotonic() > end:
-            _, journal = quietly(host, f"journalctl --unit={node.unit} --lines=15 --no-pager --output=cat")
-            host.log("\n    ".join([f"node {node.name} is not ready after {limit} s; its journal says:", *journal]))
-            return False
+            _, journal = k3s_cluster.ask(host.name, f"journalctl --unit={node.unit} --lines=15 --no-pager --output=cat")
+            said = f"node {node.name} is not ready after {limit} s; its journal says:"
+            raise NotDone("\n    ".join([said, *journal]))
         time.sleep(0.5)
-    return True
-
-
-def _host(name: str) -> Host:
-    return inventory.get_host(name)
-
-
-def _node(server: Host, name: str) -> dict[str, Any] | None:
-    told, printed = quietly(server, f"{BINARY} kubectl get nodes --output=json 2>/dev/null")
-    nodes = json.loads("".join(printed))["items"] if told else []
-    return next((node for node in nodes if node["metadata"]["name"] == name), None)
 
 
 @operation()
-def taints_are_right(node: Node, first: str) -> Steps:
+def taints_are_right(node: Node, servers: Sequence[str]) -> Steps:
     """K3s gives taints at the first registration only; later ones come through its API."""
-    there = _node(_host(first), node.name) or {}
+    there = (k3s_cluster.nodes(*servers) or {}).get(node.name, {})
     ours = host.get_fact(Lines, "cat /etc/rancher/node/groundcrew-taints")
     if changes := k3s_files.taint_changes(node.taints, there, ours):
-        yield FunctionCommand(_taint, (first, node.name, tuple(changes)), {})
+        yield FunctionCommand(_taint, (servers[0], node.name, tuple(changes)), {})
     if sorted(ours) != sorted(node.taints):
         lines = "".join(f"{taint}\\n" for taint in node.taints)
         yield f"mkdir --parents /etc/rancher/node && printf '{lines}' > /etc/rancher/node/groundcrew-taints"
 
 
-def _taint(state: State, host: Host, first: str, name: str, changes: Sequence[str]) -> bool:
-    told, printed = quietly(_host(first), f"{BINARY} kubectl taint node {name} {' '.join(changes)} 2>&1")
-    if not told:
-        host.log("\n".join(printed))
-    return told
+def _taint(state: State, host: Host, server: str, name: str, changes: Sequence[str]) -> bool:
+    words, otherwise = ("taint", "node", name, *changes), f"the taints of node {name} could not be changed"
+    return k3s_cluster.logged(host, lambda: k3s_cluster.must_kubectl(server, *words, otherwise=otherwise))
 
 
 @operation()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.lab.lab import Lab
 
@@ -30,21 +31,32 @@ class Told:
         return int(found[1].replace("-", "0"))
 
 
-def deploy(
-    lab: Lab, *told: str, inventory: str = "inventories/lab", yes: bool = True, timeout: int = 240, **variables: str
-) -> Told:
+def deploy(lab: Lab, *told: str, timeout: int = 240, **asked: Any) -> Told:
     """`pyinfra -y inventories/lab deploys/…`; what a deploy asks of the process environment is in variables."""
-    command = [str(PROGRAM), *(["-y"] if yes else []), inventory, *told]
+    return end(begin(lab, *told, **asked), timeout)
+
+
+def begin(
+    lab: Lab, *told: str, inventory: str = "inventories/lab", yes: bool = True, **variables: str
+) -> subprocess.Popen[str]:
+    """The same, while it runs."""
     own = {"HOME": str(lab.home), "CREW_LAB": str(lab.folder), "PYINFRA_PROGRESS": "off"}
-    done = subprocess.run(
-        command,
-        check=False,
+    return subprocess.Popen(
+        [str(PROGRAM), *(["-y"] if yes else []), inventory, *told],
         cwd=ROOT,
         env={**os.environ, **own, **variables},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=timeout,
     )
-    return Told(done.returncode, done.stdout)
+
+
+def end(begun: subprocess.Popen[str], timeout: int = 240) -> Told:
+    """Wait for a run to end by itself."""
+    with begun:
+        try:
+            printed, _ = begun.communicate(timeout=timeout)
+        finally:
+            begun.kill()
+    return Told(begun.returncode, printed)

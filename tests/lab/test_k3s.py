@@ -3,96 +3,25 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
 import socket
 import ssl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from pprint import pformat
-from threading import Thread
+from collections.abc import Callable
+from subprocess import Popen
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.lab import commands
+from tests.lab import network
+from tests.lab.hosts import Host
+from tests.lab.k3s import IMAGES, TOKEN, VERSION, begun, first_run, mirror, newer, nodes, ready, release, run
 from tests.lab.lab import Lab
-from tests.lab.pyinfra import Told, deploy
-
-VERSION = "v1.33.5+k3s1"
-STANDIN = Path(__file__).parent / "standins/k3s"
-TOKEN = "t0ken-of-these-tests"
-
-
-def release(lab: Lab, version: str = VERSION, *, damaged: bool = False) -> Path:
-    """A folder with a release in it, as GitHub has it."""
-    folder = lab.folder / ("damaged" if damaged else "releases")
-    (folder / version).mkdir(parents=True, exist_ok=True)
-    binary = STANDIN.read_text().replace("@VERSION@", version)
-    digest = hashlib.sha256(binary.encode()).hexdigest()
-    (folder / version / "k3s").write_text(binary + "# damage\n" * damaged)
-    (folder / version / "sha256sum-amd64.txt").write_text(f"{'0' * 64}  k3s-airgap-images-amd64.tar\n{digest}  k3s\n")
-    return folder
-
-
-@contextmanager
-def mirror(lab: Lab) -> Iterator[str]:
-    """The releases, as a web server has them."""
-    quiet = type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *told: None})
-    gateway = commands.GATEWAY.format(lab=lab.number)
-    with ThreadingHTTPServer((gateway, 0), partial(quiet, directory=str(release(lab)))) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://{gateway}:{server.server_port}"
-        server.shutdown()
-
-
-def run(lab: Lab, *told: str, servers: int = 3, token: str = TOKEN, **changed: Any) -> Told:
-    """As a person types it, with the hosts of staging named by variables."""
-    data = {
-        "k3s_version": VERSION,
-        "k3s_artefacts": str(release(lab)),
-        "k3s_token": {"env": "CLUSTER_TOKEN"},
-        "k3s_wait": 30,
-        "k3s_snapshots": {"schedule": "0 */6 * * *", "keep": 28},
-        "k3s_namespaces": [{"name": "ada", "cpu": 2, "memory": "4Gi"}],
-        **changed,
-    }
-    folder = lab.folder / "data"
-    folder.mkdir(exist_ok=True)
-    (folder / "staging.py").write_text("".join(f"{name} = {pformat(value)}\n" for name, value in data.items()))
-    addresses = [host.address for host in lab.hosts]
-    hosts = {
-        "STAGING_K3S_SERVERS": " ".join(addresses[:servers]),
-        "STAGING_K3S_AGENTS": " ".join(addresses[servers:]),
-        "CLUSTER_TOKEN": token,
-    }
-    return deploy(lab, "--group-data", str(folder), *told, "deploys/k3s.py", inventory="inventories/staging", **hosts)
-
-
-def first_run(lab: Lab) -> None:
-    told = run(lab, "-vvv", "--diff", "--debug")
-    assert told.code == 0, told.text[-4000:]
-    assert TOKEN not in told.text, "a secret shows in what pyinfra prints at its most talkative"
+from tests.lab.pyinfra import end
 
 
 @pytest.fixture
 def cluster(prepared: Callable[..., Lab]) -> Lab:
     return prepared("k3s", 5, first_run)
-
-
-def nodes(lab: Lab, server: int = 0) -> dict[str, dict[str, Any]]:
-    told = json.loads(lab.ask(lab.hosts[server], "k3s kubectl get nodes --output=json"))
-    return {node["metadata"]["name"]: node for node in told["items"]}
-
-
-def ready(lab: Lab) -> list[str]:
-    return [
-        name for name, node in nodes(lab).items() if {"type": "Ready", "status": "True"} in node["status"]["conditions"]
-    ]
 
 
 def test_five_nodes_come_up_and_the_second_run_changes_and_restarts_nothing(cluster: Lab) -> None:
@@ -144,13 +73,69 @@ def test_taints_follow_group_data(cluster: Lab) -> None:
     assert not any(node["spec"]["taints"] for node in nodes(cluster).values())
 
 
-def test_a_run_that_died_before_the_restart_is_made_good(cluster: Lab) -> None:
-    host = cluster.hosts[4]
-    pid = cluster.ask(host, "systemctl show --property=MainPID k3s-agent")
-    cluster.ask(host, "touch /etc/rancher/k3s/config.yaml")
-    told = run(cluster)
-    assert (told.code, told.changes) == (0, 1), told.text
-    assert cluster.ask(host, "systemctl show --property=MainPID k3s-agent") != pid
+REGISTRIES = {"mirrors": {"docker.io": {"endpoint": ["https://mirror.example"]}}}
+
+
+def begun_until_it_wrote(lab: Lab, host: Host, **changed: Any) -> Popen[str]:
+    """A run that has just written a host's registries, and has not restarted K3s there."""
+    written = "cat /etc/rancher/k3s/registries.yaml"
+    before, running = lab.ask(host, written), begun(lab, **changed)
+    while lab.ask(host, written) == before:
+        assert running.poll() is None, end(running).text
+    return running
+
+
+def test_a_run_that_was_killed_before_the_restart_is_made_good(cluster: Lab) -> None:
+    host, asked = cluster.hosts[4], "systemctl show --property=MainPID k3s-agent"
+    pid = cluster.ask(host, asked)
+    running = begun_until_it_wrote(cluster, host, k3s_registries=REGISTRIES)
+    running.kill()
+    end(running)
+    assert cluster.ask(host, asked) == pid
+    told = run(cluster, k3s_registries=REGISTRIES)
+    assert told.code == 0, told.text
+    assert cluster.ask(host, asked) != pid
+    assert len(ready(cluster)) == 5
+    assert run(cluster, k3s_registries=REGISTRIES).changes == 0
+    assert run(cluster).code == 0
+
+
+def test_a_host_that_vanishes_ends_the_run_and_the_next_one_ends_right(cluster: Lab) -> None:
+    gone = cluster.hosts[4]
+    running = begun_until_it_wrote(cluster, gone, k3s_registries=REGISTRIES)
+    with network.unplugged(gone.machine):
+        told = end(running)
+    assert (told.code, "Traceback" in told.text) == (1, False), told.text
+    assert f"[{gone.address}] Error" in told.text
+    assert "Over 0% of hosts failed" in told.text
+    again = run(cluster, k3s_registries=REGISTRIES)
+    assert again.code == 0, again.text
+    assert len(ready(cluster)) == 5
+    assert run(cluster, k3s_registries=REGISTRIES).changes == 0
+    assert run(cluster).code == 0
+
+
+def test_images_for_hosts_without_internet_lie_there_before_k3s_starts(fresh: Callable[..., Lab]) -> None:
+    lab = fresh(1, 13)
+    there = f"cat /var/lib/rancher/k3s/agent/images/{IMAGES}"
+    bad = run(lab, servers=1, k3s_airgap="tar.gz", k3s_artefacts=str(release(lab, damaged=f"{IMAGES}.tar.gz")))
+    assert bad.code == 1
+    assert f"the checksum of {IMAGES}.tar.gz is not the one that its release tells" in bad.text
+    assert (
+        lab.ssh(lab.hosts[0], "ls -A /var/lib/rancher/k3s/agent/images; systemctl is-active k3s").stdout == "inactive\n"
+    )
+    good = run(lab, servers=1, k3s_airgap=True)
+    assert good.code == 0, good.text
+    assert lab.ask(lab.hosts[0], f"{there}.tar.zst") == f"images of {VERSION}, smaller"
+    assert f"Importing images from /var/lib/rancher/k3s/agent/images/{IMAGES}.tar.zst" in lab.ask(
+        lab.hosts[0], "journalctl --unit=k3s --output=cat"
+    )
+    assert run(lab, servers=1, k3s_airgap=True).changes == 0
+    wanted = newer(lab)
+    upgraded = run(lab, of="k3s_upgrade", servers=1, k3s_airgap=True, k3s_version=wanted)
+    assert upgraded.code == 0, upgraded.text
+    assert lab.ask(lab.hosts[0], f"{there}*") == f"images of {wanted}, smaller"
+    assert run(lab, servers=1, k3s_airgap=True).changes == 0
 
 
 def test_a_wrong_token_is_told_with_the_journal_and_can_be_put_right(fresh: Callable[..., Lab]) -> None:
@@ -167,7 +152,7 @@ def test_a_wrong_token_is_told_with_the_journal_and_can_be_put_right(fresh: Call
 
 def test_a_damaged_download_never_goes_live(fresh: Callable[..., Lab]) -> None:
     lab = fresh(1, 13)
-    damaged = run(lab, servers=1, k3s_artefacts=str(release(lab, damaged=True)))
+    damaged = run(lab, servers=1, k3s_artefacts=str(release(lab, damaged="k3s")))
     assert damaged.code == 1
     assert "the checksum of k3s is not the one that its release tells; nothing was replaced" in damaged.text
     assert lab.ask(lab.hosts[0], "ls -A /usr/local/bin") == ""
@@ -178,6 +163,7 @@ def test_a_damaged_download_never_goes_live(fresh: Callable[..., Lab]) -> None:
     newer = run(lab, servers=1, k3s_version="v1.34.1+k3s1")
     assert newer.code == 1
     assert f"K3s {VERSION} is there, and v1.34.1+k3s1 is wanted" in newer.text
+    assert "run deploys/k3s_upgrade.py" in newer.text
 
 
 def test_it_ends_at_once_with_a_sentence(cluster: Lab) -> None:

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from deploys import k3s_files
+from deploys.k3s_artefacts import checksum_holds
 from deploys.k3s_files import Cluster, Node
-from deploys.k3s_nodes import checksum_holds
 
 CLUSTER = Cluster("v1.33.5+k3s1", ("10.0.0.1", "10.0.0.2", "10.0.0.3"), "t0ken", config={"disable": ["traefik"]})
 SERVER, AGENT = Node("one", server=True), Node("two", server=False, labels=("a=b",), taints=("x=y:NoSchedule",))
@@ -131,4 +131,15 @@ def test_a_slip_of_the_pen_is_told(given: dict[str, Any], servers: int, said: li
 
 
 def test_the_checksum_is_that_of_the_binary_alone() -> None:
-    assert checksum_holds("k3s-arm64").startswith('awk \'$2 == "k3s-arm64"')
+    assert checksum_holds("k3s-arm64", "/tmp/x").startswith('awk \'$2 == "k3s-arm64"')
+
+
+def test_keys_of_a_bucket_and_endings_of_images_are_checked() -> None:
+    given = {"k3s_version": "v1.33.5+k3s1", "k3s_airgap": "zip", "k3s_snapshots": {"s3": {"bucket": "x", "pass": "y"}}}
+    told = list(k3s_files.faults(given, 1))
+    assert told == [
+        "k3s_snapshots: s3: pass: no such key; there are endpoint, bucket, folder, region, insecure, access_key, "
+        "secret_key",
+        "k3s_airgap: 'zip'; write True, which is tar.zst, or one of tar.zst, tar.gz, tar",
+    ]
+    assert not list(k3s_files.faults({"k3s_version": "v1.33.5+k3s1", "k3s_airgap": True}, 1))

@@ -1,0 +1,147 @@
+"""The K3s deploys as a person types them, on lab hosts, with releases of the stand-in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from pprint import pformat
+from subprocess import Popen
+from threading import Thread
+from typing import Any
+
+from tests.lab import commands
+from tests.lab.hosts import Host
+from tests.lab.lab import Lab
+from tests.lab.pyinfra import Told, begin, end
+
+VERSION = "v1.33.5+k3s1"
+STANDIN = Path(__file__).parent / "standins/k3s"
+TOKEN = "t0ken-of-these-tests"
+IMAGES = "k3s-airgap-images-amd64"
+
+
+def release(lab: Lab, version: str = VERSION, *, damaged: str = "") -> Path:
+    """A folder with a release in it, as GitHub has it; `damaged` is the file that is not what its checksum says."""
+    folder = lab.folder / (f"damaged-{damaged}" if damaged else "releases")
+    (folder / version).mkdir(parents=True, exist_ok=True)
+    files = {
+        "k3s": STANDIN.read_text().replace("@VERSION@", version),
+        f"{IMAGES}.tar": f"images of {version}, as they are",
+        f"{IMAGES}.tar.gz": f"images of {version}, small",
+        f"{IMAGES}.tar.zst": f"images of {version}, smaller",
+    }
+    sums = "".join(f"{hashlib.sha256(text.encode()).hexdigest()}  {name}\n" for name, text in files.items())
+    for name, text in files.items():
+        (folder / version / name).write_text(text + "# damage\n" * (name == damaged))
+    (folder / version / "sha256sum-amd64.txt").write_text(sums)
+    return folder
+
+
+@contextmanager
+def mirror(lab: Lab) -> Iterator[str]:
+    """The releases, as a web server has them."""
+    quiet = type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *told: None})
+    gateway = commands.GATEWAY.format(lab=lab.number)
+    with ThreadingHTTPServer((gateway, 0), partial(quiet, directory=str(release(lab)))) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://{gateway}:{server.server_port}"
+        server.shutdown()
+
+
+def run(lab: Lab, *told: str, **changed: Any) -> Told:
+    """As a person types it, with the hosts of staging named by variables. The version wanted is the one that runs."""
+    return end(begun(lab, *told, **changed))
+
+
+def begun(
+    lab: Lab,
+    *told: str,
+    of: str = "k3s",
+    servers: int | Sequence[int] = 3,
+    token: str = TOKEN,
+    yes: bool = True,
+    **changed: Any,
+) -> Popen[str]:
+    """The same, while it runs. `servers` are the first so many hosts, or those with these numbers, in this order."""
+    version = changed.setdefault("k3s_version", running(lab))
+    data = {
+        "k3s_artefacts": str(release(lab, version)),
+        "k3s_token": {"env": "CLUSTER_TOKEN"},
+        "k3s_wait": 30,
+        "k3s_drain": 5,
+        "k3s_snapshots": {"schedule": "0 */6 * * *", "keep": 28},
+        "k3s_namespaces": [{"name": "ada", "cpu": 2, "memory": "4Gi"}],
+        **changed,
+    }
+    folder = lab.folder / "data"
+    folder.mkdir(exist_ok=True)
+    (folder / "staging.py").write_text("".join(f"{name} = {pformat(value)}\n" for name, value in data.items()))
+    named = [lab.hosts[at].address for at in (range(servers) if isinstance(servers, int) else servers)]
+    variables = {
+        "STAGING_K3S_SERVERS": " ".join(named),
+        "STAGING_K3S_AGENTS": " ".join(host.address for host in lab.hosts if host.address not in named),
+        "CLUSTER_TOKEN": token,
+    }
+    script, inventory = f"deploys/{of}.py", "inventories/staging"
+    return begin(lab, "--group-data", str(folder), *told, script, inventory=inventory, yes=yes, **variables)
+
+
+def first_run(lab: Lab) -> None:
+    told = run(lab, "-vvv", "--diff", "--debug", k3s_version=VERSION)
+    assert told.code == 0, told.text[-4000:]
+    assert TOKEN not in told.text, "a secret shows in what pyinfra prints at its most talkative"
+
+
+def running(lab: Lab) -> str:
+    """The version of the first server, or of the first release if there is none."""
+    told = lab.ssh(lab.hosts[0], "k3s --version").stdout.split()
+    return told[2] if told else VERSION
+
+
+def newer(lab: Lab) -> str:
+    """The release after the one that runs."""
+    minor, _, patch = running(lab).removesuffix("+k3s1").rpartition(".")
+    return f"{minor}.{int(patch) + 1}+k3s1"
+
+
+def nodes(lab: Lab, server: int = 0) -> dict[str, dict[str, Any]]:
+    """As a server tells of them, soon: it may be starting."""
+    end = time.monotonic() + 20
+    while (told := lab.ssh(lab.hosts[server], "k3s kubectl get nodes --output=json")).returncode:
+        assert time.monotonic() < end, told.stderr
+        time.sleep(0.3)
+    return read(told.stdout)
+
+
+def read(told: str) -> dict[str, dict[str, Any]]:
+    return {node["metadata"]["name"]: node for node in json.loads(told)["items"]}
+
+
+def is_ready(node: dict[str, Any]) -> bool:
+    return {"type": "Ready", "status": "True"} in node["status"]["conditions"]
+
+
+def ready(lab: Lab, server: int = 0) -> list[str]:
+    return [name for name, node in nodes(lab, server).items() if is_ready(node)]
+
+
+def closed(lab: Lab, server: int = 0) -> list[str]:
+    return closed_of(nodes(lab, server))
+
+
+def closed_of(told: dict[str, dict[str, Any]]) -> list[str]:
+    return [name for name, node in told.items() if node["spec"].get("unschedulable")]
+
+
+def versions(lab: Lab) -> set[str]:
+    return {node["status"]["nodeInfo"]["kubeletVersion"] for node in nodes(lab).values()}
+
+
+def kubectl(lab: Lab, words: str, host: Host | None = None) -> str:
+    return lab.ask(host or lab.hosts[0], f"k3s kubectl {words}")
