@@ -45,7 +45,7 @@ def test_pyinfra_reads_the_shipped_hosts(name: str) -> None:
         assert f"[{host}]" in told
         assert f"--> Groups: {groups}" in told
     assert told.count("--> Groups:") == len(GROUPS[name])
-    assert told.count("_without_delay") == len(GROUPS[name])
+    assert told.count("_connected") == len(GROUPS[name])
 
 
 def test_variables_name_other_hosts() -> None:
@@ -55,11 +55,15 @@ def test_variables_name_other_hosts() -> None:
     assert "acme.example" not in told
 
 
-def test_connections_do_not_wait_for_acknowledgements() -> None:
+def test_connections_do_not_wait_for_acknowledgements_nor_for_hosts_that_are_gone() -> None:
     data = runpy.run_path(str(ROOT / "inventories" / "group_data" / "all.py"))
     near, far = socket.create_server(("127.0.0.1", 0)), socket.socket()
     with near, far:
         far.connect(near.getsockname())
         transport = data["ssh_paramiko_connect_kwargs"]["transport_factory"](far, disabled_algorithms=None)
         assert far.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert far.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert far.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
+        transport.saved_exception = EOFError()
+        assert str(transport.get_exception()) == "the connection is lost"
         transport.close()
