@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import subprocess
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import IO
@@ -20,14 +18,13 @@ from jobs.backup.connection import final
 from jobs.backup.errors import BackupError
 from jobs.backup.manifest import Part, Piece
 from jobs.backup.parts import Planned
+from jobs.backup.pipes import in_big_pieces, widen
 from jobs.backup.seal import seal
 from jobs.backup.together import Ending, Meter
 from jobs.run.job import Failed, Passing, Run
 from jobs.store import Store, Stored
 
 _AT_ONCE = 1 << 18
-_PIPE_SIZE = 1 << 20
-_SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ, which fcntl names on Linux only
 _LINES = 50
 _LINE = 500
 
@@ -69,7 +66,8 @@ class Stream:
 
     def part(self, planned: Planned, argv: Sequence[str]) -> tuple[Part, tuple[str, ...]]:
         """The part as it was stored, and what its program warned of."""
-        program = self.run.process(argv, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        started = in_big_pieces(argv)
+        program = self.run.process(started, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         words = _Words(_opened(program.stderr))
         try:
             with self.ending.ends(program.kill), self.store.upload(f"{self.prefix}{planned.name}") as upload:
@@ -83,8 +81,7 @@ class Stream:
     def _chunks(self, pipe: IO[bytes], own: Meter) -> Iterator[memoryview]:
         """All that the program writes, piece by piece in one buffer: each is good until the next is asked for."""
         number, buffer = pipe.fileno(), memoryview(bytearray(_AT_ONCE))
-        with suppress(OSError):
-            fcntl.fcntl(number, _SET_PIPE_SIZE, _PIPE_SIZE)
+        widen(pipe)
         ready = select.poll()
         ready.register(number, select.POLLIN)
         while True:

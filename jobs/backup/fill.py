@@ -17,6 +17,7 @@ from jobs.backup.connection import NO_LIMITS, Reached, final
 from jobs.backup.errors import BackupError
 from jobs.backup.manifest import Kind, Part
 from jobs.backup.pg_restore import Manner, Section
+from jobs.backup.pipes import in_big_pieces, widen
 from jobs.backup.programs import Program
 from jobs.backup.stored import StoredSet, pour
 from jobs.backup.target import told
@@ -108,15 +109,17 @@ class _Stdin:
     """A program's stdin that counts what goes through, and takes no offence at a program that has had enough."""
 
     def __init__(self, program: subprocess.Popen[bytes], poured: Meter) -> None:
+        assert program.stdin is not None
+        widen(program.stdin)
+        self._pipe = program.stdin
         self._program = program
         self._poured = poured
         self._enough = False
 
     def write(self, body: bytes) -> None:
-        assert self._program.stdin is not None
         if not self._enough:
             try:
-                self._program.stdin.write(body)
+                self._pipe.write(body)
             except BrokenPipeError:
                 if self._program.wait():
                     raise
@@ -152,7 +155,9 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     environment = {**filling.into.environment, "PGOPTIONS": pg_restore.OPTIONS}
     passed = [file.fileno() for file in files if file]
-    return filling.run.process(argv, env=environment, pass_fds=passed, stdout=subprocess.DEVNULL, stderr=words, **popen)
+    return filling.run.process(
+        in_big_pieces(argv), env=environment, pass_fds=passed, stdout=subprocess.DEVNULL, stderr=words, **popen
+    )
 
 
 def _path(file: IO[bytes] | None) -> Path | None:

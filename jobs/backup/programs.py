@@ -89,8 +89,9 @@ def version_in(answer: str) -> str | None:
 @cache
 def installed(name: str) -> tuple[Program, ...]:
     """All versions of a program on this machine: on PATH, where distributions put them, and the embedded ones."""
-    candidates = (folder / name for folder in _folders())
-    return tuple(program for path in candidates if (program := _asked(path)) is not None)
+    paths = [path for folder in _folders() if _may_be_asked(path := folder / name)]
+    told = [version_in(program.communicate()[0]) for program in [_asked(path) for path in paths]]
+    return tuple(Program(name, str(path), version) for path, version in zip(paths, told, strict=True) if version)
 
 
 def _folders() -> list[Path]:
@@ -106,10 +107,11 @@ def _embedded() -> list[Path]:
     return sorted(Path(package.origin).parent.glob("pginstall*/bin"))
 
 
-def _asked(path: Path) -> Program | None:
-    """None for what isn't there, and for Debian's pg_wrapper, which picks a version by the cluster it finds."""
-    if not os.access(path, os.X_OK) or path.resolve().name == "pg_wrapper":
-        return None
-    answer = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
-    version = version_in(answer.stdout)
-    return Program(path.name, str(path), version) if version else None
+def _may_be_asked(path: Path) -> bool:
+    """Not Debian's pg_wrapper, which picks a version by the cluster it finds."""
+    return os.access(path, os.X_OK) and path.resolve().name != "pg_wrapper"
+
+
+def _asked(path: Path) -> subprocess.Popen[str]:
+    """They answer side by side, since a backup can't begin before."""
+    return subprocess.Popen([path, "--version"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 
 from jobs.cli import ends
 
+_SELDOM = 50_000
+"""New objects between two searches for garbage: importing makes many, of which none is any."""
+
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run `crew` as a program: the exit code says how it ended (see jobs/cli/ends.py)."""
+    gc.set_threshold(_SELDOM)
     given = sys.argv[1:] if args is None else args
     try:
         code = answer(given)
