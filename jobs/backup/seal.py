@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _LEVEL = 1
 _WINDOW, _TABLE = 17, 13  # powers of two: what is looked at fits into a core's own cache, which is a fifth faster
-_STEP = 2048
+_STEP = 512
 _BLOCK = 256 << 10
 
 
