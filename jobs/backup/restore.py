@@ -262,19 +262,20 @@ def fresh(into: Reached, settings: Settings, place: Place) -> Iterator[Reached]:
     try:
         yield into.named(name)
     except (Failed, Passing, Stopped) as error:
-        raise _after_dropping(into, name, error) from None
+        raise _after_dropping(into, name, error, place) from None
     except BaseException:
         target.drop(into, name)
         raise
 
 
-def _after_dropping(into: Reached, name: str, error: Failed | Passing | Stopped) -> Exception:
-    """The error, once the copy is gone; or with a word about the copy where that can't be."""
+def _after_dropping(into: Reached, name: str, error: Failed | Passing | Stopped, before: Place) -> Exception:
+    """The error with what stands there once the copy is gone; with a word about the copy where that can't be."""
     try:
         target.drop(into, name)
     except (Failed, Passing) as why:
         return type(error)(f"{error}; the unfinished {name} could not be dropped ({why}): the next restore drops it")
-    return error
+    stands = f"{into.database} is as it was" if before.exists else f"no database {into.database} was made"
+    return type(error)(f"{error}; {stands}")
 
 
 def _create(server: psycopg.Connection[Any], statement: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -101,7 +103,10 @@ class Lock:
 def take(
     lock: Lock, wanted: Holder, wait: Callable[[float], object], log: FilteringBoundLogger, *, patient: bool
 ) -> Lease:
-    """Take a lock or raise Held. Someone patient watches a live holder for a renewal before he believes in it."""
+    """Take a lock or raise Held. Someone patient watches a live holder for a renewal before he believes in it.
+
+    So does whoever finds that the holder's process is gone: he was killed, and nobody should have to try again.
+    """
     lock.store.require_conditions()
     while True:
         try:
@@ -114,6 +119,17 @@ def take(
             wait(0.02)  # somebody was faster: see what he made of it
 
 
+def gone(holder: Holder) -> bool:
+    """Whether no process here is the holder's, who said that he is here; a container may have this machine's name."""
+    if holder.host != socket.gethostname():
+        return False
+    try:
+        os.kill(holder.pid, 0)
+    except OSError as error:
+        return isinstance(error, ProcessLookupError)
+    return False
+
+
 def _take_from(
     lock: Lock, wanted: Holder, wait: Callable[[float], object], log: FilteringBoundLogger, *, patient: bool
 ) -> Lease:
@@ -121,7 +137,7 @@ def _take_from(
     if found.run == wanted.run:  # our own creation, whose answer was lost on the way
         return Lease(lock, wanted, version)
     if found.released is None:
-        if not patient and not found.overdue(lock.now()):
+        if not patient and not found.overdue(lock.now()) and not gone(found):
             raise held(lock.environment, lock.name, found, lock.now(), lock.zone)
         log.info("lock is held: watching whether its holder lives", lock=lock.name, by=found.run, host=found.host)
         found, version = _watched(lock, found, version, wait)

@@ -145,7 +145,7 @@ def alone(
         try:
             yield run
         except Exception as error:
-            if stop.told:  # whatever broke, it broke because it was ended
+            if stop.told and not isinstance(error, Stopped):  # whatever broke, it broke because it was ended
                 raise Stopped(stop.why) from error
             raise
         finally:

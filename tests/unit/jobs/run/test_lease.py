@@ -1,3 +1,6 @@
+import os
+import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -91,6 +94,19 @@ def test_a_dead_holder_is_followed_after_his_lease_and_named(lock: Lock) -> None
     assert time.monotonic() - begun >= 0.2
     assert heir.holder.took_over == f"{OTHER.run} on runner-2 (pid 22)"
     assert heir.holder.attempts == 2, "the same tick was begun before"
+
+
+def test_a_holder_who_was_killed_on_this_machine_is_followed_without_patience(lock: Lock) -> None:
+    here = replace(OTHER, host=socket.gethostname(), seconds=0.2, since=datetime.now(UTC))
+    lock = replace(lock, now=lambda: datetime.now(UTC))
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    lease = taken(lock, replace(here, pid=os.getpid(), seconds=60))
+    with pytest.raises(Held):
+        taken(lock, MINE)
+    lease.release()
+    taken(lock, replace(here, run="killed", pid=ended.pid))
+    assert taken(lock, MINE).holder.took_over == f"killed on {here.host} (pid {ended.pid})"
 
 
 def test_a_holder_whose_clock_is_behind_is_alive_if_he_is_seen_to_renew(lock: Lock) -> None:
