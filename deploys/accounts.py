@@ -5,28 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pyinfra import host
-from pyinfra.api import operation
 
-from deploys.developers import KEYS, Accounts, Developer, arrival, departure
-from deploys.pieces import Lines, Steps
+from deploys.developers import ACCOUNTS, Developer, accounts, arrival, departure, key_of
+from deploys.look import Seen, looking, paths, printed
+from deploys.pieces import Steps
 
 
-@operation()
-def accounts_are_right(people: Sequence[Developer], containers: str) -> Steps:
+@looking(lambda group, **_: printed(f"getent group {group}"))
+def group_is_there(seen: Seen, group: str) -> Steps:
+    """A group of the system's own kind."""
+    if not seen.printed[f"getent group {group}"]:
+        yield f"groupadd --system {group}"
+
+
+@looking(lambda **_: printed(ACCOUNTS))
+def accounts_are_right(seen: Seen, people: Sequence[Developer], containers: str) -> Steps:
     """Everybody named has an account as described."""
-    there = host.get_fact(Accounts)
+    there = accounts(seen.printed[ACCOUNTS])
     commands = [step for person in people for step in arrival(person, there.get(person.name), containers)]
     if not commands:
         host.noop("all accounts are as they should be")
     yield from commands
 
 
-@operation()
-def departed_are_out(names: Sequence[str]) -> Steps:
+@looking(lambda names, **_: printed(ACCOUNTS) | paths(*map(key_of, names)))
+def departed_are_out(seen: Seen, names: Sequence[str]) -> Steps:
     """Nobody named gets in or has anything running; home folders stay."""
-    there = host.get_fact(Accounts)
-    keys = host.get_fact(Lines, f"ls {KEYS}")
+    there = accounts(seen.printed[ACCOUNTS])
     for name in names:
-        if name in keys:
-            yield f"rm {KEYS}/{name}"
+        if key_of(name) in seen.things:
+            yield f"rm {key_of(name)}"
         yield from departure(name, there.get(name))

@@ -7,13 +7,11 @@ Who and what is group data: inventories/group_data/dev_servers.py, where each ke
 
 from __future__ import annotations
 
-from io import StringIO
-
 from pyinfra import host
-from pyinfra.operations import files, server
 
 from deploys import developers, early, firewall, pieces, ssh_server
-from deploys.accounts import accounts_are_right, departed_are_out
+from deploys.accounts import accounts_are_right, departed_are_out, group_is_there
+from deploys.look import look, printed
 from deploys.upkeep import FILES, PACKAGES, UNITS, Upkeep, file_of, motd, swap_commands
 
 MEMORY, DISK = 900, 2000  # MiB, under which a shared server is no help to anybody
@@ -26,33 +24,32 @@ ports = host.data.get("open_ports") or [22]
 upkeep = Upkeep.of(host.data, host.name)
 early.every(f"{host.name}: {fault}" for fault in [*developers.faults(given, limits, departed), *firewall.faults(ports)])
 people = developers.read(given, limits)
-there = host.get_fact(developers.Accounts)
+there = developers.accounts(look(printed(developers.ACCOUNTS)).printed[developers.ACCOUNTS])
 early.every(f"{host.name}: {fault}" for fault in developers.conflicts(people, there))
 
 pieces.packages_are_there(name="Packages", packages=[*PACKAGES, *upkeep.packages])
 
-server.group(name="Group of developers", group=developers.GROUP, system=True)
-files.directory(name="Folder of keys", path=developers.KEYS, mode="755")
+group_is_there(name="Group of developers", group=developers.GROUP)
+pieces.folder(name="Folder of keys", path=developers.KEYS, mode="755")
 departed_are_out(name="The departed are locked out", names=departed)
 accounts_are_right(name="Accounts", people=people, containers=upkeep.containers)
-files.directory(name="Workspaces", path=upkeep.workspaces, mode="755")
+pieces.folder(name="Workspaces", path=upkeep.workspaces, mode="755")
 for person in host.loop(people):
-    files.put(
+    pieces.file(
         name=f"Keys of {person.name}",
-        src=StringIO("".join(f"{key}\n" for key in person.keys)),
-        dest=f"{developers.KEYS}/{person.name}",
+        text="".join(f"{key}\n" for key in person.keys),
+        dest=developers.key_of(person.name),
         mode="644",
     )
     slice_file, slice_text = developers.slice_of(person)
-    files.put(name=f"Limits of {person.name}", src=StringIO(slice_text), dest=slice_file, mode="644")
-    files.directory(
+    pieces.file(name=f"Limits of {person.name}", text=slice_text, dest=slice_file, mode="644")
+    pieces.folder(
         name=f"Workspace of {person.name}",
         path=f"{upkeep.workspaces}/{person.name}",
-        user=person.name,
-        group=person.name,
+        owner=f"{person.name}:{person.name}",
         mode="700",
     )
-pieces.checked_file(
+pieces.file(
     name="Rules of sudo",
     dest="/etc/sudoers.d/groundcrew",
     text=developers.sudo_rules(people),
@@ -61,8 +58,8 @@ pieces.checked_file(
 )
 
 for path in host.loop(sorted(FILES)):
-    files.put(name=path, src=StringIO(file_of(path, upkeep)), dest=path, mode="644")
-files.put(name="Message at login", src=StringIO(motd(host.name, upkeep)), dest="/etc/motd", mode="644")
+    pieces.file(name=path, text=file_of(path, upkeep), dest=path, mode="644")
+pieces.file(name="Message at login", text=motd(host.name, upkeep), dest="/etc/motd", mode="644")
 pieces.made_once(name="Swap file", path="/swapfile", commands=swap_commands(upkeep.swap))
 pieces.units_are_read(
     name="systemd has read its files",

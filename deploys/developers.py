@@ -9,8 +9,6 @@ from dataclasses import dataclass, field, fields
 from datetime import date
 from typing import Any
 
-from pyinfra.api import FactBase
-
 KEYS = "/etc/ssh/authorized_keys.d"
 GROUP = "developers"
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
@@ -51,19 +49,14 @@ class Account:
     processes: int
 
 
-class Accounts(FactBase[dict[str, Account]]):
-    """All accounts of a host, asked in one command: pyinfra's own fact asks several for each account."""
-
-    def command(self) -> str:
-        return "getent passwd; echo --; getent shadow; echo --; getent group; echo --; ps --no-headers -eo user:32"
-
-    def process(self, output: list[str]) -> dict[str, Account]:
-        return accounts("\n".join(output))
+# All accounts of a host in one command: pyinfra's own fact asks several for each account.
+ACCOUNTS = "getent passwd; echo --; getent shadow; echo --; getent group; echo --; ps --no-headers -eo user:32"
 
 
-def accounts(told: str) -> dict[str, Account]:
+def accounts(told: Sequence[str]) -> dict[str, Account]:
     """Accounts from passwd, shadow, group and the owners of processes, with `--` between."""
-    passwd, shadow, group, owners = ([line.split(":") for line in part.splitlines()] for part in told.split("--\n"))
+    parts = "\n".join(told).split("\n--\n")
+    passwd, shadow, group, owners = ([line.split(":") for line in part.splitlines()] for part in parts)
     secrets = {name: (password, expires) for name, password, *_, expires, _ in shadow}
     running = [owner for (owner,) in owners]
     return {
@@ -178,6 +171,11 @@ def departure(name: str, there: Account | None) -> list[str]:
     if there.processes:
         commands.append(f"loginctl terminate-user {name} || true; pkill -KILL --uid {there.uid} || true")
     return commands
+
+
+def key_of(name: str) -> str:
+    """The file that holds somebody's keys."""
+    return f"{KEYS}/{name}"
 
 
 def slice_of(person: Developer) -> tuple[str, str]:

@@ -9,9 +9,10 @@ from io import StringIO
 from typing import Any
 
 from pyinfra import host
-from pyinfra.api import FileUploadCommand, FunctionCommand, Host, State, operation
+from pyinfra.api import FileUploadCommand, FunctionCommand, Host, State
 
-from deploys.pieces import STAMPS, Lines, Steps, fresh_login, quietly
+from deploys.look import Seen, contents, looking, printed
+from deploys.pieces import STAMPS, Steps, fresh_login, quietly, sha256
 
 FILE = "/etc/nftables.conf"
 TABLE = "inet groundcrew"
@@ -63,12 +64,15 @@ def _rules(port: Port) -> Iterator[str]:
             yield f"{family} saddr {{ {', '.join(those)} }} {opened}"
 
 
-@operation()
-def firewall(text: str) -> Steps:
+IN_FORCE = f"nft list table {TABLE}"
+ASKED = contents(FILE) | printed(IN_FORCE)
+
+
+@looking(lambda **_: ASKED)
+def firewall(seen: Seen, text: str) -> Steps:
     """In force, and there again after a restart of the host."""
-    mark = text.split("chain groundcrew-")[1].split(maxsplit=1)[0]
-    there = host.get_fact(Lines, f"cat {FILE}") == text.splitlines()
-    if there and host.get_fact(Lines, f"nft list table {TABLE} | grep groundcrew-{mark}"):
+    marked = text.rsplit("chain ", maxsplit=1)[-1].split(maxsplit=1)[0]
+    if seen.sums.get(FILE) == sha256(text) and any(marked in line for line in seen.printed[IN_FORCE]):
         host.noop("the firewall is as it should be")
         return
     new = f"{FILE}.new"

@@ -6,21 +6,22 @@ import hashlib
 import shlex
 import time
 from collections.abc import Generator, Iterable, Sequence
-from io import StringIO
+from pathlib import PurePosixPath
 from typing import TypeAlias
 
 from paramiko import SSHException
-from pyinfra import host
-from pyinfra.api import FactBase, FileUploadCommand, FunctionCommand, Host, State, StringCommand, operation
-from pyinfra.facts.deb import DebPackages
-from pyinfra.facts.files import Sha256File
+from pyinfra import host, logger
+from pyinfra.api import FactBase, FileUploadCommand, FunctionCommand, Host, State, StringCommand
+from pyinfra.facts.files import FileContents
+from pyinfra.operations.util.files import generate_color_diff
 
+from deploys.look import Asked, Seen, as_root, contents, look, looking, paths, printed, units
 from inventories import Secret
 
 Steps: TypeAlias = Generator[str | StringCommand | FileUploadCommand | FunctionCommand]
 
 PATIENCE = 5  # seconds that a server may take to listen again
-STARTS_BY_ITSELF = (["enabled"], ["enabled-runtime"], ["static"], ["alias"], ["generated"])
+STARTS_BY_ITSELF = {"enabled", "enabled-runtime", "static", "alias", "generated"}
 STAMPS = "/run/groundcrew"
 APT = (
     "DEBIAN_FRONTEND=noninteractive apt-get --yes --quiet --no-install-recommends "
@@ -42,10 +43,10 @@ class Lines(FactBase[list[str]]):
         return output
 
 
-@operation()
-def packages_are_there(packages: Sequence[str]) -> Steps:
+@looking(lambda packages, **_: printed(_installed(packages)))
+def packages_are_there(seen: Seen, packages: Sequence[str]) -> Steps:
     """Install what is missing, and nothing that is only recommended."""
-    missing = sorted(set(packages) - set(host.get_fact(DebPackages) or {}))
+    missing = sorted(set(packages) - set(seen.printed[_installed(packages)]))
     if not missing:
         host.noop("all packages are there")
         return
@@ -53,38 +54,70 @@ def packages_are_there(packages: Sequence[str]) -> Steps:
     yield f"{APT} install {shlex.join(missing)}"
 
 
-@operation()
-def checked_file(dest: str, text: str, check: str, mode: str = "644") -> Steps:
-    """Replace a file only by one that a program has found right: `check` reads the new one at {}."""
-    modes = host.get_fact(Lines, f"stat --format=%a {dest}")
-    if host.get_fact(Sha256File, path=dest) == sha256(text) and modes == [mode]:
+def _installed(packages: Sequence[str]) -> str:
+    show = "dpkg-query --show --showformat='${db:Status-Status} ${Package}\\n'"
+    return f"{show} -- {shlex.join(sorted(packages))} | sed --quiet 's/^installed //p'"
+
+
+@looking(lambda dest, **_: contents(dest))
+def file(seen: Seen, dest: str, text: str, mode: str = "644", owner: str = "root:root", check: str = "") -> Steps:
+    """A file with this text, replaced whole or not at all: where `check` is given, only if that program finds the
+    new one, named {}, right."""
+    there, whole = seen.things.get(dest), ended(text)
+    if there is None or seen.sums.get(dest) != sha256(whole):
+        if host.state.config.DIFF:
+            show_difference(dest, whole)
+        yield StringCommand(written(dest, mode, owner, check), _stdin=[whole])
+    elif (there.mode, there.owner) != (mode, owner):
+        yield f"chown {owner} {shlex.quote(dest)} && chmod {mode} {shlex.quote(dest)}"
+    else:
         host.noop(f"{dest} is as it should be")
+
+
+@looking(lambda path, **_: paths(path))
+def folder(seen: Seen, path: str, mode: str = "755", owner: str = "root:root") -> Steps:
+    """A folder is there; what is in it is left alone."""
+    there, name = seen.things.get(path), shlex.quote(path)
+    if there and there.is_folder and (there.mode, there.owner) == (mode, owner):
+        host.noop(f"{path} is as it should be")
         return
-    new = f"{dest}.new"
-    yield FileUploadCommand(StringIO(text), new, remote_temp_filename=host.get_temp_filename(new))
-    yield f"chown root:root {new} && chmod {mode} {new}"
-    yield f"{check.format(new)} || {{ rm --force {new}; exit 1; }}"
-    yield f"mv {new} {dest}"
+    yield f"mkdir --parents {name} && chown {owner} {name} && chmod {mode} {name}"
 
 
-@operation()
-def secret_file(dest: str, text: Secret, mode: str = "600", owner: str = "root:root") -> Steps:
+def ended(text: str) -> str:
+    """A text file ends with the end of a line."""
+    return text if text.endswith("\n") else f"{text}\n"
+
+
+def written(dest: str, mode: str, owner: str, check: str = "") -> str:
+    """Writes stdin to a file that nobody sees half of."""
+    new, folder = shlex.quote(f"{dest}.new"), shlex.quote(str(PurePosixPath(dest).parent))
+    right = f"{{ {check.format(new)} || {{ rm --force {new}; exit 1; }}; }} && " if check else ""
+    return (
+        f"mkdir --parents {folder} && umask 077 && cat > {new} && chown {owner} {new} && chmod {mode} {new} && "
+        f"{right}mv --no-target-directory {new} {shlex.quote(dest)}"
+    )
+
+
+def show_difference(dest: str, text: str) -> None:
+    """What --diff is to show."""
+    there = [f"{line}\n" for line in host.get_fact(FileContents, path=dest) or []]
+    host.log(f"{dest}:")
+    for line in generate_color_diff(there, text.splitlines(keepends=True)):
+        logger.info("  %s", line)
+
+
+@looking(lambda dest, **_: contents(dest))
+def secret_file(seen: Seen, dest: str, text: Secret, mode: str = "600", owner: str = "root:root") -> Steps:
     """Write what nobody else may read: through stdin, so that no output, --diff or process list has it."""
-    if _read_silently(dest) == f"{mode} {owner}\n{text.reveal()}":
+    there, whole = seen.things.get(dest), ended(text.reveal())
+    if there and (there.mode, there.owner, seen.sums.get(dest)) == (mode, owner, sha256(whole)):
         host.noop(f"{dest} is as it should be")
         return
-    yield FunctionCommand(_write_silently, (dest, text, mode, owner), {})
+    yield FunctionCommand(_write_silently, (written(dest, mode, owner), Secret(literal=whole)), {})
 
 
-def _read_silently(dest: str) -> str:
-    asked = f"stat --format='%a %U:%G' {dest} 2>/dev/null && cat {dest} || true"
-    told, output = quietly(host, asked)
-    return "\n".join(output) + "\n" if told else ""
-
-
-def _write_silently(state: State, host: Host, dest: str, text: Secret, mode: str, owner: str) -> bool:
-    new = f"{dest}.new"
-    write = f"umask 077 && cat > {new} && chown {owner} {new} && chmod {mode} {new} && mv {new} {dest}"
+def _write_silently(state: State, host: Host, write: str, text: Secret) -> bool:
     told, _ = quietly(host, write, text.reveal())
     return told
 
@@ -94,63 +127,68 @@ def quietly(host: Host, command: str, stdin: str = "") -> tuple[bool, list[str]]
 
     Of one that failed also what it said on stderr.
     """
-    root = {"_sudo": True} if host.state.config.SUDO else {}
     try:
-        told, output = host.run_shell_command(StringCommand(command), _stdin=stdin.splitlines(), **root)
+        told, output = host.run_shell_command(StringCommand(command), _stdin=stdin.splitlines(), **as_root(host))
     except (OSError, SSHException) as error:
         return False, [f"{host.name} can't be reached: {error}"]
     return told, output.stdout_lines if told else output.output_lines
 
 
-@operation()
-def made_once(path: str, commands: Sequence[str]) -> Steps:
+@looking(lambda path, **_: paths(path))
+def made_once(seen: Seen, path: str, commands: Sequence[str]) -> Steps:
     """Run commands where what they make is not there yet."""
-    if not host.get_fact(Lines, f"ls --directory {path}"):
+    if path not in seen.things:
         yield from commands
 
 
-@operation()
-def current(unit: str, files: Iterable[str] = (), verb: str = "restart", oneshot: bool = False) -> Steps:
+@looking(lambda unit, files=(), **_: of_unit(unit, files))
+def current(seen: Seen, unit: str, files: Sequence[str] = (), verb: str = "restart", oneshot: bool = False) -> Steps:
     """A unit is enabled and runs with the files that are there: restarted when one is newer than its start."""
-    yield from brought_up(unit, files, verb, oneshot=oneshot)
+    yield from _brought_up(seen, unit, files, verb, oneshot=oneshot)
 
 
-def brought_up(
-    unit: str, files: Iterable[str], verb: str, *, when_stopped: str = "start", oneshot: bool = False
+def brought_up(unit: str, files: Sequence[str], verb: str, *, when_stopped: str = "start") -> Steps:
+    yield from _brought_up(look(of_unit(unit, files)), unit, files, verb, when_stopped=when_stopped)
+
+
+def _brought_up(
+    seen: Seen, unit: str, files: Sequence[str], verb: str, *, when_stopped: str = "start", oneshot: bool = False
 ) -> Steps:
-    if host.get_fact(Lines, f"systemctl is-enabled {unit}") not in STARTS_BY_ITSELF:
+    there = seen.units[unit]
+    if there.starts not in STARTS_BY_ITSELF:
         yield f"systemctl enable --quiet {unit}"
-    stopped = not oneshot and not host.get_fact(Lines, is_settled(unit))
-    if stopped or host.get_fact(Lines, newer_than_start(unit, files)):
+    stopped = not (oneshot or there.active or there.unfit)
+    if stopped or is_older(seen, unit, files):
         yield f"systemctl {when_stopped if stopped else verb} {unit}"
         yield stamped(unit)
 
 
-@operation()
-def units_are_read(files: Iterable[str]) -> Steps:
+@looking(lambda files, **_: of_unit("", files))
+def units_are_read(seen: Seen, files: Sequence[str]) -> Steps:
     """systemd has read unit files as they are now."""
-    if host.get_fact(Lines, newer_than_start("", files)):
+    if is_older(seen, "", files):
         yield "systemctl daemon-reload"
-        yield stamped("systemd")
+        yield stamped("")
 
 
-def is_settled(unit: str) -> str:
-    """Prints something if a unit runs, or was tried and does not belong on this host by its own conditions."""
-    tried = f"$(systemctl show --property=ConditionResult,ConditionTimestampMonotonic --value {unit} | tr '\\n' ' ')"
-    unfit = f'case "{tried}" in "no 0 " | "0 no ") ;; *no*) echo unfit ;; esac'
-    return f"systemctl is-active --quiet {unit} && echo active || {unfit}"
+def of_unit(unit: str, files: Iterable[str]) -> Asked:
+    """What has to be known of a unit, or of systemd itself, and the files that it reads."""
+    return units(unit) | paths(stamp(unit), *files)
 
 
-def newer_than_start(unit: str, files: Iterable[str]) -> str:
-    """Prints the files that were written after a unit (or systemd itself) started and after we last told it of them."""
-    asked = f"--property=ActiveEnterTimestamp --value {unit}" if unit else "--property=UserspaceTimestamp --value"
-    started = f'"$(systemctl show {asked} | grep . || echo @0)"'
-    told = f'"$(stat --format=%y {STAMPS}/{unit or "systemd"} || echo @0)"'
-    return f"find {' '.join(files)} -newermt {started} -newermt {told}" if files else "true"
+def is_older(seen: Seen, unit: str, files: Iterable[str]) -> bool:
+    """Whether a file was written after a unit started and after we last told it of its files."""
+    told = [seen.things[stamp(unit)].written] if stamp(unit) in seen.things else []
+    last = max([seen.units[unit].started, *told])
+    return any(seen.things[file].written > last for file in files if file in seen.things)
+
+
+def stamp(unit: str) -> str:
+    return f"{STAMPS}/{unit or 'systemd'}"
 
 
 def stamped(unit: str) -> str:
-    return f"mkdir --parents {STAMPS} && touch {STAMPS}/{unit}"
+    return f"mkdir --parents {STAMPS} && touch {stamp(unit)}"
 
 
 def sha256(text: str) -> str:

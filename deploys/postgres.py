@@ -7,10 +7,7 @@ Who and what is group data: inventories/group_data/postgres_servers.py, where ea
 
 from __future__ import annotations
 
-from io import StringIO
-
 from pyinfra import host
-from pyinfra.operations import files
 
 from deploys import early, pieces, postgres_files, postgres_roles
 from deploys.postgres_server import large_objects_are_readable, roles_and_databases
@@ -39,20 +36,19 @@ settings = postgres_files.settings(
 )
 
 # Before the packages, since installing them makes the first cluster.
-files.put(
+pieces.file(
     name="How clusters are made",
-    src=StringIO(postgres_files.CLUSTERS),
+    text=postgres_files.CLUSTERS,
     dest="/etc/postgresql-common/createcluster.conf",
     mode="644",
 )
 pieces.packages_are_there(name="Packages", packages=[f"postgresql-{version}", f"postgresql-client-{version}"])
-files.put(name="Settings", src=StringIO(settings), dest=f"{folder}/conf.d/groundcrew.conf", mode="644")
-files.put(
+pieces.file(name="Settings", text=settings, dest=f"{folder}/conf.d/groundcrew.conf", mode="644")
+pieces.file(
     name="Who may connect",
-    src=StringIO(postgres_files.access(clients)),
+    text=postgres_files.access(clients),
     dest=f"{folder}/pg_hba.conf",
-    user="postgres",
-    group="postgres",
+    owner="postgres:postgres",
     mode="640",
 )
 pieces.current(

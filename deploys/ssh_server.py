@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from io import StringIO
 
 from pyinfra import host
-from pyinfra.api import FileUploadCommand, FunctionCommand, Host, State, operation
-from pyinfra.facts.files import Sha256File
+from pyinfra.api import FileUploadCommand, FunctionCommand, Host, State
 
 from deploys.developers import GROUP, KEYS
-from deploys.pieces import Lines, Steps, fresh_login, newer_than_start, quietly, sha256, stamped
+from deploys.look import Seen, contents, looking
+from deploys.pieces import Steps, fresh_login, is_older, of_unit, quietly, sha256, stamped
 
 FILE = "/etc/ssh/sshd_config.d/10-groundcrew.conf"
 BEFORE = f"{FILE}.before"
@@ -41,11 +41,13 @@ def settings(others: Mapping[str, str]) -> str:
     )
 
 
-@operation()
-def ssh_server(text: str) -> Steps:
+ASKED = contents(FILE) | of_unit("ssh.service", [FILE])
+
+
+@looking(lambda **_: ASKED)
+def ssh_server(seen: Seen, text: str) -> Steps:
     """Configured and proven by a fresh login; sessions that are open stay open."""
-    same = host.get_fact(Sha256File, path=FILE) == sha256(text)
-    if same and not host.get_fact(Lines, newer_than_start("ssh.service", [FILE])):
+    if seen.sums.get(FILE) == sha256(text) and not is_older(seen, "ssh.service", [FILE]):
         host.noop("the SSH server is as it should be")
         return
     new = f"{FILE}.new"

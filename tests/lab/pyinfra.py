@@ -30,6 +30,11 @@ class Told:
         assert found, self.text
         return int(found[1].replace("-", "0"))
 
+    @property
+    def commands(self) -> int:
+        """How many commands were run on the hosts, for facts and operations, as --debug tells it."""
+        return self.text.count("Running command on ")
+
 
 def deploy(lab: Lab, *told: str, timeout: int = 240, **asked: Any) -> Told:
     """`pyinfra -y inventories/lab deploys/…`; what a deploy asks of the process environment is in variables."""

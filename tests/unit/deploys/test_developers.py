@@ -28,11 +28,12 @@ THERE = Account(2001, "/bin/bash", locked=False, expires="", groups=frozenset({"
 
 
 def test_what_a_host_tells_of_its_accounts() -> None:
-    told = (
+    text = (
         "root:x:0:0:root:/root:/bin/bash\nada:x:2001:2001::/home/ada:/bin/zsh\n--\n"
         "root:*:20000:0:99999:7:::\nada:!*:20000:0:99999:7::1:\n--\n"
         "developers:x:998:ada,bob\nsudo:x:27:\n--\nroot\nada\nada"
     )
+    told = text.splitlines()
     assert accounts(told)["ada"] == Account(2001, "/bin/zsh", True, "1", frozenset({"developers"}), 2)
     assert accounts(told)["root"] == Account(0, "/bin/bash", False, "", frozenset(), 1)
 
