@@ -7,12 +7,10 @@ Its data: inventories/group_data/k3s_servers.py for the cluster; k3s_labels, k3s
 
 from __future__ import annotations
 
-from io import StringIO
 from pathlib import Path
 
 import yaml
 from pyinfra import host, inventory
-from pyinfra.operations import files
 
 from deploys import early, k3s_artefacts, k3s_cluster, k3s_files, k3s_nodes, k3s_snapshots, pieces
 from deploys.k3s_files import BINARY, CONFIG, MANIFESTS, MODULES_FILE, REGISTRIES, SYSCTL_FILE, Cluster
@@ -55,8 +53,8 @@ if host.name in its.all:
     unit_file = f"/etc/systemd/system/{node.unit}"
     registries = k3s_files.HEAD + yaml.safe_dump(given.get("k3s_registries") or {})
 
-    files.put(name="Kernel settings", src=StringIO(k3s_files.SYSCTL), dest=SYSCTL_FILE, mode="644")
-    files.put(name="Kernel modules", src=StringIO(k3s_files.MODULES), dest=MODULES_FILE, mode="644")
+    pieces.file(name="Kernel settings", text=k3s_files.SYSCTL, dest=SYSCTL_FILE, mode="644")
+    pieces.file(name="Kernel modules", text=k3s_files.MODULES, dest=MODULES_FILE, mode="644")
     pieces.current(
         name="Kernel settings are in force",
         unit="systemd-sysctl.service",
@@ -69,12 +67,12 @@ if host.name in its.all:
     if ending := k3s_artefacts.ending_of(given.get("k3s_airgap")):
         read.append(k3s_artefacts.images_of_this_machine(ending))
         k3s_artefacts.images_are_there(name=f"Images of {version}", version=version, artefacts=artefacts, ending=ending)
-    files.directory(name="Folder of the configuration", path="/etc/rancher/k3s", mode="755")
+    pieces.folder(name="Folder of the configuration", path="/etc/rancher/k3s", mode="755")
     pieces.secret_file(name="Configuration", dest=CONFIG, text=Secret(literal=told))
     pieces.secret_file(name="Registries", dest=REGISTRIES, text=Secret(literal=registries))
-    files.put(
+    pieces.file(
         name="Unit",
-        src=StringIO(k3s_files.unit("server" if node.server else "agent", node.unit)),
+        text=k3s_files.unit("server" if node.server else "agent", node.unit),
         dest=unit_file,
         mode="644",
     )
@@ -93,9 +91,9 @@ if host.name in its.all:
         )
     k3s_nodes.taints_are_right(name="Taints", node=node, servers=its.servers)
     if host.name == first:
-        files.put(
+        pieces.file(
             name="Namespaces",
-            src=StringIO(k3s_files.manifest(given.get("k3s_namespaces") or [])),
+            text=k3s_files.manifest(given.get("k3s_namespaces") or []),
             dest=MANIFESTS,
             mode="600",
         )

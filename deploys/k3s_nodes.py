@@ -16,12 +16,13 @@ from pyinfra.api import FunctionCommand, Host, State, operation
 from deploys import k3s_cluster, k3s_files, passwords
 from deploys.k3s_cluster import NotDone
 from deploys.k3s_files import Node
-from deploys.pieces import Lines, Steps, brought_up, quietly
+from deploys.look import Seen, looking
+from deploys.pieces import Lines, Steps, brought_up, of_unit, quietly
 
 
-@operation()
+@looking(lambda node, files, **_: of_unit(node.unit, files))
 def node_is_up(
-    who: Sequence[str], node: Node, servers: Sequence[str], version: str, files: Sequence[str], limit: int
+    seen: Seen, who: Sequence[str], node: Node, servers: Sequence[str], version: str, files: Sequence[str], limit: int
 ) -> Steps:
     """Those who are named run with the files that are there, and are ready; on others it does nothing.
 
@@ -31,7 +32,7 @@ def node_is_up(
         return
     # An agent that is refused never tells systemd that it is ready, so nobody waits for systemctl.
     # One that is still trying to start is to read its files anew, too.
-    yield from brought_up(node.unit, files, "restart --no-block", when_stopped="restart --no-block")
+    yield from brought_up(seen, node.unit, files, "restart --no-block", when_stopped="restart --no-block")
     if not is_up(host, node, servers, version):
         yield FunctionCommand(_wait, (node, servers, version, limit), {})
 

@@ -16,10 +16,10 @@ from inspect import signature
 from typing import Any, Concatenate, ParamSpec, TypeAlias, cast
 
 from paramiko import SSHException
-from pyinfra.api import Host, StringCommand, operation
+from pyinfra.api import FunctionCommand, Host, State, StringCommand, operation
 from pyinfra.api.arguments_typed import PyinfraOperation
 from pyinfra.api.operation import OperationMeta
-from pyinfra.context import ctx_host
+from pyinfra.context import ctx_host, ctx_state
 
 from deploys.early import DeployError
 
@@ -109,7 +109,14 @@ def looking(
     def made(decides: Callable[Concatenate[Seen, P], Generator[Any]]) -> PyinfraOperation[P]:
         @wraps(decides)
         def steps(*args: P.args, **more: P.kwargs) -> Generator[Any]:
-            yield from decides(look(asks(*args, **more)), *args, **more)
+            try:
+                seen = look(asks(*args, **more))
+            except DeployError as fault:
+                if not ctx_state.get().is_executing:
+                    raise
+                yield FunctionCommand(_fail, (str(fault),), {})
+            else:
+                yield from decides(seen, *args, **more)
 
         told = signature(decides)
         steps.__signature__ = told.replace(parameters=list(told.parameters.values())[1:])  # type: ignore[attr-defined]
@@ -123,6 +130,11 @@ def looking(
         return cast("PyinfraOperation[P]", announced)
 
     return made
+
+
+def _fail(state: State, host: Host, said: str) -> bool:
+    host.log(said)
+    return False
 
 
 def look(asked: Asked) -> Seen:

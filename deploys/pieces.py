@@ -15,7 +15,7 @@ from pyinfra.api import FactBase, FileUploadCommand, FunctionCommand, Host, Stat
 from pyinfra.facts.files import FileContents
 from pyinfra.operations.util.files import generate_color_diff
 
-from deploys.look import Asked, Seen, as_root, contents, look, looking, paths, printed, units
+from deploys.look import Asked, Seen, as_root, contents, looking, paths, printed, units
 from inventories import Secret
 
 Steps: TypeAlias = Generator[str | StringCommand | FileUploadCommand | FunctionCommand]
@@ -144,14 +144,10 @@ def made_once(seen: Seen, path: str, commands: Sequence[str]) -> Steps:
 @looking(lambda unit, files=(), **_: of_unit(unit, files))
 def current(seen: Seen, unit: str, files: Sequence[str] = (), verb: str = "restart", oneshot: bool = False) -> Steps:
     """A unit is enabled and runs with the files that are there: restarted when one is newer than its start."""
-    yield from _brought_up(seen, unit, files, verb, oneshot=oneshot)
+    yield from brought_up(seen, unit, files, verb, oneshot=oneshot)
 
 
-def brought_up(unit: str, files: Sequence[str], verb: str, *, when_stopped: str = "start") -> Steps:
-    yield from _brought_up(look(of_unit(unit, files)), unit, files, verb, when_stopped=when_stopped)
-
-
-def _brought_up(
+def brought_up(
     seen: Seen, unit: str, files: Sequence[str], verb: str, *, when_stopped: str = "start", oneshot: bool = False
 ) -> Steps:
     there = seen.units[unit]
