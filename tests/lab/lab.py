@@ -8,7 +8,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -47,6 +49,17 @@ class Lab:
         done = self.ssh(host, command)
         assert done.returncode == 0, f"{host.name}: {command}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout.strip()
+
+    @contextmanager
+    def process_list(self, host: Host) -> Iterator[list[str]]:
+        """Every command line that anybody on a host can see while this lasts; to be read when it is over."""
+        look = "while :; do ps -e -o args; sleep 0.02; done > /run/seen"
+        self.ask(host, f"systemd-run --quiet --collect --unit=looks sh -c '{look}'")
+        seen = list[str]()
+        try:
+            yield seen
+        finally:
+            seen += self.ask(host, "systemctl stop looks; sort --unique /run/seen").splitlines()
 
 
 def up(folder: Path, count: int = 1, debian: int = 12, *, bound: bool = False) -> Lab:

@@ -42,13 +42,18 @@ def deploy(lab: Lab, *told: str, timeout: int = 240, **asked: Any) -> Told:
 
 
 def begin(
-    lab: Lab, *told: str, inventory: str = "inventories/lab", yes: bool = True, **variables: str
+    lab: Lab,
+    *told: str,
+    inventory: str = "inventories/lab",
+    yes: bool = True,
+    cwd: Path = ROOT,
+    **variables: str,
 ) -> subprocess.Popen[str]:
     """The same, while it runs."""
     own = {"HOME": str(lab.home), "CREW_LAB": str(lab.folder), "PYINFRA_PROGRESS": "off"}
     return subprocess.Popen(
         [str(PROGRAM), *(["-y"] if yes else []), inventory, *told],
-        cwd=ROOT,
+        cwd=cwd,
         env={**os.environ, **own, **variables},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

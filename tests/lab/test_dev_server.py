@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from pprint import pformat
+from urllib.request import urlopen
 
 import pytest
 
 from deploys.firewall import BACK, BACK_AFTER, in_force_for_a_while
+from tests.lab import commands
 from tests.lab.lab import Host, Lab
 from tests.lab.pyinfra import Told, deploy
 
@@ -88,8 +92,11 @@ def test_each_gets_in_with_the_own_key_and_has_what_was_given(server: Server) ->
 def test_the_host_is_closed_but_for_what_was_named(server: Server) -> None:
     server.ask("systemd-run --quiet --collect --unit=answers python3 -m http.server 8080")
     server.ask("until ss --listening --tcp --numeric | grep -q :8080; do sleep 0.1; done")
-    assert [port for port in (22, 8080, 9100, 6443) if _answers(server.host.address, port)] == [22, 8080]
-    server.ask("systemctl stop answers; curl --silent --fail localhost:9100/metrics | grep -q node_memory")
+    listening = server.ask("ss --listening --tcp --numeric --no-header | awk '{print $4}' | grep -v 127.0.0.1")
+    listened = {int(address.rpartition(":")[2]) for address in listening.splitlines()}
+    assert listened >= {22, 8080, 9100}
+    assert answering(server.host.address, {*range(1, 1025), *listened, 6443}) == [22, 8080]
+    server.ask("systemctl stop answers")
     shown = set(server.ask("sshd -T").splitlines())
     assert shown >= {
         "passwordauthentication no",
@@ -102,16 +109,43 @@ def test_the_host_is_closed_but_for_what_was_named(server: Server) -> None:
     modes = server.ask("stat -c '%a %U %n' /etc/sudoers.d/groundcrew /etc/ssh/authorized_keys.d/ada /swapfile")
     assert [line.split()[:2] for line in modes.splitlines()] == [["440", "root"], ["644", "root"], ["600", "root"]]
     server.ask("visudo --check --quiet && fail2ban-client status sshd && nft --check --file /etc/nftables.conf")
-    assert "A host of the lab" in server.ask("cat /etc/motd")
+    rules = server.ask("nft list ruleset")
+    assert "policy drop" in rules
+    assert re.findall(r"dport (\S+) accept", rules) == ["22", "8080"]
     assert server.ask("apt-config dump APT::Periodic::Unattended-Upgrade") == 'APT::Periodic::Unattended-Upgrade "1";'
 
 
-def _answers(address: str, port: int) -> bool:
-    try:
-        socket.create_connection((address, port), timeout=0.5).close()
-    except OSError:
-        return False
-    return True
+def answering(address: str, ports: set[int]) -> list[int]:
+    """Which of these ports take a connection from outside."""
+
+    def answers(port: int) -> bool:
+        try:
+            socket.create_connection((address, port), timeout=0.7).close()
+        except OSError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(256) as side_by_side:
+        return sorted(port for port, there in zip(ports, side_by_side.map(answers, ports), strict=True) if there)
+
+
+def test_who_logs_in_reads_what_host_this_is(server: Server) -> None:
+    login = commands.ssh(server.lab.home, server.host.address, "bob", server.key("bob"))
+    told = subprocess.run([*login, "-tt"], input="exit\n", capture_output=True, text=True, check=False, timeout=30)
+    assert "lab-1: A host of the lab, gone tomorrow." in told.stdout
+    assert "Your workspace is /srv/workspaces/" in told.stdout
+
+
+def test_figures_are_read_from_where_they_may_be(server: Server) -> None:
+    for sources, open_to_us in ((["198.18.0.0/15"], [22, 9100]), (["203.0.113.0/24"], [22])):
+        told = server.run(open_ports=[22, {"port": 9100, "from": sources}])
+        assert told.code == 0, told.text
+        assert answering(server.host.address, {22, 8080, 9100}) == open_to_us
+        if 9100 in open_to_us:
+            figures = urlopen(f"http://{server.host.address}:9100/metrics", timeout=10).read().decode()
+            assert "node_memory_MemTotal_bytes" in figures
+            assert "node_textfile_scrape_error 0" in figures
+    assert server.run().code == 0
 
 
 WOULD_LOCK_US_OUT = [

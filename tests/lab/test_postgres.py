@@ -132,8 +132,11 @@ def test_what_was_changed_by_hand_is_mended(lab: Lab) -> None:
 
 
 def test_a_new_password_is_a_new_password(lab: Lab) -> None:
-    told = run(lab, variables={**VARIABLES, "ADA_PASSWORD": "changed"})
+    with lab.process_list(lab.hosts[0]) as seen:
+        told = run(lab, variables={**VARIABLES, "ADA_PASSWORD": "changed"})
     assert (told.code, told.changes) == (0, 1), told.text
+    assert [line for line in seen if "changed" in line or "SCRAM" in line] == []
+    assert any("psql --no-psqlrc" in line for line in seen), "it was looked at while it happened"
     with connect(lab, "ada", "ada", "changed"):
         pass
     assert run(lab).changes == 1

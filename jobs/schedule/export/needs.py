@@ -50,7 +50,7 @@ def _secrets(environment: Environment, timer: Timer, sources: Mapping[str, Envir
 
 def variables(wanted: tuple[Secret, ...]) -> tuple[str, ...]:
     """The names under which a service manager may hand secrets over as files."""
-    return tuple(secret.env for secret in wanted if secret.env)
+    return tuple(dict.fromkeys(secret.env for secret in wanted if secret.env))
 
 
 def folders(environment: Environment) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The schedule as systemd units: a timer and a service for each line, and one that tells of a run that died."""
+"""The schedule as systemd units: a timer and a service for each line, one that checks, one that tells of the dead."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim
 
 from inventories import Environment
+from jobs.checks.secrets import named
 from jobs.schedule.export import Inexpressible
 from jobs.schedule.export.clock_changes import lost, matches, offsets
 from jobs.schedule.export.fields import ranges
@@ -52,11 +53,17 @@ class Days:
 def files(
     environment: Environment, timers: Sequence[Timer], place: Place, sources: Mapping[str, Environment], now: datetime
 ) -> tuple[File, ...]:
-    """A service and a timer for each line, and the service that tells of a run that died."""
+    """A service and a timer for each line, the one that checks all, and the one that tells of a run that died."""
     units = [file for timer in timers for file in _units(environment, timer, place, sources, now)]
-    told = {"environment": environment.name, "place": place, "folders": ()}
-    died = render("systemd.died.j2", **told, credentials=variables(environment.alerts.to))
-    return (*units, File(f"groundcrew-{environment.name}-died@.service", died))
+    told = {"environment": environment.name, "place": place}
+    seen = variables(tuple(secret for _, secret in named(environment)))
+    check = render("systemd.check.j2", **told, credentials=seen, folders=folders(environment))
+    died = render("systemd.died.j2", **told, credentials=variables(environment.alerts.to), folders=())
+    return (
+        *units,
+        File(f"groundcrew-{environment.name}-check.service", check),
+        File(f"groundcrew-{environment.name}-died@.service", died),
+    )
 
 
 def _units(

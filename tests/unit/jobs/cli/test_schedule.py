@@ -85,6 +85,7 @@ def test_an_export_goes_to_a_folder_and_takes_away_what_is_no_longer_on_the_cloc
     assert f"removed {units}/groundcrew-try-backup.timer" in ended.out
     assert "systemctl enable --now groundcrew-try-*.timer" in ended.out
     assert sorted(file.name for file in units.iterdir()) == [
+        "groundcrew-try-check.service",
         "groundcrew-try-died@.service",
         "groundcrew-try-own.service",
         "groundcrew-try-retention.service",

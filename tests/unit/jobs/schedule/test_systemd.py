@@ -126,6 +126,13 @@ def test_a_service_is_hardened_and_gets_its_secrets_as_files(production: Environ
     ]  # fmt: skip
 
 
+def test_a_check_by_hand_gets_every_secret_of_the_file(production: Environment, tmp_path: Path) -> None:
+    check = units(production, {}, tmp_path)["groundcrew-production-check.service"]
+    assert "/crew check production\n" in check
+    named = set(re.findall(r"\{ env = \"(\w+)\" \}", production.file.read_text()))
+    assert named == set(re.findall(r"^LoadCredential=(\w+):", check, re.MULTILINE))
+
+
 def test_a_store_in_a_directory_may_be_written_to(repository: Repository, tmp_path: Path) -> None:
     told = units(repository.read("staging"), {"production": repository.read("production")}, tmp_path)
     assert "ReadWritePaths=-/var/lib/groundcrew/store" in told["groundcrew-staging-refresh.service"]

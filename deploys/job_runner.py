@@ -1,0 +1,90 @@
+"""A host that runs an environment's jobs: groundcrew itself, its timers, and the secrets that they need.
+
+    pyinfra inventories/production deploys/job_runner.py
+
+What it runs is group data: inventories/group_data/job_runners.py, where each key is explained. With
+--data job_runner=absent all that this made is taken away again.
+"""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+
+from pyinfra import host
+from pyinfra.operations import files
+
+from deploys import early, passwords, pieces, runner_files, runner_release
+from deploys.runner_files import CREDENTIALS, CREW, ETC, HOME, JOURNAL, USER, Placed
+from deploys.runner_host import environments_are_well, gone, in_force, release_is_there
+from inventories import BadEnvironment, Repository, Secret
+
+MEMORY, DISK = 400, 1000  # MiB
+
+if host.name in early.group("job_runners"):
+    system = early.host_is_fit(memory=MEMORY, disk=DISK)
+    named = host.data.get("job_runner_environments") or [host.groups[-1]]
+    given = host.data.get("job_runner_secrets") or {}
+    limit = int(host.data.get("job_runner_wait") or 900)
+    try:
+        repository = Repository.find()
+        environments = [repository.read(name) for name in named]
+    except BadEnvironment as fault:
+        raise early.DeployError(str(fault)) from None
+    textfiles = sorted({each.metrics.textfile for each in environments if each.metrics.textfile})
+
+    if host.data.get("job_runner") == "absent":
+        written = [*textfiles, *(each.with_name(f".{each.name}.lock") for each in textfiles)]
+        gone(name="All is gone", files=[*filter(Path.is_absolute, map(Path, given)), *written], limit=limit)
+    else:
+        (machine,) = host.get_fact(pieces.Lines, "uname -m")
+        python = runner_release.Python(*runner_release.PYTHONS[system.name, system.version], machine)
+        release = runner_release.identity(python)
+        exported = {file: text for name in named for file, text in runner_files.exported(repository.root, name).items()}
+        variables = runner_files.variables(exported)
+        early.every(f"{host.name}: {fault}" for fault in runner_files.faults(given, named, variables))
+        sources = {**{name: {"env": name} for name in variables}, **given}
+        secrets = {
+            name if "/" in name else f"{CREDENTIALS}/{name}": passwords.revealed(f"secret {name}", source)
+            for name, source in sources.items()
+        }
+
+        pieces.packages_are_there(
+            name="Packages", packages=[*runner_files.PACKAGES, *(host.data.get("job_runner_packages") or [])]
+        )
+        pieces.made_once(name="User", path=HOME, commands=runner_files.NEW_USER)
+        files.directory(name="Folder of the environments", path=ETC, user="root", group=USER, mode="750")
+        files.directory(name="Folder of secrets", path=CREDENTIALS, user="root", group="root", mode="700")
+        for path, value in host.loop(sorted(secrets.items())):
+            owner = "root" if path.startswith(f"{CREDENTIALS}/") else USER
+            if owner == USER and (folder := str(Path(path).parent)) not in (ETC, HOME):
+                files.directory(name=f"Folder {folder}", path=folder, user=USER, group=USER, mode="700")
+            pieces.secret_file(
+                name=f"Secret {path}", dest=path, text=Secret(literal=f"{value}\n"), owner=f"{owner}:{owner}"
+            )
+        for folder in host.loop(runner_files.folders(environments)):
+            files.directory(name=f"Store {folder}", path=folder, user=USER, group=USER, mode="700")
+        for folder in host.loop(sorted({str(each.parent) for each in textfiles})):
+            files.directory(name=f"Metrics in {folder}", path=folder, group=USER, mode="775")
+        files.directory(name="Folder of the journal's settings", path=str(Path(JOURNAL).parent), mode="755")
+        files.put(
+            name="Size of the journal",
+            src=StringIO(runner_files.journal(host.data.get("job_runner_journal") or "1G")),
+            dest=JOURNAL,
+            mode="644",
+        )
+        pieces.current(name="Journal", unit="systemd-journald.service", files=[JOURNAL])
+        release_is_there(name=f"groundcrew {release}", python=python, release=release)
+        in_force(
+            name=f"Environments and timers, once no run is under way (for up to {limit} s)",
+            release=release,
+            files={
+                **runner_files.etc(repository, environments),
+                **runner_files.units(exported),
+                CREW: Placed(runner_files.WRAPPER, 0o755),
+            },
+            secrets=sorted(secrets),
+            timers=runner_files.timers(exported),
+            limit=limit,
+        )
+        environments_are_well(name="Check", names=named)
