@@ -35,7 +35,12 @@ if host.name in early.group("job_runners"):
 
     if host.data.get("job_runner") == "absent":
         written = [*textfiles, *(each.with_name(f".{each.name}.lock") for each in textfiles)]
-        gone(name="All is gone", files=[*filter(Path.is_absolute, map(Path, given)), *written], limit=limit)
+        gone(
+            name="All is gone",
+            files=[*filter(Path.is_absolute, map(Path, given)), *written],
+            stores=runner_files.folders(environments),
+            limit=limit,
+        )
     else:
         (machine,) = host.get_fact(pieces.Lines, "uname -m")
         python = runner_release.Python(*runner_release.PYTHONS[system.name, system.version], machine)

@@ -193,7 +193,7 @@ def switch(release: str, stale: Sequence[str], limit: int) -> str:
     )
 
 
-def removal(files: Sequence[Path], limit: int) -> str:
+def removal(files: Sequence[Path], stores: Sequence[str], limit: int) -> str:
     """A script that takes away all that this deploy made; what runs have written (a store) stays, with its owner."""
     return (
         f"{_HOLD_TIMERS}{_WAIT.format(limit=limit)}trap - EXIT\n"
@@ -205,5 +205,6 @@ def removal(files: Sequence[Path], limit: int) -> str:
         f"rm --recursive --force {ETC} {OPT} {HOME}/.cache\n"
         f"if [ -e {JOURNAL} ]; then rm {JOURNAL}; systemctl restart systemd-journald; fi\n"
         f"find {HOME} -mindepth 1 -type d -empty -delete 2>/dev/null || true\n"
-        f"if [ ! -e {HOME} ] || rmdir {HOME} 2>/dev/null; then userdel {USER} 2>/dev/null || true; fi\n"
+        f"rmdir {HOME} 2>/dev/null || true\n"
+        f"ls --directory {shlex.join([HOME, *stores])} 2>/dev/null | grep --quiet . || userdel {USER} || true\n"
     )

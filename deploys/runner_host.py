@@ -141,13 +141,14 @@ def _is_wrong(state: State, host: Host, name: str) -> bool:
 
 
 @operation()
-def gone(files: Sequence[Path], limit: int) -> Steps:
-    """All that this deploy made is away; a store in the service's own folder stays, and so does its owner then."""
+def gone(files: Sequence[Path], stores: Sequence[str], limit: int) -> Steps:
+    """All that this deploy made is away; a store that is a folder of the host stays, and so does its owner then."""
     ours = f"{OPT} {ETC} {CREW} {JOURNAL} {shlex.join(map(str, files))}"
-    there = f"ls --directory {ours}; grep -ls '{MADE_BY}' {UNITS}/groundcrew-*; [ -e {HOME} ] || getent passwd {USER}"
+    orphan = f"ls --directory {shlex.join([HOME, *stores])} | grep --quiet . || getent passwd {USER}"
+    there = f"ls --directory {ours}; grep -ls '{MADE_BY}' {UNITS}/groundcrew-*; {orphan}"
     if not host.get_fact(Lines, there):
         host.noop("nothing of it is there")
         return
     yield f"{STOP}; mkdir --parents {OPT}"
-    yield _upload(StringIO(removal(files, limit)), f"{OPT}/switch")
+    yield _upload(StringIO(removal(files, stores, limit)), f"{OPT}/switch")
     yield RUN

@@ -168,7 +168,7 @@ def test_files_are_packed_with_their_rights() -> None:
     "script",
     [
         runner_files.switch("0123456789ab", ["/etc/systemd/system/groundcrew-try-verify.timer"], 9),
-        runner_files.removal([Path("/etc/groundcrew/age.key"), Path("/m.prom")], 9),
+        runner_files.removal([Path("/etc/groundcrew/age.key"), Path("/m.prom")], ["/srv/store"], 9),
         runner_host.check("try"),
         runner_files.WRAPPER,
         runner_files.FOUND,
