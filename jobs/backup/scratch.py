@@ -177,9 +177,9 @@ def lacking(server: Reached, extensions: Sequence[Extension]) -> list[str]:
 
 
 def _no_proof(missing: Sequence[str], where: str, major: int) -> BackupError:
-    names = ", ".join(missing)
+    names = f"extension{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
     wanted = ", ".join(dict.fromkeys(package(name, major) for name in missing)) if major else "them there"
     return BackupError(
-        f"the set could not be proven, which says nothing against it: {where} lacks the extension "
+        f"the set could not be proven, which says nothing against it: {where} lacks the "
         f"{names}; install {wanted}, or name a scratch server that has it under [verify]"
     )

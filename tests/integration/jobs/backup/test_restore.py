@@ -6,13 +6,16 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from jobs.run.live import LiveRun
 from tests.bench.measure import Peaks
 from tests.parts.crew import Repository, flip
 from tests.parts.needs import majors, needs
@@ -88,6 +91,12 @@ def test_a_set_of_an_old_server_is_restored_on_a_new_one(
     assert again.ask("SELECT count(*) FROM pg_roles WHERE rolname IN ('shop owner', 'shop_reader')") == [(2,)]
     assert same(origin, again, ignore={"views", "privileges"}) == []
 
+    again.run("ALTER ROLE shop_reader CONNECTION LIMIT 3")
+    code, said = restore(repository, again, "--replace")
+    assert (code, "Made the" in said) == (0, False)
+    assert again.ask("SELECT rolconnlimit FROM pg_roles WHERE rolname = 'shop_reader'") == [(3,)]
+    again.run("ALTER ROLE shop_reader CONNECTION LIMIT -1")
+
 
 def test_an_empty_database_is_filled_and_one_that_is_not_is_refused(
     repository: Repository, shop: Shop, database: New
@@ -104,6 +113,30 @@ def test_an_empty_database_is_filled_and_one_that_is_not_is_refused(
     code, said = restore(repository, target, "--create")
     assert code == 1
     assert "exists already" in said
+
+
+def test_the_state_of_a_moment_in_as_many_streams_as_asked_for_with_fresh_statistics(
+    repository: Repository, database: New, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin, target = database(16), database(16)
+    origin.run("CREATE TABLE a AS SELECT n FROM generate_series(1, 1000) n", "CREATE INDEX ON a (n)")
+    repository.environment(text=repository.section("shop", origin))
+    first = repository.backup()
+    origin.run("DELETE FROM a")
+    time.sleep(1)  # sets are told apart by the second
+    repository.backup()
+    started: list[list[str]] = []
+    real = LiveRun.process
+    monkeypatch.setattr(
+        LiveRun, "process", lambda run, argv, **popen: (started.append(list(argv)), real(run, argv, **popen))[1]
+    )
+    begun = datetime.strptime(first.split("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    code, said = restore(repository, target, "--before", begun.isoformat(), "--parallel", "3")
+    assert (code, f"(set {first}, " in said) == (0, True), said
+    assert target.ask("SELECT count(*) FROM a") == [(1000,)]
+    assert target.ask("SELECT reltuples FROM pg_class WHERE relname = 'a'") == [(1000.0,)]
+    assert target.ask("SELECT n_distinct FROM pg_stats WHERE tablename = 'a'") == [(-1.0,)]
+    assert [one for one in started if "--section=post-data" in one and "--jobs=3" in one]
 
 
 def test_a_database_that_is_in_use_is_replaced_and_the_old_one_kept(

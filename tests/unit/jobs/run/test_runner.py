@@ -55,6 +55,21 @@ def test_the_exit_code_tells_the_worst_and_a_scheduler_only_failures(
     assert (exit_code(found, scheduled=False), exit_code(found, scheduled=True)) == (by_hand, scheduled)
 
 
+def test_subjects_run_side_by_side_and_no_more_of_them_than_the_job_allows(store: Store) -> None:
+    running, most, two = set[str](), list[int](), threading.Barrier(2, timeout=10)
+
+    def work(run: Run) -> Result:
+        running.add(run.subject)
+        most.append(len(running))
+        two.wait()
+        running.discard(run.subject)
+        return done(run)
+
+    ended = run_job(job(work, "a", "b", "c", "d", side_by_side=2), ENV, store, Options())
+    assert [record.outcome for record in ended] == [Outcome.DONE] * 4
+    assert max(most) == 2
+
+
 def test_a_run_leaves_its_record_and_a_released_lock(store: Store) -> None:
     run_job(job(done, "shop", "crm"), ENV, store, Options())
     assert {(r.name, r.outcome, r.sentence) for r in records(store, "staging")} == {
