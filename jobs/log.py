@@ -1,18 +1,23 @@
-"""Logging: readable on a terminal and JSON elsewhere, on stderr, each line with its run, no secret in any."""
+"""Logging: readable on a terminal and JSON elsewhere, on stderr, each line with its run, no secret in any.
+
+Most commands have nothing to log, and structlog takes a tenth of a second to import: it waits for the first line.
+"""
 
 from __future__ import annotations
 
 import contextvars
 import logging
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import ParamSpec, TextIO, TypeVar, cast
-
-import structlog
-from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, ParamSpec, TextIO, TypeVar, cast
 
 from inventories import redact, redact_all
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -22,15 +27,49 @@ OURS = "groundcrew"
 
 def configure(verbose: int = 0) -> None:
     """Send our lines and the libraries' warnings to stderr; -v and -vv say more."""
+    _to_do[:] = [partial(_configure_structlog, logging.DEBUG if verbose else logging.INFO)]
+    lines = Lines()
+    lines.setFormatter(Blanked())
+    root = logging.getLogger()
+    root.handlers = [lines]
+    root.setLevel([logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)])
+    logging.getLogger(OURS).setLevel(logging.DEBUG)
+    logging.captureWarnings(capture=True)
+
+
+_to_do: list[Callable[[], None]] = []
+_doing = threading.Lock()
+
+
+def _configure_structlog(level: int) -> None:
+    import structlog
+
     structlog.configure(
         processors=[structlog.stdlib.add_log_level, *_common(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    lines = Lines()
-    lines.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
+
+
+def settings() -> dict[str, Any]:
+    """How structlog is set up, now that somebody needs it."""
+    import structlog
+
+    with _doing:
+        while _to_do:
+            _to_do.pop()()
+    return structlog.get_config()
+
+
+class Blanked(logging.Formatter):
+    """Our lines and the libraries', in one form, with every secret blanked."""
+
+    @cached_property
+    def _by_structlog(self) -> logging.Formatter:
+        import structlog
+
+        return structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, *_common()],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
@@ -39,12 +78,10 @@ def configure(verbose: int = 0) -> None:
                 _rendered(),
             ],
         )
-    )
-    root = logging.getLogger()
-    root.handlers = [lines]
-    root.setLevel([logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)])
-    logging.getLogger(OURS).setLevel(logging.DEBUG)
-    logging.captureWarnings(capture=True)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        return self._by_structlog.format(record)
 
 
 class Lines(logging.StreamHandler[TextIO]):
@@ -61,12 +98,17 @@ class Lines(logging.StreamHandler[TextIO]):
 
 def get() -> FilteringBoundLogger:
     """The logger of the project."""
-    return cast(FilteringBoundLogger, structlog.get_logger(OURS))
+    import structlog
+
+    settings()
+    return cast("FilteringBoundLogger", structlog.get_logger(OURS))
 
 
 @contextmanager
 def running(**names: str) -> Iterator[None]:
     """While inside, each line of this thread bears these names (run, job, subject)."""
+    import structlog
+
     with structlog.contextvars.bound_contextvars(**names):
         yield
 
@@ -88,6 +130,8 @@ def blanked(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict
 
 def _common() -> list[Processor]:
     """A person wants the time on the clock, a machine the date and UTC."""
+    import structlog
+
     person = sys.stderr.isatty()
     stamp = structlog.processors.TimeStamper(fmt="%H:%M:%S" if person else "iso", utc=not person)
     return [structlog.contextvars.merge_contextvars, stamp]
@@ -96,6 +140,8 @@ def _common() -> list[Processor]:
 def _rendered() -> Processor:
     if sys.stderr.isatty():
         return for_a_person
+    import structlog
+
     return structlog.processors.JSONRenderer()
 
 

@@ -11,11 +11,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.run.job import Run, Stopped
-from jobs.store import Store, StoreError
+from jobs.stop import Stop, Stopped
 
 if TYPE_CHECKING:
     from inventories import Environment
+    from jobs.run.job import Run
+    from jobs.store import Store
     from terraform.program import Start
     from terraform.stack import Stack
 
@@ -63,8 +64,8 @@ def gently(run: Run) -> Start:
     return start
 
 
-def at_once(run: Run) -> Start:
-    """For what only reads: it is ended with the run."""
+def at_once(run: Run | Stop) -> Start:
+    """For what only reads: it is ended with the run, or with the command."""
 
     @contextmanager
     def start(argv: Sequence[str], **popen: Any) -> Iterator[subprocess.Popen[bytes]]:
@@ -91,6 +92,8 @@ def save_state(run: Run, stack: str, state: str, now: datetime | None = None) ->
 
 def _leave_the_newest(run: Run, folder: str) -> None:
     """Old states are no reason to fail: credentials that may not delete leave them to those that may."""
+    from jobs.store import StoreError
+
     store: Store = run.store
     try:
         keys = sorted(entry.key for entry in store.list(folder))

@@ -12,7 +12,8 @@ from inventories import State
 from terraform import drift, remote
 from terraform.drift import Finding
 from terraform.errors import OutOfReach, Refused
-from terraform.stack import Planned, Serial, Stack
+from terraform.stack import Planned, Stack
+from terraform.state import Serial
 
 TRIES = 2
 

@@ -9,7 +9,7 @@ from inventories import State
 from terraform import backend
 from terraform.diagnosis import Lock
 from terraform.errors import OutOfReach, StackError
-from terraform.stack import Serial, serial_in
+from terraform.state import Serial, serial_in
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

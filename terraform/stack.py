@@ -20,20 +20,9 @@ from terraform.errors import Refused, StackError
 from terraform.place import Place, held
 from terraform.plan import Plan
 from terraform.program import LOCK_TIMEOUT, Program, Start, environment, here
+from terraform.state import Serial, is_as_it_was, serial_in, serial_of
 
 FORMAT = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Serial:
-    """Which state it is: its lineage, and how often it has been written."""
-
-    lineage: str = ""
-    number: int = 0
-
-    def is_of(self, planned: Serial) -> bool:
-        """Whether a plan of that state is one of this: where there was none, there still must be none."""
-        return self == planned if self.lineage else not planned.number
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +115,14 @@ class Stack:
             file = Path(folder) / "plan"
             code = self.place.code()
             begun = meanwhile() if meanwhile else None
-            program.plan(file, self.place.var_files, lock=lock, destroy=destroy, lock_timeout=self.lock_timeout)
+            changes = program.plan(
+                file, self.place.var_files, lock=lock, destroy=destroy, lock_timeout=self.lock_timeout
+            )
             if begun:
                 begun()
-            yield Planned(plan.read(program.show(file)), program, file, code, serial_of(file))
+            # To have a plan told costs half as much again as making it: of none at all there is nothing to tell.
+            told = plan.read(program.show(file)) if changes or not is_as_it_was(file) else Plan()
+            yield Planned(told, program, file, code, serial_of(file))
 
     def apply(self, planned: Planned, save: Callable[[str], object]) -> None:
         """Save the state, then do exactly what was planned; Refused if the code is no longer what was planned."""
@@ -179,15 +172,3 @@ class Stack:
             raise Refused(f"{self.name}: the plan in {folder} is one of {told.get('environment')}/{told.get('stack')}")
         with self.ready() as program:
             yield Planned(plan.read(program.show(file)), program, file, told["code"], serial)
-
-
-def serial_of(file: Path) -> Serial:
-    """The state that a plan is based on: a plan file has it inside."""
-    with zipfile.ZipFile(file) as whole:
-        return serial_in(whole.read("tfstate"))
-
-
-def serial_in(state: str | bytes) -> Serial:
-    """Which state a text is."""
-    told = json.loads(state or "{}")
-    return Serial(told.get("lineage", ""), told.get("serial", 0))

@@ -25,7 +25,8 @@ from jobs.backup.selection import Selection
 from jobs.backup.stored import StoredSet, pour
 from jobs.backup.tables import fill_tables
 from jobs.backup.target import Place, told
-from jobs.run.job import Failed, Passing, Run, Stopped
+from jobs.run.job import Failed, Passing, Run
+from jobs.stop import Stopped
 
 if TYPE_CHECKING:
     import psycopg

@@ -9,7 +9,8 @@ from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from jobs.log import carried
-from jobs.run.job import Run, Stopped
+from jobs.run.job import Run
+from jobs.stop import Stopped
 
 T = TypeVar("T")
 

@@ -11,7 +11,8 @@ from queue import Empty, SimpleQueue
 
 from inventories import BadEnvironment
 from jobs.log import carried
-from jobs.run.job import Failed, Passing, Stopped
+from jobs.run.job import Failed, Passing
+from jobs.stop import Stopped
 from jobs.store import StoreError
 
 LIMIT = 30.0

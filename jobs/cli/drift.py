@@ -15,7 +15,7 @@ from jobs.cli.frame import AsJson, EnvironmentNames, WrongUsage, examples, new_a
 
 if TYPE_CHECKING:
     from inventories import Environment
-    from jobs.run.job import Run
+    from jobs.stop import Stop
     from terraform.report import Report, Seen
 
 app = new_app()
@@ -75,18 +75,18 @@ def _wanted(ctx: typer.Context, names: Sequence[str], *, all_of_them: bool) -> l
 
 def _looked(environments: Sequence[Environment]) -> list[Report]:
     """Every stack of every environment, side by side."""
-    from jobs.cli.stacks import working
+    from jobs.stop import ended_by_signals
 
     wanted = [(environment, name) for environment in environments for name in environment.stacks]
-    with working(environments, "drift") as run, ThreadPoolExecutor(AT_ONCE) as pool:
-        seen = list(pool.map(lambda one: _seen(run, *one), wanted))
+    with ended_by_signals() as stop, ThreadPoolExecutor(AT_ONCE) as pool:
+        seen = list(pool.map(lambda one: _seen(stop, *one), wanted))
     by_environment: dict[str, list[Seen]] = {one.name: [] for one in environments}
     for (environment, _), one in zip(wanted, seen, strict=True):
         by_environment[environment.name].append(one)
     return [_report(one, by_environment[one.name]) for one in environments]
 
 
-def _seen(run: Run, environment: Environment, name: str) -> Seen:
+def _seen(stop: Stop, environment: Environment, name: str) -> Seen:
     from inventories import redact
     from jobs.stacks import at_once, stack
     from terraform.errors import StackError
@@ -94,7 +94,7 @@ def _seen(run: Run, environment: Environment, name: str) -> Seen:
     from terraform.report import Seen
 
     try:
-        return Seen(name, look(stack(environment, name, at_once(run))))
+        return Seen(name, look(stack(environment, name, at_once(stop))))
     except StackError as error:
         return Seen(name, error=redact(str(error)).removeprefix(f"{environment.name}/{name}: "))
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import sys
-import tempfile
-import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from enum import IntEnum
@@ -60,7 +58,7 @@ KNOWN = {
     "jobs.retention:ClockBehind": Code.FAILED,
     "jobs.run.job:Failed": Code.FAILED,
     "jobs.run.job:Passing": Code.FAILED,
-    "jobs.run.job:Stopped": Code.FAILED,
+    "jobs.stop:Stopped": Code.FAILED,
     "jobs.run.lease:Held": Code.LOCK_HELD,
     "jobs.schedule.export:Inexpressible": Code.BAD_CONFIGURATION,
     "jobs.store.interface:StoreError": Code.FAILED,
@@ -98,6 +96,8 @@ def _tell(code: Code, lines: Sequence[str], *, as_json: bool) -> int:
 
 def _apology(error: Exception) -> str:
     """Keep a bug's traceback, secrets blanked, and say where."""
+    import traceback
+
     from inventories import redact
 
     what = f"{type(error).__name__}: {error}"
@@ -110,6 +110,8 @@ def _apology(error: Exception) -> str:
 
 def _kept(trace: str) -> str:
     """Put a traceback into a file of its own; where no file can be written, on stderr."""
+    import tempfile
+
     try:
         with tempfile.NamedTemporaryFile("w", prefix="crew-", suffix=".txt", delete=False) as file:
             file.write(trace)

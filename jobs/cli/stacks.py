@@ -40,19 +40,6 @@ RISK = (
 STYLES = {"destroy": output.BAD, "replace": output.BAD, "forget": output.WARN, "create": output.GOOD}
 
 
-@contextmanager
-def working(environments: Sequence[Environment], what: str) -> Iterator[Run]:
-    """A run without lock and record, in whose name programs are started and ended."""
-    from jobs.run import alone
-    from jobs.store import open_store
-
-    environment = environments[0]
-    if environment.store is None:
-        raise NotConfigured(f"{environment.name}: has no [store]; stacks keep what was their state there")
-    with alone(environment, open_store(environment.store), what, environment.name, warning=RISK) as run:
-        yield run
-
-
 @dataclass
 class Call:
     """What one command line works with."""
@@ -116,6 +103,9 @@ def called(
     ctx: typer.Context, name: str, stacks: Sequence[str] | None, *, lock_timeout: str = "60s", as_json: bool = False
 ) -> Iterator[Call]:
     """The environment and the stacks of it that were named, or all."""
+    from jobs.run import alone
+    from jobs.store import open_store
+
     environment = frame.environment(ctx, name)
     unknown = [stack for stack in stacks or () if stack not in environment.stacks]
     if unknown:
@@ -124,7 +114,10 @@ def called(
         raise WrongUsage(f"{name}: there is no stack {unknown[0]}; {there_are(environment)}")
     if not environment.stacks:
         raise NotConfigured(f"{name}: has no stacks; add [stacks.NAME] for a folder of terraform/stacks")
-    with working([environment], "stacks") as run:
+    if environment.store is None:
+        raise NotConfigured(f"{name}: has no [store]; stacks keep what was their state there")
+    # A run without lock and record, in whose name programs are started and ended.
+    with alone(environment, open_store(environment.store), "stacks", name, warning=RISK) as run:
         yield Call(environment, run, tuple(stacks or environment.stacks), lock_timeout, as_json)
 
 

@@ -68,10 +68,6 @@ class Passing(Exception):
     """The work failed by something that may pass (network, throttling, a server restarting): the runner tries again."""
 
 
-class Stopped(Exception):
-    """The run was told to end: SIGTERM, its time limit, or a lock that was lost. The message says which."""
-
-
 class Run(Protocol):
     """One run of one job on one subject, as the job's work sees it."""
 

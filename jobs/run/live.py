@@ -16,11 +16,11 @@ import structlog
 from structlog.typing import FilteringBoundLogger, WrappedLogger
 
 from inventories import Environment, redact
-from jobs.log import OURS
+from jobs.log import OURS, settings
 from jobs.run.documents import stamp, utc_now
-from jobs.run.job import Options, Stopped
+from jobs.run.job import Options
 from jobs.run.progress import Progress, end_bars
-from jobs.run.stop import Stop, signals
+from jobs.stop import Stop, ended_by_signals
 from jobs.store import Store
 
 TAIL_LINES = 200
@@ -53,7 +53,7 @@ class Tail:
 
 def logger(tail: Tail, **bound: str) -> FilteringBoundLogger:
     """The configured log, whose lines are also kept in the tail."""
-    set_up = structlog.get_config()
+    set_up = settings()
     log: FilteringBoundLogger = structlog.wrap_logger(
         set_up["logger_factory"](OURS),
         processors=[tail, *set_up["processors"]],
@@ -139,15 +139,10 @@ def alone(
     warning: str = "still ending; wait",
 ) -> Iterator[LiveRun]:
     """A run without lock or record, for a command that works in the main thread and is to end cleanly on a signal."""
-    stop = Stop()
-    run = new_run(environment, store, job, subject, options=options or Options(), started=utc_now(), stop=stop)
-    with signals(lambda name: stop.tell(f"stopped by {name}"), lambda: run.log.warning(warning)):
+    with ended_by_signals(lambda: run.log.warning(warning)) as stop:
+        run = new_run(environment, store, job, subject, options=options or Options(), started=utc_now(), stop=stop)
         try:
             yield run
-        except Exception as error:
-            if stop.told and not isinstance(error, Stopped):  # whatever broke, it broke because it was ended
-                raise Stopped(stop.why) from error
-            raise
         finally:
             stop.finish()
             end_bars()

@@ -23,13 +23,13 @@ from jobs.run import metrics
 from jobs.run.courier import Courier
 from jobs.run.documents import utc_now
 from jobs.run.heartbeat import Heartbeat
-from jobs.run.job import Failed, Job, Options, Outcome, Passing, Result, Stopped
+from jobs.run.job import Failed, Job, Options, Outcome, Passing, Result
 from jobs.run.lease import Held, Holder, Lease, Lock, take
 from jobs.run.live import LiveRun, new_run
 from jobs.run.progress import end_bars
 from jobs.run.record import Record, folder, last_tick, read_record, record_to, tick_key
-from jobs.run.stop import Stop, signals
 from jobs.run.ticks import Gap, latest_tick, missed
+from jobs.stop import Stop, Stopped, signals
 from jobs.store import OutOfReach, Store, StoreError
 
 T = TypeVar("T")

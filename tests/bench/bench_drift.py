@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from tests.bench import Bench, Side
@@ -18,15 +19,21 @@ CREW = Path(sys.executable).with_name("crew")
 @contextmanager
 def sides(folder: Path) -> Iterator[Sequence[Side]]:
     with applied(folder, "network") as made:
+        crew = f"{CREW} --root {made.root} drift staging"
+        environment = made.process_environment()
+        as_it_should_be, edited = (partial(owned_by, made, owner) for owner in ("platform@acme.example", "mallory"))
         yield [
-            Side("terraform plan -out, show -json", bare(made, "network"), environment=made.process_environment()),
-            Side(
-                "crew drift, one stack",
-                [CREW, "--root", made.root, "drift", "staging"],
-                environment=made.process_environment(),
-                times=1.05,
-            ),
+            Side("terraform plan -out, show -json", bare(made, "network"), environment, before=as_it_should_be),
+            Side("crew drift", crew, environment, before=as_it_should_be, times=1.05),
+            Side("crew drift, which finds a tag", f"{crew}; test $? = 2", environment, before=edited, times=1.05),
         ]
+
+
+def owned_by(made: Cloud, owner: str) -> None:
+    """Somebody edits a tag in the cloud."""
+    ec2 = made.client("ec2")
+    [vpc] = ec2.describe_vpcs(Filters=[{"Name": "cidr", "Values": ["10.20.0.0/16"]}])["Vpcs"]
+    ec2.create_tags(Resources=[vpc["VpcId"]], Tags=[{"Key": "Owner", "Value": owner}])
 
 
 @contextmanager

@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from jobs.run.job import Stopped
-
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Stopped(Exception):
+    """The run was told to end: SIGTERM, its time limit, or a lock that was lost. The message says which."""
 
 
 class Stop:
@@ -87,6 +89,21 @@ class Stop:
         self.end_processes()
         for ending in self._endings:
             ending.join()
+
+
+@contextmanager
+def ended_by_signals(again: Callable[[], object] = lambda: None) -> Iterator[Stop]:
+    """While inside, the first signal ends what was started, and `again` hears of each later one; nothing is left."""
+    stop = Stop()
+    with signals(lambda name: stop.tell(f"stopped by {name}"), again):
+        try:
+            yield stop
+        except Exception as error:
+            if stop.told and not isinstance(error, Stopped):  # whatever broke, it broke because it was ended
+                raise Stopped(stop.why) from error
+            raise
+        finally:
+            stop.finish()
 
 
 def _end_groups(processes: Sequence[subprocess.Popen[bytes]], grace: float) -> None:

@@ -6,7 +6,7 @@ import threading
 import time
 from pathlib import Path
 
-from jobs.run.stop import signals
+from jobs.stop import signals
 from tests.parts.runs import until
 
 

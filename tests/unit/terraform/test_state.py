@@ -1,0 +1,80 @@
+"""Which state it is, and whether looking at the cloud brought up anything: read from the files of saved plans."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from terraform.state import Serial, is_as_it_was, serial_in, serial_of
+
+
+def instance(name: str = "x", mode: str = "managed", **more: Any) -> dict[str, Any]:
+    """A resource of a state, with one instance."""
+    one = {"attributes": {"id": "1", "tags": {"Owner": "we"}, "ports": []}, "dependencies": ["a.b", "a.c"], **more}
+    return {"mode": mode, "type": "aws_vpc", "name": name, "instances": [one]}
+
+
+def saved(folder: Path, before: Sequence[Any] | None, after: Sequence[Any]) -> Path:
+    """A plan's file, as far as it is read here."""
+    file = folder / "plan"
+    with zipfile.ZipFile(file, "w") as plan:
+        for name, resources in (("tfstate-prev", before), ("tfstate", after)):
+            if resources is not None:
+                plan.writestr(name, json.dumps({"serial": 7, "lineage": "l", "resources": resources}))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        pytest.param([], [], True, id="nothing at all"),
+        pytest.param([instance()], [instance()], True, id="the same"),
+        pytest.param([instance(), instance("y")], [instance("y"), instance()], True, id="in another order"),
+        pytest.param(
+            [instance()], [instance(dependencies=["a.c", "a.b"], private="x")], True, id="Terraform's own notes alone"
+        ),
+        pytest.param(
+            [instance(attributes={"n": None})], [instance(attributes={"n": []})], True, id="one nothing for another"
+        ),
+        pytest.param([instance(mode="data")], [instance(mode="data", attributes={"id": "2"})], True, id="data alone"),
+        pytest.param([instance()], [instance(attributes={"id": "2"})], False, id="an attribute"),
+        pytest.param(
+            [instance()], [instance(attributes={"id": "1", "tags": {"Owner": "he"}, "ports": []})], False, id="a tag"
+        ),
+        pytest.param([instance()], [], False, id="gone"),
+        pytest.param([], [instance()], False, id="come, as an import makes it"),
+        pytest.param([instance()], [instance("y")], False, id="another name"),
+        pytest.param([instance()], [instance(index_key=0)], False, id="moved to [0]"),
+        pytest.param([instance()], [instance(status="tainted")], False, id="tainted"),
+        pytest.param(None, [instance()], False, id="a plan without a state before the look"),
+    ],
+)
+def test_whether_everything_is_as_it_was(before: Any, after: Any, expected: bool, tmp_path: Path) -> None:
+    assert is_as_it_was(saved(tmp_path, before, after)) is expected
+
+
+def test_a_plan_knows_of_which_state_it_is(tmp_path: Path) -> None:
+    assert serial_of(saved(tmp_path, [], [])) == Serial("l", 7)
+
+
+@pytest.mark.parametrize(
+    ("now", "planned", "expected"),
+    [
+        (Serial("l", 7), Serial("l", 7), True),
+        (Serial("l", 8), Serial("l", 7), False),
+        (Serial("m", 7), Serial("l", 7), False),
+        (Serial(), Serial("l", 0), True),
+        (Serial(), Serial("l", 7), False),
+    ],
+)
+def test_whether_a_plan_is_one_of_the_state_now(now: Serial, planned: Serial, expected: bool) -> None:
+    assert now.is_of(planned) is expected
+
+
+def test_no_state_yet_is_none() -> None:
+    assert serial_in("") == Serial()
