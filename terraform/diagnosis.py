@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from terraform.errors import Locked, NoProgram, OutOfReach, Refused, StackError
 
 _LONGEST = 600
+_IDS = re.compile(r",?\s*\b(?:request ?id|host ?id):[ \t]*[\w+/=-]*", re.IGNORECASE)
+"""What AWS wants to be told about a request, and nobody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,8 @@ _KNOWN = (
         Refused,
     ),
     Known(
-        r"state snapshot was created by Terraform v(?P<version>[\d.]+)",
-        "its state was written by Terraform {version}, which is newer than the one here; install that or a newer one",
+        r"state snapshot was created by (?P<program>Terraform|OpenTofu) v(?P<version>[\d.]+)",
+        "its state was written by {program} {version}, which is newer than the one here; install that or a newer one",
         NoProgram,
     ),
     Known(
@@ -71,7 +73,8 @@ _KNOWN = (
     ),
     Known(
         r"[Nn]o valid credential sources|InvalidAccessKeyId|SignatureDoesNotMatch|InvalidClientTokenId|ExpiredToken|"
-        r"failed to get shared config profile|AccessDenied|Forbidden|UnrecognizedClientException|security token",
+        r"failed to get shared config profile|AccessDenied|Forbidden|UnrecognizedClientException|security token|"
+        r"[sS]tatus ?[cC]ode: 40[13]\b",
         "AWS does not accept the credentials, or they lack a right ({line}); look at AWS_PROFILE and [terraform] state",
     ),
     Known(
@@ -90,7 +93,7 @@ _KNOWN = (
 
 
 def problem(name: str, command: str, said: str, code: int) -> StackError:
-    """What went wrong with a stack, as its own error."""
+    """What went wrong with a stack, as its own error; the command with its program: terraform plan."""
     environment, _, stack = name.partition("/")
     if lock := lock_in(said):
         way_out = f"wait for it, or if its process is dead: crew stacks unlock {environment} {stack} --id {lock.id}"
@@ -101,8 +104,8 @@ def problem(name: str, command: str, said: str, code: int) -> StackError:
             told = known.says.format(environment=environment, line=line, **found.groupdict())
             return known.kind(f"{name}: {told}")
     if code < 0:
-        return StackError(f"{name}: terraform {command} was killed by signal {-code}; run it again")
-    return StackError(f"{name}: terraform {command} failed: {line}")
+        return StackError(f"{name}: {command} was killed by signal {-code}; run it again")
+    return StackError(f"{name}: {command} failed: {line}")
 
 
 def lock_in(said: str) -> Lock | None:
@@ -119,5 +122,5 @@ def first_error(said: str) -> str:
     """The first of the errors on one line, with where it is."""
     text = "\n".join(line.strip("│╷╵ \t") for line in said.splitlines())
     found = re.search(r"Error: (.*?)(?=\n\s*Error: |\Z)", text, re.DOTALL)
-    words = " ".join((found[1] if found else text).split()) or "it said nothing"
+    words = " ".join(_IDS.sub("", found[1] if found else text).split()) or "it said nothing"
     return words if len(words) <= _LONGEST else f"{words[:_LONGEST]}…"

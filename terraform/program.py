@@ -89,7 +89,7 @@ class Program(PythonTerraform):  # type: ignore[misc]  # it has no types
         except (FileNotFoundError, PermissionError, NotADirectoryError):
             raise self._not_there() from None
         if ended.code not in accepts:
-            raise problem(self._name, cmd, ended.err or ended.out, ended.code)
+            raise problem(self._name, f"{Path(argv[0]).name} {cmd}", ended.err or ended.out, ended.code)
         return ended
 
     def _not_there(self) -> StackError:
@@ -126,15 +126,7 @@ class Program(PythonTerraform):  # type: ignore[misc]  # it has no types
 
     def version(self) -> Version:
         """The version; NoProgram if it is too old."""
-        told = self.cmd("version").out
-        found = re.search(r"v(\d+)\.(\d+)\.(\d+)", told)
-        if not found:
-            raise NoProgram(f"{self._name}: {self.terraform_bin_path} does not tell a version; is it Terraform?")
-        version = tuple(int(part) for part in found.groups())
-        if version < OLDEST:
-            way_out = f"{said(OLDEST)} is the oldest that will do; install a newer one"
-            raise NoProgram(f"{self._name}: {self.terraform_bin_path} is version {said(version)}, and {way_out}")
-        return version
+        return version_in(self.cmd("version").out, self._name, self.terraform_bin_path)
 
     def init(self, backend: Path) -> None:
         """Set the stack's folder up."""
@@ -190,6 +182,18 @@ class Program(PythonTerraform):  # type: ignore[misc]  # it has no types
     def unlock(self, lock: str) -> None:
         """Take a lock away from whoever holds it."""
         self.cmd("force-unlock", lock, force=IsFlagged)
+
+
+def version_in(told: str, name: str, program: str) -> Version:
+    """The version that a program tells; NoProgram if it tells none, or one that is too old."""
+    found = re.search(r"v(\d+)\.(\d+)\.(\d+)", told)
+    if not found:
+        raise NoProgram(f"{name}: {program} does not tell a version; is it Terraform?")
+    version = tuple(int(part) for part in found.groups())
+    if version < OLDEST:
+        way_out = f"{said(OLDEST)} is the oldest that will do; install a newer one"
+        raise NoProgram(f"{name}: {program} is version {said(version)}, and {way_out}")
+    return version
 
 
 def here() -> Mapping[str, str]:

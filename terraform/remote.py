@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from inventories import State
@@ -11,7 +13,10 @@ from terraform.diagnosis import Lock
 from terraform.errors import OutOfReach, StackError
 from terraform.state import Serial, serial_in
 
+_LONGEST = 300
+
 if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
     from mypy_boto3_s3 import S3Client
 
 
@@ -29,30 +34,48 @@ def client(state: State, service: str) -> Any:
         raise StackError(f"AWS: {error}; look at [terraform] state and at AWS_PROFILE") from None
 
 
+@contextmanager
+def answering(name: str, what: str) -> Iterator[None]:
+    """While inside, what AWS refuses or fails at is told as an error of ours, with the way out."""
+    from botocore import exceptions as aws
+
+    try:
+        yield
+    except aws.ClientError as error:
+        way_out = "look at AWS_PROFILE, at [terraform] state, and at what the credentials may do"
+        raise StackError(f"{name}: {what}: AWS refused it ({_said(error)}); {way_out}") from None
+    except (aws.ConnectionError, aws.HTTPClientError) as error:
+        raise OutOfReach(f"{name}: {what}: AWS is out of reach ({error}); try again later") from None
+    except aws.BotoCoreError as error:
+        raise StackError(f"{name}: {what}: {error}; look at AWS_PROFILE and at [terraform] state") from None
+
+
+def _said(error: ClientError) -> str:
+    """The code and the words, on one line, without what botocore puts around them."""
+    told = error.response.get("Error", {})
+    words = " ".join(f"{told.get('Code', '?')} {told.get('Message', '')}".split())
+    return f"{error.operation_name}: {words[:_LONGEST]}"
+
+
 def serial(s3: S3Client, state: State, environment: str, stack: str) -> Serial:
     """Which state is stored now."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    with answering(f"{environment}/{stack}", "the state can't be read"):
+        return serial_in(_object(s3, state, backend.key(environment, stack)))
 
-    key = backend.key(environment, stack)
+
+def _object(s3: S3Client, state: State, key: str) -> str:
+    """What a key of the bucket holds; empty if there is no such key."""
     try:
-        return serial_in(s3.get_object(Bucket=state.bucket, Key=key)["Body"].read())
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "NoSuchKey":
-            return Serial()
-        raise StackError(f"{environment}/{stack}: the state can't be read ({error}); look at the credentials") from None
-    except BotoCoreError as error:
-        raise OutOfReach(f"{environment}/{stack}: the state can't be read ({error}); try again later") from None
+        return s3.get_object(Bucket=state.bucket, Key=key)["Body"].read().decode()
+    except s3.exceptions.NoSuchKey:
+        return ""
 
 
 def lock(state: State, environment: str, stack: str) -> Lock | None:
     """Who holds the lock now."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
     key = backend.key(environment, stack)
-    try:
-        text = _from_table(state, key) if state.lock_table else _from_file(state, key)
-    except (ClientError, BotoCoreError) as error:
-        raise StackError(f"{environment}/{stack}: its lock can't be read ({error})") from None
+    with answering(f"{environment}/{stack}", "its lock can't be read"):
+        text = _from_table(state, key) if state.lock_table else _object(client(state, "s3"), state, f"{key}.tflock")
     if not text:
         return None
     told = json.loads(text)
@@ -65,42 +88,61 @@ def _from_table(state: State, key: str) -> str:
     return str(found.get("Item", {}).get("Info", {}).get("S", ""))
 
 
-def _from_file(state: State, key: str) -> str:
-    from botocore.exceptions import ClientError
-
-    try:
-        return str(client(state, "s3").get_object(Bucket=state.bucket, Key=f"{key}.tflock")["Body"].read().decode())
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "NoSuchKey":
-            return ""
-        raise
-
-
 def bootstrap(environment: str, state: State) -> list[str]:
     """Make the bucket and the table, or see that they are there; what was done, a sentence each. Safe to repeat."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
+    with answering(environment, f"bucket {state.bucket}"):
         done = [_bucket(state)]
-        if state.lock_table:
+    if state.lock_table:
+        with answering(environment, f"table {state.lock_table}"):
             done.append(_table(state))
-    except ClientError as error:
-        raise StackError(f"{environment}: AWS refused ({error}); look at the credentials' rights") from None
-    except BotoCoreError as error:
-        raise OutOfReach(f"{environment}: AWS is out of reach ({error}); look at [terraform] state") from None
     return done
 
 
-def _bucket(state: State) -> str:
+def lacking(environment: str, state: State) -> list[str]:
+    """What bootstrap would make, and is not there."""
+    with answering(environment, f"bucket {state.bucket}"):
+        found = _lacking_bucket(state)
+    if state.lock_table:
+        with answering(environment, f"table {state.lock_table}"):
+            found += _lacking_table(state)
+    return found
+
+
+def _lacking_bucket(state: State) -> list[str]:
+    s3 = client(state, "s3")
+    if not _is_there(s3, state.bucket):
+        return [f"there is no bucket {state.bucket}"]
+    if s3.get_bucket_versioning(Bucket=state.bucket).get("Status") != "Enabled":
+        return [f"bucket {state.bucket} keeps no versions, so that a state that is overwritten is gone"]
+    return []
+
+
+def _lacking_table(state: State) -> list[str]:
+    dynamodb = client(state, "dynamodb")
+    try:
+        keys = dynamodb.describe_table(TableName=state.lock_table)["Table"]["KeySchema"]
+    except dynamodb.exceptions.ResourceNotFoundException:
+        return [f"there is no table {state.lock_table}"]
+    fits = keys == [{"AttributeName": "LockID", "KeyType": "HASH"}]
+    return [] if fits else [f"table {state.lock_table} has another key than LockID: it is no table for locks"]
+
+
+def _is_there(s3: S3Client, bucket: str) -> bool:
     from botocore.exceptions import ClientError
 
-    s3 = client(state, "s3")
     try:
-        s3.head_bucket(Bucket=state.bucket)
-        made = f"bucket {state.bucket} was there"
+        s3.head_bucket(Bucket=bucket)
     except ClientError as error:
         if error.response["Error"]["Code"] not in ("404", "NoSuchBucket"):
             raise
+        return False
+    return True
+
+
+def _bucket(state: State) -> str:
+    s3 = client(state, "s3")
+    made = f"bucket {state.bucket} was there"
+    if not _is_there(s3, state.bucket):
         elsewhere = state.region and state.region != "us-east-1"
         where = {"CreateBucketConfiguration": {"LocationConstraint": state.region}} if elsewhere else {}
         s3.create_bucket(Bucket=state.bucket, **where)

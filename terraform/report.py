@@ -70,10 +70,14 @@ class Report:
 
 
 def as_text(report: Report) -> Iterator[tuple[str, str]]:
-    """Lines and how loud each is: bad, warn, good or quiet. The worst stacks on top."""
-    for seen in sorted(report.stacks, key=lambda one: (not one.error, not one.drifted, not one.pending)):
-        loud = "bad" if seen.error or seen.drifted else "warn" if seen.pending else "good"
-        yield f"{report.environment}/{seen.stack}: {seen.error or seen.verdict}", loud
+    """Lines and how loud each is: bad, warn, good or quiet. The worst on top; what all stumbled over is told once."""
+    for error in dict.fromkeys(one.error for one in report.stacks if one.error):
+        stacks = ", ".join(one.stack for one in report.stacks if one.error == error)
+        yield f"{report.environment}/{stacks}: {error}", "bad"
+    seen_well = [one for one in report.stacks if not one.error]
+    for seen in sorted(seen_well, key=lambda one: (not one.drifted, not one.pending)):
+        loud = "bad" if seen.drifted else "warn" if seen.pending else "good"
+        yield f"{report.environment}/{seen.stack}: {seen.verdict}", loud
         for one in seen.findings:
             quiet = f"  (ignored: {one.ignored})" if one.ignored else ""
             yield f"  {one.kind:<10}  {one.what}: {one.sentence}{quiet}", "quiet" if quiet else ""

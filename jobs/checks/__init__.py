@@ -13,6 +13,7 @@ CHECKS = (
     "jobs.checks.encryption:checks",
     "jobs.checks.databases:checks",
     "jobs.checks.retention:checks",
+    "jobs.checks.stacks:checks",
     "jobs.checks.cost:checks",
     "jobs.checks.telling:checks",
     "jobs.checks.machine:checks",

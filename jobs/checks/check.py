@@ -14,6 +14,7 @@ from jobs.log import carried
 from jobs.run.job import Failed, Passing
 from jobs.stop import Stopped
 from jobs.store import StoreError
+from terraform.errors import StackError
 
 LIMIT = 30.0
 AT_ONCE = 8
@@ -95,7 +96,7 @@ def finding_of(check: Check) -> Finding:
     """What a look finds; what the rooms raise is a fault that explains itself."""
     try:
         return check.look()
-    except (BadEnvironment, StoreError, Failed, Passing, Stopped) as error:
+    except (BadEnvironment, StoreError, StackError, Failed, Passing, Stopped) as error:
         return fault(str(error))
     except Exception as error:  # one broken check must not hide what the others found
         return fault(f"this check is broken ({type(error).__name__}: {error})", "please report it")

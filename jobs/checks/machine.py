@@ -40,9 +40,6 @@ def needed(environment: Environment) -> list[Program]:
         programs.append(Program("ssh", ("-V",), "tunnels (via = { ssh })"))
     if any(way.kubernetes for way in ways):
         programs.append(Program("kubectl", ("version", "--client"), "tunnels (via = { kubernetes })"))
-    if environment.stacks:
-        terraform = environment.terraform.program
-        programs.append(Program(terraform, ("version",), "stacks"))
     if targets:
         by_hand = "restoring without groundcrew; crew itself needs no such program"
         programs += [Program("zstd", ("--version",), by_hand, must=False)]

@@ -61,15 +61,17 @@ class Call:
         made = stacks.stack(self.environment, name, stacks.gently(self.run), lambda line: progress(name, line))
         return replace(made, lock_timeout=self.lock_timeout)
 
-    def in_order(self, work: Callable[[str], object], *, ties: bool = True, backwards: bool = False) -> int:
-        """Work on the stacks and say how each went; the exit code."""
+    def in_order(
+        self, work: Callable[[str], object], *, ties: bool = True, backwards: bool = False, shown: bool = False
+    ) -> int:
+        """Work on the stacks and say how each went, unless that of the only one was `shown`; the exit code."""
         from terraform.order import in_order, waits_for
 
         after = {name: stack.after for name, stack in self.environment.stacks.items()} if ties else {}
         ended = in_order(waits_for(self.names, after, backwards=backwards), work)
-        return self._tell(ended)
+        return self._tell(ended, shown=shown)
 
-    def _tell(self, ended: Sequence[Ended[object]]) -> int:
+    def _tell(self, ended: Sequence[Ended[object]], *, shown: bool) -> int:
         from inventories import redact
 
         outcomes = [(one.stack, *_outcome(self.environment.name, one)) for one in ended]
@@ -79,7 +81,7 @@ class Call:
                 for name, outcome, sentence in outcomes
             ]
             frame.print_json({"environment": self.environment.name, "stacks": stacks})
-        elif len(outcomes) > 1 or any(outcome != "done" for _, outcome, _ in outcomes):
+        elif not shown or len(outcomes) > 1 or any(outcome != "done" for _, outcome, _ in outcomes):
             looks = {"done": output.GOOD, "failed": output.BAD, "skipped": output.WARN}
             output.say("")
             output.table([(output.Cell(outcome, looks[outcome]), name, text) for name, outcome, text in outcomes])
@@ -172,7 +174,7 @@ def plan(
                 _show(call, name, planned, full=full)
                 return _counts(planned.plan)
 
-        return call.in_order(one, ties=False)
+        return call.in_order(one, ties=False, shown=True)
 
 
 @app.command("apply", epilog=examples("crew stacks apply staging", "crew stacks apply production --yes-to production"))
@@ -241,6 +243,8 @@ def outputs(
     from json import dumps
 
     for stack, values in found.items():
+        if not values:
+            output.say(f"{stack} has no outputs: it has none in its code, or was never applied", output.QUIET)
         for name, one in sorted(values.items()):
             value = one["value"] if isinstance(one["value"], str) else dumps(one["value"], ensure_ascii=False)
             output.say(f"{stack}.{name} = {'(sensitive)' if one.get('sensitive') else value}")

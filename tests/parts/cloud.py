@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import secrets
 import shutil
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,17 @@ import pyrage
 from inventories import Environment, Repository
 from tests.parts import s3
 from tests.parts import terraform as parts
+from tests.parts.runs import until
 
 REGION = "eu-central-1"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": s3.KEY, "AWS_SECRET_ACCESS_KEY": s3.SECRET, "AWS_REGION": REGION}
 PASSWORD = "never-to-be-shown-1"
 STACKS = {"network": (), "cluster": ("network",), "database": ("network",), "backups": (), "monitoring": ()}
+EMPTY = 'terraform {\n  backend "s3" {}\n}\n'
+"""A stack that wants no provider: everything about it is quick."""
+GOOD = EMPTY + 'output "word" { value = "good" }\n'
+AWS = EMPTY + f'provider "aws" {{\n  region = "{REGION}"\n}}\n'
+SLOW = AWS + 'resource "aws_vpc" "slow" { cidr_block = "10.99.0.0/16" }\n'
 _KEY = pyrage.x25519.Identity.generate()
 
 
@@ -35,6 +43,7 @@ class Cloud:
     endpoint: str
     version: str
     bucket: str
+    more: Mapping[str, str] = field(default_factory=dict)
     recipient: str = str(_KEY.to_public())
     identity: str = str(_KEY)
 
@@ -56,7 +65,7 @@ class Cloud:
         return [sys.executable, "-m", "jobs.cli", "--root", str(self.root), *args]
 
     def process_environment(self, **more: str) -> dict[str, str]:
-        return {**os.environ, "PYTHONPATH": str(parts.ROOT), **self.variables, **more}
+        return {**os.environ, "PYTHONPATH": str(parts.ROOT), **self.variables, **self.more, **more}
 
     def crew(self, *args: str, **more: str) -> subprocess.CompletedProcess[str]:
         """`crew …` as a process, as a user starts it."""
@@ -103,6 +112,65 @@ class Cloud:
             (folder / "emulator_override.tf").write_text(parts.override(self.endpoint))
         return folder
 
+    def only(
+        self, *names: str, code: str = GOOD, after: Mapping[str, Sequence[str]] | None = None, **more: Any
+    ) -> None:
+        """Let the environment have these stacks, all of the same code, and no others."""
+        for name in names:
+            self.stack(name, code)
+        self.settings({name: (after or {}).get(name, ()) for name in names}, **more)
+
+    def protect(self) -> None:
+        """Let nobody change the environment who does not say yes to it."""
+        file = self.root / "inventories" / "staging.toml"
+        file.write_text(file.read_text().replace('name = "staging"', 'name = "staging"\nprotected = true'))
+
+    def failure(self, *args: str, code: int = 1, **more: str) -> str:
+        """What `crew …` says; it must end with the code, and know why."""
+        ended = self.crew(*args, **more)
+        assert ended.returncode == code, ended.stdout + ended.stderr
+        assert "Traceback" not in ended.stderr
+        return ended.stdout + ended.stderr
+
+    @contextmanager
+    def asking_who_it_is(self) -> Iterator[dict[str, str]]:
+        """While inside, the emulator takes nobody's requests but those of who is known: his credentials."""
+        iam, everything = self.client("iam"), {"Effect": "Allow", "Action": "*", "Resource": "*"}
+        name = f"known-{secrets.token_hex(4)}"
+        iam.create_user(UserName=name)
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [everything]})
+        iam.put_user_policy(UserName=name, PolicyName="all", PolicyDocument=policy)
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        self._ask_after(0)
+        try:
+            yield {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+        finally:
+            self._ask_after(math.inf)
+
+    def _ask_after(self, requests: float) -> None:
+        body, headers = str(requests).encode(), {"Content-Type": "application/octet-stream"}
+        asked = urllib.request.Request(f"{self.endpoint}/moto-api/reset-auth", body, headers)
+        urllib.request.urlopen(asked).close()
+
+    def script(self, name: str, text: str) -> str:
+        """A program of the test's own, in the place of Terraform."""
+        file = self.root / name
+        file.write_text(f"#!/bin/sh\n{text}\n")
+        file.chmod(0o755)
+        return str(file)
+
+    @contextmanager
+    def applying(self) -> Iterator[subprocess.Popen[str]]:
+        """`crew stacks apply`, once it has begun to make something."""
+        line, pipes = self.argv("stacks", "apply", "staging"), {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        with subprocess.Popen(line, env=self.process_environment(), text=True, **pipes) as crew:
+            try:
+                assert crew.stdout
+                assert any("Creating..." in line for line in crew.stdout)
+                yield crew
+            finally:
+                crew.kill()
+
     def set(self, stack: str, old: str, new: str) -> None:
         """Edit the values of a stack."""
         file = self.root / "terraform" / "environments" / "staging" / f"{stack}.tfvars"
@@ -126,16 +194,12 @@ class Cloud:
         )
 
 
-EMPTY = 'terraform {\n  backend "s3" {}\n}\n'
-"""A stack that wants no provider: everything about it is quick."""
-
-
 @contextmanager
-def cloud(folder: Path, version: str) -> Iterator[Cloud]:
+def cloud(folder: Path, version: str, **more: str) -> Iterator[Cloud]:
     """An emulator with a Debian image, and a repository that has the shipped stacks."""
     (folder / "moto").mkdir()
     with s3.moto(folder / "moto") as endpoint:
-        made = Cloud(folder / "repository", endpoint, version, f"state-{secrets.token_hex(4)}")
+        made = Cloud(folder / "repository", endpoint, version, f"state-{secrets.token_hex(4)}", more)
         code = made.root / "terraform"
         for name in ("modules", "stacks", "environments"):
             shutil.copytree(parts.ROOT / "terraform" / name, code / name, ignore=shutil.ignore_patterns(".*"))
@@ -155,3 +219,17 @@ def _debian(made: Cloud) -> None:
     [instance] = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1)["Instances"]
     ec2.create_image(InstanceId=instance["InstanceId"], Name="debian-12-amd64-20261101-1")
     ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])
+
+
+def child_of(pid: int) -> int:
+    """The one process that a process has started."""
+    found: list[int] = []
+
+    def there() -> bool:
+        tasks = Path(f"/proc/{pid}/task").iterdir()
+        found[:] = [int(one) for task in tasks for one in (task / "children").read_text().split()]
+        return bool(found)
+
+    until(there)
+    [child] = found
+    return child

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 import signal
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.parts.cloud import EMPTY, Cloud, cloud
-from tests.parts.runs import until
+from tests.parts.cloud import EMPTY, GOOD, SLOW, Cloud, cloud
 from tests.parts.terraform import NEW, OLD, program
-
-GOOD = EMPTY + 'output "word" { value = "good" }\n'
-SLOW = (
-    EMPTY
-    + 'provider "aws" {\n  region = "eu-central-1"\n}\nresource "aws_vpc" "slow" { cidr_block = "10.99.0.0/16" }\n'
-)
 
 
 @pytest.fixture(scope="module")
@@ -30,67 +21,99 @@ def sky(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         yield made
 
 
-def with_stacks(
-    sky: Cloud, *names: str, code: str = GOOD, after: dict[str, tuple[str, ...]] | None = None, **more: str
-) -> Cloud:
-    """The environment has these stacks alone."""
-    for name in names:
-        sky.stack(name, code)
-    sky.settings({name: (after or {}).get(name, ()) for name in names}, **more)
-    return sky
-
-
-def failure(sky: Cloud, *args: str, code: int = 1, **more: str) -> str:
-    ended = sky.crew(*args, **more)
-    assert ended.returncode == code, ended.stdout + ended.stderr
-    assert "Traceback" not in ended.stderr
-    return ended.stdout + ended.stderr
-
-
-def script(sky: Cloud, name: str, text: str) -> str:
-    """A program of the test's own, in the place of Terraform."""
-    file = sky.root / name
-    file.write_text(f"#!/bin/sh\n{text}\n")
-    file.chmod(0o755)
-    return str(file)
-
-
 def test_no_program(sky: Cloud) -> None:
-    with_stacks(sky, "good-1", program="/opt/none/terraform")
-    assert "no program /opt/none/terraform on this machine; install it" in failure(sky, "stacks", "plan", "staging")
-    assert "no program" in failure(sky, "drift", "staging")
+    sky.only("good-1", program="/opt/none/terraform")
+    assert "no program /opt/none/terraform on this machine; install it" in sky.failure("stacks", "plan", "staging")
+    assert "no program" in sky.failure("drift", "staging")
 
 
 def test_a_program_that_is_too_old(sky: Cloud) -> None:
-    with_stacks(sky, "good-2", program=script(sky, "old", 'echo "Terraform v0.12.31"'))
-    assert "is version 0.12.31, and 1.0 is the oldest that will do" in failure(sky, "stacks", "plan", "staging")
+    sky.only("good-2", program=sky.script("old", 'echo "Terraform v0.12.31"'))
+    assert "is version 0.12.31, and 1.0 is the oldest that will do" in sky.failure("stacks", "plan", "staging")
 
 
 def test_a_provider_that_can_not_be_had(sky: Cloud, tmp_path: Path) -> None:
-    with_stacks(sky, "slow-1", code=SLOW)
+    sky.only("slow-1", code=SLOW)
     settings = tmp_path / "rc"
     settings.write_text(f'provider_installation {{\n  filesystem_mirror {{ path = "{tmp_path}" }}\n}}\n')
-    told = failure(
-        sky, "stacks", "plan", "staging", TF_CLI_CONFIG_FILE=str(settings), TF_PLUGIN_CACHE_DIR=str(tmp_path)
-    )
+    told = sky.failure("stacks", "plan", "staging", TF_CLI_CONFIG_FILE=str(settings), TF_PLUGIN_CACHE_DIR=str(tmp_path))
     assert "a provider can't be had" in told
 
 
 def test_a_backend_out_of_reach(sky: Cloud) -> None:
     state = '{ bucket = "acme-state", region = "eu-central-1", endpoint = "http://127.0.0.1:9", lock_table = "locks" }'
-    with_stacks(sky, "good-3", state=state)
-    assert "out of reach" in failure(sky, "stacks", "plan", "staging")
-    assert "out of reach" in failure(sky, "stacks", "bootstrap", "staging")
+    sky.only("good-3", state=state)
+    assert "out of reach" in sky.failure("stacks", "plan", "staging")
+    assert "out of reach" in sky.failure("stacks", "bootstrap", "staging")
 
 
-def test_no_credentials(sky: Cloud) -> None:
-    with_stacks(sky, "good-4")
+ASK = [("stacks", "plan"), ("drift",), ("stacks", "bootstrap"), ("check",)]
+
+
+@pytest.mark.parametrize("command", ASK, ids=" ".join)
+def test_no_credentials(sky: Cloud, command: tuple[str, ...]) -> None:
+    sky.only("good-4")
     none = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_EC2_METADATA_DISABLED": "true"}
-    assert "AWS does not accept the credentials" in failure(sky, "stacks", "plan", "staging", **none)
+    told = sky.failure(*command, "staging", **none)
+    assert re.search("no valid credential sources|Unable to locate credentials", told)
+    assert "AWS_PROFILE" in told
+
+
+def test_wrong_credentials(sky: Cloud) -> None:
+    """The emulator asks who it is, as AWS does."""
+    sky.only("good-4")
+    with sky.asking_who_it_is() as known:
+        sky.told("stacks", "plan", "staging", **known)
+        nobody = {**known, "AWS_ACCESS_KEY_ID": "AKIAWHOISTHISANYWAY"}
+        wrong = {**known, "AWS_SECRET_ACCESS_KEY": "hush-hush-but-wrong"}
+        told = [sky.failure(*command, "staging", **wrong) for command in ASK]
+        told.append(sky.failure("stacks", "plan", "staging", **nobody))
+    for said in told:
+        assert re.search("AWS does not accept the credentials|AWS refused it", said)
+        assert "AWS_PROFILE" in said
+        assert "hush-hush" not in said
+
+
+def test_what_bootstrap_would_make_is_told_by_check(sky: Cloud) -> None:
+    state = f'{{ bucket = "not-there", region = "eu-central-1", endpoint = "{sky.endpoint}", lock_table = "none" }}'
+    sky.only("good-4", state=state)
+    told = sky.failure("check", "staging")
+    assert "there is no bucket not-there and there is no table none; crew stacks bootstrap staging" in told
+    sky.client("s3").create_bucket(Bucket="not-there", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    assert "bucket not-there keeps no versions" in sky.failure("check", "staging")
+    sky.told("stacks", "bootstrap", "staging")
+    [found] = [one for one in sky.told("check", "staging")["checks"] if one["check"] == "stacks' state"]
+    assert (found["verdict"], found["way_out"]) == ("ok", None)
+
+
+@pytest.mark.parametrize(
+    ("program", "state", "says"),
+    [
+        ("/opt/none/terraform", "", "is not on this machine, needed for stacks"),
+        ("old", "", "is version 0.12.31, and 1.0 is the oldest that will do"),
+        (str(program(OLD)), '{ bucket = "acme", lock = "file" }', "wants Terraform 1.10 or newer, and here is 1.0.3"),
+    ],
+)
+def test_a_program_that_will_not_do_is_told_by_check(sky: Cloud, program: str, state: str, says: str) -> None:
+    path = sky.script("old", 'echo "Terraform v0.12.31"') if program == "old" else program
+    sky.only("good-4", program=path, state=state)
+    assert says in sky.failure("check", "staging")
+
+
+def test_a_table_for_something_else_locks_nothing(sky: Cloud) -> None:
+    sky.client("dynamodb").create_table(
+        TableName="bills",
+        KeySchema=[{"AttributeName": "Bill", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "Bill", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    where = f'bucket = "{sky.bucket}", region = "eu-central-1", endpoint = "{sky.endpoint}"'
+    sky.only("good-4", state=f'{{ {where}, lock_table = "bills" }}')
+    assert "table bills has another key than LockID" in sky.failure("check", "staging")
 
 
 def test_a_syntax_error_beside_good_stacks(sky: Cloud) -> None:
-    with_stacks(sky, "bad", "good-5", "later", after={"later": ("bad",)})
+    sky.only("bad", "good-5", "later", after={"later": ("bad",)})
     sky.stack("bad", GOOD + "resource {")
     told = sky.told("stacks", "apply", "staging", code=1)["stacks"]
     assert [(one["stack"], one["outcome"]) for one in told] == [
@@ -105,46 +128,45 @@ def test_a_syntax_error_beside_good_stacks(sky: Cloud) -> None:
 
 
 def test_a_state_that_is_newer_than_the_program(sky: Cloud) -> None:
-    with_stacks(sky, "good-6")
+    sky.only("good-6")
     state = {"version": 5, "terraform_version": "9.9.9", "serial": 3, "lineage": "x", "outputs": {}, "resources": []}
     sky.client("s3").put_object(Bucket=sky.bucket, Key="staging/good-6", Body=json.dumps(state))
-    assert "newer than this Terraform reads" in failure(sky, "stacks", "plan", "staging")
+    assert "newer than this Terraform reads" in sky.failure("stacks", "plan", "staging")
 
 
 class TestSavedPlans:
     def test_one_is_applied_as_it_was_shown(self, sky: Cloud, tmp_path: Path) -> None:
-        with_stacks(sky, "saved-1")
+        sky.only("saved-1")
         sky.told("stacks", "plan", "staging", "--save", str(tmp_path / "plans"))
         assert (tmp_path / "plans" / "saved-1.tfplan").stat().st_mode & 0o077 == 0
         sky.told("stacks", "apply", "staging", "--saved", str(tmp_path / "plans"))
         told = sky.told("stacks", "output", "staging")
         assert told["stacks"]["saved-1"] == {"word": "good"}
-        assert "the state has changed since" in failure(
-            sky, "stacks", "apply", "staging", "--saved", str(tmp_path / "plans")
+        assert "the state has changed since" in sky.failure(
+            "stacks", "apply", "staging", "--saved", str(tmp_path / "plans")
         )
 
     def test_not_once_the_code_has_changed(self, sky: Cloud, tmp_path: Path) -> None:
-        with_stacks(sky, "saved-2")
+        sky.only("saved-2")
         sky.told("stacks", "plan", "staging", "--save", str(tmp_path))
         sky.stack("saved-2", GOOD.replace("good", "better"))
-        assert "its code has changed since" in failure(sky, "stacks", "apply", "staging", "--saved", str(tmp_path))
+        assert "its code has changed since" in sky.failure("stacks", "apply", "staging", "--saved", str(tmp_path))
 
     def test_not_by_another_version(self, sky: Cloud, tmp_path: Path) -> None:
-        with_stacks(sky, "saved-3", program=str(program(NEW)))
+        sky.only("saved-3", program=str(program(NEW)))
         sky.told("stacks", "plan", "staging", "--save", str(tmp_path))
-        with_stacks(sky, "saved-3")
-        assert "another version of the program" in failure(sky, "stacks", "apply", "staging", "--saved", str(tmp_path))
+        sky.only("saved-3")
+        assert "another version of the program" in sky.failure("stacks", "apply", "staging", "--saved", str(tmp_path))
 
     def test_not_for_another_stack_and_none_at_all(self, sky: Cloud, tmp_path: Path) -> None:
-        with_stacks(sky, "saved-4")
-        assert "has no whole plan of it" in failure(sky, "stacks", "apply", "staging", "--saved", str(tmp_path))
+        sky.only("saved-4")
+        assert "has no whole plan of it" in sky.failure("stacks", "apply", "staging", "--saved", str(tmp_path))
 
 
 def test_a_protected_environment_asks(sky: Cloud) -> None:
-    with_stacks(sky, "good-7")
-    file = sky.root / "inventories" / "staging.toml"
-    file.write_text(file.read_text().replace('name = "staging"', 'name = "staging"\nprotected = true'))
-    assert "to say yes: --yes-to staging" in failure(sky, "stacks", "apply", "staging")
+    sky.only("good-7")
+    sky.protect()
+    assert "to say yes: --yes-to staging" in sky.failure("stacks", "apply", "staging")
     sky.told("stacks", "apply", "staging", "--yes-to", "staging")
 
 
@@ -153,8 +175,8 @@ def test_an_apply_while_drift_is_looked_for(sky: Cloud, times: int) -> None:
     """A program that applies behind our back, so often, after each plan."""
     name = f"raced-{times}"
     real = program(OLD)
-    racing = script(
-        sky, name,
+    racing = sky.script(
+        name,
         f'"{real}" "$@"; code=$?\n'
         f'if [ "$1" = plan ] && [ "$(ls {sky.root}/{name}.* 2>/dev/null | wc -l)" -lt {times} ]; then\n'
         f'  mktemp {sky.root}/{name}.XXXXXX >/dev/null\n'
@@ -162,35 +184,17 @@ def test_an_apply_while_drift_is_looked_for(sky: Cloud, times: int) -> None:
         "fi; exit $code",
     )  # fmt: skip
     code = EMPTY + 'variable "word" { default = "x" }\noutput "word" { value = var.word }\n'
-    with_stacks(sky, name, code=code, program=racing)
+    sky.only(name, code=code, program=racing)
     if times == 1:
         sky.told("drift", "staging")
     else:
-        assert "its state changed while it was looked at" in failure(sky, "drift", "staging")
+        assert "its state changed while it was looked at" in sky.failure("drift", "staging")
 
 
 class TestEnded:
-    def test_killed_halfway_locked_unlocked_and_run_again(self, sky: Cloud) -> None:
-        with_stacks(sky, "slow-2", code=SLOW)
-        with applying(sky) as crew:
-            [terraform] = children(crew.pid)
-            os.killpg(terraform, signal.SIGKILL)
-            told, _ = crew.communicate()
-            assert (crew.returncode, "killed by signal 9" in told) == (1, True)
-        held = sky.told("stacks", "unlock", "staging", "slow-2")["sentence"]
-        lock = held.rpartition("--id ")[2]
-        assert f"crew stacks unlock staging slow-2 --id {lock}" in failure(
-            sky, "stacks", "plan", "staging", "--lock-timeout", "0s"
-        )
-        assert sky.told("drift", "staging")["environments"][0]["pending"]
-        failure(sky, "stacks", "unlock", "staging", "slow-2", "--id", "guessed", code=64)
-        assert "is unlocked" in sky.told("stacks", "unlock", "staging", "slow-2", "--id", lock)["sentence"]
-        sky.told("stacks", "apply", "staging")
-        assert sky.told("drift", "staging")["environments"][0]["stacks"][0]["findings"] == []
-
     def test_ctrl_c_lets_terraform_give_its_lock_back(self, sky: Cloud) -> None:
-        with_stacks(sky, "slow-3", code=SLOW.replace("10.99", "10.98"))
-        with applying(sky) as crew:
+        sky.only("slow-3", code=SLOW.replace("10.99", "10.98"))
+        with sky.applying() as crew:
             crew.send_signal(signal.SIGINT)
             told, _ = crew.communicate()
             assert (crew.returncode, "stopped by SIGINT" in told) == (1, True)
@@ -199,14 +203,14 @@ class TestEnded:
 
     def test_a_second_ctrl_c_says_what_is_risked_and_reaches_nobody(self, sky: Cloud) -> None:
         heard = sky.root / "heard"
-        patient = script(
-            sky, "patient",
+        patient = sky.script(
+            "patient",
             f'if [ "$1" != apply ]; then exec "{program(OLD)}" "$@"; fi\n'
             f"trap 'echo INT >>{heard}; sleep 2; echo ended >>{heard}; exit 1' INT\n"
             'echo "a.x: Creating..."; while :; do sleep 0.1; done',
         )  # fmt: skip
-        with_stacks(sky, "good-8", program=patient)
-        with applying(sky) as crew:
+        sky.only("good-8", program=patient)
+        with sky.applying() as crew:
             assert crew.stdout
             crew.send_signal(signal.SIGINT)
             assert any("was told to end" in line for line in crew.stdout)
@@ -214,30 +218,3 @@ class TestEnded:
             told, _ = crew.communicate()
         assert (crew.returncode, heard.read_text().split()) == (1, ["INT", "ended"])
         assert "in no state, and the lock would stay" in told
-
-
-@contextmanager
-def applying(sky: Cloud) -> Iterator[subprocess.Popen[str]]:
-    """`crew stacks apply`, once it has begun to make something."""
-    line = sky.argv("stacks", "apply", "staging")
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    with subprocess.Popen(line, env=sky.process_environment(), text=True, **pipes) as crew:
-        try:
-            assert crew.stdout
-            assert any("Creating..." in line for line in crew.stdout)
-            yield crew
-        finally:
-            crew.kill()
-
-
-def children(pid: int) -> list[int]:
-    found: list[int] = []
-
-    def there() -> bool:
-        found[:] = [
-            int(one) for task in Path(f"/proc/{pid}/task").iterdir() for one in (task / "children").read_text().split()
-        ]
-        return bool(found)
-
-    until(there)
-    return found

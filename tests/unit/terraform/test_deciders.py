@@ -64,7 +64,7 @@ class TestDiagnosis:
     @pytest.mark.parametrize("frame", ["", "│ "])
     def test_a_lock_tells_who_since_when_and_the_way_out(self, frame: str) -> None:
         said = "\n".join(frame + line for line in LOCK.splitlines())
-        error = problem("staging/network", "plan", said, 1)
+        error = problem("staging/network", "terraform plan", said, 1)
         assert isinstance(error, Locked)
         assert str(error) == (
             "staging/network: the state is locked by ann@laptop since 2026-11-21 02:00:04 (apply); wait for it, "
@@ -97,17 +97,23 @@ class TestDiagnosis:
         ],
     )
     def test_known_words(self, said: str, kind: type[StackError], words: str) -> None:
-        error = problem("staging/network", "plan", said, 1)
+        error = problem("staging/network", "terraform plan", said, 1)
         assert type(error) is kind
         assert str(error).startswith("staging/network: ")
         assert words in str(error)
 
     def test_killed(self) -> None:
-        assert "killed by signal 9" in str(problem("staging/network", "apply", "", -9))
+        assert "killed by signal 9" in str(problem("staging/network", "terraform apply", "", -9))
 
     def test_the_first_of_two_errors_on_one_line_without_its_frame(self) -> None:
         said = "╷\n│ Error: Invalid\n│ \n│   on main.tf line 3:\n╵\n╷\n│ Error: Other\n╵\n"
         assert first_error(said) == "Invalid on main.tf line 3:"
+
+    def test_numbers_of_requests_are_left_out(self) -> None:
+        old = "Error: AccessDenied: no\n\tstatus code: 403, request id: A1B2, host id: c+/d=\n"
+        new = "Error: S3: GetObject, StatusCode: 403, RequestID: A1, HostID: b/c+d=, api error AccessDenied: no\n"
+        assert first_error(old) == "AccessDenied: no status code: 403"
+        assert first_error(new) == "S3: GetObject, StatusCode: 403, api error AccessDenied: no"
 
     def test_a_long_one_is_cut(self) -> None:
         assert len(first_error("Error: " + "x " * 5000)) < 700
@@ -237,6 +243,13 @@ class TestReport:
             "  pending     a.c: to create",
             "staging/backups: clean",
             "staging: no finding meets drift.ignore a.gone n any more; take it out",
+        ]
+
+    def test_what_all_stumble_over_is_told_once(self) -> None:
+        seen = (Seen("a", error="no bucket"), Seen("b"), Seen("c", error="no bucket"))
+        assert [line for line, _ in report.as_text(Report("staging", seen))] == [
+            "staging/a, c: no bucket",
+            "staging/b: clean",
         ]
 
     def test_json(self) -> None:

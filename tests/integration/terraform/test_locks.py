@@ -1,0 +1,84 @@
+"""Who holds a stack's lock, alive or dead: in a table for the old Terraform, in a file beside the state for the new."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.parts.cloud import AWS, Cloud, child_of, cloud
+from tests.parts.terraform import NEW, OLD
+
+WAITS = AWS + (
+    'resource "aws_vpc" "slow" {\n  cidr_block = "10.99.0.0/16"\n'
+    '  provisioner "local-exec" {\n    command = "while test ! -e ${path.root}/go-on; do sleep 0.1; done"\n  }\n}\n'
+)
+"""Is being made until a file is there."""
+HELD = r"staging/held is locked by \S+@\S+ since \d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d \(apply\)"
+
+
+@pytest.fixture(params=[OLD, NEW])
+def sky(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with cloud(tmp_path_factory.mktemp("cloud"), request.param) as made:
+        made.told("stacks", "bootstrap", "staging")
+        made.only("held", code=WAITS)
+        yield made
+
+
+@pytest.mark.timeout(180)
+def test_a_lock_from_its_holder_to_who_takes_it_away(sky: Cloud) -> None:
+    while_its_holder_lives(sky)
+    once_its_holder_is_dead(sky)
+    run_again(sky)
+
+
+def while_its_holder_lives(sky: Cloud) -> None:
+    """Others are told who it is, drift is looked for all the same, and it is given back in the end."""
+    with sky.applying() as crew:
+        told = sky.told("stacks", "unlock", "staging", "held")["sentence"]
+        assert re.match(HELD, told)
+        refused = sky.failure("stacks", "plan", "staging", "--lock-timeout", "0s")
+        assert re.search(r"the state is locked by \S+@\S+ since \d{4}-\S+ \S+ \(apply\); wait for it", refused)
+        assert f"crew stacks unlock staging held --id {lock_in(told)}" in refused
+        assert sky.told("drift", "staging")["environments"][0]["pending"]
+        (sky.root / "terraform" / "stacks" / "held" / "go-on").touch()
+        said, _ = crew.communicate()
+        assert (crew.returncode, "1 created" in said) == (0, True), said
+    assert sky.told("stacks", "unlock", "staging", "held")["sentence"] == "staging/held is not locked"
+    sky.told("stacks", "destroy", "staging")
+    (sky.root / "terraform" / "stacks" / "held" / "go-on").unlink()
+
+
+def once_its_holder_is_dead(sky: Cloud) -> None:
+    """Terraform is killed halfway through an apply: its lock stays, until somebody takes it away who names it."""
+    with sky.applying() as crew:
+        os.killpg(child_of(crew.pid), signal.SIGKILL)
+        said, _ = crew.communicate()
+        assert (crew.returncode, "killed by signal 9; run it again" in said) == (1, True), said
+    told = sky.told("stacks", "unlock", "staging", "held")["sentence"]
+    assert re.match(HELD, told)
+    assert f"crew stacks unlock staging held --id {lock_in(told)}" in sky.failure(
+        "stacks", "apply", "staging", "--lock-timeout", "0s"
+    )
+    assert "with another lock" in sky.failure("stacks", "unlock", "staging", "held", "--id", "guessed", code=64)
+    sky.protect()
+    refused = sky.failure("stacks", "unlock", "staging", "held", "--id", lock_in(told), code=64)
+    assert "to say yes: --yes-to staging" in refused
+    done = sky.told("stacks", "unlock", "staging", "held", "--id", lock_in(told), "--yes-to", "staging")["sentence"]
+    assert re.match("staging/held is unlocked; it was locked by", done)
+    assert sky.told("stacks", "unlock", "staging", "held")["sentence"] == "staging/held is not locked"
+
+
+def run_again(sky: Cloud) -> None:
+    sky.only("held", code=WAITS)
+    (sky.root / "terraform" / "stacks" / "held" / "go-on").touch()
+    sky.told("stacks", "apply", "staging")
+    assert sky.told("drift", "staging", "--fail-on", "pending")["environments"][0]["stacks"][0]["findings"] == []
+
+
+def lock_in(told: str) -> str:
+    """The ID that the way out names."""
+    return told.rpartition("--id ")[2]

@@ -1,0 +1,63 @@
+"""OpenTofu, as far as it can be had here: the new Terraform under its name, which tells of itself as OpenTofu does."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.parts.cloud import EMPTY, Cloud, cloud
+from tests.parts.terraform import NEW, program
+
+# What differs: the version's text, the format of plans as JSON, and that these do not say whether they are applyable.
+TOFU = """#!{python}
+import json, subprocess, sys
+words = sys.argv[1:]
+if words == ["version"]:
+    print("OpenTofu v1.10.5\\non linux_amd64")
+    sys.exit()
+if words[:1] != ["show"] or "-json" not in words:
+    sys.exit(subprocess.call([{terraform!r}, *words]))
+plan = json.loads(subprocess.run([{terraform!r}, *words], stdout=subprocess.PIPE, check=True).stdout)
+assert plan.pop("applyable") is True
+del plan["complete"]
+print(json.dumps(plan | {{"format_version": "1.2", "terraform_version": "1.10.5"}}))
+"""
+CODE = EMPTY + 'variable "word" { default = "old" }\nresource "terraform_data" "x" { input = var.word }\n'
+
+
+@pytest.fixture
+def tofu(tmp_path: Path) -> Iterator[Cloud]:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "tofu").write_text(TOFU.format(python=sys.executable, terraform=str(program(NEW))))
+    (folder / "tofu").chmod(0o755)
+    with cloud(tmp_path, NEW, PATH=f"{folder}:{os.environ['PATH']}") as made:
+        made.only("told", code=CODE, program="tofu")
+        yield made
+
+
+def test_stacks_are_planned_applied_and_watched_by_tofu(tofu: Cloud) -> None:
+    tofu.told("stacks", "bootstrap", "staging")
+    [found] = [one for one in tofu.told("check", "staging")["checks"] if one["check"] == "program tofu"]
+    assert (found["verdict"], found["fact"]) == ("ok", "1.10.5")
+    [planned] = tofu.told("stacks", "plan", "staging")["stacks"]
+    assert [(one["action"], one["address"]) for one in planned["changes"]] == [("create", "terraform_data.x")]
+    tofu.told("stacks", "apply", "staging")
+    assert findings(tofu) == []
+    tofu.stack("told", CODE.replace("old", "new"))
+    assert findings(tofu, code=2) == [("pending", "terraform_data.x", "input")]
+
+
+def test_its_errors_bear_its_name(tofu: Cloud) -> None:
+    tofu.told("stacks", "bootstrap", "staging")
+    tofu.stack("told", CODE + "resource {")
+    assert "tofu init failed: " in tofu.failure("stacks", "plan", "staging")
+
+
+def findings(tofu: Cloud, code: int = 0) -> list[tuple[str, str, str]]:
+    [environment] = tofu.told("drift", "staging", "--fail-on", "pending", code=code)["environments"]
+    return [(one["kind"], one["address"], one["attribute"]) for one in environment["stacks"][0]["findings"]]
