@@ -133,10 +133,10 @@ class Cloud:
         return ended.stdout + ended.stderr
 
     @contextmanager
-    def asking_who_it_is(self) -> Iterator[dict[str, str]]:
-        """While inside, the emulator takes nobody's requests but those of who is known: his credentials."""
-        iam, everything = self.client("iam"), {"Effect": "Allow", "Action": "*", "Resource": "*"}
-        name = f"known-{secrets.token_hex(4)}"
+    def asking_who_it_is(self, may: Sequence[str] = ("*",), name: str = "") -> Iterator[dict[str, str]]:
+        """While inside, the emulator takes nobody's requests but of whom it knows: his credentials, and what he may."""
+        iam, everything = self.client("iam"), {"Effect": "Allow", "Action": list(may), "Resource": "*"}
+        name = name or f"known-{secrets.token_hex(4)}"
         iam.create_user(UserName=name)
         policy = json.dumps({"Version": "2012-10-17", "Statement": [everything]})
         iam.put_user_policy(UserName=name, PolicyName="all", PolicyDocument=policy)

@@ -1,5 +1,6 @@
 # The bucket that crew keeps backups, records and state in, and three roles: one job's credentials can't do another's harm.
-# Who runs a job takes its role on through an AWS profile: see [store.profiles] of the environment file.
+# Who runs a job takes its role on through an AWS profile: see [store.profiles] of the environment file. None of them may
+# remove old versions: what a pruner in wrong hands takes away can be brought back.
 
 data "aws_caller_identity" "here" {}
 
@@ -7,8 +8,11 @@ locals {
   account = "arn:aws:iam::${data.aws_caller_identity.here.account_id}:root"
   trusted = length(var.trusted) > 0 ? var.trusted : [local.account]
 
-  # Every job writes its record, its lock and its alerts.
-  bookkeeping = [for folder in ["runs", "locks", "alerts", "check"] : "${aws_s3_bucket.this.arn}/*/${folder}/*"]
+  # Every job writes its record, its lock and its alerts; before it relies on locks, it tries whether the store keeps them.
+  bookkeeping = concat(
+    [for folder in ["runs", "locks", "alerts", "check"] : "${aws_s3_bucket.this.arn}/*/${folder}/*"],
+    ["${aws_s3_bucket.this.arn}/*/conditions", "${aws_s3_bucket.this.arn}/conditions"],
+  )
 
   writes = {
     writer   = ["${aws_s3_bucket.this.arn}/*"]

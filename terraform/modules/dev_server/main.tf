@@ -41,6 +41,7 @@ resource "aws_instance" "this" {
   root_block_device {
     volume_size = var.disk
     encrypted   = true
+    tags        = var.tags # those of the provider reach hosts, and not their disks
   }
 
   associate_public_ip_address = true

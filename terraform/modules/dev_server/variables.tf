@@ -42,3 +42,8 @@ variable "ssh_keys" {
   description = "Public keys that may log in."
   type        = list(string)
 }
+
+variable "tags" {
+  description = "What the disks of the hosts are tagged with."
+  type        = map(string)
+}

@@ -36,6 +36,7 @@ module "cluster" {
   admins   = var.admins
   user     = var.user
   ssh_keys = var.ssh_keys
+  tags     = local.tags
 }
 
 module "dev_server" {
@@ -49,4 +50,5 @@ module "dev_server" {
   admins   = var.admins
   user     = var.user
   ssh_keys = var.ssh_keys
+  tags     = local.tags
 }

@@ -17,12 +17,7 @@ provider "aws" {
   region = var.region
 
   default_tags {
-    tags = {
-      Environment = var.environment
-      Project     = var.project
-      Owner       = var.owner
-      CostCenter  = var.cost_center
-    }
+    tags = local.tags
   }
 }
 
@@ -50,4 +45,11 @@ variable "cost_center" {
 
 locals {
   name = "${var.project}-${var.environment}"
+
+  tags = {
+    Environment = var.environment
+    Project     = var.project
+    Owner       = var.owner
+    CostCenter  = var.cost_center
+  }
 }
