@@ -38,7 +38,7 @@ def concluded(findings: Sequence[Finding]) -> Result:
         **{kind.value.replace(" ", "_"): counted[kind] for kind in _kinds()},
         "ignored": sum(bool(one.ignored) for one in findings),
     }
-    told = ", ".join(f"{number} {kind.value}" for kind, number in sorted(counted.items(), key=lambda pair: pair[0]))
+    told = ", ".join(f"{counted[kind]} {kind.value}" for kind in _kinds() if counted[kind])
     drifted = [one for one in findings if one.kind.is_drift and not one.ignored]
     if not drifted:
         return Result(Outcome.DONE, f"no drift; {told}" if told else "as it should be", figures)

@@ -32,7 +32,7 @@ class Kind(StrEnum):
 MEANING = {
     Kind.MISSING: "deleted outside; the next apply makes it again",
     Kind.CHANGED: "changed outside; the next apply reverts it",
-    Kind.STATE_ONLY: "changed outside, and no plan would touch it",
+    Kind.STATE_ONLY: "changed outside, and no plan would touch it; the next apply takes note of it",
     Kind.PENDING: "in the code, and not applied yet",
 }
 
@@ -76,6 +76,11 @@ def findings(plan: Plan, ignore: Sequence[Ignore] = ()) -> tuple[Finding, ...]:
         found += _pending(change, drift.get(change.address))
     found += _outputs(plan.outputs, drift.values())
     return tuple(sorted((_ignored(one, ignore) for one in _tags_once(found)), key=_order))
+
+
+def noted(found: Iterable[Finding]) -> list[Finding]:
+    """What an apply takes note of, since the code leaves it to the cloud: else it would be told for ever."""
+    return [one for one in found if one.kind is Kind.STATE_ONLY and not one.ignored]
 
 
 def unmatched(found: Iterable[Finding], ignore: Sequence[Ignore]) -> list[Ignore]:
@@ -165,7 +170,8 @@ def _outputs(outputs: Iterable[OutputChange], drift: Iterable[Change]) -> Iterat
         for path in values.differing(one.before, one.after)
     ]
     for output in outputs:
-        if not output.is_known or (output.before, output.after) in moved:
+        followed = (output.before, output.after) in moved
+        if not output.is_known or followed or values.same(output.before, output.after):
             continue
         if output.is_sensitive:
             before, after = SENSITIVE, SENSITIVE

@@ -8,14 +8,15 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from inventories import Environment, State
-from terraform import backend, plan
+from terraform import backend, drift, plan
+from terraform.drift import Finding
 from terraform.errors import Refused, StackError
 from terraform.place import Place, held
 from terraform.plan import Plan
@@ -133,10 +134,15 @@ class Stack:
             raise Refused(f"{self.name}: the state has changed since the plan was shown; plan again")
         if state:
             save(state)
-        planned.program.apply(planned.file, self.lock_timeout)
-        if planned.plan.makes_something:
+        if not planned.plan.is_empty:
+            planned.program.apply(planned.file, self.lock_timeout)
+        if planned.plan.makes_something or planned.plan.is_empty:
             # Else what follows from it elsewhere (a role has its policy now) would look like somebody's change.
             planned.program.settle(self.place.var_files, self.lock_timeout)
+
+    def noted(self, planned: Planned) -> Sequence[Finding]:
+        """What applying takes note of, besides what it changes."""
+        return drift.noted(drift.findings(planned.plan, self.settings.drift.ignore if self.settings.drift else ()))
 
     def outputs(self) -> dict[str, Any]:
         """Its outputs, as Terraform prints them: of each its value, its type and whether it is sensitive."""

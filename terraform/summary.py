@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from terraform import values
+from terraform.drift import Finding
 from terraform.plan import Change, Plan
 from terraform.values import SENSITIVE, UNKNOWN
 
 LOUDEST_FIRST = ("destroy", "replace", "forget", "update", "create", "move")
-MARKS = {"destroy": "-", "replace": "-/+", "forget": "forget", "update": "~", "create": "+", "move": "→"}
+NOTE = "note"
+MARKS = {"destroy": "-", "replace": "-/+", "forget": "forget", "update": "~", "create": "+", "move": "→", NOTE: "note"}
 DONE = {
     "destroy": "destroyed", "replace": "replaced", "forget": "forgotten", "update": "updated", "create": "created",
     "move": "moved",
@@ -59,6 +61,11 @@ def lines(plan: Plan) -> list[Line]:
         after = SENSITIVE if output.is_sensitive else values.shown(output.after) if output.is_known else UNKNOWN
         told.append(Line("update", f"output.{output.name}", f"= {after}"))
     return told
+
+
+def notes(noted: Sequence[Finding]) -> list[Line]:
+    """A line for each setting that was changed outside, and that the state takes note of."""
+    return [Line(NOTE, one.address, f"{one.attribute} {one.sentence}, changed outside") for one in noted]
 
 
 def _action(change: Change) -> str:

@@ -11,6 +11,7 @@ SENSITIVE = "(sensitive)"
 UNKNOWN = "(known after apply)"
 NOTHING = "(nothing)"
 LONGEST = 160
+CONTEXT = 20
 
 Path = tuple[str | int, ...]
 
@@ -99,11 +100,15 @@ def _filled(value: Any) -> Any:
 
 
 def shown_pair(before: Any, after: Any) -> tuple[str, str]:
-    """Two values; of two lists only what the other one lacks."""
+    """Two values; of two lists only what the other one lacks, of two long texts what they have from where they part."""
     if isinstance(before, list) and isinstance(after, list):
         gone, come = _less(before, after), _less(after, before)
         if gone or come:
             return shown(gone), shown(come)
+    if isinstance(before, str) and isinstance(after, str) and min(len(before), len(after)) > LONGEST:
+        same = next((at for at, pair in enumerate(zip(before, after, strict=False)) if pair[0] != pair[1]), 0) - CONTEXT
+        if same > 0:
+            return f"…{shown(before[same:])}", f"…{shown(after[same:])}"
     return shown(before), shown(after)
 
 

@@ -171,7 +171,7 @@ def plan(
             with stack.planned(lock=True) as planned:
                 if save:
                     stack.keep(planned, save)
-                _show(call, name, planned, full=full)
+                _show(call, stack, planned, full=full)
                 return _counts(planned.plan)
 
         return call.in_order(one, ties=False, shown=True)
@@ -287,15 +287,15 @@ def _applied(call: Call, stack: Stack, planned: Planned, yes_to: str | None, *, 
     from jobs.stacks import save_state
     from terraform import guard, summary
 
-    name = stack.place.stack
+    name, noted = stack.place.stack, stack.noted(planned)
     with call.one_at_a_time:
-        _show(call, name, planned, full=full, locked=True)
+        _show(call, stack, planned, full=full, locked=True)
         guard.refuse(stack.name, planned.plan, call.environment.terraform.keep)
-        if planned.plan.is_empty:
+        if planned.plan.is_empty and not noted:
             return "nothing to do"
         _consent(call.environment, yes_to, f"Apply this to {stack.name}")
     stack.apply(planned, lambda state: save_state(call.run, name, state))
-    return summary.done(planned.plan)
+    return f"took note of {len(noted)} changed outside" if planned.plan.is_empty else summary.done(planned.plan)
 
 
 def _counts(plan: Plan) -> str:
@@ -304,22 +304,20 @@ def _counts(plan: Plan) -> str:
     return counts(plan)
 
 
-def _show(call: Call, name: str, planned: Planned, *, full: bool, locked: bool = False) -> None:
+def _show(call: Call, stack: Stack, planned: Planned, *, full: bool, locked: bool = False) -> None:
     """A plan for people, one stack's at a time; for machines it waits until the end."""
     from terraform import summary
 
-    lines = summary.lines(planned.plan)
+    lines = [*summary.lines(planned.plan), *summary.notes(stack.noted(planned))]
     if call.as_json:
         changes = [{"action": line.action, "address": line.address, "edits": line.edits} for line in lines]
-        call.told[name] = {"changes": changes}
+        call.told[stack.place.stack] = {"changes": changes}
         return
     text = planned.text() if full else ""
     if not locked:
         call.one_at_a_time.acquire()
     try:
-        output.say(
-            f"{call.environment.name}/{name}: {summary.counts(planned.plan)}", output.BAD if _loud(lines) else ""
-        )
+        output.say(f"{stack.name}: {summary.counts(planned.plan)}", output.BAD if _loud(lines) else "")
         for line in lines:
             mark = summary.MARKS[line.action]
             output.say(f"  {mark:>6} {line.address} {line.edits}".rstrip(), STYLES.get(line.action, ""))

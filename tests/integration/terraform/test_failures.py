@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -189,6 +190,64 @@ def test_an_apply_while_drift_is_looked_for(sky: Cloud, times: int) -> None:
         sky.told("drift", "staging")
     else:
         assert "its state changed while it was looked at" in sky.failure("drift", "staging")
+
+
+def test_a_resource_that_drifts_while_it_is_looked_at(sky: Cloud) -> None:
+    """It is told as it was found, and the next look tells the rest."""
+    sky.only("drifting", code=SLOW.replace("10.99", "10.97"))
+    sky.told("stacks", "apply", "staging")
+    [vpc] = sky.client("ec2").describe_vpcs(Filters=[{"Name": "cidr", "Values": ["10.97.0.0/16"]}])["Vpcs"]
+    edit = f"ec2.create_tags(Resources=['{vpc['VpcId']}'], Tags=[{{'Key': 'Own', 'Value': 'mallory'}}])"
+    client = f"boto3.client('ec2', endpoint_url='{sky.endpoint}', region_name='eu-central-1')"
+    program_ = sky.script(
+        "edits",
+        f'"{program(OLD)}" "$@"; code=$?\n'
+        f"""if [ "$1" = plan ]; then {sys.executable} -c "import boto3; ec2 = {client}; {edit}" || exit 1; fi\n"""
+        "exit $code",
+    )
+    sky.only("drifting", code=SLOW.replace("10.99", "10.97"), program=program_)
+    sky.told("drift", "staging", "--fail-on", "pending")
+    [report] = sky.told("drift", "staging", code=2)["environments"]
+    [found] = report["stacks"][0]["findings"]
+    assert (found["kind"], found["attribute"], found["now"]) == ("changed", "tags.Own", "mallory")
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "says"),
+    [
+        ("head -c 200", "is no whole JSON; was Terraform ended? Try again"),
+        ("""sed 's/"format_version":"[0-9]*/"format_version":"2/'""", "are newer than this groundcrew reads"),
+        ("""sed 's/"actions"/"deeds"/g'""", "lacks what every plan has"),
+    ],
+)
+def test_a_plan_that_can_not_be_read_and_is_not_printed_either(sky: Cloud, spoiled: str, says: str) -> None:
+    program_ = sky.script(
+        "spoils", f'if [ "$1" != show ]; then exec "{program(OLD)}" "$@"; fi\n"{program(OLD)}" "$@" | {spoiled}'
+    )
+    code = EMPTY + 'output "words" {\n  sensitive = true\n  value = { deep = ["hush-hush-99"] }\n}\n'
+    sky.only("spoiled", code=code, program=program_)
+    for told in (sky.failure("drift", "staging"), sky.failure("stacks", "plan", "staging")):
+        assert says in told
+        assert "hush-hush" not in told
+
+
+def test_two_environments_never_mix(sky: Cloud) -> None:
+    """One stack, two environments: a state, a folder of Terraform's own and a line in the report for each."""
+    sky.only("shared")
+    staging = sky.root / "inventories" / "staging.toml"
+    (sky.root / "inventories" / "other").write_text("servers = []\n")
+    (sky.root / "inventories" / "other.toml").write_text(
+        staging.read_text().replace('name = "staging"', 'name = "other"')
+    )
+    sky.told("stacks", "apply", "staging")
+    reports = sky.told("drift", "--all", "--fail-on", "pending", code=2)["environments"]
+    assert [(one["environment"], one["pending"]) for one in reports] == [("other", True), ("staging", False)]
+    sky.told("stacks", "apply", "other")
+    sky.told("drift", "other", "staging", "--fail-on", "pending")
+    keys = {one["Key"] for one in sky.client("s3").list_objects_v2(Bucket=sky.bucket)["Contents"]}
+    assert {"staging/shared", "other/shared"} <= keys
+    (sky.root / "inventories" / "other.toml").unlink()
+    (sky.root / "inventories" / "other").unlink()
 
 
 class TestEnded:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from inventories import Ignore, State
-from terraform import backend, guard, order, report, summary
+from terraform import backend, drift, guard, order, report, summary, values
 from terraform.diagnosis import first_error, problem
 from terraform.drift import Finding, Kind
 from terraform.errors import Locked, NoProgram, OutOfReach, Refused, StackError
@@ -216,6 +216,22 @@ class TestSummary:
             ("update", "output.open", "= 2"),
             ("update", "output.secret", "= (sensitive)"),
         ]
+
+
+def test_of_two_long_texts_is_shown_what_they_have_from_where_they_part() -> None:
+    long = "x" * 300
+    before, after = values.shown_pair(f"{long} and {{s3:GetObject}}", f"{long} and {{s3:PutObject}}")
+    assert (before, after) == ("…xxxxxxxxxxx and {s3:GetObject}", "…xxxxxxxxxxx and {s3:PutObject}")
+    assert values.shown_pair("short", long) == ("short", f"{long[: values.LONGEST]}…")
+
+
+def test_what_the_state_takes_note_of_is_what_nobody_ignores_and_no_plan_touches() -> None:
+    found = [Finding(kind, "a.b", "n", "1", "2") for kind in Kind] + [
+        Finding(Kind.STATE_ONLY, "a.c", "n", "1", "2", ignored="a clock")
+    ]
+    assert [(line.action, line.address, line.edits) for line in summary.notes(drift.noted(found))] == [
+        ("note", "a.b", "n 1 → 2, changed outside")
+    ]
 
 
 IGNORED = Finding(Kind.CHANGED, "a.b", "n", "1", "2", ignored="the agent")

@@ -243,6 +243,9 @@ class TestOutputs:
     def test_an_edited_output_is_pending(self) -> None:
         assert found(made(output_changes=self.change("a", "b"))) == [("pending", "output.o value")]
 
+    def test_one_that_is_empty_before_and_after_is_no_news(self) -> None:
+        assert found(made(output_changes=self.change(None, []))) == []
+
     def test_one_that_only_follows_is_no_news(self) -> None:
         outside = entry("a.x", UPDATE, {"ip": "1.1.1.1"}, {"ip": "2.2.2.2"})
         followed = self.change("1.1.1.1", "2.2.2.2")

@@ -1,0 +1,72 @@
+"""What a run that looked at a stack says of itself, and when that is news."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from jobs.drift import concluded
+from jobs.run.alerts import News, State, news
+from jobs.run.job import Outcome
+from terraform.drift import Finding, Kind
+
+NOW = datetime(2026, 11, 21, 2, tzinfo=UTC)
+OWNER = Finding(Kind.CHANGED, "aws_vpc.x", "tags.Owner", "we", "mallory")
+TOPIC = Finding(Kind.MISSING, "aws_sns_topic.t", "", "there", "gone")
+WINDOW = Finding(Kind.STATE_ONLY, "aws_db_instance.d", "maintenance_window", "sun", "mon")
+DISK = Finding(Kind.PENDING, "aws_instance.i", "disk", "80", "90", "update")
+AGENT = Finding(Kind.CHANGED, "aws_instance.i", "tags.Seen", "1", "2", ignored="the agent writes it")
+
+
+@pytest.mark.parametrize(
+    ("findings", "outcome", "sentence"),
+    [
+        ([], Outcome.DONE, "as it should be"),
+        ([AGENT], Outcome.DONE, "as it should be"),
+        ([DISK, AGENT], Outcome.DONE, "no drift; 1 pending"),
+        ([TOPIC], Outcome.FINDING, "1 missing (missing: aws_sns_topic.t)"),
+        (
+            [TOPIC, OWNER, DISK, AGENT],
+            Outcome.FINDING,
+            "1 missing, 1 changed, 1 pending (missing: aws_sns_topic.t; changed: aws_vpc.x tags.Owner)",
+        ),
+        (
+            [TOPIC, OWNER, WINDOW, WINDOW],
+            Outcome.FINDING,
+            "1 missing, 1 changed, 2 state only (missing: aws_sns_topic.t; changed: aws_vpc.x tags.Owner; "
+            "state only: aws_db_instance.d maintenance_window; and 1 more)",
+        ),
+    ],
+)
+def test_drift_is_a_finding_and_what_is_not_applied_yet_is_none(
+    findings: list[Finding], outcome: Outcome, sentence: str
+) -> None:
+    result = concluded(findings)
+    assert (result.outcome, result.sentence) == (outcome, sentence)
+
+
+def test_figures_for_machines() -> None:
+    assert concluded([TOPIC, OWNER, WINDOW, DISK, AGENT]).figures == {
+        "missing": 1, "changed": 1, "state_only": 1, "pending": 1, "ignored": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("told", "found", "expected"),
+    [
+        ([], [OWNER], News.FOUND),
+        ([OWNER, TOPIC], [TOPIC, OWNER, DISK], None),
+        ([OWNER], [OWNER, TOPIC], News.CHANGED),
+        ([OWNER, TOPIC], [TOPIC], News.CHANGED),
+        ([OWNER], [], News.GONE),
+        ([OWNER], [DISK], News.GONE),
+        ([], [DISK], None),
+    ],
+)
+def test_drift_that_comes_changes_or_goes_is_news_and_the_same_once_more_is_none(
+    told: list[Finding], found: list[Finding], expected: News | None
+) -> None:
+    before, now = concluded(told), concluded(found)
+    known = State(told=before.outcome, told_at=NOW, about=before.about)
+    assert news(known, now.outcome, now.about, NOW + timedelta(minutes=5), timedelta(days=1)) is expected
