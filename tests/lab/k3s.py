@@ -24,6 +24,11 @@ VERSION = "v1.33.5+k3s1"
 STANDIN = Path(__file__).parent / "standins/k3s"
 TOKEN = "t0ken-of-these-tests"
 IMAGES = "k3s-airgap-images-amd64"
+LEFT = (
+    "ls --directory /etc/rancher /var/lib/rancher /var/lib/kubelet /run/k3s /usr/local/bin/* /etc/sysctl.d/90-k3s.conf "
+    "/etc/modules-load.d/k3s.conf /etc/systemd/system/k3s* /etc/systemd/system/*/k3s* /sys/class/net/cni0 2>/dev/null; "
+    "pgrep --full --list-full '^/var/lib/rancher|^/usr/local/bin/k3s'; systemctl list-units --all --no-legend 'k3s*'"
+)
 
 
 def release(lab: Lab, version: str = VERSION, *, damaged: str = "") -> Path:
@@ -145,3 +150,8 @@ def versions(lab: Lab) -> set[str]:
 
 def kubectl(lab: Lab, words: str, host: Host | None = None) -> str:
     return lab.ask(host or lab.hosts[0], f"k3s kubectl {words}")
+
+
+def left(lab: Lab, host: Host) -> str:
+    """What is left of K3s on a host."""
+    return lab.ssh(host, LEFT).stdout

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 
 import pytest
 
-from tests.lab.hosts import Host
-from tests.lab.k3s import first_run, nodes, ready, run
+from tests.lab.k3s import first_run, left, nodes, ready, run
 from tests.lab.lab import Lab
 
 reset = partial(run, of="k3s_reset")
-LEFT = (
-    "ls --directory /etc/rancher /var/lib/rancher /var/lib/kubelet /run/k3s /usr/local/bin/* /etc/sysctl.d/90-k3s.conf "
-    "/etc/modules-load.d/k3s.conf /etc/systemd/system/k3s* /etc/systemd/system/*/k3s* /sys/class/net/cni0 2>/dev/null; "
-    "pgrep --full --list-full '^/var/lib/rancher|^/usr/local/bin/k3s'; systemctl list-units --all --no-legend 'k3s*'"
-)
 # A pod that outlives K3s: its shim, what it has mounted, its bridge.
 POD = (
     "mkdir --parents /var/lib/rancher/k3s/data/x/bin /run/k3s/sandbox /var/lib/kubelet/pods/p/volume && "
@@ -32,16 +27,13 @@ def cluster(prepared: Callable[..., Lab]) -> Lab:
     return prepared("k3s", 5, first_run)
 
 
-def left(lab: Lab, host: Host) -> str:
-    return lab.ssh(host, LEFT).stdout
-
-
 def test_nodes_go_without_a_trace_and_can_join_again(cluster: Lab) -> None:
     server, agent = cluster.hosts[2], cluster.hosts[4]
     cluster.ask(agent, POD)
     named = f"k3s_reset={agent.address},{server.address}"
     dry = reset(cluster, "--dry", "--data", named, yes=False)
-    assert (dry.code, len(ready(cluster))) == (0, 5), dry.text
+    assert re.search(r"Nothing of K3s is left +2 \(", dry.text), dry.text
+    assert len(ready(cluster)) == 5
     told = reset(cluster, "--data", named)
     assert told.code == 0, told.text
     assert sorted(nodes(cluster)) == ["lab-1", "lab-2", "lab-4"]
@@ -51,7 +43,6 @@ def test_nodes_go_without_a_trace_and_can_join_again(cluster: Lab) -> None:
     back = run(cluster)
     assert back.code == 0, back.text
     assert ready(cluster) == ["lab-1", "lab-2", "lab-3", "lab-4", "lab-5"]
-    assert run(cluster).changes == 0
 
 
 def test_the_first_server_goes_and_founds_no_second_cluster(cluster: Lab) -> None:
@@ -70,33 +61,17 @@ def test_the_first_server_goes_and_founds_no_second_cluster(cluster: Lab) -> Non
 
 
 def test_it_refuses_what_would_break_the_cluster(cluster: Lab) -> None:
-    one, two, three, agent, _ = (host.address for host in cluster.hosts)
+    one, _, three, agent, _ = (host.address for host in cluster.hosts)
     nothing = reset(cluster)
     assert "nothing was named that is to go" in nothing.text
     assert "the whole cluster with all that is in it: --data k3s_reset=staging" in nothing.text
-    unknown = reset(cluster, "--data", "k3s_reset=production")
-    assert "k3s_reset: production is no host of this cluster" in unknown.text
     limited = reset(cluster, "--limit", one, "--data", f"k3s_reset={agent}")
     assert f"--limit leaves out {agent}" in limited.text
-    headless = reset(cluster, "--data", f"k3s_reset={one},{two},{three}")
-    assert "there is no server" in headless.text
     cluster.ask(cluster.hosts[1], "systemctl stop k3s; sleep 4")
     try:
         minority = reset(cluster, "--data", f"k3s_reset={three}")
     finally:
         cluster.ask(cluster.hosts[1], "systemctl start k3s")
     assert "without lab-3 etcd has no majority: of 2 servers that stay, lab-2 is not ready" in minority.text
-    assert {each.code for each in (nothing, unknown, limited, headless, minority)} == {1}
+    assert {each.code for each in (nothing, limited, minority)} == {1}
     assert len(nodes(cluster)) == 5
-
-
-def test_a_whole_cluster_goes(fresh: Callable[..., Lab]) -> None:
-    lab = fresh(2, 13)
-    assert run(lab, servers=1).code == 0
-    deaf = reset(lab, "--data", f"k3s_reset={lab.hosts[0].address},{lab.hosts[1].address}", servers=1)
-    assert "say so: --data k3s_reset=staging" in deaf.text
-    told = reset(lab, "--data", "k3s_reset=staging", servers=1)
-    assert told.code == 0, told.text
-    assert [left(lab, host) for host in lab.hosts] == ["", ""]
-    again = reset(lab, "--data", "k3s_reset=staging", servers=1)
-    assert (again.code, again.changes) == (0, 0), again.text

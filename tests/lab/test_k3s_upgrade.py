@@ -74,54 +74,42 @@ def test_nodes_go_one_after_the_other_and_the_second_run_changes_nothing(cluster
         assert (again.code, again.changes) == (0, 0), again.text
 
 
-def test_a_node_that_fails_ends_it_and_the_next_run_goes_on_from_there(cluster: Lab) -> None:
+def test_whatever_ends_a_run_the_next_goes_on_from_there(cluster: Lab) -> None:
     wanted, there = newer(cluster), running(cluster)
     kubectl(cluster, "cordon lab-2")
+
+    killed = begun(cluster, of="k3s_upgrade", k3s_version=wanted)
+    while closed(cluster, server=2) == ["lab-2"]:
+        assert killed.poll() is None, end(killed).text
+    killed.kill()
+    end(killed)
+    assert closed(cluster) == ["lab-1", "lab-2"]
+
     cluster.ask(cluster.hosts[3], f"mkdir --parents $(dirname {BROKEN}) && echo 'nonsense: 1' > {BROKEN}")
-    bad = upgrade(cluster, k3s_version=wanted, k3s_wait=6)
-    assert bad.code == 1
-    assert "node lab-4 is not ready after 6 s; its journal says:" in bad.text
-    assert "flag provided but not defined: --nonsense" in bad.text
-    assert "node lab-4 is left cordoned, and no node after it was touched" in bad.text
+    broken = upgrade(cluster, k3s_version=wanted, k3s_wait=12)
+    assert broken.code == 1
+    assert "node lab-4 is not ready after 12 s; its journal says:" in broken.text
+    assert "flag provided but not defined: --nonsense" in broken.text
+    assert "node lab-4 is left cordoned, and no node after it was touched" in broken.text
     assert closed(cluster) == ["lab-2", "lab-4"]
-    assert kubectl(cluster, "get nodes").count(there) == 2  # the broken one still counts as what last ran there
+    assert kubectl(cluster, "get nodes").count(there) == 2, "lab-4 counts as what last ran there"
     cluster.ask(cluster.hosts[3], f"rm {BROKEN}")
+
+    hold = 'patch node lab-5 --type=merge --patch=\'{"metadata": {"annotations": {"standin/disruption-budget": %s}}}\''
+    kubectl(cluster, hold % '"1"')
+    held = upgrade(cluster, k3s_version=wanted, k3s_drain=2, k3s_batch=2)
+    assert held.code == 1
+    assert "would violate the pod's disruption budget" in held.text
+    assert "node lab-5 is left cordoned" in held.text
+    assert closed(cluster) == ["lab-2", "lab-5"]
+    assert kubectl(cluster, "get nodes").count(there) == 1, "what could not be emptied is not restarted"
+    kubectl(cluster, hold % "null")
+
     good = upgrade(cluster, k3s_version=wanted)
     assert good.code == 0, good.text
     assert closed(cluster) == ["lab-2"], "what an admin has closed stays closed, and what we closed does not"
     kubectl(cluster, "uncordon lab-2")
-    assert versions(cluster) == {wanted}
-
-
-def test_a_node_that_can_not_be_emptied_is_told_and_not_restarted(cluster: Lab) -> None:
-    wanted, there = newer(cluster), running(cluster)
-    hold = (
-        """patch node lab-5 --type=merge --patch='{"metadata": {"annotations": {"standin/disruption-budget": %s}}}'"""
-    )
-    kubectl(cluster, hold % '"1"')
-    bad = upgrade(cluster, k3s_version=wanted, k3s_drain=2, k3s_batch=2)
-    assert bad.code == 1
-    assert "would violate the pod's disruption budget" in bad.text
-    assert "node lab-5 is left cordoned" in bad.text
-    assert closed(cluster) == ["lab-5"]
-    assert kubectl(cluster, "get nodes").count(there) == 1
-    kubectl(cluster, hold % "null")
-    good = upgrade(cluster, k3s_version=wanted)
-    assert good.code == 0, good.text
-    assert (versions(cluster), closed(cluster)) == ({wanted}, [])
-
-
-def test_a_run_that_was_killed_over_a_node_is_finished_by_the_next(cluster: Lab) -> None:
-    wanted = newer(cluster)
-    killed = begun(cluster, of="k3s_upgrade", k3s_version=wanted)
-    while not closed(cluster, server=2):
-        assert killed.poll() is None, end(killed).text
-    killed.kill()
-    end(killed)
-    assert len(closed(cluster)) == 1
-    good = upgrade(cluster, k3s_version=wanted)
-    assert good.code == 0, good.text
-    assert (versions(cluster), closed(cluster), len(ready(cluster))) == ({wanted}, [], 5)
+    assert (versions(cluster), len(ready(cluster))) == ({wanted}, 5)
 
 
 def test_it_refuses_before_it_touches_a_node(cluster: Lab) -> None:
@@ -130,12 +118,9 @@ def test_it_refuses_before_it_touches_a_node(cluster: Lab) -> None:
     assert bad.code == 1
     assert "the checksum of k3s is not the one that its release tells" in bad.text
     far = upgrade(cluster, k3s_version="v1.77.1+k3s1")
+    assert far.code == 1
     assert f"runs {there}, and v1.77.1+k3s1 skips a minor version" in far.text
-    back = upgrade(cluster, k3s_version="v1.30.1+k3s1")
-    assert "v1.30.1+k3s1 is older" in back.text
     some = upgrade(cluster, "--limit", cluster.hosts[4].address, k3s_version=damaged)
+    assert some.code == 1
     assert f"--limit leaves out {', '.join(host.address for host in cluster.hosts[:3])}" in some.text
-    nobody = upgrade(cluster, servers=0)
-    assert "no hosts in its group k3s_servers" in nobody.text
-    assert {bad.code, far.code, back.code, some.code, nobody.code} == {1}
     assert (versions(cluster), closed(cluster)) == ({there}, [])
