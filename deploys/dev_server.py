@@ -16,58 +16,60 @@ from deploys.upkeep import FILES, PACKAGES, UNITS, Upkeep, file_of, motd, swap_c
 
 MEMORY, DISK = 900, 2000  # MiB, under which a shared server is no help to anybody
 
-early.group("dev_servers")
-system = early.host_is_fit(memory=MEMORY, disk=DISK)
-given = early.wanted("developers", "name them in inventories/group_data/dev_servers.py")
-limits, departed = host.data.get("limits") or {}, host.data.get("departed") or []
-ports = host.data.get("open_ports") or [22]
-upkeep = Upkeep.of(host.data, host.name)
-early.every(f"{host.name}: {fault}" for fault in [*developers.faults(given, limits, departed), *firewall.faults(ports)])
-people = developers.read(given, limits)
-there = developers.accounts(look(printed(developers.ACCOUNTS)).printed[developers.ACCOUNTS])
-early.every(f"{host.name}: {fault}" for fault in developers.conflicts(people, there))
+if host.name in early.group("dev_servers"):
+    system = early.host_is_fit(memory=MEMORY, disk=DISK)
+    given = early.wanted("developers", "name them in inventories/group_data/dev_servers.py")
+    limits, departed = host.data.get("limits") or {}, host.data.get("departed") or []
+    ports = host.data.get("open_ports") or [22]
+    upkeep = Upkeep.of(host.data, host.name)
+    early.every(
+        f"{host.name}: {fault}" for fault in [*developers.faults(given, limits, departed), *firewall.faults(ports)]
+    )
+    people = developers.read(given, limits)
+    there = developers.accounts(look(printed(developers.ACCOUNTS)).printed[developers.ACCOUNTS])
+    early.every(f"{host.name}: {fault}" for fault in developers.conflicts(people, there))
 
-pieces.packages_are_there(name="Packages", packages=[*PACKAGES, *upkeep.packages])
+    pieces.packages_are_there(name="Packages", packages=[*PACKAGES, *upkeep.packages])
 
-group_is_there(name="Group of developers", group=developers.GROUP)
-pieces.folder(name="Folder of keys", path=developers.KEYS, mode="755")
-departed_are_out(name="The departed are locked out", names=departed)
-accounts_are_right(name="Accounts", people=people, containers=upkeep.containers)
-pieces.folder(name="Workspaces", path=upkeep.workspaces, mode="755")
-for person in host.loop(people):
+    group_is_there(name="Group of developers", group=developers.GROUP)
+    pieces.folder(name="Folder of keys", path=developers.KEYS, mode="755")
+    departed_are_out(name="The departed are locked out", names=departed)
+    accounts_are_right(name="Accounts", people=people, containers=upkeep.containers)
+    pieces.folder(name="Workspaces", path=upkeep.workspaces, mode="755")
+    for person in host.loop(people):
+        pieces.file(
+            name=f"Keys of {person.name}",
+            text="".join(f"{key}\n" for key in person.keys),
+            dest=developers.key_of(person.name),
+            mode="644",
+        )
+        slice_file, slice_text = developers.slice_of(person)
+        pieces.file(name=f"Limits of {person.name}", text=slice_text, dest=slice_file, mode="644")
+        pieces.folder(
+            name=f"Workspace of {person.name}",
+            path=f"{upkeep.workspaces}/{person.name}",
+            owner=f"{person.name}:{person.name}",
+            mode="700",
+        )
     pieces.file(
-        name=f"Keys of {person.name}",
-        text="".join(f"{key}\n" for key in person.keys),
-        dest=developers.key_of(person.name),
-        mode="644",
+        name="Rules of sudo",
+        dest="/etc/sudoers.d/groundcrew",
+        text=developers.sudo_rules(people),
+        check="visudo --check --quiet --file={}",
+        mode="440",
     )
-    slice_file, slice_text = developers.slice_of(person)
-    pieces.file(name=f"Limits of {person.name}", text=slice_text, dest=slice_file, mode="644")
-    pieces.folder(
-        name=f"Workspace of {person.name}",
-        path=f"{upkeep.workspaces}/{person.name}",
-        owner=f"{person.name}:{person.name}",
-        mode="700",
+
+    for path in host.loop(sorted(FILES)):
+        pieces.file(name=path, text=file_of(path, upkeep), dest=path, mode="644")
+    pieces.file(name="Message at login", text=motd(host.name, upkeep), dest="/etc/motd", mode="644")
+    pieces.made_once(name="Swap file", path="/swapfile", commands=swap_commands(upkeep.swap))
+    pieces.units_are_read(
+        name="systemd has read its files",
+        files=["/etc/systemd/system/swapfile.swap", *(developers.slice_of(person)[0] for person in people)],
     )
-pieces.file(
-    name="Rules of sudo",
-    dest="/etc/sudoers.d/groundcrew",
-    text=developers.sudo_rules(people),
-    check="visudo --check --quiet --file={}",
-    mode="440",
-)
+    for unit, (configured, oneshot) in host.loop(UNITS.items()):
+        pieces.current(name=unit, unit=unit, files=configured, oneshot=oneshot)
 
-for path in host.loop(sorted(FILES)):
-    pieces.file(name=path, text=file_of(path, upkeep), dest=path, mode="644")
-pieces.file(name="Message at login", text=motd(host.name, upkeep), dest="/etc/motd", mode="644")
-pieces.made_once(name="Swap file", path="/swapfile", commands=swap_commands(upkeep.swap))
-pieces.units_are_read(
-    name="systemd has read its files",
-    files=["/etc/systemd/system/swapfile.swap", *(developers.slice_of(person)[0] for person in people)],
-)
-for unit, (configured, oneshot) in host.loop(UNITS.items()):
-    pieces.current(name=unit, unit=unit, files=configured, oneshot=oneshot)
-
-ssh_server.ssh_server(name="SSH server", text=ssh_server.settings(host.data.get("ssh_settings") or {}))
-firewall.firewall(name="Firewall", text=firewall.ruleset(ports))
-pieces.current(name="Firewall after a restart", unit="nftables.service", oneshot=True)
+    ssh_server.ssh_server(name="SSH server", text=ssh_server.settings(host.data.get("ssh_settings") or {}))
+    firewall.firewall(name="Firewall", text=firewall.ruleset(ports))
+    pieces.current(name="Firewall after a restart", unit="nftables.service", oneshot=True)

@@ -8,11 +8,9 @@ What it runs is group data: inventories/group_data/job_runners.py, where each ke
 
 from __future__ import annotations
 
-from io import StringIO
 from pathlib import Path
 
 from pyinfra import host
-from pyinfra.operations import files
 
 from deploys import early, passwords, pieces, runner_files, runner_release
 from deploys.runner_files import CREDENTIALS, CREW, ETC, HOME, JOURNAL, USER, Placed
@@ -58,25 +56,23 @@ if host.name in early.group("job_runners"):
             name="Packages", packages=[*runner_files.PACKAGES, *(host.data.get("job_runner_packages") or [])]
         )
         pieces.made_once(name="User", path=HOME, commands=runner_files.NEW_USER)
-        files.directory(name="Folder of the environments", path=ETC, user="root", group=USER, mode="750")
-        files.directory(name="Folder of secrets", path=CREDENTIALS, user="root", group="root", mode="700")
+        pieces.folder(name="Folder of the environments", path=ETC, owner=f"root:{USER}", mode="750")
+        pieces.folder(name="Folder of secrets", path=CREDENTIALS, mode="700")
         for path, value in host.loop(sorted(secrets.items())):
             owner = "root" if path.startswith(f"{CREDENTIALS}/") else USER
             if owner == USER and (folder := str(Path(path).parent)) not in (ETC, HOME):
-                files.directory(name=f"Folder {folder}", path=folder, user=USER, group=USER, mode="700")
+                pieces.folder(name=f"Folder {folder}", path=folder, owner=f"{USER}:{USER}", mode="700")
             pieces.secret_file(
                 name=f"Secret {path}", dest=path, text=Secret(literal=f"{value}\n"), owner=f"{owner}:{owner}"
             )
         for folder in host.loop(runner_files.folders(environments)):
-            files.directory(name=f"Store {folder}", path=folder, user=USER, group=USER, mode="700")
+            pieces.folder(name=f"Store {folder}", path=folder, owner=f"{USER}:{USER}", mode="700")
         for folder in host.loop(sorted({str(each.parent) for each in textfiles})):
-            files.directory(name=f"Metrics in {folder}", path=folder, group=USER, mode="775")
-        files.directory(name="Folder of the journal's settings", path=str(Path(JOURNAL).parent), mode="755")
-        files.put(
+            pieces.folder(name=f"Metrics in {folder}", path=folder, owner=f"root:{USER}", mode="775")
+        pieces.file(
             name="Size of the journal",
-            src=StringIO(runner_files.journal(host.data.get("job_runner_journal") or "1G")),
             dest=JOURNAL,
-            mode="644",
+            text=runner_files.journal(host.data.get("job_runner_journal") or "1G"),
         )
         pieces.current(name="Journal", unit="systemd-journald.service", files=[JOURNAL])
         release_is_there(name=f"groundcrew {release}", python=python, release=release)

@@ -14,48 +14,48 @@ from deploys.postgres_server import large_objects_are_readable, roles_and_databa
 
 MEMORY, DISK = 500, 1500  # MiB
 
-early.group("postgres_servers")
-system = early.host_is_fit(memory=MEMORY, disk=DISK)
-version = postgres_files.VERSIONS[system.name, system.version]
-clients = host.data.get("postgres_clients") or []
-backup = host.data.get("postgres_backup") or {}
-given_roles = early.wanted("postgres_roles", "name them in inventories/group_data/postgres_servers.py")
-given_databases = host.data.get("postgres_databases") or []
-early.every(
-    f"{host.name}: {fault}"
-    for fault in [
-        *postgres_roles.faults([*given_roles, *([backup] if backup else [])], given_databases),
-        *postgres_files.faults(clients),
-    ]
-)
-roles, databases = postgres_roles.read(given_roles, given_databases, backup)
-
-folder, unit = f"/etc/postgresql/{version}/main", f"postgresql@{version}-main.service"
-settings = postgres_files.settings(
-    host.data.get("postgres_memory") or system.memory, clients, host.data.get("postgres_settings") or {}
-)
-
-# Before the packages, since installing them makes the first cluster.
-pieces.file(
-    name="How clusters are made",
-    text=postgres_files.CLUSTERS,
-    dest="/etc/postgresql-common/createcluster.conf",
-    mode="644",
-)
-pieces.packages_are_there(name="Packages", packages=[f"postgresql-{version}", f"postgresql-client-{version}"])
-pieces.file(name="Settings", text=settings, dest=f"{folder}/conf.d/groundcrew.conf", mode="644")
-pieces.file(
-    name="Who may connect",
-    text=postgres_files.access(clients),
-    dest=f"{folder}/pg_hba.conf",
-    owner="postgres:postgres",
-    mode="640",
-)
-pieces.current(
-    name="Server", unit=unit, files=[f"{folder}/conf.d/groundcrew.conf", f"{folder}/pg_hba.conf"], verb="restart"
-)
-roles_and_databases(name="Roles and databases", roles=roles, databases=databases)
-if backup:
-    large_objects_are_readable(
-        name="Large objects", backup=backup["name"], databases=[database.name for database in databases]
+if host.name in early.group("postgres_servers"):
+    system = early.host_is_fit(memory=MEMORY, disk=DISK)
+    version = postgres_files.VERSIONS[system.name, system.version]
+    clients = host.data.get("postgres_clients") or []
+    backup = host.data.get("postgres_backup") or {}
+    given_roles = early.wanted("postgres_roles", "name them in inventories/group_data/postgres_servers.py")
+    given_databases = host.data.get("postgres_databases") or []
+    early.every(
+        f"{host.name}: {fault}"
+        for fault in [
+            *postgres_roles.faults([*given_roles, *([backup] if backup else [])], given_databases),
+            *postgres_files.faults(clients),
+        ]
     )
+    roles, databases = postgres_roles.read(given_roles, given_databases, backup)
+
+    folder, unit = f"/etc/postgresql/{version}/main", f"postgresql@{version}-main.service"
+    settings = postgres_files.settings(
+        host.data.get("postgres_memory") or system.memory, clients, host.data.get("postgres_settings") or {}
+    )
+
+    # Before the packages, since installing them makes the first cluster.
+    pieces.file(
+        name="How clusters are made",
+        text=postgres_files.CLUSTERS,
+        dest="/etc/postgresql-common/createcluster.conf",
+        mode="644",
+    )
+    pieces.packages_are_there(name="Packages", packages=[f"postgresql-{version}", f"postgresql-client-{version}"])
+    pieces.file(name="Settings", text=settings, dest=f"{folder}/conf.d/groundcrew.conf", mode="644")
+    pieces.file(
+        name="Who may connect",
+        text=postgres_files.access(clients),
+        dest=f"{folder}/pg_hba.conf",
+        owner="postgres:postgres",
+        mode="640",
+    )
+    pieces.current(
+        name="Server", unit=unit, files=[f"{folder}/conf.d/groundcrew.conf", f"{folder}/pg_hba.conf"], verb="restart"
+    )
+    roles_and_databases(name="Roles and databases", roles=roles, databases=databases)
+    if backup:
+        large_objects_are_readable(
+            name="Large objects", backup=backup["name"], databases=[database.name for database in databases]
+        )
