@@ -32,6 +32,7 @@ EMPTY = 'terraform {\n  backend "s3" {}\n}\n'
 GOOD = EMPTY + 'output "word" { value = "good" }\n'
 AWS = EMPTY + f'provider "aws" {{\n  region = "{REGION}"\n}}\n'
 SLOW = AWS + 'resource "aws_vpc" "slow" { cidr_block = "10.99.0.0/16" }\n'
+VALUES = Path(__file__).parent / "values"  # as staging is shipped, but here for the tests: a fork has values of its own
 _KEY = pyrage.x25519.Identity.generate()
 
 
@@ -201,8 +202,9 @@ def cloud(folder: Path, version: str, **more: str) -> Iterator[Cloud]:
     with s3.moto(folder / "moto") as endpoint:
         made = Cloud(folder / "repository", endpoint, version, f"state-{secrets.token_hex(4)}", more)
         code = made.root / "terraform"
-        for name in ("modules", "stacks", "environments"):
+        for name in ("modules", "stacks"):
             shutil.copytree(parts.ROOT / "terraform" / name, code / name, ignore=shutil.ignore_patterns(".*"))
+        shutil.copytree(VALUES, code / "environments" / "staging")
         for stack in (code / "stacks").iterdir():
             (stack / "emulator_override.tf").write_text(parts.override(endpoint))
         # The emulator can't tell the subscribers of a budget, and the provider asks again and again.

@@ -105,10 +105,14 @@ _EACH_TIME = (
     (r"\b\d{4}-\d\d-\d\d( \d\d:\d\d(:\d\d)?)?\b", "MOMENT"),
     (r"\b(as it was at )\d\d:\d\d\b", r"\1MOMENT"),
     (r"\b\d[\d.,]* ?(B|kB|MB|GB|TB|KiB|MiB|GiB)\b", "SIZE"),
-    (r"\b\d[\d.]* (s|ms|min|h|d)\b", "WHILE"),
+    (r"\b\d[\d.]* (s|ms|min|h|d)\b( \d+ (s|min|h)\b)?", "WHILE"),
     (r"\bage1[a-z0-9]{58}\b", "KEY"),
     (r"\b(vpc|igw|rtb|subnet|sg|eipalloc|nat|ami|i)-[0-9a-f]{8,}\b", r"\1-ID"),
     (r"\b\d+\.\d+\.\d+\.\d+(:\d+)?\b", "ADDRESS"),
+    (r"\b[\d,.]+ USD\b", "MONEY"),
+    (r"\b\d+ %", "PERCENT"),
+    (r"(?<= )\d+\.\d\d\b", "MONEY"),
+    (r"\bof (Jan|Febr)uary|\bof (March|April|May|June|July|August)|\bof (Septem|Octo|Novem|Decem)ber", "of MONTH"),
     (r"/home/me\b|\$HOME\b", "HOME"),
 )
 

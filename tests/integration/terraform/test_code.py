@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
-
-import pytest
 
 from inventories import Repository
 from terraform.place import Place
 from tests.parts.terraform import ROOT, both_versions, program, settings
+
+SHIPPED = Repository.find(ROOT)
 
 
 @both_versions
@@ -19,10 +20,22 @@ def test_it_is_formatted(version: str) -> None:
     assert (ended.returncode, ended.stdout) == (0, "")
 
 
-@pytest.mark.parametrize("name", ["dev", "staging", "production"])
-def test_every_stack_of_an_environment_has_its_values(name: str) -> None:
-    environment = Repository.find(ROOT).read(name)
-    assert environment.stacks
-    for stack in environment.stacks:
+STACKS = [(name, stack) for name in SHIPPED.names() for stack in SHIPPED.read(name).stacks]
+
+
+def test_every_stack_of_an_environment_has_its_values() -> None:
+    for name, stack in STACKS:
         files = [file.name for file in Place(ROOT, name, stack).var_files]
-        assert files == ["all.tfvars", f"{stack}.tfvars"]
+        assert files == ["all.tfvars", f"{stack}.tfvars"], name
+
+
+def test_the_values_are_those_that_the_stack_asks_for() -> None:
+    from_the_process = {"database_password", "image_owner"}
+    for name, stack in STACKS:
+        place = Place(ROOT, name, stack)
+        asked = "".join(file.read_text() for file in (ROOT / "terraform" / "stacks" / stack).glob("*.tf"))
+        blocks = dict(re.findall(r'^variable "(\w+)" \{\n((?:  .*\n)*)', asked, re.MULTILINE))
+        given = re.findall(r"^(\w+) +=", "".join(file.read_text() for file in place.var_files), re.MULTILINE)
+        assert set(given) <= set(blocks), (name, stack)
+        wanted = {variable for variable, block in blocks.items() if " default " not in block} - from_the_process
+        assert wanted <= set(given), (name, stack)

@@ -168,29 +168,30 @@ def test_no_secret_shows(designed: Environment, monkeypatch: pytest.MonkeyPatch)
     assert json.loads(json.dumps(asdict(designed.verify) | {"password": password}, default=str))["password"] == "***"
 
 
-@pytest.mark.parametrize("name", ["dev", "staging", "production"])
-def test_what_is_shipped_is_right(name: str) -> None:
+@pytest.mark.parametrize("name", Repository.find(SHIPPED).names())
+def test_what_is_here_is_right(name: str) -> None:
     assert Repository.find(SHIPPED).read(name).name == name
 
 
+def example(name: str) -> Environment | None:
+    """An environment as it is shipped; None once a team has made it its own, or taken it out."""
+    file = SHIPPED / "inventories" / f"{name}.toml"
+    return Repository.find(SHIPPED).read(name) if file.exists() and "acme" in file.read_text() else None
+
+
 def test_what_is_shipped_is_what_its_users_described() -> None:
-    repository = Repository.find(SHIPPED)
-    dev, staging, production = (repository.read(name) for name in ("dev", "staging", "production"))
-    assert not dev.databases
-    assert not dev.servers
-    assert [one.backup for one in staging.databases.values()] == ["0 2 * * *"]
-    assert [one.keep.daily for one in staging.databases.values()] == [7]
-    assert [one.backup for one in production.databases.values()] == ["0 */6 * * *"]
-    assert [(one.keep.daily, one.keep.yearly) for one in production.databases.values()] == [(90, -1)]
-    assert staging.cost
-    assert production.cost
-    assert (staging.cost.budget, production.cost.budget, production.cost.check) == (300, 2500, "0 9 * * 1")
-    assert (dev.protected, staging.protected, production.protected) == (False, False, True)
-
-
-def test_a_shipped_refresh_fails_until_its_sanitising_is_written() -> None:
-    refresh = Repository.find(SHIPPED).read("staging").refresh["app"]
-    assert "RAISE EXCEPTION" in refresh.sanitise.read_text()
+    if dev := example("dev"):
+        assert (dev.protected, len(dev.databases), len(dev.servers)) == (False, 0, 0)
+    if staging := example("staging"):
+        assert [(one.backup, one.keep.daily) for one in staging.databases.values()] == [("0 2 * * *", 7)]
+        assert staging.cost
+        assert (staging.protected, staging.cost.budget) == (False, 300)
+        assert "RAISE EXCEPTION" in staging.refresh["app"].sanitise.read_text(), "a refresh fails until it is written"
+    if production := example("production"):
+        [app] = production.databases.values()
+        assert (app.backup, app.keep.daily, app.keep.yearly) == ("0 */6 * * *", 90, -1)
+        assert production.cost
+        assert (production.protected, production.cost.budget, production.cost.check) == (True, 2500, "0 9 * * 1")
 
 
 def test_a_mark_at_the_beginning_and_windows_line_ends_do_no_harm(root: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import runpy
 import socket
 import subprocess
@@ -13,17 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 
-GROUPS = {
-    "dev": {"dev-1.acme.example": "dev_servers, dev"},
-    "staging": {
-        "staging-server-1.acme.example": "k3s_servers, staging",
-        "staging-agent-1.acme.example": "k3s_agents, staging",
-    },
-    "production": {
-        **{f"production-server-{n}.acme.example": "k3s_servers, production" for n in (1, 2, 3)},
-        **{f"production-agent-{n}.acme.example": "k3s_agents, production" for n in (1, 2, 3)},
-    },
-}
+NAMES = [path.stem for path in sorted((ROOT / "inventories").glob("*.toml"))]
 
 
 def seen_by_pyinfra(name: str, **variables: str) -> str:
@@ -38,21 +29,30 @@ def seen_by_pyinfra(name: str, **variables: str) -> str:
     return told.stdout + told.stderr
 
 
-@pytest.mark.parametrize("name", GROUPS)
-def test_pyinfra_reads_the_shipped_hosts(name: str) -> None:
-    told = seen_by_pyinfra(name)
-    for host, groups in GROUPS[name].items():
-        assert f"[{host}]" in told
-        assert f"--> Groups: {groups}" in told
-    assert told.count("--> Groups:") == len(GROUPS[name])
-    assert told.count("_connected") == len(GROUPS[name])
+def groups(name: str, **variables: str) -> dict[str, str]:
+    """The hosts of an environment and the groups they are in, as pyinfra tells them."""
+    told = seen_by_pyinfra(name, **variables)
+    found = re.findall(r"^\[(\S+)\] *\n--> Groups: (.*)$", told, re.MULTILINE)
+    assert told.count("_connected") == len(found)
+    return dict(found)
 
 
-def test_variables_name_other_hosts() -> None:
-    told = seen_by_pyinfra("staging", STAGING_K3S_SERVERS="192.0.2.1 192.0.2.2", STAGING_K3S_AGENTS="")
-    assert "[192.0.2.1]" in told
-    assert "[192.0.2.2]" in told
-    assert "acme.example" not in told
+@pytest.mark.parametrize("name", NAMES)
+def test_pyinfra_reads_the_hosts_that_the_file_has(name: str) -> None:
+    written = runpy.run_path(str(ROOT / "inventories" / name))
+    lists = {group: hosts for group, hosts in written.items() if isinstance(hosts, list) and group[0] != "_"}
+    hosts = {
+        host if isinstance(host, str) else host[0]: f"{group}, {name}" for group, of in lists.items() for host in of
+    }
+    assert groups(name) == hosts
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_variables_name_other_hosts(name: str) -> None:
+    variables = re.findall(r'environ\.get\("(\w+)"', (ROOT / "inventories" / name).read_text())
+    if variables:
+        named = {variable: f"192.0.2.{number} 192.0.2.1{number}" for number, variable in enumerate(variables)}
+        assert set(groups(name, **named)) == set(" ".join(named.values()).split())
 
 
 def test_connections_do_not_wait_for_acknowledgements_nor_for_hosts_that_are_gone() -> None:

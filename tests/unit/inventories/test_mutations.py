@@ -14,7 +14,7 @@ from inventories.reading import TableOf
 from tests.unit.inventories.conftest import lay_out
 
 SHIPPED = Path(__file__).parents[3] / "inventories"
-TEXTS = [(SHIPPED / f"{name}.toml").read_text() for name in ("dev", "staging", "production")] + [reference()]
+TEXTS = [(SHIPPED / f"{name}.toml").read_text() for name in Repository.find(SHIPPED.parent).names()] + [reference()]
 
 SCALARS = [
     *(

@@ -1,0 +1,70 @@
+"""A fork's first day: the shipped environments deleted, one made with `crew init`, and everything still passes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.parts import clone
+
+BIN = Path(sys.executable).parent
+SHIPPED = ("dev", "staging", "production")
+ASKS = re.compile(r"parents\[\d\]|\bROOT\b|MAKEFILE")  # for what lies in the repository
+
+
+@pytest.fixture(scope="module")
+def fork(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The copy, after what a team does first."""
+    folder = clone.fresh(tmp_path_factory.mktemp("fork") / "acme")
+    for name in SHIPPED:
+        for path in (folder / "inventories" / name, folder / "inventories" / f"{name}.toml"):
+            path.unlink(missing_ok=True)
+        shutil.rmtree(folder / "terraform" / "environments" / name, ignore_errors=True)
+    shutil.rmtree(folder / "inventories" / "sanitise", ignore_errors=True)
+    made = run(
+        folder, "crew", "init", "acme", "--store", f"file://{folder.parent}/store", "--encrypt-to", "nobody", "--yes"
+    )
+    assert made.returncode == 0, made.stderr
+    return folder
+
+
+def run(folder: Path, program: str, *args: str) -> subprocess.CompletedProcess[str]:
+    environment = clone.environment(folder, GIT_CEILING_DIRECTORIES=str(folder.parent))
+    return subprocess.run(
+        [BIN / program, *args], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_its_environment_is_checked_and_stands_alone(fork: Path) -> None:
+    checked = run(fork, "crew", "check", "acme")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert re.search(r"^acme: all \d+ checks ok|^acme: .*warning", checked.stdout, re.MULTILINE), checked.stdout
+    status = run(fork, "crew", "status")
+    assert (status.returncode, "acme: nothing" in status.stdout) == (0, True), status.stdout + status.stderr
+
+
+def test_nothing_that_is_not_there_is_named(fork: Path) -> None:
+    linted = run(fork, "lint-imports", "--no-logo")
+    assert linted.returncode == 0, linted.stdout
+
+
+@pytest.mark.timeout(600)
+def test_every_test_that_looks_at_the_repository_itself_passes(fork: Path) -> None:
+    """The others make what they read: what is deleted is nothing to them."""
+    looking = [
+        str(path.relative_to(fork))
+        for room in ("tests/unit", "tests/integration/terraform/test_code.py")
+        for path in ([fork / room] if room.endswith(".py") else sorted((fork / room).rglob("test_*.py")))
+        if ASKS.search(path.read_text())
+    ]
+    assert len(looking) > 8
+    subprocess.run(["git", "init", "--quiet", fork], check=True)
+    subprocess.run(["git", "-C", fork, "add", "--all"], check=True)
+    passed = run(fork, "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", *looking)
+    assert passed.returncode == 0, passed.stdout[-6000:]
+    assert "failed" not in passed.stdout

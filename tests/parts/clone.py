@@ -1,0 +1,38 @@
+"""A fresh clone of this repository, as somebody else would have it, with what was installed here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+INSTALLED = (".venv", "tests/parts/npm/node_modules", ".cache/parts")
+
+
+def files() -> list[str]:
+    """All that git knows or would know, by path."""
+    argv = ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    told = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [name for name in told.split("\0") if name and (ROOT / name).is_file()]
+
+
+def fresh(folder: Path) -> Path:
+    """Copy it there. What takes minutes to install is only pointed to: files keep their times, so that make sees it."""
+    for name in files():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, folder / name)
+    for name in INSTALLED:
+        there = Path(sys.prefix) if name == ".venv" else ROOT / name
+        there.mkdir(parents=True, exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).symlink_to(there)
+    return folder
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    """For programs of the clone: its own code, and no measuring of what is covered here."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("COV", "PYTEST"))}
+    return {**ours, "PYTHONPATH": str(folder), **more}

@@ -1,0 +1,5 @@
+environment = "staging"
+region      = "eu-central-1"
+project     = "acme"
+owner       = "platform@acme.example"
+cost_center = "engineering"

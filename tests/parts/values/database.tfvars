@@ -1,0 +1,4 @@
+# One instance, 4 GB.
+database_zones = ["eu-central-1a", "eu-central-1b"]
+instance_class = "db.t3.medium"
+disk           = 50
