@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.lab import rootfs
+from tests.lab.k3s import release
 from tests.lab.lab import Lab
-from tests.lab.test_k3s import release
 from tests.parts import clone, postgres, s3, terraform
 from tests.parts.bills import Account
 from tests.parts.explorer import explorer, pages_of

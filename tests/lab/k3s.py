@@ -60,7 +60,7 @@ def mirror(lab: Lab) -> Iterator[str]:
 
 
 def run(lab: Lab, *told: str, **changed: Any) -> Told:
-    """As a person types it, with the hosts of staging named by variables. The version wanted is the one that runs."""
+    """As a person types it, in an environment called staging. The version wanted is the one that runs."""
     return end(begun(lab, *told, **changed))
 
 
@@ -88,13 +88,11 @@ def begun(
     folder.mkdir(exist_ok=True)
     (folder / "staging.py").write_text("".join(f"{name} = {pformat(value)}\n" for name, value in data.items()))
     named = [lab.hosts[at].address for at in (range(servers) if isinstance(servers, int) else servers)]
-    variables = {
-        "STAGING_K3S_SERVERS": " ".join(named),
-        "STAGING_K3S_AGENTS": " ".join(host.address for host in lab.hosts if host.address not in named),
-        "CLUSTER_TOKEN": token,
-    }
-    script, inventory = f"deploys/{of}.py", "inventories/staging"
-    return begin(lab, "--group-data", str(folder), *told, script, inventory=inventory, yes=yes, **variables)
+    agents = [host.address for host in lab.hosts if host.address not in named]
+    inventory = lab.folder / "staging"
+    inventory.write_text(f"k3s_servers = {named}\nk3s_agents = {agents}\n")
+    given = ("--group-data", "inventories/group_data", "--group-data", str(folder), *told, f"deploys/{of}.py")
+    return begin(lab, *given, inventory=str(inventory), yes=yes, CLUSTER_TOKEN=token)
 
 
 def first_run(lab: Lab) -> None:
