@@ -21,7 +21,7 @@ def main() -> None:
         (root / "inventories" / "ruin").unlink()
         page = root / "status.html"
         Repository(root).crew("status", "--html", str(page))
-        picture(page, STATUS, root, width=900, height=1000)
+        picture(page, STATUS, root, width=900, height=1185)
     print(f"wrote docs/{STATUS.name}: {STATUS.stat().st_size // 1000} kB")
 
 
