@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from terraform.errors import Locked, NoProgram, OutOfReach, Refused, StackError
 
@@ -92,11 +93,31 @@ _KNOWN = (
 )  # fmt: skip
 
 
-def problem(name: str, command: str, said: str, code: int) -> StackError:
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """Where a command was begun, and when."""
+
+    host: str
+    at: datetime
+
+    def may_hold(self, lock: Lock) -> bool:
+        """Whether a lock that it met can be its own: taken here, and since. AWS's answer to it was lost then."""
+        try:
+            created = datetime.fromisoformat(lock.created[:19]).replace(tzinfo=UTC)
+        except ValueError:
+            return False
+        return lock.who.endswith(f"@{self.host}") and created >= self.at.replace(microsecond=0)
+
+
+def problem(name: str, command: str, said: str, code: int, begun: Begun | None = None) -> StackError:
     """What went wrong with a stack, as its own error; the command with its program: terraform plan."""
     environment, _, stack = name.partition("/")
     if lock := lock_in(said):
-        way_out = f"wait for it, or if its process is dead: crew stacks unlock {environment} {stack} --id {lock.id}"
+        if begun and begun.may_hold(lock):
+            advice = "here, since this command began: its own, whose answer was lost, unless somebody else is at it"
+        else:
+            advice = "wait for it, or if its process is dead"
+        way_out = f"{advice}: crew stacks unlock {environment} {stack} --id {lock.id}"
         return Locked(f"{name}: the state is locked by {lock.sentence}; {way_out}")
     line = first_error(said)
     for known in _KNOWN:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, NoReturn, Protocol
 
@@ -17,7 +19,7 @@ from python_terraform import IsFlagged
 from python_terraform import Terraform as PythonTerraform
 
 from terraform.backend import Version, said
-from terraform.diagnosis import problem
+from terraform.diagnosis import Begun, problem
 from terraform.errors import NoProgram, StackError
 
 OLDEST: Version = (1, 0)
@@ -84,12 +86,13 @@ class Program(PythonTerraform):  # type: ignore[misc]  # it has no types
     def cmd(self, cmd: str, *args: str, accepts: Sequence[int] = (0,), **options: Any) -> Ended:
         """Run a command; a StackError that says what to do, if it ends otherwise than accepted."""
         argv: list[str] = self.generate_cmd_string(cmd, *args, **options)
+        begun = Begun(socket.gethostname(), datetime.now(UTC))
         try:
             ended = self._run(argv)
         except (FileNotFoundError, PermissionError, NotADirectoryError):
             raise self._not_there() from None
         if ended.code not in accepts:
-            raise problem(self._name, f"{Path(argv[0]).name} {cmd}", ended.err or ended.out, ended.code)
+            raise problem(self._name, f"{Path(argv[0]).name} {cmd}", ended.err or ended.out, ended.code, begun)
         return ended
 
     def _not_there(self) -> StackError:

@@ -57,4 +57,4 @@ def bare(made: Cloud, stack: str) -> str:
     return f"{there} && {plan} >/dev/null && {show} >/dev/null"
 
 
-BENCH = Bench("drift of one stack (7 resources, an emulator of AWS on the same two cores)", sides, rounds=7)
+BENCH = Bench("drift of one stack (7 resources, an emulator of AWS on the same two cores)", sides, rounds=5)

@@ -23,4 +23,4 @@ def sides(folder: Path) -> Iterator[Sequence[Side]]:
         ]
 
 
-BENCH = Bench("drift of four stacks, on two cores", sides, rounds=5)
+BENCH = Bench("drift of four stacks, on two cores", sides, rounds=3)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.parts.cloud import AWS, Cloud, child_of, cloud
+from tests.parts.proxy import Proxy, Way
 from tests.parts.terraform import NEW, OLD
 
 WAITS = AWS + (
@@ -77,6 +78,21 @@ def run_again(sky: Cloud) -> None:
     (sky.root / "terraform" / "stacks" / "held" / "go-on").touch()
     sky.told("stacks", "apply", "staging")
     assert sky.told("drift", "staging", "--fail-on", "pending")["environments"][0]["stacks"][0]["findings"] == []
+
+
+def test_a_lock_whose_answer_was_lost_is_told_to_be_our_own(sky: Cloud, proxy: Callable[..., Proxy]) -> None:
+    """Terraform asks again, finds the lock that it has just taken, and waits for itself."""
+    host, port = sky.endpoint.removeprefix("http://").split(":")
+    between = proxy((host, int(port)))
+    lock = 'lock_table = "locks"' if sky.version == OLD else 'lock = "file"'
+    where = f'bucket = "{sky.bucket}", region = "eu-central-1", endpoint = "{between.endpoint}"'
+    sky.only("held", state=f"{{ {where}, {lock} }}")
+    sky.told("stacks", "plan", "staging")
+    between.cut(0, Way.DOWN, matching="POST" if sky.version == OLD else ".tflock")
+    told = sky.failure("stacks", "plan", "staging", "--lock-timeout", "1s")
+    assert "since this command began: its own, whose answer was lost" in told
+    sky.told("stacks", "unlock", "staging", "held", "--id", lock_in(told.strip()))
+    sky.told("stacks", "plan", "staging")
 
 
 def lock_in(told: str) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from inventories import Ignore, State
 from terraform import backend, drift, guard, order, report, summary, values
-from terraform.diagnosis import first_error, problem
+from terraform.diagnosis import Begun, first_error, problem
 from terraform.drift import Finding, Kind
 from terraform.errors import Locked, NoProgram, OutOfReach, Refused, StackError
 from terraform.report import Report, Seen
@@ -70,6 +71,18 @@ class TestDiagnosis:
             "staging/network: the state is locked by ann@laptop since 2026-11-21 02:00:04 (apply); wait for it, "
             "or if its process is dead: crew stacks unlock staging network --id 0b1f6b2e-7d6b"
         )
+
+    @pytest.mark.parametrize(
+        ("host", "second", "ours"),
+        [("laptop", 3, True), ("laptop", 4, True), ("laptop", 5, False), ("top", 3, False), ("runner", 3, False)],
+    )
+    def test_a_lock_that_was_taken_here_since_the_command_began_may_be_its_own(
+        self, host: str, second: int, ours: bool
+    ) -> None:
+        begun = Begun(host, datetime(2026, 11, 21, 2, 0, second, 900_000, UTC))
+        said = str(problem("staging/network", "terraform plan", LOCK, 1, begun))
+        assert ("its own, whose answer was lost" in said) is ours
+        assert "crew stacks unlock staging network --id 0b1f6b2e-7d6b" in said
 
     @pytest.mark.parametrize(
         ("said", "kind", "words"),
