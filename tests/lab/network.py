@@ -39,6 +39,8 @@ def remove(number: int) -> None:
     """The last lab to go leaves forwarding as the first one found it."""
     run("nft", "delete", "table", "ip", commands.bridge(number))
     run("ip", "link", "delete", commands.bridge(number))
+    for cable in Path("/sys/class/net").glob(f"vb-{commands.bridge(number)}-*"):  # of a host that was unplugged once
+        run("ip", "link", "delete", cable.name)
     if BEFORE.exists() and not list(Path("/sys/class/net").glob("crewlab*")):
         FORWARDING.write_text(BEFORE.read_text())
         BEFORE.unlink(missing_ok=True)
