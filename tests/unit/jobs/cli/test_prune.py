@@ -17,7 +17,7 @@ from tests.unit.jobs.cli.conftest import HEAD, Crew
 
 Write = Callable[..., Path]
 SHOP = '[databases.shop]\nurl = "postgresql://nobody@127.0.0.1:1/shop"\nkeep = {{ {keep} }}\n'
-NEWEST = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+NEWEST = datetime.now(UTC).replace(microsecond=0) - timedelta(days=10)
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_a_dry_run_shows_each_sets_fate_and_the_totals(crew: Crew, write: Write,
     assert ended.code == 0
     lines = [" ".join(line.split()) for line in ended.out.splitlines()]
     assert lines[0] == "try/shop"
-    assert lines[2] == f"{set_id(NEWEST)} 1 h 15 B keep newest, daily (1 left), yearly (2 left)"
+    assert lines[2] == f"{set_id(NEWEST)} 10 d 15 B keep newest, daily (1 left), yearly (2 left)"
     assert lines[4].endswith("15 B remove daily: 0 left, yearly: has " + f"{NEWEST - timedelta(days=2):%Y} (2 left)")
     assert lines[6] == "keep 3 sets, 45 B; remove 1 set, 15 B"
     assert len(list(sets(store, "try"))) == 4
