@@ -93,9 +93,16 @@ def run(lab: Lab, *told: str, text: str = SHOP, root: Path = ROOT, **changed: ob
     variables = {"SHOP_PASSWORD": PASSWORD, "ALERTS": ALERTS, "CREW_ROOT": str(folder.parent)}
     given = ("--group-data", str(folder / "group_data"), *told)
     if "postgres" in changed:
-        return deploy(lab, *given, "deploys/postgres.py", **variables)
+        return deploy(lab, *given, "deploys/postgres.py", timeout=600, **variables)
     return deploy(
-        lab, *given, "deploys/job_runner.py", cwd=root, PYTHONPATH=str(root), PIP_CACHE_DIR=PIP_CACHE, **variables
+        lab,
+        *given,
+        "deploys/job_runner.py",
+        cwd=root,
+        timeout=600,
+        PYTHONPATH=str(root),
+        PIP_CACHE_DIR=PIP_CACHE,
+        **variables,
     )
 
 
