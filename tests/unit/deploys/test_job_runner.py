@@ -123,14 +123,28 @@ def test_faults_of_the_group_data(given: dict[str, object], said: list[str]) -> 
     assert "s3cret" not in str(told)
 
 
-def test_an_environment_brings_what_it_copies_from_and_what_it_watches() -> None:
-    shipped = Repository.find(runner_release.ROOT)
-    staging = set(runner_files.etc(shipped, [shipped.read("staging")]))
-    assert staging >= {
+def test_an_environment_brings_what_it_copies_from_and_what_it_watches(tmp_path: Path) -> None:
+    folder, stack = tmp_path / "inventories", tmp_path / "terraform" / "stacks" / "network"
+    (folder / "sanitise").mkdir(parents=True)
+    stack.mkdir(parents=True)
+    (stack / "main.tf").write_text("# a network\n")
+    (folder / "sanitise" / "app.sql").write_text("SELECT 1;\n")
+    store = '[store]\nurl = "s3://acme-x/y"\nencrypt_to = "nobody"\n'
+    app = '[databases.app]\nurl = "postgresql://db.internal/app"\n'
+    copy = (
+        '[refresh.app]\nfrom = "production/app"\ninto = "postgresql://db.staging/app"\nsanitise = "sanitise/app.sql"\n'
+    )
+    state = '[terraform]\nstate = { bucket = "acme-state", region = "eu-central-1", lock = "file" }\n[stacks.network]\n'
+    watched = '[drift]\ncheck = "0 7 * * *"\n'
+    for name, more in (("dev", ""), ("production", app), ("staging", app + copy + state + watched)):
+        (folder / name).write_text("servers = []\n")
+        (folder / f"{name}.toml").write_text(f'[environment]\nname = "{name}"\n{store}{more}')
+    repository = Repository.find(tmp_path)
+    assert list(runner_files.etc(repository, [repository.read("staging")])) == [
         f"{ETC}/{name}"
-        for name in ("staging.toml", "production.toml", "sanitise/app.sql", "terraform/stacks/network/main.tf")
-    }
-    dev = runner_files.etc(shipped, [shipped.read("dev")])
+        for name in ("production.toml", "sanitise/app.sql", "staging.toml", "terraform/stacks/network/main.tf")
+    ]
+    dev = runner_files.etc(repository, [repository.read("dev")])
     assert list(dev) == [f"{ETC}/dev.toml"]
     assert dev[f"{ETC}/dev.toml"].told.startswith("640 root:groundcrew ")
 
