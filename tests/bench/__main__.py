@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def table(bench: Bench, sides: Sequence[Side], results: dict[str, Measured]) -> 
             side.name,
             f"{result.seconds:.3f}",
             f"{result.seconds / base:.2f}",
-            verdict(side, result, base),
+            verdict(side, result, base, {name: each.seconds for name, each in results.items()}),
             f"{result.tree / 2**20:.0f} MiB",
             f"{result.first / 2**20:.0f} MiB",
         ]
@@ -54,11 +54,14 @@ def table(bench: Bench, sides: Sequence[Side], results: dict[str, Measured]) -> 
     return "\n".join(lines)
 
 
-def verdict(side: Side, result: Measured, base: float) -> str:
+def verdict(side: Side, result: Measured, base: float, seconds: Mapping[str, float]) -> str:
     """The side's goals, and whether they are met."""
     goals = []
     if side.times is not None:
         goals.append(told(f"{side.times:g} times", result.seconds <= side.times * base))
+    goals += [
+        told(f"{times:.2g} times {name}", result.seconds <= times * seconds[name]) for name, times in side.than.items()
+    ]
     if side.seconds is not None:
         goals.append(told(f"{side.seconds:g} s", result.seconds <= side.seconds))
     if side.memory is not None:
@@ -70,11 +73,16 @@ def told(goal: str, met: bool) -> str:
     return f"≤ {goal}: {'met' if met else 'MISSED'}"
 
 
+def meant(name: str, known: Sequence[str]) -> Sequence[str]:
+    """The bench of that name; or else all whose names begin so: deploy is deploy_1, deploy_3 and so on."""
+    return [name] if name in known else [each for each in known if each.startswith(f"{name}_")]
+
+
 def main(wanted: Sequence[str]) -> None:
     known = names()
-    if unknown := set(wanted) - set(known):
-        sys.exit(f"no such bench: {', '.join(sorted(unknown))}; there are: {', '.join(known)}")
-    for name in wanted or known:
+    if unknown := [name for name in wanted if not meant(name, known)]:
+        sys.exit(f"no such bench: {', '.join(unknown)}; there are: {', '.join(known)}")
+    for name in [each for one in wanted for each in meant(one, known)] or known:
         bench: Bench = import_module(f"tests.bench.bench_{name}").BENCH
         with tempfile.TemporaryDirectory(prefix=f"bench-{name}-") as folder:
             try:

@@ -17,6 +17,7 @@ class Side:
     environment: Mapping[str, str] = field(default_factory=dict)
     before: Callable[[], object] = lambda: None  # each time, and not measured
     times: float | None = None  # a goal: at most so many times as long as the first side
+    than: Mapping[str, float] = field(default_factory=dict)  # goals: at most so many times as long as other sides
     seconds: float | None = None  # a goal: at most so long
     memory: float | None = None  # a goal: the first process never has more MiB
 

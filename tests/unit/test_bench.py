@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.__main__ import run
+from tests.bench.__main__ import meant, run
 from tests.bench.measure import Broken, Measured, middle, once
 from tests.bench.shape import Bench, Side
 
@@ -45,3 +45,18 @@ def test_sides_take_turns_and_the_first_turn_does_not_count(tmp_path: Path) -> N
     assert "nothing at all (median of 2 rounds" in table
     assert "| b |" in table
     assert "≤ 60 s: met" in table
+
+
+def test_a_goal_can_be_set_by_another_side_than_the_first(tmp_path: Path) -> None:
+    @contextmanager
+    def sides(folder: Path) -> Iterator[Sequence[Side]]:
+        yield [Side("slow", "sleep 0.3"), Side("slower", "sleep 0.4"), Side("quick", "true", than={"slower": 0.5})]
+
+    assert "≤ 0.5 times slower: met" in run(Bench("three", sides, rounds=1), tmp_path)
+
+
+def test_the_beginning_of_a_name_means_all_that_begin_so() -> None:
+    known = ["deploy_1", "deploy_3", "drift", "drift_of_four"]
+    assert meant("deploy", known) == ["deploy_1", "deploy_3"]
+    assert meant("drift", known) == ["drift"]
+    assert meant("dep", known) == []
