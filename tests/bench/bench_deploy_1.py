@@ -2,4 +2,4 @@
 
 from tests.bench.deploying import nothing_new
 
-BENCH = nothing_new(hosts=1, rounds=2)
+BENCH = nothing_new(hosts=1, rounds=3)

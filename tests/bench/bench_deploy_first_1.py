@@ -2,4 +2,4 @@
 
 from tests.bench.deploying import from_nothing
 
-BENCH = from_nothing(hosts=1, rounds=2)
+BENCH = from_nothing(hosts=1, rounds=3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shlex
 import subprocess
@@ -30,9 +31,8 @@ def nothing_new(hosts: int, rounds: int) -> Bench:
     def sides(folder: Path) -> Iterator[Sequence[Side]]:
         with _booted(hosts) as there:
             ways = _ways(there, folder)
-            subprocess.run(
-                ways["groundcrew"], shell=True, check=True, stdout=subprocess.DEVNULL, env=_environment(there)
-            )
+            everything = {**os.environ, **_environment(there)}
+            subprocess.run(ways["groundcrew"], shell=True, check=True, capture_output=True, env=everything)
             _prove(there)
             unchanged = {
                 "ansible-playbook": "! grep --quiet 'changed=[1-9]' {}",
@@ -57,9 +57,8 @@ def from_nothing(hosts: int, rounds: int) -> Bench:
     def sides(folder: Path) -> Iterator[Sequence[Side]]:
         with _booted(hosts) as there:
             ways = _ways(there, folder)
-            subprocess.run(
-                ways["groundcrew"], shell=True, check=True, stdout=subprocess.DEVNULL, env=_environment(there)
-            )
+            everything = {**os.environ, **_environment(there)}
+            subprocess.run(ways["groundcrew"], shell=True, check=True, capture_output=True, env=everything)
 
             def prove_and_wipe() -> None:
                 _prove(there)
