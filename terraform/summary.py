@@ -35,9 +35,13 @@ class Line:
         return self.action in ("destroy", "replace")
 
 
-def counts(plan: Plan) -> str:
-    """How many of what: 1 to destroy, 2 to update."""
-    return _counted(plan, {action: f"to {action}" for action in LOUDEST_FIRST}) or "nothing to do"
+def counts(plan: Plan, noted: int = 0) -> str:
+    """How many of what: 1 to destroy, 2 to update, 1 to take note of."""
+    told = [
+        _counted(plan, {action: f"to {action}" for action in LOUDEST_FIRST}),
+        f"{noted} to take note of" * (noted > 0),
+    ]
+    return ", ".join(filter(None, told)) or "nothing to do"
 
 
 def done(plan: Plan) -> str:

@@ -172,7 +172,7 @@ def plan(
                 if save:
                     stack.keep(planned, save)
                 _show(call, stack, planned, full=full)
-                return _counts(planned.plan)
+                return _counts(planned.plan, len(stack.noted(planned)))
 
         return call.in_order(one, ties=False, shown=True)
 
@@ -298,17 +298,18 @@ def _applied(call: Call, stack: Stack, planned: Planned, yes_to: str | None, *, 
     return f"took note of {len(noted)} changed outside" if planned.plan.is_empty else summary.done(planned.plan)
 
 
-def _counts(plan: Plan) -> str:
+def _counts(plan: Plan, noted: int) -> str:
     from terraform.summary import counts
 
-    return counts(plan)
+    return counts(plan, noted)
 
 
 def _show(call: Call, stack: Stack, planned: Planned, *, full: bool, locked: bool = False) -> None:
     """A plan for people, one stack's at a time; for machines it waits until the end."""
     from terraform import summary
 
-    lines = [*summary.lines(planned.plan), *summary.notes(stack.noted(planned))]
+    noted = stack.noted(planned)
+    lines = [*summary.lines(planned.plan), *summary.notes(noted)]
     if call.as_json:
         changes = [{"action": line.action, "address": line.address, "edits": line.edits} for line in lines]
         call.told[stack.place.stack] = {"changes": changes}
@@ -317,7 +318,7 @@ def _show(call: Call, stack: Stack, planned: Planned, *, full: bool, locked: boo
     if not locked:
         call.one_at_a_time.acquire()
     try:
-        output.say(f"{stack.name}: {summary.counts(planned.plan)}", output.BAD if _loud(lines) else "")
+        output.say(f"{stack.name}: {summary.counts(planned.plan, len(noted))}", output.BAD if _loud(lines) else "")
         for line in lines:
             mark = summary.MARKS[line.action]
             output.say(f"  {mark:>6} {line.address} {line.edits}".rstrip(), STYLES.get(line.action, ""))

@@ -217,6 +217,8 @@ class TestSummary:
     def test_counts(self) -> None:
         assert summary.counts(self.PLAN) == "1 to destroy, 1 to replace, 1 to update, 1 to create, 1 to move, 2 outputs"
         assert summary.counts(made()) == "nothing to do"
+        assert summary.counts(made(), 2) == "2 to take note of"
+        assert summary.counts(self.PLAN, 1).endswith("2 outputs, 1 to take note of")
         assert summary.done(self.PLAN).startswith("1 destroyed, 1 replaced, 1 updated, 1 created, 1 moved")
 
     def test_lines_the_loudest_first(self) -> None:
