@@ -106,6 +106,7 @@ _EACH_TIME = (
     (r"\b(as it was at )\d\d:\d\d\b", r"\1MOMENT"),
     (r"\b\d[\d.,]* ?(B|kB|MB|GB|TB|KiB|MiB|GiB)\b", "SIZE"),
     (r"\b\d[\d.]* (s|ms|min|h|d)\b( \d+ (s|min|h)\b)?", "WHILE"),
+    (r"\b(PostgreSQL|pg_dump) \d+(\.\d+)?\b", r"\1 VERSION"),
     (r"\bage1[a-z0-9]{58}\b", "KEY"),
     (r"\b(vpc|igw|rtb|subnet|sg|eipalloc|nat|ami|i)-[0-9a-f]{8,}\b", r"\1-ID"),
     (r"\b\d+\.\d+\.\d+\.\d+(:\d+)?\b", "ADDRESS"),
