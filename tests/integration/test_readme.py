@@ -168,7 +168,7 @@ def test_what_is_not_run_or_prepared_is_still_in_it(start: str) -> None:
 
 def test_what_make_would_do_of_it_is_known() -> None:
     [image] = [one.command for one in README if one.command.startswith("make image push")]
-    argv = ["make", "--dry-run", *image.split()[1:]]
+    argv = ["make", "--no-print-directory", "--dry-run", *image.split()[1:]]
     told = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     name = image.partition("IMAGE=")[2]
     assert told.splitlines() == [f'docker build --tag "{name}" .', f'docker push "{name}"']
