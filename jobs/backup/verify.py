@@ -112,7 +112,7 @@ def concluded(proof: Proof) -> Result:
         counted = f", {proof.manifest.rows:,} rows" if proof.manifest.rows is not None else "; rows were not counted"
         sentence = (
             f"set {proof.manifest.set} is proven: restored in {proof.seconds:.1f} s into {proof.where}, "
-            f"{len(proof.manifest.tables)} tables{counted}"
+            f"{words.count(len(proof.manifest.tables), 'table')}{counted}"
         )
         return Result(Outcome.DONE, "; ".join([sentence, *proof.notes]), figures)
     some = "; ".join(check.sentence(one) for one in proof.differences[:_AT_MOST])
