@@ -31,8 +31,7 @@ def nothing_new(hosts: int, rounds: int) -> Bench:
     def sides(folder: Path) -> Iterator[Sequence[Side]]:
         with _booted(hosts) as there:
             ways = _ways(there, folder)
-            everything = {**os.environ, **_environment(there)}
-            subprocess.run(ways["groundcrew"], shell=True, check=True, capture_output=True, env=everything)
+            _make(there, ways["groundcrew"])
             _prove(there)
             unchanged = {
                 "ansible-playbook": "! grep --quiet 'changed=[1-9]' {}",
@@ -57,8 +56,7 @@ def from_nothing(hosts: int, rounds: int) -> Bench:
     def sides(folder: Path) -> Iterator[Sequence[Side]]:
         with _booted(hosts) as there:
             ways = _ways(there, folder)
-            everything = {**os.environ, **_environment(there)}
-            subprocess.run(ways["groundcrew"], shell=True, check=True, capture_output=True, env=everything)
+            _make(there, ways["groundcrew"])
 
             def prove_and_wipe() -> None:
                 _prove(there)
@@ -68,6 +66,12 @@ def from_nothing(hosts: int, rounds: int) -> Bench:
             _prove(there)
 
     return Bench(f"Fifty steps on {hosts} hosts, all to be made", sides, rounds)
+
+
+def _make(there: Lab, way: str) -> None:
+    """All fifty steps once, not measured."""
+    everything = {**os.environ, **_environment(there)}
+    subprocess.run(way, shell=True, check=True, capture_output=True, env=everything)
 
 
 @contextmanager
