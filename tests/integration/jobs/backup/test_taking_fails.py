@@ -57,6 +57,11 @@ def dumps(shop: Database) -> list[int]:
     return [pid for (pid,) in shop.ask(asked)]
 
 
+def waits(shop: Database, query: str) -> bool:
+    """Whether somebody's query of this shape waits for a lock."""
+    return bool(shop.ask(f"SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '{query}'"))
+
+
 def test_a_cut_connection_fails_cleanly_and_is_tried_again(
     shop: Database, between: tuple[Proxy, str], backs_up: BacksUp
 ) -> None:
@@ -177,17 +182,21 @@ def test_a_change_that_comes_while_rows_are_counted_holds_nothing_up(
     """It waits for our moment to end: a count that began behind it would wait for it, and both for ever."""
     real = facts.counting
     shop.run(*(f"CREATE TABLE t{number} (a int)" for number in range(facts.COUNTED_AT_ONCE)))
-    monkeypatch.setattr(
-        facts, "counting", lambda table: "(SELECT 1 FROM pg_sleep(1))" if table.name == "wide" else real(table)
-    )
-    staging = backs_up(shop, 'limits = { run = "20s" }')
+    held_up = "(SELECT 1 FROM pg_advisory_lock_shared(1))"
+    monkeypatch.setattr(facts, "counting", lambda table: held_up if table.name == "wide" else real(table))
+    staging = backs_up(shop, 'limits = { run = "30s" }')
     records: list[Record] = []
     taking = threading.Thread(target=lambda: records.append(staging.take()))
-    taking.start()
-    until(lambda: shop.ask("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT (SELECT 1 FROM pg_sleep%'"))
+    change = f"ALTER TABLE t{facts.COUNTED_AT_ONCE - 1} ADD b int"
+    changing = threading.Thread(target=lambda: shop.run(change))
     with shop.connect() as other:
-        other.execute(f"ALTER TABLE t{facts.COUNTED_AT_ONCE - 1} ADD b int")
+        other.execute("SELECT pg_advisory_lock(1)")
+        taking.start()
+        until(lambda: waits(shop, f"SELECT {held_up}%") and len(list(staging.store.list("staging/backups/"))) == 3)
+        changing.start()
+        until(lambda: waits(shop, change))
     taking.join()
+    changing.join()
     assert records[0].outcome is Outcome.DONE, records[0].sentence
 
 
