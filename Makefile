@@ -9,6 +9,9 @@ IMAGE ?= groundcrew:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 NAMED = $(shell echo '$(IMAGE)' | tr A-Z a-z)
 ROOMS := inventories terraform deploys jobs
 
+# Where this is set, each crew that a test or a bench starts would compile all of its modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-unit test-integration test-lab test-pythons coverage lint types format hooks audit \
 	bandit secrets bench lab lab-down constraints monitoring pictures \

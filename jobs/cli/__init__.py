@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import gc
-import os
 import sys
 from collections.abc import Sequence
 
 from jobs.cli import ends
 
-_SELDOM = 50_000
+_SELDOM = 200_000
 """New objects between two searches for garbage: importing makes many, of which none is any."""
 
 
@@ -17,7 +16,6 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run `crew` as a program: the exit code says how it ended (see jobs/cli/ends.py)."""
     gc.set_threshold(_SELDOM)
     given = sys.argv[1:] if args is None else args
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # a search of all packages, for what nobody asked for
     try:
         code = answer(given)
     except KeyboardInterrupt:  # while the commands are still being imported, or once they have ended

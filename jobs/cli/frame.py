@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -44,7 +45,13 @@ def repository(ctx: typer.Context) -> Repository:
     """The repository that --root, CREW_ROOT or the current folder leads to."""
     from inventories import Repository
 
-    return Repository.find(ctx.find_root().params.get("root"))
+    return Repository.find(root(ctx))
+
+
+def root(ctx: typer.Context) -> Path | None:
+    """What --root says."""
+    given = ctx.find_root().params.get("root")
+    return Path(given) if given else None
 
 
 def environment(ctx: typer.Context, name: str) -> Environment:

@@ -125,7 +125,7 @@ def _folder(ctx: typer.Context) -> Path:
     try:
         return frame.repository(ctx).folder
     except BadEnvironment:
-        root: Path = ctx.find_root().params["root"] or Path(os.environ.get("CREW_ROOT") or Path.cwd())
+        root = frame.root(ctx) or Path(os.environ.get("CREW_ROOT") or Path.cwd())
         return root.expanduser().absolute() / "inventories"
 
 
