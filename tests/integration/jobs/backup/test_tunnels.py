@@ -56,6 +56,12 @@ def tunnels(bastion: Bastion) -> list[int]:
     return [pid for pid, line in commands() if "-L" in line and ours in line]
 
 
+def forwards(shop: Database) -> list[int]:
+    """The stand-ins of kubectl that lead to this test's own server."""
+    port = f":{shop.server.port}"
+    return [pid for pid, line in commands() if kubectl.__file__ in line and line[-1].endswith(port)]
+
+
 def commands() -> Iterator[tuple[int, list[str]]]:
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
@@ -82,12 +88,14 @@ def test_a_host_that_lets_nobody_in(shop: Database, bastion: Bastion, tmp_path: 
     assert "Permission denied (publickey)" in record.sentence
 
 
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize("via", ['{ ssh = "bastion" }', '{ kubernetes = "shop/pod/db-0" }'])
 def test_a_tunnel_that_breaks_fails_the_run_which_is_tried_again(
-    shop: Database, bastion: Bastion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shop: Database, bastion: Bastion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, via: str
 ) -> None:
     real = take.pg_dump
     monkeypatch.setattr(take, "pg_dump", lambda *args: ["sh", "-c", 'sleep 1; exec "$@"', "late", *real(*args)])
-    staging = through(tmp_path, shop, '{ ssh = "bastion" }')
+    staging = through(tmp_path, shop, via)
 
     def tried_again() -> int:
         record = staging.take(patience=AGAIN)
@@ -95,8 +103,9 @@ def test_a_tunnel_that_breaks_fails_the_run_which_is_tried_again(
 
     with process(tried_again) as pid:
         until(lambda: list(staging.store.open_uploads("staging/backups/")))
-        for one in tunnels(bastion):
-            os.kill(one, signal.SIGKILL)
+        broken = [*tunnels(bastion), *forwards(shop)]
+        assert len(broken) == 1
+        os.kill(broken[0], signal.SIGKILL)
         assert code_of(pid) == 0
     assert staging.manifest().rows == 40_000
 
