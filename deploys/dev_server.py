@@ -12,7 +12,7 @@ from pyinfra import host
 from deploys import developers, early, firewall, pieces, ssh_server
 from deploys.accounts import accounts_are_right, departed_are_out, group_is_there
 from deploys.look import look, printed
-from deploys.upkeep import FILES, PACKAGES, UNITS, Upkeep, file_of, motd, swap_commands
+from deploys.upkeep import CHECKS, PACKAGES, Upkeep, motd, swap_commands
 
 MEMORY, DISK = 900, 2000  # MiB, under which a shared server is no help to anybody
 
@@ -59,16 +59,16 @@ if host.name in early.group("dev_servers"):
         mode="440",
     )
 
-    for path in host.loop(sorted(FILES)):
-        pieces.file(name=path, text=file_of(path, upkeep), dest=path, mode="644")
+    for path, text in host.loop(sorted(upkeep.files.items())):
+        pieces.file(name=path, text=text, dest=path, mode="644", check=CHECKS.get(path, ""))
     pieces.file(name="Message at login", text=motd(host.name, upkeep), dest="/etc/motd", mode="644")
     pieces.made_once(name="Swap file", path="/swapfile", commands=swap_commands(upkeep.swap))
     pieces.units_are_read(
         name="systemd has read its files",
         files=["/etc/systemd/system/swapfile.swap", *(developers.slice_of(person)[0] for person in people)],
     )
-    for unit, (configured, oneshot) in host.loop(UNITS.items()):
-        pieces.current(name=unit, unit=unit, files=configured, oneshot=oneshot)
+    for name, unit in host.loop(upkeep.units.items()):
+        pieces.current(name=name, unit=name, files=unit.files, oneshot=unit.oneshot)
 
     ssh_server.ssh_server(name="SSH server", text=ssh_server.settings(host.data.get("ssh_settings") or {}))
     firewall.firewall(name="Firewall", text=firewall.ruleset(ports))

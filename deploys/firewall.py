@@ -34,17 +34,31 @@ def faults(ports: Sequence[Port]) -> Iterator[str]:
 
 
 def ruleset(ports: Sequence[Port]) -> str:
-    """All that nft is to load; tables of others, such as Docker's, are left alone."""
+    """All that nft is to load; tables of others, such as Docker's, are left alone.
+
+    What containers publish never comes to the input: it is passed on, to another address and port. So the port that
+    counts is the one that was asked for, and both ways go through the same list.
+    """
     rules = "".join(f"    {rule}\n" for port in ports for rule in _rules(port))
     text = f"""\
 table {TABLE} {{
+  chain open {{
+{rules}  }}
   chain input {{
     type filter hook input priority filter; policy drop;
     ct state established,related accept
     ct state invalid drop
     iifname "lo" accept
     meta l4proto {{ 1, 58 }} accept comment "ping and IPv6 neighbours"
-{rules}  }}
+    jump open
+  }}
+  chain published {{
+    type filter hook forward priority filter - 1; policy accept;
+    ct state established,related accept
+    iifname {{ "docker*", "br-*", "podman*", "cni-*" }} accept comment "from containers"
+    ct status dnat jump open
+    ct status dnat drop
+  }}
 """
     mark = hashlib.sha256(text.encode()).hexdigest()[:16]
     return (
@@ -56,7 +70,7 @@ table {TABLE} {{
 def _rules(port: Port) -> Iterator[str]:
     what, sources = (port["port"], port.get("from", [])) if isinstance(port, Mapping) else (port, [])
     number, _, protocol = str(what).partition("/")
-    opened = f"{protocol or 'tcp'} dport {number} accept"
+    opened = f"meta l4proto {protocol or 'tcp'} ct original proto-dst {number} accept"
     if not sources:
         yield opened
     for family, kind in (("ip", "."), ("ip6", ":")):

@@ -155,8 +155,14 @@ def brought_up(
         yield f"systemctl enable --quiet {unit}"
     stopped = not (oneshot or there.active or there.unfit)
     if stopped or is_older(seen, unit, files):
-        yield f"systemctl {when_stopped if stopped else verb} {unit}"
+        yield started(unit, when_stopped if stopped else verb)
         yield stamped(unit)
+
+
+def started(unit: str, verb: str) -> str:
+    """Starts a unit, also one that systemd has given up after failures; says why, if it does not start."""
+    journal = f"journalctl --unit={unit} --lines=8 --no-pager --output=cat"
+    return f"systemctl reset-failed {unit} 2>/dev/null; systemctl {verb} {unit} || {{ {journal}; exit 1; }}"
 
 
 @looking(lambda files, **_: of_unit("", files))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from deploys.early import every
@@ -19,17 +20,13 @@ PACKAGES = (
     "sudo",
     "unattended-upgrades",
 )
-CONTAINERS = {
-    "": (),
-    "podman": ("podman", "uidmap", "slirp4netns", "fuse-overlayfs"),
-    "docker": ("docker.io", "containerd"),
-}
 HEAD = "Written by groundcrew; changes made here are overwritten.\n"
 
 
 @dataclass(frozen=True)
 class Upkeep:
     containers: str
+    docker_settings: Mapping[str, object]
     workspaces: str
     swap: str
     time_servers: tuple[str, ...]
@@ -40,13 +37,23 @@ class Upkeep:
 
     @property
     def packages(self) -> tuple[str, ...]:
-        return (*CONTAINERS[self.containers], *self.more_packages)
+        return (*CONTAINERS[self.containers].packages, *self.more_packages)
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """Each file that is kept, and what is in it."""
+        return {path: text(self) for path, text in {**FILES, **CONTAINERS[self.containers].files}.items()}
+
+    @property
+    def units(self) -> Mapping[str, Unit]:
+        return {**UNITS, **CONTAINERS[self.containers].units}
 
     @classmethod
     def of(cls, given: Any, name: str) -> Upkeep:
         """Read from group data; every fault is told."""
         upkeep = cls(
             containers=given.get("containers") or "",
+            docker_settings=given.get("docker_settings") or {},
             workspaces=given.get("workspaces") or "/srv/workspaces",
             swap=given.get("swap") or "",
             time_servers=tuple(given.get("time_servers") or ()),
@@ -61,14 +68,12 @@ class Upkeep:
     def faults(self) -> Iterator[str]:
         if self.containers not in CONTAINERS:
             yield f'containers: {self.containers!r}; write "podman", "docker" or nothing'
+        if not isinstance(self.docker_settings, Mapping):
+            yield f'docker_settings: {self.docker_settings!r}; write {{"registry-mirrors": ["https://…"]}}'
         if self.swap and not re.fullmatch(r"\d+[MG]", self.swap):
             yield f'swap: {self.swap!r}; write a size, as in "4G"'
         if not re.fullmatch(r"(/[\w.-]+)+", self.workspaces):
             yield f"workspaces: {self.workspaces!r}; write a folder, as in /srv/workspaces"
-
-
-def file_of(path: str, upkeep: Upkeep) -> str:
-    return FILES[path](upkeep)
 
 
 def _updates(upkeep: Upkeep) -> str:
@@ -108,6 +113,47 @@ def _swap(upkeep: Upkeep) -> str:
     )
 
 
+def _short_names(upkeep: Upkeep) -> str:
+    """So that `podman run alpine` finds what `docker run alpine` would."""
+    return f'# {HEAD}unqualified-search-registries = ["docker.io"]\n'
+
+
+def _docker(upkeep: Upkeep) -> str:
+    """Logs that don't fill the disk, and containers that live on while the daemon is restarted or upgraded."""
+    settings = {"log-driver": "local", "log-opts": {"max-size": "20m", "max-file": "5"}, "live-restore": True}
+    return json.dumps({**settings, **upkeep.docker_settings}, indent=2, sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The files that a unit must have read, and whether it ends when its work is done."""
+
+    files: Sequence[str] = ()
+    oneshot: bool = False
+
+
+@dataclass(frozen=True)
+class Containers:
+    """What a way to run containers brings with it."""
+
+    packages: Sequence[str] = ()
+    files: Mapping[str, Callable[[Upkeep], str]] = field(default_factory=dict)
+    units: Mapping[str, Unit] = field(default_factory=dict)
+
+
+DOCKER = "/etc/docker/daemon.json"
+# A daemon that can tell finds faults before the file is in force; Debian 12's can't.
+CHECKS = {DOCKER: "{{ ! dockerd --help | grep --quiet -e --validate || dockerd --validate --config-file={}; }}"}
+CONTAINERS = {
+    "": Containers(),
+    "podman": Containers(
+        packages=("podman", "uidmap", "slirp4netns", "fuse-overlayfs"),
+        files={"/etc/containers/registries.conf.d/groundcrew.conf": _short_names},
+    ),
+    "docker": Containers(
+        packages=("docker.io", "containerd"), files={DOCKER: _docker}, units={"docker.service": Unit([DOCKER])}
+    ),
+}
 FILES = {
     "/etc/apt/apt.conf.d/20auto-upgrades": _updates,
     "/etc/fail2ban/jail.d/groundcrew.local": _bans,
@@ -116,15 +162,14 @@ FILES = {
     "/etc/default/prometheus-node-exporter": _metrics,
     "/etc/systemd/system/swapfile.swap": _swap,
 }
-# Each unit, the files that it must have read, and whether it ends when its work is done.
-UNITS: Mapping[str, tuple[Sequence[str], bool]] = {
-    "fail2ban.service": (["/etc/fail2ban/jail.d/groundcrew.local"], False),
-    "chrony.service": (["/etc/chrony/conf.d/groundcrew.conf"], False),
-    "prometheus-node-exporter.service": (["/etc/default/prometheus-node-exporter"], False),
-    "unattended-upgrades.service": ([], False),
-    "apt-daily-upgrade.timer": ([], False),
-    "systemd-sysctl.service": (["/etc/sysctl.d/60-groundcrew.conf"], True),
-    "swapfile.swap": ([], False),
+UNITS = {
+    "fail2ban.service": Unit(["/etc/fail2ban/jail.d/groundcrew.local"]),
+    "chrony.service": Unit(["/etc/chrony/conf.d/groundcrew.conf"]),
+    "prometheus-node-exporter.service": Unit(["/etc/default/prometheus-node-exporter"]),
+    "unattended-upgrades.service": Unit(),
+    "apt-daily-upgrade.timer": Unit(),
+    "systemd-sysctl.service": Unit(["/etc/sysctl.d/60-groundcrew.conf"], oneshot=True),
+    "swapfile.swap": Unit(),
 }
 
 

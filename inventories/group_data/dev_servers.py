@@ -12,11 +12,13 @@ departed: list[str] = []
 # What one person may take, unless the person's own limits say otherwise.
 limits = {"cpu": "400%", "memory": "8G", "tasks": 8192}
 
-# 22, "60000-61000/udp", {"port": 9100, "from": ["10.0.0.0/8"]}. What is not here is closed.
+# 22, "60000-61000/udp", {"port": 9100, "from": ["10.0.0.0/8"]}. What is not here is closed,
+# ports that containers publish as well.
 open_ports = [22]
 
 # "podman", which needs no rights, or "docker", which only those with sudo may use, or "".
 containers = "podman"
+docker_settings: dict[str, object] = {}  # of daemon.json, beside ours or instead of them
 
 packages = ["build-essential", "git", "htop", "jq", "postgresql-client", "python3-venv", "ripgrep", "tmux"]
 workspaces = "/srv/workspaces"

@@ -19,7 +19,7 @@ from tests.lab.lab import Host, Lab
 from tests.lab.pyinfra import Told, deploy
 
 DEPLOY = "deploys/dev_server.py"
-SERVICES = "fail2ban.service prometheus-node-exporter.service unattended-upgrades.service ssh.service"
+SERVICES = "docker.service fail2ban.service prometheus-node-exporter.service unattended-upgrades.service ssh.service"
 
 
 class Server:
@@ -44,7 +44,13 @@ class Server:
             {"name": "ada", "uid": 2001, "keys": [self.public("ada")], "sudo": True},
             {"name": "bob", "uid": 2002, "keys": [self.public("bob")], "limits": {"memory": "1G"}, "shell": "/bin/sh"},
         ]
-        data = {"developers": developers, "packages": ["tree"], "containers": "", "open_ports": [22, 8080], **changed}
+        data = {
+            "developers": developers,
+            "packages": ["tree"],
+            "containers": "docker",
+            "open_ports": [22, 8080],
+            **changed,
+        }
         folder = self.lab.folder / "data"
         folder.mkdir(exist_ok=True)
         (folder / "lab.py").write_text("".join(f"{name} = {pformat(value)}\n" for name, value in data.items()))
@@ -68,7 +74,7 @@ def server(prepared: Callable[..., Lab]) -> Server:
 
 
 def test_the_second_run_changes_and_restarts_nothing(server: Server) -> None:
-    started = f"systemctl show --property=MainPID,ActiveEnterTimestampMonotonic {SERVICES}; nft -a list ruleset"
+    started = f"systemctl show --property=MainPID,ActiveEnterTimestampMonotonic {SERVICES}; nft -sa list ruleset"
     before = server.ask(started)
     told = server.run("--debug")
     assert (told.code, told.changes) == (0, 0), told.text
@@ -109,9 +115,9 @@ def test_the_host_is_closed_but_for_what_was_named(server: Server) -> None:
     modes = server.ask("stat -c '%a %U %n' /etc/sudoers.d/groundcrew /etc/ssh/authorized_keys.d/ada /swapfile")
     assert [line.split()[:2] for line in modes.splitlines()] == [["440", "root"], ["644", "root"], ["600", "root"]]
     server.ask("visudo --check --quiet && fail2ban-client status sshd && nft --check --file /etc/nftables.conf")
-    rules = server.ask("nft list ruleset")
+    rules = server.ask("nft -s list ruleset")
     assert "policy drop" in rules
-    assert re.findall(r"dport (\S+) accept", rules) == ["22", "8080"]
+    assert re.findall(r"proto-dst (\S+) accept", rules) == ["22", "8080"]
     assert server.ask("apt-config dump APT::Periodic::Unattended-Upgrade") == 'APT::Periodic::Unattended-Upgrade "1";'
 
 
@@ -127,6 +133,42 @@ def answering(address: str, ports: set[int]) -> list[int]:
 
     with ThreadPoolExecutor(256) as side_by_side:
         return sorted(port for port, there in zip(ports, side_by_side.map(answers, ports), strict=True) if there)
+
+
+def test_docker_is_as_it_was_set_up_and_says_what_it_does_not_understand(server: Server) -> None:
+    assert (
+        server.as_user("ada", "docker info --format '{{.LoggingDriver}} {{.LiveRestoreEnabled}}'").stdout
+        == "local true\n"
+    )
+    assert server.as_user("bob", "docker info").returncode != 0
+    wrong = server.run(docker_settings={"no-such-thing": 1})
+    assert wrong.code == 1
+    assert "the following directives don't match any configuration option: no-such-thing" in wrong.text
+    right = server.run()
+    assert right.code == 0, right.text
+    assert server.ask("systemctl is-active docker") == "active"
+
+
+BOX = """
+systemd-run --quiet --collect --unit=box --property=PrivateNetwork=yes python3 -m http.server 80
+until box=$(systemctl show --property=MainPID --value box) && nsenter --net=/proc/$box/ns/net true; do sleep 0.1; done
+ip link add published type veth peer name inside netns $box
+ip address add 172.31.9.1/24 dev published && ip link set published up
+nsenter --net=/proc/$box/ns/net sh -c 'ip address add 172.31.9.2/24 dev inside && ip link set inside up &&
+  ip route add default via 172.31.9.1 && until ss --listening --tcp --numeric | grep -q :80; do sleep 0.1; done'
+sysctl --quiet --write net.ipv4.ip_forward=1
+nft 'add table ip box; add chain ip box arrive { type nat hook prerouting priority dstnat; }
+  add rule ip box arrive tcp dport 8080-8081 dnat to 172.31.9.2:80'
+"""
+
+
+def test_what_a_container_publishes_is_held_to_the_same_ports(server: Server) -> None:
+    """As Docker does it: a network of its own, and what arrives at a port of the host is sent there."""
+    server.ask(f"set -e; {BOX}")
+    try:
+        assert answering(server.host.address, {80, 8080, 8081}) == [8080]
+    finally:
+        server.ask("nft delete table ip box; systemctl stop box; sysctl --quiet --write net.ipv4.ip_forward=0")
 
 
 def test_who_logs_in_reads_what_host_this_is(server: Server) -> None:
@@ -156,7 +198,7 @@ WOULD_LOCK_US_OUT = [
 
 
 def test_what_would_lock_us_out_is_taken_back(server: Server) -> None:
-    asked = "cat /etc/ssh/sshd_config.d/*.conf /etc/nftables.conf; sshd -T; nft list ruleset; ls /etc/ssh/sshd_config.d"
+    asked = "cat /etc/ssh/sshd_config.d/*.conf /etc/nftables.conf; sshd -T; nft -s list ruleset; ls /etc/ssh/sshd_config.d"
     before = server.ask(asked)
     for changed, said in WOULD_LOCK_US_OUT:
         told = server.run(**changed)
@@ -169,14 +211,14 @@ def test_what_would_lock_us_out_is_taken_back(server: Server) -> None:
 
 
 def test_a_firewall_goes_back_by_itself_when_the_runner_dies_over_it(server: Server) -> None:
-    before = server.ask("nft list ruleset")
+    before = server.ask("nft -s list ruleset")
     closed = "table inet groundcrew { chain input { type filter hook input priority 0; policy drop; } }"
     server.ask(f"printf 'delete table inet groundcrew\n{closed}\n' > /tmp/closed")
     soon = [step.replace(f"--on-active={BACK_AFTER}", "--on-active=1") for step in in_force_for_a_while("/tmp/closed")]
     with pytest.raises(subprocess.TimeoutExpired):
         server.lab.ssh(server.host, f"{' && '.join(soon)}; sleep 60", timeout=3)
     server.ask(f"while systemctl --quiet is-active {BACK}.timer {BACK}.service; do sleep 0.1; done")
-    assert server.ask("nft list ruleset") == before
+    assert server.ask("nft -s list ruleset") == before
 
 
 def test_who_left_is_out_and_the_home_stays(server: Server) -> None:

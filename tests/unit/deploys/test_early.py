@@ -40,11 +40,11 @@ def test_all_faults_are_told_at_once() -> None:
 def test_rules_of_the_firewall() -> None:
     ports = [22, "8000-8100/tcp", {"port": "53/udp", "from": ["10.0.0.0/8", "fd00::/8"]}]
     assert list(faults(ports)) == []
-    rules = [line.strip() for line in ruleset(ports).splitlines() if "dport" in line]
+    rules = [line.strip() for line in ruleset(ports).splitlines() if "proto-dst" in line]
     assert rules == [
-        "tcp dport 22 accept",
-        "tcp dport 8000-8100 accept",
-        "ip saddr { 10.0.0.0/8 } udp dport 53 accept",
-        "ip6 saddr { fd00::/8 } udp dport 53 accept",
+        "meta l4proto tcp ct original proto-dst 22 accept",
+        "meta l4proto tcp ct original proto-dst 8000-8100 accept",
+        "ip saddr { 10.0.0.0/8 } meta l4proto udp ct original proto-dst 53 accept",
+        "ip6 saddr { fd00::/8 } meta l4proto udp ct original proto-dst 53 accept",
     ]
     assert len(list(faults(["ssh", {"port": 22, "form": []}]))) == 2
