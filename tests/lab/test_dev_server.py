@@ -198,7 +198,9 @@ WOULD_LOCK_US_OUT = [
 
 
 def test_what_would_lock_us_out_is_taken_back(server: Server) -> None:
-    asked = "cat /etc/ssh/sshd_config.d/*.conf /etc/nftables.conf; sshd -T; nft -s list ruleset; ls /etc/ssh/sshd_config.d"
+    asked = (
+        "cat /etc/ssh/sshd_config.d/*.conf /etc/nftables.conf; sshd -T; nft -s list ruleset; ls /etc/ssh/sshd_config.d"
+    )
     before = server.ask(asked)
     for changed, said in WOULD_LOCK_US_OUT:
         told = server.run(**changed)
