@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from inventories import Environment, Refresh, Repository
 
-_JOBS = 2
+_JOBS = 3
 
 
 def work(run: Run) -> Result:

@@ -40,6 +40,11 @@ def source(environment: Environment, name: str) -> tuple[Database | Server, str 
     raise Mistyped(f"{environment.name}: there is no database {name}; there {_known(environment)}")
 
 
+def streams(environment: Environment, name: str) -> int:
+    """How many a restore takes, unless it is told: one more than the backup, for one waits for the disk at any time."""
+    return (source(environment, name)[0].parallel if knows(environment, name) else 2) + 1
+
+
 def knows(environment: Environment, name: str) -> bool:
     """Whether the file names it, or the server that it is or was on."""
     try:

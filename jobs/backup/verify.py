@@ -22,7 +22,7 @@ from jobs.backup.promises import Difference
 from jobs.backup.restore import make_roles, restorer
 from jobs.backup.scratch import Scratch, scratch
 from jobs.backup.sets import FAILED_PROOF, PROOF, Set, sets
-from jobs.backup.sources import knows, source
+from jobs.backup.sources import knows, source, streams
 from jobs.backup.stored import StoredSet, opened
 from jobs.backup.target import Place, told
 from jobs.run.job import Job, Options, Outcome, Result, Run
@@ -129,7 +129,9 @@ def prove(run: Run, stored: StoredSet) -> Proof:
             _roles(stored, server, place) as role_notes,
             _database(server, stored.manifest, place.major) as (into, notes),
         ):
-            filling = Filling(stored, into, restorer(stored, place), run, _jobs(run), _manner(server))
+            filling = Filling(
+                stored, into, restorer(stored, place), run, streams(run.environment, run.subject), _manner(server)
+            )
             fill(filling)
             with run.step("count"):
                 found = check.differences(filling)
@@ -149,12 +151,6 @@ def prove(run: Run, stored: StoredSet) -> Proof:
 
 def _manner(server: Scratch) -> Manner:
     return Manner(owners=server.ours, privileges=server.ours, tablespaces=False, subscriptions=False)
-
-
-def _jobs(run: Run) -> int:
-    with suppress(BackupError):
-        return source(run.environment, run.subject)[0].parallel
-    return 2
 
 
 @contextmanager

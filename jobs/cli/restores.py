@@ -53,7 +53,9 @@ def restore(
         bool, typer.Option("--replace", help="Restore beside what stands there, check, swap; the old one is kept.")
     ] = False,
     tables: Tables = None,
-    parallel: Annotated[int | None, typer.Option(min=1, max=64, help="Streams at once.")] = None,
+    parallel: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Streams at once; left out: one more than the backup's.")
+    ] = None,
     password_from: Annotated[
         str | None, typer.Option(metavar="SECRET", help="env:NAME, file:PATH or command:LINE; else as psql finds it.")
     ] = None,
@@ -73,7 +75,7 @@ def restore(
     from jobs.backup.moments import chosen, moment
     from jobs.backup.restore import restore as bring
     from jobs.backup.restore import way
-    from jobs.backup.sources import sets_of
+    from jobs.backup.sources import sets_of, streams
     from jobs.backup.stored import opened
     from jobs.backup.target import look
     from jobs.run import alone
@@ -92,7 +94,7 @@ def restore(
         if dry_run:
             _tell_plan(environment, one, stored, reached, chosen_way, as_json=as_json)
             return 0
-        jobs = parallel or _parallel(environment, database)
+        jobs = parallel or streams(environment, database)
         done = bring(stored, reached, place, run, chosen_way, jobs=jobs, tables=tables or ())
     _tell_restored(environment, one, stored, done, timedelta(seconds=time.monotonic() - begun), as_json=as_json)
     return 0
@@ -184,16 +186,6 @@ def _consent(ctx: typer.Context, reached: Reached, place: Place, yes_to: str | N
             raise WrongUsage(f"{what}; to restore into it all the same: --yes-to {name}")
         if typer.prompt(f"{what}. To restore into it all the same, type its name") != name:
             raise typer.Abort
-
-
-def _parallel(environment: Environment, database: str) -> int:
-    from jobs.backup.errors import BackupError
-    from jobs.backup.sources import source
-
-    try:
-        return source(environment, database)[0].parallel
-    except BackupError:
-        return 2
 
 
 def _tell_plan(
