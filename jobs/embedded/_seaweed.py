@@ -86,6 +86,7 @@ def mini(weed: Path, folder: Path, ports: dict[str, int]) -> list[str]:
         "-webdav=false",
         "-admin.ui=false",
         "-master.telemetry=false",
+        "-filer.maxMB=2",  # each part of 8 MB in pieces that its buffers hold, and not in new memory every time
         "-volume.max=1000",  # each bucket takes some; else there are as few as the disk would hold full ones
     ]
 

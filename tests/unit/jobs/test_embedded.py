@@ -37,6 +37,7 @@ def test_seaweed_is_for_this_machine_alone_and_tells_nobody_about_it() -> None:
         "/bin/weed", "-logdir=/d", "mini", "-dir=/d", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3.port=10001",
         "-master.port=10002",
         "-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-admin.ui=false", "-master.telemetry=false",
+        "-filer.maxMB=2",
         "-volume.max=1000",
     ]  # fmt: skip
 
