@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -20,22 +21,21 @@ def names() -> list[str]:
 
 
 def run(bench: Bench, folder: Path) -> str:
-    """Measure the sides in turns, after one turn that does not count, and lay out what came of it."""
+    """Measure the sides in turns, after one turn for their memory, of which the time does not count."""
     with bench.sides(folder) as sides:
         runs: dict[str, list[Measured]] = {side.name: [] for side in sides}
-        for turn in range(bench.rounds + 1):
+        trees = {side.name: once(side, folder / "log", whole_tree=True).tree for side in sides}
+        for _ in range(bench.rounds):
             for side in sides:
-                measured = once(side, folder / "log")
-                if turn:
-                    runs[side.name].append(measured)
-        return table(bench, sides, {name: middle(each) for name, each in runs.items()})
+                runs[side.name].append(once(side, folder / "log"))
+        return table(bench, sides, {name: replace(middle(each), tree=trees[name]) for name, each in runs.items()})
 
 
 def table(bench: Bench, sides: Sequence[Side], results: dict[str, Measured]) -> str:
     """As Markdown, so that it can be pasted into a README."""
     base = results[sides[0].name].seconds
     lines = [
-        f"{bench.title} (median of {bench.rounds} rounds in turns; memory: highest of all rounds)",
+        f"{bench.title} (median of {bench.rounds} rounds in turns; memory: of one more)",
         "",
         "| | seconds | times the first | goal | memory, all processes (PSS) | memory, first process |",
         "|---|---:|---:|---|---:|---:|",
@@ -60,7 +60,7 @@ def verdict(side: Side, result: Measured, base: float, seconds: Mapping[str, flo
     if side.times is not None:
         goals.append(told(f"{side.times:g} times", result.seconds <= side.times * base))
     goals += [
-        told(f"{times:.2g} times {name}", result.seconds <= times * seconds[name]) for name, times in side.than.items()
+        told(f"{times:.3g} times {name}", result.seconds <= times * seconds[name]) for name, times in side.than.items()
     ]
     if side.seconds is not None:
         goals.append(told(f"{side.seconds:g} s", result.seconds <= side.seconds))

@@ -22,10 +22,12 @@ def sides(folder: Path) -> Iterator[Sequence[Side]]:
         crew = f"{CREW} --root {made.root} drift staging"
         environment = made.process_environment()
         as_it_should_be, edited = (partial(owned_by, made, owner) for owner in ("platform@acme.example", "mallory"))
+        terraform, tag = bare(made, "network"), "terraform plan -out, show -json, with an edited tag"
         yield [
-            Side("terraform plan -out, show -json", bare(made, "network"), environment, before=as_it_should_be),
+            Side("terraform plan -out, show -json", terraform, environment, before=as_it_should_be),
             Side("crew drift", crew, environment, before=as_it_should_be, times=1.05),
-            Side("crew drift, which finds a tag", f"{crew}; test $? = 2", environment, before=edited, times=1.05),
+            Side(tag, terraform, environment, before=edited),
+            Side("crew drift, which finds it", f"{crew}; test $? = 2", environment, before=edited, than={tag: 1.05}),
         ]
 
 

@@ -43,14 +43,15 @@ def sides(folder: Path) -> Iterator[Sequence[Side]]:
         subprocess.run(keep, shell=True, env=everything, check=True)
         empty = emptied(made.server)
 
-        def restore(parallel: int) -> Sequence[str | Path]:
-            return crew(folder, "backups", "restore", "dev", "bench", "--into", again, "--parallel", str(parallel))
+        def restore(*told: str) -> Sequence[str | Path]:
+            return crew(folder, "backups", "restore", "dev", "bench", "--into", again, *told)
 
         yield [
             Side("aws s3 cp - \\| pg_restore", f"{s3} {there} - | {made.program('pg_restore')} -d '{again}'",
                  environment, empty),
-            Side("groundcrew, parallel = 2", restore(2), environment, empty, times=0.5, memory=150),
-            Side("groundcrew, parallel = 1", restore(1), environment, empty, memory=150),
+            Side("groundcrew, as it comes: parallel = 3", restore(), environment, empty, times=0.5, memory=150),
+            Side("groundcrew, parallel = 2", restore("--parallel", "2"), environment, empty, memory=150),
+            Side("groundcrew, parallel = 1", restore("--parallel", "1"), environment, empty, memory=150),
         ]  # fmt: skip
 
 

@@ -1,4 +1,8 @@
-"""How long a command takes, and how much memory it and all it starts have at once."""
+"""How long a command takes, and how much memory it and all it starts have at once.
+
+To add up the memory of all processes holds them up while the kernel counts, the more the more they have: a run that
+is looked at like that tells nothing of its time.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +27,16 @@ class Broken(Exception):
 
 @dataclass(frozen=True)
 class Measured:
-    """One run. `tree`: all processes together, shared pages counted once. `first`: the command's own process alone."""
+    """One run. `tree`: all processes together, shared pages counted once, or 0 if nobody looked. `first`: the command's
+    own process alone."""
 
     seconds: float
     tree: int
     first: int
 
 
-def once(side: Side, log: Path) -> Measured:
-    """Run a side and look at it."""
+def once(side: Side, log: Path, *, whole_tree: bool = False) -> Measured:
+    """Run a side and look at it: at its own process, which costs nothing, or at all that it starts."""
     side.before()
     with log.open("wb") as output:
         begun = time.perf_counter()
@@ -43,7 +48,7 @@ def once(side: Side, log: Path) -> Measured:
             stdout=output,
             stderr=output,
         )
-        peaks = Peaks(running.pid)
+        peaks = Peaks(running.pid, whole_tree=whole_tree)
         code = running.wait()
         seconds = time.perf_counter() - begun
         peaks.stop()
@@ -53,16 +58,16 @@ def once(side: Side, log: Path) -> Measured:
 
 
 def middle(runs: list[Measured]) -> Measured:
-    """The median of each figure; of memory the highest."""
+    """The median of the seconds; of memory the highest."""
     return Measured(median(r.seconds for r in runs), max(r.tree for r in runs), max(r.first for r in runs))
 
 
 class Peaks:
-    """Looks at a process and all below it, again and again, until told to stop."""
+    """Looks at a process, or also at all below it, again and again, until told to stop."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, *, whole_tree: bool = False) -> None:
         self.tree = self.first = 0
-        self._pid = pid
+        self._pid, self._whole_tree = pid, whole_tree
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch)
         self._thread.start()
@@ -73,7 +78,8 @@ class Peaks:
 
     def _watch(self) -> None:
         while True:
-            self.tree = max(self.tree, sum(figure(pid, "smaps_rollup", "Pss") for pid in tree(self._pid)))
+            if self._whole_tree:
+                self.tree = max(self.tree, sum(figure(pid, "smaps_rollup", "Pss") for pid in tree(self._pid)))
             self.first = max(self.first, figure(self._pid, "status", "VmHWM"))
             if self._over.wait(EVERY):
                 return
