@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from jobs.run.job import Failed, Job, Options, Outcome, Passing, Result, Run
+from jobs.run.job import Failed, Job, Mistyped, Options, Outcome, Passing, Result, Run
 
 if TYPE_CHECKING:
     from inventories import Environment
@@ -63,7 +63,7 @@ def subjects(environment: Environment, options: Options) -> Sequence[str]:
     """The stacks."""
     unknown = [name for name in options.only if name not in environment.stacks]
     if unknown:
-        raise Failed(f"{environment.name}: there is no stack {unknown[0]}; {there_are(environment)}")
+        raise Mistyped(f"{environment.name}: there is no stack {unknown[0]}; {there_are(environment)}")
     return options.only or tuple(environment.stacks)
 
 

@@ -7,10 +7,6 @@ class BackupError(Failed):
     """Something about a backup that trying again won't mend: the message names the thing, the fact, the way out."""
 
 
-class Mistyped(BackupError):
-    """What was typed can't be meant: a name that is in no file and no store, a tag or a time that is none."""
-
-
 class NoProgram(BackupError):
     """No client program on this machine is of a version that fits."""
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from jobs.backup import snapshot, sources
 from jobs.backup.connection import reach
-from jobs.backup.errors import BackupError, Mistyped
+from jobs.backup.errors import BackupError
 from jobs.backup.manifest import Manifest
 from jobs.backup.sources import knows, schedule, source
 from jobs.backup.take import Seen, look, take
-from jobs.run.job import Job, Options, Outcome, Passing, Result, Run
+from jobs.run.job import Job, Mistyped, Options, Outcome, Passing, Result, Run
 from jobs.sizes import size
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from jobs.backup.errors import BackupError, Mistyped
+from jobs.backup.errors import BackupError
 from jobs.backup.sets import Set
+from jobs.run.job import Mistyped
 
 
 def moment(said: str, zone: ZoneInfo, now: datetime) -> datetime:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from jobs.backup import programs, quoting, target
 from jobs.backup.connection import Address, Reached, reach
-from jobs.backup.errors import BackupError, Mistyped, NoProgram
+from jobs.backup.errors import BackupError, NoProgram
 from jobs.backup.fill import Filling, analyze
 from jobs.backup.pg_restore import Manner
 from jobs.backup.programs import Program
@@ -20,7 +20,7 @@ from jobs.backup.restore import beside, make_roles, restorer
 from jobs.backup.sets import Set, sets
 from jobs.backup.stored import StoredSet, opened
 from jobs.backup.target import Place, told
-from jobs.run.job import Job, Options, Outcome, Result, Run
+from jobs.run.job import Job, Mistyped, Options, Outcome, Result, Run
 from jobs.store import open_store
 
 if TYPE_CHECKING:

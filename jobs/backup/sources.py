@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from jobs.backup.connection import reach, verdict
-from jobs.backup.errors import BackupError, Mistyped
+from jobs.backup.errors import BackupError
 from jobs.backup.sets import Set, sets
 from jobs.backup.target import begun
-from jobs.run.job import Failed, Options, Passing
+from jobs.run.job import Failed, Mistyped, Options, Passing
 
 if TYPE_CHECKING:
     from inventories import Database, Environment, Server

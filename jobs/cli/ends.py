@@ -51,7 +51,7 @@ def told(error: Exception, *, as_json: bool) -> int:
 
 KNOWN = {
     "inventories.secret:BadEnvironment": Code.BAD_CONFIGURATION,
-    "jobs.backup.errors:Mistyped": Code.WRONG_USAGE,
+    "jobs.run.job:Mistyped": Code.WRONG_USAGE,
     "jobs.cli.frame:NotConfigured": Code.BAD_CONFIGURATION,
     "jobs.cli.frame:WrongUsage": Code.WRONG_USAGE,
     "jobs.embedded._started:EmbeddedError": Code.FAILED,

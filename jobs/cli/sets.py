@@ -51,8 +51,7 @@ def list_sets(
 
 def keeping(environment: Environment, found: Iterable[Set]) -> dict[tuple[str, str], str]:
     """Why each complete set stays, or that it goes, by the policy of its database."""
-    from jobs.backup.errors import BackupError
-    from jobs.backup.sources import source
+    from jobs.backup.sources import knows, source
     from jobs.retention import plan
 
     by_database: dict[str, list[Set]] = {}
@@ -61,11 +60,10 @@ def keeping(environment: Environment, found: Iterable[Set]) -> dict[tuple[str, s
             by_database.setdefault(one.database, []).append(one)
     kept: dict[tuple[str, str], str] = {}
     for database, complete in by_database.items():
-        try:
-            policy = source(environment, database)[0].keep
-        except BackupError:
+        if not knows(environment, database):
             kept |= {(database, one.id): "no longer in the file" for one in complete}
             continue
+        policy = source(environment, database)[0].keep
         for decision in plan(complete, policy, datetime.now(environment.timezone)):
             kept[database, decision.set.id] = ", ".join(decision.reasons) or "nothing: goes with the next retention"
     return kept

@@ -64,6 +64,10 @@ class Failed(Exception):
     """The work failed for good: trying again would not help (a bad password, a bad file)."""
 
 
+class Mistyped(Failed):
+    """What was typed can't be meant: a name that is in no file and no store, a tag or a time that is none."""
+
+
 class Passing(Exception):
     """The work failed by something that may pass (network, throttling, a server restarting): the runner tries again."""
 

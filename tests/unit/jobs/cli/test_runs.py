@@ -94,10 +94,21 @@ def test_one_run_is_shown_with_its_log(crew: Crew, write: Write) -> None:
     assert (ended.code, ended.err) == (1, "try: there is no run r0 here; those that are: crew runs try\n")
 
 
+STACK = '[terraform]\nstate = { bucket = "acme-state", region = "eu-central-1", lock = "file" }\n[stacks.network]\n'
+
+
+def test_a_stack_that_the_file_does_not_name_is_mistyped(crew: Crew, write: Write) -> None:
+    write(STACK)
+    ended = crew("run", "drift", "try", "--only", "netwrok")
+    assert (ended.code, ended.err) == (64, "try: there is no stack netwrok; there are network\n")
+
+
 def test_status_has_the_numbers_and_since_when(crew: Crew, write: Write) -> None:
     write(ALL)
     assert crew("status", "try").out == "try: nothing has run yet. First: crew check try\n\n"
     first = crew("run", "count", "try", "--json").told["runs"]
+    next_second = int(time.time()) + 1
+    until(lambda: time.time() >= next_second)  # records of one second have no order
     crew("run", "count", "try", "--only", "broken")
     ended = crew("status")
     assert ended.code == 0
