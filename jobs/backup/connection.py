@@ -148,7 +148,9 @@ def through(host: str, local: int) -> dict[str, str]:
 
 def verdict(error: psycopg.Error) -> Failed | Passing:
     """A fault that the server or libpq told, as one that may pass or one that won't."""
-    sentence = " ".join(redact(str(error)).split()).removeprefix("connection failed: ")
+    said = redact(str(error)).removeprefix("connection failed: ")
+    # libpq asks with TLS and then without, and tells of both: the same twice where that made no difference.
+    sentence = " ".join(dict.fromkeys(" ".join(line.split()) for line in said.splitlines() if line.strip()))
     if "no password supplied" in sentence:
         sentence += f"; {_GIVE_ONE}"
     if error.sqlstate is None:

@@ -65,6 +65,15 @@ def test_what_stays_and_what_may_pass(said: str, stays: bool) -> None:
     assert isinstance(verdict(psycopg.OperationalError(said)), BackupError if stays else Passing)
 
 
+def test_a_refusal_with_tls_and_without_is_told_once() -> None:
+    refused = 'connection to server at "db" (10.0.0.7), port 5432 failed: FATAL:  password authentication failed'
+    told = verdict(psycopg.OperationalError(f"connection failed: {refused}\n{refused}"))
+    assert str(told) == refused.replace("  ", " ")
+    hosts = 'no pg_hba.conf entry for host "10.0.0.9", {}'
+    told = verdict(psycopg.OperationalError(f"{hosts.format('SSL encryption')}\n{hosts.format('no encryption')}"))
+    assert str(told).endswith('"10.0.0.9", SSL encryption no pg_hba.conf entry for host "10.0.0.9", no encryption')
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
