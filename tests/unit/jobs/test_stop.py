@@ -4,7 +4,10 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from jobs.stop import signals
 from tests.parts.runs import until
@@ -41,6 +44,15 @@ def test_a_signal_that_another_thread_receives_is_heard_though_the_main_thread_s
     assert heard == ["SIGTERM"]
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Also where these tests were started by nohup, which a run respects."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_handlers_are_as_they_were_afterwards() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
     told = threading.Event()
