@@ -270,10 +270,12 @@ def test_it_ends_at_once_with_a_sentence(server: Server) -> None:
     assert "there are no hosts" in nobody.text
 
 
-def test_debian_13_too(fresh: Callable[..., Lab]) -> None:
-    there = Server(fresh(debian=13))
+def test_debian_13_too_and_hosts_of_other_groups_are_left_alone(fresh: Callable[..., Lab]) -> None:
+    there = Server(fresh(2, 13))
     first = there.run(containers="podman")
     assert first.code == 0, first.text
     assert there.as_user("ada", "sudo id -un").stdout == "root\n"
     again = there.run(containers="podman")
     assert (again.code, again.changes) == (0, 0), again.text
+    assert there.ask("podman info --format '{{.Registries.search}}'") == "[docker.io]"
+    assert there.lab.ssh(there.lab.hosts[1], "id ada || ls /etc/nftables.conf.new /etc/fail2ban").returncode != 0

@@ -100,6 +100,19 @@ def test_a_run_that_is_killed_or_loses_a_host_before_the_restarts_is_made_good(c
     assert run(cluster).code == 0
 
 
+def test_five_servers_join_one_after_the_other(fresh: Callable[..., Lab]) -> None:
+    lab = fresh(5)
+    first = run(lab, servers=5)
+    assert first.code == 0, first.text
+    assert ready(lab, server=4) == ["lab-1", "lab-2", "lab-3", "lab-4", "lab-5"]
+    began = [int(lab.ask(host, f'date --date="$({STARTED})" +%s')) for host in lab.hosts]
+    assert began == sorted(began)
+    assert run(lab, servers=5).changes == 0
+
+
+STARTED = "systemctl show --property=ActiveEnterTimestamp --value k3s"
+
+
 def test_a_wrong_token_is_told_with_the_journal_and_can_be_put_right(fresh: Callable[..., Lab]) -> None:
     lab = fresh(2)
     assert run(lab, servers=1).code == 0

@@ -91,7 +91,9 @@ time.sleep(300)
 def _traces(there: Lab) -> list[str]:
     bridge = commands.bridge(there.number)
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if str(there.folder) in line]
-    groups = [str(group) for host in there.hosts for group in Path("/sys/fs/cgroup").rglob(host.machine)]
+    machines = {host.machine for host in there.hosts}
+    # os.walk minds no group that goes while it looks.
+    groups = [f"{at}/{name}" for at, names, _ in os.walk("/sys/fs/cgroup") for name in names if name in machines]
     links = [str(link) for link in Path("/sys/class/net").glob(bridge)]
     tables = subprocess.run(["nft", "list", "tables"], check=False, capture_output=True, text=True).stdout.splitlines()
     folder = [str(there.folder)] if there.folder.exists() else []

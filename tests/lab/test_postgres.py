@@ -54,7 +54,7 @@ def lab(prepared: Callable[..., Lab]) -> Lab:
 
 def connect(lab: Lab, user: str, database: str, password: str = "", **more: Any) -> psycopg.Connection[Any]:
     return psycopg.connect(
-        host=lab.hosts[0].address,
+        host=lab.hosts[-1].address,
         dbname=database,
         user=user,
         password=password or PASSWORDS[user],
@@ -153,9 +153,10 @@ def test_it_ends_at_once_with_a_sentence(lab: Lab) -> None:
         assert said in wrong.text
 
 
-def test_debian_13_too(fresh: Callable[..., Lab]) -> None:
-    there = fresh(debian=13)
+def test_debian_13_too_and_hosts_of_other_groups_are_left_alone(fresh: Callable[..., Lab]) -> None:
+    there = fresh(2, 13)
     first_run(there)
     with connect(there, "shop", "shop") as shop:
         assert shop.info.server_version // 10000 == 17
     assert run(there).changes == 0
+    assert there.ssh(there.hosts[0], "ls /etc/postgresql").returncode != 0
