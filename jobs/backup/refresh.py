@@ -18,6 +18,7 @@ from jobs.backup.programs import Program
 from jobs.backup.protected import verdict
 from jobs.backup.restore import beside, make_roles, restorer
 from jobs.backup.sets import Set, sets
+from jobs.backup.sources import streams
 from jobs.backup.stored import StoredSet, opened
 from jobs.backup.target import Place, told
 from jobs.run.job import Job, Mistyped, Options, Outcome, Result, Run
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from inventories import Environment, Refresh, Repository
-
-_JOBS = 3
 
 
 def work(run: Run) -> Result:
@@ -91,7 +90,7 @@ def refresh(run: Run, wish: Refresh, stored: StoredSet, into: Reached, place: Pl
     kept = target.name_kept(into.database, datetime.now(UTC), place.databases) if place.exists else None
     make_roles(stored, into, place, names_only=True)
     manner = Manner(place.superuser, place.superuser, place.tablespaces, subscriptions=False)
-    filling = Filling(stored, into, restorer(stored, place), run, _JOBS, manner)
+    filling = Filling(stored, into, restorer(stored, place), run, streams(run.environment, run.subject), manner)
     beside(filling, place, kept, partial(sanitise, script=wish.sanitise, forget=place.superuser))
     with target.maintenance(into) as server:
         for name in target.kept_by_refreshes(server, into.database):
