@@ -35,7 +35,7 @@ def table(bench: Bench, sides: Sequence[Side], results: dict[str, Measured]) -> 
     """As Markdown, so that it can be pasted into a README."""
     base = results[sides[0].name].seconds
     lines = [
-        f"{bench.title} (median of {bench.rounds} rounds in turns; memory: of one more)",
+        f"{bench.title} (median of {bench.rounds} rounds in turns; memory of all processes: of one more)",
         "",
         "| | seconds | times the first | goal | memory, all processes (PSS) | memory, first process |",
         "|---|---:|---:|---|---:|---:|",
