@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from jobs.embedded import EmbeddedError, S3Server, postgres, seaweed
 from jobs.run.job import Failed
+from jobs.stop import Stop, ended_by_signals
 
 _SHOP = """
 CREATE TABLE customers (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, mail text UNIQUE);
@@ -40,17 +40,20 @@ Tell = Callable[[str], None]
 
 @dataclass
 class Story:
-    """What has happened so far; each step is told as it ends."""
+    """What has happened so far; each step is told as it ends, and none begins once the story was told to end."""
 
     tell: Tell
+    stop: Stop
     steps: list[tuple[str, float]] = field(default_factory=list)
 
     @contextmanager
     def step(self, what: str) -> Iterator[None]:
         """A sentence, and how long it took."""
+        self.stop.check()
         begun = time.monotonic()
         self.tell(f"{len(self.steps) + 1}. {what}")
         yield
+        self.stop.check()
         took = time.monotonic() - begun
         self.steps.append((what, took))
         self.tell(f"   ({took:.1f} s)\n")
@@ -63,41 +66,33 @@ class Place:
     root: Path
     shop: str
     environment: Mapping[str, str]
-    tell: Tell
+    story: Story
 
     def crew(self, *args: str) -> None:
         """Call a command and show what it says."""
         shown = " ".join('"$SHOP"' if arg == self.shop else arg for arg in args)
-        self.tell(f"   $ crew {shown}")
+        self.story.tell(f"   $ crew {shown}")
         argv = [sys.executable, "-m", "jobs.cli", "--root", str(self.root), *args]
-        ended = subprocess.run(argv, env=self.environment, capture_output=True, text=True, check=False)
-        for line in ended.stdout.splitlines():
-            self.tell(f"     {line}")
-        if ended.returncode:
-            raise Failed(f"the demo broke at: crew {shown} (it exited with {ended.returncode})\n{ended.stderr}")
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with self.story.stop.process(argv, env=self.environment, **pipes) as running:
+            out, err = running.communicate()
+        for line in out.decode().splitlines():
+            self.story.tell(f"     {line}")
+        if running.returncode:
+            raise Failed(f"the demo broke at: crew {shown} (it exited with {running.returncode})\n{err.decode()}")
 
 
 def play(tell: Tell) -> list[tuple[str, float]]:
     """Play the story in a temporary folder; the steps and their seconds. Nothing is left when it ends."""
-    story = Story(tell)
     try:
-        with _ended_by_signals(), tempfile.TemporaryDirectory(prefix="groundcrew-demo-") as folder:
+        with ended_by_signals() as stop, tempfile.TemporaryDirectory(prefix="groundcrew-demo-") as folder:
+            story = Story(tell, stop)
             Path(folder).chmod(0o711)
             with _parts(story, Path(folder)) as place:
                 _act(story, place)
     except EmbeddedError as error:
         raise Failed(str(error)) from None
     return story.steps
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM ends the demo as Ctrl-C does: cleaning up."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -110,7 +105,7 @@ def _parts(story: Story, folder: Path) -> Iterator[Place]:
         with story.step("An environment is written: where the shop is, where backups go, who can read them."):
             _write(folder, shop, store)
             story.tell(f"   SHOP={shop}")
-        yield Place(folder, shop, _environment(store), story.tell)
+        yield Place(folder, shop, _environment(store), story)
 
 
 def _act(story: Story, place: Place) -> None:

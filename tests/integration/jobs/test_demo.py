@@ -51,7 +51,7 @@ def test_it_can_be_ended_in_the_middle(told: signal.Signals, folder: Path) -> No
         assert time.monotonic() < until
         time.sleep(0.02)
     playing.send_signal(told)
-    playing.communicate(timeout=30)
-    assert playing.returncode in (128 + told, 1)
+    _, err = playing.communicate(timeout=30)
+    assert (playing.returncode, err) == (1, f"stopped by {told.name}\n")
     assert list(folder.iterdir()) == []
     assert running_in(folder) == []
