@@ -80,6 +80,11 @@ class Program(PythonTerraform):  # type: ignore[misc]  # it has no types
         """A typo is an error, and no command."""
         raise AttributeError(f"{type(self).__name__} has no {name}")
 
+    def there(self, folder: Path, own: Path) -> Program:
+        """The same program in another folder, with other files of its own."""
+        surroundings = {**self._environment, "TF_DATA_DIR": str(own)}
+        return Program(self._name, self.terraform_bin_path, folder, surroundings, self._start, on_line=self._on_line)
+
     def read_state_file(self, file_path: str | None = None) -> None:
         """State is asked for, never read from files that Terraform keeps for itself."""
 

@@ -21,6 +21,7 @@ from terraform.errors import Refused, StackError
 from terraform.place import Place, held
 from terraform.plan import Plan
 from terraform.program import LOCK_TIMEOUT, Program, Start, environment, here
+from terraform.showing import shown
 from terraform.state import Serial, is_as_it_was, serial_in, serial_of
 
 FORMAT = 1
@@ -122,7 +123,7 @@ class Stack:
             if begun:
                 begun()
             # To have a plan told costs half as much again as making it: of none at all there is nothing to tell.
-            told = plan.read(program.show(file)) if changes or not is_as_it_was(file) else Plan()
+            told = plan.read(shown(program, self.place.own, file)) if changes or not is_as_it_was(file) else Plan()
             yield Planned(told, program, file, code, serial_of(file))
 
     def apply(self, planned: Planned, save: Callable[[str], object]) -> None:

@@ -76,6 +76,7 @@ def test_the_story_of_staging(staging: Cloud) -> None:
     roles_that_can_not_do_each_others_harm(staging)
     hosts_for_pyinfra(staging)
     told_apart(staging)
+    shown_with_its_providers_hashed_once(staging)
     told_on_github(staging)
     watched_as_a_job(staging)
     mended(staging)
@@ -260,6 +261,19 @@ def told_apart(staging: Cloud) -> None:
         ("network", "changed", f"{VPC} tags.Own"),
         ("network", "changed", f"{VPC} tags.Owner"),
     ]
+
+
+def shown_with_its_providers_hashed_once(staging: Cloud) -> None:
+    """When the plan was made: shown in the stack's own folder, they would be hashed again, and all would look right."""
+    shows = staging.root / "shows"
+    lines = f'[ "$1" = show ] && echo "$(grep -c hashes .terraform.lock.hcl) $PWD" >> {shows}'
+    staging.settings(
+        {"network": ()}, program=staging.script("watched", f'{lines}\nexec {program(staging.version)} "$@"')
+    )
+    assert drift(staging, 2) == [("network", "changed", f"{VPC} tags.Own"), ("network", "changed", f"{VPC} tags.Owner")]
+    [line] = shows.read_text().splitlines()
+    assert line.startswith(f"0 {Place(staging.root, 'staging', 'network').own}/plan-")
+    staging.settings()
 
 
 def told_on_github(staging: Cloud) -> None:
