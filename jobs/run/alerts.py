@@ -6,9 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
-
-from structlog.typing import FilteringBoundLogger
+from typing import TYPE_CHECKING, Any
 
 from inventories import Environment, redact
 from jobs.run import tidings
@@ -17,6 +15,9 @@ from jobs.run.job import Failed, Outcome
 from jobs.run.post import Claim, Letter, mark
 from jobs.run.record import Record
 from jobs.store import Changed, Exists, Missing, Store, StoreError
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 CLAIM = timedelta(seconds=30)  # longer than telling takes: who claimed earlier than this has died over it
 NEARLY = 0.9  # a job that is a minute faster today shall not put its daily reminder off to tomorrow

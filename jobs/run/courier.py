@@ -7,14 +7,16 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-
-from structlog.typing import FilteringBoundLogger
+from typing import TYPE_CHECKING
 
 from inventories import Environment, redact
 from jobs.run import alerts, post
 from jobs.run.post import Claim, Round
 from jobs.run.record import Record
 from jobs.store import Store
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 AT_ONCE = 250  # alerts in one message; claiming so many takes less time than a claim lasts
 REST = 60.0  # seconds in which an address that did not answer in time is not tried again

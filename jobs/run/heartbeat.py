@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-
-from structlog.typing import FilteringBoundLogger
+from typing import TYPE_CHECKING
 
 from inventories import Secret, redact
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 LIMIT = 10.0
 BODY_LIMIT = 100_000

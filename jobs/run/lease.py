@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
-
-from structlog.typing import FilteringBoundLogger
 
 from jobs.run.documents import from_body, from_iso, to_body, to_iso
 from jobs.store import Changed, Exists, Missing, OutOfReach, Store, StoreError
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 RENEWALS = 4  # a lease is renewed this many times over its length, so that a few may fail
 

@@ -10,10 +10,7 @@ from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
-
-import structlog
-from structlog.typing import FilteringBoundLogger, WrappedLogger
+from typing import TYPE_CHECKING, Any
 
 from inventories import Environment, redact
 from jobs.log import OURS, settings
@@ -22,6 +19,9 @@ from jobs.run.job import Options
 from jobs.run.progress import Progress, end_bars
 from jobs.stop import Stop, ended_by_signals
 from jobs.store import Store
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger, WrappedLogger
 
 TAIL_LINES = 200
 TAIL_LINE_LENGTH = 2000
@@ -41,11 +41,13 @@ class Tail:
     def __call__(
         self, _logger: WrappedLogger, method: str, event: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:
+        from structlog.processors import format_exc_info
+
         told = {
             k: v for k, v in event.items() if k not in ("event", "exc_info", "run", "job", "subject", "environment")
         }
         words = " ".join([str(event["event"]), *(f"{k}={v}" for k, v in told.items())])
-        trace = structlog.processors.format_exc_info(_logger, method, {"exc_info": event.get("exc_info")})
+        trace = format_exc_info(_logger, method, {"exc_info": event.get("exc_info")})
         for line in [f"{utc_now():%H:%M:%SZ} {method} {words}", *trace.get("exception", "").splitlines()]:
             self.lines.append(redact(line[: 2 * TAIL_LINE_LENGTH])[:TAIL_LINE_LENGTH])
         return event
@@ -53,6 +55,8 @@ class Tail:
 
 def logger(tail: Tail, **bound: str) -> FilteringBoundLogger:
     """The configured log, whose lines are also kept in the tail."""
+    import structlog
+
     set_up = settings()
     log: FilteringBoundLogger = structlog.wrap_logger(
         set_up["logger_factory"](OURS),

@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
-
-from structlog.typing import FilteringBoundLogger
+from typing import TYPE_CHECKING, Protocol
 
 from inventories import Secret, redact
 from jobs.run.job import Failed
 from jobs.store import Changed, Missing, StoreError
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 LIMIT = 10.0
 SIDE_BY_SIDE = 8  # writes to the store

@@ -8,13 +8,12 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from structlog.typing import FilteringBoundLogger
-
 from jobs.sizes import size
 from jobs.words import span
 
 if TYPE_CHECKING:
     import rich.progress
+    from structlog.typing import FilteringBoundLogger
 
 EVERY = 60.0
 

@@ -13,9 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
-
-from structlog.typing import FilteringBoundLogger
+from typing import TYPE_CHECKING, TypeVar
 
 import jobs.log
 from inventories import BadEnvironment, Environment, redact
@@ -31,6 +29,9 @@ from jobs.run.record import Record, folder, last_tick, read_record, record_to, t
 from jobs.run.ticks import Gap, latest_tick, missed
 from jobs.stop import Stop, Stopped, signals
 from jobs.store import OutOfReach, Store, StoreError
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 T = TypeVar("T")
 

@@ -45,14 +45,26 @@ def test_each_help_has_examples(crew: Crew, words: tuple[str, ...]) -> None:
     assert f"  crew {' '.join(words)}" in ended.out.partition("Examples:")[2]
 
 
+HEAVY = {"structlog", "rich", "pydantic", "boto3", "psycopg", "apprise", "asyncio"}
+
+
+def imported(*words: str) -> set[str]:
+    argv = [sys.executable, "-X", "importtime", "-m", "jobs.cli", *words]
+    listed = subprocess.run(argv, capture_output=True, text=True, check=False).stderr
+    return {line.rsplit("|", 1)[-1].strip() for line in listed.splitlines()}
+
+
 def test_help_imports_no_command_and_nothing_heavy() -> None:
-    listed = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "jobs.cli", "--help"], capture_output=True, text=True, check=True
-    ).stderr
-    imported = {line.rsplit("|", 1)[-1].strip() for line in listed.splitlines()}
-    heavy = {"structlog", "rich", "pydantic", "boto3", "psycopg", "apprise", "inventories", "jobs.cli.run"}
-    assert "typer" in imported
-    assert not imported & heavy
+    found = imported("--help")
+    assert "typer" in found
+    assert not found & {*HEAVY, "inventories", "jobs.cli.run"}
+
+
+@pytest.mark.parametrize("words", ["status", "runs", "backups list", "schedule list", "drift"])
+def test_who_only_asks_waits_for_nothing_heavy(words: str) -> None:
+    found = imported(*words.split(), "no-such-environment")
+    assert "inventories.environment" in found
+    assert not found & HEAVY
 
 
 @pytest.mark.parametrize(
