@@ -23,8 +23,13 @@ if host.name in its.all:
     given, first = its.given, its.first
     early.host_is_fit(memory=MEMORY, disk=DISK)
     early.every(k3s_files.faults(given, len(its.servers)))
+    namespaces = given.get("k3s_namespaces") or []
     if host.name == first:
+        early.every(k3s_files.faults_of_hosts(k3s_cluster.names_of_hosts(its)))
         early.every(k3s_cluster.faults_of_founding(its))
+        _, manifest = k3s_cluster.ask(first, f"cat {MANIFESTS} 2>/dev/null")
+        dropped = str(given.get("k3s_drop_namespaces") or "")
+        early.every(k3s_files.faults_of_namespaces("\n".join(manifest), namespaces, dropped))
     version, artefacts = given["k3s_version"], given["k3s_artefacts"]
     there = k3s_artefacts.installed()
     if there not in ("", version):
@@ -38,12 +43,15 @@ if host.name in its.all:
         one = inventory.get_host(name)
         return str(one.data.get("k3s_address") or one.data.get("ssh_hostname") or one.name)
 
+    token, token_from = k3s_nodes.token_of(its.environment, given.get("k3s_token") or {})
+    if host.name in its.servers:
+        early.every(k3s_files.faults_of_token(host.name, k3s_nodes.token_there(host.name), token, token_from))
     taken = given.get("k3s_snapshots") or {}
     keys = k3s_snapshots.keys(taken["s3"]) if taken.get("s3") else ("", "")
     cluster = Cluster(
         version=version,
         addresses=tuple(map(address, its.servers)),
-        token=k3s_nodes.token_of(its.environment, given.get("k3s_token") or {}),
+        token=token,
         config=given.get("k3s_config") or {},
         snapshots=k3s_files.snapshots(taken, *keys),
     )
@@ -53,6 +61,8 @@ if host.name in its.all:
     unit_file = f"/etc/systemd/system/{node.unit}"
     registries = k3s_files.HEAD + yaml.safe_dump(given.get("k3s_registries") or {})
 
+    if host.name == first and not given.get("k3s_token"):
+        k3s_nodes.token_is_kept(name="Token is kept on this machine", environment=its.environment)
     pieces.file(name="Kernel settings", text=k3s_files.SYSCTL, dest=SYSCTL_FILE, mode="644")
     pieces.file(name="Kernel modules", text=k3s_files.MODULES, dest=MODULES_FILE, mode="644")
     pieces.current(
@@ -90,10 +100,11 @@ if host.name in its.all:
             limit=limit,
         )
     k3s_nodes.taints_are_right(name="Taints", node=node, servers=its.servers)
+    k3s_nodes.labels_are_right(name="Labels", node=node, servers=its.servers)
     if host.name == first:
         pieces.file(
             name="Namespaces",
-            text=k3s_files.manifest(given.get("k3s_namespaces") or []),
+            text=k3s_files.manifest(namespaces),
             dest=MANIFESTS,
             mode="600",
         )

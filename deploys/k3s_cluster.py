@@ -60,6 +60,12 @@ def node_of(cluster: Hosts) -> Node:
     )
 
 
+def names_of_hosts(cluster: Hosts) -> dict[str, list[str]]:
+    """Of each host that can be reached its hostname and its machine's."""
+    asked = {name: ask(name, "hostname; cat /etc/machine-id") for name in cluster.all}
+    return {name: printed for name, (told, printed) in asked.items() if told}
+
+
 def node_name(name: str) -> str:
     """What a host's node is called."""
     told, printed = ask(name, "hostname")

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from deploys import passwords
 from deploys.k3s_versions import release
 
 BINARY = "/usr/local/bin/k3s"
@@ -16,6 +17,7 @@ DATA = "/var/lib/rancher/k3s"
 CONFIG = "/etc/rancher/k3s/config.yaml"
 REGISTRIES = "/etc/rancher/k3s/registries.yaml"
 MANIFESTS = f"{DATA}/server/manifests/groundcrew-namespaces.yaml"
+TOKEN = f"{DATA}/server/token"
 UNITS = ("k3s.service", "k3s-agent.service")
 SYSCTL_FILE, MODULES_FILE = "/etc/sysctl.d/90-k3s.conf", "/etc/modules-load.d/k3s.conf"
 PORT = 6443
@@ -64,8 +66,9 @@ def config(cluster: Cluster, node: Node, *, founds: bool) -> dict[str, Any]:
         told["node-taint"] = list(node.taints)
     told |= {"cluster-init": True} if founds else {"server": cluster.url}
     if node.server:
-        own = {"tls-san": list(cluster.addresses), "write-kubeconfig-mode": "0600"}
-        told |= {**own, **cluster.config, **cluster.snapshots}
+        names = [*cluster.addresses, *(cluster.config.get("tls-san") or [])]
+        own = {"write-kubeconfig-mode": "0600", **cluster.config, "tls-san": list(dict.fromkeys(names))}
+        told |= {**own, **cluster.snapshots}
     return told
 
 
@@ -181,7 +184,28 @@ def taint_changes(wanted: Sequence[str], node: Mapping[str, Any], ours: Sequence
         f"{taint['key']}{'=' + taint['value'] if taint.get('value') else ''}:{taint['effect']}"
         for taint in node.get("spec", {}).get("taints") or []
     }
-    return [*sorted(set(wanted) - there), *(f"{taint}-" for taint in sorted((set(ours) & there) - set(wanted)))]
+    replaced = {_without_value(taint) for taint in wanted}
+    gone = [taint for taint in sorted((set(ours) & there) - set(wanted)) if _without_value(taint) not in replaced]
+    return [*sorted(set(wanted) - there), *(f"{taint}-" for taint in gone)]
+
+
+def _without_value(taint: str) -> tuple[str, str]:
+    """By which Kubernetes tells taints apart."""
+    key, _, effect = taint.rpartition(":")
+    return key.partition("=")[0], effect
+
+
+def label_changes(wanted: Sequence[str], node: Mapping[str, Any], ours: Sequence[str]) -> list[str]:
+    """Arguments of `kubectl label`: what is missing or another, and with a minus what we gave once and want no more."""
+    there = node.get("metadata", {}).get("labels") or {}
+    named, once = (dict(_key_and_value(label) for label in labels) for labels in (wanted, ours))
+    missing = [f"{key}={value}" for key, value in named.items() if there.get(key) != value]
+    return [*missing, *(f"{key}-" for key in sorted((once.keys() & there.keys()) - named.keys()))]
+
+
+def _key_and_value(label: str) -> tuple[str, str]:
+    key, _, value = label.partition("=")
+    return key, value
 
 
 def is_up(node: Mapping[str, Any] | None, version: str) -> bool:
@@ -204,12 +228,52 @@ def faults(given: Mapping[str, Any], servers: int) -> Iterator[str]:
         yield f'k3s_version: {version!r}; write a release, as in "v1.33.5+k3s1"'
     if servers % 2 == 0:
         yield f"k3s_servers: {servers} servers can't lose one more than {servers - 1} can; have 1, 3 or 5"
+    if given.get("k3s_token"):
+        yield from passwords.faults("k3s_token", given["k3s_token"])
     for one in given.get("k3s_namespaces") or []:
+        if not one.get("name"):
+            yield f"k3s_namespaces: {dict(one)}: has no name"
         if others := sorted(set(one) - {"name", "cpu", "memory", "users"}):
             yield f"k3s_namespaces: {', '.join(others)}: no such key; there are cpu, memory, name, users"
     if others := sorted(set(given.get("k3s_snapshots") or {}) - {"schedule", "keep", "s3"}):
         yield f"k3s_snapshots: {', '.join(others)}: no such key; there are keep, s3, schedule"
     if others := sorted(set((given.get("k3s_snapshots") or {}).get("s3") or S3) - {*S3, "access_key", "secret_key"}):
         yield f"k3s_snapshots: s3: {', '.join(others)}: no such key; there are {', '.join(S3)}, access_key, secret_key"
+    if s3 := (given.get("k3s_snapshots") or {}).get("s3"):
+        for name in ("access_key", "secret_key"):
+            yield from passwords.faults(f"k3s_snapshots: s3: {name}", s3.get(name))
     if (given.get("k3s_airgap") or ENDINGS[0]) not in (True, *ENDINGS):
         yield f"k3s_airgap: {given['k3s_airgap']!r}; write True, which is {ENDINGS[0]}, or one of {', '.join(ENDINGS)}"
+
+
+def faults_of_token(server: str, there: str, token: str, named: str) -> Iterator[str]:
+    """A cluster does not start with another token than the one that it was founded with."""
+    if there and _short(there) != _short(token):
+        said = f"is not the one in {named}" if named else "is not known to this machine; write it into k3s_token"
+        yield f"{server}: the token of its cluster {said}; it is in {TOKEN} there, after the last colon"
+
+
+def _short(token: str) -> str:
+    return token.strip().rpartition(":")[2]
+
+
+def faults_of_namespaces(manifest: str, given: Sequence[Mapping[str, Any]], dropped: str) -> Iterator[str]:
+    """K3s deletes what leaves its manifests: a namespace with everything in it, and so only if that is said."""
+    there = {each["metadata"]["name"] for each in yaml.safe_load_all(manifest) if each and each["kind"] == "Namespace"}
+    gone = there - {one["name"] for one in given}
+    if unsaid := sorted(gone - set(dropped.split(","))):
+        yield (
+            f"k3s_namespaces: {', '.join(unsaid)}: no longer named, and so deleted with everything in it; "
+            f"name it again, or say so: --data k3s_drop_namespaces={','.join(sorted(gone))}"
+        )
+
+
+def faults_of_hosts(told: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Nodes are told apart by what a copy of a machine has in common with it."""
+    for at, what in enumerate(("hostname", "machine-id")):
+        named: dict[str, list[str]] = {}
+        for name, lines in told.items():
+            named.setdefault(lines[at], []).append(name)
+        for value, names in named.items():
+            if len(names) > 1:
+                yield f"{', '.join(names)}: have the same {what}, {value}; each node needs its own"

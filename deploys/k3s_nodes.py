@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import yaml
 from pyinfra import host
 from pyinfra.api import FunctionCommand, Host, State, operation
 
-from deploys import k3s_cluster, k3s_files, passwords
+from deploys import early, k3s_cluster, k3s_files, passwords
 from deploys.k3s_cluster import NotDone
 from deploys.k3s_files import Node
 from deploys.look import Seen, looking
@@ -60,17 +61,35 @@ def wait_until_up(host: Host, node: Node, servers: Sequence[str], version: str, 
 @operation()
 def taints_are_right(node: Node, servers: Sequence[str]) -> Steps:
     """K3s gives taints at the first registration only; later ones come through its API."""
+    yield from _marked("taint", node, node.taints, servers, k3s_files.taint_changes)
+
+
+@operation()
+def labels_are_right(node: Node, servers: Sequence[str]) -> Steps:
+    """K3s adds labels, and takes none away."""
+    yield from _marked("label", node, node.labels, servers, k3s_files.label_changes)
+
+
+def _marked(
+    verb: str,
+    node: Node,
+    wanted: Sequence[str],
+    servers: Sequence[str],
+    changes_of: Callable[[Sequence[str], Mapping[str, Any], Sequence[str]], list[str]],
+) -> Steps:
+    """What we gave a node is noted there, so that nothing is taken away that somebody else gave it."""
     there = (k3s_cluster.nodes(*servers) or {}).get(node.name, {})
-    ours = host.get_fact(Lines, "cat /etc/rancher/node/groundcrew-taints")
-    if changes := k3s_files.taint_changes(node.taints, there, ours):
-        yield FunctionCommand(_taint, (servers[0], node.name, tuple(changes)), {})
-    if sorted(ours) != sorted(node.taints):
-        lines = "".join(f"{taint}\\n" for taint in node.taints)
-        yield f"mkdir --parents /etc/rancher/node && printf '{lines}' > /etc/rancher/node/groundcrew-taints"
+    noted = f"/etc/rancher/node/groundcrew-{verb}s"
+    ours = host.get_fact(Lines, f"cat {noted}")
+    if changes := changes_of(wanted, there, ours):
+        yield FunctionCommand(_mark, (servers[0], verb, node.name, tuple(changes)), {})
+    if sorted(ours) != sorted(wanted):
+        lines = "".join(f"{each}\\n" for each in wanted)
+        yield f"mkdir --parents /etc/rancher/node && printf '{lines}' > {noted}"
 
 
-def _taint(state: State, host: Host, server: str, name: str, changes: Sequence[str]) -> bool:
-    words, otherwise = ("taint", "node", name, *changes), f"the taints of node {name} could not be changed"
+def _mark(state: State, host: Host, server: str, verb: str, name: str, changes: Sequence[str]) -> bool:
+    words, otherwise = (verb, "node", name, "--overwrite", *changes), f"the {verb}s of node {name} could not be changed"
     return k3s_cluster.logged(host, lambda: k3s_cluster.must_kubectl(server, *words, otherwise=otherwise))
 
 
@@ -79,7 +98,9 @@ def kubeconfig_is_here(cluster: str, url: str, to: Path, merge: bool) -> Steps:
     """Fetched to a file of this machine that only its owner may read."""
     wanted = _kubeconfig(host, cluster, url)
     files = [to, *([Path.home() / ".kube/config"] if merge else [])]
-    if not wanted or any(_with(file, wanted, alone=file == to) != _read(file) for file in files):
+    if not wanted or not all(
+        _is_closed(file) and _with(file, wanted, alone=file == to) == _read(file) for file in files
+    ):
         yield FunctionCommand(_fetch, (cluster, url, to, tuple(files)), {})
 
 
@@ -100,12 +121,22 @@ def _with(file: Path, wanted: Mapping[str, Any], *, alone: bool) -> dict[str, An
 
 
 def _read(file: Path) -> dict[str, Any]:
-    there = file.exists() and not file.stat().st_mode & 0o077
-    return yaml.safe_load(file.read_text()) or {} if there else {}
+    try:
+        told = yaml.safe_load(file.read_text()) if file.exists() else None
+    except yaml.YAMLError:
+        told = "no YAML"
+    if not isinstance(told, dict | None):
+        raise early.DeployError(f"{file} is no kubeconfig; move it away, or mend it")
+    return told or {}
+
+
+def _is_closed(file: Path) -> bool:
+    return file.exists() and not file.stat().st_mode & 0o077
 
 
 def kept_alone(file: Path, text: str) -> None:
-    """Write a file of this machine that nobody else may read, whole or not at all."""
+    """Write a file of this machine that nobody else may read, whole or not at all; a link stays one."""
+    file = file.resolve()
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     new = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     with os.fdopen(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as opened:
@@ -113,11 +144,36 @@ def kept_alone(file: Path, text: str) -> None:
     new.replace(file)
 
 
-def token_of(environment: str, named: dict[str, Any]) -> str:
-    """The token that group data names, else the one that this machine keeps for a cluster; made if there is none."""
+def token_of(environment: str, named: dict[str, Any]) -> tuple[str, str]:
+    """The token that group data names, else the one that this machine keeps for a cluster; and where it is from."""
     if named:
-        return passwords.revealed("k3s_token", named)
-    file = Path.home() / ".config/groundcrew" / f"{environment}.k3s-token"
-    if not file.exists():
-        kept_alone(file, secrets.token_hex(32) + "\n")
-    return file.read_text().strip()
+        return passwords.revealed("k3s_token", named), "k3s_token"
+    file = token_file(environment)
+    return (file.read_text().strip(), str(file)) if file.exists() else (_new_token(environment), "")
+
+
+def token_file(environment: str) -> Path:
+    return Path.home() / ".config/groundcrew" / f"{environment}.k3s-token"
+
+
+@cache
+def _new_token(environment: str) -> str:
+    """The same for all hosts of a run."""
+    return secrets.token_hex(32)
+
+
+@operation()
+def token_is_kept(environment: str) -> Steps:
+    """Before any host hears of it, a new token is written to this machine."""
+    if not token_file(environment).exists():
+        yield FunctionCommand(_keep_token, (environment,), {})
+
+
+def _keep_token(state: State, host: Host, environment: str) -> None:
+    kept_alone(token_file(environment), _new_token(environment) + "\n")
+
+
+def token_there(server: str) -> str:
+    """The token with which a server's cluster was founded, if it has one."""
+    told, printed = k3s_cluster.ask(server, f"cat {k3s_files.TOKEN}")
+    return printed[0] if told and printed else ""

@@ -16,7 +16,7 @@ k3s_registries: dict[str, object] = {}  # registries.yaml
 k3s_snapshots: dict[str, object] = {}
 
 # {"name": "ada", "cpu": 4, "memory": "16Gi", "users": ["ada"]}
-k3s_namespaces: list[dict[str, object]] = []
+k3s_namespaces: list[dict[str, object]] = []  # one that leaves goes with all in it: --data k3s_drop_namespaces=ada
 
 k3s_kubeconfig = ""  # where to; empty: ~/.kube/<environment>.yaml
 k3s_kubeconfig_merge = False  # into ~/.kube/config as well

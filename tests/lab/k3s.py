@@ -18,7 +18,7 @@ from typing import Any
 from tests.lab import commands
 from tests.lab.hosts import Host
 from tests.lab.lab import Lab
-from tests.lab.pyinfra import Told, begin, end
+from tests.lab.pyinfra import ROOT, Told, begin, end
 
 VERSION = "v1.33.5+k3s1"
 STANDIN = Path(__file__).parent / "standins/k3s"
@@ -89,16 +89,31 @@ def begun(
     (folder / "staging.py").write_text("".join(f"{name} = {pformat(value)}\n" for name, value in data.items()))
     named = [lab.hosts[at].address for at in (range(servers) if isinstance(servers, int) else servers)]
     agents = [host.address for host in lab.hosts if host.address not in named]
-    inventory = lab.folder / "staging"
-    inventory.write_text(f"k3s_servers = {named}\nk3s_agents = {agents}\n")
     given = ("--group-data", "inventories/group_data", "--group-data", str(folder), *told, f"deploys/{of}.py")
-    return begin(lab, *given, inventory=str(inventory), yes=yes, CLUSTER_TOKEN=token)
+    variables = {"STAGING_K3S_SERVERS": " ".join(named), "STAGING_K3S_AGENTS": " ".join(agents), "CLUSTER_TOKEN": token}
+    return begin(lab, *given, inventory=staging(lab), yes=yes, **variables)
+
+
+def staging(lab: Lab) -> str:
+    """The inventory as it is shipped, whose hosts variables can replace; what it was, where a fork has its own."""
+    shipped = ROOT / "inventories/staging"
+    if shipped.exists() and "STAGING_K3S_SERVERS" in shipped.read_text():
+        return "inventories/staging"
+    own = lab.folder / "staging"
+    read = "environ.get('STAGING_K3S_{}', '').split()"
+    own.write_text(
+        f"from os import environ\nk3s_servers = {read.format('SERVERS')}\nk3s_agents = {read.format('AGENTS')}\n"
+    )
+    return str(own)
 
 
 def first_run(lab: Lab) -> None:
-    told = run(lab, "-vvv", "--diff", "--debug", k3s_version=VERSION)
+    with lab.process_list(lab.hosts[1]) as seen:
+        told = run(lab, "-vvv", "--diff", "--debug", k3s_version=VERSION)
     assert told.code == 0, told.text[-4000:]
     assert TOKEN not in told.text, "a secret shows in what pyinfra prints at its most talkative"
+    assert any("k3s server" in line for line in seen), "it was looked at while it happened"
+    assert [line for line in seen if TOKEN in line] == []
 
 
 def running(lab: Lab) -> str:

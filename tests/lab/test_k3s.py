@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 import yaml
 
+from deploys.k3s_files import MANIFESTS
 from tests.lab import network
 from tests.lab.k3s import IMAGES, TOKEN, VERSION, begun, first_run, mirror, newer, nodes, ready, release, run
 from tests.lab.lab import Lab
@@ -61,13 +62,44 @@ def test_the_kubeconfig_leads_to_the_cluster(cluster: Lab) -> None:
         pass
 
 
-def test_taints_follow_group_data(cluster: Lab) -> None:
-    told = run(cluster, k3s_taints=["dedicated=db:NoSchedule"])
-    assert told.code == 0, told.text
-    assert all(node["spec"]["taints"] for node in nodes(cluster).values())
+def test_taints_and_labels_follow_group_data(cluster: Lab) -> None:
+    for use in ("db", "web"):
+        told = run(cluster, k3s_taints=[f"dedicated={use}:NoSchedule"], k3s_labels=[f"use={use}", "disk=ssd"])
+        assert told.code == 0, told.text
+        for node in nodes(cluster).values():
+            assert node["spec"]["taints"] == [{"key": "dedicated", "value": use, "effect": "NoSchedule"}]
+            assert node["metadata"]["labels"].items() >= {("use", use), ("disk", "ssd")}
     again = run(cluster)
     assert again.code == 0, again.text
-    assert not any(node["spec"]["taints"] for node in nodes(cluster).values())
+    for node in nodes(cluster).values():
+        assert not node["spec"]["taints"]
+        assert not {"use", "disk"} & node["metadata"]["labels"].keys()
+
+
+def test_a_namespace_goes_only_if_that_is_said(cluster: Lab) -> None:
+    gone = run(cluster, k3s_namespaces=[])
+    assert gone.code == 1
+    assert "ada: no longer named, and so deleted with everything in it" in gone.text
+    said = run(cluster, "--data", "k3s_drop_namespaces=ada", k3s_namespaces=[])
+    assert said.code == 0, said.text
+    assert "Namespace" not in cluster.ask(cluster.hosts[0], f"cat {MANIFESTS}")
+    assert run(cluster).code == 0
+
+
+def test_clusters_of_others_stay_in_a_kubeconfig_that_ours_is_merged_into(cluster: Lab) -> None:
+    file = cluster.home / ".kube/config"
+    theirs = {kind: [{"name": "theirs", kind[:-1]: {}}] for kind in ("clusters", "users", "contexts")}
+    file.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", **theirs, "current-context": "theirs"}))
+    file.chmod(0o644)
+    told = run(cluster, k3s_kubeconfig_merge=True)
+    assert (told.code, told.changes) == (0, 1), told.text
+    both = yaml.safe_load(file.read_text())
+    assert [one["name"] for one in both["clusters"]] == ["theirs", "staging"]
+    assert both["current-context"] == "theirs"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert run(cluster, k3s_kubeconfig_merge=True).changes == 0
+    file.write_text("- no kubeconfig\n")
+    assert f"{file} is no kubeconfig; move it away, or mend it" in run(cluster, k3s_kubeconfig_merge=True).text
 
 
 PID = "systemctl show --property=MainPID k3s k3s-agent"
@@ -113,14 +145,41 @@ def test_five_servers_join_one_after_the_other(fresh: Callable[..., Lab]) -> Non
 STARTED = "systemctl show --property=ActiveEnterTimestamp --value k3s"
 
 
-def test_a_wrong_token_is_told_with_the_journal_and_can_be_put_right(fresh: Callable[..., Lab]) -> None:
+def test_a_token_is_made_and_kept_and_another_one_changes_nothing(fresh: Callable[..., Lab]) -> None:
+    lab = fresh(2)
+    kept, ours = lab.home / ".config/groundcrew/staging.k3s-token", {"servers": 1, "k3s_token": {}}
+    assert run(lab, "--dry", yes=False, **ours).code == 0
+    assert not kept.exists()
+    first = run(lab, **ours)
+    assert first.code == 0, first.text
+    assert (kept.stat().st_mode & 0o777, kept.read_text() in first.text) == (0o600, False)
+    assert run(lab, **ours).changes == 0
+    before = [lab.ask(host, f"{PID}; cat /etc/rancher/k3s/config.yaml") for host in lab.hosts]
+
+    another = run(lab, servers=1)
+    assert another.code == 1
+    assert "the token of its cluster is not the one in k3s_token; it is in /var/lib/rancher/k3s/serv" in another.text
+    token = kept.read_text()
+    kept.unlink()
+    unknown = run(lab, **ours)
+    assert unknown.code == 1
+    assert "the token of its cluster is not known to this machine; write it into k3s_token" in unknown.text
+    assert not kept.exists()
+    assert run(lab, servers=1, token=token.strip()).changes == 0
+    assert [lab.ask(host, f"{PID}; cat /etc/rancher/k3s/config.yaml") for host in lab.hosts] == before
+
+
+def test_a_node_that_is_refused_is_told_with_its_journal_and_can_be_put_right(fresh: Callable[..., Lab]) -> None:
     lab = fresh(2)
     assert run(lab, servers=1).code == 0
-    bad = run(lab, servers=1, token="another", k3s_wait=4)
+    agent, password = lab.hosts[1], "/etc/rancher/node/password"
+    lab.ask(agent, f"cp {password} /root/password && echo other > {password}")
+    bad = run(lab, servers=1, k3s_wait=4, k3s_registries=REGISTRIES)
     assert bad.code == 1
-    assert "node lab-1 is not ready after 4 s; its journal says:" in bad.text
-    assert "encrypted with different token" in bad.text
-    again = run(lab, servers=1)
+    assert "node lab-2 is not ready after 4 s; its journal says:" in bad.text
+    assert "Node password rejected" in bad.text
+    lab.ask(agent, f"cp /root/password {password}")
+    again = run(lab, servers=1, k3s_registries=REGISTRIES)
     assert again.code == 0, again.text
     assert ready(lab) == ["lab-1", "lab-2"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import kubernetes_validate
@@ -109,6 +110,59 @@ def test_only_taints_that_we_gave_are_taken() -> None:
     assert k3s_files.taint_changes(["a=b:NoSchedule"], there, ["a=b:NoSchedule"]) == []
     assert k3s_files.taint_changes(["c:NoSchedule"], there, ["a=b:NoSchedule"]) == ["c:NoSchedule", "a=b:NoSchedule-"]
     assert k3s_files.taint_changes([], {}, []) == []
+    assert k3s_files.taint_changes(["a=c:NoSchedule"], there, ["a=b:NoSchedule"]) == ["a=c:NoSchedule"], (
+        "it is replaced"
+    )
+    assert k3s_files.taint_changes(["a:NoExecute"], there, ["a=b:NoSchedule"]) == ["a:NoExecute", "a=b:NoSchedule-"]
+
+
+def test_only_labels_that_we_gave_are_taken() -> None:
+    there = {"metadata": {"labels": {"disk": "ssd", "use": "db", "theirs": "x"}}}
+    assert k3s_files.label_changes(["disk=ssd", "use=db"], there, ["disk=ssd"]) == []
+    assert k3s_files.label_changes(["use=web", "new="], there, ["disk=ssd", "gone=1"]) == ["use=web", "new=", "disk-"]
+    assert k3s_files.label_changes([], {}, ["disk=ssd"]) == []
+
+
+def test_names_of_the_certificate_are_added_to_those_that_nodes_use() -> None:
+    told = k3s_files.config(replace(CLUSTER, config={"tls-san": ["k3s.acme.example"]}), SERVER, founds=True)
+    assert told["tls-san"] == ["10.0.0.1", "10.0.0.2", "10.0.0.3", "k3s.acme.example"]
+
+
+@pytest.mark.parametrize(
+    ("there", "token", "named", "said"),
+    [
+        ("", "t0ken", "k3s_token", ""),
+        ("K10abc::server:t0ken\n", "t0ken", "k3s_token", ""),
+        ("K10abc::server:t0ken", "K10abc::server:t0ken", "k3s_token", ""),
+        ("K10abc::server:t0ken", "other", "k3s_token", "is not the one in k3s_token"),
+        ("K10abc::server:t0ken", "other", "", "is not known to this machine; write it into k3s_token"),
+    ],
+)
+def test_another_token_than_the_clusters_is_a_fault(there: str, token: str, named: str, said: str) -> None:
+    told = list(k3s_files.faults_of_token("one", there, token, named))
+    assert len(told) == bool(said)
+    assert all(said in fault and "t0ken" not in fault.replace("server/token", "") for fault in told)
+
+
+def test_a_namespace_that_would_be_deleted_has_to_be_named() -> None:
+    there = k3s_files.manifest([{"name": "ada"}, {"name": "bob"}])
+    assert not list(k3s_files.faults_of_namespaces(there, [{"name": "ada"}, {"name": "bob"}, {"name": "eve"}], ""))
+    [told] = k3s_files.faults_of_namespaces(there, [], "ada")
+    assert told == (
+        "k3s_namespaces: bob: no longer named, and so deleted with everything in it; "
+        "name it again, or say so: --data k3s_drop_namespaces=ada,bob"
+    )
+    assert not list(k3s_files.faults_of_namespaces(there, [], "ada,bob"))
+    assert not list(k3s_files.faults_of_namespaces("", [], ""))
+
+
+def test_copies_of_a_machine_are_told_apart_before_k3s_mixes_them_up() -> None:
+    assert not list(k3s_files.faults_of_hosts({"10.0.0.1": ["one", "a1"], "10.0.0.2": ["two", "b2"]}))
+    told = list(k3s_files.faults_of_hosts({"10.0.0.1": ["debian", "a1"], "10.0.0.2": ["debian", "a1"]}))
+    assert told == [
+        "10.0.0.1, 10.0.0.2: have the same hostname, debian; each node needs its own",
+        "10.0.0.1, 10.0.0.2: have the same machine-id, a1; each node needs its own",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -122,6 +176,7 @@ def test_only_taints_that_we_gave_are_taken() -> None:
             3,
             ["disk: no such", "every: no such"],
         ),
+        ({"k3s_token": "abc", "k3s_namespaces": [{"cpu": 2}]}, 1, ['k3s_token: write {"env"', "has no name"]),
     ],
 )
 def test_a_slip_of_the_pen_is_told(given: dict[str, Any], servers: int, said: list[str]) -> None:
@@ -134,8 +189,15 @@ def test_the_checksum_is_that_of_the_binary_alone() -> None:
     assert checksum_holds("k3s-arm64", "/tmp/x").startswith('awk \'$2 == "k3s-arm64"')
 
 
+KEYS = {"access_key": {"env": "A"}, "secret_key": {"env": "B"}}
+
+
 def test_keys_of_a_bucket_and_endings_of_images_are_checked() -> None:
-    given = {"k3s_version": "v1.33.5+k3s1", "k3s_airgap": "zip", "k3s_snapshots": {"s3": {"bucket": "x", "pass": "y"}}}
+    given = {
+        "k3s_version": "v1.33.5+k3s1",
+        "k3s_airgap": "zip",
+        "k3s_snapshots": {"s3": {**KEYS, "bucket": "x", "pass": "y"}},
+    }
     told = list(k3s_files.faults(given, 1))
     assert told == [
         "k3s_snapshots: s3: pass: no such key; there are endpoint, bucket, folder, region, insecure, access_key, "
@@ -143,3 +205,8 @@ def test_keys_of_a_bucket_and_endings_of_images_are_checked() -> None:
         "k3s_airgap: 'zip'; write True, which is tar.zst, or one of tar.zst, tar.gz, tar",
     ]
     assert not list(k3s_files.faults({"k3s_version": "v1.33.5+k3s1", "k3s_airgap": True}, 1))
+    keyless = {"k3s_version": "v1.33.5+k3s1", "k3s_snapshots": {"s3": {"bucket": "x"}}}
+    assert [fault.partition(": write")[0] for fault in k3s_files.faults(keyless, 1)] == [
+        "k3s_snapshots: s3: access_key",
+        "k3s_snapshots: s3: secret_key",
+    ]
