@@ -190,8 +190,8 @@ def _told(here: Host, questions: Sequence[Question]) -> Seen:
 
 
 def as_root(here: Host) -> dict[str, Any]:
-    """How to run a command beside the operations: as they are run."""
-    return {"_sudo": True} if here.state.config.SUDO else {}
+    """How to run a command beside the operations: as they are run, by --sudo or by `_sudo` of the inventory."""
+    return {"_sudo": True} if here.state.config.SUDO or here.data.get("_sudo") else {}
 
 
 def portions(asked: Asked) -> Iterator[Sequence[Question]]:

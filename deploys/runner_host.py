@@ -14,6 +14,7 @@ from pyinfra.api.state import StateStage
 
 from deploys import runner_release
 from deploys.early import DeployError
+from deploys.look import as_root
 from deploys.pieces import Lines, Steps, quietly
 from deploys.runner_files import (
     CREW,
@@ -72,9 +73,8 @@ def _send_wheels(state: State, host: Host, python: Python, new: str) -> bool:
             if each.name not in there:
                 packing.add(each, f"{WHEELS}/{each.name}")
     sent = f"{new}/sent.tar"
-    as_root = {"_sudo": True} if state.config.SUDO else {}
     archive.seek(0)
-    told = host.put_file(archive, sent, remote_temp_filename=host.get_temp_filename(sent), **as_root)
+    told = host.put_file(archive, sent, remote_temp_filename=host.get_temp_filename(sent), **as_root(host))
     unpack = (
         f"tar --extract --directory=/ --no-same-owner --file={sent} && rm {sent} && cat > {new}/wheels && cd {WHEELS} "
         f"&& {{ ls | grep -vxF --file={new}/wheels | xargs --no-run-if-empty rm; }}"
