@@ -39,11 +39,11 @@ def cluster(prepared: Callable[..., Lab]) -> Lab:
 
 
 @contextmanager
-def watched(lab: Lab) -> Iterator[list[set[str]]]:
-    """Which nodes were closed, looked at several times a second through the second server."""
+def watched(lab: Lab, server: int) -> Iterator[list[set[str]]]:
+    """Which nodes were closed, looked at several times a second through a server, while that one runs."""
     look = "while sleep 0.1; do k3s kubectl get nodes --output=json 2>/dev/null || true; done"
     seen: list[set[str]] = []
-    told, printed = [*commands.ssh(lab.home, lab.hosts[1].address, "root"), look], lab.folder / "watched"
+    told, printed = [*commands.ssh(lab.home, lab.hosts[server].address, "root"), look], lab.folder / f"seen-{server}"
     with printed.open("w") as into, subprocess.Popen(told, stdout=into, stderr=subprocess.DEVNULL) as watcher:
         try:
             yield seen
@@ -60,11 +60,12 @@ def test_nodes_go_one_after_the_other_and_the_second_run_changes_nothing(cluster
     for name, changes in (("Snapshot before", 1), (f"{cluster.hosts[4].address}: {wanted}", 1), ("lies ready", 5)):
         assert re.search(rf"{re.escape(name)}.* {changes} \(", dry.text), dry.text
     assert versions(cluster) == {running(cluster)}
-    with watched(cluster) as seen:
+    with watched(cluster, 1) as seen, watched(cluster, 2) as meanwhile:
         told = upgrade(cluster, "-vvv", "--debug", k3s_version=wanted)
     assert told.code == 0, told.text
     assert TOKEN not in told.text
-    assert max(map(len, seen)) == 1
+    assert max(map(len, [*seen, *meanwhile])) == 1
+    assert {"lab-2"} in meanwhile
     turns = [next(iter(nodes)) for at, nodes in enumerate(seen) if nodes and nodes != seen[at - 1]]
     assert sorted(set(turns), key=turns.index) == ["lab-1", "lab-2", "lab-3", "lab-4", "lab-5"]
     assert (versions(cluster), closed(cluster), len(ready(cluster))) == ({wanted}, [], 5)
