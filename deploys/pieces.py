@@ -16,7 +16,7 @@ from pyinfra.facts.files import FileContents
 from pyinfra.operations.util.files import generate_color_diff
 
 from deploys.look import Asked, Seen, as_root, contents, looking, paths, printed, units
-from inventories import Secret
+from inventories import Secret, redact
 
 Steps: TypeAlias = Generator[str | StringCommand | FileUploadCommand | FunctionCommand]
 
@@ -27,6 +27,7 @@ APT = (
     "DEBIAN_FRONTEND=noninteractive apt-get --yes --quiet --no-install-recommends "
     "-o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=300"
 )
+APT_TRIES, APT_PAUSE = 150, 2  # seconds; five minutes, as for the lock of dpkg
 
 
 class Lines(FactBase[list[str]]):
@@ -50,8 +51,20 @@ def packages_are_there(seen: Seen, packages: Sequence[str]) -> Steps:
     if not missing:
         host.noop("all packages are there")
         return
-    yield f"{APT} update"
-    yield f"{APT} install {shlex.join(missing)}"
+    yield patient(f"{APT} update")
+    yield patient(f"{APT} install {shlex.join(missing)}")
+
+
+def patient(apt: str) -> str:
+    """apt waits by itself for the lock of dpkg alone: apt-daily, at a cloud image's first boot, has others."""
+    return (
+        f'left={APT_TRIES}; until said=$({apt} 2>&1); do case "$said" in '
+        "*/var/lib/apt/lists/lock* | */var/cache/apt/archives/lock*) left=$((left - 1)) ;; "  # in any language
+        '*) echo "$said" >&2; exit 100 ;; esac; '
+        f'[ $left -gt 0 ] || {{ echo "$said" >&2; echo "that lock was not to be had for {APT_TRIES * APT_PAUSE} s; '
+        'see what has it, end that, and run this again" >&2; exit 100; }; '
+        f'sleep {APT_PAUSE}; done; echo "$said"'
+    )
 
 
 def _installed(packages: Sequence[str]) -> str:
@@ -118,7 +131,9 @@ def secret_file(seen: Seen, dest: str, text: Secret, mode: str = "600", owner: s
 
 
 def _write_silently(state: State, host: Host, write: str, text: Secret) -> bool:
-    told, _ = quietly(host, write, text.reveal())
+    told, printed = quietly(host, write, text.reveal())
+    if not told:
+        host.log(redact("\n".join(printed)))
     return told
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pyinfra import host
 
 from deploys import early, pieces, postgres_files, postgres_roles
-from deploys.postgres_server import large_objects_are_readable, roles_and_databases
+from deploys.postgres_server import access_is_in_force, large_objects_are_readable, roles_and_databases, server_runs
 
 MEMORY, DISK = 500, 1500  # MiB
 
@@ -31,6 +31,7 @@ if host.name in early.group("postgres_servers"):
     roles, databases = postgres_roles.read(given_roles, given_databases, backup)
 
     folder, unit = f"/etc/postgresql/{version}/main", f"postgresql@{version}-main.service"
+    live, access = f"{folder}/{postgres_files.SETTINGS}", f"{folder}/pg_hba.conf"
     settings = postgres_files.settings(
         host.data.get("postgres_memory") or system.memory, clients, host.data.get("postgres_settings") or {}
     )
@@ -43,17 +44,16 @@ if host.name in early.group("postgres_servers"):
         mode="644",
     )
     pieces.packages_are_there(name="Packages", packages=[f"postgresql-{version}", f"postgresql-client-{version}"])
-    pieces.file(name="Settings", text=settings, dest=f"{folder}/conf.d/groundcrew.conf", mode="644")
+    pieces.file(name="Settings", text=settings, dest=live, mode="644", check=postgres_files.check(version, folder))
     pieces.file(
         name="Who may connect",
         text=postgres_files.access(clients),
-        dest=f"{folder}/pg_hba.conf",
+        dest=access,
         owner="postgres:postgres",
         mode="640",
     )
-    pieces.current(
-        name="Server", unit=unit, files=[f"{folder}/conf.d/groundcrew.conf", f"{folder}/pg_hba.conf"], verb="restart"
-    )
+    server_runs(name="Server", unit=unit, settings=live)
+    access_is_in_force(name="Access", unit=unit, access=access)
     roles_and_databases(name="Roles and databases", roles=roles, databases=databases)
     if backup:
         large_objects_are_readable(

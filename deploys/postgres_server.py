@@ -8,11 +8,45 @@ from collections.abc import Sequence
 from pyinfra import host
 from pyinfra.api import FunctionCommand, Host, State, operation
 
-from deploys.pieces import Steps, quietly
+from deploys.look import Seen, looking
+from deploys.pieces import Steps, brought_up, is_older, of_unit, quietly, stamped
+from deploys.postgres_files import before
 from deploys.postgres_roles import ASK, Database, Role, found, large_objects, statements
 from inventories import Secret, redact
 
 PSQL = "cd / && runuser --user postgres -- psql --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1"
+# PostgreSQL would keep the rules it has, and say so only in its log.
+RULES = (
+    "SELECT format('%s:%s: %s', current_setting('hba_file'), line_number, error) "
+    "FROM pg_hba_file_rules WHERE error <> ''"
+)
+
+
+@looking(lambda unit, settings, **_: of_unit(unit, [settings]))
+def server_runs(seen: Seen, unit: str, settings: str) -> Steps:
+    """With the settings that are there; if it does not start with new ones, with those of before."""
+    old = before(settings)
+    back = f"[ ! -e {old} ] || {{ mv --no-target-directory {old} {settings} && systemctl restart {unit} && "
+    back += "echo 'it runs with the settings of before'; } >&2"
+    new = is_older(seen, unit, [settings])
+    for step in brought_up(seen, unit, [settings], "restart"):
+        yield f"( {step} ) || {{ {back}; exit 1; }}" if new else step
+
+
+@looking(lambda unit, access, **_: of_unit(unit, [access]))
+def access_is_in_force(seen: Seen, unit: str, access: str) -> Steps:
+    """The server has read its pg_hba.conf as it is now; nobody's connection ends over it."""
+    if is_older(seen, unit, [access]):
+        yield FunctionCommand(_has_only_rules, (), {})
+        yield f"systemctl reload {unit}"
+        yield stamped(unit)
+
+
+def _has_only_rules(state: State, host: Host) -> bool:
+    told, printed = quietly(host, PSQL, RULES)
+    if printed:
+        host.log("\n".join(printed))
+    return told and not printed
 
 
 @operation()

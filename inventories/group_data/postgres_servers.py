@@ -12,6 +12,6 @@ postgres_databases: list[dict[str, object]] = []
 #   {"name": "backup", "password": {"env": "BACKUP_DB_PASSWORD"}}
 postgres_backup: dict[str, object] = {}
 
-postgres_clients: list[str] = []  # networks that may connect, encrypted; empty: this host alone
+postgres_clients: list[str] = []  # networks or addresses that may connect, encrypted; empty: this host alone
 postgres_memory = 0  # MiB that PostgreSQL may count on; 0: all that the host has
 postgres_settings: dict[str, object] = {}  # of postgresql.conf, beside ours or instead of them

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from pprint import pformat
+from shlex import quote
 from typing import Any
 
 import psycopg
@@ -40,9 +41,20 @@ def run(lab: Lab, *told: str, variables: dict[str, str] | None = None, **changed
     return deploy(lab, "--group-data", str(folder), *told, "deploys/postgres.py", **(variables or VARIABLES))
 
 
+# As apt-daily does on a host that has just booted; until somebody else has tried, too.
+HOLD_THE_LISTS = """
+import fcntl, subprocess
+with open("/var/lib/apt/lists/lock", "a") as lock:
+    fcntl.lockf(lock, fcntl.LOCK_EX)
+    subprocess.run("until pgrep --exact apt-get; do sleep 0.02; done; sleep 1", shell=True)
+"""
+
+
 def first_run(lab: Lab) -> None:
+    lab.ask(lab.hosts[-1], f"systemd-run --quiet --collect --unit=apt-is-busy python3 -c {quote(HOLD_THE_LISTS)}")
     told = run(lab, "-vvv", "--diff", "--debug")
     assert told.code == 0, told.text
+    assert lab.ssh(lab.hosts[-1], "systemctl is-active apt-is-busy").stdout == "inactive\n"
     shown = [secret for secret in (*PASSWORDS.values(), "SCRAM-SHA-256$") if secret in told.text]
     assert shown == [], "a secret shows in what pyinfra prints at its most talkative"
 
@@ -140,6 +152,76 @@ def test_a_new_password_is_a_new_password(lab: Lab) -> None:
     with connect(lab, "ada", "ada", "changed"):
         pass
     assert run(lab).changes == 1
+
+
+def test_who_may_connect_changes_and_nobody_is_cut_off(lab: Lab) -> None:
+    with connect(lab, "shop", "shop") as shop:
+        told = run(lab, postgres_clients=["198.18.0.0/15", "192.0.2.5", "2001:db8::5"])
+        assert (told.code, told.changes) == (0, 2), told.text
+        shop.execute("SELECT 1")
+        assert run(lab, postgres_clients=["198.18.0.0/15", "192.0.2.5", "2001:db8::5"]).changes == 0
+        told = run(lab, postgres_clients=["192.0.2.5"])
+        assert (told.code, told.changes) == (0, 2), told.text
+        with pytest.raises(psycopg.OperationalError, match=r"no pg_hba\.conf entry"):
+            connect(lab, "shop", "shop")
+        assert run(lab).changes == 2
+        shop.execute("SELECT 1")
+    with connect(lab, "shop", "shop"):
+        pass
+
+
+def test_rules_that_the_server_can_not_read_are_told(lab: Lab) -> None:
+    unit, access = "postgresql@15-main.service", "/etc/postgresql/15/main/pg_hba.conf"
+    (lab.folder / "access.py").write_text(
+        "from deploys.postgres_server import access_is_in_force\n"
+        f"access_is_in_force(name='Access', unit={unit!r}, access={access!r})\n"
+    )
+    lab.ask(lab.hosts[0], f"echo 'hostssl all all 10.0.0.5 scram-sha-256' >> {access}")
+    told = deploy(lab, str(lab.folder / "access.py"))
+    assert told.code == 1
+    assert f"{access}:7: invalid IP mask" in told.text
+    assert run(lab).changes == 2
+    with connect(lab, "shop", "shop"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        (
+            "shared_bufers",
+            "1GB",
+            'LOG:  unrecognized configuration parameter "shared_bufers" in file "/etc/postgresql/',
+        ),
+        ("work_mem", "much", 'LOG:  invalid value for parameter "work_mem": "much"'),
+    ],
+)
+def test_settings_that_are_wrong_never_go_live(lab: Lab, name: str, value: str, said: str) -> None:
+    there = "cd /etc/postgresql/15/main && stat --format='%n %y' *.conf conf.d/* && ls /tmp | grep ^tmp"
+    before = lab.ask(lab.hosts[0], f"{there}; true")
+    with connect(lab, "shop", "shop") as shop:
+        told = run(lab, postgres_settings={name: value})
+        assert told.code == 1
+        assert said in told.text
+        assert "postgres_settings: the server would not start with these, and goes on with those it has" in told.text
+        shop.execute("SELECT 1")
+    assert lab.ask(lab.hosts[0], f"{there}; true") == before
+    assert run(lab).changes == 0
+
+
+def test_settings_that_it_can_not_start_with_are_taken_back(lab: Lab) -> None:
+    told = run(lab, postgres_settings={"max_connections": 3})
+    assert told.code == 1
+    assert "superuser_reserved_connections (3) must be less than max_connections (3)" in told.text
+    assert "it runs with the settings of before" in told.text
+    with connect(lab, "shop", "shop") as shop:
+        assert shop.execute("SHOW max_connections").fetchone() == ("100",)
+    assert run(lab).changes == 0
+    told = run(lab, postgres_settings={"work_mem": "5MB"})
+    assert (told.code, told.changes) == (0, 2), told.text
+    with connect(lab, "shop", "shop") as shop:
+        assert shop.execute("SHOW work_mem").fetchone() == ("5MB",)
+    assert run(lab).changes == 2
 
 
 def test_it_ends_at_once_with_a_sentence(lab: Lab) -> None:

@@ -93,6 +93,35 @@ def test_settings_fit_the_host() -> None:
     told = postgres_files.settings(1024, [], {"work_mem": "it's"})
     assert "listen_addresses = 'localhost'\n" in told
     assert "work_mem = 'it''s'\n" in told
-    assert "hostssl all all 10.0.0.0/8 scram-sha-256\n" in postgres_files.access(["10.0.0.0/8"])
-    assert "trust" not in postgres_files.access([])
-    assert len(list(postgres_files.faults(["10.0.0.1/8", "fd00::/8"]))) == 1
+
+
+@pytest.mark.parametrize(
+    ("client", "said"),
+    [
+        ("10.0.0.0/8", "10.0.0.0/8"),
+        ("10.0.0.5", "10.0.0.5/32"),
+        ("10.0.0.0/255.0.0.0", "10.0.0.0/8"),
+        ("fd00::/8", "fd00::/8"),
+        ("fd00::5", "fd00::5/128"),
+    ],
+)
+def test_who_may_connect_is_written_as_postgresql_reads_it(client: str, said: str) -> None:
+    assert list(postgres_files.faults([client])) == []
+    access = postgres_files.access([client])
+    assert access.endswith(f"\nhostssl all all {said} scram-sha-256\n")
+    assert "trust" not in access
+
+
+@pytest.mark.parametrize(
+    ("client", "said"),
+    [
+        ("10.0.0.5/24", "10.0.0.5/24 has host bits set"),
+        ("fd00::5/8", "fd00::5/8 has host bits set"),
+        ("fe80::1%eth0", "'fe80::1%eth0' is no network"),
+        (10, "10 is no network"),
+    ],
+)
+def test_a_network_that_is_none_is_told(client: object, said: str) -> None:
+    assert list(postgres_files.faults([client])) == [
+        f'postgres_clients: {said}; write a network, as in "10.0.0.0/8", or an address'
+    ]
