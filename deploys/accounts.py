@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from pyinfra import host
@@ -33,6 +34,6 @@ def departed_are_out(seen: Seen, names: Sequence[str]) -> Steps:
     """Nobody named gets in or has anything running; home folders stay."""
     there = accounts(seen.printed[ACCOUNTS])
     for name in names:
-        if key_of(name) in seen.things:
-            yield f"rm {key_of(name)}"
         yield from departure(name, there.get(name))
+        if key_of(name) in seen.things:
+            yield f"rm {shlex.quote(key_of(name))}"

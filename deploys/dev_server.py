@@ -11,8 +11,8 @@ from pyinfra import host
 
 from deploys import developers, early, firewall, pieces, ssh_server
 from deploys.accounts import accounts_are_right, departed_are_out, group_is_there
-from deploys.look import look, printed
-from deploys.upkeep import CHECKS, PACKAGES, Upkeep, motd, swap_commands
+from deploys.look import look, paths, printed
+from deploys.upkeep import CHECKS, PACKAGES, ROOM_FOR_SWAP, SWAP, Upkeep, faults_of_swap, motd, swap_commands
 
 MEMORY, DISK = 900, 2000  # MiB, under which a shared server is no help to anybody
 
@@ -26,14 +26,37 @@ if host.name in early.group("dev_servers"):
         f"{host.name}: {fault}" for fault in [*developers.faults(given, limits, departed), *firewall.faults(ports)]
     )
     people = developers.read(given, limits)
-    there = developers.accounts(look(printed(developers.ACCOUNTS)).printed[developers.ACCOUNTS])
-    early.every(f"{host.name}: {fault}" for fault in developers.conflicts(people, there))
+    packages = [*PACKAGES, *upkeep.packages]
+    seen = look(
+        printed(developers.ACCOUNTS, developers.KEY_FILES, developers.LOGIN, ROOM_FOR_SWAP)
+        | paths(*(person.shell for person in people))
+    )
+    there = developers.accounts(seen.printed[developers.ACCOUNTS])
+    unnamed = developers.unnamed(people, departed, there, seen.printed[developers.KEY_FILES])
+    early.every(
+        f"{host.name}: {fault}"
+        for fault in [
+            *developers.conflicts(people, there),
+            *developers.unfit_to_leave(departed, unnamed, there, seen.printed[developers.LOGIN][0]),
+            *developers.without_shell(people, seen.things, packages),
+            *faults_of_swap(upkeep.swap, seen.printed[ROOM_FOR_SWAP], DISK),
+        ]
+    )
 
-    pieces.packages_are_there(name="Packages", packages=[*PACKAGES, *upkeep.packages])
+    pieces.packages_are_there(name="Packages", packages=packages)
 
     group_is_there(name="Group of developers", group=developers.GROUP)
     pieces.folder(name="Folder of keys", path=developers.KEYS, mode="755")
+    # Before anybody leaves the group sudo: who runs this as one of them, with --sudo, always has a way to be root.
+    pieces.file(
+        name="Rules of sudo",
+        dest="/etc/sudoers.d/groundcrew",
+        text=developers.sudo_rules(people),
+        check="visudo --check --quiet --file={}",
+        mode="440",
+    )
     departed_are_out(name="The departed are locked out", names=departed)
+    departed_are_out(name=f"Named nowhere, so locked out: {', '.join(unnamed) or 'nobody'}", names=unnamed)
     accounts_are_right(name="Accounts", people=people, containers=upkeep.containers)
     pieces.folder(name="Workspaces", path=upkeep.workspaces, mode="755")
     for person in host.loop(people):
@@ -51,18 +74,11 @@ if host.name in early.group("dev_servers"):
             owner=f"{person.name}:{person.name}",
             mode="700",
         )
-    pieces.file(
-        name="Rules of sudo",
-        dest="/etc/sudoers.d/groundcrew",
-        text=developers.sudo_rules(people),
-        check="visudo --check --quiet --file={}",
-        mode="440",
-    )
 
     for path, text in host.loop(sorted(upkeep.files.items())):
         pieces.file(name=path, text=text, dest=path, mode="644", check=CHECKS.get(path, ""))
     pieces.file(name="Message at login", text=motd(host.name, upkeep), dest="/etc/motd", mode="644")
-    pieces.made_once(name="Swap file", path="/swapfile", commands=swap_commands(upkeep.swap))
+    pieces.made_once(name="Swap file", path=SWAP, commands=swap_commands(upkeep.swap))
     pieces.units_are_read(
         name="systemd has read its files",
         files=["/etc/systemd/system/swapfile.swap", *(developers.slice_of(person)[0] for person in people)],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import date
 from typing import Any
@@ -12,6 +12,9 @@ from typing import Any
 KEYS = "/etc/ssh/authorized_keys.d"
 GROUP = "developers"
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
+ANYBODY = re.compile(r"[a-zA-Z_][a-zA-Z0-9._-]{0,31}")  # of names that others have given
+DAY = re.compile(r"\d{4}-\d\d-\d\d")
+SHELL = re.compile(r"(/[\w.+-]+)+")
 KEY = re.compile(
     r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp\d+|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com) [\w+/=]+( .*)?"
 )
@@ -51,6 +54,8 @@ class Account:
 
 # All accounts of a host in one command: pyinfra's own fact asks several for each account.
 ACCOUNTS = "getent passwd; echo --; getent shadow; echo --; getent group; echo --; ps --no-headers -eo user:32"
+KEY_FILES = f"find {KEYS} -maxdepth 1 ! -type d -printf '%f\\n'"
+LOGIN = 'echo "${SUDO_USER:-$(id -un)}"'  # as whom this run came in
 
 
 def accounts(told: Sequence[str]) -> dict[str, Account]:
@@ -99,14 +104,17 @@ def faults(given: Sequence[Mapping[str, Any]], limits: Mapping[str, Any], depart
         if not isinstance(person.get("uid"), int) or not 1000 < person["uid"] < 60000:
             yield f"developers: {name}: uid must be a number between 1001 and 59999, the same on every host"
         yield from _faults_of_keys(name, person.get("keys") or ())
-        if not re.fullmatch(r"\d{4}-\d\d-\d\d", person.get("expires") or "2000-01-01"):
+        if person.get("expires") and not _is_day(person["expires"]):
             yield f'developers: {name}: expires is {person["expires"]!r}; write a day, as in "2027-12-31"'
+        if not SHELL.fullmatch(str(person.get("shell", "/bin/bash"))):
+            yield f"developers: {name}: shell is {person['shell']!r}; write its whole path, as in /bin/bash"
         yield from _faults_of_limits(f"developers: {name}: limits", person.get("limits", {}))
     yield from _faults_of_limits("limits", limits)
     names, uids = [person.get("name") for person in given], [person.get("uid") for person in given]
     for twice in sorted({str(each) for each in [*names, *uids] if (names + uids).count(each) > 1}):
         yield f"developers: {twice} is there twice"
-    for name in sorted({str(name) for name in names} & set(departed)):
+    yield from _faults_of_departed(departed)
+    for name in sorted({str(name) for name in names} & {str(name) for name in departed}):
         yield f"departed: {name} is among the developers too; take the name out of one of them"
 
 
@@ -116,6 +124,21 @@ def _faults_of_keys(name: str, keys: Sequence[str]) -> Iterator[str]:
     for key in keys:
         if not KEY.fullmatch(key):
             yield f"developers: {name}: {key[:20]!r}… is no public SSH key; it begins like ssh-ed25519 AAAA"
+
+
+def _faults_of_departed(departed: Sequence[str]) -> Iterator[str]:
+    for name in departed:
+        if not isinstance(name, str) or not ANYBODY.fullmatch(name):
+            yield f"departed: {name!r} is no name for an account; write it as the host has it"
+        elif name == "root":
+            yield "departed: root can't be locked out; name people only"
+
+
+def _is_day(told: object) -> bool:
+    try:
+        return isinstance(told, str) and bool(DAY.fullmatch(told)) and bool(date.fromisoformat(told))
+    except ValueError:
+        return False
 
 
 def _faults_of_limits(where: str, limits: Mapping[str, Any]) -> Iterator[str]:
@@ -137,6 +160,47 @@ def conflicts(people: Sequence[Developer], there: Mapping[str, Account]) -> Iter
             yield f"{person.name} has uid {there[person.name].uid} there, not {person.uid}; give that one"
         if owners.get(person.uid, person.name) != person.name:
             yield f"uid {person.uid} of {person.name} belongs to {owners[person.uid]} there; give another"
+
+
+def unnamed(
+    people: Sequence[Developer], departed: Sequence[str], there: Mapping[str, Account], key_files: Sequence[str]
+) -> list[str]:
+    """Who has been let in, in the group or by a key file, and is named neither here nor there; never the system's."""
+    members = {name for name, account in there.items() if GROUP in account.groups}
+    named = {person.name for person in people} | set(departed)
+    return sorted(
+        name for name in (members | set(key_files)) - named if name not in there or not _of_the_system(there[name])
+    )
+
+
+def unfit_to_leave(
+    departed: Sequence[str], others: Sequence[str], there: Mapping[str, Account], login: str
+) -> Iterator[str]:
+    """Whom nobody may lock out: the system's own accounts, and the one by which this run came in."""
+    for name in departed:
+        if name in there and _of_the_system(there[name]):
+            yield f"departed: {name} has uid {there[name].uid} there, so it is the system's own; take the name out"
+    if login in {*departed, *others}:
+        yield (
+            f"{login} would be locked out, and this run has logged in as {login}; "
+            f"log in as somebody else, or name {login} among the developers"
+        )
+
+
+def without_shell(people: Sequence[Developer], there: Collection[str], packages: Sequence[str]) -> Iterator[str]:
+    """Who has a shell that is not on the host, nor comes with a package of the same name: sshd would let nobody in."""
+    coming = {f"{folder}/{package}" for folder in ("/bin", "/usr/bin") for package in packages}
+    for person in people:
+        if person.shell not in {*there, *coming}:
+            package = person.shell.rpartition("/")[2]
+            yield (
+                f"developers: {person.name}: there is no shell {person.shell}; "
+                f'if it comes with a package, add that to packages, as in "{package}"'
+            )
+
+
+def _of_the_system(account: Account) -> bool:
+    return account.uid < 1000 or account.uid == 65534  # root, services, nobody
 
 
 def arrival(person: Developer, there: Account | None, containers: str) -> list[str]:
@@ -167,9 +231,11 @@ def departure(name: str, there: Account | None) -> list[str]:
     if there is None:
         return []
     commands = [] if there.locked and there.expires == "1" else [f"usermod --lock --expiredate 1 {name}"]
-    commands += [f"gpasswd --delete {name} {group}" for group in sorted(there.groups)]
+    commands += [f"gpasswd --delete {name} {group}" for group in sorted(there.groups - {GROUP})]
     if there.processes:
         commands.append(f"loginctl terminate-user {name} || true; pkill -KILL --uid {there.uid} || true")
+    if GROUP in there.groups:  # last: by it the next run finds whom this one, had it died, would have left half in
+        commands.append(f"gpasswd --delete {name} {GROUP}")
     return commands
 
 

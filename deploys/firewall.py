@@ -18,6 +18,7 @@ FILE = "/etc/nftables.conf"
 TABLE = "inet groundcrew"
 BACK_AFTER = 30  # seconds
 BEFORE = f"{STAMPS}/firewall.before"
+SOON = f"--on-active={BACK_AFTER} --timer-property=AccuracySec=1s"  # left to itself, systemd is up to a minute late
 BACK = "groundcrew-firewall-back"
 
 Port = int | str | Mapping[str, Any]
@@ -38,6 +39,9 @@ def ruleset(ports: Sequence[Port]) -> str:
 
     What containers publish never comes to the input: it is passed on, to another address and port. So the port that
     counts is the one that was asked for, and both ways go through the same list.
+
+    DHCPv6 asks by multicast, and the answer comes from the router's or server's own address (RFC 8415), so to conntrack
+    it answers nothing: without a rule of its own the host would lose its IPv6 address when the lease ends.
     """
     rules = "".join(f"    {rule}\n" for port in ports for rule in _rules(port))
     text = f"""\
@@ -50,6 +54,7 @@ table {TABLE} {{
     ct state invalid drop
     iifname "lo" accept
     meta l4proto {{ 1, 58 }} accept comment "ping and IPv6 neighbours"
+    ip6 saddr fe80::/10 udp dport 546 accept comment "answers of DHCPv6"
     jump open
   }}
   chain published {{
@@ -97,23 +102,37 @@ def firewall(seen: Seen, text: str) -> Steps:
 
 
 def in_force_for_a_while(new: str) -> list[str]:
-    """Commands after which the new rules hold, and end by themselves unless somebody stops that."""
+    """Commands after which the new rules hold, and end by themselves unless somebody stops that.
+
+    What a run that died has left unproven goes back first, so that the rules that are saved are always proven ones.
+    """
+    table = f"echo 'table {TABLE}'; echo 'delete table {TABLE}'; nft list table {TABLE} 2>/dev/null || true"
     return [
-        f"mkdir --parents {STAMPS} && {{ nft list table {TABLE} > {BEFORE} 2>/dev/null || : > {BEFORE}; }}",
-        f"systemd-run --quiet --collect --on-active={BACK_AFTER} --unit={BACK} sh -c '{go_back()}'",
+        f"! systemctl --quiet is-active {BACK}.timer || {{ {go_back()} && systemctl stop {BACK}.timer; }}",
+        f"mkdir --parents {STAMPS} && {{ {table}; }} > {BEFORE}",
+        f"systemd-run --quiet --collect {SOON} --unit={BACK} sh -c '{go_back()}'",
         f"nft --file {new}",
     ]
 
 
 def go_back() -> str:
-    return f"nft delete table {TABLE}; nft --file {BEFORE}"
+    """At once and whole, so that doing it twice does no harm."""
+    return f"nft --file {BEFORE}"
 
 
 def _keep_or_go_back(state: State, host: Host, new: str) -> bool:
     """Keep the rules if the runner can come in anew; else go back, at once over this connection or soon by itself."""
     let_in = fresh_login(state, host)
-    then = f"mv {new} {FILE}" if let_in else f"rm --force {new}; {go_back()}"
-    told, _ = quietly(host, f"systemctl stop {BACK}.timer; {then}")
-    if not let_in:
-        host.log("these firewall rules would lock us out, so the ones before hold again; open the port of SSH")
-    return told and let_in
+    stop = f"systemctl stop {BACK}.timer"
+    done, _ = quietly(host, f"{stop} && mv {new} {FILE}" if let_in else f"rm --force {new}; {go_back()} && {stop}")
+    if not (let_in and done):
+        host.log(verdict(let_in=let_in, done=done))
+    return let_in and done
+
+
+def verdict(*, let_in: bool, done: bool) -> str:
+    """Why the new rules do not hold, and which do."""
+    if let_in:
+        return f"these firewall rules let us in, but not within {BACK_AFTER} s, and were not kept; run it again"
+    hold = "hold again" if done else f"come back by themselves within {BACK_AFTER} s"
+    return f"these firewall rules would lock us out, so the ones before {hold}; open the port of SSH"

@@ -141,6 +141,9 @@ class Containers:
     units: Mapping[str, Unit] = field(default_factory=dict)
 
 
+SWAP, SWAP_NEW = "/swapfile", "/swapfile.new"
+# MiB that a swap file may take if there is none: what is free, and what a run that was killed over one has taken.
+ROOM_FOR_SWAP = f"test -e {SWAP} || {{ df --output=avail -B1M / | tail -1; du --block-size=1M {SWAP_NEW} | cut -f1; }}"
 DOCKER = "/etc/docker/daemon.json"
 # A daemon that can tell finds faults before the file is in force; Debian 12's can't.
 CHECKS = {DOCKER: "{{ ! dockerd --help | grep --quiet -e --validate || dockerd --validate --config-file={}; }}"}
@@ -174,9 +177,24 @@ UNITS = {
 
 
 def swap_commands(size: str) -> list[str]:
-    """Make a swap file that only root may read."""
-    new = "/swapfile.new"
-    return [f"umask 077 && fallocate --length {size} {new} && mkswap {new} && mv {new} /swapfile"] if size else []
+    """Make a swap file that only root may read, or leave nothing behind."""
+    new = SWAP_NEW
+    made = f"umask 077 && fallocate --length {size} {new} && mkswap {new} && mv {new} {SWAP}"
+    return [f"{made} || {{ rm --force {new}; exit 1; }}"] if size else []
+
+
+def faults_of_swap(size: str, room: Sequence[str], kept_free: int) -> Iterator[str]:
+    """Why there is no room for a swap file that is not there yet; `room` is what ROOM_FOR_SWAP prints."""
+    free = sum(map(int, room))
+    if size and room and free < mebibytes(size) + kept_free:
+        yield (
+            f"swap: {size}, but {free} MiB are free on the disk of {SWAP}, and {kept_free} are to stay free; "
+            "make room, or name a smaller swap"
+        )
+
+
+def mebibytes(size: str) -> int:
+    return int(size[:-1]) * {"M": 1, "G": 1024}[size[-1]]
 
 
 def motd(name: str, upkeep: Upkeep) -> str:

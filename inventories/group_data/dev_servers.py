@@ -1,12 +1,13 @@
 """Who works on the dev servers, and how these are kept: read by deploys/dev_server.py."""
 
 # Everybody who may log in. `uid` is a number of their own, the same on every host; `keys` are all the keys that open
-# the account; the rest may be left out:
+# the account; the rest may be left out, and a shell that the system lacks is to be named in `packages` too:
 #   {"name": "ada", "uid": 2001, "keys": ["ssh-ed25519 AAAA… ada@laptop"], "sudo": True, "shell": "/bin/zsh",
 #    "expires": "2027-12-31", "limits": {"memory": "16G"}}
 developers: list[dict[str, object]] = []
 
-# Names of those who left: locked out, their programs ended, their home folders kept.
+# Names of those who left: locked out, their programs ended, their home folders kept. So is everybody whom a host still
+# has in the group `developers`, or with a key in /etc/ssh/authorized_keys.d, and who is named neither above nor here.
 departed: list[str] = []
 
 # What one person may take, unless the person's own limits say otherwise.

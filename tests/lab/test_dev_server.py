@@ -13,7 +13,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from deploys.firewall import BACK, BACK_AFTER, in_force_for_a_while
+from deploys import firewall, ssh_server, upkeep
 from tests.lab import commands
 from tests.lab.lab import Host, Lab
 from tests.lab.pyinfra import Told, deploy
@@ -93,6 +93,17 @@ def test_each_gets_in_with_the_own_key_and_has_what_was_given(server: Server) ->
     assert server.as_user("bob", "", key="ada").returncode == 255, "keys of one's own making open nothing"
     shown = server.ask("systemctl show user-2002.slice --property=MemoryMax,TasksMax,CPUQuotaPerSecUSec")
     assert set(shown.split()) == {"CPUQuotaPerSecUSec=4s", f"MemoryMax={2**30}", "TasksMax=8192"}
+
+
+@pytest.mark.parametrize("how", ["--sudo", "_sudo=True"])
+def test_who_has_sudo_can_run_it_too(server: Server, how: str) -> None:
+    ada = ["--data", "ssh_user=ada", "--data", f"ssh_key={server.key('ada')}"]
+    ada += [how] if how == "--sudo" else ["--data", how]
+    told = server.run(*ada, open_ports=[22, 8080, 8081])
+    assert (told.code, told.changes) == (0, 1), told.text
+    assert "8081" in server.ask("nft list ruleset")
+    assert server.run(*ada, open_ports=[22, 8080, 8081]).changes == 0
+    assert server.run(*ada).changes == 1
 
 
 def test_the_host_is_closed_but_for_what_was_named(server: Server) -> None:
@@ -190,37 +201,62 @@ def test_figures_are_read_from_where_they_may_be(server: Server) -> None:
     assert server.run().code == 0
 
 
+def unproven_settings(server: Server, more: str = "MaxSessions 7", back_after: int = 30) -> list[str]:
+    """What a run that died has done to the SSH server."""
+    server.ask(f"echo '{more}' > /tmp/settings")
+    return [step.replace("--on-active=30", f"--on-active={back_after}") for step in SETTINGS]
+
+
+def unproven_rules(server: Server, policy: str = "accept", back_after: int = 30) -> list[str]:
+    """What a run that died has done to the firewall."""
+    rules = f"table inet groundcrew {{ chain input {{ type filter hook input priority 0; policy {policy}; }}; }}"
+    server.ask(f"printf 'delete table inet groundcrew\n{rules}\n' > /tmp/rules")
+    return [step.replace("--on-active=30", f"--on-active={back_after}") for step in RULES]
+
+
+SETTINGS, RULES = ssh_server.in_force_for_a_while("/tmp/settings"), firewall.in_force_for_a_while("/tmp/rules")
 WOULD_LOCK_US_OUT = [
-    ({"ssh_settings": {"AllowUsers": "nobody"}}, "settings of the SSH server would lock us out"),
-    ({"ssh_settings": {"PasswordAuthentication": "maybe"}}, "unsupported option"),
-    ({"open_ports": [2222]}, "firewall rules would lock us out"),
+    ({"ssh_settings": {"AllowUsers": "nobody"}}, "settings of the SSH server would lock us out", unproven_settings),
+    ({"ssh_settings": {"ListenAddress": "192.0.2.1"}}, "so the ones before hold again; see ssh_settings", None),
+    ({"ssh_settings": {"PasswordAuthentication": "maybe"}}, "unsupported option", unproven_settings),
+    ({"open_ports": [2222]}, "firewall rules would lock us out, so the ones before hold again", unproven_rules),
 ]
+STATE = "cat /etc/ssh/sshd_config.d/*.conf /etc/nftables.conf; sshd -T; nft -s list ruleset; ls /etc/ssh/sshd_config.d"
 
 
 def test_what_would_lock_us_out_is_taken_back(server: Server) -> None:
-    asked = (
-        "cat /etc/ssh/sshd_config.d/*.conf /etc/nftables.conf; sshd -T; nft -s list ruleset; ls /etc/ssh/sshd_config.d"
-    )
-    before = server.ask(asked)
-    for changed, said in WOULD_LOCK_US_OUT:
+    before = server.ask(STATE)
+    for changed, said, left_by_another in WOULD_LOCK_US_OUT:
+        if left_by_another:
+            assert server.ask(f"{' && '.join(left_by_another(server))} && {{ {STATE}; }}") != before
         told = server.run(**changed)
         assert told.code == 1
         assert said in told.text
-        assert server.ask(asked) == before
+        assert server.ask(STATE) == before
     assert server.as_user("ada", "true").returncode == 0
     again = server.run()
     assert (again.code, again.changes) == (0, 0), again.text
 
 
-def test_a_firewall_goes_back_by_itself_when_the_runner_dies_over_it(server: Server) -> None:
-    before = server.ask("nft -s list ruleset")
-    closed = "table inet groundcrew { chain input { type filter hook input priority 0; policy drop; } }"
-    server.ask(f"printf 'delete table inet groundcrew\n{closed}\n' > /tmp/closed")
-    soon = [step.replace(f"--on-active={BACK_AFTER}", "--on-active=1") for step in in_force_for_a_while("/tmp/closed")]
-    with pytest.raises(subprocess.TimeoutExpired):
-        server.lab.ssh(server.host, f"{' && '.join(soon)}; sleep 60", timeout=3)
-    server.ask(f"while systemctl --quiet is-active {BACK}.timer {BACK}.service; do sleep 0.1; done")
-    assert server.ask("nft -s list ruleset") == before
+def test_what_locks_us_out_goes_back_by_itself_when_the_runner_dies_over_it(server: Server) -> None:
+    before = server.ask(STATE)
+    for unit, steps in (
+        (firewall.BACK, unproven_rules(server, "drop", back_after=1)),
+        (ssh_server.BACK, unproven_settings(server, "AllowUsers nobody", back_after=1)),
+    ):
+        with pytest.raises(subprocess.TimeoutExpired):
+            server.lab.ssh(server.host, f"{' && '.join(steps)}; sleep 60", timeout=3)
+        until_done = f"while systemctl --quiet is-active {unit}.timer {unit}.service; do sleep 0.1; done"
+        assert server.ask(f"{until_done}; {STATE}") == before
+
+
+def test_what_a_run_that_died_left_unproven_is_proven_by_the_next(server: Server) -> None:
+    before = server.ask(STATE)
+    server.ask(" && ".join([*unproven_rules(server), *unproven_settings(server)]))
+    told = server.run()
+    assert (told.code, told.changes) == (0, 2), told.text
+    assert server.ask(STATE) == before
+    assert server.ask("systemctl list-units --all --no-legend 'groundcrew-*-back.*'") == ""
 
 
 def test_who_left_is_out_and_the_home_stays(server: Server) -> None:
@@ -240,6 +276,17 @@ def test_who_left_is_out_and_the_home_stays(server: Server) -> None:
     assert again.changes == 0, again.text
     back = server.run()
     assert back.code == 0, back.text
+    assert server.as_user("bob", "cat kept; nohup sleep 600 >/dev/null 2>&1 &").stdout == "mine\n"
+    server.ask("touch /etc/ssh/authorized_keys.d/ghost")
+    unnamed = server.run(developers=[{"name": "ada", "uid": 2001, "keys": [server.public("ada")]}])
+    assert unnamed.code == 0, unnamed.text
+    assert "Named nowhere, so locked out: bob, ghost" in unnamed.text
+    assert server.as_user("bob", "true").returncode == 255
+    assert server.ask("ls /etc/ssh/authorized_keys.d; id -Gn bob; ! pgrep --uid bob; cat /home/bob/kept").split() == [
+        "ada", "bob", "mine",
+    ]  # fmt: skip
+    back = server.run()
+    assert back.code == 0, back.text
     assert server.as_user("bob", "cat kept").stdout == "mine\n"
 
 
@@ -256,6 +303,7 @@ def test_dry_says_what_would_change_and_changes_nothing(server: Server) -> None:
     assert told.code == 0
     assert "Message at login" in told.text
     assert "Quite another" not in server.ask("cat /etc/motd")
+    assert told.text.index("Rules of sudo") < told.text.index("Accounts"), "who runs this can always be root"
 
 
 def test_it_ends_at_once_with_a_sentence(server: Server) -> None:
@@ -265,6 +313,14 @@ def test_it_ends_at_once_with_a_sentence(server: Server) -> None:
     wrong = server.run(developers=[{"name": "Eve", "uid": 3, "keys": ["x"]}], open_ports=["all"])
     assert wrong.code == 1
     assert wrong.text.count("\nlab-1: ") + wrong.text.count(": lab-1: ") >= 4, wrong.text
+    server.ask("mv /swapfile /swapfile.aside")
+    zoe = {"name": "zoe", "uid": 2003, "keys": [server.public("ada")], "shell": "/bin/zsh"}
+    on_host = server.run(developers=[zoe], departed=["www-data"], swap="9000G")
+    assert server.lab.ssh(server.host, upkeep.swap_commands("9000000G")[0]).returncode != 0
+    assert server.ask("mv /swapfile.aside /swapfile; ls /swapfile*") == "/swapfile"
+    assert on_host.code == 1
+    for said in ("developers: zoe: there is no shell /bin/zsh", "departed: www-data has uid 33", "swap: 9000G, but "):
+        assert f"lab-1: {said}" in on_host.text, on_host.text
     nobody = server.run("--limit", "nobody")
     assert nobody.code == 1
     assert "there are no hosts" in nobody.text

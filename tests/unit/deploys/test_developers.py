@@ -19,6 +19,9 @@ from deploys.developers import (
     read,
     slice_of,
     sudo_rules,
+    unfit_to_leave,
+    unnamed,
+    without_shell,
 )
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIM7vdFkc16zF7lf3tch87aunXxIaqWMZmfhY1VJZ8emg ada@laptop"
@@ -65,8 +68,9 @@ def test_only_what_is_missing_is_done(
         (None, []),
         (Account(2001, "/bin/sh", True, "1", frozenset(), 0), []),
         (THERE, ["usermod --lock --expiredate 1 ada", "gpasswd --delete ada developers"]),
-        (Account(2001, "/bin/sh", True, "1", frozenset(), 3),
-         ["loginctl terminate-user ada || true; pkill -KILL --uid 2001 || true"]),
+        (Account(2001, "/bin/sh", True, "1", frozenset({"developers", "sudo"}), 3),
+         ["gpasswd --delete ada sudo", "loginctl terminate-user ada || true; pkill -KILL --uid 2001 || true",
+          "gpasswd --delete ada developers"]),
     ],
 )  # fmt: skip
 def test_who_leaves_is_locked_out(there: Account | None, done: list[str]) -> None:
@@ -81,6 +85,9 @@ def test_who_leaves_is_locked_out(there: Account | None, done: list[str]) -> Non
         ({"keys": []}, "keys is empty"),
         ({"keys": ["-----BEGIN OPENSSH " + "PRIVATE KEY-----"]}, "is no public SSH key"),
         ({"expires": "tomorrow"}, "write a day"),
+        ({"expires": "2027-02-31"}, "write a day"),
+        ({"expires": date(2027, 12, 31)}, "write a day"),
+        ({"shell": "zsh"}, "shell is 'zsh'; write its whole path"),
         ({"sudoer": True}, "sudoer: no such key"),
         ({"limits": {"memory": "lots"}}, "limits.memory: 'lots'"),
         ({"limits": {"cpu": 2}}, "limits.cpu"),
@@ -98,6 +105,56 @@ def test_nobody_is_there_twice_or_both_here_and_gone() -> None:
     told = " ".join(faults([GIVEN, {**GIVEN, "name": "bob"}], {}, ["bob"]))
     assert "2001 is there twice" in told
     assert "bob is among the developers too" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("bob", []),
+        ("john.doe", []),
+        ("bob; reboot", ["departed: 'bob; reboot' is no name for an account; write it as the host has it"]),
+        (7, ["departed: 7 is no name for an account; write it as the host has it"]),
+        ("root", ["departed: root can't be locked out; name people only"]),
+    ],
+)
+def test_who_may_be_named_as_departed(name: str, said: list[str]) -> None:
+    assert list(faults([GIVEN], {}, [name])) == said
+
+
+def test_who_is_named_nowhere_has_departed_too() -> None:
+    member, other = frozenset({"developers"}), frozenset({"audio"})
+    there = {
+        "ada": THERE,
+        "bob": Account(2002, "/bin/sh", False, "", member, 1),
+        "dan": Account(2003, "/bin/sh", False, "", other, 1),
+        "eve": Account(2004, "/bin/sh", False, "", other, 1),
+        "gus": Account(2005, "/bin/sh", False, "", member, 1),
+        "root": Account(0, "/bin/sh", False, "", member, 1),
+        "www-data": Account(33, "/bin/sh", False, "", other, 1),
+    }
+    assert unnamed([ADA], ["gus"], there, ["ada", "eve", "ghost", "www-data"]) == ["bob", "eve", "ghost"]
+
+
+def test_nobody_of_the_system_and_nobody_who_runs_it_is_locked_out() -> None:
+    there = {"www-data": Account(33, "", False, "", frozenset(), 0), "bob": THERE}
+    assert list(unfit_to_leave(["bob", "ghost"], ["eve"], there, "root")) == []
+    assert list(unfit_to_leave(["www-data"], [], there, "root")) == [
+        "departed: www-data has uid 33 there, so it is the system's own; take the name out"
+    ]
+    for departed, others in ((["bob"], []), ([], ["bob"])):
+        assert list(unfit_to_leave(departed, others, there, "bob")) == [
+            "bob would be locked out, and this run has logged in as bob; "
+            "log in as somebody else, or name bob among the developers"
+        ]
+
+
+def test_a_shell_is_there_or_comes_with_a_package() -> None:
+    zoe = Developer("zoe", 2003, (KEY,), shell="/bin/zsh")
+    assert list(without_shell([ADA, zoe], {"/bin/bash", "/bin/zsh"}, [])) == []
+    assert list(without_shell([ADA, zoe], {"/bin/bash"}, ["zsh"])) == []
+    assert list(without_shell([ADA, zoe], {"/bin/bash"}, ["git"])) == [
+        'developers: zoe: there is no shell /bin/zsh; if it comes with a package, add that to packages, as in "zsh"'
+    ]
 
 
 def test_accounts_of_others_are_left_alone() -> None:

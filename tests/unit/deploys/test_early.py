@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
+from deploys import firewall, ssh_server
 from deploys.early import DeployError, System, every, unfit
 from deploys.firewall import faults, ruleset
 
@@ -48,3 +50,15 @@ def test_rules_of_the_firewall() -> None:
         "ip6 saddr { fd00::/8 } meta l4proto udp ct original proto-dst 53 accept",
     ]
     assert len(list(faults(["ssh", {"port": 22, "form": []}]))) == 2
+
+
+def test_answers_of_dhcpv6_come_in() -> None:
+    come_in = ruleset([22]).partition("chain input {")[2].partition("}\n  chain")[0]
+    assert '    ip6 saddr fe80::/10 udp dport 546 accept comment "answers of DHCPv6"\n' in come_in
+
+
+@pytest.mark.parametrize("verdict", [firewall.verdict, ssh_server.verdict])
+def test_what_holds_now_is_said_only_when_it_does(verdict: Callable[..., str]) -> None:
+    assert "so the ones before hold again" in verdict(let_in=False, done=True)
+    assert "so the ones before come back by themselves within 30 s" in verdict(let_in=False, done=False)
+    assert "let us in, but not within 30 s, and were not kept; run it again" in verdict(let_in=True, done=False)

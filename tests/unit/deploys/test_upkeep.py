@@ -7,7 +7,7 @@ import json
 import pytest
 
 from deploys.early import DeployError
-from deploys.upkeep import CHECKS, DOCKER, Upkeep
+from deploys.upkeep import CHECKS, DOCKER, Upkeep, faults_of_swap, swap_commands
 
 
 def test_docker_is_set_up_as_we_have_it_and_as_one_likes() -> None:
@@ -34,3 +34,26 @@ def test_all_faults_are_told() -> None:
     with pytest.raises(DeployError) as told:
         Upkeep.of({"containers": "lxc", "swap": "lots", "workspaces": "here", "docker_settings": ["x"]}, "dev-1")
     assert str(told.value).count("dev-1: ") == 4
+
+
+@pytest.mark.parametrize(
+    ("size", "room", "said"),
+    [
+        ("", ["10"], []),
+        ("4G", [], []),  # it is there already
+        ("4G", ["6096"], []),
+        ("4G", ["2000", "4096"], []),  # what a killed run has taken will be taken over
+        ("4G", ["6095"], ["swap: 4G, but 6095 MiB are free on the disk of /swapfile, and 2000 are to stay free; "
+                          "make room, or name a smaller swap"]),
+    ],
+)  # fmt: skip
+def test_a_swap_file_that_has_no_room(size: str, room: list[str], said: list[str]) -> None:
+    assert list(faults_of_swap(size, room, 2000)) == said
+
+
+def test_a_swap_file_is_made_whole_or_not_at_all() -> None:
+    assert swap_commands("") == []
+    assert swap_commands("64M") == [
+        "umask 077 && fallocate --length 64M /swapfile.new && mkswap /swapfile.new && mv /swapfile.new /swapfile || "
+        "{ rm --force /swapfile.new; exit 1; }"
+    ]
