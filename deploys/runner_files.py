@@ -27,6 +27,8 @@ CREDENTIALS = f"{ETC}/credentials"
 CREW = "/usr/local/bin/crew"
 UNITS = "/etc/systemd/system"
 JOURNAL = "/etc/systemd/journald.conf.d/groundcrew.conf"
+# Of stacks: Terraform's own files, and text that they read.
+CODE = frozenset(".tf .tofu .tfvars .tftpl .tpl .json .yaml .yml .sh .txt".split())
 MADE_BY = "Made by: crew schedule export systemd"
 HEAD = "# Written by groundcrew; changes made here are overwritten.\n"
 
@@ -98,12 +100,14 @@ def etc(repository: Repository, environments: Sequence[Environment]) -> dict[str
     files |= {str(copy.sanitise.relative_to(repository.folder)): copy.sanitise for copy in copies}
     if any(environment.drift and environment.drift.check for environment in environments):
         stacks = repository.root / "terraform"
-        files |= {f"terraform/{one.relative_to(stacks)}": one for one in stacks.rglob("*") if _is_code(one)}
+        code = (one for folder in ("stacks", "modules", "environments") for one in (stacks / folder).rglob("*"))
+        files |= {f"terraform/{one.relative_to(stacks)}": one for one in code if _is_code(one.relative_to(stacks), one)}
     return {f"{ETC}/{name}": Placed(path.read_text(), 0o640, USER) for name, path in sorted(files.items())}
 
 
-def _is_code(file: Path) -> bool:
-    return file.is_file() and (file.suffix in {".tf", ".tfvars", ".tftpl"} or file.name == ".terraform.lock.hcl")
+def _is_code(inside: Path, file: Path) -> bool:
+    kept_by_programs = any(part.startswith(".") for part in inside.parent.parts)
+    return not kept_by_programs and (file.suffix in CODE or file.name == ".terraform.lock.hcl") and file.is_file()
 
 
 @cache

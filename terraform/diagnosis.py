@@ -23,6 +23,11 @@ class Lock:
     operation: str
 
     @property
+    def changes(self) -> bool:
+        """Whether it is held to change something: a plan holds it too, and changes nothing."""
+        return self.operation != "OperationTypePlan"
+
+    @property
     def sentence(self) -> str:
         """Who, since when, and at what."""
         doing = self.operation.removeprefix("OperationType").lower() or "something"

@@ -32,7 +32,7 @@ class Kind(StrEnum):
 MEANING = {
     Kind.MISSING: "deleted outside; the next apply makes it again",
     Kind.CHANGED: "changed outside; the next apply reverts it",
-    Kind.STATE_ONLY: "changed outside, and no plan would touch it; the next apply takes note of it",
+    Kind.STATE_ONLY: "changed or deleted outside, and no plan would touch it; the next apply takes note of it",
     Kind.PENDING: "in the code, and not applied yet",
 }
 
@@ -62,7 +62,8 @@ class Finding:
         """What happened to it."""
         if self.attribute:
             return f"{self.before} → {self.now}"
-        return {Kind.MISSING: "deleted outside"}.get(self.kind, f"to {self.action}")
+        gone = {Kind.MISSING: "deleted outside", Kind.STATE_ONLY: "deleted outside, and no longer in the code"}
+        return gone.get(self.kind, f"to {self.action}")
 
 
 def findings(plan: Plan, ignore: Sequence[Ignore] = ()) -> tuple[Finding, ...]:
@@ -102,7 +103,7 @@ def _is_real(outside: Change, plan: Plan) -> bool:
 
 def _outside(outside: Change, planned: Change | None, unchanged: Change | None) -> Iterator[Finding]:
     if outside.action == "destroy":
-        yield Finding(Kind.MISSING, outside.address, "", "there", "gone")
+        yield Finding(Kind.MISSING if planned else Kind.STATE_ONLY, outside.address, "", "there", "gone")
         return
     masked = _masked(outside, planned or unchanged)
     for path in values.differing(outside.before, outside.after):
@@ -144,6 +145,9 @@ def _pending(change: Change, outside: Change | None) -> Iterator[Finding]:
         yield Finding(
             Kind.PENDING, change.address, "", change.moved_from, change.address, f"move from {change.moved_from}"
         )
+    if change.imported_from:
+        deed = f"import {change.imported_from}"
+        yield Finding(Kind.PENDING, change.address, "", change.imported_from, change.address, deed)
     if not change.action:
         return
     if change.action not in ("update", "replace"):

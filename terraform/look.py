@@ -10,8 +10,9 @@ from typing import Any
 
 from inventories import State
 from terraform import drift, remote
+from terraform.diagnosis import Lock
 from terraform.drift import Finding
-from terraform.errors import OutOfReach, Refused
+from terraform.errors import OutOfReach, Refused, StackError
 from terraform.stack import Planned, Stack
 from terraform.state import Serial
 
@@ -19,14 +20,41 @@ TRIES = 2
 
 
 def look(stack: Stack) -> tuple[Finding, ...]:
-    """All findings of a stack; again, if somebody applied meanwhile, and OutOfReach if he still does."""
+    """All findings of a stack; again, if somebody applied meanwhile, and OutOfReach if he still does.
+
+    While an apply runs, the state in the bucket is the old one, and what it has done by then looks like drift. So with
+    drift, and only then, the lock is read, and the state once more: an apply that has just ended has written it.
+    """
     watch = Watch(stack)
     ignore = stack.settings.drift.ignore if stack.settings.drift else ()
     for _ in range(TRIES):
         with suppress(Refused), stack.planned(lock=False, meanwhile=watch.begin) as planned:
+            if not watch.is_still(planned):
+                continue
+            found = drift.findings(planned.plan, ignore)
+            if not any(one.kind.is_drift and not one.ignored for one in found):
+                return found
+            if held := _held(stack):
+                raise OutOfReach(_running(stack, held))
+            watch.ask_again()
             if watch.is_still(planned):
-                return drift.findings(planned.plan, ignore)
+                return found
     raise OutOfReach(f"{stack.name}: its state changed while it was looked at, {TRIES} times; is an apply running?")
+
+
+def _held(stack: Stack) -> Lock | None:
+    """Who holds the lock to change something; nobody, as far as is known, where it may not be read."""
+    with suppress(StackError):
+        held = remote.lock(stack.state, stack.place.environment, stack.place.stack)
+        return held if held and held.changes else None
+    return None
+
+
+def _running(stack: Stack, held: Lock) -> str:
+    way_out = (
+        f"look again when it has ended, or if its process is dead: crew stacks unlock {stack.name.replace('/', ' ')}"
+    )
+    return f"{stack.name}: what is found may be the work of an apply that is running, by {held.sentence}; {way_out}"
 
 
 @dataclass
@@ -66,13 +94,17 @@ class Watch:
     def _ask(self, getting: threading.Thread) -> None:
         def ask() -> None:
             getting.join()
-            try:
-                if isinstance(self._s3, Exception):
-                    raise self._s3  # noqa: TRY301
-                place = self.stack.place
-                self._found.append(remote.serial(self._s3, self._state(), place.environment, place.stack))
-            except Exception as error:
-                self._found.append(error)
+            self.ask_again()
 
         self._asking = threading.Thread(target=ask, daemon=True)
         self._asking.start()
+
+    def ask_again(self) -> None:
+        """Read the state; `is_still` says what it is."""
+        try:
+            if isinstance(self._s3, Exception):
+                raise self._s3  # noqa: TRY301
+            place = self.stack.place
+            self._found.append(remote.serial(self._s3, self._state(), place.environment, place.stack))
+        except Exception as error:
+            self._found.append(error)

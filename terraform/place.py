@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+LOCKS = ".terraform.lock.hcl"
+"""Which providers a stack has, beside its code: Terraform writes it, and it is committed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -49,13 +52,18 @@ class Place:
         return tuple(file for file in (values / "all.tfvars", values / f"{self.stack}.tfvars") if file.is_file())
 
     def code(self) -> str:
-        """A hash that changes with the code or its values."""
+        """A hash that changes with the code or its values, and with whatever lies beside it: code reads files too."""
         folders = (self.folder, self.root / "terraform" / "modules")
-        files = [file for folder in folders for file in folder.rglob("*") if _is_code(file)]
+        files = [file for folder in folders for file in folder.rglob("*") if _is_code(file.relative_to(folder), file)]
         hashed = hashlib.sha256()
         for file in sorted({*files, *self.var_files}):
             hashed.update(f"{file.relative_to(self.root)}\0".encode() + file.read_bytes() + b"\0")
         return hashed.hexdigest()
+
+    def providers(self) -> str:
+        """A hash that changes with the providers that are asked for: init makes it, or somebody else's commit."""
+        file = self.folder / LOCKS
+        return hashlib.sha256(file.read_bytes() if file.is_file() else b"").hexdigest()
 
     @contextmanager
     def held(self, *, alone: bool) -> Iterator[None]:
@@ -64,8 +72,9 @@ class Place:
             yield
 
 
-def _is_code(file: Path) -> bool:
-    return file.name.endswith((".tf", ".tf.json", ".tfvars", ".tpl", ".tftpl")) and file.is_file()
+def _is_code(inside: Path, file: Path) -> bool:
+    """Dot-files are what programs keep for themselves, and so is what editors leave behind."""
+    return not any(part.startswith(".") for part in inside.parts) and not file.name.endswith("~") and file.is_file()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 from terraform import values
 from terraform.errors import Unreadable
-from terraform.values import Path
+from terraform.values import UNKNOWN, Path
 
 FORMATS = ("0", "1")
 
@@ -37,6 +37,12 @@ class Change:
     unknown: Any = None
     sensitive: tuple[Any, ...] = ()
     moved_from: str = ""
+    imported_from: str = ""
+
+    @property
+    def does_something(self) -> bool:
+        """Whether applying would do anything at all."""
+        return bool(self.action or self.moved_from or self.imported_from)
 
     @property
     def destroys(self) -> bool:
@@ -111,10 +117,10 @@ def _plan(document: Mapping[str, Any]) -> Plan:
     drift = [_change(entry) for entry in document.get("resource_drift") or () if entry.get("mode") != "data"]
     outputs = (_output(name, change) for name, change in (document.get("output_changes") or {}).items())
     return Plan(
-        changes=tuple(one for one in planned if one.action or one.moved_from),
+        changes=tuple(one for one in planned if one.does_something),
         drift=tuple(_with_addresses(drift, planned)),
         outputs=tuple(one for one in outputs if one.action),
-        unchanged={one.address: one for one in planned if not one.action and not one.moved_from},
+        unchanged={one.address: one for one in planned if not one.does_something},
     )
 
 
@@ -133,7 +139,15 @@ def _change(entry: Mapping[str, Any]) -> Change:
         unknown=change.get("after_unknown"),
         sensitive=(change.get("before_sensitive"), change.get("after_sensitive")),
         moved_from=before_address if before_address != address else "",
+        imported_from=_imported_from(change.get("importing")),
     )
+
+
+def _imported_from(importing: Mapping[str, Any] | None) -> str:
+    """What the cloud calls a resource that the state is to take up: an ID, since 1.12 an identity, or not known yet."""
+    if importing is None:
+        return ""
+    return str(importing.get("id") or values.shown(importing.get("identity") or UNKNOWN))
 
 
 def _with_addresses(drift: Iterable[Change], planned: Iterable[Change]) -> Iterator[Change]:

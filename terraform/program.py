@@ -50,6 +50,10 @@ class Ended:
     err: str
 
 
+def _to_nobody(_line: str) -> None:
+    pass
+
+
 def environment(own: Path, cache: Path, around: Mapping[str, str]) -> dict[str, str]:
     """What Terraform is started with: nobody's own settings may change what a command means."""
     ours = {name: value for name, value in around.items() if not name.startswith(_NOT_OURS)}
@@ -68,7 +72,7 @@ class Program(PythonTerraform):  # type: ignore[misc]  # it has no types
         environment: Mapping[str, str],
         start: Start,
         *,
-        on_line: Callable[[str], object] = lambda _line: None,
+        on_line: Callable[[str], object] = _to_nobody,
     ) -> None:
         super().__init__(working_dir=str(folder), terraform_bin_path=path)
         self._name = name
@@ -88,12 +92,15 @@ class Program(PythonTerraform):  # type: ignore[misc]  # it has no types
     def read_state_file(self, file_path: str | None = None) -> None:
         """State is asked for, never read from files that Terraform keeps for itself."""
 
-    def cmd(self, cmd: str, *args: str, accepts: Sequence[int] = (0,), **options: Any) -> Ended:
-        """Run a command; a StackError that says what to do, if it ends otherwise than accepted."""
+    def cmd(self, cmd: str, *args: str, accepts: Sequence[int] = (0,), listen: bool = False, **options: Any) -> Ended:
+        """Run a command; a StackError that says what to do, if it ends otherwise than accepted.
+
+        Lines are passed on only where it is to `listen`: those of plans, outputs and states have secrets in them.
+        """
         argv: list[str] = self.generate_cmd_string(cmd, *args, **options)
         begun = Begun(socket.gethostname(), datetime.now(UTC))
         try:
-            ended = self._run(argv)
+            ended = self._run(argv, self._on_line if listen else _to_nobody)
         except (FileNotFoundError, PermissionError, NotADirectoryError):
             raise self._not_there() from None
         if ended.code not in accepts:
@@ -106,7 +113,7 @@ class Program(PythonTerraform):  # type: ignore[misc]  # it has no types
         way_out = "install it, or name another in [terraform] program"
         return NoProgram(f"{self._name}: there is no program {self.terraform_bin_path} on this machine; {way_out}")
 
-    def _run(self, argv: Sequence[str]) -> Ended:
+    def _run(self, argv: Sequence[str], on_line: Callable[[str], object]) -> Ended:
         popen = {
             "cwd": self.working_dir,
             "env": self._environment,
@@ -120,17 +127,10 @@ class Program(PythonTerraform):  # type: ignore[misc]  # it has no types
             said: list[bytes] = []
             beside = threading.Thread(target=lambda: said.append(err.read()), daemon=True)
             beside.start()
-            printed = self._listened(out)
+            printed = _listened(out, on_line)
             beside.join()
             code = running.wait()
         return Ended(code, printed, b"".join(said).decode(errors="replace"))
-
-    def _listened(self, out: IO[bytes]) -> str:
-        lines = []
-        for line in out:
-            lines.append(line.decode(errors="replace"))
-            self._on_line(lines[-1].rstrip("\n"))
-        return "".join(lines)
 
     def version(self) -> Version:
         """The version; NoProgram if it is too old."""
@@ -169,13 +169,13 @@ class Program(PythonTerraform):  # type: ignore[misc]  # it has no types
 
     def apply(self, plan: Path, lock_timeout: str = LOCK_TIMEOUT) -> None:
         """Do what a saved plan says, and nothing else: so there is nothing to ask, and no variable to give."""
-        self.cmd("apply", str(plan), input=False, no_color=IsFlagged, lock_timeout=lock_timeout)
+        self.cmd("apply", str(plan), input=False, no_color=IsFlagged, lock_timeout=lock_timeout, listen=True)
 
     def settle(self, var_files: Sequence[Path], lock_timeout: str = LOCK_TIMEOUT) -> None:
         """Write into the state what the cloud has filled in by itself since it was told to change, and nothing else."""
         self.cmd(
             "apply", refresh_only=IsFlagged, auto_approve=IsFlagged, input=False, no_color=IsFlagged,
-            var_file=[str(file) for file in var_files], lock_timeout=lock_timeout,
+            var_file=[str(file) for file in var_files], lock_timeout=lock_timeout, listen=True,
         )  # fmt: skip
 
     def outputs(self) -> dict[str, Any]:
@@ -190,6 +190,14 @@ class Program(PythonTerraform):  # type: ignore[misc]  # it has no types
     def unlock(self, lock: str) -> None:
         """Take a lock away from whoever holds it."""
         self.cmd("force-unlock", lock, force=IsFlagged)
+
+
+def _listened(out: IO[bytes], on_line: Callable[[str], object]) -> str:
+    lines = []
+    for line in out:
+        lines.append(line.decode(errors="replace"))
+        on_line(lines[-1].rstrip("\n"))
+    return "".join(lines)
 
 
 def version_in(told: str, name: str, program: str) -> Version:

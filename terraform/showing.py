@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from terraform.errors import StackError
+from terraform.place import LOCKS
 from terraform.program import Program
 
-LOCKS = ".terraform.lock.hcl"
 _HASHES = re.compile(r"^\s*hashes\s*=\s*\[[^\]]*\]\n", re.MULTILINE)
 
 

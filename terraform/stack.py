@@ -93,7 +93,10 @@ class Stack:
 
     def _is_set_up(self, fresh: str) -> bool:
         made_of = self.place.own / "made-of"
-        return made_of.is_file() and made_of.read_text() == fresh
+        return made_of.is_file() and made_of.read_text() == self._with_providers(fresh)
+
+    def _with_providers(self, fresh: str) -> str:
+        return f"{fresh} {self.place.providers()}"
 
     def _set_up(self, program: Program, fresh: str) -> None:
         version = program.version()
@@ -103,7 +106,7 @@ class Stack:
         file = own / "backend.hcl"
         file.write_text(backend.settings(self.state, self.settings.name, self.place.stack, version))
         program.init(file)
-        (own / "made-of").write_text(fresh)
+        (own / "made-of").write_text(self._with_providers(fresh))  # which init may just have written
 
     @contextmanager
     def planned(

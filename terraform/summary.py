@@ -11,12 +11,15 @@ from terraform.drift import Finding
 from terraform.plan import Change, Plan
 from terraform.values import SENSITIVE, UNKNOWN
 
-LOUDEST_FIRST = ("destroy", "replace", "forget", "update", "create", "move")
+LOUDEST_FIRST = ("destroy", "replace", "forget", "update", "create", "import", "move")
 NOTE = "note"
-MARKS = {"destroy": "-", "replace": "-/+", "forget": "forget", "update": "~", "create": "+", "move": "→", NOTE: "note"}
+MARKS = {
+    "destroy": "-", "replace": "-/+", "forget": "forget", "update": "~", "create": "+", "import": "import", "move": "→",
+    NOTE: "note",
+}  # fmt: skip
 DONE = {
     "destroy": "destroyed", "replace": "replaced", "forget": "forgotten", "update": "updated", "create": "created",
-    "move": "moved",
+    "import": "imported", "move": "moved",
 }  # fmt: skip
 MOST_EDITS = 4
 
@@ -68,22 +71,25 @@ def lines(plan: Plan) -> list[Line]:
 
 
 def notes(noted: Sequence[Finding]) -> list[Line]:
-    """A line for each setting that was changed outside, and that the state takes note of."""
-    return [Line(NOTE, one.address, f"{one.attribute} {one.sentence}, changed outside") for one in noted]
+    """A line for each setting that was changed outside, or resource that was deleted, which the state takes note of."""
+    return [Line(NOTE, one.address, _note(one)) for one in noted]
+
+
+def _note(one: Finding) -> str:
+    return f"{one.attribute} {one.sentence}, changed outside" if one.attribute else one.sentence
 
 
 def _action(change: Change) -> str:
-    return change.action or "move"
+    return change.action or ("import" if change.imported_from else "move")
 
 
 def _edits(change: Change) -> str:
     if change.moved_from and not change.action:
         return f"was {change.moved_from}"
-    if change.action not in ("update", "replace"):
-        return ""
-    told = list(_told(change))
+    told = list(_told(change)) if change.action in ("update", "replace") else []
     more = f", and {len(told) - MOST_EDITS} more" if len(told) > MOST_EDITS else ""
-    return ", ".join(told[:MOST_EDITS]) + more
+    imported = [f"from {change.imported_from}"] if change.imported_from else []
+    return ", ".join(imported + told[:MOST_EDITS]) + more
 
 
 def _told(change: Change) -> Iterator[str]:

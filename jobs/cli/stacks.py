@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import select
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -33,10 +36,19 @@ Full = Annotated[bool, typer.Option("--full", help="Terraform's own text too.")]
 LockTimeout = Annotated[
     str, typer.Option(metavar="DURATION", help="How long to wait for somebody else's lock, such as 5m.")
 ]
+MOST_DEAF = 0.1
+"""Seconds: how soon a question hears that it is to end."""
+LONGEST_LINE = 1024
 RISK = (
     "Terraform is finishing what it has begun, and then saves the state. Killed now, what it has just made would be "
     "in no state, and the lock would stay: wait for it"
 )
+_DOES = re.compile(
+    r'(?:[^\s"]|"(?:[^"\\]|\\.)*")+(?: \(deposed object \w+\))?: '
+    r"(?:(?:Creat|Modify|Destroy|Import)ing\.\.\.|Still (?:creat|modify|destroy|import)ing\.\.\.|"
+    r"(?:Creation|Modifications|Destruction|Import) complete)"
+)
+"""Terraform's own words on a resource, which it begins a line with: an address, and what is done there."""
 STYLES = {"destroy": output.BAD, "replace": output.BAD, "forget": output.WARN, "create": output.GOOD}
 
 
@@ -125,11 +137,9 @@ def called(
 
 def progress(stack: str, line: str) -> None:
     """Tell what Terraform does to a resource as it does it."""
-    import re
-
     from inventories import redact
 
-    if re.search(r": (?:Still )?(?:Creat|Modify|Modif|Destr|Destruction|creat|modif|destr)", line):
+    if _DOES.match(line):
         typer.echo(redact(f"{stack}: {line}"), err=True)
 
 
@@ -161,14 +171,19 @@ def plan(
         Path | None, typer.Option(metavar="FOLDER", help="Keep the plans there, for apply --saved. They hold secrets.")
     ] = None,
     lock_timeout: LockTimeout = "60s",
+    no_lock: Annotated[
+        bool, typer.Option("--no-lock", help="Take no lock, which wants a right to write: for who may only read.")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Say what apply would do: how many of what, then a line for each, the loudest first."""
+    if save and no_lock:
+        raise WrongUsage("a plan to keep is made under the lock of the state; leave out --no-lock, or --save")
     with called(ctx, environment_name, stack_names, lock_timeout=lock_timeout, as_json=as_json) as call:
 
         def one(name: str) -> str:
             stack = call.stack(name)
-            with stack.planned(lock=True) as planned:
+            with stack.planned(lock=not no_lock) as planned:
                 if save:
                     stack.keep(planned, save)
                 _show(call, stack, planned, full=full)
@@ -270,7 +285,7 @@ def unlock(
         if held and lock:
             if lock != held.id:
                 raise WrongUsage(f"{sentence}, with another lock: {held.id}")
-            _consent(call.environment, yes_to, f"Take the lock of {stack.name} away")
+            _consent(call, yes_to, f"Take the lock of {stack.name} away", f"{stack.name}: not unlocked")
             stack.unlock(lock)
             sentence = f"{stack.name} is unlocked; it was locked by {held.sentence}"
         elif held:
@@ -289,11 +304,12 @@ def _applied(call: Call, stack: Stack, planned: Planned, yes_to: str | None, *, 
 
     name, noted = stack.place.stack, stack.noted(planned)
     with call.one_at_a_time:
+        call.run.check()
         _show(call, stack, planned, full=full, locked=True)
         guard.refuse(stack.name, planned.plan, call.environment.terraform.keep)
         if planned.plan.is_empty and not noted:
             return "nothing to do"
-        _consent(call.environment, yes_to, f"Apply this to {stack.name}")
+        _consent(call, yes_to, f"Apply this to {stack.name}", f"{stack.name}: not applied")
     stack.apply(planned, lambda state: save_state(call.run, name, state))
     return f"took note of {len(noted)} changed outside" if planned.plan.is_empty else summary.done(planned.plan)
 
@@ -333,11 +349,28 @@ def _loud(lines: Sequence[Any]) -> bool:
     return any(line.is_loud for line in lines)
 
 
-def _consent(environment: Environment, yes_to: str | None, what: str) -> None:
-    """Ask before a protected environment is changed."""
+def _consent(call: Call, yes_to: str | None, what: str, undone: str) -> None:
+    """Ask before a protected environment is changed; Refused, with what is left undone, if the answer is no."""
+    from jobs.stop import Stopped
+    from terraform.errors import Refused
+
+    environment = call.environment
     if not environment.protected or yes_to == environment.name:
         return
     if not sys.stdin.isatty():
         raise WrongUsage(f"{what}? {environment.name} is protected; to say yes: --yes-to {environment.name}")
-    if typer.prompt(f"{what}? {environment.name} is protected; type its name") != environment.name:
-        raise typer.Abort
+    typer.echo(f"{what}? {environment.name} is protected; type its name: ", nl=False, err=True)
+    try:
+        answer = typed(call.run)
+    except Stopped as stopped:
+        typer.echo("", err=True)
+        raise Refused(f"{undone}; {stopped}") from None
+    if answer != environment.name:
+        raise Refused(f"{undone}; the answer was not {environment.name}")
+
+
+def typed(run: Run) -> str:
+    """A line from the terminal; Stopped once the run is told to end, for no signal interrupts a thread that reads."""
+    while not select.select([sys.stdin], [], [], MOST_DEAF)[0]:
+        run.check()
+    return os.read(sys.stdin.fileno(), LONGEST_LINE).decode(errors="replace").strip()

@@ -23,6 +23,19 @@ def test_it_is_formatted(version: str) -> None:
 STACKS = [(name, stack) for name in SHIPPED.names() for stack in SHIPPED.read(name).stacks]
 
 
+def test_every_file_of_values_is_of_a_stack_that_is_looked_at() -> None:
+    """Else the tests below would look at nothing, and pass."""
+    files = (ROOT / "terraform" / "environments").glob("*/*.tfvars")
+    assert {(file.parent.name, file.stem) for file in files if file.stem != "all"} <= set(STACKS)
+
+
+def test_a_database_is_called_by_its_identifier() -> None:
+    """Since version 5 of the provider its id is a word that no other resource knows it by."""
+    code = "".join(file.read_text() for file in (ROOT / "terraform").glob("[ms]*/**/*.tf"))
+    assert re.findall(r"replicate_source_db += (\S+)", code) == ["aws_db_instance.primary.identifier"]
+    assert re.findall(r"\baws_db_instance\.\w+(?:\[[^]]*\])?\.id\b", code) == []
+
+
 def test_every_stack_of_an_environment_has_its_values() -> None:
     for name, stack in STACKS:
         files = [file.name for file in Place(ROOT, name, stack).var_files]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.parts.cloud import EMPTY, GOOD, SLOW, Cloud, cloud
+from tests.parts.cloud import AWS, EMPTY, GOOD, PASSWORD, SLOW, Cloud, cloud
 from tests.parts.terraform import NEW, OLD, program
 
 
@@ -231,6 +234,56 @@ def test_a_plan_that_can_not_be_read_and_is_not_printed_either(sky: Cloud, spoil
         assert "hush-hush" not in told
 
 
+def test_a_secret_beside_words_that_sound_like_progress(sky: Cloud) -> None:
+    """Plans, outputs and states are JSON with everything in it: no line of theirs is shown as what Terraform does."""
+    secret = 'variable "database_password" { sensitive = true }\noutput "hush" {\n  sensitive = true\n'
+    secret += "  value = var.database_password\n}\n"
+    steps = 'output "steps" { value = "- name: create swap, a.x: Creating..." }\n'
+    sky.only("steps", code=EMPTY + secret + steps)
+    for command in ("plan", "apply", "output", "plan", "destroy"):
+        ended = sky.crew("stacks", command, "staging")
+        assert ended.returncode == 0
+        assert PASSWORD not in ended.stdout + ended.stderr
+        assert "create swap" not in ended.stderr
+
+
+def test_what_the_code_imports_is_something_to_do(sky: Cloud) -> None:
+    topic = sky.client("sns").create_topic(Name="taken")["TopicArn"]
+    taken = f'import {{\n  to = aws_sns_topic.x\n  id = "{topic}"\n}}\n'
+    sky.only(
+        "imports", code=f'{AWS}{taken}resource "aws_sns_topic" "x" {{ name = "taken" }}\n', program=str(program(NEW))
+    )
+    [report] = sky.told("drift", "staging", "--fail-on", "pending", code=2)["environments"]
+    told = [(one["kind"], one["address"], one["action"]) for one in report["stacks"][0]["findings"]]
+    assert told == [("pending", "aws_sns_topic.x", f"import {topic}")]
+    [planned] = sky.told("stacks", "plan", "staging")["stacks"]
+    assert planned["changes"] == [{"action": "import", "address": "aws_sns_topic.x", "edits": f"from {topic}"}]
+    [applied] = sky.told("stacks", "apply", "staging")["stacks"]
+    assert applied["sentence"] == "1 imported"
+    sky.told("drift", "staging", "--fail-on", "pending")
+    [again] = sky.told("stacks", "apply", "staging")["stacks"]
+    assert again["sentence"] == "nothing to do"
+
+
+@pytest.mark.parametrize("version", [OLD, NEW])
+def test_what_is_gone_from_the_cloud_and_from_the_code_is_told_until_an_apply(sky: Cloud, version: str) -> None:
+    name, network = ("gone-old", "10.95") if version == OLD else ("gone-new", "10.94")
+    sky.only(name, code=SLOW.replace("10.99", network), program=str(program(version)))
+    sky.told("stacks", "apply", "staging")
+    ec2 = sky.client("ec2")
+    [vpc] = ec2.describe_vpcs(Filters=[{"Name": "cidr", "Values": [f"{network}.0.0/16"]}])["Vpcs"]
+    ec2.delete_vpc(VpcId=vpc["VpcId"])
+    [report] = sky.told("drift", "staging", code=2)["environments"]
+    assert [one["kind"] for one in report["stacks"][0]["findings"]] == ["missing"]
+    sky.stack(name, AWS)
+    [report] = sky.told("drift", "staging", code=2)["environments"]
+    assert [one["kind"] for one in report["stacks"][0]["findings"]] == ["state only"]
+    [applied] = sky.told("stacks", "apply", "staging")["stacks"]
+    assert applied["sentence"] == "took note of 1 changed outside"
+    [report] = sky.told("drift", "staging", "--fail-on", "pending")["environments"]
+    assert report["stacks"][0]["findings"] == []
+
+
 def test_two_environments_never_mix(sky: Cloud) -> None:
     """One stack, two environments: a state, a folder of Terraform's own and a line in the report for each."""
     sky.only("shared")
@@ -248,6 +301,56 @@ def test_two_environments_never_mix(sky: Cloud) -> None:
     assert {"staging/shared", "other/shared"} <= keys
     (sky.root / "inventories" / "other.toml").unlink()
     (sky.root / "inventories" / "other").unlink()
+
+
+def answered(sky: Cloud, answer: str) -> tuple[int, str]:
+    """How `crew stacks apply` ends, asked at a terminal: by an answer, or by Ctrl-C for none."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        sky.argv("stacks", "apply", "staging"), env=sky.process_environment(), text=True,
+        stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as crew:  # fmt: skip
+        try:
+            assert crew.stdout
+            said = ""
+            while not said.endswith("type its name: "):
+                said += (letter := crew.stdout.read(1))
+                assert letter, said
+            if answer:
+                os.write(ours, f"{answer}\n".encode())
+            else:
+                crew.send_signal(signal.SIGINT)
+            said, _ = crew.communicate(timeout=60)
+        finally:
+            crew.kill()
+    os.close(ours)
+    os.close(theirs)
+    return crew.returncode, said
+
+
+class TestAsked:
+    @pytest.mark.parametrize(
+        ("answer", "why"),
+        [("production", "the answer was not staging"), ("", "stopped by SIGINT")],
+        ids=["no", "Ctrl-C"],
+    )
+    def test_whatever_is_not_yes_applies_nothing_and_tells_of_all_stacks(
+        self, sky: Cloud, answer: str, why: str
+    ) -> None:
+        sky.only("asked", "bad", "later", after={"later": ("asked",)})
+        sky.stack("bad", GOOD + "resource {")
+        sky.protect()
+        code, said = answered(sky, answer)
+        assert (code, "Terraform is finishing" in said) == (1, False)
+        assert f"not applied; {why}" in said
+        assert "main.tf line" in said
+        assert "because asked failed" in said
+
+    def test_yes(self, sky: Cloud) -> None:
+        sky.only("asked-2")
+        sky.protect()
+        code, said = answered(sky, "staging")
+        assert (code, "1 output" in said) == (0, True)
 
 
 class TestEnded:

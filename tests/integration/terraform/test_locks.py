@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
-from tests.parts.cloud import AWS, Cloud, child_of, cloud
+from tests.parts.cloud import AWS, SLOW, Cloud, child_of, cloud
 from tests.parts.proxy import Proxy, Way
 from tests.parts.terraform import NEW, OLD
 
@@ -78,6 +80,42 @@ def run_again(sky: Cloud) -> None:
     (sky.root / "terraform" / "stacks" / "held" / "go-on").touch()
     sky.told("stacks", "apply", "staging")
     assert sky.told("drift", "staging", "--fail-on", "pending")["environments"][0]["stacks"][0]["findings"] == []
+
+
+def test_what_looks_like_drift_may_be_an_apply_that_runs(sky: Cloud) -> None:
+    """Its work is in the cloud, and not in the state yet."""
+    sky.only("held", code=SLOW)
+    sky.told("stacks", "apply", "staging")
+    with held(sky, "OperationTypeApply"):
+        sky.told("drift", "staging", "--fail-on", "pending")
+    ec2 = sky.client("ec2")
+    [vpc] = ec2.describe_vpcs(Filters=[{"Name": "cidr", "Values": ["10.99.0.0/16"]}])["Vpcs"]
+    ec2.create_tags(Resources=[vpc["VpcId"]], Tags=[{"Key": "Owner", "Value": "mallory"}])
+    with held(sky, "OperationTypeApply"):
+        told = sky.failure("drift", "staging")
+        assert "an apply that is running, by ann@laptop since 2026-11-21T02:00:04 (apply); look again when" in told
+        with sky.asking_who_it_is(["s3:Get*", "s3:List*", "ec2:Describe*", "sts:GetCallerIdentity"]) as reader:
+            # A lock in a table can't be read by these, and a file beside the state can.
+            assert sky.crew("drift", "staging", **reader).returncode == (2 if sky.version == OLD else 1)
+    with held(sky, "OperationTypePlan"):
+        sky.told("drift", "staging", code=2)
+    sky.told("drift", "staging", code=2)
+
+
+@contextmanager
+def held(sky: Cloud, operation: str) -> Iterator[None]:
+    """While inside, somebody has the lock, as Terraform writes it."""
+    told = {"ID": "6f1c", "Operation": operation, "Who": "ann@laptop", "Created": "2026-11-21T02:00:04.123Z"}
+    info, s3, table = json.dumps(told), sky.client("s3"), sky.client("dynamodb")
+    if sky.version == OLD:
+        item = {"LockID": {"S": f"{sky.bucket}/staging/held"}}
+        table.put_item(TableName="locks", Item={**item, "Info": {"S": info}})
+        yield
+        table.delete_item(TableName="locks", Key=item)
+    else:
+        s3.put_object(Bucket=sky.bucket, Key="staging/held.tflock", Body=info)
+        yield
+        s3.delete_object(Bucket=sky.bucket, Key="staging/held.tflock")
 
 
 def test_a_lock_whose_answer_was_lost_is_told_to_be_our_own(sky: Cloud, proxy: Callable[..., Proxy]) -> None:

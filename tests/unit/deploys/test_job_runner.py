@@ -127,7 +127,9 @@ def test_an_environment_brings_what_it_copies_from_and_what_it_watches(tmp_path:
     folder, stack = tmp_path / "inventories", tmp_path / "terraform" / "stacks" / "network"
     (folder / "sanitise").mkdir(parents=True)
     stack.mkdir(parents=True)
-    (stack / "main.tf").write_text("# a network\n")
+    (stack / ".terraform").mkdir()
+    for name in ("main.tf", "rules.yaml", ".terraform.lock.hcl", ".terraform/modules.json", "README.md"):
+        (stack / name).write_text("# a network\n")
     (folder / "sanitise" / "app.sql").write_text("SELECT 1;\n")
     store = '[store]\nurl = "s3://acme-x/y"\nencrypt_to = "nobody"\n'
     app = '[databases.app]\nurl = "postgresql://db.internal/app"\n'
@@ -142,7 +144,14 @@ def test_an_environment_brings_what_it_copies_from_and_what_it_watches(tmp_path:
     repository = Repository.find(tmp_path)
     assert list(runner_files.etc(repository, [repository.read("staging")])) == [
         f"{ETC}/{name}"
-        for name in ("production.toml", "sanitise/app.sql", "staging.toml", "terraform/stacks/network/main.tf")
+        for name in (
+            "production.toml",
+            "sanitise/app.sql",
+            "staging.toml",
+            "terraform/stacks/network/.terraform.lock.hcl",
+            "terraform/stacks/network/main.tf",
+            "terraform/stacks/network/rules.yaml",
+        )
     ]
     dev = runner_files.etc(repository, [repository.read("dev")])
     assert list(dev) == [f"{ETC}/dev.toml"]

@@ -199,6 +199,8 @@ class TestSummary:
             entry("a.old", ["delete"], {"n": 1}, None),
             entry("a.other", ["delete", "create"], {"n": 1, "s": "x"}, {"n": 2, "s": "y"}, after_sensitive={"s": True}),
             entry("a.edited", ["update"], {str(n): 1 for n in range(6)}, {str(n): 2 for n in range(6)}),
+            entry("a.taken", ["no-op"], {"n": 1}, {"n": 1}, importing={"id": "x-1"}),
+            entry("a.tuned", ["update"], {"n": 1}, {"n": 2}, importing={"id": "x-2"}),
             entry("a.moved", ["no-op"], {"n": 1}, {"n": 1}, previous_address="a.was"),
             entry("a.same", ["no-op"], {"n": 1}, {"n": 1}),
         ],
@@ -215,18 +217,22 @@ class TestSummary:
     )
 
     def test_counts(self) -> None:
-        assert summary.counts(self.PLAN) == "1 to destroy, 1 to replace, 1 to update, 1 to create, 1 to move, 2 outputs"
+        assert summary.counts(self.PLAN) == (
+            "1 to destroy, 1 to replace, 2 to update, 1 to create, 1 to import, 1 to move, 2 outputs"
+        )
         assert summary.counts(made()) == "nothing to do"
         assert summary.counts(made(), 2) == "2 to take note of"
         assert summary.counts(self.PLAN, 1).endswith("2 outputs, 1 to take note of")
-        assert summary.done(self.PLAN).startswith("1 destroyed, 1 replaced, 1 updated, 1 created, 1 moved")
+        assert summary.done(self.PLAN).startswith("1 destroyed, 1 replaced, 2 updated, 1 created, 1 imported, 1 m")
 
     def test_lines_the_loudest_first(self) -> None:
         assert [(line.action, line.address, line.edits) for line in summary.lines(self.PLAN)] == [
             ("destroy", "a.old", ""),
             ("replace", "a.other", "n 1 → 2, s (sensitive)"),
             ("update", "a.edited", "0 1 → 2, 1 1 → 2, 2 1 → 2, 3 1 → 2, and 2 more"),
+            ("update", "a.tuned", "from x-2, n 1 → 2"),
             ("create", "a.new", ""),
+            ("import", "a.taken", "from x-1"),
             ("move", "a.moved", "was a.was"),
             ("update", "output.open", "= 2"),
             ("update", "output.secret", "= (sensitive)"),
@@ -244,8 +250,10 @@ def test_what_the_state_takes_note_of_is_what_nobody_ignores_and_no_plan_touches
     found = [Finding(kind, "a.b", "n", "1", "2") for kind in Kind] + [
         Finding(Kind.STATE_ONLY, "a.c", "n", "1", "2", ignored="a clock")
     ]
+    found.append(Finding(Kind.STATE_ONLY, "a.d", "", "there", "gone"))
     assert [(line.action, line.address, line.edits) for line in summary.notes(drift.noted(found))] == [
-        ("note", "a.b", "n 1 → 2, changed outside")
+        ("note", "a.b", "n 1 → 2, changed outside"),
+        ("note", "a.d", "deleted outside, and no longer in the code"),
     ]
 
 

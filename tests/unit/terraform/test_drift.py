@@ -71,7 +71,11 @@ def test_a_clean_stack_has_no_findings_although_1_0_lists_unchanged_objects(stac
 def entry(address: str, actions: Sequence[str], before: Any = None, after: Any = None, **more: Any) -> dict[str, Any]:
     plain = address.split("[", maxsplit=1)[0].split(".")
     change = {"actions": list(actions), "before": before, "after": after, "after_unknown": {}}
-    change |= {key: more.pop(key) for key in ("after_unknown", "before_sensitive", "after_sensitive") if key in more}
+    change |= {
+        key: more.pop(key)
+        for key in ("after_unknown", "before_sensitive", "after_sensitive", "importing")
+        if key in more
+    }
     return {"address": address, "mode": "managed", "type": plain[-2], "name": plain[-1], "change": change, **more}
 
 
@@ -128,7 +132,7 @@ UPDATE, DELETE, CREATE, NO_OP = ["update"], ["delete"], ["create"], ["no-op"]
             id="missing",
         ),
         pytest.param(
-            [entry("a.x", DELETE, {"n": 1}, None)], [], [("missing", "a.x")], id="missing, and gone from the code"
+            [entry("a.x", DELETE, {"n": 1}, None)], [], [("state only", "a.x")], id="missing, and gone from the code"
         ),
         pytest.param(
             [entry("a.x", DELETE, {"n": 1}, None)],
@@ -143,6 +147,18 @@ UPDATE, DELETE, CREATE, NO_OP = ["update"], ["delete"], ["create"], ["no-op"]
             id="moved, as 1.1 tells it",
         ),
         pytest.param([], [entry("a.x", CREATE, None, {"n": 1})], [("pending", "a.x")], id="to be made"),
+        pytest.param(
+            [],
+            [entry("a.x", NO_OP, {"n": 1}, {"n": 1}, importing={"id": "x-1"})],
+            [("pending", "a.x")],
+            id="to be imported",
+        ),
+        pytest.param(
+            [],
+            [entry("a.x", UPDATE, {"n": 1}, {"n": 2}, importing={"identity": {"arn": "x-1"}})],
+            [("pending", "a.x"), ("pending", "a.x n")],
+            id="to be imported and edited",
+        ),
         pytest.param([], [entry("a.x", ["forget"], {"n": 1}, None)], [("pending", "a.x")], id="to be forgotten"),
         pytest.param(
             [],
@@ -188,6 +204,25 @@ UPDATE, DELETE, CREATE, NO_OP = ["update"], ["delete"], ["create"], ["no-op"]
 )
 def test_what_is_told_apart(drifted: Any, planned: Any, expected: list[tuple[str, str]]) -> None:
     assert found(made(drifted, planned)) == expected
+
+
+def test_what_is_gone_from_the_cloud_and_the_code_is_taken_note_of() -> None:
+    findings = drift.findings(made([entry("a.x", DELETE, {"n": 1}, None)]))
+    assert [one.sentence for one in drift.noted(findings)] == ["deleted outside, and no longer in the code"]
+
+
+@pytest.mark.parametrize(
+    ("importing", "told"),
+    [
+        ({"id": "x-1"}, "to import x-1"),
+        ({"identity": {"arn": "x-1"}}, 'to import {"arn": "x-1"}'),
+        ({"unknown": True}, "to import (known after apply)"),
+    ],
+)
+def test_what_is_imported_is_told_as_the_cloud_calls_it(importing: Any, told: str) -> None:
+    plan_of = made(planned=[entry("a.x", NO_OP, {"n": 1}, {"n": 1}, importing=importing)])
+    assert [one.sentence for one in drift.findings(plan_of)] == [told]
+    assert not plan_of.is_empty
 
 
 def test_without_addresses_as_in_1_0_0() -> None:

@@ -112,14 +112,40 @@ def test_two_is_a_failure_for_everything_else(tmp_path: Path) -> None:
         program(Started(code=2, err="Error: broken\n"), tmp_path).apply(Path("/p"))
 
 
-def test_lines_are_heard_and_output_is_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "call", [lambda one: one.apply(Path("/p")), lambda one: one.settle([])], ids=["apply", "settle"]
+)
+def test_lines_are_heard_while_something_is_done(call: Any, tmp_path: Path) -> None:
     heard: list[str] = []
-    loud = "import sys; print('x' * 200_000, file=sys.stderr); [print('line', n) for n in range(20_000)]"
     start = Started()
-    start.code = loud
-    said = program(start, tmp_path, on_line=heard.append).stored_state()
-    assert said.splitlines() == heard
+    start.code = "import sys; print('x' * 200_000, file=sys.stderr); [print('line', n) for n in range(20_000)]"
+    call(program(start, tmp_path, on_line=heard.append))
     assert (len(heard), heard[-1]) == (20_000, "line 19999")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda one: one.init(Path("/own/backend.hcl")),
+        lambda one: one.plan(Path("/p"), [], lock=True),
+        lambda one: one.show(Path("/p")),
+        lambda one: one.show_text(Path("/p")),
+        lambda one: one.there(Path("/"), own=Path("/own")).show(Path("/p")),
+        lambda one: one.outputs(),
+        lambda one: one.stored_state(),
+    ],
+    ids=["init", "plan", "show", "show as text", "show elsewhere", "output", "state pull"],
+)
+def test_nobody_hears_what_is_only_told_for_it_may_hold_secrets(call: Any, tmp_path: Path) -> None:
+    heard: list[str] = []
+    call(program(Started(says='{"password": "a.x: Creating..."}'), tmp_path, on_line=heard.append))
+    assert heard == []
+
+
+def test_output_is_whole(tmp_path: Path) -> None:
+    start = Started()
+    start.code = "print('x' * 200_000, end='\\n\\n')"
+    assert program(start, tmp_path).stored_state() == "x" * 200_000 + "\n\n"
 
 
 def real(argv: Sequence[str], **popen: Any) -> subprocess.Popen[bytes]:

@@ -1,0 +1,56 @@
+"""When a stack's folder is set up, and when it is set up already: a program that only keeps count."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inventories import Repository
+from terraform.place import LOCKS, Place
+from terraform.program import direct
+from terraform.stack import Stack
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Stack:
+    program = tmp_path / "terraform-that-counts"
+    writes = f"echo init >>{tmp_path}/inits; test -e {LOCKS} || echo 'a lock' >{LOCKS}"
+    program.write_text(f'#!/bin/sh\nif [ "$1" = init ]; then {writes}; else echo "Terraform v1.0.3"; fi\n')
+    program.chmod(0o755)
+    folder = tmp_path / "terraform" / "stacks" / "network"
+    folder.mkdir(parents=True)
+    (folder / "main.tf").write_text("")
+    (tmp_path / "inventories").mkdir()
+    (tmp_path / "inventories" / "staging").write_text("servers = []\n")
+    (tmp_path / "inventories" / "staging.toml").write_text(
+        f'[environment]\nname = "staging"\n[store]\nurl = "file://{tmp_path}/store"\nencrypt_to = "nobody"\n'
+        f'[terraform]\nprogram = "{program}"\n'
+        'state = { bucket = "acme", region = "eu-central-1", lock_table = "locks" }\n[stacks.network]\n'
+    )
+    return Stack(Place(tmp_path, "staging", "network"), Repository.find(tmp_path).read("staging"), direct)
+
+
+def inits(stack: Stack) -> int:
+    """How often it has been set up, once it is ready."""
+    with stack.ready():
+        return len((stack.place.root / "inits").read_text().split())
+
+
+def test_it_is_set_up_once_although_that_writes_the_lock_file(stack: Stack) -> None:
+    assert [inits(stack), inits(stack)] == [1, 1]
+
+
+def test_it_is_set_up_again_for_other_providers(stack: Stack) -> None:
+    """Somebody commits a newer lock file, and it is pulled; or it is taken away."""
+    assert inits(stack) == 1
+    (stack.place.folder / LOCKS).write_text("a newer lock")
+    assert [inits(stack), inits(stack)] == [2, 2]
+    (stack.place.folder / LOCKS).unlink()
+    assert [inits(stack), inits(stack)] == [3, 3]
+
+
+def test_it_is_set_up_again_for_other_code(stack: Stack) -> None:
+    assert inits(stack) == 1
+    (stack.place.folder / "main.tf").write_text("# else\n")
+    assert [inits(stack), inits(stack)] == [2, 2]
