@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-unit test-integration test-lab test-pythons coverage lint types format hooks audit \
 	bandit secrets bench lab lab-down constraints monitoring pictures \
-	install drift-issue plan-comment wheel image push changelog notes clean machine
+	install environments drift-issue plan-comment plan-summary wheel image push changelog notes clean machine
 
 help:  ## list what can be made
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 26
@@ -88,11 +88,17 @@ pictures: setup  ## take the status page's picture for the README anew
 install:  ## crew alone, into the Python that runs: what drift and stacks on GitHub need
 	PIP_CONSTRAINT=constraints.txt $(PYTHON) -m pip install --quiet --disable-pip-version-check .
 
+environments:  ## those that have stacks, as workflows on GitHub read them (wants what install brings)
+	@$(PYTHON) -m terraform.ci.environments >>"$${GITHUB_OUTPUT:-/dev/stdout}"
+
 drift-issue:  ## an issue on GitHub that tells an environment's drift: make drift-issue ENVIRONMENT=staging
 	terraform/ci/drift.sh "$(ENVIRONMENT)"
 
 plan-comment:  ## a comment that tells what a pull request would do: … ENVIRONMENT=staging PULL_REQUEST=17
 	terraform/ci/plan.sh "$(ENVIRONMENT)" "$(PULL_REQUEST)"
+
+plan-summary:  ## the same for who approves, in the job's summary: make plan-summary ENVIRONMENT=production
+	terraform/ci/plan.sh "$(ENVIRONMENT)"
 
 wheel: | $(BIN)/pip  ## the package, into dist/
 	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .

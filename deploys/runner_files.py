@@ -28,7 +28,7 @@ CREW = "/usr/local/bin/crew"
 UNITS = "/etc/systemd/system"
 JOURNAL = "/etc/systemd/journald.conf.d/groundcrew.conf"
 # Of stacks: Terraform's own files, and text that they read.
-CODE = frozenset(".tf .tofu .tfvars .tftpl .tpl .json .yaml .yml .sh .txt".split())
+CODE = frozenset([".tf", ".tofu", ".tfvars", ".tftpl", ".tpl", ".json", ".yaml", ".yml", ".sh", ".txt"])
 MADE_BY = "Made by: crew schedule export systemd"
 HEAD = "# Written by groundcrew; changes made here are overwritten.\n"
 

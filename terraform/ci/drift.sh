@@ -11,17 +11,25 @@ crew drift "$environment" --format markdown >"$body"
 code=$?
 cat "$body" >>"${GITHUB_STEP_SUMMARY:-/dev/stdout}"
 
-number=$(gh issue list --state open --search "in:title \"$title\"" --json number,title \
-    --jq ".[] | select(.title == \"$title\") | .number" | head -n 1)
-
 case $code in
-2)
-    if [ -n "$number" ]; then
-        gh issue edit "$number" --body-file "$body"
-    else
-        gh issue create --title "$title" --body-file "$body"
-    fi || exit 1
+0) drifted=no ;;
+2) drifted=yes ;;
+1) # A stack could not be looked at, and others may have drifted all the same.
+    crew drift "$environment" --json | grep '"drifted": true' >/dev/null || exit 1
+    drifted=yes
     ;;
-0) if [ -n "$number" ]; then gh issue close "$number" --comment "As it should be again." || exit 1; fi ;;
 *) exit "$code" ;;
 esac
+
+# Not in one pipe with head: a list that could not be had is no empty list.
+numbers=$(gh issue list --state open --search "in:title \"$title\"" --json number,title \
+    --jq ".[] | select(.title == \"$title\") | .number") || exit
+number=$(printf '%s\n' "$numbers" | head -n 1)
+
+case $drifted,$number in
+yes,) gh issue create --title "$title" --body-file "$body" || exit 1 ;;
+yes,*) gh issue edit "$number" --body-file "$body" || exit 1 ;;
+no,) ;;
+no,*) gh issue close "$number" --comment "As it should be again." || exit 1 ;;
+esac
+[ "$code" -ne 1 ]

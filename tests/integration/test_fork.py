@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.parts import clone
 
@@ -51,6 +52,20 @@ def test_its_environment_is_checked_and_stands_alone(fork: Path) -> None:
 def test_nothing_that_is_not_there_is_named(fork: Path) -> None:
     linted = run(fork, "lint-imports", "--no-logo")
     assert linted.returncode == 0, linted.stdout
+
+
+def test_no_workflow_reaches_for_an_environment_that_is_gone(fork: Path) -> None:
+    """What they look at and apply is listed first, and what is not in that list they skip; acme has no stacks yet."""
+    listed = run(fork, "python", "-m", "terraform.ci.environments")
+    assert (listed.returncode, listed.stdout) == (0, "environments=[]\n"), listed.stderr
+    for name in ("drift.yml", "stacks.yml"):
+        for job in yaml.safe_load((fork / ".github" / "workflows" / name).read_text())["jobs"].values():
+            for gone in [one for one in SHIPPED if one in str(job.get("environment", ""))]:
+                waits_for_who_asks = "needs.production-plan.result == 'success'" in job["if"]
+                assert (
+                    waits_for_who_asks or f"contains(fromJSON(needs.environments.outputs.names), '{gone}')" in job["if"]
+                )
+            assert not any(one in str(job.get("strategy", "")) for one in SHIPPED)
 
 
 @pytest.mark.timeout(600)

@@ -8,8 +8,10 @@ from pathlib import Path
 from tests.parts.terraform import ROOT
 
 GH = """#!{python}
-import json, pathlib, sys
+import json, os, pathlib, sys
 args, folder = sys.argv[1:], pathlib.Path({folder!r})
+if " ".join(args).startswith(os.environ.get("GH_FAILS", "never")):
+    sys.exit(4)
 file = folder / "issues.json"
 issues = json.loads(file.read_text()) if file.exists() else []
 open_ones = [one for one in issues if one["open"]]
@@ -41,10 +43,14 @@ file.write_text(json.dumps(issues))
 
 def programs(folder: Path, root: Path) -> Path:
     """A folder for PATH with both; `gh` keeps what it is told in issues.json there."""
+    return standing_in(folder, f'PYTHONPATH={ROOT} exec {sys.executable} -m jobs.cli --root {root} "$@"')
+
+
+def standing_in(folder: Path, crew: str) -> Path:
+    """The same with a `crew` that only does these lines of shell; `gh` ends with 4 where GH_FAILS begins its line."""
     folder.mkdir()
     (folder / "gh").write_text(GH.format(python=sys.executable, folder=str(folder)))
-    crew = f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m jobs.cli --root {root} "$@"\n'
-    (folder / "crew").write_text(crew)
+    (folder / "crew").write_text(f"#!/bin/sh\n{crew}\n")
     for one in folder.iterdir():
         one.chmod(0o755)
     return folder

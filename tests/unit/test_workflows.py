@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from tests.parts.made import TARGETS
+from tests.parts.terraform import NEW
 from tests.pythons import VERSIONS
 
 ROOT = Path(__file__).parents[2]
@@ -89,6 +90,60 @@ def test_ci_tests_each_python_that_we_support_and_nothing_is_left_out() -> None:
     assert tuple(jobs("ci.yml")["unit"]["strategy"]["matrix"]["python"]) == VERSIONS
     ran = {step["run"] for step in steps("ci.yml") if "run" in step}
     assert ran == {f"make {one}" for one in ("lint", "hooks", "test-unit", "test-integration", "test-lab", "coverage")}
+
+
+def test_those_jobs_of_ci_are_privileged_whose_tests_boot_hosts_and_no_others() -> None:
+    def boots(job: dict[str, Any]) -> bool:
+        rooms = [line["run"].removeprefix("make test-") for line in job["steps"] if "make test-" in line.get("run", "")]
+        files = [file for room in rooms for file in (ROOT / "tests" / room).rglob("*.py")]
+        return any(re.search(r'needs\([^)]*"lab"', file.read_text()) for file in files)
+
+    found = {name for name, job in jobs("ci.yml").items() if "--privileged" in str(job["container"])}
+    assert found == {name for name, job in jobs("ci.yml").items() if boots(job)} >= {"lab"}
+
+
+def of_stacks() -> dict[str, dict[str, Any]]:
+    """The jobs that reach into a cloud."""
+    return {
+        name: job for file in ("drift.yml", "stacks.yml") for name, job in jobs(file).items() if "environment" in job
+    }
+
+
+def test_who_may_write_runs_for_what_is_merged_and_nothing_else() -> None:
+    writing = {name: job for name, job in of_stacks().items() if "AWS_WRITING_ROLE" in str(job)}
+    assert set(writing) == {name for name, job in of_stacks().items() if "crew stacks apply" in str(job)}
+    assert set(writing) == {name for name, job in of_stacks().items() if not job["environment"].endswith("-reading")}
+    for job in writing.values():
+        assert "github.ref == 'refs/heads/main'" in job["if"].split(" && ")
+
+
+def test_who_approves_production_has_a_plan_before_his_eyes() -> None:
+    plan, production = of_stacks()["production-plan"], of_stacks()["production"]
+    assert production["needs"] == "production-plan"
+    assert "needs.production-plan.result == 'success'" in production["if"].split(" && ")
+    assert plan["env"]["ENVIRONMENT"] == production["environment"] == "production"
+    assert (plan["environment"], plan["steps"][-1]["run"]) == ("production-reading", "make plan-summary")
+    assert "AWS_READING_ROLE" in str(plan)
+
+
+@pytest.mark.parametrize("name", of_stacks())
+def test_an_environment_that_has_no_stacks_is_skipped(name: str) -> None:
+    """Each asks the list that the first job has made, or waits for one that does."""
+    job, listed = of_stacks()[name], "needs.environments.outputs.names"
+    if "matrix" in job["environment"]:
+        assert job["strategy"]["matrix"] == {"environment": f"${{{{ fromJSON({listed}) }}}}"}
+        assert f"{listed} != '[]'" in job["if"].split(" && ")
+    elif name == "production":
+        assert job["needs"] == "production-plan"
+    else:
+        asked = job["environment"].removesuffix("-reading")
+        assert f"contains(fromJSON({listed}), '{asked}')" in job["if"].split(" && ")
+
+
+@EACH
+def test_terraform_is_of_the_version_that_the_tests_know(name: str) -> None:
+    used = [step["with"] for step in steps(name) if "setup-terraform" in step.get("uses", "")]
+    assert [one["terraform_version"] for one in used] == [NEW] * len(used)
 
 
 def test_codeowners_names_what_is_there() -> None:

@@ -239,6 +239,7 @@ def debug_inventory(staging: Cloud, inventory: str, cwd: Path | None = None, **m
 READING = [
     *("s3:Get*", "s3:List*", "s3:HeadBucket", "ec2:Describe*", "rds:Describe*", "rds:List*", "iam:Get*", "iam:List*"),
     *("sns:Get*", "sns:List*", "budgets:View*", "budgets:Describe*", "sts:GetCallerIdentity"),
+    "dynamodb:GetItem",
 ]
 
 
@@ -280,8 +281,8 @@ def told_on_github(staging: Cloud) -> None:
     """One issue, made, kept in step, and closed: as the workflow does it, with the same script."""
     folder = github.programs(staging.root / "bin", staging.root)
 
-    def issues(script: str, *args: str) -> list[dict[str, Any]]:
-        environment = staging.process_environment(PATH=f"{folder}:{os.environ['PATH']}")
+    def issues(script: str, *args: str, **more: str) -> list[dict[str, Any]]:
+        environment = staging.process_environment(PATH=f"{folder}:{os.environ['PATH']}", **more)
         argv = [str(ROOT / "terraform" / "ci" / script), *args]
         ended = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
         assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -293,7 +294,8 @@ def told_on_github(staging: Cloud) -> None:
     assert "mallory" in issue["body"]
     [issue] = issues("drift.sh", "staging")
     assert (issue["open"], issue["edits"]) == (True, 1)
-    _, comment = issues("plan.sh", "staging", "17")
+    with staging.asking_who_it_is(READING) as reader:
+        _, comment = issues("plan.sh", "staging", "17", **reader)
     assert comment["body"].startswith("<!-- crew stacks plan staging -->")
     assert "1 to update" in comment["body"]
 
