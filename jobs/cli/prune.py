@@ -72,8 +72,10 @@ def _consent(environment: Environment, yes_to: str | None) -> None:
             f"{environment.name} is protected; to remove sets there by hand: --yes-to {environment.name} "
             "(--dry-run shows which)"
         )
+    from jobs.run import Failed
+
     if typer.prompt(f"{environment.name} is protected. To remove sets there, type its name") != environment.name:
-        raise typer.Abort
+        raise Failed(f"nothing was removed; the answer was not {environment.name}")
 
 
 def _show(environment: Environment, outlooks: Sequence[Outlook], now: datetime, *, as_json: bool) -> None:

@@ -14,6 +14,7 @@ import typer
 
 from jobs import words
 from jobs.cli import frame, output
+from jobs.cli.asking import asked
 from jobs.cli.frame import AsJson, EnvironmentName, WrongUsage
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def restore(
         stored = opened(store, one, environment.store.decrypt_with if environment.store else None)
         place = look(reached)
         chosen_way = way(place, create=create, replaces=replaces, some=bool(tables))
-        _consent(ctx, reached, place, yes_to)
+        _consent(ctx, run, reached, place, yes_to)
         if dry_run:
             _tell_plan(environment, one, stored, reached, chosen_way, as_json=as_json)
             return 0
@@ -166,14 +167,15 @@ def _reached(run: Run, target: Address) -> Iterator[Reached]:
         except BackupError as error:
             if "no password supplied" not in str(error) or not sys.stdin.isatty():
                 raise
-            asked = typer.prompt(f"Password for {reached.parameters.get('user', 'the database')}", hide_input=True)
-            password = Secret(literal=asked).reveal()
+            answer = asked(run, f"Password for {reached.parameters.get('user', 'the database')}", hidden=True)
+            password = Secret(literal=answer).reveal()
         yield replace(reached, password=password)
 
 
-def _consent(ctx: typer.Context, reached: Reached, place: Place, yes_to: str | None) -> None:
+def _consent(ctx: typer.Context, run: Run, reached: Reached, place: Place, yes_to: str | None) -> None:
     """Ask before something is written into what a protected environment looks after."""
     from jobs.backup.protected import verdict
+    from jobs.run import Failed
 
     told = verdict(frame.repository(ctx), reached, place)
     for why in told.unknown:
@@ -184,8 +186,8 @@ def _consent(ctx: typer.Context, reached: Reached, place: Place, yes_to: str | N
         what = f"{place.database} on this server belongs to the protected environment {name}"
         if not sys.stdin.isatty():
             raise WrongUsage(f"{what}; to restore into it all the same: --yes-to {name}")
-        if typer.prompt(f"{what}. To restore into it all the same, type its name") != name:
-            raise typer.Abort
+        if asked(run, f"{what}. To restore into it all the same, type its name") != name:
+            raise Failed(f"nothing was restored; the answer was not {name}")
 
 
 def _tell_plan(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import select
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs.cli import frame, output
+from jobs.cli.asking import asked
 from jobs.cli.ends import Code
 from jobs.cli.frame import AsJson, EnvironmentName, NotConfigured, WrongUsage, examples, new_app
 
@@ -36,9 +35,6 @@ Full = Annotated[bool, typer.Option("--full", help="Terraform's own text too.")]
 LockTimeout = Annotated[
     str, typer.Option(metavar="DURATION", help="How long to wait for somebody else's lock, such as 5m.")
 ]
-MOST_DEAF = 0.1
-"""Seconds: how soon a question hears that it is to end."""
-LONGEST_LINE = 1024
 RISK = (
     "Terraform is finishing what it has begun, and then saves the state. Killed now, what it has just made would be "
     "in no state, and the lock would stay: wait for it"
@@ -359,18 +355,9 @@ def _consent(call: Call, yes_to: str | None, what: str, undone: str) -> None:
         return
     if not sys.stdin.isatty():
         raise WrongUsage(f"{what}? {environment.name} is protected; to say yes: --yes-to {environment.name}")
-    typer.echo(f"{what}? {environment.name} is protected; type its name: ", nl=False, err=True)
     try:
-        answer = typed(call.run)
+        answer = asked(call.run, f"{what}? {environment.name} is protected; type its name")
     except Stopped as stopped:
-        typer.echo("", err=True)
         raise Refused(f"{undone}; {stopped}") from None
     if answer != environment.name:
         raise Refused(f"{undone}; the answer was not {environment.name}")
-
-
-def typed(run: Run) -> str:
-    """A line from the terminal; Stopped once the run is told to end, for no signal interrupts a thread that reads."""
-    while not select.select([sys.stdin], [], [], MOST_DEAF)[0]:
-        run.check()
-    return os.read(sys.stdin.fileno(), LONGEST_LINE).decode(errors="replace").strip()

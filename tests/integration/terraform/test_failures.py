@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.parts import terminal
 from tests.parts.cloud import AWS, EMPTY, GOOD, PASSWORD, SLOW, Cloud, cloud
 from tests.parts.terraform import NEW, OLD, program
 
@@ -304,28 +302,9 @@ def test_two_environments_never_mix(sky: Cloud) -> None:
 
 
 def answered(sky: Cloud, answer: str) -> tuple[int, str]:
-    """How `crew stacks apply` ends, asked at a terminal: by an answer, or by Ctrl-C for none."""
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        sky.argv("stacks", "apply", "staging"), env=sky.process_environment(), text=True,
-        stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    ) as crew:  # fmt: skip
-        try:
-            assert crew.stdout
-            said = ""
-            while not said.endswith("type its name: "):
-                said += (letter := crew.stdout.read(1))
-                assert letter, said
-            if answer:
-                os.write(ours, f"{answer}\n".encode())
-            else:
-                crew.send_signal(signal.SIGINT)
-            said, _ = crew.communicate(timeout=60)
-        finally:
-            crew.kill()
-    os.close(ours)
-    os.close(theirs)
-    return crew.returncode, said
+    """How `crew stacks apply` ends, asked at a terminal."""
+    argv, environment = sky.argv("stacks", "apply", "staging"), sky.process_environment()
+    return terminal.answered(argv, environment, "type its name: ", answer)
 
 
 class TestAsked:

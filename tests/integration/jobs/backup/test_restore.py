@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ import pytest
 
 from jobs.run.live import LiveRun
 from tests.bench.measure import Peaks
+from tests.parts import terminal
 from tests.parts.crew import Repository, flip
 from tests.parts.needs import majors, needs
 from tests.parts.postgres import DEBIAN, Database, Server
@@ -300,6 +302,15 @@ def test_what_a_protected_environment_looks_after_wants_a_yes(
     assert "--yes-to production" in said.err
     code, told = restore(repository, origin, "--replace", "--dry-run", "--yes-to", "production")
     assert (code, "Would restore" in told) == (0, True)
+    line = [sys.executable, "-m", "jobs.cli", "--root", str(repository.root), "backups", "restore", "staging", "shop"]
+    asking = [*line, "--replace", "--into", origin.url, "--password-from", f"file:{repository.password(origin)}"]
+    for answer, why in (("staging", "nothing was restored; the answer was not production"), ("", "stopped by SIGINT")):
+        code, told = terminal.answered(asking, os.environ, "type its name: ", answer)
+        assert (code, why in told) == (1, True), told
+    asking = [*line, "--replace", "--dry-run", "--yes-to", "production", "--into", origin.url]
+    for answer, code, said_then in ((origin.password, 0, "Would restore"), ("", 1, "stopped by SIGINT")):
+        ended = terminal.answered(asking, os.environ, "Password for postgres: ", answer)
+        assert (ended[0], said_then in ended[1], origin.password in ended[1]) == (code, True, False), ended
     code, told = restore(repository, database(16), "--dry-run")
     assert code == 0, told
 

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 
-from jobs.cli.stacks import progress, typed
-from jobs.stop import Stop, Stopped
+from jobs.cli.stacks import progress
 from tests.unit.jobs.cli.conftest import Crew
 
 
@@ -59,31 +53,3 @@ def test_what_terraform_does_is_told(line: str, capsys: pytest.CaptureFixture[st
 def test_anything_else_is_not(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     progress("network", line)
     assert capsys.readouterr().err == ""
-
-
-class TestTyped:
-    @pytest.fixture
-    def keyboard(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-        """What is written there is typed."""
-        reader, writer = os.pipe()
-        with os.fdopen(reader) as stdin:
-            monkeypatch.setattr(sys, "stdin", stdin)
-            yield writer
-
-    def test_a_line(self, keyboard: int) -> None:
-        threading.Timer(0.2, os.write, (keyboard, b" production \n")).start()
-        assert typed(cast("Any", Stop())) == "production"
-        os.close(keyboard)
-
-    def test_the_end_is_no_answer(self, keyboard: int) -> None:
-        os.close(keyboard)
-        assert typed(cast("Any", Stop())) == ""
-
-    def test_it_ends_at_once_when_it_is_told_to(self, keyboard: int) -> None:
-        stop = Stop()
-        threading.Timer(0.2, stop.tell, ("stopped by SIGINT",)).start()
-        begun = time.monotonic()
-        with pytest.raises(Stopped, match="stopped by SIGINT"):
-            typed(cast("Any", stop))
-        assert time.monotonic() - begun < 5
-        os.close(keyboard)
