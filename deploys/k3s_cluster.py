@@ -61,9 +61,9 @@ def node_of(cluster: Hosts) -> Node:
 
 
 def names_of_hosts(cluster: Hosts) -> dict[str, list[str]]:
-    """Of each host that can be reached its hostname and its machine's."""
+    """Of each host that tells them its hostname and its machine-id."""
     asked = {name: ask(name, "hostname; cat /etc/machine-id") for name in cluster.all}
-    return {name: printed for name, (told, printed) in asked.items() if told}
+    return {name: printed for name, (told, printed) in asked.items() if told and len(printed) == 2}
 
 
 def node_name(name: str) -> str:
