@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -67,8 +68,10 @@ def test_it_refuses_what_would_break_the_cluster(cluster: Lab) -> None:
     assert "the whole cluster with all that is in it: --data k3s_reset=staging" in nothing.text
     limited = reset(cluster, "--limit", one, "--data", f"k3s_reset={agent}")
     assert f"--limit leaves out {agent}" in limited.text
-    cluster.ask(cluster.hosts[1], "systemctl stop k3s; sleep 4")
+    cluster.ask(cluster.hosts[1], "systemctl stop k3s")
     try:
+        while "lab-2" in ready(cluster):
+            time.sleep(0.3)
         minority = reset(cluster, "--data", f"k3s_reset={three}")
     finally:
         cluster.ask(cluster.hosts[1], "systemctl start k3s")
