@@ -101,10 +101,11 @@ class Watch:
 
     def ask_again(self) -> None:
         """Read the state; `is_still` says what it is."""
+        if isinstance(self._s3, Exception):
+            self._found.append(self._s3)
+            return
+        place = self.stack.place
         try:
-            if isinstance(self._s3, Exception):
-                raise self._s3  # noqa: TRY301
-            place = self.stack.place
             self._found.append(remote.serial(self._s3, self._state(), place.environment, place.stack))
         except Exception as error:
             self._found.append(error)
