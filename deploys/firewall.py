@@ -12,14 +12,18 @@ from pyinfra import host
 from pyinfra.api import FileUploadCommand, FunctionCommand, Host, State
 
 from deploys.look import Seen, contents, looking, printed
-from deploys.pieces import STAMPS, Steps, fresh_login, quietly, sha256
+from deploys.pieces import STAMPS, Steps, sha256
+from deploys.trial import Trial
 
 FILE = "/etc/nftables.conf"
 TABLE = "inet groundcrew"
-BACK_AFTER = 30  # seconds
 BEFORE = f"{STAMPS}/firewall.before"
-SOON = f"--on-active={BACK_AFTER} --timer-property=AccuracySec=1s"  # left to itself, systemd is up to a minute late
-BACK = "groundcrew-firewall-back"
+TRIAL = Trial(
+    unit="groundcrew-firewall-back",
+    what="firewall rules",
+    hint="open the port of SSH",
+    go_back=f"nft --file {BEFORE}",  # at once and whole, so that doing it twice does no harm
+)
 
 Port = int | str | Mapping[str, Any]
 
@@ -97,7 +101,7 @@ def firewall(seen: Seen, text: str) -> Steps:
     new = f"{FILE}.new"
     yield FileUploadCommand(StringIO(text), new, remote_temp_filename=host.get_temp_filename(new))
     yield f"chmod 755 {new} && nft --check --file {new} || {{ rm --force {new}; exit 1; }}"
-    yield from (in_force_for_a_while(new))
+    yield from in_force_for_a_while(new)
     yield FunctionCommand(_keep_or_go_back, (new,), {})
 
 
@@ -108,31 +112,12 @@ def in_force_for_a_while(new: str) -> list[str]:
     """
     table = f"echo 'table {TABLE}'; echo 'delete table {TABLE}'; nft list table {TABLE} 2>/dev/null || true"
     return [
-        f"! systemctl --quiet is-active {BACK}.timer || {{ {go_back()} && systemctl stop {BACK}.timer; }}",
+        f"! systemctl --quiet is-active {TRIAL.unit}.timer || {{ {TRIAL.go_back} && {TRIAL.end}; }}",
         f"mkdir --parents {STAMPS} && {{ {table}; }} > {BEFORE}",
-        f"systemd-run --quiet --collect {SOON} --unit={BACK} sh -c '{go_back()}'",
+        TRIAL.begin,
         f"nft --file {new}",
     ]
 
 
-def go_back() -> str:
-    """At once and whole, so that doing it twice does no harm."""
-    return f"nft --file {BEFORE}"
-
-
 def _keep_or_go_back(state: State, host: Host, new: str) -> bool:
-    """Keep the rules if the runner can come in anew; else go back, at once over this connection or soon by itself."""
-    let_in = fresh_login(state, host)
-    stop = f"systemctl stop {BACK}.timer"
-    done, _ = quietly(host, f"{stop} && mv {new} {FILE}" if let_in else f"rm --force {new}; {go_back()} && {stop}")
-    if not (let_in and done):
-        host.log(verdict(let_in=let_in, done=done))
-    return let_in and done
-
-
-def verdict(*, let_in: bool, done: bool) -> str:
-    """Why the new rules do not hold, and which do."""
-    if let_in:
-        return f"these firewall rules let us in, but not within {BACK_AFTER} s, and were not kept; run it again"
-    hold = "hold again" if done else f"come back by themselves within {BACK_AFTER} s"
-    return f"these firewall rules would lock us out, so the ones before {hold}; open the port of SSH"
+    return TRIAL.kept_or_gone_back(state, host, keep=f"mv {new} {FILE}", tidy=f"rm --force {new}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-import time
 from collections.abc import Generator, Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import TypeAlias
@@ -20,7 +19,6 @@ from inventories import Secret, redact
 
 Steps: TypeAlias = Generator[str | StringCommand | FileUploadCommand | FunctionCommand]
 
-PATIENCE = 5  # seconds that a server may take to listen again
 STARTS_BY_ITSELF = {"enabled", "enabled-runtime", "static", "alias", "generated"}
 STAMPS = "/run/groundcrew"
 APT = (
@@ -210,27 +208,3 @@ def stamped(unit: str) -> str:
 
 def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def fresh_login(state: State, host: Host) -> bool:
-    """Log in anew, as this run did: whether that works, soon."""
-    end = time.monotonic() + PATIENCE
-    while fault := _fault_of_login(state, host):
-        if time.monotonic() > end:
-            host.log(f"a fresh login fails: {fault}")
-            return False
-        time.sleep(0.2)
-    return True
-
-
-def _fault_of_login(state: State, host: Host) -> str:
-    login = type(host.connector)(state, host)
-    try:
-        login.connect()
-        told, _ = login.run_shell_command(StringCommand("true"), print_output=False, print_input=False)
-    except Exception as error:  # whatever is in the way, it is the answer
-        return str(error)
-    finally:
-        if client := getattr(login, "client", None):
-            client.close()
-    return "" if told else "a command can't be run"

@@ -10,13 +10,20 @@ from pyinfra.api import FileUploadCommand, FunctionCommand, Host, State
 
 from deploys.developers import GROUP, KEYS
 from deploys.look import Seen, contents, looking, paths
-from deploys.pieces import Steps, fresh_login, is_older, of_unit, quietly, sha256, stamped
+from deploys.pieces import Steps, is_older, of_unit, sha256, stamped
+from deploys.trial import Trial
 
 FILE = "/etc/ssh/sshd_config.d/10-groundcrew.conf"
 BEFORE = f"{FILE}.before"  # is there as long as the file is not proven
-BACK_AFTER = 30  # seconds
-SOON = f"--on-active={BACK_AFTER} --timer-property=AccuracySec=1s"  # left to itself, systemd is up to a minute late
-BACK = "groundcrew-ssh-back"
+UNIT = "ssh.service"
+TRIAL = Trial(
+    unit="groundcrew-ssh-back",
+    what="settings of the SSH server",
+    hint="see ssh_settings",
+    # The file that was there before, and a server that runs with it, even if it has died of the other.
+    go_back=f"mv {BEFORE} {FILE} && if systemctl --quiet is-failed {UNIT}; then systemctl restart {UNIT}; "
+    f"else systemctl try-reload-or-restart {UNIT}; fi",
+)
 
 SETTINGS = {
     "PasswordAuthentication": "no",
@@ -44,13 +51,13 @@ def settings(others: Mapping[str, str]) -> str:
     )
 
 
-ASKED = contents(FILE) | paths(BEFORE) | of_unit("ssh.service", [FILE])
+ASKED = contents(FILE) | paths(BEFORE) | of_unit(UNIT, [FILE])
 
 
 @looking(lambda **_: ASKED)
 def ssh_server(seen: Seen, text: str) -> Steps:
     """Configured and proven by a fresh login; sessions that are open stay open."""
-    proven = BEFORE not in seen.things and not is_older(seen, "ssh.service", [FILE])
+    proven = BEFORE not in seen.things and not is_older(seen, UNIT, [FILE])
     if proven and seen.sums.get(FILE) == sha256(text):
         host.noop("the SSH server is as it should be")
         return
@@ -65,40 +72,15 @@ def in_force_for_a_while(new: str) -> list[str]:
 
     What a run that died has left unproven goes back first, so that the file that is kept aside is always a proven one.
     """
-    stop = f"systemctl stop {BACK}.timer"
     return [
-        f"{stop} 2>/dev/null; ! test -e {BEFORE} || {{ {go_back()}; }}",
+        f"{TRIAL.end} 2>/dev/null; ! test -e {BEFORE} || {{ {TRIAL.go_back}; }}",
         f": >> {FILE} && ln {FILE} {BEFORE}",
-        f"systemd-run --quiet --collect {SOON} --unit={BACK} sh -c '{go_back()}'",
+        TRIAL.begin,
         f"chmod 644 {new} && mv {new} {FILE} && mkdir --parents /run/sshd",
-        f"sshd -t || {{ mv {BEFORE} {FILE}; {stop}; exit 1; }}",
-        "systemctl try-reload-or-restart ssh.service",
+        f"sshd -t || {{ mv {BEFORE} {FILE}; {TRIAL.end}; exit 1; }}",
+        f"systemctl try-reload-or-restart {UNIT}",
     ]
 
 
-def go_back() -> str:
-    """The file that was there before, and a server that runs with it, even if it has died of the other."""
-    unit = "ssh.service"
-    return (
-        f"mv {BEFORE} {FILE} && if systemctl --quiet is-failed {unit}; then systemctl restart {unit}; "
-        f"else systemctl try-reload-or-restart {unit}; fi"
-    )
-
-
 def _keep_or_go_back(state: State, host: Host) -> bool:
-    """Keep the settings if the runner can come in anew; else go back, at once by this connection or soon by itself."""
-    let_in = fresh_login(state, host)
-    stop = f"systemctl stop {BACK}.timer"
-    keep = f"{stop} && rm {BEFORE} && {stamped('ssh.service')}"
-    done, _ = quietly(host, keep if let_in else f"{go_back()} && {stop}")
-    if not (let_in and done):
-        host.log(verdict(let_in=let_in, done=done))
-    return let_in and done
-
-
-def verdict(*, let_in: bool, done: bool) -> str:
-    """Why the new settings do not hold, and which do."""
-    if let_in:
-        return f"these SSH settings let us in, but not within {BACK_AFTER} s, and were not kept; run it again"
-    hold = "hold again" if done else f"come back by themselves within {BACK_AFTER} s"
-    return f"these settings of the SSH server would lock us out, so the ones before {hold}; see ssh_settings"
+    return TRIAL.kept_or_gone_back(state, host, keep=f"rm {BEFORE} && {stamped(UNIT)}")

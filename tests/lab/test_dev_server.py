@@ -241,8 +241,8 @@ def test_what_would_lock_us_out_is_taken_back(server: Server) -> None:
 def test_what_locks_us_out_goes_back_by_itself_when_the_runner_dies_over_it(server: Server) -> None:
     before = server.ask(STATE)
     for unit, steps in (
-        (firewall.BACK, unproven_rules(server, "drop", back_after=1)),
-        (ssh_server.BACK, unproven_settings(server, "AllowUsers nobody", back_after=1)),
+        (firewall.TRIAL.unit, unproven_rules(server, "drop", back_after=1)),
+        (ssh_server.TRIAL.unit, unproven_settings(server, "AllowUsers nobody", back_after=1)),
     ):
         with pytest.raises(subprocess.TimeoutExpired):
             server.lab.ssh(server.host, f"{' && '.join(steps)}; sleep 60", timeout=3)

@@ -57,7 +57,7 @@ def test_answers_of_dhcpv6_come_in() -> None:
     assert '    ip6 saddr fe80::/10 udp dport 546 accept comment "answers of DHCPv6"\n' in come_in
 
 
-@pytest.mark.parametrize("verdict", [firewall.verdict, ssh_server.verdict])
+@pytest.mark.parametrize("verdict", [firewall.TRIAL.verdict, ssh_server.TRIAL.verdict])
 def test_what_holds_now_is_said_only_when_it_does(verdict: Callable[..., str]) -> None:
     assert "so the ones before hold again" in verdict(let_in=False, done=True)
     assert "so the ones before come back by themselves within 30 s" in verdict(let_in=False, done=False)
