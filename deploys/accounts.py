@@ -8,19 +8,19 @@ from collections.abc import Sequence
 from pyinfra import host
 
 from deploys.developers import ACCOUNTS, Developer, accounts, arrival, departure, key_of
-from deploys.look import Seen, looking, paths, printed
+from deploys.look import HostFacts, looking, paths, printed
 from deploys.pieces import Steps
 
 
 @looking(lambda group, **_: printed(f"getent group {group}"))
-def group_is_there(seen: Seen, group: str) -> Steps:
+def group_is_there(seen: HostFacts, group: str) -> Steps:
     """A group of the system's own kind."""
     if not seen.printed[f"getent group {group}"]:
         yield f"groupadd --system {group}"
 
 
 @looking(lambda **_: printed(ACCOUNTS))
-def accounts_are_right(seen: Seen, people: Sequence[Developer], containers: str) -> Steps:
+def accounts_are_right(seen: HostFacts, people: Sequence[Developer], containers: str) -> Steps:
     """Everybody named has an account as described."""
     there = accounts(seen.printed[ACCOUNTS])
     commands = [step for person in people for step in arrival(person, there.get(person.name), containers)]
@@ -30,7 +30,7 @@ def accounts_are_right(seen: Seen, people: Sequence[Developer], containers: str)
 
 
 @looking(lambda names, **_: printed(ACCOUNTS) | paths(*map(key_of, names)))
-def departed_are_out(seen: Seen, names: Sequence[str]) -> Steps:
+def departed_are_out(seen: HostFacts, names: Sequence[str]) -> Steps:
     """Nobody named gets in or has anything running; home folders stay."""
     there = accounts(seen.printed[ACCOUNTS])
     for name in names:

@@ -11,7 +11,7 @@ from pyinfra import host
 
 from deploys import developers, early, firewall, pieces, ssh_server
 from deploys.accounts import accounts_are_right, departed_are_out, group_is_there
-from deploys.look import look, paths, printed
+from deploys.look import host_facts, paths, printed
 from deploys.upkeep import CHECKS, PACKAGES, ROOM_FOR_SWAP, SWAP, Upkeep, faults_of_swap, motd, swap_commands
 
 MEMORY, DISK = 900, 2000  # MiB, under which a shared server is no help to anybody
@@ -27,7 +27,7 @@ if host.name in early.group("dev_servers"):
     )
     people = developers.read(given, limits)
     packages = [*PACKAGES, *upkeep.packages]
-    seen = look(
+    seen = host_facts(
         printed(developers.ACCOUNTS, developers.KEY_FILES, developers.LOGIN, ROOM_FOR_SWAP)
         | paths(*(person.shell for person in people))
     )

@@ -11,7 +11,7 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api import FileUploadCommand, FunctionCommand, Host, State
 
-from deploys.look import Seen, contents, looking, printed
+from deploys.look import HostFacts, contents, looking, printed
 from deploys.pieces import STAMPS, Steps, sha256
 from deploys.trial import Trial
 
@@ -92,7 +92,7 @@ ASKED = contents(FILE) | printed(IN_FORCE)
 
 
 @looking(lambda **_: ASKED)
-def firewall(seen: Seen, text: str) -> Steps:
+def firewall(seen: HostFacts, text: str) -> Steps:
     """In force, and there again after a restart of the host."""
     marked = text.rsplit("chain ", maxsplit=1)[-1].split(maxsplit=1)[0]
     if seen.sums.get(FILE) == sha256(text) and any(marked in line for line in seen.printed[IN_FORCE]):

@@ -17,13 +17,19 @@ from pyinfra.api import FunctionCommand, Host, State, operation
 from deploys import early, k3s_cluster, k3s_files, passwords
 from deploys.k3s_cluster import NotDone
 from deploys.k3s_files import Node
-from deploys.look import Seen, looking
+from deploys.look import HostFacts, looking
 from deploys.pieces import Lines, Steps, brought_up, of_unit, quietly
 
 
 @looking(lambda node, files, **_: of_unit(node.unit, files))
 def node_is_up(
-    seen: Seen, who: Sequence[str], node: Node, servers: Sequence[str], version: str, files: Sequence[str], limit: int
+    seen: HostFacts,
+    who: Sequence[str],
+    node: Node,
+    servers: Sequence[str],
+    version: str,
+    files: Sequence[str],
+    limit: int,
 ) -> Steps:
     """Those who are named run with the files that are there, and are ready; on others it does nothing.
 

@@ -31,7 +31,7 @@ STATE = ("UnitFileState", "ActiveState", "ActiveEnterTimestamp", "ConditionResul
 P = ParamSpec("P")
 
 
-class Kind(StrEnum):
+class QuestionKind(StrEnum):
     """What a question is about."""
 
     PATH = "path"
@@ -40,28 +40,28 @@ class Kind(StrEnum):
     PRINTED = "printed"
 
 
-Question: TypeAlias = tuple[Kind, str]
+Question: TypeAlias = tuple[QuestionKind, str]
 Asked: TypeAlias = frozenset[Question]
 
 
 def paths(*named: str) -> Asked:
     """What lies there."""
-    return frozenset((Kind.PATH, name) for name in named)
+    return frozenset((QuestionKind.PATH, name) for name in named)
 
 
 def contents(*named: str) -> Asked:
     """What lies there, and the checksum of it."""
-    return frozenset((kind, name) for name in named for kind in (Kind.PATH, Kind.CONTENT))
+    return frozenset((kind, name) for name in named for kind in (QuestionKind.PATH, QuestionKind.CONTENT))
 
 
 def units(*named: str) -> Asked:
     """How units of systemd are; "" is systemd itself."""
-    return frozenset((Kind.UNIT, name) for name in named)
+    return frozenset((QuestionKind.UNIT, name) for name in named)
 
 
 def printed(*commands: str) -> Asked:
     """What commands print that change nothing."""
-    return frozenset((Kind.PRINTED, command) for command in commands)
+    return frozenset((QuestionKind.PRINTED, command) for command in commands)
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Unit:
 
 
 @dataclass
-class Seen:
+class HostFacts:
     """The answers."""
 
     things: dict[str, Thing] = field(default_factory=dict)
@@ -92,8 +92,8 @@ class Seen:
     units: dict[str, Unit] = field(default_factory=dict)
     printed: dict[str, list[str]] = field(default_factory=dict)
 
-    def and_also(self, other: Seen) -> Seen:
-        return Seen(
+    def and_also(self, other: HostFacts) -> HostFacts:
+        return HostFacts(
             {**self.things, **other.things},
             {**self.sums, **other.sums},
             {**self.units, **other.units},
@@ -103,14 +103,14 @@ class Seen:
 
 def looking(
     asks: Callable[..., Asked],
-) -> Callable[[Callable[Concatenate[Seen, P], Generator[Any]]], PyinfraOperation[P]]:
+) -> Callable[[Callable[Concatenate[HostFacts, P], Generator[Any]]], PyinfraOperation[P]]:
     """An operation that decides by what it sees; `asks` tells from its arguments, beforehand, what it will look at."""
 
-    def made(decides: Callable[Concatenate[Seen, P], Generator[Any]]) -> PyinfraOperation[P]:
+    def made(decides: Callable[Concatenate[HostFacts, P], Generator[Any]]) -> PyinfraOperation[P]:
         @wraps(decides)
         def steps(*args: P.args, **more: P.kwargs) -> Generator[Any]:
             try:
-                seen = look(asks(*args, **more))
+                seen = host_facts(asks(*args, **more))
             except DeployError as fault:
                 if not ctx_state.get().is_executing:
                     raise
@@ -137,7 +137,7 @@ def _fail(state: State, host: Host, said: str) -> bool:
     return False
 
 
-def look(asked: Asked) -> Seen:
+def host_facts(asked: Asked) -> HostFacts:
     """What this host has: from memory if that still holds, else asked for with all that was announced."""
     here: Host = ctx_host.get()
     memory = _memory(here)
@@ -155,7 +155,7 @@ class _Memory:
 
     announced: Asked = frozenset()
     known: Asked = frozenset()
-    seen: Seen = field(default_factory=Seen)
+    seen: HostFacts = field(default_factory=HostFacts)
     since: float = 0
     operation: str | None = None  # that looked last
     moment: tuple[bool, int] = (False, 0)
@@ -164,7 +164,7 @@ class _Memory:
         # Of nested operations, and of one that looks twice, we don't know what was done in between.
         unsure = here.nested_executing_op_hash is not None or self.operation == here.current_op_hash
         if unsure or self.moment != _moment(here) or time.monotonic() > self.since + LASTS:
-            self.known, self.seen, self.since = frozenset(), Seen(), time.monotonic()
+            self.known, self.seen, self.since = frozenset(), HostFacts(), time.monotonic()
         self.operation, self.moment = here.current_op_hash, _moment(here)
 
 
@@ -178,7 +178,7 @@ def _moment(here: Host) -> tuple[bool, int]:
     return here.state.is_executing, sum(each.operation_meta.executed for each in here.state.ops[here].values())
 
 
-def _told(here: Host, questions: Sequence[Question]) -> Seen:
+def _told(here: Host, questions: Sequence[Question]) -> HostFacts:
     asked = StringCommand(command(questions))
     try:
         told, output = here.run_shell_command(asked, print_input=here.state.print_fact_input, **as_root(here))
@@ -201,33 +201,34 @@ def portions(asked: Asked) -> Iterator[Sequence[Question]]:
 
 def command(questions: Sequence[Question]) -> str:
     """One command for all; it prints a mark before each answer but the first."""
-    names = {kind: [name for of, name in questions if of is kind] for kind in Kind}
-    there = [name for name in names[Kind.UNIT] if name]
+    names = {kind: [name for of, name in questions if of is kind] for kind in QuestionKind}
+    there = [name for name in names[QuestionKind.UNIT] if name]
     show = f"systemctl show --timestamp=unix --property={','.join(STATE)} -- {shlex.join(there)}"
     asked = [
-        f"stat --dereference --format='%f %U:%G %.9Y %n' -- {shlex.join(names[Kind.PATH])}" * bool(names[Kind.PATH]),
-        f"sha256sum -- {shlex.join(names[Kind.CONTENT])}" * bool(names[Kind.CONTENT]),
+        f"stat --dereference --format='%f %U:%G %.9Y %n' -- {shlex.join(names[QuestionKind.PATH])}"
+        * bool(names[QuestionKind.PATH]),
+        f"sha256sum -- {shlex.join(names[QuestionKind.CONTENT])}" * bool(names[QuestionKind.CONTENT]),
         show * bool(there),
-        "systemctl show --timestamp=unix --property=UserspaceTimestamp" * ("" in names[Kind.UNIT]),
-        *names[Kind.PRINTED],
+        "systemctl show --timestamp=unix --property=UserspaceTimestamp" * ("" in names[QuestionKind.UNIT]),
+        *names[QuestionKind.PRINTED],
     ]
     parts = f"; echo; echo {MARK}; ".join(f"({each})" if each else ":" for each in asked)
     return f"exec 2>/dev/null </dev/null; {parts}; true"
 
 
-def answers(questions: Sequence[Question], lines: Iterable[str]) -> Seen:
+def answers(questions: Sequence[Question], lines: Iterable[str]) -> HostFacts:
     """What `command` printed."""
     parts = "\n".join([*lines, ""]).split(f"\n{MARK}\n")
     things, sums, states, itself, *rest = (part.removesuffix("\n").split("\n") if part else [] for part in parts)
-    names = [name for kind, name in questions if kind is Kind.UNIT and name]
+    names = [name for kind, name in questions if kind is QuestionKind.UNIT and name]
     blocks = "\n".join(states).split("\n\n")
     if len(blocks) != len(names):  # no systemd to ask: the commands for units will fail, and say so
         blocks = [""] * len(names)
-    return Seen(
+    return HostFacts(
         dict(map(_thing, things)),
         {path: digest for digest, _, path in (line.partition("  ") for line in sums)},
         dict(zip(names, map(_unit, blocks), strict=True)) | {"": _unit("\n".join(itself))},
-        dict(zip((name for kind, name in questions if kind is Kind.PRINTED), rest, strict=True)),
+        dict(zip((name for kind, name in questions if kind is QuestionKind.PRINTED), rest, strict=True)),
     )
 
 

@@ -14,7 +14,7 @@ from pyinfra.api import FactBase, FileUploadCommand, FunctionCommand, Host, Stat
 from pyinfra.facts.files import FileContents
 from pyinfra.operations.util.files import generate_color_diff
 
-from deploys.look import Asked, Seen, as_root, contents, looking, paths, printed, units
+from deploys.look import Asked, HostFacts, as_root, contents, looking, paths, printed, units
 from inventories import Secret, redact
 
 Steps: TypeAlias = Generator[str | StringCommand | FileUploadCommand | FunctionCommand]
@@ -43,7 +43,7 @@ class Lines(FactBase[list[str]]):
 
 
 @looking(lambda packages, **_: printed(_installed(packages)))
-def packages_are_there(seen: Seen, packages: Sequence[str]) -> Steps:
+def packages_are_there(seen: HostFacts, packages: Sequence[str]) -> Steps:
     """Install what is missing, and nothing that is only recommended."""
     missing = sorted(set(packages) - set(seen.printed[_installed(packages)]))
     if not missing:
@@ -71,7 +71,7 @@ def _installed(packages: Sequence[str]) -> str:
 
 
 @looking(lambda dest, **_: contents(dest))
-def file(seen: Seen, dest: str, text: str, mode: str = "644", owner: str = "root:root", check: str = "") -> Steps:
+def file(seen: HostFacts, dest: str, text: str, mode: str = "644", owner: str = "root:root", check: str = "") -> Steps:
     """A file with this text, replaced whole or not at all: where `check` is given, only if that program finds the
     new one, named {}, right."""
     there, whole = seen.things.get(dest), ended(text)
@@ -86,7 +86,7 @@ def file(seen: Seen, dest: str, text: str, mode: str = "644", owner: str = "root
 
 
 @looking(lambda path, **_: paths(path))
-def folder(seen: Seen, path: str, mode: str = "755", owner: str = "root:root") -> Steps:
+def folder(seen: HostFacts, path: str, mode: str = "755", owner: str = "root:root") -> Steps:
     """A folder is there; what is in it is left alone."""
     there, name = seen.things.get(path), shlex.quote(path)
     if there and there.is_folder and (there.mode, there.owner) == (mode, owner):
@@ -119,7 +119,7 @@ def show_difference(dest: str, text: str) -> None:
 
 
 @looking(lambda dest, **_: contents(dest))
-def secret_file(seen: Seen, dest: str, text: Secret, mode: str = "600", owner: str = "root:root") -> Steps:
+def secret_file(seen: HostFacts, dest: str, text: Secret, mode: str = "600", owner: str = "root:root") -> Steps:
     """Write what nobody else may read: through stdin, so that no output, --diff or process list has it."""
     there, whole = seen.things.get(dest), ended(text.reveal())
     if there and (there.mode, there.owner, seen.sums.get(dest)) == (mode, owner, sha256(whole)):
@@ -148,20 +148,22 @@ def quietly(host: Host, command: str, stdin: str = "") -> tuple[bool, list[str]]
 
 
 @looking(lambda path, **_: paths(path))
-def made_once(seen: Seen, path: str, commands: Sequence[str]) -> Steps:
+def made_once(seen: HostFacts, path: str, commands: Sequence[str]) -> Steps:
     """Run commands where what they make is not there yet."""
     if path not in seen.things:
         yield from commands
 
 
 @looking(lambda unit, files=(), **_: of_unit(unit, files))
-def current(seen: Seen, unit: str, files: Sequence[str] = (), verb: str = "restart", oneshot: bool = False) -> Steps:
+def current(
+    seen: HostFacts, unit: str, files: Sequence[str] = (), verb: str = "restart", oneshot: bool = False
+) -> Steps:
     """A unit is enabled and runs with the files that are there: restarted when one is newer than its start."""
     yield from brought_up(seen, unit, files, verb, oneshot=oneshot)
 
 
 def brought_up(
-    seen: Seen, unit: str, files: Sequence[str], verb: str, *, when_stopped: str = "start", oneshot: bool = False
+    seen: HostFacts, unit: str, files: Sequence[str], verb: str, *, when_stopped: str = "start", oneshot: bool = False
 ) -> Steps:
     there = seen.units[unit]
     if there.starts not in STARTS_BY_ITSELF:
@@ -179,7 +181,7 @@ def started(unit: str, verb: str) -> str:
 
 
 @looking(lambda files, **_: of_unit("", files))
-def units_are_read(seen: Seen, files: Sequence[str]) -> Steps:
+def units_are_read(seen: HostFacts, files: Sequence[str]) -> Steps:
     """systemd has read unit files as they are now."""
     if is_older(seen, "", files):
         yield "systemctl daemon-reload"
@@ -188,22 +190,22 @@ def units_are_read(seen: Seen, files: Sequence[str]) -> Steps:
 
 def of_unit(unit: str, files: Iterable[str]) -> Asked:
     """What has to be known of a unit, or of systemd itself, and the files that it reads."""
-    return units(unit) | paths(stamp(unit), *files)
+    return units(unit) | paths(stamp_file(unit), *files)
 
 
-def is_older(seen: Seen, unit: str, files: Iterable[str]) -> bool:
+def is_older(seen: HostFacts, unit: str, files: Iterable[str]) -> bool:
     """Whether a file was written after a unit started and after we last told it of its files."""
-    told = [seen.things[stamp(unit)].written] if stamp(unit) in seen.things else []
+    told = [seen.things[stamp_file(unit)].written] if stamp_file(unit) in seen.things else []
     last = max([seen.units[unit].started, *told])
     return any(seen.things[file].written > last for file in files if file in seen.things)
 
 
-def stamp(unit: str) -> str:
+def stamp_file(unit: str) -> str:
     return f"{STAMPS}/{unit or 'systemd'}"
 
 
 def stamped(unit: str) -> str:
-    return f"mkdir --parents {STAMPS} && touch {stamp(unit)}"
+    return f"mkdir --parents {STAMPS} && touch {stamp_file(unit)}"
 
 
 def sha256(text: str) -> str:

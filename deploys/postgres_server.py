@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pyinfra import host
 from pyinfra.api import FunctionCommand, Host, State, operation
 
-from deploys.look import Seen, looking
+from deploys.look import HostFacts, looking
 from deploys.pieces import Steps, brought_up, is_older, of_unit, quietly, stamped
 from deploys.postgres_files import before
 from deploys.postgres_roles import ASK, Database, Role, found, large_objects, statements
@@ -23,7 +23,7 @@ RULES = (
 
 
 @looking(lambda unit, settings, **_: of_unit(unit, [settings]))
-def server_runs(seen: Seen, unit: str, settings: str) -> Steps:
+def server_runs(seen: HostFacts, unit: str, settings: str) -> Steps:
     """With the settings that are there; if it does not start with new ones, with those of before."""
     old = before(settings)
     back = f"[ ! -e {old} ] || {{ mv --no-target-directory {old} {settings} && systemctl restart {unit} && "
@@ -34,7 +34,7 @@ def server_runs(seen: Seen, unit: str, settings: str) -> Steps:
 
 
 @looking(lambda unit, access, **_: of_unit(unit, [access]))
-def access_is_in_force(seen: Seen, unit: str, access: str) -> Steps:
+def access_is_in_force(seen: HostFacts, unit: str, access: str) -> Steps:
     """The server has read its pg_hba.conf as it is now; nobody's connection ends over it."""
     if is_older(seen, unit, [access]):
         yield FunctionCommand(_has_only_rules, (), {})

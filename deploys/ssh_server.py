@@ -9,7 +9,7 @@ from pyinfra import host
 from pyinfra.api import FileUploadCommand, FunctionCommand, Host, State
 
 from deploys.developers import GROUP, KEYS
-from deploys.look import Seen, contents, looking, paths
+from deploys.look import HostFacts, contents, looking, paths
 from deploys.pieces import Steps, is_older, of_unit, sha256, stamped
 from deploys.trial import Trial
 
@@ -55,7 +55,7 @@ ASKED = contents(FILE) | paths(BEFORE) | of_unit(UNIT, [FILE])
 
 
 @looking(lambda **_: ASKED)
-def ssh_server(seen: Seen, text: str) -> Steps:
+def ssh_server(seen: HostFacts, text: str) -> Steps:
     """Configured and proven by a fresh login; sessions that are open stay open."""
     proven = BEFORE not in seen.things and not is_older(seen, UNIT, [FILE])
     if proven and seen.sums.get(FILE) == sha256(text):

@@ -11,7 +11,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from inventories.reading import NAME, NAMES_ARE, Kind, One, Place, Wrong, expect_table, shown, suggestion
+from inventories.reading import NAME, NAMES_ARE, One, Position, ValueType, Wrong, expect_table, shown, suggestion
 from inventories.secret import Secret, has_password
 
 T = TypeVar("T")
@@ -74,9 +74,9 @@ def _matching(pattern: str, is_not: str, use: str) -> Callable[[object], str]:
     return read
 
 
-def or_empty(kind: Kind[str]) -> Kind[str]:
+def or_empty(kind: ValueType[str]) -> ValueType[str]:
     """The same kind, where "" is as good as leaving it out."""
-    return One(f'{kind.words}, or ""', lambda value: "" if value == "" else kind.read(value, Place("", Path())))
+    return One(f'{kind.words}, or ""', lambda value: "" if value == "" else kind.read(value, Position("", Path())))
 
 
 def _whole(words: str, least: int, most: int) -> Callable[[object], int]:
@@ -245,12 +245,12 @@ def _database_url(value: object) -> str:
 _KUBERNETES_NAME = r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?"
 
 
-class _ViaKind(Kind[Via]):
+class _ViaKind(ValueType[Via]):
     """How to get to a server that is not in reach: one of two tables."""
 
     words = '{ ssh = "user@host:port" } or { kubernetes = "namespace/kind/name", context = "name" }'
 
-    def read(self, value: object, place: Place) -> Via:
+    def read(self, value: object, place: Position) -> Via:
         table = expect_table(value, place) if isinstance(value, dict) else {}
         known = {"ssh"} if "ssh" in table else {"kubernetes", "context"}
         if not table.keys() <= known or not table.keys() & {"ssh", "kubernetes"}:
@@ -281,12 +281,12 @@ def _via_kubernetes(value: object, context: object) -> Via:
 _REFERENCES = '{ env = "NAME" }, { file = "path" } or { command = ["program", "argument"] }'
 
 
-class _SecretKind(Kind[Secret]):
+class _SecretKind(ValueType[Secret]):
     """A reference to a secret. What is written instead of one is never shown."""
 
     words = "a secret"
 
-    def read(self, value: object, place: Place) -> Secret:
+    def read(self, value: object, place: Position) -> Secret:
         if not isinstance(value, dict):
             raise Wrong(f"a secret is never written down here; use {_REFERENCES}")
         if len(value) != 1 or not value.keys() <= _SECRET_SOURCES.keys():
@@ -295,13 +295,13 @@ class _SecretKind(Kind[Secret]):
         return _SECRET_SOURCES[source](text, place)
 
 
-def _secret_in_env(value: object, place: Place) -> Secret:
+def _secret_in_env(value: object, place: Position) -> Secret:
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
         raise Wrong('env names no variable; use letters, digits and _, such as { env = "SHOP_PASSWORD" }')
     return Secret(env=value, asked_by=str(place))
 
 
-def _secret_in_file(value: object, place: Place) -> Secret:
+def _secret_in_file(value: object, place: Position) -> Secret:
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
         raise Wrong('file names no file; use a path, such as { file = "/etc/groundcrew/shop.password" }')
     path = Path(value)
@@ -309,7 +309,7 @@ def _secret_in_file(value: object, place: Place) -> Secret:
     return Secret(file=path, asked_by=str(place))
 
 
-def _secret_of_command(value: object, place: Place) -> Secret:
+def _secret_of_command(value: object, place: Position) -> Secret:
     import shlex
 
     try:
@@ -326,7 +326,7 @@ def _secret_of_command(value: object, place: Place) -> Secret:
     return Secret(command=tuple(words), asked_by=str(place))
 
 
-_SECRET_SOURCES: dict[str, Callable[[object, Place], Secret]] = {
+_SECRET_SOURCES: dict[str, Callable[[object, Position], Secret]] = {
     "env": _secret_in_env,
     "file": _secret_in_file,
     "command": _secret_of_command,
@@ -334,13 +334,13 @@ _SECRET_SOURCES: dict[str, Callable[[object, Place], Secret]] = {
 
 
 @dataclass(frozen=True)
-class _AddressKind(Kind[Secret]):
+class _AddressKind(ValueType[Secret]):
     """An address to tell things to: often a secret in itself, so it is treated as one."""
 
     words: str
     form: str
 
-    def read(self, value: object, place: Place) -> Secret:
+    def read(self, value: object, place: Position) -> Secret:
         if isinstance(value, dict):
             return SECRET.read(value, place)
         if not isinstance(value, str) or not re.fullmatch(self.form, value):
@@ -350,12 +350,12 @@ class _AddressKind(Kind[Secret]):
         return Secret(literal=value, asked_by=str(place))
 
 
-class _EncryptTo(Kind[tuple[str, ...]]):
+class _EncryptTo(ValueType[tuple[str, ...]]):
     """Who can read what is stored. Nobody has to be said out loud."""
 
     words = '["age1…", …], or "nobody" to store in the clear'
 
-    def read(self, value: object, place: Place) -> tuple[str, ...]:
+    def read(self, value: object, place: Position) -> tuple[str, ...]:
         if value == "nobody":
             return ()
         if not isinstance(value, list) or not value:
@@ -399,12 +399,12 @@ def _textfile(value: object) -> Path:
     return Path(text)
 
 
-class _FileBeside(Kind[Path]):
+class _FileBeside(ValueType[Path]):
     """A file named relative to the folder of the environment file."""
 
     words = "a path from the folder of this file"
 
-    def read(self, value: object, place: Place) -> Path:
+    def read(self, value: object, place: Position) -> Path:
         return place.folder / _text(value)
 
 

@@ -18,11 +18,11 @@ from typing import Any
 from inventories.reading import (
     Key,
     KeyPath,
-    Kind,
     NamedTables,
-    Place,
+    Position,
     TableOf,
     ValuesByName,
+    ValueType,
     Wrong,
     dotted,
     keys_of,
@@ -56,7 +56,7 @@ class Override:
 
 
 def override(
-    document: dict[str, Any], kind: Kind[Any], variables: Mapping[str, str]
+    document: dict[str, Any], kind: ValueType[Any], variables: Mapping[str, str]
 ) -> tuple[list[Override], dict[str, str]]:
     """Set in the document what the variables say; what was set, and a line for each variable that fits nothing."""
     done: list[Override] = []
@@ -70,7 +70,7 @@ def override(
     return done, faults
 
 
-def _set(table: Any, kind: Kind[Any], variable: str, parts: list[str], text: str) -> Override:
+def _set(table: Any, kind: ValueType[Any], variable: str, parts: list[str], text: str) -> Override:
     path: KeyPath = ()
     for part in parts[:-1]:
         name, kind = _step(kind, part, table)
@@ -83,7 +83,7 @@ def _set(table: Any, kind: Kind[Any], variable: str, parts: list[str], text: str
     return Override(variable, (*path, name), value)
 
 
-def _step(kind: Kind[Any], part: str, table: object) -> tuple[str, Kind[Any]]:
+def _step(kind: ValueType[Any], part: str, table: object) -> tuple[str, ValueType[Any]]:
     below = _below(kind, table)
     if below is None:
         raise Wrong(f"{part} goes too deep: what is above it is a single value; set that")
@@ -96,7 +96,7 @@ def _step(kind: Kind[Any], part: str, table: object) -> tuple[str, Kind[Any]]:
     return found.popitem()
 
 
-def _below(kind: Kind[Any], table: object) -> Mapping[str, Kind[Any]] | None:
+def _below(kind: ValueType[Any], table: object) -> Mapping[str, ValueType[Any]] | None:
     there: Iterable[str] = table if isinstance(table, dict) else ()
     if isinstance(kind, TableOf):
         keys: tuple[Key, ...] = keys_of(kind.type)
@@ -112,7 +112,7 @@ def _folded(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "_", name.casefold())
 
 
-def _value(text: str, kind: Kind[Any]) -> object:
+def _value(text: str, kind: ValueType[Any]) -> object:
     typed = _as_toml(text)
     return text if not _fits(typed, kind) and _fits(text, kind) else typed
 
@@ -127,8 +127,8 @@ def _as_toml(text: str) -> object:
     return read["value"] if len(read) == 1 else text
 
 
-def _fits(value: object, kind: Kind[Any]) -> bool:
-    place = Place("", Path())
+def _fits(value: object, kind: ValueType[Any]) -> bool:
+    place = Position("", Path())
     try:
         kind.read(value, place)
     except Wrong:

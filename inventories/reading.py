@@ -24,7 +24,7 @@ class Wrong(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Position:
     """Where in a file the reader is, and the list on which faults are put."""
 
     file: str
@@ -32,9 +32,9 @@ class Place:
     path: KeyPath = ()
     faults: list[tuple[KeyPath, str]] = field(default_factory=list)
 
-    def at(self, key: str) -> Place:
+    def at(self, key: str) -> Position:
         """The place one key deeper."""
-        return Place(self.file, self.folder, (*self.path, key), self.faults)
+        return Position(self.file, self.folder, (*self.path, key), self.faults)
 
     def wrong(self, text: str) -> None:
         """Note a fault here."""
@@ -44,24 +44,24 @@ class Place:
         return f"{self.file}: {dotted(self.path)}"
 
 
-class Kind(Generic[T]):
+class ValueType(Generic[T]):
     """A kind of value: what it is in words, and how it is read."""
 
     words: str
 
-    def read(self, value: object, place: Place) -> T:
+    def read(self, value: object, place: Position) -> T:
         """The value as an object; Wrong if it can't be."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class One(Kind[T]):
+class One(ValueType[T]):
     """A single value, that means the same wherever it stands."""
 
     words: str
     parse: Callable[[object], T]
 
-    def read(self, value: object, place: Place) -> T:  # noqa: ARG002
+    def read(self, value: object, place: Position) -> T:  # noqa: ARG002
         """The value as an object."""
         return self.parse(value)
 
@@ -72,7 +72,7 @@ class Key:
 
     toml: str
     attribute: str
-    kind: Kind[Any]
+    kind: ValueType[Any]
     means: str
     example: str
     needed: bool
@@ -84,7 +84,13 @@ NEEDED: Any = object()
 
 
 def key(
-    kind: Kind[Any], means: str, *, example: str = "", default: Any = NEEDED, toml: str = "", commented: bool = False
+    kind: ValueType[Any],
+    means: str,
+    *,
+    example: str = "",
+    default: Any = NEEDED,
+    toml: str = "",
+    commented: bool = False,
 ) -> Any:
     """A field that is read from a key. Its default is written as in a file; None is for left out."""
     metadata = {"key": (toml, kind, means, example, default, commented)}
@@ -93,9 +99,9 @@ def key(
     return field(metadata=metadata, default_factory=lambda: default_of(kind, default))
 
 
-def default_of(kind: Kind[T], default: object) -> T | None:
+def default_of(kind: ValueType[T], default: object) -> T | None:
     """What an attribute is when its key is left out."""
-    return None if default is None else kind.read(default, Place("default", Path()))
+    return None if default is None else kind.read(default, Position("default", Path()))
 
 
 def keys_of(table: type) -> tuple[Key, ...]:
@@ -111,13 +117,13 @@ def _keys(table: type) -> Iterator[Key]:
 
 
 @dataclass(frozen=True)
-class TableOf(Kind[T]):
+class TableOf(ValueType[T]):
     """A table with the keys of a type."""
 
     type: type[T]
     words: str = "a table"
 
-    def read(self, value: object, place: Place, **more: Any) -> T:
+    def read(self, value: object, place: Position, **more: Any) -> T:
         """The table as an object; what is wrong inside is noted, and read as if it were left out."""
         table = expect_table(value, place)
         known = {one.toml: one for one in keys_of(self.type)}
@@ -128,7 +134,7 @@ class TableOf(Kind[T]):
         return self.type(**read, **more)
 
 
-def _read_key(one: Key, table: Mapping[str, object], place: Place) -> Any:
+def _read_key(one: Key, table: Mapping[str, object], place: Position) -> Any:
     here = place.at(one.toml)
     if one.toml in table:
         try:
@@ -148,14 +154,14 @@ def _as_typed(one: Key) -> str:
 
 
 @dataclass(frozen=True)
-class NamedTables(Kind[Mapping[str, T]]):
+class NamedTables(ValueType[Mapping[str, T]]):
     """Tables of one type, each under a name of the user's choice, which it knows as `name`."""
 
     of: TableOf[T]
     example_names: tuple[str, ...]
     words: str = "tables by name"
 
-    def read(self, value: object, place: Place) -> Mapping[str, T]:
+    def read(self, value: object, place: Position) -> Mapping[str, T]:
         """The tables by name; one that is no table at all is noted and left out."""
         read: dict[str, T] = {}
         for name, table in expect_table(value, place).items():
@@ -170,14 +176,14 @@ class NamedTables(Kind[Mapping[str, T]]):
 
 
 @dataclass(frozen=True)
-class ValuesByName(Kind[Mapping[str, T]]):
+class ValuesByName(ValueType[Mapping[str, T]]):
     """Values of one kind under names, of which the file may have only `names` if there are any."""
 
     words: str
-    of: Kind[T]
+    of: ValueType[T]
     names: tuple[str, ...] = ()
 
-    def read(self, value: object, place: Place) -> Mapping[str, T]:
+    def read(self, value: object, place: Position) -> Mapping[str, T]:
         """The values by name; each fault is noted at its own."""
         read: dict[str, T] = {}
         for name, one in expect_table(value, place).items():
@@ -193,13 +199,13 @@ class ValuesByName(Kind[Mapping[str, T]]):
 
 
 @dataclass(frozen=True)
-class ListOf(Kind[tuple[T, ...]]):
+class ListOf(ValueType[tuple[T, ...]]):
     """A list of values of one kind."""
 
     words: str
-    of: Kind[T]
+    of: ValueType[T]
 
-    def read(self, value: object, place: Place) -> tuple[T, ...]:
+    def read(self, value: object, place: Position) -> tuple[T, ...]:
         """The values in order; each fault is noted with its number, counted from 1."""
         if not isinstance(value, list):
             raise Wrong(f"this is not a list; use {self.words}")
@@ -213,7 +219,7 @@ class ListOf(Kind[tuple[T, ...]]):
         return tuple(read)
 
 
-def expect_table(value: object, place: Place) -> dict[str, object]:
+def expect_table(value: object, place: Position) -> dict[str, object]:
     """The value, if it is a table."""
     if isinstance(value, dict):
         return value

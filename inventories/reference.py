@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from inventories.environment import Environment
-from inventories.reading import Key, Kind, ListOf, NamedTables, TableOf, keys_of
+from inventories.reading import Key, ListOf, NamedTables, TableOf, ValueType, keys_of
 
 _ABOUT = """\
 # Every key of an environment file, inventories/<name>.toml, with an example of each.
@@ -31,7 +31,7 @@ def reference() -> str:
     return re.sub(r"\n{3,}", "\n\n", "\n".join([_ABOUT.rstrip(), *sections, ""]))
 
 
-def _section(path: tuple[str, ...], kind: Kind[Any], means: str, explained: set[tuple[str, str]]) -> Iterator[str]:
+def _section(path: tuple[str, ...], kind: ValueType[Any], means: str, explained: set[tuple[str, str]]) -> Iterator[str]:
     """A table with its keys, and after them the tables below it."""
     if isinstance(kind, NamedTables):
         yield from _section((*path, kind.example_names[0]), kind.of, means, explained)
@@ -43,7 +43,7 @@ def _section(path: tuple[str, ...], kind: Kind[Any], means: str, explained: set[
 
 
 def _table(
-    header: str, path: tuple[str, ...], kind: Kind[Any], means: str, explained: set[tuple[str, str]]
+    header: str, path: tuple[str, ...], kind: ValueType[Any], means: str, explained: set[tuple[str, str]]
 ) -> Iterator[str]:
     assert isinstance(kind, TableOf)
     keys = keys_of(kind.type)
@@ -56,7 +56,7 @@ def _table(
             yield from _section((*path, key.toml), key.kind, key.means, explained)
 
 
-def _is_table(kind: Kind[Any]) -> bool:
+def _is_table(kind: ValueType[Any]) -> bool:
     return isinstance(kind, TableOf | NamedTables) or (isinstance(kind, ListOf) and isinstance(kind.of, TableOf))
 
 

@@ -13,7 +13,7 @@ from inventories.checks import Around, Fault, hosts, misfits
 from inventories.environment import Environment
 from inventories.kinds import FORMAT
 from inventories.overrides import Override, override
-from inventories.reading import KeyPath, Place, TableOf, dotted, printable, suggestion
+from inventories.reading import KeyPath, Position, TableOf, dotted, printable, suggestion
 from inventories.secret import BadEnvironment
 
 INSTALLED = Path("/etc/groundcrew")
@@ -77,7 +77,7 @@ def _has_environments(folder: Path) -> bool:
 
 
 def _read(path: Path, repository: Repository) -> Environment:
-    place = Place(repository.shown(path), path.parent)
+    place = Position(repository.shown(path), path.parent)
     around = _around(path, repository)
     document = _document(path, place)
     if document is None or _is_newer(document, place):
@@ -97,24 +97,24 @@ _WHOLE = TableOf(Environment)
 def _fits_another(variable: str, path: Path, repository: Repository) -> bool:
     """Whether a variable is about what only another environment has, a database of it for one."""
     others = [repository.folder / f"{name}.toml" for name in repository.names() if name != path.stem]
-    documents = [_document(other, Place("", other.parent)) for other in others]
+    documents = [_document(other, Position("", other.parent)) for other in others]
     variables = {variable: os.environ[variable]}
     return any(not override(document, _WHOLE, variables)[1] for document in documents if document is not None)
 
 
-def _lines(place: Place, overrides: Sequence[Override], faults: Sequence[Fault]) -> list[str]:
+def _lines(place: Position, overrides: Sequence[Override], faults: Sequence[Fault]) -> list[str]:
     """One line for each fault, which names the file, or the variable that overrides it."""
     return [_line(place, overrides, path, text) for path, text in faults]
 
 
-def _line(place: Place, overrides: Sequence[Override], path: KeyPath, text: str) -> str:
+def _line(place: Position, overrides: Sequence[Override], path: KeyPath, text: str) -> str:
     for one in overrides:
         if one.covers(path):
             return one.fault(path, text)
     return f"{place.file}: {dotted(path)}: {text}" if path else f"{place.file}: {text}"
 
 
-def _document(path: Path, place: Place) -> dict[str, Any] | None:
+def _document(path: Path, place: Position) -> dict[str, Any] | None:
     """The file as TOML, or None and a fault."""
     import tomllib
 
@@ -140,7 +140,7 @@ def _syntax(error: str) -> str:
     return f"{where}: this is not TOML ({what}){once}; nothing of the file counts until that is right"
 
 
-def _is_newer(document: dict[str, Any], place: Place) -> bool:
+def _is_newer(document: dict[str, Any], place: Position) -> bool:
     heading = document.get("environment")
     written = heading.get("format") if isinstance(heading, dict) else None
     if not isinstance(written, int) or written <= FORMAT:
@@ -170,7 +170,7 @@ def _folders(folder: Path) -> tuple[str, ...]:
 
 def _databases(path: Path) -> tuple[str, ...]:
     """The databases another file has; what else is wrong with it is told when it is read itself."""
-    document = _document(path, Place("", path.parent)) or {}
+    document = _document(path, Position("", path.parent)) or {}
     databases, servers = (document.get(section) for section in ("databases", "servers"))
     named = tuple(databases) if isinstance(databases, dict) else ()
     return (*named, *(f"{name}." for name in servers)) if isinstance(servers, dict) else named

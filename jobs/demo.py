@@ -60,7 +60,7 @@ class Story:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DemoRepository:
     """Where the demo plays: servers, and a repository whose `crew` is called as a person would."""
 
     root: Path
@@ -96,7 +96,7 @@ def play(tell: Tell) -> list[tuple[str, float]]:
 
 
 @contextmanager
-def _parts(story: Story, folder: Path) -> Iterator[Place]:
+def _parts(story: Story, folder: Path) -> Iterator[DemoRepository]:
     with ExitStack() as running:
         with story.step("PostgreSQL 16 and an S3 server (SeaweedFS) are started, for this story alone."):
             database = running.enter_context(postgres(16, folder))
@@ -105,10 +105,10 @@ def _parts(story: Story, folder: Path) -> Iterator[Place]:
         with story.step("An environment is written: where the shop is, where backups go, who can read them."):
             _write(folder, shop, store)
             story.tell(f"   SHOP={shop}")
-        yield Place(folder, shop, _environment(store), story)
+        yield DemoRepository(folder, shop, _environment(store), story)
 
 
-def _act(story: Story, place: Place) -> None:
+def _act(story: Story, place: DemoRepository) -> None:
     with story.step("A small shop opens: 2,000 customers, 50,000 orders."):
         _run(place.shop.replace("/shop?", "/postgres?"), "CREATE DATABASE shop")
         _run(place.shop, _SHOP)

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from jobs.run.job import Failed, Job, Mistyped, Options, Outcome, Passing, Result, Run
+from jobs.run.job import Failed, Job, Options, Outcome, Result, Run, Transient, UnknownName
 
 if TYPE_CHECKING:
     from inventories import Environment
-    from terraform.drift import Finding, Kind
+    from terraform.drift import Finding, FindingKind
 
 SHOWN = 3
 
@@ -21,12 +21,12 @@ def work(run: Run) -> Result:
     """Look at one stack."""
     from jobs.stacks import at_once, stack
     from terraform.errors import OutOfReach, StackError
-    from terraform.look import look
+    from terraform.look import find_drift
 
     try:
-        return concluded(look(stack(run.environment, run.subject, at_once(run))))
+        return concluded(find_drift(stack(run.environment, run.subject, at_once(run))))
     except OutOfReach as error:
-        raise Passing(str(error)) from None
+        raise Transient(str(error)) from None
     except StackError as error:
         raise Failed(str(error)) from None
 
@@ -47,10 +47,10 @@ def concluded(findings: Sequence[Finding]) -> Result:
     return Result(Outcome.FINDING, f"{told} ({what}{more})", figures, about=_mark(drifted))
 
 
-def _kinds() -> Sequence[Kind]:
-    from terraform.drift import Kind
+def _kinds() -> Sequence[FindingKind]:
+    from terraform.drift import FindingKind
 
-    return tuple(Kind)
+    return tuple(FindingKind)
 
 
 def _mark(drifted: Sequence[Finding]) -> str:
@@ -63,7 +63,7 @@ def subjects(environment: Environment, options: Options) -> Sequence[str]:
     """The stacks."""
     unknown = [name for name in options.only if name not in environment.stacks]
     if unknown:
-        raise Mistyped(f"{environment.name}: there is no stack {unknown[0]}; {there_are(environment)}")
+        raise UnknownName(f"{environment.name}: there is no stack {unknown[0]}; {there_are(environment)}")
     return options.only or tuple(environment.stacks)
 
 

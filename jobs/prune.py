@@ -43,7 +43,7 @@ class Outlook:
         return tuple(each.set for each in self.decisions if each.keep)
 
 
-def look(store: Store, environment: Environment, database: str, now: datetime) -> Outlook:
+def retention_outlook(store: Store, environment: Environment, database: str, now: datetime) -> Outlook:
     """Decide everything, change nothing. Told from listings and one lock."""
     policy = source(environment, database)[0].keep
     under = prefix(environment.name, database)
@@ -136,7 +136,7 @@ def _aborted(store: Store, uploads: Sequence[OpenUpload]) -> Iterator[NotDeleted
 
 def work(run: Run, *, versions: bool = False) -> Result:
     """Prune one database, or say what would go."""
-    outlook = look(run.store, run.environment, run.subject, run.started)
+    outlook = retention_outlook(run.store, run.environment, run.subject, run.started)
     if run.options.dry_run:
         table = f"each set's fate: crew backups prune {run.environment.name} {run.subject} --dry-run"
         return Result(Outcome.DONE, f"{would(outlook)}; {table}")

@@ -28,10 +28,10 @@ def stack(
     environment: Environment, name: str, start: Start, on_line: Callable[[str], object] = lambda _line: None
 ) -> Stack:
     """A stack of an environment."""
-    from terraform.place import Place
+    from terraform.place import StackPaths
     from terraform.stack import Stack
 
-    return Stack(Place(root(environment), environment.name, name), environment, start, on_line)
+    return Stack(StackPaths(root(environment), environment.name, name), environment, start, on_line)
 
 
 def root(environment: Environment) -> Path:

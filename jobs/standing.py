@@ -24,7 +24,7 @@ LATE_AFTER = timedelta(minutes=15)
 FAR_BACK = 50
 
 
-class State(StrEnum):
+class HealthState(StrEnum):
     """How a subject stands, the worst first."""
 
     FAILED = "failed"
@@ -39,19 +39,19 @@ class State(StrEnum):
     @property
     def wrong(self) -> bool:
         """Whether somebody should look."""
-        return self not in (State.RUNNING, State.NOT_YET, State.OK)
+        return self not in (HealthState.RUNNING, HealthState.NOT_YET, HealthState.OK)
 
 
-_WORST_FIRST = list(State)
+_WORST_FIRST = list(HealthState)
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Health:
     """How one job stands on one subject."""
 
     job: str
     subject: str
-    state: State
+    state: HealthState
     since: datetime | None
     sentence: str
     last: Record | None
@@ -73,7 +73,7 @@ class Standing:
         }
 
 
-def standings(slots: Sequence[Slot], environment: Environment, store: Store, now: datetime) -> list[Standing]:
+def health_of_all(slots: Sequence[Slot], environment: Environment, store: Store, now: datetime) -> list[Health]:
     """How everything stands that has run or is to run here: the bad news first, then the newest."""
     keys = record_keys(store, environment.name)
     last = {record.name: record for record in latest_of(store, keys)}
@@ -82,46 +82,50 @@ def standings(slots: Sequence[Slot], environment: Environment, store: Store, now
     began = _moment_of(keys[-1]) if keys else now
     due = _due(known, slots, environment.timezone, began, now)
     everything = known | dict.fromkeys(due)
-    found = [standing(name, last.get(name), locks.get(name), due.get(name), now) for name in everything]
+    found = [health_of(name, last.get(name), locks.get(name), due.get(name), now) for name in everything]
     begun = in_order(_with_beginning(one, store, environment.name) for one in found)
     return [replace(one, next=_next(one, slots, environment.timezone, now)) for one in begun]
 
 
-def in_order(found: Iterable[Standing]) -> list[Standing]:
+def in_order(found: Iterable[Health]) -> list[Health]:
     """The worst first; among equals the newest."""
     never = datetime.min.replace(tzinfo=UTC)
     newest_first = sorted(found, key=lambda one: one.since or never, reverse=True)
     return sorted(newest_first, key=lambda one: _WORST_FIRST.index(one.state))
 
 
-def standing(name: str, last: Record | None, lock: Holder | None, due: datetime | None, now: datetime) -> Standing:
+def health_of(name: str, last: Record | None, lock: Holder | None, due: datetime | None, now: datetime) -> Health:
     """The state of one subject. A run that lives counts before all, then one that died, then the last end."""
     job, _, subject = name.partition("/")
     state, since, sentence = _state(last, lock, due, now)
-    return Standing(job, subject, state, since, sentence, last)
+    return Health(job, subject, state, since, sentence, last)
 
 
 def _state(
     last: Record | None, lock: Holder | None, due: datetime | None, now: datetime
-) -> tuple[State, datetime | None, str]:
+) -> tuple[HealthState, datetime | None, str]:
     before = f"; before that {last.outcome}: {last.sentence}" if last else ""
     if lock and (lock.released or (last and last.run == lock.run)):
         lock = None  # one that was lost could not be released any more by the run that had it
     if lock and lock.expired(now):
-        return State.DIED, lock.seen, f"run {lock.run} on {lock.host} (pid {lock.pid}) ended without a word{before}"
+        return (
+            HealthState.DIED,
+            lock.seen,
+            f"run {lock.run} on {lock.host} (pid {lock.pid}) ended without a word{before}",
+        )
     if lock:
-        return State.RUNNING, lock.since, f"on {lock.host} (pid {lock.pid}){before}"
+        return HealthState.RUNNING, lock.since, f"on {lock.host} (pid {lock.pid}){before}"
     if last and last.outcome is Outcome.FAILED:
-        return State.FAILED, last.ended, last.sentence
+        return HealthState.FAILED, last.ended, last.sentence
     if due and (last is None or (last.started < due and last.tick != due)):
         return (
-            (State.LATE if last else State.NEVER),
+            (HealthState.LATE if last else HealthState.NEVER),
             due,
             f"was due and did not run; is its schedule installed?{before}",
         )
     if last is None:
-        return State.NOT_YET, None, "has not run yet; its first tick is to come"
-    return (State.OK if last.outcome is Outcome.DONE else State.FINDING), last.ended, last.sentence
+        return HealthState.NOT_YET, None, "has not run yet; its first tick is to come"
+    return (HealthState.OK if last.outcome is Outcome.DONE else HealthState.FINDING), last.ended, last.sentence
 
 
 def _due(
@@ -140,7 +144,7 @@ def _due(
     return due
 
 
-def _next(one: Standing, slots: Iterable[Slot], zone: ZoneInfo, now: datetime) -> datetime | None:
+def _next(one: Health, slots: Iterable[Slot], zone: ZoneInfo, now: datetime) -> datetime | None:
     """When it is run next, if it is on the clock."""
     mine = [slot for slot in slots if slot.job == one.job and slot.owns(one.subject)]
     return min((upcoming(slot, zone, now, 1)[0] for slot in mine), default=None)
@@ -151,9 +155,9 @@ def _moment_of(key: str) -> datetime:
     return datetime.strptime(key.rsplit("/", 1)[1][:16] + "+0000", "%Y%m%dT%H%M%SZ%z")
 
 
-def _with_beginning(one: Standing, store: Store, environment: str) -> Standing:
+def _with_beginning(one: Health, store: Store, environment: str) -> Health:
     """Since when it is wrong: the first of the runs that ended badly in a row."""
-    if one.state not in (State.FAILED, State.FINDING):
+    if one.state not in (HealthState.FAILED, HealthState.FINDING):
         return one
     looked = list(islice(records(store, environment, one.job, one.subject), FAR_BACK))
     row = list(bad_row(looked))
@@ -168,5 +172,5 @@ def bad_row(newest_first: Sequence[Record]) -> Iterator[Record]:
         yield record
 
 
-def _since(one: Standing, row: Sequence[Record], *, whole: bool) -> Standing:
-    return Standing(one.job, one.subject, one.state, row[-1].ended, one.sentence, one.last, since_before=not whole)
+def _since(one: Health, row: Sequence[Record], *, whole: bool) -> Health:
+    return Health(one.job, one.subject, one.state, row[-1].ended, one.sentence, one.last, since_before=not whole)

@@ -15,7 +15,7 @@ from terraform.plan import Change, OutputChange, Plan
 from terraform.values import SENSITIVE, UNKNOWN, Path
 
 
-class Kind(StrEnum):
+class FindingKind(StrEnum):
     """What is wrong, the worst first."""
 
     MISSING = "missing"
@@ -26,14 +26,14 @@ class Kind(StrEnum):
     @property
     def is_drift(self) -> bool:
         """Whether somebody did it outside, rather than in the code."""
-        return self is not Kind.PENDING
+        return self is not FindingKind.PENDING
 
 
 MEANING = {
-    Kind.MISSING: "deleted outside; the next apply makes it again",
-    Kind.CHANGED: "changed outside; the next apply reverts it",
-    Kind.STATE_ONLY: "changed or deleted outside, and no plan would touch it; the next apply takes note of it",
-    Kind.PENDING: "in the code, and not applied yet",
+    FindingKind.MISSING: "deleted outside; the next apply makes it again",
+    FindingKind.CHANGED: "changed outside; the next apply reverts it",
+    FindingKind.STATE_ONLY: "changed or deleted outside, and no plan would touch it; the next apply takes note of it",
+    FindingKind.PENDING: "in the code, and not applied yet",
 }
 
 
@@ -44,7 +44,7 @@ A_CLOCK = "a time that moves on by itself"
 class Finding:
     """One attribute, or a whole resource, that is not as state and code have it. Its values can be shown."""
 
-    kind: Kind
+    kind: FindingKind
     address: str
     attribute: str
     before: str
@@ -62,7 +62,10 @@ class Finding:
         """What happened to it."""
         if self.attribute:
             return f"{self.before} → {self.now}"
-        gone = {Kind.MISSING: "deleted outside", Kind.STATE_ONLY: "deleted outside, and no longer in the code"}
+        gone = {
+            FindingKind.MISSING: "deleted outside",
+            FindingKind.STATE_ONLY: "deleted outside, and no longer in the code",
+        }
         return gone.get(self.kind, f"to {self.action}")
 
 
@@ -81,7 +84,7 @@ def findings(plan: Plan, ignore: Sequence[Ignore] = ()) -> tuple[Finding, ...]:
 
 def noted(found: Iterable[Finding]) -> list[Finding]:
     """What an apply takes note of, since the code leaves it to the cloud: else it would be told for ever."""
-    return [one for one in found if one.kind is Kind.STATE_ONLY and not one.ignored]
+    return [one for one in found if one.kind is FindingKind.STATE_ONLY and not one.ignored]
 
 
 def unmatched(found: Iterable[Finding], ignore: Sequence[Ignore]) -> list[Ignore]:
@@ -91,7 +94,7 @@ def unmatched(found: Iterable[Finding], ignore: Sequence[Ignore]) -> list[Ignore
 
 
 def _order(one: Finding) -> tuple[bool, int, str, str]:
-    return bool(one.ignored), list(Kind).index(one.kind), one.address, one.attribute
+    return bool(one.ignored), list(FindingKind).index(one.kind), one.address, one.attribute
 
 
 def _is_real(outside: Change, plan: Plan) -> bool:
@@ -103,13 +106,13 @@ def _is_real(outside: Change, plan: Plan) -> bool:
 
 def _outside(outside: Change, planned: Change | None, unchanged: Change | None) -> Iterator[Finding]:
     if outside.action == "destroy":
-        yield Finding(Kind.MISSING if planned else Kind.STATE_ONLY, outside.address, "", "there", "gone")
+        yield Finding(FindingKind.MISSING if planned else FindingKind.STATE_ONLY, outside.address, "", "there", "gone")
         return
     masked = _masked(outside, planned or unchanged)
     for path in values.differing(outside.before, outside.after):
-        kind = Kind.CHANGED if planned and _touches(planned, path) else Kind.STATE_ONLY
+        kind = FindingKind.CHANGED if planned and _touches(planned, path) else FindingKind.STATE_ONLY
         before, now = _texts(masked, path)
-        clock = kind is Kind.STATE_ONLY and values.is_later(now, before)
+        clock = kind is FindingKind.STATE_ONLY and values.is_later(now, before)
         yield Finding(kind, outside.address, values.dotted(path), before, now, ignored=A_CLOCK if clock else "")
 
 
@@ -143,23 +146,23 @@ def _pending(change: Change, outside: Change | None) -> Iterator[Finding]:
         return  # it is missing: that the plan makes it again is no news
     if change.moved_from:
         yield Finding(
-            Kind.PENDING, change.address, "", change.moved_from, change.address, f"move from {change.moved_from}"
+            FindingKind.PENDING, change.address, "", change.moved_from, change.address, f"move from {change.moved_from}"
         )
     if change.imported_from:
         deed = f"import {change.imported_from}"
-        yield Finding(Kind.PENDING, change.address, "", change.imported_from, change.address, deed)
+        yield Finding(FindingKind.PENDING, change.address, "", change.imported_from, change.address, deed)
     if not change.action:
         return
     if change.action not in ("update", "replace"):
-        yield Finding(Kind.PENDING, change.address, "", "", "", change.action)
+        yield Finding(FindingKind.PENDING, change.address, "", "", "", change.action)
         return
     drifted = set(values.differing(outside.before, outside.after)) if outside else set()
     edits = [path for path in change.edits() if not _is_among(path, drifted)]
     masked = _masked(change, outside)
     for path in edits:
-        yield Finding(Kind.PENDING, change.address, values.dotted(path), *_texts(masked, path), change.action)
+        yield Finding(FindingKind.PENDING, change.address, values.dotted(path), *_texts(masked, path), change.action)
     if not edits and not drifted and (change.action == "replace" or change.is_unknown(())):
-        yield Finding(Kind.PENDING, change.address, "", "", "", change.action)
+        yield Finding(FindingKind.PENDING, change.address, "", "", "", change.action)
 
 
 def _is_among(path: Path, drifted: set[Path]) -> bool:
@@ -181,7 +184,7 @@ def _outputs(outputs: Iterable[OutputChange], drift: Iterable[Change]) -> Iterat
             before, after = SENSITIVE, SENSITIVE
         else:
             before, after = values.shown_pair(output.before, output.after)
-        yield Finding(Kind.PENDING, f"output.{output.name}", "value", before, after, output.action)
+        yield Finding(FindingKind.PENDING, f"output.{output.name}", "value", before, after, output.action)
 
 
 def _tags_once(found: Iterable[Finding]) -> Iterator[Finding]:

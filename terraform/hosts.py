@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from inventories import Repository
-from terraform.place import Place
+from terraform.place import StackPaths
 from terraform.program import direct
 from terraform.stack import Stack
 
@@ -18,7 +18,7 @@ OUTPUT = "pyinfra_inventory"
 def hosts(environment: str, stack: str, root: Path | None = None) -> dict[str, list[tuple[str, dict[str, Any]]]]:
     """The groups of hosts in a stack's output `pyinfra_inventory`, each host with its name and data."""
     repository = Repository.find(root)
-    place = Place(repository.root, environment, stack)
+    place = StackPaths(repository.root, environment, stack)
     groups = Stack(place, repository.read(environment), direct).outputs().get(OUTPUT, {}).get("value", {})
     return {group: [_host(one) for one in found] for group, found in groups.items()}
 

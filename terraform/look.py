@@ -19,7 +19,7 @@ from terraform.state import Serial
 TRIES = 2
 
 
-def look(stack: Stack) -> tuple[Finding, ...]:
+def find_drift(stack: Stack) -> tuple[Finding, ...]:
     """All findings of a stack; again, if somebody applied meanwhile, and OutOfReach if he still does.
 
     While an apply runs, the state in the bucket is the old one, and what it has done by then looks like drift. So with

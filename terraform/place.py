@@ -15,7 +15,7 @@ LOCKS = ".terraform.lock.hcl"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StackPaths:
     """One stack in one environment."""
 
     root: Path

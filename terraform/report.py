@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from inventories import Ignore
-from terraform.drift import MEANING, Finding, Kind
+from terraform.drift import MEANING, Finding, FindingKind
 
 MOST_ROWS = 100
 """Rows of a table in Markdown: job summaries and comments have limits."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class StackResult:
     """One stack that was looked at: its findings, or why it could not be."""
 
     stack: str
@@ -30,7 +30,7 @@ class Seen:
     @property
     def pending(self) -> list[Finding]:
         """What the code has and nobody applied."""
-        return [one for one in self.findings if one.kind is Kind.PENDING]
+        return [one for one in self.findings if one.kind is FindingKind.PENDING]
 
     @property
     def ignored(self) -> list[Finding]:
@@ -53,7 +53,7 @@ class Report:
     """All stacks of one environment."""
 
     environment: str
-    stacks: tuple[Seen, ...]
+    stacks: tuple[StackResult, ...]
     unmatched: tuple[Ignore, ...] = ()
 
     @property

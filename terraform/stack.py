@@ -18,7 +18,7 @@ from inventories import Environment, State
 from terraform import backend, drift, plan
 from terraform.drift import Finding
 from terraform.errors import Refused, StackError
-from terraform.place import Place, held
+from terraform.place import StackPaths, held
 from terraform.plan import Plan
 from terraform.program import LOCK_TIMEOUT, Program, Start, environment, here
 from terraform.showing import shown
@@ -46,7 +46,7 @@ class Planned:
 class Stack:
     """A stack in one environment, with the means to run Terraform on it."""
 
-    place: Place
+    place: StackPaths
     settings: Environment
     start: Start
     on_line: Callable[[str], object] = lambda _line: None

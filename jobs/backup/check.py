@@ -5,7 +5,7 @@ from __future__ import annotations
 from jobs.backup import quoting
 from jobs.backup.fill import Filling, every
 from jobs.backup.promises import Difference, Name, Sequence, unkept
-from jobs.backup.target import told
+from jobs.backup.target import translated_errors
 
 _TABLES = """SELECT nspname, relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
     WHERE relkind = 'r' AND relpersistence <> 't'"""
@@ -16,7 +16,7 @@ _LARGE_OBJECTS = "SELECT count(*) FROM pg_largeobject_metadata"
 def differences(filling: Filling, only: frozenset[Name] | None = None) -> tuple[Difference, ...]:
     """Every promise of the manifest that the filled database does not keep; `only` these tables, if named."""
     manifest = filling.stored.manifest
-    with told(), filling.into.connect(autocommit=True) as there:
+    with translated_errors(), filling.into.connect(autocommit=True) as there:
         tables = {(schema, name) for schema, name in there.execute(_TABLES).fetchall()}
         sequences = {(schema, name): Sequence(*rest) for schema, name, *rest in there.execute(_SEQUENCES).fetchall()}
         [objects] = there.execute(_LARGE_OBJECTS).fetchone() or (0,)

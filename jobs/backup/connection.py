@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from inventories import redact
 from jobs.backup.errors import BackupError
 from jobs.backup.tunnel import Via, tunnel
-from jobs.run.job import Failed, Passing, Run
+from jobs.run.job import Failed, Run, Transient
 
 if TYPE_CHECKING:
     import psycopg
@@ -146,7 +146,7 @@ def through(host: str, local: int) -> dict[str, str]:
     return {"host": name, "hostaddr": "127.0.0.1", "port": str(local)}
 
 
-def verdict(error: psycopg.Error) -> Failed | Passing:
+def verdict(error: psycopg.Error) -> Failed | Transient:
     """A fault that the server or libpq told, as one that may pass or one that won't."""
     said = redact(str(error)).removeprefix("connection failed: ")
     # libpq asks with TLS and then without, and tells of both: the same twice where that made no difference.
@@ -154,8 +154,8 @@ def verdict(error: psycopg.Error) -> Failed | Passing:
     if "no password supplied" in sentence:
         sentence += f"; {_GIVE_ONE}"
     if error.sqlstate is None:
-        return BackupError(sentence) if final(sentence) else Passing(sentence)
-    return Passing(sentence) if error.sqlstate.startswith(_PASSES) else BackupError(sentence)
+        return BackupError(sentence) if final(sentence) else Transient(sentence)
+    return Transient(sentence) if error.sqlstate.startswith(_PASSES) else BackupError(sentence)
 
 
 def final(said: str) -> bool:

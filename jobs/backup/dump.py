@@ -20,8 +20,8 @@ from jobs.backup.manifest import Part, Piece
 from jobs.backup.parts import Planned
 from jobs.backup.pipes import in_big_pieces, widen
 from jobs.backup.seal import seal
-from jobs.backup.together import Ending, Meter
-from jobs.run.job import Failed, Passing, Run
+from jobs.backup.together import ByteCounter, Cancellation
+from jobs.run.job import Failed, Run, Transient
 from jobs.store import Store, Stored
 
 _AT_ONCE = 1 << 18
@@ -47,7 +47,7 @@ _PASSES = (
 )
 
 
-class LockTimeout(Passing):
+class LockTimeout(Transient):
     """Somebody came between: a change of a table that waits for our lock, and that others wait behind."""
 
 
@@ -61,8 +61,8 @@ class Stream:
     recipients: Sequence[str]
     stall: timedelta
     environment: Mapping[str, str]
-    meter: Meter
-    ending: Ending
+    meter: ByteCounter
+    ending: Cancellation
 
     def part(self, planned: Planned, argv: Sequence[str]) -> tuple[Part, tuple[str, ...]]:
         """The part as it was stored, and what its program warned of."""
@@ -71,14 +71,14 @@ class Stream:
         words = _Words(_opened(program.stderr))
         try:
             with self.ending.ends(program.kill), self.store.upload(f"{self.prefix}{planned.name}") as upload:
-                own = Meter()
+                own = ByteCounter()
                 seal(self._chunks(_opened(program.stdout), own), upload, self.recipients)
                 _require_success(planned, program.wait(), words.lines())
                 return _stored(planned, upload.complete(), own.bytes), words.lines()
         finally:
             _end(program)
 
-    def _chunks(self, pipe: IO[bytes], own: Meter) -> Iterator[memoryview]:
+    def _chunks(self, pipe: IO[bytes], own: ByteCounter) -> Iterator[memoryview]:
         """All that the program writes, piece by piece in one buffer: each is good until the next is asked for."""
         number, buffer = pipe.fileno(), memoryview(bytearray(_AT_ONCE))
         widen(pipe)
@@ -86,7 +86,7 @@ class Stream:
         ready.register(number, select.POLLIN)
         while True:
             if not ready.poll(self.stall.total_seconds() * 1000):
-                raise Passing(f"the dump stalled: not a byte for {self.stall.total_seconds():g} s (limits.stall)")
+                raise Transient(f"the dump stalled: not a byte for {self.stall.total_seconds():g} s (limits.stall)")
             size = os.readv(number, [buffer])
             if not size:
                 return
@@ -120,18 +120,18 @@ def _require_success(planned: Planned, code: int, words: Sequence[str]) -> None:
         raise fault(planned.name, code, words)
 
 
-def fault(name: str, code: int, words: Sequence[str]) -> Failed | Passing:
+def fault(name: str, code: int, words: Sequence[str]) -> Failed | Transient:
     """Why a dump program failed, from what it said: its first error, and the detail that came with it."""
-    said = " ".join(told(words)) or f"exit code {code}"
+    said = " ".join(error_lines(words)) or f"exit code {code}"
     hidden = "permission denied" in said or "row-level security" in said
     sentence = f"part {name}: {said}" + (f"; {rights.NEEDED}" if hidden else "")
     if "timeout" in said and "LOCK TABLE" in said:
         return LockTimeout(sentence)
     passing = code < 0 or any(sign in said for sign in _PASSES)
-    return Passing(sentence) if passing and not final(said) else BackupError(sentence)
+    return Transient(sentence) if passing and not final(said) else BackupError(sentence)
 
 
-def told(words: Sequence[str]) -> list[str]:
+def error_lines(words: Sequence[str]) -> list[str]:
     """The lines that say what went wrong, without the query that was being asked."""
     errors = [line for line in words if "error:" in line] or list(words[-1:])
     details = [line for line in words if "detail:" in line.lower()]

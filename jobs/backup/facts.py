@@ -16,7 +16,7 @@ from jobs.backup.errors import BackupError
 from jobs.backup.manifest import Extension, Last, Rows, Server
 from jobs.backup.parts import Table
 from jobs.backup.snapshot import Snapshot, lock_all
-from jobs.backup.together import Ending
+from jobs.backup.together import Cancellation
 
 if TYPE_CHECKING:
     import psycopg
@@ -81,7 +81,9 @@ def rows(tables: Sequence[Table], counts: dict[int, int]) -> tuple[Rows, ...]:
     return tuple(Rows(table.schema, table.name, counts.get(table.oid), table.bytes) for table in leaves)
 
 
-def count(ending: Ending, reached: Reached, moment: Snapshot, lock: timedelta, *, standby: bool) -> dict[int, int]:
+def count(
+    ending: Cancellation, reached: Reached, moment: Snapshot, lock: timedelta, *, standby: bool
+) -> dict[int, int]:
     """The rows of each table inside the snapshot, on a connection of its own while the parts are dumped.
 
     All tables are locked at once, as pg_dump does: a count that came behind somebody's ALTER, which waits for the
@@ -103,7 +105,7 @@ def counting(table: Table) -> str:
 
 
 @contextmanager
-def _inside(ending: Ending, reached: Reached, snapshot: str) -> Iterator[Connection]:
+def _inside(ending: Cancellation, reached: Reached, snapshot: str) -> Iterator[Connection]:
     """A connection that sees the snapshot, and gives up its query when anything else fails."""
     import psycopg
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from jobs.backup.errors import BackupError
-from jobs.backup.manifest import Kind, Part
+from jobs.backup.manifest import Part, PartKind
 from jobs.backup.seal import Sink
 from jobs.backup.stored import StoredSet, pour
 
@@ -29,7 +29,7 @@ def part_named(stored: StoredSet, name: str) -> Part:
 
 def file_for(stored: StoredSet, part: Part) -> Path:
     """What the file is called if nobody says: roles are SQL, everything else is an archive for pg_restore."""
-    ending = "sql" if part.kind is Kind.ROLES else "dump"
+    ending = "sql" if part.kind is PartKind.ROLES else "dump"
     return Path(f"{stored.manifest.database}-{stored.manifest.set}-{part.name}.{ending}")
 
 

@@ -15,14 +15,14 @@ from typing import IO, Any
 from jobs.backup import handed, pg_restore
 from jobs.backup.connection import NO_LIMITS, Reached, final
 from jobs.backup.errors import BackupError
-from jobs.backup.manifest import Kind, Part
+from jobs.backup.manifest import Part, PartKind
 from jobs.backup.pg_restore import Manner, Section
 from jobs.backup.pipes import in_big_pieces, widen
 from jobs.backup.programs import Program
 from jobs.backup.stored import StoredSet, pour
-from jobs.backup.target import told
-from jobs.backup.together import Ending, Meter, together
-from jobs.run.job import Passing, Run
+from jobs.backup.target import translated_errors
+from jobs.backup.together import ByteCounter, Cancellation, run_together
+from jobs.run.job import Run, Transient
 
 _PASSES = ("server closed the connection", "terminating connection", "could not connect", "the database system is")
 _WORDS = 20_000
@@ -64,7 +64,7 @@ def fill(filling: Filling, *, statistics: bool = True) -> None:
 
 def close_public(filling: Filling) -> None:
     """pg_dump 15 and newer tell of schema public only what differs from 15, where not everybody may create in it."""
-    with told(), filling.into.connect(autocommit=True) as there:
+    with translated_errors(), filling.into.connect(autocommit=True) as there:
         if filling.stored.archive >= _PUBLIC_IS_CLOSED > there.info.server_version // 10000:
             there.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
 
@@ -72,7 +72,7 @@ def close_public(filling: Filling) -> None:
 @contextmanager
 def definitions(stored: StoredSet, check: Callable[[], None]) -> Iterator[IO[bytes]]:
     """The archive of definitions as a file: it is wanted twice, and side by side."""
-    [part] = stored.parts(Kind.DEFINITIONS)
+    [part] = stored.parts(PartKind.DEFINITIONS)
     with handed.file() as archive:
         pour(stored, part, archive, check)
         archive.flush()
@@ -99,16 +99,16 @@ def define(filling: Filling, section: Section, archive: IO[bytes], only: IO[byte
 def rows(filling: Filling, parts: Sequence[tuple[Part, IO[bytes] | None]] | None = None) -> None:
     """All parts with rows, a few side by side, the biggest first."""
     if parts is None:
-        parts = [(part, None) for part in filling.stored.parts(Kind.TABLE, Kind.REST)]
-    ending, poured, total = Ending(), Meter(), sum(part.dumped for part, _ in parts)
+        parts = [(part, None) for part in filling.stored.parts(PartKind.TABLE, PartKind.REST)]
+    ending, poured, total = Cancellation(), ByteCounter(), sum(part.dumped for part, _ in parts)
     work = {part.name: partial(_part, filling, part, only, ending, poured) for part, only in parts}
-    together(filling.run, ending, work, lambda: filling.run.progress("restored", poured.bytes, total), filling.jobs)
+    run_together(filling.run, ending, work, lambda: filling.run.progress("restored", poured.bytes, total), filling.jobs)
 
 
 class _Stdin:
     """A program's stdin that counts what goes through, and takes no offence at a program that has had enough."""
 
-    def __init__(self, program: subprocess.Popen[bytes], poured: Meter) -> None:
+    def __init__(self, program: subprocess.Popen[bytes], poured: ByteCounter) -> None:
         assert program.stdin is not None
         widen(program.stdin)
         self._pipe = program.stdin
@@ -127,7 +127,7 @@ class _Stdin:
         self._poured.add(len(body))
 
 
-def _part(filling: Filling, part: Part, only: IO[bytes] | None, ending: Ending, poured: Meter) -> None:
+def _part(filling: Filling, part: Part, only: IO[bytes] | None, ending: Cancellation, poured: ByteCounter) -> None:
     """Stream one part from the store into pg_restore, whose own words tell best why it broke off."""
     argv = pg_restore.rows(filling.program, filling.into.conninfo, filling.manner, only=_path(only))
     with tempfile.TemporaryFile() as words:
@@ -144,7 +144,7 @@ def _part(filling: Filling, part: Part, only: IO[bytes] | None, ending: Ending, 
         _raise_if_failed(filling, program.returncode, words, part)
 
 
-def _check(run: Run, ending: Ending) -> None:
+def _check(run: Run, ending: Cancellation) -> None:
     """For loops: raises once the run is told to end, or something beside it failed."""
     run.check()
     ending.check()
@@ -182,12 +182,12 @@ def _raise_if_failed(filling: Filling, code: int, words: IO[bytes], part: Part |
     said = " ".join(redact(words.read(_WORDS).decode(errors="replace")).split()) or f"it ended with {code}"
     where = f" of part {part.name}" if part is not None else ""
     sentence = f"pg_restore{where} into {filling.into.database} failed: {said}"
-    raise Passing(sentence) if any(sign in said for sign in _PASSES) and not final(said) else BackupError(sentence)
+    raise Transient(sentence) if any(sign in said for sign in _PASSES) and not final(said) else BackupError(sentence)
 
 
 def analyze(filling: Filling, command: str = "ANALYZE") -> None:
     """Fresh statistics, without which the first queries are slow."""
-    with told(), filling.into.connect(autocommit=True) as there:
+    with translated_errors(), filling.into.connect(autocommit=True) as there:
         tables = [name for (name,) in there.execute(_TABLES).fetchall()]
     every(filling.into, [f"{command} {name}" for name in tables], filling.jobs, filling.run)
 
@@ -195,10 +195,14 @@ def analyze(filling: Filling, command: str = "ANALYZE") -> None:
 def every(into: Reached, statements: Sequence[str], jobs: int, run: Run) -> list[tuple[Any, ...] | None]:
     """Run statements over a few connections; what each answered first, in their order."""
     answers: list[tuple[Any, ...] | None] = [None] * len(statements)
-    left, lock, ending = iter(enumerate(statements)), threading.Lock(), Ending()
+    left, lock, ending = iter(enumerate(statements)), threading.Lock(), Cancellation()
 
     def work() -> None:
-        with told(), into.connect(autocommit=True, options=pg_restore.OPTIONS) as there, ending.ends(there.cancel):
+        with (
+            translated_errors(),
+            into.connect(autocommit=True, options=pg_restore.OPTIONS) as there,
+            ending.ends(there.cancel),
+        ):
             there.execute(NO_LIMITS)
             there.execute("SET row_security = off")
             while True:
@@ -210,5 +214,5 @@ def every(into: Reached, statements: Sequence[str], jobs: int, run: Run) -> list
                 answer = there.execute(statement)
                 answers[number] = answer.fetchone() if answer.description else None
 
-    together(run, ending, {str(number): work for number in range(min(jobs, len(statements)))})
+    run_together(run, ending, {str(number): work for number in range(min(jobs, len(statements)))})
     return answers

@@ -11,8 +11,8 @@ from jobs.backup.connection import reach
 from jobs.backup.errors import BackupError
 from jobs.backup.manifest import Manifest
 from jobs.backup.sources import knows, schedule, source
-from jobs.backup.take import Seen, look, take
-from jobs.run.job import Job, Mistyped, Options, Outcome, Passing, Result, Run
+from jobs.backup.take import BackupPlan, plan_backup, take
+from jobs.run.job import Job, Options, Outcome, Result, Run, Transient, UnknownName
 from jobs.sizes import size
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ def work(run: Run) -> Result:
         reached = server.named(database) if database is not None else server
         if run.subject in run.environment.servers:
             reached.connect().close()
-            raise Passing(f"{run.subject} did not say which databases it has, and now it answers: try again")
+            raise Transient(f"{run.subject} did not say which databases it has, and now it answers: try again")
         if run.options.dry_run:
             with snapshot.held(reached, section.limits.lock) as moment:
-                return would(look(section, reached, moment))
+                return would(plan_backup(section, reached, moment))
         return done(take(run, section, reached, store.encrypt_to))
 
 
@@ -42,11 +42,11 @@ def subjects(environment: Environment, options: Options) -> list[str]:
     """The databases, if the set can be tagged as was asked for."""
     for tag in options.tags:
         if not _TAG.fullmatch(tag):
-            raise Mistyped(f"--tag {tag}: use letters, digits, ., - and _, at most 63")
+            raise UnknownName(f"--tag {tag}: use letters, digits, ., - and _, at most 63")
     return sources.subjects(environment, options)
 
 
-def would(seen: Seen) -> Result:
+def would(seen: BackupPlan) -> Result:
     """What a dry run says."""
     alone = [part.table for part in seen.planned if part.table]
     leaves = [table for table in seen.moment.tables if table.leaf]

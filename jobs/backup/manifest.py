@@ -15,7 +15,7 @@ FORMAT = 1
 NAME = "manifest.json"
 
 
-class Kind(StrEnum):
+class PartKind(StrEnum):
     """What a part holds."""
 
     DEFINITIONS = "definitions"
@@ -63,7 +63,7 @@ class Part:
     """One stream of a set, as it was stored."""
 
     name: str
-    kind: Kind
+    kind: PartKind
     table: str | None
     pieces: tuple[Piece, ...]
     size: int
@@ -149,8 +149,8 @@ def written(manifest: Manifest) -> bytes:
     body = {
         "format": FORMAT,
         **asdict(manifest),
-        "started": stamp(manifest.started),
-        "ended": stamp(manifest.ended),
+        "started": iso_timestamp(manifest.started),
+        "ended": iso_timestamp(manifest.ended),
         "encryption": "age" if manifest.encrypted else "none",
         "dumped_bytes": manifest.dumped_bytes,
         "stored_bytes": manifest.stored_bytes,
@@ -180,7 +180,7 @@ def parsed(body: bytes, where: str) -> dict[str, Any]:
     return found
 
 
-def stamp(at: datetime) -> str:
+def iso_timestamp(at: datetime) -> str:
     """A moment as it is stored: ISO, in UTC."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -199,7 +199,7 @@ def _manifest(body: dict[str, Any]) -> Manifest:
         recipients=tuple(body["recipients"]),
         settings=_as(Settings, body["settings"], settings=tuple, privileges=tuple),
         snapshot=body["snapshot"],
-        parts=tuple(_as(Part, part, kind=Kind, pieces=_pieces) for part in body["parts"]),
+        parts=tuple(_as(Part, part, kind=PartKind, pieces=_pieces) for part in body["parts"]),
         tables=tuple(_as(Rows, table) for table in body["tables"]),
         sequences=tuple(_as(Last, sequence) for sequence in body["sequences"]),
         extensions=tuple(_as(Extension, extension) for extension in body["extensions"]),

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from jobs.backup.errors import BackupError
 from jobs.backup.sets import Set
-from jobs.run.job import Mistyped
+from jobs.run.job import UnknownName
 
 
 def moment(said: str, zone: ZoneInfo, now: datetime) -> datetime:
@@ -28,7 +28,7 @@ def _date(said: str, zone: ZoneInfo) -> datetime:
     try:
         at = datetime.fromisoformat(said)
     except ValueError:
-        raise Mistyped(f"--before {said}: no time; write 2026-11-20, 02:00, or 2026-11-20T02:00+01:00") from None
+        raise UnknownName(f"--before {said}: no time; write 2026-11-20, 02:00, or 2026-11-20T02:00+01:00") from None
     return at if at.tzinfo is not None else at.replace(tzinfo=zone)
 
 

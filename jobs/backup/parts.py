@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from jobs.backup import quoting
-from jobs.backup.manifest import Kind
+from jobs.backup.manifest import PartKind
 from jobs.backup.programs import Program
 
 MOST_ALONE = 20  # each name that pg_dump is given costs it time in databases of many tables
@@ -38,23 +38,23 @@ class Planned:
     """One part before it is dumped."""
 
     name: str
-    kind: Kind
+    kind: PartKind
     tables: tuple[str, ...] = ()
     """The table of a table's part; for the rest, the tables that it leaves out."""
 
     @property
     def table(self) -> str | None:
-        return self.tables[0] if self.kind is Kind.TABLE else None
+        return self.tables[0] if self.kind is PartKind.TABLE else None
 
 
 def plan(tables: Sequence[Table], streams: int, encoding: str = "UTF8") -> tuple[Planned, ...]:
     """Definitions, the biggest tables alone, all the rest, the roles."""
     alone = [table.quoted for table in standing_alone(tables, streams, encoding)]
     return (
-        Planned("defs", Kind.DEFINITIONS),
-        *(Planned(f"data-{number}", Kind.TABLE, (name,)) for number, name in enumerate(alone, 1)),
-        Planned("rest", Kind.REST, tuple(alone)),
-        Planned("roles", Kind.ROLES),
+        Planned("defs", PartKind.DEFINITIONS),
+        *(Planned(f"data-{number}", PartKind.TABLE, (name,)) for number, name in enumerate(alone, 1)),
+        Planned("rest", PartKind.REST, tuple(alone)),
+        Planned("roles", PartKind.ROLES),
     )
 
 
@@ -91,9 +91,9 @@ def pg_dump(program: Program, conninfo: str, part: Planned, snapshot: str, lock:
 
 
 def _selection(part: Planned) -> list[str]:
-    if part.kind is Kind.DEFINITIONS:
+    if part.kind is PartKind.DEFINITIONS:
         return ["--section=pre-data", "--section=post-data"]
-    if part.kind is Kind.TABLE:
+    if part.kind is PartKind.TABLE:
         return ["--section=data", "--strict-names", *(f"--table={name}" for name in part.tables)]
     return ["--section=data", *(f"--exclude-table-data={name}" for name in part.tables)]
 

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from jobs.backup import manifest
 from jobs.backup.connection import Reached
 from jobs.backup.sets import Set, sets
-from jobs.backup.target import Place
+from jobs.backup.target import TargetState
 from jobs.run.job import Failed
 from jobs.store import StoreError, open_store
 
@@ -39,7 +39,7 @@ class Verdict:
     unknown: tuple[str, ...]
 
 
-def verdict(repository: Repository, into: Reached, place: Place) -> Verdict:
+def verdict(repository: Repository, into: Reached, place: TargetState) -> Verdict:
     """Hold a target against everything that protected environments name or have backed up."""
     from inventories import BadEnvironment
 
@@ -63,7 +63,7 @@ def verdict(repository: Repository, into: Reached, place: Place) -> Verdict:
     return Verdict(tuple(found), tuple(unknown))
 
 
-def same(guarded: Guarded, at: tuple[str, str], place: Place) -> bool:
+def same(guarded: Guarded, at: tuple[str, str], place: TargetState) -> bool:
     """The same database on the same server, told by what the server says of itself or by its address."""
     if guarded.database not in (None, place.database):
         return False

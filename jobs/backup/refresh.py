@@ -20,8 +20,8 @@ from jobs.backup.restore import beside, make_roles, restorer
 from jobs.backup.sets import Set, sets
 from jobs.backup.sources import streams
 from jobs.backup.stored import StoredSet, opened
-from jobs.backup.target import Place, told
-from jobs.run.job import Job, Mistyped, Options, Outcome, Result, Run
+from jobs.backup.target import TargetState, translated_errors
+from jobs.run.job import Job, Options, Outcome, Result, Run, UnknownName
 from jobs.store import open_store
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def work(run: Run) -> Result:
     if run.options.dry_run:
         return Result(Outcome.DONE, f"would fill it from set {one.id} of {wish.source}", {"set": one.id})
     with reach(run, Address(wish.into, wish.password)) as into:
-        place = target.look(into)
+        place = target.target_state(into)
         refuse_protected(repository, into, place, run)
         kept = refresh(run, wish, stored, into, place)
     sentence = (
@@ -74,7 +74,7 @@ def newest(found: Iterable[Set]) -> Set | None:
     return max((one for one in found if one.complete and one.proven), key=lambda one: one.order, default=None)
 
 
-def refuse_protected(repository: Repository, into: Reached, place: Place, run: Run) -> None:
+def refuse_protected(repository: Repository, into: Reached, place: TargetState, run: Run) -> None:
     """Whatever the address says: nothing that a protected environment looks after is overwritten."""
     belongs = verdict(repository, into, place)
     for why in belongs.unknown:
@@ -85,7 +85,7 @@ def refuse_protected(repository: Repository, into: Reached, place: Place, run: R
         raise BackupError(f"{place.database}: this server is a standby, which can't be written to; name its primary")
 
 
-def refresh(run: Run, wish: Refresh, stored: StoredSet, into: Reached, place: Place) -> str | None:
+def refresh(run: Run, wish: Refresh, stored: StoredSet, into: Reached, place: TargetState) -> str | None:
     """Restore beside, sanitise, swap; the name under which the old one is kept is returned."""
     kept = target.name_kept(into.database, datetime.now(UTC), place.databases) if place.exists else None
     make_roles(stored, into, place, names_only=True)
@@ -118,7 +118,7 @@ def sanitise(copy: Filling, script: Path, *, forget: bool) -> None:
             raise BackupError(f"the sanitising script failed, and the copy is dropped: {said}")
     with copy.run.step("statistics"):
         if forget:  # of a table that was emptied, ANALYZE would leave the statistics as they are
-            with told(), copy.into.connect(autocommit=True) as there:
+            with translated_errors(), copy.into.connect(autocommit=True) as there:
                 there.execute("DELETE FROM pg_statistic")
                 there.execute("DELETE FROM pg_statistic_ext_data")
         analyze(copy, "VACUUM (ANALYZE)")
@@ -150,7 +150,7 @@ def subjects(environment: Environment, options: Options) -> list[str]:
     unknown = [name for name in options.only if name not in environment.refresh]
     if unknown:
         there_are = ", ".join(environment.refresh) or "none"
-        raise Mistyped(f"{environment.name} has no [refresh.{unknown[0]}]; there are: {there_are}")
+        raise UnknownName(f"{environment.name} has no [refresh.{unknown[0]}]; there are: {there_are}")
     names = [*(options.only or environment.refresh)]
     return [name for name in names if not options.scheduled or schedule(environment, name)]
 

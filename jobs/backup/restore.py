@@ -16,7 +16,7 @@ from jobs.backup.check import differences, sentence
 from jobs.backup.connection import Reached
 from jobs.backup.errors import BackupError
 from jobs.backup.fill import Filling, fill
-from jobs.backup.manifest import Kind, Settings
+from jobs.backup.manifest import PartKind, Settings
 from jobs.backup.pg_restore import Manner
 from jobs.backup.programs import Program
 from jobs.backup.promises import Name
@@ -24,8 +24,8 @@ from jobs.backup.roles import bare, for_missing
 from jobs.backup.selection import Selection
 from jobs.backup.stored import StoredSet, pour
 from jobs.backup.tables import fill_tables
-from jobs.backup.target import Place, told
-from jobs.run.job import Failed, Passing, Run
+from jobs.backup.target import TargetState, translated_errors
+from jobs.run.job import Failed, Run, Transient
 from jobs.stop import Stopped
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Restored:
     notes: tuple[str, ...]
 
 
-def way(place: Place, *, create: bool, replaces: bool, some: bool = False) -> Way:
+def way(place: TargetState, *, create: bool, replaces: bool, some: bool = False) -> Way:
     """What is allowed, given what stands there; `some` tables may join others."""
     name = place.database
     if some and replaces:
@@ -79,7 +79,14 @@ def way(place: Place, *, create: bool, replaces: bool, some: bool = False) -> Wa
 
 
 def restore(
-    stored: StoredSet, into: Reached, place: Place, run: Run, chosen: Way, *, jobs: int = 2, tables: Sequence[str] = ()
+    stored: StoredSet,
+    into: Reached,
+    place: TargetState,
+    run: Run,
+    chosen: Way,
+    *,
+    jobs: int = 2,
+    tables: Sequence[str] = (),
 ) -> Restored:
     """Bring a set, or some of its tables, to a database."""
     filling = Filling(stored, into, restorer(stored, place), run, jobs, manner(place), tuple(tables))
@@ -94,12 +101,12 @@ def restore(
     return Restored(into.database, stored.manifest.set, chosen, kept, roles.roles, (*roles.notes, *notes))
 
 
-def restorer(stored: StoredSet, place: Place) -> Program:
+def restorer(stored: StoredSet, place: TargetState) -> Program:
     """The pg_restore for this set and this server."""
     return programs.restorer(place.major, stored.archive, programs.installed("pg_restore"))
 
 
-def manner(place: Place) -> Manner:
+def manner(place: TargetState) -> Manner:
     """What the restoring role may give away: without superuser rights everything becomes its own."""
     return Manner(
         owners=place.superuser,
@@ -117,10 +124,10 @@ class Made:
     notes: tuple[str, ...]
 
 
-def make_roles(stored: StoredSet, into: Reached, place: Place, *, names_only: bool = False) -> Made:
+def make_roles(stored: StoredSet, into: Reached, place: TargetState, *, names_only: bool = False) -> Made:
     """Make the roles that are missing; those that exist are left alone."""
     script = io.BytesIO()
-    for part in stored.parts(Kind.ROLES):
+    for part in stored.parts(PartKind.ROLES):
         pour(stored, part, script)
     missing = for_missing(script.getvalue().decode(), place.roles)
     if names_only or not place.superuser:
@@ -152,7 +159,7 @@ def _try(server: psycopg.Connection[Any], statement: str, what: str) -> str | No
     return None
 
 
-def _into_empty(filling: Filling, place: Place) -> tuple[str, ...]:
+def _into_empty(filling: Filling, place: TargetState) -> tuple[str, ...]:
     name = filling.into.database
     with _telling_what_stands(filling.into, place, "empty it before the next try (DROP DATABASE, CREATE DATABASE)"):
         notes = _fill(filling)
@@ -160,7 +167,7 @@ def _into_empty(filling: Filling, place: Place) -> tuple[str, ...]:
         return (*notes, *give(server, name, filling.stored.manifest.settings, place))
 
 
-def _into_used(filling: Filling, place: Place) -> tuple[str, ...]:
+def _into_used(filling: Filling, place: TargetState) -> tuple[str, ...]:
     """Tables join others: what they need of types, functions and schemas is taken to be there."""
     with _telling_what_stands(filling.into, place, "drop these tables before the next try"):
         selection = fill_tables(filling, filling.tables, alone=False)
@@ -169,11 +176,11 @@ def _into_used(filling: Filling, place: Place) -> tuple[str, ...]:
 
 
 @contextmanager
-def _telling_what_stands(into: Reached, before: Place, advice: str) -> Iterator[None]:
+def _telling_what_stands(into: Reached, before: TargetState, advice: str) -> Iterator[None]:
     """A restore that fails in a database that somebody made can't take back what it did: it says so."""
     try:
         yield
-    except (Failed, Passing, Stopped) as error:
+    except (Failed, Transient, Stopped) as error:
         if _objects(into) == before.objects:
             raise
         raise type(error)(f"{error}; {into.database} holds a part of the set now: {advice}") from None
@@ -182,8 +189,8 @@ def _telling_what_stands(into: Reached, before: Place, advice: str) -> Iterator[
 def _objects(into: Reached) -> int | None:
     """None when the server can't be asked any more."""
     try:
-        return target.look(into).objects
-    except (Failed, Passing):
+        return target.target_state(into).objects
+    except (Failed, Transient):
         return None
 
 
@@ -204,7 +211,7 @@ def _left_out(selection: Selection) -> tuple[str, ...]:
 
 
 def beside(
-    filling: Filling, place: Place, kept: str | None, cleaned: Callable[[Filling], None] | None = None
+    filling: Filling, place: TargetState, kept: str | None, cleaned: Callable[[Filling], None] | None = None
 ) -> tuple[str, ...]:
     """Fill a database of another name, check it, give it its settings and then its name; or leave no trace.
 
@@ -216,7 +223,10 @@ def beside(
     wanted = settings_for(manifest.settings, old, like_the_old=cleaned is not None)
     with fresh(into, manifest.settings, place) as copy:
         there = replace(filling, into=copy)
-        with told(), copy.connect(autocommit=True):  # tells other restores that this copy is not a dead one's
+        with (
+            translated_errors(),
+            copy.connect(autocommit=True),
+        ):  # tells other restores that this copy is not a dead one's
             left_out = _fill(there, statistics=cleaned is None)
             if not filling.tables:
                 check(there)
@@ -253,7 +263,7 @@ def check(filling: Filling, only: frozenset[Name] | None = None) -> None:
 
 
 @contextmanager
-def fresh(into: Reached, settings: Settings, place: Place) -> Iterator[Reached]:
+def fresh(into: Reached, settings: Settings, place: TargetState) -> Iterator[Reached]:
     """A new database beside the one asked for, closed to all but superusers; dropped again unless all goes well."""
     now = datetime.now(UTC)
     name = target.name_beside(into.database, now)
@@ -262,18 +272,18 @@ def fresh(into: Reached, settings: Settings, place: Place) -> Iterator[Reached]:
         _create(server, of_database.create(name, settings, place.major, closed=place.superuser))
     try:
         yield into.named(name)
-    except (Failed, Passing, Stopped) as error:
+    except (Failed, Transient, Stopped) as error:
         raise _after_dropping(into, name, error, place) from None
     except BaseException:
         target.drop(into, name)
         raise
 
 
-def _after_dropping(into: Reached, name: str, error: Failed | Passing | Stopped, before: Place) -> Exception:
+def _after_dropping(into: Reached, name: str, error: Failed | Transient | Stopped, before: TargetState) -> Exception:
     """The error with what stands there once the copy is gone; with a word about the copy where that can't be."""
     try:
         target.drop(into, name)
-    except (Failed, Passing) as why:
+    except (Failed, Transient) as why:
         return type(error)(f"{error}; the unfinished {name} could not be dropped ({why}): the next restore drops it")
     stands = f"{into.database} is as it was" if before.exists else f"no database {into.database} was made"
     return type(error)(f"{error}; {stands}")
@@ -294,7 +304,7 @@ def _create(server: psycopg.Connection[Any], statement: str) -> None:
         ) from None
 
 
-def give(server: psycopg.Connection[Any], database: str, wanted: Settings, place: Place) -> tuple[str, ...]:
+def give(server: psycopg.Connection[Any], database: str, wanted: Settings, place: TargetState) -> tuple[str, ...]:
     """Give a database its owner, comment, limits, settings and privileges; what is refused is told."""
     roles = target.roles(server)
     if not place.superuser:

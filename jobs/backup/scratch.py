@@ -17,7 +17,7 @@ from jobs.backup.connection import Address, Reached, reach
 from jobs.backup.errors import BackupError, NoProgram
 from jobs.backup.manifest import Extension, Manifest
 from jobs.backup.programs import Program
-from jobs.backup.target import told
+from jobs.backup.target import translated_errors
 from jobs.run.job import Run
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _own(run: Run, program: Program, folder: Path) -> Iterator[Reached]:
 
 def lacking(server: Reached, extensions: Sequence[Extension]) -> list[str]:
     """The extensions of a set that a server can't offer."""
-    with told(), server.connect(autocommit=True) as there:
+    with translated_errors(), server.connect(autocommit=True) as there:
         offered = {name for (name,) in there.execute("SELECT name FROM pg_available_extensions").fetchall()}
     return sorted(one.name for one in extensions if one.name not in offered)
 

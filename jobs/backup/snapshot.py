@@ -12,7 +12,7 @@ from jobs.backup import rights
 from jobs.backup.connection import NO_LIMITS, Reached, verdict
 from jobs.backup.errors import BackupError
 from jobs.backup.parts import Table, milliseconds
-from jobs.run.job import Passing
+from jobs.run.job import Transient
 
 if TYPE_CHECKING:
     import psycopg
@@ -79,7 +79,9 @@ def _take(connection: psycopg.Connection[Any], reached: Reached, lock: timedelta
             if {table.oid for table in seen} <= {table.oid for table in known}:
                 return Snapshot(connection, name, tuple(_measured(connection, seen)))
         connection.execute("ROLLBACK")
-    raise Passing(f"{reached.database}: tables were made and dropped faster than they could be locked; try again later")
+    raise Transient(
+        f"{reached.database}: tables were made and dropped faster than they could be locked; try again later"
+    )
 
 
 def _tables(connection: psycopg.Connection[Any]) -> list[Table]:
@@ -105,7 +107,7 @@ def lock_all(connection: psycopg.Connection[Any], tables: Sequence[Table], reach
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
             return False
         except psycopg.errors.LockNotAvailable:
-            raise Passing(held_by(reached, batch, lock)) from None
+            raise Transient(held_by(reached, batch, lock)) from None
         except psycopg.errors.InsufficientPrivilege as error:
             raise BackupError(f"{error.diag.message_primary}; {rights.NEEDED}") from None
     return True

@@ -11,7 +11,7 @@ from jobs.backup.connection import reach, verdict
 from jobs.backup.errors import BackupError
 from jobs.backup.sets import Set, sets
 from jobs.backup.target import begun
-from jobs.run.job import Failed, Mistyped, Options, Passing
+from jobs.run.job import Failed, Options, Transient, UnknownName
 
 if TYPE_CHECKING:
     from inventories import Database, Environment, Server
@@ -37,7 +37,7 @@ def source(environment: Environment, name: str) -> tuple[Database | Server, str 
     server, dot, database = name.partition(".")
     if server in environment.servers:
         return environment.servers[server], unquote(database) if dot else None
-    raise Mistyped(f"{environment.name}: there is no database {name}; there {_known(environment)}")
+    raise UnknownName(f"{environment.name}: there is no database {name}; there {_known(environment)}")
 
 
 def streams(environment: Environment, name: str) -> int:
@@ -49,7 +49,7 @@ def knows(environment: Environment, name: str) -> bool:
     """Whether the file names it, or the server that it is or was on."""
     try:
         source(environment, name)
-    except Mistyped:
+    except UnknownName:
         return False
     return True
 
@@ -95,7 +95,7 @@ def _expanded(environment: Environment, name: str) -> list[str]:
         return [name]
     try:
         return [subject(name, database) for database in databases(environment, environment.servers[name])]
-    except (Failed, Passing):
+    except (Failed, Transient):
         return [name]
 
 
@@ -103,13 +103,13 @@ def databases(environment: Environment, server: Server) -> list[str]:
     """The databases that a server has now, less those that are left alone."""
     import psycopg
 
-    from jobs.run import alone
+    from jobs.run import unrecorded_run
     from jobs.store import open_store
 
     if environment.store is None:
         raise BackupError(f"{environment.name} has no [store] to keep backups in")
     with (
-        alone(environment, open_store(environment.store, "backup"), "backup", server.name) as run,
+        unrecorded_run(environment, open_store(environment.store, "backup"), "backup", server.name) as run,
         reach(run, server) as reached,
         reached.connect(autocommit=True) as connection,
     ):

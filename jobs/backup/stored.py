@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from inventories import Secret
 from jobs.backup import manifest
 from jobs.backup.errors import BackupError, Damaged, Unreadable, WrongKey
-from jobs.backup.manifest import Kind, Manifest, Part
+from jobs.backup.manifest import Manifest, Part, PartKind
 from jobs.backup.seal import Sink, unseal
 from jobs.backup.sets import Set, prefix
 from jobs.store import Missing, Store
@@ -40,7 +40,7 @@ class StoredSet:
         """The major version of the pg_dump that wrote it."""
         return int(self.manifest.tools["pg_dump"].split(".")[0])
 
-    def parts(self, *kinds: Kind) -> tuple[Part, ...]:
+    def parts(self, *kinds: PartKind) -> tuple[Part, ...]:
         """The parts of these kinds, the biggest first."""
         found = (part for part in self.manifest.parts if part.kind in kinds)
         return tuple(sorted(found, key=lambda part: -part.dumped))

@@ -11,10 +11,10 @@ from typing import IO
 from jobs.backup import handed, pg_restore, quoting
 from jobs.backup.errors import BackupError
 from jobs.backup.fill import Filling, close, close_public, define, definitions, every, rows
-from jobs.backup.manifest import Kind, Part
+from jobs.backup.manifest import Part, PartKind
 from jobs.backup.selection import Selection, entries, rows_of, select
 from jobs.backup.stored import pour
-from jobs.backup.target import told
+from jobs.backup.target import translated_errors
 
 
 class _Enough(Exception):
@@ -57,7 +57,7 @@ def _script(filling: Filling, archive: IO[bytes]) -> str:
 
 
 def _require_absent(filling: Filling, selection: Selection) -> None:
-    with told(), filling.into.connect(autocommit=True) as there:
+    with translated_errors(), filling.into.connect(autocommit=True) as there:
         for name in sorted(selection.tables):
             if there.execute("SELECT to_regclass(%s)", (quoting.name(*name),)).fetchone() != (None,):
                 raise BackupError(
@@ -68,19 +68,19 @@ def _require_absent(filling: Filling, selection: Selection) -> None:
 
 def _parts(filling: Filling, selection: Selection) -> list[Part]:
     """The parts of tables that stand alone, and the rest if anything else is wanted."""
-    alone = {part.table: part for part in filling.stored.parts(Kind.TABLE)}
+    alone = {part.table: part for part in filling.stored.parts(PartKind.TABLE)}
     names = {quoting.name(*name) for name in selection.tables}
     others = names - alone.keys() or selection.sequences
     return [
         *(part for table, part in alone.items() if table in names),
-        *(filling.stored.parts(Kind.REST) if others else ()),
+        *(filling.stored.parts(PartKind.REST) if others else ()),
     ]
 
 
 @contextmanager
 def _rows_list(filling: Filling, part: Part, selection: Selection) -> Iterator[IO[bytes] | None]:
     """The entries of the rest that are wanted; of a table's own part that is all."""
-    if part.kind is Kind.TABLE:
+    if part.kind is PartKind.TABLE:
         yield None
         return
     manifest = filling.stored.manifest

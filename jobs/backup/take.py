@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from jobs.backup import facts, settings, snapshot
 from jobs.backup.connection import Reached
 from jobs.backup.dump import LockTimeout, Stream
-from jobs.backup.manifest import NAME, Kind, Manifest, Part, Server, written
+from jobs.backup.manifest import NAME, Manifest, Part, PartKind, Server, written
 from jobs.backup.parts import Planned, pg_dump, pg_dumpall, plan
 from jobs.backup.programs import Program, dumper, installed
 from jobs.backup.sets import new_id, prefix
-from jobs.backup.together import Ending, Meter, together
-from jobs.run.job import Passing, Run
+from jobs.backup.together import ByteCounter, Cancellation, run_together
+from jobs.run.job import Run, Transient
 
 if TYPE_CHECKING:
     from inventories import Database
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class BackupPlan:
     """What is known of the database before the first byte is dumped."""
 
     reached: Reached
@@ -39,12 +39,12 @@ class Seen:
     bytes: int
 
 
-def look(section: Section, reached: Reached, moment: snapshot.Snapshot) -> Seen:
+def plan_backup(section: Section, reached: Reached, moment: snapshot.Snapshot) -> BackupPlan:
     """Ask which server it is, and decide on the program and the parts."""
     connection = moment.connection
     server = facts.server(connection)
     encoding = connection.info.parameter_status("server_encoding") or ""
-    return Seen(
+    return BackupPlan(
         reached=reached.held_to(connection),
         moment=moment,
         server=server,
@@ -58,7 +58,7 @@ def look(section: Section, reached: Reached, moment: snapshot.Snapshot) -> Seen:
 def take(run: Run, section: Section, reached: Reached, recipients: Sequence[str]) -> Manifest:
     """Take one set. It exists once its manifest is written, which is the last thing to happen."""
     with snapshot.held(reached, section.limits.lock) as moment:
-        seen = look(section, reached, moment)
+        seen = plan_backup(section, reached, moment)
         draft = drafted(run, seen, recipients)
         where = prefix(draft.environment, draft.database, draft.set)
         run.log.info("set begun", set=draft.set, parts=len(seen.planned), bytes=seen.bytes, tables=len(draft.tables))
@@ -78,7 +78,7 @@ def take(run: Run, section: Section, reached: Reached, recipients: Sequence[str]
     return manifest
 
 
-def drafted(run: Run, seen: Seen, recipients: Sequence[str]) -> Manifest:
+def drafted(run: Run, seen: BackupPlan, recipients: Sequence[str]) -> Manifest:
     """All that is known before the dump. Sequences above all: read later, they could be ahead of what was dumped."""
     connection, now = seen.moment.connection, datetime.now(UTC)
     return Manifest(
@@ -104,10 +104,10 @@ def drafted(run: Run, seen: Seen, recipients: Sequence[str]) -> Manifest:
 
 
 def dumped(
-    run: Run, section: Section, seen: Seen, where: str, recipients: Sequence[str]
+    run: Run, section: Section, seen: BackupPlan, where: str, recipients: Sequence[str]
 ) -> tuple[tuple[Part, ...], tuple[str, ...], dict[int, int]]:
     """All parts and the row counts, side by side: the parts as stored, what their programs warned of, the counts."""
-    ending, meter = Ending(), Meter()
+    ending, meter = Cancellation(), ByteCounter()
     stream = Stream(run, run.store, where, recipients, section.limits.stall, seen.reached.environment, meter, ending)
     work: dict[str, Callable[[], Any]] = {
         part.name: partial(stream.part, part, command(seen, part, section.limits.lock)) for part in seen.planned
@@ -120,25 +120,25 @@ def dumped(
         run.progress("dumped", meter.bytes, seen.bytes if meter.bytes < seen.bytes else None)
 
     try:
-        done = together(run, ending, work, tell)
+        done = run_together(run, ending, work, tell)
     except LockTimeout:
-        raise Passing(snapshot.held_by(seen.reached, seen.moment.tables, section.limits.lock)) from None
+        raise Transient(snapshot.held_by(seen.reached, seen.moment.tables, section.limits.lock)) from None
     run.progress("dumped", meter.bytes, meter.bytes)
     counts = done.pop("counts", {})
     warnings = tuple(f"part {name}: {line}" for name, (_, lines) in done.items() for line in lines)
     return tuple(part for part, _ in done.values()), warnings, counts
 
 
-def command(seen: Seen, part: Planned, lock: timedelta) -> list[str]:
+def command(seen: BackupPlan, part: Planned, lock: timedelta) -> list[str]:
     """The command line that dumps a part."""
-    if part.kind is not Kind.ROLES:
+    if part.kind is not PartKind.ROLES:
         return pg_dump(seen.program, seen.reached.conninfo, part, seen.moment.name, lock)
     program = dumper(seen.server.major, installed("pg_dumpall"), "pg_dumpall")
     database = seen.moment.connection.info.dbname
     return pg_dumpall(program, seen.reached.conninfo, database, passwords=seen.passwords)
 
 
-def notes(seen: Seen) -> tuple[str, ...]:
+def notes(seen: BackupPlan) -> tuple[str, ...]:
     """What whoever restores this set should know."""
     unlogged = [table.quoted for table in seen.moment.tables if table.unlogged]
     return (

@@ -44,7 +44,7 @@ _END_OTHERS = """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TargetState:
     """A server, and the database on it that was asked for."""
 
     database: str
@@ -63,7 +63,7 @@ class Place:
         return self.database in self.databases
 
 
-def look(into: Reached) -> Place:
+def target_state(into: Reached) -> TargetState:
     """Ask the server what stands there."""
     name = into.database
     with maintenance(into) as server:
@@ -74,7 +74,7 @@ def look(into: Reached) -> Place:
         identifier = system_identifier(server)
     major, standby, superuser, user, tablespaces = row
     objects = _count_objects(into) if name in databases else 0
-    return Place(name, major, standby, superuser, user, tablespaces, objects, there, databases, identifier)
+    return TargetState(name, major, standby, superuser, user, tablespaces, objects, there, databases, identifier)
 
 
 def roles(server: psycopg.Connection[Any]) -> frozenset[str]:
@@ -96,7 +96,7 @@ def system_identifier(server: psycopg.Connection[Any]) -> str | None:
 @contextmanager
 def maintenance(into: Reached) -> Iterator[psycopg.Connection[Any]]:
     """A connection to the server, in a database other than the one in question."""
-    with told():
+    with translated_errors():
         connection = _first_that_lets_us_in(into)
         with connection:
             yield connection
@@ -115,7 +115,7 @@ def _first_that_lets_us_in(into: Reached) -> psycopg.Connection[Any]:
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def translated_errors() -> Iterator[None]:
     """What the server says against it, as an error that the runner knows."""
     import psycopg
 
@@ -126,7 +126,7 @@ def told() -> Iterator[None]:
 
 
 def _count_objects(into: Reached) -> int:
-    with told(), into.connect(autocommit=True) as there:
+    with translated_errors(), into.connect(autocommit=True) as there:
         row = there.execute(_OBJECTS).fetchone()
         return int(row[0]) if row is not None else 0
 

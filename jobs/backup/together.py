@@ -17,7 +17,7 @@ T = TypeVar("T")
 _TELL_EVERY = 0.5
 
 
-class Ending:
+class Cancellation:
     """Ends what is under way once something has failed or the run is told to end."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Ending:
                 self._ends.remove(end)
 
 
-class Meter:
+class ByteCounter:
     """How many bytes have gone through all streams together."""
 
     def __init__(self) -> None:
@@ -71,9 +71,9 @@ class Meter:
             self.bytes += number
 
 
-def together(
+def run_together(
     run: Run,
-    ending: Ending,
+    ending: Cancellation,
     work: Mapping[str, Callable[[], T]],
     tell: Callable[[], None] = lambda: None,
     at_once: int | None = None,

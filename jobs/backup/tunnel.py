@@ -13,7 +13,7 @@ from typing import IO, Protocol
 
 from inventories import redact
 from jobs.backup.errors import NoProgram
-from jobs.run.job import Passing, Run
+from jobs.run.job import Run, Transient
 
 READY_WITHIN = 30.0
 
@@ -99,9 +99,9 @@ def _wait_until_ready(run: Run, program: subprocess.Popen[bytes], words: IO[byte
     while not _answers(local):
         run.check()
         if program.poll() is not None:
-            raise Passing(f"the tunnel ended before it stood: {_last_of(words) or f'exit code {program.returncode}'}")
+            raise Transient(f"the tunnel ended before it stood: {_last_of(words) or f'exit code {program.returncode}'}")
         if time.monotonic() > deadline:
-            raise Passing(f"the tunnel did not stand within {within:.0f} s: {_last_of(words) or 'it said nothing'}")
+            raise Transient(f"the tunnel did not stand within {within:.0f} s: {_last_of(words) or 'it said nothing'}")
         time.sleep(0.05)
 
 

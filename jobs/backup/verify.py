@@ -15,7 +15,7 @@ from jobs.backup import check, quoting, target
 from jobs.backup import settings as of_database
 from jobs.backup.errors import BackupError, Damaged
 from jobs.backup.fill import Filling, fill
-from jobs.backup.manifest import FORMAT, Manifest, stamp
+from jobs.backup.manifest import FORMAT, Manifest, iso_timestamp
 from jobs.backup.moments import chosen
 from jobs.backup.pg_restore import Manner
 from jobs.backup.promises import Difference
@@ -24,7 +24,7 @@ from jobs.backup.scratch import Scratch, scratch
 from jobs.backup.sets import FAILED_PROOF, PROOF, Set, sets
 from jobs.backup.sources import knows, source, streams
 from jobs.backup.stored import StoredSet, opened
-from jobs.backup.target import Place, told
+from jobs.backup.target import TargetState, translated_errors
 from jobs.run.job import Job, Options, Outcome, Result, Run
 from jobs.store import Exists, Prefix, open_store
 
@@ -58,7 +58,7 @@ class Proof:
         body = {
             "format": FORMAT,
             "set": self.manifest.set,
-            "at": stamp(self.at),
+            "at": iso_timestamp(self.at),
             "run": self.run,
             "against": {"major": self.major, "where": self.where},
             "tables": len(self.manifest.tables),
@@ -124,7 +124,7 @@ def prove(run: Run, stored: StoredSet) -> Proof:
     """Restore a set into a scratch server and hold it against its manifest."""
     begun = time.monotonic()
     with scratch(run, stored.manifest, run.environment.verify) as server:
-        place = target.look(server.server)
+        place = target.target_state(server.server)
         with (
             _roles(stored, server, place) as role_notes,
             _database(server, stored.manifest, place.major) as (into, notes),
@@ -170,7 +170,7 @@ def _database(server: Scratch, manifest: Manifest, major: int) -> Iterator[tuple
             there.execute(of_database.create_plain(into.database, manifest.settings, major))
             notes = (f"restored with locale C, since the scratch server said: {error.diag.message_primary}",)
     try:
-        with told(), into.connect(autocommit=True):
+        with translated_errors(), into.connect(autocommit=True):
             yield into, notes
     finally:
         if not server.ours:
@@ -178,7 +178,7 @@ def _database(server: Scratch, manifest: Manifest, major: int) -> Iterator[tuple
 
 
 @contextmanager
-def _roles(stored: StoredSet, server: Scratch, place: Place) -> Iterator[tuple[str, ...]]:
+def _roles(stored: StoredSet, server: Scratch, place: TargetState) -> Iterator[tuple[str, ...]]:
     """The set's roles: whole on a server of our own; on another only their names, and only for as long as it takes."""
     made = make_roles(stored, server.server, place, names_only=not server.ours)
     try:
@@ -208,7 +208,7 @@ def _damaged(run: Run, stored: StoredSet, error: Damaged) -> bytes:
     body = {
         "format": FORMAT,
         "set": stored.manifest.set,
-        "at": stamp(datetime.now(UTC)),
+        "at": iso_timestamp(datetime.now(UTC)),
         "run": run.id,
         "damage": str(error),
         "differences": [],

@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 
 from inventories import BadEnvironment
 from jobs.log import carried
-from jobs.run.job import Failed, Passing
+from jobs.run.job import Failed, Transient
 from jobs.stop import Stopped
 from jobs.store import StoreError
 from terraform.errors import StackError
@@ -96,7 +96,7 @@ def finding_of(check: Check) -> Finding:
     """What a look finds; what the rooms raise is a fault that explains itself."""
     try:
         return check.look()
-    except (BadEnvironment, StoreError, StackError, Failed, Passing, Stopped) as error:
+    except (BadEnvironment, StoreError, StackError, Failed, Transient, Stopped) as error:
         return fault(str(error))
     except Exception as error:  # one broken check must not hide what the others found
         return fault(f"this check is broken ({type(error).__name__}: {error})", "please report it")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from inventories import Environment, Secret
 from jobs.checks.check import Check, Finding, fault, ok, warn
-from jobs.run.job import Failed, Passing
+from jobs.run.job import Failed, Transient
 from jobs.store import Store, open_store
 
 if TYPE_CHECKING:
@@ -53,10 +53,10 @@ def lets_in(environment: Environment, store: Store, what: str, target: Target, *
     from jobs.backup import quoting, rights
     from jobs.backup.connection import reach
     from jobs.backup.target import left_behind, unused
-    from jobs.run import alone
+    from jobs.run import unrecorded_run
 
     with (
-        alone(environment, store, "check", what) as run,
+        unrecorded_run(environment, store, "check", what) as run,
         reach(run, target) as found,
         _connected(found) as connection,
     ):
@@ -80,8 +80,8 @@ def lets_in(environment: Environment, store: Store, what: str, target: Target, *
 def _connected(found: Reached) -> psycopg.Connection[Any]:
     try:
         return found.connect()
-    except Passing as error:
-        raise Passing(
+    except Transient as error:
+        raise Transient(
             f"{error}; see its address in the file, and whether a firewall or a tunnel (via) lets us to it"
         ) from None
     except Failed as error:

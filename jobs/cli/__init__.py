@@ -35,7 +35,7 @@ def answer(args: Sequence[str]) -> int:
     except (typer.TyperException, typer.Abort) as error:
         return ends.refused(error, as_json="--json" in args)
     except Exception as error:
-        return ends.told(error, as_json="--json" in args)
+        return ends.exit_for(error, as_json="--json" in args)
     if code == ends.INTERRUPTED:
         return ends.interrupted(as_json="--json" in args)
     return code or ends.DONE

@@ -35,7 +35,7 @@ def check(
     environment = frame.environment(ctx, environment_name)
     found = worst_first(list(look_at_all(checks_of(environment), limit)))
     if as_json:
-        frame.print_json({"environment": environment.name, **told(found)})
+        frame.print_json({"environment": environment.name, **check_as_json(found)})
     else:
         output.table([(output.Cell(f.verdict, STYLES[f.verdict]), c.what, str(f)) for c, f in told_once(found)])
         output.say(f"\n{environment.name}: {verdict(found)}", STYLES[worst(found)])
@@ -75,7 +75,7 @@ def verdict(found: Found) -> str:
     return f"{words.count(faults, 'fault')}, {words.count(warnings, 'warning')} in {words.count(len(found), 'check')}"
 
 
-def told(found: Found) -> dict[str, Any]:
+def check_as_json(found: Found) -> dict[str, Any]:
     """For machines."""
     return {
         "verdict": worst(found),

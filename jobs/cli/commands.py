@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 
-class Place(NamedTuple):
+class Command(NamedTuple):
     """The module whose `app` is the command, and the line that `crew --help` says of it (its help's first)."""
 
     module: str
@@ -19,18 +19,18 @@ class Place(NamedTuple):
 
 
 COMMANDS = {
-    "init": Place("jobs.cli.init", "Write the two files of a new environment."),
-    "check": Place("jobs.cli.check", "Reach all that an environment names, once."),
-    "run": Place("jobs.cli.run", "Run a job now."),
-    "backups": Place("jobs.cli.backups", "Which backup sets there are, and what can be done with them."),
-    "schedule": Place("jobs.cli.schedule", "What runs when, and what runs it."),
-    "stacks": Place("jobs.cli.stacks", "Terraform, per environment, in order, and with care."),
-    "drift": Place("jobs.cli.drift", "Look whether the stacks are as the code has them."),
-    "cost": Place("jobs.cli.cost", "What the month costs, and what it will come to."),
-    "runs": Place("jobs.cli.runs", "What ran, when, and how it ended."),
-    "status": Place("jobs.cli.status", "How the environments are: the bad news first."),
-    "demo": Place("jobs.cli.demo", "The whole story on this machine: back up, lose, restore, prove."),
-    "alerts": Place("jobs.cli.alerts", "Where the bad news goes."),
+    "init": Command("jobs.cli.init", "Write the two files of a new environment."),
+    "check": Command("jobs.cli.check", "Reach all that an environment names, once."),
+    "run": Command("jobs.cli.run", "Run a job now."),
+    "backups": Command("jobs.cli.backups", "Which backup sets there are, and what can be done with them."),
+    "schedule": Command("jobs.cli.schedule", "What runs when, and what runs it."),
+    "stacks": Command("jobs.cli.stacks", "Terraform, per environment, in order, and with care."),
+    "drift": Command("jobs.cli.drift", "Look whether the stacks are as the code has them."),
+    "cost": Command("jobs.cli.cost", "What the month costs, and what it will come to."),
+    "runs": Command("jobs.cli.runs", "What ran, when, and how it ended."),
+    "status": Command("jobs.cli.status", "How the environments are: the bad news first."),
+    "demo": Command("jobs.cli.demo", "The whole story on this machine: back up, lose, restore, prove."),
+    "alerts": Command("jobs.cli.alerts", "Where the bad news goes."),
 }
 
 

@@ -39,7 +39,7 @@ def cost(
     the thirty before them. Answers of AWS are kept for eight hours, for each page costs about a cent. Days and months
     are those of the bill: UTC's. Exits 2 if the budget is passed, or will be, or one of the last three days stands out.
     """
-    from jobs.cost.job import look
+    from jobs.cost.job import month_report
     from jobs.cost.tidings import findings
     from jobs.run.documents import utc_now
 
@@ -49,10 +49,10 @@ def cost(
             f"{environment.name}: has no [cost], so there is no budget; add one to "
             f"inventories/{environment.name}.toml (crew init --reference shows how)"
         )
-    found = look(environment, frame.store(environment, "cost"), utc_now(), refresh=refresh)
+    found = month_report(environment, frame.store(environment, "cost"), utc_now(), refresh=refresh)
     odd = findings(found.report)
     if as_json:
-        frame.print_json({"environment": environment.name, "findings": odd, **told(found)})
+        frame.print_json({"environment": environment.name, "findings": odd, **cost_as_json(found)})
     else:
         show(environment.name, found, odd)
     return Code.FINDING if odd else Code.DONE
@@ -117,7 +117,7 @@ def _services(report: Report) -> list[tuple[str, ...]]:
     return rows
 
 
-def told(found: Look) -> dict[str, Any]:
+def cost_as_json(found: Look) -> dict[str, Any]:
     """For machines: amounts as numbers, days as days."""
     report, bill = found.report, found.answer.bill
     return {

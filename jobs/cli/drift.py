@@ -16,7 +16,7 @@ from jobs.cli.frame import AsJson, EnvironmentNames, WrongUsage, examples, new_a
 if TYPE_CHECKING:
     from inventories import Environment
     from jobs.stop import Stop
-    from terraform.report import Report, Seen
+    from terraform.report import Report, StackResult
 
 app = new_app()
 
@@ -80,26 +80,26 @@ def _looked(environments: Sequence[Environment]) -> list[Report]:
     wanted = [(environment, name) for environment in environments for name in environment.stacks]
     with ended_by_signals() as stop, ThreadPoolExecutor(AT_ONCE) as pool:
         seen = list(pool.map(lambda one: _seen(stop, *one), wanted))
-    by_environment: dict[str, list[Seen]] = {one.name: [] for one in environments}
+    by_environment: dict[str, list[StackResult]] = {one.name: [] for one in environments}
     for (environment, _), one in zip(wanted, seen, strict=True):
         by_environment[environment.name].append(one)
     return [_report(one, by_environment[one.name]) for one in environments]
 
 
-def _seen(stop: Stop, environment: Environment, name: str) -> Seen:
+def _seen(stop: Stop, environment: Environment, name: str) -> StackResult:
     from inventories import redact
     from jobs.stacks import at_once, stack
     from terraform.errors import StackError
-    from terraform.look import look
-    from terraform.report import Seen
+    from terraform.look import find_drift
+    from terraform.report import StackResult
 
     try:
-        return Seen(name, look(stack(environment, name, at_once(stop))))
+        return StackResult(name, find_drift(stack(environment, name, at_once(stop))))
     except StackError as error:
-        return Seen(name, error=redact(str(error)).removeprefix(f"{environment.name}/{name}: "))
+        return StackResult(name, error=redact(str(error)).removeprefix(f"{environment.name}/{name}: "))
 
 
-def _report(environment: Environment, seen: Sequence[Seen]) -> Report:
+def _report(environment: Environment, seen: Sequence[StackResult]) -> Report:
     from terraform import drift
     from terraform.report import Report
 

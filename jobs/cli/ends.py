@@ -41,7 +41,7 @@ def interrupted(*, as_json: bool) -> int:
     return _tell(Code.INTERRUPTED, ["Stopped by Ctrl-C."], as_json=as_json)
 
 
-def told(error: Exception, *, as_json: bool) -> int:
+def exit_for(error: Exception, *, as_json: bool) -> int:
     """End for an exception: one sentence if it is of a room's own family, an apology if it is a bug."""
     known = known_end(error)
     if known is None:
@@ -51,13 +51,13 @@ def told(error: Exception, *, as_json: bool) -> int:
 
 KNOWN = {
     "inventories.secret:BadEnvironment": Code.BAD_CONFIGURATION,
-    "jobs.run.job:Mistyped": Code.WRONG_USAGE,
+    "jobs.run.job:UnknownName": Code.WRONG_USAGE,
     "jobs.cli.frame:NotConfigured": Code.BAD_CONFIGURATION,
     "jobs.cli.frame:WrongUsage": Code.WRONG_USAGE,
     "jobs.embedded._started:EmbeddedError": Code.FAILED,
     "jobs.retention:ClockBehind": Code.FAILED,
     "jobs.run.job:Failed": Code.FAILED,
-    "jobs.run.job:Passing": Code.FAILED,
+    "jobs.run.job:Transient": Code.FAILED,
     "jobs.stop:Stopped": Code.FAILED,
     "jobs.run.lease:Held": Code.LOCK_HELD,
     "jobs.schedule.export:Inexpressible": Code.BAD_CONFIGURATION,

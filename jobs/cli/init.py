@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from inventories import BadEnvironment, Repository, kinds
-from inventories.reading import NAME, NAMES_ARE, Place, Wrong
+from inventories.reading import NAME, NAMES_ARE, Position, Wrong
 from jobs.cli import frame, output
 from jobs.cli.frame import AsJson, WrongUsage, examples, new_app
 
@@ -186,7 +186,7 @@ def _asked_for_key(asked: Answers) -> Answers:
 
 
 def _recipient(answer: str) -> None:
-    place = Place("", Path())
+    place = Position("", Path())
     if answer not in ("new", NOBODY):
         kinds.RECIPIENTS.read([answer], place)
     for _, why in place.faults:

@@ -42,8 +42,8 @@ def prune(
     Never removed are the newest complete set, the newest proven one, and pinned ones; a policy without rules removes
     nothing. Left-overs of runs that died go too, once they are a day old and their lock is gone.
     """
-    from jobs.cli.run import show, told, worst_first
-    from jobs.prune import look, retention, subjects
+    from jobs.cli.run import record_as_json, show, worst_first
+    from jobs.prune import retention, retention_outlook, subjects
     from jobs.run import Options, exit_code, run_job
 
     environment = frame.environment(ctx, environment_name)
@@ -51,13 +51,13 @@ def prune(
     options = Options(only=(database,) if database else (), dry_run=dry_run)
     if dry_run:
         now = datetime.now(UTC)
-        outlooks = [look(store, environment, name, now) for name in subjects(environment, options)]
+        outlooks = [retention_outlook(store, environment, name, now) for name in subjects(environment, options)]
         _show(environment, outlooks, now, as_json=as_json)
         return 0
     _consent(environment, yes_to)
     records = worst_first(run_job(retention(versions=versions), environment, store, options))
     if as_json:
-        frame.print_json({"environment": environment.name, "runs": [told(one) for one in records]})
+        frame.print_json({"environment": environment.name, "runs": [record_as_json(one) for one in records]})
     else:
         show(records)
     return exit_code(records, scheduled=False)
@@ -80,7 +80,7 @@ def _consent(environment: Environment, yes_to: str | None) -> None:
 
 def _show(environment: Environment, outlooks: Sequence[Outlook], now: datetime, *, as_json: bool) -> None:
     if as_json:
-        frame.print_json({"environment": environment.name, "databases": [told_of(each) for each in outlooks]})
+        frame.print_json({"environment": environment.name, "databases": [outlook_as_json(each) for each in outlooks]})
         return
     for outlook in outlooks:
         output.say(f"{environment.name}/{outlook.database}")
@@ -127,9 +127,9 @@ def _left_overs(outlook: Outlook) -> str:
     return f"; left by runs that died: {_total(outlook.dead)} and {words.count(len(outlook.uploads), 'open upload')}"
 
 
-def told_of(outlook: Outlook) -> dict[str, Any]:
+def outlook_as_json(outlook: Outlook) -> dict[str, Any]:
     """What retention would do to a database, for machines."""
-    from jobs.backup.manifest import stamp
+    from jobs.backup.manifest import iso_timestamp
     from jobs.retention import words as reasons
 
     return {
@@ -138,7 +138,7 @@ def told_of(outlook: Outlook) -> dict[str, Any]:
         "sets": [
             {
                 "set": each.set.id,
-                "started": stamp(each.set.started),
+                "started": iso_timestamp(each.set.started),
                 "stored_bytes": each.set.size,
                 "keep": each.keep,
                 "reasons": list(each.reasons),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jobs.backup.restore import Restored, Way
     from jobs.backup.sets import Set
     from jobs.backup.stored import StoredSet
-    from jobs.backup.target import Place
+    from jobs.backup.target import TargetState
     from jobs.backup.verify import Proof
     from jobs.run.job import Run
 
@@ -78,8 +78,8 @@ def restore(
     from jobs.backup.restore import way
     from jobs.backup.sources import sets_of, streams
     from jobs.backup.stored import opened
-    from jobs.backup.target import look
-    from jobs.run import alone
+    from jobs.backup.target import target_state
+    from jobs.run import unrecorded_run
 
     environment = frame.environment(ctx, environment_name)
     store = frame.store(environment)
@@ -87,9 +87,9 @@ def restore(
     one = chosen(sets_of(environment, store, database), database, set_id, until)
     target = Address(_hidden(into), _secret(password_from), _tunnel(via))
     begun = time.monotonic()
-    with alone(environment, store, "restore", database) as run, _reached(run, target) as reached:
+    with unrecorded_run(environment, store, "restore", database) as run, _reached(run, target) as reached:
         stored = opened(store, one, environment.store.decrypt_with if environment.store else None)
-        place = look(reached)
+        place = target_state(reached)
         chosen_way = way(place, create=create, replaces=replaces, some=bool(tables))
         _consent(ctx, run, reached, place, yes_to)
         if dry_run:
@@ -172,7 +172,7 @@ def _reached(run: Run, target: Address) -> Iterator[Reached]:
         yield replace(reached, password=password)
 
 
-def _consent(ctx: typer.Context, run: Run, reached: Reached, place: Place, yes_to: str | None) -> None:
+def _consent(ctx: typer.Context, run: Run, reached: Reached, place: TargetState, yes_to: str | None) -> None:
     """Ask before something is written into what a protected environment looks after."""
     from jobs.backup.protected import verdict
     from jobs.run import Failed
@@ -250,7 +250,7 @@ def verify(
     the command exits with 2; a damaged part makes it exit with 1.
     """
     from jobs.backup import verify as proving
-    from jobs.cli.run import show, told, worst_first
+    from jobs.cli.run import record_as_json, show, worst_first
     from jobs.run import Options, exit_code, run_job
 
     if set_id is not None and database is None:
@@ -263,7 +263,11 @@ def verify(
     if as_json:
         differences = {proof.manifest.database: [_difference(one) for one in proof.differences] for proof in proofs}
         frame.print_json(
-            {"environment": environment.name, "runs": [told(one) for one in records], "differences": differences}
+            {
+                "environment": environment.name,
+                "runs": [record_as_json(one) for one in records],
+                "differences": differences,
+            }
         )
     else:
         show(records)

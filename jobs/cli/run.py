@@ -60,7 +60,9 @@ def run(
     options = Options(tuple(only or ()), tuple(tag or ()), scheduled, dry_run)
     records = worst_first(run_job(job(job_name), environment, frame.store(environment, job_name), options))
     if as_json:
-        frame.print_json({"environment": environment.name, "job": job_name, "runs": [told(r) for r in records]})
+        frame.print_json(
+            {"environment": environment.name, "job": job_name, "runs": [record_as_json(r) for r in records]}
+        )
     else:
         show(records)
     return exit_code(records, scheduled=scheduled)
@@ -89,7 +91,7 @@ def show(records: Sequence[Record]) -> None:
     )
 
 
-def told(record: Record) -> dict[str, Any]:
+def record_as_json(record: Record) -> dict[str, Any]:
     """A record for machines."""
     return {
         "run": record.run,

@@ -12,7 +12,7 @@ import typer
 from jobs import words
 from jobs.cli import frame, output
 from jobs.cli.frame import AsJson, EnvironmentName, examples, new_app
-from jobs.cli.run import STYLES, told
+from jobs.cli.run import STYLES, record_as_json
 from jobs.run.documents import to_second
 
 if TYPE_CHECKING:
@@ -57,7 +57,9 @@ def runs(
     live = [(of, holder) for of, holder in held if holder.run not in {record.run for record in newest}]
     if as_json:
         at_work = [told_live(*one) for one in live]
-        frame.print_json({"environment": environment.name, "running": at_work, "runs": [told(r) for r in newest]})
+        frame.print_json(
+            {"environment": environment.name, "running": at_work, "runs": [record_as_json(r) for r in newest]}
+        )
     elif live or newest:
         show(live, newest, now, environment.timezone)
     else:
@@ -126,7 +128,7 @@ def _show_one(record: Record | None, environment: str, run: str | None, zone: tz
 
         raise Failed(f"{environment}: there is no run {run or 'yet'} here; those that are: crew runs {environment}")
     if as_json:
-        frame.print_json({"environment": environment, **told(record), "log": list(record.log)})
+        frame.print_json({"environment": environment, **record_as_json(record), "log": list(record.log)})
         return 0
     output.say(f"{record.outcome}: {record.sentence}", STYLES[record.outcome])
     output.table(_facts(record, zone), indent=2)

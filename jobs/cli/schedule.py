@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from inventories import Environment, Repository
     from jobs.schedule.agenda import Item
     from jobs.schedule.export.files import File
-    from jobs.schedule.export.place import Place
+    from jobs.schedule.export.place import Destination
 
 app = new_app(several="What runs when, and what runs it.")
 
@@ -46,7 +46,7 @@ def list_schedule(ctx: typer.Context, environment_name: EnvironmentName, as_json
     environment, now = frame.environment(ctx, environment_name), datetime.now(UTC)
     found = agenda(environment, frame.store(environment) if environment.store else None, now)
     if as_json:
-        frame.print_json({"environment": environment.name, "schedule": [told(item, now) for item in found]})
+        frame.print_json({"environment": environment.name, "schedule": [slot_as_json(item, now) for item in found]})
     elif found:
         header = ("job", "when", "last run", f"next runs ({environment.timezone.key})")
         output.table([_row(item, now, environment.timezone) for item in found], header)
@@ -70,7 +70,7 @@ def _last(item: Item, now: datetime, zone: ZoneInfo) -> output.Cell:
     return output.Cell(ran, "" if item.last else output.WARN)
 
 
-def told(item: Item, now: datetime) -> dict[str, Any]:
+def slot_as_json(item: Item, now: datetime) -> dict[str, Any]:
     """A slot for machines."""
     from jobs.schedule.due import words as line_in_words
 
@@ -152,12 +152,12 @@ def export_schedule(
     refused with the reason. Change the environment file, and export again.
     """
     from jobs.schedule.export import Inexpressible
-    from jobs.schedule.export.place import Place
+    from jobs.schedule.export.place import Destination
 
     if target is Target.KUBERNETES and not image:
         raise WrongUsage("kubernetes wants --image NAME, the image that has crew; the Dockerfile makes one")
     repository = frame.repository(ctx)
-    place = Place(crew, root, user, _zone(timezone), image, namespace)
+    place = Destination(crew, root, user, _zone(timezone), image, namespace)
     try:
         files = _files(target, repository, repository.read(environment_name), place)
     except Inexpressible as error:
@@ -170,7 +170,7 @@ def export_schedule(
         _write(files, output_folder, environment_name, target)
 
 
-def _files(target: Target, repository: Repository, environment: Environment, place: Place) -> Sequence[File]:
+def _files(target: Target, repository: Repository, environment: Environment, place: Destination) -> Sequence[File]:
     from jobs.schedule.export import cron, kubernetes, systemd
     from jobs.schedule.slots import scheduled, timers
 

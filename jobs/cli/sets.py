@@ -43,7 +43,7 @@ def list_sets(
     kept, now = keeping(environment, found), datetime.now(UTC)
     under_way = running(store, environment.name, found)
     if as_json:
-        told = [told_of(one, kept.get((one.database, one.id)), running=one.id in under_way) for one in found]
+        told = [set_as_json(one, kept.get((one.database, one.id)), running=one.id in under_way) for one in found]
         frame.print_json({"environment": environment.name, "sets": told})
     else:
         show(environment_name, found, kept, under_way, now)
@@ -132,19 +132,19 @@ def _proof(one: Set, now: datetime) -> output.Cell:
     return output.Cell("not yet", output.QUIET)
 
 
-def told_of(one: Set, kept: str | None, *, running: bool) -> dict[str, Any]:
+def set_as_json(one: Set, kept: str | None, *, running: bool) -> dict[str, Any]:
     """A set for machines."""
-    from jobs.backup.manifest import stamp
+    from jobs.backup.manifest import iso_timestamp
 
     return {
         "database": one.database,
         "set": one.id,
-        "started": stamp(one.started),
+        "started": iso_timestamp(one.started),
         "state": "complete" if one.complete else "running" if running else "dead",
         "seconds": one.duration.total_seconds() if one.duration else None,
         "stored_bytes": one.size,
-        "proven": one.proven and stamp(one.proven),
-        "proof_failed": one.disproven and stamp(one.disproven),
+        "proven": one.proven and iso_timestamp(one.proven),
+        "proof_failed": one.disproven and iso_timestamp(one.disproven),
         "pinned": one.pinned,
         "tags": list(one.tags),
         "kept_by": kept,
@@ -216,12 +216,12 @@ def fetch_part(
 ) -> None:
     """One part, decrypted and decompressed, checked against its hash."""
     from jobs.backup.fetch import STDOUT, fetch, file_for, part_named
-    from jobs.run import alone
+    from jobs.run import unrecorded_run
 
     stored = _open(ctx, environment_name, database, set_id)
     wanted = part_named(stored, part)
     environment = frame.environment(ctx, environment_name)
-    with alone(environment, stored.store, "fetch", database) as run:
+    with unrecorded_run(environment, stored.store, "fetch", database) as run:
         fetched = fetch(stored, wanted, to, run.check)
     written = to or str(file_for(stored, wanted))
     if as_json and written != STDOUT:

@@ -113,7 +113,7 @@ def called(
     ctx: typer.Context, name: str, stacks: Sequence[str] | None, *, lock_timeout: str = "60s", as_json: bool = False
 ) -> Iterator[Call]:
     """The environment and the stacks of it that were named, or all."""
-    from jobs.run import alone
+    from jobs.run import unrecorded_run
     from jobs.store import open_store
 
     environment = frame.environment(ctx, name)
@@ -127,7 +127,7 @@ def called(
     if environment.store is None:
         raise NotConfigured(f"{name}: has no [store]; stacks keep what was their state there")
     # A run without lock and record, in whose name programs are started and ended.
-    with alone(environment, open_store(environment.store), "stacks", name, warning=RISK) as run:
+    with unrecorded_run(environment, open_store(environment.store), "stacks", name, warning=RISK) as run:
         yield Call(environment, run, tuple(stacks or environment.stacks), lock_timeout, as_json)
 
 

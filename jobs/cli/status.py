@@ -14,24 +14,24 @@ from jobs import words
 from jobs.cli import frame, output
 from jobs.cli.ends import Code, known_end
 from jobs.cli.frame import AsJson, EnvironmentNames, examples, new_app
-from jobs.standing import Standing, State, standings
+from jobs.standing import Health, HealthState, health_of_all
 
 if TYPE_CHECKING:
     from inventories import Repository
-    from jobs.status.seen import Seen
+    from jobs.status.seen import EnvironmentStatus
 
 app = new_app()
 
 _SIDE_BY_SIDE = 8
 STYLES = {
-    State.FAILED: output.BAD,
-    State.DIED: output.BAD,
-    State.FINDING: output.WARN,
-    State.LATE: output.WARN,
-    State.NEVER: output.WARN,
-    State.RUNNING: output.RUNNING,
-    State.NOT_YET: output.QUIET,
-    State.OK: output.GOOD,
+    HealthState.FAILED: output.BAD,
+    HealthState.DIED: output.BAD,
+    HealthState.FINDING: output.WARN,
+    HealthState.LATE: output.WARN,
+    HealthState.NEVER: output.WARN,
+    HealthState.RUNNING: output.RUNNING,
+    HealthState.NOT_YET: output.QUIET,
+    HealthState.OK: output.GOOD,
 }
 
 
@@ -79,20 +79,20 @@ def _write_page(file: Path, repository: Repository, names: Sequence[str], now: d
     return max((code for _, code in pairs), default=Code.DONE)
 
 
-def _seen(repository: Repository, name: str, now: datetime) -> tuple[Seen, Code]:
+def _seen(repository: Repository, name: str, now: datetime) -> tuple[EnvironmentStatus, Code]:
     """An environment as the page shows it, and the exit code for what can't be shown."""
-    from jobs.status.seen import Seen, look
+    from jobs.status.seen import EnvironmentStatus, environment_status
 
     try:
         environment = repository.read(name)
         if environment.store is None:
-            return Seen(name, UTC), Code.DONE
-        return look(environment, frame.store(environment), now), Code.DONE
+            return EnvironmentStatus(name, UTC), Code.DONE
+        return environment_status(environment, frame.store(environment), now), Code.DONE
     except Exception as error:
         known = known_end(error)
         if known is None:
             raise
-        return Seen(name, UTC, error="\n".join(known[1])), known[0]
+        return EnvironmentStatus(name, UTC, error="\n".join(known[1])), known[0]
 
 
 def _look(repository: Repository, name: str, now: datetime) -> tuple[dict[str, Any], tzinfo]:
@@ -105,7 +105,7 @@ def _look(repository: Repository, name: str, now: datetime) -> tuple[dict[str, A
         if environment.store is None:
             return {"environment": name, "wrong": 0, "subjects": [], "note": f"no [store]: {_NOTHING_KEPT}"}, UTC
         scheduled = [slot for slot in slots(environment) if slot.job in JOBS]
-        found = standings(scheduled, environment, frame.store(environment), now)
+        found = health_of_all(scheduled, environment, frame.store(environment), now)
     except Exception as error:
         known = known_end(error)
         if known is None:
@@ -117,19 +117,19 @@ def _look(repository: Repository, name: str, now: datetime) -> tuple[dict[str, A
 _NOTHING_KEPT = "nothing is run or kept here"
 
 
-def summary(name: str, found: Sequence[Standing]) -> dict[str, Any]:
+def summary(name: str, found: Sequence[Health]) -> dict[str, Any]:
     """The numbers that matter, and what they are made of."""
     return {
         "environment": name,
         "wrong": sum(one.state.wrong for one in found),
-        "running": sum(one.state is State.RUNNING for one in found),
-        "ok": sum(one.state is State.OK for one in found),
+        "running": sum(one.state is HealthState.RUNNING for one in found),
+        "ok": sum(one.state is HealthState.OK for one in found),
         "subjects": [one.told() for one in found],
-        **({} if any(one.state is not State.NOT_YET for one in found) else {"note": _nothing_yet(name, found)}),
+        **({} if any(one.state is not HealthState.NOT_YET for one in found) else {"note": _nothing_yet(name, found)}),
     }
 
 
-def _nothing_yet(name: str, found: Sequence[Standing]) -> str:
+def _nothing_yet(name: str, found: Sequence[Health]) -> str:
     """What to do first."""
     first = next((f", then crew run {one.job} {name}" for one in found), "")
     return f"nothing has run yet. First: crew check {name}{first}"
@@ -156,7 +156,7 @@ def headline(one: dict[str, Any]) -> str:
 
 def row(subject: dict[str, Any], now: datetime, zone: tzinfo) -> tuple[output.Cell | str, ...]:
     """A line of the table: what state, of what, since when or how old, and the sentence."""
-    state = State(subject["state"])
+    state = HealthState(subject["state"])
     return (
         output.Cell(state, STYLES[state]),
         f"{subject['job']} {subject['subject']}".strip(),
@@ -170,12 +170,12 @@ def _next(subject: dict[str, Any], now: datetime, zone: tzinfo) -> str:
     return f"next {words.moment(datetime.fromisoformat(subject['next']), now, zone)}" if subject["next"] else ""
 
 
-def _when(state: State, subject: dict[str, Any], now: datetime, zone: tzinfo) -> str:
+def _when(state: HealthState, subject: dict[str, Any], now: datetime, zone: tzinfo) -> str:
     since = subject["since"] and datetime.fromisoformat(subject["since"])
     if since is None:
         return ""
     ago = words.span(now - since)
-    if state is State.OK:
+    if state is HealthState.OK:
         return f"{ago} ago"
     before = "before " if subject["since_before"] else ""
     return f"since {before}{words.moment(since, now, zone)} ({ago})"

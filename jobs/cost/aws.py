@@ -14,7 +14,7 @@ from botocore import exceptions as boto
 from botocore.config import Config
 
 from inventories import Cost, Environment
-from jobs.cost.bill import LOOK_BACK, Bill, Busy, Charge, CostError, Kind, month_after, month_before
+from jobs.cost.bill import LOOK_BACK, Bill, Busy, Charge, ChargeKind, CostError, month_after, month_before
 
 CENTS = Decimal("0.01")  # USD for a page
 CREDITS = ("Credit", "Refund")
@@ -79,7 +79,7 @@ class Explorer:
             **_filter(_tagged(tags)),
         }
         while True:
-            with told(self.whom, "ce:GetCostAndUsage"):
+            with translated_errors(self.whom, "ce:GetCostAndUsage"):
                 try:
                     page = self.client.get_cost_and_usage(**asked)
                 except self.client.exceptions.DataUnavailableException:  # a new account has none yet
@@ -92,7 +92,7 @@ class Explorer:
     def forecast(self, period: Mapping[str, str], tags: Mapping[str, str]) -> tuple[Decimal | None, int]:
         """What is to come, without credits, and the pages asked; None where AWS has too little to go by."""
         spending = {"Not": {"Dimensions": {"Key": "RECORD_TYPE", "Values": list(CREDITS)}}}
-        with told(self.whom, "ce:GetCostForecast"):
+        with translated_errors(self.whom, "ce:GetCostForecast"):
             try:
                 found = self.client.get_cost_forecast(
                     TimePeriod=period,
@@ -109,14 +109,14 @@ class Explorer:
 def identity(environment: Environment, settings: Cost) -> str:
     """As whom the bill is asked for, and that the role can be assumed; asking this costs nothing."""
     session, whom = _session(environment, settings)
-    with told(whom, "sts:GetCallerIdentity"):
+    with translated_errors(whom, "sts:GetCallerIdentity"):
         return str(session.client("sts", config=CONFIG).get_caller_identity()["Arn"])
 
 
 def _explorer(environment: Environment, settings: Cost) -> Explorer:
     """Cost Explorer of the account that the session is in."""
     session, whom = _session(environment, settings)
-    with told(whom, "ce:GetCostAndUsage"):
+    with translated_errors(whom, "ce:GetCostAndUsage"):
         return Explorer(session.client("ce", config=CONFIG), whom)
 
 
@@ -125,7 +125,7 @@ def _session(environment: Environment, settings: Cost) -> tuple[boto3.session.Se
     store = environment.store
     profile = store.profiles.get("cost", store.profile) if store else ""
     whom = f"profile {profile}" if profile else "the environment's credentials"
-    with told(whom, "sts:AssumeRole"):
+    with translated_errors(whom, "sts:AssumeRole"):
         own = boto3.session.Session(profile_name=profile or None, region_name=store.region or None if store else None)
         region = own.region_name or "us-east-1"
         session = boto3.session.Session(profile_name=profile or None, region_name=region)
@@ -147,12 +147,12 @@ def charges(page: Mapping[str, Any]) -> Iterator[Charge]:
                 yield Charge(_day(result), service, kind(record_type), amount)
 
 
-def kind(record_type: str) -> Kind:
+def kind(record_type: str) -> ChargeKind:
     """What a kind of record is to us."""
     name = record_type.lower()
     if "credit" in name or "refund" in name:
-        return Kind.CREDIT
-    return Kind.FEE if any(word in name for word in ("tax", "support", "upfront", "fee")) else Kind.USE
+        return ChargeKind.CREDIT
+    return ChargeKind.FEE if any(word in name for word in ("tax", "support", "upfront", "fee")) else ChargeKind.USE
 
 
 def _currency(pages: Iterable[Mapping[str, Any]]) -> str:
@@ -188,7 +188,7 @@ def _filter(wanted: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @contextmanager
-def told(whom: str, action: str) -> Iterator[None]:
+def translated_errors(whom: str, action: str) -> Iterator[None]:
     """Let what boto3 raises inside pass as an error that names the action, the fact and the way out."""
     try:
         yield

@@ -9,7 +9,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from inventories import Environment
-from jobs.run.job import Failed, Passing
+from jobs.run.job import Failed, Transient
 
 LOOK_BACK = timedelta(days=62)  # thirty days to judge, and for the first of them thirty days before it
 
@@ -18,11 +18,11 @@ class CostError(Failed):
     """Something about the bill that a user can act on: the message names the thing, the fact and the way out."""
 
 
-class Busy(Passing):
+class Busy(Transient):
     """The provider did not answer, or wants to be asked more slowly: trying again later may help."""
 
 
-class Kind(StrEnum):
+class ChargeKind(StrEnum):
     """What a charge is for."""
 
     USE = "use"
@@ -36,7 +36,7 @@ class Charge:
 
     day: date
     service: str
-    kind: Kind
+    kind: ChargeKind
     amount: Decimal
 
 

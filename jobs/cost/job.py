@@ -30,7 +30,7 @@ class Look:
     answer: Answer
 
 
-def look(
+def month_report(
     environment: Environment, store: Store, now: datetime, source: Source = SOURCE, *, refresh: bool = False
 ) -> Look:
     """How the month stands, asked for only if no answer is kept that is young enough."""
@@ -51,7 +51,7 @@ def work(run: Run) -> Result:
     if run.options.dry_run:
         return Result(Outcome.DONE, "would ask Cost Explorer for the bill, about a cent a page, usually two or three")
     settings, store = settings_of(run.environment), run.store
-    found = look(run.environment, store, run.started)
+    found = month_report(run.environment, store, run.started)
     odd, report = findings(found.report), found.report
     since = report.today - LATE_FIGURES - _period(run.environment, run.started)
     return Result(

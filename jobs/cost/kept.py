@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from inventories import Cost, Environment
-from jobs.cost.bill import Bill, Charge, Kind, Source
+from jobs.cost.bill import Bill, Charge, ChargeKind, Source
 from jobs.run.documents import from_body, to_body, to_iso
 from jobs.store import Missing, Store
 
@@ -79,7 +79,7 @@ def _read(fields: dict[str, Any]) -> tuple[dict[str, Any], Bill]:
         asked=datetime.fromisoformat(fields["asked"]),
         currency=fields["currency"],
         charges=tuple(
-            Charge(date.fromisoformat(day), service, Kind(kind), Decimal(amount))
+            Charge(date.fromisoformat(day), service, ChargeKind(kind), Decimal(amount))
             for day, by_service in fields["days"].items()
             for service, kinds in by_service.items()
             for kind, amount in kinds.items()

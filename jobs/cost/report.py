@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from statistics import median
 
-from jobs.cost.bill import Bill, Charge, CostError, Kind, month_after, month_before, month_of
+from jobs.cost.bill import Bill, Charge, ChargeKind, CostError, month_after, month_before, month_of
 
 A_DAY = timedelta(days=1)
 BASELINE = 30  # days that a day is compared with
@@ -86,7 +86,7 @@ def read(bill: Bill, budget: float, currency: str) -> Report:
         )
     limit, today = Decimal(str(budget)), bill.today
     this_month = [one for one in bill.charges if month_of(one.day) == month_of(today)]
-    costs = [one for one in this_month if one.kind is not Kind.CREDIT]
+    costs = [one for one in this_month if one.kind is not ChargeKind.CREDIT]
     spent = _sum(costs)
     return Report(
         asked=bill.asked,
@@ -94,7 +94,7 @@ def read(bill: Bill, budget: float, currency: str) -> Report:
         budget=limit,
         spent=spent,
         forecast=_forecast(costs, spent, bill),
-        credits=_sum(one for one in this_month if one.kind is Kind.CREDIT),
+        credits=_sum(one for one in this_month if one.kind is ChargeKind.CREDIT),
         gone=_gone(bill.asked),
         services=services(bill.charges, today),
         stand_outs=_stand_outs(bill, max(Decimal(1), limit * FLOOR)),
@@ -143,7 +143,7 @@ def services(charges: Iterable[Charge], today: date) -> tuple[Service, ...]:
     """What each service cost this month, the dearest first. Compared are whole days: not today, none on the 1st."""
     spent, now, before = (defaultdict[str, Decimal](Decimal) for _ in range(3))
     for one in charges:
-        if one.kind is Kind.CREDIT:
+        if one.kind is ChargeKind.CREDIT:
             continue
         if month_of(one.day) == month_of(today):
             spent[one.service] += one.amount
@@ -159,7 +159,7 @@ def services(charges: Iterable[Charge], today: date) -> tuple[Service, ...]:
 
 def _stand_outs(bill: Bill, floor: Decimal) -> tuple[StandOut, ...]:
     """The days of the last thirty that stand out: by use alone, for fees come once a month anyway."""
-    use = [one for one in bill.charges if one.kind is Kind.USE]
+    use = [one for one in bill.charges if one.kind is ChargeKind.USE]
     found = stand_outs(_by(lambda one: one.day, use), bill.today, floor)
     return tuple(StandOut(day, amount, usual, _why(use, day)) for day, amount, usual in found)
 

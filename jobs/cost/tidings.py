@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from jobs.cost import words
 from jobs.cost.report import Report
-from jobs.run.job import Tidings
+from jobs.run.job import Notice
 
 WHOLE = 100
 MARGIN = 2  # per cent of the budget below a threshold that count as back under: nobody wants to hear 99, 100, 99
@@ -23,12 +23,12 @@ class Line:
     words: str
 
 
-def tidings(report: Report, thresholds: Sequence[int], known: Collection[str], since: date) -> Tidings:
+def tidings(report: Report, thresholds: Sequence[int], known: Collection[str], since: date) -> Notice:
     """All that is news, in one message; of the days that stand out only those since a day."""
     lines = [*amounts(report, thresholds, known), *_days(report, known, since)]
     if not lines:
-        return Tidings()
-    return Tidings(
+        return Notice()
+    return Notice(
         keys=tuple(line.key for line in lines),
         title="; ".join(line.words for line in lines),
         text=words.facts(report),

@@ -1,27 +1,27 @@
 """How anything that happens on a clock is run, whoever started it."""
 
-from jobs.run.job import Failed, Job, Options, Outcome, Passing, Result, Run, Tidings
-from jobs.run.live import alone
+from jobs.run.job import Failed, Job, Notice, Options, Outcome, Result, Run, Transient
+from jobs.run.live import unrecorded_run
 from jobs.run.record import Record, latest_records, records, running
-from jobs.run.runner import Patience, exit_code, run_job
+from jobs.run.runner import RunTimeouts, exit_code, run_job
 from jobs.stop import Stopped
 
 __all__ = [
     "Failed",
     "Job",
+    "Notice",
     "Options",
     "Outcome",
-    "Passing",
-    "Patience",
     "Record",
     "Result",
     "Run",
+    "RunTimeouts",
     "Stopped",
-    "Tidings",
-    "alone",
+    "Transient",
     "exit_code",
     "latest_records",
     "records",
     "run_job",
     "running",
+    "unrecorded_run",
 ]

@@ -12,7 +12,7 @@ from inventories import Environment, redact
 from jobs.run import tidings
 from jobs.run.documents import from_body, from_iso, to_body, to_iso
 from jobs.run.job import Failed, Outcome
-from jobs.run.post import Claim, Letter, mark
+from jobs.run.post import Claim, Message, address_id
 from jobs.run.record import Record
 from jobs.store import Changed, Exists, Missing, Store, StoreError
 
@@ -73,19 +73,19 @@ def noted(state: State, record: Record, what: News, failed: tuple[str, ...], now
     )  # fmt: skip
 
 
-def message(record: Record, what: News, since: datetime, environment: Environment) -> Letter:
+def message(record: Record, what: News, since: datetime, environment: Environment) -> Message:
     """A title and a text that a tired person understands."""
     local = since.astimezone(environment.timezone)
     title = f"{record.environment}: {record.job} of {record.subject} {what}"
     more = f"crew runs {record.environment} {record.job} {record.subject}"
-    return Letter(title, f"{record.sentence}\n\nSince {local:%Y-%m-%d %H:%M %Z}. More: {more}")
+    return Message(title, f"{record.sentence}\n\nSince {local:%Y-%m-%d %H:%M %Z}. More: {more}")
 
 
 def claims(
     record: Record, environment: Environment, store: Store, log: FilteringBoundLogger, now: Callable[[], datetime]
 ) -> list[Claim]:
     """What this run has to tell, claimed: how the job stands, and its tidings."""
-    to = [mark(address) for address in environment.alerts.to]
+    to = [address_id(address) for address in environment.alerts.to]
     if not to:
         return []
     standing = record

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from inventories import Environment, redact
 from jobs.run import alerts, post
-from jobs.run.post import Claim, Round
+from jobs.run.post import Claim, Delivery
 from jobs.run.record import Record
 from jobs.store import Store
 
@@ -22,7 +22,7 @@ AT_ONCE = 250  # alerts in one message; claiming so many takes less time than a 
 REST = 60.0  # seconds in which an address that did not answer in time is not tried again
 
 
-class Courier:
+class AlertQueue:
     """One shift's telling: what comes in while a message is on its way goes out with the next one."""
 
     def __init__(
@@ -80,7 +80,7 @@ class Courier:
             claims = [claim for found in pool.map(self._claims, batch) for claim in found]
         now = time.monotonic()
         resting = {name for name, until in self._resting.items() if until > now}
-        silent = Round(claims, self._log).deliver(
+        silent = Delivery(claims, self._log).deliver(
             self._environment.alerts.to, post.by_apprise, max(1, min(post.LIMIT, self._left())), resting
         )
         self._resting |= dict.fromkeys(silent, time.monotonic() + REST)

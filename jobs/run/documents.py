@@ -48,6 +48,6 @@ def from_iso(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def stamp(moment: datetime) -> str:
+def key_timestamp(moment: datetime) -> str:
     """A moment as part of a key: sorts by time, and is short."""
     return f"{moment.astimezone(UTC):%Y%m%dT%H%M%SZ}"

@@ -27,7 +27,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Tidings:
+class Notice:
     """What people are told once and never reminded of: the keys by which it stays known, and the message."""
 
     keys: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class Result:
     sentence: str
     figures: Mapping[str, int | float | str] = field(default_factory=dict)
     about: str = ""
-    tidings: Tidings | None = None
+    tidings: Notice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +64,11 @@ class Failed(Exception):
     """The work failed for good: trying again would not help (a bad password, a bad file)."""
 
 
-class Mistyped(Failed):
+class UnknownName(Failed):
     """What was typed can't be meant: a name that is in no file and no store, a tag or a time that is none."""
 
 
-class Passing(Exception):
+class Transient(Exception):
     """The work failed by something that may pass (network, throttling, a server restarting): the runner tries again."""
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from inventories import Environment, redact
 from jobs.log import OURS, settings
-from jobs.run.documents import stamp, utc_now
+from jobs.run.documents import key_timestamp, utc_now
 from jobs.run.job import Options
 from jobs.run.progress import Progress, end_bars
 from jobs.stop import Stop, ended_by_signals
@@ -29,7 +29,7 @@ TAIL_LINE_LENGTH = 2000
 
 def new_id(started: datetime) -> str:
     """Sorts by time, and no two are the same."""
-    return f"{stamp(started)}-{secrets.token_hex(3)}"
+    return f"{key_timestamp(started)}-{secrets.token_hex(3)}"
 
 
 @dataclass
@@ -69,7 +69,7 @@ def logger(tail: Tail, **bound: str) -> FilteringBoundLogger:
 
 
 @dataclass
-class LiveRun:
+class RunContext:
     """One run of one job on one subject; see jobs.run.job.Run for what it offers."""
 
     id: str
@@ -126,14 +126,14 @@ def new_run(
     started: datetime,
     stop: Stop,
     tick: datetime | None = None,
-) -> LiveRun:
+) -> RunContext:
     tail, name = Tail(), new_id(started)
     log = logger(tail, run=name, environment=environment.name, job=job, subject=subject)
-    return LiveRun(name, environment, store, job, subject, tick, started, options, log, stop, tail)
+    return RunContext(name, environment, store, job, subject, tick, started, options, log, stop, tail)
 
 
 @contextmanager
-def alone(
+def unrecorded_run(
     environment: Environment,
     store: Store,
     job: str,
@@ -141,7 +141,7 @@ def alone(
     options: Options | None = None,
     *,
     warning: str = "still ending; wait",
-) -> Iterator[LiveRun]:
+) -> Iterator[RunContext]:
     """A run without lock or record, for a command that works in the main thread and is to end cleanly on a signal."""
     with ended_by_signals(lambda: run.log.warning(warning)) as stop:
         run = new_run(environment, store, job, subject, options=options or Options(), started=utc_now(), stop=stop)

@@ -23,7 +23,7 @@ SENTENCES = 10  # of more messages than that, one message has the titles alone
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class Message:
     """One message."""
 
     title: str
@@ -34,7 +34,7 @@ class Letter:
 class Claim:
     """The right to tell something, won in the store: what for which address, and how to note who was not reached."""
 
-    letters: Mapping[str, Letter]
+    letters: Mapping[str, Message]
     note: Callable[[Collection[str]], None]
 
 
@@ -44,22 +44,22 @@ class Send(Protocol):
     def __call__(self, address: Secret, title: str, text: str) -> bool: ...
 
 
-def mark(address: Secret) -> str:
+def address_id(address: Secret) -> str:
     """Names an address in the store without giving it away."""
     return hashlib.sha256(repr((address.env, address.file, address.command, address.literal)).encode()).hexdigest()[:16]
 
 
-def together(letters: Sequence[Letter]) -> Letter:
+def combined(letters: Sequence[Message]) -> Message:
     """What one address is told at one time, as one message."""
     if len(letters) == 1:
         return letters[0]
     many = len(letters) > SENTENCES
     environments = sorted({letter.title.partition(":")[0] for letter in letters})
     parts = [letter.title if many else f"{letter.title}\n{letter.text}" for letter in letters]
-    return Letter(f"{', '.join(environments)}: {len(letters)} alerts", ("\n" if many else "\n\n").join(parts))
+    return Message(f"{', '.join(environments)}: {len(letters)} alerts", ("\n" if many else "\n\n").join(parts))
 
 
-class Round:
+class Delivery:
     """One round of deliveries: all addresses at once. Who answers too late is noted still, while the program lives."""
 
     def __init__(self, claims: Sequence[Claim], log: FilteringBoundLogger) -> None:
@@ -70,7 +70,7 @@ class Round:
 
     def deliver(self, to: Iterable[Secret], send: Send, limit: float, resting: Collection[str] = ()) -> set[str]:
         """Tell whom it concerns, but those who rest; the marks of those who did not answer in time are returned."""
-        wanted = {mark(address): address for address in to if self._of(mark(address))}
+        wanted = {address_id(address): address for address in to if self._of(address_id(address))}
         awake = {name: address for name, address in wanted.items() if name not in resting}
         threads = {
             name: threading.Thread(target=self._one, args=(name, address, send), daemon=True)
@@ -88,11 +88,11 @@ class Round:
             self._log.warning("alert not told to all", reached=len(wanted) - len(failed), not_reached=len(failed))
         return {name for name, thread in threads.items() if thread.is_alive()}
 
-    def _of(self, name: str) -> list[Letter]:
+    def _of(self, name: str) -> list[Message]:
         return [claim.letters[name] for claim in self._claims if name in claim.letters]
 
     def _one(self, name: str, address: Secret, send: Send) -> None:
-        letter = together(self._of(name))
+        letter = combined(self._of(name))
         try:
             arrived = send(address, letter.title, letter.text)
         except Exception as error:

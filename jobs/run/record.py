@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from jobs.run.documents import from_body, from_iso, stamp, to_body, to_iso
-from jobs.run.job import Outcome, Tidings
+from jobs.run.documents import from_body, from_iso, key_timestamp, to_body, to_iso
+from jobs.run.job import Notice, Outcome
 from jobs.run.lease import Holder, holder_from
 from jobs.run.ticks import Gap
 from jobs.store import Missing, Store
@@ -40,7 +40,7 @@ class Record:
     took_over: str | None
     missed: Gap | None
     log: tuple[str, ...]
-    tidings: Tidings | None = None
+    tidings: Notice | None = None
 
     @property
     def name(self) -> str:
@@ -61,7 +61,7 @@ def folder(environment: str, job: str | None = None, subject: str | None = None)
 
 
 def tick_key(environment: str, job: str, subject: str, tick: datetime) -> str:
-    return f"{folder(environment, job, subject)}{stamp(tick)}.json"
+    return f"{folder(environment, job, subject)}{key_timestamp(tick)}.json"
 
 
 def record_to(record: Record) -> bytes:
@@ -88,7 +88,7 @@ def _record_of(fields: dict[str, Any]) -> Record:
             "missed": gap
             and Gap(gap["ticks"], datetime.fromisoformat(gap["first"]), datetime.fromisoformat(gap["last"])),
             "log": tuple(fields["log"]),
-            "tidings": tidings and Tidings(**{**tidings, "keys": tuple(tidings["keys"])}),
+            "tidings": tidings and Notice(**{**tidings, "keys": tuple(tidings["keys"])}),
         }
     )
 

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, TypeVar
 import jobs.log
 from inventories import BadEnvironment, Environment, redact
 from jobs.run import metrics
-from jobs.run.courier import Courier
+from jobs.run.courier import AlertQueue
 from jobs.run.documents import utc_now
 from jobs.run.heartbeat import Heartbeat
-from jobs.run.job import Failed, Job, Options, Outcome, Passing, Result
+from jobs.run.job import Failed, Job, Options, Outcome, Result, Transient
 from jobs.run.lease import Held, Holder, Lease, Lock, take
-from jobs.run.live import LiveRun, new_run
+from jobs.run.live import RunContext, new_run
 from jobs.run.progress import end_bars
 from jobs.run.record import Record, folder, last_tick, read_record, record_to, tick_key
 from jobs.run.ticks import Gap, latest_tick, missed
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RunTimeouts:
     """How long is waited for what, in seconds."""
 
     work: tuple[float, ...] = (5, 20, 60)  # before each further try of what may pass
@@ -54,7 +54,7 @@ def run_job(
     options: Options,
     *,
     now: Callable[[], datetime] = utc_now,
-    patience: Patience = Patience(),
+    patience: RunTimeouts = RunTimeouts(),
 ) -> list[Record]:
     """Run a job on its subjects, side by side, and say how each went."""
     shift = Shift(job, environment, store, options, now, patience)
@@ -87,7 +87,7 @@ def patiently(
     for delay in delays:
         try:
             return call()
-        except (Passing, OutOfReach) as error:
+        except (Transient, OutOfReach) as error:
             if time.monotonic() - begun > enough:
                 raise
             pause = delay * random.uniform(0.5, 1.5)  # noqa: S311
@@ -96,11 +96,11 @@ def patiently(
     return call()
 
 
-def failure(run: LiveRun, error: BaseException) -> Result:
+def failure(run: RunContext, error: BaseException) -> Result:
     """What an exception means: an end that was asked for, a failure that names itself, or a bug."""
     if run.stop.told:
         return Result(Outcome.FAILED, run.stop.why)
-    if isinstance(error, (Failed, Passing, StoreError, BadEnvironment)):
+    if isinstance(error, (Failed, Transient, StoreError, BadEnvironment)):
         return Result(Outcome.FAILED, str(error))
     run.log.error("this is a bug", exc_info=error)
     return Result(Outcome.FAILED, f"a bug: {type(error).__name__}: {error}; its traceback is in the log")
@@ -115,16 +115,16 @@ class Shift:
     store: Store
     options: Options
     now: Callable[[], datetime]
-    patience: Patience
+    patience: RunTimeouts
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _why: str = ""
-    _runs: list[LiveRun] = field(default_factory=list)
-    _left_behind: list[tuple[LiveRun, Lease]] = field(default_factory=list)
+    _runs: list[RunContext] = field(default_factory=list)
+    _left_behind: list[tuple[RunContext, Lease]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         log = jobs.log.get().bind(environment=self.environment.name, job=self.job.name)
         self.heartbeat = Heartbeat(self.environment.alerts.heartbeat.get(self.job.name), log)
-        self.courier = Courier(self.environment, self.store, log, self.now)
+        self.courier = AlertQueue(self.environment, self.store, log, self.now)
 
     def stop_all(self, signal_name: str) -> None:
         """End every run, and let none begin."""
@@ -174,7 +174,7 @@ class Shift:
             last_resort.daemon = True
             last_resort.start()
 
-    def _new_run(self, subject: str) -> LiveRun:
+    def _new_run(self, subject: str) -> RunContext:
         started, stop = self.now(), Stop(self.patience.term)
         line = self.job.schedule(self.environment, subject) if self.options.scheduled else None
         tick = latest_tick(line, self.environment.timezone, started) if line else None
@@ -188,20 +188,20 @@ class Shift:
                 stop.tell(self._why)
         return run
 
-    def _lease_seconds(self, run: LiveRun) -> float:
+    def _lease_seconds(self, run: RunContext) -> float:
         return self.job.lease(self.environment, run.subject).total_seconds()
 
-    def _take(self, run: LiveRun) -> Lease:
+    def _take(self, run: RunContext) -> Lease:
         lock = Lock(self.environment.name, run.name, self.environment.timezone, self.store, self.now)
         since, seconds = self.now(), self._lease_seconds(run)
         wanted = Holder(run.id, socket.gethostname(), os.getpid(), since, seconds, run.tick)
         attempt = partial(take, lock, wanted, run.stop.wait, run.log, patient=self.options.scheduled)
         return self._of_store(attempt, run, run.stop.wait)
 
-    def _of_store(self, call: Callable[[], T], run: LiveRun, sleep: Callable[[float], object]) -> T:
+    def _of_store(self, call: Callable[[], T], run: RunContext, sleep: Callable[[float], object]) -> T:
         return patiently(call, self.patience.store, sleep, run.log, self.patience.silence)
 
-    def _locked(self, run: LiveRun, lease: Lease) -> Record:
+    def _locked(self, run: RunContext, lease: Lease) -> Record:
         lease.keep(run.stop.tell)
         try:
             return self._unless_done(run, lease)
@@ -212,7 +212,7 @@ class Shift:
             else:
                 self._release(run, lease)
 
-    def _unless_done(self, run: LiveRun, lease: Lease) -> Record:
+    def _unless_done(self, run: RunContext, lease: Lease) -> Record:
         """Run what has no record that says done, under a lock that is ours."""
         earlier, gap = None, None
         try:
@@ -227,13 +227,13 @@ class Shift:
         self._announce(run, record)
         return record
 
-    def _already(self, run: LiveRun, lease: Lease, earlier: Record) -> Record:
+    def _already(self, run: RunContext, lease: Lease, earlier: Record) -> Record:
         run.log.info("this tick was run already", by=earlier.run, outcome=earlier.outcome)
         if lease.holder.took_over:  # who ran it may have died before he told
             self._announce(run, earlier)
         return earlier
 
-    def _before(self, run: LiveRun) -> tuple[Record | None, Gap | None]:
+    def _before(self, run: RunContext) -> tuple[Record | None, Gap | None]:
         """This tick's record, if an earlier attempt left one, and the ticks that nobody ran."""
         if not run.tick:
             return None, None
@@ -246,7 +246,7 @@ class Shift:
             run.log.warning("ticks were missed", ticks=gap.ticks, first=str(gap.first), last=str(gap.last))
         return earlier, gap
 
-    def _work(self, run: LiveRun, lease: Lease | None) -> Result:
+    def _work(self, run: RunContext, lease: Lease | None) -> Result:
         """What the work returns. It has a thread of its own, so that it can be left behind if it doesn't end."""
         done: Future[Result] = Future()
         try:
@@ -263,7 +263,7 @@ class Shift:
         except Exception as error:
             return failure(run, error)
 
-    def _try(self, run: LiveRun, done: Future[Result]) -> None:
+    def _try(self, run: RunContext, done: Future[Result]) -> None:
         def once() -> Result:
             run.check()
             run.tries += 1
@@ -277,7 +277,7 @@ class Shift:
         except BaseException as error:
             done.set_exception(error)
 
-    def _watch(self, run: LiveRun, lease: Lease | None, limit: timedelta, woken: threading.Event) -> None:
+    def _watch(self, run: RunContext, lease: Lease | None, limit: timedelta, woken: threading.Event) -> None:
         """Wait for the end of the work, of its time, or of its lock."""
         until = time.monotonic() + limit.total_seconds()
         while not woken.wait(max(0, min(until - time.monotonic(), lease.left() if lease else limit.total_seconds()))):
@@ -287,7 +287,7 @@ class Shift:
                 run.stop.tell("its lock was lost: it could not be renewed in time")
 
     def _ended(
-        self, run: LiveRun, result: Result, lease: Lease | None = None, earlier: Record | None = None,
+        self, run: RunContext, result: Result, lease: Lease | None = None, earlier: Record | None = None,
         gap: Gap | None = None,
     ) -> Record:  # fmt: skip
         attempts = (
@@ -305,7 +305,7 @@ class Shift:
             tidings=result.tidings,
         )  # fmt: skip
 
-    def _save(self, run: LiveRun, lease: Lease, record: Record) -> Record:
+    def _save(self, run: RunContext, lease: Lease, record: Record) -> Record:
         """Write the record, under the tick only while the tick is ours. A run without a record has failed."""
         run.log.info("run ended", outcome=record.outcome, sentence=record.sentence)
         key = f"{folder(record.environment, record.job, record.subject)}{record.run}.json"
@@ -320,7 +320,7 @@ class Shift:
             return replace(record, outcome=Outcome.FAILED, sentence=sentence)
         return record
 
-    def _announce(self, run: LiveRun, record: Record) -> None:
+    def _announce(self, run: RunContext, record: Record) -> None:
         """Metrics and alerts: neither fails the run. Who pressed Ctrl-C knows, and needs no alert."""
         try:
             line = self.job.schedule(self.environment, record.subject)
@@ -330,7 +330,7 @@ class Shift:
         if record.stopped != "stopped by SIGINT":
             self.courier.add(record)
 
-    def _release(self, run: LiveRun, lease: Lease) -> None:
+    def _release(self, run: RunContext, lease: Lease) -> None:
         try:
             self._of_store(lease.release, run, time.sleep)
         except Exception as error:

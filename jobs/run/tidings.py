@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from jobs.run.documents import from_body, from_iso, to_body, to_iso
-from jobs.run.job import Tidings
-from jobs.run.post import Claim, Letter, together
+from jobs.run.job import Notice
+from jobs.run.post import Claim, Message, combined
 from jobs.run.record import Record
 from jobs.store import Changed, Exists, Missing, Store
 
@@ -27,7 +27,7 @@ class Owed:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Notices:
     """What is known to people, or will be as soon as what is owed has arrived."""
 
     known: tuple[str, ...] = ()
@@ -53,11 +53,11 @@ def claim(record: Record, store: Store, to: Sequence[str], now: Callable[[], dat
         arrived = {(one.title, one.text): set(one.to) - set(failed) for one in told.owed}
         _changed(store, key, lambda now: replace(now, owed=still_owed(now.owed, arrived), claimed=None))
 
-    letters = {name: [Letter(one.title, one.text) for one in told.owed if name in one.to] for name in to}
-    return Claim({name: together(mine) for name, mine in letters.items() if mine}, note)
+    letters = {name: [Message(one.title, one.text) for one in told.owed if name in one.to] for name in to}
+    return Claim({name: combined(mine) for name, mine in letters.items() if mine}, note)
 
 
-def added(told: Told, tidings: Tidings, environment: str, to: Sequence[str]) -> Told:
+def added(told: Notices, tidings: Notice, environment: str, to: Sequence[str]) -> Notices:
     """With what is not known yet."""
     if set(tidings.keys) <= set(told.known):
         return told
@@ -74,13 +74,13 @@ def still_owed(owed: Sequence[Owed], arrived: Mapping[tuple[str, str], Collectio
     return tuple(one for one in left if one.to)
 
 
-def _claimed(store: Store, key: str, record: Record, to: Sequence[str], now: datetime) -> Told | None:
+def _claimed(store: Store, key: str, record: Record, to: Sequence[str], now: datetime) -> Notices | None:
     """What is to be told, won; what another is just telling is left to him, and what is new is kept for later."""
     busy = False
 
-    def claim(was: Told) -> Told:
+    def claim(was: Notices) -> Notices:
         nonlocal busy
-        told = added(was, record.tidings or Tidings(), record.environment, to)
+        told = added(was, record.tidings or Notice(), record.environment, to)
         busy = told.claimed is not None and now - told.claimed < CLAIM
         return told if busy or not told.owed else replace(told, claimed=now)
 
@@ -88,7 +88,7 @@ def _claimed(store: Store, key: str, record: Record, to: Sequence[str], now: dat
     return None if busy or not told.owed else told
 
 
-def _changed(store: Store, key: str, change: Callable[[Told], Told]) -> Told:
+def _changed(store: Store, key: str, change: Callable[[Notices], Notices]) -> Notices:
     """What is known, changed by a conditional write; begun again as often as somebody else was first."""
     while True:
         was, version = _read(store, key)
@@ -109,18 +109,18 @@ def _key(environment: str, job: str, subject: str) -> str:
     return f"{environment}/alerts/{job}/{subject}/told.json"
 
 
-def _read(store: Store, key: str) -> tuple[Told, str]:
+def _read(store: Store, key: str) -> tuple[Notices, str]:
     try:
         found = store.get(key)
     except Missing:
-        return Told(), ""
+        return Notices(), ""
     return from_body(key, found.body, _told_of), found.version
 
 
-def _told_of(fields: dict[str, Any]) -> Told:
+def _told_of(fields: dict[str, Any]) -> Notices:
     owed = tuple(Owed(one["title"], one["text"], tuple(one["to"])) for one in fields["owed"])
-    return Told(tuple(fields["known"]), owed, from_iso(fields["claimed"]))
+    return Notices(tuple(fields["known"]), owed, from_iso(fields["claimed"]))
 
 
-def _body(told: Told) -> bytes:
+def _body(told: Notices) -> bytes:
     return to_body({**asdict(told), "claimed": to_iso(told.claimed)})

@@ -8,7 +8,7 @@ from inventories import Environment
 from jobs.run.job import Failed, Job, Options, Outcome, Result, Run
 from jobs.run.ticks import next_ticks
 from jobs.status.page import page
-from jobs.status.seen import look
+from jobs.status.seen import environment_status
 
 SUBJECT = "page"
 
@@ -18,7 +18,7 @@ def work(run: Run) -> Result:
     environment, settings = run.environment, run.environment.status
     if settings is None:
         raise Failed(f"{environment.name}: has no [status] that says where the page goes; add one")
-    seen = look(environment, run.store, run.started)
+    seen = environment_status(environment, run.store, run.started)
     line = schedule(environment, SUBJECT)
     due = next(next_ticks(line, environment.timezone, run.started)) if line else None
     body = page([seen], run.started, due).encode()

@@ -11,24 +11,30 @@ from markupsafe import Markup
 from inventories import redact
 from jobs import sizes, words
 from jobs.cost import words as cost_words
-from jobs.standing import Standing, State
+from jobs.standing import Health, HealthState
 from jobs.status import charts
-from jobs.status.seen import Seen
+from jobs.status.seen import EnvironmentStatus
 
 MARKS = {
-    State.FAILED: "✕",
-    State.DIED: "✕",
-    State.FINDING: "▲",
-    State.LATE: "▲",
-    State.NEVER: "▲",
-    State.RUNNING: "▶",
-    State.NOT_YET: "○",
-    State.OK: "✓",
+    HealthState.FAILED: "✕",
+    HealthState.DIED: "✕",
+    HealthState.FINDING: "▲",
+    HealthState.LATE: "▲",
+    HealthState.NEVER: "▲",
+    HealthState.RUNNING: "▶",
+    HealthState.NOT_YET: "○",
+    HealthState.OK: "✓",
 }
-KINDS = {State.FAILED: "bad", State.DIED: "bad", State.RUNNING: "quiet", State.NOT_YET: "quiet", State.OK: "good"}
+KINDS = {
+    HealthState.FAILED: "bad",
+    HealthState.DIED: "bad",
+    HealthState.RUNNING: "quiet",
+    HealthState.NOT_YET: "quiet",
+    HealthState.OK: "good",
+}
 
 
-def page(seen: Sequence[Seen], now: datetime, due: datetime | None = None) -> str:
+def page(seen: Sequence[EnvironmentStatus], now: datetime, due: datetime | None = None) -> str:
     """One self-contained file: no script, nothing from elsewhere. `due` is when the next one is to be written."""
     templates = Environment(
         loader=PackageLoader("jobs.status"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
@@ -66,11 +72,11 @@ def _time(at: datetime, said: str) -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(iso, said)
 
 
-def when(one: Standing, now: datetime, zone: tzinfo) -> Markup:
+def when(one: Health, now: datetime, zone: tzinfo) -> Markup:
     """How old good news is, and since when the others are so."""
     if one.since is None:
         return Markup()
-    if one.state is State.OK:
+    if one.state is HealthState.OK:
         return Markup("{} ago").format(words.span(now - one.since))
     before = "before " if one.since_before else ""
     return Markup("since {}{} ({})").format(before, moment(one.since, now, zone), words.span(now - one.since))

@@ -14,7 +14,7 @@ from jobs.cost.bill import CostError
 from jobs.cost.report import Report, read
 from jobs.registry import JOBS
 from jobs.schedule.slots import slots
-from jobs.standing import Standing, standings
+from jobs.standing import Health, health_of_all
 from jobs.store import Store
 
 TREND = 30  # sets that a size trend is drawn from
@@ -27,7 +27,7 @@ class Database:
 
     name: str
     sets: tuple[Set, ...]
-    backup: Standing | None
+    backup: Health | None
 
     @property
     def newest(self) -> Set | None:
@@ -51,34 +51,34 @@ class Database:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class EnvironmentStatus:
     """One environment; `error` says why nothing could be seen of it."""
 
     name: str
     zone: tzinfo
-    standings: tuple[Standing, ...] = ()
+    standings: tuple[Health, ...] = ()
     databases: tuple[Database, ...] = ()
     cost: Report | None = None
     cost_error: str = ""
     error: str = ""
 
     @property
-    def wrong(self) -> tuple[Standing, ...]:
+    def wrong(self) -> tuple[Health, ...]:
         """What somebody should look at."""
         return tuple(one for one in self.standings if one.state.wrong)
 
     @property
-    def stacks(self) -> tuple[Standing, ...]:
+    def stacks(self) -> tuple[Health, ...]:
         """How each stack stands."""
         return tuple(sorted((one for one in self.standings if one.job == "drift"), key=lambda one: one.subject))
 
 
-def look(environment: Environment, store: Store, now: datetime) -> Seen:
+def environment_status(environment: Environment, store: Store, now: datetime) -> EnvironmentStatus:
     """Read all that the page tells of an environment; nobody but the store is asked."""
     scheduled = [slot for slot in slots(environment) if slot.job in JOBS]
-    found = standings(scheduled, environment, store, now)
+    found = health_of_all(scheduled, environment, store, now)
     report, error = _cost(environment, store)
-    return Seen(
+    return EnvironmentStatus(
         name=environment.name,
         zone=environment.timezone,
         standings=tuple(one for one in found if one.job != OURSELVES or one.state.wrong),
@@ -88,7 +88,7 @@ def look(environment: Environment, store: Store, now: datetime) -> Seen:
     )
 
 
-def databases(environment: Environment, found: Iterable[Set], stand: Sequence[Standing]) -> tuple[Database, ...]:
+def databases(environment: Environment, found: Iterable[Set], stand: Sequence[Health]) -> tuple[Database, ...]:
     """Every database that is in the file with a backup, or has a backup."""
     by_name: dict[str, list[Set]] = defaultdict(list)
     for one in found:

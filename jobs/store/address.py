@@ -36,9 +36,9 @@ def open_store(settings: StoreSettings, job: str | None = None) -> Store:
         return DirectoryStore(settings.url, Path(unquote(address.path)))
     if address.scheme == "s3" and address.netloc and not address.query:
         from jobs.store.s3 import S3Store
-        from jobs.store.s3_errors import Place
+        from jobs.store.s3_errors import Location
 
         profile = settings.profiles.get(job or "", settings.profile)
-        place = Place(settings.url, address.netloc, settings.region, settings.endpoint, profile)
+        place = Location(settings.url, address.netloc, settings.region, settings.endpoint, profile)
         return S3Store(place, address.path.strip("/"), settings.max_parts)
     raise StoreError(f"store.url: {settings.url} is no store; use s3://bucket/prefix or file:///path")

@@ -14,7 +14,7 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RequestTimeouts:
     """Seconds for one request, and how many requests; botocore pauses longer after each, with jitter."""
 
     connect: float = 10

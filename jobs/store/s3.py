@@ -29,8 +29,8 @@ from jobs.store.interface import (
     StoreError,
     Upload,
 )
-from jobs.store.patience import Patience, attempts, pause
-from jobs.store.s3_errors import BROKEN, Place, code_of, told, translated, tries_of
+from jobs.store.patience import RequestTimeouts, attempts, pause
+from jobs.store.s3_errors import BROKEN, Location, code_of, translated, translated_errors, tries_of
 from jobs.store.s3_upload import IN_FLIGHT, Outbox, S3Upload, put_whole, version_of
 
 if TYPE_CHECKING:
@@ -54,12 +54,12 @@ class VersionOfKey(NamedTuple):
 class S3Store:
     """Objects are keys below one prefix of one bucket."""
 
-    def __init__(self, place: Place, prefix: str, max_parts: int, patience: Patience | None = None) -> None:
+    def __init__(self, place: Location, prefix: str, max_parts: int, patience: RequestTimeouts | None = None) -> None:
         self.url = place.url
         self._place = place
         self._above = f"{prefix}/" if prefix else ""
-        self._patience = patience or Patience()
-        with told(place, "log in"):
+        self._patience = patience or RequestTimeouts()
+        with translated_errors(place, "log in"):
             session = boto3.session.Session(profile_name=place.profile or None, region_name=place.region or None)
             self._client = _connected(session, place, self._patience, self._patience.connect, self._patience.read)
         self._outbox = Outbox(
@@ -71,7 +71,7 @@ class S3Store:
         self._conditional = False
 
     def get(self, key: str) -> Object:
-        with told(self._place, "s3:GetObject", key):
+        with translated_errors(self._place, "s3:GetObject", key):
             for last in attempts(self._patience.tries):
                 answer = self._client.get_object(**self._at(key), ChecksumMode="ENABLED")
                 try:
@@ -92,7 +92,7 @@ class S3Store:
         raise Changed(f"{self.url}: {key} was changed by somebody else")
 
     def put(self, key: str, body: bytes) -> str:
-        with told(self._place, "s3:PutObject", key):
+        with translated_errors(self._place, "s3:PutObject", key):
             return self._put(key, body)
 
     def upload(self, key: str) -> Upload:
@@ -156,7 +156,7 @@ class S3Store:
     ) -> Iterator[Sequence[VersionOfKey]]:
         """The versions of deleted keys, a page at a time; what marks the keys as deleted is put aside."""
         gone = ""
-        with told(self._place, "s3:ListBucketVersions", prefix):
+        with translated_errors(self._place, "s3:ListBucketVersions", prefix):
             pages = self._client.get_paginator("list_object_versions")
             for page in pages.paginate(Bucket=self._place.bucket, Prefix=self._above + prefix):
                 marked = page.get("DeleteMarkers", [])
@@ -173,7 +173,7 @@ class S3Store:
 
     def open_uploads(self, prefix: str = "") -> Iterator[OpenUpload]:
         # rclone answers that there is no such upload where there is none at all.
-        with suppress(Missing), told(self._place, "s3:ListBucketMultipartUploads", prefix):
+        with suppress(Missing), translated_errors(self._place, "s3:ListBucketMultipartUploads", prefix):
             pages = self._client.get_paginator("list_multipart_uploads")
             for page in pages.paginate(Bucket=self._place.bucket, Prefix=self._above + prefix):
                 for one in page.get("Uploads", []):
@@ -212,7 +212,7 @@ class S3Store:
 
     def _write_if(self, condition: Mapping[str, str], key: str, body: bytes) -> str | None:
         """The new version, or None where the condition does not hold."""
-        with told(self._place, "s3:PutObject", key):
+        with translated_errors(self._place, "s3:PutObject", key):
             try:
                 return self._put(key, body, condition)
             except ClientError as error:
@@ -234,7 +234,7 @@ class S3Store:
             asked["ChecksumMode"] = "ENABLED"
         if version:
             asked["IfMatch"] = f'"{version}"'
-        with told(self._place, "s3:GetObject", key):
+        with translated_errors(self._place, "s3:GetObject", key):
             try:
                 return self._client.get_object(**asked)
             except ClientError as error:
@@ -245,7 +245,7 @@ class S3Store:
                 return None
 
     def _pages(self, prefix: str, **asked: Any) -> Iterator[ListObjectsV2OutputTypeDef]:
-        with told(self._place, "s3:ListBucket", prefix):
+        with translated_errors(self._place, "s3:ListBucket", prefix):
             pages = self._client.get_paginator("list_objects_v2")
             yield from pages.paginate(Bucket=self._place.bucket, Prefix=self._above + prefix, **asked)
 
@@ -266,7 +266,7 @@ class S3Store:
         )
 
     def _delete_objects(self, objects: Any, right: str) -> Sequence[NotDeleted]:
-        with told(self._place, right):
+        with translated_errors(self._place, right):
             answer = self._client.delete_objects(Bucket=self._place.bucket, Delete={"Objects": objects, "Quiet": True})
         return [
             NotDeleted(self._below(one.get("Key", "")), f"{one.get('Code', '')}: {one.get('Message', '')}")
@@ -278,7 +278,7 @@ class S3Store:
         """Keys that a request for many can't hold, since XML can't."""
         for key in keys:
             try:
-                with told(self._place, "s3:DeleteObject", key):
+                with translated_errors(self._place, "s3:DeleteObject", key):
                     self._client.delete_object(**self._at(key))
             except Missing:
                 continue
@@ -293,7 +293,7 @@ class S3Store:
 
 
 def _connected(
-    session: boto3.session.Session, place: Place, patience: Patience, connect: float, read: float
+    session: boto3.session.Session, place: Location, patience: RequestTimeouts, connect: float, read: float
 ) -> S3Client:
     return session.client(
         "s3",

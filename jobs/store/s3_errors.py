@@ -102,7 +102,7 @@ _SAID: tuple[tuple[set[str], type[StoreError], str], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """What a message names: the store's address, its bucket, where it lies, and as whom it is asked."""
 
     url: str
@@ -129,7 +129,7 @@ class Place:
 
 
 @contextmanager
-def told(place: Place, action: str, key: str = "") -> Iterator[None]:
+def translated_errors(place: Location, action: str, key: str = "") -> Iterator[None]:
     """Let what boto3 raises inside pass as a StoreError."""
     try:
         yield
@@ -149,7 +149,7 @@ def tries_of(error: boto.ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0)) + 1
 
 
-def translated(error: Exception, place: Place, action: str, key: str = "") -> StoreError:
+def translated(error: Exception, place: Location, action: str, key: str = "") -> StoreError:
     """The error as one of the store's own, its message naming the thing, the fact and the way out."""
     if isinstance(error, StoreError):
         return error
@@ -166,7 +166,7 @@ def translated(error: Exception, place: Place, action: str, key: str = "") -> St
     return StoreError(f"{place.url}: {key}: {action}: {error}")
 
 
-def _answered(error: boto.ClientError, place: Place, action: str, key: str) -> StoreError:
+def _answered(error: boto.ClientError, place: Location, action: str, key: str) -> StoreError:
     answer = error.response.get("Error", {})
     code, status = code_of(error), str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
     facts = {

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from jobs.store.interface import Missing, Piece, Stored, StoreError
-from jobs.store.patience import Patience, again_on
-from jobs.store.s3_errors import CONFLICT, DAMAGED, Place, code_of, told, translated, tries_of
+from jobs.store.patience import RequestTimeouts, again_on
+from jobs.store.s3_errors import CONFLICT, DAMAGED, Location, code_of, translated, translated_errors, tries_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -55,7 +55,9 @@ def put_whole(client: S3Client, tries: int, asked: dict[str, Any], body: bytes |
 class Outbox:
     """Sends the parts of all of a store's uploads, only a few at a time, from buffers that are used again."""
 
-    def __init__(self, connect: Callable[[], S3Client], place: Place, max_parts: int, patience: Patience) -> None:
+    def __init__(
+        self, connect: Callable[[], S3Client], place: Location, max_parts: int, patience: RequestTimeouts
+    ) -> None:
         self.place = place
         self.max_parts = max_parts
         self.tries = patience.tries
@@ -93,7 +95,7 @@ class Outbox:
         return sent
 
     def abort(self, key: str, id: str) -> None:  # noqa: A002
-        with suppress(Missing), told(self.place, "s3:AbortMultipartUpload", key):
+        with suppress(Missing), translated_errors(self.place, "s3:AbortMultipartUpload", key):
             self.client.abort_multipart_upload(Bucket=self.place.bucket, Key=key, UploadId=id)
 
 
@@ -265,4 +267,4 @@ class S3Upload:
             raise translated(self._failure, self._outbox.place, "s3:PutObject", self._key) from self._failure
 
     def _told(self, action: str) -> AbstractContextManager[None]:
-        return told(self._outbox.place, action, self._key)
+        return translated_errors(self._outbox.place, action, self._key)

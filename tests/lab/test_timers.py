@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inventories import Repository
-from jobs.schedule.export.place import Place
+from jobs.schedule.export.place import Destination
 from jobs.schedule.export.systemd import files
 from jobs.schedule.slots import scheduled, timers
 
@@ -60,7 +60,7 @@ def test_timers_wait_for_their_ticks_and_services_run_as_they_should(fresh: Call
     on_clock = timers("try", scheduled(environment))
     units = {
         f"etc/systemd/system/{file.name}": file.text
-        for file in files(environment, on_clock, Place(), {}, datetime.now(UTC))
+        for file in files(environment, on_clock, Destination(), {}, datetime.now(UTC))
     }
     there = fresh(1)
     host = there.hosts[0]

@@ -19,14 +19,14 @@ from jobs.backup.manifest import Manifest
 from jobs.backup.seal import unseal
 from jobs.backup.sets import Set, sets
 from jobs.backup.stored import opened
-from jobs.run import Options, Patience, run_job
+from jobs.run import Options, RunTimeouts, run_job
 from jobs.run.record import Record
 from jobs.store import Store, open_store
 from tests.parts.postgres import PASSWORD
 from tests.parts.s3 import Bucket
 
 ROOT = Path(__file__).parents[2]
-AT_ONCE = Patience(work=(), store=(0.01, 0.02), term=0.5, giving_up=5)
+AT_ONCE = RunTimeouts(work=(), store=(0.01, 0.02), term=0.5, giving_up=5)
 """One try: a test that wants several says so."""
 
 _KEY = pyrage.x25519.Identity.generate()
@@ -56,13 +56,13 @@ class Team:
     def process_environment(self, **more: str) -> dict[str, str]:
         return {**os.environ, "PYTHONPATH": str(ROOT), **self.secrets, **more}
 
-    def take(self, *only: str, patience: Patience = AT_ONCE, **options: object) -> Record:
+    def take(self, *only: str, patience: RunTimeouts = AT_ONCE, **options: object) -> Record:
         """A backup of one subject, in this process."""
         records = self.take_all(*only, patience=patience, **options)
         assert len(records) == 1
         return records[0]
 
-    def take_all(self, *only: str, patience: Patience = AT_ONCE, **options: object) -> list[Record]:
+    def take_all(self, *only: str, patience: RunTimeouts = AT_ONCE, **options: object) -> list[Record]:
         wanted = Options(only=only, **options)  # type: ignore[arg-type]
         return run_job(BACKUP, self.environment, self.store, wanted, patience=patience)
 

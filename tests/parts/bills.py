@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
-from jobs.cost.bill import Bill, Charge, Kind, month_after
+from jobs.cost.bill import Bill, Charge, ChargeKind, month_after
 
 SERVICES = {"Amazon EC2": Decimal("0.5"), "Amazon RDS": Decimal("0.3"), "Amazon S3": Decimal("0.2")}
 
@@ -33,10 +33,10 @@ class Account:
         """A day's charges."""
         iso = day.isoformat()
         whole = Decimal(self.odd.get(iso, self.daily if iso >= self.since else "0"))
-        found = [Charge(day, name, Kind.USE, whole * part) for name, part in SERVICES.items() if whole]
+        found = [Charge(day, name, ChargeKind.USE, whole * part) for name, part in SERVICES.items() if whole]
         for amounts, name, kind in (
-            (self.credits, "Amazon EC2", Kind.CREDIT),
-            (self.fees, "AWS Support", Kind.FEE),
+            (self.credits, "Amazon EC2", ChargeKind.CREDIT),
+            (self.fees, "AWS Support", ChargeKind.FEE),
         ):
             if iso in amounts:
                 found.append(Charge(day, name, kind, Decimal(amounts[iso])))

@@ -12,9 +12,9 @@ from datetime import date, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from jobs.cost.bill import Bill, Charge, Kind
+from jobs.cost.bill import Bill, Charge, ChargeKind
 
-RECORD_TYPES = {Kind.USE: "Usage", Kind.FEE: "Support", Kind.CREDIT: "Credit"}
+RECORD_TYPES = {ChargeKind.USE: "Usage", ChargeKind.FEE: "Support", ChargeKind.CREDIT: "Credit"}
 USAGE, FORECAST = "GetCostAndUsage", "GetCostForecast"
 
 

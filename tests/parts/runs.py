@@ -16,11 +16,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from inventories import Environment, Metrics, Repository
-from jobs.run import Job, Outcome, Patience, Result, Run
+from jobs.run import Job, Outcome, Result, Run, RunTimeouts
 from jobs.store import Store
 from jobs.store.directory import DirectoryStore
 
-QUICK = Patience(work=(0.01, 0.02), store=(0.01, 0.02), term=0.3, giving_up=0.6)
+QUICK = RunTimeouts(work=(0.01, 0.02), store=(0.01, 0.02), term=0.3, giving_up=0.6)
 
 
 def environment(

@@ -11,7 +11,7 @@ from jobs.schedule.export import Inexpressible
 from jobs.schedule.export.clock_changes import changes, offsets
 from jobs.schedule.export.fields import plain
 from jobs.schedule.export.files import File, render
-from jobs.schedule.export.place import Place
+from jobs.schedule.export.place import Destination
 from jobs.schedule.slots import Timer
 
 AN_HOUR = timedelta(hours=1)
@@ -25,7 +25,7 @@ class Entry:
     fields: str
 
 
-def files(timers: Sequence[Timer], zone: ZoneInfo, place: Place, now: datetime) -> tuple[File, ...]:
+def files(timers: Sequence[Timer], zone: ZoneInfo, place: Destination, now: datetime) -> tuple[File, ...]:
     """One file with every line, for a machine whose clock is in the place's timezone."""
     entries = [Entry(timer, fields(timer.line, zone, place.timezone, now)) for timer in timers]
     name = f"groundcrew-{timers[0].environment}"

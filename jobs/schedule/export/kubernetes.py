@@ -16,7 +16,7 @@ from jobs.schedule.export.clock_changes import lost, matches
 from jobs.schedule.export.fields import plain, ranges
 from jobs.schedule.export.files import File, render
 from jobs.schedule.export.needs import ASKS_DATABASES, limit, secrets, variables
-from jobs.schedule.export.place import Place
+from jobs.schedule.export.place import Destination
 from jobs.schedule.slots import Timer
 
 AN_HOUR, A_DAY = 3600, 86400
@@ -46,7 +46,11 @@ class CronJob:
 
 
 def files(
-    environment: Environment, timers: Sequence[Timer], place: Place, sources: Mapping[str, Environment], now: datetime
+    environment: Environment,
+    timers: Sequence[Timer],
+    place: Destination,
+    sources: Mapping[str, Environment],
+    now: datetime,
 ) -> tuple[File, ...]:
     """One manifest with a CronJob for every line."""
     _refuse_what_pods_lack(environment, timers)

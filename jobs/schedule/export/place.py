@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Destination:
     """The machine or cluster that the files are for."""
 
     crew: str = "/usr/local/bin/crew"

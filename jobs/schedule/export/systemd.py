@@ -16,7 +16,7 @@ from jobs.schedule.export.clock_changes import lost, matches, offsets
 from jobs.schedule.export.fields import ranges
 from jobs.schedule.export.files import File, render
 from jobs.schedule.export.needs import folders, limit, secrets, variables
-from jobs.schedule.export.place import Place
+from jobs.schedule.export.place import Destination
 from jobs.schedule.slots import Timer
 
 WEEKDAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
@@ -51,7 +51,11 @@ class Days:
 
 
 def files(
-    environment: Environment, timers: Sequence[Timer], place: Place, sources: Mapping[str, Environment], now: datetime
+    environment: Environment,
+    timers: Sequence[Timer],
+    place: Destination,
+    sources: Mapping[str, Environment],
+    now: datetime,
 ) -> tuple[File, ...]:
     """A service and a timer for each line, the one that checks all, and the one that tells of a run that died."""
     units = [file for timer in timers for file in _units(environment, timer, place, sources, now)]
@@ -67,7 +71,7 @@ def files(
 
 
 def _units(
-    environment: Environment, timer: Timer, place: Place, sources: Mapping[str, Environment], now: datetime
+    environment: Environment, timer: Timer, place: Destination, sources: Mapping[str, Environment], now: datetime
 ) -> Iterator[File]:
     credentials = variables(secrets(environment, timer, sources))
     seconds = int(limit(environment, timer).total_seconds())

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 from jobs.store import Changed, Denied, Exists, OutOfReach, Store, StoreError, open_store
-from jobs.store.patience import Patience
+from jobs.store.patience import RequestTimeouts
 from jobs.store.s3 import S3Store
-from jobs.store.s3_errors import Place
+from jobs.store.s3_errors import Location
 from jobs.store.s3_upload import PART
 from tests.parts.proxy import Proxy, Way
 from tests.parts.s3 import Bucket
 from tests.parts.store import Settings
 
-IMPATIENT = Patience(connect=2, read=1, send=1, tries=3)
+IMPATIENT = RequestTimeouts(connect=2, read=1, send=1, tries=3)
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def store_in(bucket: Bucket, max_parts: int = 10000) -> S3Store:
-    return S3Store(Place(bucket.url, bucket.name, bucket.region, bucket.endpoint, ""), "p", max_parts, IMPATIENT)
+    return S3Store(Location(bucket.url, bucket.name, bucket.region, bucket.endpoint, ""), "p", max_parts, IMPATIENT)
 
 
 @pytest.fixture

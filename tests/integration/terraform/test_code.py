@@ -6,7 +6,7 @@ import re
 import subprocess
 
 from inventories import Repository
-from terraform.place import Place
+from terraform.place import StackPaths
 from tests.parts.terraform import ROOT, both_versions, program, settings
 
 SHIPPED = Repository.find(ROOT)
@@ -38,14 +38,14 @@ def test_a_database_is_called_by_its_identifier() -> None:
 
 def test_every_stack_of_an_environment_has_its_values() -> None:
     for name, stack in STACKS:
-        files = [file.name for file in Place(ROOT, name, stack).var_files]
+        files = [file.name for file in StackPaths(ROOT, name, stack).var_files]
         assert files == ["all.tfvars", f"{stack}.tfvars"], name
 
 
 def test_the_values_are_those_that_the_stack_asks_for() -> None:
     from_the_process = {"database_password", "image_owner"}
     for name, stack in STACKS:
-        place = Place(ROOT, name, stack)
+        place = StackPaths(ROOT, name, stack)
         asked = "".join(file.read_text() for file in (ROOT / "terraform" / "stacks" / stack).glob("*.tf"))
         blocks = dict(re.findall(r'^variable "(\w+)" \{\n((?:  .*\n)*)', asked, re.MULTILINE))
         given = re.findall(r"^(\w+) +=", "".join(file.read_text() for file in place.var_files), re.MULTILINE)

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from jobs.run.record import records
 from jobs.store import Denied, open_store
-from terraform.place import Place
+from terraform.place import StackPaths
 from tests.parts import github
 from tests.parts.cloud import PASSWORD, REGION, Cloud, cloud
 from tests.parts.terraform import NEW, OLD, ROOT, program
@@ -115,7 +115,7 @@ def applied_and_clean(staging: Cloud) -> None:
 
 def valid(staging: Cloud) -> None:
     for stack in staging.environment.stacks:
-        place = Place(staging.root, "staging", stack)
+        place = StackPaths(staging.root, "staging", stack)
         argv, environment = [program(staging.version), "validate", "-json"], {"TF_DATA_DIR": str(place.own)}
         ended = subprocess.run(
             argv, cwd=place.folder, env=staging.process_environment(**environment), capture_output=True, check=False
@@ -273,7 +273,7 @@ def shown_with_its_providers_hashed_once(staging: Cloud) -> None:
     )
     assert drift(staging, 2) == [("network", "changed", f"{VPC} tags.Own"), ("network", "changed", f"{VPC} tags.Owner")]
     [line] = shows.read_text().splitlines()
-    assert line.startswith(f"0 {Place(staging.root, 'staging', 'network').own}/plan-")
+    assert line.startswith(f"0 {StackPaths(staging.root, 'staging', 'network').own}/plan-")
     staging.settings()
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from deploys.look import AT_ONCE, Seen, Thing, Unit, answers, command, contents, paths, portions, printed, units
-from deploys.pieces import is_older, sha256, stamp
+from deploys.look import AT_ONCE, HostFacts, Thing, Unit, answers, command, contents, paths, portions, printed, units
+from deploys.pieces import is_older, sha256, stamp_file
 
 ASKED = sorted(paths("/srv") | contents("/etc/motd") | units("a.service", "b.timer", "") | printed("getent group adm"))
 TOLD = """\
@@ -51,7 +51,7 @@ def test_all_is_asked_by_one_command() -> None:
 
 def test_the_answers_are_told_apart() -> None:
     second = 10**9
-    assert answers(ASKED, TOLD.splitlines()) == Seen(
+    assert answers(ASKED, TOLD.splitlines()) == HostFacts(
         {
             "/etc/motd": Thing(True, False, "644", "root:root", 1795689644123456789),
             "/srv": Thing(False, True, "700", "ada:ada", 1795689644 * second),
@@ -108,7 +108,7 @@ def thing(written: int = 0, mode: str = "644", owner: str = "root:root", is_fold
 def test_a_unit_is_older_than_files_written_after_it_started_and_was_told(
     started: int, stamped: int, written: int | None, older: bool
 ) -> None:
-    things = {stamp("a.service"): thing(stamped)} if stamped else {}
+    things = {stamp_file("a.service"): thing(stamped)} if stamped else {}
     things |= {"/etc/a": thing(written)} if written is not None else {}
-    seen = Seen(things=things, units={"a.service": Unit("enabled", True, False, started)})
+    seen = HostFacts(things=things, units={"a.service": Unit("enabled", True, False, started)})
     assert is_older(seen, "a.service", ["/etc/a"]) is older

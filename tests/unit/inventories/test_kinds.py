@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from inventories import Cron, Span, Via, kinds
-from inventories.reading import Kind, Place, Wrong
+from inventories.reading import Position, ValueType, Wrong
 
-HERE = Place("inventories/staging.toml", Path("/repository/inventories"), ("databases", "shop", "password"))
+HERE = Position("inventories/staging.toml", Path("/repository/inventories"), ("databases", "shop", "password"))
 
 READ = [
     (kinds.DURATION, "60s", timedelta(seconds=60)),
@@ -56,7 +56,7 @@ READ = [
 
 
 @pytest.mark.parametrize(("kind", "written", "value"), READ)
-def test_it_reads(kind: Kind[object], written: object, value: object) -> None:
+def test_it_reads(kind: ValueType[object], written: object, value: object) -> None:
     assert kind.read(written, HERE) == value
     assert HERE.faults == []
 
@@ -130,7 +130,7 @@ def test_a_recipient_with_one_letter_changed_is_refused() -> None:
     from pyrage import x25519
 
     age = str(x25519.Identity.generate().to_public())
-    place = Place("", Path())
+    place = Position("", Path())
     kinds.RECIPIENTS.read([age[:-1] + ("q" if age[-1] != "q" else "p")], place)
     assert [path for path, _ in place.faults] == [("1",)]
 

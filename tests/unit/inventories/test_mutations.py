@@ -115,7 +115,7 @@ VALUES = st.recursive(
 def test_a_value_of_any_kind_under_any_key_is_read_or_told(data: st.DataObject) -> None:
     import tomllib
 
-    from inventories.reading import Place
+    from inventories.reading import Position
 
     document = tomllib.loads(reference())
     table = document[data.draw(st.sampled_from(sorted(document)))]
@@ -126,7 +126,7 @@ def test_a_value_of_any_kind_under_any_key_is_read_or_told(data: st.DataObject) 
             continue
         table[name] = data.draw(VALUES)
         break
-    place = Place("f", Path("/"))
+    place = Position("f", Path("/"))
     TableOf(Environment).read(document, place)
     assert all(isinstance(text, str) and "\n" not in text for _, text in place.faults)
 

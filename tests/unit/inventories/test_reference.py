@@ -8,7 +8,7 @@ import tomllib
 import pytest
 
 from inventories import Environment, reference
-from inventories.reading import Kind, ListOf, NamedTables, TableOf, keys_of
+from inventories.reading import ListOf, NamedTables, TableOf, ValueType, keys_of
 from tests.unit.inventories.conftest import Reading
 
 
@@ -23,7 +23,7 @@ def test_it_has_every_key_of_every_type() -> None:
     assert set(_missing(TableOf(Environment), document)) == set()
 
 
-def _missing(kind: Kind[object], value: object) -> list[str]:
+def _missing(kind: ValueType[object], value: object) -> list[str]:
     while isinstance(kind, NamedTables | ListOf) and isinstance(kind.of, TableOf):
         value = next(iter(value.values() if isinstance(value, dict) else value))  # type: ignore[call-overload]
         kind = kind.of

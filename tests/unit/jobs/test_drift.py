@@ -9,14 +9,14 @@ import pytest
 from jobs.drift import concluded
 from jobs.run.alerts import News, State, news
 from jobs.run.job import Outcome
-from terraform.drift import Finding, Kind
+from terraform.drift import Finding, FindingKind
 
 NOW = datetime(2026, 11, 21, 2, tzinfo=UTC)
-OWNER = Finding(Kind.CHANGED, "aws_vpc.x", "tags.Owner", "we", "mallory")
-TOPIC = Finding(Kind.MISSING, "aws_sns_topic.t", "", "there", "gone")
-WINDOW = Finding(Kind.STATE_ONLY, "aws_db_instance.d", "maintenance_window", "sun", "mon")
-DISK = Finding(Kind.PENDING, "aws_instance.i", "disk", "80", "90", "update")
-AGENT = Finding(Kind.CHANGED, "aws_instance.i", "tags.Seen", "1", "2", ignored="the agent writes it")
+OWNER = Finding(FindingKind.CHANGED, "aws_vpc.x", "tags.Owner", "we", "mallory")
+TOPIC = Finding(FindingKind.MISSING, "aws_sns_topic.t", "", "there", "gone")
+WINDOW = Finding(FindingKind.STATE_ONLY, "aws_db_instance.d", "maintenance_window", "sun", "mon")
+DISK = Finding(FindingKind.PENDING, "aws_instance.i", "disk", "80", "90", "update")
+AGENT = Finding(FindingKind.CHANGED, "aws_instance.i", "tags.Seen", "1", "2", ignored="the agent writes it")
 
 
 @pytest.mark.parametrize(

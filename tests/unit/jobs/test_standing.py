@@ -9,7 +9,7 @@ import pytest
 
 from jobs.run import Outcome, Record
 from jobs.run.lease import Holder
-from jobs.standing import Standing, State, bad_row, in_order, standing
+from jobs.standing import Health, HealthState, bad_row, health_of, in_order
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 DUE = NOW - timedelta(hours=7)
@@ -35,38 +35,38 @@ FREE = replace(ALIVE, released=minutes_ago(1))
 @pytest.mark.parametrize(
     ("last", "lock", "due", "state", "since", "says"),
     [
-        (DONE, None, None, State.OK, DONE.ended, "12 rows"),
-        (DONE, FREE, DUE, State.OK, DONE.ended, "12 rows"),
-        (FAILED, FREE, None, State.FAILED, FAILED.ended, "no room"),
-        (ODD, None, None, State.FINDING, ODD.ended, "3 rows are missing"),
-        (DONE, ALIVE, None, State.RUNNING, ALIVE.since, "on b (pid 7); before that done: 12 rows"),
-        (None, ALIVE, None, State.RUNNING, ALIVE.since, "on b (pid 7)"),
-        (DONE, DEAD, None, State.DIED, DEAD.renewed, "run r2 on b (pid 7) ended without a word"),
-        (FAILED, DEAD, None, State.DIED, DEAD.renewed, "before that failed: no room"),
-        (FAILED, replace(DEAD, run="r1"), None, State.FAILED, FAILED.ended, "no room"),
-        (OLD, FREE, DUE, State.LATE, DUE, "was due and did not run"),
-        (replace(OLD, outcome=Outcome.FINDING), None, DUE, State.LATE, DUE, "before that finding"),
-        (replace(OLD, tick=DUE), FREE, DUE, State.OK, OLD.ended, "12 rows"),
-        (replace(OLD, outcome=Outcome.FAILED), FREE, DUE, State.FAILED, OLD.ended, "12 rows"),
-        (None, None, DUE, State.NEVER, DUE, "was due and did not run"),
-        (None, None, None, State.NOT_YET, None, "has not run yet"),
+        (DONE, None, None, HealthState.OK, DONE.ended, "12 rows"),
+        (DONE, FREE, DUE, HealthState.OK, DONE.ended, "12 rows"),
+        (FAILED, FREE, None, HealthState.FAILED, FAILED.ended, "no room"),
+        (ODD, None, None, HealthState.FINDING, ODD.ended, "3 rows are missing"),
+        (DONE, ALIVE, None, HealthState.RUNNING, ALIVE.since, "on b (pid 7); before that done: 12 rows"),
+        (None, ALIVE, None, HealthState.RUNNING, ALIVE.since, "on b (pid 7)"),
+        (DONE, DEAD, None, HealthState.DIED, DEAD.renewed, "run r2 on b (pid 7) ended without a word"),
+        (FAILED, DEAD, None, HealthState.DIED, DEAD.renewed, "before that failed: no room"),
+        (FAILED, replace(DEAD, run="r1"), None, HealthState.FAILED, FAILED.ended, "no room"),
+        (OLD, FREE, DUE, HealthState.LATE, DUE, "was due and did not run"),
+        (replace(OLD, outcome=Outcome.FINDING), None, DUE, HealthState.LATE, DUE, "before that finding"),
+        (replace(OLD, tick=DUE), FREE, DUE, HealthState.OK, OLD.ended, "12 rows"),
+        (replace(OLD, outcome=Outcome.FAILED), FREE, DUE, HealthState.FAILED, OLD.ended, "12 rows"),
+        (None, None, DUE, HealthState.NEVER, DUE, "was due and did not run"),
+        (None, None, None, HealthState.NOT_YET, None, "has not run yet"),
     ],
 )
 def test_a_subject_stands(
-    last: Record | None, lock: Holder | None, due: datetime | None, state: State, since: datetime, says: str
+    last: Record | None, lock: Holder | None, due: datetime | None, state: HealthState, since: datetime, says: str
 ) -> None:
-    found = standing("count/shop", last, lock, due, NOW)
+    found = health_of("count/shop", last, lock, due, NOW)
     assert (found.job, found.subject, found.state, found.since) == ("count", "shop", state, since)
     assert says in found.sentence
 
 
 def test_the_bad_news_is_on_top_and_the_newest_first() -> None:
     rows = [
-        Standing("a", "x", State.OK, minutes_ago(1), "", None),
-        Standing("b", "x", State.RUNNING, minutes_ago(2), "", None),
-        Standing("c", "x", State.FAILED, minutes_ago(90), "", None),
-        Standing("d", "x", State.NEVER, None, "", None),
-        Standing("e", "x", State.FAILED, minutes_ago(5), "", None),
+        Health("a", "x", HealthState.OK, minutes_ago(1), "", None),
+        Health("b", "x", HealthState.RUNNING, minutes_ago(2), "", None),
+        Health("c", "x", HealthState.FAILED, minutes_ago(90), "", None),
+        Health("d", "x", HealthState.NEVER, None, "", None),
+        Health("e", "x", HealthState.FAILED, minutes_ago(5), "", None),
     ]
     assert [row.job for row in in_order(rows)] == ["e", "c", "d", "b", "a"]
 
@@ -80,4 +80,8 @@ def test_bad_runs_count_back_to_the_last_good_one(newest_first: list[Record], in
 
 
 def test_what_runs_or_is_to_come_wants_nobody() -> None:
-    assert [state for state in State if not state.wrong] == [State.RUNNING, State.NOT_YET, State.OK]
+    assert [state for state in HealthState if not state.wrong] == [
+        HealthState.RUNNING,
+        HealthState.NOT_YET,
+        HealthState.OK,
+    ]

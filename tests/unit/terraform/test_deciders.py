@@ -12,9 +12,9 @@ import pytest
 from inventories import Ignore, State
 from terraform import backend, drift, guard, order, report, summary, values
 from terraform.diagnosis import Begun, first_error, problem
-from terraform.drift import Finding, Kind
+from terraform.drift import Finding, FindingKind
 from terraform.errors import Locked, NoProgram, OutOfReach, Refused, StackError
-from terraform.report import Report, Seen
+from terraform.report import Report, StackResult
 from tests.unit.terraform.test_drift import entry, made
 
 AWS = State(bucket="acme", region="eu-central-1", lock_table="locks")
@@ -247,27 +247,27 @@ def test_of_two_long_texts_is_shown_what_they_have_from_where_they_part() -> Non
 
 
 def test_what_the_state_takes_note_of_is_what_nobody_ignores_and_no_plan_touches() -> None:
-    found = [Finding(kind, "a.b", "n", "1", "2") for kind in Kind] + [
-        Finding(Kind.STATE_ONLY, "a.c", "n", "1", "2", ignored="a clock")
+    found = [Finding(kind, "a.b", "n", "1", "2") for kind in FindingKind] + [
+        Finding(FindingKind.STATE_ONLY, "a.c", "n", "1", "2", ignored="a clock")
     ]
-    found.append(Finding(Kind.STATE_ONLY, "a.d", "", "there", "gone"))
+    found.append(Finding(FindingKind.STATE_ONLY, "a.d", "", "there", "gone"))
     assert [(line.action, line.address, line.edits) for line in summary.notes(drift.noted(found))] == [
         ("note", "a.b", "n 1 → 2, changed outside"),
         ("note", "a.d", "deleted outside, and no longer in the code"),
     ]
 
 
-IGNORED = Finding(Kind.CHANGED, "a.b", "n", "1", "2", ignored="the agent")
+IGNORED = Finding(FindingKind.CHANGED, "a.b", "n", "1", "2", ignored="the agent")
 
 
 class TestReport:
     REPORT = Report(
         "staging",
         (
-            Seen("backups"),
-            Seen("network", (Finding(Kind.CHANGED, "aws_vpc.x", "tags.Owner", "we", "a|b `c`"),)),
-            Seen("cluster", (IGNORED, Finding(Kind.PENDING, "a.c", "", "", "", "create"))),
-            Seen("database", error="is out of reach"),
+            StackResult("backups"),
+            StackResult("network", (Finding(FindingKind.CHANGED, "aws_vpc.x", "tags.Owner", "we", "a|b `c`"),)),
+            StackResult("cluster", (IGNORED, Finding(FindingKind.PENDING, "a.c", "", "", "", "create"))),
+            StackResult("database", error="is out of reach"),
         ),
         (Ignore(resource="a.gone", attribute="n", why="once"),),
     )  # fmt: skip
@@ -285,7 +285,7 @@ class TestReport:
         ]
 
     def test_what_all_stumble_over_is_told_once(self) -> None:
-        seen = (Seen("a", error="no bucket"), Seen("b"), Seen("c", error="no bucket"))
+        seen = (StackResult("a", error="no bucket"), StackResult("b"), StackResult("c", error="no bucket"))
         assert [line for line, _ in report.as_text(Report("staging", seen))] == [
             "staging/a, c: no bucket",
             "staging/b: clean",
@@ -307,7 +307,7 @@ class TestReport:
         assert "- **changed**: changed outside; the next apply reverts it" in text
 
     def test_markdown_of_many_is_short(self) -> None:
-        many = tuple(Finding(Kind.CHANGED, f"a.x{n}", "n", "1", "2") for n in range(5000))
-        text = "\n".join(report.as_markdown(Report("staging", (Seen("network", many),))))
+        many = tuple(Finding(FindingKind.CHANGED, f"a.x{n}", "n", "1", "2") for n in range(5000))
+        text = "\n".join(report.as_markdown(Report("staging", (StackResult("network", many),))))
         assert len(text) < 10_000
         assert "And 4900 more: `crew drift staging`." in text

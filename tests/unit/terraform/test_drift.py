@@ -11,7 +11,7 @@ import pytest
 
 from inventories import Ignore
 from terraform import drift, plan
-from terraform.drift import Finding, Kind
+from terraform.drift import Finding, FindingKind
 
 PLANS = Path(__file__).parent / "plans"
 PASSWORDS = ("hushhush99", "newpassword77")
@@ -48,7 +48,7 @@ class TestRecorded:
         assert all(password in text for password in PASSWORDS)
         findings = drift.findings(plan.read(text))
         assert [(one.kind, one.attribute, one.now) for one in findings if not one.ignored] == [
-            (Kind.PENDING, "password", "(sensitive)")
+            (FindingKind.PENDING, "password", "(sensitive)")
         ]
         assert not any(password in repr(findings) for password in PASSWORDS)
 
@@ -352,4 +352,4 @@ def test_five_thousand_resources_are_read_at_once() -> None:
     rule = Ignore(resource='*"4999"*', attribute="tags", why="one of many")
     findings = drift.findings(many, [rule])
     assert len([one for one in findings if not one.ignored]) == 4999
-    assert findings[-1] == Finding(Kind.CHANGED, addresses[-1], "tags.7", "v", "w", ignored="one of many")
+    assert findings[-1] == Finding(FindingKind.CHANGED, addresses[-1], "tags.7", "v", "w", ignored="one of many")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from terraform.place import Place
+from terraform.place import StackPaths
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ def test_what_terraform_keeps_is_beside_the_code_or_at_home_where_that_is_read_o
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setattr(os, "access", lambda _path, _mode: writable)
-    assert Place(tmp_path / "repository", "try", "network").cache == tmp_path / expected
+    assert StackPaths(tmp_path / "repository", "try", "network").cache == tmp_path / expected
 
 
 READ = ["main.tf", "hosts.yaml", "run.sh", "deep/down.json", "main.tofu", "terraform.tfvars.json"]
@@ -30,7 +30,7 @@ OUR_OWN = [".terraform.lock.hcl", ".terraform/modules/modules.json", "deep/.buil
 def test_all_that_lies_beside_the_code_is_code_but_for_what_programs_keep_there(
     tmp_path: Path, folder: str, name: str, *, counts: bool
 ) -> None:
-    place, file = Place(tmp_path / ".hidden", "try", "network"), tmp_path / ".hidden" / "terraform" / folder / name
+    place, file = StackPaths(tmp_path / ".hidden", "try", "network"), tmp_path / ".hidden" / "terraform" / folder / name
     file.parent.mkdir(parents=True)
     file.write_text("old")
     before = place.code()

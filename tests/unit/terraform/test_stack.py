@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from inventories import Repository
-from terraform.place import LOCKS, Place
+from terraform.place import LOCKS, StackPaths
 from terraform.program import direct
 from terraform.stack import Stack
 
@@ -28,7 +28,7 @@ def stack(tmp_path: Path) -> Stack:
         f'[terraform]\nprogram = "{program}"\n'
         'state = { bucket = "acme", region = "eu-central-1", lock_table = "locks" }\n[stacks.network]\n'
     )
-    return Stack(Place(tmp_path, "staging", "network"), Repository.find(tmp_path).read("staging"), direct)
+    return Stack(StackPaths(tmp_path, "staging", "network"), Repository.find(tmp_path).read("staging"), direct)
 
 
 def inits(stack: Stack) -> int:

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from jobs.run.job import Failed
-from jobs.run.live import LiveRun
+from jobs.run.live import RunContext
 from tests.parts.crew import Repository
 from tests.parts.postgres import Database, Server
 
@@ -131,7 +131,7 @@ def test_whichever_step_fails_what_stood_there_stays_and_no_copy(
     staging.run("CREATE TABLE customers AS SELECT 'of before' AS name")
     for failing in ("definitions", "rows", "indexes and constraints", "check", "sanitise", "statistics", "swap"):
         with monkeypatch.context() as patched:
-            patched.setattr(LiveRun, "step", failing_at(failing))
+            patched.setattr(RunContext, "step", failing_at(failing))
             ended = repository.crew("run", "refresh", "staging")
         assert (ended.code, f"{failing} failed" in ended.out) == (1, True), ended
         assert databases(staging.server) == ["refreshed"]
@@ -140,10 +140,10 @@ def test_whichever_step_fails_what_stood_there_stays_and_no_copy(
 
 def failing_at(name: str) -> Callable[..., AbstractContextManager[None]]:
     """A step that fails once it is done; the swap, which can't be taken back, before it begins."""
-    real = LiveRun.step
+    real = RunContext.step
 
     @contextmanager
-    def step(run: LiveRun, called: str) -> Iterator[None]:
+    def step(run: RunContext, called: str) -> Iterator[None]:
         if called == name == "swap":
             raise Failed(f"{name} failed")
         with real(run, called):

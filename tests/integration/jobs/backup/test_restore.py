@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from jobs.run.live import LiveRun
+from jobs.run.live import RunContext
 from tests.bench.measure import Peaks
 from tests.parts import terminal
 from tests.parts.crew import Repository, flip
@@ -128,9 +128,9 @@ def test_the_state_of_a_moment_in_as_many_streams_as_asked_for_with_fresh_statis
     time.sleep(1)  # sets are told apart by the second
     repository.backup()
     started: list[list[str]] = []
-    real = LiveRun.process
+    real = RunContext.process
     monkeypatch.setattr(
-        LiveRun, "process", lambda run, argv, **popen: (started.append(list(argv)), real(run, argv, **popen))[1]
+        RunContext, "process", lambda run, argv, **popen: (started.append(list(argv)), real(run, argv, **popen))[1]
     )
     begun = datetime.strptime(first.split("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     code, said = restore(repository, target, "--before", begun.isoformat(), "--parallel", "3")

@@ -16,7 +16,7 @@ import pytest
 from jobs import embedded
 from jobs.backup import snapshot
 from jobs.backup.connection import Reached
-from jobs.backup.manifest import Kind
+from jobs.backup.manifest import PartKind
 from jobs.embedded import _postgres as own
 from jobs.run.job import Outcome
 from tests.bench.measure import Peaks
@@ -113,7 +113,7 @@ def test_a_database_without_tables_is_backed_up_too(database: New, backs_up: Bac
     staging = backs_up(database(16))
     assert staging.take().outcome is Outcome.DONE
     assert staging.manifest().tables == ()
-    assert [part.kind for part in staging.manifest().parts] == [Kind.DEFINITIONS, Kind.REST, Kind.ROLES]
+    assert [part.kind for part in staging.manifest().parts] == [PartKind.DEFINITIONS, PartKind.REST, PartKind.ROLES]
 
 
 @pytest.mark.usefixtures("small_streams")
@@ -131,7 +131,7 @@ def test_three_thousand_tables_take_seconds(database: New, backs_up: BacksUp) ->
     assert time.monotonic() - begun < 20
     manifest = staging.manifest()
     assert (len(manifest.tables), manifest.rows) == (3000, 60_000)
-    assert sum(part.kind is Kind.TABLE for part in manifest.parts) > 10
+    assert sum(part.kind is PartKind.TABLE for part in manifest.parts) > 10
 
 
 def test_values_of_two_hundred_megabytes_do_not_fill_the_memory(database: New, backs_up: BacksUp) -> None:

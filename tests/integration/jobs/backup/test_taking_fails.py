@@ -18,7 +18,7 @@ import pytest
 from jobs.backup import facts, take
 from jobs.backup.job import BACKUP
 from jobs.backup.programs import Program
-from jobs.run import Options, Patience, run_job
+from jobs.run import Options, RunTimeouts, run_job
 from jobs.run.job import Outcome
 from jobs.run.record import Record
 from tests.parts import postgres as servers
@@ -33,7 +33,7 @@ BacksUp = Callable[..., Team]
 Between = Callable[..., Proxy]
 
 ROWS = "CREATE TABLE wide AS SELECT n, repeat(md5(n::text), 8) body FROM generate_series(1, 40000) n"
-AGAIN = Patience(work=(0.01, 0.02), store=(0.01, 0.02), term=0.5, giving_up=5)
+AGAIN = RunTimeouts(work=(0.01, 0.02), store=(0.01, 0.02), term=0.5, giving_up=5)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from jobs.backup import take
-from jobs.run import Patience
+from jobs.run import RunTimeouts
 from jobs.run.job import Outcome
 from tests.parts import kubectl
 from tests.parts.backups import Team, section, team
@@ -24,7 +24,7 @@ from tests.parts.sshd import Bastion, sshd
 New = Callable[..., Database]
 
 ROWS = "CREATE TABLE wide AS SELECT n, repeat(md5(n::text), 8) body FROM generate_series(1, 40000) n"
-AGAIN = Patience(work=(0.2, 0.5), store=(0.01,), term=0.5, giving_up=5)
+AGAIN = RunTimeouts(work=(0.2, 0.5), store=(0.01,), term=0.5, giving_up=5)
 
 pytestmark = needs("sshd")
 

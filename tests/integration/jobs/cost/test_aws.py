@@ -12,7 +12,7 @@ import pytest
 from jobs.checks.check import Verdict, finding_of
 from jobs.checks.cost import checks
 from jobs.cost import aws
-from jobs.cost.bill import Busy, Charge, CostError, Kind
+from jobs.cost.bill import Busy, Charge, ChargeKind, CostError
 from jobs.cost.kept import answer, last
 from tests.parts.bills import Account, at
 from tests.parts.explorer import FORECAST, USAGE, Explorer, pages_of
@@ -77,7 +77,7 @@ def test_another_account_by_its_role(cost_explorer: Explorer) -> None:
 def test_thousands_of_services(cost_explorer: Explorer, tmp_path: Path) -> None:
     empty = Account(daily="0").bill(NOW)
     days = [date(2026, 11, day) for day in range(1, 4)]
-    many = [Charge(day, f"service {number}", Kind.USE, Decimal("0.01")) for day in days for number in range(3000)]
+    many = [Charge(day, f"service {number}", ChargeKind.USE, Decimal("0.01")) for day in days for number in range(3000)]
     cost_explorer.queue(pages_of(replace(empty, charges=tuple(many)), size=1))
     env, store = environment(more=COST), store_in(tmp_path)
     found = answer(env, store, NOW, aws.ask).bill

@@ -6,7 +6,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from jobs.backup.connection import Reached, final, reach, through, verdict
 from jobs.backup.errors import BackupError
-from jobs.run.job import Passing
+from jobs.run.job import Transient
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def test_through_a_tunnel_the_name_stays_for_the_certificate() -> None:
 )
 def test_what_stays_and_what_may_pass(said: str, stays: bool) -> None:
     assert final(said) is stays
-    assert isinstance(verdict(psycopg.OperationalError(said)), BackupError if stays else Passing)
+    assert isinstance(verdict(psycopg.OperationalError(said)), BackupError if stays else Transient)
 
 
 def test_a_refusal_with_tls_and_without_is_told_once() -> None:
@@ -77,8 +77,8 @@ def test_a_refusal_with_tls_and_without_is_told_once() -> None:
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (psycopg.errors.AdminShutdown("terminating connection"), Passing),
-        (psycopg.errors.DiskFull("no space left"), Passing),
+        (psycopg.errors.AdminShutdown("terminating connection"), Transient),
+        (psycopg.errors.DiskFull("no space left"), Transient),
         (psycopg.errors.InsufficientPrivilege("permission denied for table orders"), BackupError),
     ],
 )

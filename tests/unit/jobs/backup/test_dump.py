@@ -1,8 +1,8 @@
 import pytest
 
-from jobs.backup.dump import LockTimeout, fault, told
+from jobs.backup.dump import LockTimeout, error_lines, fault
 from jobs.backup.errors import BackupError
-from jobs.run.job import Passing
+from jobs.run.job import Transient
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from jobs.run.job import Passing
         (
             1,
             ["pg_dump: error: query failed: server closed the connection unexpectedly"],
-            Passing,
+            Transient,
             "part rest: pg_dump: error: query failed: server closed the connection",
         ),
         (
@@ -54,10 +54,10 @@ from jobs.run.job import Passing
                 'pg_dump: detail: Error message from server: ERROR:  could not write to file "base/pgsql_tmp/1": '
                 "No space left on device",
             ],
-            Passing,
+            Transient,
             "No space left on device",
         ),
-        (-9, [], Passing, "part rest: exit code -9"),
+        (-9, [], Transient, "part rest: exit code -9"),
         (3, ["no sign of what it was"], BackupError, "no sign of what it was"),
     ],
 )
@@ -68,7 +68,7 @@ def test_why_a_dump_failed(code: int, words: list[str], kind: type[Exception], s
 
 
 def test_the_command_that_failed_is_not_repeated() -> None:
-    assert told(["pg_dump: error: a", "pg_dump: detail: b", "Command was: SELECT secret"]) == [
+    assert error_lines(["pg_dump: error: a", "pg_dump: detail: b", "Command was: SELECT secret"]) == [
         "pg_dump: error: a",
         "pg_dump: detail: b",
     ]

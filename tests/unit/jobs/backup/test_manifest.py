@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from jobs.backup.errors import Unreadable
-from jobs.backup.manifest import Extension, Kind, Last, Manifest, Part, Piece, Rows, Server, Settings, read, written
+from jobs.backup.manifest import Extension, Last, Manifest, Part, PartKind, Piece, Rows, Server, Settings, read, written
 
 STARTED = datetime(2026, 11, 21, 2, 0, 0, tzinfo=UTC)
 MANIFEST = Manifest(
@@ -22,8 +22,10 @@ MANIFEST = Manifest(
     settings=Settings("UTF8", "C", "C", "libc", None, "owner", "the shop's", -1, ("search_path=a, b",)),
     snapshot="00000003-0000001B-1",
     parts=(
-        Part("defs", Kind.DEFINITIONS, None, (Piece("defs.0", 10),), 10, "aa", 100),
-        Part("data-1", Kind.TABLE, '"public"."Ordérs"', (Piece("data-1.0", 20), Piece("data-1.1", 2)), 22, "bb", 900),
+        Part("defs", PartKind.DEFINITIONS, None, (Piece("defs.0", 10),), 10, "aa", 100),
+        Part(
+            "data-1", PartKind.TABLE, '"public"."Ordérs"', (Piece("data-1.0", 20), Piece("data-1.1", 2)), 22, "bb", 900
+        ),
     ),
     tables=(Rows("public", "Ordérs", 7, 8192), Rows("public", "empty", 0, 0)),
     sequences=(Last("public", "s", None),),

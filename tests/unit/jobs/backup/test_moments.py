@@ -6,7 +6,7 @@ import pytest
 from jobs.backup.errors import BackupError
 from jobs.backup.moments import chosen, moment
 from jobs.backup.sets import Set
-from jobs.run.job import Mistyped
+from jobs.run.job import UnknownName
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
@@ -30,7 +30,7 @@ def test_times_are_read_in_the_environments_timezone(said: str, utc: str) -> Non
 
 @pytest.mark.parametrize("said", ["yesterday", "25:00", "", "2026-13-01", "02"])
 def test_what_is_no_time_is_told_with_what_would_be(said: str) -> None:
-    with pytest.raises(Mistyped, match="write 2026-11-20, 02:00"):
+    with pytest.raises(UnknownName, match="write 2026-11-20, 02:00"):
         moment(said, BERLIN, NOW)
 
 

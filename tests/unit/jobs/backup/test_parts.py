@@ -2,7 +2,7 @@ from datetime import timedelta
 
 import pytest
 
-from jobs.backup.manifest import Kind
+from jobs.backup.manifest import PartKind
 from jobs.backup.parts import Planned, Table, pg_dump, pg_dumpall, plan, standing_alone
 from jobs.backup.programs import Program
 
@@ -48,13 +48,13 @@ def test_a_name_that_pg_dump_would_take_for_another_stays_in_the_rest() -> None:
 
 def test_every_set_has_definitions_the_rest_and_the_roles() -> None:
     assert plan([], 4) == (
-        Planned("defs", Kind.DEFINITIONS),
-        Planned("rest", Kind.REST),
-        Planned("roles", Kind.ROLES),
+        Planned("defs", PartKind.DEFINITIONS),
+        Planned("rest", PartKind.REST),
+        Planned("roles", PartKind.ROLES),
     )
     assert plan(tables(9, 1), 2)[1:3] == (
-        Planned("data-1", Kind.TABLE, ('"public"."t00"',)),
-        Planned("rest", Kind.REST, ('"public"."t00"',)),
+        Planned("data-1", PartKind.TABLE, ('"public"."t00"',)),
+        Planned("rest", PartKind.REST, ('"public"."t00"',)),
     )
 
 
@@ -82,21 +82,21 @@ COMMON = [
 
 
 def test_the_definitions_are_one_archive() -> None:
-    assert line(Planned("defs", Kind.DEFINITIONS)) == [
+    assert line(Planned("defs", PartKind.DEFINITIONS)) == [
         *COMMON,
         *("--section=pre-data", "--section=post-data", "--dbname=host=db dbname=shop"),
     ]
 
 
 def test_a_table_that_is_not_there_is_an_error() -> None:
-    assert line(Planned("data-1", Kind.TABLE, ('"public"."orders"',))) == [
+    assert line(Planned("data-1", PartKind.TABLE, ('"public"."orders"',))) == [
         *COMMON,
         *("--section=data", "--strict-names", '--table="public"."orders"', "--dbname=host=db dbname=shop"),
     ]
 
 
 def test_the_rest_leaves_out_exactly_the_tables_that_stand_alone() -> None:
-    assert line(Planned("rest", Kind.REST, ('"public"."orders"', '"a"."b"'))) == [
+    assert line(Planned("rest", PartKind.REST, ('"public"."orders"', '"a"."b"'))) == [
         *COMMON,
         "--section=data",
         *('--exclude-table-data="public"."orders"', '--exclude-table-data="a"."b"'),

@@ -2,7 +2,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from jobs.backup.protected import Guarded, address, same
-from jobs.backup.target import Place
+from jobs.backup.target import TargetState
 
 HERE = ("localhost", "5432")
 
@@ -36,5 +36,5 @@ def test_where_an_address_leads(url: str, where: tuple[str, str]) -> None:
     ],
 )
 def test_what_is_the_same_database(guarded: Guarded, identifier: str | None, is_same: bool) -> None:
-    place = Place("shop", 16, False, True, "me", False, 0, frozenset(), frozenset({"shop"}), identifier)
+    place = TargetState("shop", 16, False, True, "me", False, 0, frozenset(), frozenset({"shop"}), identifier)
     assert same(guarded, HERE, place) is is_same

@@ -4,7 +4,7 @@ import pytest
 
 from inventories import Environment, Repository
 from jobs.backup.sources import chosen, knows, schedule, source, subject, subjects
-from jobs.run.job import Mistyped, Options
+from jobs.run.job import Options, UnknownName
 
 FILE = """
 [environment]
@@ -45,7 +45,7 @@ def test_a_named_database_is_found_by_its_name(staging: Environment) -> None:
 
 def test_what_the_file_does_not_name_is_told_with_what_it_does(staging: Environment) -> None:
     for name in ("nope", "shop.x", "other.shop"):
-        with pytest.raises(Mistyped, match=r"there is no database .*; there are: .*shop.*main\.<database>"):
+        with pytest.raises(UnknownName, match=r"there is no database .*; there are: .*shop.*main\.<database>"):
             source(staging, name)
 
 

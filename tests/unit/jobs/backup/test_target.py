@@ -5,14 +5,14 @@ import pytest
 from jobs.backup.errors import BackupError
 from jobs.backup.manifest import Settings
 from jobs.backup.restore import Way, settings_for, way
-from jobs.backup.target import Place, left_behind, name_beside, name_kept
+from jobs.backup.target import TargetState, left_behind, name_beside, name_kept
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 
 
-def place(*, exists: bool = True, objects: int = 0, standby: bool = False) -> Place:
+def place(*, exists: bool = True, objects: int = 0, standby: bool = False) -> TargetState:
     databases = frozenset({"shop"} if exists else {"postgres"})
-    return Place("shop", 16, standby, True, "me", False, objects, frozenset(), databases, "1")
+    return TargetState("shop", 16, standby, True, "me", False, objects, frozenset(), databases, "1")
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def place(*, exists: bool = True, objects: int = 0, standby: bool = False) -> Pl
         (place(), True, True, Way.IN_PLACE_OF),
     ],
 )
-def test_how_a_set_gets_to_where_it_is_wanted(there: Place, create: bool, replaces: bool, chosen: Way) -> None:
+def test_how_a_set_gets_to_where_it_is_wanted(there: TargetState, create: bool, replaces: bool, chosen: Way) -> None:
     assert way(there, create=create, replaces=replaces) is chosen
 
 
@@ -39,7 +39,7 @@ def test_how_a_set_gets_to_where_it_is_wanted(there: Place, create: bool, replac
         (place(standby=True), True, True, "standby.*primary"),
     ],
 )
-def test_what_is_refused_is_told_with_the_way_out(there: Place, create: bool, replaces: bool, said: str) -> None:
+def test_what_is_refused_is_told_with_the_way_out(there: TargetState, create: bool, replaces: bool, said: str) -> None:
     with pytest.raises(BackupError, match=said):
         way(there, create=create, replaces=replaces)
 

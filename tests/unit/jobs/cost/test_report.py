@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from jobs.cost.bill import Bill, Charge, CostError, Kind, month_after, month_before
+from jobs.cost.bill import Bill, Charge, ChargeKind, CostError, month_after, month_before
 from jobs.cost.report import Report, read, stand_outs
 from tests.parts.bills import Account, at
 
@@ -66,7 +66,7 @@ def test_compared_are_whole_days_and_in_march_as_many_as_february_has() -> None:
 
 def test_a_service_that_is_gone_and_one_that_is_new_have_moved() -> None:
     days = [(date(2026, 10, 3), "Old", 40), (date(2026, 11, 3), "New", 70), (date(2026, 10, 25), "Later", 9)]
-    charges = tuple(Charge(day, name, Kind.USE, Decimal(amount)) for day, name, amount in days)
+    charges = tuple(Charge(day, name, ChargeKind.USE, Decimal(amount)) for day, name, amount in days)
     found = report(replace(Account().bill(at("2026-11-10")), charges=charges))
     assert [(one.name, one.spent, one.change) for one in found.services] == [("New", 70, 70), ("Old", 0, -40)]
 
@@ -107,7 +107,7 @@ def test_another_currency_is_an_error_that_says_what_to_set() -> None:
 
 def test_a_day_that_stands_out_names_the_services_that_did_it() -> None:
     bill = Account().bill(at("2026-11-20"))
-    dear = Charge(date(2026, 11, 18), "AWS Data Transfer", Kind.USE, Decimal(55))
+    dear = Charge(date(2026, 11, 18), "AWS Data Transfer", ChargeKind.USE, Decimal(55))
     (one,) = report(replace(bill, charges=(*bill.charges, dear))).stand_outs
     assert (one.day, one.amount, one.usual) == (date(2026, 11, 18), 65, 10)
     assert one.services == ("AWS Data Transfer",)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cost.job import figures, look
+from jobs.cost.job import figures, month_report
 from jobs.monitoring import dashboard, rules
 from jobs.monitoring.__main__ import FILES
 from jobs.run import Options, run_job
@@ -47,7 +47,7 @@ def test_each_names_what_is_written(name: str, expression: str, written: dict[st
 def test_the_figures_of_the_bill_are_those_that_are_written(tmp_path: Path) -> None:
     asked = set(re.findall(r'crew_job="cost",figure="(\w+)"', "".join(text for _, text in RULES + QUERIES)))
     env = environment(more="\n[cost]\nbudget = 300\n")
-    found = look(env, store_in(tmp_path), at("2026-11-16"), lambda _env, now: Account().bill(now))
+    found = month_report(env, store_in(tmp_path), at("2026-11-16"), lambda _env, now: Account().bill(now))
     assert asked == {"spent_percent", "forecast_percent", "month_gone_percent"}
     assert asked <= set(figures(found))
 

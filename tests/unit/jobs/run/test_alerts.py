@@ -11,7 +11,7 @@ import jobs.log
 from inventories import Secret
 from jobs.run import Failed, Options, Outcome, Record, alerts, post, run_job
 from jobs.run.alerts import News, State, news, noted, seen
-from jobs.run.post import mark
+from jobs.run.post import address_id
 from jobs.store import Denied, OutOfReach, Store, StoreError
 from tests.parts.runs import done, environment, job, store_in
 
@@ -91,7 +91,7 @@ def test_whatever_happens_people_end_up_knowing_how_it_is(record: Record, outcom
 def tell(record: Record, store: Store, send: Any, hours: float = 0, to: tuple[str, ...] = ("json://a",)) -> None:
     env = environment(to)
     found = alerts.claims(record, env, store, LOG, lambda: NOON + timedelta(hours=hours))
-    post.Round(found, LOG).deliver(env.alerts.to, send, post.LIMIT)
+    post.Delivery(found, LOG).deliver(env.alerts.to, send, post.LIMIT)
 
 
 def test_failing_is_told_once_then_reminded_of_then_called_off(record: Record, store: Store) -> None:
@@ -140,7 +140,7 @@ def test_an_address_that_was_taken_out_of_the_file_is_owed_nothing(record: Recor
     told.down = {"json://b"}
     tell(failed, store, told, 0, ("json://a", "json://b"))
     tell(failed, store, told, 1)
-    assert mark(Secret(literal="json://b")) not in store.get("staging/alerts/backup/shop.json").body.decode()
+    assert address_id(Secret(literal="json://b")) not in store.get("staging/alerts/backup/shop.json").body.decode()
 
 
 def test_a_claim_that_is_fresh_is_left_to_who_made_it_and_an_old_one_told_again(record: Record, store: Store) -> None:
@@ -188,4 +188,4 @@ def test_no_address_in_clear_in_the_store(record: Record, store: Store) -> None:
     tell(replace(record, outcome=FAILED), store, told, 0, ("slack://token", "json://a"))
     body = store.get("staging/alerts/backup/shop.json").body.decode()
     assert "token" not in body
-    assert mark(Secret(literal="slack://token")) in body
+    assert address_id(Secret(literal="slack://token")) in body

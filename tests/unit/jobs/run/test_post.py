@@ -10,8 +10,8 @@ import pytest
 
 import jobs.log
 from inventories import Secret
-from jobs.run.courier import Courier
-from jobs.run.post import Claim, Letter, Round, mark, together
+from jobs.run.courier import AlertQueue
+from jobs.run.post import Claim, Delivery, Message, address_id, combined
 from jobs.store import Changed, OutOfReach
 from tests.parts.runs import environment, until
 
@@ -24,7 +24,7 @@ class Notes:
 
     def __init__(self, *addresses: Secret) -> None:
         self.noted: list[list[str]] = []
-        self.claim = Claim({mark(one): Letter("staging: a", "first") for one in addresses}, self.note)
+        self.claim = Claim({address_id(one): Message("staging: a", "first") for one in addresses}, self.note)
 
     def note(self, failed: Collection[str]) -> None:
         self.noted.append(sorted(failed))
@@ -37,7 +37,7 @@ def test_only_whom_it_concerns_is_told() -> None:
         told.append((address, title, text))
         return True
 
-    assert Round([notes.claim], LOG).deliver([A, B], send, 5) == set()
+    assert Delivery([notes.claim], LOG).deliver([A, B], send, 5) == set()
     assert told == [(A, "staging: a", "first")]
     assert notes.noted == [[]]
 
@@ -48,16 +48,16 @@ def test_who_answers_too_late_is_noted_when_he_does() -> None:
     def send(address: Secret, title: str, text: str) -> bool:
         return address == A or answer.wait(30)
 
-    assert Round([notes.claim], LOG).deliver([A, B], send, 0.05) == {mark(B)}
-    assert notes.noted == [[mark(B)]]
+    assert Delivery([notes.claim], LOG).deliver([A, B], send, 0.05) == {address_id(B)}
+    assert notes.noted == [[address_id(B)]]
     answer.set()
-    until(lambda: notes.noted == [[mark(B)], []])
+    until(lambda: notes.noted == [[address_id(B)], []])
 
 
 def test_who_rests_is_not_asked_and_counts_as_not_reached() -> None:
     notes = Notes(A, B)
-    assert Round([notes.claim], LOG).deliver([A, B], lambda *_: True, 5, resting={mark(B)}) == set()
-    assert notes.noted == [[mark(B)]]
+    assert Delivery([notes.claim], LOG).deliver([A, B], lambda *_: True, 5, resting={address_id(B)}) == set()
+    assert notes.noted == [[address_id(B)]]
 
 
 @pytest.mark.parametrize("fault", [Changed("x"), OutOfReach("y")])
@@ -66,18 +66,20 @@ def test_a_note_that_can_not_be_written_keeps_no_other_from_being_written(fault:
         raise fault
 
     notes = Notes(A)
-    Round([Claim({mark(A): Letter("staging: b", "")}, fails), notes.claim], LOG).deliver([A], lambda *_: True, 5)
+    Delivery([Claim({address_id(A): Message("staging: b", "")}, fails), notes.claim], LOG).deliver(
+        [A], lambda *_: True, 5
+    )
     assert notes.noted == [[]]
 
 
 def test_several_messages_are_one() -> None:
-    two = [Letter("staging: a", "first"), Letter("production: b", "second")]
-    assert together(two) == Letter("production, staging: 2 alerts", "staging: a\nfirst\n\nproduction: b\nsecond")
+    two = [Message("staging: a", "first"), Message("production: b", "second")]
+    assert combined(two) == Message("production, staging: 2 alerts", "staging: a\nfirst\n\nproduction: b\nsecond")
 
 
 def test_a_courier_that_nobody_is_to_hear_from_does_nothing() -> None:
     store: Any = None
-    courier = Courier(environment(), store, LOG, lambda: pytest.fail("the clock was asked"))
+    courier = AlertQueue(environment(), store, LOG, lambda: pytest.fail("the clock was asked"))
     courier.add(None)  # type: ignore[arg-type]
     courier.close()
     assert courier._thread is None

@@ -12,7 +12,20 @@ import pytest
 
 import jobs.log
 from inventories import Secret
-from jobs.run import Failed, Options, Outcome, Passing, Record, Result, Run, Stopped, alone, exit_code, records, run_job
+from jobs.run import (
+    Failed,
+    Options,
+    Outcome,
+    Record,
+    Result,
+    Run,
+    Stopped,
+    Transient,
+    exit_code,
+    records,
+    run_job,
+    unrecorded_run,
+)
 from jobs.run.lease import Holder, Lock, holder_to, take
 from jobs.run.record import last_tick, latest_records, record_from, record_keys, record_to, running
 from jobs.run.runner import patiently
@@ -142,7 +155,7 @@ def test_a_tick_that_failed_is_tried_again_and_counts_its_attempts(store: Store)
 @pytest.mark.parametrize(
     ("error", "tries", "sentence"),
     [
-        (Passing("the network"), 3, "the network"),
+        (Transient("the network"), 3, "the network"),
         (OutOfReach("the store is away"), 3, "the store is away"),
         (Failed("bad password"), 1, "bad password"),
         (ZeroDivisionError("oops"), 1, "a bug: ZeroDivisionError: oops; its traceback is in the log"),
@@ -277,7 +290,7 @@ def test_a_store_that_is_away_fails_the_run_and_is_said(store: Store, away: list
 
 
 def test_alone_gives_steps_processes_and_an_end_that_leaves_none(store: Store) -> None:
-    with alone(ENV, store, "restore", "shop") as run, run.step("sleep"):
+    with unrecorded_run(ENV, store, "restore", "shop") as run, run.step("sleep"):
         sleeping = run.process(["sleep", "60"])
         run.progress("data-1", 5, 10)
     assert sleeping.returncode == -15
@@ -287,7 +300,7 @@ def test_alone_gives_steps_processes_and_an_end_that_leaves_none(store: Store) -
 def test_alone_a_signal_ends_the_processes_and_says_so(tmp_path: Path) -> None:
     def program() -> int:
         try:
-            with alone(ENV, store_in(tmp_path), "restore", "shop") as run:
+            with unrecorded_run(ENV, store_in(tmp_path), "restore", "shop") as run:
                 sleeping = run.process(["sleep", "60"])
                 (tmp_path / "begun").touch()
                 raise Failed(f"sleep ended with {sleeping.wait()}")

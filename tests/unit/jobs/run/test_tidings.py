@@ -11,8 +11,8 @@ import pytest
 
 import jobs.log
 from inventories import Secret
-from jobs.run import Options, Outcome, Record, Tidings, alerts, post, records, run_job
-from jobs.run.post import Letter, together
+from jobs.run import Notice, Options, Outcome, Record, alerts, post, records, run_job
+from jobs.run.post import Message, combined
 from jobs.run.tidings import known
 from jobs.store import Store
 from tests.parts.runs import done, environment, job, store_in
@@ -20,8 +20,8 @@ from tests.parts.runs import done, environment, job, store_in
 NOON = datetime(2026, 5, 5, 10, 0, tzinfo=UTC)
 LOG = jobs.log.get()
 BOTH = ("json://a", "json://b")
-HALF = Tidings(("half",), "half of it is gone", "12 of 24")
-NONE = Tidings()
+HALF = Notice(("half",), "half of it is gone", "12 of 24")
+NONE = Notice()
 
 
 class Ears:
@@ -51,7 +51,7 @@ def record(tmp_path: Path) -> Record:
 
 def tell(record: Record, store: Store, send: Any, to: tuple[str, ...] = ("json://a",), hours: float = 0) -> None:
     found = alerts.claims(record, environment(to), store, LOG, lambda: NOON + timedelta(hours=hours))
-    post.Round(found, LOG).deliver(environment(to).alerts.to, send, post.LIMIT)
+    post.Delivery(found, LOG).deliver(environment(to).alerts.to, send, post.LIMIT)
 
 
 def test_each_key_is_told_once_and_never_reminded_of(record: Record, store: Store) -> None:
@@ -112,7 +112,7 @@ def test_news_that_come_while_others_are_told_are_kept_for_the_next_run(record: 
     ears = Ears()
     claims = alerts.claims(replace(record, tidings=HALF), environment(BOTH), store, LOG, lambda: NOON)
     tell(replace(record, tidings=replace(HALF, keys=("all",), title="all")), store, ears, hours=0.001)
-    post.Round(claims, LOG).deliver(environment(BOTH).alerts.to, ears, post.LIMIT)
+    post.Delivery(claims, LOG).deliver(environment(BOTH).alerts.to, ears, post.LIMIT)
     tell(replace(record, tidings=NONE), store, ears, hours=0.01)
     assert sorted(ears.heard) == [
         "json://a: staging: all",
@@ -130,8 +130,8 @@ def test_tidings_stand_in_the_record_for_who_takes_over(store: Store) -> None:
 
 
 def test_many_messages_are_one() -> None:
-    two = [Letter("staging: a", "first"), Letter("staging: b", "second")]
-    assert together(two) == Letter("staging: 2 alerts", "staging: a\nfirst\n\nstaging: b\nsecond")
-    many = together([Letter(f"staging: {number}", "said") for number in range(11)])
+    two = [Message("staging: a", "first"), Message("staging: b", "second")]
+    assert combined(two) == Message("staging: 2 alerts", "staging: a\nfirst\n\nstaging: b\nsecond")
+    many = combined([Message(f"staging: {number}", "said") for number in range(11)])
     assert many.text.splitlines()[:2] == ["staging: 0", "staging: 1"]
     assert "said" not in many.text

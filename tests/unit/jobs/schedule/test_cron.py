@@ -13,7 +13,7 @@ from inventories import Environment
 from jobs.run.ticks import next_ticks
 from jobs.schedule.export import Inexpressible
 from jobs.schedule.export.cron import fields, files
-from jobs.schedule.export.place import Place
+from jobs.schedule.export.place import Destination
 from jobs.schedule.slots import slots, timers
 from tests.unit.jobs.schedule.lines import ONLY_CRONSIM, made_up
 
@@ -65,7 +65,7 @@ def test_a_machine_whose_clock_shows_another_time_is_refused(line: str, zone: Zo
 
 
 def test_the_file(production: Environment) -> None:
-    place = Place(timezone=BERLIN)
+    place = Destination(timezone=BERLIN)
     (file,) = files(timers("production", slots(production)), production.timezone, place, NOW)
     lines = file.text.splitlines()
     assert file.name == "groundcrew-production"

@@ -15,13 +15,13 @@ from inventories import Environment, Repository
 from jobs.run.ticks import next_ticks
 from jobs.schedule.export import Inexpressible
 from jobs.schedule.export.kubernetes import after_changes, fields, files, name
-from jobs.schedule.export.place import Place
+from jobs.schedule.export.place import Destination
 from jobs.schedule.slots import slots, timers
 from tests.unit.jobs.schedule.lines import ONLY_CRONSIM, made_up
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 BERLIN, NEW_YORK = ZoneInfo("Europe/Berlin"), ZoneInfo("America/New_York")
-PLACE = Place(image="registry.acme.example/groundcrew:1")
+PLACE = Destination(image="registry.acme.example/groundcrew:1")
 MINUTE = timedelta(minutes=1)
 BOUNDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
 

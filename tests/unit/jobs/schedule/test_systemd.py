@@ -15,7 +15,7 @@ import pytest
 from inventories import Environment, Repository
 from jobs.run.ticks import next_ticks
 from jobs.schedule.export import Inexpressible
-from jobs.schedule.export.place import Place
+from jobs.schedule.export.place import Destination
 from jobs.schedule.export.systemd import files, on_calendar
 from jobs.schedule.slots import slots, timers
 from tests.parts.needs import needs
@@ -90,7 +90,7 @@ def units(environment: Environment, sources: dict[str, Environment], folder: Pat
     crew = folder / "crew"
     crew.write_text("#!/bin/sh\n")
     crew.chmod(0o755)
-    made = files(environment, timers(environment.name, slots(environment)), Place(crew=str(crew)), sources, NOW)
+    made = files(environment, timers(environment.name, slots(environment)), Destination(crew=str(crew)), sources, NOW)
     for file in made:
         (folder / file.name).write_text(file.text)
     return {file.name: file.text for file in made}

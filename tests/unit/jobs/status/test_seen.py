@@ -7,9 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from jobs.backup.sets import Set
-from jobs.standing import Standing, State
+from jobs.standing import Health, HealthState
 from jobs.status.page import page
-from jobs.status.seen import Database, Seen, databases
+from jobs.status.seen import Database, EnvironmentStatus, databases
 from tests.parts.bills import at
 from tests.parts.runs import environment
 
@@ -33,7 +33,7 @@ backup = "0 2 * * *"
 
 
 def test_databases_are_those_of_the_file_those_with_sets_and_those_that_ran() -> None:
-    failed = Standing("backup", "main.crm", State.FAILED, NOW, "no route", None)
+    failed = Health("backup", "main.crm", HealthState.FAILED, NOW, "no route", None)
     whole = replace(failed, subject="main", sentence="was not reached")
     found = databases(environment(more=FILE), [NEW, OLD, OPEN, replace(OLD, database="gone")], [failed, whole])
     assert [(one.name, one.sizes, one.backup) for one in found] == [
@@ -59,8 +59,8 @@ def test_nothing_at_all_is_a_page_too() -> None:
 
 
 def test_what_comes_from_outside_is_text_and_no_markup(tmp_path: Path) -> None:
-    evil = Standing("backup", "<script>alert(1)</script>", State.FAILED, NOW, '"><img src=x onerror=y>', None)
-    drawn = page([Seen("staging", NOW.tzinfo, standings=(evil,), error="")], NOW)  # type: ignore[arg-type]
+    evil = Health("backup", "<script>alert(1)</script>", HealthState.FAILED, NOW, '"><img src=x onerror=y>', None)
+    drawn = page([EnvironmentStatus("staging", NOW.tzinfo, standings=(evil,), error="")], NOW)  # type: ignore[arg-type]
     assert "<script" not in drawn
     assert "<img" not in drawn
     assert "&lt;script&gt;alert(1)" in drawn

@@ -4,10 +4,10 @@ import pytest
 from botocore import exceptions as boto
 
 from jobs.store import Denied, Missing, OutOfReach, StoreError
-from jobs.store.s3_errors import Place, translated
+from jobs.store.s3_errors import Location, translated
 
-AWS = Place("s3://acme/crew", "acme", "eu-central-1", "", "writer")
-OWN = Place("s3://acme/crew", "acme", "", "http://s3.internal:8333", "")
+AWS = Location("s3://acme/crew", "acme", "eu-central-1", "", "writer")
+OWN = Location("s3://acme/crew", "acme", "", "http://s3.internal:8333", "")
 
 
 def answered(code: str, status: int = 400, message: str = "as S3 puts it", **more: str) -> boto.ClientError:
@@ -138,7 +138,7 @@ def answered(code: str, status: int = 400, message: str = "as S3 puts it", **mor
     ],
 )
 def test_an_error_names_the_thing_the_fact_and_the_way_out(
-    error: Exception, place: Place, kind: type[StoreError], message: str
+    error: Exception, place: Location, kind: type[StoreError], message: str
 ) -> None:
     told = translated(error, place, "s3:PutObject", "a/b")
     assert type(told) is kind
