@@ -4,7 +4,7 @@ from gevent import get_hub
 from pyinfra import config
 from pyinfra.api.exceptions import PyinfraError
 
-from deploys.early import refuse_to_run_on_nobody
+from deploys.preflight import refuse_to_run_on_nobody
 
 config.FAIL_PERCENT = 0
 refuse_to_run_on_nobody()

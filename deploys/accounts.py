@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pyinfra import host
 
 from deploys.developers import ACCOUNTS, Developer, accounts, arrival, departure, key_of
-from deploys.look import HostFacts, looking, paths, printed
-from deploys.pieces import Steps
+from deploys.facts import HostFacts, looking, paths, printed
+from deploys.operations import Steps
 
 
 @looking(lambda group, **_: printed(f"getent group {group}"))

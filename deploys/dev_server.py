@@ -9,20 +9,20 @@ from __future__ import annotations
 
 from pyinfra import host
 
-from deploys import developers, early, firewall, pieces, ssh_server
+from deploys import developers, firewall, operations, preflight, ssh_server
 from deploys.accounts import accounts_are_right, departed_are_out, group_is_there
-from deploys.look import host_facts, paths, printed
+from deploys.facts import host_facts, paths, printed
 from deploys.upkeep import CHECKS, PACKAGES, ROOM_FOR_SWAP, SWAP, Upkeep, faults_of_swap, motd, swap_commands
 
 MEMORY, DISK = 900, 2000  # MiB, under which a shared server is no help to anybody
 
-if host.name in early.group("dev_servers"):
-    system = early.host_is_fit(memory=MEMORY, disk=DISK)
-    given = early.wanted("developers", "name them in inventories/group_data/dev_servers.py")
+if host.name in preflight.group("dev_servers"):
+    system = preflight.host_is_fit(memory=MEMORY, disk=DISK)
+    given = preflight.wanted("developers", "name them in inventories/group_data/dev_servers.py")
     limits, departed = host.data.get("limits") or {}, host.data.get("departed") or []
     ports = host.data.get("open_ports") or [22]
     upkeep = Upkeep.of(host.data, host.name)
-    early.every(
+    preflight.every(
         f"{host.name}: {fault}" for fault in [*developers.faults(given, limits, departed), *firewall.faults(ports)]
     )
     people = developers.read(given, limits)
@@ -33,7 +33,7 @@ if host.name in early.group("dev_servers"):
     )
     there = developers.accounts(seen.printed[developers.ACCOUNTS])
     unnamed = developers.unnamed(people, departed, there, seen.printed[developers.KEY_FILES])
-    early.every(
+    preflight.every(
         f"{host.name}: {fault}"
         for fault in [
             *developers.conflicts(people, there),
@@ -43,12 +43,12 @@ if host.name in early.group("dev_servers"):
         ]
     )
 
-    pieces.packages_are_there(name="Packages", packages=packages)
+    operations.packages_are_there(name="Packages", packages=packages)
 
     group_is_there(name="Group of developers", group=developers.GROUP)
-    pieces.folder(name="Folder of keys", path=developers.KEYS, mode="755")
+    operations.folder(name="Folder of keys", path=developers.KEYS, mode="755")
     # Before anybody leaves the group sudo: who runs this as one of them, with --sudo, always has a way to be root.
-    pieces.file(
+    operations.file(
         name="Rules of sudo",
         dest="/etc/sudoers.d/groundcrew",
         text=developers.sudo_rules(people),
@@ -58,17 +58,17 @@ if host.name in early.group("dev_servers"):
     departed_are_out(name="The departed are locked out", names=departed)
     departed_are_out(name=f"Named nowhere, so locked out: {', '.join(unnamed) or 'nobody'}", names=unnamed)
     accounts_are_right(name="Accounts", people=people, containers=upkeep.containers)
-    pieces.folder(name="Workspaces", path=upkeep.workspaces, mode="755")
+    operations.folder(name="Workspaces", path=upkeep.workspaces, mode="755")
     for person in host.loop(people):
-        pieces.file(
+        operations.file(
             name=f"Keys of {person.name}",
             text="".join(f"{key}\n" for key in person.keys),
             dest=developers.key_of(person.name),
             mode="644",
         )
         slice_file, slice_text = developers.slice_of(person)
-        pieces.file(name=f"Limits of {person.name}", text=slice_text, dest=slice_file, mode="644")
-        pieces.folder(
+        operations.file(name=f"Limits of {person.name}", text=slice_text, dest=slice_file, mode="644")
+        operations.folder(
             name=f"Workspace of {person.name}",
             path=f"{upkeep.workspaces}/{person.name}",
             owner=f"{person.name}:{person.name}",
@@ -76,16 +76,16 @@ if host.name in early.group("dev_servers"):
         )
 
     for path, text in host.loop(sorted(upkeep.files.items())):
-        pieces.file(name=path, text=text, dest=path, mode="644", check=CHECKS.get(path, ""))
-    pieces.file(name="Message at login", text=motd(host.name, upkeep), dest="/etc/motd", mode="644")
-    pieces.made_once(name="Swap file", path=SWAP, commands=swap_commands(upkeep.swap))
-    pieces.units_are_read(
+        operations.file(name=path, text=text, dest=path, mode="644", check=CHECKS.get(path, ""))
+    operations.file(name="Message at login", text=motd(host.name, upkeep), dest="/etc/motd", mode="644")
+    operations.made_once(name="Swap file", path=SWAP, commands=swap_commands(upkeep.swap))
+    operations.units_are_read(
         name="systemd has read its files",
         files=["/etc/systemd/system/swapfile.swap", *(developers.slice_of(person)[0] for person in people)],
     )
     for name, unit in host.loop(upkeep.units.items()):
-        pieces.current(name=name, unit=name, files=unit.files, oneshot=unit.oneshot)
+        operations.current(name=name, unit=name, files=unit.files, oneshot=unit.oneshot)
 
     ssh_server.ssh_server(name="SSH server", text=ssh_server.settings(host.data.get("ssh_settings") or {}))
     firewall.firewall(name="Firewall", text=firewall.ruleset(ports))
-    pieces.current(name="Firewall after a restart", unit="nftables.service", oneshot=True)
+    operations.current(name="Firewall after a restart", unit="nftables.service", oneshot=True)

@@ -11,9 +11,9 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api import FileUploadCommand, FunctionCommand, Host, State
 
-from deploys.look import HostFacts, contents, looking, printed
-from deploys.pieces import STAMPS, Steps, sha256
-from deploys.trial import Trial
+from deploys.facts import HostFacts, contents, looking, printed
+from deploys.operations import STAMPS, Steps, sha256
+from deploys.rollback import Trial
 
 FILE = "/etc/nftables.conf"
 TABLE = "inet groundcrew"

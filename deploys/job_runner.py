@@ -12,15 +12,15 @@ from pathlib import Path
 
 from pyinfra import host
 
-from deploys import early, passwords, pieces, runner_files, runner_release
+from deploys import operations, passwords, preflight, runner_files, runner_release
 from deploys.runner_files import CREDENTIALS, CREW, ETC, HOME, JOURNAL, USER, Placed
 from deploys.runner_host import environments_are_well, gone, in_force, release_is_there
 from inventories import BadEnvironment, Repository, Secret
 
 MEMORY, DISK = 400, 1000  # MiB
 
-if host.name in early.group("job_runners"):
-    system = early.host_is_fit(memory=MEMORY, disk=DISK)
+if host.name in preflight.group("job_runners"):
+    system = preflight.host_is_fit(memory=MEMORY, disk=DISK)
     named = host.data.get("job_runner_environments") or [host.groups[-1]]
     given = host.data.get("job_runner_secrets") or {}
     limit = int(host.data.get("job_runner_wait") or 900)
@@ -28,7 +28,7 @@ if host.name in early.group("job_runners"):
         repository = Repository.find()
         environments = [repository.read(name) for name in named]
     except BadEnvironment as fault:
-        raise early.DeployError(str(fault)) from None
+        raise preflight.DeployError(str(fault)) from None
     textfiles = sorted({each.metrics.textfile for each in environments if each.metrics.textfile})
 
     if host.data.get("job_runner") == "absent":
@@ -40,41 +40,41 @@ if host.name in early.group("job_runners"):
             limit=limit,
         )
     else:
-        (machine,) = host.get_fact(pieces.Lines, "uname -m")
+        (machine,) = host.get_fact(operations.Lines, "uname -m")
         python = runner_release.Python(*runner_release.PYTHONS[system.name, system.version], machine)
         release = runner_release.identity(python)
         exported = {file: text for name in named for file, text in runner_files.exported(repository.root, name).items()}
         variables = runner_files.variables(exported)
-        early.every(f"{host.name}: {fault}" for fault in runner_files.faults(given, named, variables))
+        preflight.every(f"{host.name}: {fault}" for fault in runner_files.faults(given, named, variables))
         sources = {**{name: {"env": name} for name in variables}, **given}
         secrets = {
             name if "/" in name else f"{CREDENTIALS}/{name}": passwords.revealed(f"secret {name}", source)
             for name, source in sources.items()
         }
 
-        pieces.packages_are_there(
+        operations.packages_are_there(
             name="Packages", packages=[*runner_files.PACKAGES, *(host.data.get("job_runner_packages") or [])]
         )
-        pieces.made_once(name="User", path=HOME, commands=runner_files.NEW_USER)
-        pieces.folder(name="Folder of the environments", path=ETC, owner=f"root:{USER}", mode="750")
-        pieces.folder(name="Folder of secrets", path=CREDENTIALS, mode="700")
+        operations.made_once(name="User", path=HOME, commands=runner_files.NEW_USER)
+        operations.folder(name="Folder of the environments", path=ETC, owner=f"root:{USER}", mode="750")
+        operations.folder(name="Folder of secrets", path=CREDENTIALS, mode="700")
         for path, value in host.loop(sorted(secrets.items())):
             owner = "root" if path.startswith(f"{CREDENTIALS}/") else USER
             if owner == USER and (folder := str(Path(path).parent)) not in (ETC, HOME):
-                pieces.folder(name=f"Folder {folder}", path=folder, owner=f"{USER}:{USER}", mode="700")
-            pieces.secret_file(
+                operations.folder(name=f"Folder {folder}", path=folder, owner=f"{USER}:{USER}", mode="700")
+            operations.secret_file(
                 name=f"Secret {path}", dest=path, text=Secret(literal=f"{value}\n"), owner=f"{owner}:{owner}"
             )
         for folder in host.loop(runner_files.folders(environments)):
-            pieces.folder(name=f"Store {folder}", path=folder, owner=f"{USER}:{USER}", mode="700")
+            operations.folder(name=f"Store {folder}", path=folder, owner=f"{USER}:{USER}", mode="700")
         for folder in host.loop(sorted({str(each.parent) for each in textfiles})):
-            pieces.folder(name=f"Metrics in {folder}", path=folder, owner=f"root:{USER}", mode="775")
-        pieces.file(
+            operations.folder(name=f"Metrics in {folder}", path=folder, owner=f"root:{USER}", mode="775")
+        operations.file(
             name="Size of the journal",
             dest=JOURNAL,
             text=runner_files.journal(host.data.get("job_runner_journal") or "1G"),
         )
-        pieces.current(name="Journal", unit="systemd-journald.service", files=[JOURNAL])
+        operations.current(name="Journal", unit="systemd-journald.service", files=[JOURNAL])
         release_is_there(name=f"groundcrew {release}", python=python, release=release)
         in_force(
             name=f"Environments and timers, once no run is under way (for up to {limit} s)",

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 from pyinfra import host, inventory
 
-from deploys import early, k3s_artefacts, k3s_cluster, k3s_files, k3s_nodes, k3s_snapshots, pieces
+from deploys import k3s_artefacts, k3s_cluster, k3s_files, k3s_nodes, k3s_snapshots, operations, preflight
 from deploys.k3s_files import BINARY, CONFIG, MANIFESTS, MODULES_FILE, REGISTRIES, SYSCTL_FILE, Cluster
 from inventories import Secret
 
@@ -21,19 +21,19 @@ MEMORY, DISK = 900, 3000  # MiB
 its = k3s_cluster.hosts()
 if host.name in its.all:
     given, first = its.given, its.first
-    early.host_is_fit(memory=MEMORY, disk=DISK)
-    early.every(k3s_files.faults(given, len(its.servers)))
+    preflight.host_is_fit(memory=MEMORY, disk=DISK)
+    preflight.every(k3s_files.faults(given, len(its.servers)))
     namespaces = given.get("k3s_namespaces") or []
     if host.name == first:
-        early.every(k3s_files.faults_of_hosts(k3s_cluster.names_of_hosts(its)))
-        early.every(k3s_cluster.faults_of_founding(its))
+        preflight.every(k3s_files.faults_of_hosts(k3s_cluster.names_of_hosts(its)))
+        preflight.every(k3s_cluster.faults_of_founding(its))
         _, manifest = k3s_cluster.ask(first, f"cat {MANIFESTS} 2>/dev/null")
         dropped = str(given.get("k3s_drop_namespaces") or "")
-        early.every(k3s_files.faults_of_namespaces("\n".join(manifest), namespaces, dropped))
+        preflight.every(k3s_files.faults_of_namespaces("\n".join(manifest), namespaces, dropped))
     version, artefacts = given["k3s_version"], given["k3s_artefacts"]
     there = k3s_artefacts.installed()
     if there not in ("", version):
-        raise early.DeployError(
+        raise preflight.DeployError(
             f"{host.name}: K3s {there} is there, and {version} is wanted; this deploy does not upgrade: "
             f"run deploys/k3s_upgrade.py, or keep {there}"
         )
@@ -45,7 +45,7 @@ if host.name in its.all:
 
     token, token_from = k3s_nodes.token_of(its.environment, given.get("k3s_token") or {})
     if host.name in its.servers:
-        early.every(k3s_files.faults_of_token(host.name, k3s_nodes.token_there(host.name), token, token_from))
+        preflight.every(k3s_files.faults_of_token(host.name, k3s_nodes.token_there(host.name), token, token_from))
     taken = given.get("k3s_snapshots") or {}
     keys = k3s_snapshots.keys(taken["s3"]) if taken.get("s3") else ("", "")
     cluster = Cluster(
@@ -63,30 +63,30 @@ if host.name in its.all:
 
     if host.name == first and not given.get("k3s_token"):
         k3s_nodes.token_is_kept(name="Token is kept on this machine", environment=its.environment)
-    pieces.file(name="Kernel settings", text=k3s_files.SYSCTL, dest=SYSCTL_FILE, mode="644")
-    pieces.file(name="Kernel modules", text=k3s_files.MODULES, dest=MODULES_FILE, mode="644")
-    pieces.current(
+    operations.file(name="Kernel settings", text=k3s_files.SYSCTL, dest=SYSCTL_FILE, mode="644")
+    operations.file(name="Kernel modules", text=k3s_files.MODULES, dest=MODULES_FILE, mode="644")
+    operations.current(
         name="Kernel settings are in force",
         unit="systemd-sysctl.service",
         files=[SYSCTL_FILE],
         oneshot=True,
     )
-    pieces.packages_are_there(name="Packages", packages=["ca-certificates", "curl"])
+    operations.packages_are_there(name="Packages", packages=["ca-certificates", "curl"])
     k3s_artefacts.binary_is_there(name=f"K3s {version}", version=version, artefacts=artefacts)
     read = [CONFIG, REGISTRIES, unit_file, BINARY]
     if ending := k3s_artefacts.ending_of(given.get("k3s_airgap")):
         read.append(k3s_artefacts.images_of_this_machine(ending))
         k3s_artefacts.images_are_there(name=f"Images of {version}", version=version, artefacts=artefacts, ending=ending)
-    pieces.folder(name="Folder of the configuration", path="/etc/rancher/k3s", mode="755")
-    pieces.secret_file(name="Configuration", dest=CONFIG, text=Secret(literal=told))
-    pieces.secret_file(name="Registries", dest=REGISTRIES, text=Secret(literal=registries))
-    pieces.file(
+    operations.folder(name="Folder of the configuration", path="/etc/rancher/k3s", mode="755")
+    operations.secret_file(name="Configuration", dest=CONFIG, text=Secret(literal=told))
+    operations.secret_file(name="Registries", dest=REGISTRIES, text=Secret(literal=registries))
+    operations.file(
         name="Unit",
         text=k3s_files.unit("server" if node.server else "agent", node.unit),
         dest=unit_file,
         mode="644",
     )
-    pieces.units_are_read(name="systemd has read its files", files=[unit_file])
+    operations.units_are_read(name="systemd has read its files", files=[unit_file])
 
     # Servers one at a time, since etcd admits one learner; then all agents together.
     for who in host.loop([*([server] for server in its.servers), list(its.agents)]):
@@ -102,7 +102,7 @@ if host.name in its.all:
     k3s_nodes.taints_are_right(name="Taints", node=node, servers=its.servers)
     k3s_nodes.labels_are_right(name="Labels", node=node, servers=its.servers)
     if host.name == first:
-        pieces.file(
+        operations.file(
             name="Namespaces",
             text=k3s_files.manifest(namespaces),
             dest=MANIFESTS,

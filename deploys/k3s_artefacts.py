@@ -10,7 +10,7 @@ from pyinfra import host
 from pyinfra.api import FileUploadCommand, operation
 
 from deploys.k3s_files import BINARY, DATA, ENDINGS
-from deploys.pieces import Lines, Steps
+from deploys.operations import Lines, Steps
 
 STAGED = "/usr/local/bin/.k3s.new"  # a binary whose checksum was found right
 SUMS = "/var/lib/rancher/k3s/.sums"

@@ -13,9 +13,9 @@ from pyinfra import host, inventory
 from pyinfra.api import Host
 from pyinfra.api.exceptions import ConnectError
 
-from deploys import early
+from deploys import preflight
 from deploys.k3s_files import BINARY, DATA, Node
-from deploys.pieces import quietly
+from deploys.operations import quietly
 
 ETCD = "node-role.kubernetes.io/etcd"
 PATIENCE = 10  # seconds that a server may take for a simple question
@@ -44,7 +44,7 @@ class Hosts:
 
 
 def hosts() -> Hosts:
-    servers = early.group("k3s_servers")
+    servers = preflight.group("k3s_servers")
     agents = [each.name for each in inventory.groups.get("k3s_agents", []) if each.name not in servers]
     given = inventory.get_host(servers[0]).data.dict()
     return Hosts(host.groups[-1], tuple(servers), tuple(agents), given)
@@ -70,7 +70,7 @@ def node_name(name: str) -> str:
     """What a host's node is called."""
     told, printed = ask(name, "hostname")
     if not told:
-        raise early.DeployError(f"{name} does not tell its hostname: {'; '.join(printed)}")
+        raise preflight.DeployError(f"{name} does not tell its hostname: {'; '.join(printed)}")
     return printed[0].lower()
 
 

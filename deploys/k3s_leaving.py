@@ -13,7 +13,7 @@ from deploys.k3s_artefacts import STAGED
 from deploys.k3s_cluster import ETCD, Hosts, NotDone
 from deploys.k3s_files import BINARY, DATA, MODULES_FILE, SYSCTL_FILE, UNITS, Node
 from deploys.k3s_versions import has_majority
-from deploys.pieces import STAMPS, Lines, Steps
+from deploys.operations import STAMPS, Lines, Steps
 
 UNIT_FILES = [f"/etc/systemd/system/{unit}{more}" for unit in UNITS for more in ("", ".env")]
 FILES = [*UNIT_FILES, BINARY, STAGED, f"{STAGED}.part", SYSCTL_FILE, MODULES_FILE]

@@ -14,11 +14,11 @@ import yaml
 from pyinfra import host
 from pyinfra.api import FunctionCommand, Host, State, operation
 
-from deploys import early, k3s_cluster, k3s_files, passwords
+from deploys import k3s_cluster, k3s_files, passwords, preflight
+from deploys.facts import HostFacts, looking
 from deploys.k3s_cluster import NotDone
 from deploys.k3s_files import Node
-from deploys.look import HostFacts, looking
-from deploys.pieces import Lines, Steps, brought_up, of_unit, quietly
+from deploys.operations import Lines, Steps, brought_up, of_unit, quietly
 
 
 @looking(lambda node, files, **_: of_unit(node.unit, files))
@@ -132,7 +132,7 @@ def _read(file: Path) -> dict[str, Any]:
     except yaml.YAMLError:
         told = "no YAML"
     if not isinstance(told, dict | None):
-        raise early.DeployError(f"{file} is no kubeconfig; move it away, or mend it")
+        raise preflight.DeployError(f"{file} is no kubeconfig; move it away, or mend it")
     return told or {}
 
 

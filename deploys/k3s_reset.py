@@ -11,24 +11,24 @@ from __future__ import annotations
 
 from pyinfra import host
 
-from deploys import early, k3s_cluster, k3s_leaving
+from deploys import k3s_cluster, k3s_leaving, preflight
 
 cluster = k3s_cluster.hosts()
 said = str(cluster.given.get("k3s_reset") or "")
-early.every(k3s_leaving.faults(said, cluster))
+preflight.every(k3s_leaving.faults(said, cluster))
 leaving = k3s_leaving.named(said, cluster)
-early.all_take_part(leaving, "what is to go has to be there")
+preflight.all_take_part(leaving, "what is to go has to be there")
 if host.name in leaving:
-    early.host_is_fit()
+    preflight.host_is_fit()
     node, staying = k3s_cluster.node_of(cluster), [name for name in cluster.servers if name not in leaving]
     if staying:
         nodes = k3s_cluster.nodes(*staying)
         if nodes is None:
-            raise early.DeployError(
+            raise preflight.DeployError(
                 f"none of {', '.join(staying)} answers, and they have to forget {host.name}; make one of them work "
                 f"first, or reset the whole cluster: --data k3s_reset={cluster.environment}"
             )
-        early.every(k3s_leaving.faults_of_majority(nodes, [k3s_cluster.node_name(name) for name in leaving]))
+        preflight.every(k3s_leaving.faults_of_majority(nodes, [k3s_cluster.node_name(name) for name in leaving]))
         for who in host.loop(leaving):
             k3s_leaving.node_is_forgotten(
                 name=f"{who} is forgotten",

@@ -13,15 +13,15 @@ from __future__ import annotations
 
 from pyinfra import host
 
-from deploys import early, k3s_artefacts, k3s_cluster, k3s_nodes, k3s_snapshots
+from deploys import k3s_artefacts, k3s_cluster, k3s_nodes, k3s_snapshots, preflight
 
 cluster = k3s_cluster.hosts()
 if host.name in cluster.all:
-    early.host_is_fit(disk=500)
-    early.all_take_part(cluster.all, "a node that is left out would go on with what was before")
-    early.every(k3s_snapshots.faults_of_host())
+    preflight.host_is_fit(disk=500)
+    preflight.all_take_part(cluster.all, "a node that is left out would go on with what was before")
+    preflight.every(k3s_snapshots.faults_of_host())
     said, snapshots = str(cluster.given.get("k3s_restore") or ""), k3s_snapshots.there(cluster)
-    early.every(k3s_snapshots.faults(said, cluster.environment, snapshots))
+    preflight.every(k3s_snapshots.faults(said, cluster.environment, snapshots))
     snapshot = next(one for one in snapshots if one.name == said.partition("/")[2])
     node, limit = k3s_cluster.node_of(cluster), int(cluster.given.get("k3s_wait") or 300)
 

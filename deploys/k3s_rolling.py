@@ -14,7 +14,7 @@ from deploys.k3s_artefacts import STAGED
 from deploys.k3s_cluster import ETCD, NotDone
 from deploys.k3s_files import BINARY, Node
 from deploys.k3s_versions import has_majority
-from deploys.pieces import Steps
+from deploys.operations import Steps
 
 SAVING = 300  # seconds that a snapshot may take
 

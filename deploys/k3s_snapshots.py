@@ -12,10 +12,10 @@ from pyinfra import host
 from pyinfra.api import FunctionCommand, Host, State, operation
 
 from deploys import k3s_cluster, passwords
-from deploys.early import DeployError
 from deploys.k3s_cluster import Hosts, NotDone
 from deploys.k3s_files import BINARY, CONFIG, DATA, Node
-from deploys.pieces import Lines, Steps
+from deploys.operations import Lines, Steps
+from deploys.preflight import DeployError
 
 RESTORED = f"{DATA}/groundcrew-restored"  # the snapshot from which this node has its state
 UNIT = "groundcrew-k3s-restore.service"

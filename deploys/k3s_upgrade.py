@@ -11,20 +11,20 @@ from __future__ import annotations
 
 from pyinfra import host
 
-from deploys import early, k3s_artefacts, k3s_cluster, k3s_files, k3s_rolling, k3s_versions
+from deploys import k3s_artefacts, k3s_cluster, k3s_files, k3s_rolling, k3s_versions, preflight
 
 DISK = 1000  # MiB: a binary beside the other, and what it unpacks itself to
 
 cluster = k3s_cluster.hosts()
 if host.name in cluster.all:
     given = cluster.given
-    early.host_is_fit(disk=DISK)
-    early.all_take_part(cluster.servers, "an upgrade begins with the servers, and stops where one is missing")
-    early.every(k3s_files.faults(given, len(cluster.servers)))
+    preflight.host_is_fit(disk=DISK)
+    preflight.all_take_part(cluster.servers, "an upgrade begins with the servers, and stops where one is missing")
+    preflight.every(k3s_files.faults(given, len(cluster.servers)))
     node, nodes = k3s_cluster.node_of(cluster), k3s_cluster.nodes(*cluster.servers)
-    early.every(k3s_cluster.faults_of_node(node.name, nodes))
+    preflight.every(k3s_cluster.faults_of_node(node.name, nodes))
     version = given["k3s_version"]
-    early.every(
+    preflight.every(
         k3s_versions.faults(
             node.name,
             k3s_files.version_of((nodes or {})[node.name]),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from deploys.early import DeployError
+from deploys.preflight import DeployError
 from inventories import NoSecret, Secret
 
 ITERATIONS = 4096

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 from pyinfra import host
 
-from deploys import early, pieces, postgres_files, postgres_roles
+from deploys import operations, postgres_files, postgres_roles, preflight
 from deploys.postgres_server import access_is_in_force, large_objects_are_readable, roles_and_databases, server_runs
 
 MEMORY, DISK = 500, 1500  # MiB
 
-if host.name in early.group("postgres_servers"):
-    system = early.host_is_fit(memory=MEMORY, disk=DISK)
+if host.name in preflight.group("postgres_servers"):
+    system = preflight.host_is_fit(memory=MEMORY, disk=DISK)
     version = postgres_files.VERSIONS[system.name, system.version]
     clients = host.data.get("postgres_clients") or []
     backup = host.data.get("postgres_backup") or {}
-    given_roles = early.wanted("postgres_roles", "name them in inventories/group_data/postgres_servers.py")
+    given_roles = preflight.wanted("postgres_roles", "name them in inventories/group_data/postgres_servers.py")
     given_databases = host.data.get("postgres_databases") or []
-    early.every(
+    preflight.every(
         f"{host.name}: {fault}"
         for fault in [
             *postgres_roles.faults([*given_roles, *([backup] if backup else [])], given_databases),
@@ -37,15 +37,15 @@ if host.name in early.group("postgres_servers"):
     )
 
     # Before the packages, since installing them makes the first cluster.
-    pieces.file(
+    operations.file(
         name="How clusters are made",
         text=postgres_files.CLUSTERS,
         dest="/etc/postgresql-common/createcluster.conf",
         mode="644",
     )
-    pieces.packages_are_there(name="Packages", packages=[f"postgresql-{version}", f"postgresql-client-{version}"])
-    pieces.file(name="Settings", text=settings, dest=live, mode="644", check=postgres_files.check(version, folder))
-    pieces.file(
+    operations.packages_are_there(name="Packages", packages=[f"postgresql-{version}", f"postgresql-client-{version}"])
+    operations.file(name="Settings", text=settings, dest=live, mode="644", check=postgres_files.check(version, folder))
+    operations.file(
         name="Who may connect",
         text=postgres_files.access(clients),
         dest=access,

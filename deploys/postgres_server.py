@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pyinfra import host
 from pyinfra.api import FunctionCommand, Host, State, operation
 
-from deploys.look import HostFacts, looking
-from deploys.pieces import Steps, brought_up, is_older, of_unit, quietly, stamped
+from deploys.facts import HostFacts, looking
+from deploys.operations import Steps, brought_up, is_older, of_unit, quietly, stamped
 from deploys.postgres_files import before
 from deploys.postgres_roles import ASK, Database, Role, found, large_objects, statements
 from inventories import Secret, redact

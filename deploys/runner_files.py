@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from deploys import passwords
-from deploys.early import DeployError
+from deploys.preflight import DeployError
 from inventories import Environment, Repository
 
 USER = "groundcrew"

@@ -13,9 +13,9 @@ from pyinfra.api import FileUploadCommand, FunctionCommand, Host, State, operati
 from pyinfra.api.state import StateStage
 
 from deploys import runner_release
-from deploys.early import DeployError
-from deploys.look import as_root
-from deploys.pieces import Lines, Steps, quietly
+from deploys.facts import as_root
+from deploys.operations import Lines, Steps, quietly
+from deploys.preflight import DeployError
 from deploys.runner_files import (
     CREW,
     ETC,

@@ -17,7 +17,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from deploys.early import DeployError
+from deploys.preflight import DeployError
 
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / ".cache" / "wheels"

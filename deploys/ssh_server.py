@@ -9,9 +9,9 @@ from pyinfra import host
 from pyinfra.api import FileUploadCommand, FunctionCommand, Host, State
 
 from deploys.developers import GROUP, KEYS
-from deploys.look import HostFacts, contents, looking, paths
-from deploys.pieces import Steps, is_older, of_unit, sha256, stamped
-from deploys.trial import Trial
+from deploys.facts import HostFacts, contents, looking, paths
+from deploys.operations import Steps, is_older, of_unit, sha256, stamped
+from deploys.rollback import Trial
 
 FILE = "/etc/ssh/sshd_config.d/10-groundcrew.conf"
 BEFORE = f"{FILE}.before"  # is there as long as the file is not proven

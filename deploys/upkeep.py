@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from deploys.early import every
+from deploys.preflight import every
 
 PACKAGES = (
     "acl",

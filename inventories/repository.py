@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inventories.checks import Around, Fault, hosts, misfits
+from inventories.cross_checks import Around, Fault, hosts, misfits
 from inventories.environment import Environment
 from inventories.kinds import FORMAT
 from inventories.overrides import Override, override

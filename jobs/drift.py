@@ -21,7 +21,7 @@ def work(run: Run) -> Result:
     """Look at one stack."""
     from jobs.stacks import at_once, stack
     from terraform.errors import OutOfReach, StackError
-    from terraform.look import find_drift
+    from terraform.find_drift import find_drift
 
     try:
         return concluded(find_drift(stack(run.environment, run.subject, at_once(run))))

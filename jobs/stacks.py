@@ -28,7 +28,7 @@ def stack(
     environment: Environment, name: str, start: Start, on_line: Callable[[str], object] = lambda _line: None
 ) -> Stack:
     """A stack of an environment."""
-    from terraform.place import StackPaths
+    from terraform.paths import StackPaths
     from terraform.stack import Stack
 
     return Stack(StackPaths(root(environment), environment.name, name), environment, start, on_line)
@@ -77,7 +77,7 @@ def at_once(run: Run | Stop) -> Start:
 
 def save_state(run: Run, stack: str, state: str, now: datetime | None = None) -> str:
     """Keep a stack's state in the store, sealed as backups are, and the newest 30 of them; the key is returned."""
-    from jobs.backup.seal import seal
+    from jobs.backup.encryption import seal
 
     recipients = run.environment.store.encrypt_to if run.environment.store else ()
     sealed = BytesIO()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from inventories import Repository
-from terraform.place import StackPaths
+from terraform.paths import StackPaths
 from terraform.program import direct
 from terraform.stack import Stack
 

@@ -18,10 +18,10 @@ from inventories import Environment, State
 from terraform import backend, drift, plan
 from terraform.drift import Finding
 from terraform.errors import Refused, StackError
-from terraform.place import StackPaths, held
+from terraform.paths import StackPaths, held
 from terraform.plan import Plan
 from terraform.program import LOCK_TIMEOUT, Program, Start, environment, here
-from terraform.showing import shown
+from terraform.show_plan import shown
 from terraform.state import Serial, is_as_it_was, serial_in, serial_of
 
 FORMAT = 1

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from jobs.backup import quoting
+from jobs.backup.compare import Difference, Name, Sequence, unkept
 from jobs.backup.fill import Filling, every
-from jobs.backup.promises import Difference, Name, Sequence, unkept
 from jobs.backup.target import translated_errors
 
 _TABLES = """SELECT nspname, relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace

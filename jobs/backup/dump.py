@@ -13,14 +13,14 @@ from datetime import timedelta
 from typing import IO
 
 from inventories import redact
-from jobs.backup import rights
+from jobs.backup import privileges
+from jobs.backup.concurrent import ByteCounter, Cancellation
 from jobs.backup.connection import final
+from jobs.backup.encryption import seal
 from jobs.backup.errors import BackupError
 from jobs.backup.manifest import Part, Piece
 from jobs.backup.parts import Planned
 from jobs.backup.pipes import in_big_pieces, widen
-from jobs.backup.seal import seal
-from jobs.backup.together import ByteCounter, Cancellation
 from jobs.run.job import Failed, Run, Transient
 from jobs.store import Store, Stored
 
@@ -124,7 +124,7 @@ def fault(name: str, code: int, words: Sequence[str]) -> Failed | Transient:
     """Why a dump program failed, from what it said: its first error, and the detail that came with it."""
     said = " ".join(error_lines(words)) or f"exit code {code}"
     hidden = "permission denied" in said or "row-level security" in said
-    sentence = f"part {name}: {said}" + (f"; {rights.NEEDED}" if hidden else "")
+    sentence = f"part {name}: {said}" + (f"; {privileges.NEEDED}" if hidden else "")
     if "timeout" in said and "LOCK TABLE" in said:
         return LockTimeout(sentence)
     passing = code < 0 or any(sign in said for sign in _PASSES)

@@ -10,13 +10,13 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from jobs.backup import rights
+from jobs.backup import privileges
+from jobs.backup.concurrent import Cancellation
 from jobs.backup.connection import NO_LIMITS, Reached, verdict
 from jobs.backup.errors import BackupError
 from jobs.backup.manifest import Extension, Last, Rows, Server
 from jobs.backup.parts import Table
 from jobs.backup.snapshot import Snapshot, lock_all
-from jobs.backup.together import Cancellation
 
 if TYPE_CHECKING:
     import psycopg
@@ -117,7 +117,7 @@ def _inside(ending: Cancellation, reached: Reached, snapshot: str) -> Iterator[C
             connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
             yield connection
         except psycopg.errors.InsufficientPrivilege as error:
-            raise BackupError(f"{error.diag.message_primary}; {rights.NEEDED}") from None
+            raise BackupError(f"{error.diag.message_primary}; {privileges.NEEDED}") from None
         except psycopg.Error as error:
             raise verdict(error) from None
 

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from jobs.backup.encryption import Sink
 from jobs.backup.errors import BackupError
 from jobs.backup.manifest import Part, PartKind
-from jobs.backup.seal import Sink
 from jobs.backup.stored import StoredSet, pour
 
 STDOUT = "-"

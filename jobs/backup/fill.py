@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from jobs.backup import handed, pg_restore
+from jobs.backup import passed_files, pg_restore
+from jobs.backup.concurrent import ByteCounter, Cancellation, run_together
 from jobs.backup.connection import NO_LIMITS, Reached, final
 from jobs.backup.errors import BackupError
 from jobs.backup.manifest import Part, PartKind
@@ -21,7 +22,6 @@ from jobs.backup.pipes import in_big_pieces, widen
 from jobs.backup.programs import Program
 from jobs.backup.stored import StoredSet, pour
 from jobs.backup.target import translated_errors
-from jobs.backup.together import ByteCounter, Cancellation, run_together
 from jobs.run.job import Run, Transient
 
 _PASSES = ("server closed the connection", "terminating connection", "could not connect", "the database system is")
@@ -73,7 +73,7 @@ def close_public(filling: Filling) -> None:
 def definitions(stored: StoredSet, check: Callable[[], None]) -> Iterator[IO[bytes]]:
     """The archive of definitions as a file: it is wanted twice, and side by side."""
     [part] = stored.parts(PartKind.DEFINITIONS)
-    with handed.file() as archive:
+    with passed_files.file() as archive:
         pour(stored, part, archive, check)
         archive.flush()
         yield archive
@@ -86,7 +86,7 @@ def define(filling: Filling, section: Section, archive: IO[bytes], only: IO[byte
         filling.program,
         filling.into.conninfo,
         section,
-        handed.path(archive),
+        passed_files.path(archive),
         filling.manner,
         jobs=jobs,
         only=_path(only),
@@ -161,7 +161,7 @@ def _start(
 
 
 def _path(file: IO[bytes] | None) -> Path | None:
-    return handed.path(file) if file else None
+    return passed_files.path(file) if file else None
 
 
 def close(program: subprocess.Popen[bytes]) -> None:

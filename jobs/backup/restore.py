@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from jobs.backup import programs, quoting, target
 from jobs.backup import settings as of_database
 from jobs.backup.check import differences, sentence
+from jobs.backup.compare import Name
 from jobs.backup.connection import Reached
 from jobs.backup.errors import BackupError
 from jobs.backup.fill import Filling, fill
 from jobs.backup.manifest import PartKind, Settings
 from jobs.backup.pg_restore import Manner
 from jobs.backup.programs import Program
-from jobs.backup.promises import Name
 from jobs.backup.roles import bare, for_missing
 from jobs.backup.selection import Selection
 from jobs.backup.stored import StoredSet, pour

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
-from jobs.backup import rights
+from jobs.backup import privileges
 from jobs.backup.connection import NO_LIMITS, Reached, verdict
 from jobs.backup.errors import BackupError
 from jobs.backup.parts import Table, milliseconds
@@ -109,7 +109,7 @@ def lock_all(connection: psycopg.Connection[Any], tables: Sequence[Table], reach
         except psycopg.errors.LockNotAvailable:
             raise Transient(held_by(reached, batch, lock)) from None
         except psycopg.errors.InsufficientPrivilege as error:
-            raise BackupError(f"{error.diag.message_primary}; {rights.NEEDED}") from None
+            raise BackupError(f"{error.diag.message_primary}; {privileges.NEEDED}") from None
     return True
 
 

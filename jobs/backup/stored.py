@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from inventories import Secret
 from jobs.backup import manifest
+from jobs.backup.encryption import Sink, unseal
 from jobs.backup.errors import BackupError, Damaged, Unreadable, WrongKey
 from jobs.backup.manifest import Manifest, Part, PartKind
-from jobs.backup.seal import Sink, unseal
 from jobs.backup.sets import Set, prefix
 from jobs.store import Missing, Store
 

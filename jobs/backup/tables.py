@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import IO
 
-from jobs.backup import handed, pg_restore, quoting
+from jobs.backup import passed_files, pg_restore, quoting
 from jobs.backup.errors import BackupError
 from jobs.backup.fill import Filling, close, close_public, define, definitions, every, rows
 from jobs.backup.manifest import Part, PartKind
@@ -51,7 +51,7 @@ def sorted_as(selection: Selection, ids: set[int]) -> list[int]:
 
 
 def _script(filling: Filling, archive: IO[bytes]) -> str:
-    argv = pg_restore.script(filling.program, handed.path(archive))
+    argv = pg_restore.script(filling.program, passed_files.path(archive))
     ended = subprocess.run(argv, pass_fds=[archive.fileno()], capture_output=True, check=True)
     return ended.stdout.decode(errors="replace")
 
@@ -92,7 +92,7 @@ def _rows_list(filling: Filling, part: Part, selection: Selection) -> Iterator[I
 
 @contextmanager
 def _list_of(ids: Collection[int]) -> Iterator[IO[bytes]]:
-    with handed.file() as listed:
+    with passed_files.file() as listed:
         listed.writelines(f"{one};\n".encode() for one in ids)
         listed.flush()
         yield listed

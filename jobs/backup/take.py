@@ -10,13 +10,13 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from jobs.backup import facts, settings, snapshot
+from jobs.backup.concurrent import ByteCounter, Cancellation, run_together
 from jobs.backup.connection import Reached
 from jobs.backup.dump import LockTimeout, Stream
 from jobs.backup.manifest import NAME, Manifest, Part, PartKind, Server, written
 from jobs.backup.parts import Planned, pg_dump, pg_dumpall, plan
 from jobs.backup.programs import Program, dumper, installed
 from jobs.backup.sets import new_id, prefix
-from jobs.backup.together import ByteCounter, Cancellation, run_together
 from jobs.run.job import Run, Transient
 
 if TYPE_CHECKING:

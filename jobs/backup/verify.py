@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from jobs import words
 from jobs.backup import check, quoting, target
 from jobs.backup import settings as of_database
+from jobs.backup.choose_set import chosen
+from jobs.backup.compare import Difference
 from jobs.backup.errors import BackupError, Damaged
 from jobs.backup.fill import Filling, fill
 from jobs.backup.manifest import FORMAT, Manifest, iso_timestamp
-from jobs.backup.moments import chosen
 from jobs.backup.pg_restore import Manner
-from jobs.backup.promises import Difference
 from jobs.backup.restore import make_roles, restorer
 from jobs.backup.scratch import Scratch, scratch
 from jobs.backup.sets import FAILED_PROOF, PROOF, Set, sets

@@ -15,7 +15,7 @@ CHECKS = (
     "jobs.checks.retention:checks",
     "jobs.checks.stacks:checks",
     "jobs.checks.cost:checks",
-    "jobs.checks.telling:checks",
+    "jobs.checks.alerts:checks",
     "jobs.checks.machine:checks",
     "jobs.checks.secrets:checks",
 )

@@ -50,7 +50,7 @@ def _check(what: str, environment: Environment, store: Store, target: Target, *,
 
 def lets_in(environment: Environment, store: Store, what: str, target: Target, *, dumped: bool) -> Finding:
     """Connect, and see whether the role can read all that is to be dumped, and a pg_dump here fits the server."""
-    from jobs.backup import quoting, rights
+    from jobs.backup import privileges, quoting
     from jobs.backup.connection import reach
     from jobs.backup.target import left_behind, unused
     from jobs.run import unrecorded_run
@@ -61,8 +61,8 @@ def lets_in(environment: Environment, store: Store, what: str, target: Target, *
         _connected(found) as connection,
     ):
         server, user = connection.info.server_version, connection.info.user
-        if dumped and (lacks := list(rights.lacking(connection))):
-            return fault(f"{user} can log in, but {', '.join(lacks)}", rights.NEEDED)
+        if dumped and (lacks := list(privileges.lacking(connection))):
+            return fault(f"{user} can log in, but {', '.join(lacks)}", privileges.NEEDED)
         left = left_behind(unused(connection), datetime.now(UTC))
     fact = (
         f"PostgreSQL {server // 10000}.{server % 10000} at {found.parameters.get('host', 'the socket')} lets {user} in"

@@ -6,20 +6,20 @@ import gc
 import sys
 from collections.abc import Sequence
 
-from jobs.cli import ends
+from jobs.cli import exit_codes
 
 _SELDOM = 200_000
 """New objects between two searches for garbage: importing makes many, of which none is any."""
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run `crew` as a program: the exit code says how it ended (see jobs/cli/ends.py)."""
+    """Run `crew` as a program: the exit code says how it ended (see jobs/cli/exit_codes.py)."""
     gc.set_threshold(_SELDOM)
     given = sys.argv[1:] if args is None else args
     try:
         code = answer(given)
     except KeyboardInterrupt:  # while the commands are still being imported, or once they have ended
-        code = ends.interrupted(as_json="--json" in given)
+        code = exit_codes.interrupted(as_json="--json" in given)
     gc.freeze()  # what is left goes with the process: to look through it once more takes a tenth of a second
     sys.exit(code)
 
@@ -33,9 +33,9 @@ def answer(args: Sequence[str]) -> int:
     try:
         code = crew().main(list(args), prog_name="crew", standalone_mode=False)
     except (typer.TyperException, typer.Abort) as error:
-        return ends.refused(error, as_json="--json" in args)
+        return exit_codes.refused(error, as_json="--json" in args)
     except Exception as error:
-        return ends.exit_for(error, as_json="--json" in args)
-    if code == ends.INTERRUPTED:
-        return ends.interrupted(as_json="--json" in args)
-    return code or ends.DONE
+        return exit_codes.exit_for(error, as_json="--json" in args)
+    if code == exit_codes.INTERRUPTED:
+        return exit_codes.interrupted(as_json="--json" in args)
+    return code or exit_codes.DONE

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from jobs.cli import frame, output
-from jobs.cli.ends import Code
-from jobs.cli.frame import AsJson, EnvironmentName, NotConfigured, examples, new_app
+from jobs.cli import arguments, output
+from jobs.cli.arguments import AsJson, EnvironmentName, NotConfigured, examples, new_app
+from jobs.cli.exit_codes import Code
 
 if TYPE_CHECKING:
     from inventories import Secret
@@ -24,7 +24,7 @@ def message(ctx: typer.Context, environment_name: EnvironmentName, as_json: AsJs
 
     Says of each address whether the message arrived, and exits 1 if one did not.
     """
-    environment = frame.environment(ctx, environment_name)
+    environment = arguments.environment(ctx, environment_name)
     to = environment.alerts.to
     if not to:
         raise NotConfigured(
@@ -35,7 +35,7 @@ def message(ctx: typer.Context, environment_name: EnvironmentName, as_json: AsJs
     with ThreadPoolExecutor(len(to)) as pool:
         told = list(pool.map(lambda address: send(address, title, text), to))
     if as_json:
-        frame.print_json({"environment": environment.name, "addresses": told})
+        arguments.print_json({"environment": environment.name, "addresses": told})
     else:
         _show(told)
     return Code.DONE if all(one["arrived"] for one in told) else Code.FAILED
@@ -43,8 +43,8 @@ def message(ctx: typer.Context, environment_name: EnvironmentName, as_json: AsJs
 
 def send(address: Secret, title: str, text: str) -> dict[str, str | bool]:
     """Send to one address, and say what came of it without giving the address away."""
-    from jobs.checks.telling import kind_of
-    from jobs.run.post import by_apprise
+    from jobs.checks.alerts import kind_of
+    from jobs.run.delivery import by_apprise
 
     name, why = address.source, "it was refused; -v says more"
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobs.cli import prune, restores, sets
-from jobs.cli.frame import examples, new_app
+from jobs.cli.arguments import examples, new_app
 
 app = new_app(several="Which backup sets there are, and what can be done with them.")
 

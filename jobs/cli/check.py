@@ -10,9 +10,9 @@ import typer
 
 from jobs import words
 from jobs.checks import Check, Finding, Verdict, checks_of, look_at_all
-from jobs.cli import frame, output
-from jobs.cli.ends import Code
-from jobs.cli.frame import AsJson, EnvironmentName, examples, new_app
+from jobs.cli import arguments, output
+from jobs.cli.arguments import AsJson, EnvironmentName, examples, new_app
+from jobs.cli.exit_codes import Code
 
 app = new_app()
 
@@ -32,10 +32,10 @@ def check(
     The store is written and read (nothing is deleted), databases are logged into, the decrypting key is tried, alert
     and heartbeat addresses are looked at without sending anything. A line each; a fault says what to do about it.
     """
-    environment = frame.environment(ctx, environment_name)
+    environment = arguments.environment(ctx, environment_name)
     found = worst_first(list(look_at_all(checks_of(environment), limit)))
     if as_json:
-        frame.print_json({"environment": environment.name, **check_as_json(found)})
+        arguments.print_json({"environment": environment.name, **check_as_json(found)})
     else:
         output.table([(output.Cell(f.verdict, STYLES[f.verdict]), c.what, str(f)) for c, f in told_once(found)])
         output.say(f"\n{environment.name}: {verdict(found)}", STYLES[worst(found)])

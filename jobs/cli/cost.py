@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs.cli import frame, output
-from jobs.cli.ends import Code
-from jobs.cli.frame import AsJson, EnvironmentName, NotConfigured, examples, new_app
+from jobs.cli import arguments, output
+from jobs.cli.arguments import AsJson, EnvironmentName, NotConfigured, examples, new_app
+from jobs.cli.exit_codes import Code
 
 if TYPE_CHECKING:
     from jobs.cost.job import Look
@@ -40,19 +40,19 @@ def cost(
     are those of the bill: UTC's. Exits 2 if the budget is passed, or will be, or one of the last three days stands out.
     """
     from jobs.cost.job import month_report
-    from jobs.cost.tidings import findings
+    from jobs.cost.notices import findings
     from jobs.run.documents import utc_now
 
-    environment = frame.environment(ctx, environment_name)
+    environment = arguments.environment(ctx, environment_name)
     if environment.cost is None:
         raise NotConfigured(
             f"{environment.name}: has no [cost], so there is no budget; add one to "
             f"inventories/{environment.name}.toml (crew init --reference shows how)"
         )
-    found = month_report(environment, frame.store(environment, "cost"), utc_now(), refresh=refresh)
+    found = month_report(environment, arguments.store(environment, "cost"), utc_now(), refresh=refresh)
     odd = findings(found.report)
     if as_json:
-        frame.print_json({"environment": environment.name, "findings": odd, **cost_as_json(found)})
+        arguments.print_json({"environment": environment.name, "findings": odd, **cost_as_json(found)})
     else:
         show(environment.name, found, odd)
     return Code.FINDING if odd else Code.DONE
@@ -60,33 +60,33 @@ def cost(
 
 def show(name: str, found: Look, odd: list[str]) -> None:
     """The sentence that matters, then what it is made of."""
-    from jobs.cost import words
+    from jobs.cost import sentences
     from jobs.cost.job import paid
 
     report = found.report
-    output.say(f"{name}: {words.spent(report)}", output.BAD if odd else output.GOOD)
+    output.say(f"{name}: {sentences.spent(report)}", output.BAD if odd else output.GOOD)
     for line in odd:
         output.say(f"  {line}", output.WARN)
     output.table(_bars(report), indent=2)
     typer.echo()
     output.table(_services(report), ("service", f"{report.currency}", "change"), indent=2)
     for one in report.stand_outs:
-        output.say(f"  {words.stands_out(one, report.currency)}", output.WARN)
+        output.say(f"  {sentences.stands_out(one, report.currency)}", output.WARN)
     if report.credits:
-        output.say(f"  Credits and refunds, not counted: {words.money(report.credits, report.currency)}")
+        output.say(f"  Credits and refunds, not counted: {sentences.money(report.credits, report.currency)}")
     output.say(f"  {paid(found.answer)}; change is against the same days of last month. {report.link}", output.QUIET)
 
 
 def _bars(report: Report) -> list[tuple[output.Cell | str, ...]]:
     """Spent, forecast and the time gone, on one scale: the whole bar is the budget."""
-    from jobs.cost import words
+    from jobs.cost import sentences
 
     rows = [("spent", report.percent(report.spent)), ("month gone", report.gone)]
     if report.forecast is not None:
         rows.insert(1, ("forecast", report.percent(report.forecast)))
     person = sys.stdout.isatty()
     return [
-        (what, *([output.Cell(bar(number), _colour(what, number))] if person else []), words.percent(number))
+        (what, *([output.Cell(bar(number), _colour(what, number))] if person else []), sentences.percent(number))
         for what, number in rows
     ]
 
@@ -105,15 +105,15 @@ def bar(number: Decimal) -> str:
 
 def _services(report: Report) -> list[tuple[str, ...]]:
     """The dearest, and the rest in one line."""
-    from jobs.cost import words
+    from jobs.cost import sentences
 
     rows: list[tuple[str, ...]] = [
-        (one.name, words.money(one.spent), "" if one.change is None else words.change(one.change))
+        (one.name, sentences.money(one.spent), "" if one.change is None else sentences.change(one.change))
         for one in report.services[:TOP]
     ]
     rest = report.services[TOP:]
     if rest:
-        rows.append((f"{len(rest)} others", words.money(sum((one.spent for one in rest), Decimal())), ""))
+        rows.append((f"{len(rest)} others", sentences.money(sum((one.spent for one in rest), Decimal())), ""))
     return rows
 
 

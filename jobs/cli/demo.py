@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from jobs.cli import frame, output
-from jobs.cli.frame import AsJson, examples, new_app
+from jobs.cli import arguments, output
+from jobs.cli.arguments import AsJson, examples, new_app
 
 app = new_app()
 
@@ -21,7 +21,7 @@ def demo(as_json: AsJson = False) -> None:
     steps = play((lambda _line: None) if as_json else typer.echo)
     took = sum(seconds for _, seconds in steps)
     if as_json:
-        frame.print_json({"seconds": round(took, 1), "steps": [{"what": what, "seconds": s} for what, s in steps]})
+        arguments.print_json({"seconds": round(took, 1), "steps": [{"what": what, "seconds": s} for what, s in steps]})
         return
     output.say(f"That was all of it, in {took:.0f} s. Nothing is left running, and nothing lying about.", output.GOOD)
     output.say("Now with a database of yours: crew init")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.cli import frame, output
-from jobs.cli.ends import Code
-from jobs.cli.frame import AsJson, EnvironmentNames, WrongUsage, examples, new_app
+from jobs.cli import arguments, output
+from jobs.cli.arguments import AsJson, EnvironmentNames, WrongUsage, examples, new_app
+from jobs.cli.exit_codes import Code
 
 if TYPE_CHECKING:
     from inventories import Environment
@@ -66,7 +66,7 @@ def drift(
 
 
 def _wanted(ctx: typer.Context, names: Sequence[str], *, all_of_them: bool) -> list[Environment]:
-    repository = frame.repository(ctx)
+    repository = arguments.repository(ctx)
     if bool(names) == all_of_them:
         raise WrongUsage("name the environments to look at, or --all")
     found = [repository.read(name) for name in names or repository.names()]
@@ -90,7 +90,7 @@ def _seen(stop: Stop, environment: Environment, name: str) -> StackResult:
     from inventories import redact
     from jobs.stacks import at_once, stack
     from terraform.errors import StackError
-    from terraform.look import find_drift
+    from terraform.find_drift import find_drift
     from terraform.report import StackResult
 
     try:
@@ -113,7 +113,7 @@ def _tell(reports: Sequence[Report], form: Format) -> None:
     from terraform.report import as_json, as_markdown, as_text
 
     if form is Format.JSON:
-        frame.print_json({"environments": [as_json(one) for one in reports]})
+        arguments.print_json({"environments": [as_json(one) for one in reports]})
         return
     say: Callable[[str], None] = output.say
     for report in reports:

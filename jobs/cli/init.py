@@ -16,8 +16,8 @@ import typer
 
 from inventories import BadEnvironment, Repository, kinds
 from inventories.reading import NAME, NAMES_ARE, Position, Wrong
-from jobs.cli import frame, output
-from jobs.cli.frame import AsJson, WrongUsage, examples, new_app
+from jobs.cli import arguments, output
+from jobs.cli.arguments import AsJson, WrongUsage, examples, new_app
 
 app = new_app()
 
@@ -114,7 +114,7 @@ def _print_reference(*, as_json: bool) -> int:
     from inventories import reference
 
     if as_json:
-        frame.print_json({"reference": reference()})
+        arguments.print_json({"reference": reference()})
     else:
         output.say(reference())
     return 0
@@ -123,9 +123,9 @@ def _print_reference(*, as_json: bool) -> int:
 def _folder(ctx: typer.Context) -> Path:
     """Where environment files are, or, with none yet, are to be."""
     try:
-        return frame.repository(ctx).folder
+        return arguments.repository(ctx).folder
     except BadEnvironment:
-        root = frame.root(ctx) or Path(os.environ.get("CREW_ROOT") or Path.cwd())
+        root = arguments.root(ctx) or Path(os.environ.get("CREW_ROOT") or Path.cwd())
         return root.expanduser().absolute() / "inventories"
 
 
@@ -330,7 +330,7 @@ def next_steps(answers: Answers) -> list[str]:
 def _tell(answers: Answers, written: Sequence[Path], *, as_json: bool) -> None:
     """What was written, and what comes next."""
     if as_json:
-        frame.print_json(
+        arguments.print_json(
             {"environment": answers.name, "written": [str(path) for path in written], "next": next_steps(answers)}
         )
         return

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs import words
-from jobs.cli import frame, output
-from jobs.cli.frame import AsJson, EnvironmentName, WrongUsage
+from jobs.cli import arguments, output
+from jobs.cli.arguments import AsJson, EnvironmentName, WrongUsage
 from jobs.sizes import size
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def prune(
     environment_name: EnvironmentName,
     database: Annotated[
         str | None,
-        typer.Argument(metavar="[DATABASE]", help="Left out: all of them.", autocompletion=frame.databases),
+        typer.Argument(metavar="[DATABASE]", help="Left out: all of them.", autocompletion=arguments.databases),
     ] = None,
     dry_run: Annotated[bool, typer.Option(help="Show each set's fate and the reasons, and remove nothing.")] = False,
     versions: Annotated[
@@ -46,8 +46,8 @@ def prune(
     from jobs.prune import retention, retention_outlook, subjects
     from jobs.run import Options, exit_code, run_job
 
-    environment = frame.environment(ctx, environment_name)
-    store = frame.store(environment, "retention")
+    environment = arguments.environment(ctx, environment_name)
+    store = arguments.store(environment, "retention")
     options = Options(only=(database,) if database else (), dry_run=dry_run)
     if dry_run:
         now = datetime.now(UTC)
@@ -57,7 +57,7 @@ def prune(
     _consent(environment, yes_to)
     records = worst_first(run_job(retention(versions=versions), environment, store, options))
     if as_json:
-        frame.print_json({"environment": environment.name, "runs": [record_as_json(one) for one in records]})
+        arguments.print_json({"environment": environment.name, "runs": [record_as_json(one) for one in records]})
     else:
         show(records)
     return exit_code(records, scheduled=False)
@@ -80,7 +80,9 @@ def _consent(environment: Environment, yes_to: str | None) -> None:
 
 def _show(environment: Environment, outlooks: Sequence[Outlook], now: datetime, *, as_json: bool) -> None:
     if as_json:
-        frame.print_json({"environment": environment.name, "databases": [outlook_as_json(each) for each in outlooks]})
+        arguments.print_json(
+            {"environment": environment.name, "databases": [outlook_as_json(each) for each in outlooks]}
+        )
         return
     for outlook in outlooks:
         output.say(f"{environment.name}/{outlook.database}")

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs import words
-from jobs.cli import frame, output
-from jobs.cli.asking import asked
-from jobs.cli.frame import AsJson, EnvironmentName, WrongUsage
+from jobs.cli import arguments, output
+from jobs.cli.arguments import AsJson, EnvironmentName, WrongUsage
+from jobs.cli.prompts import asked
 
 if TYPE_CHECKING:
     from inventories import Environment, Secret, Via
@@ -72,8 +72,8 @@ def restore(
     The newest complete set, if none is named. A database that is not empty is only replaced with --replace. Every
     part's hash is checked before a restore is called good.
     """
+    from jobs.backup.choose_set import chosen, moment
     from jobs.backup.connection import Address
-    from jobs.backup.moments import chosen, moment
     from jobs.backup.restore import restore as bring
     from jobs.backup.restore import way
     from jobs.backup.sources import sets_of, streams
@@ -81,8 +81,8 @@ def restore(
     from jobs.backup.target import target_state
     from jobs.run import unrecorded_run
 
-    environment = frame.environment(ctx, environment_name)
-    store = frame.store(environment)
+    environment = arguments.environment(ctx, environment_name)
+    store = arguments.store(environment)
     until = moment(before, environment.timezone, datetime.now(UTC)) if before is not None else None
     one = chosen(sets_of(environment, store, database), database, set_id, until)
     target = Address(_hidden(into), _secret(password_from), _tunnel(via))
@@ -177,7 +177,7 @@ def _consent(ctx: typer.Context, run: Run, reached: Reached, place: TargetState,
     from jobs.backup.protected import verdict
     from jobs.run import Failed
 
-    told = verdict(frame.repository(ctx), reached, place)
+    told = verdict(arguments.repository(ctx), reached, place)
     for why in told.unknown:
         typer.echo(f"Whether this database belongs to a protected environment could not be told for {why}", err=True)
     for name in told.of:
@@ -194,7 +194,7 @@ def _tell_plan(
     environment: Environment, one: Set, stored: StoredSet, reached: Reached, chosen: Way, *, as_json: bool
 ) -> None:
     if as_json:
-        frame.print_json(
+        arguments.print_json(
             {"environment": environment.name, "database": one.database, "set": one.id, "would": chosen.value}
         )
         return
@@ -218,7 +218,7 @@ def _tell_restored(
             "proven": one.proven is not None,
             "seconds": round(took.total_seconds(), 3), "bytes": stored.manifest.dumped_bytes,
         }  # fmt: skip
-        frame.print_json(told)
+        arguments.print_json(told)
         return
     seconds = f"{took.total_seconds():.1f} s" if took < timedelta(minutes=1) else words.span(took)
     output.say(f"Restored {_named(environment, one, stored)} into {done.database} in {seconds}.", output.GOOD)
@@ -255,14 +255,14 @@ def verify(
 
     if set_id is not None and database is None:
         raise WrongUsage("--set belongs to one database: name it too")
-    environment = frame.environment(ctx, environment_name)
+    environment = arguments.environment(ctx, environment_name)
     proofs: list[Proof] = []
     job = replace(proving.VERIFY, work=lambda run: proving.work(run, set_id, proofs.append))
     options = Options(only=(database,) if database else (), dry_run=dry_run)
-    records = worst_first(run_job(job, environment, frame.store(environment, "verify"), options))
+    records = worst_first(run_job(job, environment, arguments.store(environment, "verify"), options))
     if as_json:
         differences = {proof.manifest.database: [_difference(one) for one in proof.differences] for proof in proofs}
-        frame.print_json(
+        arguments.print_json(
             {
                 "environment": environment.name,
                 "runs": [record_as_json(one) for one in records],

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs import words
-from jobs.cli import frame, output
-from jobs.cli.frame import AsJson, EnvironmentName, JobName, WrongUsage, examples, new_app
+from jobs.cli import arguments, output
+from jobs.cli.arguments import AsJson, EnvironmentName, JobName, WrongUsage, examples, new_app
 from jobs.run.documents import to_second
 from jobs.run.job import Options, Outcome
 
@@ -34,7 +34,7 @@ def run(
     environment_name: EnvironmentName,
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Only this subject; may be repeated.", autocompletion=frame.databases),
+        typer.Option(metavar="NAME", help="Only this subject; may be repeated.", autocompletion=arguments.databases),
     ] = None,
     tag: Annotated[
         list[str] | None, typer.Option(metavar="TAG", help="A tag for what is made; may be repeated.")
@@ -56,11 +56,11 @@ def run(
 
     if job_name not in JOBS:
         raise WrongUsage(f"there is no job {job_name!r}; there {_there_are(JOBS)}")
-    environment = frame.environment(ctx, environment_name)
+    environment = arguments.environment(ctx, environment_name)
     options = Options(tuple(only or ()), tuple(tag or ()), scheduled, dry_run)
-    records = worst_first(run_job(job(job_name), environment, frame.store(environment, job_name), options))
+    records = worst_first(run_job(job(job_name), environment, arguments.store(environment, job_name), options))
     if as_json:
-        frame.print_json(
+        arguments.print_json(
             {"environment": environment.name, "job": job_name, "runs": [record_as_json(r) for r in records]}
         )
     else:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs import words
-from jobs.cli import frame, output
-from jobs.cli.frame import AsJson, EnvironmentName, examples, new_app
+from jobs.cli import arguments, output
+from jobs.cli.arguments import AsJson, EnvironmentName, examples, new_app
 from jobs.cli.run import STYLES, record_as_json
 from jobs.run.documents import to_second
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 app = new_app()
 
-Job = Annotated[str | None, typer.Argument(metavar="JOB", help="Only this job.", autocompletion=frame.jobs)]
+Job = Annotated[str | None, typer.Argument(metavar="JOB", help="Only this job.", autocompletion=arguments.jobs)]
 Name = Annotated[
-    str | None, typer.Argument(metavar="NAME", help="Only this database, stack, …", autocompletion=frame.databases)
+    str | None, typer.Argument(metavar="NAME", help="Only this database, stack, …", autocompletion=arguments.databases)
 ]
 
 
@@ -47,8 +47,8 @@ def runs(
     """
     from jobs.run.record import records, running
 
-    environment, now = frame.environment(ctx, environment_name), datetime.now(UTC)
-    store = frame.store(environment)
+    environment, now = arguments.environment(ctx, environment_name), datetime.now(UTC)
+    store = arguments.store(environment)
     found = records(store, environment.name, job, name)
     if last or run:
         return _show_one(chosen(found, run), environment_name, run, environment.timezone, as_json=as_json)
@@ -57,7 +57,7 @@ def runs(
     live = [(of, holder) for of, holder in held if holder.run not in {record.run for record in newest}]
     if as_json:
         at_work = [told_live(*one) for one in live]
-        frame.print_json(
+        arguments.print_json(
             {"environment": environment.name, "running": at_work, "runs": [record_as_json(r) for r in newest]}
         )
     elif live or newest:
@@ -128,7 +128,7 @@ def _show_one(record: Record | None, environment: str, run: str | None, zone: tz
 
         raise Failed(f"{environment}: there is no run {run or 'yet'} here; those that are: crew runs {environment}")
     if as_json:
-        frame.print_json({"environment": environment, **record_as_json(record), "log": list(record.log)})
+        arguments.print_json({"environment": environment, **record_as_json(record), "log": list(record.log)})
         return 0
     output.say(f"{record.outcome}: {record.sentence}", STYLES[record.outcome])
     output.table(_facts(record, zone), indent=2)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs import words
-from jobs.cli import frame, output
-from jobs.cli.frame import AsJson, EnvironmentName, WrongUsage, examples, new_app
+from jobs.cli import arguments, output
+from jobs.cli.arguments import AsJson, EnvironmentName, WrongUsage, examples, new_app
 from jobs.run.documents import to_second
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from inventories import Environment, Repository
     from jobs.schedule.agenda import Item
+    from jobs.schedule.export.destination import Destination
     from jobs.schedule.export.files import File
-    from jobs.schedule.export.place import Destination
 
 app = new_app(several="What runs when, and what runs it.")
 
@@ -43,10 +43,10 @@ def list_schedule(ctx: typer.Context, environment_name: EnvironmentName, as_json
     """Each job that is on the clock: when, its last run, its next three, and what is overdue."""
     from jobs.schedule.agenda import agenda
 
-    environment, now = frame.environment(ctx, environment_name), datetime.now(UTC)
-    found = agenda(environment, frame.store(environment) if environment.store else None, now)
+    environment, now = arguments.environment(ctx, environment_name), datetime.now(UTC)
+    found = agenda(environment, arguments.store(environment) if environment.store else None, now)
     if as_json:
-        frame.print_json({"environment": environment.name, "schedule": [slot_as_json(item, now) for item in found]})
+        arguments.print_json({"environment": environment.name, "schedule": [slot_as_json(item, now) for item in found]})
     elif found:
         header = ("job", "when", "last run", f"next runs ({environment.timezone.key})")
         output.table([_row(item, now, environment.timezone) for item in found], header)
@@ -104,7 +104,7 @@ def run_schedule(
     from jobs.schedule.daemon import Daemon, World, obeying_signals, start_process
     from jobs.store import open_store
 
-    repository = frame.repository(ctx)
+    repository = arguments.repository(ctx)
 
     def opened(environment: Environment) -> Any:
         assert environment.store
@@ -114,7 +114,7 @@ def run_schedule(
         daemon.pause(seconds)
 
     for name in environment_names:
-        frame.store(repository.read(name))
+        arguments.store(repository.read(name))
     world = World(read=repository.read, open=opened, start=start_process(repository.root), wait=wait)
     daemon = Daemon(environment_names, world, grace)
     with obeying_signals(daemon):
@@ -152,11 +152,11 @@ def export_schedule(
     refused with the reason. Change the environment file, and export again.
     """
     from jobs.schedule.export import Inexpressible
-    from jobs.schedule.export.place import Destination
+    from jobs.schedule.export.destination import Destination
 
     if target is Target.KUBERNETES and not image:
         raise WrongUsage("kubernetes wants --image NAME, the image that has crew; the Dockerfile makes one")
-    repository = frame.repository(ctx)
+    repository = arguments.repository(ctx)
     place = Destination(crew, root, user, _zone(timezone), image, namespace)
     try:
         files = _files(target, repository, repository.read(environment_name), place)
@@ -223,10 +223,10 @@ NEXT = {
 @app.command("died", hidden=True, epilog=examples("crew schedule died production"))
 def died(ctx: typer.Context, environment_name: EnvironmentName) -> None:
     """Tell of a unit that died without a word; systemd calls this for runs that failed."""
-    from jobs.run.post import by_apprise
+    from jobs.run.delivery import by_apprise
     from jobs.schedule.died import sentence
 
-    environment = frame.environment(ctx, environment_name)
+    environment = arguments.environment(ctx, environment_name)
     text = sentence(environment.name, {"HOSTNAME": socket.gethostname(), **os.environ})
     if text is None:
         output.say("The run has told of itself.", output.QUIET)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs import words
-from jobs.cli import frame, output
-from jobs.cli.frame import AsJson, DatabaseName, EnvironmentName
+from jobs.cli import arguments, output
+from jobs.cli.arguments import AsJson, DatabaseName, EnvironmentName
 from jobs.sizes import size
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ def list_sets(
     from jobs.backup.sets import sets
     from jobs.backup.sources import sets_of
 
-    environment = frame.environment(ctx, environment_name)
-    store = frame.store(environment)
+    environment = arguments.environment(ctx, environment_name)
+    store = arguments.store(environment)
     found = sets_of(environment, store, database) if database else list(sets(store, environment.name))
     found.sort(key=lambda one: one.order, reverse=True)
     found.sort(key=lambda one: one.database)
@@ -44,7 +44,7 @@ def list_sets(
     under_way = running(store, environment.name, found)
     if as_json:
         told = [set_as_json(one, kept.get((one.database, one.id)), running=one.id in under_way) for one in found]
-        frame.print_json({"environment": environment.name, "sets": told})
+        arguments.print_json({"environment": environment.name, "sets": told})
     else:
         show(environment_name, found, kept, under_way, now)
 
@@ -165,7 +165,7 @@ def show_set(
 
     stored = _open(ctx, environment_name, database, set_id)
     if as_json:
-        frame.print_json({"manifest": json.loads(written(stored.manifest))})
+        arguments.print_json({"manifest": json.loads(written(stored.manifest))})
     else:
         describe(stored.manifest)
 
@@ -220,12 +220,12 @@ def fetch_part(
 
     stored = _open(ctx, environment_name, database, set_id)
     wanted = part_named(stored, part)
-    environment = frame.environment(ctx, environment_name)
+    environment = arguments.environment(ctx, environment_name)
     with unrecorded_run(environment, stored.store, "fetch", database) as run:
         fetched = fetch(stored, wanted, to, run.check)
     written = to or str(file_for(stored, wanted))
     if as_json and written != STDOUT:
-        frame.print_json({"set": stored.manifest.set, "part": part, "file": written, "bytes": fetched})
+        arguments.print_json({"set": stored.manifest.set, "part": part, "file": written, "bytes": fetched})
     elif written != STDOUT:
         output.say(f"{written}: {size(fetched)}, as it was dumped", output.GOOD)
 
@@ -238,14 +238,14 @@ def pin(
     as_json: AsJson = False,
 ) -> None:
     """Keep a set whatever the policy says."""
-    from jobs.backup import moments
+    from jobs.backup import choose_set
     from jobs.backup.sets import PIN
 
     found, store = _sets(ctx, environment_name, database)
-    pinned = moments.chosen(found, database, set_id)
+    pinned = choose_set.chosen(found, database, set_id)
     store.put(pinned.prefix + PIN, b"")
     if as_json:
-        frame.print_json({"database": database, "set": pinned.id, "pinned": True})
+        arguments.print_json({"database": database, "set": pinned.id, "pinned": True})
     else:
         output.say(f"{database} {pinned.id} is pinned: no policy removes it", output.GOOD)
 
@@ -258,7 +258,7 @@ def unpin(
     as_json: AsJson = False,
 ) -> None:
     """Leave a set to the policy again."""
-    from jobs.backup import moments
+    from jobs.backup import choose_set
     from jobs.backup.errors import BackupError
     from jobs.backup.sets import PIN
 
@@ -266,11 +266,11 @@ def unpin(
     pinned = [one for one in found if one.pinned]
     if not pinned:
         raise BackupError(f"{database} has no pinned set")
-    unpinned = moments.chosen(pinned, database, set_id)
+    unpinned = choose_set.chosen(pinned, database, set_id)
     for refused in store.delete([unpinned.prefix + PIN]):
         raise BackupError(f"{database} {unpinned.id} stays pinned: {refused.why}")
     if as_json:
-        frame.print_json({"database": database, "set": unpinned.id, "pinned": False})
+        arguments.print_json({"database": database, "set": unpinned.id, "pinned": False})
     else:
         output.say(f"{database} {unpinned.id} is left to the policy", output.GOOD)
 
@@ -278,15 +278,15 @@ def unpin(
 def _sets(ctx: typer.Context, environment_name: str, database: str, job: str | None = None) -> tuple[list[Set], Store]:
     from jobs.backup.sources import sets_of
 
-    environment = frame.environment(ctx, environment_name)
-    store = frame.store(environment, job)
+    environment = arguments.environment(ctx, environment_name)
+    store = arguments.store(environment, job)
     return sets_of(environment, store, database), store
 
 
 def _open(ctx: typer.Context, environment_name: str, database: str, set_id: str | None) -> StoredSet:
-    from jobs.backup.moments import chosen
+    from jobs.backup.choose_set import chosen
     from jobs.backup.stored import opened
 
     found, store = _sets(ctx, environment_name, database)
-    settings = frame.environment(ctx, environment_name).store
+    settings = arguments.environment(ctx, environment_name).store
     return opened(store, chosen(found, database, set_id), settings.decrypt_with if settings else None)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs.cli import frame, output
-from jobs.cli.asking import asked
-from jobs.cli.ends import Code
-from jobs.cli.frame import AsJson, EnvironmentName, NotConfigured, WrongUsage, examples, new_app
+from jobs.cli import arguments, output
+from jobs.cli.arguments import AsJson, EnvironmentName, NotConfigured, WrongUsage, examples, new_app
+from jobs.cli.exit_codes import Code
+from jobs.cli.prompts import asked
 
 if TYPE_CHECKING:
     from inventories import Environment
@@ -88,7 +88,7 @@ class Call:
                 {"stack": name, "outcome": outcome, "sentence": redact(sentence), **self.told.get(name, {})}
                 for name, outcome, sentence in outcomes
             ]
-            frame.print_json({"environment": self.environment.name, "stacks": stacks})
+            arguments.print_json({"environment": self.environment.name, "stacks": stacks})
         elif not shown or len(outcomes) > 1 or any(outcome != "done" for _, outcome, _ in outcomes):
             looks = {"done": output.GOOD, "failed": output.BAD, "skipped": output.WARN}
             output.say("")
@@ -97,7 +97,7 @@ class Call:
 
 
 def _outcome(environment: str, one: Ended[object]) -> tuple[str, str]:
-    from jobs.cli.ends import known_end
+    from jobs.cli.exit_codes import known_end
 
     if one.skipped_for:
         return "skipped", f"because {one.skipped_for} failed"
@@ -116,7 +116,7 @@ def called(
     from jobs.run import unrecorded_run
     from jobs.store import open_store
 
-    environment = frame.environment(ctx, name)
+    environment = arguments.environment(ctx, name)
     unknown = [stack for stack in stacks or () if stack not in environment.stacks]
     if unknown:
         from jobs.drift import there_are
@@ -144,13 +144,13 @@ def bootstrap(ctx: typer.Context, environment_name: EnvironmentName, as_json: As
     """Make the bucket for the state and the table that locks it; what is there stays. Safe to repeat."""
     from terraform import remote
 
-    environment = frame.environment(ctx, environment_name)
+    environment = arguments.environment(ctx, environment_name)
     if environment.terraform.state is None:
         way_out = 'add state = { bucket = "…", region = "…", lock_table = "…" }'
         raise NotConfigured(f"{environment.name}: [terraform] names no state; {way_out}")
     done = remote.bootstrap(environment.name, environment.terraform.state)
     if as_json:
-        frame.print_json({"environment": environment.name, "done": done})
+        arguments.print_json({"environment": environment.name, "done": done})
     else:
         for sentence in done:
             output.say(f"{environment.name}: {sentence}")
@@ -249,7 +249,7 @@ def outputs(
         for stack, values in found.items()
     }
     if as_json:
-        frame.print_json({"environment": environment_name, "stacks": shown})
+        arguments.print_json({"environment": environment_name, "stacks": shown})
         return Code.DONE
     from json import dumps
 
@@ -287,7 +287,7 @@ def unlock(
         elif held:
             sentence += f"; if that process is dead: crew stacks unlock {environment_name} {stack_name} --id {held.id}"
     if as_json:
-        frame.print_json({"environment": environment_name, "stack": stack_name, "sentence": sentence})
+        arguments.print_json({"environment": environment_name, "stack": stack_name, "sentence": sentence})
     else:
         output.say(sentence)
     return Code.DONE

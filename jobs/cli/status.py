@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs import words
-from jobs.cli import frame, output
-from jobs.cli.ends import Code, known_end
-from jobs.cli.frame import AsJson, EnvironmentNames, examples, new_app
-from jobs.standing import Health, HealthState, health_of_all
+from jobs.cli import arguments, output
+from jobs.cli.arguments import AsJson, EnvironmentNames, examples, new_app
+from jobs.cli.exit_codes import Code, known_end
+from jobs.health import Health, HealthState, health_of_all
 
 if TYPE_CHECKING:
     from inventories import Repository
-    from jobs.status.seen import EnvironmentStatus
+    from jobs.status.collect import EnvironmentStatus
 
 app = new_app()
 
@@ -49,14 +49,14 @@ def status(
     For each environment: what is wrong and since when, what runs now, what is in order and how old that is.
     Exits 0 whatever the news; 1 or 78 only if an environment's news can't be had.
     """
-    repository, now = frame.repository(ctx), datetime.now(UTC)
+    repository, now = arguments.repository(ctx), datetime.now(UTC)
     names = environment_names or repository.names()
     if html:
         return _write_page(html, repository, names, now, as_json=as_json)
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:  # so that a store that does not answer holds up no other's news
         told = list(pool.map(lambda name: _look(repository, name, now), names))
     if as_json:
-        frame.print_json({"environments": [one for one, _ in told]})
+        arguments.print_json({"environments": [one for one, _ in told]})
     else:
         for one, zone in sorted(told, key=lambda pair: -pair[0].get("wrong", len(told))):
             _show(one, now, zone)
@@ -73,7 +73,7 @@ def _write_page(file: Path, repository: Repository, names: Sequence[str], now: d
         pairs = list(pool.map(lambda name: _seen(repository, name, now), names))
     file.write_text(page([seen for seen, _ in pairs], now))
     if as_json:
-        frame.print_json({"page": str(file)})
+        arguments.print_json({"page": str(file)})
     else:
         output.say(f"wrote {file}")
     return max((code for _, code in pairs), default=Code.DONE)
@@ -81,13 +81,13 @@ def _write_page(file: Path, repository: Repository, names: Sequence[str], now: d
 
 def _seen(repository: Repository, name: str, now: datetime) -> tuple[EnvironmentStatus, Code]:
     """An environment as the page shows it, and the exit code for what can't be shown."""
-    from jobs.status.seen import EnvironmentStatus, environment_status
+    from jobs.status.collect import EnvironmentStatus, environment_status
 
     try:
         environment = repository.read(name)
         if environment.store is None:
             return EnvironmentStatus(name, UTC), Code.DONE
-        return environment_status(environment, frame.store(environment), now), Code.DONE
+        return environment_status(environment, arguments.store(environment), now), Code.DONE
     except Exception as error:
         known = known_end(error)
         if known is None:
@@ -105,7 +105,7 @@ def _look(repository: Repository, name: str, now: datetime) -> tuple[dict[str, A
         if environment.store is None:
             return {"environment": name, "wrong": 0, "subjects": [], "note": f"no [store]: {_NOTHING_KEPT}"}, UTC
         scheduled = [slot for slot in slots(environment) if slot.job in JOBS]
-        found = health_of_all(scheduled, environment, frame.store(environment), now)
+        found = health_of_all(scheduled, environment, arguments.store(environment), now)
     except Exception as error:
         known = known_end(error)
         if known is None:

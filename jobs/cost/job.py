@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from inventories import Cost, Environment
-from jobs.cost import aws, words
+from jobs.cost import aws, sentences
 from jobs.cost.bill import CostError, Source
-from jobs.cost.kept import Answer, answer
+from jobs.cost.cache import Answer, answer
+from jobs.cost.notices import findings, tidings
 from jobs.cost.report import Report, read
-from jobs.cost.tidings import findings, tidings
 from jobs.run.job import Job, Options, Outcome, Result, Run
+from jobs.run.notices import known
 from jobs.run.ticks import period
-from jobs.run.tidings import known
 from jobs.store import Store
 
 SUBJECT, SOURCE = "aws", aws.ask
@@ -56,7 +56,7 @@ def work(run: Run) -> Result:
     since = report.today - LATE_FIGURES - _period(run.environment, run.started)
     return Result(
         Outcome.FINDING if odd else Outcome.DONE,
-        "; ".join([*odd, words.spent(report), paid(found.answer)]),
+        "; ".join([*odd, sentences.spent(report), paid(found.answer)]),
         figures(found),
         tidings=tidings(report, settings.thresholds, known(store, run.environment.name, run.job, run.subject), since),
     )

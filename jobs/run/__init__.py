@@ -1,7 +1,7 @@
 """How anything that happens on a clock is run, whoever started it."""
 
+from jobs.run.context import unrecorded_run
 from jobs.run.job import Failed, Job, Notice, Options, Outcome, Result, Run, Transient
-from jobs.run.live import unrecorded_run
 from jobs.run.record import Record, latest_records, records, running
 from jobs.run.runner import RunTimeouts, exit_code, run_job
 from jobs.stop import Stopped

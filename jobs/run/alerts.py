@@ -9,10 +9,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from inventories import Environment, redact
-from jobs.run import tidings
+from jobs.run import notices
+from jobs.run.delivery import Claim, Message, address_id
 from jobs.run.documents import from_body, from_iso, to_body, to_iso
 from jobs.run.job import Failed, Outcome
-from jobs.run.post import Claim, Message, address_id
 from jobs.run.record import Record
 from jobs.store import Changed, Exists, Missing, Store, StoreError
 
@@ -91,7 +91,7 @@ def claims(
     standing = record
     if record.tidings is not None and record.outcome is Outcome.FINDING:
         standing = replace(record, outcome=Outcome.DONE)  # its findings are told by the tidings
-    found = [_standing(standing, environment, store, log, to=to, now=now), tidings.claim(record, store, to, now)]
+    found = [_standing(standing, environment, store, log, to=to, now=now), notices.claim(record, store, to, now)]
     return [claim for claim in found if claim]
 
 

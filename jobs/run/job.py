@@ -40,7 +40,7 @@ class Result:
     """What a job says of itself: an outcome, one sentence for people, figures for machines (units in the names).
 
     `about` tells one finding from another: a finding about something else is news, the same in other words is not.
-    A job that gives `tidings`, empty ones too, has its findings told by these instead (see jobs/run/tidings.py).
+    A job that gives `tidings`, empty ones too, has its findings told by these instead (see jobs/run/notices.py).
     """
 
     outcome: Outcome

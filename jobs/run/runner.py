@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, TypeVar
 import jobs.log
 from inventories import BadEnvironment, Environment, redact
 from jobs.run import metrics
-from jobs.run.courier import AlertQueue
+from jobs.run.alert_queue import AlertQueue
+from jobs.run.context import RunContext, new_run
 from jobs.run.documents import utc_now
 from jobs.run.heartbeat import Heartbeat
 from jobs.run.job import Failed, Job, Options, Outcome, Result, Transient
 from jobs.run.lease import Held, Holder, Lease, Lock, take
-from jobs.run.live import RunContext, new_run
 from jobs.run.progress import end_bars
 from jobs.run.record import Record, folder, last_tick, read_record, record_to, tick_key
 from jobs.run.ticks import Gap, latest_tick, missed

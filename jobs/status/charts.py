@@ -9,7 +9,7 @@ from itertools import accumulate
 from markupsafe import Markup
 
 from jobs import sizes
-from jobs.cost import words
+from jobs.cost import sentences
 from jobs.cost.report import Report
 
 LINE_WIDTH, LINE_HEIGHT = 120, 28
@@ -60,8 +60,9 @@ def spending(report: Report) -> Markup:
         '<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>'
         '<text x="{left}" y="{under}">{first}</text><text class="end" x="{right}" y="{under}">{last}</text></svg>'
     ).format(
-        w=WIDTH, h=HEIGHT, said=f"{words.spent(report)}.", left=LEFT, right=RIGHT, bottom=BOTTOM, height=height,
-        above=height - 4, budget=words.money(report.budget, report.currency), ahead=ahead, line=_line(spent), x=x, y=y,
+        w=WIDTH, h=HEIGHT, said=f"{sentences.spent(report)}.", left=LEFT, right=RIGHT, bottom=BOTTOM, height=height,
+        above=height - 4, budget=sentences.money(report.budget, report.currency), ahead=ahead, line=_line(spent),
+        x=x, y=y,
         under=BOTTOM + 14, first=f"{report.month:%b} 1", last=f"{report.month:%b} {days}",
     )  # fmt: skip
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from inventories import Environment
 from jobs.run.job import Failed, Job, Options, Outcome, Result, Run
 from jobs.run.ticks import next_ticks
+from jobs.status.collect import environment_status
 from jobs.status.page import page
-from jobs.status.seen import environment_status
 
 SUBJECT = "page"
 

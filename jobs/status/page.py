@@ -10,10 +10,10 @@ from markupsafe import Markup
 
 from inventories import redact
 from jobs import sizes, words
-from jobs.cost import words as cost_words
-from jobs.standing import Health, HealthState
+from jobs.cost import sentences as cost_words
+from jobs.health import Health, HealthState
 from jobs.status import charts
-from jobs.status.seen import EnvironmentStatus
+from jobs.status.collect import EnvironmentStatus
 
 MARKS = {
     HealthState.FAILED: "✕",

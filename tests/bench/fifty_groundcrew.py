@@ -2,15 +2,15 @@
 
 from pyinfra import host
 
-from deploys import pieces
+from deploys import operations
 from deploys.accounts import accounts_are_right, group_is_there
 from deploys.developers import Developer
 from tests.bench.fifty import FILES, FOLDERS, GROUP, SHELL, USERS
 
 for path in host.loop(FOLDERS):
-    pieces.folder(name=path, path=path, mode="750")
+    operations.folder(name=path, path=path, mode="750")
 for path, text in host.loop(FILES.items()):
-    pieces.file(name=path, text=text, dest=path, mode="640")
+    operations.file(name=path, text=text, dest=path, mode="640")
 group_is_there(name=GROUP, group=GROUP)
 accounts_are_right(
     name="Users",

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from jobs.backup.rights import lacking
+from jobs.backup.privileges import lacking
 from tests.lab.lab import Lab
 from tests.lab.pyinfra import Told, deploy
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inventories import Repository
-from jobs.schedule.export.place import Destination
+from jobs.schedule.export.destination import Destination
 from jobs.schedule.export.systemd import files
 from jobs.schedule.slots import scheduled, timers
 

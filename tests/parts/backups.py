@@ -14,9 +14,9 @@ from pathlib import Path
 import pyrage
 
 from inventories import Environment, Repository
+from jobs.backup.encryption import unseal
 from jobs.backup.job import BACKUP
 from jobs.backup.manifest import Manifest
-from jobs.backup.seal import unseal
 from jobs.backup.sets import Set, sets
 from jobs.backup.stored import opened
 from jobs.run import Options, RunTimeouts, run_job

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from inventories import Repository
-from jobs.cost import kept
+from jobs.cost import cache
 from jobs.run import Job, Options, Outcome, Result, run_job
 from jobs.store import open_store
 from tests.parts.bills import Account
@@ -48,7 +48,7 @@ def build(root: Path, now: datetime) -> Repository:
     env = repository.read("production")
     assert env.store
     account = Account(odd={str(now.date()): "87"}, credits={str(now.date()): "-40"})
-    kept.answer(env, open_store(env.store), now, lambda _env, asked: account.bill(asked))
+    cache.answer(env, open_store(env.store), now, lambda _env, asked: account.bill(asked))
     return repository
 
 

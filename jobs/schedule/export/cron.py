@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 from jobs.schedule.export import Inexpressible
 from jobs.schedule.export.clock_changes import changes, offsets
+from jobs.schedule.export.destination import Destination
 from jobs.schedule.export.fields import plain
 from jobs.schedule.export.files import File, render
-from jobs.schedule.export.place import Destination
 from jobs.schedule.slots import Timer
 
 AN_HOUR = timedelta(hours=1)

@@ -13,10 +13,10 @@ from jobs.run.ticks import period
 from jobs.schedule.due import words
 from jobs.schedule.export import Inexpressible
 from jobs.schedule.export.clock_changes import lost, matches
+from jobs.schedule.export.destination import Destination
 from jobs.schedule.export.fields import plain, ranges
 from jobs.schedule.export.files import File, render
 from jobs.schedule.export.needs import ASKS_DATABASES, limit, secrets, variables
-from jobs.schedule.export.place import Destination
 from jobs.schedule.slots import Timer
 
 AN_HOUR, A_DAY = 3600, 86400

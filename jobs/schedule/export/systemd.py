@@ -13,10 +13,10 @@ from inventories import Environment
 from jobs.checks.secrets import named
 from jobs.schedule.export import Inexpressible
 from jobs.schedule.export.clock_changes import lost, matches, offsets
+from jobs.schedule.export.destination import Destination
 from jobs.schedule.export.fields import ranges
 from jobs.schedule.export.files import File, render
 from jobs.schedule.export.needs import folders, limit, secrets, variables
-from jobs.schedule.export.place import Destination
 from jobs.schedule.slots import Timer
 
 WEEKDAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from inventories import Repository
-from jobs.cli.frame import print_json
+from jobs.cli.arguments import print_json
 from terraform.drift import Finding, FindingKind
 from terraform.report import Report, StackResult, as_json, as_markdown
 from tests.parts import github

@@ -6,7 +6,7 @@ import re
 import subprocess
 
 from inventories import Repository
-from terraform.place import StackPaths
+from terraform.paths import StackPaths
 from tests.parts.terraform import ROOT, both_versions, program, settings
 
 SHIPPED = Repository.find(ROOT)

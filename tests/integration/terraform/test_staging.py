@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from jobs.run.record import records
 from jobs.store import Denied, open_store
-from terraform.place import StackPaths
+from terraform.paths import StackPaths
 from tests.parts import github
 from tests.parts.cloud import PASSWORD, REGION, Cloud, cloud
 from tests.parts.terraform import NEW, OLD, ROOT, program

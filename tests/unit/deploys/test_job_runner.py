@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deploys import runner_files, runner_host, runner_release
-from deploys.early import DeployError
+from deploys.preflight import DeployError
 from deploys.runner_files import ETC, Placed, faults, found, packed
 from deploys.runner_release import Python, download, identity, needed, pinned, requirements, wheels
 from inventories import Repository

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from deploys import passwords, postgres_files
-from deploys.early import DeployError
 from deploys.postgres_roles import Database, FoundDatabase, FoundRole, Role, faults, found, read, statements
+from deploys.preflight import DeployError
 
 SHOP = Role("shop", "s3cret")
 KEPT = FoundRole(passwords.verifier("s3cret"), True, False, False, frozenset())

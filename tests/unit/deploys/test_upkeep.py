@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from deploys.early import DeployError
+from deploys.preflight import DeployError
 from deploys.upkeep import CHECKS, DOCKER, Upkeep, faults_of_swap, swap_commands
 
 

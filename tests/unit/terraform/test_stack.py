@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from inventories import Repository
-from terraform.place import LOCKS, StackPaths
+from terraform.paths import LOCKS, StackPaths
 from terraform.program import direct
 from terraform.stack import Stack
 

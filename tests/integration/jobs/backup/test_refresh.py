@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager, contextmanager
 import psycopg
 import pytest
 
+from jobs.run.context import RunContext
 from jobs.run.job import Failed
-from jobs.run.live import RunContext
 from tests.parts.crew import Repository
 from tests.parts.postgres import Database, Server
 

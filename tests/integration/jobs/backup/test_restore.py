@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from jobs.run.live import RunContext
+from jobs.run.context import RunContext
 from tests.bench.measure import Peaks
 from tests.parts import terminal
 from tests.parts.crew import Repository, flip

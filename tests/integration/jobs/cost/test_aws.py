@@ -13,7 +13,7 @@ from jobs.checks.check import Verdict, finding_of
 from jobs.checks.cost import checks
 from jobs.cost import aws
 from jobs.cost.bill import Busy, Charge, ChargeKind, CostError
-from jobs.cost.kept import answer, last
+from jobs.cost.cache import answer, last
 from tests.parts.bills import Account, at
 from tests.parts.explorer import FORECAST, USAGE, Explorer, pages_of
 from tests.parts.runs import environment, store_in

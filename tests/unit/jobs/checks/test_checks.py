@@ -18,6 +18,7 @@ from jobs.checks import (
     Check,
     Finding,
     Verdict,
+    alerts,
     checks_of,
     databases,
     encryption,
@@ -27,7 +28,6 @@ from jobs.checks import (
     ok,
     secrets,
     store,
-    telling,
     warn,
 )
 from jobs.run import Failed
@@ -186,7 +186,7 @@ def listener() -> Iterator[int]:
 def test_a_heartbeat_address_is_reached_and_not_pinged(listener: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def listens(url: str) -> Finding:
         monkeypatch.setenv("BEAT", url)
-        return telling.listens(Secret(env="BEAT"))
+        return alerts.listens(Secret(env="BEAT"))
 
     assert listens(f"http://127.0.0.1:{listener}/uuid-secret") == ok(f"127.0.0.1:{listener} is in reach")
     refused = listens("http://127.0.0.1:1/uuid-secret")
@@ -197,16 +197,16 @@ def test_a_heartbeat_address_is_reached_and_not_pinged(listener: int, monkeypatc
 
 def test_an_alert_address_is_read_and_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TO", "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ")
-    found = telling.speaks(Secret(env="TO"))
+    found = alerts.speaks(Secret(env="TO"))
     assert found.verdict is Verdict.OK
     assert "T1JJ3T3L2" not in str(found)
     monkeypatch.setenv("TO", "nonsense")
-    assert telling.speaks(Secret(env="TO")).verdict is Verdict.FAULT
+    assert alerts.speaks(Secret(env="TO")).verdict is Verdict.FAULT
 
 
 def test_the_metrics_folder_must_be_there(tmp_path: Path) -> None:
-    assert telling.writable(tmp_path / "x.prom").verdict is Verdict.OK
-    assert telling.writable(tmp_path / "nowhere" / "x.prom").verdict is Verdict.WARN
+    assert alerts.writable(tmp_path / "x.prom").verdict is Verdict.OK
+    assert alerts.writable(tmp_path / "nowhere" / "x.prom").verdict is Verdict.WARN
 
 
 def test_programs_tell_their_version_or_what_they_are_wanted_for() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from inventories import Repository
-from jobs.cli import frame
+from jobs.cli import arguments
 from jobs.run import lease
 from jobs.store import open_store
 from tests.unit.jobs.cli.conftest import Crew, databases
@@ -193,7 +193,7 @@ def test_a_running_job_is_seen_refuses_a_second_and_ends_on_sigterm(
 def test_a_run_that_died_is_told(crew: Crew, write: Write) -> None:
     write(databases("shop"))
     environment = Repository.find().read("try")
-    store = frame.store(environment)
+    store = arguments.store(environment)
     since = lease.from_iso("2026-01-01T00:00:00Z")
     assert since
     assert environment.store

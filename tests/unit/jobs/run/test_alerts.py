@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 import jobs.log
 from inventories import Secret
-from jobs.run import Failed, Options, Outcome, Record, alerts, post, run_job
+from jobs.run import Failed, Options, Outcome, Record, alerts, delivery, run_job
 from jobs.run.alerts import News, State, news, noted, seen
-from jobs.run.post import address_id
+from jobs.run.delivery import address_id
 from jobs.store import Denied, OutOfReach, Store, StoreError
 from tests.parts.runs import done, environment, job, store_in
 
@@ -91,7 +91,7 @@ def test_whatever_happens_people_end_up_knowing_how_it_is(record: Record, outcom
 def tell(record: Record, store: Store, send: Any, hours: float = 0, to: tuple[str, ...] = ("json://a",)) -> None:
     env = environment(to)
     found = alerts.claims(record, env, store, LOG, lambda: NOON + timedelta(hours=hours))
-    post.Delivery(found, LOG).deliver(env.alerts.to, send, post.LIMIT)
+    delivery.Delivery(found, LOG).deliver(env.alerts.to, send, delivery.LIMIT)
 
 
 def test_failing_is_told_once_then_reminded_of_then_called_off(record: Record, store: Store) -> None:

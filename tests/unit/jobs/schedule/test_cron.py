@@ -13,7 +13,7 @@ from inventories import Environment
 from jobs.run.ticks import next_ticks
 from jobs.schedule.export import Inexpressible
 from jobs.schedule.export.cron import fields, files
-from jobs.schedule.export.place import Destination
+from jobs.schedule.export.destination import Destination
 from jobs.schedule.slots import slots, timers
 from tests.unit.jobs.schedule.lines import ONLY_CRONSIM, made_up
 

@@ -14,8 +14,8 @@ import yaml
 from inventories import Environment, Repository
 from jobs.run.ticks import next_ticks
 from jobs.schedule.export import Inexpressible
+from jobs.schedule.export.destination import Destination
 from jobs.schedule.export.kubernetes import after_changes, fields, files, name
-from jobs.schedule.export.place import Destination
 from jobs.schedule.slots import slots, timers
 from tests.unit.jobs.schedule.lines import ONLY_CRONSIM, made_up
 

@@ -15,7 +15,7 @@ import pytest
 from inventories import Environment, Repository
 from jobs.run.ticks import next_ticks
 from jobs.schedule.export import Inexpressible
-from jobs.schedule.export.place import Destination
+from jobs.schedule.export.destination import Destination
 from jobs.schedule.export.systemd import files, on_calendar
 from jobs.schedule.slots import slots, timers
 from tests.parts.needs import needs

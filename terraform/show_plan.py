@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from terraform.errors import StackError
-from terraform.place import LOCKS
+from terraform.paths import LOCKS
 from terraform.program import Program
 
 _HASHES = re.compile(r"^\s*hashes\s*=\s*\[[^\]]*\]\n", re.MULTILINE)

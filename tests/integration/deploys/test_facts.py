@@ -17,7 +17,7 @@ from pathlib import Path
 from pyinfra import host
 from pyinfra.operations import python, server
 from deploys import look, pieces
-from deploys.pieces import file, folder
+from deploys.operations import file, folder
 here, owner = {here!r}, {owner!r}
 """
 OWNER = subprocess.run(

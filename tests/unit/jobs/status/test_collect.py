@@ -7,9 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from jobs.backup.sets import Set
-from jobs.standing import Health, HealthState
+from jobs.health import Health, HealthState
+from jobs.status.collect import Database, EnvironmentStatus, databases
 from jobs.status.page import page
-from jobs.status.seen import Database, EnvironmentStatus, databases
 from tests.parts.bills import at
 from tests.parts.runs import environment
 

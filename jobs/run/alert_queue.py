@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from inventories import Environment, redact
-from jobs.run import alerts, post
-from jobs.run.post import Claim, Delivery
+from jobs.run import alerts, delivery
+from jobs.run.delivery import Claim, Delivery
 from jobs.run.record import Record
 from jobs.store import Store
 
@@ -49,7 +49,7 @@ class AlertQueue:
     def close(self) -> None:
         """Wait until all is told, but not for long: what is not told by then is still news at the next run."""
         with self._change:
-            self._until = time.monotonic() + post.LIMIT
+            self._until = time.monotonic() + delivery.LIMIT
             self._change.notify()
         if self._thread:
             self._thread.join()
@@ -73,15 +73,15 @@ class AlertQueue:
             return batch
 
     def _left(self) -> float:
-        return post.LIMIT if self._until is None else self._until - time.monotonic()
+        return delivery.LIMIT if self._until is None else self._until - time.monotonic()
 
     def _tell(self, batch: list[Record]) -> None:
-        with ThreadPoolExecutor(post.SIDE_BY_SIDE) as pool:
+        with ThreadPoolExecutor(delivery.SIDE_BY_SIDE) as pool:
             claims = [claim for found in pool.map(self._claims, batch) for claim in found]
         now = time.monotonic()
         resting = {name for name, until in self._resting.items() if until > now}
         silent = Delivery(claims, self._log).deliver(
-            self._environment.alerts.to, post.by_apprise, max(1, min(post.LIMIT, self._left())), resting
+            self._environment.alerts.to, delivery.by_apprise, max(1, min(delivery.LIMIT, self._left())), resting
         )
         self._resting |= dict.fromkeys(silent, time.monotonic() + REST)
 

@@ -10,8 +10,8 @@ import pytest
 
 import jobs.log
 from inventories import Secret
-from jobs.run.courier import AlertQueue
-from jobs.run.post import Claim, Delivery, Message, address_id, combined
+from jobs.run.alert_queue import AlertQueue
+from jobs.run.delivery import Claim, Delivery, Message, address_id, combined
 from jobs.store import Changed, OutOfReach
 from tests.parts.runs import environment, until
 

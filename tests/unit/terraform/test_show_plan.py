@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from terraform.showing import unhashed
+from terraform.show_plan import unhashed
 
 LOCKS = """\
 # This file is maintained automatically by "terraform init".

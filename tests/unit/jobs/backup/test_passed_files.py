@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.backup import handed
+from jobs.backup import passed_files
 
 
 @pytest.mark.parametrize("nameless", [True, False])
@@ -12,11 +12,11 @@ def test_a_program_opens_it_as_often_as_it_likes_and_it_is_gone_afterwards(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     if not nameless:
-        monkeypatch.setattr(handed, "_OPEN_FILES", tmp_path / "proc")
-    with handed.file() as file:
+        monkeypatch.setattr(passed_files, "_OPEN_FILES", tmp_path / "proc")
+    with passed_files.file() as file:
         file.write(b"defs")
         file.flush()
-        path = handed.path(file)
+        path = passed_files.path(file)
         assert (list(tmp_path.iterdir()) == []) == nameless
         read = subprocess.run(["cat", path, path], pass_fds=[file.fileno()], capture_output=True, check=True)
         assert read.stdout == b"defsdefs"

@@ -3,8 +3,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from jobs.backup.choose_set import chosen, moment
 from jobs.backup.errors import BackupError
-from jobs.backup.moments import chosen, moment
 from jobs.backup.sets import Set
 from jobs.run.job import UnknownName
 

@@ -1,7 +1,7 @@
 import pytest
 
+from jobs.backup.compare import Difference, Sequence, unkept
 from jobs.backup.manifest import Last, Rows
-from jobs.backup.promises import Difference, Sequence, unkept
 
 ORDERS = ("public", "orders")
 

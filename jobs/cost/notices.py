@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
-from jobs.cost import words
+from jobs.cost import sentences
 from jobs.cost.report import Report
 from jobs.run.job import Notice
 
@@ -31,7 +31,7 @@ def tidings(report: Report, thresholds: Sequence[int], known: Collection[str], s
     return Notice(
         keys=tuple(line.key for line in lines),
         title="; ".join(line.words for line in lines),
-        text=words.facts(report),
+        text=sentences.facts(report),
     )
 
 
@@ -63,10 +63,10 @@ def _crossings(
     told = [one for one in thresholds if key(one) in known]
     lines = []
     if over is not None and over > max(told, default=0):
-        lines.append(Line(key(over), words.over(what, over)))
+        lines.append(Line(key(over), sentences.over(what, over)))
     left = min((one for one in told if not _over(amount, report.budget, one - MARGIN)), default=None)
     if left is not None and not any(under(one) in known for one in thresholds if one <= left):
-        lines.append(Line(under(left), words.under(what, left)))
+        lines.append(Line(under(left), sentences.under(what, left)))
     return lines
 
 
@@ -76,7 +76,7 @@ def _over(amount: Decimal, budget: Decimal, threshold: int) -> bool:
 
 def _days(report: Report, known: Collection[str], since: date) -> Iterator[Line]:
     for one in report.stand_outs:
-        line = Line(f"day {one.day}", words.stands_out(one, report.currency))
+        line = Line(f"day {one.day}", sentences.stands_out(one, report.currency))
         if one.day >= since and line.key not in known:
             yield line
 
@@ -89,4 +89,4 @@ def findings(report: Report) -> list[str]:
     elif report.forecast is not None and _over(report.forecast, report.budget, WHOLE):
         found.append("the forecast passes the budget")
     recent = report.today - timedelta(days=3)
-    return found + [words.stands_out(one, report.currency) for one in report.stand_outs if one.day >= recent]
+    return found + [sentences.stands_out(one, report.currency) for one in report.stand_outs if one.day >= recent]

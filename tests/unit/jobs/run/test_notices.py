@@ -11,9 +11,9 @@ import pytest
 
 import jobs.log
 from inventories import Secret
-from jobs.run import Notice, Options, Outcome, Record, alerts, post, records, run_job
-from jobs.run.post import Message, combined
-from jobs.run.tidings import known
+from jobs.run import Notice, Options, Outcome, Record, alerts, delivery, records, run_job
+from jobs.run.delivery import Message, combined
+from jobs.run.notices import known
 from jobs.store import Store
 from tests.parts.runs import done, environment, job, store_in
 
@@ -51,7 +51,7 @@ def record(tmp_path: Path) -> Record:
 
 def tell(record: Record, store: Store, send: Any, to: tuple[str, ...] = ("json://a",), hours: float = 0) -> None:
     found = alerts.claims(record, environment(to), store, LOG, lambda: NOON + timedelta(hours=hours))
-    post.Delivery(found, LOG).deliver(environment(to).alerts.to, send, post.LIMIT)
+    delivery.Delivery(found, LOG).deliver(environment(to).alerts.to, send, delivery.LIMIT)
 
 
 def test_each_key_is_told_once_and_never_reminded_of(record: Record, store: Store) -> None:
@@ -112,7 +112,7 @@ def test_news_that_come_while_others_are_told_are_kept_for_the_next_run(record: 
     ears = Ears()
     claims = alerts.claims(replace(record, tidings=HALF), environment(BOTH), store, LOG, lambda: NOON)
     tell(replace(record, tidings=replace(HALF, keys=("all",), title="all")), store, ears, hours=0.001)
-    post.Delivery(claims, LOG).deliver(environment(BOTH).alerts.to, ears, post.LIMIT)
+    delivery.Delivery(claims, LOG).deliver(environment(BOTH).alerts.to, ears, delivery.LIMIT)
     tell(replace(record, tidings=NONE), store, ears, hours=0.01)
     assert sorted(ears.heard) == [
         "json://a: staging: all",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from terraform.place import StackPaths
+from terraform.paths import StackPaths
 
 
 @pytest.mark.parametrize(

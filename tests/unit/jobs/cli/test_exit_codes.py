@@ -8,7 +8,7 @@ import pytest
 
 from inventories import BadEnvironment
 from jobs.backup.errors import NoProgram
-from jobs.cli.ends import KNOWN, Code, known_end
+from jobs.cli.exit_codes import KNOWN, Code, known_end
 from jobs.run.lease import Held
 from jobs.store import Denied
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pyinfra.api import Host, State, StringCommand
 
-from deploys.pieces import quietly
+from deploys.operations import quietly
 
 BACK_AFTER = 30  # seconds
 PATIENCE = 5  # seconds that a server may take to listen again

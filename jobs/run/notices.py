@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from jobs.run.delivery import Claim, Message, combined
 from jobs.run.documents import from_body, from_iso, to_body, to_iso
 from jobs.run.job import Notice
-from jobs.run.post import Claim, Message, combined
 from jobs.run.record import Record
 from jobs.store import Changed, Exists, Missing, Store
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from inventories import hide
-from jobs.cli import ends, frame, main
+from jobs.cli import arguments, exit_codes, main
 from jobs.cli.commands import COMMANDS, command
 from jobs.store import Denied
 from tests.unit.jobs.cli.conftest import Crew
@@ -212,7 +212,7 @@ def test_version_names_the_program(crew: Crew) -> None:
 
 def test_a_program_exits_with_the_code_and_logs_nothing_else() -> None:
     ended = subprocess.run([*CREW, "check", "nowhere", "--json"], capture_output=True, text=True, check=False)
-    assert ended.returncode == ends.Code.BAD_CONFIGURATION
+    assert ended.returncode == exit_codes.Code.BAD_CONFIGURATION
     assert json.loads(ended.stdout)["format"] == 1
     assert ended.stderr == ""
 
@@ -220,7 +220,7 @@ def test_a_program_exits_with_the_code_and_logs_nothing_else() -> None:
 @pytest.mark.parametrize("password", ["1", "1234", "true", "format", "\\", '"'])
 def test_no_password_however_silly_breaks_what_machines_read(capsys: pytest.CaptureFixture[str], password: str) -> None:
     hide(password)
-    frame.print_json({"bytes": 1234567, "done": True, "said": f"is {password}", "log": [{"of": f"is {password}"}]})
+    arguments.print_json({"bytes": 1234567, "done": True, "said": f"is {password}", "log": [{"of": f"is {password}"}]})
     told = json.loads(capsys.readouterr().out)
     assert (told["format"], told["bytes"], told["done"]) == (1, 1234567, True)
     assert (told["said"], told["log"]) == ("is ***", [{"of": "is ***"}])

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from deploys.look import AT_ONCE, HostFacts, Thing, Unit, answers, command, contents, paths, portions, printed, units
-from deploys.pieces import is_older, sha256, stamp_file
+from deploys.facts import AT_ONCE, HostFacts, Thing, Unit, answers, command, contents, paths, portions, printed, units
+from deploys.operations import is_older, sha256, stamp_file
 
 ASKED = sorted(paths("/srv") | contents("/etc/motd") | units("a.service", "b.timer", "") | printed("getent group adm"))
 TOLD = """\

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from pyinfra.api import State
 
-from deploys import pieces
+from deploys import operations
 from inventories import Secret
 
 LISTS = "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (apt-get)"
@@ -27,7 +27,7 @@ def apt(folder: Path, says: str, tries: int) -> subprocess.CompletedProcess[str]
     (folder / "sleep").write_text(f"#!/bin/sh\necho $1 >> {folder}/slept\n")
     for program in ("apt", "sleep"):
         (folder / program).chmod(0o755)
-    told = ["sh", "-c", pieces.patient("apt update")]
+    told = ["sh", "-c", operations.patient("apt update")]
     return subprocess.run(
         told, env={"PATH": f"{folder}:/usr/bin:/bin"}, check=False, capture_output=True, text=True, timeout=60
     )
@@ -58,9 +58,9 @@ def test_what_is_not_a_matter_of_waiting_ends_it_at_once(tmp_path: Path, says: s
 
 def test_why_a_secret_could_not_be_written_is_told_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     fails = (False, ["cat: write error: No space left on device", "s3cret-s3cret"])
-    monkeypatch.setattr(pieces, "quietly", lambda *_: fails)
+    monkeypatch.setattr(operations, "quietly", lambda *_: fails)
     logged = list[str]()
     host: Any = SimpleNamespace(log=logged.append)
-    write = pieces._write_silently  # what secret_file hands to pyinfra
+    write = operations._write_silently  # what secret_file hands to pyinfra
     assert write(cast("State", None), host, "cat", Secret(literal="s3cret-s3cret\n")) is False
     assert logged == ["cat: write error: No space left on device\n***"]

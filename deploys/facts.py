@@ -21,7 +21,7 @@ from pyinfra.api.arguments_typed import PyinfraOperation
 from pyinfra.api.operation import OperationMeta
 from pyinfra.context import ctx_host, ctx_state
 
-from deploys.early import DeployError
+from deploys.preflight import DeployError
 
 LASTS = 10  # seconds
 AT_ONCE = 400  # questions: a command line has its limits

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from jobs.cli.asking import asked, typed
+from jobs.cli.prompts import asked, typed
 from jobs.stop import Stop, Stopped
 
 

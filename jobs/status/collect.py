@@ -9,12 +9,12 @@ from datetime import datetime, tzinfo
 
 from inventories import Environment
 from jobs.backup.sets import Set, sets
-from jobs.cost import kept
+from jobs.cost import cache
 from jobs.cost.bill import CostError
 from jobs.cost.report import Report, read
+from jobs.health import Health, health_of_all
 from jobs.registry import JOBS
 from jobs.schedule.slots import slots
-from jobs.standing import Health, health_of_all
 from jobs.store import Store
 
 TREND = 30  # sets that a size trend is drawn from
@@ -105,7 +105,7 @@ def databases(environment: Environment, found: Iterable[Set], stand: Sequence[He
 def _cost(environment: Environment, store: Store) -> tuple[Report | None, str]:
     """The last answer that was kept, held against the budget: a page asks nobody for money."""
     settings = environment.cost
-    bill = kept.last(environment, store) if settings else None
+    bill = cache.last(environment, store) if settings else None
     if settings is None or bill is None:
         return None, ""
     try:

@@ -14,7 +14,7 @@ from pyinfra.api import FactBase, FileUploadCommand, FunctionCommand, Host, Stat
 from pyinfra.facts.files import FileContents
 from pyinfra.operations.util.files import generate_color_diff
 
-from deploys.look import Asked, HostFacts, as_root, contents, looking, paths, printed, units
+from deploys.facts import Asked, HostFacts, as_root, contents, looking, paths, printed, units
 from inventories import Secret, redact
 
 Steps: TypeAlias = Generator[str | StringCommand | FileUploadCommand | FunctionCommand]

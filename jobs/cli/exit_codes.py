@@ -52,8 +52,8 @@ def exit_for(error: Exception, *, as_json: bool) -> int:
 KNOWN = {
     "inventories.secret:BadEnvironment": Code.BAD_CONFIGURATION,
     "jobs.run.job:UnknownName": Code.WRONG_USAGE,
-    "jobs.cli.frame:NotConfigured": Code.BAD_CONFIGURATION,
-    "jobs.cli.frame:WrongUsage": Code.WRONG_USAGE,
+    "jobs.cli.arguments:NotConfigured": Code.BAD_CONFIGURATION,
+    "jobs.cli.arguments:WrongUsage": Code.WRONG_USAGE,
     "jobs.embedded._started:EmbeddedError": Code.FAILED,
     "jobs.retention:ClockBehind": Code.FAILED,
     "jobs.run.job:Failed": Code.FAILED,

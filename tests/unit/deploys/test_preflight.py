@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from deploys import firewall, ssh_server
-from deploys.early import DeployError, System, every, unfit
 from deploys.firewall import faults, ruleset
+from deploys.preflight import DeployError, System, every, unfit
 
 FIT = System("debian", "12", "bookworm", user=0, memory=2048, disk=9000, cpus=2, container=False)
 

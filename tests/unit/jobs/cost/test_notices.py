@@ -8,9 +8,9 @@ from decimal import Decimal
 
 import pytest
 
-from jobs.cost import words
+from jobs.cost import sentences
+from jobs.cost.notices import findings, tidings
 from jobs.cost.report import Report, StandOut, read
-from jobs.cost.tidings import findings, tidings
 from tests.parts.bills import Account, at
 
 THRESHOLDS = (50, 80, 100)
@@ -106,7 +106,7 @@ def test_all_that_is_news_is_one_message() -> None:
 
 def test_on_the_first_a_message_says_what_cost_most() -> None:
     whole = read(Account().bill(at("2026-11-01")), 300, "USD")
-    assert "\nCost most: Amazon EC2 5.00, Amazon RDS 3.00, Amazon S3 2.00.\n" in words.facts(whole)
+    assert "\nCost most: Amazon EC2 5.00, Amazon RDS 3.00, Amazon S3 2.00.\n" in sentences.facts(whole)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_on_the_first_a_message_says_what_cost_most() -> None:
         (report(150, 290), []),
         (report(300, 320), ["the budget is spent"]),
         (report(200, 320), ["the forecast passes the budget"]),
-        (replace(report(10), stand_outs=(ODD,)), [words.stands_out(ODD, "USD")]),
+        (replace(report(10), stand_outs=(ODD,)), [sentences.stands_out(ODD, "USD")]),
         (replace(report(10), stand_outs=(replace(ODD, day=date(2026, 11, 12)),)), []),
     ],
 )
@@ -128,19 +128,19 @@ def test_a_finding_is_what_somebody_should_look_at_now(found: Report, says: list
     [("1234.5", "1,234.50 USD"), ("-0.001", "0.00 USD"), ("-3.2", "-3.20 USD"), ("0.005", "0.00 USD")],
 )
 def test_money_is_said_to_the_cent(amount: str, said: str) -> None:
-    assert words.money(Decimal(amount), "USD") == said
+    assert sentences.money(Decimal(amount), "USD") == said
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        (words.over("spent", 100), "the budget is spent"),
-        (words.over("spent", 80), "80 % of the budget is spent"),
-        (words.over("forecast", 100), "the forecast passes the budget"),
-        (words.over("forecast", 150), "150 % of the budget is forecast to be spent"),
-        (words.under("spent", 80), "the amount spent is back under 80 % of the budget"),
-        (words.under("forecast", 100), "the forecast is back under the budget"),
-        (words.percent(Decimal("99.99")), "99 %"),
+        (sentences.over("spent", 100), "the budget is spent"),
+        (sentences.over("spent", 80), "80 % of the budget is spent"),
+        (sentences.over("forecast", 100), "the forecast passes the budget"),
+        (sentences.over("forecast", 150), "150 % of the budget is forecast to be spent"),
+        (sentences.under("spent", 80), "the amount spent is back under 80 % of the budget"),
+        (sentences.under("forecast", 100), "the forecast is back under the budget"),
+        (sentences.percent(Decimal("99.99")), "99 %"),
     ],
 )
 def test_thresholds_are_said(line: str, said: str) -> None:
