@@ -19,12 +19,12 @@ SHOWN = 3
 
 def work(run: Run) -> Result:
     """Look at one stack."""
-    from jobs.stacks import at_once, stack
+    from jobs.stacks import at_once, open_stack
     from terraform.errors import OutOfReach, StackError
     from terraform.find_drift import find_drift
 
     try:
-        return concluded(find_drift(stack(run.environment, run.subject, at_once(run))))
+        return concluded(find_drift(open_stack(run.environment, run.subject, at_once(run))))
     except OutOfReach as error:
         raise Transient(str(error)) from None
     except StackError as error:

@@ -9,14 +9,13 @@ from functools import partial
 from itertools import groupby
 
 from inventories import Environment, Keep
-from jobs import words
 from jobs.backup.manifest import NAME as MANIFEST
 from jobs.backup.sets import Set, of_entries, prefix
 from jobs.backup.sources import knows, source
+from jobs.format import format_size, plural
 from jobs.retention import ClockBehind, Decision, plan, refuse_a_clock_behind
 from jobs.run.job import Failed, Job, Options, Outcome, Result, Run
 from jobs.run.lease import Holder, holder_from
-from jobs.sizes import size
 from jobs.store import Entry, Missing, NotDeleted, OpenUpload, Prefix, Store, StoreError, open_store
 
 A_DAY = timedelta(days=1)
@@ -149,7 +148,7 @@ def work(run: Run, *, versions: bool = False) -> Result:
 def would(outlook: Outlook) -> str:
     """What a run would do, in a sentence."""
     going = sum(each.size for each in outlook.removed)
-    sentence = f"would remove {len(outlook.removed)} of {words.count(len(outlook.decisions), 'set')}, {size(going)}"
+    sentence = f"would remove {len(outlook.removed)} of {plural(len(outlook.decisions), 'set')}, {format_size(going)}"
     return "; ".join([sentence, *_about(outlook)])
 
 
@@ -157,11 +156,11 @@ def _about(outlook: Outlook) -> Iterator[str]:
     if not outlook.has_rules:
         yield "keep has no rules, so every set stays"
     if outlook.dead or outlook.uploads:
-        parts = words.count(len(outlook.dead), "set")
-        uploads = words.count(len(outlook.uploads), "open upload")
+        parts = plural(len(outlook.dead), "set")
+        uploads = plural(len(outlook.uploads), "open upload")
         yield (
             f"left by runs that died: {parts} without a manifest, {uploads}, "
-            f"{size(sum(each.size for each in outlook.dead))}"
+            f"{format_size(sum(each.size for each in outlook.dead))}"
         )
 
 
@@ -176,9 +175,9 @@ def concluded(outlook: Outlook, done: Removed) -> Result:
         "not_removed": len(done.refused),
     }
     told = [
-        f"removed {done.sets} of {words.count(len(outlook.decisions), 'set')}, {size(done.bytes)}",
+        f"removed {done.sets} of {plural(len(outlook.decisions), 'set')}, {format_size(done.bytes)}",
         *_about(outlook),
-        *([f"removed {words.count(done.versions, 'old version')}"] if done.versions else []),
+        *([f"removed {plural(done.versions, 'old version')}"] if done.versions else []),
     ]
     if not done.refused:
         return Result(Outcome.DONE, "; ".join(told), figures)
@@ -186,7 +185,7 @@ def concluded(outlook: Outlook, done: Removed) -> Result:
     more = f"; and {len(done.refused) - SHOWN} more, in the log" if len(done.refused) > SHOWN else ""
     return Result(
         Outcome.FAILED,
-        f"could not remove {words.count(len(done.refused), 'key')}: {some}{more}; {'; '.join(told)}",
+        f"could not remove {plural(len(done.refused), 'key')}: {some}{more}; {'; '.join(told)}",
         figures,
     )
 

@@ -24,7 +24,7 @@ KEPT = 30
 """States of a stack that stay in the store."""
 
 
-def stack(
+def open_stack(
     environment: Environment, name: str, start: Start, on_line: Callable[[str], object] = lambda _line: None
 ) -> Stack:
     """A stack of an environment."""

@@ -12,8 +12,8 @@ from jobs.backup.errors import BackupError
 from jobs.backup.manifest import Manifest
 from jobs.backup.sources import knows, schedule, source
 from jobs.backup.take import BackupPlan, plan_backup, take
+from jobs.format import format_size
 from jobs.run.job import Job, Options, Outcome, Result, Run, Transient, UnknownName
-from jobs.sizes import size
 
 if TYPE_CHECKING:
     from inventories import Environment
@@ -51,8 +51,8 @@ def would(seen: BackupPlan) -> Result:
     alone = [part.table for part in seen.planned if part.table]
     leaves = [table for table in seen.moment.tables if table.leaf]
     sentence = (
-        f"would dump {seen.reached.database}: {len(leaves)} tables, {size(seen.bytes)}, in {len(seen.planned)} parts "
-        f"with pg_dump {seen.program.version} from a server of version {seen.server.version}"
+        f"would dump {seen.reached.database}: {len(leaves)} tables, {format_size(seen.bytes)}, "
+        f"in {len(seen.planned)} parts with pg_dump {seen.program.version} from a server of version {seen.server.version}"
     )
     streams = f"; with a stream of their own: {', '.join(alone)}" if alone else ""
     return Result(Outcome.DONE, sentence + streams, {"tables": len(leaves), "bytes": seen.bytes})
@@ -62,7 +62,7 @@ def done(manifest: Manifest) -> Result:
     """What a run says of the set that it took."""
     seconds = (manifest.ended - manifest.started).total_seconds()
     sentence = (
-        f"{size(manifest.dumped_bytes)} in {seconds:.1f} s, stored as {size(manifest.stored_bytes)} "
+        f"{format_size(manifest.dumped_bytes)} in {seconds:.1f} s, stored as {format_size(manifest.stored_bytes)} "
         f"in {len(manifest.parts)} parts: set {manifest.set}"
     )
     figures: dict[str, int | float | str] = {

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from jobs import words
 from jobs.backup import check, quoting, target
 from jobs.backup import settings as of_database
 from jobs.backup.choose_set import chosen
@@ -25,6 +24,7 @@ from jobs.backup.sets import FAILED_PROOF, PROOF, Set, sets
 from jobs.backup.sources import knows, source, streams
 from jobs.backup.stored import StoredSet, opened
 from jobs.backup.target import TargetState, translated_errors
+from jobs.format import plural
 from jobs.run.job import Job, Options, Outcome, Result, Run
 from jobs.store import Exists, Prefix, open_store
 
@@ -75,7 +75,7 @@ def work(run: Run, set_id: str | None = None, tell: Callable[[Proof], None] = la
     found = list(sets(run.store, run.environment.name, run.subject))
     one = chosen(found, run.subject, set_id) if set_id else unproven(found, run.subject)
     if one is None:
-        there_are = words.count(sum(one.complete for one in found), "set is", "sets are")
+        there_are = plural(sum(one.complete for one in found), "set is", "sets are")
         return Result(Outcome.DONE, f"{there_are} proven already")
     if run.options.dry_run:
         return Result(Outcome.DONE, f"would prove set {one.id}", {"set": one.id})
@@ -112,7 +112,7 @@ def concluded(proof: Proof) -> Result:
         counted = f", {proof.manifest.rows:,} rows" if proof.manifest.rows is not None else "; rows were not counted"
         sentence = (
             f"set {proof.manifest.set} is proven: restored in {proof.seconds:.1f} s into {proof.where}, "
-            f"{words.count(len(proof.manifest.tables), 'table')}{counted}"
+            f"{plural(len(proof.manifest.tables), 'table')}{counted}"
         )
         return Result(Outcome.DONE, "; ".join([sentence, *proof.notes]), figures)
     some = "; ".join(check.sentence(one) for one in proof.differences[:_AT_MOST])

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs import words
 from jobs.checks import Check, Finding, Verdict, checks_of, look_at_all
 from jobs.cli import arguments, output
 from jobs.cli.arguments import AsJson, EnvironmentName, examples, new_app
 from jobs.cli.exit_codes import Code
+from jobs.format import plural
 
 app = new_app()
 
@@ -71,8 +71,8 @@ def verdict(found: Found) -> str:
     lines = told_once(found)
     faults, warnings = (sum(f.verdict is kind for _, f in lines) for kind in (Verdict.FAULT, Verdict.WARN))
     if not faults and not warnings:
-        return f"all {words.count(len(found), 'check')} ok"
-    return f"{words.count(faults, 'fault')}, {words.count(warnings, 'warning')} in {words.count(len(found), 'check')}"
+        return f"all {plural(len(found), 'check')} ok"
+    return f"{plural(faults, 'fault')}, {plural(warnings, 'warning')} in {plural(len(found), 'check')}"
 
 
 def check_as_json(found: Found) -> dict[str, Any]:

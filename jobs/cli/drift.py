@@ -88,13 +88,13 @@ def _looked(environments: Sequence[Environment]) -> list[Report]:
 
 def _seen(stop: Stop, environment: Environment, name: str) -> StackResult:
     from inventories import redact
-    from jobs.stacks import at_once, stack
+    from jobs.stacks import at_once, open_stack
     from terraform.errors import StackError
     from terraform.find_drift import find_drift
     from terraform.report import StackResult
 
     try:
-        return StackResult(name, find_drift(stack(environment, name, at_once(stop))))
+        return StackResult(name, find_drift(open_stack(environment, name, at_once(stop))))
     except StackError as error:
         return StackResult(name, error=redact(str(error)).removeprefix(f"{environment.name}/{name}: "))
 

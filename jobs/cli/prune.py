@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs import words
 from jobs.cli import arguments, output
 from jobs.cli.arguments import AsJson, EnvironmentName, WrongUsage
-from jobs.sizes import size
+from jobs.format import format_duration, format_size, plural
 
 if TYPE_CHECKING:
     from inventories import Environment
@@ -111,8 +110,8 @@ def _row(decision: Decision[Set], now: datetime) -> tuple[output.Cell | str, ...
     fate = output.Cell("keep", output.GOOD) if decision.keep else output.Cell("remove", output.BAD)
     return (
         decision.set.id,
-        words.span(now - decision.set.started),
-        size(decision.set.size),
+        format_duration(now - decision.set.started),
+        format_size(decision.set.size),
         fate,
         reasons(decision),
     )
@@ -120,13 +119,13 @@ def _row(decision: Decision[Set], now: datetime) -> tuple[output.Cell | str, ...
 
 def _total(sets: Iterable[Set]) -> str:
     sizes = [each.size for each in sets]
-    return f"{words.count(len(sizes), 'set')}, {size(sum(sizes))}"
+    return f"{plural(len(sizes), 'set')}, {format_size(sum(sizes))}"
 
 
 def _left_overs(outlook: Outlook) -> str:
     if not outlook.dead and not outlook.uploads:
         return ""
-    return f"; left by runs that died: {_total(outlook.dead)} and {words.count(len(outlook.uploads), 'open upload')}"
+    return f"; left by runs that died: {_total(outlook.dead)} and {plural(len(outlook.uploads), 'open upload')}"
 
 
 def outlook_as_json(outlook: Outlook) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs import words
 from jobs.cli import arguments, output
 from jobs.cli.arguments import AsJson, EnvironmentName, WrongUsage
 from jobs.cli.prompts import asked
+from jobs.format import format_duration, format_time
 
 if TYPE_CHECKING:
     from inventories import Environment, Secret, Via
@@ -202,10 +202,10 @@ def _tell_plan(
 
 
 def _named(environment: Environment, one: Set, stored: StoredSet) -> str:
-    from jobs.sizes import size
+    from jobs.format import format_size
 
-    at = words.moment(one.started, datetime.now(UTC), environment.timezone)
-    return f"{one.database} as it was at {at} (set {one.id}, {size(stored.manifest.dumped_bytes)})"
+    at = format_time(one.started, datetime.now(UTC), environment.timezone)
+    return f"{one.database} as it was at {at} (set {one.id}, {format_size(stored.manifest.dumped_bytes)})"
 
 
 def _tell_restored(
@@ -220,7 +220,7 @@ def _tell_restored(
         }  # fmt: skip
         arguments.print_json(told)
         return
-    seconds = f"{took.total_seconds():.1f} s" if took < timedelta(minutes=1) else words.span(took)
+    seconds = f"{took.total_seconds():.1f} s" if took < timedelta(minutes=1) else format_duration(took)
     output.say(f"Restored {_named(environment, one, stored)} into {done.database} in {seconds}.", output.GOOD)
     if done.made:
         output.say(f"Made the {_roles(done.made)}: {', '.join(done.made)}.")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs import words
 from jobs.cli import arguments, output
 from jobs.cli.arguments import AsJson, EnvironmentName, JobName, WrongUsage, examples, new_app
+from jobs.format import format_duration
 from jobs.run.documents import to_second
 from jobs.run.job import Options, Outcome
 
@@ -85,7 +85,7 @@ def show(records: Sequence[Record]) -> None:
         return
     output.table(
         [
-            (output.Cell(r.outcome, STYLES[r.outcome]), f"{r.job} {r.subject}", words.span(r.duration), r.sentence)
+            (output.Cell(r.outcome, STYLES[r.outcome]), f"{r.job} {r.subject}", format_duration(r.duration), r.sentence)
             for r in records
         ]
     )

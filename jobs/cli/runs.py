@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs import words
 from jobs.cli import arguments, output
 from jobs.cli.arguments import AsJson, EnvironmentName, examples, new_app
 from jobs.cli.run import STYLES, record_as_json
+from jobs.format import format_duration, format_time
 from jobs.run.documents import to_second
 
 if TYPE_CHECKING:
@@ -98,10 +98,10 @@ def show(live: Iterable[tuple[str, Holder]], newest: Iterable[Record], now: date
     """A line for each run: those that have not ended, then the others."""
     at_work: list[tuple[output.Cell | str, ...]] = [
         (
-            words.moment(holder.since, now, zone),
+            format_time(holder.since, now, zone),
             output.Cell("running", output.RUNNING),
             *run.split("/", 1),
-            words.span(now - holder.since),
+            format_duration(now - holder.since),
             output.Cell(holder.run, output.QUIET),
             f"on {holder.host} (pid {holder.pid})",
         )
@@ -109,11 +109,11 @@ def show(live: Iterable[tuple[str, Holder]], newest: Iterable[Record], now: date
     ]
     ended = [
         (
-            words.moment(r.started, now, zone),
+            format_time(r.started, now, zone),
             output.Cell(r.outcome, STYLES[r.outcome]),
             r.job,
             r.subject,
-            words.span(r.duration),
+            format_duration(r.duration),
             output.Cell(r.run, output.QUIET),
             r.sentence,
         )
@@ -143,7 +143,7 @@ def _facts(record: Record, zone: tzinfo) -> list[tuple[str, str]]:
         "run": record.run,
         "job": f"{record.job} {record.subject}",
         "started": f"{record.started.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}, by {by}",
-        "took": f"{words.span(record.duration)} on {record.host}, attempt {record.attempts}",
+        "took": f"{format_duration(record.duration)} on {record.host}, attempt {record.attempts}",
         "stopped": record.stopped,
         "took over": record.took_over,
         **{name.replace("_", " "): str(value) for name, value in record.figures.items()},

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs import words
 from jobs.cli import arguments, output
 from jobs.cli.arguments import AsJson, EnvironmentName, WrongUsage, examples, new_app
+from jobs.format import format_duration, format_time
 from jobs.run.documents import to_second
 
 if TYPE_CHECKING:
@@ -57,16 +57,16 @@ def list_schedule(ctx: typer.Context, environment_name: EnvironmentName, as_json
 def _row(item: Item, now: datetime, zone: ZoneInfo) -> tuple[output.Cell | str, ...]:
     from jobs.schedule.due import words as line_in_words
 
-    next_runs = ", ".join(words.moment(at, now, zone) for at in item.next)
+    next_runs = ", ".join(format_time(at, now, zone) for at in item.next)
     return f"{item.slot.job} {item.slot.name}".strip(), line_in_words(item.slot.line), _last(item, now, zone), next_runs
 
 
 def _last(item: Item, now: datetime, zone: ZoneInfo) -> output.Cell:
     if item.running:
         return output.Cell("running now", "cyan")
-    ran = f"{item.last.outcome} {words.span(now - item.last.started)} ago" if item.last else "never"
+    ran = f"{item.last.outcome} {format_duration(now - item.last.started)} ago" if item.last else "never"
     if item.overdue:
-        return output.Cell(f"OVERDUE since {words.moment(item.overdue, now, zone)}; {ran}", output.BAD)
+        return output.Cell(f"OVERDUE since {format_time(item.overdue, now, zone)}; {ran}", output.BAD)
     return output.Cell(ran, "" if item.last else output.WARN)
 
 

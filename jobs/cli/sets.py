@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs import words
 from jobs.cli import arguments, output
 from jobs.cli.arguments import AsJson, DatabaseName, EnvironmentName
-from jobs.sizes import size
+from jobs.format import format_duration, format_size, plural
 
 if TYPE_CHECKING:
     from inventories import Environment
@@ -107,7 +106,7 @@ def show(
     ):
         if those:
             output.say(f"\n{title}")
-            rows = [(one.database, one.id, words.span(now - one.started), size(one.size)) for one in those]
+            rows = [(one.database, one.id, format_duration(now - one.started), format_size(one.size)) for one in those]
             output.table(rows, indent=2)
 
 
@@ -115,9 +114,9 @@ def _row(one: Set, kept: str, now: datetime) -> tuple[output.Cell | str, ...]:
     return (
         one.database,
         one.id,
-        words.span(now - one.started),
-        size(one.size),
-        words.span(one.duration or timedelta()),
+        format_duration(now - one.started),
+        format_size(one.size),
+        format_duration(one.duration or timedelta()),
         _proof(one, now),
         ", ".join(one.tags),
         output.Cell(kept, output.QUIET if kept.startswith("nothing") else ""),
@@ -128,7 +127,7 @@ def _proof(one: Set, now: datetime) -> output.Cell:
     if one.disproven and (not one.proven or one.disproven > one.proven):
         return output.Cell("PROOF FAILED", output.BAD)
     if one.proven:
-        return output.Cell(f"{words.span(now - one.proven)} ago", output.GOOD)
+        return output.Cell(f"{format_duration(now - one.proven)} ago", output.GOOD)
     return output.Cell("not yet", output.QUIET)
 
 
@@ -177,25 +176,25 @@ def describe(manifest: Manifest) -> None:
     output.say("\nParts")
     header = ("part", "holds", "dumped", "stored", "objects")
     parts = [
-        (part.name, part.table or part.kind, size(part.dumped), size(part.size), str(len(part.pieces)))
+        (part.name, part.table or part.kind, format_size(part.dumped), format_size(part.size), str(len(part.pieces)))
         for part in manifest.parts
     ]
     output.table(parts, header, indent=2)
     output.say("\nBiggest tables")
     biggest = sorted(manifest.tables, key=lambda table: -table.bytes)[:10]
-    rows = [(f"{t.schema}.{t.name}", "" if t.rows is None else f"{t.rows:,}", size(t.bytes)) for t in biggest]
+    rows = [(f"{t.schema}.{t.name}", "" if t.rows is None else f"{t.rows:,}", format_size(t.bytes)) for t in biggest]
     output.table(rows, ("table", "rows", "size"), indent=2)
     for note in manifest.notes:
         output.say(f"\nNote: {note}", output.WARN)
 
 
 def _facts(manifest: Manifest) -> list[tuple[str, str]]:
-    tables, rows = words.count(len(manifest.tables), "table"), manifest.rows
+    tables, rows = plural(len(manifest.tables), "table"), manifest.rows
     return [
-        ("taken", f"{manifest.started:%Y-%m-%d %H:%M:%S} UTC, in {words.span(manifest.ended - manifest.started)}"),
+        ("taken", f"{manifest.started:%Y-%m-%d %H:%M:%S} UTC, in {format_duration(manifest.ended - manifest.started)}"),
         ("from", f"PostgreSQL {manifest.server.version}{', a standby' if manifest.server.standby else ''}"),
         ("with", ", ".join(f"{name} {version}" for name, version in manifest.tools.items())),
-        ("size", f"{size(manifest.dumped_bytes)} dumped, {size(manifest.stored_bytes)} stored"),
+        ("size", f"{format_size(manifest.dumped_bytes)} dumped, {format_size(manifest.stored_bytes)} stored"),
         ("holds", f"{tables}, {f'{rows:,} rows' if rows is not None else 'rows not counted'}"),
         ("sealed", f"to {', '.join(manifest.recipients)}" if manifest.encrypted else "not encrypted"),
         ("tags", ", ".join(manifest.tags) or "none"),
@@ -227,7 +226,7 @@ def fetch_part(
     if as_json and written != STDOUT:
         arguments.print_json({"set": stored.manifest.set, "part": part, "file": written, "bytes": fetched})
     elif written != STDOUT:
-        output.say(f"{written}: {size(fetched)}, as it was dumped", output.GOOD)
+        output.say(f"{written}: {format_size(fetched)}, as it was dumped", output.GOOD)
 
 
 def pin(

@@ -66,7 +66,7 @@ class Call:
 
         from jobs import stacks
 
-        made = stacks.stack(self.environment, name, stacks.gently(self.run), lambda line: progress(name, line))
+        made = stacks.open_stack(self.environment, name, stacks.gently(self.run), lambda line: progress(name, line))
         return replace(made, lock_timeout=self.lock_timeout)
 
     def in_order(

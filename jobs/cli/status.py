@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs import words
 from jobs.cli import arguments, output
 from jobs.cli.arguments import AsJson, EnvironmentNames, examples, new_app
 from jobs.cli.exit_codes import Code, known_end
+from jobs.format import format_duration, format_time
 from jobs.health import Health, HealthState, health_of_all
 
 if TYPE_CHECKING:
@@ -167,15 +167,15 @@ def row(subject: dict[str, Any], now: datetime, zone: tzinfo) -> tuple[output.Ce
 
 
 def _next(subject: dict[str, Any], now: datetime, zone: tzinfo) -> str:
-    return f"next {words.moment(datetime.fromisoformat(subject['next']), now, zone)}" if subject["next"] else ""
+    return f"next {format_time(datetime.fromisoformat(subject['next']), now, zone)}" if subject["next"] else ""
 
 
 def _when(state: HealthState, subject: dict[str, Any], now: datetime, zone: tzinfo) -> str:
     since = subject["since"] and datetime.fromisoformat(subject["since"])
     if since is None:
         return ""
-    ago = words.span(now - since)
+    ago = format_duration(now - since)
     if state is HealthState.OK:
         return f"{ago} ago"
     before = "before " if subject["since_before"] else ""
-    return f"since {before}{words.moment(since, now, zone)} ({ago})"
+    return f"since {before}{format_time(since, now, zone)} ({ago})"

@@ -8,8 +8,7 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from jobs.sizes import size
-from jobs.words import span
+from jobs.format import format_duration, format_size
 
 if TYPE_CHECKING:
     import rich.progress
@@ -41,8 +40,12 @@ class Progress:
 
 def pace(done: int, total: int | None, seconds: float) -> dict[str, str]:
     """How fast it went so far, and how long it takes yet if it goes on like that."""
-    rate = {"rate": f"{size(done / seconds)}/s"}
-    return rate if not total or not done else {**rate, "left": span(timedelta(seconds=seconds * (total - done) / done))}
+    rate = {"rate": f"{format_size(done / seconds)}/s"}
+    return (
+        rate
+        if not total or not done
+        else {**rate, "left": format_duration(timedelta(seconds=seconds * (total - done) / done))}
+    )
 
 
 _drawing = threading.Lock()

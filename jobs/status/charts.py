@@ -8,9 +8,9 @@ from itertools import accumulate
 
 from markupsafe import Markup
 
-from jobs import sizes
 from jobs.cost import sentences
 from jobs.cost.report import Report
+from jobs.format import format_size
 
 LINE_WIDTH, LINE_HEIGHT = 120, 28
 WIDTH, HEIGHT = 340, 150
@@ -29,7 +29,7 @@ def trend(values: Sequence[int]) -> Markup:
         (4 + at * step, 4 + room / 2 if high == low else LINE_HEIGHT - 4 - room * (value - low) / (high - low))
         for at, value in enumerate(values)
     ]
-    said = f"Size of the last {len(values)} backups: from {sizes.size(values[0])} to {sizes.size(values[-1])}"
+    said = f"Size of the last {len(values)} backups: from {format_size(values[0])} to {format_size(values[-1])}"
     x, y = points[-1]
     return Markup(
         '<svg class="trend" viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img" aria-label="{said}">'

@@ -9,8 +9,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from inventories import redact
-from jobs import sizes, words
 from jobs.cost import sentences as cost_words
+from jobs.format import format_duration, format_size, format_time
 from jobs.health import Health, HealthState
 from jobs.status import charts
 from jobs.status.collect import EnvironmentStatus
@@ -41,13 +41,13 @@ def page(seen: Sequence[EnvironmentStatus], now: datetime, due: datetime | None 
         lstrip_blocks=True,
     )  # fmt: skip
     templates.globals.update(
-        age=lambda at: words.span(now - at),
+        age=lambda at: format_duration(now - at),
         moment=lambda at, zone: moment(at, now, zone),
         when=lambda one, zone: when(one, now, zone),
         exactly=exactly,
         mark=MARKS.get,
         kind=lambda state: KINDS.get(state, "warn"),
-        size=sizes.size,
+        size=format_size,
         trend=charts.trend,
         spending=charts.spending,
         money=cost_words,
@@ -59,7 +59,7 @@ def page(seen: Sequence[EnvironmentStatus], now: datetime, due: datetime | None 
 
 def moment(at: datetime, now: datetime, zone: tzinfo) -> Markup:
     """A moment in the environment's time, and exactly for machines."""
-    return _time(at, words.moment(at, now, zone))
+    return _time(at, format_time(at, now, zone))
 
 
 def exactly(at: datetime) -> Markup:
@@ -77,6 +77,6 @@ def when(one: Health, now: datetime, zone: tzinfo) -> Markup:
     if one.since is None:
         return Markup()
     if one.state is HealthState.OK:
-        return Markup("{} ago").format(words.span(now - one.since))
+        return Markup("{} ago").format(format_duration(now - one.since))
     before = "before " if one.since_before else ""
-    return Markup("since {}{} ({})").format(before, moment(one.since, now, zone), words.span(now - one.since))
+    return Markup("since {}{} ({})").format(before, moment(one.since, now, zone), format_duration(now - one.since))

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from jobs import words
+from jobs.format import format_duration, format_size, format_time, plural
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -28,7 +28,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
     ],
 )
 def test_a_span_in_its_biggest_unit(seconds: float, says: str) -> None:
-    assert words.span(timedelta(seconds=seconds)) == says
+    assert format_duration(timedelta(seconds=seconds)) == says
 
 
 @pytest.mark.parametrize(
@@ -41,8 +41,25 @@ def test_a_span_in_its_biggest_unit(seconds: float, says: str) -> None:
     ],
 )
 def test_a_moment_is_as_short_as_it_can_be_in_the_environments_timezone(when: datetime, says: str) -> None:
-    assert words.moment(when, NOW, BERLIN) == says
+    assert format_time(when, NOW, BERLIN) == says
 
 
 def test_a_number_with_its_word() -> None:
-    assert [words.count(n, "run") for n in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]
+    assert [plural(n, "run") for n in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (99_949, "99.9 kB"),
+        (99_960, "100 kB"),
+        (999_600, "1.0 MB"),
+        (1_400_000_000, "1.4 GB"),
+        (2.5e15, "2500.0 TB"),
+    ],
+)
+def test_bytes_are_said_in_the_unit_that_fits(number: float, said: str) -> None:
+    assert format_size(number) == said
