@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from pyinfra import host
 
-from deploys import developers, firewall, operations, preflight, ssh_server
-from deploys.accounts import accounts_are_right, departed_are_out, group_is_there
-from deploys.facts import host_facts, paths, printed
-from deploys.upkeep import CHECKS, PACKAGES, ROOM_FOR_SWAP, SWAP, Upkeep, faults_of_swap, motd, swap_commands
+from deploys.lib import operations, preflight
+from deploys.lib.dev_server import developers
+from deploys.lib.dev_server.accounts import accounts_are_right, departed_are_out, group_is_there
+from deploys.lib.facts import host_facts, paths, printed
+from deploys.lib.host import firewall, ssh_server
+from deploys.lib.host.upkeep import CHECKS, PACKAGES, ROOM_FOR_SWAP, SWAP, Upkeep, faults_of_swap, motd, swap_commands
 
 MEMORY, DISK = 900, 2000  # MiB, under which a shared server is no help to anybody
 

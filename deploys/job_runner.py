@@ -12,9 +12,11 @@ from pathlib import Path
 
 from pyinfra import host
 
-from deploys import operations, passwords, preflight, runner_files, runner_release
-from deploys.runner_files import CREDENTIALS, CREW, ETC, HOME, JOURNAL, USER, Placed
-from deploys.runner_host import environments_are_well, gone, in_force, release_is_there
+from deploys.lib import operations, passwords, preflight
+from deploys.lib.job_runner import files
+from deploys.lib.job_runner import release as runner_release
+from deploys.lib.job_runner.files import CREDENTIALS, CREW, ETC, HOME, JOURNAL, USER, Placed
+from deploys.lib.job_runner.host import environments_are_well, gone, in_force, release_is_there
 from inventories import BadEnvironment, Repository, Secret
 
 MEMORY, DISK = 400, 1000  # MiB
@@ -36,16 +38,16 @@ if host.name in preflight.group("job_runners"):
         gone(
             name="All is gone",
             files=[*filter(Path.is_absolute, map(Path, given)), *written],
-            stores=runner_files.folders(environments),
+            stores=files.folders(environments),
             limit=limit,
         )
     else:
         (machine,) = host.get_fact(operations.Lines, "uname -m")
         python = runner_release.Python(*runner_release.PYTHONS[system.name, system.version], machine)
         release = runner_release.identity(python)
-        exported = {file: text for name in named for file, text in runner_files.exported(repository.root, name).items()}
-        variables = runner_files.variables(exported)
-        preflight.every(f"{host.name}: {fault}" for fault in runner_files.faults(given, named, variables))
+        exported = {file: text for name in named for file, text in files.exported(repository.root, name).items()}
+        variables = files.variables(exported)
+        preflight.every(f"{host.name}: {fault}" for fault in files.faults(given, named, variables))
         sources = {**{name: {"env": name} for name in variables}, **given}
         secrets = {
             name if "/" in name else f"{CREDENTIALS}/{name}": passwords.revealed(f"secret {name}", source)
@@ -53,9 +55,9 @@ if host.name in preflight.group("job_runners"):
         }
 
         operations.packages_are_there(
-            name="Packages", packages=[*runner_files.PACKAGES, *(host.data.get("job_runner_packages") or [])]
+            name="Packages", packages=[*files.PACKAGES, *(host.data.get("job_runner_packages") or [])]
         )
-        operations.made_once(name="User", path=HOME, commands=runner_files.NEW_USER)
+        operations.made_once(name="User", path=HOME, commands=files.NEW_USER)
         operations.folder(name="Folder of the environments", path=ETC, owner=f"root:{USER}", mode="750")
         operations.folder(name="Folder of secrets", path=CREDENTIALS, mode="700")
         for path, value in host.loop(sorted(secrets.items())):
@@ -65,14 +67,14 @@ if host.name in preflight.group("job_runners"):
             operations.secret_file(
                 name=f"Secret {path}", dest=path, text=Secret(literal=f"{value}\n"), owner=f"{owner}:{owner}"
             )
-        for folder in host.loop(runner_files.folders(environments)):
+        for folder in host.loop(files.folders(environments)):
             operations.folder(name=f"Store {folder}", path=folder, owner=f"{USER}:{USER}", mode="700")
         for folder in host.loop(sorted({str(each.parent) for each in textfiles})):
             operations.folder(name=f"Metrics in {folder}", path=folder, owner=f"root:{USER}", mode="775")
         operations.file(
             name="Size of the journal",
             dest=JOURNAL,
-            text=runner_files.journal(host.data.get("job_runner_journal") or "1G"),
+            text=files.journal(host.data.get("job_runner_journal") or "1G"),
         )
         operations.current(name="Journal", unit="systemd-journald.service", files=[JOURNAL])
         release_is_there(name=f"groundcrew {release}", python=python, release=release)
@@ -80,12 +82,12 @@ if host.name in preflight.group("job_runners"):
             name=f"Environments and timers, once no run is under way (for up to {limit} s)",
             release=release,
             files={
-                **runner_files.etc(repository, environments),
-                **runner_files.units(exported),
-                CREW: Placed(runner_files.WRAPPER, 0o755),
+                **files.etc(repository, environments),
+                **files.units(exported),
+                CREW: Placed(files.WRAPPER, 0o755),
             },
             secrets=sorted(secrets),
-            timers=runner_files.timers(exported),
+            timers=files.timers(exported),
             limit=limit,
         )
         environments_are_well(name="Check", names=named)

@@ -12,8 +12,11 @@ from pathlib import Path
 import yaml
 from pyinfra import host, inventory
 
-from deploys import k3s_artefacts, k3s_cluster, k3s_files, k3s_nodes, k3s_snapshots, operations, preflight
-from deploys.k3s_files import BINARY, CONFIG, MANIFESTS, MODULES_FILE, REGISTRIES, SYSCTL_FILE, Cluster
+from deploys.lib import operations, preflight
+from deploys.lib.k3s import artefacts as k3s_artefacts
+from deploys.lib.k3s import cluster as k3s_cluster
+from deploys.lib.k3s import files, nodes, snapshots
+from deploys.lib.k3s.files import BINARY, CONFIG, MANIFESTS, MODULES_FILE, REGISTRIES, SYSCTL_FILE, Cluster
 from inventories import Secret
 
 MEMORY, DISK = 900, 3000  # MiB
@@ -22,14 +25,14 @@ its = k3s_cluster.hosts()
 if host.name in its.all:
     given, first = its.given, its.first
     preflight.host_is_fit(memory=MEMORY, disk=DISK)
-    preflight.every(k3s_files.faults(given, len(its.servers)))
+    preflight.every(files.faults(given, len(its.servers)))
     namespaces = given.get("k3s_namespaces") or []
     if host.name == first:
-        preflight.every(k3s_files.faults_of_hosts(k3s_cluster.names_of_hosts(its)))
+        preflight.every(files.faults_of_hosts(k3s_cluster.names_of_hosts(its)))
         preflight.every(k3s_cluster.faults_of_founding(its))
         _, manifest = k3s_cluster.ask(first, f"cat {MANIFESTS} 2>/dev/null")
         dropped = str(given.get("k3s_drop_namespaces") or "")
-        preflight.every(k3s_files.faults_of_namespaces("\n".join(manifest), namespaces, dropped))
+        preflight.every(files.faults_of_namespaces("\n".join(manifest), namespaces, dropped))
     version, artefacts = given["k3s_version"], given["k3s_artefacts"]
     there = k3s_artefacts.installed()
     if there not in ("", version):
@@ -43,28 +46,28 @@ if host.name in its.all:
         one = inventory.get_host(name)
         return str(one.data.get("k3s_address") or one.data.get("ssh_hostname") or one.name)
 
-    token, token_from = k3s_nodes.token_of(its.environment, given.get("k3s_token") or {})
+    token, token_from = nodes.token_of(its.environment, given.get("k3s_token") or {})
     if host.name in its.servers:
-        preflight.every(k3s_files.faults_of_token(host.name, k3s_nodes.token_there(host.name), token, token_from))
+        preflight.every(files.faults_of_token(host.name, nodes.token_there(host.name), token, token_from))
     taken = given.get("k3s_snapshots") or {}
-    keys = k3s_snapshots.keys(taken["s3"]) if taken.get("s3") else ("", "")
+    keys = snapshots.keys(taken["s3"]) if taken.get("s3") else ("", "")
     cluster = Cluster(
         version=version,
         addresses=tuple(map(address, its.servers)),
         token=token,
         config=given.get("k3s_config") or {},
-        snapshots=k3s_files.snapshots(taken, *keys),
+        snapshots=files.snapshots(taken, *keys),
     )
     node = k3s_cluster.node_of(its)
     limit = int(given.get("k3s_wait") or 300)
-    told = k3s_files.as_yaml(k3s_files.config(cluster, node, founds=host.name == first))
+    told = files.as_yaml(files.config(cluster, node, founds=host.name == first))
     unit_file = f"/etc/systemd/system/{node.unit}"
-    registries = k3s_files.HEAD + yaml.safe_dump(given.get("k3s_registries") or {})
+    registries = files.HEAD + yaml.safe_dump(given.get("k3s_registries") or {})
 
     if host.name == first and not given.get("k3s_token"):
-        k3s_nodes.token_is_kept(name="Token is kept on this machine", environment=its.environment)
-    operations.file(name="Kernel settings", text=k3s_files.SYSCTL, dest=SYSCTL_FILE, mode="644")
-    operations.file(name="Kernel modules", text=k3s_files.MODULES, dest=MODULES_FILE, mode="644")
+        nodes.token_is_kept(name="Token is kept on this machine", environment=its.environment)
+    operations.file(name="Kernel settings", text=files.SYSCTL, dest=SYSCTL_FILE, mode="644")
+    operations.file(name="Kernel modules", text=files.MODULES, dest=MODULES_FILE, mode="644")
     operations.current(
         name="Kernel settings are in force",
         unit="systemd-sysctl.service",
@@ -82,7 +85,7 @@ if host.name in its.all:
     operations.secret_file(name="Registries", dest=REGISTRIES, text=Secret(literal=registries))
     operations.file(
         name="Unit",
-        text=k3s_files.unit("server" if node.server else "agent", node.unit),
+        text=files.unit("server" if node.server else "agent", node.unit),
         dest=unit_file,
         mode="644",
     )
@@ -90,7 +93,7 @@ if host.name in its.all:
 
     # Servers one at a time, since etcd admits one learner; then all agents together.
     for who in host.loop([*([server] for server in its.servers), list(its.agents)]):
-        k3s_nodes.node_is_up(
+        nodes.node_is_up(
             name="Agents are ready" if who == list(its.agents) else f"Server {who[0]} is ready",
             who=who,
             node=node,
@@ -99,16 +102,16 @@ if host.name in its.all:
             files=read,
             limit=limit,
         )
-    k3s_nodes.taints_are_right(name="Taints", node=node, servers=its.servers)
-    k3s_nodes.labels_are_right(name="Labels", node=node, servers=its.servers)
+    nodes.taints_are_right(name="Taints", node=node, servers=its.servers)
+    nodes.labels_are_right(name="Labels", node=node, servers=its.servers)
     if host.name == first:
         operations.file(
             name="Namespaces",
-            text=k3s_files.manifest(namespaces),
+            text=files.manifest(namespaces),
             dest=MANIFESTS,
             mode="600",
         )
-        k3s_nodes.kubeconfig_is_here(
+        nodes.kubeconfig_is_here(
             name="Kubeconfig",
             cluster=its.environment,
             url=cluster.url,

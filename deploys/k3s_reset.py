@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from pyinfra import host
 
-from deploys import k3s_cluster, k3s_leaving, preflight
+from deploys.lib import preflight
+from deploys.lib.k3s import cluster as k3s_cluster
+from deploys.lib.k3s import leaving as k3s_leaving
 
 cluster = k3s_cluster.hosts()
 said = str(cluster.given.get("k3s_reset") or "")

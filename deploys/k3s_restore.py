@@ -13,7 +13,10 @@ from __future__ import annotations
 
 from pyinfra import host
 
-from deploys import k3s_artefacts, k3s_cluster, k3s_nodes, k3s_snapshots, preflight
+from deploys.lib import preflight
+from deploys.lib.k3s import artefacts, nodes
+from deploys.lib.k3s import cluster as k3s_cluster
+from deploys.lib.k3s import snapshots as k3s_snapshots
 
 cluster = k3s_cluster.hosts()
 if host.name in cluster.all:
@@ -35,12 +38,12 @@ if host.name in cluster.all:
             k3s_snapshots.node_begins_anew(
                 name=f"{others}: begins anew", who=who, node=node, first=cluster.first, snapshot=snapshot.name
             )
-        k3s_nodes.node_is_up(
+        nodes.node_is_up(
             name=f"{others}: ready",
             who=who,
             node=node,
             servers=cluster.servers,
-            version=k3s_artefacts.installed(),
+            version=artefacts.installed(),
             files=(),
             limit=limit,
         )

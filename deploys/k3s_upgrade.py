@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from pyinfra import host
 
-from deploys import k3s_artefacts, k3s_cluster, k3s_files, k3s_rolling, k3s_versions, preflight
+from deploys.lib import preflight
+from deploys.lib.k3s import artefacts, files, rolling, versions
+from deploys.lib.k3s import cluster as k3s_cluster
 
 DISK = 1000  # MiB: a binary beside the other, and what it unpacks itself to
 
@@ -20,20 +22,20 @@ if host.name in cluster.all:
     given = cluster.given
     preflight.host_is_fit(disk=DISK)
     preflight.all_take_part(cluster.servers, "an upgrade begins with the servers, and stops where one is missing")
-    preflight.every(k3s_files.faults(given, len(cluster.servers)))
+    preflight.every(files.faults(given, len(cluster.servers)))
     node, nodes = k3s_cluster.node_of(cluster), k3s_cluster.nodes(*cluster.servers)
     preflight.every(k3s_cluster.faults_of_node(node.name, nodes))
     version = given["k3s_version"]
     preflight.every(
-        k3s_versions.faults(
+        versions.faults(
             node.name,
-            k3s_files.version_of((nodes or {})[node.name]),
+            files.version_of((nodes or {})[node.name]),
             version,
             skip=bool(given.get("k3s_skip_minor")),
             back=bool(given.get("k3s_backwards")),
         )
     )
-    upgrade = k3s_rolling.Upgrade(
+    upgrade = rolling.Upgrade(
         version=version,
         servers=cluster.servers,
         limit=int(given.get("k3s_wait") or 300),
@@ -41,14 +43,14 @@ if host.name in cluster.all:
     )
 
     # All that can fail without harm comes before the first node is taken down.
-    k3s_artefacts.binary_lies_ready(name=f"K3s {version} lies ready", version=version, artefacts=given["k3s_artefacts"])
-    if ending := k3s_artefacts.ending_of(given.get("k3s_airgap")):
-        k3s_artefacts.images_are_there(
+    artefacts.binary_lies_ready(name=f"K3s {version} lies ready", version=version, artefacts=given["k3s_artefacts"])
+    if ending := artefacts.ending_of(given.get("k3s_airgap")):
+        artefacts.images_are_there(
             name=f"Images of {version}", version=version, artefacts=given["k3s_artefacts"], ending=ending
         )
-    k3s_rolling.snapshot_is_taken(name="Snapshot before the first server", who=cluster.first, upgrade=upgrade)
-    batches = k3s_versions.batches(cluster.agents, int(given.get("k3s_batch") or 1))
+    rolling.snapshot_is_taken(name="Snapshot before the first server", who=cluster.first, upgrade=upgrade)
+    batches = versions.batches(cluster.agents, int(given.get("k3s_batch") or 1))
     for who in host.loop([*([server] for server in cluster.servers), *batches]):
-        k3s_rolling.node_is_upgraded(
+        rolling.node_is_upgraded(
             name=f"{', '.join(who)}: {version}, ready and open to pods", who=who, node=node, upgrade=upgrade
         )

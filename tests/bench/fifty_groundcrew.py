@@ -2,9 +2,9 @@
 
 from pyinfra import host
 
-from deploys import operations
-from deploys.accounts import accounts_are_right, group_is_there
-from deploys.developers import Developer
+from deploys.lib import operations
+from deploys.lib.dev_server.accounts import accounts_are_right, group_is_there
+from deploys.lib.dev_server.developers import Developer
 from tests.bench.fifty import FILES, FOLDERS, GROUP, SHELL, USERS
 
 for path in host.loop(FOLDERS):

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from inventories import Keep, Span
-from jobs.backup.sets import Set
-from jobs.retention import plan
+from jobs.backup.sets.sets import Set
+from jobs.retention.policy import plan
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=ZoneInfo("Europe/Berlin"))
 POLICY = Keep(within=Span(days=2), daily=90, yearly=5, tags=(("pre-migration",),))

@@ -13,7 +13,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from deploys import firewall, ssh_server, upkeep
+from deploys.lib.host import firewall, ssh_server, upkeep
 from tests.lab import commands
 from tests.lab.lab import Host, Lab
 from tests.lab.pyinfra import Told, deploy

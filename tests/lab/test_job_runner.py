@@ -17,7 +17,7 @@ from typing import Any
 import pyrage
 import pytest
 
-from deploys.runner_release import HELD
+from deploys.lib.job_runner.release import HELD
 from tests.lab.lab import Lab
 from tests.lab.pyinfra import ROOT, Told, deploy
 

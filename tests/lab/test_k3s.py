@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 import yaml
 
-from deploys.k3s_files import MANIFESTS
+from deploys.lib.k3s.files import MANIFESTS
 from tests.lab import network
 from tests.lab.k3s import IMAGES, TOKEN, VERSION, begun, first_run, mirror, newer, nodes, ready, release, run
 from tests.lab.lab import Lab

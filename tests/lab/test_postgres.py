@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from jobs.backup.privileges import lacking
+from jobs.backup.postgres.privileges import lacking
 from tests.lab.lab import Lab
 from tests.lab.pyinfra import Told, deploy
 
@@ -173,7 +173,7 @@ def test_who_may_connect_changes_and_nobody_is_cut_off(lab: Lab) -> None:
 def test_rules_that_the_server_can_not_read_are_told(lab: Lab) -> None:
     unit, access = "postgresql@15-main.service", "/etc/postgresql/15/main/pg_hba.conf"
     (lab.folder / "access.py").write_text(
-        "from deploys.postgres_server import access_is_in_force\n"
+        "from deploys.lib.postgres.server import access_is_in_force\n"
         f"access_is_in_force(name='Access', unit={unit!r}, access={access!r})\n"
     )
     lab.ask(lab.hosts[0], f"echo 'hostssl all all 10.0.0.5 scram-sha-256' >> {access}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from deploys.k3s_cluster import ETCD
-from deploys.k3s_draining import OURS
+from deploys.lib.k3s.cluster import ETCD
+from deploys.lib.k3s.draining import OURS
 
 
 def node(

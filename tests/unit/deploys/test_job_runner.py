@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from deploys import runner_files, runner_host, runner_release
-from deploys.preflight import DeployError
-from deploys.runner_files import ETC, Placed, faults, found, packed
-from deploys.runner_release import Python, download, identity, needed, pinned, requirements, wheels
+from deploys.lib.job_runner import files as runner_files
+from deploys.lib.job_runner import host, release
+from deploys.lib.job_runner.files import ETC, Placed, faults, found, packed
+from deploys.lib.job_runner.release import Python, download, identity, needed, pinned, requirements, wheels
+from deploys.lib.preflight import DeployError
 from inventories import Repository
 
 OURS = Python("3.11", 36, "x86_64")
@@ -77,7 +78,7 @@ def test_a_release_is_another_when_what_would_be_installed_is(tmp_path: Path) ->
 
 def test_wheels_are_made_once_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = repository(tmp_path / "root")
-    monkeypatch.setattr(runner_release, "CACHE", tmp_path / "wheels")
+    monkeypatch.setattr(release, "CACHE", tmp_path / "wheels")
     told: list[list[str]] = []
 
     def pip(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
@@ -192,7 +193,7 @@ def test_files_are_packed_with_their_rights() -> None:
     [
         runner_files.switch("0123456789ab", ["/etc/systemd/system/groundcrew-try-verify.timer"], 9),
         runner_files.removal([Path("/etc/groundcrew/age.key"), Path("/m.prom")], ["/srv/store"], 9),
-        runner_host.check("try"),
+        host.check("try"),
         runner_files.WRAPPER,
         runner_files.FOUND,
     ],

@@ -9,9 +9,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from deploys import k3s_files
-from deploys.k3s_artefacts import checksum_holds
-from deploys.k3s_files import Cluster, Node
+from deploys.lib.k3s import files
+from deploys.lib.k3s.artefacts import checksum_holds
+from deploys.lib.k3s.files import Cluster, Node
 
 CLUSTER = Cluster("v1.33.5+k3s1", ("10.0.0.1", "10.0.0.2", "10.0.0.3"), "t0ken", config={"disable": ["traefik"]})
 SERVER, AGENT = Node("one", server=True), Node("two", server=False, labels=("a=b",), taints=("x=y:NoSchedule",))
@@ -25,9 +25,9 @@ def test_the_first_server_founds_the_cluster_and_others_join_it() -> None:
         "write-kubeconfig-mode": "0600",
         "disable": ["traefik"],
     }
-    assert k3s_files.config(CLUSTER, SERVER, founds=True) == {**of_servers, "cluster-init": True}
-    assert k3s_files.config(CLUSTER, SERVER, founds=False) == {**of_servers, "server": "https://10.0.0.1:6443"}
-    assert k3s_files.config(CLUSTER, AGENT, founds=False) == {
+    assert files.config(CLUSTER, SERVER, founds=True) == {**of_servers, "cluster-init": True}
+    assert files.config(CLUSTER, SERVER, founds=False) == {**of_servers, "server": "https://10.0.0.1:6443"}
+    assert files.config(CLUSTER, AGENT, founds=False) == {
         "token": "t0ken",
         "node-name": "two",
         "node-label": ["a=b"],
@@ -38,15 +38,15 @@ def test_the_first_server_founds_the_cluster_and_others_join_it() -> None:
 
 
 def test_the_configuration_is_yaml_with_a_line_for_each_key() -> None:
-    told = k3s_files.config(CLUSTER, AGENT, founds=False)
-    assert yaml.safe_load(k3s_files.as_yaml(told)) == told
-    assert len(k3s_files.as_yaml(told).splitlines()) == 1 + len(told)
+    told = files.config(CLUSTER, AGENT, founds=False)
+    assert yaml.safe_load(files.as_yaml(told)) == told
+    assert len(files.as_yaml(told).splitlines()) == 1 + len(told)
 
 
 def test_snapshots_go_to_s3_where_there_is_a_bucket() -> None:
-    assert k3s_files.snapshots({}, "", "") == {}
+    assert files.snapshots({}, "", "") == {}
     s3 = {"bucket": "acme", "region": "eu-central-1", "access_key": {"env": "A"}, "secret_key": {"env": "B"}}
-    assert k3s_files.snapshots({"schedule": "0 0 * * *", "keep": 7, "s3": s3}, "key", "s3cret") == {
+    assert files.snapshots({"schedule": "0 0 * * *", "keep": 7, "s3": s3}, "key", "s3cret") == {
         "etcd-snapshot-schedule-cron": "0 0 * * *",
         "etcd-snapshot-retention": 7,
         "etcd-s3": True,
@@ -58,15 +58,13 @@ def test_snapshots_go_to_s3_where_there_is_a_bucket() -> None:
 
 
 def test_namespaces_are_right_by_the_schemas_of_kubernetes() -> None:
-    told = list(
-        yaml.safe_load_all(k3s_files.manifest([{"name": "ada", "cpu": 2}, {"name": "bob", "users": ["bob@x"]}]))
-    )
+    told = list(yaml.safe_load_all(files.manifest([{"name": "ada", "cpu": 2}, {"name": "bob", "users": ["bob@x"]}])))
     assert [each["kind"] for each in told] == ["Namespace", "ResourceQuota", "LimitRange", "RoleBinding"] * 2
     for each in told:
         kubernetes_validate.validate(each, "1.33", strict=True)
     assert told[1]["spec"]["hard"]["limits.cpu"] == "2"
     assert told[7]["subjects"][0]["name"] == "bob@x"
-    assert list(yaml.safe_load_all(k3s_files.manifest([]))) in ([], [None])
+    assert list(yaml.safe_load_all(files.manifest([]))) in ([], [None])
 
 
 def test_a_kubeconfig_gets_names_and_an_address_of_its_own() -> None:
@@ -74,7 +72,7 @@ def test_a_kubeconfig_gets_names_and_an_address_of_its_own() -> None:
         {"name": "default", "cluster": {"server": "https://127.0.0.1:6443", "certificate-authority-data": "Y2E="}}
     ]
     fetched = {"clusters": default, "users": [{"name": "default", "user": {"token": "x"}}]}
-    told = k3s_files.kubeconfig(yaml.safe_dump(fetched), "staging", "https://10.0.0.1:6443")
+    told = files.kubeconfig(yaml.safe_dump(fetched), "staging", "https://10.0.0.1:6443")
     assert told["clusters"] == [
         {"name": "staging", "cluster": {"server": "https://10.0.0.1:6443", "certificate-authority-data": "Y2E="}}
     ]
@@ -84,11 +82,11 @@ def test_a_kubeconfig_gets_names_and_an_address_of_its_own() -> None:
         "users": None,
         "current-context": "other",
     }
-    both = k3s_files.merged(there, told)
+    both = files.merged(there, told)
     assert [one["name"] for one in both["clusters"]] == ["other", "staging"]
     assert both["clusters"][1] == told["clusters"][0]
     assert both["current-context"] == "other"
-    assert k3s_files.merged({}, told) == told
+    assert files.merged({}, told) == told
 
 
 def node(
@@ -99,32 +97,30 @@ def node(
 
 
 def test_a_node_is_up_when_it_is_ready_at_the_version() -> None:
-    assert k3s_files.is_up(node(), "v1.33.5+k3s1")
-    assert not k3s_files.is_up(node(ready="Unknown"), "v1.33.5+k3s1")
-    assert not k3s_files.is_up(node(version="v1.32.1+k3s1"), "v1.33.5+k3s1")
-    assert not k3s_files.is_up(None, "v1.33.5+k3s1")
+    assert files.is_up(node(), "v1.33.5+k3s1")
+    assert not files.is_up(node(ready="Unknown"), "v1.33.5+k3s1")
+    assert not files.is_up(node(version="v1.32.1+k3s1"), "v1.33.5+k3s1")
+    assert not files.is_up(None, "v1.33.5+k3s1")
 
 
 def test_only_taints_that_we_gave_are_taken() -> None:
     there = node(taints=[{"key": "a", "value": "b", "effect": "NoSchedule"}, {"key": "theirs", "effect": "NoExecute"}])
-    assert k3s_files.taint_changes(["a=b:NoSchedule"], there, ["a=b:NoSchedule"]) == []
-    assert k3s_files.taint_changes(["c:NoSchedule"], there, ["a=b:NoSchedule"]) == ["c:NoSchedule", "a=b:NoSchedule-"]
-    assert k3s_files.taint_changes([], {}, []) == []
-    assert k3s_files.taint_changes(["a=c:NoSchedule"], there, ["a=b:NoSchedule"]) == ["a=c:NoSchedule"], (
-        "it is replaced"
-    )
-    assert k3s_files.taint_changes(["a:NoExecute"], there, ["a=b:NoSchedule"]) == ["a:NoExecute", "a=b:NoSchedule-"]
+    assert files.taint_changes(["a=b:NoSchedule"], there, ["a=b:NoSchedule"]) == []
+    assert files.taint_changes(["c:NoSchedule"], there, ["a=b:NoSchedule"]) == ["c:NoSchedule", "a=b:NoSchedule-"]
+    assert files.taint_changes([], {}, []) == []
+    assert files.taint_changes(["a=c:NoSchedule"], there, ["a=b:NoSchedule"]) == ["a=c:NoSchedule"], "it is replaced"
+    assert files.taint_changes(["a:NoExecute"], there, ["a=b:NoSchedule"]) == ["a:NoExecute", "a=b:NoSchedule-"]
 
 
 def test_only_labels_that_we_gave_are_taken() -> None:
     there = {"metadata": {"labels": {"disk": "ssd", "use": "db", "theirs": "x"}}}
-    assert k3s_files.label_changes(["disk=ssd", "use=db"], there, ["disk=ssd"]) == []
-    assert k3s_files.label_changes(["use=web", "new="], there, ["disk=ssd", "gone=1"]) == ["use=web", "new=", "disk-"]
-    assert k3s_files.label_changes([], {}, ["disk=ssd"]) == []
+    assert files.label_changes(["disk=ssd", "use=db"], there, ["disk=ssd"]) == []
+    assert files.label_changes(["use=web", "new="], there, ["disk=ssd", "gone=1"]) == ["use=web", "new=", "disk-"]
+    assert files.label_changes([], {}, ["disk=ssd"]) == []
 
 
 def test_names_of_the_certificate_are_added_to_those_that_nodes_use() -> None:
-    told = k3s_files.config(replace(CLUSTER, config={"tls-san": ["k3s.acme.example"]}), SERVER, founds=True)
+    told = files.config(replace(CLUSTER, config={"tls-san": ["k3s.acme.example"]}), SERVER, founds=True)
     assert told["tls-san"] == ["10.0.0.1", "10.0.0.2", "10.0.0.3", "k3s.acme.example"]
 
 
@@ -139,26 +135,26 @@ def test_names_of_the_certificate_are_added_to_those_that_nodes_use() -> None:
     ],
 )
 def test_another_token_than_the_clusters_is_a_fault(there: str, token: str, named: str, said: str) -> None:
-    told = list(k3s_files.faults_of_token("one", there, token, named))
+    told = list(files.faults_of_token("one", there, token, named))
     assert len(told) == bool(said)
     assert all(said in fault and "t0ken" not in fault.replace("server/token", "") for fault in told)
 
 
 def test_a_namespace_that_would_be_deleted_has_to_be_named() -> None:
-    there = k3s_files.manifest([{"name": "ada"}, {"name": "bob"}])
-    assert not list(k3s_files.faults_of_namespaces(there, [{"name": "ada"}, {"name": "bob"}, {"name": "eve"}], ""))
-    [told] = k3s_files.faults_of_namespaces(there, [], "ada")
+    there = files.manifest([{"name": "ada"}, {"name": "bob"}])
+    assert not list(files.faults_of_namespaces(there, [{"name": "ada"}, {"name": "bob"}, {"name": "eve"}], ""))
+    [told] = files.faults_of_namespaces(there, [], "ada")
     assert told == (
         "k3s_namespaces: bob: no longer named, and so deleted with everything in it; "
         "name it again, or say so: --data k3s_drop_namespaces=ada,bob"
     )
-    assert not list(k3s_files.faults_of_namespaces(there, [], "ada,bob"))
-    assert not list(k3s_files.faults_of_namespaces("", [], ""))
+    assert not list(files.faults_of_namespaces(there, [], "ada,bob"))
+    assert not list(files.faults_of_namespaces("", [], ""))
 
 
 def test_copies_of_a_machine_are_told_apart_before_k3s_mixes_them_up() -> None:
-    assert not list(k3s_files.faults_of_hosts({"10.0.0.1": ["one", "a1"], "10.0.0.2": ["two", "b2"]}))
-    told = list(k3s_files.faults_of_hosts({"10.0.0.1": ["debian", "a1"], "10.0.0.2": ["debian", "a1"]}))
+    assert not list(files.faults_of_hosts({"10.0.0.1": ["one", "a1"], "10.0.0.2": ["two", "b2"]}))
+    told = list(files.faults_of_hosts({"10.0.0.1": ["debian", "a1"], "10.0.0.2": ["debian", "a1"]}))
     assert told == [
         "10.0.0.1, 10.0.0.2: have the same hostname, debian; each node needs its own",
         "10.0.0.1, 10.0.0.2: have the same machine-id, a1; each node needs its own",
@@ -180,7 +176,7 @@ def test_copies_of_a_machine_are_told_apart_before_k3s_mixes_them_up() -> None:
     ],
 )
 def test_a_slip_of_the_pen_is_told(given: dict[str, Any], servers: int, said: list[str]) -> None:
-    told = list(k3s_files.faults({"k3s_version": "v1.33.5+k3s1", **given}, servers))
+    told = list(files.faults({"k3s_version": "v1.33.5+k3s1", **given}, servers))
     assert len(told) == len(said)
     assert all(part in fault for part, fault in zip(said, told, strict=True))
 
@@ -198,15 +194,15 @@ def test_keys_of_a_bucket_and_endings_of_images_are_checked() -> None:
         "k3s_airgap": "zip",
         "k3s_snapshots": {"s3": {**KEYS, "bucket": "x", "pass": "y"}},
     }
-    told = list(k3s_files.faults(given, 1))
+    told = list(files.faults(given, 1))
     assert told == [
         "k3s_snapshots: s3: pass: no such key; there are endpoint, bucket, folder, region, insecure, access_key, "
         "secret_key",
         "k3s_airgap: 'zip'; write True, which is tar.zst, or one of tar.zst, tar.gz, tar",
     ]
-    assert not list(k3s_files.faults({"k3s_version": "v1.33.5+k3s1", "k3s_airgap": True}, 1))
+    assert not list(files.faults({"k3s_version": "v1.33.5+k3s1", "k3s_airgap": True}, 1))
     keyless = {"k3s_version": "v1.33.5+k3s1", "k3s_snapshots": {"s3": {"bucket": "x"}}}
-    assert [fault.partition(": write")[0] for fault in k3s_files.faults(keyless, 1)] == [
+    assert [fault.partition(": write")[0] for fault in files.faults(keyless, 1)] == [
         "k3s_snapshots: s3: access_key",
         "k3s_snapshots: s3: secret_key",
     ]

@@ -7,17 +7,17 @@ from itertools import pairwise
 
 import pytest
 
-from deploys import k3s_cluster, k3s_draining, k3s_rolling, k3s_versions
+from deploys.lib.k3s import cluster, draining, rolling, versions
 from tests.unit.deploys.k3s import node
 
 
 def test_releases_have_an_order() -> None:
     rising = ["v1.9.9+k3s1", "v1.33.5-rc2+k3s1", "v1.33.5-rc10+k3s1", "v1.33.5+k3s1", "v1.33.5+k3s2", "v1.33.10+k3s1"]
-    for older, younger in pairwise(map(k3s_versions.release, rising)):
+    for older, younger in pairwise(map(versions.release, rising)):
         assert older is not None
         assert younger is not None
         assert older < younger
-    assert [k3s_versions.release(bad) for bad in ("1.33.5+k3s1", "v1.33.5", "v1.33.5+rke2r1", "")] == [None] * 4
+    assert [versions.release(bad) for bad in ("1.33.5+k3s1", "v1.33.5", "v1.33.5+rke2r1", "")] == [None] * 4
 
 
 @pytest.mark.parametrize(
@@ -38,35 +38,35 @@ def test_releases_have_an_order() -> None:
 def test_no_minor_version_is_skipped_and_nothing_goes_back_unless_told(
     there: str, wanted: str, told: dict[str, bool], said: str
 ) -> None:
-    faults = list(k3s_versions.faults("one", there, wanted, **{"skip": False, "back": False, **told}))
+    faults = list(versions.faults("one", there, wanted, **{"skip": False, "back": False, **told}))
     assert (len(faults), said in "".join(faults)) == (bool(said), True)
 
 
 def test_agents_go_in_small_batches() -> None:
-    assert k3s_versions.batches(["a", "b", "c"], 2) == [["a", "b"], ["c"]]
-    assert k3s_versions.batches([], 1) == []
+    assert versions.batches(["a", "b", "c"], 2) == [["a", "b"], ["c"]]
+    assert versions.batches([], 1) == []
 
 
 @pytest.mark.parametrize(("members", "ready", "holds"), [(1, 1, True), (2, 1, False), (3, 2, True), (5, 2, False)])
 def test_a_majority_is_more_than_half(members: int, ready: int, holds: bool) -> None:
-    assert k3s_versions.has_majority(members, ready) is holds
+    assert versions.has_majority(members, ready) is holds
 
 
 def test_only_who_was_closed_by_us_is_ours() -> None:
-    assert k3s_draining.is_ours(node(closed=True, ours=True))
-    assert not k3s_draining.is_ours(node(closed=True))
-    assert not k3s_draining.is_ours(node(ours=True)), "somebody has opened it since"
-    assert not k3s_draining.is_ours(None)
+    assert draining.is_ours(node(closed=True, ours=True))
+    assert not draining.is_ours(node(closed=True))
+    assert not draining.is_ours(node(ours=True)), "somebody has opened it since"
+    assert not draining.is_ours(None)
 
 
 def test_a_node_is_closed_and_marked_in_one() -> None:
-    kind, patch = k3s_draining.patch(closed=True)
+    kind, patch = draining.patch(closed=True)
     assert kind == "--type=merge"
     assert json.loads(patch.removeprefix("--patch=")) == {
         "metadata": {"annotations": {"groundcrew/closed": "yes"}},
         "spec": {"unschedulable": True},
     }
-    assert json.loads(k3s_draining.patch(closed=False)[1].removeprefix("--patch=")) == {
+    assert json.loads(draining.patch(closed=False)[1].removeprefix("--patch=")) == {
         "metadata": {"annotations": {"groundcrew/closed": None}},
         "spec": {"unschedulable": None},
     }
@@ -74,13 +74,13 @@ def test_a_node_is_closed_and_marked_in_one() -> None:
 
 def test_a_server_is_not_restarted_over_the_majority() -> None:
     three = {"one": node(), "two": node(), "three": node(), "four": node(ready=False, etcd=False)}
-    assert k3s_rolling.fault_of_majority(three, "one") == ""
-    assert "since two is not ready" in k3s_rolling.fault_of_majority({**three, "two": node(ready=False)}, "one")
-    assert k3s_rolling.fault_of_majority({**three, "two": node(ready=False)}, "two") == "", "it can only get better"
-    assert k3s_rolling.fault_of_majority({"one": node()}, "one") == "", "a single server has to go down"
+    assert rolling.fault_of_majority(three, "one") == ""
+    assert "since two is not ready" in rolling.fault_of_majority({**three, "two": node(ready=False)}, "one")
+    assert rolling.fault_of_majority({**three, "two": node(ready=False)}, "two") == "", "it can only get better"
+    assert rolling.fault_of_majority({"one": node()}, "one") == "", "a single server has to go down"
 
 
 def test_nodes_that_are_unknown_or_nobody_to_ask() -> None:
-    assert list(k3s_cluster.faults_of_node("one", {"one": 1})) == []
-    assert "there are two" in next(k3s_cluster.faults_of_node("one", {"two": 1}))
-    assert "no server of the cluster answers" in next(k3s_cluster.faults_of_node("one", None))
+    assert list(cluster.faults_of_node("one", {"one": 1})) == []
+    assert "there are two" in next(cluster.faults_of_node("one", {"two": 1}))
+    assert "no server of the cluster answers" in next(cluster.faults_of_node("one", None))

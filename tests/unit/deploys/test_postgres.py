@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from deploys import passwords, postgres_files
-from deploys.postgres_roles import Database, FoundDatabase, FoundRole, Role, faults, found, read, statements
-from deploys.preflight import DeployError
+from deploys.lib import passwords
+from deploys.lib.postgres import files
+from deploys.lib.postgres.roles import Database, FoundDatabase, FoundRole, Role, faults, found, read, statements
+from deploys.lib.preflight import DeployError
 
 SHOP = Role("shop", "s3cret")
 KEPT = FoundRole(passwords.verifier("s3cret"), True, False, False, frozenset())
@@ -88,9 +89,9 @@ def test_a_slip_of_the_pen_is_told(role: dict[str, Any], said: str) -> None:
 
 
 def test_settings_fit_the_host() -> None:
-    assert postgres_files.sized(32768)["shared_buffers"] == "8192MB"
-    assert postgres_files.sized(256)["work_mem"] == "4MB"
-    told = postgres_files.settings(1024, [], {"work_mem": "it's"})
+    assert files.sized(32768)["shared_buffers"] == "8192MB"
+    assert files.sized(256)["work_mem"] == "4MB"
+    told = files.settings(1024, [], {"work_mem": "it's"})
     assert "listen_addresses = 'localhost'\n" in told
     assert "work_mem = 'it''s'\n" in told
 
@@ -106,8 +107,8 @@ def test_settings_fit_the_host() -> None:
     ],
 )
 def test_who_may_connect_is_written_as_postgresql_reads_it(client: str, said: str) -> None:
-    assert list(postgres_files.faults([client])) == []
-    access = postgres_files.access([client])
+    assert list(files.faults([client])) == []
+    access = files.access([client])
     assert access.endswith(f"\nhostssl all all {said} scram-sha-256\n")
     assert "trust" not in access
 
@@ -122,6 +123,6 @@ def test_who_may_connect_is_written_as_postgresql_reads_it(client: str, said: st
     ],
 )
 def test_a_network_that_is_none_is_told(client: object, said: str) -> None:
-    assert list(postgres_files.faults([client])) == [
+    assert list(files.faults([client])) == [
         f'postgres_clients: {said}; write a network, as in "10.0.0.0/8", or an address'
     ]

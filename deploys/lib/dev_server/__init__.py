@@ -1,0 +1,1 @@
+"""Accounts of the people on a dev server."""

@@ -1,0 +1,1 @@
+"""What every host gets: firewall, SSH server, upkeep."""

@@ -1,0 +1,1 @@
+"""groundcrew itself on a host: release, files, timers."""

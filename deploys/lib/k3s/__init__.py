@@ -1,0 +1,1 @@
+"""K3s clusters: nodes, upgrades, snapshots, leaving."""

@@ -1,0 +1,1 @@
+"""PostgreSQL servers: configuration files, roles, databases."""
