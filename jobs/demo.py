@@ -14,7 +14,7 @@ from pathlib import Path
 
 from jobs.embedded import EmbeddedError, S3Server, postgres, seaweed
 from jobs.run.job import Failed
-from jobs.stop import Stop, ended_by_signals
+from jobs.run.stop import Stop, ended_by_signals
 
 _SHOP = """
 CREATE TABLE customers (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, mail text UNIQUE);

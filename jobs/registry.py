@@ -7,10 +7,10 @@ from importlib import import_module
 from jobs.run.job import Job
 
 JOBS: dict[str, str] = {
-    "backup": "jobs.backup.job:BACKUP",
-    "verify": "jobs.backup.verify:VERIFY",
-    "retention": "jobs.prune:RETENTION",
-    "drift": "jobs.drift:DRIFT",
+    "backup": "jobs.backup.take.job:BACKUP",
+    "verify": "jobs.backup.verify.verify:VERIFY",
+    "retention": "jobs.retention.job:RETENTION",
+    "drift": "jobs.stacks.drift:DRIFT",
     "refresh": "jobs.backup.refresh:REFRESH",
     "cost": "jobs.cost.job:COST",
     "status": "jobs.status.job:STATUS",

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from jobs.log import carried
 from jobs.run.job import Run
-from jobs.stop import Stopped
+from jobs.run.stop import Stopped
 
 T = TypeVar("T")
 

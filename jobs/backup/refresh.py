@@ -9,18 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobs.backup import programs, quoting, target
-from jobs.backup.connection import Address, Reached, reach
 from jobs.backup.errors import BackupError, NoProgram
-from jobs.backup.fill import Filling, analyze
-from jobs.backup.pg_restore import Manner
-from jobs.backup.programs import Program
-from jobs.backup.protected import verdict
-from jobs.backup.restore import beside, make_roles, restorer
-from jobs.backup.sets import Set, sets
+from jobs.backup.postgres import programs, quoting
+from jobs.backup.postgres.connection import Address, Reached, reach
+from jobs.backup.postgres.programs import Program
+from jobs.backup.restore import target
+from jobs.backup.restore.fill import Filling, analyze
+from jobs.backup.restore.pg_restore import Manner
+from jobs.backup.restore.protected import verdict
+from jobs.backup.restore.restore import beside, make_roles, restorer
+from jobs.backup.restore.target import TargetState, translated_errors
+from jobs.backup.sets.sets import Set, sets
+from jobs.backup.sets.stored import StoredSet, opened
 from jobs.backup.sources import streams
-from jobs.backup.stored import StoredSet, opened
-from jobs.backup.target import TargetState, translated_errors
 from jobs.run.job import Job, Options, Outcome, Result, Run, UnknownName
 from jobs.store import open_store
 

@@ -7,10 +7,10 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
-from jobs.backup.connection import reach, verdict
 from jobs.backup.errors import BackupError
-from jobs.backup.sets import Set, sets
-from jobs.backup.target import begun
+from jobs.backup.postgres.connection import reach, verdict
+from jobs.backup.restore.target import begun
+from jobs.backup.sets.sets import Set, sets
 from jobs.run.job import Failed, Options, Transient, UnknownName
 
 if TYPE_CHECKING:

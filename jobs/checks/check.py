@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 from inventories import BadEnvironment
 from jobs.log import carried
 from jobs.run.job import Failed, Transient
-from jobs.stop import Stopped
+from jobs.run.stop import Stopped
 from jobs.store import StoreError
 from terraform.errors import StackError
 

@@ -16,8 +16,8 @@ from jobs.store import Store, open_store
 if TYPE_CHECKING:
     import psycopg
 
-    from jobs.backup.connection import Reached, Target
-    from jobs.backup.tunnel import Via
+    from jobs.backup.postgres.connection import Reached, Target
+    from jobs.backup.postgres.tunnel import Via
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,9 @@ def _check(what: str, environment: Environment, store: Store, target: Target, *,
 
 def lets_in(environment: Environment, store: Store, what: str, target: Target, *, dumped: bool) -> Finding:
     """Connect, and see whether the role can read all that is to be dumped, and a pg_dump here fits the server."""
-    from jobs.backup import privileges, quoting
-    from jobs.backup.connection import reach
-    from jobs.backup.target import left_behind, unused
+    from jobs.backup.postgres import privileges, quoting
+    from jobs.backup.postgres.connection import reach
+    from jobs.backup.restore.target import left_behind, unused
     from jobs.run import unrecorded_run
 
     with (
@@ -90,6 +90,6 @@ def _connected(found: Reached) -> psycopg.Connection[Any]:
 
 def _fitting(major: int) -> str:
     """The pg_dump that would be taken; NoProgram says what to install."""
-    from jobs.backup.programs import dumper, installed
+    from jobs.backup.postgres.programs import dumper, installed
 
     return f"pg_dump {dumper(major, installed('pg_dump')).version} fits"

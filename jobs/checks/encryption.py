@@ -18,7 +18,7 @@ def checks(environment: Environment) -> Iterator[Check]:
 
 def round_trip(recipients: tuple[str, ...], key: Secret | None) -> Finding:
     """Seal a word to the recipients and open it with the key."""
-    from jobs.backup.encryption import fits, seal
+    from jobs.backup.sets.encryption import fits, seal
 
     if not recipients:
         nobody = 'encrypt_to = "nobody": whoever reads the store reads the data'

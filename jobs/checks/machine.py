@@ -65,7 +65,7 @@ def version_in(said: str) -> str | None:
 
 def clients() -> Finding:
     """PostgreSQL's client programs by version: each server wants one that is not older."""
-    from jobs.backup.programs import installed
+    from jobs.backup.postgres.programs import installed
 
     versions: Sequence[str] = sorted(
         {program.version for program in installed("psql")}, key=lambda v: int(v.split(".")[0])

@@ -15,7 +15,7 @@ from jobs.cli.exit_codes import Code
 
 if TYPE_CHECKING:
     from inventories import Environment
-    from jobs.stop import Stop
+    from jobs.run.stop import Stop
     from terraform.report import Report, StackResult
 
 app = new_app()
@@ -75,7 +75,7 @@ def _wanted(ctx: typer.Context, names: Sequence[str], *, all_of_them: bool) -> l
 
 def _looked(environments: Sequence[Environment]) -> list[Report]:
     """Every stack of every environment, side by side."""
-    from jobs.stop import ended_by_signals
+    from jobs.run.stop import ended_by_signals
 
     wanted = [(environment, name) for environment in environments for name in environment.stacks]
     with ended_by_signals() as stop, ThreadPoolExecutor(AT_ONCE) as pool:
@@ -88,7 +88,7 @@ def _looked(environments: Sequence[Environment]) -> list[Report]:
 
 def _seen(stop: Stop, environment: Environment, name: str) -> StackResult:
     from inventories import redact
-    from jobs.stacks import at_once, open_stack
+    from jobs.stacks.opening import at_once, open_stack
     from terraform.errors import StackError
     from terraform.find_drift import find_drift
     from terraform.report import StackResult

@@ -15,9 +15,9 @@ from jobs.format import format_duration, format_size, plural
 
 if TYPE_CHECKING:
     from inventories import Environment
-    from jobs.backup.sets import Set
-    from jobs.prune import Outlook
-    from jobs.retention import Decision
+    from jobs.backup.sets.sets import Set
+    from jobs.retention.job import Outlook
+    from jobs.retention.policy import Decision
 
 
 def prune(
@@ -42,7 +42,7 @@ def prune(
     nothing. Left-overs of runs that died go too, once they are a day old and their lock is gone.
     """
     from jobs.cli.run import record_as_json, show, worst_first
-    from jobs.prune import retention, retention_outlook, subjects
+    from jobs.retention.job import retention, retention_outlook, subjects
     from jobs.run import Options, exit_code, run_job
 
     environment = arguments.environment(ctx, environment_name)
@@ -105,7 +105,7 @@ def _show_one(outlook: Outlook, now: datetime) -> None:
 
 
 def _row(decision: Decision[Set], now: datetime) -> tuple[output.Cell | str, ...]:
-    from jobs.retention import words as reasons
+    from jobs.retention.policy import words as reasons
 
     fate = output.Cell("keep", output.GOOD) if decision.keep else output.Cell("remove", output.BAD)
     return (
@@ -130,8 +130,8 @@ def _left_overs(outlook: Outlook) -> str:
 
 def outlook_as_json(outlook: Outlook) -> dict[str, Any]:
     """What retention would do to a database, for machines."""
-    from jobs.backup.manifest import iso_timestamp
-    from jobs.retention import words as reasons
+    from jobs.backup.sets.manifest import iso_timestamp
+    from jobs.retention.policy import words as reasons
 
     return {
         "database": outlook.database,

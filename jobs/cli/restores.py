@@ -19,12 +19,12 @@ from jobs.format import format_duration, format_time
 
 if TYPE_CHECKING:
     from inventories import Environment, Secret, Via
-    from jobs.backup.connection import Address, Reached
-    from jobs.backup.restore import Restored, Way
-    from jobs.backup.sets import Set
-    from jobs.backup.stored import StoredSet
-    from jobs.backup.target import TargetState
-    from jobs.backup.verify import Proof
+    from jobs.backup.postgres.connection import Address, Reached
+    from jobs.backup.restore.restore import Restored, Way
+    from jobs.backup.restore.target import TargetState
+    from jobs.backup.sets.sets import Set
+    from jobs.backup.sets.stored import StoredSet
+    from jobs.backup.verify.verify import Proof
     from jobs.run.job import Run
 
 SetName = Annotated[
@@ -72,13 +72,13 @@ def restore(
     The newest complete set, if none is named. A database that is not empty is only replaced with --replace. Every
     part's hash is checked before a restore is called good.
     """
-    from jobs.backup.choose_set import chosen, moment
-    from jobs.backup.connection import Address
-    from jobs.backup.restore import restore as bring
-    from jobs.backup.restore import way
+    from jobs.backup.postgres.connection import Address
+    from jobs.backup.restore.restore import restore as bring
+    from jobs.backup.restore.restore import way
+    from jobs.backup.restore.target import target_state
+    from jobs.backup.sets.choose_set import chosen, moment
+    from jobs.backup.sets.stored import opened
     from jobs.backup.sources import sets_of, streams
-    from jobs.backup.stored import opened
-    from jobs.backup.target import target_state
     from jobs.run import unrecorded_run
 
     environment = arguments.environment(ctx, environment_name)
@@ -155,9 +155,9 @@ def _tunnel(via: str | None) -> Via | None:
 def _reached(run: Run, target: Address) -> Iterator[Reached]:
     """The target; a password that nobody has told yet is asked for on a terminal."""
     from inventories import Secret
-    from jobs.backup.connection import reach
     from jobs.backup.errors import BackupError
-    from jobs.backup.target import maintenance
+    from jobs.backup.postgres.connection import reach
+    from jobs.backup.restore.target import maintenance
 
     with reach(run, target) as reached:
         password = reached.password
@@ -174,7 +174,7 @@ def _reached(run: Run, target: Address) -> Iterator[Reached]:
 
 def _consent(ctx: typer.Context, run: Run, reached: Reached, place: TargetState, yes_to: str | None) -> None:
     """Ask before something is written into what a protected environment looks after."""
-    from jobs.backup.protected import verdict
+    from jobs.backup.restore.protected import verdict
     from jobs.run import Failed
 
     told = verdict(arguments.repository(ctx), reached, place)
@@ -249,7 +249,7 @@ def verify(
     The newest set that is not proven yet, if none is named. What differs from the manifest is shown as a table, and
     the command exits with 2; a damaged part makes it exit with 1.
     """
-    from jobs.backup import verify as proving
+    from jobs.backup.verify import verify as proving
     from jobs.cli.run import record_as_json, show, worst_first
     from jobs.run import Options, exit_code, run_job
 

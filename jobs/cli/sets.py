@@ -14,9 +14,9 @@ from jobs.format import format_duration, format_size, plural
 
 if TYPE_CHECKING:
     from inventories import Environment
-    from jobs.backup.manifest import Manifest
-    from jobs.backup.sets import Set
-    from jobs.backup.stored import StoredSet
+    from jobs.backup.sets.manifest import Manifest
+    from jobs.backup.sets.sets import Set
+    from jobs.backup.sets.stored import StoredSet
     from jobs.store import Store
 
 OneDatabase = Annotated[str | None, typer.Argument(metavar="[DATABASE]", help="Only this database.")]
@@ -31,7 +31,7 @@ def list_sets(
 
     Told from the store's listing alone. What runs that died have left is shown apart: no such thing is ever restored.
     """
-    from jobs.backup.sets import sets
+    from jobs.backup.sets.sets import sets
     from jobs.backup.sources import sets_of
 
     environment = arguments.environment(ctx, environment_name)
@@ -51,7 +51,7 @@ def list_sets(
 def keeping(environment: Environment, found: Iterable[Set]) -> dict[tuple[str, str], str]:
     """Why each complete set stays, or that it goes, by the policy of its database."""
     from jobs.backup.sources import knows, source
-    from jobs.retention import plan
+    from jobs.retention.policy import plan
 
     by_database: dict[str, list[Set]] = {}
     for one in found:
@@ -133,7 +133,7 @@ def _proof(one: Set, now: datetime) -> output.Cell:
 
 def set_as_json(one: Set, kept: str | None, *, running: bool) -> dict[str, Any]:
     """A set for machines."""
-    from jobs.backup.manifest import iso_timestamp
+    from jobs.backup.sets.manifest import iso_timestamp
 
     return {
         "database": one.database,
@@ -160,7 +160,7 @@ def show_set(
     """One set: what it was made from, its parts, its tables, and what whoever restores it should know."""
     import json
 
-    from jobs.backup.manifest import written
+    from jobs.backup.sets.manifest import written
 
     stored = _open(ctx, environment_name, database, set_id)
     if as_json:
@@ -214,7 +214,7 @@ def fetch_part(
     as_json: AsJson = False,
 ) -> None:
     """One part, decrypted and decompressed, checked against its hash."""
-    from jobs.backup.fetch import STDOUT, fetch, file_for, part_named
+    from jobs.backup.sets.fetch import STDOUT, fetch, file_for, part_named
     from jobs.run import unrecorded_run
 
     stored = _open(ctx, environment_name, database, set_id)
@@ -237,8 +237,8 @@ def pin(
     as_json: AsJson = False,
 ) -> None:
     """Keep a set whatever the policy says."""
-    from jobs.backup import choose_set
-    from jobs.backup.sets import PIN
+    from jobs.backup.sets import choose_set
+    from jobs.backup.sets.sets import PIN
 
     found, store = _sets(ctx, environment_name, database)
     pinned = choose_set.chosen(found, database, set_id)
@@ -257,9 +257,9 @@ def unpin(
     as_json: AsJson = False,
 ) -> None:
     """Leave a set to the policy again."""
-    from jobs.backup import choose_set
     from jobs.backup.errors import BackupError
-    from jobs.backup.sets import PIN
+    from jobs.backup.sets import choose_set
+    from jobs.backup.sets.sets import PIN
 
     found, store = _sets(ctx, environment_name, database, job="retention")
     pinned = [one for one in found if one.pinned]
@@ -283,8 +283,8 @@ def _sets(ctx: typer.Context, environment_name: str, database: str, job: str | N
 
 
 def _open(ctx: typer.Context, environment_name: str, database: str, set_id: str | None) -> StoredSet:
-    from jobs.backup.choose_set import chosen
-    from jobs.backup.stored import opened
+    from jobs.backup.sets.choose_set import chosen
+    from jobs.backup.sets.stored import opened
 
     found, store = _sets(ctx, environment_name, database)
     settings = arguments.environment(ctx, environment_name).store

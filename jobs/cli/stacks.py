@@ -64,9 +64,9 @@ class Call:
         """A stack, whose progress is told on stderr."""
         from dataclasses import replace
 
-        from jobs import stacks
+        from jobs.stacks import opening
 
-        made = stacks.open_stack(self.environment, name, stacks.gently(self.run), lambda line: progress(name, line))
+        made = opening.open_stack(self.environment, name, opening.gently(self.run), lambda line: progress(name, line))
         return replace(made, lock_timeout=self.lock_timeout)
 
     def in_order(
@@ -119,7 +119,7 @@ def called(
     environment = arguments.environment(ctx, name)
     unknown = [stack for stack in stacks or () if stack not in environment.stacks]
     if unknown:
-        from jobs.drift import there_are
+        from jobs.stacks.drift import there_are
 
         raise WrongUsage(f"{name}: there is no stack {unknown[0]}; {there_are(environment)}")
     if not environment.stacks:
@@ -295,7 +295,7 @@ def unlock(
 
 def _applied(call: Call, stack: Stack, planned: Planned, yes_to: str | None, *, full: bool) -> str:
     """Show a plan, ask, and apply it; what was done, in words."""
-    from jobs.stacks import save_state
+    from jobs.stacks.opening import save_state
     from terraform import guard, summary
 
     name, noted = stack.place.stack, stack.noted(planned)
@@ -347,7 +347,7 @@ def _loud(lines: Sequence[Any]) -> bool:
 
 def _consent(call: Call, yes_to: str | None, what: str, undone: str) -> None:
     """Ask before a protected environment is changed; Refused, with what is left undone, if the answer is no."""
-    from jobs.stop import Stopped
+    from jobs.run.stop import Stopped
     from terraform.errors import Refused
 
     environment = call.environment

@@ -14,7 +14,7 @@ from jobs.cli import arguments, output
 from jobs.cli.arguments import AsJson, EnvironmentNames, examples, new_app
 from jobs.cli.exit_codes import Code, known_end
 from jobs.format import format_duration, format_time
-from jobs.health import Health, HealthState, health_of_all
+from jobs.status.health import Health, HealthState, health_of_all
 
 if TYPE_CHECKING:
     from inventories import Repository

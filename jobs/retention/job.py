@@ -9,11 +9,11 @@ from functools import partial
 from itertools import groupby
 
 from inventories import Environment, Keep
-from jobs.backup.manifest import NAME as MANIFEST
-from jobs.backup.sets import Set, of_entries, prefix
+from jobs.backup.sets.manifest import NAME as MANIFEST
+from jobs.backup.sets.sets import Set, of_entries, prefix
 from jobs.backup.sources import knows, source
 from jobs.format import format_size, plural
-from jobs.retention import ClockBehind, Decision, plan, refuse_a_clock_behind
+from jobs.retention.policy import ClockBehind, Decision, plan, refuse_a_clock_behind
 from jobs.run.job import Failed, Job, Options, Outcome, Result, Run
 from jobs.run.lease import Holder, holder_from
 from jobs.store import Entry, Missing, NotDeleted, OpenUpload, Prefix, Store, StoreError, open_store

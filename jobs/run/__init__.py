@@ -4,7 +4,7 @@ from jobs.run.context import unrecorded_run
 from jobs.run.job import Failed, Job, Notice, Options, Outcome, Result, Run, Transient
 from jobs.run.record import Record, latest_records, records, running
 from jobs.run.runner import RunTimeouts, exit_code, run_job
-from jobs.stop import Stopped
+from jobs.run.stop import Stopped
 
 __all__ = [
     "Failed",

@@ -17,7 +17,7 @@ from jobs.log import OURS, settings
 from jobs.run.documents import key_timestamp, utc_now
 from jobs.run.job import Options
 from jobs.run.progress import Progress, end_bars
-from jobs.stop import Stop, ended_by_signals
+from jobs.run.stop import Stop, ended_by_signals
 from jobs.store import Store
 
 if TYPE_CHECKING:

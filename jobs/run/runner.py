@@ -26,8 +26,8 @@ from jobs.run.job import Failed, Job, Options, Outcome, Result, Transient
 from jobs.run.lease import Held, Holder, Lease, Lock, take
 from jobs.run.progress import end_bars
 from jobs.run.record import Record, folder, last_tick, read_record, record_to, tick_key
+from jobs.run.stop import Stop, Stopped, signals
 from jobs.run.ticks import Gap, latest_tick, missed
-from jobs.stop import Stop, Stopped, signals
 from jobs.store import OutOfReach, Store, StoreError
 
 if TYPE_CHECKING:

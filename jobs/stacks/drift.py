@@ -19,7 +19,7 @@ SHOWN = 3
 
 def work(run: Run) -> Result:
     """Look at one stack."""
-    from jobs.stacks import at_once, open_stack
+    from jobs.stacks.opening import at_once, open_stack
     from terraform.errors import OutOfReach, StackError
     from terraform.find_drift import find_drift
 

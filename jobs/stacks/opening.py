@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.stop import Stop, Stopped
+from jobs.run.stop import Stop, Stopped
 
 if TYPE_CHECKING:
     from inventories import Environment
@@ -77,7 +77,7 @@ def at_once(run: Run | Stop) -> Start:
 
 def save_state(run: Run, stack: str, state: str, now: datetime | None = None) -> str:
     """Keep a stack's state in the store, sealed as backups are, and the newest 30 of them; the key is returned."""
-    from jobs.backup.encryption import seal
+    from jobs.backup.sets.encryption import seal
 
     recipients = run.environment.store.encrypt_to if run.environment.store else ()
     sealed = BytesIO()

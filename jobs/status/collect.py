@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from inventories import Environment
-from jobs.backup.sets import Set, sets
+from jobs.backup.sets.sets import Set, sets
 from jobs.cost import cache
 from jobs.cost.bill import CostError
 from jobs.cost.report import Report, read
-from jobs.health import Health, health_of_all
 from jobs.registry import JOBS
 from jobs.schedule.slots import slots
+from jobs.status.health import Health, health_of_all
 from jobs.store import Store
 
 TREND = 30  # sets that a size trend is drawn from

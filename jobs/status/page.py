@@ -11,9 +11,9 @@ from markupsafe import Markup
 from inventories import redact
 from jobs.cost import sentences as cost_words
 from jobs.format import format_duration, format_size, format_time
-from jobs.health import Health, HealthState
 from jobs.status import charts
 from jobs.status.collect import EnvironmentStatus
+from jobs.status.health import Health, HealthState
 
 MARKS = {
     HealthState.FAILED: "✕",

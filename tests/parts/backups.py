@@ -14,11 +14,11 @@ from pathlib import Path
 import pyrage
 
 from inventories import Environment, Repository
-from jobs.backup.encryption import unseal
-from jobs.backup.job import BACKUP
-from jobs.backup.manifest import Manifest
-from jobs.backup.sets import Set, sets
-from jobs.backup.stored import opened
+from jobs.backup.sets.encryption import unseal
+from jobs.backup.sets.manifest import Manifest
+from jobs.backup.sets.sets import Set, sets
+from jobs.backup.sets.stored import opened
+from jobs.backup.take.job import BACKUP
 from jobs.run import Options, RunTimeouts, run_job
 from jobs.run.record import Record
 from jobs.store import Store, open_store

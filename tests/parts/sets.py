@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
-from jobs.backup.sets import prefix
+from jobs.backup.sets.sets import prefix
 from jobs.store import Store
 
 PARTS = ("defs.0", "data-1.0", "rest.0")

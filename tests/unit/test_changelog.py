@@ -14,7 +14,7 @@ from tests.changelog import CHANGELOG, HEADINGS, ROOT, Commit, heading, section,
 @pytest.mark.parametrize(
     ("paths", "title"),
     [
-        (["jobs/backup/take.py", "tests/unit/jobs/backup/test_take.py"], "Backups"),
+        (["jobs/backup/take/take.py", "tests/unit/jobs/backup/test_take.py"], "Backups"),
         (["jobs/cost/bill.py", "jobs/cli/cost.py", "jobs/cost/aws.py"], "The bill"),
         (["jobs/log.py"], "Runs and the command line"),
         (["tests/conftest.py", "Makefile", "README.md"], None),
@@ -30,7 +30,7 @@ def test_a_release_is_written_as_the_changelog_has_it() -> None:
         Commit("Drop tables faster", ("jobs/backup/drop.py",)),
         Commit("Quicker tests", ("tests/conftest.py",)),
         Commit("Lock out nobody", ("deploys/dev_server.py",)),
-        Commit("Drop tables faster", ("jobs/prune.py",)),
+        Commit("Drop tables faster", ("jobs/retention/job.py",)),
     ]
     made = section("0.2.0", "2026-12-01", told)
     assert made == (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from inventories import redact
 from jobs.backup.errors import BackupError
-from jobs.backup.tunnel import Via, tunnel
+from jobs.backup.postgres.tunnel import Via, tunnel
 from jobs.run.job import Failed, Run, Transient
 
 if TYPE_CHECKING:

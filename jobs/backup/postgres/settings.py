@@ -6,8 +6,8 @@ import re
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
-from jobs.backup import quoting
-from jobs.backup.manifest import Settings
+from jobs.backup.postgres import quoting
+from jobs.backup.sets.manifest import Settings
 
 if TYPE_CHECKING:
     import psycopg

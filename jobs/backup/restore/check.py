@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from jobs.backup import quoting
-from jobs.backup.compare import Difference, Name, Sequence, unkept
-from jobs.backup.fill import Filling, every
-from jobs.backup.target import translated_errors
+from jobs.backup.postgres import quoting
+from jobs.backup.restore.compare import Difference, Name, Sequence, unkept
+from jobs.backup.restore.fill import Filling, every
+from jobs.backup.restore.target import translated_errors
 
 _TABLES = """SELECT nspname, relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
     WHERE relkind = 'r' AND relpersistence <> 't'"""

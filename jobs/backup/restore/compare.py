@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from jobs.backup.manifest import Last, Rows
+from jobs.backup.sets.manifest import Last, Rows
 
 Name = tuple[str, str]
 

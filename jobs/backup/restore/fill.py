@@ -12,16 +12,17 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from jobs.backup import passed_files, pg_restore
 from jobs.backup.concurrent import ByteCounter, Cancellation, run_together
-from jobs.backup.connection import NO_LIMITS, Reached, final
 from jobs.backup.errors import BackupError
-from jobs.backup.manifest import Part, PartKind
-from jobs.backup.pg_restore import Manner, Section
-from jobs.backup.pipes import in_big_pieces, widen
-from jobs.backup.programs import Program
-from jobs.backup.stored import StoredSet, pour
-from jobs.backup.target import translated_errors
+from jobs.backup.postgres.connection import NO_LIMITS, Reached, final
+from jobs.backup.postgres.pipes import in_big_pieces, widen
+from jobs.backup.postgres.programs import Program
+from jobs.backup.restore import pg_restore
+from jobs.backup.restore.pg_restore import Manner, Section
+from jobs.backup.restore.target import translated_errors
+from jobs.backup.sets import passed_files
+from jobs.backup.sets.manifest import Part, PartKind
+from jobs.backup.sets.stored import StoredSet, pour
 from jobs.run.job import Run, Transient
 
 _PASSES = ("server closed the connection", "terminating connection", "could not connect", "the database system is")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from jobs.backup.programs import Program
+from jobs.backup.postgres.programs import Program
 
 Section = Literal["pre-data", "post-data"]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from jobs.backup import manifest
-from jobs.backup.connection import Reached
-from jobs.backup.sets import Set, sets
-from jobs.backup.target import TargetState
+from jobs.backup.postgres.connection import Reached
+from jobs.backup.restore.target import TargetState
+from jobs.backup.sets import manifest
+from jobs.backup.sets.sets import Set, sets
 from jobs.run.job import Failed
 from jobs.store import StoreError, open_store
 

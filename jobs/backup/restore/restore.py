@@ -10,23 +10,24 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from jobs.backup import programs, quoting, target
-from jobs.backup import settings as of_database
-from jobs.backup.check import differences, sentence
-from jobs.backup.compare import Name
-from jobs.backup.connection import Reached
 from jobs.backup.errors import BackupError
-from jobs.backup.fill import Filling, fill
-from jobs.backup.manifest import PartKind, Settings
-from jobs.backup.pg_restore import Manner
-from jobs.backup.programs import Program
-from jobs.backup.roles import bare, for_missing
-from jobs.backup.selection import Selection
-from jobs.backup.stored import StoredSet, pour
-from jobs.backup.tables import fill_tables
-from jobs.backup.target import TargetState, translated_errors
+from jobs.backup.postgres import programs, quoting
+from jobs.backup.postgres import settings as of_database
+from jobs.backup.postgres.connection import Reached
+from jobs.backup.postgres.programs import Program
+from jobs.backup.restore import target
+from jobs.backup.restore.check import differences, sentence
+from jobs.backup.restore.compare import Name
+from jobs.backup.restore.fill import Filling, fill
+from jobs.backup.restore.pg_restore import Manner
+from jobs.backup.restore.roles import bare, for_missing
+from jobs.backup.restore.selection import Selection
+from jobs.backup.restore.tables import fill_tables
+from jobs.backup.restore.target import TargetState, translated_errors
+from jobs.backup.sets.manifest import PartKind, Settings
+from jobs.backup.sets.stored import StoredSet, pour
 from jobs.run.job import Failed, Run, Transient
-from jobs.stop import Stopped
+from jobs.run.stop import Stopped
 
 if TYPE_CHECKING:
     import psycopg

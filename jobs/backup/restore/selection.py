@@ -6,8 +6,8 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from jobs.backup.compare import Name
 from jobs.backup.errors import BackupError
+from jobs.backup.restore.compare import Name
 
 _ENTRY = re.compile(
     r"^-- TOC entry (\d+) \(class \d+ OID \d+\)\n(?:-- Dependencies:((?: \d+)*)\n)?"

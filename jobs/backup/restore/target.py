@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from jobs.backup import quoting
-from jobs.backup.connection import Reached, verdict
 from jobs.backup.errors import BackupError
+from jobs.backup.postgres import quoting
+from jobs.backup.postgres.connection import Reached, verdict
 
 if TYPE_CHECKING:
     import psycopg

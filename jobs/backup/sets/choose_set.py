@@ -7,7 +7,7 @@ from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from jobs.backup.errors import BackupError
-from jobs.backup.sets import Set
+from jobs.backup.sets.sets import Set
 from jobs.run.job import UnknownName
 
 

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from jobs.backup.encryption import Sink
 from jobs.backup.errors import BackupError
-from jobs.backup.manifest import Part, PartKind
-from jobs.backup.stored import StoredSet, pour
+from jobs.backup.sets.encryption import Sink
+from jobs.backup.sets.manifest import Part, PartKind
+from jobs.backup.sets.stored import StoredSet, pour
 
 STDOUT = "-"
 

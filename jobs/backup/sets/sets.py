@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
-from jobs.backup.manifest import NAME as MANIFEST
+from jobs.backup.sets.manifest import NAME as MANIFEST
 from jobs.store import Entry, Store
 
 PROOF = "verified.json"

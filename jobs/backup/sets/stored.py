@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from inventories import Secret
-from jobs.backup import manifest
-from jobs.backup.encryption import Sink, unseal
 from jobs.backup.errors import BackupError, Damaged, Unreadable, WrongKey
-from jobs.backup.manifest import Manifest, Part, PartKind
-from jobs.backup.sets import Set, prefix
+from jobs.backup.sets import manifest
+from jobs.backup.sets.encryption import Sink, unseal
+from jobs.backup.sets.manifest import Manifest, Part, PartKind
+from jobs.backup.sets.sets import Set, prefix
 from jobs.store import Missing, Store
 
 

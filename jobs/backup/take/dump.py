@@ -13,14 +13,14 @@ from datetime import timedelta
 from typing import IO
 
 from inventories import redact
-from jobs.backup import privileges
 from jobs.backup.concurrent import ByteCounter, Cancellation
-from jobs.backup.connection import final
-from jobs.backup.encryption import seal
 from jobs.backup.errors import BackupError
-from jobs.backup.manifest import Part, Piece
-from jobs.backup.parts import Planned
-from jobs.backup.pipes import in_big_pieces, widen
+from jobs.backup.postgres import privileges
+from jobs.backup.postgres.connection import final
+from jobs.backup.postgres.pipes import in_big_pieces, widen
+from jobs.backup.sets.encryption import seal
+from jobs.backup.sets.manifest import Part, Piece
+from jobs.backup.take.parts import Planned
 from jobs.run.job import Failed, Run, Transient
 from jobs.store import Store, Stored
 

@@ -10,13 +10,13 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from jobs.backup import privileges
 from jobs.backup.concurrent import Cancellation
-from jobs.backup.connection import NO_LIMITS, Reached, verdict
 from jobs.backup.errors import BackupError
-from jobs.backup.manifest import Extension, Last, Rows, Server
-from jobs.backup.parts import Table
-from jobs.backup.snapshot import Snapshot, lock_all
+from jobs.backup.postgres import privileges
+from jobs.backup.postgres.connection import NO_LIMITS, Reached, verdict
+from jobs.backup.sets.manifest import Extension, Last, Rows, Server
+from jobs.backup.take.parts import Table
+from jobs.backup.take.snapshot import Snapshot, lock_all
 
 if TYPE_CHECKING:
     import psycopg

@@ -6,12 +6,13 @@ import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from jobs.backup import snapshot, sources
-from jobs.backup.connection import reach
+from jobs.backup import sources
 from jobs.backup.errors import BackupError
-from jobs.backup.manifest import Manifest
+from jobs.backup.postgres.connection import reach
+from jobs.backup.sets.manifest import Manifest
 from jobs.backup.sources import knows, schedule, source
-from jobs.backup.take import BackupPlan, plan_backup, take
+from jobs.backup.take import snapshot
+from jobs.backup.take.take import BackupPlan, plan_backup, take
 from jobs.format import format_size
 from jobs.run.job import Job, Options, Outcome, Result, Run, Transient, UnknownName
 
@@ -51,8 +52,8 @@ def would(seen: BackupPlan) -> Result:
     alone = [part.table for part in seen.planned if part.table]
     leaves = [table for table in seen.moment.tables if table.leaf]
     sentence = (
-        f"would dump {seen.reached.database}: {len(leaves)} tables, {format_size(seen.bytes)}, "
-        f"in {len(seen.planned)} parts with pg_dump {seen.program.version} from a server of version {seen.server.version}"
+        f"would dump {seen.reached.database}: {len(leaves)} tables, {format_size(seen.bytes)}, in {len(seen.planned)} "
+        f"parts with pg_dump {seen.program.version} from a server of version {seen.server.version}"
     )
     streams = f"; with a stream of their own: {', '.join(alone)}" if alone else ""
     return Result(Outcome.DONE, sentence + streams, {"tables": len(leaves), "bytes": seen.bytes})

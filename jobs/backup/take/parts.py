@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from jobs.backup import quoting
-from jobs.backup.manifest import PartKind
-from jobs.backup.programs import Program
+from jobs.backup.postgres import quoting
+from jobs.backup.postgres.programs import Program
+from jobs.backup.sets.manifest import PartKind
 
 MOST_ALONE = 20  # each name that pg_dump is given costs it time in databases of many tables
 WORTH = 16 << 20  # below that, one more pg_dump reading the catalogs costs more than it saves

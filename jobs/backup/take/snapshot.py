@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
-from jobs.backup import privileges
-from jobs.backup.connection import NO_LIMITS, Reached, verdict
 from jobs.backup.errors import BackupError
-from jobs.backup.parts import Table, milliseconds
+from jobs.backup.postgres import privileges
+from jobs.backup.postgres.connection import NO_LIMITS, Reached, verdict
+from jobs.backup.take.parts import Table, milliseconds
 from jobs.run.job import Transient
 
 if TYPE_CHECKING:

@@ -9,14 +9,15 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from jobs.backup import facts, settings, snapshot
 from jobs.backup.concurrent import ByteCounter, Cancellation, run_together
-from jobs.backup.connection import Reached
-from jobs.backup.dump import LockTimeout, Stream
-from jobs.backup.manifest import NAME, Manifest, Part, PartKind, Server, written
-from jobs.backup.parts import Planned, pg_dump, pg_dumpall, plan
-from jobs.backup.programs import Program, dumper, installed
-from jobs.backup.sets import new_id, prefix
+from jobs.backup.postgres import settings
+from jobs.backup.postgres.connection import Reached
+from jobs.backup.postgres.programs import Program, dumper, installed
+from jobs.backup.sets.manifest import NAME, Manifest, Part, PartKind, Server, written
+from jobs.backup.sets.sets import new_id, prefix
+from jobs.backup.take import facts, snapshot
+from jobs.backup.take.dump import LockTimeout, Stream
+from jobs.backup.take.parts import Planned, pg_dump, pg_dumpall, plan
 from jobs.run.job import Run, Transient
 
 if TYPE_CHECKING:

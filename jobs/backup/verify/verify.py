@@ -10,20 +10,21 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from jobs.backup import check, quoting, target
-from jobs.backup import settings as of_database
-from jobs.backup.choose_set import chosen
-from jobs.backup.compare import Difference
 from jobs.backup.errors import BackupError, Damaged
-from jobs.backup.fill import Filling, fill
-from jobs.backup.manifest import FORMAT, Manifest, iso_timestamp
-from jobs.backup.pg_restore import Manner
-from jobs.backup.restore import make_roles, restorer
-from jobs.backup.scratch import Scratch, scratch
-from jobs.backup.sets import FAILED_PROOF, PROOF, Set, sets
+from jobs.backup.postgres import quoting
+from jobs.backup.postgres import settings as of_database
+from jobs.backup.restore import check, target
+from jobs.backup.restore.compare import Difference
+from jobs.backup.restore.fill import Filling, fill
+from jobs.backup.restore.pg_restore import Manner
+from jobs.backup.restore.restore import make_roles, restorer
+from jobs.backup.restore.target import TargetState, translated_errors
+from jobs.backup.sets.choose_set import chosen
+from jobs.backup.sets.manifest import FORMAT, Manifest, iso_timestamp
+from jobs.backup.sets.sets import FAILED_PROOF, PROOF, Set, sets
+from jobs.backup.sets.stored import StoredSet, opened
 from jobs.backup.sources import knows, source, streams
-from jobs.backup.stored import StoredSet, opened
-from jobs.backup.target import TargetState, translated_errors
+from jobs.backup.verify.scratch import Scratch, scratch
 from jobs.format import plural
 from jobs.run.job import Job, Options, Outcome, Result, Run
 from jobs.store import Exists, Prefix, open_store
@@ -31,7 +32,7 @@ from jobs.store import Exists, Prefix, open_store
 if TYPE_CHECKING:
     from inventories import Environment
     from inventories import Store as StoreSettings
-    from jobs.backup.connection import Reached
+    from jobs.backup.postgres.connection import Reached
 
 _AT_MOST = 5
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from inventories import Environment, Repository
-from jobs.backup.sets import sets
-from jobs.prune import retention, retention_outlook
+from jobs.backup.sets.sets import sets
+from jobs.retention.job import retention, retention_outlook
 from jobs.run import Options, Outcome, Record, run_job
 from jobs.store import Store, open_store
 from tests.parts.s3 import Bucket

@@ -44,4 +44,4 @@ def backs_up(tmp_path: Path) -> Callable[..., Team]:
 @pytest.fixture
 def small_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables of a test's size are worth a stream of their own."""
-    monkeypatch.setattr("jobs.backup.parts.WORTH", 100_000)
+    monkeypatch.setattr("jobs.backup.take.parts.WORTH", 100_000)

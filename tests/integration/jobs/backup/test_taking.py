@@ -14,9 +14,9 @@ import psycopg
 import pytest
 
 from jobs import embedded
-from jobs.backup import snapshot
-from jobs.backup.connection import Reached
-from jobs.backup.manifest import PartKind
+from jobs.backup.postgres.connection import Reached
+from jobs.backup.sets.manifest import PartKind
+from jobs.backup.take import snapshot
 from jobs.embedded import _postgres as own
 from jobs.run.job import Outcome
 from tests.bench.measure import Peaks

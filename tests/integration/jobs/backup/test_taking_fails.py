@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.backup import facts, take
-from jobs.backup.job import BACKUP
-from jobs.backup.programs import Program
+from jobs.backup.postgres.programs import Program
+from jobs.backup.take import facts, take
+from jobs.backup.take.job import BACKUP
 from jobs.run import Options, RunTimeouts, run_job
 from jobs.run.job import Outcome
 from jobs.run.record import Record

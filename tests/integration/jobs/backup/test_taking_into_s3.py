@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.backup.stored import opened, pour
+from jobs.backup.sets.stored import opened, pour
 from jobs.run.job import Outcome
 from tests.parts.backups import Nowhere, Team, section, team
 from tests.parts.postgres import Database

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.backup import take
+from jobs.backup.take import take
 from jobs.run import RunTimeouts
 from jobs.run.job import Outcome
 from tests.parts import kubectl

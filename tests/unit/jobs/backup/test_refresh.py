@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from jobs.backup.programs import Program
+from jobs.backup.postgres.programs import Program
 from jobs.backup.refresh import psql
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from inventories import Repository
-from jobs.backup.encryption import fits
+from jobs.backup.sets.encryption import fits
 from jobs.cli import init
 from tests.unit.jobs.cli.conftest import Crew
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from jobs.cli.prompts import asked, typed
-from jobs.stop import Stop, Stopped
+from jobs.run.stop import Stop, Stopped
 
 
 class TestTyped:

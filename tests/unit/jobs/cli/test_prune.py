@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.backup.sets import sets
+from jobs.backup.sets.sets import sets
 from jobs.run.lease import Holder, holder_to
 from jobs.store import Store
 from jobs.store.directory import DirectoryStore

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from inventories import Environment, Repository
-from jobs.backup.sets import sets
-from jobs.prune import RETENTION, ended, retention_outlook, subjects
+from jobs.backup.sets.sets import sets
+from jobs.retention.job import RETENTION, ended, retention_outlook, subjects
 from jobs.run import Options, Outcome, Record, run_job
 from jobs.run.lease import Holder, holder_to
 from jobs.store import Entry, NotDeleted, Store, open_store

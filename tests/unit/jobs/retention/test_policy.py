@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from inventories import Keep
 from inventories.kinds import Span
-from jobs.backup.sets import Set
-from jobs.retention import ClockBehind, back, plan, refuse_a_clock_behind, words
+from jobs.backup.sets.sets import Set
+from jobs.retention.policy import ClockBehind, back, plan, refuse_a_clock_behind, words
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.stop import signals
+from jobs.run.stop import signals
 from tests.parts.runs import until
 
 

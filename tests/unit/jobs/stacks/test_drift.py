@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobs.drift import concluded
 from jobs.run.alerts import News, State, news
 from jobs.run.job import Outcome
+from jobs.stacks.drift import concluded
 from terraform.drift import Finding, FindingKind
 
 NOW = datetime(2026, 11, 21, 2, tzinfo=UTC)

@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from jobs.backup.sets import Set
-from jobs.health import Health, HealthState
+from jobs.backup.sets.sets import Set
 from jobs.status.collect import Database, EnvironmentStatus, databases
+from jobs.status.health import Health, HealthState
 from jobs.status.page import page
 from tests.parts.bills import at
 from tests.parts.runs import environment

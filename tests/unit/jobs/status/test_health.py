@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobs.health import Health, HealthState, bad_row, health_of, in_order
 from jobs.run import Outcome, Record
 from jobs.run.lease import Holder
+from jobs.status.health import Health, HealthState, bad_row, health_of, in_order
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 DUE = NOW - timedelta(hours=7)

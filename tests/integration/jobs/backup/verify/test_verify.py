@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from jobs.backup import programs
-from jobs.backup.scratch import sweep
+from jobs.backup.postgres import programs
+from jobs.backup.verify.scratch import sweep
 from tests.parts.crew import Repository, flip
 from tests.parts.needs import majors
 from tests.parts.postgres import Database, Server

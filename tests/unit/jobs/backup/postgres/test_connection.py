@@ -4,8 +4,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from jobs.backup.connection import Reached, final, reach, through, verdict
 from jobs.backup.errors import BackupError
+from jobs.backup.postgres.connection import Reached, final, reach, through, verdict
 from jobs.run.job import Transient
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.backup.pipes import in_big_pieces, widen
+from jobs.backup.postgres.pipes import in_big_pieces, widen
 
 DUMP = ["/usr/bin/pg_dump", "--format=custom"]
 

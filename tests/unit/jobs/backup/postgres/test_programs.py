@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from jobs.backup.errors import NoProgram
-from jobs.backup.programs import Program, dumper, installed, restorer, version_in
+from jobs.backup.postgres.programs import Program, dumper, installed, restorer, version_in
 
 
 def programs(name: str, *majors: int) -> list[Program]:

@@ -1,7 +1,7 @@
 import pytest
 
-from jobs.backup.manifest import Settings
-from jobs.backup.settings import create, create_plain, give, limit
+from jobs.backup.postgres.settings import create, create_plain, give, limit
+from jobs.backup.sets.manifest import Settings
 
 LIBC = Settings("UTF8", "de_DE.UTF-8", "C", "libc", None, "owner", None, -1)
 ICU = Settings("UTF8", "C", "C", "icu", "de-x-icu", "owner", None, -1)

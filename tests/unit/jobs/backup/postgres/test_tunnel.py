@@ -2,7 +2,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from jobs.backup.tunnel import command
+from jobs.backup.postgres.tunnel import command
 
 
 @dataclass(frozen=True)

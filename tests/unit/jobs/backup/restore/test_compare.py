@@ -1,7 +1,7 @@
 import pytest
 
-from jobs.backup.compare import Difference, Sequence, unkept
-from jobs.backup.manifest import Last, Rows
+from jobs.backup.restore.compare import Difference, Sequence, unkept
+from jobs.backup.sets.manifest import Last, Rows
 
 ORDERS = ("public", "orders")
 

@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from jobs.backup.pg_restore import Manner, contents, definitions, rows, script
-from jobs.backup.programs import Program
+from jobs.backup.postgres.programs import Program
+from jobs.backup.restore.pg_restore import Manner, contents, definitions, rows, script
 
 PROGRAM = Program("pg_restore", "/usr/lib/postgresql/15/bin/pg_restore", "15.18")
 ARCHIVE, LIST = Path("/tmp/defs"), Path("/tmp/list")

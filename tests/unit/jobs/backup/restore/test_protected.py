@@ -1,8 +1,8 @@
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from jobs.backup.protected import Guarded, address, same
-from jobs.backup.target import TargetState
+from jobs.backup.restore.protected import Guarded, address, same
+from jobs.backup.restore.target import TargetState
 
 HERE = ("localhost", "5432")
 

@@ -1,4 +1,4 @@
-from jobs.backup.roles import bare, for_missing, statements
+from jobs.backup.restore.roles import bare, for_missing, statements
 
 SCRIPT = r"""
 \restrict abc

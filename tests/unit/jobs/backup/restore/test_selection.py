@@ -1,7 +1,7 @@
 import pytest
 
 from jobs.backup.errors import BackupError
-from jobs.backup.selection import Entry, Selection, entries, rows_of, select
+from jobs.backup.restore.selection import Entry, Selection, entries, rows_of, select
 
 
 def entry(number: int, kind: str, name: str, *needs: int, schema: str = "public") -> Entry:

@@ -3,9 +3,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from jobs.backup.errors import BackupError
-from jobs.backup.manifest import Settings
-from jobs.backup.restore import Way, settings_for, way
-from jobs.backup.target import TargetState, left_behind, name_beside, name_kept
+from jobs.backup.restore.restore import Way, settings_for, way
+from jobs.backup.restore.target import TargetState, left_behind, name_beside, name_kept
+from jobs.backup.sets.manifest import Settings
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 

@@ -3,9 +3,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from jobs.backup.choose_set import chosen, moment
 from jobs.backup.errors import BackupError
-from jobs.backup.sets import Set
+from jobs.backup.sets.choose_set import chosen, moment
+from jobs.backup.sets.sets import Set
 from jobs.run.job import UnknownName
 
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pyrage
 import pytest
 
-from jobs.backup.encryption import fits, seal, unseal
 from jobs.backup.errors import BackupError, Unreadable
+from jobs.backup.sets.encryption import fits, seal, unseal
 from tests.parts.needs import needs
 
 KEY = pyrage.x25519.Identity.generate()

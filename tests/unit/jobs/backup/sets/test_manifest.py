@@ -5,7 +5,19 @@ from datetime import UTC, datetime
 import pytest
 
 from jobs.backup.errors import Unreadable
-from jobs.backup.manifest import Extension, Last, Manifest, Part, PartKind, Piece, Rows, Server, Settings, read, written
+from jobs.backup.sets.manifest import (
+    Extension,
+    Last,
+    Manifest,
+    Part,
+    PartKind,
+    Piece,
+    Rows,
+    Server,
+    Settings,
+    read,
+    written,
+)
 
 STARTED = datetime(2026, 11, 21, 2, 0, 0, tzinfo=UTC)
 MANIFEST = Manifest(

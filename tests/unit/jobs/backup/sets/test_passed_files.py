@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.backup import passed_files
+from jobs.backup.sets import passed_files
 
 
 @pytest.mark.parametrize("nameless", [True, False])

@@ -1,7 +1,7 @@
 import re
 from datetime import UTC, datetime, timedelta, timezone
 
-from jobs.backup.sets import Set, new_id, of_entries, prefix, started
+from jobs.backup.sets.sets import Set, new_id, of_entries, prefix, started
 from jobs.store import Entry
 
 AT = datetime(2026, 11, 21, 2, 0, 0, tzinfo=UTC)

@@ -1,7 +1,7 @@
 import pytest
 
-from jobs.backup.dump import LockTimeout, error_lines, fault
 from jobs.backup.errors import BackupError
+from jobs.backup.take.dump import LockTimeout, error_lines, fault
 from jobs.run.job import Transient
 
 

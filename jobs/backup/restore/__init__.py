@@ -1,0 +1,1 @@
+"""Restore a backup set, or some of its tables."""

@@ -1,0 +1,1 @@
+"""Backup sets as they are stored: manifest, parts, encryption."""

@@ -1,0 +1,1 @@
+"""Verify a backup set by restoring it into a scratch server."""

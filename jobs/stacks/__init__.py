@@ -1,0 +1,1 @@
+"""Terraform stacks as jobs see them."""
