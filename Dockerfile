@@ -3,7 +3,7 @@
 FROM python:3.13-slim-bookworm
 
 # pg_dump of every major version (a server is dumped with the lowest that is not below its own), psql's way through ssh,
-# and one server for proofs. They come from PostgreSQL's own packages, which have all versions.
+# and one server for verifications. They come from PostgreSQL's own packages, which have all versions.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates openssh-client postgresql-common \
     && sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf \

@@ -120,7 +120,7 @@ class Source:
     )
     backup: Cron | None = key(kinds.CRON, "when it is backed up", default=None, example='"0 */6 * * *"')
     verify: Cron | None = key(
-        kinds.CRON, "when the newest backup is proven by restoring it", default=None, example='"0 5 * * 0"'
+        kinds.CRON, "when the newest backup is verified by restoring it", default=None, example='"0 5 * * 0"'
     )
     retention: Cron | None = key(kinds.CRON, "when old backups are removed", default=None, example='"30 6 * * *"')
     parallel: int = key(kinds.PARALLEL, "streams at once", default=2, example="4")
@@ -159,7 +159,7 @@ class Database(Source):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refresh:
-    """A database that is filled from another environment's newest proven backup, sanitised."""
+    """A database that is filled from another environment's newest verified backup, sanitised."""
 
     name: str
     source: str = key(
@@ -195,7 +195,7 @@ class Refresh:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verify:
-    """Where backups are proven: without a scratch server by this machine's server programs, else embedded ones."""
+    """Where backups are verified: without a scratch server by this machine's server programs, else embedded ones."""
 
     scratch: str = key(
         or_empty(kinds.SERVER_URL),
@@ -378,12 +378,12 @@ class Environment:
     )
     refresh: Mapping[str, Refresh] = key(
         NamedTables(TableOf(Refresh), ("shop",)),
-        "a database that is filled from another environment's newest proven backup, sanitised",
+        "a database that is filled from another environment's newest verified backup, sanitised",
         default={},
     )
     verify: Verify = key(
         TableOf(Verify),
-        "where backups are proven; left out: by server programs of this machine, else embedded ones",
+        "where backups are verified; left out: by server programs of this machine, else embedded ones",
         default={},
     )
     terraform: Terraform = key(TableOf(Terraform), "what applies the stacks, and with what care", default={})

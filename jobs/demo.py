@@ -1,4 +1,4 @@
-"""The whole story on one machine: a shop is backed up, loses a table, gets it back, and the backup is proven."""
+"""The whole story on one machine: a shop is backed up, loses a table, gets it back, and the backup is verified."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _act(story: Story, place: DemoRepository) -> None:
         if after != before:
             raise Failed(f"the demo broke: orders were {before} before and are {after} after")
         story.tell(f"   The table is back: {after[0]:,} orders, and not a byte of them differs.")
-    with story.step("The backup is proven: restored into a scratch server, every row counted."):
+    with story.step("The backup is verified: restored into a scratch server, every row counted."):
         place.crew("backups", "verify", "demo", "shop")
     with story.step("This is what there is now:"):
         place.crew("backups", "list", "demo")

@@ -8,7 +8,7 @@ job_runner_environments: list[str] = []
 # host gets, for { file = ... }, keys of tunnels, AWS: {"/etc/groundcrew/age.key": {"file": "~/keys/production.key"}}
 job_runner_secrets: dict[str, dict[str, object]] = {}
 
-# Beside the system's own client programs: "postgresql-15" where backups are proven, "postgresql-client-17", "kubectl".
+# In addition to the distribution's PostgreSQL clients, e.g. "postgresql" to verify backups here, or "kubectl".
 job_runner_packages: list[str] = []
 
 job_runner_wait = 900  # seconds that an upgrade waits for a run to end

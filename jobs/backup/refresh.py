@@ -1,4 +1,4 @@
-"""The job `refresh`: a database is filled from another environment's newest proven set, and sanitised unseen."""
+"""The job `refresh`: a database is filled from another environment's newest verified set, and sanitised unseen."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def work(run: Run) -> Result:
             "restore by hand instead: crew backups restore"
         )
     repository = Repository(run.environment.folder, run.environment.folder)
-    stored, one = newest_proven(repository.read(wish.source_environment), wish)
+    stored, one = newest_verified(repository.read(wish.source_environment), wish)
     if run.options.dry_run:
         return Result(Outcome.DONE, f"would fill it from set {one.id} of {wish.source}", {"set": one.id})
     with reach(run, Address(wish.into, wish.password)) as into:
@@ -56,23 +56,23 @@ def work(run: Run) -> Result:
     return Result(Outcome.DONE, sentence + aside, {"set": one.id, "dumped_bytes": stored.manifest.dumped_bytes})
 
 
-def newest_proven(environment: Environment, wish: Refresh) -> tuple[StoredSet, Set]:
-    """The set that a refresh takes; what was never proven is not handed on."""
+def newest_verified(environment: Environment, wish: Refresh) -> tuple[StoredSet, Set]:
+    """The set that a refresh takes; what was never verified is not handed on."""
     if environment.store is None:
         raise BackupError(f"{environment.name} has no [store], so there are no backups to refresh from")
     store = open_store(environment.store, "refresh")
     one = newest(sets(store, environment.name, wish.source_database))
     if one is None:
         raise BackupError(
-            f"{wish.source} has no proven set to refresh from; prove one: "
+            f"{wish.source} has no verified set to refresh from; verify one: "
             f"crew backups verify {environment.name} {wish.source_database}"
         )
     return opened(store, one, environment.store.decrypt_with), one
 
 
 def newest(found: Iterable[Set]) -> Set | None:
-    """The newest set that is complete and proven."""
-    return max((one for one in found if one.complete and one.proven), key=lambda one: one.order, default=None)
+    """The newest set that is complete and verified."""
+    return max((one for one in found if one.complete and one.verified), key=lambda one: one.order, default=None)
 
 
 def refuse_protected(repository: Repository, into: Reached, place: TargetState, run: Run) -> None:

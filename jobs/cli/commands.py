@@ -29,7 +29,7 @@ COMMANDS = {
     "cost": Command("jobs.cli.cost", "What the month costs, and what it will come to."),
     "runs": Command("jobs.cli.runs", "What ran, when, and how it ended."),
     "status": Command("jobs.cli.status", "How the environments are: the bad news first."),
-    "demo": Command("jobs.cli.demo", "The whole story on this machine: back up, lose, restore, prove."),
+    "demo": Command("jobs.cli.demo", "The whole story on this machine: back up, lose, restore, verify."),
     "alerts": Command("jobs.cli.alerts", "Where the bad news goes."),
 }
 
@@ -81,7 +81,7 @@ def everywhere(
         bool, typer.Option("--version", is_eager=True, callback=lambda asked: tell_version() if asked else None)
     ] = False,
 ) -> None:
-    """Back databases up, prove it, keep servers and cloud as they should be, and tell what is wrong."""
+    """Back databases up, verify it, keep servers and cloud as they should be, and tell what is wrong."""
     from jobs import log
 
     log.configure(verbose)

@@ -12,7 +12,7 @@ app = new_app()
 
 @app.command("demo", epilog=examples("crew demo"))
 def demo(as_json: AsJson = False) -> None:
-    """The whole story on this machine: back up, lose, restore, prove.
+    """The whole story on this machine: back up, lose, restore, verify.
 
     Starts a PostgreSQL and an S3 server of its own, plays the story with the real commands, and leaves nothing.
     """

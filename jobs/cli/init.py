@@ -275,7 +275,9 @@ def _store(answers: Answers, recipients: Sequence[str]) -> list[str]:
         f"encrypt_to = {_text(NOBODY) if nobody else json.dumps(list(recipients))}",
     ]
     if answers.key:
-        lines.append(f"decrypt_with = {{ file = {_text(str(answers.key))} }}   # only where restores and proofs run")
+        lines.append(
+            f"decrypt_with = {{ file = {_text(str(answers.key))} }}   # only where restores and verifications run"
+        )
     return [*lines, ""]
 
 

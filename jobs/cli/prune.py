@@ -38,7 +38,7 @@ def prune(
 ) -> int:
     """Remove the sets that no rule of `keep` keeps.
 
-    Never removed are the newest complete set, the newest proven one, and pinned ones; a policy without rules removes
+    Never removed are the newest complete set, the newest verified one, and pinned ones; a policy without rules removes
     nothing. Left-overs of runs that died go too, once they are a day old and their lock is gone.
     """
     from jobs.cli.run import record_as_json, show, worst_first

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jobs.backup.restore.target import TargetState
     from jobs.backup.sets.sets import Set
     from jobs.backup.sets.stored import StoredSet
-    from jobs.backup.verify.verify import Proof
+    from jobs.backup.verify.verify import Verification
     from jobs.run.job import Run
 
 SetName = Annotated[
@@ -215,7 +215,7 @@ def _tell_restored(
         told: dict[str, Any] = {
             "environment": environment.name, "database": one.database, "set": one.id, "into": done.database,
             "way": done.way.value, "kept": done.kept, "roles": done.made, "notes": done.notes,
-            "proven": one.proven is not None,
+            "verified": one.verified is not None,
             "seconds": round(took.total_seconds(), 3), "bytes": stored.manifest.dumped_bytes,
         }  # fmt: skip
         arguments.print_json(told)
@@ -226,8 +226,8 @@ def _tell_restored(
         output.say(f"Made the {_roles(done.made)}: {', '.join(done.made)}.")
     for note in done.notes:
         output.say(f"But {note}.", output.WARN)
-    if one.proven is None:
-        output.say("This set had not been proven before: crew backups verify does that beforehand.", output.QUIET)
+    if one.verified is None:
+        output.say("This set had not been verified before: crew backups verify does that beforehand.", output.QUIET)
     if done.kept is not None:
         output.say(f'What stood there is kept as {done.kept}. Once nobody misses it: DROP DATABASE "{done.kept}";')
 
@@ -241,27 +241,32 @@ def verify(
     environment_name: EnvironmentName,
     database: Annotated[str | None, typer.Argument(metavar="[DATABASE]", help="Left out: all of them.")] = None,
     set_id: SetName = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which set would be proven, and do nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say which set would be verified, and do nothing.")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Prove a backup set by restoring it into a scratch server and counting.
+    """Verify a backup set by restoring it into a scratch server and counting.
 
-    The newest set that is not proven yet, if none is named. What differs from the manifest is shown as a table, and
+    The newest set that is not verified yet, if none is named. What differs from the manifest is shown as a table, and
     the command exits with 2; a damaged part makes it exit with 1.
     """
-    from jobs.backup.verify import verify as proving
+    from jobs.backup.verify import verify as verifying
     from jobs.cli.run import record_as_json, show, worst_first
     from jobs.run import Options, exit_code, run_job
 
     if set_id is not None and database is None:
         raise WrongUsage("--set belongs to one database: name it too")
     environment = arguments.environment(ctx, environment_name)
-    proofs: list[Proof] = []
-    job = replace(proving.VERIFY, work=lambda run: proving.work(run, set_id, proofs.append))
+    verifications: list[Verification] = []
+    job = replace(verifying.VERIFY, work=lambda run: verifying.work(run, set_id, verifications.append))
     options = Options(only=(database,) if database else (), dry_run=dry_run)
     records = worst_first(run_job(job, environment, arguments.store(environment, "verify"), options))
     if as_json:
-        differences = {proof.manifest.database: [_difference(one) for one in proof.differences] for proof in proofs}
+        differences = {
+            verification.manifest.database: [_difference(one) for one in verification.differences]
+            for verification in verifications
+        }
         arguments.print_json(
             {
                 "environment": environment.name,
@@ -271,8 +276,8 @@ def verify(
         )
     else:
         show(records)
-        for proof in proofs:
-            _tell_differences(proof)
+        for verification in verifications:
+            _tell_differences(verification)
     return exit_code(records, scheduled=False)
 
 
@@ -280,12 +285,12 @@ def _difference(one: Any) -> dict[str, Any]:
     return {"kind": one.kind, "name": one.name, "promised": one.promised, "found": one.found}
 
 
-def _tell_differences(proof: Proof) -> None:
-    if not proof.differences:
+def _tell_differences(verification: Verification) -> None:
+    if not verification.differences:
         return
     rows = [
         (one.kind, one.name, _figure(one.promised, "any"), output.Cell(_figure(one.found, "not there"), output.BAD))
-        for one in proof.differences
+        for one in verification.differences
     ]
     output.table(rows, header=("", "name", "promised", "found"), indent=2)
 

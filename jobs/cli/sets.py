@@ -94,7 +94,7 @@ def show(
     """Complete sets in a table, what runs now and what died below it."""
     complete = [one for one in found if one.complete]
     if complete:
-        header = ("database", "set", "age", "size", "took", "proven", "tags", "kept by")
+        header = ("database", "set", "age", "size", "took", "verified", "tags", "kept by")
         output.table([_row(one, kept[one.database, one.id], now) for one in complete], header)
     else:
         output.say(f"{name}: no complete backup sets yet; the first: crew run backup {name}", output.WARN)
@@ -117,17 +117,17 @@ def _row(one: Set, kept: str, now: datetime) -> tuple[output.Cell | str, ...]:
         format_duration(now - one.started),
         format_size(one.size),
         format_duration(one.duration or timedelta()),
-        _proof(one, now),
+        _verification(one, now),
         ", ".join(one.tags),
         output.Cell(kept, output.QUIET if kept.startswith("nothing") else ""),
     )
 
 
-def _proof(one: Set, now: datetime) -> output.Cell:
-    if one.disproven and (not one.proven or one.disproven > one.proven):
-        return output.Cell("PROOF FAILED", output.BAD)
-    if one.proven:
-        return output.Cell(f"{format_duration(now - one.proven)} ago", output.GOOD)
+def _verification(one: Set, now: datetime) -> output.Cell:
+    if one.failed_verification and (not one.verified or one.failed_verification > one.verified):
+        return output.Cell("VERIFICATION FAILED", output.BAD)
+    if one.verified:
+        return output.Cell(f"{format_duration(now - one.verified)} ago", output.GOOD)
     return output.Cell("not yet", output.QUIET)
 
 
@@ -142,8 +142,8 @@ def set_as_json(one: Set, kept: str | None, *, running: bool) -> dict[str, Any]:
         "state": "complete" if one.complete else "running" if running else "dead",
         "seconds": one.duration.total_seconds() if one.duration else None,
         "stored_bytes": one.size,
-        "proven": one.proven and iso_timestamp(one.proven),
-        "proof_failed": one.disproven and iso_timestamp(one.disproven),
+        "verified": one.verified and iso_timestamp(one.verified),
+        "verification_failed": one.failed_verification and iso_timestamp(one.failed_verification),
         "pinned": one.pinned,
         "tags": list(one.tags),
         "kept_by": kept,

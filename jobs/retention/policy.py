@@ -34,9 +34,9 @@ class CompleteSet(Protocol):
     @property
     def tags(self) -> Collection[str]: ...
     @property
-    def proven(self) -> datetime | None: ...
+    def verified(self) -> datetime | None: ...
     @property
-    def disproven(self) -> datetime | None: ...
+    def failed_verification(self) -> datetime | None: ...
     @property
     def pinned(self) -> bool: ...
 
@@ -116,18 +116,18 @@ def _label(left: Left) -> str:
 def _spared(newest_first: Sequence[CompleteSet]) -> dict[str, tuple[str, ...]]:
     """What no policy removes, by set."""
     newest = newest_first[:1]
-    newest_proven = [each for each in newest_first if _is_proven(each)][:1]
+    newest_verified = [each for each in newest_first if _is_verified(each)][:1]
     pinned = [each for each in newest_first if each.pinned]
     spared: dict[str, tuple[str, ...]] = {}
-    for why, those in (("newest", newest), ("newest proven", newest_proven), ("pinned", pinned)):
+    for why, those in (("newest", newest), ("newest verified", newest_verified), ("pinned", pinned)):
         for each in those:
             spared[each.id] = (*spared.get(each.id, ()), why)
     return spared
 
 
-def _is_proven(each: CompleteSet) -> bool:
-    """Whether its last proof held."""
-    return each.proven is not None and (each.disproven is None or each.disproven <= each.proven)
+def _is_verified(each: CompleteSet) -> bool:
+    """Whether its last verification held."""
+    return each.verified is not None and (each.failed_verification is None or each.failed_verification <= each.verified)
 
 
 def _tagged(tags: Collection[str], wanted: Sequence[Sequence[str]]) -> list[str]:

@@ -34,15 +34,15 @@ class Database:
         return self.sets[-1] if self.sets else None
 
     @property
-    def proven(self) -> datetime | None:
-        """When a backup was last proven by restoring it."""
-        return max((one.proven for one in self.sets if one.proven), default=None)
+    def verified(self) -> datetime | None:
+        """When a backup was last verified by restoring it."""
+        return max((one.verified for one in self.sets if one.verified), default=None)
 
     @property
-    def disproven(self) -> bool:
-        """Whether the newest proof is one that failed."""
-        failed = max((one.disproven for one in self.sets if one.disproven), default=None)
-        return failed is not None and (self.proven is None or failed > self.proven)
+    def failed_verification(self) -> bool:
+        """Whether the newest verification is one that failed."""
+        failed = max((one.failed_verification for one in self.sets if one.failed_verification), default=None)
+        return failed is not None and (self.verified is None or failed > self.verified)
 
     @property
     def sizes(self) -> tuple[int, ...]:

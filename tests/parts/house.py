@@ -53,7 +53,7 @@ def build(root: Path, now: datetime) -> Repository:
 
 
 def _sets(store: Path, now: datetime) -> None:
-    """Four a day for a week; the newest but one is proven."""
+    """Four a day for a week; the newest but one is verified."""
     for number in range(28):
         at = now - timedelta(hours=6 * (27 - number) + 1)
         folder = store / "production" / "backups" / "shop" / f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{number:04x}"

@@ -12,8 +12,8 @@ from itertools import groupby
 from jobs.backup.sets.manifest import NAME as MANIFEST
 from jobs.store import Entry, Store
 
-PROOF = "verified.json"
-FAILED_PROOF = "proof-failed.json"
+VERIFIED = "verified.json"
+VERIFICATION_FAILED = "verification-failed.json"
 PIN = "pin"
 _TAGS = "tags/"
 _PIECE = re.compile(r"(.+)\.\d+")
@@ -30,8 +30,8 @@ class Set:
     started: datetime
     size: int
     completed: datetime | None
-    proven: datetime | None
-    disproven: datetime | None
+    verified: datetime | None
+    failed_verification: datetime | None
     pinned: bool
     tags: tuple[str, ...]
 
@@ -103,8 +103,8 @@ def _set(environment: str, database: str, set_id: str, begun: datetime, found: d
         started=begun,
         size=sum(entry.size for name, entry in found.items() if _PIECE.fullmatch(name)),
         completed=_modified(found, MANIFEST),
-        proven=_modified(found, PROOF),
-        disproven=_modified(found, FAILED_PROOF),
+        verified=_modified(found, VERIFIED),
+        failed_verification=_modified(found, VERIFICATION_FAILED),
         pinned=PIN in found,
         tags=tuple(name.removeprefix(_TAGS) for name in found if name.startswith(_TAGS)),
     )

@@ -1,4 +1,4 @@
-"""A server to prove a set on: one that is named, else this machine's own programs, else the embedded ones."""
+"""A server to verify a set on: one that is named, else this machine's own programs, else the embedded ones."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Scratch:
     server: Reached
     where: str
     ours: bool
-    """Started for this proof and removed after it, roles and all."""
+    """Started for this verification and removed after it, roles and all."""
 
 
 def fitting(found: Sequence[Program], restorers: Sequence[Program], server: int, archive: int) -> list[Program]:
@@ -88,12 +88,12 @@ def _is_embedded(program: Program) -> bool:
 
 
 def require_space(free: int, dumped: int, factor: float, folder: str) -> None:
-    """A proof that fills the disk harms whatever else lives there."""
+    """A verification that fills the disk harms whatever else lives there."""
     wanted = int(dumped * factor)
     if free < wanted:
         raise BackupError(
-            f"a proof wants {wanted / 1e9:.1f} GB free in {folder} ({factor:g} times the {dumped / 1e9:.1f} GB dumped) "
-            f"and there are {free / 1e9:.1f}: free some, set TMPDIR to a bigger disk, "
+            f"a verification needs {wanted / 1e9:.1f} GB free in {folder} ({factor:g} times the {dumped / 1e9:.1f} GB "
+            f"dumped); {free / 1e9:.1f} GB are free. Free some, set TMPDIR to a bigger disk, "
             "or name a scratch server under [verify]"
         )
 
@@ -113,7 +113,7 @@ def scratch(run: Run, manifest: Manifest, settings: Verify) -> Iterator[Scratch]
         with reach(run, Address(settings.scratch, settings.password)) as server:
             missing = lacking(server, manifest.extensions)
             if missing:
-                raise _no_proof(missing, "the scratch server", 0)
+                raise _cannot_verify(missing, "the scratch server", 0)
             where = server.parameters.get("host") or "the scratch server"
             yield Scratch(server, where, ours=False)
         return
@@ -128,7 +128,7 @@ def scratch(run: Run, manifest: Manifest, settings: Verify) -> Iterator[Scratch]
 
 
 def sweep(folder: Path) -> None:
-    """Remove what proofs that were killed outright have left: their servers ended with them."""
+    """Remove what verifications that were killed outright have left: their servers ended with them."""
     for left in folder.glob(f"{_PREFIX}*"):
         pid = left.name.removeprefix(_PREFIX).partition("-")[0]
         if pid.isdigit() and not Path(f"/proc/{pid}").exists() and left.stat().st_uid == os.geteuid():
@@ -148,7 +148,7 @@ def _started(run: Run, manifest: Manifest, folder: Path) -> Iterator[Scratch]:
             if not missing:
                 yield Scratch(server, where, ours=True)
                 return
-            first = first or _no_proof(missing, where, program.major)
+            first = first or _cannot_verify(missing, where, program.major)
     raise first or BackupError("no scratch server")
 
 
@@ -176,10 +176,10 @@ def lacking(server: Reached, extensions: Sequence[Extension]) -> list[str]:
     return sorted(one.name for one in extensions if one.name not in offered)
 
 
-def _no_proof(missing: Sequence[str], where: str, major: int) -> BackupError:
+def _cannot_verify(missing: Sequence[str], where: str, major: int) -> BackupError:
     names = f"extension{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
     wanted = ", ".join(dict.fromkeys(package(name, major) for name in missing)) if major else "them there"
     return BackupError(
-        f"the set could not be proven, which says nothing against it: {where} lacks the "
+        f"the set could not be verified, which says nothing against it: {where} lacks the "
         f"{names}; install {wanted}, or name a scratch server that has it under [verify]"
     )

@@ -1,4 +1,4 @@
-"""The job `verify`: a set is proven by restoring it into a scratch server and counting."""
+"""The job `verify`: a set is verified by restoring it into a scratch server and counting."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from jobs.backup.restore.restore import make_roles, restorer
 from jobs.backup.restore.target import TargetState, translated_errors
 from jobs.backup.sets.choose_set import chosen
 from jobs.backup.sets.manifest import FORMAT, Manifest, iso_timestamp
-from jobs.backup.sets.sets import FAILED_PROOF, PROOF, Set, sets
+from jobs.backup.sets.sets import VERIFICATION_FAILED, VERIFIED, Set, sets
 from jobs.backup.sets.stored import StoredSet, opened
 from jobs.backup.sources import knows, source, streams
 from jobs.backup.verify.scratch import Scratch, scratch
@@ -38,7 +38,7 @@ _AT_MOST = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class Verification:
     """How a set stood up to being restored."""
 
     manifest: Manifest
@@ -71,57 +71,64 @@ class Proof:
         return json.dumps(body, indent=1, ensure_ascii=False).encode()
 
 
-def work(run: Run, set_id: str | None = None, tell: Callable[[Proof], None] = lambda _proof: None) -> Result:
-    """Prove the newest set that is not proven yet, or a named one."""
+def work(
+    run: Run, set_id: str | None = None, tell: Callable[[Verification], None] = lambda _verification: None
+) -> Result:
+    """Verify the newest set that is not verified yet, or a named one."""
     found = list(sets(run.store, run.environment.name, run.subject))
-    one = chosen(found, run.subject, set_id) if set_id else unproven(found, run.subject)
+    one = chosen(found, run.subject, set_id) if set_id else unverified(found, run.subject)
     if one is None:
         there_are = plural(sum(one.complete for one in found), "set is", "sets are")
-        return Result(Outcome.DONE, f"{there_are} proven already")
+        return Result(Outcome.DONE, f"{there_are} verified already")
     if run.options.dry_run:
-        return Result(Outcome.DONE, f"would prove set {one.id}", {"set": one.id})
+        return Result(Outcome.DONE, f"would verify set {one.id}", {"set": one.id})
     stored = opened(run.store, one, _settings(run.environment).decrypt_with)
     try:
-        proof = prove(run, stored)
+        verification = verify_set(run, stored)
     except Damaged as error:
-        _keep(stored, FAILED_PROOF, _damaged(run, stored, error))
+        _keep(stored, VERIFICATION_FAILED, _damaged(run, stored, error))
         raise
-    _keep(stored, PROOF if proof.held else FAILED_PROOF, proof.written())
-    tell(proof)
-    return concluded(proof)
+    _keep(stored, VERIFIED if verification.held else VERIFICATION_FAILED, verification.written())
+    tell(verification)
+    return concluded(verification)
 
 
-def unproven(found: Iterable[Set], database: str) -> Set | None:
-    """The newest complete set without a proof; None when all have one."""
+def unverified(found: Iterable[Set], database: str) -> Set | None:
+    """The newest complete set without a verification; None when all have one."""
     found = list(found)
     chosen(found, database)
-    left = [one for one in found if one.complete and one.proven is None]
+    left = [one for one in found if one.complete and one.verified is None]
     return max(left, key=lambda one: one.order, default=None)
 
 
-def concluded(proof: Proof) -> Result:
-    """What a run says of a proof."""
+def concluded(verification: Verification) -> Result:
+    """What a run says of a verification."""
     figures: dict[str, int | float | str] = {
-        "set": proof.manifest.set,
-        "tables": len(proof.manifest.tables),
-        "seconds": round(proof.seconds, 3),
-        "differences": len(proof.differences),
+        "set": verification.manifest.set,
+        "tables": len(verification.manifest.tables),
+        "seconds": round(verification.seconds, 3),
+        "differences": len(verification.differences),
     }
-    if proof.manifest.rows is not None:
-        figures["rows"] = proof.manifest.rows
-    if proof.held:
-        counted = f", {proof.manifest.rows:,} rows" if proof.manifest.rows is not None else "; rows were not counted"
-        sentence = (
-            f"set {proof.manifest.set} is proven: restored in {proof.seconds:.1f} s into {proof.where}, "
-            f"{plural(len(proof.manifest.tables), 'table')}{counted}"
+    if verification.manifest.rows is not None:
+        figures["rows"] = verification.manifest.rows
+    if verification.held:
+        counted = (
+            f", {verification.manifest.rows:,} rows"
+            if verification.manifest.rows is not None
+            else "; rows were not counted"
         )
-        return Result(Outcome.DONE, "; ".join([sentence, *proof.notes]), figures)
-    some = "; ".join(check.sentence(one) for one in proof.differences[:_AT_MOST])
-    more = f"; and {len(proof.differences) - _AT_MOST} more" if len(proof.differences) > _AT_MOST else ""
-    return Result(Outcome.FINDING, f"set {proof.manifest.set} does not hold what it promised: {some}{more}", figures)
+        sentence = (
+            f"set {verification.manifest.set} is verified: restored in {verification.seconds:.1f} s "
+            f"into {verification.where}, {plural(len(verification.manifest.tables), 'table')}{counted}"
+        )
+        return Result(Outcome.DONE, "; ".join([sentence, *verification.notes]), figures)
+    some = "; ".join(check.sentence(one) for one in verification.differences[:_AT_MOST])
+    more = f"; and {len(verification.differences) - _AT_MOST} more" if len(verification.differences) > _AT_MOST else ""
+    differs = f"set {verification.manifest.set} differs from its manifest: {some}{more}"
+    return Result(Outcome.FINDING, differs, figures)
 
 
-def prove(run: Run, stored: StoredSet) -> Proof:
+def verify_set(run: Run, stored: StoredSet) -> Verification:
     """Restore a set into a scratch server and hold it against its manifest."""
     begun = time.monotonic()
     with scratch(run, stored.manifest, run.environment.verify) as server:
@@ -138,7 +145,7 @@ def prove(run: Run, stored: StoredSet) -> Proof:
                 found = check.differences(filling)
         for one in found:
             run.log.warning("difference", what=check.sentence(one))
-        return Proof(
+        return Verification(
             stored.manifest,
             datetime.now(UTC),
             run.id,
@@ -159,10 +166,10 @@ def _database(server: Scratch, manifest: Manifest, major: int) -> Iterator[tuple
     """A database of the set's locale if the server has that, else without one: row counts don't depend on it."""
     import psycopg
 
-    into = server.server.named(target.name_beside("groundcrew_proof", datetime.now(UTC)))
+    into = server.server.named(target.name_beside("groundcrew_verify", datetime.now(UTC)))
     notes: tuple[str, ...] = ()
     with target.maintenance(into) as there:
-        target.sweep(there, "groundcrew_proof", datetime.now(UTC))
+        target.sweep(there, "groundcrew_verify", datetime.now(UTC))
         try:
             there.execute(of_database.create(into.database, manifest.settings, major))
         except psycopg.errors.InsufficientPrivilege:
@@ -200,7 +207,7 @@ def _forget(server: Reached, roles: Iterable[str]) -> None:
 
 
 def _keep(stored: StoredSet, name: str, body: bytes) -> None:
-    """A proof is written once; a set that fails again has said so already."""
+    """A verification is written once; a set that fails again has said so already."""
     with suppress(Exists):
         stored.store.create(stored.key(name), body)
 
@@ -224,7 +231,7 @@ def _settings(environment: Environment) -> StoreSettings:
 
 
 def subjects(environment: Environment, options: Options) -> list[str]:
-    """The databases whose sets are to be proven: those in the store that the environment still names."""
+    """The databases whose sets are to be verified: those in the store that the environment still names."""
     store = open_store(_settings(environment), "verify")
     root = f"{environment.name}/backups/"
     stored = [found.key[len(root) :].rstrip("/") for found in store.folders(root) if isinstance(found, Prefix)]
@@ -245,13 +252,13 @@ def _expanded(environment: Environment, name: str, stored: Iterable[str]) -> lis
 
 
 def schedule(environment: Environment, name: str) -> str | None:
-    """The cron line of a database's proofs."""
+    """The cron line of a database's verifications."""
     line = source(environment, name)[0].verify
     return str(line) if line is not None else None
 
 
 def limit(environment: Environment, name: str) -> timedelta:
-    """The time that a proof may take."""
+    """The time that a verification may take."""
     return source(environment, name)[0].limits.run if knows(environment, name) else timedelta(hours=6)
 
 

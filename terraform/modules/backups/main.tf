@@ -17,7 +17,7 @@ locals {
   writes = {
     writer   = ["${aws_s3_bucket.this.arn}/*"]
     pruner   = local.bookkeeping
-    restorer = concat(local.bookkeeping, ["${aws_s3_bucket.this.arn}/*/backups/*/verified.json", "${aws_s3_bucket.this.arn}/*/backups/*/proof-failed.json"])
+    restorer = concat(local.bookkeeping, ["${aws_s3_bucket.this.arn}/*/backups/*/verified.json", "${aws_s3_bucket.this.arn}/*/backups/*/verification-failed.json"])
   }
 }
 

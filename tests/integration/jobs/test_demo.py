@@ -36,8 +36,8 @@ def test_it_loses_a_table_gets_it_back_and_leaves_nothing(folder: Path) -> None:
     assert playing.returncode == 0, (out, err)
     assert "DROP TABLE orders" in out
     assert "The table is back: 50,000 orders, and not a byte of them differs." in out
-    assert "is proven" in out
-    assert "newest proven" in out
+    assert "is verified" in out
+    assert "newest verified" in out
     assert err == ""
     assert list(folder.iterdir()) == []
     assert running_in(folder) == []

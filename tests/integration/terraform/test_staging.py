@@ -164,7 +164,9 @@ def roles_that_can_not_do_each_others_harm(staging: Cloud) -> None:
     told = staging.told("stacks", "output", "staging", "backups")["stacks"]["backups"]
     profiles = {"backup": "writer", "retention": "pruner", "verify": "restorer"}
     profiles = {job: f"acme-staging-{role}" for job, role in profiles.items()}
-    set_, proof, pin = (f"staging/backups/shop/20261121T020000Z-3f9a/{name}" for name in ("p", "verified.json", "pin"))
+    set_, verification, pin = (
+        f"staging/backups/shop/20261121T020000Z-3f9a/{name}" for name in ("p", "verified.json", "pin")
+    )
     with staging.asking_who_it_is(name="jobs") as known, pytest.MonkeyPatch.context() as patch:
         config = staging.root / "aws-config"
         config.write_text(f"[profile default]\n{told['aws_config']}")
@@ -193,13 +195,13 @@ def roles_that_can_not_do_each_others_harm(staging: Cloud) -> None:
         with pytest.raises(Denied):
             restorer.put(set_, b"another")
         assert restorer.get(set_).body == b"a part"
-        restorer.put(proof, b"a proof")
+        restorer.put(verification, b"a verification")
         # One by one: for many in one request the emulator wants a right to the bucket as well, which AWS does not.
         for job, may in (("backup", False), ("verify", False), ("retention", True)):
             s3 = boto3.Session(profile_name=profiles[job], region_name=REGION).client(
                 "s3", endpoint_url=staging.endpoint
             )
-            for key in (set_, proof, pin):
+            for key in (set_, verification, pin):
                 with nullcontext() if may else pytest.raises(ClientError, match="AccessDenied"):
                     s3.delete_object(Bucket=told["bucket"], Key=f"groundcrew/{key}")
         assert list(writer.list("staging/backups/")) == []

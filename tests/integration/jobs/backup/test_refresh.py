@@ -1,4 +1,4 @@
-"""A staging database is filled from production's newest proven set, and nobody ever sees what was not sanitised."""
+"""A staging database is filled from production's newest verified set, and nobody ever sees what was not sanitised."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DELETE FROM letters;
 def production(
     repository: Repository, database: Callable[..., Database], postgres: Callable[[int], Server]
 ) -> Iterator[Database]:
-    """A protected environment with a proven backup of a database with names in it."""
+    """A protected environment with a verified backup of a database with names in it."""
     there = database(16)
     there.run(
         "CREATE TABLE customers AS SELECT n AS id, 'Real Name'::text AS name FROM generate_series(1, 500) n",
@@ -154,15 +154,15 @@ def failing_at(name: str) -> Callable[..., AbstractContextManager[None]]:
     return step
 
 
-def test_only_what_is_proven_is_handed_on(repository: Repository, production: Database, staging: Database) -> None:
-    proven = repository.crew("run", "refresh", "staging", "--dry-run").out
+def test_only_what_is_verified_is_handed_on(repository: Repository, production: Database, staging: Database) -> None:
+    verified = repository.crew("run", "refresh", "staging", "--dry-run").out
     newer = repository.backup("shop", "production")
     again = repository.crew("run", "refresh", "staging", "--dry-run").out
     assert newer not in again
     assert "would fill it from set" in again
-    assert proven.split()[-3:] == again.split()[-3:]
-    for proof in repository.store.glob("production/backups/shop/*/verified.json"):
-        proof.unlink()
+    assert verified.split()[-3:] == again.split()[-3:]
+    for verification in repository.store.glob("production/backups/shop/*/verified.json"):
+        verification.unlink()
     ended = repository.crew("run", "refresh", "staging")
     assert ended.code == 1
     assert "crew backups verify production shop" in ended.out

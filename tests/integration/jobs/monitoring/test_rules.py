@@ -63,11 +63,11 @@ CASES: list[tuple[str, list[dict[str, str]], str, set[str]]] = [
     ("all is well", healthy(), "30h", set()),
     ("a backup is late", but(series(LAST_SUCCESS.name, "backup", always(0))), "1h30m", set()),
     ("a backup is overdue", but(series(LAST_SUCCESS.name, "backup", always(0))), "1h36m", {"BackupOverdue"}),
-    ("a proof is overdue", but(series(LAST_SUCCESS.name, "verify", always(0))), "2h", {"VerificationOverdue"}),
+    ("a verification is overdue", but(series(LAST_SUCCESS.name, "verify", always(0))), "2h", {"VerificationOverdue"}),
     ("by hand there is no period", but(
         series(LAST_SUCCESS.name, "backup", always(0)), series(PERIOD.name, "backup", "")), "20h", set()),
     ("a run fails", but(series(OUTCOME.name, "refresh", always(1))), "10m", {"RunFailing"}),
-    ("a proof does not hold", but(series(OUTCOME.name, "verify", always(2))), "10m", {"ProofFailed"}),
+    ("a verification does not hold", but(series(OUTCOME.name, "verify", always(2))), "10m", {"VerificationFailed"}),
     ("a finding is no failure", but(series(OUTCOME.name, "drift", always(2), "network")), "23h", set()),
     ("drift stays open for a day", but(series(OUTCOME.name, "drift", always(2), "network")), "25h", {"DriftOpen"}),
     ("drift comes and goes", but(series(OUTCOME.name, "drift", "2x700 0x9 2x3000", "network")), "25h", set()),

@@ -72,7 +72,7 @@ def keys(store: Store) -> list[str]:
 def test_what_no_rule_keeps_goes_with_all_of_its_keys(environment: Environment, store: Store) -> None:
     days = daily(NEWEST, 5)
     for at in days:
-        put(store, at, "tags/x", "proof-failed.json")
+        put(store, at, "tags/x", "verification-failed.json")
     record = run(environment, store)
     assert (record.outcome, record.sentence) == (Outcome.DONE, "removed 3 of 5 sets, 45 B")
     assert record.figures["kept_bytes"] == 30
@@ -88,12 +88,12 @@ def test_a_dry_run_removes_nothing(environment: Environment, store: Store) -> No
     assert len(names(store)) == 5
 
 
-def test_pinned_and_proven_sets_stay(environment: Environment, store: Store) -> None:
-    *_, proven, pinned, _gone = days = daily(NEWEST, 6)
+def test_pinned_and_verified_sets_stay(environment: Environment, store: Store) -> None:
+    *_, verified, pinned, _gone = days = daily(NEWEST, 6)
     for at in days:
-        put(store, at, *({proven: ["verified.json"], pinned: ["pin"]}.get(at, [])))
+        put(store, at, *({verified: ["verified.json"], pinned: ["pin"]}.get(at, [])))
     run(environment, store)
-    assert names(store) == [set_id(at) for at in (pinned, proven, days[1], days[0])]
+    assert names(store) == [set_id(at) for at in (pinned, verified, days[1], days[0])]
 
 
 def test_a_policy_without_rules_removes_nothing_and_says_so(tmp_path: Path, store: Store) -> None:

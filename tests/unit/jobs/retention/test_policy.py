@@ -25,8 +25,8 @@ class Backup:
     started: datetime
     id: str = ""
     tags: tuple[str, ...] = ()
-    proven: datetime | None = None
-    disproven: datetime | None = None
+    verified: datetime | None = None
+    failed_verification: datetime | None = None
     pinned: bool = False
 
     @property
@@ -196,32 +196,32 @@ def test_a_set_is_kept_by_a_list_of_which_it_has_all_tags() -> None:
     }
 
 
-def test_pinned_the_newest_and_the_newest_proven_are_never_removed() -> None:
-    proof = NOW
+def test_pinned_the_newest_and_the_newest_verified_are_never_removed() -> None:
+    verification = NOW
     sets = [
         at("2026-11-20T02:00", tags=("x",)),
         at("2026-11-19T02:00"),
-        at("2026-11-18T02:00", proven=proof),
-        at("2026-11-17T02:00", proven=proof),
-        at("2026-11-16T02:00", proven=proof, pinned=True),
+        at("2026-11-18T02:00", verified=verification),
+        at("2026-11-17T02:00", verified=verification),
+        at("2026-11-16T02:00", verified=verification, pinned=True),
         at("2026-11-15T02:00", pinned=True),
     ]
     assert why(sets, Keep(tags=(("none has this",),))) == {
         "2026-11-20T02:00": "newest",
         "2026-11-19T02:00": "has none of the tags",
-        "2026-11-18T02:00": "newest proven",
+        "2026-11-18T02:00": "newest verified",
         "2026-11-17T02:00": "has none of the tags",
         "2026-11-16T02:00": "pinned",
         "2026-11-15T02:00": "pinned",
     }
 
 
-def test_a_proof_that_failed_since_is_none() -> None:
+def test_a_verification_that_failed_since_is_none() -> None:
     before, after = NOW - timedelta(hours=2), NOW - timedelta(hours=1)
     sets = [
         at("2026-11-20T02:00"),
-        at("2026-11-19T02:00", proven=before, disproven=after),
-        at("2026-11-18T02:00", proven=after, disproven=before),
+        at("2026-11-19T02:00", verified=before, failed_verification=after),
+        at("2026-11-18T02:00", verified=after, failed_verification=before),
     ]
     assert kept(sets, Keep(last=1)) == ["2026-11-20T02:00", "2026-11-18T02:00"]
 
@@ -285,7 +285,7 @@ some_sets = st.lists(
         Backup,
         started=st.one_of(moments, close),
         tags=st.lists(st.sampled_from(TAGS), max_size=2, unique=True).map(tuple),
-        proven=st.sampled_from([None, None, NOW]),
+        verified=st.sampled_from([None, None, NOW]),
         pinned=st.sampled_from([False, False, False, True]),
     ),
     min_size=1,
@@ -302,7 +302,7 @@ def test_never_empties_and_spares_what_must_be_spared(sets: list[Backup], policy
     newest_first = sorted(sets, key=lambda each: each.order, reverse=True)
     assert newest_first[0].id in keep
     assert {each.id for each in sets if each.pinned} <= set(keep)
-    assert {each.id for each in [each for each in newest_first if each.proven][:1]} <= set(keep)
+    assert {each.id for each in [each for each in newest_first if each.verified][:1]} <= set(keep)
 
 
 @examples

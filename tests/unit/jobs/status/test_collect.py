@@ -16,7 +16,7 @@ from tests.parts.runs import environment
 NOW = at("2026-11-21")
 OLD = Set(
     environment="staging", database="shop", id="20261120T020000Z-0001", started=NOW - timedelta(days=1), size=10,
-    completed=NOW - timedelta(hours=23), proven=None, disproven=None, pinned=False, tags=(),
+    completed=NOW - timedelta(hours=23), verified=None, failed_verification=None, pinned=False, tags=(),
 )  # fmt: skip
 NEW = replace(OLD, id="20261121T020000Z-0002", started=NOW - timedelta(hours=7), size=20)
 OPEN = replace(OLD, id="20261121T080000Z-0003", started=NOW - timedelta(hours=1), completed=None)
@@ -44,14 +44,17 @@ def test_databases_are_those_of_the_file_those_with_sets_and_those_that_ran() ->
     assert found[2].newest == NEW
 
 
-def test_proofs_count_by_the_newest() -> None:
-    proven, disproven = replace(OLD, proven=NOW - timedelta(hours=9)), replace(NEW, disproven=NOW)
-    assert Database("shop", (proven, NEW), None).proven == NOW - timedelta(hours=9)
-    assert Database("shop", (proven, disproven), None).disproven
+def test_verification_count_by_the_newest() -> None:
+    verified, failed_verification = (
+        replace(OLD, verified=NOW - timedelta(hours=9)),
+        replace(NEW, failed_verification=NOW),
+    )
+    assert Database("shop", (verified, NEW), None).verified == NOW - timedelta(hours=9)
+    assert Database("shop", (verified, failed_verification), None).failed_verification
     assert not Database(
-        "shop", (replace(OLD, disproven=NOW - timedelta(hours=2)), replace(NEW, proven=NOW)), None
-    ).disproven
-    assert Database("shop", (), None).proven is None
+        "shop", (replace(OLD, failed_verification=NOW - timedelta(hours=2)), replace(NEW, verified=NOW)), None
+    ).failed_verification
+    assert Database("shop", (), None).verified is None
 
 
 def test_nothing_at_all_is_a_page_too() -> None:

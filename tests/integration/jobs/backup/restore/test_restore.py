@@ -432,7 +432,7 @@ def test_values_of_two_hundred_megabytes_do_not_fill_the_memory(repository: Repo
 
 @needs("root")
 @majors(15)
-def test_an_extension_with_rows_of_its_own_comes_back_and_is_proven(
+def test_an_extension_with_rows_of_its_own_comes_back_and_is_verified(
     major: int, repository: Repository, database: New
 ) -> None:
     folder = DEBIAN.parents[1] / "share/postgresql/15/extension"
@@ -449,8 +449,8 @@ def test_an_extension_with_rows_of_its_own_comes_back_and_is_proven(
         repository.backup()
         assert restore(repository, target)[0] == 0
         assert target.ask("SELECT b FROM crew_rates ORDER BY a") == [("shipped",), ("ours",)]
-        proven = repository.crew("run", "verify", "staging")
-        assert proven.code == 0, proven
+        verified = repository.crew("run", "verify", "staging")
+        assert verified.code == 0, verified
     finally:
         control.unlink(missing_ok=True)
         script.unlink(missing_ok=True)

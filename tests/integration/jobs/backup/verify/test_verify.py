@@ -1,4 +1,4 @@
-"""Sets are proven by restoring them; what does not hold, or can't be told, is said as what it is."""
+"""Sets are verified by restoring them; what does not hold, or can't be told, is said as what it is."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.parts.postgres import Database, Server
 Shop = Callable[..., Database]
 
 
-def proofs(repository: Repository, taken: str) -> dict[str, Any]:
+def verifications(repository: Repository, taken: str) -> dict[str, Any]:
     found = repository.store.glob(f"*/backups/*/{taken}/*.json")
     return {path.name: json.loads(path.read_bytes()) for path in found if path.name != "manifest.json"}
 
@@ -37,17 +37,17 @@ def rewrite(repository: Repository, taken: str, change: Callable[[dict[str, Any]
 
 
 @majors(13, 15, 18)
-def test_the_newest_set_is_proven_then_the_one_before(major: int, repository: Repository, shop: Shop) -> None:
+def test_the_newest_set_is_verified_then_the_one_before(major: int, repository: Repository, shop: Shop) -> None:
     repository.environment(text=repository.section("shop", shop(major)))
     older, newer = repository.backup(), repository.backup()
     for taken in (newer, older):
         said = repository.crew("run", "verify", "staging")
         assert said.code == 0, said
-        assert f"set {taken} is proven" in said.out
-        [(name, proof)] = proofs(repository, taken).items()
-        assert (name, proof["set"], proof["differences"]) == ("verified.json", taken, [])
-        assert proof["against"]["major"] == {13: 15, 15: 15, 18: 18}[major]
-    assert "2 sets are proven already" in repository.crew("run", "verify", "staging").out
+        assert f"set {taken} is verified" in said.out
+        [(name, verification)] = verifications(repository, taken).items()
+        assert (name, verification["set"], verification["differences"]) == ("verified.json", taken, [])
+        assert verification["against"]["major"] == {13: 15, 15: 15, 18: 18}[major]
+    assert "2 sets are verified already" in repository.crew("run", "verify", "staging").out
 
 
 def test_what_differs_is_a_table_and_exit_2(repository: Repository, shop: Shop) -> None:
@@ -66,10 +66,10 @@ def test_what_differs_is_a_table_and_exit_2(repository: Repository, shop: Shop) 
     assert ["table", "public.orders", "4,001", "4,000"] in lines
     assert ["table", "public.ghost", "1", "not", "there"] in lines
     assert ["sequence", "public.invoice_number", "9,999", "5,030"] in lines
-    assert list(proofs(repository, taken)) == ["proof-failed.json"]
+    assert list(verifications(repository, taken)) == ["verification-failed.json"]
     told = repository.crew("backups", "verify", "staging", "shop", "--json").json["differences"]["shop"]
     assert {"kind": "table", "name": "public.ghost", "promised": 1, "found": None} in told
-    assert repository.crew("run", "verify", "staging").code == 2, "it stays the newest that is not proven"
+    assert repository.crew("run", "verify", "staging").code == 2, "it stays the newest that is not verified"
     assert repository.crew("run", "verify", "staging", "--json").json["runs"][0]["figures"]["differences"] == 3
 
 
@@ -80,10 +80,10 @@ def test_a_flipped_byte_is_exit_1_and_says_where(repository: Repository, shop: S
     said = repository.crew("backups", "verify", "staging", "shop", "--set", taken[-4:])
     assert said.code == 1
     assert f"part rest of set {taken} of staging/shop is damaged" in said.out
-    assert "part rest" in proofs(repository, taken)["proof-failed.json"]["damage"]
+    assert "part rest" in verifications(repository, taken)["verification-failed.json"]["damage"]
 
 
-def test_an_extension_that_no_server_has_is_no_proof_either_way(repository: Repository, shop: Shop) -> None:
+def test_an_extension_that_no_server_has_is_cannot_verify_either_way(repository: Repository, shop: Shop) -> None:
     repository.environment(text=repository.section("shop", shop(15)))
     taken = repository.backup()
     rewrite(
@@ -94,17 +94,17 @@ def test_an_extension_that_no_server_has_is_no_proof_either_way(repository: Repo
     said = repository.crew("run", "verify", "staging")
     assert said.code == 1
     assert "lacks the extension postgis; install postgresql-15-postgis-3" in said.out
-    assert proofs(repository, taken) == {}
+    assert verifications(repository, taken) == {}
 
 
-def test_without_the_locale_the_proof_is_taken_all_the_same(repository: Repository, shop: Shop) -> None:
+def test_without_the_locale_the_verification_is_taken_all_the_same(repository: Repository, shop: Shop) -> None:
     repository.environment(text=repository.section("shop", shop(15)))
     taken = repository.backup()
     rewrite(repository, taken, lambda body: body["settings"].update(collate="xx_XX.UTF-8", ctype="xx_XX.UTF-8"))
     said = repository.crew("run", "verify", "staging")
     assert said.code == 0, said
     assert "restored with locale C, since the scratch server said" in said.out
-    assert "xx_XX" in str(proofs(repository, taken)["verified.json"]["notes"])
+    assert "xx_XX" in str(verifications(repository, taken)["verified.json"]["notes"])
 
 
 def test_space_is_asked_for_first(repository: Repository, shop: Shop) -> None:
@@ -113,8 +113,8 @@ def test_space_is_asked_for_first(repository: Repository, shop: Shop) -> None:
     rewrite(repository, taken, lambda body: body["parts"][0].update(dumped=10**15))
     said = repository.crew("run", "verify", "staging")
     assert said.code == 1
-    assert "a proof wants 2000000.0 GB free in" in said.out
-    assert proofs(repository, taken) == {}
+    assert "a verification wants 2000000.0 GB free in" in said.out
+    assert verifications(repository, taken) == {}
 
 
 def test_a_server_that_is_named_is_left_as_it_was(
@@ -133,7 +133,7 @@ def test_a_server_that_is_named_is_left_as_it_was(
     taken = repository.backup()
     said = repository.crew("run", "verify", "staging")
     assert said.code == 0, said
-    assert proofs(repository, taken)["verified.json"]["against"] == {"major": 18, "where": "127.0.0.1"}
+    assert verifications(repository, taken)["verified.json"]["against"] == {"major": 18, "where": "127.0.0.1"}
     assert sorted(all_of_it()) == sorted(before)
 
 
@@ -153,7 +153,7 @@ def test_told_to_end_it_leaves_no_server_and_no_folder(repository: Repository, s
     assert str(data) not in subprocess.run(["ps", "ax"], capture_output=True, text=True, check=True).stdout
 
 
-def test_what_a_killed_proof_left_is_swept(tmp_path: Path) -> None:
+def test_what_a_killed_verification_left_is_swept(tmp_path: Path) -> None:
     (tmp_path / "groundcrew-scratch-999999999-abc/postgres-x/data").mkdir(parents=True)
     (tmp_path / f"groundcrew-scratch-{os.getpid()}-abc").mkdir()
     (tmp_path / "groundcrew-scratch-notes").mkdir()
@@ -162,13 +162,13 @@ def test_what_a_killed_proof_left_is_swept(tmp_path: Path) -> None:
     assert left == {f"groundcrew-scratch-{os.getpid()}-abc", "groundcrew-scratch-notes"}
 
 
-def test_a_servers_databases_are_proven_by_its_name(repository: Repository, shop: Shop) -> None:
+def test_a_servers_databases_are_verified_by_its_name(repository: Repository, shop: Shop) -> None:
     origin = shop(15)
     server = f'[servers.main]\nurl = "{origin.server.url()}"\npassword = {{ file = "{repository.password(origin)}" }}\n'
     repository.environment(text=server)
     repository.backup(f"main.{origin.name}")
     said = repository.crew("run", "verify", "staging", "--only", "main")
-    assert (said.code, f"verify main.{origin.name}" in said.out, "is proven" in said.out) == (0, True, True), said
+    assert (said.code, f"verify main.{origin.name}" in said.out, "is verified" in said.out) == (0, True, True), said
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 20) -> None:

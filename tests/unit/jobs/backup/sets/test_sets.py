@@ -39,8 +39,8 @@ def test_a_set_is_told_from_its_keys() -> None:
     assert one.tags == ("pre-migration", "v1.2")
     assert one.size == 160
     assert one.duration == timedelta(minutes=4)
-    assert one.proven == AT + timedelta(minutes=4)
-    assert one.disproven is None
+    assert one.verified == AT + timedelta(minutes=4)
+    assert one.failed_verification is None
     assert one.prefix == prefix("prod", "shop", ONE) == f"prod/backups/shop/{ONE}/"
 
 

@@ -59,6 +59,6 @@ def test_what_to_install_for_an_extension(extension: str, named: str) -> None:
 def test_space_is_asked_for_by_the_size_of_the_dump() -> None:
     require_space(2_000_000_000, 1_000_000_000, 2, "/tmp")
     with pytest.raises(
-        BackupError, match=r"wants 2\.0 GB free in /scratch \(2 times the 1\.0 GB dumped\) and there are 1\.9"
+        BackupError, match=r"needs 2\.0 GB free in /scratch \(2 times the 1\.0 GB dumped\); 1\.9 GB are free"
     ):
         require_space(1_900_000_000, 1_000_000_000, 2, "/scratch")
