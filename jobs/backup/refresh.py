@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.backup.errors import BackupError, NoProgram
-from jobs.backup.postgres import programs, quoting
-from jobs.backup.postgres.connection import Address, Reached, reach
+from jobs.backup.postgres import copies, programs, quoting
+from jobs.backup.postgres.connection import Address, Reached, reach, translated_errors
 from jobs.backup.postgres.programs import Program
 from jobs.backup.restore import target
 from jobs.backup.restore.fill import Filling, analyze
 from jobs.backup.restore.pg_restore import Manner
 from jobs.backup.restore.protected import verdict
 from jobs.backup.restore.restore import beside, make_roles, restorer
-from jobs.backup.restore.target import TargetState, translated_errors
+from jobs.backup.restore.target import TargetState
 from jobs.backup.sets.sets import Set, sets
 from jobs.backup.sets.stored import StoredSet, opened
 from jobs.backup.sources import streams
@@ -52,7 +52,7 @@ def work(run: Run) -> Result:
     sentence = (
         f"{into.database} is {wish.source} as it was at {one.started:%Y-%m-%d %H:%M} UTC, sanitised (set {one.id})"
     )
-    aside = f"; what stood there is kept as {kept} until the refresh after the next" if kept is not None else ""
+    aside = f"; the previous database is kept as {kept} until the next refresh" if kept is not None else ""
     return Result(Outcome.DONE, sentence + aside, {"set": one.id, "dumped_bytes": stored.manifest.dumped_bytes})
 
 
@@ -88,7 +88,7 @@ def refuse_protected(repository: Repository, into: Reached, place: TargetState, 
 
 def refresh(run: Run, wish: Refresh, stored: StoredSet, into: Reached, place: TargetState) -> str | None:
     """Restore beside, sanitise, swap; the name under which the old one is kept is returned."""
-    kept = target.name_kept(into.database, datetime.now(UTC), place.databases) if place.exists else None
+    kept = copies.replaced_name(into.database, datetime.now(UTC), place.databases) if place.exists else None
     make_roles(stored, into, place, names_only=True)
     manner = Manner(place.superuser, place.superuser, place.tablespaces, subscriptions=False)
     filling = Filling(stored, into, restorer(stored, place), run, streams(run.environment, run.subject), manner)
@@ -97,7 +97,7 @@ def refresh(run: Run, wish: Refresh, stored: StoredSet, into: Reached, place: Ta
         for name in target.kept_by_refreshes(server, into.database):
             server.execute(f"DROP DATABASE {quoting.name(name)}")
         if kept is not None:
-            comment = quoting.text(target.put_aside_by_refresh(into.database))
+            comment = quoting.text(copies.refresh_comment(into.database))
             server.execute(f"COMMENT ON DATABASE {quoting.name(kept)} IS {comment}")
     return kept
 

@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres.connection import reach, verdict
-from jobs.backup.restore.target import begun
+from jobs.backup.postgres.copies import parse_restoring_name
 from jobs.backup.sets.sets import Set, sets
 from jobs.run.job import Failed, Options, Transient, UnknownName
 
@@ -72,7 +72,9 @@ def chosen(found: Iterable[str], exclude: Sequence[str]) -> list[str]:
     return [
         name
         for name in found
-        if name not in _OF_PROVIDERS and not begun(name) and not any(fnmatchcase(name, pattern) for pattern in exclude)
+        if name not in _OF_PROVIDERS
+        and not parse_restoring_name(name)
+        and not any(fnmatchcase(name, pattern) for pattern in exclude)
     ]
 
 

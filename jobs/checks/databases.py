@@ -52,7 +52,8 @@ def lets_in(environment: Environment, store: Store, what: str, target: Target, *
     """Connect, and see whether the role can read all that is to be dumped, and a pg_dump here fits the server."""
     from jobs.backup.postgres import privileges, quoting
     from jobs.backup.postgres.connection import reach
-    from jobs.backup.restore.target import left_behind, unused
+    from jobs.backup.postgres.copies import abandoned_copies
+    from jobs.backup.restore.target import unused
     from jobs.run import unrecorded_run
 
     with (
@@ -63,7 +64,7 @@ def lets_in(environment: Environment, store: Store, what: str, target: Target, *
         server, user = connection.info.server_version, connection.info.user
         if dumped and (lacks := list(privileges.lacking(connection))):
             return fault(f"{user} can log in, but {', '.join(lacks)}", privileges.NEEDED)
-        left = left_behind(unused(connection), datetime.now(UTC))
+        left = abandoned_copies(unused(connection), datetime.now(UTC))
     fact = (
         f"PostgreSQL {server // 10000}.{server % 10000} at {found.parameters.get('host', 'the socket')} lets {user} in"
     )

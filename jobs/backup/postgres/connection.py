@@ -146,6 +146,17 @@ def through(host: str, local: int) -> dict[str, str]:
     return {"host": name, "hostaddr": "127.0.0.1", "port": str(local)}
 
 
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Raise errors of PostgreSQL and libpq as BackupError or Transient."""
+    import psycopg
+
+    try:
+        yield
+    except psycopg.Error as error:
+        raise verdict(error) from None
+
+
 def verdict(error: psycopg.Error) -> Failed | Transient:
     """A fault that the server or libpq told, as one that may pass or one that won't."""
     said = redact(str(error)).removeprefix("connection failed: ")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from jobs.backup.postgres import quoting
+from jobs.backup.postgres.connection import translated_errors
 from jobs.backup.restore.compare import Difference, Name, Sequence, unkept
 from jobs.backup.restore.fill import Filling, every
-from jobs.backup.restore.target import translated_errors
 
 _TABLES = """SELECT nspname, relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
     WHERE relkind = 'r' AND relpersistence <> 't'"""

@@ -14,12 +14,11 @@ from typing import IO, Any
 
 from jobs.backup.concurrent import ByteCounter, Cancellation, run_together
 from jobs.backup.errors import BackupError
-from jobs.backup.postgres.connection import NO_LIMITS, Reached, final
+from jobs.backup.postgres.connection import NO_LIMITS, Reached, final, translated_errors
 from jobs.backup.postgres.pipes import in_big_pieces, widen
 from jobs.backup.postgres.programs import Program
 from jobs.backup.restore import pg_restore
 from jobs.backup.restore.pg_restore import Manner, Section
-from jobs.backup.restore.target import translated_errors
 from jobs.backup.sets import passed_files
 from jobs.backup.sets.manifest import Part, PartKind
 from jobs.backup.sets.stored import StoredSet, pour

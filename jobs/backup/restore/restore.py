@@ -11,9 +11,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from jobs.backup.errors import BackupError
-from jobs.backup.postgres import programs, quoting
+from jobs.backup.postgres import copies, programs, quoting
 from jobs.backup.postgres import settings as of_database
-from jobs.backup.postgres.connection import Reached
+from jobs.backup.postgres.connection import Reached, translated_errors
 from jobs.backup.postgres.programs import Program
 from jobs.backup.restore import target
 from jobs.backup.restore.check import differences, sentence
@@ -23,7 +23,7 @@ from jobs.backup.restore.pg_restore import Manner
 from jobs.backup.restore.roles import bare, for_missing
 from jobs.backup.restore.selection import Selection
 from jobs.backup.restore.tables import fill_tables
-from jobs.backup.restore.target import TargetState, translated_errors
+from jobs.backup.restore.target import TargetState
 from jobs.backup.sets.manifest import PartKind, Settings
 from jobs.backup.sets.stored import StoredSet, pour
 from jobs.run.job import Failed, Run, Transient
@@ -92,7 +92,9 @@ def restore(
     """Bring a set, or some of its tables, to a database."""
     filling = Filling(stored, into, restorer(stored, place), run, jobs, manner(place), tuple(tables))
     roles = make_roles(stored, into, place)
-    kept = target.name_kept(into.database, datetime.now(UTC), place.databases) if chosen is Way.IN_PLACE_OF else None
+    kept = (
+        copies.replaced_name(into.database, datetime.now(UTC), place.databases) if chosen is Way.IN_PLACE_OF else None
+    )
     if chosen is Way.INTO_USED:
         notes = _into_used(filling, place)
     elif chosen is Way.INTO_EMPTY:
@@ -267,7 +269,7 @@ def check(filling: Filling, only: frozenset[Name] | None = None) -> None:
 def fresh(into: Reached, settings: Settings, place: TargetState) -> Iterator[Reached]:
     """A new database beside the one asked for, closed to all but superusers; dropped again unless all goes well."""
     now = datetime.now(UTC)
-    name = target.name_beside(into.database, now)
+    name = copies.restoring_name(into.database, now)
     with target.maintenance(into) as server:
         target.sweep(server, into.database, now)
         _create(server, of_database.create(name, settings, place.major, closed=place.superuser))

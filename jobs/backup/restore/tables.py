@@ -10,10 +10,10 @@ from typing import IO
 
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres import quoting
+from jobs.backup.postgres.connection import translated_errors
 from jobs.backup.restore import pg_restore
 from jobs.backup.restore.fill import Filling, close, close_public, define, definitions, every, rows
 from jobs.backup.restore.selection import Selection, entries, rows_of, select
-from jobs.backup.restore.target import translated_errors
 from jobs.backup.sets import passed_files
 from jobs.backup.sets.manifest import Part, PartKind
 from jobs.backup.sets.stored import pour

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import threading
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres import quoting
-from jobs.backup.postgres.connection import Reached, verdict
+from jobs.backup.postgres.connection import Reached, translated_errors
+from jobs.backup.postgres.copies import abandoned_copies, refresh_comment
 
 if TYPE_CHECKING:
     import psycopg
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from jobs.run.job import Run
 
 MAINTENANCE = ("postgres", "template1")
-_STAMP = "%Y%m%d_%H%M%S"  # in UTC, and a name that needs no quotes
 _GRACE = 3.0
 _TRIES = 3
 
@@ -114,51 +113,10 @@ def _first_that_lets_us_in(into: Reached) -> psycopg.Connection[Any]:
     raise refused or BackupError(f"no database of {into.database}'s server can be connected to")
 
 
-@contextmanager
-def translated_errors() -> Iterator[None]:
-    """What the server says against it, as an error that the runner knows."""
-    import psycopg
-
-    try:
-        yield
-    except psycopg.Error as error:
-        raise verdict(error) from None
-
-
 def _count_objects(into: Reached) -> int:
     with translated_errors(), into.connect(autocommit=True) as there:
         row = there.execute(_OBJECTS).fetchone()
         return int(row[0]) if row is not None else 0
-
-
-def name_beside(database: str, at: datetime) -> str:
-    """The name under which a database is restored before it takes its place."""
-    return quoting.clipped(database, f"_restoring_{at.astimezone(UTC):{_STAMP}}")
-
-
-def name_kept(database: str, at: datetime, taken: Collection[str] = ()) -> str:
-    """The name under which a replaced database is kept: it says what and when."""
-    name = quoting.clipped(database, f"_replaced_{at.astimezone(UTC):{_STAMP}}")
-    return name_kept(database, at + timedelta(seconds=1), taken) if name in taken else name
-
-
-def begun(name: str) -> tuple[str, datetime] | None:
-    """Whose copy this is, and since when, if by its name it is one that a restore is filling or was."""
-    found = re.fullmatch(r"(.+)_restoring_(\d{8}_\d{6})", name, re.DOTALL)
-    with suppress(ValueError):
-        return (found[1], datetime.strptime(found[2], _STAMP).replace(tzinfo=UTC)) if found else None
-    return None
-
-
-def left_behind(names: Iterable[str], now: datetime, database: str | None = None) -> list[str]:
-    """Copies that restores (of this database) were filling when they died; a living one's is younger, or in use."""
-    wanted = begun(name_beside(database, now)) if database is not None else None
-    found = ((name, copy) for name in names if (copy := begun(name)))
-    return [
-        name
-        for name, (whose, since) in found
-        if since < now - timedelta(minutes=1) and (wanted is None or whose == wanted[0])
-    ]
 
 
 def unused(server: psycopg.Connection[Any]) -> list[str]:
@@ -174,7 +132,7 @@ def sweep(server: psycopg.Connection[Any], database: str, now: datetime) -> list
     import psycopg
 
     dropped = []
-    for name in left_behind(unused(server), now, database):
+    for name in abandoned_copies(unused(server), now, database):
         with suppress(psycopg.errors.ObjectInUse, psycopg.errors.InvalidCatalogName):
             server.execute(f"DROP DATABASE {quoting.name(name)}")
             dropped.append(name)
@@ -243,11 +201,6 @@ def kept_by_refreshes(server: psycopg.Connection[Any], database: str) -> list[st
     """The databases that refreshes of this one have put aside, the oldest first."""
     rows = server.execute(
         "SELECT datname FROM pg_database WHERE shobj_description(oid, 'pg_database') = %s ORDER BY 1",
-        (put_aside_by_refresh(database),),
+        (refresh_comment(database),),
     ).fetchall()
     return [name for (name,) in rows]
-
-
-def put_aside_by_refresh(database: str) -> str:
-    """The comment by which a refresh knows what it may drop: nothing that a person keeps has it."""
-    return f"put aside when groundcrew refreshed {database}; dropped at the refresh after the next"

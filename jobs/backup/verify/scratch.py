@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 from jobs import embedded
 from jobs.backup.errors import BackupError, NoProgram
 from jobs.backup.postgres import programs
-from jobs.backup.postgres.connection import Address, Reached, reach
+from jobs.backup.postgres.connection import Address, Reached, reach, translated_errors
 from jobs.backup.postgres.programs import Program
-from jobs.backup.restore.target import translated_errors
 from jobs.backup.sets.manifest import Extension, Manifest
 from jobs.run.job import Run
 

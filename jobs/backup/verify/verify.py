@@ -11,14 +11,15 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from jobs.backup.errors import BackupError, Damaged
-from jobs.backup.postgres import quoting
+from jobs.backup.postgres import copies, quoting
 from jobs.backup.postgres import settings as of_database
+from jobs.backup.postgres.connection import translated_errors
 from jobs.backup.restore import check, target
 from jobs.backup.restore.compare import Difference
 from jobs.backup.restore.fill import Filling, fill
 from jobs.backup.restore.pg_restore import Manner
 from jobs.backup.restore.restore import make_roles, restorer
-from jobs.backup.restore.target import TargetState, translated_errors
+from jobs.backup.restore.target import TargetState
 from jobs.backup.sets.choose_set import chosen
 from jobs.backup.sets.manifest import FORMAT, Manifest, iso_timestamp
 from jobs.backup.sets.sets import VERIFICATION_FAILED, VERIFIED, Set, sets
@@ -166,7 +167,7 @@ def _database(server: Scratch, manifest: Manifest, major: int) -> Iterator[tuple
     """A database of the set's locale if the server has that, else without one: row counts don't depend on it."""
     import psycopg
 
-    into = server.server.named(target.name_beside("groundcrew_verify", datetime.now(UTC)))
+    into = server.server.named(copies.restoring_name("groundcrew_verify", datetime.now(UTC)))
     notes: tuple[str, ...] = ()
     with target.maintenance(into) as there:
         target.sweep(there, "groundcrew_verify", datetime.now(UTC))

@@ -1,13 +1,9 @@
-from datetime import UTC, datetime, timedelta
-
 import pytest
 
 from jobs.backup.errors import BackupError
 from jobs.backup.restore.restore import Way, settings_for, way
-from jobs.backup.restore.target import TargetState, left_behind, name_beside, name_kept
+from jobs.backup.restore.target import TargetState
 from jobs.backup.sets.manifest import Settings
-
-NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 
 
 def place(*, exists: bool = True, objects: int = 0, standby: bool = False) -> TargetState:
@@ -42,30 +38,6 @@ def test_how_a_set_gets_to_where_it_is_wanted(there: TargetState, create: bool, 
 def test_what_is_refused_is_told_with_the_way_out(there: TargetState, create: bool, replaces: bool, said: str) -> None:
     with pytest.raises(BackupError, match=said):
         way(there, create=create, replaces=replaces)
-
-
-def test_names_say_what_and_when_and_are_never_cut_at_their_end() -> None:
-    assert name_beside("shop", NOW) == "shop_restoring_20261121_093000"
-    assert name_kept("shop", NOW) == "shop_replaced_20261121_093000"
-    assert name_kept("shop", NOW, {"shop_replaced_20261121_093000"}) == "shop_replaced_20261121_093001"
-    assert name_kept("ü" * 40, NOW) == "ü" * 19 + "_replaced_20261121_093000"
-    assert len(name_beside("x" * 63, NOW)) == 63
-
-
-def test_only_what_a_dead_restore_of_this_database_left_is_swept() -> None:
-    names = [
-        "shop_restoring_20261120_093000",
-        "shop_restoring_20261121_092930",
-        "shop_replaced_20261120_093000",
-        "shop_restoring_mine",
-        "shop_restoring_20269999_093000",
-        "workshop_restoring_20261120_093000",
-        "shop",
-    ]
-    assert left_behind(names, NOW, "shop") == ["shop_restoring_20261120_093000"]
-    assert left_behind(names, NOW) == ["shop_restoring_20261120_093000", "workshop_restoring_20261120_093000"]
-    long = "ü" * 31
-    assert left_behind([name_beside(long, NOW - timedelta(days=1))], NOW, long) != []
 
 
 def test_a_replaced_database_keeps_its_owner_and_who_may_use_it() -> None:
