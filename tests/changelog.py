@@ -1,4 +1,4 @@
-"""`make changelog` and `make notes`: what changed since the last release, from the commits, by what they touch."""
+"""`make changelog` and `make notes`: what changed since the last release, read from the commits, grouped by package."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 CHANGELOG = ROOT / "CHANGELOG.md"
+UNRELEASED = "Unreleased"
 
-HEADINGS = {  # the first that a path begins with
+HEADINGS = {  # the first prefix that matches counts
     "jobs/backup": "Backups",
     "jobs/retention": "Backups",
-    "jobs/prune": "Backups",
     "jobs/schedule": "Schedules",
-    "jobs/cost": "The bill",
-    "jobs/status": "Watching",
-    "jobs/monitoring": "Watching",
+    "jobs/cost": "Cost",
+    "jobs/status": "Monitoring",
+    "jobs/monitoring": "Monitoring",
     "jobs/stacks": "Stacks and drift",
-    "jobs/drift": "Stacks and drift",
     "jobs": "Runs and the command line",
     "terraform": "Stacks and drift",
     "deploys": "Deploys",
@@ -35,21 +34,23 @@ HEADINGS = {  # the first that a path begins with
 
 @dataclass(frozen=True)
 class Commit:
-    """Its first line, and the files that it touched."""
+    """A commit's subject and the files that it changed."""
 
     subject: str
     paths: tuple[str, ...]
 
 
 def heading(commit: Commit) -> str | None:
-    """Under what a user looks for it; None for what only those who work on groundcrew notice."""
-    told = [next((title for start, title in HEADINGS.items() if path.startswith(start)), None) for path in commit.paths]
-    counted = Counter(title for title in told if title)
+    """The heading for a commit; None if users do not notice it."""
+    titles = [
+        next((title for start, title in HEADINGS.items() if path.startswith(start)), None) for path in commit.paths
+    ]
+    counted = Counter(title for title in titles if title)
     return counted.most_common(1)[0][0] if counted else None
 
 
 def section(version: str, day: str, commits: Sequence[Commit]) -> str:
-    """A release as CHANGELOG.md has it: the newest commit first, each once."""
+    """A release's section of CHANGELOG.md: the newest commit first, each subject once."""
     lines = [f"## {version} ({day})"]
     for title in dict.fromkeys(HEADINGS.values()):
         subjects = dict.fromkeys(commit.subject for commit in commits if heading(commit) == title)
@@ -58,25 +59,35 @@ def section(version: str, day: str, commits: Sequence[Commit]) -> str:
 
 
 def sections(text: str) -> dict[str, str]:
-    """The releases of CHANGELOG.md, each by its version."""
+    """The sections of CHANGELOG.md by version."""
     found = re.split(r"^(?=## )", text, flags=re.MULTILINE)[1:]
-    return {one.removeprefix("## ").split(maxsplit=1)[0]: one.strip() + "\n" for one in found}
+    return {each.removeprefix("## ").split(maxsplit=1)[0]: each.strip() + "\n" for each in found}
+
+
+def released(text: str, version: str, day: str, commits: Sequence[Commit]) -> str:
+    """CHANGELOG.md with a section for a version: what is unreleased becomes that section, else the commits do."""
+    if UNRELEASED in sections(text):
+        return text.replace(f"## {UNRELEASED}\n", f"## {version} ({day})\n")
+    start, separator, rest = text.partition("\n## ")
+    return f"{start}\n{section(version, day, commits)}{separator}{rest}"
 
 
 def version() -> str:
-    """What pyproject.toml says; it exits where a tag says something else."""
-    told: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    tag = os.environ.get("GITHUB_REF_NAME", "") if os.environ.get("GITHUB_REF_TYPE") == "tag" else f"v{told}"
-    if tag != f"v{told}":
-        sys.exit(f"The tag is {tag}, and pyproject.toml has version {told}: make them one, and tag anew.")
-    return told
+    """The version in pyproject.toml; exits if a tag says otherwise."""
+    number: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    tag = os.environ.get("GITHUB_REF_NAME", "") if os.environ.get("GITHUB_REF_TYPE") == "tag" else f"v{number}"
+    if tag != f"v{number}":
+        sys.exit(f"The tag is {tag}, but pyproject.toml has version {number}. Correct one of them and tag again.")
+    return number
 
 
-def commits(told: str) -> list[Commit]:
-    """Those since the release before this version."""
-    tags = [tag for tag in _git("tag", "--list", "v*", "--merged", "--sort=-creatordate").split() if tag != f"v{told}"]
+def commits(version: str) -> list[Commit]:
+    """The commits since the release before this version."""
+    tags = [
+        tag for tag in _git("tag", "--list", "v*", "--merged", "--sort=-creatordate").split() if tag != f"v{version}"
+    ]
     log = _git("log", "--no-merges", "--name-only", "--format=%x00%s", *([f"{tags[0]}..HEAD"] if tags else []))
-    lines = [[line for line in one.splitlines() if line] for one in log.split("\0")[1:]]
+    lines = [[line for line in entry.splitlines() if line] for entry in log.split("\0")[1:]]
     return [Commit(subject, tuple(paths)) for subject, *paths in lines]
 
 
@@ -86,21 +97,18 @@ def _git(*args: str) -> str:
 
 
 def main() -> None:
-    told = version()
-    text = CHANGELOG.read_text()
-    there = sections(text).get(told)
-    made = there or section(told, f"{datetime.now(UTC):%Y-%m-%d}", commits(told))
+    number, text, day = version(), CHANGELOG.read_text(), f"{datetime.now(UTC):%Y-%m-%d}"
+    written = sections(text)
     if sys.argv[1:] == ["notes"]:
         notes = ROOT / "dist" / "notes.md"
         notes.parent.mkdir(exist_ok=True)
-        notes.write_text(made)
-        print(f"wrote dist/notes.md: what is new in {told}")
-    elif there:
-        sys.exit(f"CHANGELOG.md has {told} already: raise the version in pyproject.toml first.")
+        notes.write_text(written.get(number) or sections(released(text, number, day, commits(number)))[number])
+        print(f"wrote dist/notes.md for version {number}")
+    elif number in written:
+        sys.exit(f"CHANGELOG.md already has a section for {number}. Raise the version in pyproject.toml first.")
     else:
-        begun, found, before = text.partition("\n## ")
-        CHANGELOG.write_text(f"{begun}\n{made}{found}{before}")
-        print(f"CHANGELOG.md has {told} now: say it in the words of those who use it")
+        CHANGELOG.write_text(released(text, number, day, commits(number)))
+        print(f"CHANGELOG.md now has a section for {number}. Edit it for users before you merge.")
 
 
 if __name__ == "__main__":
