@@ -1,4 +1,4 @@
-"""What docs/backups.md tells to type does what it says, word for word."""
+"""The commands of docs/backups.md do what the page says."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAGE = Path(__file__).parents[4] / "docs" / "backups.md"
 
 
 def block(heading: str, number: int = 0) -> str:
-    """An indented block of a section of the page."""
+    """Return an indented block of a section of the page."""
     _, _, rest = PAGE.read_text().partition(f"# {heading}\n")
     section = re.split(r"^#", rest, maxsplit=1, flags=re.MULTILINE)[0]
     blocks = re.findall(r"(?:^    .*\n)+", section, flags=re.MULTILINE)
@@ -34,24 +34,24 @@ def test_a_set_is_restored_without_groundcrew(
     taken = repository.backup()
     folder = tmp_path / "here"
     shutil.copytree(repository.store / "staging/backups/shop" / taken, folder)
-    shutil.copy(tmp_path / "age.key", folder / "try.key")
-    in_pieces(folder / "rest.0", 12)
-    typed = block("Without groundcrew").replace("--dbname=shop", f"--dbname={target.name}")
+    shutil.copy(tmp_path / "age.key", folder / "age.key")
+    split_into_pieces(folder / "rest.0", 12)
+    commands = block("Restore without groundcrew").replace("--dbname=shop", f"--dbname={target.name}")
     environment = {
         **target.server.environment, "PATH": f"{CLIENTS[16]}:{os.environ['PATH']}",
         "PGHOST": "127.0.0.1", "PGPORT": str(target.server.port), "PGUSER": "postgres",
     }  # fmt: skip
     ended = subprocess.run(
-        ["bash", "-c", typed], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        ["bash", "-c", commands], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr
     assert [line for line in ended.stderr.splitlines() if "already exists" not in line] == []
-    told = (portrait(one.url, password=one.password) for one in (origin, target))
-    assert differences(*told, ignore={"settings", "database"}) == []
+    portraits = (portrait(one.url, password=one.password) for one in (origin, target))
+    assert differences(*portraits, ignore={"settings", "database"}) == []
 
 
-def in_pieces(first: Path, number: int) -> None:
-    """A part as it lies in a store that takes only so much in one object."""
+def split_into_pieces(first: Path, number: int) -> None:
+    """Split a part into pieces, as for a store that limits the size of an object."""
     body = first.read_bytes()
     size = -(-len(body) // number)
     for piece in range(number):
@@ -63,21 +63,22 @@ def test_the_role_that_backs_up_can_read_everything(
     major: int, repository: Repository, shop: Callable[..., Database], database: Callable[..., Database]
 ) -> None:
     origin, target = shop(major), database(major)
-    script = block("The role that backs up")
+    script = block("Create the backup role")
     if major == 13:
-        old = block("The role that backs up", 1)
+        old = block("Create the backup role", 1)
         schemas = [old.replace("SCHEMA public", f"SCHEMA {schema}") for schema in ("public", "stock", '"Büro"')]
         script = re.sub("GRANT pg_read_all_data.*", "\n".join(schemas), script)
     origin.run(script, "ALTER ROLE backup PASSWORD 'known to the tests alone'")
     try:
         repository.environment(text=repository.section("shop", origin).replace("postgres@", "backup@"))
-        assert repository.crew("check", "staging").code == 0
+        checked = repository.crew("check", "staging")
+        assert checked.code == 0, checked
         repository.backup()
         into = ("--into", target.url, "--password-from", f"file:{repository.password(target)}")
-        said = repository.crew("backups", "restore", "staging", "shop", *into)
-        assert said.code == 0, said
-        told = (portrait(one.url, password=one.password) for one in (origin, target))
-        assert differences(*told) == []
+        restored = repository.crew("backups", "restore", "staging", "shop", *into)
+        assert restored.code == 0, restored
+        portraits = (portrait(one.url, password=one.password) for one in (origin, target))
+        assert differences(*portraits) == []
     finally:
         target.run("DROP OWNED BY backup")
         origin.run("DROP OWNED BY backup", "DROP ROLE backup")
@@ -96,8 +97,9 @@ def test_a_new_key_opens_new_sets_and_the_old_one_old_ones(
     for taken in (old, new):
         target = database(16)
         into = ("--into", target.url, "--password-from", f"file:{repository.password(target)}")
-        assert repository.crew("backups", "restore", "staging", "shop", "--set", taken, *into).code == 0
+        restored = repository.crew("backups", "restore", "staging", "shop", "--set", taken, *into)
+        assert restored.code == 0, restored
     (repository.root / "age.key").write_text(later.identity)
-    said = repository.crew("backups", "verify", "staging", "shop", "--set", old)
-    assert said.code == 1
-    assert f"the decrypting key does not fit: set {old} of staging/shop is encrypted to age1" in said.out
+    verified = repository.crew("backups", "verify", "staging", "shop", "--set", old)
+    assert verified.code == 1, verified
+    assert f"the decrypting key does not fit: set {old} of staging/shop is encrypted to age1" in verified.out

@@ -1,10 +1,10 @@
-"""A few tables of a set come back with all that is theirs, into a new database or into the one that lost them."""
+"""Restore single tables of a set, into a new database or into the one that lost them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.integration.jobs.backup.test_restore import restore
+from tests.integration.jobs.backup.restore.test_restore import restore
 from tests.parts.crew import Repository, flip
 from tests.parts.needs import majors
 from tests.parts.postgres import Database
@@ -22,37 +22,38 @@ def tables(database: Database) -> list[str]:
 
 
 @majors(13, 16, 18)
-def test_a_table_that_was_lost_comes_back_into_its_database(major: int, repository: Repository, shop: Shop) -> None:
+def test_restores_a_lost_table_into_its_database(major: int, repository: Repository, shop: Shop) -> None:
     origin = shop(major)
     repository.environment(text=repository.section("shop", origin))
     repository.backup()
-    before = origin.ask("SELECT count(*), md5(string_agg(o::text, '' ORDER BY id)) FROM orders o")
+    rows_before = origin.ask("SELECT count(*), md5(string_agg(o::text, '' ORDER BY id)) FROM orders o")
     indexes = "SELECT indexdef FROM pg_indexes WHERE tablename = 'orders' ORDER BY 1"
-    had = origin.ask(indexes)
-    code, said = restore(repository, origin, "--tables", "orders")
-    assert (code, "table public.orders exists in" in said) == (1, True)
+    indexes_before = origin.ask(indexes)
+    code, output = restore(repository, origin, "--tables", "orders")
+    assert code == 1, output
+    assert "table public.orders exists in" in output
     origin.run("DROP TABLE orders CASCADE")
-    code, said = restore(repository, origin, "--tables", "orders")
-    assert code == 0, said
-    assert "left out, for they belong to other tables too: foreign key orders orders_customer_fkey" in said
-    assert origin.ask("SELECT count(*), md5(string_agg(o::text, '' ORDER BY id)) FROM orders o") == before
-    assert origin.ask(indexes) == had
+    code, output = restore(repository, origin, "--tables", "orders")
+    assert code == 0, output
+    assert "left out, for they belong to other tables too: foreign key orders orders_customer_fkey" in output
+    assert origin.ask("SELECT count(*), md5(string_agg(o::text, '' ORDER BY id)) FROM orders o") == rows_before
+    assert origin.ask(indexes) == indexes_before
     assert origin.ask("SELECT nextval('orders_id_seq')") == [(4001,)]
     assert origin.ask("SELECT polname FROM pg_policy WHERE polrelid = 'orders'::regclass") == [("readers_see_half",)]
     assert origin.ask("SELECT count(*) FROM customers") == [(500,)]
 
 
-def test_tables_come_with_what_they_need_into_an_empty_database(
+def test_restores_tables_with_their_dependencies_into_an_empty_database(
     repository: Repository, shop: Shop, database: New
 ) -> None:
     origin, target = shop(16), database(16)
     repository.environment(text=repository.section("shop", origin))
     repository.backup()
-    code, said = restore(
+    code, output = restore(
         repository, target, "--tables", "customers", "--tables", "orders", "--tables", 'Büro.Zettel "A". 1',
         "--tables", "events_2026", "--tables", "stock.places",
     )  # fmt: skip
-    assert code == 0, said
+    assert code == 0, output
     assert tables(target) == [
         'Zettel "A". 1', "customers", "events", "events_2026", "events_2026_a", "events_2026_other", "orders", "places",
     ]  # fmt: skip
@@ -60,18 +61,22 @@ def test_tables_come_with_what_they_need_into_an_empty_database(
     assert target.ask("SELECT count(*) FROM pg_constraint WHERE conname = 'orders_customer_fkey'") == [(1,)]
     assert target.ask("SELECT count(*) FROM events") == origin.ask("SELECT count(*) FROM events_2026")
     assert target.ask("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal") == [("touching",)]
-    assert "place in a publication some_of_it orders" in said
+    assert "place in a publication some_of_it orders" in output
 
 
-def test_what_cannot_be_done_with_tables_is_told(repository: Repository, shop: Shop, database: New) -> None:
+def test_reports_what_cannot_be_done_with_tables(repository: Repository, shop: Shop, database: New) -> None:
     origin, target = shop(16), database(16)
     repository.environment(text=repository.section("shop", origin))
     taken = repository.backup()
-    code, said = restore(repository, target, "--tables", "odrers")
-    assert (code, "there is no table odrers in this set" in said) == (1, True)
-    assert "holds a part" not in said
-    code, said = restore(repository, target, "--tables", "orders", "--replace")
-    assert (code, "leave one of them out" in said) == (1, True)
+    code, output = restore(repository, target, "--tables", "odrers")
+    assert code == 1, output
+    assert "there is no table odrers in this set" in output
+    assert "holds a part" not in output
+    code, output = restore(repository, target, "--tables", "orders", "--replace")
+    assert code == 1, output
+    assert "leave one of them out" in output
     flip(next(piece for piece in repository.pieces(taken) if piece.stem == "rest"))
-    code, said = restore(repository, database(16), "--tables", "staff")
-    assert (code, "part rest of set" in said, "holds a part of the set now" in said) == (1, True, True)
+    code, output = restore(repository, database(16), "--tables", "staff")
+    assert code == 1, output
+    assert "part rest of set" in output
+    assert "holds a part of the set now" in output
