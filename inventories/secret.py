@@ -12,18 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
+from inventories.errors import CrewError, ExitCode
+
 HIDDEN = "***"
 COMMAND_SECONDS = 20.0  # less than `crew check` waits for a check, so that it tells which command it was
 SHORT = 4  # a value shorter than this is hidden only where it stands as a word, or every log would be stars
 LONG = 16  # the path of an address is hidden alone from here on: a token is this long, and /backup is no secret
 
 
-class BadEnvironment(Exception):
-    """An environment that can't be used: all its faults, one line each. Whoever catches it exits 78."""
+class BadEnvironment(CrewError):
+    """An environment that cannot be used: all its faults, one line each."""
 
-    def __init__(self, *faults: str) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = faults
+    exit_code = ExitCode.BAD_CONFIGURATION
 
 
 class NoSecret(BadEnvironment):

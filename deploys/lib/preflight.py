@@ -12,11 +12,13 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.state import StateStage
 from pyinfra.context import ctx_state
 
+from inventories import CrewError
+
 SYSTEMS = {("debian", "12"), ("debian", "13"), ("ubuntu", "24.04")}
 MIB = 1024 * 1024
 
 
-class DeployError(PyinfraError):
+class DeployError(PyinfraError, CrewError):
     """A deploy can't go on; the message names the host or group, the fact, and the way out."""
 
 
@@ -34,7 +36,7 @@ class System:
     container: bool
 
 
-class Host(FactBase[System]):
+class SystemFact(FactBase[System]):
     """The facts that a deploy decides by, asked at once."""
 
     def command(self) -> str:
@@ -49,7 +51,7 @@ class Host(FactBase[System]):
         return System(name, version, codename, int(user), int(memory) // 1024, int(disk), int(cpus), container == "yes")
 
 
-def refuse_to_run_on_nobody() -> None:
+def require_hosts() -> None:
     """Without hosts pyinfra would run no deploy at all, and call that a success."""
     state: State = ctx_state.get()
     set_stage = state.set_stage
@@ -62,7 +64,7 @@ def refuse_to_run_on_nobody() -> None:
     state.set_stage = checked  # type: ignore[method-assign]
 
 
-def group(name: str) -> list[str]:
+def hosts_of_group(name: str) -> list[str]:
     """The names of the hosts in a group that a deploy needs, in the order of the inventory file."""
     if name not in inventory.groups or not inventory.groups[name]:
         raise DeployError(
@@ -71,22 +73,22 @@ def group(name: str) -> list[str]:
     return [each.name for each in inventory.groups[name]]
 
 
-def all_take_part(names: Iterable[str], why: str) -> None:
+def require_in_limit(names: Iterable[str], why: str) -> None:
     """Stop if --limit leaves out a host without which it is no good."""
     state: State = ctx_state.get()
     if left_out := [name for name in names if not state.is_host_in_limit(state.inventory.get_host(name))]:
         raise DeployError(f"--limit leaves out {', '.join(left_out)}; {why}: run it without --limit")
 
 
-def host_is_fit(*, memory: int = 0, disk: int = 0) -> System:
+def check_system(*, memory: int = 0, disk: int = 0) -> System:
     """Stop unless this host's system is one we know, has enough MiB of memory and disk, and lets us be root."""
-    system: System = host.get_fact(Host)
-    if faults := unfit(system, memory=memory, disk=disk):
+    system: System = host.get_fact(SystemFact)
+    if faults := system_faults(system, memory=memory, disk=disk):
         raise DeployError(f"{host.name}: {'; '.join(faults)}")
     return system
 
 
-def unfit(system: System, *, memory: int, disk: int) -> list[str]:
+def system_faults(system: System, *, memory: int, disk: int) -> list[str]:
     """Each reason why a deploy can't run there."""
     known = ", ".join(f"{name.title()} {version}" for name, version in sorted(SYSTEMS))
     faults = []
@@ -101,7 +103,7 @@ def unfit(system: System, *, memory: int, disk: int) -> list[str]:
     return faults
 
 
-def wanted(key: str, way_out: str) -> Any:
+def required(key: str, way_out: str) -> Any:
     """A value of the group data that a deploy can't do without."""
     value = host.data.get(key)
     if not value:
@@ -115,7 +117,7 @@ def no_others(where: str, given: Mapping[str, object], known: Collection[str]) -
         raise DeployError(f"{where}: {', '.join(others)}: no such key; there are {', '.join(sorted(known))}")
 
 
-def every(faults: Iterable[str]) -> None:
+def stop_on_faults(faults: Iterable[str]) -> None:
     """All faults at once, not one per try."""
     if told := list(faults):
         raise DeployError("\n".join(told))

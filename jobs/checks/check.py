@@ -9,12 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from queue import Empty, SimpleQueue
 
-from inventories import BadEnvironment
+from inventories import CrewError
 from jobs.log import carried
-from jobs.run.job import Failed, Transient
-from jobs.run.stop import Stopped
-from jobs.store import StoreError
-from terraform.errors import StackError
 
 LIMIT = 30.0
 AT_ONCE = 8
@@ -96,7 +92,7 @@ def finding_of(check: Check) -> Finding:
     """What a look finds; what the rooms raise is a fault that explains itself."""
     try:
         return check.look()
-    except (BadEnvironment, StoreError, StackError, Failed, Transient, Stopped) as error:
+    except CrewError as error:
         return fault(str(error))
     except Exception as error:  # one broken check must not hide what the others found
         return fault(f"this check is broken ({type(error).__name__}: {error})", "please report it")

@@ -36,6 +36,8 @@ def answer(args: Sequence[str]) -> int:
         return exit_codes.refused(error, as_json="--json" in args)
     except Exception as error:
         return exit_codes.exit_for(error, as_json="--json" in args)
-    if code == exit_codes.INTERRUPTED:
-        return exit_codes.interrupted(as_json="--json" in args)
-    return code or exit_codes.DONE
+    if not code:
+        return 0
+    from inventories import ExitCode
+
+    return exit_codes.interrupted(as_json="--json" in args) if code == ExitCode.INTERRUPTED else code

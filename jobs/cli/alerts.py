@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from inventories import ExitCode
 from jobs.cli import arguments, output
 from jobs.cli.arguments import AsJson, EnvironmentName, NotConfigured, examples, new_app
-from jobs.cli.exit_codes import Code
 
 if TYPE_CHECKING:
     from inventories import Secret
@@ -38,7 +38,7 @@ def message(ctx: typer.Context, environment_name: EnvironmentName, as_json: AsJs
         arguments.print_json({"environment": environment.name, "addresses": told})
     else:
         _show(told)
-    return Code.DONE if all(one["arrived"] for one in told) else Code.FAILED
+    return ExitCode.DONE if all(one["arrived"] for one in told) else ExitCode.FAILED
 
 
 def send(address: Secret, title: str, text: str) -> dict[str, str | bool]:

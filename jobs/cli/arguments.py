@@ -9,17 +9,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from inventories import CrewError, ExitCode
+
 if TYPE_CHECKING:
     from inventories import Environment, Repository
     from jobs.store import Store
 
 
-class WrongUsage(Exception):
+class WrongUsage(CrewError):
     """What was typed can't be done; the message says what can."""
 
+    exit_code = ExitCode.WRONG_USAGE
 
-class NotConfigured(Exception):
+
+class NotConfigured(CrewError):
     """The environment's file lacks what the command is about; the message says what to add."""
+
+    exit_code = ExitCode.BAD_CONFIGURATION
 
 
 def new_app(*, several: str = "") -> typer.Typer:

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from inventories import ExitCode
 from jobs.checks import Check, Finding, Verdict, checks_of, look_at_all
 from jobs.cli import arguments, output
 from jobs.cli.arguments import AsJson, EnvironmentName, examples, new_app
-from jobs.cli.exit_codes import Code
 from jobs.format import plural
 
 app = new_app()
@@ -39,7 +39,7 @@ def check(
     else:
         output.table([(output.Cell(f.verdict, STYLES[f.verdict]), c.what, str(f)) for c, f in told_once(found)])
         output.say(f"\n{environment.name}: {verdict(found)}", STYLES[worst(found)])
-    return Code.FAILED if worst(found) is Verdict.FAULT else Code.DONE
+    return ExitCode.FAILED if worst(found) is Verdict.FAULT else ExitCode.DONE
 
 
 Found = Sequence[tuple[Check, Finding]]

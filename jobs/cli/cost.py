@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from inventories import ExitCode
 from jobs.cli import arguments, output
 from jobs.cli.arguments import AsJson, EnvironmentName, NotConfigured, examples, new_app
-from jobs.cli.exit_codes import Code
 
 if TYPE_CHECKING:
     from jobs.cost.job import Look
@@ -55,7 +55,7 @@ def cost(
         arguments.print_json({"environment": environment.name, "findings": odd, **cost_as_json(found)})
     else:
         show(environment.name, found, odd)
-    return Code.FINDING if odd else Code.DONE
+    return ExitCode.FINDING if odd else ExitCode.DONE
 
 
 def show(name: str, found: Look, odd: list[str]) -> None:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from inventories import ExitCode
 from jobs.cli import arguments, output
 from jobs.cli.arguments import AsJson, EnvironmentNames, WrongUsage, examples, new_app
-from jobs.cli.exit_codes import Code
 
 if TYPE_CHECKING:
     from inventories import Environment
     from jobs.run.stop import Stop
-    from terraform.report import Report, StackResult
+    from terraform.report import DriftReport, StackReport
 
 app = new_app()
 
@@ -60,9 +60,9 @@ def drift(
     reports = _looked(_wanted(ctx, environment_names or [], all_of_them=all_of_them))
     _tell(reports, Format.JSON if as_json else form)
     if any(one.failed for one in reports):
-        return Code.FAILED
+        return ExitCode.FAILED
     found = any(one.drifted or (one.pending and fail_on is FailOn.PENDING) for one in reports)
-    return Code.FINDING if found else Code.DONE
+    return ExitCode.FINDING if found else ExitCode.DONE
 
 
 def _wanted(ctx: typer.Context, names: Sequence[str], *, all_of_them: bool) -> list[Environment]:
@@ -73,43 +73,43 @@ def _wanted(ctx: typer.Context, names: Sequence[str], *, all_of_them: bool) -> l
     return [one for one in found if one.stacks or names]
 
 
-def _looked(environments: Sequence[Environment]) -> list[Report]:
+def _looked(environments: Sequence[Environment]) -> list[DriftReport]:
     """Every stack of every environment, side by side."""
     from jobs.run.stop import ended_by_signals
 
     wanted = [(environment, name) for environment in environments for name in environment.stacks]
     with ended_by_signals() as stop, ThreadPoolExecutor(AT_ONCE) as pool:
         seen = list(pool.map(lambda one: _seen(stop, *one), wanted))
-    by_environment: dict[str, list[StackResult]] = {one.name: [] for one in environments}
+    by_environment: dict[str, list[StackReport]] = {one.name: [] for one in environments}
     for (environment, _), one in zip(wanted, seen, strict=True):
         by_environment[environment.name].append(one)
     return [_report(one, by_environment[one.name]) for one in environments]
 
 
-def _seen(stop: Stop, environment: Environment, name: str) -> StackResult:
+def _seen(stop: Stop, environment: Environment, name: str) -> StackReport:
     from inventories import redact
     from jobs.stacks.opening import at_once, open_stack
     from terraform.errors import StackError
     from terraform.find_drift import find_drift
-    from terraform.report import StackResult
+    from terraform.report import StackReport
 
     try:
-        return StackResult(name, find_drift(open_stack(environment, name, at_once(stop))))
+        return StackReport(name, find_drift(open_stack(environment, name, at_once(stop))))
     except StackError as error:
-        return StackResult(name, error=redact(str(error)).removeprefix(f"{environment.name}/{name}: "))
+        return StackReport(name, error=redact(str(error)).removeprefix(f"{environment.name}/{name}: "))
 
 
-def _report(environment: Environment, seen: Sequence[StackResult]) -> Report:
+def _report(environment: Environment, seen: Sequence[StackReport]) -> DriftReport:
     from terraform import drift
-    from terraform.report import Report
+    from terraform.report import DriftReport
 
     rules = environment.drift.ignore if environment.drift else ()
     complete = not any(one.error for one in seen)
-    unmatched = drift.unmatched((finding for one in seen for finding in one.findings), rules) if complete else []
-    return Report(environment.name, tuple(seen), tuple(unmatched))
+    unmatched = drift.unmatched_rules((finding for one in seen for finding in one.findings), rules) if complete else []
+    return DriftReport(environment.name, tuple(seen), tuple(unmatched))
 
 
-def _tell(reports: Sequence[Report], form: Format) -> None:
+def _tell(reports: Sequence[DriftReport], form: Format) -> None:
     from terraform.report import as_json, as_markdown, as_text
 
     if form is Format.JSON:

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from inventories import ExitCode
 from jobs.cli import arguments, output
 from jobs.cli.arguments import AsJson, EnvironmentName, NotConfigured, WrongUsage, examples, new_app
-from jobs.cli.exit_codes import Code
 from jobs.cli.prompts import asked
 
 if TYPE_CHECKING:
     from inventories import Environment
     from jobs.run.job import Run
-    from terraform.order import Ended
+    from terraform.order import StackOutcome
     from terraform.plan import Plan
-    from terraform.stack import Planned, Stack
+    from terraform.stack import SavedPlan, Stack
 
 app = new_app(several="Terraform, per environment, in order, and with care.")
 
@@ -73,13 +73,13 @@ class Call:
         self, work: Callable[[str], object], *, ties: bool = True, backwards: bool = False, shown: bool = False
     ) -> int:
         """Work on the stacks and say how each went, unless that of the only one was `shown`; the exit code."""
-        from terraform.order import in_order, waits_for
+        from terraform.order import dependencies, run_in_order
 
         after = {name: stack.after for name, stack in self.environment.stacks.items()} if ties else {}
-        ended = in_order(waits_for(self.names, after, backwards=backwards), work)
+        ended = run_in_order(dependencies(self.names, after, backwards=backwards), work)
         return self._tell(ended, shown=shown)
 
-    def _tell(self, ended: Sequence[Ended[object]], *, shown: bool) -> int:
+    def _tell(self, ended: Sequence[StackOutcome[object]], *, shown: bool) -> int:
         from inventories import redact
 
         outcomes = [(one.stack, *_outcome(self.environment.name, one)) for one in ended]
@@ -93,10 +93,10 @@ class Call:
             looks = {"done": output.GOOD, "failed": output.BAD, "skipped": output.WARN}
             output.say("")
             output.table([(output.Cell(outcome, looks[outcome]), name, text) for name, outcome, text in outcomes])
-        return Code.DONE if all(outcome == "done" for _, outcome, _ in outcomes) else Code.FAILED
+        return ExitCode.DONE if all(outcome == "done" for _, outcome, _ in outcomes) else ExitCode.FAILED
 
 
-def _outcome(environment: str, one: Ended[object]) -> tuple[str, str]:
+def _outcome(environment: str, one: StackOutcome[object]) -> tuple[str, str]:
     from jobs.cli.exit_codes import known_end
 
     if one.skipped_for:
@@ -148,13 +148,13 @@ def bootstrap(ctx: typer.Context, environment_name: EnvironmentName, as_json: As
     if environment.terraform.state is None:
         way_out = 'add state = { bucket = "…", region = "…", lock_table = "…" }'
         raise NotConfigured(f"{environment.name}: [terraform] names no state; {way_out}")
-    done = remote.bootstrap(environment.name, environment.terraform.state)
+    done = remote.create_backend(environment.name, environment.terraform.state)
     if as_json:
         arguments.print_json({"environment": environment.name, "done": done})
     else:
         for sentence in done:
             output.say(f"{environment.name}: {sentence}")
-    return Code.DONE
+    return ExitCode.DONE
 
 
 @app.command("plan", epilog=examples("crew stacks plan staging", "crew stacks plan staging network --full"))
@@ -250,7 +250,7 @@ def outputs(
     }
     if as_json:
         arguments.print_json({"environment": environment_name, "stacks": shown})
-        return Code.DONE
+        return ExitCode.DONE
     from json import dumps
 
     for stack, values in found.items():
@@ -259,7 +259,7 @@ def outputs(
         for name, one in sorted(values.items()):
             value = one["value"] if isinstance(one["value"], str) else dumps(one["value"], ensure_ascii=False)
             output.say(f"{stack}.{name} = {'(sensitive)' if one.get('sensitive') else value}")
-    return Code.DONE
+    return ExitCode.DONE
 
 
 @app.command("unlock", epilog=examples("crew stacks unlock staging network --id 6f1c…"))
@@ -276,7 +276,7 @@ def unlock(
 
     with called(ctx, environment_name, [stack_name], as_json=as_json) as call:
         stack = call.stack(stack_name)
-        held = remote.lock(stack.state, environment_name, stack_name)
+        held = remote.current_lock(stack.state, environment_name, stack_name)
         sentence = f"{stack.name} is locked by {held.sentence}" if held else f"{stack.name} is not locked"
         if held and lock:
             if lock != held.id:
@@ -290,10 +290,10 @@ def unlock(
         arguments.print_json({"environment": environment_name, "stack": stack_name, "sentence": sentence})
     else:
         output.say(sentence)
-    return Code.DONE
+    return ExitCode.DONE
 
 
-def _applied(call: Call, stack: Stack, planned: Planned, yes_to: str | None, *, full: bool) -> str:
+def _applied(call: Call, stack: Stack, planned: SavedPlan, yes_to: str | None, *, full: bool) -> str:
     """Show a plan, ask, and apply it; what was done, in words."""
     from jobs.stacks.opening import save_state
     from terraform import guard, summary
@@ -302,26 +302,26 @@ def _applied(call: Call, stack: Stack, planned: Planned, yes_to: str | None, *, 
     with call.one_at_a_time:
         call.run.check()
         _show(call, stack, planned, full=full, locked=True)
-        guard.refuse(stack.name, planned.plan, call.environment.terraform.keep)
+        guard.refuse_destruction(stack.name, planned.plan, call.environment.terraform.keep)
         if planned.plan.is_empty and not noted:
             return "nothing to do"
         _consent(call, yes_to, f"Apply this to {stack.name}", f"{stack.name}: not applied")
     stack.apply(planned, lambda state: save_state(call.run, name, state))
-    return f"took note of {len(noted)} changed outside" if planned.plan.is_empty else summary.done(planned.plan)
+    return f"took note of {len(noted)} changed outside" if planned.plan.is_empty else summary.applied_counts(planned.plan)
 
 
 def _counts(plan: Plan, noted: int) -> str:
-    from terraform.summary import counts
+    from terraform.summary import planned_counts
 
-    return counts(plan, noted)
+    return planned_counts(plan, noted)
 
 
-def _show(call: Call, stack: Stack, planned: Planned, *, full: bool, locked: bool = False) -> None:
+def _show(call: Call, stack: Stack, planned: SavedPlan, *, full: bool, locked: bool = False) -> None:
     """A plan for people, one stack's at a time; for machines it waits until the end."""
     from terraform import summary
 
     noted = stack.noted(planned)
-    lines = [*summary.lines(planned.plan), *summary.notes(noted)]
+    lines = [*summary.plan_lines(planned.plan), *summary.recorded_lines(noted)]
     if call.as_json:
         changes = [{"action": line.action, "address": line.address, "edits": line.edits} for line in lines]
         call.told[stack.place.stack] = {"changes": changes}
@@ -330,7 +330,7 @@ def _show(call: Call, stack: Stack, planned: Planned, *, full: bool, locked: boo
     if not locked:
         call.one_at_a_time.acquire()
     try:
-        output.say(f"{stack.name}: {summary.counts(planned.plan, len(noted))}", output.BAD if _loud(lines) else "")
+        output.say(f"{stack.name}: {summary.planned_counts(planned.plan, len(noted))}", output.BAD if _loud(lines) else "")
         for line in lines:
             mark = summary.MARKS[line.action]
             output.say(f"  {mark:>6} {line.address} {line.edits}".rstrip(), STYLES.get(line.action, ""))
@@ -348,7 +348,7 @@ def _loud(lines: Sequence[Any]) -> bool:
 def _consent(call: Call, yes_to: str | None, what: str, undone: str) -> None:
     """Ask before a protected environment is changed; Refused, with what is left undone, if the answer is no."""
     from jobs.run.stop import Stopped
-    from terraform.errors import Refused
+    from terraform.errors import ChangeRefused
 
     environment = call.environment
     if not environment.protected or yes_to == environment.name:
@@ -358,6 +358,6 @@ def _consent(call: Call, yes_to: str | None, what: str, undone: str) -> None:
     try:
         answer = asked(call.run, f"{what}? {environment.name} is protected; type its name")
     except Stopped as stopped:
-        raise Refused(f"{undone}; {stopped}") from None
+        raise ChangeRefused(f"{undone}; {stopped}") from None
     if answer != environment.name:
-        raise Refused(f"{undone}; the answer was not {environment.name}")
+        raise ChangeRefused(f"{undone}; the answer was not {environment.name}")

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from inventories import ExitCode
 from jobs.cli import arguments, output
 from jobs.cli.arguments import AsJson, EnvironmentNames, examples, new_app
-from jobs.cli.exit_codes import Code, known_end
+from jobs.cli.exit_codes import known_end
 from jobs.format import format_duration, format_time
 from jobs.status.health import Health, HealthState, health_of_all
 
@@ -62,7 +63,7 @@ def status(
             _show(one, now, zone)
         if not told:
             output.say(f"No environments in {repository.folder}; the first: crew init NAME", output.QUIET)
-    return max((one.get("code", Code.DONE) for one, _ in told), default=Code.DONE)
+    return max((one.get("code", ExitCode.DONE) for one, _ in told), default=ExitCode.DONE)
 
 
 def _write_page(file: Path, repository: Repository, names: Sequence[str], now: datetime, *, as_json: bool) -> int:
@@ -76,18 +77,18 @@ def _write_page(file: Path, repository: Repository, names: Sequence[str], now: d
         arguments.print_json({"page": str(file)})
     else:
         output.say(f"wrote {file}")
-    return max((code for _, code in pairs), default=Code.DONE)
+    return max((code for _, code in pairs), default=ExitCode.DONE)
 
 
-def _seen(repository: Repository, name: str, now: datetime) -> tuple[EnvironmentStatus, Code]:
+def _seen(repository: Repository, name: str, now: datetime) -> tuple[EnvironmentStatus, ExitCode]:
     """An environment as the page shows it, and the exit code for what can't be shown."""
     from jobs.status.collect import EnvironmentStatus, environment_status
 
     try:
         environment = repository.read(name)
         if environment.store is None:
-            return EnvironmentStatus(name, UTC), Code.DONE
-        return environment_status(environment, arguments.store(environment), now), Code.DONE
+            return EnvironmentStatus(name, UTC), ExitCode.DONE
+        return environment_status(environment, arguments.store(environment), now), ExitCode.DONE
     except Exception as error:
         known = known_end(error)
         if known is None:

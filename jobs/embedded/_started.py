@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from inventories import CrewError
+
 LOWEST_PORT, HIGHEST_PORT = 10_000, 20_000  # those 10,000 above are below what Linux hands out by itself, too
 
 
-class EmbeddedError(Exception):
+class EmbeddedError(CrewError):
     """An embedded server can't be had: the message says which, why, and the way out."""
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
-from inventories import Keep
-from inventories.kinds import Span
+from inventories import CrewError, Keep
+from inventories.value_types import Span
 
 A_DAY = timedelta(days=1)
 UNLIMITED = -1
@@ -18,7 +18,7 @@ Period = tuple[int, ...]
 PeriodOf = Callable[[datetime], Period]
 
 
-class ClockBehind(Exception):
+class ClockBehind(CrewError):
     """The clock can't be right, so nothing is removed by it."""
 
 

@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
+from inventories import CrewError, ExitCode
+
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
@@ -60,16 +62,20 @@ class Options:
     dry_run: bool = False
 
 
-class Failed(Exception):
+class Failed(CrewError):
     """The work failed for good: trying again would not help (a bad password, a bad file)."""
 
 
 class UnknownName(Failed):
     """What was typed can't be meant: a name that is in no file and no store, a tag or a time that is none."""
 
+    exit_code = ExitCode.WRONG_USAGE
 
-class Transient(Exception):
+
+class Transient(CrewError):
     """The work failed by something that may pass (network, throttling, a server restarting): the runner tries again."""
+
+    retryable = True
 
 
 class Run(Protocol):

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from inventories import CrewError, ExitCode
 from jobs.run.documents import from_body, from_iso, to_body, to_iso
 from jobs.store import Changed, Exists, Missing, OutOfReach, Store, StoreError
 
@@ -66,8 +67,10 @@ def holder_to(holder: Holder) -> bytes:
     return to_body({name: to_iso(v) if isinstance(v, datetime) else v for name, v in asdict(holder).items()})
 
 
-class Held(Exception):
-    """Another run holds the lock; the message says who, since when, and whether it is alive."""
+class Held(CrewError):
+    """Another run holds the lock; the message names the holder, the time, and whether it is alive."""
+
+    exit_code = ExitCode.LOCK_HELD
 
 
 def held(environment: str, name: str, holder: Holder, now: datetime, zone: ZoneInfo) -> Held:

@@ -16,19 +16,19 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import jobs.log
-from inventories import BadEnvironment, Environment, redact
+from inventories import CrewError, Environment, ExitCode, redact
 from jobs.run import metrics
 from jobs.run.alert_queue import AlertQueue
 from jobs.run.context import RunContext, new_run
 from jobs.run.documents import utc_now
 from jobs.run.heartbeat import Heartbeat
-from jobs.run.job import Failed, Job, Options, Outcome, Result, Transient
+from jobs.run.job import Job, Options, Outcome, Result
 from jobs.run.lease import Held, Holder, Lease, Lock, take
 from jobs.run.progress import end_bars
 from jobs.run.record import Record, folder, last_tick, read_record, record_to, tick_key
 from jobs.run.stop import Stop, Stopped, signals
 from jobs.run.ticks import Gap, latest_tick, missed
-from jobs.store import OutOfReach, Store, StoreError
+from jobs.store import Store
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -69,10 +69,12 @@ def exit_code(records: Iterable[Record], *, scheduled: bool) -> int:
     """What a program ends with: a scheduler sees red only for a failure."""
     outcomes = {record.outcome for record in records}
     if Outcome.FAILED in outcomes:
-        return 1
+        return ExitCode.FAILED
     if scheduled:
-        return 0
-    return 2 if Outcome.FINDING in outcomes else 75 if Outcome.HELD in outcomes else 0
+        return ExitCode.DONE
+    if Outcome.FINDING in outcomes:
+        return ExitCode.FINDING
+    return ExitCode.LOCK_HELD if Outcome.HELD in outcomes else ExitCode.DONE
 
 
 def patiently(
@@ -87,8 +89,8 @@ def patiently(
     for delay in delays:
         try:
             return call()
-        except (Transient, OutOfReach) as error:
-            if time.monotonic() - begun > enough:
+        except CrewError as error:
+            if not error.retryable or time.monotonic() - begun > enough:
                 raise
             pause = delay * random.uniform(0.5, 1.5)  # noqa: S311
             log.warning("will be tried again", why=redact(str(error)), in_seconds=round(pause, 1))
@@ -100,7 +102,7 @@ def failure(run: RunContext, error: BaseException) -> Result:
     """What an exception means: an end that was asked for, a failure that names itself, or a bug."""
     if run.stop.told:
         return Result(Outcome.FAILED, run.stop.why)
-    if isinstance(error, (Failed, Transient, StoreError, BadEnvironment)):
+    if isinstance(error, CrewError):
         return Result(Outcome.FAILED, str(error))
     run.log.error("this is a bug", exc_info=error)
     return Result(Outcome.FAILED, f"a bug: {type(error).__name__}: {error}; its traceback is in the log")

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from inventories import CrewError
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-class Stopped(Exception):
+class Stopped(CrewError):
     """The run was told to end: SIGTERM, its time limit, or a lock that was lost. The message says which."""
 
 

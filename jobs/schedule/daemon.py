@@ -155,7 +155,7 @@ class Daemon:
             try:
                 self._watch(name, self.world.read(name))
             except BadEnvironment as error:
-                faults = list(error.faults)
+                faults = list(error.lines)
                 self.log.error("file not taken over, the old one stays", environment=name, faults=faults)  # noqa: TRY400
         self.log.info("files read again", slots=self._count(), at=str(now))
         notify("READY=1", self._status())

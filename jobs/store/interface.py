@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from inventories import CrewError
 
-class StoreError(Exception):
+
+class StoreError(CrewError):
     """Something about the store that a user can act on: the message names the store, the fact and the way out."""
 
 
@@ -25,7 +27,9 @@ class Changed(StoreError):
 
 
 class OutOfReach(StoreError):
-    """The store did not answer, or not in time: trying again later may help."""
+    """The store did not answer, or not in time: trying again later can help."""
+
+    retryable = True
 
 
 class Denied(StoreError):

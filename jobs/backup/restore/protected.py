@@ -49,7 +49,7 @@ def verdict(repository: Repository, into: Reached, place: TargetState) -> Verdic
         try:
             environment = repository.read(name)
         except BadEnvironment as error:
-            unknown.append(f"{name}: {error.faults[0]}")
+            unknown.append(f"{name}: {error.lines[0]}")
             continue
         if not environment.protected:
             continue

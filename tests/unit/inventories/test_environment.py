@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from inventories import BadEnvironment, Environment, Limits, Repository, Span
+from inventories import BackupLimits, BadEnvironment, Environment, Repository, Span
 from tests.unit.inventories.conftest import Reading
 
 SHIPPED = Path(__file__).parents[3]
@@ -104,13 +104,13 @@ def test_a_server(designed: Environment) -> None:
     assert (main.backup, main.verify, main.retention) == ("0 */6 * * *", "0 5 * * 0", "30 6 * * *")
     assert (main.keep.within, main.keep.daily, main.keep.yearly) == (Span(days=2), 90, 5)
     assert main.keep.tags == (("pre-migration",),)
-    assert main.limits == Limits(run=timedelta(hours=3), stall=timedelta(minutes=5), lock=timedelta(seconds=60))
+    assert main.limits == BackupLimits(run=timedelta(hours=3), stall=timedelta(minutes=5), lock=timedelta(seconds=60))
 
 
 def test_a_database_and_what_it_leaves_out(designed: Environment) -> None:
     shop = designed.databases["shop"]
     assert (shop.password, shop.via, shop.verify, shop.retention) == (None, None, None, None)
-    assert (shop.parallel, shop.counts, shop.limits) == (2, True, Limits())
+    assert (shop.parallel, shop.counts, shop.limits) == (2, True, BackupLimits())
     assert (shop.keep.daily, shop.keep.weekly, shop.keep.last) == (7, -1, None)
 
 
@@ -201,4 +201,4 @@ def test_a_mark_at_the_beginning_and_windows_line_ends_do_no_harm(root: Path) ->
 
 def test_its_faults_are_its_text() -> None:
     bad = BadEnvironment("one", "two")
-    assert (bad.faults, str(bad)) == (("one", "two"), "one\ntwo")
+    assert (bad.lines, str(bad)) == (("one", "two"), "one\ntwo")

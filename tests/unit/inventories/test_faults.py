@@ -686,7 +686,7 @@ def test_each_fault_is_told_in_one_line(name: str, read: Reading) -> None:
     text, lines = BROKEN[name]
     with pytest.raises(BadEnvironment) as told:
         read(text)
-    assert list(told.value.faults) == [f"inventories/staging.toml: {line}" for line in lines]
+    assert list(told.value.lines) == [f"inventories/staging.toml: {line}" for line in lines]
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -718,8 +718,8 @@ def test_a_missing_file_of_hosts_is_told_with_the_rest(root: Path, read: Reading
     (root / "inventories" / "staging").unlink()
     with pytest.raises(BadEnvironment) as told:
         read(HEAD + "x = 1")
-    assert len(told.value.faults) == 2
-    assert told.value.faults[1] == (
+    assert len(told.value.lines) == 2
+    assert told.value.lines[1] == (
         "inventories/staging.toml: there is no inventories/staging beside it, with its hosts; "
         "add one, if only with: dev_servers = []"
     )

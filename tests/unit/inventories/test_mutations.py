@@ -92,7 +92,7 @@ def faults_of(root: Path) -> tuple[str, ...]:
     try:
         Repository.find(root).read("staging")
     except BadEnvironment as bad:
-        return bad.faults
+        return bad.lines
     return ()
 
 
@@ -136,8 +136,8 @@ def test_a_value_of_any_kind_under_any_key_is_read_or_told(data: st.DataObject) 
 def test_any_variables_are_applied_or_told(variables: dict[str, str]) -> None:
     import tomllib
 
-    from inventories.overrides import override
+    from inventories.overrides import apply_overrides
 
     named = {f"{PREFIX}{name}": text for name, text in variables.items()}
-    done, faults = override(tomllib.loads(reference()), TableOf(Environment), named)
+    done, faults = apply_overrides(tomllib.loads(reference()), TableOf(Environment), named)
     assert len(done) + len(faults) == len(named)

@@ -82,7 +82,7 @@ def test_a_fault_names_the_variable_and_not_its_value(
     monkeypatch.setenv(f"GROUNDCREW__{variable}", text)
     with pytest.raises(BadEnvironment) as told:
         read(FILE)
-    assert told.value.faults == (f"GROUNDCREW__{variable}{line}",)
+    assert told.value.lines == (f"GROUNDCREW__{variable}{line}",)
 
 
 def test_names_that_a_variable_can_not_tell_apart_are_told(read: Reading, monkeypatch: pytest.MonkeyPatch) -> None:

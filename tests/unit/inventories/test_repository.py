@@ -52,7 +52,7 @@ def test_an_installed_host(tmp_path: Path, nothing_installed: Path) -> None:
     installed = Repository.find(start=tmp_path)
     with pytest.raises(BadEnvironment) as told:
         installed.read("staging")
-    assert told.value.faults == (
+    assert told.value.lines == (
         f"{nothing_installed}/staging.toml: environment.x: there is no such key; "
         "known here: name, protected, timezone, format",
     )

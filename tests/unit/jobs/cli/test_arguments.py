@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from inventories import hide
-from jobs.cli import arguments, exit_codes, main
+from inventories import ExitCode, hide
+from jobs.cli import arguments, main
 from jobs.cli.commands import COMMANDS, command
 from jobs.store import Denied
 from tests.unit.jobs.cli.conftest import Crew
@@ -212,7 +212,7 @@ def test_version_names_the_program(crew: Crew) -> None:
 
 def test_a_program_exits_with_the_code_and_logs_nothing_else() -> None:
     ended = subprocess.run([*CREW, "check", "nowhere", "--json"], capture_output=True, text=True, check=False)
-    assert ended.returncode == exit_codes.Code.BAD_CONFIGURATION
+    assert ended.returncode == ExitCode.BAD_CONFIGURATION
     assert json.loads(ended.stdout)["format"] == 1
     assert ended.stderr == ""
 

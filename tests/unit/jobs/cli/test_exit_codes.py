@@ -1,36 +1,79 @@
-"""Which end each error comes to."""
+"""Which exit code each error ends with."""
 
 from __future__ import annotations
 
-from importlib import import_module
-
 import pytest
 
-from inventories import BadEnvironment
-from jobs.backup.errors import NoProgram
-from jobs.cli.exit_codes import KNOWN, Code, known_end
+from inventories import BadEnvironment, CrewError, ExitCode, NoSecret
+from jobs.backup.errors import BackupError, NoProgram
+from jobs.cli.arguments import NotConfigured, WrongUsage
+from jobs.cli.exit_codes import known_end
+from jobs.embedded import EmbeddedError
+from jobs.retention.policy import ClockBehind
+from jobs.run.job import Failed, Transient, UnknownName
 from jobs.run.lease import Held
-from jobs.store import Denied
+from jobs.run.stop import Stopped
+from jobs.schedule.export import Inexpressible
+from jobs.store import Denied, OutOfReach, StoreError
+from terraform.errors import StackError
+from terraform.errors import TemporaryStackError as StackOutOfReach
 
 
-@pytest.mark.parametrize("name", KNOWN)
-def test_each_family_is_where_its_name_says(name: str) -> None:
-    module, _, kind = name.partition(":")
-    assert issubclass(getattr(import_module(module), kind), Exception)
+@pytest.mark.parametrize(
+    ("family", "code"),
+    [
+        (CrewError, ExitCode.FAILED),
+        (BadEnvironment, ExitCode.BAD_CONFIGURATION),
+        (NoSecret, ExitCode.BAD_CONFIGURATION),
+        (NotConfigured, ExitCode.BAD_CONFIGURATION),
+        (Inexpressible, ExitCode.BAD_CONFIGURATION),
+        (UnknownName, ExitCode.WRONG_USAGE),
+        (WrongUsage, ExitCode.WRONG_USAGE),
+        (Held, ExitCode.LOCK_HELD),
+        (EmbeddedError, ExitCode.FAILED),
+        (ClockBehind, ExitCode.FAILED),
+        (Failed, ExitCode.FAILED),
+        (BackupError, ExitCode.FAILED),
+        (Transient, ExitCode.FAILED),
+        (Stopped, ExitCode.FAILED),
+        (StoreError, ExitCode.FAILED),
+        (StackError, ExitCode.FAILED),
+    ],
+)
+def test_each_family_has_its_exit_code(family: type[CrewError], code: ExitCode) -> None:
+    assert known_end(family("what, why, and what to do")) == (code, ["what, why, and what to do"])
+
+
+@pytest.mark.parametrize(
+    ("family", "retryable"),
+    [
+        (Transient, True),
+        (OutOfReach, True),
+        (StackOutOfReach, True),
+        (Failed, False),
+        (Denied, False),
+        (StoreError, False),
+        (StackError, False),
+        (Held, False),
+        (Stopped, False),
+    ],
+)
+def test_only_what_can_pass_is_tried_again(family: type[CrewError], retryable: bool) -> None:
+    assert family.retryable is retryable
 
 
 @pytest.mark.parametrize(
     ("error", "end"),
     [
-        (BadEnvironment("one", "two"), (Code.BAD_CONFIGURATION, ["one", "two"])),
-        (Denied("s3://x: no"), (Code.FAILED, ["s3://x: no"])),
-        (NoProgram("no pg_dump; install it"), (Code.FAILED, ["no pg_dump; install it"])),
-        (Held("held by a"), (Code.LOCK_HELD, ["held by a"])),
-        (PermissionError(13, "Permission denied", "/etc/x"), (Code.FAILED, ["/etc/x: Permission denied"])),
-        (OSError(28, "No space left on device"), (Code.FAILED, ["what crew prints: No space left on device"])),
+        (BadEnvironment("one", "two"), (ExitCode.BAD_CONFIGURATION, ["one", "two"])),
+        (Denied("s3://x: no"), (ExitCode.FAILED, ["s3://x: no"])),
+        (NoProgram("no pg_dump; install it"), (ExitCode.FAILED, ["no pg_dump; install it"])),
+        (Held("held by a"), (ExitCode.LOCK_HELD, ["held by a"])),
+        (PermissionError(13, "Permission denied", "/etc/x"), (ExitCode.FAILED, ["/etc/x: Permission denied"])),
+        (OSError(28, "No space left on device"), (ExitCode.FAILED, ["what crew prints: No space left on device"])),
         (FileNotFoundError(2, "No such file", "/etc/x"), None),
         (KeyError("colour"), None),
     ],
 )
-def test_an_error_that_explains_itself_is_no_bug(error: Exception, end: tuple[Code, list[str]] | None) -> None:
+def test_an_error_that_explains_itself_is_no_bug(error: Exception, end: tuple[ExitCode, list[str]] | None) -> None:
     assert known_end(error) == end
