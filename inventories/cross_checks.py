@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from inventories.environment import Environment
-from inventories.reading import KeyPath, shown, suggestion
+from inventories.reading import KeyPath, as_written, suggestion
 
 Fault = tuple[KeyPath, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Around:
+class Surroundings:
     """What an environment file is among. None: there is no such folder, so nothing is asked of it."""
 
     name: str
@@ -24,7 +24,7 @@ class Around:
     """By environment; a server's are `main.` with nothing behind, for they are known only to the server."""
 
 
-def misfits(environment: Environment, sections: Sequence[str], around: Around) -> Iterator[Fault]:
+def cross_check(environment: Environment, sections: Sequence[str], around: Surroundings) -> Iterator[Fault]:
     """Everything that does not fit. The environment may be one that could be read only in part."""
     yield from _name(environment, around)
     yield from _store(environment, sections)
@@ -35,13 +35,13 @@ def misfits(environment: Environment, sections: Sequence[str], around: Around) -
     yield from _thresholds(environment)
 
 
-def hosts(around: Around) -> Iterator[Fault]:
+def missing_hosts_file(around: Surroundings) -> Iterator[Fault]:
     """The file of hosts beside the environment file, which pyinfra wants."""
     if not around.hosts_there:
         yield (), f"there is no {around.hosts} beside it, with its hosts; add one, if only with: dev_servers = []"
 
 
-def _name(environment: Environment, around: Around) -> Iterator[Fault]:
+def _name(environment: Environment, around: Surroundings) -> Iterator[Fault]:
     heading = environment.environment
     if heading and heading.name and heading.name != around.name:
         fact = f'"{heading.name}" is not what its file is called'
@@ -63,7 +63,7 @@ def _same_names(environment: Environment) -> Iterator[Fault]:
         yield ("databases", name), f"[servers.{name}] has the same name; rename one of them"
 
 
-def _refreshes(environment: Environment, around: Around) -> Iterator[Fault]:
+def _refreshes(environment: Environment, around: Surroundings) -> Iterator[Fault]:
     for name, refresh in environment.refresh.items():
         if refresh.source:
             for text in _origin(refresh.source_environment, refresh.source_database, around):
@@ -77,25 +77,25 @@ def _beside(path: Path, folder: Path) -> str:
     return f"{path.relative_to(folder)} beside this one" if path.is_relative_to(folder) else str(path)
 
 
-def _origin(environment: str, database: str, around: Around) -> Iterator[str]:
+def _origin(environment: str, database: str, around: Surroundings) -> Iterator[str]:
     if environment not in around.databases:
-        yield f"there is no environment {shown(environment)}; {suggestion(environment, around.databases)}"
+        yield f"there is no environment {as_written(environment)}; {suggestion(environment, around.databases)}"
         return
     known = around.databases[environment]
     if not any(database == one or (one.endswith(".") and database.startswith(one)) for one in known):
         names = [f"{one}<database>" if one.endswith(".") else one for one in known]
         hint = suggestion(database, names) if names else "it has none at all"
-        yield f"{environment} has no database {shown(database)}; {hint}"
+        yield f"{environment} has no database {as_written(database)}; {hint}"
 
 
-def _stacks(environment: Environment, around: Around) -> Iterator[Fault]:
+def _stacks(environment: Environment, around: Surroundings) -> Iterator[Fault]:
     stacks = environment.stacks
     for name, stack in stacks.items():
         for other in stack.after:
             if other not in stacks:
                 others = [one for one in stacks if one != name]
                 hint = suggestion(other, others) if others else "there is no other at all"
-                yield ("stacks", name, "after"), f"there is no stack {shown(other)} in this file; {hint}"
+                yield ("stacks", name, "after"), f"there is no stack {as_written(other)} in this file; {hint}"
         folders = around.stack_folders
         if folders is not None and name not in folders:
             yield ("stacks", name), f"there is no folder terraform/stacks/{name}; {_nearest(name, folders)}"

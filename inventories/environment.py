@@ -8,83 +8,93 @@ from datetime import timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from inventories import kinds
-from inventories.kinds import JOBS, Cron, Span, Via, or_empty
-from inventories.reading import ListOf, NamedTables, TableOf, ValuesByName, key
+from inventories import value_types
+from inventories.reading import ListOf, NamedTables, TableOf, ValuesByName, toml_key
 from inventories.secret import Secret
+from inventories.value_types import JOBS, Cron, Span, TunnelSettings, or_empty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heading:
     """What an environment is called, and how it is treated."""
 
-    name: str = key(kinds.NAME_KIND, "what it is called: as the file, less .toml", example='"staging"')
-    protected: bool = key(
-        kinds.YES_OR_NO,
+    name: str = toml_key(value_types.NAME_TYPE, "what it is called: as the file, less .toml", example='"staging"')
+    protected: bool = toml_key(
+        value_types.YES_OR_NO,
         "by hand, what destroys or overwrites here wants --yes-to NAME",
         default=False,
         example="true",
     )
-    timezone: ZoneInfo = key(
-        kinds.TIMEZONE, "schedules and calendar buckets are read in it", default="UTC", example='"Europe/Berlin"'
+    timezone: ZoneInfo = toml_key(
+        value_types.TIMEZONE, "schedules and calendar buckets are read in it", default="UTC", example='"Europe/Berlin"'
     )
-    format: int = key(kinds.FORMAT_KIND, "the format of this file", default=1, example="1")
+    format: int = toml_key(value_types.FORMAT_TYPE, "the format of this file", default=1, example="1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Store:
+class StoreSettings:
     """Where backups, records, locks and saved state are kept, and who can read them."""
 
-    url: str = key(
-        kinds.STORE_URL, "where backups, records and locks are kept", example='"s3://acme-backups/groundcrew"'
+    url: str = toml_key(
+        value_types.STORE_URL, "where backups, records and locks are kept", example='"s3://acme-backups/groundcrew"'
     )
-    region: str = key(or_empty(kinds.REGION), "its region", default="", example='"eu-central-1"')
-    endpoint: str = key(
-        or_empty(kinds.HTTP_URL), "for S3-compatible servers", default="", example='"https://s3.acme.example"'
+    region: str = toml_key(or_empty(value_types.REGION), "its region", default="", example='"eu-central-1"')
+    endpoint: str = toml_key(
+        or_empty(value_types.HTTP_URL), "for S3-compatible servers", default="", example='"https://s3.acme.example"'
     )
-    profile: str = key(or_empty(kinds.TEXT), "AWS profile", default="", example='"groundcrew"')
-    profiles: Mapping[str, str] = key(
-        ValuesByName("a profile by job", kinds.TEXT, JOBS),
+    profile: str = toml_key(or_empty(value_types.TEXT), "AWS profile", default="", example='"groundcrew"')
+    profiles: Mapping[str, str] = toml_key(
+        ValuesByName("a profile by job", value_types.TEXT, JOBS),
         "AWS profiles of single jobs, so that only one of them may delete",
         default={},
         example='{ backup = "writer", retention = "pruner" }',
     )
-    max_parts: int = key(
-        kinds.PART_LIMIT, "parts in one upload; some providers have 1000", default=10000, example="10000"
+    max_parts: int = toml_key(
+        value_types.PART_LIMIT, "parts in one upload; some providers have 1000", default=10000, example="10000"
     )
-    encrypt_to: tuple[str, ...] = key(
-        kinds.RECIPIENTS,
+    encrypt_to: tuple[str, ...] = toml_key(
+        value_types.RECIPIENTS,
         "who can read what is stored: public keys as age-keygen prints them; silence is an error",
         example='"nobody"',
     )
-    decrypt_with: Secret | None = key(
-        kinds.SECRET,
+    decrypt_with: Secret | None = toml_key(
+        value_types.SECRET,
         "the age key, only where restores and verifications run",
         default=None,
         example='{ file = "/etc/groundcrew/age.key" }',
     )
 
 
-_TAGS = ListOf("a list of tags", kinds.TAG)
+_TAGS = ListOf("a list of tags", value_types.TAG)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keep:
     """Which backups retention leaves, by restic's rules; a count of -1 is "all"."""
 
-    last: int | None = key(kinds.COUNT, "the newest ones", default=None, example="3")
-    hourly: int | None = key(kinds.COUNT, "the newest of each hour", default=None, example="24")
-    daily: int | None = key(kinds.COUNT, "the newest of each day", default=None, example="90")
-    weekly: int | None = key(kinds.COUNT, "the newest of each week", default=None, example="8")
-    monthly: int | None = key(kinds.COUNT, "the newest of each month", default=None, example="12")
-    yearly: int | None = key(kinds.COUNT, "the newest of each year", default=None, example='"all"')
-    within: Span | None = key(kinds.SPAN, "all that are younger", default=None, example='"2d"')
-    within_hourly: Span | None = key(kinds.SPAN, "of the younger ones, one an hour", default=None, example='"7d"')
-    within_daily: Span | None = key(kinds.SPAN, "of the younger ones, one a day", default=None, example='"1m"')
-    within_weekly: Span | None = key(kinds.SPAN, "of the younger ones, one a week", default=None, example='"6m"')
-    within_monthly: Span | None = key(kinds.SPAN, "of the younger ones, one a month", default=None, example='"2y"')
-    within_yearly: Span | None = key(kinds.SPAN, "of the younger ones, one a year", default=None, example='"10y"')
-    tags: tuple[tuple[str, ...], ...] = key(
+    last: int | None = toml_key(value_types.COUNT, "the newest ones", default=None, example="3")
+    hourly: int | None = toml_key(value_types.COUNT, "the newest of each hour", default=None, example="24")
+    daily: int | None = toml_key(value_types.COUNT, "the newest of each day", default=None, example="90")
+    weekly: int | None = toml_key(value_types.COUNT, "the newest of each week", default=None, example="8")
+    monthly: int | None = toml_key(value_types.COUNT, "the newest of each month", default=None, example="12")
+    yearly: int | None = toml_key(value_types.COUNT, "the newest of each year", default=None, example='"all"')
+    within: Span | None = toml_key(value_types.SPAN, "all that are younger", default=None, example='"2d"')
+    within_hourly: Span | None = toml_key(
+        value_types.SPAN, "of the younger ones, one an hour", default=None, example='"7d"'
+    )
+    within_daily: Span | None = toml_key(
+        value_types.SPAN, "of the younger ones, one a day", default=None, example='"1m"'
+    )
+    within_weekly: Span | None = toml_key(
+        value_types.SPAN, "of the younger ones, one a week", default=None, example='"6m"'
+    )
+    within_monthly: Span | None = toml_key(
+        value_types.SPAN, "of the younger ones, one a month", default=None, example='"2y"'
+    )
+    within_yearly: Span | None = toml_key(
+        value_types.SPAN, "of the younger ones, one a year", default=None, example='"10y"'
+    )
+    tags: tuple[tuple[str, ...], ...] = toml_key(
         ListOf('lists of tags, such as [["release"], ["monthly", "audit"]]', _TAGS),
         "those that have all tags of one of the lists",
         default=[],
@@ -93,12 +103,14 @@ class Keep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class BackupLimits:
     """How long a backup may take."""
 
-    run: timedelta = key(kinds.DURATION, "the whole run", default="6h", example='"6h"')
-    stall: timedelta = key(kinds.DURATION, "a stream without a single byte", default="10m", example='"10m"')
-    lock: timedelta = key(kinds.DURATION, "waiting for a table that somebody locked", default="60s", example='"60s"')
+    run: timedelta = toml_key(value_types.DURATION, "the whole run", default="6h", example='"6h"')
+    stall: timedelta = toml_key(value_types.DURATION, "a stream without a single byte", default="10m", example='"10m"')
+    lock: timedelta = toml_key(
+        value_types.DURATION, "waiting for a table that somebody locked", default="60s", example='"60s"'
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,42 +118,46 @@ class Source:
     """What servers and databases have in common."""
 
     name: str
-    url: str = key(
-        kinds.SERVER_URL, "its address, without a password", example='"postgresql://backup@db.internal:5432/postgres"'
+    url: str = toml_key(
+        value_types.SERVER_URL,
+        "its address, without a password",
+        example='"postgresql://backup@db.internal:5432/postgres"',
     )
-    password: Secret | None = key(
-        kinds.SECRET,
+    password: Secret | None = toml_key(
+        value_types.SECRET,
         "left out: as libpq finds it, in ~/.pgpass for one",
         default=None,
         example='{ env = "MAIN_DB_PASSWORD" }',
     )
-    via: Via | None = key(
-        kinds.VIA, "the tunnel to one that is not in reach", default=None, example='{ ssh = "bastion.internal" }'
+    via: TunnelSettings | None = toml_key(
+        value_types.VIA, "the tunnel to one that is not in reach", default=None, example='{ ssh = "bastion.internal" }'
     )
-    backup: Cron | None = key(kinds.CRON, "when it is backed up", default=None, example='"0 */6 * * *"')
-    verify: Cron | None = key(
-        kinds.CRON, "when the newest backup is verified by restoring it", default=None, example='"0 5 * * 0"'
+    backup: Cron | None = toml_key(value_types.CRON, "when it is backed up", default=None, example='"0 */6 * * *"')
+    verify: Cron | None = toml_key(
+        value_types.CRON, "when the newest backup is verified by restoring it", default=None, example='"0 5 * * 0"'
     )
-    retention: Cron | None = key(kinds.CRON, "when old backups are removed", default=None, example='"30 6 * * *"')
-    parallel: int = key(kinds.PARALLEL, "streams at once", default=2, example="4")
-    counts: bool = key(
-        kinds.YES_OR_NO, "row counts in the manifest, for verification to compare", default=True, example="true"
+    retention: Cron | None = toml_key(
+        value_types.CRON, "when old backups are removed", default=None, example='"30 6 * * *"'
     )
-    keep: Keep = key(
+    parallel: int = toml_key(value_types.PARALLEL, "streams at once", default=2, example="4")
+    counts: bool = toml_key(
+        value_types.YES_OR_NO, "row counts in the manifest, for verification to compare", default=True, example="true"
+    )
+    keep: Keep = toml_key(
         TableOf(Keep),
         "which backups retention leaves, by restic's rules; without a rule it removes nothing",
         default={},
         example="{ daily = 7 }",
     )
-    limits: Limits = key(TableOf(Limits), "how long a backup may take", default={})
+    limits: BackupLimits = toml_key(TableOf(BackupLimits), "how long a backup may take", default={})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Server(Source):
+class ServerSettings(Source):
     """Every database of a server, found by asking it; known as NAME.<database>."""
 
-    exclude: tuple[str, ...] = key(
-        ListOf("a list of patterns", kinds.TEXT),
+    exclude: tuple[str, ...] = toml_key(
+        ListOf("a list of patterns", value_types.TEXT),
         "databases to leave alone; * and ? as in file names",
         default=[],
         example='["scratch*"]',
@@ -149,11 +165,11 @@ class Server(Source):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Database(Source):
+class DatabaseSettings(Source):
     """One database."""
 
-    url: str = key(
-        kinds.DATABASE_URL, "its address, without a password", example='"postgresql://backup@shop.internal/shop"'
+    url: str = toml_key(
+        value_types.DATABASE_URL, "its address, without a password", example='"postgresql://backup@shop.internal/shop"'
     )
 
 
@@ -162,25 +178,27 @@ class Refresh:
     """A database that is filled from another environment's newest verified backup, sanitised."""
 
     name: str
-    source: str = key(
-        kinds.ORIGIN,
+    source: str = toml_key(
+        value_types.ORIGIN,
         "where from; a server's databases are known as server.database",
         toml="from",
         example='"production/shop"',
     )
-    into: str = key(
-        kinds.DATABASE_URL, "the database that is replaced", example='"postgresql://owner@db.staging.internal/shop"'
+    into: str = toml_key(
+        value_types.DATABASE_URL,
+        "the database that is replaced",
+        example='"postgresql://owner@db.staging.internal/shop"',
     )
-    password: Secret | None = key(
-        kinds.SECRET,
+    password: Secret | None = toml_key(
+        value_types.SECRET,
         "left out: as libpq finds it, in ~/.pgpass for one",
         default=None,
         example='{ env = "STAGING_DB_PASSWORD" }',
     )
-    sanitise: Path = key(
-        kinds.FILE_BESIDE, "SQL that is run before anybody sees the copy", example='"sanitise/shop.sql"'
+    sanitise: Path = toml_key(
+        value_types.FILE_BESIDE, "SQL that is run before anybody sees the copy", example='"sanitise/shop.sql"'
     )
-    at: Cron | None = key(kinds.CRON, "when", default=None, example='"0 4 * * 1"')
+    at: Cron | None = toml_key(value_types.CRON, "when", default=None, example='"0 4 * * 1"')
 
     @property
     def source_environment(self) -> str:
@@ -197,33 +215,35 @@ class Refresh:
 class Verify:
     """Where backups are verified: without a scratch server by this machine's server programs, else embedded ones."""
 
-    scratch: str = key(
-        or_empty(kinds.SERVER_URL),
+    scratch: str = toml_key(
+        or_empty(value_types.SERVER_URL),
         "a server to restore into instead",
         default="",
         example='"postgresql://prover@scratch.internal/postgres"',
     )
-    password: Secret | None = key(
-        kinds.SECRET, "of the scratch server", default=None, example='{ env = "SCRATCH_PASSWORD" }'
+    password: Secret | None = toml_key(
+        value_types.SECRET, "of the scratch server", default=None, example='{ env = "SCRATCH_PASSWORD" }'
     )
-    space: float = key(kinds.FACTOR, "free space asked for, by the size of the database", default="2x", example='"2x"')
+    space: float = toml_key(
+        value_types.FACTOR, "free space asked for, by the size of the database", default="2x", example='"2x"'
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class StateSettings:
     """The S3 bucket that keeps the state of every stack, as <environment>/<stack>."""
 
-    bucket: str = key(kinds.BUCKET, "its name", example='"acme-terraform-state"')
-    region: str = key(or_empty(kinds.REGION), "its region", default="", example='"eu-central-1"')
-    endpoint: str = key(
-        or_empty(kinds.HTTP_URL), "for S3-compatible servers", default="", example='"https://s3.acme.example"'
+    bucket: str = toml_key(value_types.BUCKET, "its name", example='"acme-terraform-state"')
+    region: str = toml_key(or_empty(value_types.REGION), "its region", default="", example='"eu-central-1"')
+    endpoint: str = toml_key(
+        or_empty(value_types.HTTP_URL), "for S3-compatible servers", default="", example='"https://s3.acme.example"'
     )
-    profile: str = key(or_empty(kinds.TEXT), "AWS profile", default="", example='"terraform"')
-    lock_table: str | None = key(
-        kinds.TEXT, "the DynamoDB table that locks it", default=None, example='"terraform-locks"'
+    profile: str = toml_key(or_empty(value_types.TEXT), "AWS profile", default="", example='"terraform"')
+    lock_table: str | None = toml_key(
+        value_types.TEXT, "the DynamoDB table that locks it", default=None, example='"terraform-locks"'
     )
-    lock: str | None = key(
-        kinds.LOCK,
+    lock: str | None = toml_key(
+        value_types.LOCK,
         "instead of a table: a file in the bucket (Terraform and OpenTofu from 1.10)",
         default=None,
         example='"file"',
@@ -235,27 +255,27 @@ class State:
 class Terraform:
     """What applies the stacks."""
 
-    program: str = key(kinds.PROGRAM, "what applies the stacks", default="terraform", example='"tofu"')
-    keep: tuple[str, ...] = key(
-        ListOf("a list of resource types", kinds.RESOURCE_TYPE),
+    program: str = toml_key(value_types.PROGRAM, "what applies the stacks", default="terraform", example='"tofu"')
+    keep: tuple[str, ...] = toml_key(
+        ListOf("a list of resource types", value_types.RESOURCE_TYPE),
         "never destroyed",
         default=[],
         example='["aws_db_instance", "aws_s3_bucket"]',
     )
-    state: State | None = key(
-        TableOf(State),
+    state: StateSettings | None = toml_key(
+        TableOf(StateSettings),
         "the S3 bucket that keeps the state of each stack, as <environment>/<stack>; stacks need it",
         default=None,
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stack:
+class StackSettings:
     """A folder under terraform/stacks that belongs to this environment."""
 
     name: str
-    after: tuple[str, ...] = key(
-        ListOf("a list of stacks", kinds.NAME_KIND), "stacks that come first", default=[], example='["network"]'
+    after: tuple[str, ...] = toml_key(
+        ListOf("a list of stacks", value_types.NAME_TYPE), "stacks that come first", default=[], example='["network"]'
     )
 
 
@@ -263,17 +283,23 @@ class Stack:
 class Ignore:
     """A finding that stays in the report and alarms nobody."""
 
-    resource: str = key(kinds.TEXT, "its address; * and ? as in file names", example='"aws_instance.dev*"')
-    attribute: str | None = key(kinds.TEXT, "left out: all of the resource", default=None, example='"tags.LastSeen"')
-    why: str = key(kinds.TEXT, "the reason, for whoever reads the report", example='"written by the inventory agent"')
+    resource: str = toml_key(value_types.TEXT, "its address; * and ? as in file names", example='"aws_instance.dev*"')
+    attribute: str | None = toml_key(
+        value_types.TEXT, "left out: all of the resource", default=None, example='"tags.LastSeen"'
+    )
+    why: str = toml_key(
+        value_types.TEXT, "the reason, for whoever reads the report", example='"written by the inventory agent"'
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
     """The watch over the stacks."""
 
-    check: Cron | None = key(kinds.CRON, "when the stacks are looked at", default=None, example='"0 * * * *"')
-    ignore: tuple[Ignore, ...] = key(
+    check: Cron | None = toml_key(
+        value_types.CRON, "when the stacks are looked at", default=None, example='"0 * * * *"'
+    )
+    ignore: tuple[Ignore, ...] = toml_key(
         ListOf("a list of tables", TableOf(Ignore)),
         "a finding that stays in the report and alarms nobody",
         default=[],
@@ -284,8 +310,8 @@ class Drift:
 class Filter:
     """What belongs to this environment in the bill."""
 
-    tag: Mapping[str, str] = key(
-        ValuesByName("a value by tag", kinds.TEXT),
+    tag: Mapping[str, str] = toml_key(
+        ValuesByName("a value by tag", value_types.TEXT),
         "what is tagged so",
         default={},
         example='{ Environment = "staging" }',
@@ -296,22 +322,22 @@ class Filter:
 class Cost:
     """The watch over the bill."""
 
-    check: Cron | None = key(kinds.CRON, "when the bill is looked at", default=None, example='"0 9 * * 1"')
-    budget: float = key(kinds.MONEY, "for a month", example="2500")
-    currency: str = key(kinds.CURRENCY, "of the bill", default="USD", example='"USD"')
-    thresholds: tuple[int, ...] = key(
-        ListOf("a list of percentages", kinds.PERCENT),
+    check: Cron | None = toml_key(value_types.CRON, "when the bill is looked at", default=None, example='"0 9 * * 1"')
+    budget: float = toml_key(value_types.MONEY, "for a month", example="2500")
+    currency: str = toml_key(value_types.CURRENCY, "of the bill", default="USD", example='"USD"')
+    thresholds: tuple[int, ...] = toml_key(
+        ListOf("a list of percentages", value_types.PERCENT),
         "per cent of the budget, each told once a month",
         default=[50, 80, 100],
         example="[50, 80, 100]",
     )
-    role: str = key(
-        or_empty(kinds.ROLE),
+    role: str = toml_key(
+        or_empty(value_types.ROLE),
         "assumed to read another account",
         default="",
         example='"arn:aws:iam::123456789012:role/billing"',
     )
-    filter: Filter = key(
+    filter: Filter = toml_key(
         TableOf(Filter), "what of the bill is this environment's; left out: the whole account", default={}
     )
 
@@ -320,9 +346,9 @@ class Cost:
 class Status:
     """The page that says how everything is."""
 
-    at: Cron | None = key(kinds.CRON, "when it is written", default=None, example='"*/30 * * * *"')
-    publish: str = key(
-        kinds.PATH_IN_STORE, "its key in the store", default="status/index.html", example='"status/index.html"'
+    at: Cron | None = toml_key(value_types.CRON, "when it is written", default=None, example='"*/30 * * * *"')
+    publish: str = toml_key(
+        value_types.PATH_IN_STORE, "its key in the store", default="status/index.html", example='"status/index.html"'
     )
 
 
@@ -330,15 +356,15 @@ class Status:
 class Alerts:
     """Who hears of a failure, a finding, and their end."""
 
-    to: tuple[Secret, ...] = key(
-        ListOf("a list of addresses or secrets", kinds.APPRISE),
+    to: tuple[Secret, ...] = toml_key(
+        ListOf("a list of addresses or secrets", value_types.APPRISE),
         "who is told, by Apprise",
         default=[],
         example='[{ env = "SLACK_ALERTS_URL" }, "mailto://ops@acme.example"]',
     )
-    remind: timedelta = key(kinds.DURATION, "while it lasts, told again after", default="1d", example='"1d"')
-    heartbeat: Mapping[str, Secret] = key(
-        ValuesByName("an address by job", kinds.PING, JOBS),
+    remind: timedelta = toml_key(value_types.DURATION, "while it lasts, told again after", default="1d", example='"1d"')
+    heartbeat: Mapping[str, Secret] = toml_key(
+        ValuesByName("an address by job", value_types.PING, JOBS),
         "pinged by each kind of job, so that one job's beat never hides another's silence",
         default={},
         example='{ backup = { env = "HEARTBEAT_BACKUP_URL" } }',
@@ -349,8 +375,8 @@ class Alerts:
 class Metrics:
     """What Prometheus is told."""
 
-    textfile: Path | None = key(
-        kinds.TEXTFILE,
+    textfile: Path | None = toml_key(
+        value_types.TEXTFILE,
         "for node_exporter",
         default=None,
         example='"/var/lib/prometheus/node-exporter/groundcrew.prom"',
@@ -362,41 +388,41 @@ class Environment:
     """A whole environment file."""
 
     file: Path = Path()
-    environment: Heading = key(TableOf(Heading), "what this file is for", example='name = "staging"')
-    store: Store | None = key(
-        TableOf(Store), "the one place where backups, records, locks and saved state live", default=None
+    environment: Heading = toml_key(TableOf(Heading), "what this file is for", example='name = "staging"')
+    store: StoreSettings | None = toml_key(
+        TableOf(StoreSettings), "the one place where backups, records, locks and saved state live", default=None
     )
-    servers: Mapping[str, Server] = key(
-        NamedTables(TableOf(Server), ("main",)),
+    servers: Mapping[str, ServerSettings] = toml_key(
+        NamedTables(TableOf(ServerSettings), ("main",)),
         "every database of a PostgreSQL server, found by asking it; known as main.<database>",
         default={},
     )
-    databases: Mapping[str, Database] = key(
-        NamedTables(TableOf(Database), ("shop",)),
+    databases: Mapping[str, DatabaseSettings] = toml_key(
+        NamedTables(TableOf(DatabaseSettings), ("shop",)),
         "one PostgreSQL database",
         default={},
     )
-    refresh: Mapping[str, Refresh] = key(
+    refresh: Mapping[str, Refresh] = toml_key(
         NamedTables(TableOf(Refresh), ("shop",)),
         "a database that is filled from another environment's newest verified backup, sanitised",
         default={},
     )
-    verify: Verify = key(
+    verify: Verify = toml_key(
         TableOf(Verify),
         "where backups are verified; left out: by server programs of this machine, else embedded ones",
         default={},
     )
-    terraform: Terraform = key(TableOf(Terraform), "what applies the stacks, and with what care", default={})
-    stacks: Mapping[str, Stack] = key(
-        NamedTables(TableOf(Stack), ("cluster", "network")),
+    terraform: Terraform = toml_key(TableOf(Terraform), "what applies the stacks, and with what care", default={})
+    stacks: Mapping[str, StackSettings] = toml_key(
+        NamedTables(TableOf(StackSettings), ("cluster", "network")),
         "a folder of terraform/stacks that this environment has",
         default={},
     )
-    drift: Drift | None = key(TableOf(Drift), "the watch over the stacks", default=None)
-    cost: Cost | None = key(TableOf(Cost), "the watch over the bill", default=None)
-    status: Status | None = key(TableOf(Status), "the page that says how everything is", default=None)
-    alerts: Alerts = key(TableOf(Alerts), "who hears of a failure, a finding, and their end", default={})
-    metrics: Metrics = key(TableOf(Metrics), "for Prometheus", default={})
+    drift: Drift | None = toml_key(TableOf(Drift), "the watch over the stacks", default=None)
+    cost: Cost | None = toml_key(TableOf(Cost), "the watch over the bill", default=None)
+    status: Status | None = toml_key(TableOf(Status), "the page that says how everything is", default=None)
+    alerts: Alerts = toml_key(TableOf(Alerts), "who hears of a failure, a finding, and their end", default={})
+    metrics: Metrics = toml_key(TableOf(Metrics), "for Prometheus", default={})
 
     @property
     def name(self) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from inventories.reading import (
+    InvalidValue,
     Key,
     KeyPath,
     NamedTables,
@@ -23,11 +24,10 @@ from inventories.reading import (
     TableOf,
     ValuesByName,
     ValueType,
-    Wrong,
-    dotted,
+    as_written,
     keys_of,
-    shown,
     suggestion,
+    toml_path,
 )
 
 PREFIX = "GROUNDCREW__"
@@ -47,15 +47,15 @@ class Override:
 
     def fault(self, path: KeyPath, text: str) -> str:
         """The line for a fault at a path it covers: it names the variable, and not its value."""
-        for scalar in sorted(map(shown, _scalars(self.value)), key=len, reverse=True):
+        for scalar in sorted(map(as_written, _scalars(self.value)), key=len, reverse=True):
             if text.startswith(scalar):
                 text = f"its value{text[len(scalar) :]}"
                 break
         deeper = path[len(self.path) :]
-        return f"{self.variable}: {dotted(deeper)}: {text}" if deeper else f"{self.variable}: {text}"
+        return f"{self.variable}: {toml_path(deeper)}: {text}" if deeper else f"{self.variable}: {text}"
 
 
-def override(
+def apply_overrides(
     document: dict[str, Any], kind: ValueType[Any], variables: Mapping[str, str]
 ) -> tuple[list[Override], dict[str, str]]:
     """Set in the document what the variables say; what was set, and a line for each variable that fits nothing."""
@@ -65,7 +65,7 @@ def override(
         parts = variable.removeprefix(PREFIX).split("__")
         try:
             done.append(_set(document, kind, variable, parts, variables[variable]))
-        except Wrong as wrong:
+        except InvalidValue as wrong:
             faults[variable] = f"{variable}: {wrong}"
     return done, faults
 
@@ -86,13 +86,15 @@ def _set(table: Any, kind: ValueType[Any], variable: str, parts: list[str], text
 def _step(kind: ValueType[Any], part: str, table: object) -> tuple[str, ValueType[Any]]:
     below = _below(kind, table)
     if below is None:
-        raise Wrong(f"{part} goes too deep: what is above it is a single value; set that")
+        raise InvalidValue(f"{part} goes too deep: what is above it is a single value; set that")
     found = {name: one for name, one in below.items() if _folded(name) == _folded(part)}
     if len(found) > 1:
-        raise Wrong(f"{part} could be any of {', '.join(found)}; rename all but one of them in the file")
+        raise InvalidValue(f"{part} could be any of {', '.join(found)}; rename all but one of them in the file")
     if not found:
         known = [_folded(name).upper() for name in below]
-        raise Wrong(f"there is no {part} to override; {suggestion(part, known) if known else 'the file has none'}")
+        raise InvalidValue(
+            f"there is no {part} to override; {suggestion(part, known) if known else 'the file has none'}"
+        )
     return found.popitem()
 
 
@@ -131,7 +133,7 @@ def _fits(value: object, kind: ValueType[Any]) -> bool:
     place = Position("", Path())
     try:
         kind.read(value, place)
-    except Wrong:
+    except InvalidValue:
         return False
     return not place.faults
 

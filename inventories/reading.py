@@ -16,10 +16,10 @@ KeyPath = tuple[str, ...]
 
 LONGEST_SHOWN = 60
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
-NAMES_ARE = "use letters, digits, - and _, at most 63, the first a letter or a digit"
+NAME_RULE = "use letters, digits, - and _, at most 63, the first a letter or a digit"
 
 
-class Wrong(Exception):
+class InvalidValue(Exception):
     """A value that a key can't have. The message is the fact and the way out."""
 
 
@@ -41,7 +41,7 @@ class Position:
         self.faults.append((self.path, text))
 
     def __str__(self) -> str:
-        return f"{self.file}: {dotted(self.path)}"
+        return f"{self.file}: {toml_path(self.path)}"
 
 
 class ValueType(Generic[T]):
@@ -55,7 +55,7 @@ class ValueType(Generic[T]):
 
 
 @dataclass(frozen=True)
-class One(ValueType[T]):
+class Scalar(ValueType[T]):
     """A single value, that means the same wherever it stands."""
 
     words: str
@@ -80,21 +80,21 @@ class Key:
     commented: bool
 
 
-NEEDED: Any = object()
+REQUIRED: Any = object()
 
 
-def key(
+def toml_key(
     kind: ValueType[Any],
     means: str,
     *,
     example: str = "",
-    default: Any = NEEDED,
+    default: Any = REQUIRED,
     toml: str = "",
     commented: bool = False,
 ) -> Any:
     """A field that is read from a key. Its default is written as in a file; None is for left out."""
     metadata = {"key": (toml, kind, means, example, default, commented)}
-    if default is NEEDED:
+    if default is REQUIRED:
         return field(metadata=metadata)
     return field(metadata=metadata, default_factory=lambda: default_of(kind, default))
 
@@ -113,7 +113,7 @@ def _keys(table: type) -> Iterator[Key]:
     for one in fields(table):
         if "key" in one.metadata:
             toml, kind, means, example, default, commented = one.metadata["key"]
-            yield Key(toml or one.name, one.name, kind, means, example, default is NEEDED, default, commented)
+            yield Key(toml or one.name, one.name, kind, means, example, default is REQUIRED, default, commented)
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _read_key(one: Key, table: Mapping[str, object], place: Position) -> Any:
     if one.toml in table:
         try:
             return one.kind.read(table[one.toml], here)
-        except Wrong as wrong:
+        except InvalidValue as wrong:
             here.wrong(str(wrong))
     elif one.needed:
         here.wrong(f"is missing; add {_as_typed(one)}")
@@ -167,10 +167,10 @@ class NamedTables(ValueType[Mapping[str, T]]):
         for name, table in expect_table(value, place).items():
             here = place.at(name)
             if not NAME.fullmatch(name):
-                here.wrong(f"{shown(name)} is not a name; {NAMES_ARE}")
+                here.wrong(f"{as_written(name)} is not a name; {NAME_RULE}")
             try:
                 read[name] = self.of.read(table, here, name=name)
-            except Wrong as wrong:
+            except InvalidValue as wrong:
                 here.wrong(str(wrong))
         return MappingProxyType(read)
 
@@ -193,7 +193,7 @@ class ValuesByName(ValueType[Mapping[str, T]]):
                 continue
             try:
                 read[name] = self.of.read(one, here)
-            except Wrong as wrong:
+            except InvalidValue as wrong:
                 here.wrong(str(wrong))
         return MappingProxyType(read)
 
@@ -208,13 +208,13 @@ class ListOf(ValueType[tuple[T, ...]]):
     def read(self, value: object, place: Position) -> tuple[T, ...]:
         """The values in order; each fault is noted with its number, counted from 1."""
         if not isinstance(value, list):
-            raise Wrong(f"this is not a list; use {self.words}")
+            raise InvalidValue(f"this is not a list; use {self.words}")
         read: list[T] = []
         for number, one in enumerate(value, start=1):
             here = place.at(str(number))
             try:
                 read.append(self.of.read(one, here))
-            except Wrong as wrong:
+            except InvalidValue as wrong:
                 here.wrong(str(wrong))
         return tuple(read)
 
@@ -224,10 +224,10 @@ def expect_table(value: object, place: Position) -> dict[str, object]:
     if isinstance(value, dict):
         return value
     in_a_list = place.path and place.path[-1].isdigit()
-    raise Wrong(
+    raise InvalidValue(
         "this is not a table; write it in braces, as { key = value }"
         if in_a_list
-        else f"this is not a table; write it as [{dotted(place.path)}], with its keys below"
+        else f"this is not a table; write it as [{toml_path(place.path)}], with its keys below"
     )
 
 
@@ -240,7 +240,7 @@ def suggestion(name: str, known: Mapping[str, object] | Sequence[str]) -> str:
     return f"did you mean {by_lower[near[0]]}?" if near else f"known here: {', '.join(known)}"
 
 
-def shown(value: object) -> str:
+def as_written(value: object) -> str:
     """A value as a file would have it, on one line, short, and without passwords."""
     if isinstance(value, bool):
         return str(value).lower()
@@ -269,6 +269,6 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
 
 
-def dotted(path: KeyPath) -> str:
+def toml_path(path: KeyPath) -> str:
     """A path of keys as TOML has it: names that need quotes get them."""
     return ".".join(part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else f'"{_short(printable(part))}"' for part in path)

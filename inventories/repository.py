@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inventories.cross_checks import Around, Fault, hosts, misfits
+from inventories.cross_checks import Fault, Surroundings, cross_check, missing_hosts_file
 from inventories.environment import Environment
-from inventories.kinds import FORMAT
-from inventories.overrides import Override, override
-from inventories.reading import KeyPath, Position, TableOf, dotted, printable, suggestion
+from inventories.overrides import Override, apply_overrides
+from inventories.reading import KeyPath, Position, TableOf, printable, suggestion, toml_path
 from inventories.secret import BadEnvironment
+from inventories.value_types import FORMAT
 
 INSTALLED = Path("/etc/groundcrew")
 
@@ -81,11 +81,11 @@ def _read(path: Path, repository: Repository) -> Environment:
     around = _around(path, repository)
     document = _document(path, place)
     if document is None or _is_newer(document, place):
-        raise BadEnvironment(*_lines(place, [], [*place.faults, *hosts(around)]))
-    overrides, unfit = override(document, _WHOLE, os.environ)
+        raise BadEnvironment(*_lines(place, [], [*place.faults, *missing_hosts_file(around)]))
+    overrides, unfit = apply_overrides(document, _WHOLE, os.environ)
     lines = [line for variable, line in unfit.items() if not _fits_another(variable, path, repository)]
     environment = _WHOLE.read(document, place, file=path)
-    faults = [*place.faults, *misfits(environment, tuple(document), around), *hosts(around)]
+    faults = [*place.faults, *cross_check(environment, tuple(document), around), *missing_hosts_file(around)]
     if faults or lines:
         raise BadEnvironment(*_lines(place, overrides, faults), *lines)
     return environment
@@ -99,7 +99,7 @@ def _fits_another(variable: str, path: Path, repository: Repository) -> bool:
     others = [repository.folder / f"{name}.toml" for name in repository.names() if name != path.stem]
     documents = [_document(other, Position("", other.parent)) for other in others]
     variables = {variable: os.environ[variable]}
-    return any(not override(document, _WHOLE, variables)[1] for document in documents if document is not None)
+    return any(not apply_overrides(document, _WHOLE, variables)[1] for document in documents if document is not None)
 
 
 def _lines(place: Position, overrides: Sequence[Override], faults: Sequence[Fault]) -> list[str]:
@@ -111,7 +111,7 @@ def _line(place: Position, overrides: Sequence[Override], path: KeyPath, text: s
     for one in overrides:
         if one.covers(path):
             return one.fault(path, text)
-    return f"{place.file}: {dotted(path)}: {text}" if path else f"{place.file}: {text}"
+    return f"{place.file}: {toml_path(path)}: {text}" if path else f"{place.file}: {text}"
 
 
 def _document(path: Path, place: Position) -> dict[str, Any] | None:
@@ -150,12 +150,12 @@ def _is_newer(document: dict[str, Any], place: Position) -> bool:
     return True
 
 
-def _around(path: Path, repository: Repository) -> Around:
+def _around(path: Path, repository: Repository) -> Surroundings:
     """What lies around an environment file, as far as its checks ask for it."""
     beside = path.with_suffix("")
     stacks = repository.root / "terraform" / "stacks"
     a_repository = repository.folder != repository.root
-    return Around(
+    return Surroundings(
         name=path.stem,
         hosts=repository.shown(beside),
         hosts_there=not a_repository or beside.is_file(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from inventories import State
+from inventories import StateSettings
 from terraform.errors import StackError
 
 Version = tuple[int, ...]
@@ -12,19 +12,19 @@ LOCK_FILES_FROM: Version = (1, 10)
 ENDPOINTS_FROM: Version = (1, 6)
 
 
-def key(environment: str, stack: str) -> str:
+def state_key(environment: str, stack: str) -> str:
     """The object of the state."""
     return f"{environment}/{stack}"
 
 
-def settings(state: State, environment: str, stack: str, version: Version) -> str:
+def backend_settings(state: StateSettings, environment: str, stack: str, version: Version) -> str:
     """The file for `init -backend-config`, in the words of this version."""
     if state.lock and version < LOCK_FILES_FROM:
         raise StackError(
-            f'{environment}: terraform.state.lock = "file" wants Terraform 1.10 or newer, and here is {said(version)}; '
+            f'{environment}: terraform.state.lock = "file" wants Terraform 1.10 or newer, and here is {version_text(version)}; '
             'use lock_table = "…", or install a newer one'
         )
-    lines: dict[str, object] = {"bucket": state.bucket, "key": key(environment, stack), "encrypt": True}
+    lines: dict[str, object] = {"bucket": state.bucket, "key": state_key(environment, stack), "encrypt": True}
     lines |= {name: value for name, value in (("region", state.region), ("profile", state.profile)) if value}
     lines |= {"use_lockfile": True} if state.lock else {"dynamodb_table": state.lock_table}
     if state.endpoint:
@@ -32,7 +32,7 @@ def settings(state: State, environment: str, stack: str, version: Version) -> st
     return "".join(f"{name} = {_hcl(value)}\n" for name, value in lines.items())
 
 
-def _elsewhere(state: State, version: Version) -> dict[str, object]:
+def _elsewhere(state: StateSettings, version: Version) -> dict[str, object]:
     """An S3-compatible server is no AWS: nothing about an account or a region is asked of it."""
     skipped = ["skip_credentials_validation", "skip_metadata_api_check", "skip_region_validation"]
     if version < ENDPOINTS_FROM:
@@ -50,6 +50,6 @@ def _hcl(value: object) -> str:
     return json.dumps(value, ensure_ascii=False).replace("${", "$${").replace("%{", "%%{")
 
 
-def said(version: Version) -> str:
+def version_text(version: Version) -> str:
     """A version as people write it."""
     return ".".join(str(part) for part in version)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from terraform.errors import Locked, NoProgram, OutOfReach, Refused, StackError
+from terraform.errors import ChangeRefused, NoTerraform, StackError, StateLocked, TemporaryStackError
 
 _LONGEST = 600
 _IDS = re.compile(r",?\s*\b(?:request ?id|host ?id):[ \t]*[\w+/=-]*", re.IGNORECASE)
@@ -14,7 +14,7 @@ _IDS = re.compile(r",?\s*\b(?:request ?id|host ?id):[ \t]*[\w+/=-]*", re.IGNOREC
 
 
 @dataclass(frozen=True, slots=True)
-class Lock:
+class StateLock:
     """Who holds a state's lock."""
 
     id: str
@@ -35,7 +35,7 @@ class Lock:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownError:
     """An error that is recognised by its words."""
 
     words: str
@@ -44,68 +44,68 @@ class Known:
 
 
 _KNOWN = (
-    Known(
+    KnownError(
         r"Saved plan is stale",
         "the state has changed since the plan was shown; plan again",
-        Refused,
+        ChangeRefused,
     ),
-    Known(
+    KnownError(
         r"plan file was created by|Invalid plan file|can't be read by this version",
         "the plan was saved by another version of the program; plan again with this one",
-        Refused,
+        ChangeRefused,
     ),
-    Known(
+    KnownError(
         r"state snapshot was created by (?P<program>Terraform|OpenTofu) v(?P<version>[\d.]+)",
         "its state was written by {program} {version}, which is newer than the one here; install that or a newer one",
-        NoProgram,
+        NoTerraform,
     ),
-    Known(
+    KnownError(
         r"[Uu]nsupported state file format|version \d+,? which is not supported|does not support state version \d+",
         "its state is of a format that is newer than this Terraform reads; install a newer one",
-        NoProgram,
+        NoTerraform,
     ),
-    Known(
+    KnownError(
         r"[Uu]nsupported Terraform Core version|[Uu]nsupported OpenTofu Core version",
         "its code wants another version of the program (required_version); install one that fits",
-        NoProgram,
+        NoTerraform,
     ),
-    Known(
+    KnownError(
         r"S3 bucket (?:\"[^\"]*\" )?does not exist|NoSuchBucket",
         "the bucket of the state is not there; make it with: crew stacks bootstrap {environment}",
     ),
-    Known(
+    KnownError(
         r"ResourceNotFoundException",
         "the table that locks the state is not there; make it with: crew stacks bootstrap {environment}",
     ),
-    Known(
+    KnownError(
         r"[Nn]o valid credential sources|InvalidAccessKeyId|SignatureDoesNotMatch|InvalidClientTokenId|ExpiredToken|"
         r"failed to get shared config profile|AccessDenied|Forbidden|UnrecognizedClientException|security token|"
         r"[sS]tatus ?[cC]ode: 40[13]\b",
         "AWS does not accept the credentials, or they lack a right ({line}); look at AWS_PROFILE and [terraform] state",
     ),
-    Known(
+    KnownError(
         r"Failed to query available provider packages|Failed to install provider|could not connect to registry|"
         r"Could not retrieve the list of available versions|registry service is unreachable",
         "a provider can't be had ({line}); look at the way to the registry, or name a mirror in TF_CLI_CONFIG_FILE",
-        OutOfReach,
+        TemporaryStackError,
     ),
-    Known(
+    KnownError(
         r"connection refused|no such host|i/o timeout|RequestError: send request failed|TLS handshake timeout|"
         r"RequestCanceled|dial tcp|context deadline exceeded",
         "something that it needs is out of reach ({line}); try again later",
-        OutOfReach,
+        TemporaryStackError,
     ),
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class CommandStart:
     """Where a command was begun, and when."""
 
     host: str
     at: datetime
 
-    def may_hold(self, lock: Lock) -> bool:
+    def may_hold(self, lock: StateLock) -> bool:
         """Whether a lock that it met can be its own: taken here, and since. AWS's answer to it was lost then."""
         try:
             created = datetime.fromisoformat(lock.created[:19]).replace(tzinfo=UTC)
@@ -114,16 +114,16 @@ class Begun:
         return lock.who.endswith(f"@{self.host}") and created >= self.at.replace(microsecond=0)
 
 
-def problem(name: str, command: str, said: str, code: int, begun: Begun | None = None) -> StackError:
+def diagnose(name: str, command: str, said: str, code: int, begun: CommandStart | None = None) -> StackError:
     """What went wrong with a stack, as its own error; the command with its program: terraform plan."""
     environment, _, stack = name.partition("/")
-    if lock := lock_in(said):
+    if lock := parse_lock(said):
         if begun and begun.may_hold(lock):
             advice = "here, since this command began: its own, whose answer was lost, unless somebody else is at it"
         else:
             advice = "wait for it, or if its process is dead"
         way_out = f"{advice}: crew stacks unlock {environment} {stack} --id {lock.id}"
-        return Locked(f"{name}: the state is locked by {lock.sentence}; {way_out}")
+        return StateLocked(f"{name}: the state is locked by {lock.sentence}; {way_out}")
     line = first_error(said)
     for known in _KNOWN:
         if found := re.search(known.words, said):
@@ -134,14 +134,14 @@ def problem(name: str, command: str, said: str, code: int, begun: Begun | None =
     return StackError(f"{name}: {command} failed: {line}")
 
 
-def lock_in(said: str) -> Lock | None:
+def parse_lock(said: str) -> StateLock | None:
     """The lock that Terraform met, from what it says of it."""
     if "Error acquiring the state lock" not in said and "Error locking state" not in said:
         return None
     fields = dict(re.findall(r"^[│\s]*(ID|Who|Created|Operation):\s+(.+?)\s*$", said, re.MULTILINE))
     if "ID" not in fields:
         return None
-    return Lock(fields["ID"], fields.get("Who", ""), fields.get("Created", ""), fields.get("Operation", ""))
+    return StateLock(fields["ID"], fields.get("Who", ""), fields.get("Created", ""), fields.get("Operation", ""))
 
 
 def first_error(said: str) -> str:

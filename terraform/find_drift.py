@@ -8,49 +8,51 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from inventories import State
+from inventories import StateSettings
 from terraform import drift, remote
-from terraform.diagnosis import Lock
-from terraform.drift import Finding
-from terraform.errors import OutOfReach, Refused, StackError
-from terraform.stack import Planned, Stack
-from terraform.state import Serial
+from terraform.diagnosis import StateLock
+from terraform.drift import DriftFinding
+from terraform.errors import ChangeRefused, StackError, TemporaryStackError
+from terraform.stack import SavedPlan, Stack
+from terraform.state import StateVersion
 
 TRIES = 2
 
 
-def find_drift(stack: Stack) -> tuple[Finding, ...]:
+def find_drift(stack: Stack) -> tuple[DriftFinding, ...]:
     """All findings of a stack; again, if somebody applied meanwhile, and OutOfReach if he still does.
 
     While an apply runs, the state in the bucket is the old one, and what it has done by then looks like drift. So with
     drift, and only then, the lock is read, and the state once more: an apply that has just ended has written it.
     """
-    watch = Watch(stack)
+    watch = StateWatch(stack)
     ignore = stack.settings.drift.ignore if stack.settings.drift else ()
     for _ in range(TRIES):
-        with suppress(Refused), stack.planned(lock=False, meanwhile=watch.begin) as planned:
+        with suppress(ChangeRefused), stack.planned(lock=False, meanwhile=watch.begin) as planned:
             if not watch.is_still(planned):
                 continue
-            found = drift.findings(planned.plan, ignore)
+            found = drift.drift_findings(planned.plan, ignore)
             if not any(one.kind.is_drift and not one.ignored for one in found):
                 return found
             if held := _held(stack):
-                raise OutOfReach(_running(stack, held))
+                raise TemporaryStackError(_running(stack, held))
             watch.ask_again()
             if watch.is_still(planned):
                 return found
-    raise OutOfReach(f"{stack.name}: its state changed while it was looked at, {TRIES} times; is an apply running?")
+    raise TemporaryStackError(
+        f"{stack.name}: its state changed while it was looked at, {TRIES} times; is an apply running?"
+    )
 
 
-def _held(stack: Stack) -> Lock | None:
+def _held(stack: Stack) -> StateLock | None:
     """Who holds the lock to change something; nobody, as far as is known, where it may not be read."""
     with suppress(StackError):
-        held = remote.lock(stack.state, stack.place.environment, stack.place.stack)
+        held = remote.current_lock(stack.state, stack.place.environment, stack.place.stack)
         return held if held and held.changes else None
     return None
 
 
-def _running(stack: Stack, held: Lock) -> str:
+def _running(stack: Stack, held: StateLock) -> str:
     way_out = (
         f"look again when it has ended, or if its process is dead: crew stacks unlock {stack.name.replace('/', ' ')}"
     )
@@ -58,12 +60,12 @@ def _running(stack: Stack, held: Lock) -> str:
 
 
 @dataclass
-class Watch:
+class StateWatch:
     """The state in the bucket, read when a plan is made: beside the program, for both take their time."""
 
     stack: Stack
     _s3: Any = None
-    _found: list[Serial | Exception] = field(default_factory=list)
+    _found: list[StateVersion | Exception] = field(default_factory=list)
     _asking: threading.Thread | None = None
 
     def begin(self) -> Callable[[], object]:
@@ -72,7 +74,7 @@ class Watch:
         getting.start()
         return lambda: self._ask(getting)
 
-    def is_still(self, planned: Planned) -> bool:
+    def is_still(self, planned: SavedPlan) -> bool:
         """Whether the state is the one that the plan was made of."""
         if self._asking:
             self._asking.join()
@@ -81,7 +83,7 @@ class Watch:
             raise found
         return found.is_of(planned.serial)
 
-    def _state(self) -> State:
+    def _state(self) -> StateSettings:
         return self.stack.state
 
     def _get_ready(self) -> None:
@@ -106,6 +108,6 @@ class Watch:
             return
         place = self.stack.place
         try:
-            self._found.append(remote.serial(self._s3, self._state(), place.environment, place.stack))
+            self._found.append(remote.stored_state_version(self._s3, self._state(), place.environment, place.stack))
         except Exception as error:
             self._found.append(error)

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from terraform.errors import Refused
+from terraform.errors import ChangeRefused
 from terraform.plan import Change, Plan
 
 
-def refuse(name: str, plan: Plan, keep: Sequence[str]) -> None:
+def refuse_destruction(name: str, plan: Plan, keep: Sequence[str]) -> None:
     """Refused, with every resource that the plan would destroy although it is to be kept."""
-    found = list(kept(plan, keep))
+    found = list(kept_resources(plan, keep))
     if found:
         which = ", ".join(f"{change.address} ({why})" for change, why in found)
         way_out = "leave them, or take them off the list or the tag away first"
-        raise Refused(f"{name}: the plan would destroy what is to be kept: {which}; {way_out}")
+        raise ChangeRefused(f"{name}: the plan would destroy what is to be kept: {which}; {way_out}")
 
 
-def kept(plan: Plan, keep: Sequence[str]) -> Iterator[tuple[Change, str]]:
+def kept_resources(plan: Plan, keep: Sequence[str]) -> Iterator[tuple[Change, str]]:
     """Each resource that would be destroyed or replaced and is to be kept, and who says so."""
     for change in plan.changes:
         if not change.destroys:

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Ended(Generic[T]):
+class StackOutcome(Generic[T]):
     """How it went with one stack: a value, or why there is none, or of which failure it was skipped."""
 
     stack: str
@@ -21,7 +21,7 @@ class Ended(Generic[T]):
     skipped_for: str = ""
 
 
-def waits_for(stacks: Sequence[str], after: Mapping[str, Sequence[str]], *, backwards: bool) -> dict[str, set[str]]:
+def dependencies(stacks: Sequence[str], after: Mapping[str, Sequence[str]], *, backwards: bool) -> dict[str, set[str]]:
     """Which of these stacks each has to wait for; others are taken to be there. Backwards, for destroying."""
     ties = [(one, other) for one in stacks for other in after.get(one, ()) if other in stacks]
     waits: dict[str, set[str]] = {one: set() for one in stacks}
@@ -31,12 +31,12 @@ def waits_for(stacks: Sequence[str], after: Mapping[str, Sequence[str]], *, back
     return waits
 
 
-def in_order(waits: Mapping[str, set[str]], work: Callable[[str], T], at_once: int = 4) -> list[Ended[T]]:
+def run_in_order(waits: Mapping[str, set[str]], work: Callable[[str], T], at_once: int = 4) -> list[StackOutcome[T]]:
     """Work on each stack once those it waits for have ended well; what waits for a failure is skipped and says so."""
     sorter = TopologicalSorter(waits)
     sorter.prepare()
-    ended: dict[str, Ended[T]] = {}
-    running: dict[Future[Ended[T]], str] = {}
+    ended: dict[str, StackOutcome[T]] = {}
+    running: dict[Future[StackOutcome[T]], str] = {}
     with ThreadPoolExecutor(max_workers=at_once) as pool:
         while sorter.is_active():
             for stack in sorter.get_ready():
@@ -44,7 +44,7 @@ def in_order(waits: Mapping[str, set[str]], work: Callable[[str], T], at_once: i
                 if failed is None:
                     running[pool.submit(_tried, stack, work)] = stack
                 else:
-                    ended[stack] = Ended(stack, skipped_for=ended[failed].skipped_for or failed)
+                    ended[stack] = StackOutcome(stack, skipped_for=ended[failed].skipped_for or failed)
                     sorter.done(stack)
             done = wait(running, return_when=FIRST_COMPLETED).done if running else ()
             for future in done:
@@ -54,8 +54,8 @@ def in_order(waits: Mapping[str, set[str]], work: Callable[[str], T], at_once: i
     return [ended[stack] for stack in waits]
 
 
-def _tried(stack: str, work: Callable[[str], T]) -> Ended[T]:
+def _tried(stack: str, work: Callable[[str], T]) -> StackOutcome[T]:
     try:
-        return Ended(stack, value=work(stack))
+        return StackOutcome(stack, value=work(stack))
     except Exception as error:
-        return Ended(stack, error=error)
+        return StackOutcome(stack, error=error)

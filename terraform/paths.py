@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-LOCKS = ".terraform.lock.hcl"
+LOCK_FILE = ".terraform.lock.hcl"
 """Which providers a stack has, beside its code: Terraform writes it, and it is committed."""
 
 
@@ -62,13 +62,13 @@ class StackPaths:
 
     def providers(self) -> str:
         """A hash that changes with the providers that are asked for: init makes it, or somebody else's commit."""
-        file = self.folder / LOCKS
+        file = self.folder / LOCK_FILE
         return hashlib.sha256(file.read_bytes() if file.is_file() else b"").hexdigest()
 
     @contextmanager
     def held(self, *, alone: bool) -> Iterator[None]:
         """While inside, no other process of this machine sets this stack's folder up."""
-        with held(self.own.parent / f"{self.stack}.lock", alone=alone):
+        with file_lock(self.own.parent / f"{self.stack}.lock", alone=alone):
             yield
 
 
@@ -78,7 +78,7 @@ def _is_code(inside: Path, file: Path) -> bool:
 
 
 @contextmanager
-def held(file: Path, *, alone: bool) -> Iterator[None]:
+def file_lock(file: Path, *, alone: bool) -> Iterator[None]:
     """Hold a lock file of this machine, alone or with others; it ends with the process, however that ends."""
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)

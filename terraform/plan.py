@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from terraform import values
-from terraform.errors import Unreadable
+from terraform.errors import UnreadablePlan
 from terraform.values import UNKNOWN, Path
 
 FORMATS = ("0", "1")
@@ -51,16 +51,16 @@ class Change:
 
     def edits(self) -> Iterator[Path]:
         """The paths of what differs and is known."""
-        known = (path for path in values.differing(self.before, self.after) if not self.is_unknown(path))
+        known = (path for path in values.differing_paths(self.before, self.after) if not self.is_unknown(path))
         yield from known
 
     def is_unknown(self, path: Path) -> bool:
         """Whether the value is known only after apply."""
-        return values.marked(self.unknown, path)
+        return values.is_marked(self.unknown, path)
 
     def is_sensitive(self, path: Path) -> bool:
         """Whether Terraform or the provider says that the value must not show."""
-        return any(values.marked(mask, path) for mask in self.sensitive)
+        return any(values.is_marked(mask, path) for mask in self.sensitive)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +95,23 @@ class Plan:
         return not self.changes and not self.outputs
 
 
-def read(text: str | bytes) -> Plan:
+def parse_plan(text: str | bytes) -> Plan:
     """A plan from its JSON; Unreadable if it was cut or is of a format that nobody here knows."""
     try:
         document = json.loads(text)
         version = str(document["format_version"])
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise Unreadable("the plan that Terraform printed is no whole JSON; was Terraform ended? Try again") from None
+        raise UnreadablePlan(
+            "the plan that Terraform printed is no whole JSON; was Terraform ended? Try again"
+        ) from None
     if version.partition(".")[0] not in FORMATS:
-        raise Unreadable(f"plans of format {version} are newer than this groundcrew reads (0 and 1); update groundcrew")
+        raise UnreadablePlan(
+            f"plans of format {version} are newer than this groundcrew reads (0 and 1); update groundcrew"
+        )
     try:
         return _plan(document)
     except (KeyError, TypeError, AttributeError):
-        raise Unreadable(
+        raise UnreadablePlan(
             "the plan that Terraform printed lacks what every plan has; is the program Terraform?"
         ) from None
 
@@ -147,7 +151,7 @@ def _imported_from(importing: Mapping[str, Any] | None) -> str:
     """What the cloud calls a resource that the state is to take up: an ID, since 1.12 an identity, or not known yet."""
     if importing is None:
         return ""
-    return str(importing.get("id") or values.shown(importing.get("identity") or UNKNOWN))
+    return str(importing.get("id") or values.short_text(importing.get("identity") or UNKNOWN))
 
 
 def _with_addresses(drift: Iterable[Change], planned: Iterable[Change]) -> Iterator[Change]:
@@ -160,7 +164,7 @@ def _with_addresses(drift: Iterable[Change], planned: Iterable[Change]) -> Itera
             yield one
             continue
         several = by_name.get(one.name, [])
-        fitting = [other for other in several if values.same(other.before, one.after)] or several
+        fitting = [other for other in several if values.are_equal(other.before, one.after)] or several
         address = fitting[0].address if fitting else ".".join(part for part in one.name if part)
         yield Change(address, one.type, one.action, one.before, one.after, one.name, one.unknown, one.sensitive)
 
@@ -173,6 +177,6 @@ def _output(name: str, change: Mapping[str, Any]) -> OutputChange:
         action=action,
         before=change.get("before"),
         after=change.get("after"),
-        is_known=not values.marked(change.get("after_unknown"), ()),
-        is_sensitive=any(values.marked(mask, ()) for mask in masks),
+        is_known=not values.is_marked(change.get("after_unknown"), ()),
+        is_sensitive=any(values.is_marked(mask, ()) for mask in masks),
     )

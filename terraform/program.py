@@ -18,9 +18,9 @@ from typing import IO, Any, NoReturn, Protocol
 from python_terraform import IsFlagged
 from python_terraform import Terraform as PythonTerraform
 
-from terraform.backend import Version, said
-from terraform.diagnosis import Begun, problem
-from terraform.errors import NoProgram, StackError
+from terraform.backend import Version, version_text
+from terraform.diagnosis import CommandStart, diagnose
+from terraform.errors import NoTerraform, StackError
 
 OLDEST: Version = (1, 0)
 LOCK_TIMEOUT = "60s"
@@ -28,21 +28,21 @@ WITH_CHANGES = 2
 _NOT_OURS = ("TF_CLI_ARGS", "TF_WORKSPACE", "TF_LOG", "TF_DATA_DIR", "TF_INPUT", "TF_REATTACH_PROVIDERS")
 
 
-class Start(Protocol):
+class StartProgram(Protocol):
     """Starts a program, which is ended with the block if we are told to end. Passed in from above."""
 
     def __call__(self, argv: Sequence[str], **popen: Any) -> AbstractContextManager[subprocess.Popen[bytes]]: ...
 
 
 @contextmanager
-def direct(argv: Sequence[str], **popen: Any) -> Iterator[subprocess.Popen[bytes]]:
+def start_directly(argv: Sequence[str], **popen: Any) -> Iterator[subprocess.Popen[bytes]]:
     """For scripts: the program is a child like any other."""
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL, **popen) as running:
         yield running
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class CommandResult:
     """How a command ended, and what it said."""
 
     code: int
@@ -54,14 +54,14 @@ def _to_nobody(_line: str) -> None:
     pass
 
 
-def environment(own: Path, cache: Path, around: Mapping[str, str]) -> dict[str, str]:
+def process_environment(own: Path, cache: Path, around: Mapping[str, str]) -> dict[str, str]:
     """What Terraform is started with: nobody's own settings may change what a command means."""
     ours = {name: value for name, value in around.items() if not name.startswith(_NOT_OURS)}
     settings = {"TF_DATA_DIR": str(own), "TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}
     return {"TF_PLUGIN_CACHE_DIR": str(cache / "plugins"), **ours, **settings}
 
 
-class Program(PythonTerraform):  # type: ignore[misc]  # it has no types
+class TerraformProgram(PythonTerraform):  # type: ignore[misc]  # it has no types
     """One stack's Terraform. A closed set of commands, each with options of its own and none that comes by itself."""
 
     def __init__(
@@ -70,7 +70,7 @@ class Program(PythonTerraform):  # type: ignore[misc]  # it has no types
         path: str,
         folder: Path,
         environment: Mapping[str, str],
-        start: Start,
+        start: StartProgram,
         *,
         on_line: Callable[[str], object] = _to_nobody,
     ) -> None:
@@ -84,36 +84,40 @@ class Program(PythonTerraform):  # type: ignore[misc]  # it has no types
         """A typo is an error, and no command."""
         raise AttributeError(f"{type(self).__name__} has no {name}")
 
-    def there(self, folder: Path, own: Path) -> Program:
+    def there(self, folder: Path, own: Path) -> TerraformProgram:
         """The same program in another folder, with other files of its own."""
         surroundings = {**self._environment, "TF_DATA_DIR": str(own)}
-        return Program(self._name, self.terraform_bin_path, folder, surroundings, self._start, on_line=self._on_line)
+        return TerraformProgram(
+            self._name, self.terraform_bin_path, folder, surroundings, self._start, on_line=self._on_line
+        )
 
     def read_state_file(self, file_path: str | None = None) -> None:
         """State is asked for, never read from files that Terraform keeps for itself."""
 
-    def cmd(self, cmd: str, *args: str, accepts: Sequence[int] = (0,), listen: bool = False, **options: Any) -> Ended:
+    def cmd(
+        self, cmd: str, *args: str, accepts: Sequence[int] = (0,), listen: bool = False, **options: Any
+    ) -> CommandResult:
         """Run a command; a StackError that says what to do, if it ends otherwise than accepted.
 
         Lines are passed on only where it is to `listen`: those of plans, outputs and states have secrets in them.
         """
         argv: list[str] = self.generate_cmd_string(cmd, *args, **options)
-        begun = Begun(socket.gethostname(), datetime.now(UTC))
+        begun = CommandStart(socket.gethostname(), datetime.now(UTC))
         try:
             ended = self._run(argv, self._on_line if listen else _to_nobody)
         except (FileNotFoundError, PermissionError, NotADirectoryError):
             raise self._not_there() from None
         if ended.code not in accepts:
-            raise problem(self._name, f"{Path(argv[0]).name} {cmd}", ended.err or ended.out, ended.code, begun)
+            raise diagnose(self._name, f"{Path(argv[0]).name} {cmd}", ended.err or ended.out, ended.code, begun)
         return ended
 
     def _not_there(self) -> StackError:
         if not Path(self.working_dir).is_dir():
             return StackError(f"{self._name}: there is no folder {self.working_dir}; add it with the stack's .tf files")
         way_out = "install it, or name another in [terraform] program"
-        return NoProgram(f"{self._name}: there is no program {self.terraform_bin_path} on this machine; {way_out}")
+        return NoTerraform(f"{self._name}: there is no program {self.terraform_bin_path} on this machine; {way_out}")
 
-    def _run(self, argv: Sequence[str], on_line: Callable[[str], object]) -> Ended:
+    def _run(self, argv: Sequence[str], on_line: Callable[[str], object]) -> CommandResult:
         popen = {
             "cwd": self.working_dir,
             "env": self._environment,
@@ -130,11 +134,11 @@ class Program(PythonTerraform):  # type: ignore[misc]  # it has no types
             printed = _listened(out, on_line)
             beside.join()
             code = running.wait()
-        return Ended(code, printed, b"".join(said).decode(errors="replace"))
+        return CommandResult(code, printed, b"".join(said).decode(errors="replace"))
 
     def version(self) -> Version:
         """The version; NoProgram if it is too old."""
-        return version_in(self.cmd("version").out, self._name, self.terraform_bin_path)
+        return supported_version(self.cmd("version").out, self._name, self.terraform_bin_path)
 
     def init(self, backend: Path) -> None:
         """Set the stack's folder up."""
@@ -200,15 +204,15 @@ def _listened(out: IO[bytes], on_line: Callable[[str], object]) -> str:
     return "".join(lines)
 
 
-def version_in(told: str, name: str, program: str) -> Version:
+def supported_version(told: str, name: str, program: str) -> Version:
     """The version that a program tells; NoProgram if it tells none, or one that is too old."""
     found = re.search(r"v(\d+)\.(\d+)\.(\d+)", told)
     if not found:
-        raise NoProgram(f"{name}: {program} does not tell a version; is it Terraform?")
+        raise NoTerraform(f"{name}: {program} does not tell a version; is it Terraform?")
     version = tuple(int(part) for part in found.groups())
     if version < OLDEST:
-        way_out = f"{said(OLDEST)} is the oldest that will do; install a newer one"
-        raise NoProgram(f"{name}: {program} is version {said(version)}, and {way_out}")
+        way_out = f"{version_text(OLDEST)} is the oldest that will do; install a newer one"
+        raise NoTerraform(f"{name}: {program} is version {version_text(version)}, and {way_out}")
     return version
 
 

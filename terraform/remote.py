@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from inventories import State
+from inventories import StateSettings
 from terraform import backend
-from terraform.diagnosis import Lock
-from terraform.errors import OutOfReach, StackError
-from terraform.state import Serial, serial_in
+from terraform.diagnosis import StateLock
+from terraform.errors import StackError, TemporaryStackError
+from terraform.state import StateVersion, state_version
 
 _LONGEST = 300
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-def client(state: State, service: str) -> Any:
+def client(state: StateSettings, service: str) -> Any:
     """A client of the service beside the state; its own settings, as Terraform's backend has them."""
     import boto3
     from botocore.config import Config
@@ -35,7 +35,7 @@ def client(state: State, service: str) -> Any:
 
 
 @contextmanager
-def answering(name: str, what: str) -> Iterator[None]:
+def translated_aws_errors(name: str, what: str) -> Iterator[None]:
     """While inside, what AWS refuses or fails at is told as an error of ours, with the way out."""
     from botocore import exceptions as aws
 
@@ -45,7 +45,7 @@ def answering(name: str, what: str) -> Iterator[None]:
         way_out = "look at AWS_PROFILE, at [terraform] state, and at what the credentials may do"
         raise StackError(f"{name}: {what}: AWS refused it ({_said(error)}); {way_out}") from None
     except (aws.ConnectionError, aws.HTTPClientError) as error:
-        raise OutOfReach(f"{name}: {what}: AWS is out of reach ({error}); try again later") from None
+        raise TemporaryStackError(f"{name}: {what}: AWS is out of reach ({error}); try again later") from None
     except aws.BotoCoreError as error:
         raise StackError(f"{name}: {what}: {error}; look at AWS_PROFILE and at [terraform] state") from None
 
@@ -57,13 +57,13 @@ def _said(error: ClientError) -> str:
     return f"{error.operation_name}: {words[:_LONGEST]}"
 
 
-def serial(s3: S3Client, state: State, environment: str, stack: str) -> Serial:
+def stored_state_version(s3: S3Client, state: StateSettings, environment: str, stack: str) -> StateVersion:
     """Which state is stored now."""
-    with answering(f"{environment}/{stack}", "the state can't be read"):
-        return serial_in(_object(s3, state, backend.key(environment, stack)))
+    with translated_aws_errors(f"{environment}/{stack}", "the state can't be read"):
+        return state_version(_object(s3, state, backend.state_key(environment, stack)))
 
 
-def _object(s3: S3Client, state: State, key: str) -> str:
+def _object(s3: S3Client, state: StateSettings, key: str) -> str:
     """What a key of the bucket holds; empty if there is no such key."""
     try:
         return s3.get_object(Bucket=state.bucket, Key=key)["Body"].read().decode()
@@ -71,44 +71,44 @@ def _object(s3: S3Client, state: State, key: str) -> str:
         return ""
 
 
-def lock(state: State, environment: str, stack: str) -> Lock | None:
+def current_lock(state: StateSettings, environment: str, stack: str) -> StateLock | None:
     """Who holds the lock now."""
-    key = backend.key(environment, stack)
-    with answering(f"{environment}/{stack}", "its lock can't be read"):
+    key = backend.state_key(environment, stack)
+    with translated_aws_errors(f"{environment}/{stack}", "its lock can't be read"):
         text = _from_table(state, key) if state.lock_table else _object(client(state, "s3"), state, f"{key}.tflock")
     if not text:
         return None
     told = json.loads(text)
-    return Lock(told["ID"], told.get("Who", ""), told.get("Created", ""), told.get("Operation", ""))
+    return StateLock(told["ID"], told.get("Who", ""), told.get("Created", ""), told.get("Operation", ""))
 
 
-def _from_table(state: State, key: str) -> str:
+def _from_table(state: StateSettings, key: str) -> str:
     wanted = {"LockID": {"S": f"{state.bucket}/{key}"}}
     found = client(state, "dynamodb").get_item(TableName=state.lock_table, Key=wanted, ConsistentRead=True)
     return str(found.get("Item", {}).get("Info", {}).get("S", ""))
 
 
-def bootstrap(environment: str, state: State) -> list[str]:
+def create_backend(environment: str, state: StateSettings) -> list[str]:
     """Make the bucket and the table, or see that they are there; what was done, a sentence each. Safe to repeat."""
-    with answering(environment, f"bucket {state.bucket}"):
+    with translated_aws_errors(environment, f"bucket {state.bucket}"):
         done = [_bucket(state)]
     if state.lock_table:
-        with answering(environment, f"table {state.lock_table}"):
+        with translated_aws_errors(environment, f"table {state.lock_table}"):
             done.append(_table(state))
     return done
 
 
-def lacking(environment: str, state: State) -> list[str]:
+def missing_backend_parts(environment: str, state: StateSettings) -> list[str]:
     """What bootstrap would make, and is not there."""
-    with answering(environment, f"bucket {state.bucket}"):
+    with translated_aws_errors(environment, f"bucket {state.bucket}"):
         found = _lacking_bucket(state)
     if state.lock_table:
-        with answering(environment, f"table {state.lock_table}"):
+        with translated_aws_errors(environment, f"table {state.lock_table}"):
             found += _lacking_table(state)
     return found
 
 
-def _lacking_bucket(state: State) -> list[str]:
+def _lacking_bucket(state: StateSettings) -> list[str]:
     s3 = client(state, "s3")
     if not _is_there(s3, state.bucket):
         return [f"there is no bucket {state.bucket}"]
@@ -117,7 +117,7 @@ def _lacking_bucket(state: State) -> list[str]:
     return []
 
 
-def _lacking_table(state: State) -> list[str]:
+def _lacking_table(state: StateSettings) -> list[str]:
     dynamodb = client(state, "dynamodb")
     try:
         keys = dynamodb.describe_table(TableName=state.lock_table)["Table"]["KeySchema"]
@@ -139,7 +139,7 @@ def _is_there(s3: S3Client, bucket: str) -> bool:
     return True
 
 
-def _bucket(state: State) -> str:
+def _bucket(state: StateSettings) -> str:
     s3 = client(state, "s3")
     made = f"bucket {state.bucket} was there"
     if not _is_there(s3, state.bucket):
@@ -155,7 +155,7 @@ def _bucket(state: State) -> str:
     return f"{made}; it is versioned, encrypted and closed to the public"
 
 
-def _table(state: State) -> str:
+def _table(state: StateSettings) -> str:
     dynamodb = client(state, "dynamodb")
     try:
         dynamodb.create_table(

@@ -8,32 +8,32 @@ from dataclasses import dataclass
 from typing import Any
 
 from inventories import Ignore
-from terraform.drift import MEANING, Finding, FindingKind
+from terraform.drift import MEANING, DriftFinding, DriftKind
 
-MOST_ROWS = 100
+MAX_ROWS = 100
 """Rows of a table in Markdown: job summaries and comments have limits."""
 
 
 @dataclass(frozen=True, slots=True)
-class StackResult:
+class StackReport:
     """One stack that was looked at: its findings, or why it could not be."""
 
     stack: str
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[DriftFinding, ...] = ()
     error: str = ""
 
     @property
-    def drifted(self) -> list[Finding]:
+    def drifted(self) -> list[DriftFinding]:
         """What somebody changed outside and nobody ignores."""
         return [one for one in self.findings if one.kind.is_drift and not one.ignored]
 
     @property
-    def pending(self) -> list[Finding]:
+    def pending(self) -> list[DriftFinding]:
         """What the code has and nobody applied."""
-        return [one for one in self.findings if one.kind is FindingKind.PENDING]
+        return [one for one in self.findings if one.kind is DriftKind.PENDING]
 
     @property
-    def ignored(self) -> list[Finding]:
+    def ignored(self) -> list[DriftFinding]:
         """What a rule lets be."""
         return [one for one in self.findings if one.ignored]
 
@@ -49,11 +49,11 @@ class StackResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class DriftReport:
     """All stacks of one environment."""
 
     environment: str
-    stacks: tuple[StackResult, ...]
+    stacks: tuple[StackReport, ...]
     unmatched: tuple[Ignore, ...] = ()
 
     @property
@@ -69,7 +69,7 @@ class Report:
         return any(one.error for one in self.stacks)
 
 
-def as_text(report: Report) -> Iterator[tuple[str, str]]:
+def as_text(report: DriftReport) -> Iterator[tuple[str, str]]:
     """Lines and how loud each is: bad, warn, good or quiet. The worst on top; what all stumbled over is told once."""
     for error in dict.fromkeys(one.error for one in report.stacks if one.error):
         stacks = ", ".join(one.stack for one in report.stacks if one.error == error)
@@ -85,7 +85,7 @@ def as_text(report: Report) -> Iterator[tuple[str, str]]:
         yield f"{report.environment}: no finding meets drift.ignore {_rule(rule)} any more; take it out", "warn"
 
 
-def as_json(report: Report) -> dict[str, Any]:
+def as_json(report: DriftReport) -> dict[str, Any]:
     """For machines."""
     return {
         "environment": report.environment,
@@ -102,7 +102,7 @@ def as_json(report: Report) -> dict[str, Any]:
     }
 
 
-def _told(one: Finding) -> dict[str, Any]:
+def _told(one: DriftFinding) -> dict[str, Any]:
     return {
         "kind": one.kind.value,
         "address": one.address,
@@ -114,7 +114,7 @@ def _told(one: Finding) -> dict[str, Any]:
     }
 
 
-def as_markdown(report: Report) -> Iterator[str]:
+def as_markdown(report: DriftReport) -> Iterator[str]:
     """For a job summary, an issue, a comment."""
     word = "failed" if report.failed else "drift" if report.drifted else "pending" if report.pending else "clean"
     yield f"### {_plain(report.environment)}: {word}"
@@ -129,19 +129,19 @@ def as_markdown(report: Report) -> Iterator[str]:
         yield f"- No finding meets the rule {_code(_rule(rule))} any more: take it out."
 
 
-def _findings(report: Report) -> Iterator[str]:
+def _findings(report: DriftReport) -> Iterator[str]:
     rows = [(seen.stack, one) for seen in report.stacks for one in seen.findings]
     if not rows:
         return
     yield "| stack | what | resource | before | now |"
     yield "|---|---|---|---|---|"
-    for stack, one in rows[:MOST_ROWS]:
+    for stack, one in rows[:MAX_ROWS]:
         kind = f"{one.kind} (ignored: {_plain(one.ignored)})" if one.ignored else one.kind.value
         before, now = (_code(one.before), _code(one.now)) if one.attribute else ("", _plain(one.sentence))
         yield f"| {_plain(stack)} | {kind} | {_code(one.what)} | {before} | {now} |"
     yield ""
-    if len(rows) > MOST_ROWS:
-        yield f"And {len(rows) - MOST_ROWS} more: `crew drift {report.environment}`."
+    if len(rows) > MAX_ROWS:
+        yield f"And {len(rows) - MAX_ROWS} more: `crew drift {report.environment}`."
         yield ""
     for kind in dict.fromkeys(one.kind for _, one in rows):
         yield f"- **{kind}**: {MEANING[kind]}"

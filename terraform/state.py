@@ -15,36 +15,38 @@ BEFORE, AFTER = "tfstate-prev", "tfstate"
 
 
 @dataclass(frozen=True, slots=True)
-class Serial:
+class StateVersion:
     """Which state it is: its lineage, and how often it has been written."""
 
     lineage: str = ""
     number: int = 0
 
-    def is_of(self, planned: Serial) -> bool:
+    def is_of(self, planned: StateVersion) -> bool:
         """Whether a plan of that state is one of this: where there was none, there still must be none."""
         return self == planned if self.lineage else not planned.number
 
 
-def serial_in(state: str | bytes) -> Serial:
+def state_version(state: str | bytes) -> StateVersion:
     """Which state a text is."""
     told = json.loads(state or "{}")
-    return Serial(told.get("lineage", ""), told.get("serial", 0))
+    return StateVersion(told.get("lineage", ""), told.get("serial", 0))
 
 
-def serial_of(file: Path) -> Serial:
+def planned_state_version(file: Path) -> StateVersion:
     """The state that a plan is based on: a plan file has it inside."""
     with zipfile.ZipFile(file) as plan:
-        return serial_in(plan.read(AFTER))
+        return state_version(plan.read(AFTER))
 
 
-def is_as_it_was(file: Path) -> bool:
+def found_no_change(file: Path) -> bool:
     """Whether a plan found every resource as the state has it: the file has the state before and after the look."""
     with zipfile.ZipFile(file) as plan:
         if BEFORE not in plan.namelist():
             return False
         before, after = (dict(_resources(json.loads(plan.read(name)))) for name in (BEFORE, AFTER))
-    return before.keys() == after.keys() and not any(any(values.differing(before[one], after[one])) for one in before)
+    return before.keys() == after.keys() and not any(
+        any(values.differing_paths(before[one], after[one])) for one in before
+    )
 
 
 def _resources(state: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from terraform import values
-from terraform.drift import Finding
+from terraform.drift import DriftFinding
 from terraform.plan import Change, Plan
 from terraform.values import SENSITIVE, UNKNOWN
 
@@ -25,7 +25,7 @@ MOST_EDITS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class PlanLine:
     """One resource: what happens to it, and to which of its attributes."""
 
     action: str
@@ -38,7 +38,7 @@ class Line:
         return self.action in ("destroy", "replace")
 
 
-def counts(plan: Plan, noted: int = 0) -> str:
+def planned_counts(plan: Plan, noted: int = 0) -> str:
     """How many of what: 1 to destroy, 2 to update, 1 to take note of."""
     told = [
         _counted(plan, {action: f"to {action}" for action in LOUDEST_FIRST}),
@@ -47,7 +47,7 @@ def counts(plan: Plan, noted: int = 0) -> str:
     return ", ".join(filter(None, told)) or "nothing to do"
 
 
-def done(plan: Plan) -> str:
+def applied_counts(plan: Plan) -> str:
     """The same once it is done: 1 destroyed, 2 updated."""
     return _counted(plan, DONE) or "nothing done"
 
@@ -60,22 +60,22 @@ def _counted(plan: Plan, words: Mapping[str, str]) -> str:
     return ", ".join(told)
 
 
-def lines(plan: Plan) -> list[Line]:
+def plan_lines(plan: Plan) -> list[PlanLine]:
     """A line for each resource and output that would change."""
-    told = [Line(_action(change), change.address, _edits(change)) for change in plan.changes]
+    told = [PlanLine(_action(change), change.address, _edits(change)) for change in plan.changes]
     told.sort(key=lambda line: (LOUDEST_FIRST.index(line.action), line.address))
     for output in plan.outputs:
-        after = SENSITIVE if output.is_sensitive else values.shown(output.after) if output.is_known else UNKNOWN
-        told.append(Line("update", f"output.{output.name}", f"= {after}"))
+        after = SENSITIVE if output.is_sensitive else values.short_text(output.after) if output.is_known else UNKNOWN
+        told.append(PlanLine("update", f"output.{output.name}", f"= {after}"))
     return told
 
 
-def notes(noted: Sequence[Finding]) -> list[Line]:
+def recorded_lines(noted: Sequence[DriftFinding]) -> list[PlanLine]:
     """A line for each setting that was changed outside, or resource that was deleted, which the state takes note of."""
-    return [Line(NOTE, one.address, _note(one)) for one in noted]
+    return [PlanLine(NOTE, one.address, _note(one)) for one in noted]
 
 
-def _note(one: Finding) -> str:
+def _note(one: DriftFinding) -> str:
     return f"{one.attribute} {one.sentence}, changed outside" if one.attribute else one.sentence
 
 
@@ -97,7 +97,7 @@ def _told(change: Change) -> Iterator[str]:
         if path[0] == "tags_all":
             continue
         if change.is_sensitive(path):
-            yield f"{values.dotted(path)} {SENSITIVE}"
+            yield f"{values.dotted_path(path)} {SENSITIVE}"
             continue
-        before, after = values.shown_pair(values.at(change.before, path), values.at(change.after, path))
-        yield f"{values.dotted(path)} {before} → {after}"
+        before, after = values.short_texts(values.value_at(change.before, path), values.value_at(change.after, path))
+        yield f"{values.dotted_path(path)} {before} → {after}"

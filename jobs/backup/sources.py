@@ -14,7 +14,7 @@ from jobs.backup.sets.sets import Set, sets
 from jobs.run.job import Failed, Options, Transient, UnknownName
 
 if TYPE_CHECKING:
-    from inventories import Database, Environment, Server
+    from inventories import DatabaseSettings, Environment, ServerSettings
     from jobs.store import Store
 
 # Databases that a provider keeps for itself and lets nobody into.
@@ -30,7 +30,7 @@ def subject(server: str, database: str) -> str:
     return f"{server}.{quote(database, safe='')}"
 
 
-def source(environment: Environment, name: str) -> tuple[Database | Server, str | None]:
+def source(environment: Environment, name: str) -> tuple[DatabaseSettings | ServerSettings, str | None]:
     """The section of the environment file that a subject belongs to, and the database if that doesn't name it."""
     if name in environment.databases:
         return environment.databases[name], None
@@ -101,7 +101,7 @@ def _expanded(environment: Environment, name: str) -> list[str]:
         return [name]
 
 
-def databases(environment: Environment, server: Server) -> list[str]:
+def databases(environment: Environment, server: ServerSettings) -> list[str]:
     """The databases that a server has now, less those that are left alone."""
     import psycopg
 

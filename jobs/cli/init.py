@@ -14,8 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
-from inventories import BadEnvironment, Repository, kinds
-from inventories.reading import NAME, NAMES_ARE, Position, Wrong
+from inventories import BadEnvironment, Repository, value_types
+from inventories.reading import NAME, NAME_RULE, InvalidValue, Position
 from jobs.cli import arguments, output
 from jobs.cli.arguments import AsJson, WrongUsage, examples, new_app
 
@@ -90,7 +90,7 @@ def init(
     if name is None:
         raise WrongUsage("name the new environment: crew init staging")
     if not NAME.fullmatch(name):
-        raise WrongUsage(f"{name} is no name; {NAMES_ARE}")
+        raise WrongUsage(f"{name} is no name; {NAME_RULE}")
     folder = _folder(ctx)
     refuse_existing(folder, name)
     given = Answers(
@@ -154,8 +154,8 @@ def _complete(given: Answers) -> Answers:
 
 def _asked(given: Answers, protected: bool | None) -> Answers:
     """The answers, with what is missing asked for on the terminal."""
-    store = given.store or _ask("Where is state kept (s3://bucket/prefix or file:///path)", kinds.STORE_URL.parse)
-    zone = given.timezone or _ask("Its timezone", kinds.TIMEZONE.parse, default="UTC")
+    store = given.store or _ask("Where is state kept (s3://bucket/prefix or file:///path)", value_types.STORE_URL.parse)
+    zone = given.timezone or _ask("Its timezone", value_types.TIMEZONE.parse, default="UTC")
     guarded = protected if protected is not None else typer.confirm("Is it protected from destroying by hand")
     asked = replace(given, store=store, timezone=zone, protected=guarded)
     asked = asked if asked.encrypt_to or asked.key else _asked_for_key(asked)
@@ -168,7 +168,7 @@ def _ask(question: str, read: Callable[[str], object], **more: Any) -> str:
     def checked(answer: str) -> str:
         try:
             read(answer)
-        except (Wrong, WrongUsage) as why:
+        except (InvalidValue, WrongUsage) as why:
             raise typer.BadParameter(str(why)) from None
         return answer
 
@@ -188,9 +188,9 @@ def _asked_for_key(asked: Answers) -> Answers:
 def _recipient(answer: str) -> None:
     place = Position("", Path())
     if answer not in ("new", NOBODY):
-        kinds.RECIPIENTS.read([answer], place)
+        value_types.RECIPIENTS.read([answer], place)
     for _, why in place.faults:
-        raise Wrong(why)
+        raise InvalidValue(why)
 
 
 def _new_file(name: str | Path) -> Path:
@@ -205,7 +205,7 @@ def _new_file(name: str | Path) -> Path:
 
 def _asked_for_database(asked: Answers) -> Answers:
     def read(answer: str) -> object:
-        return answer and kinds.DATABASE_URL.parse(_database(answer)[1])
+        return answer and value_types.DATABASE_URL.parse(_database(answer)[1])
 
     answer = _ask("A database to back up, as NAME=URL (empty: none yet)", read, default="", show_default=False)
     return replace(asked, databases=(_database(answer),)) if answer else asked

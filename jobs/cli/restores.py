@@ -18,7 +18,7 @@ from jobs.cli.prompts import asked
 from jobs.format import format_duration, format_time
 
 if TYPE_CHECKING:
-    from inventories import Environment, Secret, Via
+    from inventories import Environment, Secret, TunnelSettings
     from jobs.backup.postgres.connection import Address, Reached
     from jobs.backup.restore.restore import Restored, Way
     from jobs.backup.restore.target import TargetState
@@ -137,17 +137,17 @@ def _secret(reference: str | None) -> Secret | None:
     raise WrongUsage("--password-from names no secret; use env:NAME, file:PATH or command:LINE")
 
 
-def _tunnel(via: str | None) -> Via | None:
-    from inventories import Via
+def _tunnel(via: str | None) -> TunnelSettings | None:
+    from inventories import TunnelSettings
 
     if via is None:
         return None
     kind, _, what = via.partition("=")
     if what and kind == "ssh":
-        return Via(ssh=what)
+        return TunnelSettings(ssh=what)
     if what and kind == "kubernetes":
         target, _, context = what.partition("@")
-        return Via(kubernetes=target, context=context or None)
+        return TunnelSettings(kubernetes=target, context=context or None)
     raise WrongUsage("--via names no tunnel; use ssh=HOST or kubernetes=namespace/kind/name, @context at its end")
 
 

@@ -307,7 +307,9 @@ def _applied(call: Call, stack: Stack, planned: SavedPlan, yes_to: str | None, *
             return "nothing to do"
         _consent(call, yes_to, f"Apply this to {stack.name}", f"{stack.name}: not applied")
     stack.apply(planned, lambda state: save_state(call.run, name, state))
-    return f"took note of {len(noted)} changed outside" if planned.plan.is_empty else summary.applied_counts(planned.plan)
+    if planned.plan.is_empty:
+        return f"took note of {len(noted)} changed outside"
+    return summary.applied_counts(planned.plan)
 
 
 def _counts(plan: Plan, noted: int) -> str:
@@ -330,7 +332,8 @@ def _show(call: Call, stack: Stack, planned: SavedPlan, *, full: bool, locked: b
     if not locked:
         call.one_at_a_time.acquire()
     try:
-        output.say(f"{stack.name}: {summary.planned_counts(planned.plan, len(noted))}", output.BAD if _loud(lines) else "")
+        counts = summary.planned_counts(planned.plan, len(noted))
+        output.say(f"{stack.name}: {counts}", output.BAD if _loud(lines) else "")
         for line in lines:
             mark = summary.MARKS[line.action]
             output.say(f"  {mark:>6} {line.address} {line.edits}".rstrip(), STYLES.get(line.action, ""))

@@ -12,7 +12,7 @@ from jobs.run.job import Failed, Job, Options, Outcome, Result, Run, Transient, 
 
 if TYPE_CHECKING:
     from inventories import Environment
-    from terraform.drift import Finding, FindingKind
+    from terraform.drift import DriftFinding, DriftKind
 
 SHOWN = 3
 
@@ -20,18 +20,18 @@ SHOWN = 3
 def work(run: Run) -> Result:
     """Look at one stack."""
     from jobs.stacks.opening import at_once, open_stack
-    from terraform.errors import OutOfReach, StackError
+    from terraform.errors import StackError, TemporaryStackError
     from terraform.find_drift import find_drift
 
     try:
         return concluded(find_drift(open_stack(run.environment, run.subject, at_once(run))))
-    except OutOfReach as error:
+    except TemporaryStackError as error:
         raise Transient(str(error)) from None
     except StackError as error:
         raise Failed(str(error)) from None
 
 
-def concluded(findings: Sequence[Finding]) -> Result:
+def concluded(findings: Sequence[DriftFinding]) -> Result:
     """What a run says of itself: drift is a finding, code that is not applied yet is not."""
     counted = Counter(one.kind for one in findings if not one.ignored)
     figures = {
@@ -47,13 +47,13 @@ def concluded(findings: Sequence[Finding]) -> Result:
     return Result(Outcome.FINDING, f"{told} ({what}{more})", figures, about=_mark(drifted))
 
 
-def _kinds() -> Sequence[FindingKind]:
-    from terraform.drift import FindingKind
+def _kinds() -> Sequence[DriftKind]:
+    from terraform.drift import DriftKind
 
-    return tuple(FindingKind)
+    return tuple(DriftKind)
 
 
-def _mark(drifted: Sequence[Finding]) -> str:
+def _mark(drifted: Sequence[DriftFinding]) -> str:
     """Tells one drift from another, without saying what it is."""
     told = repr(sorted((one.kind.value, one.what, one.now) for one in drifted))
     return hashlib.sha256(told.encode()).hexdigest()[:16]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from inventories import Environment
     from jobs.run.job import Run
     from jobs.store import Store
-    from terraform.program import Start
+    from terraform.program import StartProgram
     from terraform.stack import Stack
 
 KEPT = 30
@@ -25,7 +25,7 @@ KEPT = 30
 
 
 def open_stack(
-    environment: Environment, name: str, start: Start, on_line: Callable[[str], object] = lambda _line: None
+    environment: Environment, name: str, start: StartProgram, on_line: Callable[[str], object] = lambda _line: None
 ) -> Stack:
     """A stack of an environment."""
     from terraform.paths import StackPaths
@@ -39,7 +39,7 @@ def root(environment: Environment) -> Path:
     return environment.folder.parent.absolute()
 
 
-def gently(run: Run) -> Start:
+def gently(run: Run) -> StartProgram:
     """For what must not be cut off: Terraform is told once to end, as Ctrl-C does, and ends when it has cleaned up."""
 
     @contextmanager
@@ -64,7 +64,7 @@ def gently(run: Run) -> Start:
     return start
 
 
-def at_once(run: Run | Stop) -> Start:
+def at_once(run: Run | Stop) -> StartProgram:
     """For what only reads: it is ended with the run, or with the command."""
 
     @contextmanager

@@ -21,10 +21,10 @@ from jobs.backup.take.parts import Planned, pg_dump, pg_dumpall, plan
 from jobs.run.job import Run, Transient
 
 if TYPE_CHECKING:
-    from inventories import Database
-    from inventories import Server as ServerSection
+    from inventories import DatabaseSettings
+    from inventories import ServerSettings as ServerSection
 
-    Section = Database | ServerSection
+    Section = DatabaseSettings | ServerSection
 
 
 @dataclass(frozen=True, slots=True)

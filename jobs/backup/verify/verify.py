@@ -31,8 +31,7 @@ from jobs.run.job import Job, Options, Outcome, Result, Run
 from jobs.store import Exists, Prefix, open_store
 
 if TYPE_CHECKING:
-    from inventories import Environment
-    from inventories import Store as StoreSettings
+    from inventories import Environment, StoreSettings
     from jobs.backup.postgres.connection import Reached
 
 _AT_MOST = 5

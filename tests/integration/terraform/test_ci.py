@@ -14,16 +14,16 @@ import pytest
 
 from inventories import Repository
 from jobs.cli.arguments import print_json
-from terraform.drift import Finding, FindingKind
-from terraform.report import Report, StackResult, as_json, as_markdown
+from terraform.drift import DriftFinding, DriftKind
+from terraform.report import DriftReport, StackReport, as_json, as_markdown
 from tests.parts import github
 from tests.parts.terraform import ROOT
 
-OWNER = Finding(FindingKind.CHANGED, "aws_vpc.this", "tags.Owner", "platform", "mallory")
+OWNER = DriftFinding(DriftKind.CHANGED, "aws_vpc.this", "tags.Owner", "platform", "mallory")
 CLEAN, DRIFTED, FAILED = (
-    StackResult("network"),
-    StackResult("cluster", (OWNER,)),
-    StackResult("database", error="AWS is out of reach"),
+    StackReport("network"),
+    StackReport("cluster", (OWNER,)),
+    StackReport("database", error="AWS is out of reach"),
 )
 
 
@@ -64,8 +64,8 @@ class TestDrift:
     def look(self, actions: Actions, capsys: pytest.CaptureFixture[str]) -> Callable[..., int]:
         """`look(1, FAILED)` is the script's end when crew ends with 1 and tells so of the stacks."""
 
-        def looks(code: int, *seen: StackResult, **more: str) -> int:
-            report = Report("staging", seen)
+        def looks(code: int, *seen: StackReport, **more: str) -> int:
+            report = DriftReport("staging", seen)
             print_json({"environments": [as_json(report)]})
             (actions.folder / "json").write_text(capsys.readouterr().out)
             (actions.folder / "markdown").write_text("\n".join(as_markdown(report)))
@@ -106,7 +106,7 @@ class TestDrift:
 
     @pytest.mark.parametrize(("code", "seen"), [(0, CLEAN), (1, DRIFTED), (2, DRIFTED)])
     def test_issues_that_can_not_be_listed_are_not_made_again(
-        self, actions: Actions, look: Callable[..., int], code: int, seen: StackResult
+        self, actions: Actions, look: Callable[..., int], code: int, seen: StackReport
     ) -> None:
         look(2, DRIFTED)
         before = actions.told

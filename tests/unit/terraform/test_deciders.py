@@ -9,41 +9,41 @@ from typing import Any
 
 import pytest
 
-from inventories import Ignore, State
+from inventories import Ignore, StateSettings
 from terraform import backend, drift, guard, order, report, summary, values
-from terraform.diagnosis import Begun, first_error, problem
-from terraform.drift import Finding, FindingKind
-from terraform.errors import Locked, NoProgram, OutOfReach, Refused, StackError
-from terraform.report import Report, StackResult
+from terraform.diagnosis import CommandStart, diagnose, first_error
+from terraform.drift import DriftFinding, DriftKind
+from terraform.errors import ChangeRefused, NoTerraform, StackError, StateLocked, TemporaryStackError
+from terraform.report import DriftReport, StackReport
 from tests.unit.terraform.test_drift import entry, made
 
-AWS = State(bucket="acme", region="eu-central-1", lock_table="locks")
-ELSEWHERE = State(bucket="acme", endpoint="http://s3.local:8333", lock="file")
+AWS = StateSettings(bucket="acme", region="eu-central-1", lock_table="locks")
+ELSEWHERE = StateSettings(bucket="acme", endpoint="http://s3.local:8333", lock="file")
 
 
 class TestBackend:
     @pytest.mark.parametrize("version", [(1, 0, 3), (1, 15, 5)])
     def test_on_aws_it_is_the_same_for_all_versions(self, version: tuple[int, ...]) -> None:
-        assert backend.settings(AWS, "staging", "network", version) == (
+        assert backend.backend_settings(AWS, "staging", "network", version) == (
             'bucket = "acme"\nkey = "staging/network"\nencrypt = true\n'
             'region = "eu-central-1"\ndynamodb_table = "locks"\n'
         )
 
     def test_elsewhere_for_old_ones(self) -> None:
-        state = State(bucket="acme", endpoint="http://s3.local:8333", lock_table="locks", profile="p")
-        told = backend.settings(state, "staging", "network", (1, 5, 7)).splitlines()
+        state = StateSettings(bucket="acme", endpoint="http://s3.local:8333", lock_table="locks", profile="p")
+        told = backend.backend_settings(state, "staging", "network", (1, 5, 7)).splitlines()
         assert told[3:8] == [
             'profile = "p"', 'dynamodb_table = "locks"', 'endpoint = "http://s3.local:8333"', "force_path_style = true",
             'dynamodb_endpoint = "http://s3.local:8333"',
         ]  # fmt: skip
 
     def test_elsewhere_for_new_ones(self) -> None:
-        told = backend.settings(ELSEWHERE, "staging", "network", (1, 10, 0))
+        told = backend.backend_settings(ELSEWHERE, "staging", "network", (1, 10, 0))
         assert 'use_lockfile = true\nendpoints = { s3 = "http://s3.local:8333" }\nuse_path_style = true\n' in told
 
     def test_lock_files_want_a_version_that_has_them(self) -> None:
         with pytest.raises(StackError, match=r'staging: terraform.state.lock = "file" wants Terraform 1.10 .* 1\.9\.8'):
-            backend.settings(ELSEWHERE, "staging", "network", (1, 9, 8))
+            backend.backend_settings(ELSEWHERE, "staging", "network", (1, 9, 8))
 
 
 LOCK = """
@@ -65,8 +65,8 @@ class TestDiagnosis:
     @pytest.mark.parametrize("frame", ["", "│ "])
     def test_a_lock_tells_who_since_when_and_the_way_out(self, frame: str) -> None:
         said = "\n".join(frame + line for line in LOCK.splitlines())
-        error = problem("staging/network", "terraform plan", said, 1)
-        assert isinstance(error, Locked)
+        error = diagnose("staging/network", "terraform plan", said, 1)
+        assert isinstance(error, StateLocked)
         assert str(error) == (
             "staging/network: the state is locked by ann@laptop since 2026-11-21 02:00:04 (apply); wait for it, "
             "or if its process is dead: crew stacks unlock staging network --id 0b1f6b2e-7d6b"
@@ -79,28 +79,36 @@ class TestDiagnosis:
     def test_a_lock_that_was_taken_here_since_the_command_began_may_be_its_own(
         self, host: str, second: int, ours: bool
     ) -> None:
-        begun = Begun(host, datetime(2026, 11, 21, 2, 0, second, 900_000, UTC))
-        said = str(problem("staging/network", "terraform plan", LOCK, 1, begun))
+        begun = CommandStart(host, datetime(2026, 11, 21, 2, 0, second, 900_000, UTC))
+        said = str(diagnose("staging/network", "terraform plan", LOCK, 1, begun))
         assert ("its own, whose answer was lost" in said) is ours
         assert "crew stacks unlock staging network --id 0b1f6b2e-7d6b" in said
 
     @pytest.mark.parametrize(
         ("said", "kind", "words"),
         [
-            ("Error: Saved plan is stale\n\nThe given plan file can no longer be applied", Refused, "plan again"),
-            ("Error: Invalid plan file: plan file was created by Terraform 1.0.3, but", Refused, "another version"),
+            ("Error: Saved plan is stale\n\nThe given plan file can no longer be applied", ChangeRefused, "plan again"),
+            (
+                "Error: Invalid plan file: plan file was created by Terraform 1.0.3, but",
+                ChangeRefused,
+                "another version",
+            ),
             (
                 "Error: state snapshot was created by Terraform v1.9.0, which is newer",
-                NoProgram,
+                NoTerraform,
                 "1.9.0, which is newer",
             ),
-            ("Error: Unsupported state file format\n\nversion 5", NoProgram, "newer than this Terraform reads"),
-            ("Error: Unsupported Terraform Core version", NoProgram, "required_version"),
+            ("Error: Unsupported state file format\n\nversion 5", NoTerraform, "newer than this Terraform reads"),
+            ("Error: Unsupported Terraform Core version", NoTerraform, "required_version"),
             ('Error: S3 bucket "acme" does not exist.', StackError, "crew stacks bootstrap staging"),
             ("Error: ResourceNotFoundException: table", StackError, "crew stacks bootstrap staging"),
             ("Error: error configuring: no valid credential sources found", StackError, "AWS_PROFILE"),
-            ("Error: Failed to query available provider packages\n\nno", OutOfReach, "a provider can't be had"),
-            ("Error: dial tcp 127.0.0.1:1: connect: connection refused", OutOfReach, "out of reach"),
+            (
+                "Error: Failed to query available provider packages\n\nno",
+                TemporaryStackError,
+                "a provider can't be had",
+            ),
+            ("Error: dial tcp 127.0.0.1:1: connect: connection refused", TemporaryStackError, "out of reach"),
             (
                 "Error: no matching VPC found\n\n  with data.aws_vpc.this,",
                 StackError,
@@ -110,13 +118,13 @@ class TestDiagnosis:
         ],
     )
     def test_known_words(self, said: str, kind: type[StackError], words: str) -> None:
-        error = problem("staging/network", "terraform plan", said, 1)
+        error = diagnose("staging/network", "terraform plan", said, 1)
         assert type(error) is kind
         assert str(error).startswith("staging/network: ")
         assert words in str(error)
 
     def test_killed(self) -> None:
-        assert "killed by signal 9" in str(problem("staging/network", "terraform apply", "", -9))
+        assert "killed by signal 9" in str(diagnose("staging/network", "terraform apply", "", -9))
 
     def test_the_first_of_two_errors_on_one_line_without_its_frame(self) -> None:
         said = "╷\n│ Error: Invalid\n│ \n│   on main.tf line 3:\n╵\n╷\n│ Error: Other\n╵\n"
@@ -141,7 +149,7 @@ def run(after: Mapping[str, Sequence[str]], failing: str = "", backwards: bool =
             raise StackError("broken")
         return stack
 
-    ended = order.in_order(order.waits_for(tuple(after), after, backwards=backwards), work)
+    ended = order.run_in_order(order.dependencies(tuple(after), after, backwards=backwards), work)
     return began, [(one.stack, str(one.error or one.skipped_for or one.value)) for one in ended]
 
 
@@ -161,11 +169,11 @@ class TestOrder:
         assert ended == [("app", "network"), ("cluster", "network"), ("network", "broken"), ("backups", "backups")]
 
     def test_a_stack_that_was_not_named_is_taken_to_be_there(self) -> None:
-        assert order.waits_for(["cluster"], self.CHAIN, backwards=False) == {"cluster": set()}
+        assert order.dependencies(["cluster"], self.CHAIN, backwards=False) == {"cluster": set()}
 
     def test_untied_ones_run_side_by_side(self) -> None:
         meeting = threading.Barrier(2, timeout=10)
-        ended = order.in_order({"a": set(), "b": set()}, lambda _: meeting.wait() >= 0)
+        ended = order.run_in_order({"a": set(), "b": set()}, lambda _: meeting.wait() >= 0)
         assert [one.value for one in ended] == [True, True]
 
 
@@ -173,9 +181,9 @@ class TestGuard:
     @pytest.mark.parametrize("actions", [["delete"], ["delete", "create"], ["create", "delete"]])
     def test_by_type(self, actions: list[str]) -> None:
         plan = made(planned=[entry("aws_db_instance.x", actions, {"n": 1}, {"n": 2})])
-        with pytest.raises(Refused, match=r"aws_db_instance.x \(terraform.keep has aws_db_instance\)"):
-            guard.refuse("staging/database", plan, ["aws_db_instance"])
-        guard.refuse("staging/database", plan, ["aws_s3_bucket"])
+        with pytest.raises(ChangeRefused, match=r"aws_db_instance.x \(terraform.keep has aws_db_instance\)"):
+            guard.refuse_destruction("staging/database", plan, ["aws_db_instance"])
+        guard.refuse_destruction("staging/database", plan, ["aws_s3_bucket"])
 
     @pytest.mark.parametrize(
         ("before", "kept"),
@@ -186,10 +194,12 @@ class TestGuard:
     )  # fmt: skip
     def test_by_tag(self, before: Any, kept: bool) -> None:
         plan = made(planned=[entry("a.x", ["delete"], before, None)])
-        assert [why for _, why in guard.kept(plan, [])] == (["it is tagged keep"] if kept else [])
+        assert [why for _, why in guard.kept_resources(plan, [])] == (["it is tagged keep"] if kept else [])
 
     def test_an_update_destroys_nothing(self) -> None:
-        guard.refuse("n", made(planned=[entry("a.x", ["update"], {"tags": {"keep": "1"}}, {"tags": {}})]), ["a"])
+        guard.refuse_destruction(
+            "n", made(planned=[entry("a.x", ["update"], {"tags": {"keep": "1"}}, {"tags": {}})]), ["a"]
+        )
 
 
 class TestSummary:
@@ -217,16 +227,18 @@ class TestSummary:
     )
 
     def test_counts(self) -> None:
-        assert summary.counts(self.PLAN) == (
+        assert summary.planned_counts(self.PLAN) == (
             "1 to destroy, 1 to replace, 2 to update, 1 to create, 1 to import, 1 to move, 2 outputs"
         )
-        assert summary.counts(made()) == "nothing to do"
-        assert summary.counts(made(), 2) == "2 to take note of"
-        assert summary.counts(self.PLAN, 1).endswith("2 outputs, 1 to take note of")
-        assert summary.done(self.PLAN).startswith("1 destroyed, 1 replaced, 2 updated, 1 created, 1 imported, 1 m")
+        assert summary.planned_counts(made()) == "nothing to do"
+        assert summary.planned_counts(made(), 2) == "2 to take note of"
+        assert summary.planned_counts(self.PLAN, 1).endswith("2 outputs, 1 to take note of")
+        assert summary.applied_counts(self.PLAN).startswith(
+            "1 destroyed, 1 replaced, 2 updated, 1 created, 1 imported, 1 m"
+        )
 
     def test_lines_the_loudest_first(self) -> None:
-        assert [(line.action, line.address, line.edits) for line in summary.lines(self.PLAN)] == [
+        assert [(line.action, line.address, line.edits) for line in summary.plan_lines(self.PLAN)] == [
             ("destroy", "a.old", ""),
             ("replace", "a.other", "n 1 → 2, s (sensitive)"),
             ("update", "a.edited", "0 1 → 2, 1 1 → 2, 2 1 → 2, 3 1 → 2, and 2 more"),
@@ -241,33 +253,35 @@ class TestSummary:
 
 def test_of_two_long_texts_is_shown_what_they_have_from_where_they_part() -> None:
     long = "x" * 300
-    before, after = values.shown_pair(f"{long} and {{s3:GetObject}}", f"{long} and {{s3:PutObject}}")
+    before, after = values.short_texts(f"{long} and {{s3:GetObject}}", f"{long} and {{s3:PutObject}}")
     assert (before, after) == ("…xxxxxxxxxxx and {s3:GetObject}", "…xxxxxxxxxxx and {s3:PutObject}")
-    assert values.shown_pair("short", long) == ("short", f"{long[: values.LONGEST]}…")
+    assert values.short_texts("short", long) == ("short", f"{long[: values.LONGEST]}…")
 
 
 def test_what_the_state_takes_note_of_is_what_nobody_ignores_and_no_plan_touches() -> None:
-    found = [Finding(kind, "a.b", "n", "1", "2") for kind in FindingKind] + [
-        Finding(FindingKind.STATE_ONLY, "a.c", "n", "1", "2", ignored="a clock")
+    found = [DriftFinding(kind, "a.b", "n", "1", "2") for kind in DriftKind] + [
+        DriftFinding(DriftKind.STATE_ONLY, "a.c", "n", "1", "2", ignored="a clock")
     ]
-    found.append(Finding(FindingKind.STATE_ONLY, "a.d", "", "there", "gone"))
-    assert [(line.action, line.address, line.edits) for line in summary.notes(drift.noted(found))] == [
+    found.append(DriftFinding(DriftKind.STATE_ONLY, "a.d", "", "there", "gone"))
+    assert [
+        (line.action, line.address, line.edits) for line in summary.recorded_lines(drift.recorded_by_apply(found))
+    ] == [
         ("note", "a.b", "n 1 → 2, changed outside"),
         ("note", "a.d", "deleted outside, and no longer in the code"),
     ]
 
 
-IGNORED = Finding(FindingKind.CHANGED, "a.b", "n", "1", "2", ignored="the agent")
+IGNORED = DriftFinding(DriftKind.CHANGED, "a.b", "n", "1", "2", ignored="the agent")
 
 
 class TestReport:
-    REPORT = Report(
+    REPORT = DriftReport(
         "staging",
         (
-            StackResult("backups"),
-            StackResult("network", (Finding(FindingKind.CHANGED, "aws_vpc.x", "tags.Owner", "we", "a|b `c`"),)),
-            StackResult("cluster", (IGNORED, Finding(FindingKind.PENDING, "a.c", "", "", "", "create"))),
-            StackResult("database", error="is out of reach"),
+            StackReport("backups"),
+            StackReport("network", (DriftFinding(DriftKind.CHANGED, "aws_vpc.x", "tags.Owner", "we", "a|b `c`"),)),
+            StackReport("cluster", (IGNORED, DriftFinding(DriftKind.PENDING, "a.c", "", "", "", "create"))),
+            StackReport("database", error="is out of reach"),
         ),
         (Ignore(resource="a.gone", attribute="n", why="once"),),
     )  # fmt: skip
@@ -285,8 +299,8 @@ class TestReport:
         ]
 
     def test_what_all_stumble_over_is_told_once(self) -> None:
-        seen = (StackResult("a", error="no bucket"), StackResult("b"), StackResult("c", error="no bucket"))
-        assert [line for line, _ in report.as_text(Report("staging", seen))] == [
+        seen = (StackReport("a", error="no bucket"), StackReport("b"), StackReport("c", error="no bucket"))
+        assert [line for line, _ in report.as_text(DriftReport("staging", seen))] == [
             "staging/a, c: no bucket",
             "staging/b: clean",
         ]
@@ -307,7 +321,7 @@ class TestReport:
         assert "- **changed**: changed outside; the next apply reverts it" in text
 
     def test_markdown_of_many_is_short(self) -> None:
-        many = tuple(Finding(FindingKind.CHANGED, f"a.x{n}", "n", "1", "2") for n in range(5000))
-        text = "\n".join(report.as_markdown(Report("staging", (StackResult("network", many),))))
+        many = tuple(DriftFinding(DriftKind.CHANGED, f"a.x{n}", "n", "1", "2") for n in range(5000))
+        text = "\n".join(report.as_markdown(DriftReport("staging", (StackReport("network", many),))))
         assert len(text) < 10_000
         assert "And 4900 more: `crew drift staging`." in text

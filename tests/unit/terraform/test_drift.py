@@ -11,18 +11,19 @@ import pytest
 
 from inventories import Ignore
 from terraform import drift, plan
-from terraform.drift import Finding, FindingKind
+from terraform.drift import DriftFinding, DriftKind
+from terraform.errors import UnreadablePlan
 
 PLANS = Path(__file__).parent / "plans"
 PASSWORDS = ("hushhush99", "newpassword77")
 
 
 def found(plan_of: plan.Plan, *ignore: Ignore) -> list[tuple[str, str]]:
-    return [(one.kind.value, one.what) for one in drift.findings(plan_of, ignore) if not one.ignored]
+    return [(one.kind.value, one.what) for one in drift.drift_findings(plan_of, ignore) if not one.ignored]
 
 
 def recorded(name: str) -> list[tuple[str, str]]:
-    return found(plan.read((PLANS / name).read_text()))
+    return found(plan.parse_plan((PLANS / name).read_text()))
 
 
 @pytest.mark.parametrize("version", ["1.0.3", "1.15.5"])
@@ -46,19 +47,19 @@ class TestRecorded:
     def test_a_password_is_told_without_being_shown(self, version: str) -> None:
         text = (PLANS / f"{version}-drift-database.json").read_text()
         assert all(password in text for password in PASSWORDS)
-        findings = drift.findings(plan.read(text))
+        findings = drift.drift_findings(plan.parse_plan(text))
         assert [(one.kind, one.attribute, one.now) for one in findings if not one.ignored] == [
-            (FindingKind.PENDING, "password", "(sensitive)")
+            (DriftKind.PENDING, "password", "(sensitive)")
         ]
         assert not any(password in repr(findings) for password in PASSWORDS)
 
     def test_a_clock_of_the_cloud_alarms_nobody(self, version: str) -> None:
         [clock] = [
             one
-            for one in drift.findings(plan.read((PLANS / f"{version}-drift-database.json").read_text()))
+            for one in drift.drift_findings(plan.parse_plan((PLANS / f"{version}-drift-database.json").read_text()))
             if one.ignored
         ]
-        assert (clock.attribute, clock.ignored) == ("latest_restorable_time", drift.A_CLOCK)
+        assert (clock.attribute, clock.ignored) == ("latest_restorable_time", drift.CLOCK)
 
 
 @pytest.mark.parametrize("stack", ["cluster", "database"])
@@ -86,7 +87,7 @@ def made(
     **more: Any,
 ) -> plan.Plan:
     document = {"format_version": version, "resource_drift": drifted, "resource_changes": planned, **more}
-    return plan.read(json.dumps(document))
+    return plan.parse_plan(json.dumps(document))
 
 
 UPDATE, DELETE, CREATE, NO_OP = ["update"], ["delete"], ["create"], ["no-op"]
@@ -207,8 +208,8 @@ def test_what_is_told_apart(drifted: Any, planned: Any, expected: list[tuple[str
 
 
 def test_what_is_gone_from_the_cloud_and_the_code_is_taken_note_of() -> None:
-    findings = drift.findings(made([entry("a.x", DELETE, {"n": 1}, None)]))
-    assert [one.sentence for one in drift.noted(findings)] == ["deleted outside, and no longer in the code"]
+    findings = drift.drift_findings(made([entry("a.x", DELETE, {"n": 1}, None)]))
+    assert [one.sentence for one in drift.recorded_by_apply(findings)] == ["deleted outside, and no longer in the code"]
 
 
 @pytest.mark.parametrize(
@@ -221,7 +222,7 @@ def test_what_is_gone_from_the_cloud_and_the_code_is_taken_note_of() -> None:
 )
 def test_what_is_imported_is_told_as_the_cloud_calls_it(importing: Any, told: str) -> None:
     plan_of = made(planned=[entry("a.x", NO_OP, {"n": 1}, {"n": 1}, importing=importing)])
-    assert [one.sentence for one in drift.findings(plan_of)] == [told]
+    assert [one.sentence for one in drift.drift_findings(plan_of)] == [told]
     assert not plan_of.is_empty
 
 
@@ -248,7 +249,7 @@ class TestSensitive:
         old, new = ({"conf": [{"deep": {"key": value}}]} for value in ("harmless", self.SECRET))
         outside = entry("a.x", UPDATE, old, new, **({side: mask} if where == "drift" else {}))
         planned = entry("a.x", UPDATE, new, old, **({side: mask} if where == "plan" else {}))
-        findings = drift.findings(made([outside], [planned]))
+        findings = drift.drift_findings(made([outside], [planned]))
         assert [one.now for one in findings] == ["(sensitive)"]
         assert self.SECRET not in repr(findings)
 
@@ -256,7 +257,7 @@ class TestSensitive:
         outside = entry(
             "a.x", UPDATE, {"l": ["a", "b"]}, {"l": ["a", self.SECRET]}, after_sensitive={"l": [False, True]}
         )
-        assert self.SECRET not in repr(drift.findings(made([outside])))
+        assert self.SECRET not in repr(drift.drift_findings(made([outside])))
 
     def test_outputs(self) -> None:
         change = {
@@ -266,7 +267,7 @@ class TestSensitive:
             "after_unknown": False,
             "before_sensitive": False,
         }
-        findings = drift.findings(made(output_changes={"o": {**change, "after_sensitive": True}}))
+        findings = drift.drift_findings(made(output_changes={"o": {**change, "after_sensitive": True}}))
         assert [(one.what, one.now) for one in findings] == [("output.o value", "(sensitive)")]
         assert self.SECRET not in repr(findings)
 
@@ -305,10 +306,10 @@ class TestIgnored:
     )
     def test_rules(self, resource: str, attribute: str | None, left: list[str]) -> None:
         rule = Ignore(resource=resource, attribute=attribute, why="the agent writes it")
-        findings = drift.findings(made([self.OUTSIDE]), [rule])
+        findings = drift.drift_findings(made([self.OUTSIDE]), [rule])
         assert [one.attribute for one in findings if not one.ignored] == left
         assert {one.ignored for one in findings if one.ignored} <= {"the agent writes it"}
-        assert drift.unmatched(findings, [rule]) == ([] if len(left) < 2 else [rule])
+        assert drift.unmatched_rules(findings, [rule]) == ([] if len(left) < 2 else [rule])
 
     def test_what_is_not_applied_yet_is_never_ignored(self) -> None:
         rule = Ignore(resource="*", attribute=None, why="all of it")
@@ -328,11 +329,11 @@ class TestUnreadable:
         ],
     )
     def test_cut_or_strange(self, text: str) -> None:
-        with pytest.raises(plan.Unreadable):
-            plan.read(text)
+        with pytest.raises(UnreadablePlan):
+            plan.parse_plan(text)
 
     def test_a_newer_major_format(self) -> None:
-        with pytest.raises(plan.Unreadable, match=r"format 2\.0 are newer than"):
+        with pytest.raises(UnreadablePlan, match=r"format 2\.0 are newer than"):
             made(version="2.0")
 
     def test_unknown_keys_are_no_trouble(self) -> None:
@@ -350,6 +351,6 @@ def test_five_thousand_resources_are_read_at_once() -> None:
         [entry(one, UPDATE, after, before) for one in addresses],
     )
     rule = Ignore(resource='*"4999"*', attribute="tags", why="one of many")
-    findings = drift.findings(many, [rule])
+    findings = drift.drift_findings(many, [rule])
     assert len([one for one in findings if not one.ignored]) == 4999
-    assert findings[-1] == Finding(FindingKind.CHANGED, addresses[-1], "tags.7", "v", "w", ignored="one of many")
+    assert findings[-1] == DriftFinding(DriftKind.CHANGED, addresses[-1], "tags.7", "v", "w", ignored="one of many")

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from terraform.errors import NoProgram, StackError
-from terraform.program import Program, environment
+from terraform.errors import NoTerraform, StackError
+from terraform.program import TerraformProgram, process_environment
 
 
 class Started:
@@ -31,8 +31,8 @@ class Started:
             yield running
 
 
-def program(start: Any, folder: Path, **more: Any) -> Program:
-    return Program("staging/network", "/opt/terraform", folder, {"PATH": "/bin"}, start, **more)
+def program(start: Any, folder: Path, **more: Any) -> TerraformProgram:
+    return TerraformProgram("staging/network", "/opt/terraform", folder, {"PATH": "/bin"}, start, **more)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def real(argv: Sequence[str], **popen: Any) -> subprocess.Popen[bytes]:
 
 
 def test_a_missing_program_says_what_to_install_and_leaves_no_files(tmp_path: Path) -> None:
-    with pytest.raises(NoProgram, match=r"staging/network: there is no program /opt/terraform .* install it"):
+    with pytest.raises(NoTerraform, match=r"staging/network: there is no program /opt/terraform .* install it"):
         program(real, tmp_path).plan(Path("/p"), [], lock=False)
     assert list(tmp_path.iterdir()) == []
 
@@ -177,7 +177,7 @@ def test_versions(says: str, version: tuple[int, ...], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("says", ["Terraform v0.12.31", "hello"])
 def test_versions_that_will_not_do(says: str, tmp_path: Path) -> None:
-    with pytest.raises(NoProgram, match=r"/opt/terraform"):
+    with pytest.raises(NoTerraform, match=r"/opt/terraform"):
         program(Started(says=says), tmp_path).version()
 
 
@@ -186,8 +186,8 @@ def test_settings_of_who_calls_do_not_change_what_is_meant() -> None:
         "TF_WORKSPACE": "other", "TF_CLI_ARGS_plan": "-destroy", "TF_LOG": "TRACE", "TF_DATA_DIR": "/elsewhere",
         "TF_VAR_password": "x", "TF_CLI_CONFIG_FILE": "/rc", "AWS_PROFILE": "acme", "TF_PLUGIN_CACHE_DIR": "/plugins",
     }  # fmt: skip
-    assert environment(Path("/own"), Path("/cache"), around) == {
+    assert process_environment(Path("/own"), Path("/cache"), around) == {
         "TF_VAR_password": "x", "TF_CLI_CONFIG_FILE": "/rc", "AWS_PROFILE": "acme", "TF_PLUGIN_CACHE_DIR": "/plugins",
         "TF_DATA_DIR": "/own", "TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1",
     }  # fmt: skip
-    assert environment(Path("/own"), Path("/cache"), {})["TF_PLUGIN_CACHE_DIR"] == "/cache/plugins"
+    assert process_environment(Path("/own"), Path("/cache"), {})["TF_PLUGIN_CACHE_DIR"] == "/cache/plugins"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from terraform.show_plan import unhashed
+from terraform.show_plan import without_hashes
 
 LOCKS = """\
 # This file is maintained automatically by "terraform init".
@@ -25,7 +25,7 @@ provider "registry.terraform.io/hashicorp/tls" {
 
 def test_the_versions_stay_and_the_hashes_go() -> None:
     assert (
-        unhashed(LOCKS)
+        without_hashes(LOCKS)
         == """\
 # This file is maintained automatically by "terraform init".
 

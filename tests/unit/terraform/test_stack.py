@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from inventories import Repository
-from terraform.paths import LOCKS, StackPaths
-from terraform.program import direct
+from terraform.paths import LOCK_FILE, StackPaths
+from terraform.program import start_directly
 from terraform.stack import Stack
 
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Stack:
     program = tmp_path / "terraform-that-counts"
-    writes = f"echo init >>{tmp_path}/inits; test -e {LOCKS} || echo 'a lock' >{LOCKS}"
+    writes = f"echo init >>{tmp_path}/inits; test -e {LOCK_FILE} || echo 'a lock' >{LOCK_FILE}"
     program.write_text(f'#!/bin/sh\nif [ "$1" = init ]; then {writes}; else echo "Terraform v1.0.3"; fi\n')
     program.chmod(0o755)
     folder = tmp_path / "terraform" / "stacks" / "network"
@@ -28,7 +28,7 @@ def stack(tmp_path: Path) -> Stack:
         f'[terraform]\nprogram = "{program}"\n'
         'state = { bucket = "acme", region = "eu-central-1", lock_table = "locks" }\n[stacks.network]\n'
     )
-    return Stack(StackPaths(tmp_path, "staging", "network"), Repository.find(tmp_path).read("staging"), direct)
+    return Stack(StackPaths(tmp_path, "staging", "network"), Repository.find(tmp_path).read("staging"), start_directly)
 
 
 def inits(stack: Stack) -> int:
@@ -44,9 +44,9 @@ def test_it_is_set_up_once_although_that_writes_the_lock_file(stack: Stack) -> N
 def test_it_is_set_up_again_for_other_providers(stack: Stack) -> None:
     """Somebody commits a newer lock file, and it is pulled; or it is taken away."""
     assert inits(stack) == 1
-    (stack.place.folder / LOCKS).write_text("a newer lock")
+    (stack.place.folder / LOCK_FILE).write_text("a newer lock")
     assert [inits(stack), inits(stack)] == [2, 2]
-    (stack.place.folder / LOCKS).unlink()
+    (stack.place.folder / LOCK_FILE).unlink()
     assert [inits(stack), inits(stack)] == [3, 3]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from terraform.state import Serial, is_as_it_was, serial_in, serial_of
+from terraform.state import StateVersion, found_no_change, planned_state_version, state_version
 
 
 def instance(name: str = "x", mode: str = "managed", **more: Any) -> dict[str, Any]:
@@ -55,26 +55,26 @@ def saved(folder: Path, before: Sequence[Any] | None, after: Sequence[Any]) -> P
     ],
 )
 def test_whether_everything_is_as_it_was(before: Any, after: Any, expected: bool, tmp_path: Path) -> None:
-    assert is_as_it_was(saved(tmp_path, before, after)) is expected
+    assert found_no_change(saved(tmp_path, before, after)) is expected
 
 
 def test_a_plan_knows_of_which_state_it_is(tmp_path: Path) -> None:
-    assert serial_of(saved(tmp_path, [], [])) == Serial("l", 7)
+    assert planned_state_version(saved(tmp_path, [], [])) == StateVersion("l", 7)
 
 
 @pytest.mark.parametrize(
     ("now", "planned", "expected"),
     [
-        (Serial("l", 7), Serial("l", 7), True),
-        (Serial("l", 8), Serial("l", 7), False),
-        (Serial("m", 7), Serial("l", 7), False),
-        (Serial(), Serial("l", 0), True),
-        (Serial(), Serial("l", 7), False),
+        (StateVersion("l", 7), StateVersion("l", 7), True),
+        (StateVersion("l", 8), StateVersion("l", 7), False),
+        (StateVersion("m", 7), StateVersion("l", 7), False),
+        (StateVersion(), StateVersion("l", 0), True),
+        (StateVersion(), StateVersion("l", 7), False),
     ],
 )
-def test_whether_a_plan_is_one_of_the_state_now(now: Serial, planned: Serial, expected: bool) -> None:
+def test_whether_a_plan_is_one_of_the_state_now(now: StateVersion, planned: StateVersion, expected: bool) -> None:
     assert now.is_of(planned) is expected
 
 
 def test_no_state_yet_is_none() -> None:
-    assert serial_in("") == Serial()
+    assert state_version("") == StateVersion()

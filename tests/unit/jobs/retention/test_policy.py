@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inventories import Keep
-from inventories.kinds import Span
+from inventories.value_types import Span
 from jobs.backup.sets.sets import Set
 from jobs.retention.policy import ClockBehind, back, plan, refuse_a_clock_behind, words
 

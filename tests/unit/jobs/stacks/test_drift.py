@@ -9,14 +9,14 @@ import pytest
 from jobs.run.alerts import News, State, news
 from jobs.run.job import Outcome
 from jobs.stacks.drift import concluded
-from terraform.drift import Finding, FindingKind
+from terraform.drift import DriftFinding, DriftKind
 
 NOW = datetime(2026, 11, 21, 2, tzinfo=UTC)
-OWNER = Finding(FindingKind.CHANGED, "aws_vpc.x", "tags.Owner", "we", "mallory")
-TOPIC = Finding(FindingKind.MISSING, "aws_sns_topic.t", "", "there", "gone")
-WINDOW = Finding(FindingKind.STATE_ONLY, "aws_db_instance.d", "maintenance_window", "sun", "mon")
-DISK = Finding(FindingKind.PENDING, "aws_instance.i", "disk", "80", "90", "update")
-AGENT = Finding(FindingKind.CHANGED, "aws_instance.i", "tags.Seen", "1", "2", ignored="the agent writes it")
+OWNER = DriftFinding(DriftKind.CHANGED, "aws_vpc.x", "tags.Owner", "we", "mallory")
+TOPIC = DriftFinding(DriftKind.MISSING, "aws_sns_topic.t", "", "there", "gone")
+WINDOW = DriftFinding(DriftKind.STATE_ONLY, "aws_db_instance.d", "maintenance_window", "sun", "mon")
+DISK = DriftFinding(DriftKind.PENDING, "aws_instance.i", "disk", "80", "90", "update")
+AGENT = DriftFinding(DriftKind.CHANGED, "aws_instance.i", "tags.Seen", "1", "2", ignored="the agent writes it")
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ AGENT = Finding(FindingKind.CHANGED, "aws_instance.i", "tags.Seen", "1", "2", ig
     ],
 )
 def test_drift_is_a_finding_and_what_is_not_applied_yet_is_none(
-    findings: list[Finding], outcome: Outcome, sentence: str
+    findings: list[DriftFinding], outcome: Outcome, sentence: str
 ) -> None:
     result = concluded(findings)
     assert (result.outcome, result.sentence) == (outcome, sentence)
@@ -65,7 +65,7 @@ def test_figures_for_machines() -> None:
     ],
 )
 def test_drift_that_comes_changes_or_goes_is_news_and_the_same_once_more_is_none(
-    told: list[Finding], found: list[Finding], expected: News | None
+    told: list[DriftFinding], found: list[DriftFinding], expected: News | None
 ) -> None:
     before, now = concluded(told), concluded(found)
     known = State(told=before.outcome, told_at=NOW, about=before.about)

@@ -11,7 +11,17 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from inventories.reading import NAME, NAMES_ARE, One, Position, ValueType, Wrong, expect_table, shown, suggestion
+from inventories.reading import (
+    NAME,
+    NAME_RULE,
+    InvalidValue,
+    Position,
+    Scalar,
+    ValueType,
+    as_written,
+    expect_table,
+    suggestion,
+)
 from inventories.secret import Secret, has_password
 
 T = TypeVar("T")
@@ -42,7 +52,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Via:
+class TunnelSettings:
     """A tunnel to a server that is not in reach: exactly one of ssh and kubernetes is set."""
 
     ssh: str | None = None
@@ -52,23 +62,23 @@ class Via:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise Wrong(f'{shown(value)} is not text; write it in quotes, as "{_unquoted(value)}"')
+        raise InvalidValue(f'{as_written(value)} is not text; write it in quotes, as "{_unquoted(value)}"')
     if not value.strip():
-        raise Wrong('"" says nothing; write some text, or leave it out')
+        raise InvalidValue('"" says nothing; write some text, or leave it out')
     if not value.isprintable():
-        raise Wrong(f"{shown(value)} has characters that can't be printed; use plain text")
+        raise InvalidValue(f"{as_written(value)} has characters that can't be printed; use plain text")
     return value
 
 
 def _unquoted(value: object) -> str:
-    return shown(value) if isinstance(value, (bool, int, float)) else "…"
+    return as_written(value) if isinstance(value, (bool, int, float)) else "…"
 
 
 def _matching(pattern: str, is_not: str, use: str) -> Callable[[object], str]:
     def read(value: object) -> str:
         text = _text(value)
         if not re.fullmatch(pattern, text):
-            raise Wrong(f"{shown(text)} is not {is_not}; {use}")
+            raise InvalidValue(f"{as_written(text)} is not {is_not}; {use}")
         return text
 
     return read
@@ -76,13 +86,13 @@ def _matching(pattern: str, is_not: str, use: str) -> Callable[[object], str]:
 
 def or_empty(kind: ValueType[str]) -> ValueType[str]:
     """The same kind, where "" is as good as leaving it out."""
-    return One(f'{kind.words}, or ""', lambda value: "" if value == "" else kind.read(value, Position("", Path())))
+    return Scalar(f'{kind.words}, or ""', lambda value: "" if value == "" else kind.read(value, Position("", Path())))
 
 
 def _whole(words: str, least: int, most: int) -> Callable[[object], int]:
     def read(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise Wrong(f"{shown(value)} is not {words}; use {_range(least, most)}")
+            raise InvalidValue(f"{as_written(value)} is not {words}; use {_range(least, most)}")
         return value
 
     return read
@@ -94,7 +104,7 @@ def _range(least: int, most: int) -> str:
 
 def _yes_or_no(value: object) -> bool:
     if not isinstance(value, bool):
-        raise Wrong(f"{shown(value)} is neither true nor false; use one of them, without quotes")
+        raise InvalidValue(f"{as_written(value)} is neither true nor false; use one of them, without quotes")
     return value
 
 
@@ -102,20 +112,20 @@ def _count(value: object) -> int:
     if value in ("all", UNLIMITED) and not isinstance(value, bool):
         return UNLIMITED
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 10**9:
-        raise Wrong(f"{shown(value)} is not a count; use 1 or more, or leave it out")
+        raise InvalidValue(f"{as_written(value)} is not a count; use 1 or more, or leave it out")
     return value
 
 
 def _money(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e12:
-        raise Wrong(f"{shown(value)} is not an amount; use a number above 0, such as 300 or 2500.50")
+        raise InvalidValue(f"{as_written(value)} is not an amount; use a number above 0, such as 300 or 2500.50")
     return float(value)
 
 
 def _factor(value: object) -> float:
     found = re.fullmatch(r"(\d{1,3}(?:\.\d{1,3})?)x", value) if isinstance(value, str) else None
     if not found or float(found[1]) < 1:
-        raise Wrong(f'{shown(value)} is not a factor; use 1 or more with an x, such as "2x" or "1.5x"')
+        raise InvalidValue(f'{as_written(value)} is not a factor; use 1 or more with an x, such as "2x" or "1.5x"')
     return float(found[1])
 
 
@@ -126,10 +136,10 @@ def _duration(value: object) -> timedelta:
     use = 'use a number and a unit of s, m, h, d or w, such as "60s", "10m", "6h" or "1h30m"'
     pieces = re.findall(r"(\d{1,6})([wdhms])", value) if isinstance(value, str) else []
     if not pieces or "".join(number + unit for number, unit in pieces) != value:
-        raise Wrong(f"{shown(value)} is not a duration; {use}")
+        raise InvalidValue(f"{as_written(value)} is not a duration; {use}")
     length = sum((timedelta(**{_UNITS[unit]: int(number)}) for number, unit in pieces), timedelta())
     if not length:
-        raise Wrong(f"{shown(value)} is no time at all; {use}")
+        raise InvalidValue(f"{as_written(value)} is no time at all; {use}")
     return length
 
 
@@ -139,18 +149,18 @@ def _span(value: object) -> Span:
     span = Span(*(int(part or 0) for part in found.groups())) if found else Span()
     if span == Span():
         use = 'use years, months, days and hours in this order, such as "2y5m7d3h" or "90d"'
-        raise Wrong(f"{shown(value)} is not a span of the calendar; {use}")
+        raise InvalidValue(f"{as_written(value)} is not a span of the calendar; {use}")
     return span
 
 
 def _cron(value: object) -> Cron:
     use = 'use five fields, minute hour day month weekday, such as "0 2 * * *"'
     if not isinstance(value, str):
-        raise Wrong(f"{shown(value)} is not a cron line; {use}")
+        raise InvalidValue(f"{as_written(value)} is not a cron line; {use}")
     if len(value.split()) != 5:
-        raise Wrong(f"{shown(value)} is not a cron line (fields: {len(value.split())}); {use}")
+        raise InvalidValue(f"{as_written(value)} is not a cron line (fields: {len(value.split())}); {use}")
     if why := _why_it_never_runs(value):
-        raise Wrong(f"{shown(value)} is not a cron line ({why}); {use}")
+        raise InvalidValue(f"{as_written(value)} is not a cron line ({why}); {use}")
     return Cron(" ".join(value.split()))
 
 
@@ -179,7 +189,7 @@ def _timezone(value: object) -> ZoneInfo:
 
         hint = suggestion(text, sorted(available_timezones()))
         hint = hint if hint.startswith("did") else 'use a name such as "Europe/Berlin" or "UTC"'
-        raise Wrong(f"{shown(text)} is not a timezone; {hint}") from None
+        raise InvalidValue(f"{as_written(text)} is not a timezone; {hint}") from None
 
 
 def _store_url(value: object) -> str:
@@ -187,17 +197,17 @@ def _store_url(value: object) -> str:
     text = _text(value)
     found = re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s?#]*)?|file://(/[^\s?#]+)", text)
     if not found:
-        raise Wrong(f"{shown(text)} is not the address of a store; {use}")
+        raise InvalidValue(f"{as_written(text)} is not the address of a store; {use}")
     segments = (found[1] or found[2] or "").strip("/").split("/")
     if {".", "..", ""} & set(segments) and (found[2] or segments != [""]):
-        raise Wrong(f'{shown(text)} has an empty part, or "." or ".."; {use}')
+        raise InvalidValue(f'{as_written(text)} has an empty part, or "." or ".."; {use}')
     return text.rstrip("/")
 
 
 def _http_url(value: object) -> str:
     text = _text(value)
     if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", text):
-        raise Wrong(f'{shown(text)} is not an HTTP address; use "https://host" or "http://host:port"')
+        raise InvalidValue(f'{as_written(text)} is not an HTTP address; use "https://host" or "http://host:port"')
     return text.rstrip("/")
 
 
@@ -212,13 +222,13 @@ _NEVER_IN_AN_ADDRESS = (
 def _server_url(value: object) -> str:
     text = _text(value)
     if has_password(text):
-        raise Wrong(_NEVER_IN_AN_ADDRESS)
+        raise InvalidValue(_NEVER_IN_AN_ADDRESS)
     found = re.fullmatch(r"postgres(?:ql)?://(?:[^\s/?#]*@)?([^\s/?#@]*)(?:/[^\s/?#]*)?(?:\?([^\s#]*))?", text)
     if not found:
-        raise Wrong(f"{shown(text)} is not a PostgreSQL address; {_POSTGRES_FORM}")
+        raise InvalidValue(f"{as_written(text)} is not a PostgreSQL address; {_POSTGRES_FORM}")
     hosts, query = (part or "" for part in found.groups())
     if why := _why_libpq_would_refuse(text, hosts, query):
-        raise Wrong(f"{shown(text)} is not a PostgreSQL address ({why}); {_POSTGRES_FORM}")
+        raise InvalidValue(f"{as_written(text)} is not a PostgreSQL address ({why}); {_POSTGRES_FORM}")
     return text
 
 
@@ -238,44 +248,46 @@ def _database_url(value: object) -> str:
     text = _server_url(value)
     parts = urlsplit(re.sub(r"//[^/?]*", "//", text, count=1))
     if not parts.path.strip("/") and not re.search(r"(?:^|&)(?:dbname|service)=", parts.query):
-        raise Wrong(f"{shown(text)} names no database; add its name behind the host and a slash")
+        raise InvalidValue(f"{as_written(text)} names no database; add its name behind the host and a slash")
     return text
 
 
 _KUBERNETES_NAME = r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?"
 
 
-class _ViaKind(ValueType[Via]):
+class _ViaKind(ValueType[TunnelSettings]):
     """How to get to a server that is not in reach: one of two tables."""
 
     words = '{ ssh = "user@host:port" } or { kubernetes = "namespace/kind/name", context = "name" }'
 
-    def read(self, value: object, place: Position) -> Via:
+    def read(self, value: object, place: Position) -> TunnelSettings:
         table = expect_table(value, place) if isinstance(value, dict) else {}
         known = {"ssh"} if "ssh" in table else {"kubernetes", "context"}
         if not table.keys() <= known or not table.keys() & {"ssh", "kubernetes"}:
-            raise Wrong(f"this is no way to a server; use {self.words}")
+            raise InvalidValue(f"this is no way to a server; use {self.words}")
         if "ssh" in table:
             return _via_ssh(table["ssh"])
         return _via_kubernetes(table["kubernetes"], table.get("context", ""))
 
 
-def _via_ssh(value: object) -> Via:
+def _via_ssh(value: object) -> TunnelSettings:
     found = re.fullmatch(r"((?:[\w.][\w.-]*@)?(?:[A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:]+\]))(?::(\d{1,5}))?", _text(value))
     if not found or not 0 < int(found[2] or 22) < 65536:
-        raise Wrong(f'{shown(value)} is no host for ssh; use "host", "user@host" or "user@host:port"')
+        raise InvalidValue(f'{as_written(value)} is no host for ssh; use "host", "user@host" or "user@host:port"')
     only_in_a_url = found[2] or "[" in found[1]  # ssh takes a port, and brackets, in no other form
-    return Via(ssh=f"ssh://{found[0]}" if only_in_a_url else found[1])
+    return TunnelSettings(ssh=f"ssh://{found[0]}" if only_in_a_url else found[1])
 
 
-def _via_kubernetes(value: object, context: object) -> Via:
+def _via_kubernetes(value: object, context: object) -> TunnelSettings:
     found = re.fullmatch(rf"{_KUBERNETES_NAME}/([a-z]+)/{_KUBERNETES_NAME}", _text(value))
     if not found or found[1] not in ("pod", "service", "statefulset", "deployment"):
         use = 'use "namespace/kind/name", where kind is pod, service, statefulset or deployment'
-        raise Wrong(f"{shown(value)} is nothing that kubectl can forward to; {use}")
+        raise InvalidValue(f"{as_written(value)} is nothing that kubectl can forward to; {use}")
     if not isinstance(context, str) or not re.fullmatch(r"(?!-)[^\s]*", context):
-        raise Wrong(f"{shown(context)} is no context of kubectl; use a name that kubectl config get-contexts shows")
-    return Via(kubernetes=found[0], context=context or None)
+        raise InvalidValue(
+            f"{as_written(context)} is no context of kubectl; use a name that kubectl config get-contexts shows"
+        )
+    return TunnelSettings(kubernetes=found[0], context=context or None)
 
 
 _REFERENCES = '{ env = "NAME" }, { file = "path" } or { command = ["program", "argument"] }'
@@ -288,22 +300,22 @@ class _SecretKind(ValueType[Secret]):
 
     def read(self, value: object, place: Position) -> Secret:
         if not isinstance(value, dict):
-            raise Wrong(f"a secret is never written down here; use {_REFERENCES}")
+            raise InvalidValue(f"a secret is never written down here; use {_REFERENCES}")
         if len(value) != 1 or not value.keys() <= _SECRET_SOURCES.keys():
-            raise Wrong(f"this is no reference to a secret; use one of {_REFERENCES}")
+            raise InvalidValue(f"this is no reference to a secret; use one of {_REFERENCES}")
         ((source, text),) = value.items()
         return _SECRET_SOURCES[source](text, place)
 
 
 def _secret_in_env(value: object, place: Position) -> Secret:
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
-        raise Wrong('env names no variable; use letters, digits and _, such as { env = "SHOP_PASSWORD" }')
+        raise InvalidValue('env names no variable; use letters, digits and _, such as { env = "SHOP_PASSWORD" }')
     return Secret(env=value, asked_by=str(place))
 
 
 def _secret_in_file(value: object, place: Position) -> Secret:
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
-        raise Wrong('file names no file; use a path, such as { file = "/etc/groundcrew/shop.password" }')
+        raise InvalidValue('file names no file; use a path, such as { file = "/etc/groundcrew/shop.password" }')
     path = Path(value)
     path = place.folder / (path.expanduser() if value.startswith("~/") else path)
     return Secret(file=path, asked_by=str(place))
@@ -322,7 +334,9 @@ def _secret_of_command(value: object, place: Position) -> Secret:
         or not all(isinstance(w, str) and "\0" not in w for w in words)
         or not words[0]
     ):
-        raise Wrong('command can\'t be read; use a list of words, such as { command = ["pass", "show", "shop"] }')
+        raise InvalidValue(
+            'command can\'t be read; use a list of words, such as { command = ["pass", "show", "shop"] }'
+        )
     return Secret(command=tuple(words), asked_by=str(place))
 
 
@@ -344,9 +358,11 @@ class _AddressKind(ValueType[Secret]):
         if isinstance(value, dict):
             return SECRET.read(value, place)
         if not isinstance(value, str) or not re.fullmatch(self.form, value):
-            raise Wrong(f"what is written here is no address; use {self.words}")
+            raise InvalidValue(f"what is written here is no address; use {self.words}")
         if has_password(value):
-            raise Wrong(f"this address has a password written into it; keep the whole address elsewhere: {_REFERENCES}")
+            raise InvalidValue(
+                f"this address has a password written into it; keep the whole address elsewhere: {_REFERENCES}"
+            )
         return Secret(literal=value, asked_by=str(place))
 
 
@@ -359,7 +375,7 @@ class _EncryptTo(ValueType[tuple[str, ...]]):
         if value == "nobody":
             return ()
         if not isinstance(value, list) or not value:
-            raise Wrong(f"there are no recipients in this; use {self.words}")
+            raise InvalidValue(f"there are no recipients in this; use {self.words}")
         for number, one in enumerate(value, start=1):
             if why := _why_no_recipient(one):
                 place.at(str(number)).wrong(why)
@@ -371,7 +387,7 @@ def _why_no_recipient(value: object) -> str:
     if isinstance(value, str) and value.upper().startswith("AGE-SECRET-KEY"):
         return f"this is a secret key, and it should be in no file here; {use}"
     if not isinstance(value, str) or not _is_recipient(value):
-        return f"{shown(value)} is no age recipient; {use}"
+        return f"{as_written(value)} is no age recipient; {use}"
     return ""
 
 
@@ -388,14 +404,14 @@ def _is_recipient(text: str) -> bool:
 def _path_in_store(value: object) -> str:
     text = _text(value)
     if not re.fullmatch(r"[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*", text) or {".", ".."} & set(text.split("/")):
-        raise Wrong(f'{shown(text)} is not a key in the store; use a path such as "status/index.html"')
+        raise InvalidValue(f'{as_written(text)} is not a key in the store; use a path such as "status/index.html"')
     return text
 
 
 def _textfile(value: object) -> Path:
     text = _text(value)
     if not text.startswith("/") or not text.endswith(".prom"):
-        raise Wrong(f"{shown(text)} is not a textfile of metrics; use an absolute path that ends in .prom")
+        raise InvalidValue(f"{as_written(text)} is not a textfile of metrics; use an absolute path that ends in .prom")
     return Path(text)
 
 
@@ -411,41 +427,43 @@ class _FileBeside(ValueType[Path]):
 def _origin(value: object) -> str:
     found = re.fullmatch(r"([^/]+)/([^/]+)", value) if isinstance(value, str) else None
     if not found:
-        raise Wrong(f'{shown(value)} is no origin; use "environment/database", such as "production/shop"')
+        raise InvalidValue(f'{as_written(value)} is no origin; use "environment/database", such as "production/shop"')
     return found[0]
 
 
 def _program(value: object) -> str:
     text = _text(value)
     if text not in ("terraform", "tofu") and not text.startswith(("/", "./", "~/")):
-        raise Wrong(f'{shown(text)} is no program for stacks; use "terraform", "tofu", or an absolute path')
+        raise InvalidValue(f'{as_written(text)} is no program for stacks; use "terraform", "tofu", or an absolute path')
     return text
 
 
 def _lock(value: object) -> str:
     if value != "file":
-        raise Wrong(f'{shown(value)} is no way to lock; use lock = "file", or lock_table = "name of a DynamoDB table"')
+        raise InvalidValue(
+            f'{as_written(value)} is no way to lock; use lock = "file", or lock_table = "name of a DynamoDB table"'
+        )
     return "file"
 
 
-TEXT = One("text", _text)
-NAME_KIND = One("a name: letters, digits, - and _", _matching(NAME.pattern, "a name", NAMES_ARE))
-YES_OR_NO = One("true or false", _yes_or_no)
-COUNT = One('1 or more, or "all"', _count)
-PARALLEL = One("1 to 64", _whole("a number of streams", 1, 64))
-PART_LIMIT = One("10 to 10000", _whole("a number of parts", 10, 10000))
-PERCENT = One("1 to 1000", _whole("a percentage", 1, 1000))
-MONEY = One("a number above 0", _money)
-FACTOR = One('a factor, such as "2x"', _factor)
-DURATION = One('a duration, such as "60s", "10m", "6h" or "2d"', _duration)
-SPAN = One('years, months, days, hours, such as "2y5m7d3h"', _span)
-CRON = One("a cron line: minute hour day month weekday", _cron)
-TIMEZONE = One('a timezone, such as "Europe/Berlin"', _timezone)
-FORMAT_KIND = One("1", _whole("a format", FORMAT, FORMAT))
-STORE_URL = One("s3://bucket/prefix or file:///folder", _store_url)
-HTTP_URL = One("https://host or http://host:port", _http_url)
-SERVER_URL = One("postgresql://user@host:5432/database", _server_url)
-DATABASE_URL = One("postgresql://user@host:5432/database", _database_url)
+TEXT = Scalar("text", _text)
+NAME_TYPE = Scalar("a name: letters, digits, - and _", _matching(NAME.pattern, "a name", NAME_RULE))
+YES_OR_NO = Scalar("true or false", _yes_or_no)
+COUNT = Scalar('1 or more, or "all"', _count)
+PARALLEL = Scalar("1 to 64", _whole("a number of streams", 1, 64))
+PART_LIMIT = Scalar("10 to 10000", _whole("a number of parts", 10, 10000))
+PERCENT = Scalar("1 to 1000", _whole("a percentage", 1, 1000))
+MONEY = Scalar("a number above 0", _money)
+FACTOR = Scalar('a factor, such as "2x"', _factor)
+DURATION = Scalar('a duration, such as "60s", "10m", "6h" or "2d"', _duration)
+SPAN = Scalar('years, months, days, hours, such as "2y5m7d3h"', _span)
+CRON = Scalar("a cron line: minute hour day month weekday", _cron)
+TIMEZONE = Scalar('a timezone, such as "Europe/Berlin"', _timezone)
+FORMAT_TYPE = Scalar("1", _whole("a format", FORMAT, FORMAT))
+STORE_URL = Scalar("s3://bucket/prefix or file:///folder", _store_url)
+HTTP_URL = Scalar("https://host or http://host:port", _http_url)
+SERVER_URL = Scalar("postgresql://user@host:5432/database", _server_url)
+DATABASE_URL = Scalar("postgresql://user@host:5432/database", _database_url)
 VIA = _ViaKind()
 SECRET = _SecretKind()
 APPRISE = _AddressKind(
@@ -454,22 +472,24 @@ APPRISE = _AddressKind(
 )
 PING = _AddressKind('"https://host/path", or a reference to it: { env = "NAME" }', form=r"https?://\S+")
 RECIPIENTS = _EncryptTo()
-TAG = One(
+TAG = Scalar(
     "a tag", _matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", "a tag", "use letters, digits, ., - and _, at most 63")
 )
-REGION = One("an AWS region", _matching(r"[a-z0-9][a-z0-9-]*", "a region", 'use one such as "eu-central-1"'))
-BUCKET = One("a bucket", _matching(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket", "use 3 to 63 of a-z, 0-9, - and ."))
-ROLE = One(
+REGION = Scalar("an AWS region", _matching(r"[a-z0-9][a-z0-9-]*", "a region", 'use one such as "eu-central-1"'))
+BUCKET = Scalar(
+    "a bucket", _matching(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket", "use 3 to 63 of a-z, 0-9, - and .")
+)
+ROLE = Scalar(
     "the ARN of a role",
     _matching(r"arn:aws[a-z-]*:iam::\d{12}:role/\S+", "a role", 'use its ARN, "arn:aws:iam::123456789012:role/name"'),
 )
-CURRENCY = One("three capitals", _matching(r"[A-Z]{3}", "a currency", 'use three capitals, such as "USD"'))
-PATH_IN_STORE = One("a key in the store", _path_in_store)
-TEXTFILE = One("an absolute path that ends in .prom", _textfile)
+CURRENCY = Scalar("three capitals", _matching(r"[A-Z]{3}", "a currency", 'use three capitals, such as "USD"'))
+PATH_IN_STORE = Scalar("a key in the store", _path_in_store)
+TEXTFILE = Scalar("an absolute path that ends in .prom", _textfile)
 FILE_BESIDE = _FileBeside()
-ORIGIN = One("environment/database", _origin)
-PROGRAM = One("terraform, tofu or an absolute path", _program)
-LOCK = One('"file"', _lock)
-RESOURCE_TYPE = One(
+ORIGIN = Scalar("environment/database", _origin)
+PROGRAM = Scalar("terraform, tofu or an absolute path", _program)
+LOCK = Scalar('"file"', _lock)
+RESOURCE_TYPE = Scalar(
     "a type of resource", _matching(r"[a-z0-9_]+", "a type of resource", 'use one such as "aws_db_instance"')
 )

@@ -1,0 +1,151 @@
+"""Each kind of value: what it reads, and what it refuses."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from inventories import Cron, Span, TunnelSettings, value_types
+from inventories.reading import InvalidValue, Position, ValueType
+
+HERE = Position("inventories/staging.toml", Path("/repository/inventories"), ("databases", "shop", "password"))
+
+READ = [
+    (value_types.DURATION, "60s", timedelta(seconds=60)),
+    (value_types.DURATION, "10m", timedelta(minutes=10)),
+    (value_types.DURATION, "1h30m", timedelta(minutes=90)),
+    (value_types.DURATION, "2d", timedelta(days=2)),
+    (value_types.DURATION, "1w", timedelta(days=7)),
+    (value_types.SPAN, "2y5m7d3h", Span(years=2, months=5, days=7, hours=3)),
+    (value_types.SPAN, "90d", Span(days=90)),
+    (value_types.SPAN, "5m", Span(months=5)),
+    (value_types.COUNT, 7, 7),
+    (value_types.COUNT, -1, -1),
+    (value_types.COUNT, "all", -1),
+    (value_types.FACTOR, "2x", 2.0),
+    (value_types.FACTOR, "1.5x", 1.5),
+    (value_types.MONEY, 2500, 2500.0),
+    (value_types.MONEY, 0.5, 0.5),
+    (value_types.CRON, "0 2 * * *", Cron("0 2 * * *")),
+    (value_types.CRON, " 0  2 * * mon-fri ", Cron("0 2 * * mon-fri")),
+    (value_types.CRON, "0 0 L * *", Cron("0 0 L * *")),
+    (value_types.STORE_URL, "s3://acme-backups", "s3://acme-backups"),
+    (value_types.STORE_URL, "s3://acme-backups/", "s3://acme-backups"),
+    (value_types.STORE_URL, "s3://acme-backups/a/b/", "s3://acme-backups/a/b"),
+    (value_types.STORE_URL, "file:///var/lib/groundcrew", "file:///var/lib/groundcrew"),
+    (value_types.HTTP_URL, "http://127.0.0.1:8333/", "http://127.0.0.1:8333"),
+    (value_types.VIA, {"ssh": "bastion.internal"}, TunnelSettings(ssh="bastion.internal")),
+    (value_types.VIA, {"ssh": "ops@bastion"}, TunnelSettings(ssh="ops@bastion")),
+    (value_types.VIA, {"ssh": "ops@bastion:2222"}, TunnelSettings(ssh="ssh://ops@bastion:2222")),
+    (value_types.VIA, {"ssh": "[2001:db8::1]:22"}, TunnelSettings(ssh="ssh://[2001:db8::1]:22")),
+    (value_types.VIA, {"ssh": "[2001:db8::1]"}, TunnelSettings(ssh="ssh://[2001:db8::1]")),
+    (value_types.VIA, {"kubernetes": "prod/pod/postgres-0"}, TunnelSettings(kubernetes="prod/pod/postgres-0")),
+    (
+        value_types.VIA,
+        {"kubernetes": "prod/statefulset/postgres", "context": "prod"},
+        TunnelSettings(kubernetes="prod/statefulset/postgres", context="prod"),
+    ),
+    (value_types.RECIPIENTS, "nobody", ()),
+    (value_types.PATH_IN_STORE, "status/index.html", "status/index.html"),
+    (value_types.FILE_BESIDE, "sanitise/shop.sql", Path("/repository/inventories/sanitise/shop.sql")),
+    (value_types.PROGRAM, "tofu", "tofu"),
+    (value_types.PROGRAM, "/opt/terraform", "/opt/terraform"),
+]
+
+
+@pytest.mark.parametrize(("kind", "written", "value"), READ)
+def test_it_reads(kind: ValueType[object], written: object, value: object) -> None:
+    assert kind.read(written, HERE) == value
+    assert HERE.faults == []
+
+
+LIBPQ_TAKES = [
+    "postgresql://backup@db.internal:5432/shop",
+    "postgres://db/shop",
+    "postgresql:///shop?host=/run/postgresql",
+    "postgresql://%2Frun%2Fpostgresql/shop",
+    "postgresql:///?service=shop",
+    "postgresql://user@a:5432,b:5433/shop?target_session_attrs=standby",
+    "postgresql://[2001:db8::1]:5432/shop?sslmode=verify-full&sslrootcert=/etc/ca.pem",
+    "postgresql:///shop?passfile=/etc/groundcrew/pgpass",
+    "postgresql://db?dbname=shop",
+    "postgresql://back%40up@db/sh%20op",
+]
+
+
+@pytest.mark.parametrize("url", LIBPQ_TAKES)
+def test_an_address_that_libpq_takes_is_taken_as_it_is(url: str) -> None:
+    from psycopg.conninfo import conninfo_to_dict
+
+    assert conninfo_to_dict(url)
+    assert value_types.DATABASE_URL.read(url, HERE) == url
+
+
+LIBPQ_REFUSES = [
+    "postgresql://db:5432:1/shop",
+    "postgresql://[2001:db8::1/shop",
+    "postgresql://db/50%",
+    "postgresql://db/shop?sslmode",
+    "host=db dbname=shop",
+]
+
+
+@pytest.mark.parametrize("url", LIBPQ_REFUSES)
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(InvalidValue, match="is not a PostgreSQL address"):
+        value_types.DATABASE_URL.read(url, HERE)
+
+
+WITH_A_PASSWORD = [
+    "postgresql://backup:hunter2@db/shop",
+    "postgresql://:hunter2@db/shop",
+    "postgresql://db/shop?password=hunter2",
+    "postgresql://db/shop?sslmode=require&sslpassword=hunter2",
+    "postgresql://backup:hunter2/3@db/shop",
+]
+
+
+@pytest.mark.parametrize("url", WITH_A_PASSWORD)
+def test_a_password_in_an_address_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(InvalidValue, match="take it out, and add password") as refused:
+        value_types.SERVER_URL.read(url, HERE)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_server_needs_no_database_in_its_address() -> None:
+    assert value_types.SERVER_URL.read("postgresql://backup@db", HERE) == "postgresql://backup@db"
+
+
+def test_recipients_are_those_that_age_can_seal_for() -> None:
+    from pyrage import x25519
+
+    age = str(x25519.Identity.generate().to_public())
+    ssh = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsKLqeplhpW+uObz5dvMgjz1OxfM/XXUB+VHtZ6isGN ops@acme"
+    assert value_types.RECIPIENTS.read([age, ssh], HERE) == (age, ssh)
+
+
+def test_a_recipient_with_one_letter_changed_is_refused() -> None:
+    from pyrage import x25519
+
+    age = str(x25519.Identity.generate().to_public())
+    place = Position("", Path())
+    value_types.RECIPIENTS.read([age[:-1] + ("q" if age[-1] != "q" else "p")], place)
+    assert [path for path, _ in place.faults] == [("1",)]
+
+
+def test_unforeseen_cron_lines_are_refused_rather_than_raised() -> None:
+    for line in (
+        "L,5 * * * *",
+        "* * L/0 * *",
+        "* * L-3 * *",
+        "* * 1,L * *",
+        "* * * * 1#9",
+        "* * LW/2 * *",
+        "* * ½ * *",
+    ):
+        try:
+            value_types.CRON.read(line, HERE)
+        except InvalidValue as refused:
+            assert "is not a cron line" in str(refused)  # noqa: PT017
