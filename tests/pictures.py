@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 
 from jobs.run.documents import utc_now
-from tests.parts import house
-from tests.parts.browser import picture
+from tests.parts import sample_repository
+from tests.parts.browser import screenshot
 from tests.parts.crew import Repository
 
 STATUS = Path(__file__).parents[1] / "docs" / "status.png"
@@ -16,12 +16,12 @@ STATUS = Path(__file__).parents[1] / "docs" / "status.png"
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        house.build(root, utc_now())
+        sample_repository.build(root, utc_now())
         (root / "inventories" / "ruin.toml").unlink()
         (root / "inventories" / "ruin").unlink()
         page = root / "status.html"
         Repository(root).crew("status", "--html", str(page))
-        picture(page, STATUS, root, width=900, height=1185)
+        screenshot(page, STATUS, root, width=900, height=1185)
     print(f"wrote docs/{STATUS.name}: {STATUS.stat().st_size // 1000} kB")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from importlib import import_module
 
 from inventories import Environment
-from jobs.checks.check import Check, Finding, Verdict, fault, look_at_all, ok, warn
+from jobs.checks.check import Check, CheckResult, CheckVerdict, fault, ok, run_checks, warn
 
 CHECKS = (
     "jobs.checks.store:checks",
@@ -29,4 +29,4 @@ def checks_of(environment: Environment) -> Iterator[Check]:
         yield from getattr(import_module(module), attribute)(environment)
 
 
-__all__ = ["Check", "Finding", "Verdict", "checks_of", "fault", "look_at_all", "ok", "warn"]
+__all__ = ["Check", "CheckResult", "CheckVerdict", "checks_of", "fault", "ok", "run_checks", "warn"]

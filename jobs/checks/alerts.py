@@ -10,50 +10,50 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from inventories import Environment, Secret
-from jobs.checks.check import Check, Finding, fault, ok, warn
+from jobs.checks.check import Check, CheckResult, fault, ok, warn
 
-PATIENCE = 10.0
+CONNECT_TIMEOUT = 10.0
 
 
 def checks(environment: Environment) -> Iterator[Check]:
     """Each address that bad news and heartbeats go to, and the metrics' file."""
     for at, address in enumerate(environment.alerts.to, start=1):
-        yield Check(f"alerts {at}", partial(speaks, address))
+        yield Check(f"alerts {at}", partial(check_alert_address, address))
     for job, beat in environment.alerts.heartbeat.items():
-        yield Check(f"heartbeat {job}", partial(listens, beat))
+        yield Check(f"heartbeat {job}", partial(check_heartbeat, beat))
     if textfile := environment.metrics.textfile:
-        yield Check("metrics", partial(writable, textfile))
+        yield Check("metrics", partial(check_textfile, textfile))
 
 
-def speaks(address: Secret) -> Finding:
+def check_alert_address(address: Secret) -> CheckResult:
     """Whether Apprise knows this kind of address and finds it whole."""
     from apprise import Apprise
 
-    kind = kind_of(address)
+    kind = describe_address(address)
     if not Apprise().add(address.reveal()):
         return fault(f"{kind} is no address that Apprise understands", "appriseit.com says how it is written")
     return ok(f"{kind} is well written; crew alerts test sends a message")
 
 
-def kind_of(address: Secret) -> str:
+def describe_address(address: Secret) -> str:
     """An address without what is secret in it: its scheme, and where it is kept."""
     return f"{address.reveal().split(':', 1)[0]}:… from {address.source}"
 
 
-def listens(address: Secret) -> Finding:
+def check_heartbeat(address: Secret) -> CheckResult:
     """Whether somebody listens at the address; no beat is sent, for it would tell of a run that never was."""
     parts = urlsplit(address.reveal())
     if parts.scheme not in ("http", "https") or not parts.hostname:
         return fault("its address is no http(s) address", "copy it from where the heartbeats are watched")
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
-        socket.create_connection((parts.hostname, port), timeout=PATIENCE).close()
+        socket.create_connection((parts.hostname, port), timeout=CONNECT_TIMEOUT).close()
     except OSError as error:
         return fault(f"{parts.hostname}:{port} can't be reached ({error})", "look at the name, the firewall, the proxy")
     return ok(f"{parts.hostname}:{port} is in reach")
 
 
-def writable(textfile: Path) -> Finding:
+def check_textfile(textfile: Path) -> CheckResult:
     """Whether the metrics' file can be replaced."""
     folder = textfile.parent
     if not folder.is_dir():

@@ -12,11 +12,11 @@ from queue import Empty, SimpleQueue
 from inventories import CrewError
 from jobs.log import carried
 
-LIMIT = 30.0
-AT_ONCE = 8
+TIME_LIMIT = 30.0
+CONCURRENT_CHECKS = 8
 
 
-class Verdict(StrEnum):
+class CheckVerdict(StrEnum):
     """What a check comes to: the worst first."""
 
     FAULT = "fault"
@@ -25,10 +25,10 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """The verdict and the fact; for what is not in order, what to do."""
 
-    verdict: Verdict
+    verdict: CheckVerdict
     fact: str
     way_out: str = ""
 
@@ -36,19 +36,19 @@ class Finding:
         return f"{self.fact}; {self.way_out}" if self.way_out else self.fact
 
 
-def ok(fact: str) -> Finding:
+def ok(fact: str) -> CheckResult:
     """All is well, and this is how."""
-    return Finding(Verdict.OK, fact)
+    return CheckResult(CheckVerdict.OK, fact)
 
 
-def warn(fact: str, way_out: str = "") -> Finding:
+def warn(fact: str, way_out: str = "") -> CheckResult:
     """It works, and somebody should know this."""
-    return Finding(Verdict.WARN, fact, way_out)
+    return CheckResult(CheckVerdict.WARN, fact, way_out)
 
 
-def fault(fact: str, way_out: str = "") -> Finding:
+def fault(fact: str, way_out: str = "") -> CheckResult:
     """It can't work like this."""
-    return Finding(Verdict.FAULT, fact, way_out)
+    return CheckResult(CheckVerdict.FAULT, fact, way_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +56,15 @@ class Check:
     """One line of `crew check`: what is looked at, and the look, which may raise what the rooms raise."""
 
     what: str
-    look: Callable[[], Finding]
+    look: Callable[[], CheckResult]
 
 
-def look_at_all(checks: Iterable[Check], limit: float = LIMIT) -> Iterator[tuple[Check, Finding]]:
+def run_checks(checks: Iterable[Check], limit: float = TIME_LIMIT) -> Iterator[tuple[Check, CheckResult]]:
     """Each check with its finding, as they come; one that takes longer than the limit is a fault by itself."""
-    waiting, found = list(checks), SimpleQueue[tuple[int, Finding]]()
+    waiting, found = list(checks), SimpleQueue[tuple[int, CheckResult]]()
     order, running = list(enumerate(waiting)), dict[int, float]()
     while order or running:
-        while order and len(running) < AT_ONCE:
+        while order and len(running) < CONCURRENT_CHECKS:
             at, check = order.pop(0)
             running[at] = time.monotonic() + limit
             _begin(at, check, found)
@@ -73,13 +73,15 @@ def look_at_all(checks: Iterable[Check], limit: float = LIMIT) -> Iterator[tuple
             yield waiting[at], finding
 
 
-def _begin(at: int, check: Check, found: SimpleQueue[tuple[int, Finding]]) -> None:
+def _begin(at: int, check: Check, found: SimpleQueue[tuple[int, CheckResult]]) -> None:
     """Look in a thread of its own, which can't keep the program from ending."""
-    look = carried(lambda: found.put((at, finding_of(check))))
+    look = carried(lambda: found.put((at, result_of(check))))
     threading.Thread(target=look, name=f"check {check.what}", daemon=True).start()
 
 
-def _next(found: SimpleQueue[tuple[int, Finding]], running: dict[int, float], limit: float) -> tuple[int, Finding]:
+def _next(
+    found: SimpleQueue[tuple[int, CheckResult]], running: dict[int, float], limit: float
+) -> tuple[int, CheckResult]:
     """The next finding, or the fault of the one whose time is up first."""
     first = min(running, key=lambda at: running[at])
     try:
@@ -88,7 +90,7 @@ def _next(found: SimpleQueue[tuple[int, Finding]], running: dict[int, float], li
         return first, fault(f"did not answer within {limit:g} s", "look whether a firewall or a proxy drops it")
 
 
-def finding_of(check: Check) -> Finding:
+def result_of(check: Check) -> CheckResult:
     """What a look finds; what the rooms raise is a fault that explains itself."""
     try:
         return check.look()

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from inventories import Environment, Secret
-from jobs.checks.check import Check, Finding, fault, ok, warn
+from jobs.checks.check import Check, CheckResult, fault, ok, warn
 from jobs.run.job import Failed, Transient
 from jobs.store import Store, open_store
 
@@ -45,10 +45,10 @@ def checks(environment: Environment) -> Iterator[Check]:
 
 
 def _check(what: str, environment: Environment, store: Store, target: Target, *, dumped: bool) -> Check:
-    return Check(what, partial(lets_in, environment, store, what, target, dumped=dumped))
+    return Check(what, partial(check_connection, environment, store, what, target, dumped=dumped))
 
 
-def lets_in(environment: Environment, store: Store, what: str, target: Target, *, dumped: bool) -> Finding:
+def check_connection(environment: Environment, store: Store, what: str, target: Target, *, dumped: bool) -> CheckResult:
     """Connect, and see whether the role can read all that is to be dumped, and a pg_dump here fits the server."""
     from jobs.backup.postgres import privileges, quoting
     from jobs.backup.postgres.connection import reach

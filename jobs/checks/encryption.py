@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from io import BytesIO
 
 from inventories import Environment, Secret
-from jobs.checks.check import Check, Finding, fault, ok, warn
+from jobs.checks.check import Check, CheckResult, fault, ok, warn
 
 
 def checks(environment: Environment) -> Iterator[Check]:
@@ -16,7 +16,7 @@ def checks(environment: Environment) -> Iterator[Check]:
         yield Check("encryption", lambda: round_trip(recipients, key))
 
 
-def round_trip(recipients: tuple[str, ...], key: Secret | None) -> Finding:
+def round_trip(recipients: tuple[str, ...], key: Secret | None) -> CheckResult:
     """Seal a word to the recipients and open it with the key."""
     from jobs.backup.sets.encryption import fits, seal
 

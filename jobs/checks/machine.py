@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from inventories import Environment
-from jobs.checks.check import Check, Finding, fault, ok, warn
+from jobs.checks.check import Check, CheckResult, fault, ok, warn
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class RequiredProgram:
     """A program that is called, how it tells its version, and what for."""
 
     name: str
@@ -25,45 +25,45 @@ class Program:
 
 def checks(environment: Environment) -> Iterator[Check]:
     """One for each program that the file needs."""
-    for program in needed(environment):
-        yield Check(f"program {program.name}", partial(found, program))
+    for program in required_programs(environment):
+        yield Check(f"program {program.name}", partial(check_program, program))
     if environment.databases or environment.servers:
-        yield Check("program psql", clients)
+        yield Check("program psql", check_psql)
 
 
-def needed(environment: Environment) -> list[Program]:
+def required_programs(environment: Environment) -> list[RequiredProgram]:
     """The programs that the file's sections call for."""
     targets = [*environment.servers.values(), *environment.databases.values()]
     ways = [target.via for target in targets if target.via]
     programs = []
     if any(way.ssh for way in ways):
-        programs.append(Program("ssh", ("-V",), "tunnels (via = { ssh })"))
+        programs.append(RequiredProgram("ssh", ("-V",), "tunnels (via = { ssh })"))
     if any(way.kubernetes for way in ways):
-        programs.append(Program("kubectl", ("version", "--client"), "tunnels (via = { kubernetes })"))
+        programs.append(RequiredProgram("kubectl", ("version", "--client"), "tunnels (via = { kubernetes })"))
     if targets:
         by_hand = "restoring without groundcrew; crew itself needs no such program"
-        programs += [Program("zstd", ("--version",), by_hand, must=False)]
-        programs += [Program("age", ("--version",), by_hand, must=False)]
+        programs += [RequiredProgram("zstd", ("--version",), by_hand, must=False)]
+        programs += [RequiredProgram("age", ("--version",), by_hand, must=False)]
     return programs
 
 
-def found(program: Program) -> Finding:
+def check_program(program: RequiredProgram) -> CheckResult:
     """Its version, or what it is wanted for."""
     path = shutil.which(program.name)
     if path is None:
         verdict = fault if program.must else warn
         return verdict(f"is not on this machine, needed for {program.needed_for}", f"install {program.name}")
     said = subprocess.run([path, *program.asks], capture_output=True, text=True, check=False, timeout=20)
-    return ok(version_in(said.stdout + said.stderr) or path)
+    return ok(first_version(said.stdout + said.stderr) or path)
 
 
-def version_in(said: str) -> str | None:
+def first_version(said: str) -> str | None:
     """The first thing in a program's answer that looks like a version."""
     seen = re.search(r"\d+\.\d+(?:\.\d+)?(?:p\d+)?", said)
     return seen.group() if seen else None
 
 
-def clients() -> Finding:
+def check_psql() -> CheckResult:
     """PostgreSQL's client programs by version: each server wants one that is not older."""
     from jobs.backup.postgres.programs import installed
 

@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from functools import partial
 
 from inventories import Environment, StateSettings
-from jobs.checks.check import Check, Finding, fault, ok
+from jobs.checks.check import Check, CheckResult, fault, ok
 
 
 def checks(environment: Environment) -> Iterator[Check]:
     """Only for who has stacks."""
     if environment.stacks:
-        yield Check(f"program {environment.terraform.program}", partial(program, environment))
-        yield Check("stacks' state", partial(place, environment.name, environment.terraform.state))
+        yield Check(f"program {environment.terraform.program}", partial(check_terraform, environment))
+        yield Check("stacks' state", partial(check_state, environment.name, environment.terraform.state))
 
 
-def program(environment: Environment) -> Finding:
+def check_terraform(environment: Environment) -> CheckResult:
     """Its version, and whether that can do what the file asks of it."""
     from terraform import backend
     from terraform.program import supported_version
@@ -34,7 +34,7 @@ def program(environment: Environment) -> Finding:
     return ok(backend.version_text(version))
 
 
-def place(environment: str, state: StateSettings | None) -> Finding:
+def check_state(environment: str, state: StateSettings | None) -> CheckResult:
     """Whether bootstrap has been here."""
     from terraform import remote
 

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from inventories import Environment
-from jobs.checks.check import Check, Finding, fault, ok, warn
+from jobs.checks.check import Check, CheckResult, fault, ok, warn
 from jobs.store import Store, StoreSettings, open_store
 
-SKEW_TO_KNOW = timedelta(seconds=10)
-SKEW_TOO_MUCH = timedelta(minutes=5)
+SKEW_WARNING = timedelta(seconds=10)
+SKEW_FAULT = timedelta(minutes=5)
 
 
 def checks(environment: Environment) -> Iterator[Check]:
@@ -23,16 +23,16 @@ def checks(environment: Environment) -> Iterator[Check]:
         return
     for job in (None, *settings.profiles):
         as_job = f" as {job}" if job else ""
-        yield Check(f"store{as_job}", partial(_opened, settings, job, partial(write_and_read, name=name, whose=job)))
-        yield Check(f"locks{as_job}", partial(_opened, settings, job, conditions))
-    yield Check("clock", partial(_opened, settings, None, partial(clock, name=name)))
+        yield Check(f"store{as_job}", partial(_opened, settings, job, partial(check_access, name=name, whose=job)))
+        yield Check(f"locks{as_job}", partial(_opened, settings, job, check_conditional_writes))
+    yield Check("clock", partial(_opened, settings, None, partial(check_clock, name=name)))
 
 
-def _opened(settings: StoreSettings, job: str | None, look: Callable[[Store], Finding]) -> Finding:
+def _opened(settings: StoreSettings, job: str | None, look: Callable[[Store], CheckResult]) -> CheckResult:
     return look(open_store(settings, job))
 
 
-def write_and_read(store: Store, name: str, whose: str | None) -> Finding:
+def check_access(store: Store, name: str, whose: str | None) -> CheckResult:
     """Write a small key of our own, find it in a listing and read it back; it stays, since nobody need delete it."""
     key, word = f"{name}/check/{whose or 'any'}", secrets.token_hex(8).encode()
     store.put(key, word)
@@ -43,28 +43,28 @@ def write_and_read(store: Store, name: str, whose: str | None) -> Finding:
     return ok(f"{store.url} is written, read and listed")
 
 
-def conditions(store: Store) -> Finding:
+def check_conditional_writes(store: Store) -> CheckResult:
     """Whether of two writers one loses."""
     store.require_conditions()
     return ok("of two writers only one wins")
 
 
-def clock(store: Store, name: str) -> Finding:
+def check_clock(store: Store, name: str) -> CheckResult:
     """How far this machine's clock is from the store's."""
     key = f"{name}/check/clock"
     before = datetime.now(UTC)
     store.put(key, b"tick")
     entry = next(entry for entry in store.list(key) if entry.key == key)
-    return skew(entry.modified - before)
+    return judge_skew(entry.modified - before)
 
 
-def skew(ahead: timedelta) -> Finding:
+def judge_skew(ahead: timedelta) -> CheckResult:
     """The verdict on a difference of clocks: leases, ticks and names of sets are told by them."""
     seconds = round(abs(ahead.total_seconds()))
     which = "behind" if ahead > timedelta() else "ahead of"
     fact = f"this machine's clock is {seconds} s {which} the store's"
-    if abs(ahead) > SKEW_TOO_MUCH:
+    if abs(ahead) > SKEW_FAULT:
         return fault(fact, "set it right (timedatectl, chrony)")
-    if abs(ahead) > SKEW_TO_KNOW:
+    if abs(ahead) > SKEW_WARNING:
         return warn(fact, "set it right (timedatectl, chrony)")
     return ok("agrees with the store's")

@@ -9,15 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from inventories import ExitCode
-from jobs.checks import Check, Finding, Verdict, checks_of, look_at_all
+from jobs.checks import Check, CheckResult, CheckVerdict, checks_of, run_checks
 from jobs.cli import arguments, output
 from jobs.cli.arguments import AsJson, EnvironmentName, examples, new_app
 from jobs.format import plural
 
 app = new_app()
 
-STYLES = {Verdict.FAULT: output.BAD, Verdict.WARN: output.WARN, Verdict.OK: output.GOOD}
-_WORST_FIRST = list(Verdict)
+STYLES = {CheckVerdict.FAULT: output.BAD, CheckVerdict.WARN: output.WARN, CheckVerdict.OK: output.GOOD}
+_WORST_FIRST = list(CheckVerdict)
 
 
 @app.command("check", epilog=examples("crew check staging", "crew check production --json"))
@@ -33,43 +33,43 @@ def check(
     and heartbeat addresses are looked at without sending anything. A line each; a fault says what to do about it.
     """
     environment = arguments.environment(ctx, environment_name)
-    found = worst_first(list(look_at_all(checks_of(environment), limit)))
+    found = worst_first(list(run_checks(checks_of(environment), limit)))
     if as_json:
         arguments.print_json({"environment": environment.name, **check_as_json(found)})
     else:
         output.table([(output.Cell(f.verdict, STYLES[f.verdict]), c.what, str(f)) for c, f in told_once(found)])
         output.say(f"\n{environment.name}: {verdict(found)}", STYLES[worst(found)])
-    return ExitCode.FAILED if worst(found) is Verdict.FAULT else ExitCode.DONE
+    return ExitCode.FAILED if worst(found) is CheckVerdict.FAULT else ExitCode.DONE
 
 
-Found = Sequence[tuple[Check, Finding]]
+Found = Sequence[tuple[Check, CheckResult]]
 
 
 def told_once(found: Found) -> Found:
     """What several checks stumbled over in the same words becomes one line."""
-    by_words: dict[object, tuple[Check, Finding]] = {}
+    by_words: dict[object, tuple[Check, CheckResult]] = {}
     for check, finding in found:
-        words = check.what if finding.verdict is Verdict.OK else str(finding)
+        words = check.what if finding.verdict is CheckVerdict.OK else str(finding)
         first = by_words.get(words)
         named = replace(check, what=f"{first[0].what}, {check.what}") if first else check
         by_words[words] = (named, finding)
     return list(by_words.values())
 
 
-def worst_first(found: Found) -> list[tuple[Check, Finding]]:
+def worst_first(found: Found) -> list[tuple[Check, CheckResult]]:
     """Faults on top, then warnings; each in the order of its name."""
     return sorted(found, key=lambda pair: (_WORST_FIRST.index(pair[1].verdict), pair[0].what))
 
 
-def worst(found: Found) -> Verdict:
+def worst(found: Found) -> CheckVerdict:
     """What it comes to."""
-    return min((finding.verdict for _, finding in found), key=_WORST_FIRST.index, default=Verdict.OK)
+    return min((finding.verdict for _, finding in found), key=_WORST_FIRST.index, default=CheckVerdict.OK)
 
 
 def verdict(found: Found) -> str:
     """The last line: how many of what, as many as there are lines that say so."""
     lines = told_once(found)
-    faults, warnings = (sum(f.verdict is kind for _, f in lines) for kind in (Verdict.FAULT, Verdict.WARN))
+    faults, warnings = (sum(f.verdict is kind for _, f in lines) for kind in (CheckVerdict.FAULT, CheckVerdict.WARN))
     if not faults and not warnings:
         return f"all {plural(len(found), 'check')} ok"
     return f"{plural(faults, 'fault')}, {plural(warnings, 'warning')} in {plural(len(found), 'check')}"

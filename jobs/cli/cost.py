@@ -13,8 +13,8 @@ from jobs.cli import arguments, output
 from jobs.cli.arguments import AsJson, EnvironmentName, NotConfigured, examples, new_app
 
 if TYPE_CHECKING:
-    from jobs.cost.job import Look
-    from jobs.cost.report import Report
+    from jobs.cost.job import MonthReport
+    from jobs.cost.report import CostReport
 
 app = new_app()
 
@@ -40,7 +40,7 @@ def cost(
     are those of the bill: UTC's. Exits 2 if the budget is passed, or will be, or one of the last three days stands out.
     """
     from jobs.cost.job import month_report
-    from jobs.cost.notices import findings
+    from jobs.cost.notices import cost_findings
     from jobs.run.documents import utc_now
 
     environment = arguments.environment(ctx, environment_name)
@@ -50,7 +50,7 @@ def cost(
             f"inventories/{environment.name}.toml (crew init --reference shows how)"
         )
     found = month_report(environment, arguments.store(environment, "cost"), utc_now(), refresh=refresh)
-    odd = findings(found.report)
+    odd = cost_findings(found.report)
     if as_json:
         arguments.print_json({"environment": environment.name, "findings": odd, **cost_as_json(found)})
     else:
@@ -58,10 +58,10 @@ def cost(
     return ExitCode.FINDING if odd else ExitCode.DONE
 
 
-def show(name: str, found: Look, odd: list[str]) -> None:
+def show(name: str, found: MonthReport, odd: list[str]) -> None:
     """The sentence that matters, then what it is made of."""
     from jobs.cost import sentences
-    from jobs.cost.job import paid
+    from jobs.cost.job import query_cost
 
     report = found.report
     output.say(f"{name}: {sentences.spent(report)}", output.BAD if odd else output.GOOD)
@@ -71,13 +71,15 @@ def show(name: str, found: Look, odd: list[str]) -> None:
     typer.echo()
     output.table(_services(report), ("service", f"{report.currency}", "change"), indent=2)
     for one in report.stand_outs:
-        output.say(f"  {sentences.stands_out(one, report.currency)}", output.WARN)
+        output.say(f"  {sentences.unusual_day(one, report.currency)}", output.WARN)
     if report.credits:
-        output.say(f"  Credits and refunds, not counted: {sentences.money(report.credits, report.currency)}")
-    output.say(f"  {paid(found.answer)}; change is against the same days of last month. {report.link}", output.QUIET)
+        output.say(f"  Credits and refunds, not counted: {sentences.format_money(report.credits, report.currency)}")
+    output.say(
+        f"  {query_cost(found.answer)}; change is against the same days of last month. {report.link}", output.QUIET
+    )
 
 
-def _bars(report: Report) -> list[tuple[output.Cell | str, ...]]:
+def _bars(report: CostReport) -> list[tuple[output.Cell | str, ...]]:
     """Spent, forecast and the time gone, on one scale: the whole bar is the budget."""
     from jobs.cost import sentences
 
@@ -86,7 +88,7 @@ def _bars(report: Report) -> list[tuple[output.Cell | str, ...]]:
         rows.insert(1, ("forecast", report.percent(report.forecast)))
     person = sys.stdout.isatty()
     return [
-        (what, *([output.Cell(bar(number), _colour(what, number))] if person else []), sentences.percent(number))
+        (what, *([output.Cell(bar(number), _colour(what, number))] if person else []), sentences.format_percent(number))
         for what, number in rows
     ]
 
@@ -103,21 +105,21 @@ def bar(number: Decimal) -> str:
     return "█" * filled + ("▶" if number > 100 else "░" * (WIDTH - filled))
 
 
-def _services(report: Report) -> list[tuple[str, ...]]:
+def _services(report: CostReport) -> list[tuple[str, ...]]:
     """The dearest, and the rest in one line."""
     from jobs.cost import sentences
 
     rows: list[tuple[str, ...]] = [
-        (one.name, sentences.money(one.spent), "" if one.change is None else sentences.change(one.change))
+        (one.name, sentences.format_money(one.spent), "" if one.change is None else sentences.format_change(one.change))
         for one in report.services[:TOP]
     ]
     rest = report.services[TOP:]
     if rest:
-        rows.append((f"{len(rest)} others", sentences.money(sum((one.spent for one in rest), Decimal())), ""))
+        rows.append((f"{len(rest)} others", sentences.format_money(sum((one.spent for one in rest), Decimal())), ""))
     return rows
 
 
-def cost_as_json(found: Look) -> dict[str, Any]:
+def cost_as_json(found: MonthReport) -> dict[str, Any]:
     """For machines: amounts as numbers, days as days."""
     report, bill = found.report, found.answer.bill
     return {

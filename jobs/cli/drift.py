@@ -88,13 +88,13 @@ def _looked(environments: Sequence[Environment]) -> list[DriftReport]:
 
 def _seen(stop: Stop, environment: Environment, name: str) -> StackReport:
     from inventories import redact
-    from jobs.stacks.opening import at_once, open_stack
+    from jobs.stacks.execution import immediate_start, open_stack
     from terraform.errors import StackError
     from terraform.find_drift import find_drift
     from terraform.report import StackReport
 
     try:
-        return StackReport(name, find_drift(open_stack(environment, name, at_once(stop))))
+        return StackReport(name, find_drift(open_stack(environment, name, immediate_start(stop))))
     except StackError as error:
         return StackReport(name, error=redact(str(error)).removeprefix(f"{environment.name}/{name}: "))
 

@@ -16,7 +16,7 @@ from jobs.format import format_duration, format_size, plural
 if TYPE_CHECKING:
     from inventories import Environment
     from jobs.backup.sets.sets import Set
-    from jobs.retention.job import Outlook
+    from jobs.retention.job import PrunePlan
     from jobs.retention.policy import Decision
 
 
@@ -42,7 +42,7 @@ def prune(
     nothing. Left-overs of runs that died go too, once they are a day old and their lock is gone.
     """
     from jobs.cli.run import record_as_json, show, worst_first
-    from jobs.retention.job import retention, retention_outlook, subjects
+    from jobs.retention.job import plan_prune, retention, subjects
     from jobs.run import Options, exit_code, run_job
 
     environment = arguments.environment(ctx, environment_name)
@@ -50,7 +50,7 @@ def prune(
     options = Options(only=(database,) if database else (), dry_run=dry_run)
     if dry_run:
         now = datetime.now(UTC)
-        outlooks = [retention_outlook(store, environment, name, now) for name in subjects(environment, options)]
+        outlooks = [plan_prune(store, environment, name, now) for name in subjects(environment, options)]
         _show(environment, outlooks, now, as_json=as_json)
         return 0
     _consent(environment, yes_to)
@@ -77,7 +77,7 @@ def _consent(environment: Environment, yes_to: str | None) -> None:
         raise Failed(f"nothing was removed; the answer was not {environment.name}")
 
 
-def _show(environment: Environment, outlooks: Sequence[Outlook], now: datetime, *, as_json: bool) -> None:
+def _show(environment: Environment, outlooks: Sequence[PrunePlan], now: datetime, *, as_json: bool) -> None:
     if as_json:
         arguments.print_json(
             {"environment": environment.name, "databases": [outlook_as_json(each) for each in outlooks]}
@@ -93,7 +93,7 @@ def _show(environment: Environment, outlooks: Sequence[Outlook], now: datetime, 
         output.say(f"{environment.name}: keep {_total(kept)}; remove {_total(removed)}")
 
 
-def _show_one(outlook: Outlook, now: datetime) -> None:
+def _show_one(outlook: PrunePlan, now: datetime) -> None:
     if not outlook.decisions:
         output.say("  no complete backup sets", output.QUIET)
     else:
@@ -105,7 +105,7 @@ def _show_one(outlook: Outlook, now: datetime) -> None:
 
 
 def _row(decision: Decision[Set], now: datetime) -> tuple[output.Cell | str, ...]:
-    from jobs.retention.policy import words as reasons
+    from jobs.retention.policy import explain as reasons
 
     fate = output.Cell("keep", output.GOOD) if decision.keep else output.Cell("remove", output.BAD)
     return (
@@ -122,16 +122,16 @@ def _total(sets: Iterable[Set]) -> str:
     return f"{plural(len(sizes), 'set')}, {format_size(sum(sizes))}"
 
 
-def _left_overs(outlook: Outlook) -> str:
+def _left_overs(outlook: PrunePlan) -> str:
     if not outlook.dead and not outlook.uploads:
         return ""
     return f"; left by runs that died: {_total(outlook.dead)} and {plural(len(outlook.uploads), 'open upload')}"
 
 
-def outlook_as_json(outlook: Outlook) -> dict[str, Any]:
+def outlook_as_json(outlook: PrunePlan) -> dict[str, Any]:
     """What retention would do to a database, for machines."""
     from jobs.backup.sets.manifest import iso_timestamp
-    from jobs.retention.policy import words as reasons
+    from jobs.retention.policy import explain as reasons
 
     return {
         "database": outlook.database,

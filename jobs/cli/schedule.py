@@ -55,7 +55,7 @@ def list_schedule(ctx: typer.Context, environment_name: EnvironmentName, as_json
 
 
 def _row(item: Item, now: datetime, zone: ZoneInfo) -> tuple[output.Cell | str, ...]:
-    from jobs.schedule.due import words as line_in_words
+    from jobs.schedule.due import describe_line as line_in_words
 
     next_runs = ", ".join(format_time(at, now, zone) for at in item.next)
     return f"{item.slot.job} {item.slot.name}".strip(), line_in_words(item.slot.line), _last(item, now, zone), next_runs
@@ -72,7 +72,7 @@ def _last(item: Item, now: datetime, zone: ZoneInfo) -> output.Cell:
 
 def slot_as_json(item: Item, now: datetime) -> dict[str, Any]:
     """A slot for machines."""
-    from jobs.schedule.due import words as line_in_words
+    from jobs.schedule.due import describe_line as line_in_words
 
     return {
         "job": item.slot.job,
@@ -101,7 +101,7 @@ def run_schedule(
     What is due is started as `crew run ... --scheduled`, each in a process of its own. What was missed while nobody
     looked is made up for by one run. SIGTERM ends it, SIGHUP has it read the environment files again.
     """
-    from jobs.schedule.daemon import Daemon, World, obeying_signals, start_process
+    from jobs.schedule.daemon import Daemon, Dependencies, handling_signals, process_starter
     from jobs.store import open_store
 
     repository = arguments.repository(ctx)
@@ -115,9 +115,9 @@ def run_schedule(
 
     for name in environment_names:
         arguments.store(repository.read(name))
-    world = World(read=repository.read, open=opened, start=start_process(repository.root), wait=wait)
+    world = Dependencies(read=repository.read, open=opened, start=process_starter(repository.root), wait=wait)
     daemon = Daemon(environment_names, world, grace)
-    with obeying_signals(daemon):
+    with handling_signals(daemon):
         daemon.run()
 
 
@@ -151,7 +151,7 @@ def export_schedule(
     All three get the same ticks, whatever they do when clocks change; a line that one of them can't express is
     refused with the reason. Change the environment file, and export again.
     """
-    from jobs.schedule.export import Inexpressible
+    from jobs.schedule.export import UnsupportedSchedule
     from jobs.schedule.export.destination import Destination
 
     if target is Target.KUBERNETES and not image:
@@ -160,7 +160,7 @@ def export_schedule(
     place = Destination(crew, root, user, _zone(timezone), image, namespace)
     try:
         files = _files(target, repository, repository.read(environment_name), place)
-    except Inexpressible as error:
+    except UnsupportedSchedule as error:
         raise WrongUsage(f"{environment_name}: {error}") from None
     if output_folder is None:
         typer.echo(
@@ -224,10 +224,10 @@ NEXT = {
 def died(ctx: typer.Context, environment_name: EnvironmentName) -> None:
     """Tell of a unit that died without a word; systemd calls this for runs that failed."""
     from jobs.run.delivery import by_apprise
-    from jobs.schedule.died import sentence
+    from jobs.schedule.unit_failure import failure_message
 
     environment = arguments.environment(ctx, environment_name)
-    text = sentence(environment.name, {"HOSTNAME": socket.gethostname(), **os.environ})
+    text = failure_message(environment.name, {"HOSTNAME": socket.gethostname(), **os.environ})
     if text is None:
         output.say("The run has told of itself.", output.QUIET)
         return

@@ -51,7 +51,7 @@ def list_sets(
 def keeping(environment: Environment, found: Iterable[Set]) -> dict[tuple[str, str], str]:
     """Why each complete set stays, or that it goes, by the policy of its database."""
     from jobs.backup.sources import knows, source
-    from jobs.retention.policy import plan
+    from jobs.retention.policy import apply_policy
 
     by_database: dict[str, list[Set]] = {}
     for one in found:
@@ -63,7 +63,7 @@ def keeping(environment: Environment, found: Iterable[Set]) -> dict[tuple[str, s
             kept |= {(database, one.id): "no longer in the file" for one in complete}
             continue
         policy = source(environment, database)[0].keep
-        for decision in plan(complete, policy, datetime.now(environment.timezone)):
+        for decision in apply_policy(complete, policy, datetime.now(environment.timezone)):
             kept[database, decision.set.id] = ", ".join(decision.reasons) or "nothing: goes with the next retention"
     return kept
 

@@ -64,9 +64,11 @@ class Call:
         """A stack, whose progress is told on stderr."""
         from dataclasses import replace
 
-        from jobs.stacks import opening
+        from jobs.stacks import execution
 
-        made = opening.open_stack(self.environment, name, opening.gently(self.run), lambda line: progress(name, line))
+        made = execution.open_stack(
+            self.environment, name, execution.graceful_start(self.run), lambda line: progress(name, line)
+        )
         return replace(made, lock_timeout=self.lock_timeout)
 
     def in_order(
@@ -119,9 +121,9 @@ def called(
     environment = arguments.environment(ctx, name)
     unknown = [stack for stack in stacks or () if stack not in environment.stacks]
     if unknown:
-        from jobs.stacks.drift import there_are
+        from jobs.stacks.drift import list_stacks
 
-        raise WrongUsage(f"{name}: there is no stack {unknown[0]}; {there_are(environment)}")
+        raise WrongUsage(f"{name}: there is no stack {unknown[0]}; {list_stacks(environment)}")
     if not environment.stacks:
         raise NotConfigured(f"{name}: has no stacks; add [stacks.NAME] for a folder of terraform/stacks")
     if environment.store is None:
@@ -181,9 +183,9 @@ def plan(
             stack = call.stack(name)
             with stack.planned(lock=not no_lock) as planned:
                 if save:
-                    stack.keep(planned, save)
+                    stack.save_plan(planned, save)
                 _show(call, stack, planned, full=full)
-                return _counts(planned.plan, len(stack.noted(planned)))
+                return _counts(planned.plan, len(stack.recorded_by_apply(planned)))
 
         return call.in_order(one, ties=False, shown=True)
 
@@ -210,7 +212,7 @@ def apply(
 
         def one(name: str) -> str:
             stack = call.stack(name)
-            with stack.kept(saved) if saved else stack.planned(lock=True) as planned:
+            with stack.saved_plan(saved) if saved else stack.planned(lock=True) as planned:
                 return _applied(call, stack, planned, yes_to, full=full)
 
         return call.in_order(one)
@@ -295,10 +297,10 @@ def unlock(
 
 def _applied(call: Call, stack: Stack, planned: SavedPlan, yes_to: str | None, *, full: bool) -> str:
     """Show a plan, ask, and apply it; what was done, in words."""
-    from jobs.stacks.opening import save_state
+    from jobs.stacks.execution import save_state
     from terraform import guard, summary
 
-    name, noted = stack.place.stack, stack.noted(planned)
+    name, noted = stack.paths.stack, stack.recorded_by_apply(planned)
     with call.one_at_a_time:
         call.run.check()
         _show(call, stack, planned, full=full, locked=True)
@@ -307,9 +309,9 @@ def _applied(call: Call, stack: Stack, planned: SavedPlan, yes_to: str | None, *
             return "nothing to do"
         _consent(call, yes_to, f"Apply this to {stack.name}", f"{stack.name}: not applied")
     stack.apply(planned, lambda state: save_state(call.run, name, state))
-    if planned.plan.is_empty:
-        return f"took note of {len(noted)} changed outside"
-    return summary.applied_counts(planned.plan)
+    return (
+        f"took note of {len(noted)} changed outside" if planned.plan.is_empty else summary.applied_counts(planned.plan)
+    )
 
 
 def _counts(plan: Plan, noted: int) -> str:
@@ -322,18 +324,19 @@ def _show(call: Call, stack: Stack, planned: SavedPlan, *, full: bool, locked: b
     """A plan for people, one stack's at a time; for machines it waits until the end."""
     from terraform import summary
 
-    noted = stack.noted(planned)
+    noted = stack.recorded_by_apply(planned)
     lines = [*summary.plan_lines(planned.plan), *summary.recorded_lines(noted)]
     if call.as_json:
         changes = [{"action": line.action, "address": line.address, "edits": line.edits} for line in lines]
-        call.told[stack.place.stack] = {"changes": changes}
+        call.told[stack.paths.stack] = {"changes": changes}
         return
     text = planned.text() if full else ""
     if not locked:
         call.one_at_a_time.acquire()
     try:
-        counts = summary.planned_counts(planned.plan, len(noted))
-        output.say(f"{stack.name}: {counts}", output.BAD if _loud(lines) else "")
+        output.say(
+            f"{stack.name}: {summary.planned_counts(planned.plan, len(noted))}", output.BAD if _loud(lines) else ""
+        )
         for line in lines:
             mark = summary.MARKS[line.action]
             output.say(f"  {mark:>6} {line.address} {line.edits}".rstrip(), STYLES.get(line.action, ""))

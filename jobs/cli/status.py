@@ -15,7 +15,7 @@ from jobs.cli import arguments, output
 from jobs.cli.arguments import AsJson, EnvironmentNames, examples, new_app
 from jobs.cli.exit_codes import known_end
 from jobs.format import format_duration, format_time
-from jobs.status.health import Health, HealthState, health_of_all
+from jobs.status.health import Health, HealthState, environment_health
 
 if TYPE_CHECKING:
     from inventories import Repository
@@ -68,11 +68,11 @@ def status(
 
 def _write_page(file: Path, repository: Repository, names: Sequence[str], now: datetime, *, as_json: bool) -> int:
     """The page of these environments; it is written even if the news of some can't be had."""
-    from jobs.status.page import page
+    from jobs.status.page import render_page
 
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
         pairs = list(pool.map(lambda name: _seen(repository, name, now), names))
-    file.write_text(page([seen for seen, _ in pairs], now))
+    file.write_text(render_page([seen for seen, _ in pairs], now))
     if as_json:
         arguments.print_json({"page": str(file)})
     else:
@@ -106,7 +106,7 @@ def _look(repository: Repository, name: str, now: datetime) -> tuple[dict[str, A
         if environment.store is None:
             return {"environment": name, "wrong": 0, "subjects": [], "note": f"no [store]: {_NOTHING_KEPT}"}, UTC
         scheduled = [slot for slot in slots(environment) if slot.job in JOBS]
-        found = health_of_all(scheduled, environment, arguments.store(environment), now)
+        found = environment_health(scheduled, environment, arguments.store(environment), now)
     except Exception as error:
         known = known_end(error)
         if known is None:

@@ -14,9 +14,9 @@ from botocore import exceptions as boto
 from botocore.config import Config
 
 from inventories import Cost, Environment
-from jobs.cost.bill import LOOK_BACK, Bill, Busy, Charge, ChargeKind, CostError, month_after, month_before
+from jobs.cost.bill import LOOKBACK, Bill, Busy, Charge, ChargeKind, CostError, month_after, month_before
 
-CENTS = Decimal("0.01")  # USD for a page
+PRICE_PER_PAGE = Decimal("0.01")  # USD for a page
 CREDITS = ("Credit", "Refund")
 CONFIG = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 5})
 METRIC, FORECAST_METRIC = "UnblendedCost", "UNBLENDED_COST"
@@ -36,13 +36,13 @@ _BUSY = {
 }  # fmt: skip
 
 
-def ask(environment: Environment, now: datetime) -> Bill:
+def fetch_bill(environment: Environment, now: datetime) -> Bill:
     """Ask for each day of the last two months by service, and for what is still to come of this one."""
     settings = environment.cost
     if settings is None:
         raise CostError(f"{environment.name}: has no [cost], so there is no budget to hold the bill against")
     explorer, today = _explorer(environment, settings), now.astimezone(UTC).date()
-    first = min(month_before(today), today - LOOK_BACK)
+    first = min(month_before(today), today - LOOKBACK)
     pages = list(explorer.usage(_between(first, today + timedelta(days=1)), settings.filter.tag))
     to_come, asked = explorer.forecast(_between(today, month_after(today)), settings.filter.tag)
     return Bill(
@@ -52,7 +52,7 @@ def ask(environment: Environment, now: datetime) -> Bill:
         to_come=to_come,
         estimated=frozenset(_day(one) for page in pages for one in page["ResultsByTime"] if one.get("Estimated")),
         pages=len(pages) + asked,
-        price=f"about {(len(pages) + asked) * CENTS} USD",
+        price=f"about {(len(pages) + asked) * PRICE_PER_PAGE} USD",
         link=f"https://{_CONSOLES.get(explorer.partition, _CONSOLES['aws'])}/costmanagement/home#/cost-explorer",
     )
 
@@ -106,7 +106,7 @@ class Explorer:
         return sum((Decimal(one["MeanValue"]) for one in found["ForecastResultsByTime"]), Decimal()), 1
 
 
-def identity(environment: Environment, settings: Cost) -> str:
+def caller_identity(environment: Environment, settings: Cost) -> str:
     """As whom the bill is asked for, and that the role can be assumed; asking this costs nothing."""
     session, whom = _session(environment, settings)
     with translated_errors(whom, "sts:GetCallerIdentity"):
@@ -144,10 +144,10 @@ def charges(page: Mapping[str, Any]) -> Iterator[Charge]:
             service, record_type = group["Keys"]
             amount = Decimal(group["Metrics"][METRIC]["Amount"])
             if amount:
-                yield Charge(_day(result), service, kind(record_type), amount)
+                yield Charge(_day(result), service, charge_kind(record_type), amount)
 
 
-def kind(record_type: str) -> ChargeKind:
+def charge_kind(record_type: str) -> ChargeKind:
     """What a kind of record is to us."""
     name = record_type.lower()
     if "credit" in name or "refund" in name:

@@ -11,7 +11,7 @@ from enum import StrEnum
 from inventories import Environment
 from jobs.run.job import Failed, Transient
 
-LOOK_BACK = timedelta(days=62)  # thirty days to judge, and for the first of them thirty days before it
+LOOKBACK = timedelta(days=62)  # thirty days to judge, and for the first of them thirty days before it
 
 
 class CostError(Failed):

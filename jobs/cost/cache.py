@@ -14,28 +14,30 @@ from jobs.cost.bill import Bill, Charge, ChargeKind, Source
 from jobs.run.documents import from_body, to_body, to_iso
 from jobs.store import Missing, Store
 
-GOOD_FOR = timedelta(hours=8)
+FRESH_FOR = timedelta(hours=8)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CachedBill:
     """A bill, and whether it was asked for just now."""
 
     bill: Bill
     fresh: bool
 
 
-def answer(environment: Environment, store: Store, now: datetime, source: Source, *, refresh: bool = False) -> Answer:
+def cached_bill(
+    environment: Environment, store: Store, now: datetime, source: Source, *, refresh: bool = False
+) -> CachedBill:
     """The kept answer while it is good, else a new one, which is kept."""
-    bill = None if refresh else last(environment, store)
-    if bill and timedelta() <= now - bill.asked < GOOD_FOR:
-        return Answer(bill, fresh=False)
+    bill = None if refresh else last_bill(environment, store)
+    if bill and timedelta() <= now - bill.asked < FRESH_FOR:
+        return CachedBill(bill, fresh=False)
     bill = source(environment, now)
-    store.put(_key(environment), written(bill, _question(environment.cost)))
-    return Answer(bill, fresh=True)
+    store.put(_key(environment), encode_bill(bill, _question(environment.cost)))
+    return CachedBill(bill, fresh=True)
 
 
-def last(environment: Environment, store: Store) -> Bill | None:
+def last_bill(environment: Environment, store: Store) -> Bill | None:
     """The newest answer to what would be asked today, however old."""
     try:
         body = store.get(_key(environment)).body
@@ -54,7 +56,7 @@ def _question(settings: Cost | None) -> dict[str, Any]:
     return {"tags": dict(settings.filter.tag), "role": settings.role} if settings else {}
 
 
-def written(bill: Bill, question: Mapping[str, Any]) -> bytes:
+def encode_bill(bill: Bill, question: Mapping[str, Any]) -> bytes:
     """An answer as it is stored: by day and service, what was for use, for fees, and credited."""
     days: dict[str, dict[str, dict[str, Decimal]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(Decimal)))
     for one in bill.charges:

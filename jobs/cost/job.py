@@ -9,37 +9,37 @@ from datetime import UTC, datetime, timedelta
 from inventories import Cost, Environment
 from jobs.cost import aws, sentences
 from jobs.cost.bill import CostError, Source
-from jobs.cost.cache import Answer, answer
-from jobs.cost.notices import findings, tidings
-from jobs.cost.report import Report, read
+from jobs.cost.cache import CachedBill, cached_bill
+from jobs.cost.notices import cost_findings, cost_notice
+from jobs.cost.report import CostReport, report_on
 from jobs.run.job import Job, Options, Outcome, Result, Run
 from jobs.run.notices import known
 from jobs.run.ticks import period
 from jobs.store import Store
 
-SUBJECT, SOURCE = "aws", aws.ask
-LATE_FIGURES = timedelta(days=3)  # a day's figures still grow for so long
+SUBJECT, SOURCE = "aws", aws.fetch_bill
+AMOUNTS_SETTLE = timedelta(days=3)  # a day's figures still grow for so long
 UNSCHEDULED = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class MonthReport:
     """A report, and the answer that it was read from."""
 
-    report: Report
-    answer: Answer
+    report: CostReport
+    answer: CachedBill
 
 
 def month_report(
     environment: Environment, store: Store, now: datetime, source: Source = SOURCE, *, refresh: bool = False
-) -> Look:
+) -> MonthReport:
     """How the month stands, asked for only if no answer is kept that is young enough."""
-    settings = settings_of(environment)
-    found = answer(environment, store, now, source, refresh=refresh)
-    return Look(read(found.bill, settings.budget, settings.currency), found)
+    settings = cost_settings(environment)
+    found = cached_bill(environment, store, now, source, refresh=refresh)
+    return MonthReport(report_on(found.bill, settings.budget, settings.currency), found)
 
 
-def settings_of(environment: Environment) -> Cost:
+def cost_settings(environment: Environment) -> Cost:
     """The environment's [cost]."""
     if environment.cost is None:
         raise CostError(f"{environment.name}: has no [cost], so no budget to hold the bill against; add one")
@@ -50,15 +50,17 @@ def work(run: Run) -> Result:
     """Hold the bill against the budget."""
     if run.options.dry_run:
         return Result(Outcome.DONE, "would ask Cost Explorer for the bill, about a cent a page, usually two or three")
-    settings, store = settings_of(run.environment), run.store
+    settings, store = cost_settings(run.environment), run.store
     found = month_report(run.environment, store, run.started)
-    odd, report = findings(found.report), found.report
-    since = report.today - LATE_FIGURES - _period(run.environment, run.started)
+    odd, report = cost_findings(found.report), found.report
+    since = report.today - AMOUNTS_SETTLE - _period(run.environment, run.started)
     return Result(
         Outcome.FINDING if odd else Outcome.DONE,
-        "; ".join([*odd, sentences.spent(report), paid(found.answer)]),
+        "; ".join([*odd, sentences.spent(report), query_cost(found.answer)]),
         figures(found),
-        tidings=tidings(report, settings.thresholds, known(store, run.environment.name, run.job, run.subject), since),
+        tidings=cost_notice(
+            report, settings.thresholds, known(store, run.environment.name, run.job, run.subject), since
+        ),
     )
 
 
@@ -68,7 +70,7 @@ def _period(environment: Environment, now: datetime) -> timedelta:
     return period(line, environment.timezone, now) if line else UNSCHEDULED
 
 
-def paid(found: Answer) -> str:
+def query_cost(found: CachedBill) -> str:
     """What it cost to know this."""
     bill = found.bill
     pages = f"{bill.pages} page{'' if bill.pages == 1 else 's'}"
@@ -77,7 +79,7 @@ def paid(found: Answer) -> str:
     return f"as of {bill.asked.astimezone(UTC):%b %d %H:%M} UTC"
 
 
-def figures(found: Look) -> dict[str, int | float | str]:
+def figures(found: MonthReport) -> dict[str, int | float | str]:
     """For machines; what is not known is left out."""
     report, unit = found.report, found.report.currency.lower()
     amounts = {

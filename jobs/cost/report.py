@@ -13,10 +13,10 @@ from jobs.cost.bill import Bill, Charge, ChargeKind, CostError, month_after, mon
 
 A_DAY = timedelta(days=1)
 BASELINE = 30  # days that a day is compared with
-LEAST = 7  # of them, for a comparison to mean something
-FAR = Decimal("5.93")  # four standard deviations, as median deviations: 4 * 1.4826
-FLOOR = Decimal("0.01")  # of the month's budget: less than that is not worth waking anybody
-SAME_EVENT = 7  # days in which an amount that was seen before is no new event
+MIN_BASELINE = 7  # of them, for a comparison to mean something
+DEVIATIONS = Decimal("5.93")  # four standard deviations, as median deviations: 4 * 1.4826
+MIN_SHARE_OF_BUDGET = Decimal("0.01")  # of the month's budget: less than that is not worth waking anybody
+SAME_EVENT_DAYS = 7  # days in which an amount that was seen before is no new event
 
 Amounts = Mapping[date, Decimal]
 
@@ -31,7 +31,7 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
-class StandOut:
+class UnusualDay:
     """A day that cost far more than the thirty before it, and the services that did it."""
 
     day: date
@@ -41,7 +41,7 @@ class StandOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class CostReport:
     """The month so far, at the moment the bill was asked for."""
 
     asked: datetime
@@ -52,7 +52,7 @@ class Report:
     credits: Decimal
     gone: Decimal
     services: tuple[Service, ...]
-    stand_outs: tuple[StandOut, ...]
+    stand_outs: tuple[UnusualDay, ...]
     days: tuple[tuple[date, Decimal], ...]
     estimated: frozenset[date]
     link: str
@@ -77,7 +77,7 @@ class Report:
         return 100 * amount / self.budget
 
 
-def read(bill: Bill, budget: float, currency: str) -> Report:
+def report_on(bill: Bill, budget: float, currency: str) -> CostReport:
     """Work out what a bill says; CostError where it can't be held against the budget."""
     if bill.currency and bill.currency != currency:
         raise CostError(
@@ -88,7 +88,7 @@ def read(bill: Bill, budget: float, currency: str) -> Report:
     this_month = [one for one in bill.charges if month_of(one.day) == month_of(today)]
     costs = [one for one in this_month if one.kind is not ChargeKind.CREDIT]
     spent = _sum(costs)
-    return Report(
+    return CostReport(
         asked=bill.asked,
         currency=currency,
         budget=limit,
@@ -97,7 +97,7 @@ def read(bill: Bill, budget: float, currency: str) -> Report:
         credits=_sum(one for one in this_month if one.kind is ChargeKind.CREDIT),
         gone=_gone(bill.asked),
         services=services(bill.charges, today),
-        stand_outs=_stand_outs(bill, max(Decimal(1), limit * FLOOR)),
+        stand_outs=_stand_outs(bill, max(Decimal(1), limit * MIN_SHARE_OF_BUDGET)),
         days=_days(costs, today),
         estimated=bill.estimated,
         link=bill.link,
@@ -157,14 +157,14 @@ def services(charges: Iterable[Charge], today: date) -> tuple[Service, ...]:
     return tuple(sorted((one for one in found if one.spent or one.change), key=lambda one: -one.spent))
 
 
-def _stand_outs(bill: Bill, floor: Decimal) -> tuple[StandOut, ...]:
+def _stand_outs(bill: Bill, floor: Decimal) -> tuple[UnusualDay, ...]:
     """The days of the last thirty that stand out: by use alone, for fees come once a month anyway."""
     use = [one for one in bill.charges if one.kind is ChargeKind.USE]
-    found = stand_outs(_by(lambda one: one.day, use), bill.today, floor)
-    return tuple(StandOut(day, amount, usual, _why(use, day)) for day, amount, usual in found)
+    found = unusual_days(_by(lambda one: one.day, use), bill.today, floor)
+    return tuple(UnusualDay(day, amount, usual, _why(use, day)) for day, amount, usual in found)
 
 
-def stand_outs(amounts: Amounts, today: date, floor: Decimal) -> list[tuple[date, Decimal, Decimal]]:
+def unusual_days(amounts: Amounts, today: date, floor: Decimal) -> list[tuple[date, Decimal, Decimal]]:
     """Day, amount and what is usual: by median and median deviation. Days in a row at one height are one event."""
     began = min((day for day, amount in amounts.items() if amount), default=today)
     high: dict[date, Decimal] = {}
@@ -176,7 +176,7 @@ def stand_outs(amounts: Amounts, today: date, floor: Decimal) -> list[tuple[date
         amount = amounts.get(day, Decimal())
         if usual is None or amount <= usual + far:
             continue
-        seen = [high[one] for one in _from(day - A_DAY * SAME_EVENT, day - A_DAY) if one in high]
+        seen = [high[one] for one in _from(day - A_DAY * SAME_EVENT_DAYS, day - A_DAY) if one in high]
         if not seen or amount > max(seen) + far:
             told.append((day, amount, usual))
         high[day] = amount
@@ -185,10 +185,10 @@ def stand_outs(amounts: Amounts, today: date, floor: Decimal) -> list[tuple[date
 
 def _limits(before: Sequence[Decimal], floor: Decimal) -> tuple[Decimal | None, Decimal]:
     """What is usual, and how far from it is far; None where too few days are known."""
-    if len(before) < LEAST:
+    if len(before) < MIN_BASELINE:
         return None, floor
     usual = median(before)
-    return usual, max(floor, FAR * median(abs(amount - usual) for amount in before))
+    return usual, max(floor, DEVIATIONS * median(abs(amount - usual) for amount in before))
 
 
 def _why(use: Iterable[Charge], day: date) -> tuple[str, ...]:

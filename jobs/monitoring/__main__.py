@@ -7,7 +7,7 @@ from pathlib import Path
 from jobs.monitoring import dashboard, rules
 
 HERE = Path(__file__).parent
-FILES = {HERE / "rules.yml": rules.written, HERE / "dashboard.json": dashboard.written}
+FILES = {HERE / "rules.yml": rules.rules_yaml, HERE / "dashboard.json": dashboard.dashboard_json}
 
 
 def main() -> None:

@@ -10,9 +10,9 @@ from typing import Any
 from jobs.run.job import Outcome
 from jobs.run.metrics import ATTEMPTS, CODES, DURATION, FIGURE, LAST_RUN, LAST_SUCCESS, MISSED, OUTCOME, PERIOD
 
-HERE = 'environment=~"$environment"'
-EACH = "{{environment}} {{crew_job}} {{subject}}"
-OF = "{{environment}} {{subject}}"
+CHOSEN = 'environment=~"$environment"'
+JOB_LEGEND = "{{environment}} {{crew_job}} {{subject}}"
+SUBJECT_LEGEND = "{{environment}} {{subject}}"
 BACKUP = 'crew_job="backup"'
 WIDTH = 24
 
@@ -29,14 +29,14 @@ class Panel:
     mappings: tuple[tuple[int, str, str], ...] = field(default=())  # value, words, colour
 
 
-def of(metric: str, *labels: str) -> str:
+def metric_query(metric: str, *labels: str) -> str:
     """A metric of the environments that are chosen."""
-    return f"{metric}{{{','.join([HERE, *labels])}}}"
+    return f"{metric}{{{','.join([CHOSEN, *labels])}}}"
 
 
-def figure(job: str, name: str) -> str:
+def figure_query(job: str, name: str) -> str:
     """What runs of a job counted."""
-    return of(FIGURE.name, f'crew_job="{job}"', f'figure="{name}"')
+    return metric_query(FIGURE.name, f'crew_job="{job}"', f'figure="{name}"')
 
 
 OUTCOMES = (
@@ -46,28 +46,41 @@ OUTCOMES = (
 )
 
 PANELS = (
-    Panel("How everything ended last", ((of(OUTCOME.name), EACH),), kind="state-timeline", width=24, mappings=OUTCOMES),
-    Panel("Since the last run that did not fail", ((f"time() - {of(LAST_SUCCESS.name)}", EACH),), "s"),
+    Panel(
+        "How everything ended last",
+        ((metric_query(OUTCOME.name), JOB_LEGEND),),
+        kind="state-timeline",
+        width=24,
+        mappings=OUTCOMES,
+    ),
+    Panel("Since the last run that did not fail", ((f"time() - {metric_query(LAST_SUCCESS.name)}", JOB_LEGEND),), "s"),
     Panel(
         "Periods since the last backup; 1.5 is too many",
-        ((f"(time() - {of(LAST_SUCCESS.name, BACKUP)}) / {of(PERIOD.name, BACKUP)}", OF),),
+        (
+            (
+                f"(time() - {metric_query(LAST_SUCCESS.name, BACKUP)}) / {metric_query(PERIOD.name, BACKUP)}",
+                SUBJECT_LEGEND,
+            ),
+        ),
     ),
-    Panel("Stored by the last backup", ((figure("backup", "stored_bytes"), OF),), "bytes"),
-    Panel("How long runs took", ((of(DURATION.name), EACH),), "s"),
+    Panel("Stored by the last backup", ((figure_query("backup", "stored_bytes"), SUBJECT_LEGEND),), "bytes"),
+    Panel("How long runs took", ((metric_query(DURATION.name), JOB_LEGEND),), "s"),
     Panel(
         "Spent and forecast, of the budget",
         (
-            (figure("cost", "spent_percent"), "{{environment}} spent"),
-            (figure("cost", "forecast_percent"), "{{environment}} forecast"),
+            (figure_query("cost", "spent_percent"), "{{environment}} spent"),
+            (figure_query("cost", "forecast_percent"), "{{environment}} forecast"),
         ),
         "percent",
     ),
-    Panel("How much of the month is gone", ((figure("cost", "month_gone_percent"), "{{environment}}"),), "percent"),
-    Panel("Begun more than once", ((f"{of(ATTEMPTS.name)} > 1", EACH),), width=8),
-    Panel("Ticks that nobody ran", ((of(MISSED.name), EACH),), width=8),
+    Panel(
+        "How much of the month is gone", ((figure_query("cost", "month_gone_percent"), "{{environment}}"),), "percent"
+    ),
+    Panel("Begun more than once", ((f"{metric_query(ATTEMPTS.name)} > 1", JOB_LEGEND),), width=8),
+    Panel("Ticks that nobody ran", ((metric_query(MISSED.name), JOB_LEGEND),), width=8),
     Panel(
         "Since anything ran",
-        ((f"time() - max by (environment) ({of(LAST_RUN.name)})", "{{environment}}"),),
+        ((f"time() - max by (environment) ({metric_query(LAST_RUN.name)})", "{{environment}}"),),
         "s",
         width=8,
     ),
@@ -89,7 +102,7 @@ def dashboard(panels: Iterable[Panel] = PANELS) -> dict[str, Any]:
     }
 
 
-def written() -> str:
+def dashboard_json() -> str:
     """As it is stored."""
     return json.dumps(dashboard(), indent=1, ensure_ascii=False) + "\n"
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from jobs.run.job import Outcome
 from jobs.run.metrics import CODES, FIGURE, LAST_RUN, LAST_SUCCESS, OUTCOME, PERIOD
 
-A_RUN = "{{ $labels.environment }}: {{ $labels.crew_job }} of {{ $labels.subject }}"
-LOOK = "crew runs {{ $labels.environment }} {{ $labels.crew_job }} {{ $labels.subject }}"
+RUN = "{{ $labels.environment }}: {{ $labels.crew_job }} of {{ $labels.subject }}"
+SHOW_RUNS = "crew runs {{ $labels.environment }} {{ $labels.crew_job }} {{ $labels.subject }}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +23,19 @@ class Rule:
     look: str
 
 
-def overdue(job: str) -> str:
+def overdue_expression(job: str) -> str:
     """No run of a job that did not fail within one and a half of its periods."""
     labels = f'{{crew_job="{job}"}}'
     return f"time() - {LAST_SUCCESS.name}{labels} > 1.5 * {PERIOD.name}{labels}"
 
 
-def ended(outcome: Outcome, job: str = "") -> str:
+def outcome_expression(outcome: Outcome, job: str = "") -> str:
     """The last run ended so."""
     labels = f'{{crew_job="{job}"}}' if job else ""
     return f"{OUTCOME.name}{labels} == {CODES[outcome]}"
 
 
-def cost(figure: str) -> str:
+def budget_expression(figure: str) -> str:
     """A figure of the bill has reached the budget."""
     return f'{FIGURE.name}{{crew_job="cost",figure="{figure}"}} >= 100'
 
@@ -43,32 +43,32 @@ def cost(figure: str) -> str:
 RULES = (
     Rule(
         "GroundcrewBackupOverdue",
-        overdue("backup"),
+        overdue_expression("backup"),
         "5m",
         "critical",
-        f"{A_RUN}: no backup for {{{{ $value | humanizeDuration }}}}, one and a half times its period",
-        LOOK,
+        f"{RUN}: no backup for {{{{ $value | humanizeDuration }}}}, one and a half times its period",
+        SHOW_RUNS,
     ),
     Rule(
         "GroundcrewVerificationOverdue",
-        overdue("verify"),
+        overdue_expression("verify"),
         "5m",
         "warning",
-        f"{A_RUN}: no backup was verified for {{{{ $value | humanizeDuration }}}}",
-        LOOK,
+        f"{RUN}: no backup was verified for {{{{ $value | humanizeDuration }}}}",
+        SHOW_RUNS,
     ),
-    Rule("GroundcrewRunFailing", ended(Outcome.FAILED), "1m", "critical", f"{A_RUN} is failing", LOOK),
+    Rule("GroundcrewRunFailing", outcome_expression(Outcome.FAILED), "1m", "critical", f"{RUN} is failing", SHOW_RUNS),
     Rule(
         "GroundcrewVerificationFailed",
-        ended(Outcome.FINDING, "verify"),
+        outcome_expression(Outcome.FINDING, "verify"),
         "1m",
         "critical",
-        f"{A_RUN}: a backup does not hold what it promises",
-        LOOK,
+        f"{RUN}: a backup does not hold what it promises",
+        SHOW_RUNS,
     ),
     Rule(
         "GroundcrewDriftOpen",
-        ended(Outcome.FINDING, "drift"),
+        outcome_expression(Outcome.FINDING, "drift"),
         "1d",
         "warning",
         "{{ $labels.environment }}: stack {{ $labels.subject }} has drifted for a day or more",
@@ -76,7 +76,7 @@ RULES = (
     ),
     Rule(
         "GroundcrewBudgetPassed",
-        cost("spent_percent"),
+        budget_expression("spent_percent"),
         "1m",
         "critical",
         "{{ $labels.environment }}: {{ $value | humanize }} % of the month's budget is spent",
@@ -84,7 +84,7 @@ RULES = (
     ),
     Rule(
         "GroundcrewForecastPassesBudget",
-        cost("forecast_percent"),
+        budget_expression("forecast_percent"),
         "1m",
         "warning",
         "{{ $labels.environment }}: the month is forecast to cost {{ $value | humanize }} % of its budget",
@@ -109,7 +109,7 @@ RULES = (
 )
 
 
-def written(rules: tuple[Rule, ...] = RULES) -> str:
+def rules_yaml(rules: tuple[Rule, ...] = RULES) -> str:
     """The rules as Prometheus reads them."""
     import jinja2
 

@@ -13,17 +13,17 @@ from jobs.backup.sets.manifest import NAME as MANIFEST
 from jobs.backup.sets.sets import Set, of_entries, prefix
 from jobs.backup.sources import knows, source
 from jobs.format import format_size, plural
-from jobs.retention.policy import ClockBehind, Decision, plan, refuse_a_clock_behind
+from jobs.retention.policy import ClockBehind, Decision, apply_policy, require_plausible_clock
 from jobs.run.job import Failed, Job, Options, Outcome, Result, Run
 from jobs.run.lease import Holder, holder_from
 from jobs.store import Entry, Missing, NotDeleted, OpenUpload, Prefix, Store, StoreError, open_store
 
 A_DAY = timedelta(days=1)
-SHOWN = 3
+KEYS_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class PrunePlan:
     """What retention finds in one database: each set with its fate, and what runs that died have left."""
 
     database: str
@@ -42,7 +42,7 @@ class Outlook:
         return tuple(each.set for each in self.decisions if each.keep)
 
 
-def retention_outlook(store: Store, environment: Environment, database: str, now: datetime) -> Outlook:
+def plan_prune(store: Store, environment: Environment, database: str, now: datetime) -> PrunePlan:
     """Decide everything, change nothing. Told from listings and one lock."""
     policy = source(environment, database)[0].keep
     under = prefix(environment.name, database)
@@ -50,12 +50,12 @@ def retention_outlook(store: Store, environment: Environment, database: str, now
     names: dict[str, tuple[str, ...]] = {}
     found = list(of_entries(environment.name, _noted(store.list(under), len(under), names)))
     try:
-        refuse_a_clock_behind(found, now)
+        require_plausible_clock(found, now)
     except ClockBehind as error:
         raise Failed(f"{database}: {error}") from None
-    decisions = plan((each for each in found if each.complete), policy, now.astimezone(environment.timezone))
-    has_ended = partial(ended, holder=holder, now=now)
-    return Outlook(
+    decisions = apply_policy((each for each in found if each.complete), policy, now.astimezone(environment.timezone))
+    has_ended = partial(is_abandoned, holder=holder, now=now)
+    return PrunePlan(
         database,
         tuple(decisions),
         policy != Keep(),
@@ -75,7 +75,7 @@ def _noted(entries: Iterable[Entry], start: int, names: dict[str, tuple[str, ...
         yield from those
 
 
-def ended(begun: datetime, holder: Holder | None, now: datetime) -> bool:
+def is_abandoned(begun: datetime, holder: Holder | None, now: datetime) -> bool:
     """Whether what was begun then, and is not complete, belongs to a run that is long gone."""
     if now - begun <= A_DAY:
         return False
@@ -102,7 +102,9 @@ class Removed:
     refused: tuple[NotDeleted, ...]
 
 
-def remove(store: Store, environment: str, outlook: Outlook, check: Callable[[], None], *, versions: bool) -> Removed:
+def apply_prune(
+    store: Store, environment: str, outlook: PrunePlan, check: Callable[[], None], *, versions: bool
+) -> Removed:
     """Remove the manifests first, so that a crash leaves left-overs and never a set that lies, then what they named."""
     manifests = {each.prefix + MANIFEST: each for each in outlook.removed}
     refused = list(store.delete(_checked(manifests, check)))
@@ -135,24 +137,24 @@ def _aborted(store: Store, uploads: Sequence[OpenUpload]) -> Iterator[NotDeleted
 
 def work(run: Run, *, versions: bool = False) -> Result:
     """Prune one database, or say what would go."""
-    outlook = retention_outlook(run.store, run.environment, run.subject, run.started)
+    outlook = plan_prune(run.store, run.environment, run.subject, run.started)
     if run.options.dry_run:
         table = f"each set's fate: crew backups prune {run.environment.name} {run.subject} --dry-run"
-        return Result(Outcome.DONE, f"{would(outlook)}; {table}")
-    done = remove(run.store, run.environment.name, outlook, run.check, versions=versions)
+        return Result(Outcome.DONE, f"{dry_run_sentence(outlook)}; {table}")
+    done = apply_prune(run.store, run.environment.name, outlook, run.check, versions=versions)
     for each in done.refused:
         run.log.error("not removed", key=each.key, why=each.why)
-    return concluded(outlook, done)
+    return prune_result(outlook, done)
 
 
-def would(outlook: Outlook) -> str:
+def dry_run_sentence(outlook: PrunePlan) -> str:
     """What a run would do, in a sentence."""
     going = sum(each.size for each in outlook.removed)
     sentence = f"would remove {len(outlook.removed)} of {plural(len(outlook.decisions), 'set')}, {format_size(going)}"
     return "; ".join([sentence, *_about(outlook)])
 
 
-def _about(outlook: Outlook) -> Iterator[str]:
+def _about(outlook: PrunePlan) -> Iterator[str]:
     if not outlook.has_rules:
         yield "keep has no rules, so every set stays"
     if outlook.dead or outlook.uploads:
@@ -164,7 +166,7 @@ def _about(outlook: Outlook) -> Iterator[str]:
         )
 
 
-def concluded(outlook: Outlook, done: Removed) -> Result:
+def prune_result(outlook: PrunePlan, done: Removed) -> Result:
     """What a run says of itself; a key that stayed makes it a failure."""
     figures = {
         "removed_sets": done.sets,
@@ -181,8 +183,8 @@ def concluded(outlook: Outlook, done: Removed) -> Result:
     ]
     if not done.refused:
         return Result(Outcome.DONE, "; ".join(told), figures)
-    some = "; ".join(f"{each.key}: {each.why}" for each in done.refused[:SHOWN])
-    more = f"; and {len(done.refused) - SHOWN} more, in the log" if len(done.refused) > SHOWN else ""
+    some = "; ".join(f"{each.key}: {each.why}" for each in done.refused[:KEYS_SHOWN])
+    more = f"; and {len(done.refused) - KEYS_SHOWN} more, in the log" if len(done.refused) > KEYS_SHOWN else ""
     return Result(
         Outcome.FAILED,
         f"could not remove {plural(len(done.refused), 'key')}: {some}{more}; {'; '.join(told)}",

@@ -12,7 +12,7 @@ from inventories.value_types import Span
 
 A_DAY = timedelta(days=1)
 UNLIMITED = -1
-THE_BEGINNING = datetime.min.replace(tzinfo=UTC)
+EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 Period = tuple[int, ...]
 PeriodOf = Callable[[datetime], Period]
@@ -45,7 +45,7 @@ S = TypeVar("S", bound=CompleteSet)
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class RuleCounter:
     """How many more periods a rule would keep (None: any number), and the one it has filled last."""
 
     rule: str
@@ -60,10 +60,10 @@ class Decision(Generic[S]):
     set: S
     keep: bool
     reasons: tuple[str, ...]
-    left: tuple[Left, ...]
+    left: tuple[RuleCounter, ...]
 
 
-def plan(sets: Iterable[S], policy: Keep, now: datetime) -> list[Decision[S]]:
+def apply_policy(sets: Iterable[S], policy: Keep, now: datetime) -> list[Decision[S]]:
     """Decide each set, newest first; calendar periods are those of the timezone that `now` is in."""
     newest_first = sorted(sets, key=lambda each: each.order, reverse=True)
     if policy == Keep():
@@ -80,7 +80,7 @@ def plan(sets: Iterable[S], policy: Keep, now: datetime) -> list[Decision[S]]:
     return decisions
 
 
-def refuse_a_clock_behind(sets: Iterable[CompleteSet], now: datetime) -> None:
+def require_plausible_clock(sets: Iterable[CompleteSet], now: datetime) -> None:
     """A clock more than a day behind the newest set would misjudge all ages: ClockBehind."""
     newest = max((each.started for each in sets), default=now)
     if newest - now > A_DAY:
@@ -90,7 +90,7 @@ def refuse_a_clock_behind(sets: Iterable[CompleteSet], now: datetime) -> None:
         )
 
 
-def words(decision: Decision[S]) -> str:
+def explain(decision: Decision[S]) -> str:
     """Why a set stays or goes, and what is left of the counters, for a person."""
     if not decision.keep:
         return ", ".join(_why_not(each) for each in decision.left) or "has none of the tags"
@@ -99,13 +99,13 @@ def words(decision: Decision[S]) -> str:
     return ", ".join(reason if count is None else f"{reason} ({count} left)" for reason, count in rules)
 
 
-def _why_not(left: Left) -> str:
+def _why_not(left: RuleCounter) -> str:
     if left.count == 0:
         return f"{left.rule}: too old" if "within" in left.rule else f"{left.rule}: 0 left"
     return f"{left.rule}: has {_label(left)}" + ("" if left.count is None else f" ({left.count} left)")
 
 
-def _label(left: Left) -> str:
+def _label(left: RuleCounter) -> str:
     year, *rest = left.filled
     if left.rule.startswith("weekly"):
         return f"{year}-W{rest[0]:02}"
@@ -141,17 +141,17 @@ def _reference(newest_first: Sequence[CompleteSet], now: datetime) -> datetime |
     return past and past.astimezone(now.tzinfo)
 
 
-def back(moment: datetime, span: Span) -> datetime:
+def subtract_span(moment: datetime, span: Span) -> datetime:
     """A span before a moment: years, months and days by the calendar, overflowing as it does; hours by the clock."""
     months = moment.year * 12 + moment.month - 1 - span.years * 12 - span.months
     if months < 12:
-        return THE_BEGINNING
+        return EARLIEST
     first = moment.replace(year=months // 12, month=months % 12 + 1, day=1)
     try:
         day = first + timedelta(days=moment.day - 1 - span.days)
         return day.astimezone(UTC) - timedelta(hours=span.hours)
     except OverflowError:
-        return THE_BEGINNING
+        return EARLIEST
 
 
 PERIODS: dict[str, PeriodOf | None] = {
@@ -167,8 +167,8 @@ PERIODS: dict[str, PeriodOf | None] = {
 class _Rule:
     """One rule with its counter, filled with sets from the newest to the oldest."""
 
-    def __init__(self, name: str, period: PeriodOf | None, count: int | None, since: datetime = THE_BEGINNING) -> None:
-        self.left = Left(name, count, ())
+    def __init__(self, name: str, period: PeriodOf | None, count: int | None, since: datetime = EARLIEST) -> None:
+        self.left = RuleCounter(name, count, ())
         self._period, self._since = period, since
 
     def fill(self, started: datetime, local: datetime, place: int, is_oldest: bool) -> str | None:
@@ -177,12 +177,12 @@ class _Rule:
         if count == 0:
             return None
         if started <= self._since:
-            self.left = Left(name, 0, filled)
+            self.left = RuleCounter(name, 0, filled)
             return None
         period = self._period(local) if self._period else (place,)
         if period == filled and not is_oldest:
             return None
-        self.left = Left(name, count and count - 1, period)
+        self.left = RuleCounter(name, count and count - 1, period)
         return name if period != filled else f"oldest {name}"
 
 
@@ -195,7 +195,10 @@ def _rules(policy: Keep, newest: datetime | None) -> list[_Rule]:
     ]
     within = [
         _Rule(
-            f"{name} within {span}".removeprefix("last "), period, None, back(newest, span) if newest else THE_BEGINNING
+            f"{name} within {span}".removeprefix("last "),
+            period,
+            None,
+            subtract_span(newest, span) if newest else EARLIEST,
         )
         for name, period in PERIODS.items()
         if (span := getattr(policy, f"within_{name}".removesuffix("_last")))

@@ -32,7 +32,7 @@ def agenda(environment: Environment, store: Store | None, now: datetime) -> list
     slots = scheduled(environment)
     if store is None:
         return [Item(slot, None, False, None, upcoming(slot, environment.timezone, now)) for slot in slots]
-    known = Known(
+    known = RunHistory(
         last_runs(store, environment.name, slots, now),
         latest_records(store, environment.name),
         running(store, environment.name, now),
@@ -41,7 +41,7 @@ def agenda(environment: Environment, store: Store | None, now: datetime) -> list
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class RunHistory:
     """What the store says of an environment's runs."""
 
     last: Mapping[Slot, datetime]
@@ -49,7 +49,7 @@ class Known:
     holders: Mapping[str, Holder]
 
 
-def _item(slot: Slot, zone: ZoneInfo, known: Known, now: datetime) -> Item:
+def _item(slot: Slot, zone: ZoneInfo, known: RunHistory, now: datetime) -> Item:
     mine = [record for record in known.records if record.job == slot.job and slot.owns(record.subject)]
     held = [name.partition("/") for name in known.holders]
     runs = any(job == slot.job and slot.owns(subject) for job, _, subject in held)

@@ -22,18 +22,18 @@ import schedule
 import jobs.log
 from inventories import BadEnvironment, Environment, redact
 from jobs.run.documents import utc_now
+from jobs.schedule.environment_schedule import EnvironmentSchedule, Launch
 from jobs.schedule.history import last_runs
 from jobs.schedule.notify import notify
 from jobs.schedule.slots import Slot, scheduled
-from jobs.schedule.watch import Start, Watch
 from jobs.store import Store
 
 LastRuns = Mapping[Slot, datetime]
 
-BEAT = 2
-ASK_AGAIN = timedelta(minutes=1)
-BACKWARDS = timedelta(minutes=1)
-TO_END_WELL = 60.0
+CYCLE_SECONDS = 2
+QUERY_INTERVAL = timedelta(minutes=1)
+CLOCK_STEP = timedelta(minutes=1)
+TERM_GRACE = 60.0
 
 
 class Child(Protocol):
@@ -45,7 +45,7 @@ class Child(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Dependencies:
     """What the daemon acts with, so that a week of it can be simulated."""
 
     read: Callable[[str], Environment]
@@ -55,7 +55,7 @@ class World:
     elapsed: Callable[[], float] = time.monotonic
     wait: Callable[[float], object] = time.sleep
     ask: Callable[[Callable[[], LastRuns]], Future[LastRuns]] = field(default_factory=lambda: in_background)
-    beat: int = BEAT
+    beat: int = CYCLE_SECONDS
 
 
 @dataclass
@@ -63,10 +63,10 @@ class Daemon:
     """Runs what is due in some environments, until it is told to end."""
 
     names: Sequence[str]
-    world: World
+    world: Dependencies
     grace: float = 600
-    watches: dict[str, Watch] = field(default_factory=dict)
-    children: dict[int, tuple[Start, Child]] = field(default_factory=dict)
+    watches: dict[str, EnvironmentSchedule] = field(default_factory=dict)
+    children: dict[int, tuple[Launch, Child]] = field(default_factory=dict)
     _stores: dict[str, Store] = field(default_factory=dict)
     _questions: list[tuple[Future[LastRuns], Callable[[LastRuns | None], None]]] = field(default_factory=list)
     _ending: int = 0
@@ -125,7 +125,7 @@ class Daemon:
         now = self.world.now()
         if self._reread:
             self._read_again(now)
-        if self._before and now < self._before - BACKWARDS:
+        if self._before and now < self._before - CLOCK_STEP:
             self.log.warning("the clock went back: the records are read again", by=str(self._before - now))
             for watch in self.watches.values():
                 watch.forget(now)
@@ -144,7 +144,9 @@ class Daemon:
     def _watch(self, name: str, environment: Environment) -> None:
         slots, now = scheduled(environment), self.world.now()
         known = self.watches.get(name)
-        self.watches[name] = known.replaced_by(environment, slots, now) if known else Watch(environment, slots, now)
+        self.watches[name] = (
+            known.replaced_by(environment, slots, now) if known else EnvironmentSchedule(environment, slots, now)
+        )
         self._stores.pop(name, None)
 
     def _read_again(self, now: datetime) -> None:
@@ -160,17 +162,19 @@ class Daemon:
         self.log.info("files read again", slots=self._count(), at=str(now))
         notify("READY=1", self._status())
 
-    def _inform(self, watch: Watch, now: datetime) -> None:
+    def _inform(self, watch: EnvironmentSchedule, now: datetime) -> None:
         """Ask the store, once, what ran last; while it is out of reach, ask again and again."""
         if watch.slots and not watch.is_informed and now >= watch.ask_at:
-            watch.ask_at = now + ASK_AGAIN
+            watch.ask_at = now + QUERY_INTERVAL
             self._ask(watch, watch.slots, now, partial(self._learn, watch))
 
-    def _learn(self, watch: Watch, last: LastRuns | None) -> None:
+    def _learn(self, watch: EnvironmentSchedule, last: LastRuns | None) -> None:
         if last is not None:
             watch.learn(last)
 
-    def _ask(self, watch: Watch, slots: Sequence[Slot], now: datetime, hear: Callable[[LastRuns | None], None]) -> None:
+    def _ask(
+        self, watch: EnvironmentSchedule, slots: Sequence[Slot], now: datetime, hear: Callable[[LastRuns | None], None]
+    ) -> None:
         """Ask the store without waiting: one that is out of reach must not stop the beat."""
         self._questions.append((self.world.ask(partial(self._last, watch.environment, slots, now)), hear))
 
@@ -188,7 +192,7 @@ class Daemon:
                 self.log.warning("the store does not say what ran", why=redact(str(error)))
             hear(None if error else answer.result())
 
-    def _start(self, watch: Watch, start: Start) -> None:
+    def _start(self, watch: EnvironmentSchedule, start: Launch) -> None:
         for slot, gap in start.gaps:
             self.log.warning(
                 "ticks were missed; one run makes up for them", environment=start.environment, job=slot.job,
@@ -200,14 +204,14 @@ class Daemon:
         notify(self._status())
         self.log.info("started", command=f"crew {' '.join(start.arguments)}", tick=str(start.tick), pid=child.pid)
 
-    def _ended(self, number: int, start: Start, code: int, now: datetime) -> None:
+    def _ended(self, number: int, start: Launch, code: int, now: datetime) -> None:
         del self.children[number]
         notify(self._status())
         self.log.info("ended", command=f"crew {' '.join(start.arguments)}", code=code)
         watch = self.watches[start.environment]
         self._ask(watch, start.slots, now, partial(self._conclude, start, now))
 
-    def _conclude(self, start: Start, now: datetime, last: LastRuns | None) -> None:
+    def _conclude(self, start: Launch, now: datetime, last: LastRuns | None) -> None:
         """Note what the records say of a run that ended; one that left none is tried again."""
         watch = self.watches[start.environment]
         for slot in watch.ended(start, last or {}, now):
@@ -220,12 +224,12 @@ class Daemon:
         """Let what runs end by itself for a while, then end it."""
         notify("STOPPING=1")
         self.log.info("ending", running=len(self.children), grace_seconds=self.grace)
-        for limit, number in ((self.grace, signal.SIGTERM), (TO_END_WELL, signal.SIGKILL)):
+        for limit, number in ((self.grace, signal.SIGTERM), (TERM_GRACE, signal.SIGKILL)):
             self._wait_for_children(limit if self._ending < 2 or number == signal.SIGKILL else 0)
             for pid in self.children:
                 self.log.warning("told to end", pid=pid, signal=number.name)
                 os.killpg(pid, number)
-        self._wait_for_children(TO_END_WELL)
+        self._wait_for_children(TERM_GRACE)
 
     def _wait_for_children(self, seconds: float) -> None:
         until, asked = self.world.elapsed() + seconds, self._ending
@@ -245,7 +249,7 @@ class Daemon:
         return f"STATUS={len(self.children)} running; next at {soonest:%Y-%m-%d %H:%M %Z}" if soonest else "STATUS=idle"
 
 
-def start_process(root: Path | None) -> Callable[[Sequence[str]], Child]:
+def process_starter(root: Path | None) -> Callable[[Sequence[str]], Child]:
     """Starts `crew` as it was started itself, in a session of its own, so that a signal to one is not one to all."""
     program = [sys.argv[0]] if Path(sys.argv[0]).name == "crew" else [sys.executable, "-m", "jobs.cli"]
     root_option = ["--root", str(root)] if root else []
@@ -271,7 +275,7 @@ def in_background(call: Callable[[], LastRuns]) -> Future[LastRuns]:
 
 
 @contextmanager
-def obeying_signals(daemon: Daemon) -> Iterator[None]:
+def handling_signals(daemon: Daemon) -> Iterator[None]:
     """SIGTERM and Ctrl-C end the daemon, SIGHUP has it read its files again."""
     answers = {signal.SIGTERM: daemon.end, signal.SIGINT: daemon.end, signal.SIGHUP: daemon.reread}
     before = {number: signal.signal(number, lambda *_, answer=answer: answer()) for number, answer in answers.items()}

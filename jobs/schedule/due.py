@@ -14,7 +14,7 @@ from cronsim import CronSim
 from jobs.run.ticks import EARLY, Gap, missed, next_ticks, tick_before
 from jobs.schedule.slots import Slot
 
-LATE = timedelta(minutes=10)
+OVERDUE_AFTER = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +28,14 @@ class Due:
 
 def due(slot: Slot, zone: ZoneInfo, last: datetime, now: datetime) -> Due | None:
     """The newest tick after the last run, if its time has come: one run makes up for all that were missed."""
-    if now < first_after(slot.line, zone, last):
+    if now < first_tick_after(slot.line, zone, last):
         return None
     tick = tick_before(slot.line, zone, now)
     return Due(slot, tick, missed(slot.line, zone, last, tick))
 
 
 @lru_cache(maxsize=1000)
-def first_after(line: str, zone: ZoneInfo, last: datetime) -> datetime:
+def first_tick_after(line: str, zone: ZoneInfo, last: datetime) -> datetime:
     """The tick after a run; kept, for the daemon asks with every beat."""
     return next(next_ticks(line, zone, last))
 
@@ -48,7 +48,7 @@ def last_run(moments: Iterable[datetime], now: datetime) -> datetime | None:
 def overdue(slot: Slot, zone: ZoneInfo, last: datetime | None, now: datetime) -> datetime | None:
     """The tick that should have run by now and did not."""
     found = due(slot, zone, last, now) if last else None
-    return found.tick if found and now - found.tick > LATE else None
+    return found.tick if found and now - found.tick > OVERDUE_AFTER else None
 
 
 def upcoming(slot: Slot, zone: ZoneInfo, now: datetime, count: int = 3) -> tuple[datetime, ...]:
@@ -56,6 +56,6 @@ def upcoming(slot: Slot, zone: ZoneInfo, now: datetime, count: int = 3) -> tuple
     return tuple(tick.astimezone(zone) for tick in islice(next_ticks(slot.line, zone, now), count))
 
 
-def words(line: str) -> str:
+def describe_line(line: str) -> str:
     """A cron line as a person would say it."""
     return CronSim(line, datetime.now(UTC)).explain()

@@ -9,7 +9,7 @@ from itertools import groupby
 from inventories import Environment
 from jobs.registry import JOBS
 
-OF_A_DATABASE = ("backup", "verify", "retention")
+DATABASE_JOBS = ("backup", "verify", "retention")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -49,10 +49,10 @@ class Timer:
     @property
     def command(self) -> tuple[str, ...]:
         """The arguments of `crew` that start it."""
-        return command(self.environment, self.job, self.names)
+        return run_arguments(self.environment, self.job, self.names)
 
 
-def command(environment: str, job: str, names: Iterable[str]) -> tuple[str, ...]:
+def run_arguments(environment: str, job: str, names: Iterable[str]) -> tuple[str, ...]:
     """The arguments of `crew` for a scheduled run; by name, for a job may have subjects that are on no clock."""
     only = [word for name in names for word in ("--only", name)]
     return ("run", job, environment, *only, "--scheduled")
@@ -70,7 +70,7 @@ def scheduled(environment: Environment) -> tuple[Slot, ...]:
 
 def _lines(environment: Environment) -> Iterator[tuple[str, str, object]]:
     tables = {**environment.databases, **environment.servers}
-    for job in OF_A_DATABASE:
+    for job in DATABASE_JOBS:
         yield from ((job, name, getattr(table, job)) for name, table in sorted(tables.items()))
     yield from (("refresh", name, table.at) for name, table in sorted(environment.refresh.items()))
     for job, table, key in (

@@ -14,24 +14,24 @@ if TYPE_CHECKING:
     from inventories import Environment
     from terraform.drift import DriftFinding, DriftKind
 
-SHOWN = 3
+FINDINGS_SHOWN = 3
 
 
 def work(run: Run) -> Result:
     """Look at one stack."""
-    from jobs.stacks.opening import at_once, open_stack
+    from jobs.stacks.execution import immediate_start, open_stack
     from terraform.errors import StackError, TemporaryStackError
     from terraform.find_drift import find_drift
 
     try:
-        return concluded(find_drift(open_stack(run.environment, run.subject, at_once(run))))
+        return drift_result(find_drift(open_stack(run.environment, run.subject, immediate_start(run))))
     except TemporaryStackError as error:
         raise Transient(str(error)) from None
     except StackError as error:
         raise Failed(str(error)) from None
 
 
-def concluded(findings: Sequence[DriftFinding]) -> Result:
+def drift_result(findings: Sequence[DriftFinding]) -> Result:
     """What a run says of itself: drift is a finding, code that is not applied yet is not."""
     counted = Counter(one.kind for one in findings if not one.ignored)
     figures = {
@@ -42,8 +42,8 @@ def concluded(findings: Sequence[DriftFinding]) -> Result:
     drifted = [one for one in findings if one.kind.is_drift and not one.ignored]
     if not drifted:
         return Result(Outcome.DONE, f"no drift; {told}" if told else "as it should be", figures)
-    what = "; ".join(f"{one.kind}: {one.what}" for one in drifted[:SHOWN])
-    more = f"; and {len(drifted) - SHOWN} more" if len(drifted) > SHOWN else ""
+    what = "; ".join(f"{one.kind}: {one.what}" for one in drifted[:FINDINGS_SHOWN])
+    more = f"; and {len(drifted) - FINDINGS_SHOWN} more" if len(drifted) > FINDINGS_SHOWN else ""
     return Result(Outcome.FINDING, f"{told} ({what}{more})", figures, about=_mark(drifted))
 
 
@@ -63,11 +63,11 @@ def subjects(environment: Environment, options: Options) -> Sequence[str]:
     """The stacks."""
     unknown = [name for name in options.only if name not in environment.stacks]
     if unknown:
-        raise UnknownName(f"{environment.name}: there is no stack {unknown[0]}; {there_are(environment)}")
+        raise UnknownName(f"{environment.name}: there is no stack {unknown[0]}; {list_stacks(environment)}")
     return options.only or tuple(environment.stacks)
 
 
-def there_are(environment: Environment) -> str:
+def list_stacks(environment: Environment) -> str:
     """The stacks, in words."""
     return f"there are {', '.join(environment.stacks)}" if environment.stacks else "it has none"
 

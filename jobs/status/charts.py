@@ -9,7 +9,7 @@ from itertools import accumulate
 from markupsafe import Markup
 
 from jobs.cost import sentences
-from jobs.cost.report import Report
+from jobs.cost.report import CostReport
 from jobs.format import format_size
 
 LINE_WIDTH, LINE_HEIGHT = 120, 28
@@ -19,7 +19,7 @@ LEFT, RIGHT, TOP, BOTTOM = 4, 336, 18, 132
 Point = tuple[float, float]
 
 
-def trend(values: Sequence[int]) -> Markup:
+def size_trend(values: Sequence[int]) -> Markup:
     """How sizes went, oldest to newest; nothing where there is nothing to compare."""
     if len(values) < 2:
         return Markup()
@@ -37,7 +37,7 @@ def trend(values: Sequence[int]) -> Markup:
     ).format(w=LINE_WIDTH, h=LINE_HEIGHT, said=said, line=_line(points), x=x, y=y)
 
 
-def spending(report: Report) -> Markup:
+def spending_chart(report: CostReport) -> Markup:
     """The month's spending day by day, where it is forecast to end, and the budget."""
     days = monthrange(report.month.year, report.month.month)[1]
     sums = list(accumulate(float(amount) for _, amount in report.days))
@@ -61,7 +61,7 @@ def spending(report: Report) -> Markup:
         '<text x="{left}" y="{under}">{first}</text><text class="end" x="{right}" y="{under}">{last}</text></svg>'
     ).format(
         w=WIDTH, h=HEIGHT, said=f"{sentences.spent(report)}.", left=LEFT, right=RIGHT, bottom=BOTTOM, height=height,
-        above=height - 4, budget=sentences.money(report.budget, report.currency), ahead=ahead, line=_line(spent),
+        above=height - 4, budget=sentences.format_money(report.budget, report.currency), ahead=ahead, line=_line(spent),
         x=x, y=y,
         under=BOTTOM + 14, first=f"{report.month:%b} 1", last=f"{report.month:%b} {days}",
     )  # fmt: skip

@@ -11,18 +11,18 @@ from inventories import Environment
 from jobs.backup.sets.sets import Set, sets
 from jobs.cost import cache
 from jobs.cost.bill import CostError
-from jobs.cost.report import Report, read
+from jobs.cost.report import CostReport, report_on
 from jobs.registry import JOBS
 from jobs.schedule.slots import slots
-from jobs.status.health import Health, health_of_all
+from jobs.status.health import Health, environment_health
 from jobs.store import Store
 
 TREND = 30  # sets that a size trend is drawn from
-OURSELVES = "status"
+STATUS_JOB = "status"
 
 
 @dataclass(frozen=True, slots=True)
-class Database:
+class DatabaseStatus:
     """A database's backups: the complete sets, oldest first, and how its jobs stand."""
 
     name: str
@@ -57,8 +57,8 @@ class EnvironmentStatus:
     name: str
     zone: tzinfo
     standings: tuple[Health, ...] = ()
-    databases: tuple[Database, ...] = ()
-    cost: Report | None = None
+    databases: tuple[DatabaseStatus, ...] = ()
+    cost: CostReport | None = None
     cost_error: str = ""
     error: str = ""
 
@@ -76,19 +76,21 @@ class EnvironmentStatus:
 def environment_status(environment: Environment, store: Store, now: datetime) -> EnvironmentStatus:
     """Read all that the page tells of an environment; nobody but the store is asked."""
     scheduled = [slot for slot in slots(environment) if slot.job in JOBS]
-    found = health_of_all(scheduled, environment, store, now)
+    found = environment_health(scheduled, environment, store, now)
     report, error = _cost(environment, store)
     return EnvironmentStatus(
         name=environment.name,
         zone=environment.timezone,
-        standings=tuple(one for one in found if one.job != OURSELVES or one.state.wrong),
-        databases=databases(environment, sets(store, environment.name), found),
+        standings=tuple(one for one in found if one.job != STATUS_JOB or one.state.wrong),
+        databases=database_statuses(environment, sets(store, environment.name), found),
         cost=report,
         cost_error=error,
     )
 
 
-def databases(environment: Environment, found: Iterable[Set], stand: Sequence[Health]) -> tuple[Database, ...]:
+def database_statuses(
+    environment: Environment, found: Iterable[Set], stand: Sequence[Health]
+) -> tuple[DatabaseStatus, ...]:
     """Every database that is in the file with a backup, or has a backup."""
     by_name: dict[str, list[Set]] = defaultdict(list)
     for one in found:
@@ -97,18 +99,18 @@ def databases(environment: Environment, found: Iterable[Set], stand: Sequence[He
     backups = {one.subject: one for one in stand if one.job == "backup" and one.subject not in environment.servers}
     named = [name for name, database in environment.databases.items() if database.backup]
     return tuple(
-        Database(name, tuple(sorted(by_name[name], key=lambda one: one.started)), backups.get(name))
+        DatabaseStatus(name, tuple(sorted(by_name[name], key=lambda one: one.started)), backups.get(name))
         for name in sorted({*named, *by_name, *backups})
     )
 
 
-def _cost(environment: Environment, store: Store) -> tuple[Report | None, str]:
+def _cost(environment: Environment, store: Store) -> tuple[CostReport | None, str]:
     """The last answer that was kept, held against the budget: a page asks nobody for money."""
     settings = environment.cost
-    bill = cache.last(environment, store) if settings else None
+    bill = cache.last_bill(environment, store) if settings else None
     if settings is None or bill is None:
         return None, ""
     try:
-        return read(bill, settings.budget, settings.currency), ""
+        return report_on(bill, settings.budget, settings.currency), ""
     except CostError as error:
         return None, str(error)

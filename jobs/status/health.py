@@ -21,7 +21,7 @@ from jobs.schedule.slots import Slot
 from jobs.store import Store
 
 LATE_AFTER = timedelta(minutes=15)
-FAR_BACK = 50
+RECORDS_READ = 50
 
 
 class HealthState(StrEnum):
@@ -73,7 +73,7 @@ class Health:
         }
 
 
-def health_of_all(slots: Sequence[Slot], environment: Environment, store: Store, now: datetime) -> list[Health]:
+def environment_health(slots: Sequence[Slot], environment: Environment, store: Store, now: datetime) -> list[Health]:
     """How everything stands that has run or is to run here: the bad news first, then the newest."""
     keys = record_keys(store, environment.name)
     last = {record.name: record for record in latest_of(store, keys)}
@@ -82,19 +82,19 @@ def health_of_all(slots: Sequence[Slot], environment: Environment, store: Store,
     began = _moment_of(keys[-1]) if keys else now
     due = _due(known, slots, environment.timezone, began, now)
     everything = known | dict.fromkeys(due)
-    found = [health_of(name, last.get(name), locks.get(name), due.get(name), now) for name in everything]
-    begun = in_order(_with_beginning(one, store, environment.name) for one in found)
+    found = [subject_health(name, last.get(name), locks.get(name), due.get(name), now) for name in everything]
+    begun = by_severity(_with_beginning(one, store, environment.name) for one in found)
     return [replace(one, next=_next(one, slots, environment.timezone, now)) for one in begun]
 
 
-def in_order(found: Iterable[Health]) -> list[Health]:
+def by_severity(found: Iterable[Health]) -> list[Health]:
     """The worst first; among equals the newest."""
     never = datetime.min.replace(tzinfo=UTC)
     newest_first = sorted(found, key=lambda one: one.since or never, reverse=True)
     return sorted(newest_first, key=lambda one: _WORST_FIRST.index(one.state))
 
 
-def health_of(name: str, last: Record | None, lock: Holder | None, due: datetime | None, now: datetime) -> Health:
+def subject_health(name: str, last: Record | None, lock: Holder | None, due: datetime | None, now: datetime) -> Health:
     """The state of one subject. A run that lives counts before all, then one that died, then the last end."""
     job, _, subject = name.partition("/")
     state, since, sentence = _state(last, lock, due, now)
@@ -159,12 +159,12 @@ def _with_beginning(one: Health, store: Store, environment: str) -> Health:
     """Since when it is wrong: the first of the runs that ended badly in a row."""
     if one.state not in (HealthState.FAILED, HealthState.FINDING):
         return one
-    looked = list(islice(records(store, environment, one.job, one.subject), FAR_BACK))
-    row = list(bad_row(looked))
-    return _since(one, row, whole=len(row) < len(looked) or len(looked) < FAR_BACK) if row else one
+    looked = list(islice(records(store, environment, one.job, one.subject), RECORDS_READ))
+    row = list(unsuccessful_streak(looked))
+    return _since(one, row, whole=len(row) < len(looked) or len(looked) < RECORDS_READ) if row else one
 
 
-def bad_row(newest_first: Sequence[Record]) -> Iterator[Record]:
+def unsuccessful_streak(newest_first: Sequence[Record]) -> Iterator[Record]:
     """The runs since the last good one."""
     for record in newest_first:
         if record.outcome is Outcome.DONE:

@@ -8,7 +8,7 @@ from inventories import Environment
 from jobs.run.job import Failed, Job, Options, Outcome, Result, Run
 from jobs.run.ticks import next_ticks
 from jobs.status.collect import environment_status
-from jobs.status.page import page
+from jobs.status.page import render_page
 
 SUBJECT = "page"
 
@@ -21,7 +21,7 @@ def work(run: Run) -> Result:
     seen = environment_status(environment, run.store, run.started)
     line = schedule(environment, SUBJECT)
     due = next(next_ticks(line, environment.timezone, run.started)) if line else None
-    body = page([seen], run.started, due).encode()
+    body = render_page([seen], run.started, due).encode()
     figures = {"wrong": len(seen.wrong), "bytes": len(body)}
     if run.options.dry_run:
         return Result(Outcome.DONE, f"would write {settings.publish}, {len(seen.wrong)} wrong", figures)

@@ -34,7 +34,7 @@ KINDS = {
 }
 
 
-def page(seen: Sequence[EnvironmentStatus], now: datetime, due: datetime | None = None) -> str:
+def render_page(seen: Sequence[EnvironmentStatus], now: datetime, due: datetime | None = None) -> str:
     """One self-contained file: no script, nothing from elsewhere. `due` is when the next one is to be written."""
     templates = Environment(
         loader=PackageLoader("jobs.status"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
@@ -42,14 +42,14 @@ def page(seen: Sequence[EnvironmentStatus], now: datetime, due: datetime | None 
     )  # fmt: skip
     templates.globals.update(
         age=lambda at: format_duration(now - at),
-        moment=lambda at, zone: moment(at, now, zone),
-        when=lambda one, zone: when(one, now, zone),
-        exactly=exactly,
+        moment=lambda at, zone: time_element(at, now, zone),
+        when=lambda one, zone: age_or_since(one, now, zone),
+        exactly=utc_element,
         mark=MARKS.get,
         kind=lambda state: KINDS.get(state, "warn"),
         size=format_size,
-        trend=charts.trend,
-        spending=charts.spending,
+        trend=charts.size_trend,
+        spending=charts.spending_chart,
         money=cost_words,
     )
     worst_first = sorted(seen, key=lambda one: (not one.error, -len(one.wrong), one.name))
@@ -57,12 +57,12 @@ def page(seen: Sequence[EnvironmentStatus], now: datetime, due: datetime | None 
     return redact(templates.get_template("page.html.j2").render(seen=worst_first, wrong=wrong, now=now, due=due))
 
 
-def moment(at: datetime, now: datetime, zone: tzinfo) -> Markup:
+def time_element(at: datetime, now: datetime, zone: tzinfo) -> Markup:
     """A moment in the environment's time, and exactly for machines."""
     return _time(at, format_time(at, now, zone))
 
 
-def exactly(at: datetime) -> Markup:
+def utc_element(at: datetime) -> Markup:
     """A moment for whoever reads this another day."""
     return _time(at, f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
 
@@ -72,11 +72,13 @@ def _time(at: datetime, said: str) -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(iso, said)
 
 
-def when(one: Health, now: datetime, zone: tzinfo) -> Markup:
+def age_or_since(one: Health, now: datetime, zone: tzinfo) -> Markup:
     """How old good news is, and since when the others are so."""
     if one.since is None:
         return Markup()
     if one.state is HealthState.OK:
         return Markup("{} ago").format(format_duration(now - one.since))
     before = "before " if one.since_before else ""
-    return Markup("since {}{} ({})").format(before, moment(one.since, now, zone), format_duration(now - one.since))
+    return Markup("since {}{} ({})").format(
+        before, time_element(one.since, now, zone), format_duration(now - one.since)
+    )

@@ -14,7 +14,7 @@ import schedule
 
 import jobs.log
 from inventories import Environment, Repository
-from jobs.schedule.daemon import Daemon, LastRuns, World
+from jobs.schedule.daemon import Daemon, Dependencies, LastRuns
 from jobs.store import Store, open_store
 
 START = datetime(2026, 11, 21, 11, 20, tzinfo=UTC)
@@ -61,7 +61,7 @@ class Clock(datetime):
 schedule.datetime = SimpleNamespace(datetime=Clock, timedelta=timedelta)
 jobs.log.configure()
 repository = Repository.find(Path(sys.argv[1]))
-world = World(repository.read, opened, hour.start, now=lambda: hour.now, wait=hour.wait, ask=answered)
+world = Dependencies(repository.read, opened, hour.start, now=lambda: hour.now, wait=hour.wait, ask=answered)
 daemon = Daemon(["dev"], world, grace=0)
 daemon.run()
 sys.exit(hour.started < 2)

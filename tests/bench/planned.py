@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from inventories import Keep, Span
 from jobs.backup.sets.sets import Set
-from jobs.retention.policy import plan
+from jobs.retention.policy import apply_policy
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=ZoneInfo("Europe/Berlin"))
 POLICY = Keep(within=Span(days=2), daily=90, yearly=5, tags=(("pre-migration",),))
@@ -22,7 +22,7 @@ def made(at: datetime) -> Set:
 sets = [made(NOW.astimezone(UTC) - timedelta(hours=n)) for n in range(100_000)]
 if "plan" in sys.argv:
     begun = time.process_time()
-    plan(sets, POLICY, NOW)
+    apply_policy(sets, POLICY, NOW)
     took = time.process_time() - begun
     sys.stderr.write(f"planned in {took:.2f} s\n")
     sys.exit(took > 1)

@@ -28,7 +28,7 @@ README = list(typed(ROOT / "README.md"))
 
 NOT_HERE = {  # what begins so, and why it can't be run where tests run
     "make image push": "there is no Docker; make --dry-run knows both, and the Dockerfile says what it makes",
-    "kubectl apply": "there is no cluster; tests/unit/jobs/schedule/test_kubernetes.py holds the files to its schemas",
+    "kubectl apply": "there is no cluster; tests/unit/jobs/schedule/export/test_kubernetes.py holds the files to its schemas",
 }
 
 

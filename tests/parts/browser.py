@@ -24,7 +24,7 @@ CHROMIUM = [
 
 
 @dataclass(frozen=True)
-class Saw:
+class PageView:
     """What the browser saw, asked for, and complained of."""
 
     text: str
@@ -43,7 +43,7 @@ class Saw:
     complaints: list[str]
 
 
-def look(page: str, folder: Path, *, width: int = 360, dark: bool = False) -> Saw:
+def open_page(page: str, folder: Path, *, width: int = 360, dark: bool = False) -> PageView:
     """Open a page through a proxy that sees whatever is asked for, wherever it lies."""
     with _world({f"{HOST}/probe": PROBE.replace("WIDTH", str(width)), f"{HOST}/page": page}) as (port, asked):
         done = subprocess.run(
@@ -58,10 +58,10 @@ def look(page: str, folder: Path, *, width: int = 360, dark: bool = False) -> Sa
     assert found, done.stdout + done.stderr
     complaints = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     ours = [path for path in asked if not BROWSERS_OWN.search(path)]
-    return Saw(**json.loads(html.unescape(found[1])), requests=ours, complaints=complaints)
+    return PageView(**json.loads(html.unescape(found[1])), requests=ours, complaints=complaints)
 
 
-def picture(page: Path, image: Path, folder: Path, *, width: int, height: int) -> None:
+def screenshot(page: Path, image: Path, folder: Path, *, width: int, height: int) -> None:
     """Take a PNG of what a window of that size shows of a page, by day."""
     window = [f"--window-size={width},{height}", "--hide-scrollbars", f"--user-data-dir={folder / 'profile'}"]
     argv = [*CHROMIUM, *window, f"--screenshot={image}", page.as_uri()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from inventories import CrewError, ExitCode
 
 
-class Inexpressible(CrewError):
+class UnsupportedSchedule(CrewError):
     """A line that a target can't express: the message says which, why, and what to write instead."""
 
     exit_code = ExitCode.BAD_CONFIGURATION

@@ -29,10 +29,10 @@ def matches(fields: CronSim, local: datetime) -> bool:
     )
 
 
-def lost(line: str, zone: ZoneInfo, start: datetime, fires: Fires) -> list[datetime]:
+def skipped_ticks(line: str, zone: ZoneInfo, start: datetime, fires: Fires) -> list[datetime]:
     """The ticks around the clock changes of the coming years at which a target does not fire."""
     fields = CronSim(line, start)
-    around = [tick for change in changes(zone, start) for tick in _around(line, zone, change)]
+    around = [tick for change in clock_changes(zone, start) for tick in _around(line, zone, change)]
     return [tick for tick in around if not fires(fields, tick.astimezone(zone))]
 
 
@@ -41,7 +41,7 @@ def _around(line: str, zone: ZoneInfo, change: datetime) -> Iterator[datetime]:
 
 
 @lru_cache
-def changes(zone: ZoneInfo, start: datetime) -> tuple[datetime, ...]:
+def clock_changes(zone: ZoneInfo, start: datetime) -> tuple[datetime, ...]:
     """When the clocks of a zone change, over the coming years."""
     days = [start.astimezone(UTC) + n * A_DAY for n in range(YEARS * 366)]
     offsets = [day.astimezone(zone).utcoffset() for day in days]
@@ -59,7 +59,7 @@ def _exactly(zone: ZoneInfo, day: datetime) -> datetime:
     return after
 
 
-def offsets(zone: ZoneInfo, start: datetime) -> set[timedelta]:
+def utc_offsets(zone: ZoneInfo, start: datetime) -> set[timedelta]:
     """How far the zone is from UTC, in all the coming years."""
-    moments = [start, *changes(zone, start)]
+    moments = [start, *clock_changes(zone, start)]
     return {moment.astimezone(zone).utcoffset() or timedelta() for moment in moments}

@@ -9,7 +9,7 @@ from typing import Any
 
 from cronsim import CronSim
 
-from jobs.schedule.export import Inexpressible
+from jobs.schedule.export import UnsupportedSchedule
 
 NAMES = ("minute", "hour", "day of the month", "month", "day of the week")
 PLAIN = re.compile(r"(\*|\d+-\d+)(/\d+)?|\d+")
@@ -28,7 +28,7 @@ def ranges(numbers: Iterable[int], between: str, digits: int = 1) -> str:
     return ",".join(between.join((row[0], row[-1])) if len(row) > 2 else ",".join(row) for row in shown)
 
 
-def plain(line: str) -> tuple[str, ...]:
+def portable_fields(line: str) -> tuple[str, ...]:
     """The five fields as every cron reads them: kept as they are where they are plain, else as numbers."""
     parsed = CronSim(line, datetime.now(UTC))
     days_of_the_week: set[Any] = {day % 7 if isinstance(day, int) else day for day in parsed.weekdays}
@@ -38,7 +38,7 @@ def plain(line: str) -> tuple[str, ...]:
 
 def _field(line: str, name: str, text: str, values: set[Any]) -> str:
     if not all(isinstance(value, int) and value >= 0 for value in values):
-        raise Inexpressible(f'"{line}": {text} as the {name} is no plain cron: {SPECIAL}')
+        raise UnsupportedSchedule(f'"{line}": {text} as the {name} is no plain cron: {SPECIAL}')
     is_plain = all(PLAIN.fullmatch(term) for term in text.split(","))
     is_sunday_seven = name == NAMES[4] and "7" in text
     return text if is_plain and not is_sunday_seven else ranges(values, "-")

@@ -18,7 +18,7 @@ def render(template: str, **values: Any) -> str:
     """A template's text with these values; one that is missing is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    from jobs.schedule.due import words
+    from jobs.schedule.due import describe_line
 
     templates = Environment(
         loader=PackageLoader("jobs.schedule.export"),
@@ -28,5 +28,5 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    templates.filters["words"] = words
+    templates.filters["words"] = describe_line
     return templates.get_template(template).render(**values)

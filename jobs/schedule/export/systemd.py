@@ -10,13 +10,13 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim
 
 from inventories import Environment
-from jobs.checks.secrets import named
-from jobs.schedule.export import Inexpressible
-from jobs.schedule.export.clock_changes import lost, matches, offsets
+from jobs.checks.secrets import secrets_in
+from jobs.schedule.export import UnsupportedSchedule
+from jobs.schedule.export.clock_changes import matches, skipped_ticks, utc_offsets
 from jobs.schedule.export.destination import Destination
 from jobs.schedule.export.fields import ranges
 from jobs.schedule.export.files import File, render
-from jobs.schedule.export.needs import folders, limit, secrets, variables
+from jobs.schedule.export.needs import credential_names, run_timeout, secrets_of, writable_folders
 from jobs.schedule.slots import Timer
 
 WEEKDAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
@@ -36,10 +36,10 @@ class Days:
 
     def __and__(self, other: Days) -> Days:
         if self.from_end and other.from_end:
-            raise Inexpressible("both days are counted from the end of the month")
+            raise UnsupportedSchedule("both days are counted from the end of the month")
         from_end, other_dates = (self.from_end, other.dates) if self.from_end else (other.from_end, self.dates)
         if from_end and other_dates != MONTH:
-            raise Inexpressible("one day is a date and the other is counted from the end of the month")
+            raise UnsupportedSchedule("one day is a date and the other is counted from the end of the month")
         return Days(self.weekdays & other.weekdays, self.dates & other.dates, from_end)
 
     def calendar(self, months: set[int]) -> str:
@@ -60,9 +60,9 @@ def files(
     """A service and a timer for each line, the one that checks all, and the one that tells of a run that died."""
     units = [file for timer in timers for file in _units(environment, timer, place, sources, now)]
     told = {"environment": environment.name, "place": place}
-    seen = variables(tuple(secret for _, secret in named(environment)))
-    check = render("systemd.check.j2", **told, credentials=seen, folders=folders(environment))
-    died = render("systemd.died.j2", **told, credentials=variables(environment.alerts.to), folders=())
+    seen = credential_names(tuple(secret for _, secret in secrets_in(environment)))
+    check = render("systemd.check.j2", **told, credentials=seen, folders=writable_folders(environment))
+    died = render("systemd.died.j2", **told, credentials=credential_names(environment.alerts.to), folders=())
     return (
         *units,
         File(f"groundcrew-{environment.name}-check.service", check),
@@ -73,11 +73,11 @@ def files(
 def _units(
     environment: Environment, timer: Timer, place: Destination, sources: Mapping[str, Environment], now: datetime
 ) -> Iterator[File]:
-    credentials = variables(secrets(environment, timer, sources))
-    seconds = int(limit(environment, timer).total_seconds())
+    credentials = credential_names(secrets_of(environment, timer, sources))
+    seconds = int(run_timeout(environment, timer).total_seconds())
     service = render(
         "systemd.service.j2",
-        timer=timer, place=place, credentials=credentials, seconds=seconds, folders=folders(environment),
+        timer=timer, place=place, credentials=credentials, seconds=seconds, folders=writable_folders(environment),
     )  # fmt: skip
     yield File(f"{timer.unit}.service", service)
     calendar = on_calendar(timer.line, environment.timezone, now)
@@ -88,15 +88,15 @@ def on_calendar(line: str, zone: ZoneInfo, start: datetime) -> tuple[str, ...]:
     """The line as OnCalendar= expressions, which together elapse at its ticks."""
     fields = CronSim(line, start.astimezone(UTC))
     time = f"{_all_or(fields.hours, 24)}:{_all_or(fields.minutes, 60)}:00"
-    if _is_the_same_everywhere(line, fields) and all(not offset % AN_HOUR for offset in offsets(zone, start)):
+    if _is_the_same_everywhere(line, fields) and all(not offset % AN_HOUR for offset in utc_offsets(zone, start)):
         return (f"*-*-* {time} UTC",)
     try:
         days = [each.calendar(fields.months) for each in _days(fields)]
-    except Inexpressible as why:
-        raise Inexpressible(
+    except UnsupportedSchedule as why:
+        raise UnsupportedSchedule(
             f'"{line}": systemd can\'t join its days: {why}; write two schedules, or use crew schedule run'
         ) from None
-    made_up = lost(line, zone, start, lambda fields, local: matches(fields, local) and local.fold == 0)
+    made_up = skipped_ticks(line, zone, start, lambda fields, local: matches(fields, local) and local.fold == 0)
     return (*(f"{each} {time} {zone.key}" for each in days), *_by_date(made_up))
 
 

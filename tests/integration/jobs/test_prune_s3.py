@@ -7,7 +7,7 @@ from pathlib import Path
 
 from inventories import Environment, Repository
 from jobs.backup.sets.sets import sets
-from jobs.retention.job import retention, retention_outlook
+from jobs.retention.job import plan_prune, retention
 from jobs.run import Options, Outcome, Record, run_job
 from jobs.store import Store, open_store
 from tests.parts.s3 import Bucket
@@ -52,7 +52,7 @@ def test_sets_and_left_overs_go_and_an_upload_in_progress_stays(seaweed: Bucket,
     assert [each.id for each in sets(store, "try")] == [set_id(days[1]), set_id(days[0])]
     assert len(list(store.list("try/backups/"))) == 2 * 6
     assert len(list(store.open_uploads())) == 1
-    outlook = retention_outlook(store, environment, "shop", datetime.now(UTC) + timedelta(days=2))
+    outlook = plan_prune(store, environment, "shop", datetime.now(UTC) + timedelta(days=2))
     assert len(outlook.uploads) == 1
     upload.abort()
 

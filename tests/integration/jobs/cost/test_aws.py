@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from jobs.checks.check import Verdict, finding_of
+from jobs.checks.check import CheckVerdict, result_of
 from jobs.checks.cost import checks
 from jobs.cost import aws
 from jobs.cost.bill import Busy, Charge, ChargeKind, CostError
-from jobs.cost.cache import answer, last
+from jobs.cost.cache import cached_bill, last_bill
 from tests.parts.bills import Account, at
 from tests.parts.explorer import FORECAST, USAGE, Explorer, pages_of
 from tests.parts.runs import environment, store_in
@@ -32,7 +32,7 @@ def test_pages_are_read_to_the_last_and_counted(cost_explorer: Explorer) -> None
     wanted = Account(credits={"2026-11-03": "-5"}, fees={"2026-11-01": "29"}).bill(NOW)
     pages = pages_of(wanted, size=20)
     cost_explorer.queue(pages)
-    found = aws.ask(environment(more=COST), NOW)
+    found = aws.fetch_bill(environment(more=COST), NOW)
     assert set(found.charges) == set(wanted.charges)
     assert (found.to_come, found.currency, found.estimated) == (Decimal(150), "USD", wanted.estimated)
     assert (len(pages), found.pages, found.price) == (4, 5, "about 0.05 USD")
@@ -40,7 +40,7 @@ def test_pages_are_read_to_the_last_and_counted(cost_explorer: Explorer) -> None
 
 
 def test_what_is_asked(cost_explorer: Explorer) -> None:
-    aws.ask(environment(more=COST), at("2026-03-01T00:10"))
+    aws.fetch_bill(environment(more=COST), at("2026-03-01T00:10"))
     (_, usage), (_, forecast) = cost_explorer.asked
     assert usage["TimePeriod"] == {"Start": "2025-12-29", "End": "2026-03-02"}
     assert usage["GroupBy"] == [
@@ -57,8 +57,8 @@ def test_one_tag_and_several(cost_explorer: Explorer) -> None:
     def tag(key: str, value: str) -> dict[str, object]:
         return {"Tags": {"Key": key, "Values": [value], "MatchOptions": ["EQUALS"]}}
 
-    aws.ask(environment(more=COST + 'filter = { tag = { Environment = "staging" } }\n'), NOW)
-    aws.ask(environment(more=COST + 'filter = { tag = { Team = "a", Environment = "staging" } }\n'), NOW)
+    aws.fetch_bill(environment(more=COST + 'filter = { tag = { Environment = "staging" } }\n'), NOW)
+    aws.fetch_bill(environment(more=COST + 'filter = { tag = { Team = "a", Environment = "staging" } }\n'), NOW)
     filters = [body["Filter"] for _, body in cost_explorer.asked]
     assert filters[0] == tag("Environment", "staging")
     assert filters[1]["And"][0] == tag("Environment", "staging")
@@ -71,7 +71,7 @@ def test_another_account_by_its_role(cost_explorer: Explorer) -> None:
     cost_explorer.errors = {FORECAST: [(400, "AccessDeniedException", "no")]}
     role = "arn:aws:iam::123456789012:role/billing"
     with pytest.raises(CostError, match=f"^role {role}: may not do ce:GetCostForecast "):
-        aws.ask(environment(more=COST + f'role = "{role}"\n'), NOW)
+        aws.fetch_bill(environment(more=COST + f'role = "{role}"\n'), NOW)
 
 
 def test_thousands_of_services(cost_explorer: Explorer, tmp_path: Path) -> None:
@@ -80,9 +80,9 @@ def test_thousands_of_services(cost_explorer: Explorer, tmp_path: Path) -> None:
     many = [Charge(day, f"service {number}", ChargeKind.USE, Decimal("0.01")) for day in days for number in range(3000)]
     cost_explorer.queue(pages_of(replace(empty, charges=tuple(many)), size=1))
     env, store = environment(more=COST), store_in(tmp_path)
-    found = answer(env, store, NOW, aws.ask).bill
+    found = cached_bill(env, store, NOW, aws.fetch_bill).bill
     assert len(found.charges) == 9000
-    kept = last(env, store)
+    kept = last_bill(env, store)
     assert kept is not None
     assert set(kept.charges) == set(found.charges)
 
@@ -90,13 +90,13 @@ def test_thousands_of_services(cost_explorer: Explorer, tmp_path: Path) -> None:
 def test_a_new_account_has_no_figures_and_no_forecast(cost_explorer: Explorer) -> None:
     cost_explorer.daily = None
     cost_explorer.errors = {USAGE: [(400, "DataUnavailableException", "Data is not available.")]}
-    found = aws.ask(environment(more=COST), NOW)
+    found = aws.fetch_bill(environment(more=COST), NOW)
     assert (found.charges, found.to_come, found.currency) == ((), None, "")
 
 
 def test_empty_days_have_no_currency(cost_explorer: Explorer) -> None:
     cost_explorer.queue(pages_of(replace(Account(odd={"2026-11-16": "0"}, since="2030-01-01").bill(NOW))))
-    assert aws.ask(environment(more=COST), NOW).currency == ""
+    assert aws.fetch_bill(environment(more=COST), NOW).currency == ""
 
 
 @pytest.mark.parametrize(
@@ -119,24 +119,24 @@ def test_refusals(
 ) -> None:
     cost_explorer.errors = {action: [(status, code, "because")]}
     with pytest.raises(kind, match=says):
-        aws.ask(environment(more=COST), NOW)
+        aws.fetch_bill(environment(more=COST), NOW)
 
 
 def test_nobody_there_may_pass(cost_explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_COST_EXPLORER", "http://127.0.0.1:1")
     with pytest.raises(Busy, match="Cost Explorer did not answer"):
-        aws.ask(environment(more=COST), NOW)
+        aws.fetch_bill(environment(more=COST), NOW)
 
 
 def test_no_credentials_and_no_profile(cost_explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
     env = environment(more=COST)
     assert env.store
     with pytest.raises(CostError, match=r"there is no AWS profile.*payer.*; add it to ~/\.aws/config"):
-        aws.ask(replace(env, store=replace(env.store, profiles={"cost": "payer"})), NOW)
+        aws.fetch_bill(replace(env, store=replace(env.store, profiles={"cost": "payer"})), NOW)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with pytest.raises(CostError, match="no valid credentials for Cost Explorer"):
-        aws.ask(env, NOW)
+        aws.fetch_bill(env, NOW)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_other_partitions_have_other_endpoints(
     assert env.store
     assert env.cost
     there = replace(env, store=replace(env.store, region=region))
-    assert link in aws.ask(there, NOW).link
+    assert link in aws.fetch_bill(there, NOW).link
     monkeypatch.delenv("AWS_ENDPOINT_URL_COST_EXPLORER")
     assert aws._explorer(there, env.cost).client.meta.endpoint_url == endpoint
 
@@ -161,11 +161,13 @@ def test_other_partitions_have_other_endpoints(
 def test_answers_are_kept_for_eight_hours(cost_explorer: Explorer, tmp_path: Path) -> None:
     env, store = environment(more=COST), store_in(tmp_path)
     for hour, fresh in (("09:00", True), ("16:59", False), ("17:00", True), ("18:00", False)):
-        assert answer(env, store, at(f"2026-11-16T{hour}"), aws.ask).fresh is fresh
-    assert answer(env, store, at("2026-11-16T18:01"), aws.ask, refresh=True).fresh
+        assert cached_bill(env, store, at(f"2026-11-16T{hour}"), aws.fetch_bill).fresh is fresh
+    assert cached_bill(env, store, at("2026-11-16T18:01"), aws.fetch_bill, refresh=True).fresh
     other = environment(more=COST + 'filter = { tag = { Environment = "staging" } }\n')
-    assert answer(other, store, at("2026-11-16T18:02"), aws.ask).fresh, "another question"
-    assert answer(other, store, at("2026-11-16T10:00"), aws.ask).fresh, "an answer of the future is no answer"
+    assert cached_bill(other, store, at("2026-11-16T18:02"), aws.fetch_bill).fresh, "another question"
+    assert cached_bill(other, store, at("2026-11-16T10:00"), aws.fetch_bill).fresh, (
+        "an answer of the future is no answer"
+    )
     assert cost_explorer.actions.count(USAGE) == 5
 
 
@@ -175,10 +177,10 @@ def test_crew_check_says_as_whom_and_asks_for_no_money(
     role = "arn:aws:iam::123456789012:role/billing"
     for more, whom in (("", "arn:aws:"), (f'role = "{role}"\n', "assumed-role/billing/groundcrew-cost")):
         (check,) = checks(environment(more=COST + more))
-        finding = finding_of(check)
-        assert finding.verdict is Verdict.OK
+        finding = result_of(check)
+        assert finding.verdict is CheckVerdict.OK
         assert whom in finding.fact
     assert cost_explorer.asked == []
     assert list(checks(environment())) == []
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1")
-    assert "STS did not answer" in finding_of(check).fact
+    assert "STS did not answer" in result_of(check).fact

@@ -86,7 +86,7 @@ CASES: list[tuple[str, list[dict[str, str]], str, set[str]]] = [
 @pytest.fixture(scope="module")
 def rules_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("rules") / "rules.yml"
-    path.write_text(rules.written())
+    path.write_text(rules.rules_yaml())
     return path
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from jobs.run.documents import utc_now
 from jobs.store import open_store
-from tests.parts import crew, house
-from tests.parts.browser import HOST, Saw, look
+from tests.parts import crew, sample_repository
+from tests.parts.browser import HOST, PageView, open_page
 from tests.parts.needs import needs
 from tests.parts.s3 import Bucket
 from tests.parts.store import Settings
@@ -18,7 +18,7 @@ from tests.parts.store import Settings
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> crew.Repository:
     root = tmp_path_factory.mktemp("house")
-    house.build(root, utc_now())
+    sample_repository.build(root, utc_now())
     return crew.Repository(root)
 
 
@@ -32,25 +32,25 @@ def page(built: crew.Repository) -> str:
 
 
 @pytest.fixture(scope="module", params=[(360, False), (360, True), (1200, False)], ids=["phone", "night", "desk"])
-def saw(request: pytest.FixtureRequest, page: str, tmp_path_factory: pytest.TempPathFactory) -> Saw:
+def saw(request: pytest.FixtureRequest, page: str, tmp_path_factory: pytest.TempPathFactory) -> PageView:
     width, dark = request.param
-    return look(page, tmp_path_factory.mktemp("browser"), width=width, dark=dark)
+    return open_page(page, tmp_path_factory.mktemp("browser"), width=width, dark=dark)
 
 
 @needs("chromium")
-def test_what_is_wrong_is_on_top_in_words_with_since_when(saw: Saw) -> None:
+def test_what_is_wrong_is_on_top_in_words_with_since_when(saw: PageView) -> None:
     lines = saw.text.splitlines()
     assert "wrong" in lines[0]
     top = saw.text[: saw.text.index("Backups")]
     assert "ruin: its news can't be had. inventories/ruin.toml: nonsense: there is no such key" in top
-    assert f"production: backup {house.LONG_NAME} ✕ failed since " in top
+    assert f"production: backup {sample_repository.LONG_NAME} ✕ failed since " in top
     assert "(5 h): crm.internal: <no route> to host & no backup" in top
     assert "production: drift cluster ▲ finding since " in top
     assert saw.title.endswith("wrong: ruin, production, staging")
 
 
 @needs("chromium")
-def test_backups_drift_cost_and_the_next_runs_are_there(saw: Saw) -> None:
+def test_backups_drift_cost_and_the_next_runs_are_there(saw: PageView) -> None:
     for words in (
         "shop", "1 h old, of ", "1.4 GB", "7 h ago", "network", "as the code says", "USD spent of 330.00",
         "All that runs", "staging", "Nothing has run here yet.",
@@ -62,7 +62,7 @@ def test_backups_drift_cost_and_the_next_runs_are_there(saw: Saw) -> None:
 
 
 @needs("chromium")
-def test_nothing_is_asked_for_and_nothing_breaks(saw: Saw, page: str) -> None:
+def test_nothing_is_asked_for_and_nothing_breaks(saw: PageView, page: str) -> None:
     assert saw.requests == [f"{HOST}/probe", f"{HOST}/page"]
     assert saw.resources == []
     assert saw.complaints == []
@@ -70,14 +70,14 @@ def test_nothing_is_asked_for_and_nothing_breaks(saw: Saw, page: str) -> None:
 
 
 @needs("chromium")
-def test_it_can_be_read(saw: Saw) -> None:
+def test_it_can_be_read(saw: PageView) -> None:
     assert saw.scroll <= saw.inner, "it scrolls sideways"
     assert saw.checked > 50
     assert saw.faint == []
 
 
 @needs("chromium")
-def test_it_can_be_heard(saw: Saw) -> None:
+def test_it_can_be_heard(saw: PageView) -> None:
     assert all(saw.pictures), "a picture without words"
     assert set(saw.tables) == {"Backups", "Drift", "All that runs"}
     assert saw.headings[0] == 1
@@ -85,19 +85,22 @@ def test_it_can_be_heard(saw: Saw) -> None:
 
 
 @needs("chromium")
-def test_states_are_words_and_signs_not_colours_alone(saw: Saw) -> None:
+def test_states_are_words_and_signs_not_colours_alone(saw: PageView) -> None:
     assert set(saw.states) >= {"✕ failed", "▲ finding", "✓ ok", "✕ none"}
     assert all(state[0] in "✕▲▶○✓" and len(state) > 3 for state in saw.states)
 
 
 @needs("chromium")
 def test_it_is_dark_by_night(page: str, tmp_path: Path) -> None:
-    assert [look(page, tmp_path, dark=dark).page for dark in (False, True)] == ["rgb(251, 251, 249)", "rgb(20, 23, 26)"]
+    assert [open_page(page, tmp_path, dark=dark).page for dark in (False, True)] == [
+        "rgb(251, 251, 249)",
+        "rgb(20, 23, 26)",
+    ]
 
 
 @needs("chromium")
 def test_the_browser_sees_what_a_bad_page_does(tmp_path: Path) -> None:
-    bad = look(
+    bad = open_page(
         '<html><body><p style="color:#999">faint</p><div style="width:900px">wide</div>'
         '<img src="http://elsewhere.invalid/x.png"><script>nonsense()</script></body></html>',
         tmp_path,

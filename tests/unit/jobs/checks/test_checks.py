@@ -16,16 +16,16 @@ import pytest
 from inventories import Environment, Repository, Secret
 from jobs.checks import (
     Check,
-    Finding,
-    Verdict,
+    CheckResult,
+    CheckVerdict,
     alerts,
     checks_of,
     databases,
     encryption,
     fault,
-    look_at_all,
     machine,
     ok,
+    run_checks,
     secrets,
     store,
     warn,
@@ -78,7 +78,7 @@ def test_everything_that_the_file_names_is_looked_at(environment: Environment) -
 
 
 def raising(error: Exception) -> Check:
-    def look() -> Finding:
+    def look() -> CheckResult:
         raise error
 
     return Check("it", look)
@@ -93,18 +93,18 @@ def raising(error: Exception) -> Check:
     ],
 )
 def test_what_a_look_raises_is_a_fault(error: Exception, says: str) -> None:
-    ((_, finding),) = look_at_all([raising(error)])
-    assert (finding.verdict, str(finding)) == (Verdict.FAULT, says)
+    ((_, finding),) = run_checks([raising(error)])
+    assert (finding.verdict, str(finding)) == (CheckVerdict.FAULT, says)
 
 
 def test_one_that_hangs_is_a_fault_and_holds_up_nobody() -> None:
     never = threading.Event()
     hanging = [Check(f"hangs {n}", lambda: ok(str(never.wait(60)))) for n in range(9)]
     quick = [Check(f"quick {n}", lambda: ok("here")) for n in range(9)]
-    found = {check.what: finding for check, finding in look_at_all([*hanging, *quick], limit=0.2)}
+    found = {check.what: finding for check, finding in run_checks([*hanging, *quick], limit=0.2)}
     never.set()
     assert len(found) == 18
-    assert {found[f"quick {n}"].verdict for n in range(9)} == {Verdict.OK}
+    assert {found[f"quick {n}"].verdict for n in range(9)} == {CheckVerdict.OK}
     assert str(found["hangs 0"]).startswith("did not answer within 0.2 s; ")
 
 
@@ -132,31 +132,37 @@ def test_a_store_is_written_read_and_listed_and_nothing_is_deleted(kept: Store) 
 
     shy = cast(Store, Wrapped(kept, delete=delete))
     for _ in range(2):
-        assert store.write_and_read(shy, "try", "backup").verdict is Verdict.OK
+        assert store.check_access(shy, "try", "backup").verdict is CheckVerdict.OK
     assert [entry.key for entry in kept.list()] == ["try/check/backup"]
 
 
 def test_a_store_that_gives_back_something_else_is_a_fault(kept: Store) -> None:
     stale = cast(Store, Wrapped(kept, get=lambda key: SimpleNamespace(body=b"stale")))
-    assert "gave back something else" in str(store.write_and_read(stale, "try", None))
+    assert "gave back something else" in str(store.check_access(stale, "try", None))
     forgetful = cast(Store, Wrapped(kept, list=lambda prefix: iter(())))
-    assert "does not list" in str(store.write_and_read(forgetful, "try", None))
+    assert "does not list" in str(store.check_access(forgetful, "try", None))
 
 
 def test_the_clock_is_read_from_the_store(kept: Store) -> None:
-    assert store.clock(kept, "try").verdict is Verdict.OK
+    assert store.check_clock(kept, "try").verdict is CheckVerdict.OK
     late = SimpleNamespace(key="try/check/clock", modified=datetime.now(UTC) - timedelta(hours=1))
-    ahead = store.clock(cast(Store, Wrapped(kept, list=lambda prefix: iter([late]))), "try")
-    assert ahead.verdict is Verdict.FAULT
+    ahead = store.check_clock(cast(Store, Wrapped(kept, list=lambda prefix: iter([late]))), "try")
+    assert ahead.verdict is CheckVerdict.FAULT
     assert "s ahead of the store's" in ahead.fact
 
 
 @pytest.mark.parametrize(
     ("seconds", "verdict"),
-    [(0, Verdict.OK), (-9, Verdict.OK), (30, Verdict.WARN), (-30, Verdict.WARN), (400, Verdict.FAULT)],
+    [
+        (0, CheckVerdict.OK),
+        (-9, CheckVerdict.OK),
+        (30, CheckVerdict.WARN),
+        (-30, CheckVerdict.WARN),
+        (400, CheckVerdict.FAULT),
+    ],
 )
-def test_clocks_may_differ_a_little(seconds: int, verdict: Verdict) -> None:
-    assert store.skew(timedelta(seconds=seconds)).verdict is verdict
+def test_clocks_may_differ_a_little(seconds: int, verdict: CheckVerdict) -> None:
+    assert store.judge_skew(timedelta(seconds=seconds)).verdict is verdict
 
 
 def key_file(folder: Path, name: str) -> tuple[Secret, str]:
@@ -169,12 +175,12 @@ def key_file(folder: Path, name: str) -> tuple[Secret, str]:
 
 def test_a_round_trip_tells_whether_the_key_fits(tmp_path: Path) -> None:
     (key, public), (other, _) = key_file(tmp_path, "a"), key_file(tmp_path, "b")
-    assert encryption.round_trip((public,), key).verdict is Verdict.OK
-    assert encryption.round_trip((public,), other).verdict is Verdict.FAULT
+    assert encryption.round_trip((public,), key).verdict is CheckVerdict.OK
+    assert encryption.round_trip((public,), other).verdict is CheckVerdict.FAULT
     assert encryption.round_trip((public,), None) == ok(
         "encrypts; no decrypt_with, so restores and verifications must run elsewhere"
     )
-    assert encryption.round_trip((), None).verdict is Verdict.WARN
+    assert encryption.round_trip((), None).verdict is CheckVerdict.WARN
 
 
 @pytest.fixture
@@ -184,38 +190,43 @@ def listener() -> Iterator[int]:
 
 
 def test_a_heartbeat_address_is_reached_and_not_pinged(listener: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    def listens(url: str) -> Finding:
+    def listens(url: str) -> CheckResult:
         monkeypatch.setenv("BEAT", url)
-        return alerts.listens(Secret(env="BEAT"))
+        return alerts.check_heartbeat(Secret(env="BEAT"))
 
     assert listens(f"http://127.0.0.1:{listener}/uuid-secret") == ok(f"127.0.0.1:{listener} is in reach")
     refused = listens("http://127.0.0.1:1/uuid-secret")
-    assert refused.verdict is Verdict.FAULT
+    assert refused.verdict is CheckVerdict.FAULT
     assert "uuid-secret" not in str(refused)
-    assert listens("ftp://127.0.0.1/x").verdict is Verdict.FAULT
+    assert listens("ftp://127.0.0.1/x").verdict is CheckVerdict.FAULT
 
 
 def test_an_alert_address_is_read_and_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TO", "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ")
-    found = alerts.speaks(Secret(env="TO"))
-    assert found.verdict is Verdict.OK
+    found = alerts.check_alert_address(Secret(env="TO"))
+    assert found.verdict is CheckVerdict.OK
     assert "T1JJ3T3L2" not in str(found)
     monkeypatch.setenv("TO", "nonsense")
-    assert alerts.speaks(Secret(env="TO")).verdict is Verdict.FAULT
+    assert alerts.check_alert_address(Secret(env="TO")).verdict is CheckVerdict.FAULT
 
 
 def test_the_metrics_folder_must_be_there(tmp_path: Path) -> None:
-    assert alerts.writable(tmp_path / "x.prom").verdict is Verdict.OK
-    assert alerts.writable(tmp_path / "nowhere" / "x.prom").verdict is Verdict.WARN
+    assert alerts.check_textfile(tmp_path / "x.prom").verdict is CheckVerdict.OK
+    assert alerts.check_textfile(tmp_path / "nowhere" / "x.prom").verdict is CheckVerdict.WARN
 
 
 def test_programs_tell_their_version_or_what_they_are_wanted_for() -> None:
-    python = machine.found(machine.Program("python3", ("--version",), "this"))
-    assert python.verdict is Verdict.OK
+    python = machine.check_program(machine.RequiredProgram("python3", ("--version",), "this"))
+    assert python.verdict is CheckVerdict.OK
     assert python.fact.startswith("3.")
-    missing = machine.Program("no-such-program", (), "stacks")
-    assert machine.found(missing) == fault("is not on this machine, needed for stacks", "install no-such-program")
-    assert machine.found(machine.Program("no-such-program", (), "x", must=False)).verdict is Verdict.WARN
+    missing = machine.RequiredProgram("no-such-program", (), "stacks")
+    assert machine.check_program(missing) == fault(
+        "is not on this machine, needed for stacks", "install no-such-program"
+    )
+    assert (
+        machine.check_program(machine.RequiredProgram("no-such-program", (), "x", must=False)).verdict
+        is CheckVerdict.WARN
+    )
 
 
 @pytest.mark.parametrize(
@@ -228,14 +239,14 @@ def test_programs_tell_their_version_or_what_they_are_wanted_for() -> None:
     ],
 )
 def test_versions_are_found_in_what_programs_say(said: str, version: str | None) -> None:
-    assert machine.version_in(said) == version
+    assert machine.first_version(said) == version
 
 
 def test_secrets_are_named_by_their_keys(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = dict(secrets.named(environment))
+    found = dict(secrets.secrets_in(environment))
     assert set(found) >= {"servers.main.password", "alerts.to.2", "alerts.heartbeat.backup"}
     monkeypatch.setenv("NOT_THERE", "hunter2")
-    assert secrets.resolved(found["servers.main.password"]) == ok("is there (environment variable NOT_THERE)")
+    assert secrets.check_secret(found["servers.main.password"]) == ok("is there (environment variable NOT_THERE)")
 
 
 def test_without_a_store_there_is_a_warning_and_no_more(tmp_path: Path) -> None:
@@ -243,7 +254,7 @@ def test_without_a_store_there_is_a_warning_and_no_more(tmp_path: Path) -> None:
     (tmp_path / "inventories" / "bare").write_text("servers = []\n")
     (tmp_path / "inventories" / "bare.toml").write_text('[environment]\nname = "bare"\n')
     bare = Repository.find(tmp_path).read("bare")
-    ((check, finding),) = look_at_all(checks_of(bare))
+    ((check, finding),) = run_checks(checks_of(bare))
     assert (check.what, finding) == (
         "store",
         warn("there is no [store]", "add one before anything is to be run or kept"),

@@ -4,22 +4,22 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from jobs.checks import Check, Finding, Verdict, fault, ok, warn
+from jobs.checks import Check, CheckResult, CheckVerdict, fault, ok, warn
 from jobs.cli.check import told_once, verdict, worst, worst_first
 from tests.unit.jobs.cli.conftest import Crew, databases
 
 Write = Callable[..., Path]
 
 
-def found(**findings: Finding) -> list[tuple[Check, Finding]]:
+def found(**findings: CheckResult) -> list[tuple[Check, CheckResult]]:
     return [(Check(what, lambda: ok("")), finding) for what, finding in findings.items()]
 
 
 def test_faults_are_on_top() -> None:
     rows = found(b=ok("1"), a=ok("2"), z=fault("3"), m=warn("4"))
     assert [check.what for check, _ in worst_first(rows)] == ["z", "m", "a", "b"]
-    assert worst(rows) is Verdict.FAULT
-    assert worst([]) is Verdict.OK
+    assert worst(rows) is CheckVerdict.FAULT
+    assert worst([]) is CheckVerdict.OK
 
 
 def test_the_same_fault_is_told_once() -> None:

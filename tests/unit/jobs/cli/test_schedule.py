@@ -12,7 +12,7 @@ import pytest
 from jobs.run.lease import Holder, holder_to
 from jobs.run.record import tick_key
 from jobs.run.ticks import tick_before
-from jobs.schedule.died import sentence
+from jobs.schedule.unit_failure import failure_message
 from jobs.store.directory import DirectoryStore
 from tests.unit.jobs.cli.conftest import HEAD, Crew, databases
 
@@ -147,7 +147,7 @@ def test_status_tells_the_next_run(crew: Crew, write: Write) -> None:
     ],
 )  # fmt: skip
 def test_only_a_run_that_could_not_tell_of_itself_is_told_of(told: dict[str, str], expected: str | None) -> None:
-    assert sentence("try", told) == expected
+    assert failure_message("try", told) == expected
 
 
 def test_a_run_that_died_is_told(crew: Crew, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,16 +9,16 @@ from decimal import Decimal
 import pytest
 
 from jobs.cost import sentences
-from jobs.cost.notices import findings, tidings
-from jobs.cost.report import Report, StandOut, read
+from jobs.cost.notices import cost_findings, cost_notice
+from jobs.cost.report import CostReport, UnusualDay, report_on
 from tests.parts.bills import Account, at
 
 THRESHOLDS = (50, 80, 100)
 LONG_AGO = date(2026, 1, 1)
 
 
-def report(spent: float, forecast: float | None = None) -> Report:
-    whole = read(Account().bill(at("2026-11-16")), 300, "USD")
+def report(spent: float, forecast: float | None = None) -> CostReport:
+    whole = report_on(Account().bill(at("2026-11-16")), 300, "USD")
     return replace(
         whole,
         spent=Decimal(str(spent)),
@@ -62,7 +62,7 @@ FORECAST = "2026-11 forecast 100"
 def test_each_threshold_once_a_month_and_the_way_back(
     spent: float, forecast: float | None, known: tuple[str, ...], keys: tuple[str, ...]
 ) -> None:
-    assert tidings(report(spent, forecast), THRESHOLDS, known, LONG_AGO).keys == keys
+    assert cost_notice(report(spent, forecast), THRESHOLDS, known, LONG_AGO).keys == keys
 
 
 @pytest.mark.parametrize(
@@ -71,10 +71,10 @@ def test_each_threshold_once_a_month_and_the_way_back(
 def test_a_forecast_over_the_budget_is_told_whatever_the_thresholds(
     thresholds: tuple[int, ...], keys: tuple[str, ...]
 ) -> None:
-    assert tidings(report(10, 460), thresholds, (), LONG_AGO).keys == keys
+    assert cost_notice(report(10, 460), thresholds, (), LONG_AGO).keys == keys
 
 
-ODD = StandOut(date(2026, 11, 13), Decimal("65.5"), Decimal(10), ("AWS Data Transfer", "Amazon S3"))
+ODD = UnusualDay(date(2026, 11, 13), Decimal("65.5"), Decimal(10), ("AWS Data Transfer", "Amazon S3"))
 
 
 @pytest.mark.parametrize(
@@ -87,11 +87,11 @@ ODD = StandOut(date(2026, 11, 13), Decimal("65.5"), Decimal(10), ("AWS Data Tran
     ],
 )
 def test_a_day_that_stands_out_is_told_once(since: date, known: tuple[str, ...], keys: tuple[str, ...]) -> None:
-    assert tidings(replace(report(10), stand_outs=(ODD,)), THRESHOLDS, known, since).keys == keys
+    assert cost_notice(replace(report(10), stand_outs=(ODD,)), THRESHOLDS, known, since).keys == keys
 
 
 def test_all_that_is_news_is_one_message() -> None:
-    found = tidings(replace(report(241.2, 412), stand_outs=(ODD,), credits=Decimal(-80)), THRESHOLDS, (), LONG_AGO)
+    found = cost_notice(replace(report(241.2, 412), stand_outs=(ODD,), credits=Decimal(-80)), THRESHOLDS, (), LONG_AGO)
     assert found.title == (
         "80 % of the budget is spent; the forecast passes the budget; "
         "Nov 13 stands out by AWS Data Transfer, Amazon S3: 65.50 USD, usual is 10.00"
@@ -105,8 +105,8 @@ def test_all_that_is_news_is_one_message() -> None:
 
 
 def test_on_the_first_a_message_says_what_cost_most() -> None:
-    whole = read(Account().bill(at("2026-11-01")), 300, "USD")
-    assert "\nCost most: Amazon EC2 5.00, Amazon RDS 3.00, Amazon S3 2.00.\n" in sentences.facts(whole)
+    whole = report_on(Account().bill(at("2026-11-01")), 300, "USD")
+    assert "\nCost most: Amazon EC2 5.00, Amazon RDS 3.00, Amazon S3 2.00.\n" in sentences.alert_text(whole)
 
 
 @pytest.mark.parametrize(
@@ -115,12 +115,12 @@ def test_on_the_first_a_message_says_what_cost_most() -> None:
         (report(150, 290), []),
         (report(300, 320), ["the budget is spent"]),
         (report(200, 320), ["the forecast passes the budget"]),
-        (replace(report(10), stand_outs=(ODD,)), [sentences.stands_out(ODD, "USD")]),
+        (replace(report(10), stand_outs=(ODD,)), [sentences.unusual_day(ODD, "USD")]),
         (replace(report(10), stand_outs=(replace(ODD, day=date(2026, 11, 12)),)), []),
     ],
 )
-def test_a_finding_is_what_somebody_should_look_at_now(found: Report, says: list[str]) -> None:
-    assert findings(found) == says
+def test_a_finding_is_what_somebody_should_look_at_now(found: CostReport, says: list[str]) -> None:
+    assert cost_findings(found) == says
 
 
 @pytest.mark.parametrize(
@@ -128,19 +128,19 @@ def test_a_finding_is_what_somebody_should_look_at_now(found: Report, says: list
     [("1234.5", "1,234.50 USD"), ("-0.001", "0.00 USD"), ("-3.2", "-3.20 USD"), ("0.005", "0.00 USD")],
 )
 def test_money_is_said_to_the_cent(amount: str, said: str) -> None:
-    assert sentences.money(Decimal(amount), "USD") == said
+    assert sentences.format_money(Decimal(amount), "USD") == said
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        (sentences.over("spent", 100), "the budget is spent"),
-        (sentences.over("spent", 80), "80 % of the budget is spent"),
-        (sentences.over("forecast", 100), "the forecast passes the budget"),
-        (sentences.over("forecast", 150), "150 % of the budget is forecast to be spent"),
-        (sentences.under("spent", 80), "the amount spent is back under 80 % of the budget"),
-        (sentences.under("forecast", 100), "the forecast is back under the budget"),
-        (sentences.percent(Decimal("99.99")), "99 %"),
+        (sentences.over_threshold("spent", 100), "the budget is spent"),
+        (sentences.over_threshold("spent", 80), "80 % of the budget is spent"),
+        (sentences.over_threshold("forecast", 100), "the forecast passes the budget"),
+        (sentences.over_threshold("forecast", 150), "150 % of the budget is forecast to be spent"),
+        (sentences.back_under_threshold("spent", 80), "the amount spent is back under 80 % of the budget"),
+        (sentences.back_under_threshold("forecast", 100), "the forecast is back under the budget"),
+        (sentences.format_percent(Decimal("99.99")), "99 %"),
     ],
 )
 def test_thresholds_are_said(line: str, said: str) -> None:

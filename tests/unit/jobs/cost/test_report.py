@@ -10,12 +10,12 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from jobs.cost.bill import Bill, Charge, ChargeKind, CostError, month_after, month_before
-from jobs.cost.report import Report, read, stand_outs
+from jobs.cost.report import CostReport, report_on, unusual_days
 from tests.parts.bills import Account, at
 
 
-def report(bill: Bill, budget: float = 300) -> Report:
-    return read(bill, budget, "USD")
+def report(bill: Bill, budget: float = 300) -> CostReport:
+    return report_on(bill, budget, "USD")
 
 
 def test_the_month_in_numbers() -> None:
@@ -148,12 +148,12 @@ NOISE = [100 + (number * 37) % 11 - 5 for number in range(62)]
     ],
 )
 def test_days_stand_out_by_median_and_median_deviation(amounts: dict[date, Decimal], days_ago: list[int]) -> None:
-    assert [(TODAY - day).days for day, _, _ in stand_outs(amounts, TODAY, Decimal(3))] == days_ago
+    assert [(TODAY - day).days for day, _, _ in unusual_days(amounts, TODAY, Decimal(3))] == days_ago
 
 
 def test_days_before_an_account_began_are_not_cheap_days() -> None:
     amounts = {day: amount for day, amount in ago().items() if (TODAY - day).days < 9}
-    assert stand_outs(amounts, TODAY, Decimal(3)) == []
+    assert unusual_days(amounts, TODAY, Decimal(3)) == []
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,6 @@ def test_panels_do_not_lie_on_each_other() -> None:
 
 
 def test_grafana_gets_json_with_each_panel_once() -> None:
-    told = json.loads(dashboard.written())
+    told = json.loads(dashboard.dashboard_json())
     assert [panel["title"] for panel in told["panels"]] == [panel.title for panel in dashboard.PANELS]
     assert len({panel["id"] for panel in told["panels"]}) == len(told["panels"])

@@ -12,7 +12,7 @@ import pytest
 
 from inventories import Environment, Repository
 from jobs.backup.sets.sets import sets
-from jobs.retention.job import RETENTION, ended, retention_outlook, subjects
+from jobs.retention.job import RETENTION, is_abandoned, plan_prune, subjects
 from jobs.run import Options, Outcome, Record, run_job
 from jobs.run.lease import Holder, holder_to
 from jobs.store import Entry, NotDeleted, Store, open_store
@@ -205,8 +205,8 @@ def test_open_uploads_of_dead_runs_are_aborted(environment: Environment, store: 
     upload = store.upload(f"try/backups/shop/{set_id(NOW)}/data-1")
     upload.write(b"x")
     tomorrow = datetime.now(UTC) + timedelta(hours=23, minutes=59)
-    assert retention_outlook(store, environment, "shop", tomorrow).uploads == ()
-    (found,) = retention_outlook(store, environment, "shop", tomorrow + timedelta(minutes=2)).uploads
+    assert plan_prune(store, environment, "shop", tomorrow).uploads == ()
+    (found,) = plan_prune(store, environment, "shop", tomorrow + timedelta(minutes=2)).uploads
     run_job(
         RETENTION,
         environment,
@@ -238,20 +238,20 @@ def held(**more: object) -> Holder:
     ],
 )
 def test_nothing_of_a_live_run_is_swept(hours: int, holder: Holder | None, expected: bool) -> None:
-    assert ended(NOW - timedelta(hours=hours), holder, NOW) is expected
+    assert is_abandoned(NOW - timedelta(hours=hours), holder, NOW) is expected
 
 
 def test_a_pinned_left_over_stays(environment: Environment, store: Store) -> None:
     put(store, NEWEST)
     put(store, NOW - timedelta(days=9), "pin", complete=False)
-    assert retention_outlook(store, environment, "shop", NOW).dead == ()
+    assert plan_prune(store, environment, "shop", NOW).dead == ()
 
 
 def test_a_lock_that_is_held_keeps_the_sweep_away(environment: Environment, store: Store) -> None:
     put(store, NEWEST)
     put(store, NOW - timedelta(days=2), complete=False)
     store.put(LOCK, holder_to(held()))
-    assert retention_outlook(store, environment, "shop", NOW).dead == ()
+    assert plan_prune(store, environment, "shop", NOW).dead == ()
 
 
 class EndingMeanwhile(DirectoryStore):
@@ -268,7 +268,7 @@ def test_a_long_backup_that_ends_while_retention_looks_is_not_swept(
     put(store, NEWEST)
     put(store, NOW - timedelta(days=2), complete=False)
     store.put(LOCK, holder_to(held()))
-    assert retention_outlook(EndingMeanwhile(store.url, store.root), environment, "shop", NOW).dead == ()
+    assert plan_prune(EndingMeanwhile(store.url, store.root), environment, "shop", NOW).dead == ()
 
 
 def test_a_servers_databases_are_those_that_have_sets(environment: Environment, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import schedule
 
 from inventories import Environment
 from jobs.run import Job, Options, Outcome, Result, Run, run_job
-from jobs.schedule.daemon import Daemon, World
+from jobs.schedule.daemon import Daemon, Dependencies
 from jobs.store import Entry, OutOfReach
 from jobs.store.directory import DirectoryStore
 from tests.parts.runs import QUICK
@@ -84,7 +84,7 @@ class Simulation:
 
     def run(self) -> None:
         """The daemon, from now until the end or the crash."""
-        world = World(
+        world = Dependencies(
             read=lambda _: self.environment, open=lambda _: self.store(), start=self.start, now=lambda: self.now,
             elapsed=lambda: self.now.timestamp(),  # noqa: PLW0108
             wait=self.wait, ask=answered, beat=self.beat,

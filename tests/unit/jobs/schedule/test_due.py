@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from jobs.run.ticks import Gap
-from jobs.schedule.due import Due, due, last_run, overdue, upcoming, words
+from jobs.schedule.due import Due, describe_line, due, last_run, overdue, upcoming
 from jobs.schedule.slots import Slot
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -58,4 +58,4 @@ def test_the_next_runs_are_told_in_the_timezone_of_the_environment() -> None:
 
 
 def test_a_line_is_told_in_words() -> None:
-    assert words("0 2 * * *") == "At 02:00 every day"
+    assert describe_line("0 2 * * *") == "At 02:00 every day"

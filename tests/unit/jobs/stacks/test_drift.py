@@ -8,7 +8,7 @@ import pytest
 
 from jobs.run.alerts import News, State, news
 from jobs.run.job import Outcome
-from jobs.stacks.drift import concluded
+from jobs.stacks.drift import drift_result
 from terraform.drift import DriftFinding, DriftKind
 
 NOW = datetime(2026, 11, 21, 2, tzinfo=UTC)
@@ -42,12 +42,12 @@ AGENT = DriftFinding(DriftKind.CHANGED, "aws_instance.i", "tags.Seen", "1", "2",
 def test_drift_is_a_finding_and_what_is_not_applied_yet_is_none(
     findings: list[DriftFinding], outcome: Outcome, sentence: str
 ) -> None:
-    result = concluded(findings)
+    result = drift_result(findings)
     assert (result.outcome, result.sentence) == (outcome, sentence)
 
 
 def test_figures_for_machines() -> None:
-    assert concluded([TOPIC, OWNER, WINDOW, DISK, AGENT]).figures == {
+    assert drift_result([TOPIC, OWNER, WINDOW, DISK, AGENT]).figures == {
         "missing": 1, "changed": 1, "state_only": 1, "pending": 1, "ignored": 1,
     }  # fmt: skip
 
@@ -67,6 +67,6 @@ def test_figures_for_machines() -> None:
 def test_drift_that_comes_changes_or_goes_is_news_and_the_same_once_more_is_none(
     told: list[DriftFinding], found: list[DriftFinding], expected: News | None
 ) -> None:
-    before, now = concluded(told), concluded(found)
+    before, now = drift_result(told), drift_result(found)
     known = State(told=before.outcome, told_at=NOW, about=before.about)
     assert news(known, now.outcome, now.about, NOW + timedelta(minutes=5), timedelta(days=1)) is expected

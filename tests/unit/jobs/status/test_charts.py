@@ -9,8 +9,8 @@ from decimal import Decimal
 
 import pytest
 
-from jobs.cost.report import Report, read
-from jobs.status.charts import BOTTOM, LEFT, RIGHT, TOP, spending, trend
+from jobs.cost.report import CostReport, report_on
+from jobs.status.charts import BOTTOM, LEFT, RIGHT, TOP, size_trend, spending_chart
 from tests.parts.bills import Account, at
 
 
@@ -23,20 +23,22 @@ from tests.parts.bills import Account, at
     ],
 )
 def test_a_trend_fills_its_room(values: Sequence[int], points: str) -> None:
-    assert f'points="{points}"' in trend(values)
+    assert f'points="{points}"' in size_trend(values)
 
 
 def test_a_trend_says_what_it_shows() -> None:
-    assert 'aria-label="Size of the last 2 backups: from 1.0 GB to 1.4 GB"' in trend([1_000_000_000, 1_400_000_000])
+    assert 'aria-label="Size of the last 2 backups: from 1.0 GB to 1.4 GB"' in size_trend(
+        [1_000_000_000, 1_400_000_000]
+    )
 
 
 @pytest.mark.parametrize("values", [[], [7]])
 def test_nothing_to_compare_is_no_picture(values: list[int]) -> None:
-    assert not trend(values)
+    assert not size_trend(values)
 
 
-def report(spent: str = "10", day: str = "2026-11-15", **more: object) -> Report:
-    return replace(read(Account(daily=spent).bill(at(day)), 300, "USD"), **more)  # type: ignore[arg-type]
+def report(spent: str = "10", day: str = "2026-11-15", **more: object) -> CostReport:
+    return replace(report_on(Account(daily=spent).bill(at(day)), 300, "USD"), **more)  # type: ignore[arg-type]
 
 
 def points(drawn: str, name: str) -> list[tuple[float, float]]:
@@ -46,7 +48,7 @@ def points(drawn: str, name: str) -> list[tuple[float, float]]:
 
 
 def test_spending_climbs_day_by_day_and_the_forecast_goes_on_to_the_months_end() -> None:
-    drawn = spending(report())
+    drawn = spending_chart(report())
     spent, ahead = points(drawn, "spent"), points(drawn, "ahead")
     assert spent[0] == (LEFT, BOTTOM)
     assert len(spent) == 16
@@ -68,8 +70,8 @@ def test_spending_climbs_day_by_day_and_the_forecast_goes_on_to_the_months_end()
         report(day="2026-11-30"),
     ],
 )
-def test_whatever_the_month_nothing_is_drawn_outside(odd: Report) -> None:
-    drawn = spending(odd)
+def test_whatever_the_month_nothing_is_drawn_outside(odd: CostReport) -> None:
+    drawn = spending_chart(odd)
     for x, y in points(drawn, "spent") + points(drawn, "ahead"):
         assert LEFT <= x <= RIGHT
         assert TOP <= y <= BOTTOM

@@ -7,9 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from jobs.backup.sets.sets import Set
-from jobs.status.collect import Database, EnvironmentStatus, databases
+from jobs.status.collect import DatabaseStatus, EnvironmentStatus, database_statuses
 from jobs.status.health import Health, HealthState
-from jobs.status.page import page
+from jobs.status.page import render_page
 from tests.parts.bills import at
 from tests.parts.runs import environment
 
@@ -35,7 +35,7 @@ backup = "0 2 * * *"
 def test_databases_are_those_of_the_file_those_with_sets_and_those_that_ran() -> None:
     failed = Health("backup", "main.crm", HealthState.FAILED, NOW, "no route", None)
     whole = replace(failed, subject="main", sentence="was not reached")
-    found = databases(environment(more=FILE), [NEW, OLD, OPEN, replace(OLD, database="gone")], [failed, whole])
+    found = database_statuses(environment(more=FILE), [NEW, OLD, OPEN, replace(OLD, database="gone")], [failed, whole])
     assert [(one.name, one.sizes, one.backup) for one in found] == [
         ("gone", (10,), None),
         ("main.crm", (), failed),
@@ -49,21 +49,21 @@ def test_verification_count_by_the_newest() -> None:
         replace(OLD, verified=NOW - timedelta(hours=9)),
         replace(NEW, failed_verification=NOW),
     )
-    assert Database("shop", (verified, NEW), None).verified == NOW - timedelta(hours=9)
-    assert Database("shop", (verified, failed_verification), None).failed_verification
-    assert not Database(
+    assert DatabaseStatus("shop", (verified, NEW), None).verified == NOW - timedelta(hours=9)
+    assert DatabaseStatus("shop", (verified, failed_verification), None).failed_verification
+    assert not DatabaseStatus(
         "shop", (replace(OLD, failed_verification=NOW - timedelta(hours=2)), replace(NEW, verified=NOW)), None
     ).failed_verification
-    assert Database("shop", (), None).verified is None
+    assert DatabaseStatus("shop", (), None).verified is None
 
 
 def test_nothing_at_all_is_a_page_too() -> None:
-    assert "crew init NAME" in page([], NOW)
+    assert "crew init NAME" in render_page([], NOW)
 
 
 def test_what_comes_from_outside_is_text_and_no_markup(tmp_path: Path) -> None:
     evil = Health("backup", "<script>alert(1)</script>", HealthState.FAILED, NOW, '"><img src=x onerror=y>', None)
-    drawn = page([EnvironmentStatus("staging", NOW.tzinfo, standings=(evil,), error="")], NOW)  # type: ignore[arg-type]
+    drawn = render_page([EnvironmentStatus("staging", NOW.tzinfo, standings=(evil,), error="")], NOW)  # type: ignore[arg-type]
     assert "<script" not in drawn
     assert "<img" not in drawn
     assert "&lt;script&gt;alert(1)" in drawn

@@ -9,7 +9,7 @@ import pytest
 
 from jobs.run import Outcome, Record
 from jobs.run.lease import Holder
-from jobs.status.health import Health, HealthState, bad_row, health_of, in_order
+from jobs.status.health import Health, HealthState, by_severity, subject_health, unsuccessful_streak
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 DUE = NOW - timedelta(hours=7)
@@ -55,7 +55,7 @@ FREE = replace(ALIVE, released=minutes_ago(1))
 def test_a_subject_stands(
     last: Record | None, lock: Holder | None, due: datetime | None, state: HealthState, since: datetime, says: str
 ) -> None:
-    found = health_of("count/shop", last, lock, due, NOW)
+    found = subject_health("count/shop", last, lock, due, NOW)
     assert (found.job, found.subject, found.state, found.since) == ("count", "shop", state, since)
     assert says in found.sentence
 
@@ -68,7 +68,7 @@ def test_the_bad_news_is_on_top_and_the_newest_first() -> None:
         Health("d", "x", HealthState.NEVER, None, "", None),
         Health("e", "x", HealthState.FAILED, minutes_ago(5), "", None),
     ]
-    assert [row.job for row in in_order(rows)] == ["e", "c", "d", "b", "a"]
+    assert [row.job for row in by_severity(rows)] == ["e", "c", "d", "b", "a"]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_the_bad_news_is_on_top_and_the_newest_first() -> None:
     [([FAILED, ODD, DONE, FAILED], [FAILED, ODD]), ([DONE, FAILED], []), ([], []), ([FAILED], [FAILED])],
 )
 def test_bad_runs_count_back_to_the_last_good_one(newest_first: list[Record], in_a_row: list[Record]) -> None:
-    assert list(bad_row(newest_first)) == in_a_row
+    assert list(unsuccessful_streak(newest_first)) == in_a_row
 
 
 def test_what_runs_or_is_to_come_wants_nobody() -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from terraform.program import StartProgram
     from terraform.stack import Stack
 
-KEPT = 30
+STATES_KEPT = 30
 """States of a stack that stay in the store."""
 
 
@@ -31,15 +31,15 @@ def open_stack(
     from terraform.paths import StackPaths
     from terraform.stack import Stack
 
-    return Stack(StackPaths(root(environment), environment.name, name), environment, start, on_line)
+    return Stack(StackPaths(repository_root(environment), environment.name, name), environment, start, on_line)
 
 
-def root(environment: Environment) -> Path:
+def repository_root(environment: Environment) -> Path:
     """The repository: stacks are beside the environments."""
     return environment.folder.parent.absolute()
 
 
-def gently(run: Run) -> StartProgram:
+def graceful_start(run: Run) -> StartProgram:
     """For what must not be cut off: Terraform is told once to end, as Ctrl-C does, and ends when it has cleaned up."""
 
     @contextmanager
@@ -64,7 +64,7 @@ def gently(run: Run) -> StartProgram:
     return start
 
 
-def at_once(run: Run | Stop) -> StartProgram:
+def immediate_start(run: Run | Stop) -> StartProgram:
     """For what only reads: it is ended with the run, or with the command."""
 
     @contextmanager
@@ -97,7 +97,7 @@ def _leave_the_newest(run: Run, folder: str) -> None:
     store: Store = run.store
     try:
         keys = sorted(entry.key for entry in store.list(folder))
-        refused = store.delete(keys[:-KEPT]) if len(keys) > KEPT else ()
+        refused = store.delete(keys[:-STATES_KEPT]) if len(keys) > STATES_KEPT else ()
     except StoreError as error:
         run.log.warning("old states were not removed", why=str(error))
         return

@@ -11,13 +11,13 @@ HOURS = ("2", "*", "*/6", "1-5", "0,2,12", "23", "3/7", "0-23")
 DATES = ("*", "*", "*", "1", "15", "1,15", "*/10", "28-31", "29")
 MONTHS = ("*", "*", "*", "1", "MAR,OCT", "3,10-11", "*/4", "2")
 WEEKDAYS = ("*", "*", "*", "0", "7", "MON-FRI", "SAT,SUN", "*/2", "5-7")
-ONLY_CRONSIM = (
+CRONSIM_ONLY = (
     "0 2 L * *", "0 2 LW * *", "0 2 * * MON#2", "0 2 * * 5L", "0 2 L * */2", "0 2 */2 * MON#1", "0 2 1 * FRI#3",
     "15 3 * * SUN#5", "0 2 LW * */3", "0 2 10,L * *",
 )  # fmt: skip
 
 
-def made_up(count: int, seed: int) -> list[str]:
+def random_lines(count: int, seed: int) -> list[str]:
     """That many different plain lines, the same ones for the same seed."""
     dice = random.Random(seed)
     found: dict[str, None] = {}

@@ -13,11 +13,11 @@ import yaml
 
 from inventories import Environment, Repository
 from jobs.run.ticks import next_ticks
-from jobs.schedule.export import Inexpressible
+from jobs.schedule.export import UnsupportedSchedule
 from jobs.schedule.export.destination import Destination
-from jobs.schedule.export.kubernetes import after_changes, fields, files, name
+from jobs.schedule.export.kubernetes import clock_change_lines, files, kubernetes_fields, resource_name
 from jobs.schedule.slots import slots, timers
-from tests.unit.jobs.schedule.lines import ONLY_CRONSIM, made_up
+from tests.unit.jobs.schedule.cron_lines import CRONSIM_ONLY, random_lines
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 BERLIN, NEW_YORK = ZoneInfo("Europe/Berlin"), ZoneInfo("America/New_York")
@@ -70,7 +70,9 @@ def test_a_job_gets_the_secrets_that_it_reveals_and_no_other(production: Environ
 
 
 def test_a_store_on_one_machine_is_refused(repository: Repository) -> None:
-    with pytest.raises(Inexpressible, match="a directory is on one machine, and pods come and go; use an S3 store"):
+    with pytest.raises(
+        UnsupportedSchedule, match="a directory is on one machine, and pods come and go; use an S3 store"
+    ):
         manifest(repository.read("staging"), {"production": repository.read("production")})
 
 
@@ -78,7 +80,9 @@ def test_a_database_behind_kubectl_is_refused(repository: Repository) -> None:
     file = repository.root / "production.toml"
     via = 'via = { kubernetes = "shop/statefulset/postgres", context = "prod" }'
     file.write_text(file.read_text().replace("[databases.shop]", f"[databases.shop]\n{via}"))
-    with pytest.raises(Inexpressible, match="shop: kubectl's way to shop/statefulset/postgres is closed to a pod"):
+    with pytest.raises(
+        UnsupportedSchedule, match="shop: kubectl's way to shop/statefulset/postgres is closed to a pod"
+    ):
         manifest(repository.read("production"))
 
 
@@ -117,7 +121,7 @@ def starts(line: str, zone: ZoneInfo, start: datetime, hours: int) -> set[dateti
 
 
 @pytest.mark.parametrize(
-    "line", [line for line in made_up(24, seed=2) if "*/" not in line.split()[2] + line.split()[4]]
+    "line", [line for line in random_lines(24, seed=2) if "*/" not in line.split()[2] + line.split()[4]]
 )
 def test_kubernetes_starts_each_tick(line: str) -> None:
     """What it starts in the second of two hours finds its tick done."""
@@ -127,8 +131,8 @@ def test_kubernetes_starts_each_tick(line: str) -> None:
         datetime(2027, 10, 30, 12, tzinfo=UTC),
     ):
         wanted = set(ticks_until(line, start, start + timedelta(hours=48)))
-        told = starts(fields(line), BERLIN, start, 48)
-        made_good = set().union(*(starts(extra, BERLIN, start, 48) for extra in after_changes(line, BERLIN, NOW)))
+        told = starts(kubernetes_fields(line), BERLIN, start, 48)
+        made_good = set().union(*(starts(extra, BERLIN, start, 48) for extra in clock_change_lines(line, BERLIN, NOW)))
         assert wanted <= told | made_good
         assert {extra for extra in told - wanted if extra.astimezone(BERLIN).fold == 0} == set()
 
@@ -149,23 +153,23 @@ def ticks_until(line: str, start: datetime, end: datetime) -> list[datetime]:
     ],
 )
 def test_the_missing_hour_is_made_good(line: str, zone: ZoneInfo, extra: tuple[str, ...]) -> None:
-    assert after_changes(line, zone, NOW) == extra
+    assert clock_change_lines(line, zone, NOW) == extra
 
 
-@pytest.mark.parametrize("line", [*ONLY_CRONSIM, "0 2 */2 * MON", "0 2 1 * */2"])
+@pytest.mark.parametrize("line", [*CRONSIM_ONLY, "0 2 */2 * MON", "0 2 1 * */2"])
 def test_what_kubernetes_reads_otherwise_is_refused(line: str) -> None:
-    with pytest.raises(Inexpressible):
-        fields(line)
+    with pytest.raises(UnsupportedSchedule):
+        kubernetes_fields(line)
 
 
 def test_sunday_is_zero_there() -> None:
-    assert fields("0 2 * * 7") == "0 2 * * 0"
-    assert fields("0 2 * * 5-7") == "0 2 * * 0,5,6"
+    assert kubernetes_fields("0 2 * * 7") == "0 2 * * 0"
+    assert kubernetes_fields("0 2 * * 5-7") == "0 2 * * 0,5,6"
 
 
 def test_a_name_fits_and_stays_different() -> None:
-    assert name("groundcrew-production-backup") == "groundcrew-production-backup"
+    assert resource_name("groundcrew-production-backup") == "groundcrew-production-backup"
     long = "groundcrew-production-backup-a-database-with-quite-a-long-name"
-    assert len(name(long)) <= 52
-    assert name(long) != name(long + "r")
-    assert name("groundcrew-production-backup-Shop_1") != name("groundcrew-production-backup-shop_1")
+    assert len(resource_name(long)) <= 52
+    assert resource_name(long) != resource_name(long + "r")
+    assert resource_name("groundcrew-production-backup-Shop_1") != resource_name("groundcrew-production-backup-shop_1")

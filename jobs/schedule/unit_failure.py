@@ -7,7 +7,7 @@ from collections.abc import Mapping
 FAILED = "1"
 
 
-def sentence(environment: str, told: Mapping[str, str]) -> str | None:
+def failure_message(environment: str, told: Mapping[str, str]) -> str | None:
     """What to tell of a unit, by the variables that systemd sets for its OnFailure= unit.
 
     A run that ended with 1 has a record, and has told of itself.

@@ -11,28 +11,28 @@ import pytest
 
 from inventories import Environment
 from jobs.run.ticks import next_ticks
-from jobs.schedule.export import Inexpressible
-from jobs.schedule.export.cron import fields, files
+from jobs.schedule.export import UnsupportedSchedule
+from jobs.schedule.export.cron import cron_fields, files
 from jobs.schedule.export.destination import Destination
 from jobs.schedule.slots import slots, timers
-from tests.unit.jobs.schedule.lines import ONLY_CRONSIM, made_up
+from tests.unit.jobs.schedule.cron_lines import CRONSIM_ONLY, random_lines
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 BERLIN, LONDON = ZoneInfo("Europe/Berlin"), ZoneInfo("Europe/London")
 DEBIAN_FIELD = re.compile(r"(\*(/\d+)?|\d+(-\d+(/\d+)?)?)(,(\*(/\d+)?|\d+(-\d+(/\d+)?)?))*")
 
 
-@pytest.mark.parametrize("line", made_up(200, seed=9))
+@pytest.mark.parametrize("line", random_lines(200, seed=9))
 def test_a_line_parsed_back_has_the_same_ticks_and_is_in_the_words_of_debians_cron(line: str) -> None:
-    told = fields(line, BERLIN, BERLIN, NOW)
+    told = cron_fields(line, BERLIN, BERLIN, NOW)
     assert list(islice(next_ticks(told, BERLIN, NOW), 50)) == list(islice(next_ticks(line, BERLIN, NOW), 50))
     assert all(DEBIAN_FIELD.fullmatch(field) for field in told.split())
 
 
-@pytest.mark.parametrize("line", ONLY_CRONSIM)
+@pytest.mark.parametrize("line", CRONSIM_ONLY)
 def test_what_cron_has_no_word_for_is_refused(line: str) -> None:
-    with pytest.raises(Inexpressible, match="is no plain cron"):
-        fields(line, BERLIN, BERLIN, NOW)
+    with pytest.raises(UnsupportedSchedule, match="is no plain cron"):
+        cron_fields(line, BERLIN, BERLIN, NOW)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_what_cron_has_no_word_for_is_refused(line: str) -> None:
     ],
 )
 def test_a_machine_elsewhere_is_fine_where_its_ticks_are_the_same(line: str, zone: ZoneInfo, machine: ZoneInfo) -> None:
-    assert fields(line, zone, machine, NOW) == line
+    assert cron_fields(line, zone, machine, NOW) == line
     assert list(islice(next_ticks(line, machine, NOW), 3000)) == list(islice(next_ticks(line, zone, NOW), 3000))
 
 
@@ -59,9 +59,9 @@ def test_a_machine_elsewhere_is_fine_where_its_ticks_are_the_same(line: str, zon
 )
 def test_a_machine_whose_clock_shows_another_time_is_refused(line: str, zone: ZoneInfo, machine: ZoneInfo) -> None:
     with pytest.raises(
-        Inexpressible, match=f"which is {machine.key}: set it with timedatectl set-timezone Europe/Berlin"
+        UnsupportedSchedule, match=f"which is {machine.key}: set it with timedatectl set-timezone Europe/Berlin"
     ):
-        fields(line, zone, machine, NOW)
+        cron_fields(line, zone, machine, NOW)
 
 
 def test_the_file(production: Environment) -> None:

@@ -48,7 +48,7 @@ def build(root: Path, now: datetime) -> Repository:
     env = repository.read("production")
     assert env.store
     account = Account(odd={str(now.date()): "87"}, credits={str(now.date()): "-40"})
-    cache.answer(env, open_store(env.store), now, lambda _env, asked: account.bill(asked))
+    cache.cached_bill(env, open_store(env.store), now, lambda _env, asked: account.bill(asked))
     return repository
 
 

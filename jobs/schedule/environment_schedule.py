@@ -10,14 +10,14 @@ from itertools import groupby
 from inventories import Environment
 from jobs.run.ticks import Gap
 from jobs.schedule.due import Due, due, upcoming
-from jobs.schedule.slots import Slot, command
+from jobs.schedule.slots import Slot, run_arguments
 
-FIRST_PAUSE = timedelta(minutes=10)
-BEGINNING = datetime.min.replace(tzinfo=UTC)
+FIRST_RETRY = timedelta(minutes=10)
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class Launch:
     """Slots of one job that are due at one tick: one process runs them, side by side."""
 
     environment: str
@@ -29,11 +29,11 @@ class Start:
     @property
     def arguments(self) -> tuple[str, ...]:
         """What `crew` is called with."""
-        return command(self.environment, self.job, (slot.name for slot in self.slots if slot.name))
+        return run_arguments(self.environment, self.job, (slot.name for slot in self.slots if slot.name))
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class Retry:
     """A tick that was started and left no record: tried again, after a pause that doubles."""
 
     tick: datetime
@@ -42,17 +42,17 @@ class Again:
 
 
 @dataclass
-class Watch:
+class EnvironmentSchedule:
     """One environment on the clock."""
 
     environment: Environment
     slots: tuple[Slot, ...]
     since: datetime
     last: dict[Slot, datetime] = field(default_factory=dict)
-    again: dict[Slot, Again] = field(default_factory=dict)
+    again: dict[Slot, Retry] = field(default_factory=dict)
     running: set[Slot] = field(default_factory=set)
     is_informed: bool = False
-    ask_at: datetime = BEGINNING
+    ask_at: datetime = LONG_AGO
 
     def learn(self, last: Mapping[Slot, datetime]) -> None:
         """Take over what the store's records say: what was missed is due now."""
@@ -61,14 +61,14 @@ class Watch:
     def forget(self, now: datetime) -> None:
         """Trust nothing that was known before the clock went back; due is what comes from now on, until told better."""
         self.last, self.again, self.is_informed = {}, {}, False
-        self.since, self.ask_at = now, BEGINNING
+        self.since, self.ask_at = now, LONG_AGO
 
-    def starts(self, now: datetime) -> list[Start]:
+    def starts(self, now: datetime) -> list[Launch]:
         """What is due and does not run yet, grouped so that the runner can limit what runs side by side."""
         found = [each for slot in self.slots if slot not in self.running and (each := self._due(slot, now))]
         found.sort(key=lambda each: (each.slot.job, each.tick))
         return [
-            Start(
+            Launch(
                 self.environment.name,
                 job,
                 tick,
@@ -84,18 +84,18 @@ class Watch:
         waits = self.again.get(slot)
         return None if found and waits and waits.tick == found.tick and now < waits.at else found
 
-    def started(self, start: Start) -> None:
+    def started(self, start: Launch) -> None:
         self.running.update(start.slots)
 
-    def ended(self, start: Start, last: Mapping[Slot, datetime], now: datetime) -> tuple[Slot, ...]:
+    def ended(self, start: Launch, last: Mapping[Slot, datetime], now: datetime) -> tuple[Slot, ...]:
         """Note what the records say of a run that ended; the slots are returned whose tick has none."""
         self.running.difference_update(start.slots)
-        without = tuple(slot for slot in start.slots if last.get(slot, start.tick - FIRST_PAUSE) < start.tick)
+        without = tuple(slot for slot in start.slots if last.get(slot, start.tick - FIRST_RETRY) < start.tick)
         for slot in start.slots:
             if slot in without:
                 before = self.again.get(slot)
-                pause = before.pause * 2 if before and before.tick == start.tick else FIRST_PAUSE
-                self.again[slot] = Again(start.tick, pause, now + pause)
+                pause = before.pause * 2 if before and before.tick == start.tick else FIRST_RETRY
+                self.again[slot] = Retry(start.tick, pause, now + pause)
             else:
                 self.again.pop(slot, None)
                 self.last[slot] = last[slot]
@@ -108,10 +108,10 @@ class Watch:
     def _upcoming(self, now: datetime) -> Iterable[datetime]:
         return (upcoming(slot, self.environment.timezone, now, 1)[0] for slot in self.slots)
 
-    def replaced_by(self, environment: Environment, slots: tuple[Slot, ...], now: datetime) -> Watch:
+    def replaced_by(self, environment: Environment, slots: tuple[Slot, ...], now: datetime) -> EnvironmentSchedule:
         """The same watch over a file that was changed; what runs, runs on."""
         kept = set(slots)
-        return Watch(
+        return EnvironmentSchedule(
             environment,
             slots,
             now,

@@ -14,12 +14,12 @@ import pytest
 
 from inventories import Environment, Repository
 from jobs.run.ticks import next_ticks
-from jobs.schedule.export import Inexpressible
+from jobs.schedule.export import UnsupportedSchedule
 from jobs.schedule.export.destination import Destination
 from jobs.schedule.export.systemd import files, on_calendar
 from jobs.schedule.slots import slots, timers
 from tests.parts.needs import needs
-from tests.unit.jobs.schedule.lines import ONLY_CRONSIM, made_up
+from tests.unit.jobs.schedule.cron_lines import CRONSIM_ONLY, random_lines
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 BERLIN, NEW_YORK = ZoneInfo("Europe/Berlin"), ZoneInfo("America/New_York")
@@ -34,7 +34,7 @@ BEFORE_CHANGES = (
 ELAPSES = re.compile(
     r"(?:Next elapse|\(in UTC\)|Iteration #\d+|Iter\. #\d+): \w{3} (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC"
 )
-LINES = [*made_up(200, seed=4), *ONLY_CRONSIM]
+LINES = [*random_lines(200, seed=4), *CRONSIM_ONLY]
 CASES = [
     (line, random.Random(line).choice(ZONES), random.Random(line + "start").choice(BEFORE_CHANGES)) for line in LINES
 ]
@@ -72,7 +72,7 @@ def test_what_a_line_becomes(line: str, zone: ZoneInfo, expressions: tuple[str, 
 
 
 def test_days_that_systemd_cannot_join_are_refused() -> None:
-    with pytest.raises(Inexpressible, match=r'"0 2 \*/2 \* 5L": systemd can\'t join its days'):
+    with pytest.raises(UnsupportedSchedule, match=r'"0 2 \*/2 \* 5L": systemd can\'t join its days'):
         on_calendar("0 2 */2 * 5L", BERLIN, NOW)
 
 
@@ -141,7 +141,7 @@ def test_a_store_in_a_directory_may_be_written_to(repository: Repository, tmp_pa
 
 @needs("systemd-analyze")
 def test_systemd_finds_no_fault_in_the_daemons_unit_of_the_docs(tmp_path: Path) -> None:
-    page = Path(__file__).parents[4] / "docs" / "schedule.md"
+    page = Path(__file__).parents[5] / "docs" / "schedule.md"
     unit = page.read_text().partition("```ini\n")[2].partition("```")[0]
     (tmp_path / "crew.service").write_text(unit.replace("/usr/local/bin/crew", "/bin/true"))
     checked = subprocess.run(
