@@ -14,7 +14,7 @@ from pathlib import Path
 
 from jobs.embedded import EmbeddedError, S3Server, postgres, seaweed
 from jobs.run.job import Failed
-from jobs.run.stop import Stop, ended_by_signals
+from jobs.run.stop import Stop, stopped_by_signals
 
 _SHOP = """
 CREATE TABLE customers (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, mail text UNIQUE);
@@ -85,7 +85,7 @@ class DemoRepository:
 def play(tell: Tell) -> list[tuple[str, float]]:
     """Play the story in a temporary folder; the steps and their seconds. Nothing is left when it ends."""
     try:
-        with ended_by_signals() as stop, tempfile.TemporaryDirectory(prefix="groundcrew-demo-") as folder:
+        with stopped_by_signals() as stop, tempfile.TemporaryDirectory(prefix="groundcrew-demo-") as folder:
             story = Story(tell, stop)
             Path(folder).chmod(0o711)
             with _parts(story, Path(folder)) as place:

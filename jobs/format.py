@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta, tzinfo
 from itertools import pairwise
 
@@ -30,6 +31,14 @@ def format_time(when: datetime, now: datetime, zone: tzinfo) -> str:
 def plural(number: int, one: str, many: str = "") -> str:
     """A number with its word: 1 run, 2 runs."""
     return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def and_more(items: Sequence[str], shown: int, where: str = "") -> str:
+    """The first items, and how many more there are: `a; b; and 3 more`, or `a; b; and 3 more, in the log`."""
+    listed = list(items[:shown])
+    if len(items) > shown:
+        listed.append(f"and {len(items) - shown} more" + (f", {where}" if where else ""))
+    return "; ".join(listed)
 
 
 def format_size(number: float) -> str:

@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-OURS = "groundcrew"
+LOGGER_NAME = "groundcrew"
 
 
 def configure(verbose: int = 0) -> None:
     """Send our lines and the libraries' warnings to stderr; -v and -vv say more."""
     _to_do[:] = [partial(_configure_structlog, logging.DEBUG if verbose else logging.INFO)]
-    lines = Lines()
-    lines.setFormatter(Blanked())
+    lines = StderrHandler()
+    lines.setFormatter(RedactingFormatter())
     root = logging.getLogger()
     root.handlers = [lines]
     root.setLevel([logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)])
-    logging.getLogger(OURS).setLevel(logging.DEBUG)
+    logging.getLogger(LOGGER_NAME).setLevel(logging.DEBUG)
     logging.captureWarnings(capture=True)
 
 
@@ -52,7 +52,7 @@ def _configure_structlog(level: int) -> None:
     )
 
 
-def settings() -> dict[str, Any]:
+def structlog_config() -> dict[str, Any]:
     """How structlog is set up, now that somebody needs it."""
     import structlog
 
@@ -62,7 +62,7 @@ def settings() -> dict[str, Any]:
     return structlog.get_config()
 
 
-class Blanked(logging.Formatter):
+class RedactingFormatter(logging.Formatter):
     """Our lines and the libraries', in one form, with every secret blanked."""
 
     @cached_property
@@ -74,7 +74,7 @@ class Blanked(logging.Formatter):
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
-                blanked,
+                redact_event,
                 _rendered(),
             ],
         )
@@ -84,7 +84,7 @@ class Blanked(logging.Formatter):
         return self._by_structlog.format(record)
 
 
-class Lines(logging.StreamHandler[TextIO]):
+class StderrHandler(logging.StreamHandler[TextIO]):
     """Writes to what stderr is now, not to what it was when logging was set up."""
 
     @property
@@ -100,12 +100,12 @@ def get() -> FilteringBoundLogger:
     """The logger of the project."""
     import structlog
 
-    settings()
-    return cast("FilteringBoundLogger", structlog.get_logger(OURS))
+    structlog_config()
+    return cast("FilteringBoundLogger", structlog.get_logger(LOGGER_NAME))
 
 
 @contextmanager
-def running(**names: str) -> Iterator[None]:
+def log_context(**names: str) -> Iterator[None]:
     """While inside, each line of this thread bears these names (run, job, subject)."""
     import structlog
 
@@ -113,7 +113,7 @@ def running(**names: str) -> Iterator[None]:
         yield
 
 
-def carried(call: Callable[P, R]) -> Callable[P, R]:
+def with_log_context(call: Callable[P, R]) -> Callable[P, R]:
     """The same call for another thread, whose lines then bear the names that hold here: threads don't inherit them."""
     here = contextvars.copy_context()
 
@@ -123,7 +123,7 @@ def carried(call: Callable[P, R]) -> Callable[P, R]:
     return with_names
 
 
-def blanked(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+def redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Blank every known secret in every value of a line, whatever its type."""
     return {redact(key): redact_all(value) for key, value in event.items()}
 
@@ -139,13 +139,13 @@ def _common() -> list[Processor]:
 
 def _rendered() -> Processor:
     if sys.stderr.isatty():
-        return for_a_person
+        return format_for_terminal
     import structlog
 
     return structlog.processors.JSONRenderer()
 
 
-def for_a_person(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+def format_for_terminal(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     """A line as short as it can be: when, what it is about, what happened, and in grey the rest and the run."""
     line = dict(event)
     when, level, what = line.pop("timestamp", ""), line.pop("level", "info"), line.pop("event", "")

@@ -18,7 +18,7 @@ JOBS: dict[str, str] = {
 """name → "module:attribute", imported only when the job is run."""
 
 
-def job(name: str) -> Job:
+def find_job(name: str) -> Job:
     """The job of this name; KeyError if there is none."""
     module, _, attribute = JOBS[name].partition(":")
     found: Job = getattr(import_module(module), attribute)

@@ -10,7 +10,7 @@ from enum import StrEnum
 from queue import Empty, SimpleQueue
 
 from inventories import CrewError
-from jobs.log import carried
+from jobs.log import with_log_context
 
 TIME_LIMIT = 30.0
 CONCURRENT_CHECKS = 8
@@ -75,7 +75,7 @@ def run_checks(checks: Iterable[Check], limit: float = TIME_LIMIT) -> Iterator[t
 
 def _begin(at: int, check: Check, found: SimpleQueue[tuple[int, CheckResult]]) -> None:
     """Look in a thread of its own, which can't keep the program from ending."""
-    look = carried(lambda: found.put((at, result_of(check))))
+    look = with_log_context(lambda: found.put((at, result_of(check))))
     threading.Thread(target=look, name=f"check {check.what}", daemon=True).start()
 
 

@@ -44,12 +44,12 @@ def message(ctx: typer.Context, environment_name: EnvironmentName, as_json: AsJs
 def send(address: Secret, title: str, text: str) -> dict[str, str | bool]:
     """Send to one address, and say what came of it without giving the address away."""
     from jobs.checks.alerts import describe_address
-    from jobs.run.delivery import by_apprise
+    from jobs.run.delivery import send_by_apprise
 
     name, why = address.source, "it was refused; -v says more"
     try:
         name = describe_address(address)
-        arrived = by_apprise(address, title, text)
+        arrived = send_by_apprise(address, title, text)
     except Exception as error:  # one broken address must not hide what came of the others
         arrived, why = False, str(error)
     return {"address": name, "arrived": arrived, "sentence": "a message is on its way" if arrived else why}

@@ -51,14 +51,14 @@ def run(
     By hand a job always runs; --scheduled runs the tick that is due, once. Each subject (a database, a stack) runs
     under its own lock, leaves a record (crew runs) and tells the environment's alert addresses if its end is news.
     """
-    from jobs.registry import JOBS, job
+    from jobs.registry import JOBS, find_job
     from jobs.run import exit_code, run_job
 
     if job_name not in JOBS:
         raise WrongUsage(f"there is no job {job_name!r}; there {_there_are(JOBS)}")
     environment = arguments.environment(ctx, environment_name)
     options = Options(tuple(only or ()), tuple(tag or ()), scheduled, dry_run)
-    records = worst_first(run_job(job(job_name), environment, arguments.store(environment, job_name), options))
+    records = worst_first(run_job(find_job(job_name), environment, arguments.store(environment, job_name), options))
     if as_json:
         arguments.print_json(
             {"environment": environment.name, "job": job_name, "runs": [record_as_json(r) for r in records]}

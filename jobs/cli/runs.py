@@ -45,14 +45,14 @@ def runs(
 
     What runs now, then the newest first. One run, chosen by --last or --run ID, is shown with its figures and its log.
     """
-    from jobs.run.record import records, running
+    from jobs.run.record import live_holders, records
 
     environment, now = arguments.environment(ctx, environment_name), datetime.now(UTC)
     store = arguments.store(environment)
     found = records(store, environment.name, job, name)
     if last or run:
         return _show_one(chosen(found, run), environment_name, run, environment.timezone, as_json=as_json)
-    held = [one for one in running(store, environment.name, now).items() if is_asked_for(one[0], job, name)]
+    held = [one for one in live_holders(store, environment.name, now).items() if is_asked_for(one[0], job, name)]
     newest = list(islice(found, limit))
     live = [(of, holder) for of, holder in held if holder.run not in {record.run for record in newest}]
     if as_json:

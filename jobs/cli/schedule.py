@@ -223,7 +223,7 @@ NEXT = {
 @app.command("died", hidden=True, epilog=examples("crew schedule died production"))
 def died(ctx: typer.Context, environment_name: EnvironmentName) -> None:
     """Tell of a unit that died without a word; systemd calls this for runs that failed."""
-    from jobs.run.delivery import by_apprise
+    from jobs.run.delivery import send_by_apprise
     from jobs.schedule.unit_failure import failure_message
 
     environment = arguments.environment(ctx, environment_name)
@@ -232,7 +232,7 @@ def died(ctx: typer.Context, environment_name: EnvironmentName) -> None:
         output.say("The run has told of itself.", output.QUIET)
         return
     output.say(text, output.BAD)
-    failed = [to.source for to in environment.alerts.to if not by_apprise(to, f"{environment.name}: a run died", text)]
+    failed = [to.source for to in environment.alerts.to if not send_by_apprise(to, f"{environment.name}: a run died", text)]
     if failed:
         sys.stderr.write(f"Not told: {', '.join(failed)}\n")
         raise typer.Exit(1)

@@ -13,7 +13,7 @@ from jobs.cost.cache import CachedBill, cached_bill
 from jobs.cost.notices import cost_findings, cost_notice
 from jobs.cost.report import CostReport, report_on
 from jobs.run.job import Job, Options, Outcome, Result, Run
-from jobs.run.notices import known
+from jobs.run.notices import known_notices
 from jobs.run.ticks import period
 from jobs.store import Store
 
@@ -59,7 +59,7 @@ def work(run: Run) -> Result:
         "; ".join([*odd, sentences.spent(report), query_cost(found.answer)]),
         figures(found),
         tidings=cost_notice(
-            report, settings.thresholds, known(store, run.environment.name, run.job, run.subject), since
+            report, settings.thresholds, known_notices(store, run.environment.name, run.job, run.subject), since
         ),
     )
 

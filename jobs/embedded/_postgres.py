@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from jobs.embedded._started import NotInstalled, NotStarted, Program, free_port, started
+from jobs.embedded._program import NotInstalled, NotStarted, RunningProgram, free_port, start_program
 
 EMBEDDED = {16: "pginstall", 18: "pginstall18"}
 SUPERUSER = "postgres"
 LONGEST_SOCKET_FOLDER = 85  # a socket's whole path has 107 characters at most
-FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}  # its data never outlives it
+NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}  # its data never outlives it
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class PostgresServer:
     socket: Path
     port: int
     tcp: bool
-    program: Program
+    program: RunningProgram
 
     def url(self, database: str = "postgres") -> str:
         """By TCP if it listens there, else by its socket; never with the password in it."""
@@ -81,9 +81,11 @@ def postgres(
         as_account = _as_account(account, bin_folder, home)
         _initdb(as_account, bin_folder, home, password)
         port = free_port()
-        argv = server(bin_folder, home / "data", socket, port, tcp=tcp, settings={**FORGETFUL, **(settings or {})})
+        argv = server_command(
+            bin_folder, home / "data", socket, port, tcp=tcp, settings={**NOT_DURABLE, **(settings or {})}
+        )
         program = inside.enter_context(
-            started(
+            start_program(
                 f"PostgreSQL of {bin_folder}",
                 [*as_account, *argv],
                 home / "log",
@@ -95,7 +97,7 @@ def postgres(
         yield PostgresServer(_major(home / "data"), bin_folder, home / "data", socket, port, tcp, program)
 
 
-def server(
+def server_command(
     bin_folder: Path, data: Path, socket: Path, port: int, *, tcp: bool, settings: Mapping[str, str]
 ) -> list[str]:
     """The command line of a server."""
@@ -110,7 +112,7 @@ def server(
     return [str(bin_folder / "postgres"), "-D", str(data), "-p", str(port), *options]
 
 
-def initdb(bin_folder: Path, data: Path, pwfile: Path | None) -> list[str]:
+def initdb_command(bin_folder: Path, data: Path, pwfile: Path | None) -> list[str]:
     """The command line that makes a cluster. Without a password only the socket's folder guards it."""
     auth = ["--auth=trust"] if pwfile is None else ["--auth=scram-sha-256", f"--pwfile={pwfile}"]
     return [
@@ -132,7 +134,7 @@ def _initdb(as_account: list[str], bin_folder: Path, home: Path, password: str |
         shutil.chown(pwfile, home.stat().st_uid, home.stat().st_gid)
     try:
         subprocess.run(
-            [*as_account, *initdb(bin_folder, home / "data", pwfile)],
+            [*as_account, *initdb_command(bin_folder, home / "data", pwfile)],
             cwd=home,
             env=_environment(),
             stdin=subprocess.DEVNULL,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobs.embedded._started import NotInstalled, Program, free_ports, started
+from jobs.embedded._program import NotInstalled, RunningProgram, free_ports, start_program
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -31,7 +31,7 @@ class S3Server:
     key: str
     secret: str = field(repr=False)
     region: str
-    program: Program
+    program: RunningProgram
 
     def client(self) -> S3Client:
         """A client that waits for nothing: everything is on this machine."""
@@ -58,9 +58,9 @@ def seaweed(folder: Path, bucket: str = "groundcrew") -> Iterator[S3Server]:
         home = Path(inside.enter_context(tempfile.TemporaryDirectory(prefix="seaweed-", dir=folder)))
         inside.callback(_remove_sockets, ports.values())
         program = inside.enter_context(
-            started(
+            start_program(
                 "SeaweedFS",
-                mini(weed, home, ports),
+                seaweed_command(weed, home, ports),
                 home / "log",
                 environment=_environment(home, key, secret, bucket),
                 end=signal.SIGKILL,  # it takes seconds to say good-bye, and there is nothing to keep
@@ -71,7 +71,7 @@ def seaweed(folder: Path, bucket: str = "groundcrew") -> Iterator[S3Server]:
         yield server
 
 
-def mini(weed: Path, folder: Path, ports: dict[str, int]) -> list[str]:
+def seaweed_command(weed: Path, folder: Path, ports: dict[str, int]) -> list[str]:
     """The command line: what S3 needs, for this machine only. Each part also takes the port 10,000 above its own."""
     return [
         str(weed),

@@ -2,7 +2,7 @@
 
 from jobs.run.context import unrecorded_run
 from jobs.run.job import Failed, Job, Notice, Options, Outcome, Result, Run, Transient
-from jobs.run.record import Record, latest_records, records, running
+from jobs.run.record import Record, latest_records, live_holders, records
 from jobs.run.runner import RunTimeouts, exit_code, run_job
 from jobs.run.stop import Stopped
 
@@ -20,8 +20,8 @@ __all__ = [
     "Transient",
     "exit_code",
     "latest_records",
+    "live_holders",
     "records",
     "run_job",
-    "running",
     "unrecorded_run",
 ]

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 from inventories import Environment, redact
 from jobs.run import alerts, delivery
-from jobs.run.delivery import Claim, Delivery
+from jobs.run.delivery import ClaimedMessages, Delivery
 from jobs.run.record import Record
 from jobs.store import Store
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-AT_ONCE = 250  # alerts in one message; claiming so many takes less time than a claim lasts
-REST = 60.0  # seconds in which an address that did not answer in time is not tried again
+BATCH_SIZE = 250  # alerts in one message; claiming so many takes less time than a claim lasts
+PAUSE_AFTER_TIMEOUT = 60.0  # seconds in which an address that did not answer in time is not tried again
 
 
 class AlertQueue:
@@ -49,7 +49,7 @@ class AlertQueue:
     def close(self) -> None:
         """Wait until all is told, but not for long: what is not told by then is still news at the next run."""
         with self._change:
-            self._until = time.monotonic() + delivery.LIMIT
+            self._until = time.monotonic() + delivery.DELIVERY_TIMEOUT
             self._change.notify()
         if self._thread:
             self._thread.join()
@@ -69,25 +69,28 @@ class AlertQueue:
             self._change.wait_for(lambda: self._waiting or self._until is not None)
             if self._left() <= 0:
                 return []
-            batch, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
+            batch, self._waiting = self._waiting[:BATCH_SIZE], self._waiting[BATCH_SIZE:]
             return batch
 
     def _left(self) -> float:
-        return delivery.LIMIT if self._until is None else self._until - time.monotonic()
+        return delivery.DELIVERY_TIMEOUT if self._until is None else self._until - time.monotonic()
 
     def _tell(self, batch: list[Record]) -> None:
-        with ThreadPoolExecutor(delivery.SIDE_BY_SIDE) as pool:
+        with ThreadPoolExecutor(delivery.STORE_WRITERS) as pool:
             claims = [claim for found in pool.map(self._claims, batch) for claim in found]
         now = time.monotonic()
         resting = {name for name, until in self._resting.items() if until > now}
         silent = Delivery(claims, self._log).deliver(
-            self._environment.alerts.to, delivery.by_apprise, max(1, min(delivery.LIMIT, self._left())), resting
+            self._environment.alerts.to,
+            delivery.send_by_apprise,
+            max(1, min(delivery.DELIVERY_TIMEOUT, self._left())),
+            resting,
         )
-        self._resting |= dict.fromkeys(silent, time.monotonic() + REST)
+        self._resting |= dict.fromkeys(silent, time.monotonic() + PAUSE_AFTER_TIMEOUT)
 
-    def _claims(self, record: Record) -> list[Claim]:
+    def _claims(self, record: Record) -> list[ClaimedMessages]:
         try:
-            return alerts.claims(record, self._environment, self._store, self._log, self._now)
+            return alerts.claim_alerts(record, self._environment, self._store, self._log, self._now)
         except Exception as error:
             self._log.warning("alert not told", of=record.name, why=redact(str(error)))
             return []

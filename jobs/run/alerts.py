@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from inventories import Environment, redact
 from jobs.run import notices
-from jobs.run.delivery import Claim, Message, address_id
+from jobs.run.delivery import ClaimedMessages, Message, address_id
 from jobs.run.documents import from_body, from_iso, to_body, to_iso
 from jobs.run.job import Failed, Outcome
 from jobs.run.record import Record
@@ -23,7 +23,7 @@ CLAIM = timedelta(seconds=30)  # longer than telling takes: who claimed earlier 
 NEARLY = 0.9  # a job that is a minute faster today shall not put its daily reminder off to tomorrow
 
 
-class News(StrEnum):
+class AlertReason(StrEnum):
     """What people don't know yet."""
 
     FAILING = "is failing"
@@ -35,7 +35,7 @@ class News(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class AlertState:
     """What is so, since when, and what people were told."""
 
     now: Outcome = Outcome.DONE
@@ -48,24 +48,28 @@ class State:
     claimed: datetime | None = None
 
 
-def news(state: State, outcome: Outcome, about: str, now: datetime, remind: timedelta) -> News | None:
+def alert_reason(
+    state: AlertState, outcome: Outcome, about: str, now: datetime, remind: timedelta
+) -> AlertReason | None:
     """What a run's outcome adds to what people were told."""
     if outcome is Outcome.DONE:
-        return {Outcome.FAILED: News.RECOVERED, Outcome.FINDING: News.GONE}.get(state.told)
+        return {Outcome.FAILED: AlertReason.RECOVERED, Outcome.FINDING: AlertReason.GONE}.get(state.told)
     if outcome is not state.told:
-        return News.FAILING if outcome is Outcome.FAILED else News.FOUND
+        return AlertReason.FAILING if outcome is Outcome.FAILED else AlertReason.FOUND
     if outcome is Outcome.FINDING and about != state.about:
-        return News.CHANGED
+        return AlertReason.CHANGED
     due = state.told_at is None or now - state.told_at >= remind * NEARLY
-    return News.REMINDER if due else None
+    return AlertReason.REMINDER if due else None
 
 
-def seen(state: State, outcome: Outcome, now: datetime) -> State:
+def after_run(state: AlertState, outcome: Outcome, now: datetime) -> AlertState:
     """The state after a run, before anybody was told."""
     return state if state.now is outcome and state.since else replace(state, now=outcome, since=now)
 
 
-def noted(state: State, record: Record, what: News, failed: tuple[str, ...], now: datetime) -> State:
+def after_delivery(
+    state: AlertState, record: Record, what: AlertReason, failed: tuple[str, ...], now: datetime
+) -> AlertState:
     """The state once it was told; who could not be reached is owed it until the next run."""
     about = record.about or record.sentence
     return replace(
@@ -73,7 +77,7 @@ def noted(state: State, record: Record, what: News, failed: tuple[str, ...], now
     )  # fmt: skip
 
 
-def message(record: Record, what: News, since: datetime, environment: Environment) -> Message:
+def alert_message(record: Record, what: AlertReason, since: datetime, environment: Environment) -> Message:
     """A title and a text that a tired person understands."""
     local = since.astimezone(environment.timezone)
     title = f"{record.environment}: {record.job} of {record.subject} {what}"
@@ -81,9 +85,9 @@ def message(record: Record, what: News, since: datetime, environment: Environmen
     return Message(title, f"{record.sentence}\n\nSince {local:%Y-%m-%d %H:%M %Z}. More: {more}")
 
 
-def claims(
+def claim_alerts(
     record: Record, environment: Environment, store: Store, log: FilteringBoundLogger, now: Callable[[], datetime]
-) -> list[Claim]:
+) -> list[ClaimedMessages]:
     """What this run has to tell, claimed: how the job stands, and its tidings."""
     to = [address_id(address) for address in environment.alerts.to]
     if not to:
@@ -91,7 +95,10 @@ def claims(
     standing = record
     if record.tidings is not None and record.outcome is Outcome.FINDING:
         standing = replace(record, outcome=Outcome.DONE)  # its findings are told by the tidings
-    found = [_standing(standing, environment, store, log, to=to, now=now), notices.claim(record, store, to, now)]
+    found = [
+        _standing(standing, environment, store, log, to=to, now=now),
+        notices.claim_notices(record, store, to, now),
+    ]
     return [claim for claim in found if claim]
 
 
@@ -103,40 +110,40 @@ def _standing(
     *,
     to: Sequence[str],
     now: Callable[[], datetime],
-) -> Claim | None:
+) -> ClaimedMessages | None:
     """What is news of how the job stands."""
     key = f"{record.environment}/alerts/{record.job}/{record.subject}.json"
     try:
         claim = _claim(store, key, record, now(), environment.alerts.remind)
     except (StoreError, Failed) as error:
         log.warning("what was told can't be known here: this may be told again", why=redact(str(error)))
-        bad = news(State(), record.outcome, "", now(), environment.alerts.remind)
-        letter = message(record, bad, now(), environment) if bad else None
-        return Claim(dict.fromkeys(to, letter), lambda _failed: None) if letter else None
+        bad = alert_reason(AlertState(), record.outcome, "", now(), environment.alerts.remind)
+        letter = alert_message(record, bad, now(), environment) if bad else None
+        return ClaimedMessages(dict.fromkeys(to, letter), lambda _failed: None) if letter else None
     if claim is None:
         return None
     state, version, what = claim
-    words = what or News(state.news)
+    words = what or AlertReason(state.news)
     concerned = [name for name in to if what is not None or name in state.owed]
 
     def note(failed: Collection[str]) -> None:
         nonlocal version
         nobody = concerned and len(failed) == len(concerned)  # then the next run tries again
-        after = replace(state, claimed=None) if nobody else noted(state, record, words, tuple(failed), now())
+        after = replace(state, claimed=None) if nobody else after_delivery(state, record, words, tuple(failed), now())
         version = store.replace(key, _body(after), version)
 
-    letter = message(record, words, state.since or now(), environment)
-    return Claim(dict.fromkeys(concerned, letter), note)
+    letter = alert_message(record, words, state.since or now(), environment)
+    return ClaimedMessages(dict.fromkeys(concerned, letter), note)
 
 
 def _claim(
     store: Store, key: str, record: Record, now: datetime, remind: timedelta
-) -> tuple[State, str, News | None] | None:
+) -> tuple[AlertState, str, AlertReason | None] | None:
     """The right to tell, won by a conditional write; None if there is nothing to tell, or somebody else tells it."""
     while True:
         known, version = _read(store, key)
-        state = seen(known, record.outcome, now)
-        what = news(state, record.outcome, record.about or record.sentence, now, remind)
+        state = after_run(known, record.outcome, now)
+        what = alert_reason(state, record.outcome, record.about or record.sentence, now, remind)
         telling = state.claimed is not None and now - state.claimed < CLAIM
         nothing = what is None and not state.owed
         claimed = state if telling or nothing else replace(state, claimed=now)
@@ -149,19 +156,19 @@ def _claim(
         return None if claimed is state else (claimed, version, what)
 
 
-def _read(store: Store, key: str) -> tuple[State, str]:
+def _read(store: Store, key: str) -> tuple[AlertState, str]:
     try:
         found = store.get(key)
     except Missing:
-        return State(), ""
+        return AlertState(), ""
     return from_body(key, found.body, _state_of), found.version
 
 
-def _state_of(fields: dict[str, Any]) -> State:
+def _state_of(fields: dict[str, Any]) -> AlertState:
     moments = {name: from_iso(fields[name]) for name in ("since", "told_at", "claimed")}
     outcomes = {name: Outcome(fields[name]) for name in ("now", "told")}
-    return State(**{**fields, **moments, **outcomes, "owed": tuple(fields["owed"])})
+    return AlertState(**{**fields, **moments, **outcomes, "owed": tuple(fields["owed"])})
 
 
-def _body(state: State) -> bytes:
+def _body(state: AlertState) -> bytes:
     return to_body({name: to_iso(v) if isinstance(v, datetime) else v for name, v in asdict(state).items()})

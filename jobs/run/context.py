@@ -13,11 +13,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from inventories import Environment, redact
-from jobs.log import OURS, settings
+from jobs.log import LOGGER_NAME, structlog_config
 from jobs.run.documents import key_timestamp, utc_now
 from jobs.run.job import Options
 from jobs.run.progress import Progress, end_bars
-from jobs.run.stop import Stop, ended_by_signals
+from jobs.run.stop import Stop, stopped_by_signals
 from jobs.store import Store
 
 if TYPE_CHECKING:
@@ -27,13 +27,13 @@ TAIL_LINES = 200
 TAIL_LINE_LENGTH = 2000
 
 
-def new_id(started: datetime) -> str:
+def new_run_id(started: datetime) -> str:
     """Sorts by time, and no two are the same."""
     return f"{key_timestamp(started)}-{secrets.token_hex(3)}"
 
 
 @dataclass
-class Tail:
+class LogTail:
     """The last lines of a run's log, kept for its record; a structlog processor that lets everything through."""
 
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
@@ -53,13 +53,13 @@ class Tail:
         return event
 
 
-def logger(tail: Tail, **bound: str) -> FilteringBoundLogger:
+def run_logger(tail: LogTail, **bound: str) -> FilteringBoundLogger:
     """The configured log, whose lines are also kept in the tail."""
     import structlog
 
-    set_up = settings()
+    set_up = structlog_config()
     log: FilteringBoundLogger = structlog.wrap_logger(
-        set_up["logger_factory"](OURS),
+        set_up["logger_factory"](LOGGER_NAME),
         processors=[tail, *set_up["processors"]],
         wrapper_class=set_up["wrapper_class"],
         context_class=set_up["context_class"],
@@ -82,7 +82,7 @@ class RunContext:
     options: Options
     log: FilteringBoundLogger
     stop: Stop
-    tail: Tail
+    tail: LogTail
     tries: int = 0
     left_behind: bool = False
     _progress: Progress = field(default_factory=Progress)
@@ -127,8 +127,8 @@ def new_run(
     stop: Stop,
     tick: datetime | None = None,
 ) -> RunContext:
-    tail, name = Tail(), new_id(started)
-    log = logger(tail, run=name, environment=environment.name, job=job, subject=subject)
+    tail, name = LogTail(), new_run_id(started)
+    log = run_logger(tail, run=name, environment=environment.name, job=job, subject=subject)
     return RunContext(name, environment, store, job, subject, tick, started, options, log, stop, tail)
 
 
@@ -143,7 +143,7 @@ def unrecorded_run(
     warning: str = "still ending; wait",
 ) -> Iterator[RunContext]:
     """A run without lock or record, for a command that works in the main thread and is to end cleanly on a signal."""
-    with ended_by_signals(lambda: run.log.warning(warning)) as stop:
+    with stopped_by_signals(lambda: run.log.warning(warning)) as stop:
         run = new_run(environment, store, job, subject, options=options or Options(), started=utc_now(), stop=stop)
         try:
             yield run

@@ -17,9 +17,9 @@ from jobs.store import Changed, Missing, StoreError
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-LIMIT = 10.0
-SIDE_BY_SIDE = 8  # writes to the store
-SENTENCES = 10  # of more messages than that, one message has the titles alone
+DELIVERY_TIMEOUT = 10.0
+STORE_WRITERS = 8  # writes to the store
+MOST_WHOLE_MESSAGES = 10  # of more messages than that, one message has the titles alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +31,14 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class ClaimedMessages:
     """The right to tell something, won in the store: what for which address, and how to note who was not reached."""
 
     letters: Mapping[str, Message]
     note: Callable[[Collection[str]], None]
 
 
-class Send(Protocol):
+class Sender(Protocol):
     """Delivers one message to one address, and says whether it arrived."""
 
     def __call__(self, address: Secret, title: str, text: str) -> bool: ...
@@ -49,11 +49,11 @@ def address_id(address: Secret) -> str:
     return hashlib.sha256(repr((address.env, address.file, address.command, address.literal)).encode()).hexdigest()[:16]
 
 
-def combined(letters: Sequence[Message]) -> Message:
+def combine(letters: Sequence[Message]) -> Message:
     """What one address is told at one time, as one message."""
     if len(letters) == 1:
         return letters[0]
-    many = len(letters) > SENTENCES
+    many = len(letters) > MOST_WHOLE_MESSAGES
     environments = sorted({letter.title.partition(":")[0] for letter in letters})
     parts = [letter.title if many else f"{letter.title}\n{letter.text}" for letter in letters]
     return Message(f"{', '.join(environments)}: {len(letters)} alerts", ("\n" if many else "\n\n").join(parts))
@@ -62,13 +62,13 @@ def combined(letters: Sequence[Message]) -> Message:
 class Delivery:
     """One round of deliveries: all addresses at once. Who answers too late is noted still, while the program lives."""
 
-    def __init__(self, claims: Sequence[Claim], log: FilteringBoundLogger) -> None:
+    def __init__(self, claims: Sequence[ClaimedMessages], log: FilteringBoundLogger) -> None:
         self._claims, self._log = claims, log
         self._arrived: set[str] = set()
         self._lock = threading.Lock()
         self._noted = False
 
-    def deliver(self, to: Iterable[Secret], send: Send, limit: float, resting: Collection[str] = ()) -> set[str]:
+    def deliver(self, to: Iterable[Secret], send: Sender, limit: float, resting: Collection[str] = ()) -> set[str]:
         """Tell whom it concerns, but those who rest; the marks of those who did not answer in time are returned."""
         wanted = {address_id(address): address for address in to if self._of(address_id(address))}
         awake = {name: address for name, address in wanted.items() if name not in resting}
@@ -91,8 +91,8 @@ class Delivery:
     def _of(self, name: str) -> list[Message]:
         return [claim.letters[name] for claim in self._claims if name in claim.letters]
 
-    def _one(self, name: str, address: Secret, send: Send) -> None:
-        letter = combined(self._of(name))
+    def _one(self, name: str, address: Secret, send: Sender) -> None:
+        letter = combine(self._of(name))
         try:
             arrived = send(address, letter.title, letter.text)
         except Exception as error:
@@ -105,7 +105,7 @@ class Delivery:
                 self._note()
 
     def _note(self) -> None:
-        def one(claim: Claim) -> None:
+        def one(claim: ClaimedMessages) -> None:
             try:
                 claim.note([name for name in claim.letters if name not in self._arrived])
             except (Changed, Missing):
@@ -113,11 +113,11 @@ class Delivery:
             except (StoreError, Failed) as error:
                 self._log.warning("told, but not noted: this may be told again", why=redact(str(error)))
 
-        with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        with ThreadPoolExecutor(STORE_WRITERS) as pool:
             list(pool.map(one, self._claims))
 
 
-def by_apprise(address: Secret, title: str, text: str) -> bool:
+def send_by_apprise(address: Secret, title: str, text: str) -> bool:
     """Send through Apprise, whose answer is an object that is true if everything arrived."""
     import apprise
 

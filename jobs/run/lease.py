@@ -67,19 +67,19 @@ def holder_to(holder: Holder) -> bytes:
     return to_body({name: to_iso(v) if isinstance(v, datetime) else v for name, v in asdict(holder).items()})
 
 
-class Held(CrewError):
+class LockHeld(CrewError):
     """Another run holds the lock; the message names the holder, the time, and whether it is alive."""
 
     exit_code = ExitCode.LOCK_HELD
 
 
-def held(environment: str, name: str, holder: Holder, now: datetime, zone: ZoneInfo) -> Held:
+def lock_held(environment: str, name: str, holder: Holder, now: datetime, zone: ZoneInfo) -> LockHeld:
     """The sentence for a lock that somebody else has."""
     ago = max(0, round((now - holder.seen).total_seconds()))
     alive = f"last renewed {ago} s ago, perhaps dead" if holder.overdue(now) else f"alive, renewed {ago} s ago"
     since = holder.since.astimezone(zone)
     day = "" if since.date() == now.astimezone(zone).date() else f"{since:%Y-%m-%d} "
-    return Held(
+    return LockHeld(
         f"{environment}: lock {name} is held by {holder.host} since {day}{since:%H:%M:%S} ({alive}); "
         f"it ends by itself, or: crew runs {environment} {name.replace('/', ' ')}"
     )
@@ -104,7 +104,7 @@ class Lock:
         return holder_from(self.key, found.body), found.version
 
 
-def take(
+def acquire(
     lock: Lock, wanted: Holder, wait: Callable[[float], object], log: FilteringBoundLogger, *, patient: bool
 ) -> Lease:
     """Take a lock or raise Held. Someone patient watches a live holder for a renewal before he believes in it.
@@ -123,7 +123,7 @@ def take(
             wait(0.02)  # somebody was faster: see what he made of it
 
 
-def gone(holder: Holder) -> bool:
+def process_is_gone(holder: Holder) -> bool:
     """Whether no process here is the holder's, who said that he is here; a container may have this machine's name."""
     if holder.host != socket.gethostname():
         return False
@@ -141,8 +141,8 @@ def _take_from(
     if found.run == wanted.run:  # our own creation, whose answer was lost on the way
         return Lease(lock, wanted, version)
     if found.released is None:
-        if not patient and not found.overdue(lock.now()) and not gone(found):
-            raise held(lock.environment, lock.name, found, lock.now(), lock.zone)
+        if not patient and not found.overdue(lock.now()) and not process_is_gone(found):
+            raise lock_held(lock.environment, lock.name, found, lock.now(), lock.zone)
         log.info("lock is held: watching whether its holder lives", lock=lock.name, by=found.run, host=found.host)
         found, version = _watched(lock, found, version, wait)
     if found.released is None:
@@ -169,7 +169,7 @@ def _watched(lock: Lock, found: Holder, version: str, wait: Callable[[float], ob
         pause = min(1.0, pause * 1.5)
         latest, seen = lock.read()
         if seen != version and latest.released is None:
-            raise held(lock.environment, lock.name, latest, lock.now(), lock.zone)
+            raise lock_held(lock.environment, lock.name, latest, lock.now(), lock.zone)
         if latest.released is not None:
             return latest, seen
         if time.monotonic() - watched > found.seconds + at_least:  # its clock is far ahead of ours

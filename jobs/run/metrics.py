@@ -68,7 +68,7 @@ def merged(old: Samples, new: Samples) -> Samples:
     return {**kept, **new}
 
 
-def without_what_is_gone(samples: Samples, environment: str, job: str, knows: Callable[[str], bool]) -> Samples:
+def without_removed_subjects(samples: Samples, environment: str, job: str, knows: Callable[[str], bool]) -> Samples:
     """Less a job's subjects that the environment's file no longer names: they would be called late for ever."""
 
     def stays(labels: Mapping[str, str]) -> bool:
@@ -88,7 +88,7 @@ def write(
         textfile = environment.metrics.textfile
         apart = period(line, environment.timezone, record.started) if line else None
         with _alone_with(textfile):
-            old = without_what_is_gone(from_text(_read(textfile)), record.environment, record.job, knows)
+            old = without_removed_subjects(from_text(_read(textfile)), record.environment, record.job, knows)
             _replace(textfile, to_text(merged(old, samples_of(record, apart))))
 
 

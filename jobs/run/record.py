@@ -56,12 +56,12 @@ class Record:
         return self.outcome in (Outcome.DONE, Outcome.FINDING)
 
 
-def folder(environment: str, job: str | None = None, subject: str | None = None) -> str:
+def record_prefix(environment: str, job: str | None = None, subject: str | None = None) -> str:
     return "/".join(part for part in (environment, "runs", job, subject) if part) + "/"
 
 
 def tick_key(environment: str, job: str, subject: str, tick: datetime) -> str:
-    return f"{folder(environment, job, subject)}{key_timestamp(tick)}.json"
+    return f"{record_prefix(environment, job, subject)}{key_timestamp(tick)}.json"
 
 
 def record_to(record: Record) -> bytes:
@@ -102,7 +102,7 @@ def read_record(store: Store, key: str) -> Record | None:
 
 def record_keys(store: Store, environment: str, job: str | None = None, subject: str | None = None) -> list[str]:
     """The keys of all records, newest first: LIST calls only. What does not look like a record is passed over."""
-    keys = (entry.key for entry in store.list(folder(environment, job, subject)) if _KEY.fullmatch(entry.key))
+    keys = (entry.key for entry in store.list(record_prefix(environment, job, subject)) if _KEY.fullmatch(entry.key))
     return sorted(keys, key=lambda key: key.rsplit("/", 1)[1], reverse=True)
 
 
@@ -114,10 +114,10 @@ def records(store: Store, environment: str, job: str | None = None, subject: str
 
 def latest_records(store: Store, environment: str) -> list[Record]:
     """The newest record of each job and subject."""
-    return latest_of(store, record_keys(store, environment))
+    return latest_by_subject(store, record_keys(store, environment))
 
 
-def latest_of(store: Store, newest_first: Iterable[str]) -> list[Record]:
+def latest_by_subject(store: Store, newest_first: Iterable[str]) -> list[Record]:
     """The newest record of each job and subject among these keys."""
     newest: dict[str, str] = {}
     for key in newest_first:
@@ -140,7 +140,7 @@ def last_tick(store: Store, environment: str, job: str, subject: str, before: da
     return next((tick for tick in ticks if tick and tick < before), None)
 
 
-def holders(store: Store, environment: str) -> dict[str, Holder]:
+def lock_holders(store: Store, environment: str) -> dict[str, Holder]:
     """Who holds a lock, by `<job>/<subject>`, or died with it: a run has no record before it has ended."""
     prefix = f"{environment}/locks/"
     found = {
@@ -150,6 +150,6 @@ def holders(store: Store, environment: str) -> dict[str, Holder]:
     return {name: holder for name, holder in found.items() if not holder.released}
 
 
-def running(store: Store, environment: str, now: datetime) -> dict[str, Holder]:
+def live_holders(store: Store, environment: str, now: datetime) -> dict[str, Holder]:
     """Who holds a lock now, and lives."""
-    return {name: holder for name, holder in holders(store, environment).items() if not holder.expired(now)}
+    return {name: holder for name, holder in lock_holders(store, environment).items() if not holder.expired(now)}

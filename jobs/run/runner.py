@@ -23,11 +23,11 @@ from jobs.run.context import RunContext, new_run
 from jobs.run.documents import utc_now
 from jobs.run.heartbeat import Heartbeat
 from jobs.run.job import Job, Options, Outcome, Result
-from jobs.run.lease import Held, Holder, Lease, Lock, take
+from jobs.run.lease import Holder, Lease, Lock, LockHeld, acquire
 from jobs.run.progress import end_bars
-from jobs.run.record import Record, folder, last_tick, read_record, record_to, tick_key
-from jobs.run.stop import Stop, Stopped, signals
-from jobs.run.ticks import Gap, latest_tick, missed
+from jobs.run.record import Record, last_tick, read_record, record_prefix, record_to, tick_key
+from jobs.run.stop import Stop, Stopped, on_signals
+from jobs.run.ticks import Gap, latest_tick, missed_ticks
 from jobs.store import Store
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ def run_job(
     patience: RunTimeouts = RunTimeouts(),
 ) -> list[Record]:
     """Run a job on its subjects, side by side, and say how each went."""
-    shift = Shift(job, environment, store, options, now, patience)
+    shift = JobRunner(job, environment, store, options, now, patience)
     subjects = job.subjects(environment, options)
-    with signals(shift.stop_all, shift.warn_again), ThreadPoolExecutor(max_workers=job.side_by_side) as pool:
+    with on_signals(shift.stop_all, shift.warn_again), ThreadPoolExecutor(max_workers=job.side_by_side) as pool:
         ended = list(pool.map(shift.run, subjects))
         shift.close(ended)
     return ended
@@ -77,7 +77,7 @@ def exit_code(records: Iterable[Record], *, scheduled: bool) -> int:
     return ExitCode.LOCK_HELD if Outcome.HELD in outcomes else ExitCode.DONE
 
 
-def patiently(
+def retry(
     call: Callable[[], T],
     delays: Sequence[float],
     sleep: Callable[[float], object],
@@ -98,7 +98,7 @@ def patiently(
     return call()
 
 
-def failure(run: RunContext, error: BaseException) -> Result:
+def failed_result(run: RunContext, error: BaseException) -> Result:
     """What an exception means: an end that was asked for, a failure that names itself, or a bug."""
     if run.stop.told:
         return Result(Outcome.FAILED, run.stop.why)
@@ -109,7 +109,7 @@ def failure(run: RunContext, error: BaseException) -> Result:
 
 
 @dataclass
-class Shift:
+class JobRunner:
     """One call of run_job: what its runs share."""
 
     job: Job
@@ -152,11 +152,11 @@ class Shift:
             if self.options.dry_run:
                 return self._ended(run, self._work(run, None))
             lease = self._take(run)
-        except Held as error:
+        except LockHeld as error:
             run.log.warning("not run", why=str(error))
             return self._ended(run, Result(Outcome.HELD, str(error)))
         except Exception as error:
-            record = self._ended(run, failure(run, error))
+            record = self._ended(run, failed_result(run, error))
             run.log.warning("never began", why=record.sentence)
             if not isinstance(error, Stopped):
                 self._announce(run, record)
@@ -197,11 +197,11 @@ class Shift:
         lock = Lock(self.environment.name, run.name, self.environment.timezone, self.store, self.now)
         since, seconds = self.now(), self._lease_seconds(run)
         wanted = Holder(run.id, socket.gethostname(), os.getpid(), since, seconds, run.tick)
-        attempt = partial(take, lock, wanted, run.stop.wait, run.log, patient=self.options.scheduled)
+        attempt = partial(acquire, lock, wanted, run.stop.wait, run.log, patient=self.options.scheduled)
         return self._of_store(attempt, run, run.stop.wait)
 
     def _of_store(self, call: Callable[[], T], run: RunContext, sleep: Callable[[float], object]) -> T:
-        return patiently(call, self.patience.store, sleep, run.log, self.patience.silence)
+        return retry(call, self.patience.store, sleep, run.log, self.patience.silence)
 
     def _locked(self, run: RunContext, lease: Lease) -> Record:
         lease.keep(run.stop.tell)
@@ -224,7 +224,7 @@ class Shift:
             self.heartbeat.start()
             result = self._work(run, lease)
         except Exception as error:
-            result = failure(run, error)
+            result = failed_result(run, error)
         record = self._save(run, lease, self._ended(run, result, lease, earlier, gap))
         self._announce(run, record)
         return record
@@ -243,7 +243,7 @@ class Shift:
         read = partial(read_record, self.store, tick_key(*of, run.tick))
         earlier = self._of_store(read, run, run.stop.wait)
         last = self._of_store(partial(last_tick, self.store, *of, run.tick), run, run.stop.wait)
-        gap = missed(line, self.environment.timezone, last, run.tick) if line else None
+        gap = missed_ticks(line, self.environment.timezone, last, run.tick) if line else None
         if gap:
             run.log.warning("ticks were missed", ticks=gap.ticks, first=str(gap.first), last=str(gap.last))
         return earlier, gap
@@ -263,7 +263,7 @@ class Shift:
                 raise Stopped(run.stop.why)  # noqa: TRY301
             return done.result()
         except Exception as error:
-            return failure(run, error)
+            return failed_result(run, error)
 
     def _try(self, run: RunContext, done: Future[Result]) -> None:
         def once() -> Result:
@@ -273,8 +273,8 @@ class Shift:
 
         names = {"run": run.id, "environment": run.environment.name, "job": run.job, "subject": run.subject}
         try:
-            with jobs.log.running(**names):
-                result = patiently(once, self.patience.work, run.stop.wait, run.log)
+            with jobs.log.log_context(**names):
+                result = retry(once, self.patience.work, run.stop.wait, run.log)
             done.set_result(result)
         except BaseException as error:
             done.set_exception(error)
@@ -310,7 +310,7 @@ class Shift:
     def _save(self, run: RunContext, lease: Lease, record: Record) -> Record:
         """Write the record, under the tick only while the tick is ours. A run without a record has failed."""
         run.log.info("run ended", outcome=record.outcome, sentence=record.sentence)
-        key = f"{folder(record.environment, record.job, record.subject)}{record.run}.json"
+        key = f"{record_prefix(record.environment, record.job, record.subject)}{record.run}.json"
         if record.tick and lease.left() > 0 and not lease.lost:
             key = tick_key(record.environment, record.job, record.subject, record.tick)
         body = record_to(replace(record, log=tuple(run.tail.lines)))

@@ -94,10 +94,10 @@ class Stop:
 
 
 @contextmanager
-def ended_by_signals(again: Callable[[], object] = lambda: None) -> Iterator[Stop]:
+def stopped_by_signals(again: Callable[[], object] = lambda: None) -> Iterator[Stop]:
     """While inside, the first signal ends what was started, and `again` hears of each later one; nothing is left."""
     stop = Stop()
-    with signals(lambda name: stop.tell(f"stopped by {name}"), again):
+    with on_signals(lambda name: stop.tell(f"stopped by {name}"), again):
         try:
             yield stop
         except Exception as error:
@@ -138,7 +138,7 @@ def _quietly(end: Callable[[], object]) -> None:
 
 
 @contextmanager
-def signals(tell: Callable[[str], object], again: Callable[[], object]) -> Iterator[None]:
+def on_signals(tell: Callable[[str], object], again: Callable[[], object]) -> Iterator[None]:
     """While inside, the first signal to end calls `tell` with its name, and each later one calls `again`.
 
     They are called from a thread of their own, since a signal may find the main thread holding any lock. And that

@@ -55,7 +55,7 @@ def period(line: str, zone: ZoneInfo, at: datetime) -> timedelta:
     return next(next_ticks(line, zone, at)) - tick_before(line, zone, at)
 
 
-def missed(line: str, zone: ZoneInfo, last: datetime | None, tick: datetime) -> Gap | None:
+def missed_ticks(line: str, zone: ZoneInfo, last: datetime | None, tick: datetime) -> Gap | None:
     """The ticks between the last one that has a record and this one, which makes up for all of them."""
     if last is None:
         return None

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from inventories import Environment
 from jobs.run.lease import Holder
-from jobs.run.record import Record, latest_records, running
+from jobs.run.record import Record, latest_records, live_holders
 from jobs.schedule.due import overdue, upcoming
 from jobs.schedule.history import last_runs
 from jobs.schedule.slots import Slot, scheduled
@@ -35,7 +35,7 @@ def agenda(environment: Environment, store: Store | None, now: datetime) -> list
     known = RunHistory(
         last_runs(store, environment.name, slots, now),
         latest_records(store, environment.name),
-        running(store, environment.name, now),
+        live_holders(store, environment.name, now),
     )
     return [_item(slot, environment.timezone, known, now) for slot in slots]
 

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
 
-from jobs.run.ticks import EARLY, Gap, missed, next_ticks, tick_before
+from jobs.run.ticks import EARLY, Gap, missed_ticks, next_ticks, tick_before
 from jobs.schedule.slots import Slot
 
 OVERDUE_AFTER = timedelta(minutes=10)
@@ -31,7 +31,7 @@ def due(slot: Slot, zone: ZoneInfo, last: datetime, now: datetime) -> Due | None
     if now < first_tick_after(slot.line, zone, last):
         return None
     tick = tick_before(slot.line, zone, now)
-    return Due(slot, tick, missed(slot.line, zone, last, tick))
+    return Due(slot, tick, missed_ticks(slot.line, zone, last, tick))
 
 
 @lru_cache(maxsize=1000)

@@ -14,7 +14,7 @@ from inventories import Environment
 from jobs.run.documents import to_second
 from jobs.run.job import Outcome
 from jobs.run.lease import Holder
-from jobs.run.record import Record, holders, latest_of, record_keys, records
+from jobs.run.record import Record, latest_by_subject, lock_holders, record_keys, records
 from jobs.run.ticks import tick_before
 from jobs.schedule.due import upcoming
 from jobs.schedule.slots import Slot
@@ -76,8 +76,8 @@ class Health:
 def environment_health(slots: Sequence[Slot], environment: Environment, store: Store, now: datetime) -> list[Health]:
     """How everything stands that has run or is to run here: the bad news first, then the newest."""
     keys = record_keys(store, environment.name)
-    last = {record.name: record for record in latest_of(store, keys)}
-    locks = holders(store, environment.name)
+    last = {record.name: record for record in latest_by_subject(store, keys)}
+    locks = lock_holders(store, environment.name)
     known = dict.fromkeys([*last, *locks])
     began = _moment_of(keys[-1]) if keys else now
     due = _due(known, slots, environment.timezone, began, now)

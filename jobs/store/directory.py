@@ -21,21 +21,21 @@ from pathlib import Path
 from jobs.store.interface import (
     Changed,
     Denied,
-    Entry,
     Exists,
+    ListedKey,
+    ListedPrefix,
     Missing,
     NotDeleted,
-    Object,
     OpenUpload,
-    Piece,
-    Prefix,
-    Stored,
+    StoredObject,
+    StoredPiece,
+    StoredStream,
     StoreError,
     Upload,
 )
-from jobs.store.paths import BESIDE, GOES_ON, level_of, names_of
+from jobs.store.paths import CONTINUED_SUFFIX, FILE_SUFFIX, file_names, key_level
 
-AT_A_TIME = 1 << 20
+READ_SIZE = 1 << 20
 _LOCK = "%lock"
 _OPEN = "%open"
 _FULL = {
@@ -54,9 +54,9 @@ class DirectoryStore:
         self.url = url
         self.root = root
 
-    def get(self, key: str) -> Object:
+    def get(self, key: str) -> StoredObject:
         with self._told(key), self._file(key).open("rb") as file:
-            return Object(file.read(), _version(os.fstat(file.fileno())))
+            return StoredObject(file.read(), _version(os.fstat(file.fileno())))
 
     def create(self, key: str, body: bytes) -> str:
         def only_if_absent(place: Path) -> None:
@@ -83,16 +83,16 @@ class DirectoryStore:
         with self._told(key), self._file(key).open("rb") as file:
             left = os.fstat(file.fileno()).st_size if end is None else end
             left -= file.seek(start)
-            while left > 0 and (chunk := file.read(min(AT_A_TIME, left))):
+            while left > 0 and (chunk := file.read(min(READ_SIZE, left))):
                 left -= len(chunk)
                 yield chunk
 
-    def list(self, prefix: str = "") -> Iterator[Entry]:
+    def list(self, prefix: str = "") -> Iterator[ListedKey]:
         with self._told(prefix):
             above, begin = _split(prefix)
             yield from _entries(self._folder(above), above, begin)
 
-    def folders(self, prefix: str = "") -> Iterator[Entry | Prefix]:
+    def folders(self, prefix: str = "") -> Iterator[ListedKey | ListedPrefix]:
         with self._told(prefix):
             above, begin = _split(prefix)
             for level, place in _inside(self._folder(above)):
@@ -101,7 +101,7 @@ class DirectoryStore:
                 if not level.endswith("/"):
                     yield from _entry(above + level, place)
                 elif any(_entries(place, "")):
-                    yield Prefix(above + level)
+                    yield ListedPrefix(above + level)
 
     def delete(self, keys: Iterable[str]) -> Sequence[NotDeleted]:
         refused = []
@@ -236,15 +236,15 @@ class DirectoryUpload:
         self._size += len(body)
         return len(body)
 
-    def complete(self) -> Stored:
-        piece = Piece(f"{self._key}.0", self._size)
+    def complete(self) -> StoredStream:
+        piece = StoredPiece(f"{self._key}.0", self._size)
         with self._store._told(self._key):
             os.fsync(self._fd)
             if os.fstat(self._fd).st_size != self._size:
                 raise StoreError(f"{self._store.url}: {piece.key} is not {self._size} bytes long as it should be")
             self._store._publish(piece.key, self._begun / "body")
         self.abort()
-        return Stored((piece,), self._size, self._sha256.hexdigest())
+        return StoredStream((piece,), self._size, self._sha256.hexdigest())
 
     def abort(self) -> None:
         if self._fd >= 0:
@@ -267,12 +267,12 @@ def _split(prefix: str) -> tuple[str, str]:
 
 def _among(folder: Path, level: str, kind: Callable[[Path], bool], but_not: Callable[[Path], bool]) -> Path:
     """The path of one level. Where a file and a folder want one name, the later one stands beside it as `…%`."""
-    plain = folder.joinpath(*names_of(level))
-    beside = plain.with_name(plain.name + BESIDE)
+    plain = folder.joinpath(*file_names(level))
+    beside = plain.with_name(plain.name + FILE_SUFFIX)
     return beside if kind(beside) or but_not(plain) else plain
 
 
-def _entries(folder: Path, above: str, begin: str = "") -> Iterator[Entry]:
+def _entries(folder: Path, above: str, begin: str = "") -> Iterator[ListedKey]:
     for level, place in _inside(folder):
         if not level.startswith(begin):
             continue
@@ -282,17 +282,17 @@ def _entries(folder: Path, above: str, begin: str = "") -> Iterator[Entry]:
             yield from _entry(above + level, place)
 
 
-def _entry(key: str, place: Path) -> Iterator[Entry]:
+def _entry(key: str, place: Path) -> Iterator[ListedKey]:
     try:
         seen = place.stat()
     except FileNotFoundError:  # deleted while we looked
         return
-    yield Entry(key, seen.st_size, datetime.fromtimestamp(seen.st_mtime, UTC), _version(seen))
+    yield ListedKey(key, seen.st_size, datetime.fromtimestamp(seen.st_mtime, UTC), _version(seen))
 
 
 def _inside(folder: Path) -> list[tuple[str, Path]]:
     """What lies in a folder, in the order of keys; a folder's level ends with a slash."""
-    return sorted((level_of(names) + slash, place) for names, slash, place in _named(folder, []))
+    return sorted((key_level(names) + slash, place) for names, slash, place in _named(folder, []))
 
 
 def _named(folder: Path, before: list[str]) -> Iterator[tuple[list[str], str, Path]]:
@@ -303,7 +303,7 @@ def _named(folder: Path, before: list[str]) -> Iterator[tuple[list[str], str, Pa
     for one in found:
         if one.name in (_LOCK, _OPEN):
             continue
-        if one.name.endswith(GOES_ON):
+        if one.name.endswith(CONTINUED_SUFFIX):
             yield from _named(folder / one.name, [*before, one.name])
         else:
             yield [*before, one.name], "/" if one.is_dir() else "", folder / one.name

@@ -41,7 +41,7 @@ class NotConditional(StoreError):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ListedKey:
     """One key of a listing."""
 
     key: str
@@ -51,14 +51,14 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Prefix:
+class ListedPrefix:
     """All keys below a `/`, rolled into one line of a listing."""
 
     key: str
 
 
 @dataclass(frozen=True, slots=True)
-class Object:
+class StoredObject:
     """A small object, read whole."""
 
     body: bytes
@@ -66,7 +66,7 @@ class Object:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class StoredPiece:
     """One stored object of a stream; a long stream has several, read one after the other."""
 
     key: str
@@ -74,10 +74,10 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredStream:
     """What a stream left in the store once it was completed."""
 
-    pieces: tuple[Piece, ...]
+    pieces: tuple[StoredPiece, ...]
     size: int
     sha256: str
 
@@ -106,7 +106,7 @@ class Upload(Protocol):
     """
 
     def write(self, body: bytes | memoryview) -> int: ...
-    def complete(self) -> Stored: ...
+    def complete(self) -> StoredStream: ...
     def abort(self) -> None: ...
     def __enter__(self) -> Upload: ...
     def __exit__(self, *exc: object) -> None: ...
@@ -120,7 +120,7 @@ class Store(Protocol):
         """The address as the environment file has it, without secrets."""
         ...
 
-    def get(self, key: str) -> Object:
+    def get(self, key: str) -> StoredObject:
         """A small object whole; Missing if there is none."""
         ...
 
@@ -144,11 +144,11 @@ class Store(Protocol):
         """Stream out the bytes [start, end), going on where it stopped when the connection breaks."""
         ...
 
-    def list(self, prefix: str = "") -> Iterator[Entry]:
+    def list(self, prefix: str = "") -> Iterator[ListedKey]:
         """All keys that begin with the prefix, in order; SeaweedFS orders by levels, the others by bytes."""
         ...
 
-    def folders(self, prefix: str = "") -> Iterator[Entry | Prefix]:
+    def folders(self, prefix: str = "") -> Iterator[ListedKey | ListedPrefix]:
         """One level below the prefix, up to the next `/`: keys, and what lies deeper rolled up.
 
         SeaweedFS may show a folder whose keys have all just been deleted.

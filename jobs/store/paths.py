@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 
-BESIDE = "%"
-GOES_ON = "%~"
+FILE_SUFFIX = "%"
+CONTINUED_SUFFIX = "%~"
 _LONGEST = 240
 _EMPTY = b"%-"
 _WHOLE = {b"": _EMPTY, b".": b"%2E", b"..": b"%2E%2E"}
@@ -14,15 +14,17 @@ _UNSAFE = re.compile(rb"[\x00-\x1f\x7f%]")
 _ESCAPED = re.compile(rb"%([0-9A-F]{2})")
 
 
-def names_of(level: str) -> list[str]:
+def file_names(level: str) -> list[str]:
     """The names of one level of a key; a very long level takes several, each but the last ending in `%~`."""
     raw = level.encode()
     name = _WHOLE.get(raw) or _UNSAFE.sub(lambda found: b"%%%02X" % found[0][0], raw)
     chunks = [os.fsdecode(name[at : at + _LONGEST]) for at in range(0, len(name), _LONGEST)]
-    return [chunk + GOES_ON for chunk in chunks[:-1]] + chunks[-1:]
+    return [chunk + CONTINUED_SUFFIX for chunk in chunks[:-1]] + chunks[-1:]
 
 
-def level_of(names: list[str]) -> str:
+def key_level(names: list[str]) -> str:
     """The level of a key that these names stand for: the way back from `names_of`."""
-    name = b"".join(os.fsencode(part.removesuffix(GOES_ON)) for part in names).removesuffix(BESIDE.encode())
+    name = b"".join(os.fsencode(part.removesuffix(CONTINUED_SUFFIX)) for part in names).removesuffix(
+        FILE_SUFFIX.encode()
+    )
     return "" if name == _EMPTY else _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), name).decode()

@@ -18,27 +18,27 @@ from botocore.exceptions import ClientError, FlexibleChecksumError
 
 from jobs.store.interface import (
     Changed,
-    Entry,
     Exists,
+    ListedKey,
+    ListedPrefix,
     Missing,
     NotConditional,
     NotDeleted,
-    Object,
     OpenUpload,
-    Prefix,
+    StoredObject,
     StoreError,
     Upload,
 )
-from jobs.store.patience import RequestTimeouts, attempts, pause
+from jobs.store.retries import RequestTimeouts, attempts, backoff
 from jobs.store.s3_errors import BROKEN, Location, code_of, translated, translated_errors, tries_of
-from jobs.store.s3_upload import IN_FLIGHT, Outbox, S3Upload, put_whole, version_of
+from jobs.store.s3_upload import IN_FLIGHT, PartSender, S3Upload, put_whole, version_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, ListObjectsV2OutputTypeDef
 
-AT_A_TIME = 1 << 20
-A_REQUEST = 1000
+READ_SIZE = 1 << 20
+KEYS_PER_REQUEST = 1000
 RACERS = 4
 SCRATCH = "conditions"
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
@@ -62,7 +62,7 @@ class S3Store:
         with translated_errors(place, "log in"):
             session = boto3.session.Session(profile_name=place.profile or None, region_name=place.region or None)
             self._client = _connected(session, place, self._patience, self._patience.connect, self._patience.read)
-        self._outbox = Outbox(
+        self._outbox = PartSender(
             lambda: _connected(session, place, self._patience, self._patience.send, self._patience.send),
             place,
             max_parts,
@@ -70,12 +70,12 @@ class S3Store:
         )
         self._conditional = False
 
-    def get(self, key: str) -> Object:
+    def get(self, key: str) -> StoredObject:
         with translated_errors(self._place, "s3:GetObject", key):
             for last in attempts(self._patience.tries):
                 answer = self._client.get_object(**self._at(key), ChecksumMode="ENABLED")
                 try:
-                    return Object(answer["Body"].read(), version_of(answer["ETag"]))
+                    return StoredObject(answer["Body"].read(), version_of(answer["ETag"]))
                 except (FlexibleChecksumError, *BROKEN):
                     if last:
                         raise
@@ -106,33 +106,33 @@ class S3Store:
                 return
             version, end = version_of(answer["ETag"]), at + answer["ContentLength"]
             try:
-                while chunk := answer["Body"].read(AT_A_TIME):
+                while chunk := answer["Body"].read(READ_SIZE):
                     at, broken = at + len(chunk), 0
                     yield chunk
             except BROKEN as error:
                 broken += 1
                 if broken == self._patience.tries:
                     raise translated(error, self._place, "s3:GetObject", key) from error
-                time.sleep(pause(broken))
+                time.sleep(backoff(broken))
             except FlexibleChecksumError as error:
                 raise translated(error, self._place, "s3:GetObject", key) from error
             finally:
                 answer["Body"].close()
 
-    def list(self, prefix: str = "") -> Iterator[Entry]:
+    def list(self, prefix: str = "") -> Iterator[ListedKey]:
         for page in self._pages(prefix):
             yield from self._entries(page)
 
-    def folders(self, prefix: str = "") -> Iterator[Entry | Prefix]:
+    def folders(self, prefix: str = "") -> Iterator[ListedKey | ListedPrefix]:
         for page in self._pages(prefix, Delimiter="/"):
-            deeper = (Prefix(self._below(one["Prefix"])) for one in page.get("CommonPrefixes", []))
-            level: tuple[Entry | Prefix, ...] = (*self._entries(page), *deeper)
+            deeper = (ListedPrefix(self._below(one["Prefix"])) for one in page.get("CommonPrefixes", []))
+            level: tuple[ListedKey | ListedPrefix, ...] = (*self._entries(page), *deeper)
             yield from sorted(level, key=lambda one: one.key.encode())
 
     def delete(self, keys: Iterable[str]) -> Sequence[NotDeleted]:
         refused: builtins.list[NotDeleted] = []
         left = iter(keys)
-        while some := list(islice(left, A_REQUEST)):
+        while some := list(islice(left, KEYS_PER_REQUEST)):
             refused += self._deleted_together([key for key in some if not _NOT_IN_XML.search(key)])
             refused += self._deleted_alone([key for key in some if _NOT_IN_XML.search(key)])
         return refused
@@ -146,7 +146,7 @@ class S3Store:
         for one in refused:
             markers.pop(self._above + one.key, None)
         left = iter([marker for those in markers.values() for marker in those])
-        while some := list(islice(left, A_REQUEST)):
+        while some := list(islice(left, KEYS_PER_REQUEST)):
             stayed = self._deleted_for_good(some)
             removed, refused = removed + len(some) - len(stayed), [*refused, *stayed]
         return removed, refused
@@ -249,9 +249,9 @@ class S3Store:
             pages = self._client.get_paginator("list_objects_v2")
             yield from pages.paginate(Bucket=self._place.bucket, Prefix=self._above + prefix, **asked)
 
-    def _entries(self, page: ListObjectsV2OutputTypeDef) -> Iterator[Entry]:
+    def _entries(self, page: ListObjectsV2OutputTypeDef) -> Iterator[ListedKey]:
         for one in page.get("Contents", []):
-            yield Entry(self._below(one["Key"]), one["Size"], one["LastModified"], version_of(one["ETag"]))
+            yield ListedKey(self._below(one["Key"]), one["Size"], one["LastModified"], version_of(one["ETag"]))
 
     def _deleted_together(self, keys: Sequence[str]) -> Sequence[NotDeleted]:
         if not keys:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from jobs.store.interface import Missing, Piece, Stored, StoreError
-from jobs.store.patience import RequestTimeouts, again_on
+from jobs.store.interface import Missing, StoredPiece, StoredStream, StoreError
+from jobs.store.retries import RequestTimeouts, retry_on
 from jobs.store.s3_errors import CONFLICT, DAMAGED, Location, code_of, translated, translated_errors, tries_of
 
 if TYPE_CHECKING:
@@ -49,10 +49,10 @@ def put_whole(client: S3Client, tries: int, asked: dict[str, Any], body: bytes |
     asked = asked | {"Body": bytearray(body), "ChecksumCRC32": crc32(body)}
     if asked["Key"].endswith(".html"):  # else a browser would save the page, and not show it
         asked["ContentType"] = "text/html; charset=utf-8"
-    return version_of(again_on(DAMAGED | CONFLICT, lambda: client.put_object(**asked), tries)["ETag"])
+    return version_of(retry_on(DAMAGED | CONFLICT, lambda: client.put_object(**asked), tries)["ETag"])
 
 
-class Outbox:
+class PartSender:
     """Sends the parts of all of a store's uploads, only a few at a time, from buffers that are used again."""
 
     def __init__(
@@ -100,7 +100,7 @@ class Outbox:
 
 
 @dataclass(slots=True)
-class _Growing:
+class _OpenObject:
     """One object of a stream, its parts so far, and its id until it is complete or given up."""
 
     key: str
@@ -113,9 +113,9 @@ class _Growing:
 class S3Upload:
     """A stream of unknown length: below one part a single put, and past the most parts of an object one more object."""
 
-    def __init__(self, outbox: Outbox, key: str, full_key: str) -> None:
+    def __init__(self, outbox: PartSender, key: str, full_key: str) -> None:
         self._outbox, self._key, self._full_key = outbox, key, full_key
-        self._pieces: list[_Growing] = []
+        self._pieces: list[_OpenObject] = []
         self._sending: list[Future[None]] = []
         self._failure: Exception | None = None
         self._over = False
@@ -136,10 +136,10 @@ class S3Upload:
         self._size += len(body)
         return len(body)
 
-    def complete(self) -> Stored:
+    def complete(self) -> StoredStream:
         pieces = self._completed() if self._pieces else (self._in_one(),)
         self._end()
-        return Stored(pieces, self._size, self._sha256.hexdigest())
+        return StoredStream(pieces, self._size, self._sha256.hexdigest())
 
     def abort(self) -> None:
         if self._over:
@@ -195,16 +195,16 @@ class S3Upload:
         self._fill(bytearray())
         return taken
 
-    def _begun(self) -> _Growing:
+    def _begun(self) -> _OpenObject:
         key = f"{self._full_key}.{len(self._pieces)}"
         with self._told("s3:PutObject"):
             answer = self._outbox.client.create_multipart_upload(
                 Bucket=self._outbox.place.bucket, Key=key, ChecksumAlgorithm="CRC32"
             )
-        self._pieces.append(_Growing(key, answer["UploadId"]))
+        self._pieces.append(_OpenObject(key, answer["UploadId"]))
         return self._pieces[-1]
 
-    def _send(self, piece: _Growing, number: int, buffer: bytearray) -> None:
+    def _send(self, piece: _OpenObject, number: int, buffer: bytearray) -> None:
         """Runs in a thread of the outbox: what fails here is told to whoever writes next."""
         try:
             if self._failure is None:
@@ -214,7 +214,7 @@ class S3Upload:
         finally:
             self._outbox.take_back(buffer)
 
-    def _sent(self, piece: _Growing, number: int, body: bytearray) -> CompletedPartTypeDef:
+    def _sent(self, piece: _OpenObject, number: int, body: bytearray) -> CompletedPartTypeDef:
         asked: dict[str, Any] = {
             "Bucket": self._outbox.place.bucket,
             "Key": piece.key,
@@ -223,16 +223,16 @@ class S3Upload:
             "Body": body,
             "ChecksumCRC32": crc32(body),
         }
-        answer = again_on(DAMAGED, lambda: self._outbox.client.upload_part(**asked), self._outbox.tries)
+        answer = retry_on(DAMAGED, lambda: self._outbox.client.upload_part(**asked), self._outbox.tries)
         return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumCRC32": asked["ChecksumCRC32"]}
 
-    def _completed(self) -> tuple[Piece, ...]:
+    def _completed(self) -> tuple[StoredPiece, ...]:
         self._ship()
         wait(self._sending)
         self._raise_failure()
         return tuple(self._complete_piece(number, piece) for number, piece in enumerate(self._pieces))
 
-    def _complete_piece(self, number: int, piece: _Growing) -> Piece:
+    def _complete_piece(self, number: int, piece: _OpenObject) -> StoredPiece:
         parts = [piece.sent[part] for part in sorted(piece.sent)]
         with self._told("s3:PutObject"):
             try:
@@ -246,13 +246,13 @@ class S3Upload:
         piece.open = False
         return self._of_right_size(number, sum(piece.sizes))
 
-    def _in_one(self) -> Piece:
+    def _in_one(self) -> StoredPiece:
         asked = {"Bucket": self._outbox.place.bucket, "Key": f"{self._full_key}.0"}
         with self._told("s3:PutObject"):
             put_whole(self._outbox.client, self._outbox.tries, asked, self._taken())
         return self._of_right_size(0, self._size)
 
-    def _of_right_size(self, number: int, size: int) -> Piece:
+    def _of_right_size(self, number: int, size: int) -> StoredPiece:
         with self._told("s3:GetObject"):
             found = self._outbox.client.head_object(Bucket=self._outbox.place.bucket, Key=f"{self._full_key}.{number}")
         if found["ContentLength"] != size:
@@ -260,7 +260,7 @@ class S3Upload:
                 f"{self._outbox.place.url}: {self._key}.{number} has {found['ContentLength']} bytes in the store "
                 f"and not the {size} that were sent; look for another writer, or try again"
             )
-        return Piece(f"{self._key}.{number}", size)
+        return StoredPiece(f"{self._key}.{number}", size)
 
     def _raise_failure(self) -> None:
         if self._failure:

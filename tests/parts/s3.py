@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobs.embedded import free_port, started
+from jobs.embedded import free_port, start_program
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -82,7 +82,7 @@ def moto(folder: Path) -> Iterator[str]:
     """The AWS emulator; the address of all its services."""
     port = free_port()
     argv: list[str | Path] = [BIN / "moto_server", "-H", "127.0.0.1", "-p", str(port)]
-    with started("moto_server", argv, folder / "log", environment=_environment(folder)) as program:
+    with start_program("moto_server", argv, folder / "log", environment=_environment(folder)) as program:
         program.wait_until(lambda: _listens(port))
         yield f"http://127.0.0.1:{port}"
 
@@ -96,7 +96,7 @@ def rclone(folder: Path) -> Iterator[str]:
         BIN / "rclone", "serve", "s3", folder / "buckets", "--addr", f"127.0.0.1:{port}",
         "--auth-key", f"{KEY},{SECRET}", "--vfs-cache-mode", "off", "--no-checksum",
     ]  # fmt: skip
-    with started("rclone serve s3", argv, folder / "log", environment=_environment(folder)) as program:
+    with start_program("rclone serve s3", argv, folder / "log", environment=_environment(folder)) as program:
         program.wait_until(lambda: _listens(port))
         yield f"http://127.0.0.1:{port}"
 

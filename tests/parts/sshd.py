@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.embedded import Program, free_port, started
+from jobs.embedded import RunningProgram, free_port, start_program
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Bastion:
     """A host that is logged into as `bastion`, once its folder of programs is first on PATH."""
 
     programs: Path
-    program: Program
+    program: RunningProgram
     port: int
     name: str = "bastion"
 
@@ -40,7 +40,7 @@ def sshd(folder: Path, port: int = 0) -> Iterator[Bastion]:
         f"AllowStreamLocalForwarding yes\nPermitRootLogin prohibit-password\n"
     )
     argv = [shutil.which("sshd", path="/usr/sbin:/usr/bin") or "sshd", "-D", "-e", "-f", str(folder / "sshd_config")]
-    with started("sshd", argv, folder / "sshd.log", environment={"PATH": os.environ["PATH"]}) as program:
+    with start_program("sshd", argv, folder / "sshd.log", environment={"PATH": os.environ["PATH"]}) as program:
         program.wait_until(lambda: "Server listening" in (folder / "sshd.log").read_text())
         yield Bastion(folder / "bin", program, port)
     (folder / "sshd.log").unlink()

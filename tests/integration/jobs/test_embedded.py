@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from jobs.embedded import NotInstalled, NotStarted, postgres, programs, seaweed, started
+from jobs.embedded import NotInstalled, NotStarted, postgres, programs, seaweed, start_program
 from tests.parts.needs import needs
 
 HOLDER = """
@@ -99,7 +99,7 @@ def test_a_server_that_can_not_start_says_why(tmp_path: Path) -> None:
 def test_a_program_that_never_gets_ready_is_ended(tmp_path: Path) -> None:
     with (
         pytest.raises(NotStarted, match=r"sleeper is not ready after 0.1 s: it said nothing"),
-        started("sleeper", ["sleep", "60"], tmp_path / "log", environment={}) as program,
+        start_program("sleeper", ["sleep", "60"], tmp_path / "log", environment={}) as program,
     ):
         program.wait_until(lambda: False, patience=0.1)
     assert is_gone(program.pid)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from inventories import Environment, Repository
-from jobs.backup.sets.sets import sets
+from jobs.backup.sets.sets import find_sets
 from jobs.retention.job import plan_prune, retention
 from jobs.run import Options, Outcome, Record, run_job
 from jobs.store import Store, open_store
@@ -49,7 +49,7 @@ def test_sets_and_left_overs_go_and_an_upload_in_progress_stays(seaweed: Bucket,
     upload.write(bytes(17 << 20))
     record = run(environment, store)
     assert record.sentence.startswith("removed 2 of 4 sets, 30 B; left by runs that died: 1 set without a manifest")
-    assert [each.id for each in sets(store, "try")] == [set_id(days[1]), set_id(days[0])]
+    assert [each.id for each in find_sets(store, "try")] == [set_id(days[1]), set_id(days[0])]
     assert len(list(store.list("try/backups/"))) == 2 * 6
     assert len(list(store.open_uploads())) == 1
     outlook = plan_prune(store, environment, "shop", datetime.now(UTC) + timedelta(days=2))
@@ -67,7 +67,7 @@ def test_versions_of_sets_that_are_gone_go_if_asked(moto: Bucket, tmp_path: Path
     assert len(versions(moto)) == 4 * 4 + 2 * 4  # nothing is gone, and what was deleted has markers
     assert "removed 16 old versions" in run(environment, store, versions=True).sentence
     assert len(versions(moto)) == 2 * 4
-    assert len(list(sets(store, "try"))) == 2
+    assert len(list(find_sets(store, "try"))) == 2
 
 
 def test_a_locked_version_is_reported_and_the_rest_goes_on(moto_server: str, moto: Bucket, tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_locked_version_is_reported_and_the_rest_goes_on(moto_server: str, mot
     assert record.outcome is Outcome.FAILED
     assert record.sentence.startswith(f"could not remove 1 key: {key.removeprefix(locked.prefix + '/')}: AccessDenied")
     assert [each for each, _ in versions(locked)].count(key) == 2  # the marker stays, or the part would be seen again
-    assert len(list(sets(store, "try"))) == 2
+    assert len(list(find_sets(store, "try"))) == 2
 
 
 def versions(bucket: Bucket) -> list[tuple[str, str]]:

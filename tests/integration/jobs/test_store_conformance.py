@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.store import Changed, Entry, Exists, Missing, NotConditional, Prefix, Store, open_store
+from jobs.store import Changed, ListedKey, Exists, Missing, NotConditional, ListedPrefix, Store, open_store
 from tests.parts.s3 import Bucket
 from tests.parts.store import Settings
 
@@ -172,8 +172,8 @@ def test_one_level_is_listed_with_what_is_deeper_rolled_up(store: Store) -> None
 
     def level(prefix: str) -> list[str]:
         found = list(store.folders(prefix))
-        assert all(one.key.endswith("/") == isinstance(one, Prefix) for one in found)
-        assert all(isinstance(one, Entry | Prefix) for one in found)
+        assert all(one.key.endswith("/") == isinstance(one, ListedPrefix) for one in found)
+        assert all(isinstance(one, ListedKey | ListedPrefix) for one in found)
         return [one.key for one in found]
 
     assert level("") == ["p/", "q/"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from jobs.store import Changed, Denied, Exists, OutOfReach, Store, StoreError, open_store
-from jobs.store.patience import RequestTimeouts
+from jobs.store.retries import RequestTimeouts
 from jobs.store.s3 import S3Store
 from jobs.store.s3_errors import Location
 from jobs.store.s3_upload import PART

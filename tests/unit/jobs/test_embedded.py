@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 
 from jobs.embedded import NotInstalled, programs
-from jobs.embedded._postgres import initdb, server
-from jobs.embedded._seaweed import mini
+from jobs.embedded._postgres import initdb_command, server_command
+from jobs.embedded._seaweed import seaweed_command
 
 BIN = Path("/usr/lib/postgresql/15/bin")
 
 
 def test_a_server_listens_on_its_socket_alone_unless_tcp_is_asked_for() -> None:
-    assert server(BIN, Path("/d"), Path("/s"), 5433, tcp=False, settings={"wal_level": "logical"}) == [
+    assert server_command(BIN, Path("/d"), Path("/s"), 5433, tcp=False, settings={"wal_level": "logical"}) == [
         "/usr/lib/postgresql/15/bin/postgres", "-D", "/d", "-p", "5433",
         "-c", "listen_addresses=", "-c", "unix_socket_directories=/s",
         "-c", "timezone=UTC", "-c", "log_timezone=UTC", "-c", "wal_level=logical",
     ]  # fmt: skip
-    assert "listen_addresses=127.0.0.1" in server(BIN, Path("/d"), Path("/s"), 5433, tcp=True, settings={})
+    assert "listen_addresses=127.0.0.1" in server_command(BIN, Path("/d"), Path("/s"), 5433, tcp=True, settings={})
 
 
 def test_a_cluster_with_a_password_asks_everybody_for_it() -> None:
@@ -28,12 +28,12 @@ def test_a_cluster_with_a_password_asks_everybody_for_it() -> None:
         "/usr/lib/postgresql/15/bin/initdb", "--pgdata=/d", "--username=postgres",
         "--encoding=UTF8", "--locale=C", "--no-sync",
     ]  # fmt: skip
-    assert initdb(BIN, Path("/d"), None) == [*common, "--auth=trust"]
-    assert initdb(BIN, Path("/d"), Path("/p")) == [*common, "--auth=scram-sha-256", "--pwfile=/p"]
+    assert initdb_command(BIN, Path("/d"), None) == [*common, "--auth=trust"]
+    assert initdb_command(BIN, Path("/d"), Path("/p")) == [*common, "--auth=scram-sha-256", "--pwfile=/p"]
 
 
 def test_seaweed_is_for_this_machine_alone_and_tells_nobody_about_it() -> None:
-    assert mini(Path("/bin/weed"), Path("/d"), {"s3": 10001, "master": 10002}) == [
+    assert seaweed_command(Path("/bin/weed"), Path("/d"), {"s3": 10001, "master": 10002}) == [
         "/bin/weed", "-logdir=/d", "mini", "-dir=/d", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3.port=10001",
         "-master.port=10002",
         "-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-admin.ui=false", "-master.telemetry=false",

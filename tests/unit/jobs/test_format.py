@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from jobs.format import format_duration, format_size, format_time, plural
+from jobs.format import and_more, format_duration, format_size, format_time, plural
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -63,3 +63,17 @@ def test_a_number_with_its_word() -> None:
 )
 def test_bytes_are_said_in_the_unit_that_fits(number: float, said: str) -> None:
     assert format_size(number) == said
+
+
+@pytest.mark.parametrize(
+    ("shown", "where", "text"),
+    [
+        (3, "", "a; b; c"),
+        (2, "", "a; b; and 1 more"),
+        (1, "", "a; and 2 more"),
+        (1, "in the log", "a; and 2 more, in the log"),
+        (3, "in the log", "a; b; c"),
+    ],
+)
+def test_lists_the_first_items_and_counts_the_rest(shown: int, where: str, text: str) -> None:
+    assert and_more(["a", "b", "c"], shown, where) == text

@@ -40,7 +40,7 @@ def secret(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_line_is_json_with_its_run(lines: Any) -> None:
-    with log.running(run="r1", job="backup", subject="shop"):
+    with log.log_context(run="r1", job="backup", subject="shop"):
         log.get().info("step done", seconds=1.5)
     log.get().info("after")
     first, second = lines()
@@ -55,8 +55,8 @@ def test_a_thread_bears_the_run_that_it_was_carried_from(lines: Any) -> None:
         log.get().info("mine")
         logging.getLogger("botocore").warning("theirs")
 
-    with log.running(run="r7"):
-        for target in (log.carried(work), work):
+    with log.log_context(run="r7"):
+        for target in (log.with_log_context(work), work):
             thread = threading.Thread(target=target)
             thread.start()
             thread.join()
@@ -65,7 +65,7 @@ def test_a_thread_bears_the_run_that_it_was_carried_from(lines: Any) -> None:
 
 def test_a_carried_call_runs_in_many_threads_at_once() -> None:
     both = threading.Barrier(2, timeout=10)
-    call = log.carried(both.wait)
+    call = log.with_log_context(both.wait)
     threads = [threading.Thread(target=call) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -141,7 +141,7 @@ def test_a_person_gets_a_short_line(lines: Any, monkeypatch: pytest.MonkeyPatch,
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     log.configure()
-    with log.running(run="r1", job="backup", subject="shop", environment="try"):
+    with log.log_context(run="r1", job="backup", subject="shop", environment="try"):
         log.get().info("step done", seconds=2)
         log.get().error("pg_dump ended", said=secret)
         log.get().error("odd", exc_info=ValueError(secret))

@@ -43,7 +43,7 @@ def hooked(chat: Heard) -> Counter[str]:
 
 
 def test_no_job_waits_nothing_is_lost_and_nothing_told_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "LIMIT", 3)
+    monkeypatch.setattr(delivery, "DELIVERY_TIMEOUT", 3)
     store, once = store_in(tmp_path), Counter(MANY)
     work = job(lambda run: Result(Outcome.FAILED, f"no route to {run.subject}"), *MANY, side_by_side=8)
     with web_hook() as chat, mail_server() as mail:
@@ -62,7 +62,7 @@ def test_no_job_waits_nothing_is_lost_and_nothing_told_twice(tmp_path: Path, mon
         chat.answering.set()
         until(lambda: chat.requests)  # what it took while it was dead, and answered nobody
         chat.requests.clear()
-        monkeypatch.setattr(delivery, "LIMIT", 10)
+        monkeypatch.setattr(delivery, "DELIVERY_TIMEOUT", 10)
         run_job(work, env, store, Options())
         run_job(replace(work, subjects=lambda _environment, _options: MANY[:20]), env, store, Options())
     assert mailed(mail) == once

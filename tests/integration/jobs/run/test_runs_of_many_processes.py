@@ -25,7 +25,7 @@ from tests.parts.store import Settings
 
 FIRST = datetime(2026, 5, 5, 10, 0, tzinfo=UTC)
 SCHEDULED = Options(scheduled=True)
-APPRISE = delivery.by_apprise
+APPRISE = delivery.send_by_apprise
 LOCK = "staging/locks/backup/shop.json"
 
 
@@ -199,7 +199,7 @@ def test_a_failure_reaches_web_hook_and_mail_and_goes_away_again(
 def test_a_broken_or_slow_notifier_fails_nothing_and_costs_little(
     tmp_path: Path, failing: Callable[[Run], Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "LIMIT", 0.3)
+    monkeypatch.setattr(delivery, "DELIVERY_TIMEOUT", 0.3)
     monkeypatch.setattr(heartbeat, "LIMIT", 0.3)
     with web_hook() as hook:
         here = f"127.0.0.1:{hook.port}"
@@ -230,9 +230,9 @@ def test_killed_between_telling_and_noting_it_is_told_twice_and_not_more(
     with web_hook() as hook:
         env = environment((f"json://127.0.0.1:{hook.port}/",))
 
-        def program(send: delivery.Send, now: datetime) -> Callable[[], int]:
+        def program(send: delivery.Sender, now: datetime) -> Callable[[], int]:
             def body() -> int:
-                delivery.by_apprise = send
+                delivery.send_by_apprise = send
                 run_job(job(failing, lease=lease(0.5)), env, store, SCHEDULED, now=lambda: now)
                 return 0
 
@@ -257,7 +257,7 @@ def test_killed_before_telling_it_is_told_by_who_comes_next(tmp_path: Path, fail
         env = environment((f"json://127.0.0.1:{hook.port}/",))
 
         def program() -> int:
-            delivery.by_apprise = dies  # type: ignore[assignment]
+            delivery.send_by_apprise = dies  # type: ignore[assignment]
             run_job(job(failing, lease=lease(0.5)), env, store, SCHEDULED, now=lambda: FIRST)
             return 0
 

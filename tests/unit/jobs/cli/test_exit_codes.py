@@ -11,9 +11,9 @@ from jobs.cli.exit_codes import known_end
 from jobs.embedded import EmbeddedError
 from jobs.retention.policy import ClockBehind
 from jobs.run.job import Failed, Transient, UnknownName
-from jobs.run.lease import Held
+from jobs.run.lease import LockHeld
 from jobs.run.stop import Stopped
-from jobs.schedule.export import Inexpressible
+from jobs.schedule.export import UnsupportedSchedule
 from jobs.store import Denied, OutOfReach, StoreError
 from terraform.errors import StackError
 from terraform.errors import TemporaryStackError as StackOutOfReach
@@ -26,10 +26,10 @@ from terraform.errors import TemporaryStackError as StackOutOfReach
         (BadEnvironment, ExitCode.BAD_CONFIGURATION),
         (NoSecret, ExitCode.BAD_CONFIGURATION),
         (NotConfigured, ExitCode.BAD_CONFIGURATION),
-        (Inexpressible, ExitCode.BAD_CONFIGURATION),
+        (UnsupportedSchedule, ExitCode.BAD_CONFIGURATION),
         (UnknownName, ExitCode.WRONG_USAGE),
         (WrongUsage, ExitCode.WRONG_USAGE),
-        (Held, ExitCode.LOCK_HELD),
+        (LockHeld, ExitCode.LOCK_HELD),
         (EmbeddedError, ExitCode.FAILED),
         (ClockBehind, ExitCode.FAILED),
         (Failed, ExitCode.FAILED),
@@ -54,7 +54,7 @@ def test_each_family_has_its_exit_code(family: type[CrewError], code: ExitCode) 
         (Denied, False),
         (StoreError, False),
         (StackError, False),
-        (Held, False),
+        (LockHeld, False),
         (Stopped, False),
     ],
 )
@@ -68,7 +68,7 @@ def test_only_what_can_pass_is_tried_again(family: type[CrewError], retryable: b
         (BadEnvironment("one", "two"), (ExitCode.BAD_CONFIGURATION, ["one", "two"])),
         (Denied("s3://x: no"), (ExitCode.FAILED, ["s3://x: no"])),
         (NoProgram("no pg_dump; install it"), (ExitCode.FAILED, ["no pg_dump; install it"])),
-        (Held("held by a"), (ExitCode.LOCK_HELD, ["held by a"])),
+        (LockHeld("held by a"), (ExitCode.LOCK_HELD, ["held by a"])),
         (PermissionError(13, "Permission denied", "/etc/x"), (ExitCode.FAILED, ["/etc/x: Permission denied"])),
         (OSError(28, "No space left on device"), (ExitCode.FAILED, ["what crew prints: No space left on device"])),
         (FileNotFoundError(2, "No such file", "/etc/x"), None),

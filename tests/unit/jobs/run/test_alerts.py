@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import jobs.log
 from inventories import Secret
 from jobs.run import Failed, Options, Outcome, Record, alerts, delivery, run_job
-from jobs.run.alerts import News, State, news, noted, seen
+from jobs.run.alerts import AlertReason, AlertState, after_delivery, after_run, alert_reason
 from jobs.run.delivery import address_id
 from jobs.store import Denied, OutOfReach, Store, StoreError
 from tests.parts.runs import done, environment, job, store_in
@@ -25,26 +25,26 @@ LOG = jobs.log.get()
     ("told", "about", "hours", "outcome", "now_about", "is_news"),
     [
         (DONE, "", 1, DONE, "", None),
-        (DONE, "", 1, FAILED, "", News.FAILING),
-        (DONE, "", 1, FINDING, "a", News.FOUND),
-        (FAILED, "", 1, DONE, "", News.RECOVERED),
+        (DONE, "", 1, FAILED, "", AlertReason.FAILING),
+        (DONE, "", 1, FINDING, "a", AlertReason.FOUND),
+        (FAILED, "", 1, DONE, "", AlertReason.RECOVERED),
         (FAILED, "x", 1, FAILED, "another sentence", None),
-        (FAILED, "", 24, FAILED, "", News.REMINDER),
-        (FAILED, "", 23.9, FAILED, "", News.REMINDER),  # a run that is a few minutes faster than yesterday's
+        (FAILED, "", 24, FAILED, "", AlertReason.REMINDER),
+        (FAILED, "", 23.9, FAILED, "", AlertReason.REMINDER),  # a run that is a few minutes faster than yesterday's
         (FAILED, "", 12, FAILED, "", None),
-        (FAILED, "", 1, FINDING, "a", News.FOUND),
+        (FAILED, "", 1, FINDING, "a", AlertReason.FOUND),
         (FINDING, "a", 1, FINDING, "a", None),
-        (FINDING, "a", 1, FINDING, "b", News.CHANGED),
-        (FINDING, "a", 25, FINDING, "a", News.REMINDER),
-        (FINDING, "a", 1, FAILED, "", News.FAILING),
-        (FINDING, "a", 1, DONE, "", News.GONE),
+        (FINDING, "a", 1, FINDING, "b", AlertReason.CHANGED),
+        (FINDING, "a", 25, FINDING, "a", AlertReason.REMINDER),
+        (FINDING, "a", 1, FAILED, "", AlertReason.FAILING),
+        (FINDING, "a", 1, DONE, "", AlertReason.GONE),
     ],
 )
 def test_news_is_what_people_do_not_know_yet(
-    told: Outcome, about: str, hours: float, outcome: Outcome, now_about: str, is_news: News | None
+    told: Outcome, about: str, hours: float, outcome: Outcome, now_about: str, is_news: AlertReason | None
 ) -> None:
-    state = State(told=told, told_at=NOON, about=about)
-    assert news(state, outcome, now_about, NOON + timedelta(hours=hours), DAY) is is_news
+    state = AlertState(told=told, told_at=NOON, about=about)
+    assert alert_reason(state, outcome, now_about, NOON + timedelta(hours=hours), DAY) is is_news
 
 
 @pytest.fixture
@@ -77,21 +77,21 @@ class Told:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from([DONE, FINDING, FAILED]), max_size=12))
 def test_whatever_happens_people_end_up_knowing_how_it_is(record: Record, outcomes: list[Outcome]) -> None:
-    state = State()
+    state = AlertState()
     for hour, outcome in enumerate(outcomes):
         now = NOON + timedelta(hours=hour)
-        state = seen(state, outcome, now)
-        if what := news(state, outcome, "same", now, 100 * DAY):
-            state = noted(state, replace(record, outcome=outcome, about="same"), what, (), now)
+        state = after_run(state, outcome, now)
+        if what := alert_reason(state, outcome, "same", now, 100 * DAY):
+            state = after_delivery(state, replace(record, outcome=outcome, about="same"), what, (), now)
             assert state.since
         assert state.told is outcome
-        assert news(state, outcome, "same", now, 100 * DAY) is None
+        assert alert_reason(state, outcome, "same", now, 100 * DAY) is None
 
 
 def tell(record: Record, store: Store, send: Any, hours: float = 0, to: tuple[str, ...] = ("json://a",)) -> None:
     env = environment(to)
-    found = alerts.claims(record, env, store, LOG, lambda: NOON + timedelta(hours=hours))
-    delivery.Delivery(found, LOG).deliver(env.alerts.to, send, delivery.LIMIT)
+    found = alerts.claim_alerts(record, env, store, LOG, lambda: NOON + timedelta(hours=hours))
+    delivery.Delivery(found, LOG).deliver(env.alerts.to, send, delivery.DELIVERY_TIMEOUT)
 
 
 def test_failing_is_told_once_then_reminded_of_then_called_off(record: Record, store: Store) -> None:
@@ -157,7 +157,7 @@ def test_a_claim_that_is_fresh_is_left_to_who_made_it_and_an_old_one_told_again(
         raise AssertionError("the second runner wrote")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(alerts, "noted", dead)
+        patch.setattr(alerts, "after_delivery", dead)
         with pytest.raises(AssertionError):
             tell(failed, store, dies)
     tell(failed, store, told, 0.005)

@@ -11,7 +11,7 @@ import pytest
 import jobs.log
 from inventories import Secret
 from jobs.run.alert_queue import AlertQueue
-from jobs.run.delivery import Claim, Delivery, Message, address_id, combined
+from jobs.run.delivery import ClaimedMessages, Delivery, Message, address_id, combine
 from jobs.store import Changed, OutOfReach
 from tests.parts.runs import environment, until
 
@@ -24,7 +24,7 @@ class Notes:
 
     def __init__(self, *addresses: Secret) -> None:
         self.noted: list[list[str]] = []
-        self.claim = Claim({address_id(one): Message("staging: a", "first") for one in addresses}, self.note)
+        self.claim = ClaimedMessages({address_id(one): Message("staging: a", "first") for one in addresses}, self.note)
 
     def note(self, failed: Collection[str]) -> None:
         self.noted.append(sorted(failed))
@@ -66,7 +66,7 @@ def test_a_note_that_can_not_be_written_keeps_no_other_from_being_written(fault:
         raise fault
 
     notes = Notes(A)
-    Delivery([Claim({address_id(A): Message("staging: b", "")}, fails), notes.claim], LOG).deliver(
+    Delivery([ClaimedMessages({address_id(A): Message("staging: b", "")}, fails), notes.claim], LOG).deliver(
         [A], lambda *_: True, 5
     )
     assert notes.noted == [[]]
@@ -74,7 +74,7 @@ def test_a_note_that_can_not_be_written_keeps_no_other_from_being_written(fault:
 
 def test_several_messages_are_one() -> None:
     two = [Message("staging: a", "first"), Message("production: b", "second")]
-    assert combined(two) == Message("production, staging: 2 alerts", "staging: a\nfirst\n\nproduction: b\nsecond")
+    assert combine(two) == Message("production, staging: 2 alerts", "staging: a\nfirst\n\nproduction: b\nsecond")
 
 
 def test_a_courier_that_nobody_is_to_hear_from_does_nothing() -> None:

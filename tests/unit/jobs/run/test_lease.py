@@ -15,7 +15,7 @@ import pytest
 
 import jobs.log
 from jobs.run import Failed
-from jobs.run.lease import Held, Holder, Lock, held, holder_from, holder_to, take
+from jobs.run.lease import Holder, Lock, LockHeld, acquire, holder_from, holder_to, lock_held
 from jobs.store import Missing, NotConditional, OutOfReach, Store
 from tests.parts.runs import store_in, until
 
@@ -36,7 +36,7 @@ def lock(tmp_path: Path) -> Lock:
 
 
 def taken(lock: Lock, holder: Holder, *, patient: bool = False) -> Any:
-    return take(lock, holder, time.sleep, LOG, patient=patient)
+    return acquire(lock, holder, time.sleep, LOG, patient=patient)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def taken(lock: Lock, holder: Holder, *, patient: bool = False) -> Any:
     ],
 )
 def test_a_held_lock_says_who_and_whether_he_lives(seconds: int, says: str) -> None:
-    error = held("production", "backup/shop", OTHER, NOON + timedelta(seconds=seconds), BERLIN)
+    error = lock_held("production", "backup/shop", OTHER, NOON + timedelta(seconds=seconds), BERLIN)
     assert str(error) == (
         f"production: lock backup/shop is held by runner-2 {says}; "
         "it ends by itself, or: crew runs production backup shop"
@@ -63,7 +63,7 @@ def test_a_holder_comes_back_as_it_was_written() -> None:
 
 def test_a_free_lock_is_taken_held_and_taken_again_after_its_release(lock: Lock) -> None:
     lease = taken(lock, OTHER)
-    with pytest.raises(Held):
+    with pytest.raises(LockHeld):
         taken(lock, MINE)
     lease.release()
     assert lock.read()[0].released == NOON
@@ -76,7 +76,7 @@ def test_one_of_many_wins(lock: Lock) -> None:
     taken(lock, OTHER).release()
 
     def one(number: int) -> None:
-        with suppress(Held):
+        with suppress(LockHeld):
             won.append(taken(lock, replace(MINE, run=f"run-{number}")).holder.run)
 
     threads = [threading.Thread(target=one, args=(n,)) for n in range(12)]
@@ -102,7 +102,7 @@ def test_a_holder_who_was_killed_on_this_machine_is_followed_without_patience(lo
     ended = subprocess.Popen(["true"])
     ended.wait()
     lease = taken(lock, replace(here, pid=os.getpid(), seconds=60))
-    with pytest.raises(Held):
+    with pytest.raises(LockHeld):
         taken(lock, MINE)
     lease.release()
     taken(lock, replace(here, run="killed", pid=ended.pid))
@@ -113,7 +113,7 @@ def test_a_holder_whose_clock_is_behind_is_alive_if_he_is_seen_to_renew(lock: Lo
     behind = replace(lock, now=lambda: NOON - timedelta(hours=1))
     alive = taken(behind, replace(OTHER, seconds=0.4, since=NOON - timedelta(hours=1)))
     alive.keep(pytest.fail)
-    with pytest.raises(Held, match="runner-2"):
+    with pytest.raises(LockHeld, match="runner-2"):
         taken(lock, MINE)
     alive.release()
 

@@ -12,8 +12,8 @@ import pytest
 import jobs.log
 from inventories import Secret
 from jobs.run import Notice, Options, Outcome, Record, alerts, delivery, records, run_job
-from jobs.run.delivery import Message, combined
-from jobs.run.notices import known
+from jobs.run.delivery import Message, combine
+from jobs.run.notices import known_notices
 from jobs.store import Store
 from tests.parts.runs import done, environment, job, store_in
 
@@ -50,8 +50,8 @@ def record(tmp_path: Path) -> Record:
 
 
 def tell(record: Record, store: Store, send: Any, to: tuple[str, ...] = ("json://a",), hours: float = 0) -> None:
-    found = alerts.claims(record, environment(to), store, LOG, lambda: NOON + timedelta(hours=hours))
-    delivery.Delivery(found, LOG).deliver(environment(to).alerts.to, send, delivery.LIMIT)
+    found = alerts.claim_alerts(record, environment(to), store, LOG, lambda: NOON + timedelta(hours=hours))
+    delivery.Delivery(found, LOG).deliver(environment(to).alerts.to, send, delivery.DELIVERY_TIMEOUT)
 
 
 def test_each_key_is_told_once_and_never_reminded_of(record: Record, store: Store) -> None:
@@ -61,7 +61,7 @@ def test_each_key_is_told_once_and_never_reminded_of(record: Record, store: Stor
     tell(replace(record, tidings=NONE), store, ears, hours=100)
     assert ears.heard == ["json://a: staging: half of it is gone"]
     assert ears.texts == ["12 of 24"]
-    assert known(store, "staging", "backup", "shop") == {"half"}
+    assert known_notices(store, "staging", "backup", "shop") == {"half"}
 
 
 def test_a_failure_is_told_as_ever_and_its_end_too(record: Record, store: Store) -> None:
@@ -101,7 +101,7 @@ def test_what_is_claimed_is_left_to_who_claimed_it_and_told_by_the_next_if_he_di
 ) -> None:
     ears = Ears()
     news = replace(record, tidings=HALF)
-    assert alerts.claims(news, environment(BOTH), store, LOG, lambda: NOON)
+    assert alerts.claim_alerts(news, environment(BOTH), store, LOG, lambda: NOON)
     tell(news, store, ears, hours=0.001)
     assert ears.heard == []
     tell(news, store, ears, hours=0.01)
@@ -110,9 +110,9 @@ def test_what_is_claimed_is_left_to_who_claimed_it_and_told_by_the_next_if_he_di
 
 def test_news_that_come_while_others_are_told_are_kept_for_the_next_run(record: Record, store: Store) -> None:
     ears = Ears()
-    claims = alerts.claims(replace(record, tidings=HALF), environment(BOTH), store, LOG, lambda: NOON)
+    claims = alerts.claim_alerts(replace(record, tidings=HALF), environment(BOTH), store, LOG, lambda: NOON)
     tell(replace(record, tidings=replace(HALF, keys=("all",), title="all")), store, ears, hours=0.001)
-    delivery.Delivery(claims, LOG).deliver(environment(BOTH).alerts.to, ears, delivery.LIMIT)
+    delivery.Delivery(claims, LOG).deliver(environment(BOTH).alerts.to, ears, delivery.DELIVERY_TIMEOUT)
     tell(replace(record, tidings=NONE), store, ears, hours=0.01)
     assert sorted(ears.heard) == [
         "json://a: staging: all",
@@ -131,7 +131,7 @@ def test_tidings_stand_in_the_record_for_who_takes_over(store: Store) -> None:
 
 def test_many_messages_are_one() -> None:
     two = [Message("staging: a", "first"), Message("staging: b", "second")]
-    assert combined(two) == Message("staging: 2 alerts", "staging: a\nfirst\n\nstaging: b\nsecond")
-    many = combined([Message(f"staging: {number}", "said") for number in range(11)])
+    assert combine(two) == Message("staging: 2 alerts", "staging: a\nfirst\n\nstaging: b\nsecond")
+    many = combine([Message(f"staging: {number}", "said") for number in range(11)])
     assert many.text.splitlines()[:2] == ["staging: 0", "staging: 1"]
     assert "said" not in many.text

@@ -26,9 +26,9 @@ from jobs.run import (
     run_job,
     unrecorded_run,
 )
-from jobs.run.lease import Holder, Lock, holder_to, take
-from jobs.run.record import last_tick, latest_records, record_from, record_keys, record_to, running
-from jobs.run.runner import patiently
+from jobs.run.lease import Holder, Lock, acquire, holder_to
+from jobs.run.record import last_tick, latest_records, live_holders, record_from, record_keys, record_to
+from jobs.run.runner import retry
 from jobs.store import OutOfReach, Store
 from tests.parts.runs import QUICK, code_of, done, environment, job, lease, process, store_in, until
 
@@ -91,7 +91,7 @@ def test_a_run_leaves_its_record_and_a_released_lock(store: Store) -> None:
     }
     for name in ("shop", "crm"):
         assert json.loads(store.get(f"staging/locks/backup/{name}.json").body)["released"]
-    assert running(store, "staging", datetime.now(UTC)) == {}
+    assert live_holders(store, "staging", datetime.now(UTC)) == {}
 
 
 def test_a_record_comes_back_as_it_was_written(store: Store) -> None:
@@ -232,7 +232,7 @@ def test_work_that_does_not_come_back_is_left_behind_with_a_record(tmp_path: Pat
         assert code_of(pid) == 1
     record = next(records(store_in(tmp_path), "staging"))
     assert "did not end within 0.6 s and was left behind" in record.sentence
-    assert running(store_in(tmp_path), "staging", datetime.now(UTC)) == {}
+    assert live_holders(store_in(tmp_path), "staging", datetime.now(UTC)) == {}
 
 
 def test_a_lock_that_is_taken_away_stops_the_run_which_leaves_the_new_one_alone(store: Store) -> None:
@@ -253,14 +253,14 @@ def test_a_lock_that_is_taken_away_stops_the_run_which_leaves_the_new_one_alone(
 
 def test_a_held_lock_is_told_with_holder_since_when_and_the_way_out(store: Store) -> None:
     lock = Lock("staging", "backup/shop", ENV.timezone, store, lambda: datetime.now(UTC))
-    take(lock, Holder("r1", "runner-2", 7, NOON, 60), lambda _s: None, None, patient=False)  # type: ignore[arg-type]
+    acquire(lock, Holder("r1", "runner-2", 7, NOON, 60), lambda _s: None, None, patient=False)  # type: ignore[arg-type]
     record = only(run_job(job(done), ENV, store, Options(), now=lambda: NOON + timedelta(seconds=12)))
     assert record.outcome is Outcome.HELD
     assert record.sentence == (
         "staging: lock backup/shop is held by runner-2 since 12:00:00 (alive, renewed 12 s ago); "
         "it ends by itself, or: crew runs staging backup shop"
     )
-    assert list(running(store, "staging", NOON)) == ["backup/shop"]
+    assert list(live_holders(store, "staging", NOON)) == ["backup/shop"]
     assert list(records(store, "staging")) == []
 
 
@@ -322,5 +322,5 @@ def test_what_may_pass_is_tried_again_until_it_took_long_enough(enough: float, t
         raise OutOfReach("no answer")
 
     with pytest.raises(OutOfReach):
-        patiently(away, (0, 0, 0), lambda _: None, jobs.log.get(), enough)
+        retry(away, (0, 0, 0), lambda _: None, jobs.log.get(), enough)
     assert len(begun) == tries

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.run.stop import signals
+from jobs.run.stop import on_signals
 from tests.parts.runs import until
 
 
@@ -37,7 +37,7 @@ def test_a_signal_that_another_thread_receives_is_heard_though_the_main_thread_s
             signal.pthread_kill(threading.get_ident(), number)
             first.wait(10)
 
-    with signals(tell, second.set):
+    with on_signals(tell, second.set):
         threading.Thread(target=to_itself).start()
         assert first.wait(5)
         assert second.wait(5)
@@ -56,7 +56,7 @@ def heard() -> Iterator[None]:
 def test_handlers_are_as_they_were_afterwards() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
     told = threading.Event()
-    with signals(lambda _: told.set(), lambda: None):
+    with on_signals(lambda _: told.set(), lambda: None):
         os.kill(os.getpid(), signal.SIGHUP)
         assert told.wait(5)
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)] == before

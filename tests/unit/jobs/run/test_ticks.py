@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.run.ticks import Gap, latest_tick, missed, next_ticks, period, tick_before
+from jobs.run.ticks import Gap, latest_tick, missed_ticks, next_ticks, period, tick_before
 
 BERLIN = ZoneInfo("Europe/Berlin")
 LINES = [
@@ -87,12 +87,12 @@ def test_the_period_follows_the_line() -> None:
     ],
 )
 def test_a_gap_is_reported_once_and_whole(last: str | None, tick: str, gap: tuple[int, str] | None) -> None:
-    found = missed("0 2 * * *", BERLIN, at(last) if last else None, at(tick))
+    found = missed_ticks("0 2 * * *", BERLIN, at(last) if last else None, at(tick))
     assert found == (gap and Gap(gap[0], at(gap[1]), at("2026-05-04T02:00:00+02:00")))
 
 
 def test_a_long_gap_of_a_frequent_job_is_counted_up_to_a_bound() -> None:
-    gap = missed("* * * * *", BERLIN, at("2020-01-01T00:00:00+01:00"), at("2026-01-01T00:00:00+01:00"))
+    gap = missed_ticks("* * * * *", BERLIN, at("2020-01-01T00:00:00+01:00"), at("2026-01-01T00:00:00+01:00"))
     assert gap is not None
     assert gap.ticks == 1000
     assert all(a < b for a, b in pairwise([gap.first, gap.last]))

@@ -18,7 +18,7 @@ import schedule
 from inventories import Environment
 from jobs.run import Job, Options, Outcome, Result, Run, run_job
 from jobs.schedule.daemon import Daemon, Dependencies
-from jobs.store import Entry, OutOfReach
+from jobs.store import ListedKey, OutOfReach
 from jobs.store.directory import DirectoryStore
 from tests.parts.runs import QUICK
 
@@ -40,7 +40,7 @@ class Away(DirectoryStore):
     def require_conditions(self) -> None:
         self._must_be_there()
 
-    def list(self, prefix: str = "") -> Iterator[Entry]:
+    def list(self, prefix: str = "") -> Iterator[ListedKey]:
         self._must_be_there()
         return super().list(prefix)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.store.paths import level_of, names_of
+from jobs.store.paths import file_names, key_level
 
 LEVELS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="/"), max_size=700)
 
@@ -28,19 +28,19 @@ LEVELS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="/
     ],
 )
 def test_a_level_of_a_key_becomes_names_that_a_file_system_holds(level: str, names: list[str]) -> None:
-    assert names_of(level) == names
-    assert level_of(names) == level
+    assert file_names(level) == names
+    assert key_level(names) == level
 
 
 @given(LEVELS)
 def test_every_level_finds_its_way_back(level: str) -> None:
-    names = names_of(level)
-    assert level_of(names) == level
-    assert level_of([*names[:-1], names[-1] + "%"]) == level
+    names = file_names(level)
+    assert key_level(names) == level
+    assert key_level([*names[:-1], names[-1] + "%"]) == level
     assert all(0 < len(os.fsencode(name)) <= 243 and not {"/", "\0"} & set(name) for name in names)
     assert not {".", "..", "%open", "%lock"} & set(names)
 
 
 @given(LEVELS, LEVELS)
 def test_two_levels_never_share_a_name(one: str, other: str) -> None:
-    assert (names_of(one) == names_of(other)) == (one == other)
+    assert (file_names(one) == file_names(other)) == (one == other)

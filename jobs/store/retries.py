@@ -27,16 +27,16 @@ def attempts(most: int) -> Iterator[bool]:
     """One turn per attempt, with a pause between, each knowing whether it is the last."""
     for failed in range(most):
         if failed:
-            time.sleep(pause(failed))
+            time.sleep(backoff(failed))
         yield failed + 1 == most
 
 
-def pause(failed: int) -> float:
+def backoff(failed: int) -> float:
     """Longer after each failure, and never the same for two who failed together."""
     return random.uniform(0.5, 1) * min(0.1 * 2.0**failed, 10)  # noqa: S311 (no secret)
 
 
-def again_on(codes: set[str], ask: Callable[[], Answer], tries: int) -> Answer:
+def retry_on(codes: set[str], ask: Callable[[], Answer], tries: int) -> Answer:
     """Ask again on those of S3's errors that botocore takes for final."""
     for last in attempts(tries):
         try:

@@ -32,7 +32,7 @@ class NotStarted(EmbeddedError):
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class RunningProgram:
     """A program that was started here, with all its output in one file."""
 
     name: str
@@ -60,7 +60,7 @@ class Program:
 
 
 @contextmanager
-def started(
+def start_program(
     name: str,
     argv: Sequence[str | Path],
     log: Path,
@@ -68,7 +68,7 @@ def started(
     environment: Mapping[str, str],
     end: signal.Signals = signal.SIGTERM,
     patience: float = 5,
-) -> Iterator[Program]:
+) -> Iterator[RunningProgram]:
     """Run a program in the folder of its log; it is ended with the block, or with this process however that goes."""
     with log.open("ab") as output:
         running = subprocess.Popen(
@@ -81,7 +81,7 @@ def started(
             start_new_session=True,  # Ctrl-C on a terminal is meant for us: we end it when we have cleaned up
         )
     try:
-        yield Program(name, running, log)
+        yield RunningProgram(name, running, log)
     finally:
         _stop(running, end, patience)
 

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from jobs.store.interface import Store, StoreError
 
 
-class StoreSettings(Protocol):
+class StoreOptions(Protocol):
     """What an environment's `[store]` says, as far as a store needs it."""
 
     @property
@@ -27,7 +27,7 @@ class StoreSettings(Protocol):
     def max_parts(self) -> int: ...
 
 
-def open_store(settings: StoreSettings, job: str | None = None) -> Store:
+def open_store(settings: StoreOptions, job: str | None = None) -> Store:
     """The store that the environment names, with the AWS profile that is meant for this job."""
     address = urlsplit(settings.url, allow_fragments=False)
     if address.scheme == "file" and address.path.startswith("/") and not address.netloc + address.query:
