@@ -1,4 +1,4 @@
-"""What `crew check` looks at: each capability offers its checks of an environment, in a module of its own."""
+"""The checks of `crew check`: one module per capability yields the checks that an environment needs."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ CHECKS = (
     "jobs.checks.machine:checks",
     "jobs.checks.secrets:checks",
 )
-"""Each a function from an environment to its checks, as "module:attribute"; add a line to add a capability's."""
+"""Functions from an environment to its checks, as "module:attribute". Add a line to register more checks."""
 
 
 def checks_of(environment: Environment) -> Iterator[Check]:
-    """Everything that there is to look at in this environment."""
-    for place in CHECKS:
-        module, _, attribute = place.partition(":")
+    """Yield every check that applies to this environment."""
+    for reference in CHECKS:
+        module, _, attribute = reference.partition(":")
         yield from getattr(import_module(module), attribute)(environment)
 
 

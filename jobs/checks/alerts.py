@@ -1,4 +1,4 @@
-"""Can alerts, heartbeats and metrics get out? Nothing is sent: `crew alerts test` does that."""
+"""Check alert addresses, heartbeats and the metrics file without sending anything: `crew alerts test` sends."""
 
 from __future__ import annotations
 
@@ -16,48 +16,53 @@ CONNECT_TIMEOUT = 10.0
 
 
 def checks(environment: Environment) -> Iterator[Check]:
-    """Each address that bad news and heartbeats go to, and the metrics' file."""
-    for at, address in enumerate(environment.alerts.to, start=1):
-        yield Check(f"alerts {at}", partial(check_alert_address, address))
-    for job, beat in environment.alerts.heartbeat.items():
-        yield Check(f"heartbeat {job}", partial(check_heartbeat, beat))
+    """Yield a check for each alert address, each heartbeat and the metrics file."""
+    for number, address in enumerate(environment.alerts.to, start=1):
+        yield Check(f"alerts {number}", partial(check_alert_address, address))
+    for job, heartbeat in environment.alerts.heartbeat.items():
+        yield Check(f"heartbeat {job}", partial(check_heartbeat, heartbeat))
     if textfile := environment.metrics.textfile:
         yield Check("metrics", partial(check_textfile, textfile))
 
 
 def check_alert_address(address: Secret) -> CheckResult:
-    """Whether Apprise knows this kind of address and finds it whole."""
+    """Check that Apprise can parse the address."""
     from apprise import Apprise
 
-    kind = describe_address(address)
+    description = describe_address(address)
     if not Apprise().add(address.reveal()):
-        return fault(f"{kind} is no address that Apprise understands", "appriseit.com says how it is written")
-    return ok(f"{kind} is well written; crew alerts test sends a message")
+        return fault(f"{description} is not a valid Apprise URL", "see appriseit.com for the URL format")
+    return ok(f"{description} is a valid Apprise URL; crew alerts test sends a message")
 
 
 def describe_address(address: Secret) -> str:
-    """An address without what is secret in it: its scheme, and where it is kept."""
+    """Return the address without its secret part: its scheme and its source."""
     return f"{address.reveal().split(':', 1)[0]}:… from {address.source}"
 
 
 def check_heartbeat(address: Secret) -> CheckResult:
-    """Whether somebody listens at the address; no beat is sent, for it would tell of a run that never was."""
+    """Check that the heartbeat's host accepts connections; a real heartbeat would report a run that never ran."""
     parts = urlsplit(address.reveal())
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        return fault("its address is no http(s) address", "copy it from where the heartbeats are watched")
+        return fault("the address is not an http(s) URL", "copy the URL from your heartbeat monitor")
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         socket.create_connection((parts.hostname, port), timeout=CONNECT_TIMEOUT).close()
     except OSError as error:
-        return fault(f"{parts.hostname}:{port} can't be reached ({error})", "look at the name, the firewall, the proxy")
-    return ok(f"{parts.hostname}:{port} is in reach")
+        return fault(
+            f"cannot connect to {parts.hostname}:{port} ({error})", "check the host name, the firewall and the proxy"
+        )
+    return ok(f"{parts.hostname}:{port} accepts connections")
 
 
 def check_textfile(textfile: Path) -> CheckResult:
-    """Whether the metrics' file can be replaced."""
+    """Check that this user can write the metrics file."""
     folder = textfile.parent
     if not folder.is_dir():
-        return warn(f"there is no folder {folder}", "create it, or set metrics.textfile where node_exporter looks")
+        return warn(
+            f"directory {folder} does not exist",
+            "create it, or point metrics.textfile to the directory that node_exporter reads",
+        )
     if not os.access(folder, os.W_OK):
-        return warn(f"{folder} is not writable for this user", "let the user that runs the jobs write there")
-    return ok(f"{folder} is writable")
+        return warn(f"directory {folder} is not writable", "give the user that runs the jobs write access")
+    return ok(f"directory {folder} is writable")

@@ -1,4 +1,4 @@
-"""A check, what it finds, and how many are made side by side without one that hangs holding up the others."""
+"""A check, its result, and a runner that makes checks concurrently, so that a hanging check delays no other."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONCURRENT_CHECKS = 8
 
 
 class CheckVerdict(StrEnum):
-    """What a check comes to: the worst first."""
+    """The verdict of a check, worst first."""
 
     FAULT = "fault"
     WARN = "warn"
@@ -26,75 +26,77 @@ class CheckVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """The verdict and the fact; for what is not in order, what to do."""
+    """A verdict and the fact behind it; a fault or warning also says what to do."""
 
     verdict: CheckVerdict
     fact: str
-    way_out: str = ""
+    remedy: str = ""
 
     def __str__(self) -> str:
-        return f"{self.fact}; {self.way_out}" if self.way_out else self.fact
+        return f"{self.fact}; {self.remedy}" if self.remedy else self.fact
 
 
 def ok(fact: str) -> CheckResult:
-    """All is well, and this is how."""
+    """Return the result of a check that passed."""
     return CheckResult(CheckVerdict.OK, fact)
 
 
-def warn(fact: str, way_out: str = "") -> CheckResult:
-    """It works, and somebody should know this."""
-    return CheckResult(CheckVerdict.WARN, fact, way_out)
+def warn(fact: str, remedy: str = "") -> CheckResult:
+    """Return a warning: jobs work, but the user should know this."""
+    return CheckResult(CheckVerdict.WARN, fact, remedy)
 
 
-def fault(fact: str, way_out: str = "") -> CheckResult:
-    """It can't work like this."""
-    return CheckResult(CheckVerdict.FAULT, fact, way_out)
+def fault(fact: str, remedy: str = "") -> CheckResult:
+    """Return a fault: jobs fail until it is repaired."""
+    return CheckResult(CheckVerdict.FAULT, fact, remedy)
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of `crew check`: what is looked at, and the look, which may raise what the rooms raise."""
+    """One line of `crew check`: its name and the function that makes it, which can raise CrewError."""
 
-    what: str
-    look: Callable[[], CheckResult]
+    name: str
+    run: Callable[[], CheckResult]
 
 
 def run_checks(checks: Iterable[Check], limit: float = TIME_LIMIT) -> Iterator[tuple[Check, CheckResult]]:
-    """Each check with its finding, as they come; one that takes longer than the limit is a fault by itself."""
-    waiting, found = list(checks), SimpleQueue[tuple[int, CheckResult]]()
-    order, running = list(enumerate(waiting)), dict[int, float]()
-    while order or running:
-        while order and len(running) < CONCURRENT_CHECKS:
-            at, check = order.pop(0)
-            running[at] = time.monotonic() + limit
-            _begin(at, check, found)
-        at, finding = _next(found, running, limit)
-        if running.pop(at, None) is not None:
-            yield waiting[at], finding
+    """Yield each check with its result as it completes; a check that exceeds the limit becomes a fault."""
+    numbered, results = list(checks), SimpleQueue[tuple[int, CheckResult]]()
+    waiting, deadlines = list(enumerate(numbered)), dict[int, float]()
+    while waiting or deadlines:
+        while waiting and len(deadlines) < CONCURRENT_CHECKS:
+            number, check = waiting.pop(0)
+            deadlines[number] = time.monotonic() + limit
+            _start(number, check, results)
+        number, result = _next_result(results, deadlines, limit)
+        if deadlines.pop(number, None) is not None:
+            yield numbered[number], result
 
 
-def _begin(at: int, check: Check, found: SimpleQueue[tuple[int, CheckResult]]) -> None:
-    """Look in a thread of its own, which can't keep the program from ending."""
-    look = with_log_context(lambda: found.put((at, result_of(check))))
-    threading.Thread(target=look, name=f"check {check.what}", daemon=True).start()
+def _start(number: int, check: Check, results: SimpleQueue[tuple[int, CheckResult]]) -> None:
+    """Make the check in a daemon thread, so that it cannot keep the process alive."""
+    target = with_log_context(lambda: results.put((number, result_of(check))))
+    threading.Thread(target=target, name=f"check {check.name}", daemon=True).start()
 
 
-def _next(
-    found: SimpleQueue[tuple[int, CheckResult]], running: dict[int, float], limit: float
+def _next_result(
+    results: SimpleQueue[tuple[int, CheckResult]], deadlines: dict[int, float], limit: float
 ) -> tuple[int, CheckResult]:
-    """The next finding, or the fault of the one whose time is up first."""
-    first = min(running, key=lambda at: running[at])
+    """Return the next result, or a fault for the check with the earliest deadline once that has passed."""
+    earliest = min(deadlines, key=lambda number: deadlines[number])
     try:
-        return found.get(timeout=max(0.0, running[first] - time.monotonic()))
+        return results.get(timeout=max(0.0, deadlines[earliest] - time.monotonic()))
     except Empty:
-        return first, fault(f"did not answer within {limit:g} s", "look whether a firewall or a proxy drops it")
+        return earliest, fault(
+            f"no answer within {limit:g} s", "check for a firewall or proxy that drops the connection"
+        )
 
 
 def result_of(check: Check) -> CheckResult:
-    """What a look finds; what the rooms raise is a fault that explains itself."""
+    """Run a check; an error that it raises becomes a fault."""
     try:
-        return check.look()
+        return check.run()
     except CrewError as error:
         return fault(str(error))
-    except Exception as error:  # one broken check must not hide what the others found
-        return fault(f"this check is broken ({type(error).__name__}: {error})", "please report it")
+    except Exception as error:  # one broken check must not hide the results of the others
+        return fault(f"the check itself failed ({type(error).__name__}: {error})", "please report this bug")

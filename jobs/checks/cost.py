@@ -1,4 +1,4 @@
-"""Can the bill be asked for, and as whom?"""
+"""Check the credentials that query the bill."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from jobs.checks.check import Check, CheckResult, ok
 
 
 def checks(environment: Environment) -> Iterator[Check]:
-    """The credentials alone: asking for the bill itself would cost money."""
+    """Yield a check of the credentials only, because querying the bill costs money."""
     if environment.cost is not None:
         yield Check("cost", partial(check_credentials, environment, environment.cost))
 
 
 def check_credentials(environment: Environment, settings: Cost) -> CheckResult:
-    """Whose name is on the question."""
+    """Check that the credentials work, and report which identity they belong to."""
     from jobs.cost.aws import caller_identity
 
-    return ok(
-        f"the bill is asked for as {caller_identity(environment, settings)}; crew cost {environment.name} tries it"
-    )
+    identity = caller_identity(environment, settings)
+    return ok(f"AWS identity {identity}; crew cost {environment.name} queries the bill")

@@ -1,14 +1,13 @@
-"""Does every database and server let us in, and is there a pg_dump for it?"""
+"""Check that every database and server accepts our connection and has a matching pg_dump on this machine."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from inventories import Environment, Secret
+from inventories import Environment
 from jobs.checks.check import Check, CheckResult, fault, ok, warn
 from jobs.run.job import Failed, Transient
 from jobs.store import Store, open_store
@@ -16,21 +15,13 @@ from jobs.store import Store, open_store
 if TYPE_CHECKING:
     import psycopg
 
-    from jobs.backup.postgres.connection import Reached, Target
-    from jobs.backup.postgres.tunnel import Via
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A database that is only written to: an address and its password."""
-
-    url: str
-    password: Secret | None = None
-    via: Via | None = None
+    from jobs.backup.postgres.connection import ConnectionTarget, Endpoint
 
 
 def checks(environment: Environment) -> Iterator[Check]:
-    """Each address that is connected to; without a store nothing can be done with any."""
+    """Yield a check for each address that jobs connect to; without a store there are no such jobs."""
+    from jobs.backup.postgres.connection import Address
+
     if environment.store is None:
         return
     store = open_store(environment.store)
@@ -44,53 +35,52 @@ def checks(environment: Environment) -> Iterator[Check]:
         yield _check("verify scratch", environment, store, Address(scratch, environment.verify.password), dumped=False)
 
 
-def _check(what: str, environment: Environment, store: Store, target: Target, *, dumped: bool) -> Check:
-    return Check(what, partial(check_connection, environment, store, what, target, dumped=dumped))
+def _check(name: str, environment: Environment, store: Store, target: ConnectionTarget, *, dumped: bool) -> Check:
+    return Check(name, partial(check_connection, environment, store, name, target, dumped=dumped))
 
 
-def check_connection(environment: Environment, store: Store, what: str, target: Target, *, dumped: bool) -> CheckResult:
-    """Connect, and see whether the role can read all that is to be dumped, and a pg_dump here fits the server."""
+def check_connection(
+    environment: Environment, store: Store, name: str, target: ConnectionTarget, *, dumped: bool
+) -> CheckResult:
+    """Connect and look for abandoned copies; for a database that is dumped, check privileges and pg_dump too."""
     from jobs.backup.postgres import privileges, quoting
     from jobs.backup.postgres.connection import reach
     from jobs.backup.postgres.copies import abandoned_copies
-    from jobs.backup.restore.target import unused
+    from jobs.backup.restore.target import unconnected_databases
     from jobs.run import unrecorded_run
 
     with (
-        unrecorded_run(environment, store, "check", what) as run,
-        reach(run, target) as found,
-        _connected(found) as connection,
+        unrecorded_run(environment, store, "check", name) as run,
+        reach(run, target) as endpoint,
+        _connect(endpoint) as connection,
     ):
         server, user = connection.info.server_version, connection.info.user
-        if dumped and (lacks := list(privileges.lacking(connection))):
-            return fault(f"{user} can log in, but {', '.join(lacks)}", privileges.NEEDED)
-        left = abandoned_copies(unused(connection), datetime.now(UTC))
-    fact = (
-        f"PostgreSQL {server // 10000}.{server % 10000} at {found.parameters.get('host', 'the socket')} lets {user} in"
-    )
-    fact = f"{fact}; {_fitting(server // 10000)}" if dumped else fact
-    if not left:
+        if dumped and (missing := list(privileges.missing_privileges(connection))):
+            return fault(f"connected as {user}, but {', '.join(missing)}", privileges.NEEDED)
+        abandoned = abandoned_copies(unconnected_databases(connection), datetime.now(UTC))
+    host = endpoint.parameters.get("host", "the local socket")
+    fact = f"PostgreSQL {server // 10000}.{server % 10000} at {host}: connected as {user}"
+    fact = f"{fact}; {_matching_pg_dump(server // 10000)} matches" if dumped else fact
+    if not abandoned:
         return ok(fact)
-    drop = "; ".join(f"DROP DATABASE {quoting.name(name)}" for name in left)
+    drop = "; ".join(f"DROP DATABASE {quoting.identifier(name)}" for name in abandoned)
     return warn(
-        f"{fact}; restores that were killed have left {', '.join(left)} there",
-        f"the next restore of the same database clears up, or: {drop}",
+        f"{fact}; killed restores left {', '.join(abandoned)} on the server",
+        f"the next restore of the same database drops them, or run: {drop}",
     )
 
 
-def _connected(found: Reached) -> psycopg.Connection[Any]:
+def _connect(endpoint: Endpoint) -> psycopg.Connection[Any]:
     try:
-        return found.connect()
+        return endpoint.connect()
     except Transient as error:
-        raise Transient(
-            f"{error}; see its address in the file, and whether a firewall or a tunnel (via) lets us to it"
-        ) from None
+        raise Transient(f"{error}; check its url in the file, the firewall and the tunnel (via)") from None
     except Failed as error:
-        raise Failed(f"{error}; see user, password and database in the file, and the server's pg_hba.conf") from None
+        raise Failed(f"{error}; check user, password and database in the file, and the server's pg_hba.conf") from None
 
 
-def _fitting(major: int) -> str:
-    """The pg_dump that would be taken; NoProgram says what to install."""
-    from jobs.backup.postgres.programs import dumper, installed
+def _matching_pg_dump(major: int) -> str:
+    """Return the pg_dump that backups of this server version use; without one, the error says what to install."""
+    from jobs.backup.postgres.programs import dump_program, installed_clients
 
-    return f"pg_dump {dumper(major, installed('pg_dump')).version} fits"
+    return f"pg_dump {dump_program(major, installed_clients('pg_dump')).version}"

@@ -1,4 +1,4 @@
-"""Can what is encrypted here be decrypted here?"""
+"""Check that this machine can decrypt what it encrypts."""
 
 from __future__ import annotations
 
@@ -10,25 +10,27 @@ from jobs.checks.check import Check, CheckResult, fault, ok, warn
 
 
 def checks(environment: Environment) -> Iterator[Check]:
-    """The recipients, and the key that is to fit them."""
+    """Yield a check of the recipients and the decryption key."""
     if environment.store is not None:
         recipients, key = environment.store.encrypt_to, environment.store.decrypt_with
         yield Check("encryption", lambda: round_trip(recipients, key))
 
 
 def round_trip(recipients: tuple[str, ...], key: Secret | None) -> CheckResult:
-    """Seal a word to the recipients and open it with the key."""
-    from jobs.backup.sets.encryption import fits, seal
+    """Encrypt a word to the recipients and decrypt it with the key."""
+    from jobs.backup.sets.encryption import can_decrypt, encrypt
 
     if not recipients:
-        nobody = 'encrypt_to = "nobody": whoever reads the store reads the data'
-        return warn(nobody, "age-keygen makes a key pair: name its public key there")
+        return warn(
+            'backups are not encrypted (encrypt_to = "nobody"): anyone who can read the store can read the data',
+            "create a key pair with age-keygen and put the public key into encrypt_to",
+        )
     if key is None:
-        seal([b"word"], BytesIO(), recipients)
-        return ok("encrypts; no decrypt_with, so restores and verifications must run elsewhere")
-    if fits(recipients, key.reveal()):
-        return ok("what is encrypted to encrypt_to opens with decrypt_with")
+        encrypt([b"word"], BytesIO(), recipients)
+        return ok("encryption works; without decrypt_with, this machine cannot restore or verify backups")
+    if can_decrypt(recipients, key.reveal()):
+        return ok("the decrypt_with key decrypts what is encrypted to encrypt_to")
     return fault(
-        "decrypt_with does not open what is encrypted to encrypt_to",
-        "name its public key in encrypt_to (age-keygen -y FILE prints it), or the right key in decrypt_with",
+        "the decrypt_with key does not match any recipient in encrypt_to",
+        "add its public key to encrypt_to (age-keygen -y FILE prints it), or correct decrypt_with",
     )

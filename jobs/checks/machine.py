@@ -1,4 +1,4 @@
-"""Are the programs here that this environment's jobs call?"""
+"""Check that the programs which this environment's jobs call are installed."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from jobs.checks.check import Check, CheckResult, fault, ok, warn
 
 @dataclass(frozen=True, slots=True)
 class RequiredProgram:
-    """A program that is called, how it tells its version, and what for."""
+    """A program that jobs call, the arguments that print its version, and its purpose."""
 
     name: str
-    asks: tuple[str, ...]
-    needed_for: str
-    must: bool = True
+    version_arguments: tuple[str, ...]
+    purpose: str
+    required: bool = True
 
 
 def checks(environment: Environment) -> Iterator[Check]:
-    """One for each program that the file needs."""
+    """Yield a check for each program that the environment file needs."""
     for program in required_programs(environment):
         yield Check(f"program {program.name}", partial(check_program, program))
     if environment.databases or environment.servers:
@@ -32,44 +32,44 @@ def checks(environment: Environment) -> Iterator[Check]:
 
 
 def required_programs(environment: Environment) -> list[RequiredProgram]:
-    """The programs that the file's sections call for."""
+    """Return the programs that the sections of the file need."""
     targets = [*environment.servers.values(), *environment.databases.values()]
-    ways = [target.via for target in targets if target.via]
+    tunnels = [target.via for target in targets if target.via]
     programs = []
-    if any(way.ssh for way in ways):
+    if any(tunnel.ssh for tunnel in tunnels):
         programs.append(RequiredProgram("ssh", ("-V",), "tunnels (via = { ssh })"))
-    if any(way.kubernetes for way in ways):
+    if any(tunnel.kubernetes for tunnel in tunnels):
         programs.append(RequiredProgram("kubectl", ("version", "--client"), "tunnels (via = { kubernetes })"))
     if targets:
-        by_hand = "restoring without groundcrew; crew itself needs no such program"
-        programs += [RequiredProgram("zstd", ("--version",), by_hand, must=False)]
-        programs += [RequiredProgram("age", ("--version",), by_hand, must=False)]
+        by_hand = "restoring without groundcrew; crew itself does not call it"
+        programs += [RequiredProgram("zstd", ("--version",), by_hand, required=False)]
+        programs += [RequiredProgram("age", ("--version",), by_hand, required=False)]
     return programs
 
 
 def check_program(program: RequiredProgram) -> CheckResult:
-    """Its version, or what it is wanted for."""
+    """Check that a program is on the PATH, and report its version."""
     path = shutil.which(program.name)
     if path is None:
-        verdict = fault if program.must else warn
-        return verdict(f"is not on this machine, needed for {program.needed_for}", f"install {program.name}")
-    said = subprocess.run([path, *program.asks], capture_output=True, text=True, check=False, timeout=20)
-    return ok(first_version(said.stdout + said.stderr) or path)
+        verdict = fault if program.required else warn
+        return verdict(f"not installed; needed for {program.purpose}", f"install {program.name}")
+    result = subprocess.run([path, *program.version_arguments], capture_output=True, text=True, check=False, timeout=20)
+    return ok(first_version(result.stdout + result.stderr) or path)
 
 
-def first_version(said: str) -> str | None:
-    """The first thing in a program's answer that looks like a version."""
-    seen = re.search(r"\d+\.\d+(?:\.\d+)?(?:p\d+)?", said)
-    return seen.group() if seen else None
+def first_version(output: str) -> str | None:
+    """Return the first text in a program's output that looks like a version."""
+    match = re.search(r"\d+\.\d+(?:\.\d+)?(?:p\d+)?", output)
+    return match.group() if match else None
 
 
 def check_psql() -> CheckResult:
-    """PostgreSQL's client programs by version: each server wants one that is not older."""
-    from jobs.backup.postgres.programs import installed
+    """Report the installed versions of psql: a server needs a client of its major version or newer."""
+    from jobs.backup.postgres.programs import installed_clients
 
     versions: Sequence[str] = sorted(
-        {program.version for program in installed("psql")}, key=lambda v: int(v.split(".")[0])
+        {program.version for program in installed_clients("psql")}, key=lambda version: int(version.split(".")[0])
     )
     if not versions:
-        return fault("there is none on this machine", "install postgresql-client")
+        return fault("not installed", "install postgresql-client")
     return ok(", ".join(versions))

@@ -1,4 +1,4 @@
-"""Will retention do what is hoped for?"""
+"""Check that each scheduled database has a retention policy and a schedule for it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from jobs.checks.check import Check, CheckResult, ok, warn
 
 
 def checks(environment: Environment) -> Iterator[Check]:
-    """One for each database or server that is backed up by the clock."""
+    """Yield a check for each database or server that has a scheduled backup or retention."""
     for name, table in {**environment.databases, **environment.servers}.items():
         if table.backup or table.retention:
-            yield Check(f"retention {name}", partial(check_policy, table.keep, on_clock=table.retention is not None))
+            yield Check(f"retention {name}", partial(check_policy, table.keep, scheduled=table.retention is not None))
 
 
-def check_policy(keep: Keep, *, on_clock: bool) -> CheckResult:
-    """Whether there are rules, and anything that follows them."""
-    if keep == Keep() and on_clock:
-        return warn("keep has no rules, so nothing is ever removed", "add some, as keep = { daily = 7 }")
+def check_policy(keep: Keep, *, scheduled: bool) -> CheckResult:
+    """Check that `keep` has rules and that retention is scheduled to apply them."""
+    if keep == Keep() and scheduled:
+        return warn("keep has no rules, so no set is ever removed", "add rules, for example keep = { daily = 7 }")
     if keep == Keep():
         return warn(
-            "sets are never removed", 'add keep = { daily = 7 } and retention = "30 6 * * *", or watch the bill'
+            "no set is ever removed",
+            'add keep = { daily = 7 } and retention = "30 6 * * *", or watch the storage bill',
         )
-    if not on_clock:
-        return warn("keep has rules and nothing follows them by the clock", 'add retention = "30 6 * * *"')
-    return ok("rules, and a line on the clock")
+    if not scheduled:
+        return warn("keep has rules, but retention is not scheduled", 'add retention = "30 6 * * *"')
+    return ok("keep has rules and retention is scheduled")

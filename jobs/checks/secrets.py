@@ -1,4 +1,4 @@
-"""Can every secret that the file names be had here?"""
+"""Check that every secret of the environment file is available on this machine."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from jobs.checks.check import Check, CheckResult, ok
 
 
 def checks(environment: Environment) -> Iterator[Check]:
-    """One for each secret, under its key in the file."""
+    """Yield a check for each secret, named by its key in the file."""
     for key, secret in secrets_in(environment):
         yield Check(f"secret {key}", partial(check_secret, secret))
 
 
 def check_secret(secret: Secret) -> CheckResult:
-    """That it can be had; never what it is."""
+    """Check that the secret can be read; the result never shows its value."""
     secret.reveal()
-    return ok(f"is there ({secret.source})")
+    return ok(f"available ({secret.source})")
 
 
 def secrets_in(value: Any, key: str = "") -> Iterator[tuple[str, Secret]]:
-    """Every secret below a value, with its dotted key."""
+    """Yield every secret inside a value, with its dotted key."""
     if isinstance(value, Secret):
         yield key, value
     elif isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from secrets_in(inner, _below(key, str(name)))
+            yield from secrets_in(inner, _join(key, str(name)))
     elif isinstance(value, tuple):
-        for at, inner in enumerate(value, start=1):
-            yield from secrets_in(inner, _below(key, str(at)))
+        for number, inner in enumerate(value, start=1):
+            yield from secrets_in(inner, _join(key, str(number)))
     elif is_dataclass(value):
-        for one in fields(value):
-            yield from secrets_in(getattr(value, one.name), _below(key, one.name))
+        for field in fields(value):
+            yield from secrets_in(getattr(value, field.name), _join(key, field.name))
 
 
-def _below(key: str, name: str) -> str:
+def _join(key: str, name: str) -> str:
     return f"{key}.{name}" if key else name

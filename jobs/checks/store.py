@@ -1,4 +1,4 @@
-"""Can every job write to the store, read from it, and hold a lock in it?"""
+"""Check that every job can write, read and list the store and use it for locks, and that the clock is right."""
 
 from __future__ import annotations
 
@@ -9,48 +9,54 @@ from functools import partial
 
 from inventories import Environment
 from jobs.checks.check import Check, CheckResult, fault, ok, warn
-from jobs.store import Store, StoreSettings, open_store
+from jobs.store import Store, StoreOptions, open_store
 
 SKEW_WARNING = timedelta(seconds=10)
 SKEW_FAULT = timedelta(minutes=5)
 
 
 def checks(environment: Environment) -> Iterator[Check]:
-    """The store, as each profile that the file names sees it."""
+    """Yield checks of the store with each AWS profile that the file names."""
     settings, name = environment.store, environment.name
     if settings is None:
-        yield Check("store", lambda: warn("there is no [store]", "add one before anything is to be run or kept"))
+        yield Check("store", lambda: warn("[store] is missing", "add it before you run jobs or take backups"))
         return
     for job in (None, *settings.profiles):
         as_job = f" as {job}" if job else ""
-        yield Check(f"store{as_job}", partial(_opened, settings, job, partial(check_access, name=name, whose=job)))
-        yield Check(f"locks{as_job}", partial(_opened, settings, job, check_conditional_writes))
-    yield Check("clock", partial(_opened, settings, None, partial(check_clock, name=name)))
+        access = partial(check_access, name=name, job=job)
+        yield Check(f"store{as_job}", partial(_with_store, settings, job, access))
+        yield Check(f"locks{as_job}", partial(_with_store, settings, job, check_conditional_writes))
+    yield Check("clock", partial(_with_store, settings, None, partial(check_clock, name=name)))
 
 
-def _opened(settings: StoreSettings, job: str | None, look: Callable[[Store], CheckResult]) -> CheckResult:
-    return look(open_store(settings, job))
+def _with_store(settings: StoreOptions, job: str | None, check: Callable[[Store], CheckResult]) -> CheckResult:
+    return check(open_store(settings, job))
 
 
-def check_access(store: Store, name: str, whose: str | None) -> CheckResult:
-    """Write a small key of our own, find it in a listing and read it back; it stays, since nobody need delete it."""
-    key, word = f"{name}/check/{whose or 'any'}", secrets.token_hex(8).encode()
+def check_access(store: Store, name: str, job: str | None) -> CheckResult:
+    """Write a small key, list it and read it back. The key stays, because jobs do not need the right to delete."""
+    key, word = f"{name}/check/{job or 'any'}", secrets.token_hex(8).encode()
     store.put(key, word)
     if store.get(key).body != word:
-        return fault(f"{store.url} gave back something else than was written", "look for a cache in between")
+        return fault(
+            f"{store.url} returned different content than was written", "look for a cache in front of the store"
+        )
     if not any(entry.key == key for entry in store.list(key)):
-        return fault(f"{store.url} does not list what was just written", "listing must be consistent; ask its vendor")
-    return ok(f"{store.url} is written, read and listed")
+        return fault(
+            f"{store.url} does not list a key that was just written",
+            "use a store with consistent listings, or ask its vendor",
+        )
+    return ok(f"{store.url}: write, read and list work")
 
 
 def check_conditional_writes(store: Store) -> CheckResult:
-    """Whether of two writers one loses."""
+    """Check that the store refuses the second of two conflicting writes, as locks require."""
     store.require_conditions()
-    return ok("of two writers only one wins")
+    return ok("conditional writes work")
 
 
 def check_clock(store: Store, name: str) -> CheckResult:
-    """How far this machine's clock is from the store's."""
+    """Compare this machine's clock with the store's."""
     key = f"{name}/check/clock"
     before = datetime.now(UTC)
     store.put(key, b"tick")
@@ -59,12 +65,12 @@ def check_clock(store: Store, name: str) -> CheckResult:
 
 
 def judge_skew(ahead: timedelta) -> CheckResult:
-    """The verdict on a difference of clocks: leases, ticks and names of sets are told by them."""
+    """Return the verdict on the store's lead over this clock: locks, schedules and set names depend on the clock."""
     seconds = round(abs(ahead.total_seconds()))
-    which = "behind" if ahead > timedelta() else "ahead of"
-    fact = f"this machine's clock is {seconds} s {which} the store's"
+    direction = "behind" if ahead > timedelta() else "ahead of"
+    fact = f"this machine's clock is {seconds} s {direction} the store's clock"
     if abs(ahead) > SKEW_FAULT:
-        return fault(fact, "set it right (timedatectl, chrony)")
+        return fault(fact, "synchronise it with NTP (timedatectl, chrony)")
     if abs(ahead) > SKEW_WARNING:
-        return warn(fact, "set it right (timedatectl, chrony)")
-    return ok("agrees with the store's")
+        return warn(fact, "synchronise it with NTP (timedatectl, chrony)")
+    return ok("in sync with the store's clock")

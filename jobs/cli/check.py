@@ -37,7 +37,7 @@ def check(
     if as_json:
         arguments.print_json({"environment": environment.name, **check_as_json(found)})
     else:
-        output.table([(output.Cell(f.verdict, STYLES[f.verdict]), c.what, str(f)) for c, f in told_once(found)])
+        output.table([(output.Cell(f.verdict, STYLES[f.verdict]), c.name, str(f)) for c, f in told_once(found)])
         output.say(f"\n{environment.name}: {verdict(found)}", STYLES[worst(found)])
     return ExitCode.FAILED if worst(found) is CheckVerdict.FAULT else ExitCode.DONE
 
@@ -49,16 +49,16 @@ def told_once(found: Found) -> Found:
     """What several checks stumbled over in the same words becomes one line."""
     by_words: dict[object, tuple[Check, CheckResult]] = {}
     for check, finding in found:
-        words = check.what if finding.verdict is CheckVerdict.OK else str(finding)
+        words = check.name if finding.verdict is CheckVerdict.OK else str(finding)
         first = by_words.get(words)
-        named = replace(check, what=f"{first[0].what}, {check.what}") if first else check
+        named = replace(check, name=f"{first[0].name}, {check.name}") if first else check
         by_words[words] = (named, finding)
     return list(by_words.values())
 
 
 def worst_first(found: Found) -> list[tuple[Check, CheckResult]]:
     """Faults on top, then warnings; each in the order of its name."""
-    return sorted(found, key=lambda pair: (_WORST_FIRST.index(pair[1].verdict), pair[0].what))
+    return sorted(found, key=lambda pair: (_WORST_FIRST.index(pair[1].verdict), pair[0].name))
 
 
 def worst(found: Found) -> CheckVerdict:
@@ -80,6 +80,6 @@ def check_as_json(found: Found) -> dict[str, Any]:
     return {
         "verdict": worst(found),
         "checks": [
-            {"check": c.what, "verdict": f.verdict, "fact": f.fact, "way_out": f.way_out or None} for c, f in found
+            {"check": c.name, "verdict": f.verdict, "fact": f.fact, "remedy": f.remedy or None} for c, f in found
         ],
     }

@@ -1,3 +1,5 @@
+"""A retention policy needs rules and a schedule."""
+
 from __future__ import annotations
 
 import pytest
@@ -8,16 +10,15 @@ from jobs.checks.retention import check_policy
 
 
 @pytest.mark.parametrize(
-    ("keep", "on_clock", "verdict", "fact"),
+    ("keep", "scheduled", "verdict", "fact"),
     [
-        (Keep(daily=7), True, CheckVerdict.OK, "rules, and a line on the clock"),
-        (Keep(daily=7), False, CheckVerdict.WARN, "nothing follows them"),
-        (Keep(), True, CheckVerdict.WARN, "nothing is ever removed"),
-        (Keep(), False, CheckVerdict.WARN, "never removed"),
+        (Keep(daily=7), True, CheckVerdict.OK, "keep has rules and retention is scheduled"),
+        (Keep(daily=7), False, CheckVerdict.WARN, "retention is not scheduled"),
+        (Keep(), True, CheckVerdict.WARN, "no set is ever removed"),
+        (Keep(), False, CheckVerdict.WARN, "no set is ever removed"),
     ],
 )
-def test_rules_want_a_line_and_a_line_wants_rules(
-    keep: Keep, verdict: CheckVerdict, fact: str, *, on_clock: bool
-) -> None:
-    found = check_policy(keep, on_clock=on_clock)
-    assert (found.verdict, fact in found.fact) == (verdict, True)
+def test_a_policy_needs_rules_and_a_schedule(keep: Keep, verdict: CheckVerdict, fact: str, *, scheduled: bool) -> None:
+    result = check_policy(keep, scheduled=scheduled)
+    assert result.verdict is verdict
+    assert fact in result.fact

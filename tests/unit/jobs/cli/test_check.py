@@ -17,14 +17,14 @@ def found(**findings: CheckResult) -> list[tuple[Check, CheckResult]]:
 
 def test_faults_are_on_top() -> None:
     rows = found(b=ok("1"), a=ok("2"), z=fault("3"), m=warn("4"))
-    assert [check.what for check, _ in worst_first(rows)] == ["z", "m", "a", "b"]
+    assert [check.name for check, _ in worst_first(rows)] == ["z", "m", "a", "b"]
     assert worst(rows) is CheckVerdict.FAULT
     assert worst([]) is CheckVerdict.OK
 
 
 def test_the_same_fault_is_told_once() -> None:
     rows = found(a=fault("no key"), b=ok("fine"), c=fault("no key"), d=ok("fine"))
-    assert [(check.what, str(finding)) for check, finding in told_once(rows)] == [
+    assert [(check.name, str(finding)) for check, finding in told_once(rows)] == [
         ("a, c", "no key"),
         ("b", "fine"),
         ("d", "fine"),

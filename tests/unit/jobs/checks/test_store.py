@@ -1,0 +1,70 @@
+"""The store checks against stores that misbehave in one way each."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from jobs.checks import CheckVerdict
+from jobs.checks.store import check_access, check_clock, judge_skew
+from jobs.store import Denied, Store, open_store
+from tests.parts.store import Settings
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(Settings(f"file://{tmp_path}/store", max_parts=9))
+
+
+class Misbehaving:
+    """A store with some methods replaced."""
+
+    def __init__(self, store: Store, **replaced: Any) -> None:
+        self._store, self._replaced = store, replaced
+
+    def __getattr__(self, name: str) -> Any:
+        return self._replaced.get(name) or getattr(self._store, name)
+
+
+def test_a_store_is_written_read_and_listed_and_nothing_is_deleted(store: Store) -> None:
+    def delete(keys: object) -> None:
+        raise Denied("no right to delete")
+
+    undeletable = cast(Store, Misbehaving(store, delete=delete))
+    for _ in range(2):
+        result = check_access(undeletable, "try", "backup")
+        assert result.verdict is CheckVerdict.OK, result
+    assert [entry.key for entry in store.list()] == ["try/check/backup"]
+
+
+def test_a_store_that_returns_other_content_is_a_fault(store: Store) -> None:
+    stale = cast(Store, Misbehaving(store, get=lambda key: SimpleNamespace(body=b"stale")))
+    assert "returned different content" in str(check_access(stale, "try", None))
+    forgetful = cast(Store, Misbehaving(store, list=lambda prefix: iter(())))
+    assert "does not list" in str(check_access(forgetful, "try", None))
+
+
+def test_the_clock_is_compared_with_the_stores(store: Store) -> None:
+    assert check_clock(store, "try").verdict is CheckVerdict.OK
+    late = SimpleNamespace(key="try/check/clock", modified=datetime.now(UTC) - timedelta(hours=1))
+    ahead = check_clock(cast(Store, Misbehaving(store, list=lambda prefix: iter([late]))), "try")
+    assert ahead.verdict is CheckVerdict.FAULT
+    assert "s ahead of the store's clock" in ahead.fact
+
+
+@pytest.mark.parametrize(
+    ("seconds", "verdict"),
+    [
+        (0, CheckVerdict.OK),
+        (-9, CheckVerdict.OK),
+        (30, CheckVerdict.WARN),
+        (-30, CheckVerdict.WARN),
+        (400, CheckVerdict.FAULT),
+    ],
+)
+def test_a_small_clock_difference_is_accepted(seconds: int, verdict: CheckVerdict) -> None:
+    assert judge_skew(timedelta(seconds=seconds)).verdict is verdict
