@@ -1,1 +1,1 @@
-"""Hands on the cloud: stacks of Terraform, applied per environment and watched for drift."""
+"""The Terraform wrapper: plan and apply the stacks of an environment, and detect drift."""

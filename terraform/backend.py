@@ -1,4 +1,4 @@
-"""Where a stack's state lives: the settings of Terraform's S3 backend, made from the environment. Pure."""
+"""The settings of Terraform's S3 backend, where the state of a stack is stored. Pure."""
 
 from __future__ import annotations
 
@@ -13,27 +13,25 @@ ENDPOINTS_FROM: Version = (1, 6)
 
 
 def state_key(environment: str, stack: str) -> str:
-    """The object of the state."""
+    """Return the key of the state in the bucket."""
     return f"{environment}/{stack}"
 
 
 def backend_settings(state: StateSettings, environment: str, stack: str, version: Version) -> str:
-    """The file for `init -backend-config`, in the words of this version."""
+    """Return the file for `init -backend-config`, in the syntax of this Terraform version."""
     if state.lock and version < LOCK_FILES_FROM:
-        raise StackError(
-            f'{environment}: terraform.state.lock = "file" wants Terraform 1.10 or newer, and here is {version_text(version)}; '
-            'use lock_table = "…", or install a newer one'
-        )
+        required = f'terraform.state.lock = "file" needs Terraform 1.10 or newer (found: {version_text(version)})'
+        raise StackError(f'{environment}: {required}; use lock_table = "…", or install a newer version')
     lines: dict[str, object] = {"bucket": state.bucket, "key": state_key(environment, stack), "encrypt": True}
     lines |= {name: value for name, value in (("region", state.region), ("profile", state.profile)) if value}
     lines |= {"use_lockfile": True} if state.lock else {"dynamodb_table": state.lock_table}
     if state.endpoint:
-        lines |= _elsewhere(state, version)
+        lines |= _s3_compatible(state, version)
     return "".join(f"{name} = {_hcl(value)}\n" for name, value in lines.items())
 
 
-def _elsewhere(state: StateSettings, version: Version) -> dict[str, object]:
-    """An S3-compatible server is no AWS: nothing about an account or a region is asked of it."""
+def _s3_compatible(state: StateSettings, version: Version) -> dict[str, object]:
+    """Return the settings for an S3-compatible server, which has no AWS accounts or regions to check."""
     skipped = ["skip_credentials_validation", "skip_metadata_api_check", "skip_region_validation"]
     if version < ENDPOINTS_FROM:
         lines = {"endpoint": state.endpoint, "force_path_style": True}
@@ -51,5 +49,5 @@ def _hcl(value: object) -> str:
 
 
 def version_text(version: Version) -> str:
-    """A version as people write it."""
+    """Return a version as text, such as 1.10."""
     return ".".join(str(part) for part in version)

@@ -1,4 +1,4 @@
-"""What is not as it should be: told apart, attribute by attribute, from what is merely not applied yet. Pure."""
+"""Read drift from a plan, attribute by attribute, and tell it from code that is not applied yet. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from terraform.values import SENSITIVE, UNKNOWN, Path
 
 
 class DriftKind(StrEnum):
-    """What is wrong, the worst first."""
+    """The kinds of findings, the most severe first."""
 
     MISSING = "missing"
     CHANGED = "changed"
@@ -25,24 +25,24 @@ class DriftKind(StrEnum):
 
     @property
     def is_drift(self) -> bool:
-        """Whether somebody did it outside, rather than in the code."""
+        """Whether the change was made outside Terraform; a pending change is in the code."""
         return self is not DriftKind.PENDING
 
 
 MEANING = {
-    DriftKind.MISSING: "deleted outside; the next apply makes it again",
+    DriftKind.MISSING: "deleted outside; the next apply creates it again",
     DriftKind.CHANGED: "changed outside; the next apply reverts it",
-    DriftKind.STATE_ONLY: "changed or deleted outside, and no plan would touch it; the next apply takes note of it",
-    DriftKind.PENDING: "in the code, and not applied yet",
+    DriftKind.STATE_ONLY: "changed or deleted outside, and no plan reverts it; the next apply records it in the state",
+    DriftKind.PENDING: "in the code, but not applied yet",
 }
 
 
-CLOCK = "a time that moves on by itself"
+CLOCK = "a timestamp that the cloud updates"
 
 
 @dataclass(frozen=True, slots=True)
 class DriftFinding:
-    """One attribute, or a whole resource, that is not as state and code have it. Its values can be shown."""
+    """A difference in one attribute, or in a whole resource. Its values are safe to show."""
 
     kind: DriftKind
     address: str
@@ -59,7 +59,7 @@ class DriftFinding:
 
     @property
     def sentence(self) -> str:
-        """What happened to it."""
+        """The change in words: old value → new value, or what happened to the resource."""
         if self.attribute:
             return f"{self.before} → {self.now}"
         gone = {
@@ -70,35 +70,40 @@ class DriftFinding:
 
 
 def drift_findings(plan: Plan, ignore: Sequence[Ignore] = ()) -> tuple[DriftFinding, ...]:
-    """Everything that is not as it should be, the worst first; ignored findings bear their reason."""
+    """Return all findings, the most severe first; an ignored finding has the reason of its rule."""
     by_address = {change.address: change for change in plan.changes}
-    drift = {one.address: one for one in plan.drift if _is_real(one, plan)}
-    found: list[DriftFinding] = []
+    drift = {change.address: change for change in plan.drift if _is_real(change, plan)}
+    findings: list[DriftFinding] = []
     for address, outside in drift.items():
-        found += _outside(outside, by_address.get(address), plan.unchanged.get(address))
+        findings += _outside(outside, by_address.get(address), plan.unchanged.get(address))
     for change in plan.changes:
-        found += _pending(change, drift.get(change.address))
-    found += _outputs(plan.outputs, drift.values())
-    return tuple(sorted((_ignored(one, ignore) for one in _tags_once(found)), key=_order))
+        findings += _pending(change, drift.get(change.address))
+    findings += _outputs(plan.outputs, drift.values())
+    return tuple(
+        sorted((_with_reason(finding, ignore) for finding in _without_duplicate_tags(findings)), key=_severity)
+    )
 
 
-def recorded_by_apply(found: Iterable[DriftFinding]) -> list[DriftFinding]:
-    """What an apply takes note of, since the code leaves it to the cloud: else it would be told for ever."""
-    return [one for one in found if one.kind is DriftKind.STATE_ONLY and not one.ignored]
+def recorded_by_apply(findings: Iterable[DriftFinding]) -> list[DriftFinding]:
+    """Return the outside changes that an apply records in the state, because the code does not set these values.
+
+    Without this, they would be reported forever.
+    """
+    return [finding for finding in findings if finding.kind is DriftKind.STATE_ONLY and not finding.ignored]
 
 
-def unmatched_rules(found: Iterable[DriftFinding], ignore: Sequence[Ignore]) -> list[Ignore]:
-    """Rules that no finding meets any more, whether another rule was first or not."""
-    everything = list(found)
-    return [rule for rule in ignore if not any(_meets(rule, one) for one in everything)]
+def unmatched_rules(findings: Iterable[DriftFinding], ignore: Sequence[Ignore]) -> list[Ignore]:
+    """Return the rules that match no finding at all."""
+    all_findings = list(findings)
+    return [rule for rule in ignore if not any(_matches(rule, finding) for finding in all_findings)]
 
 
-def _order(one: DriftFinding) -> tuple[bool, int, str, str]:
-    return bool(one.ignored), list(DriftKind).index(one.kind), one.address, one.attribute
+def _severity(finding: DriftFinding) -> tuple[bool, int, str, str]:
+    return bool(finding.ignored), list(DriftKind).index(finding.kind), finding.address, finding.attribute
 
 
 def _is_real(outside: Change, plan: Plan) -> bool:
-    """Terraform 1.0 lists what did not change, and takes a move from x to x[0] for a deletion."""
+    """Return whether an outside change is real: Terraform 1.0 lists unchanged resources, and a move as a deletion."""
     if outside.action == "destroy":
         return f"{outside.address}[0]" not in plan.unchanged
     return outside.action == "update" and any(values.differing_paths(outside.before, outside.after))
@@ -106,7 +111,8 @@ def _is_real(outside: Change, plan: Plan) -> bool:
 
 def _outside(outside: Change, planned: Change | None, unchanged: Change | None) -> Iterator[DriftFinding]:
     if outside.action == "destroy":
-        yield DriftFinding(DriftKind.MISSING if planned else DriftKind.STATE_ONLY, outside.address, "", "there", "gone")
+        kind = DriftKind.MISSING if planned else DriftKind.STATE_ONLY
+        yield DriftFinding(kind, outside.address, "", "exists", "deleted")
         return
     masked = _masked(outside, planned or unchanged)
     for path in values.differing_paths(outside.before, outside.after):
@@ -116,13 +122,13 @@ def _outside(outside: Change, planned: Change | None, unchanged: Change | None) 
         yield DriftFinding(kind, outside.address, values.dotted_path(path), before, now, ignored=CLOCK if clock else "")
 
 
-def _masked(one: Change, other: Change | None) -> Change:
-    """What either of two views of a resource calls sensitive is so in both."""
-    return replace(one, sensitive=(*one.sensitive, *other.sensitive)) if other else one
+def _masked(change: Change, other: Change | None) -> Change:
+    """Return the change with the sensitive marks of both views of the resource."""
+    return replace(change, sensitive=(*change.sensitive, *other.sensitive)) if other else change
 
 
 def _touches(planned: Change, path: Path) -> bool:
-    """Whether applying would give this attribute another value than it has now."""
+    """Return whether an apply gives this attribute a value other than its current one."""
     if planned.action in ("destroy", "forget"):
         return True
     if planned.is_unknown(path):
@@ -131,7 +137,7 @@ def _touches(planned: Change, path: Path) -> bool:
 
 
 def _texts(change: Change, path: Path) -> tuple[str, str]:
-    """Before and after, as they can be shown."""
+    """Return the values before and after, safe to show."""
     if change.is_sensitive(path):
         return SENSITIVE, SENSITIVE
     before, after = values.value_at(change.before, path), values.value_at(change.after, path)
@@ -141,16 +147,16 @@ def _texts(change: Change, path: Path) -> tuple[str, str]:
 
 
 def _pending(change: Change, outside: Change | None) -> Iterator[DriftFinding]:
-    """What the code wants and nobody has touched outside."""
+    """Yield the planned changes that do not only revert an outside change."""
     if outside and outside.action == "destroy":
-        return  # it is missing: that the plan makes it again is no news
+        return  # already reported as missing; the plan only creates it again
     if change.moved_from:
         yield DriftFinding(
             DriftKind.PENDING, change.address, "", change.moved_from, change.address, f"move from {change.moved_from}"
         )
     if change.imported_from:
-        deed = f"import {change.imported_from}"
-        yield DriftFinding(DriftKind.PENDING, change.address, "", change.imported_from, change.address, deed)
+        action = f"import {change.imported_from}"
+        yield DriftFinding(DriftKind.PENDING, change.address, "", change.imported_from, change.address, action)
     if not change.action:
         return
     if change.action not in ("update", "replace"):
@@ -168,18 +174,18 @@ def _pending(change: Change, outside: Change | None) -> Iterator[DriftFinding]:
 
 
 def _is_among(path: Path, drifted: set[Path]) -> bool:
-    return any(path[: len(one)] == one or one[: len(path)] == path for one in drifted)
+    return any(path[: len(other)] == other or other[: len(path)] == path for other in drifted)
 
 
 def _outputs(outputs: Iterable[OutputChange], drift: Iterable[Change]) -> Iterator[DriftFinding]:
-    """Outputs that the code changes; those that only follow what was found elsewhere are no news of their own."""
-    moved = [
-        (values.value_at(one.before, path), values.value_at(one.after, path))
-        for one in drift
-        for path in values.differing_paths(one.before, one.after)
+    """Yield the outputs that the code changes; an output that only follows a drifted value is left out."""
+    drifted_values = [
+        (values.value_at(change.before, path), values.value_at(change.after, path))
+        for change in drift
+        for path in values.differing_paths(change.before, change.after)
     ]
     for output in outputs:
-        followed = (output.before, output.after) in moved
+        followed = (output.before, output.after) in drifted_values
         if not output.is_known or followed or values.are_equal(output.before, output.after):
             continue
         if output.is_sensitive:
@@ -189,40 +195,42 @@ def _outputs(outputs: Iterable[OutputChange], drift: Iterable[Change]) -> Iterat
         yield DriftFinding(DriftKind.PENDING, f"output.{output.name}", "value", before, after, output.action)
 
 
-def _tags_once(found: Iterable[DriftFinding]) -> Iterator[DriftFinding]:
-    """AWS's tags_all repeats tags, and adds the tags that every resource gets: it is told as one, under tags."""
-    everything = list(found)
+def _without_duplicate_tags(findings: Iterable[DriftFinding]) -> Iterator[DriftFinding]:
+    """Yield each changed tag once, under `tags`: AWS repeats it in `tags_all`, beside the provider's default tags."""
+    all_findings = list(findings)
     all_tags = {
-        (one.kind, one.address, one.attribute.removeprefix("tags_all.")) for one in everything if _is_all_tags(one)
+        (finding.kind, finding.address, finding.attribute.removeprefix("tags_all."))
+        for finding in all_findings
+        if _is_all_tags(finding)
     }
-    for one in everything:
-        if _is_all_tags(one):
-            yield replace(one, attribute="tags." + one.attribute.removeprefix("tags_all."))
-        elif (one.kind, one.address, one.attribute.removeprefix("tags.")) not in all_tags:
-            yield one
+    for finding in all_findings:
+        if _is_all_tags(finding):
+            yield replace(finding, attribute="tags." + finding.attribute.removeprefix("tags_all."))
+        elif (finding.kind, finding.address, finding.attribute.removeprefix("tags.")) not in all_tags:
+            yield finding
 
 
-def _is_all_tags(one: DriftFinding) -> bool:
-    return one.attribute.startswith("tags_all.")
+def _is_all_tags(finding: DriftFinding) -> bool:
+    return finding.attribute.startswith("tags_all.")
 
 
-def _ignored(one: DriftFinding, rules: Sequence[Ignore]) -> DriftFinding:
-    if not one.kind.is_drift or one.ignored:
-        return one
-    return next((replace(one, ignored=rule.why) for rule in rules if _meets(rule, one)), one)
+def _with_reason(finding: DriftFinding, rules: Sequence[Ignore]) -> DriftFinding:
+    if not finding.kind.is_drift or finding.ignored:
+        return finding
+    return next((replace(finding, ignored=rule.why) for rule in rules if _matches(rule, finding)), finding)
 
 
-def _meets(rule: Ignore, one: DriftFinding) -> bool:
-    """An attribute's rule covers what lies below it; a resource's rule covers it whole."""
-    if not one.kind.is_drift or not _pattern(rule.resource).match(one.address):
+def _matches(rule: Ignore, finding: DriftFinding) -> bool:
+    """Return whether a rule matches a finding: a rule for an attribute also matches the attributes below it."""
+    if not finding.kind.is_drift or not _pattern(rule.resource).match(finding.address):
         return False
     if rule.attribute is None:
         return True
-    levels = one.attribute.split(".")
+    levels = finding.attribute.split(".")
     return any(_pattern(rule.attribute).match(".".join(levels[:at])) for at in range(1, len(levels) + 1))
 
 
 @cache
 def _pattern(text: str) -> re.Pattern[str]:
-    """As in file names, but for brackets, which are part of addresses."""
+    """Compile a file name pattern in which [ and ] are plain characters, since addresses contain them."""
     return re.compile(translate(text.replace("[", "[[]")))

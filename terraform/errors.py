@@ -1,4 +1,4 @@
-"""What can go wrong with a stack, in sentences a user can act on."""
+"""The errors of stacks. Each message names the stack, the fact and the remedy."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from inventories import CrewError
 
 
 class StackError(CrewError):
-    """Something about a stack that a user can act on: the message names the thing, the fact, the way out."""
+    """An error about a stack that the user can fix."""
 
 
 class NoTerraform(StackError):
-    """Terraform is not on this machine, or not in a version that will do."""
+    """Terraform is not installed, or its version is not supported."""
 
 
 class UnreadablePlan(StackError):
-    """A plan that can't be read: cut, or of a format that is newer than this groundcrew."""
+    """The plan JSON is incomplete, or its format is newer than this groundcrew reads."""
 
 
 class TemporaryStackError(StackError):
-    """Something did not answer: trying again later can help."""
+    """A service is unreachable or an apply is running; a later try can succeed."""
 
     retryable = True
 
 
 class StateLocked(StackError):
-    """Somebody else holds the lock of the stack's state."""
+    """Another process holds the lock of the stack's state."""
 
 
 class ChangeRefused(StackError):
-    """A change that is not made, because somebody said so beforehand or something moved since it was shown."""
+    """The change is not made: a rule or the user forbids it, or code or state changed after the plan was shown."""

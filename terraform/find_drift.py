@@ -1,4 +1,4 @@
-"""Looks whether a stack is as it should be, and only reads: it applies nothing, writes no state, takes no lock."""
+"""Find the drift of a stack. This only reads: it applies nothing, writes no state and takes no lock."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from inventories import StateSettings
 from terraform import drift, remote
 from terraform.diagnosis import StateLock
 from terraform.drift import DriftFinding
@@ -20,94 +19,93 @@ TRIES = 2
 
 
 def find_drift(stack: Stack) -> tuple[DriftFinding, ...]:
-    """All findings of a stack; again, if somebody applied meanwhile, and OutOfReach if he still does.
+    """Return all findings of a stack; raise TemporaryStackError while an apply runs.
 
-    While an apply runs, the state in the bucket is the old one, and what it has done by then looks like drift. So with
-    drift, and only then, the lock is read, and the state once more: an apply that has just ended has written it.
+    While an apply runs, the bucket holds the old state, so everything that the apply has changed looks like drift.
+    Therefore, if there is drift, this function reads the lock and then the state again: an apply that has just
+    finished has written a new state.
     """
     watch = StateWatch(stack)
     ignore = stack.settings.drift.ignore if stack.settings.drift else ()
     for _ in range(TRIES):
-        with suppress(ChangeRefused), stack.planned(lock=False, meanwhile=watch.begin) as planned:
-            if not watch.is_still(planned):
+        with suppress(ChangeRefused), stack.planned(lock=False, meanwhile=watch.prepare) as planned:
+            if not watch.still_matches(planned):
                 continue
-            found = drift.drift_findings(planned.plan, ignore)
-            if not any(one.kind.is_drift and not one.ignored for one in found):
-                return found
-            if held := _held(stack):
-                raise TemporaryStackError(_running(stack, held))
-            watch.ask_again()
-            if watch.is_still(planned):
-                return found
+            findings = drift.drift_findings(planned.plan, ignore)
+            if not any(finding.kind.is_drift and not finding.ignored for finding in findings):
+                return findings
+            if lock := _lock_of_apply(stack):
+                raise TemporaryStackError(_apply_is_running(stack, lock))
+            watch.read_again()
+            if watch.still_matches(planned):
+                return findings
     raise TemporaryStackError(
-        f"{stack.name}: its state changed while it was looked at, {TRIES} times; is an apply running?"
+        f"{stack.name}: the state changed during the drift check, {TRIES} times in a row; "
+        "try again when no apply is running"
     )
 
 
-def _held(stack: Stack) -> StateLock | None:
-    """Who holds the lock to change something; nobody, as far as is known, where it may not be read."""
+def _lock_of_apply(stack: Stack) -> StateLock | None:
+    """Return the lock of a running apply; None also if the credentials may not read the lock."""
     with suppress(StackError):
-        held = remote.current_lock(stack.state, stack.place.environment, stack.place.stack)
-        return held if held and held.changes else None
+        lock = remote.current_lock(stack.state, stack.paths.environment, stack.paths.stack)
+        return lock if lock and lock.is_for_change else None
     return None
 
 
-def _running(stack: Stack, held: StateLock) -> str:
-    way_out = (
-        f"look again when it has ended, or if its process is dead: crew stacks unlock {stack.name.replace('/', ' ')}"
-    )
-    return f"{stack.name}: what is found may be the work of an apply that is running, by {held.sentence}; {way_out}"
+def _apply_is_running(stack: Stack, lock: StateLock) -> str:
+    command = f"crew stacks unlock {stack.paths.environment} {stack.paths.stack}"
+    remedy = f"check again when it has finished, or if its process is dead: {command}"
+    return f"{stack.name}: the differences can come from a running apply, by {lock.sentence}; {remedy}"
 
 
 @dataclass
 class StateWatch:
-    """The state in the bucket, read when a plan is made: beside the program, for both take their time."""
+    """Reads the version of the stored state while Terraform makes a plan, in a thread, since both take time."""
 
     stack: Stack
     _s3: Any = None
-    _found: list[StateVersion | Exception] = field(default_factory=list)
-    _asking: threading.Thread | None = None
+    _versions: list[StateVersion | Exception] = field(default_factory=list)
+    _reader: threading.Thread | None = None
 
-    def begin(self) -> Callable[[], object]:
-        """Get ready while the plan is made; what is returned asks, once it is."""
-        getting = threading.Thread(target=self._get_ready, daemon=True)
-        getting.start()
-        return lambda: self._ask(getting)
+    def prepare(self) -> Callable[[], object]:
+        """Create the S3 client while the plan is made; return the function that then starts to read the state."""
+        connect = threading.Thread(target=self._connect, daemon=True)
+        connect.start()
+        return lambda: self._read_after(connect)
 
-    def is_still(self, planned: SavedPlan) -> bool:
-        """Whether the state is the one that the plan was made of."""
-        if self._asking:
-            self._asking.join()
-        found = self._found.pop()
-        if isinstance(found, Exception):
-            raise found
-        return found.is_of(planned.serial)
+    def still_matches(self, planned: SavedPlan) -> bool:
+        """Return whether the stored state is the one that the plan was made from."""
+        if self._reader:
+            self._reader.join()
+        version = self._versions.pop()
+        if isinstance(version, Exception):
+            raise version
+        return version.matches(planned.state)
 
-    def _state(self) -> StateSettings:
-        return self.stack.state
-
-    def _get_ready(self) -> None:
+    def _connect(self) -> None:
         if self._s3 is None:
             try:
-                self._s3 = remote.client(self._state(), "s3")
+                self._s3 = remote.client(self.stack.state, "s3")
             except Exception as error:
                 self._s3 = error
 
-    def _ask(self, getting: threading.Thread) -> None:
-        def ask() -> None:
-            getting.join()
-            self.ask_again()
+    def _read_after(self, connect: threading.Thread) -> None:
+        def read() -> None:
+            connect.join()
+            self.read_again()
 
-        self._asking = threading.Thread(target=ask, daemon=True)
-        self._asking.start()
+        self._reader = threading.Thread(target=read, daemon=True)
+        self._reader.start()
 
-    def ask_again(self) -> None:
-        """Read the state; `is_still` says what it is."""
+    def read_again(self) -> None:
+        """Read the version of the state; `still_matches` uses it, or raises the error."""
         if isinstance(self._s3, Exception):
-            self._found.append(self._s3)
+            self._versions.append(self._s3)
             return
-        place = self.stack.place
+        stack = self.stack
         try:
-            self._found.append(remote.stored_state_version(self._s3, self._state(), place.environment, place.stack))
+            version = remote.stored_state_version(self._s3, stack.state, stack.paths.environment, stack.paths.stack)
+            self._versions.append(version)
         except Exception as error:
-            self._found.append(error)
+            self._versions.append(error)

@@ -1,4 +1,4 @@
-"""What must never be destroyed. Pure."""
+"""Refuse plans that destroy resources that must be kept. Pure."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from terraform.plan import Change, Plan
 
 
 def refuse_destruction(name: str, plan: Plan, keep: Sequence[str]) -> None:
-    """Refused, with every resource that the plan would destroy although it is to be kept."""
-    found = list(kept_resources(plan, keep))
-    if found:
-        which = ", ".join(f"{change.address} ({why})" for change, why in found)
-        way_out = "leave them, or take them off the list or the tag away first"
-        raise ChangeRefused(f"{name}: the plan would destroy what is to be kept: {which}; {way_out}")
+    """Raise ChangeRefused with every resource that the plan destroys although it must be kept."""
+    kept = list(kept_resources(plan, keep))
+    if kept:
+        resources = ", ".join(f"{change.address} ({reason})" for change, reason in kept)
+        remedy = "change the code, or first remove the type from terraform.keep or the tag from the resource"
+        raise ChangeRefused(f"{name}: the plan destroys resources that must be kept: {resources}; {remedy}")
 
 
 def kept_resources(plan: Plan, keep: Sequence[str]) -> Iterator[tuple[Change, str]]:
-    """Each resource that would be destroyed or replaced and is to be kept, and who says so."""
+    """Yield each resource that the plan destroys or replaces although it must be kept, with the reason to keep it."""
     for change in plan.changes:
         if not change.destroys:
             continue
         if change.type in keep:
-            yield change, f"terraform.keep has {change.type}"
+            yield change, f"terraform.keep lists {change.type}"
         elif _is_tagged(change.before):
-            yield change, "it is tagged keep"
+            yield change, "tagged keep"
 
 
 def _is_tagged(before: Any) -> bool:

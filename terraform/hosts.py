@@ -1,4 +1,4 @@
-"""Hosts for pyinfra, from what a stack has made: three lines in an inventory."""
+"""The hosts that a stack created, for a pyinfra inventory."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ OUTPUT = "pyinfra_inventory"
 
 @cache
 def stack_hosts(environment: str, stack: str, root: Path | None = None) -> dict[str, list[tuple[str, dict[str, Any]]]]:
-    """The groups of hosts in a stack's output `pyinfra_inventory`, each host with its name and data."""
+    """Return the groups of the stack's output `pyinfra_inventory`: each host with its name and data."""
     repository = Repository.find(root)
-    place = StackPaths(repository.root, environment, stack)
-    groups = Stack(place, repository.read(environment), start_directly).outputs().get(OUTPUT, {}).get("value", {})
-    return {group: [_host(one) for one in found] for group, found in groups.items()}
+    paths = StackPaths(repository.root, environment, stack)
+    output = Stack(paths, repository.read(environment), start_directly).outputs().get(OUTPUT, {})
+    return {group: [_host(host) for host in hosts] for group, hosts in output.get("value", {}).items()}
 
 
-def _host(one: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    settings = {key: value for key, value in one.items() if key != "name"}
-    return str(one.get("name") or one["ssh_hostname"]), settings
+def _host(host: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    data = {key: value for key, value in host.items() if key != "name"}
+    return str(host.get("name") or host["ssh_hostname"]), data

@@ -1,4 +1,4 @@
-"""Stacks one after another where one wants the other, and side by side where nothing ties them."""
+"""Run work on stacks in the order of their dependencies; independent stacks run in parallel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class StackOutcome(Generic[T]):
-    """How it went with one stack: a value, or why there is none, or of which failure it was skipped."""
+    """The outcome for one stack: a value, an error, or the failed stack that it was skipped for."""
 
     stack: str
     value: T | None = None
@@ -22,39 +22,42 @@ class StackOutcome(Generic[T]):
 
 
 def dependencies(stacks: Sequence[str], after: Mapping[str, Sequence[str]], *, backwards: bool) -> dict[str, set[str]]:
-    """Which of these stacks each has to wait for; others are taken to be there. Backwards, for destroying."""
-    ties = [(one, other) for one in stacks for other in after.get(one, ()) if other in stacks]
-    waits: dict[str, set[str]] = {one: set() for one in stacks}
-    for one, other in ties:
-        first, then = (one, other) if backwards else (other, one)
+    """Return the stacks that each of these stacks waits for; backwards, for destroying.
+
+    Stacks that are not in `stacks` are expected to exist.
+    """
+    pairs = [(stack, other) for stack in stacks for other in after.get(stack, ()) if other in stacks]
+    waits: dict[str, set[str]] = {stack: set() for stack in stacks}
+    for stack, other in pairs:
+        first, then = (stack, other) if backwards else (other, stack)
         waits[then].add(first)
     return waits
 
 
-def run_in_order(waits: Mapping[str, set[str]], work: Callable[[str], T], at_once: int = 4) -> list[StackOutcome[T]]:
-    """Work on each stack once those it waits for have ended well; what waits for a failure is skipped and says so."""
+def run_in_order(waits: Mapping[str, set[str]], work: Callable[[str], T], parallel: int = 4) -> list[StackOutcome[T]]:
+    """Run the work on each stack when its dependencies have succeeded; skip the stacks that depend on a failure."""
     sorter = TopologicalSorter(waits)
     sorter.prepare()
-    ended: dict[str, StackOutcome[T]] = {}
+    outcomes: dict[str, StackOutcome[T]] = {}
     running: dict[Future[StackOutcome[T]], str] = {}
-    with ThreadPoolExecutor(max_workers=at_once) as pool:
+    with ThreadPoolExecutor(max_workers=parallel) as pool:
         while sorter.is_active():
             for stack in sorter.get_ready():
-                failed = next((other for other in sorted(waits[stack]) if ended[other].value is None), None)
+                failed = next((other for other in sorted(waits[stack]) if outcomes[other].value is None), None)
                 if failed is None:
-                    running[pool.submit(_tried, stack, work)] = stack
+                    running[pool.submit(_outcome, stack, work)] = stack
                 else:
-                    ended[stack] = StackOutcome(stack, skipped_for=ended[failed].skipped_for or failed)
+                    outcomes[stack] = StackOutcome(stack, skipped_for=outcomes[failed].skipped_for or failed)
                     sorter.done(stack)
             done = wait(running, return_when=FIRST_COMPLETED).done if running else ()
             for future in done:
                 stack = running.pop(future)
-                ended[stack] = future.result()
+                outcomes[stack] = future.result()
                 sorter.done(stack)
-    return [ended[stack] for stack in waits]
+    return [outcomes[stack] for stack in waits]
 
 
-def _tried(stack: str, work: Callable[[str], T]) -> StackOutcome[T]:
+def _outcome(stack: str, work: Callable[[str], T]) -> StackOutcome[T]:
     try:
         return StackOutcome(stack, value=work(stack))
     except Exception as error:

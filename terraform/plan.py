@@ -1,4 +1,4 @@
-"""A plan as `terraform show -json` prints it: what would change, and what has changed outside. Pure."""
+"""Parse a plan as `terraform show -json` prints it: planned changes, and changes made outside. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ACTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a plan says of one resource (or what refreshing it brought up): before, after, and what must not show."""
+    """One resource in a plan, or in its list of outside changes: the values before and after, and which are secret."""
 
     address: str
     type: str
@@ -41,31 +41,31 @@ class Change:
 
     @property
     def does_something(self) -> bool:
-        """Whether applying would do anything at all."""
+        """Whether an apply does anything to the resource or its state entry."""
         return bool(self.action or self.moved_from or self.imported_from)
 
     @property
     def destroys(self) -> bool:
-        """Whether something that is there would be gone."""
+        """Whether an apply destroys the resource, with or without a replacement."""
         return self.action in ("destroy", "replace")
 
     def edits(self) -> Iterator[Path]:
-        """The paths of what differs and is known."""
+        """Yield the paths of values that change and are known before apply."""
         known = (path for path in values.differing_paths(self.before, self.after) if not self.is_unknown(path))
         yield from known
 
     def is_unknown(self, path: Path) -> bool:
-        """Whether the value is known only after apply."""
+        """Return whether the value is known only after apply."""
         return values.is_marked(self.unknown, path)
 
     def is_sensitive(self, path: Path) -> bool:
-        """Whether Terraform or the provider says that the value must not show."""
+        """Return whether Terraform or the provider marks the value as sensitive."""
         return any(values.is_marked(mask, path) for mask in self.sensitive)
 
 
 @dataclass(frozen=True, slots=True)
 class OutputChange:
-    """An output that would get another value."""
+    """An output whose value changes."""
 
     name: str
     action: str
@@ -77,7 +77,7 @@ class OutputChange:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All of it, less what does not change."""
+    """A whole plan. Unchanged resources are kept apart, by address."""
 
     changes: tuple[Change, ...] = ()
     drift: tuple[Change, ...] = ()
@@ -86,33 +86,31 @@ class Plan:
 
     @property
     def makes_something(self) -> bool:
-        """Whether something would be there that was not, or not like this."""
+        """Whether an apply creates, updates or replaces a resource."""
         return any(change.action in ("create", "update", "replace") for change in self.changes)
 
     @property
     def is_empty(self) -> bool:
-        """Whether applying it would change nothing."""
+        """Whether an apply changes nothing."""
         return not self.changes and not self.outputs
 
 
 def parse_plan(text: str | bytes) -> Plan:
-    """A plan from its JSON; Unreadable if it was cut or is of a format that nobody here knows."""
+    """Parse the JSON of a plan; raise UnreadablePlan if it is incomplete or has an unknown format."""
     try:
         document = json.loads(text)
         version = str(document["format_version"])
     except (ValueError, KeyError, TypeError, RecursionError):
         raise UnreadablePlan(
-            "the plan that Terraform printed is no whole JSON; was Terraform ended? Try again"
+            "the plan that Terraform printed is incomplete JSON; if Terraform was stopped, try again"
         ) from None
     if version.partition(".")[0] not in FORMATS:
-        raise UnreadablePlan(
-            f"plans of format {version} are newer than this groundcrew reads (0 and 1); update groundcrew"
-        )
+        raise UnreadablePlan(f"plan format {version} is newer than this groundcrew reads (0 and 1); update groundcrew")
     try:
         return _plan(document)
     except (KeyError, TypeError, AttributeError):
         raise UnreadablePlan(
-            "the plan that Terraform printed lacks what every plan has; is the program Terraform?"
+            "the plan that Terraform printed lacks required fields; check that the program is Terraform or OpenTofu"
         ) from None
 
 
@@ -121,10 +119,10 @@ def _plan(document: Mapping[str, Any]) -> Plan:
     drift = [_change(entry) for entry in document.get("resource_drift") or () if entry.get("mode") != "data"]
     outputs = (_output(name, change) for name, change in (document.get("output_changes") or {}).items())
     return Plan(
-        changes=tuple(one for one in planned if one.does_something),
+        changes=tuple(change for change in planned if change.does_something),
         drift=tuple(_with_addresses(drift, planned)),
-        outputs=tuple(one for one in outputs if one.action),
-        unchanged={one.address: one for one in planned if not one.does_something},
+        outputs=tuple(change for change in outputs if change.action),
+        unchanged={change.address: change for change in planned if not change.does_something},
     )
 
 
@@ -148,25 +146,36 @@ def _change(entry: Mapping[str, Any]) -> Change:
 
 
 def _imported_from(importing: Mapping[str, Any] | None) -> str:
-    """What the cloud calls a resource that the state is to take up: an ID, since 1.12 an identity, or not known yet."""
+    """Return how the cloud names a resource to import: its ID, since Terraform 1.12 an identity, or not known yet."""
     if importing is None:
         return ""
     return str(importing.get("id") or values.short_text(importing.get("identity") or UNKNOWN))
 
 
 def _with_addresses(drift: Iterable[Change], planned: Iterable[Change]) -> Iterator[Change]:
-    """Terraform 1.0.0 leaves addresses out: of the planned ones of that name, it is the one that it became."""
+    """Add the addresses that Terraform 1.0.0 leaves out: take the planned resource with the same name and values."""
     by_name: dict[tuple[str, str, str], list[Change]] = {}
-    for one in planned:
-        by_name.setdefault(one.name, []).append(one)
-    for one in drift:
-        if one.address:
-            yield one
+    for change in planned:
+        by_name.setdefault(change.name, []).append(change)
+    for change in drift:
+        if change.address:
+            yield change
             continue
-        several = by_name.get(one.name, [])
-        fitting = [other for other in several if values.are_equal(other.before, one.after)] or several
-        address = fitting[0].address if fitting else ".".join(part for part in one.name if part)
-        yield Change(address, one.type, one.action, one.before, one.after, one.name, one.unknown, one.sensitive)
+        same_name = by_name.get(change.name, [])
+        matches = [
+            candidate for candidate in same_name if values.are_equal(candidate.before, change.after)
+        ] or same_name
+        address = matches[0].address if matches else ".".join(part for part in change.name if part)
+        yield Change(
+            address,
+            change.type,
+            change.action,
+            change.before,
+            change.after,
+            change.name,
+            change.unknown,
+            change.sensitive,
+        )
 
 
 def _output(name: str, change: Mapping[str, Any]) -> OutputChange:

@@ -1,4 +1,4 @@
-"""The bucket and the table behind the stacks' state, asked directly."""
+"""Read and create the bucket and the lock table of the stacks' state, through the AWS API."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from terraform.diagnosis import StateLock
 from terraform.errors import StackError, TemporaryStackError
 from terraform.state import StateVersion, state_version
 
-_LONGEST = 300
+_MAX_LENGTH = 300
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def client(state: StateSettings, service: str) -> Any:
-    """A client of the service beside the state; its own settings, as Terraform's backend has them."""
+    """Return a client for an AWS service, with the same settings as Terraform's backend."""
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
@@ -31,40 +31,40 @@ def client(state: StateSettings, service: str) -> Any:
         config = Config(connect_timeout=10, read_timeout=20, s3={"addressing_style": "path"} if state.endpoint else {})
         return session.client(service, endpoint_url=state.endpoint or None, config=config)  # type: ignore[call-overload]
     except BotoCoreError as error:
-        raise StackError(f"AWS: {error}; look at [terraform] state and at AWS_PROFILE") from None
+        raise StackError(f"AWS: {error}; check [terraform] state and AWS_PROFILE") from None
 
 
 @contextmanager
 def translated_aws_errors(name: str, what: str) -> Iterator[None]:
-    """While inside, what AWS refuses or fails at is told as an error of ours, with the way out."""
+    """While inside, raise a StackError with the remedy instead of an error of boto3."""
     from botocore import exceptions as aws
 
     try:
         yield
     except aws.ClientError as error:
-        way_out = "look at AWS_PROFILE, at [terraform] state, and at what the credentials may do"
-        raise StackError(f"{name}: {what}: AWS refused it ({_said(error)}); {way_out}") from None
+        remedy = "check AWS_PROFILE, [terraform] state and the permissions of the credentials"
+        raise StackError(f"{name}: {what}: AWS rejected the request ({_summary(error)}); {remedy}") from None
     except (aws.ConnectionError, aws.HTTPClientError) as error:
-        raise TemporaryStackError(f"{name}: {what}: AWS is out of reach ({error}); try again later") from None
+        raise TemporaryStackError(f"{name}: {what}: AWS is unreachable ({error}); try again later") from None
     except aws.BotoCoreError as error:
-        raise StackError(f"{name}: {what}: {error}; look at AWS_PROFILE and at [terraform] state") from None
+        raise StackError(f"{name}: {what}: {error}; check AWS_PROFILE and [terraform] state") from None
 
 
-def _said(error: ClientError) -> str:
-    """The code and the words, on one line, without what botocore puts around them."""
-    told = error.response.get("Error", {})
-    words = " ".join(f"{told.get('Code', '?')} {told.get('Message', '')}".split())
-    return f"{error.operation_name}: {words[:_LONGEST]}"
+def _summary(error: ClientError) -> str:
+    """Return the operation, the code and the message on one line, without the rest of botocore's text."""
+    fields = error.response.get("Error", {})
+    text = " ".join(f"{fields.get('Code', '?')} {fields.get('Message', '')}".split())
+    return f"{error.operation_name}: {text[:_MAX_LENGTH]}"
 
 
 def stored_state_version(s3: S3Client, state: StateSettings, environment: str, stack: str) -> StateVersion:
-    """Which state is stored now."""
-    with translated_aws_errors(f"{environment}/{stack}", "the state can't be read"):
+    """Return the version of the stored state."""
+    with translated_aws_errors(f"{environment}/{stack}", "cannot read the state"):
         return state_version(_object(s3, state, backend.state_key(environment, stack)))
 
 
 def _object(s3: S3Client, state: StateSettings, key: str) -> str:
-    """What a key of the bucket holds; empty if there is no such key."""
+    """Return the object at a key; empty if the key does not exist."""
     try:
         return s3.get_object(Bucket=state.bucket, Key=key)["Body"].read().decode()
     except s3.exceptions.NoSuchKey:
@@ -72,24 +72,24 @@ def _object(s3: S3Client, state: StateSettings, key: str) -> str:
 
 
 def current_lock(state: StateSettings, environment: str, stack: str) -> StateLock | None:
-    """Who holds the lock now."""
+    """Return the lock of the state, or None."""
     key = backend.state_key(environment, stack)
-    with translated_aws_errors(f"{environment}/{stack}", "its lock can't be read"):
+    with translated_aws_errors(f"{environment}/{stack}", "cannot read the lock"):
         text = _from_table(state, key) if state.lock_table else _object(client(state, "s3"), state, f"{key}.tflock")
     if not text:
         return None
-    told = json.loads(text)
-    return StateLock(told["ID"], told.get("Who", ""), told.get("Created", ""), told.get("Operation", ""))
+    fields = json.loads(text)
+    return StateLock(fields["ID"], fields.get("Who", ""), fields.get("Created", ""), fields.get("Operation", ""))
 
 
 def _from_table(state: StateSettings, key: str) -> str:
-    wanted = {"LockID": {"S": f"{state.bucket}/{key}"}}
-    found = client(state, "dynamodb").get_item(TableName=state.lock_table, Key=wanted, ConsistentRead=True)
-    return str(found.get("Item", {}).get("Info", {}).get("S", ""))
+    item_key = {"LockID": {"S": f"{state.bucket}/{key}"}}
+    response = client(state, "dynamodb").get_item(TableName=state.lock_table, Key=item_key, ConsistentRead=True)
+    return str(response.get("Item", {}).get("Info", {}).get("S", ""))
 
 
 def create_backend(environment: str, state: StateSettings) -> list[str]:
-    """Make the bucket and the table, or see that they are there; what was done, a sentence each. Safe to repeat."""
+    """Create the bucket and the lock table if they do not exist; return a sentence for each. Safe to repeat."""
     with translated_aws_errors(environment, f"bucket {state.bucket}"):
         done = [_bucket(state)]
     if state.lock_table:
@@ -99,35 +99,35 @@ def create_backend(environment: str, state: StateSettings) -> list[str]:
 
 
 def missing_backend_parts(environment: str, state: StateSettings) -> list[str]:
-    """What bootstrap would make, and is not there."""
+    """Return a sentence for each part that `crew stacks bootstrap` has to create or fix."""
     with translated_aws_errors(environment, f"bucket {state.bucket}"):
-        found = _lacking_bucket(state)
+        missing = _missing_bucket(state)
     if state.lock_table:
         with translated_aws_errors(environment, f"table {state.lock_table}"):
-            found += _lacking_table(state)
-    return found
+            missing += _missing_table(state)
+    return missing
 
 
-def _lacking_bucket(state: StateSettings) -> list[str]:
+def _missing_bucket(state: StateSettings) -> list[str]:
     s3 = client(state, "s3")
-    if not _is_there(s3, state.bucket):
-        return [f"there is no bucket {state.bucket}"]
+    if not _exists(s3, state.bucket):
+        return [f"bucket {state.bucket} does not exist"]
     if s3.get_bucket_versioning(Bucket=state.bucket).get("Status") != "Enabled":
-        return [f"bucket {state.bucket} keeps no versions, so that a state that is overwritten is gone"]
+        return [f"bucket {state.bucket} has no versioning, so an overwritten state is lost"]
     return []
 
 
-def _lacking_table(state: StateSettings) -> list[str]:
+def _missing_table(state: StateSettings) -> list[str]:
     dynamodb = client(state, "dynamodb")
     try:
         keys = dynamodb.describe_table(TableName=state.lock_table)["Table"]["KeySchema"]
     except dynamodb.exceptions.ResourceNotFoundException:
-        return [f"there is no table {state.lock_table}"]
+        return [f"table {state.lock_table} does not exist"]
     fits = keys == [{"AttributeName": "LockID", "KeyType": "HASH"}]
-    return [] if fits else [f"table {state.lock_table} has another key than LockID: it is no table for locks"]
+    return [] if fits else [f"the key of table {state.lock_table} is not LockID, so the table cannot hold locks"]
 
 
-def _is_there(s3: S3Client, bucket: str) -> bool:
+def _exists(s3: S3Client, bucket: str) -> bool:
     from botocore.exceptions import ClientError
 
     try:
@@ -141,18 +141,18 @@ def _is_there(s3: S3Client, bucket: str) -> bool:
 
 def _bucket(state: StateSettings) -> str:
     s3 = client(state, "s3")
-    made = f"bucket {state.bucket} was there"
-    if not _is_there(s3, state.bucket):
+    bucket = f"bucket {state.bucket} already exists"
+    if not _exists(s3, state.bucket):
         elsewhere = state.region and state.region != "us-east-1"
         where = {"CreateBucketConfiguration": {"LocationConstraint": state.region}} if elsewhere else {}
         s3.create_bucket(Bucket=state.bucket, **where)
-        made = f"bucket {state.bucket} made"
+        bucket = f"bucket {state.bucket} created"
     rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
     closed = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
     s3.put_bucket_versioning(Bucket=state.bucket, VersioningConfiguration={"Status": "Enabled"})
     s3.put_bucket_encryption(Bucket=state.bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
     s3.put_public_access_block(Bucket=state.bucket, PublicAccessBlockConfiguration=closed)
-    return f"{made}; it is versioned, encrypted and closed to the public"
+    return f"{bucket}; versioning, encryption and the public access block are on"
 
 
 def _table(state: StateSettings) -> str:
@@ -165,6 +165,6 @@ def _table(state: StateSettings) -> str:
             BillingMode="PAY_PER_REQUEST",
         )
     except dynamodb.exceptions.ResourceInUseException:
-        return f"table {state.lock_table} was there"
+        return f"table {state.lock_table} already exists"
     dynamodb.get_waiter("table_exists").wait(TableName=state.lock_table, WaiterConfig={"Delay": 2})
-    return f"table {state.lock_table} made"
+    return f"table {state.lock_table} created"

@@ -1,4 +1,4 @@
-"""What was found out about stacks, as text, JSON and Markdown. Pure; sensitive values are gone by now."""
+"""Print drift reports as text, JSON and Markdown. Pure; the findings contain no sensitive values."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from inventories import Ignore
 from terraform.drift import MEANING, DriftFinding, DriftKind
 
 MAX_ROWS = 100
-"""Rows of a table in Markdown: job summaries and comments have limits."""
+"""The limit of rows in a Markdown table, since job summaries and comments have a maximum length."""
 
 
 @dataclass(frozen=True, slots=True)
 class StackReport:
-    """One stack that was looked at: its findings, or why it could not be."""
+    """The findings of one stack, or the error that prevented the check."""
 
     stack: str
     findings: tuple[DriftFinding, ...] = ()
@@ -24,33 +24,33 @@ class StackReport:
 
     @property
     def drifted(self) -> list[DriftFinding]:
-        """What somebody changed outside and nobody ignores."""
-        return [one for one in self.findings if one.kind.is_drift and not one.ignored]
+        """The changes made outside that no rule ignores."""
+        return [finding for finding in self.findings if finding.kind.is_drift and not finding.ignored]
 
     @property
     def pending(self) -> list[DriftFinding]:
-        """What the code has and nobody applied."""
-        return [one for one in self.findings if one.kind is DriftKind.PENDING]
+        """The changes in the code that are not applied yet."""
+        return [finding for finding in self.findings if finding.kind is DriftKind.PENDING]
 
     @property
     def ignored(self) -> list[DriftFinding]:
-        """What a rule lets be."""
-        return [one for one in self.findings if one.ignored]
+        """The findings that a rule ignores."""
+        return [finding for finding in self.findings if finding.ignored]
 
     @property
     def verdict(self) -> str:
-        """In a few words."""
+        """The result in a few words."""
         if self.error:
             return "failed"
-        told = [f"{len(self.drifted)} drifted"] if self.drifted else []
-        told += [f"{len(self.pending)} pending"] if self.pending else []
-        told += [f"{len(self.ignored)} ignored"] if self.ignored else []
-        return ", ".join(told) or "clean"
+        counts = [f"{len(self.drifted)} drifted"] if self.drifted else []
+        counts += [f"{len(self.pending)} pending"] if self.pending else []
+        counts += [f"{len(self.ignored)} ignored"] if self.ignored else []
+        return ", ".join(counts) or "clean"
 
 
 @dataclass(frozen=True, slots=True)
 class DriftReport:
-    """All stacks of one environment."""
+    """The reports of all stacks of one environment."""
 
     environment: str
     stacks: tuple[StackReport, ...]
@@ -58,43 +58,50 @@ class DriftReport:
 
     @property
     def drifted(self) -> bool:
-        return any(one.drifted for one in self.stacks)
+        return any(stack.drifted for stack in self.stacks)
 
     @property
     def pending(self) -> bool:
-        return any(one.pending for one in self.stacks)
+        return any(stack.pending for stack in self.stacks)
 
     @property
     def failed(self) -> bool:
-        return any(one.error for one in self.stacks)
+        return any(stack.error for stack in self.stacks)
 
 
 def as_text(report: DriftReport) -> Iterator[tuple[str, str]]:
-    """Lines and how loud each is: bad, warn, good or quiet. The worst on top; what all stumbled over is told once."""
-    for error in dict.fromkeys(one.error for one in report.stacks if one.error):
-        stacks = ", ".join(one.stack for one in report.stacks if one.error == error)
+    """Yield lines with their severity (bad, warn, good or quiet), the worst first.
+
+    Stacks with the same error share one line.
+    """
+    for error in dict.fromkeys(stack.error for stack in report.stacks if stack.error):
+        stacks = ", ".join(stack.stack for stack in report.stacks if stack.error == error)
         yield f"{report.environment}/{stacks}: {error}", "bad"
-    seen_well = [one for one in report.stacks if not one.error]
-    for seen in sorted(seen_well, key=lambda one: (not one.drifted, not one.pending)):
-        loud = "bad" if seen.drifted else "warn" if seen.pending else "good"
-        yield f"{report.environment}/{seen.stack}: {seen.verdict}", loud
-        for one in seen.findings:
-            quiet = f"  (ignored: {one.ignored})" if one.ignored else ""
-            yield f"  {one.kind:<10}  {one.what}: {one.sentence}{quiet}", "quiet" if quiet else ""
+    checked = [stack for stack in report.stacks if not stack.error]
+    for stack in sorted(checked, key=lambda stack: (not stack.drifted, not stack.pending)):
+        severity = "bad" if stack.drifted else "warn" if stack.pending else "good"
+        yield f"{report.environment}/{stack.stack}: {stack.verdict}", severity
+        for finding in stack.findings:
+            reason = f"  (ignored: {finding.ignored})" if finding.ignored else ""
+            yield f"  {finding.kind:<10}  {finding.what}: {finding.sentence}{reason}", "quiet" if reason else ""
     for rule in report.unmatched:
-        yield f"{report.environment}: no finding meets drift.ignore {_rule(rule)} any more; take it out", "warn"
+        yield f"{report.environment}: drift.ignore {_rule(rule)} matches no finding any more; remove it", "warn"
 
 
 def as_json(report: DriftReport) -> dict[str, Any]:
-    """For machines."""
+    """Return the report as a JSON object."""
     return {
         "environment": report.environment,
         "drifted": report.drifted,
         "pending": report.pending,
         "failed": report.failed,
         "stacks": [
-            {"stack": seen.stack, "error": seen.error or None, "findings": [_told(one) for one in seen.findings]}
-            for seen in report.stacks
+            {
+                "stack": stack.stack,
+                "error": stack.error or None,
+                "findings": [_finding_as_json(finding) for finding in stack.findings],
+            }
+            for stack in report.stacks
         ],
         "unmatched_rules": [
             {"resource": rule.resource, "attribute": rule.attribute, "why": rule.why} for rule in report.unmatched
@@ -102,48 +109,50 @@ def as_json(report: DriftReport) -> dict[str, Any]:
     }
 
 
-def _told(one: DriftFinding) -> dict[str, Any]:
+def _finding_as_json(finding: DriftFinding) -> dict[str, Any]:
     return {
-        "kind": one.kind.value,
-        "address": one.address,
-        "attribute": one.attribute or None,
-        "before": one.before,
-        "now": one.now,
-        "action": one.action or None,
-        "ignored": one.ignored or None,
+        "kind": finding.kind.value,
+        "address": finding.address,
+        "attribute": finding.attribute or None,
+        "before": finding.before,
+        "now": finding.now,
+        "action": finding.action or None,
+        "ignored": finding.ignored or None,
     }
 
 
 def as_markdown(report: DriftReport) -> Iterator[str]:
-    """For a job summary, an issue, a comment."""
-    word = "failed" if report.failed else "drift" if report.drifted else "pending" if report.pending else "clean"
-    yield f"### {_plain(report.environment)}: {word}"
+    """Yield the lines of a Markdown report for a job summary, an issue or a comment."""
+    verdict = "failed" if report.failed else "drift" if report.drifted else "pending" if report.pending else "clean"
+    yield f"### {_escaped(report.environment)}: {verdict}"
     yield ""
     yield "| stack | |"
     yield "|---|---|"
-    for seen in report.stacks:
-        yield f"| {_plain(seen.stack)} | {_plain(seen.error or seen.verdict)} |"
+    for stack in report.stacks:
+        yield f"| {_escaped(stack.stack)} | {_escaped(stack.error or stack.verdict)} |"
     yield ""
     yield from _findings(report)
     for rule in report.unmatched:
-        yield f"- No finding meets the rule {_code(_rule(rule))} any more: take it out."
+        yield f"- The rule {_code(_rule(rule))} matches no finding any more: remove it."
 
 
 def _findings(report: DriftReport) -> Iterator[str]:
-    rows = [(seen.stack, one) for seen in report.stacks for one in seen.findings]
+    rows = [(stack.stack, finding) for stack in report.stacks for finding in stack.findings]
     if not rows:
         return
     yield "| stack | what | resource | before | now |"
     yield "|---|---|---|---|---|"
-    for stack, one in rows[:MAX_ROWS]:
-        kind = f"{one.kind} (ignored: {_plain(one.ignored)})" if one.ignored else one.kind.value
-        before, now = (_code(one.before), _code(one.now)) if one.attribute else ("", _plain(one.sentence))
-        yield f"| {_plain(stack)} | {kind} | {_code(one.what)} | {before} | {now} |"
+    for name, finding in rows[:MAX_ROWS]:
+        kind = f"{finding.kind} (ignored: {_escaped(finding.ignored)})" if finding.ignored else finding.kind.value
+        before, now = _code(finding.before), _code(finding.now)
+        if not finding.attribute:
+            before, now = "", _escaped(finding.sentence)
+        yield f"| {_escaped(name)} | {kind} | {_code(finding.what)} | {before} | {now} |"
     yield ""
     if len(rows) > MAX_ROWS:
         yield f"And {len(rows) - MAX_ROWS} more: `crew drift {report.environment}`."
         yield ""
-    for kind in dict.fromkeys(one.kind for _, one in rows):
+    for kind in dict.fromkeys(finding.kind for _, finding in rows):
         yield f"- **{kind}**: {MEANING[kind]}"
 
 
@@ -151,13 +160,13 @@ def _rule(rule: Ignore) -> str:
     return f"{rule.resource} {rule.attribute or ''}".strip()
 
 
-def _plain(text: str) -> str:
-    """Text that Markdown takes as text, in a cell."""
+def _escaped(text: str) -> str:
+    """Escape text for a cell of a Markdown table."""
     return re.sub(r"([\\`*_\[\]<>|#@])", r"\\\1", " ".join(text.split()))
 
 
 def _code(text: str) -> str:
-    """A value as code in a cell; a longer fence than any inside it."""
+    """Format a value as code for a cell of a Markdown table, with a fence longer than any inside the value."""
     text = " ".join(text.split()).replace("|", "\\|")
-    fence = "`" * (max((len(found) for found in re.findall("`+", text)), default=0) + 1)
+    fence = "`" * (max((len(inner) for inner in re.findall("`+", text)), default=0) + 1)
     return f"{fence} {text} {fence}" if "`" in text else f"{fence}{text}{fence}" if text else ""

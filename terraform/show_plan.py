@@ -1,4 +1,4 @@
-"""A plan that was made a moment ago, as JSON: without hashing its providers again, which is half of the work."""
+"""Show a new plan as JSON without hashing its providers again, which takes half of the time."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from terraform.program import TerraformProgram
 _HASHES = re.compile(r"^\s*hashes\s*=\s*\[[^\]]*\]\n", re.MULTILINE)
 
 
-def plan_as_json(program: TerraformProgram, own: Path, plan: Path) -> str:
-    """What `terraform show -json` says of a plan beside which nothing else is; only for one that was just made.
+def plan_as_json(program: TerraformProgram, data_folder: Path, plan: Path) -> str:
+    """Return what `terraform show -json` prints for a plan that was just made, in a folder of its own.
 
-    To show a plan Terraform starts the providers, and hashes each before: hundreds of megabytes, against the lock file
-    of its folder. The plan was made with that very check. So it is shown in a folder that has the providers, and a
-    lock file without hashes, which has Terraform take them as they are.
+    To show a plan, Terraform starts the providers. Before that, it hashes hundreds of megabytes of provider files and
+    compares the hashes with the lock file. `terraform plan` did this check a moment ago. So the plan is shown in a
+    folder with the same providers and a lock file without hashes: Terraform then skips the check.
     """
     try:
         locks = Path(program.working_dir, LOCK_FILE).read_text()
         (plan.parent / LOCK_FILE).write_text(without_hashes(locks))
-        (plan.parent / "providers").symlink_to((own / "providers").resolve(strict=True))
-        return program.there(plan.parent, own=plan.parent).show(plan)
-    except (OSError, StackError):  # a stack without providers has no lock file; what else it is, the usual way tells
+        (plan.parent / "providers").symlink_to((data_folder / "providers").resolve(strict=True))
+        return program.in_folder(plan.parent, data_folder=plan.parent).show(plan)
+    except (OSError, StackError):  # a stack without providers has no lock file; any other error is raised again below
         return program.show(plan)
 
 
 def without_hashes(locks: str) -> str:
-    """A lock file that says which versions, and no longer how they have to hash."""
+    """Return a lock file that keeps the provider versions and drops their hashes."""
     return _HASHES.sub("", locks)

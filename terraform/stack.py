@@ -1,4 +1,4 @@
-"""A stack of an environment: planned, applied, looked at."""
+"""A stack of an environment: plan it, apply it, read its outputs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from inventories import Environment, StateSettings
-from terraform import backend, drift, plan
+from terraform import drift
+from terraform.backend import backend_settings
 from terraform.drift import DriftFinding
 from terraform.errors import ChangeRefused, StackError
 from terraform.paths import StackPaths, file_lock
-from terraform.plan import Plan
-from terraform.program import LOCK_TIMEOUT, StartProgram, TerraformProgram, here, process_environment
+from terraform.plan import Plan, parse_plan
+from terraform.program import LOCK_TIMEOUT, StartProgram, TerraformProgram, process_environment
 from terraform.show_plan import plan_as_json
 from terraform.state import StateVersion, found_no_change, planned_state_version, state_version
 
@@ -29,24 +30,24 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class SavedPlan:
-    """A saved plan, and of what it is a plan."""
+    """A saved plan, with the code and the state version that it was made from."""
 
     plan: Plan
     program: TerraformProgram
     file: Path
     code: str
-    serial: StateVersion
+    state: StateVersion
 
     def text(self) -> str:
-        """The plan in Terraform's own words."""
+        """Return the plan as Terraform prints it."""
         return self.program.show_text(self.file)
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A stack in one environment, with the means to run Terraform on it."""
+    """A stack in one environment, and how to run Terraform on it."""
 
-    place: StackPaths
+    paths: StackPaths
     settings: Environment
     start: StartProgram
     on_line: Callable[[str], object] = lambda _line: None
@@ -54,139 +55,133 @@ class Stack:
 
     @property
     def name(self) -> str:
-        """As people call it: staging/network."""
-        return self.place.name
+        """The name that users see, such as staging/network."""
+        return self.paths.name
 
     @property
     def state(self) -> StateSettings:
-        """Where its state lives."""
+        """The settings of the state: bucket, region, lock."""
         if self.settings.terraform.state is None:
-            raise StackError(f"{self.name}: [terraform] names no state; add state = {{ bucket = … }}")
+            raise StackError(f"{self.name}: [terraform] has no state; add state = {{ bucket = … }}")
         return self.settings.terraform.state
 
     @contextmanager
     def ready(self) -> Iterator[TerraformProgram]:
-        """Its Terraform, once its folder is set up; while inside, nobody of this machine sets it up otherwise."""
+        """Return the stack's Terraform after `init`; while inside, no other process on this machine runs `init`."""
         program = self._program()
-        fresh = self._made_of()
-        if not self._is_set_up(fresh):
-            with file_lock(self.place.cache / "init.lock", alone=True), self.place.held(alone=True):
-                if not self._is_set_up(fresh):  # else somebody did it while we waited
-                    self._set_up(program, fresh)
-        with self.place.held(alone=False):
+        fingerprint = self._fingerprint()
+        if not self._is_initialised(fingerprint):
+            with file_lock(self.paths.cache / "init.lock", exclusive=True), self.paths.locked(exclusive=True):
+                if not self._is_initialised(fingerprint):  # another process may have done it while this one waited
+                    self._init(program, fingerprint)
+        with self.paths.locked(exclusive=False):
             yield program
 
     def _program(self) -> TerraformProgram:
-        place = self.place
-        surroundings = process_environment(place.own, place.cache, here())
-        Path(surroundings["TF_PLUGIN_CACHE_DIR"]).mkdir(parents=True, exist_ok=True)
+        paths = self.paths
+        environment = process_environment(paths.data_folder, paths.cache, os.environ)
+        Path(environment["TF_PLUGIN_CACHE_DIR"]).mkdir(parents=True, exist_ok=True)
         program = self.settings.terraform.program
-        return TerraformProgram(self.name, program, place.folder, surroundings, self.start, on_line=self.on_line)
+        return TerraformProgram(self.name, program, paths.folder, environment, self.start, on_line=self.on_line)
 
-    def _made_of(self) -> str:
-        """What the set-up depends on, as a hash: the program, where the state is, the code."""
+    def _fingerprint(self) -> str:
+        """Return a hash of all that `init` depends on: the program, the location of the state, the code."""
         path = Path(shutil.which(self.settings.terraform.program) or self.settings.terraform.program)
         program = (str(path), path.stat().st_mtime_ns, path.stat().st_size) if path.exists() else (str(path),)
         state = [str(getattr(self.state, name)) for name in self.state.__slots__]
-        where = (os.environ.get("TF_CLI_CONFIG_FILE", ""), str(self.place.root))
-        return hashlib.sha256(repr((program, state, where, self.place.code())).encode()).hexdigest()
+        where = (os.environ.get("TF_CLI_CONFIG_FILE", ""), str(self.paths.root))
+        return hashlib.sha256(repr((program, state, where, self.paths.code_hash())).encode()).hexdigest()
 
-    def _is_set_up(self, fresh: str) -> bool:
-        made_of = self.place.own / "made-of"
-        return made_of.is_file() and made_of.read_text() == self._with_providers(fresh)
+    def _is_initialised(self, fingerprint: str) -> bool:
+        file = self.paths.data_folder / "made-of"
+        return file.is_file() and file.read_text() == self._with_providers(fingerprint)
 
-    def _with_providers(self, fresh: str) -> str:
-        return f"{fresh} {self.place.providers()}"
+    def _with_providers(self, fingerprint: str) -> str:
+        return f"{fingerprint} {self.paths.provider_hash()}"
 
-    def _set_up(self, program: TerraformProgram, fresh: str) -> None:
+    def _init(self, program: TerraformProgram, fingerprint: str) -> None:
         version = program.version()
-        own = self.place.own
-        own.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (own / "made-of").unlink(missing_ok=True)
-        file = own / "backend.hcl"
-        file.write_text(backend.backend_settings(self.state, self.settings.name, self.place.stack, version))
+        folder = self.paths.data_folder
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (folder / "made-of").unlink(missing_ok=True)
+        file = folder / "backend.hcl"
+        file.write_text(backend_settings(self.state, self.settings.name, self.paths.stack, version))
         program.init(file)
-        (own / "made-of").write_text(self._with_providers(fresh))  # which init may just have written
+        (folder / "made-of").write_text(self._with_providers(fingerprint))  # after init, which can write the lock file
 
     @contextmanager
     def planned(
         self, *, lock: bool, destroy: bool = False, meanwhile: Callable[[], Callable[[], object]] | None = None
     ) -> Iterator[SavedPlan]:
-        """A plan in a file that is gone after the block: it holds secrets.
+        """Make a plan in a file that is deleted after the block, since it contains secrets.
 
-        `meanwhile` is called when the plan is begun, and what it returns once it is made, before it is read.
+        `meanwhile` is called before the plan is made; the function that it returns is called before the plan is read.
         """
-        with self.ready() as program, tempfile.TemporaryDirectory(dir=self.place.own, prefix="plan-") as folder:
+        paths = self.paths
+        with self.ready() as program, tempfile.TemporaryDirectory(dir=paths.data_folder, prefix="plan-") as folder:
             file = Path(folder) / "plan"
-            code = self.place.code()
-            begun = meanwhile() if meanwhile else None
-            changes = program.plan(
-                file, self.place.var_files, lock=lock, destroy=destroy, lock_timeout=self.lock_timeout
-            )
-            if begun:
-                begun()
-            # To have a plan told costs half as much again as making it: of none at all there is nothing to tell.
-            told = (
-                plan.parse_plan(plan_as_json(program, self.place.own, file))
-                if changes or not found_no_change(file)
-                else Plan()
-            )
-            yield SavedPlan(told, program, file, code, planned_state_version(file))
+            code = paths.code_hash()
+            finish = meanwhile() if meanwhile else None
+            changes = program.plan(file, paths.var_files, lock=lock, destroy=destroy, lock_timeout=self.lock_timeout)
+            if finish:
+                finish()
+            # To show a plan takes half as long as to make it, so a plan without any change is not shown.
+            is_empty = not changes and found_no_change(file)
+            plan = Plan() if is_empty else parse_plan(plan_as_json(program, paths.data_folder, file))
+            yield SavedPlan(plan, program, file, code, planned_state_version(file))
 
     def apply(self, planned: SavedPlan, save: Callable[[str], object]) -> None:
-        """Save the state, then do exactly what was planned; Refused if the code is no longer what was planned."""
-        if self.place.code() != planned.code:
-            raise ChangeRefused(f"{self.name}: its code has changed since the plan was shown; plan again")
+        """Save the state, then apply the plan; raise ChangeRefused if code or state changed after the plan."""
+        if self.paths.code_hash() != planned.code:
+            raise ChangeRefused(f"{self.name}: the code changed after the plan was shown; plan again")
         state = planned.program.stored_state().strip()
-        if not state_version(state).is_of(planned.serial):
-            raise ChangeRefused(f"{self.name}: the state has changed since the plan was shown; plan again")
+        if not state_version(state).matches(planned.state):
+            raise ChangeRefused(f"{self.name}: the state changed after the plan was shown; plan again")
         if state:
             save(state)
         if not planned.plan.is_empty:
             planned.program.apply(planned.file, self.lock_timeout)
         if planned.plan.makes_something or planned.plan.is_empty:
-            # Else what follows from it elsewhere (a role has its policy now) would look like somebody's change.
-            planned.program.settle(self.place.var_files, self.lock_timeout)
+            # An apply has effects on other resources (a role now has its policy). Without a refresh of the state,
+            # these effects would be reported as changes from outside.
+            planned.program.refresh_state(self.paths.var_files, self.lock_timeout)
 
-    def noted(self, planned: SavedPlan) -> Sequence[DriftFinding]:
-        """What applying takes note of, besides what it changes."""
-        return drift.recorded_by_apply(
-            drift.drift_findings(planned.plan, self.settings.drift.ignore if self.settings.drift else ())
-        )
+    def recorded_by_apply(self, planned: SavedPlan) -> Sequence[DriftFinding]:
+        """Return the outside changes that an apply of this plan records in the state."""
+        ignore = self.settings.drift.ignore if self.settings.drift else ()
+        return drift.recorded_by_apply(drift.drift_findings(planned.plan, ignore))
 
     def outputs(self) -> dict[str, Any]:
-        """Its outputs, as Terraform prints them: of each its value, its type and whether it is sensitive."""
+        """Return the outputs as Terraform prints them: value, type and whether they are sensitive."""
         with self.ready() as program:
             return program.outputs()
 
     def unlock(self, lock: str) -> None:
-        """Take the state's lock away from whoever holds it."""
+        """Remove the lock of the state, whatever process holds it."""
         with self.ready() as program:
             program.unlock(lock)
 
-    def keep(self, planned: SavedPlan, folder: Path) -> None:
-        """Put a plan where another command finds it, with what it is a plan of."""
+    def save_plan(self, planned: SavedPlan, folder: Path) -> None:
+        """Copy a plan to a folder, for a later `apply --saved`."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        kept = folder / f"{self.place.stack}.tfplan"
-        shutil.copyfile(planned.file, kept)
-        kept.chmod(0o600)
-        told = {"format": FORMAT, "environment": self.settings.name, "stack": self.place.stack, "code": planned.code}
-        kept.with_suffix(".json").write_text(json.dumps(told))
+        file = folder / f"{self.paths.stack}.tfplan"
+        shutil.copyfile(planned.file, file)
+        file.chmod(0o600)
+        about = {"format": FORMAT, "environment": self.settings.name, "stack": self.paths.stack, "code": planned.code}
+        file.with_suffix(".json").write_text(json.dumps(about))
 
     @contextmanager
-    def kept(self, folder: Path) -> Iterator[SavedPlan]:
-        """A plan that was kept; Refused if it is of something else."""
-        file = (folder / f"{self.place.stack}.tfplan").absolute()
+    def saved_plan(self, folder: Path) -> Iterator[SavedPlan]:
+        """Open a plan that `save_plan` wrote; raise ChangeRefused if it belongs to another stack."""
+        file = (folder / f"{self.paths.stack}.tfplan").absolute()
         try:
-            told = json.loads(file.with_suffix(".json").read_text())
-            serial = planned_state_version(file)
+            about = json.loads(file.with_suffix(".json").read_text())
+            state = planned_state_version(file)
         except (OSError, ValueError, zipfile.BadZipFile):
-            raise StackError(
-                f"{self.name}: {folder} has no whole plan of it; crew stacks plan --save makes one"
-            ) from None
-        if (told.get("environment"), told.get("stack")) != (self.settings.name, self.place.stack):
-            raise ChangeRefused(
-                f"{self.name}: the plan in {folder} is one of {told.get('environment')}/{told.get('stack')}"
-            )
+            command = f"crew stacks plan {self.settings.name} {self.paths.stack} --save {folder}"
+            raise StackError(f"{self.name}: {folder} has no complete plan of this stack; make one: {command}") from None
+        owner = (about.get("environment"), about.get("stack"))
+        if owner != (self.settings.name, self.paths.stack):
+            raise ChangeRefused(f"{self.name}: the plan in {folder} belongs to {owner[0]}/{owner[1]}; use its own plan")
         with self.ready() as program:
-            yield SavedPlan(plan.parse_plan(program.show(file)), program, file, told["code"], serial)
+            yield SavedPlan(parse_plan(program.show(file)), program, file, about["code"], state)

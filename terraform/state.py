@@ -1,4 +1,4 @@
-"""States, as text and inside saved plans: which one it is, and whether looking at the cloud brought up anything new."""
+"""Read state files, alone and inside saved plans: their version, and whether a plan found a change."""
 
 from __future__ import annotations
 
@@ -16,45 +16,48 @@ BEFORE, AFTER = "tfstate-prev", "tfstate"
 
 @dataclass(frozen=True, slots=True)
 class StateVersion:
-    """Which state it is: its lineage, and how often it has been written."""
+    """The version of a state: its lineage, and a serial number that each write increases."""
 
     lineage: str = ""
     number: int = 0
 
-    def is_of(self, planned: StateVersion) -> bool:
-        """Whether a plan of that state is one of this: where there was none, there still must be none."""
+    def matches(self, planned: StateVersion) -> bool:
+        """Return whether a plan of `planned` applies to this state; without a state, the plan must have had none."""
         return self == planned if self.lineage else not planned.number
 
 
 def state_version(state: str | bytes) -> StateVersion:
-    """Which state a text is."""
-    told = json.loads(state or "{}")
-    return StateVersion(told.get("lineage", ""), told.get("serial", 0))
+    """Return the version of a state given as JSON."""
+    document = json.loads(state or "{}")
+    return StateVersion(document.get("lineage", ""), document.get("serial", 0))
 
 
 def planned_state_version(file: Path) -> StateVersion:
-    """The state that a plan is based on: a plan file has it inside."""
+    """Return the version of the state that a saved plan is based on; the plan file contains that state."""
     with zipfile.ZipFile(file) as plan:
         return state_version(plan.read(AFTER))
 
 
 def found_no_change(file: Path) -> bool:
-    """Whether a plan found every resource as the state has it: the file has the state before and after the look."""
+    """Return whether a saved plan found every resource as the state has it.
+
+    The plan file contains the state before and after the refresh.
+    """
     with zipfile.ZipFile(file) as plan:
         if BEFORE not in plan.namelist():
             return False
         before, after = (dict(_resources(json.loads(plan.read(name)))) for name in (BEFORE, AFTER))
     return before.keys() == after.keys() and not any(
-        any(values.differing_paths(before[one], after[one])) for one in before
+        any(values.differing_paths(before[key], after[key])) for key in before
     )
 
 
 def _resources(state: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """What Terraform has made, each with its attributes; data sources are merely read."""
+    """Yield each managed resource with its attributes; data sources are left out."""
     for resource in state.get("resources") or ():
         if resource.get("mode") == "data":
             continue
-        of = [resource.get(name) for name in ("module", "type", "name")]
+        address = [resource.get(name) for name in ("module", "type", "name")]
         for instance in resource.get("instances") or ():
-            which = [*of, instance.get("index_key"), instance.get("deposed"), instance.get("status")]
-            yield repr(which), instance.get("attributes", instance.get("attributes_flat"))
+            key = [*address, instance.get("index_key"), instance.get("deposed"), instance.get("status")]
+            yield repr(key), instance.get("attributes", instance.get("attributes_flat"))

@@ -1,4 +1,4 @@
-"""A plan that a person reads in ten seconds: how many of what, then a line for each, the loudest first. Pure."""
+"""Summarise a plan for people: the counts, then a line for each resource, the most dangerous first. Pure."""
 
 from __future__ import annotations
 
@@ -11,72 +11,72 @@ from terraform.drift import DriftFinding
 from terraform.plan import Change, Plan
 from terraform.values import SENSITIVE, UNKNOWN
 
-LOUDEST_FIRST = ("destroy", "replace", "forget", "update", "create", "import", "move")
-NOTE = "note"
+ORDER = ("destroy", "replace", "forget", "update", "create", "import", "move")
+RECORD = "record"
 MARKS = {
     "destroy": "-", "replace": "-/+", "forget": "forget", "update": "~", "create": "+", "import": "import", "move": "→",
-    NOTE: "note",
+    RECORD: "record",
 }  # fmt: skip
-DONE = {
+APPLIED = {
     "destroy": "destroyed", "replace": "replaced", "forget": "forgotten", "update": "updated", "create": "created",
     "import": "imported", "move": "moved",
 }  # fmt: skip
-MOST_EDITS = 4
+MAX_EDITS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class PlanLine:
-    """One resource: what happens to it, and to which of its attributes."""
+    """One resource: the action, and the attributes that change."""
 
     action: str
     address: str
     edits: str
 
     @property
-    def is_loud(self) -> bool:
-        """Whether something that is there will be gone."""
+    def is_dangerous(self) -> bool:
+        """Whether an existing resource is destroyed."""
         return self.action in ("destroy", "replace")
 
 
-def planned_counts(plan: Plan, noted: int = 0) -> str:
-    """How many of what: 1 to destroy, 2 to update, 1 to take note of."""
-    told = [
-        _counted(plan, {action: f"to {action}" for action in LOUDEST_FIRST}),
-        f"{noted} to take note of" * (noted > 0),
+def planned_counts(plan: Plan, recorded: int = 0) -> str:
+    """Return the counts of planned changes, such as "1 to destroy, 2 to update, 1 to record in the state"."""
+    counts = [
+        _counts(plan, {action: f"to {action}" for action in ORDER}),
+        f"{recorded} to record in the state" * (recorded > 0),
     ]
-    return ", ".join(filter(None, told)) or "nothing to do"
+    return ", ".join(filter(None, counts)) or "nothing to do"
 
 
 def applied_counts(plan: Plan) -> str:
-    """The same once it is done: 1 destroyed, 2 updated."""
-    return _counted(plan, DONE) or "nothing done"
+    """Return the counts of applied changes, such as "1 destroyed, 2 updated"."""
+    return _counts(plan, APPLIED) or "nothing done"
 
 
-def _counted(plan: Plan, words: Mapping[str, str]) -> str:
+def _counts(plan: Plan, verbs: Mapping[str, str]) -> str:
     counted = Counter(_action(change) for change in plan.changes)
-    told = [f"{counted[action]} {words[action]}" for action in LOUDEST_FIRST if counted[action]]
+    counts = [f"{counted[action]} {verbs[action]}" for action in ORDER if counted[action]]
     if plan.outputs:
-        told.append(f"{len(plan.outputs)} output{'s' if len(plan.outputs) > 1 else ''}")
-    return ", ".join(told)
+        counts.append(f"{len(plan.outputs)} output{'s' if len(plan.outputs) > 1 else ''}")
+    return ", ".join(counts)
 
 
 def plan_lines(plan: Plan) -> list[PlanLine]:
-    """A line for each resource and output that would change."""
-    told = [PlanLine(_action(change), change.address, _edits(change)) for change in plan.changes]
-    told.sort(key=lambda line: (LOUDEST_FIRST.index(line.action), line.address))
+    """Return a line for each resource and output that changes."""
+    lines = [PlanLine(_action(change), change.address, _edits(change)) for change in plan.changes]
+    lines.sort(key=lambda line: (ORDER.index(line.action), line.address))
     for output in plan.outputs:
         after = SENSITIVE if output.is_sensitive else values.short_text(output.after) if output.is_known else UNKNOWN
-        told.append(PlanLine("update", f"output.{output.name}", f"= {after}"))
-    return told
+        lines.append(PlanLine("update", f"output.{output.name}", f"= {after}"))
+    return lines
 
 
-def recorded_lines(noted: Sequence[DriftFinding]) -> list[PlanLine]:
-    """A line for each setting that was changed outside, or resource that was deleted, which the state takes note of."""
-    return [PlanLine(NOTE, one.address, _note(one)) for one in noted]
+def recorded_lines(findings: Sequence[DriftFinding]) -> list[PlanLine]:
+    """Return a line for each outside change that the apply records in the state."""
+    return [PlanLine(RECORD, finding.address, _outside_change(finding)) for finding in findings]
 
 
-def _note(one: DriftFinding) -> str:
-    return f"{one.attribute} {one.sentence}, changed outside" if one.attribute else one.sentence
+def _outside_change(finding: DriftFinding) -> str:
+    return f"{finding.attribute} {finding.sentence}, changed outside" if finding.attribute else finding.sentence
 
 
 def _action(change: Change) -> str:
@@ -86,13 +86,13 @@ def _action(change: Change) -> str:
 def _edits(change: Change) -> str:
     if change.moved_from and not change.action:
         return f"was {change.moved_from}"
-    told = list(_told(change)) if change.action in ("update", "replace") else []
-    more = f", and {len(told) - MOST_EDITS} more" if len(told) > MOST_EDITS else ""
+    edits = list(_attribute_edits(change)) if change.action in ("update", "replace") else []
+    more = f", and {len(edits) - MAX_EDITS} more" if len(edits) > MAX_EDITS else ""
     imported = [f"from {change.imported_from}"] if change.imported_from else []
-    return ", ".join(imported + told[:MOST_EDITS]) + more
+    return ", ".join(imported + edits[:MAX_EDITS]) + more
 
 
-def _told(change: Change) -> Iterator[str]:
+def _attribute_edits(change: Change) -> Iterator[str]:
     for path in change.edits():
         if path[0] == "tags_all":
             continue

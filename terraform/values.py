@@ -1,4 +1,4 @@
-"""Values of attributes as Terraform writes them: compared by path, shown short, and never shown where sensitive."""
+"""Compare attribute values as Terraform writes them, and shorten them for display. Pure."""
 
 from __future__ import annotations
 
@@ -10,35 +10,38 @@ from typing import Any
 SENSITIVE = "(sensitive)"
 UNKNOWN = "(known after apply)"
 NOTHING = "(nothing)"
-LONGEST = 160
+MAX_LENGTH = 160
 CONTEXT = 20
 
 Path = tuple[str | int, ...]
 
 
 def dotted_path(path: Path) -> str:
-    """A path as people write it: tags.Owner, root_block_device.0.volume_size."""
+    """Return a path as text, such as tags.Owner or root_block_device.0.volume_size."""
     return ".".join(str(step) for step in path)
 
 
-def are_equal(one: Any, other: Any) -> bool:
-    """Equal, or both empty: providers give null, "", [] and {} for the same nothing, and not always the same one."""
-    return bool(one == other) or (is_empty(one) and is_empty(other))
+def are_equal(first: Any, second: Any) -> bool:
+    """Return whether two values are equal, or both empty: providers mix null, "", [] and {} for an empty value."""
+    return bool(first == second) or (is_empty(first) and is_empty(second))
 
 
 def is_empty(value: Any) -> bool:
-    """Null, or empty."""
+    """Return whether a value is null or empty."""
     return value is None or (isinstance(value, str | list | dict) and not value)
 
 
 def differing_paths(before: Any, after: Any, path: Path = ()) -> Iterator[Path]:
-    """The paths of what differs: into tables and single blocks; lists are sets more often than not, and stay whole."""
+    """Yield the paths of values that differ, inside objects and single blocks too.
+
+    Other lists are compared as a whole, because most of them are sets.
+    """
     if are_equal(before, after):
         return
     if isinstance(before, dict | None) and isinstance(after, dict | None) and (before or after):
-        mine, theirs = before or {}, after or {}
-        for key in sorted({*mine, *theirs}):
-            yield from differing_paths(mine.get(key), theirs.get(key), (*path, key))
+        old, new = before or {}, after or {}
+        for key in sorted({*old, *new}):
+            yield from differing_paths(old.get(key), new.get(key), (*path, key))
     elif _is_block(before) and _is_block(after):
         yield from differing_paths(before[0], after[0], (*path, 0))
     else:
@@ -50,7 +53,7 @@ def _is_block(value: Any) -> bool:
 
 
 def value_at(value: Any, path: Path) -> Any:
-    """What lies at a path; None where there is nothing."""
+    """Return the value at a path, or None."""
     for step in path:
         if isinstance(value, dict):
             value = value.get(step)
@@ -62,7 +65,7 @@ def value_at(value: Any, path: Path) -> Any:
 
 
 def is_marked(mask: Any, path: Path) -> bool:
-    """Whether a mask (of what is sensitive, or unknown) covers a path: above it, at it, or anywhere below it."""
+    """Return whether a mask of sensitive or unknown values marks the path, a parent of it, or anything below it."""
     for step in path:
         if mask is True:
             return True
@@ -76,41 +79,42 @@ def _any(mask: Any) -> bool:
     return any(_any(inner) for inner in mask) if isinstance(mask, list) else mask is True
 
 
-def is_later(one: str, other: str) -> bool:
-    """Whether both are moments, and the first comes after the second: clocks that move on by themselves."""
-    return bool(_MOMENT.fullmatch(one) and _MOMENT.fullmatch(other) and one > other)
+def is_later(first: str, second: str) -> bool:
+    """Return whether both values are timestamps and the first is later."""
+    return bool(_TIMESTAMP.fullmatch(first) and _TIMESTAMP.fullmatch(second) and first > second)
 
 
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
+_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 
 
 def short_text(value: Any) -> str:
-    """A value on one line, less what is empty in it, and cut where it gets long."""
+    """Return a value on one line, without its empty parts, cut to MAX_LENGTH."""
     if is_empty(value):
         return NOTHING
-    value = _filled(value)
+    value = _without_empty(value)
     text = value if isinstance(value, str) and "\n" not in value else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    return text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]}…"
 
 
-def _filled(value: Any) -> Any:
+def _without_empty(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _filled(inner) for key, inner in value.items() if not is_empty(inner)}
-    return [_filled(inner) for inner in value] if isinstance(value, list) else value
+        return {key: _without_empty(inner) for key, inner in value.items() if not is_empty(inner)}
+    return [_without_empty(inner) for inner in value] if isinstance(value, list) else value
 
 
 def short_texts(before: Any, after: Any) -> tuple[str, str]:
-    """Two values; of two lists only what the other one lacks, of two long texts what they have from where they part."""
+    """Return two values for display: lists without their common items, long texts from their first difference."""
     if isinstance(before, list) and isinstance(after, list):
-        gone, come = _less(before, after), _less(after, before)
-        if gone or come:
-            return short_text(gone), short_text(come)
-    if isinstance(before, str) and isinstance(after, str) and min(len(before), len(after)) > LONGEST:
-        same = next((at for at, pair in enumerate(zip(before, after, strict=False)) if pair[0] != pair[1]), 0) - CONTEXT
-        if same > 0:
-            return f"…{short_text(before[same:])}", f"…{short_text(after[same:])}"
+        removed, added = _without(before, after), _without(after, before)
+        if removed or added:
+            return short_text(removed), short_text(added)
+    if isinstance(before, str) and isinstance(after, str) and min(len(before), len(after)) > MAX_LENGTH:
+        pairs = enumerate(zip(before, after, strict=False))
+        start = next((index for index, (old, new) in pairs if old != new), 0) - CONTEXT
+        if start > 0:
+            return f"…{short_text(before[start:])}", f"…{short_text(after[start:])}"
     return short_text(before), short_text(after)
 
 
-def _less(these: Sequence[Any], those: Sequence[Any]) -> list[Any]:
-    return [one for one in these if one not in those]
+def _without(items: Sequence[Any], others: Sequence[Any]) -> list[Any]:
+    return [item for item in items if item not in others]

@@ -300,32 +300,34 @@ def _applied(call: Call, stack: Stack, planned: SavedPlan, yes_to: str | None, *
     from jobs.stacks.execution import save_state
     from terraform import guard, summary
 
-    name, noted = stack.paths.stack, stack.recorded_by_apply(planned)
+    name, recorded = stack.paths.stack, stack.recorded_by_apply(planned)
     with call.one_at_a_time:
         call.run.check()
         _show(call, stack, planned, full=full, locked=True)
         guard.refuse_destruction(stack.name, planned.plan, call.environment.terraform.keep)
-        if planned.plan.is_empty and not noted:
+        if planned.plan.is_empty and not recorded:
             return "nothing to do"
         _consent(call, yes_to, f"Apply this to {stack.name}", f"{stack.name}: not applied")
     stack.apply(planned, lambda state: save_state(call.run, name, state))
     return (
-        f"took note of {len(noted)} changed outside" if planned.plan.is_empty else summary.applied_counts(planned.plan)
+        f"{len(recorded)} changed outside, recorded in the state"
+        if planned.plan.is_empty
+        else summary.applied_counts(planned.plan)
     )
 
 
-def _counts(plan: Plan, noted: int) -> str:
+def _counts(plan: Plan, recorded: int) -> str:
     from terraform.summary import planned_counts
 
-    return planned_counts(plan, noted)
+    return planned_counts(plan, recorded)
 
 
 def _show(call: Call, stack: Stack, planned: SavedPlan, *, full: bool, locked: bool = False) -> None:
     """A plan for people, one stack's at a time; for machines it waits until the end."""
     from terraform import summary
 
-    noted = stack.recorded_by_apply(planned)
-    lines = [*summary.plan_lines(planned.plan), *summary.recorded_lines(noted)]
+    recorded = stack.recorded_by_apply(planned)
+    lines = [*summary.plan_lines(planned.plan), *summary.recorded_lines(recorded)]
     if call.as_json:
         changes = [{"action": line.action, "address": line.address, "edits": line.edits} for line in lines]
         call.told[stack.paths.stack] = {"changes": changes}
@@ -335,7 +337,7 @@ def _show(call: Call, stack: Stack, planned: SavedPlan, *, full: bool, locked: b
         call.one_at_a_time.acquire()
     try:
         output.say(
-            f"{stack.name}: {summary.planned_counts(planned.plan, len(noted))}", output.BAD if _loud(lines) else ""
+            f"{stack.name}: {summary.planned_counts(planned.plan, len(recorded))}", output.BAD if _loud(lines) else ""
         )
         for line in lines:
             mark = summary.MARKS[line.action]
@@ -348,7 +350,7 @@ def _show(call: Call, stack: Stack, planned: SavedPlan, *, full: bool, locked: b
 
 
 def _loud(lines: Sequence[Any]) -> bool:
-    return any(line.is_loud for line in lines)
+    return any(line.is_dangerous for line in lines)
 
 
 def _consent(call: Call, yes_to: str | None, what: str, undone: str) -> None:

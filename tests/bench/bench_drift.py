@@ -43,8 +43,8 @@ def applied(folder: Path, *stacks: str, after: Mapping[str, Sequence[str]] = {})
     """A cloud with these stacks, applied."""
     with cloud(folder, OLD) as made:
         made.settings({name: after.get(name, ()) for name in stacks})
-        made.told("stacks", "bootstrap", "staging")
-        made.told("stacks", "apply", "staging")
+        made.run_json("stacks", "bootstrap", "staging")
+        made.run_json("stacks", "apply", "staging")
         yield made
 
 

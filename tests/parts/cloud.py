@@ -74,8 +74,8 @@ class Cloud:
             self.argv(*args), env=self.process_environment(**more), capture_output=True, text=True, check=False
         )
 
-    def told(self, *args: str, code: int = 0, **more: str) -> Any:
-        """What `crew … --json` tells; it must end with the code."""
+    def run_json(self, *args: str, code: int = 0, **more: str) -> Any:
+        """Run `crew … --json`, check the exit code and return the JSON."""
         ended = self.crew(*args, "--json", **more)
         assert ended.returncode == code, f"{ended.returncode}: {ended.stdout}\n{ended.stderr}"
         return json.loads(ended.stdout)

@@ -45,10 +45,10 @@ def test_every_stack_of_an_environment_has_its_values() -> None:
 def test_the_values_are_those_that_the_stack_asks_for() -> None:
     from_the_process = {"database_password", "image_owner"}
     for name, stack in STACKS:
-        place = StackPaths(ROOT, name, stack)
+        paths = StackPaths(ROOT, name, stack)
         asked = "".join(file.read_text() for file in (ROOT / "terraform" / "stacks" / stack).glob("*.tf"))
         blocks = dict(re.findall(r'^variable "(\w+)" \{\n((?:  .*\n)*)', asked, re.MULTILINE))
-        given = re.findall(r"^(\w+) +=", "".join(file.read_text() for file in place.var_files), re.MULTILINE)
+        given = re.findall(r"^(\w+) +=", "".join(file.read_text() for file in paths.var_files), re.MULTILINE)
         assert set(given) <= set(blocks), (name, stack)
         wanted = {variable for variable, block in blocks.items() if " default " not in block} - from_the_process
         assert wanted <= set(given), (name, stack)

@@ -40,7 +40,7 @@ def staging(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def drift(staging: Cloud, code: int, *args: str, **more: str) -> list[tuple[str, str, str]]:
-    [environment] = staging.told("drift", "staging", *args, code=code, **more)["environments"]
+    [environment] = staging.run_json("drift", "staging", *args, code=code, **more)["environments"]
     findings = [(stack["stack"], one) for stack in environment["stacks"] for one in stack["findings"]]
     return sorted(
         (stack, one["kind"], f"{one['address']} {one['attribute'] or ''}".strip())
@@ -90,10 +90,10 @@ def before_there_is_a_bucket(staging: Cloud) -> None:
 
 
 def bootstrapped_twice(staging: Cloud) -> None:
-    assert staging.told("stacks", "bootstrap", "staging")["done"][0].startswith(f"bucket {staging.bucket} made")
-    bucket = f"bucket {staging.bucket} was there; it is versioned, encrypted and closed to the public"
-    table = ["table locks was there"] if staging.version == OLD else []
-    assert staging.told("stacks", "bootstrap", "staging")["done"] == [bucket, *table]
+    assert staging.run_json("stacks", "bootstrap", "staging")["done"][0].startswith(f"bucket {staging.bucket} created")
+    bucket = f"bucket {staging.bucket} already exists; versioning, encryption and the public access block are on"
+    table = ["table locks already exists"] if staging.version == OLD else []
+    assert staging.run_json("stacks", "bootstrap", "staging")["done"] == [bucket, *table]
     s3 = staging.client("s3")
     assert s3.get_bucket_versioning(Bucket=staging.bucket)["Status"] == "Enabled"
     [rule] = s3.get_bucket_encryption(Bucket=staging.bucket)["ServerSideEncryptionConfiguration"]["Rules"]
@@ -115,10 +115,10 @@ def applied_and_clean(staging: Cloud) -> None:
 
 def valid(staging: Cloud) -> None:
     for stack in staging.environment.stacks:
-        place = StackPaths(staging.root, "staging", stack)
-        argv, environment = [program(staging.version), "validate", "-json"], {"TF_DATA_DIR": str(place.own)}
+        paths = StackPaths(staging.root, "staging", stack)
+        argv, environment = [program(staging.version), "validate", "-json"], {"TF_DATA_DIR": str(paths.data_folder)}
         ended = subprocess.run(
-            argv, cwd=place.folder, env=staging.process_environment(**environment), capture_output=True, check=False
+            argv, cwd=paths.folder, env=staging.process_environment(**environment), capture_output=True, check=False
         )
         told = json.loads(ended.stdout)
         assert (told["valid"], told["warning_count"]) == (True, 0), told
@@ -151,7 +151,7 @@ def tagged_hosts(ec2: Any) -> list[str]:
 def saved_and_sealed(staging: Cloud) -> None:
     """A second apply saves what the first has made, so that only the key opens it."""
     staging.set("backups", "bucket =", f'trusted = ["{JOBS}"]\nundelete_days = 15\nbucket =')
-    staging.told("stacks", "apply", "staging", "backups")
+    staging.run_json("stacks", "apply", "staging", "backups")
     newest = max((staging.root / "store" / "staging" / "state" / "backups").glob("*.tfstate.zst.age"))
     assert b"acme-staging" not in newest.read_bytes()
     opened = pyrage.decrypt(newest.read_bytes(), [pyrage.x25519.Identity.from_str(staging.identity)])
@@ -161,7 +161,7 @@ def saved_and_sealed(staging: Cloud) -> None:
 
 def roles_that_can_not_do_each_others_harm(staging: Cloud) -> None:
     """The profiles of the stack's output, by job, at an emulator that asks who may do what."""
-    told = staging.told("stacks", "output", "staging", "backups")["stacks"]["backups"]
+    told = staging.run_json("stacks", "output", "staging", "backups")["stacks"]["backups"]
     profiles = {"backup": "writer", "retention": "pruner", "verify": "restorer"}
     profiles = {job: f"acme-staging-{role}" for job, role in profiles.items()}
     set_, verification, pin = (
@@ -208,7 +208,7 @@ def roles_that_can_not_do_each_others_harm(staging: Cloud) -> None:
 
 
 def hosts_for_pyinfra(staging: Cloud) -> None:
-    told = staging.told("stacks", "output", "staging", "cluster")["stacks"]["cluster"]["pyinfra_inventory"]
+    told = staging.run_json("stacks", "output", "staging", "cluster")["stacks"]["cluster"]["pyinfra_inventory"]
     [server], [agent] = told["k3s_servers"], told["k3s_agents"]
     assert (server["name"], agent["name"]) == ("acme-staging-server-1", "acme-staging-agent-1")
     inventory = staging.root / "inventories" / "staging"
@@ -254,7 +254,7 @@ def told_apart(staging: Cloud) -> None:
     with staging.asking_who_it_is(READING) as reader:
         found = drift(staging, 2, **reader)
         refused = staging.failure("stacks", "plan", "staging", "network", **reader)
-    assert "AWS does not accept the credentials, or they lack a right" in refused
+    assert "AWS rejected the credentials, or they lack a permission" in refused
     assert [(one["Key"], one["VersionId"]) for one in versions(Bucket=staging.bucket)["Versions"]] == before
     assert found == [
         ("cluster", "changed", f"{GROUP} ingress"),
@@ -275,7 +275,7 @@ def shown_with_its_providers_hashed_once(staging: Cloud) -> None:
     )
     assert drift(staging, 2) == [("network", "changed", f"{VPC} tags.Own"), ("network", "changed", f"{VPC} tags.Owner")]
     [line] = shows.read_text().splitlines()
-    assert line.startswith(f"0 {StackPaths(staging.root, 'staging', 'network').own}/plan-")
+    assert line.startswith(f"0 {StackPaths(staging.root, 'staging', 'network').data_folder}/plan-")
     staging.settings()
 
 
@@ -307,7 +307,7 @@ def watched_as_a_job(staging: Cloud) -> None:
     gone = '{ resource = "aws_instance.gone", why = "was there once" }'
     staging.settings(more=f"[drift]\nignore = [{ignore}, {gone}]\n")
     told: dict[str, Any] = {
-        one["subject"]: one["outcome"] for one in staging.told("run", "drift", "staging", code=2)["runs"]
+        one["subject"]: one["outcome"] for one in staging.run_json("run", "drift", "staging", code=2)["runs"]
     }
     assert told == {
         "network": "done", "cluster": "finding", "database": "finding", "backups": "done", "monitoring": "finding",
@@ -316,7 +316,7 @@ def watched_as_a_job(staging: Cloud) -> None:
     assert environment.store
     [record] = records(open_store(environment.store), "staging", "drift", "monitoring")
     assert record.sentence == f"1 missing (missing: {TOPIC})"
-    [report] = staging.told("drift", "staging", code=2)["environments"]
+    [report] = staging.run_json("drift", "staging", code=2)["environments"]
     assert [rule["resource"] for rule in report["unmatched_rules"]] == ["aws_instance.gone"]
     staging.settings()
 
@@ -326,8 +326,8 @@ def mended(staging: Cloud) -> None:
     staging.settings(keep=["aws_s3_bucket"])
     ended = staging.crew("stacks", "apply", "staging")
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert f"note {DATABASE} maintenance_window" in ended.stdout
-    assert "took note of 1 changed outside" in ended.stdout
+    assert f"record {DATABASE} maintenance_window" in ended.stdout
+    assert "1 changed outside, recorded in the state" in ended.stdout
     environment = staging.process_environment(PATH=f"{staging.root}/bin:{os.environ['PATH']}")
     argv = [ROOT / "terraform" / "ci" / "drift.sh", "staging"]
     looked = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
@@ -338,17 +338,17 @@ def mended(staging: Cloud) -> None:
 def kept_destroyed_and_locked(staging: Cloud) -> None:
     """What is to be kept is destroyed only once it is off the list; the next bucket locks its objects."""
     refused = staging.failure("stacks", "destroy", "staging", "backups")
-    assert "module.backups.aws_s3_bucket.this (terraform.keep has aws_s3_bucket)" in refused
+    assert "module.backups.aws_s3_bucket.this (terraform.keep lists aws_s3_bucket)" in refused
     staging.settings()
-    s3, [bucket] = staging.client("s3"), staging.told("stacks", "output", "staging", "backups")["stacks"].values()
+    s3, [bucket] = staging.client("s3"), staging.run_json("stacks", "output", "staging", "backups")["stacks"].values()
     found = s3.list_object_versions(Bucket=bucket["bucket"])
     for one in (*found.get("Versions", ()), *found.get("DeleteMarkers", ())):
         s3.delete_object(Bucket=bucket["bucket"], Key=one["Key"], VersionId=one["VersionId"])
-    [destroyed] = staging.told("stacks", "destroy", "staging", "backups")["stacks"]
+    [destroyed] = staging.run_json("stacks", "destroy", "staging", "backups")["stacks"]
     assert (destroyed["outcome"], destroyed["sentence"]) == ("done", "8 destroyed, 3 outputs")
     staging.set("backups", "bucket =", "lock_days = 6\nbucket =")
-    staging.told("stacks", "apply", "staging", "backups")
+    staging.run_json("stacks", "apply", "staging", "backups")
     rule = s3.get_object_lock_configuration(Bucket=bucket["bucket"])["ObjectLockConfiguration"]["Rule"]
     assert (rule["DefaultRetention"]["Mode"], rule["DefaultRetention"]["Days"]) == ("GOVERNANCE", 6)
-    [planned] = staging.told("stacks", "plan", "staging", "backups")["stacks"]
+    [planned] = staging.run_json("stacks", "plan", "staging", "backups")["stacks"]
     assert planned["changes"] == []

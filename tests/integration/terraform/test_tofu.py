@@ -41,23 +41,23 @@ def tofu(tmp_path: Path) -> Iterator[Cloud]:
 
 
 def test_stacks_are_planned_applied_and_watched_by_tofu(tofu: Cloud) -> None:
-    tofu.told("stacks", "bootstrap", "staging")
-    [found] = [one for one in tofu.told("check", "staging")["checks"] if one["check"] == "program tofu"]
+    tofu.run_json("stacks", "bootstrap", "staging")
+    [found] = [one for one in tofu.run_json("check", "staging")["checks"] if one["check"] == "program tofu"]
     assert (found["verdict"], found["fact"]) == ("ok", "1.10.5")
-    [planned] = tofu.told("stacks", "plan", "staging")["stacks"]
+    [planned] = tofu.run_json("stacks", "plan", "staging")["stacks"]
     assert [(one["action"], one["address"]) for one in planned["changes"]] == [("create", "terraform_data.x")]
-    tofu.told("stacks", "apply", "staging")
+    tofu.run_json("stacks", "apply", "staging")
     assert findings(tofu) == []
     tofu.stack("told", CODE.replace("old", "new"))
     assert findings(tofu, code=2) == [("pending", "terraform_data.x", "input")]
 
 
 def test_its_errors_bear_its_name(tofu: Cloud) -> None:
-    tofu.told("stacks", "bootstrap", "staging")
+    tofu.run_json("stacks", "bootstrap", "staging")
     tofu.stack("told", CODE + "resource {")
     assert "tofu init failed: " in tofu.failure("stacks", "plan", "staging")
 
 
 def findings(tofu: Cloud, code: int = 0) -> list[tuple[str, str, str]]:
-    [environment] = tofu.told("drift", "staging", "--fail-on", "pending", code=code)["environments"]
+    [environment] = tofu.run_json("drift", "staging", "--fail-on", "pending", code=code)["environments"]
     return [(one["kind"], one["address"], one["attribute"]) for one in environment["stacks"][0]["findings"]]

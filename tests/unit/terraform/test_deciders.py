@@ -42,7 +42,7 @@ class TestBackend:
         assert 'use_lockfile = true\nendpoints = { s3 = "http://s3.local:8333" }\nuse_path_style = true\n' in told
 
     def test_lock_files_want_a_version_that_has_them(self) -> None:
-        with pytest.raises(StackError, match=r'staging: terraform.state.lock = "file" wants Terraform 1.10 .* 1\.9\.8'):
+        with pytest.raises(StackError, match=r'staging: terraform.state.lock = "file" needs Terraform 1.10 .* 1\.9\.8'):
             backend.backend_settings(ELSEWHERE, "staging", "network", (1, 9, 8))
 
 
@@ -69,7 +69,7 @@ class TestDiagnosis:
         assert isinstance(error, StateLocked)
         assert str(error) == (
             "staging/network: the state is locked by ann@laptop since 2026-11-21 02:00:04 (apply); wait for it, "
-            "or if its process is dead: crew stacks unlock staging network --id 0b1f6b2e-7d6b"
+            "or if that process is dead: crew stacks unlock staging network --id 0b1f6b2e-7d6b"
         )
 
     @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ class TestDiagnosis:
     ) -> None:
         begun = CommandStart(host, datetime(2026, 11, 21, 2, 0, second, 900_000, UTC))
         said = str(diagnose("staging/network", "terraform plan", LOCK, 1, begun))
-        assert ("its own, whose answer was lost" in said) is ours
+        assert ("probably by this command itself" in said) is ours
         assert "crew stacks unlock staging network --id 0b1f6b2e-7d6b" in said
 
     @pytest.mark.parametrize(
@@ -106,15 +106,15 @@ class TestDiagnosis:
             (
                 "Error: Failed to query available provider packages\n\nno",
                 TemporaryStackError,
-                "a provider can't be had",
+                "cannot download a provider",
             ),
-            ("Error: dial tcp 127.0.0.1:1: connect: connection refused", TemporaryStackError, "out of reach"),
+            ("Error: dial tcp 127.0.0.1:1: connect: connection refused", TemporaryStackError, "cannot reach a service"),
             (
                 "Error: no matching VPC found\n\n  with data.aws_vpc.this,",
                 StackError,
                 "plan failed: no matching VPC found",
             ),
-            ("", StackError, "it said nothing"),
+            ("", StackError, "no error message"),
         ],
     )
     def test_known_words(self, said: str, kind: type[StackError], words: str) -> None:
@@ -181,7 +181,7 @@ class TestGuard:
     @pytest.mark.parametrize("actions", [["delete"], ["delete", "create"], ["create", "delete"]])
     def test_by_type(self, actions: list[str]) -> None:
         plan = made(planned=[entry("aws_db_instance.x", actions, {"n": 1}, {"n": 2})])
-        with pytest.raises(ChangeRefused, match=r"aws_db_instance.x \(terraform.keep has aws_db_instance\)"):
+        with pytest.raises(ChangeRefused, match=r"aws_db_instance.x \(terraform.keep lists aws_db_instance\)"):
             guard.refuse_destruction("staging/database", plan, ["aws_db_instance"])
         guard.refuse_destruction("staging/database", plan, ["aws_s3_bucket"])
 
@@ -194,7 +194,7 @@ class TestGuard:
     )  # fmt: skip
     def test_by_tag(self, before: Any, kept: bool) -> None:
         plan = made(planned=[entry("a.x", ["delete"], before, None)])
-        assert [why for _, why in guard.kept_resources(plan, [])] == (["it is tagged keep"] if kept else [])
+        assert [why for _, why in guard.kept_resources(plan, [])] == (["tagged keep"] if kept else [])
 
     def test_an_update_destroys_nothing(self) -> None:
         guard.refuse_destruction(
@@ -231,8 +231,8 @@ class TestSummary:
             "1 to destroy, 1 to replace, 2 to update, 1 to create, 1 to import, 1 to move, 2 outputs"
         )
         assert summary.planned_counts(made()) == "nothing to do"
-        assert summary.planned_counts(made(), 2) == "2 to take note of"
-        assert summary.planned_counts(self.PLAN, 1).endswith("2 outputs, 1 to take note of")
+        assert summary.planned_counts(made(), 2) == "2 to record in the state"
+        assert summary.planned_counts(self.PLAN, 1).endswith("2 outputs, 1 to record in the state")
         assert summary.applied_counts(self.PLAN).startswith(
             "1 destroyed, 1 replaced, 2 updated, 1 created, 1 imported, 1 m"
         )
@@ -255,19 +255,19 @@ def test_of_two_long_texts_is_shown_what_they_have_from_where_they_part() -> Non
     long = "x" * 300
     before, after = values.short_texts(f"{long} and {{s3:GetObject}}", f"{long} and {{s3:PutObject}}")
     assert (before, after) == ("…xxxxxxxxxxx and {s3:GetObject}", "…xxxxxxxxxxx and {s3:PutObject}")
-    assert values.short_texts("short", long) == ("short", f"{long[: values.LONGEST]}…")
+    assert values.short_texts("short", long) == ("short", f"{long[: values.MAX_LENGTH]}…")
 
 
 def test_what_the_state_takes_note_of_is_what_nobody_ignores_and_no_plan_touches() -> None:
     found = [DriftFinding(kind, "a.b", "n", "1", "2") for kind in DriftKind] + [
         DriftFinding(DriftKind.STATE_ONLY, "a.c", "n", "1", "2", ignored="a clock")
     ]
-    found.append(DriftFinding(DriftKind.STATE_ONLY, "a.d", "", "there", "gone"))
+    found.append(DriftFinding(DriftKind.STATE_ONLY, "a.d", "", "exists", "deleted"))
     assert [
         (line.action, line.address, line.edits) for line in summary.recorded_lines(drift.recorded_by_apply(found))
     ] == [
-        ("note", "a.b", "n 1 → 2, changed outside"),
-        ("note", "a.d", "deleted outside, and no longer in the code"),
+        ("record", "a.b", "n 1 → 2, changed outside"),
+        ("record", "a.d", "deleted outside, and no longer in the code"),
     ]
 
 
@@ -281,21 +281,21 @@ class TestReport:
             StackReport("backups"),
             StackReport("network", (DriftFinding(DriftKind.CHANGED, "aws_vpc.x", "tags.Owner", "we", "a|b `c`"),)),
             StackReport("cluster", (IGNORED, DriftFinding(DriftKind.PENDING, "a.c", "", "", "", "create"))),
-            StackReport("database", error="is out of reach"),
+            StackReport("database", error="is unreachable"),
         ),
         (Ignore(resource="a.gone", attribute="n", why="once"),),
     )  # fmt: skip
 
     def test_text_has_the_worst_on_top(self) -> None:
         assert [line for line, _ in report.as_text(self.REPORT)] == [
-            "staging/database: is out of reach",
+            "staging/database: is unreachable",
             "staging/network: 1 drifted",
             "  changed     aws_vpc.x tags.Owner: we → a|b `c`",
             "staging/cluster: 1 pending, 1 ignored",
             "  changed     a.b n: 1 → 2  (ignored: the agent)",
             "  pending     a.c: to create",
             "staging/backups: clean",
-            "staging: no finding meets drift.ignore a.gone n any more; take it out",
+            "staging: drift.ignore a.gone n matches no finding any more; remove it",
         ]
 
     def test_what_all_stumble_over_is_told_once(self) -> None:

@@ -333,7 +333,7 @@ class TestUnreadable:
             plan.parse_plan(text)
 
     def test_a_newer_major_format(self) -> None:
-        with pytest.raises(UnreadablePlan, match=r"format 2\.0 are newer than"):
+        with pytest.raises(UnreadablePlan, match=r"format 2\.0 is newer than"):
             made(version="2.0")
 
     def test_unknown_keys_are_no_trouble(self) -> None:

@@ -30,9 +30,9 @@ OUR_OWN = [".terraform.lock.hcl", ".terraform/modules/modules.json", "deep/.buil
 def test_all_that_lies_beside_the_code_is_code_but_for_what_programs_keep_there(
     tmp_path: Path, folder: str, name: str, *, counts: bool
 ) -> None:
-    place, file = StackPaths(tmp_path / ".hidden", "try", "network"), tmp_path / ".hidden" / "terraform" / folder / name
+    paths, file = StackPaths(tmp_path / ".hidden", "try", "network"), tmp_path / ".hidden" / "terraform" / folder / name
     file.parent.mkdir(parents=True)
     file.write_text("old")
-    before = place.code()
+    before = paths.code_hash()
     file.write_text("new")
-    assert (place.code() != before) is counts
+    assert (paths.code_hash() != before) is counts

@@ -65,7 +65,7 @@ def program(start: Any, folder: Path, **more: Any) -> TerraformProgram:
             id="apply: a saved plan, without any -var-file",
         ),
         pytest.param(
-            lambda one: one.settle([Path("/a.tfvars")]),
+            lambda one: one.refresh_state([Path("/a.tfvars")]),
             "apply -refresh-only -auto-approve -input=false -no-color -var-file=/a.tfvars -lock-timeout=60s",
             id="settle: refreshes, and can change nothing",
         ),
@@ -113,7 +113,7 @@ def test_two_is_a_failure_for_everything_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "call", [lambda one: one.apply(Path("/p")), lambda one: one.settle([])], ids=["apply", "settle"]
+    "call", [lambda one: one.apply(Path("/p")), lambda one: one.refresh_state([])], ids=["apply", "settle"]
 )
 def test_lines_are_heard_while_something_is_done(call: Any, tmp_path: Path) -> None:
     heard: list[str] = []
@@ -130,7 +130,7 @@ def test_lines_are_heard_while_something_is_done(call: Any, tmp_path: Path) -> N
         lambda one: one.plan(Path("/p"), [], lock=True),
         lambda one: one.show(Path("/p")),
         lambda one: one.show_text(Path("/p")),
-        lambda one: one.there(Path("/"), own=Path("/own")).show(Path("/p")),
+        lambda one: one.in_folder(Path("/"), data_folder=Path("/own")).show(Path("/p")),
         lambda one: one.outputs(),
         lambda one: one.stored_state(),
     ],
@@ -153,13 +153,15 @@ def real(argv: Sequence[str], **popen: Any) -> subprocess.Popen[bytes]:
 
 
 def test_a_missing_program_says_what_to_install_and_leaves_no_files(tmp_path: Path) -> None:
-    with pytest.raises(NoTerraform, match=r"staging/network: there is no program /opt/terraform .* install it"):
+    with pytest.raises(
+        NoTerraform, match=r"staging/network: /opt/terraform is not installed on this machine; install it"
+    ):
         program(real, tmp_path).plan(Path("/p"), [], lock=False)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_folder_is_not_a_missing_program(tmp_path: Path) -> None:
-    with pytest.raises(StackError, match="there is no folder"):
+    with pytest.raises(StackError, match="folder .*/gone does not exist"):
         program(real, tmp_path / "gone").stored_state()
 
 

@@ -34,7 +34,7 @@ def stack(tmp_path: Path) -> Stack:
 def inits(stack: Stack) -> int:
     """How often it has been set up, once it is ready."""
     with stack.ready():
-        return len((stack.place.root / "inits").read_text().split())
+        return len((stack.paths.root / "inits").read_text().split())
 
 
 def test_it_is_set_up_once_although_that_writes_the_lock_file(stack: Stack) -> None:
@@ -44,13 +44,13 @@ def test_it_is_set_up_once_although_that_writes_the_lock_file(stack: Stack) -> N
 def test_it_is_set_up_again_for_other_providers(stack: Stack) -> None:
     """Somebody commits a newer lock file, and it is pulled; or it is taken away."""
     assert inits(stack) == 1
-    (stack.place.folder / LOCK_FILE).write_text("a newer lock")
+    (stack.paths.folder / LOCK_FILE).write_text("a newer lock")
     assert [inits(stack), inits(stack)] == [2, 2]
-    (stack.place.folder / LOCK_FILE).unlink()
+    (stack.paths.folder / LOCK_FILE).unlink()
     assert [inits(stack), inits(stack)] == [3, 3]
 
 
 def test_it_is_set_up_again_for_other_code(stack: Stack) -> None:
     assert inits(stack) == 1
-    (stack.place.folder / "main.tf").write_text("# else\n")
+    (stack.paths.folder / "main.tf").write_text("# else\n")
     assert [inits(stack), inits(stack)] == [2, 2]

@@ -73,7 +73,7 @@ def test_a_plan_knows_of_which_state_it_is(tmp_path: Path) -> None:
     ],
 )
 def test_whether_a_plan_is_one_of_the_state_now(now: StateVersion, planned: StateVersion, expected: bool) -> None:
-    assert now.is_of(planned) is expected
+    assert now.matches(planned) is expected
 
 
 def test_no_state_yet_is_none() -> None:

@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobs.run.alerts import News, State, news
+from jobs.run.alerts import AlertReason, AlertState, alert_reason
 from jobs.run.job import Outcome
 from jobs.stacks.drift import drift_result
 from terraform.drift import DriftFinding, DriftKind
 
 NOW = datetime(2026, 11, 21, 2, tzinfo=UTC)
 OWNER = DriftFinding(DriftKind.CHANGED, "aws_vpc.x", "tags.Owner", "we", "mallory")
-TOPIC = DriftFinding(DriftKind.MISSING, "aws_sns_topic.t", "", "there", "gone")
+TOPIC = DriftFinding(DriftKind.MISSING, "aws_sns_topic.t", "", "exists", "deleted")
 WINDOW = DriftFinding(DriftKind.STATE_ONLY, "aws_db_instance.d", "maintenance_window", "sun", "mon")
 DISK = DriftFinding(DriftKind.PENDING, "aws_instance.i", "disk", "80", "90", "update")
 AGENT = DriftFinding(DriftKind.CHANGED, "aws_instance.i", "tags.Seen", "1", "2", ignored="the agent writes it")
@@ -55,18 +55,18 @@ def test_figures_for_machines() -> None:
 @pytest.mark.parametrize(
     ("told", "found", "expected"),
     [
-        ([], [OWNER], News.FOUND),
+        ([], [OWNER], AlertReason.FOUND),
         ([OWNER, TOPIC], [TOPIC, OWNER, DISK], None),
-        ([OWNER], [OWNER, TOPIC], News.CHANGED),
-        ([OWNER, TOPIC], [TOPIC], News.CHANGED),
-        ([OWNER], [], News.GONE),
-        ([OWNER], [DISK], News.GONE),
+        ([OWNER], [OWNER, TOPIC], AlertReason.CHANGED),
+        ([OWNER, TOPIC], [TOPIC], AlertReason.CHANGED),
+        ([OWNER], [], AlertReason.GONE),
+        ([OWNER], [DISK], AlertReason.GONE),
         ([], [DISK], None),
     ],
 )
 def test_drift_that_comes_changes_or_goes_is_news_and_the_same_once_more_is_none(
-    told: list[DriftFinding], found: list[DriftFinding], expected: News | None
+    told: list[DriftFinding], found: list[DriftFinding], expected: AlertReason | None
 ) -> None:
     before, now = drift_result(told), drift_result(found)
-    known = State(told=before.outcome, told_at=NOW, about=before.about)
-    assert news(known, now.outcome, now.about, NOW + timedelta(minutes=5), timedelta(days=1)) is expected
+    known = AlertState(told=before.outcome, told_at=NOW, about=before.about)
+    assert alert_reason(known, now.outcome, now.about, NOW + timedelta(minutes=5), timedelta(days=1)) is expected
