@@ -1,4 +1,4 @@
-"""The environments that have stacks, as a workflow makes its jobs of them: environments=["production", "staging"]."""
+"""Print the environments that have stacks as a step output for GitHub: environments=["production", "staging"]."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from inventories import BadEnvironment, Repository
 
 
 def main() -> None:
-    """Print them as an output of a step."""
+    """Print the names as a step output."""
     repository = Repository.find()
     names = [name for name in repository.names() if has_stacks(repository, name)]
     sys.stdout.write(f"environments={json.dumps(names)}\n")
 
 
 def has_stacks(repository: Repository, name: str) -> bool:
-    """Whether it has any; of a file with faults it is taken for granted, so that a job of its own tells them."""
+    """Return whether an environment has stacks; True for an invalid file, so that its own job reports the faults."""
     try:
         return bool(repository.read(name).stacks)
     except BadEnvironment:

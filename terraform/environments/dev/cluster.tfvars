@@ -1,4 +1,4 @@
-# One server that developers share: 8 vCPU, 32 GB, 200 GB of disk.
+# One server that developers share: 8 vCPU, 32 GB of memory, 200 GB of disk.
 zones      = ["eu-central-1a"]
 dev_server = true
 admins     = ["198.51.100.0/24"]

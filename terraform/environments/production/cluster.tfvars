@@ -1,4 +1,4 @@
-# K3s over three zones, three servers: from 16 vCPU and 64 GB in the agents.
+# K3s with three servers in three zones. The agents have at least 16 vCPU and 64 GB in total.
 zones    = ["eu-central-1a", "eu-central-1b", "eu-central-1c"]
 servers  = 3
 agents   = 3

@@ -1,4 +1,4 @@
-# A primary with a standby, and two replicas, 8 GB each.
+# A primary with a standby, and two replicas, with 8 GB of memory each.
 database_zones = ["eu-central-1a", "eu-central-1b", "eu-central-1c"]
 instance_class = "db.m5.large"
 disk           = 200

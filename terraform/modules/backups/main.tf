@@ -1,14 +1,14 @@
-# The bucket that crew keeps backups, records and state in, and three roles: one job's credentials can't do another's harm.
-# Who runs a job takes its role on through an AWS profile: see [store.profiles] of the environment file. None of them may
-# remove old versions: what a pruner in wrong hands takes away can be brought back.
+# The bucket for crew's backups, records and state, and three roles with separate permissions. A job assumes its role
+# through an AWS profile: see [store] profiles in the environment file. No role can delete old object versions, so you can
+# recover objects that the pruner's credentials deleted.
 
-data "aws_caller_identity" "here" {}
+data "aws_caller_identity" "current" {}
 
 locals {
-  account = "arn:aws:iam::${data.aws_caller_identity.here.account_id}:root"
+  account = "arn:aws:iam::${data.aws_caller_identity.current.account_id}:root"
   trusted = length(var.trusted) > 0 ? var.trusted : [local.account]
 
-  # Every job writes its record, its lock and its alerts; before it relies on locks, it tries whether the store keeps them.
+  # Every job writes its record, lock and alerts. It also writes a test object to check that the store supports locks.
   bookkeeping = concat(
     [for folder in ["runs", "locks", "alerts", "check"] : "${aws_s3_bucket.this.arn}/*/${folder}/*"],
     ["${aws_s3_bucket.this.arn}/*/conditions", "${aws_s3_bucket.this.arn}/conditions"],
@@ -36,14 +36,14 @@ resource "aws_s3_bucket" "this" {
     }
   }
 
-  # Uploads that nobody completed cost money and are shown nowhere.
+  # Incomplete uploads cost money and do not appear in listings.
   lifecycle_rule {
     id                                     = "open-uploads"
     enabled                                = true
     abort_incomplete_multipart_upload_days = 7
   }
 
-  # What retention removed can be brought back for a while.
+  # Objects that retention removed stay recoverable for this time.
   lifecycle_rule {
     id      = "removed"
     enabled = true
@@ -88,7 +88,7 @@ data "aws_iam_policy_document" "trust" {
   }
 }
 
-data "aws_iam_policy_document" "may" {
+data "aws_iam_policy_document" "permissions" {
   for_each = local.writes
 
   statement {
@@ -132,5 +132,5 @@ resource "aws_iam_role_policy" "this" {
 
   name   = "backups"
   role   = aws_iam_role.this[each.key].id
-  policy = data.aws_iam_policy_document.may[each.key].json
+  policy = data.aws_iam_policy_document.permissions[each.key].json
 }

@@ -3,6 +3,6 @@ output "bucket" {
 }
 
 output "roles" {
-  description = "writer, pruner and restorer, each with its ARN."
+  description = "The ARNs of the roles writer, pruner and restorer."
   value       = { for name, role in aws_iam_role.this : name => role.arn }
 }

@@ -1,27 +1,27 @@
 variable "name" {
-  description = "What the roles are called."
+  description = "Prefix of the role names."
   type        = string
 }
 
 variable "bucket" {
-  description = "The bucket's name: nobody in the world has another of this name."
+  description = "Name of the bucket. It must be unique across all AWS accounts."
   type        = string
 }
 
 variable "trusted" {
-  description = "ARNs that may take the roles on; none: whom this account's own policies let."
+  description = "ARNs that can assume the roles. Default: principals of this account whose policies allow it."
   type        = list(string)
   default     = []
 }
 
 variable "undelete_days" {
-  description = "How long what was removed can be brought back."
+  description = "Days during which removed objects are recoverable."
   type        = number
   default     = 14
 }
 
 variable "lock_days" {
-  description = "How long nobody can remove a backup, not even the pruner; 0: no lock. Only for a new bucket, and less than retention keeps."
+  description = "Days of object lock, during which nobody can delete a backup, not even the pruner. 0: no lock. Set it only for a new bucket, and to fewer days than retention keeps."
   type        = number
   default     = 0
 }

@@ -1,8 +1,8 @@
-# Hosts for K3s: servers, agents, and who may talk to them. What runs on them is deploys/k3s.py's business.
+# Hosts for K3s: servers, agents and their firewall rules. deploys/k3s.py installs K3s on them.
 
 locals {
-  # The first boot lets us in, and nothing else: everything more is a deploy, which can be run again.
-  let_us_in = <<-EOT
+  # The first boot only creates the user for deploys. Deploys do the rest, since you can run them again.
+  cloud_init = <<-EOT
     #cloud-config
     users:
       - name: ${var.user}
@@ -73,12 +73,12 @@ resource "aws_instance" "this" {
   instance_type          = each.value.type
   subnet_id              = each.value.subnet
   vpc_security_group_ids = [aws_security_group.this.id]
-  user_data              = local.let_us_in
+  user_data              = local.cloud_init
 
   root_block_device {
     volume_size = each.value.disk
     encrypted   = true
-    tags        = var.tags # those of the provider reach hosts, and not their disks
+    tags        = var.tags # the provider's default tags do not reach disks
   }
 
   associate_public_ip_address = true
@@ -88,9 +88,9 @@ resource "aws_instance" "this" {
     http_endpoint = "enabled"
   }
 
-  # A newer image or another key is for new hosts: it must never replace those that hold the cluster.
+  # A new image or key applies to new hosts only. It must never replace the hosts of the cluster.
   lifecycle {
-    ignore_changes = [ami, user_data, volume_tags] # the last: AWS provider 3 empties it again and again
+    ignore_changes = [ami, user_data, volume_tags] # volume_tags: AWS provider 3 empties it in every plan
   }
 
   tags = { Name = "${var.name}-${each.key}" }

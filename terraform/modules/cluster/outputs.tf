@@ -3,11 +3,11 @@ output "security_group" {
 }
 
 output "k3s_servers" {
-  description = "As pyinfra wants its hosts; the first one founds the cluster."
+  description = "Hosts in pyinfra's format. The first one creates the cluster."
   value       = [for name in keys(local.servers) : { name = "${var.name}-${name}", ssh_hostname = aws_instance.this[name].public_ip, ssh_user = var.user }]
 }
 
 output "k3s_agents" {
-  description = "As pyinfra wants its hosts."
+  description = "Hosts in pyinfra's format."
   value       = [for name in keys(local.agents) : { name = "${var.name}-${name}", ssh_hostname = aws_instance.this[name].public_ip, ssh_user = var.user }]
 }

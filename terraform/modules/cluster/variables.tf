@@ -1,5 +1,5 @@
 variable "name" {
-  description = "What it is called."
+  description = "Name of the resources, and prefix of their names."
   type        = string
 }
 
@@ -8,22 +8,22 @@ variable "vpc_id" {
 }
 
 variable "subnets" {
-  description = "Hosts are spread over them, in turns."
+  description = "Subnets for the hosts, used in turn."
   type        = list(string)
 }
 
 variable "image" {
-  description = "The AMI of new hosts."
+  description = "AMI of new hosts."
   type        = string
 }
 
 variable "servers" {
-  description = "Servers of the control plane: 1, or 3 to survive the loss of one."
+  description = "Number of control plane servers: 1, or 3 to survive the loss of one."
   type        = number
 
   validation {
     condition     = contains([1, 3, 5], var.servers)
-    error_message = "An even number of servers survives no more than one less would: use 1, 3 or 5."
+    error_message = "An even number of servers survives no more failures than one server less. Use 1, 3 or 5."
   }
 }
 
@@ -40,7 +40,7 @@ variable "agent" {
 }
 
 variable "admins" {
-  description = "From where SSH and the Kubernetes API are reached."
+  description = "Networks that can reach SSH and the Kubernetes API."
   type        = list(string)
 }
 
@@ -50,16 +50,16 @@ variable "public_ports" {
 }
 
 variable "user" {
-  description = "Who deploys log in as."
+  description = "User that deploys log in as."
   type        = string
 }
 
 variable "ssh_keys" {
-  description = "Public keys that may log in."
+  description = "Public keys that can log in."
   type        = list(string)
 }
 
 variable "tags" {
-  description = "What the disks of the hosts are tagged with."
+  description = "Tags for the disks of the hosts."
   type        = map(string)
 }

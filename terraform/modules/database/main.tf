@@ -1,4 +1,4 @@
-# PostgreSQL as a service: one primary, in a private subnet, and replicas to read from.
+# A managed PostgreSQL database: one primary in private subnets, and read replicas.
 
 resource "aws_db_subnet_group" "this" {
   name       = var.name
@@ -45,7 +45,7 @@ resource "aws_db_instance" "replica" {
   count = var.replicas
 
   identifier             = "${var.name}-replica-${count.index + 1}"
-  replicate_source_db    = aws_db_instance.primary.identifier # id is another word since provider 5
+  replicate_source_db    = aws_db_instance.primary.identifier # not id: its meaning changed in provider 5
   instance_class         = var.instance_class
   storage_encrypted      = true
   vpc_security_group_ids = [aws_security_group.this.id]

@@ -1,5 +1,5 @@
 variable "name" {
-  description = "What it is called."
+  description = "Name of the resources, and prefix of their names."
   type        = string
 }
 
@@ -8,17 +8,17 @@ variable "vpc_id" {
 }
 
 variable "subnets" {
-  description = "Private ones, in two zones at least."
+  description = "Private subnets in at least two zones."
   type        = list(string)
 }
 
 variable "clients" {
-  description = "Addresses that may connect."
+  description = "Networks that can connect."
   type        = list(string)
 }
 
 variable "engine_version" {
-  description = "The major version alone: RDS moves on to minor ones by itself."
+  description = "Major version only. RDS upgrades minor versions itself."
   type        = string
   default     = "16"
 }
@@ -28,17 +28,17 @@ variable "instance_class" {
 }
 
 variable "disk" {
-  description = "In GB."
+  description = "Disk size in GB."
   type        = number
 }
 
 variable "username" {
-  description = "The owner's name."
+  description = "Name of the owner role."
   type        = string
 }
 
 variable "password" {
-  description = "The owner's password; it is kept in the state."
+  description = "Password of the owner role. It is stored in the state."
   type        = string
   sensitive   = true
 }
@@ -49,18 +49,18 @@ variable "replicas" {
 }
 
 variable "multi_az" {
-  description = "A standby in another zone."
+  description = "Run a standby in another zone."
   type        = bool
   default     = false
 }
 
 variable "backup_days" {
-  description = "RDS's own backups, for point-in-time recovery. Our own are another copy, elsewhere."
+  description = "Days to keep RDS backups for point-in-time recovery. crew makes separate backups in another place."
   type        = number
   default     = 7
 }
 
 variable "protected" {
-  description = "Not to be deleted, and not without a last snapshot."
+  description = "Protect the database from deletion, and take a final snapshot if it is deleted."
   type        = bool
 }

@@ -1,4 +1,4 @@
-# One big host that developers share over SSH.
+# One large host that developers share over SSH.
 
 resource "aws_security_group" "this" {
   name        = "${var.name}-dev-server"
@@ -41,7 +41,7 @@ resource "aws_instance" "this" {
   root_block_device {
     volume_size = var.disk
     encrypted   = true
-    tags        = var.tags # those of the provider reach hosts, and not their disks
+    tags        = var.tags # the provider's default tags do not reach disks
   }
 
   associate_public_ip_address = true
@@ -51,9 +51,9 @@ resource "aws_instance" "this" {
     http_endpoint = "enabled"
   }
 
-  # The homes of all developers are on it.
+  # The disk holds the home directories of all developers, so the host must never be replaced.
   lifecycle {
-    ignore_changes = [ami, user_data, volume_tags] # the last: AWS provider 3 empties it again and again
+    ignore_changes = [ami, user_data, volume_tags] # volume_tags: AWS provider 3 empties it in every plan
   }
 
   tags = { Name = "${var.name}-dev-server" }

@@ -1,5 +1,5 @@
 variable "name" {
-  description = "What it is called."
+  description = "Name of the resources, and prefix of their names."
   type        = string
 }
 
@@ -12,38 +12,38 @@ variable "subnet" {
 }
 
 variable "image" {
-  description = "The AMI it begins with."
+  description = "AMI of the first boot."
   type        = string
 }
 
 variable "type" {
-  description = "For five developers: 8 vCPU and 32 GB."
+  description = "Instance type. The default, 8 vCPU and 32 GB, is enough for five developers."
   type        = string
   default     = "m5.2xlarge"
 }
 
 variable "disk" {
-  description = "In GB."
+  description = "Disk size in GB."
   type        = number
   default     = 200
 }
 
 variable "admins" {
-  description = "From where SSH is reached."
+  description = "Networks that can reach SSH."
   type        = list(string)
 }
 
 variable "user" {
-  description = "Who deploys log in as."
+  description = "User that deploys log in as."
   type        = string
 }
 
 variable "ssh_keys" {
-  description = "Public keys that may log in."
+  description = "Public keys that can log in."
   type        = list(string)
 }
 
 variable "tags" {
-  description = "What the disks of the hosts are tagged with."
+  description = "Tags for the disks of the hosts."
   type        = map(string)
 }

@@ -1,12 +1,12 @@
-# A topic that people and programs subscribe to, and a budget that speaks up there. The budget counts the whole account,
-# which is right where each environment has its own; by tag, and with what moved, the bill is crew cost's business.
+# An SNS topic for people and programs, and a budget that alerts through it. The budget covers the whole account, so it
+# fits environments with their own account. `crew cost` reports the bill by tag and service.
 
-data "aws_caller_identity" "here" {}
+data "aws_caller_identity" "current" {}
 
-data "aws_region" "here" {}
+data "aws_region" "current" {}
 
 locals {
-  topic = "arn:aws:sns:${data.aws_region.here.name}:${data.aws_caller_identity.here.account_id}:${var.name}-alerts"
+  topic = "arn:aws:sns:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:${var.name}-alerts"
 }
 
 data "aws_iam_policy_document" "publish" {
@@ -22,7 +22,7 @@ data "aws_iam_policy_document" "publish" {
   }
 }
 
-# The policy stands in the topic: as a resource of its own, it would look like a change from outside.
+# The policy is an attribute of the topic: as a separate resource, it would be reported as an outside change.
 resource "aws_sns_topic" "alerts" {
   name   = "${var.name}-alerts"
   policy = data.aws_iam_policy_document.publish.json
@@ -37,7 +37,7 @@ resource "aws_sns_topic_subscription" "mail" {
 }
 
 resource "aws_budgets_budget" "month" {
-  account_id   = data.aws_caller_identity.here.account_id
+  account_id   = data.aws_caller_identity.current.account_id
   name         = "${var.name}-month"
   budget_type  = "COST"
   limit_amount = format("%.1f", var.budget)

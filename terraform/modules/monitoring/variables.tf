@@ -1,21 +1,21 @@
 variable "name" {
-  description = "What it is called."
+  description = "Name of the resources, and prefix of their names."
   type        = string
 }
 
 variable "budget" {
-  description = "For a month, in USD."
+  description = "Monthly budget in USD."
   type        = number
 }
 
 variable "thresholds" {
-  description = "Per cent of the budget."
+  description = "Percentages of the budget that trigger an alert."
   type        = list(number)
   default     = [50, 80, 100]
 }
 
 variable "mail" {
-  description = "Addresses that are told; each has to confirm a mail first."
+  description = "Mail addresses for alerts. Each must first confirm the subscription."
   type        = list(string)
   default     = []
 }

@@ -1,4 +1,4 @@
-# A VPC over one or several zones: public subnets for the hosts, private ones, without a way out, for databases.
+# A VPC in one or more zones: public subnets for hosts, private subnets without internet access for databases.
 
 resource "aws_vpc" "this" {
   cidr_block           = var.cidr
@@ -21,7 +21,7 @@ resource "aws_subnet" "public" {
   tags              = { Name = "${var.name}-public-${each.key}" }
 }
 
-# A database wants subnets in two zones, even if it lives in one.
+# RDS requires subnets in two zones, even for a database in one zone.
 resource "aws_subnet" "private" {
   for_each = { for at, zone in var.database_zones : zone => at }
 

@@ -3,11 +3,11 @@ output "vpc_id" {
 }
 
 output "public_subnets" {
-  description = "By zone."
+  description = "Subnet IDs by zone."
   value       = { for zone, subnet in aws_subnet.public : zone => subnet.id }
 }
 
 output "private_subnets" {
-  description = "By zone."
+  description = "Subnet IDs by zone."
   value       = { for zone, subnet in aws_subnet.private : zone => subnet.id }
 }

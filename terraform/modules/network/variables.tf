@@ -1,19 +1,19 @@
 variable "name" {
-  description = "What it is called; everything in it bears the name."
+  description = "Name of the VPC, and prefix of all names in it."
   type        = string
 }
 
 variable "cidr" {
-  description = "Its addresses: a /16, of which each subnet takes a /24."
+  description = "Address range: a /16. Each subnet uses a /24 of it."
   type        = string
 }
 
 variable "zones" {
-  description = "Where hosts are; append new ones at the end, for a subnet's addresses follow from its place."
+  description = "Zones for hosts. Append new zones at the end: the position of a zone determines the addresses of its subnet."
   type        = list(string)
 }
 
 variable "database_zones" {
-  description = "Where databases may be: at least two."
+  description = "Zones for databases, at least two."
   type        = list(string)
 }

@@ -6,7 +6,7 @@ output "roles" {
   value = module.backups.roles
 }
 
-# For ~/.aws/config of whoever runs the jobs; then in the environment file:
+# Add this to ~/.aws/config of the user who runs the jobs. Then set in the environment file:
 # [store] profiles = { backup = "acme-staging-writer", retention = "acme-staging-pruner", verify = "acme-staging-restorer" }
 output "aws_config" {
   value = join("\n", [for name, arn in module.backups.roles : "[profile ${local.name}-${name}]\nrole_arn = ${arn}\nsource_profile = default\n"])

@@ -3,7 +3,7 @@ variable "bucket" {
 }
 
 variable "trusted" {
-  description = "ARNs that may take the roles on; none: whom this account's own policies let."
+  description = "ARNs that can assume the roles. Default: principals of this account whose policies allow it."
   type        = list(string)
   default     = []
 }
@@ -14,7 +14,7 @@ variable "undelete_days" {
 }
 
 variable "lock_days" {
-  description = "How long nobody can remove a backup; 0: no lock."
+  description = "Days of object lock, during which nobody can delete a backup. 0: no lock."
   type        = number
   default     = 0
 }

@@ -1,4 +1,4 @@
-# Hosts, for K3s or for developers to share. They are found by name in the network that its own stack has made.
+# Hosts for K3s, or one host that developers share. The VPC and subnets come from the network stack, found by name.
 
 data "aws_vpc" "this" {
   tags = { Name = local.name }

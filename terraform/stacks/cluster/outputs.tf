@@ -1,4 +1,4 @@
-# pyinfra's groups of hosts: see terraform/README.md for the three ways to use them.
+# pyinfra's groups of hosts: docs/stacks.md explains the three ways to use them.
 output "pyinfra_inventory" {
   value = {
     k3s_servers = concat([], module.cluster[*].k3s_servers...)

@@ -1,10 +1,10 @@
 variable "zones" {
-  description = "Where hosts are; the network has a subnet in each."
+  description = "Zones for hosts. The network stack must have a public subnet in each."
   type        = list(string)
 }
 
 variable "servers" {
-  description = "K3s servers: 0, 1, 3 or 5."
+  description = "Number of K3s servers: 0, 1, 3 or 5."
   type        = number
   default     = 0
 }
@@ -25,35 +25,35 @@ variable "agent" {
 }
 
 variable "dev_server" {
-  description = "One host that developers share."
+  description = "Create one host that developers share."
   type        = bool
   default     = false
 }
 
 variable "admins" {
-  description = "From where SSH and the Kubernetes API are reached."
+  description = "Networks that can reach SSH and the Kubernetes API."
   type        = list(string)
 }
 
 variable "user" {
-  description = "Who deploys log in as."
+  description = "User that deploys log in as."
   type        = string
   default     = "admin"
 }
 
 variable "ssh_keys" {
-  description = "Public keys that may log in."
+  description = "Public keys that can log in."
   type        = list(string)
 }
 
 variable "image_owner" {
-  description = "Whose images: Debian's own account."
+  description = "AWS account that owns the images. Default: the Debian account."
   type        = string
   default     = "136693071363"
 }
 
 variable "image_name" {
-  description = "Which of them, as a regular expression."
+  description = "Regular expression for the image name."
   type        = string
   default     = "^debian-12-amd64-"
 }

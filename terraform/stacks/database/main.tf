@@ -1,4 +1,4 @@
-# PostgreSQL, in the network that its own stack has made.
+# PostgreSQL in the VPC of the network stack, found by name.
 
 data "aws_vpc" "this" {
   tags = { Name = local.name }

@@ -1,4 +1,4 @@
-# The same in every stack: whose it is, where, and that its state lives where crew says (see [terraform] of the environment).
+# The same file in every stack: provider, tags and backend. crew sets the location of the state (see [terraform] state).
 
 terraform {
   required_version = ">= 1.0"
@@ -34,12 +34,12 @@ variable "project" {
 }
 
 variable "owner" {
-  description = "Who is asked about it."
+  description = "Team or person responsible for the resources."
   type        = string
 }
 
 variable "cost_center" {
-  description = "Who pays for it."
+  description = "Cost center that pays for the resources."
   type        = string
 }
 

@@ -1,5 +1,5 @@
 variable "database_zones" {
-  description = "The network has a private subnet in each: at least two."
+  description = "Zones of the database, at least two. The network stack must have a private subnet in each."
   type        = list(string)
 }
 
@@ -8,7 +8,7 @@ variable "instance_class" {
 }
 
 variable "disk" {
-  description = "In GB."
+  description = "Disk size in GB."
   type        = number
 }
 
@@ -18,19 +18,19 @@ variable "replicas" {
 }
 
 variable "multi_az" {
-  description = "A standby in another zone."
+  description = "Run a standby in another zone."
   type        = bool
   default     = false
 }
 
 variable "protected" {
-  description = "Not to be deleted, and not without a last snapshot."
+  description = "Protect the database from deletion, and take a final snapshot if it is deleted."
   type        = bool
   default     = false
 }
 
 variable "database_password" {
-  description = "The owner's, from TF_VAR_database_password: never in a file."
+  description = "Password of the owner role. Set TF_VAR_database_password; do not write it to a file."
   type        = string
   sensitive   = true
 }

@@ -1,16 +1,16 @@
 variable "budget" {
-  description = "For a month, in USD: as [cost] of the environment file has it."
+  description = "Monthly budget in USD, the same as in [cost] of the environment file."
   type        = number
 }
 
 variable "thresholds" {
-  description = "Per cent of the budget."
+  description = "Percentages of the budget that trigger an alert."
   type        = list(number)
   default     = [50, 80, 100]
 }
 
 variable "mail" {
-  description = "Addresses that are told."
+  description = "Mail addresses for alerts."
   type        = list(string)
   default     = []
 }

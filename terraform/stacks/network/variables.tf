@@ -3,11 +3,11 @@ variable "cidr" {
 }
 
 variable "zones" {
-  description = "Where hosts are."
+  description = "Zones for hosts."
   type        = list(string)
 }
 
 variable "database_zones" {
-  description = "Where databases may be: at least two."
+  description = "Zones for databases, at least two."
   type        = list(string)
 }

@@ -23,6 +23,13 @@ def test_it_is_formatted(version: str) -> None:
 STACKS = [(name, stack) for name in SHIPPED.names() for stack in SHIPPED.read(name).stacks]
 
 
+def test_all_stacks_share_one_settings_file() -> None:
+    files = sorted((ROOT / "terraform" / "stacks").glob("*/settings.tf"))
+    assert len(files) == len(list((ROOT / "terraform" / "stacks").glob("*/main.tf")))
+    different = [str(file) for file in files if file.read_text() != files[0].read_text()]
+    assert different == [], f"these differ from {files[0]}"
+
+
 def test_every_file_of_values_is_of_a_stack_that_is_looked_at() -> None:
     """Else the tests below would look at nothing, and pass."""
     files = (ROOT / "terraform" / "environments").glob("*/*.tfvars")

@@ -213,8 +213,8 @@ def hosts_for_pyinfra(staging: Cloud) -> None:
     assert (server["name"], agent["name"]) == ("acme-staging-server-1", "acme-staging-agent-1")
     inventory = staging.root / "inventories" / "staging"
     inventory.write_text(
-        'from terraform.hosts import hosts\n\nk3s_servers = hosts("staging", "cluster")["k3s_servers"]\n'
-        'k3s_agents = hosts("staging", "cluster")["k3s_agents"]\n'
+        'from terraform.hosts import stack_hosts\n\nk3s_servers = stack_hosts("staging", "cluster")["k3s_servers"]\n'
+        'k3s_agents = stack_hosts("staging", "cluster")["k3s_agents"]\n'
     )
     read = debug_inventory(staging, str(inventory))
     assert server["ssh_hostname"] in read
