@@ -1,9 +1,9 @@
-# The image that runs crew, with the environment files of this repository in it:
+# An image that runs crew and contains the environment files of this repository:
 #   docker build --tag registry.acme.example/groundcrew:1 .
 FROM python:3.13-slim-bookworm
 
-# pg_dump of every major version (a server is dumped with the lowest that is not below its own), psql's way through ssh,
-# and one server for verifications. They come from PostgreSQL's own packages, which have all versions.
+# The PostgreSQL clients of every major version (crew uses the lowest one that is not older than the server), ssh for
+# tunnels, and one PostgreSQL server for verifications. The PostgreSQL package repository has all versions.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates openssh-client postgresql-common \
     && sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf \
@@ -14,10 +14,10 @@ RUN apt-get update \
         postgresql-18 \
     && rm -rf /var/lib/apt/lists/*
 
-# Or OpenTofu, where [terraform] says program = "tofu".
+# Install OpenTofu instead if [terraform] sets program = "tofu".
 COPY --from=hashicorp/terraform:1.13 /bin/terraform /usr/local/bin/terraform
 
-# PostgreSQL wants to know who starts it, so that the user needs a name; the CronJobs run as this number.
+# PostgreSQL needs a user that has a name. The Kubernetes CronJobs run with this user ID.
 RUN useradd --uid 10001 --no-create-home --home-dir /tmp groundcrew
 
 WORKDIR /srv/groundcrew

@@ -1,4 +1,4 @@
-"""What runs on GitHub is what a person runs by hand: make targets and crew, with as few rights as can be."""
+"""The GitHub workflows: each step is a make target or a crew command, with as few permissions as possible."""
 
 from __future__ import annotations
 
@@ -30,36 +30,36 @@ ACTIONS = {
 
 
 def jobs(name: str) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = WORKFLOWS[name]["jobs"]
-    return found
+    workflow_jobs: dict[str, dict[str, Any]] = WORKFLOWS[name]["jobs"]
+    return workflow_jobs
 
 
 def steps(name: str) -> list[dict[str, Any]]:
     return [step for job in jobs(name).values() for step in job["steps"]]
 
 
-def test_those_that_there_must_be() -> None:
+def test_all_expected_workflows_exist() -> None:
     assert set(WORKFLOWS) >= {"ci.yml", "security.yml", "release.yml", "drift.yml", "stacks.yml"}
 
 
 @pytest.mark.parametrize(("schema", "file"), [("vendor.dependabot", "dependabot.yml")] + [
     ("vendor.github-workflows", f"workflows/{name}") for name in WORKFLOWS
 ])  # fmt: skip
-def test_github_can_read_it(schema: str, file: str) -> None:
+def test_files_match_the_github_schema(schema: str, file: str) -> None:
     argv = [BIN / "check-jsonschema", "--builtin-schema", schema, GITHUB / file]
-    ended = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stdout
+    completed = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert completed.returncode == 0, completed.stdout
 
 
 @EACH
-def test_a_step_is_a_make_target_or_crew(name: str) -> None:
+def test_each_step_is_a_make_target_or_crew(name: str) -> None:
     for line in [line for step in steps(name) if "run" in step for line in step["run"].strip().splitlines()]:
         target = re.fullmatch(r"make ([a-z-]+)", line)
         assert (target and target[1] in TARGETS) or re.fullmatch(r"crew [a-z -]+", line), line
 
 
 @EACH
-def test_what_others_made_is_known_and_of_a_version(name: str) -> None:
+def test_external_actions_are_known_and_pinned(name: str) -> None:
     for used in [step["uses"] for step in steps(name) if "uses" in step]:
         action, _, version = used.partition("@")
         assert action in ACTIONS
@@ -67,58 +67,61 @@ def test_what_others_made_is_known_and_of_a_version(name: str) -> None:
 
 
 @EACH
-def test_it_may_only_read_unless_a_job_says_more(name: str) -> None:
+def test_permissions_are_read_only_by_default(name: str) -> None:
     assert WORKFLOWS[name]["permissions"] == {"contents": "read"}
     assert "write-all" not in str(WORKFLOWS[name])
 
 
 @EACH
-def test_nothing_runs_for_ever_or_beside_itself(name: str) -> None:
+def test_each_job_has_a_timeout_and_a_concurrency_group(name: str) -> None:
     for job in jobs(name).values():
         assert job["timeout-minutes"] <= 60
         assert "concurrency" in WORKFLOWS[name] or "concurrency" in job
 
 
-def test_no_word_of_strangers_reaches_a_shell() -> None:
+def test_no_expression_is_expanded_in_a_shell_command() -> None:
     assert [step["run"] for name in WORKFLOWS for step in steps(name) if "${{" in step.get("run", "")] == []
 
 
-def test_ci_tests_each_python_that_we_support_and_nothing_is_left_out() -> None:
+def test_ci_runs_all_checks_on_each_supported_python() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lowest, highest = VERSIONS[0], VERSIONS[-1]
     assert project["requires-python"] == f">={lowest},<3.{int(highest.split('.')[1]) + 1}"
     assert tuple(jobs("ci.yml")["unit"]["strategy"]["matrix"]["python"]) == VERSIONS
-    ran = {step["run"] for step in steps("ci.yml") if "run" in step}
-    assert ran == {f"make {one}" for one in ("lint", "hooks", "test-unit", "test-integration", "test-lab", "coverage")}
+    commands = {step["run"] for step in steps("ci.yml") if "run" in step}
+    assert commands == {
+        f"make {target}" for target in ("lint", "hooks", "test-unit", "test-integration", "test-lab", "coverage")
+    }
 
 
-def test_those_jobs_of_ci_are_privileged_whose_tests_boot_hosts_and_no_others() -> None:
+def test_only_ci_jobs_that_boot_hosts_are_privileged() -> None:
     def boots(job: dict[str, Any]) -> bool:
-        rooms = [line["run"].removeprefix("make test-") for line in job["steps"] if "make test-" in line.get("run", "")]
-        files = [file for room in rooms for file in (ROOT / "tests" / room).rglob("*.py")]
+        runs = [step["run"] for step in job["steps"] if "make test-" in step.get("run", "")]
+        folders = [ROOT / "tests" / run.removeprefix("make test-") for run in runs]
+        files = [file for folder in folders for file in folder.rglob("*.py")]
         return any(re.search(r'needs\([^)]*"lab"', file.read_text()) for file in files)
 
-    found = {name for name, job in jobs("ci.yml").items() if "--privileged" in str(job["container"])}
-    assert found == {name for name, job in jobs("ci.yml").items() if boots(job)} >= {"lab"}
+    privileged = {name for name, job in jobs("ci.yml").items() if "--privileged" in str(job["container"])}
+    assert privileged == {name for name, job in jobs("ci.yml").items() if boots(job)} >= {"lab"}
 
 
-def of_stacks() -> dict[str, dict[str, Any]]:
-    """The jobs that reach into a cloud."""
+def cloud_jobs() -> dict[str, dict[str, Any]]:
+    """The jobs that use cloud credentials."""
     return {
         name: job for file in ("drift.yml", "stacks.yml") for name, job in jobs(file).items() if "environment" in job
     }
 
 
-def test_who_may_write_runs_for_what_is_merged_and_nothing_else() -> None:
-    writing = {name: job for name, job in of_stacks().items() if "AWS_WRITING_ROLE" in str(job)}
-    assert set(writing) == {name for name, job in of_stacks().items() if "crew stacks apply" in str(job)}
-    assert set(writing) == {name for name, job in of_stacks().items() if not job["environment"].endswith("-reading")}
+def test_jobs_with_write_access_run_only_on_main() -> None:
+    writing = {name: job for name, job in cloud_jobs().items() if "AWS_WRITING_ROLE" in str(job)}
+    assert set(writing) == {name for name, job in cloud_jobs().items() if "crew stacks apply" in str(job)}
+    assert set(writing) == {name for name, job in cloud_jobs().items() if not job["environment"].endswith("-reading")}
     for job in writing.values():
         assert "github.ref == 'refs/heads/main'" in job["if"].split(" && ")
 
 
-def test_who_approves_production_has_a_plan_before_his_eyes() -> None:
-    plan, production = of_stacks()["production-plan"], of_stacks()["production"]
+def test_production_waits_for_a_plan_in_the_summary() -> None:
+    plan, production = cloud_jobs()["production-plan"], cloud_jobs()["production"]
     assert production["needs"] == "production-plan"
     assert "needs.production-plan.result == 'success'" in production["if"].split(" && ")
     assert plan["env"]["ENVIRONMENT"] == production["environment"] == "production"
@@ -126,27 +129,27 @@ def test_who_approves_production_has_a_plan_before_his_eyes() -> None:
     assert "AWS_READING_ROLE" in str(plan)
 
 
-@pytest.mark.parametrize("name", of_stacks())
-def test_an_environment_that_has_no_stacks_is_skipped(name: str) -> None:
-    """Each asks the list that the first job has made, or waits for one that does."""
-    job, listed = of_stacks()[name], "needs.environments.outputs.names"
+@pytest.mark.parametrize("name", cloud_jobs())
+def test_environments_without_stacks_are_skipped(name: str) -> None:
+    """Each job checks the list of the first job, or waits for a job that does."""
+    job, listed = cloud_jobs()[name], "needs.environments.outputs.names"
     if "matrix" in job["environment"]:
         assert job["strategy"]["matrix"] == {"environment": f"${{{{ fromJSON({listed}) }}}}"}
         assert f"{listed} != '[]'" in job["if"].split(" && ")
     elif name == "production":
         assert job["needs"] == "production-plan"
     else:
-        asked = job["environment"].removesuffix("-reading")
-        assert f"contains(fromJSON({listed}), '{asked}')" in job["if"].split(" && ")
+        environment = job["environment"].removesuffix("-reading")
+        assert f"contains(fromJSON({listed}), '{environment}')" in job["if"].split(" && ")
 
 
 @EACH
-def test_terraform_is_of_the_version_that_the_tests_know(name: str) -> None:
-    used = [step["with"] for step in steps(name) if "setup-terraform" in step.get("uses", "")]
-    assert [one["terraform_version"] for one in used] == [NEW] * len(used)
+def test_workflows_use_the_terraform_version_of_the_tests(name: str) -> None:
+    inputs = [step["with"] for step in steps(name) if "setup-terraform" in step.get("uses", "")]
+    assert [values["terraform_version"] for values in inputs] == [NEW] * len(inputs)
 
 
-def test_codeowners_names_what_is_there() -> None:
+def test_codeowners_lists_existing_paths() -> None:
     lines = [line.split() for line in (GITHUB / "CODEOWNERS").read_text().splitlines() if line and line[0] != "#"]
     assert lines[0][0] == "*"
     for pattern, *owners in lines[1:]:
