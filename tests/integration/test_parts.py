@@ -21,7 +21,7 @@ Connect = Callable[..., Proxy]
 A_LOT = b"x" * 300_000
 
 
-@majors(13, 15, 16, 17, 18)
+@majors(13, 14, 15, 16, 17, 18)
 def test_each_major_has_a_server_with_a_password(major: int, database: Callable[[int], Database]) -> None:
     fresh = database(major)
     assert fresh.ask("SELECT current_setting('server_version_num')::int / 10000") == [(major,)]
@@ -39,7 +39,7 @@ def test_a_fresh_database_is_dropped_with_somebody_still_connected(postgres: Cal
         connected.execute("SELECT 1")
 
 
-@majors(15, 16, 18)
+@pytest.mark.parametrize("major", sorted(CLIENTS))
 def test_client_programs_find_the_password(major: int, postgres: Callable[[int], Server]) -> None:
     server = postgres(16)
     asked: list[str | Path] = [CLIENTS[major] / "psql", "-XAtc", "SELECT 1", server.url()]

@@ -130,3 +130,22 @@ def fresh(server: Server, name: str) -> Iterator[Database]:
     finally:
         with server.connect() as connection:
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(quoted))
+
+
+@contextmanager
+def extension(major: int, name: str, script: str) -> Iterator[None]:
+    """An extension of the test's own that the server offers: `script` is the SQL of its version 1.0."""
+    folder = SERVERS[major].parent / "share/postgresql/extension"
+    if major in DISTRIBUTION:
+        folder = Path(f"/usr/share/postgresql/{major}/extension")
+    files = {
+        folder / f"{name}.control": "default_version = '1.0'\nrelocatable = false\n",
+        folder / f"{name}--1.0.sql": script,
+    }
+    try:
+        for file, text in files.items():
+            file.write_text(text)
+        yield
+    finally:
+        for file in files:
+            file.unlink(missing_ok=True)

@@ -43,7 +43,7 @@ def check(
     return found
 
 
-@majors(15, 18)
+@majors(16, 18)
 def test_a_database_is_logged_into_and_a_pg_dump_is_found(
     check: Callable[..., dict[str, tuple[str, str]]],
     database: Callable[..., Database],
@@ -60,7 +60,7 @@ def test_a_database_is_logged_into_and_a_pg_dump_is_found(
     assert found["secret databases.shop.password"][0] == "ok"
 
 
-@majors(15)
+@majors(14)
 def test_a_wrong_password_is_a_fault_that_does_not_show_it(
     check: Callable[..., dict[str, tuple[str, str]]],
     database: Callable[..., Database],

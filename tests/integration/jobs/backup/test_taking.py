@@ -22,7 +22,7 @@ from jobs.run.job import Outcome
 from tests.bench.measure import Peaks
 from tests.parts import postgres as servers
 from tests.parts.backups import Team, section, team
-from tests.parts.needs import majors, needs
+from tests.parts.needs import majors
 from tests.parts.postgres import Database, Server
 from tests.parts.runs import until
 
@@ -41,7 +41,7 @@ def contents(archive: bytes, folder: Path, major: int = 18) -> str:
     return listed.stdout
 
 
-@majors(13, 15, 16, 17, 18)
+@majors(13, 14, 15, 16, 17, 18)
 @pytest.mark.usefixtures("small_streams")
 def test_a_set_holds_all_that_a_database_has(database: New, backs_up: BacksUp, tmp_path: Path, major: int) -> None:
     shop = database(major)
@@ -82,27 +82,20 @@ def test_a_set_holds_all_that_a_database_has(database: New, backs_up: BacksUp, t
     assert "CREATE ROLE shop_reader" in staging.part("roles").decode()
 
 
-@needs("root")
-@majors(15)
+@majors(14)
 def test_data_of_an_extension_that_belongs_to_the_user_is_in_the_rest(
     database: New, backs_up: BacksUp, tmp_path: Path, major: int
 ) -> None:
     """A part of its own would lose it, for it belongs to the extension."""
-    folder = servers.DEBIAN.parents[1] / "share/postgresql/15/extension"
-    control, script = folder / "crewtest.control", folder / "crewtest--1.0.sql"
-    try:
-        control.write_text("default_version = '1.0'\nrelocatable = false\n")
-        script.write_text(
-            "CREATE TABLE crew_config (a int, b text); INSERT INTO crew_config VALUES (1, 'shipped');"
-            "SELECT pg_catalog.pg_extension_config_dump('crew_config', 'WHERE a > 1');"
-        )
+    config = (
+        "CREATE TABLE crew_config (a int, b text); INSERT INTO crew_config VALUES (1, 'shipped');"
+        "SELECT pg_catalog.pg_extension_config_dump('crew_config', 'WHERE a > 1');"
+    )
+    with servers.extension(major, "crewtest", config):
         shop = database(major)
         shop.run("CREATE EXTENSION crewtest", "INSERT INTO crew_config VALUES (2, 'ours')")
         staging = backs_up(shop)
         assert staging.take().outcome is Outcome.DONE
-    finally:
-        control.unlink(missing_ok=True)
-        script.unlink(missing_ok=True)
     assert "TABLE DATA public crew_config" in contents(staging.part("rest"), tmp_path)
     assert b"2\tours" in staging.part("rest")
     assert b"1\tshipped" not in staging.part("rest")

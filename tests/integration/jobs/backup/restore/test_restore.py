@@ -21,7 +21,7 @@ from tests.bench.measure import Peaks
 from tests.parts import terminal
 from tests.parts.crew import Repository, flip
 from tests.parts.needs import majors, needs
-from tests.parts.postgres import DEBIAN, Database, Server
+from tests.parts.postgres import Database, Server, extension
 from tests.parts.runs import until
 from tests.parts.same import differences, portrait
 
@@ -66,7 +66,7 @@ def dropped(postgres: Callable[[int], Server]) -> Iterator[Callable[[int, str], 
                 there.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
-@majors(13, 15, 16, 18)
+@majors(13, 14, 15, 16, 18)
 def test_a_round_trip_loses_nothing(
     major: int, repository: Repository, shop: Shop, dropped: Callable[[int, str], Database]
 ) -> None:
@@ -430,19 +430,15 @@ def test_values_of_two_hundred_megabytes_do_not_fill_the_memory(repository: Repo
     assert peaks.first < 150 << 20
 
 
-@needs("root")
-@majors(15)
+@majors(14)
 def test_an_extension_with_rows_of_its_own_comes_back_and_is_verified(
     major: int, repository: Repository, database: New
 ) -> None:
-    folder = DEBIAN.parents[1] / "share/postgresql/15/extension"
-    control, script = folder / "crewshop.control", folder / "crewshop--1.0.sql"
-    try:
-        control.write_text("default_version = '1.0'\nrelocatable = false\n")
-        script.write_text(
-            "CREATE TABLE crew_rates (a int, b text); INSERT INTO crew_rates VALUES (1, 'shipped');"
-            "SELECT pg_catalog.pg_extension_config_dump('crew_rates', 'WHERE a > 1');"
-        )
+    rates = (
+        "CREATE TABLE crew_rates (a int, b text); INSERT INTO crew_rates VALUES (1, 'shipped');"
+        "SELECT pg_catalog.pg_extension_config_dump('crew_rates', 'WHERE a > 1');"
+    )
+    with extension(major, "crewshop", rates):
         origin, target = database(major), database(major)
         origin.run("CREATE EXTENSION crewshop", "INSERT INTO crew_rates VALUES (2, 'ours')")
         repository.environment(text=repository.section("shop", origin))
@@ -451,6 +447,3 @@ def test_an_extension_with_rows_of_its_own_comes_back_and_is_verified(
         assert target.ask("SELECT b FROM crew_rates ORDER BY a") == [("shipped",), ("ours",)]
         verified = repository.crew("run", "verify", "staging")
         assert verified.code == 0, verified
-    finally:
-        control.unlink(missing_ok=True)
-        script.unlink(missing_ok=True)
