@@ -1,1 +1,1 @@
-"""What the month costs, what it will come to, and what of that is news."""
+"""The cloud bill: spending and forecast against the budget, unusual days, and the notices about them."""

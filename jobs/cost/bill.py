@@ -1,4 +1,4 @@
-"""A bill as any provider gives it: plain values, and the one function that a provider is."""
+"""A bill from any provider as plain values, and the type of the function that fetches one."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from enum import StrEnum
 from inventories import Environment
 from jobs.run.job import Failed, Transient
 
-LOOKBACK = timedelta(days=62)  # thirty days to judge, and for the first of them thirty days before it
+LOOKBACK = timedelta(days=62)  # 30 days to judge, and 30 earlier days to compare the first of them with
 
 
 class CostError(Failed):
-    """Something about the bill that a user can act on: the message names the thing, the fact and the way out."""
+    """An error about the bill that the user can fix: the message names the thing, the fact and the remedy."""
 
 
 class Busy(Transient):
-    """The provider did not answer, or wants to be asked more slowly: trying again later may help."""
+    """The provider did not answer or throttles requests: a later attempt can succeed."""
 
 
 class ChargeKind(StrEnum):
-    """What a charge is for."""
+    """The kind of a charge."""
 
     USE = "use"
-    FEE = "fee"  # once a month or once and for all: taxes, support, reservations
-    CREDIT = "credit"  # credits and refunds: they pay for spending, and do not undo it
+    FEE = "fee"  # monthly or one-time: taxes, support, reservations
+    CREDIT = "credit"  # credits and refunds; they do not reduce spending
 
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What one service cost on one day."""
+    """The cost of one service on one day."""
 
     day: date
     service: str
@@ -42,37 +42,37 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What a provider answered. Days and months are those that it bills by: UTC's."""
+    """The provider's answer. Days and months are in UTC, as the provider bills them."""
 
-    asked: datetime
+    fetched: datetime
     currency: str
     charges: tuple[Charge, ...]
-    to_come: Decimal | None  # from today to the end of the month; None where the provider can't tell yet
-    estimated: frozenset[date]  # days whose amounts may still change
+    remaining: Decimal | None  # forecast from today to the end of the month; None if the provider has none yet
+    estimated: frozenset[date]  # days whose amounts can still change
     pages: int
-    price: str  # what asking costs, in words
+    price: str  # what the query cost, as text
     link: str
 
     @property
     def today(self) -> date:
-        """The day that it was asked on."""
-        return self.asked.astimezone(UTC).date()
+        """The UTC day on which the bill was fetched."""
+        return self.fetched.astimezone(UTC).date()
 
 
 Source = Callable[[Environment, datetime], Bill]
-"""A provider: asked about an environment now, it answers with the bill. jobs/cost/aws.py is one."""
+"""A provider: fetches an environment's bill as of now. jobs/cost/aws.py has one."""
 
 
 def month_of(day: date) -> date:
-    """The first day of its month."""
+    """Return the first day of the day's month."""
     return day.replace(day=1)
 
 
 def month_after(day: date) -> date:
-    """The first day of the month after its own."""
+    """Return the first day of the next month."""
     return month_of(month_of(day) + timedelta(days=31))
 
 
 def month_before(day: date) -> date:
-    """The first day of the month before its own."""
+    """Return the first day of the previous month."""
     return month_of(month_of(day) - timedelta(days=1))

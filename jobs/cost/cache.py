@@ -1,4 +1,4 @@
-"""Answers of a provider, kept in the store: asking costs money, and the figures change a few times a day."""
+"""A cache for bills in the store: queries cost money, and the figures change only a few times a day."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FRESH_FOR = timedelta(hours=8)
 
 @dataclass(frozen=True, slots=True)
 class CachedBill:
-    """A bill, and whether it was asked for just now."""
+    """A bill, and whether it was fetched just now instead of read from the cache."""
 
     bill: Bill
     fresh: bool
@@ -28,45 +28,45 @@ class CachedBill:
 def cached_bill(
     environment: Environment, store: Store, now: datetime, source: Source, *, refresh: bool = False
 ) -> CachedBill:
-    """The kept answer while it is good, else a new one, which is kept."""
+    """Return the cached bill while it is fresh, else fetch a new one and cache it."""
     bill = None if refresh else last_bill(environment, store)
-    if bill and timedelta() <= now - bill.asked < FRESH_FOR:
+    if bill and timedelta() <= now - bill.fetched < FRESH_FOR:
         return CachedBill(bill, fresh=False)
     bill = source(environment, now)
-    store.put(_key(environment), encode_bill(bill, _question(environment.cost)))
+    store.put(_key(environment), encode_bill(bill, _query(environment.cost)))
     return CachedBill(bill, fresh=True)
 
 
 def last_bill(environment: Environment, store: Store) -> Bill | None:
-    """The newest answer to what would be asked today, however old."""
+    """Return the cached bill of any age; None if there is none for the current [cost] settings."""
     try:
         body = store.get(_key(environment)).body
     except Missing:
         return None
-    question, bill = from_body(_key(environment), body, _read)
-    return bill if question == _question(environment.cost) else None
+    query, bill = from_body(_key(environment), body, _decode_bill)
+    return bill if query == _query(environment.cost) else None
 
 
 def _key(environment: Environment) -> str:
-    return f"{environment.name}/cost/answer.json"
+    return f"{environment.name}/cost/bill.json"
 
 
-def _question(settings: Cost | None) -> dict[str, Any]:
-    """What of the settings changes the answer."""
+def _query(settings: Cost | None) -> dict[str, Any]:
+    """Return the settings that determine which charges the bill contains."""
     return {"tags": dict(settings.filter.tag), "role": settings.role} if settings else {}
 
 
-def encode_bill(bill: Bill, question: Mapping[str, Any]) -> bytes:
-    """An answer as it is stored: by day and service, what was for use, for fees, and credited."""
+def encode_bill(bill: Bill, query: Mapping[str, Any]) -> bytes:
+    """Return the bill as it is stored: amounts by day, service and kind of charge."""
     days: dict[str, dict[str, dict[str, Decimal]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(Decimal)))
-    for one in bill.charges:
-        days[one.day.isoformat()][one.service][one.kind] += one.amount
+    for charge in bill.charges:
+        days[charge.day.isoformat()][charge.service][charge.kind] += charge.amount
     return to_body(
         {
-            "question": question,
-            "asked": to_iso(bill.asked),
+            "query": query,
+            "fetched": to_iso(bill.fetched),
             "currency": bill.currency,
-            "to_come": bill.to_come,
+            "remaining": bill.remaining,
             "estimated": sorted(bill.estimated),
             "pages": bill.pages,
             "price": bill.price,
@@ -76,9 +76,9 @@ def encode_bill(bill: Bill, question: Mapping[str, Any]) -> bytes:
     )
 
 
-def _read(fields: dict[str, Any]) -> tuple[dict[str, Any], Bill]:
+def _decode_bill(fields: dict[str, Any]) -> tuple[dict[str, Any], Bill]:
     bill = Bill(
-        asked=datetime.fromisoformat(fields["asked"]),
+        fetched=datetime.fromisoformat(fields["fetched"]),
         currency=fields["currency"],
         charges=tuple(
             Charge(date.fromisoformat(day), service, ChargeKind(kind), Decimal(amount))
@@ -86,10 +86,10 @@ def _read(fields: dict[str, Any]) -> tuple[dict[str, Any], Bill]:
             for service, kinds in by_service.items()
             for kind, amount in kinds.items()
         ),
-        to_come=None if fields["to_come"] is None else Decimal(fields["to_come"]),
+        remaining=None if fields["remaining"] is None else Decimal(fields["remaining"]),
         estimated=frozenset(map(date.fromisoformat, fields["estimated"])),
         pages=fields["pages"],
         price=fields["price"],
         link=fields["link"],
     )
-    return fields["question"], bill
+    return fields["query"], bill

@@ -1,4 +1,4 @@
-"""The job `cost`: asks for the bill, and tells what of it is news."""
+"""The job `cost`: compares the bill with the budget and sends a notice about what is new."""
 
 from __future__ import annotations
 
@@ -12,97 +12,96 @@ from jobs.cost.bill import CostError, Source
 from jobs.cost.cache import CachedBill, cached_bill
 from jobs.cost.notices import cost_findings, cost_notice
 from jobs.cost.report import CostReport, report_on
+from jobs.format import plural
 from jobs.run.job import Job, Options, Outcome, Result, Run
 from jobs.run.notices import known_notices
 from jobs.run.ticks import period
 from jobs.store import Store
 
 SUBJECT, SOURCE = "aws", aws.fetch_bill
-AMOUNTS_SETTLE = timedelta(days=3)  # a day's figures still grow for so long
+AMOUNTS_SETTLE = timedelta(days=3)  # AWS still adds to a day's amounts for this long
 UNSCHEDULED = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
 class MonthReport:
-    """A report, and the answer that it was read from."""
+    """A report, and the cached bill that it was computed from."""
 
     report: CostReport
-    answer: CachedBill
+    cached: CachedBill
 
 
 def month_report(
     environment: Environment, store: Store, now: datetime, source: Source = SOURCE, *, refresh: bool = False
 ) -> MonthReport:
-    """How the month stands, asked for only if no answer is kept that is young enough."""
+    """Return the report on this month, from the cached bill if that is fresh."""
     settings = cost_settings(environment)
-    found = cached_bill(environment, store, now, source, refresh=refresh)
-    return MonthReport(report_on(found.bill, settings.budget, settings.currency), found)
+    cached = cached_bill(environment, store, now, source, refresh=refresh)
+    return MonthReport(report_on(cached.bill, settings.budget, settings.currency), cached)
 
 
 def cost_settings(environment: Environment) -> Cost:
-    """The environment's [cost]."""
+    """Return the environment's [cost] section."""
     if environment.cost is None:
-        raise CostError(f"{environment.name}: has no [cost], so no budget to hold the bill against; add one")
+        raise CostError(f"{environment.name}: no [cost] section, so there is no budget; add one with a budget")
     return environment.cost
 
 
 def work(run: Run) -> Result:
-    """Hold the bill against the budget."""
+    """Compare the bill with the budget."""
     if run.options.dry_run:
-        return Result(Outcome.DONE, "would ask Cost Explorer for the bill, about a cent a page, usually two or three")
-    settings, store = cost_settings(run.environment), run.store
-    found = month_report(run.environment, store, run.started)
-    odd, report = cost_findings(found.report), found.report
-    since = report.today - AMOUNTS_SETTLE - _period(run.environment, run.started)
+        return Result(Outcome.DONE, "would query Cost Explorer: usually two or three pages at about 0.01 USD each")
+    settings = cost_settings(run.environment)
+    month = month_report(run.environment, run.store, run.started)
+    report, findings = month.report, cost_findings(month.report)
+    since = report.today - AMOUNTS_SETTLE - _interval(run.environment, run.started)
+    known = known_notices(run.store, run.environment.name, run.job, run.subject)
     return Result(
-        Outcome.FINDING if odd else Outcome.DONE,
-        "; ".join([*odd, sentences.spent(report), query_cost(found.answer)]),
-        figures(found),
-        tidings=cost_notice(
-            report, settings.thresholds, known_notices(store, run.environment.name, run.job, run.subject), since
-        ),
+        Outcome.FINDING if findings else Outcome.DONE,
+        "; ".join([*findings, sentences.spent(report), query_cost(month.cached)]),
+        figures(month),
+        notice=cost_notice(report, settings.thresholds, known, since),
     )
 
 
-def _period(environment: Environment, now: datetime) -> timedelta:
-    """How far apart the looks are; a day that was odd since the last one is news."""
+def _interval(environment: Environment, now: datetime) -> timedelta:
+    """Return the time between runs; an unusual day since the last run is news."""
     line = schedule(environment, SUBJECT)
     return period(line, environment.timezone, now) if line else UNSCHEDULED
 
 
-def query_cost(found: CachedBill) -> str:
-    """What it cost to know this."""
-    bill = found.bill
-    pages = f"{bill.pages} page{'' if bill.pages == 1 else 's'}"
-    if found.fresh:
-        return f"{pages} asked, {bill.price}"
-    return f"as of {bill.asked.astimezone(UTC):%b %d %H:%M} UTC"
+def query_cost(cached: CachedBill) -> str:
+    """Return the pages queried and their price, or the time of the cached bill."""
+    bill = cached.bill
+    if cached.fresh:
+        return f"{plural(bill.pages, 'page')} queried, {bill.price}"
+    return f"as of {bill.fetched.astimezone(UTC):%b %d %H:%M} UTC"
 
 
-def figures(found: MonthReport) -> dict[str, int | float | str]:
-    """For machines; what is not known is left out."""
-    report, unit = found.report, found.report.currency.lower()
+def figures(month: MonthReport) -> dict[str, int | float | str]:
+    """Return the figures for machines, without those that are unknown."""
+    report, unit = month.report, month.report.currency.lower()
     amounts = {
         f"spent_{unit}": report.spent,
         f"budget_{unit}": report.budget,
         f"credits_{unit}": report.credits,
         "spent_percent": report.percent(report.spent),
-        "month_gone_percent": report.gone,
+        "month_gone_percent": report.month_gone,
     }
     if report.forecast is not None:
         amounts |= {f"forecast_{unit}": report.forecast, "forecast_percent": report.percent(report.forecast)}
     rounded = {name: round(float(amount), 2) for name, amount in amounts.items()}
-    return {**rounded, "pages_asked": found.answer.bill.pages if found.answer.fresh else 0}
+    return {**rounded, "pages_queried": month.cached.bill.pages if month.cached.fresh else 0}
 
 
 def subjects(environment: Environment, options: Options) -> Sequence[str]:
-    """The one account, if it has a budget."""
-    wanted = environment.cost is not None and (not options.only or SUBJECT in options.only)
-    return [SUBJECT] if wanted else []
+    """Return the one account, if it has a budget and was selected."""
+    selected = environment.cost is not None and (not options.only or SUBJECT in options.only)
+    return [SUBJECT] if selected else []
 
 
 def schedule(environment: Environment, _subject: str) -> str | None:
-    """When the bill is looked at."""
+    """Return the cron line of the cost check."""
     return environment.cost.check if environment.cost else None
 
 

@@ -1,4 +1,4 @@
-"""What of a report is news: each threshold and each odd day once, and the way back under. Pure."""
+"""Decide which facts of a cost report are news: each threshold once a month, each unusual day once. Pure."""
 
 from __future__ import annotations
 
@@ -12,81 +12,82 @@ from jobs.cost.report import CostReport
 from jobs.run.job import Notice
 
 WHOLE = 100
-MARGIN = 2  # per cent of the budget below a threshold that count as back under: nobody wants to hear 99, 100, 99
+MARGIN = 2  # "back under" needs this many percent of the budget below the threshold, so that 99, 100, 99 is one notice
 
 
 @dataclass(frozen=True, slots=True)
 class NoticeLine:
-    """One thing to tell: what it is known by, and how it is said."""
+    """One piece of news: the key that marks it as sent, and its text."""
 
     key: str
-    words: str
+    text: str
 
 
 def cost_notice(report: CostReport, thresholds: Sequence[int], known: Collection[str], since: date) -> Notice:
-    """All that is news, in one message; of the days that stand out only those since a day."""
-    lines = [*threshold_lines(report, thresholds, known), *_days(report, known, since)]
+    """Return all news in one notice; unusual days count from `since` on."""
+    lines = [*threshold_lines(report, thresholds, known), *_unusual_day_lines(report, known, since)]
     if not lines:
         return Notice()
     return Notice(
         keys=tuple(line.key for line in lines),
-        title="; ".join(line.words for line in lines),
+        title="; ".join(line.text for line in lines),
         text=sentences.alert_text(report),
     )
 
 
 def threshold_lines(report: CostReport, thresholds: Sequence[int], known: Collection[str]) -> Iterator[NoticeLine]:
-    """What is news of the amount spent, and of the forecast: that one only where it passes the budget."""
+    """Yield the news about the amount spent, and about a forecast that exceeds the budget."""
     spent = _crossings(report, "spent", report.spent, thresholds, known)
     yield from spent
     if report.forecast is None:
         return
-    passed = _over(report.spent, report.budget, WHOLE)
-    foreseen = sorted({WHOLE, *(one for one in thresholds if one > WHOLE)})
-    for line in _crossings(report, "forecast", report.forecast, foreseen, known):
-        if not passed or line.key.endswith("under"):  # who has spent it all needs no forecast of that
+    budget_spent = _reaches(report.spent, report.budget, WHOLE)
+    forecast_thresholds = sorted({WHOLE, *(threshold for threshold in thresholds if threshold > WHOLE)})
+    for line in _crossings(report, "forecast", report.forecast, forecast_thresholds, known):
+        if not budget_spent or line.key.endswith("under"):  # once the budget is spent, the forecast adds nothing
             yield line
 
 
 def _crossings(
     report: CostReport, what: str, amount: Decimal, thresholds: Sequence[int], known: Collection[str]
 ) -> list[NoticeLine]:
-    """The highest threshold that was crossed and the lowest that was left again, unless told this month."""
+    """Return the highest threshold reached and the lowest one undercut again, unless already sent this month."""
 
     def key(threshold: int) -> str:
         return f"{report.month:%Y-%m} {what} {threshold}"
 
-    def under(threshold: int) -> str:
+    def under_key(threshold: int) -> str:
         return f"{key(threshold)} under"
 
-    over = max((one for one in thresholds if _over(amount, report.budget, one)), default=None)
-    told = [one for one in thresholds if key(one) in known]
+    reached = max((each for each in thresholds if _reaches(amount, report.budget, each)), default=None)
+    sent = [each for each in thresholds if key(each) in known]
     lines = []
-    if over is not None and over > max(told, default=0):
-        lines.append(NoticeLine(key(over), sentences.over_threshold(what, over)))
-    left = min((one for one in told if not _over(amount, report.budget, one - MARGIN)), default=None)
-    if left is not None and not any(under(one) in known for one in thresholds if one <= left):
-        lines.append(NoticeLine(under(left), sentences.back_under_threshold(what, left)))
+    if reached is not None and reached > max(sent, default=0):
+        lines.append(NoticeLine(key(reached), sentences.over_threshold(what, reached)))
+    undercut = min((each for each in sent if not _reaches(amount, report.budget, each - MARGIN)), default=None)
+    if undercut is not None and not any(under_key(each) in known for each in thresholds if each <= undercut):
+        lines.append(NoticeLine(under_key(undercut), sentences.back_under_threshold(what, undercut)))
     return lines
 
 
-def _over(amount: Decimal, budget: Decimal, threshold: int) -> bool:
+def _reaches(amount: Decimal, budget: Decimal, threshold: int) -> bool:
     return amount > 0 and 100 * amount >= threshold * budget
 
 
-def _days(report: CostReport, known: Collection[str], since: date) -> Iterator[NoticeLine]:
-    for one in report.stand_outs:
-        line = NoticeLine(f"day {one.day}", sentences.unusual_day(one, report.currency))
-        if one.day >= since and line.key not in known:
+def _unusual_day_lines(report: CostReport, known: Collection[str], since: date) -> Iterator[NoticeLine]:
+    for unusual in report.unusual_days:
+        line = NoticeLine(f"day {unusual.day}", sentences.unusual_day(unusual, report.currency))
+        if unusual.day >= since and line.key not in known:
             yield line
 
 
 def cost_findings(report: CostReport) -> list[str]:
-    """What somebody should look at, now: a budget passed, or to be passed, or an odd day of the last three."""
-    found = []
-    if _over(report.spent, report.budget, WHOLE):
-        found.append("the budget is spent")
-    elif report.forecast is not None and _over(report.forecast, report.budget, WHOLE):
-        found.append("the forecast passes the budget")
+    """Return the findings: the budget is or will be exceeded, or one of the last three days is unusual."""
+    findings = []
+    if _reaches(report.spent, report.budget, WHOLE):
+        findings.append(sentences.over_threshold("spent", WHOLE))
+    elif report.forecast is not None and _reaches(report.forecast, report.budget, WHOLE):
+        findings.append(sentences.over_threshold("forecast", WHOLE))
     recent = report.today - timedelta(days=3)
-    return found + [sentences.unusual_day(one, report.currency) for one in report.stand_outs if one.day >= recent]
+    unusual = (day for day in report.unusual_days if day.day >= recent)
+    return findings + [sentences.unusual_day(day, report.currency) for day in unusual]

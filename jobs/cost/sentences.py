@@ -1,4 +1,4 @@
-"""Money, thresholds and days as a person says them. Pure."""
+"""Money, thresholds and days as text. Pure."""
 
 from __future__ import annotations
 
@@ -6,75 +6,72 @@ from decimal import Decimal
 
 from jobs.cost.report import CostReport, Service, UnusualDay
 
-_VERBS = {"spent": "is spent", "forecast": "is forecast to be spent"}
-
 
 def format_money(amount: Decimal, currency: str = "") -> str:
-    """To the cent, with thousands apart: 1,234.50 USD."""
-    rounded = amount.quantize(Decimal("0.01")) + 0  # and no minus zero
+    """Return an amount to the cent, with a thousands separator: 1,234.50 USD."""
+    rounded = amount.quantize(Decimal("0.01")) + 0  # + 0 turns -0.00 into 0.00
     return f"{rounded:,} {currency}".strip()
 
 
 def format_change(amount: Decimal) -> str:
-    """With its sign: +12.00, -3.20."""
+    """Return an amount with its sign: +12.00, -3.20."""
     return f"{'-' if amount < 0 else '+'}{format_money(abs(amount))}"
 
 
 def format_percent(number: Decimal) -> str:
-    """Whole per cent; never 100 before it is."""
+    """Return whole percent, rounded down so that 99.99 is not shown as 100 %."""
     return f"{int(number)} %"
 
 
 def over_threshold(what: str, threshold: int) -> str:
-    """A threshold that was crossed."""
-    if threshold == 100:
-        return "the budget is spent" if what == "spent" else "the forecast passes the budget"
-    return f"{threshold} % of the budget {_VERBS[what]}"
+    """Return the sentence for a threshold that was reached."""
+    share = "the budget" if threshold == 100 else f"{threshold} % of the budget"
+    return f"{share} is spent" if what == "spent" else f"the forecast exceeds {share}"
 
 
 def back_under_threshold(what: str, threshold: int) -> str:
-    """A threshold that is behind us again."""
-    whole = "the budget" if threshold == 100 else f"{threshold} % of the budget"
-    return f"the {'forecast' if what == 'forecast' else 'amount spent'} is back under {whole}"
+    """Return the sentence for an amount that fell below a threshold again."""
+    share = "the budget" if threshold == 100 else f"{threshold} % of the budget"
+    return f"{'the forecast' if what == 'forecast' else 'spending'} is back under {share}"
 
 
-def unusual_day(one: UnusualDay, currency: str) -> str:
-    """An odd day."""
-    by = f" by {', '.join(one.services)}" if one.services else ""
-    return f"{one.day:%b %d} stands out{by}: {format_money(one.amount, currency)}, usual is {format_money(one.usual)}"
+def unusual_day(unusual: UnusualDay, currency: str) -> str:
+    """Return the sentence for an unusually expensive day."""
+    services = f" ({', '.join(unusual.services)})" if unusual.services else ""
+    amount = format_money(unusual.amount, currency)
+    return f"{unusual.day:%b %d} cost {amount}, usually {format_money(unusual.usual)}{services}"
 
 
 def spent(report: CostReport) -> str:
-    """The three numbers that matter."""
+    """Return spending against the budget, the share of the month that is over, and the forecast."""
     month = f"{report.month:%B}"
     so_far = (
         f"{format_money(report.spent, report.currency)} spent of {format_money(report.budget)} "
-        f"({format_percent(report.percent(report.spent))}) with {format_percent(report.gone)} of {month} gone"
+        f"({format_percent(report.percent(report.spent))}) with {format_percent(report.month_gone)} of {month} gone"
     )
     return f"{so_far}; {forecast(report)}"
 
 
 def forecast(report: CostReport) -> str:
-    """What the month will come to."""
+    """Return the forecast for the whole month."""
     if report.forecast is None:
         return "no forecast yet"
-    return (
-        f"forecast {format_money(report.forecast, report.currency)} ({format_percent(report.percent(report.forecast))})"
-    )
+    amount, percent = format_money(report.forecast, report.currency), report.percent(report.forecast)
+    return f"forecast {amount} ({format_percent(percent)})"
 
 
 def alert_text(report: CostReport) -> str:
-    """What an alert says below its title."""
+    """Return the body of an alert."""
     lines = [f"{spent(report)}."]
-    if report.moved:
-        compared = any(one.change is not None for one in report.moved)
-        most = "Moved most against the same days of last month" if compared else "Cost most"
-        lines.append(f"{most}: {', '.join(service_change(one) for one in report.moved)}.")
+    if report.biggest_changes:
+        compared = any(service.change is not None for service in report.biggest_changes)
+        label = "Biggest changes from the same days of last month" if compared else "Most expensive"
+        lines.append(f"{label}: {', '.join(service_change(service) for service in report.biggest_changes)}.")
     if report.credits:
         lines.append(f"Credits and refunds, not counted: {format_money(report.credits, report.currency)}.")
     return "\n".join([*lines, report.link])
 
 
-def service_change(one: Service) -> str:
-    """A service and by how much it moved."""
-    return f"{one.name} {format_money(one.spent) if one.change is None else format_change(one.change)}"
+def service_change(service: Service) -> str:
+    """Return a service and its change from last month, or its cost if there is nothing to compare with."""
+    return f"{service.name} {format_money(service.spent) if service.change is None else format_change(service.change)}"

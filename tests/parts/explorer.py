@@ -1,4 +1,4 @@
-"""Cost Explorer for tests: moto tells usage from queued pages, and what moto lacks is answered here."""
+"""Cost Explorer for tests: moto answers usage from queued pages; this server answers forecasts and errors."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ USAGE, FORECAST = "GetCostAndUsage", "GetCostForecast"
 
 @dataclass
 class Explorer:
-    """What it was asked, and what it answers: pages of usage, a forecast by day, errors in their place."""
+    """The requests it received, and its answers: pages of usage, a daily forecast, and errors to return first."""
 
     moto: str
     endpoint: str = ""
-    asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     daily: str | None = "10"
     errors: dict[str, list[tuple[int, str, str]]] = field(default_factory=dict)
 
     def queue(self, pages: Sequence[Mapping[str, Any]]) -> None:
-        """What the next questions about usage get, in this order."""
+        """Queue the pages that the next usage requests get, in this order."""
         body = json.dumps({"results": list(pages)}).encode()
         address = f"{self.moto}/moto-api/static/ce/cost-and-usage-results"
         request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
@@ -37,7 +37,7 @@ class Explorer:
 
     @property
     def actions(self) -> list[str]:
-        return [action for action, _ in self.asked]
+        return [action for action, _ in self.requests]
 
     def forecast(self, body: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
         if self.daily is None:
@@ -49,7 +49,7 @@ class Explorer:
 
 
 def pages_of(bill: Bill, size: int = 40) -> list[dict[str, Any]]:
-    """A bill as pages of so many days; days without charges are there too, and empty."""
+    """Return a bill as pages of `size` days; days without charges are included and empty."""
     first = min((charge.day for charge in bill.charges), default=bill.today)
     days = [first + timedelta(days=number) for number in range((bill.today - first).days + 1)]
     by_day: dict[date, list[Charge]] = {day: [] for day in days}
@@ -79,29 +79,28 @@ def _result(bill: Bill, day: date, charges: Sequence[Charge]) -> dict[str, Any]:
 
 @contextmanager
 def explorer(moto: str) -> Iterator[Explorer]:
-    """One on a port of its own; point AWS_ENDPOINT_URL_COST_EXPLORER at its endpoint."""
-    told = Explorer(moto)
+    """Start a server; set AWS_ENDPOINT_URL_COST_EXPLORER to its endpoint."""
+    state = Explorer(moto)
 
     class Answer(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             raw = self.rfile.read(int(self.headers["Content-Length"]))
             action, body = self.headers["X-Amz-Target"].partition(".")[2], json.loads(raw)
-            told.asked.append((action, body))
-            if told.errors.get(action):
-                status, code, message = told.errors[action].pop(0)
-                self._say(status, json.dumps({"__type": code, "message": message}).encode())
+            state.requests.append((action, body))
+            if state.errors.get(action):
+                status, code, message = state.errors[action].pop(0)
+                self._reply(status, json.dumps({"__type": code, "message": message}).encode())
             elif action == FORECAST:
-                status, found = told.forecast(body)
-                self._say(status, json.dumps(found).encode())
+                status, answer = state.forecast(body)
+                self._reply(status, json.dumps(answer).encode())
             else:
-                ours = json.dumps(
-                    {**body, "test": told.endpoint}
-                ).encode()  # moto answers what it knows as it did before
+                # Make the request unique, because moto answers a known request from its memory.
+                ours = json.dumps({**body, "test": state.endpoint}).encode()
                 request = urllib.request.Request(moto, ours, {**self.headers, "Content-Length": str(len(ours))})
-                with urllib.request.urlopen(request) as answer:
-                    self._say(200, answer.read())
+                with urllib.request.urlopen(request) as response:
+                    self._reply(200, response.read())
 
-        def _say(self, status: int, body: bytes) -> None:
+        def _reply(self, status: int, body: bytes) -> None:
             self.send_response(status)
             self.send_header("Content-Type", "application/x-amz-json-1.1")
             self.send_header("Content-Length", str(len(body)))
@@ -111,11 +110,11 @@ def explorer(moto: str) -> Iterator[Explorer]:
         def log_message(self, *_: object) -> None: ...
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-    told.endpoint = f"http://127.0.0.1:{server.server_port}"
+    state.endpoint = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
-        yield told
+        yield state
     finally:
         server.shutdown()
         server.server_close()

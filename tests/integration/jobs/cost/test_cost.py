@@ -1,4 +1,4 @@
-"""crew cost and crew run cost, as a person calls them."""
+"""crew cost and crew run cost, called from the command line."""
 
 from __future__ import annotations
 
@@ -18,65 +18,67 @@ COST = "[cost]\nbudget = 30000\n"
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
-    found = Repository(tmp_path)
-    found.environment(text=COST, encrypt=False)
-    return found
+    repository = Repository(tmp_path)
+    repository.environment(text=COST, encrypt=False)
+    return repository
 
 
-def test_a_month_on_the_screen(repository: Repository, cost_explorer: Explorer) -> None:
+def test_a_month_as_text(repository: Repository, cost_explorer: Explorer) -> None:
     cost_explorer.queue(pages_of(Account().bill(utc_now())))
-    said = repository.crew("cost", "staging")
-    assert said.code == 0, said
-    lines = said.out.splitlines()
+    result = repository.crew("cost", "staging")
+    assert result.code == 0, result
+    lines = result.out.splitlines()
     assert lines[0].startswith("staging: ")
     assert " USD spent of 30,000.00 (" in lines[0]
     assert "forecast" in lines[0]
     assert any(line.split()[:2] == ["Amazon", "EC2"] for line in lines)
-    assert "3 pages asked, about 0.03 USD" in said.out
+    assert "3 pages queried, about 0.03 USD" in result.out
     again = repository.crew("cost", "staging")
-    assert " pages asked" not in again.out
+    assert " pages queried" not in again.out
     assert "as of " in again.out
     assert cost_explorer.actions == [USAGE, USAGE, FORECAST]
 
 
-def test_for_machines_and_asked_anew(repository: Repository, cost_explorer: Explorer) -> None:
+def test_json_output_and_refresh(repository: Repository, cost_explorer: Explorer) -> None:
     cost_explorer.queue(pages_of(Account(daily="7").bill(utc_now())))
-    told = repository.crew("cost", "staging", "--json").json
-    assert (told["format"], told["environment"], told["fresh"], told["budget"]) == (1, "staging", True, 30000)
-    assert told["spent"] == 7 * utc_now().day
-    assert {one["name"] for one in told["services"]} == {"Amazon EC2", "Amazon RDS", "Amazon S3"}
+    output = repository.crew("cost", "staging", "--json").json
+    assert (output["format"], output["environment"], output["fresh"], output["budget"]) == (1, "staging", True, 30000)
+    assert output["spent"] == 7 * utc_now().day
+    assert {service["name"] for service in output["services"]} == {"Amazon EC2", "Amazon RDS", "Amazon S3"}
     assert not repository.crew("cost", "staging", "--json").json["fresh"]
     assert repository.crew("cost", "staging", "--json", "--refresh").json["fresh"]
 
 
-def test_a_budget_that_is_passed_is_a_finding(repository: Repository, cost_explorer: Explorer) -> None:
+def test_an_exceeded_budget_is_a_finding(repository: Repository, cost_explorer: Explorer) -> None:
     repository.environment(text="[cost]\nbudget = 0.5\n", encrypt=False)
     cost_explorer.queue(pages_of(Account().bill(utc_now())))
-    said = repository.crew("cost", "staging")
-    assert said.code == 2
-    assert "  the budget is spent" in said.out
+    result = repository.crew("cost", "staging")
+    assert result.code == 2
+    assert "  the budget is spent" in result.out
     assert repository.crew("run", "cost", "staging").code == 2
     assert repository.crew("run", "cost", "staging", "--scheduled").code == 0
 
 
-def test_without_a_budget_it_says_what_to_add(repository: Repository) -> None:
+def test_without_a_budget_the_error_says_what_to_add(repository: Repository) -> None:
     repository.environment(encrypt=False)
-    said = repository.crew("cost", "staging")
-    assert said.code == 78
-    assert "has no [cost]" in said.err
+    result = repository.crew("cost", "staging")
+    assert result.code == 78
+    assert "has no [cost]" in result.err
     assert "There was nothing to run" in repository.crew("run", "cost", "staging").out
 
 
-def test_a_permission_that_is_missing_is_named(
+def test_a_missing_permission_is_named(
     repository: Repository, cost_explorer: Explorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cost_explorer.errors = {USAGE: [(400, "AccessDeniedException", "User: crew is not authorized")]}
-    said = repository.crew("cost", "staging")
-    assert said.code == 1
-    assert "allow ce:GetCostAndUsage on * in its policy" in said.err
+    result = repository.crew("cost", "staging")
+    assert result.code == 1
+    assert "allow ce:GetCostAndUsage on * in its IAM policy" in result.err
 
 
-def test_throttling_passes(repository: Repository, cost_explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_throttled_requests_are_retried(
+    repository: Repository, cost_explorer: Explorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.01)
     cost_explorer.errors = {FORECAST: [(400, "ThrottlingException", "Rate exceeded")] * 2}
     assert repository.crew("run", "cost", "staging").code == 0
@@ -92,16 +94,16 @@ def test_an_alert_arrives_by_web_hook_and_by_mail(repository: Repository, cost_e
         for _ in range(2):
             assert repository.crew("run", "cost", "staging").code == 2
     ((path, body),) = hook.requests
-    told = json.loads(body)
+    message = json.loads(body)
     assert path == "/cost"
-    assert told["title"] == "staging: the budget is spent"
+    assert message["title"] == "staging: the budget is spent"
     for word in (" USD spent of 0.50 (", "; forecast ", "Amazon EC2 ", "https://console.aws.amazon.com/"):
-        assert word in told["message"]
+        assert word in message["message"]
     assert len(mail.mails) == 1
     assert "staging: the budget is spent" in mail.mails[0]
 
 
-def test_a_dry_run_asks_nobody(repository: Repository, cost_explorer: Explorer) -> None:
-    said = repository.crew("run", "cost", "staging", "--dry-run")
-    assert "would ask Cost Explorer for the bill, about a cent a page" in said.out
+def test_a_dry_run_makes_no_request(repository: Repository, cost_explorer: Explorer) -> None:
+    result = repository.crew("run", "cost", "staging", "--dry-run")
+    assert "would query Cost Explorer: usually two or three pages at about 0.01 USD each" in result.out
     assert cost_explorer.actions == []

@@ -1,4 +1,4 @@
-"""Thirty months, a run a day, against moto: exactly the alerts that one would write by hand."""
+"""Thirty months with a run a day against moto: the alerts are exactly those listed here."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from tests.parts.runs import environment, store_in
 
 BUDGET = "\n[cost]\nbudget = 330\n"
 HALF, MOST, ALL = "50 % of the budget is spent", "80 % of the budget is spent", "the budget is spent"
-BY_ALL = "Amazon EC2, Amazon RDS, Amazon S3"
-PASSES, UNDER = "the forecast passes the budget", "the forecast is back under the budget"
+ALL_SERVICES = "Amazon EC2, Amazon RDS, Amazon S3"
+EXCEEDS, UNDER = "the forecast exceeds the budget", "the forecast is back under the budget"
 
 
 def steady(*months: str) -> list[tuple[str, str]]:
-    """Ten a day, of 330: half of it on the 17th, 80 % on the 27th, whatever the month."""
-    return [(f"{month}-{day}", words) for month in months for day, words in (("17", HALF), ("27", MOST))]
+    """Return the alerts of 10 USD a day with a budget of 330: 50 % on the 17th, 80 % on the 27th of any month."""
+    return [(f"{month}-{day}", text) for month in months for day, text in (("17", HALF), ("27", MOST))]
 
 
 @dataclass(frozen=True)
 class Script:
-    """Months of an account, and the alerts that a person would have sent."""
+    """Months of an account, and the expected alerts."""
 
     name: str
     first: str
@@ -52,13 +52,13 @@ SCRIPTS = [
         page=40,
     ),
     Script(
-        "a spike, and the month after",
+        "a spike and the next month",
         "2026-02-01", "2026-05-31",
         Account(odd={"2026-03-10": "110"}),
         [
             *steady("2026-02"),
-            ("2026-03-10", f"{HALF}; Mar 10 stands out by {BY_ALL}: 110.00 USD, usual is 10.00"),
-            ("2026-03-11", PASSES),
+            ("2026-03-10", f"{HALF}; Mar 10 cost 110.00 USD, usually 10.00 ({ALL_SERVICES})"),
+            ("2026-03-11", EXCEEDS),
             ("2026-03-17", MOST),
             ("2026-03-23", ALL),
             *steady("2026-04", "2026-05"),
@@ -90,27 +90,27 @@ SCRIPTS = [
         Account(rates={"2026-07-10": "15", "2026-07-11": "15", "2026-07-13": "15", "2026-08-31": "99"}),
         [
             *steady("2026-06"),
-            ("2026-07-10", PASSES),
+            ("2026-07-10", EXCEEDS),
             ("2026-07-12", UNDER),
             *steady("2026-07", "2026-08"),
-            ("2026-08-31", PASSES),
+            ("2026-08-31", EXCEEDS),
             *steady("2026-09", "2026-10"),
         ],
     ),
     Script(
-        "a step up that stays, told as one event",
+        "a lasting increase is one event",
         "2026-01-01", "2026-05-31",
         Account(odd={str(date(2026, 3, 20) + timedelta(days=number)): "20" for number in range(80)}),
         [
             *steady("2026-01", "2026-02"),
             ("2026-03-17", HALF),
-            ("2026-03-20", f"Mar 20 stands out by {BY_ALL}: 20.00 USD, usual is 10.00"),
-            ("2026-03-22", PASSES),
+            ("2026-03-20", f"Mar 20 cost 20.00 USD, usually 10.00 ({ALL_SERVICES})"),
+            ("2026-03-22", EXCEEDS),
             ("2026-03-23", MOST),
             ("2026-03-26", ALL),
-            ("2026-04-04", PASSES),
+            ("2026-04-04", EXCEEDS),
             *[(f"2026-04-{day}", words) for day, words in (("09", HALF), ("14", MOST), ("17", ALL))],
-            ("2026-05-03", PASSES),
+            ("2026-05-03", EXCEEDS),
             *[(f"2026-05-{day}", words) for day, words in (("09", HALF), ("14", MOST), ("17", ALL))],
         ],
     ),
@@ -119,21 +119,21 @@ SCRIPTS = [
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
 def test_a_run_a_day(script: Script, cost_explorer: Explorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[tuple[str, str]] = []
+    alerts: list[tuple[str, str]] = []
     with web_hook() as hook:
         env = environment((f"json://127.0.0.1:{hook.port}/",), more=BUDGET)
         assert env.cost
-        same = aws._explorer(env, env.cost)
-        monkeypatch.setattr(aws, "_explorer", lambda *_: same)  # making a client takes longer than a day's run
+        client = aws._explorer(env, env.cost)
+        monkeypatch.setattr(aws, "_explorer", lambda *_: client)  # creating a client takes longer than a run
         store = store_in(tmp_path)
         for moment in days(script):
             cost_explorer.queue(pages_of(script.account.bill(moment), script.page))
             cost_explorer.daily = script.account.rate(moment.date())
             (record,) = run_job(COST, env, store, Options(), now=lambda moment=moment: moment)
             assert record.complete, record.sentence
-            told += [(str(moment.date()), _title(body)) for _, body in hook.requests]
+            alerts += [(str(moment.date()), _title(body)) for _, body in hook.requests]
             hook.requests.clear()
-    assert told == list(script.alerts)
+    assert alerts == list(script.alerts)
 
 
 def days(script: Script) -> list[datetime]:
@@ -144,8 +144,8 @@ def days(script: Script) -> list[datetime]:
 
 
 def _title(body: str) -> str:
-    told: dict[str, Any] = json.loads(body)
-    return str(told["title"]).removeprefix("staging: ")
+    message: dict[str, Any] = json.loads(body)
+    return str(message["title"]).removeprefix("staging: ")
 
 
 def test_there_are_thirty_months() -> None:
