@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -19,6 +18,7 @@ from tests.lab import commands
 from tests.lab.hosts import Host
 from tests.lab.lab import Lab
 from tests.lab.pyinfra import ROOT, Told, begin, end
+from tests.parts.patience import until
 
 VERSION = "v1.33.5+k3s1"
 STANDIN = Path(__file__).parent / "standins/k3s"
@@ -129,12 +129,15 @@ def newer(lab: Lab) -> str:
 
 
 def nodes(lab: Lab, server: int = 0) -> dict[str, dict[str, Any]]:
-    """As a server tells of them, soon: it may be starting."""
-    end = time.monotonic() + 20
-    while (told := lab.ssh(lab.hosts[server], "k3s kubectl get nodes --output=json")).returncode:
-        assert time.monotonic() < end, told.stderr
-        time.sleep(0.3)
-    return read(told.stdout)
+    """The nodes as a server lists them. It waits for a server that is starting."""
+    answers = []
+
+    def answered() -> bool:
+        answers[:] = [lab.ssh(lab.hosts[server], "k3s kubectl get nodes --output=json")]
+        return answers[0].returncode == 0
+
+    until(answered, 20, saw=lambda: answers[0].stderr)
+    return read(answers[0].stdout)
 
 
 def read(told: str) -> dict[str, dict[str, Any]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,9 @@ from inventories import Environment, Metrics, Repository
 from jobs.run import Job, Outcome, Result, Run, RunTimeouts
 from jobs.store import Store
 from jobs.store.directory import DirectoryStore
+from tests.parts import patience
+
+until = patience.until
 
 QUICK = RunTimeouts(work=(0.01, 0.02), store=(0.01, 0.02), term=0.3, giving_up=0.6)
 
@@ -108,11 +110,3 @@ def code_of(pid: int, *, wait: bool = True) -> int | None:
             return None
         _ended[pid] = os.waitstatus_to_exitcode(status)
     return _ended[pid]
-
-
-def until(holds: Callable[[], object], seconds: float = 15) -> None:
-    """Wait for a condition; it not coming true fails the test."""
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.005)

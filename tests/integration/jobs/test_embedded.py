@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import psycopg
@@ -15,15 +14,17 @@ import pytest
 
 from jobs.embedded import NotInstalled, NotStarted, postgres, programs, seaweed, start_program
 from tests.parts.needs import needs
+from tests.parts.patience import until
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from jobs.embedded import postgres, started
+from jobs.embedded import postgres, start_program
 folder = Path(sys.argv[1])
-with postgres(16, folder) as database, started("sleep", ["sleep", "60"], folder / "log", environment={}) as sleep:
+log = folder / "log"
+with postgres(16, folder) as database, start_program("sleep", ["sleep", "600"], log, environment={}) as sleep:
     print(database.program.pid, sleep.pid, flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
@@ -86,7 +87,7 @@ def test_programs_end_with_who_started_them(how: signal.Signals) -> None:
         pids = [int(pid) for pid in holder.stdout.readline().split()]
         holder.send_signal(how)
         assert len(pids) == 2
-        assert all(ends(pid) for pid in pids)
+        until(lambda: all(map(is_gone, pids)))
 
 
 def test_a_server_that_can_not_start_says_why(tmp_path: Path) -> None:
@@ -106,12 +107,7 @@ def test_a_program_that_never_gets_ready_is_ended(tmp_path: Path) -> None:
 
 
 def is_gone(pid: int) -> bool:
-    return not Path(f"/proc/{pid}").exists() or Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
-
-
-def ends(pid: int) -> bool:
-    """Wait for a process that is not our child."""
-    deadline = time.monotonic() + 10
-    while not is_gone(pid) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return is_gone(pid)
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
