@@ -51,7 +51,7 @@ def check_access(store: Store, name: str, job: str | None) -> CheckResult:
 
 def check_conditional_writes(store: Store) -> CheckResult:
     """Check that the store refuses the second of two conflicting writes, as locks require."""
-    store.require_conditions()
+    store.require_conditional_writes()
     return ok("conditional writes work")
 
 

@@ -1,16 +1,15 @@
-"""`crew backups prune`: what the policy keeps and removes, and why."""
+"""`crew backups prune`: remove the backup sets that the retention policy does not keep."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs.cli import arguments, output
-from jobs.cli.arguments import AsJson, EnvironmentName, WrongUsage
+from jobs.cli import arguments, output, prompts
+from jobs.cli.arguments import AsJson, EnvironmentName, OptionalDatabase, YesTo
 from jobs.format import format_duration, format_size, plural
 
 if TYPE_CHECKING:
@@ -20,99 +19,90 @@ if TYPE_CHECKING:
     from jobs.retention.policy import Decision
 
 
-def prune(
+def prune_command(
     ctx: typer.Context,
     environment_name: EnvironmentName,
-    database: Annotated[
-        str | None,
-        typer.Argument(metavar="[DATABASE]", help="Left out: all of them.", autocompletion=arguments.databases),
-    ] = None,
-    dry_run: Annotated[bool, typer.Option(help="Show each set's fate and the reasons, and remove nothing.")] = False,
-    versions: Annotated[
-        bool, typer.Option(help="Also what a versioned bucket keeps of sets that are gone: nobody gets them back.")
+    database: OptionalDatabase = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show which sets would be kept and removed, and why; remove nothing.")
     ] = False,
-    yes_to: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Yes, remove in this protected environment.")
-    ] = None,
+    versions: Annotated[
+        bool,
+        typer.Option(
+            "--versions", help="Also delete what a versioned bucket still holds of removed sets; this cannot be undone."
+        ),
+    ] = False,
+    yes_to: YesTo = None,
     as_json: AsJson = False,
 ) -> int:
-    """Remove the sets that no rule of `keep` keeps.
+    """Remove backup sets that no rule of `keep` covers.
 
-    Never removed are the newest complete set, the newest verified one, and pinned ones; a policy without rules removes
-    nothing. Left-overs of runs that died go too, once they are a day old and their lock is gone.
+    Never removes the newest complete set, the newest verified set or a pinned set. Without rules it removes no
+    complete set. Also removes incomplete sets and open uploads of runs that died, once they are a day old and the
+    run's lock is gone.
     """
-    from jobs.cli.run import record_as_json, show, worst_first
+    from jobs.cli.run import print_records, record_as_json, worst_first
     from jobs.retention.job import plan_prune, retention, subjects
     from jobs.run import Options, exit_code, run_job
 
-    environment = arguments.environment(ctx, environment_name)
-    store = arguments.store(environment, "retention")
+    environment = arguments.open_environment(ctx, environment_name)
+    store = arguments.environment_store(environment, "retention")
     options = Options(only=(database,) if database else (), dry_run=dry_run)
     if dry_run:
         now = datetime.now(UTC)
-        outlooks = [plan_prune(store, environment, name, now) for name in subjects(environment, options)]
-        _show(environment, outlooks, now, as_json=as_json)
+        plans = [plan_prune(store, environment, name, now) for name in subjects(environment, store, options)]
+        _print_plans(environment, plans, now, as_json=as_json)
         return 0
-    _consent(environment, yes_to)
+    if environment.protected:
+        prompts.confirm_protected(
+            environment.name,
+            f"{environment.name} is protected; --dry-run shows what would be removed",
+            "remove backup sets",
+            "nothing was removed",
+            yes_to=yes_to,
+        )
     records = worst_first(run_job(retention(versions=versions), environment, store, options))
     if as_json:
-        arguments.print_json({"environment": environment.name, "runs": [record_as_json(one) for one in records]})
+        output.print_json({"environment": environment.name, "runs": [record_as_json(record) for record in records]})
     else:
-        show(records)
+        print_records(records)
     return exit_code(records, scheduled=False)
 
 
-def _consent(environment: Environment, yes_to: str | None) -> None:
-    """By hand, what removes from a protected environment is asked for by name."""
-    if not environment.protected or yes_to == environment.name:
-        return
-    if not sys.stdin.isatty():
-        raise WrongUsage(
-            f"{environment.name} is protected; to remove sets there by hand: --yes-to {environment.name} "
-            "(--dry-run shows which)"
-        )
-    from jobs.run import Failed
-
-    if typer.prompt(f"{environment.name} is protected. To remove sets there, type its name") != environment.name:
-        raise Failed(f"nothing was removed; the answer was not {environment.name}")
-
-
-def _show(environment: Environment, outlooks: Sequence[PrunePlan], now: datetime, *, as_json: bool) -> None:
+def _print_plans(environment: Environment, plans: Sequence[PrunePlan], now: datetime, *, as_json: bool) -> None:
     if as_json:
-        arguments.print_json(
-            {"environment": environment.name, "databases": [outlook_as_json(each) for each in outlooks]}
-        )
+        output.print_json({"environment": environment.name, "databases": [prune_plan_as_json(plan) for plan in plans]})
         return
-    for outlook in outlooks:
-        output.say(f"{environment.name}/{outlook.database}")
-        _show_one(outlook, now)
+    for plan in plans:
+        output.say(f"{environment.name}/{plan.database}")
+        _print_plan(plan, now)
         typer.echo()
-    if len(outlooks) > 1:
-        kept = [each for outlook in outlooks for each in outlook.kept]
-        removed = [each for outlook in outlooks for each in outlook.removed]
+    if len(plans) > 1:
+        kept = [each for plan in plans for each in plan.kept]
+        removed = [each for plan in plans for each in plan.removed]
         output.say(f"{environment.name}: keep {_total(kept)}; remove {_total(removed)}")
 
 
-def _show_one(outlook: PrunePlan, now: datetime) -> None:
-    if not outlook.decisions:
+def _print_plan(plan: PrunePlan, now: datetime) -> None:
+    if not plan.decisions:
         output.say("  no complete backup sets", output.QUIET)
     else:
-        rows = [_row(each, now) for each in outlook.decisions]
-        output.table(rows, ("set", "age", "size", "", "why, and what is left of each counter"), indent=2)
-    if not outlook.has_rules:
-        output.say("  keep has no rules for it, so nothing is ever removed", output.WARN)
-    output.say(f"  keep {_total(outlook.kept)}; remove {_total(outlook.removed)}{_left_overs(outlook)}")
+        rows = [_row(decision, now) for decision in plan.decisions]
+        output.table(rows, ("set", "age", "size", "", "reason, and how many sets each rule still keeps"), indent=2)
+    if not plan.has_rules:
+        output.say("  keep has no rules, so no complete set is ever removed", output.WARN)
+    output.say(f"  keep {_total(plan.kept)}; remove {_total(plan.removed)}{_leftovers(plan)}")
 
 
 def _row(decision: Decision[Set], now: datetime) -> tuple[output.Cell | str, ...]:
     from jobs.retention.policy import explain as reasons
 
-    fate = output.Cell("keep", output.GOOD) if decision.keep else output.Cell("remove", output.BAD)
+    action = output.Cell("keep", output.GOOD) if decision.keep else output.Cell("remove", output.BAD)
     return (
         decision.set.id,
         format_duration(now - decision.set.started),
         format_size(decision.set.size),
-        fate,
+        action,
         reasons(decision),
     )
 
@@ -122,20 +112,20 @@ def _total(sets: Iterable[Set]) -> str:
     return f"{plural(len(sizes), 'set')}, {format_size(sum(sizes))}"
 
 
-def _left_overs(outlook: PrunePlan) -> str:
-    if not outlook.dead and not outlook.uploads:
+def _leftovers(plan: PrunePlan) -> str:
+    if not plan.dead and not plan.uploads:
         return ""
-    return f"; left by runs that died: {_total(outlook.dead)} and {plural(len(outlook.uploads), 'open upload')}"
+    return f"; left by runs that died: {_total(plan.dead)} and {plural(len(plan.uploads), 'open upload')}"
 
 
-def outlook_as_json(outlook: PrunePlan) -> dict[str, Any]:
-    """What retention would do to a database, for machines."""
+def prune_plan_as_json(plan: PrunePlan) -> dict[str, Any]:
+    """Return for --json what retention would keep and remove of a database."""
     from jobs.backup.sets.manifest import iso_timestamp
     from jobs.retention.policy import explain as reasons
 
     return {
-        "database": outlook.database,
-        "has_rules": outlook.has_rules,
+        "database": plan.database,
+        "has_rules": plan.has_rules,
         "sets": [
             {
                 "set": each.set.id,
@@ -146,10 +136,10 @@ def outlook_as_json(outlook: PrunePlan) -> dict[str, Any]:
                 "left": {left.rule: left.count for left in each.left},
                 "words": reasons(each),
             }
-            for each in outlook.decisions
+            for each in plan.decisions
         ],
-        "keep_bytes": sum(each.size for each in outlook.kept),
-        "remove_bytes": sum(each.size for each in outlook.removed),
-        "dead_sets": [each.id for each in outlook.dead],
-        "open_uploads": [each.key for each in outlook.uploads],
+        "keep_bytes": sum(each.size for each in plan.kept),
+        "remove_bytes": sum(each.size for each in plan.removed),
+        "dead_sets": [each.id for each in plan.dead],
+        "open_uploads": [each.key for each in plan.uploads],
     }

@@ -1,4 +1,4 @@
-"""`crew backups list, show, fetch, pin, unpin`: the sets that are in the store."""
+"""`crew backups list, show, fetch, pin, unpin`: the backup sets in the store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs.cli import arguments, output
-from jobs.cli.arguments import AsJson, DatabaseName, EnvironmentName
+from jobs.cli.arguments import AsJson, DatabaseName, EnvironmentName, OptionalDatabase, SetId
 from jobs.format import format_duration, format_size, plural
 
 if TYPE_CHECKING:
@@ -19,170 +19,186 @@ if TYPE_CHECKING:
     from jobs.backup.sets.stored import StoredSet
     from jobs.store import Store
 
-OneDatabase = Annotated[str | None, typer.Argument(metavar="[DATABASE]", help="Only this database.")]
-PinnedId = Annotated[str | None, typer.Option("--set", metavar="ID", help="This set; left out: the newest pinned one.")]
-SetId = Annotated[str | None, typer.Option("--set", metavar="ID", help="This set; left out: the newest.")]
+NOT_KEPT = "nothing: next retention removes it"
+
+PinnedSetId = Annotated[
+    str | None,
+    typer.Option(
+        "--set", metavar="ID", help="Backup set: its ID or the ID's last four characters (default: newest pinned)."
+    ),
+]
 
 
-def list_sets(
-    ctx: typer.Context, environment_name: EnvironmentName, database: OneDatabase = None, as_json: AsJson = False
+def list_sets_command(
+    ctx: typer.Context, environment_name: EnvironmentName, database: OptionalDatabase = None, as_json: AsJson = False
 ) -> None:
-    """The sets, newest first, with what keeps each.
+    """List backup sets, newest first, with the rules that keep each.
 
-    Told from the store's listing alone. What runs that died have left is shown apart: no such thing is ever restored.
+    Reads only the store's listing. Incomplete sets are listed separately, because they cannot be restored.
     """
-    from jobs.backup.sets.sets import sets
+    from jobs.backup.sets.sets import find_sets
     from jobs.backup.sources import sets_of
 
-    environment = arguments.environment(ctx, environment_name)
-    store = arguments.store(environment)
-    found = sets_of(environment, store, database) if database else list(sets(store, environment.name))
-    found.sort(key=lambda one: one.order, reverse=True)
-    found.sort(key=lambda one: one.database)
-    kept, now = keeping(environment, found), datetime.now(UTC)
-    under_way = running(store, environment.name, found)
+    environment = arguments.open_environment(ctx, environment_name)
+    store = arguments.environment_store(environment)
+    listed = sets_of(environment, store, database) if database else list(find_sets(store, environment.name))
+    listed.sort(key=lambda each: each.sort_key, reverse=True)
+    listed.sort(key=lambda each: each.database)
+    kept_by, now = retention_reasons(environment, listed), datetime.now(UTC)
+    being_written = sets_being_written(store, environment.name, listed)
     if as_json:
-        told = [set_as_json(one, kept.get((one.database, one.id)), running=one.id in under_way) for one in found]
-        arguments.print_json({"environment": environment.name, "sets": told})
+        documents = [
+            backup_set_as_json(each, kept_by.get((each.database, each.id)), running=each.id in being_written)
+            for each in listed
+        ]
+        output.print_json({"environment": environment.name, "sets": documents})
     else:
-        show(environment_name, found, kept, under_way, now)
+        print_sets(environment_name, listed, kept_by, being_written, now)
 
 
-def keeping(environment: Environment, found: Iterable[Set]) -> dict[tuple[str, str], str]:
-    """Why each complete set stays, or that it goes, by the policy of its database."""
-    from jobs.backup.sources import knows, source
+def retention_reasons(environment: Environment, listed: Iterable[Set]) -> dict[tuple[str, str], str]:
+    """Return why each complete set is kept by the policy of its database, or that it will be removed."""
+    from jobs.backup.sources import is_known, section_of
     from jobs.retention.policy import apply_policy
 
     by_database: dict[str, list[Set]] = {}
-    for one in found:
-        if one.complete:
-            by_database.setdefault(one.database, []).append(one)
-    kept: dict[tuple[str, str], str] = {}
+    for each in listed:
+        if each.complete:
+            by_database.setdefault(each.database, []).append(each)
+    reasons: dict[tuple[str, str], str] = {}
     for database, complete in by_database.items():
-        if not knows(environment, database):
-            kept |= {(database, one.id): "no longer in the file" for one in complete}
+        if not is_known(environment, database):
+            reasons |= {(database, each.id): "database no longer in the file" for each in complete}
             continue
-        policy = source(environment, database)[0].keep
+        policy = section_of(environment, database)[0].keep
         for decision in apply_policy(complete, policy, datetime.now(environment.timezone)):
-            kept[database, decision.set.id] = ", ".join(decision.reasons) or "nothing: goes with the next retention"
-    return kept
+            reasons[database, decision.set.id] = ", ".join(decision.reasons) or NOT_KEPT
+    return reasons
 
 
-def running(store: Store, environment: str, found: Iterable[Set]) -> set[str]:
-    """The incomplete sets that a live run is writing; only for those is a lock looked at."""
-    from jobs.run.lease import holder_from
-    from jobs.store import Missing
+def sets_being_written(store: Store, environment: str, listed: Iterable[Set]) -> set[str]:
+    """Return the IDs of incomplete sets that a running backup writes; read a lock only if there is such a set."""
+    from jobs.run.lease import read_holder
 
-    under_way: set[str] = set()
-    for one in found:
-        if one.complete:
+    being_written: set[str] = set()
+    for each in listed:
+        if each.complete:
             continue
-        key = f"{environment}/locks/backup/{one.database}.json"
-        try:
-            holder = holder_from(key, store.get(key).body)
-        except Missing:
+        holder = read_holder(store, environment, "backup", each.database)
+        if holder is None or holder.released:
             continue
         began = holder.since.replace(microsecond=0)
-        if not holder.released and not holder.expired(datetime.now(UTC)) and one.started >= began:
-            under_way.add(one.id)
-    return under_way
+        if not holder.expired(datetime.now(UTC)) and each.started >= began:
+            being_written.add(each.id)
+    return being_written
 
 
-def show(
-    name: str, found: Sequence[Set], kept: Mapping[tuple[str, str], str], under_way: set[str], now: datetime
+def print_sets(
+    environment: str,
+    listed: Sequence[Set],
+    kept_by: Mapping[tuple[str, str], str],
+    being_written: set[str],
+    now: datetime,
 ) -> None:
-    """Complete sets in a table, what runs now and what died below it."""
-    complete = [one for one in found if one.complete]
+    """Print complete sets as a table; below it sets that are being written, and sets of runs that died."""
+    complete = [each for each in listed if each.complete]
     if complete:
         header = ("database", "set", "age", "size", "took", "verified", "tags", "kept by")
-        output.table([_row(one, kept[one.database, one.id], now) for one in complete], header)
+        output.table([_row(each, kept_by[each.database, each.id], now) for each in complete], header)
     else:
-        output.say(f"{name}: no complete backup sets yet; the first: crew run backup {name}", output.WARN)
-    now_running = [one for one in found if one.id in under_way]
-    dead = [one for one in found if not one.complete and one.id not in under_way]
-    for title, those in (
-        ("Being taken now:", now_running),
-        ("Left by runs that died (never restored, swept by retention):", dead),
+        output.say(
+            f"{environment}: no complete backup sets yet. To take the first: crew run backup {environment}", output.WARN
+        )
+    in_progress = [each for each in listed if each.id in being_written]
+    dead = [each for each in listed if not each.complete and each.id not in being_written]
+    for title, incomplete in (
+        ("In progress:", in_progress),
+        ("Incomplete, left by runs that died (retention removes them):", dead),
     ):
-        if those:
+        if incomplete:
             output.say(f"\n{title}")
-            rows = [(one.database, one.id, format_duration(now - one.started), format_size(one.size)) for one in those]
+            rows = [
+                (each.database, each.id, format_duration(now - each.started), format_size(each.size))
+                for each in incomplete
+            ]
             output.table(rows, indent=2)
 
 
-def _row(one: Set, kept: str, now: datetime) -> tuple[output.Cell | str, ...]:
+def _row(backup_set: Set, kept_by: str, now: datetime) -> tuple[output.Cell | str, ...]:
     return (
-        one.database,
-        one.id,
-        format_duration(now - one.started),
-        format_size(one.size),
-        format_duration(one.duration or timedelta()),
-        _verification(one, now),
-        ", ".join(one.tags),
-        output.Cell(kept, output.QUIET if kept.startswith("nothing") else ""),
+        backup_set.database,
+        backup_set.id,
+        format_duration(now - backup_set.started),
+        format_size(backup_set.size),
+        format_duration(backup_set.duration or timedelta()),
+        _verification(backup_set, now),
+        ", ".join(backup_set.tags),
+        output.Cell(kept_by, output.QUIET if kept_by == NOT_KEPT else ""),
     )
 
 
-def _verification(one: Set, now: datetime) -> output.Cell:
-    if one.failed_verification and (not one.verified or one.failed_verification > one.verified):
+def _verification(backup_set: Set, now: datetime) -> output.Cell:
+    failed, verified = backup_set.failed_verification, backup_set.verified
+    if failed and (not verified or failed > verified):
         return output.Cell("VERIFICATION FAILED", output.BAD)
-    if one.verified:
-        return output.Cell(f"{format_duration(now - one.verified)} ago", output.GOOD)
+    if verified:
+        return output.Cell(f"{format_duration(now - verified)} ago", output.GOOD)
     return output.Cell("not yet", output.QUIET)
 
 
-def set_as_json(one: Set, kept: str | None, *, running: bool) -> dict[str, Any]:
-    """A set for machines."""
+def backup_set_as_json(backup_set: Set, kept_by: str | None, *, running: bool) -> dict[str, Any]:
+    """Return a backup set for --json."""
     from jobs.backup.sets.manifest import iso_timestamp
 
+    failed, verified = backup_set.failed_verification, backup_set.verified
     return {
-        "database": one.database,
-        "set": one.id,
-        "started": iso_timestamp(one.started),
-        "state": "complete" if one.complete else "running" if running else "dead",
-        "seconds": one.duration.total_seconds() if one.duration else None,
-        "stored_bytes": one.size,
-        "verified": one.verified and iso_timestamp(one.verified),
-        "verification_failed": one.failed_verification and iso_timestamp(one.failed_verification),
-        "pinned": one.pinned,
-        "tags": list(one.tags),
-        "kept_by": kept,
+        "database": backup_set.database,
+        "set": backup_set.id,
+        "started": iso_timestamp(backup_set.started),
+        "state": "complete" if backup_set.complete else "running" if running else "dead",
+        "seconds": backup_set.duration.total_seconds() if backup_set.duration else None,
+        "stored_bytes": backup_set.size,
+        "verified": verified and iso_timestamp(verified),
+        "verification_failed": failed and iso_timestamp(failed),
+        "pinned": backup_set.pinned,
+        "tags": list(backup_set.tags),
+        "kept_by": kept_by,
     }
 
 
-def show_set(
+def show_set_command(
     ctx: typer.Context,
     environment_name: EnvironmentName,
     database: DatabaseName,
     set_id: SetId = None,
     as_json: AsJson = False,
 ) -> None:
-    """One set: what it was made from, its parts, its tables, and what whoever restores it should know."""
+    """Show one backup set: its source, parts, largest tables and notes."""
     import json
 
-    from jobs.backup.sets.manifest import written
+    from jobs.backup.sets.manifest import encode_manifest
 
-    stored = _open(ctx, environment_name, database, set_id)
+    stored = _open_set(ctx, environment_name, database, set_id)
     if as_json:
-        arguments.print_json({"manifest": json.loads(written(stored.manifest))})
+        output.print_json({"manifest": json.loads(encode_manifest(stored.manifest))})
     else:
-        describe(stored.manifest)
+        print_manifest(stored.manifest)
 
 
-def describe(manifest: Manifest) -> None:
-    """A set on the screen."""
+def print_manifest(manifest: Manifest) -> None:
+    """Print the manifest of a backup set."""
     output.say(f"{manifest.environment}/{manifest.database}, set {manifest.set}")
     output.table(_facts(manifest), indent=2)
     output.say("\nParts")
-    header = ("part", "holds", "dumped", "stored", "objects")
+    header = ("part", "content", "dumped", "stored", "objects")
     parts = [
         (part.name, part.table or part.kind, format_size(part.dumped), format_size(part.size), str(len(part.pieces)))
         for part in manifest.parts
     ]
     output.table(parts, header, indent=2)
-    output.say("\nBiggest tables")
-    biggest = sorted(manifest.tables, key=lambda table: -table.bytes)[:10]
-    rows = [(f"{t.schema}.{t.name}", "" if t.rows is None else f"{t.rows:,}", format_size(t.bytes)) for t in biggest]
+    output.say("\nLargest tables")
+    largest = sorted(manifest.tables, key=lambda table: -table.bytes)[:10]
+    rows = [(f"{t.schema}.{t.name}", "" if t.rows is None else f"{t.rows:,}", format_size(t.bytes)) for t in largest]
     output.table(rows, ("table", "rows", "size"), indent=2)
     for note in manifest.notes:
         output.say(f"\nNote: {note}", output.WARN)
@@ -192,100 +208,108 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
     tables, rows = plural(len(manifest.tables), "table"), manifest.rows
     return [
         ("taken", f"{manifest.started:%Y-%m-%d %H:%M:%S} UTC, in {format_duration(manifest.ended - manifest.started)}"),
-        ("from", f"PostgreSQL {manifest.server.version}{', a standby' if manifest.server.standby else ''}"),
-        ("with", ", ".join(f"{name} {version}" for name, version in manifest.tools.items())),
+        ("source", f"PostgreSQL {manifest.server.version}{', a standby' if manifest.server.standby else ''}"),
+        ("programs", ", ".join(f"{name} {version}" for name, version in manifest.tools.items())),
         ("size", f"{format_size(manifest.dumped_bytes)} dumped, {format_size(manifest.stored_bytes)} stored"),
-        ("holds", f"{tables}, {f'{rows:,} rows' if rows is not None else 'rows not counted'}"),
-        ("sealed", f"to {', '.join(manifest.recipients)}" if manifest.encrypted else "not encrypted"),
+        ("content", f"{tables}, {f'{rows:,} rows' if rows is not None else 'rows not counted'}"),
+        ("encrypted", f"to {', '.join(manifest.recipients)}" if manifest.encrypted else "no"),
         ("tags", ", ".join(manifest.tags) or "none"),
         ("run", manifest.run),
     ]
 
 
-def fetch_part(
+def fetch_command(
     ctx: typer.Context,
     environment_name: EnvironmentName,
     database: DatabaseName,
-    part: Annotated[str, typer.Argument(metavar="PART", help="defs, data-1, …, rest or roles; see crew backups show.")],
+    part: Annotated[
+        str, typer.Argument(metavar="PART", help="Part: defs, data-1, …, rest or roles (see: crew backups show).")
+    ],
     set_id: SetId = None,
     to: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Where to; - is stdout. Left out: a file here.")
+        str | None,
+        typer.Option(metavar="FILE", help="File to write, or - for stdout (default: a new file in this directory)."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """One part, decrypted and decompressed, checked against its hash."""
-    from jobs.backup.sets.fetch import STDOUT, fetch, file_for, part_named
+    """Download one part of a backup set, decrypt and decompress it, and check its hash."""
+    from jobs.backup.sets.fetch import STDOUT, default_file, find_part, write_part
     from jobs.run import unrecorded_run
 
-    stored = _open(ctx, environment_name, database, set_id)
-    wanted = part_named(stored, part)
-    environment = arguments.environment(ctx, environment_name)
+    stored = _open_set(ctx, environment_name, database, set_id)
+    selected = find_part(stored, part)
+    environment = arguments.open_environment(ctx, environment_name)
     with unrecorded_run(environment, stored.store, "fetch", database) as run:
-        fetched = fetch(stored, wanted, to, run.check)
-    written = to or str(file_for(stored, wanted))
-    if as_json and written != STDOUT:
-        arguments.print_json({"set": stored.manifest.set, "part": part, "file": written, "bytes": fetched})
-    elif written != STDOUT:
-        output.say(f"{written}: {format_size(fetched)}, as it was dumped", output.GOOD)
+        size = write_part(stored, selected, to, run.check)
+    file = to or str(default_file(stored, selected))
+    if as_json and file != STDOUT:
+        output.print_json({"set": stored.manifest.set, "part": part, "file": file, "bytes": size})
+    elif file != STDOUT:
+        output.say(f"wrote {file}: {format_size(size)}, decrypted and decompressed", output.GOOD)
 
 
-def pin(
+def pin_command(
     ctx: typer.Context,
     environment_name: EnvironmentName,
     database: DatabaseName,
     set_id: SetId = None,
     as_json: AsJson = False,
 ) -> None:
-    """Keep a set whatever the policy says."""
-    from jobs.backup.sets import choose_set
+    """Pin a backup set, so that retention never removes it."""
+    from jobs.backup.sets.choose_set import choose_set
     from jobs.backup.sets.sets import PIN
 
-    found, store = _sets(ctx, environment_name, database)
-    pinned = choose_set.chosen(found, database, set_id)
-    store.put(pinned.prefix + PIN, b"")
-    if as_json:
-        arguments.print_json({"database": database, "set": pinned.id, "pinned": True})
-    else:
-        output.say(f"{database} {pinned.id} is pinned: no policy removes it", output.GOOD)
+    stored_sets, store = _sets_and_store(ctx, environment_name, database)
+    selected = choose_set(stored_sets, database, set_id)
+    store.put(selected.prefix + PIN, b"")
+    _print_pinned(selected, pinned=True, as_json=as_json)
 
 
-def unpin(
+def unpin_command(
     ctx: typer.Context,
     environment_name: EnvironmentName,
     database: DatabaseName,
-    set_id: PinnedId = None,
+    set_id: PinnedSetId = None,
     as_json: AsJson = False,
 ) -> None:
-    """Leave a set to the policy again."""
+    """Unpin a backup set, so that the retention policy applies to it again."""
     from jobs.backup.errors import BackupError
-    from jobs.backup.sets import choose_set
+    from jobs.backup.sets.choose_set import choose_set
     from jobs.backup.sets.sets import PIN
 
-    found, store = _sets(ctx, environment_name, database, job="retention")
-    pinned = [one for one in found if one.pinned]
+    stored_sets, store = _sets_and_store(ctx, environment_name, database, job="retention")
+    pinned = [each for each in stored_sets if each.pinned]
     if not pinned:
-        raise BackupError(f"{database} has no pinned set")
-    unpinned = choose_set.chosen(pinned, database, set_id)
-    for refused in store.delete([unpinned.prefix + PIN]):
-        raise BackupError(f"{database} {unpinned.id} stays pinned: {refused.why}")
+        raise BackupError(f"{database}: there is no pinned backup set")
+    selected = choose_set(pinned, database, set_id)
+    for refused in store.delete([selected.prefix + PIN]):
+        raise BackupError(f"{database}: cannot unpin backup set {selected.id}: {refused.why}")
+    _print_pinned(selected, pinned=False, as_json=as_json)
+
+
+def _print_pinned(changed: Set, *, pinned: bool, as_json: bool) -> None:
     if as_json:
-        arguments.print_json({"database": database, "set": unpinned.id, "pinned": False})
+        output.print_json({"database": changed.database, "set": changed.id, "pinned": pinned})
+    elif pinned:
+        output.say(f"{changed.database} {changed.id} is pinned: retention never removes it", output.GOOD)
     else:
-        output.say(f"{database} {unpinned.id} is left to the policy", output.GOOD)
+        output.say(f"{changed.database} {changed.id} is unpinned: the retention policy applies again", output.GOOD)
 
 
-def _sets(ctx: typer.Context, environment_name: str, database: str, job: str | None = None) -> tuple[list[Set], Store]:
+def _sets_and_store(
+    ctx: typer.Context, environment_name: str, database: str, job: str | None = None
+) -> tuple[list[Set], Store]:
     from jobs.backup.sources import sets_of
 
-    environment = arguments.environment(ctx, environment_name)
-    store = arguments.store(environment, job)
+    environment = arguments.open_environment(ctx, environment_name)
+    store = arguments.environment_store(environment, job)
     return sets_of(environment, store, database), store
 
 
-def _open(ctx: typer.Context, environment_name: str, database: str, set_id: str | None) -> StoredSet:
-    from jobs.backup.sets.choose_set import chosen
-    from jobs.backup.sets.stored import opened
+def _open_set(ctx: typer.Context, environment_name: str, database: str, set_id: str | None) -> StoredSet:
+    from jobs.backup.sets.choose_set import choose_set
+    from jobs.backup.sets.stored import open_set
 
-    found, store = _sets(ctx, environment_name, database)
-    settings = arguments.environment(ctx, environment_name).store
-    return opened(store, chosen(found, database, set_id), settings.decrypt_with if settings else None)
+    stored_sets, store = _sets_and_store(ctx, environment_name, database)
+    settings = arguments.open_environment(ctx, environment_name).store
+    return open_set(store, choose_set(stored_sets, database, set_id), settings.decrypt_with if settings else None)

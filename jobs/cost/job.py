@@ -94,7 +94,7 @@ def figures(month: MonthReport) -> dict[str, int | float | str]:
     return {**rounded, "pages_queried": month.cached.bill.pages if month.cached.fresh else 0}
 
 
-def subjects(environment: Environment, options: Options) -> Sequence[str]:
+def subjects(environment: Environment, _store: Store, options: Options) -> Sequence[str]:
     """Return the one account, if it has a budget and was selected."""
     selected = environment.cost is not None and (not options.only or SUBJECT in options.only)
     return [SUBJECT] if selected else []

@@ -9,14 +9,14 @@ from functools import partial
 from itertools import groupby
 
 from inventories import Environment, Keep
-from jobs.backup.sets.manifest import NAME as MANIFEST
-from jobs.backup.sets.sets import Set, of_entries, prefix
-from jobs.backup.sources import knows, source
-from jobs.format import format_size, plural
+from jobs.backup.sets.manifest import MANIFEST
+from jobs.backup.sets.sets import Set, set_prefix, sets_from_listing
+from jobs.backup.sources import is_known, section_of
+from jobs.format import and_more, format_size, plural
 from jobs.retention.policy import ClockBehind, Decision, apply_policy, require_plausible_clock
 from jobs.run.job import Failed, Job, Options, Outcome, Result, Run
-from jobs.run.lease import Holder, holder_from
-from jobs.store import Entry, Missing, NotDeleted, OpenUpload, Prefix, Store, StoreError, open_store
+from jobs.run.lease import Holder, read_holder
+from jobs.store import ListedKey, ListedPrefix, NotDeleted, OpenUpload, Store, StoreError
 
 A_DAY = timedelta(days=1)
 KEYS_SHOWN = 3
@@ -44,11 +44,12 @@ class PrunePlan:
 
 def plan_prune(store: Store, environment: Environment, database: str, now: datetime) -> PrunePlan:
     """Decide everything, change nothing. Told from listings and one lock."""
-    policy = source(environment, database)[0].keep
-    under = prefix(environment.name, database)
-    holder = _holder(store, environment.name, database)  # before listing: a run that ends meanwhile was alive
+    policy = section_of(environment, database)[0].keep
+    under = set_prefix(environment.name, database)
+    # Read the lock before listing: a run that ends meanwhile still counts as alive.
+    holder = read_holder(store, environment.name, "backup", database)
     names: dict[str, tuple[str, ...]] = {}
-    found = list(of_entries(environment.name, _noted(store.list(under), len(under), names)))
+    found = list(sets_from_listing(environment.name, _noted(store.list(under), len(under), names)))
     try:
         require_plausible_clock(found, now)
     except ClockBehind as error:
@@ -65,7 +66,7 @@ def plan_prune(store: Store, environment: Environment, database: str, now: datet
     )
 
 
-def _noted(entries: Iterable[Entry], start: int, names: dict[str, tuple[str, ...]]) -> Iterator[Entry]:
+def _noted(entries: Iterable[ListedKey], start: int, names: dict[str, tuple[str, ...]]) -> Iterator[ListedKey]:
     """The same entries; what each set has is noted on the way. Most sets have the same, and share one note of it."""
     known: dict[tuple[str, ...], tuple[str, ...]] = {}
     for set_id, group in groupby(entries, key=lambda entry: entry.key[start:].partition("/")[0]):
@@ -79,16 +80,8 @@ def is_abandoned(begun: datetime, holder: Holder | None, now: datetime) -> bool:
     """Whether what was begun then, and is not complete, belongs to a run that is long gone."""
     if now - begun <= A_DAY:
         return False
-    is_held = holder is not None and not holder.released and now - holder.seen <= A_DAY
+    is_held = holder is not None and not holder.released and now - holder.last_renewed <= A_DAY
     return not is_held or (holder is not None and begun < holder.since - A_DAY)
-
-
-def _holder(store: Store, environment: str, database: str) -> Holder | None:
-    key = f"{environment}/locks/backup/{database}.json"
-    try:
-        return holder_from(key, store.get(key).body)
-    except Missing:
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +108,7 @@ def apply_prune(
     )
     refused += store.delete(_checked(left, check))
     refused += _aborted(store, outlook.uploads)
-    forgotten, not_forgotten = store.forget(prefix(environment, outlook.database)) if versions else (0, ())
+    forgotten, not_forgotten = store.purge_versions(set_prefix(environment, outlook.database)) if versions else (0, ())
     swept = len(outlook.dead) + len(outlook.uploads)
     return Removed(len(gone), sum(each.size for each in gone), swept, forgotten, (*refused, *not_forgotten))
 
@@ -183,21 +176,20 @@ def prune_result(outlook: PrunePlan, done: Removed) -> Result:
     ]
     if not done.refused:
         return Result(Outcome.DONE, "; ".join(told), figures)
-    some = "; ".join(f"{each.key}: {each.why}" for each in done.refused[:KEYS_SHOWN])
-    more = f"; and {len(done.refused) - KEYS_SHOWN} more, in the log" if len(done.refused) > KEYS_SHOWN else ""
+    refused = and_more([f"{each.key}: {each.why}" for each in done.refused], KEYS_SHOWN, "in the log")
     return Result(
         Outcome.FAILED,
-        f"could not remove {plural(len(done.refused), 'key')}: {some}{more}; {'; '.join(told)}",
+        f"could not remove {plural(len(done.refused), 'key')}: {refused}; {'; '.join(told)}",
         figures,
     )
 
 
-def subjects(environment: Environment, options: Options) -> list[str]:
+def subjects(environment: Environment, store: Store, options: Options) -> list[str]:
     """The databases of the file, and those of its servers that have sets: also such as are no longer on the server."""
     wanted = options.only or (*environment.databases, *environment.servers)
     for name in wanted:
-        source(environment, name)
-    stored = _stored(environment) if any(name in environment.servers for name in wanted) else []
+        section_of(environment, name)
+    stored = _stored(environment, store) if any(name in environment.servers for name in wanted) else []
     found = [each for name in wanted for each in _expanded(environment, name, stored)]
     return [name for name in dict.fromkeys(found) if not options.scheduled or schedule(environment, name)]
 
@@ -208,23 +200,21 @@ def _expanded(environment: Environment, name: str, stored: Sequence[str]) -> lis
     return [database for database in stored if database.startswith(f"{name}.")]
 
 
-def _stored(environment: Environment) -> list[str]:
+def _stored(environment: Environment, store: Store) -> list[str]:
     """The databases that have sets."""
-    if environment.store is None:
-        return []
     root = f"{environment.name}/backups/"
-    levels = open_store(environment.store, "retention").folders(root)
-    return [level.key[len(root) :].rstrip("/") for level in levels if isinstance(level, Prefix)]
+    levels = store.folders(root)
+    return [level.key[len(root) :].rstrip("/") for level in levels if isinstance(level, ListedPrefix)]
 
 
 def schedule(environment: Environment, name: str) -> str | None:
     """The cron line of a database, which all databases of a server share."""
-    return source(environment, name)[0].retention
+    return section_of(environment, name)[0].retention
 
 
 def retention(*, versions: bool = False) -> Job:
     """The job; with `versions`, one that also removes what a versioned bucket keeps of sets that are gone."""
-    return Job("retention", subjects, partial(work, versions=versions), schedule, knows=knows)
+    return Job("retention", subjects, partial(work, versions=versions), schedule, has_subject=is_known)
 
 
 RETENTION = retention()

@@ -1,4 +1,4 @@
-"""How anything that happens on a clock is run, whoever started it."""
+"""Runs jobs: everything that happens between the start of a run and its record, alerts and metrics."""
 
 from jobs.run.context import unrecorded_run
 from jobs.run.job import Failed, Job, Notice, Options, Outcome, Result, Run, Transient

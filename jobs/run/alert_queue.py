@@ -1,4 +1,4 @@
-"""Tells people beside the work: a dead chat or a slow mail server delays no job."""
+"""Sends alerts in a thread of their own, so that a slow chat or mail server delays no job."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from jobs.store import Store
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-BATCH_SIZE = 250  # alerts in one message; claiming so many takes less time than a claim lasts
-PAUSE_AFTER_TIMEOUT = 60.0  # seconds in which an address that did not answer in time is not tried again
+BATCH_SIZE = 250  # records whose alerts go out together; claiming that many takes less time than a claim lasts
+PAUSE_AFTER_TIMEOUT = 60.0  # seconds without a new try after an address did not answer in time
 
 
 class AlertQueue:
-    """One shift's telling: what comes in while a message is on its way goes out with the next one."""
+    """The alerts of one run_job(). Records that arrive during a delivery go out with the next one."""
 
     def __init__(
         self, environment: Environment, store: Store, log: FilteringBoundLogger, now: Callable[[], datetime]
@@ -31,66 +31,64 @@ class AlertQueue:
         self._environment, self._store, self._log, self._now = environment, store, log, now
         self._waiting: list[Record] = []
         self._change = threading.Condition()
-        self._until: float | None = None
-        self._resting: dict[str, float] = {}
+        self._deadline: float | None = None
+        self._paused_until: dict[str, float] = {}
         self._thread: threading.Thread | None = None
 
     def add(self, record: Record) -> None:
-        """Have a run's news told, soon."""
+        """Queue the alerts of a run."""
         if not self._environment.alerts.to:
             return
         with self._change:
             self._waiting.append(record)
             self._change.notify()
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="courier", daemon=True)
+                self._thread = threading.Thread(target=self._work, name="alert queue", daemon=True)
                 self._thread.start()
 
     def close(self) -> None:
-        """Wait until all is told, but not for long: what is not told by then is still news at the next run."""
+        """Wait until all alerts are sent, up to the delivery timeout. The next run sends what is left."""
         with self._change:
-            self._until = time.monotonic() + delivery.DELIVERY_TIMEOUT
+            self._deadline = time.monotonic() + delivery.DELIVERY_TIMEOUT
             self._change.notify()
         if self._thread:
             self._thread.join()
         if self._waiting:
-            self._log.warning("alerts were not told in time; the next runs tell them", alerts=len(self._waiting))
+            self._log.warning("alerts not delivered in time, the next runs send them", alerts=len(self._waiting))
 
     def _work(self) -> None:
-        while batch := self._next():
+        while batch := self._next_batch():
             try:
-                self._tell(batch)
+                self._deliver(batch)
             except Exception as error:
-                self._log.warning("alert not told", why=redact(str(error)))
+                self._log.warning("alert not delivered", why=redact(str(error)))
 
-    def _next(self) -> list[Record]:
-        """What waits; nothing once it is time to end."""
+    def _next_batch(self) -> list[Record]:
+        """Wait for records and return them; return none when the queue is closed."""
         with self._change:
-            self._change.wait_for(lambda: self._waiting or self._until is not None)
-            if self._left() <= 0:
+            self._change.wait_for(lambda: self._waiting or self._deadline is not None)
+            if self._seconds_left() <= 0:
                 return []
             batch, self._waiting = self._waiting[:BATCH_SIZE], self._waiting[BATCH_SIZE:]
             return batch
 
-    def _left(self) -> float:
-        return delivery.DELIVERY_TIMEOUT if self._until is None else self._until - time.monotonic()
+    def _seconds_left(self) -> float:
+        return delivery.DELIVERY_TIMEOUT if self._deadline is None else self._deadline - time.monotonic()
 
-    def _tell(self, batch: list[Record]) -> None:
+    def _deliver(self, batch: list[Record]) -> None:
         with ThreadPoolExecutor(delivery.STORE_WRITERS) as pool:
-            claims = [claim for found in pool.map(self._claims, batch) for claim in found]
+            claims = [claim for claims in pool.map(self._claim, batch) for claim in claims]
         now = time.monotonic()
-        resting = {name for name, until in self._resting.items() if until > now}
-        silent = Delivery(claims, self._log).deliver(
-            self._environment.alerts.to,
-            delivery.send_by_apprise,
-            max(1, min(delivery.DELIVERY_TIMEOUT, self._left())),
-            resting,
+        paused = {address for address, until in self._paused_until.items() if until > now}
+        timeout = max(1, min(delivery.DELIVERY_TIMEOUT, self._seconds_left()))
+        timed_out = Delivery(claims, self._log).deliver(
+            self._environment.alerts.to, delivery.send_by_apprise, timeout, paused
         )
-        self._resting |= dict.fromkeys(silent, time.monotonic() + PAUSE_AFTER_TIMEOUT)
+        self._paused_until |= dict.fromkeys(timed_out, time.monotonic() + PAUSE_AFTER_TIMEOUT)
 
-    def _claims(self, record: Record) -> list[ClaimedMessages]:
+    def _claim(self, record: Record) -> list[ClaimedMessages]:
         try:
             return alerts.claim_alerts(record, self._environment, self._store, self._log, self._now)
         except Exception as error:
-            self._log.warning("alert not told", of=record.name, why=redact(str(error)))
+            self._log.warning("alert not delivered", of=record.name, why=redact(str(error)))
             return []

@@ -1,4 +1,4 @@
-"""Tells people what is news about a job: once, whoever runs it, and at least once, whatever dies in between."""
+"""Alerts about a job: at least once, whichever process dies, and once in all, whichever process runs the job."""
 
 from __future__ import annotations
 
@@ -9,100 +9,105 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from inventories import Environment, redact
-from jobs.run import notices
+from jobs.run import documents, notices
 from jobs.run.delivery import ClaimedMessages, Message, address_id
-from jobs.run.documents import from_body, from_iso, to_body, to_iso
+from jobs.run.documents import from_iso, to_body
 from jobs.run.job import Failed, Outcome
 from jobs.run.record import Record
-from jobs.store import Changed, Exists, Missing, Store, StoreError
+from jobs.store import Store, StoreError
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-CLAIM = timedelta(seconds=30)  # longer than telling takes: who claimed earlier than this has died over it
-NEARLY = 0.9  # a job that is a minute faster today shall not put its daily reminder off to tomorrow
+CLAIM_LIFETIME = timedelta(seconds=30)  # longer than a delivery takes: an older claim is of a run that died
+ALMOST_DUE = 0.9  # a job that ends a minute earlier today must not delay its daily reminder until tomorrow
 
 
 class AlertReason(StrEnum):
-    """What people don't know yet."""
+    """Why people get an alert, as the end of its title."""
 
     FAILING = "is failing"
     RECOVERED = "works again"
     FOUND = "has a finding"
-    CHANGED = "has another finding"
-    GONE = "has no finding any more"
-    REMINDER = "is still as it was told"
+    CHANGED = "has a different finding"
+    GONE = "no longer has a finding"
+    REMINDER = "still has the same problem"
 
 
 @dataclass(frozen=True, slots=True)
 class AlertState:
-    """What is so, since when, and what people were told."""
+    """The outcome of a subject's last run, since when, and what the last alert said."""
 
-    now: Outcome = Outcome.DONE
+    outcome: Outcome = Outcome.DONE
     since: datetime | None = None
-    told: Outcome = Outcome.DONE
-    told_at: datetime | None = None
+    alerted: Outcome = Outcome.DONE
+    alerted_at: datetime | None = None
     about: str = ""
-    news: str = ""
-    owed: tuple[str, ...] = ()
-    claimed: datetime | None = None
+    reason: str = ""
+    undelivered: tuple[str, ...] = ()
+    claimed_at: datetime | None = None
 
 
 def alert_reason(
     state: AlertState, outcome: Outcome, about: str, now: datetime, remind: timedelta
 ) -> AlertReason | None:
-    """What a run's outcome adds to what people were told."""
+    """Return why a run's outcome needs an alert after the last one; None if it needs none."""
     if outcome is Outcome.DONE:
-        return {Outcome.FAILED: AlertReason.RECOVERED, Outcome.FINDING: AlertReason.GONE}.get(state.told)
-    if outcome is not state.told:
+        return {Outcome.FAILED: AlertReason.RECOVERED, Outcome.FINDING: AlertReason.GONE}.get(state.alerted)
+    if outcome is not state.alerted:
         return AlertReason.FAILING if outcome is Outcome.FAILED else AlertReason.FOUND
     if outcome is Outcome.FINDING and about != state.about:
         return AlertReason.CHANGED
-    due = state.told_at is None or now - state.told_at >= remind * NEARLY
+    due = state.alerted_at is None or now - state.alerted_at >= remind * ALMOST_DUE
     return AlertReason.REMINDER if due else None
 
 
 def after_run(state: AlertState, outcome: Outcome, now: datetime) -> AlertState:
-    """The state after a run, before anybody was told."""
-    return state if state.now is outcome and state.since else replace(state, now=outcome, since=now)
+    """Return the state after a run, before any alert."""
+    return state if state.outcome is outcome and state.since else replace(state, outcome=outcome, since=now)
 
 
 def after_delivery(
-    state: AlertState, record: Record, what: AlertReason, failed: tuple[str, ...], now: datetime
+    state: AlertState, record: Record, reason: AlertReason, unreached: tuple[str, ...], now: datetime
 ) -> AlertState:
-    """The state once it was told; who could not be reached is owed it until the next run."""
-    about = record.about or record.sentence
+    """Return the state after an alert; the next run sends it to the addresses that were not reached."""
     return replace(
-        state, told=record.outcome, told_at=now, about=about, news=what.value, owed=failed, claimed=None
-    )  # fmt: skip
+        state,
+        alerted=record.outcome,
+        alerted_at=now,
+        about=record.about or record.sentence,
+        reason=reason.value,
+        undelivered=unreached,
+        claimed_at=None,
+    )
 
 
-def alert_message(record: Record, what: AlertReason, since: datetime, environment: Environment) -> Message:
-    """A title and a text that a tired person understands."""
+def alert_message(record: Record, reason: AlertReason, since: datetime, environment: Environment) -> Message:
+    """Return the title and the text of an alert."""
     local = since.astimezone(environment.timezone)
-    title = f"{record.environment}: {record.job} of {record.subject} {what}"
-    more = f"crew runs {record.environment} {record.job} {record.subject}"
-    return Message(title, f"{record.sentence}\n\nSince {local:%Y-%m-%d %H:%M %Z}. More: {more}")
+    title = f"{record.environment}: {record.job} of {record.subject} {reason}"
+    command = f"crew runs {record.environment} {record.job} {record.subject}"
+    return Message(title, f"{record.sentence}\n\nSince {local:%Y-%m-%d %H:%M %Z}. Details: {command}")
 
 
 def claim_alerts(
     record: Record, environment: Environment, store: Store, log: FilteringBoundLogger, now: Callable[[], datetime]
 ) -> list[ClaimedMessages]:
-    """What this run has to tell, claimed: how the job stands, and its tidings."""
+    """Claim all messages that a run causes: the alert about its outcome, and its notice."""
     to = [address_id(address) for address in environment.alerts.to]
     if not to:
         return []
-    standing = record
-    if record.tidings is not None and record.outcome is Outcome.FINDING:
-        standing = replace(record, outcome=Outcome.DONE)  # its findings are told by the tidings
-    found = [
-        _standing(standing, environment, store, log, to=to, now=now),
+    alerting = record
+    if record.notice is not None and record.outcome is Outcome.FINDING:
+        alerting = replace(record, outcome=Outcome.DONE)  # the notice reports its findings
+    claims = [
+        _claim_alert(alerting, environment, store, log, to=to, now=now),
         notices.claim_notices(record, store, to, now),
     ]
-    return [claim for claim in found if claim]
+    return [claim for claim in claims if claim]
 
 
-def _standing(
+def _claim_alert(
     record: Record,
     environment: Environment,
     store: Store,
@@ -111,64 +116,55 @@ def _standing(
     to: Sequence[str],
     now: Callable[[], datetime],
 ) -> ClaimedMessages | None:
-    """What is news of how the job stands."""
+    """Claim the alert about a run's outcome; without a store, send it without a claim."""
     key = f"{record.environment}/alerts/{record.job}/{record.subject}.json"
     try:
-        claim = _claim(store, key, record, now(), environment.alerts.remind)
+        claim = _claim_state(store, key, record, now(), environment.alerts.remind)
     except (StoreError, Failed) as error:
-        log.warning("what was told can't be known here: this may be told again", why=redact(str(error)))
-        bad = alert_reason(AlertState(), record.outcome, "", now(), environment.alerts.remind)
-        letter = alert_message(record, bad, now(), environment) if bad else None
-        return ClaimedMessages(dict.fromkeys(to, letter), lambda _failed: None) if letter else None
+        log.warning("alert state not readable, the alert can repeat", why=redact(str(error)))
+        reason = alert_reason(AlertState(), record.outcome, "", now(), environment.alerts.remind)
+        if reason is None:
+            return None
+        message = alert_message(record, reason, now(), environment)
+        return ClaimedMessages(dict.fromkeys(to, message), lambda _unreached: None)
     if claim is None:
         return None
-    state, version, what = claim
-    words = what or AlertReason(state.news)
-    concerned = [name for name in to if what is not None or name in state.owed]
+    state, version, new_reason = claim
+    reason = new_reason or AlertReason(state.reason)
+    addressed = [address for address in to if new_reason is not None or address in state.undelivered]
 
-    def note(failed: Collection[str]) -> None:
+    def record_delivery(unreached: Collection[str]) -> None:
         nonlocal version
-        nobody = concerned and len(failed) == len(concerned)  # then the next run tries again
-        after = replace(state, claimed=None) if nobody else after_delivery(state, record, words, tuple(failed), now())
-        version = store.replace(key, _body(after), version)
+        if addressed and len(unreached) == len(addressed):  # the next run tries again
+            after = replace(state, claimed_at=None)
+        else:
+            after = after_delivery(state, record, reason, tuple(unreached), now())
+        version = store.replace(key, to_body(asdict(after)), version)
 
-    letter = alert_message(record, words, state.since or now(), environment)
-    return ClaimedMessages(dict.fromkeys(concerned, letter), note)
+    message = alert_message(record, reason, state.since or now(), environment)
+    return ClaimedMessages(dict.fromkeys(addressed, message), record_delivery)
 
 
-def _claim(
+def _claim_state(
     store: Store, key: str, record: Record, now: datetime, remind: timedelta
 ) -> tuple[AlertState, str, AlertReason | None] | None:
-    """The right to tell, won by a conditional write; None if there is nothing to tell, or somebody else tells it."""
-    while True:
-        known, version = _read(store, key)
-        state = after_run(known, record.outcome, now)
-        what = alert_reason(state, record.outcome, record.about or record.sentence, now, remind)
-        telling = state.claimed is not None and now - state.claimed < CLAIM
-        nothing = what is None and not state.owed
-        claimed = state if telling or nothing else replace(state, claimed=now)
-        if claimed == known:
-            return None
-        try:
-            version = store.replace(key, _body(claimed), version) if version else store.create(key, _body(claimed))
-        except (Changed, Exists, Missing):
-            continue
-        return None if claimed is state else (claimed, version, what)
+    """Claim the alert in the store; None if there is nothing to send, or while another run sends it."""
+    reason: AlertReason | None = None
+    claimed = False
+
+    def claim(stored: AlertState) -> AlertState:
+        nonlocal reason, claimed
+        state = after_run(stored, record.outcome, now)
+        reason = alert_reason(state, record.outcome, record.about or record.sentence, now, remind)
+        others_deliver = state.claimed_at is not None and now - state.claimed_at < CLAIM_LIFETIME
+        claimed = not others_deliver and (reason is not None or bool(state.undelivered))
+        return replace(state, claimed_at=now) if claimed else state
+
+    state, version = documents.update(store, key, claim, parse=_parse, initial=AlertState())
+    return (state, version, reason) if claimed else None
 
 
-def _read(store: Store, key: str) -> tuple[AlertState, str]:
-    try:
-        found = store.get(key)
-    except Missing:
-        return AlertState(), ""
-    return from_body(key, found.body, _state_of), found.version
-
-
-def _state_of(fields: dict[str, Any]) -> AlertState:
-    moments = {name: from_iso(fields[name]) for name in ("since", "told_at", "claimed")}
-    outcomes = {name: Outcome(fields[name]) for name in ("now", "told")}
-    return AlertState(**{**fields, **moments, **outcomes, "owed": tuple(fields["owed"])})
-
-
-def _body(state: AlertState) -> bytes:
-    return to_body({name: to_iso(v) if isinstance(v, datetime) else v for name, v in asdict(state).items()})
+def _parse(fields: dict[str, Any]) -> AlertState:
+    times = {name: from_iso(fields[name]) for name in ("since", "alerted_at", "claimed_at")}
+    outcomes = {name: Outcome(fields[name]) for name in ("outcome", "alerted")}
+    return AlertState(**{**fields, **times, **outcomes, "undelivered": tuple(fields["undelivered"])})

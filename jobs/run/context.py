@@ -1,4 +1,4 @@
-"""One run while it lives, as the job's work sees it."""
+"""One run in progress, as the job's work sees it."""
 
 from __future__ import annotations
 
@@ -23,46 +23,45 @@ from jobs.store import Store
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger, WrappedLogger
 
-TAIL_LINES = 200
-TAIL_LINE_LENGTH = 2000
+LOG_LINES = 200
+LOG_LINE_LENGTH = 2000
 
 
 def new_run_id(started: datetime) -> str:
-    """Sorts by time, and no two are the same."""
+    """Return a unique id that sorts by time."""
     return f"{key_timestamp(started)}-{secrets.token_hex(3)}"
 
 
 @dataclass
 class LogTail:
-    """The last lines of a run's log, kept for its record; a structlog processor that lets everything through."""
+    """A structlog processor that passes every event on and keeps the last lines for the run record."""
 
-    lines: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
 
     def __call__(
         self, _logger: WrappedLogger, method: str, event: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:
         from structlog.processors import format_exc_info
 
-        told = {
-            k: v for k, v in event.items() if k not in ("event", "exc_info", "run", "job", "subject", "environment")
-        }
-        words = " ".join([str(event["event"]), *(f"{k}={v}" for k, v in told.items())])
+        left_out = ("event", "exc_info", "run", "job", "subject", "environment")
+        fields = [f"{name}={value}" for name, value in event.items() if name not in left_out]
+        line = " ".join([f"{utc_now():%H:%M:%SZ}", method, str(event["event"]), *fields])
         trace = format_exc_info(_logger, method, {"exc_info": event.get("exc_info")})
-        for line in [f"{utc_now():%H:%M:%SZ} {method} {words}", *trace.get("exception", "").splitlines()]:
-            self.lines.append(redact(line[: 2 * TAIL_LINE_LENGTH])[:TAIL_LINE_LENGTH])
+        for text in [line, *trace.get("exception", "").splitlines()]:
+            self.lines.append(redact(text[: 2 * LOG_LINE_LENGTH])[:LOG_LINE_LENGTH])
         return event
 
 
 def run_logger(tail: LogTail, **bound: str) -> FilteringBoundLogger:
-    """The configured log, whose lines are also kept in the tail."""
+    """Return a logger as configured, which also keeps its lines in the tail."""
     import structlog
 
-    set_up = structlog_config()
+    config = structlog_config()
     log: FilteringBoundLogger = structlog.wrap_logger(
-        set_up["logger_factory"](LOGGER_NAME),
-        processors=[tail, *set_up["processors"]],
-        wrapper_class=set_up["wrapper_class"],
-        context_class=set_up["context_class"],
+        config["logger_factory"](LOGGER_NAME),
+        processors=[tail, *config["processors"]],
+        wrapper_class=config["wrapper_class"],
+        context_class=config["context_class"],
         cache_logger_on_first_use=False,
     )
     return log.bind(**bound)
@@ -70,7 +69,7 @@ def run_logger(tail: LogTail, **bound: str) -> FilteringBoundLogger:
 
 @dataclass
 class RunContext:
-    """One run of one job on one subject; see jobs.run.job.Run for what it offers."""
+    """One run of one job on one subject; jobs.run.job.Run describes its methods."""
 
     id: str
     environment: Environment
@@ -84,7 +83,7 @@ class RunContext:
     stop: Stop
     tail: LogTail
     tries: int = 0
-    left_behind: bool = False
+    abandoned: bool = False
     _progress: Progress = field(default_factory=Progress)
 
     @property
@@ -103,17 +102,17 @@ class RunContext:
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         self.check()
-        begun = time.monotonic()
-        self.log.info("step begins", step=name)
+        started = time.monotonic()
+        self.log.info("step started", step=name)
         try:
             yield
         except BaseException:
-            self.log.warning("step failed", step=name, seconds=round(time.monotonic() - begun, 1))
+            self.log.warning("step failed", step=name, seconds=round(time.monotonic() - started, 1))
             raise
-        self.log.info("step done", step=name, seconds=round(time.monotonic() - begun, 1))
+        self.log.info("step finished", step=name, seconds=round(time.monotonic() - started, 1))
 
     def progress(self, what: str, done: int, total: int | None = None) -> None:
-        self._progress.tell(self.log, f"{self.subject}: {what}", done, total)
+        self._progress.report(self.log, f"{self.subject}: {what}", done, total)
 
 
 def new_run(
@@ -127,9 +126,9 @@ def new_run(
     stop: Stop,
     tick: datetime | None = None,
 ) -> RunContext:
-    tail, name = LogTail(), new_run_id(started)
-    log = run_logger(tail, run=name, environment=environment.name, job=job, subject=subject)
-    return RunContext(name, environment, store, job, subject, tick, started, options, log, stop, tail)
+    tail, run_id = LogTail(), new_run_id(started)
+    log = run_logger(tail, run=run_id, environment=environment.name, job=job, subject=subject)
+    return RunContext(run_id, environment, store, job, subject, tick, started, options, log, stop, tail)
 
 
 @contextmanager
@@ -140,9 +139,9 @@ def unrecorded_run(
     subject: str,
     options: Options | None = None,
     *,
-    warning: str = "still ending; wait",
+    warning: str = "still stopping, please wait",
 ) -> Iterator[RunContext]:
-    """A run without lock or record, for a command that works in the main thread and is to end cleanly on a signal."""
+    """Give a run without lock or record to a command in the main thread; signals stop it cleanly."""
     with stopped_by_signals(lambda: run.log.warning(warning)) as stop:
         run = new_run(environment, store, job, subject, options=options or Options(), started=utc_now(), stop=stop)
         try:

@@ -1,4 +1,4 @@
-"""Delivers what was claimed: to all addresses at once, to each in one message, within the limit."""
+"""Delivers claimed messages within a time limit: to all addresses at once, one combined message per address."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
 DELIVERY_TIMEOUT = 10.0
-STORE_WRITERS = 8  # writes to the store
-MOST_WHOLE_MESSAGES = 10  # of more messages than that, one message has the titles alone
+STORE_WRITERS = 8
+MOST_WHOLE_MESSAGES = 10  # when more messages than that are combined, only their titles are sent
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message."""
+    """A title and a text."""
 
     title: str
     text: str
@@ -32,99 +32,102 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedMessages:
-    """The right to tell something, won in the store: what for which address, and how to note who was not reached."""
+    """Messages by address id that only this run sends, and how to store which addresses were not reached."""
 
-    letters: Mapping[str, Message]
-    note: Callable[[Collection[str]], None]
+    messages: Mapping[str, Message]
+    record_delivery: Callable[[Collection[str]], None]
 
 
 class Sender(Protocol):
-    """Delivers one message to one address, and says whether it arrived."""
+    """Sends one message to one address and returns whether it arrived."""
 
     def __call__(self, address: Secret, title: str, text: str) -> bool: ...
 
 
 def address_id(address: Secret) -> str:
-    """Names an address in the store without giving it away."""
+    """Return an id by which the store can name an address without revealing it."""
     return hashlib.sha256(repr((address.env, address.file, address.command, address.literal)).encode()).hexdigest()[:16]
 
 
-def combine(letters: Sequence[Message]) -> Message:
-    """What one address is told at one time, as one message."""
-    if len(letters) == 1:
-        return letters[0]
-    many = len(letters) > MOST_WHOLE_MESSAGES
-    environments = sorted({letter.title.partition(":")[0] for letter in letters})
-    parts = [letter.title if many else f"{letter.title}\n{letter.text}" for letter in letters]
-    return Message(f"{', '.join(environments)}: {len(letters)} alerts", ("\n" if many else "\n\n").join(parts))
+def combine(messages: Sequence[Message]) -> Message:
+    """Return several messages as one."""
+    if len(messages) == 1:
+        return messages[0]
+    titles_only = len(messages) > MOST_WHOLE_MESSAGES
+    environments = sorted({message.title.partition(":")[0] for message in messages})
+    parts = [message.title if titles_only else f"{message.title}\n{message.text}" for message in messages]
+    separator = "\n" if titles_only else "\n\n"
+    return Message(f"{', '.join(environments)}: {len(messages)} alerts", separator.join(parts))
 
 
 class Delivery:
-    """One round of deliveries: all addresses at once. Who answers too late is noted still, while the program lives."""
+    """Sends claimed messages to all addresses at once. An answer after the time limit is still stored."""
 
     def __init__(self, claims: Sequence[ClaimedMessages], log: FilteringBoundLogger) -> None:
         self._claims, self._log = claims, log
         self._arrived: set[str] = set()
         self._lock = threading.Lock()
-        self._noted = False
+        self._recorded = False
 
-    def deliver(self, to: Iterable[Secret], send: Sender, limit: float, resting: Collection[str] = ()) -> set[str]:
-        """Tell whom it concerns, but those who rest; the marks of those who did not answer in time are returned."""
-        wanted = {address_id(address): address for address in to if self._of(address_id(address))}
-        awake = {name: address for name, address in wanted.items() if name not in resting}
+    def deliver(self, to: Iterable[Secret], send: Sender, timeout: float, paused: Collection[str] = ()) -> set[str]:
+        """Send to all addresses that have messages, except paused ones; return the ids that did not answer in time."""
+        addressed = {address_id(address): address for address in to if self._messages_for(address_id(address))}
         threads = {
-            name: threading.Thread(target=self._one, args=(name, address, send), daemon=True)
-            for name, address in awake.items()
+            name: threading.Thread(target=self._send, args=(name, address, send), daemon=True)
+            for name, address in addressed.items()
+            if name not in paused
         }
         for thread in threads.values():
             thread.start()
-        until = time.monotonic() + limit
+        deadline = time.monotonic() + timeout
         for thread in threads.values():
-            thread.join(max(0, until - time.monotonic()))
+            thread.join(max(0, deadline - time.monotonic()))
         with self._lock:
-            self._note()
-            self._noted = True
-        if failed := wanted.keys() - self._arrived:
-            self._log.warning("alert not told to all", reached=len(wanted) - len(failed), not_reached=len(failed))
+            self._record()
+            self._recorded = True
+        if failed := addressed.keys() - self._arrived:
+            self._log.warning(
+                "alert not delivered to all", reached=len(addressed) - len(failed), not_reached=len(failed)
+            )
         return {name for name, thread in threads.items() if thread.is_alive()}
 
-    def _of(self, name: str) -> list[Message]:
-        return [claim.letters[name] for claim in self._claims if name in claim.letters]
+    def _messages_for(self, name: str) -> list[Message]:
+        return [claim.messages[name] for claim in self._claims if name in claim.messages]
 
-    def _one(self, name: str, address: Secret, send: Sender) -> None:
-        letter = combine(self._of(name))
+    def _send(self, name: str, address: Secret, send: Sender) -> None:
+        message = combine(self._messages_for(name))
         try:
-            arrived = send(address, letter.title, letter.text)
+            arrived = send(address, message.title, message.text)
         except Exception as error:
             self._log.warning("alert not delivered", to=address.source, why=redact(str(error)))
             return
         with self._lock:
             if arrived:
                 self._arrived.add(name)
-            if arrived and self._noted:
-                self._note()
+            if arrived and self._recorded:
+                self._record()
 
-    def _note(self) -> None:
-        def one(claim: ClaimedMessages) -> None:
+    def _record(self) -> None:
+        def record(claim: ClaimedMessages) -> None:
             try:
-                claim.note([name for name in claim.letters if name not in self._arrived])
+                claim.record_delivery([name for name in claim.messages if name not in self._arrived])
             except (Changed, Missing):
-                pass  # somebody else has told more since
+                pass  # another run has sent a newer alert
             except (StoreError, Failed) as error:
-                self._log.warning("told, but not noted: this may be told again", why=redact(str(error)))
+                self._log.warning("alert delivered but not recorded, it can repeat", why=redact(str(error)))
 
         with ThreadPoolExecutor(STORE_WRITERS) as pool:
-            list(pool.map(one, self._claims))
+            list(pool.map(record, self._claims))
 
 
 def send_by_apprise(address: Secret, title: str, text: str) -> bool:
-    """Send through Apprise, whose answer is an object that is true if everything arrived."""
+    """Send through Apprise; return whether the message arrived."""
     import apprise
 
-    # In this thread, not in Apprise's pool, which a program waits for at its end however slow a mail server is.
+    # In this thread: a program would wait at its end for Apprise's own pool, however slow a mail server is.
     sender = apprise.Apprise(asset=apprise.AppriseAsset(async_mode=False, service_timeout=0))
     if not sender.add(address.reveal()):
         return False
-    for service in sender:  # a long message in pieces, where a service takes no long ones
+    for service in sender:  # a service with a length limit gets a long message in pieces
         service.overflow_mode = apprise.OverflowMode.SPLIT
-    return bool(sender.notify(title=title, body=text))
+    return bool(sender.notify(title=title, body=text))  # an object that is true if everything arrived

@@ -1,53 +1,105 @@
-"""The small JSON files of runs in the store: locks, records, alerts."""
+"""The small JSON documents of runs in the store (locks, records, alerts), and the times in their keys."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from jobs.run.job import Failed
+from jobs.store import Changed, Exists, Missing, Store
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 T = TypeVar("T")
 
 FORMAT = 1
 
+_KEY_TIME = "%Y%m%dT%H%M%SZ"
+_KEY_TIME_FORM = re.compile(r"\d{8}T\d{6}Z")
+_KEY_TIME_LENGTH = len("20261121T020000Z")
+
 
 def to_body(fields: Mapping[str, Any]) -> bytes:
-    """A document as it is stored."""
-    return json.dumps({"format": FORMAT, **fields}, ensure_ascii=False, indent=1, default=str).encode()
+    """Return a document as JSON with its format number."""
+    return json.dumps({"format": FORMAT, **fields}, ensure_ascii=False, indent=1, default=_json_value).encode()
 
 
-def from_body(key: str, body: bytes, made_of: Callable[[dict[str, Any]], T]) -> T:
-    """What a stored document says; Failed if it is none, or is written by a newer groundcrew than this."""
+def _json_value(value: object) -> str | None:
+    return to_iso(value) if isinstance(value, datetime) else str(value)
+
+
+def from_body(key: str, body: bytes, parse: Callable[[dict[str, Any]], T], failed: type[Failed] = Failed) -> T:
+    """Return the parsed document; raise `failed` if it is damaged or written by a newer groundcrew."""
     try:
         fields = json.loads(body)
-        written_as = fields.pop("format")
-        if written_as == FORMAT:
-            return made_of(fields)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise Failed(f"{key}: is no document of groundcrew; look at it, and move it out of the store") from None
-    raise Failed(f"{key}: has format {written_as}, and this groundcrew reads {FORMAT}; update groundcrew here")
+        written_format = fields.pop("format")
+        if written_format == FORMAT:
+            return parse(fields)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise failed(
+            f"{key}: this is not a document of groundcrew ({type(error).__name__}: {error}); "
+            "inspect it and move it out of the store"
+        ) from None
+    raise failed(f"{key}: has format {written_format}, but this groundcrew reads {FORMAT}; update groundcrew here")
+
+
+def read(store: Store, key: str, parse: Callable[[dict[str, Any]], T], initial: T) -> tuple[T, str]:
+    """Return a stored document and its version; `initial` and no version if there is none."""
+    try:
+        stored = store.get(key)
+    except Missing:
+        return initial, ""
+    return from_body(key, stored.body, parse), stored.version
+
+
+def update(
+    store: Store, key: str, change: Callable[[T], T], *, parse: Callable[[dict[str, Any]], T], initial: T
+) -> tuple[T, str]:
+    """Change a document, a dataclass, by compare-and-swap; return it as it is stored now, and its version.
+
+    `change` is called again with the new document whenever another run writes first.
+    """
+    while True:
+        current, version = read(store, key, parse, initial)
+        changed = change(current)
+        if changed == current:
+            return current, version
+        body = to_body(asdict(cast("DataclassInstance", changed)))
+        with suppress(Changed, Exists, Missing):
+            return changed, store.replace(key, body, version) if version else store.create(key, body)
 
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def to_iso(moment: datetime | None, timespec: str = "auto") -> str | None:
-    return moment.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z") if moment else None
+def to_iso(time: datetime | None, timespec: str = "auto") -> str | None:
+    return time.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z") if time else None
 
 
-def to_second(moment: datetime | None) -> str | None:
-    """A moment as `--json` tells it."""
-    return to_iso(moment, "seconds")
+def to_second(time: datetime | None) -> str | None:
+    """Return a time to the second, as `--json` prints it."""
+    return to_iso(time, "seconds")
 
 
 def from_iso(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def key_timestamp(moment: datetime) -> str:
-    """A moment as part of a key: sorts by time, and is short."""
-    return f"{moment.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+def key_timestamp(time: datetime) -> str:
+    """Return a time as part of a key: short, and sorted by time."""
+    return f"{time.astimezone(UTC):{_KEY_TIME}}"
+
+
+def key_time(key: str) -> datetime:
+    """Return the time at the start of a key's last level, as key_timestamp() wrote it; ValueError if there is none."""
+    written = key.rpartition("/")[2][:_KEY_TIME_LENGTH]
+    if not _KEY_TIME_FORM.fullmatch(written):
+        raise ValueError(f"{key} does not start with a time")
+    return datetime.fromisoformat(written)  # five times faster than strptime, for listings of many thousand keys

@@ -1,4 +1,4 @@
-"""Tells a watcher of silence (healthchecks and its like) that a kind of job began and how it ended."""
+"""Pings a heartbeat monitor, such as healthchecks.io, at the start and the end of a job."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from inventories import Secret, redact
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-LIMIT = 10.0
+PING_TIMEOUT = 10.0
 BODY_LIMIT = 100_000
 
 
-def ping_address(address: str, ending: str, rid: str) -> str:
-    """Where to ping: `/start`, `/0` or `/1` behind the check's own address, with the run's id."""
+def ping_address(address: str, event: str, rid: str) -> str:
+    """Return the URL to ping: the check's address with `/start`, `/0` or `/1`, and the run's id."""
     base, _, query = address.partition("?")
-    return f"{base.rstrip('/')}/{ending}?{query + '&' if query else ''}rid={rid}"
+    return f"{base.rstrip('/')}/{event}?{query + '&' if query else ''}rid={rid}"
 
 
 class Heartbeat:
-    """One beat: a start and an end, sent beside the job so that a slow watcher never delays it."""
+    """A start ping and an end ping, sent in threads so that a slow monitor does not delay the job."""
 
     def __init__(self, address: Secret | None, log: FilteringBoundLogger) -> None:
         self._address = address
@@ -33,36 +33,36 @@ class Heartbeat:
         self._sending: threading.Thread | None = None
 
     def start(self) -> None:
-        """Ping the start, once however many subjects begin."""
+        """Ping the start, once for all subjects."""
         with self._lock:
             if self._address and not self._sending:
                 self._send("start", "")
 
-    def end(self, failed: bool, said: str) -> None:
-        """Ping the end, if there was a start, and wait for it no longer than a slow watcher is worth."""
+    def end(self, failed: bool, report: str) -> None:
+        """Ping the end, if there was a start, and wait for the answer up to the timeout."""
         with self._lock:
             if self._sending:
-                self._send("1" if failed else "0", said)
-                self._sending.join(LIMIT)
+                self._send("1" if failed else "0", report)
+                self._sending.join(PING_TIMEOUT)
 
-    def _send(self, ending: str, said: str) -> None:
-        arguments = (self._sending, ending, redact(said).encode()[:BODY_LIMIT])
+    def _send(self, event: str, report: str) -> None:
+        arguments = (self._sending, event, redact(report).encode()[:BODY_LIMIT])
         self._sending = threading.Thread(target=self._ping, args=arguments, name="heartbeat", daemon=True)
         self._sending.start()
 
-    def _ping(self, earlier: threading.Thread | None, ending: str, body: bytes) -> None:
+    def _ping(self, earlier: threading.Thread | None, event: str, body: bytes) -> None:
         import urllib.request
 
         if earlier:
-            earlier.join(LIMIT)
+            earlier.join(PING_TIMEOUT)
         if self._address is None:
             return
-        begun = time.monotonic()
+        started = time.monotonic()
         try:
-            address = ping_address(self._address.reveal(), ending, self._rid)
+            address = ping_address(self._address.reveal(), event, self._rid)
             if not address.startswith(("https://", "http://")):
-                raise ValueError("its address is neither https:// nor http://")  # noqa: TRY301
-            urllib.request.urlopen(address, body, timeout=LIMIT).close()  # noqa: S310
-        except Exception as error:  # a watcher that is away must not fail what it watches
-            took = round(time.monotonic() - begun, 1)
-            self._log.warning("heartbeat not delivered", ping=ending, why=redact(str(error)), seconds=took)
+                raise ValueError("the address must begin with https:// or http://")  # noqa: TRY301
+            urllib.request.urlopen(address, body, timeout=PING_TIMEOUT).close()  # noqa: S310
+        except Exception as error:  # an unreachable monitor must not fail the run
+            seconds = round(time.monotonic() - started, 1)
+            self._log.warning("heartbeat not delivered", ping=event, why=redact(str(error)), seconds=seconds)

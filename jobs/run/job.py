@@ -1,4 +1,4 @@
-"""What a job is to the runner, and what the runner is to a job."""
+"""What a job gives the runner, and what the runner gives a job."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Outcome(StrEnum):
     DONE = "done"
     FINDING = "finding"
     FAILED = "failed"
-    HELD = "held"  # not run at all, because another run holds the lock; never stored
+    HELD = "held"  # another run holds the lock, so this run did not start; never stored
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What people are told once and never reminded of: the keys by which it stays known, and the message."""
+    """A message that is sent once and never repeated, and the keys that mark it as sent."""
 
     keys: tuple[str, ...] = ()
     title: str = ""
@@ -39,22 +39,24 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a job says of itself: an outcome, one sentence for people, figures for machines (units in the names).
+    """What a job reports: an outcome, one sentence for people, figures for machines (with the unit in each name).
 
-    `about` tells one finding from another: a finding about something else is news, the same in other words is not.
-    A job that gives `tidings`, empty ones too, has its findings told by these instead (see jobs/run/notices.py).
+    `about` identifies a finding: a changed `about` is news, a changed sentence is not.
+    With a `notice`, even an empty one, findings cause no alerts: the notice is sent instead (see jobs/run/notices.py).
+    `details` is for the command that started the run; it is not stored.
     """
 
     outcome: Outcome
     sentence: str
     figures: Mapping[str, int | float | str] = field(default_factory=dict)
     about: str = ""
-    tidings: Notice | None = None
+    notice: Notice | None = None
+    details: object = None
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What was asked for on the command line."""
+    """The options of the command line that concern every job."""
 
     only: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
@@ -63,17 +65,17 @@ class Options:
 
 
 class Failed(CrewError):
-    """The work failed for good: trying again would not help (a bad password, a bad file)."""
+    """The work failed, and trying again does not help (a bad password, a bad file)."""
 
 
 class UnknownName(Failed):
-    """What was typed can't be meant: a name that is in no file and no store, a tag or a time that is none."""
+    """A name on the command line matches nothing in the files or the store, or a tag or time is malformed."""
 
     exit_code = ExitCode.WRONG_USAGE
 
 
 class Transient(CrewError):
-    """The work failed by something that may pass (network, throttling, a server restarting): the runner tries again."""
+    """The work failed for a reason that can pass (network, throttling, a restarting server): the runner retries."""
 
     retryable = True
 
@@ -92,36 +94,36 @@ class Run(Protocol):
     log: FilteringBoundLogger
 
     def check(self) -> None:
-        """Raise Stopped if the run was told to end. Long loops call it."""
+        """Raise Stopped if the run must stop. Call it in long loops."""
         ...
 
     def on_stop(self, end: Callable[[], object]) -> AbstractContextManager[None]:
-        """While inside, `end` is called (once, from another thread) when the run is told to end."""
+        """Call `end` once, from another thread, if the run is stopped inside this context."""
         ...
 
     def process(self, argv: Sequence[str], **popen: Any) -> subprocess.Popen[bytes]:
-        """Start a program in a process group of its own, which is ended with the run: SIGTERM, later SIGKILL."""
+        """Start a program in its own process group. If the run is stopped, the group gets SIGTERM, then SIGKILL."""
         ...
 
     def step(self, name: str) -> AbstractContextManager[None]:
-        """A named piece of the work: its begin, end and duration are logged."""
+        """Log the start, the end and the duration of a named step of the work."""
         ...
 
     def progress(self, what: str, done: int, total: int | None = None) -> None:
-        """Tell how far it is, in bytes: a bar on a terminal, else a log line a minute."""
+        """Show progress in bytes: a bar on a terminal, else a log line per minute."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A kind of work. Pure data and functions: the runner does the rest."""
+    """A kind of work: data and functions. The runner does the rest."""
 
     name: str
-    subjects: Callable[[Environment, Options], Sequence[str]]
+    subjects: Callable[[Environment, Store, Options], Sequence[str]]
     work: Callable[[Run], Result]
     schedule: Callable[[Environment, str], str | None]
     limit: Callable[[Environment, str], timedelta] = lambda _environment, _subject: timedelta(hours=6)
     lease: Callable[[Environment, str], timedelta] = lambda _environment, _subject: timedelta(seconds=60)
-    side_by_side: int = 2
-    knows: Callable[[Environment, str], bool] = lambda _environment, _subject: True
-    """Whether the environment still has a subject that had a run once."""
+    max_parallel: int = 2
+    has_subject: Callable[[Environment, str], bool] = lambda _environment, _subject: True
+    """Whether the environment file still names a subject of an earlier run; metrics of removed subjects are dropped."""

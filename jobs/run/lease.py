@@ -1,4 +1,4 @@
-"""A lock is a lease in the store: created if absent, renewed while its holder lives, released by a record in it."""
+"""Locks in the store. A lock is a lease: created if absent, renewed while its holder lives, then marked as released."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from jobs.store import Changed, Exists, Missing, OutOfReach, Store, StoreError
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-RENEWALS = 4  # a lease is renewed this many times over its length, so that a few may fail
+RENEWALS = 4  # renewals per length of a lease, so that a few of them may fail
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """What a lock says of the run that holds it, or held it last."""
+    """The run that holds a lock, or held it last, as the lock names it."""
 
     run: str
     host: str
@@ -39,32 +39,32 @@ class Holder:
     took_over: str | None = None
 
     @property
-    def seen(self) -> datetime:
+    def last_renewed(self) -> datetime:
         return self.renewed or self.since
 
     @property
-    def interval(self) -> timedelta:
+    def renewal_interval(self) -> timedelta:
         return timedelta(seconds=self.seconds / RENEWALS)
 
     def overdue(self, now: datetime) -> bool:
-        """No renewal for longer than a live holder would need, if both clocks agree."""
-        return now - self.seen > 1.5 * self.interval
+        """Whether a renewal is missing that a live holder would have made, if both clocks agree."""
+        return now - self.last_renewed > 1.5 * self.renewal_interval
 
     def expired(self, now: datetime) -> bool:
-        return now - self.seen > timedelta(seconds=self.seconds)
+        return now - self.last_renewed > timedelta(seconds=self.seconds)
 
 
 def holder_from(key: str, body: bytes) -> Holder:
-    return from_body(key, body, _holder_of)
+    return from_body(key, body, _parse)
 
 
-def _holder_of(fields: dict[str, Any]) -> Holder:
-    moments = {name: from_iso(fields.get(name)) for name in ("since", "tick", "renewed", "released")}
-    return Holder(**{**fields, **moments})
+def _parse(fields: dict[str, Any]) -> Holder:
+    times = {name: from_iso(fields.get(name)) for name in ("since", "tick", "renewed", "released")}
+    return Holder(**{**fields, **times})
 
 
 def holder_to(holder: Holder) -> bytes:
-    return to_body({name: to_iso(v) if isinstance(v, datetime) else v for name, v in asdict(holder).items()})
+    return to_body(asdict(holder))
 
 
 class LockHeld(CrewError):
@@ -74,57 +74,85 @@ class LockHeld(CrewError):
 
 
 def lock_held(environment: str, name: str, holder: Holder, now: datetime, zone: ZoneInfo) -> LockHeld:
-    """The sentence for a lock that somebody else has."""
-    ago = max(0, round((now - holder.seen).total_seconds()))
+    """Return the error for a lock that another run holds."""
+    ago = max(0, round((now - holder.last_renewed).total_seconds()))
     alive = f"last renewed {ago} s ago, perhaps dead" if holder.overdue(now) else f"alive, renewed {ago} s ago"
     since = holder.since.astimezone(zone)
     day = "" if since.date() == now.astimezone(zone).date() else f"{since:%Y-%m-%d} "
     return LockHeld(
-        f"{environment}: lock {name} is held by {holder.host} since {day}{since:%H:%M:%S} ({alive}); "
-        f"it ends by itself, or: crew runs {environment} {name.replace('/', ' ')}"
+        f"{environment}: lock {name} is held by {holder.host} since {day}{since:%H:%M:%S} ({alive}). "
+        f"Wait for it, or see: crew runs {environment} {name.replace('/', ' ')}"
     )
+
+
+def lock_prefix(environment: str) -> str:
+    """Return the prefix of the keys of all locks of an environment."""
+    return f"{environment}/locks/"
+
+
+def lock_key(environment: str, job: str, subject: str) -> str:
+    """Return the key of a lock."""
+    return f"{lock_prefix(environment)}{job}/{subject}.json"
+
+
+def read_holder(store: Store, environment: str, job: str, subject: str) -> Holder | None:
+    """Return the last holder of a lock; None if there is no lock."""
+    key = lock_key(environment, job, subject)
+    try:
+        return holder_from(key, store.get(key).body)
+    except Missing:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """A lock of an environment, named `<job>/<subject>`."""
+    """The lock of one subject of a job."""
 
     environment: str
-    name: str
+    job: str
+    subject: str
     zone: ZoneInfo
     store: Store
     now: Callable[[], datetime]
 
     @property
+    def name(self) -> str:
+        return f"{self.job}/{self.subject}"
+
+    @property
     def key(self) -> str:
-        return f"{self.environment}/locks/{self.name}.json"
+        return lock_key(self.environment, self.job, self.subject)
 
     def read(self) -> tuple[Holder, str]:
-        found = self.store.get(self.key)
-        return holder_from(self.key, found.body), found.version
+        stored = self.store.get(self.key)
+        return holder_from(self.key, stored.body), stored.version
+
+    def held_by(self, holder: Holder) -> LockHeld:
+        return lock_held(self.environment, self.name, holder, self.now(), self.zone)
 
 
 def acquire(
-    lock: Lock, wanted: Holder, wait: Callable[[float], object], log: FilteringBoundLogger, *, patient: bool
+    lock: Lock, holder: Holder, wait: Callable[[float], object], log: FilteringBoundLogger, *, patient: bool
 ) -> Lease:
-    """Take a lock or raise Held. Someone patient watches a live holder for a renewal before he believes in it.
+    """Acquire a lock for a holder, or raise LockHeld.
 
-    So does whoever finds that the holder's process is gone: he was killed, and nobody should have to try again.
+    If `patient`, or if the other holder's process is gone from this host, wait whether the other holder renews its
+    lease. If it does not, take the lock over.
     """
-    lock.store.require_conditions()
+    lock.store.require_conditional_writes()
     while True:
         try:
-            return Lease(lock, wanted, lock.store.create(lock.key, holder_to(wanted)))
+            return Lease(lock, holder, lock.store.create(lock.key, holder_to(holder)))
         except Exists:
             pass
         try:
-            return _take_from(lock, wanted, wait, log, patient=patient)
+            return _acquire_from(lock, holder, wait, log, patient=patient)
         except (Changed, Missing):
-            wait(0.02)  # somebody was faster: see what he made of it
+            wait(0.02)  # another run was faster: read the lock again
 
 
 def process_is_gone(holder: Holder) -> bool:
-    """Whether no process here is the holder's, who said that he is here; a container may have this machine's name."""
+    """Return whether the holder ran on this host and its process is gone. A container can share this host's name."""
     if holder.host != socket.gethostname():
         return False
     try:
@@ -134,71 +162,74 @@ def process_is_gone(holder: Holder) -> bool:
     return False
 
 
-def _take_from(
-    lock: Lock, wanted: Holder, wait: Callable[[float], object], log: FilteringBoundLogger, *, patient: bool
+def _acquire_from(
+    lock: Lock, holder: Holder, wait: Callable[[float], object], log: FilteringBoundLogger, *, patient: bool
 ) -> Lease:
-    found, version = lock.read()
-    if found.run == wanted.run:  # our own creation, whose answer was lost on the way
-        return Lease(lock, wanted, version)
-    if found.released is None:
-        if not patient and not found.overdue(lock.now()) and not process_is_gone(found):
-            raise lock_held(lock.environment, lock.name, found, lock.now(), lock.zone)
-        log.info("lock is held: watching whether its holder lives", lock=lock.name, by=found.run, host=found.host)
-        found, version = _watched(lock, found, version, wait)
-    if found.released is None:
-        wanted = _heir(wanted, found)
-        log.warning("lock taken over", lock=lock.name, run_that_died=found.run, host=found.host, pid=found.pid,
-                    last_seen=to_iso(found.seen))  # fmt: skip
-    return Lease(lock, wanted, lock.store.replace(lock.key, holder_to(wanted), version))
+    other, version = lock.read()
+    if other.run == holder.run:  # we created it, but the store's answer was lost
+        return Lease(lock, holder, version)
+    if other.released is None:
+        if not patient and not other.overdue(lock.now()) and not process_is_gone(other):
+            raise lock.held_by(other)
+        log.info("lock held, waiting for a renewal", lock=lock.name, by=other.run, host=other.host)
+        other, version = _wait_for_renewal(lock, other, version, wait)
+    if other.released is None:
+        holder = _successor(holder, other)
+        log.warning("lock taken over", lock=lock.name, run_that_died=other.run, host=other.host, pid=other.pid,
+                    last_renewed=to_iso(other.last_renewed))  # fmt: skip
+    return Lease(lock, holder, lock.store.replace(lock.key, holder_to(holder), version))
 
 
-def _heir(wanted: Holder, dead: Holder) -> Holder:
-    attempts = dead.attempts + 1 if wanted.tick and wanted.tick == dead.tick else 1
-    return replace(wanted, attempts=attempts, took_over=f"{dead.run} on {dead.host} (pid {dead.pid})")
+def _successor(holder: Holder, dead: Holder) -> Holder:
+    attempts = dead.attempts + 1 if holder.tick and holder.tick == dead.tick else 1
+    return replace(holder, attempts=attempts, took_over=f"{dead.run} on {dead.host} (pid {dead.pid})")
 
 
-def _watched(lock: Lock, found: Holder, version: str, wait: Callable[[float], object]) -> tuple[Holder, str]:
-    """A holder that is gone: released, or silent over its lease and over a renewal interval of our own watching.
+def _wait_for_renewal(lock: Lock, other: Holder, version: str, wait: Callable[[float], object]) -> tuple[Holder, str]:
+    """Return a holder that has released its lock or died; LockHeld if it renews its lease.
 
-    The clocks of two hosts may differ, so that only a renewal that is seen, or its absence, proves anything.
+    The clocks of two hosts can differ. So a holder counts as dead only if its lease has expired, and if we have seen
+    no renewal for longer than a renewal interval.
     """
-    watched, pause = time.monotonic(), 0.02
-    at_least = 1.5 * found.interval.total_seconds()
-    while not (found.expired(lock.now()) and time.monotonic() - watched > at_least):
+    started, pause = time.monotonic(), 0.02
+    at_least = 1.5 * other.renewal_interval.total_seconds()
+    while not (other.expired(lock.now()) and time.monotonic() - started > at_least):
         wait(pause)
         pause = min(1.0, pause * 1.5)
-        latest, seen = lock.read()
-        if seen != version and latest.released is None:
-            raise lock_held(lock.environment, lock.name, latest, lock.now(), lock.zone)
+        latest, latest_version = lock.read()
+        if latest_version != version and latest.released is None:
+            raise lock.held_by(latest)
         if latest.released is not None:
-            return latest, seen
-        if time.monotonic() - watched > found.seconds + at_least:  # its clock is far ahead of ours
+            return latest, latest_version
+        if time.monotonic() - started > other.seconds + at_least:  # its clock is far ahead of ours
             break
-    return found, version
+    return other, version
 
 
 class Lease:
-    """A lock that is ours, kept by a thread until it is released or lost."""
+    """A lock that this run holds. A thread renews it until it is released or lost."""
 
     def __init__(self, lock: Lock, holder: Holder, version: str) -> None:
         self.holder = holder
         self.lost = False
         self._lock = lock
         self._version = version
-        self._asked = time.monotonic()
-        self._one_at_a_time = threading.Lock()
+        self._renewed = time.monotonic()
+        self._writing = threading.Lock()
         self._over = threading.Event()
 
-    def left(self) -> float:
-        """Seconds until somebody else may take it, unless it is renewed."""
-        return self._asked + self.holder.seconds - time.monotonic()
+    def seconds_left(self) -> float:
+        """Return the seconds until another run may take the lock, unless it is renewed."""
+        return self._renewed + self.holder.seconds - time.monotonic()
 
-    def keep(self, lost: Callable[[str], object]) -> None:
-        """Renew it from now on; `lost` is told why if it cannot be kept."""
-        threading.Thread(target=self._renewing, args=(lost,), name=f"lease {self._lock.name}", daemon=True).start()
+    def keep(self, on_lost: Callable[[str], object]) -> None:
+        """Renew the lease from now on. If that fails for good, call `on_lost` with the reason."""
+        threading.Thread(
+            target=self._keep_renewing, args=(on_lost,), name=f"lease {self._lock.name}", daemon=True
+        ).start()
 
-    def _renewing(self, lost: Callable[[str], object]) -> None:
-        usual = self.holder.interval.total_seconds()
+    def _keep_renewing(self, on_lost: Callable[[str], object]) -> None:
+        usual = self.holder.renewal_interval.total_seconds()
         pause = usual
         while not self._over.wait(pause):
             try:
@@ -206,42 +237,42 @@ class Lease:
                 pause = usual
             except OutOfReach as error:
                 pause = usual / 4
-                if self.left() <= 0:
-                    self._lose(lost, str(error))
-            except Exception as error:  # whatever it was, we can't know that the lock is still ours
-                self._lose(lost, str(error))
+                if self.seconds_left() <= 0:
+                    self._lose(on_lost, str(error))
+            except Exception as error:  # after any error we cannot know that we still hold the lock
+                self._lose(on_lost, str(error))
 
-    def _lose(self, lost: Callable[[str], object], why: str) -> None:
+    def _lose(self, on_lost: Callable[[str], object], why: str) -> None:
         self.lost = True
         self._over.set()
-        lost(f"its lock was lost: {why}")
+        on_lost(f"its lock was lost: {why}")
 
     def renew(self) -> None:
         now = self._lock.now()
         self._write(replace(self.holder, renewed=now, renewals=self.holder.renewals + 1))
 
     def release(self) -> None:
-        """Say in the lock that it is free. A lock that was lost is somebody else's by now."""
+        """Mark the lock as released. A lost lock belongs to another run by now, so leave it alone."""
         if self.lost:
             return
         self._over.set()
         self._write(replace(self.holder, released=self._lock.now()))
 
     def _write(self, holder: Holder) -> None:
-        with self._one_at_a_time:
+        with self._writing:
             if self._over.is_set() and holder.released is None:
-                return  # a renewal that was on its way when the lock was released
-            asked = time.monotonic()
+                return  # a renewal that began before the release
+            started = time.monotonic()
             try:
                 self._version = self._lock.store.replace(self._lock.key, holder_to(holder), self._version)
             except (Changed, Missing) as error:
-                self._version = self._ours(error)
+                self._version = self._version_if_ours(error)
                 self._version = self._lock.store.replace(self._lock.key, holder_to(holder), self._version)
-            self.holder, self._asked = holder, asked
+            self.holder, self._renewed = holder, started
 
-    def _ours(self, error: StoreError) -> str:
-        """The version that is there, if we wrote it ourselves and the answer was lost on the way."""
-        found, version = self._lock.read()
-        if found.run != self.holder.run:
-            raise Changed(f"{self._lock.name} was taken by run {found.run} on {found.host}") from error
+    def _version_if_ours(self, error: StoreError) -> str:
+        """Return the stored version if we wrote it and the store's answer was lost."""
+        stored, version = self._lock.read()
+        if stored.run != self.holder.run:
+            raise Changed(f"{self._lock.name} was taken by run {stored.run} on {stored.host}") from error
         return version

@@ -1,4 +1,4 @@
-"""A textfile for node_exporter, merged with what other runs wrote there."""
+"""Metrics of runs in a textfile for node_exporter, merged with the metrics of other runs."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ Samples = dict[tuple[str, Labels], float]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One name that rules and dashboards can rely on. All bear the labels environment, crew_job and subject.
+    """A metric of stable name, for alert rules and dashboards. Its labels are environment, crew_job and subject.
 
-    Not job: that label is Prometheus' own, and it would rename ours.
+    The label is not `job`, because Prometheus uses that label itself and would rename ours.
     """
 
     name: str
     help: str
 
 
-LAST_RUN = Metric("groundcrew_last_run_timestamp_seconds", "When the last run ended.")
-LAST_SUCCESS = Metric("groundcrew_last_success_timestamp_seconds", "When the last run that did not fail ended.")
-DURATION = Metric("groundcrew_last_run_duration_seconds", "How long the last run took.")
-OUTCOME = Metric("groundcrew_last_run_outcome", "How the last run ended: 0 done, 1 failed, 2 a finding.")
-ATTEMPTS = Metric("groundcrew_last_run_attempts", "How often the last run's work was begun.")
-MISSED = Metric("groundcrew_last_run_missed_ticks", "How many ticks before the last run nobody had run.")
-FIGURE = Metric("groundcrew_last_run_figure", "What the last run counted, by the label figure, its unit in the name.")
-PERIOD = Metric("groundcrew_period_seconds", "How far the last run's tick is from the next one; only on a schedule.")
+LAST_RUN = Metric("groundcrew_last_run_timestamp_seconds", "End of the last run.")
+LAST_SUCCESS = Metric("groundcrew_last_success_timestamp_seconds", "End of the last run that did not fail.")
+DURATION = Metric("groundcrew_last_run_duration_seconds", "Duration of the last run.")
+OUTCOME = Metric("groundcrew_last_run_outcome", "Outcome of the last run: 0 done, 1 failed, 2 a finding.")
+ATTEMPTS = Metric("groundcrew_last_run_attempts", "Number of attempts of the last run.")
+MISSED = Metric("groundcrew_last_run_missed_ticks", "Number of scheduled times without a run before the last run.")
+FIGURE = Metric("groundcrew_last_run_figure", "A number of the last run; the label figure holds its name and unit.")
+PERIOD = Metric("groundcrew_period_seconds", "Time between two scheduled times; only for scheduled jobs.")
 METRICS = (LAST_RUN, LAST_SUCCESS, DURATION, OUTCOME, ATTEMPTS, MISSED, PERIOD, FIGURE)
 
 CODES = {Outcome.DONE: 0, Outcome.FAILED: 1, Outcome.FINDING: 2}
 
 
-def samples_of(record: Record, apart: timedelta | None = None) -> Samples:
-    """What one run adds; `apart` is how far its tick is from the next one."""
+def samples_of(record: Record, to_next_tick: timedelta | None = None) -> Samples:
+    """Return the samples of one run."""
     labels = {"environment": record.environment, "crew_job": record.job, "subject": record.subject}
     ended = record.ended.timestamp()
     values = {
@@ -55,24 +55,26 @@ def samples_of(record: Record, apart: timedelta | None = None) -> Samples:
         ATTEMPTS: record.attempts,
         MISSED: record.missed.ticks if record.missed else 0,
     } | ({LAST_SUCCESS: ended} if record.complete else {})
-    values |= {PERIOD: apart.total_seconds()} if apart else {}
+    values |= {PERIOD: to_next_tick.total_seconds()} if to_next_tick else {}
     samples = {(metric.name, _labels(labels)): float(value) for metric, value in values.items()}
     figures = {name: value for name, value in record.figures.items() if isinstance(value, int | float)}
     return samples | {(FIGURE.name, _labels({**labels, "figure": name})): float(v) for name, v in figures.items()}
 
 
 def merged(old: Samples, new: Samples) -> Samples:
-    """The new samples in place of the old ones of the same job; its last success stays until there is a later one."""
-    whose = {_of(labels) for _, labels in new}
-    kept = {key: v for key, v in old.items() if _of(key[1]) not in whose or key[0] == LAST_SUCCESS.name}
+    """Replace the old samples of the same subjects. The last success stays until there is a later one."""
+    replaced = {_of(labels) for _, labels in new}
+    kept = {key: v for key, v in old.items() if _of(key[1]) not in replaced or key[0] == LAST_SUCCESS.name}
     return {**kept, **new}
 
 
-def without_removed_subjects(samples: Samples, environment: str, job: str, knows: Callable[[str], bool]) -> Samples:
-    """Less a job's subjects that the environment's file no longer names: they would be called late for ever."""
+def without_removed_subjects(
+    samples: Samples, environment: str, job: str, has_subject: Callable[[str], bool]
+) -> Samples:
+    """Drop subjects that the environment file no longer names, because they would be reported as overdue forever."""
 
     def stays(labels: Mapping[str, str]) -> bool:
-        return (labels["environment"], labels["crew_job"]) != (environment, job) or knows(labels["subject"])
+        return (labels["environment"], labels["crew_job"]) != (environment, job) or has_subject(labels["subject"])
 
     return {key: value for key, value in samples.items() if stays(dict(key[1]))}
 
@@ -81,23 +83,23 @@ def write(
     record: Record,
     environment: Environment,
     line: str | None = None,
-    knows: Callable[[str], bool] = lambda _subject: True,
+    has_subject: Callable[[str], bool] = lambda _subject: True,
 ) -> None:
-    """Put a run's figures into the textfile, if the environment names one; `line` is the cron line it is on."""
+    """Write a run's samples to the environment's textfile, if it has one; `line` is the job's cron line."""
     if environment.metrics.textfile:
         textfile = environment.metrics.textfile
-        apart = period(line, environment.timezone, record.started) if line else None
-        with _alone_with(textfile):
-            old = without_removed_subjects(from_text(_read(textfile)), record.environment, record.job, knows)
-            _replace(textfile, to_text(merged(old, samples_of(record, apart))))
+        to_next_tick = period(line, environment.timezone, record.started) if line else None
+        with _locked(textfile):
+            old = without_removed_subjects(from_text(_read(textfile)), record.environment, record.job, has_subject)
+            _replace(textfile, to_text(merged(old, samples_of(record, to_next_tick))))
 
 
 def to_text(samples: Samples) -> str:
-    """Prometheus' text format."""
+    """Return samples in Prometheus' text format."""
     from prometheus_client import CollectorRegistry, generate_latest
     from prometheus_client.core import GaugeMetricFamily
 
-    class Ours:
+    class Collector:
         def collect(self) -> Iterator[GaugeMetricFamily]:
             for metric in METRICS:
                 family = GaugeMetricFamily(metric.name, metric.help)
@@ -107,12 +109,12 @@ def to_text(samples: Samples) -> str:
                 yield family
 
     registry = CollectorRegistry()
-    registry.register(Ours())
+    registry.register(Collector())
     return generate_latest(registry).decode()
 
 
 def from_text(text: str) -> Samples:
-    """What is in a textfile already."""
+    """Parse Prometheus' text format."""
     from prometheus_client.parser import text_string_to_metric_families
 
     families = text_string_to_metric_families(text)
@@ -128,7 +130,7 @@ def _of(labels: Labels) -> Labels:
 
 
 @contextmanager
-def _alone_with(textfile: Path) -> Iterator[None]:
+def _locked(textfile: Path) -> Iterator[None]:
     with textfile.with_name(f".{textfile.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -139,7 +141,7 @@ def _read(textfile: Path) -> str:
 
 
 def _replace(textfile: Path, text: str) -> None:
-    """The collector reads either the old file or the new one, and may do so as another user."""
+    """Replace the file at once, readable by all: node_exporter can run as another user."""
     descriptor, name = tempfile.mkstemp(dir=textfile.parent, prefix=f".{textfile.name}.")
     with os.fdopen(descriptor, "w") as file:
         os.fchmod(descriptor, 0o644)

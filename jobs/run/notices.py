@@ -1,25 +1,26 @@
-"""What people are told once: each key is claimed in the store, with its message, before anybody hears of it."""
+"""Messages that are sent once: before a notice is sent, its keys and its text are claimed in the store."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from jobs.run import documents
 from jobs.run.delivery import ClaimedMessages, Message, combine
-from jobs.run.documents import from_body, from_iso, to_body, to_iso
+from jobs.run.documents import from_iso
 from jobs.run.job import Notice
 from jobs.run.record import Record
-from jobs.store import Changed, Exists, Missing, Store
+from jobs.store import Store
 
-CLAIM = timedelta(seconds=30)  # longer than telling takes: who claimed earlier than this has died over it
-REMEMBERED = 500
+CLAIM_LIFETIME = timedelta(seconds=30)  # longer than a delivery takes: an older claim is of a run that died
+REMEMBERED_KEYS = 500
 
 
 @dataclass(frozen=True, slots=True)
 class UndeliveredNotice:
-    """A message, and the marks of the addresses that have not got it yet."""
+    """A message, and the ids of the addresses that have not received it yet."""
 
     title: str
     text: str
@@ -28,103 +29,96 @@ class UndeliveredNotice:
 
 @dataclass(frozen=True, slots=True)
 class NoticeState:
-    """What is known to people, or will be as soon as what is owed has arrived."""
+    """The keys of all notices of a subject, and the messages that are still to be delivered."""
 
     known: tuple[str, ...] = ()
-    owed: tuple[UndeliveredNotice, ...] = ()
-    claimed: datetime | None = None
+    undelivered: tuple[UndeliveredNotice, ...] = ()
+    claimed_at: datetime | None = None
 
 
 def known_notices(store: Store, environment: str, job: str, subject: str) -> frozenset[str]:
-    """The keys of all that was told of a subject."""
-    return frozenset(_read(store, _key(environment, job, subject))[0].known)
+    """Return the keys of all notices of a subject."""
+    state, _ = documents.read(store, _key(environment, job, subject), _parse, NoticeState())
+    return frozenset(state.known)
 
 
 def claim_notices(
     record: Record, store: Store, to: Sequence[str], now: Callable[[], datetime]
 ) -> ClaimedMessages | None:
-    """The right to tell a run's tidings and what is owed of earlier ones; None where there is nothing to tell."""
-    if record.tidings is None:
+    """Claim a run's notice and the undelivered notices of earlier runs; None if there is nothing to send."""
+    if record.notice is None:
         return None
     key = _key(record.environment, record.job, record.subject)
-    told = _claimed(store, key, record, to, now())
-    if told is None:
+    state = _claimed_state(store, key, record, to, now())
+    if state is None:
         return None
 
-    def note(failed: Collection[str]) -> None:
-        arrived = {(one.title, one.text): set(one.to) - set(failed) for one in told.owed}
-        _changed(store, key, lambda now: replace(now, owed=still_undelivered(now.owed, arrived), claimed=None))
+    def record_delivery(unreached: Collection[str]) -> None:
+        arrived = {(notice.title, notice.text): set(notice.to) - set(unreached) for notice in state.undelivered}
+        _update(
+            store,
+            key,
+            lambda latest: replace(latest, undelivered=still_undelivered(latest.undelivered, arrived), claimed_at=None),
+        )
 
-    letters = {name: [Message(one.title, one.text) for one in told.owed if name in one.to] for name in to}
-    return ClaimedMessages({name: combine(mine) for name, mine in letters.items() if mine}, note)
+    messages = {
+        address: [Message(notice.title, notice.text) for notice in state.undelivered if address in notice.to]
+        for address in to
+    }
+    return ClaimedMessages({address: combine(some) for address, some in messages.items() if some}, record_delivery)
 
 
-def with_notice(told: NoticeState, tidings: Notice, environment: str, to: Sequence[str]) -> NoticeState:
-    """With what is not known yet."""
-    if set(tidings.keys) <= set(told.known):
-        return told
-    owed = UndeliveredNotice(f"{environment}: {tidings.title}", tidings.text, tuple(to))
-    return replace(told, known=(*told.known, *tidings.keys)[-REMEMBERED:], owed=(*told.owed, owed))
+def with_notice(state: NoticeState, notice: Notice, environment: str, to: Sequence[str]) -> NoticeState:
+    """Return the state with a notice added, unless all of its keys are known."""
+    if set(notice.keys) <= set(state.known):
+        return state
+    undelivered = UndeliveredNotice(f"{environment}: {notice.title}", notice.text, tuple(to))
+    return replace(
+        state,
+        known=(*state.known, *notice.keys)[-REMEMBERED_KEYS:],
+        undelivered=(*state.undelivered, undelivered),
+    )
 
 
 def still_undelivered(
-    owed: Sequence[UndeliveredNotice], arrived: Mapping[tuple[str, str], Collection[str]]
+    undelivered: Sequence[UndeliveredNotice], arrived: Mapping[tuple[str, str], Collection[str]]
 ) -> tuple[UndeliveredNotice, ...]:
-    """What has not arrived everywhere."""
-    left = (
-        replace(one, to=tuple(name for name in one.to if name not in arrived.get((one.title, one.text), ())))
-        for one in owed
+    """Return the notices that some address has not received, each with those addresses."""
+    remaining = (
+        replace(
+            notice,
+            to=tuple(address for address in notice.to if address not in arrived.get((notice.title, notice.text), ())),
+        )
+        for notice in undelivered
     )
-    return tuple(one for one in left if one.to)
+    return tuple(notice for notice in remaining if notice.to)
 
 
-def _claimed(store: Store, key: str, record: Record, to: Sequence[str], now: datetime) -> NoticeState | None:
-    """What is to be told, won; what another is just telling is left to him, and what is new is kept for later."""
-    busy = False
+def _claimed_state(store: Store, key: str, record: Record, to: Sequence[str], now: datetime) -> NoticeState | None:
+    """Claim what is undelivered; None if there is nothing, or while another run delivers. New notices are stored."""
+    others_deliver = False
 
-    def claim(was: NoticeState) -> NoticeState:
-        nonlocal busy
-        told = with_notice(was, record.tidings or Notice(), record.environment, to)
-        busy = told.claimed is not None and now - told.claimed < CLAIM
-        return told if busy or not told.owed else replace(told, claimed=now)
+    def claim(stored: NoticeState) -> NoticeState:
+        nonlocal others_deliver
+        state = with_notice(stored, record.notice or Notice(), record.environment, to)
+        others_deliver = state.claimed_at is not None and now - state.claimed_at < CLAIM_LIFETIME
+        return state if others_deliver or not state.undelivered else replace(state, claimed_at=now)
 
-    told = _changed(store, key, claim)
-    return None if busy or not told.owed else told
+    state = _update(store, key, claim)
+    return None if others_deliver or not state.undelivered else state
 
 
-def _changed(store: Store, key: str, change: Callable[[NoticeState], NoticeState]) -> NoticeState:
-    """What is known, changed by a conditional write; begun again as often as somebody else was first."""
-    while True:
-        was, version = _read(store, key)
-        told = change(was)
-        if told == was:
-            return told
-        try:
-            if version:
-                store.replace(key, _body(told), version)
-            else:
-                store.create(key, _body(told))
-        except (Changed, Exists, Missing):
-            continue
-        return told
+def _update(store: Store, key: str, change: Callable[[NoticeState], NoticeState]) -> NoticeState:
+    state, _ = documents.update(store, key, change, parse=_parse, initial=NoticeState())
+    return state
 
 
 def _key(environment: str, job: str, subject: str) -> str:
-    return f"{environment}/alerts/{job}/{subject}/told.json"
+    return f"{environment}/alerts/{job}/{subject}/notices.json"
 
 
-def _read(store: Store, key: str) -> tuple[NoticeState, str]:
-    try:
-        found = store.get(key)
-    except Missing:
-        return NoticeState(), ""
-    return from_body(key, found.body, _told_of), found.version
-
-
-def _told_of(fields: dict[str, Any]) -> NoticeState:
-    owed = tuple(UndeliveredNotice(one["title"], one["text"], tuple(one["to"])) for one in fields["owed"])
-    return NoticeState(tuple(fields["known"]), owed, from_iso(fields["claimed"]))
-
-
-def _body(told: NoticeState) -> bytes:
-    return to_body({**asdict(told), "claimed": to_iso(told.claimed)})
+def _parse(fields: dict[str, Any]) -> NoticeState:
+    undelivered = tuple(
+        UndeliveredNotice(notice["title"], notice["text"], tuple(notice["to"])) for notice in fields["undelivered"]
+    )
+    return NoticeState(tuple(fields["known"]), undelivered, from_iso(fields["claimed_at"]))

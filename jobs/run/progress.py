@@ -1,4 +1,4 @@
-"""How far the work is: bars on a terminal, elsewhere a log line a minute."""
+"""Progress of the work in bytes: bars on a terminal, elsewhere a log line per minute."""
 
 from __future__ import annotations
 
@@ -14,38 +14,36 @@ if TYPE_CHECKING:
     import rich.progress
     from structlog.typing import FilteringBoundLogger
 
-EVERY = 60.0
+LOG_INTERVAL = 60.0
 
 
 class Progress:
-    """What one run tells of its progress; on a terminal all runs of a program share the bars."""
+    """The progress of one run. On a terminal, all runs of a program share the bars."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._told: dict[str, tuple[float, float]] = {}
+        self._times: dict[str, tuple[float, float]] = {}  # of the first report and the last log line
 
-    def tell(self, log: FilteringBoundLogger, what: str, done: int, total: int | None) -> None:
+    def report(self, log: FilteringBoundLogger, what: str, done: int, total: int | None) -> None:
         if sys.stderr.isatty():
             _draw(what, done, total)
             return
         now = time.monotonic()
         with self._lock:
-            begun, last = self._told.setdefault(what, (now, now))
-            due = now - last >= EVERY
+            first, last = self._times.setdefault(what, (now, now))
+            due = now - last >= LOG_INTERVAL
             if due:
-                self._told[what] = begun, now
+                self._times[what] = first, now
         if due:
-            log.info("progress", what=what, bytes=done, of=total, **pace(done, total, now - begun))
+            log.info("progress", what=what, bytes=done, of=total, **pace(done, total, now - first))
 
 
 def pace(done: int, total: int | None, seconds: float) -> dict[str, str]:
-    """How fast it went so far, and how long it takes yet if it goes on like that."""
-    rate = {"rate": f"{format_size(done / seconds)}/s"}
-    return (
-        rate
-        if not total or not done
-        else {**rate, "left": format_duration(timedelta(seconds=seconds * (total - done) / done))}
-    )
+    """Return the rate so far, and the time left at that rate if the total is known."""
+    fields = {"rate": f"{format_size(done / seconds)}/s"}
+    if total and done:
+        fields["left"] = format_duration(timedelta(seconds=seconds * (total - done) / done))
+    return fields
 
 
 _drawing = threading.Lock()
@@ -54,13 +52,13 @@ _tasks: dict[tuple[str, bool], rich.progress.TaskID] = {}
 
 
 def _draw(what: str, done: int, total: int | None) -> None:
-    global _bars  # noqa: PLW0603 - a terminal is there once
+    global _bars  # noqa: PLW0603 - a program has one terminal
     with _drawing:
         if _bars is None:
             _bars = _new_bars()
             _bars.start()
         bar, other = (what, total is None), (what, total is not None)
-        if bar not in _tasks:  # one bar can't lose its total again, once there is more than was thought
+        if bar not in _tasks:  # a bar cannot lose its total, so work that exceeds its total gets a second bar
             _tasks[bar] = _bars.add_task(what, total=total)
         if other in _tasks:
             _bars.update(_tasks[other], visible=False)
@@ -68,7 +66,7 @@ def _draw(what: str, done: int, total: int | None) -> None:
 
 
 def end_bars() -> None:
-    """Give the terminal back before results are printed."""
+    """Remove the bars from the terminal, before results are printed."""
     global _bars  # noqa: PLW0603
     with _drawing:
         if _bars is not None:

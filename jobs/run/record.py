@@ -1,16 +1,16 @@
-"""What ran: one record per run, kept in the store under the time it started, or its tick."""
+"""Run records: one per run, stored under the run's tick, or under its start if it has no tick."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from jobs.run.documents import from_body, from_iso, key_timestamp, to_body, to_iso
+from jobs.run.documents import from_body, from_iso, key_time, key_timestamp, to_body
 from jobs.run.job import Notice, Outcome
-from jobs.run.lease import Holder, holder_from
+from jobs.run.lease import Holder, holder_from, lock_prefix
 from jobs.run.ticks import Gap
 from jobs.store import Missing, Store
 
@@ -19,7 +19,7 @@ _KEY = re.compile(r".+/\d{8}T\d{6}Z[^/]*\.json")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """How one run of one job on one subject went."""
+    """The record of one run of one job on one subject."""
 
     environment: str
     job: str
@@ -40,7 +40,8 @@ class Record:
     took_over: str | None
     missed: Gap | None
     log: tuple[str, ...]
-    tidings: Notice | None = None
+    notice: Notice | None = None
+    details: object = None  # from Result.details; not stored
 
     @property
     def name(self) -> str:
@@ -52,7 +53,7 @@ class Record:
 
     @property
     def complete(self) -> bool:
-        """Whether its tick needs no other run."""
+        """Whether its tick needs no further run."""
         return self.outcome in (Outcome.DONE, Outcome.FINDING)
 
 
@@ -65,21 +66,19 @@ def tick_key(environment: str, job: str, subject: str, tick: datetime) -> str:
 
 
 def record_to(record: Record) -> bytes:
-    """A record as it is stored."""
-    fields = {name: to_iso(value) if isinstance(value, datetime) else value for name, value in asdict(record).items()}
-    if record.missed:
-        gap = record.missed
-        fields["missed"] = {"ticks": gap.ticks, "first": to_iso(gap.first), "last": to_iso(gap.last)}
+    """Return a record as it is stored."""
+    fields = asdict(replace(record, details=None))
+    del fields["details"]
     return to_body(fields)
 
 
 def record_from(key: str, body: bytes) -> Record:
-    """A stored record; Failed if a newer groundcrew wrote it."""
-    return from_body(key, body, _record_of)
+    """Parse a stored record; Failed if a newer groundcrew wrote it."""
+    return from_body(key, body, _parse)
 
 
-def _record_of(fields: dict[str, Any]) -> Record:
-    gap, tidings = fields["missed"], fields.get("tidings")
+def _parse(fields: dict[str, Any]) -> Record:
+    gap, notice = fields["missed"], fields["notice"]
     return Record(
         **{
             **fields,
@@ -88,7 +87,7 @@ def _record_of(fields: dict[str, Any]) -> Record:
             "missed": gap
             and Gap(gap["ticks"], datetime.fromisoformat(gap["first"]), datetime.fromisoformat(gap["last"])),
             "log": tuple(fields["log"]),
-            "tidings": tidings and Notice(**{**tidings, "keys": tuple(tidings["keys"])}),
+            "notice": notice and Notice(**{**notice, "keys": tuple(notice["keys"])}),
         }
     )
 
@@ -101,24 +100,24 @@ def read_record(store: Store, key: str) -> Record | None:
 
 
 def record_keys(store: Store, environment: str, job: str | None = None, subject: str | None = None) -> list[str]:
-    """The keys of all records, newest first: LIST calls only. What does not look like a record is passed over."""
+    """Return the keys of all records, newest first, by LIST calls only. Other keys are ignored."""
     keys = (entry.key for entry in store.list(record_prefix(environment, job, subject)) if _KEY.fullmatch(entry.key))
     return sorted(keys, key=lambda key: key.rsplit("/", 1)[1], reverse=True)
 
 
 def records(store: Store, environment: str, job: str | None = None, subject: str | None = None) -> Iterator[Record]:
-    """What ran, newest first; each is read only when it is asked for."""
+    """Yield records, newest first; each is read when it is needed."""
     read = (read_record(store, key) for key in record_keys(store, environment, job, subject))
     return (record for record in read if record)
 
 
 def latest_records(store: Store, environment: str) -> list[Record]:
-    """The newest record of each job and subject."""
+    """Return the newest record of each job and subject."""
     return latest_by_subject(store, record_keys(store, environment))
 
 
 def latest_by_subject(store: Store, newest_first: Iterable[str]) -> list[Record]:
-    """The newest record of each job and subject among these keys."""
+    """Return the newest record of each job and subject among these keys."""
     newest: dict[str, str] = {}
     for key in newest_first:
         newest.setdefault(key.rsplit("/", 1)[0], key)
@@ -126,30 +125,30 @@ def latest_by_subject(store: Store, newest_first: Iterable[str]) -> list[Record]
 
 
 def tick_of_key(key: str) -> datetime | None:
-    """The tick that a record's key names; None for a run that was started by hand."""
-    name = key.rsplit("/", 1)[1].removesuffix(".json")
+    """Return the tick in a record's key; None for a run that was started by hand."""
     try:
-        return datetime.strptime(name + "+0000", "%Y%m%dT%H%M%SZ%z")
+        time = key_time(key)
     except ValueError:
         return None
+    return time if key.endswith(f"/{key_timestamp(time)}.json") else None
 
 
 def last_tick(store: Store, environment: str, job: str, subject: str, before: datetime) -> datetime | None:
-    """The newest tick before a moment that has a record, whatever came of it."""
+    """Return the newest tick before a time that has a record of any outcome."""
     ticks = map(tick_of_key, record_keys(store, environment, job, subject))
     return next((tick for tick in ticks if tick and tick < before), None)
 
 
 def lock_holders(store: Store, environment: str) -> dict[str, Holder]:
-    """Who holds a lock, by `<job>/<subject>`, or died with it: a run has no record before it has ended."""
-    prefix = f"{environment}/locks/"
-    found = {
+    """Return the holders of all locks by `<job>/<subject>`, including holders that died."""
+    prefix = lock_prefix(environment)
+    holders = {
         entry.key.removeprefix(prefix).removesuffix(".json"): holder_from(entry.key, store.get(entry.key).body)
         for entry in store.list(prefix)
     }
-    return {name: holder for name, holder in found.items() if not holder.released}
+    return {name: holder for name, holder in holders.items() if not holder.released}
 
 
 def live_holders(store: Store, environment: str, now: datetime) -> dict[str, Holder]:
-    """Who holds a lock now, and lives."""
+    """Return the holders of all locks that have not expired."""
     return {name: holder for name, holder in lock_holders(store, environment).items() if not holder.expired(now)}

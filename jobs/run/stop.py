@@ -1,4 +1,4 @@
-"""How a run is told to end, and how everything that it started is ended with it."""
+"""Stops a run: its callbacks are called, and every program that it started is ended."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 from inventories import CrewError
@@ -17,92 +17,114 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Stopped(CrewError):
-    """The run was told to end: SIGTERM, its time limit, or a lock that was lost. The message says which."""
+    """The run was stopped by a signal, its time limit or a lost lock; the message says which."""
 
 
-class Stop:
-    """Tells one run to end, once: processes get SIGTERM and, after a grace, SIGKILL."""
+class StopCallbacks:
+    """Callbacks to call once, when their owner stops.
 
-    def __init__(self, grace: float = 8.0) -> None:
-        self.why = ""
-        self._grace = grace
-        self._told = threading.Event()
-        self._lock = threading.Lock()
-        self._processes: list[subprocess.Popen[bytes]] = []
-        self._ends: list[Callable[[], object]] = []
-        self._endings: list[threading.Thread] = []
+    The owner sets its state and calls take() under `lock`; `check` raises Stopped once that state is set.
+    """
 
-    @property
-    def told(self) -> bool:
-        return self._told.is_set()
-
-    def tell(self, why: str) -> None:
-        """End the run; only the first reason counts."""
-        with self._lock:
-            if self.told:
-                return
-            self.why = why
-            self._told.set()
-            ends, self._ends = self._ends, []
-        self.end_processes()
-        for end in ends:
-            threading.Thread(target=_quietly, args=(end,), daemon=True).start()
-
-    def check(self) -> None:
-        if self.told:
-            raise Stopped(self.why)
-
-    def wait(self, seconds: float) -> None:
-        """Sleep, unless told to end."""
-        self._told.wait(seconds)
-        self.check()
+    def __init__(self, lock: threading.Lock, check: Callable[[], None]) -> None:
+        self._lock, self._check = lock, check
+        self._callbacks: list[Callable[[], object]] = []
 
     @contextmanager
-    def on_stop(self, end: Callable[[], object]) -> Iterator[None]:
+    def registered(self, callback: Callable[[], object]) -> Iterator[None]:
+        """Register a callback for the length of this context; Stopped if the owner has stopped already."""
         with self._lock:
-            self.check()
-            self._ends.append(end)
+            self._check()
+            self._callbacks.append(callback)
         try:
             yield
         finally:
             with self._lock, suppress(ValueError):
-                self._ends.remove(end)
+                self._callbacks.remove(callback)
+
+    def take(self) -> list[Callable[[], object]]:
+        """Return all callbacks and forget them. The caller holds the lock."""
+        taken, self._callbacks = self._callbacks, []
+        return taken
+
+
+class Stop:
+    """Stops one run, once. Its programs get SIGTERM, and SIGKILL after `grace` seconds."""
+
+    def __init__(self, grace: float = 8.0) -> None:
+        self.reason = ""
+        self._grace = grace
+        self._requested = threading.Event()
+        self._lock = threading.Lock()
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._callbacks = StopCallbacks(self._lock, self.check)
+        self._ending: list[threading.Thread] = []
+
+    @property
+    def requested(self) -> bool:
+        return self._requested.is_set()
+
+    def request(self, reason: str) -> None:
+        """Stop the run; only the first call and its reason count."""
+        with self._lock:
+            if self.requested:
+                return
+            self.reason = reason
+            self._requested.set()
+            callbacks = self._callbacks.take()
+        self.end_processes()
+        for callback in callbacks:
+            threading.Thread(target=_call_quietly, args=(callback,), daemon=True).start()
+
+    def check(self) -> None:
+        if self.requested:
+            raise Stopped(self.reason)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep; raise Stopped if the run is stopped meanwhile."""
+        self._requested.wait(seconds)
+        self.check()
+
+    def on_stop(self, callback: Callable[[], object]) -> AbstractContextManager[None]:
+        """Call `callback` from another thread if the run is stopped inside this context."""
+        return self._callbacks.registered(callback)
 
     def process(self, argv: Sequence[str], **popen: Any) -> subprocess.Popen[bytes]:
+        """Start a program in its own process group, which is ended with the run."""
         with self._lock:
             self.check()
-            self._processes = [p for p in self._processes if p.returncode is None]
+            self._processes = [process for process in self._processes if process.returncode is None]
             started = subprocess.Popen(argv, start_new_session=True, **{"stdin": subprocess.DEVNULL, **popen})
             self._processes.append(started)
             return started
 
     def end_processes(self) -> None:
-        """SIGTERM to the group of every process that still runs, SIGKILL to what is left of it after the grace."""
+        """Send SIGTERM to the process group of every running program, and SIGKILL to what is left after the grace."""
         with self._lock:
-            running = [p for p in self._processes if p.poll() is None]
+            running = [process for process in self._processes if process.poll() is None]
             self._processes = []
         if running:
             ending = threading.Thread(target=_end_groups, args=(running, self._grace), daemon=True)
             ending.start()
-            self._endings.append(ending)
+            self._ending.append(ending)
 
     def finish(self) -> None:
-        """Leave no process behind: end what still runs, and wait until all of it is gone."""
+        """End what still runs, and wait until no process is left."""
         self.end_processes()
-        for ending in self._endings:
+        for ending in self._ending:
             ending.join()
 
 
 @contextmanager
-def stopped_by_signals(again: Callable[[], object] = lambda: None) -> Iterator[Stop]:
-    """While inside, the first signal ends what was started, and `again` hears of each later one; nothing is left."""
+def stopped_by_signals(on_repeat: Callable[[], object] = lambda: None) -> Iterator[Stop]:
+    """Stop on the first signal inside this context, and call `on_repeat` on each further one; leave no process."""
     stop = Stop()
-    with on_signals(lambda name: stop.tell(f"stopped by {name}"), again):
+    with on_signals(lambda name: stop.request(f"stopped by {name}"), on_repeat):
         try:
             yield stop
         except Exception as error:
-            if stop.told and not isinstance(error, Stopped):  # whatever broke, it broke because it was ended
-                raise Stopped(stop.why) from error
+            if stop.requested and not isinstance(error, Stopped):  # it failed because it was stopped
+                raise Stopped(stop.reason) from error
             raise
         finally:
             stop.finish()
@@ -110,14 +132,14 @@ def stopped_by_signals(again: Callable[[], object] = lambda: None) -> Iterator[S
 
 def _end_groups(processes: Sequence[subprocess.Popen[bytes]], grace: float) -> None:
     _signal_groups(processes, signal.SIGTERM)
-    until = time.monotonic() + grace
-    while time.monotonic() < until and any(_group_lives(p) for p in processes):
+    deadline = time.monotonic() + grace
+    while time.monotonic() < deadline and any(_group_lives(process) for process in processes):
         time.sleep(0.02)
     _signal_groups(processes, signal.SIGKILL)
 
 
 def _group_lives(process: subprocess.Popen[bytes]) -> bool:
-    process.poll()  # a leader that has ended and was not waited for would keep its group alive
+    process.poll()  # a leader that has ended keeps its group alive until we wait for it
     try:
         os.killpg(process.pid, 0)
     except ProcessLookupError:
@@ -131,49 +153,49 @@ def _signal_groups(processes: Sequence[subprocess.Popen[bytes]], number: signal.
             os.killpg(process.pid, number)
 
 
-def _quietly(end: Callable[[], object]) -> None:
-    """What ends something may itself fail: it is ending anyway, and the run's own record says why."""
+def _call_quietly(callback: Callable[[], object]) -> None:
+    """A callback may fail: the run is stopping anyway, and its record has the reason."""
     with suppress(Exception):
-        end()
+        callback()
 
 
 @contextmanager
-def on_signals(tell: Callable[[str], object], again: Callable[[], object]) -> Iterator[None]:
-    """While inside, the first signal to end calls `tell` with its name, and each later one calls `again`.
+def on_signals(on_first: Callable[[str], object], on_repeat: Callable[[], object]) -> Iterator[None]:
+    """Inside this context, call `on_first` with the name of the first signal, and `on_repeat` on each further one.
 
-    They are called from a thread of their own, since a signal may find the main thread holding any lock. And that
-    thread hears of it by a pipe: Python's handlers run in the main thread alone, and when the system hands a signal to
-    another one, they wait until the main thread wakes by itself, which may be hours later.
+    Both are called from a thread of their own, because the main thread can hold any lock when a signal arrives.
+    That thread reads the signals from a pipe. Python calls signal handlers in the main thread only. If the system
+    delivers a signal to another thread, the handler waits until the main thread wakes up, possibly for hours.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    threading.Thread(target=_listen, args=(reader, tell, again), name="signals", daemon=True).start()
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    threading.Thread(target=_listen, args=(reader, on_first, on_repeat), name="signals", daemon=True).start()
     for number in SIGNALS:
-        if before[number] is not signal.SIG_IGN:
+        if handlers[number] is not signal.SIG_IGN:
             signal.signal(number, lambda _number, _frame: None)
-    woken_before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    earlier_writer = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     try:
         yield
     finally:
-        signal.set_wakeup_fd(woken_before)
+        signal.set_wakeup_fd(earlier_writer)
         for number in SIGNALS:
-            signal.signal(number, before[number] or signal.SIG_DFL)
+            signal.signal(number, handlers[number] or signal.SIG_DFL)
         os.close(writer)
 
 
-def _listen(reader: int, tell: Callable[[str], object], again: Callable[[], object]) -> None:
-    """A byte for each signal that came, whichever it was; the end once nobody writes any more."""
+def _listen(reader: int, on_first: Callable[[str], object], on_repeat: Callable[[], object]) -> None:
+    """Read one byte per signal until the writer is closed."""
     first = True
-    with os.fdopen(reader, "rb", buffering=0) as came:
-        while number := came.read(1):
+    with os.fdopen(reader, "rb", buffering=0) as received:
+        while number := received.read(1):
             if number[0] not in SIGNALS:
                 continue
             if first:
-                tell(signal.Signals(number[0]).name)
+                on_first(signal.Signals(number[0]).name)
             else:
-                again()
+                on_repeat()
             first = False

@@ -1,4 +1,4 @@
-"""When a cron line is due. Pure; cronsim knows about clock changes, and `now` says when it is."""
+"""Scheduled times (ticks) of a cron line. Pure; cronsim handles clock changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_MISSED = 1000
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Ticks that nobody ran."""
+    """Ticks without a run."""
 
     ticks: int
     first: datetime
@@ -24,17 +24,17 @@ class Gap:
 
 
 def latest_tick(line: str, zone: ZoneInfo, now: datetime) -> datetime:
-    """The tick that a run started now belongs to: a clock may be a little early, a run late by any time."""
+    """Return the tick of a run that starts now. A scheduler's clock can be a little early, and a run can be late."""
     before, after = tick_before(line, zone, now), next(next_ticks(line, zone, now))
-    early = min(EARLY, (after - before) / 2)  # of ticks a minute apart, the nearest one is meant
+    early = min(EARLY, (after - before) / 2)  # of ticks that are a minute apart, the nearest one is meant
     return after if after - now <= early else before
 
 
 def tick_before(line: str, zone: ZoneInfo, at: datetime) -> datetime:
-    """The newest tick that is not later than a moment."""
+    """Return the newest tick that is not later than `at`."""
     just_after = at.astimezone(UTC).replace(microsecond=0) + timedelta(seconds=1)
     before = next(CronSim(line, just_after.astimezone(zone), reverse=True)).astimezone(UTC)
-    for tick in next_ticks(line, zone, before):  # in an hour that comes twice, cronsim looks back from its first coming
+    for tick in next_ticks(line, zone, before):  # in a repeated hour, cronsim looks back from its first occurrence
         if tick > at:
             break
         before = tick
@@ -42,21 +42,21 @@ def tick_before(line: str, zone: ZoneInfo, at: datetime) -> datetime:
 
 
 def next_ticks(line: str, zone: ZoneInfo, after: datetime) -> Iterator[datetime]:
-    """All ticks later than a moment, soonest first."""
-    for found in CronSim(line, after.astimezone(zone)):
-        tick = found.astimezone(UTC)
-        if tick > after:  # not so in an hour that comes twice, nor for two ticks moved out of a missing hour
+    """Yield all ticks later than `after`, soonest first."""
+    for local in CronSim(line, after.astimezone(zone)):
+        tick = local.astimezone(UTC)
+        if tick > after:  # cronsim repeats times in a repeated hour, and when it moves two ticks out of a missing one
             after = tick
             yield tick
 
 
 def period(line: str, zone: ZoneInfo, at: datetime) -> timedelta:
-    """How long it is from the tick before a moment to the tick after it."""
+    """Return the time between the ticks before and after `at`."""
     return next(next_ticks(line, zone, at)) - tick_before(line, zone, at)
 
 
 def missed_ticks(line: str, zone: ZoneInfo, last: datetime | None, tick: datetime) -> Gap | None:
-    """The ticks between the last one that has a record and this one, which makes up for all of them."""
+    """Return the ticks between the last one with a record and this one, whose run makes up for all of them."""
     if last is None:
         return None
     between = list(takewhile(lambda t: t < tick, islice(next_ticks(line, zone, last), MOST_MISSED)))

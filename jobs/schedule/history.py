@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
+from jobs.run.documents import key_time
 from jobs.run.record import record_keys
 from jobs.schedule.due import last_run
 from jobs.schedule.slots import Slot
@@ -14,7 +15,7 @@ from jobs.store import Store
 def last_runs(store: Store, environment: str, slots: Collection[Slot], now: datetime) -> Mapping[Slot, datetime]:
     """The tick or start of the newest run of each slot that has one: LIST calls only."""
     keys = [key for job in {slot.job for slot in slots} for key in record_keys(store, environment, job)]
-    runs = [(*_job_and_subject(key), moment_of(key)) for key in keys]
+    runs = [(*_job_and_subject(key), key_time(key)) for key in keys]
     found = {
         slot: last_run((at for job, subject, at in runs if job == slot.job and slot.owns(subject)), now)
         for slot in slots
@@ -25,8 +26,3 @@ def last_runs(store: Store, environment: str, slots: Collection[Slot], now: date
 def _job_and_subject(key: str) -> tuple[str, str]:
     job, _, subject = key.split("/runs/", 1)[1].rpartition("/")[0].partition("/")
     return job, subject
-
-
-def moment_of(key: str) -> datetime:
-    """The start or tick that a record's key begins with."""
-    return datetime.strptime(key.rsplit("/", 1)[1][:16] + "+0000", "%Y%m%dT%H%M%SZ%z")

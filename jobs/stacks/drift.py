@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from jobs.format import and_more
 from jobs.run.job import Failed, Job, Options, Outcome, Result, Run, Transient, UnknownName
 
 if TYPE_CHECKING:
     from inventories import Environment
+    from jobs.store import Store
     from terraform.drift import DriftFinding, DriftKind
 
 FINDINGS_SHOWN = 3
@@ -42,9 +44,8 @@ def drift_result(findings: Sequence[DriftFinding]) -> Result:
     drifted = [one for one in findings if one.kind.is_drift and not one.ignored]
     if not drifted:
         return Result(Outcome.DONE, f"no drift; {told}" if told else "as it should be", figures)
-    what = "; ".join(f"{one.kind}: {one.what}" for one in drifted[:FINDINGS_SHOWN])
-    more = f"; and {len(drifted) - FINDINGS_SHOWN} more" if len(drifted) > FINDINGS_SHOWN else ""
-    return Result(Outcome.FINDING, f"{told} ({what}{more})", figures, about=_mark(drifted))
+    drifted_resources = and_more([f"{one.kind}: {one.what}" for one in drifted], FINDINGS_SHOWN)
+    return Result(Outcome.FINDING, f"{told} ({drifted_resources})", figures, about=_mark(drifted))
 
 
 def _kinds() -> Sequence[DriftKind]:
@@ -59,7 +60,7 @@ def _mark(drifted: Sequence[DriftFinding]) -> str:
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
-def subjects(environment: Environment, options: Options) -> Sequence[str]:
+def subjects(environment: Environment, _store: Store, options: Options) -> Sequence[str]:
     """The stacks."""
     unknown = [name for name in options.only if name not in environment.stacks]
     if unknown:
@@ -79,6 +80,6 @@ def schedule(environment: Environment, _stack: str) -> str | None:
 
 DRIFT = Job(
     "drift", subjects, work, schedule,
-    limit=lambda _environment, _stack: timedelta(minutes=30), side_by_side=4,
-    knows=lambda environment, stack: stack in environment.stacks,
+    limit=lambda _environment, _stack: timedelta(minutes=30), max_parallel=4,
+    has_subject=lambda environment, stack: stack in environment.stacks,
 )  # fmt: skip

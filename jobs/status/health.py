@@ -11,7 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from inventories import Environment
-from jobs.run.documents import to_second
+from jobs.run.documents import key_time, to_second
 from jobs.run.job import Outcome
 from jobs.run.lease import Holder
 from jobs.run.record import Record, latest_by_subject, lock_holders, record_keys, records
@@ -58,7 +58,7 @@ class Health:
     since_before: bool = False
     next: datetime | None = None
 
-    def told(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """For machines."""
         last = self.last
         return {
@@ -79,7 +79,7 @@ def environment_health(slots: Sequence[Slot], environment: Environment, store: S
     last = {record.name: record for record in latest_by_subject(store, keys)}
     locks = lock_holders(store, environment.name)
     known = dict.fromkeys([*last, *locks])
-    began = _moment_of(keys[-1]) if keys else now
+    began = key_time(keys[-1]) if keys else now
     due = _due(known, slots, environment.timezone, began, now)
     everything = known | dict.fromkeys(due)
     found = [subject_health(name, last.get(name), locks.get(name), due.get(name), now) for name in everything]
@@ -110,7 +110,7 @@ def _state(
     if lock and lock.expired(now):
         return (
             HealthState.DIED,
-            lock.seen,
+            lock.last_renewed,
             f"run {lock.run} on {lock.host} (pid {lock.pid}) ended without a word{before}",
         )
     if lock:
@@ -148,11 +148,6 @@ def _next(one: Health, slots: Iterable[Slot], zone: ZoneInfo, now: datetime) -> 
     """When it is run next, if it is on the clock."""
     mine = [slot for slot in slots if slot.job == one.job and slot.owns(one.subject)]
     return min((upcoming(slot, zone, now, 1)[0] for slot in mine), default=None)
-
-
-def _moment_of(key: str) -> datetime:
-    """The start or tick that a record's key begins with."""
-    return datetime.strptime(key.rsplit("/", 1)[1][:16] + "+0000", "%Y%m%dT%H%M%SZ%z")
 
 
 def _with_beginning(one: Health, store: Store, environment: str) -> Health:

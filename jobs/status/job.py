@@ -9,6 +9,7 @@ from jobs.run.job import Failed, Job, Options, Outcome, Result, Run
 from jobs.run.ticks import next_ticks
 from jobs.status.collect import environment_status
 from jobs.status.page import render_page
+from jobs.store import Store
 
 SUBJECT = "page"
 
@@ -29,7 +30,7 @@ def work(run: Run) -> Result:
     return Result(Outcome.DONE, f"{len(seen.wrong) or 'nothing'} wrong; written to {settings.publish}", figures)
 
 
-def subjects(environment: Environment, options: Options) -> Sequence[str]:
+def subjects(environment: Environment, _store: Store, options: Options) -> Sequence[str]:
     """The one page, if it is to be published."""
     wanted = environment.status is not None and (not options.only or SUBJECT in options.only)
     return [SUBJECT] if wanted else []

@@ -115,7 +115,7 @@ class DirectoryStore:
                 refused.append(NotDeleted(key, str(error)))
         return refused
 
-    def forget(self, prefix: str) -> tuple[int, Sequence[NotDeleted]]:  # noqa: ARG002
+    def purge_versions(self, prefix: str) -> tuple[int, Sequence[NotDeleted]]:  # noqa: ARG002
         """A directory keeps nothing of what was deleted."""
         return 0, ()
 
@@ -131,7 +131,7 @@ class DirectoryStore:
         with self._told(upload.key):
             self._forget(self.root / _OPEN / upload.id)
 
-    def require_conditions(self) -> None:
+    def require_conditional_writes(self) -> None:
         """A directory always keeps them: every write becomes visible under one lock."""
 
     def _write(self, key: str, body: bytes, only_if: Callable[[Path], None] | None = None) -> str:

@@ -159,7 +159,7 @@ class Store(Protocol):
         """Delete many, 1,000 a request; a key that is not there counts as deleted. Failures are returned, per key."""
         ...
 
-    def forget(self, prefix: str) -> tuple[int, Sequence[NotDeleted]]:
+    def purge_versions(self, prefix: str) -> tuple[int, Sequence[NotDeleted]]:
         """Remove for good what a versioned bucket still has of deleted keys: how many versions, and which stayed."""
         ...
 
@@ -171,6 +171,6 @@ class Store(Protocol):
         """End somebody's open upload; one that has ended already is no error."""
         ...
 
-    def require_conditions(self) -> None:
+    def require_conditional_writes(self) -> None:
         """NotConditional, with what to do, if the store ignores conditions on writes. Asked once per store object."""
         ...

@@ -137,7 +137,7 @@ class S3Store:
             refused += self._deleted_alone([key for key in some if _NOT_IN_XML.search(key)])
         return refused
 
-    def forget(self, prefix: str) -> tuple[int, Sequence[NotDeleted]]:
+    def purge_versions(self, prefix: str) -> tuple[int, Sequence[NotDeleted]]:
         removed, refused, markers = 0, list[NotDeleted](), dict[str, builtins.list[VersionOfKey]]()
         for version in self._versions(prefix, markers):
             stayed = self._deleted_for_good(version)
@@ -182,7 +182,7 @@ class S3Store:
     def abort_upload(self, upload: OpenUpload) -> None:
         self._outbox.abort(self._above + upload.key, upload.id)
 
-    def require_conditions(self) -> None:
+    def require_conditional_writes(self) -> None:
         if not self._conditional and not self._keeps_conditions():
             raise NotConditional(
                 f"{self.url}: this server ignores conditions on writes, so that two runs could both hold one lock; "

@@ -1,4 +1,4 @@
-"""What tests of backups need: an environment file of their own, `crew` as a process, sets looked into."""
+"""Help tests of backups: an environment file, `crew` as a process, and the contents of sets."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pathlib import Path
 import pyrage
 
 from inventories import Environment, Repository
-from jobs.backup.sets.encryption import unseal
+from jobs.backup.sets.encryption import decrypt
 from jobs.backup.sets.manifest import Manifest
-from jobs.backup.sets.sets import Set, sets
-from jobs.backup.sets.stored import opened
+from jobs.backup.sets.sets import Set, find_sets
+from jobs.backup.sets.stored import open_set
 from jobs.backup.take.job import BACKUP
 from jobs.run import Options, RunTimeouts, run_job
 from jobs.run.record import Record
@@ -26,15 +26,15 @@ from tests.parts.postgres import PASSWORD
 from tests.parts.s3 import Bucket
 
 ROOT = Path(__file__).parents[2]
-AT_ONCE = RunTimeouts(work=(), store=(0.01, 0.02), term=0.5, giving_up=5)
-"""One try: a test that wants several says so."""
+NO_RETRIES = RunTimeouts(work_retries=(), store_retries=(0.01, 0.02), kill_after=0.5, abandon_after=5)
+"""Runs the work once, without retries."""
 
 _KEY = pyrage.x25519.Identity.generate()
 
 
 @dataclass(frozen=True)
 class Team:
-    """A folder as a team has it, with the environment `staging` alone."""
+    """A folder with one environment, `staging`."""
 
     folder: Path
     store: Store
@@ -45,7 +45,7 @@ class Team:
         return Repository.find(self.folder).read("staging")
 
     def crew(self, *args: str, **more: str) -> subprocess.CompletedProcess[str]:
-        """`crew …` as a process, as a user starts it."""
+        """Run `crew …` as a process."""
         return subprocess.run(
             self.argv(*args), env=self.process_environment(**more), capture_output=True, text=True, check=False
         )
@@ -56,51 +56,51 @@ class Team:
     def process_environment(self, **more: str) -> dict[str, str]:
         return {**os.environ, "PYTHONPATH": str(ROOT), **self.secrets, **more}
 
-    def take(self, *only: str, patience: RunTimeouts = AT_ONCE, **options: object) -> Record:
-        """A backup of one subject, in this process."""
-        records = self.take_all(*only, patience=patience, **options)
+    def take(self, *only: str, timeouts: RunTimeouts = NO_RETRIES, **options: object) -> Record:
+        """Back up one subject in this process."""
+        records = self.take_all(*only, timeouts=timeouts, **options)
         assert len(records) == 1
         return records[0]
 
-    def take_all(self, *only: str, patience: RunTimeouts = AT_ONCE, **options: object) -> list[Record]:
-        wanted = Options(only=only, **options)  # type: ignore[arg-type]
-        return run_job(BACKUP, self.environment, self.store, wanted, patience=patience)
+    def take_all(self, *only: str, timeouts: RunTimeouts = NO_RETRIES, **options: object) -> list[Record]:
+        run_options = Options(only=only, **options)  # type: ignore[arg-type]
+        return run_job(BACKUP, self.environment, self.store, run_options, timeouts=timeouts)
 
     def sets(self, database: str | None = None) -> list[Set]:
-        return list(sets(self.store, "staging", database))
+        return list(find_sets(self.store, "staging", database))
 
     def manifest(self, database: str = "shop") -> Manifest:
-        """Of the newest complete set."""
-        newest = [one for one in self.sets(database) if one.complete][-1]
-        return opened(self.store, newest, None).manifest
+        """Return the manifest of the newest complete set."""
+        newest = [backup_set for backup_set in self.sets(database) if backup_set.complete][-1]
+        return open_set(self.store, newest, None).manifest
 
     def part(self, name: str, database: str = "shop") -> bytes:
-        """What was dumped, read back without the code that restores."""
-        manifest, into = self.manifest(database), BytesIO()
+        """Return the dumped bytes of a part, read without the code that restores."""
+        manifest, body = self.manifest(database), BytesIO()
         [part] = [part for part in manifest.parts if part.name == name]
-        where = f"staging/backups/{database}/{manifest.set}/"
-        chunks = (chunk for piece in part.pieces for chunk in self.store.read(where + piece.key))
-        unseal(chunks, into, str(_KEY))
-        return into.getvalue()
+        prefix = f"staging/backups/{database}/{manifest.set}/"
+        chunks = (chunk for piece in part.pieces for chunk in self.store.read(prefix + piece.key))
+        decrypt(chunks, body, str(_KEY))
+        return body.getvalue()
 
 
-class Nowhere:
-    """A sink that keeps nothing: the hash is checked on the way."""
+class DiscardingSink:
+    """A sink that keeps nothing. Reading a part checks its hash."""
 
     def write(self, body: bytes) -> int:
         return len(body)
 
 
 def team(folder: Path, body: str, bucket: Bucket | None = None, **store: object) -> Team:
-    """Write the file of an environment: its store, then `body`."""
+    """Write an environment file: its store, then `body`."""
     (folder / "inventories").mkdir()
     (folder / "inventories" / "staging").write_text("dev_servers = []\n")
     key = folder / "age.key"
     key.touch(0o600)
     key.write_text(str(_KEY))
     url = bucket.url if bucket else f"file://{folder}/store"
-    there = {"endpoint": bucket.endpoint, "region": bucket.region} if bucket else {}
-    settings = {"url": url, **there, "encrypt_to": [str(_KEY.to_public())], **store}
+    location = {"endpoint": bucket.endpoint, "region": bucket.region} if bucket else {}
+    settings = {"url": url, **location, "encrypt_to": [str(_KEY.to_public())], **store}
     lines = "\n".join(f"{name} = {json.dumps(value)}" for name, value in settings.items())
     (folder / "inventories" / "staging.toml").write_text(
         f'[environment]\nname = "staging"\n[store]\n{lines}\ndecrypt_with = {{ file = "{key}" }}\n{body}'
@@ -112,5 +112,5 @@ def team(folder: Path, body: str, bucket: Bucket | None = None, **store: object)
 
 
 def section(name: str, url: str, *lines: str, kind: str = "databases") -> str:
-    """The section of a database, with its password from the environment."""
+    """Return the section of a database, with its password from the environment."""
     return "\n".join([f"[{kind}.{name}]", f'url = "{url}"', 'password = { env = "DB_PASSWORD" }', *lines, ""])

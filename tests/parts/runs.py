@@ -22,7 +22,7 @@ from tests.parts import patience
 
 until = patience.until
 
-QUICK = RunTimeouts(work=(0.01, 0.02), store=(0.01, 0.02), term=0.3, giving_up=0.6)
+QUICK = RunTimeouts(work_retries=(0.01, 0.02), store_retries=(0.01, 0.02), kill_after=0.3, abandon_after=0.6)
 
 
 def environment(
@@ -69,7 +69,7 @@ def store_in(folder: Path) -> Store:
 
 
 def job(work: Callable[[Run], Result], *subjects: str, line: str | None = None, **more: Any) -> Job:
-    return Job("backup", lambda _e, _o: subjects or ("shop",), work, lambda _e, _s: line, **more)
+    return Job("backup", lambda _environment, _store, _options: subjects or ("shop",), work, lambda _environment, _subject: line, **more)
 
 
 def lease(seconds: float) -> Callable[[Environment, str], timedelta]:

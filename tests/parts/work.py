@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 from inventories import Environment
 from jobs.run import Failed, Job, Options, Outcome, Result, Run
+from jobs.store import Store
 
 
-def subjects(environment: Environment, options: Options) -> Sequence[str]:
+def subjects(environment: Environment, _store: Store, options: Options) -> Sequence[str]:
     return [name for name in environment.databases if not options.only or name in options.only]
 
 

@@ -218,8 +218,8 @@ def test_replace_wants_the_version_that_was_read(store: Store) -> None:
 
 
 def test_a_store_that_keeps_conditions_is_found_to(store: Store) -> None:
-    store.require_conditions()
-    store.require_conditions()
+    store.require_conditional_writes()
+    store.require_conditional_writes()
     assert list(store.open_uploads()) == []
 
 
@@ -228,7 +228,7 @@ def test_a_store_that_ignores_conditions_is_found_out(settings: Settings) -> Non
     store = open_store(settings)
     for _ in range(2):
         with pytest.raises(NotConditional, match=r"ignores conditions on writes.*; use one that"):
-            store.require_conditions()
+            store.require_conditional_writes()
 
 
 def test_of_many_replacing_one_version_one_wins(store: Store) -> None:

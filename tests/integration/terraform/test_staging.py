@@ -186,7 +186,7 @@ def roles_that_can_not_do_each_others_harm(staging: Cloud) -> None:
         )
         writer, pruner, restorer = (open_store(settings, job) for job in profiles)
         for store in (writer, pruner, restorer):
-            store.require_conditions()
+            store.require_conditional_writes()
             store.put("staging/runs/any/any/1.json", b"a record")
         writer.put(set_, b"a part")
         writer.put(pin, b"")

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from jobs.backup.postgres.programs import Program
+from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.take import facts, take
 from jobs.backup.take.job import BACKUP
 from jobs.run import Options, RunTimeouts, run_job
 from jobs.run.job import Outcome
 from jobs.run.record import Record
 from tests.parts import postgres as servers
-from tests.parts.backups import AT_ONCE, Team, section, team
+from tests.parts.backups import NO_RETRIES, Team, section, team
 from tests.parts.needs import majors, needs
 from tests.parts.postgres import Database
 from tests.parts.proxy import Proxy, Way
@@ -33,7 +33,7 @@ BacksUp = Callable[..., Team]
 Between = Callable[..., Proxy]
 
 ROWS = "CREATE TABLE wide AS SELECT n, repeat(md5(n::text), 8) body FROM generate_series(1, 40000) n"
-AGAIN = RunTimeouts(work=(0.01, 0.02), store=(0.01, 0.02), term=0.5, giving_up=5)
+AGAIN = RunTimeouts(work_retries=(0.01, 0.02), store_retries=(0.01, 0.02), kill_after=0.5, abandon_after=5)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_cut_connection_fails_cleanly_and_is_tried_again(
     there, url = between
     staging = backs_up(shop, url=url)
     there.cut(at=3_000_000, way=Way.DOWN, times=5)
-    record = staging.take(patience=AGAIN)
+    record = staging.take(timeouts=AGAIN)
     assert record.outcome is Outcome.DONE, record.sentence
     assert record.attempts == 2
     assert [one.complete for one in staging.sets()].count(True) == 1
@@ -113,23 +113,23 @@ def exit_code_of(staging: Team) -> int:
 def test_a_wrong_password_is_not_tried_again_and_not_told(shop: Database, backs_up: BacksUp) -> None:
     staging = backs_up(shop)
     os.environ["DB_PASSWORD"] = "hunter2-and-more"
-    record = staging.take(patience=AGAIN)
+    record = staging.take(timeouts=AGAIN)
     assert 'password authentication failed for user "postgres"' in record.sentence
     assert record.attempts == 1
     assert "hunter2" not in record.sentence + "".join(record.log)
 
 
 def test_a_database_that_is_gone(shop: Database, backs_up: BacksUp) -> None:
-    record = backs_up(shop, url=f"{shop.url}_gone").take(patience=AGAIN)
+    record = backs_up(shop, url=f"{shop.url}_gone").take(timeouts=AGAIN)
     assert f'database "{shop.name}_gone" does not exist' in record.sentence
     assert record.attempts == 1
 
 
 def test_a_server_too_new_for_every_pg_dump(shop: Database, backs_up: BacksUp, monkeypatch: pytest.MonkeyPatch) -> None:
-    old = (Program("pg_dump", "/usr/bin/pg_dump", "13.1"), Program("pg_dump", "/usr/bin/pg_dump", "15.1"))
+    old = (ClientProgram("pg_dump", "/usr/bin/pg_dump", "13.1"), ClientProgram("pg_dump", "/usr/bin/pg_dump", "15.1"))
     monkeypatch.setattr(take, "installed", lambda _name: old)
     record = backs_up(shop).take()
-    assert "can dump a server of version 16; install postgresql-client-16 (found: 13, 15)" in record.sentence
+    assert "can dump a PostgreSQL 16 server; install postgresql-client-16 (found: 13, 15)" in record.sentence
 
 
 def test_one_part_that_fails_ends_the_others_at_once(
@@ -180,14 +180,14 @@ def test_a_change_that_comes_while_rows_are_counted_holds_nothing_up(
     shop: Database, backs_up: BacksUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It waits for our moment to end: a count that began behind it would wait for it, and both for ever."""
-    real = facts.counting
-    shop.run(*(f"CREATE TABLE t{number} (a int)" for number in range(facts.COUNTED_AT_ONCE)))
+    real = facts.count_query
+    shop.run(*(f"CREATE TABLE t{number} (a int)" for number in range(facts.TABLES_PER_QUERY)))
     held_up = "(SELECT 1 FROM pg_advisory_lock_shared(1))"
     monkeypatch.setattr(facts, "counting", lambda table: held_up if table.name == "wide" else real(table))
     staging = backs_up(shop, 'limits = { run = "30s" }')
     records: list[Record] = []
     taking = threading.Thread(target=lambda: records.append(staging.take()))
-    change = f"ALTER TABLE t{facts.COUNTED_AT_ONCE - 1} ADD b int"
+    change = f"ALTER TABLE t{facts.TABLES_PER_QUERY - 1} ADD b int"
     changing = threading.Thread(target=lambda: shop.run(change))
     with shop.connect() as other:
         other.execute("SELECT pg_advisory_lock(1)")
@@ -240,7 +240,7 @@ def test_killed_outright_at_any_moment(database: New, backs_up: BacksUp) -> None
     quick = replace(BACKUP, lease=lambda _environment, _subject: timedelta(seconds=0.5))
 
     def once() -> int:
-        return 0 if run_job(quick, staging.environment, staging.store, Options(), patience=AT_ONCE)[0].figures else 1
+        return 0 if run_job(quick, staging.environment, staging.store, Options(), timeouts=NO_RETRIES)[0].figures else 1
 
     begun = time.monotonic()
     with process(once) as pid:

@@ -24,7 +24,7 @@ from tests.parts.sshd import Bastion, sshd
 New = Callable[..., Database]
 
 ROWS = "CREATE TABLE wide AS SELECT n, repeat(md5(n::text), 8) body FROM generate_series(1, 40000) n"
-AGAIN = RunTimeouts(work=(0.2, 0.5), store=(0.01,), term=0.5, giving_up=5)
+AGAIN = RunTimeouts(work_retries=(0.2, 0.5), store_retries=(0.01,), kill_after=0.5, abandon_after=5)
 
 pytestmark = needs("sshd")
 
@@ -84,7 +84,7 @@ def test_through_ssh_to_a_socket_over_there(shop: Database, bastion: Bastion, tm
 def test_a_host_that_lets_nobody_in(shop: Database, bastion: Bastion, tmp_path: Path) -> None:
     (tmp_path / "bastion" / "user.pub").write_text("")
     record = through(tmp_path, shop, '{ ssh = "bastion" }').take()
-    assert "the tunnel ended before it stood: " in record.sentence
+    assert "the tunnel ended before it was ready: " in record.sentence
     assert "Permission denied (publickey)" in record.sentence
 
 
@@ -98,7 +98,7 @@ def test_a_tunnel_that_breaks_fails_the_run_which_is_tried_again(
     staging = through(tmp_path, shop, via)
 
     def tried_again() -> int:
-        record = staging.take(patience=AGAIN)
+        record = staging.take(timeouts=AGAIN)
         return 0 if record.outcome is Outcome.DONE and record.attempts == 2 else 1
 
     with process(tried_again) as pid:
@@ -152,7 +152,7 @@ def test_into_a_cluster(shop: Database, tmp_path: Path, via: str) -> None:
 @pytest.mark.usefixtures("cluster")
 def test_what_the_cluster_does_not_have(shop: Database, tmp_path: Path) -> None:
     record = through(tmp_path, shop, '{ kubernetes = "shop/service/nope" }').take()
-    assert 'the tunnel ended before it stood: Error from server (NotFound): "service/nope" not found' in record.sentence
+    assert 'the tunnel ended before it was ready: Error from server (NotFound): "service/nope" not found' in record.sentence
 
 
 def test_without_the_program_it_says_what_is_missing(

@@ -45,7 +45,7 @@ def hooked(chat: Heard) -> Counter[str]:
 def test_no_job_waits_nothing_is_lost_and_nothing_told_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "DELIVERY_TIMEOUT", 3)
     store, once = store_in(tmp_path), Counter(MANY)
-    work = job(lambda run: Result(Outcome.FAILED, f"no route to {run.subject}"), *MANY, side_by_side=8)
+    work = job(lambda run: Result(Outcome.FAILED, f"no route to {run.subject}"), *MANY, max_parallel=8)
     with web_hook() as chat, mail_server() as mail:
         mail.slow = 0.3
         mailto = f"mailto://127.0.0.1:{mail.port}/?from=crew@acme.example&to=ops@acme.example&mode=insecure&format=text"
@@ -64,6 +64,6 @@ def test_no_job_waits_nothing_is_lost_and_nothing_told_twice(tmp_path: Path, mon
         chat.requests.clear()
         monkeypatch.setattr(delivery, "DELIVERY_TIMEOUT", 10)
         run_job(work, env, store, Options())
-        run_job(replace(work, subjects=lambda _environment, _options: MANY[:20]), env, store, Options())
+        run_job(replace(work, subjects=lambda _environment, _store, _options: MANY[:20]), env, store, Options())
     assert mailed(mail) == once
     assert hooked(chat) == once

@@ -125,7 +125,7 @@ def test_a_sigterm_at_any_moment_leaves_a_record_a_free_lock_and_no_open_upload(
 
         def program(subject: str = subject) -> int:
             work = job(works_with_everything, subject)
-            return exit_code(run_job(work, environment(), opened(), Options(), patience=QUICK), scheduled=False)
+            return exit_code(run_job(work, environment(), opened(), Options(), timeouts=QUICK), scheduled=False)
 
         store = opened()
         lock = LOCK.replace("shop", subject)
@@ -200,7 +200,7 @@ def test_a_broken_or_slow_notifier_fails_nothing_and_costs_little(
     tmp_path: Path, failing: Callable[[Run], Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery, "DELIVERY_TIMEOUT", 0.3)
-    monkeypatch.setattr(heartbeat, "LIMIT", 0.3)
+    monkeypatch.setattr(heartbeat, "PING_TIMEOUT", 0.3)
     with web_hook() as hook:
         here = f"127.0.0.1:{hook.port}"
         env = environment((f"json://{here}/", "json://127.0.0.1:1/"), {"backup": f"http://{here}/beat"})

@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from inventories import Environment, Repository
-from jobs.backup.sources import chosen, knows, schedule, source, subject, subjects
+from jobs.backup.sources import select_databases, is_known, schedule, section_of, subject_name, subjects
 from jobs.run.job import Options, UnknownName
+from tests.parts.runs import store_in
 
 FILE = """
 [environment]
@@ -33,31 +34,31 @@ def staging(tmp_path: Path) -> Environment:
 
 @pytest.mark.parametrize("database", ["shop", "my shop", "a/b", "é.ü", "..", "%41", 'q"uote'])
 def test_any_database_of_a_server_has_a_name_that_leads_back_to_it(staging: Environment, database: str) -> None:
-    name = subject("main", database)
+    name = subject_name("main", database)
     assert "/" not in name
-    assert source(staging, name) == (staging.servers["main"], database)
+    assert section_of(staging, name) == (staging.servers["main"], database)
 
 
 def test_a_named_database_is_found_by_its_name(staging: Environment) -> None:
-    assert source(staging, "shop") == (staging.databases["shop"], None)
-    assert source(staging, "main") == (staging.servers["main"], None)
+    assert section_of(staging, "shop") == (staging.databases["shop"], None)
+    assert section_of(staging, "main") == (staging.servers["main"], None)
 
 
 def test_what_the_file_does_not_name_is_told_with_what_it_does(staging: Environment) -> None:
     for name in ("nope", "shop.x", "other.shop"):
         with pytest.raises(UnknownName, match=r"there is no database .*; there are: .*shop.*main\.<database>"):
-            source(staging, name)
+            section_of(staging, name)
 
 
 def test_what_the_file_names_is_known_and_what_is_on_its_servers(staging: Environment) -> None:
-    assert [knows(staging, name) for name in ("shop", "main", "main.any", "nope", "other.shop")] == [
+    assert [is_known(staging, name) for name in ("shop", "main", "main.any", "nope", "other.shop")] == [
         True, True, True, False, False,
     ]  # fmt: skip
 
 
 def test_templates_and_what_is_excluded_are_left_alone() -> None:
     found = ["app", "app_test", "rdsadmin", "scratch1", "Scratch", "app_restoring_20261121_093000"]
-    assert chosen(found, ["*_test", "scratch*"]) == ["app", "Scratch"]
+    assert select_databases(found, ["*_test", "scratch*"]) == ["app", "Scratch"]
 
 
 @pytest.mark.parametrize(
@@ -69,8 +70,8 @@ def test_templates_and_what_is_excluded_are_left_alone() -> None:
         (Options(only=("main",)), ["main"]),  # it can't be asked: its run will say why
     ],
 )
-def test_what_a_run_works_on(staging: Environment, options: Options, names: list[str]) -> None:
-    assert subjects(staging, options) == names
+def test_what_a_run_works_on(staging: Environment, tmp_path: Path, options: Options, names: list[str]) -> None:
+    assert subjects(staging, store_in(tmp_path), options) == names
 
 
 def test_the_databases_of_a_server_share_its_schedule(staging: Environment) -> None:

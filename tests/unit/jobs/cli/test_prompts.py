@@ -1,4 +1,4 @@
-"""A question waits for its answer, and for nothing else once it is told to end."""
+"""Prompts end when the run is stopped, hide passwords, and confirm changes to protected environments."""
 
 from __future__ import annotations
 
@@ -7,52 +7,104 @@ import pty
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any, cast
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from jobs.cli.prompts import asked, typed
+from jobs.cli.arguments import WrongUsage
+from jobs.cli.prompts import confirm_protected, prompt, read_line
+from jobs.run.job import Failed
 from jobs.run.stop import Stop, Stopped
 
 
-class TestTyped:
+class TestReadLine:
     @pytest.fixture
     def keyboard(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-        """What is written there is typed."""
+        """The file descriptor that stdin reads from."""
         reader, writer = os.pipe()
         with os.fdopen(reader) as stdin:
             monkeypatch.setattr(sys, "stdin", stdin)
             yield writer
 
-    def test_a_line(self, keyboard: int) -> None:
+    def test_returns_a_line(self, keyboard: int) -> None:
         threading.Timer(0.2, os.write, (keyboard, b" production \n")).start()
-        assert typed(cast("Any", Stop())) == "production"
+        assert read_line(Stop().check) == "production"
         os.close(keyboard)
 
-    def test_the_end_is_no_answer(self, keyboard: int) -> None:
+    def test_end_of_input_is_an_empty_answer(self, keyboard: int) -> None:
         os.close(keyboard)
-        assert typed(cast("Any", Stop())) == ""
+        assert read_line(Stop().check) == ""
 
-    def test_it_ends_at_once_when_it_is_told_to(self, keyboard: int) -> None:
+    def test_ends_when_the_run_is_stopped(self, keyboard: int) -> None:
         stop = Stop()
-        threading.Timer(0.2, stop.tell, ("stopped by SIGINT",)).start()
-        begun = time.monotonic()
+        threading.Timer(0.2, stop.request, ("stopped by SIGINT",)).start()
+        started = time.monotonic()
         with pytest.raises(Stopped, match="stopped by SIGINT"):
-            typed(cast("Any", stop))
-        assert time.monotonic() - begun < 5
+            read_line(stop.check)
+        assert time.monotonic() - started < 5
         os.close(keyboard)
 
 
-def test_a_password_does_not_show(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    ours, theirs = pty.openpty()
-    with os.fdopen(theirs) as terminal:
-        monkeypatch.setattr(sys, "stdin", terminal)
-        threading.Timer(0.3, os.write, (ours, b"hush\n")).start()
-        assert asked(cast("Any", Stop()), "Password for ada", hidden=True) == "hush"
+def test_a_password_is_not_echoed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    controller, terminal = pty.openpty()
+    with os.fdopen(terminal) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        threading.Timer(0.3, os.write, (controller, b"hush\n")).start()
+        assert prompt("Password for ada", hidden=True) == "hush"
         assert capsys.readouterr().err == "Password for ada: \n"
-        os.write(ours, b"seen\n")
-        assert typed(cast("Any", Stop())) == "seen"
-        echoed = os.read(ours, 100)
-    os.close(ours)
-    assert (b"seen" in echoed, b"hush" in echoed) == (True, False)
+        os.write(controller, b"shown\n")
+        assert read_line(Stop().check) == "shown"
+        echoed = os.read(controller, 100)
+    os.close(controller)
+    assert b"shown" in echoed
+    assert b"hush" not in echoed
+
+
+class TestConfirmProtected:
+    @staticmethod
+    def confirm(yes_to: str | None = None) -> None:
+        confirm_protected(
+            "production", "production is protected", "remove backup sets", "nothing was removed", yes_to=yes_to
+        )
+
+    def test_yes_to_the_environment_asks_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sys, "stdin", None)
+        self.confirm("production")
+
+    @pytest.mark.parametrize("yes_to", [None, "staging"])
+    def test_without_a_terminal_the_error_names_the_option(
+        self, yes_to: str | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with Path(os.devnull).open() as stdin:
+            monkeypatch.setattr(sys, "stdin", stdin)
+            with pytest.raises(WrongUsage) as raised:
+                self.confirm(yes_to)
+        assert str(raised.value) == ("production is protected. To remove backup sets anyway, add --yes-to production.")
+
+    @pytest.fixture
+    def answer(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+        """Types an answer on a terminal."""
+        controller, terminal = pty.openpty()
+        with os.fdopen(terminal) as stdin:
+            monkeypatch.setattr(sys, "stdin", stdin)
+            yield lambda line: threading.Timer(0.2, os.write, (controller, f"{line}\n".encode())).start()
+        os.close(controller)
+
+    def test_the_name_confirms(self, answer: Callable[[str], None], capsys: pytest.CaptureFixture[str]) -> None:
+        answer("production")
+        self.confirm()
+        question = "production is protected. To remove backup sets anyway, type the environment's name: "
+        assert capsys.readouterr().err == question
+
+    def test_anything_else_does_not(self, answer: Callable[[str], None]) -> None:
+        answer("yes")
+        with pytest.raises(Failed, match="nothing was removed: the answer was not production"):
+            self.confirm()
+
+    @pytest.mark.usefixtures("answer")
+    def test_a_stopped_run_does_not(self) -> None:
+        stop = Stop()
+        stop.request("stopped by SIGINT")
+        with pytest.raises(Failed, match="nothing was removed: stopped by SIGINT"):
+            confirm_protected("a", "a is protected", "do it", "nothing was removed", yes_to=None, check=stop.check)

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from inventories import Environment, Repository
-from jobs.backup.sets.sets import sets
+from jobs.backup.sets.sets import find_sets
 from jobs.retention.job import RETENTION, is_abandoned, plan_prune, subjects
 from jobs.run import Options, Outcome, Record, run_job
 from jobs.run.lease import Holder, holder_to
-from jobs.store import Entry, NotDeleted, Store, open_store
+from jobs.store import ListedKey, NotDeleted, Store, open_store
 from jobs.store.directory import DirectoryStore
 from tests.parts.runs import QUICK
 from tests.parts.sets import daily, put, set_id
@@ -56,13 +56,13 @@ def written(folder: Path, keep: str) -> Environment:
 
 def run(environment: Environment, store: Store, **options: object) -> Record:
     (record,) = run_job(
-        RETENTION, environment, store, Options(only=("shop",), **options), now=lambda: NOW, patience=QUICK
+        RETENTION, environment, store, Options(only=("shop",), **options), now=lambda: NOW, timeouts=QUICK
     )
     return record
 
 
 def names(store: Store) -> list[str]:
-    return [each.id for each in sets(store, "try", "shop") if each.complete]
+    return [each.id for each in find_sets(store, "try", "shop") if each.complete]
 
 
 def keys(store: Store) -> list[str]:
@@ -180,7 +180,7 @@ def test_a_crash_at_any_point_and_a_second_run_reach_the_same_end(
     for at in days:
         put(store, at, "tags/x")
     assert run(environment, Dying(store, lives)).outcome is (Outcome.FAILED)
-    for each in sets(store, "try", "shop"):
+    for each in find_sets(store, "try", "shop"):
         assert not each.complete or each.size == 15
     assert run(environment, store).outcome is Outcome.DONE
     assert names(store) == [set_id(days[1]), set_id(days[0])]
@@ -213,7 +213,7 @@ def test_open_uploads_of_dead_runs_are_aborted(environment: Environment, store: 
         store,
         Options(only=("shop",)),
         now=lambda: tomorrow + timedelta(minutes=2),
-        patience=QUICK,
+        timeouts=QUICK,
     )
     assert "data-1" in found.key
     assert list(store.open_uploads()) == []
@@ -257,7 +257,7 @@ def test_a_lock_that_is_held_keeps_the_sweep_away(environment: Environment, stor
 class EndingMeanwhile(DirectoryStore):
     """A store in which a backup that took two days ends just after it was listed."""
 
-    def list(self, prefix: str = "") -> Iterator[Entry]:
+    def list(self, prefix: str = "") -> Iterator[ListedKey]:
         yield from tuple(super().list(prefix))
         self.put(LOCK, holder_to(held(released=NOW)))
 
@@ -276,9 +276,9 @@ def test_a_servers_databases_are_those_that_have_sets(environment: Environment, 
     store = open_store(environment.store)
     for database in ("main.crm", "main.gone%20db", "shop", "mainly", "other.crm"):
         put(store, NEWEST, database=database)
-    assert subjects(environment, Options()) == ["shop", "main.crm", "main.gone%20db"]
-    assert subjects(environment, Options(only=("main",))) == ["main.crm", "main.gone%20db"]
-    assert subjects(environment, Options(scheduled=True)) == ["main.crm", "main.gone%20db"]
+    assert subjects(environment, store, Options()) == ["shop", "main.crm", "main.gone%20db"]
+    assert subjects(environment, store, Options(only=("main",))) == ["main.crm", "main.gone%20db"]
+    assert subjects(environment, store, Options(scheduled=True)) == ["main.crm", "main.gone%20db"]
 
 
 def test_the_record_counts_in_units(environment: Environment, store: Store) -> None:

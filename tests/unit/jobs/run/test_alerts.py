@@ -1,3 +1,7 @@
+"""Alerts: news once, reminders, recovery; at least once whatever dies."""
+
+from __future__ import annotations
+
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +26,7 @@ LOG = jobs.log.get()
 
 
 @pytest.mark.parametrize(
-    ("told", "about", "hours", "outcome", "now_about", "is_news"),
+    ("alerted", "about", "hours", "outcome", "new_about", "reason"),
     [
         (DONE, "", 1, DONE, "", None),
         (DONE, "", 1, FAILED, "", AlertReason.FAILING),
@@ -30,7 +34,14 @@ LOG = jobs.log.get()
         (FAILED, "", 1, DONE, "", AlertReason.RECOVERED),
         (FAILED, "x", 1, FAILED, "another sentence", None),
         (FAILED, "", 24, FAILED, "", AlertReason.REMINDER),
-        (FAILED, "", 23.9, FAILED, "", AlertReason.REMINDER),  # a run that is a few minutes faster than yesterday's
+        (
+            FAILED,
+            "",
+            23.9,
+            FAILED,
+            "",
+            AlertReason.REMINDER,
+        ),  # a few minutes faster than yesterday
         (FAILED, "", 12, FAILED, "", None),
         (FAILED, "", 1, FINDING, "a", AlertReason.FOUND),
         (FINDING, "a", 1, FINDING, "a", None),
@@ -40,11 +51,11 @@ LOG = jobs.log.get()
         (FINDING, "a", 1, DONE, "", AlertReason.GONE),
     ],
 )
-def test_news_is_what_people_do_not_know_yet(
-    told: Outcome, about: str, hours: float, outcome: Outcome, now_about: str, is_news: AlertReason | None
+def test_an_alert_is_sent_for_news_only(
+    alerted: Outcome, about: str, hours: float, outcome: Outcome, new_about: str, reason: AlertReason | None
 ) -> None:
-    state = AlertState(told=told, told_at=NOON, about=about)
-    assert alert_reason(state, outcome, now_about, NOON + timedelta(hours=hours), DAY) is is_news
+    state = AlertState(alerted=alerted, alerted_at=NOON, about=about)
+    assert alert_reason(state, outcome, new_about, NOON + timedelta(hours=hours), DAY) is reason
 
 
 @pytest.fixture
@@ -58,8 +69,8 @@ def store(tmp_path: Path) -> Store:
     return store_in(tmp_path / "store")
 
 
-class Told:
-    """A notifier that keeps what it was told, and can be made to fail for an address."""
+class FakeSender:
+    """Keeps the alerts that it sends, and can fail for an address."""
 
     def __init__(self) -> None:
         self.titles: list[str] = []
@@ -76,81 +87,81 @@ class Told:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from([DONE, FINDING, FAILED]), max_size=12))
-def test_whatever_happens_people_end_up_knowing_how_it_is(record: Record, outcomes: list[Outcome]) -> None:
+def test_the_last_alert_always_says_the_last_outcome(record: Record, outcomes: list[Outcome]) -> None:
     state = AlertState()
     for hour, outcome in enumerate(outcomes):
         now = NOON + timedelta(hours=hour)
         state = after_run(state, outcome, now)
-        if what := alert_reason(state, outcome, "same", now, 100 * DAY):
-            state = after_delivery(state, replace(record, outcome=outcome, about="same"), what, (), now)
+        if reason := alert_reason(state, outcome, "same", now, 100 * DAY):
+            state = after_delivery(state, replace(record, outcome=outcome, about="same"), reason, (), now)
             assert state.since
-        assert state.told is outcome
+        assert state.alerted is outcome
         assert alert_reason(state, outcome, "same", now, 100 * DAY) is None
 
 
-def tell(record: Record, store: Store, send: Any, hours: float = 0, to: tuple[str, ...] = ("json://a",)) -> None:
+def send_alerts(record: Record, store: Store, send: Any, hours: float = 0, to: tuple[str, ...] = ("json://a",)) -> None:
     env = environment(to)
-    found = alerts.claim_alerts(record, env, store, LOG, lambda: NOON + timedelta(hours=hours))
-    delivery.Delivery(found, LOG).deliver(env.alerts.to, send, delivery.DELIVERY_TIMEOUT)
+    claims = alerts.claim_alerts(record, env, store, LOG, lambda: NOON + timedelta(hours=hours))
+    delivery.Delivery(claims, LOG).deliver(env.alerts.to, send, delivery.DELIVERY_TIMEOUT)
 
 
-def test_failing_is_told_once_then_reminded_of_then_called_off(record: Record, store: Store) -> None:
-    told, failed = Told(), replace(record, outcome=FAILED, sentence="no route to db.internal")
+def test_a_failure_causes_one_alert_then_reminders_then_a_recovery(record: Record, store: Store) -> None:
+    sender, failed = FakeSender(), replace(record, outcome=FAILED, sentence="no route to db.internal")
     for hours in range(0, 30, 6):
-        tell(failed, store, told, hours)
-    tell(record, store, told, 30)
-    tell(record, store, told, 36)
-    assert told.titles == [
+        send_alerts(failed, store, sender, hours)
+    send_alerts(record, store, sender, 30)
+    send_alerts(record, store, sender, 36)
+    assert sender.titles == [
         "json://a: staging: backup of shop is failing",
-        "json://a: staging: backup of shop is still as it was told",
+        "json://a: staging: backup of shop still has the same problem",
         "json://a: staging: backup of shop works again",
     ]
-    assert told.texts[1] == (
-        "no route to db.internal\n\nSince 2026-05-05 12:00 CEST. More: crew runs staging backup shop"
+    assert sender.texts[1] == (
+        "no route to db.internal\n\nSince 2026-05-05 12:00 CEST. Details: crew runs staging backup shop"
     )
 
 
-def test_telling_that_failed_is_not_counted_and_tried_again_at_the_next_run(record: Record, store: Store) -> None:
-    told, failed = Told(), replace(record, outcome=FAILED)
-    told.down = {"json://a"}
-    tell(failed, store, told)
-    told.down = set()
-    tell(failed, store, told, 1)
-    tell(failed, store, told, 2)
-    assert told.titles == ["json://a: staging: backup of shop is failing"]
-    assert "Since 2026-05-05 12:00" in told.texts[0]
+def test_a_failed_delivery_is_tried_again_at_the_next_run(record: Record, store: Store) -> None:
+    sender, failed = FakeSender(), replace(record, outcome=FAILED)
+    sender.down = {"json://a"}
+    send_alerts(failed, store, sender)
+    sender.down = set()
+    send_alerts(failed, store, sender, 1)
+    send_alerts(failed, store, sender, 2)
+    assert sender.titles == ["json://a: staging: backup of shop is failing"]
+    assert "Since 2026-05-05 12:00" in sender.texts[0]
 
 
-def test_who_could_not_be_reached_is_owed_it_and_nobody_is_told_twice(record: Record, store: Store) -> None:
-    told, failed, both = Told(), replace(record, outcome=FAILED), ("json://a", "json://b")
-    told.down = {"json://b"}
-    tell(failed, store, told, 0, both)
-    tell(failed, store, told, 1, both)
-    told.down = set()
-    tell(failed, store, told, 2, both)
-    tell(failed, store, told, 3, both)
-    assert told.titles == [
+def test_an_unreached_address_gets_the_alert_later_and_no_address_gets_it_twice(record: Record, store: Store) -> None:
+    sender, failed, both = FakeSender(), replace(record, outcome=FAILED), ("json://a", "json://b")
+    sender.down = {"json://b"}
+    send_alerts(failed, store, sender, 0, both)
+    send_alerts(failed, store, sender, 1, both)
+    sender.down = set()
+    send_alerts(failed, store, sender, 2, both)
+    send_alerts(failed, store, sender, 3, both)
+    assert sender.titles == [
         "json://a: staging: backup of shop is failing",
         "json://b: staging: backup of shop is failing",
     ]
 
 
-def test_an_address_that_was_taken_out_of_the_file_is_owed_nothing(record: Record, store: Store) -> None:
-    told, failed = Told(), replace(record, outcome=FAILED)
-    told.down = {"json://b"}
-    tell(failed, store, told, 0, ("json://a", "json://b"))
-    tell(failed, store, told, 1)
+def test_an_address_that_left_the_file_is_forgotten(record: Record, store: Store) -> None:
+    sender, failed = FakeSender(), replace(record, outcome=FAILED)
+    sender.down = {"json://b"}
+    send_alerts(failed, store, sender, 0, ("json://a", "json://b"))
+    send_alerts(failed, store, sender, 1)
     assert address_id(Secret(literal="json://b")) not in store.get("staging/alerts/backup/shop.json").body.decode()
 
 
-def test_a_claim_that_is_fresh_is_left_to_who_made_it_and_an_old_one_told_again(record: Record, store: Store) -> None:
-    told, failed = Told(), replace(record, outcome=FAILED)
+def test_a_fresh_claim_is_respected_and_an_old_one_is_taken_over(record: Record, store: Store) -> None:
+    sender, failed = FakeSender(), replace(record, outcome=FAILED)
 
     def dies(_address: Secret, _title: str, _text: str) -> bool:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(store, "replace", dead)
-            tell(failed, store, told, 0.001)
-        assert told.titles == [], "two runners tell once"
+            send_alerts(failed, store, sender, 0.001)
+        assert sender.titles == [], "two runners sent the same alert"
         return True
 
     def dead(*_: object) -> str:
@@ -159,33 +170,33 @@ def test_a_claim_that_is_fresh_is_left_to_who_made_it_and_an_old_one_told_again(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(alerts, "after_delivery", dead)
         with pytest.raises(AssertionError):
-            tell(failed, store, dies)
-    tell(failed, store, told, 0.005)
-    assert told.titles == []
-    tell(failed, store, told, 0.01)
-    assert told.titles == ["json://a: staging: backup of shop is failing"]
+            send_alerts(failed, store, dies)
+    send_alerts(failed, store, sender, 0.005)
+    assert sender.titles == []
+    send_alerts(failed, store, sender, 0.01)
+    assert sender.titles == ["json://a: staging: backup of shop is failing"]
 
 
 @pytest.mark.parametrize(
-    "fault", [OutOfReach("away"), Denied("no rights"), StoreError("the disk is full"), Failed("is no document")]
+    "fault", [OutOfReach("away"), Denied("no rights"), StoreError("the disk is full"), Failed("not a document")]
 )
-@pytest.mark.parametrize(("outcome", "told_as"), [(FAILED, ["is failing"]), (FINDING, ["has a finding"]), (DONE, [])])
-def test_bad_news_is_told_without_a_claim_where_the_store_can_not_hold_one(
-    record: Record, fault: Exception, outcome: Outcome, told_as: list[str]
+@pytest.mark.parametrize(("outcome", "titles"), [(FAILED, ["is failing"]), (FINDING, ["has a finding"]), (DONE, [])])
+def test_without_a_store_a_bad_outcome_is_alerted_without_a_claim(
+    record: Record, fault: Exception, outcome: Outcome, titles: list[str]
 ) -> None:
     class Broken:
         def get(self, key: str) -> None:
             raise fault
 
-    told = Told()
-    tell(replace(record, outcome=outcome), Broken(), told)  # type: ignore[arg-type]
-    assert told.titles == [f"json://a: staging: backup of shop {words}" for words in told_as]
+    sender = FakeSender()
+    send_alerts(replace(record, outcome=outcome), Broken(), sender)  # type: ignore[arg-type]
+    assert sender.titles == [f"json://a: staging: backup of shop {title}" for title in titles]
 
 
-def test_no_address_in_clear_in_the_store(record: Record, store: Store) -> None:
-    told = Told()
-    told.down = {"slack://token"}
-    tell(replace(record, outcome=FAILED), store, told, 0, ("slack://token", "json://a"))
+def test_the_store_holds_no_address_in_clear(record: Record, store: Store) -> None:
+    sender = FakeSender()
+    sender.down = {"slack://token"}
+    send_alerts(replace(record, outcome=FAILED), store, sender, 0, ("slack://token", "json://a"))
     body = store.get("staging/alerts/backup/shop.json").body.decode()
     assert "token" not in body
     assert address_id(Secret(literal="slack://token")) in body

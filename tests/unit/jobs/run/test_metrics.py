@@ -57,7 +57,7 @@ def test_what_was_taken_out_of_the_file_goes_with_the_next_run_of_its_job(record
     others = (("backup", "gone", "staging"), ("backup", "gone", "production"), ("verify", "gone", "staging"))
     for job_name, subject, of in others:
         write(replace(record, job=job_name, subject=subject, environment=of), env)
-    shop_alone = job(done, knows=lambda _environment, subject: subject == "shop")
+    shop_alone = job(done, has_subject=lambda _environment, subject: subject == "shop")
     run_job(shop_alone, env, store_in(tmp_path / "store"), Options())
     left = [dict(labels) for _, labels in from_text((tmp_path / "groundcrew.prom").read_text())]
     assert {(one["crew_job"], one["subject"], one["environment"]) for one in left} == {

@@ -1,4 +1,4 @@
-"""What is told once: to everybody, whoever could not be reached at first, and never again."""
+"""Notices: sent once to every address, later to an address that was not reached at first."""
 
 from __future__ import annotations
 
@@ -24,16 +24,18 @@ HALF = Notice(("half",), "half of it is gone", "12 of 24")
 NONE = Notice()
 
 
-class Ears:
+class FakeSender:
+    """Keeps the notices that it sends, and can fail for an address."""
+
     def __init__(self) -> None:
-        self.heard: list[str] = []
+        self.sent: list[str] = []
         self.texts: list[str] = []
-        self.deaf: set[str] = set()
+        self.down: set[str] = set()
 
     def __call__(self, address: Secret, title: str, text: str) -> bool:
-        if address.literal in self.deaf:
-            raise ConnectionError("nobody there")
-        self.heard.append(f"{address.literal}: {title}")
+        if address.literal in self.down:
+            raise ConnectionError("no route")
+        self.sent.append(f"{address.literal}: {title}")
         self.texts.append(text)
         return True
 
@@ -49,89 +51,91 @@ def record(tmp_path: Path) -> Record:
     return record
 
 
-def tell(record: Record, store: Store, send: Any, to: tuple[str, ...] = ("json://a",), hours: float = 0) -> None:
-    found = alerts.claim_alerts(record, environment(to), store, LOG, lambda: NOON + timedelta(hours=hours))
-    delivery.Delivery(found, LOG).deliver(environment(to).alerts.to, send, delivery.DELIVERY_TIMEOUT)
+def send_notices(
+    record: Record, store: Store, send: Any, to: tuple[str, ...] = ("json://a",), hours: float = 0
+) -> None:
+    claims = alerts.claim_alerts(record, environment(to), store, LOG, lambda: NOON + timedelta(hours=hours))
+    delivery.Delivery(claims, LOG).deliver(environment(to).alerts.to, send, delivery.DELIVERY_TIMEOUT)
 
 
-def test_each_key_is_told_once_and_never_reminded_of(record: Record, store: Store) -> None:
-    ears, found = Ears(), replace(record, outcome=Outcome.FINDING, tidings=HALF)
+def test_each_key_is_sent_once_without_reminders(record: Record, store: Store) -> None:
+    sender, finding = FakeSender(), replace(record, outcome=Outcome.FINDING, notice=HALF)
     for hours in range(0, 100, 20):
-        tell(found, store, ears, hours=hours)
-    tell(replace(record, tidings=NONE), store, ears, hours=100)
-    assert ears.heard == ["json://a: staging: half of it is gone"]
-    assert ears.texts == ["12 of 24"]
+        send_notices(finding, store, sender, hours=hours)
+    send_notices(replace(record, notice=NONE), store, sender, hours=100)
+    assert sender.sent == ["json://a: staging: half of it is gone"]
+    assert sender.texts == ["12 of 24"]
     assert known_notices(store, "staging", "backup", "shop") == {"half"}
 
 
-def test_a_failure_is_told_as_ever_and_its_end_too(record: Record, store: Store) -> None:
-    ears = Ears()
-    tell(replace(record, outcome=Outcome.FAILED), store, ears)
-    tell(replace(record, outcome=Outcome.FINDING, tidings=NONE), store, ears, hours=1)
-    assert ears.heard == [
+def test_a_failure_still_causes_an_alert_and_so_does_its_end(record: Record, store: Store) -> None:
+    sender = FakeSender()
+    send_notices(replace(record, outcome=Outcome.FAILED), store, sender)
+    send_notices(replace(record, outcome=Outcome.FINDING, notice=NONE), store, sender, hours=1)
+    assert sender.sent == [
         "json://a: staging: backup of shop is failing",
         "json://a: staging: backup of shop works again",
     ]
 
 
-def test_who_could_not_be_reached_gets_the_same_words_later(record: Record, store: Store) -> None:
-    ears = Ears()
-    ears.deaf = {"json://b"}
-    tell(replace(record, tidings=HALF), store, ears, BOTH)
-    tell(replace(record, tidings=NONE), store, ears, BOTH, hours=1)
-    ears.deaf = set()
-    tell(replace(record, tidings=replace(HALF, keys=("all",), title="all of it is gone")), store, ears, BOTH, hours=2)
-    tell(replace(record, tidings=NONE), store, ears, BOTH, hours=3)
-    assert ears.heard[:1] == ["json://a: staging: half of it is gone"]
-    assert sorted(ears.heard[1:]) == ["json://a: staging: all of it is gone", "json://b: staging: 2 alerts"]
-    assert "staging: half of it is gone\n12 of 24\n\nstaging: all of it is gone\n12 of 24" in ears.texts
+def test_an_unreached_address_gets_the_same_text_later(record: Record, store: Store) -> None:
+    sender = FakeSender()
+    sender.down = {"json://b"}
+    send_notices(replace(record, notice=HALF), store, sender, BOTH)
+    send_notices(replace(record, notice=NONE), store, sender, BOTH, hours=1)
+    sender.down = set()
+    send_notices(
+        replace(record, notice=replace(HALF, keys=("all",), title="all of it is gone")), store, sender, BOTH, hours=2
+    )
+    send_notices(replace(record, notice=NONE), store, sender, BOTH, hours=3)
+    assert sender.sent[:1] == ["json://a: staging: half of it is gone"]
+    assert sorted(sender.sent[1:]) == ["json://a: staging: all of it is gone", "json://b: staging: 2 alerts"]
+    assert "staging: half of it is gone\n12 of 24\n\nstaging: all of it is gone\n12 of 24" in sender.texts
 
 
-def test_when_nobody_could_be_reached_nothing_is_lost(record: Record, store: Store) -> None:
-    ears = Ears()
-    ears.deaf = {"json://a"}
-    tell(replace(record, tidings=HALF), store, ears)
-    ears.deaf = set()
-    tell(replace(record, tidings=NONE), store, ears, hours=1)
-    assert ears.heard == ["json://a: staging: half of it is gone"]
+def test_a_notice_survives_when_no_address_is_reached(record: Record, store: Store) -> None:
+    sender = FakeSender()
+    sender.down = {"json://a"}
+    send_notices(replace(record, notice=HALF), store, sender)
+    sender.down = set()
+    send_notices(replace(record, notice=NONE), store, sender, hours=1)
+    assert sender.sent == ["json://a: staging: half of it is gone"]
 
 
-def test_what_is_claimed_is_left_to_who_claimed_it_and_told_by_the_next_if_he_died(
-    record: Record, store: Store
-) -> None:
-    ears = Ears()
-    news = replace(record, tidings=HALF)
+def test_a_fresh_claim_is_respected_and_an_old_one_is_taken_over(record: Record, store: Store) -> None:
+    sender = FakeSender()
+    news = replace(record, notice=HALF)
     assert alerts.claim_alerts(news, environment(BOTH), store, LOG, lambda: NOON)
-    tell(news, store, ears, hours=0.001)
-    assert ears.heard == []
-    tell(news, store, ears, hours=0.01)
-    assert ears.heard == ["json://a: staging: half of it is gone"]
+    send_notices(news, store, sender, hours=0.001)
+    assert sender.sent == []
+    send_notices(news, store, sender, hours=0.01)
+    assert sender.sent == ["json://a: staging: half of it is gone"]
 
 
-def test_news_that_come_while_others_are_told_are_kept_for_the_next_run(record: Record, store: Store) -> None:
-    ears = Ears()
-    claims = alerts.claim_alerts(replace(record, tidings=HALF), environment(BOTH), store, LOG, lambda: NOON)
-    tell(replace(record, tidings=replace(HALF, keys=("all",), title="all")), store, ears, hours=0.001)
-    delivery.Delivery(claims, LOG).deliver(environment(BOTH).alerts.to, ears, delivery.DELIVERY_TIMEOUT)
-    tell(replace(record, tidings=NONE), store, ears, hours=0.01)
-    assert sorted(ears.heard) == [
+def test_a_notice_during_a_delivery_is_kept_for_the_next_run(record: Record, store: Store) -> None:
+    sender = FakeSender()
+    claims = alerts.claim_alerts(replace(record, notice=HALF), environment(BOTH), store, LOG, lambda: NOON)
+    send_notices(replace(record, notice=replace(HALF, keys=("all",), title="all")), store, sender, hours=0.001)
+    delivery.Delivery(claims, LOG).deliver(environment(BOTH).alerts.to, sender, delivery.DELIVERY_TIMEOUT)
+    send_notices(replace(record, notice=NONE), store, sender, hours=0.01)
+    assert sorted(sender.sent) == [
         "json://a: staging: all",
         "json://a: staging: half of it is gone",
         "json://b: staging: half of it is gone",
     ]
 
 
-def test_tidings_stand_in_the_record_for_who_takes_over(store: Store) -> None:
+def test_the_record_has_the_notice_for_a_run_that_takes_over(store: Store) -> None:
     from jobs.run import Result
 
-    run_job(job(lambda _run: Result(Outcome.FINDING, "x", tidings=HALF)), environment(), store, Options())
-    (found,) = records(store, "staging")
-    assert found.tidings == HALF
+    run_job(job(lambda _run: Result(Outcome.FINDING, "x", notice=HALF)), environment(), store, Options())
+    (record,) = records(store, "staging")
+    assert record.notice == HALF
 
 
-def test_many_messages_are_one() -> None:
+def test_many_messages_are_combined_to_their_titles() -> None:
     two = [Message("staging: a", "first"), Message("staging: b", "second")]
     assert combine(two) == Message("staging: 2 alerts", "staging: a\nfirst\n\nstaging: b\nsecond")
-    many = combine([Message(f"staging: {number}", "said") for number in range(11)])
+    many = combine([Message(f"staging: {number}", "text") for number in range(11)])
     assert many.text.splitlines()[:2] == ["staging: 0", "staging: 1"]
-    assert "said" not in many.text
+    assert "text" not in many.text

@@ -13,10 +13,10 @@ from jobs.run.progress import Progress, end_bars, pace
 def test_elsewhere_than_on_a_terminal_it_is_a_line_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 30.0, 61.0, 62.0, 121.5])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
-    telling = Progress()
+    progress_of_run = Progress()
     with capture_logs() as lines:
         for done in range(5):
-            telling.tell(jobs.log.get(), "shop: dumped", done, 4)
+            progress_of_run.report(jobs.log.get(), "shop: dumped", done, 4)
     assert [line["bytes"] for line in lines] == [2, 4]
 
 
@@ -37,15 +37,15 @@ def test_on_a_terminal_it_is_a_bar_that_goes_when_all_is_done(monkeypatch: pytes
     with os.fdopen(theirs, "w") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
         monkeypatch.setenv("TERM", "xterm")
-        Progress().tell(jobs.log.get(), "shop: dumped", 1_000_000, 4_000_000)
+        Progress().report(jobs.log.get(), "shop: dumped", 1_000_000, 4_000_000)
         shown = b""
         while b"1.0/4.0 MB" not in shown:
             shown += os.read(ours, 1 << 16)
         assert b"shop: dumped" in shown
-        Progress().tell(jobs.log.get(), "shop: dumped", 5_000_000, None)
+        Progress().report(jobs.log.get(), "shop: dumped", 5_000_000, None)
         while b"5.0/? MB" not in shown:
             shown += os.read(ours, 1 << 16)
-        Progress().tell(jobs.log.get(), "shop: dumped", 4_000_000, 4_000_000)
+        Progress().report(jobs.log.get(), "shop: dumped", 4_000_000, 4_000_000)
         end_bars()
         terminal.flush()
         shown += os.read(ours, 1 << 16)

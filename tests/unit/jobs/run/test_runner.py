@@ -1,12 +1,15 @@
+"""What run_job() does from the lock to the exit code."""
+
+from __future__ import annotations
+
 import json
 import math
-import os
-import signal
 import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,15 +22,13 @@ from jobs.run import (
     Record,
     Result,
     Run,
-    Stopped,
     Transient,
     exit_code,
     records,
     run_job,
-    unrecorded_run,
 )
 from jobs.run.lease import Holder, Lock, acquire, holder_to
-from jobs.run.record import last_tick, latest_records, live_holders, record_from, record_keys, record_to
+from jobs.run.record import last_tick, live_holders, record_keys
 from jobs.run.runner import retry
 from jobs.store import OutOfReach, Store
 from tests.parts.runs import QUICK, code_of, done, environment, job, lease, process, store_in, until
@@ -43,6 +44,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def only(found: list[Record]) -> Record:
+    """Return the only record."""
     (record,) = found
     return record
 
@@ -60,15 +62,16 @@ def only(found: list[Record]) -> Record:
         (["done", "held"], 75, 0),
     ],
 )
-def test_the_exit_code_tells_the_worst_and_a_scheduler_only_failures(
+def test_the_exit_code_is_of_the_worst_outcome_and_for_schedulers_of_failures_only(
     store: Store, outcomes: list[str], by_hand: int, scheduled: int
 ) -> None:
     record = only(run_job(job(done), ENV, store, Options()))
-    found = [replace(record, outcome=Outcome(outcome)) for outcome in outcomes]
-    assert (exit_code(found, scheduled=False), exit_code(found, scheduled=True)) == (by_hand, scheduled)
+    ended = [replace(record, outcome=Outcome(outcome)) for outcome in outcomes]
+    assert exit_code(ended, scheduled=False) == by_hand
+    assert exit_code(ended, scheduled=True) == scheduled
 
 
-def test_subjects_run_side_by_side_and_no_more_of_them_than_the_job_allows(store: Store) -> None:
+def test_subjects_run_in_parallel_up_to_the_limit_of_the_job(store: Store) -> None:
     running, most, two = set[str](), list[int](), threading.Barrier(2, timeout=10)
 
     def work(run: Run) -> Result:
@@ -78,7 +81,7 @@ def test_subjects_run_side_by_side_and_no_more_of_them_than_the_job_allows(store
         running.discard(run.subject)
         return done(run)
 
-    ended = run_job(job(work, "a", "b", "c", "d", side_by_side=2), ENV, store, Options())
+    ended = run_job(job(work, "a", "b", "c", "d", max_parallel=2), ENV, store, Options())
     assert [record.outcome for record in ended] == [Outcome.DONE] * 4
     assert max(most) == 2
 
@@ -94,41 +97,7 @@ def test_a_run_leaves_its_record_and_a_released_lock(store: Store) -> None:
     assert live_holders(store, "staging", datetime.now(UTC)) == {}
 
 
-def test_a_record_comes_back_as_it_was_written(store: Store) -> None:
-    clock = iter([NOON, NOON + timedelta(days=3)])
-    for moment in clock:
-        run_job(job(done, line="0 12 * * *"), ENV, store, SCHEDULED, now=lambda moment=moment: moment)  # type: ignore[misc]
-    record = next(records(store, "staging"))
-    assert record.missed
-    assert record.missed.ticks == 2
-    assert record_from("key", record_to(record)) == record
-
-
-def test_records_are_listed_newest_first_and_read_only_when_shown(store: Store) -> None:
-    for day in (3, 1, 2):
-        moment = NOON.replace(day=day)
-        run_job(job(done), ENV, store, Options(), now=lambda moment=moment: moment)  # type: ignore[misc]
-    assert [r.started.day for r in records(store, "staging", "backup", "shop")] == [3, 2, 1]
-    store.put(record_keys(store, "staging")[2], b"broken")
-    assert next(records(store, "staging")).started.day == 3
-    assert [r.started.day for r in latest_records(store, "staging")] == [3]
-
-
-def test_what_does_not_look_like_a_record_is_passed_over(store: Store) -> None:
-    for name in ("notes.txt", "backup/shop/notes.json", "backup/shop/20261121T110300Z.json.swp"):
-        store.put(f"staging/runs/{name}", b"hello")
-    assert record_keys(store, "staging") == []
-
-
-def test_a_newer_format_is_said_and_not_guessed_at(store: Store) -> None:
-    run_job(job(done), ENV, store, Options())
-    key = record_keys(store, "staging")[0]
-    store.put(key, b'{"format": 2}')
-    with pytest.raises(Failed, match="has format 2, and this groundcrew reads 1; update groundcrew here"):
-        list(records(store, "staging"))
-
-
-def test_a_tick_that_is_done_is_not_run_again(store: Store) -> None:
+def test_a_complete_tick_is_not_run_again(store: Store) -> None:
     ran = []
 
     def work(run: Run) -> Result:
@@ -161,16 +130,16 @@ def test_a_tick_that_failed_is_tried_again_and_counts_its_attempts(store: Store)
         (ZeroDivisionError("oops"), 1, "a bug: ZeroDivisionError: oops; its traceback is in the log"),
     ],
 )
-def test_only_what_may_pass_is_tried_again(store: Store, error: Exception, tries: int, sentence: str) -> None:
-    began = []
+def test_only_retryable_errors_are_tried_again(store: Store, error: Exception, tries: int, sentence: str) -> None:
+    attempts = []
 
     def work(_run: Run) -> Result:
-        began.append(1)
+        attempts.append(1)
         raise error
 
-    record = only(run_job(job(work), ENV, store, Options(), patience=QUICK))
+    record = only(run_job(job(work), ENV, store, Options(), timeouts=QUICK))
     assert (record.outcome, record.sentence) == (Outcome.FAILED, sentence)
-    assert len(began) == record.attempts == tries
+    assert len(attempts) == record.attempts == tries
 
 
 def test_a_bug_leaves_its_traceback_in_the_record_without_secrets(
@@ -189,20 +158,7 @@ def test_a_bug_leaves_its_traceback_in_the_record_without_secrets(
     assert "while using ***" in record.sentence
 
 
-def test_the_log_of_a_run_is_kept_to_its_last_lines(store: Store) -> None:
-    def work(run: Run) -> Result:
-        for line in range(250):
-            run.log.info("line", number=line, long="x" * 2_500)
-        return done(run)
-
-    record = only(run_job(job(work), ENV, store, Options()))
-    kept = next(records(store, "staging")).log
-    assert 200 >= len(kept) >= 190
-    assert max(map(len, kept)) <= 2000
-    assert record.sentence == "all is well"
-
-
-def test_a_run_past_its_time_limit_is_ended_with_its_processes(store: Store) -> None:
+def test_a_run_past_its_time_limit_is_stopped_with_its_processes(store: Store) -> None:
     started = []
 
     def work(run: Run) -> Result:
@@ -210,32 +166,32 @@ def test_a_run_past_its_time_limit_is_ended_with_its_processes(store: Store) -> 
         started[0].wait()
         return done(run)
 
-    begun = time.monotonic()
-    short = job(work, limit=lambda _e, _s: timedelta(seconds=0.2))
-    record = only(run_job(short, ENV, store, Options(), patience=QUICK))
+    before = time.monotonic()
+    short = job(work, limit=lambda _environment, _subject: timedelta(seconds=0.2))
+    record = only(run_job(short, ENV, store, Options(), timeouts=QUICK))
     assert record.stopped == "stopped by its time limit of 0:00:00.200000"
     assert started[0].wait() == -9
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - before < 3
 
 
-def test_work_that_does_not_come_back_is_left_behind_with_a_record(tmp_path: Path) -> None:
+def test_work_that_does_not_stop_is_abandoned_with_a_record(tmp_path: Path) -> None:
     def program() -> int:
         def hangs(run: Run) -> Result:
             time.sleep(60)
             return done(run)
 
-        hung = job(hangs, limit=lambda _e, _s: timedelta(seconds=0.1))
-        return exit_code(run_job(hung, ENV, store_in(tmp_path), Options(), patience=QUICK), scheduled=True)
+        hung = job(hangs, limit=lambda _environment, _subject: timedelta(seconds=0.1))
+        return exit_code(run_job(hung, ENV, store_in(tmp_path), Options(), timeouts=QUICK), scheduled=True)
 
     with process(program) as pid:
         until(lambda: list(tmp_path.glob("staging/runs/backup/shop/*.json")))
         assert code_of(pid) == 1
     record = next(records(store_in(tmp_path), "staging"))
-    assert "did not end within 0.6 s and was left behind" in record.sentence
+    assert "the work did not stop within 0.6 s and was abandoned" in record.sentence
     assert live_holders(store_in(tmp_path), "staging", datetime.now(UTC)) == {}
 
 
-def test_a_lock_that_is_taken_away_stops_the_run_which_leaves_the_new_one_alone(store: Store) -> None:
+def test_a_stolen_lock_stops_the_run_and_the_run_leaves_the_new_lock_alone(store: Store) -> None:
     key = "staging/locks/backup/shop.json"
 
     def work(run: Run) -> Result:
@@ -245,20 +201,20 @@ def test_a_lock_that_is_taken_away_stops_the_run_which_leaves_the_new_one_alone(
             threading.Event().wait(0.01)
             run.check()
 
-    record = only(run_job(job(work, lease=lease(0.4)), ENV, store, Options(), patience=QUICK))
+    record = only(run_job(job(work, lease=lease(0.4)), ENV, store, Options(), timeouts=QUICK))
     assert record.outcome is Outcome.FAILED
     assert "its lock was lost: backup/shop was taken by run 20260101T000000Z-thief on elsewhere" in record.sentence
     assert json.loads(store.get(key).body)["run"] == "20260101T000000Z-thief"
 
 
-def test_a_held_lock_is_told_with_holder_since_when_and_the_way_out(store: Store) -> None:
-    lock = Lock("staging", "backup/shop", ENV.timezone, store, lambda: datetime.now(UTC))
+def test_a_held_lock_is_reported_with_holder_time_and_remedy(store: Store) -> None:
+    lock = Lock("staging", "backup", "shop", ENV.timezone, store, lambda: datetime.now(UTC))
     acquire(lock, Holder("r1", "runner-2", 7, NOON, 60), lambda _s: None, None, patient=False)  # type: ignore[arg-type]
     record = only(run_job(job(done), ENV, store, Options(), now=lambda: NOON + timedelta(seconds=12)))
     assert record.outcome is Outcome.HELD
     assert record.sentence == (
-        "staging: lock backup/shop is held by runner-2 since 12:00:00 (alive, renewed 12 s ago); "
-        "it ends by itself, or: crew runs staging backup shop"
+        "staging: lock backup/shop is held by runner-2 since 12:00:00 (alive, renewed 12 s ago). "
+        "Wait for it, or see: crew runs staging backup shop"
     )
     assert list(live_holders(store, "staging", NOON)) == ["backup/shop"]
     assert list(records(store, "staging")) == []
@@ -270,57 +226,36 @@ def test_a_dry_run_leaves_nothing_in_the_store(store: Store) -> None:
     assert list(store.list()) == []
 
 
-class Away:
-    """A store that is out of reach for what it is told to be."""
+class PartlyUnreachable:
+    """A store of which some methods are out of reach."""
 
-    def __init__(self, store: Store, *away: str) -> None:
-        self._store, self._away = store, away
+    def __init__(self, store: Store, *unreachable: str) -> None:
+        self._store, self._unreachable = store, unreachable
 
     def __getattr__(self, name: str) -> object:
-        if name in self._away:
+        if name in self._unreachable:
             raise OutOfReach("s3.example did not answer; try again later")
         return getattr(self._store, name)
 
 
-@pytest.mark.parametrize(("away", "says"), [(["require_conditions"], "s3.example"), (["put"], "could not be written")])
-def test_a_store_that_is_away_fails_the_run_and_is_said(store: Store, away: list[str], says: str) -> None:
-    record = only(run_job(job(done), ENV, Away(store, *away), Options(), patience=QUICK))  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("methods", "sentence"), [(["require_conditional_writes"], "s3.example"), (["put"], "could not be written")]
+)
+def test_an_unreachable_store_fails_the_run_with_a_reason(store: Store, methods: list[str], sentence: str) -> None:
+    broken: Any = PartlyUnreachable(store, *methods)
+    record = only(run_job(job(done), ENV, broken, Options(), timeouts=QUICK))
     assert record.outcome is Outcome.FAILED
-    assert says in record.sentence
+    assert sentence in record.sentence
 
 
-def test_alone_gives_steps_processes_and_an_end_that_leaves_none(store: Store) -> None:
-    with unrecorded_run(ENV, store, "restore", "shop") as run, run.step("sleep"):
-        sleeping = run.process(["sleep", "60"])
-        run.progress("data-1", 5, 10)
-    assert sleeping.returncode == -15
-    assert list(store.list()) == []
+@pytest.mark.parametrize(("give_up_after", "tries"), [(math.inf, 4), (0, 1)])
+def test_a_retry_gives_up_after_some_time(give_up_after: float, tries: int) -> None:
+    attempts: list[int] = []
 
-
-def test_alone_a_signal_ends_the_processes_and_says_so(tmp_path: Path) -> None:
-    def program() -> int:
-        try:
-            with unrecorded_run(ENV, store_in(tmp_path), "restore", "shop") as run:
-                sleeping = run.process(["sleep", "60"])
-                (tmp_path / "begun").touch()
-                raise Failed(f"sleep ended with {sleeping.wait()}")
-        except Stopped as stopped:
-            return 7 if str(stopped) == "stopped by SIGTERM" else 8
-
-    with process(program) as pid:
-        until((tmp_path / "begun").exists)
-        os.kill(pid, signal.SIGTERM)
-        assert code_of(pid) == 7
-
-
-@pytest.mark.parametrize(("enough", "tries"), [(math.inf, 4), (0, 1)])
-def test_what_may_pass_is_tried_again_until_it_took_long_enough(enough: float, tries: int) -> None:
-    begun: list[int] = []
-
-    def away() -> None:
-        begun.append(1)
+    def unreachable() -> None:
+        attempts.append(1)
         raise OutOfReach("no answer")
 
     with pytest.raises(OutOfReach):
-        retry(away, (0, 0, 0), lambda _: None, jobs.log.get(), enough)
-    assert len(begun) == tries
+        retry(unreachable, (0, 0, 0), lambda _: None, jobs.log.get(), give_up_after)
+    assert len(attempts) == tries

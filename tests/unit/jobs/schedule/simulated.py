@@ -37,7 +37,7 @@ class Away(DirectoryStore):
         super().__init__(store.url, store.root)
         self.is_away = is_away
 
-    def require_conditions(self) -> None:
+    def require_conditional_writes(self) -> None:
         self._must_be_there()
 
     def list(self, prefix: str = "") -> Iterator[ListedKey]:
@@ -117,7 +117,7 @@ class Simulation:
         def work() -> int:
             made = Job(job, lambda _e, options: options.only, done, line_of(job))
             ran = run_job(
-                made, self.environment, self.store(), Options(only, scheduled=True), now=lambda: begun, patience=QUICK
+                made, self.environment, self.store(), Options(only, scheduled=True), now=lambda: begun, timeouts=QUICK
             )
             return 1 if any(record.outcome is Outcome.FAILED for record in ran) else 0
 
