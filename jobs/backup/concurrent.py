@@ -1,66 +1,58 @@
-"""Pieces of work side by side: when one fails the others are ended, and the first failure is the one that counts."""
+"""Run tasks concurrently: the first failure cancels the others and is the one raised."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from typing import TypeVar
 
-from jobs.log import carried
+from jobs.log import with_log_context
 from jobs.run.job import Run
-from jobs.run.stop import Stopped
+from jobs.run.stop import StopCallbacks, Stopped
 
 T = TypeVar("T")
 
-_TELL_EVERY = 0.5
+_REPORT_SECONDS = 0.5
 
 
 class Cancellation:
-    """Ends what is under way once something has failed or the run is told to end."""
+    """Cancels all tasks of a group once one of them has failed or the run is stopped."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._ends: list[Callable[[], object]] = []
-        self._first: BaseException | None = None
+        self._callbacks = StopCallbacks(self._lock, self.check)
+        self._first_error: BaseException | None = None
 
     @property
-    def first(self) -> BaseException | None:
+    def first_error(self) -> BaseException | None:
         """The failure that came first."""
-        return self._first
+        return self._first_error
 
     def check(self) -> None:
-        """For loops: raises once something has failed."""
-        if self._first is not None:
+        """Raise Stopped if the group is cancelled. Call it in loops."""
+        if self._first_error is not None:
             raise Stopped("another part has failed")
 
-    def fail(self, error: BaseException) -> None:
-        """Only the first failure is kept: the others follow from it."""
+    def cancel(self, error: BaseException) -> None:
+        """Cancel the group. Only the first call counts: later failures are its consequences."""
         with self._lock:
-            if self._first is not None:
+            if self._first_error is not None:
                 return
-            self._first = error
-            ends, self._ends = self._ends, []
-        for end in ends:
+            self._first_error = error
+            callbacks = self._callbacks.take()
+        for callback in callbacks:
             with suppress(Exception):
-                end()
+                callback()
 
-    @contextmanager
-    def ends(self, end: Callable[[], object]) -> Iterator[None]:
-        """While inside, `end` is called when something else fails."""
-        with self._lock:
-            self.check()
-            self._ends.append(end)
-        try:
-            yield
-        finally:
-            with self._lock, suppress(ValueError):
-                self._ends.remove(end)
+    def on_cancel(self, callback: Callable[[], object]) -> AbstractContextManager[None]:
+        """Call `callback` if the group is cancelled inside this context."""
+        return self._callbacks.registered(callback)
 
 
 class ByteCounter:
-    """How many bytes have gone through all streams together."""
+    """Counts the bytes of several concurrent streams."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -71,31 +63,37 @@ class ByteCounter:
             self.bytes += number
 
 
-def run_together(
+def run_concurrently(
     run: Run,
-    ending: Cancellation,
-    work: Mapping[str, Callable[[], T]],
-    tell: Callable[[], None] = lambda: None,
-    at_once: int | None = None,
+    cancellation: Cancellation,
+    tasks: Mapping[str, Callable[[], T]],
+    report: Callable[[], None] = lambda: None,
+    max_parallel: int | None = None,
 ) -> dict[str, T]:
-    """Start all of it at once or so many, `tell` now and then how far it is, and return each answer by its name."""
+    """Run all tasks, at most `max_parallel` at once, and return their results by name.
 
-    def guarded(one: Callable[[], T]) -> T:
+    `report` is called about every half second.
+    """
+
+    def guarded(task: Callable[[], T]) -> T:
         try:
-            ending.check()
-            return one()
+            cancellation.check()
+            return task()
         except BaseException as error:
-            ending.fail(error)
+            cancellation.cancel(error)
             raise
 
-    threads = min(at_once or len(work), len(work))
-    with ThreadPoolExecutor(max(1, threads)) as pool, run.on_stop(lambda: ending.fail(Stopped("told"))):
-        under_way = {pool.submit(carried(guarded), one): name for name, one in work.items()}
-        left = set(under_way)
-        while left:
-            _, left = wait(left, timeout=_TELL_EVERY, return_when=FIRST_COMPLETED)
-            tell()
+    threads = min(max_parallel or len(tasks), len(tasks))
+    with (
+        ThreadPoolExecutor(max(1, threads)) as pool,
+        run.on_stop(lambda: cancellation.cancel(Stopped("the run was stopped"))),
+    ):
+        futures = {pool.submit(with_log_context(guarded), task): name for name, task in tasks.items()}
+        pending = set(futures)
+        while pending:
+            _, pending = wait(pending, timeout=_REPORT_SECONDS, return_when=FIRST_COMPLETED)
+            report()
     run.check()
-    if ending.first is not None:
-        raise ending.first
-    return {name: future.result() for future, name in under_way.items()}
+    if cancellation.first_error is not None:
+        raise cancellation.first_error
+    return {name: future.result() for future, name in futures.items()}

@@ -1,23 +1,23 @@
-"""What can go wrong with a backup, in sentences a user can act on."""
+"""Errors of backups, restores and verifications."""
 
 from jobs.run.job import Failed
 
 
 class BackupError(Failed):
-    """Something about a backup that trying again won't mend: the message names the thing, the fact, the way out."""
+    """A backup, restore or verification failed, and trying again does not help."""
 
 
 class NoProgram(BackupError):
-    """No client program on this machine is of a version that fits."""
+    """A program is missing on this machine, or no installed version of it fits."""
 
 
-class Unreadable(BackupError):
-    """A stored part or manifest that can't be read: damaged, cut, of a newer format, or sealed to another key."""
+class UnreadableSet(BackupError):
+    """A stored part or manifest cannot be read: damaged, cut off, in a newer format, or encrypted to another key."""
 
 
-class WrongKey(Unreadable):
-    """A stored part that is sealed to other keys than ours."""
+class WrongKey(UnreadableSet):
+    """The stored part is encrypted to other keys."""
 
 
-class Damaged(Unreadable):
-    """A stored part that is not what was backed up: its bytes, or some of them, are others or gone."""
+class Damaged(UnreadableSet):
+    """The stored part differs from what was backed up: bytes have changed or are missing."""

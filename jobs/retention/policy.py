@@ -30,7 +30,7 @@ class CompleteSet(Protocol):
     @property
     def started(self) -> datetime: ...
     @property
-    def order(self) -> tuple[datetime, datetime, str]: ...
+    def sort_key(self) -> tuple[datetime, datetime, str]: ...
     @property
     def tags(self) -> Collection[str]: ...
     @property
@@ -65,7 +65,7 @@ class Decision(Generic[S]):
 
 def apply_policy(sets: Iterable[S], policy: Keep, now: datetime) -> list[Decision[S]]:
     """Decide each set, newest first; calendar periods are those of the timezone that `now` is in."""
-    newest_first = sorted(sets, key=lambda each: each.order, reverse=True)
+    newest_first = sorted(sets, key=lambda each: each.sort_key, reverse=True)
     if policy == Keep():
         return [Decision(each, True, ("the policy has no rules",), ()) for each in newest_first]
     spared = _spared(newest_first)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psycopg
 
-from jobs.cli.init import new_key
+from jobs.backup.sets.encryption import new_key_pair
 from jobs.embedded import PostgresServer, S3Server, seaweed
 from tests.bench import Bench, Side
 from tests.bench.database import PASSWORD, aws, credentials, crew, shop
@@ -57,7 +57,7 @@ def sides(folder: Path) -> Iterator[Sequence[Side]]:
 
 def write(folder: Path, url: str, store: S3Server) -> None:
     """The environment that is backed up."""
-    secret, public = new_key()
+    secret, public = new_key_pair()
     key = folder / "age.key"
     key.touch(0o600)
     key.write_text(secret)

@@ -1,4 +1,4 @@
-"""deploys/postgres.py on a real host, looked at from outside by those who have a password."""
+"""deploys/postgres.py on a booted host, tested from outside with the passwords of the roles."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from jobs.backup.postgres.privileges import lacking
+from jobs.backup.postgres.privileges import missing_privileges
 from tests.lab.lab import Lab
 from tests.lab.pyinfra import Told, deploy
 
@@ -33,15 +33,15 @@ DATA: dict[str, Any] = {
 }
 
 
-def run(lab: Lab, *told: str, variables: dict[str, str] | None = None, **changed: object) -> Told:
+def run(lab: Lab, *options: str, variables: dict[str, str] | None = None, **changed: object) -> Told:
     folder = lab.folder / "data"
     folder.mkdir(exist_ok=True)
     lines = (f"{name} = {pformat(value)}\n" for name, value in {**DATA, **changed}.items())
     (folder / "lab.py").write_text("".join(lines))
-    return deploy(lab, "--group-data", str(folder), *told, "deploys/postgres.py", **(variables or VARIABLES))
+    return deploy(lab, "--group-data", str(folder), *options, "deploys/postgres.py", **(variables or VARIABLES))
 
 
-# As apt-daily does on a host that has just booted; until somebody else has tried, too.
+# As apt-daily does on a host that has just booted. Hold the lock until another apt has tried.
 HOLD_THE_LISTS = """
 import fcntl, subprocess
 with open("/var/lib/apt/lists/lock", "a") as lock:
@@ -52,11 +52,11 @@ with open("/var/lib/apt/lists/lock", "a") as lock:
 
 def first_run(lab: Lab) -> None:
     lab.ask(lab.hosts[-1], f"systemd-run --quiet --collect --unit=apt-is-busy python3 -c {quote(HOLD_THE_LISTS)}")
-    told = run(lab, "-vvv", "--diff", "--debug")
-    assert told.code == 0, told.text
+    result = run(lab, "-vvv", "--diff", "--debug")
+    assert result.code == 0, result.text
     assert lab.ssh(lab.hosts[-1], "systemctl is-active apt-is-busy").stdout == "inactive\n"
-    shown = [secret for secret in (*PASSWORDS.values(), "SCRAM-SHA-256$") if secret in told.text]
-    assert shown == [], "a secret shows in what pyinfra prints at its most talkative"
+    leaked = [secret for secret in (*PASSWORDS.values(), "SCRAM-SHA-256$") if secret in result.text]
+    assert leaked == [], "pyinfra prints a secret at its highest verbosity"
 
 
 @pytest.fixture
@@ -76,22 +76,24 @@ def connect(lab: Lab, user: str, database: str, password: str = "", **more: Any)
 
 
 def test_the_second_run_changes_and_restarts_nothing(lab: Lab) -> None:
-    asked = "systemctl show --property=MainPID postgresql@*-main; cat /etc/postgresql/*/main/pg_hba.conf"
-    before = lab.ask(lab.hosts[0], asked)
-    told = run(lab, "--debug")
-    assert (told.code, told.changes) == (0, 0), told.text
-    assert told.commands <= 6, "what kind of host it is, files and units at once, PostgreSQL and its databases"
-    assert lab.ask(lab.hosts[0], asked) == before
+    state = "systemctl show --property=MainPID postgresql@*-main; cat /etc/postgresql/*/main/pg_hba.conf"
+    before = lab.ask(lab.hosts[0], state)
+    result = run(lab, "--debug")
+    assert (result.code, result.changes) == (0, 0), result.text
+    assert result.commands <= 6, "for the system, for files and units, for PostgreSQL and its databases"
+    assert lab.ask(lab.hosts[0], state) == before
 
 
-def test_each_has_the_own_database_and_no_way_into_others(lab: Lab) -> None:
+def test_each_role_connects_only_to_its_own_database(lab: Lab) -> None:
     with connect(lab, "shop", "shop") as shop:
         shop.execute("CREATE TABLE IF NOT EXISTS orders (id int)")
         [settings] = shop.execute("SELECT json_object_agg(name, setting) FROM pg_settings").fetchone() or [None]
         assert (settings["server_encoding"], settings["data_checksums"]) == ("UTF8", "on")
         assert settings["shared_buffers"] == str(128 * 1024 // 8)
-        [powers] = shop.execute("SELECT rolsuper OR rolcreatedb FROM pg_roles WHERE rolname = 'shop'").fetchone() or [1]
-        assert powers is False
+        [privileged] = shop.execute(
+            "SELECT rolsuper OR rolcreatedb FROM pg_roles WHERE rolname = 'shop'"
+        ).fetchone() or [1]
+        assert privileged is False
     with connect(lab, "ada", "ada") as own:
         own.execute("CREATE TABLE IF NOT EXISTS notes (id int)")
     for user, database, password, more in (
@@ -105,17 +107,17 @@ def test_each_has_the_own_database_and_no_way_into_others(lab: Lab) -> None:
             connect(lab, user, database, password, **more)
 
 
-def test_the_role_for_backups_reads_everything_and_changes_nothing(lab: Lab, tmp_path: Path) -> None:
+def test_the_backup_role_reads_everything_and_changes_nothing(lab: Lab, tmp_path: Path) -> None:
     with connect(lab, "shop", "shop") as shop:
         shop.execute("DROP TABLE IF EXISTS secret")
         shop.execute("CREATE TABLE secret (id int)")
         shop.execute("INSERT INTO secret VALUES (1)")
         shop.execute("ALTER TABLE secret ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
         shop.execute("SELECT lo_from_bytea(0, 'large')")
-    told = run(lab)
-    assert (told.code, told.changes) == (0, 1), told.text
+    result = run(lab)
+    assert (result.code, result.changes) == (0, 1), result.text
     with connect(lab, "backup", "shop") as backup:
-        assert list(lacking(backup)) == []
+        assert list(missing_privileges(backup)) == []
         assert backup.execute("SELECT count(*) FROM secret").fetchone() == (1,)
         for change in ("CREATE TABLE x ()", "DELETE FROM secret", "CREATE ROLE x", "CREATE DATABASE x"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -128,13 +130,13 @@ def test_the_role_for_backups_reads_everything_and_changes_nothing(lab: Lab, tmp
     )
 
 
-def test_what_was_changed_by_hand_is_mended(lab: Lab) -> None:
+def test_manual_changes_are_reverted(lab: Lab) -> None:
     host = lab.hosts[0]
-    say = "cd / && runuser -u postgres -- psql -qc"
-    lab.ask(host, f"{say} \"ALTER ROLE shop SUPERUSER PASSWORD 'else'\" -c 'GRANT CONNECT ON DATABASE shop TO PUBLIC'")
+    psql = "cd / && runuser -u postgres -- psql -qc"
+    lab.ask(host, f"{psql} \"ALTER ROLE shop SUPERUSER PASSWORD 'else'\" -c 'GRANT CONNECT ON DATABASE shop TO PUBLIC'")
     lab.ask(host, "echo 'local all all trust' >> /etc/postgresql/15/main/pg_hba.conf")
-    told = run(lab)
-    assert (told.code, told.changes) == (0, 3), told.text
+    result = run(lab)
+    assert (result.code, result.changes) == (0, 3), result.text
     assert "trust" not in lab.ask(host, "cat /etc/postgresql/15/main/pg_hba.conf")
     with connect(lab, "shop", "shop") as shop:
         assert shop.execute("SELECT rolsuper FROM pg_roles WHERE rolname = 'shop'").fetchone() == (False,)
@@ -143,25 +145,25 @@ def test_what_was_changed_by_hand_is_mended(lab: Lab) -> None:
     assert run(lab).changes == 0
 
 
-def test_a_new_password_is_a_new_password(lab: Lab) -> None:
-    with lab.process_list(lab.hosts[0]) as seen:
-        told = run(lab, variables={**VARIABLES, "ADA_PASSWORD": "changed"})
-    assert (told.code, told.changes) == (0, 1), told.text
-    assert [line for line in seen if "changed" in line or "SCRAM" in line] == []
-    assert any("psql --no-psqlrc" in line for line in seen), "it was looked at while it happened"
+def test_a_changed_password_is_set(lab: Lab) -> None:
+    with lab.process_list(lab.hosts[0]) as processes:
+        result = run(lab, variables={**VARIABLES, "ADA_PASSWORD": "changed"})
+    assert (result.code, result.changes) == (0, 1), result.text
+    assert [line for line in processes if "changed" in line or "SCRAM" in line] == []
+    assert any("psql --no-psqlrc" in line for line in processes), "the command was recorded while it ran"
     with connect(lab, "ada", "ada", "changed"):
         pass
     assert run(lab).changes == 1
 
 
-def test_who_may_connect_changes_and_nobody_is_cut_off(lab: Lab) -> None:
+def test_access_rules_change_without_ending_connections(lab: Lab) -> None:
     with connect(lab, "shop", "shop") as shop:
-        told = run(lab, postgres_clients=["198.18.0.0/15", "192.0.2.5", "2001:db8::5"])
-        assert (told.code, told.changes) == (0, 2), told.text
+        result = run(lab, postgres_clients=["198.18.0.0/15", "192.0.2.5", "2001:db8::5"])
+        assert (result.code, result.changes) == (0, 2), result.text
         shop.execute("SELECT 1")
         assert run(lab, postgres_clients=["198.18.0.0/15", "192.0.2.5", "2001:db8::5"]).changes == 0
-        told = run(lab, postgres_clients=["192.0.2.5"])
-        assert (told.code, told.changes) == (0, 2), told.text
+        result = run(lab, postgres_clients=["192.0.2.5"])
+        assert (result.code, result.changes) == (0, 2), result.text
         with pytest.raises(psycopg.OperationalError, match=r"no pg_hba\.conf entry"):
             connect(lab, "shop", "shop")
         assert run(lab).changes == 2
@@ -170,23 +172,23 @@ def test_who_may_connect_changes_and_nobody_is_cut_off(lab: Lab) -> None:
         pass
 
 
-def test_rules_that_the_server_can_not_read_are_told(lab: Lab) -> None:
+def test_access_rules_with_an_error_are_reported(lab: Lab) -> None:
     unit, access = "postgresql@15-main.service", "/etc/postgresql/15/main/pg_hba.conf"
     (lab.folder / "access.py").write_text(
-        "from deploys.lib.postgres.server import access_is_in_force\n"
-        f"access_is_in_force(name='Access', unit={unit!r}, access={access!r})\n"
+        "from deploys.lib.postgres.server import reload_access_rules\n"
+        f"reload_access_rules(name='Access', unit={unit!r}, access={access!r})\n"
     )
     lab.ask(lab.hosts[0], f"echo 'hostssl all all 10.0.0.5 scram-sha-256' >> {access}")
-    told = deploy(lab, str(lab.folder / "access.py"))
-    assert told.code == 1
-    assert f"{access}:7: invalid IP mask" in told.text
+    result = deploy(lab, str(lab.folder / "access.py"))
+    assert result.code == 1
+    assert f"{access}:7: invalid IP mask" in result.text
     assert run(lab).changes == 2
     with connect(lab, "shop", "shop"):
         pass
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "expected"),
     [
         (
             "shared_bufers",
@@ -196,49 +198,49 @@ def test_rules_that_the_server_can_not_read_are_told(lab: Lab) -> None:
         ("work_mem", "much", 'LOG:  invalid value for parameter "work_mem": "much"'),
     ],
 )
-def test_settings_that_are_wrong_never_go_live(lab: Lab, name: str, value: str, said: str) -> None:
-    there = "cd /etc/postgresql/15/main && stat --format='%n %y' *.conf conf.d/* && ls /tmp | grep ^tmp"
-    before = lab.ask(lab.hosts[0], f"{there}; true")
+def test_invalid_settings_are_never_activated(lab: Lab, name: str, value: str, expected: str) -> None:
+    listing = "cd /etc/postgresql/15/main && stat --format='%n %y' *.conf conf.d/* && ls /tmp | grep ^tmp"
+    before = lab.ask(lab.hosts[0], f"{listing}; true")
     with connect(lab, "shop", "shop") as shop:
-        told = run(lab, postgres_settings={name: value})
-        assert told.code == 1
-        assert said in told.text
-        assert "postgres_settings: the server would not start with these, and goes on with those it has" in told.text
+        result = run(lab, postgres_settings={name: value})
+        assert result.code == 1
+        assert expected in result.text
+        assert "postgres_settings: the server can't start with these, and keeps the settings it has" in result.text
         shop.execute("SELECT 1")
-    assert lab.ask(lab.hosts[0], f"{there}; true") == before
+    assert lab.ask(lab.hosts[0], f"{listing}; true") == before
     assert run(lab).changes == 0
 
 
-def test_settings_that_it_can_not_start_with_are_taken_back(lab: Lab) -> None:
-    told = run(lab, postgres_settings={"max_connections": 3})
-    assert told.code == 1
-    assert "superuser_reserved_connections (3) must be less than max_connections (3)" in told.text
-    assert "it runs with the settings of before" in told.text
+def test_settings_that_prevent_a_start_are_rolled_back(lab: Lab) -> None:
+    result = run(lab, postgres_settings={"max_connections": 3})
+    assert result.code == 1
+    assert "superuser_reserved_connections (3) must be less than max_connections (3)" in result.text
+    assert "the server runs again with its previous settings" in result.text
     with connect(lab, "shop", "shop") as shop:
         assert shop.execute("SHOW max_connections").fetchone() == ("100",)
     assert run(lab).changes == 0
-    told = run(lab, postgres_settings={"work_mem": "5MB"})
-    assert (told.code, told.changes) == (0, 2), told.text
+    result = run(lab, postgres_settings={"work_mem": "5MB"})
+    assert (result.code, result.changes) == (0, 2), result.text
     with connect(lab, "shop", "shop") as shop:
         assert shop.execute("SHOW work_mem").fetchone() == ("5MB",)
     assert run(lab).changes == 2
 
 
-def test_it_ends_at_once_with_a_sentence(lab: Lab) -> None:
+def test_mistakes_in_group_data_stop_it_with_a_message(lab: Lab) -> None:
     missing = run(lab, variables={"SHOP_PASSWORD": "x", "ADA_PASSWORD": "x"})
     assert missing.code == 1
     assert "password of backup: environment variable BACKUP_PASSWORD is not set" in missing.text
     assert "Traceback" not in missing.text
     wrong = run(lab, postgres_databases=[{"name": "Shop", "owner": "nobody"}], postgres_clients=["10.0.0.0/33"])
     assert wrong.code == 1
-    for said in ("'Shop' is no name", "nobody is not among postgres_roles", "10.0.0.0/33"):
-        assert said in wrong.text
+    for expected in ("'Shop' is not allowed", "nobody is not in postgres_roles", "10.0.0.0/33"):
+        assert expected in wrong.text
 
 
-def test_debian_13_too_and_hosts_of_other_groups_are_left_alone(fresh: Callable[..., Lab]) -> None:
-    there = fresh(2, 13)
-    first_run(there)
-    with connect(there, "shop", "shop") as shop:
+def test_debian_13_works_and_hosts_of_other_groups_stay_unchanged(fresh: Callable[..., Lab]) -> None:
+    lab = fresh(2, 13)
+    first_run(lab)
+    with connect(lab, "shop", "shop") as shop:
         assert shop.info.server_version // 10000 == 17
-    assert run(there).changes == 0
-    assert there.ssh(there.hosts[0], "ls /etc/postgresql").returncode != 0
+    assert run(lab).changes == 0
+    assert lab.ssh(lab.hosts[0], "ls /etc/postgresql").returncode != 0

@@ -1,4 +1,4 @@
-"""How a database is reached: its address, password and tunnel as what libpq and its programs want."""
+"""Connections to PostgreSQL: from an address, a password and a tunnel to the parameters of libpq."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from inventories import redact
 from jobs.backup.errors import BackupError
-from jobs.backup.postgres.tunnel import Via, tunnel
+from jobs.backup.postgres.tunnel import open_tunnel
 from jobs.run.job import Failed, Run, Transient
 
 if TYPE_CHECKING:
     import psycopg
 
-    from inventories import Secret
+    from inventories import Secret, TunnelSettings
 
-_PATIENCE = {
+_TIMEOUTS = {
     "connect_timeout": "15",
     "keepalives_idle": "60",
     "keepalives_interval": "10",
     "keepalives_count": "6",
 }
 
-# Connection lost, out of resources, shut down or starting, a deadlock, an error of the server's system.
-_PASSES = ("08", "53", "57P", "40", "58")
+# SQLSTATE classes that can pass: connection lost, out of resources, shutdown or startup, deadlock, I/O error.
+_TRANSIENT = ("08", "53", "57P", "40", "58")
 
-# Limits that a server or role sets, which would end what takes hours; some are not known to older servers.
-NO_LIMITS = """SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN
+# A server or role can have timeouts that end a dump of hours. Older servers do not know all of them.
+DISABLE_TIMEOUTS = """SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN
     ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')"""
 
-_STAYS = (
+_PERMANENT = (
     "authentication failed",
     "no password supplied",
     "no pg_hba.conf entry",
@@ -46,61 +46,60 @@ _STAYS = (
     "invalid connection option",
 )
 
+_LOGIN_HINT = "set one: password = { env, file or command } in its section, --password-from for a restore, or ~/.pgpass"
 
-_GIVE_ONE = "name one: password = { env, file or command } in its section, --password-from in a restore, or ~/.pgpass"
 
-
-class Target(Protocol):
-    """What of a database's or server's section of the environment file is needed to reach it."""
+class ConnectionTarget(Protocol):
+    """What is needed to connect: a section of the environment file has it, and so has an Address."""
 
     @property
     def url(self) -> str: ...
     @property
     def password(self) -> Secret | None: ...
     @property
-    def via(self) -> Via | None: ...
+    def via(self) -> TunnelSettings | None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A target that is no section of its own in the environment file."""
+    """A connection target without its own section in the environment file."""
 
     url: str
-    password: Secret | None
-    via: Via | None = None
+    password: Secret | None = None
+    via: TunnelSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Reached:
-    """A database that can be connected to now. The password is no part of the parameters, so these may be shown."""
+class Endpoint:
+    """Connection parameters of a database that is reachable now. They exclude the password and are safe to print."""
 
     parameters: Mapping[str, str]
     password: str | None = field(default=None, repr=False)
 
     @property
     def conninfo(self) -> str:
-        """For --dbname of libpq's programs: never with a password."""
+        """The connection string for `--dbname` of PostgreSQL's programs, without a password."""
         from psycopg.conninfo import make_conninfo
 
         return make_conninfo("", **self.parameters)
 
     @property
     def environment(self) -> dict[str, str]:
-        """For the programs that connect: the password goes by the process environment, which others can't read."""
+        """The process environment for programs that connect. It has the password: other users cannot read it there."""
         inherited = {name: value for name, value in os.environ.items() if name != "PGCLIENTENCODING"}
         password = {"PGPASSWORD": self.password} if self.password is not None else {}
-        return {**inherited, **password, "LC_ALL": "C"}  # what they say is told apart by its words
+        return {**inherited, **password, "LC_ALL": "C"}  # errors are recognised by their English text
 
     @property
     def database(self) -> str:
         return self.parameters.get("dbname") or self.parameters.get("user") or ""
 
-    def named(self, database: str) -> Reached:
-        """Another database of the same server."""
+    def with_database(self, database: str) -> Endpoint:
+        """Return the endpoint of another database on the same server."""
         return replace(self, parameters={**self.parameters, "dbname": database})
 
-    def held_to(self, connection: psycopg.Connection[Any]) -> Reached:
-        """The very server that a connection reached, where an address names several or a name has several."""
+    def pinned_to(self, connection: psycopg.Connection[Any]) -> Endpoint:
+        """Return the endpoint of the server behind `connection`: an address or a host name can stand for several."""
         info = connection.info
         if not info.hostaddr or self.parameters.get("hostaddr"):
             return self
@@ -109,41 +108,39 @@ class Reached:
         return replace(self, parameters={**kept, **pinned})
 
     def connect(self, **options: Any) -> psycopg.Connection[Any]:
-        """A connection; Passing if the server may be back later, BackupError if it won't let us in."""
+        """Return a new connection; Transient if a retry can help, BackupError if not."""
         import psycopg
 
         password: dict[str, Any] = {} if self.password is None else {"password": self.password}
         try:
             return psycopg.connect(self.conninfo, **password, client_encoding="UTF8", **options)
         except psycopg.Error as error:
-            raise verdict(error) from None
+            raise translate_error(error) from None
 
 
 @contextmanager
-def reach(run: Run, target: Target) -> Iterator[Reached]:
-    """While inside, the target can be connected to, by way of its tunnel if it has one."""
+def reach(run: Run, target: ConnectionTarget) -> Iterator[Endpoint]:
+    """Yield the endpoint of a target, and keep its tunnel open inside this context."""
     from psycopg.conninfo import conninfo_to_dict
 
-    given = {key: str(value) for key, value in conninfo_to_dict(target.url).items()}
-    if "sslpassword" in given:
-        raise BackupError(
-            "a url must not hold sslpassword: use a client key without a passphrase, in a file of its own"
-        )
-    written = given.pop("password", None)
-    password = target.password.reveal() if target.password is not None else written
-    reached = Reached({**_PATIENCE, "fallback_application_name": "groundcrew", **given}, password)
+    parameters = {key: str(value) for key, value in conninfo_to_dict(target.url).items()}
+    if "sslpassword" in parameters:
+        raise BackupError("a URL must not contain sslpassword; use a client key without a passphrase, in a file")
+    url_password = parameters.pop("password", None)
+    password = target.password.reveal() if target.password is not None else url_password
+    endpoint = Endpoint({**_TIMEOUTS, "fallback_application_name": "groundcrew", **parameters}, password)
     if target.via is None:
-        yield reached
+        yield endpoint
         return
-    host, port = given.get("host") or "localhost", given.get("port") or "5432"
-    with tunnel(run, target.via, host, port) as local:
-        yield replace(reached, parameters={**reached.parameters, **through(host, local)})
+    host, port = parameters.get("host") or "localhost", parameters.get("port") or "5432"
+    with open_tunnel(run, target.via, host, port) as local_port:
+        yield replace(endpoint, parameters={**endpoint.parameters, **tunnel_parameters(host, local_port)})
 
 
-def through(host: str, local: int) -> dict[str, str]:
-    """The tunnel's end as parameters: the host's name stays, for it is what a certificate and .pgpass tell of."""
+def tunnel_parameters(host: str, local_port: int) -> dict[str, str]:
+    """Return the parameters of the tunnel's local end. The host name stays: certificates and .pgpass refer to it."""
     name = "localhost" if host.startswith("/") else host
-    return {"host": name, "hostaddr": "127.0.0.1", "port": str(local)}
+    return {"host": name, "hostaddr": "127.0.0.1", "port": str(local_port)}
 
 
 @contextmanager
@@ -154,21 +151,21 @@ def translated_errors() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        raise verdict(error) from None
+        raise translate_error(error) from None
 
 
-def verdict(error: psycopg.Error) -> Failed | Transient:
-    """A fault that the server or libpq told, as one that may pass or one that won't."""
-    said = redact(str(error)).removeprefix("connection failed: ")
-    # libpq asks with TLS and then without, and tells of both: the same twice where that made no difference.
-    sentence = " ".join(dict.fromkeys(" ".join(line.split()) for line in said.splitlines() if line.strip()))
+def translate_error(error: psycopg.Error) -> Failed | Transient:
+    """Return an error of the server or libpq as Transient if it can pass, else as BackupError."""
+    message = redact(str(error)).removeprefix("connection failed: ")
+    # libpq tries with TLS and then without, and reports both; often the two lines are the same.
+    sentence = " ".join(dict.fromkeys(" ".join(line.split()) for line in message.splitlines() if line.strip()))
     if "no password supplied" in sentence:
-        sentence += f"; {_GIVE_ONE}"
+        sentence += f"; {_LOGIN_HINT}"
     if error.sqlstate is None:
-        return BackupError(sentence) if final(sentence) else Transient(sentence)
-    return Transient(sentence) if error.sqlstate.startswith(_PASSES) else BackupError(sentence)
+        return BackupError(sentence) if is_permanent(sentence) else Transient(sentence)
+    return Transient(sentence) if error.sqlstate.startswith(_TRANSIENT) else BackupError(sentence)
 
 
-def final(said: str) -> bool:
-    """Whether a connection was refused for a reason that stays; libpq tells it by words only."""
-    return any(sign in said for sign in _STAYS)
+def is_permanent(message: str) -> bool:
+    """Whether a retry of the connection is useless. libpq has no error codes for this, only text."""
+    return any(text in message for text in _PERMANENT)

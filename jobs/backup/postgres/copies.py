@@ -25,12 +25,12 @@ class RestoringCopy:
 
 def restoring_name(database: str, at: datetime) -> str:
     """Return the temporary name of a database while a restore fills it."""
-    return quoting.clipped(database, f"_restoring_{at.astimezone(UTC):{_TIMESTAMP}}")
+    return quoting.clip_name(database, f"_restoring_{at.astimezone(UTC):{_TIMESTAMP}}")
 
 
 def replaced_name(database: str, at: datetime, taken: Collection[str] = ()) -> str:
     """Return a free name under which a replaced database is kept."""
-    name = quoting.clipped(database, f"_replaced_{at.astimezone(UTC):{_TIMESTAMP}}")
+    name = quoting.clip_name(database, f"_replaced_{at.astimezone(UTC):{_TIMESTAMP}}")
     return replaced_name(database, at + timedelta(seconds=1), taken) if name in taken else name
 
 

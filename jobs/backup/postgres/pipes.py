@@ -1,4 +1,4 @@
-"""Pipes to and from PostgreSQL's programs, which by themselves write and read 4 KiB at a time: that keeps both busy."""
+"""Larger buffers for pipes to PostgreSQL's programs, whose default of 4 KiB keeps both ends busy with system calls."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO
 
-_SIZE = 1 << 20
-_SET_SIZE = 1031  # F_SETPIPE_SZ, which fcntl names on Linux only
+_PIPE_SIZE = 1 << 20
+_F_SETPIPE_SZ = 1031  # Python's fcntl has the name on Linux only
 
 
-def in_big_pieces(argv: Sequence[str]) -> list[str]:
-    """The same program reading and writing 64 KiB at a time, where coreutils has what makes it."""
+def with_large_buffers(argv: Sequence[str]) -> list[str]:
+    """Return the command with 64 KiB buffers on stdin and stdout, if coreutils' stdbuf is installed."""
     stdbuf = shutil.which("stdbuf")
     return [*([stdbuf, "--input=64K", "--output=64K"] if stdbuf else []), *argv]
 
 
-def widen(pipe: IO[bytes]) -> None:
-    """Let more wait in a pipe, so that its ends wait less for each other; not where the system won't."""
+def enlarge_pipe(pipe: IO[bytes]) -> None:
+    """Let the pipe hold 1 MiB, so that its two ends wait less for each other; do nothing where that is impossible."""
     with suppress(OSError):
-        fcntl.fcntl(pipe.fileno(), _SET_SIZE, _SIZE)
+        fcntl.fcntl(pipe.fileno(), _F_SETPIPE_SZ, _PIPE_SIZE)

@@ -1,4 +1,4 @@
-"""What a role needs to see of a database in order to back it up, and what it lacks."""
+"""Privileges that a backup role needs, and a check for those that it lacks."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ if TYPE_CHECKING:
     import psycopg
 
 NEEDED = (
-    "a backup role needs to read every table, sequence and large object, past row security: make it a superuser, "
-    "or grant it pg_read_all_data (14 and newer), BYPASSRLS, and SELECT on large objects"
+    "a backup role needs to read every table, sequence and large object, and to bypass row security: make it a "
+    "superuser, or grant it pg_read_all_data (14 and newer), BYPASSRLS, and SELECT on large objects"
 )
 
-_USERS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+_USER_SCHEMAS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
 
 _SUPERUSER = "SELECT rolsuper, rolbypassrls FROM pg_roles WHERE rolname = current_user"
 
 _UNREADABLE = f"""
 SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't' AND {_USERS} AND NOT (
+WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't' AND {_USER_SCHEMAS} AND NOT (
   has_schema_privilege(n.oid, 'USAGE') AND CASE WHEN c.relkind = 'S'
   THEN has_sequence_privilege(c.oid, 'SELECT') ELSE has_table_privilege(c.oid, 'SELECT') END)
 ORDER BY 1
-"""  # noqa: S608 - nothing from outside
+"""  # noqa: S608 - only constants
 
 _ROW_SECURITY = f"""
 SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relrowsecurity AND {_USERS} AND (c.relforcerowsecurity OR NOT pg_has_role(c.relowner, 'USAGE'))
+WHERE c.relrowsecurity AND {_USER_SCHEMAS} AND (c.relforcerowsecurity OR NOT pg_has_role(c.relowner, 'USAGE'))
 ORDER BY 1
-"""  # noqa: S608 - nothing from outside
+"""  # noqa: S608 - only constants
 
 _LARGE_OBJECTS = """
 SELECT count(*) FROM pg_largeobject_metadata l
@@ -39,21 +39,21 @@ WHERE current_setting('lo_compat_privileges') = 'off' AND NOT pg_has_role(l.lomo
 """
 
 
-def lacking(connection: psycopg.Connection[Any]) -> Iterator[str]:
-    """What the role of this connection can't read, in words; nothing if it can back the database up."""
-    superuser, past_row_security = connection.execute(_SUPERUSER).fetchone() or (False, False)
+def missing_privileges(connection: psycopg.Connection[Any]) -> Iterator[str]:
+    """Yield a phrase for each kind of object that the connected role can't read; none if it can back up everything."""
+    superuser, bypasses_row_security = connection.execute(_SUPERUSER).fetchone() or (False, False)
     if superuser:
         return
-    yield from _named("can't be read", connection, _UNREADABLE)
-    if not past_row_security:
-        yield from _named("has row security, which hides rows", connection, _ROW_SECURITY)
+    yield from _objects_phrase("can't be read", connection, _UNREADABLE)
+    if not bypasses_row_security:
+        yield from _objects_phrase("has row security, which hides rows", connection, _ROW_SECURITY)
     [hidden] = connection.execute(_LARGE_OBJECTS).fetchone() or [0]
     if hidden:
         yield f"{hidden} large objects can't be read"
 
 
-def _named(what: str, connection: psycopg.Connection[Any], query: str) -> Iterator[str]:
+def _objects_phrase(problem: str, connection: psycopg.Connection[Any], query: str) -> Iterator[str]:
     names = [name for (name,) in connection.execute(query.encode())]
     if names:
         others = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-        yield f"{names[0]}{others} {what}"
+        yield f"{names[0]}{others} {problem}"

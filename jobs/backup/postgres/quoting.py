@@ -1,22 +1,22 @@
-"""Names and texts as SQL wants them, for the statements that take no parameters."""
+"""Quoting of names and texts for SQL statements that take no parameters."""
 
 from __future__ import annotations
 
-LONGEST_NAME = 63
+MAX_NAME_BYTES = 63
 
 
-def name(*parts: str) -> str:
-    """An identifier, or several with dots between: "public"."orders"."""
+def identifier(*parts: str) -> str:
+    """Return a quoted identifier; several parts are joined with dots: "public"."orders"."""
     return ".".join('"' + part.replace('"', '""') + '"' for part in parts)
 
 
-def text(value: str) -> str:
-    """A literal, whatever standard_conforming_strings says."""
+def literal(value: str) -> str:
+    """Return a quoted string that is right for either value of standard_conforming_strings."""
     escaped = value.replace("'", "''")
     return f" E'{escaped.replace(chr(92), chr(92) * 2)}'" if "\\" in value else f"'{escaped}'"
 
 
-def clipped(stem: str, ending: str) -> str:
-    """A name that PostgreSQL won't cut: the stem gives way, the ending stays."""
-    room = LONGEST_NAME - len(ending.encode())
-    return stem.encode()[:room].decode(errors="ignore") + ending
+def clip_name(stem: str, ending: str) -> str:
+    """Return stem and ending as a name of at most 63 bytes, PostgreSQL's limit: only the stem is cut."""
+    available = MAX_NAME_BYTES - len(ending.encode())
+    return stem.encode()[:available].decode(errors="ignore") + ending

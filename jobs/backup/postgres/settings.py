@@ -1,23 +1,23 @@
-"""What belongs to a database and is left out of every dump: read from one, and given to another."""
+"""Properties of a database that no dump contains: read them from one database, and set them on another."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jobs.backup.postgres import quoting
-from jobs.backup.sets.manifest import Settings
 
 if TYPE_CHECKING:
     import psycopg
 
 _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 _FIRST_WITH_PROVIDERS = 15
-_OF_A_ROLE = re.compile(r'"((?:[^"]|"")*)" (.+)', re.DOTALL)
+_ROLE_SETTING = re.compile(r'"((?:[^"]|"")*)" (.+)', re.DOTALL)
 _ELEMENT = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^,]*?))\s*(?:,|$)')
 
-# PostgreSQL keeps these quoted, as lists; every other setting is one text (variable_is_guc_list_quote).
+# PostgreSQL stores these as quoted lists, and every other setting as one text (variable_is_guc_list_quote).
 _LISTS = {
     "local_preload_libraries",
     "search_path",
@@ -28,13 +28,31 @@ _LISTS = {
 }
 
 
-def ask(connection: psycopg.Connection[Any], database: str) -> Settings:
-    """The settings of a database of the server that the connection leads to."""
-    row = connection.execute(_question(connection.info.server_version // 10000).encode(), (database,)).fetchone()
+@dataclass(frozen=True, slots=True)
+class DatabaseProperties:
+    """The properties of a database itself: locale, owner, comment, settings and privileges."""
+
+    encoding: str
+    collate: str
+    ctype: str
+    locale_provider: str
+    locale: str | None
+    owner: str
+    comment: str | None
+    connection_limit: int
+    settings: tuple[str, ...] = ()
+    privileges: tuple[str, ...] = ()
+
+
+def read_properties(connection: psycopg.Connection[Any], database: str) -> DatabaseProperties:
+    """Return the properties of a database on the connected server."""
+    row = connection.execute(
+        _properties_query(connection.info.server_version // 10000).encode(), (database,)
+    ).fetchone()
     if row is None:
         raise LookupError(database)
     encoding, collate, ctype, provider, locale, owner, comment, limit = row
-    return Settings(
+    return DatabaseProperties(
         encoding=encoding,
         collate=collate,
         ctype=ctype,
@@ -43,12 +61,12 @@ def ask(connection: psycopg.Connection[Any], database: str) -> Settings:
         owner=owner,
         comment=comment,
         connection_limit=limit,
-        settings=tuple(one for (one,) in connection.execute(_SETTINGS.encode(), (database,)).fetchall()),
-        privileges=tuple(one for (one,) in connection.execute(_PRIVILEGES.encode(), (database,)).fetchall()),
+        settings=tuple(setting for (setting,) in connection.execute(_SETTINGS.encode(), (database,)).fetchall()),
+        privileges=tuple(grant for (grant,) in connection.execute(_PRIVILEGES.encode(), (database,)).fetchall()),
     )
 
 
-def _question(major: int) -> str:
+def _properties_query(major: int) -> str:
     provider = "datlocprovider::text" if major >= _FIRST_WITH_PROVIDERS else "'c'"
     locale = "datlocale" if major >= 17 else "daticulocale" if major >= _FIRST_WITH_PROVIDERS else "NULL"
     return (
@@ -57,75 +75,78 @@ def _question(major: int) -> str:
     )
 
 
-# `work_mem=5MB`, and with the role before it where it is one role's: `"shop_reader" work_mem=5MB`.
+# `work_mem=5MB` for all roles; `"shop_reader" work_mem=5MB` for one role.
 _SETTINGS = """SELECT coalesce('"' || replace(rolname, '"', '""') || '" ', '') || setting
     FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase CROSS JOIN unnest(setconfig) setting
     LEFT JOIN pg_roles r ON r.oid = setrole WHERE datname = %s AND (setrole = 0 OR rolname IS NOT NULL) ORDER BY 1"""
 
-# `CONNECT TO "shop_reader"`, `CREATE TO "a" WITH GRANT OPTION`, `TEMPORARY TO PUBLIC`; none if never touched.
+# `CONNECT TO "shop_reader"`, `CREATE TO "a" WITH GRANT OPTION`, `TEMPORARY TO PUBLIC`; no row for default privileges.
 _PRIVILEGES = """SELECT privilege_type || ' TO ' || CASE WHEN grantee = 0 THEN 'PUBLIC'
     ELSE '"' || replace(pg_get_userbyid(grantee), '"', '""') || '"' END
     || CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
     FROM pg_database, aclexplode(datacl) WHERE datname = %s ORDER BY 1"""
 
 
-def create(database: str, settings: Settings, major: int, *, closed: bool = False) -> str:
-    """CREATE DATABASE with the locale that the settings name, on a server of this version."""
+def create_statement(database: str, properties: DatabaseProperties, major: int, *, closed: bool = False) -> str:
+    """Return CREATE DATABASE with the original locale for a server of this major version."""
     limit = " CONNECTION LIMIT 0" if closed else ""
-    return f"CREATE DATABASE {quoting.name(database)} TEMPLATE template0 {_locale(settings, major)}{limit}"
+    return f"CREATE DATABASE {quoting.identifier(database)} TEMPLATE template0 {_locale(properties, major)}{limit}"
 
 
-def limit(database: str, settings: Settings) -> str:
-    """Let as many in as the settings say."""
-    return f"ALTER DATABASE {quoting.name(database)} CONNECTION LIMIT {settings.connection_limit}"
+def connection_limit_statement(database: str, properties: DatabaseProperties) -> str:
+    """Return the statement that restores the connection limit."""
+    return f"ALTER DATABASE {quoting.identifier(database)} CONNECTION LIMIT {properties.connection_limit}"
 
 
-def create_plain(database: str, settings: Settings, major: int) -> str:
-    """CREATE DATABASE with the same encoding and no locale at all, which every server has."""
+def create_statement_without_locale(database: str, properties: DatabaseProperties, major: int) -> str:
+    """Return CREATE DATABASE with the original encoding and the locale C, which every server has."""
     provider = " LOCALE_PROVIDER libc" if major >= _FIRST_WITH_PROVIDERS else ""
-    encoding = quoting.text(settings.encoding)
+    encoding = quoting.literal(properties.encoding)
     return (
-        f"CREATE DATABASE {quoting.name(database)} TEMPLATE template0 ENCODING {encoding}{provider} "
+        f"CREATE DATABASE {quoting.identifier(database)} TEMPLATE template0 ENCODING {encoding}{provider} "
         "LC_COLLATE 'C' LC_CTYPE 'C'"
     )
 
 
-def _locale(settings: Settings, major: int) -> str:
-    words = [f"ENCODING {quoting.text(settings.encoding)}"]
+def _locale(properties: DatabaseProperties, major: int) -> str:
+    options = [f"ENCODING {quoting.literal(properties.encoding)}"]
     if major >= _FIRST_WITH_PROVIDERS:
-        words.append(f"LOCALE_PROVIDER {settings.locale_provider}")
-    words += [f"LC_COLLATE {quoting.text(settings.collate)}", f"LC_CTYPE {quoting.text(settings.ctype)}"]
-    if settings.locale_provider != "libc" and settings.locale is not None:
-        words.append(f"{settings.locale_provider.upper()}_LOCALE {quoting.text(settings.locale)}")
-    return " ".join(words)
+        options.append(f"LOCALE_PROVIDER {properties.locale_provider}")
+    options += [f"LC_COLLATE {quoting.literal(properties.collate)}", f"LC_CTYPE {quoting.literal(properties.ctype)}"]
+    if properties.locale_provider != "libc" and properties.locale is not None:
+        options.append(f"{properties.locale_provider.upper()}_LOCALE {quoting.literal(properties.locale)}")
+    return " ".join(options)
 
 
-def give(database: str, settings: Settings, roles: Collection[str]) -> tuple[str, ...]:
-    """The statements that give a database its settings; what names a role that isn't there is left out."""
-    on = f"DATABASE {quoting.name(database)}"
+def alter_statements(database: str, properties: DatabaseProperties, roles: Collection[str]) -> tuple[str, ...]:
+    """Return the statements that set the properties on a database, except those for roles that do not exist."""
+    on = f"DATABASE {quoting.identifier(database)}"
+    settings = (_setting_statement(on, setting, roles) for setting in properties.settings)
     return (
-        *((f"ALTER {on} OWNER TO {quoting.name(settings.owner)}",) if settings.owner in roles else ()),
-        *((f"COMMENT ON {on} IS {quoting.text(settings.comment)}",) if settings.comment is not None else ()),
-        *((limit(database, settings),) if settings.connection_limit >= 0 else ()),
-        *(told for one in settings.settings if (told := _setting(on, one, roles)) is not None),
-        *_privileges(on, settings.privileges, roles),
+        *((f"ALTER {on} OWNER TO {quoting.identifier(properties.owner)}",) if properties.owner in roles else ()),
+        *((f"COMMENT ON {on} IS {quoting.literal(properties.comment)}",) if properties.comment is not None else ()),
+        *((connection_limit_statement(database, properties),) if properties.connection_limit >= 0 else ()),
+        *(statement for statement in settings if statement is not None),
+        *_privilege_statements(on, properties.privileges, roles),
     )
 
 
-def _setting(on: str, one: str, roles: Collection[str]) -> str | None:
-    of_role = _OF_A_ROLE.fullmatch(one)
-    if of_role is None:
-        return f"ALTER {on} {_set(one)}"
-    role = of_role[1].replace('""', '"')
-    return f"ALTER ROLE {quoting.name(role)} IN {on} {_set(of_role[2])}" if role in roles else None
+def _setting_statement(on: str, setting: str, roles: Collection[str]) -> str | None:
+    role_setting = _ROLE_SETTING.fullmatch(setting)
+    if role_setting is None:
+        return f"ALTER {on} {_set_clause(setting)}"
+    role = role_setting[1].replace('""', '"')
+    if role not in roles:
+        return None
+    return f"ALTER ROLE {quoting.identifier(role)} IN {on} {_set_clause(role_setting[2])}"
 
 
-def _set(one: str) -> str:
-    key, _, value = one.partition("=")
-    name = ".".join(quoting.name(part) for part in key.split("."))
+def _set_clause(setting: str) -> str:
+    key, _, value = setting.partition("=")
+    name = ".".join(quoting.identifier(part) for part in key.split("."))
     if key.lower() not in _LISTS:
-        return f"SET {name} TO {quoting.text(value)}"
-    return f"SET {name} TO {', '.join(map(quoting.text, _elements(value))) or quoting.text('')}"
+        return f"SET {name} TO {quoting.literal(value)}"
+    return f"SET {name} TO {', '.join(map(quoting.literal, _elements(value))) or quoting.literal('')}"
 
 
 def _elements(value: str) -> Iterator[str]:
@@ -134,12 +155,12 @@ def _elements(value: str) -> Iterator[str]:
             yield quoted.replace('""', '"') or plain
 
 
-def _privileges(on: str, privileges: tuple[str, ...], roles: Collection[str]) -> Iterator[str]:
+def _privilege_statements(on: str, privileges: tuple[str, ...], roles: Collection[str]) -> Iterator[str]:
     if not privileges:
         return
     yield f"REVOKE ALL ON {on} FROM PUBLIC"
-    for one in privileges:
-        privilege, _, grantee = one.partition(" TO ")
+    for grant in privileges:
+        privilege, _, grantee = grant.partition(" TO ")
         role = grantee.removesuffix(" WITH GRANT OPTION")
         if role == "PUBLIC" or role[1:-1].replace('""', '"') in roles:
             yield f"GRANT {privilege} ON {on} TO {grantee}"

@@ -1,4 +1,4 @@
-"""A way to a database that can't be reached directly: ssh, or kubectl port-forward."""
+"""Tunnels to databases that are not reachable directly: ssh, or kubectl port-forward."""
 
 from __future__ import annotations
 
@@ -9,43 +9,32 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import IO, Protocol
+from typing import IO
 
-from inventories import redact
+from inventories import TunnelSettings, redact
 from jobs.backup.errors import NoProgram
 from jobs.run.job import Run, Transient
 
-READY_WITHIN = 30.0
+READY_TIMEOUT = 30.0
 
-# Ends the tunnel when its stdin closes, which it does however groundcrew dies; else ends as the tunnel does.
-_BOUND = (
+# Runs a command until stdin closes, which happens however groundcrew ends; passes on the command's exit code.
+_WATCH_STDIN = (
     'exec 3<&0; "$@" </dev/null 3<&- & tunnel=$!; '
     '(read -r _ <&3; kill "$tunnel") 2>/dev/null & watch=$!; '
     'wait "$tunnel"; code=$?; kill "$watch" 2>/dev/null; exit "$code"'
 )
 
 
-class Via(Protocol):
-    """The `via` of an environment file: exactly one of ssh and kubernetes is set."""
-
-    @property
-    def ssh(self) -> str | None: ...
-    @property
-    def kubernetes(self) -> str | None: ...
-    @property
-    def context(self) -> str | None: ...
-
-
-def command(via: Via, local: int, host: str, port: str) -> list[str]:
-    """The tunnel's whole command line: from a port on this machine to the database."""
+def tunnel_command(via: TunnelSettings, local_port: int, host: str, port: str) -> list[str]:
+    """Return the command that forwards a port of this machine to the database."""
     if via.ssh:
-        return ssh(via.ssh, local, host, port)
-    return kubectl(via.kubernetes or "", via.context, local, port)
+        return ssh_command(via.ssh, local_port, host, port)
+    return kubectl_command(via.kubernetes or "", via.context, local_port, port)
 
 
-def ssh(bastion: str, local: int, host: str, port: str) -> list[str]:
-    """Through a host that is logged into without a question; a host that is a folder means a Unix socket over there."""
-    there = f"{host}/.s.PGSQL.{port}" if host.startswith("/") else f"{_bracketed(host)}:{port}"
+def ssh_command(bastion: str, local_port: int, host: str, port: str) -> list[str]:
+    """Return the ssh command, which never prompts. If `host` is a folder, forward to the Unix socket in it."""
+    destination = f"{host}/.s.PGSQL.{port}" if host.startswith("/") else f"{_bracketed(host)}:{port}"
     return [
         *("ssh", "-N", "-T"),
         *("-o", "BatchMode=yes"),
@@ -54,66 +43,74 @@ def ssh(bastion: str, local: int, host: str, port: str) -> list[str]:
         *("-o", "ServerAliveInterval=15"),
         *("-o", "ServerAliveCountMax=4"),
         *("-o", "ControlPath=none"),
-        *("-L", f"127.0.0.1:{local}:{there}"),
+        *("-L", f"127.0.0.1:{local_port}:{destination}"),
         *("--", bastion),
     ]
 
 
-def kubectl(target: str, context: str | None, local: int, port: str) -> list[str]:
-    """Into a cluster: the target is namespace/kind/name, or namespace/name for a pod."""
-    namespace, _, what = target.partition("/")
+def kubectl_command(target: str, context: str | None, local_port: int, port: str) -> list[str]:
+    """Return the kubectl command. The target is namespace/kind/name, or namespace/name for a pod."""
+    namespace, _, resource = target.partition("/")
     return [
         "kubectl",
         *([f"--context={context}"] if context else []),
         f"--namespace={namespace}",
         "port-forward",
         "--address=127.0.0.1",
-        what if "/" in what else f"pod/{what}",
-        f"{local}:{port}",
+        resource if "/" in resource else f"pod/{resource}",
+        f"{local_port}:{port}",
     ]
 
 
 @contextmanager
-def tunnel(run: Run, via: Via, host: str, port: str, ready_within: float = READY_WITHIN) -> Iterator[int]:
-    """While inside, the database is reached at a port of this machine."""
-    local = _free_port()
-    argv = command(via, local, host, port)
+def open_tunnel(
+    run: Run, via: TunnelSettings, host: str, port: str, ready_timeout: float = READY_TIMEOUT
+) -> Iterator[int]:
+    """Yield the port of this machine that leads to the database inside this context."""
+    local_port = _free_port()
+    argv = tunnel_command(via, local_port, host, port)
     if shutil.which(argv[0]) is None:
-        raise NoProgram(f"{argv[0]} is not on this machine, and the way to the database leads through it: install it")
-    with tempfile.TemporaryFile() as words:
-        program = run.process(bound(argv), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=words)
+        raise NoProgram(
+            f"{argv[0]} is not installed on this machine, and the tunnel to the database needs it; install it"
+        )
+    with tempfile.TemporaryFile() as stderr:
+        program = run.process(ends_with_parent(argv), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=stderr)
         try:
-            _wait_until_ready(run, program, words, local, ready_within)
-            yield local
+            _wait_until_ready(run, program, stderr, local_port, ready_timeout)
+            yield local_port
         finally:
             _end(program)
 
 
-def bound(argv: Sequence[str]) -> list[str]:
-    """A command that ends with groundcrew, even when that is killed outright."""
-    return ["/bin/sh", "-c", _BOUND, "tunnel", *argv]
+def ends_with_parent(argv: Sequence[str]) -> list[str]:
+    """Return a command that ends when groundcrew ends, even by SIGKILL. It needs a pipe as stdin."""
+    return ["/bin/sh", "-c", _WATCH_STDIN, "tunnel", *argv]
 
 
-def _wait_until_ready(run: Run, program: subprocess.Popen[bytes], words: IO[bytes], local: int, within: float) -> None:
-    deadline = time.monotonic() + within
-    while not _answers(local):
+def _wait_until_ready(
+    run: Run, program: subprocess.Popen[bytes], stderr: IO[bytes], local_port: int, timeout: float
+) -> None:
+    deadline = time.monotonic() + timeout
+    while not _accepts_connections(local_port):
         run.check()
         if program.poll() is not None:
-            raise Transient(f"the tunnel ended before it stood: {_last_of(words) or f'exit code {program.returncode}'}")
+            reason = _last_line(stderr) or f"exit code {program.returncode}"
+            raise Transient(f"the tunnel ended before it was ready: {reason}")
         if time.monotonic() > deadline:
-            raise Transient(f"the tunnel did not stand within {within:.0f} s: {_last_of(words) or 'it said nothing'}")
+            reason = _last_line(stderr) or "no error message"
+            raise Transient(f"the tunnel was not ready within {timeout:.0f} s: {reason}")
         time.sleep(0.05)
 
 
-def _answers(port: int) -> bool:
+def _accepts_connections(port: int) -> bool:
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False
 
 
-def _last_of(words: IO[bytes]) -> str:
-    words.seek(0)
-    lines = words.read(50_000).decode(errors="replace").strip().splitlines()
+def _last_line(stderr: IO[bytes]) -> str:
+    stderr.seek(0)
+    lines = stderr.read(50_000).decode(errors="replace").strip().splitlines()
     return redact(lines[-1]) if lines else ""
 
 

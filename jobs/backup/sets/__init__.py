@@ -1,1 +1,1 @@
-"""Backup sets as they are stored: manifest, parts, encryption."""
+"""Backup sets in the store: listing, manifest, parts, encryption."""

@@ -1,4 +1,4 @@
-"""Which set a restore takes: the newest, a named one, or the last one before a moment."""
+"""Choose the set to restore: the newest, a named one, or the last before a given time."""
 
 from __future__ import annotations
 
@@ -11,47 +11,53 @@ from jobs.backup.sets.sets import Set
 from jobs.run.job import UnknownName
 
 
-def moment(said: str, zone: ZoneInfo, now: datetime) -> datetime:
-    """`2026-11-20`, `02:00` (the last time that it was two), or ISO; in the environment's time where none is named."""
+def parse_time(text: str, zone: ZoneInfo, now: datetime) -> datetime:
+    """Parse `2026-11-20`, `02:00` (its latest occurrence) or an ISO time; `zone` is the default time zone."""
     try:
-        clock = time.fromisoformat(said)
+        clock = time.fromisoformat(text)
     except ValueError:
-        return _date(said, zone)
-    if clock.tzinfo is not None or ":" not in said:
-        return _date(said, zone)
-    today = now.astimezone(zone)
-    at = datetime.combine(today.date(), clock, zone)
-    return at if at <= today else datetime.combine(today.date() - timedelta(days=1), clock, zone)
+        return _parse_date(text, zone)
+    if clock.tzinfo is not None or ":" not in text:
+        return _parse_date(text, zone)
+    local_now = now.astimezone(zone)
+    at = datetime.combine(local_now.date(), clock, zone)
+    return at if at <= local_now else datetime.combine(local_now.date() - timedelta(days=1), clock, zone)
 
 
-def _date(said: str, zone: ZoneInfo) -> datetime:
+def _parse_date(text: str, zone: ZoneInfo) -> datetime:
     try:
-        at = datetime.fromisoformat(said)
+        at = datetime.fromisoformat(text)
     except ValueError:
-        raise UnknownName(f"--before {said}: no time; write 2026-11-20, 02:00, or 2026-11-20T02:00+01:00") from None
+        raise UnknownName(
+            f"--before {text}: this is not a time; write 2026-11-20, 02:00 or 2026-11-20T02:00+01:00"
+        ) from None
     return at if at.tzinfo is not None else at.replace(tzinfo=zone)
 
 
-def chosen(sets: Iterable[Set], database: str, set_id: str | None = None, before: datetime | None = None) -> Set:
-    """The one complete set that was asked for."""
-    complete = sorted((one for one in sets if one.complete), key=lambda one: one.order)
+def choose_set(sets: Iterable[Set], database: str, set_id: str | None = None, before: datetime | None = None) -> Set:
+    """Return the named complete set, or the newest one (before a time)."""
+    complete = sorted((each for each in sets if each.complete), key=lambda each: each.sort_key)
     if not complete:
         raise BackupError(
-            f"{database} has no complete backup set; take one, or see which databases have any: crew backups list"
+            f"{database} has no complete backup set; take one (crew run backup), "
+            "or see which databases have sets: crew backups list"
         )
     if set_id is not None:
-        return _named(complete, database, set_id)
-    early = [one for one in complete if before is None or one.started <= before]
-    if not early:
+        return _find_by_id(complete, database, set_id)
+    candidates = [each for each in complete if before is None or each.started <= before]
+    if not candidates:
         oldest = complete[0].id
         raise BackupError(f"{database} has no set from before {before:%Y-%m-%d %H:%M %Z}; its oldest is {oldest}")
-    return early[-1]
+    return candidates[-1]
 
 
-def _named(complete: list[Set], database: str, set_id: str) -> Set:
-    fitting = [one for one in complete if one.id == set_id or one.id.endswith(f"-{set_id}")]
-    if len(fitting) != 1:
+def _find_by_id(complete: list[Set], database: str, set_id: str) -> Set:
+    matching = [each for each in complete if each.id == set_id or each.id.endswith(f"-{set_id}")]
+    if not matching:
         raise BackupError(
-            f"{database} has no complete set {set_id}; its newest is {complete[-1].id}: crew backups list"
+            f"{database} has no complete set {set_id}; its newest is {complete[-1].id}. See all: crew backups list"
         )
-    return fitting[0]
+    if len(matching) > 1:
+        ids = ", ".join(each.id for each in matching)
+        raise BackupError(f"{database} has {len(matching)} sets whose ID ends with {set_id} ({ids}); use a full ID")
+    return matching[0]

@@ -1,4 +1,4 @@
-"""One part of a set, decrypted and decompressed, into a file or a pipe."""
+"""Write one part of a set, decrypted and decompressed, to a file or to stdout."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import IO
 from jobs.backup.errors import BackupError
 from jobs.backup.sets.encryption import Sink
 from jobs.backup.sets.manifest import Part, PartKind
-from jobs.backup.sets.stored import StoredSet, pour
+from jobs.backup.sets.stored import StoredSet, read_part
 
 STDOUT = "-"
 
 
-def part_named(stored: StoredSet, name: str) -> Part:
-    """The part of this name."""
+def find_part(stored: StoredSet, name: str) -> Part:
+    """Return the part with this name."""
     for part in stored.manifest.parts:
         if part.name == name:
             return part
@@ -27,17 +27,17 @@ def part_named(stored: StoredSet, name: str) -> Part:
     raise BackupError(f"set {stored.manifest.set} has no part {name}; it has {names}")
 
 
-def file_for(stored: StoredSet, part: Part) -> Path:
-    """What the file is called if nobody says: roles are SQL, everything else is an archive for pg_restore."""
+def default_file(stored: StoredSet, part: Part) -> Path:
+    """Return the default file name: .sql for roles, .dump for the archives of pg_restore."""
     ending = "sql" if part.kind is PartKind.ROLES else "dump"
     return Path(f"{stored.manifest.database}-{stored.manifest.set}-{part.name}.{ending}")
 
 
-def fetch(stored: StoredSet, part: Part, to: str | None, check: Callable[[], None]) -> int:
-    """Write the part, checked against its hash, and return how many bytes it has."""
-    with _opened(Path(to) if to else file_for(stored, part)) if to != STDOUT else _stdout() as sink:
-        counted = _Counted(sink)
-        pour(stored, part, counted, check)
+def write_part(stored: StoredSet, part: Part, to: str | None, check: Callable[[], None]) -> int:
+    """Write the part, check its hash, and return its size in bytes."""
+    with _new_private_file(Path(to) if to else default_file(stored, part)) if to != STDOUT else _stdout() as sink:
+        counted = _CountingSink(sink)
+        read_part(stored, part, counted, check)
         return counted.bytes
 
 
@@ -45,20 +45,22 @@ def fetch(stored: StoredSet, part: Part, to: str | None, check: Callable[[], Non
 def _stdout() -> Iterator[IO[bytes]]:
     out = sys.stdout.buffer
     if stat.S_ISCHR(os.fstat(out.fileno()).st_mode) and out.isatty():
-        raise BackupError("a part is no text for a terminal: name a file with --to, or pipe it to pg_restore")
+        raise BackupError(
+            "a part is binary and cannot be printed on a terminal; name a file with --to, or pipe it to pg_restore"
+        )
     yield out
     out.flush()
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[IO[bytes]]:
-    """A new file that only its owner may read; gone again if the part was not what it should be."""
+def _new_private_file(file: Path) -> Iterator[IO[bytes]]:
+    """Yield a new file that only its owner can read; remove it again if anything fails."""
     try:
         number = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise BackupError(f"{file} is there already; remove it, or name another with --to") from None
+        raise BackupError(f"{file} exists already; remove it, or name another file with --to") from None
     except OSError as error:
-        raise BackupError(f"{file} can't be written: {error.strerror}") from None
+        raise BackupError(f"{file} cannot be written ({error.strerror}); name another file with --to") from None
     try:
         with os.fdopen(number, "wb") as opened:
             yield opened
@@ -67,8 +69,8 @@ def _opened(file: Path) -> Iterator[IO[bytes]]:
         raise
 
 
-class _Counted:
-    """A sink that counts what passes."""
+class _CountingSink:
+    """A sink that counts the bytes it passes on."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink

@@ -1,22 +1,22 @@
-"""What a set says of itself: written last, so that a set without a manifest does not exist."""
+"""The manifest of a backup set. It is written last: a set without a manifest is incomplete."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from jobs.backup.errors import Unreadable
+from jobs.backup.errors import UnreadableSet
+from jobs.backup.postgres.settings import DatabaseProperties
+from jobs.run.documents import from_body, to_body
 
-FORMAT = 1
-NAME = "manifest.json"
+MANIFEST = "manifest.json"
 
 
 class PartKind(StrEnum):
-    """What a part holds."""
+    """The contents of a part."""
 
     DEFINITIONS = "definitions"
     TABLE = "table"
@@ -25,8 +25,8 @@ class PartKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
-    """The server that a set was taken from."""
+class SourceServer:
+    """The PostgreSQL server that the set was taken from."""
 
     version: str
     major: int
@@ -35,24 +35,8 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """What belongs to a database and is left out of every dump."""
-
-    encoding: str
-    collate: str
-    ctype: str
-    locale_provider: str
-    locale: str | None
-    owner: str
-    comment: str | None
-    connection_limit: int
-    settings: tuple[str, ...] = ()
-    privileges: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """One stored object of a part; its key is relative to the set."""
+class PartPiece:
+    """One stored object of a part, with its key relative to the set."""
 
     key: str
     size: int
@@ -60,20 +44,20 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One stream of a set, as it was stored."""
+    """One dumped and stored stream of a set."""
 
     name: str
     kind: PartKind
     table: str | None
-    pieces: tuple[Piece, ...]
+    pieces: tuple[PartPiece, ...]
     size: int
     sha256: str
     dumped: int
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """How many rows a table had inside the snapshot, if they were counted."""
+class TableRows:
+    """The number of rows of a table in the snapshot, or None if rows were not counted."""
 
     schema: str
     name: str
@@ -82,8 +66,8 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class Last:
-    """The last value of a sequence, which does not obey snapshots."""
+class SequenceValue:
+    """The last value of a sequence. Sequences ignore snapshots, so it can be later than the snapshot."""
 
     schema: str
     name: str
@@ -92,19 +76,19 @@ class Last:
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """An extension that a restored database will ask for."""
+    """An extension that a restored database needs."""
 
     name: str
     version: str
     schema: str
 
 
-Shape = TypeVar("Shape", Server, Settings, Piece, Part, Rows, Last, Extension)
+T = TypeVar("T", SourceServer, DatabaseProperties, PartPiece, Part, TableRows, SequenceValue, Extension)
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """One backup set of one database."""
+    """The contents of a manifest."""
 
     set: str
     environment: str
@@ -113,14 +97,14 @@ class Manifest:
     ended: datetime
     run: str
     tags: tuple[str, ...]
-    server: Server
+    server: SourceServer
     tools: Mapping[str, str]
     recipients: tuple[str, ...]
-    settings: Settings
+    settings: DatabaseProperties
     snapshot: str
     parts: tuple[Part, ...]
-    tables: tuple[Rows, ...]
-    sequences: tuple[Last, ...]
+    tables: tuple[TableRows, ...]
+    sequences: tuple[SequenceValue, ...]
     extensions: tuple[Extension, ...]
     large_objects: int
     notes: tuple[str, ...] = field(default=())
@@ -139,53 +123,36 @@ class Manifest:
 
     @property
     def rows(self) -> int | None:
-        """All rows together, or None where they weren't counted."""
+        """The number of rows of all tables, or None if any were not counted."""
         counts = [table.rows for table in self.tables]
         return None if None in counts else sum(count for count in counts if count is not None)
 
 
-def written(manifest: Manifest) -> bytes:
-    """The manifest as it is stored."""
-    body = {
-        "format": FORMAT,
-        **asdict(manifest),
-        "started": iso_timestamp(manifest.started),
-        "ended": iso_timestamp(manifest.ended),
-        "encryption": "age" if manifest.encrypted else "none",
-        "dumped_bytes": manifest.dumped_bytes,
-        "stored_bytes": manifest.stored_bytes,
-    }
-    return json.dumps(body, indent=1, ensure_ascii=False).encode()
+def encode_manifest(manifest: Manifest) -> bytes:
+    """Return the manifest as it is stored."""
+    return to_body(
+        {
+            **asdict(manifest),
+            "started": iso_timestamp(manifest.started),
+            "ended": iso_timestamp(manifest.ended),
+            "encryption": "age" if manifest.encrypted else "none",
+            "dumped_bytes": manifest.dumped_bytes,
+            "stored_bytes": manifest.stored_bytes,
+        }
+    )
 
 
-def read(body: bytes, where: str) -> Manifest:
-    """A stored manifest; `where` names it in errors."""
-    found = parsed(body, where)
-    try:
-        return _manifest(found)
-    except (KeyError, TypeError, ValueError) as error:
-        raise Unreadable(f"{where} is damaged: {type(error).__name__} at {error}") from None
-
-
-def parsed(body: bytes, where: str) -> dict[str, Any]:
-    """A stored JSON object of a format that this groundcrew knows."""
-    try:
-        found = json.loads(body)
-    except ValueError as error:
-        raise Unreadable(f"{where} is damaged: {error}") from None
-    if not isinstance(found, dict):
-        raise Unreadable(f"{where} is damaged: it holds no object")
-    if found.get("format") != FORMAT:
-        raise Unreadable(f"{where} has format {found.get('format')}; this groundcrew reads {FORMAT}: use a newer one")
-    return found
+def decode_manifest(body: bytes, key: str) -> Manifest:
+    """Parse a stored manifest; its key is for error messages."""
+    return from_body(key, body, _parse_manifest, UnreadableSet)
 
 
 def iso_timestamp(at: datetime) -> str:
-    """A moment as it is stored: ISO, in UTC."""
+    """Return a time in ISO format, in UTC, with milliseconds."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _manifest(body: dict[str, Any]) -> Manifest:
+def _parse_manifest(body: dict[str, Any]) -> Manifest:
     return Manifest(
         set=body["set"],
         environment=body["environment"],
@@ -194,25 +161,25 @@ def _manifest(body: dict[str, Any]) -> Manifest:
         ended=datetime.fromisoformat(body["ended"]),
         run=body["run"],
         tags=tuple(body["tags"]),
-        server=_as(Server, body["server"]),
+        server=_parse(SourceServer, body["server"]),
         tools=dict(body["tools"]),
         recipients=tuple(body["recipients"]),
-        settings=_as(Settings, body["settings"], settings=tuple, privileges=tuple),
+        settings=_parse(DatabaseProperties, body["settings"], settings=tuple, privileges=tuple),
         snapshot=body["snapshot"],
-        parts=tuple(_as(Part, part, kind=PartKind, pieces=_pieces) for part in body["parts"]),
-        tables=tuple(_as(Rows, table) for table in body["tables"]),
-        sequences=tuple(_as(Last, sequence) for sequence in body["sequences"]),
-        extensions=tuple(_as(Extension, extension) for extension in body["extensions"]),
+        parts=tuple(_parse(Part, part, kind=PartKind, pieces=_pieces) for part in body["parts"]),
+        tables=tuple(_parse(TableRows, table) for table in body["tables"]),
+        sequences=tuple(_parse(SequenceValue, sequence) for sequence in body["sequences"]),
+        extensions=tuple(_parse(Extension, extension) for extension in body["extensions"]),
         large_objects=body["large_objects"],
         notes=tuple(body["notes"]),
     )
 
 
-def _pieces(found: list[dict[str, Any]]) -> tuple[Piece, ...]:
-    return tuple(_as(Piece, piece) for piece in found)
+def _pieces(pieces: list[dict[str, Any]]) -> tuple[PartPiece, ...]:
+    return tuple(_parse(PartPiece, piece) for piece in pieces)
 
 
-def _as(shape: type[Shape], body: dict[str, Any], /, **shaped: Callable[[Any], Any]) -> Shape:
-    """One of the classes above from its JSON; keys that a later groundcrew of the same format added are left alone."""
-    known = {name: body[name] for name in shape.__dataclass_fields__}
-    return shape(**{name: shaped[name](value) if name in shaped else value for name, value in known.items()})
+def _parse(section: type[T], body: dict[str, Any], /, **parsers: Callable[[Any], Any]) -> T:
+    """Return a dataclass from its JSON; ignore unknown keys, which later versions of the same format can add."""
+    known = {name: body[name] for name in section.__dataclass_fields__}
+    return section(**{name: parsers[name](value) if name in parsers else value for name, value in known.items()})

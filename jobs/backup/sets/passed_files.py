@@ -1,4 +1,4 @@
-"""Files that programs are handed to open themselves, and that nobody has to remove."""
+"""Temporary files that child programs can open by path, and that remove themselves."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import IO
 _OPEN_FILES = Path("/proc/self/fd")
 
 
-def file() -> IO[bytes]:
-    """A new file, which only we can read: where the system allows it one without a name, gone with whoever has it."""
+def new_file() -> IO[bytes]:
+    """Return a new private file: without a name where the system has /proc, else a named temporary file."""
     return tempfile.TemporaryFile() if _OPEN_FILES.is_dir() else tempfile.NamedTemporaryFile(prefix="groundcrew-")
 
 
-def path(file: IO[bytes]) -> Path:
-    """Where a program finds it that was started with its descriptor (`pass_fds`), as often as it likes."""
+def path_for_child(file: IO[bytes]) -> Path:
+    """Return the path for a program started with the file's descriptor in `pass_fds`. It can open it repeatedly."""
     return Path(file.name) if isinstance(file.name, str) else _OPEN_FILES / str(file.fileno())

@@ -1,4 +1,4 @@
-"""Which backup sets are in the store: told from listings alone, never by opening a set."""
+"""The backup sets in the store, from listings alone: no set is opened."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
-from jobs.backup.sets.manifest import NAME as MANIFEST
-from jobs.store import Entry, Store
+from jobs.backup.sets.manifest import MANIFEST
+from jobs.run.documents import key_time, key_timestamp
+from jobs.store import ListedKey, Store
 
 VERIFIED = "verified.json"
 VERIFICATION_FAILED = "verification-failed.json"
 PIN = "pin"
 _TAGS = "tags/"
 _PIECE = re.compile(r"(.+)\.\d+")
-_ID = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z-[0-9a-f]{4}")
+_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
 
 
 @dataclass(frozen=True, slots=True)
 class Set:
-    """One backup set, as far as its keys tell."""
+    """One backup set, as its keys in the store show it."""
 
     environment: str
     database: str
@@ -37,7 +38,7 @@ class Set:
 
     @property
     def complete(self) -> bool:
-        """A set without a manifest does not exist: what lies there was left by a run that died, or still runs."""
+        """Whether the set has a manifest; if not, its run is still running or has died."""
         return self.completed is not None
 
     @property
@@ -45,70 +46,66 @@ class Set:
         return self.completed - self.started if self.completed is not None else None
 
     @property
-    def order(self) -> tuple[datetime, datetime, str]:
-        """Sorts by time, also those that were begun within one second: the one that was complete first is older."""
+    def sort_key(self) -> tuple[datetime, datetime, str]:
+        """Sorts sets by time. Of two sets started in the same second, the one completed first is older."""
         return self.started, self.completed or datetime.max.replace(tzinfo=UTC), self.id
 
     @property
     def prefix(self) -> str:
-        return prefix(self.environment, self.database, self.id)
+        return set_prefix(self.environment, self.database, self.id)
 
 
-def new_id(at: datetime) -> str:
-    """A name that sorts by time and is never given twice."""
-    return f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+def new_set_id(at: datetime) -> str:
+    """Return a new set ID, which sorts by time."""
+    return f"{key_timestamp(at)}-{secrets.token_hex(2)}"
 
 
-def started(set_id: str) -> datetime | None:
-    """When a set was begun, from its name; None for what is no name of a set."""
-    found = _ID.fullmatch(set_id)
-    if found is None:
-        return None
-    year, month, day, hour, minute, second = map(int, found.groups())
-    return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+def set_timestamp(set_id: str) -> datetime | None:
+    """Return the start time in a set ID; None for a malformed ID."""
+    return key_time(set_id) if _ID.fullmatch(set_id) else None
 
 
-def prefix(environment: str, database: str, set_id: str = "") -> str:
-    """Where the keys of a set, or of all sets of a database, begin."""
+def set_prefix(environment: str, database: str, set_id: str = "") -> str:
+    """Return the key prefix of a set, or of all sets of a database."""
     return f"{environment}/backups/{database}/{set_id}/" if set_id else f"{environment}/backups/{database}/"
 
 
-def sets(store: Store, environment: str, database: str | None = None) -> Iterator[Set]:
-    """All sets of an environment or of one database, complete or not, oldest first within a database."""
-    under = prefix(environment, database) if database else f"{environment}/backups/"
-    return of_entries(environment, store.list(under))
+def find_sets(store: Store, environment: str, database: str | None = None) -> Iterator[Set]:
+    """Yield all sets of an environment or database, also incomplete ones, by database and then oldest first."""
+    prefix = set_prefix(environment, database) if database else f"{environment}/backups/"
+    return sets_from_listing(environment, store.list(prefix))
 
 
-def of_entries(environment: str, entries: Iterable[Entry]) -> Iterator[Set]:
-    """The sets that a listing tells of; what does not look like a set is passed over."""
+def sets_from_listing(environment: str, entries: Iterable[ListedKey]) -> Iterator[Set]:
+    """Yield the sets in a listing, and skip keys that belong to no set."""
     root = f"{environment}/backups/"
-    deep = (entry for entry in entries if entry.key.startswith(root) and entry.key.count("/", len(root)) >= 2)
-    for (database, set_id), group in groupby(deep, key=lambda entry: _owner(entry.key, root)):
-        begun = started(set_id)
-        if begun is not None:
-            under = len(prefix(environment, database, set_id))
-            yield _set(environment, database, set_id, begun, {entry.key[under:]: entry for entry in group})
+    in_sets = (entry for entry in entries if entry.key.startswith(root) and entry.key.count("/", len(root)) >= 2)
+    for (database, set_id), group in groupby(in_sets, key=lambda entry: _database_and_set(entry.key, root)):
+        started = set_timestamp(set_id)
+        if started is not None:
+            start = len(set_prefix(environment, database, set_id))
+            yield _set(environment, database, set_id, started, {entry.key[start:]: entry for entry in group})
 
 
-def _owner(key: str, root: str) -> tuple[str, str]:
+def _database_and_set(key: str, root: str) -> tuple[str, str]:
     database, set_id, _ = key[len(root) :].split("/", 2)
     return database, set_id
 
 
-def _set(environment: str, database: str, set_id: str, begun: datetime, found: dict[str, Entry]) -> Set:
+def _set(environment: str, database: str, set_id: str, started: datetime, keys: dict[str, ListedKey]) -> Set:
     return Set(
         environment=environment,
         database=database,
         id=set_id,
-        started=begun,
-        size=sum(entry.size for name, entry in found.items() if _PIECE.fullmatch(name)),
-        completed=_modified(found, MANIFEST),
-        verified=_modified(found, VERIFIED),
-        failed_verification=_modified(found, VERIFICATION_FAILED),
-        pinned=PIN in found,
-        tags=tuple(name.removeprefix(_TAGS) for name in found if name.startswith(_TAGS)),
+        started=started,
+        size=sum(entry.size for name, entry in keys.items() if _PIECE.fullmatch(name)),
+        completed=_modified(keys, MANIFEST),
+        verified=_modified(keys, VERIFIED),
+        failed_verification=_modified(keys, VERIFICATION_FAILED),
+        pinned=PIN in keys,
+        tags=tuple(name.removeprefix(_TAGS) for name in keys if name.startswith(_TAGS)),
     )
 
 
-def _modified(found: dict[str, Entry], name: str) -> datetime | None:
-    return found[name].modified if name in found else None
+def _modified(keys: dict[str, ListedKey], name: str) -> datetime | None:
+    return keys[name].modified if name in keys else None

@@ -1,4 +1,4 @@
-"""A set as it lies in the store: its manifest, and its parts as streams that are checked as they are read."""
+"""Read a stored set: its manifest, and its parts as streams whose hashes are checked."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from inventories import Secret
-from jobs.backup.errors import BackupError, Damaged, Unreadable, WrongKey
-from jobs.backup.sets import manifest
-from jobs.backup.sets.encryption import Sink, unseal
-from jobs.backup.sets.manifest import Manifest, Part, PartKind
-from jobs.backup.sets.sets import Set, prefix
+from jobs.backup.errors import BackupError, Damaged, UnreadableSet, WrongKey
+from jobs.backup.sets.encryption import Sink, decrypt
+from jobs.backup.sets.manifest import MANIFEST, Manifest, Part, PartKind, decode_manifest
+from jobs.backup.sets.sets import Set, set_prefix
 from jobs.store import Missing, Store
 
 
 @dataclass(frozen=True, slots=True)
 class StoredSet:
-    """One complete set, and what it takes to read it."""
+    """One complete set, with its store and its decryption key."""
 
     manifest: Manifest
     store: Store
@@ -25,66 +24,66 @@ class StoredSet:
 
     @property
     def identity(self) -> str | None:
-        """The key that opens the parts; None where they aren't encrypted."""
+        """The key that decrypts the parts; None if they are not encrypted."""
         if not self.manifest.encrypted:
             return None
         if self.decrypt_with is None:
             raise BackupError(
-                f"set {self.manifest.set} is encrypted and {self.manifest.environment}.toml names no key to open it: "
-                'decrypt_with = { file = "…" } under [store]'
+                f"set {self.manifest.set} is encrypted, and {self.manifest.environment}.toml has no key to decrypt it; "
+                'set decrypt_with = { file = "…" } under [store]'
             )
         return self.decrypt_with.reveal()
 
     @property
-    def archive(self) -> int:
-        """The major version of the pg_dump that wrote it."""
+    def dump_major(self) -> int:
+        """The major version of the pg_dump that took the set."""
         return int(self.manifest.tools["pg_dump"].split(".")[0])
 
     def parts(self, *kinds: PartKind) -> tuple[Part, ...]:
-        """The parts of these kinds, the biggest first."""
-        found = (part for part in self.manifest.parts if part.kind in kinds)
-        return tuple(sorted(found, key=lambda part: -part.dumped))
+        """Return the parts of these kinds, the biggest first."""
+        parts = (part for part in self.manifest.parts if part.kind in kinds)
+        return tuple(sorted(parts, key=lambda part: -part.dumped))
 
     def key(self, name: str) -> str:
-        """The key of something in this set."""
-        return prefix(self.manifest.environment, self.manifest.database, self.manifest.set) + name
+        """Return the key in the store of an object of this set."""
+        return set_prefix(self.manifest.environment, self.manifest.database, self.manifest.set) + name
 
 
-def opened(store: Store, chosen: Set, decrypt_with: Secret | None) -> StoredSet:
-    """A set with its manifest read."""
-    key = chosen.prefix + manifest.NAME
-    return StoredSet(manifest.read(store.get(key).body, key), store, decrypt_with)
+def open_set(store: Store, backup_set: Set, decrypt_with: Secret | None) -> StoredSet:
+    """Read the manifest of a set."""
+    key = backup_set.prefix + MANIFEST
+    return StoredSet(decode_manifest(store.get(key).body, key), store, decrypt_with)
 
 
-def pour(stored: StoredSet, part: Part, sink: Sink, check: Callable[[], None] = lambda: None) -> None:
-    """Read a part from the store, decrypted and decompressed, into a sink; Damaged if it is not what was stored.
+def read_part(stored: StoredSet, part: Part, sink: Sink, check: Callable[[], None] = lambda: None) -> None:
+    """Write a part, decrypted and decompressed, into a sink; Damaged if its hash is wrong or an object is missing.
 
-    When something fails on the way, the rest of the part is read too, so as to tell damage from any other fault.
+    If anything fails, the rest of the part is read too: its hash shows whether damage was the cause.
     """
     identity = stored.identity
-    stream = _Stream(stored, part, check)
+    stream = _HashedPart(stored, part, check)
     try:
-        unseal(stream, sink, identity)
+        decrypt(stream, sink, identity)
     except Damaged:
         raise
     except WrongKey as error:
-        of = stored.manifest
+        manifest = stored.manifest
         raise BackupError(
-            f"{error}: set {of.set} of {of.environment}/{of.database} is encrypted to {', '.join(of.recipients)}; "
-            "let decrypt_with name the secret key of one of these"
+            f"set {manifest.set} of {manifest.environment}/{manifest.database}: {error}. "
+            f"The set is encrypted to {', '.join(manifest.recipients)}; use the secret key of one of these"
         ) from None
-    except Unreadable:
+    except UnreadableSet:
         stream.raise_if_damaged()
         raise
     except OSError:
-        if identity is None:  # age lets no damaged byte through: then whoever broke off had another reason
+        if identity is None:  # with age, no damaged byte reaches the sink: the sink failed for another reason
             stream.raise_if_damaged()
         raise
     stream.raise_if_damaged()
 
 
-class _Stream:
-    """The stored bytes of a part, hashed on their way."""
+class _HashedPart:
+    """The stored bytes of a part, hashed as they are read."""
 
     def __init__(self, stored: StoredSet, part: Part, check: Callable[[], None]) -> None:
         self._stored = stored
@@ -104,17 +103,17 @@ class _Stream:
                     self._sha256.update(chunk)
                     yield chunk
             except Missing:
-                raise Damaged(self._sentence(f"{piece.key} is gone from the store")) from None
+                raise Damaged(self._damage(f"object {piece.key} is missing in the store")) from None
 
     def raise_if_damaged(self) -> None:
         for _ in self._chunks:
             pass
         if self._sha256.hexdigest() != self._part.sha256:
-            raise Damaged(self._sentence(f"its sha256 is {self._sha256.hexdigest()}, not {self._part.sha256}"))
+            raise Damaged(self._damage(f"its sha256 is {self._sha256.hexdigest()}, not {self._part.sha256}"))
 
-    def _sentence(self, fact: str) -> str:
-        of = self._stored.manifest
+    def _damage(self, fact: str) -> str:
+        manifest = self._stored.manifest
         return (
-            f"part {self._part.name} of set {of.set} of {of.environment}/{of.database} is damaged: {fact}; "
-            "restore another set (crew backups list), and find out what changed the store"
+            f"part {self._part.name} of set {manifest.set} of {manifest.environment}/{manifest.database} is damaged: "
+            f"{fact}; restore another set (crew backups list), and find out what changed the store"
         )

@@ -1,4 +1,4 @@
-"""One part on its way: a dump program, compression, encryption, the store; no temporary file in between."""
+"""Stream one part: dump program, compression, encryption, store. No temporary file is used."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from inventories import redact
 from jobs.backup.concurrent import ByteCounter, Cancellation
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres import privileges
-from jobs.backup.postgres.connection import final
-from jobs.backup.postgres.pipes import in_big_pieces, widen
-from jobs.backup.sets.encryption import seal
-from jobs.backup.sets.manifest import Part, Piece
-from jobs.backup.take.parts import Planned
+from jobs.backup.postgres.connection import is_permanent
+from jobs.backup.postgres.pipes import enlarge_pipe, with_large_buffers
+from jobs.backup.sets.encryption import encrypt
+from jobs.backup.sets.manifest import Part, PartPiece
+from jobs.backup.take.parts import PlannedPart
 from jobs.run.job import Failed, Run, Transient
-from jobs.store import Store, Stored
+from jobs.store import Store, StoredStream
 
-_AT_ONCE = 1 << 18
-_LINES = 50
-_LINE = 500
+_READ_SIZE = 1 << 18
+_MAX_LINES = 50
+_MAX_LINE_LENGTH = 500
 
-# What pg_dump says of a fault that another try may find gone.
-_PASSES = (
+# Error texts of pg_dump after which a retry can succeed.
+_TRANSIENT = (
     "connection to server was lost",
     "server closed the connection",
     "terminating connection",
@@ -48,12 +48,12 @@ _PASSES = (
 
 
 class LockTimeout(Transient):
-    """Somebody came between: a change of a table that waits for our lock, and that others wait behind."""
+    """pg_dump waited too long for a table lock, because a change of the table is queued before it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
-    """What one part is streamed with."""
+class PartStream:
+    """Everything that is needed to stream the parts of a set."""
 
     run: Run
     store: Store
@@ -61,104 +61,103 @@ class Stream:
     recipients: Sequence[str]
     stall: timedelta
     environment: Mapping[str, str]
-    meter: ByteCounter
-    ending: Cancellation
+    total: ByteCounter
+    cancellation: Cancellation
 
-    def part(self, planned: Planned, argv: Sequence[str]) -> tuple[Part, tuple[str, ...]]:
-        """The part as it was stored, and what its program warned of."""
-        started = in_big_pieces(argv)
-        program = self.run.process(started, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        words = _Words(_opened(program.stderr))
+    def dump(self, planned: PlannedPart, argv: Sequence[str]) -> tuple[Part, tuple[str, ...]]:
+        """Dump one part into the store; return it with the warnings of its program."""
+        command = with_large_buffers(argv)
+        program = self.run.process(command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        stderr = _StderrTail(_pipe(program.stderr))
         try:
-            with self.ending.ends(program.kill), self.store.upload(f"{self.prefix}{planned.name}") as upload:
-                own = ByteCounter()
-                seal(self._chunks(_opened(program.stdout), own), upload, self.recipients)
-                _require_success(planned, program.wait(), words.lines())
-                return _stored(planned, upload.complete(), own.bytes), words.lines()
+            with (
+                self.cancellation.on_cancel(program.kill),
+                self.store.upload(f"{self.prefix}{planned.name}") as upload,
+            ):
+                dumped = ByteCounter()
+                encrypt(self._chunks(_pipe(program.stdout), dumped), upload, self.recipients)
+                if code := program.wait():
+                    raise dump_error(planned.name, code, stderr.lines())
+                return _stored_part(planned, upload.complete(), dumped.bytes), stderr.lines()
         finally:
             _end(program)
 
-    def _chunks(self, pipe: IO[bytes], own: ByteCounter) -> Iterator[memoryview]:
-        """All that the program writes, piece by piece in one buffer: each is good until the next is asked for."""
-        number, buffer = pipe.fileno(), memoryview(bytearray(_AT_ONCE))
-        widen(pipe)
+    def _chunks(self, pipe: IO[bytes], dumped: ByteCounter) -> Iterator[memoryview]:
+        """Yield the program's output in one reused buffer: each chunk is valid only until the next one."""
+        number, buffer = pipe.fileno(), memoryview(bytearray(_READ_SIZE))
+        enlarge_pipe(pipe)
         ready = select.poll()
         ready.register(number, select.POLLIN)
         while True:
             if not ready.poll(self.stall.total_seconds() * 1000):
-                raise Transient(f"the dump stalled: not a byte for {self.stall.total_seconds():g} s (limits.stall)")
+                raise Transient(f"the dump stalled: no output for {self.stall.total_seconds():g} s (limits.stall)")
             size = os.readv(number, [buffer])
             if not size:
                 return
             self.run.check()
-            own.add(size)
-            self.meter.add(size)
+            dumped.add(size)
+            self.total.add(size)
             yield buffer[:size]
 
 
-class _Words:
-    """The last lines of what a program says on stderr, read while it runs so that it never waits for us."""
+class _StderrTail:
+    """The last lines of a program's stderr. A thread reads them, so that the program never blocks on a full pipe."""
 
     def __init__(self, pipe: IO[bytes]) -> None:
-        self._lines: deque[str] = deque(maxlen=_LINES)
+        self._lines: deque[str] = deque(maxlen=_MAX_LINES)
         self._reader = threading.Thread(target=self._read, args=(pipe,), daemon=True)
         self._reader.start()
 
     def _read(self, pipe: IO[bytes]) -> None:
         with pipe:
-            while line := pipe.readline(_LINE):
+            while line := pipe.readline(_MAX_LINE_LENGTH):
                 self._lines.append(redact(line.decode(errors="replace").strip()))
 
     def lines(self) -> tuple[str, ...]:
-        """All of it, once the program has ended."""
+        """Return the lines. Call it after the program has ended."""
         self._reader.join(timeout=5)
         return tuple(line for line in self._lines if line)
 
 
-def _require_success(planned: Planned, code: int, words: Sequence[str]) -> None:
-    if code != 0:
-        raise fault(planned.name, code, words)
-
-
-def fault(name: str, code: int, words: Sequence[str]) -> Failed | Transient:
-    """Why a dump program failed, from what it said: its first error, and the detail that came with it."""
-    said = " ".join(error_lines(words)) or f"exit code {code}"
-    hidden = "permission denied" in said or "row-level security" in said
-    sentence = f"part {name}: {said}" + (f"; {privileges.NEEDED}" if hidden else "")
-    if "timeout" in said and "LOCK TABLE" in said:
+def dump_error(name: str, code: int, stderr: Sequence[str]) -> Failed | Transient:
+    """Return the error of a failed dump program, with the first error that it printed and its detail."""
+    reason = " ".join(error_lines(stderr)) or f"exit code {code}"
+    lacks_privileges = "permission denied" in reason or "row-level security" in reason
+    sentence = f"part {name}: {reason}" + (f"; {privileges.NEEDED}" if lacks_privileges else "")
+    if "timeout" in reason and "LOCK TABLE" in reason:
         return LockTimeout(sentence)
-    passing = code < 0 or any(sign in said for sign in _PASSES)
-    return Transient(sentence) if passing and not final(said) else BackupError(sentence)
+    is_transient = code < 0 or any(text in reason for text in _TRANSIENT)
+    return Transient(sentence) if is_transient and not is_permanent(reason) else BackupError(sentence)
 
 
-def error_lines(words: Sequence[str]) -> list[str]:
-    """The lines that say what went wrong, without the query that was being asked."""
-    errors = [line for line in words if "error:" in line] or list(words[-1:])
-    details = [line for line in words if "detail:" in line.lower()]
+def error_lines(stderr: Sequence[str]) -> list[str]:
+    """Return the first error and detail, without the query, which can contain data."""
+    errors = [line for line in stderr if "error:" in line] or list(stderr[-1:])
+    details = [line for line in stderr if "detail:" in line.lower()]
     return [line for line in [*errors[:1], *details[:1]] if "Command was" not in line]
 
 
-def _stored(planned: Planned, stored: Stored, dumped: int) -> Part:
+def _stored_part(planned: PlannedPart, stored: StoredStream, dumped: int) -> Part:
     return Part(
         name=planned.name,
         kind=planned.kind,
         table=planned.table,
-        pieces=tuple(Piece(piece.key.rpartition("/")[2], piece.size) for piece in stored.pieces),
+        pieces=tuple(PartPiece(piece.key.rpartition("/")[2], piece.size) for piece in stored.pieces),
         size=stored.size,
         sha256=stored.sha256,
         dumped=dumped,
     )
 
 
-def _opened(pipe: IO[bytes] | None) -> IO[bytes]:
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     if pipe is None:
         raise TypeError("the program was started without a pipe")
     return pipe
 
 
 def _end(program: subprocess.Popen[bytes]) -> None:
-    """Whatever happened, the program is gone and its pipe closed."""
+    """End the program if it still runs, and close its pipe."""
     if program.poll() is None:
         program.kill()
         program.wait()
-    _opened(program.stdout).close()
+    _pipe(program.stdout).close()

@@ -1,4 +1,4 @@
-"""What a manifest says of a server and a database, asked inside the snapshot."""
+"""Facts for the manifest about a server and a database, read inside the snapshot."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from typing import TYPE_CHECKING, Any
 from jobs.backup.concurrent import Cancellation
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres import privileges
-from jobs.backup.postgres.connection import NO_LIMITS, Reached, verdict
-from jobs.backup.sets.manifest import Extension, Last, Rows, Server
+from jobs.backup.postgres.connection import DISABLE_TIMEOUTS, Endpoint, translate_error
+from jobs.backup.sets.manifest import Extension, SequenceValue, SourceServer, TableRows
 from jobs.backup.take.parts import Table
-from jobs.backup.take.snapshot import Snapshot, lock_all
+from jobs.backup.take.snapshot import ExportedSnapshot, lock_tables
 
 if TYPE_CHECKING:
     import psycopg
 
     Connection = psycopg.Connection[Any]
 
-COUNTED_AT_ONCE = 20
+TABLES_PER_QUERY = 20
 
 _SERVER = """
 SELECT current_setting('server_version'), current_setting('server_version_num')::int / 10000, pg_is_in_recovery(),
        has_function_privilege('pg_control_system()', 'EXECUTE'), has_table_privilege('pg_authid', 'SELECT')
 """
 
-# All but indexes, views that are filled anew, and catalogs; large objects lie in one, and are dumped.
-_TO_DUMP = """
+# Everything except indexes, materialized views (refilled on restore) and catalogs. The catalog of large objects counts.
+_DUMP_SIZE = """
 SELECT pg_database_size(current_database()) - sum(pg_relation_size(oid))::bigint FROM pg_class
 WHERE NOT relisshared AND (relkind IN ('i', 'm')
     OR relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' AND relname <> 'pg_largeobject')
@@ -44,94 +44,99 @@ SELECT e.extname, e.extversion, n.nspname FROM pg_extension e JOIN pg_namespace 
 """
 
 
-def server(connection: Connection) -> Server:
-    """Which server this is; managed ones may keep the identifier to themselves."""
-    version, major, standby, may_ask, _ = _one(connection, _SERVER)
-    identifier = str(_one(connection, "SELECT system_identifier FROM pg_control_system()")[0]) if may_ask else ""
-    return Server(version.split(" ")[0], major, identifier, standby)
+def read_server(connection: Connection) -> SourceServer:
+    """Return the facts about the server. Managed servers can hide the system identifier."""
+    version, major, standby, can_read_identifier, _ = _one(connection, _SERVER)
+    identifier = (
+        str(_one(connection, "SELECT system_identifier FROM pg_control_system()")[0]) if can_read_identifier else ""
+    )
+    return SourceServer(version.split(" ")[0], major, identifier, standby)
 
 
-def to_dump(connection: Connection) -> int:
-    """About how many bytes a dump will have: values that lie compressed become more, free room in tables none."""
-    found: int = _one(connection, _TO_DUMP)[0]
-    return found
+def estimate_dump_bytes(connection: Connection) -> int:
+    """Estimate the size of a dump. Compressed values make it bigger, free space in tables makes it smaller."""
+    size: int = _one(connection, _DUMP_SIZE)[0]
+    return size
 
 
-def shows_passwords(connection: Connection) -> bool:
-    """Whether this role may read the hashes of all roles' passwords."""
+def can_read_passwords(connection: Connection) -> bool:
+    """Whether this role can read the password hashes of all roles."""
     return bool(_one(connection, _SERVER)[4])
 
 
-def sequences(connection: Connection) -> tuple[Last, ...]:
-    return tuple(Last(*row) for row in connection.execute(_SEQUENCES))
+def read_sequences(connection: Connection) -> tuple[SequenceValue, ...]:
+    return tuple(SequenceValue(*row) for row in connection.execute(_SEQUENCES))
 
 
-def extensions(connection: Connection) -> tuple[Extension, ...]:
+def read_extensions(connection: Connection) -> tuple[Extension, ...]:
     return tuple(Extension(*row) for row in connection.execute(_EXTENSIONS))
 
 
-def large_objects(connection: Connection) -> int:
-    found: int = _one(connection, "SELECT count(*) FROM pg_largeobject_metadata")[0]
-    return found
+def count_large_objects(connection: Connection) -> int:
+    number: int = _one(connection, "SELECT count(*) FROM pg_largeobject_metadata")[0]
+    return number
 
 
-def rows(tables: Sequence[Table], counts: dict[int, int]) -> tuple[Rows, ...]:
-    """The manifest's list of tables; what was not counted is null."""
+def table_rows(tables: Sequence[Table], counts: dict[int, int]) -> tuple[TableRows, ...]:
+    """Return the tables for the manifest; rows is None where they were not counted."""
     leaves = sorted((table for table in tables if table.leaf and table.own), key=lambda t: (t.schema, t.name))
-    return tuple(Rows(table.schema, table.name, counts.get(table.oid), table.bytes) for table in leaves)
+    return tuple(TableRows(table.schema, table.name, counts.get(table.oid), table.bytes) for table in leaves)
 
 
-def count(
-    ending: Cancellation, reached: Reached, moment: Snapshot, lock: timedelta, *, standby: bool
+def count_rows(
+    cancellation: Cancellation, endpoint: Endpoint, snapshot: ExportedSnapshot, lock: timedelta, *, standby: bool
 ) -> dict[int, int]:
-    """The rows of each table inside the snapshot, on a connection of its own while the parts are dumped.
+    """Count the rows of each table in the snapshot, on a separate connection while the parts are dumped.
 
-    All tables are locked at once, as pg_dump does: a count that came behind somebody's ALTER, which waits for the
-    snapshot's holder, would wait for ever.
+    All tables are locked first, as pg_dump does. A count queued behind another session's ALTER would deadlock: the
+    ALTER waits for the connection that holds the snapshot.
     """
-    empty = {table.oid: 0 for table in moment.tables if table.unlogged and standby}
-    asked = [table for table in moment.tables if table.leaf and table.own and table.oid not in empty]
-    with _inside(ending, reached, moment.name) as connection:
-        lock_all(connection, asked, reached, lock)
-        for start in range(0, len(asked), COUNTED_AT_ONCE):
-            batch = asked[start : start + COUNTED_AT_ONCE]
-            counted = _one(connection, f"SELECT {', '.join(counting(table) for table in batch)}")
-            empty |= {table.oid: number for table, number in zip(batch, counted, strict=True)}
-    return empty
+    counts = {table.oid: 0 for table in snapshot.tables if table.unlogged and standby}
+    tables = [table for table in snapshot.tables if table.leaf and table.own and table.oid not in counts]
+    with _connected(cancellation, endpoint, snapshot.name) as connection:
+        lock_tables(connection, tables, endpoint, lock)
+        for start in range(0, len(tables), TABLES_PER_QUERY):
+            batch = tables[start : start + TABLES_PER_QUERY]
+            numbers = _one(connection, f"SELECT {', '.join(count_query(table) for table in batch)}")
+            counts |= {table.oid: number for table, number in zip(batch, numbers, strict=True)}
+    return counts
 
 
-def counting(table: Table) -> str:
+def count_query(table: Table) -> str:
     return f"(SELECT count(*) FROM ONLY {table.quoted})"  # noqa: S608 - quoted
 
 
 @contextmanager
-def _inside(ending: Cancellation, reached: Reached, snapshot: str) -> Iterator[Connection]:
-    """A connection that sees the snapshot, and gives up its query when anything else fails."""
+def _connected(cancellation: Cancellation, endpoint: Endpoint, snapshot: str) -> Iterator[Connection]:
+    """Yield a connection that reads the snapshot. Its query is cancelled if another task fails."""
     import psycopg
 
-    with reached.connect(autocommit=True) as connection, ending.ends(partial(_give_up, connection)):
-        try:
-            connection.execute(NO_LIMITS)
+    try:  # around the connection, since leaving it ends the transaction, which asks the server too
+        with (
+            endpoint.connect(autocommit=True) as connection,
+            cancellation.on_cancel(partial(_cancel_query, connection)),
+        ):
+            connection.execute(DISABLE_TIMEOUTS)
             connection.execute("SET row_security = off; SET max_parallel_workers_per_gather = 0")
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
             yield connection
-        except psycopg.errors.InsufficientPrivilege as error:
-            raise BackupError(f"{error.diag.message_primary}; {privileges.NEEDED}") from None
-        except psycopg.Error as error:
-            raise verdict(error) from None
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise BackupError(f"{error.diag.message_primary}; {privileges.NEEDED}") from None
+    except psycopg.Error as error:
+        raise translate_error(error) from None
 
 
-def _give_up(connection: Connection) -> None:
-    """End its query, and if the server can't be reached for that, the wait for its answer."""
+def _cancel_query(connection: Connection) -> None:
+    """Cancel the query, then shut the socket down, in case the server did not get the cancellation."""
     with suppress(Exception):
         connection.cancel_safe(timeout=2)
-    with socket.socket(fileno=os.dup(connection.fileno())) as line:
-        line.shutdown(socket.SHUT_RDWR)
+    with socket.socket(fileno=os.dup(connection.fileno())) as copy:
+        copy.shutdown(socket.SHUT_RDWR)
 
 
 def _one(connection: Connection, query: str) -> tuple[Any, ...]:
-    found: tuple[Any, ...] | None = connection.execute(query.encode()).fetchone()
-    if found is None:
+    row: tuple[Any, ...] | None = connection.execute(query.encode()).fetchone()
+    if row is None:
         raise LookupError(query)
-    return found
+    return row

@@ -1,4 +1,4 @@
-"""The job `backup`."""
+"""The job `backup`: take a set of each database."""
 
 from __future__ import annotations
 
@@ -10,57 +10,58 @@ from jobs.backup import sources
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres.connection import reach
 from jobs.backup.sets.manifest import Manifest
-from jobs.backup.sources import knows, schedule, source
-from jobs.backup.take import snapshot
-from jobs.backup.take.take import BackupPlan, plan_backup, take
+from jobs.backup.sources import is_known, schedule, section_of
+from jobs.backup.take.snapshot import export_snapshot
+from jobs.backup.take.take import BackupPlan, plan_backup, take_set
 from jobs.format import format_size
 from jobs.run.job import Job, Options, Outcome, Result, Run, Transient, UnknownName
 
 if TYPE_CHECKING:
     from inventories import Environment
+    from jobs.store import Store
 
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 def work(run: Run) -> Result:
-    """Back one database up, or say what would be."""
-    section, database = source(run.environment, run.subject)
+    """Take a set of one database; with --dry-run, only plan it."""
+    section, database = section_of(run.environment, run.subject)
     store = run.environment.store
     if store is None:
-        raise BackupError(f"{run.environment.name} has no [store] to keep backups in")
+        raise BackupError(f"{run.environment.name} has no [store]; add one to its file: backups are stored there")
     with reach(run, section) as server:
-        reached = server.named(database) if database is not None else server
+        endpoint = server.with_database(database) if database is not None else server
         if run.subject in run.environment.servers:
-            reached.connect().close()
-            raise Transient(f"{run.subject} did not say which databases it has, and now it answers: try again")
+            endpoint.connect().close()
+            raise Transient(f"{run.subject}: its databases could not be listed before, but it answers now; try again")
         if run.options.dry_run:
-            with snapshot.held(reached, section.limits.lock) as moment:
-                return would(plan_backup(section, reached, moment))
-        return done(take(run, section, reached, store.encrypt_to))
+            with export_snapshot(endpoint, section.limits.lock) as snapshot:
+                return planned_result(plan_backup(section, endpoint, snapshot))
+        return finished_result(take_set(run, section, endpoint, store.encrypt_to))
 
 
-def subjects(environment: Environment, options: Options) -> list[str]:
-    """The databases, if the set can be tagged as was asked for."""
+def subjects(environment: Environment, store: Store, options: Options) -> list[str]:
+    """Return the databases to back up, after checking the tags."""
     for tag in options.tags:
         if not _TAG.fullmatch(tag):
-            raise UnknownName(f"--tag {tag}: use letters, digits, ., - and _, at most 63")
-    return sources.subjects(environment, options)
+            raise UnknownName(f"--tag {tag}: use at most 63 letters, digits, dots, hyphens and underscores")
+    return sources.subjects(environment, store, options)
 
 
-def would(seen: BackupPlan) -> Result:
-    """What a dry run says."""
-    alone = [part.table for part in seen.planned if part.table]
-    leaves = [table for table in seen.moment.tables if table.leaf]
+def planned_result(plan: BackupPlan) -> Result:
+    """Return the result of a dry run."""
+    big = [part.table for part in plan.parts if part.table]
+    leaves = [table for table in plan.snapshot.tables if table.leaf]
     sentence = (
-        f"would dump {seen.reached.database}: {len(leaves)} tables, {format_size(seen.bytes)}, in {len(seen.planned)} "
-        f"parts with pg_dump {seen.program.version} from a server of version {seen.server.version}"
+        f"would dump {plan.endpoint.database}: {len(leaves)} tables, {format_size(plan.estimated_bytes)}, in "
+        f"{len(plan.parts)} parts with pg_dump {plan.program.version} from PostgreSQL {plan.server.version}"
     )
-    streams = f"; with a stream of their own: {', '.join(alone)}" if alone else ""
-    return Result(Outcome.DONE, sentence + streams, {"tables": len(leaves), "bytes": seen.bytes})
+    separate = f"; a separate part each for {', '.join(big)}" if big else ""
+    return Result(Outcome.DONE, sentence + separate, {"tables": len(leaves), "bytes": plan.estimated_bytes})
 
 
-def done(manifest: Manifest) -> Result:
-    """What a run says of the set that it took."""
+def finished_result(manifest: Manifest) -> Result:
+    """Return the result of a finished backup."""
     seconds = (manifest.ended - manifest.started).total_seconds()
     sentence = (
         f"{format_size(manifest.dumped_bytes)} in {seconds:.1f} s, stored as {format_size(manifest.stored_bytes)} "
@@ -78,8 +79,8 @@ def done(manifest: Manifest) -> Result:
 
 
 def limit(environment: Environment, name: str) -> timedelta:
-    """The time that a run on this database may take."""
-    return source(environment, name)[0].limits.run
+    """Return the time limit of a backup of this database."""
+    return section_of(environment, name)[0].limits.run
 
 
-BACKUP = Job("backup", subjects, work, schedule, limit, knows=knows)
+BACKUP = Job("backup", subjects, work, schedule, limit, has_subject=is_known)

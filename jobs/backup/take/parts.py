@@ -1,4 +1,4 @@
-"""Which parts a backup set is made of, and the command line that dumps each."""
+"""Plan the parts of a backup set, and build the command that dumps each part."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from jobs.backup.postgres import quoting
-from jobs.backup.postgres.programs import Program
+from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.sets.manifest import PartKind
 
-MOST_ALONE = 20  # each name that pg_dump is given costs it time in databases of many tables
-WORTH = 16 << 20  # below that, one more pg_dump reading the catalogs costs more than it saves
+MAX_TABLE_PARTS = 20  # in databases with many tables, each --exclude-table-data slows pg_dump down
+MIN_TABLE_BYTES = 16 << 20  # for smaller tables, another pg_dump that reads the catalogs costs more than it saves
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table to lock; only a leaf, plain or a partition, has rows of its own."""
+    """A table to lock. Only a leaf (a plain table or a partition) stores rows."""
 
     oid: int
     schema: str
@@ -25,59 +25,59 @@ class Table:
     leaf: bool = True
     unlogged: bool = False
     own: bool = True
-    """False for what an extension made."""
+    """False for a table that belongs to an extension."""
 
     @property
     def quoted(self) -> str:
-        """The name as SQL and as the patterns of pg_dump take it: everything within quotes means itself."""
-        return quoting.name(self.schema, self.name)
+        """The quoted name, for SQL and for the patterns of pg_dump, where quotes disable all wildcards."""
+        return quoting.identifier(self.schema, self.name)
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
-    """One part before it is dumped."""
+class PlannedPart:
+    """A part before it is dumped."""
 
     name: str
     kind: PartKind
     tables: tuple[str, ...] = ()
-    """The table of a table's part; for the rest, the tables that it leaves out."""
+    """The one table of a table part; for the rest, the excluded tables."""
 
     @property
     def table(self) -> str | None:
         return self.tables[0] if self.kind is PartKind.TABLE else None
 
 
-def plan(tables: Sequence[Table], streams: int, encoding: str = "UTF8") -> tuple[Planned, ...]:
-    """Definitions, the biggest tables alone, all the rest, the roles."""
-    alone = [table.quoted for table in standing_alone(tables, streams, encoding)]
+def plan_parts(tables: Sequence[Table], streams: int, encoding: str = "UTF8") -> tuple[PlannedPart, ...]:
+    """Return the parts: definitions, one per big table, the rest, the roles."""
+    big = [table.quoted for table in biggest_tables(tables, streams, encoding)]
     return (
-        Planned("defs", PartKind.DEFINITIONS),
-        *(Planned(f"data-{number}", PartKind.TABLE, (name,)) for number, name in enumerate(alone, 1)),
-        Planned("rest", PartKind.REST, tuple(alone)),
-        Planned("roles", PartKind.ROLES),
+        PlannedPart("defs", PartKind.DEFINITIONS),
+        *(PlannedPart(f"data-{number}", PartKind.TABLE, (name,)) for number, name in enumerate(big, 1)),
+        PlannedPart("rest", PartKind.REST, tuple(big)),
+        PlannedPart("roles", PartKind.ROLES),
     )
 
 
-def standing_alone(tables: Sequence[Table], streams: int, encoding: str = "UTF8") -> list[Table]:
-    """The biggest tables, until what is left is no more than one stream's share."""
-    total = left = sum(table.bytes for table in tables)
-    alone: list[Table] = []
+def biggest_tables(tables: Sequence[Table], streams: int, encoding: str = "UTF8") -> list[Table]:
+    """Return the tables that deserve their own stream, biggest first: the rest is at most one stream's share."""
+    total = remaining = sum(table.bytes for table in tables)
+    chosen: list[Table] = []
     for table in sorted(tables, key=lambda table: (-table.bytes, table.schema, table.name)):
-        if left <= total / streams or len(alone) == min(MOST_ALONE, streams + 1):
+        if remaining <= total / streams or len(chosen) == min(MAX_TABLE_PARTS, streams + 1):
             break
-        if table.own and table.bytes >= max(WORTH, total / (8 * streams)) and _can_be_named(table, encoding):
-            alone.append(table)
-            left -= table.bytes
-    return alone
+        if table.own and table.bytes >= max(MIN_TABLE_BYTES, total / (8 * streams)) and _can_pass_name(table, encoding):
+            chosen.append(table)
+            remaining -= table.bytes
+    return chosen
 
 
-def _can_be_named(table: Table, encoding: str) -> bool:
-    """pg_dump takes names in the database's encoding, and we give them in UTF-8."""
+def _can_pass_name(table: Table, encoding: str) -> bool:
+    """Whether --table can name it: pg_dump expects names in the database's encoding, and we pass UTF-8."""
     return encoding == "UTF8" or table.quoted.isascii()
 
 
-def pg_dump(program: Program, conninfo: str, part: Planned, snapshot: str, lock: timedelta) -> list[str]:
-    """Dump one part, uncompressed, as the snapshot has it."""
+def pg_dump(program: ClientProgram, conninfo: str, part: PlannedPart, snapshot: str, lock: timedelta) -> list[str]:
+    """Return the command that dumps one part from the snapshot, uncompressed."""
     return [
         program.path,
         "--format=custom",
@@ -90,7 +90,7 @@ def pg_dump(program: Program, conninfo: str, part: Planned, snapshot: str, lock:
     ]
 
 
-def _selection(part: Planned) -> list[str]:
+def _selection(part: PlannedPart) -> list[str]:
     if part.kind is PartKind.DEFINITIONS:
         return ["--section=pre-data", "--section=post-data"]
     if part.kind is PartKind.TABLE:
@@ -98,13 +98,13 @@ def _selection(part: Planned) -> list[str]:
     return ["--section=data", *(f"--exclude-table-data={name}" for name in part.tables)]
 
 
-def pg_dumpall(program: Program, conninfo: str, database: str, *, passwords: bool) -> list[str]:
-    """Dump the roles, asking in a database that the backup role may connect to."""
-    hidden = [] if passwords else ["--no-role-passwords"]
+def pg_dumpall(program: ClientProgram, conninfo: str, database: str, *, passwords: bool) -> list[str]:
+    """Return the command that dumps the roles, connected to a database that allows the backup role."""
+    no_passwords = [] if passwords else ["--no-role-passwords"]
     return [
         program.path,
         "--roles-only",
-        *hidden,
+        *no_passwords,
         "--no-password",
         f"--database={database}",
         f"--dbname={conninfo}",
@@ -112,5 +112,5 @@ def pg_dumpall(program: Program, conninfo: str, database: str, *, passwords: boo
 
 
 def milliseconds(limit: timedelta) -> int:
-    """As the server and pg_dump take limits; 0 would mean for ever."""
+    """Return a limit in milliseconds for the server and pg_dump, at least 1: 0 disables the limit."""
     return max(1, round(limit.total_seconds() * 1000))

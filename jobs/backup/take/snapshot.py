@@ -1,4 +1,4 @@
-"""The one moment that all parts of a set see: every table locked against change of shape, then a snapshot exported."""
+"""Export the snapshot that all parts of a set read, after locking every table against ALTER, DROP and TRUNCATE."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres import privileges
-from jobs.backup.postgres.connection import NO_LIMITS, Reached, verdict
+from jobs.backup.postgres.connection import DISABLE_TIMEOUTS, Endpoint, translate_error
 from jobs.backup.take.parts import Table, milliseconds
 from jobs.run.job import Transient
 
 if TYPE_CHECKING:
     import psycopg
 
-_AT_ONCE = 200
-_TRIES = 5
+_LOCKS_PER_STATEMENT = 200
+_MAX_ATTEMPTS = 5
 
-# Plain tables and partitions; of an extension's own tables only those whose rows belong to the user.
+# Plain tables and partitions. Tables of extensions only if the extension marks their rows as user data.
 _TABLES = """
 SELECT c.oid, n.nspname, c.relname, 0, c.relkind::text = 'r', c.relpersistence = 'u', NOT EXISTS (
   SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
@@ -43,8 +43,8 @@ ORDER BY l.granted DESC, a.xact_start LIMIT 1
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A held moment: the connection that holds it, its name for others, and the tables that it has."""
+class ExportedSnapshot:
+    """A snapshot with its name, the connection that keeps it alive, and the tables in it."""
 
     connection: psycopg.Connection[Any]
     name: str
@@ -52,78 +52,81 @@ class Snapshot:
 
 
 @contextmanager
-def held(reached: Reached, lock: timedelta) -> Iterator[Snapshot]:
-    """While inside, no table can be altered or emptied, and others can read what this snapshot sees."""
+def export_snapshot(endpoint: Endpoint, lock: timedelta) -> Iterator[ExportedSnapshot]:
+    """Yield a snapshot. Inside this context other connections can use it, and no table can be altered or truncated."""
     import psycopg
 
-    connection = reached.connect(autocommit=True)
+    connection = endpoint.connect(autocommit=True)
     try:
-        try:
-            snapshot = _take(connection, reached, lock)
-        except psycopg.Error as error:
-            raise verdict(error) from None
-        yield snapshot
+        yield _take(connection, endpoint, lock)
+    except psycopg.Error as error:  # also of a query inside the block, on the connection that the snapshot gives out
+        raise translate_error(error) from None
     finally:
         with suppress(psycopg.Error):
             connection.close()
 
 
-def _take(connection: psycopg.Connection[Any], reached: Reached, lock: timedelta) -> Snapshot:
-    connection.execute(NO_LIMITS)
-    for _ in range(_TRIES):
-        known = _tables(connection)
+def _take(connection: psycopg.Connection[Any], endpoint: Endpoint, lock: timedelta) -> ExportedSnapshot:
+    connection.execute(DISABLE_TIMEOUTS)
+    for _ in range(_MAX_ATTEMPTS):
+        tables = _read_tables(connection)
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        if lock_all(connection, known, reached, lock):
+        if lock_tables(connection, tables, endpoint, lock):
             [name] = connection.execute("SELECT pg_export_snapshot()").fetchone() or [""]
-            seen = _tables(connection)
-            if {table.oid for table in seen} <= {table.oid for table in known}:
-                return Snapshot(connection, name, tuple(_measured(connection, seen)))
+            visible = _read_tables(connection)
+            if {table.oid for table in visible} <= {table.oid for table in tables}:
+                return ExportedSnapshot(connection, name, tuple(_with_sizes(connection, visible)))
         connection.execute("ROLLBACK")
     raise Transient(
-        f"{reached.database}: tables were made and dropped faster than they could be locked; try again later"
+        f"{endpoint.database}: tables are created and dropped faster than they can be locked; try again later"
     )
 
 
-def _tables(connection: psycopg.Connection[Any]) -> list[Table]:
+def _read_tables(connection: psycopg.Connection[Any]) -> list[Table]:
     return [Table(*row) for row in connection.execute(_TABLES)]
 
 
-def _measured(connection: psycopg.Connection[Any], tables: Sequence[Table]) -> Iterator[Table]:
+def _with_sizes(connection: psycopg.Connection[Any], tables: Sequence[Table]) -> Iterator[Table]:
     rows = connection.execute("SELECT oid, pg_table_size(oid) FROM unnest(%s::oid[]) oid", [[t.oid for t in tables]])
     sizes = dict(rows.fetchall())
     return (replace(table, bytes=sizes[table.oid]) for table in tables)
 
 
-def lock_all(connection: psycopg.Connection[Any], tables: Sequence[Table], reached: Reached, lock: timedelta) -> bool:
-    """Locks come before the snapshot: a table emptied in between would be dumped as empty. False if one is gone."""
+def lock_tables(
+    connection: psycopg.Connection[Any], tables: Sequence[Table], endpoint: Endpoint, lock: timedelta
+) -> bool:
+    """Lock the tables before the snapshot is taken; return False if one was dropped.
+
+    Without the locks, a table truncated after the snapshot would be dumped as empty.
+    """
     import psycopg
 
     connection.execute(f"SET LOCAL lock_timeout = {milliseconds(lock)}")
-    for start in range(0, len(tables), _AT_ONCE):
-        batch = tables[start : start + _AT_ONCE]
+    for start in range(0, len(tables), _LOCKS_PER_STATEMENT):
+        batch = tables[start : start + _LOCKS_PER_STATEMENT]
         names = ", ".join(f"ONLY {table.quoted}" for table in batch)
         try:
             connection.execute(f"LOCK TABLE {names} IN ACCESS SHARE MODE".encode())
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
             return False
         except psycopg.errors.LockNotAvailable:
-            raise Transient(held_by(reached, batch, lock)) from None
+            raise Transient(describe_lock_holder(endpoint, batch, lock)) from None
         except psycopg.errors.InsufficientPrivilege as error:
             raise BackupError(f"{error.diag.message_primary}; {privileges.NEEDED}") from None
     return True
 
 
-def held_by(reached: Reached, tables: Sequence[Table], lock: timedelta) -> str:
-    """Who has locked one of the tables, asked on a connection of its own; the query's text stays with the server."""
-    with reached.connect(autocommit=True) as connection:
-        found = connection.execute(_HOLDERS, [[table.oid for table in tables]]).fetchone()
+def describe_lock_holder(endpoint: Endpoint, tables: Sequence[Table], lock: timedelta) -> str:
+    """Describe the process that blocks a lock on one of the tables. Its query is not shown: it can contain data."""
+    with endpoint.connect(autocommit=True) as connection:
+        row = connection.execute(_HOLDERS, [[table.oid for table in tables]]).fetchone()
     waited = f"waited {lock.total_seconds():g} s for a lock"
-    if found is None:
-        return f"{waited} that was let go just now; try again"
-    table, pid, granted, user, program, since, state = found
-    has = "is locked by" if granted else "is waited for, before us, by"
-    who = f"{user} ({program})" if program else user
+    if row is None:
+        return f"{waited} that has just been released; try again"
+    table, pid, granted, user, program, since, state = row
+    relation = "is locked by" if granted else "is requested, ahead of us in the lock queue, by"
+    owner = f"{user} ({program})" if program else user
     return (
-        f"{waited}: table {table} {has} process {pid} of {who}, in a transaction since "
-        f"{since.astimezone(UTC):%H:%M:%S} UTC ({state}); wait until it ends, or: SELECT pg_terminate_backend({pid})"
+        f"{waited}: table {table} {relation} process {pid} of {owner}, in a transaction since "
+        f"{since.astimezone(UTC):%H:%M:%S} UTC ({state}). Wait for it, or end it: SELECT pg_terminate_backend({pid})"
     )

@@ -1,4 +1,4 @@
-"""Takes a backup set: one moment of a database, in parts that are streamed side by side into the store."""
+"""Take a backup set: one snapshot of a database, in parts that are streamed into the store in parallel."""
 
 from __future__ import annotations
 
@@ -9,153 +9,164 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from jobs.backup.concurrent import ByteCounter, Cancellation, run_together
+from jobs.backup.concurrent import ByteCounter, Cancellation, run_concurrently
 from jobs.backup.postgres import settings
-from jobs.backup.postgres.connection import Reached
-from jobs.backup.postgres.programs import Program, dumper, installed
-from jobs.backup.sets.manifest import NAME, Manifest, Part, PartKind, Server, written
-from jobs.backup.sets.sets import new_id, prefix
-from jobs.backup.take import facts, snapshot
-from jobs.backup.take.dump import LockTimeout, Stream
-from jobs.backup.take.parts import Planned, pg_dump, pg_dumpall, plan
+from jobs.backup.postgres.connection import Endpoint
+from jobs.backup.postgres.programs import ClientProgram, dump_program, installed_clients
+from jobs.backup.sets.manifest import MANIFEST, Manifest, Part, PartKind, SourceServer, encode_manifest
+from jobs.backup.sets.sets import new_set_id, set_prefix
+from jobs.backup.take import facts
+from jobs.backup.take.dump import LockTimeout, PartStream
+from jobs.backup.take.parts import PlannedPart, pg_dump, pg_dumpall, plan_parts
+from jobs.backup.take.snapshot import ExportedSnapshot, describe_lock_holder, export_snapshot
 from jobs.run.job import Run, Transient
 
 if TYPE_CHECKING:
-    from inventories import DatabaseSettings
-    from inventories import ServerSettings as ServerSection
+    from inventories import DatabaseSettings, ServerSettings
 
-    Section = DatabaseSettings | ServerSection
+    Section = DatabaseSettings | ServerSettings
 
 
 @dataclass(frozen=True, slots=True)
 class BackupPlan:
-    """What is known of the database before the first byte is dumped."""
+    """All decisions and facts before the dump starts."""
 
-    reached: Reached
-    moment: snapshot.Snapshot
-    server: Server
-    program: Program
-    planned: tuple[Planned, ...]
-    passwords: bool
-    bytes: int
+    endpoint: Endpoint
+    snapshot: ExportedSnapshot
+    server: SourceServer
+    program: ClientProgram
+    parts: tuple[PlannedPart, ...]
+    role_passwords: bool
+    estimated_bytes: int
 
 
-def plan_backup(section: Section, reached: Reached, moment: snapshot.Snapshot) -> BackupPlan:
-    """Ask which server it is, and decide on the program and the parts."""
-    connection = moment.connection
-    server = facts.server(connection)
+def plan_backup(section: Section, endpoint: Endpoint, snapshot: ExportedSnapshot) -> BackupPlan:
+    """Read the facts about the server, and choose pg_dump and the parts."""
+    connection = snapshot.connection
+    server = facts.read_server(connection)
     encoding = connection.info.parameter_status("server_encoding") or ""
     return BackupPlan(
-        reached=reached.held_to(connection),
-        moment=moment,
+        endpoint=endpoint.pinned_to(connection),
+        snapshot=snapshot,
         server=server,
-        program=dumper(server.major, installed("pg_dump")),
-        planned=plan(moment.tables, section.parallel, encoding),
-        passwords=facts.shows_passwords(connection),
-        bytes=facts.to_dump(connection),
+        program=dump_program(server.major, installed_clients("pg_dump")),
+        parts=plan_parts(snapshot.tables, section.parallel, encoding),
+        role_passwords=facts.can_read_passwords(connection),
+        estimated_bytes=facts.estimate_dump_bytes(connection),
     )
 
 
-def take(run: Run, section: Section, reached: Reached, recipients: Sequence[str]) -> Manifest:
-    """Take one set. It exists once its manifest is written, which is the last thing to happen."""
-    with snapshot.held(reached, section.limits.lock) as moment:
-        seen = plan_backup(section, reached, moment)
-        draft = drafted(run, seen, recipients)
-        where = prefix(draft.environment, draft.database, draft.set)
-        run.log.info("set begun", set=draft.set, parts=len(seen.planned), bytes=seen.bytes, tables=len(draft.tables))
+def take_set(run: Run, section: Section, endpoint: Endpoint, recipients: Sequence[str]) -> Manifest:
+    """Take one set and return its manifest, which is written last: a set without a manifest is incomplete."""
+    with export_snapshot(endpoint, section.limits.lock) as snapshot:
+        plan = plan_backup(section, endpoint, snapshot)
+        draft = draft_manifest(run, plan, recipients)
+        prefix = set_prefix(draft.environment, draft.database, draft.set)
+        run.log.info(
+            "set started",
+            set=draft.set,
+            parts=len(plan.parts),
+            bytes=plan.estimated_bytes,
+            tables=len(draft.tables),
+        )
         with run.step("dump"):
-            parts, warnings, counts = dumped(run, section, seen, where, recipients)
+            parts, warnings, counts = dump_parts(run, section, plan, prefix, recipients)
     manifest = replace(
         draft,
         parts=parts,
-        tables=facts.rows(moment.tables, counts),
+        tables=facts.table_rows(snapshot.tables, counts),
         notes=(*draft.notes, *warnings),
         ended=datetime.now(UTC),
     )
     run.check()
     for tag in manifest.tags:
-        run.store.put(f"{where}tags/{tag}", b"")
-    run.store.create(f"{where}{NAME}", written(manifest))
+        run.store.put(f"{prefix}tags/{tag}", b"")
+    run.store.create(f"{prefix}{MANIFEST}", encode_manifest(manifest))
     return manifest
 
 
-def drafted(run: Run, seen: BackupPlan, recipients: Sequence[str]) -> Manifest:
-    """All that is known before the dump. Sequences above all: read later, they could be ahead of what was dumped."""
-    connection, now = seen.moment.connection, datetime.now(UTC)
+def draft_manifest(run: Run, plan: BackupPlan, recipients: Sequence[str]) -> Manifest:
+    """Return the manifest before the dump.
+
+    Sequences ignore the snapshot: read after the dump, they could be ahead of the dumped rows.
+    """
+    connection, now = plan.snapshot.connection, datetime.now(UTC)
     return Manifest(
-        set=new_id(now),
+        set=new_set_id(now),
         environment=run.environment.name,
         database=run.subject,
         started=now,
         ended=now,
         run=run.id,
         tags=run.options.tags,
-        server=seen.server,
-        tools=tools(seen.program),
+        server=plan.server,
+        tools=tool_versions(plan.program),
         recipients=tuple(recipients),
-        settings=settings.ask(connection, connection.info.dbname),
-        snapshot=seen.moment.name,
+        settings=settings.read_properties(connection, connection.info.dbname),
+        snapshot=plan.snapshot.name,
         parts=(),
-        tables=facts.rows(seen.moment.tables, {}),
-        sequences=facts.sequences(connection),
-        extensions=facts.extensions(connection),
-        large_objects=facts.large_objects(connection),
-        notes=notes(seen),
+        tables=facts.table_rows(plan.snapshot.tables, {}),
+        sequences=facts.read_sequences(connection),
+        extensions=facts.read_extensions(connection),
+        large_objects=facts.count_large_objects(connection),
+        notes=restore_notes(plan),
     )
 
 
-def dumped(
-    run: Run, section: Section, seen: BackupPlan, where: str, recipients: Sequence[str]
+def dump_parts(
+    run: Run, section: Section, plan: BackupPlan, prefix: str, recipients: Sequence[str]
 ) -> tuple[tuple[Part, ...], tuple[str, ...], dict[int, int]]:
-    """All parts and the row counts, side by side: the parts as stored, what their programs warned of, the counts."""
-    ending, meter = Cancellation(), ByteCounter()
-    stream = Stream(run, run.store, where, recipients, section.limits.stall, seen.reached.environment, meter, ending)
-    work: dict[str, Callable[[], Any]] = {
-        part.name: partial(stream.part, part, command(seen, part, section.limits.lock)) for part in seen.planned
+    """Dump all parts and count rows in parallel; return the stored parts, warnings, and counts by table OID."""
+    cancellation, total = Cancellation(), ByteCounter()
+    stream = PartStream(
+        run, run.store, prefix, recipients, section.limits.stall, plan.endpoint.environment, total, cancellation
+    )
+    tasks: dict[str, Callable[[], Any]] = {
+        part.name: partial(stream.dump, part, dump_command(plan, part, section.limits.lock)) for part in plan.parts
     }
     if section.counts:
-        lock, standby = section.limits.lock, seen.server.standby
-        work["counts"] = partial(facts.count, ending, seen.reached, seen.moment, lock, standby=standby)
+        lock, standby = section.limits.lock, plan.server.standby
+        tasks["counts"] = partial(facts.count_rows, cancellation, plan.endpoint, plan.snapshot, lock, standby=standby)
 
-    def tell() -> None:
-        run.progress("dumped", meter.bytes, seen.bytes if meter.bytes < seen.bytes else None)
+    def report() -> None:
+        run.progress("dumped", total.bytes, plan.estimated_bytes if total.bytes < plan.estimated_bytes else None)
 
     try:
-        done = run_together(run, ending, work, tell)
+        results = run_concurrently(run, cancellation, tasks, report)
     except LockTimeout:
-        raise Transient(snapshot.held_by(seen.reached, seen.moment.tables, section.limits.lock)) from None
-    run.progress("dumped", meter.bytes, meter.bytes)
-    counts = done.pop("counts", {})
-    warnings = tuple(f"part {name}: {line}" for name, (_, lines) in done.items() for line in lines)
-    return tuple(part for part, _ in done.values()), warnings, counts
+        raise Transient(describe_lock_holder(plan.endpoint, plan.snapshot.tables, section.limits.lock)) from None
+    run.progress("dumped", total.bytes, total.bytes)
+    counts = results.pop("counts", {})
+    warnings = tuple(f"part {name}: {line}" for name, (_, lines) in results.items() for line in lines)
+    return tuple(part for part, _ in results.values()), warnings, counts
 
 
-def command(seen: BackupPlan, part: Planned, lock: timedelta) -> list[str]:
-    """The command line that dumps a part."""
+def dump_command(plan: BackupPlan, part: PlannedPart, lock: timedelta) -> list[str]:
+    """Return the command that dumps a part."""
     if part.kind is not PartKind.ROLES:
-        return pg_dump(seen.program, seen.reached.conninfo, part, seen.moment.name, lock)
-    program = dumper(seen.server.major, installed("pg_dumpall"), "pg_dumpall")
-    database = seen.moment.connection.info.dbname
-    return pg_dumpall(program, seen.reached.conninfo, database, passwords=seen.passwords)
+        return pg_dump(plan.program, plan.endpoint.conninfo, part, plan.snapshot.name, lock)
+    program = dump_program(plan.server.major, installed_clients("pg_dumpall"), "pg_dumpall")
+    database = plan.snapshot.connection.info.dbname
+    return pg_dumpall(program, plan.endpoint.conninfo, database, passwords=plan.role_passwords)
 
 
-def notes(seen: BackupPlan) -> tuple[str, ...]:
-    """What whoever restores this set should know."""
-    unlogged = [table.quoted for table in seen.moment.tables if table.unlogged]
+def restore_notes(plan: BackupPlan) -> tuple[str, ...]:
+    """Return notes for a later restore of the set."""
+    unlogged = [table.quoted for table in plan.snapshot.tables if table.unlogged]
     return (
-        *((_NO_PASSWORDS,) if not seen.passwords else ()),
-        *((_EMPTY_ON_STANDBY.format(", ".join(unlogged)),) if seen.server.standby and unlogged else ()),
+        *((_NO_PASSWORDS,) if not plan.role_passwords else ()),
+        *((_EMPTY_ON_STANDBY.format(", ".join(unlogged)),) if plan.server.standby and unlogged else ()),
     )
 
 
 _NO_PASSWORDS = (
-    "The server keeps its roles' passwords to itself: roles were saved without them; set them after a restore."
+    "The roles were saved without passwords, because the backup role cannot read them; set them after a restore."
 )
-_EMPTY_ON_STANDBY = "Taken from a standby, where unlogged tables are empty: {}."
+_EMPTY_ON_STANDBY = "Unlogged tables are empty, because the set was taken from a standby: {}."
 
 
-def tools(program: Program) -> dict[str, str]:
-    """The versions of what a set was made with."""
+def tool_versions(program: ClientProgram) -> dict[str, str]:
+    """Return the versions of the programs and libraries that made the set."""
     import zstandard
 
     return {

@@ -51,7 +51,7 @@ def test_the_password_file_of_the_home_folder(shop: Database, tmp_path: Path) ->
 
 
 def test_no_password_at_all(shop: Database, tmp_path: Path) -> None:
-    assert "no password supplied; name one: password = { env, file or command }" in sentence(tmp_path, shop.url)
+    assert "no password supplied; set one: password = { env, file or command }" in sentence(tmp_path, shop.url)
 
 
 def test_a_service(shop: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

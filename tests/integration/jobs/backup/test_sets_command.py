@@ -81,7 +81,7 @@ def test_what_died_is_told_apart_from_what_runs(staging: Team, crew: Crew) -> No
     holder = Holder("r1", "runner-1", 7, now, 60.0)
     staging.store.put("staging/locks/backup/shop.json", holder_to(holder))
     out = crew("list").text
-    assert out.index("Being taken now:") < out.index(live) < out.index("Left by runs that died") < out.index(dead)
+    assert out.index("In progress:") < out.index(live) < out.index("left by runs that died") < out.index(dead)
     states = {one["set"]: one["state"] for one in json.loads(crew("list", "--json").out)["sets"]}
     assert (states[dead], states[live]) == ("dead", "running")
 
@@ -98,14 +98,14 @@ def test_a_set_is_shown(staging: Team, crew: Crew) -> None:
 def test_a_pin_keeps_a_set_whatever_the_policy_says(staging: Team, crew: Crew) -> None:
     assert "is pinned" in crew("pin", "shop").text
     assert "pinned" in crew("list").text
-    assert "left to the policy" in crew("unpin", "shop").text
+    assert "is unpinned" in crew("unpin", "shop").text
     assert "pinned" not in crew("list").text
     taken = staging.manifest().set
     for command, pinned in (("pin", True), ("unpin", False)):
         told = json.loads(crew(command, "shop", "--json").out)
         assert told == {"format": 1, "database": "shop", "set": taken, "pinned": pinned}
     said = crew("unpin", "shop")
-    assert (said.code, said.err) == (1, "shop has no pinned set\n")
+    assert (said.code, said.err) == (1, "shop: there is no pinned backup set\n")
 
 
 def test_a_part_is_fetched_for_its_owner_alone(
@@ -120,7 +120,7 @@ def test_a_part_is_fetched_for_its_owner_alone(
     assert file.name == f"shop-{staging.manifest().set}-roles.sql"
     assert file.stat().st_mode & 0o777 == 0o600
     assert file.read_bytes() == staging.part("roles")
-    assert "is there already" in crew("fetch", "shop", "roles").err
+    assert "exists already" in crew("fetch", "shop", "roles").err
     assert "has no part data-9; it has defs, rest, roles" in crew("fetch", "shop", "data-9").err
 
 

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from jobs import embedded
-from jobs.backup.postgres.connection import Reached
+from jobs.backup.postgres.connection import Endpoint
 from jobs.backup.sets.manifest import PartKind
 from jobs.backup.take import snapshot
 from jobs.embedded import _postgres as own
@@ -67,7 +67,7 @@ def test_a_set_holds_all_that_a_database_has(database: New, backs_up: BacksUp, t
         ("public", "passing"): 10,
     } == {(t.schema, t.name): t.rows for t in manifest.tables}
     assert "events" not in {t.name for t in manifest.tables}  # only its partitions have rows
-    assert {(s.name, s.last) for s in manifest.sequences} >= {("invoice_number", 5030), ("never asked", None)}
+    assert {(s.name, s.last) for s in manifest.sequences} >= {("invoice_number", 5030), ("never used", None)}
     assert manifest.large_objects == 3
     [found] = staging.sets()
     assert found.tags == ("pre-migration", "v1")
@@ -178,9 +178,9 @@ def test_what_is_to_be_dumped_is_known_beforehand(database: New, backs_up: Backs
     assert 5_500_000 < told - bare < 8_000_000 < whole - told
 
 
-def reached(database: Database) -> Reached:
+def reached(database: Database) -> Endpoint:
     host = {"host": "127.0.0.1", "port": str(database.server.port), "user": "postgres", "dbname": database.name}
-    return Reached(host, database.password)
+    return Endpoint(host, database.password)
 
 
 def test_a_table_emptied_while_we_wait_for_its_lock_is_seen_as_it_then_is(database: New) -> None:
@@ -193,7 +193,7 @@ def test_a_table_emptied_while_we_wait_for_its_lock_is_seen_as_it_then_is(databa
         found: list[int] = []
 
         def look() -> None:
-            with snapshot.held(reached(shop), timedelta(seconds=20)) as moment:
+            with snapshot.export_snapshot(reached(shop), timedelta(seconds=20)) as moment:
                 found.extend(row[0] for row in moment.connection.execute("SELECT count(*) FROM a"))
 
         waiting = threading.Thread(target=look)
@@ -209,7 +209,7 @@ def test_a_table_emptied_while_we_wait_for_its_lock_is_seen_as_it_then_is(databa
 def test_nobody_empties_or_alters_a_table_while_the_moment_is_held(database: New, change: str) -> None:
     shop = database(16)
     shop.run("CREATE TABLE a AS SELECT generate_series(1, 1000) n")
-    with shop.connect() as other, snapshot.held(reached(shop), timedelta(seconds=5)):
+    with shop.connect() as other, snapshot.export_snapshot(reached(shop), timedelta(seconds=5)):
         other.execute("SET lock_timeout = '50ms'")
         with pytest.raises(psycopg.errors.LockNotAvailable):
             other.execute(change)
@@ -317,9 +317,9 @@ def standby_of(primary: Server, folder: Path) -> Iterator[str]:
         env=primary.environment, check=True,
     )  # fmt: skip
     settings = {"fsync": "off", "primary_conninfo": f"{primary.url()}?password={primary.password.replace(' ', '%20')}"}
-    argv = own.server(bin_folder, home / "data", home, port, tcp=True, settings=settings)
+    argv = own.server_command(bin_folder, home / "data", home, port, tcp=True, settings=settings)
     as_account = own._as_account(account, bin_folder, home)
-    with embedded.started("standby", [*as_account, *argv], home / "log", environment=own._environment()) as program:
+    with embedded.start_program("standby", [*as_account, *argv], home / "log", environment=own._environment()) as program:
         program.wait_until(lambda: own._says_ready(home / "data"))
         yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
 

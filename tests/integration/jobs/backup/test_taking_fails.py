@@ -86,7 +86,7 @@ def test_a_dump_that_stalls_is_given_up(shop: Database, between: tuple[Proxy, st
     staging = backs_up(shop, 'limits = { stall = "1s" }', url=url)
     there.stall(at=3_000_000, way=Way.DOWN, times=100)
     record = staging.take()
-    assert "the dump stalled: not a byte for 1 s (limits.stall)" in record.sentence
+    assert "the dump stalled: no output for 1 s (limits.stall)" in record.sentence
     assert not any(one.complete for one in staging.sets())
 
 
@@ -172,7 +172,7 @@ def test_a_change_of_a_table_that_comes_between_is_named_and_let_through(
     with shop.connect(application_name="deploy") as other:
         other.execute("ALTER TABLE wide ADD b int")
     taking.join()
-    assert "waited 1 s for a lock: table wide is waited for, before us, by process" in records[0].sentence
+    assert "waited 1 s for a lock: table wide is requested, ahead of us in the lock queue, by process" in records[0].sentence
     assert "of postgres (deploy)" in records[0].sentence
 
 

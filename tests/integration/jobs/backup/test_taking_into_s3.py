@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.backup.sets.stored import opened, pour
+from jobs.backup.sets.stored import open_set, read_part
 from jobs.run.job import Outcome
-from tests.parts.backups import Nowhere, Team, section, team
+from tests.parts.backups import DiscardingSink, Team, section, team
 from tests.parts.postgres import Database
 from tests.parts.proxy import Proxy
 from tests.parts.s3 import Bucket
@@ -46,9 +46,9 @@ def staging(folder: Path, database: Database, bucket: Bucket, **store: object) -
 
 def is_whole(team: Team) -> bool:
     [one] = [one for one in team.sets() if one.complete]
-    stored = opened(team.store, one, team.environment.store.decrypt_with)  # type: ignore[union-attr]
+    stored = open_set(team.store, one, team.environment.store.decrypt_with)  # type: ignore[union-attr]
     for part in stored.manifest.parts:
-        pour(stored, part, Nowhere())
+        read_part(stored, part, DiscardingSink())
     return stored.manifest.rows == 45
 
 
@@ -87,8 +87,8 @@ def test_a_stream_past_the_part_limit_goes_on_in_the_next_object(
         assert [piece.key for piece in rest.pieces] == ["rest.0", "rest.1"]
         assert rest.size == sum(piece.size for piece in rest.pieces) > 130_000_000
         [one] = team.sets()
-        stored = opened(team.store, one, team.environment.store.decrypt_with)  # type: ignore[union-attr]
-        pour(stored, rest, Nowhere())
+        stored = open_set(team.store, one, team.environment.store.decrypt_with)  # type: ignore[union-attr]
+        read_part(stored, rest, DiscardingSink())
     finally:
         noise.run("DROP TABLE more")
 

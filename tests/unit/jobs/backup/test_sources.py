@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from inventories import Environment, Repository
-from jobs.backup.sources import select_databases, is_known, schedule, section_of, subject_name, subjects
+from jobs.backup.sources import is_known, schedule, section_of, select_databases, subject_name, subjects
 from jobs.run.job import Options, UnknownName
 from tests.parts.runs import store_in
 
@@ -33,32 +33,32 @@ def staging(tmp_path: Path) -> Environment:
 
 
 @pytest.mark.parametrize("database", ["shop", "my shop", "a/b", "é.ü", "..", "%41", 'q"uote'])
-def test_any_database_of_a_server_has_a_name_that_leads_back_to_it(staging: Environment, database: str) -> None:
+def test_the_name_of_a_servers_database_can_be_decoded(staging: Environment, database: str) -> None:
     name = subject_name("main", database)
     assert "/" not in name
     assert section_of(staging, name) == (staging.servers["main"], database)
 
 
-def test_a_named_database_is_found_by_its_name(staging: Environment) -> None:
+def test_databases_and_servers_have_their_sections(staging: Environment) -> None:
     assert section_of(staging, "shop") == (staging.databases["shop"], None)
     assert section_of(staging, "main") == (staging.servers["main"], None)
 
 
-def test_what_the_file_does_not_name_is_told_with_what_it_does(staging: Environment) -> None:
+def test_an_unknown_name_is_an_error_that_lists_the_known_names(staging: Environment) -> None:
     for name in ("nope", "shop.x", "other.shop"):
         with pytest.raises(UnknownName, match=r"there is no database .*; there are: .*shop.*main\.<database>"):
             section_of(staging, name)
 
 
-def test_what_the_file_names_is_known_and_what_is_on_its_servers(staging: Environment) -> None:
+def test_databases_servers_and_their_databases_are_known(staging: Environment) -> None:
     assert [is_known(staging, name) for name in ("shop", "main", "main.any", "nope", "other.shop")] == [
         True, True, True, False, False,
     ]  # fmt: skip
 
 
-def test_templates_and_what_is_excluded_are_left_alone() -> None:
-    found = ["app", "app_test", "rdsadmin", "scratch1", "Scratch", "app_restoring_20261121_093000"]
-    assert select_databases(found, ["*_test", "scratch*"]) == ["app", "Scratch"]
+def test_excluded_and_restoring_databases_are_not_selected() -> None:
+    names = ["app", "app_test", "rdsadmin", "scratch1", "Scratch", "app_restoring_20261121_093000"]
+    assert select_databases(names, ["*_test", "scratch*"]) == ["app", "Scratch"]
 
 
 @pytest.mark.parametrize(
@@ -67,10 +67,12 @@ def test_templates_and_what_is_excluded_are_left_alone() -> None:
         (Options(only=("shop",)), ["shop"]),
         (Options(only=("main.a", "shop", "main.a")), ["main.a", "shop"]),
         (Options(only=("shop", "idle"), scheduled=True), ["shop"]),
-        (Options(only=("main",)), ["main"]),  # it can't be asked: its run will say why
+        (Options(only=("main",)), ["main"]),  # unreachable: its run reports the reason
     ],
 )
-def test_what_a_run_works_on(staging: Environment, tmp_path: Path, options: Options, names: list[str]) -> None:
+def test_a_run_backs_up_the_selected_and_scheduled_databases(
+    staging: Environment, tmp_path: Path, options: Options, names: list[str]
+) -> None:
     assert subjects(staging, store_in(tmp_path), options) == names
 
 

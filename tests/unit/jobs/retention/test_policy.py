@@ -299,7 +299,7 @@ examples = settings(max_examples=150, deadline=None)
 @given(some_sets, policies, zones)
 def test_never_empties_and_spares_what_must_be_spared(sets: list[Backup], policy: Keep, zone: ZoneInfo) -> None:
     keep = kept(sets, policy, NOW.astimezone(zone))
-    newest_first = sorted(sets, key=lambda each: each.order, reverse=True)
+    newest_first = sorted(sets, key=lambda each: each.sort_key, reverse=True)
     assert newest_first[0].id in keep
     assert {each.id for each in sets if each.pinned} <= set(keep)
     assert {each.id for each in [each for each in newest_first if each.verified][:1]} <= set(keep)

@@ -5,7 +5,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from jobs.backup.errors import BackupError
-from jobs.backup.postgres.connection import Reached, final, reach, through, verdict
+from jobs.backup.postgres.connection import Endpoint, is_permanent, reach, translate_error, tunnel_parameters
 from jobs.run.job import Transient
 
 
@@ -16,40 +16,40 @@ class Target:
     via: None = None
 
 
-def test_the_password_is_for_the_process_environment_alone() -> None:
-    with reach(None, Target("postgresql://me:s3cret@db:5433/shop?sslmode=verify-full")) as reached:  # type: ignore[arg-type]
-        assert reached.environment["PGPASSWORD"] == "s3cret"
-        assert "s3cret" not in f"{reached} {reached.conninfo}"
-        told = conninfo_to_dict(reached.conninfo)
-        assert {key: told[key] for key in ("user", "host", "port", "dbname", "sslmode")} == {
+def test_the_password_is_only_in_the_process_environment() -> None:
+    with reach(None, Target("postgresql://me:s3cret@db:5433/shop?sslmode=verify-full")) as endpoint:  # type: ignore[arg-type]
+        assert endpoint.environment["PGPASSWORD"] == "s3cret"
+        assert "s3cret" not in f"{endpoint} {endpoint.conninfo}"
+        parameters = conninfo_to_dict(endpoint.conninfo)
+        assert {key: parameters[key] for key in ("user", "host", "port", "dbname", "sslmode")} == {
             **{"user": "me", "host": "db", "port": "5433", "dbname": "shop", "sslmode": "verify-full"},
         }
 
 
-def test_without_a_password_libpq_looks_where_it_always_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_password_libpq_uses_its_own_sources(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PGPASSWORD", raising=False)
-    with reach(None, Target("service=shop")) as reached:  # type: ignore[arg-type]
-        assert "PGPASSWORD" not in reached.environment
-        assert conninfo_to_dict(reached.conninfo)["service"] == "shop"
+    with reach(None, Target("service=shop")) as endpoint:  # type: ignore[arg-type]
+        assert "PGPASSWORD" not in endpoint.environment
+        assert conninfo_to_dict(endpoint.conninfo)["service"] == "shop"
 
 
-def test_a_passphrase_in_a_url_is_refused_for_it_would_show() -> None:
+def test_a_passphrase_in_a_url_is_refused_because_it_would_be_visible() -> None:
     with pytest.raises(BackupError, match="without a passphrase"), reach(None, Target("host=db sslpassword=x")):  # type: ignore[arg-type]
         pass
 
 
-def test_any_database_name_stays_one_name() -> None:
+def test_any_database_name_survives_the_connection_string() -> None:
     for name in ("a b", "it's", "a=b", "\\", "postgresql://x", "naïve\n"):
-        assert conninfo_to_dict(Reached({"host": "db"}).named(name).conninfo)["dbname"] == name
+        assert conninfo_to_dict(Endpoint({"host": "db"}).with_database(name).conninfo)["dbname"] == name
 
 
-def test_through_a_tunnel_the_name_stays_for_the_certificate() -> None:
-    assert through("db.internal", 4001) == {"host": "db.internal", "hostaddr": "127.0.0.1", "port": "4001"}
-    assert through("/run/postgresql", 4001)["host"] == "localhost"
+def test_a_tunnel_keeps_the_host_name_for_the_certificate() -> None:
+    assert tunnel_parameters("db.internal", 4001) == {"host": "db.internal", "hostaddr": "127.0.0.1", "port": "4001"}
+    assert tunnel_parameters("/run/postgresql", 4001)["host"] == "localhost"
 
 
 @pytest.mark.parametrize(
-    ("said", "stays"),
+    ("message", "permanent"),
     [
         ('FATAL:  password authentication failed for user "me"', True),
         ('FATAL:  database "shop" does not exist', True),
@@ -60,18 +60,20 @@ def test_through_a_tunnel_the_name_stays_for_the_certificate() -> None:
         ("FATAL:  sorry, too many clients already", False),
     ],
 )
-def test_what_stays_and_what_may_pass(said: str, stays: bool) -> None:
-    assert final(said) is stays
-    assert isinstance(verdict(psycopg.OperationalError(said)), BackupError if stays else Transient)
+def test_libpq_errors_are_permanent_or_transient_by_their_text(message: str, permanent: bool) -> None:
+    assert is_permanent(message) is permanent
+    assert isinstance(translate_error(psycopg.OperationalError(message)), BackupError if permanent else Transient)
 
 
-def test_a_refusal_with_tls_and_without_is_told_once() -> None:
+def test_the_same_error_with_and_without_tls_is_shown_once() -> None:
     refused = 'connection to server at "db" (10.0.0.7), port 5432 failed: FATAL:  password authentication failed'
-    told = verdict(psycopg.OperationalError(f"connection failed: {refused}\n{refused}"))
-    assert str(told) == refused.replace("  ", " ")
+    error = translate_error(psycopg.OperationalError(f"connection failed: {refused}\n{refused}"))
+    assert str(error) == refused.replace("  ", " ")
     hosts = 'no pg_hba.conf entry for host "10.0.0.9", {}'
-    told = verdict(psycopg.OperationalError(f"{hosts.format('SSL encryption')}\n{hosts.format('no encryption')}"))
-    assert str(told).endswith('"10.0.0.9", SSL encryption no pg_hba.conf entry for host "10.0.0.9", no encryption')
+    error = translate_error(
+        psycopg.OperationalError(f"{hosts.format('SSL encryption')}\n{hosts.format('no encryption')}")
+    )
+    assert str(error).endswith('"10.0.0.9", SSL encryption no pg_hba.conf entry for host "10.0.0.9", no encryption')
 
 
 @pytest.mark.parametrize(
@@ -82,5 +84,5 @@ def test_a_refusal_with_tls_and_without_is_told_once() -> None:
         (psycopg.errors.InsufficientPrivilege("permission denied for table orders"), BackupError),
     ],
 )
-def test_what_the_server_says_is_told_by_its_code(error: psycopg.Error, kind: type[Exception]) -> None:
-    assert isinstance(verdict(error), kind)
+def test_server_errors_are_permanent_or_transient_by_sqlstate(error: psycopg.Error, kind: type[Exception]) -> None:
+    assert isinstance(translate_error(error), kind)

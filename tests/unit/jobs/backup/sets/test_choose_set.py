@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from jobs.backup.errors import BackupError
-from jobs.backup.sets.choose_set import chosen, moment
+from jobs.backup.sets.choose_set import choose_set, parse_time
 from jobs.backup.sets.sets import Set
 from jobs.run.job import UnknownName
 
@@ -13,7 +13,7 @@ NOW = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("said", "utc"),
+    ("text", "utc"),
     [
         ("2026-11-20", "2026-11-19T23:00"),
         ("02:00", "2026-11-21T01:00"),
@@ -24,14 +24,14 @@ NOW = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
         ("20261120", "2026-11-19T23:00"),
     ],
 )
-def test_times_are_read_in_the_environments_timezone(said: str, utc: str) -> None:
-    assert moment(said, BERLIN, NOW) == datetime.fromisoformat(utc).replace(tzinfo=UTC)
+def test_times_are_parsed_in_the_time_zone_of_the_environment(text: str, utc: str) -> None:
+    assert parse_time(text, BERLIN, NOW) == datetime.fromisoformat(utc).replace(tzinfo=UTC)
 
 
-@pytest.mark.parametrize("said", ["yesterday", "25:00", "", "2026-13-01", "02"])
-def test_what_is_no_time_is_told_with_what_would_be(said: str) -> None:
+@pytest.mark.parametrize("text", ["yesterday", "25:00", "", "2026-13-01", "02"])
+def test_a_malformed_time_is_an_error_with_examples(text: str) -> None:
     with pytest.raises(UnknownName, match="write 2026-11-20, 02:00"):
-        moment(said, BERLIN, NOW)
+        parse_time(text, BERLIN, NOW)
 
 
 def a_set(day: int, tail: str, *, complete: bool = True) -> Set:
@@ -43,23 +43,28 @@ def a_set(day: int, tail: str, *, complete: bool = True) -> Set:
 SETS = [a_set(18, "aaaa"), a_set(19, "bbbb"), a_set(20, "cccc"), a_set(21, "dddd", complete=False)]
 
 
-def test_the_newest_complete_set_is_taken_by_itself() -> None:
-    assert chosen(SETS, "shop").id == "20261120T020000Z-cccc"
+def test_the_newest_complete_set_is_the_default() -> None:
+    assert choose_set(SETS, "shop").id == "20261120T020000Z-cccc"
 
 
-def test_a_set_is_named_whole_or_by_its_end() -> None:
-    assert chosen(SETS, "shop", "20261118T020000Z-aaaa").id == chosen(SETS, "shop", "aaaa").id
-    for not_there in ("dddd", "eeee"):
+def test_a_set_is_chosen_by_its_id_or_the_end_of_it() -> None:
+    assert choose_set(SETS, "shop", "20261118T020000Z-aaaa").id == choose_set(SETS, "shop", "aaaa").id
+    for missing in ("dddd", "eeee"):
         with pytest.raises(BackupError, match="its newest is 20261120T020000Z-cccc"):
-            chosen(SETS, "shop", not_there)
+            choose_set(SETS, "shop", missing)
 
 
-def test_the_last_set_before_a_moment() -> None:
-    assert chosen(SETS, "shop", before=datetime(2026, 11, 19, 23, tzinfo=UTC)).id.endswith("bbbb")
+def test_an_ambiguous_end_of_an_id_is_an_error_that_lists_the_ids() -> None:
+    with pytest.raises(BackupError, match=r"2 sets whose ID ends with aaaa .20261117T020000Z-aaaa, 20261118T"):
+        choose_set([a_set(17, "aaaa"), *SETS], "shop", "aaaa")
+
+
+def test_the_last_set_before_a_time_is_chosen() -> None:
+    assert choose_set(SETS, "shop", before=datetime(2026, 11, 19, 23, tzinfo=UTC)).id.endswith("bbbb")
     with pytest.raises(BackupError, match="its oldest is 20261118T020000Z-aaaa"):
-        chosen(SETS, "shop", before=datetime(2026, 11, 1, tzinfo=UTC))
+        choose_set(SETS, "shop", before=datetime(2026, 11, 1, tzinfo=UTC))
 
 
-def test_no_complete_set_at_all() -> None:
+def test_without_a_complete_set_there_is_an_error() -> None:
     with pytest.raises(BackupError, match="no complete backup set"):
-        chosen(SETS[3:], "shop")
+        choose_set(SETS[3:], "shop")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pyrage
 import pytest
 
-from jobs.backup.errors import BackupError, Unreadable
-from jobs.backup.sets.encryption import fits, seal, unseal
+from jobs.backup.errors import BackupError, UnreadableSet
+from jobs.backup.sets.encryption import can_decrypt, decrypt, encrypt, new_key_pair
 from tests.parts.needs import needs
 
 KEY = pyrage.x25519.Identity.generate()
@@ -22,71 +22,73 @@ def chunks(body: bytes, size: int = 100_000) -> Iterator[bytes]:
     return (body[at : at + size] for at in range(0, len(body), size))
 
 
-def sealed(body: bytes, *recipients: str) -> bytes:
+def encrypted(body: bytes, *recipients: str) -> bytes:
     sink = BytesIO()
-    seal(chunks(body), sink, recipients)
+    encrypt(chunks(body), sink, recipients)
     return sink.getvalue()
 
 
-def opened(body: bytes, identity: str | None) -> bytes:
+def decrypted(body: bytes, identity: str | None) -> bytes:
     sink = BytesIO()
-    unseal(chunks(body, 7_777), sink, identity)
+    decrypt(chunks(body, 7_777), sink, identity)
     return sink.getvalue()
 
 
 @pytest.mark.parametrize("body", [b"", b"x", BODY])
-def test_what_was_sealed_opens_again(body: bytes) -> None:
-    assert opened(sealed(body, TO), f"# created: today\n{SECRET}\n") == body
-    assert opened(sealed(body), None) == body
+def test_an_encrypted_stream_decrypts_to_the_original(body: bytes) -> None:
+    assert decrypted(encrypted(body, TO), f"# created: today\n{SECRET}\n") == body
+    assert decrypted(encrypted(body), None) == body
 
 
-def test_each_of_several_recipients_can_open() -> None:
+def test_each_of_several_recipients_can_decrypt() -> None:
     other = pyrage.x25519.Identity.generate()
-    body = sealed(BODY, TO, str(other.to_public()))
-    assert opened(body, SECRET) == opened(body, str(other)) == BODY
+    body = encrypted(BODY, TO, str(other.to_public()))
+    assert decrypted(body, SECRET) == decrypted(body, str(other)) == BODY
 
 
 @needs("age", "zstd")
-def test_the_age_and_zstd_programs_open_it_too(tmp_path: Path) -> None:
+def test_the_age_and_zstd_programs_can_decrypt_it(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(SECRET)
-    age = subprocess.run(["age", "-d", "-i", tmp_path / "key"], input=sealed(BODY, TO), capture_output=True, check=True)
+    age = subprocess.run(
+        ["age", "-d", "-i", tmp_path / "key"], input=encrypted(BODY, TO), capture_output=True, check=True
+    )
     assert subprocess.run(["zstd", "-dc"], input=age.stdout, capture_output=True, check=True).stdout == BODY
 
 
 @pytest.mark.parametrize("at", [0, 100, 5_000, -1])
-def test_one_flipped_bit_is_noticed(at: int) -> None:
-    for identity, body in ((SECRET, bytearray(sealed(BODY, TO))), (None, bytearray(sealed(BODY)))):
+def test_one_flipped_bit_is_an_error(at: int) -> None:
+    for identity, body in ((SECRET, bytearray(encrypted(BODY, TO))), (None, bytearray(encrypted(BODY)))):
         body[at] ^= 1
-        with pytest.raises(Unreadable):
-            opened(bytes(body), identity)
+        with pytest.raises(UnreadableSet):
+            decrypted(bytes(body), identity)
 
 
 @pytest.mark.parametrize("left", [0, 1, 60_000, -1])
-def test_a_cut_stream_is_noticed(left: int) -> None:
-    for identity, body in ((SECRET, sealed(BODY, TO)), (None, sealed(BODY))):
-        with pytest.raises(Unreadable):
-            opened(body[:left], identity)
+def test_a_stream_that_is_cut_off_is_an_error(left: int) -> None:
+    for identity, body in ((SECRET, encrypted(BODY, TO)), (None, encrypted(BODY))):
+        with pytest.raises(UnreadableSet):
+            decrypted(body[:left], identity)
 
 
-def test_the_error_of_an_end_comes_through_as_it_was() -> None:
+def test_errors_of_the_source_and_the_sink_are_raised_unchanged() -> None:
     def breaks() -> Iterator[bytes]:
         yield b"x"
         raise ConnectionResetError("cut")
 
     with pytest.raises(ConnectionResetError, match="cut"):
-        seal(breaks(), BytesIO(), [TO])
+        encrypt(breaks(), BytesIO(), [TO])
 
     class Full:
         def write(self, body: bytes) -> int:
             raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        seal([BODY], Full(), [TO])
+        encrypt([BODY], Full(), [TO])
     with pytest.raises(OSError, match="disk full"):
-        unseal([sealed(BODY, TO)], Full(), SECRET)
+        decrypt([encrypted(BODY, TO)], Full(), SECRET)
 
 
-def test_what_compresses_well_is_opened_in_blocks_that_fit_into_memory() -> None:
+def test_a_highly_compressed_stream_is_decrypted_in_small_blocks() -> None:
     class Counting:
         whole = biggest = 0
 
@@ -95,12 +97,12 @@ def test_what_compresses_well_is_opened_in_blocks_that_fit_into_memory() -> None
             self.biggest = max(self.biggest, len(body))
 
     sink = Counting()
-    unseal([sealed(b"x" * 100_000_000, TO)], sink, SECRET)
+    decrypt([encrypted(b"x" * 100_000_000, TO)], sink, SECRET)
     assert sink.whole == 100_000_000
     assert sink.biggest < 20_000_000
 
 
-def test_a_sink_that_broke_is_not_tried_again() -> None:
+def test_a_failed_sink_is_not_written_to_again() -> None:
     class Pipe:
         tries = 0
 
@@ -110,18 +112,24 @@ def test_a_sink_that_broke_is_not_tried_again() -> None:
 
     pipe = Pipe()
     with pytest.raises(BrokenPipeError):
-        unseal(chunks(sealed(BODY, TO)), pipe, SECRET)
+        decrypt(chunks(encrypted(BODY, TO)), pipe, SECRET)
     assert pipe.tries == 1
 
 
-def test_keys_that_are_none_are_told() -> None:
-    with pytest.raises(BackupError, match="age1nonsense is no recipient"):
-        seal([b""], BytesIO(), ["age1nonsense"])
+def test_malformed_keys_are_errors() -> None:
+    with pytest.raises(BackupError, match="age1nonsense is not an age recipient"):
+        encrypt([b""], BytesIO(), ["age1nonsense"])
     for nothing in ("", "# only a comment\n", "AGE-SECRET-KEY-1NONSENSE"):
-        with pytest.raises(BackupError, match="holds no age key"):
-            opened(sealed(b"", TO), nothing)
+        with pytest.raises(BackupError, match="has no age key"):
+            decrypted(encrypted(b"", TO), nothing)
 
 
-def test_whether_a_key_fits_is_told_by_a_round_trip() -> None:
-    assert fits([TO], SECRET)
-    assert not fits([TO], str(pyrage.x25519.Identity.generate()))
+def test_a_new_key_pair_decrypts_what_is_encrypted_to_it() -> None:
+    key_file, public = new_key_pair()
+    assert key_file.startswith(f"# public key: {public}\n")
+    assert can_decrypt([public], key_file)
+
+
+def test_a_key_can_decrypt_only_what_is_encrypted_to_it() -> None:
+    assert can_decrypt([TO], SECRET)
+    assert not can_decrypt([TO], str(pyrage.x25519.Identity.generate()))

@@ -1,12 +1,12 @@
 import pytest
 
 from jobs.backup.errors import BackupError
-from jobs.backup.take.dump import LockTimeout, error_lines, fault
+from jobs.backup.take.dump import LockTimeout, dump_error, error_lines
 from jobs.run.job import Transient
 
 
 @pytest.mark.parametrize(
-    ("code", "words", "kind", "sentence"),
+    ("code", "stderr", "kind", "sentence"),
     [
         (
             1,
@@ -61,13 +61,15 @@ from jobs.run.job import Transient
         (3, ["no sign of what it was"], BackupError, "no sign of what it was"),
     ],
 )
-def test_why_a_dump_failed(code: int, words: list[str], kind: type[Exception], sentence: str) -> None:
-    error = fault("rest", code, words)
+def test_a_failed_dump_is_permanent_or_transient_by_its_output(
+    code: int, stderr: list[str], kind: type[Exception], sentence: str
+) -> None:
+    error = dump_error("rest", code, stderr)
     assert type(error) is kind
     assert sentence in str(error)
 
 
-def test_the_command_that_failed_is_not_repeated() -> None:
+def test_the_failed_query_is_not_shown() -> None:
     assert error_lines(["pg_dump: error: a", "pg_dump: detail: b", "Command was: SELECT secret"]) == [
         "pg_dump: error: a",
         "pg_dump: detail: b",

@@ -2,12 +2,12 @@ from datetime import timedelta
 
 import pytest
 
-from jobs.backup.postgres.programs import Program
+from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.sets.manifest import PartKind
-from jobs.backup.take.parts import Planned, Table, pg_dump, pg_dumpall, plan, standing_alone
+from jobs.backup.take.parts import PlannedPart, Table, biggest_tables, pg_dump, pg_dumpall, plan_parts
 
-DUMP = Program("pg_dump", "/usr/lib/postgresql/15/bin/pg_dump", "15.18")
-DUMPALL = Program("pg_dumpall", "/usr/lib/postgresql/15/bin/pg_dumpall", "15.18")
+DUMP = ClientProgram("pg_dump", "/usr/lib/postgresql/15/bin/pg_dump", "15.18")
+DUMPALL = ClientProgram("pg_dumpall", "/usr/lib/postgresql/15/bin/pg_dumpall", "15.18")
 MINUTE = timedelta(seconds=60)
 GIB = 1 << 30
 
@@ -17,7 +17,7 @@ def tables(*sizes: float) -> list[Table]:
 
 
 @pytest.mark.parametrize(
-    ("sizes", "streams", "alone"),
+    ("sizes", "streams", "own_part"),
     [
         ([], 4, []),
         ([9, 1], 1, []),
@@ -30,31 +30,31 @@ def tables(*sizes: float) -> list[Table]:
         ([0.01, 0.001], 4, []),
     ],
 )
-def test_the_biggest_tables_stand_alone_until_the_rest_is_one_streams_share(
-    sizes: list[float], streams: int, alone: list[int]
+def test_the_biggest_tables_get_their_own_part_until_the_rest_is_one_streams_share(
+    sizes: list[float], streams: int, own_part: list[int]
 ) -> None:
-    assert [table.oid for table in standing_alone(tables(*sizes), streams)] == alone
+    assert [table.oid for table in biggest_tables(tables(*sizes), streams)] == own_part
 
 
-def test_never_more_than_twenty_stand_alone() -> None:
-    assert len(standing_alone(tables(*[3] * 30), 20)) == 20
+def test_at_most_twenty_tables_get_their_own_part() -> None:
+    assert len(biggest_tables(tables(*[3] * 30), 20)) == 20
 
 
-def test_a_name_that_pg_dump_would_take_for_another_stays_in_the_rest() -> None:
+def test_a_name_that_cannot_be_passed_to_pg_dump_stays_in_the_rest() -> None:
     named = [Table(1, "public", "größte", 8 * GIB), Table(2, "public", "plain", 7 * GIB), Table(3, "public", "x", GIB)]
-    assert [table.name for table in standing_alone(named, 2)] == ["größte"]
-    assert [table.name for table in standing_alone(named, 2, "LATIN1")] == ["plain", "x"]
+    assert [table.name for table in biggest_tables(named, 2)] == ["größte"]
+    assert [table.name for table in biggest_tables(named, 2, "LATIN1")] == ["plain", "x"]
 
 
 def test_every_set_has_definitions_the_rest_and_the_roles() -> None:
-    assert plan([], 4) == (
-        Planned("defs", PartKind.DEFINITIONS),
-        Planned("rest", PartKind.REST),
-        Planned("roles", PartKind.ROLES),
+    assert plan_parts([], 4) == (
+        PlannedPart("defs", PartKind.DEFINITIONS),
+        PlannedPart("rest", PartKind.REST),
+        PlannedPart("roles", PartKind.ROLES),
     )
-    assert plan(tables(9, 1), 2)[1:3] == (
-        Planned("data-1", PartKind.TABLE, ('"public"."t00"',)),
-        Planned("rest", PartKind.REST, ('"public"."t00"',)),
+    assert plan_parts(tables(9, 1), 2)[1:3] == (
+        PlannedPart("data-1", PartKind.TABLE, ('"public"."t00"',)),
+        PlannedPart("rest", PartKind.REST, ('"public"."t00"',)),
     )
 
 
@@ -67,11 +67,11 @@ def test_every_set_has_definitions_the_rest_and_the_roles() -> None:
         ("東京", "*?$[a]", '"東京"."*?$[a]"'),
     ],
 )
-def test_within_quotes_a_name_means_itself(schema: str, name: str, quoted: str) -> None:
+def test_quoted_names_contain_no_wildcards(schema: str, name: str, quoted: str) -> None:
     assert Table(1, schema, name).quoted == quoted
 
 
-def line(part: Planned) -> list[str]:
+def command(part: PlannedPart) -> list[str]:
     return pg_dump(DUMP, "host=db dbname=shop", part, "00000003-0000001B-1", MINUTE)
 
 
@@ -81,22 +81,22 @@ COMMON = [
 ]
 
 
-def test_the_definitions_are_one_archive() -> None:
-    assert line(Planned("defs", PartKind.DEFINITIONS)) == [
+def test_the_definitions_are_dumped_without_rows() -> None:
+    assert command(PlannedPart("defs", PartKind.DEFINITIONS)) == [
         *COMMON,
         *("--section=pre-data", "--section=post-data", "--dbname=host=db dbname=shop"),
     ]
 
 
-def test_a_table_that_is_not_there_is_an_error() -> None:
-    assert line(Planned("data-1", PartKind.TABLE, ('"public"."orders"',))) == [
+def test_a_table_part_fails_if_the_table_is_missing() -> None:
+    assert command(PlannedPart("data-1", PartKind.TABLE, ('"public"."orders"',))) == [
         *COMMON,
         *("--section=data", "--strict-names", '--table="public"."orders"', "--dbname=host=db dbname=shop"),
     ]
 
 
-def test_the_rest_leaves_out_exactly_the_tables_that_stand_alone() -> None:
-    assert line(Planned("rest", PartKind.REST, ('"public"."orders"', '"a"."b"'))) == [
+def test_the_rest_excludes_the_tables_with_their_own_part() -> None:
+    assert command(PlannedPart("rest", PartKind.REST, ('"public"."orders"', '"a"."b"'))) == [
         *COMMON,
         "--section=data",
         *('--exclude-table-data="public"."orders"', '--exclude-table-data="a"."b"'),
@@ -104,9 +104,9 @@ def test_the_rest_leaves_out_exactly_the_tables_that_stand_alone() -> None:
     ]
 
 
-@pytest.mark.parametrize(("passwords", "hidden"), [(True, []), (False, ["--no-role-passwords"])])
-def test_the_roles_come_without_passwords_where_the_server_hides_them(passwords: bool, hidden: list[str]) -> None:
+@pytest.mark.parametrize(("passwords", "flags"), [(True, []), (False, ["--no-role-passwords"])])
+def test_roles_are_dumped_without_passwords_if_the_role_cannot_read_them(passwords: bool, flags: list[str]) -> None:
     assert pg_dumpall(DUMPALL, "host=db dbname=shop", "shop", passwords=passwords) == [
-        *("/usr/lib/postgresql/15/bin/pg_dumpall", "--roles-only", *hidden, "--no-password"),
+        *("/usr/lib/postgresql/15/bin/pg_dumpall", "--roles-only", *flags, "--no-password"),
         *("--database=shop", "--dbname=host=db dbname=shop"),
     ]
