@@ -1,4 +1,4 @@
-"""What we look after: hosts as pyinfra reads them, and everything else as typed, validated, immutable objects."""
+"""The environments: hosts as pyinfra inventories, and all other settings as validated, immutable objects."""
 
 from inventories.environment import (
     Alerts,

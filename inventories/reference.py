@@ -1,4 +1,4 @@
-"""The reference of all keys, made from the types: an environment file that could be used as it stands."""
+"""Generate the reference of all keys from the types: a valid environment file with comments."""
 
 from __future__ import annotations
 
@@ -9,75 +9,86 @@ from typing import Any
 from inventories.environment import Environment
 from inventories.reading import Key, ListOf, NamedTables, TableOf, ValueType, keys_of
 
-_ABOUT = """\
-# Every key of an environment file, inventories/<name>.toml, with an example of each.
-# A key is optional unless it is said to be needed; what it is when left out is told with it.
+_INTRODUCTION = """\
+# All keys of an environment file, inventories/<name>.toml, each with an example.
+# The comment above a key says what it means, which values it accepts, and its default.
+# Without "required", you can omit the key.
 #
-# A secret is never written down here. It is { env = "NAME" }: a variable of the process environment, or
-# a file NAME in $CREDENTIALS_DIRECTORY; { file = "path" }: a file that not everybody can read; or
-# { command = ["program", "argument"] }: what the program prints.
+# Never write a secret to this file. Write a reference to it:
+#   { env = "NAME" }                        an environment variable, or the file NAME in $CREDENTIALS_DIRECTORY
+#   { file = "path" }                       a file that only its owner and group can read
+#   { command = ["program", "argument"] }   the output of a program
 #
-# GROUNDCREW__<SECTION>__<KEY> in the process environment overrides a value, with further __ for what lies
-# deeper. Case does not matter, and - and . are written as _:
+# The environment variable GROUNDCREW__<SECTION>__<KEY> overrides a value. Add __ for each deeper level.
+# Case does not matter, and - and . become _:
 #   GROUNDCREW__DATABASES__MY_SHOP__KEEP__DAILY=30
 #   GROUNDCREW__STORE__DECRYPT_WITH='{ file = "/run/age.key" }'
 """
 
 
 def reference() -> str:
-    """All keys as a commented TOML document, which the reader itself can read."""
+    """Return all keys as a commented TOML document, which is a valid environment file."""
     explained: set[tuple[str, str]] = set()
-    sections = (line for key in keys_of(Environment) for line in _section((key.toml,), key.kind, key.means, explained))
-    return re.sub(r"\n{3,}", "\n\n", "\n".join([_ABOUT.rstrip(), *sections, ""]))
+    sections = (
+        line for key in keys_of(Environment) for line in _section((key.toml,), key.value_type, key.meaning, explained)
+    )
+    return re.sub(r"\n{3,}", "\n\n", "\n".join([_INTRODUCTION.rstrip(), *sections, ""]))
 
 
-def _section(path: tuple[str, ...], kind: ValueType[Any], means: str, explained: set[tuple[str, str]]) -> Iterator[str]:
-    """A table with its keys, and after them the tables below it."""
-    if isinstance(kind, NamedTables):
-        yield from _section((*path, kind.example_names[0]), kind.of, means, explained)
-        yield from ("", *(f"[{'.'.join(path)}.{name}]" for name in kind.example_names[1:]))
-    elif isinstance(kind, ListOf):
-        yield from _table(f"[[{'.'.join(path)}]]", path, kind.of, means, explained)
+def _section(
+    path: tuple[str, ...], value_type: ValueType[Any], meaning: str, explained: set[tuple[str, str]]
+) -> Iterator[str]:
+    """Yield the lines of a table, and then of the tables below it."""
+    if isinstance(value_type, NamedTables):
+        yield from _section((*path, value_type.example_names[0]), value_type.item_type, meaning, explained)
+        yield from ("", *(f"[{'.'.join(path)}.{name}]" for name in value_type.example_names[1:]))
+    elif isinstance(value_type, ListOf):
+        yield from _table(f"[[{'.'.join(path)}]]", path, value_type.item_type, meaning, explained)
     else:
-        yield from _table(f"[{'.'.join(path)}]", path, kind, means, explained)
+        yield from _table(f"[{'.'.join(path)}]", path, value_type, meaning, explained)
 
 
 def _table(
-    header: str, path: tuple[str, ...], kind: ValueType[Any], means: str, explained: set[tuple[str, str]]
+    header: str, path: tuple[str, ...], value_type: ValueType[Any], meaning: str, explained: set[tuple[str, str]]
 ) -> Iterator[str]:
-    assert isinstance(kind, TableOf)
-    keys = keys_of(kind.type)
-    yield from ("", f"# {means}", header)
+    assert isinstance(value_type, TableOf)
+    keys = keys_of(value_type.type)
+    yield from ("", f"# {_sentence(meaning)}", header)
     for key in keys:
-        if not _is_table(key.kind):
+        if not _is_table(key.value_type):
             yield from _key(key, explained)
     for key in keys:
-        if _is_table(key.kind):
-            yield from _section((*path, key.toml), key.kind, key.means, explained)
+        if _is_table(key.value_type):
+            yield from _section((*path, key.toml), key.value_type, key.meaning, explained)
 
 
-def _is_table(kind: ValueType[Any]) -> bool:
-    return isinstance(kind, TableOf | NamedTables) or (isinstance(kind, ListOf) and isinstance(kind.of, TableOf))
+def _is_table(value_type: ValueType[Any]) -> bool:
+    is_list_of_tables = isinstance(value_type, ListOf) and isinstance(value_type.item_type, TableOf)
+    return isinstance(value_type, TableOf | NamedTables) or is_list_of_tables
 
 
 def _key(key: Key, explained: set[tuple[str, str]]) -> Iterator[str]:
-    """One key: what it means the first time it comes, and its example."""
-    told = f"# {key.means} ({key.kind.words}; {_default(key)})"
-    if (key.toml, told) not in explained:
-        explained.add((key.toml, told))
-        yield told
+    """Yield a key with its example; the first time, also a comment that explains it."""
+    comment = f"# {_sentence(key.meaning)} ({key.value_type.description}{_default(key)})"
+    if (key.toml, comment) not in explained:
+        explained.add((key.toml, comment))
+        yield comment
     yield f"{'# ' if key.commented else ''}{key.toml} = {key.example}"
 
 
+def _sentence(meaning: str) -> str:
+    return meaning[:1].upper() + meaning[1:]
+
+
 def _default(key: Key) -> str:
-    if key.needed:
-        return "needed"
+    if key.required:
+        return "; required"
     if key.default in (None, "", [], {}):
-        return "else none"
-    return f"else {_written(key.default)}"
+        return "; default: none"
+    return f"; default: {_toml(key.default)}"
 
 
-def _written(value: object) -> str:
+def _toml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f'"{value}"' if isinstance(value, str) else str(value)

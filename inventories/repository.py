@@ -1,4 +1,4 @@
-"""Where environment files are found, and how one is read whole: every fault at once."""
+"""Find the environment files, and read one with all its faults at once."""
 
 from __future__ import annotations
 
@@ -21,14 +21,18 @@ INSTALLED = Path("/etc/groundcrew")
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A folder of environment files: `inventories` of a repository, or /etc/groundcrew of an installed host."""
+    """A folder of environment files: `inventories` in a repository, or /etc/groundcrew on an installed host."""
 
     root: Path
     folder: Path
 
     @classmethod
     def find(cls, root: Path | None = None, start: Path | None = None) -> Repository:
-        """The one at `root`, else at CREW_ROOT, else from `start` or the current folder upwards, else this host's."""
+        """Find the repository.
+
+        The first of these is used: `root`, $CREW_ROOT, the nearest parent of `start` (default: the current folder) with
+        a folder inventories/, and /etc/groundcrew.
+        """
         if root is not None:
             return _at(root, f"--root {root}")
         if start is None and os.environ.get("CREW_ROOT"):
@@ -40,36 +44,40 @@ class Repository:
         if _has_environments(INSTALLED):
             return cls(INSTALLED, INSTALLED)
         raise BadEnvironment(
-            f"{beginning}: neither here nor above is a folder inventories/ with .toml files, and {INSTALLED} has none; "
-            "go to the repository, name it with --root or CREW_ROOT, or begin one here: crew init NAME"
+            f"no folder inventories/ with .toml files in {beginning} or its parents, and none in {INSTALLED}; "
+            "change to the repository, set --root or CREW_ROOT, or start one here: crew init NAME"
         )
 
     def names(self) -> tuple[str, ...]:
-        """The environments there are."""
+        """Return the names of all environments."""
         return tuple(sorted(path.stem for path in self.folder.glob("[!.]*.toml") if path.is_file()))
 
     def read(self, name: str) -> Environment:
-        """An environment, whole and right; BadEnvironment with every fault if it is not."""
+        """Return an environment; raise BadEnvironment with all faults if it is invalid."""
         names = self.names()
         if name not in names:
-            near = suggestion(name, names) if names else ""
-            near = f"; {near}" if near.startswith("did") else ""
-            there = f"there are {', '.join(names)}" if names else "there is none yet"
-            raise BadEnvironment(f"there is no environment {name}; {there}{near}; or make it: crew init {name}")
+            hint = suggestion(name, names) if names else ""
+            hint = f"{hint.rstrip('?')}, or " if hint.startswith("did") else ""
+            existing = f"existing: {', '.join(names) or 'none'}"
+            raise BadEnvironment(
+                f"environment {name} does not exist ({existing}); {hint}create it with: crew init {name}"
+            )
         return _read(self.folder / f"{name}.toml", self)
 
-    def shown(self, path: Path) -> str:
-        """A path as people of this repository call it."""
+    def display_path(self, path: Path) -> str:
+        """Return a path as messages show it: relative to the repository."""
         inside = self.root != self.folder and path.is_relative_to(self.root)
         return str(path.relative_to(self.root) if inside else path)
 
 
-def _at(root: Path, said_by: str) -> Repository:
+def _at(root: Path, setting: str) -> Repository:
     root = root.expanduser().absolute()
     for folder in (root / "inventories", root):
         if _has_environments(folder):
             return Repository(root, folder)
-    raise BadEnvironment(f"{said_by}: {root} has no folder inventories/ with .toml files; name the repository's root")
+    raise BadEnvironment(
+        f"{setting}: {root} has no folder inventories/ with .toml files; use the root of the repository"
+    )
 
 
 def _has_environments(folder: Path) -> bool:
@@ -77,99 +85,103 @@ def _has_environments(folder: Path) -> bool:
 
 
 def _read(path: Path, repository: Repository) -> Environment:
-    place = Position(repository.shown(path), path.parent)
-    around = _around(path, repository)
-    document = _document(path, place)
-    if document is None or _is_newer(document, place):
-        raise BadEnvironment(*_lines(place, [], [*place.faults, *missing_hosts_file(around)]))
-    overrides, unfit = apply_overrides(document, _WHOLE, os.environ)
-    lines = [line for variable, line in unfit.items() if not _fits_another(variable, path, repository)]
-    environment = _WHOLE.read(document, place, file=path)
-    faults = [*place.faults, *cross_check(environment, tuple(document), around), *missing_hosts_file(around)]
+    position = Position(repository.display_path(path), path.parent)
+    around = _surroundings(path, repository)
+    document = _document(path, position)
+    if document is None or _is_newer(document, position):
+        raise BadEnvironment(*_lines(position, [], [*position.faults, *missing_hosts_file(around)]))
+    overrides, unfit = apply_overrides(document, _ENVIRONMENT_TABLE, os.environ)
+    lines = [line for variable, line in unfit.items() if not _matches_another(variable, path, repository)]
+    environment = _ENVIRONMENT_TABLE.read(document, position, file=path)
+    faults = [*position.faults, *cross_check(environment, tuple(document), around), *missing_hosts_file(around)]
     if faults or lines:
-        raise BadEnvironment(*_lines(place, overrides, faults), *lines)
+        raise BadEnvironment(*_lines(position, overrides, faults), *lines)
     return environment
 
 
-_WHOLE = TableOf(Environment)
+_ENVIRONMENT_TABLE = TableOf(Environment)
 
 
-def _fits_another(variable: str, path: Path, repository: Repository) -> bool:
-    """Whether a variable is about what only another environment has, a database of it for one."""
+def _matches_another(variable: str, path: Path, repository: Repository) -> bool:
+    """Return whether a variable matches a key of another environment, such as one of its databases."""
     others = [repository.folder / f"{name}.toml" for name in repository.names() if name != path.stem]
     documents = [_document(other, Position("", other.parent)) for other in others]
     variables = {variable: os.environ[variable]}
-    return any(not apply_overrides(document, _WHOLE, variables)[1] for document in documents if document is not None)
+    return any(
+        not apply_overrides(document, _ENVIRONMENT_TABLE, variables)[1]
+        for document in documents
+        if document is not None
+    )
 
 
-def _lines(place: Position, overrides: Sequence[Override], faults: Sequence[Fault]) -> list[str]:
-    """One line for each fault, which names the file, or the variable that overrides it."""
-    return [_line(place, overrides, path, text) for path, text in faults]
+def _lines(position: Position, overrides: Sequence[Override], faults: Sequence[Fault]) -> list[str]:
+    """Return a line for each fault, with the name of the file or of the variable that overrides the value."""
+    return [_line(position, overrides, path, text) for path, text in faults]
 
 
-def _line(place: Position, overrides: Sequence[Override], path: KeyPath, text: str) -> str:
-    for one in overrides:
-        if one.covers(path):
-            return one.fault(path, text)
-    return f"{place.file}: {toml_path(path)}: {text}" if path else f"{place.file}: {text}"
+def _line(position: Position, overrides: Sequence[Override], path: KeyPath, text: str) -> str:
+    for override in overrides:
+        if override.covers(path):
+            return override.fault(path, text)
+    return f"{position.file}: {toml_path(path)}: {text}" if path else f"{position.file}: {text}"
 
 
-def _document(path: Path, place: Position) -> dict[str, Any] | None:
-    """The file as TOML, or None and a fault."""
+def _document(path: Path, position: Position) -> dict[str, Any] | None:
+    """Return the parsed file, or None after adding a fault."""
     import tomllib
 
     try:
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
-        place.wrong(f"can't be read ({error.strerror}); check its rights")
+        position.add_fault(f"cannot be read ({error.strerror}); check its permissions")
     except UnicodeDecodeError as error:
-        place.wrong(f"is not UTF-8 (byte {error.start + 1}); save it as UTF-8")
+        position.add_fault(f"is not UTF-8 (byte {error.start + 1}); save it as UTF-8")
     except tomllib.TOMLDecodeError as error:
-        place.wrong(_syntax(str(error)))
+        position.add_fault(_syntax(str(error)))
     except (RecursionError, ValueError):
-        place.wrong("is nested too deeply, or has a number too long to read; write it more simply")
+        position.add_fault("is nested too deeply, or has a number that is too long; simplify it")
     return None
 
 
 def _syntax(error: str) -> str:
-    """What tomllib says, the line first."""
-    found = re.fullmatch(r"(.*?) \(at (.*)\)", error, re.DOTALL)
-    what, where = (found[1], found[2]) if found else (error, "somewhere")
+    """Return the message of tomllib with the line first."""
+    match = re.fullmatch(r"(.*?) \(at (.*)\)", error, re.DOTALL)
+    what, where = (match[1], match[2]) if match else (error, "unknown line")
     what = printable(what[:1].lower() + what[1:])
-    once = "; a key or table may stand only once" if what.startswith("cannot") else ""
-    return f"{where}: this is not TOML ({what}){once}; nothing of the file counts until that is right"
+    once = "; define each key and table only once" if what.startswith("cannot") else ""
+    return f"{where}: invalid TOML ({what}){once}; correct this first; the rest of the file was not checked"
 
 
-def _is_newer(document: dict[str, Any], place: Position) -> bool:
+def _is_newer(document: dict[str, Any], position: Position) -> bool:
     heading = document.get("environment")
     written = heading.get("format") if isinstance(heading, dict) else None
     if not isinstance(written, int) or written <= FORMAT:
         return False
-    newer = f"{written} is newer than what this groundcrew reads ({FORMAT}); install a newer groundcrew"
-    place.at("environment").at("format").wrong(newer)
+    newer = f"{written} is newer than this groundcrew reads ({FORMAT}); upgrade groundcrew"
+    position.child("environment").child("format").add_fault(newer)
     return True
 
 
-def _around(path: Path, repository: Repository) -> Surroundings:
-    """What lies around an environment file, as far as its checks ask for it."""
-    beside = path.with_suffix("")
+def _surroundings(path: Path, repository: Repository) -> Surroundings:
+    """Return the files around an environment file, for the cross checks."""
+    hosts = path.with_suffix("")
     stacks = repository.root / "terraform" / "stacks"
-    a_repository = repository.folder != repository.root
+    in_repository = repository.folder != repository.root
     return Surroundings(
         name=path.stem,
-        hosts=repository.shown(beside),
-        hosts_there=not a_repository or beside.is_file(),
-        stack_folders=_folders(stacks) if stacks.parent.is_dir() and a_repository else None,
+        hosts=repository.display_path(hosts),
+        hosts_exist=not in_repository or hosts.is_file(),
+        stack_folders=_folders(stacks) if stacks.parent.is_dir() and in_repository else None,
         databases={name: _databases(repository.folder / f"{name}.toml") for name in repository.names()},
     )
 
 
 def _folders(folder: Path) -> tuple[str, ...]:
-    return tuple(sorted(one.name for one in folder.iterdir() if one.is_dir())) if folder.is_dir() else ()
+    return tuple(sorted(child.name for child in folder.iterdir() if child.is_dir())) if folder.is_dir() else ()
 
 
 def _databases(path: Path) -> tuple[str, ...]:
-    """The databases another file has; what else is wrong with it is told when it is read itself."""
+    """Return the databases of another file; its faults are reported when that file is read."""
     document = _document(path, Position("", path.parent)) or {}
     databases, servers = (document.get(section) for section in ("databases", "servers"))
     named = tuple(databases) if isinstance(databases, dict) else ()

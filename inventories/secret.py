@@ -1,4 +1,4 @@
-"""Secrets: named in a file, resolved when used, never shown."""
+"""Secrets: a file contains only references to them; values are read when needed and never shown."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from urllib.parse import quote, quote_plus
 from inventories.errors import CrewError, ExitCode
 
 HIDDEN = "***"
-COMMAND_SECONDS = 20.0  # less than `crew check` waits for a check, so that it tells which command it was
-SHORT = 4  # a value shorter than this is hidden only where it stands as a word, or every log would be stars
-LONG = 16  # the path of an address is hidden alone from here on: a token is this long, and /backup is no secret
+COMMAND_SECONDS = 20.0  # shorter than the time limit of a check in `crew check`, which can then name the command
+SHORT = 4  # a shorter value is hidden only as a whole word; otherwise logs would be full of stars
+LONG = 16  # a path of this length in a URL is hidden too: it can be a token, while /backup is not
 
 
 class BadEnvironment(CrewError):
@@ -27,21 +27,21 @@ class BadEnvironment(CrewError):
 
 
 class NoSecret(BadEnvironment):
-    """A secret that is named in a file and can't be had where it was asked for."""
+    """A secret that cannot be read."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Secret:
-    """A value kept elsewhere: in the process environment, a file, or what a command prints."""
+    """A value that is stored elsewhere: in an environment variable, a file, or the output of a command."""
 
     env: str = ""
     file: Path | None = None
     command: tuple[str, ...] = ()
     literal: str = ""
-    asked_by: str = field(default="", compare=False)
+    used_by: str = field(default="", compare=False)
 
     def reveal(self) -> str:
-        """The value itself. From now on redact() hides it."""
+        """Return the value. From now on, redact() hides it."""
         try:
             value = self._value()
         except NoSecret:
@@ -49,15 +49,17 @@ class Secret:
         except UnicodeDecodeError:
             raise self._missing(f"{self.source} is not UTF-8 text; store it as text") from None
         except OSError as error:
-            raise self._missing(f"{self.source} can't be read ({error.strerror}); check its path and rights") from None
+            raise self._missing(
+                f"{self.source} cannot be read ({error.strerror}); check its path and permissions"
+            ) from None
         if not value:
-            raise self._missing(f"{self.source} is empty; put the secret there")
+            raise self._missing(f"{self.source} is empty; store the secret there")
         hide(value)
         return value
 
     @property
     def source(self) -> str:
-        """Where the value is kept, in words that hold nothing of it."""
+        """The location of the value, in words that do not reveal it."""
         if self.env:
             return f"environment variable {self.env}"
         if self.file:
@@ -77,18 +79,20 @@ class Secret:
         folder = os.environ.get("CREDENTIALS_DIRECTORY")
         if folder and (Path(folder) / self.env).is_file():
             return _text(Path(folder) / self.env)
-        missing = f"{self.source} is not set, and $CREDENTIALS_DIRECTORY has no file {self.env}; set one of them"
-        raise self._missing(missing)
+        missing = f"{self.source} is not set, and $CREDENTIALS_DIRECTORY has no file {self.env}"
+        raise self._missing(f"{missing}; set the variable or create the file")
 
     def _from_file(self, path: Path) -> str:
         if path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
-            raise self._missing(f"{self.source} is open to every user of this machine; chmod 600 {path}")
+            raise self._missing(
+                f"{self.source} is readable or writable by every user of this machine; run: chmod 600 {path}"
+            )
         return _text(path)
 
     def _from_command(self) -> str:
         import subprocess
 
-        # In a group of its own, so that all it started can be ended; its stderr may hold what it was to keep.
+        # A process group lets us end all processes that the command starts. Its stderr can contain the secret.
         with subprocess.Popen(
             self.command,
             stdin=subprocess.DEVNULL,
@@ -100,15 +104,17 @@ class Secret:
                 printed, _ = program.communicate(timeout=COMMAND_SECONDS)
             except subprocess.TimeoutExpired:
                 os.killpg(program.pid, signal.SIGKILL)
-                late = f"{self.source} did not come within {COMMAND_SECONDS:g} s; run the command by hand to see why"
-                raise self._missing(late) from None
+                timeout = (
+                    f"{self.source} did not arrive within {COMMAND_SECONDS:g} s; run the command yourself to see why"
+                )
+                raise self._missing(timeout) from None
         if program.returncode:
-            why = f"it ended with {program.returncode}; run the command by hand to see why"
-            raise self._missing(f"{self.source} can't be had: {why}")
+            why = f"exit code {program.returncode}; run the command yourself to see why"
+            raise self._missing(f"{self.source} cannot be read: {why}")
         return printed.decode().rstrip("\r\n")
 
     def _missing(self, text: str) -> NoSecret:
-        return NoSecret(f"{self.asked_by}: {text}" if self.asked_by else text)
+        return NoSecret(f"{self.used_by}: {text}" if self.used_by else text)
 
     def __repr__(self) -> str:
         return HIDDEN
@@ -131,8 +137,8 @@ _PASSWORD_PARAMETER = re.compile(r"(?P<before>\b(?:ssl)?password=)(?:'(?:[^'\\]|
 
 
 def hide(value: str) -> None:
-    """Have redact() replace this value from now on, in every form it usually takes."""
-    global _pattern  # noqa: PLW0603  (one list of secrets for the whole program: a log line has no other way to know)
+    """Make redact() replace this value from now on, in all its common encodings."""
+    global _pattern  # noqa: PLW0603  (one list of secrets for the whole program, since every log line needs it)
     forms = _forms(value)
     with _lock:
         if forms <= _hidden:
@@ -145,19 +151,19 @@ def _forms(value: str) -> set[str]:
     import json
 
     lines = {line for line in value.splitlines() if len(line) >= SHORT and not line.startswith("#")}
-    # Who is given a web hook's address writes it anew, and what is secret in it is its path.
+    # Libraries rewrite the URL of a web hook; the secret part is its path.
     paths = {path for line in lines if len(path := _path_of(line)) >= LONG}
     forms = {value} | lines | paths
-    for one in (value, *lines, *paths):
-        forms |= {quote(one, safe=safe, errors="surrogateescape") for safe in ("", "/")}
-        forms |= {quote_plus(one, errors="surrogateescape")}
-        forms |= {json.dumps(one)[1:-1], json.dumps(one, ensure_ascii=False)[1:-1], repr(one)[1:-1]}
+    for text in (value, *lines, *paths):
+        forms |= {quote(text, safe=safe, errors="surrogateescape") for safe in ("", "/")}
+        forms |= {quote_plus(text, errors="surrogateescape")}
+        forms |= {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1]}
     return forms
 
 
 def _path_of(address: str) -> str:
-    found = re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#\s]+(/[^?#\s]*?)/*(?:[?#].*)?", address)
-    return found[1] if found else ""
+    match = re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#\s]+(/[^?#\s]*?)/*(?:[?#].*)?", address)
+    return match[1] if match else ""
 
 
 def _expression(form: str) -> str:
@@ -165,12 +171,12 @@ def _expression(form: str) -> str:
 
 
 def has_password(text: str) -> bool:
-    """Whether an address has a password written into it."""
+    """Return whether an address contains a password."""
     return bool(_PASSWORD_IN_URL.search(text) or _PASSWORD_PARAMETER.search(text))
 
 
 def redact(text: str) -> str:
-    """The text with every revealed secret, and every password in a URL, replaced by stars."""
+    """Return the text with stars for every revealed secret and every password in a URL."""
     if _pattern:
         text = _pattern.sub(HIDDEN, text)
     text = _PASSWORD_IN_URL.sub(rf"\g<before>{HIDDEN}", text)
@@ -178,7 +184,7 @@ def redact(text: str) -> str:
 
 
 def redact_all(value: object) -> object:
-    """A value as logs and JSON can hold it, each text in it redacted; numbers stay, for they would be none any more."""
+    """Return a value for logs and JSON with every text in it redacted; numbers stay numbers."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, Mapping):

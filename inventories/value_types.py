@@ -1,4 +1,4 @@
-"""The kinds of values an environment file may hold, and what each says when it can't be read."""
+"""The types of values in an environment file, and the fault that each reports for an invalid value."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ FORMAT = 1
 
 
 class Cron(str):
-    """A cron line of five fields that cronsim can read, as it was typed."""
+    """A valid cron line of five fields, with single spaces."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of the calendar: two months back is not always as long."""
+    """A period of calendar time; its length in days depends on the date."""
 
     years: int = 0
     months: int = 0
@@ -53,7 +53,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class TunnelSettings:
-    """A tunnel to a server that is not in reach: exactly one of ssh and kubernetes is set."""
+    """A tunnel to a server that has no direct connection. Exactly one of ssh and kubernetes is set."""
 
     ssh: str | None = None
     kubernetes: str | None = None
@@ -64,9 +64,9 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise InvalidValue(f'{as_written(value)} is not text; write it in quotes, as "{_unquoted(value)}"')
     if not value.strip():
-        raise InvalidValue('"" says nothing; write some text, or leave it out')
+        raise InvalidValue('"" is empty; write some text, or remove the key')
     if not value.isprintable():
-        raise InvalidValue(f"{as_written(value)} has characters that can't be printed; use plain text")
+        raise InvalidValue(f"{as_written(value)} has characters that cannot be printed; use plain text")
     return value
 
 
@@ -84,15 +84,18 @@ def _matching(pattern: str, is_not: str, use: str) -> Callable[[object], str]:
     return read
 
 
-def or_empty(kind: ValueType[str]) -> ValueType[str]:
-    """The same kind, where "" is as good as leaving it out."""
-    return Scalar(f'{kind.words}, or ""', lambda value: "" if value == "" else kind.read(value, Position("", Path())))
+def or_empty(value_type: ValueType[str]) -> ValueType[str]:
+    """Return the same type, but also accept ""."""
+    return Scalar(
+        f'{value_type.description}, or ""',
+        lambda value: "" if value == "" else value_type.read(value, Position("", Path())),
+    )
 
 
-def _whole(words: str, least: int, most: int) -> Callable[[object], int]:
+def _whole(description: str, least: int, most: int) -> Callable[[object], int]:
     def read(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise InvalidValue(f"{as_written(value)} is not {words}; use {_range(least, most)}")
+            raise InvalidValue(f"{as_written(value)} is not {description}; use {_range(least, most)}")
         return value
 
     return read
@@ -104,7 +107,7 @@ def _range(least: int, most: int) -> str:
 
 def _yes_or_no(value: object) -> bool:
     if not isinstance(value, bool):
-        raise InvalidValue(f"{as_written(value)} is neither true nor false; use one of them, without quotes")
+        raise InvalidValue(f"{as_written(value)} is not a boolean; use true or false, without quotes")
     return value
 
 
@@ -112,7 +115,7 @@ def _count(value: object) -> int:
     if value in ("all", UNLIMITED) and not isinstance(value, bool):
         return UNLIMITED
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 10**9:
-        raise InvalidValue(f"{as_written(value)} is not a count; use 1 or more, or leave it out")
+        raise InvalidValue(f"{as_written(value)} is not a count; use a whole number from 1, or remove the key")
     return value
 
 
@@ -123,10 +126,10 @@ def _money(value: object) -> float:
 
 
 def _factor(value: object) -> float:
-    found = re.fullmatch(r"(\d{1,3}(?:\.\d{1,3})?)x", value) if isinstance(value, str) else None
-    if not found or float(found[1]) < 1:
+    match = re.fullmatch(r"(\d{1,3}(?:\.\d{1,3})?)x", value) if isinstance(value, str) else None
+    if not match or float(match[1]) < 1:
         raise InvalidValue(f'{as_written(value)} is not a factor; use 1 or more with an x, such as "2x" or "1.5x"')
-    return float(found[1])
+    return float(match[1])
 
 
 _UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
@@ -139,17 +142,17 @@ def _duration(value: object) -> timedelta:
         raise InvalidValue(f"{as_written(value)} is not a duration; {use}")
     length = sum((timedelta(**{_UNITS[unit]: int(number)}) for number, unit in pieces), timedelta())
     if not length:
-        raise InvalidValue(f"{as_written(value)} is no time at all; {use}")
+        raise InvalidValue(f"{as_written(value)} is a duration of zero; {use}")
     return length
 
 
 def _span(value: object) -> Span:
     pattern = r"(?:(\d{1,4})y)?(?:(\d{1,4})m)?(?:(\d{1,5})d)?(?:(\d{1,6})h)?"
-    found = re.fullmatch(pattern, value) if isinstance(value, str) else None
-    span = Span(*(int(part or 0) for part in found.groups())) if found else Span()
+    match = re.fullmatch(pattern, value) if isinstance(value, str) else None
+    span = Span(*(int(part or 0) for part in match.groups())) if match else Span()
     if span == Span():
         use = 'use years, months, days and hours in this order, such as "2y5m7d3h" or "90d"'
-        raise InvalidValue(f"{as_written(value)} is not a span of the calendar; {use}")
+        raise InvalidValue(f"{as_written(value)} is not a calendar period; {use}")
     return span
 
 
@@ -159,24 +162,24 @@ def _cron(value: object) -> Cron:
         raise InvalidValue(f"{as_written(value)} is not a cron line; {use}")
     if len(value.split()) != 5:
         raise InvalidValue(f"{as_written(value)} is not a cron line (fields: {len(value.split())}); {use}")
-    if why := _why_it_never_runs(value):
+    if why := _cron_fault(value):
         raise InvalidValue(f"{as_written(value)} is not a cron line ({why}); {use}")
     return Cron(" ".join(value.split()))
 
 
-def _why_it_never_runs(line: str) -> str:
+def _cron_fault(line: str) -> str:
     from datetime import datetime
 
     from cronsim import CronSim, CronSimError
 
     try:
-        next(CronSim(line, datetime(2026, 1, 1)))  # any moment does
+        next(CronSim(line, datetime(2026, 1, 1)))  # any start date finds the fault
     except CronSimError as error:
         return str(error)[:1].lower() + str(error)[1:]
     except StopIteration:
         return "no day matches it"
-    except (AssertionError, ValueError, TypeError):  # what cronsim does with some lines it does not foresee
-        return "its fields don't fit together"
+    except (AssertionError, ValueError, TypeError):  # cronsim raises these for some invalid lines
+        return "the fields contradict each other"
     return ""
 
 
@@ -195,51 +198,51 @@ def _timezone(value: object) -> ZoneInfo:
 def _store_url(value: object) -> str:
     use = 'use "s3://bucket/prefix" or "file:///folder"'
     text = _text(value)
-    found = re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s?#]*)?|file://(/[^\s?#]+)", text)
-    if not found:
-        raise InvalidValue(f"{as_written(text)} is not the address of a store; {use}")
-    segments = (found[1] or found[2] or "").strip("/").split("/")
-    if {".", "..", ""} & set(segments) and (found[2] or segments != [""]):
-        raise InvalidValue(f'{as_written(text)} has an empty part, or "." or ".."; {use}')
+    match = re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s?#]*)?|file://(/[^\s?#]+)", text)
+    if not match:
+        raise InvalidValue(f"{as_written(text)} is not a store URL; {use}")
+    segments = (match[1] or match[2] or "").strip("/").split("/")
+    if {".", "..", ""} & set(segments) and (match[2] or segments != [""]):
+        raise InvalidValue(f'{as_written(text)} has an empty segment, "." or ".."; {use}')
     return text.rstrip("/")
 
 
 def _http_url(value: object) -> str:
     text = _text(value)
     if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", text):
-        raise InvalidValue(f'{as_written(text)} is not an HTTP address; use "https://host" or "http://host:port"')
+        raise InvalidValue(f'{as_written(text)} is not an HTTP URL; use "https://host" or "http://host:port"')
     return text.rstrip("/")
 
 
 _HOST = r"(?:\[[0-9A-Fa-f:.]+(?:%25[\w.-]+)?\]|[^\s\[\]@:/,?#]*)"
 _HOSTS = re.compile(rf"{_HOST}(?::\d{{0,5}})?(?:,{_HOST}(?::\d{{0,5}})?)*")
 _POSTGRES_FORM = 'use "postgresql://user@host:5432/database", "postgresql:///database?host=/run/postgresql" or "postgresql:///?service=name"'
-_NEVER_IN_AN_ADDRESS = (
-    'has a password written into it; take it out, and add password = { env = "…" }, { file = "…" } or { command = "…" }'
+_REMOVE_CREDENTIALS = (
+    'contains a password; remove it, and add password = { env = "…" }, { file = "…" } or { command = "…" }'
 )
 
 
 def _server_url(value: object) -> str:
     text = _text(value)
     if has_password(text):
-        raise InvalidValue(_NEVER_IN_AN_ADDRESS)
-    found = re.fullmatch(r"postgres(?:ql)?://(?:[^\s/?#]*@)?([^\s/?#@]*)(?:/[^\s/?#]*)?(?:\?([^\s#]*))?", text)
-    if not found:
-        raise InvalidValue(f"{as_written(text)} is not a PostgreSQL address; {_POSTGRES_FORM}")
-    hosts, query = (part or "" for part in found.groups())
-    if why := _why_libpq_would_refuse(text, hosts, query):
-        raise InvalidValue(f"{as_written(text)} is not a PostgreSQL address ({why}); {_POSTGRES_FORM}")
+        raise InvalidValue(_REMOVE_CREDENTIALS)
+    match = re.fullmatch(r"postgres(?:ql)?://(?:[^\s/?#]*@)?([^\s/?#@]*)(?:/[^\s/?#]*)?(?:\?([^\s#]*))?", text)
+    if not match:
+        raise InvalidValue(f"{as_written(text)} is not a PostgreSQL URL; {_POSTGRES_FORM}")
+    hosts, query = (part or "" for part in match.groups())
+    if why := _postgres_url_fault(text, hosts, query):
+        raise InvalidValue(f"{as_written(text)} is not a PostgreSQL URL ({why}); {_POSTGRES_FORM}")
     return text
 
 
-def _why_libpq_would_refuse(text: str, hosts: str, query: str) -> str:
+def _postgres_url_fault(text: str, hosts: str, query: str) -> str:
     if re.search(r"%(?![0-9A-Fa-f]{2})|%00", text):
-        return "a % that no two hexadecimal digits follow, or %00"
+        return "two hexadecimal digits other than 00 must follow %"
     if not _HOSTS.fullmatch(hosts):
-        return "its host can't be read"
+        return "invalid host"
     if any(not 0 < int(port) < 65536 for port in re.findall(r":(\d+)(?=,|$)", re.sub(r"\[.*?\]", "", hosts))):
-        return "a port is from 1 to 65535"
-    if any("=" not in one for one in query.split("&") if query):
+        return "the port must be from 1 to 65535"
+    if any("=" not in parameter for parameter in query.split("&") if query):
         return "a parameter has no ="
     return ""
 
@@ -248,96 +251,96 @@ def _database_url(value: object) -> str:
     text = _server_url(value)
     parts = urlsplit(re.sub(r"//[^/?]*", "//", text, count=1))
     if not parts.path.strip("/") and not re.search(r"(?:^|&)(?:dbname|service)=", parts.query):
-        raise InvalidValue(f"{as_written(text)} names no database; add its name behind the host and a slash")
+        raise InvalidValue(
+            f"{as_written(text)} has no database name; add it after the host, as in postgresql://host/database"
+        )
     return text
 
 
 _KUBERNETES_NAME = r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?"
 
 
-class _ViaKind(ValueType[TunnelSettings]):
-    """How to get to a server that is not in reach: one of two tables."""
+class _Tunnel(ValueType[TunnelSettings]):
+    """A tunnel through SSH or Kubernetes."""
 
-    words = '{ ssh = "user@host:port" } or { kubernetes = "namespace/kind/name", context = "name" }'
+    description = '{ ssh = "user@host:port" } or { kubernetes = "namespace/kind/name", context = "name" }'
 
-    def read(self, value: object, place: Position) -> TunnelSettings:
-        table = expect_table(value, place) if isinstance(value, dict) else {}
+    def read(self, value: object, position: Position) -> TunnelSettings:
+        table = expect_table(value, position) if isinstance(value, dict) else {}
         known = {"ssh"} if "ssh" in table else {"kubernetes", "context"}
         if not table.keys() <= known or not table.keys() & {"ssh", "kubernetes"}:
-            raise InvalidValue(f"this is no way to a server; use {self.words}")
+            raise InvalidValue(f"this is not a tunnel; use {self.description}")
         if "ssh" in table:
             return _via_ssh(table["ssh"])
         return _via_kubernetes(table["kubernetes"], table.get("context", ""))
 
 
 def _via_ssh(value: object) -> TunnelSettings:
-    found = re.fullmatch(r"((?:[\w.][\w.-]*@)?(?:[A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:]+\]))(?::(\d{1,5}))?", _text(value))
-    if not found or not 0 < int(found[2] or 22) < 65536:
-        raise InvalidValue(f'{as_written(value)} is no host for ssh; use "host", "user@host" or "user@host:port"')
-    only_in_a_url = found[2] or "[" in found[1]  # ssh takes a port, and brackets, in no other form
-    return TunnelSettings(ssh=f"ssh://{found[0]}" if only_in_a_url else found[1])
+    match = re.fullmatch(r"((?:[\w.][\w.-]*@)?(?:[A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:]+\]))(?::(\d{1,5}))?", _text(value))
+    if not match or not 0 < int(match[2] or 22) < 65536:
+        raise InvalidValue(f'{as_written(value)} is not an SSH host; use "host", "user@host" or "user@host:port"')
+    only_in_a_url = match[2] or "[" in match[1]  # ssh accepts a port or brackets only in a URL
+    return TunnelSettings(ssh=f"ssh://{match[0]}" if only_in_a_url else match[1])
 
 
 def _via_kubernetes(value: object, context: object) -> TunnelSettings:
-    found = re.fullmatch(rf"{_KUBERNETES_NAME}/([a-z]+)/{_KUBERNETES_NAME}", _text(value))
-    if not found or found[1] not in ("pod", "service", "statefulset", "deployment"):
+    match = re.fullmatch(rf"{_KUBERNETES_NAME}/([a-z]+)/{_KUBERNETES_NAME}", _text(value))
+    if not match or match[1] not in ("pod", "service", "statefulset", "deployment"):
         use = 'use "namespace/kind/name", where kind is pod, service, statefulset or deployment'
-        raise InvalidValue(f"{as_written(value)} is nothing that kubectl can forward to; {use}")
+        raise InvalidValue(f"{as_written(value)} is not a target of kubectl port-forward; {use}")
     if not isinstance(context, str) or not re.fullmatch(r"(?!-)[^\s]*", context):
         raise InvalidValue(
-            f"{as_written(context)} is no context of kubectl; use a name that kubectl config get-contexts shows"
+            f"{as_written(context)} is not a kubectl context; use a name from: kubectl config get-contexts"
         )
-    return TunnelSettings(kubernetes=found[0], context=context or None)
+    return TunnelSettings(kubernetes=match[0], context=context or None)
 
 
 _REFERENCES = '{ env = "NAME" }, { file = "path" } or { command = ["program", "argument"] }'
 
 
-class _SecretKind(ValueType[Secret]):
-    """A reference to a secret. What is written instead of one is never shown."""
+class _SecretReference(ValueType[Secret]):
+    """A reference to a secret. A fault never shows the value, since it can be the secret itself."""
 
-    words = "a secret"
+    description = "a secret"
 
-    def read(self, value: object, place: Position) -> Secret:
+    def read(self, value: object, position: Position) -> Secret:
         if not isinstance(value, dict):
-            raise InvalidValue(f"a secret is never written down here; use {_REFERENCES}")
+            raise InvalidValue(f"secrets must not be in this file; use {_REFERENCES}")
         if len(value) != 1 or not value.keys() <= _SECRET_SOURCES.keys():
-            raise InvalidValue(f"this is no reference to a secret; use one of {_REFERENCES}")
+            raise InvalidValue(f"this is not a reference to a secret; use {_REFERENCES}")
         ((source, text),) = value.items()
-        return _SECRET_SOURCES[source](text, place)
+        return _SECRET_SOURCES[source](text, position)
 
 
-def _secret_in_env(value: object, place: Position) -> Secret:
+def _secret_in_env(value: object, position: Position) -> Secret:
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
-        raise InvalidValue('env names no variable; use letters, digits and _, such as { env = "SHOP_PASSWORD" }')
-    return Secret(env=value, asked_by=str(place))
+        raise InvalidValue('env is not a variable name; use letters, digits and _, such as { env = "SHOP_PASSWORD" }')
+    return Secret(env=value, used_by=str(position))
 
 
-def _secret_in_file(value: object, place: Position) -> Secret:
+def _secret_in_file(value: object, position: Position) -> Secret:
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
-        raise InvalidValue('file names no file; use a path, such as { file = "/etc/groundcrew/shop.password" }')
+        raise InvalidValue('file is not a path; use one such as { file = "/etc/groundcrew/shop.password" }')
     path = Path(value)
-    path = place.folder / (path.expanduser() if value.startswith("~/") else path)
-    return Secret(file=path, asked_by=str(place))
+    path = position.folder / (path.expanduser() if value.startswith("~/") else path)
+    return Secret(file=path, used_by=str(position))
 
 
-def _secret_of_command(value: object, place: Position) -> Secret:
+def _secret_of_command(value: object, position: Position) -> Secret:
     import shlex
 
     try:
-        words = shlex.split(value) if isinstance(value, str) else value
+        arguments = shlex.split(value) if isinstance(value, str) else value
     except ValueError:
-        words = None
+        arguments = None
     if (
-        not isinstance(words, list)
-        or not words
-        or not all(isinstance(w, str) and "\0" not in w for w in words)
-        or not words[0]
+        not isinstance(arguments, list)
+        or not arguments
+        or not all(isinstance(argument, str) and "\0" not in argument for argument in arguments)
+        or not arguments[0]
     ):
-        raise InvalidValue(
-            'command can\'t be read; use a list of words, such as { command = ["pass", "show", "shop"] }'
-        )
-    return Secret(command=tuple(words), asked_by=str(place))
+        raise InvalidValue('command is not a list of words; use one such as { command = ["pass", "show", "shop"] }')
+    return Secret(command=tuple(arguments), used_by=str(position))
 
 
 _SECRET_SOURCES: dict[str, Callable[[object, Position], Secret]] = {
@@ -348,46 +351,44 @@ _SECRET_SOURCES: dict[str, Callable[[object, Position], Secret]] = {
 
 
 @dataclass(frozen=True)
-class _AddressKind(ValueType[Secret]):
-    """An address to tell things to: often a secret in itself, so it is treated as one."""
+class _Address(ValueType[Secret]):
+    """An address for alerts or pings. It often contains a token, so it is treated as a secret."""
 
-    words: str
+    description: str
     form: str
 
-    def read(self, value: object, place: Position) -> Secret:
+    def read(self, value: object, position: Position) -> Secret:
         if isinstance(value, dict):
-            return SECRET.read(value, place)
+            return SECRET.read(value, position)
         if not isinstance(value, str) or not re.fullmatch(self.form, value):
-            raise InvalidValue(f"what is written here is no address; use {self.words}")
+            raise InvalidValue(f"this is not an address; use {self.description}")
         if has_password(value):
-            raise InvalidValue(
-                f"this address has a password written into it; keep the whole address elsewhere: {_REFERENCES}"
-            )
-        return Secret(literal=value, asked_by=str(place))
+            raise InvalidValue(f"this address contains a password; move the whole address to a secret: {_REFERENCES}")
+        return Secret(literal=value, used_by=str(position))
 
 
-class _EncryptTo(ValueType[tuple[str, ...]]):
-    """Who can read what is stored. Nobody has to be said out loud."""
+class _Recipients(ValueType[tuple[str, ...]]):
+    """The recipients of the encryption. To store data unencrypted, the file must say "nobody"."""
 
-    words = '["age1…", …], or "nobody" to store in the clear'
+    description = '["age1…", …], or "nobody" to disable encryption'
 
-    def read(self, value: object, place: Position) -> tuple[str, ...]:
+    def read(self, value: object, position: Position) -> tuple[str, ...]:
         if value == "nobody":
             return ()
         if not isinstance(value, list) or not value:
-            raise InvalidValue(f"there are no recipients in this; use {self.words}")
-        for number, one in enumerate(value, start=1):
-            if why := _why_no_recipient(one):
-                place.at(str(number)).wrong(why)
+            raise InvalidValue(f"this has no recipients; use {self.description}")
+        for number, recipient in enumerate(value, start=1):
+            if fault := _recipient_fault(recipient):
+                position.child(str(number)).add_fault(fault)
         return tuple(map(str, value))
 
 
-def _why_no_recipient(value: object) -> str:
+def _recipient_fault(value: object) -> str:
     use = 'use a public key: "age1…" as age-keygen prints it, or "ssh-ed25519 …"'
     if isinstance(value, str) and value.upper().startswith("AGE-SECRET-KEY"):
-        return f"this is a secret key, and it should be in no file here; {use}"
+        return f"this is a secret key, which must not be in this file; {use}"
     if not isinstance(value, str) or not _is_recipient(value):
-        return f"{as_written(value)} is no age recipient; {use}"
+        return f"{as_written(value)} is not an age recipient; {use}"
     return ""
 
 
@@ -411,37 +412,41 @@ def _path_in_store(value: object) -> str:
 def _textfile(value: object) -> Path:
     text = _text(value)
     if not text.startswith("/") or not text.endswith(".prom"):
-        raise InvalidValue(f"{as_written(text)} is not a textfile of metrics; use an absolute path that ends in .prom")
+        raise InvalidValue(f"{as_written(text)} is not a metrics textfile; use an absolute path that ends in .prom")
     return Path(text)
 
 
 class _FileBeside(ValueType[Path]):
-    """A file named relative to the folder of the environment file."""
+    """A path relative to the folder of the environment file."""
 
-    words = "a path from the folder of this file"
+    description = "a path relative to this file"
 
-    def read(self, value: object, place: Position) -> Path:
-        return place.folder / _text(value)
+    def read(self, value: object, position: Position) -> Path:
+        return position.folder / _text(value)
 
 
 def _origin(value: object) -> str:
-    found = re.fullmatch(r"([^/]+)/([^/]+)", value) if isinstance(value, str) else None
-    if not found:
-        raise InvalidValue(f'{as_written(value)} is no origin; use "environment/database", such as "production/shop"')
-    return found[0]
+    match = re.fullmatch(r"([^/]+)/([^/]+)", value) if isinstance(value, str) else None
+    if not match:
+        raise InvalidValue(
+            f'{as_written(value)} is not a source database; use "environment/database", such as "production/shop"'
+        )
+    return match[0]
 
 
 def _program(value: object) -> str:
     text = _text(value)
     if text not in ("terraform", "tofu") and not text.startswith(("/", "./", "~/")):
-        raise InvalidValue(f'{as_written(text)} is no program for stacks; use "terraform", "tofu", or an absolute path')
+        raise InvalidValue(
+            f'{as_written(text)} is not a supported program; use "terraform", "tofu", or an absolute path'
+        )
     return text
 
 
 def _lock(value: object) -> str:
     if value != "file":
         raise InvalidValue(
-            f'{as_written(value)} is no way to lock; use lock = "file", or lock_table = "name of a DynamoDB table"'
+            f'{as_written(value)} is not a lock type; use lock = "file", or lock_table = "name of a DynamoDB table"'
         )
     return "file"
 
@@ -456,7 +461,7 @@ PERCENT = Scalar("1 to 1000", _whole("a percentage", 1, 1000))
 MONEY = Scalar("a number above 0", _money)
 FACTOR = Scalar('a factor, such as "2x"', _factor)
 DURATION = Scalar('a duration, such as "60s", "10m", "6h" or "2d"', _duration)
-SPAN = Scalar('years, months, days, hours, such as "2y5m7d3h"', _span)
+SPAN = Scalar('a period of years, months, days, hours, such as "2y5m7d3h"', _span)
 CRON = Scalar("a cron line: minute hour day month weekday", _cron)
 TIMEZONE = Scalar('a timezone, such as "Europe/Berlin"', _timezone)
 FORMAT_TYPE = Scalar("1", _whole("a format", FORMAT, FORMAT))
@@ -464,14 +469,14 @@ STORE_URL = Scalar("s3://bucket/prefix or file:///folder", _store_url)
 HTTP_URL = Scalar("https://host or http://host:port", _http_url)
 SERVER_URL = Scalar("postgresql://user@host:5432/database", _server_url)
 DATABASE_URL = Scalar("postgresql://user@host:5432/database", _database_url)
-VIA = _ViaKind()
-SECRET = _SecretKind()
-APPRISE = _AddressKind(
+VIA = _Tunnel()
+SECRET = _SecretReference()
+APPRISE = _Address(
     'an Apprise address such as "mailto://ops@acme.example", or a reference to one: { env = "NAME" }',
     form=r"[A-Za-z][A-Za-z0-9+.-]*://\S+",
 )
-PING = _AddressKind('"https://host/path", or a reference to it: { env = "NAME" }', form=r"https?://\S+")
-RECIPIENTS = _EncryptTo()
+PING = _Address('"https://host/path", or a reference to it: { env = "NAME" }', form=r"https?://\S+")
+RECIPIENTS = _Recipients()
 TAG = Scalar(
     "a tag", _matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", "a tag", "use letters, digits, ., - and _, at most 63")
 )
@@ -491,5 +496,5 @@ ORIGIN = Scalar("environment/database", _origin)
 PROGRAM = Scalar("terraform, tofu or an absolute path", _program)
 LOCK = Scalar('"file"', _lock)
 RESOURCE_TYPE = Scalar(
-    "a type of resource", _matching(r"[a-z0-9_]+", "a type of resource", 'use one such as "aws_db_instance"')
+    "a resource type", _matching(r"[a-z0-9_]+", "a resource type", 'use one such as "aws_db_instance"')
 )

@@ -1,4 +1,4 @@
-"""Secrets that group data names: where they are kept, never what they are."""
+"""Secrets in group data: group data says where a secret is kept, never its value."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ ITERATIONS = 4096
 
 
 def faults(where: str, given: Any) -> Iterator[str]:
-    """What is wrong with the way in which a secret is named."""
-    named = isinstance(given, dict) and len(given) == 1 and set(given) <= {"env", "file", "command"}
-    if not named:
+    """Yield a fault if the value is not a valid reference to a secret."""
+    is_valid = isinstance(given, dict) and len(given) == 1 and set(given) <= {"env", "file", "command"}
+    if not is_valid:
         yield f'{where}: write {{"env": "A_VARIABLE"}}, {{"file": "/a/path"}} or {{"command": ["a", "program"]}}'
 
 
-def revealed(where: str, given: dict[str, Any]) -> str:
-    """The secret itself, or the end of the deploy with a sentence."""
-    named = Secret(
+def reveal(where: str, given: dict[str, Any]) -> str:
+    """Return the secret's value; raise DeployError if it can't be read."""
+    secret = Secret(
         env=given.get("env", ""),
         file=Path(given["file"]).expanduser() if "file" in given else None,
         command=tuple(given.get("command", ())),
-        asked_by=where,
+        used_by=where,
     )
     try:
-        return named.reveal()
+        return secret.reveal()
     except NoSecret as missing:
         raise DeployError(str(missing)) from None
 
 
-def verifier(password: str, salt: bytes | None = None) -> str:
-    """What PostgreSQL keeps of a password; made here, so that the password itself never travels."""
+def scram_verifier(password: str, salt: bytes | None = None) -> str:
+    """Return the SCRAM verifier that PostgreSQL stores. It is computed here, so the password never travels."""
     salt = salt or os.urandom(16)
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, ITERATIONS)
     stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
     server = hmac.digest(salted, b"Server Key", "sha256")
-    told = [base64.b64encode(part).decode() for part in (salt, stored, server)]
-    return f"SCRAM-SHA-256${ITERATIONS}:{told[0]}${told[1]}:{told[2]}"
+    encoded = [base64.b64encode(part).decode() for part in (salt, stored, server)]
+    return f"SCRAM-SHA-256${ITERATIONS}:{encoded[0]}${encoded[1]}:{encoded[2]}"
 
 
-def fits(password: str, kept: str) -> bool:
-    """Is this the password of a verifier that a server keeps?"""
-    if not kept.startswith(f"SCRAM-SHA-256${ITERATIONS}:"):
+def matches_verifier(password: str, verifier: str) -> bool:
+    """Return whether a server's verifier was made from this password."""
+    if not verifier.startswith(f"SCRAM-SHA-256${ITERATIONS}:"):
         return False
-    salt = base64.b64decode(kept.split(":")[1].split("$", maxsplit=1)[0])
-    return hmac.compare_digest(verifier(password, salt), kept)
+    salt = base64.b64decode(verifier.split(":")[1].split("$", maxsplit=1)[0])
+    return hmac.compare_digest(scram_verifier(password, salt), verifier)

@@ -1,121 +1,136 @@
-"""`crew backups restore` and `crew backups verify`."""
+"""`crew backups restore` and `crew backups verify`: restore a backup set, or verify it by restoring it."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs.cli import arguments, output
-from jobs.cli.arguments import AsJson, EnvironmentName, WrongUsage
-from jobs.cli.prompts import asked
+from jobs.cli import arguments, output, prompts
+from jobs.cli.arguments import AsJson, DatabaseName, DryRun, EnvironmentName, OptionalDatabase, SetId, WrongUsage, YesTo
 from jobs.format import format_duration, format_time
 
 if TYPE_CHECKING:
     from inventories import Environment, Secret, TunnelSettings
-    from jobs.backup.postgres.connection import Address, Reached
-    from jobs.backup.restore.restore import Restored, Way
-    from jobs.backup.restore.target import TargetState
+    from jobs.backup.postgres.connection import Address, Endpoint
+    from jobs.backup.restore.compare import Difference
+    from jobs.backup.restore.restore import Restored, RestoreMode
+    from jobs.backup.restore.target import RestoreTarget
     from jobs.backup.sets.sets import Set
     from jobs.backup.sets.stored import StoredSet
     from jobs.backup.verify.verify import Verification
     from jobs.run.job import Run
 
-SetName = Annotated[
-    str | None, typer.Option("--set", metavar="ID", help="This set; the four characters at its end will do.")
+SetToVerify = Annotated[
+    str | None,
+    typer.Option(
+        "--set", metavar="ID", help="Backup set: its ID or the ID's last four characters (default: newest unverified)."
+    ),
 ]
-Tables = Annotated[
-    list[str] | None,
-    typer.Option("--tables", metavar="TABLE", help="Only this table, as schema.table or table; may be repeated."),
-]
-Tunnel = Annotated[str | None, typer.Option(metavar="TUNNEL", help="ssh=HOST or kubernetes=namespace/kind/name.")]
-StoredDatabase = Annotated[str, typer.Argument(metavar="DATABASE", help="The database's name in the file.")]
 
 
-def restore(
+def restore_command(
     ctx: typer.Context,
     environment_name: EnvironmentName,
-    database: StoredDatabase,
-    into: Annotated[str, typer.Option(metavar="URL", help="postgresql://user@host:5432/database")],
-    set_id: SetName = None,
+    database: DatabaseName,
+    into: Annotated[str, typer.Option(metavar="URL", help="Target database: postgresql://user@host:5432/database.")],
+    set_id: SetId = None,
     before: Annotated[
-        str | None, typer.Option(metavar="TIME", help="The last set from before 2026-11-20, 02:00, or an ISO time.")
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Use the newest set from before this time: 2026-11-20, 02:00, or 2026-11-20T02:00+01:00.",
+        ),
     ] = None,
     create: Annotated[
-        bool, typer.Option("--create", help="Make the database, with the locale and settings it had.")
+        bool, typer.Option("--create", help="Create the target database, with the original locale and settings.")
     ] = False,
     replaces: Annotated[
-        bool, typer.Option("--replace", help="Restore beside what stands there, check, swap; the old one is kept.")
+        bool,
+        typer.Option("--replace", help="Restore into a new database, verify it, swap the names, and keep the old one."),
     ] = False,
-    tables: Tables = None,
+    tables: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tables", metavar="TABLE", help="Restore only this table (schema.table or table); can be repeated."
+        ),
+    ] = None,
     parallel: Annotated[
-        int | None, typer.Option(min=1, max=64, help="Streams at once; left out: one more than the backup's.")
+        int | None,
+        typer.Option(
+            metavar="N", min=1, max=64, help="Number of parallel streams (default: one more than the backup's)."
+        ),
     ] = None,
     password_from: Annotated[
-        str | None, typer.Option(metavar="SECRET", help="env:NAME, file:PATH or command:LINE; else as psql finds it.")
+        str | None,
+        typer.Option(
+            metavar="SECRET", help="Password: env:NAME, file:PATH or command:LINE (default: as psql finds it)."
+        ),
     ] = None,
-    via: Tunnel = None,
-    yes_to: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Yes, overwrite what this protected environment looks after.")
+    via: Annotated[
+        str | None, typer.Option(metavar="TUNNEL", help="Connect through ssh=HOST or kubernetes=NAMESPACE/KIND/NAME.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    yes_to: YesTo = None,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> int:
     """Restore a backup set into a database.
 
-    The newest complete set, if none is named. A database that is not empty is only replaced with --replace. Every
-    part's hash is checked before a restore is called good.
+    Restores the newest complete set unless --set or --before selects another one. A database that is not empty is only
+    replaced with --replace. The restore checks the hash of every part. Without --replace the target must be empty, or
+    not exist (--create).
     """
     from jobs.backup.postgres.connection import Address
-    from jobs.backup.restore.restore import restore as bring
-    from jobs.backup.restore.restore import way
-    from jobs.backup.restore.target import target_state
-    from jobs.backup.sets.choose_set import chosen, moment
-    from jobs.backup.sets.stored import opened
-    from jobs.backup.sources import sets_of, streams
+    from jobs.backup.restore.restore import choose_mode, restore
+    from jobs.backup.restore.target import inspect_target
+    from jobs.backup.sets.choose_set import choose_set, parse_time
+    from jobs.backup.sets.stored import open_set
+    from jobs.backup.sources import restore_streams, sets_of
     from jobs.run import unrecorded_run
 
-    environment = arguments.environment(ctx, environment_name)
-    store = arguments.store(environment)
-    until = moment(before, environment.timezone, datetime.now(UTC)) if before is not None else None
-    one = chosen(sets_of(environment, store, database), database, set_id, until)
-    target = Address(_hidden(into), _secret(password_from), _tunnel(via))
-    begun = time.monotonic()
-    with unrecorded_run(environment, store, "restore", database) as run, _reached(run, target) as reached:
-        stored = opened(store, one, environment.store.decrypt_with if environment.store else None)
-        place = target_state(reached)
-        chosen_way = way(place, create=create, replaces=replaces, some=bool(tables))
-        _consent(ctx, run, reached, place, yes_to)
+    environment = arguments.open_environment(ctx, environment_name)
+    store = arguments.environment_store(environment)
+    until = parse_time(before, environment.timezone, datetime.now(UTC)) if before is not None else None
+    selected = choose_set(sets_of(environment, store, database), database, set_id, until)
+    address = Address(_hide_password(into), _secret(password_from), _tunnel(via))
+    started = time.monotonic()
+    with unrecorded_run(environment, store, "restore", database) as run, _connected(run, address) as endpoint:
+        stored = open_set(store, selected, environment.store.decrypt_with if environment.store else None)
+        target = inspect_target(endpoint)
+        mode = choose_mode(target, create=create, replaces=replaces, only_tables=bool(tables))
+        _confirm(ctx, run, endpoint, target, yes_to)
         if dry_run:
-            _tell_plan(environment, one, stored, reached, chosen_way, as_json=as_json)
+            _print_plan(environment, selected, stored, endpoint, mode, as_json=as_json)
             return 0
-        jobs = parallel or streams(environment, database)
-        done = bring(stored, reached, place, run, chosen_way, jobs=jobs, tables=tables or ())
-    _tell_restored(environment, one, stored, done, timedelta(seconds=time.monotonic() - begun), as_json=as_json)
+        streams = parallel or restore_streams(environment, database)
+        restored = restore(stored, endpoint, target, run, mode, streams=streams, tables=tables or ())
+    took = timedelta(seconds=time.monotonic() - started)
+    _print_restored(environment, selected, stored, restored, took, as_json=as_json)
     return 0
 
 
-def _hidden(url: str) -> str:
-    """The address, with a password in it known to whatever prints."""
+def _hide_password(url: str) -> str:
+    """Return the URL, and register a password in it so that no output shows it."""
     from psycopg import ProgrammingError
     from psycopg.conninfo import conninfo_to_dict
 
     from inventories import hide
 
     try:
-        given = conninfo_to_dict(url)
+        parameters = conninfo_to_dict(url)
     except ProgrammingError as error:
-        raise WrongUsage(f"--into: {str(error).strip()}; write postgresql://user@host:5432/database") from None
-    if given.get("password"):
-        hide(str(given["password"]))
-    if not given.get("dbname"):
-        raise WrongUsage("--into names no database; write postgresql://user@host:5432/database")
+        raise WrongUsage(f"--into: {str(error).strip()}; expected postgresql://user@host:5432/database") from None
+    if parameters.get("password"):
+        hide(str(parameters["password"]))
+    if not parameters.get("dbname"):
+        raise WrongUsage("--into: the database name is missing; expected postgresql://user@host:5432/database")
     return url
 
 
@@ -127,14 +142,14 @@ def _secret(reference: str | None) -> Secret | None:
 
     if reference is None:
         return None
-    kind, _, what = reference.partition(":")
-    if what and kind == "env":
-        return Secret(env=what, asked_by="--password-from")
-    if what and kind == "file":
-        return Secret(file=Path(what).expanduser(), asked_by="--password-from")
-    if what and kind == "command":
-        return Secret(command=tuple(shlex.split(what)), asked_by="--password-from")
-    raise WrongUsage("--password-from names no secret; use env:NAME, file:PATH or command:LINE")
+    kind, _, value = reference.partition(":")
+    if value and kind == "env":
+        return Secret(env=value, used_by="--password-from")
+    if value and kind == "file":
+        return Secret(file=Path(value).expanduser(), used_by="--password-from")
+    if value and kind == "command":
+        return Secret(command=tuple(shlex.split(value)), used_by="--password-from")
+    raise WrongUsage("--password-from: expected env:NAME, file:PATH or command:LINE")
 
 
 def _tunnel(via: str | None) -> TunnelSettings | None:
@@ -142,158 +157,160 @@ def _tunnel(via: str | None) -> TunnelSettings | None:
 
     if via is None:
         return None
-    kind, _, what = via.partition("=")
-    if what and kind == "ssh":
-        return TunnelSettings(ssh=what)
-    if what and kind == "kubernetes":
-        target, _, context = what.partition("@")
+    kind, _, value = via.partition("=")
+    if value and kind == "ssh":
+        return TunnelSettings(ssh=value)
+    if value and kind == "kubernetes":
+        target, _, context = value.partition("@")
         return TunnelSettings(kubernetes=target, context=context or None)
-    raise WrongUsage("--via names no tunnel; use ssh=HOST or kubernetes=namespace/kind/name, @context at its end")
+    raise WrongUsage("--via: expected ssh=HOST or kubernetes=NAMESPACE/KIND/NAME, optionally followed by @CONTEXT")
 
 
 @contextmanager
-def _reached(run: Run, target: Address) -> Iterator[Reached]:
-    """The target; a password that nobody has told yet is asked for on a terminal."""
+def _connected(run: Run, address: Address) -> Iterator[Endpoint]:
+    """Connect to the target; prompt for a password that the server requires and nobody has given."""
     from inventories import Secret
     from jobs.backup.errors import BackupError
     from jobs.backup.postgres.connection import reach
-    from jobs.backup.restore.target import maintenance
+    from jobs.backup.restore.target import maintenance_connection
 
-    with reach(run, target) as reached:
-        password = reached.password
+    with reach(run, address) as endpoint:
+        password = endpoint.password
         try:
-            with maintenance(reached):
+            with maintenance_connection(endpoint):
                 pass
         except BackupError as error:
             if "no password supplied" not in str(error) or not sys.stdin.isatty():
                 raise
-            answer = asked(run, f"Password for {reached.parameters.get('user', 'the database')}", hidden=True)
+            user = endpoint.parameters.get("user", "the database")
+            answer = prompts.prompt(f"Password for {user}", check=run.check, hidden=True)
             password = Secret(literal=answer).reveal()
-        yield replace(reached, password=password)
+        yield replace(endpoint, password=password)
 
 
-def _consent(ctx: typer.Context, run: Run, reached: Reached, place: TargetState, yes_to: str | None) -> None:
-    """Ask before something is written into what a protected environment looks after."""
-    from jobs.backup.restore.protected import verdict
-    from jobs.run import Failed
+def _confirm(ctx: typer.Context, run: Run, endpoint: Endpoint, target: RestoreTarget, yes_to: str | None) -> None:
+    """Ask before a restore writes to a database of a protected environment."""
+    from jobs.backup.restore.protected import find_protection
 
-    told = verdict(arguments.repository(ctx), reached, place)
-    for why in told.unknown:
-        typer.echo(f"Whether this database belongs to a protected environment could not be told for {why}", err=True)
-    for name in told.of:
-        if yes_to == name:
-            continue
-        what = f"{place.database} on this server belongs to the protected environment {name}"
-        if not sys.stdin.isatty():
-            raise WrongUsage(f"{what}; to restore into it all the same: --yes-to {name}")
-        if asked(run, f"{what}. To restore into it all the same, type its name") != name:
-            raise Failed(f"nothing was restored; the answer was not {name}")
+    protection = find_protection(arguments.find_repository(ctx), endpoint, target)
+    for why in protection.unchecked:
+        typer.echo(f"Cannot tell whether the target belongs to a protected environment: {why}", err=True)
+    for name in protection.environments:
+        prompts.confirm_protected(
+            name,
+            f"{target.database} on this server belongs to the protected environment {name}",
+            "restore into it",
+            "nothing was restored",
+            yes_to=yes_to,
+            check=run.check,
+        )
 
 
-def _tell_plan(
-    environment: Environment, one: Set, stored: StoredSet, reached: Reached, chosen: Way, *, as_json: bool
+def _print_plan(
+    environment: Environment, selected: Set, stored: StoredSet, endpoint: Endpoint, mode: RestoreMode, *, as_json: bool
 ) -> None:
     if as_json:
-        arguments.print_json(
-            {"environment": environment.name, "database": one.database, "set": one.id, "would": chosen.value}
+        output.print_json(
+            {"environment": environment.name, "database": selected.database, "set": selected.id, "mode": mode.value}
         )
         return
-    output.say(f"Would restore {_named(environment, one, stored)} to {reached.database}: {chosen.value}.")
+    output.say(f"Would restore {_describe(environment, selected, stored)} to {endpoint.database}: {mode.value}.")
 
 
-def _named(environment: Environment, one: Set, stored: StoredSet) -> str:
+def _describe(environment: Environment, selected: Set, stored: StoredSet) -> str:
     from jobs.format import format_size
 
-    at = format_time(one.started, datetime.now(UTC), environment.timezone)
-    return f"{one.database} as it was at {at} (set {one.id}, {format_size(stored.manifest.dumped_bytes)})"
+    at = format_time(selected.started, datetime.now(UTC), environment.timezone)
+    return f"{selected.database} as it was at {at} (set {selected.id}, {format_size(stored.manifest.dumped_bytes)})"
 
 
-def _tell_restored(
-    environment: Environment, one: Set, stored: StoredSet, done: Restored, took: timedelta, *, as_json: bool
+def _print_restored(
+    environment: Environment, selected: Set, stored: StoredSet, restored: Restored, took: timedelta, *, as_json: bool
 ) -> None:
     if as_json:
-        told: dict[str, Any] = {
-            "environment": environment.name, "database": one.database, "set": one.id, "into": done.database,
-            "way": done.way.value, "kept": done.kept, "roles": done.made, "notes": done.notes,
-            "verified": one.verified is not None,
+        document: dict[str, Any] = {
+            "environment": environment.name, "database": selected.database, "set": selected.id,
+            "into": restored.database, "mode": restored.mode.value, "kept_as": restored.kept_as,
+            "roles": restored.created_roles, "notes": restored.notes, "verified": selected.verified is not None,
             "seconds": round(took.total_seconds(), 3), "bytes": stored.manifest.dumped_bytes,
         }  # fmt: skip
-        arguments.print_json(told)
+        output.print_json(document)
         return
     seconds = f"{took.total_seconds():.1f} s" if took < timedelta(minutes=1) else format_duration(took)
-    output.say(f"Restored {_named(environment, one, stored)} into {done.database} in {seconds}.", output.GOOD)
-    if done.made:
-        output.say(f"Made the {_roles(done.made)}: {', '.join(done.made)}.")
-    for note in done.notes:
-        output.say(f"But {note}.", output.WARN)
-    if one.verified is None:
-        output.say("This set had not been verified before: crew backups verify does that beforehand.", output.QUIET)
-    if done.kept is not None:
-        output.say(f'What stood there is kept as {done.kept}. Once nobody misses it: DROP DATABASE "{done.kept}";')
+    what = _describe(environment, selected, stored)
+    output.say(f"Restored {what} into {restored.database} in {seconds}.", output.GOOD)
+    if restored.created_roles:
+        roles = "missing role" if len(restored.created_roles) == 1 else "missing roles"
+        output.say(f"Created the {roles}: {', '.join(restored.created_roles)}.")
+    for note in restored.notes:
+        output.say(f"Warning: {note}.", output.WARN)
+    if selected.verified is None:
+        output.say("This set was not verified before. To verify sets: crew backups verify", output.QUIET)
+    if restored.kept_as is not None:
+        output.say(f'The old database is kept as {restored.kept_as}. To delete it: DROP DATABASE "{restored.kept_as}";')
 
 
-def _roles(made: Sequence[str]) -> str:
-    return "role that was missing" if len(made) == 1 else "roles that were missing"
-
-
-def verify(
+def verify_command(
     ctx: typer.Context,
     environment_name: EnvironmentName,
-    database: Annotated[str | None, typer.Argument(metavar="[DATABASE]", help="Left out: all of them.")] = None,
-    set_id: SetName = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say which set would be verified, and do nothing.")
-    ] = False,
+    database: OptionalDatabase = None,
+    set_id: SetToVerify = None,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> int:
-    """Verify a backup set by restoring it into a scratch server and counting.
+    """Verify a backup set by restoring it into a scratch server and counting its rows.
 
-    The newest set that is not verified yet, if none is named. What differs from the manifest is shown as a table, and
-    the command exits with 2; a damaged part makes it exit with 1.
+    Verifies the newest set that is not verified yet, unless --set names one. Exits with 2 and prints a table if the
+    restored database differs from the manifest. Exits with 1 if a part is damaged.
     """
-    from jobs.backup.verify import verify as verifying
-    from jobs.cli.run import record_as_json, show, worst_first
+    from jobs.backup.verify import verify as verify_job
+    from jobs.cli.run import print_records, record_as_json, worst_first
     from jobs.run import Options, exit_code, run_job
 
     if set_id is not None and database is None:
-        raise WrongUsage("--set belongs to one database: name it too")
-    environment = arguments.environment(ctx, environment_name)
-    verifications: list[Verification] = []
-    job = replace(verifying.VERIFY, work=lambda run: verifying.work(run, set_id, verifications.append))
+        raise WrongUsage("--set needs a database: crew backups verify ENV DATABASE --set ID")
+    environment = arguments.open_environment(ctx, environment_name)
+    job = replace(verify_job.VERIFY, work=partial(verify_job.work, set_id=set_id))
     options = Options(only=(database,) if database else (), dry_run=dry_run)
-    records = worst_first(run_job(job, environment, arguments.store(environment, "verify"), options))
+    records = worst_first(run_job(job, environment, arguments.environment_store(environment, "verify"), options))
+    verifications = [record.details for record in records if isinstance(record.details, verify_job.Verification)]
     if as_json:
         differences = {
-            verification.manifest.database: [_difference(one) for one in verification.differences]
+            verification.manifest.database: [_difference_as_json(each) for each in verification.differences]
             for verification in verifications
         }
-        arguments.print_json(
+        output.print_json(
             {
                 "environment": environment.name,
-                "runs": [record_as_json(one) for one in records],
+                "runs": [record_as_json(record) for record in records],
                 "differences": differences,
             }
         )
     else:
-        show(records)
+        print_records(records)
         for verification in verifications:
-            _tell_differences(verification)
+            _print_differences(verification)
     return exit_code(records, scheduled=False)
 
 
-def _difference(one: Any) -> dict[str, Any]:
-    return {"kind": one.kind, "name": one.name, "promised": one.promised, "found": one.found}
+def _difference_as_json(difference: Difference) -> dict[str, Any]:
+    return {
+        "kind": difference.kind,
+        "name": difference.name,
+        "expected": difference.expected,
+        "found": difference.found,
+    }
 
 
-def _tell_differences(verification: Verification) -> None:
+def _print_differences(verification: Verification) -> None:
     if not verification.differences:
         return
     rows = [
-        (one.kind, one.name, _figure(one.promised, "any"), output.Cell(_figure(one.found, "not there"), output.BAD))
-        for one in verification.differences
+        (each.kind, each.name, _number(each.expected, "any"), output.Cell(_number(each.found, "missing"), output.BAD))
+        for each in verification.differences
     ]
-    output.table(rows, header=("", "name", "promised", "found"), indent=2)
+    output.table(rows, header=("", "name", "in the manifest", "restored"), indent=2)
 
 
-def _figure(number: int | None, none: str) -> str:
+def _number(number: int | None, none: str) -> str:
     return none if number is None else f"{number:,}"

@@ -1,4 +1,4 @@
-"""deploys/job_runner.py on real hosts: groundcrew runs there by the clock, is upgraded, and goes without a trace."""
+"""deploys/job_runner.py on booted hosts: installation, scheduled runs, upgrade and removal."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from typing import Any
 import pyrage
 import pytest
 
-from deploys.lib.job_runner.release import HELD
+from deploys.lib.job_runner.release import SOURCES
 from tests.lab.lab import Lab
 from tests.lab.pyinfra import ROOT, Told, deploy
 
 PASSWORD, ALERTS = "shop's-own-S3cret", "json://127.0.0.1:1/s3cret-path-of-alerts"
-# Tests have a home of their own, and what pip has downloaded for `make setup` is in the other one.
+# Tests have their own home folder. Use the pip cache that `make setup` has filled.
 PIP_CACHE = os.environ.get("PIP_CACHE_DIR") or str(Path("~root/.cache/pip").expanduser())
-EXPOSED_AT_MOST = 1.6  # of ten, as systemd-analyze security counts
+MOST_EXPOSURE = 1.6  # of ten, as systemd-analyze security counts
 
-pytestmark = pytest.mark.timeout(900)  # an installation takes half a minute, on a machine that does nothing else
+pytestmark = pytest.mark.timeout(900)  # an installation takes half a minute on an idle machine
 
 HEADING = """
 [environment]
@@ -51,7 +51,7 @@ to = [{{ env = "ALERTS" }}]
 [metrics]
 textfile = "/var/lib/prometheus/node-exporter/groundcrew.prom"
 """
-ONLY_A_PAGE = """
+STATUS_ONLY = """
 [store]
 url = "file:///srv/store"
 encrypt_to = "nobody"
@@ -68,7 +68,7 @@ ASK = "cd / && runuser -u postgres -- psql -qtA shop -c"
 
 
 def key(lab: Lab) -> tuple[Path, str]:
-    """The file of a key pair, and its public half."""
+    """Return the file of an age key, and its public key."""
     file = lab.folder / "age.key"
     if not file.exists():
         file.touch(0o600)
@@ -76,8 +76,8 @@ def key(lab: Lab) -> tuple[Path, str]:
     return file, str(pyrage.x25519.Identity.from_str(file.read_text().strip()).to_public())
 
 
-def run(lab: Lab, *told: str, text: str = SHOP, root: Path = ROOT, **changed: object) -> Told:
-    """The deploy as a person types it, in a repository that has the environment `try`."""
+def run(lab: Lab, *options: str, text: str = SHOP, root: Path = ROOT, **changed: object) -> Told:
+    """Run the deploy from the command line, in a repository with the environment `try`."""
     file, public = key(lab)
     folder = lab.folder / "repository/inventories"
     (folder / "group_data").mkdir(parents=True, exist_ok=True)
@@ -91,12 +91,12 @@ def run(lab: Lab, *told: str, text: str = SHOP, root: Path = ROOT, **changed: ob
     }
     (folder / "group_data/lab.py").write_text("".join(f"{name} = {pformat(value)}\n" for name, value in data.items()))
     variables = {"SHOP_PASSWORD": PASSWORD, "ALERTS": ALERTS, "CREW_ROOT": str(folder.parent)}
-    given = ("--group-data", str(folder / "group_data"), *told)
+    arguments = ("--group-data", str(folder / "group_data"), *options)
     if "postgres" in changed:
-        return deploy(lab, *given, "deploys/postgres.py", timeout=600, **variables)
+        return deploy(lab, *arguments, "deploys/postgres.py", timeout=600, **variables)
     return deploy(
         lab,
-        *given,
+        *arguments,
         "deploys/job_runner.py",
         cwd=root,
         timeout=600,
@@ -108,22 +108,23 @@ def run(lab: Lab, *told: str, text: str = SHOP, root: Path = ROOT, **changed: ob
 
 def first_run(lab: Lab) -> None:
     host = lab.hosts[0]
-    there = run(lab, postgres=True)
-    assert there.code == 0, there.text
+    postgres = run(lab, postgres=True)
+    assert postgres.code == 0, postgres.text
     lab.ask(host, f"{ASK} 'CREATE TABLE orders AS SELECT generate_series(1, 1000) AS id'")
-    told = run(lab, "-vvv", "--diff", "--debug")
-    assert told.code == 0, told.text[-6000:]
+    result = run(lab, "-vvv", "--diff", "--debug")
+    assert result.code == 0, result.text[-6000:]
     secrets = (PASSWORD, ALERTS, "s3cret-path", key(lab)[0].read_text().strip())
-    assert [secret for secret in secrets if secret in told.text] == [], "a secret shows in what pyinfra prints"
+    assert [secret for secret in secrets if secret in result.text] == [], "pyinfra prints a secret"
     (lab.folder / "release").write_text(lab.ask(host, "readlink /opt/groundcrew/current"))
 
 
 @pytest.fixture
 def runner(prepared: Callable[..., Lab]) -> Lab:
-    there: Lab = prepared("job_runner", 1, first_run)
-    if there.ask(there.hosts[0], "readlink /opt/groundcrew/current") != (there.folder / "release").read_text():
-        assert run(there).code == 0  # another test has left an upgrade
-    return there
+    lab: Lab = prepared("job_runner", 1, first_run)
+    if lab.ask(lab.hosts[0], "readlink /opt/groundcrew/current") != (lab.folder / "release").read_text():
+        again = run(lab)  # another test has left an upgrade
+        assert again.code == 0, again.text
+    return lab
 
 
 def backups(lab: Lab) -> list[dict[str, Any]]:
@@ -145,18 +146,18 @@ STATE = (
 
 def test_the_second_run_changes_and_restarts_nothing(runner: Lab) -> None:
     before = runner.ask(runner.hosts[0], STATE)
-    told = run(runner)
-    assert (told.code, told.changes) == (0, 0), told.text
+    result = run(runner)
+    assert (result.code, result.changes) == (0, 0), result.text
     assert runner.ask(runner.hosts[0], STATE) == before
 
 
-def test_its_timer_backs_up_and_leaves_a_record_and_figures(runner: Lab) -> None:
+def test_a_timer_starts_a_backup_which_writes_a_record_and_metrics(runner: Lab) -> None:
     host = runner.hosts[0]
     until(lambda: backups(runner), 75)
     newest = backups(runner)[0]
     assert newest["database"] == "shop", newest
-    ran = json.loads(runner.ask(host, "crew runs try backup --json"))["runs"]
-    assert any(each["scheduled"] and each["outcome"] == "done" for each in ran), ran
+    records = json.loads(runner.ask(host, "crew runs try backup --json"))["runs"]
+    assert any(each["scheduled"] and each["outcome"] == "done" for each in records), records
     assert "groundcrew_last_success_timestamp_seconds" in runner.ask(
         host, "runuser -u nobody -- cat /var/lib/prometheus/node-exporter/groundcrew.prom"
     )
@@ -164,7 +165,7 @@ def test_its_timer_backs_up_and_leaves_a_record_and_figures(runner: Lab) -> None
     assert "done" in runner.ask(host, "journalctl --unit=groundcrew-try-backup --output=cat --no-pager")
 
 
-def test_secrets_are_for_root_alone_and_services_can_do_little(runner: Lab) -> None:
+def test_only_root_reads_secrets_and_services_are_hardened(runner: Lab) -> None:
     host = runner.hosts[0]
     modes = runner.ask(
         host,
@@ -186,31 +187,31 @@ def test_secrets_are_for_root_alone_and_services_can_do_little(runner: Lab) -> N
     units = runner.ask(host, "cd /etc/systemd/system && ls groundcrew-*.service").split()
     assert len(units) == 5
     for unit in units:
-        told = runner.ssh(host, f"systemd-analyze security --no-pager {unit.replace('@', '@x')}").stdout
-        exposed = re.search(r"Overall exposure level for \S+ (\d+\.\d+)", told)
-        assert exposed, told
-        assert float(exposed[1]) <= EXPOSED_AT_MOST, told
+        output = runner.ssh(host, f"systemd-analyze security --no-pager {unit.replace('@', '@x')}").stdout
+        exposure = re.search(r"Overall exposure level for \S+ (\d+\.\d+)", output)
+        assert exposure, output
+        assert float(exposure[1]) <= MOST_EXPOSURE, output
     runner.ask(host, "systemd-analyze verify /etc/systemd/system/groundcrew-*.timer")
 
 
 @contextmanager
 def long_run(lab: Lab) -> Iterator[None]:
-    """A backup that waits for somebody's lock on a table, as long as this lasts."""
+    """Keep a backup waiting for a lock on a table while the context is open."""
     host = lab.hosts[0]
-    say = "runuser -u postgres -- psql -qtA shop -c"
-    lab.ask(host, f"cd / && systemd-run --quiet --collect --unit=locks {say} 'BEGIN; LOCK TABLE orders; {SLEEP}'")
+    psql = "runuser -u postgres -- psql -qtA shop -c"
+    lab.ask(host, f"cd / && systemd-run --quiet --collect --unit=locks {psql} 'BEGIN; LOCK TABLE orders; {SLEEP}'")
     until(lambda: "orders" in lab.ask(host, f'{ASK} "{LOCKED}"'), 20)
-    lab.ask(host, BACKS_UP)
+    lab.ask(host, START_BACKUP)
     until(lambda: lab.ask(host, f'{ASK} "{WAITING}"') != "0", 20)
     try:
         yield
     finally:
-        lab.ask(host, f'{ASK} "{LET_GO}"')
+        lab.ask(host, f'{ASK} "{END_LOCK}"')
 
 
 SLEEP = "SELECT pg_sleep(600)"
-LET_GO = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'BEGIN; LOCK%'"
-BACKS_UP = (
+END_LOCK = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'BEGIN; LOCK%'"
+START_BACKUP = (
     "systemd-run --quiet --collect --unit=groundcrew-try-now --property=Type=oneshot --no-block --uid=groundcrew "
     "--setenv=HOME=/var/lib/groundcrew --property=LoadCredential=ALERTS:/etc/groundcrew/credentials/ALERTS "
     "--property=LoadCredential=SHOP_PASSWORD:/etc/groundcrew/credentials/SHOP_PASSWORD crew run backup try"
@@ -219,16 +220,16 @@ WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
 LOCKED = "SELECT relation::regclass FROM pg_locks WHERE granted AND mode = 'AccessExclusiveLock'"
 
 
-def another_state(lab: Lab) -> Path:
-    """This repository with a change in it."""
+def changed_repository(lab: Lab) -> Path:
+    """Return a copy of this repository with one change."""
     copied = lab.folder / "copy"
     shutil.rmtree(copied, ignore_errors=True)
-    for pattern in (*HELD, "config.py", "LICENSE", "README.md", "inventories/lab", "inventories/group_data/*.py"):
+    for pattern in (*SOURCES, "config.py", "LICENSE", "README.md", "inventories/lab", "inventories/group_data/*.py"):
         for file in ROOT.glob(pattern):
-            to = copied / file.relative_to(ROOT)
+            target = copied / file.relative_to(ROOT)
             if file.is_file() and "__pycache__" not in file.parts:
-                to.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(file, to)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(file, target)
     (copied / ".cache").mkdir()
     (copied / ".cache/wheels").symlink_to(ROOT / ".cache/wheels")
     with (copied / "jobs/__init__.py").open("a") as changed:
@@ -236,47 +237,47 @@ def another_state(lab: Lab) -> Path:
     return copied
 
 
-def test_an_upgrade_waits_for_runs_and_a_failed_one_leaves_what_was_there(runner: Lab) -> None:
-    host, copied = runner.hosts[0], another_state(runner)
+def test_an_upgrade_waits_for_active_runs_and_a_failed_one_changes_nothing(runner: Lab) -> None:
+    host, copied = runner.hosts[0], changed_repository(runner)
     before = runner.ask(host, "readlink /opt/groundcrew/current")
     with long_run(runner):
         hurried = run(runner, root=copied, job_runner_wait=1)
         assert hurried.code == 1
-        assert "groundcrew-try-now.service still runs after 1 s, and nothing changes under it" in hurried.text
+        assert "groundcrew-try-now.service still runs after 1 s, so nothing was changed" in hurried.text
         assert runner.ask(host, "readlink /opt/groundcrew/current") == before
-        assert running(runner) == TIMERS
-        patient: list[Told] = []
-        deploying = Thread(target=lambda: patient.append(run(runner, root=copied)))
+        assert active_timers(runner) == TIMERS
+        results: list[Told] = []
+        deploying = Thread(target=lambda: results.append(run(runner, root=copied)))
         deploying.start()
-        until(lambda: not running(runner), 60)
+        until(lambda: not active_timers(runner), 60)
         time.sleep(2)
-        assert runner.ask(host, "readlink /opt/groundcrew/current") == before, "it waits"
+        assert runner.ask(host, "readlink /opt/groundcrew/current") == before, "the upgrade waits for the run"
     deploying.join()
-    assert patient[0].code == 0, patient[0].text
-    ran = json.loads(runner.ask(host, "crew runs try backup --json"))["runs"]
-    assert next(each["outcome"] for each in ran if not each["scheduled"]) == "done", ran
+    assert results[0].code == 0, results[0].text
+    records = json.loads(runner.ask(host, "crew runs try backup --json"))["runs"]
+    assert next(each["outcome"] for each in records if not each["scheduled"]) == "done", records
     now = runner.ask(host, "readlink /opt/groundcrew/current")
     assert now != before
     assert set(runner.ask(host, "ls /opt/groundcrew").split()) == {now, "current", "wheels"}
-    assert running(runner) == TIMERS
+    assert active_timers(runner) == TIMERS
 
     runner.ask(host, "mv /usr/lib/python3.11/ensurepip /usr/lib/python3.11/ensurepip.away")
     broken = run(runner)
     runner.ask(host, "mv /usr/lib/python3.11/ensurepip.away /usr/lib/python3.11/ensurepip")
     assert broken.code == 1
     assert runner.ask(host, "readlink /opt/groundcrew/current; crew --version").split()[:2] == [now, "crew"]
-    assert running(runner) == TIMERS
+    assert active_timers(runner) == TIMERS
 
 
 TIMERS = ["groundcrew-try-backup.timer", "groundcrew-try-retention.timer", "groundcrew-try-verify.timer"]
 
 
-def running(lab: Lab) -> list[str]:
-    told = lab.ask(lab.hosts[0], "systemctl list-units --plain --no-legend --state=active 'groundcrew-*.timer'")
-    return sorted(line.split()[0] for line in told.splitlines())
+def active_timers(lab: Lab) -> list[str]:
+    output = lab.ask(lab.hosts[0], "systemctl list-units --plain --no-legend --state=active 'groundcrew-*.timer'")
+    return sorted(line.split()[0] for line in output.splitlines())
 
 
-def test_what_left_the_file_leaves_the_host_and_what_was_changed_by_hand_is_mended(runner: Lab) -> None:
+def test_removed_settings_leave_the_host_and_manual_changes_are_reverted(runner: Lab) -> None:
     host = runner.hosts[0]
     runner.ask(
         host, "echo '# mine' >> /etc/systemd/system/groundcrew-try-backup.service; echo x > /etc/groundcrew/try.toml"
@@ -285,60 +286,64 @@ def test_what_left_the_file_leaves_the_host_and_what_was_changed_by_hand_is_mend
         host, "systemctl disable --quiet --now groundcrew-try-retention.timer; chmod 644 /etc/groundcrew/age.key"
     )
     fewer = re.sub(r"(?s)verify = .*?\n|\[alerts\].*?\n(?=\[)", "", SHOP)
-    told = run(runner, text=fewer, **{"job_runner_secrets": {"/etc/groundcrew/age.key": {"file": str(key(runner)[0])}}})
-    assert (told.code, told.changes) == (0, 2), told.text
-    assert running(runner) == TIMERS[:2]
+    result = run(
+        runner, text=fewer, **{"job_runner_secrets": {"/etc/groundcrew/age.key": {"file": str(key(runner)[0])}}}
+    )
+    assert (result.code, result.changes) == (0, 2), result.text
+    assert active_timers(runner) == TIMERS[:2]
     units = runner.ask(
         host, "ls /etc/systemd/system /etc/systemd/system/timers.target.wants; ls /etc/groundcrew/credentials"
     )
     assert "verify" not in units
     assert "ALERTS" not in units
     assert "mine" not in runner.ask(host, "systemctl cat groundcrew-try-backup.service")
-    with runner.process_list(host) as seen:
+    with runner.process_list(host) as processes:
         back = run(runner)
     assert (back.code, back.changes) == (0, 2), back.text
-    assert [line for line in seen if PASSWORD in line or ALERTS in line] == []
-    assert any("/etc/groundcrew/credentials/ALERTS" in line for line in seen), "it was looked at while it happened"
-    assert running(runner) == TIMERS
+    assert [line for line in processes if PASSWORD in line or ALERTS in line] == []
+    assert any("/etc/groundcrew/credentials/ALERTS" in line for line in processes), (
+        "the deploy was recorded while it ran"
+    )
+    assert active_timers(runner) == TIMERS
 
 
-def test_what_an_environment_lacks_fails_the_deploy(runner: Lab) -> None:
+def test_a_failed_check_fails_the_deploy(runner: Lab) -> None:
     wrong = {"file": str(key(runner)[0])}
-    told = run(runner, job_runner_secrets={"/etc/groundcrew/age.key": wrong, "SHOP_PASSWORD": wrong})
-    assert told.code == 1
-    assert "password authentication failed" in told.text
-    assert "try can't do its work like this, see above" in told.text
+    result = run(runner, job_runner_secrets={"/etc/groundcrew/age.key": wrong, "SHOP_PASSWORD": wrong})
+    assert result.code == 1
+    assert "password authentication failed" in result.text
+    assert "but the check of try failed, see above" in result.text
     assert run(runner).code == 0
 
 
-def test_it_ends_at_once_with_a_sentence(runner: Lab) -> None:
-    for changed, said in (
+def test_mistakes_in_group_data_stop_it_with_a_message(runner: Lab) -> None:
+    for changed, expected in (
         ({"text": SHOP.replace("SHOP_PASSWORD", "NOBODYS")}, "secret NOBODYS: environment variable NOBODYS is not set"),
-        ({"job_runner_environments": ["tri"]}, "there is no environment tri; there are try"),
-        ({"text": ONLY_A_PAGE.split("[status]", maxsplit=1)[0]}, "no timers can be made of try"),
-        ({"job_runner_secrets": {"/etc/shadow": {"file": "/x"}, "X": {"env": "X"}}}, "/etc/shadow is not the deploy's"),
+        ({"job_runner_environments": ["tri"]}, "environment tri does not exist (existing: try)"),
+        ({"text": STATUS_ONLY.split("[status]", maxsplit=1)[0]}, "exporting the timers of try failed"),
+        ({"job_runner_secrets": {"/etc/shadow": {"file": "/x"}, "X": {"env": "X"}}}, "/etc/shadow is outside of"),
     ):
-        told = run(runner, **changed)
-        assert told.code == 1
-        assert said in told.text
-        assert "Traceback" not in told.text
+        result = run(runner, **changed)
+        assert result.code == 1
+        assert expected in result.text
+        assert "Traceback" not in result.text
 
 
-def test_debian_13_too_and_it_goes_without_a_trace(fresh: Callable[..., Lab]) -> None:
-    there = fresh(debian=13)
-    host = there.hosts[0]
-    first = run(there, text=ONLY_A_PAGE)
+def test_debian_13_works_and_a_removal_leaves_no_trace(fresh: Callable[..., Lab]) -> None:
+    lab = fresh(debian=13)
+    host = lab.hosts[0]
+    first = run(lab, text=STATUS_ONLY)
     assert first.code == 0, first.text[-3000:]
-    there.ask(host, "systemctl start groundcrew-try-status.service && ls /srv/store/try/runs/status")
-    again = run(there, text=ONLY_A_PAGE)
+    lab.ask(host, "systemctl start groundcrew-try-status.service && ls /srv/store/try/runs/status")
+    again = run(lab, text=STATUS_ONLY)
     assert (again.code, again.changes) == (0, 0), again.text
-    gone = run(there, "--data", "job_runner=absent", text=ONLY_A_PAGE)
-    assert gone.code == 0, gone.text
+    removed = run(lab, "--data", "job_runner=absent", text=STATUS_ONLY)
+    assert removed.code == 0, removed.text
     traces = "find / -xdev -path /proc -prune -o -name '*groundcrew*' -print; getent passwd groundcrew || true"
-    (owner,) = there.ask(host, traces).splitlines()
-    assert owner.startswith("groundcrew:"), "it stays with what runs have stored"
-    assert "try" in there.ask(host, "ls /srv/store").split()
-    there.ask(host, "rm -r /srv/store")
-    assert run(there, "--data", "job_runner=absent", text=ONLY_A_PAGE).code == 0
-    assert there.ask(host, traces) == ""
-    assert run(there, "--data", "job_runner=absent", text=ONLY_A_PAGE).changes == 0
+    (owner,) = lab.ask(host, traces).splitlines()
+    assert owner.startswith("groundcrew:"), "the user stays with the store that it owns"
+    assert "try" in lab.ask(host, "ls /srv/store").split()
+    lab.ask(host, "rm -r /srv/store")
+    assert run(lab, "--data", "job_runner=absent", text=STATUS_ONLY).code == 0
+    assert lab.ask(host, traces) == ""
+    assert run(lab, "--data", "job_runner=absent", text=STATUS_ONLY).changes == 0

@@ -1,4 +1,4 @@
-"""A repository with a staging of the test's own, beside a production to be filled from."""
+"""A repository with a staging environment for the test, beside a production environment to refresh from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def read(root: Path) -> Reading:
-    """Reads a text as the file of staging."""
+    """Return a function that reads a text as the file of staging."""
 
     def reading(text: str) -> Environment:
         (root / "inventories" / "staging.toml").write_text(text)

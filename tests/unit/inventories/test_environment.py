@@ -1,4 +1,4 @@
-"""A whole file, read into objects."""
+"""Read a whole environment file into objects."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_a_server(designed: Environment) -> None:
     assert main.limits == BackupLimits(run=timedelta(hours=3), stall=timedelta(minutes=5), lock=timedelta(seconds=60))
 
 
-def test_a_database_and_what_it_leaves_out(designed: Environment) -> None:
+def test_a_database_and_its_defaults(designed: Environment) -> None:
     shop = designed.databases["shop"]
     assert (shop.password, shop.via, shop.verify, shop.retention) == (None, None, None, None)
     assert (shop.parallel, shop.counts, shop.limits) == (2, True, BackupLimits())
@@ -133,15 +133,15 @@ def test_the_other_sections(designed: Environment, root: Path) -> None:
     assert designed.metrics.textfile == Path("/var/lib/prometheus/node-exporter/groundcrew.prom")
 
 
-def test_the_least_there_can_be(read: Reading) -> None:
-    least = read('[environment]\nname = "staging"')
-    assert (least.store, least.drift, least.cost, least.status) == (None, None, None, None)
-    assert [*least.servers, *least.databases, *least.refresh, *least.stacks, *least.alerts.to] == []
-    assert (least.timezone, least.protected) == (ZoneInfo("UTC"), False)
-    assert (least.terraform.program, least.verify.space, least.metrics.textfile) == ("terraform", 2.0, None)
+def test_a_minimal_file(read: Reading) -> None:
+    minimal = read('[environment]\nname = "staging"')
+    assert (minimal.store, minimal.drift, minimal.cost, minimal.status) == (None, None, None, None)
+    assert [*minimal.servers, *minimal.databases, *minimal.refresh, *minimal.stacks, *minimal.alerts.to] == []
+    assert (minimal.timezone, minimal.protected) == (ZoneInfo("UTC"), False)
+    assert (minimal.terraform.program, minimal.verify.space, minimal.metrics.textfile) == ("terraform", 2.0, None)
 
 
-def test_nothing_of_it_can_be_changed(designed: Environment) -> None:
+def test_the_objects_are_immutable(designed: Environment) -> None:
     with pytest.raises(FrozenInstanceError):
         designed.databases["shop"].parallel = 3  # type: ignore[misc]
     with pytest.raises(TypeError):
@@ -155,7 +155,7 @@ def _unchanging(value: object) -> bool:
     return not isinstance(value, dict | list | set)
 
 
-def test_no_secret_shows(designed: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_are_never_shown(designed: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAIN_DB_PASSWORD", "correct-horse")
     password = designed.servers["main"].password
     assert password
@@ -169,17 +169,17 @@ def test_no_secret_shows(designed: Environment, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("name", Repository.find(SHIPPED).names())
-def test_what_is_here_is_right(name: str) -> None:
+def test_each_shipped_environment_is_valid(name: str) -> None:
     assert Repository.find(SHIPPED).read(name).name == name
 
 
 def example(name: str) -> Environment | None:
-    """An environment as it is shipped; None once a team has made it its own, or taken it out."""
+    """A shipped environment; None if a team has changed or removed it."""
     file = SHIPPED / "inventories" / f"{name}.toml"
     return Repository.find(SHIPPED).read(name) if file.exists() and "acme" in file.read_text() else None
 
 
-def test_what_is_shipped_is_what_its_users_described() -> None:
+def test_the_shipped_environments_match_the_documentation() -> None:
     if dev := example("dev"):
         assert (dev.protected, len(dev.databases), len(dev.servers)) == (False, 0, 0)
     if staging := example("staging"):
@@ -194,11 +194,11 @@ def test_what_is_shipped_is_what_its_users_described() -> None:
         assert (production.protected, production.cost.budget, production.cost.check) == (True, 2500, "0 9 * * 1")
 
 
-def test_a_mark_at_the_beginning_and_windows_line_ends_do_no_harm(root: Path) -> None:
+def test_a_byte_order_mark_and_windows_line_ends_are_accepted(root: Path) -> None:
     (root / "inventories" / "staging.toml").write_bytes(b'\xef\xbb\xbf[environment]\r\nname = "staging"\r\n')
     assert Repository.find(root).read("staging").name == "staging"
 
 
-def test_its_faults_are_its_text() -> None:
+def test_the_lines_of_an_error_are_its_text() -> None:
     bad = BadEnvironment("one", "two")
     assert (bad.lines, str(bad)) == (("one", "two"), "one\ntwo")

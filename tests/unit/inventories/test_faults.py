@@ -1,6 +1,6 @@
-"""Broken files, each with the lines it is told in: all of them, and nothing else."""
+"""Invalid files, each with exactly the fault lines that the reader reports."""
 
-# ruff: noqa: E501  (a line of the table is a line as a user sees it, unbroken)
+# ruff: noqa: E501  (each line of the table is a whole line of output)
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BROKEN = {
             'environment: is missing; add [environment] with name = "staging"',
         ],
     ),
-    "a heading that is no table": (
+    "an environment section that is not a table": (
         'environment = "staging"\n',
         [
             "environment: this is not a table; write it as [environment], with its keys below",
@@ -33,58 +33,58 @@ BROKEN = {
     "a syntax error": (
         "name = = 1\n",
         [
-            "line 1, column 8: this is not TOML (invalid value); nothing of the file counts until that is right",
+            "line 1, column 8: invalid TOML (invalid value); correct this first; the rest of the file was not checked",
         ],
     ),
-    "a string that does not end": (
+    "a string without an end": (
         HEAD + 'timezone = "UTC\n',
         [
-            "line 3, column 16: this is not TOML (illegal character '\\n'); nothing of the file counts until that is right",
+            "line 3, column 16: invalid TOML (illegal character '\\n'); correct this first; the rest of the file was not checked",
         ],
     ),
     "a key twice": (
         HEAD + 'name = "staging"\n',
         [
-            "line 3, column 17: this is not TOML (cannot overwrite a value); a key or table may stand only once; nothing of the file counts until that is right",
+            "line 3, column 17: invalid TOML (cannot overwrite a value); define each key and table only once; correct this first; the rest of the file was not checked",
         ],
     ),
     "a table twice": (
         WHOLE + SHOP,
         [
-            "line 8, column 16: this is not TOML (cannot declare ('databases', 'shop') twice); a key or table may stand only once; nothing of the file counts until that is right",
+            "line 8, column 16: invalid TOML (cannot declare ('databases', 'shop') twice); define each key and table only once; correct this first; the rest of the file was not checked",
         ],
     ),
     "an unknown section": (
         WHOLE + "[backups]\n",
         [
-            "backups: there is no such key; known here: environment, store, servers, databases, refresh, verify, terraform, stacks, drift, cost, status, alerts, metrics",
+            "backups: unknown key; use one of: environment, store, servers, databases, refresh, verify, terraform, stacks, drift, cost, status, alerts, metrics",
         ],
     ),
     "an unknown key": (
         WHOLE + 'bakcup = "0 2 * * *"\n',
         [
-            "databases.shop.bakcup: there is no such key; did you mean backup?",
+            "databases.shop.bakcup: unknown key; did you mean backup?",
         ],
     ),
-    "an unknown key nothing is near to": (
+    "an unknown key without a similar key": (
         HEAD + "xyzzy = 1\n",
         [
-            "environment.xyzzy: there is no such key; known here: name, protected, timezone, format",
+            "environment.xyzzy: unknown key; use one of: name, protected, timezone, format",
         ],
     ),
     "a key that breaks lines": (
         HEAD + '"a\\nb" = 1\n',
         [
-            'environment."a\\nb": there is no such key; known here: name, protected, timezone, format',
+            'environment."a\\nb": unknown key; use one of: name, protected, timezone, format',
         ],
     ),
-    "a name that is not the file's": (
+    "a name that differs from the file name": (
         '[environment]\nname = "prod"\n',
         [
-            'environment.name: "prod" is not what its file is called; use name = "staging", or rename the file',
+            'environment.name: "prod" does not match the file name; use name = "staging", or rename the file',
         ],
     ),
-    "a name that is no name": (
+    "an invalid name": (
         '[environment]\nname = "../x"\n',
         [
             'environment.name: "../x" is not a name; use letters, digits, - and _, at most 63, the first a letter or a digit',
@@ -93,7 +93,7 @@ BROKEN = {
     "protected in quotes": (
         HEAD + 'protected = "yes"\n',
         [
-            'environment.protected: "yes" is neither true nor false; use one of them, without quotes',
+            'environment.protected: "yes" is not a boolean; use true or false, without quotes',
         ],
     ),
     "no such timezone": (
@@ -102,7 +102,7 @@ BROKEN = {
             'environment.timezone: "Europe/Berln" is not a timezone; did you mean Europe/Berlin?',
         ],
     ),
-    "a timezone nothing is near to": (
+    "a timezone without a similar name": (
         HEAD + 'timezone = "../../etc/passwd"\n',
         [
             'environment.timezone: "../../etc/passwd" is not a timezone; use a name such as "Europe/Berlin" or "UTC"',
@@ -111,10 +111,10 @@ BROKEN = {
     "a newer format": (
         HEAD + "format = 2\nsomething_new = true\n",
         [
-            "environment.format: 2 is newer than what this groundcrew reads (1); install a newer groundcrew",
+            "environment.format: 2 is newer than this groundcrew reads (1); upgrade groundcrew",
         ],
     ),
-    "a format that is none": (
+    "an invalid format": (
         HEAD + 'format = "1"\n',
         [
             'environment.format: "1" is not a format; use 1',
@@ -126,53 +126,53 @@ BROKEN = {
             'store.url: is missing; add url: s3://bucket/prefix or file:///folder, such as "s3://acme-backups/groundcrew"',
         ],
     ),
-    "silence about encryption": (
+    "no key about encryption": (
         HEAD + '[store]\nurl = "s3://bucket"\n',
         [
-            'store.encrypt_to: is missing; add encrypt_to: ["age1…", …], or "nobody" to store in the clear',
+            'store.encrypt_to: is missing; add encrypt_to: ["age1…", …], or "nobody" to disable encryption',
         ],
     ),
-    "encryption to no one in particular": (
+    "encryption for an empty list of recipients": (
         HEAD + '[store]\nurl = "s3://bucket"\nencrypt_to = []\n',
         [
-            'store.encrypt_to: there are no recipients in this; use ["age1…", …], or "nobody" to store in the clear',
+            'store.encrypt_to: this has no recipients; use ["age1…", …], or "nobody" to disable encryption',
         ],
     ),
     "a mistyped recipient": (
         HEAD + '[store]\nurl = "s3://bucket"\nencrypt_to = ["age1abc", 3]\n',
         [
-            'store.encrypt_to.1: "age1abc" is no age recipient; use a public key: "age1…" as age-keygen prints it, or "ssh-ed25519 …"',
-            'store.encrypt_to.2: 3 is no age recipient; use a public key: "age1…" as age-keygen prints it, or "ssh-ed25519 …"',
+            'store.encrypt_to.1: "age1abc" is not an age recipient; use a public key: "age1…" as age-keygen prints it, or "ssh-ed25519 …"',
+            'store.encrypt_to.2: 3 is not an age recipient; use a public key: "age1…" as age-keygen prints it, or "ssh-ed25519 …"',
         ],
     ),
     "a secret key as recipient": (
         HEAD + '[store]\nurl = "s3://bucket"\nencrypt_to = ["AGE-SECRET-KEY-1QQQ"]\n',
         [
-            'store.encrypt_to.1: this is a secret key, and it should be in no file here; use a public key: "age1…" as age-keygen prints it, or "ssh-ed25519 …"',
+            'store.encrypt_to.1: this is a secret key, which must not be in this file; use a public key: "age1…" as age-keygen prints it, or "ssh-ed25519 …"',
         ],
     ),
-    "a store of another kind": (
+    "a store of another type": (
         HEAD + '[store]\nurl = "gs://bucket"\nencrypt_to = "nobody"\n',
         [
-            'store.url: "gs://bucket" is not the address of a store; use "s3://bucket/prefix" or "file:///folder"',
+            'store.url: "gs://bucket" is not a store URL; use "s3://bucket/prefix" or "file:///folder"',
         ],
     ),
-    "a store that climbs": (
+    "a store URL with ..": (
         HEAD + '[store]\nurl = "s3://bucket/a/../b"\nencrypt_to = "nobody"\n',
         [
-            'store.url: "s3://bucket/a/../b" has an empty part, or "." or ".."; use "s3://bucket/prefix" or "file:///folder"',
+            'store.url: "s3://bucket/a/../b" has an empty segment, "." or ".."; use "s3://bucket/prefix" or "file:///folder"',
         ],
     ),
     "an endpoint without http": (
         HEAD + STORE + 'endpoint = "localhost:8333"\n[databases.shop]\nurl = "postgresql:///shop"\n',
         [
-            'store.endpoint: "localhost:8333" is not an HTTP address; use "https://host" or "http://host:port"',
+            'store.endpoint: "localhost:8333" is not an HTTP URL; use "https://host" or "http://host:port"',
         ],
     ),
-    "a profile for no job": (
+    "a profile for an unknown job": (
         HEAD + STORE + 'profiles = { backups = "writer" }\n[databases.shop]\nurl = "postgresql:///shop"\n',
         [
-            "store.profiles.backups: there is no such job; did you mean backup?",
+            "store.profiles.backups: unknown job; did you mean backup?",
         ],
     ),
     "too few parts": (
@@ -184,100 +184,100 @@ BROKEN = {
     "a literal password": (
         WHOLE + 'password = "hunter2hunter2"\n',
         [
-            'databases.shop.password: a secret is never written down here; use { env = "NAME" }, { file = "path" } or { command = ["program", "argument"] }',
+            'databases.shop.password: secrets must not be in this file; use { env = "NAME" }, { file = "path" } or { command = ["program", "argument"] }',
         ],
     ),
-    "a secret of two sources": (
+    "a secret with two sources": (
         WHOLE + 'password = { env = "A", file = "b" }\n',
         [
-            'databases.shop.password: this is no reference to a secret; use one of { env = "NAME" }, { file = "path" } or { command = ["program", "argument"] }',
+            'databases.shop.password: this is not a reference to a secret; use { env = "NAME" }, { file = "path" } or { command = ["program", "argument"] }',
         ],
     ),
-    "a secret of an odd variable": (
+    "a secret in an invalid variable name": (
         WHOLE + 'password = { env = "SHOP PASSWORD" }\n',
         [
-            'databases.shop.password: env names no variable; use letters, digits and _, such as { env = "SHOP_PASSWORD" }',
+            'databases.shop.password: env is not a variable name; use letters, digits and _, such as { env = "SHOP_PASSWORD" }',
         ],
     ),
-    "a secret in no file": (
+    "a secret in an empty path": (
         WHOLE + 'password = { file = "" }\n',
         [
-            'databases.shop.password: file names no file; use a path, such as { file = "/etc/groundcrew/shop.password" }',
+            'databases.shop.password: file is not a path; use one such as { file = "/etc/groundcrew/shop.password" }',
         ],
     ),
-    "a secret of no command": (
+    "a secret from an empty command": (
         WHOLE + "password = { command = [] }\n",
         [
-            'databases.shop.password: command can\'t be read; use a list of words, such as { command = ["pass", "show", "shop"] }',
+            'databases.shop.password: command is not a list of words; use one such as { command = ["pass", "show", "shop"] }',
         ],
     ),
-    "a secret of a command with an open quote": (
+    "a secret from a command with an open quote": (
         WHOLE + 'password = { command = "pass \'show" }\n',
         [
-            'databases.shop.password: command can\'t be read; use a list of words, such as { command = ["pass", "show", "shop"] }',
+            'databases.shop.password: command is not a list of words; use one such as { command = ["pass", "show", "shop"] }',
         ],
     ),
     "a password in the address": (
         HEAD + STORE + '[databases.shop]\nurl = "postgresql://u:hunter2@db/shop"\n',
         [
-            'databases.shop.url: has a password written into it; take it out, and add password = { env = "…" }, { file = "…" } or { command = "…" }',
+            'databases.shop.url: contains a password; remove it, and add password = { env = "…" }, { file = "…" } or { command = "…" }',
         ],
     ),
     "a password among the parameters": (
         HEAD + STORE + '[databases.shop]\nurl = "postgresql://db/shop?password=hunter2"\n',
         [
-            'databases.shop.url: has a password written into it; take it out, and add password = { env = "…" }, { file = "…" } or { command = "…" }',
+            'databases.shop.url: contains a password; remove it, and add password = { env = "…" }, { file = "…" } or { command = "…" }',
         ],
     ),
     "a password in another address": (
         HEAD + STORE + '[databases.shop]\nurl = "mysql://u:hunter2@db/shop"\n',
         [
-            'databases.shop.url: has a password written into it; take it out, and add password = { env = "…" }, { file = "…" } or { command = "…" }',
+            'databases.shop.url: contains a password; remove it, and add password = { env = "…" }, { file = "…" } or { command = "…" }',
         ],
     ),
     "an address of another server": (
         HEAD + STORE + '[databases.shop]\nurl = "mysql://db/shop"\n',
         [
-            'databases.shop.url: "mysql://db/shop" is not a PostgreSQL address; use "postgresql://user@host:5432/database", "postgresql:///database?host=/run/postgresql" or "postgresql:///?service=name"',
+            'databases.shop.url: "mysql://db/shop" is not a PostgreSQL URL; use "postgresql://user@host:5432/database", "postgresql:///database?host=/run/postgresql" or "postgresql:///?service=name"',
         ],
     ),
     "an address without a database": (
         HEAD + STORE + '[databases.shop]\nurl = "postgresql://backup@db:5432"\n',
         [
-            'databases.shop.url: "postgresql://backup@db:5432" names no database; add its name behind the host and a slash',
+            'databases.shop.url: "postgresql://backup@db:5432" has no database name; add it after the host, as in postgresql://host/database',
         ],
     ),
-    "a port beyond": (
+    "a port that is too large": (
         HEAD + STORE + '[databases.shop]\nurl = "postgresql://db:70000/shop"\n',
         [
-            'databases.shop.url: "postgresql://db:70000/shop" is not a PostgreSQL address (a port is from 1 to 65535); use "postgresql://user@host:5432/database", "postgresql:///database?host=/run/postgresql" or "postgresql:///?service=name"',
+            'databases.shop.url: "postgresql://db:70000/shop" is not a PostgreSQL URL (the port must be from 1 to 65535); use "postgresql://user@host:5432/database", "postgresql:///database?host=/run/postgresql" or "postgresql:///?service=name"',
         ],
     ),
     "a percent sign alone": (
         HEAD + STORE + '[databases.shop]\nurl = "postgresql://db/50%"\n',
         [
-            'databases.shop.url: "postgresql://db/50%" is not a PostgreSQL address (a % that no two hexadecimal digits follow, or %00); use "postgresql://user@host:5432/database", "postgresql:///database?host=/run/postgresql" or "postgresql:///?service=name"',
+            'databases.shop.url: "postgresql://db/50%" is not a PostgreSQL URL (two hexadecimal digits other than 00 must follow %); use "postgresql://user@host:5432/database", "postgresql:///database?host=/run/postgresql" or "postgresql:///?service=name"',
         ],
     ),
-    "a parameter without a value": (
+    "a parameter without =": (
         HEAD + STORE + '[databases.shop]\nurl = "postgresql://db/shop?sslmode"\n',
         [
-            'databases.shop.url: "postgresql://db/shop?sslmode" is not a PostgreSQL address (a parameter has no =); use "postgresql://user@host:5432/database", "postgresql:///database?host=/run/postgresql" or "postgresql:///?service=name"',
+            'databases.shop.url: "postgresql://db/shop?sslmode" is not a PostgreSQL URL (a parameter has no =); use "postgresql://user@host:5432/database", "postgresql:///database?host=/run/postgresql" or "postgresql:///?service=name"',
         ],
     ),
-    "no address": (
+    "no connection URL": (
         HEAD + STORE + "[databases.shop]\n",
         [
             'databases.shop.url: is missing; add url: postgresql://user@host:5432/database, such as "postgresql://backup@shop.internal/shop"',
         ],
     ),
-    "a database that is no table": (
+    "a database that is not a table": (
         HEAD + STORE + '[databases]\nshop = "postgresql:///shop"\n',
         [
             "databases.shop: this is not a table; write it as [databases.shop], with its keys below",
         ],
     ),
-    "databases that are no tables": (
+    "databases that are not tables": (
         'databases = 3\n[environment]\nname = "staging"\n',
         [
             "databases: this is not a table; write it as [databases], with its keys below",
@@ -295,38 +295,38 @@ BROKEN = {
             "databases.shop: [servers.shop] has the same name; rename one of them",
         ],
     ),
-    "a pattern that is no text": (
+    "a pattern that is not text": (
         WHOLE + '[servers.main]\nurl = "postgresql://db"\nexclude = [3, ""]\n',
         [
             'servers.main.exclude.1: 3 is not text; write it in quotes, as "3"',
-            'servers.main.exclude.2: "" says nothing; write some text, or leave it out',
+            'servers.main.exclude.2: "" is empty; write some text, or remove the key',
         ],
     ),
-    "ssh to an option": (
+    "an SSH host that looks like an option": (
         WHOLE + 'via = { ssh = "-oProxyCommand=x" }\n',
         [
-            'databases.shop.via: "-oProxyCommand=x" is no host for ssh; use "host", "user@host" or "user@host:port"',
+            'databases.shop.via: "-oProxyCommand=x" is not an SSH host; use "host", "user@host" or "user@host:port"',
         ],
     ),
     "two tunnels": (
         WHOLE + 'via = { ssh = "a", kubernetes = "b" }\n',
         [
-            'databases.shop.via: this is no way to a server; use { ssh = "user@host:port" } or { kubernetes = "namespace/kind/name", context = "name" }',
+            'databases.shop.via: this is not a tunnel; use { ssh = "user@host:port" } or { kubernetes = "namespace/kind/name", context = "name" }',
         ],
     ),
-    "a tunnel to nothing known": (
+    "a Kubernetes target without a namespace": (
         WHOLE + 'via = { kubernetes = "postgres" }\n',
         [
-            'databases.shop.via: "postgres" is nothing that kubectl can forward to; use "namespace/kind/name", where kind is pod, service, statefulset or deployment',
+            'databases.shop.via: "postgres" is not a target of kubectl port-forward; use "namespace/kind/name", where kind is pod, service, statefulset or deployment',
         ],
     ),
-    "a context like an option": (
+    "a context that looks like an option": (
         WHOLE + 'via = { kubernetes = "a/pod/b", context = "--token" }\n',
         [
-            'databases.shop.via: "--token" is no context of kubectl; use a name that kubectl config get-contexts shows',
+            'databases.shop.via: "--token" is not a kubectl context; use a name from: kubectl config get-contexts',
         ],
     ),
-    "an hour beyond": (
+    "an hour that is too large": (
         WHOLE + 'backup = "0 25 * * *"\n',
         [
             'databases.shop.backup: "0 25 * * *" is not a cron line (bad hour); use five fields, minute hour day month weekday, such as "0 2 * * *"',
@@ -359,31 +359,31 @@ BROKEN = {
     "a negative count": (
         WHOLE + "keep = { daily = -3 }\n",
         [
-            "databases.shop.keep.daily: -3 is not a count; use 1 or more, or leave it out",
+            "databases.shop.keep.daily: -3 is not a count; use a whole number from 1, or remove the key",
         ],
     ),
     "counts of other kinds": (
         WHOLE + 'keep = { daily = 0, weekly = true, monthly = 1.5, yearly = "some" }\n',
         [
-            "databases.shop.keep.daily: 0 is not a count; use 1 or more, or leave it out",
-            "databases.shop.keep.weekly: true is not a count; use 1 or more, or leave it out",
-            "databases.shop.keep.monthly: 1.5 is not a count; use 1 or more, or leave it out",
-            'databases.shop.keep.yearly: "some" is not a count; use 1 or more, or leave it out',
+            "databases.shop.keep.daily: 0 is not a count; use a whole number from 1, or remove the key",
+            "databases.shop.keep.weekly: true is not a count; use a whole number from 1, or remove the key",
+            "databases.shop.keep.monthly: 1.5 is not a count; use a whole number from 1, or remove the key",
+            'databases.shop.keep.yearly: "some" is not a count; use a whole number from 1, or remove the key',
         ],
     ),
     "a span in the wrong order": (
         WHOLE + 'keep = { within = "3d2y", within_daily = 7, within_weekly = "" }\n',
         [
-            'databases.shop.keep.within: "3d2y" is not a span of the calendar; use years, months, days and hours in this order, such as "2y5m7d3h" or "90d"',
-            'databases.shop.keep.within_daily: 7 is not a span of the calendar; use years, months, days and hours in this order, such as "2y5m7d3h" or "90d"',
-            'databases.shop.keep.within_weekly: "" is not a span of the calendar; use years, months, days and hours in this order, such as "2y5m7d3h" or "90d"',
+            'databases.shop.keep.within: "3d2y" is not a calendar period; use years, months, days and hours in this order, such as "2y5m7d3h" or "90d"',
+            'databases.shop.keep.within_daily: 7 is not a calendar period; use years, months, days and hours in this order, such as "2y5m7d3h" or "90d"',
+            'databases.shop.keep.within_weekly: "" is not a calendar period; use years, months, days and hours in this order, such as "2y5m7d3h" or "90d"',
         ],
     ),
     "an unknown rule": (
         WHOLE + "keep = { minutely = 3, dayly = 3 }\n",
         [
-            "databases.shop.keep.minutely: there is no such key; known here: last, hourly, daily, weekly, monthly, yearly, within, within_hourly, within_daily, within_weekly, within_monthly, within_yearly, tags",
-            "databases.shop.keep.dayly: there is no such key; did you mean daily?",
+            "databases.shop.keep.minutely: unknown key; use one of: last, hourly, daily, weekly, monthly, yearly, within, within_hourly, within_daily, within_weekly, within_monthly, within_yearly, tags",
+            "databases.shop.keep.dayly: unknown key; did you mean daily?",
         ],
     ),
     "tags in one list only": (
@@ -398,17 +398,17 @@ BROKEN = {
             'databases.shop.keep.tags.1.1: "a/b" is not a tag; use letters, digits, ., - and _, at most 63',
         ],
     ),
-    "a keep that is no table": (
+    "a keep that is not a table": (
         WHOLE + "keep = 7\n",
         [
             "databases.shop.keep: this is not a table; write it as [databases.shop.keep], with its keys below",
         ],
     ),
-    "durations of other kinds": (
+    "invalid durations": (
         WHOLE + 'limits = { run = 6, stall = "0m", lock = "1 hour" }\n',
         [
             'databases.shop.limits.run: 6 is not a duration; use a number and a unit of s, m, h, d or w, such as "60s", "10m", "6h" or "1h30m"',
-            'databases.shop.limits.stall: "0m" is no time at all; use a number and a unit of s, m, h, d or w, such as "60s", "10m", "6h" or "1h30m"',
+            'databases.shop.limits.stall: "0m" is a duration of zero; use a number and a unit of s, m, h, d or w, such as "60s", "10m", "6h" or "1h30m"',
             'databases.shop.limits.lock: "1 hour" is not a duration; use a number and a unit of s, m, h, d or w, such as "60s", "10m", "6h" or "1h30m"',
         ],
     ),
@@ -421,46 +421,46 @@ BROKEN = {
     "counts in quotes": (
         WHOLE + 'counts = "true"\n',
         [
-            'databases.shop.counts: "true" is neither true nor false; use one of them, without quotes',
+            'databases.shop.counts: "true" is not a boolean; use true or false, without quotes',
         ],
     ),
-    "a refresh from nowhere": (
+    "a refresh from an unknown environment": (
         WHOLE
         + '[refresh.shop]\nfrom = "prodution/shop"\ninto = "postgresql:///shop"\nsanitise = "sanitise/shop.sql"\n',
         [
-            'refresh.shop.from: there is no environment "prodution"; did you mean production?',
+            'refresh.shop.from: environment "prodution" does not exist; did you mean production?',
         ],
     ),
-    "a refresh from no database": (
+    "a refresh from an unknown database": (
         WHOLE
         + '[refresh.shop]\nfrom = "production/shpo"\ninto = "postgresql:///shop"\nsanitise = "sanitise/shop.sql"\n',
         [
             'refresh.shop.from: production has no database "shpo"; did you mean shop?',
         ],
     ),
-    "a refresh from no server": (
+    "a refresh from an unknown server": (
         WHOLE
         + '[refresh.shop]\nfrom = "production/mian.x"\ninto = "postgresql:///shop"\nsanitise = "sanitise/shop.sql"\n',
         [
-            'refresh.shop.from: production has no database "mian.x"; known here: shop, main.<database>',
+            'refresh.shop.from: production has no database "mian.x"; use one of: shop, main.<database>',
         ],
     ),
-    "a refresh from half a place": (
+    "a refresh from an environment without a database": (
         WHOLE + '[refresh.shop]\nfrom = "production"\ninto = "postgresql:///shop"\nsanitise = "sanitise/shop.sql"\n',
         [
-            'refresh.shop.from: "production" is no origin; use "environment/database", such as "production/shop"',
+            'refresh.shop.from: "production" is not a source database; use "environment/database", such as "production/shop"',
         ],
     ),
-    "a refresh that sanitises with nothing": (
+    "a refresh with a missing script": (
         WHOLE + '[refresh.shop]\nfrom = "production/shop"\ninto = "postgresql:///shop"\nsanitise = "no.sql"\n',
         [
-            "refresh.shop.sanitise: there is no file no.sql beside this one; put the SQL that sanitises there",
+            "refresh.shop.sanitise: file no.sql beside this file does not exist; create it with the SQL that sanitises the copy",
         ],
     ),
-    "an unsanitised refresh": (
+    "a refresh without a script": (
         WHOLE + '[refresh.shop]\nfrom = "production/shop"\ninto = "postgresql:///shop"\n',
         [
-            'refresh.shop.sanitise: is missing; add sanitise: a path from the folder of this file, such as "sanitise/shop.sql"',
+            'refresh.shop.sanitise: is missing; add sanitise: a path relative to this file, such as "sanitise/shop.sql"',
         ],
     ),
     "space without x": (
@@ -469,37 +469,37 @@ BROKEN = {
             'verify.space: 2 is not a factor; use 1 or more with an x, such as "2x" or "1.5x"',
         ],
     ),
-    "less space than one": (
+    "a space factor below 1": (
         WHOLE + '[verify]\nspace = "0.5x"\n',
         [
             'verify.space: "0.5x" is not a factor; use 1 or more with an x, such as "2x" or "1.5x"',
         ],
     ),
-    "a program that is none": (
+    "an unsupported program": (
         WHOLE + '[terraform]\nprogram = "terragrunt"\n',
         [
-            'terraform.program: "terragrunt" is no program for stacks; use "terraform", "tofu", or an absolute path',
+            'terraform.program: "terragrunt" is not a supported program; use "terraform", "tofu", or an absolute path',
         ],
     ),
-    "a state that nothing locks": (
+    "a state without a lock": (
         WHOLE + '[terraform]\nstate = { bucket = "acme-state" }\n',
         [
-            'terraform.state: nothing locks it; add lock_table = "a DynamoDB table", or lock = "file"',
+            'terraform.state: no lock is set; add lock_table = "a DynamoDB table", or lock = "file"',
         ],
     ),
-    "a state locked twice": (
+    "a state with two locks": (
         WHOLE + '[terraform]\nstate = { bucket = "acme-state", lock = "file", lock_table = "locks" }\n',
         [
-            "terraform.state: lock and lock_table are both there; keep one of them",
+            "terraform.state: lock and lock_table are both set; remove one of them",
         ],
     ),
-    "a state locked by something else": (
+    "a state with an unknown lock": (
         WHOLE + '[terraform]\nstate = { bucket = "acme-state", lock = "dynamodb", lock_table = "l" }\n',
         [
-            'terraform.state.lock: "dynamodb" is no way to lock; use lock = "file", or lock_table = "name of a DynamoDB table"',
+            'terraform.state.lock: "dynamodb" is not a lock type; use lock = "file", or lock_table = "name of a DynamoDB table"',
         ],
     ),
-    "a bucket that is none": (
+    "an invalid bucket name": (
         WHOLE + '[terraform]\nstate = { bucket = "A", lock = "file" }\n',
         [
             'terraform.state.bucket: "A" is not a bucket; use 3 to 63 of a-z, 0-9, - and .',
@@ -508,31 +508,31 @@ BROKEN = {
     "stacks without a state": (
         WHOLE + "[stacks.network]\n",
         [
-            'terraform.state: is missing, and the stacks need a place for their state; add state = { bucket = "…", region = "…", lock_table = "…" } to [terraform]',
+            'terraform.state: is missing, but stacks need it; add state = { bucket = "…", region = "…", lock_table = "…" } to [terraform]',
         ],
     ),
-    "a stack after no stack": (
+    "a stack after an unknown stack": (
         WHOLE + STATE + '[stacks.network]\n[stacks.cluster]\nafter = ["netwrok"]\n',
         [
-            'stacks.cluster.after: there is no stack "netwrok" in this file; did you mean network?',
+            'stacks.cluster.after: stack "netwrok" is not in this file; did you mean network?',
         ],
     ),
     "a stack after itself": (
         WHOLE + STATE + '[stacks.network]\nafter = ["network"]\n',
         [
-            "stacks.network.after: each waits for the next in a circle (network, network); leave out one after of these",
+            "stacks.network.after: the stacks wait for each other (network → network); remove one of these after",
         ],
     ),
     "stacks in a circle": (
         WHOLE + STATE + '[stacks.network]\nafter = ["cluster"]\n[stacks.cluster]\nafter = ["network"]\n',
         [
-            "stacks.network.after: each waits for the next in a circle (network, cluster, network); leave out one after of these",
+            "stacks.network.after: the stacks wait for each other (network → cluster → network); remove one of these after",
         ],
     ),
     "a stack without a folder": (
         WHOLE + STATE + "[stacks.nettwork]\n",
         [
-            "stacks.nettwork: there is no folder terraform/stacks/nettwork; did you mean network?",
+            "stacks.nettwork: folder terraform/stacks/nettwork does not exist; did you mean network?",
         ],
     ),
     "an ignore rule without a reason": (
@@ -553,13 +553,13 @@ BROKEN = {
             'cost.budget: "a lot" is not an amount; use a number above 0, such as 300 or 2500.50',
         ],
     ),
-    "a budget of nothing": (
+    "a budget of 0": (
         WHOLE + "[cost]\nbudget = 0\n",
         [
             "cost.budget: 0 is not an amount; use a number above 0, such as 300 or 2500.50",
         ],
     ),
-    "a budget without end": (
+    "an infinite budget": (
         WHOLE + "[cost]\nbudget = inf\n",
         [
             "cost.budget: inf is not an amount; use a number above 0, such as 300 or 2500.50",
@@ -577,23 +577,23 @@ BROKEN = {
             'cost.currency: "$" is not a currency; use three capitals, such as "USD"',
         ],
     ),
-    "thresholds up and down": (
+    "thresholds in the wrong order": (
         WHOLE + "[cost]\nbudget = 1\nthresholds = [80, 50]\n",
         [
-            "cost.thresholds: [80, 50] goes up and down; write each once, from low to high",
+            "cost.thresholds: [80, 50] is not in ascending order; list each threshold once, lowest first",
         ],
     ),
-    "thresholds beyond": (
+    "invalid thresholds": (
         WHOLE + '[cost]\nbudget = 1\nthresholds = [0, "50%"]\n',
         [
             "cost.thresholds.1: 0 is not a percentage; use a whole number from 1 to 1000",
             'cost.thresholds.2: "50%" is not a percentage; use a whole number from 1 to 1000',
         ],
     ),
-    "a filter of other things": (
+    "a filter with an unknown key": (
         WHOLE + '[cost]\nbudget = 1\nfilter = { tag = { Environment = 3 }, account = "1" }\n',
         [
-            "cost.filter.account: there is no such key; known here: tag",
+            "cost.filter.account: unknown key; use one of: tag",
             'cost.filter.tag.Environment: 3 is not text; write it in quotes, as "3"',
         ],
     ),
@@ -609,100 +609,100 @@ BROKEN = {
             'status.publish: "../index.html" is not a key in the store; use a path such as "status/index.html"',
         ],
     ),
-    "an address that is none": (
+    "an invalid address": (
         WHOLE + '[alerts]\nto = ["slack"]\n',
         [
-            'alerts.to.1: what is written here is no address; use an Apprise address such as "mailto://ops@acme.example", or a reference to one: { env = "NAME" }',
+            'alerts.to.1: this is not an address; use an Apprise address such as "mailto://ops@acme.example", or a reference to one: { env = "NAME" }',
         ],
     ),
     "an address with a password": (
         WHOLE + '[alerts]\nto = ["mailto://me:hunter2@acme.example"]\n',
         [
-            'alerts.to.1: this address has a password written into it; keep the whole address elsewhere: { env = "NAME" }, { file = "path" } or { command = ["program", "argument"] }',
+            'alerts.to.1: this address contains a password; move the whole address to a secret: { env = "NAME" }, { file = "path" } or { command = ["program", "argument"] }',
         ],
     ),
-    "an address alone": (
+    "an address outside a list": (
         WHOLE + '[alerts]\nto = "mailto://ops@acme.example"\n',
         [
             "alerts.to: this is not a list; use a list of addresses or secrets",
         ],
     ),
-    "a heartbeat for no job": (
+    "a heartbeat for an unknown job": (
         WHOLE + '[alerts.heartbeat]\nbackups = "https://hc.example/1"\n',
         [
-            "alerts.heartbeat.backups: there is no such job; did you mean backup?",
+            "alerts.heartbeat.backups: unknown job; did you mean backup?",
         ],
     ),
-    "a heartbeat that is no web address": (
+    "a heartbeat that is not an HTTP URL": (
         WHOLE + '[alerts.heartbeat]\nbackup = "mailto://x"\n',
         [
-            'alerts.heartbeat.backup: what is written here is no address; use "https://host/path", or a reference to it: { env = "NAME" }',
+            'alerts.heartbeat.backup: this is not an address; use "https://host/path", or a reference to it: { env = "NAME" }',
         ],
     ),
-    "a textfile with another end": (
+    "a textfile with another extension": (
         WHOLE + '[metrics]\ntextfile = "/var/lib/groundcrew.txt"\n',
         [
-            'metrics.textfile: "/var/lib/groundcrew.txt" is not a textfile of metrics; use an absolute path that ends in .prom',
+            'metrics.textfile: "/var/lib/groundcrew.txt" is not a metrics textfile; use an absolute path that ends in .prom',
         ],
     ),
     "databases without a store": (
         HEAD + SHOP,
         [
-            'store: is missing, and [databases] keeps its backups or records there; add [store] with url = "s3://bucket/prefix" or "file:///folder"',
+            'store: is missing, but [databases] needs it; add [store] with url = "s3://bucket/prefix" or "file:///folder"',
         ],
     ),
     "a whole number too long": (
         HEAD + "protected = " + "1" * 5000,
         [
-            "is nested too deeply, or has a number too long to read; write it more simply",
+            "is nested too deeply, or has a number that is too long; simplify it",
         ],
     ),
-    "nested without end": (
+    "nested too deeply": (
         "a = " + "[" * 3000 + "]" * 3000,
         [
-            "is nested too deeply, or has a number too long to read; write it more simply",
+            "is nested too deeply, or has a number that is too long; simplify it",
         ],
     ),
     "many at once": (
         '[environment]\nname = "prod"\ntimezone = "Nowhere"\n[databases.shop]\nurl = "postgresql:///shop"\nkeep = { daily = -3 }\n[stacks.a]\nafter = ["b"]\n[refresh.x]\n',
         [
             'environment.timezone: "Nowhere" is not a timezone; use a name such as "Europe/Berlin" or "UTC"',
-            "databases.shop.keep.daily: -3 is not a count; use 1 or more, or leave it out",
+            "databases.shop.keep.daily: -3 is not a count; use a whole number from 1, or remove the key",
             'refresh.x.from: is missing; add from: environment/database, such as "production/shop"',
             'refresh.x.into: is missing; add into: postgresql://user@host:5432/database, such as "postgresql://owner@db.staging.internal/shop"',
-            'refresh.x.sanitise: is missing; add sanitise: a path from the folder of this file, such as "sanitise/shop.sql"',
-            'environment.name: "prod" is not what its file is called; use name = "staging", or rename the file',
-            'store: is missing, and [databases] keeps its backups or records there; add [store] with url = "s3://bucket/prefix" or "file:///folder"',
-            'stacks.a.after: there is no stack "b" in this file; there is no other at all',
-            "stacks.a: there is no folder terraform/stacks/a; known here: cluster, network",
-            'terraform.state: is missing, and the stacks need a place for their state; add state = { bucket = "…", region = "…", lock_table = "…" } to [terraform]',
+            'refresh.x.sanitise: is missing; add sanitise: a path relative to this file, such as "sanitise/shop.sql"',
+            'environment.name: "prod" does not match the file name; use name = "staging", or rename the file',
+            'store: is missing, but [databases] needs it; add [store] with url = "s3://bucket/prefix" or "file:///folder"',
+            'stacks.a.after: stack "b" is not in this file; this file has no other stack',
+            "stacks.a: folder terraform/stacks/a does not exist; use one of: cluster, network",
+            'terraform.state: is missing, but stacks need it; add state = { bucket = "…", region = "…", lock_table = "…" } to [terraform]',
         ],
     ),
 }
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_each_fault_is_told_in_one_line(name: str, read: Reading) -> None:
+def test_each_fault_is_reported_in_one_line(name: str, read: Reading) -> None:
     text, lines = BROKEN[name]
-    with pytest.raises(BadEnvironment) as told:
+    with pytest.raises(BadEnvironment) as caught:
         read(text)
-    assert list(told.value.lines) == [f"inventories/staging.toml: {line}" for line in lines]
+    assert list(caught.value.lines) == [f"inventories/staging.toml: {line}" for line in lines]
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_no_line_has_a_literal_password(name: str, read: Reading) -> None:
-    with pytest.raises(BadEnvironment) as told:
+def test_no_fault_line_contains_a_password(name: str, read: Reading) -> None:
+    with pytest.raises(BadEnvironment) as caught:
         read(BROKEN[name][0])
-    assert "hunter2" not in str(told.value)
+    assert "hunter2" not in str(caught.value)
 
 
-def test_what_is_not_utf_8_is_told(root: Path) -> None:
+def test_a_file_that_is_not_utf_8_is_a_fault(root: Path) -> None:
     (root / "inventories" / "staging.toml").write_bytes(b'[environment]\nname = "st\xe4ging"\n')
     with pytest.raises(BadEnvironment, match=r"staging.toml: is not UTF-8 \(byte 25\); save it as UTF-8"):
         Repository.find(root).read("staging")
 
 
-def test_what_can_not_be_read_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_file_is_a_fault(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (root / "inventories" / "staging.toml").touch()
 
     def refuse(_: Path) -> bytes:
@@ -710,23 +710,25 @@ def test_what_can_not_be_read_is_told(root: Path, monkeypatch: pytest.MonkeyPatc
 
     repository = Repository.find(root)
     monkeypatch.setattr(Path, "read_bytes", refuse)
-    with pytest.raises(BadEnvironment, match=r"staging.toml: can't be read \(Permission denied\); check its rights"):
+    with pytest.raises(
+        BadEnvironment, match=r"staging.toml: cannot be read \(Permission denied\); check its permissions"
+    ):
         repository.read("staging")
 
 
-def test_a_missing_file_of_hosts_is_told_with_the_rest(root: Path, read: Reading) -> None:
+def test_a_missing_hosts_file_is_reported_with_the_other_faults(root: Path, read: Reading) -> None:
     (root / "inventories" / "staging").unlink()
-    with pytest.raises(BadEnvironment) as told:
+    with pytest.raises(BadEnvironment) as caught:
         read(HEAD + "x = 1")
-    assert len(told.value.lines) == 2
-    assert told.value.lines[1] == (
-        "inventories/staging.toml: there is no inventories/staging beside it, with its hosts; "
-        "add one, if only with: dev_servers = []"
+    assert len(caught.value.lines) == 2
+    assert caught.value.lines[1] == (
+        "inventories/staging.toml: the hosts file inventories/staging is missing; "
+        "create it, for example with: dev_servers = []"
     )
 
 
-def test_a_broken_file_elsewhere_is_told_when_that_is_read(root: Path, read: Reading) -> None:
+def test_faults_of_another_file_are_reported_only_for_that_file(root: Path, read: Reading) -> None:
     (root / "inventories" / "production.toml").write_text("= broken")
     refresh = '[refresh.shop]\nfrom = "production/shop"\ninto = "postgresql:///shop"\nsanitise = "sanitise/shop.sql"\n'
-    with pytest.raises(BadEnvironment, match='production has no database "shop"; it has none at all'):
+    with pytest.raises(BadEnvironment, match='production has no database "shop"; it has no databases'):
         read(WHOLE + refresh)

@@ -1,4 +1,4 @@
-"""The hosts, as pyinfra itself reads them."""
+"""The hosts of each environment, as pyinfra reads them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[3]
 NAMES = [path.stem for path in sorted((ROOT / "inventories").glob("*.toml"))]
 
 
-def seen_by_pyinfra(name: str, **variables: str) -> str:
-    told = subprocess.run(
+def pyinfra_output(name: str, **variables: str) -> str:
+    completed = subprocess.run(
         [Path(sys.executable).with_name("pyinfra"), f"inventories/{name}", "debug-inventory"],
         cwd=ROOT,
         env={**os.environ, **variables},
@@ -26,19 +26,19 @@ def seen_by_pyinfra(name: str, **variables: str) -> str:
         text=True,
         check=True,
     )
-    return told.stdout + told.stderr
+    return completed.stdout + completed.stderr
 
 
 def groups(name: str, **variables: str) -> dict[str, str]:
-    """The hosts of an environment and the groups they are in, as pyinfra tells them."""
-    told = seen_by_pyinfra(name, **variables)
-    found = re.findall(r"^\[(\S+)\] *\n--> Groups: (.*)$", told, re.MULTILINE)
-    assert told.count("_connected") == len(found)
+    """The hosts of an environment and their groups, as pyinfra prints them."""
+    output = pyinfra_output(name, **variables)
+    found = re.findall(r"^\[(\S+)\] *\n--> Groups: (.*)$", output, re.MULTILINE)
+    assert output.count("_connected") == len(found), output
     return dict(found)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_pyinfra_reads_the_hosts_that_the_file_has(name: str) -> None:
+def test_pyinfra_reads_all_hosts_of_the_file(name: str) -> None:
     written = runpy.run_path(str(ROOT / "inventories" / name))
     lists = {group: hosts for group, hosts in written.items() if isinstance(hosts, list) and group[0] != "_"}
     hosts = {
@@ -48,14 +48,14 @@ def test_pyinfra_reads_the_hosts_that_the_file_has(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_variables_name_other_hosts(name: str) -> None:
+def test_environment_variables_replace_the_hosts(name: str) -> None:
     variables = re.findall(r'environ\.get\("(\w+)"', (ROOT / "inventories" / name).read_text())
     if variables:
         named = {variable: f"192.0.2.{number} 192.0.2.1{number}" for number, variable in enumerate(variables)}
         assert set(groups(name, **named)) == set(" ".join(named.values()).split())
 
 
-def test_connections_do_not_wait_for_acknowledgements_nor_for_hosts_that_are_gone() -> None:
+def test_connections_send_at_once_and_notice_a_dead_host() -> None:
     data = runpy.run_path(str(ROOT / "inventories" / "group_data" / "all.py"))
     near, far = socket.create_server(("127.0.0.1", 0)), socket.socket()
     with near, far:

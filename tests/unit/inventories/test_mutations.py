@@ -1,4 +1,4 @@
-"""Whatever a file holds, it is read or told line by line; it is never a traceback."""
+"""Every file, however broken, is read or reported line by line; it never causes a traceback."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ lines_of = st.sampled_from(TEXTS).map(str.splitlines)
 
 @st.composite
 def mutated(draw: st.DrawFn) -> str:
-    """A right file, in which lines are lost, doubled or swapped, values replaced, and characters put in."""
+    """A valid file in which lines are removed, doubled or swapped, values replaced, and characters inserted."""
     lines = list(draw(lines_of))
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, len(lines) - 1))
-        how = draw(st.sampled_from(["lose", "double", "swap", "value", "key", "insert"]))
-        lines = _mutate(draw, lines, at, how) or [""]
+        change = draw(st.sampled_from(["lose", "double", "swap", "value", "key", "insert"]))
+        lines = _mutate(draw, lines, at, change) or [""]
     return "\n".join(lines)
 
 
-def _mutate(draw: st.DrawFn, lines: list[str], at: int, how: str) -> list[str]:
+def _mutate(draw: st.DrawFn, lines: list[str], at: int, change: str) -> list[str]:
     key, equals, value = lines[at].partition(" = ")
     other = draw(st.integers(0, len(lines) - 1))
     changed = {
@@ -63,23 +63,23 @@ def _mutate(draw: st.DrawFn, lines: list[str], at: int, how: str) -> list[str]:
         "value": [f"{key}{equals}{draw(st.sampled_from(SCALARS))}"],
         "key": [f"{draw(st.text(max_size=8))}{equals}{value}"],
         "insert": [lines[at] + draw(st.text(max_size=3))],
-    }[how]
+    }[change]
     return [*lines[:at], *changed, *lines[at + 1 :]]
 
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(mutated())
-def test_a_mutated_file_is_read_or_told(text: str) -> None:
-    told_or_read(text.encode(errors="replace"))
+def test_a_mutated_file_is_read_or_reported(text: str) -> None:
+    check_faults(text.encode(errors="replace"))
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200))
-def test_any_bytes_are_read_or_told(content: bytes) -> None:
-    told_or_read(content)
+def test_any_bytes_are_read_or_reported(content: bytes) -> None:
+    check_faults(content)
 
 
-def told_or_read(content: bytes) -> None:
+def check_faults(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = lay_out(Path(folder))
         (root / "inventories" / "staging.toml").write_bytes(content)
@@ -112,7 +112,7 @@ VALUES = st.recursive(
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
-def test_a_value_of_any_kind_under_any_key_is_read_or_told(data: st.DataObject) -> None:
+def test_any_value_under_any_key_is_read_or_reported(data: st.DataObject) -> None:
     import tomllib
 
     from inventories.reading import Position
@@ -126,18 +126,18 @@ def test_a_value_of_any_kind_under_any_key_is_read_or_told(data: st.DataObject) 
             continue
         table[name] = data.draw(VALUES)
         break
-    place = Position("f", Path("/"))
-    TableOf(Environment).read(document, place)
-    assert all(isinstance(text, str) and "\n" not in text for _, text in place.faults)
+    position = Position("f", Path("/"))
+    TableOf(Environment).read(document, position)
+    assert all(isinstance(text, str) and "\n" not in text for _, text in position.faults)
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.dictionaries(st.text("ABSTORE_KPURL", max_size=30), st.text(max_size=20), max_size=3))
-def test_any_variables_are_applied_or_told(variables: dict[str, str]) -> None:
+def test_any_variables_are_applied_or_reported(variables: dict[str, str]) -> None:
     import tomllib
 
     from inventories.overrides import apply_overrides
 
     named = {f"{PREFIX}{name}": text for name, text in variables.items()}
-    done, faults = apply_overrides(tomllib.loads(reference()), TableOf(Environment), named)
-    assert len(done) + len(faults) == len(named)
+    overrides, faults = apply_overrides(tomllib.loads(reference()), TableOf(Environment), named)
+    assert len(overrides) + len(faults) == len(named)

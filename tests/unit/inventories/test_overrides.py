@@ -1,4 +1,4 @@
-"""GROUNDCREW__SECTION__KEY overrides a value of the file, and nothing that is not there."""
+"""GROUNDCREW__SECTION__KEY overrides a value of the file; a variable that matches no key is a fault."""
 
 from __future__ import annotations
 
@@ -56,20 +56,28 @@ def test_a_variable_overrides_a_value(
 
 
 REFUSED = [
-    ("DATABASES__MY_SHOP__KEEP__DAILY", "-3", ": its value is not a count; use 1 or more, or leave it out"),
-    ("DATABASES__MY_SHOP__KEEP", "{ daily = -3 }", ": daily: its value is not a count; use 1 or more, or leave it out"),
+    (
+        "DATABASES__MY_SHOP__KEEP__DAILY",
+        "-3",
+        ": its value is not a count; use a whole number from 1, or remove the key",
+    ),
+    (
+        "DATABASES__MY_SHOP__KEEP",
+        "{ daily = -3 }",
+        ": daily: its value is not a count; use a whole number from 1, or remove the key",
+    ),
     (
         "DATABASES__MY_SHOP__PASSWORD",
         "hunter2",
-        ': a secret is never written down here; use { env = "NAME" }, { file = "path" }'
+        ': secrets must not be in this file; use { env = "NAME" }, { file = "path" }'
         ' or { command = ["program", "argument"] }',
     ),
     ("STORE__REGION", "EU Central", ': its value is not a region; use one such as "eu-central-1"'),
-    ("STORE__REGIO", "x", ": there is no REGIO to override; did you mean REGION?"),
-    ("STOR__REGION", "x", ": there is no STOR to override; did you mean STORE?"),
-    ("DATABASES__MYSHOP__URL", "x", ": there is no MYSHOP to override; did you mean MY_SHOP?"),
-    ("SERVERS__OTHER__URL", "x", ": there is no OTHER to override; the file has none"),
-    ("STORE__URL__BUCKET", "x", ": BUCKET goes too deep: what is above it is a single value; set that"),
+    ("STORE__REGIO", "x", ": REGIO does not exist; did you mean REGION?"),
+    ("STOR__REGION", "x", ": STOR does not exist; did you mean STORE?"),
+    ("DATABASES__MYSHOP__URL", "x", ": MYSHOP does not exist; did you mean MY_SHOP?"),
+    ("SERVERS__OTHER__URL", "x", ": OTHER does not exist; the table is empty in this file"),
+    ("STORE__URL__BUCKET", "x", ": BUCKET does not exist, because its parent is a single value; set the parent"),
     ("COST__THRESHOLDS", "[0]", ": 1: its value is not a percentage; use a whole number from 1 to 1000"),
     ("VERIFY__SPACE", "2", ': its value is not a factor; use 1 or more with an x, such as "2x" or "1.5x"'),
 ]
@@ -80,35 +88,35 @@ def test_a_fault_names_the_variable_and_not_its_value(
     variable: str, text: str, line: str, read: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(f"GROUNDCREW__{variable}", text)
-    with pytest.raises(BadEnvironment) as told:
+    with pytest.raises(BadEnvironment) as caught:
         read(FILE)
-    assert told.value.lines == (f"GROUNDCREW__{variable}{line}",)
+    assert caught.value.lines == (f"GROUNDCREW__{variable}{line}",)
 
 
-def test_names_that_a_variable_can_not_tell_apart_are_told(read: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_that_matches_two_names_is_a_fault(read: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GROUNDCREW__DATABASES__MY_SHOP__PARALLEL", "3")
-    with pytest.raises(BadEnvironment, match="MY_SHOP could be any of my-shop, my_shop; rename all but one of them"):
+    with pytest.raises(
+        BadEnvironment, match=r"MY_SHOP matches several names \(my-shop, my_shop\); rename all but one of them"
+    ):
         read(FILE + '[databases.my_shop]\nurl = "postgresql:///shop"')
 
 
-def test_an_override_does_not_hide_what_is_wrong_in_the_file(read: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_override_does_not_hide_a_fault_in_the_file(read: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GROUNDCREW__VERIFY__SPACE", "3x")
     with pytest.raises(BadEnvironment, match=r"staging.toml: verify: this is not a table"):
         read("verify = 3\n" + FILE)
 
 
-def test_an_override_can_mend_the_file(read: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_override_replaces_an_invalid_value(read: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GROUNDCREW__COST__BUDGET", "400")
     environment = read(FILE.replace("300", '"three hundred"'))
     assert environment.cost
     assert environment.cost.budget == 400
 
 
-def test_what_only_another_environment_has_is_no_fault_of_this_one(
-    read: Reading, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_variable_for_another_environment_is_no_fault(read: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GROUNDCREW__DATABASES__SHOP__PARALLEL", "3")
     assert read(FILE).databases["my-shop"].parallel == 2
     monkeypatch.setenv("GROUNDCREW__DATABASES__SHOP__PARRALLEL", "3")
-    with pytest.raises(BadEnvironment, match=r"^GROUNDCREW__DATABASES__SHOP__PARRALLEL: there is no SHOP"):
+    with pytest.raises(BadEnvironment, match=r"^GROUNDCREW__DATABASES__SHOP__PARRALLEL: SHOP does not exist"):
         read(FILE)

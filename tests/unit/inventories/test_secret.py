@@ -1,4 +1,4 @@
-"""Secrets come from where they are kept, and show nowhere."""
+"""Secrets are read from their source and never shown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from inventories import NoSecret, Secret, hide, redact, secret
 from tests.parts.runs import until
 
-PLACE = "inventories/staging.toml: databases.shop.password"
+KEY = "inventories/staging.toml: databases.shop.password"
 
 
 def test_from_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,7 +22,7 @@ def test_from_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Secret(env="SHOP_PASSWORD").reveal() == "correct-horse"
 
 
-def test_from_a_credential_of_that_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_from_a_credential_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "SHOP_PASSWORD").write_text("battery-staple\n")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     monkeypatch.delenv("SHOP_PASSWORD", raising=False)
@@ -36,7 +36,7 @@ def test_the_variable_comes_before_the_credential(monkeypatch: pytest.MonkeyPatc
     assert Secret(env="SHOP_PASSWORD").reveal() == "from-the-variable"
 
 
-def test_from_a_file_without_its_last_line_end(tmp_path: Path) -> None:
+def test_from_a_file_without_its_final_newline(tmp_path: Path) -> None:
     kept = private(tmp_path / "password", " two words \r\n")
     assert Secret(file=kept).reveal() == " two words "
 
@@ -52,9 +52,7 @@ def private(path: Path, text: str) -> Path:
     return path
 
 
-def test_what_can_not_be_had_is_told_with_where_it_is_asked_for(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_secret_that_cannot_be_read_names_its_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("SHOP_PASSWORD", raising=False)
     monkeypatch.setenv("EMPTY", "")
     open_to_all = private(tmp_path / "open", "x")
@@ -65,37 +63,37 @@ def test_what_can_not_be_had_is_told_with_where_it_is_asked_for(
     not_there = tmp_path / "missing"
     refused = {
         Secret(env="SHOP_PASSWORD"): "environment variable SHOP_PASSWORD is not set, and $CREDENTIALS_DIRECTORY has no"
-        " file SHOP_PASSWORD; set one of them",
-        Secret(env="EMPTY"): "environment variable EMPTY is empty; put the secret there",
+        " file SHOP_PASSWORD; set the variable or create the file",
+        Secret(env="EMPTY"): "environment variable EMPTY is empty; store the secret there",
         Secret(
             file=not_there
-        ): f"file {not_there} can't be read (No such file or directory); check its path and rights",
-        Secret(file=open_to_all): f"file {open_to_all} is open to every user of this machine; chmod 600 {open_to_all}",
+        ): f"file {not_there} cannot be read (No such file or directory); check its path and permissions",
+        Secret(
+            file=open_to_all
+        ): f"file {open_to_all} is readable or writable by every user of this machine; run: chmod 600 {open_to_all}",
         Secret(file=binary): f"file {binary} is not UTF-8 text; store it as text",
         Secret(file=tmp_path): f"file {tmp_path} ",
         Secret(
             command=("no-such-program",)
-        ): "the output of no-such-program can't be read (No such file or directory);",
+        ): "the output of no-such-program cannot be read (No such file or directory);",
         Secret(
             command=("sh", "-c", "echo oops-a-secret >&2; exit 3")
-        ): "the output of sh can't be had: it ended with 3; run the command by hand to see why",
-        Secret(command=("true",)): "the output of true is empty; put the secret there",
+        ): "the output of sh cannot be read: exit code 3; run the command yourself to see why",
+        Secret(command=("true",)): "the output of true is empty; store the secret there",
     }
     for one, line in refused.items():
-        with pytest.raises(NoSecret) as told:
-            Secret(one.env, one.file, one.command, asked_by=PLACE).reveal()
-        assert str(told.value).startswith(f"{PLACE}: {line}")
-        assert "oops" not in str(told.value)
+        with pytest.raises(NoSecret) as caught:
+            Secret(one.env, one.file, one.command, used_by=KEY).reveal()
+        assert str(caught.value).startswith(f"{KEY}: {line}")
+        assert "oops" not in str(caught.value)
 
 
-def test_a_command_that_takes_too_long_is_ended_with_all_it_started(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_slow_command_is_killed_with_its_children(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(secret, "COMMAND_SECONDS", 2)
-    began = time.monotonic()
-    with pytest.raises(NoSecret, match=r"the output of sh did not come within 2 s"):
+    start = time.monotonic()
+    with pytest.raises(NoSecret, match=r"the output of sh did not arrive within 2 s"):
         Secret(command=("sh", "-c", f"sleep 60 & echo $! > {tmp_path}/pid; wait")).reveal()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - start < 10
     status = Path("/proc", (tmp_path / "pid").read_text().strip(), "status")
 
     def is_over() -> bool:
@@ -107,19 +105,19 @@ def test_a_command_that_takes_too_long_is_ended_with_all_it_started(
     until(is_over)
 
 
-def test_it_never_shows() -> None:
+def test_a_secret_never_shows() -> None:
     one = Secret(literal="mailto://ops@acme.example")
     assert [str(one), repr(one), f"{one}", json.dumps([one], default=str)] == ["***", "***", "***", '["***"]']
 
 
-def test_a_revealed_value_is_replaced_in_every_form() -> None:
+def test_a_revealed_value_is_replaced_in_every_encoding() -> None:
     value = 'p&ss w"ö/rd\\2'
     assert Secret(literal=value).reveal() == value
     for form in (value, quote_plus(value), json.dumps(value), json.dumps(value, ensure_ascii=False), repr(value)):
         assert redact(f"before {form} after").replace('"', "").replace("'", "") == "before *** after"
 
 
-def test_what_is_secret_in_an_address_is_replaced_however_the_address_is_written_anew() -> None:
+def test_the_path_of_an_address_is_replaced_in_rewritten_urls() -> None:
     hide("slack://TokenA/TokenB123/TokenC123/?footer=no")
     hide("https://ping.example/1b9d6bcd-2a3c-4f5e")
     hide("mailto://ops@acme.example")
@@ -137,18 +135,18 @@ def test_each_line_of_a_key_is_replaced() -> None:
     assert redact("# created: 2026") == "# created: 2026"
 
 
-def test_the_longest_value_goes_first() -> None:
+def test_the_longest_value_is_replaced_first() -> None:
     hide("abcd-secret")
     hide("abcd-secret-and-more")
     assert redact("abcd-secret-and-more") == "***"
 
 
-def test_a_short_value_is_replaced_only_where_it_is_a_word() -> None:
+def test_a_short_value_is_replaced_only_as_a_whole_word() -> None:
     hide("zq7")
     assert redact("login zq7 failed, xzq7y did not") == "login *** failed, xzq7y did not"
 
 
-def test_a_value_that_is_no_text_is_hidden_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_value_that_is_not_text_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(os.environ, "ODD", os.fsdecode(b"odd-\xff-value"))
     value = Secret(env="ODD").reveal()
     assert redact(f"it is {value}") == "it is ***"

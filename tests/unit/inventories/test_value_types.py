@@ -1,4 +1,4 @@
-"""Each kind of value: what it reads, and what it refuses."""
+"""Each type of value: what it accepts, and what it rejects."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ READ = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "written", "value"), READ)
-def test_it_reads(kind: ValueType[object], written: object, value: object) -> None:
-    assert kind.read(written, HERE) == value
+@pytest.mark.parametrize(("value_type", "written", "value"), READ)
+def test_valid_values(value_type: ValueType[object], written: object, value: object) -> None:
+    assert value_type.read(written, HERE) == value
     assert HERE.faults == []
 
 
-LIBPQ_TAKES = [
+LIBPQ_ACCEPTS = [
     "postgresql://backup@db.internal:5432/shop",
     "postgres://db/shop",
     "postgresql:///shop?host=/run/postgresql",
@@ -75,15 +75,15 @@ LIBPQ_TAKES = [
 ]
 
 
-@pytest.mark.parametrize("url", LIBPQ_TAKES)
-def test_an_address_that_libpq_takes_is_taken_as_it_is(url: str) -> None:
+@pytest.mark.parametrize("url", LIBPQ_ACCEPTS)
+def test_a_url_that_libpq_accepts_is_accepted_unchanged(url: str) -> None:
     from psycopg.conninfo import conninfo_to_dict
 
     assert conninfo_to_dict(url)
     assert value_types.DATABASE_URL.read(url, HERE) == url
 
 
-LIBPQ_REFUSES = [
+LIBPQ_REJECTS = [
     "postgresql://db:5432:1/shop",
     "postgresql://[2001:db8::1/shop",
     "postgresql://db/50%",
@@ -92,9 +92,9 @@ LIBPQ_REFUSES = [
 ]
 
 
-@pytest.mark.parametrize("url", LIBPQ_REFUSES)
-def test_an_address_that_is_none_is_refused(url: str) -> None:
-    with pytest.raises(InvalidValue, match="is not a PostgreSQL address"):
+@pytest.mark.parametrize("url", LIBPQ_REJECTS)
+def test_a_url_that_libpq_rejects_is_rejected(url: str) -> None:
+    with pytest.raises(InvalidValue, match="is not a PostgreSQL URL"):
         value_types.DATABASE_URL.read(url, HERE)
 
 
@@ -108,17 +108,17 @@ WITH_A_PASSWORD = [
 
 
 @pytest.mark.parametrize("url", WITH_A_PASSWORD)
-def test_a_password_in_an_address_is_refused_and_not_shown(url: str) -> None:
-    with pytest.raises(InvalidValue, match="take it out, and add password") as refused:
+def test_a_password_in_a_url_is_rejected_and_not_shown(url: str) -> None:
+    with pytest.raises(InvalidValue, match="remove it, and add password") as caught:
         value_types.SERVER_URL.read(url, HERE)
-    assert "hunter2" not in str(refused.value)
+    assert "hunter2" not in str(caught.value)
 
 
-def test_a_server_needs_no_database_in_its_address() -> None:
+def test_the_url_of_a_server_needs_no_database() -> None:
     assert value_types.SERVER_URL.read("postgresql://backup@db", HERE) == "postgresql://backup@db"
 
 
-def test_recipients_are_those_that_age_can_seal_for() -> None:
+def test_age_and_ssh_recipients_are_accepted() -> None:
     from pyrage import x25519
 
     age = str(x25519.Identity.generate().to_public())
@@ -126,16 +126,16 @@ def test_recipients_are_those_that_age_can_seal_for() -> None:
     assert value_types.RECIPIENTS.read([age, ssh], HERE) == (age, ssh)
 
 
-def test_a_recipient_with_one_letter_changed_is_refused() -> None:
+def test_a_recipient_with_a_typo_is_rejected() -> None:
     from pyrage import x25519
 
     age = str(x25519.Identity.generate().to_public())
-    place = Position("", Path())
-    value_types.RECIPIENTS.read([age[:-1] + ("q" if age[-1] != "q" else "p")], place)
-    assert [path for path, _ in place.faults] == [("1",)]
+    position = Position("", Path())
+    value_types.RECIPIENTS.read([age[:-1] + ("q" if age[-1] != "q" else "p")], position)
+    assert [path for path, _ in position.faults] == [("1",)]
 
 
-def test_unforeseen_cron_lines_are_refused_rather_than_raised() -> None:
+def test_cron_lines_that_make_cronsim_fail_are_rejected() -> None:
     for line in (
         "L,5 * * * *",
         "* * L/0 * *",

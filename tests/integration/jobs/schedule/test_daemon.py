@@ -1,4 +1,4 @@
-"""The daemon as a process: it starts what is due, obeys signals, and tells systemd how it is."""
+"""The daemon as a process: it starts what is due, handles signals, and reports its state to systemd."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ YEARS_AGO = NEW_YEAR - timedelta(days=900)
 
 
 class Running:
-    """A daemon that runs, and what it has said so far."""
+    """A running daemon and its log."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self.process, self._log = process, log
 
-    def said(self, event: str) -> list[dict[str, object]]:
+    def events(self, event: str) -> list[dict[str, object]]:
         lines = [json.loads(line) for line in self._log.read_text().splitlines() if line.startswith("{")]
         return [line for line in lines if line["event"] == event]
 
@@ -57,7 +57,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def ran_long_ago(store: Store) -> None:
-    """Leave the record of a run of years ago, so that the ticks since are missed ones."""
+    """Write the record of a run years ago, so that the later ticks count as missed."""
     store.put(tick_key("try", "retention", "shop", YEARS_AGO.replace(month=1, day=1)), b"{}")
 
 
@@ -75,46 +75,46 @@ def daemon(folder: Path, *options: str, **environment: str) -> Iterator[Running]
         process.wait()
 
 
-def ended(process: subprocess.Popen[bytes], number: int) -> int:
+def stop(process: subprocess.Popen[bytes], number: int) -> int:
     process.send_signal(number)
     return process.wait(30)
 
 
-def test_what_was_missed_is_made_up_for_by_one_run_and_the_gap_is_told(tmp_path: Path, store: Store) -> None:
+def test_one_run_covers_the_missed_ticks_and_the_gap_is_logged(tmp_path: Path, store: Store) -> None:
     ran_long_ago(store)
     key = tick_key("try", "retention", "shop", NEW_YEAR)
     with daemon(tmp_path) as running:
-        until(lambda: running.said("ended"), 30)
+        until(lambda: running.events("ended"), 30)
         assert key in [entry.key for entry in store.list("try/runs/")]
-        (missed,) = running.said("ticks were missed; one run makes up for them")
+        (missed,) = running.events("scheduled times were missed, one run covers them")
         assert (missed["job"], missed["ticks"]) == ("retention", NEW_YEAR.year - YEARS_AGO.year - 1)
-        assert running.said("started")[0]["command"] == "crew run retention try --only shop --scheduled"
-        assert ended(running.process, signal.SIGTERM) == 0
-        assert len(running.said("started")) == 1
+        assert running.events("started")[0]["command"] == "crew run retention try --only shop --scheduled"
+        assert stop(running.process, signal.SIGTERM) == 0
+        assert len(running.events("started")) == 1
     assert json.loads(store.get(key).body)["missed"]["ticks"] == NEW_YEAR.year - YEARS_AGO.year - 1
 
 
-def test_a_file_that_was_changed_is_taken_over_and_a_broken_one_is_not(tmp_path: Path, store: Store) -> None:
+def test_a_changed_file_is_loaded_and_an_invalid_one_is_not(tmp_path: Path, store: Store) -> None:
     file = tmp_path / "inventories" / "try.toml"
     good = file.read_text()
     with daemon(tmp_path) as running:
-        until(lambda: running.said("the schedule runs"), 30)
+        until(lambda: running.events("daemon started"), 30)
         file.write_text(good.replace("0 0 1 1 *", "every day"))
         running.process.send_signal(signal.SIGHUP)
-        until(lambda: running.said("file not taken over, the old one stays"))
-        (told,) = running.said("file not taken over, the old one stays")
-        assert "databases.shop.retention" in str(told["faults"])
-        assert running.said("files read again")[0]["slots"] == 1
+        until(lambda: running.events("invalid file, previous configuration stays active"))
+        (event,) = running.events("invalid file, previous configuration stays active")
+        assert "databases.shop.retention" in str(event["faults"])
+        assert running.events("files reloaded")[0]["slots"] == 1
         file.write_text(good + 'backup = "0 0 1 1 *"\n')
         running.process.send_signal(signal.SIGHUP)
-        until(lambda: len(running.said("files read again")) == 2)
-        assert running.said("files read again")[1]["slots"] == 2
-        assert ended(running.process, signal.SIGTERM) == 0
+        until(lambda: len(running.events("files reloaded")) == 2)
+        assert running.events("files reloaded")[1]["slots"] == 2
+        assert stop(running.process, signal.SIGTERM) == 0
 
 
 @pytest.fixture
 def manager(tmp_path: Path) -> Iterator[tuple[Path, Callable[[], str]]]:
-    """What systemd is to a service: a socket that is told things."""
+    """A socket that receives what the daemon sends to systemd."""
     address = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(str(address))
@@ -122,22 +122,22 @@ def manager(tmp_path: Path) -> Iterator[tuple[Path, Callable[[], str]]]:
         yield address, lambda: listening.recv(4096).decode()
 
 
-def test_systemd_is_told_that_it_is_ready_alive_and_stopping(
+def test_systemd_learns_that_the_daemon_is_ready_alive_and_stopping(
     tmp_path: Path, store: Store, manager: tuple[Path, Callable[[], str]]
 ) -> None:
-    address, heard = manager
+    address, receive = manager
     with daemon(tmp_path, NOTIFY_SOCKET=str(address)) as running:
-        ready, status = heard().splitlines()
+        ready, status = receive().splitlines()
         assert ready == "READY=1"
         assert status == f"STATUS=0 running; next at {NEW_YEAR.year + 1}-01-01 00:00 UTC"
-        assert heard() == "WATCHDOG=1"
+        assert receive() == "WATCHDOG=1"
         running.process.send_signal(signal.SIGTERM)
-        assert "STOPPING=1" in iter(heard, "")
+        assert "STOPPING=1" in iter(receive, "")
         assert running.process.wait(30) == 0
 
 
 def slow_crew(folder: Path) -> Path:
-    """A `crew` whose daemon is the real one, and whose runs take until they are told to end."""
+    """Write a `crew` with the real daemon, whose runs last until SIGTERM or until a file `enough` exists."""
     program = folder / "bin" / "crew"
     program.parent.mkdir()
     program.write_text(
@@ -147,8 +147,8 @@ def slow_crew(folder: Path) -> Path:
         "if 'schedule' in sys.argv:\n"
         "    from jobs.cli import main\n"
         "    main()\n"
-        f"pathlib.Path({str(folder)!r}, 'begun').touch()\n"
-        f"signal.signal(signal.SIGTERM, lambda *_: (pathlib.Path({str(folder)!r}, 'told').touch(), sys.exit(1)))\n"
+        f"pathlib.Path({str(folder)!r}, 'started').touch()\n"
+        f"signal.signal(signal.SIGTERM, lambda *_: (pathlib.Path({str(folder)!r}, 'stopped').touch(), sys.exit(1)))\n"
         f"while not pathlib.Path({str(folder)!r}, 'enough').exists():\n"
         "    time.sleep(0.02)\n"
     )
@@ -164,7 +164,7 @@ def daemon_with_a_slow_run(folder: Path, store: Store, *options: str) -> Iterato
     with log.open("wb") as file:
         process = subprocess.Popen(argv, stderr=file, stdout=file)
     try:
-        until((folder / "begun").exists, 30)
+        until((folder / "started").exists, 30)
         yield Running(process, log)
     finally:
         (folder / "enough").touch()
@@ -173,29 +173,29 @@ def daemon_with_a_slow_run(folder: Path, store: Store, *options: str) -> Iterato
         process.wait()
 
 
-def test_told_to_end_it_lets_what_runs_end_by_itself(tmp_path: Path, store: Store) -> None:
+def test_on_sigterm_it_waits_for_running_jobs(tmp_path: Path, store: Store) -> None:
     with daemon_with_a_slow_run(tmp_path, store) as running:
         running.process.send_signal(signal.SIGTERM)
-        until(lambda: running.said("ending"))
+        until(lambda: running.events("stopping"))
         assert running.process.poll() is None
         (tmp_path / "enough").touch()
         assert running.process.wait(30) == 0
-    assert not (tmp_path / "told").exists()
+    assert not (tmp_path / "stopped").exists()
 
 
 @pytest.mark.parametrize("again", [False, True])
-def test_what_runs_longer_than_the_grace_is_told_to_end(tmp_path: Path, store: Store, *, again: bool) -> None:
+def test_a_job_that_exceeds_the_grace_time_is_stopped(tmp_path: Path, store: Store, *, again: bool) -> None:
     with daemon_with_a_slow_run(tmp_path, store, "--grace", "600" if again else "1") as running:
         running.process.send_signal(signal.SIGTERM)
         if again:
-            until(lambda: running.said("ending"))
+            until(lambda: running.events("stopping"))
             running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(30) == 0
-    assert (tmp_path / "told").exists()
+    assert (tmp_path / "stopped").exists()
 
 
-def test_an_unknown_environment_is_refused_before_anything_is_started(tmp_path: Path, store: Store) -> None:
+def test_an_unknown_environment_is_refused_before_anything_starts(tmp_path: Path, store: Store) -> None:
     argv = [sys.executable, "-m", "jobs.cli", "--root", str(tmp_path), "schedule", "run", "nowhere"]
     refused = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert refused.returncode == 78
-    assert "there is no environment nowhere" in refused.stderr
+    assert "environment nowhere does not exist" in refused.stderr
