@@ -1,4 +1,4 @@
-"""The whole story on one machine: a shop is backed up, loses a table, gets it back, and the backup is verified."""
+"""The demo: back up a shop, drop a table, restore it and verify the backup, on servers that exist only for the demo."""
 
 from __future__ import annotations
 
@@ -35,33 +35,33 @@ INSERT INTO orders (customer, placed, cents, items)
 
 _FINGERPRINT = "SELECT count(*), md5(string_agg(o::text, '' ORDER BY id)) FROM orders o"
 
-Tell = Callable[[str], None]
+PrintLine = Callable[[str], None]
 
 
 @dataclass
 class Story:
-    """What has happened so far; each step is told as it ends, and none begins once the story was told to end."""
+    """The steps of the demo so far. No step begins after the demo was stopped."""
 
-    tell: Tell
+    print_line: PrintLine
     stop: Stop
     steps: list[tuple[str, float]] = field(default_factory=list)
 
     @contextmanager
-    def step(self, what: str) -> Iterator[None]:
-        """A sentence, and how long it took."""
+    def step(self, title: str) -> Iterator[None]:
+        """Print the title of a step, run the block, and print how long it took."""
         self.stop.check()
-        begun = time.monotonic()
-        self.tell(f"{len(self.steps) + 1}. {what}")
+        started = time.monotonic()
+        self.print_line(f"{len(self.steps) + 1}. {title}")
         yield
         self.stop.check()
-        took = time.monotonic() - begun
-        self.steps.append((what, took))
-        self.tell(f"   ({took:.1f} s)\n")
+        seconds = time.monotonic() - started
+        self.steps.append((title, seconds))
+        self.print_line(f"   ({seconds:.1f} s)\n")
 
 
 @dataclass(frozen=True, slots=True)
 class DemoRepository:
-    """Where the demo plays: servers, and a repository whose `crew` is called as a person would."""
+    """A repository with one environment, in which the demo runs `crew` as a user does."""
 
     root: Path
     shop: str
@@ -69,81 +69,81 @@ class DemoRepository:
     story: Story
 
     def crew(self, *args: str) -> None:
-        """Call a command and show what it says."""
+        """Run a command, and print it with its output."""
         shown = " ".join('"$SHOP"' if arg == self.shop else arg for arg in args)
-        self.story.tell(f"   $ crew {shown}")
+        self.story.print_line(f"   $ crew {shown}")
         argv = [sys.executable, "-m", "jobs.cli", "--root", str(self.root), *args]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         with self.story.stop.process(argv, env=self.environment, **pipes) as running:
             out, err = running.communicate()
         for line in out.decode().splitlines():
-            self.story.tell(f"     {line}")
+            self.story.print_line(f"     {line}")
         if running.returncode:
-            raise Failed(f"the demo broke at: crew {shown} (it exited with {running.returncode})\n{err.decode()}")
+            raise Failed(f"the demo failed: crew {shown} exited with {running.returncode}\n{err.decode()}")
 
 
-def play(tell: Tell) -> list[tuple[str, float]]:
-    """Play the story in a temporary folder; the steps and their seconds. Nothing is left when it ends."""
+def run_demo(print_line: PrintLine) -> list[tuple[str, float]]:
+    """Run the demo in a temporary directory, leave nothing behind, and return each step with its seconds."""
     try:
         with stopped_by_signals() as stop, tempfile.TemporaryDirectory(prefix="groundcrew-demo-") as folder:
-            story = Story(tell, stop)
-            Path(folder).chmod(0o711)
-            with _parts(story, Path(folder)) as place:
-                _act(story, place)
+            story = Story(print_line, stop)
+            Path(folder).chmod(0o711)  # the PostgreSQL server runs as another user if the demo runs as root
+            with _servers(story, Path(folder)) as repository:
+                _run_steps(story, repository)
     except EmbeddedError as error:
         raise Failed(str(error)) from None
     return story.steps
 
 
 @contextmanager
-def _parts(story: Story, folder: Path) -> Iterator[DemoRepository]:
+def _servers(story: Story, folder: Path) -> Iterator[DemoRepository]:
     with ExitStack() as running:
-        with story.step("PostgreSQL 16 and an S3 server (SeaweedFS) are started, for this story alone."):
+        with story.step("Start a PostgreSQL 16 server and an S3 server (SeaweedFS) in a temporary directory."):
             database = running.enter_context(postgres(16, folder))
             store = running.enter_context(seaweed(folder))
         shop = database.socket_url("shop")
-        with story.step("An environment is written: where the shop is, where backups go, who can read them."):
-            _write(folder, shop, store)
-            story.tell(f"   SHOP={shop}")
-        yield DemoRepository(folder, shop, _environment(store), story)
+        with story.step("Write an environment: where the database is, where backups go, which key encrypts them."):
+            _write_environment(folder, shop, store)
+            story.print_line(f"   SHOP={shop}")
+        yield DemoRepository(folder, shop, _variables(store), story)
 
 
-def _act(story: Story, place: DemoRepository) -> None:
-    with story.step("A small shop opens: 2,000 customers, 50,000 orders."):
-        _run(place.shop.replace("/shop?", "/postgres?"), "CREATE DATABASE shop")
-        _run(place.shop, _SHOP)
-        before = _ask(place.shop)
-    with story.step("It is backed up: compressed, encrypted, streamed into S3."):
-        place.crew("run", "backup", "demo")
-    with story.step("Somebody drops a table: DROP TABLE orders;"):
-        _run(place.shop, "DROP TABLE orders")
-    with story.step("The backup is restored beside the shop, checked, and takes its name."):
-        place.crew("backups", "restore", "demo", "shop", "--into", place.shop, "--replace")
-        after = _ask(place.shop)
+def _run_steps(story: Story, repository: DemoRepository) -> None:
+    with story.step("Create the database of a small shop: 2,000 customers, 50,000 orders."):
+        _execute(repository.shop.replace("/shop?", "/postgres?"), "CREATE DATABASE shop")
+        _execute(repository.shop, _SHOP)
+        before = _fingerprint(repository.shop)
+    with story.step("Back it up: compress, encrypt and stream it to S3."):
+        repository.crew("run", "backup", "demo")
+    with story.step("Make a mistake: DROP TABLE orders;"):
+        _execute(repository.shop, "DROP TABLE orders")
+    with story.step("Restore the backup into a new database, check it, and swap it with the damaged one."):
+        repository.crew("backups", "restore", "demo", "shop", "--into", repository.shop, "--replace")
+        after = _fingerprint(repository.shop)
         if after != before:
-            raise Failed(f"the demo broke: orders were {before} before and are {after} after")
-        story.tell(f"   The table is back: {after[0]:,} orders, and not a byte of them differs.")
-    with story.step("The backup is verified: restored into a scratch server, every row counted."):
-        place.crew("backups", "verify", "demo", "shop")
-    with story.step("This is what there is now:"):
-        place.crew("backups", "list", "demo")
+            raise Failed(f"the demo failed: the orders differ after the restore (before: {before}, after: {after})")
+        story.print_line(f"   The table is back: all {after[0]:,} orders, byte for byte.")
+    with story.step("Verify the backup: restore it into a scratch server and count every row."):
+        repository.crew("backups", "verify", "demo", "shop")
+    with story.step("List the backup sets:"):
+        repository.crew("backups", "list", "demo")
 
 
-def _write(folder: Path, shop: str, store: S3Server) -> None:
-    from jobs.cli.init import new_key
+def _write_environment(folder: Path, shop: str, store: S3Server) -> None:
+    from jobs.backup.sets.encryption import new_key_pair
 
-    secret, public = new_key()
+    secret, public = new_key_pair()
     key = folder / "age.key"
     key.touch(0o600)
     key.write_text(secret)
     inventories = folder / "inventories"
     inventories.mkdir()
     (inventories / "demo").write_text("dev_servers = []\n")
-    (inventories / "demo.toml").write_text(toml(shop, store, public, key))
+    (inventories / "demo.toml").write_text(demo_toml(shop, store, public, key))
 
 
-def toml(shop: str, store: S3Server, public: str, key: Path) -> str:
-    """The environment file of the demo, as a person would write it."""
+def demo_toml(shop: str, store: S3Server, public: str, key: Path) -> str:
+    """Return the environment file of the demo."""
     return f"""\
 [environment]
 name = "demo"
@@ -163,29 +163,30 @@ keep = {{ daily = 7 }}
 """
 
 
-def _environment(store: S3Server) -> dict[str, str]:
-    """Without the settings of who plays it, which may lead to real servers."""
+def _variables(store: S3Server) -> dict[str, str]:
+    """Return the environment variables for `crew`, without the user's own, which could lead to real servers."""
     import jobs
 
-    foreign = ("AWS_", "PG", "CREW_", "GROUNDCREW__")
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    removed = ("AWS_", "PG", "CREW_", "GROUNDCREW__")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(removed)}
     return {
-        **ours,
+        **kept,
         "AWS_ACCESS_KEY_ID": store.key,
         "AWS_SECRET_ACCESS_KEY": store.secret,
         "PYTHONPATH": str(Path(next(iter(jobs.__path__))).parent),
     }
 
 
-def _run(shop: str, script: str) -> None:
+def _execute(url: str, script: str) -> None:
     import psycopg
 
-    with psycopg.connect(shop, autocommit=True) as there:
-        there.execute(script)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(script)
 
 
-def _ask(shop: str) -> Sequence[int]:
+def _fingerprint(url: str) -> Sequence[int]:
+    """Return the number of orders and a hash of all of them."""
     import psycopg
 
-    with psycopg.connect(shop, autocommit=True) as there:
-        return there.execute(_FINGERPRINT).fetchone() or ()
+    with psycopg.connect(url, autocommit=True) as connection:
+        return connection.execute(_FINGERPRINT).fetchone() or ()

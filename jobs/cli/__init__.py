@@ -1,4 +1,4 @@
-"""The command line `crew`: it parses, calls and prints, and imports a command's module only when that is called."""
+"""The command line `crew`. Importing it imports no command; a command's module is imported when it is called."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from collections.abc import Sequence
 
 from jobs.cli import exit_codes
 
-_SELDOM = 200_000
-"""New objects between two searches for garbage: importing makes many, of which none is any."""
+_GC_THRESHOLD = 200_000
+"""New objects between two garbage collections. Imports create many objects and leave no garbage."""
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run `crew` as a program: the exit code says how it ended (see jobs/cli/exit_codes.py)."""
-    gc.set_threshold(_SELDOM)
-    given = sys.argv[1:] if args is None else args
+    """Run `crew` as a program and exit with an ExitCode."""
+    gc.set_threshold(_GC_THRESHOLD)
+    args = sys.argv[1:] if args is None else args
     try:
-        code = answer(given)
-    except KeyboardInterrupt:  # while the commands are still being imported, or once they have ended
-        code = exit_codes.interrupted(as_json="--json" in given)
-    gc.freeze()  # what is left goes with the process: to look through it once more takes a tenth of a second
+        code = run_command_line(args)
+    except KeyboardInterrupt:  # during imports, or after the command has ended
+        code = exit_codes.exit_for_interrupt(as_json="--json" in args)
+    gc.freeze()  # skips the last collection at exit, which takes 0.1 s
     sys.exit(code)
 
 
-def answer(args: Sequence[str]) -> int:
-    """Run one command line and return its exit code; whatever goes wrong is told in a sentence."""
+def run_command_line(args: Sequence[str]) -> int:
+    """Run one command line and return its exit code; print any error as a sentence."""
     import typer
 
-    from jobs.cli.commands import crew
+    from jobs.cli.commands import command_line
 
     try:
-        code = crew().main(list(args), prog_name="crew", standalone_mode=False)
+        code = command_line().main(list(args), prog_name="crew", standalone_mode=False)
     except (typer.TyperException, typer.Abort) as error:
-        return exit_codes.refused(error, as_json="--json" in args)
+        return exit_codes.exit_for_usage_error(error, as_json="--json" in args)
     except Exception as error:
-        return exit_codes.exit_for(error, as_json="--json" in args)
+        return exit_codes.exit_for_error(error, as_json="--json" in args)
     if not code:
         return 0
     from inventories import ExitCode
 
-    return exit_codes.interrupted(as_json="--json" in args) if code == ExitCode.INTERRUPTED else code
+    return exit_codes.exit_for_interrupt(as_json="--json" in args) if code == ExitCode.INTERRUPTED else code

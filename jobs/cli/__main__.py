@@ -1,4 +1,4 @@
-"""`python -m jobs.cli`, where the console script `crew` is not installed."""
+"""Run the command line without the installed program `crew`: `python -m jobs.cli`."""
 
 from jobs.cli import main
 

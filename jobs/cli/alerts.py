@@ -1,4 +1,4 @@
-"""`crew alerts`: where the bad news goes."""
+"""`crew alerts`: test the alert addresses."""
 
 from __future__ import annotations
 
@@ -15,52 +15,53 @@ from jobs.cli.arguments import AsJson, EnvironmentName, NotConfigured, examples,
 if TYPE_CHECKING:
     from inventories import Secret
 
-app = new_app(several="Where the bad news goes.")
+app = new_app(group_help="Test the alert addresses of an environment.")
 
 
 @app.command("test", epilog=examples("crew alerts test staging", "crew alerts test production --json"))
-def message(ctx: typer.Context, environment_name: EnvironmentName, as_json: AsJson = False) -> int:
-    """Send a test message to each alert address of an environment.
+def alerts_test_command(ctx: typer.Context, environment_name: EnvironmentName, as_json: AsJson = False) -> int:
+    """Send a test message to each alert address.
 
-    Says of each address whether the message arrived, and exits 1 if one did not.
+    Prints the result for each address. Exits with 1 if a message could not be sent.
     """
-    environment = arguments.environment(ctx, environment_name)
-    to = environment.alerts.to
-    if not to:
+    environment = arguments.open_environment(ctx, environment_name)
+    addresses = environment.alerts.to
+    if not addresses:
         raise NotConfigured(
-            f'{environment.name}: alerts.to names nobody, so nobody would be told; add [alerts] to = ["mailto://…"]'
+            f"{environment.name}: alerts.to is empty, so no alert can be sent. "
+            f'Add [alerts] to = ["mailto://…"] to inventories/{environment.name}.toml.'
         )
-    title = f"{environment.name}: a test of alerts"
-    text = f"Somebody ran crew alerts test at {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. Nothing is wrong."
-    with ThreadPoolExecutor(len(to)) as pool:
-        told = list(pool.map(lambda address: send(address, title, text), to))
+    title = f"{environment.name}: test alert"
+    text = f"This is a test, sent by crew alerts test at {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. Nothing is wrong."
+    with ThreadPoolExecutor(len(addresses)) as pool:
+        results = list(pool.map(lambda address: send_test_message(address, title, text), addresses))
     if as_json:
-        arguments.print_json({"environment": environment.name, "addresses": told})
+        output.print_json({"environment": environment.name, "addresses": results})
     else:
-        _show(told)
-    return ExitCode.DONE if all(one["arrived"] for one in told) else ExitCode.FAILED
+        _print_results(results)
+    return ExitCode.DONE if all(result["sent"] for result in results) else ExitCode.FAILED
 
 
-def send(address: Secret, title: str, text: str) -> dict[str, str | bool]:
-    """Send to one address, and say what came of it without giving the address away."""
+def send_test_message(address: Secret, title: str, text: str) -> dict[str, str | bool]:
+    """Send a message to one address and return the result, without the address itself."""
     from jobs.checks.alerts import describe_address
     from jobs.run.delivery import send_by_apprise
 
-    name, why = address.source, "it was refused; -v says more"
+    name, why = address.source, "the message was not accepted; crew -v alerts test shows details"
     try:
         name = describe_address(address)
-        arrived = send_by_apprise(address, title, text)
-    except Exception as error:  # one broken address must not hide what came of the others
-        arrived, why = False, str(error)
-    return {"address": name, "arrived": arrived, "sentence": "a message is on its way" if arrived else why}
+        sent = send_by_apprise(address, title, text)
+    except Exception as error:  # a faulty address must not hide the results of the others
+        sent, why = False, str(error)
+    return {"address": name, "sent": sent, "sentence": "message accepted for delivery" if sent else why}
 
 
-def _show(told: list[dict[str, str | bool]]) -> None:
-    """A line for each address, those that failed on top."""
-    words = {True: output.Cell("sent", output.GOOD), False: output.Cell("failed", output.BAD)}
+def _print_results(results: list[dict[str, str | bool]]) -> None:
+    """Print a line for each address, failures first."""
+    labels = {True: output.Cell("sent", output.GOOD), False: output.Cell("failed", output.BAD)}
     output.table(
         [
-            (words[bool(one["arrived"])], str(one["address"]), str(one["sentence"]))
-            for one in sorted(told, key=lambda one: bool(one["arrived"]))
+            (labels[bool(result["sent"])], str(result["address"]), str(result["sentence"]))
+            for result in sorted(results, key=lambda result: bool(result["sent"]))
         ]
     )

@@ -1,11 +1,11 @@
-"""What the commands share: their shape, their common arguments, and finding the environment."""
+"""Arguments that commands share, the common shape of a command, and access to the environment it names."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,114 +17,120 @@ if TYPE_CHECKING:
 
 
 class WrongUsage(CrewError):
-    """What was typed can't be done; the message says what can."""
+    """The command line is not valid; the message says what is."""
 
     exit_code = ExitCode.WRONG_USAGE
 
 
 class NotConfigured(CrewError):
-    """The environment's file lacks what the command is about; the message says what to add."""
+    """The environment file lacks what the command needs; the message says what to add."""
 
     exit_code = ExitCode.BAD_CONFIGURATION
 
 
-def new_app(*, several: str = "") -> typer.Typer:
-    """An empty app; with `several`, its help, it is a group even while it has only one command."""
+def new_app(*, group_help: str = "") -> typer.Typer:
+    """Return an empty app. With `group_help` it is a group of commands, even while it has only one."""
     app = typer.Typer(
         add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        no_args_is_help=bool(several),
+        no_args_is_help=bool(group_help),
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    if several:
-        app.callback(help=several)(lambda: None)
+    if group_help:
+        app.callback(help=group_help)(lambda: None)
     return app
 
 
 def examples(*lines: str) -> str:
-    """The end of a command's help: what one would type, a line each."""
+    """Return the examples at the end of a command's help, one command a line."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def repository(ctx: typer.Context) -> Repository:
-    """The repository that --root, CREW_ROOT or the current folder leads to."""
+def find_repository(ctx: typer.Context) -> Repository:
+    """Return the repository that --root, $CREW_ROOT or the current directory leads to."""
     from inventories import Repository
 
-    return Repository.find(root(ctx))
+    return Repository.find(root_option(ctx))
 
 
-def root(ctx: typer.Context) -> Path | None:
-    """What --root says."""
-    given = ctx.find_root().params.get("root")
-    return Path(given) if given else None
+def root_option(ctx: typer.Context) -> Path | None:
+    """Return the value of --root."""
+    value = ctx.find_root().params.get("root")
+    return Path(value) if value else None
 
 
-def environment(ctx: typer.Context, name: str) -> Environment:
-    """The environment of this name, or every fault of its file."""
-    return repository(ctx).read(name)
+def open_environment(ctx: typer.Context, name: str) -> Environment:
+    """Return the environment of this name; BadEnvironment lists every fault of its file."""
+    return find_repository(ctx).read(name)
 
 
-def store(environment: Environment, job: str | None = None) -> Store:
-    """The environment's store; NotConfigured if it has none."""
+def environment_store(environment: Environment, job: str | None = None) -> Store:
+    """Return the store of an environment; NotConfigured if it has none."""
     from jobs.store import open_store
 
     if environment.store is None:
         raise NotConfigured(
-            f"{environment.name}: has no [store], so nothing is run or kept there; "
-            f"add one to inventories/{environment.name}.toml (crew init --reference shows how)"
+            f"{environment.name}: there is no [store], so jobs cannot run and nothing can be stored. "
+            f"Add [store] to inventories/{environment.name}.toml (see: crew init --reference)."
         )
     return open_store(environment.store, job)
 
 
-def print_json(told: dict[str, Any]) -> None:
-    """Print the one object that --json promises."""
-    import json
-
-    from inventories import redact_all
-
-    # Value by value: in the text, a password such as 1 would be found in every number.
-    typer.echo(json.dumps({"format": 1, **{key: redact_all(value) for key, value in told.items()}}, ensure_ascii=False))
-
-
-def _begin_with(start: str, names: Iterable[str]) -> list[str]:
+def _starting_with(start: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if name.startswith(start)]
 
 
-def _environments(ctx: typer.Context, incomplete: str) -> Iterator[str]:
-    """Names for the shell to complete; a shell is no place for error messages."""
+def complete_environment(ctx: typer.Context, incomplete: str) -> Iterator[str]:
+    """Complete the name of an environment; print no errors, because a shell is waiting."""
     with suppress(Exception):
-        yield from _begin_with(incomplete, repository(ctx).names())
+        yield from _starting_with(incomplete, find_repository(ctx).names())
 
 
-def databases(ctx: typer.Context, incomplete: str) -> Iterator[str]:
-    """Those of the environment; of all of them, where the shell's half line does not tell which."""
+def complete_database(ctx: typer.Context, incomplete: str) -> Iterator[str]:
+    """Complete the name of a database of the environment; without an environment, of any."""
     from inventories import BadEnvironment
 
     with suppress(Exception):
-        found = repository(ctx)
-        name = ctx.params.get("environment_name")
-        for one in [name] if name else found.names():
+        repository = find_repository(ctx)
+        environment_name = ctx.params.get("environment_name")
+        for name in [environment_name] if environment_name else repository.names():
             with suppress(BadEnvironment):
-                yield from _begin_with(incomplete, found.read(one).databases)
+                yield from _starting_with(incomplete, repository.read(name).databases)
 
 
-def jobs(incomplete: str) -> Iterator[str]:
+def complete_job(incomplete: str) -> Iterator[str]:
+    """Complete the name of a job."""
     from jobs.registry import JOBS
 
-    yield from _begin_with(incomplete, JOBS)
+    yield from _starting_with(incomplete, JOBS)
 
 
 EnvironmentName = Annotated[
     str,
-    typer.Argument(metavar="ENV", help="The environment, as in inventories/ENV.toml.", autocompletion=_environments),
+    typer.Argument(metavar="ENV", help="Environment, as in inventories/ENV.toml.", autocompletion=complete_environment),
 ]
 EnvironmentNames = Annotated[
     list[str] | None,
-    typer.Argument(metavar="ENV", help="The environments; left out: all.", autocompletion=_environments),
+    typer.Argument(metavar="[ENV]...", help="Environments (default: all).", autocompletion=complete_environment),
 ]
 DatabaseName = Annotated[
-    str, typer.Argument(metavar="DATABASE", help="The database's name in the file.", autocompletion=databases)
+    str,
+    typer.Argument(
+        metavar="DATABASE", help="Database, as named in the environment file.", autocompletion=complete_database
+    ),
 ]
-JobName = Annotated[str, typer.Argument(metavar="JOB", help="The kind of work.", autocompletion=jobs)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
+OptionalDatabase = Annotated[
+    str | None,
+    typer.Argument(metavar="[DATABASE]", help="Database (default: all).", autocompletion=complete_database),
+]
+SetId = Annotated[
+    str | None,
+    typer.Option("--set", metavar="ID", help="Backup set: its ID or the ID's last four characters (default: newest)."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout and nothing else.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")]
+YesTo = Annotated[
+    str | None,
+    typer.Option(metavar="ENV", help="Confirm a change to protected environment ENV instead of typing its name."),
+]

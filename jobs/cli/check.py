@@ -1,4 +1,4 @@
-"""`crew check`: everything that an environment names, reached once."""
+"""`crew check`: test access to everything that an environment names."""
 
 from __future__ import annotations
 
@@ -19,67 +19,69 @@ app = new_app()
 STYLES = {CheckVerdict.FAULT: output.BAD, CheckVerdict.WARN: output.WARN, CheckVerdict.OK: output.GOOD}
 _WORST_FIRST = list(CheckVerdict)
 
+CheckResults = Sequence[tuple[Check, CheckResult]]
 
-@app.command("check", epilog=examples("crew check staging", "crew check production --json"))
-def check(
+
+@app.command("check", epilog=examples("crew check staging", "crew check production --json", "crew check dev --limit 5"))
+def check_command(
     ctx: typer.Context,
     environment_name: EnvironmentName,
-    limit: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="How long each check may take.")] = 30.0,
+    limit: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="Time limit of each check.")] = 30.0,
     as_json: AsJson = False,
 ) -> int:
-    """Reach all that an environment names, once.
+    """Test the store, databases, keys and programs of an environment.
 
-    The store is written and read (nothing is deleted), databases are logged into, the decrypting key is tried, alert
-    and heartbeat addresses are looked at without sending anything. A line each; a fault says what to do about it.
+    Writes to the store and reads it back, deletes nothing. Logs in to each database and tries the decryption key.
+    Looks at alert and heartbeat addresses without sending anything. Each fault comes with a remedy. Exits with 1 if
+    there is a fault, with 0 if there are only warnings.
     """
-    environment = arguments.environment(ctx, environment_name)
-    found = worst_first(list(run_checks(checks_of(environment), limit)))
+    environment = arguments.open_environment(ctx, environment_name)
+    results = sorted_by_verdict(list(run_checks(checks_of(environment), limit)))
     if as_json:
-        arguments.print_json({"environment": environment.name, **check_as_json(found)})
+        output.print_json({"environment": environment.name, **results_as_json(results)})
     else:
-        output.table([(output.Cell(f.verdict, STYLES[f.verdict]), c.name, str(f)) for c, f in told_once(found)])
-        output.say(f"\n{environment.name}: {verdict(found)}", STYLES[worst(found)])
-    return ExitCode.FAILED if worst(found) is CheckVerdict.FAULT else ExitCode.DONE
+        output.table([(output.Cell(f.verdict, STYLES[f.verdict]), c.name, str(f)) for c, f in merged(results)])
+        output.say(f"\n{environment.name}: {closing_line(results)}", STYLES[worst_verdict(results)])
+    return ExitCode.FAILED if worst_verdict(results) is CheckVerdict.FAULT else ExitCode.DONE
 
 
-Found = Sequence[tuple[Check, CheckResult]]
-
-
-def told_once(found: Found) -> Found:
-    """What several checks stumbled over in the same words becomes one line."""
-    by_words: dict[object, tuple[Check, CheckResult]] = {}
-    for check, finding in found:
-        words = check.name if finding.verdict is CheckVerdict.OK else str(finding)
-        first = by_words.get(words)
+def merged(results: CheckResults) -> CheckResults:
+    """Return the results with those that report the same problem merged into one."""
+    by_text: dict[object, tuple[Check, CheckResult]] = {}
+    for check, finding in results:
+        text = check.name if finding.verdict is CheckVerdict.OK else str(finding)
+        first = by_text.get(text)
         named = replace(check, name=f"{first[0].name}, {check.name}") if first else check
-        by_words[words] = (named, finding)
-    return list(by_words.values())
+        by_text[text] = (named, finding)
+    return list(by_text.values())
 
 
-def worst_first(found: Found) -> list[tuple[Check, CheckResult]]:
-    """Faults on top, then warnings; each in the order of its name."""
-    return sorted(found, key=lambda pair: (_WORST_FIRST.index(pair[1].verdict), pair[0].name))
+def sorted_by_verdict(results: CheckResults) -> list[tuple[Check, CheckResult]]:
+    """Return faults first, then warnings; each group in the order of its names."""
+    return sorted(results, key=lambda pair: (_WORST_FIRST.index(pair[1].verdict), pair[0].name))
 
 
-def worst(found: Found) -> CheckVerdict:
-    """What it comes to."""
-    return min((finding.verdict for _, finding in found), key=_WORST_FIRST.index, default=CheckVerdict.OK)
+def worst_verdict(results: CheckResults) -> CheckVerdict:
+    """Return the worst verdict of all results."""
+    return min((finding.verdict for _, finding in results), key=_WORST_FIRST.index, default=CheckVerdict.OK)
 
 
-def verdict(found: Found) -> str:
-    """The last line: how many of what, as many as there are lines that say so."""
-    lines = told_once(found)
-    faults, warnings = (sum(f.verdict is kind for _, f in lines) for kind in (CheckVerdict.FAULT, CheckVerdict.WARN))
+def closing_line(results: CheckResults) -> str:
+    """Return the number of faults and warnings, counted as they are printed."""
+    lines = merged(results)
+    faults, warnings = (
+        sum(f.verdict is verdict for _, f in lines) for verdict in (CheckVerdict.FAULT, CheckVerdict.WARN)
+    )
     if not faults and not warnings:
-        return f"all {plural(len(found), 'check')} ok"
-    return f"{plural(faults, 'fault')}, {plural(warnings, 'warning')} in {plural(len(found), 'check')}"
+        return f"all {plural(len(results), 'check')} ok"
+    return f"{plural(faults, 'fault')}, {plural(warnings, 'warning')} in {plural(len(results), 'check')}"
 
 
-def check_as_json(found: Found) -> dict[str, Any]:
-    """For machines."""
+def results_as_json(results: CheckResults) -> dict[str, Any]:
+    """Return the results for --json."""
     return {
-        "verdict": worst(found),
+        "verdict": worst_verdict(results),
         "checks": [
-            {"check": c.name, "verdict": f.verdict, "fact": f.fact, "remedy": f.remedy or None} for c, f in found
+            {"check": c.name, "verdict": f.verdict, "fact": f.fact, "remedy": f.remedy or None} for c, f in results
         ],
     }

@@ -1,4 +1,4 @@
-"""Which commands there are, and where each lives."""
+"""The list of commands, and the root command `crew` that imports them when they are called."""
 
 from __future__ import annotations
 
@@ -11,88 +11,95 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 
-class Command(NamedTuple):
-    """The module whose `app` is the command, and the line that `crew --help` says of it (its help's first)."""
+class CommandEntry(NamedTuple):
+    """A command of `crew`: the module with its `app`, and its line in `crew --help`, which is its docstring's first."""
 
     module: str
-    line: str
+    summary: str
 
 
 COMMANDS = {
-    "init": Command("jobs.cli.init", "Write the two files of a new environment."),
-    "check": Command("jobs.cli.check", "Reach all that an environment names, once."),
-    "run": Command("jobs.cli.run", "Run a job now."),
-    "backups": Command("jobs.cli.backups", "Which backup sets there are, and what can be done with them."),
-    "schedule": Command("jobs.cli.schedule", "What runs when, and what runs it."),
-    "stacks": Command("jobs.cli.stacks", "Terraform, per environment, in order, and with care."),
-    "drift": Command("jobs.cli.drift", "Look whether the stacks are as the code has them."),
-    "cost": Command("jobs.cli.cost", "What the month costs, and what it will come to."),
-    "runs": Command("jobs.cli.runs", "What ran, when, and how it ended."),
-    "status": Command("jobs.cli.status", "How the environments are: the bad news first."),
-    "demo": Command("jobs.cli.demo", "The whole story on this machine: back up, lose, restore, verify."),
-    "alerts": Command("jobs.cli.alerts", "Where the bad news goes."),
+    "init": CommandEntry("jobs.cli.init", "Create the files of a new environment."),
+    "check": CommandEntry("jobs.cli.check", "Test the store, databases, keys and programs of an environment."),
+    "run": CommandEntry("jobs.cli.run", "Run a job now."),
+    "backups": CommandEntry("jobs.cli.backups", "List, restore, verify, pin and prune backup sets."),
+    "schedule": CommandEntry("jobs.cli.schedule", "Show, run and export the schedule of jobs."),
+    "stacks": CommandEntry("jobs.cli.stacks", "Plan and apply an environment's Terraform stacks."),
+    "drift": CommandEntry("jobs.cli.drift", "Report drift and pending changes of Terraform stacks, read-only."),
+    "cost": CommandEntry("jobs.cli.cost", "Show this month's AWS cost and forecast against the budget."),
+    "runs": CommandEntry("jobs.cli.runs", "List runs, or show one run with its log."),
+    "status": CommandEntry("jobs.cli.status", "Show environment health, problems first."),
+    "demo": CommandEntry("jobs.cli.demo", "Back up, lose, restore and verify a database on this machine."),
+    "alerts": CommandEntry("jobs.cli.alerts", "Test the alert addresses of an environment."),
 }
 
 
-class Elsewhere(TyperGroup):
-    """Lists its commands by their names and lines alone, and imports the one that is called."""
+class LazyGroup(TyperGroup):
+    """Lists commands from COMMANDS alone, and imports the one that is called."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Swap the entry that was found for the real command."""
-        name, found, rest = super().resolve_command(ctx, args)
-        return name, found and command(str(name)), rest
+        """Replace the placeholder of the called command with the command."""
+        name, placeholder, rest = super().resolve_command(ctx, args)
+        return name, placeholder and load_command(str(name)), rest
 
 
-def command(name: str) -> Any:
-    """The real command of this name, imported now."""
+def load_command(name: str) -> Any:
+    """Import a command and return it."""
     app: typer.Typer = import_module(COMMANDS[name].module).app
     return get_command(app)
 
 
-def crew() -> Any:
-    """The whole command line."""
+def command_line() -> Any:
+    """Return the root command, with a placeholder for each command."""
     app = typer.Typer(
-        cls=Elsewhere,
-        callback=everywhere,
+        cls=LazyGroup,
+        callback=global_options,
         no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
-        epilog="Exit codes: 0 done, 1 failed, 2 a finding, 64 wrong usage, 75 another run holds the lock, "
-        "78 bad configuration.",
+        epilog="Exit codes: 0 success, 1 failure, 2 finding, 64 wrong usage, 75 lock held by another run, "
+        "78 invalid configuration, 130 interrupted by Ctrl-C.",
     )
-    for name, place in COMMANDS.items():
-        app.command(name, help=place.line)(lambda: None)
+    for name, entry in COMMANDS.items():
+        app.command(name, help=entry.summary)(lambda: None)
     return get_command(app)
 
 
-def everywhere(
-    root: Annotated[  # noqa: ARG001 - read by frame.repository, which completion needs too
+def global_options(
+    root: Annotated[  # noqa: ARG001 - read by arguments.find_repository, which completion needs too
         Path | None,
         typer.Option(
-            metavar="FOLDER",
-            help="The folder that has inventories/. Left out: CREW_ROOT, else from here upwards, else /etc/groundcrew.",
+            metavar="DIR",
+            help="Directory that contains inventories/ (default: $CREW_ROOT, then the current directory or its nearest "
+            "parent that has one, then /etc/groundcrew).",
         ),
     ] = None,
     verbose: Annotated[
-        int, typer.Option("--verbose", "-v", count=True, show_default=False, help="Say more on stderr; -vv says most.")
+        int, typer.Option("--verbose", "-v", count=True, show_default=False, help="Log more to stderr; -vv logs most.")
     ] = 0,
     version: Annotated[  # noqa: ARG001 - its callback does it
-        bool, typer.Option("--version", is_eager=True, callback=lambda asked: tell_version() if asked else None)
+        bool,
+        typer.Option(
+            "--version",
+            is_eager=True,
+            help="Print the version and exit.",
+            callback=lambda value: print_version() if value else None,
+        ),
     ] = False,
 ) -> None:
-    """Back databases up, verify it, keep servers and cloud as they should be, and tell what is wrong."""
+    """Back up and restore PostgreSQL, apply Terraform stacks, and report failures, drift and cost."""
     from jobs import log
 
     log.configure(verbose)
 
 
-def tell_version() -> None:
-    """Print the version and stop."""
+def print_version() -> None:
+    """Print the version and exit."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
         typer.echo(f"crew {version('groundcrew')}")
     except PackageNotFoundError:
-        typer.echo("crew (not installed: run from its repository)")
+        typer.echo("crew (not installed, run from its repository)")
     raise typer.Exit

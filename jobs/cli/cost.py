@@ -1,4 +1,4 @@
-"""`crew cost`: what the month costs so far, what it will come to, and what moved."""
+"""`crew cost`: show this month's cost and forecast against the budget."""
 
 from __future__ import annotations
 
@@ -25,138 +25,150 @@ WIDTH = 30
 @app.command(
     "cost", epilog=examples("crew cost production", "crew cost production --refresh", "crew cost staging --json")
 )
-def cost(
+def cost_command(
     ctx: typer.Context,
     environment_name: EnvironmentName,
     refresh: Annotated[
-        bool, typer.Option("--refresh", help="Ask AWS again now: about one cent a page, and says how many it were.")
+        bool,
+        typer.Option("--refresh", help="Query AWS again and print the page count; a page costs about one cent."),
     ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """What the month costs, and what it will come to.
+    """Show this month's AWS cost and forecast against the budget.
 
-    Spent and forecast against the budget, what moved against the same days of last month, days that stand out from
-    the thirty before them. Answers of AWS are kept for eight hours, for each page costs about a cent. Days and months
-    are those of the bill: UTC's. Exits 2 if the budget is passed, or will be, or one of the last three days stands out.
+    Also shows the change of each service against the same days of last month, and days that cost much more than the
+    thirty days before. Results are cached for eight hours, because AWS charges about one cent a page. Days and months
+    are in UTC, as on the bill. Exits with 2 if the cost or the forecast exceeds the budget, or if one of the last three
+    days is unusual.
     """
     from jobs.cost.job import month_report
     from jobs.cost.notices import cost_findings
     from jobs.run.documents import utc_now
 
-    environment = arguments.environment(ctx, environment_name)
+    environment = arguments.open_environment(ctx, environment_name)
     if environment.cost is None:
         raise NotConfigured(
-            f"{environment.name}: has no [cost], so there is no budget; add one to "
-            f"inventories/{environment.name}.toml (crew init --reference shows how)"
+            f"{environment.name}: there is no [cost], so there is no budget. "
+            f"Add [cost] to inventories/{environment.name}.toml (see: crew init --reference)."
         )
-    found = month_report(environment, arguments.store(environment, "cost"), utc_now(), refresh=refresh)
-    odd = cost_findings(found.report)
+    month = month_report(environment, arguments.environment_store(environment, "cost"), utc_now(), refresh=refresh)
+    problems = cost_findings(month.report)
     if as_json:
-        arguments.print_json({"environment": environment.name, "findings": odd, **cost_as_json(found)})
+        output.print_json({"environment": environment.name, "findings": problems, **month_as_json(month)})
     else:
-        show(environment.name, found, odd)
-    return ExitCode.FINDING if odd else ExitCode.DONE
+        print_month(environment.name, month, problems)
+    return ExitCode.FINDING if problems else ExitCode.DONE
 
 
-def show(name: str, found: MonthReport, odd: list[str]) -> None:
-    """The sentence that matters, then what it is made of."""
+def print_month(name: str, month: MonthReport, problems: list[str]) -> None:
+    """Print spent, budget and forecast, then the services."""
     from jobs.cost import sentences
     from jobs.cost.job import query_cost
 
-    report = found.report
-    output.say(f"{name}: {sentences.spent(report)}", output.BAD if odd else output.GOOD)
-    for line in odd:
+    report = month.report
+    output.say(f"{name}: {sentences.spent(report)}", output.BAD if problems else output.GOOD)
+    for line in problems:
         output.say(f"  {line}", output.WARN)
     output.table(_bars(report), indent=2)
     typer.echo()
     output.table(_services(report), ("service", f"{report.currency}", "change"), indent=2)
-    for one in report.stand_outs:
-        output.say(f"  {sentences.unusual_day(one, report.currency)}", output.WARN)
+    for day in report.unusual_days:
+        output.say(f"  {sentences.unusual_day(day, report.currency)}", output.WARN)
     if report.credits:
         output.say(f"  Credits and refunds, not counted: {sentences.format_money(report.credits, report.currency)}")
     output.say(
-        f"  {query_cost(found.answer)}; change is against the same days of last month. {report.link}", output.QUIET
+        f"  {query_cost(month.cached)}; change: against the same days of last month. {report.link}", output.QUIET
     )
 
 
 def _bars(report: CostReport) -> list[tuple[output.Cell | str, ...]]:
-    """Spent, forecast and the time gone, on one scale: the whole bar is the budget."""
+    """Return the rows for spent, forecast and elapsed time; a full bar is the budget."""
     from jobs.cost import sentences
 
-    rows = [("spent", report.percent(report.spent)), ("month gone", report.gone)]
+    rows = [("spent", report.percent(report.spent)), ("month gone", report.month_gone)]
     if report.forecast is not None:
         rows.insert(1, ("forecast", report.percent(report.forecast)))
-    person = sys.stdout.isatty()
+    on_terminal = sys.stdout.isatty()
     return [
-        (what, *([output.Cell(bar(number), _colour(what, number))] if person else []), sentences.format_percent(number))
-        for what, number in rows
+        (
+            name,
+            *([output.Cell(bar(number), _colour(name, number))] if on_terminal else []),
+            sentences.format_percent(number),
+        )
+        for name, number in rows
     ]
 
 
-def _colour(what: str, number: Decimal) -> str:
-    if what == "month gone":
+def _colour(name: str, number: Decimal) -> str:
+    if name == "month gone":
         return output.QUIET
     return output.BAD if number >= 100 else output.WARN if number >= 80 else output.GOOD
 
 
 def bar(number: Decimal) -> str:
-    """Per cent as a bar; what is over a hundred ends in an arrow."""
+    """Return a percentage as a bar; above 100 it ends in an arrow."""
     filled = min(WIDTH, max(0, int(number * WIDTH / 100)))
     return "█" * filled + ("▶" if number > 100 else "░" * (WIDTH - filled))
 
 
 def _services(report: CostReport) -> list[tuple[str, ...]]:
-    """The dearest, and the rest in one line."""
+    """Return the most expensive services, and the others as one row."""
     from jobs.cost import sentences
 
     rows: list[tuple[str, ...]] = [
-        (one.name, sentences.format_money(one.spent), "" if one.change is None else sentences.format_change(one.change))
-        for one in report.services[:TOP]
+        (
+            service.name,
+            sentences.format_money(service.spent),
+            "" if service.change is None else sentences.format_change(service.change),
+        )
+        for service in report.services[:TOP]
     ]
-    rest = report.services[TOP:]
-    if rest:
-        rows.append((f"{len(rest)} others", sentences.format_money(sum((one.spent for one in rest), Decimal())), ""))
+    others = report.services[TOP:]
+    if others:
+        total = sum((service.spent for service in others), Decimal())
+        rows.append((f"{len(others)} others", sentences.format_money(total), ""))
     return rows
 
 
-def cost_as_json(found: MonthReport) -> dict[str, Any]:
-    """For machines: amounts as numbers, days as days."""
-    report, bill = found.report, found.answer.bill
+def month_as_json(month: MonthReport) -> dict[str, Any]:
+    """Return the month for --json, amounts rounded to cents."""
+    report, bill = month.report, month.cached.bill
     return {
         "month": f"{report.month:%Y-%m}",
-        "asked": bill.asked,
-        "fresh": found.answer.fresh,
+        "fetched": bill.fetched,
+        "fresh": month.cached.fresh,
         "pages": bill.pages,
         "currency": report.currency,
         "budget": float(report.budget),
-        "spent": _number(report.spent),
-        "spent_percent": _number(report.percent(report.spent)),
-        "forecast": _known(report.forecast),
-        "forecast_percent": _known(report.forecast and report.percent(report.forecast)),
-        "month_gone_percent": _number(report.gone),
-        "credits": _number(report.credits),
+        "spent": _rounded(report.spent),
+        "spent_percent": _rounded(report.percent(report.spent)),
+        "forecast": _rounded_or_none(report.forecast),
+        "forecast_percent": _rounded_or_none(report.forecast and report.percent(report.forecast)),
+        "month_gone_percent": _rounded(report.month_gone),
+        "credits": _rounded(report.credits),
         "services": [
             {
-                "name": one.name,
-                "spent": _number(one.spent),
-                "change": None if one.change is None else _number(one.change),
+                "name": service.name,
+                "spent": _rounded(service.spent),
+                "change": _rounded_or_none(service.change),
             }
-            for one in report.services
+            for service in report.services
         ],
-        "stand_outs": [
-            {"day": one.day, "amount": _number(one.amount), "usual": _number(one.usual), "services": one.services}
-            for one in report.stand_outs
+        "unusual_days": [
+            {"day": day.day, "amount": _rounded(day.amount), "usual": _rounded(day.usual), "services": day.services}
+            for day in report.unusual_days
         ],
         "days": [
-            {"day": day, "amount": _number(amount), "estimated": day in report.estimated} for day, amount in report.days
+            {"day": day, "amount": _rounded(amount), "estimated": day in report.estimated}
+            for day, amount in report.days
         ],
         "link": report.link,
     }
 
 
-def _known(amount: Decimal | None) -> float | None:
-    return None if amount is None else _number(amount)
+def _rounded_or_none(amount: Decimal | None) -> float | None:
+    return None if amount is None else _rounded(amount)
 
 
-def _number(amount: Decimal) -> float:
+def _rounded(amount: Decimal) -> float:
     return round(float(amount), 2)

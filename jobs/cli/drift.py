@@ -1,4 +1,4 @@
-"""`crew drift`: whether the cloud is as the code has it."""
+"""`crew drift`: report drift and pending changes of Terraform stacks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 
 from inventories import ExitCode
 from jobs.cli import arguments, output
-from jobs.cli.arguments import AsJson, EnvironmentNames, WrongUsage, examples, new_app
+from jobs.cli.arguments import AsJson, WrongUsage, complete_environment, examples, new_app
 
 if TYPE_CHECKING:
     from inventories import Environment
@@ -25,7 +25,7 @@ STYLES = {"bad": output.BAD, "warn": output.WARN, "good": output.GOOD, "quiet": 
 
 
 class Format(StrEnum):
-    """How it is told."""
+    """The format of the report."""
 
     TEXT = "text"
     JSON = "json"
@@ -33,60 +33,77 @@ class Format(StrEnum):
 
 
 class FailOn(StrEnum):
-    """What is a finding, besides drift."""
+    """What makes the command exit with 2; `pending` includes drift."""
 
     DRIFT = "drift"
     PENDING = "pending"
 
 
 @app.command(
-    "drift", epilog=examples("crew drift staging", "crew drift --all --format markdown", "crew drift production --json")
+    "drift",
+    epilog=examples(
+        "crew drift staging",
+        "crew drift --all --format markdown",
+        "crew drift production --fail-on pending",
+        "crew drift production --json",
+    ),
 )
-def drift(
+def drift_command(
     ctx: typer.Context,
-    environment_names: EnvironmentNames = None,
-    all_of_them: Annotated[bool, typer.Option("--all", help="Every environment that has stacks.")] = False,
-    form: Annotated[Format, typer.Option("--format", help="text, json, or markdown for a job summary.")] = Format.TEXT,
+    environment_names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[ENV]...",
+            help="Environments to compare; required without --all.",
+            autocompletion=complete_environment,
+        ),
+    ] = None,
+    all_environments: Annotated[bool, typer.Option("--all", help="Compare every environment that has stacks.")] = False,
+    form: Annotated[
+        Format, typer.Option("--format", help="Output format; markdown is for job summaries and issues.")
+    ] = Format.TEXT,
     fail_on: Annotated[
-        FailOn, typer.Option(help="pending: code that is not applied yet exits 2 as well.")
+        FailOn, typer.Option(help="What exits with 2: drift alone, or also code that is not applied yet (pending).")
     ] = FailOn.DRIFT,
     as_json: AsJson = False,
 ) -> int:
-    """Look whether the stacks are as the code has them.
+    """Report drift and pending changes of Terraform stacks, read-only.
 
-    It only reads: no lock is taken, no state is written, nothing is applied, no run is recorded (crew run drift does
-    that, and alerts). Drift exits 2; code that is merely not applied yet does not, unless asked to.
-    """
-    reports = _looked(_wanted(ctx, environment_names or [], all_of_them=all_of_them))
-    _tell(reports, Format.JSON if as_json else form)
-    if any(one.failed for one in reports):
+    Drift is a change that was made outside Terraform. A pending change is code that is not applied yet. The command
+    plans each stack, takes no lock, writes no state, applies nothing and records no run. When it finds drift, it checks
+    that no apply is in progress. To record runs and send alerts, use: crew run drift ENV. Exits with 2 on drift that no
+    rule of [drift] ignores, with 1 if a stack could not be compared.
+    """  # fmt: skip
+    reports = _compare(_named_environments(ctx, environment_names or [], all_environments=all_environments))
+    _print_reports(reports, Format.JSON if as_json else form)
+    if any(report.failed for report in reports):
         return ExitCode.FAILED
-    found = any(one.drifted or (one.pending and fail_on is FailOn.PENDING) for one in reports)
-    return ExitCode.FINDING if found else ExitCode.DONE
+    is_finding = any(report.drifted or (report.pending and fail_on is FailOn.PENDING) for report in reports)
+    return ExitCode.FINDING if is_finding else ExitCode.DONE
 
 
-def _wanted(ctx: typer.Context, names: Sequence[str], *, all_of_them: bool) -> list[Environment]:
-    repository = arguments.repository(ctx)
-    if bool(names) == all_of_them:
-        raise WrongUsage("name the environments to look at, or --all")
-    found = [repository.read(name) for name in names or repository.names()]
-    return [one for one in found if one.stacks or names]
+def _named_environments(ctx: typer.Context, names: Sequence[str], *, all_environments: bool) -> list[Environment]:
+    repository = arguments.find_repository(ctx)
+    if bool(names) == all_environments:
+        raise WrongUsage("name the environments to compare, or use --all, but not both")
+    environments = [repository.read(name) for name in names or repository.names()]
+    return [environment for environment in environments if environment.stacks or names]
 
 
-def _looked(environments: Sequence[Environment]) -> list[DriftReport]:
-    """Every stack of every environment, side by side."""
-    from jobs.run.stop import ended_by_signals
+def _compare(environments: Sequence[Environment]) -> list[DriftReport]:
+    """Compare all stacks of all environments, several at once."""
+    from jobs.run.stop import stopped_by_signals
 
-    wanted = [(environment, name) for environment in environments for name in environment.stacks]
-    with ended_by_signals() as stop, ThreadPoolExecutor(AT_ONCE) as pool:
-        seen = list(pool.map(lambda one: _seen(stop, *one), wanted))
-    by_environment: dict[str, list[StackReport]] = {one.name: [] for one in environments}
-    for (environment, _), one in zip(wanted, seen, strict=True):
-        by_environment[environment.name].append(one)
-    return [_report(one, by_environment[one.name]) for one in environments]
+    stacks = [(environment, name) for environment in environments for name in environment.stacks]
+    with stopped_by_signals() as stop, ThreadPoolExecutor(AT_ONCE) as pool:
+        results = list(pool.map(lambda stack: _stack_result(stop, *stack), stacks))
+    by_environment: dict[str, list[StackReport]] = {environment.name: [] for environment in environments}
+    for (environment, _), result in zip(stacks, results, strict=True):
+        by_environment[environment.name].append(result)
+    return [_report(environment, by_environment[environment.name]) for environment in environments]
 
 
-def _seen(stop: Stop, environment: Environment, name: str) -> StackReport:
+def _stack_result(stop: Stop, environment: Environment, name: str) -> StackReport:
     from inventories import redact
     from jobs.stacks.execution import immediate_start, open_stack
     from terraform.errors import StackError
@@ -99,21 +116,21 @@ def _seen(stop: Stop, environment: Environment, name: str) -> StackReport:
         return StackReport(name, error=redact(str(error)).removeprefix(f"{environment.name}/{name}: "))
 
 
-def _report(environment: Environment, seen: Sequence[StackReport]) -> DriftReport:
+def _report(environment: Environment, results: Sequence[StackReport]) -> DriftReport:
     from terraform import drift
     from terraform.report import DriftReport
 
     rules = environment.drift.ignore if environment.drift else ()
-    complete = not any(one.error for one in seen)
-    unmatched = drift.unmatched_rules((finding for one in seen for finding in one.findings), rules) if complete else []
-    return DriftReport(environment.name, tuple(seen), tuple(unmatched))
+    complete = not any(result.error for result in results)
+    unmatched = drift.unmatched_rules((finding for result in results for finding in result.findings), rules)
+    return DriftReport(environment.name, tuple(results), tuple(unmatched) if complete else ())
 
 
-def _tell(reports: Sequence[DriftReport], form: Format) -> None:
+def _print_reports(reports: Sequence[DriftReport], form: Format) -> None:
     from terraform.report import as_json, as_markdown, as_text
 
     if form is Format.JSON:
-        arguments.print_json({"environments": [as_json(one) for one in reports]})
+        output.print_json({"environments": [as_json(report) for report in reports]})
         return
     say: Callable[[str], None] = output.say
     for report in reports:
@@ -121,5 +138,5 @@ def _tell(reports: Sequence[DriftReport], form: Format) -> None:
             for line in as_markdown(report):
                 say(line)
         else:
-            for line, loud in as_text(report):
-                output.say(line, STYLES.get(loud, ""))
+            for line, style in as_text(report):
+                output.say(line, STYLES.get(style, ""))

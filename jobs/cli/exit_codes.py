@@ -1,4 +1,4 @@
-"""How a command line ends: the exit code and the sentence for whatever went wrong."""
+"""The exit code and the message of a command line that ends with an error."""
 
 from __future__ import annotations
 
@@ -12,84 +12,84 @@ if TYPE_CHECKING:
     from inventories import ExitCode
 
 
-def refused(error: Exception, *, as_json: bool) -> int:
-    """End for what Typer refuses: wrong usage, or a question that was left with Ctrl-C."""
+def exit_for_usage_error(error: Exception, *, as_json: bool) -> int:
+    """Report an error of Typer: wrong usage, or a prompt that was left with Ctrl-C."""
     from typer import TyperException
 
     from inventories import ExitCode
 
     if not isinstance(error, TyperException):
-        return interrupted(as_json=as_json)
-    sentence, where = error.format_message(), getattr(getattr(error, "ctx", None), "command_path", "crew")
-    asked_nothing = sentence.startswith("Usage: ")
-    return _tell(ExitCode.WRONG_USAGE, [sentence if asked_nothing else f"{sentence} ({where} --help)"], as_json=as_json)
+        return exit_for_interrupt(as_json=as_json)
+    message, command = error.format_message(), getattr(getattr(error, "ctx", None), "command_path", "crew")
+    is_help = message.startswith("Usage: ")
+    return _report(ExitCode.WRONG_USAGE, [message if is_help else f"{message} ({command} --help)"], as_json=as_json)
 
 
-def interrupted(*, as_json: bool) -> int:
-    """End for Ctrl-C."""
+def exit_for_interrupt(*, as_json: bool) -> int:
+    """Report Ctrl-C."""
     from inventories import ExitCode
 
-    return _tell(ExitCode.INTERRUPTED, ["Stopped by Ctrl-C."], as_json=as_json)
+    return _report(ExitCode.INTERRUPTED, ["Interrupted by Ctrl-C."], as_json=as_json)
 
 
-def exit_for(error: Exception, *, as_json: bool) -> int:
-    """End for an exception: one sentence if it is of a room's own family, an apology if it is a bug."""
+def exit_for_error(error: Exception, *, as_json: bool) -> int:
+    """Report an exception: the message of an error that explains itself, or an apology for a bug."""
     from inventories import ExitCode
 
-    code, lines = known_end(error) or (ExitCode.FAILED, [_apology(error)])
-    return _tell(code, lines, as_json=as_json)
+    code, lines = explained(error) or (ExitCode.FAILED, [_apology(error)])
+    return _report(code, lines, as_json=as_json)
 
 
-_THE_MACHINES_OWN = (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.EEXIST, errno.ENOTDIR)
+_SYSTEM_ERRORS = (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.EEXIST, errno.ENOTDIR)
+"""Errors of the machine, such as a full disk, that are no bug of ours."""
 
 
-def known_end(error: Exception) -> tuple[ExitCode, list[str]] | None:
-    """Return the exit code and the lines of an error that explains itself; None for a bug."""
+def explained(error: Exception) -> tuple[ExitCode, list[str]] | None:
+    """Return the exit code and the message of an error that explains itself; None for a bug."""
     from inventories import CrewError, ExitCode
 
-    if isinstance(error, OSError) and error.errno in _THE_MACHINES_OWN:
-        return ExitCode.FAILED, [f"{error.filename or 'what crew prints'}: {error.strerror}"]
+    if isinstance(error, OSError) and error.errno in _SYSTEM_ERRORS:
+        return ExitCode.FAILED, [f"{error.filename or 'output'}: {error.strerror}"]
     return (error.exit_code, list(error.lines)) if isinstance(error, CrewError) else None
 
 
-def _tell(code: ExitCode, lines: Sequence[str], *, as_json: bool) -> int:
-    """Say why on stderr, or as the one object on stdout."""
+def _report(code: ExitCode, lines: Sequence[str], *, as_json: bool) -> int:
+    """Print the message to stderr, or to stdout as one JSON object; return the exit code."""
     from inventories import redact
 
     lines = [redact(line) for line in lines]
     if as_json:
         import json
 
-        told: dict[str, Any] = {"format": 1, "error": lines[0], "errors": lines, "code": int(code)}
-        with suppress(OSError):  # a pipe that was closed, a disk that is full: the exit code still says it
-            print(json.dumps(told), flush=True)  # noqa: T201
+        document: dict[str, Any] = {"format": 1, "error": lines[0], "errors": lines, "code": int(code)}
+        with suppress(OSError):  # a closed pipe or a full disk: the exit code still reports the error
+            print(json.dumps(document), flush=True)  # noqa: T201
     else:
         sys.stderr.write("".join(f"{line}\n" for line in lines))
     return code
 
 
 def _apology(error: Exception) -> str:
-    """Keep a bug's traceback, secrets blanked, and say where."""
+    """Save the traceback of a bug, with secrets redacted, and return the message about it."""
     import traceback
 
     from inventories import redact
 
-    what = f"{type(error).__name__}: {error}"
-    where = _kept(redact("".join(traceback.format_exception(error))))
+    where = _save_traceback(redact("".join(traceback.format_exception(error))))
     return (
-        f"Sorry, crew broke: {what}. That is a bug in groundcrew, nothing that you did. "
-        f"Please report it with {where} (the traceback, secrets blanked)."
+        f"Bug in crew: {type(error).__name__}: {error}. This is not your fault. "
+        f"Please report it with {where} (secrets are removed from it)."
     )
 
 
-def _kept(trace: str) -> str:
-    """Put a traceback into a file of its own; where no file can be written, on stderr."""
+def _save_traceback(text: str) -> str:
+    """Write a traceback to a temporary file, or to stderr if that fails; return where it is."""
     import tempfile
 
     try:
         with tempfile.NamedTemporaryFile("w", prefix="crew-", suffix=".txt", delete=False) as file:
-            file.write(trace)
+            file.write(text)
     except OSError:
-        sys.stderr.write(trace)
-        return "what stands above"
-    return file.name
+        sys.stderr.write(text)
+        return "the traceback above"
+    return f"the traceback in {file.name}"

@@ -1,4 +1,4 @@
-"""`crew init`: the two files of a new environment."""
+"""`crew init`: create the files of a new environment."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NOBODY = "nobody"
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What is known of a new environment."""
+    """The settings of a new environment, from options and prompts."""
 
     name: str
     store: str
@@ -48,65 +48,70 @@ class Answers:
         "crew init --reference > reference.toml",
     ),
 )
-def init(
+def init_command(
     ctx: typer.Context,
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Its name: staging, production, …")] = None,
-    store: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where state is kept: s3://bucket/prefix or file:///path.")
+    name: Annotated[
+        str | None, typer.Argument(metavar="[ENV]", help="Name of the new environment: staging, production, …")
     ] = None,
-    timezone: Annotated[
-        str | None, typer.Option(metavar="ZONE", help="Schedules are read in it; left out: UTC.")
-    ] = None,
+    store: Annotated[str | None, typer.Option(metavar="URL", help="Store: s3://bucket/prefix or file:///path.")] = None,
+    timezone: Annotated[str | None, typer.Option(metavar="ZONE", help="Timezone of schedules (default: UTC).")] = None,
     protected: Annotated[
-        bool | None, typer.Option("--protected/--open", help="Whether destroying by hand wants --yes-to NAME.")
+        bool | None,
+        typer.Option(
+            "--protected/--open",
+            help="Whether commands that destroy or overwrite data need confirmation (default: --open).",
+        ),
     ] = None,
     database: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=URL", help="A PostgreSQL database to back up; may be repeated."),
+        typer.Option(metavar="NAME=URL", help="PostgreSQL database to back up; can be repeated."),
     ] = None,
     encrypt_to: Annotated[
         list[str] | None,
-        typer.Option(metavar="RECIPIENT", help="An age public key, or: nobody. May be repeated."),
+        typer.Option(metavar="RECIPIENT", help='Encrypt backups to this age public key, or "nobody"; can be repeated.'),
     ] = None,
     new_key: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Make an age key pair: the secret one goes into this file.")
+        Path | None, typer.Option(metavar="FILE", help="Create an age key pair and write the secret key to FILE.")
     ] = None,
     alert: Annotated[
-        list[str] | None, typer.Option(metavar="VARIABLE", help="A variable that holds an alert address (Apprise).")
+        list[str] | None,
+        typer.Option(
+            metavar="VARIABLE", help="Environment variable that holds an alert address (Apprise URL); can be repeated."
+        ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not prompt; use the defaults.")] = False,
     reference: Annotated[
-        bool, typer.Option("--reference", help="Print every key there is, and write nothing.")
+        bool, typer.Option("--reference", help="Print every key of an environment file and exit.")
     ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Write the two files of a new environment.
+    """Create the files of a new environment.
 
-    inventories/NAME has its hosts, as pyinfra reads them; inventories/NAME.toml has everything else. On a terminal
-    what the options leave open is asked for. Nothing that exists is overwritten.
+    inventories/ENV lists the hosts, in pyinfra's format. inventories/ENV.toml holds all other settings. On a terminal,
+    the command prompts for what the options do not say. It never overwrites a file.
     """
     if reference:
         return _print_reference(as_json=as_json)
     if name is None:
-        raise WrongUsage("name the new environment: crew init staging")
+        raise WrongUsage("the name of the new environment is missing; for example: crew init staging")
     if not NAME.fullmatch(name):
-        raise WrongUsage(f"{name} is no name; {NAME_RULE}")
-    folder = _folder(ctx)
+        raise WrongUsage(f"{name} is not a valid name; {NAME_RULE}")
+    folder = _inventories_folder(ctx)
     refuse_existing(folder, name)
-    given = Answers(
+    answers = Answers(
         name,
         store or "",
         timezone or "",
         bool(protected),
-        tuple(map(_database, database or ())),
+        tuple(map(_parse_database, database or ())),
         tuple(encrypt_to or ()),
-        new_key and _new_file(new_key),
+        new_key and _new_key_path(new_key),
         tuple(alert or ()),
     )
-    asks = sys.stdin.isatty() and not yes and not as_json
-    answers = _asked(given, protected) if asks else _complete(given)
-    written = _write(folder, answers)
-    _tell(answers, written, as_json=as_json)
+    interactive = sys.stdin.isatty() and not yes and not as_json
+    answers = _prompt_for_missing(answers, protected) if interactive else _with_defaults(answers)
+    written = _write_files(folder, answers)
+    _print_written(answers, written, as_json=as_json)
     return 0
 
 
@@ -114,155 +119,155 @@ def _print_reference(*, as_json: bool) -> int:
     from inventories import reference
 
     if as_json:
-        arguments.print_json({"reference": reference()})
+        output.print_json({"reference": reference()})
     else:
         output.say(reference())
     return 0
 
 
-def _folder(ctx: typer.Context) -> Path:
-    """Where environment files are, or, with none yet, are to be."""
+def _inventories_folder(ctx: typer.Context) -> Path:
+    """Return the directory of environment files; without any yet, the one to create."""
     try:
-        return arguments.repository(ctx).folder
+        return arguments.find_repository(ctx).folder
     except BadEnvironment:
-        root = arguments.root(ctx) or Path(os.environ.get("CREW_ROOT") or Path.cwd())
+        root = arguments.root_option(ctx) or Path(os.environ.get("CREW_ROOT") or Path.cwd())
         return root.expanduser().absolute() / "inventories"
 
 
 def refuse_existing(folder: Path, name: str) -> None:
-    """WrongUsage if one of the two files is there already."""
+    """Raise WrongUsage if one of the two files exists."""
     for path in (folder / name, folder / f"{name}.toml"):
         if path.exists():
-            raise WrongUsage(f"{path} exists, and nothing is overwritten: take another name, or edit it")
+            raise WrongUsage(f"{path} already exists and is not overwritten; choose another name, or edit the file")
 
 
-def _database(text: str) -> tuple[str, str]:
+def _parse_database(text: str) -> tuple[str, str]:
     name, _, url = text.partition("=")
     if not NAME.fullmatch(name) or "://" not in url:
-        raise WrongUsage(f"--database {text}: say NAME=URL, as in shop=postgresql://backup@db.internal/shop")
+        raise WrongUsage(f"--database {text}: expected NAME=URL, for example shop=postgresql://backup@db.internal/shop")
     return name, url
 
 
-def _complete(given: Answers) -> Answers:
-    """The answers with what may be left out filled in; WrongUsage for what may not."""
-    if not given.store:
-        raise WrongUsage("say where state is kept: --store s3://bucket/prefix or file:///path")
-    if not given.encrypt_to and not given.key:
-        raise WrongUsage("say who can read it: --new-key FILE, --encrypt-to age1…, or --encrypt-to nobody")
-    return replace(given, timezone=given.timezone or "UTC")
+def _with_defaults(answers: Answers) -> Answers:
+    """Return the answers with defaults filled in; WrongUsage if a required one is missing."""
+    if not answers.store:
+        raise WrongUsage("the store is missing; add --store s3://bucket/prefix or --store file:///path")
+    if not answers.encrypt_to and not answers.key:
+        raise WrongUsage(
+            "the encryption key is missing; add --new-key FILE, --encrypt-to age1…, or --encrypt-to nobody"
+        )
+    return replace(answers, timezone=answers.timezone or "UTC")
 
 
-def _asked(given: Answers, protected: bool | None) -> Answers:
-    """The answers, with what is missing asked for on the terminal."""
-    store = given.store or _ask("Where is state kept (s3://bucket/prefix or file:///path)", value_types.STORE_URL.parse)
-    zone = given.timezone or _ask("Its timezone", value_types.TIMEZONE.parse, default="UTC")
-    guarded = protected if protected is not None else typer.confirm("Is it protected from destroying by hand")
-    asked = replace(given, store=store, timezone=zone, protected=guarded)
-    asked = asked if asked.encrypt_to or asked.key else _asked_for_key(asked)
-    return asked if asked.databases else _asked_for_database(asked)
+def _prompt_for_missing(answers: Answers, protected: bool | None) -> Answers:
+    """Return the answers, with the missing ones asked for on the terminal."""
+    store = answers.store or _prompt_until_valid(
+        "Store (s3://bucket/prefix or file:///path)", value_types.STORE_URL.parse
+    )
+    zone = answers.timezone or _prompt_until_valid("Timezone of schedules", value_types.TIMEZONE.parse, default="UTC")
+    is_protected = (
+        protected if protected is not None else typer.confirm("Ask before commands destroy or overwrite data")
+    )
+    answers = replace(answers, store=store, timezone=zone, protected=is_protected)
+    answers = answers if answers.encrypt_to or answers.key else _prompt_for_key(answers)
+    return answers if answers.databases else _prompt_for_database(answers)
 
 
-def _ask(question: str, read: Callable[[str], object], **more: Any) -> str:
-    """An answer; one that can't be read is asked for again."""
+def _prompt_until_valid(question: str, parse: Callable[[str], object], **options: Any) -> str:
+    """Return the first answer that `parse` accepts."""
 
     def checked(answer: str) -> str:
         try:
-            read(answer)
+            parse(answer)
         except (InvalidValue, WrongUsage) as why:
             raise typer.BadParameter(str(why)) from None
         return answer
 
-    answer: str = typer.prompt(question, value_proc=checked, **more)
+    answer: str = typer.prompt(question, value_proc=checked, **options)
     return answer
 
 
-def _asked_for_key(asked: Answers) -> Answers:
-    question = "Who can read the backups: an age public key (age1…), nobody, or new"
-    answer = _ask(question, _recipient, default="new")
-    if answer != "new":
-        return replace(asked, encrypt_to=(answer,))
-    key = _ask("File for the new secret key", _new_file, default=f"~/groundcrew-{asked.name}.key")
-    return replace(asked, key=_new_file(key))
+def _prompt_for_key(answers: Answers) -> Answers:
+    question = "Encrypt backups to: an age public key (age1…), new (create a key pair), or nobody"
+    recipient = _prompt_until_valid(question, _check_recipient, default="new")
+    if recipient != "new":
+        return replace(answers, encrypt_to=(recipient,))
+    path = _prompt_until_valid("File for the new secret key", _new_key_path, default=f"~/groundcrew-{answers.name}.key")
+    return replace(answers, key=_new_key_path(path))
 
 
-def _recipient(answer: str) -> None:
-    place = Position("", Path())
-    if answer not in ("new", NOBODY):
-        value_types.RECIPIENTS.read([answer], place)
-    for _, why in place.faults:
+def _check_recipient(recipient: str) -> None:
+    position = Position("", Path())
+    if recipient not in ("new", NOBODY):
+        value_types.RECIPIENTS.read([recipient], position)
+    for _, why in position.faults:
         raise InvalidValue(why)
 
 
-def _new_file(name: str | Path) -> Path:
-    """Where a new secret key can be written; WrongUsage if it can't."""
+def _new_key_path(name: str | Path) -> Path:
+    """Return the path for a new secret key; WrongUsage if it cannot be written there."""
     path = Path(name).expanduser().absolute()
     if path.exists():
-        raise WrongUsage(f"{path} exists, and no key is ever overwritten: take another name")
+        raise WrongUsage(f"{path} already exists, and a key is never overwritten; choose another name")
     if not path.parent.is_dir():
-        raise WrongUsage(f"{path}: there is no folder {path.parent}: make it, or take another one")
+        raise WrongUsage(f"{path}: directory {path.parent} does not exist; create it, or choose another one")
     return path
 
 
-def _asked_for_database(asked: Answers) -> Answers:
-    def read(answer: str) -> object:
-        return answer and value_types.DATABASE_URL.parse(_database(answer)[1])
+def _prompt_for_database(answers: Answers) -> Answers:
+    def parse(text: str) -> object:
+        return text and value_types.DATABASE_URL.parse(_parse_database(text)[1])
 
-    answer = _ask("A database to back up, as NAME=URL (empty: none yet)", read, default="", show_default=False)
-    return replace(asked, databases=(_database(answer),)) if answer else asked
+    question = "Database to back up, as NAME=URL (empty: none yet)"
+    text = _prompt_until_valid(question, parse, default="", show_default=False)
+    return replace(answers, databases=(_parse_database(text),)) if text else answers
 
 
-def _write(folder: Path, answers: Answers) -> list[Path]:
-    """Write key, hosts and file, once a copy elsewhere was read without a fault; nothing is left of a failure."""
-    secret, public = new_key() if answers.key else ("", "")
-    text = toml_of(answers, (*answers.encrypt_to, *([public] if public else [])))
-    try_out(answers.name, text, folder)
-    files = [(folder / f"{answers.name}.toml", text, 0o644), (folder / answers.name, hosts_of(answers.name), 0o644)]
+def _write_files(folder: Path, answers: Answers) -> list[Path]:
+    """Validate the files in a copy, then write the key, hosts and settings; leave none of them after a failure."""
+    from jobs.backup.sets.encryption import new_key_pair
+
+    secret, public = new_key_pair() if answers.key else ("", "")
+    text = environment_toml(answers, (*answers.encrypt_to, *([public] if public else [])))
+    validate(answers.name, text, folder)
+    files = [(folder / f"{answers.name}.toml", text, 0o644), (folder / answers.name, hosts_file(answers.name), 0o644)]
     if answers.key:
         files.insert(0, (answers.key, secret, 0o600))
-    with ExitStack() as unless_all_is_written:
+    with ExitStack() as undo:
         folder.mkdir(parents=True, exist_ok=True)
         for path, body, mode in files:
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
-                unless_all_is_written.callback(path.unlink)
+                undo.callback(path.unlink)
                 file.write(body)
-        unless_all_is_written.pop_all()
+        undo.pop_all()
     return [path for path, _, _ in files]
 
 
-def new_key() -> tuple[str, str]:
-    """A new age key pair: the text of its file, as age-keygen writes it, and the public key."""
-    import pyrage
-
-    identity = pyrage.x25519.Identity.generate()
-    public = str(identity.to_public())
-    return f"# public key: {public}\n{identity}\n", public
-
-
-def try_out(name: str, text: str, folder: Path) -> None:
-    """Read the file from elsewhere; BadEnvironment with every fault it has."""
-    with tempfile.TemporaryDirectory() as elsewhere:
-        beside = Path(elsewhere) / "inventories"
-        beside.mkdir()
+def validate(name: str, text: str, folder: Path) -> None:
+    """Read the new file in a copy of the directory; BadEnvironment lists every fault."""
+    with tempfile.TemporaryDirectory() as temporary:
+        copy = Path(temporary) / "inventories"
+        copy.mkdir()
         for path in folder.glob("*.toml"):
-            (beside / path.name).write_bytes(path.read_bytes())
-        (beside / f"{name}.toml").write_text(text)
-        (beside / name).write_text(hosts_of(name))
-        Repository(Path(elsewhere), beside).read(name)
+            (copy / path.name).write_bytes(path.read_bytes())
+        (copy / f"{name}.toml").write_text(text)
+        (copy / name).write_text(hosts_file(name))
+        Repository(Path(temporary), copy).read(name)
 
 
-def toml_of(answers: Answers, recipients: Sequence[str]) -> str:
-    """The environment file."""
+def environment_toml(answers: Answers, recipients: Sequence[str]) -> str:
+    """Return the text of the environment file."""
     return "\n".join([*_head(answers), *_store(answers, recipients), *_databases(answers), *_alerts(answers)])
 
 
 def _head(answers: Answers) -> list[str]:
     return [
-        f"# What is looked after in {answers.name}, besides hosts. Every key there is: crew init --reference",
+        f"# Settings of {answers.name}. Hosts are in inventories/{answers.name}. All keys: crew init --reference",
         "",
         "[environment]",
-        f"name = {_text(answers.name)}",
+        f"name = {_toml_string(answers.name)}",
         f"protected = {str(answers.protected).lower()}",
-        f"timezone = {_text(answers.timezone)}",
+        f"timezone = {_toml_string(answers.timezone)}",
         "",
     ]
 
@@ -271,12 +276,12 @@ def _store(answers: Answers, recipients: Sequence[str]) -> list[str]:
     nobody = list(recipients) == [NOBODY]
     lines = [
         "[store]",
-        f"url = {_text(answers.store)}",
-        f"encrypt_to = {_text(NOBODY) if nobody else json.dumps(list(recipients))}",
+        f"url = {_toml_string(answers.store)}",
+        f"encrypt_to = {_toml_string(NOBODY) if nobody else json.dumps(list(recipients))}",
     ]
     if answers.key:
         lines.append(
-            f"decrypt_with = {{ file = {_text(str(answers.key))} }}   # only where restores and verifications run"
+            f"decrypt_with = {{ file = {_toml_string(str(answers.key))} }}   # only needed to restore and verify"
         )
     return [*lines, ""]
 
@@ -287,8 +292,8 @@ def _databases(answers: Answers) -> list[str]:
         variable = f"{name.upper().replace('-', '_')}_DB_PASSWORD"
         lines += [
             f"[databases.{name}]",
-            f"url = {_text(url)}",
-            f"# password = {{ env = {_text(variable)} }}   # or file, or command; left out: ~/.pgpass, or none",
+            f"url = {_toml_string(url)}",
+            f"# password = {{ env = {_toml_string(variable)} }}   # or file, or command (default: ~/.pgpass, or none)",
             'backup = "0 2 * * *"',
             'verify = "0 5 * * 0"',
             'retention = "30 6 * * *"',
@@ -301,43 +306,43 @@ def _databases(answers: Answers) -> list[str]:
 def _alerts(answers: Answers) -> list[str]:
     if not answers.alerts:
         return []
-    return ["[alerts]", f"to = [{', '.join(f'{{ env = {_text(name)} }}' for name in answers.alerts)}]", ""]
+    return ["[alerts]", f"to = [{', '.join(f'{{ env = {_toml_string(name)} }}' for name in answers.alerts)}]", ""]
 
 
-def _text(value: str) -> str:
-    """A TOML string: what JSON calls one is one."""
+def _toml_string(value: str) -> str:
+    """Return a TOML string; every JSON string is one."""
     return json.dumps(value, ensure_ascii=False)
 
 
-def hosts_of(name: str) -> str:
-    """The hosts' file: none yet."""
+def hosts_file(name: str) -> str:
+    """Return the text of the hosts file, with an empty group."""
     return (
-        f"# The hosts of {name}, as pyinfra reads them: each list is a group.\n"
-        f"# Look at them with: pyinfra inventories/{name} debug-inventory\n"
+        f"# Hosts of {name}, in pyinfra's inventory format: each list is a group.\n"
+        f"# Show them with: pyinfra inventories/{name} debug-inventory\n"
         '# servers = ["web-1.example.com", ("10.0.0.2", {"ssh_user": "admin"})]\n'
         "servers = []\n"
     )
 
 
 def next_steps(answers: Answers) -> list[str]:
-    """What to do now, in order."""
-    steps = [f"crew check {answers.name}        reaches everything that the file names"]
+    """Return what to do next, in order."""
+    steps = [f"crew check {answers.name}        tests access to everything in the file"]
     if answers.key:
-        steps.insert(0, f"copy {answers.key} to a second safe place: without it no backup can ever be read")
+        steps.insert(0, f"copy {answers.key} to a second safe place: without it no backup can ever be restored")
     if answers.databases:
-        steps.insert(0, f"look at the passwords in inventories/{answers.name}.toml: a literal one is refused")
+        steps.insert(0, f"set the passwords in inventories/{answers.name}.toml; it accepts references, not literals")
     return steps
 
 
-def _tell(answers: Answers, written: Sequence[Path], *, as_json: bool) -> None:
-    """What was written, and what comes next."""
+def _print_written(answers: Answers, written: Sequence[Path], *, as_json: bool) -> None:
+    """Print the written files and the next steps."""
     if as_json:
-        arguments.print_json(
+        output.print_json(
             {"environment": answers.name, "written": [str(path) for path in written], "next": next_steps(answers)}
         )
         return
     for path in written:
         output.say(f"wrote {path}", output.GOOD)
     output.say("\nNext:")
-    for at, step in enumerate(next_steps(answers), start=1):
-        output.say(f"  {at}. {step}")
+    for number, step in enumerate(next_steps(answers), start=1):
+        output.say(f"  {number}. {step}")

@@ -1,21 +1,21 @@
-"""What a person sees on stdout: sentences and tables, coloured on a terminal and plain elsewhere."""
+"""What commands print to stdout: sentences and tables, with colours on a terminal, and JSON."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import typer
 
-from inventories import redact
+from inventories import redact, redact_all
 
 GOOD, BAD, WARN, QUIET, RUNNING = "green", "bold red", "yellow", "dim", "cyan"
-_WIDE, _NARROW = 10_000, 32
+_UNLIMITED_WIDTH, _COLUMN_WIDTH = 10_000, 32
 
 
 class Cell(NamedTuple):
-    """A piece of a table's row, with the colour it has on a terminal."""
+    """A cell of a table, with its colour on a terminal."""
 
     text: str
     style: str = ""
@@ -29,23 +29,31 @@ def say(sentence: str, style: str = "") -> None:
 
 
 def table(rows: Iterable[Sequence[Cell | str]], header: Sequence[str] = (), indent: int = 0) -> None:
-    """Print rows under each other in columns; on a terminal the last column wraps, elsewhere a row is a line."""
+    """Print a table. On a terminal long cells wrap; elsewhere each row is one line."""
     from rich.console import Console
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
-    person = sys.stdout.isatty()
+    on_terminal = sys.stdout.isatty()
     drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(header), header_style=QUIET)
     cells = [[Cell(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
     columns = max(map(len, cells), default=0)
     for at in range(columns):
-        drawn.add_column(
-            header[at] if header else "", overflow="fold", max_width=_NARROW if person and at < columns - 1 else None
-        )
+        max_width = _COLUMN_WIDTH if on_terminal and at < columns - 1 else None
+        drawn.add_column(header[at] if header else "", overflow="fold", max_width=max_width)
     for row in cells:
         drawn.add_row(*(Text(redact(cell.text), style=cell.style) for cell in row))
-    console = Console(file=sys.stdout, width=None if person else _WIDE, highlight=False)
+    console = Console(file=sys.stdout, width=None if on_terminal else _UNLIMITED_WIDTH, highlight=False)
     with console.capture() as text:
         console.print(Padding(drawn, (0, 0, 0, indent), expand=False))
     typer.echo("\n".join(line.rstrip() for line in text.get().splitlines()))
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Print the one object of --json, with secrets redacted."""
+    import json
+
+    # Each value is redacted by itself: in the whole text, a password such as 1 would match every number.
+    redacted = {key: redact_all(value) for key, value in document.items()}
+    typer.echo(json.dumps({"format": 1, **redacted}, ensure_ascii=False))

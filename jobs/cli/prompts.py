@@ -1,47 +1,45 @@
-"""Questions to who sits at the terminal. A run has the signals for itself, so none would interrupt a mere read."""
+"""Questions on a terminal. They can be interrupted while a run handles signals itself."""
 
 from __future__ import annotations
 
 import os
 import select
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING
 
 import typer
 
-if TYPE_CHECKING:
-    from jobs.run import Run
+from jobs.cli.arguments import WrongUsage
 
-MOST_DEAF = 0.1
-"""Seconds: how soon a question hears that it is to end."""
-LONGEST_LINE = 1024
+POLL_SECONDS = 0.1
+"""How often a question checks whether the run was stopped."""
+MAX_LINE_BYTES = 1024
 
 
-def asked(run: Run, question: str, *, hidden: bool = False) -> str:
-    """The answer; Stopped if the run is told to end, by Ctrl-C."""
+def prompt(question: str, *, check: Callable[[], object] = lambda: None, hidden: bool = False) -> str:
+    """Return the answer to a question. `check` raises Stopped once the run was stopped, for example by Ctrl-C."""
     answer = None
     try:
-        with _unseen() if hidden else nullcontext():
+        with _echo_off() if hidden else nullcontext():
             typer.echo(f"{question}: ", nl=False, err=True)
-            answer = typed(run)
+            answer = read_line(check)
     finally:
         if hidden or answer is None:
             typer.echo("", err=True)
     return answer
 
 
-def typed(run: Run) -> str:
-    """A line from the terminal; Stopped once the run is told to end."""
-    while not select.select([sys.stdin], [], [], MOST_DEAF)[0]:
-        run.check()
-    return os.read(sys.stdin.fileno(), LONGEST_LINE).decode(errors="replace").strip()
+def read_line(check: Callable[[], object]) -> str:
+    """Return a line from the terminal; call `check` while waiting for it."""
+    while not select.select([sys.stdin], [], [], POLL_SECONDS)[0]:
+        check()
+    return os.read(sys.stdin.fileno(), MAX_LINE_BYTES).decode(errors="replace").strip()
 
 
 @contextmanager
-def _unseen() -> Iterator[None]:
-    """While inside, the terminal shows nothing of what is typed."""
+def _echo_off() -> Iterator[None]:
+    """Hide what is typed inside the block."""
     import termios
 
     before = termios.tcgetattr(sys.stdin)
@@ -51,3 +49,31 @@ def _unseen() -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSAFLUSH, before)
+
+
+def confirm_protected(
+    environment: str,
+    reason: str,
+    action: str,
+    undone: str,
+    *,
+    yes_to: str | None,
+    check: Callable[[], object] = lambda: None,
+) -> None:
+    """Return once the user confirms a change to a protected environment with --yes-to or by typing its name.
+
+    `reason` says why confirmation is needed, `action` what it allows, and `undone` what has not happened without it.
+    """
+    from jobs.run.job import Failed
+    from jobs.run.stop import Stopped
+
+    if yes_to == environment:
+        return
+    if not sys.stdin.isatty():
+        raise WrongUsage(f"{reason}. To {action} anyway, add --yes-to {environment}.")
+    try:
+        answer = prompt(f"{reason}. To {action} anyway, type the environment's name", check=check)
+    except Stopped as stopped:
+        raise Failed(f"{undone}: {stopped}") from None
+    if answer != environment:
+        raise Failed(f"{undone}: the answer was not {environment}")

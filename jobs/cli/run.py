@@ -1,4 +1,4 @@
-"""`crew run`: a job, now."""
+"""`crew run`: run a job now."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs.cli import arguments, output
-from jobs.cli.arguments import AsJson, EnvironmentName, JobName, WrongUsage, examples, new_app
+from jobs.cli.arguments import AsJson, DryRun, EnvironmentName, WrongUsage, complete_job, examples, new_app
 from jobs.format import format_duration
 from jobs.run.documents import to_second
 from jobs.run.job import Options, Outcome
@@ -27,61 +27,78 @@ STYLES = {
 }
 
 
-@app.command("run", epilog=examples("crew run backup staging --only shop", "crew run drift production --json"))
-def run(
+@app.command(
+    "run",
+    epilog=examples(
+        "crew run backup staging --only shop",
+        "crew run backup production --tag before-migration",
+        "crew run drift production --json",
+    ),
+)
+def run_command(
     ctx: typer.Context,
-    job_name: JobName,
+    job_name: Annotated[
+        str,
+        typer.Argument(
+            metavar="JOB",
+            help="Job: backup, verify, retention, drift, refresh, cost or status.",
+            autocompletion=complete_job,
+        ),
+    ],
     environment_name: EnvironmentName,
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Only this subject; may be repeated.", autocompletion=arguments.databases),
+        typer.Option(
+            metavar="NAME",
+            help="Run it for this database or stack only; can be repeated.",
+            autocompletion=arguments.complete_database,
+        ),
     ] = None,
     tag: Annotated[
-        list[str] | None, typer.Option(metavar="TAG", help="A tag for what is made; may be repeated.")
+        list[str] | None, typer.Option(metavar="TAG", help="Tag the new backup set; can be repeated.")
     ] = None,
     scheduled: Annotated[
         bool,
-        typer.Option("--scheduled", help="As a scheduler calls it: a tick runs once, findings and a held lock exit 0."),
+        typer.Option(
+            "--scheduled",
+            help="For schedulers: run each scheduled time once; exit 0 on findings or a held lock.",
+        ),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> int:
     """Run a job now.
 
-    By hand a job always runs; --scheduled runs the tick that is due, once. Each subject (a database, a stack) runs
-    under its own lock, leaves a record (crew runs) and tells the environment's alert addresses if its end is news.
+    Runs the job for each of its subjects, such as databases or stacks. Each subject has its own lock and run record
+    (see: crew runs). An alert is sent if the result is news: a new problem, or the end of one.
     """
     from jobs.registry import JOBS, find_job
     from jobs.run import exit_code, run_job
 
     if job_name not in JOBS:
-        raise WrongUsage(f"there is no job {job_name!r}; there {_there_are(JOBS)}")
-    environment = arguments.environment(ctx, environment_name)
+        raise WrongUsage(f"there is no job {job_name!r}; jobs are: {', '.join(sorted(JOBS))}")
+    environment = arguments.open_environment(ctx, environment_name)
     options = Options(tuple(only or ()), tuple(tag or ()), scheduled, dry_run)
-    records = worst_first(run_job(find_job(job_name), environment, arguments.store(environment, job_name), options))
+    store = arguments.environment_store(environment, job_name)
+    records = worst_first(run_job(find_job(job_name), environment, store, options))
     if as_json:
-        arguments.print_json(
-            {"environment": environment.name, "job": job_name, "runs": [record_as_json(r) for r in records]}
+        output.print_json(
+            {"environment": environment.name, "job": job_name, "runs": [record_as_json(record) for record in records]}
         )
     else:
-        show(records)
+        print_records(records)
     return exit_code(records, scheduled=scheduled)
 
 
-def _there_are(jobs: Iterable[str]) -> str:
-    names = ", ".join(sorted(jobs))
-    return f"are: {names}" if names else "are none yet"
-
-
 def worst_first(records: Iterable[Record]) -> list[Record]:
-    """The bad news on top, else as they came."""
+    """Return the records with failures first, otherwise in their order."""
     return sorted(records, key=lambda record: WORST_FIRST.index(record.outcome))
 
 
-def show(records: Sequence[Record]) -> None:
-    """A line for each subject: how it ended, in a sentence."""
+def print_records(records: Sequence[Record]) -> None:
+    """Print a line for each subject with its outcome."""
     if not records:
-        output.say("There was nothing to run: no subject of this environment has this job.", output.QUIET)
+        output.say("Nothing to run: this environment has no subject for this job.", output.QUIET)
         return
     output.table(
         [
@@ -92,7 +109,7 @@ def show(records: Sequence[Record]) -> None:
 
 
 def record_as_json(record: Record) -> dict[str, Any]:
-    """A record for machines."""
+    """Return a run record for --json."""
     return {
         "run": record.run,
         "job": record.job,

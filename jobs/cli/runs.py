@@ -1,4 +1,4 @@
-"""`crew runs`: what ran, when, how it ended, and its log."""
+"""`crew runs`: list runs, or show one run with its log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs.cli import arguments, output
-from jobs.cli.arguments import AsJson, EnvironmentName, examples, new_app
+from jobs.cli.arguments import AsJson, EnvironmentName, complete_job, examples, new_app
 from jobs.cli.run import STYLES, record_as_json
 from jobs.format import format_duration, format_time
 from jobs.run.documents import to_second
@@ -21,69 +21,82 @@ if TYPE_CHECKING:
 
 app = new_app()
 
-Job = Annotated[str | None, typer.Argument(metavar="JOB", help="Only this job.", autocompletion=arguments.jobs)]
-Name = Annotated[
-    str | None, typer.Argument(metavar="NAME", help="Only this database, stack, …", autocompletion=arguments.databases)
+OptionalJob = Annotated[
+    str | None, typer.Argument(metavar="[JOB]", help="Job (default: all).", autocompletion=complete_job)
+]
+OptionalSubject = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[NAME]",
+        help="Database, stack or other subject of the job (default: all).",
+        autocompletion=arguments.complete_database,
+    ),
 ]
 
 
 @app.command(
     "runs",
-    epilog=examples("crew runs production", "crew runs production backup", "crew runs production backup shop --last"),
+    epilog=examples(
+        "crew runs production",
+        "crew runs production backup",
+        "crew runs production backup shop --last",
+        "crew runs production --run 20261126T112029Z-4f1c2a",
+    ),
 )
-def runs(
+def runs_command(
     ctx: typer.Context,
     environment_name: EnvironmentName,
-    job: Job = None,
-    name: Name = None,
-    last: Annotated[bool, typer.Option("--last", help="The newest run alone, with its log.")] = False,
-    run: Annotated[str | None, typer.Option(metavar="ID", help="This run alone, with its log.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many, the newest.")] = 20,
+    job: OptionalJob = None,
+    name: OptionalSubject = None,
+    last: Annotated[bool, typer.Option("--last", help="Show the newest run with its log.")] = False,
+    run: Annotated[str | None, typer.Option(metavar="ID", help="Show the run with this ID, with its log.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="Number of runs to list.")] = 20,
     as_json: AsJson = False,
 ) -> int:
-    """What ran, when, and how it ended.
+    """List runs, or show one run with its log.
 
-    What runs now, then the newest first. One run, chosen by --last or --run ID, is shown with its figures and its log.
+    Lists running jobs first, then ended runs, newest first.
     """
     from jobs.run.record import live_holders, records
 
-    environment, now = arguments.environment(ctx, environment_name), datetime.now(UTC)
-    store = arguments.store(environment)
-    found = records(store, environment.name, job, name)
+    environment, now = arguments.open_environment(ctx, environment_name), datetime.now(UTC)
+    store = arguments.environment_store(environment)
+    ended = records(store, environment.name, job, name)
     if last or run:
-        return _show_one(chosen(found, run), environment_name, run, environment.timezone, as_json=as_json)
-    held = [one for one in live_holders(store, environment.name, now).items() if is_asked_for(one[0], job, name)]
-    newest = list(islice(found, limit))
-    live = [(of, holder) for of, holder in held if holder.run not in {record.run for record in newest}]
+        return _show_run(select_run(ended, run), environment_name, run, environment.timezone, as_json=as_json)
+    held = [lock for lock in live_holders(store, environment.name, now).items() if is_of(lock[0], job, name)]
+    newest = list(islice(ended, limit))
+    # A run that has its record but still holds its lock has ended.
+    live = [(subject, holder) for subject, holder in held if holder.run not in {record.run for record in newest}]
     if as_json:
-        at_work = [told_live(*one) for one in live]
-        arguments.print_json(
-            {"environment": environment.name, "running": at_work, "runs": [record_as_json(r) for r in newest]}
+        output.print_json(
+            {
+                "environment": environment.name,
+                "running": [running_as_json(*lock) for lock in live],
+                "runs": [record_as_json(record) for record in newest],
+            }
         )
     elif live or newest:
-        show(live, newest, now, environment.timezone)
+        print_runs(live, newest, now, environment.timezone)
     else:
-        output.say(f"{environment_name}: nothing has run yet{_asked_for(job, name)}.", output.QUIET)
+        of = f" of {' '.join(filter(None, (job, name)))}" if job else ""
+        output.say(f"{environment_name}: no runs{of} yet", output.QUIET)
     return 0
 
 
-def _asked_for(job: str | None, name: str | None) -> str:
-    return f" of {' '.join(filter(None, (job, name)))}" if job else ""
+def select_run(ended: Iterable[Record], run: str | None) -> Record | None:
+    """Return the run with this ID; without an ID the newest run."""
+    return next((record for record in ended if run in (None, record.run)), None)
 
 
-def chosen(found: Iterable[Record], run: str | None) -> Record | None:
-    """The run of this id; without an id the newest."""
-    return next((record for record in found if run in (None, record.run)), None)
+def is_of(lock: str, job: str | None, subject: str | None) -> bool:
+    """Return whether the lock `<job>/<subject>` is of this job and subject; None matches any."""
+    return all(wanted in (None, part) for wanted, part in zip((job, subject), lock.split("/", 1), strict=True))
 
 
-def is_asked_for(run: str, job: str | None, subject: str | None) -> bool:
-    """Whether `<job>/<subject>` is of this job and subject; of any, where they are left out."""
-    return all(asked in (None, part) for asked, part in zip((job, subject), run.split("/", 1), strict=True))
-
-
-def told_live(run: str, holder: Holder) -> dict[str, Any]:
-    """A run that has not ended, for machines."""
-    job, subject = run.split("/", 1)
+def running_as_json(lock: str, holder: Holder) -> dict[str, Any]:
+    """Return a run in progress for --json."""
+    job, subject = lock.split("/", 1)
     return {
         "run": holder.run,
         "job": job,
@@ -94,18 +107,18 @@ def told_live(run: str, holder: Holder) -> dict[str, Any]:
     }
 
 
-def show(live: Iterable[tuple[str, Holder]], newest: Iterable[Record], now: datetime, zone: tzinfo) -> None:
-    """A line for each run: those that have not ended, then the others."""
-    at_work: list[tuple[output.Cell | str, ...]] = [
+def print_runs(live: Iterable[tuple[str, Holder]], newest: Iterable[Record], now: datetime, zone: tzinfo) -> None:
+    """Print a line for each run: runs in progress first, then ended runs."""
+    running: list[tuple[output.Cell | str, ...]] = [
         (
             format_time(holder.since, now, zone),
             output.Cell("running", output.RUNNING),
-            *run.split("/", 1),
+            *lock.split("/", 1),
             format_duration(now - holder.since),
             output.Cell(holder.run, output.QUIET),
             f"on {holder.host} (pid {holder.pid})",
         )
-        for run, holder in live
+        for lock, holder in live
     ]
     ended = [
         (
@@ -119,30 +132,31 @@ def show(live: Iterable[tuple[str, Holder]], newest: Iterable[Record], now: date
         )
         for r in newest
     ]
-    output.table([*at_work, *ended], ("started", "end", "job", "subject", "took", "run", ""))
+    output.table([*running, *ended], ("started", "outcome", "job", "subject", "took", "run", ""))
 
 
-def _show_one(record: Record | None, environment: str, run: str | None, zone: tzinfo, *, as_json: bool) -> int:
+def _show_run(record: Record | None, environment: str, run: str | None, zone: tzinfo, *, as_json: bool) -> int:
     if record is None:
         from jobs.run.job import Failed
 
-        raise Failed(f"{environment}: there is no run {run or 'yet'} here; those that are: crew runs {environment}")
+        what = f"there is no run {run}" if run else "there is no such run yet"
+        raise Failed(f"{environment}: {what}; to list all runs: crew runs {environment}")
     if as_json:
-        arguments.print_json({"environment": environment, **record_as_json(record), "log": list(record.log)})
+        output.print_json({"environment": environment, **record_as_json(record), "log": list(record.log)})
         return 0
     output.say(f"{record.outcome}: {record.sentence}", STYLES[record.outcome])
     output.table(_facts(record, zone), indent=2)
-    output.say("\n".join(record.log) or "It logged nothing.")
+    output.say("\n".join(record.log) or "The log is empty.")
     return 0
 
 
 def _facts(record: Record, zone: tzinfo) -> list[tuple[str, str]]:
-    """What is worth knowing of one run, in words."""
-    by = "schedule" if record.scheduled else "hand"
+    """Return the rows about one run: name and value."""
+    started_by = "by the scheduler" if record.scheduled else "by hand"
     facts = {
         "run": record.run,
         "job": f"{record.job} {record.subject}",
-        "started": f"{record.started.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}, by {by}",
+        "started": f"{record.started.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}, {started_by}",
         "took": f"{format_duration(record.duration)} on {record.host}, attempt {record.attempts}",
         "stopped": record.stopped,
         "took over": record.took_over,

@@ -1,9 +1,8 @@
-"""`crew schedule`: what runs when, the daemon that runs it, and the same schedule for others to run."""
+"""`crew schedule`: show the schedule, run it as a daemon, or export it for another scheduler."""
 
 from __future__ import annotations
 
 import os
-import re
 import socket
 import sys
 from datetime import UTC, datetime
@@ -27,58 +26,59 @@ if TYPE_CHECKING:
     from jobs.schedule.export.destination import Destination
     from jobs.schedule.export.files import File
 
-app = new_app(several="What runs when, and what runs it.")
+app = new_app(group_help="Show, run and export the schedule of jobs.")
 
 
-class Target(StrEnum):
-    """What can run a schedule."""
+class Scheduler(StrEnum):
+    """A scheduler that `crew schedule export` writes files for."""
 
     CRON = "cron"
     SYSTEMD = "systemd"
     KUBERNETES = "kubernetes"
 
 
-@app.command("list", epilog=examples("crew schedule list production"))
-def list_schedule(ctx: typer.Context, environment_name: EnvironmentName, as_json: AsJson = False) -> None:
-    """Each job that is on the clock: when, its last run, its next three, and what is overdue."""
+@app.command("list", epilog=examples("crew schedule list production", "crew schedule list production --json"))
+def list_schedule_command(ctx: typer.Context, environment_name: EnvironmentName, as_json: AsJson = False) -> None:
+    """List each scheduled job with its last run, its next three runs, and whether it is overdue."""
     from jobs.schedule.agenda import agenda
 
-    environment, now = arguments.environment(ctx, environment_name), datetime.now(UTC)
-    found = agenda(environment, arguments.store(environment) if environment.store else None, now)
+    environment, now = arguments.open_environment(ctx, environment_name), datetime.now(UTC)
+    items = agenda(environment, arguments.environment_store(environment) if environment.store else None, now)
     if as_json:
-        arguments.print_json({"environment": environment.name, "schedule": [slot_as_json(item, now) for item in found]})
-    elif found:
+        output.print_json({"environment": environment.name, "schedule": [item_as_json(item, now) for item in items]})
+    elif items:
         header = ("job", "when", "last run", f"next runs ({environment.timezone.key})")
-        output.table([_row(item, now, environment.timezone) for item in found], header)
+        output.table([_row(item, now, environment.timezone) for item in items], header)
     else:
-        output.say(f"{environment_name}: its file puts nothing on the clock.", output.QUIET)
+        output.say(f"{environment_name}: no jobs are scheduled in its file", output.QUIET)
 
 
 def _row(item: Item, now: datetime, zone: ZoneInfo) -> tuple[output.Cell | str, ...]:
-    from jobs.schedule.due import describe_line as line_in_words
+    from jobs.schedule.due import describe_line
 
+    job = f"{item.slot.job} {item.slot.name}".strip()
     next_runs = ", ".join(format_time(at, now, zone) for at in item.next)
-    return f"{item.slot.job} {item.slot.name}".strip(), line_in_words(item.slot.line), _last(item, now, zone), next_runs
+    return job, describe_line(item.slot.line), _last_run(item, now, zone), next_runs
 
 
-def _last(item: Item, now: datetime, zone: ZoneInfo) -> output.Cell:
+def _last_run(item: Item, now: datetime, zone: ZoneInfo) -> output.Cell:
     if item.running:
-        return output.Cell("running now", "cyan")
-    ran = f"{item.last.outcome} {format_duration(now - item.last.started)} ago" if item.last else "never"
+        return output.Cell("running now", output.RUNNING)
+    last = f"{item.last.outcome} {format_duration(now - item.last.started)} ago" if item.last else "never"
     if item.overdue:
-        return output.Cell(f"OVERDUE since {format_time(item.overdue, now, zone)}; {ran}", output.BAD)
-    return output.Cell(ran, "" if item.last else output.WARN)
+        return output.Cell(f"OVERDUE since {format_time(item.overdue, now, zone)}; {last}", output.BAD)
+    return output.Cell(last, "" if item.last else output.WARN)
 
 
-def slot_as_json(item: Item, now: datetime) -> dict[str, Any]:
-    """A slot for machines."""
-    from jobs.schedule.due import describe_line as line_in_words
+def item_as_json(item: Item, now: datetime) -> dict[str, Any]:
+    """Return a scheduled job for --json."""
+    from jobs.schedule.due import describe_line
 
     return {
         "job": item.slot.job,
         "name": item.slot.name,
         "line": item.slot.line,
-        "words": line_in_words(item.slot.line),
+        "words": describe_line(item.slot.line),
         "last": item.last
         and {"run": item.last.run, "outcome": item.last.outcome, "started": to_second(item.last.started)},
         "running": item.running,
@@ -89,22 +89,25 @@ def slot_as_json(item: Item, now: datetime) -> dict[str, Any]:
 
 
 @app.command("run", epilog=examples("crew schedule run production", "crew schedule run staging production"))
-def run_schedule(
+def run_schedule_command(
     ctx: typer.Context,
-    environment_names: Annotated[list[str], typer.Argument(metavar="ENV...", help="The environments to look after.")],
+    environment_names: Annotated[
+        list[str], typer.Argument(metavar="ENV...", help="Environments whose schedules the daemon runs.")
+    ],
     grace: Annotated[
-        int, typer.Option(metavar="SECONDS", min=0, help="Told to end, how long what runs may take to end by itself.")
+        int, typer.Option(metavar="SECONDS", min=0, help="Time for running jobs to end after SIGTERM.")
     ] = 600,
 ) -> None:
-    """Run the schedule: the daemon.
+    """Run the schedule as a daemon.
 
-    What is due is started as `crew run ... --scheduled`, each in a process of its own. What was missed while nobody
-    looked is made up for by one run. SIGTERM ends it, SIGHUP has it read the environment files again.
+    Starts each due job as `crew run ... --scheduled` in its own process. If scheduled times were missed while the
+    daemon was down, it runs the job once for all of them. SIGTERM stops the daemon. SIGHUP makes it read the
+    environment files again.
     """
     from jobs.schedule.daemon import Daemon, Dependencies, handling_signals, process_starter
     from jobs.store import open_store
 
-    repository = arguments.repository(ctx)
+    repository = arguments.find_repository(ctx)
 
     def opened(environment: Environment) -> Any:
         assert environment.store
@@ -114,9 +117,9 @@ def run_schedule(
         daemon.pause(seconds)
 
     for name in environment_names:
-        arguments.store(repository.read(name))
-    world = Dependencies(read=repository.read, open=opened, start=process_starter(repository.root), wait=wait)
-    daemon = Daemon(environment_names, world, grace)
+        arguments.environment_store(repository.read(name))
+    dependencies = Dependencies(read=repository.read, open=opened, start=process_starter(repository.root), wait=wait)
+    daemon = Daemon(environment_names, dependencies, grace)
     with handling_signals(daemon):
         daemon.run()
 
@@ -128,38 +131,46 @@ def run_schedule(
         "crew schedule export kubernetes production --image registry.acme.example/groundcrew:1",
     ),
 )
-def export_schedule(
+def export_schedule_command(
     ctx: typer.Context,
-    target: Target,
+    scheduler: Annotated[Scheduler, typer.Argument(metavar="SCHEDULER", help="cron, systemd or kubernetes.")],
     environment_name: EnvironmentName,
     output_folder: Annotated[
-        Path | None, typer.Option("--output", metavar="FOLDER", help="Write the files there; left out: to stdout.")
+        Path | None, typer.Option("--output", metavar="DIR", help="Directory to write the files to (default: stdout).")
     ] = None,
-    crew: Annotated[str, typer.Option(metavar="PATH", help="Where crew is on the machine.")] = "/usr/local/bin/crew",
-    root: Annotated[str, typer.Option("--files", metavar="FOLDER", help="Where the environment files are there.")] = (
-        "/etc/groundcrew"
-    ),
-    user: Annotated[str, typer.Option(metavar="NAME", help="The user that runs it.")] = "groundcrew",
+    crew: Annotated[
+        str, typer.Option(metavar="PATH", help="Path of crew on the target machine.")
+    ] = "/usr/local/bin/crew",
+    root: Annotated[
+        str, typer.Option("--files", metavar="DIR", help="Directory of the environment files on the target machine.")
+    ] = "/etc/groundcrew",
+    user: Annotated[str, typer.Option(metavar="NAME", help="User that runs the jobs.")] = "groundcrew",
     timezone: Annotated[
-        str | None, typer.Option(metavar="ZONE", help="cron: the machine's timezone; left out: that of this one.")
+        str | None,
+        typer.Option(metavar="ZONE", help="For cron: timezone of the target machine (default: that of this machine)."),
     ] = None,
-    image: Annotated[str, typer.Option(metavar="IMAGE", help="Kubernetes: the image that has crew.")] = "",
-    namespace: Annotated[str, typer.Option(metavar="NAME", help="Kubernetes: where the CronJobs live.")] = "groundcrew",
+    image: Annotated[
+        str,
+        typer.Option(metavar="IMAGE", help="For kubernetes: container image with crew; required.", show_default=False),
+    ] = "",
+    namespace: Annotated[
+        str, typer.Option(metavar="NAME", help="For kubernetes: namespace of the CronJobs.")
+    ] = "groundcrew",
 ) -> None:
-    """Write the schedule for cron, systemd timers or Kubernetes.
+    """Export the schedule for cron, systemd timers or Kubernetes CronJobs.
 
-    All three get the same ticks, whatever they do when clocks change; a line that one of them can't express is
-    refused with the reason. Change the environment file, and export again.
+    All three run at the same scheduled times, also when clocks change. If the scheduler cannot express a line of the
+    schedule, the command prints the reason and writes nothing. Export again after you change the environment file.
     """
     from jobs.schedule.export import UnsupportedSchedule
     from jobs.schedule.export.destination import Destination
 
-    if target is Target.KUBERNETES and not image:
-        raise WrongUsage("kubernetes wants --image NAME, the image that has crew; the Dockerfile makes one")
-    repository = arguments.repository(ctx)
-    place = Destination(crew, root, user, _zone(timezone), image, namespace)
+    if scheduler is Scheduler.KUBERNETES and not image:
+        raise WrongUsage("kubernetes: --image is missing; name an image that contains crew, see the Dockerfile")
+    repository = arguments.find_repository(ctx)
+    destination = Destination(crew, root, user, _timezone(timezone), image, namespace)
     try:
-        files = _files(target, repository, repository.read(environment_name), place)
+        files = _files(scheduler, repository, repository.read(environment_name), destination)
     except UnsupportedSchedule as error:
         raise WrongUsage(f"{environment_name}: {error}") from None
     if output_folder is None:
@@ -167,72 +178,79 @@ def export_schedule(
             "\n".join(f"# {file.name}\n{file.text}" if len(files) > 1 else file.text for file in files), nl=False
         )
     else:
-        _write(files, output_folder, environment_name, target)
+        _write_files(files, output_folder, environment_name, scheduler)
 
 
-def _files(target: Target, repository: Repository, environment: Environment, place: Destination) -> Sequence[File]:
+def _files(
+    scheduler: Scheduler, repository: Repository, environment: Environment, destination: Destination
+) -> Sequence[File]:
     from jobs.schedule.export import cron, kubernetes, systemd
-    from jobs.schedule.slots import scheduled, timers
+    from jobs.schedule.slots import slots, timers
 
-    now, on_clock = datetime.now(UTC), timers(environment.name, scheduled(environment))
-    if not on_clock:
-        raise WrongUsage(f"{environment.name}: its file puts nothing on the clock; add backup = ... to a database")
-    if target is Target.CRON:
-        return cron.files(on_clock, environment.timezone, place, now)
-    copied = {copy.source_environment for copy in environment.refresh.values()}
-    sources = {name: repository.read(name) for name in sorted(copied)}
-    make = systemd.files if target is Target.SYSTEMD else kubernetes.files
-    return make(environment, on_clock, place, sources, now)
+    now, environment_timers = datetime.now(UTC), timers(environment.name, slots(environment))
+    if not environment_timers:
+        raise WrongUsage(f"{environment.name}: no jobs are scheduled in its file; add backup = ... to a database")
+    if scheduler is Scheduler.CRON:
+        return cron.files(environment_timers, environment.timezone, destination, now)
+    source_names = {copy.source_environment for copy in environment.refresh.values()}
+    sources = {name: repository.read(name) for name in sorted(source_names)}
+    files = systemd.files if scheduler is Scheduler.SYSTEMD else kubernetes.files
+    return files(environment, environment_timers, destination, sources, now)
 
 
-def _zone(name: str | None) -> ZoneInfo:
-    """The timezone that is named, else that of this machine."""
+def _timezone(name: str | None) -> ZoneInfo:
+    """Return the named timezone, or the timezone of this machine."""
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-    here = str(Path("/etc/localtime").resolve()).partition("/zoneinfo/")[2]
+    local = str(Path("/etc/localtime").resolve()).partition("/zoneinfo/")[2]
     try:
-        return ZoneInfo(name or os.environ.get("TZ") or here or "UTC")
+        return ZoneInfo(name or os.environ.get("TZ") or local or "UTC")
     except (ZoneInfoNotFoundError, ValueError):
-        raise WrongUsage(f"--timezone {name}: there is no such timezone; write one such as Europe/Berlin") from None
+        raise WrongUsage(f"--timezone {name}: unknown timezone; expected a name such as Europe/Berlin") from None
 
 
-def _write(files: Sequence[File], folder: Path, environment: str, target: Target) -> None:
-    """Write the files, and remove those of an earlier export that are no longer made."""
+def _write_files(files: Sequence[File], folder: Path, environment: str, scheduler: Scheduler) -> None:
+    """Write the files; remove files of an earlier export that are no longer part of the schedule."""
+    from jobs.schedule.export.files import made_by
+
     folder.mkdir(parents=True, exist_ok=True)
-    mine = re.compile(rf": crew schedule export {target} {re.escape(environment)}\.?\s")  # not that of prod-eu for prod
+    # With the full stop after the name, so that an export of prod removes no file of prod-eu.
+    mark = f"{made_by(scheduler, environment)}. "
     for old in sorted(folder.glob(f"groundcrew-{environment}*")):
-        if old.name not in {file.name for file in files} and mine.search(old.read_text(errors="replace")[:500]):
+        if old.name not in {file.name for file in files} and mark in old.read_text(errors="replace")[:500]:
             old.unlink()
-            stop = f": systemctl stop {old.name}" if old.suffix == ".timer" else ""
-            output.say(f"removed {old}, which is no longer on the clock{stop}", output.QUIET)
+            stop = f"; to stop it: systemctl stop {old.name}" if old.suffix == ".timer" else ""
+            output.say(f"removed {old}, which is no longer scheduled{stop}", output.QUIET)
     for file in files:
         (folder / file.name).write_text(file.text)
         output.say(f"wrote {folder / file.name}")
-    output.say(NEXT[target].format(environment=environment, folder=folder), output.QUIET)
+    output.say(NEXT_STEP[scheduler].format(environment=environment, folder=folder), output.QUIET)
 
 
-NEXT = {
-    Target.CRON: "cron reads /etc/cron.d by itself.",
-    Target.SYSTEMD: (
+NEXT_STEP = {
+    Scheduler.CRON: "cron reads new files in /etc/cron.d without a restart.",
+    Scheduler.SYSTEMD: (
         "Next: cd {folder} && systemctl daemon-reload && systemctl enable --now groundcrew-{environment}-*.timer"
     ),
-    Target.KUBERNETES: "Next: kubectl apply --prune -l groundcrew/environment={environment} -f {folder}",
+    Scheduler.KUBERNETES: "Next: kubectl apply --prune -l groundcrew/environment={environment} -f {folder}",
 }
 
 
 @app.command("died", hidden=True, epilog=examples("crew schedule died production"))
-def died(ctx: typer.Context, environment_name: EnvironmentName) -> None:
-    """Tell of a unit that died without a word; systemd calls this for runs that failed."""
+def died_command(ctx: typer.Context, environment_name: EnvironmentName) -> None:
+    """Send an alert about a unit that failed without a run record; systemd starts this for failed units."""
     from jobs.run.delivery import send_by_apprise
     from jobs.schedule.unit_failure import failure_message
 
-    environment = arguments.environment(ctx, environment_name)
+    environment = arguments.open_environment(ctx, environment_name)
     text = failure_message(environment.name, {"HOSTNAME": socket.gethostname(), **os.environ})
     if text is None:
-        output.say("The run has told of itself.", output.QUIET)
+        output.say("The run has a record and has sent its own alerts.", output.QUIET)
         return
     output.say(text, output.BAD)
-    failed = [to.source for to in environment.alerts.to if not send_by_apprise(to, f"{environment.name}: a run died", text)]
+    failed = [
+        to.source for to in environment.alerts.to if not send_by_apprise(to, f"{environment.name}: a run died", text)
+    ]
     if failed:
-        sys.stderr.write(f"Not told: {', '.join(failed)}\n")
+        sys.stderr.write(f"The alert could not be sent to: {', '.join(failed)}\n")
         raise typer.Exit(1)

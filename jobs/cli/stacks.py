@@ -1,158 +1,170 @@
-"""`crew stacks`: Terraform, per environment, in order, and with care."""
+"""`crew stacks`: plan and apply an environment's Terraform stacks."""
 
 from __future__ import annotations
 
 import re
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from inventories import ExitCode
-from jobs.cli import arguments, output
-from jobs.cli.arguments import AsJson, EnvironmentName, NotConfigured, WrongUsage, examples, new_app
-from jobs.cli.prompts import asked
+from jobs.cli import arguments, output, prompts
+from jobs.cli.arguments import AsJson, EnvironmentName, NotConfigured, WrongUsage, YesTo, examples, new_app
 
 if TYPE_CHECKING:
     from inventories import Environment
     from jobs.run.job import Run
     from terraform.order import StackOutcome
-    from terraform.plan import Plan
     from terraform.stack import SavedPlan, Stack
 
-app = new_app(several="Terraform, per environment, in order, and with care.")
+app = new_app(group_help="Plan and apply an environment's Terraform stacks.")
 
-StackNames = Annotated[
-    list[str] | None, typer.Argument(metavar="[STACK]...", help="The stacks; left out: all of the environment.")
-]
-YesTo = Annotated[str | None, typer.Option(metavar="NAME", help="Yes, change this protected environment.")]
-Full = Annotated[bool, typer.Option("--full", help="Terraform's own text too.")]
+StackNames = Annotated[list[str] | None, typer.Argument(metavar="[STACK]...", help="Stacks (default: all).")]
+Full = Annotated[bool, typer.Option("--full", help="Also print Terraform's own text of the plan.")]
 LockTimeout = Annotated[
-    str, typer.Option(metavar="DURATION", help="How long to wait for somebody else's lock, such as 5m.")
+    str, typer.Option(metavar="DURATION", help="How long to wait for a lock that is held, such as 30s or 5m.")
 ]
 RISK = (
-    "Terraform is finishing what it has begun, and then saves the state. Killed now, what it has just made would be "
-    "in no state, and the lock would stay: wait for it"
+    "Terraform is finishing the current changes and then saves the state. If you kill it now, the state will lack new "
+    "resources and the lock will stay. Wait for it"
 )
-_DOES = re.compile(
+_RESOURCE_PROGRESS = re.compile(
     r'(?:[^\s"]|"(?:[^"\\]|\\.)*")+(?: \(deposed object \w+\))?: '
     r"(?:(?:Creat|Modify|Destroy|Import)ing\.\.\.|Still (?:creat|modify|destroy|import)ing\.\.\.|"
     r"(?:Creation|Modifications|Destruction|Import) complete)"
 )
-"""Terraform's own words on a resource, which it begins a line with: an address, and what is done there."""
-STYLES = {"destroy": output.BAD, "replace": output.BAD, "forget": output.WARN, "create": output.GOOD}
+"""A line of Terraform's output that begins with a resource's address and what Terraform does to it."""
+PLAN_STYLES = {"destroy": output.BAD, "replace": output.BAD, "forget": output.WARN, "create": output.GOOD}
+OUTCOME_STYLES = {"done": output.GOOD, "failed": output.BAD, "skipped": output.WARN}
 
 
 @dataclass
-class Call:
-    """What one command line works with."""
+class StacksCommand:
+    """The environment, the stacks and the options of one `crew stacks` command."""
 
     environment: Environment
     run: Run
     names: tuple[str, ...]
     lock_timeout: str
     as_json: bool
-    one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
-    told: dict[str, dict[str, Any]] = field(default_factory=dict)
+    terminal: threading.RLock = field(default_factory=threading.RLock)
+    """Held while a stack prints its plan and asks; stacks run in parallel."""
+    plans_as_json: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def stack(self, name: str) -> Stack:
-        """A stack, whose progress is told on stderr."""
-        from dataclasses import replace
+        """Return a stack that prints Terraform's progress to stderr."""
+        from jobs.stacks.execution import graceful_start, open_stack
 
-        from jobs.stacks import execution
+        stack = open_stack(self.environment, name, graceful_start(self.run), lambda line: print_progress(name, line))
+        return replace(stack, lock_timeout=self.lock_timeout)
 
-        made = execution.open_stack(
-            self.environment, name, execution.graceful_start(self.run), lambda line: progress(name, line)
-        )
-        return replace(made, lock_timeout=self.lock_timeout)
-
-    def in_order(
-        self, work: Callable[[str], object], *, ties: bool = True, backwards: bool = False, shown: bool = False
+    def run_all(
+        self,
+        work: Callable[[str], object],
+        *,
+        use_order: bool = True,
+        backwards: bool = False,
+        plans_printed: bool = False,
     ) -> int:
-        """Work on the stacks and say how each went, unless that of the only one was `shown`; the exit code."""
+        """Run `work` for each stack, print the outcomes, and return the exit code.
+
+        With `plans_printed`, a single stack that succeeded gets no line of its own.
+        """
         from terraform.order import dependencies, run_in_order
 
-        after = {name: stack.after for name, stack in self.environment.stacks.items()} if ties else {}
-        ended = run_in_order(dependencies(self.names, after, backwards=backwards), work)
-        return self._tell(ended, shown=shown)
+        after = {name: stack.after for name, stack in self.environment.stacks.items()} if use_order else {}
+        outcomes = run_in_order(dependencies(self.names, after, backwards=backwards), work)
+        return self._print_outcomes(outcomes, plans_printed=plans_printed)
 
-    def _tell(self, ended: Sequence[StackOutcome[object]], *, shown: bool) -> int:
+    def _print_outcomes(self, outcomes: Sequence[StackOutcome[object]], *, plans_printed: bool) -> int:
         from inventories import redact
 
-        outcomes = [(one.stack, *_outcome(self.environment.name, one)) for one in ended]
+        rows = [(each.stack, *_outcome(self.environment.name, each)) for each in outcomes]
+        all_done = all(outcome == "done" for _, outcome, _ in rows)
         if self.as_json:
             stacks = [
-                {"stack": name, "outcome": outcome, "sentence": redact(sentence), **self.told.get(name, {})}
-                for name, outcome, sentence in outcomes
+                {"stack": name, "outcome": outcome, "sentence": redact(sentence), **self.plans_as_json.get(name, {})}
+                for name, outcome, sentence in rows
             ]
-            arguments.print_json({"environment": self.environment.name, "stacks": stacks})
-        elif not shown or len(outcomes) > 1 or any(outcome != "done" for _, outcome, _ in outcomes):
-            looks = {"done": output.GOOD, "failed": output.BAD, "skipped": output.WARN}
+            output.print_json({"environment": self.environment.name, "stacks": stacks})
+        elif not plans_printed or len(rows) > 1 or not all_done:
             output.say("")
-            output.table([(output.Cell(outcome, looks[outcome]), name, text) for name, outcome, text in outcomes])
-        return ExitCode.DONE if all(outcome == "done" for _, outcome, _ in outcomes) else ExitCode.FAILED
+            output.table([(output.Cell(outcome, OUTCOME_STYLES[outcome]), name, text) for name, outcome, text in rows])
+        return ExitCode.DONE if all_done else ExitCode.FAILED
 
 
-def _outcome(environment: str, one: StackOutcome[object]) -> tuple[str, str]:
-    from jobs.cli.exit_codes import known_end
+def _outcome(environment: str, outcome: StackOutcome[object]) -> tuple[str, str]:
+    """Return the outcome of a stack and its sentence; raise an error that is a bug."""
+    from jobs.cli.exit_codes import explained
 
-    if one.skipped_for:
-        return "skipped", f"because {one.skipped_for} failed"
-    if one.error is None:
-        return "done", str(one.value)
-    if known_end(one.error) is None:
-        raise one.error
-    return "failed", str(one.error).removeprefix(f"{environment}/{one.stack}: ")
+    if outcome.skipped_for:
+        return "skipped", f"because {outcome.skipped_for} failed"
+    if outcome.error is None:
+        return "done", str(outcome.value)
+    if explained(outcome.error) is None:
+        raise outcome.error
+    return "failed", str(outcome.error).removeprefix(f"{environment}/{outcome.stack}: ")
 
 
 @contextmanager
-def called(
+def stacks_command(
     ctx: typer.Context, name: str, stacks: Sequence[str] | None, *, lock_timeout: str = "60s", as_json: bool = False
-) -> Iterator[Call]:
-    """The environment and the stacks of it that were named, or all."""
+) -> Iterator[StacksCommand]:
+    """Open an environment and the named stacks, or all of its stacks."""
     from jobs.run import unrecorded_run
     from jobs.store import open_store
 
-    environment = arguments.environment(ctx, name)
+    environment = arguments.open_environment(ctx, name)
     unknown = [stack for stack in stacks or () if stack not in environment.stacks]
     if unknown:
         from jobs.stacks.drift import list_stacks
 
         raise WrongUsage(f"{name}: there is no stack {unknown[0]}; {list_stacks(environment)}")
     if not environment.stacks:
-        raise NotConfigured(f"{name}: has no stacks; add [stacks.NAME] for a folder of terraform/stacks")
+        raise NotConfigured(
+            f"{name}: there are no stacks. "
+            f"Add [stacks.NAME] to inventories/{name}.toml, where NAME is a directory in terraform/stacks."
+        )
     if environment.store is None:
-        raise NotConfigured(f"{name}: has no [store]; stacks keep what was their state there")
-    # A run without lock and record, in whose name programs are started and ended.
+        raise NotConfigured(
+            f"{name}: there is no [store], where the state is saved before each apply. "
+            f"Add [store] to inventories/{name}.toml."
+        )
+    # The run has no lock and no record. It starts Terraform and ends it on a signal.
     with unrecorded_run(environment, open_store(environment.store), "stacks", name, warning=RISK) as run:
-        yield Call(environment, run, tuple(stacks or environment.stacks), lock_timeout, as_json)
+        yield StacksCommand(environment, run, tuple(stacks or environment.stacks), lock_timeout, as_json)
 
 
-def progress(stack: str, line: str) -> None:
-    """Tell what Terraform does to a resource as it does it."""
+def print_progress(stack: str, line: str) -> None:
+    """Print a line of Terraform's output to stderr if it reports progress on a resource."""
     from inventories import redact
 
-    if _DOES.match(line):
+    if _RESOURCE_PROGRESS.match(line):
         typer.echo(redact(f"{stack}: {line}"), err=True)
 
 
 @app.command("bootstrap", epilog=examples("crew stacks bootstrap staging"))
-def bootstrap(ctx: typer.Context, environment_name: EnvironmentName, as_json: AsJson = False) -> int:
-    """Make the bucket for the state and the table that locks it; what is there stays. Safe to repeat."""
+def bootstrap_command(ctx: typer.Context, environment_name: EnvironmentName, as_json: AsJson = False) -> int:
+    """Create the state bucket and the lock table; safe to repeat.
+
+    Existing ones are kept.
+    """
     from terraform import remote
 
-    environment = arguments.environment(ctx, environment_name)
+    environment = arguments.open_environment(ctx, environment_name)
     if environment.terraform.state is None:
-        way_out = 'add state = { bucket = "…", region = "…", lock_table = "…" }'
-        raise NotConfigured(f"{environment.name}: [terraform] names no state; {way_out}")
+        raise NotConfigured(
+            f"{environment.name}: [terraform] has no state. "
+            f'Add state = {{ bucket = "…", region = "…", lock_table = "…" }} to it.'
+        )
     done = remote.create_backend(environment.name, environment.terraform.state)
     if as_json:
-        arguments.print_json({"environment": environment.name, "done": done})
+        output.print_json({"environment": environment.name, "done": done})
     else:
         for sentence in done:
             output.say(f"{environment.name}: {sentence}")
@@ -160,66 +172,79 @@ def bootstrap(ctx: typer.Context, environment_name: EnvironmentName, as_json: As
 
 
 @app.command("plan", epilog=examples("crew stacks plan staging", "crew stacks plan staging network --full"))
-def plan(
+def plan_command(
     ctx: typer.Context,
     environment_name: EnvironmentName,
     stack_names: StackNames = None,
     full: Full = False,
     save: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Keep the plans there, for apply --saved. They hold secrets.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Save the plans in DIR, for apply --saved. Plans contain secrets."),
     ] = None,
     lock_timeout: LockTimeout = "60s",
     no_lock: Annotated[
-        bool, typer.Option("--no-lock", help="Take no lock, which wants a right to write: for who may only read.")
+        bool, typer.Option("--no-lock", help="Do not lock the state; for credentials that can only read.")
     ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Say what apply would do: how many of what, then a line for each, the loudest first."""
-    if save and no_lock:
-        raise WrongUsage("a plan to keep is made under the lock of the state; leave out --no-lock, or --save")
-    with called(ctx, environment_name, stack_names, lock_timeout=lock_timeout, as_json=as_json) as call:
+    """Show what apply would change: counts, then one line for each resource, destructive changes first."""
+    from terraform.summary import planned_counts
 
-        def one(name: str) -> str:
-            stack = call.stack(name)
+    if save and no_lock:
+        raise WrongUsage("--save needs the lock of the state; omit --no-lock or --save")
+    with stacks_command(ctx, environment_name, stack_names, lock_timeout=lock_timeout, as_json=as_json) as command:
+
+        def plan_stack(name: str) -> str:
+            stack = command.stack(name)
             with stack.planned(lock=not no_lock) as planned:
                 if save:
                     stack.save_plan(planned, save)
-                _show(call, stack, planned, full=full)
-                return _counts(planned.plan, len(stack.recorded_by_apply(planned)))
+                _print_plan(command, stack, planned, full=full)
+                return planned_counts(planned.plan, len(stack.recorded_by_apply(planned)))
 
-        return call.in_order(one, ties=False, shown=True)
+        return command.run_all(plan_stack, use_order=False, plans_printed=True)
 
 
-@app.command("apply", epilog=examples("crew stacks apply staging", "crew stacks apply production --yes-to production"))
-def apply(
+@app.command(
+    "apply",
+    epilog=examples(
+        "crew stacks apply staging",
+        "crew stacks apply production --yes-to production",
+        "crew stacks apply production --saved plans --yes-to production",
+    ),
+)
+def apply_command(
     ctx: typer.Context,
     environment_name: EnvironmentName,
     stack_names: StackNames = None,
     yes_to: YesTo = None,
     saved: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Apply the plans that plan --save kept there.")
+        Path | None, typer.Option(metavar="DIR", help="Apply the plans that plan --save wrote to DIR.")
     ] = None,
     full: Full = False,
     lock_timeout: LockTimeout = "60s",
     as_json: AsJson = False,
 ) -> int:
-    """Plan, show, and apply exactly what was shown.
+    """Plan, show the plan, and apply exactly this plan.
 
-    The state is saved to the store beforehand. What [terraform] keep names, or is tagged keep, is never destroyed.
-    Stacks run in the order of after; what follows a failed one is skipped.
+    Saves the state to the store before each apply. Never destroys a resource whose type is in [terraform] keep or that
+    is tagged keep. Stacks run in the order of `after`; stacks after a failed one are skipped.
     """
-    with called(ctx, environment_name, stack_names, lock_timeout=lock_timeout, as_json=as_json) as call:
+    with stacks_command(ctx, environment_name, stack_names, lock_timeout=lock_timeout, as_json=as_json) as command:
 
-        def one(name: str) -> str:
-            stack = call.stack(name)
+        def apply_stack(name: str) -> str:
+            stack = command.stack(name)
             with stack.saved_plan(saved) if saved else stack.planned(lock=True) as planned:
-                return _applied(call, stack, planned, yes_to, full=full)
+                return _apply(command, stack, planned, yes_to, full=full)
 
-        return call.in_order(one)
+        return command.run_all(apply_stack)
 
 
-@app.command("destroy", epilog=examples("crew stacks destroy staging cluster"))
-def destroy(
+@app.command(
+    "destroy",
+    epilog=examples("crew stacks destroy staging cluster", "crew stacks destroy production --yes-to production"),
+)
+def destroy_command(
     ctx: typer.Context,
     environment_name: EnvironmentName,
     stack_names: StackNames = None,
@@ -228,144 +253,124 @@ def destroy(
     lock_timeout: LockTimeout = "60s",
     as_json: AsJson = False,
 ) -> int:
-    """Destroy what stacks have made, the last first; what is to be kept is refused beforehand."""
-    with called(ctx, environment_name, stack_names, lock_timeout=lock_timeout, as_json=as_json) as call:
+    """Destroy the resources of stacks, in reverse order of `after`.
 
-        def one(name: str) -> str:
-            stack = call.stack(name)
+    Refuses if the plan would destroy a resource whose type is in [terraform] keep or that is tagged keep.
+    """
+    with stacks_command(ctx, environment_name, stack_names, lock_timeout=lock_timeout, as_json=as_json) as command:
+
+        def destroy_stack(name: str) -> str:
+            stack = command.stack(name)
             with stack.planned(lock=True, destroy=True) as planned:
-                return _applied(call, stack, planned, yes_to, full=full)
+                return _apply(command, stack, planned, yes_to, full=full)
 
-        return call.in_order(one, backwards=True)
+        return command.run_all(destroy_stack, backwards=True)
 
 
 @app.command("output", epilog=examples("crew stacks output staging", "crew stacks output staging cluster --json"))
-def outputs(
+def output_command(
     ctx: typer.Context, environment_name: EnvironmentName, stack_names: StackNames = None, as_json: AsJson = False
 ) -> int:
-    """Print the outputs of stacks; sensitive ones are left out."""
-    with called(ctx, environment_name, stack_names, as_json=as_json) as call:
-        found = {name: call.stack(name).outputs() for name in call.names}
-    shown = {
-        stack: {name: one["value"] for name, one in sorted(values.items()) if not one.get("sensitive")}
-        for stack, values in found.items()
-    }
+    """Print the outputs of stacks, without sensitive values."""
+    with stacks_command(ctx, environment_name, stack_names, as_json=as_json) as command:
+        outputs = {name: command.stack(name).outputs() for name in command.names}
     if as_json:
-        arguments.print_json({"environment": environment_name, "stacks": shown})
+        stacks = {
+            stack: {name: each["value"] for name, each in sorted(values.items()) if not each.get("sensitive")}
+            for stack, values in outputs.items()
+        }
+        output.print_json({"environment": environment_name, "stacks": stacks})
         return ExitCode.DONE
     from json import dumps
 
-    for stack, values in found.items():
+    for stack, values in outputs.items():
         if not values:
-            output.say(f"{stack} has no outputs: it has none in its code, or was never applied", output.QUIET)
-        for name, one in sorted(values.items()):
-            value = one["value"] if isinstance(one["value"], str) else dumps(one["value"], ensure_ascii=False)
-            output.say(f"{stack}.{name} = {'(sensitive)' if one.get('sensitive') else value}")
+            output.say(f"{stack}: no outputs; its code has none, or it was never applied", output.QUIET)
+        for name, each in sorted(values.items()):
+            value = each["value"] if isinstance(each["value"], str) else dumps(each["value"], ensure_ascii=False)
+            output.say(f"{stack}.{name} = {'(sensitive)' if each.get('sensitive') else value}")
     return ExitCode.DONE
 
 
-@app.command("unlock", epilog=examples("crew stacks unlock staging network --id 6f1c…"))
-def unlock(
+@app.command(
+    "unlock",
+    epilog=examples("crew stacks unlock staging network", "crew stacks unlock staging network --id 6f1c…"),
+)
+def unlock_command(
     ctx: typer.Context,
     environment_name: EnvironmentName,
-    stack_name: Annotated[str, typer.Argument(metavar="STACK", help="The stack.")],
-    lock: Annotated[str | None, typer.Option("--id", metavar="ID", help="The lock, as who met it was told.")] = None,
+    stack_name: Annotated[str, typer.Argument(metavar="STACK", help="Stack.")],
+    lock_id: Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="Lock ID, as printed in the lock error.")
+    ] = None,
     yes_to: YesTo = None,
     as_json: AsJson = False,
 ) -> int:
-    """Take away a lock whose holder is dead; without --id, say who holds it."""
+    """Remove the lock of a process that died; without --id, show who holds the lock."""
     from terraform import remote
 
-    with called(ctx, environment_name, [stack_name], as_json=as_json) as call:
-        stack = call.stack(stack_name)
+    with stacks_command(ctx, environment_name, [stack_name], as_json=as_json) as command:
+        stack = command.stack(stack_name)
         held = remote.current_lock(stack.state, environment_name, stack_name)
         sentence = f"{stack.name} is locked by {held.sentence}" if held else f"{stack.name} is not locked"
-        if held and lock:
-            if lock != held.id:
-                raise WrongUsage(f"{sentence}, with another lock: {held.id}")
-            _consent(call, yes_to, f"Take the lock of {stack.name} away", f"{stack.name}: not unlocked")
-            stack.unlock(lock)
+        if held and lock_id:
+            if lock_id != held.id:
+                raise WrongUsage(f"{sentence}, but with lock ID {held.id}, not {lock_id}")
+            _confirm(command, yes_to, f"remove the lock of {stack.name}", f"{stack.name}: not unlocked")
+            stack.unlock(lock_id)
             sentence = f"{stack.name} is unlocked; it was locked by {held.sentence}"
         elif held:
-            sentence += f"; if that process is dead: crew stacks unlock {environment_name} {stack_name} --id {held.id}"
+            remedy = f"crew stacks unlock {environment_name} {stack_name} --id {held.id}"
+            sentence += f". If that process is dead: {remedy}"
     if as_json:
-        arguments.print_json({"environment": environment_name, "stack": stack_name, "sentence": sentence})
+        output.print_json({"environment": environment_name, "stack": stack_name, "sentence": sentence})
     else:
         output.say(sentence)
     return ExitCode.DONE
 
 
-def _applied(call: Call, stack: Stack, planned: SavedPlan, yes_to: str | None, *, full: bool) -> str:
-    """Show a plan, ask, and apply it; what was done, in words."""
+def _apply(command: StacksCommand, stack: Stack, planned: SavedPlan, yes_to: str | None, *, full: bool) -> str:
+    """Print a plan, ask for confirmation, apply it, and return what was done."""
     from jobs.stacks.execution import save_state
     from terraform import guard, summary
 
     name, recorded = stack.paths.stack, stack.recorded_by_apply(planned)
-    with call.one_at_a_time:
-        call.run.check()
-        _show(call, stack, planned, full=full, locked=True)
-        guard.refuse_destruction(stack.name, planned.plan, call.environment.terraform.keep)
+    with command.terminal:
+        command.run.check()
+        _print_plan(command, stack, planned, full=full)
+        guard.refuse_destruction(stack.name, planned.plan, command.environment.terraform.keep)
         if planned.plan.is_empty and not recorded:
             return "nothing to do"
-        _consent(call, yes_to, f"Apply this to {stack.name}", f"{stack.name}: not applied")
-    stack.apply(planned, lambda state: save_state(call.run, name, state))
-    return (
-        f"{len(recorded)} changed outside, recorded in the state"
-        if planned.plan.is_empty
-        else summary.applied_counts(planned.plan)
-    )
+        _confirm(command, yes_to, f"apply this plan to {stack.name}", f"{stack.name}: not applied")
+    stack.apply(planned, lambda state: save_state(command.run, name, state))
+    if planned.plan.is_empty:
+        return f"{len(recorded)} changed outside, recorded in the state"
+    return summary.applied_counts(planned.plan)
 
 
-def _counts(plan: Plan, recorded: int) -> str:
-    from terraform.summary import planned_counts
-
-    return planned_counts(plan, recorded)
-
-
-def _show(call: Call, stack: Stack, planned: SavedPlan, *, full: bool, locked: bool = False) -> None:
-    """A plan for people, one stack's at a time; for machines it waits until the end."""
+def _print_plan(command: StacksCommand, stack: Stack, planned: SavedPlan, *, full: bool) -> None:
+    """Print a plan, or keep it for the JSON object that is printed at the end."""
     from terraform import summary
 
     recorded = stack.recorded_by_apply(planned)
     lines = [*summary.plan_lines(planned.plan), *summary.recorded_lines(recorded)]
-    if call.as_json:
+    if command.as_json:
         changes = [{"action": line.action, "address": line.address, "edits": line.edits} for line in lines]
-        call.told[stack.paths.stack] = {"changes": changes}
+        command.plans_as_json[stack.paths.stack] = {"changes": changes}
         return
     text = planned.text() if full else ""
-    if not locked:
-        call.one_at_a_time.acquire()
-    try:
-        output.say(
-            f"{stack.name}: {summary.planned_counts(planned.plan, len(recorded))}", output.BAD if _loud(lines) else ""
-        )
+    style = output.BAD if any(line.is_dangerous for line in lines) else ""
+    with command.terminal:
+        output.say(f"{stack.name}: {summary.planned_counts(planned.plan, len(recorded))}", style)
         for line in lines:
             mark = summary.MARKS[line.action]
-            output.say(f"  {mark:>6} {line.address} {line.edits}".rstrip(), STYLES.get(line.action, ""))
+            output.say(f"  {mark:>6} {line.address} {line.edits}".rstrip(), PLAN_STYLES.get(line.action, ""))
         if text:
             output.say(text)
-    finally:
-        if not locked:
-            call.one_at_a_time.release()
 
 
-def _loud(lines: Sequence[Any]) -> bool:
-    return any(line.is_dangerous for line in lines)
-
-
-def _consent(call: Call, yes_to: str | None, what: str, undone: str) -> None:
-    """Ask before a protected environment is changed; Refused, with what is left undone, if the answer is no."""
-    from jobs.run.stop import Stopped
-    from terraform.errors import ChangeRefused
-
-    environment = call.environment
-    if not environment.protected or yes_to == environment.name:
-        return
-    if not sys.stdin.isatty():
-        raise WrongUsage(f"{what}? {environment.name} is protected; to say yes: --yes-to {environment.name}")
-    try:
-        answer = asked(call.run, f"{what}? {environment.name} is protected; type its name")
-    except Stopped as stopped:
-        raise ChangeRefused(f"{undone}; {stopped}") from None
-    if answer != environment.name:
-        raise ChangeRefused(f"{undone}; the answer was not {environment.name}")
+def _confirm(command: StacksCommand, yes_to: str | None, action: str, undone: str) -> None:
+    """Ask before a protected environment is changed."""
+    if command.environment.protected:
+        name = command.environment.name
+        prompts.confirm_protected(name, f"{name} is protected", action, undone, yes_to=yes_to, check=command.run.check)

@@ -1,4 +1,4 @@
-"""`crew status`: how the environments are, for somebody who was just woken up."""
+"""`crew status`: show environment health, problems first."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import typer
 from inventories import ExitCode
 from jobs.cli import arguments, output
 from jobs.cli.arguments import AsJson, EnvironmentNames, examples, new_app
-from jobs.cli.exit_codes import known_end
-from jobs.format import format_duration, format_time
+from jobs.cli.exit_codes import explained
+from jobs.format import format_duration, format_time, plural
 from jobs.status.health import Health, HealthState, environment_health
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 app = new_app()
 
-_SIDE_BY_SIDE = 8
+AT_ONCE = 8
 STYLES = {
     HealthState.FAILED: output.BAD,
     HealthState.DIED: output.BAD,
@@ -36,142 +36,144 @@ STYLES = {
 }
 
 
-@app.command("status", epilog=examples("crew status", "crew status production", "crew status --html status.html"))
-def status(
+@app.command(
+    "status",
+    epilog=examples(
+        "crew status", "crew status production", "crew status --json", "crew status --html /var/www/status.html"
+    ),
+)
+def status_command(
     ctx: typer.Context,
     environment_names: EnvironmentNames = None,
     html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write it as a page that needs nothing beside itself.")
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a self-contained HTML page to FILE.")
     ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """How the environments are: the bad news first.
+    """Show environment health, problems first.
 
-    For each environment: what is wrong and since when, what runs now, what is in order and how old that is.
-    Exits 0 whatever the news; 1 or 78 only if an environment's news can't be had.
+    For each environment: problems and since when, running jobs, and the age of the last good runs. Problems do not
+    change the exit code. It is 1 or 78 only if the health of an environment cannot be read.
     """
-    repository, now = arguments.repository(ctx), datetime.now(UTC)
+    repository, now = arguments.find_repository(ctx), datetime.now(UTC)
     names = environment_names or repository.names()
     if html:
         return _write_page(html, repository, names, now, as_json=as_json)
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:  # so that a store that does not answer holds up no other's news
-        told = list(pool.map(lambda name: _look(repository, name, now), names))
+    with ThreadPoolExecutor(AT_ONCE) as pool:  # so that a store that does not respond delays no other environment
+        summaries = list(pool.map(lambda name: _summary(repository, name, now), names))
     if as_json:
-        arguments.print_json({"environments": [one for one, _ in told]})
+        output.print_json({"environments": [summary for summary, _ in summaries]})
     else:
-        for one, zone in sorted(told, key=lambda pair: -pair[0].get("wrong", len(told))):
-            _show(one, now, zone)
-        if not told:
-            output.say(f"No environments in {repository.folder}; the first: crew init NAME", output.QUIET)
-    return max((one.get("code", ExitCode.DONE) for one, _ in told), default=ExitCode.DONE)
+        for summary, zone in sorted(summaries, key=lambda pair: -pair[0].get("wrong", len(summaries))):
+            _print_summary(summary, now, zone)
+        if not summaries:
+            output.say(f"No environments in {repository.folder}. To create one: crew init NAME", output.QUIET)
+    return max((summary.get("code", ExitCode.DONE) for summary, _ in summaries), default=ExitCode.DONE)
 
 
 def _write_page(file: Path, repository: Repository, names: Sequence[str], now: datetime, *, as_json: bool) -> int:
-    """The page of these environments; it is written even if the news of some can't be had."""
+    """Write the page, even if the health of some environments cannot be read; return the exit code."""
     from jobs.status.page import render_page
 
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        pairs = list(pool.map(lambda name: _seen(repository, name, now), names))
-    file.write_text(render_page([seen for seen, _ in pairs], now))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        results = list(pool.map(lambda name: _page_status(repository, name, now), names))
+    file.write_text(render_page([status for status, _ in results], now))
     if as_json:
-        arguments.print_json({"page": str(file)})
+        output.print_json({"page": str(file)})
     else:
         output.say(f"wrote {file}")
-    return max((code for _, code in pairs), default=ExitCode.DONE)
+    return max((code for _, code in results), default=ExitCode.DONE)
 
 
-def _seen(repository: Repository, name: str, now: datetime) -> tuple[EnvironmentStatus, ExitCode]:
-    """An environment as the page shows it, and the exit code for what can't be shown."""
+def _page_status(repository: Repository, name: str, now: datetime) -> tuple[EnvironmentStatus, ExitCode]:
+    """Return an environment's status for the page, and the exit code if it cannot be read."""
     from jobs.status.collect import EnvironmentStatus, environment_status
 
     try:
         environment = repository.read(name)
         if environment.store is None:
             return EnvironmentStatus(name, UTC), ExitCode.DONE
-        return environment_status(environment, arguments.store(environment), now), ExitCode.DONE
+        return environment_status(environment, arguments.environment_store(environment), now), ExitCode.DONE
     except Exception as error:
-        known = known_end(error)
+        known = explained(error)
         if known is None:
             raise
-        return EnvironmentStatus(name, UTC, error="\n".join(known[1])), known[0]
+        code, lines = known
+        return EnvironmentStatus(name, UTC, error="\n".join(lines)), code
 
 
-def _look(repository: Repository, name: str, now: datetime) -> tuple[dict[str, Any], tzinfo]:
-    """An environment's news, or why they can't be had."""
-    from jobs.registry import JOBS
+def _summary(repository: Repository, name: str, now: datetime) -> tuple[dict[str, Any], tzinfo]:
+    """Return an environment's health for --json, or why it cannot be read; and its timezone."""
     from jobs.schedule.slots import slots
 
     try:
         environment = repository.read(name)
         if environment.store is None:
-            return {"environment": name, "wrong": 0, "subjects": [], "note": f"no [store]: {_NOTHING_KEPT}"}, UTC
-        scheduled = [slot for slot in slots(environment) if slot.job in JOBS]
-        found = environment_health(scheduled, environment, arguments.store(environment), now)
+            return {"environment": name, "wrong": 0, "subjects": [], "note": "no [store], so no jobs run here"}, UTC
+        health = environment_health(slots(environment), environment, arguments.environment_store(environment), now)
     except Exception as error:
-        known = known_end(error)
+        known = explained(error)
         if known is None:
             raise
-        return {"environment": name, "error": "\n".join(known[1]), "code": int(known[0])}, UTC
-    return summary(name, found), environment.timezone
+        code, lines = known
+        return {"environment": name, "error": "\n".join(lines), "code": int(code)}, UTC
+    return health_as_json(name, health), environment.timezone
 
 
-_NOTHING_KEPT = "nothing is run or kept here"
-
-
-def summary(name: str, found: Sequence[Health]) -> dict[str, Any]:
-    """The numbers that matter, and what they are made of."""
+def health_as_json(name: str, health: Sequence[Health]) -> dict[str, Any]:
+    """Return the health of an environment for --json."""
+    nothing_ran = all(each.state is HealthState.NOT_YET for each in health)
     return {
         "environment": name,
-        "wrong": sum(one.state.wrong for one in found),
-        "running": sum(one.state is HealthState.RUNNING for one in found),
-        "ok": sum(one.state is HealthState.OK for one in found),
-        "subjects": [one.told() for one in found],
-        **({} if any(one.state is not HealthState.NOT_YET for one in found) else {"note": _nothing_yet(name, found)}),
+        "wrong": sum(each.state.wrong for each in health),
+        "running": sum(each.state is HealthState.RUNNING for each in health),
+        "ok": sum(each.state is HealthState.OK for each in health),
+        "subjects": [each.as_json() for each in health],
+        **({"note": _first_steps(name, health)} if nothing_ran else {}),
     }
 
 
-def _nothing_yet(name: str, found: Sequence[Health]) -> str:
-    """What to do first."""
-    first = next((f", then crew run {one.job} {name}" for one in found), "")
-    return f"nothing has run yet. First: crew check {name}{first}"
+def _first_steps(name: str, health: Sequence[Health]) -> str:
+    run = next((f", then crew run {each.job} {name}" for each in health), "")
+    return f"no runs yet. Start with: crew check {name}{run}"
 
 
-def _show(one: dict[str, Any], now: datetime, zone: tzinfo) -> None:
-    """An environment on the screen."""
-    name = one["environment"]
-    if "error" in one:
-        output.say(f"{name}: its news can't be had", output.BAD)
-        output.say("\n".join(f"  {line}" for line in one["error"].splitlines()))
-    elif "note" in one:
-        output.say(f"{name}: {one['note']}", output.QUIET)
+def _print_summary(summary: dict[str, Any], now: datetime, zone: tzinfo) -> None:
+    name = summary["environment"]
+    if "error" in summary:
+        output.say(f"{name}: cannot read its health", output.BAD)
+        output.say("\n".join(f"  {line}" for line in summary["error"].splitlines()))
+    elif "note" in summary:
+        output.say(f"{name}: {summary['note']}", output.QUIET)
     else:
-        output.say(f"{name}: {headline(one)}", output.BAD if one["wrong"] else output.GOOD)
-        output.table([row(subject, now, zone) for subject in one["subjects"]], indent=2)
+        output.say(f"{name}: {headline(summary)}", output.BAD if summary["wrong"] else output.GOOD)
+        output.table([_row(subject, now, zone) for subject in summary["subjects"]], indent=2)
     typer.echo()
 
 
-def headline(one: dict[str, Any]) -> str:
-    """Three numbers, in words."""
-    return f"{one['wrong'] or 'nothing'} wrong, {one['running']} running, {one['ok']} in order"
+def headline(summary: dict[str, Any]) -> str:
+    """Return the counts of an environment in words."""
+    problems = plural(summary["wrong"], "problem") if summary["wrong"] else "no problems"
+    return f"{problems}, {summary['running']} running, {summary['ok']} ok"
 
 
-def row(subject: dict[str, Any], now: datetime, zone: tzinfo) -> tuple[output.Cell | str, ...]:
-    """A line of the table: what state, of what, since when or how old, and the sentence."""
+def _row(subject: dict[str, Any], now: datetime, zone: tzinfo) -> tuple[output.Cell | str, ...]:
+    """Return a row of the table: state, job, age, next run, and the last result."""
     state = HealthState(subject["state"])
     return (
         output.Cell(state, STYLES[state]),
         f"{subject['job']} {subject['subject']}".strip(),
-        _when(state, subject, now, zone),
-        output.Cell(_next(subject, now, zone), output.QUIET),
+        _age(state, subject, now, zone),
+        output.Cell(_next_run(subject, now, zone), output.QUIET),
         subject["sentence"],
     )
 
 
-def _next(subject: dict[str, Any], now: datetime, zone: tzinfo) -> str:
+def _next_run(subject: dict[str, Any], now: datetime, zone: tzinfo) -> str:
     return f"next {format_time(datetime.fromisoformat(subject['next']), now, zone)}" if subject["next"] else ""
 
 
-def _when(state: HealthState, subject: dict[str, Any], now: datetime, zone: tzinfo) -> str:
+def _age(state: HealthState, subject: dict[str, Any], now: datetime, zone: tzinfo) -> str:
     since = subject["since"] and datetime.fromisoformat(subject["since"])
     if since is None:
         return ""

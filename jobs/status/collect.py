@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from inventories import Environment
-from jobs.backup.sets.sets import Set, sets
+from jobs.backup.sets.sets import Set, find_sets
 from jobs.cost import cache
 from jobs.cost.bill import CostError
 from jobs.cost.report import CostReport, report_on
-from jobs.registry import JOBS
 from jobs.schedule.slots import slots
 from jobs.status.health import Health, environment_health
 from jobs.store import Store
@@ -75,14 +74,13 @@ class EnvironmentStatus:
 
 def environment_status(environment: Environment, store: Store, now: datetime) -> EnvironmentStatus:
     """Read all that the page tells of an environment; nobody but the store is asked."""
-    scheduled = [slot for slot in slots(environment) if slot.job in JOBS]
-    found = environment_health(scheduled, environment, store, now)
+    found = environment_health(slots(environment), environment, store, now)
     report, error = _cost(environment, store)
     return EnvironmentStatus(
         name=environment.name,
         zone=environment.timezone,
         standings=tuple(one for one in found if one.job != STATUS_JOB or one.state.wrong),
-        databases=database_statuses(environment, sets(store, environment.name), found),
+        databases=database_statuses(environment, find_sets(store, environment.name), found),
         cost=report,
         cost_error=error,
     )

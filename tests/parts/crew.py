@@ -1,4 +1,4 @@
-"""A repository of a test's own, and `crew` called in it as a person would."""
+"""A repository for one test, and `crew` called in it as a user calls it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ EXTENSIONS = Path(__file__).parent / "extensions.sql"
 
 
 @dataclass(frozen=True)
-class Said:
-    """How a command ended, and what it said."""
+class CrewResult:
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -33,13 +33,13 @@ class Said:
 
     @property
     def json(self) -> dict[str, Any]:
-        told: dict[str, Any] = json.loads(self.out)
-        return told
+        document: dict[str, Any] = json.loads(self.out)
+        return document
 
 
 @dataclass(frozen=True)
 class Repository:
-    """Environment files, a store in a directory, a key."""
+    """Environment files, a store in a directory, and a key."""
 
     root: Path
     identity: str = field(default_factory=lambda: str(pyrage.x25519.Identity.generate()))
@@ -51,7 +51,7 @@ class Repository:
     def environment(
         self, name: str = "staging", text: str = "", *, protected: bool = False, encrypt: bool = True
     ) -> None:
-        """Write an environment's files; `text` is what follows [environment] and [store]."""
+        """Write the files of an environment; `text` is added after [environment] and [store]."""
         folder = self.root / "inventories"
         folder.mkdir(exist_ok=True)
         key = self.root / "age.key"
@@ -67,45 +67,45 @@ class Repository:
         self.store.mkdir(exist_ok=True)
 
     def section(self, name: str, database: Database, more: str = "") -> str:
-        """A [databases.NAME] with its password in a file."""
+        """Return a [databases.NAME] section with the password in a file."""
         return (
             f'[databases.{name}]\nurl = "{database.url}"\npassword = {{ file = "{self.password(database)}" }}\n{more}\n'
         )
 
     def password(self, database: Database) -> Path:
-        """A file with a database's password."""
+        """Return a file with the password of a database."""
         path = self.root / "password"
         path.touch(0o600)
         path.write_text(database.password)
         return path
 
-    def crew(self, *args: str) -> Said:
-        """Call `crew` here, in this process."""
+    def crew(self, *args: str) -> CrewResult:
+        """Run `crew` in this process."""
         out, err = StringIO(), StringIO()
         with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
             main(["--root", str(self.root), *args])
-        return Said(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+        return CrewResult(int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
     def start(self, *args: str, **popen: Any) -> subprocess.Popen[str]:
-        """Start `crew` as a program of its own, to be ended in the middle."""
+        """Start `crew` as a program, so that a test can stop it."""
         argv = [sys.executable, "-m", "jobs.cli", "--root", str(self.root), *args]
         return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **popen)
 
     def backup(self, name: str = "shop", environment: str = "staging", *options: str) -> str:
-        """Take a set; its id."""
-        said = self.crew("run", "backup", environment, "--only", name, *options)
-        assert said.code == 0, said
-        found = re.search(r"set (\S+)", said.out)
-        assert found is not None, said
-        return found[1]
+        """Take a backup set and return its ID."""
+        result = self.crew("run", "backup", environment, "--only", name, *options)
+        assert result.code == 0, result
+        match = re.search(r"set (\S+)", result.out)
+        assert match is not None, result
+        return match[1]
 
     def pieces(self, set_id: str) -> Iterator[Path]:
-        """The stored objects of a set's parts."""
+        """Return the stored pieces of a backup set."""
         return (path for path in sorted(self.store.glob(f"*/backups/*/{set_id}/*")) if path.suffix[1:].isdigit())
 
 
 def flip(path: Path) -> None:
-    """Damage one byte in the middle of a file."""
+    """Flip a bit of the byte in the middle of a file."""
     body = bytearray(path.read_bytes())
     body[len(body) // 2] ^= 1
     path.write_bytes(body)

@@ -1,4 +1,4 @@
-"""A program at a terminal, and who sits there."""
+"""Answer a program that prompts on a terminal."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from collections.abc import Mapping, Sequence
 
 
 def answered(argv: Sequence[str], environment: Mapping[str, str], question: str, answer: str) -> tuple[int, str]:
-    """How a program ends that asks something, and what it says then: after an answer, or after Ctrl-C for none."""
-    ours, theirs = pty.openpty()
+    """Start a program, answer its question (with Ctrl-C if the answer is empty); return its exit code and output."""
+    controller, terminal = pty.openpty()
     with subprocess.Popen(
-        argv, env=environment, text=True, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as asking:
+        argv, env=environment, text=True, stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as program:
         try:
-            assert asking.stdout
-            said = ""
-            while not said.endswith(question):
-                said += (letter := asking.stdout.read(1))
-                assert letter, said
+            assert program.stdout
+            output = ""
+            while not output.endswith(question):
+                output += (character := program.stdout.read(1))
+                assert character, output
             if answer:
-                os.write(ours, f"{answer}\n".encode())
+                os.write(controller, f"{answer}\n".encode())
             else:
-                asking.send_signal(signal.SIGINT)
-            said, _ = asking.communicate(timeout=60)
+                program.send_signal(signal.SIGINT)
+            output, _ = program.communicate(timeout=60)
         finally:
-            asking.kill()
-    os.close(ours)
-    os.close(theirs)
-    return asking.returncode, said
+            program.kill()
+    os.close(controller)
+    os.close(terminal)
+    return program.returncode, output

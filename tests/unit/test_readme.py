@@ -36,7 +36,7 @@ def options(*command: str) -> set[str]:
     """The options that `crew … --help` tells; none of a command that is not there."""
     said = StringIO()
     with redirect_stdout(said):
-        code = cli.answer([*command, "--help"])
+        code = cli.run_command_line([*command, "--help"])
     return set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", said.getvalue())) if code == 0 else set()
 
 
@@ -44,7 +44,7 @@ def options(*command: str) -> set[str]:
 def commands(*before: str) -> set[str]:
     said = StringIO()
     with redirect_stdout(said):
-        cli.answer([*before, "--help"])
+        cli.run_command_line([*before, "--help"])
     _, _, listed = said.getvalue().partition("Commands")
     return set(re.findall(r"^[\s│]+([a-z]+)  ", listed, re.MULTILINE))
 

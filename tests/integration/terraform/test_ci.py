@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from inventories import Repository
-from jobs.cli.arguments import print_json
+from jobs.cli.output import print_json
 from terraform.drift import DriftFinding, DriftKind
 from terraform.report import DriftReport, StackReport, as_json, as_markdown
 from tests.parts import github

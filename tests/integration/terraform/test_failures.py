@@ -87,7 +87,7 @@ def test_what_bootstrap_would_make_is_told_by_check(sky: Cloud) -> None:
     assert "bucket not-there has no versioning" in sky.failure("check", "staging")
     sky.run_json("stacks", "bootstrap", "staging")
     [found] = [one for one in sky.run_json("check", "staging")["checks"] if one["check"] == "stacks' state"]
-    assert (found["verdict"], found["way_out"]) == ("ok", None)
+    assert (found["verdict"], found["remedy"]) == ("ok", None)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ class TestSavedPlans:
 def test_a_protected_environment_asks(sky: Cloud) -> None:
     sky.only("good-7")
     sky.protect()
-    assert "to say yes: --yes-to staging" in sky.failure("stacks", "apply", "staging")
+    assert "add --yes-to staging" in sky.failure("stacks", "apply", "staging")
     sky.run_json("stacks", "apply", "staging", "--yes-to", "staging")
 
 
@@ -308,7 +308,7 @@ def test_two_environments_never_mix(sky: Cloud) -> None:
 def answered(sky: Cloud, answer: str) -> tuple[int, str]:
     """How `crew stacks apply` ends, asked at a terminal."""
     argv, environment = sky.argv("stacks", "apply", "staging"), sky.process_environment()
-    return terminal.answered(argv, environment, "type its name: ", answer)
+    return terminal.answered(argv, environment, "type the environment's name: ", answer)
 
 
 class TestAsked:
@@ -325,7 +325,7 @@ class TestAsked:
         sky.protect()
         code, said = answered(sky, answer)
         assert (code, "Terraform is finishing" in said) == (1, False)
-        assert f"not applied; {why}" in said
+        assert f"not applied: {why}" in said
         assert re.search(r"failed +bad ", said), "by its own fault, or stopped too where that came first"
         assert "because asked failed" in said
 

@@ -69,7 +69,7 @@ def once_its_holder_is_dead(sky: Cloud) -> None:
     assert "with another lock" in sky.failure("stacks", "unlock", "staging", "held", "--id", "guessed", code=64)
     sky.protect()
     refused = sky.failure("stacks", "unlock", "staging", "held", "--id", lock_in(told), code=64)
-    assert "to say yes: --yes-to staging" in refused
+    assert "add --yes-to staging" in refused
     done = sky.run_json("stacks", "unlock", "staging", "held", "--id", lock_in(told), "--yes-to", "staging")["sentence"]
     assert re.match("staging/held is unlocked; it was locked by", done)
     assert sky.run_json("stacks", "unlock", "staging", "held")["sentence"] == "staging/held is not locked"

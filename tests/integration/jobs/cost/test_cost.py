@@ -64,7 +64,7 @@ def test_without_a_budget_the_error_says_what_to_add(repository: Repository) -> 
     result = repository.crew("cost", "staging")
     assert result.code == 78
     assert "has no [cost]" in result.err
-    assert "There was nothing to run" in repository.crew("run", "cost", "staging").out
+    assert "Nothing to run" in repository.crew("run", "cost", "staging").out
 
 
 def test_a_missing_permission_is_named(

@@ -13,29 +13,32 @@ from jobs.registry import JOBS
 
 
 @dataclass(frozen=True)
-class Ended:
+class Result:
+    """The exit code and the output of a command."""
+
     code: int
     out: str
     err: str
 
     @property
-    def told(self) -> dict[str, Any]:
-        """The one object that --json promises: nothing else is on stdout."""
-        told: dict[str, Any] = json.loads(self.out)
-        return told
+    def json(self) -> dict[str, Any]:
+        """The one object that --json promises on stdout."""
+        document: dict[str, Any] = json.loads(self.out)
+        return document
 
 
-Crew = Callable[..., Ended]
+Crew = Callable[..., Result]
+Write = Callable[..., Path]
 
 
 @pytest.fixture
 def crew(capsys: pytest.CaptureFixture[str]) -> Crew:
-    """The command line, in this process."""
+    """Runs a command line in this process."""
 
-    def run(*args: str) -> Ended:
-        code = cli.answer(args)
+    def run(*args: str) -> Result:
+        code = cli.run_command_line(args)
         printed = capsys.readouterr()
-        return Ended(int(code), printed.out, printed.err)
+        return Result(int(code), printed.out, printed.err)
 
     return run
 
@@ -51,8 +54,8 @@ encrypt_to = "nobody"
 
 
 @pytest.fixture
-def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Writes inventories/try.toml with a directory store, and whatever a test adds; the test is then inside."""
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    """Writes inventories/try.toml with a directory store and the given text, and changes to its repository."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CREW_ROOT", raising=False)
 
@@ -67,10 +70,11 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path
 
 
 def databases(*names: str, more: str = "") -> str:
+    """Return a [databases.NAME] section for each name."""
     return "".join(f'[databases.{name}]\nurl = "postgresql://nobody@127.0.0.1:1/{name}"\n{more}\n' for name in names)
 
 
 @pytest.fixture
 def count(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tests' own job beside the real ones."""
+    """Registers the job `count` of tests/parts/work.py."""
     monkeypatch.setitem(JOBS, "count", "tests.parts.work:count")

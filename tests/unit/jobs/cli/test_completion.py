@@ -1,4 +1,4 @@
-"""Completion, asked for as the shells themselves do it."""
+"""Shell completion, called as bash and zsh call it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,16 @@ import pytest
 
 from jobs import cli
 from tests.parts.needs import needs
-from tests.unit.jobs.cli.conftest import databases
-
-Write = Callable[..., Path]
+from tests.unit.jobs.cli.conftest import Write, databases
 
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Callable[..., str]:
-    """Runs a script in a shell that finds `crew` on its PATH."""
+    """Runs a script in a shell with `crew` on its PATH."""
     program = tmp_path / "bin" / "crew"
     program.parent.mkdir()
-    house = Path(cli.__file__).parents[2]
-    program.write_text(f'#!/bin/sh\nPYTHONPATH={house} exec {sys.executable} -m jobs.cli "$@"\n')
+    checkout = Path(cli.__file__).parents[2]
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={checkout} exec {sys.executable} -m jobs.cli "$@"\n')
     program.chmod(0o755)
     environment = {"PATH": f"{program.parent}:{os.environ['PATH']}", "HOME": str(tmp_path), "TERM": "dumb"}
 
@@ -66,14 +64,14 @@ def test_bash_completes(shell: Callable[..., str], write: Write, line: str, offe
     assert sorted(shell("bash", COMPLETE.format(line=line)).split()) == offers
 
 
-def test_a_broken_file_completes_to_nothing_and_says_nothing(shell: Callable[..., str], write: Write) -> None:
+def test_an_invalid_file_completes_nothing_and_prints_nothing(shell: Callable[..., str], write: Write) -> None:
     write("nonsense")
     assert shell("bash", COMPLETE.format(line='crew run backup try --only ""')).strip() == ""
 
 
-def test_bash_has_it_for_good_after_installing(shell: Callable[..., str], write: Write) -> None:
+def test_installed_completion_works_in_a_new_bash(shell: Callable[..., str], write: Write) -> None:
     write()
-    # With nothing to do after it, bash would become crew, which then asks who stands further up, or finds nobody.
+    # Without `; true` bash replaces itself with crew, which then cannot find out which shell called it.
     assert "completion installed" in shell("bash", "crew --install-completion; true")
     script = 'source "$HOME/.bashrc"\n' + COMPLETE.partition("\n")[2].partition("\n")[2].format(line="crew stat")
     assert shell("bash", script).split() == ["status"]

@@ -7,7 +7,7 @@ import pytest
 from inventories import BadEnvironment, CrewError, ExitCode, NoSecret
 from jobs.backup.errors import BackupError, NoProgram
 from jobs.cli.arguments import NotConfigured, WrongUsage
-from jobs.cli.exit_codes import known_end
+from jobs.cli.exit_codes import explained
 from jobs.embedded import EmbeddedError
 from jobs.retention.policy import ClockBehind
 from jobs.run.job import Failed, Transient, UnknownName
@@ -41,7 +41,7 @@ from terraform.errors import TemporaryStackError as StackOutOfReach
     ],
 )
 def test_each_family_has_its_exit_code(family: type[CrewError], code: ExitCode) -> None:
-    assert known_end(family("what, why, and what to do")) == (code, ["what, why, and what to do"])
+    assert explained(family("what, why, and what to do")) == (code, ["what, why, and what to do"])
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_each_family_has_its_exit_code(family: type[CrewError], code: ExitCode) 
         (Stopped, False),
     ],
 )
-def test_only_what_can_pass_is_tried_again(family: type[CrewError], retryable: bool) -> None:
+def test_only_temporary_errors_are_retryable(family: type[CrewError], retryable: bool) -> None:
     assert family.retryable is retryable
 
 
@@ -70,10 +70,10 @@ def test_only_what_can_pass_is_tried_again(family: type[CrewError], retryable: b
         (NoProgram("no pg_dump; install it"), (ExitCode.FAILED, ["no pg_dump; install it"])),
         (LockHeld("held by a"), (ExitCode.LOCK_HELD, ["held by a"])),
         (PermissionError(13, "Permission denied", "/etc/x"), (ExitCode.FAILED, ["/etc/x: Permission denied"])),
-        (OSError(28, "No space left on device"), (ExitCode.FAILED, ["what crew prints: No space left on device"])),
+        (OSError(28, "No space left on device"), (ExitCode.FAILED, ["output: No space left on device"])),
         (FileNotFoundError(2, "No such file", "/etc/x"), None),
         (KeyError("colour"), None),
     ],
 )
-def test_an_error_that_explains_itself_is_no_bug(error: Exception, end: tuple[ExitCode, list[str]] | None) -> None:
-    assert known_end(error) == end
+def test_an_error_that_explains_itself_is_not_a_bug(error: Exception, end: tuple[ExitCode, list[str]] | None) -> None:
+    assert explained(error) == end

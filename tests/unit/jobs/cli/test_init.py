@@ -1,4 +1,4 @@
-"""crew init: two files, checked, and never over what is there."""
+"""crew init: it writes valid files, prompts for what is missing, and overwrites nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from inventories import Repository
-from jobs.backup.sets.encryption import fits
+from jobs.backup.sets.encryption import can_decrypt
 from jobs.cli import init
 from tests.unit.jobs.cli.conftest import Crew
 
@@ -26,12 +26,12 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 STORE = ("--store", "file:///var/lib/groundcrew")
 
 
-def test_what_is_written_can_be_read(crew: Crew, tmp_path: Path) -> None:
-    ended = crew(
+def test_the_written_files_are_valid(crew: Crew, tmp_path: Path) -> None:
+    result = crew(
         *("init", "qa", *STORE, "--new-key", "qa.key", "--protected", "--timezone", "Europe/Berlin"),
         *("--database", "my-shop=postgresql://backup@db.internal/shop", "--alert", "CHAT_URL"),
     )
-    assert ended.code == 0, ended.err
+    assert result.code == 0, result
     environment = Repository.find(tmp_path).read("qa")
     assert environment.store
     assert (environment.protected, str(environment.timezone)) == (True, "Europe/Berlin")
@@ -39,45 +39,46 @@ def test_what_is_written_can_be_read(crew: Crew, tmp_path: Path) -> None:
     assert [address.source for address in environment.alerts.to] == ["environment variable CHAT_URL"]
     key = tmp_path / "qa.key"
     assert key.stat().st_mode & 0o777 == 0o600
-    assert fits(environment.store.encrypt_to, key.read_text())
+    assert can_decrypt(environment.store.encrypt_to, key.read_text())
     assert environment.store.decrypt_with
     assert environment.store.decrypt_with.reveal() == key.read_text().strip()
-    assert key.read_text().splitlines()[1] not in ended.out
+    assert key.read_text().splitlines()[1] not in result.out
     assert (tmp_path / "inventories" / "qa").read_text().endswith("servers = []\n")
-    assert f"copy {key} to a second safe place" in ended.out
-    assert "crew check qa" in ended.out
+    assert f"copy {key} to a second safe place" in result.out
+    assert "crew check qa" in result.out
 
 
-def test_for_machines(crew: Crew, tmp_path: Path) -> None:
-    told = crew("init", "qa", *STORE, "--encrypt-to", "nobody", "--json").told
-    assert told["written"] == [str(tmp_path / "inventories" / name) for name in ("qa.toml", "qa")]
+def test_json_lists_the_written_files(crew: Crew, tmp_path: Path) -> None:
+    document = crew("init", "qa", *STORE, "--encrypt-to", "nobody", "--json").json
+    assert document["written"] == [str(tmp_path / "inventories" / name) for name in ("qa.toml", "qa")]
 
 
 def test_nothing_is_overwritten(crew: Crew, tmp_path: Path) -> None:
-    ask = ("init", "qa", *STORE, "--encrypt-to", "nobody")
-    assert crew(*ask).code == 0
+    command = ("init", "qa", *STORE, "--encrypt-to", "nobody")
+    assert crew(*command).code == 0
     before = (tmp_path / "inventories" / "qa.toml").read_text()
-    ended = crew(*ask)
-    assert ended.code == 64
-    assert "exists, and nothing is overwritten" in ended.err
+    result = crew(*command)
+    assert result.code == 64, result
+    assert "already exists and is not overwritten" in result.err
     (tmp_path / "my.key").write_text("precious")
-    ended = crew("init", "qb", *STORE, "--new-key", "my.key")
-    assert (ended.code, (tmp_path / "my.key").read_text()) == (64, "precious")
+    result = crew("init", "qb", *STORE, "--new-key", "my.key")
+    assert result.code == 64, result
+    assert (tmp_path / "my.key").read_text() == "precious"
     assert (tmp_path / "inventories" / "qa.toml").read_text() == before
 
 
 @pytest.mark.parametrize(
-    ("args", "code", "says"),
+    ("args", "code", "message"),
     [
-        ((), 64, "name the new environment"),
-        (("qa",), 64, "say where state is kept"),
-        (("qa", *STORE), 64, "say who can read it"),
-        (("qa", *STORE, "--encrypt-to", "nobody", "--database", "shop"), 64, "say NAME=URL"),
+        ((), 64, "the name of the new environment is missing"),
+        (("qa",), 64, "the store is missing"),
+        (("qa", *STORE), 64, "the encryption key is missing"),
+        (("qa", *STORE, "--encrypt-to", "nobody", "--database", "shop"), 64, "expected NAME=URL"),
         (("qa", "--store", "ftp://x", "--encrypt-to", "nobody"), 78, "inventories/qa.toml: store.url"),
         (("qa", *STORE, "--encrypt-to", "nobody", "--timezone", "Mars/Base"), 78, "environment.timezone"),
         (("qa", *STORE, "--encrypt-to", "age1nonsense", "--new-key", "qa.key"), 78, "store.encrypt_to"),
-        (("qa", *STORE, "--new-key", "no/such/folder/qa.key"), 64, "there is no folder"),
-        (("q/a", *STORE, "--encrypt-to", "nobody"), 64, "is no name"),
+        (("qa", *STORE, "--new-key", "no/such/folder/qa.key"), 64, "does not exist"),
+        (("q/a", *STORE, "--encrypt-to", "nobody"), 64, "is not a valid name"),
         (
             ("qa", *STORE, "--encrypt-to", "nobody", "--database", "shop=postgresql://me:hunter2@db/shop"),
             78,
@@ -85,43 +86,46 @@ def test_nothing_is_overwritten(crew: Crew, tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_said_and_nothing_is_written(
-    crew: Crew, tmp_path: Path, args: tuple[str, ...], code: int, says: str
+def test_a_fault_is_named_and_nothing_is_written(
+    crew: Crew, tmp_path: Path, args: tuple[str, ...], code: int, message: str
 ) -> None:
-    ended = crew("init", *args)
-    assert (ended.code, ended.out) == (code, "")
-    assert says in ended.err
-    assert "hunter2" not in ended.err
+    result = crew("init", *args)
+    assert result.code == code, result
+    assert result.out == ""
+    assert message in result.err
+    assert "hunter2" not in result.err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_key_is_left_of_an_environment_that_could_not_be_written(crew: Crew, tmp_path: Path) -> None:
+def test_a_failure_leaves_no_key(crew: Crew, tmp_path: Path) -> None:
     (tmp_path / "inventories").write_text("a file where the folder should be")
-    ended = crew("init", "qa", *STORE, "--new-key", "qa.key")
-    assert (ended.code, ended.err) == (1, f"{tmp_path}/inventories: File exists\n")
+    result = crew("init", "qa", *STORE, "--new-key", "qa.key")
+    assert result.code == 1, result
+    assert result.err == f"{tmp_path}/inventories: File exists\n"
     (tmp_path / "inventories").unlink()
     (tmp_path / "inventories").mkdir()
     (tmp_path / "inventories" / "qa").symlink_to("nowhere")
-    ended = crew("init", "qa", *STORE, "--new-key", "qa.key")
-    assert (ended.code, ended.err) == (1, f"{tmp_path}/inventories/qa: File exists\n")
+    result = crew("init", "qa", *STORE, "--new-key", "qa.key")
+    assert result.code == 1, result
+    assert result.err == f"{tmp_path}/inventories/qa: File exists\n"
     assert [path.name for path in tmp_path.rglob("*")] == ["inventories", "qa"]
 
 
 @pytest.mark.parametrize("text", ["plain", 'a "b" \\ ü', "tab\t and line\n", "{ env = 1 }"])
-def test_any_text_is_a_toml_string(text: str) -> None:
-    assert tomllib.loads(f"key = {init._text(text)}") == {"key": text}
+def test_any_text_becomes_a_toml_string(text: str) -> None:
+    assert tomllib.loads(f"key = {init._toml_string(text)}") == {"key": text}
 
 
 def test_the_reference_is_printed_and_nothing_is_written(crew: Crew, tmp_path: Path) -> None:
-    ended = crew("init", "--reference")
-    assert ended.code == 0
-    assert "[store]" in ended.out
-    assert crew("init", "--reference", "--json").told["reference"].strip() == ended.out.strip()
+    result = crew("init", "--reference")
+    assert result.code == 0, result
+    assert "[store]" in result.out
+    assert crew("init", "--reference", "--json").json["reference"].strip() == result.out.strip()
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("typed", "key", "databases"),
+    ("answers", "creates_key", "databases"),
     [
         (["file:///srv/crew", "Europe/Berlin", "y", "new", "", "shop=postgresql://me@db/shop"], True, ["shop"]),
         (["file:///srv/crew", "", "n", "nobody", ""], False, []),
@@ -145,22 +149,22 @@ def test_the_reference_is_printed_and_nothing_is_written(crew: Crew, tmp_path: P
         ),
     ],
 )
-def test_on_a_terminal_what_is_open_is_asked_until_the_answer_can_be_read(
-    tmp_path: Path, typed: list[str], key: bool, databases: list[str]
+def test_on_a_terminal_it_prompts_until_each_answer_is_valid(
+    tmp_path: Path, answers: list[str], creates_key: bool, databases: list[str]
 ) -> None:
-    ours, theirs = pty.openpty()
-    house = str(Path(init.__file__).parents[2])
+    controller, terminal = pty.openpty()
+    checkout = str(Path(init.__file__).parents[2])
     program = subprocess.Popen(
         [sys.executable, "-m", "jobs.cli", "init", "qa"],
-        stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "HOME": str(tmp_path), "PYTHONPATH": house},
+        stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "HOME": str(tmp_path), "PYTHONPATH": checkout},
     )  # fmt: skip
-    os.write(ours, "".join(f"{line}\n" for line in typed).encode())
+    os.write(controller, "".join(f"{line}\n" for line in answers).encode())
     out, err = program.communicate(timeout=20)
-    os.close(ours)
-    os.close(theirs)
+    os.close(controller)
+    os.close(terminal)
     assert program.returncode == 0, out + err
     environment = Repository.find(tmp_path).read("qa")
-    assert environment.protected is ("y" in typed)
+    assert environment.protected is ("y" in answers)
     assert list(environment.databases) == databases
-    assert (tmp_path / "groundcrew-qa.key").exists() is key
+    assert (tmp_path / "groundcrew-qa.key").exists() is creates_key

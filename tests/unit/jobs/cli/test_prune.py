@@ -1,43 +1,41 @@
-"""crew backups prune and crew run retention, on a directory store."""
+"""crew backups prune and crew run retention with a directory store."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from jobs.backup.sets.sets import sets
+from jobs.backup.sets.sets import find_sets
 from jobs.run.lease import Holder, holder_to
 from jobs.store import Store
 from jobs.store.directory import DirectoryStore
 from tests.parts.sets import daily, put, set_id
-from tests.unit.jobs.cli.conftest import HEAD, Crew
+from tests.unit.jobs.cli.conftest import HEAD, Crew, Write
 
-Write = Callable[..., Path]
 SHOP = '[databases.shop]\nurl = "postgresql://nobody@127.0.0.1:1/shop"\nkeep = {{ {keep} }}\n'
 NEWEST = datetime.now(UTC).replace(microsecond=0) - timedelta(days=10)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    found = DirectoryStore(f"file://{tmp_path}/store", tmp_path / "store")
+    store = DirectoryStore(f"file://{tmp_path}/store", tmp_path / "store")
     for at in daily(NEWEST, 4):
-        put(found, at)
-    return found
+        put(store, at)
+    return store
 
 
-def test_a_dry_run_shows_each_sets_fate_and_the_totals(crew: Crew, write: Write, store: Store) -> None:
+def test_a_dry_run_shows_what_happens_to_each_set_and_the_totals(crew: Crew, write: Write, store: Store) -> None:
     write(SHOP.format(keep="daily = 2, yearly = 3"))
-    ended = crew("backups", "prune", "try", "--dry-run")
-    assert ended.code == 0
-    lines = [" ".join(line.split()) for line in ended.out.splitlines()]
+    result = crew("backups", "prune", "try", "--dry-run")
+    assert result.code == 0, result
+    lines = [" ".join(line.split()) for line in result.out.splitlines()]
     assert lines[0] == "try/shop"
     assert lines[2] == f"{set_id(NEWEST)} 10 d 15 B keep newest, daily (1 left), yearly (2 left)"
     assert lines[4].endswith("15 B remove daily: 0 left, yearly: has " + f"{NEWEST - timedelta(days=2):%Y} (2 left)")
     assert lines[6] == "keep 3 sets, 45 B; remove 1 set, 15 B"
-    assert len(list(sets(store, "try"))) == 4
+    assert len(list(find_sets(store, "try"))) == 4
 
 
 def test_a_dry_run_of_several_databases_has_a_total(crew: Crew, write: Write, store: Store) -> None:
@@ -46,47 +44,49 @@ def test_a_dry_run_of_several_databases_has_a_total(crew: Crew, write: Write, st
     assert "try: keep 2 sets, 30 B; remove 3 sets, 45 B" in crew("backups", "prune", "try", "--dry-run").out
 
 
-def test_a_dry_run_for_machines(crew: Crew, write: Write, store: Store) -> None:
+def test_a_dry_run_as_json(crew: Crew, write: Write, store: Store) -> None:
     write(SHOP.format(keep="last = 1"))
-    (shop,) = crew("backups", "prune", "try", "shop", "--dry-run", "--json").told["databases"]
+    (shop,) = crew("backups", "prune", "try", "shop", "--dry-run", "--json").json["databases"]
     assert [each["keep"] for each in shop["sets"]] == [True, False, False, False]
     assert shop["sets"][0]["reasons"] == ["newest", "last"]
     assert shop["sets"][1]["left"] == {"last": 0}
     assert (shop["keep_bytes"], shop["remove_bytes"]) == (15, 45)
 
 
-def test_a_policy_without_rules_is_told(crew: Crew, write: Write, store: Store) -> None:
+def test_a_policy_without_rules_keeps_every_set_and_says_so(crew: Crew, write: Write, store: Store) -> None:
     write('[databases.shop]\nurl = "postgresql://nobody@127.0.0.1:1/shop"\n')
-    assert "keep has no rules for it, so nothing is ever removed" in crew("backups", "prune", "try", "--dry-run").out
+    assert "keep has no rules, so no complete set is ever removed" in crew("backups", "prune", "try", "--dry-run").out
     assert "keep has no rules, so every set stays" in crew("run", "retention", "try").out
-    assert len(list(sets(store, "try"))) == 4
+    assert len(list(find_sets(store, "try"))) == 4
 
 
 @pytest.mark.parametrize("command", [("backups", "prune", "try"), ("run", "retention", "try")])
 def test_pruning_removes_what_no_rule_keeps(crew: Crew, write: Write, store: Store, command: tuple[str, ...]) -> None:
     write(SHOP.format(keep="last = 1"))
-    ended = crew(*command)
-    assert ended.code == 0
-    assert "removed 3 of 4 sets, 45 B" in ended.out
-    assert [each.id for each in sets(store, "try")] == [set_id(NEWEST)]
+    result = crew(*command)
+    assert result.code == 0, result
+    assert "removed 3 of 4 sets, 45 B" in result.out
+    assert [each.id for each in find_sets(store, "try")] == [set_id(NEWEST)]
 
 
-def test_of_two_prunes_at_once_one_stops_with_75(crew: Crew, write: Write, store: Store) -> None:
+def test_a_prune_whose_lock_is_held_exits_with_75(crew: Crew, write: Write, store: Store) -> None:
     write(SHOP.format(keep="last = 1"))
     now = datetime.now(UTC)
     store.put("try/locks/retention/shop.json", holder_to(Holder("r", "elsewhere", 1, now, 60.0, renewed=now)))
-    ended = crew("backups", "prune", "try")
-    assert ended.code == 75
-    assert "lock retention/shop is held by elsewhere" in ended.out
-    assert len(list(sets(store, "try"))) == 4
+    result = crew("backups", "prune", "try")
+    assert result.code == 75, result
+    assert "lock retention/shop is held by elsewhere" in result.out
+    assert len(list(find_sets(store, "try"))) == 4
 
 
-def test_a_protected_environment_wants_a_yes(crew: Crew, write: Write, store: Store) -> None:
+def test_a_protected_environment_needs_confirmation(crew: Crew, write: Write, store: Store) -> None:
     write(SHOP.format(keep="last = 1"), head=HEAD.replace("[store]", "protected = true\n[store]"))
-    ended = crew("backups", "prune", "try")
-    assert ended.code == 64
-    assert "try is protected; to remove sets there by hand: --yes-to try" in ended.err
+    result = crew("backups", "prune", "try")
+    assert result.code == 64, result
+    assert result.err == (
+        "try is protected; --dry-run shows what would be removed. To remove backup sets anyway, add --yes-to try.\n"
+    )
     assert crew("backups", "prune", "try", "--dry-run").code == 0
-    assert len(list(sets(store, "try"))) == 4
+    assert len(list(find_sets(store, "try"))) == 4
     assert crew("backups", "prune", "try", "--yes-to", "try").code == 0
-    assert len(list(sets(store, "try"))) == 1
+    assert len(list(find_sets(store, "try"))) == 1

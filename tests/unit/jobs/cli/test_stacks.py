@@ -1,21 +1,18 @@
-"""crew stacks: what is refused before anything is asked of a cloud, what is told while Terraform works, and asking."""
+"""crew stacks: option checks, and which lines of Terraform's output are shown as progress."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 
-from jobs.cli.stacks import progress
-from tests.unit.jobs.cli.conftest import Crew
+from jobs.cli.stacks import print_progress
+from tests.unit.jobs.cli.conftest import Crew, Write
 
 
-def test_a_plan_that_is_kept_is_made_under_the_lock(crew: Crew, write: Callable[..., Path]) -> None:
+def test_a_plan_cannot_be_saved_without_the_lock(crew: Crew, write: Write) -> None:
     write("[stacks.network]\n")
-    refused = crew("stacks", "plan", "try", "--no-lock", "--save", "plans")
-    assert refused.code == 64
-    assert "leave out --no-lock, or --save" in refused.out + refused.err
+    result = crew("stacks", "plan", "try", "--no-lock", "--save", "plans")
+    assert result.code == 64, result
+    assert "omit --no-lock or --save" in result.err
 
 
 @pytest.mark.parametrize(
@@ -33,8 +30,8 @@ def test_a_plan_that_is_kept_is_made_under_the_lock(crew: Crew, write: Callable[
         "aws_vpc.x: Import complete [id=vpc-1]",
     ],
 )
-def test_what_terraform_does_is_told(line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    progress("network", line)
+def test_progress_on_a_resource_is_shown(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    print_progress("network", line)
     assert capsys.readouterr().err == f"network: {line}\n"
 
 
@@ -50,6 +47,6 @@ def test_what_terraform_does_is_told(line: str, capsys: pytest.CaptureFixture[st
         "aws_vpc.x: creative",
     ],
 )
-def test_anything_else_is_not(line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    progress("network", line)
+def test_other_lines_are_not_shown(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    print_progress("network", line)
     assert capsys.readouterr().err == ""

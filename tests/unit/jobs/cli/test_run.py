@@ -1,0 +1,64 @@
+"""crew run, with the tests' own job on a directory store."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.jobs.cli.conftest import Crew, Write, databases
+
+pytestmark = pytest.mark.usefixtures("count")
+
+ALL = databases("shop", "broken", "odd")
+STACK = '[terraform]\nstate = { bucket = "acme-state", region = "eu-central-1", lock = "file" }\n[stacks.network]\n'
+
+
+def test_each_subject_is_one_line_failures_first(crew: Crew, write: Write) -> None:
+    write(ALL)
+    result = crew("run", "count", "try")
+    assert result.code == 1, result
+    assert [line.split()[:3] for line in result.out.splitlines()] == [
+        ["failed", "count", "broken"],
+        ["finding", "count", "odd"],
+        ["done", "count", "shop"],
+    ]
+    assert "the disk is full; make room" in result.out
+
+
+@pytest.mark.parametrize(
+    ("only", "flags", "code"),
+    [
+        ("shop", (), 0),
+        ("odd", (), 2),
+        ("odd", ("--scheduled",), 0),
+        ("broken", ("--scheduled",), 1),
+    ],
+)
+def test_the_exit_code_is_the_worst_outcome(
+    crew: Crew, write: Write, only: str, flags: tuple[str, ...], code: int
+) -> None:
+    write(databases("shop", "broken", "odd", more='backup = "* * * * *"'))
+    result = crew("run", "count", "try", "--only", only, *flags)
+    assert result.code == code, result
+
+
+def test_a_run_as_json(crew: Crew, write: Write) -> None:
+    write(ALL)
+    document = crew("run", "count", "try", "--only", "odd", "--tag", "v1", "--json").json
+    (run,) = document["runs"]
+    assert (document["format"], document["environment"], document["job"]) == (1, "try", "count")
+    assert (run["subject"], run["outcome"], run["figures"]) == ("odd", "finding", {"rows_missing": 3})
+
+
+def test_no_subject_is_a_sentence(crew: Crew, write: Write) -> None:
+    write()
+    result = crew("run", "count", "try")
+    assert result.code == 0, result
+    assert result.out.startswith("Nothing to run")
+
+
+def test_a_stack_that_is_not_in_the_file_is_wrong_usage(crew: Crew, write: Write) -> None:
+    write(STACK)
+    result = crew("run", "drift", "try", "--only", "netwrok")
+    assert result.code == 64, result
+    assert result.err.startswith("try: there is no stack netwrok; ")
+    assert "network" in result.err.partition(";")[2]

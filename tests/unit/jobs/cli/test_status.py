@@ -1,0 +1,145 @@
+"""crew status: health of environments, with the tests' own job on a directory store."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from jobs import cli
+from jobs.run.lease import Holder, holder_to
+from jobs.run.ticks import tick_before
+from jobs.store.directory import DirectoryStore
+from tests.unit.jobs.cli.conftest import Crew, Write, databases
+
+pytestmark = pytest.mark.usefixtures("count")
+
+ALL = databases("shop", "broken", "odd")
+
+
+def status(crew: Crew) -> dict[str, Any]:
+    """Return the JSON of the only environment."""
+    (environment,) = crew("status", "--json").json["environments"]
+    return dict(environment)
+
+
+def test_counts_and_since_when(crew: Crew, write: Write) -> None:
+    write(ALL)
+    assert crew("status", "try").out == "try: no runs yet. Start with: crew check try\n\n"
+    first = crew("run", "count", "try", "--json").json["runs"]
+    next_second = int(time.time()) + 1
+    wait_until(lambda: time.time() >= next_second)  # records of one second have no order
+    crew("run", "count", "try", "--only", "broken")
+    result = crew("status")
+    assert result.code == 0, result
+    assert result.out.splitlines()[0] == "try: 2 problems, 0 running, 1 ok"
+    document = status(crew)
+    failed = next(subject for subject in document["subjects"] if subject["state"] == "failed")
+    assert failed["since"] == next(run["ended"] for run in first if run["subject"] == "broken")
+    assert (document["wrong"], document["running"], document["ok"]) == (2, 0, 1)
+
+
+def test_an_environment_that_cannot_be_read_hides_no_other(crew: Crew, write: Write) -> None:
+    write(ALL)
+    write(name="bad", head="nonsense = 1\n")
+    write(name="bare", head='[environment]\nname = "bare"\n')
+    crew("run", "count", "try", "--only", "shop")
+    result = crew("status")
+    assert result.code == 78, result
+    assert result.out.index("bad: cannot read its health") < result.out.index("try: no problems, 0 running, 1 ok")
+    assert "bare: no [store]" in result.out
+    assert crew("status", "try").code == 0
+
+
+def test_a_job_that_did_not_run_is_a_problem(crew: Crew, write: Write) -> None:
+    all_lines = 'backup = "0 2 * * *"\nverify = "0 5 * * 0"\nretention = "30 6 * * *"'
+    write(databases("shop", more=all_lines) + databases("odd"))
+    assert "Start with: crew check try, then crew run backup try" in crew("status").out
+    write(databases("shop", more='backup = "0 2 * * *"') + databases("odd"))
+    crew("run", "count", "try", "--only", "odd")
+    states = {subject["subject"]: subject["state"] for subject in status(crew)["subjects"]}
+    assert states == {"shop": "not yet", "odd": "finding"}, "its scheduled times were before the first run"
+    (record,) = (Path("store") / "try" / "runs" / "count" / "odd").iterdir()
+    record.rename(record.with_name("20250101T000000Z-abcdef.json"))
+    states = {subject["subject"]: subject["state"] for subject in status(crew)["subjects"]}
+    assert states == {"shop": "never ran", "odd": "finding"}
+
+
+PROGRAM = """
+from jobs.registry import JOBS
+JOBS["count"] = "tests.parts.work:count"
+from jobs.cli import main
+main()
+"""
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 15) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"the condition did not become true in {seconds:g} s"
+        time.sleep(0.02)
+
+
+@contextmanager
+def running_job() -> Iterator[subprocess.Popen[str]]:
+    """Run the job `count` in another process; send SIGTERM at the end."""
+    checkout = Path(cli.__file__).parents[2]
+    program = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "run", "count", "try"],
+        env={**os.environ, "PYTHONPATH": str(checkout)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        yield program
+    finally:
+        program.send_signal(signal.SIGTERM)
+
+
+def test_a_running_job_is_shown_keeps_its_lock_and_ends_on_sigterm(crew: Crew, write: Write) -> None:
+    write(databases("slow"))
+    with running_job() as program:
+        wait_until(lambda: status(crew)["running"] == 1)
+        assert "running  count slow" in crew("status").out
+        result = crew("run", "count", "try")
+        assert result.code == 75, result
+        assert "is held by" in result.out
+        assert [line.split()[1:4] for line in crew("runs", "try").out.splitlines()[1:]] == [
+            ["running", "count", "slow"]
+        ]
+        (live,) = crew("runs", "try", "count", "slow", "--json").json["running"]
+        assert (live["job"], live["subject"], live["pid"]) == ("count", "slow", program.pid)
+        assert crew("runs", "try", "count", "shop", "--json").json["running"] == []
+    out, err = program.communicate(timeout=20)
+    assert program.returncode == 1, out + err
+    assert "stopped by SIGTERM" in out
+    assert all('"run": ' in line for line in err.splitlines()), err
+    assert status(crew)["subjects"][0]["state"] == "failed"
+
+
+def test_a_run_that_died_is_a_problem(crew: Crew, write: Write, tmp_path: Path) -> None:
+    write(databases("shop"))
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+    store = DirectoryStore("file://", tmp_path / "store")
+    store.create("try/locks/count/shop.json", holder_to(Holder("r9", "far", 3, since, 60.0)))
+    result = crew("status")
+    assert result.out.splitlines()[0] == "try: 1 problem, 0 running, 0 ok"
+    assert "run r9 on far (pid 3)" in result.out
+
+
+def test_the_next_run_is_shown(crew: Crew, write: Write) -> None:
+    write(databases("shop", more='retention = "* * * * *"'))
+    crew("run", "retention", "try", "--scheduled")
+    (subject,) = status(crew)["subjects"]
+    after = datetime.now(UTC)
+    latest = tick_before("* * * * *", ZoneInfo("UTC"), after)
+    assert datetime.fromisoformat(subject["next"]) - latest <= timedelta(minutes=1)
+    assert "next " in crew("status", "try").out
