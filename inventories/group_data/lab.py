@@ -1,4 +1,4 @@
-"""What holds for the hosts of the lab: whoever booted them is the one developer, Ada."""
+"""Group data of the lab's hosts, with one developer, Ada. Her key is the one that `make lab` created."""
 
 from os import environ
 from pathlib import Path
@@ -12,4 +12,4 @@ packages = ["git"]
 swap = "64M"
 postgres_memory = 512
 postgres_clients = ["198.18.0.0/15"]
-about = "A host of the lab, gone tomorrow."
+about = "A temporary host of the lab."
