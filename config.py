@@ -1,4 +1,4 @@
-"""pyinfra reads this before anything else: a run stops at its first failure, and a run on no hosts is a failure."""
+"""pyinfra's configuration: stop a run at its first failure, and let a run without hosts fail."""
 
 import sys
 from pathlib import Path
@@ -7,11 +7,11 @@ from gevent import get_hub
 from pyinfra import config
 from pyinfra.api.exceptions import PyinfraError
 
-# pyinfra appends the working directory, so a groundcrew that pip installed would come before this checkout.
+# pyinfra puts the working directory last on sys.path. Put this checkout first, before a groundcrew installed by pip.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from deploys.lib.preflight import refuse_to_run_on_nobody
+from deploys.lib.preflight import require_hosts
 
 config.FAIL_PERCENT = 0
-refuse_to_run_on_nobody()
-get_hub().NOT_ERROR += (PyinfraError,)  # print a failure as a sentence, without gevent's traceback
+require_hosts()
+get_hub().NOT_ERROR += (PyinfraError,)  # print an error as a sentence, without gevent's traceback

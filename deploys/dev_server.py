@@ -1,8 +1,8 @@
-"""A server that developers share: accounts, limits, SSH, firewall, packages, upkeep.
+"""Set up a server that developers share: accounts, limits, SSH, firewall, packages, upkeep.
 
     pyinfra inventories/dev deploys/dev_server.py
 
-Who and what is group data: inventories/group_data/dev_servers.py, where each key is explained.
+Group data: inventories/group_data/dev_servers.py, which explains each key.
 """
 
 from __future__ import annotations
@@ -11,66 +11,66 @@ from pyinfra import host
 
 from deploys.lib import operations, preflight
 from deploys.lib.dev_server import developers
-from deploys.lib.dev_server.accounts import accounts_are_right, departed_are_out, group_is_there
-from deploys.lib.facts import host_facts, paths, printed
+from deploys.lib.dev_server.accounts import create_group, lock_accounts, update_accounts
+from deploys.lib.facts import command_output, host_facts, paths
 from deploys.lib.host import firewall, ssh_server
-from deploys.lib.host.upkeep import CHECKS, PACKAGES, ROOM_FOR_SWAP, SWAP, Upkeep, faults_of_swap, motd, swap_commands
+from deploys.lib.host.upkeep import CHECKS, FREE_FOR_SWAP, PACKAGES, SWAP, Upkeep, motd, swap_commands, swap_faults
 
-MEMORY, DISK = 900, 2000  # MiB, under which a shared server is no help to anybody
+MEMORY, DISK = 900, 2000  # MiB that a shared server needs
 
-if host.name in preflight.group("dev_servers"):
-    system = preflight.host_is_fit(memory=MEMORY, disk=DISK)
-    given = preflight.wanted("developers", "name them in inventories/group_data/dev_servers.py")
+if host.name in preflight.hosts_of_group("dev_servers"):
+    system = preflight.check_system(memory=MEMORY, disk=DISK)
+    given = preflight.required("developers", "add them in inventories/group_data/dev_servers.py")
     limits, departed = host.data.get("limits") or {}, host.data.get("departed") or []
     ports = host.data.get("open_ports") or [22]
-    upkeep = Upkeep.of(host.data, host.name)
-    preflight.every(
+    upkeep = Upkeep.from_group_data(host.data, host.name)
+    preflight.stop_on_faults(
         f"{host.name}: {fault}" for fault in [*developers.faults(given, limits, departed), *firewall.faults(ports)]
     )
-    people = developers.read(given, limits)
+    people = developers.parse_developers(given, limits)
     packages = [*PACKAGES, *upkeep.packages]
-    seen = host_facts(
-        printed(developers.ACCOUNTS, developers.KEY_FILES, developers.LOGIN, ROOM_FOR_SWAP)
+    facts = host_facts(
+        command_output(developers.LIST_ACCOUNTS, developers.LIST_KEY_FILES, developers.LOGIN_USER, FREE_FOR_SWAP)
         | paths(*(person.shell for person in people))
     )
-    there = developers.accounts(seen.printed[developers.ACCOUNTS])
-    unnamed = developers.unnamed(people, departed, there, seen.printed[developers.KEY_FILES])
-    preflight.every(
+    existing = developers.parse_accounts(facts.output[developers.LIST_ACCOUNTS])
+    unlisted = developers.unlisted_accounts(people, departed, existing, facts.output[developers.LIST_KEY_FILES])
+    preflight.stop_on_faults(
         f"{host.name}: {fault}"
         for fault in [
-            *developers.conflicts(people, there),
-            *developers.unfit_to_leave(departed, unnamed, there, seen.printed[developers.LOGIN][0]),
-            *developers.without_shell(people, seen.things, packages),
-            *faults_of_swap(upkeep.swap, seen.printed[ROOM_FOR_SWAP], DISK),
+            *developers.account_conflicts(people, existing),
+            *developers.lockout_faults(departed, unlisted, existing, facts.output[developers.LOGIN_USER][0]),
+            *developers.shell_faults(people, facts.paths, packages),
+            *swap_faults(upkeep.swap, facts.output[FREE_FOR_SWAP], DISK),
         ]
     )
 
-    operations.packages_are_there(name="Packages", packages=packages)
+    operations.install_packages(name="Packages", packages=packages)
 
-    group_is_there(name="Group of developers", group=developers.GROUP)
-    operations.folder(name="Folder of keys", path=developers.KEYS, mode="755")
-    # Before anybody leaves the group sudo: who runs this as one of them, with --sudo, always has a way to be root.
-    operations.file(
-        name="Rules of sudo",
+    create_group(name="Group of developers", group=developers.GROUP)
+    operations.ensure_folder(name="Folder of keys", path=developers.KEY_FOLDER, mode="755")
+    # Before the groups change: a developer who runs this with --sudo must keep sudo when the group sudo is taken away.
+    operations.write_file(
+        name="Sudo rules",
         dest="/etc/sudoers.d/groundcrew",
         text=developers.sudo_rules(people),
         check="visudo --check --quiet --file={}",
         mode="440",
     )
-    departed_are_out(name="The departed are locked out", names=departed)
-    departed_are_out(name=f"Named nowhere, so locked out: {', '.join(unnamed) or 'nobody'}", names=unnamed)
-    accounts_are_right(name="Accounts", people=people, containers=upkeep.containers)
-    operations.folder(name="Workspaces", path=upkeep.workspaces, mode="755")
+    lock_accounts(name="Lock departed accounts", names=departed)
+    lock_accounts(name=f"Lock accounts not in group data: {', '.join(unlisted) or 'none'}", names=unlisted)
+    update_accounts(name="Accounts", people=people, containers=upkeep.containers)
+    operations.ensure_folder(name="Workspaces", path=upkeep.workspaces, mode="755")
     for person in host.loop(people):
-        operations.file(
+        operations.write_file(
             name=f"Keys of {person.name}",
             text="".join(f"{key}\n" for key in person.keys),
-            dest=developers.key_of(person.name),
+            dest=developers.key_file(person.name),
             mode="644",
         )
-        slice_file, slice_text = developers.slice_of(person)
-        operations.file(name=f"Limits of {person.name}", text=slice_text, dest=slice_file, mode="644")
-        operations.folder(
+        limits_path, limits_text = developers.limits_file(person)
+        operations.write_file(name=f"Limits of {person.name}", text=limits_text, dest=limits_path, mode="644")
+        operations.ensure_folder(
             name=f"Workspace of {person.name}",
             path=f"{upkeep.workspaces}/{person.name}",
             owner=f"{person.name}:{person.name}",
@@ -78,16 +78,18 @@ if host.name in preflight.group("dev_servers"):
         )
 
     for path, text in host.loop(sorted(upkeep.files.items())):
-        operations.file(name=path, text=text, dest=path, mode="644", check=CHECKS.get(path, ""))
-    operations.file(name="Message at login", text=motd(host.name, upkeep), dest="/etc/motd", mode="644")
-    operations.made_once(name="Swap file", path=SWAP, commands=swap_commands(upkeep.swap))
-    operations.units_are_read(
-        name="systemd has read its files",
-        files=["/etc/systemd/system/swapfile.swap", *(developers.slice_of(person)[0] for person in people)],
+        operations.write_file(name=path, text=text, dest=path, mode="644", check=CHECKS.get(path, ""))
+    operations.write_file(name="Message at login", text=motd(host.name, upkeep), dest="/etc/motd", mode="644")
+    operations.run_unless_exists(name="Swap file", path=SWAP, commands=swap_commands(upkeep.swap))
+    operations.reload_systemd(
+        name="Reload systemd",
+        files=["/etc/systemd/system/swapfile.swap", *(developers.limits_file(person)[0] for person in people)],
     )
     for name, unit in host.loop(upkeep.units.items()):
-        operations.current(name=name, unit=name, files=unit.files, oneshot=unit.oneshot)
+        operations.ensure_unit(name=name, unit=name, files=unit.files, oneshot=unit.oneshot)
 
-    ssh_server.ssh_server(name="SSH server", text=ssh_server.settings(host.data.get("ssh_settings") or {}))
-    firewall.firewall(name="Firewall", text=firewall.ruleset(ports))
-    operations.current(name="Firewall after a restart", unit="nftables.service", oneshot=True)
+    ssh_server.configure_ssh_server(
+        name="SSH server", text=ssh_server.sshd_settings(host.data.get("ssh_settings") or {})
+    )
+    firewall.apply_firewall(name="Firewall", text=firewall.ruleset(ports))
+    operations.ensure_unit(name="Firewall at boot", unit="nftables.service", oneshot=True)

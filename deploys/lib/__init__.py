@@ -1,1 +1,1 @@
-"""What deploys are made of; what a person runs lies one directory up."""
+"""Shared code of the deploys. The scripts that you run are one directory up."""

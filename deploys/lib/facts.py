@@ -1,6 +1,7 @@
-"""What a host has, asked at once: operations announce what they will look at, and the first to look asks for all.
+"""Facts about a host, read by one command.
 
-An answer holds for some seconds, as long as this run changes nothing on the host: then the next look asks again.
+Each operation declares the facts that it needs. The first operation that runs reads the facts of all of them.
+Facts expire after some seconds, and as soon as an operation of this run changes the host.
 """
 
 from __future__ import annotations
@@ -23,10 +24,16 @@ from pyinfra.context import ctx_host, ctx_state
 
 from deploys.lib.preflight import DeployError
 
-LASTS = 10  # seconds
-AT_ONCE = 400  # questions: a command line has its limits
-MARK = "--groundcrew--"
-STATE = ("UnitFileState", "ActiveState", "ActiveEnterTimestamp", "ConditionResult", "ConditionTimestampMonotonic")
+FACTS_EXPIRE_AFTER = 10  # seconds
+QUESTIONS_PER_COMMAND = 400  # the length of a command line is limited
+SEPARATOR = "--groundcrew--"
+UNIT_PROPERTIES = (
+    "UnitFileState",
+    "ActiveState",
+    "ActiveEnterTimestamp",
+    "ConditionResult",
+    "ConditionTimestampMonotonic",
+)
 
 P = ParamSpec("P")
 
@@ -37,219 +44,232 @@ class QuestionKind(StrEnum):
     PATH = "path"
     CONTENT = "content"
     UNIT = "unit"
-    PRINTED = "printed"
+    OUTPUT = "output"
 
 
 Question: TypeAlias = tuple[QuestionKind, str]
-Asked: TypeAlias = frozenset[Question]
+Questions: TypeAlias = frozenset[Question]
 
 
-def paths(*named: str) -> Asked:
-    """What lies there."""
-    return frozenset((QuestionKind.PATH, name) for name in named)
+def paths(*names: str) -> Questions:
+    """Ask for type, mode, owner and modification time of these paths."""
+    return frozenset((QuestionKind.PATH, name) for name in names)
 
 
-def contents(*named: str) -> Asked:
-    """What lies there, and the checksum of it."""
-    return frozenset((kind, name) for name in named for kind in (QuestionKind.PATH, QuestionKind.CONTENT))
+def file_contents(*names: str) -> Questions:
+    """Ask the same as `paths`, and for the checksum of each file."""
+    return frozenset((kind, name) for name in names for kind in (QuestionKind.PATH, QuestionKind.CONTENT))
 
 
-def units(*named: str) -> Asked:
-    """How units of systemd are; "" is systemd itself."""
-    return frozenset((QuestionKind.UNIT, name) for name in named)
+def unit_states(*names: str) -> Questions:
+    """Ask for the state of these systemd units; "" is systemd itself."""
+    return frozenset((QuestionKind.UNIT, name) for name in names)
 
 
-def printed(*commands: str) -> Asked:
-    """What commands print that change nothing."""
-    return frozenset((QuestionKind.PRINTED, command) for command in commands)
+def command_output(*commands: str) -> Questions:
+    """Ask for the output of these commands, which must change nothing."""
+    return frozenset((QuestionKind.OUTPUT, command) for command in commands)
 
 
 @dataclass(frozen=True)
-class Thing:
-    """What lies at a path, behind all links."""
+class PathFacts:
+    """A file or folder; symbolic links are followed."""
 
     is_file: bool
     is_folder: bool
-    mode: str  # as in "644"
-    owner: str  # as in "root:root"
-    written: int  # nanoseconds since 1970
+    mode: str  # such as "644"
+    owner: str  # such as "root:root"
+    modified: int  # nanoseconds since 1970
 
 
 @dataclass(frozen=True)
-class Unit:
-    starts: str  # as systemctl is-enabled tells it
+class UnitFacts:
+    """The state of a systemd unit."""
+
+    file_state: str  # as printed by systemctl is-enabled
     active: bool
-    unfit: bool  # it was tried, and its own conditions say that it does not belong on this host
+    condition_failed: bool  # systemd skipped the unit: its Condition… settings exclude this host
     started: int  # nanoseconds since 1970
 
 
 @dataclass
 class HostFacts:
-    """The answers."""
+    """The answers of a host, each by path, unit or command."""
 
-    things: dict[str, Thing] = field(default_factory=dict)
-    sums: dict[str, str] = field(default_factory=dict)
-    units: dict[str, Unit] = field(default_factory=dict)
-    printed: dict[str, list[str]] = field(default_factory=dict)
+    paths: dict[str, PathFacts] = field(default_factory=dict)
+    checksums: dict[str, str] = field(default_factory=dict)
+    units: dict[str, UnitFacts] = field(default_factory=dict)
+    output: dict[str, list[str]] = field(default_factory=dict)
 
-    def and_also(self, other: HostFacts) -> HostFacts:
+    def merged_with(self, other: HostFacts) -> HostFacts:
         return HostFacts(
-            {**self.things, **other.things},
-            {**self.sums, **other.sums},
+            {**self.paths, **other.paths},
+            {**self.checksums, **other.checksums},
             {**self.units, **other.units},
-            {**self.printed, **other.printed},
+            {**self.output, **other.output},
         )
 
 
-def looking(
-    asks: Callable[..., Asked],
+def operation_with_facts(
+    questions_of: Callable[..., Questions],
 ) -> Callable[[Callable[Concatenate[HostFacts, P], Generator[Any]]], PyinfraOperation[P]]:
-    """An operation that decides by what it sees; `asks` tells from its arguments, beforehand, what it will look at."""
+    """Make a pyinfra operation whose first parameter is the host's facts.
 
-    def made(decides: Callable[Concatenate[HostFacts, P], Generator[Any]]) -> PyinfraOperation[P]:
-        @wraps(decides)
-        def steps(*args: P.args, **more: P.kwargs) -> Generator[Any]:
+    `questions_of` gets the operation's arguments and returns the facts that it needs.
+
+        @operation_with_facts(lambda path, **_: paths(path))
+        def ensure_folder(facts: HostFacts, path: str) -> Steps: ...
+    """
+
+    def decorate(decide: Callable[Concatenate[HostFacts, P], Generator[Any]]) -> PyinfraOperation[P]:
+        @wraps(decide)
+        def steps(*args: P.args, **kwargs: P.kwargs) -> Generator[Any]:
             try:
-                seen = host_facts(asks(*args, **more))
-            except DeployError as fault:
+                facts = host_facts(questions_of(*args, **kwargs))
+            except DeployError as error:
                 if not ctx_state.get().is_executing:
                     raise
-                yield FunctionCommand(_fail, (str(fault),), {})
+                yield FunctionCommand(_fail, (str(error),), {})
             else:
-                yield from decides(seen, *args, **more)
+                yield from decide(facts, *args, **kwargs)
 
-        told = signature(decides)
-        steps.__signature__ = told.replace(parameters=list(told.parameters.values())[1:])  # type: ignore[attr-defined]
-        done = operation()(steps)
+        full = signature(decide)
+        steps.__signature__ = full.replace(parameters=list(full.parameters.values())[1:])  # type: ignore[attr-defined]
+        pyinfra_operation = operation()(steps)
 
         @wraps(steps)
-        def announced(*args: Any, **more: Any) -> OperationMeta:
-            _memory(ctx_host.get()).announced |= asks(*args, **more)
-            return done(*args, **more)
+        def declare_and_add(*args: Any, **kwargs: Any) -> OperationMeta:
+            _cache(ctx_host.get()).declared |= questions_of(*args, **kwargs)
+            return pyinfra_operation(*args, **kwargs)
 
-        return cast("PyinfraOperation[P]", announced)
+        return cast("PyinfraOperation[P]", declare_and_add)
 
-    return made
+    return decorate
 
 
-def _fail(state: State, host: Host, said: str) -> bool:
-    host.log(said)
+def _fail(state: State, host: Host, message: str) -> bool:
+    host.log(message)
     return False
 
 
-def host_facts(asked: Asked) -> HostFacts:
-    """What this host has: from memory if that still holds, else asked for with all that was announced."""
-    here: Host = ctx_host.get()
-    memory = _memory(here)
-    memory.forget_what_may_have_changed(here)
-    if asked - memory.known:
-        for portion in portions((memory.announced | asked) - memory.known):
-            memory.seen = memory.seen.and_also(_told(here, portion))
-            memory.known |= frozenset(portion)
-    return memory.seen
+def host_facts(questions: Questions) -> HostFacts:
+    """Return the facts of this host: cached ones if still valid, else read together with all that were declared."""
+    host: Host = ctx_host.get()
+    cache = _cache(host)
+    cache.expire(host)
+    if questions - cache.known:
+        for batch in question_batches((cache.declared | questions) - cache.known):
+            cache.facts = cache.facts.merged_with(_read(host, batch))
+            cache.known |= frozenset(batch)
+    return cache.facts
 
 
 @dataclass
-class _Memory:
-    """What a host has told."""
+class _FactCache:
+    """The facts of one host, and when they were read."""
 
-    announced: Asked = frozenset()
-    known: Asked = frozenset()
-    seen: HostFacts = field(default_factory=HostFacts)
+    declared: Questions = frozenset()
+    known: Questions = frozenset()
+    facts: HostFacts = field(default_factory=HostFacts)
     since: float = 0
-    operation: str | None = None  # that looked last
-    moment: tuple[bool, int] = (False, 0)
+    operation: str | None = None  # the hash of the last operation that read facts
+    progress: tuple[bool, int] = (False, 0)
 
-    def forget_what_may_have_changed(self, here: Host) -> None:
-        # Of nested operations, and of one that looks twice, we don't know what was done in between.
-        unsure = here.nested_executing_op_hash is not None or self.operation == here.current_op_hash
-        if unsure or self.moment != _moment(here) or time.monotonic() > self.since + LASTS:
-            self.known, self.seen, self.since = frozenset(), HostFacts(), time.monotonic()
-        self.operation, self.moment = here.current_op_hash, _moment(here)
-
-
-def _memory(here: Host) -> _Memory:
-    memory: _Memory = here.connector_data.setdefault("groundcrew_look", _Memory())
-    return memory
+    def expire(self, host: Host) -> None:
+        # A nested operation, or one that reads facts twice, can have changed the host in between.
+        unsure = host.nested_executing_op_hash is not None or self.operation == host.current_op_hash
+        if unsure or self.progress != _progress(host) or time.monotonic() > self.since + FACTS_EXPIRE_AFTER:
+            self.known, self.facts, self.since = frozenset(), HostFacts(), time.monotonic()
+        self.operation, self.progress = host.current_op_hash, _progress(host)
 
 
-def _moment(here: Host) -> tuple[bool, int]:
-    """Whether the run is at its work yet, and how many operations have changed this host."""
-    return here.state.is_executing, sum(each.operation_meta.executed for each in here.state.ops[here].values())
+def _cache(host: Host) -> _FactCache:
+    cache: _FactCache = host.connector_data.setdefault("groundcrew_facts", _FactCache())
+    return cache
 
 
-def _told(here: Host, questions: Sequence[Question]) -> HostFacts:
-    asked = StringCommand(command(questions))
+def _progress(host: Host) -> tuple[bool, int]:
+    """Return whether the run executes operations yet, and how many of them have changed this host."""
+    return host.state.is_executing, sum(each.operation_meta.executed for each in host.state.ops[host].values())
+
+
+def _read(host: Host, questions: Sequence[Question]) -> HostFacts:
+    command = StringCommand(facts_command(questions))
     try:
-        told, output = here.run_shell_command(asked, print_input=here.state.print_fact_input, **as_root(here))
+        ok, output = host.run_shell_command(command, print_input=host.state.print_fact_input, **sudo_arguments(host))
     except (OSError, SSHException) as error:
-        raise DeployError(f"{here.name} can't be reached: {error}") from error
-    if not told:
-        raise DeployError(f"{here.name} can't be looked at: {output.stderr}")
-    return answers(questions, output.stdout_lines)
+        raise DeployError(f"{host.name} can't be reached: {error}") from error
+    if not ok:
+        raise DeployError(f"{host.name}: reading facts failed: {output.stderr}")
+    return parse_facts(questions, output.stdout_lines)
 
 
-def as_root(here: Host) -> dict[str, Any]:
-    """How to run a command beside the operations: as they are run, by --sudo or by `_sudo` of the inventory."""
-    return {"_sudo": True} if here.state.config.SUDO or here.data.get("_sudo") else {}
+def sudo_arguments(host: Host) -> dict[str, Any]:
+    """Return pyinfra's arguments that run a command as operations run: with sudo if --sudo or `_sudo` is set."""
+    return {"_sudo": True} if host.state.config.SUDO or host.data.get("_sudo") else {}
 
 
-def portions(asked: Asked) -> Iterator[Sequence[Question]]:
-    questions = sorted(asked)
-    yield from (questions[at : at + AT_ONCE] for at in range(0, len(questions), AT_ONCE))
-
-
-def command(questions: Sequence[Question]) -> str:
-    """One command for all; it prints a mark before each answer but the first."""
-    names = {kind: [name for of, name in questions if of is kind] for kind in QuestionKind}
-    there = [name for name in names[QuestionKind.UNIT] if name]
-    show = f"systemctl show --timestamp=unix --property={','.join(STATE)} -- {shlex.join(there)}"
-    asked = [
-        f"stat --dereference --format='%f %U:%G %.9Y %n' -- {shlex.join(names[QuestionKind.PATH])}"
-        * bool(names[QuestionKind.PATH]),
-        f"sha256sum -- {shlex.join(names[QuestionKind.CONTENT])}" * bool(names[QuestionKind.CONTENT]),
-        show * bool(there),
-        "systemctl show --timestamp=unix --property=UserspaceTimestamp" * ("" in names[QuestionKind.UNIT]),
-        *names[QuestionKind.PRINTED],
-    ]
-    parts = f"; echo; echo {MARK}; ".join(f"({each})" if each else ":" for each in asked)
-    return f"exec 2>/dev/null </dev/null; {parts}; true"
-
-
-def answers(questions: Sequence[Question], lines: Iterable[str]) -> HostFacts:
-    """What `command` printed."""
-    parts = "\n".join([*lines, ""]).split(f"\n{MARK}\n")
-    things, sums, states, itself, *rest = (part.removesuffix("\n").split("\n") if part else [] for part in parts)
-    names = [name for kind, name in questions if kind is QuestionKind.UNIT and name]
-    blocks = "\n".join(states).split("\n\n")
-    if len(blocks) != len(names):  # no systemd to ask: the commands for units will fail, and say so
-        blocks = [""] * len(names)
-    return HostFacts(
-        dict(map(_thing, things)),
-        {path: digest for digest, _, path in (line.partition("  ") for line in sums)},
-        dict(zip(names, map(_unit, blocks), strict=True)) | {"": _unit("\n".join(itself))},
-        dict(zip((name for kind, name in questions if kind is QuestionKind.PRINTED), rest, strict=True)),
+def question_batches(questions: Questions) -> Iterator[Sequence[Question]]:
+    """Yield the questions in order, as many at a time as fit one command."""
+    ordered = sorted(questions)
+    yield from (
+        ordered[start : start + QUESTIONS_PER_COMMAND] for start in range(0, len(ordered), QUESTIONS_PER_COMMAND)
     )
 
 
-def _thing(line: str) -> tuple[str, Thing]:
-    mode, owner, written, path = line.split(" ", 3)
+def facts_command(questions: Sequence[Question]) -> str:
+    """Return one command that answers all questions; it prints a separator line before each answer but the first."""
+    names = {kind: [name for of, name in questions if of is kind] for kind in QuestionKind}
+    units = [name for name in names[QuestionKind.UNIT] if name]
+    show_units = f"systemctl show --timestamp=unix --property={','.join(UNIT_PROPERTIES)} -- {shlex.join(units)}"
+    commands = [
+        f"stat --dereference --format='%f %U:%G %.9Y %n' -- {shlex.join(names[QuestionKind.PATH])}"
+        * bool(names[QuestionKind.PATH]),
+        f"sha256sum -- {shlex.join(names[QuestionKind.CONTENT])}" * bool(names[QuestionKind.CONTENT]),
+        show_units * bool(units),
+        "systemctl show --timestamp=unix --property=UserspaceTimestamp" * ("" in names[QuestionKind.UNIT]),
+        *names[QuestionKind.OUTPUT],
+    ]
+    joined = f"; echo; echo {SEPARATOR}; ".join(f"({command})" if command else ":" for command in commands)
+    return f"exec 2>/dev/null </dev/null; {joined}; true"
+
+
+def parse_facts(questions: Sequence[Question], lines: Iterable[str]) -> HostFacts:
+    """Return the facts from the output of `facts_command`."""
+    parts = "\n".join([*lines, ""]).split(f"\n{SEPARATOR}\n")
+    stats, sums, states, systemd, *outputs = (part.removesuffix("\n").split("\n") if part else [] for part in parts)
+    names = [name for kind, name in questions if kind is QuestionKind.UNIT and name]
+    blocks = "\n".join(states).split("\n\n")
+    if len(blocks) != len(names):  # systemd does not answer: the systemctl commands of the operations fail and say why
+        blocks = [""] * len(names)
+    return HostFacts(
+        dict(map(_path_facts, stats)),
+        {path: digest for digest, _, path in (line.partition("  ") for line in sums)},
+        dict(zip(names, map(_unit_facts, blocks), strict=True)) | {"": _unit_facts("\n".join(systemd))},
+        dict(zip((name for kind, name in questions if kind is QuestionKind.OUTPUT), outputs, strict=True)),
+    )
+
+
+def _path_facts(line: str) -> tuple[str, PathFacts]:
+    mode, owner, modified, path = line.split(" ", 3)
     bits = int(mode, 16)
-    return path, Thing(
+    return path, PathFacts(
         is_file=stat.S_ISREG(bits),
         is_folder=stat.S_ISDIR(bits),
         mode=f"{stat.S_IMODE(bits):o}",
         owner=owner,
-        written=int(written.replace(".", "")),
+        modified=int(modified.replace(".", "")),
     )
 
 
-def _unit(block: str) -> Unit:
-    told = dict(line.split("=", 1) for line in block.splitlines())
-    started = told.get("ActiveEnterTimestamp") or told.get("UserspaceTimestamp") or ""
-    return Unit(
-        starts=told.get("UnitFileState", ""),
-        active=told.get("ActiveState") in {"active", "reloading", "refreshing"},
-        unfit=told.get("ConditionResult") == "no" and told.get("ConditionTimestampMonotonic") != "0",
+def _unit_facts(block: str) -> UnitFacts:
+    properties = dict(line.split("=", 1) for line in block.splitlines())
+    started = properties.get("ActiveEnterTimestamp") or properties.get("UserspaceTimestamp") or ""
+    return UnitFacts(
+        file_state=properties.get("UnitFileState", ""),
+        active=properties.get("ActiveState") in {"active", "reloading", "refreshing"},
+        condition_failed=(
+            properties.get("ConditionResult") == "no" and properties.get("ConditionTimestampMonotonic") != "0"
+        ),
         started=int(started.removeprefix("@") or 0) * 10**9 if started[:1] == "@" else 0,
     )

@@ -1,4 +1,7 @@
-"""What could lock us out holds for a while, and goes back by itself unless we come in anew and keep it."""
+"""Automatic rollback for settings that can lock you out of a host.
+
+A timer on the host restores the previous settings, unless a fresh login succeeds with the new ones in time.
+"""
 
 from __future__ import annotations
 
@@ -7,51 +10,57 @@ from dataclasses import dataclass
 
 from pyinfra.api import Host, State, StringCommand
 
-from deploys.lib.operations import quietly
+from deploys.lib.operations import run_silently
 
-BACK_AFTER = 30  # seconds
-PATIENCE = 5  # seconds that a server may take to listen again
+ROLLBACK_AFTER = 30  # seconds
+LOGIN_TIMEOUT = 5  # seconds that a server may need until it accepts connections again
 
 
 @dataclass(frozen=True)
-class Trial:
-    """Something new that is in force on a host, and whose timer ends it."""
+class TimedRollback:
+    """New settings that are active on a host until a timer restores the previous ones."""
 
     unit: str
-    what: str  # is on trial
-    hint: str  # where to look if it fails
-    go_back: str  # a command without single quotes
+    subject: str  # what the settings are, in the plural
+    hint: str  # what to do if the new settings fail
+    restore_command: str  # without single quotes
 
     @property
-    def begin(self) -> str:
-        soon = f"--on-active={BACK_AFTER} --timer-property=AccuracySec=1s"  # else systemd is up to a minute late
-        return f"systemd-run --quiet --collect {soon} --unit={self.unit} sh -c '{self.go_back}'"
+    def start_timer(self) -> str:
+        soon = f"--on-active={ROLLBACK_AFTER} --timer-property=AccuracySec=1s"  # the default accuracy is one minute
+        return f"systemd-run --quiet --collect {soon} --unit={self.unit} sh -c '{self.restore_command}'"
 
     @property
-    def end(self) -> str:
+    def stop_timer(self) -> str:
         return f"systemctl stop {self.unit}.timer"
 
-    def kept_or_gone_back(self, state: State, host: Host, keep: str, tidy: str = "true") -> bool:
-        """Keep it if the runner can come in anew; else go back, at once by this connection or soon by itself."""
-        let_in = fresh_login(state, host)
-        then = f"{self.end} && {keep}" if let_in else f"{tidy}; {self.go_back} && {self.end}"
-        done, _ = quietly(host, then)
-        if not (let_in and done):
-            host.log(self.verdict(let_in=let_in, done=done))
-        return let_in and done
+    def confirm_or_restore(self, state: State, host: Host, confirm: str, cleanup: str = "true") -> bool:
+        """Confirm the new settings if a fresh login works, else restore the previous ones; return which it was.
 
-    def verdict(self, *, let_in: bool, done: bool) -> str:
-        """Why the new does not hold, and what does."""
-        if let_in:
-            return f"these {self.what} let us in, but not within {BACK_AFTER} s, and were not kept; run it again"
-        hold = "hold again" if done else f"come back by themselves within {BACK_AFTER} s"
-        return f"these {self.what} would lock us out, so the ones before {hold}; {self.hint}"
+        If the open connection is lost too, the timer restores them.
+        """
+        login_works = can_log_in(state, host)
+        restore = f"{cleanup}; {self.restore_command} && {self.stop_timer}"
+        finished, _ = run_silently(host, f"{self.stop_timer} && {confirm}" if login_works else restore)
+        if not (login_works and finished):
+            host.log(self.failure_message(login_works=login_works, finished=finished))
+        return login_works and finished
+
+    def failure_message(self, *, login_works: bool, finished: bool) -> str:
+        """Say why the new settings are not active, and whether the previous ones are."""
+        if login_works:
+            return (
+                f"the new {self.subject} allow a login, but were not confirmed within {ROLLBACK_AFTER} s, "
+                "so the previous ones were restored; run it again"
+            )
+        previous = "are active again" if finished else f"are restored within {ROLLBACK_AFTER} s"
+        return f"the new {self.subject} would lock you out, so the previous ones {previous}; {self.hint}"
 
 
-def fresh_login(state: State, host: Host) -> bool:
-    """Log in anew, as this run did: whether that works, soon."""
-    end = time.monotonic() + PATIENCE
-    while fault := _fault_of_login(state, host):
+def can_log_in(state: State, host: Host) -> bool:
+    """Return whether a second login, made like the one of this run, works within LOGIN_TIMEOUT."""
+    end = time.monotonic() + LOGIN_TIMEOUT
+    while fault := _login_fault(state, host):
         if time.monotonic() > end:
             host.log(f"a fresh login fails: {fault}")
             return False
@@ -59,14 +68,14 @@ def fresh_login(state: State, host: Host) -> bool:
     return True
 
 
-def _fault_of_login(state: State, host: Host) -> str:
+def _login_fault(state: State, host: Host) -> str:
     login = type(host.connector)(state, host)
     try:
         login.connect()
-        told, _ = login.run_shell_command(StringCommand("true"), print_output=False, print_input=False)
-    except Exception as error:  # whatever is in the way, it is the answer
+        ok, _ = login.run_shell_command(StringCommand("true"), print_output=False, print_input=False)
+    except Exception as error:  # every error means that the login does not work
         return str(error)
     finally:
         if client := getattr(login, "client", None):
             client.close()
-    return "" if told else "a command can't be run"
+    return "" if ok else "the login works, but a command fails"

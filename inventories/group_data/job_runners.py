@@ -4,7 +4,7 @@
 job_runner_environments: list[str] = []
 
 # Where this machine finds each secret (default: the environment variable of that name, or a file in
-# $CREDENTIALS_DIRECTORY). A key that is a path names a file to write on the host, for { file = ... }, tunnel keys or AWS.
+# $CREDENTIALS_DIRECTORY). A path as key is a file to write on the host, for { file = ... }, tunnel keys or AWS.
 #   {"MAIN_DB_PASSWORD": {"command": ["pass", "show", "main"]},
 #    "/etc/groundcrew/age.key": {"file": "~/keys/production.key"}}
 job_runner_secrets: dict[str, dict[str, object]] = {}

@@ -242,7 +242,7 @@ def test_an_upgrade_waits_for_active_runs_and_a_failed_one_changes_nothing(runne
     before = runner.ask(host, "readlink /opt/groundcrew/current")
     with long_run(runner):
         hurried = run(runner, root=copied, job_runner_wait=1)
-        assert hurried.code == 1
+        assert hurried.code == 1, hurried.text
         assert "groundcrew-try-now.service still runs after 1 s, so nothing was changed" in hurried.text
         assert runner.ask(host, "readlink /opt/groundcrew/current") == before
         assert active_timers(runner) == TIMERS
@@ -264,7 +264,7 @@ def test_an_upgrade_waits_for_active_runs_and_a_failed_one_changes_nothing(runne
     runner.ask(host, "mv /usr/lib/python3.11/ensurepip /usr/lib/python3.11/ensurepip.away")
     broken = run(runner)
     runner.ask(host, "mv /usr/lib/python3.11/ensurepip.away /usr/lib/python3.11/ensurepip")
-    assert broken.code == 1
+    assert broken.code == 1, broken.text
     assert runner.ask(host, "readlink /opt/groundcrew/current; crew --version").split()[:2] == [now, "crew"]
     assert active_timers(runner) == TIMERS
 
@@ -310,7 +310,7 @@ def test_removed_settings_leave_the_host_and_manual_changes_are_reverted(runner:
 def test_a_failed_check_fails_the_deploy(runner: Lab) -> None:
     wrong = {"file": str(key(runner)[0])}
     result = run(runner, job_runner_secrets={"/etc/groundcrew/age.key": wrong, "SHOP_PASSWORD": wrong})
-    assert result.code == 1
+    assert result.code == 1, result.text
     assert "password authentication failed" in result.text
     assert "but the check of try failed, see above" in result.text
     assert run(runner).code == 0
@@ -324,7 +324,7 @@ def test_mistakes_in_group_data_stop_it_with_a_message(runner: Lab) -> None:
         ({"job_runner_secrets": {"/etc/shadow": {"file": "/x"}, "X": {"env": "X"}}}, "/etc/shadow is outside of"),
     ):
         result = run(runner, **changed)
-        assert result.code == 1
+        assert result.code == 1, result.text
         assert expected in result.text
         assert "Traceback" not in result.text
 

@@ -1,4 +1,4 @@
-"""deploys/k3s_reset.py on real hosts: what goes is forgotten, what stays keeps its majority."""
+"""deploys/k3s_reset.py on booted hosts: removed nodes leave no trace, and etcd keeps its quorum."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.lab.k3s import first_run, left, nodes, ready, run
 from tests.lab.lab import Lab
 
 reset = partial(run, of="k3s_reset")
-# A pod that outlives K3s: its shim, what it has mounted, its bridge.
+# Parts of a pod that outlive K3s: the shim, two mounts and the bridge.
 POD = (
     "mkdir --parents /var/lib/rancher/k3s/data/x/bin /run/k3s/sandbox /var/lib/kubelet/pods/p/volume && "
     "cp /bin/sleep /var/lib/rancher/k3s/data/x/bin/containerd-shim-runc-v2 && "
@@ -28,32 +28,32 @@ def cluster(prepared: Callable[..., Lab]) -> Lab:
     return prepared("k3s", 5, first_run)
 
 
-def test_nodes_go_without_a_trace_and_can_join_again(cluster: Lab) -> None:
+def test_reset_hosts_have_no_trace_of_k3s_and_can_join_again(cluster: Lab) -> None:
     server, agent = cluster.hosts[2], cluster.hosts[4]
     cluster.ask(agent, POD)
-    named = f"k3s_reset={agent.address},{server.address}"
-    dry = reset(cluster, "--dry", "--data", named, yes=False)
-    assert re.search(r"Nothing of K3s is left +2 \(", dry.text), dry.text
+    value = f"k3s_reset={agent.address},{server.address}"
+    dry = reset(cluster, "--dry", "--data", value, yes=False)
+    assert re.search(r"Uninstall K3s +2 \(", dry.text), dry.text
     assert len(ready(cluster)) == 5
-    told = reset(cluster, "--data", named)
-    assert told.code == 0, told.text
+    result = reset(cluster, "--data", value)
+    assert result.code == 0, result.text
     assert sorted(nodes(cluster)) == ["lab-1", "lab-2", "lab-4"]
     assert (left(cluster, server), left(cluster, agent)) == ("", "")
-    again = reset(cluster, "--data", named)
+    again = reset(cluster, "--data", value)
     assert (again.code, again.changes) == (0, 0), again.text
     back = run(cluster)
     assert back.code == 0, back.text
     assert ready(cluster) == ["lab-1", "lab-2", "lab-3", "lab-4", "lab-5"]
 
 
-def test_the_first_server_goes_and_founds_no_second_cluster(cluster: Lab) -> None:
+def test_the_first_server_leaves_and_does_not_found_a_second_cluster(cluster: Lab) -> None:
     first = cluster.hosts[0].address
-    told = reset(cluster, "--limit", first, "--data", f"k3s_reset={first}")
-    assert told.code == 0, told.text
+    result = reset(cluster, "--limit", first, "--data", f"k3s_reset={first}")
+    assert result.code == 0, result.text
     assert sorted(nodes(cluster, server=1)) == ["lab-2", "lab-3", "lab-4", "lab-5"]
     refused = run(cluster, k3s_version=cluster.ask(cluster.hosts[1], "k3s --version").split()[2])
-    assert refused.code == 1
-    assert f"name {cluster.hosts[1].address} before it in k3s_servers" in refused.text
+    assert refused.code == 1, refused.text
+    assert f"put {cluster.hosts[1].address} before {first} to let it join" in refused.text
     for order in ((1, 2, 0), (0, 1, 2)):
         joined = run(cluster, servers=order, k3s_version=cluster.ask(cluster.hosts[1], "k3s --version").split()[2])
         assert joined.code == 0, joined.text
@@ -61,13 +61,13 @@ def test_the_first_server_goes_and_founds_no_second_cluster(cluster: Lab) -> Non
     assert run(cluster).changes == 0
 
 
-def test_it_refuses_what_would_break_the_cluster(cluster: Lab) -> None:
+def test_a_reset_that_would_break_the_cluster_is_refused(cluster: Lab) -> None:
     one, _, three, agent, _ = (host.address for host in cluster.hosts)
     nothing = reset(cluster)
-    assert "nothing was named that is to go" in nothing.text
-    assert "the whole cluster with all that is in it: --data k3s_reset=staging" in nothing.text
+    assert "k3s_reset is missing; name the hosts to reset" in nothing.text
+    assert "the whole cluster with all its data: --data k3s_reset=staging" in nothing.text
     limited = reset(cluster, "--limit", one, "--data", f"k3s_reset={agent}")
-    assert f"--limit leaves out {agent}" in limited.text
+    assert f"--limit excludes {agent}" in limited.text
     cluster.ask(cluster.hosts[1], "systemctl stop k3s")
     try:
         while "lab-2" in ready(cluster):
@@ -75,6 +75,6 @@ def test_it_refuses_what_would_break_the_cluster(cluster: Lab) -> None:
         minority = reset(cluster, "--data", f"k3s_reset={three}")
     finally:
         cluster.ask(cluster.hosts[1], "systemctl start k3s")
-    assert "without lab-3 etcd has no majority: of 2 servers that stay, lab-2 is not ready" in minority.text
+    assert "etcd would lose its quorum without lab-3: of the 2 servers that stay, lab-2 is not ready" in minority.text
     assert {each.code for each in (nothing, limited, minority)} == {1}
     assert len(nodes(cluster)) == 5

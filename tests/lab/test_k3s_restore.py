@@ -1,4 +1,4 @@
-"""deploys/k3s_restore.py on real hosts, with snapshots on a disk and in a real S3 server (SeaweedFS)."""
+"""deploys/k3s_restore.py on booted hosts, with snapshots on a disk and in a real S3 server (SeaweedFS)."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def cluster(prepared: Callable[..., Lab]) -> Lab:
 
 
 def saved(lab: Lab, name: str) -> str:
-    """A snapshot, and then something that happens after it."""
-    told = lab.ask(lab.hosts[0], f"k3s etcd-snapshot save --name={name}")
+    """Save a snapshot, then change the cluster; return the snapshot's name."""
+    output = lab.ask(lab.hosts[0], f"k3s etcd-snapshot save --name={name}")
     kubectl(lab, "taint node lab-4 later=yes:NoSchedule")
-    return told.split()[1]
+    return output.split()[1]
 
 
 def taints(lab: Lab) -> list[Any]:
@@ -39,11 +39,11 @@ def taints(lab: Lab) -> list[Any]:
 
 @contextmanager
 def reached(lab: Lab, bucket: Bucket) -> Iterator[None]:
-    """The S3 server of this machine, at the same address on the first host."""
+    """Forward the address of this machine's S3 server to the first host."""
     _, port = bucket.target
-    way = ["-N", "-o", "ExitOnForwardFailure=yes", "-R", f"{port}:127.0.0.1:{port}"]
+    forwarding = ["-N", "-o", "ExitOnForwardFailure=yes", "-R", f"{port}:127.0.0.1:{port}"]
     *ssh, first = commands.ssh(lab.home, lab.hosts[0].address, "root")
-    with subprocess.Popen([*ssh, *way, first]) as tunnel:
+    with subprocess.Popen([*ssh, *forwarding, first]) as tunnel:
         try:
             while lab.ssh(lab.hosts[0], f"curl --silent --output /dev/null {bucket.endpoint}").returncode:
                 time.sleep(0.1)
@@ -52,18 +52,18 @@ def reached(lab: Lab, bucket: Bucket) -> Iterator[None]:
             tunnel.terminate()
 
 
-def test_all_nodes_go_back_to_a_snapshot_and_the_second_run_changes_nothing(cluster: Lab) -> None:
+def test_all_nodes_are_restored_and_the_second_run_changes_nothing(cluster: Lab) -> None:
     before = saved(cluster, "before")
     other = cluster.ask(cluster.hosts[1], "k3s etcd-snapshot save").split()[1]
-    told = restore(cluster, "--data", f"k3s_restore=staging/{before}")
-    assert told.code == 0, told.text
+    result = restore(cluster, "--data", f"k3s_restore=staging/{before}")
+    assert result.code == 0, result.text
     assert (taints(cluster), len(ready(cluster)), len(ready(cluster, 2))) == ([], 5, 5)
     assert other in cluster.ask(cluster.hosts[1], f"ls {FOLDER}"), "snapshots on the disk of another server stay"
     for again in (restore(cluster, "--data", f"k3s_restore=staging/{before}"), run(cluster)):
         assert (again.code, again.changes) == (0, 0), again.text
 
 
-def test_a_restore_that_was_killed_is_finished_by_the_next(cluster: Lab) -> None:
+def test_the_next_run_completes_a_killed_restore(cluster: Lab) -> None:
     before = saved(cluster, "killed")
     cluster.ask(cluster.hosts[0], "echo 60 > /run/standin-slow")
     killed = begun(cluster, "--data", f"k3s_restore=staging/{before}", of="k3s_restore")
@@ -73,16 +73,16 @@ def test_a_restore_that_was_killed_is_finished_by_the_next(cluster: Lab) -> None
     end(killed)
     for host in cluster.hosts[1:3]:
         assert cluster.ssh(host, "systemctl is-enabled k3s").stdout == "disabled\n", (
-            "it would come up with the old state"
+            "else it would start with the old state"
         )
     cluster.ask(cluster.hosts[0], "rm /run/standin-slow")
-    told = restore(cluster, "--data", f"k3s_restore=staging/{before}")
-    assert told.code == 0, told.text
+    result = restore(cluster, "--data", f"k3s_restore=staging/{before}")
+    assert result.code == 0, result.text
     assert (taints(cluster), len(ready(cluster))) == ([], 5)
     assert run(cluster).changes == 0
 
 
-def test_hosts_that_lost_everything_get_it_back_from_s3(fresh: Callable[..., Lab], seaweed: Bucket) -> None:
+def test_lost_hosts_are_restored_from_s3(fresh: Callable[..., Lab], seaweed: Bucket) -> None:
     lab = fresh(2, 13)
     s3 = {
         "endpoint": seaweed.endpoint.removeprefix("http://"),
@@ -92,32 +92,32 @@ def test_hosts_that_lost_everything_get_it_back_from_s3(fresh: Callable[..., Lab
         "access_key": {"env": "AWS_ACCESS_KEY_ID"},
         "secret_key": {"env": "AWS_SECRET_ACCESS_KEY"},
     }
-    asked: dict[str, Any] = {"servers": 1, "k3s_snapshots": {"keep": 5, "s3": s3}}
+    settings: dict[str, Any] = {"servers": 1, "k3s_snapshots": {"keep": 5, "s3": s3}}
     with reached(lab, seaweed):
-        assert run(lab, **asked).code == 0
+        assert run(lab, **settings).code == 0
         kubectl(lab, "cordon lab-2")
-        kept = lab.ask(lab.hosts[0], "k3s etcd-snapshot save --name=kept").split()[1]
-        gone = run(lab, "--data", "k3s_reset=staging", of="k3s_reset", **asked)
-        assert gone.code == 0, gone.text
+        snapshot = lab.ask(lab.hosts[0], "k3s etcd-snapshot save --name=kept").split()[1]
+        reset = run(lab, "--data", "k3s_reset=staging", of="k3s_reset", **settings)
+        assert reset.code == 0, reset.text
         assert [left(lab, host) for host in lab.hosts] == ["", ""]
-        assert run(lab, "--data", "k3s_reset=staging", of="k3s_reset", **asked).changes == 0
-        assert run(lab, **asked).code == 0
-        listed = restore(lab, **asked)
-        assert listed.code == 1
-        assert f"--data k3s_restore=staging/{kept}; there are:\n    {kept}  " in listed.text
-        told = restore(lab, "-vvv", "--debug", "--diff", "--data", f"k3s_restore=staging/{kept}", **asked)
-        assert told.code == 0, told.text
-        assert seaweed.secret not in told.text
-    found = nodes(lab)
-    assert (found["lab-2"]["spec"].get("unschedulable"), len(ready(lab))) == (True, 2)
+        assert run(lab, "--data", "k3s_reset=staging", of="k3s_reset", **settings).changes == 0
+        assert run(lab, **settings).code == 0
+        listed = restore(lab, **settings)
+        assert listed.code == 1, listed.text
+        assert f"--data k3s_restore=staging/{snapshot}; snapshots:\n    {snapshot}  " in listed.text
+        result = restore(lab, "-vvv", "--debug", "--diff", "--data", f"k3s_restore=staging/{snapshot}", **settings)
+        assert result.code == 0, result.text
+        assert seaweed.secret not in result.text
+    restored = nodes(lab)
+    assert (restored["lab-2"]["spec"].get("unschedulable"), len(ready(lab))) == (True, 2)
 
 
-def test_it_refuses_before_it_stops_a_server(cluster: Lab) -> None:
+def test_mistakes_are_refused_before_a_server_stops(cluster: Lab) -> None:
     before = saved(cluster, "refused")
     kubectl(cluster, "taint node lab-4 later=yes:NoSchedule-")
     unknown = restore(cluster, "--data", "k3s_restore=staging/etcd-of-last-year")
-    assert f"there is no snapshot etcd-of-last-year; there are:\n    {before}  " in unknown.text
+    assert f"no snapshot etcd-of-last-year; name one of these:\n    {before}  " in unknown.text
     some = restore(cluster, "--limit", cluster.hosts[0].address, "--data", f"k3s_restore=staging/{before}")
-    assert f"--limit leaves out {cluster.hosts[1].address}" in some.text
+    assert f"--limit excludes {cluster.hosts[1].address}" in some.text
     assert {each.code for each in (unknown, some)} == {1}
     assert len(ready(cluster)) == 5

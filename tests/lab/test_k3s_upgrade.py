@@ -1,4 +1,4 @@
-"""deploys/k3s_upgrade.py on real hosts, with a stand-in for K3s that drains, cordons and tells which version runs."""
+"""deploys/k3s_upgrade.py on booted hosts, with a stand-in for K3s that drains, cordons and reports its version."""
 
 from __future__ import annotations
 
@@ -39,47 +39,47 @@ def cluster(prepared: Callable[..., Lab]) -> Lab:
 
 
 @contextmanager
-def watched(lab: Lab, server: int) -> Iterator[list[set[str]]]:
-    """Which nodes were closed, looked at several times a second through a server, while that one runs."""
-    look = "while sleep 0.1; do k3s kubectl get nodes --output=json 2>/dev/null || true; done"
-    seen: list[set[str]] = []
-    told, printed = [*commands.ssh(lab.home, lab.hosts[server].address, "root"), look], lab.folder / f"seen-{server}"
-    with printed.open("w") as into, subprocess.Popen(told, stdout=into, stderr=subprocess.DEVNULL) as watcher:
+def recorded_cordons(lab: Lab, server: int) -> Iterator[list[set[str]]]:
+    """Record which nodes are cordoned, ten times a second through one server, while that server runs."""
+    poll = "while sleep 0.1; do k3s kubectl get nodes --output=json 2>/dev/null || true; done"
+    cordons: list[set[str]] = []
+    command, output = [*commands.ssh(lab.home, lab.hosts[server].address, "root"), poll], lab.folder / f"seen-{server}"
+    with output.open("w") as file, subprocess.Popen(command, stdout=file, stderr=subprocess.DEVNULL) as recorder:
         try:
-            yield seen
+            yield cordons
         finally:
-            watcher.terminate()
-    whole = [line for line in printed.read_text().splitlines() if line.endswith("}")]
-    seen += [set(closed_of(read(line))) for line in whole]
+            recorder.terminate()
+    lines = [line for line in output.read_text().splitlines() if line.endswith("}")]
+    cordons += [set(closed_of(read(line))) for line in lines]
 
 
-def test_nodes_go_one_after_the_other_and_the_second_run_changes_nothing(cluster: Lab) -> None:
-    wanted = newer(cluster)
-    dry = upgrade(cluster, "--dry", k3s_version=wanted, yes=False)
+def test_nodes_are_upgraded_one_at_a_time_and_the_second_run_changes_nothing(cluster: Lab) -> None:
+    target = newer(cluster)
+    dry = upgrade(cluster, "--dry", k3s_version=target, yes=False)
     assert dry.code == 0, dry.text
-    for name, changes in (("Snapshot before", 1), (f"{cluster.hosts[4].address}: {wanted}", 1), ("lies ready", 5)):
+    for name, changes in (("Snapshot before", 1), (f"Upgrade {cluster.hosts[4].address} to", 1), ("Download K3s", 5)):
         assert re.search(rf"{re.escape(name)}.* {changes} \(", dry.text), dry.text
     assert versions(cluster) == {running(cluster)}
-    with watched(cluster, 1) as seen, watched(cluster, 2) as meanwhile:
-        told = upgrade(cluster, "-vvv", "--debug", k3s_version=wanted)
-    assert told.code == 0, told.text
-    assert TOKEN not in told.text
-    assert max(map(len, [*seen, *meanwhile])) == 1
-    assert {"lab-2"} in meanwhile
-    turns = [next(iter(nodes)) for at, nodes in enumerate(seen) if nodes and nodes != seen[at - 1]]
+    with recorded_cordons(cluster, 1) as first, recorded_cordons(cluster, 2) as second:
+        result = upgrade(cluster, "-vvv", "--debug", k3s_version=target)
+    assert result.code == 0, result.text
+    assert TOKEN not in result.text
+    assert max(map(len, [*first, *second])) == 1
+    assert {"lab-2"} in second
+    turns = [next(iter(nodes)) for at, nodes in enumerate(first) if nodes and nodes != first[at - 1]]
     assert sorted(set(turns), key=turns.index) == ["lab-1", "lab-2", "lab-3", "lab-4", "lab-5"]
-    assert (versions(cluster), closed(cluster), len(ready(cluster))) == ({wanted}, [], 5)
+    assert (versions(cluster), closed(cluster), len(ready(cluster))) == ({target}, [], 5)
     snapshots = cluster.ask(cluster.hosts[0], "k3s etcd-snapshot ls")
-    assert f"before-{wanted.replace('+', '-')}-lab-1-" in snapshots
+    assert f"before-{target.replace('+', '-')}-lab-1-" in snapshots
     for again in (upgrade(cluster), run(cluster)):
         assert (again.code, again.changes) == (0, 0), again.text
 
 
-def test_whatever_ends_a_run_the_next_goes_on_from_there(cluster: Lab) -> None:
-    wanted, there = newer(cluster), running(cluster)
+def test_the_next_run_continues_after_a_kill_a_broken_node_and_a_failed_drain(cluster: Lab) -> None:
+    target, current = newer(cluster), running(cluster)
     kubectl(cluster, "cordon lab-2")
 
-    killed = begun(cluster, of="k3s_upgrade", k3s_version=wanted)
+    killed = begun(cluster, of="k3s_upgrade", k3s_version=target)
     while closed(cluster, server=2) == ["lab-2"]:
         assert killed.poll() is None, end(killed).text
     killed.kill()
@@ -87,41 +87,41 @@ def test_whatever_ends_a_run_the_next_goes_on_from_there(cluster: Lab) -> None:
     assert closed(cluster) == ["lab-1", "lab-2"]
 
     cluster.ask(cluster.hosts[3], f"mkdir --parents $(dirname {BROKEN}) && echo 'nonsense: 1' > {BROKEN}")
-    broken = upgrade(cluster, k3s_version=wanted, k3s_wait=12)
-    assert broken.code == 1
-    assert "node lab-4 is not ready after 12 s; its journal says:" in broken.text
+    broken = upgrade(cluster, k3s_version=target, k3s_wait=12)
+    assert broken.code == 1, broken.text
+    assert "node lab-4 is not ready after 12 s; fix what its journal says" in broken.text
     assert "flag provided but not defined: --nonsense" in broken.text
-    assert "node lab-4 is left cordoned, and no node after it was touched" in broken.text
+    assert "node lab-4 stays cordoned, and no later node was changed" in broken.text
     assert closed(cluster) == ["lab-2", "lab-4"]
-    assert kubectl(cluster, "get nodes").count(there) == 2, "lab-4 counts as what last ran there"
+    assert kubectl(cluster, "get nodes").count(current) == 2, "lab-4 still has the last version that ran"
     cluster.ask(cluster.hosts[3], f"rm {BROKEN}")
 
     hold = 'patch node lab-5 --type=merge --patch=\'{"metadata": {"annotations": {"standin/disruption-budget": %s}}}\''
     kubectl(cluster, hold % '"1"')
-    held = upgrade(cluster, k3s_version=wanted, k3s_drain=2, k3s_batch=2)
-    assert held.code == 1
+    held = upgrade(cluster, k3s_version=target, k3s_drain=2, k3s_batch=2)
+    assert held.code == 1, held.text
     assert "would violate the pod's disruption budget" in held.text
-    assert "node lab-5 is left cordoned" in held.text
+    assert "node lab-5 stays cordoned" in held.text
     assert closed(cluster) == ["lab-2", "lab-5"]
-    assert kubectl(cluster, "get nodes").count(there) == 1, "what could not be emptied is not restarted"
+    assert kubectl(cluster, "get nodes").count(current) == 1, "a node that was not drained does not restart"
     kubectl(cluster, hold % "null")
 
-    good = upgrade(cluster, k3s_version=wanted)
-    assert good.code == 0, good.text
-    assert closed(cluster) == ["lab-2"], "what an admin has closed stays closed, and what we closed does not"
+    next_run = upgrade(cluster, k3s_version=target)
+    assert next_run.code == 0, next_run.text
+    assert closed(cluster) == ["lab-2"], "only the node that an admin cordoned stays cordoned"
     kubectl(cluster, "uncordon lab-2")
-    assert (versions(cluster), len(ready(cluster))) == ({wanted}, 5)
+    assert (versions(cluster), len(ready(cluster))) == ({target}, 5)
 
 
-def test_it_refuses_before_it_touches_a_node(cluster: Lab) -> None:
-    damaged, there = newer(cluster), running(cluster)
-    bad = upgrade(cluster, k3s_version=damaged, k3s_artefacts=str(release(cluster, damaged, damaged="k3s")))
-    assert bad.code == 1
-    assert "the checksum of k3s is not the one that its release tells" in bad.text
+def test_mistakes_are_refused_before_a_node_changes(cluster: Lab) -> None:
+    target, current = newer(cluster), running(cluster)
+    bad = upgrade(cluster, k3s_version=target, k3s_artefacts=str(release(cluster, target, damaged="k3s")))
+    assert bad.code == 1, bad.text
+    assert "the checksum of k3s is wrong, so nothing was replaced" in bad.text
     far = upgrade(cluster, k3s_version="v1.77.1+k3s1")
-    assert far.code == 1
-    assert f"runs {there}, and v1.77.1+k3s1 skips a minor version" in far.text
-    some = upgrade(cluster, "--limit", cluster.hosts[4].address, k3s_version=damaged)
-    assert some.code == 1
-    assert f"--limit leaves out {', '.join(host.address for host in cluster.hosts[:3])}" in some.text
-    assert (versions(cluster), closed(cluster)) == ({there}, [])
+    assert far.code == 1, far.text
+    assert f"runs {current}, so v1.77.1+k3s1 skips a minor version" in far.text
+    some = upgrade(cluster, "--limit", cluster.hosts[4].address, k3s_version=target)
+    assert some.code == 1, some.text
+    assert f"--limit excludes {', '.join(host.address for host in cluster.hosts[:3])}" in some.text
+    assert (versions(cluster), closed(cluster)) == ({current}, [])

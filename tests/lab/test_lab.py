@@ -1,4 +1,4 @@
-"""The lab itself: hosts that are like real ones, and that leave no trace."""
+"""The lab itself: its hosts are complete Debian systems, and it leaves no trace."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
-    ("platform", "user", "missing", "said"),
+    ("platform", "user", "missing", "expected"),
     [
         ("linux", 0, [], ""),
         ("darwin", 0, [], "run it on Linux"),
@@ -28,35 +28,35 @@ ROOT = Path(__file__).parents[2]
         ("linux", 0, ["nft", "systemd-nspawn"], "apt-get install nftables systemd-container"),
     ],
 )
-def test_where_it_cannot_run_it_says_so(platform: str, user: int, missing: list[str], said: str) -> None:
-    told = machine.why_not(platform, user, missing)
-    assert told.endswith(said)
-    assert bool(told) == bool(said)
+def test_the_reason_why_the_lab_cannot_run(platform: str, user: int, missing: list[str], expected: str) -> None:
+    reason = machine.why_not(platform, user, missing)
+    assert reason.endswith(expected)
+    assert bool(reason) == bool(expected)
 
 
-def test_hosts_use_the_mirrors_and_the_ways_of_this_machine() -> None:
+def test_hosts_use_the_mirrors_and_the_proxy_of_this_machine() -> None:
     targets = "http://mirror.example/debian/ bookworm\nhttp://mirror.example/security/ bookworm-security\n"
     assert machine.mirrors(targets) == ("http://mirror.example/debian/", "http://mirror.example/security/")
     assert machine.mirrors("http://mirror.example/debian/ trixie\n")[1] == "http://mirror.example/debian-security"
     with pytest.raises(machine.LabCannotRun, match="add one to its sources"):
         machine.mirrors("https://apt.example/pgdg bookworm-pgdg\n")
     dump = 'APT::Architecture "amd64";\nAcquire::https::CaInfo "/etc/ca.pem";\n'
-    told = machine.settings(dump, "http://proxy.example:3128")
-    assert told == 'Acquire::https::CaInfo "/etc/ca.pem";\nAcquire::http::Proxy "http://proxy.example:3128";\n'
+    settings = machine.settings(dump, "http://proxy.example:3128")
+    assert settings == 'Acquire::https::CaInfo "/etc/ca.pem";\nAcquire::http::Proxy "http://proxy.example:3128";\n'
 
 
 @pytest.mark.parametrize("debian", [12, 13])
-def test_hosts_are_whole_debians(fresh: Callable[..., Lab], debian: int) -> None:
-    there = fresh(2 if debian == 12 else 1, debian)
-    host = there.hosts[0]
-    assert there.ask(host, "cat /etc/debian_version").startswith(str(debian))
-    assert there.ask(host, "systemctl is-system-running") == "running"
-    assert there.ask(host, "hostname") == "lab-1"
-    assert len({there.ask(each, "cat /etc/machine-id") for each in there.hosts}) == len(there.hosts)
-    for other in there.hosts[1:]:
-        there.ask(host, f"ping -c 1 -W 2 {other.address}")
-    there.ask(host, "apt-get -qq update && apt-get -qq install --yes tree")
-    assert there.ask(host, "tree --version").startswith("tree")
+def test_hosts_are_complete_debian_systems(fresh: Callable[..., Lab], debian: int) -> None:
+    booted = fresh(2 if debian == 12 else 1, debian)
+    host = booted.hosts[0]
+    assert booted.ask(host, "cat /etc/debian_version").startswith(str(debian))
+    assert booted.ask(host, "systemctl is-system-running") == "running"
+    assert booted.ask(host, "hostname") == "lab-1"
+    assert len({booted.ask(each, "cat /etc/machine-id") for each in booted.hosts}) == len(booted.hosts)
+    for other in booted.hosts[1:]:
+        booted.ask(host, f"ping -c 1 -W 2 {other.address}")
+    booted.ask(host, "apt-get -qq update && apt-get -qq install --yes tree")
+    assert booted.ask(host, "tree --version").startswith("tree")
 
 
 @needs("lab")
@@ -67,15 +67,15 @@ def test_a_lab_leaves_no_trace_even_when_its_owner_is_killed() -> None:
     )
     assert owner.stdout
     assert owner.stdout.readline().strip() == "up"
-    there = lab.read(folder)
-    assert _traces(there)
+    booted = lab.read(folder)
+    assert _traces(booted)
     assert network.FORWARDING.read_text() == "1\n"
     os.killpg(owner.pid, signal.SIGKILL)
     owner.communicate()
     end = time.monotonic() + 30
-    while _traces(there) and time.monotonic() < end:
+    while _traces(booted) and time.monotonic() < end:
         time.sleep(0.1)
-    assert _traces(there) == []
+    assert _traces(booted) == []
 
 
 _OWNER = """
@@ -88,13 +88,13 @@ time.sleep(300)
 """
 
 
-def _traces(there: Lab) -> list[str]:
-    bridge = commands.bridge(there.number)
-    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if str(there.folder) in line]
-    machines = {host.machine for host in there.hosts}
-    # os.walk minds no group that goes while it looks.
+def _traces(booted: Lab) -> list[str]:
+    bridge = commands.bridge(booted.number)
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if str(booted.folder) in line]
+    machines = {host.machine for host in booted.hosts}
+    # os.walk ignores groups that disappear meanwhile.
     groups = [f"{at}/{name}" for at, names, _ in os.walk("/sys/fs/cgroup") for name in names if name in machines]
     links = [str(link) for link in Path("/sys/class/net").glob(bridge)]
     tables = subprocess.run(["nft", "list", "tables"], check=False, capture_output=True, text=True).stdout.splitlines()
-    folder = [str(there.folder)] if there.folder.exists() else []
+    folder = [str(booted.folder)] if booted.folder.exists() else []
     return mounts + groups + links + folder + [table for table in tables if table.endswith(f" {bridge}")]

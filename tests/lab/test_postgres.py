@@ -180,7 +180,7 @@ def test_access_rules_with_an_error_are_reported(lab: Lab) -> None:
     )
     lab.ask(lab.hosts[0], f"echo 'hostssl all all 10.0.0.5 scram-sha-256' >> {access}")
     result = deploy(lab, str(lab.folder / "access.py"))
-    assert result.code == 1
+    assert result.code == 1, result.text
     assert f"{access}:7: invalid IP mask" in result.text
     assert run(lab).changes == 2
     with connect(lab, "shop", "shop"):
@@ -203,7 +203,7 @@ def test_invalid_settings_are_never_activated(lab: Lab, name: str, value: str, e
     before = lab.ask(lab.hosts[0], f"{listing}; true")
     with connect(lab, "shop", "shop") as shop:
         result = run(lab, postgres_settings={name: value})
-        assert result.code == 1
+        assert result.code == 1, result.text
         assert expected in result.text
         assert "postgres_settings: the server can't start with these, and keeps the settings it has" in result.text
         shop.execute("SELECT 1")
@@ -213,7 +213,7 @@ def test_invalid_settings_are_never_activated(lab: Lab, name: str, value: str, e
 
 def test_settings_that_prevent_a_start_are_rolled_back(lab: Lab) -> None:
     result = run(lab, postgres_settings={"max_connections": 3})
-    assert result.code == 1
+    assert result.code == 1, result.text
     assert "superuser_reserved_connections (3) must be less than max_connections (3)" in result.text
     assert "the server runs again with its previous settings" in result.text
     with connect(lab, "shop", "shop") as shop:
@@ -228,11 +228,11 @@ def test_settings_that_prevent_a_start_are_rolled_back(lab: Lab) -> None:
 
 def test_mistakes_in_group_data_stop_it_with_a_message(lab: Lab) -> None:
     missing = run(lab, variables={"SHOP_PASSWORD": "x", "ADA_PASSWORD": "x"})
-    assert missing.code == 1
+    assert missing.code == 1, missing.text
     assert "password of backup: environment variable BACKUP_PASSWORD is not set" in missing.text
     assert "Traceback" not in missing.text
     wrong = run(lab, postgres_databases=[{"name": "Shop", "owner": "nobody"}], postgres_clients=["10.0.0.0/33"])
-    assert wrong.code == 1
+    assert wrong.code == 1, wrong.text
     for expected in ("'Shop' is not allowed", "nobody is not in postgres_roles", "10.0.0.0/33"):
         assert expected in wrong.text
 

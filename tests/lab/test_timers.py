@@ -1,4 +1,4 @@
-"""The exported units on a real host: started by its systemd, hardened by it, and told of when they die."""
+"""The exported units on a booted host: systemd starts and hardens them, and reports runs that are killed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from inventories import Repository
 from jobs.schedule.export.destination import Destination
 from jobs.schedule.export.systemd import files
-from jobs.schedule.slots import scheduled, timers
+from jobs.schedule.slots import slots, timers
 
 if TYPE_CHECKING:
     from tests.lab.hosts import Host
@@ -46,35 +46,37 @@ cd /etc/systemd/system && systemctl daemon-reload && systemctl enable --quiet --
 """
 
 
-def install(there: Lab, host: Host, units: dict[str, str]) -> None:
-    """Put the units and their `crew` onto a host, and set it up as the README says."""
+def install(lab: Lab, host: Host, units: dict[str, str]) -> None:
+    """Install the units and a `crew` on a host, and set it up as the README says."""
     for path, text in units.items():
         mode = 755 if path.endswith("crew") else 644
-        there.ask(host, f"install -D -m {mode} /dev/stdin /{path} <<'END'\n{text}END\n")
-    there.ask(host, SET_UP)
+        lab.ask(host, f"install -D -m {mode} /dev/stdin /{path} <<'END'\n{text}END\n")
+    lab.ask(host, SET_UP)
 
 
-def test_timers_wait_for_their_ticks_and_services_run_as_they_should(fresh: Callable[..., Lab], tmp_path: Path) -> None:
+def test_timers_are_scheduled_and_services_run_hardened_with_their_secrets(
+    fresh: Callable[..., Lab], tmp_path: Path
+) -> None:
     (tmp_path / "try.toml").write_text(FILE)
     environment = Repository.find(tmp_path).read("try")
-    on_clock = timers("try", scheduled(environment))
+    on_clock = timers("try", slots(environment))
     units = {
         f"etc/systemd/system/{file.name}": file.text
         for file in files(environment, on_clock, Destination(), {}, datetime.now(UTC))
     }
-    there = fresh(1)
-    host = there.hosts[0]
-    install(there, host, {**units, "usr/local/bin/crew": CREW})
+    lab = fresh(1)
+    host = lab.hosts[0]
+    install(lab, host, {**units, "usr/local/bin/crew": CREW})
 
-    waiting = there.ask(host, "systemctl list-timers --no-legend --no-pager 'groundcrew*'")
+    waiting = lab.ask(host, "systemctl list-timers --no-legend --no-pager 'groundcrew*'")
     assert waiting.count("groundcrew-try-") == 4
-    there.ask(
+    lab.ask(
         host, "systemctl start groundcrew-try-retention.service; systemctl start groundcrew-try-backup.service || true"
     )
     died = "systemctl show groundcrew-try-died@groundcrew-try-backup.service -p ExecMainExitTimestamp"
-    there.ask(host, f"until {died} | grep -q UTC; do sleep 0.1; done")
-    told = there.ask(host, "journalctl --no-pager --output cat --identifier crew")
-    assert "crew run retention try --only shop --scheduled as groundcrew, secret s3cret" in told
-    assert "may write where its state is" in told
-    assert "may write to /etc" not in told
-    assert "crew schedule died try as groundcrew, secret s3cret, groundcrew-try-backup.service signal killed" in told
+    lab.ask(host, f"until {died} | grep -q UTC; do sleep 0.1; done")
+    journal = lab.ask(host, "journalctl --no-pager --output cat --identifier crew")
+    assert "crew run retention try --only shop --scheduled as groundcrew, secret s3cret" in journal
+    assert "may write where its state is" in journal
+    assert "may write to /etc" not in journal
+    assert "crew schedule died try as groundcrew, secret s3cret, groundcrew-try-backup.service signal killed" in journal

@@ -1,1 +1,1 @@
-"""Accounts of the people on a dev server."""
+"""Dev servers: developers and their accounts."""

@@ -1,4 +1,4 @@
-"""The operations on accounts."""
+"""Operations on the accounts of a dev server."""
 
 from __future__ import annotations
 
@@ -7,33 +7,40 @@ from collections.abc import Sequence
 
 from pyinfra import host
 
-from deploys.lib.dev_server.developers import ACCOUNTS, Developer, accounts, arrival, departure, key_of
-from deploys.lib.facts import HostFacts, looking, paths, printed
+from deploys.lib.dev_server.developers import (
+    LIST_ACCOUNTS,
+    Developer,
+    account_commands,
+    key_file,
+    lock_commands,
+    parse_accounts,
+)
+from deploys.lib.facts import HostFacts, command_output, operation_with_facts, paths
 from deploys.lib.operations import Steps
 
 
-@looking(lambda group, **_: printed(f"getent group {group}"))
-def group_is_there(seen: HostFacts, group: str) -> Steps:
-    """A group of the system's own kind."""
-    if not seen.printed[f"getent group {group}"]:
+@operation_with_facts(lambda group, **_: command_output(f"getent group {group}"))
+def create_group(facts: HostFacts, group: str) -> Steps:
+    """Create a system group, unless it exists."""
+    if not facts.output[f"getent group {group}"]:
         yield f"groupadd --system {group}"
 
 
-@looking(lambda **_: printed(ACCOUNTS))
-def accounts_are_right(seen: HostFacts, people: Sequence[Developer], containers: str) -> Steps:
-    """Everybody named has an account as described."""
-    there = accounts(seen.printed[ACCOUNTS])
-    commands = [step for person in people for step in arrival(person, there.get(person.name), containers)]
+@operation_with_facts(lambda **_: command_output(LIST_ACCOUNTS))
+def update_accounts(facts: HostFacts, people: Sequence[Developer], containers: str) -> Steps:
+    """Create or correct the account of each developer."""
+    existing = parse_accounts(facts.output[LIST_ACCOUNTS])
+    commands = [step for person in people for step in account_commands(person, existing.get(person.name), containers)]
     if not commands:
-        host.noop("all accounts are as they should be")
+        host.noop("all accounts are up to date")
     yield from commands
 
 
-@looking(lambda names, **_: printed(ACCOUNTS) | paths(*map(key_of, names)))
-def departed_are_out(seen: HostFacts, names: Sequence[str]) -> Steps:
-    """Nobody named gets in or has anything running; home folders stay."""
-    there = accounts(seen.printed[ACCOUNTS])
+@operation_with_facts(lambda names, **_: command_output(LIST_ACCOUNTS) | paths(*map(key_file, names)))
+def lock_accounts(facts: HostFacts, names: Sequence[str]) -> Steps:
+    """Lock these accounts, end their processes and remove their keys. Home folders stay."""
+    existing = parse_accounts(facts.output[LIST_ACCOUNTS])
     for name in names:
-        yield from departure(name, there.get(name))
-        if key_of(name) in seen.things:
-            yield f"rm {shlex.quote(key_of(name))}"
+        yield from lock_commands(name, existing.get(name))
+        if key_file(name) in facts.paths:
+            yield f"rm {shlex.quote(key_file(name))}"

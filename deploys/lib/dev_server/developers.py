@@ -1,4 +1,4 @@
-"""The people on a dev server: what they should have, and what has to be done for it."""
+"""Decide which commands give each developer the account that group data describes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from dataclasses import dataclass, field, fields
 from datetime import date
 from typing import Any
 
-KEYS = "/etc/ssh/authorized_keys.d"
+from deploys.lib.group_data import unknown_keys
+from deploys.lib.header import HEADER
+
+KEY_FOLDER = "/etc/ssh/authorized_keys.d"
 GROUP = "developers"
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
-ANYBODY = re.compile(r"[a-zA-Z_][a-zA-Z0-9._-]{0,31}")  # of names that others have given
-DAY = re.compile(r"\d{4}-\d\d-\d\d")
+EXISTING_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9._-]{0,31}")  # names that useradd accepts
+DATE = re.compile(r"\d{4}-\d\d-\d\d")
 SHELL = re.compile(r"(/[\w.+-]+)+")
 KEY = re.compile(
     r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp\d+|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com) [\w+/=]+( .*)?"
@@ -21,8 +24,8 @@ KEY = re.compile(
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What one person may take of the host."""
+class ResourceLimits:
+    """The share of the host that one developer can use."""
 
     cpu: str = "200%"
     memory: str = "8G"
@@ -31,36 +34,38 @@ class Limits:
 
 @dataclass(frozen=True)
 class Developer:
+    """A developer in the group data."""
+
     name: str
     uid: int
     keys: tuple[str, ...]
     sudo: bool = False
     shell: str = "/bin/bash"
     expires: date | None = None
-    limits: Limits = field(default_factory=Limits)
+    limits: ResourceLimits = field(default_factory=ResourceLimits)
 
 
 @dataclass(frozen=True)
 class Account:
-    """What a host has under a name."""
+    """An account on a host."""
 
     uid: int
     shell: str
     locked: bool
-    expires: str  # days since 1970, or nothing
+    expires: str  # days since 1970, or ""
     groups: frozenset[str]
     processes: int
 
 
-# All accounts of a host in one command: pyinfra's own fact asks several for each account.
-ACCOUNTS = "getent passwd; echo --; getent shadow; echo --; getent group; echo --; ps --no-headers -eo user:32"
-KEY_FILES = f"find {KEYS} -maxdepth 1 ! -type d -printf '%f\\n'"
-LOGIN = 'echo "${SUDO_USER:-$(id -un)}"'  # as whom this run came in
+# All accounts by one command: pyinfra's own fact runs several commands per account.
+LIST_ACCOUNTS = "getent passwd; echo --; getent shadow; echo --; getent group; echo --; ps --no-headers -eo user:32"
+LIST_KEY_FILES = f"find {KEY_FOLDER} -maxdepth 1 ! -type d -printf '%f\\n'"
+LOGIN_USER = 'echo "${SUDO_USER:-$(id -un)}"'  # the user of this run's login
 
 
-def accounts(told: Sequence[str]) -> dict[str, Account]:
-    """Accounts from passwd, shadow, group and the owners of processes, with `--` between."""
-    parts = "\n".join(told).split("\n--\n")
+def parse_accounts(lines: Sequence[str]) -> dict[str, Account]:
+    """Return the accounts by name, from the output of LIST_ACCOUNTS."""
+    parts = "\n".join(lines).split("\n--\n")
     passwd, shadow, group, owners = ([line.split(":") for line in part.splitlines()] for part in parts)
     secrets = {name: (password, expires) for name, password, *_, expires, _ in shadow}
     running = [owner for (owner,) in owners]
@@ -70,22 +75,22 @@ def accounts(told: Sequence[str]) -> dict[str, Account]:
             shell=shell,  # the name of a login shell  # nosec B604
             locked=secrets.get(name, ("", ""))[0].startswith("!"),
             expires=secrets.get(name, ("", ""))[1],
-            groups=frozenset(title for title, _, _, members in group if name in members.split(",")),
+            groups=frozenset(group_name for group_name, _, _, members in group if name in members.split(",")),
             processes=running.count(name),
         )
         for name, _, uid, _, _, _, shell in passwd
     }
 
 
-def read(given: Sequence[Mapping[str, Any]], limits: Mapping[str, Any]) -> list[Developer]:
-    """Developers as group data names them, once `faults` has found nothing."""
+def parse_developers(given: Sequence[Mapping[str, Any]], limits: Mapping[str, Any]) -> list[Developer]:
+    """Return the developers in the group data, which must have no faults."""
     return [
         Developer(
             **{
                 **person,
                 "keys": tuple(person["keys"]),
                 "expires": date.fromisoformat(person["expires"]) if person.get("expires") else None,
-                "limits": Limits(**{**limits, **person.get("limits", {})}),
+                "limits": ResourceLimits(**{**limits, **person.get("limits", {})}),
             }
         )
         for person in given
@@ -93,159 +98,158 @@ def read(given: Sequence[Mapping[str, Any]], limits: Mapping[str, Any]) -> list[
 
 
 def faults(given: Sequence[Mapping[str, Any]], limits: Mapping[str, Any], departed: Sequence[str]) -> Iterator[str]:
-    """What is wrong in the group data, each in a sentence."""
+    """Yield each fault in the group data."""
     known = {each.name for each in fields(Developer)}
     for person in given:
         name = person.get("name", "?")
         if not isinstance(name, str) or not NAME.fullmatch(name):
-            yield f"developers: {name!r} is no name for an account; use a-z, 0-9, - and _, a letter first"
-        if others := sorted(set(person) - known):
-            yield f"developers: {name}: {', '.join(others)}: no such key; there are {', '.join(sorted(known))}"
+            yield f"developers: {name!r} is not an account name; use a-z, 0-9, - and _, with a letter first"
+        yield from unknown_keys(f"developers: {name}", person, known)
         if not isinstance(person.get("uid"), int) or not 1000 < person["uid"] < 60000:
-            yield f"developers: {name}: uid must be a number between 1001 and 59999, the same on every host"
-        yield from _faults_of_keys(name, person.get("keys") or ())
-        if person.get("expires") and not _is_day(person["expires"]):
-            yield f'developers: {name}: expires is {person["expires"]!r}; write a day, as in "2027-12-31"'
+            yield f"developers: {name}: uid is not valid; use a number from 1001 to 59999, the same on every host"
+        yield from _key_faults(name, person.get("keys") or ())
+        if person.get("expires") and not _is_date(person["expires"]):
+            yield f'developers: {name}: expires is {person["expires"]!r}; write a date, such as "2027-12-31"'
         if not SHELL.fullmatch(str(person.get("shell", "/bin/bash"))):
-            yield f"developers: {name}: shell is {person['shell']!r}; write its whole path, as in /bin/bash"
-        yield from _faults_of_limits(f"developers: {name}: limits", person.get("limits", {}))
-    yield from _faults_of_limits("limits", limits)
+            yield f"developers: {name}: shell is {person['shell']!r}; write the full path, such as /bin/bash"
+        yield from _limit_faults(f"developers: {name}: limits", person.get("limits", {}))
+    yield from _limit_faults("limits", limits)
     names, uids = [person.get("name") for person in given], [person.get("uid") for person in given]
-    for twice in sorted({str(each) for each in [*names, *uids] if (names + uids).count(each) > 1}):
-        yield f"developers: {twice} is there twice"
-    yield from _faults_of_departed(departed)
+    for duplicate in sorted({str(each) for each in [*names, *uids] if (names + uids).count(each) > 1}):
+        yield f"developers: {duplicate} is listed twice; keep one"
+    yield from _departed_faults(departed)
     for name in sorted({str(name) for name in names} & {str(name) for name in departed}):
-        yield f"departed: {name} is among the developers too; take the name out of one of them"
+        yield f"departed: {name} is also in developers; remove the name from one of them"
 
 
-def _faults_of_keys(name: str, keys: Sequence[str]) -> Iterator[str]:
+def _key_faults(name: str, keys: Sequence[str]) -> Iterator[str]:
     if not keys:
-        yield f"developers: {name}: keys is empty, and there is no other way in; give a public SSH key"
+        yield f"developers: {name}: keys is empty, so nobody can log in; add a public SSH key"
     for key in keys:
         if not KEY.fullmatch(key):
-            yield f"developers: {name}: {key[:20]!r}… is no public SSH key; it begins like ssh-ed25519 AAAA"
+            yield f"developers: {name}: {key[:20]!r}… is not a public SSH key; write one such as ssh-ed25519 AAAA…"
 
 
-def _faults_of_departed(departed: Sequence[str]) -> Iterator[str]:
+def _departed_faults(departed: Sequence[str]) -> Iterator[str]:
     for name in departed:
-        if not isinstance(name, str) or not ANYBODY.fullmatch(name):
-            yield f"departed: {name!r} is no name for an account; write it as the host has it"
+        if not isinstance(name, str) or not EXISTING_NAME.fullmatch(name):
+            yield f"departed: {name!r} is not an account name; write the name that the host has"
         elif name == "root":
-            yield "departed: root can't be locked out; name people only"
+            yield "departed: root can't be locked; list people only"
 
 
-def _is_day(told: object) -> bool:
+def _is_date(value: object) -> bool:
     try:
-        return isinstance(told, str) and bool(DAY.fullmatch(told)) and bool(date.fromisoformat(told))
+        return isinstance(value, str) and bool(DATE.fullmatch(value)) and bool(date.fromisoformat(value))
     except ValueError:
         return False
 
 
-def _faults_of_limits(where: str, limits: Mapping[str, Any]) -> Iterator[str]:
-    if others := sorted(set(limits) - {each.name for each in fields(Limits)}):
-        yield f"{where}: {', '.join(others)}: no such limit; there are cpu, memory, tasks"
+def _limit_faults(where: str, limits: Mapping[str, Any]) -> Iterator[str]:
+    yield from unknown_keys(where, limits, [each.name for each in fields(ResourceLimits)], "limit")
     if not re.fullmatch(r"\d+%", str(limits.get("cpu", "100%"))):
-        yield f'{where}.cpu: {limits["cpu"]!r}; write a share of one core, as in "200%"'
+        yield f'{where}.cpu: {limits["cpu"]!r}; write a percentage of one core, such as "200%"'
     if not re.fullmatch(r"\d+[MG]", str(limits.get("memory", "1G"))):
-        yield f'{where}.memory: {limits["memory"]!r}; write a size, as in "8G"'
+        yield f'{where}.memory: {limits["memory"]!r}; write a size, such as "8G"'
     if not isinstance(limits.get("tasks", 1), int):
         yield f"{where}.tasks: {limits['tasks']!r}; write a number"
 
 
-def conflicts(people: Sequence[Developer], there: Mapping[str, Account]) -> Iterator[str]:
-    """Accounts that are on a host already under the same name or number, and are somebody else's."""
-    owners = {account.uid: name for name, account in there.items()}
+def account_conflicts(people: Sequence[Developer], existing: Mapping[str, Account]) -> Iterator[str]:
+    """Yield a fault for each developer whose name or uid belongs to another account of the host."""
+    owners = {account.uid: name for name, account in existing.items()}
     for person in people:
-        if person.name in there and there[person.name].uid != person.uid:
-            yield f"{person.name} has uid {there[person.name].uid} there, not {person.uid}; give that one"
+        if person.name in existing and existing[person.name].uid != person.uid:
+            uid = existing[person.name].uid
+            yield f"developers: {person.name} has uid {uid} on this host, not {person.uid}; set uid to {uid}"
         if owners.get(person.uid, person.name) != person.name:
-            yield f"uid {person.uid} of {person.name} belongs to {owners[person.uid]} there; give another"
+            owner = owners[person.uid]
+            yield f"developers: {person.name}: uid {person.uid} belongs to {owner} on this host; use another uid"
 
 
-def unnamed(
-    people: Sequence[Developer], departed: Sequence[str], there: Mapping[str, Account], key_files: Sequence[str]
+def unlisted_accounts(
+    people: Sequence[Developer], departed: Sequence[str], existing: Mapping[str, Account], key_files: Sequence[str]
 ) -> list[str]:
-    """Who has been let in, in the group or by a key file, and is named neither here nor there; never the system's."""
-    members = {name for name, account in there.items() if GROUP in account.groups}
-    named = {person.name for person in people} | set(departed)
+    """Return the accounts that are in the group or have a key file, but are not in group data; no system accounts."""
+    members = {name for name, account in existing.items() if GROUP in account.groups}
+    listed = {person.name for person in people} | set(departed)
     return sorted(
-        name for name in (members | set(key_files)) - named if name not in there or not _of_the_system(there[name])
+        name
+        for name in (members | set(key_files)) - listed
+        if name not in existing or not _is_system_account(existing[name])
     )
 
 
-def unfit_to_leave(
-    departed: Sequence[str], others: Sequence[str], there: Mapping[str, Account], login: str
+def lockout_faults(
+    departed: Sequence[str], unlisted: Sequence[str], existing: Mapping[str, Account], login: str
 ) -> Iterator[str]:
-    """Whom nobody may lock out: the system's own accounts, and the one by which this run came in."""
+    """Yield a fault for each account that must not be locked: system accounts, and the login of this run."""
     for name in departed:
-        if name in there and _of_the_system(there[name]):
-            yield f"departed: {name} has uid {there[name].uid} there, so it is the system's own; take the name out"
-    if login in {*departed, *others}:
-        yield (
-            f"{login} would be locked out, and this run has logged in as {login}; "
-            f"log in as somebody else, or name {login} among the developers"
-        )
+        if name in existing and _is_system_account(existing[name]):
+            yield f"departed: {name} is a system account, with uid {existing[name].uid}; remove it from departed"
+    if login in {*departed, *unlisted}:
+        yield (f"this run would lock its own login, {login}; log in with another account, or add {login} to developers")
 
 
-def without_shell(people: Sequence[Developer], there: Collection[str], packages: Sequence[str]) -> Iterator[str]:
-    """Who has a shell that is not on the host, nor comes with a package of the same name: sshd would let nobody in."""
-    coming = {f"{folder}/{package}" for folder in ("/bin", "/usr/bin") for package in packages}
+def shell_faults(people: Sequence[Developer], existing: Collection[str], packages: Sequence[str]) -> Iterator[str]:
+    """Yield a fault for each shell that neither exists nor comes with a package; sshd refuses a login without it."""
+    to_install = {f"{folder}/{package}" for folder in ("/bin", "/usr/bin") for package in packages}
     for person in people:
-        if person.shell not in {*there, *coming}:
+        if person.shell not in {*existing, *to_install}:
             package = person.shell.rpartition("/")[2]
             yield (
-                f"developers: {person.name}: there is no shell {person.shell}; "
-                f'if it comes with a package, add that to packages, as in "{package}"'
+                f"developers: {person.name}: shell {person.shell} does not exist; "
+                f'add its package to packages, such as "{package}"'
             )
 
 
-def _of_the_system(account: Account) -> bool:
-    return account.uid < 1000 or account.uid == 65534  # root, services, nobody
+def _is_system_account(account: Account) -> bool:
+    return account.uid < 1000 or account.uid == 65534  # root, services and "nobody"
 
 
-def arrival(person: Developer, there: Account | None, containers: str) -> list[str]:
-    """The commands that make an account what it should be; none if it is."""
+def account_commands(person: Developer, account: Account | None, containers: str) -> list[str]:
+    """Return the commands that create or correct a developer's account; none if it is up to date."""
     name, groups = person.name, _groups(person, containers)
-    day = person.expires.isoformat() if person.expires else ""
-    if there is None:
+    expiry = person.expires.isoformat() if person.expires else ""
+    if account is None:
         return [
             f"useradd --uid {person.uid} --user-group --create-home --shell {shlex.quote(person.shell)} "
-            f"--groups {','.join(sorted(groups))} --expiredate '{day}' --password '*' {name}",
+            f"--groups {','.join(sorted(groups))} --expiredate '{expiry}' --password '*' {name}",
             f"chmod 700 ~{name}",
         ]
-    ours = {GROUP, "sudo", "docker"}
+    managed = {GROUP, "sudo", "docker"}
     commands = []
-    if there.shell != person.shell:
+    if account.shell != person.shell:
         commands.append(f"usermod --shell {shlex.quote(person.shell)} {name}")
-    if there.expires != _days(person.expires):
-        commands.append(f"usermod --expiredate '{day}' {name}")
-    if there.locked:
+    if account.expires != _days(person.expires):
+        commands.append(f"usermod --expiredate '{expiry}' {name}")
+    if account.locked:
         commands.append(f"usermod --password '*' {name}")
-    commands += [f"gpasswd --add {name} {group}" for group in sorted(groups - there.groups)]
-    commands += [f"gpasswd --delete {name} {group}" for group in sorted((there.groups & ours) - groups)]
+    commands += [f"gpasswd --add {name} {group}" for group in sorted(groups - account.groups)]
+    commands += [f"gpasswd --delete {name} {group}" for group in sorted((account.groups & managed) - groups)]
     return commands
 
 
-def departure(name: str, there: Account | None) -> list[str]:
-    """The commands that lock somebody out; the home folder stays."""
-    if there is None:
+def lock_commands(name: str, account: Account | None) -> list[str]:
+    """Return the commands that lock an account and end its processes; the home folder stays."""
+    if account is None:
         return []
-    commands = [] if there.locked and there.expires == "1" else [f"usermod --lock --expiredate 1 {name}"]
-    commands += [f"gpasswd --delete {name} {group}" for group in sorted(there.groups - {GROUP})]
-    if there.processes:
-        commands.append(f"loginctl terminate-user {name} || true; pkill -KILL --uid {there.uid} || true")
-    if GROUP in there.groups:  # last: by it the next run finds whom this one, had it died, would have left half in
+    commands = [] if account.locked and account.expires == "1" else [f"usermod --lock --expiredate 1 {name}"]
+    commands += [f"gpasswd --delete {name} {group}" for group in sorted(account.groups - {GROUP})]
+    if account.processes:
+        commands.append(f"loginctl terminate-user {name} || true; pkill -KILL --uid {account.uid} || true")
+    if GROUP in account.groups:  # last: if this run dies before, the next one still finds the account
         commands.append(f"gpasswd --delete {name} {GROUP}")
     return commands
 
 
-def key_of(name: str) -> str:
-    """The file that holds somebody's keys."""
-    return f"{KEYS}/{name}"
+def key_file(name: str) -> str:
+    """Return the file with the public keys of an account."""
+    return f"{KEY_FOLDER}/{name}"
 
 
-def slice_of(person: Developer) -> tuple[str, str]:
-    """The file that holds somebody to the limits, and its text."""
+def limits_file(person: Developer) -> tuple[str, str]:
+    """Return the systemd file that sets the limits of a developer, and its text."""
     limits = person.limits
     return (
         f"/etc/systemd/system/user-{person.uid}.slice.d/50-groundcrew.conf",
@@ -254,15 +258,15 @@ def slice_of(person: Developer) -> tuple[str, str]:
 
 
 def sudo_rules(people: Sequence[Developer]) -> str:
-    """Without a password: there is none to ask for, the key is the proof."""
+    """Return the sudo rules. They ask for no password, since no account has one."""
     rules = [f"{person.name} ALL=(ALL:ALL) NOPASSWD: ALL\n" for person in people if person.sudo]
-    return "# Written by groundcrew; changes made here are overwritten.\n" + "".join(rules)
+    return HEADER + "".join(rules)
 
 
 def _groups(person: Developer, containers: str) -> set[str]:
-    # Who may talk to Docker is root there, so only those who may be root are let in.
+    # Access to Docker is as powerful as root, so only developers with sudo get it.
     return {GROUP} | ({"docker"} if containers == "docker" and person.sudo else set())
 
 
-def _days(day: date | None) -> str:
-    return str((day - date(1970, 1, 1)).days) if day else ""
+def _days(expires: date | None) -> str:
+    return str((expires - date(1970, 1, 1)).days) if expires else ""

@@ -1,1 +1,1 @@
-"""What every host gets: firewall, SSH server, upkeep."""
+"""Settings for any host: firewall, SSH server, upkeep."""

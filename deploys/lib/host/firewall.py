@@ -1,4 +1,4 @@
-"""A firewall that is checked before it is in force, and that goes back by itself if it locks us out."""
+"""An nftables firewall. It is checked first, and the previous rules come back if the new ones lock you out."""
 
 from __future__ import annotations
 
@@ -11,41 +11,43 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api import FileUploadCommand, FunctionCommand, Host, State
 
-from deploys.lib.facts import HostFacts, contents, looking, printed
-from deploys.lib.operations import STAMPS, Steps, sha256
-from deploys.lib.rollback import Trial
+from deploys.lib.facts import HostFacts, command_output, file_contents, operation_with_facts
+from deploys.lib.group_data import unknown_keys
+from deploys.lib.header import HEADER
+from deploys.lib.operations import STAMP_FOLDER, Steps, sha256
+from deploys.lib.rollback import TimedRollback
 
 FILE = "/etc/nftables.conf"
 TABLE = "inet groundcrew"
-BEFORE = f"{STAMPS}/firewall.before"
-TRIAL = Trial(
-    unit="groundcrew-firewall-back",
-    what="firewall rules",
-    hint="open the port of SSH",
-    go_back=f"nft --file {BEFORE}",  # at once and whole, so that doing it twice does no harm
+PREVIOUS = f"{STAMP_FOLDER}/firewall.previous"
+ROLLBACK = TimedRollback(
+    unit="groundcrew-firewall-rollback",
+    subject="firewall rules",
+    hint="add the SSH port to open_ports",
+    restore_command=f"nft --file {PREVIOUS}",  # atomic, and safe to run twice
 )
 
 Port = int | str | Mapping[str, Any]
 
 
 def faults(ports: Sequence[Port]) -> Iterator[str]:
-    """What is wrong in a list of open ports."""
+    """Yield each fault in the list of open ports."""
     for port in ports:
-        what = port.get("port") if isinstance(port, Mapping) else port
-        if not re.fullmatch(r"\d{1,5}(-\d{1,5})?(/tcp|/udp)?", str(what)):
+        number = port.get("port") if isinstance(port, Mapping) else port
+        if not re.fullmatch(r"\d{1,5}(-\d{1,5})?(/tcp|/udp)?", str(number)):
             yield f'open_ports: {port!r}; write 22, "60000-61000/udp", or {{"port": 9100, "from": ["10.0.0.0/8"]}}'
-        if isinstance(port, Mapping) and (others := sorted(set(port) - {"port", "from"})):
-            yield f"open_ports: {', '.join(others)}: no such key; there are port, from"
+        if isinstance(port, Mapping):
+            yield from unknown_keys("open_ports", port, ("port", "from"))
 
 
 def ruleset(ports: Sequence[Port]) -> str:
-    """All that nft is to load; tables of others, such as Docker's, are left alone.
+    """Return the rules as nft loads them. They leave other tables, such as Docker's, alone.
 
-    What containers publish never comes to the input: it is passed on, to another address and port. So the port that
-    counts is the one that was asked for, and both ways go through the same list.
+    Traffic to a container's published port never reaches the input chain: DNAT changes its address and port, and it is
+    forwarded. So both chains use one list, and compare the port before DNAT.
 
-    DHCPv6 asks by multicast, and the answer comes from the router's or server's own address (RFC 8415), so to conntrack
-    it answers nothing: without a rule of its own the host would lose its IPv6 address when the lease ends.
+    A DHCPv6 client asks by multicast, and the answer comes from another address (RFC 8415). conntrack can't relate the
+    two. Without its own rule the host would lose its IPv6 address when the lease ends.
     """
     rules = "".join(f"    {rule}\n" for port in ports for rule in _rules(port))
     text = f"""\
@@ -71,53 +73,54 @@ table {TABLE} {{
 """
     mark = hashlib.sha256(text.encode()).hexdigest()[:16]
     return (
-        "#!/usr/sbin/nft -f\n# Written by groundcrew; changes made here are overwritten.\n"
+        f"#!/usr/sbin/nft -f\n{HEADER}"
         f"table {TABLE}\ndelete table {TABLE}\n{text}  chain groundcrew-{mark} {{\n  }}\n}}\n"
     )
 
 
 def _rules(port: Port) -> Iterator[str]:
-    what, sources = (port["port"], port.get("from", [])) if isinstance(port, Mapping) else (port, [])
-    number, _, protocol = str(what).partition("/")
-    opened = f"meta l4proto {protocol or 'tcp'} ct original proto-dst {number} accept"
+    opened, sources = (port["port"], port.get("from", [])) if isinstance(port, Mapping) else (port, [])
+    number, _, protocol = str(opened).partition("/")
+    rule = f"meta l4proto {protocol or 'tcp'} ct original proto-dst {number} accept"
     if not sources:
-        yield opened
-    for family, kind in (("ip", "."), ("ip6", ":")):
-        if those := [each for each in sources if kind in each]:
-            yield f"{family} saddr {{ {', '.join(those)} }} {opened}"
+        yield rule
+    for family, separator in (("ip", "."), ("ip6", ":")):
+        if addresses := [each for each in sources if separator in each]:
+            yield f"{family} saddr {{ {', '.join(addresses)} }} {rule}"
 
 
-IN_FORCE = f"nft list table {TABLE}"
-ASKED = contents(FILE) | printed(IN_FORCE)
+LIST_TABLE = f"nft list table {TABLE}"
+QUESTIONS = file_contents(FILE) | command_output(LIST_TABLE)
 
 
-@looking(lambda **_: ASKED)
-def firewall(seen: HostFacts, text: str) -> Steps:
-    """In force, and there again after a restart of the host."""
-    marked = text.rsplit("chain ", maxsplit=1)[-1].split(maxsplit=1)[0]
-    if seen.sums.get(FILE) == sha256(text) and any(marked in line for line in seen.printed[IN_FORCE]):
-        host.noop("the firewall is as it should be")
+@operation_with_facts(lambda **_: QUESTIONS)
+def apply_firewall(facts: HostFacts, text: str) -> Steps:
+    """Load the rules now, and again whenever the host boots."""
+    mark = text.rsplit("chain ", maxsplit=1)[-1].split(maxsplit=1)[0]
+    if facts.checksums.get(FILE) == sha256(text) and any(mark in line for line in facts.output[LIST_TABLE]):
+        host.noop("the firewall is up to date")
         return
     new = f"{FILE}.new"
     yield FileUploadCommand(StringIO(text), new, remote_temp_filename=host.get_temp_filename(new))
     yield f"chmod 755 {new} && nft --check --file {new} || {{ rm --force {new}; exit 1; }}"
-    yield from in_force_for_a_while(new)
-    yield FunctionCommand(_keep_or_go_back, (new,), {})
+    yield from activate_rules(new)
+    yield FunctionCommand(_confirm_or_restore, (new,), {})
 
 
-def in_force_for_a_while(new: str) -> list[str]:
-    """Commands after which the new rules hold, and end by themselves unless somebody stops that.
+def activate_rules(new: str) -> list[str]:
+    """Return the commands that load the new rules and start the rollback timer.
 
-    What a run that died has left unproven goes back first, so that the rules that are saved are always proven ones.
+    If an interrupted run left unconfirmed rules, they are rolled back first. So the saved rules are always confirmed.
     """
     table = f"echo 'table {TABLE}'; echo 'delete table {TABLE}'; nft list table {TABLE} 2>/dev/null || true"
     return [
-        f"! systemctl --quiet is-active {TRIAL.unit}.timer || {{ {TRIAL.go_back} && {TRIAL.end}; }}",
-        f"mkdir --parents {STAMPS} && {{ {table}; }} > {BEFORE}",
-        TRIAL.begin,
+        f"! systemctl --quiet is-active {ROLLBACK.unit}.timer || "
+        f"{{ {ROLLBACK.restore_command} && {ROLLBACK.stop_timer}; }}",
+        f"mkdir --parents {STAMP_FOLDER} && {{ {table}; }} > {PREVIOUS}",
+        ROLLBACK.start_timer,
         f"nft --file {new}",
     ]
 
 
-def _keep_or_go_back(state: State, host: Host, new: str) -> bool:
-    return TRIAL.kept_or_gone_back(state, host, keep=f"mv {new} {FILE}", tidy=f"rm --force {new}")
+def _confirm_or_restore(state: State, host: Host, new: str) -> bool:
+    return ROLLBACK.confirm_or_restore(state, host, confirm=f"mv {new} {FILE}", cleanup=f"rm --force {new}")

@@ -1,4 +1,4 @@
-"""An SSH server that lets in keys only, and everything that VS Code Remote does."""
+"""An SSH server that accepts keys only, with the forwarding that VS Code Remote needs."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from io import StringIO
 from pyinfra import host
 from pyinfra.api import FileUploadCommand, FunctionCommand, Host, State
 
-from deploys.lib.dev_server.developers import GROUP, KEYS
-from deploys.lib.facts import HostFacts, contents, looking, paths
-from deploys.lib.operations import Steps, is_older, of_unit, sha256, stamped
-from deploys.lib.rollback import Trial
+from deploys.lib.dev_server.developers import GROUP, KEY_FOLDER
+from deploys.lib.facts import HostFacts, file_contents, operation_with_facts, paths
+from deploys.lib.header import HEADER
+from deploys.lib.operations import Steps, is_outdated, sha256, stamp_command, unit_and_files
+from deploys.lib.rollback import TimedRollback
 
 FILE = "/etc/ssh/sshd_config.d/10-groundcrew.conf"
-BEFORE = f"{FILE}.before"  # is there as long as the file is not proven
+PREVIOUS = f"{FILE}.previous"  # exists while the new file is not confirmed
 UNIT = "ssh.service"
-TRIAL = Trial(
-    unit="groundcrew-ssh-back",
-    what="settings of the SSH server",
-    hint="see ssh_settings",
-    # The file that was there before, and a server that runs with it, even if it has died of the other.
-    go_back=f"mv {BEFORE} {FILE} && if systemctl --quiet is-failed {UNIT}; then systemctl restart {UNIT}; "
+ROLLBACK = TimedRollback(
+    unit="groundcrew-ssh-rollback",
+    subject="SSH server settings",
+    hint="correct ssh_settings",
+    # Put the previous file back and make the server use it, also if the server has stopped because of the new one.
+    restore_command=f"mv {PREVIOUS} {FILE} && if systemctl --quiet is-failed {UNIT}; then systemctl restart {UNIT}; "
     f"else systemctl try-reload-or-restart {UNIT}; fi",
 )
 
@@ -42,45 +43,44 @@ SETTINGS = {
 }
 
 
-def settings(others: Mapping[str, str]) -> str:
-    """The file; the keys of developers are where only root can change them."""
+def sshd_settings(others: Mapping[str, str]) -> str:
+    """Return the text of the sshd settings. The keys of developers are in a folder that only root can change."""
     lines = "".join(f"{name} {value}\n" for name, value in {**SETTINGS, **others}.items())
     return (
-        f"# Written by groundcrew; changes made here are overwritten.\n{lines}"
-        f"Match Group {GROUP}\n  AuthorizedKeysFile {KEYS}/%u\n  AuthenticationMethods publickey\n"
+        f"{HEADER}{lines}Match Group {GROUP}\n  AuthorizedKeysFile {KEY_FOLDER}/%u\n  AuthenticationMethods publickey\n"
     )
 
 
-ASKED = contents(FILE) | paths(BEFORE) | of_unit(UNIT, [FILE])
+QUESTIONS = file_contents(FILE) | paths(PREVIOUS) | unit_and_files(UNIT, [FILE])
 
 
-@looking(lambda **_: ASKED)
-def ssh_server(seen: HostFacts, text: str) -> Steps:
-    """Configured and proven by a fresh login; sessions that are open stay open."""
-    proven = BEFORE not in seen.things and not is_older(seen, UNIT, [FILE])
-    if proven and seen.sums.get(FILE) == sha256(text):
-        host.noop("the SSH server is as it should be")
+@operation_with_facts(lambda **_: QUESTIONS)
+def configure_ssh_server(facts: HostFacts, text: str) -> Steps:
+    """Write the settings, and confirm them by a fresh login. Open sessions stay open."""
+    confirmed = PREVIOUS not in facts.paths and not is_outdated(facts, UNIT, [FILE])
+    if confirmed and facts.checksums.get(FILE) == sha256(text):
+        host.noop("the SSH server is up to date")
         return
     new = f"{FILE}.new"
     yield FileUploadCommand(StringIO(text), new, remote_temp_filename=host.get_temp_filename(new))
-    yield from in_force_for_a_while(new)
-    yield FunctionCommand(_keep_or_go_back, (), {})
+    yield from activate_settings(new)
+    yield FunctionCommand(_confirm_or_restore, (), {})
 
 
-def in_force_for_a_while(new: str) -> list[str]:
-    """Commands after which the new settings hold, and end by themselves unless somebody stops that.
+def activate_settings(new: str) -> list[str]:
+    """Return the commands that activate the new settings and start the rollback timer.
 
-    What a run that died has left unproven goes back first, so that the file that is kept aside is always a proven one.
+    If an interrupted run left unconfirmed settings, they are rolled back first. So the saved file is always confirmed.
     """
     return [
-        f"{TRIAL.end} 2>/dev/null; ! test -e {BEFORE} || {{ {TRIAL.go_back}; }}",
-        f": >> {FILE} && ln {FILE} {BEFORE}",
-        TRIAL.begin,
+        f"{ROLLBACK.stop_timer} 2>/dev/null; ! test -e {PREVIOUS} || {{ {ROLLBACK.restore_command}; }}",
+        f": >> {FILE} && ln {FILE} {PREVIOUS}",
+        ROLLBACK.start_timer,
         f"chmod 644 {new} && mv {new} {FILE} && mkdir --parents /run/sshd",
-        f"sshd -t || {{ mv {BEFORE} {FILE}; {TRIAL.end}; exit 1; }}",
+        f"sshd -t || {{ mv {PREVIOUS} {FILE}; {ROLLBACK.stop_timer}; exit 1; }}",
         f"systemctl try-reload-or-restart {UNIT}",
     ]
 
 
-def _keep_or_go_back(state: State, host: Host) -> bool:
-    return TRIAL.kept_or_gone_back(state, host, keep=f"rm {BEFORE} && {stamped(UNIT)}")
+def _confirm_or_restore(state: State, host: Host) -> bool:
+    return ROLLBACK.confirm_or_restore(state, host, confirm=f"rm {PREVIOUS} && {stamp_command(UNIT)}")

@@ -1,4 +1,4 @@
-"""What keeps a dev server in order while nobody looks: updates, bans, clock, swap, kernel, containers, metrics."""
+"""Services that maintain a host: updates, fail2ban, clock, swap, kernel settings, containers, metrics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from deploys.lib.preflight import every
+from deploys.lib.header import HEADER, SENTENCE
+from deploys.lib.preflight import stop_on_faults
 
 PACKAGES = (
     "acl",
@@ -20,11 +21,12 @@ PACKAGES = (
     "sudo",
     "unattended-upgrades",
 )
-HEAD = "Written by groundcrew; changes made here are overwritten.\n"
 
 
 @dataclass(frozen=True)
 class Upkeep:
+    """The group data for the upkeep of a host."""
+
     containers: str
     docker_settings: Mapping[str, object]
     workspaces: str
@@ -41,16 +43,16 @@ class Upkeep:
 
     @property
     def files(self) -> Mapping[str, str]:
-        """Each file that is kept, and what is in it."""
+        """The text of each file that the deploy writes, by path."""
         return {path: text(self) for path, text in {**FILES, **CONTAINERS[self.containers].files}.items()}
 
     @property
-    def units(self) -> Mapping[str, Unit]:
+    def units(self) -> Mapping[str, ServiceUnit]:
         return {**UNITS, **CONTAINERS[self.containers].units}
 
     @classmethod
-    def of(cls, given: Any, name: str) -> Upkeep:
-        """Read from group data; every fault is told."""
+    def from_group_data(cls, given: Any, name: str) -> Upkeep:
+        """Return the upkeep of the host `name`; raise DeployError with all faults."""
         upkeep = cls(
             containers=given.get("containers") or "",
             docker_settings=given.get("docker_settings") or {},
@@ -62,34 +64,35 @@ class Upkeep:
             more_packages=tuple(given.get("packages") or ()),
             about=given.get("about") or "A server that developers share.",
         )
-        every(f"{name}: {fault}" for fault in upkeep.faults())
+        stop_on_faults(f"{name}: {fault}" for fault in upkeep.faults())
         return upkeep
 
     def faults(self) -> Iterator[str]:
+        """Yield each fault in the group data."""
         if self.containers not in CONTAINERS:
-            yield f'containers: {self.containers!r}; write "podman", "docker" or nothing'
+            yield f'containers: {self.containers!r}; write "podman", "docker" or ""'
         if not isinstance(self.docker_settings, Mapping):
             yield f'docker_settings: {self.docker_settings!r}; write {{"registry-mirrors": ["https://…"]}}'
         if self.swap and not re.fullmatch(r"\d+[MG]", self.swap):
-            yield f'swap: {self.swap!r}; write a size, as in "4G"'
+            yield f'swap: {self.swap!r}; write a size, such as "4G"'
         if not re.fullmatch(r"(/[\w.-]+)+", self.workspaces):
-            yield f"workspaces: {self.workspaces!r}; write a folder, as in /srv/workspaces"
+            yield f"workspaces: {self.workspaces!r}; write a folder, such as /srv/workspaces"
 
 
 def _updates(upkeep: Upkeep) -> str:
-    return f'// {HEAD}APT::Periodic::Update-Package-Lists "1";\nAPT::Periodic::Unattended-Upgrade "1";\n'
+    return f'// {SENTENCE}\nAPT::Periodic::Update-Package-Lists "1";\nAPT::Periodic::Unattended-Upgrade "1";\n'
 
 
 def _bans(upkeep: Upkeep) -> str:
     never = " ".join(["127.0.0.1/8", "::1", *upkeep.never_ban])
     return (
-        f"# {HEAD}[DEFAULT]\nbackend = systemd\nbanaction = nftables\nbanaction_allports = nftables[type=allports]\n"
+        f"{HEADER}[DEFAULT]\nbackend = systemd\nbanaction = nftables\nbanaction_allports = nftables[type=allports]\n"
         f"ignoreip = {never}\n[sshd]\nenabled = true\nmaxretry = 5\nfindtime = 10m\nbantime = 1h\n"
     )
 
 
 def _clock(upkeep: Upkeep) -> str:
-    return f"# {HEAD}" + "".join(f"server {each} iburst\n" for each in upkeep.time_servers)
+    return HEADER + "".join(f"server {each} iburst\n" for each in upkeep.time_servers)
 
 
 def _kernel(upkeep: Upkeep) -> str:
@@ -99,34 +102,34 @@ def _kernel(upkeep: Upkeep) -> str:
         "kernel.dmesg_restrict": 1,
         "vm.swappiness": 10,
     }
-    return f"# {HEAD}" + "".join(f"{key} = {value}\n" for key, value in sorted({**settings, **upkeep.sysctl}.items()))
+    return HEADER + "".join(f"{key} = {value}\n" for key, value in sorted({**settings, **upkeep.sysctl}.items()))
 
 
 def _metrics(upkeep: Upkeep) -> str:
-    return f'# {HEAD}ARGS="--collector.textfile.directory=/var/lib/prometheus/node-exporter"\n'
+    return f'{HEADER}ARGS="--collector.textfile.directory=/var/lib/prometheus/node-exporter"\n'
 
 
 def _swap(upkeep: Upkeep) -> str:
     return (
-        f"# {HEAD}[Unit]\nDescription=Swap file\nConditionPathExists=/swapfile\nConditionVirtualization=!container\n"
+        f"{HEADER}[Unit]\nDescription=Swap file\nConditionPathExists=/swapfile\nConditionVirtualization=!container\n"
         "[Swap]\nWhat=/swapfile\n[Install]\nWantedBy=swap.target\n"
     )
 
 
 def _short_names(upkeep: Upkeep) -> str:
-    """So that `podman run alpine` finds what `docker run alpine` would."""
-    return f'# {HEAD}unqualified-search-registries = ["docker.io"]\n'
+    """Make `podman run alpine` pull the image that `docker run alpine` pulls."""
+    return f'{HEADER}unqualified-search-registries = ["docker.io"]\n'
 
 
 def _docker(upkeep: Upkeep) -> str:
-    """Logs that don't fill the disk, and containers that live on while the daemon is restarted or upgraded."""
+    """Limit container logs, and keep containers running while the daemon restarts."""
     settings = {"log-driver": "local", "log-opts": {"max-size": "20m", "max-file": "5"}, "live-restore": True}
     return json.dumps({**settings, **upkeep.docker_settings}, indent=2, sort_keys=True)
 
 
 @dataclass(frozen=True)
-class Unit:
-    """The files that a unit must have read, and whether it ends when its work is done."""
+class ServiceUnit:
+    """A systemd unit: the files that it reads at its start, and whether it is a oneshot service."""
 
     files: Sequence[str] = ()
     oneshot: bool = False
@@ -134,18 +137,18 @@ class Unit:
 
 @dataclass(frozen=True)
 class Containers:
-    """What a way to run containers brings with it."""
+    """The packages, files and units of a container engine."""
 
     packages: Sequence[str] = ()
     files: Mapping[str, Callable[[Upkeep], str]] = field(default_factory=dict)
-    units: Mapping[str, Unit] = field(default_factory=dict)
+    units: Mapping[str, ServiceUnit] = field(default_factory=dict)
 
 
 SWAP, SWAP_NEW = "/swapfile", "/swapfile.new"
-# MiB that a swap file may take if there is none: what is free, and what a run that was killed over one has taken.
-ROOM_FOR_SWAP = f"test -e {SWAP} || {{ df --output=avail -B1M / | tail -1; du --block-size=1M {SWAP_NEW} | cut -f1; }}"
+# If there is no swap file, print the MiB that it can use: the free space, and the space of an unfinished swap file.
+FREE_FOR_SWAP = f"test -e {SWAP} || {{ df --output=avail -B1M / | tail -1; du --block-size=1M {SWAP_NEW} | cut -f1; }}"
 DOCKER = "/etc/docker/daemon.json"
-# A daemon that can tell finds faults before the file is in force; Debian 12's can't.
+# dockerd checks its file, unless it is too old for --validate, as on Debian 12.
 CHECKS = {DOCKER: "{{ ! dockerd --help | grep --quiet -e --validate || dockerd --validate --config-file={}; }}"}
 CONTAINERS = {
     "": Containers(),
@@ -154,7 +157,7 @@ CONTAINERS = {
         files={"/etc/containers/registries.conf.d/groundcrew.conf": _short_names},
     ),
     "docker": Containers(
-        packages=("docker.io", "containerd"), files={DOCKER: _docker}, units={"docker.service": Unit([DOCKER])}
+        packages=("docker.io", "containerd"), files={DOCKER: _docker}, units={"docker.service": ServiceUnit([DOCKER])}
     ),
 }
 FILES = {
@@ -166,30 +169,30 @@ FILES = {
     "/etc/systemd/system/swapfile.swap": _swap,
 }
 UNITS = {
-    "fail2ban.service": Unit(["/etc/fail2ban/jail.d/groundcrew.local"]),
-    "chrony.service": Unit(["/etc/chrony/conf.d/groundcrew.conf"]),
-    "prometheus-node-exporter.service": Unit(["/etc/default/prometheus-node-exporter"]),
-    "unattended-upgrades.service": Unit(),
-    "apt-daily-upgrade.timer": Unit(),
-    "systemd-sysctl.service": Unit(["/etc/sysctl.d/60-groundcrew.conf"], oneshot=True),
-    "swapfile.swap": Unit(),
+    "fail2ban.service": ServiceUnit(["/etc/fail2ban/jail.d/groundcrew.local"]),
+    "chrony.service": ServiceUnit(["/etc/chrony/conf.d/groundcrew.conf"]),
+    "prometheus-node-exporter.service": ServiceUnit(["/etc/default/prometheus-node-exporter"]),
+    "unattended-upgrades.service": ServiceUnit(),
+    "apt-daily-upgrade.timer": ServiceUnit(),
+    "systemd-sysctl.service": ServiceUnit(["/etc/sysctl.d/60-groundcrew.conf"], oneshot=True),
+    "swapfile.swap": ServiceUnit(),
 }
 
 
 def swap_commands(size: str) -> list[str]:
-    """Make a swap file that only root may read, or leave nothing behind."""
+    """Return the command that creates a swap file that only root can read; if it fails, it leaves nothing behind."""
     new = SWAP_NEW
     made = f"umask 077 && fallocate --length {size} {new} && mkswap {new} && mv {new} {SWAP}"
     return [f"{made} || {{ rm --force {new}; exit 1; }}"] if size else []
 
 
-def faults_of_swap(size: str, room: Sequence[str], kept_free: int) -> Iterator[str]:
-    """Why there is no room for a swap file that is not there yet; `room` is what ROOM_FOR_SWAP prints."""
-    free = sum(map(int, room))
-    if size and room and free < mebibytes(size) + kept_free:
+def swap_faults(size: str, available: Sequence[str], kept_free: int) -> Iterator[str]:
+    """Yield a fault if a new swap file does not fit on the disk; `available` is the output of FREE_FOR_SWAP."""
+    free = sum(map(int, available))
+    if size and available and free < mebibytes(size) + kept_free:
         yield (
-            f"swap: {size}, but {free} MiB are free on the disk of {SWAP}, and {kept_free} are to stay free; "
-            "make room, or name a smaller swap"
+            f"swap: {size} does not fit: the disk of {SWAP} has {free} MiB free, and {kept_free} MiB must stay free; "
+            "free some space, or set a smaller swap"
         )
 
 
@@ -200,5 +203,5 @@ def mebibytes(size: str) -> int:
 def motd(name: str, upkeep: Upkeep) -> str:
     return (
         f"\n  {name}: {upkeep.about}\n  Your workspace is {upkeep.workspaces}/<your name>.\n"
-        "  groundcrew keeps this host: what it manages and you change by hand is overwritten.\n\n"
+        "  groundcrew manages this host: it overwrites manual changes to the files that it writes.\n\n"
     )

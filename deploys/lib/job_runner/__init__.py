@@ -1,1 +1,1 @@
-"""groundcrew itself on a host: release, files, timers."""
+"""Job runners: groundcrew's release, configuration files and timers on a host."""

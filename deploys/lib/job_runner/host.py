@@ -1,4 +1,4 @@
-"""The operations on a job runner."""
+"""Operations on a job runner."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from pyinfra import host
 from pyinfra.api import FileUploadCommand, FunctionCommand, Host, State, operation
 from pyinfra.api.state import StateStage
 
-from deploys.lib.facts import as_root
+from deploys.lib.facts import sudo_arguments
 from deploys.lib.job_runner import release as runner_release
 from deploys.lib.job_runner.files import (
     CREW,
     ETC,
-    FOUND,
+    EXPORT_MARK,
     HOME,
     JOURNAL,
-    MADE_BY,
+    LIST_MANAGED_FILES,
     OPT,
     UNITS,
     USER,
-    Placed,
-    found,
-    packed,
-    removal,
-    switch,
+    ManagedFile,
+    as_archive,
+    parse_managed_files,
+    removal_script,
+    switch_script,
 )
-from deploys.lib.job_runner.release import Python
-from deploys.lib.operations import Lines, Steps, quietly
+from deploys.lib.job_runner.release import HostPython
+from deploys.lib.operations import CommandLines, Steps, run_silently
 from deploys.lib.preflight import DeployError
 
 WHEELS = f"{OPT}/wheels"
-# By the host's own systemd, so that it comes to its end even if we are cut off. One that still waits makes way.
+# systemd runs the script on the host, so a lost connection does not stop it. First, stop one that still waits.
 STOP = "systemctl stop groundcrew-switch.service 2>/dev/null || true"
 RUN = f"systemd-run --quiet --wait --pipe --collect --unit=groundcrew-switch sh {OPT}/switch"
 
 
 @operation()
-def release_is_there(python: Python, release: str) -> Steps:
-    """A virtual environment of this release, beside the one that is in use; whole, or made anew."""
+def install_release(python: HostPython, release: str) -> Steps:
+    """Install this release into its own virtual environment, beside the active one. A partial one is replaced."""
     new = f"{OPT}/{release}"
-    if host.get_fact(Lines, f"cat {new}/whole"):
-        host.noop(f"release {release} is there")
+    if host.get_fact(CommandLines, f"cat {new}/whole"):
+        host.noop(f"release {release} is installed")
         return
     yield f"rm --recursive --force {new} && mkdir --parents {WHEELS} {new}"
     yield FunctionCommand(_send_wheels, (python, new), {})
@@ -57,52 +57,52 @@ def release_is_there(python: Python, release: str) -> Steps:
     )
 
 
-def _send_wheels(state: State, host: Host, python: Python, new: str) -> bool:
-    """Bring what the host does not have yet, in one piece."""
+def _send_wheels(state: State, host: Host, python: HostPython, new: str) -> bool:
+    """Send the wheels that the host does not have yet, in one archive."""
     try:
-        own, others = runner_release.wheels(python)
-    except DeployError as fault:
-        host.log(str(fault))
+        own, others = runner_release.make_wheels(python)
+    except DeployError as error:
+        host.log(str(error))
         return False
-    _, there = quietly(host, f"ls {WHEELS}")
+    _, present = run_silently(host, f"ls {WHEELS}")
     names = [each.name for each in others]
     archive = BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as packing:
         packing.add(own, f"{new}/{own.name}")
         for each in others:
-            if each.name not in there:
+            if each.name not in present:
                 packing.add(each, f"{WHEELS}/{each.name}")
     sent = f"{new}/sent.tar"
     archive.seek(0)
-    told = host.put_file(archive, sent, remote_temp_filename=host.get_temp_filename(sent), **as_root(host))
+    ok = host.put_file(archive, sent, remote_temp_filename=host.get_temp_filename(sent), **sudo_arguments(host))
     unpack = (
         f"tar --extract --directory=/ --no-same-owner --file={sent} && rm {sent} && cat > {new}/wheels && cd {WHEELS} "
         f"&& {{ ls | grep -vxF --file={new}/wheels | xargs --no-run-if-empty rm; }}"
     )
-    return told and quietly(host, unpack, "\n".join(names))[0]
+    return ok and run_silently(host, unpack, "\n".join(names))[0]
 
 
 @operation()
-def in_force(
-    release: str, files: Mapping[str, Placed], secrets: Sequence[str], timers: Sequence[str], limit: int
+def activate_release(
+    release: str, files: Mapping[str, ManagedFile], secrets: Sequence[str], timers: Sequence[str], limit: int
 ) -> Steps:
-    """This release, with these files, on these timers: switched between runs, all at once."""
-    there = found(host.get_fact(Lines, FOUND))
-    stale = sorted(set(there) - set(files) - set(secrets))
-    same = all(there.get(path) == file.told for path, file in files.items())
-    named = " ".join(timers)
-    off = host.get_fact(
-        Lines,
-        f"systemctl is-active {named} | grep -vx active; systemctl is-enabled {named} | grep -vx enabled; "
-        f"systemctl show --property=NeedDaemonReload --value {named} | grep yes; "
+    """Activate a release with its files and timers, all at once, while no run is active."""
+    current = parse_managed_files(host.get_fact(CommandLines, LIST_MANAGED_FILES))
+    stale = sorted(set(current) - set(files) - set(secrets))
+    unchanged = all(current.get(path) == file.fingerprint for path, file in files.items())
+    names = " ".join(timers)
+    inactive = host.get_fact(
+        CommandLines,
+        f"systemctl is-active {names} | grep -vx active; systemctl is-enabled {names} | grep -vx enabled; "
+        f"systemctl show --property=NeedDaemonReload --value {names} | grep yes; "
         f"[ $(readlink {OPT}/current) = {release} ] || echo another release",
     )
-    if same and not stale and not off:
-        host.noop("all is as it should be")
+    if unchanged and not stale and not inactive:
+        host.noop("release, files and timers are up to date")
         return
     yield STOP
-    yield _upload(BytesIO(packed(files)), f"{OPT}/next.tar")
-    yield _upload(StringIO(switch(release, stale, limit)), f"{OPT}/switch")
+    yield _upload(BytesIO(as_archive(files)), f"{OPT}/next.tar")
+    yield _upload(StringIO(switch_script(release, stale, limit)), f"{OPT}/switch")
     yield RUN
     yield f"rm {OPT}/next.tar {OPT}/switch"
 
@@ -112,19 +112,19 @@ def _upload(content: BytesIO | StringIO, to: str) -> FileUploadCommand:
 
 
 @operation()
-def environments_are_well(names: Sequence[str]) -> Steps:
-    """`crew check`, as the service user, hardened as runs are: what it finds wrong fails the deploy."""
-    if host.state.current_stage is not StateStage.Execute:  # what it looks at is not there before
+def check_environments(names: Sequence[str]) -> Steps:
+    """Run `crew check` as the service user, hardened as runs are; a problem fails the deploy."""
+    if host.state.current_stage is not StateStage.Execute:  # the check needs the installed release
         return
     for name in names:
-        told, printed = quietly(host, check(name))
-        host.log("\n    ".join([f"crew check {name}:", *printed]))
-        if not told:
-            yield FunctionCommand(_is_wrong, (name,), {})
+        ok, output = run_silently(host, crew_check_command(name))
+        host.log("\n    ".join([f"crew check {name}:", *output]))
+        if not ok:
+            yield FunctionCommand(_report_failed_check, (name,), {})
 
 
-def check(name: str) -> str:
-    """Runs the check and prints what it said."""
+def crew_check_command(name: str) -> str:
+    """Return a command that runs the check and prints its output."""
     unit = f"groundcrew-{name}-check.service"
     return (
         f"began=$(date '+%F %T.%6N'); systemctl start {unit} 2>&1; code=$?; journalctl --sync; "
@@ -132,23 +132,23 @@ def check(name: str) -> str:
     )
 
 
-def _is_wrong(state: State, host: Host, name: str) -> bool:
+def _report_failed_check(state: State, host: Host, name: str) -> bool:
     host.log(
-        f"groundcrew is installed and its timers run, but {name} can't do its work like this, see above; "
-        f"mend it and run this again, or look by hand: systemctl start groundcrew-{name}-check"
+        f"groundcrew is installed and its timers run, but the check of {name} failed, see above; "
+        f"fix that and run this again, or check on the host: systemctl start groundcrew-{name}-check"
     )
     return False
 
 
 @operation()
-def gone(files: Sequence[Path], stores: Sequence[str], limit: int) -> Steps:
-    """All that this deploy made is away; a store that is a folder of the host stays, and so does its owner then."""
-    ours = f"{OPT} {ETC} {CREW} {JOURNAL} {shlex.join(map(str, files))}"
+def remove_job_runner(files: Sequence[Path], stores: Sequence[str], limit: int) -> Steps:
+    """Remove all that this deploy installed, except a store on this host and the user that owns it."""
+    installed = f"{OPT} {ETC} {CREW} {JOURNAL} {shlex.join(map(str, files))}"
     orphan = f"ls --directory {shlex.join([HOME, *stores])} | grep --quiet . || getent passwd {USER}"
-    there = f"ls --directory {ours}; grep -ls '{MADE_BY}' {UNITS}/groundcrew-*; {orphan}"
-    if not host.get_fact(Lines, there):
-        host.noop("nothing of it is there")
+    left = f"ls --directory {installed}; grep -ls '{EXPORT_MARK}' {UNITS}/groundcrew-*; {orphan}"
+    if not host.get_fact(CommandLines, left):
+        host.noop("nothing is left to remove")
         return
     yield f"{STOP}; mkdir --parents {OPT}"
-    yield _upload(StringIO(removal(files, stores, limit)), f"{OPT}/switch")
+    yield _upload(StringIO(removal_script(files, stores, limit)), f"{OPT}/switch")
     yield RUN

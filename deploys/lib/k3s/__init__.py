@@ -1,1 +1,1 @@
-"""K3s clusters: nodes, upgrades, snapshots, leaving."""
+"""K3s clusters: installation, upgrade, reset and restore."""

@@ -1,4 +1,4 @@
-"""A cluster: which hosts it is made of, and what it tells of itself."""
+"""The hosts of a cluster, and commands on them through SSH and kubectl."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from pyinfra.api.exceptions import ConnectError
 
 from deploys.lib import preflight
 from deploys.lib.k3s.files import BINARY, DATA, Node
-from deploys.lib.operations import quietly
+from deploys.lib.operations import run_silently
 
 ETCD = "node-role.kubernetes.io/etcd"
-PATIENCE = 10  # seconds that a server may take for a simple question
+ANSWER_TIMEOUT = 10  # seconds that a server has to answer a simple question
 
 
-class NotDone(Exception):
-    """What kept something from being done, in words for who runs the deploy."""
+class StepFailed(Exception):
+    """A step failed; the message is for the person who runs the deploy."""
 
 
 @dataclass(frozen=True)
-class Hosts:
-    """The hosts of a cluster, by the names that they have in the inventory."""
+class ClusterHosts:
+    """The hosts of a cluster, by their names in the inventory."""
 
     environment: str
     servers: tuple[str, ...]
     agents: tuple[str, ...]
-    given: Mapping[str, Any] = field(repr=False)  # group data of the first server: the cluster's
+    settings: Mapping[str, Any] = field(repr=False)  # the group data of the first server
 
     @property
     def first(self) -> str:
@@ -43,15 +43,16 @@ class Hosts:
         return self.servers + self.agents
 
 
-def hosts() -> Hosts:
-    servers = preflight.group("k3s_servers")
+def cluster_hosts() -> ClusterHosts:
+    """Return the hosts of the inventory's cluster."""
+    servers = preflight.hosts_of_group("k3s_servers")
     agents = [each.name for each in inventory.groups.get("k3s_agents", []) if each.name not in servers]
-    given = inventory.get_host(servers[0]).data.dict()
-    return Hosts(host.groups[-1], tuple(servers), tuple(agents), given)
+    settings = inventory.get_host(servers[0]).data.dict()
+    return ClusterHosts(host.groups[-1], tuple(servers), tuple(agents), settings)
 
 
-def node_of(cluster: Hosts) -> Node:
-    """This host as a node."""
+def this_node(cluster: ClusterHosts) -> Node:
+    """Return this host's node."""
     return Node(
         name=node_name(host.name),
         server=host.name in cluster.servers,
@@ -60,101 +61,104 @@ def node_of(cluster: Hosts) -> Node:
     )
 
 
-def names_of_hosts(cluster: Hosts) -> dict[str, list[str]]:
-    """Of each host that tells them its hostname and its machine-id."""
-    asked = {name: ask(name, "hostname; cat /etc/machine-id") for name in cluster.all}
-    return {name: printed for name, (told, printed) in asked.items() if told and len(printed) == 2}
+def host_identities(cluster: ClusterHosts) -> dict[str, list[str]]:
+    """Return hostname and machine-id of each host that answers."""
+    answers = {name: run_on(name, "hostname; cat /etc/machine-id") for name in cluster.all}
+    return {name: lines for name, (ok, lines) in answers.items() if ok and len(lines) == 2}
 
 
 def node_name(name: str) -> str:
-    """What a host's node is called."""
-    told, printed = ask(name, "hostname")
-    if not told:
-        raise preflight.DeployError(f"{name} does not tell its hostname: {'; '.join(printed)}")
-    return printed[0].lower()
+    """Return the name of a host's node."""
+    ok, output = run_on(name, "hostname")
+    if not ok:
+        raise preflight.DeployError(f"{name}: reading the hostname failed: {'; '.join(output)}")
+    return output[0].lower()
 
 
-def nodes(*servers: str) -> dict[str, dict[str, Any]] | None:
-    """All nodes by their names, as the first server tells that can; None if none of them can."""
+def read_nodes(*servers: str) -> dict[str, dict[str, Any]] | None:
+    """Return all nodes by name, from the first server that answers; None if none does."""
     for server in servers:
-        told, printed = kubectl(server, "get", "nodes", "--output=json", seconds=PATIENCE)
-        if told:
-            return {one["metadata"]["name"]: one for one in json.loads("".join(printed))["items"]}
+        ok, output = run_kubectl(server, "get", "nodes", "--output=json", seconds=ANSWER_TIMEOUT)
+        if ok:
+            return {node["metadata"]["name"]: node for node in json.loads("".join(output))["items"]}
     return None
 
 
-def faults_of_founding(cluster: Hosts) -> Iterator[str]:
-    """The first server founds a cluster where it has none: not beside one that is there."""
+def founding_faults(cluster: ClusterHosts) -> Iterator[str]:
+    """Yield a fault if the first server would found a second cluster beside one of the other servers."""
     first, *others = cluster.servers
-    if others and not _has_state(first) and (with_it := [name for name in others if _has_state(name)]):
+    if others and not _has_state(first) and (members := [name for name in others if _has_state(name)]):
         yield (
-            f"{first} would found a cluster, and {', '.join(with_it)} has one already; let {first} join that: "
-            f"name {with_it[0]} before it in k3s_servers"
+            f"k3s_servers: {first} is first and would found a second cluster beside that of {', '.join(members)}; "
+            f"put {members[0]} before {first} to let it join"
         )
 
 
 def _has_state(server: str) -> bool:
-    return ask(server, f"test -e {DATA}/server/db/etcd || test -e {DATA}/server/db/state.db")[0]
+    return run_on(server, f"test -e {DATA}/server/db/etcd || test -e {DATA}/server/db/state.db")[0]
 
 
-def faults_of_node(name: str, known: Mapping[str, object] | None) -> Iterator[str]:
-    """Why nothing can be done with a node of a running cluster."""
-    if known is None:
-        yield "no server of the cluster answers; make one work first: deploys/k3s.py, or deploys/k3s_restore.py"
-    elif name not in known:
-        yield f"{name} is no node of the cluster (there are {', '.join(sorted(known))}); run deploys/k3s.py first"
+def membership_faults(name: str, nodes: Mapping[str, object] | None) -> Iterator[str]:
+    """Yield a fault if no server answers, or the cluster does not have this node."""
+    if nodes is None:
+        yield "no server of the cluster answers; repair one first, with deploys/k3s.py or deploys/k3s_restore.py"
+    elif name not in nodes:
+        yield f"{name} is not a node of the cluster (it has {', '.join(sorted(nodes))}); run deploys/k3s.py first"
 
 
-def known(name: str, *servers: str) -> dict[str, dict[str, Any]]:
-    """All nodes, this one among them; servers that have just been restarted get a moment to answer."""
-    end = time.monotonic() + PATIENCE
-    while (told := nodes(*servers)) is None and time.monotonic() < end:
+def require_node(name: str, *servers: str) -> dict[str, dict[str, Any]]:
+    """Return all nodes; raise StepFailed unless `name` is one of them. Wait a moment for servers that restart."""
+    end = time.monotonic() + ANSWER_TIMEOUT
+    while (nodes := read_nodes(*servers)) is None and time.monotonic() < end:
         time.sleep(0.5)
-    for fault in faults_of_node(name, told):
-        raise NotDone(fault)
-    return told or {}
+    for fault in membership_faults(name, nodes):
+        raise StepFailed(fault)
+    return nodes or {}
 
 
-def speaker(*servers: str) -> str | None:
-    """The first of the servers that has an answer."""
-    return next((each for each in servers if kubectl(each, "get", "--raw=/readyz", seconds=PATIENCE)[0]), None)
+def responsive_server(*servers: str) -> str | None:
+    """Return the first server whose API answers, or None."""
+    return next(
+        (each for each in servers if run_kubectl(each, "get", "--raw=/readyz", seconds=ANSWER_TIMEOUT)[0]), None
+    )
 
 
-def kubectl(server: str, *words: str, seconds: int) -> tuple[bool, list[str]]:
-    """Ask the cluster through a server."""
-    return ask(server, f"timeout {seconds} {BINARY} kubectl {shlex.join(words)}")
+def run_kubectl(server: str, *arguments: str, seconds: int) -> tuple[bool, list[str]]:
+    """Run kubectl on a server; return whether it succeeded, and its output."""
+    return run_on(server, f"timeout {seconds} {BINARY} kubectl {shlex.join(arguments)}")
 
 
-def ask(name: str, command: str) -> tuple[bool, list[str]]:
-    """Ask a host, also one that --limit has left out or that is gone: whether it did well, and what it printed."""
-    asked = inventory.get_host(name)
+def run_on(name: str, command: str) -> tuple[bool, list[str]]:
+    """Run a command on any host, also one that --limit excludes; return whether it succeeded, and its output."""
+    target = inventory.get_host(name)
     try:
-        if not asked.connected:
-            asked.connect(show_errors=False, raise_exceptions=True)
+        if not target.connected:
+            target.connect(show_errors=False, raise_exceptions=True)
     except ConnectError as error:
         return False, [f"{name} can't be reached: {error}"]
-    return quietly(asked, command)
+    return run_silently(target, command)
 
 
-def must(name: str, command: str, otherwise: str) -> None:
-    """Have a host do something, or end with these words and what it said."""
-    told, printed = ask(name, command)
-    if not told:
-        raise NotDone("\n    ".join([f"{otherwise}:", *printed]))
+def run_or_fail(name: str, command: str, failure: str) -> None:
+    """Run a command on a host; if it fails, raise StepFailed with the message `failure` and the output."""
+    ok, output = run_on(name, command)
+    if not ok:
+        raise StepFailed("\n    ".join([f"{failure}:", *output]))
 
 
-def must_kubectl(server: str, *words: str, otherwise: str, seconds: int = PATIENCE) -> None:
-    told, printed = kubectl(server, *words, seconds=seconds)
-    if not told:
-        said = "; ".join(line for line in printed[-3:] if line) or f"there was no answer within {seconds} s"
-        raise NotDone(f"{otherwise}: {said}")
+def kubectl_or_fail(server: str, *arguments: str, failure: str, seconds: int = ANSWER_TIMEOUT) -> None:
+    """Run kubectl on a server; if it fails, raise StepFailed with the message `failure` and the reason."""
+    ok, output = run_kubectl(server, *arguments, seconds=seconds)
+    if not ok:
+        reason = "; ".join(line for line in output[-3:] if line) or f"no answer within {seconds} s"
+        raise StepFailed(f"{failure}: {reason}")
 
 
-def logged(host: Host, act: Callable[[], None]) -> bool:
-    """Do something, or say what kept it from being done: how an operation's function ends."""
+def log_failure(host: Host, act: Callable[[], None]) -> bool:
+    """Run `act` and return True; if a step fails, log why and return False, as pyinfra's FunctionCommand expects."""
     try:
         act()
-    except NotDone as fault:
-        host.log(str(fault))
+    except StepFailed as failure:
+        host.log(str(failure))
         return False
     return True

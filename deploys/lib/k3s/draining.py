@@ -1,4 +1,4 @@
-"""A node is emptied before it is taken down, and takes pods again only if it was we who closed it."""
+"""Drain a node before it stops. Afterwards uncordon it only if groundcrew cordoned it."""
 
 from __future__ import annotations
 
@@ -6,34 +6,39 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from deploys.lib.k3s.cluster import PATIENCE, must_kubectl
+from deploys.lib.k3s.cluster import ANSWER_TIMEOUT, kubectl_or_fail
 
-OURS = "groundcrew/closed"  # the annotation of a node that we closed, and nobody else
-
-
-def is_ours(node: Mapping[str, Any] | None) -> bool:
-    """Closed to pods, and by us."""
-    return bool(node and is_closed(node) and OURS in node["metadata"].get("annotations", {}))
+CORDONED_BY_US = "groundcrew/cordoned"  # annotation of the nodes that groundcrew, and not an admin, cordoned
 
 
-def is_closed(node: Mapping[str, Any]) -> bool:
+def is_cordoned_by_us(node: Mapping[str, Any] | None) -> bool:
+    """Return whether the node is cordoned, and groundcrew did it."""
+    return bool(node and is_cordoned(node) and CORDONED_BY_US in node["metadata"].get("annotations", {}))
+
+
+def is_cordoned(node: Mapping[str, Any]) -> bool:
     return bool(node["spec"].get("unschedulable"))
 
 
-def patch(*, closed: bool) -> list[str]:
-    """Words of kubectl that close or open a node and say so on it, in one: no crash comes between."""
-    told = {"metadata": {"annotations": {OURS: "yes" if closed else None}}, "spec": {"unschedulable": closed or None}}
-    return ["--type=merge", f"--patch={json.dumps(told)}"]
+def cordon_patch(*, cordoned: bool) -> list[str]:
+    """Return kubectl arguments that cordon or uncordon a node and set or remove the annotation in one request."""
+    change = {
+        "metadata": {"annotations": {CORDONED_BY_US: "yes" if cordoned else None}},
+        "spec": {"unschedulable": cordoned or None},
+    }
+    return ["--type=merge", f"--patch={json.dumps(change)}"]
 
 
 def drain(server: str, name: str, node: Mapping[str, Any], limit: int) -> None:
-    """Close a node, unless somebody has, and move its pods elsewhere."""
-    otherwise = f"node {name} could not be emptied"
-    if not is_closed(node):
-        must_kubectl(server, "patch", "node", name, *patch(closed=True), otherwise=otherwise)
-    words = ("--ignore-daemonsets", "--delete-emptydir-data", f"--timeout={limit}s")
-    must_kubectl(server, "drain", name, *words, otherwise=otherwise, seconds=limit + PATIENCE)
+    """Cordon a node, unless it is cordoned, and move its pods to other nodes."""
+    failure = f"draining node {name} failed"
+    if not is_cordoned(node):
+        kubectl_or_fail(server, "patch", "node", name, *cordon_patch(cordoned=True), failure=failure)
+    options = ("--ignore-daemonsets", "--delete-emptydir-data", f"--timeout={limit}s")
+    kubectl_or_fail(server, "drain", name, *options, failure=failure, seconds=limit + ANSWER_TIMEOUT)
 
 
-def reopen(server: str, name: str) -> None:
-    must_kubectl(server, "patch", "node", name, *patch(closed=False), otherwise=f"node {name} could not be opened")
+def uncordon(server: str, name: str) -> None:
+    """Let a node take pods again, and remove the annotation."""
+    failure = f"uncordoning node {name} failed"
+    kubectl_or_fail(server, "patch", "node", name, *cordon_patch(cordoned=False), failure=failure)

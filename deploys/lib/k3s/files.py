@@ -1,4 +1,4 @@
-"""What the files of a K3s cluster say."""
+"""The configuration files of a K3s cluster, as values, and the faults in its group data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Any
 import yaml
 
 from deploys.lib import passwords
-from deploys.lib.k3s.versions import release
+from deploys.lib.group_data import unknown_keys
+from deploys.lib.header import HEADER
+from deploys.lib.k3s.versions import parse_release
 
 BINARY = "/usr/local/bin/k3s"
 DATA = "/var/lib/rancher/k3s"
@@ -22,15 +24,15 @@ UNITS = ("k3s.service", "k3s-agent.service")
 SYSCTL_FILE, MODULES_FILE = "/etc/sysctl.d/90-k3s.conf", "/etc/modules-load.d/k3s.conf"
 PORT = 6443
 S3 = ("endpoint", "bucket", "folder", "region", "insecure")
-ENDINGS = ("tar.zst", "tar.gz", "tar")  # of the images, the smallest first
-HEAD = "# Written by groundcrew; changes made here are overwritten.\n"
-SYSCTL = f"{HEAD}net.ipv4.ip_forward = 1\nnet.ipv6.conf.all.forwarding = 1\n"
-MODULES = f"{HEAD}br_netfilter\noverlay\n"
+S3_KEYS = ("access_key", "secret_key")
+IMAGE_SUFFIXES = ("tar.zst", "tar.gz", "tar")  # of the archive with the images, smallest first
+SYSCTL = f"{HEADER}net.ipv4.ip_forward = 1\nnet.ipv6.conf.all.forwarding = 1\n"
+MODULES = f"{HEADER}br_netfilter\noverlay\n"
 
 
 @dataclass(frozen=True)
 class Node:
-    """A host's part in the cluster."""
+    """A host as a node of the cluster."""
 
     name: str
     server: bool
@@ -44,12 +46,12 @@ class Node:
 
 @dataclass(frozen=True)
 class Cluster:
-    """What all nodes must agree on."""
+    """The settings that all nodes share."""
 
     version: str
-    addresses: tuple[str, ...]  # of the servers; the first founds the cluster
+    addresses: tuple[str, ...]  # of the servers; the first server founds the cluster
     token: str = field(repr=False)
-    config: Mapping[str, Any] = field(default_factory=dict)  # of servers, beside ours
+    config: Mapping[str, Any] = field(default_factory=dict)  # of servers, in addition to the defaults
     snapshots: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -57,30 +59,30 @@ class Cluster:
         return f"https://{self.addresses[0]}:{PORT}"
 
 
-def config(cluster: Cluster, node: Node, *, founds: bool) -> dict[str, Any]:
-    """config.yaml of a node."""
-    told: dict[str, Any] = {"token": cluster.token, "node-name": node.name}
+def node_config(cluster: Cluster, node: Node, *, founds: bool) -> dict[str, Any]:
+    """Return config.yaml of a node."""
+    values: dict[str, Any] = {"token": cluster.token, "node-name": node.name}
     if node.labels:
-        told["node-label"] = list(node.labels)
+        values["node-label"] = list(node.labels)
     if node.taints:
-        told["node-taint"] = list(node.taints)
-    told |= {"cluster-init": True} if founds else {"server": cluster.url}
+        values["node-taint"] = list(node.taints)
+    values |= {"cluster-init": True} if founds else {"server": cluster.url}
     if node.server:
         names = [*cluster.addresses, *(cluster.config.get("tls-san") or [])]
-        own = {"write-kubeconfig-mode": "0600", **cluster.config, "tls-san": list(dict.fromkeys(names))}
-        told |= {**own, **cluster.snapshots}
-    return told
+        defaults_and_own = {"write-kubeconfig-mode": "0600", **cluster.config, "tls-san": list(dict.fromkeys(names))}
+        values |= {**defaults_and_own, **cluster.snapshots}
+    return values
 
 
-def as_yaml(told: Mapping[str, Any]) -> str:
-    """Each value on the line of its key."""
-    return HEAD + "".join(f"{key}: {json.dumps(value)}\n" for key, value in sorted(told.items()))
+def config_yaml(values: Mapping[str, Any]) -> str:
+    """Return YAML with one line per key."""
+    return HEADER + "".join(f"{key}: {json.dumps(value)}\n" for key, value in sorted(values.items()))
 
 
-def unit(kind: str, name: str) -> str:
-    """The unit file that K3s's own installer writes."""
+def unit_file(kind: str, name: str) -> str:
+    """Return the unit file, as K3s's own installer writes it."""
     return f"""\
-{HEAD}[Unit]
+{HEADER}[Unit]
 Description=Lightweight Kubernetes
 Documentation=https://k3s.io
 Wants=network-online.target
@@ -108,57 +110,58 @@ WantedBy=multi-user.target
 """
 
 
-def snapshots(given: Mapping[str, Any], key: str, secret: str) -> dict[str, Any]:
-    """The keys of config.yaml for snapshots of etcd, to S3 if there is a bucket."""
-    told: dict[str, Any] = {}
+def snapshot_settings(given: Mapping[str, Any], key: str, secret: str) -> dict[str, Any]:
+    """Return the keys of config.yaml for etcd snapshots, with S3 if group data names a bucket."""
+    values: dict[str, Any] = {}
     if given.get("schedule"):
-        told["etcd-snapshot-schedule-cron"] = given["schedule"]
+        values["etcd-snapshot-schedule-cron"] = given["schedule"]
     if given.get("keep"):
-        told["etcd-snapshot-retention"] = given["keep"]
+        values["etcd-snapshot-retention"] = given["keep"]
     if s3 := given.get("s3"):
-        told |= {"etcd-s3": True, "etcd-s3-access-key": key, "etcd-s3-secret-key": secret}
-        told |= {f"etcd-s3-{name}": s3[name] for name in S3 if name in s3}
-    return told
+        values |= {"etcd-s3": True, "etcd-s3-access-key": key, "etcd-s3-secret-key": secret}
+        values |= {f"etcd-s3-{name}": s3[name] for name in S3 if name in s3}
+    return values
 
 
-def namespaces(given: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """A namespace for each developer: what it may take, what a pod takes unless it says so, who may change it."""
+def namespace_objects(given: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the objects of each namespace: quota, default limits of containers, and a role for its users."""
     return [
-        {"apiVersion": version, "kind": kind, "metadata": {"name": name} | place, **rest}
-        for one in given
-        for version, kind, name, place, rest in _of_namespace(one)
+        {"apiVersion": version, "kind": kind, "metadata": {"name": name} | metadata, **rest}
+        for namespace in given
+        for version, kind, name, metadata, rest in _objects_of(namespace)
     ]
 
 
-def _of_namespace(one: Mapping[str, Any]) -> Iterator[tuple[str, str, str, dict[str, Any], dict[str, Any]]]:
-    name, cpu, memory = one["name"], str(one.get("cpu", "4")), str(one.get("memory", "16Gi"))
-    inside = {"namespace": name}
+def _objects_of(given: Mapping[str, Any]) -> Iterator[tuple[str, str, str, dict[str, Any], dict[str, Any]]]:
+    name, cpu, memory = given["name"], str(given.get("cpu", "4")), str(given.get("memory", "16Gi"))
+    namespaced = {"namespace": name}
     yield "v1", "Namespace", name, {"labels": {"app.kubernetes.io/managed-by": "groundcrew"}}, {}
     hard = {"requests.cpu": cpu, "limits.cpu": cpu, "requests.memory": memory, "limits.memory": memory, "pods": "100"}
-    yield "v1", "ResourceQuota", "developer", inside, {"spec": {"hard": hard}}
-    usual = {
+    yield "v1", "ResourceQuota", "developer", namespaced, {"spec": {"hard": hard}}
+    defaults = {
         "type": "Container",
         "default": {"cpu": "500m", "memory": "512Mi"},
         "defaultRequest": {"cpu": "50m", "memory": "128Mi"},
     }
-    yield "v1", "LimitRange", "developer", inside, {"spec": {"limits": [usual]}}
+    yield "v1", "LimitRange", "developer", namespaced, {"spec": {"limits": [defaults]}}
     api = "rbac.authorization.k8s.io"
-    bound = {
-        "subjects": [{"kind": "User", "name": each, "apiGroup": api} for each in one.get("users", [name])],
+    binding = {
+        "subjects": [{"kind": "User", "name": each, "apiGroup": api} for each in given.get("users", [name])],
         "roleRef": {"kind": "ClusterRole", "name": "edit", "apiGroup": api},
     }
-    yield f"{api}/v1", "RoleBinding", "developer", inside, bound
+    yield f"{api}/v1", "RoleBinding", "developer", namespaced, binding
 
 
-def manifest(given: Sequence[Mapping[str, Any]]) -> str:
-    documents: str = yaml.safe_dump_all(namespaces(given), sort_keys=False)
-    return HEAD + documents
+def namespaces_manifest(given: Sequence[Mapping[str, Any]]) -> str:
+    """Return the manifest of all namespaces."""
+    documents: str = yaml.safe_dump_all(namespace_objects(given), sort_keys=False)
+    return HEADER + documents
 
 
-def kubeconfig(text: str, name: str, url: str) -> dict[str, Any]:
-    """K3s's own kubeconfig, with an address that can be reached from here and a name that says which cluster it is."""
-    told: dict[str, Any] = yaml.safe_load(text)
-    cluster, user = dict(told["clusters"][0]["cluster"]), told["users"][0]["user"]
+def named_kubeconfig(text: str, name: str, url: str) -> dict[str, Any]:
+    """Return K3s's kubeconfig with the server's address and the cluster's name instead of 127.0.0.1 and "default"."""
+    fetched: dict[str, Any] = yaml.safe_load(text)
+    cluster, user = dict(fetched["clusters"][0]["cluster"]), fetched["users"][0]["user"]
     return {
         "apiVersion": "v1",
         "kind": "Config",
@@ -169,38 +172,38 @@ def kubeconfig(text: str, name: str, url: str) -> dict[str, Any]:
     }
 
 
-def merged(there: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
-    """A kubeconfig with ours in it; which context is current stays as it is."""
-    told = {**ours, **there}
+def merge_kubeconfig(current: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a kubeconfig with our cluster added or replaced; its current context stays."""
+    result = {**ours, **current}
     for kind in ("clusters", "users", "contexts"):
-        names = {one["name"] for one in ours[kind]}
-        told[kind] = [one for one in there.get(kind) or [] if one["name"] not in names] + list(ours[kind])
-    return told
+        names = {entry["name"] for entry in ours[kind]}
+        result[kind] = [entry for entry in current.get(kind) or [] if entry["name"] not in names] + list(ours[kind])
+    return result
 
 
-def taint_changes(wanted: Sequence[str], node: Mapping[str, Any], ours: Sequence[str]) -> list[str]:
-    """Arguments of `kubectl taint`: what is missing, and with a minus what we gave once and want no more."""
-    there = {
+def taint_changes(desired: Sequence[str], node: Mapping[str, Any], ours: Sequence[str]) -> list[str]:
+    """Return arguments of `kubectl taint`: taints to set, and with a minus those of earlier runs to remove."""
+    current = {
         f"{taint['key']}{'=' + taint['value'] if taint.get('value') else ''}:{taint['effect']}"
         for taint in node.get("spec", {}).get("taints") or []
     }
-    replaced = {_without_value(taint) for taint in wanted}
-    gone = [taint for taint in sorted((set(ours) & there) - set(wanted)) if _without_value(taint) not in replaced]
-    return [*sorted(set(wanted) - there), *(f"{taint}-" for taint in gone)]
+    replaced = {_without_value(taint) for taint in desired}
+    removed = [taint for taint in sorted((set(ours) & current) - set(desired)) if _without_value(taint) not in replaced]
+    return [*sorted(set(desired) - current), *(f"{taint}-" for taint in removed)]
 
 
 def _without_value(taint: str) -> tuple[str, str]:
-    """By which Kubernetes tells taints apart."""
+    """Return key and effect, which identify a taint in Kubernetes."""
     key, _, effect = taint.rpartition(":")
     return key.partition("=")[0], effect
 
 
-def label_changes(wanted: Sequence[str], node: Mapping[str, Any], ours: Sequence[str]) -> list[str]:
-    """Arguments of `kubectl label`: what is missing or another, and with a minus what we gave once and want no more."""
-    there = node.get("metadata", {}).get("labels") or {}
-    named, once = (dict(_key_and_value(label) for label in labels) for labels in (wanted, ours))
-    missing = [f"{key}={value}" for key, value in named.items() if there.get(key) != value]
-    return [*missing, *(f"{key}-" for key in sorted((once.keys() & there.keys()) - named.keys()))]
+def label_changes(desired: Sequence[str], node: Mapping[str, Any], ours: Sequence[str]) -> list[str]:
+    """Return arguments of `kubectl label`: labels to set, and with a minus those of earlier runs to remove."""
+    current = node.get("metadata", {}).get("labels") or {}
+    labels_now, labels_before = (dict(_key_and_value(label) for label in labels) for labels in (desired, ours))
+    missing = [f"{key}={value}" for key, value in labels_now.items() if current.get(key) != value]
+    return [*missing, *(f"{key}-" for key in sorted((labels_before.keys() & current.keys()) - labels_now.keys()))]
 
 
 def _key_and_value(label: str) -> tuple[str, str]:
@@ -208,72 +211,75 @@ def _key_and_value(label: str) -> tuple[str, str]:
     return key, value
 
 
-def is_up(node: Mapping[str, Any] | None, version: str) -> bool:
-    """Ready, with the version that is wanted."""
-    return bool(node and is_ready(node) and version_of(node) == version)
+def is_ready_at(node: Mapping[str, Any] | None, version: str) -> bool:
+    """Return whether a node is ready and runs this version."""
+    return bool(node and is_ready(node) and kubelet_version(node) == version)
 
 
 def is_ready(node: Mapping[str, Any]) -> bool:
+    """Return whether a node has the condition Ready."""
     return {each["type"]: each["status"] for each in node["status"]["conditions"]}.get("Ready") == "True"
 
 
-def version_of(node: Mapping[str, Any]) -> str:
-    """What runs there; the binary on its disk may be another."""
+def kubelet_version(node: Mapping[str, Any]) -> str:
+    """Return the version that runs on a node; its binary can be another."""
     return str(node["status"]["nodeInfo"]["kubeletVersion"])
 
 
 def faults(given: Mapping[str, Any], servers: int) -> Iterator[str]:
+    """Yield each fault in the group data."""
     version = given.get("k3s_version") or ""
-    if not release(version):
-        yield f'k3s_version: {version!r}; write a release, as in "v1.33.5+k3s1"'
+    if not parse_release(version):
+        yield f'k3s_version: {version!r}; write a release, such as "v1.33.5+k3s1"'
     if servers % 2 == 0:
-        yield f"k3s_servers: {servers} servers can't lose one more than {servers - 1} can; have 1, 3 or 5"
+        yield f"k3s_servers: {servers} servers survive no more failures than {servers - 1}; use 1, 3 or 5"
     if given.get("k3s_token"):
         yield from passwords.faults("k3s_token", given["k3s_token"])
-    for one in given.get("k3s_namespaces") or []:
-        if not one.get("name"):
-            yield f"k3s_namespaces: {dict(one)}: has no name"
-        if others := sorted(set(one) - {"name", "cpu", "memory", "users"}):
-            yield f"k3s_namespaces: {', '.join(others)}: no such key; there are cpu, memory, name, users"
-    if others := sorted(set(given.get("k3s_snapshots") or {}) - {"schedule", "keep", "s3"}):
-        yield f"k3s_snapshots: {', '.join(others)}: no such key; there are keep, s3, schedule"
-    if others := sorted(set((given.get("k3s_snapshots") or {}).get("s3") or S3) - {*S3, "access_key", "secret_key"}):
-        yield f"k3s_snapshots: s3: {', '.join(others)}: no such key; there are {', '.join(S3)}, access_key, secret_key"
+    for namespace in given.get("k3s_namespaces") or []:
+        if not namespace.get("name"):
+            yield f"k3s_namespaces: {dict(namespace)} has no name; add one"
+        yield from unknown_keys("k3s_namespaces", namespace, ("name", "cpu", "memory", "users"))
+    yield from unknown_keys("k3s_snapshots", given.get("k3s_snapshots") or {}, ("schedule", "keep", "s3"))
     if s3 := (given.get("k3s_snapshots") or {}).get("s3"):
-        for name in ("access_key", "secret_key"):
+        yield from unknown_keys("k3s_snapshots: s3", s3, (*S3, *S3_KEYS))
+        for name in S3_KEYS:
             yield from passwords.faults(f"k3s_snapshots: s3: {name}", s3.get(name))
-    if (given.get("k3s_airgap") or ENDINGS[0]) not in (True, *ENDINGS):
-        yield f"k3s_airgap: {given['k3s_airgap']!r}; write True, which is {ENDINGS[0]}, or one of {', '.join(ENDINGS)}"
+    if (given.get("k3s_airgap") or IMAGE_SUFFIXES[0]) not in (True, *IMAGE_SUFFIXES):
+        allowed = ", ".join(IMAGE_SUFFIXES)
+        yield f"k3s_airgap: {given['k3s_airgap']!r}; write True for {IMAGE_SUFFIXES[0]}, or one of {allowed}"
 
 
-def faults_of_token(server: str, there: str, token: str, named: str) -> Iterator[str]:
-    """A cluster does not start with another token than the one that it was founded with."""
-    if there and _short(there) != _short(token):
-        said = f"is not the one in {named}" if named else "is not known to this machine; write it into k3s_token"
-        yield f"{server}: the token of its cluster {said}; it is in {TOKEN} there, after the last colon"
+def token_faults(server: str, current: str, token: str, source: str) -> Iterator[str]:
+    """Yield a fault if `token` is not the one that the server's cluster was founded with."""
+    if current and _short(current) != _short(token):
+        fact = f"differs from the one in {source}" if source else "is not on this machine"
+        yield (
+            f"{server}: the token of its cluster {fact}; set k3s_token to the part after the last colon "
+            f"of {TOKEN} on that server"
+        )
 
 
 def _short(token: str) -> str:
     return token.strip().rpartition(":")[2]
 
 
-def faults_of_namespaces(manifest: str, given: Sequence[Mapping[str, Any]], dropped: str) -> Iterator[str]:
-    """K3s deletes what leaves its manifests: a namespace with everything in it, and so only if that is said."""
-    there = {each["metadata"]["name"] for each in yaml.safe_load_all(manifest) if each and each["kind"] == "Namespace"}
-    gone = there - {one["name"] for one in given}
-    if unsaid := sorted(gone - set(dropped.split(","))):
+def namespace_faults(current: str, given: Sequence[Mapping[str, Any]], dropped: str) -> Iterator[str]:
+    """Yield a fault for namespaces that leave the manifest, so that K3s deletes them, unless `dropped` confirms it."""
+    names = {each["metadata"]["name"] for each in yaml.safe_load_all(current) if each and each["kind"] == "Namespace"}
+    removed = names - {namespace["name"] for namespace in given}
+    if unconfirmed := sorted(removed - set(dropped.split(","))):
         yield (
-            f"k3s_namespaces: {', '.join(unsaid)}: no longer named, and so deleted with everything in it; "
-            f"name it again, or say so: --data k3s_drop_namespaces={','.join(sorted(gone))}"
+            f"k3s_namespaces: {', '.join(unconfirmed)} is no longer listed, so K3s would delete it with all in it; "
+            f"list it again, or confirm with --data k3s_drop_namespaces={','.join(sorted(removed))}"
         )
 
 
-def faults_of_hosts(told: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """Nodes are told apart by what a copy of a machine has in common with it."""
-    for at, what in enumerate(("hostname", "machine-id")):
-        named: dict[str, list[str]] = {}
-        for name, lines in told.items():
-            named.setdefault(lines[at], []).append(name)
-        for value, names in named.items():
+def identity_faults(identities: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield a fault for each hostname or machine-id that two hosts share, as copies of one machine do."""
+    for index, kind in enumerate(("hostname", "machine-id")):
+        hosts_by_value: dict[str, list[str]] = {}
+        for name, lines in identities.items():
+            hosts_by_value.setdefault(lines[index], []).append(name)
+        for value, names in hosts_by_value.items():
             if len(names) > 1:
-                yield f"{', '.join(names)}: have the same {what}, {value}; each node needs its own"
+                yield f"{', '.join(names)} have the same {kind}, {value}; give each its own"

@@ -1,4 +1,4 @@
-"""The operations of an upgrade, which meet one node, or a small batch, at a time."""
+"""Operations of a rolling upgrade: one node, or a small batch of agents, at a time."""
 
 from __future__ import annotations
 
@@ -12,91 +12,91 @@ from pyinfra.api import FunctionCommand, Host, State, operation
 from deploys.lib.k3s import cluster, draining, files
 from deploys.lib.k3s import nodes as k3s_nodes
 from deploys.lib.k3s.artefacts import STAGED
-from deploys.lib.k3s.cluster import ETCD, NotDone
+from deploys.lib.k3s.cluster import ETCD, StepFailed
 from deploys.lib.k3s.files import BINARY, Node
 from deploys.lib.k3s.versions import has_majority
 from deploys.lib.operations import Steps
 
-SAVING = 300  # seconds that a snapshot may take
+SNAPSHOT_TIMEOUT = 300  # seconds
 
 
 @dataclass(frozen=True)
 class Upgrade:
-    """Where to, and how long each part of it may take."""
+    """The target version, the servers and the time limits of an upgrade."""
 
     version: str
     servers: tuple[str, ...]
-    limit: int  # seconds until a node is ready
-    drain: int  # seconds until its pods are elsewhere
+    limit: int  # seconds for a node to become ready
+    drain: int  # seconds for its pods to move to other nodes
 
 
 @operation()
-def snapshot_is_taken(who: str, upgrade: Upgrade) -> Steps:
-    """Before the first server of an upgrade, where the cluster keeps its state in etcd."""
-    if host.name != who or not _is_before_the_first(cluster.nodes(*upgrade.servers) or {}, upgrade.version):
+def take_snapshot(server: str, upgrade: Upgrade) -> Steps:
+    """Save an etcd snapshot on `server` before the upgrade's first node; not if the cluster has no etcd."""
+    if host.name != server or not _is_before_the_first(cluster.read_nodes(*upgrade.servers) or {}, upgrade.version):
         return
     name = f"before-{upgrade.version.replace('+', '-')}"
-    yield f"timeout {SAVING} {BINARY} etcd-snapshot save --name={name}"
+    yield f"timeout {SNAPSHOT_TIMEOUT} {BINARY} etcd-snapshot save --name={name}"
 
 
 def _is_before_the_first(nodes: Mapping[str, Mapping[str, Any]], version: str) -> bool:
     members = [node for node in nodes.values() if ETCD in node["metadata"]["labels"]]
-    return bool(members) and all(files.version_of(node) != version for node in members)
+    return bool(members) and all(files.kubelet_version(node) != version for node in members)
 
 
 @operation()
-def node_is_upgraded(who: Sequence[str], node: Node, upgrade: Upgrade) -> Steps:
-    """Those who are named run another version: emptied, restarted, seen ready, open again."""
-    if host.name not in who:
+def upgrade_node(hosts: Sequence[str], node: Node, upgrade: Upgrade) -> Steps:
+    """Upgrade these hosts: drain, replace the binary, restart, wait until ready, uncordon."""
+    if host.name not in hosts:
         return
-    there = (cluster.nodes(*upgrade.servers) or {}).get(node.name)
-    if not draining.is_ours(there) and files.is_up(there, upgrade.version):
+    current = (cluster.read_nodes(*upgrade.servers) or {}).get(node.name)
+    if not draining.is_cordoned_by_us(current) and files.is_ready_at(current, upgrade.version):
         host.noop(f"{node.name} runs {upgrade.version}")
         return
     yield FunctionCommand(_upgrade, (node, upgrade), {})
 
 
 def _upgrade(state: State, host: Host, node: Node, upgrade: Upgrade) -> bool:
-    return cluster.logged(host, lambda: _upgraded(host, node, upgrade))
+    return cluster.log_failure(host, lambda: _upgrade_steps(host, node, upgrade))
 
 
-def _upgraded(host: Host, node: Node, upgrade: Upgrade) -> None:
+def _upgrade_steps(host: Host, node: Node, upgrade: Upgrade) -> None:
     try:
-        if not files.is_up(cluster.known(node.name, *upgrade.servers)[node.name], upgrade.version):
-            _taken_down_and_up(host, node, upgrade)
-        # What an admin had closed stays closed; what was closed by us is so since this run, or since one that died.
-        if draining.is_ours(cluster.known(node.name, *upgrade.servers)[node.name]):
-            draining.reopen(_speaker(upgrade), node.name)
-    except NotDone as fault:
-        there = (cluster.nodes(*upgrade.servers) or {}).get(node.name)
-        if not (there and draining.is_closed(there)):
+        if not files.is_ready_at(cluster.require_node(node.name, *upgrade.servers)[node.name], upgrade.version):
+            _drain_and_restart(host, node, upgrade)
+        # A node that an admin cordoned stays cordoned. The annotation also marks nodes of an interrupted run.
+        if draining.is_cordoned_by_us(cluster.require_node(node.name, *upgrade.servers)[node.name]):
+            draining.uncordon(_api_server(upgrade), node.name)
+    except StepFailed as failure:
+        current = (cluster.read_nodes(*upgrade.servers) or {}).get(node.name)
+        if not (current and draining.is_cordoned(current)):
             raise
-        raise NotDone(
-            f"{fault}\nnode {node.name} is left cordoned, and no node after it was touched; put that right and run "
-            f"this again, it goes on from there. To let {node.name} take pods as it is: kubectl uncordon {node.name}"
+        raise StepFailed(
+            f"{failure}\nnode {node.name} stays cordoned, and no later node was changed; fix the problem and run this "
+            f"again, to continue from there. To use the node as it is: kubectl uncordon {node.name}"
         ) from None
 
 
-def _taken_down_and_up(host: Host, node: Node, upgrade: Upgrade) -> None:
-    nodes = cluster.known(node.name, *upgrade.servers)
-    if node.server and (fault := fault_of_majority(nodes, node.name)):
-        raise NotDone(fault)
-    cluster.must(host.name, "true", f"node {node.name} was not touched")
-    draining.drain(_speaker(upgrade), node.name, nodes[node.name], upgrade.drain)
+def _drain_and_restart(host: Host, node: Node, upgrade: Upgrade) -> None:
+    nodes = cluster.require_node(node.name, *upgrade.servers)
+    if node.server and (fault := restart_fault(nodes, node.name)):
+        raise StepFailed(fault)
+    cluster.run_or_fail(host.name, "true", f"node {node.name} was not changed, since its host does not answer")
+    draining.drain(_api_server(upgrade), node.name, nodes[node.name], upgrade.drain)
     swap = f"{{ test ! -e {STAGED} || mv {STAGED} {BINARY}; }} && systemctl restart --no-block {node.unit}"
-    cluster.must(host.name, swap, f"the binary of node {node.name} could not be replaced")
-    k3s_nodes.wait_until_up(host, node, upgrade.servers, upgrade.version, upgrade.limit)
+    cluster.run_or_fail(host.name, swap, f"replacing the binary of node {node.name} failed")
+    k3s_nodes.wait_until_ready(host, node, upgrade.servers, upgrade.version, upgrade.limit)
 
 
-def _speaker(upgrade: Upgrade) -> str:
-    return cluster.speaker(*upgrade.servers) or upgrade.servers[0]
+def _api_server(upgrade: Upgrade) -> str:
+    return cluster.responsive_server(*upgrade.servers) or upgrade.servers[0]
 
 
-def fault_of_majority(nodes: Mapping[str, Mapping[str, Any]], without: str) -> str:
-    """Why a server can't be restarted now: etcd would lose its majority over it."""
+def restart_fault(nodes: Mapping[str, Mapping[str, Any]], without: str) -> str:
+    """Return why a server can't restart now, if etcd would lose its quorum; else ""."""
     members = {name: files.is_ready(node) for name, node in nodes.items() if ETCD in node["metadata"]["labels"]}
     down = sorted(name for name, ready in members.items() if not ready and name != without)
     if without not in members or len(members) == 1 or has_majority(len(members), len(members) - 1 - len(down)):
         return ""
     others = ", ".join(down) or "a third server"
-    return f"etcd would lose its majority with {without}, since {others} is not ready; make that ready first"
+    return f"etcd would lose its quorum without {without}, since {others} is not ready; repair {others} first"

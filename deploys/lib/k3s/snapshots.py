@@ -1,4 +1,4 @@
-"""Which snapshots of etcd there are, and how a cluster goes back to one."""
+"""List etcd snapshots, and restore a cluster from one."""
 
 from __future__ import annotations
 
@@ -13,55 +13,55 @@ from pyinfra.api import FunctionCommand, Host, State, operation
 
 from deploys.lib import passwords
 from deploys.lib.k3s import cluster as k3s_cluster
-from deploys.lib.k3s.cluster import Hosts, NotDone
-from deploys.lib.k3s.files import BINARY, CONFIG, DATA, Node
-from deploys.lib.operations import Lines, Steps
+from deploys.lib.k3s.cluster import ClusterHosts, StepFailed
+from deploys.lib.k3s.files import BINARY, CONFIG, DATA, S3_KEYS, Node
+from deploys.lib.operations import CommandLines, Steps
 from deploys.lib.preflight import DeployError
 
-RESTORED = f"{DATA}/groundcrew-restored"  # the snapshot from which this node has its state
+RESTORED_FILE = f"{DATA}/groundcrew-restored"  # the name of the snapshot that this node was restored from
 UNIT = "groundcrew-k3s-restore.service"
 STOPPED = ["inactive", "disabled"]
-SHOWN = 10
+SNAPSHOTS_SHOWN = 10
 
 
 @dataclass(frozen=True, order=True)
-class Snapshot:
-    """One that can be restored."""
+class EtcdSnapshot:
+    """A snapshot that can be restored."""
 
     taken: datetime
     name: str
     size: int
-    place: str  # a folder of the first server, or s3://…
+    location: str  # a folder on the first server, or s3://…
 
     def __str__(self) -> str:
-        return f"{self.name}  {self.taken:%Y-%m-%d %H:%M} UTC  {self.size / 1e6:.1f} MB  {self.place}"
+        return f"{self.name}  {self.taken:%Y-%m-%d %H:%M} UTC  {self.size / 1e6:.1f} MB  {self.location}"
 
 
-def there(cluster: Hosts) -> list[Snapshot]:
-    """Those on the first server and those in S3, asked for without K3s: it may be what is broken."""
-    s3 = (cluster.given.get("k3s_snapshots") or {}).get("s3") or {}
-    return sorted([*_on_disk(cluster.first, _folder(cluster.given)), *(_in_s3(s3) if s3 else ())], reverse=True)
+def list_snapshots(cluster: ClusterHosts) -> list[EtcdSnapshot]:
+    """Return the snapshots on the first server and in S3, newest first. This does not need K3s, which can be broken."""
+    s3 = (cluster.settings.get("k3s_snapshots") or {}).get("s3") or {}
+    return sorted([*_on_disk(cluster.first, _folder(cluster.settings)), *(_in_s3(s3) if s3 else ())], reverse=True)
 
 
-def _folder(given: Mapping[str, Any]) -> str:
-    return str((given.get("k3s_config") or {}).get("etcd-snapshot-dir") or f"{DATA}/server/db/snapshots")
+def _folder(settings: Mapping[str, Any]) -> str:
+    return str((settings.get("k3s_config") or {}).get("etcd-snapshot-dir") or f"{DATA}/server/db/snapshots")
 
 
-def _on_disk(server: str, folder: str) -> Iterator[Snapshot]:
-    _, printed = k3s_cluster.ask(
+def _on_disk(server: str, folder: str) -> Iterator[EtcdSnapshot]:
+    _, lines = k3s_cluster.run_on(
         server, f"find {folder} -maxdepth 1 -type f -printf '%T@ %s %f\\n' 2>/dev/null || true"
     )
-    for line in printed:
+    for line in lines:
         taken, size, name = line.split(" ", 2)
-        yield Snapshot(datetime.fromtimestamp(float(taken), UTC), name, int(size), folder)
+        yield EtcdSnapshot(datetime.fromtimestamp(float(taken), UTC), name, int(size), folder)
 
 
-def _in_s3(s3: Mapping[str, Any]) -> Iterator[Snapshot]:
+def _in_s3(s3: Mapping[str, Any]) -> Iterator[EtcdSnapshot]:
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
-    key, secret = keys(s3)
+    key, secret = s3_keys(s3)
     scheme, endpoint = "http" if s3.get("insecure") else "https", s3.get("endpoint", "s3.amazonaws.com")
     client = boto3.client(
         "s3",
@@ -74,103 +74,110 @@ def _in_s3(s3: Mapping[str, Any]) -> Iterator[Snapshot]:
     folder = f"{s3['folder']}/" if s3.get("folder") else ""
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=s3["bucket"], Prefix=folder, Delimiter="/")
     try:
-        for found in (one for page in pages for one in page.get("Contents", ())):
-            name = found["Key"].removeprefix(folder)
-            yield Snapshot(found["LastModified"].astimezone(UTC), name, found["Size"], f"s3://{s3['bucket']}/{folder}")
+        for item in (item for page in pages for item in page.get("Contents", ())):
+            name = item["Key"].removeprefix(folder)
+            yield EtcdSnapshot(
+                item["LastModified"].astimezone(UTC), name, item["Size"], f"s3://{s3['bucket']}/{folder}"
+            )
     except (BotoCoreError, ClientError) as error:
-        raise DeployError(f"k3s_snapshots: s3: the snapshots in {s3['bucket']} can't be listed: {error}") from None
+        raise DeployError(f"k3s_snapshots: s3: listing the bucket {s3['bucket']} failed: {error}") from None
 
 
-def keys(s3: Mapping[str, Any]) -> tuple[str, str]:
-    """The two secrets of a bucket."""
-    key, secret = (passwords.revealed(f"k3s_snapshots: s3: {name}", s3[name]) for name in ("access_key", "secret_key"))
+def s3_keys(s3: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the access key and the secret key of the bucket."""
+    key, secret = (passwords.reveal(f"k3s_snapshots: s3: {name}", s3[name]) for name in S3_KEYS)
     return key, secret
 
 
-def faults(said: str, environment: str, snapshots: Sequence[Snapshot]) -> Iterator[str]:
-    """Why what was said names no snapshot to restore, and which there are."""
-    listed = "".join(f"\n    {one}" for one in snapshots[:SHOWN]) or " none"
-    listed += f"\n    and {len(snapshots) - SHOWN} older ones" if len(snapshots) > SHOWN else ""
+def faults(value: str, environment: str, snapshots: Sequence[EtcdSnapshot]) -> Iterator[str]:
+    """Yield a fault, with a list of the snapshots, if the value of k3s_restore does not name one."""
+    listed = "".join(f"\n    {each}" for each in snapshots[:SNAPSHOTS_SHOWN]) or " none"
+    listed += f"\n    and {len(snapshots) - SNAPSHOTS_SHOWN} older ones" if len(snapshots) > SNAPSHOTS_SHOWN else ""
     example = f"--data k3s_restore={environment}/{snapshots[0].name if snapshots else 'SNAPSHOT'}"
-    into, _, name = said.partition("/")
-    if not said:
-        yield f"no snapshot was named that is to replace what {environment} is now, as in {example}; there are:{listed}"
-    elif into != environment or not name:
-        yield f"k3s_restore: {said}: this is {environment}; write the environment, a slash and a snapshot: {example}"
-    elif name not in {one.name for one in snapshots}:
-        yield f"k3s_restore: there is no snapshot {name}; there are:{listed}"
+    target, _, name = value.partition("/")
+    if not value:
+        yield f"k3s_restore is missing; name a snapshot to restore {environment} from: {example}; snapshots:{listed}"
+    elif target != environment or not name:
+        yield f"k3s_restore: {value} is not a snapshot of {environment}; write ENVIRONMENT/SNAPSHOT: {example}"
+    elif name not in {each.name for each in snapshots}:
+        yield f"k3s_restore: no snapshot {name}; name one of these:{listed}"
 
 
-def reset(snapshot: Snapshot, *, has_s3: bool) -> list[str]:
-    """K3s that puts a snapshot in place and ends; it reads its token from its configuration."""
-    from_s3 = snapshot.place.startswith("s3://")
-    path = snapshot.name if from_s3 else f"{snapshot.place}/{snapshot.name}"
-    told = [BINARY, "server", "--cluster-reset", f"--cluster-reset-restore-path={path}"]
-    return [*told, "--etcd-s3=false"] if has_s3 and not from_s3 else told
+def cluster_reset_command(snapshot: EtcdSnapshot, *, has_s3: bool) -> list[str]:
+    """Return the K3s command that restores a snapshot and exits. It reads the token from its configuration."""
+    from_s3 = snapshot.location.startswith("s3://")
+    path = snapshot.name if from_s3 else f"{snapshot.location}/{snapshot.name}"
+    command = [BINARY, "server", "--cluster-reset", f"--cluster-reset-restore-path={path}"]
+    return [*command, "--etcd-s3=false"] if has_s3 and not from_s3 else command
 
 
 def _is_done(server: str, name: str) -> bool:
-    return k3s_cluster.ask(server, f"cat {RESTORED}") == (True, [name])
+    return k3s_cluster.run_on(server, f"cat {RESTORED_FILE}") == (True, [name])
 
 
 @operation()
-def servers_are_stopped(node: Node, first: str, snapshot: str) -> Steps:
-    """All of them, since any that goes on would keep the old state alive; nor do they start with their hosts."""
-    begins = not _is_done(first, snapshot)
-    is_old = node.server and (begins or not _is_done(host.name, snapshot))
-    if is_old and host.get_fact(Lines, f"systemctl is-active {node.unit}; systemctl is-enabled {node.unit}") != STOPPED:
+def stop_servers(node: Node, first: str, snapshot: str) -> Steps:
+    """Stop and disable all servers: one that runs, or starts when its host boots, would keep the old state."""
+    is_new_restore = not _is_done(first, snapshot)
+    has_old_state = node.server and (is_new_restore or not _is_done(host.name, snapshot))
+    state = f"systemctl is-active {node.unit}; systemctl is-enabled {node.unit}"
+    if has_old_state and host.get_fact(CommandLines, state) != STOPPED:
         yield f"systemctl disable --quiet --now {node.unit}"
-    if begins and host.get_fact(Lines, f"ls {RESTORED}"):
-        yield f"rm {RESTORED}"
+    if is_new_restore and host.get_fact(CommandLines, f"ls {RESTORED_FILE}"):
+        yield f"rm {RESTORED_FILE}"
 
 
 @operation()
-def state_is_restored(cluster: Hosts, snapshot: Snapshot, limit: int) -> Steps:
-    """On the first server, with all of them stopped."""
+def restore_state(cluster: ClusterHosts, snapshot: EtcdSnapshot, limit: int) -> Steps:
+    """Restore the snapshot on the first server, while all servers are stopped."""
     if host.name != cluster.first or _is_done(host.name, snapshot.name):
         return
     yield FunctionCommand(_restore, (cluster, snapshot, limit), {})
 
 
-def _restore(state: State, host: Host, cluster: Hosts, snapshot: Snapshot, limit: int) -> bool:
-    return k3s_cluster.logged(host, lambda: _restored(host, cluster, snapshot, limit))
+def _restore(state: State, host: Host, cluster: ClusterHosts, snapshot: EtcdSnapshot, limit: int) -> bool:
+    return k3s_cluster.log_failure(host, lambda: _restore_steps(host, cluster, snapshot, limit))
 
 
-def _restored(host: Host, cluster: Hosts, snapshot: Snapshot, limit: int) -> None:
-    if running := [name for name in cluster.servers if k3s_cluster.ask(name, "systemctl is-active --quiet k3s")[0]]:
-        raise NotDone(f"K3s still runs on {', '.join(running)}, with the old state; stop it there and run this again")
-    # As a unit: it is not cut off if this run is, and the next run ends it before it begins anew.
-    k3s_cluster.ask(host.name, f"systemctl stop {UNIT}; systemctl reset-failed {UNIT}")
-    has_s3 = bool((cluster.given.get("k3s_snapshots") or {}).get("s3"))
+def _restore_steps(host: Host, cluster: ClusterHosts, snapshot: EtcdSnapshot, limit: int) -> None:
+    if running := [name for name in cluster.servers if k3s_cluster.run_on(name, "systemctl is-active --quiet k3s")[0]]:
+        raise StepFailed(f"K3s still runs on {', '.join(running)} with the old state; stop it there and run this again")
+    # As a systemd unit, a lost connection does not stop it. The next run stops it before it starts again.
+    k3s_cluster.run_on(host.name, f"systemctl stop {UNIT}; systemctl reset-failed {UNIT}")
+    has_s3 = bool((cluster.settings.get("k3s_snapshots") or {}).get("s3"))
     properties = [f"RuntimeMaxSec={limit}", "LimitNOFILE=1048576", "EnvironmentFile=-/etc/default/k3s"]
     unit = [f"--unit={UNIT}", *(f"--property={each}" for each in properties)]
-    command = shlex.join(["systemd-run", "--quiet", "--wait", "--collect", *unit, *reset(snapshot, has_s3=has_s3)])
+    command = shlex.join(
+        ["systemd-run", "--quiet", "--wait", "--collect", *unit, *cluster_reset_command(snapshot, has_s3=has_s3)]
+    )
     journal = f"journalctl --unit={UNIT} --lines=15 --no-pager --output=cat"
-    otherwise = f"{snapshot.name} was not restored, and all servers are stopped; K3s says"
-    k3s_cluster.must(host.name, f"{command} || {{ {journal}; exit 1; }}", otherwise)
-    k3s_cluster.must(host.name, f"echo {shlex.quote(snapshot.name)} > {RESTORED}", "it could not be noted")
+    failure = f"restoring {snapshot.name} failed, and all servers are stopped; fix what K3s says and run this again"
+    k3s_cluster.run_or_fail(host.name, f"{command} || {{ {journal}; exit 1; }}", failure)
+    k3s_cluster.run_or_fail(
+        host.name, f"echo {shlex.quote(snapshot.name)} > {RESTORED_FILE}", f"writing {RESTORED_FILE} failed"
+    )
 
 
 @operation()
-def node_begins_anew(who: Sequence[str], node: Node, first: str, snapshot: str) -> Steps:
-    """Other nodes forget the state that they had, and may come with another password than the snapshot knows."""
-    if host.name not in who or _is_done(host.name, snapshot):
+def prepare_rejoin(hosts: Sequence[str], node: Node, first: str, snapshot: str) -> Steps:
+    """Delete these hosts' old state, and their node passwords in the cluster, which the snapshot can contradict."""
+    if host.name not in hosts or _is_done(host.name, snapshot):
         return
-    yield FunctionCommand(_may_join, (first, node), {})
+    yield FunctionCommand(_delete_password, (first, node), {})
     yield f"systemctl stop {node.unit}"
     if node.server:
-        # Snapshots on the disk are all that is kept.
+        # Only the snapshots on the disk stay.
         yield f"find {DATA}/server/db -mindepth 1 -maxdepth 1 ! -name snapshots -exec rm --recursive {{}} +"
-    yield f"echo {shlex.quote(snapshot)} > {RESTORED}"
+    yield f"echo {shlex.quote(snapshot)} > {RESTORED_FILE}"
 
 
-def _may_join(state: State, host: Host, first: str, node: Node) -> bool:
-    words = ("delete", "secret", f"{node.name}.node-password.k3s", "--namespace=kube-system", "--ignore-not-found")
-    otherwise = f"the old password of node {node.name} could not be deleted"
-    return k3s_cluster.logged(host, lambda: k3s_cluster.must_kubectl(first, *words, otherwise=otherwise))
+def _delete_password(state: State, host: Host, first: str, node: Node) -> bool:
+    arguments = ("delete", "secret", f"{node.name}.node-password.k3s", "--namespace=kube-system", "--ignore-not-found")
+    failure = f"deleting the old password of node {node.name} failed"
+    return k3s_cluster.log_failure(host, lambda: k3s_cluster.kubectl_or_fail(first, *arguments, failure=failure))
 
 
-def faults_of_host() -> Iterator[str]:
-    """K3s must be there, with the token without which no snapshot can be read."""
-    if not host.get_fact(Lines, f"ls {BINARY} && ls {CONFIG}"):
-        yield f"{host.name} has no K3s; run deploys/k3s.py first, with the token that the lost cluster had"
+def host_faults() -> Iterator[str]:
+    """Yield a fault unless K3s and its configuration exist: a snapshot can only be read with the token in there."""
+    if not host.get_fact(CommandLines, f"ls {BINARY} && ls {CONFIG}"):
+        yield f"{host.name}: K3s is not installed; run deploys/k3s.py first, with the token of the lost cluster"

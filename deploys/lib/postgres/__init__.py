@@ -1,1 +1,1 @@
-"""PostgreSQL servers: configuration files, roles, databases."""
+"""PostgreSQL servers: configuration files, roles and databases."""

@@ -1,4 +1,4 @@
-"""The configuration files of a PostgreSQL server."""
+"""The texts of a PostgreSQL server's configuration files."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import ipaddress
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
-# What each system's own packages have.
+from deploys.lib.header import HEADER
+
+# The major version in each system's packages.
 VERSIONS = {("debian", "12"): 15, ("debian", "13"): 17, ("ubuntu", "24.04"): 16}
-HEAD = "# Written by groundcrew; changes made here are overwritten.\n"
-CLUSTERS = f"""{HEAD}\
+CLUSTERS = f"""{HEADER}\
 initdb_options = '--data-checksums --encoding=UTF8 --locale=C.UTF-8 --auth-host=scram-sha-256'
 add_include_dir = 'conf.d'
 ssl = on
@@ -18,31 +19,32 @@ log_line_prefix = '%%m [%%p] %%q%%u@%%d '
 """
 
 SETTINGS = "conf.d/groundcrew.conf"
-# As postgres, in a copy of the folder $1, with the settings $2: the server $3 reads it all as at its start, and ends.
-TRIAL = f"""set -u; cd /; trial=$(mktemp --directory) || exit 1; trap 'rm --recursive "$trial"' EXIT
+# Run as postgres. In a copy of the folder $1, the server program $3 reads the settings $2 as at its start, and exits.
+TRY_SETTINGS = f"""set -u; cd /; trial=$(mktemp --directory) || exit 1; trap 'rm --recursive "$trial"' EXIT
 cp --recursive --dereference "$1/." "$trial" 2>/dev/null; cp "$2" "$trial/{SETTINGS}" || exit 1
-said=$("$3" -C data_directory -c config_file="$trial/postgresql.conf" -c log_line_prefix= 2>&1) && exit
-echo "postgres_settings: the server would not start with these, and goes on with those it has:" >&2
-echo "$said" | sed "s|$trial|$1|g" >&2; exit 1"""
+output=$("$3" -C data_directory -c config_file="$trial/postgresql.conf" -c log_line_prefix= 2>&1) && exit
+echo "postgres_settings: the server can't start with these, and keeps the settings it has; correct them:" >&2
+echo "$output" | sed "s|$trial|$1|g" >&2; exit 1"""
 
 
 def faults(clients: Sequence[object]) -> Iterator[str]:
+    """Yield each fault in the group data."""
     for client in clients:
         try:
             network(client)
         except ValueError as error:
-            yield f'postgres_clients: {error}; write a network, as in "10.0.0.0/8", or an address'
+            yield f'postgres_clients: {error}; write a network, such as "10.0.0.0/8", or an address'
 
 
 def network(client: object) -> str:
-    """A network as PostgreSQL reads it: an address alone it would take for half of what it wants, and not start."""
+    """Return a network with its prefix length; PostgreSQL does not start with an address alone."""
     if not isinstance(client, str) or "%" in client:
-        raise ValueError(f"{client!r} is no network")
+        raise ValueError(f"{client!r} is not a network")
     return str(ipaddress.ip_network(client))
 
 
-def sized(memory: int) -> dict[str, str]:
-    """Settings for a server that may take so many MiB."""
+def memory_settings(memory: int) -> dict[str, str]:
+    """Return settings sized for a server that can use `memory` MiB."""
     connections = 100
     return {
         "max_connections": str(connections),
@@ -57,9 +59,10 @@ def sized(memory: int) -> dict[str, str]:
     }
 
 
-def settings(memory: int, clients: Sequence[str], others: Mapping[str, object]) -> str:
+def postgres_settings(memory: int, clients: Sequence[str], others: Mapping[str, object]) -> str:
+    """Return the text of the settings file; `others` override the defaults."""
     values: dict[str, object] = {
-        **sized(memory),
+        **memory_settings(memory),
         "listen_addresses": "*" if clients else "localhost",
         "password_encryption": "scram-sha-256",
         "log_min_duration_statement": "1s",
@@ -67,29 +70,29 @@ def settings(memory: int, clients: Sequence[str], others: Mapping[str, object]) 
         "idle_in_transaction_session_timeout": "1h",
         **others,
     }
-    return HEAD + "".join(f"{name} = {quoted(str(value))}\n" for name, value in sorted(values.items()))
+    return HEADER + "".join(f"{name} = {quote_value(str(value))}\n" for name, value in sorted(values.items()))
 
 
-def quoted(value: str) -> str:
+def quote_value(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def check(version: int, folder: str) -> str:
-    """What is done before settings go live: the server's own program reads them; then those of before are kept."""
-    program, live = f"/usr/lib/postgresql/{version}/bin/postgres", f"{folder}/{SETTINGS}"
-    read = f"runuser --user postgres -- sh -c {shlex.quote(TRIAL)} trial {folder}"
-    return f"{read} {{}} {program} && if [ -e {live} ]; then cp --archive {live} {before(live)}; fi"
+def settings_check_command(version: int, folder: str) -> str:
+    """Return the command that checks new settings with the server's own program, then saves the current ones."""
+    program, current = f"/usr/lib/postgresql/{version}/bin/postgres", f"{folder}/{SETTINGS}"
+    read = f"runuser --user postgres -- sh -c {shlex.quote(TRY_SETTINGS)} trial {folder}"
+    return f"{read} {{}} {program} && if [ -e {current} ]; then cp --archive {current} {previous_file(current)}; fi"
 
 
-def before(settings: str) -> str:
-    """Where the settings are kept that were live before: PostgreSQL reads only what ends in .conf."""
-    return f"{settings}.before"
+def previous_file(settings: str) -> str:
+    """Return the file of the previous settings. PostgreSQL ignores it, since its name does not end in .conf."""
+    return f"{settings}.previous"
 
 
-def access(clients: Sequence[str]) -> str:
-    """pg_hba.conf: the system's postgres by who it is, everybody else by password, from afar only encrypted."""
-    far = "".join(f"hostssl all all {network(client)} scram-sha-256\n" for client in clients)
+def pg_hba(clients: Sequence[str]) -> str:
+    """Return pg_hba.conf: peer login for the user postgres, passwords for all others, TLS for remote clients."""
+    remote = "".join(f"hostssl all all {network(client)} scram-sha-256\n" for client in clients)
     return (
-        f"{HEAD}local all postgres peer\nlocal all all scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\n"
-        f"host all all ::1/128 scram-sha-256\n{far}"
+        f"{HEADER}local all postgres peer\nlocal all all scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\n"
+        f"host all all ::1/128 scram-sha-256\n{remote}"
     )

@@ -1,4 +1,4 @@
-"""The operations on a PostgreSQL server that runs."""
+"""Operations on a PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -8,69 +8,77 @@ from collections.abc import Sequence
 from pyinfra import host
 from pyinfra.api import FunctionCommand, Host, State, operation
 
-from deploys.lib.facts import HostFacts, looking
-from deploys.lib.operations import Steps, brought_up, is_older, of_unit, quietly, stamped
-from deploys.lib.postgres.files import before
-from deploys.lib.postgres.roles import ASK, Database, Role, found, large_objects, statements
+from deploys.lib.facts import HostFacts, operation_with_facts
+from deploys.lib.operations import Steps, is_outdated, run_silently, stamp_command, unit_and_files, unit_steps
+from deploys.lib.postgres.files import previous_file
+from deploys.lib.postgres.roles import (
+    EXISTING_QUERY,
+    DesiredDatabase,
+    DesiredRole,
+    change_statements,
+    large_object_grants,
+    parse_existing,
+)
 from inventories import Secret, redact
 
 PSQL = "cd / && runuser --user postgres -- psql --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1"
-# PostgreSQL would keep the rules it has, and say so only in its log.
-RULES = (
+# Ask before a reload: with an error in the file PostgreSQL keeps its old rules, and reports that only in its log.
+RULE_ERRORS = (
     "SELECT format('%s:%s: %s', current_setting('hba_file'), line_number, error) "
     "FROM pg_hba_file_rules WHERE error <> ''"
 )
 
 
-@looking(lambda unit, settings, **_: of_unit(unit, [settings]))
-def server_runs(seen: HostFacts, unit: str, settings: str) -> Steps:
-    """With the settings that are there; if it does not start with new ones, with those of before."""
-    old = before(settings)
-    back = f"[ ! -e {old} ] || {{ mv --no-target-directory {old} {settings} && systemctl restart {unit} && "
-    back += "echo 'it runs with the settings of before'; } >&2"
-    new = is_older(seen, unit, [settings])
-    for step in brought_up(seen, unit, [settings], "restart"):
-        yield f"( {step} ) || {{ {back}; exit 1; }}" if new else step
+@operation_with_facts(lambda unit, settings, **_: unit_and_files(unit, [settings]))
+def run_server(facts: HostFacts, unit: str, settings: str) -> Steps:
+    """Start the server, or restart it with new settings. If it fails to start, restore the previous settings."""
+    old = previous_file(settings)
+    restore = f"[ ! -e {old} ] || {{ mv --no-target-directory {old} {settings} && systemctl restart {unit} && "
+    restore += "echo 'the server runs again with its previous settings'; } >&2"
+    settings_changed = is_outdated(facts, unit, [settings])
+    for step in unit_steps(facts, unit, [settings], "restart"):
+        yield f"( {step} ) || {{ {restore}; exit 1; }}" if settings_changed else step
 
 
-@looking(lambda unit, access, **_: of_unit(unit, [access]))
-def access_is_in_force(seen: HostFacts, unit: str, access: str) -> Steps:
-    """The server has read its pg_hba.conf as it is now; nobody's connection ends over it."""
-    if is_older(seen, unit, [access]):
-        yield FunctionCommand(_has_only_rules, (), {})
+@operation_with_facts(lambda unit, access, **_: unit_and_files(unit, [access]))
+def reload_access_rules(facts: HostFacts, unit: str, access: str) -> Steps:
+    """Make the server read a new pg_hba.conf. Open connections stay open."""
+    if is_outdated(facts, unit, [access]):
+        yield FunctionCommand(_check_rules, (), {})
         yield f"systemctl reload {unit}"
-        yield stamped(unit)
+        yield stamp_command(unit)
 
 
-def _has_only_rules(state: State, host: Host) -> bool:
-    told, printed = quietly(host, PSQL, RULES)
-    if printed:
-        host.log("\n".join(printed))
-    return told and not printed
-
-
-@operation()
-def roles_and_databases(roles: Sequence[Role], databases: Sequence[Database]) -> Steps:
-    """Those that are named are there as named; others are left alone."""
-    told, printed = quietly(host, PSQL, ASK)
-    there, standing = found(json.loads("".join(printed)) if told else {})
-    if missing := statements(roles, databases, there, standing):
-        # Nothing of it is to be logged by the server either.
-        text = "SET log_statement = 'none';\nSET log_min_error_statement = 'panic';\n" + ";\n".join(missing) + ";\n"
-        yield FunctionCommand(_say, ("postgres", Secret(literal=text)), {})
+def _check_rules(state: State, host: Host) -> bool:
+    ok, output = run_silently(host, PSQL, RULE_ERRORS)
+    if output:
+        host.log("\n".join(output))
+    return ok and not output
 
 
 @operation()
-def large_objects_are_readable(backup: str, databases: Sequence[str]) -> Steps:
-    """pg_read_all_data does not cover large objects: each that is there is granted by itself."""
+def apply_roles_and_databases(roles: Sequence[DesiredRole], databases: Sequence[DesiredDatabase]) -> Steps:
+    """Create or correct the roles and databases in group data. Others stay as they are."""
+    ok, output = run_silently(host, PSQL, EXISTING_QUERY)
+    existing_roles, existing_databases = parse_existing(json.loads("".join(output)) if ok else {})
+    if statements := change_statements(roles, databases, existing_roles, existing_databases):
+        # The statements contain verifiers, so the server must not log them.
+        text = "SET log_statement = 'none';\nSET log_min_error_statement = 'panic';\n" + ";\n".join(statements) + ";\n"
+        yield FunctionCommand(_execute, ("postgres", Secret(literal=text)), {})
+
+
+@operation()
+def grant_large_objects(backup: str, databases: Sequence[str]) -> Steps:
+    """Let the backup role read each large object; pg_read_all_data does not include them."""
     for database in databases:
-        told, hidden = quietly(host, f"{PSQL} --dbname={database}", large_objects(backup))
-        if told and hidden:
-            yield FunctionCommand(_say, (database, Secret(literal=f"{large_objects(backup)} \\gexec\n")), {})
+        ok, missing = run_silently(host, f"{PSQL} --dbname={database}", large_object_grants(backup))
+        if ok and missing:
+            text = Secret(literal=f"{large_object_grants(backup)} \\gexec\n")
+            yield FunctionCommand(_execute, (database, text), {})
 
 
-def _say(state: State, host: Host, database: str, text: Secret) -> bool:
-    told, printed = quietly(host, f"{{ {PSQL} --dbname={database}; }} 2>&1", text.reveal())
-    if not told:
-        host.log(redact("\n".join(printed)))
-    return told
+def _execute(state: State, host: Host, database: str, text: Secret) -> bool:
+    ok, output = run_silently(host, f"{{ {PSQL} --dbname={database}; }} 2>&1", text.reveal())
+    if not ok:
+        host.log(redact("\n".join(output)))
+    return ok

@@ -1,4 +1,4 @@
-"""Operations that look ahead, run by pyinfra on this machine: they ask once, and are not fooled by what they know."""
+"""Operations that pyinfra runs on this machine: they read facts by one command, and notice each change."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ HEAD = """
 from pathlib import Path
 from pyinfra import host
 from pyinfra.operations import python, server
-from deploys import look, pieces
-from deploys.lib.operations import file, folder
-here, owner = {here!r}, {owner!r}
+from deploys.lib import facts, operations
+from deploys.lib.operations import ensure_folder, write_file
+work, owner = {work!r}, {owner!r}
 """
 OWNER = subprocess.run(
     ["stat", "--format=%U:%G", "/proc/self"], capture_output=True, text=True, check=True
@@ -26,16 +26,20 @@ OWNER = subprocess.run(
 
 
 @dataclass
-class Here:
-    """A folder of this machine, and deploys that work in it."""
+class LocalDeploy:
+    """Deploys on this machine, in a folder of the test."""
 
     folder: Path
 
-    def begin(self, deploy: str, *told: str) -> subprocess.Popen[str]:
+    @property
+    def work(self) -> Path:
+        return self.folder / "work"
+
+    def begin(self, deploy: str, *options: str) -> subprocess.Popen[str]:
         script = self.folder / "deploy.py"
-        script.write_text(HEAD.format(here=str(self.folder / "there"), owner=OWNER) + deploy)
+        script.write_text(HEAD.format(work=str(self.work), owner=OWNER) + deploy)
         return subprocess.Popen(
-            [PROGRAM, "@local", *told, str(script)],
+            [PROGRAM, "@local", *options, str(script)],
             cwd=ROOT,
             env={**os.environ, "PYINFRA_PROGRESS": "off"},
             stdin=subprocess.PIPE,
@@ -44,120 +48,122 @@ class Here:
             text=True,
         )
 
-    def run(self, deploy: str, *told: str) -> Told:
-        running = self.begin(deploy, *told)
+    def run(self, deploy: str, *options: str) -> Told:
+        running = self.begin(deploy, *options)
         text, _ = running.communicate(timeout=60)
         return Told(running.returncode, text)
 
     def text(self, name: str) -> str:
-        return (self.folder / "there" / name).read_text()
+        return (self.work / name).read_text()
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Here:
-    return Here(tmp_path)
+def local(tmp_path: Path) -> LocalDeploy:
+    return LocalDeploy(tmp_path)
 
 
-MANY = """
-folder(name="Folder", path=here, mode="750", owner=owner)
+SEVEN_STEPS = """
+ensure_folder(name="Folder", path=work, mode="750", owner=owner)
 for n in host.loop(range(5)):
-    file(name=f"File {n}", text=f"{n}", dest=f"{here}/{n}", mode="640", owner=owner)
-pieces.made_once(name="Once", path=f"{here}/once", commands=[f"touch {here}/once"])
+    write_file(name=f"File {n}", text=f"{n}", dest=f"{work}/{n}", mode="640", owner=owner)
+operations.run_unless_exists(name="Once", path=f"{work}/once", commands=[f"touch {work}/once"])
 """
 
 
-def test_what_is_right_is_found_by_one_command_and_what_is_wrong_is_put_right(here: Here) -> None:
-    first = here.run(MANY, "-y")
+def test_one_command_reads_all_facts_and_only_differences_are_changed(local: LocalDeploy) -> None:
+    first = local.run(SEVEN_STEPS, "-y")
     assert (first.code, first.changes) == (0, 7), first.text
-    assert here.text("4") == "4\n"
-    second = here.run(MANY, "-y", "--debug")
+    assert local.text("4") == "4\n"
+    second = local.run(SEVEN_STEPS, "-y", "--debug")
     assert (second.code, second.changes, second.commands) == (0, 0, 1), second.text
-    there = here.folder / "there"
-    (there / "1").write_text("else")
-    (there / "2").chmod(0o666)
-    (there / "3").unlink()
-    there.chmod(0o700)
-    third = here.run(MANY, "-y")
+    (local.work / "1").write_text("other")
+    (local.work / "2").chmod(0o666)
+    (local.work / "3").unlink()
+    local.work.chmod(0o700)
+    third = local.run(SEVEN_STEPS, "-y")
     assert (third.code, third.changes) == (0, 4), third.text
-    assert here.text("1") == "1\n"
-    assert [path.stat().st_mode & 0o777 for path in (there, there / "2", there / "3")] == [0o750, 0o640, 0o640]
-    assert sorted(path.name for path in there.iterdir()) == ["0", "1", "2", "3", "4", "once"]
+    assert local.text("1") == "1\n"
+    modes = [path.stat().st_mode & 0o777 for path in (local.work, local.work / "2", local.work / "3")]
+    assert modes == [0o750, 0o640, 0o640]
+    assert sorted(path.name for path in local.work.iterdir()) == ["0", "1", "2", "3", "4", "once"]
 
 
-def test_what_was_done_in_between_is_seen(here: Here) -> None:
-    told = here.run(
+def test_changes_by_other_operations_expire_the_facts(local: LocalDeploy) -> None:
+    result = local.run(
         """
-spoil_it = f"echo wrong > {here}/a"
+overwrite = f"echo wrong > {work}/a"
 
-def spoil():
+def overwrite_inside():
     for n in range(2):
-        host.run_shell_command(spoil_it)
-        file(name=f"A inside {n}", text="right", dest=f"{here}/a", owner=owner)
-    host.run_shell_command(spoil_it)
+        host.run_shell_command(overwrite)
+        write_file(name=f"A inside {n}", text="right", dest=f"{work}/a", owner=owner)
+    host.run_shell_command(overwrite)
 
-file(name="A", text="right", dest=f"{here}/a", owner=owner)
-server.shell(name="Spoil it", commands=[spoil_it])
-file(name="A again", text="right", dest=f"{here}/a", owner=owner)
-file(name="A is right", text="right", dest=f"{here}/a", owner=owner)
-python.call(name="Spoil it inside", function=spoil)
-file(name="A at the end", text="right", dest=f"{here}/a", owner=owner)
-once = f"{here}/once"
-pieces.made_once(name="Tried again", path=once, commands=[f"touch {once}", "false"], _retries=1, _retry_delay=0)
+write_file(name="A", text="right", dest=f"{work}/a", owner=owner)
+server.shell(name="Overwrite", commands=[overwrite])
+write_file(name="A again", text="right", dest=f"{work}/a", owner=owner)
+write_file(name="A is right", text="right", dest=f"{work}/a", owner=owner)
+python.call(name="Overwrite inside", function=overwrite_inside)
+write_file(name="A at the end", text="right", dest=f"{work}/a", owner=owner)
+once = f"{work}/once"
+operations.run_unless_exists(
+    name="Retry", path=once, commands=[f"touch {once}", "false"], _retries=1, _retry_delay=0
+)
 """,
         "-y",
     )
-    assert (told.code, told.changes) == (0, 7), told.text
-    assert here.text("a") == "right\n"
-    assert re.search("operation: A is right.*\n.*No changes\n", told.text)
-    assert "No changes on retry 1" in told.text
+    assert (result.code, result.changes) == (0, 7), result.text
+    assert local.text("a") == "right\n"
+    assert re.search("operation: A is right.*\n.*No changes\n", result.text), result.text
+    assert "No changes on retry 1" in result.text
 
 
-def test_an_answer_is_forgotten_after_a_while(here: Here) -> None:
-    told = here.run(f"look.LASTS = 0\n{MANY.replace('touch', 'ls')}", "--dry", "--debug")
-    assert (told.code, told.commands) == (0, 7), told.text
+def test_facts_expire_after_some_seconds(local: LocalDeploy) -> None:
+    deploy = f"facts.FACTS_EXPIRE_AFTER = 0\n{SEVEN_STEPS.replace('touch', 'ls')}"
+    result = local.run(deploy, "--dry", "--debug")
+    assert (result.code, result.commands) == (0, 7), result.text
 
 
-def test_a_file_that_a_program_finds_wrong_never_goes_live(here: Here) -> None:
-    there = here.folder / "there"
-    there.mkdir()
-    (there / "sums").write_text("right\n")
-    told = here.run('file(name="Sums", text="bad", dest=f"{here}/sums", owner=owner, check="grep -q right {}")', "-y")
-    assert told.code == 1
-    assert here.text("sums") == "right\n"
-    assert [path.name for path in there.iterdir()] == ["sums"]
+def test_a_file_that_fails_its_check_does_not_replace_the_old_one(local: LocalDeploy) -> None:
+    local.work.mkdir()
+    (local.work / "sums").write_text("right\n")
+    deploy = 'write_file(name="Sums", text="bad", dest=f"{work}/sums", owner=owner, check="grep -q right {}")'
+    result = local.run(deploy, "-y")
+    assert result.code == 1, result.text
+    assert local.text("sums") == "right\n"
+    assert [path.name for path in local.work.iterdir()] == ["sums"]
 
 
-def test_dry_shows_what_would_change_and_what_changes_while_one_thinks_is_seen(here: Here) -> None:
-    there = here.folder / "there"
-    there.mkdir()
-    (there / "1").write_text("else\n")
-    dry = here.run(MANY, "--dry", "--diff")
-    assert dry.code == 0
-    assert re.search("- else.*\n.*[+] 1", dry.text)
+def test_a_dry_run_shows_changes_and_changes_while_pyinfra_asks_are_noticed(local: LocalDeploy) -> None:
+    local.work.mkdir()
+    (local.work / "1").write_text("other\n")
+    dry = local.run(SEVEN_STEPS, "--dry", "--diff")
+    assert dry.code == 0, dry.text
+    assert re.search("- other.*\n.*[+] 1", dry.text), dry.text
     assert dry.text.count("1 (@local)") == 7, dry.text
-    assert here.text("1") == "else\n"
-    asks = here.begin(MANY)
-    assert asks.stdout
-    while "skip this step with -y" not in asks.stdout.readline():
-        assert asks.poll() is None
-    (there / "2").write_text("2\n")
-    (there / "2").chmod(0o640)
-    text, _ = asks.communicate("\n", timeout=60)
-    assert (asks.returncode, Told(0, text).changes) == (0, 6), text
+    assert local.text("1") == "other\n"
+    asking = local.begin(SEVEN_STEPS)
+    assert asking.stdout
+    while "skip this step with -y" not in asking.stdout.readline():
+        assert asking.poll() is None
+    (local.work / "2").write_text("2\n")
+    (local.work / "2").chmod(0o640)
+    text, _ = asking.communicate("\n", timeout=60)
+    assert (asking.returncode, Told(0, text).changes) == (0, 6), text
 
 
-def test_a_secret_is_written_once_and_nowhere_shown(here: Here) -> None:
-    (here.folder / "there.secret").write_text("s3cret-s3cret\n")
-    told = here.run(
+def test_a_secret_is_written_once_and_never_printed(local: LocalDeploy) -> None:
+    (local.folder / "work.secret").write_text("s3cret-s3cret\n")
+    result = local.run(
         """
 from inventories import Secret
-secret = Secret(literal=Path(f"{here}.secret").read_text())
+secret = Secret(literal=Path(f"{work}.secret").read_text())
 for n in host.loop(range(2)):
-    pieces.secret_file(name=f"Secret {n}", dest=f"{here}/secret", text=secret, owner=owner)
+    operations.write_secret_file(name=f"Secret {n}", dest=f"{work}/secret", text=secret, owner=owner)
 """,
         "-y", "-vvv", "--diff", "--debug",
     )  # fmt: skip
-    assert (told.code, told.changes) == (0, 1), told.text
-    assert here.text("secret") == "s3cret-s3cret\n"
-    assert (here.folder / "there/secret").stat().st_mode & 0o777 == 0o600
-    assert "s3cret-s3cret" not in told.text
+    assert (result.code, result.changes) == (0, 1), result.text
+    assert local.text("secret") == "s3cret-s3cret\n"
+    assert (local.work / "secret").stat().st_mode & 0o777 == 0o600
+    assert "s3cret-s3cret" not in result.text

@@ -1,4 +1,4 @@
-"""What keeps a dev server in order, as files."""
+"""The files and units of a host's upkeep, and the faults in its group data."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import json
 
 import pytest
 
-from deploys.lib.host.upkeep import CHECKS, DOCKER, Upkeep, faults_of_swap, swap_commands
+from deploys.lib.host.upkeep import CHECKS, DOCKER, Upkeep, swap_commands, swap_faults
 from deploys.lib.preflight import DeployError
 
 
-def test_docker_is_set_up_as_we_have_it_and_as_one_likes() -> None:
-    upkeep = Upkeep.of({"containers": "docker", "docker_settings": {"live-restore": False, "mtu": 1400}}, "dev-1")
+def test_docker_settings_override_the_defaults() -> None:
+    upkeep = Upkeep.from_group_data(
+        {"containers": "docker", "docker_settings": {"live-restore": False, "mtu": 1400}}, "dev-1"
+    )
     assert json.loads(upkeep.files[DOCKER]) == {
         "live-restore": False,
         "log-driver": "local",
@@ -23,35 +25,37 @@ def test_docker_is_set_up_as_we_have_it_and_as_one_likes() -> None:
 
 
 @pytest.mark.parametrize("containers", ["", "podman"])
-def test_nobody_else_gets_docker(containers: str) -> None:
-    upkeep = Upkeep.of({"containers": containers}, "dev-1")
+def test_docker_is_set_up_only_where_it_is_chosen(containers: str) -> None:
+    upkeep = Upkeep.from_group_data({"containers": containers}, "dev-1")
     assert DOCKER not in upkeep.files
     assert "docker.service" not in upkeep.units
     assert any("registries.conf" in file for file in upkeep.files) == (containers == "podman")
 
 
-def test_all_faults_are_told() -> None:
-    with pytest.raises(DeployError) as told:
-        Upkeep.of({"containers": "lxc", "swap": "lots", "workspaces": "here", "docker_settings": ["x"]}, "dev-1")
-    assert str(told.value).count("dev-1: ") == 4
+def test_one_error_lists_all_faults() -> None:
+    with pytest.raises(DeployError) as error:
+        Upkeep.from_group_data(
+            {"containers": "lxc", "swap": "lots", "workspaces": "relative", "docker_settings": ["x"]}, "dev-1"
+        )
+    assert str(error.value).count("dev-1: ") == 4, error.value
 
 
 @pytest.mark.parametrize(
-    ("size", "room", "said"),
+    ("size", "available", "expected"),
     [
         ("", ["10"], []),
-        ("4G", [], []),  # it is there already
+        ("4G", [], []),  # the swap file exists
         ("4G", ["6096"], []),
-        ("4G", ["2000", "4096"], []),  # what a killed run has taken will be taken over
-        ("4G", ["6095"], ["swap: 4G, but 6095 MiB are free on the disk of /swapfile, and 2000 are to stay free; "
-                          "make room, or name a smaller swap"]),
+        ("4G", ["2000", "4096"], []),  # an unfinished swap file will be overwritten
+        ("4G", ["6095"], ["swap: 4G does not fit: the disk of /swapfile has 6095 MiB free, and 2000 MiB must "
+                          "stay free; free some space, or set a smaller swap"]),
     ],
 )  # fmt: skip
-def test_a_swap_file_that_has_no_room(size: str, room: list[str], said: list[str]) -> None:
-    assert list(faults_of_swap(size, room, 2000)) == said
+def test_a_swap_file_must_fit_on_the_disk(size: str, available: list[str], expected: list[str]) -> None:
+    assert list(swap_faults(size, available, 2000)) == expected
 
 
-def test_a_swap_file_is_made_whole_or_not_at_all() -> None:
+def test_a_failed_swap_file_is_removed() -> None:
     assert swap_commands("") == []
     assert swap_commands("64M") == [
         "umask 077 && fallocate --length 64M /swapfile.new && mkswap /swapfile.new && mv /swapfile.new /swapfile || "

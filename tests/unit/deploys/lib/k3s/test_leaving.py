@@ -1,36 +1,36 @@
-"""Which nodes may leave a K3s cluster, and what goes with them."""
+"""Which nodes can leave a K3s cluster, and which files are removed."""
 
 from __future__ import annotations
 
 import pytest
 
 from deploys.lib.k3s import leaving as k3s_leaving
-from deploys.lib.k3s.cluster import Hosts
-from tests.unit.deploys.k3s import node
+from deploys.lib.k3s.cluster import ClusterHosts
+from tests.unit.deploys.lib.k3s.kubectl_nodes import node
 
-HOSTS = Hosts("staging", ("one", "two", "three"), ("four", "five"), {})
+HOSTS = ClusterHosts("staging", ("one", "two", "three"), ("four", "five"), {})
 
 
 @pytest.mark.parametrize(
-    ("said", "leaving", "faults"),
+    ("value", "leaving", "faults"),
     [
         ("staging", ("one", "two", "three", "four", "five"), []),
         ("five,one,five", ("five", "one"), []),
-        ("", (), ["--data k3s_reset=five, or the whole cluster with all that is in it: --data k3s_reset=staging"]),
-        ("six", ("six",), ["six is no host of this cluster"]),
-        ("one,two,three", ("one", "two", "three"), ["without one, two, three there is no server, and four, five"]),
-        ("one,two,three,four,five", ("one", "two", "three", "four", "five"), ["that is the whole cluster; say so"]),
+        ("", (), ["--data k3s_reset=five, or the whole cluster with all its data: --data k3s_reset=staging"]),
+        ("six", ("six",), ["six is not a host of this cluster"]),
+        ("one,two,three", ("one", "two", "three"), ["without one, two, three no server is left for four, five"]),
+        ("one,two,three,four,five", ("one", "two", "three", "four", "five"), ["this is the whole cluster; confirm"]),
     ],
 )
-def test_what_is_to_go_is_named(said: str, leaving: tuple[str, ...], faults: list[str]) -> None:
-    assert k3s_leaving.named(said, HOSTS) == leaving
-    told = list(k3s_leaving.faults(said, HOSTS))
-    assert len(told) == len(faults)
-    assert all(part in fault for part, fault in zip(faults, told, strict=True))
+def test_the_value_names_hosts_or_the_environment(value: str, leaving: tuple[str, ...], faults: list[str]) -> None:
+    assert k3s_leaving.hosts_to_reset(value, HOSTS) == leaving
+    actual = list(k3s_leaving.faults(value, HOSTS))
+    assert len(actual) == len(faults), actual
+    assert all(part in fault for part, fault in zip(faults, actual, strict=True)), actual
 
 
 @pytest.mark.parametrize(
-    ("down", "leaving", "holds"),
+    ("down", "leaving", "allowed"),
     [
         ((), ["one"], True),
         ((), ["one", "two"], True),
@@ -38,20 +38,20 @@ def test_what_is_to_go_is_named(said: str, leaving: tuple[str, ...], faults: lis
         (("two",), ["one"], False),
         (("two",), ["four"], True),
         (("two", "three"), ["one"], False),
-        ((), ["nobody"], True),
+        ((), ["no-such-node"], True),
     ],
 )
 def test_servers_leave_only_while_the_others_are_a_majority(
-    down: tuple[str, ...], leaving: list[str], holds: bool
+    down: tuple[str, ...], leaving: list[str], allowed: bool
 ) -> None:
     nodes = {name: node(ready=name not in down) for name in ("one", "two", "three")} | {"four": node(etcd=False)}
-    assert (list(k3s_leaving.faults_of_majority(nodes, leaving)) == []) is holds
+    assert (list(k3s_leaving.majority_faults(nodes, leaving)) == []) is allowed
 
 
-def test_cleaning_goes_into_nothing_that_is_mounted() -> None:
-    told = list(k3s_leaving.clean_up())
-    assert "test ! -e /var/lib/kubelet || { find /var/lib/kubelet -xdev -mindepth 1 -delete && " in "\n".join(told)
-    assert next(at for at, line in enumerate(told) if "umount" in line) < next(
-        at for at, line in enumerate(told) if "-xdev" in line
-    )
-    assert "/var/lib/rancher/k3s -xdev" in told[-2], "what tells that K3s was there is the last to go"
+def test_cleanup_never_enters_a_mounted_file_system() -> None:
+    commands = list(k3s_leaving.cleanup_commands())
+    assert "test ! -e /var/lib/kubelet || { find /var/lib/kubelet -xdev -mindepth 1 -delete && " in "\n".join(commands)
+    first_umount = next(index for index, line in enumerate(commands) if "umount" in line)
+    first_delete = next(index for index, line in enumerate(commands) if "-xdev" in line)
+    assert first_umount < first_delete
+    assert "/var/lib/rancher/k3s -xdev" in commands[-2], "the folder that shows that K3s was installed is removed last"
