@@ -33,7 +33,7 @@ def groups(name: str, **variables: str) -> dict[str, str]:
     """The hosts of an environment and their groups, as pyinfra prints them."""
     output = pyinfra_output(name, **variables)
     found = re.findall(r"^\[(\S+)\] *\n--> Groups: (.*)$", output, re.MULTILINE)
-    assert output.count("_open_transport") == len(found), output
+    assert output.count("_connected") == len(found), output
     return dict(found)
 
 
