@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from jobs.embedded._program import NotInstalled, NotStarted, RunningProgram, free_port, start_program
+from jobs.embedded._program import NotInstalled, NotStarted, RunningProgram, free_port, if_parent_lives, start_program
 
 EMBEDDED = {16: "pginstall", 18: "pginstall18"}
 SUPERUSER = "postgres"
@@ -87,7 +87,7 @@ def postgres(
         program = inside.enter_context(
             start_program(
                 f"PostgreSQL of {bin_folder}",
-                [*as_account, *argv],
+                [*as_account, *if_parent_lives(), *argv],
                 home / "log",
                 environment=_environment(),
                 end=signal.SIGQUIT,  # at once: there is nothing to keep

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
@@ -89,7 +90,12 @@ def start_program(
 def _ended_with_us(end: signal.Signals) -> list[str]:
     """On Linux the kernel sends the signal once the thread that started the program is gone, even by SIGKILL."""
     setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", end.name.removeprefix("SIG"), "--"] if setpriv else []
+    return [setpriv, "--pdeathsig", end.name.removeprefix("SIG"), "--", *if_parent_lives()] if setpriv else []
+
+
+def if_parent_lives() -> list[str]:
+    """Run a program only if this process still exists: it can end just before setpriv asks for the signal."""
+    return ["/bin/sh", "-c", f'[ "$PPID" = {os.getpid()} ] && exec "$@"', "sh"]
 
 
 def _stop(running: subprocess.Popen[bytes], end: signal.Signals, patience: float) -> None:
