@@ -15,7 +15,7 @@ from jobs.cli.arguments import AsJson, EnvironmentName, NotConfigured, examples,
 if TYPE_CHECKING:
     from inventories import Secret
 
-app = new_app(group_help="Test the alert addresses of an environment.")
+app = new_app(group_help="Test the alert addresses of an environment.", group_examples=["crew alerts test production"])
 
 
 @app.command("test", epilog=examples("crew alerts test staging", "crew alerts test production --json"))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from inventories import CrewError, ExitCode
 
@@ -28,9 +29,25 @@ class NotConfigured(CrewError):
     exit_code = ExitCode.BAD_CONFIGURATION
 
 
-def new_app(*, group_help: str = "") -> typer.Typer:
+class PlainUsageCommand(TyperCommand):
+    """A command whose usage line shows required arguments without braces: `crew check [OPTIONS] ENV`."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the parts of the usage line."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
+
+class App(typer.Typer):
+    """An app whose commands are PlainUsageCommands."""
+
+    def command(self, name: str | None = None, **settings: Any) -> Any:
+        """Return a decorator that registers a command."""
+        return super().command(name, cls=PlainUsageCommand, **settings)
+
+
+def new_app(*, group_help: str = "", group_examples: Sequence[str] = ()) -> App:
     """Return an empty app. With `group_help` it is a group of commands, even while it has only one."""
-    app = typer.Typer(
+    app = App(
         add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -38,7 +55,7 @@ def new_app(*, group_help: str = "") -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     if group_help:
-        app.callback(help=group_help)(lambda: None)
+        app.callback(help=group_help, epilog=examples(*group_examples))(lambda: None)
     return app
 
 
@@ -112,7 +129,7 @@ EnvironmentName = Annotated[
 ]
 EnvironmentNames = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[ENV]...", help="Environments (default: all).", autocompletion=complete_environment),
+    typer.Argument(metavar="ENV...", help="Environments (default: all).", autocompletion=complete_environment),
 ]
 DatabaseName = Annotated[
     str,
@@ -122,7 +139,7 @@ DatabaseName = Annotated[
 ]
 OptionalDatabase = Annotated[
     str | None,
-    typer.Argument(metavar="[DATABASE]", help="Database (default: all).", autocompletion=complete_database),
+    typer.Argument(metavar="DATABASE", help="Database (default: all).", autocompletion=complete_database),
 ]
 SetId = Annotated[
     str | None,
@@ -132,5 +149,5 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object to s
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")]
 YesTo = Annotated[
     str | None,
-    typer.Option(metavar="ENV", help="Confirm a change to protected environment ENV instead of typing its name."),
+    typer.Option(metavar="ENV", help="Confirm changes to the protected environment ENV without a prompt."),
 ]

@@ -5,7 +5,14 @@ from __future__ import annotations
 from jobs.cli import prune, restores, sets
 from jobs.cli.arguments import examples, new_app
 
-app = new_app(group_help="List, restore, verify, pin and prune backup sets.")
+app = new_app(
+    group_help="List, restore, verify, pin and prune backup sets.",
+    group_examples=[
+        "crew backups list production",
+        "crew backups restore production shop --into postgresql://me@host/shop --create",
+        "crew backups verify production",
+    ],
+)
 
 app.command("list", epilog=examples("crew backups list production", "crew backups list production shop --json"))(
     sets.list_sets_command
@@ -24,9 +31,12 @@ app.command(
 app.command(
     "verify", epilog=examples("crew backups verify production", "crew backups verify production shop --set 3f9a")
 )(restores.verify_command)
-app.command("fetch", epilog=examples("crew backups fetch production shop defs --to - | pg_restore --list"))(
-    sets.fetch_command
-)
+app.command(
+    "fetch",
+    epilog=examples(
+        "crew backups fetch production shop roles", "crew backups fetch production shop defs --to - | pg_restore --list"
+    ),
+)(sets.fetch_command)
 app.command("pin", epilog=examples("crew backups pin production shop --set 3f9a"))(sets.pin_command)
 app.command("unpin", epilog=examples("crew backups unpin production shop --set 3f9a"))(sets.unpin_command)
 app.command("prune", epilog=examples("crew backups prune production --dry-run", "crew backups prune staging shop"))(

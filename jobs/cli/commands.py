@@ -34,6 +34,18 @@ COMMANDS = {
 }
 
 
+EPILOG = """\b
+Examples:
+  crew init staging
+  crew check staging
+  crew run backup staging
+  crew status
+
+Exit codes: 0 success, 1 failure, 2 finding, 64 wrong usage, 75 lock held by another run, 78 invalid configuration,
+130 interrupted by Ctrl-C.
+"""
+
+
 class LazyGroup(TyperGroup):
     """Lists commands from COMMANDS alone, and imports the one that is called."""
 
@@ -58,8 +70,7 @@ def command_line() -> Any:
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
-        epilog="Exit codes: 0 success, 1 failure, 2 finding, 64 wrong usage, 75 lock held by another run, "
-        "78 invalid configuration, 130 interrupted by Ctrl-C.",
+        epilog=EPILOG,
     )
     for name, entry in COMMANDS.items():
         app.command(name, help=entry.summary)(lambda: None)

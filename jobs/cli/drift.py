@@ -53,7 +53,7 @@ def drift_command(
     environment_names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[ENV]...",
+            metavar="ENV...",
             help="Environments to compare; required without --all.",
             autocompletion=complete_environment,
         ),

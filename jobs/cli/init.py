@@ -51,7 +51,7 @@ class Answers:
 def init_command(
     ctx: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="[ENV]", help="Name of the new environment: staging, production, …")
+        str | None, typer.Argument(metavar="ENV", help="Name of the new environment: staging, production, …")
     ] = None,
     store: Annotated[str | None, typer.Option(metavar="URL", help="Store: s3://bucket/prefix or file:///path.")] = None,
     timezone: Annotated[str | None, typer.Option(metavar="ZONE", help="Timezone of schedules (default: UTC).")] = None,
@@ -79,7 +79,7 @@ def init_command(
             metavar="VARIABLE", help="Environment variable that holds an alert address (Apprise URL); can be repeated."
         ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not prompt; use the defaults.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not prompt for missing options.")] = False,
     reference: Annotated[
         bool, typer.Option("--reference", help="Print every key of an environment file and exit.")
     ] = False,
@@ -88,7 +88,7 @@ def init_command(
     """Create the files of a new environment.
 
     inventories/ENV lists the hosts, in pyinfra's format. inventories/ENV.toml holds all other settings. On a terminal,
-    the command prompts for what the options do not say. It never overwrites a file.
+    the command prompts for missing options. It never overwrites a file.
     """
     if reference:
         return _print_reference(as_json=as_json)

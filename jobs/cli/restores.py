@@ -83,9 +83,9 @@ def restore_command(
 ) -> int:
     """Restore a backup set into a database.
 
-    Restores the newest complete set unless --set or --before selects another one. A database that is not empty is only
-    replaced with --replace. The restore checks the hash of every part. Without --replace the target must be empty, or
-    not exist (--create).
+    Restores the newest complete set, or the one that --set or --before selects. The target must be an empty database.
+    Use --create to create it, --replace to replace a database that is not empty, or --tables to add tables to one. The
+    restore checks the hash of every part.
     """
     from jobs.backup.postgres.connection import Address
     from jobs.backup.restore.restore import choose_mode, restore
@@ -258,9 +258,10 @@ def verify_command(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> int:
-    """Verify a backup set by restoring it into a scratch server and counting its rows.
+    """Verify a backup set by restoring it into a scratch server.
 
-    Verifies the newest set that is not verified yet, unless --set names one. Exits with 2 and prints a table if the
+    Compares the objects and row counts of the restored database with the manifest. Verifies the newest set that is not
+    verified yet, or the one that --set names. Exits with 2 and prints a table if the
     restored database differs from the manifest. Exits with 1 if a part is damaged.
     """
     from jobs.backup.verify import verify as verify_job

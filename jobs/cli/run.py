@@ -55,7 +55,7 @@ def run_command(
         ),
     ] = None,
     tag: Annotated[
-        list[str] | None, typer.Option(metavar="TAG", help="Tag the new backup set; can be repeated.")
+        list[str] | None, typer.Option(metavar="TAG", help="Tag for the new backup set; can be repeated.")
     ] = None,
     scheduled: Annotated[
         bool,
@@ -70,7 +70,8 @@ def run_command(
     """Run a job now.
 
     Runs the job for each of its subjects, such as databases or stacks. Each subject has its own lock and run record
-    (see: crew runs). An alert is sent if the result is news: a new problem, or the end of one.
+    (see: crew runs). Sends an alert if the result is news: a new problem, or the end of one. Without --scheduled the
+    job always runs.
     """
     from jobs.registry import JOBS, find_job
     from jobs.run import exit_code, run_job

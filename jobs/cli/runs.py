@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 app = new_app()
 
 OptionalJob = Annotated[
-    str | None, typer.Argument(metavar="[JOB]", help="Job (default: all).", autocompletion=complete_job)
+    str | None, typer.Argument(metavar="JOB", help="Job, such as backup (default: all).", autocompletion=complete_job)
 ]
 OptionalSubject = Annotated[
     str | None,
     typer.Argument(
-        metavar="[NAME]",
+        metavar="NAME",
         help="Database, stack or other subject of the job (default: all).",
         autocompletion=arguments.complete_database,
     ),

@@ -26,7 +26,14 @@ if TYPE_CHECKING:
     from jobs.schedule.export.destination import Destination
     from jobs.schedule.export.files import File
 
-app = new_app(group_help="Show, run and export the schedule of jobs.")
+app = new_app(
+    group_help="Show, run and export the schedule of jobs.",
+    group_examples=[
+        "crew schedule list production",
+        "crew schedule export systemd production --output /etc/systemd/system",
+        "crew schedule run production",
+    ],
+)
 
 
 class Scheduler(StrEnum):
@@ -39,7 +46,10 @@ class Scheduler(StrEnum):
 
 @app.command("list", epilog=examples("crew schedule list production", "crew schedule list production --json"))
 def list_schedule_command(ctx: typer.Context, environment_name: EnvironmentName, as_json: AsJson = False) -> None:
-    """List each scheduled job with its last run, its next three runs, and whether it is overdue."""
+    """List scheduled jobs with their last and next runs.
+
+    A job is marked OVERDUE if it did not run at a scheduled time.
+    """
     from jobs.schedule.agenda import agenda
 
     environment, now = arguments.open_environment(ctx, environment_name), datetime.now(UTC)
@@ -157,10 +167,11 @@ def export_schedule_command(
         str, typer.Option(metavar="NAME", help="For kubernetes: namespace of the CronJobs.")
     ] = "groundcrew",
 ) -> None:
-    """Export the schedule for cron, systemd timers or Kubernetes CronJobs.
+    """Export the schedule for cron, systemd or Kubernetes.
 
-    All three run at the same scheduled times, also when clocks change. If the scheduler cannot express a line of the
-    schedule, the command prints the reason and writes nothing. Export again after you change the environment file.
+    Writes a crontab, systemd timers or CronJobs. All three run at the same scheduled times, also when clocks change. If
+    the scheduler cannot express a line of the schedule, the command prints the reason and writes nothing. Export again
+    after you change the environment file.
     """
     from jobs.schedule.export import UnsupportedSchedule
     from jobs.schedule.export.destination import Destination

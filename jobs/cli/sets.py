@@ -232,7 +232,11 @@ def fetch_command(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Download one part of a backup set, decrypt and decompress it, and check its hash."""
+    """Download one part of a backup set.
+
+    Decrypts and decompresses the part and checks its hash. Roles are an SQL script; other parts are archives for
+    pg_restore.
+    """
     from jobs.backup.sets.fetch import STDOUT, default_file, find_part, write_part
     from jobs.run import unrecorded_run
 
@@ -272,7 +276,7 @@ def unpin_command(
     set_id: PinnedSetId = None,
     as_json: AsJson = False,
 ) -> None:
-    """Unpin a backup set, so that the retention policy applies to it again."""
+    """Unpin a backup set, so that retention can remove it."""
     from jobs.backup.errors import BackupError
     from jobs.backup.sets.choose_set import choose_set
     from jobs.backup.sets.sets import PIN

@@ -22,9 +22,16 @@ if TYPE_CHECKING:
     from terraform.order import StackOutcome
     from terraform.stack import SavedPlan, Stack
 
-app = new_app(group_help="Plan and apply an environment's Terraform stacks.")
+app = new_app(
+    group_help="Plan and apply an environment's Terraform stacks.",
+    group_examples=[
+        "crew stacks bootstrap staging",
+        "crew stacks plan staging",
+        "crew stacks apply staging network",
+    ],
+)
 
-StackNames = Annotated[list[str] | None, typer.Argument(metavar="[STACK]...", help="Stacks (default: all).")]
+StackNames = Annotated[list[str] | None, typer.Argument(metavar="STACK...", help="Stacks (default: all).")]
 Full = Annotated[bool, typer.Option("--full", help="Also print Terraform's own text of the plan.")]
 LockTimeout = Annotated[
     str, typer.Option(metavar="DURATION", help="How long to wait for a lock that is held, such as 30s or 5m.")
@@ -150,9 +157,9 @@ def print_progress(stack: str, line: str) -> None:
 
 @app.command("bootstrap", epilog=examples("crew stacks bootstrap staging"))
 def bootstrap_command(ctx: typer.Context, environment_name: EnvironmentName, as_json: AsJson = False) -> int:
-    """Create the state bucket and the lock table; safe to repeat.
+    """Create the state bucket and the lock table.
 
-    Existing ones are kept.
+    Keeps those that exist, so it is safe to repeat.
     """
     from terraform import remote
 
@@ -187,7 +194,10 @@ def plan_command(
     ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Show what apply would change: counts, then one line for each resource, destructive changes first."""
+    """Show what apply would change.
+
+    Prints counts, then one line for each resource, destructive changes first.
+    """
     from terraform.summary import planned_counts
 
     if save and no_lock:
@@ -253,9 +263,10 @@ def destroy_command(
     lock_timeout: LockTimeout = "60s",
     as_json: AsJson = False,
 ) -> int:
-    """Destroy the resources of stacks, in reverse order of `after`.
+    """Destroy the resources of stacks.
 
-    Refuses if the plan would destroy a resource whose type is in [terraform] keep or that is tagged keep.
+    Stacks run in the reverse order of `after`. Refuses if the plan would destroy a resource whose type is in
+    [terraform] keep or that is tagged keep.
     """
     with stacks_command(ctx, environment_name, stack_names, lock_timeout=lock_timeout, as_json=as_json) as command:
 
@@ -299,14 +310,17 @@ def output_command(
 def unlock_command(
     ctx: typer.Context,
     environment_name: EnvironmentName,
-    stack_name: Annotated[str, typer.Argument(metavar="STACK", help="Stack.")],
+    stack_name: Annotated[str, typer.Argument(metavar="STACK", help="Stack, as named in the environment file.")],
     lock_id: Annotated[
         str | None, typer.Option("--id", metavar="ID", help="Lock ID, as printed in the lock error.")
     ] = None,
     yes_to: YesTo = None,
     as_json: AsJson = False,
 ) -> int:
-    """Remove the lock of a process that died; without --id, show who holds the lock."""
+    """Show who holds the lock of a stack, or remove it.
+
+    Removes the lock only with --id. Use it only if the process that holds the lock is dead.
+    """
     from terraform import remote
 
     with stacks_command(ctx, environment_name, [stack_name], as_json=as_json) as command:

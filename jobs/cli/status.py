@@ -53,7 +53,7 @@ def status_command(
     """Show environment health, problems first.
 
     For each environment: problems and since when, running jobs, and the age of the last good runs. Problems do not
-    change the exit code. It is 1 or 78 only if the health of an environment cannot be read.
+    change the exit code. The exit code is 1 or 78 only if the health of an environment cannot be read.
     """
     repository, now = arguments.find_repository(ctx), datetime.now(UTC)
     names = environment_names or repository.names()

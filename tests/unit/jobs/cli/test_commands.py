@@ -46,6 +46,18 @@ def test_each_help_has_examples(crew: Crew, words: tuple[str, ...], command: Any
     assert f"  crew {' '.join(words)}" in result.out.partition("Examples:")[2]
 
 
+GROUPS = [name for name in COMMANDS if hasattr(load_command(name), "commands")]
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_each_group_has_examples_and_a_whole_line_for_each_command(crew: Crew, name: str) -> None:
+    result = crew(name, "--help")
+    assert result.code == 0, result
+    commands, _, examples = result.out.partition("Examples:")
+    assert f"  crew {name} " in examples
+    assert "..." not in commands.partition("Commands:")[2], "a line that is too long is cut"
+
+
 @EVERY
 def test_each_argument_and_option_has_a_help_text_and_a_name_for_its_value(
     words: tuple[str, ...], command: Any
