@@ -12,28 +12,28 @@ from tests.parts.postgres import Database
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
-    """An empty repository of the test's own."""
+    """An empty repository for this test."""
     tmp_path.chmod(0o755)
     return Repository(tmp_path)
 
 
 @pytest.fixture
 def shop(database: Callable[..., Database]) -> Callable[..., Database]:
-    """`shop(15)` is a new database with one of everything."""
+    """`shop(15)` returns a new database with one object of each kind."""
 
     def new(major: int, *, extensions: bool = False) -> Database:
-        there = database(major)
-        there.run(f"ALTER DATABASE {there.name} OWNER TO postgres", SCHEMA.read_text())
+        created = database(major)
+        created.run(f"ALTER DATABASE {created.name} OWNER TO postgres", SCHEMA.read_text())
         if extensions:
-            there.run(EXTENSIONS.read_text())
-        return there
+            created.run(EXTENSIONS.read_text())
+        return created
 
     return new
 
 
 @pytest.fixture
 def backs_up(tmp_path: Path) -> Callable[..., Team]:
-    """`backs_up(database, "parallel = 2")` is a team whose environment has that one database, known as shop."""
+    """`backs_up(database, "parallel = 2")` returns a team whose environment has this database, named shop."""
 
     def new(database: Database, *lines: str, url: str = "", **store: object) -> Team:
         return team(tmp_path, section("shop", url or database.url, *lines), **store)  # type: ignore[arg-type]
@@ -43,5 +43,5 @@ def backs_up(tmp_path: Path) -> Callable[..., Team]:
 
 @pytest.fixture
 def small_streams(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tables of a test's size are worth a stream of their own."""
-    monkeypatch.setattr("jobs.backup.take.parts.WORTH", 100_000)
+    """Let the small tables of a test get their own part."""
+    monkeypatch.setattr("jobs.backup.take.parts.MIN_TABLE_BYTES", 100_000)

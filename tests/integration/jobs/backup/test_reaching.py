@@ -1,4 +1,4 @@
-"""Databases are reached as libpq's users expect: sockets, .pgpass, services, TLS."""
+"""Connections work as with psql: sockets, .pgpass, services, TLS."""
 
 from __future__ import annotations
 
@@ -21,68 +21,68 @@ New = Callable[..., Database]
 
 @pytest.fixture
 def shop(database: New) -> Database:
-    made = database(16)
-    made.run("CREATE TABLE a AS SELECT generate_series(1, 10) n")
-    return made
+    created = database(16)
+    created.run("CREATE TABLE a AS SELECT generate_series(1, 10) n")
+    return created
 
 
-def sentence(folder: Path, url: str, *lines: str) -> str:
-    """What a backup says of this address, which has no password beside it."""
+def backup_result(folder: Path, url: str, *lines: str) -> str:
+    """Return "done" or the error of a backup of this URL, without a password in the file."""
     body = "\n".join(["[databases.shop]", f'url = "{url}"', *lines, ""])
     staging = team(folder, body)
     record = staging.take()
     return "done" if record.outcome is Outcome.DONE and staging.manifest().rows == 10 else record.sentence
 
 
-def test_a_socket_and_the_password_file(shop: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_socket_and_a_password_file_work(shop: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPASSFILE", str(shop.server.passfile))
-    assert sentence(tmp_path, shop.server.socket_url(shop.name)) == "done"
+    assert backup_result(tmp_path, shop.server.socket_url(shop.name)) == "done"
 
 
-def test_the_password_file_of_the_home_folder(shop: Database, tmp_path: Path) -> None:
-    """As the process's account has it; libpq asks HOME first."""
+def test_the_password_file_in_the_home_folder_works(shop: Database, tmp_path: Path) -> None:
+    """libpq looks in HOME first, then in the home folder of the account."""
     file = Path(os.environ["HOME"], ".pgpass")
     file.touch(0o600)
     file.write_text(f"127.0.0.1:{shop.server.port}:*:postgres:{shop.password}\n")
     try:
-        assert sentence(tmp_path, shop.url) == "done"
+        assert backup_result(tmp_path, shop.url) == "done"
     finally:
         file.unlink()
 
 
-def test_no_password_at_all(shop: Database, tmp_path: Path) -> None:
-    assert "no password supplied; set one: password = { env, file or command }" in sentence(tmp_path, shop.url)
+def test_a_missing_password_is_an_error_with_the_remedy(shop: Database, tmp_path: Path) -> None:
+    assert "no password supplied; set one: password = { env, file or command }" in backup_result(tmp_path, shop.url)
 
 
-def test_a_service(shop: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_works(shop: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     service = tmp_path / "services"
     service.write_text(f"[shop]\nhost=127.0.0.1\nport={shop.server.port}\nuser=postgres\ndbname={shop.name}\n")
     monkeypatch.setenv("PGSERVICEFILE", str(service))
     monkeypatch.setenv("PGPASSFILE", str(shop.server.passfile))
-    assert sentence(tmp_path, f"postgresql:///{shop.name}?service=shop") == "done"
+    assert backup_result(tmp_path, f"postgresql:///{shop.name}?service=shop") == "done"
 
 
-def test_what_the_process_environment_asks_for_does_not_change_a_dump(
+def test_the_process_environment_does_not_change_a_dump(
     shop: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.run("CREATE TABLE \"東京\" AS SELECT '渋谷' t WHERE false")
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
     monkeypatch.setenv("PGPASSFILE", str(shop.server.passfile))
-    assert sentence(tmp_path, shop.url) == "done"
+    assert backup_result(tmp_path, shop.url) == "done"
 
 
 @pytest.fixture(scope="module")
 def with_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Path]]:
-    """A server with a certificate for localhost, and the file of it."""
+    """A server with a certificate for localhost, and the file of the certificate."""
     folder = tmp_path_factory.mktemp("tls")
     folder.chmod(0o755)
-    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    openssl = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
     key, certificate = folder / "key", folder / "certificate"
     subprocess.run(
-        [*made, "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate],
+        [*openssl, "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate],
         check=True, capture_output=True,
     )  # fmt: skip
-    key.chmod(0o640)  # root's own, or the account's, as PostgreSQL asks
+    key.chmod(0o640)  # PostgreSQL requires root or its own account as the owner
     if os.geteuid() == 0:
         import grp
         import pwd
@@ -106,7 +106,7 @@ def test_certificates_are_checked(
     server, certificate = with_tls
     monkeypatch.setenv("PGPASSFILE", str(server.passfile))
     full = f"?sslmode=verify-full&sslrootcert={certificate}"
-    for number, (url, found) in enumerate(
+    for number, (url, expected) in enumerate(
         [
             (f"postgresql://postgres@localhost:{server.port}/postgres{full}", "done"),
             (f"postgresql://postgres@127.0.0.1:{server.port}/postgres{full}", "does not match host name"),
@@ -115,11 +115,11 @@ def test_certificates_are_checked(
     ):
         folder = tmp_path / str(number)
         folder.mkdir()
-        assert found in sentence(folder, url)
+        assert expected in backup_result(folder, url)
 
 
 @needs("postgres-15", "openssl", "sshd")
-def test_a_certificate_is_checked_by_name_through_a_tunnel_too(
+def test_certificates_are_checked_by_host_name_through_a_tunnel(
     with_tls: tuple[Server, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server, certificate = with_tls
@@ -127,8 +127,8 @@ def test_a_certificate_is_checked_by_name_through_a_tunnel_too(
     (tmp_path / "bastion").mkdir()
     with sshd(tmp_path / "bastion") as bastion:
         monkeypatch.setenv("PATH", f"{bastion.programs}:{os.environ['PATH']}")
-        for host, found in (("localhost", "done"), ("127.0.0.1", "does not match host name")):
+        for host, expected in (("localhost", "done"), ("127.0.0.1", "does not match host name")):
             folder = tmp_path / host
             folder.mkdir()
             url = f"postgresql://postgres@{host}:{server.port}/postgres?sslmode=verify-full&sslrootcert={certificate}"
-            assert found in sentence(folder, url, 'via = { ssh = "bastion" }')
+            assert expected in backup_result(folder, url, 'via = { ssh = "bastion" }')

@@ -20,7 +20,7 @@ BacksUp = Callable[..., Team]
 
 
 @dataclass(frozen=True)
-class Said:
+class Output:
     code: int
     out: bytes
     err: str
@@ -30,7 +30,7 @@ class Said:
         return self.out.decode()
 
 
-Crew = Callable[..., Said]
+Crew = Callable[..., Output]
 
 
 @pytest.fixture
@@ -45,23 +45,23 @@ def staging(database: Callable[..., Database], backs_up: BacksUp) -> Team:
 
 @pytest.fixture
 def crew(staging: Team, capfdbinary: pytest.CaptureFixture[bytes]) -> Crew:
-    """Calls `crew backups …` in this process."""
+    """Call `crew backups …` in this process."""
 
-    def call(command: str, *args: str) -> Said:
+    def call(command: str, *args: str) -> Output:
         capfdbinary.readouterr()
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as exited:
             main(["--root", str(staging.folder), "backups", command, "staging", *args])
         out, err = capfdbinary.readouterr()
-        return Said(int(ended.value.code or 0), out, err.decode())
+        return Output(int(exited.value.code or 0), out, err.decode())
 
     return call
 
 
-def test_the_list_is_made_of_listings_alone(staging: Team, crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
-    [old] = (one.id for one in staging.sets())
+def test_the_list_opens_no_set(staging: Team, crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    [old] = (each.id for each in staging.sets())
     staging.take()
-    [new] = {one.id for one in staging.sets()} - {old}
-    monkeypatch.setattr(DirectoryStore, "get", lambda *_: pytest.fail("a list opens nothing"))
+    [new] = {each.id for each in staging.sets()} - {old}
+    monkeypatch.setattr(DirectoryStore, "get", lambda *_: pytest.fail("the list opened an object"))
     lines = crew("list").text.splitlines()
     assert [line.split()[:2] for line in lines[1:]] == [["shop", new], ["shop", old]]
     assert lines[1].endswith("newest, daily")
@@ -73,7 +73,7 @@ def test_the_list_is_made_of_listings_alone(staging: Team, crew: Crew, monkeypat
     assert not first["pinned"]
 
 
-def test_what_died_is_told_apart_from_what_runs(staging: Team, crew: Crew) -> None:
+def test_dead_and_running_sets_are_listed_apart(staging: Team, crew: Crew) -> None:
     now = datetime.now(UTC)
     dead, live = (f"{at:%Y%m%dT%H%M%SZ}-0001" for at in (now - timedelta(hours=2), now + timedelta(seconds=1)))
     for each in (dead, live):
@@ -82,11 +82,12 @@ def test_what_died_is_told_apart_from_what_runs(staging: Team, crew: Crew) -> No
     staging.store.put("staging/locks/backup/shop.json", holder_to(holder))
     out = crew("list").text
     assert out.index("In progress:") < out.index(live) < out.index("left by runs that died") < out.index(dead)
-    states = {one["set"]: one["state"] for one in json.loads(crew("list", "--json").out)["sets"]}
-    assert (states[dead], states[live]) == ("dead", "running")
+    states = {each["set"]: each["state"] for each in json.loads(crew("list", "--json").out)["sets"]}
+    assert states[dead] == "dead"
+    assert states[live] == "running"
 
 
-def test_a_set_is_shown(staging: Team, crew: Crew) -> None:
+def test_show_prints_one_set(staging: Team, crew: Crew) -> None:
     out = crew("show", "shop").text
     assert "PostgreSQL 16." in out
     assert "1 table, 1,000 rows" in out
@@ -95,24 +96,25 @@ def test_a_set_is_shown(staging: Team, crew: Crew) -> None:
     assert shown["set"] == staging.manifest().set
 
 
-def test_a_pin_keeps_a_set_whatever_the_policy_says(staging: Team, crew: Crew) -> None:
+def test_a_pinned_set_is_kept_until_it_is_unpinned(staging: Team, crew: Crew) -> None:
     assert "is pinned" in crew("pin", "shop").text
     assert "pinned" in crew("list").text
     assert "is unpinned" in crew("unpin", "shop").text
     assert "pinned" not in crew("list").text
     taken = staging.manifest().set
     for command, pinned in (("pin", True), ("unpin", False)):
-        told = json.loads(crew(command, "shop", "--json").out)
-        assert told == {"format": 1, "database": "shop", "set": taken, "pinned": pinned}
-    said = crew("unpin", "shop")
-    assert (said.code, said.err) == (1, "shop: there is no pinned backup set\n")
+        printed = json.loads(crew(command, "shop", "--json").out)
+        assert printed == {"format": 1, "database": "shop", "set": taken, "pinned": pinned}
+    output = crew("unpin", "shop")
+    assert output.code == 1, output
+    assert output.err == "shop: there is no pinned backup set\n"
 
 
-def test_a_part_is_fetched_for_its_owner_alone(
+def test_a_fetched_part_is_readable_for_its_owner_only(
     staging: Team, crew: Crew, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert crew("fetch", "shop", "rest", "--to", "-").out == staging.part("rest")
-    folder = tmp_path / "here"
+    folder = tmp_path / "working"
     folder.mkdir()
     monkeypatch.chdir(folder)
     assert crew("fetch", "shop", "roles").code == 0
@@ -124,19 +126,19 @@ def test_a_part_is_fetched_for_its_owner_alone(
     assert "has no part data-9; it has defs, rest, roles" in crew("fetch", "shop", "data-9").err
 
 
-def test_a_damaged_part_is_not_left_lying_about(staging: Team, crew: Crew, tmp_path: Path) -> None:
-    [one] = staging.sets()
-    stored = staging.folder / "store" / one.prefix / "rest.0"
+def test_a_damaged_part_leaves_no_file(staging: Team, crew: Crew, tmp_path: Path) -> None:
+    [backup_set] = staging.sets()
+    stored = staging.folder / "store" / backup_set.prefix / "rest.0"
     body = bytearray(stored.read_bytes())
     body[-20] ^= 1
     stored.write_bytes(body)
-    said = crew("fetch", "shop", "rest", "--to", str(tmp_path / "rest"))
-    assert said.code == 1
-    assert f"part rest of set {one.id} of staging/shop is damaged" in said.err
+    output = crew("fetch", "shop", "rest", "--to", str(tmp_path / "rest"))
+    assert output.code == 1, output
+    assert f"part rest of set {backup_set.id} of staging/shop is damaged" in output.err
     assert not (tmp_path / "rest").exists()
 
 
-def test_what_was_mistyped_is_told_as_wrong_usage(staging: Team, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+def test_a_mistyped_name_is_wrong_usage(staging: Team, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     before = list(staging.store.list())
     unknown = "staging: there is no database shpo; there are: shop"
     mistyped = dict.fromkeys((
@@ -145,13 +147,16 @@ def test_what_was_mistyped_is_told_as_wrong_usage(staging: Team, capfdbinary: py
         *("backups verify staging shpo", "backups restore staging shpo --into postgresql://me@127.0.0.1:1/shop"),
         *("run backup staging --only shpo", "run verify staging --only shpo", "run retention staging --only shpo"),
     ), unknown) | {
-        "run backup staging --tag a:b": "--tag a:b: use letters, digits, ., - and _, at most 63",
+        "run backup staging --tag a:b": "--tag a:b: use at most 63 letters, digits, dots, hyphens and underscores",
         "backups restore staging shop --into postgresql://me@127.0.0.1:1/shop --before noon":
-            "--before noon: no time; write 2026-11-20, 02:00, or 2026-11-20T02:00+01:00",
+            "--before noon: this is not a time; write 2026-11-20, 02:00 or 2026-11-20T02:00+01:00",
     }  # fmt: skip
     for typed, why in mistyped.items():
         capfdbinary.readouterr()
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as exited:
             main(["--root", str(staging.folder), *typed.split()])
-        assert (ended.value.code, *capfdbinary.readouterr()) == (64, b"", f"{why}\n".encode()), typed
-    assert list(staging.store.list()) == before, "not a record, not an alert"
+        out, err = capfdbinary.readouterr()
+        assert exited.value.code == 64, (typed, err)
+        assert out == b"", typed
+        assert err == f"{why}\n".encode(), typed
+    assert list(staging.store.list()) == before, "no record and no alert is written"

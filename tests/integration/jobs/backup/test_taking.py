@@ -1,4 +1,4 @@
-"""A set is complete, true and of one moment, whatever is in the database."""
+"""Sets are complete, correct and consistent for every kind of database."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BacksUp = Callable[..., Team]
 
 
 def contents(archive: bytes, folder: Path, major: int = 18) -> str:
-    """What pg_restore finds in an archive."""
+    """Return what pg_restore lists for an archive."""
     file = folder / "archive"
     file.write_bytes(archive)
     listed = subprocess.run(
@@ -43,7 +43,9 @@ def contents(archive: bytes, folder: Path, major: int = 18) -> str:
 
 @majors(13, 14, 15, 16, 17, 18)
 @pytest.mark.usefixtures("small_streams")
-def test_a_set_holds_all_that_a_database_has(database: New, backs_up: BacksUp, tmp_path: Path, major: int) -> None:
+def test_a_set_contains_everything_in_the_database(
+    database: New, backs_up: BacksUp, tmp_path: Path, major: int
+) -> None:
     shop = database(major)
     shop.run(SHOP)
     staging = backs_up(shop, "parallel = 2")
@@ -69,24 +71,24 @@ def test_a_set_holds_all_that_a_database_has(database: New, backs_up: BacksUp, t
     assert "events" not in {t.name for t in manifest.tables}  # only its partitions have rows
     assert {(s.name, s.last) for s in manifest.sequences} >= {("invoice_number", 5030), ("never used", None)}
     assert manifest.large_objects == 3
-    [found] = staging.sets()
-    assert found.tags == ("pre-migration", "v1")
+    [backup_set] = staging.sets()
+    assert backup_set.tags == ("pre-migration", "v1")
 
-    rest, alone, definitions = (contents(staging.part(name), tmp_path) for name in ("rest", "data-1", "defs"))
-    assert "TABLE DATA public orders " in alone
+    rest, orders, definitions = (contents(staging.part(name), tmp_path) for name in ("rest", "data-1", "defs"))
+    assert "TABLE DATA public orders " in orders
     assert "TABLE DATA public orders " not in rest
-    for kept in ("TABLE DATA public customers", "SEQUENCE SET public invoice_number", "TABLE DATA public passing"):
-        assert kept in rest
+    for entry in ("TABLE DATA public customers", "SEQUENCE SET public invoice_number", "TABLE DATA public passing"):
+        assert entry in rest
     assert "BLOB" in rest
     assert "TABLE DATA" not in definitions
     assert "CREATE ROLE shop_reader" in staging.part("roles").decode()
 
 
 @majors(14)
-def test_data_of_an_extension_that_belongs_to_the_user_is_in_the_rest(
+def test_user_data_in_a_table_of_an_extension_is_in_the_rest(
     database: New, backs_up: BacksUp, tmp_path: Path, major: int
 ) -> None:
-    """A part of its own would lose it, for it belongs to the extension."""
+    """pg_dump --table would skip the rows, because the table belongs to the extension."""
     config = (
         "CREATE TABLE crew_config (a int, b text); INSERT INTO crew_config VALUES (1, 'shipped');"
         "SELECT pg_catalog.pg_extension_config_dump('crew_config', 'WHERE a > 1');"
@@ -102,7 +104,7 @@ def test_data_of_an_extension_that_belongs_to_the_user_is_in_the_rest(
     assert [extension.name for extension in staging.manifest().extensions] == ["crewtest", "plpgsql"]
 
 
-def test_a_database_without_tables_is_backed_up_too(database: New, backs_up: BacksUp) -> None:
+def test_a_database_without_tables_is_backed_up(database: New, backs_up: BacksUp) -> None:
     staging = backs_up(database(16))
     assert staging.take().outcome is Outcome.DONE
     assert staging.manifest().tables == ()
@@ -111,7 +113,7 @@ def test_a_database_without_tables_is_backed_up_too(database: New, backs_up: Bac
 
 @pytest.mark.usefixtures("small_streams")
 def test_three_thousand_tables_take_seconds(database: New, backs_up: BacksUp) -> None:
-    """pg_dump needs time for each name that it is given: it is given a few."""
+    """Each table name in its options slows pg_dump down, so only a few are passed."""
     many = database(16)
     many.run(
         "DO $$ BEGIN FOR n IN 1..2980 LOOP EXECUTE format('CREATE TABLE t%s (a int)', n); END LOOP; END $$",
@@ -119,15 +121,15 @@ def test_three_thousand_tables_take_seconds(database: New, backs_up: BacksUp) ->
         "FROM generate_series(1, 3000) m', n); END LOOP; END $$",
     )
     staging = backs_up(many, "parallel = 20")
-    begun = time.monotonic()
+    start = time.monotonic()
     assert staging.take().outcome is Outcome.DONE
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - start < 20
     manifest = staging.manifest()
     assert (len(manifest.tables), manifest.rows) == (3000, 60_000)
     assert sum(part.kind is PartKind.TABLE for part in manifest.parts) > 10
 
 
-def test_values_of_two_hundred_megabytes_do_not_fill_the_memory(database: New, backs_up: BacksUp) -> None:
+def test_a_value_of_two_hundred_megabytes_needs_little_memory(database: New, backs_up: BacksUp) -> None:
     big = database(16)
     big.run("CREATE TABLE long AS SELECT repeat('text 1 ', 28600000) body")
     staging = backs_up(big)
@@ -139,7 +141,7 @@ def test_values_of_two_hundred_megabytes_do_not_fill_the_memory(database: New, b
     assert peaks.first < 150 << 20
 
 
-def test_counts_can_be_left_out(database: New, backs_up: BacksUp) -> None:
+def test_counts_can_be_disabled(database: New, backs_up: BacksUp) -> None:
     shop = database(16)
     shop.run("CREATE TABLE a AS SELECT 1 a")
     staging = backs_up(shop, "counts = false")
@@ -148,7 +150,7 @@ def test_counts_can_be_left_out(database: New, backs_up: BacksUp) -> None:
     assert "rows" not in record.figures
 
 
-def test_a_dry_run_says_what_would_be_dumped_and_leaves_nothing(database: New, backs_up: BacksUp) -> None:
+def test_a_dry_run_reports_the_plan_and_stores_nothing(database: New, backs_up: BacksUp) -> None:
     shop = database(16)
     shop.run(SHOP)
     staging = backs_up(shop)
@@ -158,11 +160,11 @@ def test_a_dry_run_says_what_would_be_dumped_and_leaves_nothing(database: New, b
     assert list(staging.store.list()) == []
 
 
-def test_what_is_to_be_dumped_is_known_beforehand(database: New, backs_up: BacksUp) -> None:
-    """Without it no time left can be told: large objects and long values count, indexes don't."""
+def test_the_size_of_a_dump_is_estimated(database: New, backs_up: BacksUp) -> None:
+    """The time left depends on it. Large objects and long values count, indexes do not."""
     shop = database(16)
     staging = backs_up(shop)
-    bare = staging.take(dry_run=True).figures["bytes"]
+    empty = staging.take(dry_run=True).figures["bytes"]
     shop.run(
         "CREATE TABLE long AS SELECT string_agg(md5(n::text), '') a FROM generate_series(1, 60000) n",
         "CREATE TABLE many AS SELECT n FROM generate_series(1, 60000) n",
@@ -171,88 +173,90 @@ def test_what_is_to_be_dumped_is_known_beforehand(database: New, backs_up: Backs
         "SELECT lo_from_bytea(0, convert_to(string_agg(md5(n::text), ''), 'UTF8')) FROM generate_series(1, 60000) n",
     )
     [(whole,)] = shop.ask("SELECT pg_database_size(current_database())")
-    told = staging.take(dry_run=True).figures["bytes"]
-    assert isinstance(bare, int)
-    assert isinstance(told, int)
-    assert bare < 2_500_000
-    assert 5_500_000 < told - bare < 8_000_000 < whole - told
+    filled = staging.take(dry_run=True).figures["bytes"]
+    assert isinstance(empty, int)
+    assert isinstance(filled, int)
+    assert empty < 2_500_000
+    assert 5_500_000 < filled - empty < 8_000_000 < whole - filled
 
 
-def reached(database: Database) -> Endpoint:
-    host = {"host": "127.0.0.1", "port": str(database.server.port), "user": "postgres", "dbname": database.name}
-    return Endpoint(host, database.password)
+def endpoint_of(database: Database) -> Endpoint:
+    parameters = {"host": "127.0.0.1", "port": str(database.server.port), "user": "postgres", "dbname": database.name}
+    return Endpoint(parameters, database.password)
 
 
-def test_a_table_emptied_while_we_wait_for_its_lock_is_seen_as_it_then_is(database: New) -> None:
-    """A snapshot that was older than the lock would see no rows at all: neither the old ones nor the new."""
+def test_a_table_truncated_while_we_wait_for_its_lock_is_dumped_with_its_new_rows(database: New) -> None:
+    """A snapshot taken before the lock would see no rows at all, neither the old nor the new ones."""
     shop = database(16)
     shop.run("CREATE TABLE a AS SELECT generate_series(1, 1000) n")
     with shop.connect() as other:
         other.execute("BEGIN")
         other.execute("TRUNCATE a")
-        found: list[int] = []
+        counts: list[int] = []
 
-        def look() -> None:
-            with snapshot.export_snapshot(reached(shop), timedelta(seconds=20)) as moment:
-                found.extend(row[0] for row in moment.connection.execute("SELECT count(*) FROM a"))
+        def count() -> None:
+            with snapshot.export_snapshot(endpoint_of(shop), timedelta(seconds=20)) as exported:
+                counts.extend(row[0] for row in exported.connection.execute("SELECT count(*) FROM a"))
 
-        waiting = threading.Thread(target=look)
+        waiting = threading.Thread(target=count)
         waiting.start()
         until(lambda: shop.ask("SELECT 1 FROM pg_locks WHERE NOT granted"))
         other.execute("INSERT INTO a SELECT generate_series(1, 5)")
         other.execute("COMMIT")
         waiting.join()
-    assert found == [5]
+    assert counts == [5]
 
 
 @pytest.mark.parametrize("change", ["TRUNCATE a", "ALTER TABLE a ADD b int", "DROP TABLE a"])
-def test_nobody_empties_or_alters_a_table_while_the_moment_is_held(database: New, change: str) -> None:
+def test_no_table_can_be_truncated_or_altered_while_the_snapshot_is_open(database: New, change: str) -> None:
     shop = database(16)
     shop.run("CREATE TABLE a AS SELECT generate_series(1, 1000) n")
-    with shop.connect() as other, snapshot.export_snapshot(reached(shop), timedelta(seconds=5)):
+    with shop.connect() as other, snapshot.export_snapshot(endpoint_of(shop), timedelta(seconds=5)):
         other.execute("SET lock_timeout = '50ms'")
         with pytest.raises(psycopg.errors.LockNotAvailable):
             other.execute(change)
 
 
-def test_tables_that_come_and_go_all_the_time_are_no_hindrance(database: New, backs_up: BacksUp) -> None:
+def test_a_database_whose_tables_are_created_and_dropped_all_the_time_is_backed_up(
+    database: New, backs_up: BacksUp
+) -> None:
     shop = database(16)
-    over = threading.Event()
+    done = threading.Event()
 
     def churn() -> None:
         with shop.connect() as other:
-            while not over.is_set():
+            while not done.is_set():
                 other.execute("CREATE TABLE passing (a int)")
                 other.execute("DROP TABLE passing")
-                over.wait(0.05)
+                done.wait(0.05)
 
     churning = threading.Thread(target=churn)
     churning.start()
     try:
         assert backs_up(shop).take().outcome is Outcome.DONE
     finally:
-        over.set()
+        done.set()
         churning.join()
 
 
-def test_a_lock_that_is_not_had_in_time_names_who_has_it(database: New, backs_up: BacksUp) -> None:
+def test_a_lock_timeout_names_the_process_that_holds_the_lock(database: New, backs_up: BacksUp) -> None:
     shop = database(16)
     shop.run('CREATE TABLE "my orders" (a int)')
     staging = backs_up(shop, 'limits = { lock = "1s" }')
     with shop.connect(application_name="deploy") as other:
         other.execute("BEGIN")
-        other.execute('LOCK TABLE "my orders" -- hush')
+        other.execute('LOCK TABLE "my orders" -- secret')
         record = staging.take()
         pid = other.info.backend_pid
     assert record.outcome is Outcome.FAILED
     assert 'waited 1 s for a lock: table "my orders" is locked by process' in record.sentence
     assert f"process {pid} of postgres (deploy), in a transaction since " in record.sentence
     assert f"SELECT pg_terminate_backend({pid})" in record.sentence
-    assert "hush" not in record.sentence
+    assert "secret" not in record.sentence
     assert staging.sets() == []
 
 
-def test_a_role_that_may_not_see_everything_is_told_what_it_lacks(database: New, tmp_path: Path) -> None:
+def test_the_error_of_a_role_without_enough_privileges_lists_them(database: New, tmp_path: Path) -> None:
     shop = database(16)
     role = shop.name
     shop.run(
@@ -267,8 +271,8 @@ def test_a_role_that_may_not_see_everything_is_told_what_it_lacks(database: New,
     needs = "; a backup role needs to read every table"
     try:
         assert f"permission denied for table a{needs}" in staging.take().sentence
-        found = staging.crew("check", "staging").stdout
-        assert "public.a can't be read, public.b has row security, which hides rows, 1 large objects can't" in found
+        output = staging.crew("check", "staging").stdout
+        assert "public.a can't be read, public.b has row security, which hides rows, 1 large objects can't" in output
 
         shop.run(f"GRANT SELECT ON a TO {role}")
         record = staging.take()
@@ -278,7 +282,7 @@ def test_a_role_that_may_not_see_everything_is_told_what_it_lacks(database: New,
         shop.run(f"ALTER ROLE {role} BYPASSRLS", f"GRANT SELECT ON LARGE OBJECT 1 TO {role}")
         assert staging.take().outcome is Outcome.DONE
         assert "fault" not in staging.crew("check", "staging").stdout
-        assert "keeps its roles' passwords to itself" in staging.manifest().notes[0]
+        assert "The roles were saved without passwords" in staging.manifest().notes[0]
         roles = staging.part("roles").decode()
         assert f"CREATE ROLE {role};" in roles
         assert "PASSWORD" not in roles
@@ -286,7 +290,7 @@ def test_a_role_that_may_not_see_everything_is_told_what_it_lacks(database: New,
         shop.run(f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
 
-def test_a_standby_is_a_source_and_its_empty_tables_are_told(tmp_path: Path) -> None:
+def test_a_standby_can_be_backed_up_and_the_set_notes_its_empty_tables(tmp_path: Path) -> None:
     with servers.start(16, tmp_path) as primary:
         with primary.connect() as connection:
             connection.execute(SHOP)
@@ -299,14 +303,16 @@ def test_a_standby_is_a_source_and_its_empty_tables_are_told(tmp_path: Path) -> 
     assert record.outcome is Outcome.DONE, record.sentence
     manifest = staging.manifest()
     assert manifest.server.standby
-    assert manifest.notes == ('Taken from a standby, where unlogged tables are empty: "public"."passing".',)
+    assert manifest.notes == (
+        'Unlogged tables are empty, because the set was taken from a standby: "public"."passing".',
+    )
     assert {table.name: table.rows for table in manifest.tables}["passing"] == 0
     assert {table.name: table.rows for table in manifest.tables}["orders"] == 4000
 
 
 @contextmanager
 def standby_of(primary: Server, folder: Path) -> Iterator[str]:
-    """The address of a hot standby."""
+    """Yield the URL of a hot standby."""
     bin_folder, home, port = primary.running.programs, folder / "standby", embedded.free_port()
     home.mkdir()
     account = own._account()
@@ -319,36 +325,38 @@ def standby_of(primary: Server, folder: Path) -> Iterator[str]:
     settings = {"fsync": "off", "primary_conninfo": f"{primary.url()}?password={primary.password.replace(' ', '%20')}"}
     argv = own.server_command(bin_folder, home / "data", home, port, tcp=True, settings=settings)
     as_account = own._as_account(account, bin_folder, home)
-    with embedded.start_program("standby", [*as_account, *argv], home / "log", environment=own._environment()) as program:
+    with embedded.start_program(
+        "standby", [*as_account, *argv], home / "log", environment=own._environment()
+    ) as program:
         program.wait_until(lambda: own._says_ready(home / "data"))
         yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
 
 
-def test_every_database_of_a_server_is_found_less_those_left_alone(
+def test_every_database_of_a_server_is_backed_up_except_excluded_ones(
     postgres: Callable[[int], Server], database: New, tmp_path: Path
 ) -> None:
-    one, odd = database(16), database(16, "it's / äny")
+    plain, odd = database(16), database(16, "it's / äny")
     database(16, "scratch 1")
     server = postgres(16)
-    others = [name for (name,) in one.ask("SELECT datname FROM pg_database") if name not in (one.name, odd.name)]
+    others = [name for (name,) in plain.ask("SELECT datname FROM pg_database") if name not in (plain.name, odd.name)]
     exclude = f"exclude = {[*(name for name in others if name != 'scratch 1'), 'scratch*']}".replace("'", '"')
     staging = team(tmp_path, section("main", server.url(), exclude, kind="servers"))
 
     records = staging.take_all()
 
-    assert {record.subject for record in records} == {f"main.{one.name}", "main.it%27s%20%2F%20%C3%A4ny"}
+    assert {record.subject for record in records} == {f"main.{plain.name}", "main.it%27s%20%2F%20%C3%A4ny"}
     assert {record.outcome for record in records} == {Outcome.DONE}
     assert staging.manifest("main.it%27s%20%2F%20%C3%A4ny").settings.owner == "postgres"
 
 
-def test_a_server_that_does_not_answer_fails_under_its_own_name(tmp_path: Path) -> None:
+def test_an_unreachable_server_has_a_failed_run(tmp_path: Path) -> None:
     staging = team(tmp_path, section("main", "postgresql://me@127.0.0.1:1/postgres", kind="servers"))
     record = staging.take()
     assert (record.subject, record.outcome) == ("main", Outcome.FAILED)
     assert "Connection refused" in record.sentence
 
 
-def test_one_database_that_fails_does_not_stop_the_others(database: New, tmp_path: Path) -> None:
+def test_a_failed_database_does_not_stop_the_others(database: New, tmp_path: Path) -> None:
     good, other = database(16), database(16)
     body = section("a", good.url) + section("b", good.url + "_gone") + section("c", other.url)
     records = team(tmp_path, body).take_all()

@@ -1,4 +1,4 @@
-"""Whatever goes wrong: an error that says why, nothing that passes for a set, and the next run unhindered."""
+"""A failed backup reports the reason, leaves no complete set, and does not disturb the next run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.parts.runs import code_of, process, until
 
 New = Callable[..., Database]
 BacksUp = Callable[..., Team]
-Between = Callable[..., Proxy]
+MakeProxy = Callable[..., Proxy]
 
 ROWS = "CREATE TABLE wide AS SELECT n, repeat(md5(n::text), 8) body FROM generate_series(1, 40000) n"
 AGAIN = RunTimeouts(work_retries=(0.01, 0.02), store_retries=(0.01, 0.02), kill_after=0.5, abandon_after=5)
@@ -38,59 +38,59 @@ AGAIN = RunTimeouts(work_retries=(0.01, 0.02), store_retries=(0.01, 0.02), kill_
 
 @pytest.fixture
 def shop(database: New) -> Database:
-    """A database of some 12 MB."""
-    made = database(16)
-    made.run(ROWS)
-    return made
+    """A database of about 12 MB."""
+    created = database(16)
+    created.run(ROWS)
+    return created
 
 
 @pytest.fixture
-def between(shop: Database, proxy: Between) -> tuple[Proxy, str]:
-    """A proxy that stands before the server, and the address by way of it."""
-    there = proxy(shop.server.target, http=False)
-    return there, shop.url.replace(f":{shop.server.port}/", f":{there.port}/")
+def proxied(shop: Database, proxy: MakeProxy) -> tuple[Proxy, str]:
+    """A proxy in front of the server, and the URL of the database through it."""
+    running = proxy(shop.server.target, http=False)
+    return running, shop.url.replace(f":{shop.server.port}/", f":{running.port}/")
 
 
 def dumps(shop: Database) -> list[int]:
-    """The programs that dump at this moment."""
-    asked = "SELECT pid FROM pg_stat_activity WHERE application_name = 'pg_dump' AND datname = current_database()"
-    return [pid for (pid,) in shop.ask(asked)]
+    """Return the server processes of the dump programs that run now."""
+    query = "SELECT pid FROM pg_stat_activity WHERE application_name = 'pg_dump' AND datname = current_database()"
+    return [pid for (pid,) in shop.ask(query)]
 
 
 def waits(shop: Database, query: str) -> bool:
-    """Whether somebody's query of this shape waits for a lock."""
+    """Return whether a query like this waits for a lock."""
     return bool(shop.ask(f"SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '{query}'"))
 
 
-def test_a_cut_connection_fails_cleanly_and_is_tried_again(
-    shop: Database, between: tuple[Proxy, str], backs_up: BacksUp
+def test_a_cut_connection_is_retried_and_leaves_no_incomplete_set(
+    shop: Database, proxied: tuple[Proxy, str], backs_up: BacksUp
 ) -> None:
-    there, url = between
+    faulty, url = proxied
     staging = backs_up(shop, url=url)
-    there.cut(at=3_000_000, way=Way.DOWN, times=5)
+    faulty.cut(at=3_000_000, way=Way.DOWN, times=5)
     record = staging.take(timeouts=AGAIN)
     assert record.outcome is Outcome.DONE, record.sentence
     assert record.attempts == 2
-    assert [one.complete for one in staging.sets()].count(True) == 1
+    assert [each.complete for each in staging.sets()].count(True) == 1
 
-    there.cut(at=3_000_000, way=Way.DOWN, times=100)
+    faulty.cut(at=3_000_000, way=Way.DOWN, times=100)
     record = staging.take()
     assert record.outcome is Outcome.FAILED
     assert "part rest: pg_dump: error: " in record.sentence
-    assert len([one for one in staging.sets() if one.complete]) == 1
+    assert len([each for each in staging.sets() if each.complete]) == 1
     until(lambda: not dumps(shop))
 
 
-def test_a_dump_that_stalls_is_given_up(shop: Database, between: tuple[Proxy, str], backs_up: BacksUp) -> None:
-    there, url = between
+def test_a_stalled_dump_fails(shop: Database, proxied: tuple[Proxy, str], backs_up: BacksUp) -> None:
+    faulty, url = proxied
     staging = backs_up(shop, 'limits = { stall = "1s" }', url=url)
-    there.stall(at=3_000_000, way=Way.DOWN, times=100)
+    faulty.stall(at=3_000_000, way=Way.DOWN, times=100)
     record = staging.take()
     assert "the dump stalled: no output for 1 s (limits.stall)" in record.sentence
-    assert not any(one.complete for one in staging.sets())
+    assert not any(each.complete for each in staging.sets())
 
 
-def test_a_server_that_is_killed(tmp_path: Path) -> None:
+def test_a_killed_server_fails_the_backup(tmp_path: Path) -> None:
     (tmp_path / "team").mkdir()
     with servers.start(15, tmp_path) as server:
         with server.connect() as connection:
@@ -102,7 +102,7 @@ def test_a_server_that_is_killed(tmp_path: Path) -> None:
             until(lambda: list(staging.store.open_uploads("staging/backups/")))
             os.kill(server.pid, signal.SIGQUIT)
             assert code_of(pid) == 1
-    assert not any(one.complete for one in staging.sets())
+    assert not any(each.complete for each in staging.sets())
     assert list(staging.store.open_uploads()) == []
 
 
@@ -110,7 +110,7 @@ def exit_code_of(staging: Team) -> int:
     return 0 if staging.take().outcome is Outcome.DONE else 1
 
 
-def test_a_wrong_password_is_not_tried_again_and_not_told(shop: Database, backs_up: BacksUp) -> None:
+def test_a_wrong_password_is_not_retried_and_not_shown(shop: Database, backs_up: BacksUp) -> None:
     staging = backs_up(shop)
     os.environ["DB_PASSWORD"] = "hunter2-and-more"
     record = staging.take(timeouts=AGAIN)
@@ -119,49 +119,49 @@ def test_a_wrong_password_is_not_tried_again_and_not_told(shop: Database, backs_
     assert "hunter2" not in record.sentence + "".join(record.log)
 
 
-def test_a_database_that_is_gone(shop: Database, backs_up: BacksUp) -> None:
+def test_a_missing_database_is_not_retried(shop: Database, backs_up: BacksUp) -> None:
     record = backs_up(shop, url=f"{shop.url}_gone").take(timeouts=AGAIN)
     assert f'database "{shop.name}_gone" does not exist' in record.sentence
     assert record.attempts == 1
 
 
-def test_a_server_too_new_for_every_pg_dump(shop: Database, backs_up: BacksUp, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_newer_than_every_pg_dump_fails_the_backup(
+    shop: Database, backs_up: BacksUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
     old = (ClientProgram("pg_dump", "/usr/bin/pg_dump", "13.1"), ClientProgram("pg_dump", "/usr/bin/pg_dump", "15.1"))
-    monkeypatch.setattr(take, "installed", lambda _name: old)
+    monkeypatch.setattr(take, "installed_clients", lambda _name: old)
     record = backs_up(shop).take()
     assert "can dump a PostgreSQL 16 server; install postgresql-client-16 (found: 13, 15)" in record.sentence
 
 
-def test_one_part_that_fails_ends_the_others_at_once(
+def test_a_failed_part_cancels_the_others_at_once(
     shop: Database, backs_up: BacksUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The roles fail while the rows would still wait for a minute, and be counted for two."""
-    monkeypatch.setattr(facts, "counting", lambda _table: "(SELECT 1 FROM pg_sleep(120))")
+    """The roles fail at once, while the rows would take one minute and the counts two."""
+    monkeypatch.setattr(facts, "count_query", lambda _table: "(SELECT 1 FROM pg_sleep(120))")
     monkeypatch.setattr(
         take, "pg_dumpall", lambda *_, **__: ["sh", "-c", "echo 'pg_dumpall: error: no luck' >&2; exit 1"]
     )
     monkeypatch.setattr(take, "pg_dump", lambda *_: ["sh", "-c", "exec sleep 60"])
-    begun = time.monotonic()
+    start = time.monotonic()
     record = backs_up(shop).take()
     assert record.sentence == "part roles: pg_dumpall: error: no luck"
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - start < 10
     until(lambda: not shop.ask("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT (SELECT 1 FROM pg_sleep%'"))
 
 
-def test_a_program_that_is_killed_leaves_no_part_though_its_pipe_closed(
-    shop: Database, backs_up: BacksUp, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """To the reader of a pipe, a killed writer looks like one that is done."""
+def test_a_killed_program_leaves_no_part(shop: Database, backs_up: BacksUp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the reader of a pipe, a killed writer looks like a finished one."""
     monkeypatch.setattr(take, "pg_dump", lambda *_: ["sh", "-c", "echo PGDMP; kill -9 $$"])
     staging = backs_up(shop)
     assert staging.take().outcome is Outcome.FAILED
     assert [entry.key for entry in staging.store.list("staging/backups/") if "roles" not in entry.key] == []
 
 
-def test_a_change_of_a_table_that_comes_between_is_named_and_let_through(
+def test_an_alter_table_ahead_in_the_lock_queue_fails_the_backup_and_is_named(
     shop: Database, backs_up: BacksUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It waits for our lock, pg_dump waits behind it, and so would everybody else: the run gives way."""
+    """ALTER TABLE waits for our lock, and pg_dump and all others wait behind it. The backup fails to let it through."""
     real = take.pg_dump
     monkeypatch.setattr(take, "pg_dump", lambda *args: ["sh", "-c", 'sleep 0.7; exec "$@"', "late", *real(*args)])
     staging = backs_up(shop, 'limits = { lock = "1s" }', "counts = false")
@@ -172,18 +172,21 @@ def test_a_change_of_a_table_that_comes_between_is_named_and_let_through(
     with shop.connect(application_name="deploy") as other:
         other.execute("ALTER TABLE wide ADD b int")
     taking.join()
-    assert "waited 1 s for a lock: table wide is requested, ahead of us in the lock queue, by process" in records[0].sentence
+    assert (
+        "waited 1 s for a lock: table wide is requested, ahead of us in the lock queue, by process"
+        in records[0].sentence
+    )
     assert "of postgres (deploy)" in records[0].sentence
 
 
-def test_a_change_that_comes_while_rows_are_counted_holds_nothing_up(
+def test_an_alter_table_during_the_row_counts_does_not_deadlock(
     shop: Database, backs_up: BacksUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It waits for our moment to end: a count that began behind it would wait for it, and both for ever."""
+    """ALTER TABLE waits for our snapshot. A count queued behind it would wait for it, and both would wait forever."""
     real = facts.count_query
     shop.run(*(f"CREATE TABLE t{number} (a int)" for number in range(facts.TABLES_PER_QUERY)))
-    held_up = "(SELECT 1 FROM pg_advisory_lock_shared(1))"
-    monkeypatch.setattr(facts, "counting", lambda table: held_up if table.name == "wide" else real(table))
+    blocked_count = "(SELECT 1 FROM pg_advisory_lock_shared(1))"
+    monkeypatch.setattr(facts, "count_query", lambda table: blocked_count if table.name == "wide" else real(table))
     staging = backs_up(shop, 'limits = { run = "30s" }')
     records: list[Record] = []
     taking = threading.Thread(target=lambda: records.append(staging.take()))
@@ -192,7 +195,9 @@ def test_a_change_that_comes_while_rows_are_counted_holds_nothing_up(
     with shop.connect() as other:
         other.execute("SELECT pg_advisory_lock(1)")
         taking.start()
-        until(lambda: waits(shop, f"SELECT {held_up}%") and len(list(staging.store.list("staging/backups/"))) == 3)
+        until(
+            lambda: waits(shop, f"SELECT {blocked_count}%") and len(list(staging.store.list("staging/backups/"))) == 3
+        )
         changing.start()
         until(lambda: waits(shop, change))
     taking.join()
@@ -201,85 +206,92 @@ def test_a_change_that_comes_while_rows_are_counted_holds_nothing_up(
 
 
 @majors(13, 18)
-def test_what_a_database_limits_to_moments_does_not_end_a_backup(
+def test_timeouts_of_the_database_do_not_end_a_backup(
     database: New, backs_up: BacksUp, monkeypatch: pytest.MonkeyPatch, major: int
 ) -> None:
     shop = database(major)
     shop.run("CREATE TABLE wide (a int)")
     limits = "SELECT name FROM pg_settings WHERE name ~ '^(statement|idle_in|transaction).*timeout$'"
-    there = [name for (name,) in shop.ask(limits)]
-    assert ("transaction_timeout" in there) == (major == 18)
-    shop.run(*(f"ALTER DATABASE {shop.name} SET {name} = '700ms'" for name in there))
-    monkeypatch.setattr(facts, "counting", lambda _table: "(SELECT 1 FROM pg_sleep(1.2))")
+    timeouts = [name for (name,) in shop.ask(limits)]
+    assert ("transaction_timeout" in timeouts) == (major == 18)
+    shop.run(*(f"ALTER DATABASE {shop.name} SET {name} = '700ms'" for name in timeouts))
+    monkeypatch.setattr(facts, "count_query", lambda _table: "(SELECT 1 FROM pg_sleep(1.2))")
     record = backs_up(shop).take()
     assert record.outcome is Outcome.DONE, record.sentence
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_told_to_end_it_aborts_everything(
-    shop: Database, backs_up: BacksUp, monkeypatch: pytest.MonkeyPatch, how: signal.Signals
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_aborts_everything(
+    shop: Database, backs_up: BacksUp, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     real = take.pg_dump
     monkeypatch.setattr(take, "pg_dump", lambda *args: ["sh", "-c", '"$@"; sleep 60', "never", *real(*args)])
     staging = backs_up(shop)
     with process(lambda: exit_code_of(staging)) as pid:
         until(lambda: list(staging.store.open_uploads("staging/backups/")))
-        os.kill(pid, how)
+        os.kill(pid, number)
         assert code_of(pid) == 1
-    assert not any(one.complete for one in staging.sets())
+    assert not any(each.complete for each in staging.sets())
     assert list(staging.store.open_uploads()) == []
     until(lambda: not dumps(shop))
 
 
 @pytest.mark.usefixtures("small_streams")
-def test_killed_outright_at_any_moment(database: New, backs_up: BacksUp) -> None:
-    """What lists as complete is restored whole, and what a dead run left is told apart and hinders nobody."""
+def test_a_backup_can_be_killed_at_any_moment(database: New, backs_up: BacksUp) -> None:
+    """Every complete set can be restored. Incomplete sets are listed apart and do not disturb the next run."""
+    seed = random.randrange(1 << 32)
+    print(f"seed: {seed}")
+    chance = random.Random(seed)
     shop = database(16)
     shop.run(ROWS, "CREATE TABLE other AS SELECT * FROM wide LIMIT 10000")
     staging = backs_up(shop, "parallel = 2")
-    quick = replace(BACKUP, lease=lambda _environment, _subject: timedelta(seconds=0.5))
+    short_lease = replace(BACKUP, lease=lambda _environment, _subject: timedelta(seconds=0.5))
 
     def once() -> int:
-        return 0 if run_job(quick, staging.environment, staging.store, Options(), timeouts=NO_RETRIES)[0].figures else 1
+        return (
+            0
+            if run_job(short_lease, staging.environment, staging.store, Options(), timeouts=NO_RETRIES)[0].figures
+            else 1
+        )
 
-    begun = time.monotonic()
+    start = time.monotonic()
     with process(once) as pid:
         assert code_of(pid) == 0
-    whole = time.monotonic() - begun
+    whole = time.monotonic() - start
     survivors = 0
     for number in range(20):
         staging.store.delete([entry.key for entry in staging.store.list("staging/locks/")])
         with process(once) as pid:
-            time.sleep(whole * 1.1 * (number + random.random()) / 20)
+            time.sleep(whole * 1.1 * (number + chance.random()) / 20)
             if code_of(pid, wait=False) is None:
                 os.kill(pid, signal.SIGKILL)
             survivors += code_of(pid) == 0
     until(lambda: not dumps(shop))
 
-    with process(once) as pid:  # the last victim's lease is waited for
+    with process(once) as pid:  # waits for the lease of the last killed run
         until(lambda: code_of(pid, wait=False) is not None)
     until(lambda: exit_code_of(staging) == 0, seconds=5)
-    complete = [one for one in staging.sets() if one.complete]
+    complete = [each for each in staging.sets() if each.complete]
     assert len(complete) >= survivors + 2
-    for one in complete:
+    for backup_set in complete:
         target = database(16)
         into = ("--into", target.url, "--password-from", "env:DB_PASSWORD")
-        ended = staging.crew("backups", "restore", "staging", "shop", "--set", one.id, *into)
+        ended = staging.crew("backups", "restore", "staging", "shop", "--set", backup_set.id, *into)
         assert ended.returncode == 0, ended.stderr
         assert target.ask("SELECT (SELECT count(*) FROM wide), (SELECT count(*) FROM other)") == [(40_000, 10_000)]
     listed = staging.crew("backups", "list", "staging").stdout
-    dead = [one.id for one in staging.sets() if not one.complete]
+    dead = [each.id for each in staging.sets() if not each.complete]
     assert dead, "no run was killed while it dumped"
     assert "Left by runs that died" in listed
     assert all(listed.index(name) > listed.index("Left by runs") for name in dead)
 
 
 @needs("age")
-def test_a_part_is_read_without_groundcrew(shop: Database, backs_up: BacksUp, tmp_path: Path) -> None:
+def test_a_part_can_be_read_without_groundcrew(shop: Database, backs_up: BacksUp, tmp_path: Path) -> None:
     staging = backs_up(shop)
     assert staging.take().outcome is Outcome.DONE
-    [one] = staging.sets()
-    stored = staging.folder / "store" / f"{one.prefix}rest.0"
+    [backup_set] = staging.sets()
+    stored = staging.folder / "store" / f"{backup_set.prefix}rest.0"
     line = f"age -d -i {staging.folder}/age.key {stored} | zstd -d | {servers.SERVERS[16]}/pg_restore --data-only -f -"
     read = subprocess.run(line, shell=True, capture_output=True, text=True, check=True)
     assert read.stdout.count("\n40000\t") == 1

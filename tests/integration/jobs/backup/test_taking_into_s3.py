@@ -1,4 +1,4 @@
-"""Sets in S3, by a way that breaks: whole or not there."""
+"""Backups into S3 over a faulty connection: a set is complete or does not exist."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.parts.postgres import Database
 from tests.parts.proxy import Proxy
 from tests.parts.s3 import Bucket
 
-Between = Callable[..., Proxy]
+MakeProxy = Callable[..., Proxy]
 
 EXPIRED = (
     b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>ExpiredToken</Code>'
@@ -25,7 +25,7 @@ EXPIRED = (
 
 @pytest.fixture(scope="module")
 def noise(postgres: Callable[[int], object]) -> Database:
-    """A database of 45 MB that no compression makes smaller: several parts of an upload."""
+    """A database of 45 MB of random bytes, which need several parts of an upload."""
     server = postgres(16)
     database = Database(server, "noise")  # type: ignore[arg-type]
     with server.connect() as connection:  # type: ignore[attr-defined]
@@ -45,38 +45,40 @@ def staging(folder: Path, database: Database, bucket: Bucket, **store: object) -
 
 
 def is_whole(team: Team) -> bool:
-    [one] = [one for one in team.sets() if one.complete]
-    stored = open_set(team.store, one, team.environment.store.decrypt_with)  # type: ignore[union-attr]
+    [backup_set] = [each for each in team.sets() if each.complete]
+    stored = open_set(team.store, backup_set, team.environment.store.decrypt_with)  # type: ignore[union-attr]
     for part in stored.manifest.parts:
         read_part(stored, part, DiscardingSink())
     return stored.manifest.rows == 45
 
 
-def test_bursts_of_503_and_a_cut_connection_in_the_middle(
-    noise: Database, seaweed: Bucket, proxy: Between, tmp_path: Path
+def test_an_upload_survives_bursts_of_503_and_a_cut_connection(
+    noise: Database, seaweed: Bucket, proxy: MakeProxy, tmp_path: Path
 ) -> None:
-    there = proxy(seaweed.target)
-    team = staging(tmp_path, noise, seaweed.at(there.endpoint))
-    there.answer(3, matching="partNumber=2")
-    there.cut(at=1_000_000, matching="partNumber=3")
-    there.answer(2, matching="manifest.json")
+    faulty = proxy(seaweed.target)
+    team = staging(tmp_path, noise, seaweed.at(faulty.endpoint))
+    faulty.answer(3, matching="partNumber=2")
+    faulty.cut(at=1_000_000, matching="partNumber=3")
+    faulty.answer(2, matching="manifest.json")
     record = team.take()
     assert record.outcome is Outcome.DONE, record.sentence
     assert is_whole(team)
 
 
-def test_credentials_that_expire_halfway(noise: Database, seaweed: Bucket, proxy: Between, tmp_path: Path) -> None:
-    there = proxy(seaweed.target)
-    team = staging(tmp_path, noise, seaweed.at(there.endpoint))
-    there.answer(100, status=403, body=EXPIRED, matching="partNumber=3")
+def test_credentials_that_expire_during_the_upload_fail_the_backup(
+    noise: Database, seaweed: Bucket, proxy: MakeProxy, tmp_path: Path
+) -> None:
+    faulty = proxy(seaweed.target)
+    team = staging(tmp_path, noise, seaweed.at(faulty.endpoint))
+    faulty.answer(100, status=403, body=EXPIRED, matching="partNumber=3")
     record = team.take()
     assert record.outcome is Outcome.FAILED
     assert "expired" in record.sentence
-    assert not any(one.complete for one in team.sets())
+    assert not any(each.complete for each in team.sets())
     assert list(team.store.open_uploads()) == []
 
 
-def test_a_stream_past_the_part_limit_goes_on_in_the_next_object(
+def test_a_stream_beyond_the_part_limit_continues_in_the_next_object(
     noise: Database, seaweed: Bucket, tmp_path: Path
 ) -> None:
     noise.run("CREATE TABLE more AS SELECT a FROM noise UNION ALL SELECT a FROM noise")
@@ -86,25 +88,27 @@ def test_a_stream_past_the_part_limit_goes_on_in_the_next_object(
         [rest] = [part for part in team.manifest().parts if part.name == "rest"]
         assert [piece.key for piece in rest.pieces] == ["rest.0", "rest.1"]
         assert rest.size == sum(piece.size for piece in rest.pieces) > 130_000_000
-        [one] = team.sets()
-        stored = open_set(team.store, one, team.environment.store.decrypt_with)  # type: ignore[union-attr]
+        [backup_set] = team.sets()
+        stored = open_set(team.store, backup_set, team.environment.store.decrypt_with)  # type: ignore[union-attr]
         read_part(stored, rest, DiscardingSink())
     finally:
         noise.run("DROP TABLE more")
 
 
-def test_a_bucket_that_is_not_there(noise: Database, moto: Bucket, tmp_path: Path) -> None:
+def test_a_missing_bucket_fails_the_backup(noise: Database, moto: Bucket, tmp_path: Path) -> None:
     team = staging(tmp_path, noise, moto, url="s3://no-such-bucket/x")
     record = team.take()
     assert record.outcome is Outcome.FAILED
     assert "no-such-bucket" in record.sentence
 
 
-def test_a_store_that_goes_away_for_good(noise: Database, seaweed: Bucket, proxy: Between, tmp_path: Path) -> None:
-    there = proxy(seaweed.target)
-    team = staging(tmp_path, noise, seaweed.at(there.endpoint))
-    there.answer(1000, matching="partNumber=4")
+def test_a_store_that_becomes_unavailable_fails_the_backup(
+    noise: Database, seaweed: Bucket, proxy: MakeProxy, tmp_path: Path
+) -> None:
+    faulty = proxy(seaweed.target)
+    team = staging(tmp_path, noise, seaweed.at(faulty.endpoint))
+    faulty.answer(1000, matching="partNumber=4")
     record = team.take()
     assert record.outcome is Outcome.FAILED
-    there.clear()
-    assert not any(one.complete for one in team.sets())
+    faulty.clear()
+    assert not any(each.complete for each in team.sets())

@@ -1,4 +1,4 @@
-"""Databases that are reached through ssh and kubectl port-forward."""
+"""Databases behind a tunnel: ssh and kubectl port-forward."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ pytestmark = needs("sshd")
 
 @pytest.fixture
 def shop(database: New) -> Database:
-    made = database(16)
-    made.run(ROWS)
-    return made
+    created = database(16)
+    created.run(ROWS)
+    return created
 
 
 @pytest.fixture
@@ -45,19 +45,19 @@ def bastion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bastion
         yield running
 
 
-def through(folder: Path, shop: Database, via: str, url: str = "") -> Team:
+def tunnelled_team(folder: Path, shop: Database, via: str, url: str = "") -> Team:
     (folder / "team").mkdir()
     return team(folder / "team", section("shop", url or shop.url, f"via = {via}"))
 
 
 def tunnels(bastion: Bastion) -> list[int]:
-    """The tunnel programs that lead through this test's own host."""
-    ours = str(bastion.programs.with_name("config"))
-    return [pid for pid, line in commands() if "-L" in line and ours in line]
+    """Return the processes of tunnels through this test's bastion."""
+    config = str(bastion.programs.with_name("config"))
+    return [pid for pid, line in commands() if "-L" in line and config in line]
 
 
 def forwards(shop: Database) -> list[int]:
-    """The stand-ins of kubectl that lead to this test's own server."""
+    """Return the processes of the kubectl stand-in that forward to this test's server."""
     port = f":{shop.server.port}"
     return [pid for pid, line in commands() if kubectl.__file__ in line and line[-1].endswith(port)]
 
@@ -68,40 +68,40 @@ def commands() -> Iterator[tuple[int, list[str]]]:
             yield int(file.parent.name), file.read_text().rstrip("\0").split("\0")
 
 
-def test_through_ssh_as_if_it_were_near(shop: Database, bastion: Bastion, tmp_path: Path) -> None:
-    staging = through(tmp_path, shop, '{ ssh = "bastion" }')
+def test_a_backup_through_ssh(shop: Database, bastion: Bastion, tmp_path: Path) -> None:
+    staging = tunnelled_team(tmp_path, shop, '{ ssh = "bastion" }')
     assert staging.take().outcome is Outcome.DONE
     assert staging.manifest().rows == 40_000
     until(lambda: not tunnels(bastion))
 
 
-def test_through_ssh_to_a_socket_over_there(shop: Database, bastion: Bastion, tmp_path: Path) -> None:
-    staging = through(tmp_path, shop, '{ ssh = "bastion" }', url=shop.server.socket_url(shop.name))
+def test_a_backup_through_ssh_to_a_unix_socket(shop: Database, bastion: Bastion, tmp_path: Path) -> None:
+    staging = tunnelled_team(tmp_path, shop, '{ ssh = "bastion" }', url=shop.server.socket_url(shop.name))
     record = staging.take()
     assert record.outcome is Outcome.DONE, record.sentence
 
 
-def test_a_host_that_lets_nobody_in(shop: Database, bastion: Bastion, tmp_path: Path) -> None:
+def test_an_ssh_login_that_is_refused_fails_the_backup(shop: Database, bastion: Bastion, tmp_path: Path) -> None:
     (tmp_path / "bastion" / "user.pub").write_text("")
-    record = through(tmp_path, shop, '{ ssh = "bastion" }').take()
+    record = tunnelled_team(tmp_path, shop, '{ ssh = "bastion" }').take()
     assert "the tunnel ended before it was ready: " in record.sentence
     assert "Permission denied (publickey)" in record.sentence
 
 
 @pytest.mark.usefixtures("cluster")
 @pytest.mark.parametrize("via", ['{ ssh = "bastion" }', '{ kubernetes = "shop/pod/db-0" }'])
-def test_a_tunnel_that_breaks_fails_the_run_which_is_tried_again(
+def test_a_broken_tunnel_fails_the_backup_which_is_retried(
     shop: Database, bastion: Bastion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, via: str
 ) -> None:
     real = take.pg_dump
     monkeypatch.setattr(take, "pg_dump", lambda *args: ["sh", "-c", 'sleep 1; exec "$@"', "late", *real(*args)])
-    staging = through(tmp_path, shop, via)
+    staging = tunnelled_team(tmp_path, shop, via)
 
-    def tried_again() -> int:
+    def retried() -> int:
         record = staging.take(timeouts=AGAIN)
         return 0 if record.outcome is Outcome.DONE and record.attempts == 2 else 1
 
-    with process(tried_again) as pid:
+    with process(retried) as pid:
         until(lambda: list(staging.store.open_uploads("staging/backups/")))
         broken = [*tunnels(bastion), *forwards(shop)]
         assert len(broken) == 1
@@ -110,10 +110,8 @@ def test_a_tunnel_that_breaks_fails_the_run_which_is_tried_again(
     assert staging.manifest().rows == 40_000
 
 
-def test_a_runner_that_is_killed_outright_takes_its_tunnel_along(
-    shop: Database, bastion: Bastion, tmp_path: Path
-) -> None:
-    staging = through(tmp_path, shop, '{ ssh = "bastion" }')
+def test_the_tunnel_ends_when_the_runner_is_killed(shop: Database, bastion: Bastion, tmp_path: Path) -> None:
+    staging = tunnelled_team(tmp_path, shop, '{ ssh = "bastion" }')
     with process(lambda: 0 if staging.take() else 1) as pid:
         until(lambda: tunnels(bastion))
         os.kill(pid, signal.SIGKILL)
@@ -143,32 +141,33 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         '{ kubernetes = "shop/pod/db-0" }',
     ],
 )
-def test_into_a_cluster(shop: Database, tmp_path: Path, via: str) -> None:
-    staging = through(tmp_path, shop, via)
+def test_a_backup_through_kubectl(shop: Database, tmp_path: Path, via: str) -> None:
+    staging = tunnelled_team(tmp_path, shop, via)
     record = staging.take()
     assert record.outcome is Outcome.DONE, record.sentence
 
 
 @pytest.mark.usefixtures("cluster")
-def test_what_the_cluster_does_not_have(shop: Database, tmp_path: Path) -> None:
-    record = through(tmp_path, shop, '{ kubernetes = "shop/service/nope" }').take()
-    assert 'the tunnel ended before it was ready: Error from server (NotFound): "service/nope" not found' in record.sentence
+def test_a_missing_service_fails_the_backup(shop: Database, tmp_path: Path) -> None:
+    record = tunnelled_team(tmp_path, shop, '{ kubernetes = "shop/service/nope" }').take()
+    assert (
+        'the tunnel ended before it was ready: Error from server (NotFound): "service/nope" not found'
+        in record.sentence
+    )
 
 
-def test_without_the_program_it_says_what_is_missing(
-    shop: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_tunnel_program_is_named(shop: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    staging = through(tmp_path, shop, '{ kubernetes = "shop/service/db" }')
-    assert "kubectl is not on this machine" in staging.take().sentence
+    staging = tunnelled_team(tmp_path, shop, '{ kubernetes = "shop/service/db" }')
+    assert "kubectl is not installed on this machine" in staging.take().sentence
 
 
-def test_a_restore_goes_through_a_tunnel_too(shop: Database, database: New, bastion: Bastion, tmp_path: Path) -> None:
-    staging = through(tmp_path, shop, '{ ssh = "bastion" }')
+def test_a_restore_through_ssh(shop: Database, database: New, bastion: Bastion, tmp_path: Path) -> None:
+    staging = tunnelled_team(tmp_path, shop, '{ ssh = "bastion" }')
     assert staging.take().outcome is Outcome.DONE
     target = database(16)
     into = target.url.replace("postgres@", f"postgres:{target.password.replace(' ', '%20')}@")
-    ended = staging.crew("backups", "restore", "staging", "shop", "--into", into, "--via", "ssh=bastion")
-    assert ended.returncode == 0, ended.stderr
+    restored = staging.crew("backups", "restore", "staging", "shop", "--into", into, "--via", "ssh=bastion")
+    assert restored.returncode == 0, restored.stderr
     assert target.ask("SELECT count(*) FROM wide") == [(40_000,)]
     until(lambda: not tunnels(bastion))
