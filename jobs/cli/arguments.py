@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
+from typer.models import CommandFunctionType
 
 from inventories import CrewError, ExitCode
 
@@ -40,7 +41,7 @@ class PlainUsageCommand(TyperCommand):
 class App(typer.Typer):
     """An app whose commands are PlainUsageCommands."""
 
-    def command(self, name: str | None = None, **settings: Any) -> Any:
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[CommandFunctionType], CommandFunctionType]:
         """Return a decorator that registers a command."""
         return super().command(name, cls=PlainUsageCommand, **settings)
 
