@@ -1,4 +1,4 @@
-"""The job `refresh`: a database is filled from another environment's newest verified set, and sanitised unseen."""
+"""The job `refresh`: fill a database from another environment's newest verified set, and sanitise it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING
 
 from jobs.backup.errors import BackupError, NoProgram
 from jobs.backup.postgres import copies, programs, quoting
-from jobs.backup.postgres.connection import Address, Reached, reach, translated_errors
-from jobs.backup.postgres.programs import Program
-from jobs.backup.restore import target
-from jobs.backup.restore.fill import Filling, analyze
-from jobs.backup.restore.pg_restore import Manner
-from jobs.backup.restore.protected import verdict
-from jobs.backup.restore.restore import beside, make_roles, restorer
-from jobs.backup.restore.target import TargetState
-from jobs.backup.sets.sets import Set, sets
-from jobs.backup.sets.stored import StoredSet, opened
-from jobs.backup.sources import streams
+from jobs.backup.postgres.connection import Address, Endpoint, reach, translated_errors
+from jobs.backup.postgres.programs import ClientProgram
+from jobs.backup.restore.fill import RestoreTask, analyze, error_output
+from jobs.backup.restore.pg_restore import DefinitionOptions
+from jobs.backup.restore.protected import find_protection
+from jobs.backup.restore.restore import create_roles, pg_restore_for, restore_and_swap
+from jobs.backup.restore.target import RestoreTarget, inspect_target, maintenance_connection, replaced_by_refreshes
+from jobs.backup.sets.sets import Set, find_sets
+from jobs.backup.sets.stored import StoredSet, open_set
+from jobs.backup.sources import restore_streams
 from jobs.run.job import Job, Options, Outcome, Result, Run, UnknownName
-from jobs.store import open_store
+from jobs.store import Store, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,101 +31,107 @@ if TYPE_CHECKING:
 
 
 def work(run: Run) -> Result:
-    """Fill one database, or say with what it would be."""
+    """Refresh one database, or name the set that would be used."""
     from inventories import Repository
 
-    wish = run.environment.refresh[run.subject]
+    settings = run.environment.refresh[run.subject]
     if run.environment.protected:
         raise BackupError(
-            f"{run.environment.name} is protected: no database of it is overwritten by a refresh; "
+            f"{run.environment.name} is protected, so a refresh does not overwrite its databases; "
             "restore by hand instead: crew backups restore"
         )
     repository = Repository(run.environment.folder, run.environment.folder)
-    stored, one = newest_verified(repository.read(wish.source_environment), wish)
+    stored, chosen = open_newest_verified(repository.read(settings.source_environment), settings)
     if run.options.dry_run:
-        return Result(Outcome.DONE, f"would fill it from set {one.id} of {wish.source}", {"set": one.id})
-    with reach(run, Address(wish.into, wish.password)) as into:
-        place = target.target_state(into)
-        refuse_protected(repository, into, place, run)
-        kept = refresh(run, wish, stored, into, place)
+        return Result(Outcome.DONE, f"would fill it from set {chosen.id} of {settings.source}", {"set": chosen.id})
+    with reach(run, Address(settings.into, settings.password)) as into:
+        target = inspect_target(into)
+        refuse_protected(repository, into, target, run)
+        kept_as = refresh(run, settings, stored, into, target)
     sentence = (
-        f"{into.database} is {wish.source} as it was at {one.started:%Y-%m-%d %H:%M} UTC, sanitised (set {one.id})"
+        f"{into.database} is {settings.source} as it was at {chosen.started:%Y-%m-%d %H:%M} UTC, "
+        f"sanitised (set {chosen.id})"
     )
-    aside = f"; the previous database is kept as {kept} until the next refresh" if kept is not None else ""
-    return Result(Outcome.DONE, sentence + aside, {"set": one.id, "dumped_bytes": stored.manifest.dumped_bytes})
+    if kept_as is not None:
+        sentence += f"; the previous database is kept as {kept_as} until the next refresh"
+    return Result(Outcome.DONE, sentence, {"set": chosen.id, "dumped_bytes": stored.manifest.dumped_bytes})
 
 
-def newest_verified(environment: Environment, wish: Refresh) -> tuple[StoredSet, Set]:
-    """The set that a refresh takes; what was never verified is not handed on."""
+def open_newest_verified(environment: Environment, settings: Refresh) -> tuple[StoredSet, Set]:
+    """Open the set that a refresh uses: the newest verified one of the source database."""
     if environment.store is None:
         raise BackupError(f"{environment.name} has no [store], so there are no backups to refresh from")
     store = open_store(environment.store, "refresh")
-    one = newest(sets(store, environment.name, wish.source_database))
-    if one is None:
+    chosen = newest_verified(find_sets(store, environment.name, settings.source_database))
+    if chosen is None:
         raise BackupError(
-            f"{wish.source} has no verified set to refresh from; verify one: "
-            f"crew backups verify {environment.name} {wish.source_database}"
+            f"{settings.source} has no verified set to refresh from; verify one: "
+            f"crew backups verify {environment.name} {settings.source_database}"
         )
-    return opened(store, one, environment.store.decrypt_with), one
+    return open_set(store, chosen, environment.store.decrypt_with), chosen
 
 
-def newest(found: Iterable[Set]) -> Set | None:
-    """The newest set that is complete and verified."""
-    return max((one for one in found if one.complete and one.verified), key=lambda one: one.order, default=None)
+def newest_verified(sets: Iterable[Set]) -> Set | None:
+    """Return the newest set that is complete and verified."""
+    verified = (backup_set for backup_set in sets if backup_set.complete and backup_set.verified)
+    return max(verified, key=lambda backup_set: backup_set.sort_key, default=None)
 
 
-def refuse_protected(repository: Repository, into: Reached, place: TargetState, run: Run) -> None:
-    """Whatever the address says: nothing that a protected environment looks after is overwritten."""
-    belongs = verdict(repository, into, place)
-    for why in belongs.unknown:
-        run.log.warning("could not tell whether this database belongs to a protected environment", why=why)
-    if belongs.of:
-        raise BackupError(f"{place.database} belongs to {belongs.of[0]}, which is protected: no refresh overwrites it")
-    if place.standby:
-        raise BackupError(f"{place.database}: this server is a standby, which can't be written to; name its primary")
-
-
-def refresh(run: Run, wish: Refresh, stored: StoredSet, into: Reached, place: TargetState) -> str | None:
-    """Restore beside, sanitise, swap; the name under which the old one is kept is returned."""
-    kept = copies.replaced_name(into.database, datetime.now(UTC), place.databases) if place.exists else None
-    make_roles(stored, into, place, names_only=True)
-    manner = Manner(place.superuser, place.superuser, place.tablespaces, subscriptions=False)
-    filling = Filling(stored, into, restorer(stored, place), run, streams(run.environment, run.subject), manner)
-    beside(filling, place, kept, partial(sanitise, script=wish.sanitise, forget=place.superuser))
-    with target.maintenance(into) as server:
-        for name in target.kept_by_refreshes(server, into.database):
-            server.execute(f"DROP DATABASE {quoting.name(name)}")
-        if kept is not None:
-            comment = quoting.text(copies.refresh_comment(into.database))
-            server.execute(f"COMMENT ON DATABASE {quoting.name(kept)} IS {comment}")
-    return kept
-
-
-def sanitise(copy: Filling, script: Path, *, forget: bool) -> None:
-    """Run the script in one transaction, then take away what still tells of the rows as they were."""
-    with copy.run.step("sanitise"), tempfile.TemporaryFile() as words:
-        argv = psql(_psql(), copy.into.conninfo, script)
-        program = copy.run.process(
-            argv, env=copy.into.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=words
+def refuse_protected(repository: Repository, into: Endpoint, target: RestoreTarget, run: Run) -> None:
+    """Raise if the target belongs to a protected environment, whatever its address, or is read-only."""
+    protection = find_protection(repository, into, target)
+    for reason in protection.unchecked:
+        run.log.warning("could not check whether this database belongs to a protected environment", why=reason)
+    if protection.environments:
+        raise BackupError(
+            f"{target.database} belongs to {protection.environments[0]}, which is protected, "
+            "so a refresh does not overwrite it; check `into` in this environment's file"
         )
-        code = program.wait()
+    if target.standby:
+        raise BackupError(
+            f"{target.database}: this server is a standby, which is read-only; name its primary in `into`"
+        )
+
+
+def refresh(run: Run, settings: Refresh, stored: StoredSet, into: Endpoint, target: RestoreTarget) -> str | None:
+    """Restore into a copy, sanitise it and swap the names. Return the name that the previous database has now."""
+    kept_as = copies.replaced_name(into.database, datetime.now(UTC), target.databases) if target.exists else None
+    create_roles(stored, into, target, bare=True)
+    options = DefinitionOptions(target.superuser, target.superuser, target.tablespaces, subscriptions=False)
+    streams = restore_streams(run.environment, run.subject)
+    task = RestoreTask(stored, into, pg_restore_for(stored, target), run, streams, options)
+    run_script = partial(sanitise, script=settings.sanitise, delete_statistics=target.superuser)
+    restore_and_swap(task, target, kept_as, run_script)
+    with maintenance_connection(into) as server:
+        for name in replaced_by_refreshes(server, into.database):
+            server.execute(f"DROP DATABASE {quoting.identifier(name)}")
+        if kept_as is not None:
+            comment = quoting.literal(copies.refresh_comment(into.database))
+            server.execute(f"COMMENT ON DATABASE {quoting.identifier(kept_as)} IS {comment}")
+    return kept_as
+
+
+def sanitise(copy: RestoreTask, script: Path, *, delete_statistics: bool) -> None:
+    """Run the script in one transaction, then remove what is left of the old rows: statistics and dead rows."""
+    with copy.run.step("sanitise"), tempfile.TemporaryFile() as stderr:
+        argv = psql_command(_newest_psql(), copy.into.conninfo, script)
+        process = copy.run.process(
+            argv, env=copy.into.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
+        )
+        code = process.wait()
         copy.run.check()
         if code:
-            from inventories import redact
-
-            words.seek(0)
-            said = " ".join(redact(words.read(20_000).decode(errors="replace")).split())
-            raise BackupError(f"the sanitising script failed, and the copy is dropped: {said}")
+            raise BackupError(f"the sanitising script {script} failed: {error_output(stderr, code)}")
     with copy.run.step("statistics"):
-        if forget:  # of a table that was emptied, ANALYZE would leave the statistics as they are
-            with translated_errors(), copy.into.connect(autocommit=True) as there:
-                there.execute("DELETE FROM pg_statistic")
-                there.execute("DELETE FROM pg_statistic_ext_data")
+        if delete_statistics:  # ANALYZE does not change the statistics of an empty table
+            with translated_errors(), copy.into.connect(autocommit=True) as connection:
+                connection.execute("DELETE FROM pg_statistic")
+                connection.execute("DELETE FROM pg_statistic_ext_data")
         analyze(copy, "VACUUM (ANALYZE)")
 
 
-def psql(program: Program, conninfo: str, script: Path) -> list[str]:
-    """Run a script in one transaction, which its first error ends."""
+def psql_command(program: ClientProgram, conninfo: str, script: Path) -> list[str]:
+    """Return the command that runs a script in one transaction and stops at its first error."""
     return [
         program.path,
         "--no-psqlrc",
@@ -139,27 +144,34 @@ def psql(program: Program, conninfo: str, script: Path) -> list[str]:
     ]
 
 
-def _psql() -> Program:
-    found = programs.installed("psql")
-    if not found:
-        raise NoProgram("no psql on this machine, which runs the sanitising script; install postgresql-client")
-    return max(found, key=lambda program: program.major)
+def _newest_psql() -> ClientProgram:
+    installed = programs.installed_clients("psql")
+    if not installed:
+        raise NoProgram("psql is not installed, and the sanitising script needs it; install postgresql-client")
+    return max(installed, key=lambda program: program.major)
 
 
-def subjects(environment: Environment, options: Options) -> list[str]:
-    """The databases that the environment has filled for it."""
+def subjects(environment: Environment, _store: Store, options: Options) -> list[str]:
+    """Return the names of the [refresh] sections to run."""
     unknown = [name for name in options.only if name not in environment.refresh]
     if unknown:
-        there_are = ", ".join(environment.refresh) or "none"
-        raise UnknownName(f"{environment.name} has no [refresh.{unknown[0]}]; there are: {there_are}")
+        known = ", ".join(environment.refresh) or "none"
+        raise UnknownName(f"{environment.name} has no [refresh.{unknown[0]}]; it has: {known}")
     names = [*(options.only or environment.refresh)]
     return [name for name in names if not options.scheduled or schedule(environment, name)]
 
 
 def schedule(environment: Environment, name: str) -> str | None:
-    """The cron line of a refresh."""
+    """Return the cron line of a refresh."""
     line = environment.refresh[name].at
     return str(line) if line is not None else None
 
 
-REFRESH = Job("refresh", subjects, work, schedule, side_by_side=1, knows=lambda known, name: name in known.refresh)
+REFRESH = Job(
+    "refresh",
+    subjects,
+    work,
+    schedule,
+    max_parallel=1,
+    has_subject=lambda environment, name: name in environment.refresh,
+)

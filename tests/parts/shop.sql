@@ -1,5 +1,5 @@
--- A small database with one of everything that dumps are known to lose. It runs on PostgreSQL 13 to 18
--- built with or without ICU and libxml, in one go (psycopg's execute without arguments, or psql -f), as a superuser.
+-- A small database with one of everything that dumps can lose. Run it as a superuser on PostgreSQL 13 to 18, with or
+-- without ICU and libxml: psql -f, or one call of psycopg's execute without arguments.
 
 DO $$ BEGIN
   IF to_regrole('"shop owner"') IS NULL THEN CREATE ROLE "shop owner"; END IF;
@@ -8,7 +8,7 @@ END $$;
 
 CREATE SCHEMA "Büro";
 CREATE SCHEMA stock AUTHORIZATION "shop owner";
-COMMENT ON SCHEMA stock IS 'what lies where; it''s "counted" nightly';
+COMMENT ON SCHEMA stock IS 'stock by place; it''s "counted" nightly';
 
 CREATE TYPE mood AS ENUM ('sad', 'ok', 'très content');
 CREATE DOMAIN cents AS bigint CHECK (VALUE >= 0);
@@ -17,16 +17,16 @@ CREATE COLLATION plain (provider = libc, locale = 'C');
 
 CREATE FUNCTION doubled(n bigint) RETURNS bigint LANGUAGE sql IMMUTABLE AS 'SELECT n * 2';
 CREATE FUNCTION touched() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.note := coalesce(NEW.note, '') || '!'; RETURN NEW; END $$;
-CREATE FUNCTION told() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM 1; END $$;
+CREATE FUNCTION on_ddl() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM 1; END $$;
 CREATE PROCEDURE nothing() LANGUAGE plpgsql AS $$ BEGIN NULL; END $$;
 CREATE AGGREGATE product_of(bigint) (SFUNC = int8mul, STYPE = bigint, INITCOND = '1');
 
--- Free-standing sequences, and one that was never asked.
+-- Sequences without a table; one was never used.
 CREATE SEQUENCE invoice_number START 5000 INCREMENT 5;
 SELECT nextval('invoice_number') FROM generate_series(1, 7);
-CREATE SEQUENCE "never asked" MINVALUE -10 START -10 CYCLE;
+CREATE SEQUENCE "never used" MINVALUE -10 START -10 CYCLE;
 
--- Identity, generated, defaults of every kind, a big table and a wide one.
+-- Identity columns, generated columns, all kinds of defaults, a big table and a wide one.
 CREATE TABLE customers (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   name text NOT NULL COLLATE plain,
@@ -64,7 +64,7 @@ CREATE MATERIALIZED VIEW per_day AS SELECT placed, count(*) AS n FROM orders GRO
 CREATE UNIQUE INDEX ON per_day (placed);
 CREATE MATERIALIZED VIEW never_filled AS SELECT 1 AS one WITH NO DATA;
 
--- Foreign keys in a circle, and a table that points at itself.
+-- Foreign keys in a circle, and a table that references itself.
 CREATE TABLE hens (id int PRIMARY KEY, egg int);
 CREATE TABLE eggs (id int PRIMARY KEY, hen int REFERENCES hens);
 INSERT INTO hens SELECT n, n FROM generate_series(1, 50) n;
@@ -73,7 +73,7 @@ ALTER TABLE hens ADD FOREIGN KEY (egg) REFERENCES eggs;
 CREATE TABLE staff (id int PRIMARY KEY, boss int REFERENCES staff);
 INSERT INTO staff VALUES (2, NULL), (1, 2), (3, 1);
 
--- Partitions two levels deep, one of them default, one detached again; inheritance of the old kind.
+-- Two levels of partitions, a default and a detached partition, and table inheritance.
 CREATE TABLE events (at date NOT NULL, kind text NOT NULL, body text) PARTITION BY RANGE (at);
 CREATE TABLE events_2025 PARTITION OF events FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
 CREATE TABLE events_2026 PARTITION OF events FOR VALUES FROM ('2026-01-01') TO ('2027-01-01') PARTITION BY LIST (kind);
@@ -94,7 +94,7 @@ CREATE TABLE child (b int) INHERITS (parent);
 INSERT INTO parent VALUES (1);
 INSERT INTO child VALUES (2, 3);
 
--- Names that have to be quoted, in every place.
+-- Names that need quotes.
 CREATE TABLE "Büro"."Zettel ""A"". 1" ("Spalte ""x""" text, "ünï.cødé" int);
 INSERT INTO "Büro"."Zettel ""A"". 1" VALUES ('it''s', 1), (E'back\\slash', 2), (E'new\nline', 3), (NULL, 4), ('\N', 5), ('', 6);
 CREATE TABLE "Büro"."select" ("from" int DEFAULT 7);
@@ -106,7 +106,7 @@ line" VALUES (1), (2);
 CREATE TABLE "東京" ("都" text);
 INSERT INTO "東京" VALUES ('渋谷'), ('🏯');
 
--- Empty, without columns, unlogged, typed.
+-- Tables that are empty, without columns, unlogged or typed.
 CREATE TABLE empty (a int);
 CREATE TABLE no_columns ();
 INSERT INTO no_columns DEFAULT VALUES;
@@ -122,7 +122,7 @@ INSERT INTO stock.odd VALUES
   ('-Infinity', 1e100, '-00:00:01', ARRAY[]::text[], 'empty', NULL, NULL, '10.0.0.0/8'),
   (0.1::float8 + 0.2, 0.000000001, NULL, NULL, NULL, NULL, NULL, NULL);
 
--- Row security, privileges, defaults of privileges, rules.
+-- Row security, privileges, default privileges, rules.
 ALTER TABLE orders ENABLE ROW LEVEL SECURITY;
 CREATE POLICY readers_see_half ON orders FOR SELECT TO shop_reader USING (id % 2 = 0);
 ALTER TABLE staff ENABLE ROW LEVEL SECURITY;
@@ -137,8 +137,8 @@ REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 
 -- Publications, event triggers.
 CREATE PUBLICATION some_of_it FOR TABLE customers, orders WITH (publish = 'insert');
-CREATE EVENT TRIGGER telling ON ddl_command_end EXECUTE FUNCTION told();
-ALTER EVENT TRIGGER telling DISABLE;
+CREATE EVENT TRIGGER after_ddl ON ddl_command_end EXECUTE FUNCTION on_ddl();
+ALTER EVENT TRIGGER after_ddl DISABLE;
 
 -- Large objects: one of 3 MB, an empty one, with owner, comment and privileges.
 SELECT lo_from_bytea(700001, decode(repeat(md5('lo'), 100000), 'hex'));
@@ -146,9 +146,9 @@ SELECT lo_create(700002);
 SELECT lo_from_bytea(700003, '\x00ff00');
 ALTER LARGE OBJECT 700003 OWNER TO "shop owner";
 GRANT SELECT ON LARGE OBJECT 700001 TO shop_reader;
-COMMENT ON LARGE OBJECT 700002 IS 'nothing in it';
+COMMENT ON LARGE OBJECT 700002 IS 'an empty one';
 
--- What hangs on the database itself.
+-- Settings of the database itself.
 DO $$ BEGIN
   EXECUTE format('ALTER DATABASE %I SET search_path = "$user", public, stock', current_database());
   EXECUTE format('ALTER DATABASE %I SET statement_timeout = ''77s''', current_database());

@@ -1,64 +1,104 @@
-"""What a manifest promised, held against what a restored database has."""
+"""Compare a restored database with the manifest of its backup set."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from jobs.backup.sets.manifest import Last, Rows
+from jobs.backup.sets.manifest import Manifest, SequenceValue, TableRows
 
-Name = tuple[str, str]
+QualifiedName = tuple[str, str]
+"""The schema and the name of a table or sequence."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sequence:
-    """A restored sequence: where it stands, and which way it goes."""
+class SequenceState:
+    """The last value of a restored sequence (None: never used) and its increment."""
 
     last: int | None
     increment: int = 1
 
 
 @dataclass(frozen=True, slots=True)
+class Contents:
+    """What a restored database contains. A table whose rows are not counted has None."""
+
+    rows: Mapping[QualifiedName, int | None]
+    sequences: Mapping[QualifiedName, SequenceState]
+    large_objects: int
+
+
+@dataclass(frozen=True, slots=True)
 class Difference:
-    """One promise that was not kept. None stands for "not there"."""
+    """One difference from the manifest. `found` is None if the object is missing."""
 
     kind: str
     name: str
-    promised: int | None
+    expected: int | None
     found: int | None
 
 
-def unkept(
-    tables: Iterable[Rows],
-    sequences: Iterable[Last],
-    found_rows: Mapping[Name, int],
-    found_sequences: Mapping[Name, Sequence],
+def compare(
+    manifest: Manifest, contents: Contents, only: frozenset[QualifiedName] | None = None
 ) -> tuple[Difference, ...]:
-    """Row counts have to be equal; sequences, which do not obey snapshots, may have gone on but not back."""
+    """Return all differences, or those of `only` these tables."""
+    if only is not None:
+        tables = (table for table in manifest.tables if (table.schema, table.name) in only)
+        return table_differences(tables, contents.rows)
     return (
-        *(different for table in tables if (different := _table(table, found_rows))),
-        *(different for sequence in sequences if (different := _sequence(sequence, found_sequences))),
+        *table_differences(manifest.tables, contents.rows),
+        *sequence_differences(manifest.sequences, contents.sequences),
+        *_large_object_differences(manifest.large_objects, contents.large_objects),
     )
 
 
-def _table(promised: Rows, found: Mapping[Name, int]) -> Difference | None:
-    rows = found.get((promised.schema, promised.name))
-    if rows is not None and promised.rows in (rows, None):
-        return None
-    return Difference("table", f"{promised.schema}.{promised.name}", promised.rows, rows)
+def table_differences(
+    expected: Iterable[TableRows], found: Mapping[QualifiedName, int | None]
+) -> tuple[Difference, ...]:
+    """Return the tables that are missing or have another row count."""
+    return tuple(
+        Difference("table", f"{table.schema}.{table.name}", table.rows, found.get((table.schema, table.name)))
+        for table in expected
+        if not _same_rows(table, found)
+    )
 
 
-def _sequence(promised: Last, found: Mapping[Name, Sequence]) -> Difference | None:
-    there = found.get((promised.schema, promised.name))
-    if there is not None and _not_behind(there, promised.last):
-        return None
-    last = there.last if there is not None else None
-    return Difference("sequence", f"{promised.schema}.{promised.name}", promised.last, last)
+def sequence_differences(
+    expected: Iterable[SequenceValue], found: Mapping[QualifiedName, SequenceState]
+) -> tuple[Difference, ...]:
+    """Return the sequences that are missing or behind.
+
+    Sequences do not obey snapshots: a restored sequence can be ahead of the manifest, but not behind it.
+    """
+    differences = []
+    for sequence in expected:
+        state = found.get((sequence.schema, sequence.name))
+        if state is None or _is_behind(state, sequence.last):
+            last = state.last if state is not None else None
+            differences.append(Difference("sequence", f"{sequence.schema}.{sequence.name}", sequence.last, last))
+    return tuple(differences)
 
 
-def _not_behind(there: Sequence, promised: int | None) -> bool:
-    if promised is None:
-        return True
-    if there.last is None:
+def difference_text(difference: Difference) -> str:
+    """Return a difference as text for errors and logs."""
+    unit = " rows" if difference.kind == "table" else ""
+    found = "missing" if difference.found is None else f"{difference.found}{unit} found"
+    expected = "" if difference.expected is None else f"{difference.expected}{unit} expected, "
+    return f"{difference.kind} {difference.name}: {expected}{found}"
+
+
+def _same_rows(table: TableRows, found: Mapping[QualifiedName, int | None]) -> bool:
+    name = (table.schema, table.name)
+    return name in found and table.rows in (found[name], None)
+
+
+def _is_behind(state: SequenceState, expected: int | None) -> bool:
+    if expected is None:
         return False
-    return there.last >= promised if there.increment > 0 else there.last <= promised
+    if state.last is None:
+        return True
+    return state.last < expected if state.increment > 0 else state.last > expected
+
+
+def _large_object_differences(expected: int, found: int) -> tuple[Difference, ...]:
+    return () if found == expected else (Difference("large objects", "all", expected, found),)

@@ -1,4 +1,4 @@
-"""Filling an empty database from a set: definitions, rows side by side, indexes and constraints, statistics."""
+"""Fill an empty database from a backup set: definitions, rows in parallel, indexes and constraints, statistics."""
 
 from __future__ import annotations
 
@@ -12,21 +12,26 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from jobs.backup.concurrent import ByteCounter, Cancellation, run_together
+from jobs.backup.concurrent import ByteCounter, Cancellation, run_concurrently
 from jobs.backup.errors import BackupError
-from jobs.backup.postgres.connection import NO_LIMITS, Reached, final, translated_errors
-from jobs.backup.postgres.pipes import in_big_pieces, widen
-from jobs.backup.postgres.programs import Program
+from jobs.backup.postgres.connection import DISABLE_TIMEOUTS, Endpoint, is_permanent, translated_errors
+from jobs.backup.postgres.pipes import enlarge_pipe, with_large_buffers
+from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.restore import pg_restore
-from jobs.backup.restore.pg_restore import Manner, Section
+from jobs.backup.restore.pg_restore import DefinitionOptions, Section
 from jobs.backup.sets import passed_files
 from jobs.backup.sets.manifest import Part, PartKind
-from jobs.backup.sets.stored import StoredSet, pour
+from jobs.backup.sets.stored import StoredSet, read_part
 from jobs.run.job import Run, Transient
 
-_PASSES = ("server closed the connection", "terminating connection", "could not connect", "the database system is")
-_WORDS = 20_000
-_PUBLIC_IS_CLOSED = 15
+_TRANSIENT = (
+    "server closed the connection",
+    "terminating connection",
+    "could not connect",
+    "the database system is",
+)
+_MAX_MESSAGE = 20_000
+_FIRST_WITH_CLOSED_PUBLIC = 15
 
 _TABLES = """SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
     WHERE relkind IN ('r', 'm', 'p') AND relpersistence <> 't' AND nspname !~ '^pg_' AND nspname <> 'information_schema'
@@ -34,185 +39,212 @@ _TABLES = """SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON
 
 
 @dataclass(frozen=True, slots=True)
-class Filling:
-    """What goes where, and how."""
+class RestoreTask:
+    """The set to restore, the database to restore into, and how."""
 
     stored: StoredSet
-    into: Reached
-    program: Program
+    into: Endpoint
+    program: ClientProgram
     run: Run
-    jobs: int
-    manner: Manner = field(default_factory=Manner)
+    streams: int
+    options: DefinitionOptions = field(default_factory=DefinitionOptions)
     tables: tuple[str, ...] = ()
-    """As they were asked for; none for all."""
+    """Restore only these tables, named as on the command line (default: all)."""
 
 
-def fill(filling: Filling, *, statistics: bool = True) -> None:
-    """Bring the whole set into an empty database; statistics hold some of its values, which not every copy may keep."""
-    with definitions(filling.stored, filling.run.check) as archive:
-        with filling.run.step("definitions"):
-            close_public(filling)
-            define(filling, "pre-data", archive)
-        with filling.run.step("rows"):
-            rows(filling)
-        with filling.run.step("indexes and constraints"):
-            define(filling, "post-data", archive)
+def fill(task: RestoreTask, *, statistics: bool = True) -> None:
+    """Restore the whole set into an empty database.
+
+    Statistics contain values of rows. A restore that sanitises rows collects statistics later.
+    """
+    with definitions_archive(task.stored, task.run.check) as archive:
+        with task.run.step("definitions"):
+            revoke_public_create(task)
+            restore_definitions(task, "pre-data", archive)
+        with task.run.step("rows"):
+            restore_rows(task)
+        with task.run.step("indexes and constraints"):
+            restore_definitions(task, "post-data", archive)
     if statistics:
-        with filling.run.step("statistics"):
-            analyze(filling)
+        with task.run.step("statistics"):
+            analyze(task)
 
 
-def close_public(filling: Filling) -> None:
-    """pg_dump 15 and newer tell of schema public only what differs from 15, where not everybody may create in it."""
-    with translated_errors(), filling.into.connect(autocommit=True) as there:
-        if filling.stored.archive >= _PUBLIC_IS_CLOSED > there.info.server_version // 10000:
-            there.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+def revoke_public_create(task: RestoreTask) -> None:
+    """Give schema public the default privileges of PostgreSQL 15 on an older server.
+
+    pg_dump 15 and newer dump only what differs from these defaults.
+    """
+    with translated_errors(), task.into.connect(autocommit=True) as connection:
+        if task.stored.dump_major >= _FIRST_WITH_CLOSED_PUBLIC > connection.info.server_version // 10000:
+            connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
 
 
 @contextmanager
-def definitions(stored: StoredSet, check: Callable[[], None]) -> Iterator[IO[bytes]]:
-    """The archive of definitions as a file: it is wanted twice, and side by side."""
+def definitions_archive(stored: StoredSet, check: Callable[[], None]) -> Iterator[IO[bytes]]:
+    """Provide the archive of definitions as a file: pg_restore reads it twice, and in parallel."""
     [part] = stored.parts(PartKind.DEFINITIONS)
-    with passed_files.file() as archive:
-        pour(stored, part, archive, check)
+    with passed_files.new_file() as archive:
+        read_part(stored, part, archive, check)
         archive.flush()
         yield archive
 
 
-def define(filling: Filling, section: Section, archive: IO[bytes], only: IO[bytes] | None = None) -> None:
-    """One section of the definitions; what comes after the rows is made side by side."""
-    jobs = filling.jobs if section == "post-data" else 1
-    argv = pg_restore.definitions(
-        filling.program,
-        filling.into.conninfo,
+def restore_definitions(
+    task: RestoreTask, section: Section, archive: IO[bytes], use_list: IO[bytes] | None = None
+) -> None:
+    """Restore one section of the definitions. What comes after the rows is restored in parallel."""
+    argv = pg_restore.definitions_command(
+        task.program,
+        task.into.conninfo,
         section,
-        passed_files.path(archive),
-        filling.manner,
-        jobs=jobs,
-        only=_path(only),
+        passed_files.path_for_child(archive),
+        task.options,
+        jobs=task.streams if section == "post-data" else 1,
+        use_list=_path(use_list),
     )
-    with tempfile.TemporaryFile() as words:
-        program = _start(filling, argv, words, only, archive)
-        _raise_if_failed(filling, program.wait(), words)
+    with tempfile.TemporaryFile() as stderr:
+        process = _start(task, argv, stderr, use_list, archive)
+        _raise_if_failed(task, process.wait(), stderr)
 
 
-def rows(filling: Filling, parts: Sequence[tuple[Part, IO[bytes] | None]] | None = None) -> None:
-    """All parts with rows, a few side by side, the biggest first."""
+def restore_rows(task: RestoreTask, parts: Sequence[tuple[Part, IO[bytes] | None]] | None = None) -> None:
+    """Restore parts in parallel (default: all with rows, the biggest first), each with its pg_restore list."""
     if parts is None:
-        parts = [(part, None) for part in filling.stored.parts(PartKind.TABLE, PartKind.REST)]
-    ending, poured, total = Cancellation(), ByteCounter(), sum(part.dumped for part, _ in parts)
-    work = {part.name: partial(_part, filling, part, only, ending, poured) for part, only in parts}
-    run_together(filling.run, ending, work, lambda: filling.run.progress("restored", poured.bytes, total), filling.jobs)
+        parts = [(part, None) for part in task.stored.parts(PartKind.TABLE, PartKind.REST)]
+    cancellation, restored, total = Cancellation(), ByteCounter(), sum(part.dumped for part, _ in parts)
+    work = {part.name: partial(_restore_part, task, part, use_list, cancellation, restored) for part, use_list in parts}
+    run_concurrently(
+        task.run,
+        cancellation,
+        work,
+        lambda: task.run.progress("restored", restored.bytes, total),
+        task.streams,
+    )
 
 
-class _Stdin:
-    """A program's stdin that counts what goes through, and takes no offence at a program that has had enough."""
+class _CountingStdin:
+    """The stdin of a program. It counts bytes, and ignores the rest once the program ended successfully."""
 
-    def __init__(self, program: subprocess.Popen[bytes], poured: ByteCounter) -> None:
-        assert program.stdin is not None
-        widen(program.stdin)
-        self._pipe = program.stdin
-        self._program = program
-        self._poured = poured
-        self._enough = False
+    def __init__(self, process: subprocess.Popen[bytes], written: ByteCounter) -> None:
+        assert process.stdin is not None
+        enlarge_pipe(process.stdin)
+        self._pipe = process.stdin
+        self._process = process
+        self._written = written
+        self._closed = False
 
     def write(self, body: bytes) -> None:
-        if not self._enough:
+        if not self._closed:
             try:
                 self._pipe.write(body)
             except BrokenPipeError:
-                if self._program.wait():
+                if self._process.wait():
                     raise
-                self._enough = True
-        self._poured.add(len(body))
+                self._closed = True
+        self._written.add(len(body))
 
 
-def _part(filling: Filling, part: Part, only: IO[bytes] | None, ending: Cancellation, poured: ByteCounter) -> None:
-    """Stream one part from the store into pg_restore, whose own words tell best why it broke off."""
-    argv = pg_restore.rows(filling.program, filling.into.conninfo, filling.manner, only=_path(only))
-    with tempfile.TemporaryFile() as words:
-        program = _start(filling, argv, words, only, stdin=subprocess.PIPE)
+def _restore_part(
+    task: RestoreTask,
+    part: Part,
+    use_list: IO[bytes] | None,
+    cancellation: Cancellation,
+    restored: ByteCounter,
+) -> None:
+    """Stream one part from the store into pg_restore."""
+    argv = pg_restore.rows_command(task.program, task.into.conninfo, task.options, use_list=_path(use_list))
+    with tempfile.TemporaryFile() as stderr:
+        process = _start(task, argv, stderr, use_list, stdin=subprocess.PIPE)
         try:
-            with ending.ends(program.terminate):
-                with suppress(BrokenPipeError):
-                    pour(filling.stored, part, _Stdin(program, poured), lambda: _check(filling.run, ending))
-                close(program)
+            with cancellation.on_cancel(process.terminate):
+                with suppress(BrokenPipeError):  # pg_restore's own message, below, has the reason
+                    read_part(
+                        task.stored, part, _CountingStdin(process, restored), lambda: _check(task.run, cancellation)
+                    )
+                close_stdin(process)
         except BaseException:
-            program.terminate()
-            close(program)
+            process.terminate()
+            close_stdin(process)
             raise
-        _raise_if_failed(filling, program.returncode, words, part)
+        _raise_if_failed(task, process.returncode, stderr, part)
 
 
-def _check(run: Run, ending: Cancellation) -> None:
-    """For loops: raises once the run is told to end, or something beside it failed."""
+def _check(run: Run, cancellation: Cancellation) -> None:
+    """Raise if the run must stop or a parallel part failed."""
     run.check()
-    ending.check()
+    cancellation.check()
 
 
 def _start(
-    filling: Filling, argv: Sequence[str], words: IO[bytes], *files: IO[bytes] | None, **popen: Any
+    task: RestoreTask, argv: Sequence[str], stderr: IO[bytes], *files: IO[bytes] | None, **popen: Any
 ) -> subprocess.Popen[bytes]:
-    environment = {**filling.into.environment, "PGOPTIONS": pg_restore.OPTIONS}
+    environment = {**task.into.environment, "PGOPTIONS": pg_restore.SERVER_OPTIONS}
     passed = [file.fileno() for file in files if file]
-    return filling.run.process(
-        in_big_pieces(argv), env=environment, pass_fds=passed, stdout=subprocess.DEVNULL, stderr=words, **popen
+    return task.run.process(
+        with_large_buffers(argv), env=environment, pass_fds=passed, stdout=subprocess.DEVNULL, stderr=stderr, **popen
     )
 
 
 def _path(file: IO[bytes] | None) -> Path | None:
-    return passed_files.path(file) if file else None
+    return passed_files.path_for_child(file) if file else None
 
 
-def close(program: subprocess.Popen[bytes]) -> None:
-    """Tell a program that no more is coming, and wait until it has ended."""
-    assert program.stdin is not None
+def close_stdin(process: subprocess.Popen[bytes]) -> None:
+    """Close the stdin of a program and wait until the program ends."""
+    assert process.stdin is not None
     with suppress(OSError):
-        program.stdin.close()
-    program.wait()
+        process.stdin.close()
+    process.wait()
 
 
-def _raise_if_failed(filling: Filling, code: int, words: IO[bytes], part: Part | None = None) -> None:
+def _raise_if_failed(task: RestoreTask, code: int, stderr: IO[bytes], part: Part | None = None) -> None:
     if not code:
         return
-    filling.run.check()
+    task.run.check()
+    output = error_output(stderr, code)
+    of_part = f" of part {part.name}" if part is not None else ""
+    message = f"pg_restore{of_part} into {task.into.database} failed: {output}"
+    transient = any(sign in output for sign in _TRANSIENT) and not is_permanent(output)
+    raise Transient(message) if transient else BackupError(message)
+
+
+def error_output(stderr: IO[bytes], code: int) -> str:
+    """Return what a failed program printed, on one line and without secrets; its exit code if it printed nothing."""
     from inventories import redact
 
-    words.seek(0)
-    said = " ".join(redact(words.read(_WORDS).decode(errors="replace")).split()) or f"it ended with {code}"
-    where = f" of part {part.name}" if part is not None else ""
-    sentence = f"pg_restore{where} into {filling.into.database} failed: {said}"
-    raise Transient(sentence) if any(sign in said for sign in _PASSES) and not final(said) else BackupError(sentence)
+    stderr.seek(0)
+    return " ".join(redact(stderr.read(_MAX_MESSAGE).decode(errors="replace")).split()) or f"exit code {code}"
 
 
-def analyze(filling: Filling, command: str = "ANALYZE") -> None:
-    """Fresh statistics, without which the first queries are slow."""
-    with translated_errors(), filling.into.connect(autocommit=True) as there:
-        tables = [name for (name,) in there.execute(_TABLES).fetchall()]
-    every(filling.into, [f"{command} {name}" for name in tables], filling.jobs, filling.run)
+def analyze(task: RestoreTask, command: str = "ANALYZE") -> None:
+    """Collect statistics. Without them the first queries are slow."""
+    with translated_errors(), task.into.connect(autocommit=True) as connection:
+        tables = [name for (name,) in connection.execute(_TABLES).fetchall()]
+    execute_all(task.into, [f"{command} {name}" for name in tables], task.streams, task.run)
 
 
-def every(into: Reached, statements: Sequence[str], jobs: int, run: Run) -> list[tuple[Any, ...] | None]:
-    """Run statements over a few connections; what each answered first, in their order."""
-    answers: list[tuple[Any, ...] | None] = [None] * len(statements)
-    left, lock, ending = iter(enumerate(statements)), threading.Lock(), Cancellation()
+def execute_all(into: Endpoint, statements: Sequence[str], connections: int, run: Run) -> list[tuple[Any, ...] | None]:
+    """Execute statements over several connections. Return the first row of each, in the order of the statements."""
+    first_rows: list[tuple[Any, ...] | None] = [None] * len(statements)
+    remaining, lock, cancellation = iter(enumerate(statements)), threading.Lock(), Cancellation()
 
     def work() -> None:
         with (
             translated_errors(),
-            into.connect(autocommit=True, options=pg_restore.OPTIONS) as there,
-            ending.ends(there.cancel),
+            into.connect(autocommit=True, options=pg_restore.SERVER_OPTIONS) as connection,
+            cancellation.on_cancel(connection.cancel),
         ):
-            there.execute(NO_LIMITS)
-            there.execute("SET row_security = off")
+            connection.execute(DISABLE_TIMEOUTS)
+            connection.execute("SET row_security = off")
             while True:
-                ending.check()
+                cancellation.check()
                 with lock:
-                    number, statement = next(left, (-1, ""))
+                    number, statement = next(remaining, (-1, ""))
                 if number < 0:
                     return
-                answer = there.execute(statement)
-                answers[number] = answer.fetchone() if answer.description else None
+                cursor = connection.execute(statement)
+                first_rows[number] = cursor.fetchone() if cursor.description else None
 
-    run_together(run, ending, {str(number): work for number in range(min(jobs, len(statements)))})
-    return answers
+    run_concurrently(run, cancellation, {str(number): work for number in range(min(connections, len(statements)))})
+    return first_rows

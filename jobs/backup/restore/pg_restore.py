@@ -1,4 +1,4 @@
-"""The command lines that bring a set's archives into a database."""
+"""The pg_restore command lines of a restore."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from jobs.backup.postgres.programs import Program
+from jobs.backup.postgres.programs import ClientProgram
 
 Section = Literal["pre-data", "post-data"]
 
-# A restore is repeated when the server falls; and an index is built several times faster in memory.
-OPTIONS = "-c synchronous_commit=off -c maintenance_work_mem=256MB"
+# Commits do not wait for the disk: if the server crashes, the restore starts again. More memory makes index builds
+# several times faster.
+SERVER_OPTIONS = "-c synchronous_commit=off -c maintenance_work_mem=256MB"
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
-    """What of the definitions the target can take, or shall."""
+class DefinitionOptions:
+    """Which optional definitions a restore includes."""
 
     owners: bool = True
     privileges: bool = True
@@ -25,52 +26,54 @@ class Manner:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """For pg_restore: what to leave out."""
-        left_out = {
+        """The pg_restore flags that exclude the rest."""
+        included = {
             "--no-owner": self.owners,
             "--no-privileges": self.privileges,
             "--no-tablespaces": self.tablespaces,
             "--no-subscriptions": self.subscriptions,
         }
-        return tuple(flag for flag, wanted in left_out.items() if not wanted)
+        return tuple(flag for flag, include in included.items() if not include)
 
 
-def definitions(
-    program: Program,
+def definitions_command(
+    program: ClientProgram,
     conninfo: str,
     section: Section,
     archive: Path,
-    manner: Manner,
+    options: DefinitionOptions,
     *,
     jobs: int = 1,
-    only: Path | None = None,
+    use_list: Path | None = None,
 ) -> list[str]:
-    """One section of the definitions, from a file; indexes and constraints may be made side by side."""
+    """Return the command that restores one section of the definitions, with `jobs` connections."""
     return [
-        *_begun(program, only),
+        *_base(program, use_list),
         f"--section={section}",
         *([f"--jobs={jobs}"] if jobs > 1 else []),
-        *manner.flags,
+        *options.flags,
         f"--dbname={conninfo}",
         str(archive),
     ]
 
 
-def rows(program: Program, conninfo: str, manner: Manner, *, only: Path | None = None) -> list[str]:
-    """The rows of one part, from stdin."""
-    return [*_begun(program, only), "--section=data", *manner.flags, f"--dbname={conninfo}"]
+def rows_command(
+    program: ClientProgram, conninfo: str, options: DefinitionOptions, *, use_list: Path | None = None
+) -> list[str]:
+    """Return the command that restores the rows of one part from stdin."""
+    return [*_base(program, use_list), "--section=data", *options.flags, f"--dbname={conninfo}"]
 
 
-def contents(program: Program) -> list[str]:
-    """List what an archive on stdin holds; only its beginning is read."""
+def list_command(program: ClientProgram) -> list[str]:
+    """Return the command that lists the archive on stdin. It reads only the beginning."""
     return [program.path, "--list"]
 
 
-def script(program: Program, archive: Path) -> list[str]:
-    """Print an archive of definitions as SQL, with what each entry is and what it depends on."""
+def script_command(program: ClientProgram, archive: Path) -> list[str]:
+    """Return the command that prints an archive of definitions as SQL, with the dependencies of each entry."""
     return [program.path, "--verbose", "--file=-", str(archive)]
 
 
-def _begun(program: Program, only: Path | None) -> list[str]:
-    chosen = [f"--use-list={only}"] if only is not None else []
-    return [program.path, "--exit-on-error", "--no-password", *chosen]
+def _base(program: ClientProgram, use_list: Path | None) -> list[str]:
+    selected = [f"--use-list={use_list}"] if use_list is not None else []
+    return [program.path, "--exit-on-error", "--no-password", *selected]

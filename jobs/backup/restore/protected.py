@@ -1,4 +1,4 @@
-"""Whether a restore would overwrite what a protected environment looks after, wherever its address leads."""
+"""Find out whether the target of a restore belongs to a protected environment."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from jobs.backup.postgres.connection import Reached
-from jobs.backup.restore.target import TargetState
+from jobs.backup.postgres.connection import Endpoint
+from jobs.backup.restore.target import RestoreTarget
 from jobs.backup.sets import manifest
-from jobs.backup.sets.sets import Set, sets
+from jobs.backup.sets.sets import Set, find_sets
 from jobs.run.job import Failed
 from jobs.store import StoreError, open_store
 
@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from inventories import Environment, Repository
 
 
-_HERE = ("", "localhost", "127.0.0.1", "::1")
+_LOCAL_HOSTS = ("", "localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)
-class Guarded:
-    """A database of a protected environment: None for "any" or "not known"."""
+class ProtectedDatabase:
+    """A database of a protected environment, as far as it is known.
+
+    Without `database` it stands for every database of the server.
+    """
 
     environment: str
     database: str | None
@@ -32,74 +35,80 @@ class Guarded:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """The protected environments that a target belongs to, and those of which it could not be told."""
+class Protection:
+    """The protected environments that a target belongs to, and why others could not be checked."""
 
-    of: tuple[str, ...]
-    unknown: tuple[str, ...]
+    environments: tuple[str, ...]
+    unchecked: tuple[str, ...]
 
 
-def verdict(repository: Repository, into: Reached, place: TargetState) -> Verdict:
-    """Hold a target against everything that protected environments name or have backed up."""
+def find_protection(repository: Repository, into: Endpoint, target: RestoreTarget) -> Protection:
+    """Compare a target with all databases that protected environments name or have backed up."""
     from inventories import BadEnvironment
 
-    found: list[str] = []
-    unknown: list[str] = []
+    protected_by: list[str] = []
+    unchecked: list[str] = []
     for name in repository.names():
         try:
             environment = repository.read(name)
         except BadEnvironment as error:
-            unknown.append(f"{name}: {error.lines[0]}")
+            unchecked.append(f"{name}: {error.lines[0]}")
             continue
         if not environment.protected:
             continue
-        guarded = list(_named(environment))
+        databases = list(_configured(environment))
         try:
-            guarded += _backed_up(environment)
+            databases += _backed_up(environment)
         except (StoreError, Failed, BadEnvironment) as error:
-            unknown.append(f"{name}: {error}")
-        if any(same(one, address(into.parameters), place) for one in guarded):
-            found.append(name)
-    return Verdict(tuple(found), tuple(unknown))
+            unchecked.append(f"{name}: {error}")
+        if any(is_same_database(database, host_and_port(into.parameters), target) for database in databases):
+            protected_by.append(name)
+    return Protection(tuple(protected_by), tuple(unchecked))
 
 
-def same(guarded: Guarded, at: tuple[str, str], place: TargetState) -> bool:
-    """The same database on the same server, told by what the server says of itself or by its address."""
-    if guarded.database not in (None, place.database):
+def is_same_database(protected: ProtectedDatabase, address: tuple[str, str], target: RestoreTarget) -> bool:
+    """Whether both are the same database on the same server, by its system identifier or its address."""
+    if protected.database not in (None, target.database):
         return False
-    if place.system_identifier and place.system_identifier == guarded.system_identifier:
+    if target.system_identifier and target.system_identifier == protected.system_identifier:
         return True
-    return guarded.address == at
+    return protected.address == address
 
 
-def address(parameters: Mapping[str, str]) -> tuple[str, str]:
-    """Host and port as libpq understands them; this machine has several names, and sockets."""
+def host_and_port(parameters: Mapping[str, str]) -> tuple[str, str]:
+    """Return host and port as libpq reads them. All names and sockets of this machine become `localhost`."""
     host = parameters.get("host", "").lower()
-    here = host in _HERE or host.startswith(("/", "@"))
-    return "localhost" if here else host, parameters.get("port") or "5432"
+    local = host in _LOCAL_HOSTS or host.startswith(("/", "@"))
+    return "localhost" if local else host, parameters.get("port") or "5432"
 
 
-def _named(environment: Environment) -> Iterator[Guarded]:
+def _configured(environment: Environment) -> Iterator[ProtectedDatabase]:
+    """Yield the databases and servers in the environment file."""
     from psycopg.conninfo import conninfo_to_dict
 
     for database in environment.databases.values():
-        given = {key: str(value) for key, value in conninfo_to_dict(database.url).items()}
-        yield Guarded(environment.name, given.get("dbname"), None if database.via else address(given), None)
+        parameters = {key: str(value) for key, value in conninfo_to_dict(database.url).items()}
+        address = None if database.via else host_and_port(parameters)
+        yield ProtectedDatabase(environment.name, parameters.get("dbname"), address, None)
     for server in environment.servers.values():
-        given = {key: str(value) for key, value in conninfo_to_dict(server.url).items()}
-        yield Guarded(environment.name, None, None if server.via else address(given), None)
+        parameters = {key: str(value) for key, value in conninfo_to_dict(server.url).items()}
+        address = None if server.via else host_and_port(parameters)
+        yield ProtectedDatabase(environment.name, None, address, None)
 
 
-def _backed_up(environment: Environment) -> Iterator[Guarded]:
-    """What the newest manifest of each database says of its server."""
+def _backed_up(environment: Environment) -> Iterator[ProtectedDatabase]:
+    """Yield the databases with a backup; the newest manifest of each has the identifier of its server."""
     if environment.store is None:
         return
     store = open_store(environment.store)
-    newest: dict[str, Set] = {one.database: one for one in sets(store, environment.name) if one.complete}
-    for database, one in newest.items():
-        key = one.prefix + manifest.NAME
-        server = manifest.read(store.get(key).body, key).server
-        yield Guarded(environment.name, _name_on_server(environment, database), None, server.system_identifier or None)
+    newest: dict[str, Set] = {
+        backup_set.database: backup_set for backup_set in find_sets(store, environment.name) if backup_set.complete
+    }
+    for database, backup_set in newest.items():
+        key = backup_set.prefix + manifest.MANIFEST
+        server = manifest.decode_manifest(store.get(key).body, key).server
+        name = _name_on_server(environment, database)
+        yield ProtectedDatabase(environment.name, name, None, server.system_identifier or None)
 
 
 def _name_on_server(environment: Environment, database: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Restoring a set: into an empty database, into a new one, or beside one whose place it then takes."""
+"""Restore a backup set into an empty database, a new one, or a new one that replaces the old one."""
 
 from __future__ import annotations
 
@@ -12,141 +12,161 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres import copies, programs, quoting
-from jobs.backup.postgres import settings as of_database
-from jobs.backup.postgres.connection import Reached, translated_errors
-from jobs.backup.postgres.programs import Program
-from jobs.backup.restore import target
-from jobs.backup.restore.check import differences, sentence
-from jobs.backup.restore.compare import Name
-from jobs.backup.restore.fill import Filling, fill
-from jobs.backup.restore.pg_restore import Manner
-from jobs.backup.restore.roles import bare, for_missing
+from jobs.backup.postgres import settings as database_settings
+from jobs.backup.postgres.connection import Endpoint, translated_errors
+from jobs.backup.postgres.programs import ClientProgram
+from jobs.backup.postgres.settings import DatabaseProperties
+from jobs.backup.restore.compare import QualifiedName, compare, difference_text
+from jobs.backup.restore.count import count_contents
+from jobs.backup.restore.fill import RestoreTask, fill
+from jobs.backup.restore.pg_restore import DefinitionOptions
+from jobs.backup.restore.roles import missing_roles, names_only
 from jobs.backup.restore.selection import Selection
+from jobs.backup.restore.swap import swap
 from jobs.backup.restore.tables import fill_tables
-from jobs.backup.restore.target import TargetState
-from jobs.backup.sets.manifest import PartKind, Settings
-from jobs.backup.sets.stored import StoredSet, pour
+from jobs.backup.restore.target import (
+    RestoreTarget,
+    drop_abandoned_copies,
+    drop_database,
+    inspect_target,
+    maintenance_connection,
+    role_names,
+)
+from jobs.backup.sets.manifest import PartKind
+from jobs.backup.sets.stored import StoredSet, read_part
+from jobs.format import and_more
 from jobs.run.job import Failed, Run, Transient
 from jobs.run.stop import Stopped
 
 if TYPE_CHECKING:
     import psycopg
 
+_SHOWN = 5
 
-class Way(Enum):
-    """How a set gets to where it is wanted."""
 
-    INTO_EMPTY = "into an empty database"
-    AS_NEW = "into a new database"
-    IN_PLACE_OF = "beside the database whose place it takes"
-    INTO_USED = "into a database that has other tables"
+class RestoreMode(Enum):
+    """Where a set is restored to."""
+
+    EMPTY_DATABASE = "into an empty database"
+    NEW_DATABASE = "into a new database"
+    REPLACE = "into a new database that replaces the old one"
+    ADD_TABLES = "into a database that has other tables"
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a restore has done, for people to read."""
+    """The result of a restore."""
 
     database: str
     set: str
-    way: Way
-    kept: str | None
-    made: tuple[str, ...]
+    mode: RestoreMode
+    kept_as: str | None
+    created_roles: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-def way(place: TargetState, *, create: bool, replaces: bool, some: bool = False) -> Way:
-    """What is allowed, given what stands there; `some` tables may join others."""
-    name = place.database
-    if some and replaces:
-        raise BackupError("--replace with --tables would leave nothing but these: leave one of them out")
-    if place.standby:
-        raise BackupError(f"{name}: this server is a standby, which can't be written to; restore into its primary")
-    if not place.exists:
-        if create:
-            return Way.AS_NEW
-        raise BackupError(f"there is no database {name} on this server; let the restore make it with --create")
-    if replaces:
-        return Way.IN_PLACE_OF
-    if create:
-        raise BackupError(f"database {name} exists already: leave out --create, or put another in its place: --replace")
-    if place.objects and some:
-        return Way.INTO_USED
-    if place.objects:
+def choose_mode(target: RestoreTarget, *, create: bool, replaces: bool, only_tables: bool = False) -> RestoreMode:
+    """Return how to restore, or raise if the options do not fit the target."""
+    name = target.database
+    if only_tables and replaces:
         raise BackupError(
-            f"database {name} is not empty (it has {place.objects} tables, functions and the like); "
-            "--replace restores beside it and swaps the names, keeping the old one; or restore into another database"
+            "--replace does not work with --tables: the new database would have no other tables; use one of them"
         )
-    return Way.INTO_EMPTY
+    if target.standby:
+        raise BackupError(f"{name}: this server is a standby, which is read-only; restore into its primary")
+    if not target.exists:
+        if create:
+            return RestoreMode.NEW_DATABASE
+        raise BackupError(f"database {name} does not exist on this server; add --create to create it")
+    if replaces:
+        return RestoreMode.REPLACE
+    if create:
+        raise BackupError(f"database {name} already exists; omit --create, or use --replace to replace the database")
+    if target.objects and only_tables:
+        return RestoreMode.ADD_TABLES
+    if target.objects:
+        raise BackupError(
+            f"database {name} is not empty: it has {target.objects} tables, functions and other objects; use --replace "
+            "to restore into a new database, swap the names and keep the old one, or restore into another database"
+        )
+    return RestoreMode.EMPTY_DATABASE
 
 
 def restore(
     stored: StoredSet,
-    into: Reached,
-    place: TargetState,
+    into: Endpoint,
+    target: RestoreTarget,
     run: Run,
-    chosen: Way,
+    mode: RestoreMode,
     *,
-    jobs: int = 2,
+    streams: int = 2,
     tables: Sequence[str] = (),
 ) -> Restored:
-    """Bring a set, or some of its tables, to a database."""
-    filling = Filling(stored, into, restorer(stored, place), run, jobs, manner(place), tuple(tables))
-    roles = make_roles(stored, into, place)
-    kept = (
-        copies.replaced_name(into.database, datetime.now(UTC), place.databases) if chosen is Way.IN_PLACE_OF else None
-    )
-    if chosen is Way.INTO_USED:
-        notes = _into_used(filling, place)
-    elif chosen is Way.INTO_EMPTY:
-        notes = _into_empty(filling, place)
+    """Restore a set, or some of its tables, into a database."""
+    program = pg_restore_for(stored, target)
+    task = RestoreTask(stored, into, program, run, streams, definition_options(target), tuple(tables))
+    roles = create_roles(stored, into, target)
+    kept_as = None
+    if mode is RestoreMode.REPLACE:
+        kept_as = copies.replaced_name(into.database, datetime.now(UTC), target.databases)
+    if mode is RestoreMode.ADD_TABLES:
+        notes = _add_tables(task, target)
+    elif mode is RestoreMode.EMPTY_DATABASE:
+        notes = _restore_into_empty(task, target)
     else:
-        notes = beside(filling, place, kept)
-    return Restored(into.database, stored.manifest.set, chosen, kept, roles.roles, (*roles.notes, *notes))
+        notes = restore_and_swap(task, target, kept_as)
+    return Restored(into.database, stored.manifest.set, mode, kept_as, roles.names, (*roles.notes, *notes))
 
 
-def restorer(stored: StoredSet, place: TargetState) -> Program:
-    """The pg_restore for this set and this server."""
-    return programs.restorer(place.major, stored.archive, programs.installed("pg_restore"))
+def pg_restore_for(stored: StoredSet, target: RestoreTarget) -> ClientProgram:
+    """Return the pg_restore that can read this set and write to this server."""
+    return programs.restore_program(target.major, stored.dump_major, programs.installed_clients("pg_restore"))
 
 
-def manner(place: TargetState) -> Manner:
-    """What the restoring role may give away: without superuser rights everything becomes its own."""
-    return Manner(
-        owners=place.superuser,
-        privileges=place.superuser,
-        tablespaces=place.tablespaces,
-        subscriptions=place.superuser,
+def definition_options(target: RestoreTarget) -> DefinitionOptions:
+    """Return what the restoring role may create. Without superuser rights it owns everything itself."""
+    return DefinitionOptions(
+        owners=target.superuser,
+        privileges=target.superuser,
+        tablespaces=target.tablespaces,
+        subscriptions=target.superuser,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """The roles that a restore has made, and what was refused."""
+class CreatedRoles:
+    """The roles that a restore created, and notes on what the server refused."""
 
-    roles: tuple[str, ...]
+    names: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-def make_roles(stored: StoredSet, into: Reached, place: TargetState, *, names_only: bool = False) -> Made:
-    """Make the roles that are missing; those that exist are left alone."""
+def create_roles(stored: StoredSet, into: Endpoint, target: RestoreTarget, *, bare: bool = False) -> CreatedRoles:
+    """Create the missing roles, optionally without passwords and memberships. Existing roles do not change."""
     script = io.BytesIO()
     for part in stored.parts(PartKind.ROLES):
-        pour(stored, part, script)
-    missing = for_missing(script.getvalue().decode(), place.roles)
-    if names_only or not place.superuser:
-        missing = bare(missing)
-    with target.maintenance(into) as server:
-        refused = {one.role: note for one in missing if (note := _try(server, one.text, f"role {one.role}"))}
-        there = target.roles(server)
-    whose = f"{place.user} is no superuser: all that was restored belongs to it, and privileges were not given"
-    return Made(
-        roles=tuple(role for role in dict.fromkeys(one.role for one in missing) if role in there),
-        notes=(*(() if place.superuser else (whose,)), *refused.values()),
+        read_part(stored, part, script)
+    statements = missing_roles(script.getvalue().decode(), target.roles)
+    if bare or not target.superuser:
+        statements = names_only(statements)
+    with maintenance_connection(into) as server:
+        refused = {
+            statement.role: note
+            for statement in statements
+            if (note := _execute_or_note(server, statement.text, f"role {statement.role}"))
+        }
+        existing = role_names(server)
+    not_superuser = (
+        f"{target.user} is not a superuser, so it owns everything that was restored, and privileges were not restored"
+    )
+    return CreatedRoles(
+        names=tuple(role for role in dict.fromkeys(statement.role for statement in statements) if role in existing),
+        notes=(*(() if target.superuser else (not_superuser,)), *refused.values()),
     )
 
 
-def _try(server: psycopg.Connection[Any], statement: str, what: str) -> str | None:
-    """Run a statement without which the restore is still good; what the server has against it is a note."""
+def _execute_or_note(server: psycopg.Connection[Any], statement: str, what: str) -> str | None:
+    """Execute an optional statement. Return a note if the server refuses it."""
     import psycopg
 
     from inventories import redact
@@ -158,138 +178,141 @@ def _try(server: psycopg.Connection[Any], statement: str, what: str) -> str | No
     except psycopg.errors.DatabaseError as error:
         if server.closed:
             raise
-        return f"{what} could not be set up: {redact(str(error.diag.message_primary))}"
+        return f"{what} could not be restored: {redact(str(error.diag.message_primary))}"
     return None
 
 
-def _into_empty(filling: Filling, place: TargetState) -> tuple[str, ...]:
-    name = filling.into.database
-    with _telling_what_stands(filling.into, place, "empty it before the next try (DROP DATABASE, CREATE DATABASE)"):
-        notes = _fill(filling)
-    with target.maintenance(filling.into) as server:
-        return (*notes, *give(server, name, filling.stored.manifest.settings, place))
+def _restore_into_empty(task: RestoreTask, target: RestoreTarget) -> tuple[str, ...]:
+    with _reporting_partial_restore(
+        task.into, target, "drop and create the database before you try again (DROP DATABASE, CREATE DATABASE)"
+    ):
+        notes = _fill(task)
+    with maintenance_connection(task.into) as server:
+        return (*notes, *apply_settings(server, task.into.database, task.stored.manifest.settings, target))
 
 
-def _into_used(filling: Filling, place: TargetState) -> tuple[str, ...]:
-    """Tables join others: what they need of types, functions and schemas is taken to be there."""
-    with _telling_what_stands(filling.into, place, "drop these tables before the next try"):
-        selection = fill_tables(filling, filling.tables, alone=False)
-        check(filling, selection.tables)
-    return _left_out(selection)
+def _add_tables(task: RestoreTask, target: RestoreTarget) -> tuple[str, ...]:
+    """Restore tables into a database that already has the types, functions and schemas that they need."""
+    with _reporting_partial_restore(task.into, target, "drop these tables before you try again"):
+        selection = fill_tables(task, with_needed=False)
+        require_same_contents(task, selection.tables)
+    return _left_out_note(selection)
 
 
 @contextmanager
-def _telling_what_stands(into: Reached, before: TargetState, advice: str) -> Iterator[None]:
-    """A restore that fails in a database that somebody made can't take back what it did: it says so."""
+def _reporting_partial_restore(into: Endpoint, before: RestoreTarget, advice: str) -> Iterator[None]:
+    """Add to an error that the database now has objects of the set: a restore into an existing database stays."""
     try:
         yield
     except (Failed, Transient, Stopped) as error:
         if _objects(into) == before.objects:
             raise
-        raise type(error)(f"{error}; {into.database} holds a part of the set now: {advice}") from None
+        raise type(error)(f"{error}; {into.database} now holds a part of the set: {advice}") from None
 
 
-def _objects(into: Reached) -> int | None:
-    """None when the server can't be asked any more."""
+def _objects(into: Endpoint) -> int | None:
+    """Return the number of objects; None if the server does not answer."""
     try:
-        return target.target_state(into).objects
+        return inspect_target(into).objects
     except (Failed, Transient):
         return None
 
 
-def _fill(filling: Filling, *, statistics: bool = True) -> tuple[str, ...]:
-    """Everything, or the tables that were asked for with all that they need."""
-    if not filling.tables:
-        fill(filling, statistics=statistics)
+def _fill(task: RestoreTask, *, statistics: bool = True) -> tuple[str, ...]:
+    """Restore everything, or the tables of the task with all that they need."""
+    if not task.tables:
+        fill(task, statistics=statistics)
         return ()
-    selection = fill_tables(filling, filling.tables, alone=True)
-    check(filling, selection.tables)
-    return _left_out(selection)
+    selection = fill_tables(task, with_needed=True)
+    require_same_contents(task, selection.tables)
+    return _left_out_note(selection)
 
 
-def _left_out(selection: Selection) -> tuple[str, ...]:
+def _left_out_note(selection: Selection) -> tuple[str, ...]:
     if not selection.left_out:
         return ()
-    return (f"left out, for they belong to other tables too: {', '.join(selection.left_out)}",)
+    return (f"not restored, because they need more than the selected tables: {', '.join(selection.left_out)}",)
 
 
-def beside(
-    filling: Filling, place: TargetState, kept: str | None, cleaned: Callable[[Filling], None] | None = None
+def restore_and_swap(
+    task: RestoreTask,
+    target: RestoreTarget,
+    kept_as: str | None,
+    sanitise: Callable[[RestoreTask], None] | None = None,
 ) -> tuple[str, ...]:
-    """Fill a database of another name, check it, give it its settings and then its name; or leave no trace.
+    """Restore into a copy, compare it with the manifest, and rename it. A failure drops the copy.
 
-    What is `cleaned` is to be like the database that it replaces, and keeps no statistics of what it was before.
+    A database that is sanitised keeps the settings of the database that it replaces. It gets no statistics of the rows
+    before `sanitise`.
     """
-    into, manifest, run = filling.into, filling.stored.manifest, filling.run
-    with target.maintenance(into) as server:
-        old = of_database.ask(server, into.database) if place.exists else None
-    wanted = settings_for(manifest.settings, old, like_the_old=cleaned is not None)
-    with fresh(into, manifest.settings, place) as copy:
-        there = replace(filling, into=copy)
-        with (
-            translated_errors(),
-            copy.connect(autocommit=True),
-        ):  # tells other restores that this copy is not a dead one's
-            left_out = _fill(there, statistics=cleaned is None)
-            if not filling.tables:
-                check(there)
-            with target.maintenance(into) as server:
-                notes = (*left_out, *give(server, copy.database, replace(wanted, connection_limit=-1), place))
-            if cleaned is not None:
-                cleaned(there)
-        with target.maintenance(into) as server:
-            server.execute(of_database.limit(copy.database, wanted))
+    into, manifest, run = task.into, task.stored.manifest, task.run
+    with maintenance_connection(into) as server:
+        old = database_settings.read_properties(server, into.database) if target.exists else None
+    settings = settings_for(manifest.settings, old, keep_old=sanitise is not None)
+    with new_copy(into, manifest.settings, target) as copy:
+        copy_task = replace(task, into=copy)
+        # The open connection shows other restores that this copy is not abandoned.
+        with translated_errors(), copy.connect(autocommit=True):
+            left_out = _fill(copy_task, statistics=sanitise is None)
+            if not task.tables:
+                require_same_contents(copy_task)
+            with maintenance_connection(into) as server:
+                without_limit = replace(settings, connection_limit=-1)  # the copy stays closed until the swap
+                notes = (*left_out, *apply_settings(server, copy.database, without_limit, target))
+            if sanitise is not None:
+                sanitise(copy_task)
+        with maintenance_connection(into) as server:
+            server.execute(database_settings.connection_limit_statement(copy.database, settings))
         with run.step("swap"):
-            target.swap(into, copy.database, kept or "", replaces=place.exists, run=run)
+            swap(into, copy.database, kept_as or "", replaces=target.exists, run=run)
     return notes
 
 
-def settings_for(manifest: Settings, old: Settings | None, *, like_the_old: bool) -> Settings:
-    """The set's own settings; who owns a replaced database and may use it stays as it was there."""
+def settings_for(from_set: DatabaseProperties, old: DatabaseProperties | None, *, keep_old: bool) -> DatabaseProperties:
+    """Return the settings of the set, with owner and privileges of the replaced database; or all its settings."""
     if old is None:
-        return manifest
-    if like_the_old:
+        return from_set
+    if keep_old:
         return old
-    return replace(manifest, owner=old.owner, privileges=old.privileges)
+    return replace(from_set, owner=old.owner, privileges=old.privileges)
 
 
-def check(filling: Filling, only: frozenset[Name] | None = None) -> None:
-    """Hold the filled database against the manifest; nothing that differs takes a name over."""
-    with filling.run.step("check"):
-        found = differences(filling, only)
-    if found:
-        told_ones = "; ".join(sentence(one) for one in found[:5])
-        more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
-        raise BackupError(
-            f"what was restored is not what set {filling.stored.manifest.set} promised: {told_ones}{more}"
-        )
+def require_same_contents(task: RestoreTask, only: frozenset[QualifiedName] | None = None) -> None:
+    """Raise if the restored database differs from the manifest."""
+    with task.run.step("check"):
+        differences = compare(task.stored.manifest, count_contents(task, only), only)
+    if differences:
+        listed = and_more([difference_text(difference) for difference in differences], _SHOWN)
+        raise BackupError(f"the restored database differs from set {task.stored.manifest.set}: {listed}")
 
 
 @contextmanager
-def fresh(into: Reached, settings: Settings, place: TargetState) -> Iterator[Reached]:
-    """A new database beside the one asked for, closed to all but superusers; dropped again unless all goes well."""
+def new_copy(into: Endpoint, settings: DatabaseProperties, target: RestoreTarget) -> Iterator[Endpoint]:
+    """Create a database with a temporary name, closed to all but superusers. Drop it if the block fails."""
     now = datetime.now(UTC)
     name = copies.restoring_name(into.database, now)
-    with target.maintenance(into) as server:
-        target.sweep(server, into.database, now)
-        _create(server, of_database.create(name, settings, place.major, closed=place.superuser))
+    with maintenance_connection(into) as server:
+        drop_abandoned_copies(server, into.database, now)
+        _create(server, database_settings.create_statement(name, settings, target.major, closed=target.superuser))
     try:
-        yield into.named(name)
+        yield into.with_database(name)
     except (Failed, Transient, Stopped) as error:
-        raise _after_dropping(into, name, error, place) from None
+        raise _after_dropping(into, name, error, target) from None
     except BaseException:
-        target.drop(into, name)
+        drop_database(into, name)
         raise
 
 
-def _after_dropping(into: Reached, name: str, error: Failed | Transient | Stopped, before: TargetState) -> Exception:
-    """The error with what stands there once the copy is gone; with a word about the copy where that can't be."""
+def _after_dropping(into: Endpoint, name: str, error: Failed | Transient | Stopped, before: RestoreTarget) -> Exception:
+    """Drop the copy. Return the error with the state of the target, or with the reason why the copy still exists."""
     try:
-        target.drop(into, name)
-    except (Failed, Transient) as why:
-        return type(error)(f"{error}; the unfinished {name} could not be dropped ({why}): the next restore drops it")
-    stands = f"{into.database} is as it was" if before.exists else f"no database {into.database} was made"
-    return type(error)(f"{error}; {stands}")
+        drop_database(into, name)
+    except (Failed, Transient) as reason:
+        return type(error)(
+            f"{error}; the unfinished copy {name} could not be dropped ({reason}): the next restore drops it"
+        )
+    state = f"{into.database} is unchanged" if before.exists else f"database {into.database} was not created"
+    return type(error)(f"{error}; {state}")
 
 
 def _create(server: psycopg.Connection[Any], statement: str) -> None:
@@ -298,22 +321,24 @@ def _create(server: psycopg.Connection[Any], statement: str) -> None:
     try:
         server.execute(statement)
     except psycopg.errors.InsufficientPrivilege as error:
-        raise BackupError(f"{error.diag.message_primary}: to restore beside takes a role with CREATEDB") from None
+        raise BackupError(f"{error.diag.message_primary}; restore as a role that has CREATEDB") from None
     except (psycopg.errors.WrongObjectType, psycopg.errors.InvalidParameterValue, psycopg.errors.FeatureNotSupported,
             psycopg.errors.InvalidObjectDefinition) as error:  # fmt: skip
         raise BackupError(
-            "this server can't make a database with the locale of the one that was backed up: "
-            f"{error.diag.message_primary}; install it there, or make an empty database yourself and restore into that"
+            "this server cannot create a database with the locale of the backed-up database: "
+            f"{error.diag.message_primary}; install the locale, or create an empty database and restore into it"
         ) from None
 
 
-def give(server: psycopg.Connection[Any], database: str, wanted: Settings, place: TargetState) -> tuple[str, ...]:
-    """Give a database its owner, comment, limits, settings and privileges; what is refused is told."""
-    roles = target.roles(server)
-    if not place.superuser:
-        wanted = replace(wanted, owner=place.user)
+def apply_settings(
+    server: psycopg.Connection[Any], database: str, settings: DatabaseProperties, target: RestoreTarget
+) -> tuple[str, ...]:
+    """Set owner, comment, limits, settings and privileges of a database. Return notes on what the server refused."""
+    roles = role_names(server)
+    if not target.superuser:
+        settings = replace(settings, owner=target.user)
     notes = (
-        _try(server, statement, f"a setting of {quoting.name(database)}")
-        for statement in of_database.give(database, wanted, roles)
+        _execute_or_note(server, statement, f"a setting of {quoting.identifier(database)}")
+        for statement in database_settings.alter_statements(database, settings, roles)
     )
     return tuple(dict.fromkeys(note for note in notes if note is not None))

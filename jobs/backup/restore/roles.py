@@ -1,4 +1,4 @@
-"""The roles of a set: which of its statements a server that has some of these roles already may be given."""
+"""Parse the roles of a backup set and choose what a server that has some of them needs."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 _NAME = r'("(?:[^"]|"")*"|[^\s;,]+)'
-_OF_A_ROLE = re.compile(rf"\s*(CREATE ROLE|ALTER ROLE|COMMENT ON ROLE|SECURITY LABEL FOR \S+ ON ROLE) {_NAME}")
+_ABOUT_ROLE = re.compile(rf"\s*(CREATE ROLE|ALTER ROLE|COMMENT ON ROLE|SECURITY LABEL FOR \S+ ON ROLE) {_NAME}")
 _GRANT = re.compile(rf"\s*(GRANT) {_NAME} TO {_NAME}")
 _GRANTED_BY = re.compile(rf" GRANTED BY {_NAME};\s*$")
-_PIECES = re.compile(
+_LEXEMES = re.compile(
     r"""'(?:[^'\\]|''|\\.)*'|"(?:[^"]|"")*"|--[^\n]*|^\\[^\n]*|;|[^'"\-;\n]+|.""", re.DOTALL | re.MULTILINE
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
-    """One statement about one role. Its text may hold a password's hash: it is never shown."""
+class RoleStatement:
+    """One statement about one role. Its text can contain the hash of a password, so `repr` does not show it."""
 
     verb: str
     role: str
@@ -28,42 +28,42 @@ class Statement:
         return f"<{self.verb} {self.role}>"
 
 
-def statements(script: str) -> tuple[Statement, ...]:
-    """What pg_dumpall --roles-only wrote, taken apart; settings of the session and psql's own commands are left out."""
-    return tuple(found for text in _split(script) if (found := _statement(text)) is not None)
+def parse_roles(script: str) -> tuple[RoleStatement, ...]:
+    """Parse the output of pg_dumpall --roles-only, without session settings and psql commands."""
+    return tuple(statement for text in _split(script) if (statement := _parse(text)) is not None)
 
 
-def for_missing(script: str, existing: Collection[str]) -> tuple[Statement, ...]:
-    """What makes the roles that are missing, and their memberships; roles that exist are left as they are."""
-    found = statements(script)
-    missing = {one.role for one in found if one.verb == "CREATE ROLE"} - set(existing)
-    return tuple(one for one in found if one.role in missing)
+def missing_roles(script: str, existing: Collection[str]) -> tuple[RoleStatement, ...]:
+    """Return the statements that create the missing roles and grant their memberships."""
+    statements = parse_roles(script)
+    missing = {statement.role for statement in statements if statement.verb == "CREATE ROLE"} - set(existing)
+    return tuple(statement for statement in statements if statement.role in missing)
 
 
-def bare(found: Sequence[Statement]) -> tuple[Statement, ...]:
-    """The names alone: roles that own nothing yet, can't log in, and have no password."""
-    return tuple(one for one in found if one.verb == "CREATE ROLE")
+def names_only(statements: Sequence[RoleStatement]) -> tuple[RoleStatement, ...]:
+    """Keep only CREATE ROLE: roles without a password that cannot log in."""
+    return tuple(statement for statement in statements if statement.verb == "CREATE ROLE")
 
 
 def _split(script: str) -> Iterator[str]:
-    """Statements end at a semicolon that stands in no quotes; remarks and psql's own commands fall out."""
+    """Yield the statements, split at semicolons outside quotes, without comments and psql commands."""
     current = ""
-    for piece in _PIECES.findall(script):
-        if piece.startswith(("--", "\\")):
+    for lexeme in _LEXEMES.findall(script):
+        if lexeme.startswith(("--", "\\")):
             continue
-        current += piece
-        if piece == ";":
+        current += lexeme
+        if lexeme == ";":
             yield current.strip()
             current = ""
 
 
-def _statement(text: str) -> Statement | None:
-    if membership := _GRANT.match(text):
-        verb, granted, member = membership.groups()
-        return Statement(verb, _unquoted(member), _unquoted(granted), _GRANTED_BY.sub(";", text))
-    if about := _OF_A_ROLE.match(text):
+def _parse(text: str) -> RoleStatement | None:
+    if grant := _GRANT.match(text):
+        verb, granted, member = grant.groups()
+        return RoleStatement(verb, _unquoted(member), _unquoted(granted), _GRANTED_BY.sub(";", text))
+    if about := _ABOUT_ROLE.match(text):
         verb, role = about.groups()
-        return Statement(verb, _unquoted(role), None, text)
+        return RoleStatement(verb, _unquoted(role), None, text)
     return None
 
 

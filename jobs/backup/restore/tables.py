@@ -1,4 +1,4 @@
-"""Restoring a few tables of a set, with all that is theirs."""
+"""Restore single tables of a backup set."""
 
 from __future__ import annotations
 
@@ -12,120 +12,124 @@ from jobs.backup.errors import BackupError
 from jobs.backup.postgres import quoting
 from jobs.backup.postgres.connection import translated_errors
 from jobs.backup.restore import pg_restore
-from jobs.backup.restore.fill import Filling, close, close_public, define, definitions, every, rows
-from jobs.backup.restore.selection import Selection, entries, rows_of, select
+from jobs.backup.restore.fill import (
+    RestoreTask,
+    close_stdin,
+    definitions_archive,
+    execute_all,
+    restore_definitions,
+    restore_rows,
+    revoke_public_create,
+)
+from jobs.backup.restore.selection import Selection, parse_entries, row_entries, select_tables
 from jobs.backup.sets import passed_files
 from jobs.backup.sets.manifest import Part, PartKind
-from jobs.backup.sets.stored import pour
+from jobs.backup.sets.stored import read_part
 
 
-class _Enough(Exception):
-    """The program has read what it wanted."""
+class _StopReading(Exception):
+    """The program has read enough."""
 
 
-def fill_tables(filling: Filling, wanted: Collection[str], *, alone: bool) -> Selection:
-    """Bring tables into a database; `alone`, with the types, functions and schemas that they need."""
+def fill_tables(task: RestoreTask, *, with_needed: bool) -> Selection:
+    """Restore the tables of the task, optionally with the types, functions and schemas that they need."""
     with ExitStack() as files:
-        archive = files.enter_context(definitions(filling.stored, filling.run.check))
-        selection = select(entries(_script(filling, archive)), list(wanted))
-        if not alone:
-            _require_absent(filling, selection)
-        ids = {*selection.own, *(selection.needed if alone else ())}
-        only = files.enter_context(_list_of(sorted_as(selection, ids)))
-        with filling.run.step("definitions"):
-            if alone:
-                close_public(filling)
-            define(filling, "pre-data", archive, only)
-        with filling.run.step("rows"):
-            parts = _parts(filling, selection)
-            rows(filling, [(part, files.enter_context(_rows_list(filling, part, selection))) for part in parts])
-        with filling.run.step("indexes and constraints"):
-            define(filling, "post-data", archive, only)
-    with filling.run.step("statistics"):
-        names = [quoting.name(*name) for name in sorted(selection.tables)]
-        every(filling.into, [f"ANALYZE {name}" for name in names], filling.jobs, filling.run)
+        archive = files.enter_context(definitions_archive(task.stored, task.run.check))
+        selection = select_tables(parse_entries(_script(task, archive)), task.tables)
+        if not with_needed:
+            _require_absent(task, selection)
+        entries = (*selection.needed, *selection.own) if with_needed else selection.own
+        use_list = files.enter_context(_list_file(entries))
+        with task.run.step("definitions"):
+            if with_needed:
+                revoke_public_create(task)
+            restore_definitions(task, "pre-data", archive, use_list)
+        with task.run.step("rows"):
+            parts = _parts(task, selection)
+            restore_rows(task, [(part, files.enter_context(_row_list(task, part, selection))) for part in parts])
+        with task.run.step("indexes and constraints"):
+            restore_definitions(task, "post-data", archive, use_list)
+    with task.run.step("statistics"):
+        names = [quoting.identifier(*name) for name in sorted(selection.tables)]
+        execute_all(task.into, [f"ANALYZE {name}" for name in names], task.streams, task.run)
     return selection
 
 
-def sorted_as(selection: Selection, ids: set[int]) -> list[int]:
-    """What is needed first, then the tables' own, each in the order of the archive."""
-    return [one for one in (*selection.needed, *selection.own) if one in ids]
+def _script(task: RestoreTask, archive: IO[bytes]) -> str:
+    argv = pg_restore.script_command(task.program, passed_files.path_for_child(archive))
+    process = subprocess.run(argv, pass_fds=[archive.fileno()], capture_output=True, check=True)
+    return process.stdout.decode(errors="replace")
 
 
-def _script(filling: Filling, archive: IO[bytes]) -> str:
-    argv = pg_restore.script(filling.program, passed_files.path(archive))
-    ended = subprocess.run(argv, pass_fds=[archive.fileno()], capture_output=True, check=True)
-    return ended.stdout.decode(errors="replace")
-
-
-def _require_absent(filling: Filling, selection: Selection) -> None:
-    with translated_errors(), filling.into.connect(autocommit=True) as there:
+def _require_absent(task: RestoreTask, selection: Selection) -> None:
+    with translated_errors(), task.into.connect(autocommit=True) as connection:
         for name in sorted(selection.tables):
-            if there.execute("SELECT to_regclass(%s)", (quoting.name(*name),)).fetchone() != (None,):
+            if connection.execute("SELECT to_regclass(%s)", (quoting.identifier(*name),)).fetchone() != (None,):
                 raise BackupError(
-                    f"table {'.'.join(name)} exists in {filling.into.database} already; rename it first, "
-                    "or restore into another database (--create) and copy from there"
+                    f"table {'.'.join(name)} already exists in {task.into.database}; rename it first, "
+                    "or restore into a new database (--create) and copy the rows"
                 )
 
 
-def _parts(filling: Filling, selection: Selection) -> list[Part]:
-    """The parts of tables that stand alone, and the rest if anything else is wanted."""
-    alone = {part.table: part for part in filling.stored.parts(PartKind.TABLE)}
-    names = {quoting.name(*name) for name in selection.tables}
-    others = names - alone.keys() or selection.sequences
+def _parts(task: RestoreTask, selection: Selection) -> list[Part]:
+    """Return the parts that have rows of the selection: those of single tables, and the rest if it is needed."""
+    single = {part.table: part for part in task.stored.parts(PartKind.TABLE)}
+    names = {quoting.identifier(*name) for name in selection.tables}
+    others = names - single.keys() or selection.sequences
     return [
-        *(part for table, part in alone.items() if table in names),
-        *(filling.stored.parts(PartKind.REST) if others else ()),
+        *(part for table, part in single.items() if table in names),
+        *(task.stored.parts(PartKind.REST) if others else ()),
     ]
 
 
 @contextmanager
-def _rows_list(filling: Filling, part: Part, selection: Selection) -> Iterator[IO[bytes] | None]:
-    """The entries of the rest that are wanted; of a table's own part that is all."""
+def _row_list(task: RestoreTask, part: Part, selection: Selection) -> Iterator[IO[bytes] | None]:
+    """Provide the list of the selected entries in the rest; None for the part of a single table."""
     if part.kind is PartKind.TABLE:
         yield None
         return
-    manifest = filling.stored.manifest
-    known = [(one.schema, one.name) for one in manifest.tables]
-    known += [(one.schema, one.name) for one in manifest.sequences]
-    with _list_of(rows_of(_listing(filling, part), selection, known)) as only:
-        yield only
+    manifest = task.stored.manifest
+    known = [(table.schema, table.name) for table in manifest.tables]
+    known += [(sequence.schema, sequence.name) for sequence in manifest.sequences]
+    with _list_file(row_entries(_listing(task, part), selection, known)) as use_list:
+        yield use_list
 
 
 @contextmanager
-def _list_of(ids: Collection[int]) -> Iterator[IO[bytes]]:
-    with passed_files.file() as listed:
-        listed.writelines(f"{one};\n".encode() for one in ids)
-        listed.flush()
-        yield listed
+def _list_file(entries: Collection[int]) -> Iterator[IO[bytes]]:
+    """Write a list for pg_restore --use-list."""
+    with passed_files.new_file() as use_list:
+        use_list.writelines(f"{entry};\n".encode() for entry in entries)
+        use_list.flush()
+        yield use_list
 
 
-def _listing(filling: Filling, part: Part) -> str:
-    """What a part holds: its beginning tells, and no more is read than that."""
+def _listing(task: RestoreTask, part: Part) -> str:
+    """Return the output of `pg_restore --list` for a part. Only the beginning of the part is read from the store."""
     with tempfile.TemporaryFile() as printed:
-        argv = pg_restore.contents(filling.program)
-        program = filling.run.process(argv, stdin=subprocess.PIPE, stdout=printed, stderr=subprocess.DEVNULL)
+        argv = pg_restore.list_command(task.program)
+        process = task.run.process(argv, stdin=subprocess.PIPE, stdout=printed, stderr=subprocess.DEVNULL)
         try:
-            with suppress(_Enough):
-                pour(filling.stored, part, _Until(program), filling.run.check)
+            with suppress(_StopReading):
+                read_part(task.stored, part, _StdinUntilClosed(process), task.run.check)
         finally:
-            close(program)
-        filling.run.check()
-        if program.returncode:
-            raise BackupError(f"pg_restore could not list part {part.name}")
+            close_stdin(process)
+        task.run.check()
+        if process.returncode:
+            raise BackupError(f"pg_restore --list of part {part.name} failed with exit code {process.returncode}")
         printed.seek(0)
         return printed.read().decode(errors="replace")
 
 
-class _Until:
-    """A program's stdin, until it has had enough."""
+class _StdinUntilClosed:
+    """The stdin of a program. It raises _StopReading once the program has closed it."""
 
-    def __init__(self, program: subprocess.Popen[bytes]) -> None:
-        self._program = program
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
 
     def write(self, body: bytes) -> None:
-        assert self._program.stdin is not None
+        assert self._process.stdin is not None
         try:
-            self._program.stdin.write(body)
+            self._process.stdin.write(body)
         except BrokenPipeError:
-            raise _Enough from None
+            raise _StopReading from None

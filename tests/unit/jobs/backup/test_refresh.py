@@ -1,11 +1,25 @@
+from datetime import UTC, datetime
 from pathlib import Path
 
-from jobs.backup.postgres.programs import Program
-from jobs.backup.refresh import psql
+from jobs.backup.postgres.programs import ClientProgram
+from jobs.backup.refresh import newest_verified, psql_command
+from jobs.backup.sets.sets import Set
 
 
-def test_the_script_runs_in_one_transaction_that_its_first_error_ends() -> None:
-    assert psql(Program("psql", "/bin/psql", "15.1"), "host=db dbname=copy", Path("/i/shop.sql")) == [
+def backup_set(day: int, *, complete: bool = True, verified: bool = True) -> Set:
+    started = datetime(2026, 11, day, tzinfo=UTC)
+    completed, at = started if complete else None, started if verified else None
+    return Set("production", "shop", f"{started:%Y%m%dT%H%M%SZ}-3f9a", started, 1, completed, at, None, False, ())
+
+
+def test_runs_the_script_in_one_transaction_and_stops_at_the_first_error() -> None:
+    assert psql_command(ClientProgram("psql", "/bin/psql", "15.1"), "host=db dbname=copy", Path("/i/shop.sql")) == [
         "/bin/psql", "--no-psqlrc", "--no-password", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1",
         "--file=/i/shop.sql", "--dbname=host=db dbname=copy",
     ]  # fmt: skip
+
+
+def test_uses_the_newest_set_that_is_complete_and_verified() -> None:
+    sets = [backup_set(1), backup_set(2), backup_set(3, verified=False), backup_set(4, complete=False)]
+    assert newest_verified(sets) == backup_set(2)
+    assert newest_verified([backup_set(3, verified=False)]) is None

@@ -1,4 +1,4 @@
-"""Round trips through the command line, on real servers; and what a restore does when something is wrong."""
+"""Restore backups through the command line on real servers, and when something fails."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.parts.crew import Repository, flip
 from tests.parts.needs import majors, needs
 from tests.parts.postgres import Database, Server, extension
 from tests.parts.runs import until
-from tests.parts.same import differences, portrait
+from tests.parts.portrait import differences, portrait
 
 Shop = Callable[..., Database]
 New = Callable[..., Database]
@@ -31,39 +31,38 @@ New = Callable[..., Database]
 
 def restore(repository: Repository, into: Database, *options: str, name: str = "shop") -> tuple[int, str]:
     password = f"file:{repository.password(into)}"
-    said = repository.crew(
+    ended = repository.crew(
         "backups", "restore", "staging", name, "--into", into.url, "--password-from", password, *options
     )
-    return said.code, said.out + said.err
+    return ended.code, ended.out + ended.err
 
 
-def same(one: Database, other: Database, *, ignore: set[str] | None = None) -> list[str]:
-    def asked(database: Database) -> object:
-        return portrait(database.url, password=database.password)
-
-    return differences(asked(one), asked(other), ignore=ignore or set())  # type: ignore[arg-type]
+def compare(one: Database, other: Database, *, ignore: set[str] | None = None) -> list[str]:
+    """Return the differences between two databases."""
+    portraits = (portrait(database.url, password=database.password) for database in (one, other))
+    return differences(*portraits, ignore=ignore or set())
 
 
 def databases_like(server: Server, name: str) -> list[str]:
-    with server.connect() as there:
-        found = there.execute("SELECT datname FROM pg_database WHERE datname LIKE %s ORDER BY 1", [f"{name}%"])
-        return [row[0] for row in found]
+    with server.connect() as connection:
+        rows = connection.execute("SELECT datname FROM pg_database WHERE datname LIKE %s ORDER BY 1", [f"{name}%"])
+        return [row[0] for row in rows]
 
 
 @pytest.fixture
 def dropped(postgres: Callable[[int], Server]) -> Iterator[Callable[[int, str], Database]]:
-    """A name for a database that a restore will make; it and what was kept of it is dropped afterwards."""
-    made: list[Database] = []
+    """Return names for databases that a restore creates. They and what they replaced are dropped after the test."""
+    databases: list[Database] = []
 
     def new(major: int, name: str) -> Database:
-        made.append(Database(postgres(major), name))
-        return made[-1]
+        databases.append(Database(postgres(major), name))
+        return databases[-1]
 
     yield new
-    for one in made:
-        with one.server.connect() as there:
-            for name in databases_like(one.server, one.name):
-                there.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    for database in databases:
+        with database.server.connect() as connection:
+            for name in databases_like(database.server, database.name):
+                connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
 @majors(13, 14, 15, 16, 18)
@@ -74,50 +73,51 @@ def test_a_round_trip_loses_nothing(
     repository.environment(text=repository.section("shop", origin))
     repository.backup()
     again = dropped(major, f"{origin.name}_again")
-    code, said = restore(repository, again, "--create")
-    assert code == 0, said
-    assert same(origin, again) == []
+    code, output = restore(repository, again, "--create")
+    assert code == 0, output
+    assert compare(origin, again) == []
 
 
-def test_a_set_of_an_old_server_is_restored_on_a_new_one(
+def test_restores_a_set_of_an_old_server_on_a_new_one(
     repository: Repository, shop: Shop, dropped: Callable[[int, str], Database]
 ) -> None:
     origin = shop(15)
     repository.environment(text=repository.section("shop", origin))
     repository.backup()
     again = dropped(18, f"{origin.name}_again")
-    with again.server.connect() as there:
-        there.execute('DROP ROLE IF EXISTS "shop owner", shop_reader')
-    code, said = restore(repository, again, "--create")
-    assert (code, "Made the roles that were missing: shop owner, shop_reader." in said) == (0, True)
+    with again.server.connect() as connection:
+        connection.execute('DROP ROLE IF EXISTS "shop owner", shop_reader')
+    code, output = restore(repository, again, "--create")
+    assert code == 0, output
+    assert "Created the missing roles: shop owner, shop_reader." in output
     assert again.ask("SELECT count(*) FROM pg_roles WHERE rolname IN ('shop owner', 'shop_reader')") == [(2,)]
-    assert same(origin, again, ignore={"views", "privileges"}) == []
+    assert compare(origin, again, ignore={"views", "privileges"}) == []
 
     again.run("ALTER ROLE shop_reader CONNECTION LIMIT 3")
-    code, said = restore(repository, again, "--replace")
-    assert (code, "Made the" in said) == (0, False)
+    code, output = restore(repository, again, "--replace")
+    assert code == 0, output
+    assert "Created the" not in output
     assert again.ask("SELECT rolconnlimit FROM pg_roles WHERE rolname = 'shop_reader'") == [(3,)]
     again.run("ALTER ROLE shop_reader CONNECTION LIMIT -1")
 
 
-def test_an_empty_database_is_filled_and_one_that_is_not_is_refused(
-    repository: Repository, shop: Shop, database: New
-) -> None:
+def test_restores_into_an_empty_database_only(repository: Repository, shop: Shop, database: New) -> None:
     origin, target = shop(16), database(16)
     repository.environment(text=repository.section("shop", origin), encrypt=False)
     repository.backup()
-    assert restore(repository, target)[0] == 0
-    assert same(origin, target) == []
-    code, said = restore(repository, target)
-    assert code == 1
-    assert "is not empty" in said
-    assert "--replace" in said
-    code, said = restore(repository, target, "--create")
-    assert code == 1
-    assert "exists already" in said
+    code, output = restore(repository, target)
+    assert code == 0, output
+    assert compare(origin, target) == []
+    code, output = restore(repository, target)
+    assert code == 1, output
+    assert "is not empty" in output
+    assert "--replace" in output
+    code, output = restore(repository, target, "--create")
+    assert code == 1, output
+    assert "already exists" in output
 
 
-def test_the_state_of_a_moment_in_as_many_streams_as_asked_for_with_fresh_statistics(
+def test_restores_an_older_state_in_parallel_with_statistics(
     repository: Repository, database: New, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     origin, target = database(16), database(16)
@@ -125,7 +125,7 @@ def test_the_state_of_a_moment_in_as_many_streams_as_asked_for_with_fresh_statis
     repository.environment(text=repository.section("shop", origin))
     first = repository.backup()
     origin.run("DELETE FROM a")
-    time.sleep(1)  # sets are told apart by the second
+    time.sleep(1)  # the ids of sets have a resolution of one second
     repository.backup()
     started: list[list[str]] = []
     real = RunContext.process
@@ -133,78 +133,82 @@ def test_the_state_of_a_moment_in_as_many_streams_as_asked_for_with_fresh_statis
         RunContext, "process", lambda run, argv, **popen: (started.append(list(argv)), real(run, argv, **popen))[1]
     )
     begun = datetime.strptime(first.split("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-    code, said = restore(repository, target, "--before", begun.isoformat(), "--parallel", "3")
-    assert (code, f"(set {first}, " in said) == (0, True), said
+    code, output = restore(repository, target, "--before", begun.isoformat(), "--parallel", "3")
+    assert code == 0, output
+    assert f"(set {first}, " in output
     assert target.ask("SELECT count(*) FROM a") == [(1000,)]
     assert target.ask("SELECT reltuples FROM pg_class WHERE relname = 'a'") == [(1000.0,)]
     assert target.ask("SELECT n_distinct FROM pg_stats WHERE tablename = 'a'") == [(-1.0,)]
-    assert [one for one in started if "--section=post-data" in one and "--jobs=3" in one]
+    assert any("--section=post-data" in argv and "--jobs=3" in argv for argv in started), started
 
 
-def test_a_database_that_is_in_use_is_replaced_and_the_old_one_kept(
+def test_replaces_a_database_in_use_and_keeps_the_old_one(
     repository: Repository, shop: Shop, dropped: Callable[[int, str], Database]
 ) -> None:
     origin = shop(16)
     repository.environment(text=repository.section("shop", origin))
     repository.backup()
     target = dropped(16, f"{origin.name}_used")
-    assert restore(repository, target, "--create")[0] == 0
+    code, output = restore(repository, target, "--create")
+    assert code == 0, output
     target.run("DROP TABLE staff", "REVOKE CONNECT ON DATABASE " + target.name + " FROM PUBLIC")
     with in_use(target) as ended:
-        code, said = restore(repository, target, "--replace")
-    assert code == 0, said
-    assert ended, "who was connected was told to come back"
-    assert same(origin, target) == []
+        code, output = restore(repository, target, "--replace")
+    assert code == 0, output
+    assert ended, "connections to the replaced database end"
+    assert compare(origin, target) == []
     [now, kept] = databases_like(target.server, target.name)
-    assert (now, kept in said) == (target.name, True)
+    assert now == target.name
+    assert kept in output
     assert Database(target.server, kept).ask("SELECT to_regclass('staff')") == [(None,)]
     assert target.ask("SELECT has_database_privilege('shop_reader', current_database(), 'CONNECT')") == [(False,)]
 
 
 @contextmanager
 def in_use(database: Database) -> Iterator[list[str]]:
-    """Somebody who asks, again and again, and comes back whenever the connection is ended."""
+    """Query a database repeatedly, and connect again when the connection ends."""
     done, ended = threading.Event(), []
 
     def ask() -> None:
         while not done.is_set():
             try:
-                with database.connect() as there:
+                with database.connect() as connection:
                     while not done.is_set():
-                        there.execute("SELECT count(*) FROM customers")
+                        connection.execute("SELECT count(*) FROM customers")
             except psycopg.Error as error:
                 ended.append(str(error))
 
-    asking = threading.Thread(target=ask)
-    asking.start()
+    thread = threading.Thread(target=ask)
+    thread.start()
     try:
         yield ended
     finally:
         done.set()
-        asking.join()
+        thread.join()
 
 
-def test_a_flipped_byte_is_named_and_the_old_database_stays(
+def test_names_a_damaged_part_and_keeps_the_old_database(
     repository: Repository, shop: Shop, dropped: Callable[[int, str], Database]
 ) -> None:
     origin = shop(16)
     repository.environment(text=repository.section("shop", origin))
     taken = repository.backup()
     target = dropped(16, f"{origin.name}_flipped")
-    assert restore(repository, target, "--create")[0] == 0
+    code, output = restore(repository, target, "--create")
+    assert code == 0, output
     for piece in repository.pieces(taken):
         whole = piece.read_bytes()
         flip(piece)
-        code, said = restore(repository, target, "--replace")
-        assert code == 1
-        assert f"part {piece.stem} of set {taken} of staging/shop is damaged" in said
-        assert (f"{target.name} is as it was" in said) == (piece.stem != "roles"), "with them nothing has begun"
+        code, output = restore(repository, target, "--replace")
+        assert code == 1, output
+        assert f"part {piece.stem} of set {taken} of staging/shop is damaged" in output
+        assert (f"{target.name} is unchanged" in output) == (piece.stem != "roles"), "roles come first"
         assert databases_like(target.server, target.name) == [target.name]
         piece.write_bytes(whole)
-    assert same(origin, target) == []
+    assert compare(origin, target) == []
 
 
-def test_a_flipped_byte_is_named_where_nothing_is_encrypted(repository: Repository, shop: Shop, database: New) -> None:
+def test_names_a_damaged_part_without_encryption(repository: Repository, shop: Shop, database: New) -> None:
     origin = shop(16)
     repository.environment(text=repository.section("shop", origin), encrypt=False)
     taken = repository.backup()
@@ -212,13 +216,13 @@ def test_a_flipped_byte_is_named_where_nothing_is_encrypted(repository: Reposito
     for damage in (flip, lambda path: path.write_bytes(path.read_bytes()[:-9]), lambda path: path.unlink()):
         damage(rest)
         target = database(16)
-        code, said = restore(repository, target)
-        assert code == 1
-        assert f"part rest of set {taken} of staging/shop is damaged" in said
-        assert f"{target.name} holds a part of the set now" in said
+        code, output = restore(repository, target)
+        assert code == 1, output
+        assert f"part rest of set {taken} of staging/shop is damaged" in output
+        assert f"{target.name} now holds a part of the set" in output
 
 
-def test_a_restore_that_fails_in_the_middle_leaves_nothing_under_the_name(
+def test_a_failed_restore_leaves_no_database(
     repository: Repository, shop: Shop, dropped: Callable[[int, str], Database]
 ) -> None:
     origin = shop(16)
@@ -229,9 +233,9 @@ def test_a_restore_that_fails_in_the_middle_leaves_nothing_under_the_name(
     done = threading.Event()
 
     def end_copies() -> None:
-        with origin.server.connect() as there:
+        with origin.server.connect() as connection:
             while not done.is_set():
-                there.execute(
+                connection.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                     " WHERE datname LIKE %s AND query LIKE 'COPY%%'",
                     [f"{target.name}_restoring%"],
@@ -240,17 +244,17 @@ def test_a_restore_that_fails_in_the_middle_leaves_nothing_under_the_name(
     ending = threading.Thread(target=end_copies)
     ending.start()
     try:
-        code, said = restore(repository, target, "--create")
+        code, output = restore(repository, target, "--create")
     finally:
         done.set()
         ending.join()
-    assert code == 1, said
-    assert "pg_restore of part" in said
+    assert code == 1, output
+    assert "pg_restore of part" in output
     assert databases_like(target.server, target.name) == []
 
 
 @needs("root")
-def test_a_servers_disk_that_fills_up_is_told(
+def test_reports_a_full_disk_of_the_server(
     repository: Repository, shop: Shop, dropped: Callable[[int, str], Database], tmp_path: Path
 ) -> None:
     origin = shop(16)
@@ -260,78 +264,82 @@ def test_a_servers_disk_that_fills_up_is_told(
     target = dropped(16, f"{origin.name}_full")
     with small_disk(origin.server, tmp_path / "disk"):
         origin.run(f"CREATE DATABASE {target.name} TEMPLATE template0 TABLESPACE small")
-        code, said = restore(repository, target)
+        code, output = restore(repository, target)
         origin.run(f"DROP DATABASE {target.name}")
-    assert code == 1
-    assert "pg_restore of part data-1 into" in said
-    assert "No space left on device" in said
-    assert "holds a part of the set now: empty it before the next try" in said
+    assert code == 1, output
+    assert "pg_restore of part data-1 into" in output
+    assert "No space left on device" in output
+    assert "now holds a part of the set: drop and create the database before you try again" in output
 
 
 @contextmanager
 def small_disk(server: Server, folder: Path) -> Iterator[None]:
-    """A tablespace `small` on a disk of 16 MB."""
+    """Create a tablespace `small` on a disk of 16 MB."""
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m,mode=777", "tmpfs", folder], check=True)
     try:
         owner = server.running.data.stat()
         (folder / "small").mkdir()
         os.chown(folder / "small", owner.st_uid, owner.st_gid)
-        with server.connect() as there:
-            there.execute(f"CREATE TABLESPACE small LOCATION '{folder}/small'")
+        with server.connect() as connection:
+            connection.execute(f"CREATE TABLESPACE small LOCATION '{folder}/small'")
             yield
-            there.execute("DROP TABLESPACE small")
+            connection.execute("DROP TABLESPACE small")
     finally:
         subprocess.run(["umount", folder], check=True)
 
 
-def test_what_a_protected_environment_looks_after_wants_a_yes(
-    repository: Repository, shop: Shop, database: New
-) -> None:
+def test_a_protected_environment_needs_a_confirmation(repository: Repository, shop: Shop, database: New) -> None:
     origin = shop(16)
     repository.environment("production", repository.section("shop", origin), protected=True)
     repository.environment(text=repository.section("shop", origin))
     repository.backup("shop", "production")
     repository.backup()
     by_socket = origin.server.socket_url(origin.name)
-    said = repository.crew(
+    refused = repository.crew(
         "backups", "restore", "staging", "shop", "--replace", "--dry-run", "--into", by_socket, "--password-from",
         f"file:{repository.password(origin)}",
     )  # fmt: skip
-    assert said.code == 64
-    assert "--yes-to production" in said.err
-    code, told = restore(repository, origin, "--replace", "--dry-run", "--yes-to", "production")
-    assert (code, "Would restore" in told) == (0, True)
-    line = [sys.executable, "-m", "jobs.cli", "--root", str(repository.root), "backups", "restore", "staging", "shop"]
-    asking = [*line, "--replace", "--into", origin.url, "--password-from", f"file:{repository.password(origin)}"]
-    for answer, why in (("staging", "nothing was restored; the answer was not production"), ("", "stopped by SIGINT")):
-        code, told = terminal.answered(asking, os.environ, "type its name: ", answer)
-        assert (code, why in told) == (1, True), told
-    asking = [*line, "--replace", "--dry-run", "--yes-to", "production", "--into", origin.url]
-    for answer, code, said_then in ((origin.password, 0, "Would restore"), ("", 1, "stopped by SIGINT")):
-        ended = terminal.answered(asking, os.environ, "Password for postgres: ", answer)
-        assert (ended[0], said_then in ended[1], origin.password in ended[1]) == (code, True, False), ended
-    code, told = restore(repository, database(16), "--dry-run")
-    assert code == 0, told
+    assert refused.code == 64, refused
+    assert "--yes-to production" in refused.err
+    code, output = restore(repository, origin, "--replace", "--dry-run", "--yes-to", "production")
+    assert code == 0, output
+    assert "Would restore" in output
+    crew = [sys.executable, "-m", "jobs.cli", "--root", str(repository.root), "backups", "restore", "staging", "shop"]
+    argv = [*crew, "--replace", "--into", origin.url, "--password-from", f"file:{repository.password(origin)}"]
+    for answer, reason in (("staging", "nothing was restored: the answer was not"), ("", "stopped by SIGINT")):
+        code, output = terminal.answered(argv, os.environ, "type the environment's name: ", answer)
+        assert code == 1, output
+        assert reason in output
+    argv = [*crew, "--replace", "--dry-run", "--yes-to", "production", "--into", origin.url]
+    for answer, expected, text in ((origin.password, 0, "Would restore"), ("", 1, "stopped by SIGINT")):
+        code, output = terminal.answered(argv, os.environ, "Password for postgres: ", answer)
+        assert code == expected, output
+        assert text in output
+        assert origin.password not in output
+    code, output = restore(repository, database(16), "--dry-run")
+    assert code == 0, output
 
 
-def test_a_password_in_the_address_shows_nowhere(repository: Repository, shop: Shop, database: New) -> None:
+def test_a_password_in_the_url_is_never_shown(repository: Repository, shop: Shop, database: New) -> None:
     origin, target = shop(16), database(16)
     repository.environment(text=repository.section("shop", origin))
     repository.backup()
     secret = "hunter2%20of%20wrong"
-    said = repository.crew(
+    refused = repository.crew(
         "backups", "restore", "staging", "shop", "--into", target.url.replace("postgres@", f"postgres:{secret}@")
     )
-    assert said.code == 1
-    assert "password authentication failed" in said.err
-    assert "hunter2" not in said.out + said.err
+    assert refused.code == 1, refused
+    assert "password authentication failed" in refused.err
+    assert "hunter2" not in refused.out + refused.err
 
 
-def test_a_role_that_is_no_superuser_gets_all_for_itself(repository: Repository, shop: Shop, database: New) -> None:
+def test_a_role_without_superuser_rights_owns_what_it_restores(
+    repository: Repository, shop: Shop, database: New
+) -> None:
     origin, target = database(16), database(16)
-    origin.run("CREATE TABLE a AS SELECT 1 AS n", "CREATE ROLE somebody")
-    origin.run("ALTER TABLE a OWNER TO somebody")
+    origin.run("CREATE TABLE a AS SELECT 1 AS n", "CREATE ROLE accountant")
+    origin.run("ALTER TABLE a OWNER TO accountant")
     origin.run(
         "CREATE ROLE plain LOGIN CREATEDB PASSWORD 'plain words'", f"ALTER DATABASE {target.name} OWNER TO plain"
     )
@@ -339,21 +347,21 @@ def test_a_role_that_is_no_superuser_gets_all_for_itself(repository: Repository,
         repository.environment(text=repository.section("shop", origin))
         repository.backup()
         url = target.url.replace("postgres@", "plain:plain%20words@")
-        said = repository.crew("backups", "restore", "staging", "shop", "--into", url)
-        assert said.code == 0, said
-        assert "plain is no superuser" in said.out
+        restored = repository.crew("backups", "restore", "staging", "shop", "--into", url)
+        assert restored.code == 0, restored
+        assert "plain is not a superuser" in restored.out
         assert target.ask("SELECT tableowner FROM pg_tables WHERE tablename = 'a'") == [("plain",)]
-        said = repository.crew("backups", "restore", "staging", "shop", "--into", url, "--replace")
-        assert said.code == 0, said
+        replaced = repository.crew("backups", "restore", "staging", "shop", "--into", url, "--replace")
+        assert replaced.code == 0, replaced
         assert target.ask("SELECT n FROM a") == [(1,)]
     finally:
         for name in databases_like(target.server, f"{target.name}_"):
             target.run(f"DROP DATABASE {name}")
         target.run("DROP OWNED BY plain CASCADE", f"ALTER DATABASE {target.name} OWNER TO postgres", "DROP ROLE plain")
-        origin.run("DROP OWNED BY somebody", "DROP ROLE somebody")
+        origin.run("DROP OWNED BY accountant", "DROP ROLE accountant")
 
 
-def test_told_to_end_in_the_middle_it_takes_back_what_it_made(
+def test_a_stopped_restore_drops_its_copy(
     repository: Repository, shop: Shop, dropped: Callable[[int, str], Database]
 ) -> None:
     origin = shop(16)
@@ -368,11 +376,11 @@ def test_told_to_end_in_the_middle_it_takes_back_what_it_made(
     running.send_signal(signal.SIGTERM)
     out, err = running.communicate(timeout=30)
     assert running.returncode == 1, (out, err)
-    assert f"stopped by SIGTERM; no database {target.name} was made\n" in err
+    assert f"stopped by SIGTERM; database {target.name} was not created\n" in err
     assert databases_like(target.server, target.name) == []
 
 
-def test_killed_outright_it_leaves_no_file_and_a_copy_that_is_told_and_swept_by_the_next(
+def test_a_killed_restore_leaves_no_file_and_a_copy_that_the_next_restore_drops(
     repository: Repository, shop: Shop, dropped: Callable[[int, str], Database], tmp_path: Path
 ) -> None:
     origin = shop(16)
@@ -393,28 +401,31 @@ def test_killed_outright_it_leaves_no_file_and_a_copy_that_is_told_and_swept_by_
     assert list(scratch.iterdir()) == []
     until(lambda: not origin.ask(f"SELECT 1 FROM pg_stat_activity WHERE datname LIKE '{target.name}%'"))
     [left] = databases_like(target.server, target.name)
-    long_ago = f"{target.name}_restoring_20260101_000000"  # one of the last minute may be about to be filled
+    long_ago = f"{target.name}_restoring_20260101_000000"  # younger copies are not dropped
     origin.run(f"ALTER DATABASE {left} RENAME TO {long_ago}")
 
-    told = repository.crew("check", "staging").out
-    assert f"restores that were killed have left {long_ago} there" in told
-    assert f'DROP DATABASE "{long_ago}"' in told
-    assert restore(repository, target, "--create")[0] == 0
-    assert same(origin, target) == []
+    report = repository.crew("check", "staging").out
+    assert f"killed restores left {long_ago} on the server" in report
+    assert f'DROP DATABASE "{long_ago}"' in report
+    code, output = restore(repository, target, "--create")
+    assert code == 0, output
+    assert compare(origin, target) == []
     assert databases_like(target.server, target.name) == [target.name]
-    assert "have left" not in repository.crew("check", "staging").out
+    assert "killed restores" not in repository.crew("check", "staging").out
 
 
-def test_a_database_without_tables_comes_back_too(repository: Repository, database: New) -> None:
+def test_restores_a_database_without_tables(repository: Repository, database: New) -> None:
     origin, target = database(16), database(16)
     repository.environment(text=repository.section("shop", origin))
     repository.backup()
-    assert restore(repository, target)[0] == 0
-    assert same(origin, target) == []
-    assert repository.crew("run", "verify", "staging").code == 0
+    code, output = restore(repository, target)
+    assert code == 0, output
+    assert compare(origin, target) == []
+    verified = repository.crew("run", "verify", "staging")
+    assert verified.code == 0, verified
 
 
-def test_values_of_two_hundred_megabytes_do_not_fill_the_memory(repository: Repository, database: New) -> None:
+def test_memory_stays_low_with_values_of_200_megabytes(repository: Repository, database: New) -> None:
     origin, target = database(16), database(16)
     origin.run("CREATE TABLE long AS SELECT repeat('text 1 ', 28600000) body")
     repository.environment(text=repository.section("shop", origin))
@@ -431,7 +442,7 @@ def test_values_of_two_hundred_megabytes_do_not_fill_the_memory(repository: Repo
 
 
 @majors(14)
-def test_an_extension_with_rows_of_its_own_comes_back_and_is_verified(
+def test_restores_and_verifies_an_extension_with_its_own_rows(
     major: int, repository: Repository, database: New
 ) -> None:
     rates = (
@@ -443,7 +454,8 @@ def test_an_extension_with_rows_of_its_own_comes_back_and_is_verified(
         origin.run("CREATE EXTENSION crewshop", "INSERT INTO crew_rates VALUES (2, 'ours')")
         repository.environment(text=repository.section("shop", origin))
         repository.backup()
-        assert restore(repository, target)[0] == 0
+        code, output = restore(repository, target)
+        assert code == 0, output
         assert target.ask("SELECT b FROM crew_rates ORDER BY a") == [("shipped",), ("ours",)]
         verified = repository.crew("run", "verify", "staging")
         assert verified.code == 0, verified

@@ -1,33 +1,43 @@
 from pathlib import Path
 
-from jobs.backup.postgres.programs import Program
-from jobs.backup.restore.pg_restore import Manner, contents, definitions, rows, script
+from jobs.backup.postgres.programs import ClientProgram
+from jobs.backup.restore.pg_restore import (
+    DefinitionOptions,
+    definitions_command,
+    list_command,
+    rows_command,
+    script_command,
+)
 
-PROGRAM = Program("pg_restore", "/usr/lib/postgresql/15/bin/pg_restore", "15.18")
+PROGRAM = ClientProgram("pg_restore", "/usr/lib/postgresql/15/bin/pg_restore", "15.18")
 ARCHIVE, LIST = Path("/tmp/defs"), Path("/tmp/list")
 
 
-def test_definitions_come_from_a_file_and_indexes_are_made_side_by_side() -> None:
-    assert definitions(PROGRAM, "host=db dbname=shop", "pre-data", ARCHIVE, Manner()) == [
+def test_restores_definitions_from_a_file() -> None:
+    assert definitions_command(PROGRAM, "host=db dbname=shop", "pre-data", ARCHIVE, DefinitionOptions()) == [
         "/usr/lib/postgresql/15/bin/pg_restore", "--exit-on-error", "--no-password", "--section=pre-data",
         "--dbname=host=db dbname=shop", "/tmp/defs",
     ]  # fmt: skip
-    assert definitions(PROGRAM, "dbname=shop", "post-data", ARCHIVE, Manner(), jobs=4, only=LIST) == [
+
+
+def test_restores_indexes_in_parallel() -> None:
+    options = DefinitionOptions()
+    assert definitions_command(PROGRAM, "dbname=shop", "post-data", ARCHIVE, options, jobs=4, use_list=LIST) == [
         "/usr/lib/postgresql/15/bin/pg_restore", "--exit-on-error", "--no-password", "--use-list=/tmp/list",
         "--section=post-data", "--jobs=4", "--dbname=dbname=shop", "/tmp/defs",
     ]  # fmt: skip
 
 
-def test_rows_come_from_stdin_and_what_the_target_can_not_take_is_left_out() -> None:
-    manner = Manner(owners=False, privileges=False, tablespaces=False, subscriptions=False)
-    assert rows(PROGRAM, "dbname=shop", manner) == [
+def test_restores_rows_from_stdin_without_what_the_target_cannot_have() -> None:
+    options = DefinitionOptions(owners=False, privileges=False, tablespaces=False, subscriptions=False)
+    assert rows_command(PROGRAM, "dbname=shop", options) == [
         "/usr/lib/postgresql/15/bin/pg_restore", "--exit-on-error", "--no-password", "--section=data",
         "--no-owner", "--no-privileges", "--no-tablespaces", "--no-subscriptions", "--dbname=dbname=shop",
     ]  # fmt: skip
 
 
-def test_an_archive_is_listed_and_its_sql_printed() -> None:
-    assert contents(PROGRAM) == ["/usr/lib/postgresql/15/bin/pg_restore", "--list"]
-    assert script(PROGRAM, ARCHIVE) == [
+def test_lists_an_archive_and_prints_its_sql() -> None:
+    assert list_command(PROGRAM) == ["/usr/lib/postgresql/15/bin/pg_restore", "--list"]
+    assert script_command(PROGRAM, ARCHIVE) == [
         "/usr/lib/postgresql/15/bin/pg_restore", "--verbose", "--file=-", "/tmp/defs",
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-from jobs.backup.restore.roles import bare, for_missing, statements
+from jobs.backup.restore.roles import missing_roles, names_only, parse_roles
 
 SCRIPT = r"""
 \restrict abc
@@ -18,8 +18,8 @@ GRANT pg_read_all_data TO postgres;
 """
 
 
-def test_a_script_is_taken_apart_at_the_semicolons_that_stand_in_no_quotes() -> None:
-    assert [(one.verb, one.role) for one in statements(SCRIPT)] == [
+def test_splits_a_script_at_semicolons_outside_quotes() -> None:
+    assert [(statement.verb, statement.role) for statement in parse_roles(SCRIPT)] == [
         ("CREATE ROLE", "postgres"),
         ("ALTER ROLE", "postgres"),
         ("CREATE ROLE", 'the "shop"; owner'),
@@ -30,26 +30,26 @@ def test_a_script_is_taken_apart_at_the_semicolons_that_stand_in_no_quotes() -> 
         ("GRANT", 'the "shop"; owner'),
         ("GRANT", "postgres"),
     ]
-    assert statements("") == ()
+    assert parse_roles("") == ()
 
 
-def test_roles_that_exist_are_left_alone() -> None:
-    found = for_missing(SCRIPT, {"postgres", "reader"})
-    assert {one.role for one in found} == {'the "shop"; owner'}
-    assert found[-1].text == 'GRANT reader TO "the ""shop""; owner" WITH ADMIN OPTION, INHERIT TRUE;'
-    assert for_missing(SCRIPT, {"postgres", "reader", 'the "shop"; owner'}) == ()
+def test_existing_roles_do_not_change() -> None:
+    statements = missing_roles(SCRIPT, {"postgres", "reader"})
+    assert {statement.role for statement in statements} == {'the "shop"; owner'}
+    assert statements[-1].text == 'GRANT reader TO "the ""shop""; owner" WITH ADMIN OPTION, INHERIT TRUE;'
+    assert missing_roles(SCRIPT, {"postgres", "reader", 'the "shop"; owner'}) == ()
 
 
-def test_a_comment_of_several_lines_stays_whole() -> None:
-    comment = next(one for one in statements(SCRIPT) if one.verb == "COMMENT ON ROLE")
+def test_keeps_a_comment_of_several_lines() -> None:
+    comment = next(statement for statement in parse_roles(SCRIPT) if statement.verb == "COMMENT ON ROLE")
     assert "-- nor a remark';" in comment.text
 
 
-def test_bare_roles_have_nothing_but_a_name() -> None:
-    assert [one.text for one in bare(for_missing(SCRIPT, {"postgres", "reader"}))] == [
+def test_names_only_creates_roles_without_passwords_and_memberships() -> None:
+    assert [statement.text for statement in names_only(missing_roles(SCRIPT, {"postgres", "reader"}))] == [
         'CREATE ROLE "the ""shop""; owner";'
     ]
 
 
-def test_hashes_of_passwords_are_not_shown() -> None:
-    assert "SCRAM" not in repr(statements(SCRIPT))
+def test_password_hashes_are_not_shown() -> None:
+    assert "SCRAM" not in repr(parse_roles(SCRIPT))

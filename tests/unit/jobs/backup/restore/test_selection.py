@@ -1,11 +1,11 @@
 import pytest
 
 from jobs.backup.errors import BackupError
-from jobs.backup.restore.selection import Entry, Selection, entries, rows_of, select
+from jobs.backup.restore.selection import ArchiveEntry, Selection, parse_entries, row_entries, select_tables
 
 
-def entry(number: int, kind: str, name: str, *needs: int, schema: str = "public") -> Entry:
-    return Entry(number, kind, schema, name, frozenset(needs))
+def entry(number: int, kind: str, name: str, *needs: int, schema: str = "public") -> ArchiveEntry:
+    return ArchiveEntry(number, kind, schema, name, frozenset(needs))
 
 
 ARCHIVE = (
@@ -34,37 +34,37 @@ ARCHIVE = (
 )
 
 
-def test_a_table_comes_with_all_that_is_its_own_and_what_that_needs() -> None:
-    chosen = select(ARCHIVE, ["public.a"])
-    assert chosen == Selection(
+def test_selects_a_table_with_its_parts_and_their_dependencies() -> None:
+    selection = select_tables(ARCHIVE, ["public.a"])
+    assert selection == Selection(
         own=(4, 5, 6, 13, 14, 16, 17),
         needed=(2, 3, 22),
         tables=frozenset({("public", "a")}),
         sequences=frozenset({("public", "a_id_seq")}),
-        left_out=("foreign key a a_b_fkey", "place in a publication p a"),
+        left_out=("foreign key a a_b_fkey", "publication membership p a"),
     )
 
 
-def test_a_foreign_key_comes_when_both_its_tables_do() -> None:
-    assert 18 in select(ARCHIVE, ["public.a", "b"]).own
+def test_selects_a_foreign_key_if_both_tables_are_selected() -> None:
+    assert 18 in select_tables(ARCHIVE, ["public.a", "b"]).own
 
 
-def test_partitions_come_with_their_table_and_a_partition_with_its_tables_definition() -> None:
-    assert select(ARCHIVE, ["events"]).tables == {("public", "events"), ("public", "events_1")}
-    alone = select(ARCHIVE, ["events_1"])
-    assert alone.tables == {("public", "events_1")}
-    assert alone.needed == (8,)
-    assert alone.own == (9, 12)
+def test_selects_partitions_with_their_table_and_the_parents_definition_with_a_partition() -> None:
+    assert select_tables(ARCHIVE, ["events"]).tables == {("public", "events"), ("public", "events_1")}
+    partition = select_tables(ARCHIVE, ["events_1"])
+    assert partition.tables == {("public", "events_1")}
+    assert partition.needed == (8,)
+    assert partition.own == (9, 12)
 
 
-def test_names_have_to_be_there_and_mean_one_table() -> None:
-    with pytest.raises(BackupError, match=r"any of public\.a, stock\.a; name its schema"):
-        select(ARCHIVE, ["a"])
-    with pytest.raises(BackupError, match="no table both"):
-        select(ARCHIVE, ["both"])
+def test_refuses_names_that_are_unknown_or_ambiguous() -> None:
+    with pytest.raises(BackupError, match=r"--tables a is ambiguous: the set has public\.a, stock\.a; add the schema"):
+        select_tables(ARCHIVE, ["a"])
+    with pytest.raises(BackupError, match="table both is not in this set"):
+        select_tables(ARCHIVE, ["both"])
 
 
-def test_entries_are_read_from_what_pg_restore_prints() -> None:
+def test_parses_the_output_of_pg_restore() -> None:
     script = """
 --
 -- TOC entry 222 (class 1259 OID 21725)
@@ -78,13 +78,13 @@ CREATE TABLE public.orders ();
 -- Name: orders odd; Type: x fkey; Type: FK CONSTRAINT; Schema: public; Owner: shop owner
 --
 """
-    assert entries(script) == (
+    assert parse_entries(script) == (
         entry(222, "TABLE", "orders"),
         entry(3374, "FK CONSTRAINT", "orders odd; Type: x fkey", 3348, 220, 222),
     )
 
 
-def test_rows_are_found_by_the_longest_name_that_fits() -> None:
+def test_finds_rows_by_the_longest_matching_name() -> None:
     listing = """
 ;
 ; Archive created at 2026-11-21
@@ -97,8 +97,10 @@ def test_rows_are_found_by_the_longest_name_that_fits() -> None:
 """
     known = [("public", "my"), ("public", "my table"), ("public", "my seq"), ("public", "new\nline")]
 
-    def chosen(*tables: str) -> Selection:
-        return Selection((), (), frozenset(("public", one) for one in tables), frozenset({("public", "my seq")}), ())
+    def selected(*tables: str) -> Selection:
+        return Selection(
+            (), (), frozenset(("public", table) for table in tables), frozenset({("public", "my seq")}), ()
+        )
 
-    assert rows_of(listing, chosen("my"), known) == (11, 12)
-    assert rows_of(listing, chosen("my table", "new\nline"), known) == (10, 12, 14)
+    assert row_entries(listing, selected("my"), known) == (11, 12)
+    assert row_entries(listing, selected("my table", "new\nline"), known) == (10, 12, 14)

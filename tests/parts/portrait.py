@@ -1,4 +1,4 @@
-"""Whether two databases are the same to whoever uses them: definitions, rows, large objects, sequences, settings."""
+"""Compare two databases as their users see them: definitions, rows, large objects, sequences, settings."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from psycopg import sql
 
 Row = tuple[Any, ...]
 
-_OURS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
-_NOT_OF_AN_EXTENSION = (
+_USERS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+_NOT_IN_EXTENSION = (
     "NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = {0}.oid AND d.classid = '{1}'::regclass AND d.deptype = 'e')"
 )
 
-# One question each; what it answers must be text that names no oid, since those differ from server to server.
-_QUESTIONS = {
+# One query for each topic. Its rows must not contain oids, which differ between servers.
+_QUERIES = {
     "schemas": f"""SELECT nspname, pg_get_userbyid(nspowner), obj_description(oid, 'pg_namespace')
-        FROM pg_namespace n WHERE {_OURS} AND nspname <> 'public'""",
+        FROM pg_namespace n WHERE {_USERS} AND nspname <> 'public'""",
     "extensions": """SELECT extname, extversion, nspname FROM pg_extension e
         JOIN pg_namespace n ON n.oid = extnamespace""",
     "relations": f"""SELECT n.nspname, c.relname, c.relkind::text, c.relpersistence::text, pg_get_userbyid(c.relowner),
@@ -28,7 +28,7 @@ _QUESTIONS = {
         pg_get_partkeydef(c.oid), c.reloptions::text, obj_description(c.oid, 'pg_class'), c.relispopulated,
         (SELECT array_agg(inhparent::regclass::text ORDER BY inhseqno) FROM pg_inherits WHERE inhrelid = c.oid)::text
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE {_OURS} AND c.relkind <> 't'""",
+        WHERE {_USERS} AND c.relkind <> 't'""",
     "columns": f"""SELECT n.nspname, c.relname,
         (SELECT count(*) FROM pg_attribute b WHERE b.attrelid = c.oid AND b.attnum BETWEEN 1 AND a.attnum
             AND NOT b.attisdropped),
@@ -37,15 +37,15 @@ _QUESTIONS = {
         FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
         LEFT JOIN pg_attrdef ad ON ad.adrelid = c.oid AND ad.adnum = a.attnum
         LEFT JOIN pg_collation co ON co.oid = a.attcollation
-        WHERE {_OURS} AND a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'c')""",
+        WHERE {_USERS} AND a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'c')""",
     "constraints": f"""SELECT n.nspname, conrelid::regclass::text, conname, pg_get_constraintdef(c.oid), convalidated
-        FROM pg_constraint c JOIN pg_namespace n ON n.oid = connamespace WHERE {_OURS} AND contype <> 'n'""",
+        FROM pg_constraint c JOIN pg_namespace n ON n.oid = connamespace WHERE {_USERS} AND contype <> 'n'""",
     "indexes": f"""SELECT n.nspname, tablename, indexname, indexdef FROM pg_indexes
-        JOIN pg_namespace n ON n.nspname = schemaname WHERE {_OURS}""",
+        JOIN pg_namespace n ON n.nspname = schemaname WHERE {_USERS}""",
     "views": f"""SELECT n.nspname, c.relname, pg_get_viewdef(c.oid) FROM pg_class c JOIN pg_namespace n
-        ON n.oid = c.relnamespace WHERE {_OURS} AND c.relkind IN ('v', 'm')""",
+        ON n.oid = c.relnamespace WHERE {_USERS} AND c.relkind IN ('v', 'm')""",
     "rules": f"""SELECT n.nspname, tablename, rulename, definition FROM pg_rules
-        JOIN pg_namespace n ON n.nspname = schemaname WHERE {_OURS}""",
+        JOIN pg_namespace n ON n.nspname = schemaname WHERE {_USERS}""",
     "triggers": """SELECT tgrelid::regclass::text, tgname, pg_get_triggerdef(oid), tgenabled::text
         FROM pg_trigger WHERE NOT tgisinternal""",
     "event triggers": """SELECT evtname, evtevent, evtfoid::regproc::text, evtenabled::text, pg_get_userbyid(evtowner)
@@ -55,18 +55,18 @@ _QUESTIONS = {
     "functions": f"""SELECT n.nspname, p.proname, pg_get_function_identity_arguments(p.oid), p.prokind::text,
         CASE WHEN p.prokind <> 'a' THEN pg_get_functiondef(p.oid) END, pg_get_userbyid(p.proowner), p.proacl::text
         FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
-        WHERE {_OURS} AND {_NOT_OF_AN_EXTENSION.format("p", "pg_proc")}""",
+        WHERE {_USERS} AND {_NOT_IN_EXTENSION.format("p", "pg_proc")}""",
     "types": f"""SELECT n.nspname, t.typname, t.typtype::text, format_type(t.typbasetype, t.typtypmod),
         (SELECT array_agg(enumlabel ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = t.oid)::text
         FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
-        WHERE {_OURS} AND t.typtype IN ('e', 'd', 'c', 'r')""",
+        WHERE {_USERS} AND t.typtype IN ('e', 'd', 'c', 'r')""",
     "statistics": "SELECT stxname, pg_get_statisticsobjdef(oid) FROM pg_statistic_ext",
     "publications": """SELECT p.pubname, pubinsert, pubupdate, pubdelete, pubtruncate, t.schemaname, t.tablename
         FROM pg_publication p LEFT JOIN pg_publication_tables t ON t.pubname = p.pubname""",
     "privileges": f"""SELECT n.nspname, c.relname, a.grantee::regrole::text, a.privilege_type, a.is_grantable
-        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, aclexplode(c.relacl) a WHERE {_OURS}""",
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, aclexplode(c.relacl) a WHERE {_USERS}""",
     "privileges on schemas": f"""SELECT n.nspname, a.grantee::regrole::text, a.privilege_type, a.is_grantable
-        FROM pg_namespace n, aclexplode(n.nspacl) a WHERE {_OURS}""",
+        FROM pg_namespace n, aclexplode(n.nspacl) a WHERE {_USERS}""",
     "default privileges": """SELECT defaclrole::regrole::text, defaclnamespace::regnamespace::text, defaclobjtype::text,
         defaclacl::text FROM pg_default_acl""",
     "large objects": """SELECT l.oid::int8, pg_get_userbyid(l.lomowner), l.lomacl::text,
@@ -82,55 +82,55 @@ _QUESTIONS = {
 
 @dataclass(frozen=True)
 class Portrait:
-    """All that can be asked of a database, in an order that does not depend on where it lies."""
+    """What a comparison looks at, in an order that does not depend on the server."""
 
-    answers: Mapping[str, tuple[str, ...]]
+    topics: Mapping[str, tuple[str, ...]]
     rows: Mapping[str, tuple[int, str]]
     sequences: Mapping[str, Row]
 
 
-def portrait(url: str, **connection: Any) -> Portrait:
-    """Everything a comparison looks at: run it on both databases and compare with `differences`."""
-    with psycopg.connect(url, **connection) as there:
-        there.execute("SET search_path = pg_catalog, pg_temp")
-        there.execute("SET row_security = off")
-        answers = {name: _sorted(there.execute(question.encode()).fetchall()) for name, question in _QUESTIONS.items()}
-        return Portrait(answers, _rows(there), _sequences(there))
+def portrait(url: str, **options: Any) -> Portrait:
+    """Query everything that `differences` compares."""
+    with psycopg.connect(url, **options) as connection:
+        connection.execute("SET search_path = pg_catalog, pg_temp")
+        connection.execute("SET row_security = off")
+        topics = {name: _sorted(connection.execute(query.encode()).fetchall()) for name, query in _QUERIES.items()}
+        return Portrait(topics, _rows(connection), _sequences(connection))
 
 
 def differences(one: Portrait, other: Portrait, *, ignore: Collection[str] = ()) -> list[str]:
-    """What differs, one line each; nothing when the two are the same.
+    """Return one line for each difference.
 
-    `ignore` names questions not to compare: servers of different versions word their `views` differently.
+    `ignore` names queries to skip: servers of different versions print `views` differently.
     """
     found = []
-    for name in _QUESTIONS.keys() - set(ignore):
-        found += [f"{name}: {line}" for line in _changed(one.answers[name], other.answers[name])]
+    for name in _QUERIES.keys() - set(ignore):
+        found += [f"{name}: {line}" for line in _changed(one.topics[name], other.topics[name])]
     found += [f"rows: {line}" for line in _changed(_lines(one.rows), _lines(other.rows))]
     found += [f"sequences: {line}" for line in _changed(_lines(one.sequences), _lines(other.sequences))]
     return found
 
 
-def _rows(there: psycopg.Connection) -> dict[str, tuple[int, str]]:
-    """Of every table and filled materialised view: how many rows, and a sum over all of them in sorted order."""
-    tables = there.execute(
-        f"SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE ({_OURS}"
+def _rows(connection: psycopg.Connection) -> dict[str, tuple[int, str]]:
+    """Return the row count and a hash of all rows, for each table and filled materialized view."""
+    tables = connection.execute(
+        f"SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE ({_USERS}"
         " AND (c.relkind = 'r' OR c.relkind = 'm' AND c.relispopulated)) OR c.oid = ANY ("
         " SELECT unnest(extconfig) FROM pg_extension)".encode()
     ).fetchall()
-    asked = sql.SQL(
+    query = sql.SQL(
         "SELECT count(*), coalesce(md5(string_agg(md5(t::text), '' ORDER BY md5(t::text))), '') FROM ONLY {} t"
     )
     found = {}
     for schema, name in tables:
-        row = there.execute(asked.format(sql.Identifier(schema, name))).fetchone()
+        row = connection.execute(query.format(sql.Identifier(schema, name))).fetchone()
         assert row is not None
         found[f"{schema}.{name}"] = (row[0], row[1])
     return found
 
 
-def _sequences(there: psycopg.Connection) -> dict[str, Row]:
-    rows = there.execute(
+def _sequences(connection: psycopg.Connection) -> dict[str, Row]:
+    rows = connection.execute(
         "SELECT schemaname, sequencename, sequenceowner, data_type::text, start_value, min_value, max_value,"
         " increment_by, cycle, last_value FROM pg_sequences"
     ).fetchall()

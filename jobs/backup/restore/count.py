@@ -1,0 +1,36 @@
+"""Count what a restored database contains."""
+
+from __future__ import annotations
+
+from jobs.backup.postgres import quoting
+from jobs.backup.postgres.connection import translated_errors
+from jobs.backup.restore.compare import Contents, QualifiedName, SequenceState
+from jobs.backup.restore.fill import RestoreTask, execute_all
+
+_TABLES = """SELECT nspname, relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+    WHERE relkind = 'r' AND relpersistence <> 't'"""
+_SEQUENCES = "SELECT schemaname, sequencename, last_value, increment_by FROM pg_sequences"
+_LARGE_OBJECTS = "SELECT count(*) FROM pg_largeobject_metadata"
+
+
+def count_contents(task: RestoreTask, only: frozenset[QualifiedName] | None = None) -> Contents:
+    """Count the rows of all tables that the manifest has counts for, or of `only` these tables."""
+    with translated_errors(), task.into.connect(autocommit=True) as connection:
+        tables = {(schema, name) for schema, name in connection.execute(_TABLES).fetchall()}
+        sequences = {
+            (schema, name): SequenceState(last, increment)
+            for schema, name, last, increment in connection.execute(_SEQUENCES).fetchall()
+        }
+        [large_objects] = connection.execute(_LARGE_OBJECTS).fetchone() or (0,)
+    counted = [
+        (table.schema, table.name)
+        for table in task.stored.manifest.tables
+        if table.rows is not None
+        and (table.schema, table.name) in tables
+        and (only is None or (table.schema, table.name) in only)
+    ]
+    statements = [f"SELECT count(*) FROM ONLY {quoting.identifier(*name)}" for name in counted]  # noqa: S608 - quoted
+    counts = execute_all(task.into, statements, task.streams, task.run)
+    rows: dict[QualifiedName, int | None] = dict.fromkeys(tables)
+    rows.update({name: int(row[0]) for name, row in zip(counted, counts, strict=True) if row})
+    return Contents(rows, sequences, large_objects)
