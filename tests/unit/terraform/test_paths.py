@@ -1,4 +1,4 @@
-"""Where a stack's files are kept."""
+"""The paths of a stack."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from terraform.paths import StackPaths
 @pytest.mark.parametrize(
     ("writable", "expected"), [(True, "repository/.cache/terraform"), (False, "home/.cache/groundcrew/terraform")]
 )
-def test_what_terraform_keeps_is_beside_the_code_or_at_home_where_that_is_read_only(
+def test_the_cache_is_in_the_repository_or_at_home_if_that_is_read_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expected: str, *, writable: bool
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -22,12 +22,12 @@ def test_what_terraform_keeps_is_beside_the_code_or_at_home_where_that_is_read_o
 
 
 READ = ["main.tf", "hosts.yaml", "run.sh", "deep/down.json", "main.tofu", "terraform.tfvars.json"]
-OUR_OWN = [".terraform.lock.hcl", ".terraform/modules/modules.json", "deep/.build/lambda.zip", "main.tf~"]
+NOT_CODE = [".terraform.lock.hcl", ".terraform/modules/modules.json", "deep/.build/lambda.zip", "main.tf~"]
 
 
 @pytest.mark.parametrize("folder", ["stacks/network", "modules/network"])
-@pytest.mark.parametrize(("name", "counts"), [*((name, True) for name in READ), *((name, False) for name in OUR_OWN)])
-def test_all_that_lies_beside_the_code_is_code_but_for_what_programs_keep_there(
+@pytest.mark.parametrize(("name", "counts"), [*((name, True) for name in READ), *((name, False) for name in NOT_CODE)])
+def test_all_files_beside_the_code_count_except_hidden_files_and_backups(
     tmp_path: Path, folder: str, name: str, *, counts: bool
 ) -> None:
     paths, file = StackPaths(tmp_path / ".hidden", "try", "network"), tmp_path / ".hidden" / "terraform" / folder / name

@@ -1,4 +1,4 @@
-"""What is taken out of a lock file for a plan that was made a moment ago."""
+"""Remove the hashes from a lock file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ provider "registry.terraform.io/hashicorp/tls" {
 """
 
 
-def test_the_versions_stay_and_the_hashes_go() -> None:
+def test_versions_stay_and_hashes_are_removed() -> None:
     assert (
         without_hashes(LOCKS)
         == """\

@@ -1,4 +1,4 @@
-"""When a stack's folder is set up, and when it is set up already: a program that only keeps count."""
+"""When `init` runs again, with a program that counts its calls."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ def stack(tmp_path: Path) -> Stack:
 
 
 def inits(stack: Stack) -> int:
-    """How often it has been set up, once it is ready."""
+    """The number of `init` runs when the stack is ready."""
     with stack.ready():
         return len((stack.paths.root / "inits").read_text().split())
 
 
-def test_it_is_set_up_once_although_that_writes_the_lock_file(stack: Stack) -> None:
+def test_init_runs_once_although_it_writes_the_lock_file(stack: Stack) -> None:
     assert [inits(stack), inits(stack)] == [1, 1]
 
 
-def test_it_is_set_up_again_for_other_providers(stack: Stack) -> None:
-    """Somebody commits a newer lock file, and it is pulled; or it is taken away."""
+def test_init_runs_again_for_other_providers(stack: Stack) -> None:
+    """A newer lock file is pulled, or the lock file is deleted."""
     assert inits(stack) == 1
     (stack.paths.folder / LOCK_FILE).write_text("a newer lock")
     assert [inits(stack), inits(stack)] == [2, 2]
@@ -50,7 +50,7 @@ def test_it_is_set_up_again_for_other_providers(stack: Stack) -> None:
     assert [inits(stack), inits(stack)] == [3, 3]
 
 
-def test_it_is_set_up_again_for_other_code(stack: Stack) -> None:
+def test_init_runs_again_for_other_code(stack: Stack) -> None:
     assert inits(stack) == 1
     (stack.paths.folder / "main.tf").write_text("# else\n")
     assert [inits(stack), inits(stack)] == [2, 2]

@@ -1,4 +1,4 @@
-"""Which state it is, and whether looking at the cloud brought up anything: read from the files of saved plans."""
+"""The state version and the refresh result in saved plans."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from terraform.state import StateVersion, found_no_change, planned_state_version
 
 
 def instance(name: str = "x", mode: str = "managed", **more: Any) -> dict[str, Any]:
-    """A resource of a state, with one instance."""
+    """A resource in a state, with one instance."""
     one = {"attributes": {"id": "1", "tags": {"Owner": "we"}, "ports": []}, "dependencies": ["a.b", "a.c"], **more}
     return {"mode": mode, "type": "aws_vpc", "name": name, "instances": [one]}
 
 
 def saved(folder: Path, before: Sequence[Any] | None, after: Sequence[Any]) -> Path:
-    """A plan's file, as far as it is read here."""
+    """A plan file with the parts that are read."""
     file = folder / "plan"
     with zipfile.ZipFile(file, "w") as plan:
         for name, resources in (("tfstate-prev", before), ("tfstate", after)):
@@ -32,33 +32,35 @@ def saved(folder: Path, before: Sequence[Any] | None, after: Sequence[Any]) -> P
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
-        pytest.param([], [], True, id="nothing at all"),
+        pytest.param([], [], True, id="empty"),
         pytest.param([instance()], [instance()], True, id="the same"),
-        pytest.param([instance(), instance("y")], [instance("y"), instance()], True, id="in another order"),
+        pytest.param([instance(), instance("y")], [instance("y"), instance()], True, id="another order"),
         pytest.param(
-            [instance()], [instance(dependencies=["a.c", "a.b"], private="x")], True, id="Terraform's own notes alone"
+            [instance()], [instance(dependencies=["a.c", "a.b"], private="x")], True, id="only Terraform's own metadata"
         ),
         pytest.param(
-            [instance(attributes={"n": None})], [instance(attributes={"n": []})], True, id="one nothing for another"
+            [instance(attributes={"n": None})], [instance(attributes={"n": []})], True, id="one empty value for another"
         ),
-        pytest.param([instance(mode="data")], [instance(mode="data", attributes={"id": "2"})], True, id="data alone"),
+        pytest.param(
+            [instance(mode="data")], [instance(mode="data", attributes={"id": "2"})], True, id="only data sources"
+        ),
         pytest.param([instance()], [instance(attributes={"id": "2"})], False, id="an attribute"),
         pytest.param(
             [instance()], [instance(attributes={"id": "1", "tags": {"Owner": "he"}, "ports": []})], False, id="a tag"
         ),
-        pytest.param([instance()], [], False, id="gone"),
-        pytest.param([], [instance()], False, id="come, as an import makes it"),
+        pytest.param([instance()], [], False, id="deleted"),
+        pytest.param([], [instance()], False, id="added by an import"),
         pytest.param([instance()], [instance("y")], False, id="another name"),
         pytest.param([instance()], [instance(index_key=0)], False, id="moved to [0]"),
         pytest.param([instance()], [instance(status="tainted")], False, id="tainted"),
-        pytest.param(None, [instance()], False, id="a plan without a state before the look"),
+        pytest.param(None, [instance()], False, id="a plan without the previous state"),
     ],
 )
-def test_whether_everything_is_as_it_was(before: Any, after: Any, expected: bool, tmp_path: Path) -> None:
+def test_whether_the_refresh_found_a_change(before: Any, after: Any, expected: bool, tmp_path: Path) -> None:
     assert found_no_change(saved(tmp_path, before, after)) is expected
 
 
-def test_a_plan_knows_of_which_state_it_is(tmp_path: Path) -> None:
+def test_the_state_version_of_a_plan(tmp_path: Path) -> None:
     assert planned_state_version(saved(tmp_path, [], [])) == StateVersion("l", 7)
 
 
@@ -72,9 +74,9 @@ def test_a_plan_knows_of_which_state_it_is(tmp_path: Path) -> None:
         (StateVersion(), StateVersion("l", 7), False),
     ],
 )
-def test_whether_a_plan_is_one_of_the_state_now(now: StateVersion, planned: StateVersion, expected: bool) -> None:
+def test_whether_a_plan_matches_the_current_state(now: StateVersion, planned: StateVersion, expected: bool) -> None:
     assert now.matches(planned) is expected
 
 
-def test_no_state_yet_is_none() -> None:
+def test_the_version_of_a_missing_state() -> None:
     assert state_version("") == StateVersion()

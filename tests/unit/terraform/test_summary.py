@@ -1,0 +1,67 @@
+"""The summary of a plan for people."""
+
+from __future__ import annotations
+
+from terraform import drift, summary
+from terraform.drift import DriftFinding, DriftKind
+from tests.unit.terraform.plan_json import entry, made
+
+PLAN = made(
+    planned=[
+        entry("a.new", ["create"], None, {"n": 1}),
+        entry("a.old", ["delete"], {"n": 1}, None),
+        entry("a.other", ["delete", "create"], {"n": 1, "s": "x"}, {"n": 2, "s": "y"}, after_sensitive={"s": True}),
+        entry("a.edited", ["update"], {str(n): 1 for n in range(6)}, {str(n): 2 for n in range(6)}),
+        entry("a.taken", ["no-op"], {"n": 1}, {"n": 1}, importing={"id": "x-1"}),
+        entry("a.tuned", ["update"], {"n": 1}, {"n": 2}, importing={"id": "x-2"}),
+        entry("a.moved", ["no-op"], {"n": 1}, {"n": 1}, previous_address="a.was"),
+        entry("a.same", ["no-op"], {"n": 1}, {"n": 1}),
+    ],
+    output_changes={
+        "open": {"actions": ["update"], "before": 1, "after": 2, "after_unknown": False},
+        "secret": {
+            "actions": ["create"],
+            "before": None,
+            "after": "x",
+            "after_unknown": False,
+            "after_sensitive": True,
+        },
+    },
+)
+
+
+def test_counts() -> None:
+    assert summary.planned_counts(PLAN) == (
+        "1 to destroy, 1 to replace, 2 to update, 1 to create, 1 to import, 1 to move, 2 outputs"
+    )
+    assert summary.planned_counts(made()) == "nothing to do"
+    assert summary.planned_counts(made(), 2) == "2 to record in the state"
+    assert summary.planned_counts(PLAN, 1).endswith("2 outputs, 1 to record in the state")
+    assert summary.applied_counts(PLAN).startswith("1 destroyed, 1 replaced, 2 updated, 1 created, 1 imported, 1 m")
+
+
+def test_lines_start_with_the_most_dangerous() -> None:
+    assert [(line.action, line.address, line.edits) for line in summary.plan_lines(PLAN)] == [
+        ("destroy", "a.old", ""),
+        ("replace", "a.other", "n 1 → 2, s (sensitive)"),
+        ("update", "a.edited", "0 1 → 2, 1 1 → 2, 2 1 → 2, 3 1 → 2, and 2 more"),
+        ("update", "a.tuned", "from x-2, n 1 → 2"),
+        ("create", "a.new", ""),
+        ("import", "a.taken", "from x-1"),
+        ("move", "a.moved", "was a.was"),
+        ("update", "output.open", "= 2"),
+        ("update", "output.secret", "= (sensitive)"),
+    ]
+
+
+def test_an_apply_records_outside_changes_that_no_rule_ignores_and_no_plan_reverts() -> None:
+    findings = [DriftFinding(kind, "a.b", "n", "1", "2") for kind in DriftKind] + [
+        DriftFinding(DriftKind.STATE_ONLY, "a.c", "n", "1", "2", ignored="a clock")
+    ]
+    findings.append(DriftFinding(DriftKind.STATE_ONLY, "a.d", "", "exists", "deleted"))
+    assert [
+        (line.action, line.address, line.edits) for line in summary.recorded_lines(drift.recorded_by_apply(findings))
+    ] == [
+        ("record", "a.b", "n 1 → 2, changed outside"),
+        ("record", "a.d", "deleted outside, and no longer in the code"),
+    ]
