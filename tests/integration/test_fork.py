@@ -68,6 +68,7 @@ def test_no_workflow_reaches_for_an_environment_that_is_gone(fork: Path) -> None
             assert not any(one in str(job.get("strategy", "")) for one in SHIPPED)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_every_test_that_looks_at_the_repository_itself_passes(fork: Path) -> None:
     """The others make what they read: what is deleted is nothing to them."""

@@ -130,6 +130,7 @@ def before_the_lab(walk: Walk) -> None:
 BEFORE: dict[str, Callable[[Walk], None]] = {"crew stacks bootstrap": before_stacks, "make lab ": before_the_lab}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 @needs("lab", "age")
 def test_followed_word_for_word(tmp_path: Path) -> None:

@@ -342,6 +342,7 @@ def test_mistakes_in_group_data_stop_it_with_a_message(server: Server) -> None:
     assert "there are no hosts" in no_hosts.text
 
 
+@pytest.mark.long
 def test_debian_13_works_and_hosts_of_other_groups_stay_unchanged(fresh: Callable[..., Lab]) -> None:
     server = Server(fresh(2, 13))
     first = server.run(containers="podman")

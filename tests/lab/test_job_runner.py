@@ -237,6 +237,7 @@ def changed_repository(lab: Lab) -> Path:
     return copied
 
 
+@pytest.mark.long
 def test_an_upgrade_waits_for_active_runs_and_a_failed_one_changes_nothing(runner: Lab) -> None:
     host, copied = runner.hosts[0], changed_repository(runner)
     before = runner.ask(host, "readlink /opt/groundcrew/current")
@@ -329,6 +330,7 @@ def test_mistakes_in_group_data_stop_it_with_a_message(runner: Lab) -> None:
         assert "Traceback" not in result.text
 
 
+@pytest.mark.long
 def test_debian_13_works_and_a_removal_leaves_no_trace(fresh: Callable[..., Lab]) -> None:
     lab = fresh(debian=13)
     host = lab.hosts[0]

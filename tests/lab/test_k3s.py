@@ -108,6 +108,7 @@ PID = "systemctl show --property=MainPID k3s k3s-agent"
 REGISTRIES = {"mirrors": {"docker.io": {"endpoint": ["https://mirror.example"]}}}
 
 
+@pytest.mark.long
 def test_the_next_run_completes_one_that_was_killed_or_lost_a_host(cluster: Lab) -> None:
     second, last, show_registries = cluster.hosts[1], cluster.hosts[4], "cat /etc/rancher/k3s/registries.yaml"
     before, pids = cluster.ask(last, show_registries), [cluster.ask(host, PID) for host in (second, last)]
@@ -135,8 +136,9 @@ def test_the_next_run_completes_one_that_was_killed_or_lost_a_host(cluster: Lab)
     assert run(cluster).code == 0
 
 
+@pytest.mark.long
 def test_five_servers_join_one_at_a_time(fresh: Callable[..., Lab]) -> None:
-    lab = fresh(5)
+    lab = fresh(5, 13)
     first = run(lab, servers=5)
     assert first.code == 0, first.text
     assert ready(lab, server=4) == ["lab-1", "lab-2", "lab-3", "lab-4", "lab-5"]
@@ -148,8 +150,9 @@ def test_five_servers_join_one_at_a_time(fresh: Callable[..., Lab]) -> None:
 STARTED = "systemctl show --property=ActiveEnterTimestamp --value k3s"
 
 
+@pytest.mark.long
 def test_a_new_token_is_saved_and_a_different_one_changes_nothing(fresh: Callable[..., Lab]) -> None:
-    lab = fresh(2)
+    lab = fresh(2, 13)
     token_file, generated = lab.home / ".config/groundcrew/staging.k3s-token", {"servers": 1, "k3s_token": {}}
     assert run(lab, "--dry", yes=False, **generated).code == 0
     assert not token_file.exists()
@@ -173,6 +176,7 @@ def test_a_new_token_is_saved_and_a_different_one_changes_nothing(fresh: Callabl
     assert [lab.ask(host, f"{PID}; cat /etc/rancher/k3s/config.yaml") for host in lab.hosts] == before
 
 
+@pytest.mark.long
 def test_a_refused_node_fails_with_its_journal_and_can_be_repaired(fresh: Callable[..., Lab]) -> None:
     lab = fresh(2)
     assert run(lab, servers=1).code == 0
@@ -188,6 +192,7 @@ def test_a_refused_node_fails_with_its_journal_and_can_be_repaired(fresh: Callab
     assert ready(lab) == ["lab-1", "lab-2"]
 
 
+@pytest.mark.long
 def test_damaged_downloads_are_never_installed(fresh: Callable[..., Lab]) -> None:
     lab = fresh(1, 13)
     host, images_path = lab.hosts[0], f"/var/lib/rancher/k3s/agent/images/{IMAGES}"

@@ -28,6 +28,7 @@ def cluster(prepared: Callable[..., Lab]) -> Lab:
     return prepared("k3s", 5, first_run)
 
 
+@pytest.mark.long
 def test_reset_hosts_have_no_trace_of_k3s_and_can_join_again(cluster: Lab) -> None:
     server, agent = cluster.hosts[2], cluster.hosts[4]
     cluster.ask(agent, POD)
@@ -46,6 +47,7 @@ def test_reset_hosts_have_no_trace_of_k3s_and_can_join_again(cluster: Lab) -> No
     assert ready(cluster) == ["lab-1", "lab-2", "lab-3", "lab-4", "lab-5"]
 
 
+@pytest.mark.long
 def test_the_first_server_leaves_and_does_not_found_a_second_cluster(cluster: Lab) -> None:
     first = cluster.hosts[0].address
     result = reset(cluster, "--limit", first, "--data", f"k3s_reset={first}")

@@ -52,6 +52,7 @@ def reached(lab: Lab, bucket: Bucket) -> Iterator[None]:
             tunnel.terminate()
 
 
+@pytest.mark.long
 def test_all_nodes_are_restored_and_the_second_run_changes_nothing(cluster: Lab) -> None:
     before = saved(cluster, "before")
     other = cluster.ask(cluster.hosts[1], "k3s etcd-snapshot save").split()[1]
@@ -63,6 +64,7 @@ def test_all_nodes_are_restored_and_the_second_run_changes_nothing(cluster: Lab)
         assert (again.code, again.changes) == (0, 0), again.text
 
 
+@pytest.mark.long
 def test_the_next_run_completes_a_killed_restore(cluster: Lab) -> None:
     before = saved(cluster, "killed")
     cluster.ask(cluster.hosts[0], "echo 60 > /run/standin-slow")
@@ -82,6 +84,7 @@ def test_the_next_run_completes_a_killed_restore(cluster: Lab) -> None:
     assert run(cluster).changes == 0
 
 
+@pytest.mark.long
 def test_lost_hosts_are_restored_from_s3(fresh: Callable[..., Lab], seaweed: Bucket) -> None:
     lab = fresh(2, 13)
     s3 = {

@@ -53,6 +53,7 @@ def recorded_cordons(lab: Lab, server: int) -> Iterator[list[set[str]]]:
     cordons += [set(closed_of(read(line))) for line in lines]
 
 
+@pytest.mark.long
 def test_nodes_are_upgraded_one_at_a_time_and_the_second_run_changes_nothing(cluster: Lab) -> None:
     target = newer(cluster)
     dry = upgrade(cluster, "--dry", k3s_version=target, yes=False)
@@ -75,6 +76,7 @@ def test_nodes_are_upgraded_one_at_a_time_and_the_second_run_changes_nothing(clu
         assert (again.code, again.changes) == (0, 0), again.text
 
 
+@pytest.mark.long
 def test_the_next_run_continues_after_a_kill_a_broken_node_and_a_failed_drain(cluster: Lab) -> None:
     target, current = newer(cluster), running(cluster)
     kubectl(cluster, "cordon lab-2")

@@ -237,6 +237,7 @@ def test_mistakes_in_group_data_stop_it_with_a_message(lab: Lab) -> None:
         assert expected in wrong.text
 
 
+@pytest.mark.long
 def test_debian_13_works_and_hosts_of_other_groups_stay_unchanged(fresh: Callable[..., Lab]) -> None:
     lab = fresh(2, 13)
     first_run(lab)

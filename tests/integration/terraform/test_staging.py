@@ -32,7 +32,7 @@ JOBS = "arn:aws:iam::123456789012:user/jobs"
 TOPIC = "module.monitoring.aws_sns_topic.alerts"
 
 
-@pytest.fixture(scope="module", params=[OLD, NEW])
+@pytest.fixture(scope="module", params=[pytest.param(OLD, marks=pytest.mark.long), NEW])
 def staging(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """Applied once; the tests below tell one story, in their order."""
     with cloud(tmp_path_factory.mktemp("cloud"), request.param) as made:

@@ -237,7 +237,8 @@ def test_a_signal_aborts_everything(
 
 
 @pytest.mark.usefixtures("small_streams")
-def test_a_backup_can_be_killed_at_any_moment(database: New, backs_up: BacksUp) -> None:
+@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.release)])
+def test_a_backup_can_be_killed_at_any_moment(database: New, backs_up: BacksUp, kills: int) -> None:
     """Every complete set can be restored. Incomplete sets are listed apart and do not disturb the next run."""
     seed = random.randrange(1 << 32)
     print(f"seed: {seed}")
@@ -259,10 +260,10 @@ def test_a_backup_can_be_killed_at_any_moment(database: New, backs_up: BacksUp) 
         assert code_of(pid) == 0
     whole = time.monotonic() - start
     survivors = 0
-    for number in range(20):
+    for number in range(kills):
         staging.store.delete([entry.key for entry in staging.store.list("staging/locks/")])
         with process(once) as pid:
-            time.sleep(whole * 1.1 * (number + chance.random()) / 20)
+            time.sleep(whole * 1.1 * (number + chance.random()) / kills)
             if code_of(pid, wait=False) is None:
                 os.kill(pid, signal.SIGKILL)
             survivors += code_of(pid) == 0
