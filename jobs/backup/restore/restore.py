@@ -188,7 +188,7 @@ def _restore_into_empty(task: RestoreTask, target: RestoreTarget) -> tuple[str, 
     ):
         notes = _fill(task)
     with maintenance_connection(task.into) as server:
-        return (*notes, *apply_settings(server, task.into.database, task.stored.manifest.settings, target))
+        return (*notes, *apply_properties(server, task.into.database, task.stored.manifest.settings, target))
 
 
 def _add_tables(task: RestoreTask, target: RestoreTarget) -> tuple[str, ...]:
@@ -242,13 +242,13 @@ def restore_and_swap(
 ) -> tuple[str, ...]:
     """Restore into a copy, compare it with the manifest, and rename it. A failure drops the copy.
 
-    A database that is sanitised keeps the settings of the database that it replaces. It gets no statistics of the rows
-    before `sanitise`.
+    With `sanitise`, the new database gets the properties of the one that it replaces. It gets no statistics before
+    `sanitise` has changed the rows.
     """
     into, manifest, run = task.into, task.stored.manifest, task.run
     with maintenance_connection(into) as server:
         old = database_settings.read_properties(server, into.database) if target.exists else None
-    settings = settings_for(manifest.settings, old, keep_old=sanitise is not None)
+    properties = choose_properties(manifest.settings, old, keep_old=sanitise is not None)
     with new_copy(into, manifest.settings, target) as copy:
         copy_task = replace(task, into=copy)
         # The open connection shows other restores that this copy is not abandoned.
@@ -257,19 +257,21 @@ def restore_and_swap(
             if not task.tables:
                 require_same_contents(copy_task)
             with maintenance_connection(into) as server:
-                without_limit = replace(settings, connection_limit=-1)  # the copy stays closed until the swap
-                notes = (*left_out, *apply_settings(server, copy.database, without_limit, target))
+                without_limit = replace(properties, connection_limit=-1)  # the copy stays closed until the swap
+                notes = (*left_out, *apply_properties(server, copy.database, without_limit, target))
             if sanitise is not None:
                 sanitise(copy_task)
         with maintenance_connection(into) as server:
-            server.execute(database_settings.connection_limit_statement(copy.database, settings))
+            server.execute(database_settings.connection_limit_statement(copy.database, properties))
         with run.step("swap"):
             swap(into, copy.database, kept_as or "", replaces=target.exists, run=run)
     return notes
 
 
-def settings_for(from_set: DatabaseProperties, old: DatabaseProperties | None, *, keep_old: bool) -> DatabaseProperties:
-    """Return the settings of the set, with owner and privileges of the replaced database; or all its settings."""
+def choose_properties(
+    from_set: DatabaseProperties, old: DatabaseProperties | None, *, keep_old: bool
+) -> DatabaseProperties:
+    """Return the properties of the set with owner and privileges of the old database, or all of the old database."""
     if old is None:
         return from_set
     if keep_old:
@@ -287,13 +289,13 @@ def require_same_contents(task: RestoreTask, only: frozenset[QualifiedName] | No
 
 
 @contextmanager
-def new_copy(into: Endpoint, settings: DatabaseProperties, target: RestoreTarget) -> Iterator[Endpoint]:
+def new_copy(into: Endpoint, properties: DatabaseProperties, target: RestoreTarget) -> Iterator[Endpoint]:
     """Create a database with a temporary name, closed to all but superusers. Drop it if the block fails."""
     now = datetime.now(UTC)
     name = copies.restoring_name(into.database, now)
     with maintenance_connection(into) as server:
         drop_abandoned_copies(server, into.database, now)
-        _create(server, database_settings.create_statement(name, settings, target.major, closed=target.superuser))
+        _create(server, database_settings.create_statement(name, properties, target.major, closed=target.superuser))
     try:
         yield into.with_database(name)
     except (Failed, Transient, Stopped) as error:
@@ -330,15 +332,15 @@ def _create(server: psycopg.Connection[Any], statement: str) -> None:
         ) from None
 
 
-def apply_settings(
-    server: psycopg.Connection[Any], database: str, settings: DatabaseProperties, target: RestoreTarget
+def apply_properties(
+    server: psycopg.Connection[Any], database: str, properties: DatabaseProperties, target: RestoreTarget
 ) -> tuple[str, ...]:
     """Set owner, comment, limits, settings and privileges of a database. Return notes on what the server refused."""
     roles = role_names(server)
     if not target.superuser:
-        settings = replace(settings, owner=target.user)
+        properties = replace(properties, owner=target.user)
     notes = (
         _execute_or_note(server, statement, f"a setting of {quoting.identifier(database)}")
-        for statement in database_settings.alter_statements(database, settings, roles)
+        for statement in database_settings.alter_statements(database, properties, roles)
     )
     return tuple(dict.fromkeys(note for note in notes if note is not None))

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tests.parts.crew import Repository
 from tests.parts.needs import majors, needs
-from tests.parts.postgres import CLIENTS, Database
 from tests.parts.portrait import differences, portrait
+from tests.parts.postgres import CLIENTS, Database
 
 PAGE = Path(__file__).parents[4] / "docs" / "backups.md"
 

@@ -21,9 +21,9 @@ from tests.bench.measure import Peaks
 from tests.parts import terminal
 from tests.parts.crew import Repository, flip
 from tests.parts.needs import majors, needs
+from tests.parts.portrait import differences, portrait
 from tests.parts.postgres import Database, Server, extension
 from tests.parts.runs import until
-from tests.parts.portrait import differences, portrait
 
 Shop = Callable[..., Database]
 New = Callable[..., Database]

@@ -35,7 +35,10 @@ def test_restores_a_lost_table_into_its_database(major: int, repository: Reposit
     origin.run("DROP TABLE orders CASCADE")
     code, output = restore(repository, origin, "--tables", "orders")
     assert code == 0, output
-    assert "not restored, because they need more than the selected tables: foreign key orders orders_customer_fkey" in output
+    assert (
+        "not restored, because they need more than the selected tables: foreign key orders orders_customer_fkey"
+        in output
+    )
     assert origin.ask("SELECT count(*), md5(string_agg(o::text, '' ORDER BY id)) FROM orders o") == rows_before
     assert origin.ask(indexes) == indexes_before
     assert origin.ask("SELECT nextval('orders_id_seq')") == [(4001,)]

@@ -4,7 +4,7 @@ import pytest
 
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres.settings import DatabaseProperties
-from jobs.backup.restore.restore import RestoreMode, choose_mode, definition_options, settings_for
+from jobs.backup.restore.restore import RestoreMode, choose_mode, choose_properties, definition_options
 from jobs.backup.restore.target import RestoreTarget
 
 
@@ -70,10 +70,10 @@ def test_a_role_without_superuser_rights_restores_no_owners_and_privileges() -> 
 def test_a_replaced_database_keeps_its_owner_and_privileges() -> None:
     from_set = DatabaseProperties("UTF8", "C", "C", "libc", None, "a", "from the set", 5, ("work_mem=1MB",), ())
     old = DatabaseProperties("UTF8", "C", "C", "libc", None, "b", "from the old one", -1, (), ('CONNECT TO "c"',))
-    assert settings_for(from_set, None, keep_old=False) == from_set
-    assert settings_for(from_set, old, keep_old=True) == old
-    settings = settings_for(from_set, old, keep_old=False)
-    assert (settings.owner, settings.privileges, settings.comment, settings.settings) == (
+    assert choose_properties(from_set, None, keep_old=False) == from_set
+    assert choose_properties(from_set, old, keep_old=True) == old
+    properties = choose_properties(from_set, old, keep_old=False)
+    assert (properties.owner, properties.privileges, properties.comment, properties.settings) == (
         "b",
         old.privileges,
         "from the set",
