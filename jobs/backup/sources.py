@@ -77,7 +77,7 @@ def select_databases(names: Iterable[str], exclude: Sequence[str]) -> list[str]:
     ]
 
 
-def subjects(environment: Environment, store: Store, options: Options) -> list[str]:
+def databases_to_back_up(environment: Environment, store: Store, options: Options) -> list[str]:
     """Return the databases to back up. An unreachable server stays a subject, so that its run reports the reason."""
     selected = options.only or (*environment.databases, *environment.servers)
     expanded = [subject for name in selected for subject in _expanded(environment, store, name)]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pyrage
 
 _LEVEL = 1
-# zstd's window and hash table as powers of two. At this size they fit into a core's own cache: a fifth faster.
+# Powers of two. At this size, zstd's window and hash table fit into a core's own cache, which is 20% faster.
 _WINDOW_LOG, _HASH_LOG = 17, 13
 _INPUT_STEP = 512
 _OUTPUT_BLOCK = 256 << 10
@@ -108,7 +108,7 @@ def _identities(text: str) -> list[pyrage.x25519.Identity | pyrage.ssh.Identity]
     except pyrage.IdentityError:
         identities = []
     if not identities:
-        raise BackupError("decrypt_with has no age key; age-keygen makes one (AGE-SECRET-KEY-1…)")
+        raise BackupError("decrypt_with contains no age key; age-keygen creates one (AGE-SECRET-KEY-1…)")
     return identities
 
 
@@ -167,7 +167,7 @@ class _DecompressingSink:
 
 
 class _StreamEnds:
-    """The file objects that pyrage reads from and writes to. Keeps the original error, which pyrage would hide."""
+    """A file object for pyrage, for reading the source and writing to the sink. It keeps errors, which pyrage hides."""
 
     def __init__(self, blocks: Iterator[bytes], sink: Sink) -> None:
         self._blocks = blocks

@@ -45,7 +45,7 @@ class StoredSet:
         return tuple(sorted(parts, key=lambda part: -part.dumped))
 
     def key(self, name: str) -> str:
-        """Return the key in the store of an object of this set."""
+        """Return the full key of an object of this set."""
         return set_prefix(self.manifest.environment, self.manifest.database, self.manifest.set) + name
 
 
@@ -56,9 +56,9 @@ def open_set(store: Store, backup_set: Set, decrypt_with: Secret | None) -> Stor
 
 
 def read_part(stored: StoredSet, part: Part, sink: Sink, check: Callable[[], None] = lambda: None) -> None:
-    """Write a part, decrypted and decompressed, into a sink; Damaged if its hash is wrong or an object is missing.
+    """Write a part, decrypted and decompressed, into a sink; Damaged if its hash is wrong or a piece is missing.
 
-    If anything fails, the rest of the part is read too: its hash shows whether damage was the cause.
+    After any failure the rest of the part is read too, because the hash shows whether damage was the cause.
     """
     identity = stored.identity
     stream = _HashedPart(stored, part, check)
@@ -103,7 +103,7 @@ class _HashedPart:
                     self._sha256.update(chunk)
                     yield chunk
             except Missing:
-                raise Damaged(self._damage(f"object {piece.key} is missing in the store")) from None
+                raise Damaged(self._damage(f"piece {piece.key} is missing in the store")) from None
 
     def raise_if_damaged(self) -> None:
         for _ in self._chunks:

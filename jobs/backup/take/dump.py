@@ -48,12 +48,12 @@ _TRANSIENT = (
 
 
 class LockTimeout(Transient):
-    """pg_dump waited too long for a table lock, because a change of the table is queued before it."""
+    """pg_dump waited too long for a table lock, because another session's change of the table is ahead in the queue."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartStream:
-    """Everything that is needed to stream the parts of a set."""
+    """Streams the parts of a set from dump programs into the store."""
 
     run: Run
     store: Store
@@ -120,7 +120,7 @@ class _StderrTail:
 
 
 def dump_error(name: str, code: int, stderr: Sequence[str]) -> Failed | Transient:
-    """Return the error of a failed dump program, with the first error that it printed and its detail."""
+    """Return the error of a failed dump program, from the first error message and detail that it printed."""
     reason = " ".join(error_lines(stderr)) or f"exit code {code}"
     lacks_privileges = "permission denied" in reason or "row-level security" in reason
     sentence = f"part {name}: {reason}" + (f"; {privileges.NEEDED}" if lacks_privileges else "")

@@ -30,7 +30,7 @@ SELECT current_setting('server_version'), current_setting('server_version_num'):
        has_function_privilege('pg_control_system()', 'EXECUTE'), has_table_privilege('pg_authid', 'SELECT')
 """
 
-# Everything except indexes, materialized views (refilled on restore) and catalogs. The catalog of large objects counts.
+# Excludes indexes, materialized views (a restore refills them) and catalogs, except pg_largeobject, which is dumped.
 _DUMP_SIZE = """
 SELECT pg_database_size(current_database()) - sum(pg_relation_size(oid))::bigint FROM pg_class
 WHERE NOT relisshared AND (relkind IN ('i', 'm')
@@ -45,7 +45,7 @@ SELECT e.extname, e.extversion, n.nspname FROM pg_extension e JOIN pg_namespace 
 
 
 def read_server(connection: Connection) -> SourceServer:
-    """Return the facts about the server. Managed servers can hide the system identifier."""
+    """Return version, role and system identifier of the server; the identifier is "" where managed servers hide it."""
     version, major, standby, can_read_identifier, _ = _one(connection, _SERVER)
     identifier = (
         str(_one(connection, "SELECT system_identifier FROM pg_control_system()")[0]) if can_read_identifier else ""
@@ -54,7 +54,7 @@ def read_server(connection: Connection) -> SourceServer:
 
 
 def estimate_dump_bytes(connection: Connection) -> int:
-    """Estimate the size of a dump. Compressed values make it bigger, free space in tables makes it smaller."""
+    """Estimate the size of a dump: too low for values stored compressed, too high for free space in tables."""
     size: int = _one(connection, _DUMP_SIZE)[0]
     return size
 
@@ -108,10 +108,10 @@ def count_query(table: Table) -> str:
 
 @contextmanager
 def _connected(cancellation: Cancellation, endpoint: Endpoint, snapshot: str) -> Iterator[Connection]:
-    """Yield a connection that reads the snapshot. Its query is cancelled if another task fails."""
+    """Yield a connection that reads the snapshot; if another task fails, its query is cancelled."""
     import psycopg
 
-    try:  # around the connection, since leaving it ends the transaction, which asks the server too
+    try:  # includes leaving the connection: that ends the transaction on the server, and can fail
         with (
             endpoint.connect(autocommit=True) as connection,
             cancellation.on_cancel(partial(_cancel_query, connection)),
@@ -128,7 +128,7 @@ def _connected(cancellation: Cancellation, endpoint: Endpoint, snapshot: str) ->
 
 
 def _cancel_query(connection: Connection) -> None:
-    """Cancel the query, then shut the socket down, in case the server did not get the cancellation."""
+    """Cancel the query. Then shut down the socket, in case the cancellation did not reach the server."""
     with suppress(Exception):
         connection.cancel_safe(timeout=2)
     with socket.socket(fileno=os.dup(connection.fileno())) as copy:

@@ -6,11 +6,10 @@ import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from jobs.backup import sources
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres.connection import reach
 from jobs.backup.sets.manifest import Manifest
-from jobs.backup.sources import is_known, schedule, section_of
+from jobs.backup.sources import databases_to_back_up, is_known, schedule, section_of
 from jobs.backup.take.snapshot import export_snapshot
 from jobs.backup.take.take import BackupPlan, plan_backup, take_set
 from jobs.format import format_size
@@ -45,7 +44,7 @@ def subjects(environment: Environment, store: Store, options: Options) -> list[s
     for tag in options.tags:
         if not _TAG.fullmatch(tag):
             raise UnknownName(f"--tag {tag}: use at most 63 letters, digits, dots, hyphens and underscores")
-    return sources.subjects(environment, store, options)
+    return databases_to_back_up(environment, store, options)
 
 
 def planned_result(plan: BackupPlan) -> Result:

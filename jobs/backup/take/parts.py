@@ -59,7 +59,7 @@ def plan_parts(tables: Sequence[Table], streams: int, encoding: str = "UTF8") ->
 
 
 def biggest_tables(tables: Sequence[Table], streams: int, encoding: str = "UTF8") -> list[Table]:
-    """Return the tables that deserve their own stream, biggest first: the rest is at most one stream's share."""
+    """Return the tables that get their own part, biggest first, until the rest is at most one stream's share."""
     total = remaining = sum(table.bytes for table in tables)
     chosen: list[Table] = []
     for table in sorted(tables, key=lambda table: (-table.bytes, table.schema, table.name)):
@@ -99,7 +99,7 @@ def _selection(part: PlannedPart) -> list[str]:
 
 
 def pg_dumpall(program: ClientProgram, conninfo: str, database: str, *, passwords: bool) -> list[str]:
-    """Return the command that dumps the roles, connected to a database that allows the backup role."""
+    """Return the command that dumps the roles. It connects to `database`, which the backup role can access."""
     no_passwords = [] if passwords else ["--no-role-passwords"]
     return [
         program.path,
@@ -112,5 +112,5 @@ def pg_dumpall(program: ClientProgram, conninfo: str, database: str, *, password
 
 
 def milliseconds(limit: timedelta) -> int:
-    """Return a limit in milliseconds for the server and pg_dump, at least 1: 0 disables the limit."""
+    """Return a limit in milliseconds, at least 1: the server and pg_dump take 0 as no limit."""
     return max(1, round(limit.total_seconds() * 1000))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _LOCKS_PER_STATEMENT = 200
 _MAX_ATTEMPTS = 5
 
-# Plain tables and partitions. Tables of extensions only if the extension marks their rows as user data.
+# Plain tables and partitions. A table of an extension counts only if the extension marks its rows as user data.
 _TABLES = """
 SELECT c.oid, n.nspname, c.relname, 0, c.relkind::text = 'r', c.relpersistence = 'u', NOT EXISTS (
   SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
@@ -59,7 +59,7 @@ def export_snapshot(endpoint: Endpoint, lock: timedelta) -> Iterator[ExportedSna
     connection = endpoint.connect(autocommit=True)
     try:
         yield _take(connection, endpoint, lock)
-    except psycopg.Error as error:  # also of a query inside the block, on the connection that the snapshot gives out
+    except psycopg.Error as error:  # also from the caller's queries on the connection of the snapshot
         raise translate_error(error) from None
     finally:
         with suppress(psycopg.Error):
@@ -95,9 +95,9 @@ def _with_sizes(connection: psycopg.Connection[Any], tables: Sequence[Table]) ->
 def lock_tables(
     connection: psycopg.Connection[Any], tables: Sequence[Table], endpoint: Endpoint, lock: timedelta
 ) -> bool:
-    """Lock the tables before the snapshot is taken; return False if one was dropped.
+    """Lock the tables against changes; return False if one was dropped.
 
-    Without the locks, a table truncated after the snapshot would be dumped as empty.
+    The locks must come before the snapshot: a table truncated in between would be dumped as empty.
     """
     import psycopg
 

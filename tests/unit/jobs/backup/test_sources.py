@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from inventories import Environment, Repository
-from jobs.backup.sources import is_known, schedule, section_of, select_databases, subject_name, subjects
+from jobs.backup.sources import databases_to_back_up, is_known, schedule, section_of, select_databases, subject_name
 from jobs.run.job import Options, UnknownName
 from tests.parts.runs import store_in
 
@@ -73,7 +73,7 @@ def test_excluded_and_restoring_databases_are_not_selected() -> None:
 def test_a_run_backs_up_the_selected_and_scheduled_databases(
     staging: Environment, tmp_path: Path, options: Options, names: list[str]
 ) -> None:
-    assert subjects(staging, store_in(tmp_path), options) == names
+    assert databases_to_back_up(staging, store_in(tmp_path), options) == names
 
 
 def test_the_databases_of_a_server_share_its_schedule(staging: Environment) -> None:

@@ -120,7 +120,7 @@ def test_malformed_keys_are_errors() -> None:
     with pytest.raises(BackupError, match="age1nonsense is not an age recipient"):
         encrypt([b""], BytesIO(), ["age1nonsense"])
     for nothing in ("", "# only a comment\n", "AGE-SECRET-KEY-1NONSENSE"):
-        with pytest.raises(BackupError, match="has no age key"):
+        with pytest.raises(BackupError, match="contains no age key"):
             decrypted(encrypted(b"", TO), nothing)
 
 
