@@ -1,4 +1,4 @@
-"""The only state there is: S3 or a directory, behind one small interface."""
+"""The store: S3 or a directory, behind one small interface. It holds all state of groundcrew."""
 
 from jobs.store.factory import StoreOptions, open_store
 from jobs.store.interface import (

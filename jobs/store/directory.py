@@ -1,8 +1,7 @@
-"""A directory as the store: for one machine, and for trying groundcrew without an S3 server.
+"""A directory as the store: for one machine, and to try groundcrew without an S3 server.
 
-A key is a file at the same path, so that sets can be read with plain tools. Two names are the store's
-own: `%lock`, held for the instant in which something becomes visible, and `%open`, where what is not
-complete yet lies. A crash leaves files there and nowhere else.
+A key is a file at the same path, so that plain tools can read backup sets. Two names are reserved. `%lock` is a lock
+file, held while a file becomes visible. `%open` holds incomplete files. A crash leaves files only there.
 """
 
 from __future__ import annotations
@@ -36,51 +35,51 @@ from jobs.store.interface import (
 from jobs.store.paths import CONTINUED_SUFFIX, FILE_SUFFIX, file_names, key_level
 
 READ_SIZE = 1 << 20
-_LOCK = "%lock"
-_OPEN = "%open"
+_LOCK_FILE = "%lock"
+_OPEN_FOLDER = "%open"
 _FULL = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "the file is too big",
 }
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
-_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
+_MISSING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
 
 
 class DirectoryStore:
-    """Objects are files below one directory."""
+    """A store whose objects are files below one directory."""
 
     def __init__(self, url: str, root: Path) -> None:
         self.url = url
         self.root = root
 
     def get(self, key: str) -> StoredObject:
-        with self._told(key), self._file(key).open("rb") as file:
+        with self._translated_errors(key), self._file(key).open("rb") as file:
             return StoredObject(file.read(), _version(os.fstat(file.fileno())))
 
     def create(self, key: str, body: bytes) -> str:
-        def only_if_absent(place: Path) -> None:
-            if place.exists():
+        def require_absent(file: Path) -> None:
+            if file.exists():
                 raise Exists(f"{self.url}: {key} exists already")
 
-        return self._write(key, body, only_if_absent)
+        return self._write(key, body, require_absent)
 
     def replace(self, key: str, body: bytes, version: str) -> str:
-        def only_if_unchanged(place: Path) -> None:
-            if _version(place.stat()) != version:
-                raise Changed(f"{self.url}: {key} was changed by somebody else")
+        def require_unchanged(file: Path) -> None:
+            if _version(file.stat()) != version:
+                raise Changed(f"{self.url}: {key} was changed by another writer")
 
-        return self._write(key, body, only_if_unchanged)
+        return self._write(key, body, require_unchanged)
 
     def put(self, key: str, body: bytes) -> str:
         return self._write(key, body)
 
     def upload(self, key: str) -> Upload:
-        with self._told(key):
-            return DirectoryUpload(self, key, self._begun(key))
+        with self._translated_errors(key):
+            return DirectoryUpload(self, key, self._new_open_folder(key))
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        with self._told(key), self._file(key).open("rb") as file:
+        with self._translated_errors(key), self._file(key).open("rb") as file:
             left = os.fstat(file.fileno()).st_size if end is None else end
             left -= file.seek(start)
             while left > 0 and (chunk := file.read(min(READ_SIZE, left))):
@@ -88,26 +87,26 @@ class DirectoryStore:
                 yield chunk
 
     def list(self, prefix: str = "") -> Iterator[ListedKey]:
-        with self._told(prefix):
-            above, begin = _split(prefix)
-            yield from _entries(self._folder(above), above, begin)
+        with self._translated_errors(prefix):
+            above, start = _split(prefix)
+            yield from _listed_keys(self._folder(above), above, start)
 
     def folders(self, prefix: str = "") -> Iterator[ListedKey | ListedPrefix]:
-        with self._told(prefix):
-            above, begin = _split(prefix)
-            for level, place in _inside(self._folder(above)):
-                if not level.startswith(begin):
+        with self._translated_errors(prefix):
+            above, start = _split(prefix)
+            for level, path in _levels_in(self._folder(above)):
+                if not level.startswith(start):
                     continue
                 if not level.endswith("/"):
-                    yield from _entry(above + level, place)
-                elif any(_entries(place, "")):
+                    yield from _listed_key(above + level, path)
+                elif any(_listed_keys(path, "")):
                     yield ListedPrefix(above + level)
 
     def delete(self, keys: Iterable[str]) -> Sequence[NotDeleted]:
         refused = []
         for key in keys:
             try:
-                with self._told(key):
+                with self._translated_errors(key):
                     self._remove(key)
             except Missing:
                 continue
@@ -116,77 +115,77 @@ class DirectoryStore:
         return refused
 
     def purge_versions(self, prefix: str) -> tuple[int, Sequence[NotDeleted]]:  # noqa: ARG002
-        """A directory keeps nothing of what was deleted."""
+        """Return that there is nothing to remove: a directory keeps no versions."""
         return 0, ()
 
     def open_uploads(self, prefix: str = "") -> Iterator[OpenUpload]:
-        with self._told(prefix):
-            for noted in sorted((self.root / _OPEN).glob("*/key")):
-                with suppress(FileNotFoundError):  # ended while we looked
-                    key, since = noted.read_bytes().decode(), noted.stat().st_mtime
+        with self._translated_errors(prefix):
+            for key_file in sorted((self.root / _OPEN_FOLDER).glob("*/key")):
+                with suppress(FileNotFoundError):  # it ended meanwhile
+                    key, since = key_file.read_bytes().decode(), key_file.stat().st_mtime
                     if key.startswith(prefix):
-                        yield OpenUpload(key, noted.parent.name, datetime.fromtimestamp(since, UTC))
+                        yield OpenUpload(key, key_file.parent.name, datetime.fromtimestamp(since, UTC))
 
     def abort_upload(self, upload: OpenUpload) -> None:
-        with self._told(upload.key):
-            self._forget(self.root / _OPEN / upload.id)
+        with self._translated_errors(upload.key):
+            self._remove_open_folder(self.root / _OPEN_FOLDER / upload.id)
 
     def require_conditional_writes(self) -> None:
-        """A directory always keeps them: every write becomes visible under one lock."""
+        """A directory always supports conditions: every write becomes visible under one lock."""
 
-    def _write(self, key: str, body: bytes, only_if: Callable[[Path], None] | None = None) -> str:
-        with self._told(key):
-            begun = self._begun(key)
+    def _write(self, key: str, body: bytes, require: Callable[[Path], None] | None = None) -> str:
+        with self._translated_errors(key):
+            folder = self._new_open_folder(key)
             try:
-                _write_file(begun / "body", body)
-                return self._publish(key, begun / "body", only_if)
+                _write_file(folder / "body", body)
+                return self._publish(key, folder / "body", require)
             finally:
-                self._forget(begun)
+                self._remove_open_folder(folder)
 
-    def _begun(self, key: str) -> Path:
-        """A folder of its own for something that is not complete yet, with the key it is meant for."""
-        _make_folders(self.root / _OPEN)
-        begun = self.root / _OPEN / secrets.token_hex(12)
-        begun.mkdir(mode=0o700)
+    def _new_open_folder(self, key: str) -> Path:
+        """Create a folder for one incomplete file, and write down its key."""
+        _make_folders(self.root / _OPEN_FOLDER)
+        folder = self.root / _OPEN_FOLDER / secrets.token_hex(12)
+        folder.mkdir(mode=0o700)
         try:
-            with os.fdopen(_new_file(begun / "key"), "wb") as noted:
-                noted.write(key.encode())
+            with os.fdopen(_new_file(folder / "key"), "wb") as key_file:
+                key_file.write(key.encode())
         except OSError:
-            self._forget(begun)
+            self._remove_open_folder(folder)
             raise
-        return begun
+        return folder
 
-    def _forget(self, begun: Path) -> None:
+    def _remove_open_folder(self, folder: Path) -> None:
         with suppress(FileNotFoundError):
-            for left in ("body", "key"):
-                (begun / left).unlink(missing_ok=True)
-            begun.rmdir()
+            for name in ("body", "key"):
+                (folder / name).unlink(missing_ok=True)
+            folder.rmdir()
 
-    def _publish(self, key: str, body: Path, only_if: Callable[[Path], None] | None = None) -> str:
+    def _publish(self, key: str, body: Path, require: Callable[[Path], None] | None = None) -> str:
         with self._locked():
-            place = self._file(key)
-            if only_if:
-                only_if(place)
-            _make_folders(place.parent)
-            now = time.time_ns()  # the file system's own clock may be too coarse to tell two writes apart
+            file = self._file(key)
+            if require:
+                require(file)
+            _make_folders(file.parent)
+            now = time.time_ns()  # the file system's clock can be too coarse to distinguish two writes
             os.utime(body, ns=(now, now))
             version = _version(body.stat())
-            body.rename(place)
-            _sync_folder(place.parent)
+            body.rename(file)
+            _sync_folder(file.parent)
         return version
 
     def _remove(self, key: str) -> None:
         with self._locked():
-            place = self._file(key)
-            place.unlink()
-            _sync_folder(place.parent)
-            for folder in place.parents:
+            file = self._file(key)
+            file.unlink()
+            _sync_folder(file.parent)
+            for folder in file.parents:
                 if folder == self.root or not _removed_empty(folder):
                     break
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        lock = os.open(self.root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(self.root / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -196,41 +195,41 @@ class DirectoryStore:
     def _folder(self, above: str) -> Path:
         folder = self.root
         for level in above.split("/")[:-1]:
-            folder = _among(folder, level, Path.is_dir, but_not=Path.is_file)
+            folder = _path_of_level(folder, level, Path.is_dir, other=Path.is_file)
         return folder
 
     def _file(self, key: str) -> Path:
         above, last = _split(key)
-        return _among(self._folder(above), last, Path.is_file, but_not=Path.is_dir)
+        return _path_of_level(self._folder(above), last, Path.is_file, other=Path.is_dir)
 
     @contextmanager
-    def _told(self, key: str) -> Iterator[None]:
+    def _translated_errors(self, key: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             raise self._error(key, error) from error
 
     def _error(self, key: str, error: OSError) -> StoreError:
-        if error.errno in _NOT_THERE:
-            return Missing(f"{self.url}: there is no {key}")
+        if error.errno in _MISSING:
+            return Missing(f"{self.url}: {key} does not exist")
         if error.errno in _REFUSED:
-            return Denied(f"{self.url}: {key}: {error.strerror}; let user {os.geteuid()} read and write there")
+            return Denied(f"{self.url}: {key}: {error.strerror}; give user {os.geteuid()} read and write permission")
         if error.errno in _FULL:
-            return StoreError(f"{self.url}: {key}: {_FULL[error.errno]}; make room, or use another place")
+            return StoreError(f"{self.url}: {key}: {_FULL[error.errno]}; free some space, or use another disk")
         return StoreError(f"{self.url}: {key}: {error.strerror or error}")
 
 
 class DirectoryUpload:
-    """A stream into one file, out of sight until it is complete."""
+    """An upload to one file, which becomes visible when it is complete."""
 
-    def __init__(self, store: DirectoryStore, key: str, begun: Path) -> None:
-        self._store, self._key, self._begun = store, key, begun
+    def __init__(self, store: DirectoryStore, key: str, folder: Path) -> None:
+        self._store, self._key, self._folder = store, key, folder
         self._sha256 = hashlib.sha256()
         self._size = 0
-        self._fd = _new_file(begun / "body")
+        self._fd = _new_file(self._folder / "body")
 
     def write(self, body: bytes | memoryview) -> int:
-        with self._store._told(self._key):
+        with self._store._translated_errors(self._key):
             _write_all(self._fd, body)
         self._sha256.update(body)
         self._size += len(body)
@@ -238,11 +237,14 @@ class DirectoryUpload:
 
     def complete(self) -> StoredStream:
         piece = StoredPiece(f"{self._key}.0", self._size)
-        with self._store._told(self._key):
+        with self._store._translated_errors(self._key):
             os.fsync(self._fd)
             if os.fstat(self._fd).st_size != self._size:
-                raise StoreError(f"{self._store.url}: {piece.key} is not {self._size} bytes long as it should be")
-            self._store._publish(piece.key, self._begun / "body")
+                raise StoreError(
+                    f"{self._store.url}: {piece.key} is not {self._size} bytes long; "
+                    "look for another writer, or try again"
+                )
+            self._store._publish(piece.key, self._folder / "body")
         self.abort()
         return StoredStream((piece,), self._size, self._sha256.hexdigest())
 
@@ -250,7 +252,7 @@ class DirectoryUpload:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-            self._store._forget(self._begun)
+            self._store._remove_open_folder(self._folder)
 
     def __enter__(self) -> DirectoryUpload:
         return self
@@ -260,61 +262,61 @@ class DirectoryUpload:
 
 
 def _split(prefix: str) -> tuple[str, str]:
-    """The whole levels of a prefix, and what the next level must begin with."""
-    above, slash, begin = prefix.rpartition("/")
-    return above + slash, begin
+    """Return the complete levels of a prefix, and the start of the next level."""
+    above, slash, start = prefix.rpartition("/")
+    return above + slash, start
 
 
-def _among(folder: Path, level: str, kind: Callable[[Path], bool], but_not: Callable[[Path], bool]) -> Path:
-    """The path of one level. Where a file and a folder want one name, the later one stands beside it as `…%`."""
+def _path_of_level(folder: Path, level: str, kind: Callable[[Path], bool], other: Callable[[Path], bool]) -> Path:
+    """Return the path of one level. If a file and a folder need the same name, the later one gets the suffix `%`."""
     plain = folder.joinpath(*file_names(level))
-    beside = plain.with_name(plain.name + FILE_SUFFIX)
-    return beside if kind(beside) or but_not(plain) else plain
+    suffixed = plain.with_name(plain.name + FILE_SUFFIX)
+    return suffixed if kind(suffixed) or other(plain) else plain
 
 
-def _entries(folder: Path, above: str, begin: str = "") -> Iterator[ListedKey]:
-    for level, place in _inside(folder):
-        if not level.startswith(begin):
+def _listed_keys(folder: Path, above: str, start: str = "") -> Iterator[ListedKey]:
+    for level, path in _levels_in(folder):
+        if not level.startswith(start):
             continue
         if level.endswith("/"):
-            yield from _entries(place, above + level)
+            yield from _listed_keys(path, above + level)
         else:
-            yield from _entry(above + level, place)
+            yield from _listed_key(above + level, path)
 
 
-def _entry(key: str, place: Path) -> Iterator[ListedKey]:
+def _listed_key(key: str, path: Path) -> Iterator[ListedKey]:
     try:
-        seen = place.stat()
-    except FileNotFoundError:  # deleted while we looked
+        stat = path.stat()
+    except FileNotFoundError:  # deleted meanwhile
         return
-    yield ListedKey(key, seen.st_size, datetime.fromtimestamp(seen.st_mtime, UTC), _version(seen))
+    yield ListedKey(key, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC), _version(stat))
 
 
-def _inside(folder: Path) -> list[tuple[str, Path]]:
-    """What lies in a folder, in the order of keys; a folder's level ends with a slash."""
-    return sorted((key_level(names) + slash, place) for names, slash, place in _named(folder, []))
+def _levels_in(folder: Path) -> list[tuple[str, Path]]:
+    """Return the levels in a folder and their paths, in the order of keys; the level of a folder ends with a slash."""
+    return sorted((key_level(names) + slash, path) for names, slash, path in _named_levels(folder, []))
 
 
-def _named(folder: Path, before: list[str]) -> Iterator[tuple[list[str], str, Path]]:
+def _named_levels(folder: Path, names: list[str]) -> Iterator[tuple[list[str], str, Path]]:
     try:
-        found = list(os.scandir(folder))
+        entries = list(os.scandir(folder))
     except (FileNotFoundError, NotADirectoryError):
         return
-    for one in found:
-        if one.name in (_LOCK, _OPEN):
+    for entry in entries:
+        if entry.name in (_LOCK_FILE, _OPEN_FOLDER):
             continue
-        if one.name.endswith(CONTINUED_SUFFIX):
-            yield from _named(folder / one.name, [*before, one.name])
+        if entry.name.endswith(CONTINUED_SUFFIX):
+            yield from _named_levels(folder / entry.name, [*names, entry.name])
         else:
-            yield [*before, one.name], "/" if one.is_dir() else "", folder / one.name
+            yield [*names, entry.name], "/" if entry.is_dir() else "", folder / entry.name
 
 
-def _version(seen: os.stat_result) -> str:
-    return f"{seen.st_mtime_ns:x}-{seen.st_ino:x}-{seen.st_size:x}"
+def _version(stat: os.stat_result) -> str:
+    return f"{stat.st_mtime_ns:x}-{stat.st_ino:x}-{stat.st_size:x}"
 
 
-def _new_file(place: Path) -> int:
-    return os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+def _new_file(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
 
 def _write_all(fd: int, body: bytes | memoryview) -> None:
@@ -323,8 +325,8 @@ def _write_all(fd: int, body: bytes | memoryview) -> None:
         left = left[os.write(fd, left) :]
 
 
-def _write_file(place: Path, body: bytes) -> None:
-    fd = _new_file(place)
+def _write_file(path: Path, body: bytes) -> None:
+    fd = _new_file(path)
     try:
         _write_all(fd, body)
         os.fsync(fd)

@@ -1,4 +1,4 @@
-"""From the environment file's address to the store behind it."""
+"""Opens the store of an environment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jobs.store.interface import Store, StoreError
 
 
 class StoreOptions(Protocol):
-    """What an environment's `[store]` says, as far as a store needs it."""
+    """The keys of an environment's `[store]` that are needed to open a store."""
 
     @property
     def url(self) -> str: ...
@@ -28,17 +28,17 @@ class StoreOptions(Protocol):
 
 
 def open_store(settings: StoreOptions, job: str | None = None) -> Store:
-    """The store that the environment names, with the AWS profile that is meant for this job."""
-    address = urlsplit(settings.url, allow_fragments=False)
-    if address.scheme == "file" and address.path.startswith("/") and not address.netloc + address.query:
+    """Return the store of an environment, opened with the AWS profile of a job."""
+    url = urlsplit(settings.url, allow_fragments=False)
+    if url.scheme == "file" and url.path.startswith("/") and not url.netloc + url.query:
         from jobs.store.directory import DirectoryStore
 
-        return DirectoryStore(settings.url, Path(unquote(address.path)))
-    if address.scheme == "s3" and address.netloc and not address.query:
+        return DirectoryStore(settings.url, Path(unquote(url.path)))
+    if url.scheme == "s3" and url.netloc and not url.query:
         from jobs.store.s3 import S3Store
         from jobs.store.s3_errors import Location
 
         profile = settings.profiles.get(job or "", settings.profile)
-        place = Location(settings.url, address.netloc, settings.region, settings.endpoint, profile)
-        return S3Store(place, address.path.strip("/"), settings.max_parts)
-    raise StoreError(f"store.url: {settings.url} is no store; use s3://bucket/prefix or file:///path")
+        location = Location(settings.url, url.netloc, settings.region, settings.endpoint, profile)
+        return S3Store(location, url.path.strip("/"), settings.max_parts)
+    raise StoreError(f"store.url: {settings.url} is not the URL of a store; use s3://bucket/prefix or file:///path")

@@ -1,4 +1,4 @@
-"""What every store can do: the one small interface that all state goes through."""
+"""The interface of every store. All state of groundcrew is read and written through it."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from inventories import CrewError
 
 
 class StoreError(CrewError):
-    """Something about the store that a user can act on: the message names the store, the fact and the way out."""
+    """An error of the store; the message names the store, the fact and the remedy."""
 
 
 class Missing(StoreError):
-    """There is no such key."""
+    """The key does not exist."""
 
 
 class Exists(StoreError):
-    """The key was to be created, and somebody else had created it."""
+    """The key cannot be created, because it exists already."""
 
 
 class Changed(StoreError):
-    """The key was to be replaced, and its version is no longer the one that was read."""
+    """The key cannot be replaced, because its version has changed since it was read."""
 
 
 class OutOfReach(StoreError):
-    """The store did not answer, or not in time: trying again later can help."""
+    """The store did not answer in time. Trying again later can help."""
 
     retryable = True
 
 
 class Denied(StoreError):
-    """The store refused: credentials, permissions, or a lock on the object. Trying again will not help."""
+    """The store refused access: credentials, permissions, or a lock on the object. Trying again does not help."""
 
 
 class NotConditional(StoreError):
-    """The store ignores conditions on writes, so that two writers can both win: no locks can be had on it."""
+    """The store ignores conditions on writes. Two writers can both succeed, so locks do not work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +52,14 @@ class ListedKey:
 
 @dataclass(frozen=True, slots=True)
 class ListedPrefix:
-    """All keys below a `/`, rolled into one line of a listing."""
+    """One folder of a listing: all keys below a `/`."""
 
     key: str
 
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """A small object, read whole."""
+    """A small object with its whole body."""
 
     body: bytes
     version: str
@@ -67,7 +67,7 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class StoredPiece:
-    """One stored object of a stream; a long stream has several, read one after the other."""
+    """One object of a stored stream. A long stream has several; read them in order."""
 
     key: str
     size: int
@@ -75,7 +75,7 @@ class StoredPiece:
 
 @dataclass(frozen=True, slots=True)
 class StoredStream:
-    """What a stream left in the store once it was completed."""
+    """A completed stream in the store."""
 
     pieces: tuple[StoredPiece, ...]
     size: int
@@ -84,7 +84,7 @@ class StoredStream:
 
 @dataclass(frozen=True, slots=True)
 class OpenUpload:
-    """An upload that was begun and neither completed nor aborted."""
+    """An upload that is neither completed nor aborted."""
 
     key: str
     id: str
@@ -93,16 +93,16 @@ class OpenUpload:
 
 @dataclass(frozen=True, slots=True)
 class NotDeleted:
-    """A key that the store would not delete, and why."""
+    """A key that could not be deleted, and why."""
 
     key: str
     why: str
 
 
 class Upload(Protocol):
-    """A stream on its way into the store as `<key>.0`, `<key>.1` …; nothing is visible at a key until complete().
+    """An upload of a stream to the keys `<key>.0`, `<key>.1` …, which become visible when it is completed.
 
-    Also a context manager: left without complete(), it is aborted.
+    It is a context manager, which aborts the upload unless complete() was called.
     """
 
     def write(self, body: bytes | memoryview) -> int: ...
@@ -113,64 +113,64 @@ class Upload(Protocol):
 
 
 class Store(Protocol):
-    """Keys are text with `/` between the levels, relative to the store's own prefix."""
+    """A store of objects. Keys are relative to the store's prefix, with `/` between their levels."""
 
     @property
     def url(self) -> str:
-        """The address as the environment file has it, without secrets."""
+        """The URL in the environment file, without secrets."""
         ...
 
     def get(self, key: str) -> StoredObject:
-        """A small object whole; Missing if there is none."""
+        """Return a small object; Missing if there is none."""
         ...
 
     def create(self, key: str, body: bytes) -> str:
-        """Write a key that must not exist yet, atomically; Exists if another was first. The version is returned."""
+        """Write a key that does not exist yet, atomically, and return its version; Exists if it exists."""
         ...
 
     def replace(self, key: str, body: bytes, version: str) -> str:
-        """Write a key only if it still has this version; Changed (or Missing) if not. The new version is returned."""
+        """Write a key if it still has this version, and return its new version; else Changed or Missing."""
         ...
 
     def put(self, key: str, body: bytes) -> str:
-        """Write a small object, whatever was there before. The version is returned."""
+        """Write a small object, whether it exists or not, and return its version."""
         ...
 
     def upload(self, key: str) -> Upload:
-        """Stream in, of unknown length, in parts of fixed size."""
+        """Start to upload a stream of unknown length in parts of fixed size."""
         ...
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """Stream out the bytes [start, end), going on where it stopped when the connection breaks."""
+        """Yield the bytes [start, end). After a broken connection, resume at the last byte read."""
         ...
 
     def list(self, prefix: str = "") -> Iterator[ListedKey]:
-        """All keys that begin with the prefix, in order; SeaweedFS orders by levels, the others by bytes."""
+        """Yield all keys that begin with the prefix, in order. SeaweedFS sorts by levels, the other stores by bytes."""
         ...
 
     def folders(self, prefix: str = "") -> Iterator[ListedKey | ListedPrefix]:
-        """One level below the prefix, up to the next `/`: keys, and what lies deeper rolled up.
+        """Yield one level below the prefix, up to the next `/`: its keys and its folders.
 
-        SeaweedFS may show a folder whose keys have all just been deleted.
+        SeaweedFS can list a folder whose keys have just been deleted.
         """
         ...
 
     def delete(self, keys: Iterable[str]) -> Sequence[NotDeleted]:
-        """Delete many, 1,000 a request; a key that is not there counts as deleted. Failures are returned, per key."""
+        """Delete keys, 1,000 per request; return those that could not be deleted. A missing key counts as deleted."""
         ...
 
     def purge_versions(self, prefix: str) -> tuple[int, Sequence[NotDeleted]]:
-        """Remove for good what a versioned bucket still has of deleted keys: how many versions, and which stayed."""
+        """Remove all versions of deleted keys from a versioned bucket; return how many, and which ones failed."""
         ...
 
     def open_uploads(self, prefix: str = "") -> Iterator[OpenUpload]:
-        """What somebody began to write and neither completed nor aborted; it may still be going on."""
+        """Yield uploads that are neither completed nor aborted, including those in progress."""
         ...
 
     def abort_upload(self, upload: OpenUpload) -> None:
-        """End somebody's open upload; one that has ended already is no error."""
+        """Abort an open upload; no error if it has ended already."""
         ...
 
     def require_conditional_writes(self) -> None:
-        """NotConditional, with what to do, if the store ignores conditions on writes. Asked once per store object."""
+        """Raise NotConditional if the store ignores conditions on writes. Tested once per store object."""
         ...

@@ -1,4 +1,4 @@
-"""How long something is tried before the store counts as out of reach."""
+"""How long a request is tried again before the store counts as out of reach."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class RequestTimeouts:
-    """Seconds for one request, and how many requests; botocore pauses longer after each, with jitter."""
+    """Time limits of one request in seconds, and the number of tries. botocore waits longer after each try."""
 
     connect: float = 10
-    read: float = 30  # less than a lock's lease, so that one lost answer does not lose the lock
-    send: float = 120  # a whole part, since a socket's time-out is that of the whole body: 70 kB a second
+    read: float = 30  # shorter than the lease of a lock, so that one lost answer does not lose the lock
+    send: float = 120  # for a whole part, since the limit is for the whole body: 70 kB per second
     tries: int = 5
 
 
 def attempts(most: int) -> Iterator[bool]:
-    """One turn per attempt, with a pause between, each knowing whether it is the last."""
+    """Yield once per attempt, with a pause in between, and say whether it is the last attempt."""
     for failed in range(most):
         if failed:
             time.sleep(backoff(failed))
@@ -32,15 +32,15 @@ def attempts(most: int) -> Iterator[bool]:
 
 
 def backoff(failed: int) -> float:
-    """Longer after each failure, and never the same for two who failed together."""
+    """Return a pause that grows with the number of failures and has jitter."""
     return random.uniform(0.5, 1) * min(0.1 * 2.0**failed, 10)  # noqa: S311 (no secret)
 
 
-def retry_on(codes: set[str], ask: Callable[[], Answer], tries: int) -> Answer:
-    """Ask again on those of S3's errors that botocore takes for final."""
+def retry_on(codes: set[str], request: Callable[[], Answer], tries: int) -> Answer:
+    """Return the answer to a request; try again on some of S3's error codes that botocore does not retry."""
     for last in attempts(tries):
         try:
-            return ask()
+            return request()
         except ClientError as error:
             if last or error.response["Error"].get("Code") not in codes:
                 raise

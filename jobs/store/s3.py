@@ -1,4 +1,4 @@
-"""S3, or a server that speaks it, as the store."""
+"""S3, or a server with the same API, as the store."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from jobs.store.interface import (
 )
 from jobs.store.retries import RequestTimeouts, attempts, backoff
 from jobs.store.s3_errors import BROKEN, Location, code_of, translated, translated_errors, tries_of
-from jobs.store.s3_upload import IN_FLIGHT, PartSender, S3Upload, put_whole, version_of
+from jobs.store.s3_upload import IN_FLIGHT, PartSender, S3Upload, put_object, version_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -40,39 +40,41 @@ if TYPE_CHECKING:
 READ_SIZE = 1 << 20
 KEYS_PER_REQUEST = 1000
 RACERS = 4
-SCRATCH = "conditions"
+TEST_KEY = "conditions"
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
 class VersionOfKey(NamedTuple):
-    """One version of an object in a versioned bucket, or a marker that it was deleted."""
+    """A version of an object in a versioned bucket, or its delete marker."""
 
     key: str
     id: str
 
 
 class S3Store:
-    """Objects are keys below one prefix of one bucket."""
+    """A store whose objects are below one prefix of one bucket."""
 
-    def __init__(self, place: Location, prefix: str, max_parts: int, patience: RequestTimeouts | None = None) -> None:
-        self.url = place.url
-        self._place = place
+    def __init__(
+        self, location: Location, prefix: str, max_parts: int, timeouts: RequestTimeouts | None = None
+    ) -> None:
+        self.url = location.url
+        self._location = location
         self._above = f"{prefix}/" if prefix else ""
-        self._patience = patience or RequestTimeouts()
-        with translated_errors(place, "log in"):
-            session = boto3.session.Session(profile_name=place.profile or None, region_name=place.region or None)
-            self._client = _connected(session, place, self._patience, self._patience.connect, self._patience.read)
-        self._outbox = PartSender(
-            lambda: _connected(session, place, self._patience, self._patience.send, self._patience.send),
-            place,
+        self._timeouts = timeouts or RequestTimeouts()
+        with translated_errors(location, "log in"):
+            session = boto3.session.Session(profile_name=location.profile or None, region_name=location.region or None)
+            self._client = _client(session, location, self._timeouts, self._timeouts.connect, self._timeouts.read)
+        self._sender = PartSender(
+            lambda: _client(session, location, self._timeouts, self._timeouts.send, self._timeouts.send),
+            location,
             max_parts,
-            self._patience,
+            self._timeouts,
         )
-        self._conditional = False
+        self._honours_conditions = False
 
     def get(self, key: str) -> StoredObject:
-        with translated_errors(self._place, "s3:GetObject", key):
-            for last in attempts(self._patience.tries):
+        with translated_errors(self._location, "s3:GetObject", key):
+            for last in attempts(self._timeouts.tries):
                 answer = self._client.get_object(**self._at(key), ChecksumMode="ENABLED")
                 try:
                     return StoredObject(answer["Body"].read(), version_of(answer["ETag"]))
@@ -89,112 +91,112 @@ class S3Store:
     def replace(self, key: str, body: bytes, version: str) -> str:
         if new := self._write_if({"IfMatch": f'"{version}"'}, key, body):
             return new
-        raise Changed(f"{self.url}: {key} was changed by somebody else")
+        raise Changed(f"{self.url}: {key} was changed by another writer")
 
     def put(self, key: str, body: bytes) -> str:
-        with translated_errors(self._place, "s3:PutObject", key):
+        with translated_errors(self._location, "s3:PutObject", key):
             return self._put(key, body)
 
     def upload(self, key: str) -> Upload:
-        return S3Upload(self._outbox, key, self._above + key)
+        return S3Upload(self._sender, key, self._above + key)
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        at, version, broken = start, "", 0
-        while end is None or at < end:
-            answer = self._opened(key, at, end, version)
+        position, version, broken = start, "", 0
+        while end is None or position < end:
+            answer = self._open(key, position, end, version)
             if answer is None:
                 return
-            version, end = version_of(answer["ETag"]), at + answer["ContentLength"]
+            version, end = version_of(answer["ETag"]), position + answer["ContentLength"]
             try:
                 while chunk := answer["Body"].read(READ_SIZE):
-                    at, broken = at + len(chunk), 0
+                    position, broken = position + len(chunk), 0
                     yield chunk
             except BROKEN as error:
                 broken += 1
-                if broken == self._patience.tries:
-                    raise translated(error, self._place, "s3:GetObject", key) from error
+                if broken == self._timeouts.tries:
+                    raise translated(error, self._location, "s3:GetObject", key) from error
                 time.sleep(backoff(broken))
             except FlexibleChecksumError as error:
-                raise translated(error, self._place, "s3:GetObject", key) from error
+                raise translated(error, self._location, "s3:GetObject", key) from error
             finally:
                 answer["Body"].close()
 
     def list(self, prefix: str = "") -> Iterator[ListedKey]:
         for page in self._pages(prefix):
-            yield from self._entries(page)
+            yield from self._listed_keys(page)
 
     def folders(self, prefix: str = "") -> Iterator[ListedKey | ListedPrefix]:
         for page in self._pages(prefix, Delimiter="/"):
-            deeper = (ListedPrefix(self._below(one["Prefix"])) for one in page.get("CommonPrefixes", []))
-            level: tuple[ListedKey | ListedPrefix, ...] = (*self._entries(page), *deeper)
-            yield from sorted(level, key=lambda one: one.key.encode())
+            folders = (ListedPrefix(self._below(folder["Prefix"])) for folder in page.get("CommonPrefixes", []))
+            level: tuple[ListedKey | ListedPrefix, ...] = (*self._listed_keys(page), *folders)
+            yield from sorted(level, key=lambda listed: listed.key.encode())
 
     def delete(self, keys: Iterable[str]) -> Sequence[NotDeleted]:
         refused: builtins.list[NotDeleted] = []
-        left = iter(keys)
-        while some := list(islice(left, KEYS_PER_REQUEST)):
-            refused += self._deleted_together([key for key in some if not _NOT_IN_XML.search(key)])
-            refused += self._deleted_alone([key for key in some if _NOT_IN_XML.search(key)])
+        remaining = iter(keys)
+        while batch := list(islice(remaining, KEYS_PER_REQUEST)):
+            refused += self._delete_together([key for key in batch if not _NOT_IN_XML.search(key)])
+            refused += self._delete_singly([key for key in batch if _NOT_IN_XML.search(key)])
         return refused
 
     def purge_versions(self, prefix: str) -> tuple[int, Sequence[NotDeleted]]:
         removed, refused, markers = 0, list[NotDeleted](), dict[str, builtins.list[VersionOfKey]]()
-        for version in self._versions(prefix, markers):
-            stayed = self._deleted_for_good(version)
-            removed, refused = removed + len(version) - len(stayed), [*refused, *stayed]
-        # A marker goes after all that it hides: a part or a manifest that must stay would be seen again.
-        for one in refused:
-            markers.pop(self._above + one.key, None)
-        left = iter([marker for those in markers.values() for marker in those])
-        while some := list(islice(left, KEYS_PER_REQUEST)):
-            stayed = self._deleted_for_good(some)
-            removed, refused = removed + len(some) - len(stayed), [*refused, *stayed]
+        for versions in self._deleted_versions(prefix, markers):
+            failed = self._purge(versions)
+            removed, refused = removed + len(versions) - len(failed), [*refused, *failed]
+        # Remove a delete marker only after all versions that it hides. Else a version that stays would reappear.
+        for each in refused:
+            markers.pop(self._above + each.key, None)
+        remaining = iter([marker for of_key in markers.values() for marker in of_key])
+        while batch := list(islice(remaining, KEYS_PER_REQUEST)):
+            failed = self._purge(batch)
+            removed, refused = removed + len(batch) - len(failed), [*refused, *failed]
         return removed, refused
 
-    def _versions(
+    def _deleted_versions(
         self, prefix: str, markers: dict[str, builtins.list[VersionOfKey]]
     ) -> Iterator[Sequence[VersionOfKey]]:
-        """The versions of deleted keys, a page at a time; what marks the keys as deleted is put aside."""
-        gone = ""
-        with translated_errors(self._place, "s3:ListBucketVersions", prefix):
+        """Yield the versions of deleted keys by pages, and collect their delete markers."""
+        last_deleted = ""
+        with translated_errors(self._location, "s3:ListBucketVersions", prefix):
             pages = self._client.get_paginator("list_object_versions")
-            for page in pages.paginate(Bucket=self._place.bucket, Prefix=self._above + prefix):
-                marked = page.get("DeleteMarkers", [])
-                deleted = {one["Key"] for one in marked if one["IsLatest"]} | {gone}
-                for one in marked:
-                    if one["Key"] in deleted:
-                        markers.setdefault(one["Key"], []).append(VersionOfKey(one["Key"], one["VersionId"]))
+            for page in pages.paginate(Bucket=self._location.bucket, Prefix=self._above + prefix):
+                page_markers = page.get("DeleteMarkers", [])
+                deleted = {marker["Key"] for marker in page_markers if marker["IsLatest"]} | {last_deleted}
+                for marker in page_markers:
+                    if (key := marker["Key"]) in deleted:
+                        markers.setdefault(key, []).append(VersionOfKey(key, marker["VersionId"]))
                 yield [
-                    VersionOfKey(one["Key"], one["VersionId"])
-                    for one in page.get("Versions", [])
-                    if one["Key"] in deleted
+                    VersionOfKey(version["Key"], version["VersionId"])
+                    for version in page.get("Versions", [])
+                    if version["Key"] in deleted
                 ]
-                gone = max(markers, default="")  # its versions may go on on the next page
+                last_deleted = max(markers, default="")  # the next page can have more of its versions
 
     def open_uploads(self, prefix: str = "") -> Iterator[OpenUpload]:
-        # rclone answers that there is no such upload where there is none at all.
-        with suppress(Missing), translated_errors(self._place, "s3:ListBucketMultipartUploads", prefix):
+        # rclone answers NoSuchUpload if there is no upload at all.
+        with suppress(Missing), translated_errors(self._location, "s3:ListBucketMultipartUploads", prefix):
             pages = self._client.get_paginator("list_multipart_uploads")
-            for page in pages.paginate(Bucket=self._place.bucket, Prefix=self._above + prefix):
-                for one in page.get("Uploads", []):
-                    yield OpenUpload(self._below(one["Key"]), one["UploadId"], one["Initiated"])
+            for page in pages.paginate(Bucket=self._location.bucket, Prefix=self._above + prefix):
+                for upload in page.get("Uploads", []):
+                    yield OpenUpload(self._below(upload["Key"]), upload["UploadId"], upload["Initiated"])
 
     def abort_upload(self, upload: OpenUpload) -> None:
-        self._outbox.abort(self._above + upload.key, upload.id)
+        self._sender.abort(self._above + upload.key, upload.id)
 
     def require_conditional_writes(self) -> None:
-        if not self._conditional and not self._keeps_conditions():
+        if not self._honours_conditions and not self._test_conditions():
             raise NotConditional(
-                f"{self.url}: this server ignores conditions on writes, so that two runs could both hold one lock; "
-                "use one that honours If-None-Match and If-Match (Amazon S3, SeaweedFS, MinIO, Ceph do)"
+                f"{self.url}: this server ignores conditions on writes, so two runs could hold the same lock; "
+                "use a server that honours If-None-Match and If-Match (Amazon S3, SeaweedFS, MinIO, Ceph)"
             )
-        self._conditional = True
+        self._honours_conditions = True
 
-    def _keeps_conditions(self) -> bool:
-        """Whether a key that exists can't be created, and of some who replace one version at most one succeeds."""
-        version = self.put(SCRATCH, _unique())
+    def _test_conditions(self) -> bool:
+        """Test that an existing key cannot be created, and that only one of several writers can replace a version."""
+        version = self.put(TEST_KEY, _unique_body())
         try:
-            self.create(SCRATCH, _unique())
+            self.create(TEST_KEY, _unique_body())
         except Exists:
             with ThreadPoolExecutor(RACERS) as racers:
                 return sum(racers.map(lambda _: self._wins(version), range(RACERS))) <= 1
@@ -202,41 +204,41 @@ class S3Store:
 
     def _wins(self, version: str) -> bool:
         try:
-            self.replace(SCRATCH, _unique(), version)
+            self.replace(TEST_KEY, _unique_body(), version)
         except (Changed, Missing):
             return False
         return True
 
     def _put(self, key: str, body: bytes, condition: Mapping[str, str] | None = None) -> str:
-        return put_whole(self._client, self._patience.tries, self._at(key) | dict(condition or {}), body)
+        return put_object(self._client, self._timeouts.tries, self._at(key) | dict(condition or {}), body)
 
     def _write_if(self, condition: Mapping[str, str], key: str, body: bytes) -> str | None:
-        """The new version, or None where the condition does not hold."""
-        with translated_errors(self._place, "s3:PutObject", key):
+        """Return the new version; None if the condition does not hold."""
+        with translated_errors(self._location, "s3:PutObject", key):
             try:
                 return self._put(key, body, condition)
             except ClientError as error:
                 if code_of(error) not in ("PreconditionFailed", "412"):
                     raise
-                return self._written_before(key, body) if tries_of(error) > 1 else None
+                return self._version_if_ours(key, body) if tries_of(error) > 1 else None
 
-    def _written_before(self, key: str, body: bytes) -> str | None:
-        """The version, if what stands there is our own: the first try was done, and only its answer got lost."""
-        found = self.get(key)
-        return found.version if found.body == body else None
+    def _version_if_ours(self, key: str, body: bytes) -> str | None:
+        """Return the version if a first try has written this body and only its answer was lost."""
+        stored = self.get(key)
+        return stored.version if stored.body == body else None
 
-    def _opened(self, key: str, at: int, end: int | None, version: str) -> GetObjectOutputTypeDef | None:
-        """The bytes from `at` on, of the version that was read so far; None where there are none any more."""
-        asked = self._at(key)
-        if at or end is not None:
-            asked["Range"] = f"bytes={at}-{'' if end is None else end - 1}"
+    def _open(self, key: str, start: int, end: int | None, version: str) -> GetObjectOutputTypeDef | None:
+        """Request the bytes from `start` on, of one version; None if the object ends there."""
+        request = self._at(key)
+        if start or end is not None:
+            request["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
         else:
-            asked["ChecksumMode"] = "ENABLED"
+            request["ChecksumMode"] = "ENABLED"
         if version:
-            asked["IfMatch"] = f'"{version}"'
-        with translated_errors(self._place, "s3:GetObject", key):
+            request["IfMatch"] = f'"{version}"'
+        with translated_errors(self._location, "s3:GetObject", key):
             try:
-                return self._client.get_object(**asked)
+                return self._client.get_object(**request)
             except ClientError as error:
                 if code_of(error) in ("PreconditionFailed", "412"):
                     raise Changed(f"{self.url}: {key} was changed while it was read; read it again") from error
@@ -244,41 +246,43 @@ class S3Store:
                     raise
                 return None
 
-    def _pages(self, prefix: str, **asked: Any) -> Iterator[ListObjectsV2OutputTypeDef]:
-        with translated_errors(self._place, "s3:ListBucket", prefix):
+    def _pages(self, prefix: str, **options: Any) -> Iterator[ListObjectsV2OutputTypeDef]:
+        with translated_errors(self._location, "s3:ListBucket", prefix):
             pages = self._client.get_paginator("list_objects_v2")
-            yield from pages.paginate(Bucket=self._place.bucket, Prefix=self._above + prefix, **asked)
+            yield from pages.paginate(Bucket=self._location.bucket, Prefix=self._above + prefix, **options)
 
-    def _entries(self, page: ListObjectsV2OutputTypeDef) -> Iterator[ListedKey]:
-        for one in page.get("Contents", []):
-            yield ListedKey(self._below(one["Key"]), one["Size"], one["LastModified"], version_of(one["ETag"]))
+    def _listed_keys(self, page: ListObjectsV2OutputTypeDef) -> Iterator[ListedKey]:
+        for item in page.get("Contents", []):
+            yield ListedKey(self._below(item["Key"]), item["Size"], item["LastModified"], version_of(item["ETag"]))
 
-    def _deleted_together(self, keys: Sequence[str]) -> Sequence[NotDeleted]:
+    def _delete_together(self, keys: Sequence[str]) -> Sequence[NotDeleted]:
         if not keys:
             return []
         return self._delete_objects([{"Key": self._above + key} for key in keys], "s3:DeleteObject")
 
-    def _deleted_for_good(self, versions: Sequence[VersionOfKey]) -> Sequence[NotDeleted]:
+    def _purge(self, versions: Sequence[VersionOfKey]) -> Sequence[NotDeleted]:
         if not versions:
             return []
         return self._delete_objects(
-            [{"Key": one.key, "VersionId": one.id} for one in versions], "s3:DeleteObjectVersion"
+            [{"Key": version.key, "VersionId": version.id} for version in versions], "s3:DeleteObjectVersion"
         )
 
-    def _delete_objects(self, objects: Any, right: str) -> Sequence[NotDeleted]:
-        with translated_errors(self._place, right):
-            answer = self._client.delete_objects(Bucket=self._place.bucket, Delete={"Objects": objects, "Quiet": True})
+    def _delete_objects(self, objects: Any, action: str) -> Sequence[NotDeleted]:
+        with translated_errors(self._location, action):
+            answer = self._client.delete_objects(
+                Bucket=self._location.bucket, Delete={"Objects": objects, "Quiet": True}
+            )
         return [
-            NotDeleted(self._below(one.get("Key", "")), f"{one.get('Code', '')}: {one.get('Message', '')}")
-            for one in answer.get("Errors", [])
-            if one.get("Code") != "NoSuchKey"
+            NotDeleted(self._below(error.get("Key", "")), f"{error.get('Code', '')}: {error.get('Message', '')}")
+            for error in answer.get("Errors", [])
+            if error.get("Code") != "NoSuchKey"
         ]
 
-    def _deleted_alone(self, keys: Sequence[str]) -> Iterator[NotDeleted]:
-        """Keys that a request for many can't hold, since XML can't."""
+    def _delete_singly(self, keys: Sequence[str]) -> Iterator[NotDeleted]:
+        """Delete keys that XML cannot hold, and so neither can a request for many keys."""
         for key in keys:
             try:
-                with translated_errors(self._place, "s3:DeleteObject", key):
+                with translated_errors(self._location, "s3:DeleteObject", key):
                     self._client.delete_object(**self._at(key))
             except Missing:
                 continue
@@ -286,31 +290,31 @@ class S3Store:
                 yield NotDeleted(key, str(error))
 
     def _at(self, key: str) -> dict[str, Any]:
-        return {"Bucket": self._place.bucket, "Key": self._above + key}
+        return {"Bucket": self._location.bucket, "Key": self._above + key}
 
     def _below(self, key: str) -> str:
         return key.removeprefix(self._above)
 
 
-def _connected(
-    session: boto3.session.Session, place: Location, patience: RequestTimeouts, connect: float, read: float
+def _client(
+    session: boto3.session.Session, location: Location, timeouts: RequestTimeouts, connect: float, read: float
 ) -> S3Client:
     return session.client(
         "s3",
-        endpoint_url=place.endpoint or None,
+        endpoint_url=location.endpoint or None,
         config=Config(
             connect_timeout=connect,
             read_timeout=read,
             tcp_keepalive=True,
-            retries={"mode": "standard", "total_max_attempts": patience.tries},
+            retries={"mode": "standard", "total_max_attempts": timeouts.tries},
             max_pool_connections=10 + IN_FLIGHT,
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            # A CRC that the server checks goes with every body: hashing it once more for the signature adds nothing.
-            s3={"payload_signing_enabled": False, "addressing_style": "path" if place.endpoint else "auto"},
+            # Every body has a CRC that the server checks, so a hash of the body in the signature adds nothing.
+            s3={"payload_signing_enabled": False, "addressing_style": "path" if location.endpoint else "auto"},
         ),
     )
 
 
-def _unique() -> bytes:
+def _unique_body() -> bytes:
     return secrets.token_hex().encode()

@@ -1,4 +1,4 @@
-"""What S3 and the way to it can answer, in words a user can act on, and never with a secret."""
+"""Translates errors of S3 and of the network into errors of the store that say what to do, without secrets."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ BROKEN = (
     HTTPError,
     OSError,
 )
-"""A connection that could not be made, or broke, or stalled."""
+"""Errors of a connection that was refused, broken or stalled."""
 
 DAMAGED = {"BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"}
-"""What S3 says when a body's checksum is not that of the body."""
+"""Error codes of S3 for a body that does not match its checksum."""
 
 CONFLICT = {"ConditionalRequestConflict"}
-"""What S3 says when two conditional writes meet: neither was done."""
+"""Error codes of S3 for two conditional writes at the same time, of which neither was done."""
 
 _NO_CREDENTIALS = (
     boto.NoCredentialsError,
@@ -36,74 +36,74 @@ _NO_CREDENTIALS = (
     boto.SSOError,
     boto.RefreshWithMFAUnsupportedError,
 )
-_RAISED: tuple[tuple[tuple[type[Exception], ...], type[StoreError], str], ...] = (
+_BY_CLASS: tuple[tuple[tuple[type[Exception], ...], type[StoreError], str], ...] = (
     (
         (boto.ProfileNotFound,),
         Denied,
-        "{url}: there is no AWS profile {profile}; add it to ~/.aws/config, or name another in store.profile",
+        "{url}: AWS profile {profile} does not exist; add it to ~/.aws/config, or set store.profile to another profile",
     ),
-    (_NO_CREDENTIALS, Denied, "{url}: no valid credentials came from {whom}; {log_in}"),
-    ((boto.NoRegionError,), StoreError, "{url}: no region is known; set store.region"),
+    (_NO_CREDENTIALS, Denied, "{url}: {credentials} are missing or invalid; {log_in}"),
+    ((boto.NoRegionError,), StoreError, "{url}: the AWS region is unknown; set store.region"),
     (
         (boto.FlexibleChecksumError,),
         OutOfReach,
-        "{url}: {key}: what arrived is not what was stored (checksum); try again, then check the network",
+        "{url}: {key}: damaged on the way from the store (checksum mismatch); try again, then check the network",
     ),
     (BROKEN, OutOfReach, "{url}: {where} did not answer {action} ({why}); check the network and store.endpoint"),
 )
-_SAID: tuple[tuple[set[str], type[StoreError], str], ...] = (
-    ({"NoSuchKey", "NoSuchUpload", "404", "NotFound"}, Missing, "{url}: there is no {key}"),
+_BY_CODE: tuple[tuple[set[str], type[StoreError], str], ...] = (
+    ({"NoSuchKey", "NoSuchUpload", "404", "NotFound"}, Missing, "{url}: {key} does not exist"),
     (
         {"NoSuchBucket"},
         StoreError,
-        "{url}: there is no bucket {bucket} at {where}; create it, or correct store.url and store.region",
+        "{url}: bucket {bucket} does not exist at {where}; create it, or correct store.url and store.region",
     ),
     (
         {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "301"},
         StoreError,
-        "{url}: bucket {bucket} is not at {where}{but}; set store.region to where it is",
+        "{url}: bucket {bucket} is not at {where}{but}; set store.region to the region of the bucket",
     ),
     (
         {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"},
         Denied,
-        "{url}: the credentials of {whom} have expired; {log_in}",
+        "{url}: {credentials} have expired; {log_in}",
     ),
     (
         {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "UnrecognizedClientException"},
         Denied,
-        "{url}: the credentials of {whom} are not accepted ({code}); {log_in}",
+        "{url}: the store does not accept {credentials} ({code}); {log_in}",
     ),
     (
         {"RequestTimeTooSkewed", "RequestInTheFuture"},
         StoreError,
-        "{url}: this machine's clock is too far from the store's; set it (timedatectl)",
+        "{url}: this machine's clock differs too much from the store's clock; set it (timedatectl)",
     ),
     (
         DAMAGED,
         OutOfReach,
-        "{url}: {key}: what arrived in the store is not what was sent (checksum); try again, then check the network",
+        "{url}: {key}: damaged on the way to the store (checksum mismatch); try again, then check the network",
     ),
     (
         {"SlowDown", "Throttling", "RequestLimitExceeded", "RequestTimeout"} | CONFLICT,
         OutOfReach,
-        "{url}: {key}: too busy for {action} ({code}), asked {tries} times; try again later",
+        "{url}: {key}: the store is too busy for {action} ({code}), after {tries} tries; try again later",
     ),
     (
         {"500", "502", "503", "504", "429"},
         OutOfReach,
-        "{url}: {key}: no proper answer to {action} ({code}), asked {tries} times; try again later",
+        "{url}: {key}: unexpected response to {action} ({code}), after {tries} tries; try again later",
     ),
     (
         {"AccessDenied", "401", "403"},
         Denied,
-        "{url}: {key}: {whom} may not do {action} ({said}); allow it in the policy of bucket or user",
+        "{url}: {key}: {credentials} do not allow {action} ({message}); allow it in the bucket's or the user's policy",
     ),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """What a message names: the store's address, its bucket, where it lies, and as whom it is asked."""
+    """Where the store is and which credentials are used, as messages name them."""
 
     url: str
     bucket: str
@@ -116,82 +116,82 @@ class Location:
         return self.endpoint or f"S3 in {self.region or 'the default region'}"
 
     @property
-    def whom(self) -> str:
-        return f"profile {self.profile}" if self.profile else "the environment"
+    def credentials(self) -> str:
+        return f"the credentials of profile {self.profile}" if self.profile else "the default credentials"
 
     @property
     def log_in(self) -> str:
         return (
-            f"aws sso login --profile {self.profile}"
+            f"run: aws sso login --profile {self.profile}"
             if self.profile
-            else "aws sso login, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            else "run aws sso login, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
 
 
 @contextmanager
-def translated_errors(place: Location, action: str, key: str = "") -> Iterator[None]:
-    """Let what boto3 raises inside pass as a StoreError."""
+def translated_errors(location: Location, action: str, key: str = "") -> Iterator[None]:
+    """Translate boto3's errors inside this context into StoreErrors."""
     try:
         yield
     except (boto.ClientError, boto.BotoCoreError, HTTPError, OSError) as error:
-        raise translated(error, place, action, key) from error
+        raise translated(error, location, action, key) from error
 
 
 def code_of(error: Exception) -> str:
-    """S3's own code for the error; the bare HTTP status where an answer had no body."""
+    """Return S3's code for the error, or the HTTP status if the answer had no body."""
     if not isinstance(error, boto.ClientError):
         return ""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def tries_of(error: boto.ClientError) -> int:
-    """How often botocore asked before it gave this answer back."""
+    """Return how often botocore sent the request."""
     return int(error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0)) + 1
 
 
-def translated(error: Exception, place: Location, action: str, key: str = "") -> StoreError:
-    """The error as one of the store's own, its message naming the thing, the fact and the way out."""
+def translated(error: Exception, location: Location, action: str, key: str = "") -> StoreError:
+    """Return the error as a StoreError, whose message names the thing, the fact and the remedy."""
     if isinstance(error, StoreError):
         return error
     if isinstance(error, boto.ClientError):
-        return _answered(error, place, action, key)
-    for kinds, kind, sentence in _RAISED:
-        if isinstance(error, kinds):
-            return kind(
-                sentence.format(
-                    url=place.url, key=key, profile=place.profile, whom=place.whom, log_in=place.log_in,
-                    where=place.where, action=action, why=_why(error),
+        return _from_answer(error, location, action, key)
+    for classes, translation, message in _BY_CLASS:
+        if isinstance(error, classes):
+            return translation(
+                message.format(
+                    url=location.url, key=key, profile=location.profile, credentials=location.credentials,
+                    log_in=location.log_in, where=location.where, action=action, why=_why(error),
                 )
             )  # fmt: skip
-    return StoreError(f"{place.url}: {key}: {action}: {error}")
+    return StoreError(f"{location.url}: {key}: {action}: {error}")
 
 
-def _answered(error: boto.ClientError, place: Location, action: str, key: str) -> StoreError:
+def _from_answer(error: boto.ClientError, location: Location, action: str, key: str) -> StoreError:
     answer = error.response.get("Error", {})
     code, status = code_of(error), str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
     facts = {
-        "url": place.url,
-        "bucket": place.bucket,
-        "where": place.where,
-        "whom": place.whom,
-        "log_in": place.log_in,
-        "key": key or "it",
+        "url": location.url,
+        "bucket": location.bucket,
+        "where": location.where,
+        "credentials": location.credentials,
+        "log_in": location.log_in,
+        "key": key or "the object",
         "action": action,
         "code": code,
-        "said": answer.get("Message") or code,
+        "message": answer.get("Message") or code,
         "but": f", but in {region}" if (region := str(answer.get("Region", ""))) else "",
         "tries": tries_of(error),
     }
-    for said in (code, status):
-        for codes, kind, sentence in _SAID:
-            if said in codes:
-                return kind(sentence.format(**facts))
-    return StoreError("{url}: {key}: {action}: {code}: {said}".format(**facts))
+    for answered in (code, status):
+        for codes, translation, message in _BY_CODE:
+            if answered in codes:
+                return translation(message.format(**facts))
+    return StoreError("{url}: {key}: {action}: {code}: {message}".format(**facts))
 
 
 def _why(error: Exception) -> str:
     if isinstance(error, boto.ReadTimeoutError | boto.ConnectTimeoutError | TimeoutError):
-        return "time-out"
+        return "timeout"
     if isinstance(error, boto.SSLError):
         return "its TLS certificate is not trusted"
     return "no connection"

@@ -1,4 +1,9 @@
-"""Streams on their way to S3: parts of one size, a few of them sent while the next is filled."""
+"""Uploads streams to S3 in parts of one size. A few parts are sent while the next one is filled.
+
+boto3's upload_fileobj() (s3transfer) does not do this job. It reads from a file object, while our callers write. It
+keeps up to ten parts per upload in memory. An upload of unknown length fails after the 10,000th part. Here all uploads
+of a store share a few buffers, and an upload that reaches the part limit continues in the next object.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +30,13 @@ if TYPE_CHECKING:
 
 PART = 8 << 20
 SMALL = 256 << 10
-"""Where a stream begins to be filled: most never need a part's whole room."""
+"""Size of a stream's first buffer: most streams are smaller than a part."""
 
 IN_FLIGHT = 2
-"""Parts on the wire for all streams of a store together; one more per stream is being filled."""
+"""Parts that are sent at once for all streams of a store. Each stream fills one more."""
 
-LAST_PARTS = 20
-"""Seconds that aborting waits for parts on the wire; one that arrives later is swept with what dead runs left."""
+ABORT_TIMEOUT = 20
+"""Seconds that abort() waits for parts that are being sent. Retention removes a part that arrives later."""
 
 
 def crc32(body: bytes | bytearray | memoryview) -> str:
@@ -39,28 +44,28 @@ def crc32(body: bytes | bytearray | memoryview) -> str:
 
 
 def version_of(etag: str) -> str:
-    """Some servers quote it in one place and not in another."""
+    """Return an ETag without quotes, because some servers quote it only sometimes."""
     return etag.strip('"')
 
 
-def put_whole(client: S3Client, tries: int, asked: dict[str, Any], body: bytes | bytearray) -> str:
-    """One object in one request; its version."""
-    # As a bytearray it goes out in one write; for bytes, botocore would wait for 100-continue first.
-    asked = asked | {"Body": bytearray(body), "ChecksumCRC32": crc32(body)}
-    if asked["Key"].endswith(".html"):  # else a browser would save the page, and not show it
-        asked["ContentType"] = "text/html; charset=utf-8"
-    return version_of(retry_on(DAMAGED | CONFLICT, lambda: client.put_object(**asked), tries)["ETag"])
+def put_object(client: S3Client, tries: int, request: dict[str, Any], body: bytes | bytearray) -> str:
+    """Write an object in one request, and return its version."""
+    # A bytearray is sent in one write; for bytes, botocore waits for 100-continue first.
+    request = request | {"Body": bytearray(body), "ChecksumCRC32": crc32(body)}
+    if request["Key"].endswith(".html"):  # otherwise a browser saves the page instead of showing it
+        request["ContentType"] = "text/html; charset=utf-8"
+    return version_of(retry_on(DAMAGED | CONFLICT, lambda: client.put_object(**request), tries)["ETag"])
 
 
 class PartSender:
-    """Sends the parts of all of a store's uploads, only a few at a time, from buffers that are used again."""
+    """Sends the parts of all uploads of a store, a few at a time, and reuses their buffers."""
 
     def __init__(
-        self, connect: Callable[[], S3Client], place: Location, max_parts: int, patience: RequestTimeouts
+        self, connect: Callable[[], S3Client], location: Location, max_parts: int, timeouts: RequestTimeouts
     ) -> None:
-        self.place = place
+        self.location = location
         self.max_parts = max_parts
-        self.tries = patience.tries
+        self.tries = timeouts.tries
         self._connect = connect
         self._connected: S3Client | None = None
         self._lock = threading.Lock()
@@ -73,7 +78,7 @@ class PartSender:
 
     @property
     def client(self) -> S3Client:
-        with self._lock:  # making a client is not safe in two threads at once; using it is
+        with self._lock:  # a client can be shared by threads, but not created in two threads at once
             self._connected = self._connected or self._connect()
             return self._connected
 
@@ -87,7 +92,7 @@ class PartSender:
                 self._spare.append(buffer)
 
     def send(self, part: Callable[[], None]) -> Future[None]:
-        """Begin to send a part, once fewer than the most are on their way."""
+        """Send a part in a thread, as soon as fewer than IN_FLIGHT parts are being sent."""
         self._slots.acquire()
         with self._lock:
             sent = self._threads.submit(part)
@@ -95,13 +100,13 @@ class PartSender:
         return sent
 
     def abort(self, key: str, id: str) -> None:  # noqa: A002
-        with suppress(Missing), translated_errors(self.place, "s3:AbortMultipartUpload", key):
-            self.client.abort_multipart_upload(Bucket=self.place.bucket, Key=key, UploadId=id)
+        with suppress(Missing), translated_errors(self.location, "s3:AbortMultipartUpload", key):
+            self.client.abort_multipart_upload(Bucket=self.location.bucket, Key=key, UploadId=id)
 
 
 @dataclass(slots=True)
 class _OpenObject:
-    """One object of a stream, its parts so far, and its id until it is complete or given up."""
+    """One object of a stream with the parts so far, until it is completed or aborted."""
 
     key: str
     id: str
@@ -111,160 +116,164 @@ class _OpenObject:
 
 
 class S3Upload:
-    """A stream of unknown length: below one part a single put, and past the most parts of an object one more object."""
+    """An upload of unknown length. Less than one part is a single put; after max_parts parts a next object starts."""
 
-    def __init__(self, outbox: PartSender, key: str, full_key: str) -> None:
-        self._outbox, self._key, self._full_key = outbox, key, full_key
+    def __init__(self, sender: PartSender, key: str, full_key: str) -> None:
+        self._sender, self._key, self._full_key = sender, key, full_key
+        self._bucket = sender.location.bucket
         self._pieces: list[_OpenObject] = []
         self._sending: list[Future[None]] = []
         self._failure: Exception | None = None
-        self._over = False
+        self._ended = False
         self._sha256 = hashlib.sha256()
         self._size = 0
-        self._fill(bytearray(SMALL))
+        self._use_buffer(bytearray(SMALL))
 
     def write(self, body: bytes | memoryview) -> int:
         self._sha256.update(body)
-        left = memoryview(body)
-        while left:
+        remaining = memoryview(body)
+        while remaining:
             if self._filled == len(self._buffer):
-                self._make_room()
-            some = left[: len(self._buffer) - self._filled]
-            self._room[self._filled : self._filled + len(some)] = some
-            self._filled += len(some)
-            left = left[len(some) :]
+                self._replace_buffer()
+            chunk = remaining[: len(self._buffer) - self._filled]
+            self._view[self._filled : self._filled + len(chunk)] = chunk
+            self._filled += len(chunk)
+            remaining = remaining[len(chunk) :]
         self._size += len(body)
         return len(body)
 
     def complete(self) -> StoredStream:
-        pieces = self._completed() if self._pieces else (self._in_one(),)
+        pieces = self._complete_all() if self._pieces else (self._put_single(),)
         self._end()
         return StoredStream(pieces, self._size, self._sha256.hexdigest())
 
     def abort(self) -> None:
-        if self._over:
+        if self._ended:
             return
-        self._failure = self._failure or StoreError(f"{self._outbox.place.url}: {self._key}: the upload was aborted")
-        wait(self._sending, timeout=LAST_PARTS)
+        self._failure = self._failure or StoreError(f"{self._sender.location.url}: {self._key}: the upload was aborted")
+        wait(self._sending, timeout=ABORT_TIMEOUT)
         for piece in self._pieces:
             if piece.open:
-                self._outbox.abort(piece.key, piece.id)
+                self._sender.abort(piece.key, piece.id)
         self._end()
 
     def __enter__(self) -> S3Upload:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        # What ended the stream is what counts; an upload that could not be aborted then is swept later.
+        # The first error counts. If the upload cannot be aborted after it, retention removes it later.
         with suppress(StoreError) if exc[0] else nullcontext():
             self.abort()
 
-    def _fill(self, buffer: bytearray) -> None:
+    def _use_buffer(self, buffer: bytearray) -> None:
         self._buffer = buffer
-        self._room = memoryview(buffer)
+        self._view = memoryview(buffer)
         self._filled = 0
 
-    def _make_room(self) -> None:
+    def _replace_buffer(self) -> None:
         if self._filled == PART:
-            self._ship()
-        begun = self._buffer
-        self._fill(self._outbox.buffer())
-        self._room[: len(begun)] = begun
-        self._filled = len(begun)
+            self._send_part()
+        small = self._buffer
+        self._use_buffer(self._sender.buffer())
+        self._view[: len(small)] = small
+        self._filled = len(small)
 
     def _end(self) -> None:
-        self._outbox.take_back(self._buffer)
-        self._over = True
+        self._sender.take_back(self._buffer)
+        self._ended = True
 
-    def _ship(self) -> None:
-        """Send what is filled as the next part."""
+    def _send_part(self) -> None:
+        """Send the buffer as the next part."""
         self._raise_failure()
         piece = self._pieces[-1] if self._pieces else None
-        if piece is None or len(piece.sizes) == self._outbox.max_parts:
-            piece = self._begun()
+        if piece is None or len(piece.sizes) == self._sender.max_parts:
+            piece = self._new_object()
         piece.sizes.append(self._filled)
-        number, buffer = len(piece.sizes), self._taken()
+        number, buffer = len(piece.sizes), self._take_buffer()
         self._sending = [sent for sent in self._sending if not sent.done()]
-        self._sending.append(self._outbox.send(lambda: self._send(piece, number, buffer)))
+        self._sending.append(self._sender.send(lambda: self._send(piece, number, buffer)))
 
-    def _taken(self) -> bytearray:
-        """What is filled, which is not ours any more; only a last part is shorter than its room."""
+    def _take_buffer(self) -> bytearray:
+        """Hand the buffer over, cut to what is filled; only a last part is shorter than its buffer."""
         taken = self._buffer
-        self._room.release()
+        self._view.release()
         del taken[self._filled :]
-        self._fill(bytearray())
+        self._use_buffer(bytearray())
         return taken
 
-    def _begun(self) -> _OpenObject:
+    def _new_object(self) -> _OpenObject:
         key = f"{self._full_key}.{len(self._pieces)}"
-        with self._told("s3:PutObject"):
-            answer = self._outbox.client.create_multipart_upload(
-                Bucket=self._outbox.place.bucket, Key=key, ChecksumAlgorithm="CRC32"
+        with self._translated_errors("s3:PutObject"):
+            answer = self._sender.client.create_multipart_upload(
+                Bucket=self._bucket, Key=key, ChecksumAlgorithm="CRC32"
             )
         self._pieces.append(_OpenObject(key, answer["UploadId"]))
         return self._pieces[-1]
 
     def _send(self, piece: _OpenObject, number: int, buffer: bytearray) -> None:
-        """Runs in a thread of the outbox: what fails here is told to whoever writes next."""
+        """Send a part in a thread. The next write() or complete() raises its error."""
         try:
             if self._failure is None:
-                piece.sent[number] = self._sent(piece, number, buffer)
+                piece.sent[number] = self._upload_part(piece, number, buffer)
         except Exception as error:
             self._failure = self._failure or error
         finally:
-            self._outbox.take_back(buffer)
+            self._sender.take_back(buffer)
 
-    def _sent(self, piece: _OpenObject, number: int, body: bytearray) -> CompletedPartTypeDef:
-        asked: dict[str, Any] = {
-            "Bucket": self._outbox.place.bucket,
+    def _upload_part(self, piece: _OpenObject, number: int, body: bytearray) -> CompletedPartTypeDef:
+        request: dict[str, Any] = {
+            "Bucket": self._bucket,
             "Key": piece.key,
             "UploadId": piece.id,
             "PartNumber": number,
             "Body": body,
             "ChecksumCRC32": crc32(body),
         }
-        answer = retry_on(DAMAGED, lambda: self._outbox.client.upload_part(**asked), self._outbox.tries)
-        return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumCRC32": asked["ChecksumCRC32"]}
+        answer = retry_on(DAMAGED, lambda: self._sender.client.upload_part(**request), self._sender.tries)
+        return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumCRC32": request["ChecksumCRC32"]}
 
-    def _completed(self) -> tuple[StoredPiece, ...]:
-        self._ship()
+    def _complete_all(self) -> tuple[StoredPiece, ...]:
+        self._send_part()
         wait(self._sending)
         self._raise_failure()
         return tuple(self._complete_piece(number, piece) for number, piece in enumerate(self._pieces))
 
     def _complete_piece(self, number: int, piece: _OpenObject) -> StoredPiece:
         parts = [piece.sent[part] for part in sorted(piece.sent)]
-        with self._told("s3:PutObject"):
+        with self._translated_errors("s3:PutObject"):
             try:
-                self._outbox.client.complete_multipart_upload(
-                    Bucket=self._outbox.place.bucket, Key=piece.key, UploadId=piece.id, MultipartUpload={"Parts": parts}
+                self._sender.client.complete_multipart_upload(
+                    Bucket=self._bucket,
+                    Key=piece.key,
+                    UploadId=piece.id,
+                    MultipartUpload={"Parts": parts},
                 )
             except ClientError as error:
-                # A first try may have been done while its answer got lost: the size tells.
+                # A first try can have succeeded although its answer was lost: compare the size.
                 if code_of(error) != "NoSuchUpload" or tries_of(error) == 1:
                     raise
         piece.open = False
-        return self._of_right_size(number, sum(piece.sizes))
+        return self._piece_of_size(number, sum(piece.sizes))
 
-    def _in_one(self) -> StoredPiece:
-        asked = {"Bucket": self._outbox.place.bucket, "Key": f"{self._full_key}.0"}
-        with self._told("s3:PutObject"):
-            put_whole(self._outbox.client, self._outbox.tries, asked, self._taken())
-        return self._of_right_size(0, self._size)
+    def _put_single(self) -> StoredPiece:
+        request = {"Bucket": self._bucket, "Key": f"{self._full_key}.0"}
+        with self._translated_errors("s3:PutObject"):
+            put_object(self._sender.client, self._sender.tries, request, self._take_buffer())
+        return self._piece_of_size(0, self._size)
 
-    def _of_right_size(self, number: int, size: int) -> StoredPiece:
-        with self._told("s3:GetObject"):
-            found = self._outbox.client.head_object(Bucket=self._outbox.place.bucket, Key=f"{self._full_key}.{number}")
-        if found["ContentLength"] != size:
+    def _piece_of_size(self, number: int, size: int) -> StoredPiece:
+        with self._translated_errors("s3:GetObject"):
+            stored = self._sender.client.head_object(Bucket=self._bucket, Key=f"{self._full_key}.{number}")
+        if stored["ContentLength"] != size:
             raise StoreError(
-                f"{self._outbox.place.url}: {self._key}.{number} has {found['ContentLength']} bytes in the store "
-                f"and not the {size} that were sent; look for another writer, or try again"
+                f"{self._sender.location.url}: {self._key}.{number} has {stored['ContentLength']} bytes in the store, "
+                f"but {size} were sent; look for another writer, or try again"
             )
         return StoredPiece(f"{self._key}.{number}", size)
 
     def _raise_failure(self) -> None:
         if self._failure:
-            raise translated(self._failure, self._outbox.place, "s3:PutObject", self._key) from self._failure
+            raise translated(self._failure, self._sender.location, "s3:PutObject", self._key) from self._failure
 
-    def _told(self, action: str) -> AbstractContextManager[None]:
-        return translated_errors(self._outbox.place, action, self._key)
+    def _translated_errors(self, action: str) -> AbstractContextManager[None]:
+        return translated_errors(self._sender.location, action, self._key)

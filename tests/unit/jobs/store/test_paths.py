@@ -1,3 +1,5 @@
+"""Keys as file paths, and back."""
+
 from __future__ import annotations
 
 import os
@@ -27,13 +29,13 @@ LEVELS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="/
         ("x" * 500, ["x" * 240 + "%~", "x" * 240 + "%~", "x" * 20]),
     ],
 )
-def test_a_level_of_a_key_becomes_names_that_a_file_system_holds(level: str, names: list[str]) -> None:
+def test_a_level_of_a_key_becomes_safe_file_names(level: str, names: list[str]) -> None:
     assert file_names(level) == names
     assert key_level(names) == level
 
 
 @given(LEVELS)
-def test_every_level_finds_its_way_back(level: str) -> None:
+def test_file_names_lead_back_to_every_level(level: str) -> None:
     names = file_names(level)
     assert key_level(names) == level
     assert key_level([*names[:-1], names[-1] + "%"]) == level
@@ -42,5 +44,5 @@ def test_every_level_finds_its_way_back(level: str) -> None:
 
 
 @given(LEVELS, LEVELS)
-def test_two_levels_never_share_a_name(one: str, other: str) -> None:
+def test_two_levels_never_have_the_same_file_names(one: str, other: str) -> None:
     assert (file_names(one) == file_names(other)) == (one == other)

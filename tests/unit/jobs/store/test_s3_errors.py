@@ -1,3 +1,5 @@
+"""Errors of S3 and of the network, as users read them."""
+
 from __future__ import annotations
 
 import pytest
@@ -21,15 +23,15 @@ def answered(code: str, status: int = 400, message: str = "as S3 puts it", **mor
 
 
 @pytest.mark.parametrize(
-    ("error", "place", "kind", "message"),
+    ("error", "location", "expected", "message"),
     [
-        (answered("NoSuchKey", 404), AWS, Missing, "s3://acme/crew: there is no a/b"),
-        (answered("404", 404), AWS, Missing, "s3://acme/crew: there is no a/b"),
+        (answered("NoSuchKey", 404), AWS, Missing, "s3://acme/crew: a/b does not exist"),
+        (answered("404", 404), AWS, Missing, "s3://acme/crew: a/b does not exist"),
         (
             answered("NoSuchBucket", 404),
             AWS,
             StoreError,
-            "s3://acme/crew: there is no bucket acme at S3 in eu-central-1; create it, or correct store.url and "
+            "s3://acme/crew: bucket acme does not exist at S3 in eu-central-1; create it, or correct store.url and "
             "store.region",
         ),
         (
@@ -37,58 +39,59 @@ def answered(code: str, status: int = 400, message: str = "as S3 puts it", **mor
             AWS,
             StoreError,
             "s3://acme/crew: bucket acme is not at S3 in eu-central-1, but in us-west-2; "
-            "set store.region to where it is",
+            "set store.region to the region of the bucket",
         ),
         (
             answered("301", 301),
             AWS,
             StoreError,
-            "s3://acme/crew: bucket acme is not at S3 in eu-central-1; set store.region to where it is",
+            "s3://acme/crew: bucket acme is not at S3 in eu-central-1; set store.region to the region of the bucket",
         ),
         (
             answered("ExpiredToken"),
             AWS,
             Denied,
-            "s3://acme/crew: the credentials of profile writer have expired; aws sso login --profile writer",
+            "s3://acme/crew: the credentials of profile writer have expired; run: aws sso login --profile writer",
         ),
         (
             answered("SignatureDoesNotMatch", 403),
             OWN,
             Denied,
-            "s3://acme/crew: the credentials of the environment are not accepted (SignatureDoesNotMatch); "
-            "aws sso login, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            "s3://acme/crew: the store does not accept the default credentials (SignatureDoesNotMatch); "
+            "run aws sso login, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
         ),
         (
             answered("AccessDenied", 403, "no identity-based policy allows it"),
             AWS,
             Denied,
-            "s3://acme/crew: a/b: profile writer may not do s3:PutObject (no identity-based policy allows it); "
-            "allow it in the policy of bucket or user",
+            "s3://acme/crew: a/b: the credentials of profile writer do not allow s3:PutObject "
+            "(no identity-based policy allows it); "
+            "allow it in the bucket's or the user's policy",
         ),
         (
             answered("403", 403, ""),
             AWS,
             Denied,
-            "s3://acme/crew: a/b: profile writer may not do s3:PutObject (403); "
-            "allow it in the policy of bucket or user",
+            "s3://acme/crew: a/b: the credentials of profile writer do not allow s3:PutObject (403); "
+            "allow it in the bucket's or the user's policy",
         ),
         (
             answered("RequestTimeTooSkewed", 403),
             AWS,
             StoreError,
-            "s3://acme/crew: this machine's clock is too far from the store's; set it (timedatectl)",
+            "s3://acme/crew: this machine's clock differs too much from the store's clock; set it (timedatectl)",
         ),
         (
             answered("SlowDown", 503),
             AWS,
             OutOfReach,
-            "s3://acme/crew: a/b: too busy for s3:PutObject (SlowDown), asked 5 times; try again later",
+            "s3://acme/crew: a/b: the store is too busy for s3:PutObject (SlowDown), after 5 tries; try again later",
         ),
         (
             answered("InternalError", 500),
             AWS,
             OutOfReach,
-            "s3://acme/crew: a/b: no proper answer to s3:PutObject (InternalError), asked 5 times; try again later",
+            "s3://acme/crew: a/b: unexpected response to s3:PutObject (InternalError), after 5 tries; try again later",
         ),
         (
             answered("KeyTooLongError", 400, "Your key is too long"),
@@ -100,19 +103,21 @@ def answered(code: str, status: int = 400, message: str = "as S3 puts it", **mor
             boto.NoCredentialsError(),
             AWS,
             Denied,
-            "s3://acme/crew: no valid credentials came from profile writer; aws sso login --profile writer",
+            "s3://acme/crew: the credentials of profile writer are missing or invalid; "
+            "run: aws sso login --profile writer",
         ),
         (
             boto.ProfileNotFound(profile="writer"),
             AWS,
             Denied,
-            "s3://acme/crew: there is no AWS profile writer; add it to ~/.aws/config, or name another in store.profile",
+            "s3://acme/crew: AWS profile writer does not exist; add it to ~/.aws/config, "
+            "or set store.profile to another profile",
         ),
         (
             boto.ReadTimeoutError(endpoint_url="x"),
             OWN,
             OutOfReach,
-            "s3://acme/crew: http://s3.internal:8333 did not answer s3:PutObject (time-out); check the network and "
+            "s3://acme/crew: http://s3.internal:8333 did not answer s3:PutObject (timeout); check the network and "
             "store.endpoint",
         ),
         (
@@ -137,14 +142,14 @@ def answered(code: str, status: int = 400, message: str = "as S3 puts it", **mor
         ),
     ],
 )
-def test_an_error_names_the_thing_the_fact_and_the_way_out(
-    error: Exception, place: Location, kind: type[StoreError], message: str
+def test_an_error_names_the_thing_the_fact_and_the_remedy(
+    error: Exception, location: Location, expected: type[StoreError], message: str
 ) -> None:
-    told = translated(error, place, "s3:PutObject", "a/b")
-    assert type(told) is kind
-    assert str(told) == message
+    store_error = translated(error, location, "s3:PutObject", "a/b")
+    assert type(store_error) is expected
+    assert str(store_error) == message
 
 
-def test_the_stores_own_errors_stay_as_they_are() -> None:
-    own = Missing("there is none")
+def test_a_store_error_is_not_translated_again() -> None:
+    own = Missing("a does not exist")
     assert translated(own, AWS, "s3:GetObject") is own

@@ -1,4 +1,4 @@
-"""Pruning on S3 servers: many keys a request, open uploads, versions, and objects that are locked."""
+"""Retention on S3 servers: many keys per request, open uploads, versions, and locked objects."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run(environment: Environment, store: Store, *, versions: bool = False) -> Re
     return record
 
 
-def test_sets_and_left_overs_go_and_an_upload_in_progress_stays(seaweed: Bucket, tmp_path: Path) -> None:
+def test_sets_and_leftovers_are_removed_and_an_upload_in_progress_stays(seaweed: Bucket, tmp_path: Path) -> None:
     environment, store = opened(seaweed, tmp_path)
     days = daily(NEWEST, 5)
     for at in days:
@@ -57,20 +57,20 @@ def test_sets_and_left_overs_go_and_an_upload_in_progress_stays(seaweed: Bucket,
     upload.abort()
 
 
-def test_versions_of_sets_that_are_gone_go_if_asked(moto: Bucket, tmp_path: Path) -> None:
+def test_versions_of_removed_sets_are_removed_on_request(moto: Bucket, tmp_path: Path) -> None:
     environment, store = opened(moto, tmp_path)
     client = moto.client()
     client.put_bucket_versioning(Bucket=moto.name, VersioningConfiguration={"Status": "Enabled"})
     for at in daily(NEWEST, 4):
         put(store, at)
     assert run(environment, store).outcome is Outcome.DONE
-    assert len(versions(moto)) == 4 * 4 + 2 * 4  # nothing is gone, and what was deleted has markers
+    assert len(versions(moto)) == 4 * 4 + 2 * 4  # deleted keys still have their versions, and delete markers
     assert "removed 16 old versions" in run(environment, store, versions=True).sentence
     assert len(versions(moto)) == 2 * 4
     assert len(list(find_sets(store, "try"))) == 2
 
 
-def test_a_locked_version_is_reported_and_the_rest_goes_on(moto_server: str, moto: Bucket, tmp_path: Path) -> None:
+def test_a_locked_version_is_reported_and_the_rest_removed(moto_server: str, moto: Bucket, tmp_path: Path) -> None:
     client = moto.client()
     locked = Bucket(moto_server, f"{moto.name}-locked")
     client.create_bucket(Bucket=locked.name, ObjectLockEnabledForBucket=True)
@@ -84,12 +84,14 @@ def test_a_locked_version_is_reported_and_the_rest_goes_on(moto_server: str, mot
     record = run(environment, store, versions=True)
     assert record.outcome is Outcome.FAILED
     assert record.sentence.startswith(f"could not remove 1 key: {key.removeprefix(locked.prefix + '/')}: AccessDenied")
-    assert [each for each, _ in versions(locked)].count(key) == 2  # the marker stays, or the part would be seen again
+    assert [each for each, _ in versions(locked)].count(
+        key
+    ) == 2  # the delete marker stays, otherwise the part would reappear
     assert len(list(find_sets(store, "try"))) == 2
 
 
 def versions(bucket: Bucket) -> list[tuple[str, str]]:
-    """Every version and delete marker of the sets."""
+    """Return key and id of every version and delete marker of the sets."""
     pages = bucket.client().get_paginator("list_object_versions").paginate(Bucket=bucket.name)
-    found = [one for page in pages for one in (*page.get("Versions", []), *page.get("DeleteMarkers", []))]
-    return [(one["Key"], one["VersionId"]) for one in found if "/backups/" in one["Key"]]
+    listed = [each for page in pages for each in (*page.get("Versions", []), *page.get("DeleteMarkers", []))]
+    return [(each["Key"], each["VersionId"]) for each in listed if "/backups/" in each["Key"]]

@@ -1,4 +1,4 @@
-"""What only a directory can get wrong: modes, crashes, a full disk, a folder that may not be written."""
+"""Faults of a directory: file modes, crashes, a full disk, a read-only folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def store(root: Path) -> Store:
     return open_store(Settings(f"file://{root}"))
 
 
-def test_a_key_is_a_plain_file_that_only_we_can_read(store: Store, root: Path) -> None:
+def test_a_key_is_a_plain_file_that_only_its_owner_can_read(store: Store, root: Path) -> None:
     store.put("dev/runs/a.json", b"one")
     with store.upload("dev/backups/shop/data-1") as upload:
         upload.write(b"two")
@@ -37,7 +37,7 @@ def test_a_key_is_a_plain_file_that_only_we_can_read(store: Store, root: Path) -
     assert {path.stat().st_mode & 0o777 for path in root.rglob("*") if path.is_file()} == {0o600}
 
 
-def test_looking_changes_nothing(store: Store, root: Path) -> None:
+def test_reading_creates_nothing(store: Store, root: Path) -> None:
     assert list(store.list()) == list(store.folders("a/")) == list(store.open_uploads()) == []
     with pytest.raises(Missing):
         store.get("a")
@@ -45,14 +45,14 @@ def test_looking_changes_nothing(store: Store, root: Path) -> None:
     assert not root.exists()
 
 
-def test_a_folder_goes_with_its_last_key(store: Store, root: Path) -> None:
+def test_a_folder_is_removed_with_its_last_key(store: Store, root: Path) -> None:
     store.put("dev/backups/shop/set/manifest.json", b"")
     store.put("dev/runs/a", b"")
     store.delete(["dev/backups/shop/set/manifest.json"])
     assert [path.name for path in (root / "dev").iterdir()] == ["runs"]
 
 
-def test_a_reader_never_meets_half_a_write(store: Store) -> None:
+def test_a_reader_never_sees_half_a_write(store: Store) -> None:
     bodies = {letter * 300_000 for letter in (b"a", b"b")}
     store.put("a.json", min(bodies))
     stop = threading.Event()
@@ -94,7 +94,7 @@ def test_a_writer_that_is_killed_leaves_an_open_upload_and_no_key(store: Store, 
 
 
 @pytest.mark.needs("root")
-def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_leaves_nothing(tmp_path: Path) -> None:
     code = """
 try:
     with store.upload("set/rest") as upload:
@@ -107,16 +107,16 @@ store.put("small", b"fits again")
 print(store.get("small").body)
 """
     disk = f'mount -t tmpfs -o size=1m none {tmp_path} && exec "$@"'
-    told = run(code, tmp_path, "unshare", "--mount", "sh", "-c", disk, "sh")
-    assert told.stdout.splitlines() == [
-        f"file://{tmp_path}: set/rest: the disk is full; make room, or use another place",
+    ended = run(code, tmp_path, "unshare", "--mount", "sh", "-c", disk, "sh")
+    assert ended.stdout.splitlines() == [
+        f"file://{tmp_path}: set/rest: the disk is full; free some space, or use another disk",
         "[] []",
         "b'fits again'",
-    ], told.stderr
+    ], ended.stderr
 
 
 @pytest.mark.needs("root")
-def test_a_folder_that_may_not_be_written_is_denied_and_can_be_read(tmp_path: Path) -> None:
+def test_a_read_only_folder_can_be_read_and_denies_writes(tmp_path: Path) -> None:
     root = tmp_path / "store"
     open_store(Settings(f"file://{root}")).put("a", b"one")
     code = """
@@ -127,18 +127,18 @@ for change in (lambda: store.put("b", b""), lambda: store.create("b", b""), lamb
 print(store.delete(["a"]))
 """
     readonly = f'mount --bind {root} {root} && mount -o remount,bind,ro {root} && exec "$@"'
-    told = run(code, root, "unshare", "--mount", "sh", "-c", readonly, "sh")
-    refused = f"Read-only file system; let user {os.geteuid()} read and write there"
-    assert told.stdout.splitlines() == [
+    ended = run(code, root, "unshare", "--mount", "sh", "-c", readonly, "sh")
+    refused = f"Read-only file system; give user {os.geteuid()} read and write permission"
+    assert ended.stdout.splitlines() == [
         "b'one' ['a']",
         *[f"file://{root}: b: {refused}"] * 3,
         f"[NotDeleted(key='a', why='file://{root}: a: {refused}')]",
-    ], told.stderr
+    ], ended.stderr
 
 
 @pytest.mark.parametrize(
     "url", ["file://relative/path", "ftp://x/y", "s3://", "/var/lib", "file:relative", "", "file:///a?b", "s3://b/c?d"]
 )
-def test_an_address_that_is_none_is_told(url: str) -> None:
-    with pytest.raises(StoreError, match=r"is no store; use s3://bucket/prefix or file:///path"):
+def test_a_url_of_no_store_is_an_error(url: str) -> None:
+    with pytest.raises(StoreError, match=r"is not the URL of a store; use s3://bucket/prefix or file:///path"):
         open_store(Settings(url))

@@ -1,4 +1,4 @@
-"""What every store must do, asked of a directory and of real S3 servers alike."""
+"""What every store must do, tested on a directory and on real S3 servers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.store import Changed, ListedKey, Exists, Missing, NotConditional, ListedPrefix, Store, open_store
+from jobs.store import Changed, Exists, ListedKey, ListedPrefix, Missing, NotConditional, Store, open_store
 from tests.parts.s3 import Bucket
 from tests.parts.store import Settings
 
@@ -38,7 +38,7 @@ ODD_KEYS = [
     "%open/x",
     "/".join(letter * 224 for letter in "wxyz"),
 ]
-FOR_A_DIRECTORY = [
+ODD_DIRECTORY_KEYS = [
     "back\\slash",
     "x" * 300 + "/" + "y" * 300 + "/" + "z" * 290,
     "x" * 300,
@@ -56,11 +56,11 @@ FOR_A_DIRECTORY = [
 
 
 S3 = ["seaweed", "moto"]
-KEEP_CONDITIONS = ["directory", *S3]
-ALL = [*KEEP_CONDITIONS, "rclone_s3"]
+HONOUR_CONDITIONS = ["directory", *S3]
+ALL = [*HONOUR_CONDITIONS, "rclone_s3"]
 
 
-@pytest.fixture(params=KEEP_CONDITIONS)
+@pytest.fixture(params=HONOUR_CONDITIONS)
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     if request.param == "directory":
         return Settings(f"file://{tmp_path}/store")
@@ -78,7 +78,7 @@ def keys(store: Store, prefix: str = "") -> list[str]:
 
 
 @pytest.mark.parametrize("settings", ALL, indirect=True)
-def test_a_small_object_comes_back_with_its_version(store: Store) -> None:
+def test_a_small_object_is_read_with_its_version(store: Store) -> None:
     version = store.put("dev/a.json", b"one")
     assert store.get("dev/a.json").body == b"one"
     assert store.get("dev/a.json").version == version
@@ -87,10 +87,10 @@ def test_a_small_object_comes_back_with_its_version(store: Store) -> None:
     assert store.get("dev/a.json").body == b"two"
 
 
-def test_what_is_not_there_is_missing(store: Store) -> None:
-    for ask in (store.get, lambda key: list(store.read(key))):
-        with pytest.raises(Missing, match="there is no dev/none"):
-            ask("dev/none")
+def test_a_key_that_does_not_exist_is_missing(store: Store) -> None:
+    for read in (store.get, lambda key: list(store.read(key))):
+        with pytest.raises(Missing, match="dev/none does not exist"):
+            read("dev/none")
     with pytest.raises((Missing, Changed), match="dev/none"):
         store.replace("dev/none", b"", "1-2-3")
     assert keys(store) == []
@@ -100,11 +100,12 @@ def test_what_is_not_there_is_missing(store: Store) -> None:
 
 @pytest.mark.parametrize("settings", ALL, indirect=True)
 @pytest.mark.parametrize("size", [0, 1, 8 << 20, (16 << 20) + 12345])
-def test_a_stream_of_unknown_length_comes_back_whole(store: Store, size: int) -> None:
+def test_a_stream_of_unknown_length_is_read_whole(store: Store, size: int) -> None:
     body = os.urandom(size)
     with store.upload("dev/set/data-1") as upload:
-        for at in range(0, size, 999_999):
-            assert upload.write(memoryview(body)[at : at + 999_999]) == len(body[at : at + 999_999])
+        for start in range(0, size, 999_999):
+            chunk = memoryview(body)[start : start + 999_999]
+            assert upload.write(chunk) == len(chunk)
         assert keys(store) == []
         stored = upload.complete()
     assert stored.size == size == sum(piece.size for piece in stored.pieces)
@@ -124,7 +125,7 @@ def test_a_range_is_read_as_a_slice(store: Store, start: int, end: int | None) -
 
 
 @pytest.mark.parametrize("settings", ALL, indirect=True)
-def test_a_stream_left_early_leaves_nothing(store: Store) -> None:
+def test_an_aborted_upload_leaves_nothing(store: Store) -> None:
     with store.upload("dev/set/rest") as upload:
         upload.write(os.urandom(9 << 20))
     with contextlib.suppress(RuntimeError), store.upload("dev/set/rest") as upload:
@@ -139,7 +140,7 @@ def test_a_stream_left_early_leaves_nothing(store: Store) -> None:
 
 
 @pytest.mark.parametrize("settings", ALL, indirect=True)
-def test_an_open_upload_is_listed_and_can_be_ended(store: Store) -> None:
+def test_an_open_upload_is_listed_and_can_be_aborted(store: Store) -> None:
     left = store.upload("dev/set/rest")
     left.write(os.urandom(9 << 20))
     (found,) = store.open_uploads("dev/")
@@ -151,30 +152,30 @@ def test_an_open_upload_is_listed_and_can_be_ended(store: Store) -> None:
     left.abort()
 
 
-def test_odd_keys_are_kept_apart(store: Store) -> None:
-    wanted = ODD_KEYS + (FOR_A_DIRECTORY if store.url.startswith("file:") else [])
-    for key in wanted:
+def test_odd_keys_are_kept_as_they_are(store: Store) -> None:
+    odd = ODD_KEYS + (ODD_DIRECTORY_KEYS if store.url.startswith("file:") else [])
+    for key in odd:
         store.put(key, key.encode())
-    assert sorted(keys(store), key=str.encode) == sorted(wanted, key=str.encode)
-    for key in wanted:
+    assert sorted(keys(store), key=str.encode) == sorted(odd, key=str.encode)
+    for key in odd:
         assert store.get(key).body == key.encode()
         assert b"".join(store.read(key)) == key.encode()
         assert key in keys(store, key)
         assert key in keys(store, key[: len(key) // 2])
-    assert store.delete(wanted) == []
+    assert store.delete(odd) == []
     assert keys(store) == []
 
 
 @pytest.mark.parametrize("settings", ALL, indirect=True)
-def test_one_level_is_listed_with_what_is_deeper_rolled_up(store: Store) -> None:
+def test_one_level_is_listed_with_its_keys_and_folders(store: Store) -> None:
     for key in ("p/backups/shop/s1/m", "p/backups/shop/s1/tags/t", "p/backups/shop/s2/m", "p/backups/x", "p/b", "q/z"):
         store.put(key, b"")
 
     def level(prefix: str) -> list[str]:
-        found = list(store.folders(prefix))
-        assert all(one.key.endswith("/") == isinstance(one, ListedPrefix) for one in found)
-        assert all(isinstance(one, ListedKey | ListedPrefix) for one in found)
-        return [one.key for one in found]
+        listed = list(store.folders(prefix))
+        assert all(each.key.endswith("/") == isinstance(each, ListedPrefix) for each in listed)
+        assert all(isinstance(each, ListedKey | ListedPrefix) for each in listed)
+        return [each.key for each in listed]
 
     assert level("") == ["p/", "q/"]
     assert level("p/") == ["p/b", "p/backups/"]
@@ -189,7 +190,7 @@ def test_one_level_is_listed_with_what_is_deeper_rolled_up(store: Store) -> None
     ("settings", "many"), [("directory", 5000), ("seaweed", 5000), ("moto", 1100)], indirect=["settings"]
 )
 def test_thousands_of_keys_are_listed_and_deleted(store: Store, many: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fsync", lambda fd: None)  # no crash here, and ten thousand would wait for the disk
+    monkeypatch.setattr(os, "fsync", lambda fd: None)  # 10,000 fsyncs would take long, and no crash is tested here
     wanted = sorted(f"dev/runs/backup/{n % 7}/{n:05}" for n in range(many))
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda key: store.put(key, b"x"), wanted))
@@ -199,7 +200,7 @@ def test_thousands_of_keys_are_listed_and_deleted(store: Store, many: int, monke
     assert keys(store) == []
 
 
-def test_create_is_for_the_first_only(store: Store) -> None:
+def test_only_the_first_creation_succeeds(store: Store) -> None:
     version = store.create("dev/locks/a.json", b"one")
     with pytest.raises(Exists, match=r"dev/locks/a\.json"):
         store.create("dev/locks/a.json", b"two")
@@ -207,7 +208,7 @@ def test_create_is_for_the_first_only(store: Store) -> None:
     assert store.get("dev/locks/a.json").version == version
 
 
-def test_replace_wants_the_version_that_was_read(store: Store) -> None:
+def test_replace_needs_the_version_that_was_read(store: Store) -> None:
     first = store.create("dev/locks/a.json", b"one")
     second = store.replace("dev/locks/a.json", b"two", first)
     assert second != first
@@ -217,26 +218,26 @@ def test_replace_wants_the_version_that_was_read(store: Store) -> None:
     assert store.get("dev/locks/a.json").version == second
 
 
-def test_a_store_that_keeps_conditions_is_found_to(store: Store) -> None:
+def test_a_store_that_honours_conditions_passes_the_test(store: Store) -> None:
     store.require_conditional_writes()
     store.require_conditional_writes()
     assert list(store.open_uploads()) == []
 
 
 @pytest.mark.parametrize("settings", ["rclone_s3"], indirect=True)
-def test_a_store_that_ignores_conditions_is_found_out(settings: Settings) -> None:
+def test_a_store_that_ignores_conditions_is_detected(settings: Settings) -> None:
     store = open_store(settings)
     for _ in range(2):
-        with pytest.raises(NotConditional, match=r"ignores conditions on writes.*; use one that"):
+        with pytest.raises(NotConditional, match=r"ignores conditions on writes.*; use a server that"):
             store.require_conditional_writes()
 
 
-def test_of_many_replacing_one_version_one_wins(store: Store) -> None:
+def test_only_one_of_many_writers_replaces_a_version(store: Store) -> None:
     version = store.create("dev/locks/a.json", b"start")
-    together = threading.Barrier(8)
+    start = threading.Barrier(8)
 
     def race(n: int) -> bool:
-        together.wait()
+        start.wait()
         try:
             store.replace("dev/locks/a.json", b"%d" % n, version)
         except Changed:
@@ -261,8 +262,8 @@ def race(settings: Settings, name: str, start: Barrier, won: Queue[tuple[str, li
     won.put((name, mine))
 
 
-@pytest.mark.parametrize("settings", KEEP_CONDITIONS, indirect=True)
-def test_of_two_processes_creating_one_key_one_wins(settings: Settings) -> None:
+@pytest.mark.parametrize("settings", HONOUR_CONDITIONS, indirect=True)
+def test_only_one_of_two_processes_creates_a_key(settings: Settings) -> None:
     spawn = multiprocessing.get_context("spawn")
     start, won = spawn.Barrier(2), spawn.Queue()
     racers = [spawn.Process(target=race, args=(settings, name, start, won)) for name in "ab"]
