@@ -12,6 +12,7 @@ import pytest
 from deploys.lib.job_runner import files as runner_files
 from deploys.lib.job_runner.files import ETC, ManagedFile, as_archive, faults, parse_managed_files
 from inventories import Repository
+from jobs.schedule.export.files import made_by
 
 GIVEN = {"MAIN": {"env": "MAIN_PASSWORD"}, f"{ETC}/age.key": {"file": "~/age.key"}}
 
@@ -111,3 +112,7 @@ def test_an_archive_holds_the_files_with_mode_and_owner() -> None:
 )
 def test_scripts_are_valid_shell(script: str) -> None:
     subprocess.run(["sh", "-n"], input=script, text=True, check=True)
+
+
+def test_exported_units_have_the_mark_that_the_host_is_searched_for() -> None:
+    assert made_by("systemd", "try").startswith(runner_files.EXPORT_MARK)
