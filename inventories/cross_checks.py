@@ -118,7 +118,7 @@ def _cycle(environment: Environment) -> Iterator[Fault]:
         cycle = list(reversed(error.args[1]))
         yield (
             ("stacks", cycle[0], "after"),
-            f"the stacks wait for each other ({' → '.join(cycle)}); remove one of these after",
+            f"the stacks wait for each other ({' → '.join(cycle)}); remove one of their `after` keys",
         )
 
 

@@ -78,12 +78,6 @@ BROKEN = {
             'environment."a\\nb": unknown key; use one of: name, protected, timezone, format',
         ],
     ),
-    "a name that differs from the file name": (
-        '[environment]\nname = "prod"\n',
-        [
-            'environment.name: "prod" does not match the file name; use name = "staging", or rename the file',
-        ],
-    ),
     "an invalid name": (
         '[environment]\nname = "../x"\n',
         [
@@ -289,12 +283,6 @@ BROKEN = {
             'databases."a/b": "a/b" is not a name; use letters, digits, - and _, at most 63, the first a letter or a digit',
         ],
     ),
-    "a server and a database of one name": (
-        WHOLE + '[servers.shop]\nurl = "postgresql://db"\n',
-        [
-            "databases.shop: [servers.shop] has the same name; rename one of them",
-        ],
-    ),
     "a pattern that is not text": (
         WHOLE + '[servers.main]\nurl = "postgresql://db"\nexclude = [3, ""]\n',
         [
@@ -424,37 +412,10 @@ BROKEN = {
             'databases.shop.counts: "true" is not a boolean; use true or false, without quotes',
         ],
     ),
-    "a refresh from an unknown environment": (
-        WHOLE
-        + '[refresh.shop]\nfrom = "prodution/shop"\ninto = "postgresql:///shop"\nsanitise = "sanitise/shop.sql"\n',
-        [
-            'refresh.shop.from: environment "prodution" does not exist; did you mean production?',
-        ],
-    ),
-    "a refresh from an unknown database": (
-        WHOLE
-        + '[refresh.shop]\nfrom = "production/shpo"\ninto = "postgresql:///shop"\nsanitise = "sanitise/shop.sql"\n',
-        [
-            'refresh.shop.from: production has no database "shpo"; did you mean shop?',
-        ],
-    ),
-    "a refresh from an unknown server": (
-        WHOLE
-        + '[refresh.shop]\nfrom = "production/mian.x"\ninto = "postgresql:///shop"\nsanitise = "sanitise/shop.sql"\n',
-        [
-            'refresh.shop.from: production has no database "mian.x"; use one of: shop, main.<database>',
-        ],
-    ),
     "a refresh from an environment without a database": (
         WHOLE + '[refresh.shop]\nfrom = "production"\ninto = "postgresql:///shop"\nsanitise = "sanitise/shop.sql"\n',
         [
             'refresh.shop.from: "production" is not a source database; use "environment/database", such as "production/shop"',
-        ],
-    ),
-    "a refresh with a missing script": (
-        WHOLE + '[refresh.shop]\nfrom = "production/shop"\ninto = "postgresql:///shop"\nsanitise = "no.sql"\n',
-        [
-            "refresh.shop.sanitise: file no.sql beside this file does not exist; create it with the SQL that sanitises the copy",
         ],
     ),
     "a refresh without a script": (
@@ -481,18 +442,6 @@ BROKEN = {
             'terraform.program: "terragrunt" is not a supported program; use "terraform", "tofu", or an absolute path',
         ],
     ),
-    "a state without a lock": (
-        WHOLE + '[terraform]\nstate = { bucket = "acme-state" }\n',
-        [
-            'terraform.state: no lock is set; add lock_table = "a DynamoDB table", or lock = "file"',
-        ],
-    ),
-    "a state with two locks": (
-        WHOLE + '[terraform]\nstate = { bucket = "acme-state", lock = "file", lock_table = "locks" }\n',
-        [
-            "terraform.state: lock and lock_table are both set; remove one of them",
-        ],
-    ),
     "a state with an unknown lock": (
         WHOLE + '[terraform]\nstate = { bucket = "acme-state", lock = "dynamodb", lock_table = "l" }\n',
         [
@@ -503,36 +452,6 @@ BROKEN = {
         WHOLE + '[terraform]\nstate = { bucket = "A", lock = "file" }\n',
         [
             'terraform.state.bucket: "A" is not a bucket; use 3 to 63 of a-z, 0-9, - and .',
-        ],
-    ),
-    "stacks without a state": (
-        WHOLE + "[stacks.network]\n",
-        [
-            'terraform.state: is missing, but stacks need it; add state = { bucket = "…", region = "…", lock_table = "…" } to [terraform]',
-        ],
-    ),
-    "a stack after an unknown stack": (
-        WHOLE + STATE + '[stacks.network]\n[stacks.cluster]\nafter = ["netwrok"]\n',
-        [
-            'stacks.cluster.after: stack "netwrok" is not in this file; did you mean network?',
-        ],
-    ),
-    "a stack after itself": (
-        WHOLE + STATE + '[stacks.network]\nafter = ["network"]\n',
-        [
-            "stacks.network.after: the stacks wait for each other (network → network); remove one of these after",
-        ],
-    ),
-    "stacks in a circle": (
-        WHOLE + STATE + '[stacks.network]\nafter = ["cluster"]\n[stacks.cluster]\nafter = ["network"]\n',
-        [
-            "stacks.network.after: the stacks wait for each other (network → cluster → network); remove one of these after",
-        ],
-    ),
-    "a stack without a folder": (
-        WHOLE + STATE + "[stacks.nettwork]\n",
-        [
-            "stacks.nettwork: folder terraform/stacks/nettwork does not exist; did you mean network?",
         ],
     ),
     "an ignore rule without a reason": (
@@ -575,12 +494,6 @@ BROKEN = {
         WHOLE + '[cost]\nbudget = 1\ncurrency = "$"\n',
         [
             'cost.currency: "$" is not a currency; use three capitals, such as "USD"',
-        ],
-    ),
-    "thresholds in the wrong order": (
-        WHOLE + "[cost]\nbudget = 1\nthresholds = [80, 50]\n",
-        [
-            "cost.thresholds: [80, 50] is not in ascending order; list each threshold once, lowest first",
         ],
     ),
     "invalid thresholds": (
@@ -643,12 +556,6 @@ BROKEN = {
         WHOLE + '[metrics]\ntextfile = "/var/lib/groundcrew.txt"\n',
         [
             'metrics.textfile: "/var/lib/groundcrew.txt" is not a metrics textfile; use an absolute path that ends in .prom',
-        ],
-    ),
-    "databases without a store": (
-        HEAD + SHOP,
-        [
-            'store: is missing, but [databases] needs it; add [store] with url = "s3://bucket/prefix" or "file:///folder"',
         ],
     ),
     "a whole number too long": (
