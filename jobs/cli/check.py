@@ -40,12 +40,14 @@ def check_command(
     if as_json:
         output.print_json({"environment": environment.name, **results_as_json(results)})
     else:
-        output.table([(output.Cell(f.verdict, STYLES[f.verdict]), c.name, str(f)) for c, f in merged(results)])
+        output.table(
+            [(output.Cell(f.verdict, STYLES[f.verdict]), c.name, str(f)) for c, f in merge_same_problems(results)]
+        )
         output.say(f"\n{environment.name}: {closing_line(results)}", STYLES[worst_verdict(results)])
     return ExitCode.FAILED if worst_verdict(results) is CheckVerdict.FAULT else ExitCode.DONE
 
 
-def merged(results: CheckResults) -> CheckResults:
+def merge_same_problems(results: CheckResults) -> CheckResults:
     """Return the results with those that report the same problem merged into one."""
     by_text: dict[object, tuple[Check, CheckResult]] = {}
     for check, finding in results:
@@ -68,7 +70,7 @@ def worst_verdict(results: CheckResults) -> CheckVerdict:
 
 def closing_line(results: CheckResults) -> str:
     """Return the number of faults and warnings, counted as they are printed."""
-    lines = merged(results)
+    lines = merge_same_problems(results)
     faults, warnings = (
         sum(f.verdict is verdict for _, f in lines) for verdict in (CheckVerdict.FAULT, CheckVerdict.WARN)
     )

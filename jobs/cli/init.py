@@ -225,7 +225,7 @@ def _prompt_for_database(answers: Answers) -> Answers:
 
 def _write_files(folder: Path, answers: Answers) -> list[Path]:
     """Validate the files in a copy, then write the key, hosts and settings; leave none of them after a failure."""
-    from jobs.backup.sets.encryption import new_key_pair
+    from jobs.backup import new_key_pair
 
     secret, public = new_key_pair() if answers.key else ("", "")
     text = environment_toml(answers, (*answers.encrypt_to, *([public] if public else [])))

@@ -14,7 +14,7 @@ from jobs.format import format_duration, format_size, plural
 
 if TYPE_CHECKING:
     from inventories import Environment
-    from jobs.backup.sets.sets import Set
+    from jobs.backup import Set
     from jobs.retention.job import PrunePlan
     from jobs.retention.policy import Decision
 
@@ -120,7 +120,7 @@ def _leftovers(plan: PrunePlan) -> str:
 
 def prune_plan_as_json(plan: PrunePlan) -> dict[str, Any]:
     """Return for --json what retention would keep and remove of a database."""
-    from jobs.backup.sets.manifest import iso_timestamp
+    from jobs.backup import iso_timestamp
     from jobs.retention.policy import explain as reasons
 
     return {
@@ -134,7 +134,7 @@ def prune_plan_as_json(plan: PrunePlan) -> dict[str, Any]:
                 "keep": each.keep,
                 "reasons": list(each.reasons),
                 "left": {left.rule: left.count for left in each.left},
-                "words": reasons(each),
+                "explanation": reasons(each),
             }
             for each in plan.decisions
         ],

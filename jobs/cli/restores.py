@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,13 +18,17 @@ from jobs.format import format_duration, format_time
 
 if TYPE_CHECKING:
     from inventories import Environment, Secret, TunnelSettings
-    from jobs.backup.postgres.connection import Address, Endpoint
-    from jobs.backup.restore.compare import Difference
-    from jobs.backup.restore.restore import Restored, RestoreMode
-    from jobs.backup.restore.target import RestoreTarget
-    from jobs.backup.sets.sets import Set
-    from jobs.backup.sets.stored import StoredSet
-    from jobs.backup.verify.verify import Verification
+    from jobs.backup import (
+        Address,
+        Difference,
+        Endpoint,
+        Restored,
+        RestoreMode,
+        RestoreTarget,
+        Set,
+        StoredSet,
+        Verification,
+    )
     from jobs.run.job import Run
 
 SetToVerify = Annotated[
@@ -87,12 +90,17 @@ def restore_command(
     Use --create to create it, --replace to replace a database that is not empty, or --tables to add tables to one. The
     restore checks the hash of every part.
     """
-    from jobs.backup.postgres.connection import Address
-    from jobs.backup.restore.restore import choose_mode, restore
-    from jobs.backup.restore.target import inspect_target
-    from jobs.backup.sets.choose_set import choose_set, parse_time
-    from jobs.backup.sets.stored import open_set
-    from jobs.backup.sources import restore_streams, sets_of
+    from jobs.backup import (
+        Address,
+        choose_mode,
+        choose_set,
+        inspect_target,
+        open_set,
+        parse_time,
+        restore_set,
+        restore_streams,
+        sets_of,
+    )
     from jobs.run import unrecorded_run
 
     environment = arguments.open_environment(ctx, environment_name)
@@ -110,7 +118,7 @@ def restore_command(
             _print_plan(environment, selected, stored, endpoint, mode, as_json=as_json)
             return 0
         streams = parallel or restore_streams(environment, database)
-        restored = restore(stored, endpoint, target, run, mode, streams=streams, tables=tables or ())
+        restored = restore_set(stored, endpoint, target, run, mode, streams=streams, tables=tables or ())
     took = timedelta(seconds=time.monotonic() - started)
     _print_restored(environment, selected, stored, restored, took, as_json=as_json)
     return 0
@@ -168,11 +176,9 @@ def _tunnel(via: str | None) -> TunnelSettings | None:
 
 @contextmanager
 def _connected(run: Run, address: Address) -> Iterator[Endpoint]:
-    """Connect to the target; prompt for a password that the server requires and nobody has given."""
+    """Connect to the target; prompt for a password if the server requires one and none is set."""
     from inventories import Secret
-    from jobs.backup.errors import BackupError
-    from jobs.backup.postgres.connection import reach
-    from jobs.backup.restore.target import maintenance_connection
+    from jobs.backup import BackupError, maintenance_connection, reach
 
     with reach(run, address) as endpoint:
         password = endpoint.password
@@ -190,7 +196,7 @@ def _connected(run: Run, address: Address) -> Iterator[Endpoint]:
 
 def _confirm(ctx: typer.Context, run: Run, endpoint: Endpoint, target: RestoreTarget, yes_to: str | None) -> None:
     """Ask before a restore writes to a database of a protected environment."""
-    from jobs.backup.restore.protected import find_protection
+    from jobs.backup import find_protection
 
     protection = find_protection(arguments.find_repository(ctx), endpoint, target)
     for why in protection.unchecked:
@@ -261,20 +267,21 @@ def verify_command(
     """Verify a backup set by restoring it into a scratch server.
 
     Compares the objects and row counts of the restored database with the manifest. Verifies the newest set that is not
-    verified yet, or the one that --set names. Exits with 2 and prints a table if the
-    restored database differs from the manifest. Exits with 1 if a part is damaged.
+    verified yet, or the one that --set names. Exits with 2 and prints a table if the restored database differs from the
+    manifest. Exits with 1 if a part is damaged.
     """
-    from jobs.backup.verify import verify as verify_job
+    from jobs.backup import Verification, verify_job
     from jobs.cli.run import print_records, record_as_json, worst_first
     from jobs.run import Options, exit_code, run_job
 
     if set_id is not None and database is None:
         raise WrongUsage("--set needs a database: crew backups verify ENV DATABASE --set ID")
     environment = arguments.open_environment(ctx, environment_name)
-    job = replace(verify_job.VERIFY, work=partial(verify_job.work, set_id=set_id))
     options = Options(only=(database,) if database else (), dry_run=dry_run)
-    records = worst_first(run_job(job, environment, arguments.environment_store(environment, "verify"), options))
-    verifications = [record.details for record in records if isinstance(record.details, verify_job.Verification)]
+    records = worst_first(
+        run_job(verify_job(set_id), environment, arguments.environment_store(environment, "verify"), options)
+    )
+    verifications = [record.details for record in records if isinstance(record.details, Verification)]
     if as_json:
         differences = {
             verification.manifest.database: [_difference_as_json(each) for each in verification.differences]

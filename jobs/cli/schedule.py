@@ -88,7 +88,7 @@ def item_as_json(item: Item, now: datetime) -> dict[str, Any]:
         "job": item.slot.job,
         "name": item.slot.name,
         "line": item.slot.line,
-        "words": describe_line(item.slot.line),
+        "description": describe_line(item.slot.line),
         "last": item.last
         and {"run": item.last.run, "outcome": item.last.outcome, "started": to_second(item.last.started)},
         "running": item.running,

@@ -14,9 +14,7 @@ from jobs.format import format_duration, format_size, plural
 
 if TYPE_CHECKING:
     from inventories import Environment
-    from jobs.backup.sets.manifest import Manifest
-    from jobs.backup.sets.sets import Set
-    from jobs.backup.sets.stored import StoredSet
+    from jobs.backup import Manifest, Set, StoredSet
     from jobs.store import Store
 
 NOT_KEPT = "nothing: next retention removes it"
@@ -36,8 +34,7 @@ def list_sets_command(
 
     Reads only the store's listing. Incomplete sets are listed separately, because they cannot be restored.
     """
-    from jobs.backup.sets.sets import find_sets
-    from jobs.backup.sources import sets_of
+    from jobs.backup import find_sets, sets_of
 
     environment = arguments.open_environment(ctx, environment_name)
     store = arguments.environment_store(environment)
@@ -58,7 +55,7 @@ def list_sets_command(
 
 def retention_reasons(environment: Environment, listed: Iterable[Set]) -> dict[tuple[str, str], str]:
     """Return why each complete set is kept by the policy of its database, or that it will be removed."""
-    from jobs.backup.sources import is_known, section_of
+    from jobs.backup import is_known, section_of
     from jobs.retention.policy import apply_policy
 
     by_database: dict[str, list[Set]] = {}
@@ -148,7 +145,7 @@ def _verification(backup_set: Set, now: datetime) -> output.Cell:
 
 def backup_set_as_json(backup_set: Set, kept_by: str | None, *, running: bool) -> dict[str, Any]:
     """Return a backup set for --json."""
-    from jobs.backup.sets.manifest import iso_timestamp
+    from jobs.backup import iso_timestamp
 
     failed, verified = backup_set.failed_verification, backup_set.verified
     return {
@@ -176,7 +173,7 @@ def show_set_command(
     """Show one backup set: its source, parts, largest tables and notes."""
     import json
 
-    from jobs.backup.sets.manifest import encode_manifest
+    from jobs.backup import encode_manifest
 
     stored = _open_set(ctx, environment_name, database, set_id)
     if as_json:
@@ -237,7 +234,7 @@ def fetch_command(
     Decrypts and decompresses the part and checks its hash. Roles are an SQL script; other parts are archives for
     pg_restore.
     """
-    from jobs.backup.sets.fetch import STDOUT, default_file, find_part, write_part
+    from jobs.backup import STDOUT, default_file, find_part, write_part
     from jobs.run import unrecorded_run
 
     stored = _open_set(ctx, environment_name, database, set_id)
@@ -260,8 +257,7 @@ def pin_command(
     as_json: AsJson = False,
 ) -> None:
     """Pin a backup set, so that retention never removes it."""
-    from jobs.backup.sets.choose_set import choose_set
-    from jobs.backup.sets.sets import PIN
+    from jobs.backup import PIN, choose_set
 
     stored_sets, store = _sets_and_store(ctx, environment_name, database)
     selected = choose_set(stored_sets, database, set_id)
@@ -277,9 +273,7 @@ def unpin_command(
     as_json: AsJson = False,
 ) -> None:
     """Unpin a backup set, so that retention can remove it."""
-    from jobs.backup.errors import BackupError
-    from jobs.backup.sets.choose_set import choose_set
-    from jobs.backup.sets.sets import PIN
+    from jobs.backup import PIN, BackupError, choose_set
 
     stored_sets, store = _sets_and_store(ctx, environment_name, database, job="retention")
     pinned = [each for each in stored_sets if each.pinned]
@@ -303,7 +297,7 @@ def _print_pinned(changed: Set, *, pinned: bool, as_json: bool) -> None:
 def _sets_and_store(
     ctx: typer.Context, environment_name: str, database: str, job: str | None = None
 ) -> tuple[list[Set], Store]:
-    from jobs.backup.sources import sets_of
+    from jobs.backup import sets_of
 
     environment = arguments.open_environment(ctx, environment_name)
     store = arguments.environment_store(environment, job)
@@ -311,8 +305,7 @@ def _sets_and_store(
 
 
 def _open_set(ctx: typer.Context, environment_name: str, database: str, set_id: str | None) -> StoredSet:
-    from jobs.backup.sets.choose_set import choose_set
-    from jobs.backup.sets.stored import open_set
+    from jobs.backup import choose_set, open_set
 
     stored_sets, store = _sets_and_store(ctx, environment_name, database)
     settings = arguments.open_environment(ctx, environment_name).store

@@ -119,7 +119,7 @@ def _outcome(environment: str, outcome: StackOutcome[object]) -> tuple[str, str]
 
 
 @contextmanager
-def stacks_command(
+def open_stacks_command(
     ctx: typer.Context, name: str, stacks: Sequence[str] | None, *, lock_timeout: str = "60s", as_json: bool = False
 ) -> Iterator[StacksCommand]:
     """Open an environment and the named stacks, or all of its stacks."""
@@ -202,7 +202,7 @@ def plan_command(
 
     if save and no_lock:
         raise WrongUsage("--save needs the lock of the state; omit --no-lock or --save")
-    with stacks_command(ctx, environment_name, stack_names, lock_timeout=lock_timeout, as_json=as_json) as command:
+    with open_stacks_command(ctx, environment_name, stack_names, lock_timeout=lock_timeout, as_json=as_json) as command:
 
         def plan_stack(name: str) -> str:
             stack = command.stack(name)
@@ -240,7 +240,7 @@ def apply_command(
     Saves the state to the store before each apply. Never destroys a resource whose type is in [terraform] keep or that
     is tagged keep. Stacks run in the order of `after`; stacks after a failed one are skipped.
     """
-    with stacks_command(ctx, environment_name, stack_names, lock_timeout=lock_timeout, as_json=as_json) as command:
+    with open_stacks_command(ctx, environment_name, stack_names, lock_timeout=lock_timeout, as_json=as_json) as command:
 
         def apply_stack(name: str) -> str:
             stack = command.stack(name)
@@ -268,7 +268,7 @@ def destroy_command(
     Stacks run in the reverse order of `after`. Refuses if the plan would destroy a resource whose type is in
     [terraform] keep or that is tagged keep.
     """
-    with stacks_command(ctx, environment_name, stack_names, lock_timeout=lock_timeout, as_json=as_json) as command:
+    with open_stacks_command(ctx, environment_name, stack_names, lock_timeout=lock_timeout, as_json=as_json) as command:
 
         def destroy_stack(name: str) -> str:
             stack = command.stack(name)
@@ -283,7 +283,7 @@ def output_command(
     ctx: typer.Context, environment_name: EnvironmentName, stack_names: StackNames = None, as_json: AsJson = False
 ) -> int:
     """Print the outputs of stacks, without sensitive values."""
-    with stacks_command(ctx, environment_name, stack_names, as_json=as_json) as command:
+    with open_stacks_command(ctx, environment_name, stack_names, as_json=as_json) as command:
         outputs = {name: command.stack(name).outputs() for name in command.names}
     if as_json:
         stacks = {
@@ -323,7 +323,7 @@ def unlock_command(
     """
     from terraform import remote
 
-    with stacks_command(ctx, environment_name, [stack_name], as_json=as_json) as command:
+    with open_stacks_command(ctx, environment_name, [stack_name], as_json=as_json) as command:
         stack = command.stack(stack_name)
         held = remote.current_lock(stack.state, environment_name, stack_name)
         sentence = f"{stack.name} is locked by {held.sentence}" if held else f"{stack.name} is not locked"

@@ -63,7 +63,7 @@ def test_without_a_budget_the_error_says_what_to_add(repository: Repository) -> 
     repository.environment(encrypt=False)
     result = repository.crew("cost", "staging")
     assert result.code == 78
-    assert "has no [cost]" in result.err
+    assert "there is no [cost]" in result.err
     assert "Nothing to run" in repository.crew("run", "cost", "staging").out
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobs.checks import Check, CheckResult, CheckVerdict, fault, ok, warn
-from jobs.cli.check import closing_line, merged, sorted_by_verdict, worst_verdict
+from jobs.cli.check import closing_line, merge_same_problems, sorted_by_verdict, worst_verdict
 from tests.unit.jobs.cli.conftest import Crew, Write, databases
 
 
@@ -22,7 +22,7 @@ def test_faults_come_first() -> None:
 
 def test_the_same_fault_of_several_checks_is_one_line() -> None:
     rows = results(a=fault("no key"), b=ok("fine"), c=fault("no key"), d=ok("fine"))
-    assert [(check.name, str(finding)) for check, finding in merged(rows)] == [
+    assert [(check.name, str(finding)) for check, finding in merge_same_problems(rows)] == [
         ("a, c", "no key"),
         ("b", "fine"),
         ("d", "fine"),

@@ -58,7 +58,7 @@ def test_the_list_shows_the_last_run(crew: Crew, write: Write) -> None:
     assert crew("run", "retention", "try", "--scheduled").code == 0
     (item,) = crew("schedule", "list", "try", "--json").json["schedule"]
     assert item["last"]["outcome"] == "done"
-    assert item["words"] == "Every minute"
+    assert item["description"] == "Every minute"
     assert len(item["next"]) == 3
 
 
