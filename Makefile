@@ -35,15 +35,13 @@ test-all: setup lint  ## the same with the long tests: what CI runs
 	$(PYTEST) --cov --cov-report=term -m 'not release' $(ARGS)
 	@$(BIN)/python -m tests.floors
 
-test-unit: setup  ## the tests of decisions, which need no servers, without coverage
-	$(PYTEST) tests/unit $(ARGS)
-
-test-integration: setup  ## the tests of actions on real servers, with coverage
-test-lab: setup  ## the tests of deploys on booted hosts, with coverage (as root)
-test-integration test-lab:
+test-unit: setup  ## the tests of decisions, which need no servers
+test-integration: setup  ## the tests of actions, on real servers; a part of them: make test-integration PART=terraform
+test-lab: setup  ## the tests of deploys, on booted hosts (as root)
+test-unit test-integration test-lab:  # COVERAGE=yes measures coverage, for make coverage
 	@mkdir -p results
-	COVERAGE_FILE=$(CURDIR)/results/$@.coverage $(PYTEST) --cov --cov-report= --junitxml=results/$@.xml \
-		-m 'not release' $(@:test-%=tests/%) $(ARGS)
+	COVERAGE_FILE=$(CURDIR)/results/$@.coverage $(PYTEST) $(if $(COVERAGE),--cov --cov-report=) \
+		--junitxml=results/$@.xml -m 'not release' $(@:test-%=tests/%)/$(PART) $(ARGS)
 
 test-release: setup  ## the scenarios of which test-all runs one case each, in whole
 	$(PYTEST) -m release $(ARGS)
@@ -58,7 +56,7 @@ test-fresh:  ## setup, demo and tests on fresh minimal systems (as root); tests/
 test-pythons: setup  ## the unit tests on each supported Python that this machine has
 	@$(BIN)/python -m tests.pythons $(ARGS)
 
-coverage: setup  ## add up the coverage of test-integration and test-lab, and check it against the floors
+coverage: setup  ## add up the coverage of these three, run with COVERAGE=yes, and check it against the floors
 	$(BIN)/coverage combine --keep $$(find results -name '*.coverage')
 	@$(BIN)/coverage xml -o results/coverage.xml
 	@$(BIN)/coverage report

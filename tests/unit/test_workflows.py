@@ -22,7 +22,7 @@ BIN = Path(sys.executable).parent
 WORKFLOWS = {file.name: yaml.safe_load(file.read_text()) for file in sorted((GITHUB / "workflows").glob("*.yml"))}
 EACH = pytest.mark.parametrize("name", WORKFLOWS)
 ACTIONS = {
-    "actions/checkout", "actions/setup-python", "actions/upload-artifact", "actions/download-artifact",
+    "actions/cache", "actions/checkout", "actions/setup-python", "actions/upload-artifact", "actions/download-artifact",
     "actions/dependency-review-action", "aws-actions/configure-aws-credentials", "docker/login-action",
     "github/codeql-action/init", "github/codeql-action/analyze", "hashicorp/setup-terraform",
     "softprops/action-gh-release",
