@@ -1,6 +1,6 @@
-"""Logging: readable on a terminal and JSON elsewhere, on stderr, each line with its run, no secret in any.
+"""Logs to stderr: readable lines on a terminal, else JSON. Each line names its run; secrets are redacted.
 
-Most commands have nothing to log, and structlog takes a tenth of a second to import: it waits for the first line.
+structlog takes 0.1 s to import, and most commands log nothing. So it is imported for the first line.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ LOGGER_NAME = "groundcrew"
 
 
 def configure(verbose: int = 0) -> None:
-    """Send our lines and the libraries' warnings to stderr; -v and -vv say more."""
-    _to_do[:] = [partial(_configure_structlog, logging.DEBUG if verbose else logging.INFO)]
-    lines = StderrHandler()
-    lines.setFormatter(RedactingFormatter())
+    """Log our lines and the warnings of libraries to stderr; `verbose` 1 and 2 log more."""
+    _pending[:] = [partial(_configure_structlog, logging.DEBUG if verbose else logging.INFO)]
+    handler = StderrHandler()
+    handler.setFormatter(RedactingFormatter())
     root = logging.getLogger()
-    root.handlers = [lines]
+    root.handlers = [handler]
     root.setLevel([logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)])
     logging.getLogger(LOGGER_NAME).setLevel(logging.DEBUG)
     logging.captureWarnings(capture=True)
 
 
-_to_do: list[Callable[[], None]] = []
-_doing = threading.Lock()
+_pending: list[Callable[[], None]] = []
+_configuring = threading.Lock()
 
 
 def _configure_structlog(level: int) -> None:
@@ -53,20 +53,20 @@ def _configure_structlog(level: int) -> None:
 
 
 def structlog_config() -> dict[str, Any]:
-    """How structlog is set up, now that somebody needs it."""
+    """Return the configuration of structlog, after configuring it if that is pending."""
     import structlog
 
-    with _doing:
-        while _to_do:
-            _to_do.pop()()
+    with _configuring:
+        while _pending:
+            _pending.pop()()
     return structlog.get_config()
 
 
 class RedactingFormatter(logging.Formatter):
-    """Our lines and the libraries', in one form, with every secret blanked."""
+    """Formats our lines and those of libraries in the same way, and redacts secrets."""
 
     @cached_property
-    def _by_structlog(self) -> logging.Formatter:
+    def _formatter(self) -> logging.Formatter:
         import structlog
 
         return structlog.stdlib.ProcessorFormatter(
@@ -75,21 +75,21 @@ class RedactingFormatter(logging.Formatter):
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
                 redact_event,
-                _rendered(),
+                _renderer(),
             ],
         )
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
-        return self._by_structlog.format(record)
+        """Return the line."""
+        return self._formatter.format(record)
 
 
 class StderrHandler(logging.StreamHandler[TextIO]):
-    """Writes to what stderr is now, not to what it was when logging was set up."""
+    """Writes to the current sys.stderr, not to that of the time when logging was configured."""
 
     @property
     def stream(self) -> TextIO:
-        """The stderr of this moment."""
+        """Return the current stderr."""
         return sys.stderr
 
     @stream.setter
@@ -97,7 +97,7 @@ class StderrHandler(logging.StreamHandler[TextIO]):
 
 
 def get() -> FilteringBoundLogger:
-    """The logger of the project."""
+    """Return the logger of groundcrew."""
     import structlog
 
     structlog_config()
@@ -106,7 +106,7 @@ def get() -> FilteringBoundLogger:
 
 @contextmanager
 def log_context(**names: str) -> Iterator[None]:
-    """While inside, each line of this thread bears these names (run, job, subject)."""
+    """Add fields (run, job, subject) to each line that this thread logs inside this context."""
     import structlog
 
     with structlog.contextvars.bound_contextvars(**names):
@@ -114,30 +114,30 @@ def log_context(**names: str) -> Iterator[None]:
 
 
 def with_log_context(call: Callable[P, R]) -> Callable[P, R]:
-    """The same call for another thread, whose lines then bear the names that hold here: threads don't inherit them."""
-    here = contextvars.copy_context()
+    """Return the same call for another thread, with the log fields of this thread. Threads do not inherit them."""
+    context = contextvars.copy_context()
 
-    def with_names(*args: P.args, **kwargs: P.kwargs) -> R:
-        return here.copy().run(call, *args, **kwargs)
+    def call_in_context(*args: P.args, **kwargs: P.kwargs) -> R:
+        return context.copy().run(call, *args, **kwargs)
 
-    return with_names
+    return call_in_context
 
 
 def redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Blank every known secret in every value of a line, whatever its type."""
+    """Redact known secrets in all values of an event, whatever their types."""
     return {redact(key): redact_all(value) for key, value in event.items()}
 
 
 def _common() -> list[Processor]:
-    """A person wants the time on the clock, a machine the date and UTC."""
+    """Return the processors for all lines: local time on a terminal, else date and time in UTC."""
     import structlog
 
-    person = sys.stderr.isatty()
-    stamp = structlog.processors.TimeStamper(fmt="%H:%M:%S" if person else "iso", utc=not person)
-    return [structlog.contextvars.merge_contextvars, stamp]
+    terminal = sys.stderr.isatty()
+    timestamp = structlog.processors.TimeStamper(fmt="%H:%M:%S" if terminal else "iso", utc=not terminal)
+    return [structlog.contextvars.merge_contextvars, timestamp]
 
 
-def _rendered() -> Processor:
+def _renderer() -> Processor:
     if sys.stderr.isatty():
         return format_for_terminal
     import structlog
@@ -146,16 +146,16 @@ def _rendered() -> Processor:
 
 
 def format_for_terminal(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    """A line as short as it can be: when, what it is about, what happened, and in grey the rest and the run."""
-    line = dict(event)
-    when, level, what = line.pop("timestamp", ""), line.pop("level", "info"), line.pop("event", "")
-    run, trace = line.pop("run", ""), line.pop("exception", "")
-    about = " ".join(str(line.pop(name)) for name in ("job", "subject", "logger") if line.get(name))
-    line.pop("environment", None)
-    rest = " ".join([*(f"{name}={value}" for name, value in line.items()), run])
-    loud = "" if level in ("info", "debug") else f"{_COLOURS.get(level, '')}{level}{_PLAIN} "
-    words = " ".join(filter(None, (f"{_GREY}{when}{_PLAIN}", about and f"{about}:", f"{loud}{what}")))
-    return f"{words} {_GREY}{rest}{_PLAIN}" + (f"\n{trace}" if trace else "")
+    """Return a short line: the time, the job and subject, the event, and in grey all other fields and the run."""
+    fields = dict(event)
+    time, level, what = fields.pop("timestamp", ""), fields.pop("level", "info"), fields.pop("event", "")
+    run, trace = fields.pop("run", ""), fields.pop("exception", "")
+    about = " ".join(str(fields.pop(name)) for name in ("job", "subject", "logger") if fields.get(name))
+    fields.pop("environment", None)
+    rest = " ".join([*(f"{name}={value}" for name, value in fields.items()), run])
+    severity = "" if level in ("info", "debug") else f"{_COLOURS.get(level, '')}{level}{_PLAIN} "
+    start = " ".join(filter(None, (f"{_GREY}{time}{_PLAIN}", about and f"{about}:", f"{severity}{what}")))
+    return f"{start} {_GREY}{rest}{_PLAIN}" + (f"\n{trace}" if trace else "")
 
 
 _GREY, _PLAIN = "\x1b[2m", "\x1b[0m"

@@ -1,4 +1,4 @@
-"""Which jobs there are, and where each lives: add a line to add a job."""
+"""The jobs by name. Add a line to add a job."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ JOBS: dict[str, str] = {
     "cost": "jobs.cost.job:COST",
     "status": "jobs.status.job:STATUS",
 }
-"""name → "module:attribute", imported only when the job is run."""
+"""Name → "module:attribute". The module is imported when the job runs."""
 
 
 def find_job(name: str) -> Job:
-    """The job of this name; KeyError if there is none."""
+    """Return the job of this name; KeyError if there is none."""
     module, _, attribute = JOBS[name].partition(":")
-    found: Job = getattr(import_module(module), attribute)
-    return found
+    job: Job = getattr(import_module(module), attribute)
+    return job

@@ -1,4 +1,4 @@
-"""PostgreSQL and S3 on this machine, started for a while and taken away again: demo, scratch servers, tests."""
+"""Temporary PostgreSQL and S3 servers on this machine, for the demo, for verifications and for tests."""
 
 from jobs.embedded._postgres import PostgresServer, postgres, programs
 from jobs.embedded._program import EmbeddedError, NotInstalled, NotStarted, RunningProgram, free_port, start_program

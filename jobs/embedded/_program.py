@@ -1,4 +1,4 @@
-"""Programs that run for as long as somebody needs them, and not a moment longer."""
+"""Programs that run inside a context, and end with it."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from pathlib import Path
 
 from inventories import CrewError
 
-LOWEST_PORT, HIGHEST_PORT = 10_000, 20_000  # those 10,000 above are below what Linux hands out by itself, too
+LOWEST_PORT, HIGHEST_PORT = 10_000, 20_000  # plus 10,000, they are still below Linux's ephemeral ports
 
 
 class EmbeddedError(CrewError):
-    """An embedded server can't be had: the message says which, why, and the way out."""
+    """An embedded server cannot be started; the message names it, the reason and the remedy."""
 
 
 class NotInstalled(EmbeddedError):
-    """The programs are not on this machine."""
+    """The program is not installed on this machine."""
 
 
 class NotStarted(EmbeddedError):
-    """The program was started and did not become ready."""
+    """The program was started but did not become ready."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunningProgram:
-    """A program that was started here, with all its output in one file."""
+    """A started program, with all its output in one file."""
 
     name: str
     running: subprocess.Popen[bytes]
@@ -44,20 +44,20 @@ class RunningProgram:
     def pid(self) -> int:
         return self.running.pid
 
-    def wait_until(self, ready: Callable[[], bool], patience: float = 60) -> None:
-        """Return as soon as it is ready; NotStarted, with its last words, when it ended or took too long."""
-        give_up = time.monotonic() + patience
+    def wait_until(self, ready: Callable[[], bool], timeout: float = 60) -> None:
+        """Wait until the program is ready; raise NotStarted with its last output if it ends or takes too long."""
+        deadline = time.monotonic() + timeout
         while not ready():
             if self.running.poll() is not None:
-                raise NotStarted(f"{self.name} ended with {self.running.returncode} at once: {self.last_words()}")
-            if time.monotonic() > give_up:
-                raise NotStarted(f"{self.name} is not ready after {patience:g} s: {self.last_words()}")
+                raise NotStarted(f"{self.name} exited with {self.running.returncode}: {self.output_tail()}")
+            if time.monotonic() > deadline:
+                raise NotStarted(f"{self.name} is not ready after {timeout:g} s: {self.output_tail()}")
             time.sleep(0.02)
 
-    def last_words(self) -> str:
-        """The end of its output, on one line."""
+    def output_tail(self) -> str:
+        """Return the end of its output, on one line."""
         lines = self.log.read_text(errors="replace").split("\n")
-        return " | ".join(line.strip() for line in lines if line.strip())[-600:] or "it said nothing"
+        return " | ".join(line.strip() for line in lines if line.strip())[-600:] or "it printed nothing"
 
 
 @contextmanager
@@ -68,27 +68,27 @@ def start_program(
     *,
     environment: Mapping[str, str],
     end: signal.Signals = signal.SIGTERM,
-    patience: float = 5,
+    grace: float = 5,
 ) -> Iterator[RunningProgram]:
-    """Run a program in the folder of its log; it is ended with the block, or with this process however that goes."""
+    """Run a program in the folder of its log file. It ends with this context, or with this process."""
     with log.open("ab") as output:
         running = subprocess.Popen(
-            [*_ended_with_us(end), *argv],
+            [*_end_with_parent(end), *argv],
             cwd=log.parent,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            start_new_session=True,  # Ctrl-C on a terminal is meant for us: we end it when we have cleaned up
+            start_new_session=True,  # Ctrl-C must not reach it: we end it after we have cleaned up
         )
     try:
         yield RunningProgram(name, running, log)
     finally:
-        _stop(running, end, patience)
+        _stop(running, end, grace)
 
 
-def _ended_with_us(end: signal.Signals) -> list[str]:
-    """On Linux the kernel sends the signal once the thread that started the program is gone, even by SIGKILL."""
+def _end_with_parent(end: signal.Signals) -> list[str]:
+    """On Linux, let the kernel send the signal when the thread that started the program ends, even by SIGKILL."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", end.name.removeprefix("SIG"), "--", *if_parent_lives()] if setpriv else []
 
@@ -98,23 +98,23 @@ def if_parent_lives() -> list[str]:
     return ["/bin/sh", "-c", f'[ "$PPID" = {os.getpid()} ] && exec "$@"', "sh"]
 
 
-def _stop(running: subprocess.Popen[bytes], end: signal.Signals, patience: float) -> None:
+def _stop(running: subprocess.Popen[bytes], end: signal.Signals, grace: float) -> None:
     if running.poll() is None:
         running.send_signal(end)
     try:
-        running.wait(patience)
+        running.wait(grace)
     except subprocess.TimeoutExpired:
         running.kill()
         running.wait()
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on here, nor on the one 10,000 above it."""
+    """Return a TCP port that is free on this machine, like the port 10,000 above it."""
     return free_ports(1)[0]
 
 
 def free_ports(count: int) -> list[int]:
-    """As many such ports, all different."""
+    """Return several such ports."""
     candidates = random.sample(range(LOWEST_PORT, HIGHEST_PORT), count + 200)
     return list(islice((port for port in candidates if _is_free(port) and _is_free(port + 10_000)), count))
 

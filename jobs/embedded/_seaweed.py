@@ -1,4 +1,4 @@
-"""An S3 server of its own: SeaweedFS, all in one process."""
+"""A temporary S3 server: SeaweedFS in one process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from jobs.embedded._program import NotInstalled, RunningProgram, free_ports, sta
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-PARTS = ("s3", "master", "volume", "filer", "admin")
+COMPONENTS = ("s3", "master", "volume", "filer", "admin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class S3Server:
     program: RunningProgram
 
     def client(self) -> S3Client:
-        """A client that waits for nothing: everything is on this machine."""
+        """Return a client with short time limits and no retries, because the server is local."""
         import boto3
         from botocore.config import Config
 
@@ -50,29 +50,29 @@ class S3Server:
 
 @contextmanager
 def seaweed(folder: Path, bucket: str = "groundcrew") -> Iterator[S3Server]:
-    """Start SeaweedFS on data in a folder below `folder`, which is removed at the end."""
+    """Start SeaweedFS with its data below `folder`; the data is removed at the end."""
     weed = _weed()
-    ports = dict(zip(PARTS, free_ports(len(PARTS)), strict=True))
+    ports = dict(zip(COMPONENTS, free_ports(len(COMPONENTS)), strict=True))
     key, secret = secrets.token_hex(10), secrets.token_hex(20)
-    with ExitStack() as inside:
-        home = Path(inside.enter_context(tempfile.TemporaryDirectory(prefix="seaweed-", dir=folder)))
-        inside.callback(_remove_sockets, ports.values())
-        program = inside.enter_context(
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="seaweed-", dir=folder)))
+        stack.callback(_remove_sockets, ports.values())
+        program = stack.enter_context(
             start_program(
                 "SeaweedFS",
                 seaweed_command(weed, home, ports),
                 home / "log",
                 environment=_environment(home, key, secret, bucket),
-                end=signal.SIGKILL,  # it takes seconds to say good-bye, and there is nothing to keep
+                end=signal.SIGKILL,  # its shutdown takes seconds, and there is no data to keep
             )
         )
         server = S3Server(f"http://127.0.0.1:{ports['s3']}", bucket, key, secret, "us-east-1", program)
-        program.wait_until(lambda: _stores(server))
+        program.wait_until(lambda: _is_ready(server))
         yield server
 
 
 def seaweed_command(weed: Path, folder: Path, ports: dict[str, int]) -> list[str]:
-    """The command line: what S3 needs, for this machine only. Each part also takes the port 10,000 above its own."""
+    """Return the command line of an S3 server for this machine only. Each component also uses its port plus 10,000."""
     return [
         str(weed),
         f"-logdir={folder}",
@@ -86,8 +86,8 @@ def seaweed_command(weed: Path, folder: Path, ports: dict[str, int]) -> list[str
         "-webdav=false",
         "-admin.ui=false",
         "-master.telemetry=false",
-        "-filer.maxMB=2",  # each part of 8 MB in pieces that its buffers hold, and not in new memory every time
-        "-volume.max=1000",  # each bucket takes some; else there are as few as the disk would hold full ones
+        "-filer.maxMB=2",  # chunks that fit into its buffers; a part of 8 MiB would take new memory every time
+        "-volume.max=1000",  # each bucket needs some; by default the free space limits their number
     ]
 
 
@@ -102,16 +102,16 @@ def _environment(folder: Path, key: str, secret: str, bucket: str) -> dict[str, 
 
 
 def _remove_sockets(ports: Iterable[int]) -> None:
-    """What it puts into /tmp wherever its folder is, and leaves there when it is killed."""
+    """Remove the sockets that SeaweedFS always creates in /tmp, and leaves there when it is killed."""
     for port in ports:
         for number in (port, port + 10_000):
-            for socket in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):  # noqa: S108 (its choice)
-                with suppress(PermissionError):  # another user's, which was killed: not ours to take away
+            for socket in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):  # noqa: S108 (SeaweedFS chooses it)
+                with suppress(PermissionError):  # a socket of another user
                     socket.unlink(missing_ok=True)
 
 
-def _stores(server: S3Server) -> bool:
-    """It listens before it can store: ready is who has kept an object and given it back."""
+def _is_ready(server: S3Server) -> bool:
+    """Return whether the server can write and delete an object; it listens before it can."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     client = server.client()
@@ -124,9 +124,9 @@ def _stores(server: S3Server) -> bool:
 
 
 def _weed() -> Path:
-    """The program, as its package puts it beside Python."""
-    beside = Path(sys.executable).parent / "weed"
-    found = str(beside) if beside.exists() else shutil.which("weed")
-    if found is None:
-        raise NotInstalled("SeaweedFS is not installed; pip install 'groundcrew[demo]'")
-    return Path(found)
+    """Return the program, which its package installs next to Python."""
+    beside_python = Path(sys.executable).parent / "weed"
+    program = str(beside_python) if beside_python.exists() else shutil.which("weed")
+    if program is None:
+        raise NotInstalled("SeaweedFS is not installed; run: pip install 'groundcrew[demo]'")
+    return Path(program)
