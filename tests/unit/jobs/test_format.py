@@ -1,3 +1,5 @@
+"""Durations, times, sizes and counts as people read them."""
+
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
@@ -12,7 +14,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 
 
 @pytest.mark.parametrize(
-    ("seconds", "says"),
+    ("seconds", "text"),
     [
         (-3, "0 s"),
         (0.4, "0 s"),
@@ -27,12 +29,12 @@ BERLIN = ZoneInfo("Europe/Berlin")
         (40 * 86400, "40 d"),
     ],
 )
-def test_a_span_in_its_biggest_unit(seconds: float, says: str) -> None:
-    assert format_duration(timedelta(seconds=seconds)) == says
+def test_a_duration_is_in_its_largest_unit(seconds: float, text: str) -> None:
+    assert format_duration(timedelta(seconds=seconds)) == text
 
 
 @pytest.mark.parametrize(
-    ("when", "says"),
+    ("when", "text"),
     [
         (datetime(2026, 11, 21, 1, 0, tzinfo=UTC), "02:00"),
         (datetime(2026, 11, 20, 22, 30, tzinfo=UTC), "Nov 20 23:30"),
@@ -40,16 +42,16 @@ def test_a_span_in_its_biggest_unit(seconds: float, says: str) -> None:
         (datetime(2025, 11, 20, 23, 30, tzinfo=UTC), "2025-11-21 00:30"),
     ],
 )
-def test_a_moment_is_as_short_as_it_can_be_in_the_environments_timezone(when: datetime, says: str) -> None:
-    assert format_time(when, NOW, BERLIN) == says
+def test_a_time_is_as_short_as_possible_in_the_timezone_of_the_environment(when: datetime, text: str) -> None:
+    assert format_time(when, NOW, BERLIN) == text
 
 
-def test_a_number_with_its_word() -> None:
+def test_a_number_has_its_noun_in_singular_or_plural() -> None:
     assert [plural(n, "run") for n in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]
 
 
 @pytest.mark.parametrize(
-    ("number", "said"),
+    ("number", "text"),
     [
         (0, "0 B"),
         (999, "999 B"),
@@ -61,8 +63,8 @@ def test_a_number_with_its_word() -> None:
         (2.5e15, "2500.0 TB"),
     ],
 )
-def test_bytes_are_said_in_the_unit_that_fits(number: float, said: str) -> None:
-    assert format_size(number) == said
+def test_a_size_is_in_the_unit_that_fits(number: float, text: str) -> None:
+    assert format_size(number) == text
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Log lines: the run in each, a secret in none, whoever writes them."""
+"""Log lines of groundcrew and of libraries: each names its run, and none has a secret."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PASSWORD = 'pa"ss wörd\\1'
 
 @pytest.fixture
 def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
-    """What was logged, line by line, as machines read it."""
+    """Return a function that returns the JSON lines logged so far."""
     before = logging.getLogger().handlers[:], logging.getLogger().level
     log.configure()
     yield lambda: [json.loads(line) for line in capsys.readouterr().err.splitlines()]
@@ -41,19 +41,19 @@ def secret(monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_a_line_is_json_with_its_run(lines: Any) -> None:
     with log.log_context(run="r1", job="backup", subject="shop"):
-        log.get().info("step done", seconds=1.5)
+        log.get().info("step finished", seconds=1.5)
     log.get().info("after")
     first, second = lines()
-    assert (first["event"], first["run"], first["job"], first["subject"]) == ("step done", "r1", "backup", "shop")
+    assert (first["event"], first["run"], first["job"], first["subject"]) == ("step finished", "r1", "backup", "shop")
     assert (first["level"], first["seconds"]) == ("info", 1.5)
     assert first["timestamp"].endswith("Z")
     assert "run" not in second
 
 
-def test_a_thread_bears_the_run_that_it_was_carried_from(lines: Any) -> None:
+def test_a_thread_keeps_the_log_context_of_the_thread_that_started_it(lines: Any) -> None:
     def work() -> None:
-        log.get().info("mine")
-        logging.getLogger("botocore").warning("theirs")
+        log.get().info("ours")
+        logging.getLogger("botocore").warning("library")
 
     with log.log_context(run="r7"):
         for target in (log.with_log_context(work), work):
@@ -63,7 +63,7 @@ def test_a_thread_bears_the_run_that_it_was_carried_from(lines: Any) -> None:
     assert [line.get("run") for line in lines()] == ["r7", "r7", None, None]
 
 
-def test_a_carried_call_runs_in_many_threads_at_once() -> None:
+def test_a_call_with_log_context_runs_in_many_threads_at_once() -> None:
     both = threading.Barrier(2, timeout=10)
     call = log.with_log_context(both.wait)
     threads = [threading.Thread(target=call) for _ in range(2)]
@@ -74,7 +74,7 @@ def test_a_carried_call_runs_in_many_threads_at_once() -> None:
     assert not both.broken
 
 
-def test_libraries_and_warnings_go_the_same_way(lines: Any) -> None:
+def test_lines_of_libraries_and_warnings_have_the_same_form(lines: Any) -> None:
     logging.getLogger("botocore.retries").warning("retry %s of %s", 1, 3)
     logging.getLogger("botocore.retries").info("not worth a line")
     warnings.warn("old ways", stacklevel=1)
@@ -83,33 +83,33 @@ def test_libraries_and_warnings_go_the_same_way(lines: Any) -> None:
     assert "old ways" in old["event"]
 
 
-@pytest.mark.parametrize(("verbose", "seen"), [(0, ["ours"]), (1, ["ours", "our debug", "info"]), (2, ["ours", "our debug", "info", "debug"])])  # fmt: skip  # noqa: E501
-def test_more_is_said_when_asked(lines: Any, verbose: int, seen: list[str]) -> None:
+@pytest.mark.parametrize(("verbose", "events"), [(0, ["ours"]), (1, ["ours", "our debug", "info"]), (2, ["ours", "our debug", "info", "debug"])])  # fmt: skip  # noqa: E501
+def test_verbose_logs_more(lines: Any, verbose: int, events: list[str]) -> None:
     log.configure(verbose)
     log.get().info("ours")
     log.get().debug("our debug")
     logging.getLogger("botocore").info("info")
     logging.getLogger("botocore").debug("debug")
-    assert [line["event"] for line in lines()] == seen
+    assert [line["event"] for line in lines()] == events
 
 
-def test_no_secret_in_an_event_a_value_or_something_deep(lines: Any, secret: str) -> None:
+def test_no_secret_in_an_event_or_in_a_nested_value(lines: Any, secret: str) -> None:
     log.get().info(f"connecting with {secret}", url=f"postgresql://me:{secret}@db/shop", raw=secret.encode())
     log.get().info("deep", tried=[{"password": secret}, (secret,)], **{secret: 1}, error=ValueError(secret))
     logging.getLogger("psycopg").warning("refused: %s", secret)
-    told = json.dumps(lines(), ensure_ascii=False)
-    assert "***" in told
-    assert secret not in told
-    assert "wörd" not in told
+    output = json.dumps(lines(), ensure_ascii=False)
+    assert "***" in output
+    assert secret not in output
+    assert "wörd" not in output
 
 
-def test_no_password_of_a_url_that_nobody_revealed(lines: Any) -> None:
+def test_no_password_in_a_url_even_if_it_was_never_revealed(lines: Any) -> None:
     log.get().warning("retry", url="postgresql://me:hunter2@db/shop")
     (line,) = lines()
     assert line["url"] == "postgresql://me:***@db/shop"
 
 
-def test_no_secret_in_an_exception_nor_in_its_frames(lines: Any, secret: str) -> None:
+def test_no_secret_in_an_exception_or_in_its_frames(lines: Any, secret: str) -> None:
     def connect(password: str) -> None:
         raise ConnectionError(f"FATAL: no entry for {password}")
 
@@ -118,38 +118,39 @@ def test_no_secret_in_an_exception_nor_in_its_frames(lines: Any, secret: str) ->
             connect(secret)
         except ConnectionError:
             write("it failed")
-    ours, theirs = lines()
-    for line in (ours, theirs):
+    for line in lines():
         assert "ConnectionError: FATAL: no entry for ***" in line["exception"]
         assert "wörd" not in json.dumps(line, ensure_ascii=False)
 
 
-def test_no_secret_in_what_a_program_says(lines: Any, secret: str) -> None:
+def test_no_secret_in_the_output_of_a_program(lines: Any, secret: str) -> None:
     program = "import os, sys; sys.stderr.write('pg_dump: wrong ' + os.environ['SHOP_PASSWORD'])"
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stderr
-    log.get().error("pg_dump ended with 1", stderr=said)
+    stderr = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stderr
+    log.get().error("pg_dump ended with 1", stderr=stderr)
     (line,) = lines()
     assert line["stderr"] == "pg_dump: wrong ***"
 
 
 class Terminal(io.StringIO):
+    """A text file that is a terminal."""
+
     def isatty(self) -> bool:
         return True
 
 
-def test_a_person_gets_a_short_line(lines: Any, monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
+def test_a_terminal_gets_short_lines(lines: Any, monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     log.configure()
     with log.log_context(run="r1", job="backup", subject="shop", environment="try"):
-        log.get().info("step done", seconds=2)
-        log.get().error("pg_dump ended", said=secret)
+        log.get().info("step finished", seconds=2)
+        log.get().error("pg_dump ended", stderr=secret)
         log.get().error("odd", exc_info=ValueError(secret))
     plain = terminal.getvalue()
     for code in ("\x1b[2m", "\x1b[0m", "\x1b[1;31m"):
         plain = plain.replace(code, "")
     first, second, *trace = plain.splitlines()
-    assert first[8:] == " backup shop: step done seconds=2 r1"
-    assert second[8:] == " backup shop: error pg_dump ended said=*** r1"
+    assert first[8:] == " backup shop: step finished seconds=2 r1"
+    assert second[8:] == " backup shop: error pg_dump ended stderr=*** r1"
     assert trace[-1] == "ValueError: ***"
     assert "wörd" not in plain
