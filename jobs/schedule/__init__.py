@@ -1,1 +1,1 @@
-"""When jobs run: what is due, the daemon that starts it, and the same schedule for cron, systemd and Kubernetes."""
+"""The schedule: what is due, the daemon that starts it, and exports for cron, systemd and Kubernetes."""

@@ -1,4 +1,4 @@
-"""What is on the clock of an environment: each slot with its last run, whether it is late, and its next runs."""
+"""The agenda of an environment: each slot with its last run, whether it is overdue, and its next runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jobs.run.lease import Holder
 from jobs.run.record import Record, latest_records, live_holders
 from jobs.schedule.due import overdue, upcoming
 from jobs.schedule.history import last_runs
-from jobs.schedule.slots import Slot, scheduled
+from jobs.schedule.slots import Slot, slots
 from jobs.store import Store
 
 
@@ -28,35 +28,35 @@ class Item:
 
 
 def agenda(environment: Environment, store: Store | None, now: datetime) -> list[Item]:
-    """Everything that is on the clock; without a store nothing is known of what ran."""
-    slots = scheduled(environment)
+    """Return an item for each slot; without a store, past runs are unknown."""
+    zone = environment.timezone
     if store is None:
-        return [Item(slot, None, False, None, upcoming(slot, environment.timezone, now)) for slot in slots]
-    known = RunHistory(
-        last_runs(store, environment.name, slots, now),
+        return [Item(slot, None, False, None, upcoming(slot, zone, now)) for slot in slots(environment)]
+    history = RunHistory(
+        last_runs(store, environment.name, slots(environment), now),
         latest_records(store, environment.name),
         live_holders(store, environment.name, now),
     )
-    return [_item(slot, environment.timezone, known, now) for slot in slots]
+    return [_item(slot, zone, history, now) for slot in slots(environment)]
 
 
 @dataclass(frozen=True, slots=True)
 class RunHistory:
-    """What the store says of an environment's runs."""
+    """What the store knows about an environment's runs."""
 
     last: Mapping[Slot, datetime]
     records: Sequence[Record]
     holders: Mapping[str, Holder]
 
 
-def _item(slot: Slot, zone: ZoneInfo, known: RunHistory, now: datetime) -> Item:
-    mine = [record for record in known.records if record.job == slot.job and slot.owns(record.subject)]
-    held = [name.partition("/") for name in known.holders]
-    runs = any(job == slot.job and slot.owns(subject) for job, _, subject in held)
+def _item(slot: Slot, zone: ZoneInfo, history: RunHistory, now: datetime) -> Item:
+    records = [record for record in history.records if record.job == slot.job and slot.owns(record.subject)]
+    locks = [name.partition("/") for name in history.holders]
+    is_running = any(job == slot.job and slot.owns(subject) for job, _, subject in locks)
     return Item(
         slot,
-        max(mine, key=lambda record: record.started, default=None),
-        runs,
-        None if runs else overdue(slot, zone, known.last.get(slot), now),
+        max(records, key=lambda record: record.started, default=None),
+        is_running,
+        None if is_running else overdue(slot, zone, history.last.get(slot), now),
         upcoming(slot, zone, now),
     )

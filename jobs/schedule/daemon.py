@@ -1,4 +1,4 @@
-"""The daemon: keeps the beat, asks what is due, and starts it as `crew run … --scheduled` in a process of its own."""
+"""The daemon: in every cycle it starts what is due, each as a process `crew run … --scheduled`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from jobs.run.documents import utc_now
 from jobs.schedule.environment_schedule import EnvironmentSchedule, Launch
 from jobs.schedule.history import last_runs
 from jobs.schedule.notify import notify
-from jobs.schedule.slots import Slot, scheduled
+from jobs.schedule.slots import Slot, slots
 from jobs.store import Store
 
 LastRuns = Mapping[Slot, datetime]
@@ -37,7 +37,7 @@ TERM_GRACE = 60.0
 
 
 class Child(Protocol):
-    """A run that was started."""
+    """A process that was started."""
 
     pid: int
 
@@ -46,7 +46,7 @@ class Child(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """What the daemon acts with, so that a week of it can be simulated."""
+    """The functions that the daemon acts through; tests replace them to simulate a week in seconds."""
 
     read: Callable[[str], Environment]
     open: Callable[[Environment], Store]
@@ -54,203 +54,215 @@ class Dependencies:
     now: Callable[[], datetime] = utc_now
     elapsed: Callable[[], float] = time.monotonic
     wait: Callable[[float], object] = time.sleep
-    ask: Callable[[Callable[[], LastRuns]], Future[LastRuns]] = field(default_factory=lambda: in_background)
-    beat: int = CYCLE_SECONDS
+    submit: Callable[[Callable[[], LastRuns]], Future[LastRuns]] = field(default_factory=lambda: in_background)
+    interval: int = CYCLE_SECONDS
 
 
 @dataclass
 class Daemon:
-    """Runs what is due in some environments, until it is told to end."""
+    """Runs the schedules of some environments until it is stopped."""
 
     names: Sequence[str]
-    world: Dependencies
+    dependencies: Dependencies
     grace: float = 600
-    watches: dict[str, EnvironmentSchedule] = field(default_factory=dict)
+    schedules: dict[str, EnvironmentSchedule] = field(default_factory=dict)
     children: dict[int, tuple[Launch, Child]] = field(default_factory=dict)
     _stores: dict[str, Store] = field(default_factory=dict)
-    _questions: list[tuple[Future[LastRuns], Callable[[LastRuns | None], None]]] = field(default_factory=list)
-    _ending: int = 0
-    _reread: bool = False
-    _before: datetime | None = None
-    _woken: threading.Event = field(default_factory=threading.Event)
+    _queries: list[tuple[Future[LastRuns], Callable[[LastRuns | None], None]]] = field(default_factory=list)
+    _stop_requests: int = 0
+    _reload_requested: bool = False
+    _last_cycle: datetime | None = None
+    _wake: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self.log = jobs.log.get()
 
     def run(self) -> None:
-        """Beat until told to end, then let what runs end."""
+        """Run cycles until stop() is called, then wait for the running processes."""
         for name in self.names:
-            self._watch(name, self.world.read(name))
+            self._load(name, self.dependencies.read(name))
         notify("READY=1", self._status())
-        self.log.info("the schedule runs", environments=list(self.names), slots=self._count())
-        beats = self._beats()
-        while not self._ending:
-            beats.run_pending()
-            idle = beats.idle_seconds or 0
-            if self._reread or idle > self.world.beat:  # a beat further away means that the clock was set back
-                beats = self._beats()
-            self.world.wait(min(self.world.beat, max(0.0, beats.idle_seconds or 0)))
+        self.log.info("daemon started", environments=list(self.names), slots=self._count_slots())
+        cycles = self._cycles()
+        while not self._stop_requests:
+            cycles.run_pending()
+            idle = cycles.idle_seconds or 0
+            if self._reload_requested or idle > self.dependencies.interval:  # longer: the clock was set back
+                cycles = self._cycles()
+            self.dependencies.wait(min(self.dependencies.interval, max(0.0, cycles.idle_seconds or 0)))
         self._drain()
 
-    def end(self) -> None:
-        """Start nothing more; asked again, end what runs now."""
-        self._ending += 1
-        self._woken.set()
+    def stop(self) -> None:
+        """Start nothing more; on a second call, stop the running processes now."""
+        self._stop_requests += 1
+        self._wake.set()
 
-    def reread(self) -> None:
-        """Read the files again with the next beat."""
-        self._reread = True
-        self._woken.set()
+    def reload(self) -> None:
+        """Read the environment files again in the next cycle."""
+        self._reload_requested = True
+        self._wake.set()
 
     def pause(self, seconds: float) -> None:
-        """Wait, but not through a signal."""
-        self._woken.wait(seconds)
-        self._woken.clear()
+        """Wait until the time is over or a signal arrives."""
+        self._wake.wait(seconds)
+        self._wake.clear()
 
-    def _beats(self) -> schedule.Scheduler:
-        beats = schedule.Scheduler()
-        beats.every(self.world.beat).seconds.do(self._safely)
-        beats.run_all()
-        return beats
+    def _cycles(self) -> schedule.Scheduler:
+        cycles = schedule.Scheduler()
+        cycles.every(self.dependencies.interval).seconds.do(self._safe_cycle)
+        cycles.run_all()
+        return cycles
 
-    def _safely(self) -> None:
-        """A beat that fails must not be the last one."""
+    def _safe_cycle(self) -> None:
+        """Run a cycle; an error must not end the daemon."""
         try:
-            self.beat()
+            self.cycle()
         except Exception as error:
-            self.log.exception("a beat failed", why=redact(str(error)))
+            self.log.exception("cycle failed", why=redact(str(error)))
 
-    def beat(self) -> None:
-        """Look at the clock, at what ended, and start what is due."""
-        now = self.world.now()
-        if self._reread:
-            self._read_again(now)
-        if self._before and now < self._before - CLOCK_STEP:
-            self.log.warning("the clock went back: the records are read again", by=str(self._before - now))
-            for watch in self.watches.values():
-                watch.forget(now)
-        self._before = now
-        for number, (start, child) in list(self.children.items()):
+    def cycle(self) -> None:
+        """Check the clock and the processes that ended, then start what is due."""
+        now = self.dependencies.now()
+        if self._reload_requested:
+            self._reload_files(now)
+        if self._last_cycle and now < self._last_cycle - CLOCK_STEP:
+            self.log.warning("clock went back, reading the run records again", by=str(self._last_cycle - now))
+            for environment_schedule in self.schedules.values():
+                environment_schedule.reset(now)
+        self._last_cycle = now
+        for pid, (launch, child) in list(self.children.items()):
             if (code := child.poll()) is not None:
-                self._ended(number, start, code, now)
-        for watch in self.watches.values():
-            self._inform(watch, now)
-        self._hear()
-        for watch in self.watches.values():
-            for start in [] if self._ending else watch.starts(now):
-                self._start(watch, start)
+                self._handle_end(pid, launch, code, now)
+        for environment_schedule in self.schedules.values():
+            self._query_if_needed(environment_schedule, now)
+        self._handle_answers()
+        for environment_schedule in self.schedules.values():
+            for launch in [] if self._stop_requests else environment_schedule.launches(now):
+                self._start(environment_schedule, launch)
         notify("WATCHDOG=1")
 
-    def _watch(self, name: str, environment: Environment) -> None:
-        slots, now = scheduled(environment), self.world.now()
-        known = self.watches.get(name)
-        self.watches[name] = (
-            known.replaced_by(environment, slots, now) if known else EnvironmentSchedule(environment, slots, now)
-        )
+    def _load(self, name: str, environment: Environment) -> None:
+        current, now = self.schedules.get(name), self.dependencies.now()
+        if current:
+            self.schedules[name] = current.reloaded(environment, slots(environment), now)
+        else:
+            self.schedules[name] = EnvironmentSchedule(environment, slots(environment), now)
         self._stores.pop(name, None)
 
-    def _read_again(self, now: datetime) -> None:
-        """Take the files as they are now; one that is broken is told, and its old self stays."""
-        self._reread = False
+    def _reload_files(self, now: datetime) -> None:
+        """Load the files again; for an invalid file, report it and keep the previous configuration."""
+        self._reload_requested = False
         notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         for name in self.names:
             try:
-                self._watch(name, self.world.read(name))
+                self._load(name, self.dependencies.read(name))
             except BadEnvironment as error:
                 faults = list(error.lines)
-                self.log.error("file not taken over, the old one stays", environment=name, faults=faults)  # noqa: TRY400
-        self.log.info("files read again", slots=self._count(), at=str(now))
+                self.log.error("invalid file, previous configuration stays active", environment=name, faults=faults)  # noqa: TRY400
+        self.log.info("files reloaded", slots=self._count_slots(), at=str(now))
         notify("READY=1", self._status())
 
-    def _inform(self, watch: EnvironmentSchedule, now: datetime) -> None:
-        """Ask the store, once, what ran last; while it is out of reach, ask again and again."""
-        if watch.slots and not watch.is_informed and now >= watch.ask_at:
-            watch.ask_at = now + QUERY_INTERVAL
-            self._ask(watch, watch.slots, now, partial(self._learn, watch))
+    def _query_if_needed(self, environment_schedule: EnvironmentSchedule, now: datetime) -> None:
+        """Query the last runs once; while the store is unreachable, query again every minute."""
+        needs_query = environment_schedule.slots and not environment_schedule.has_last_runs
+        if needs_query and now >= environment_schedule.next_query:
+            environment_schedule.next_query = now + QUERY_INTERVAL
+            handle = partial(_set_last_runs, environment_schedule)
+            self._query(environment_schedule, environment_schedule.slots, now, handle)
 
-    def _learn(self, watch: EnvironmentSchedule, last: LastRuns | None) -> None:
-        if last is not None:
-            watch.learn(last)
-
-    def _ask(
-        self, watch: EnvironmentSchedule, slots: Sequence[Slot], now: datetime, hear: Callable[[LastRuns | None], None]
+    def _query(
+        self,
+        environment_schedule: EnvironmentSchedule,
+        slots: Sequence[Slot],
+        now: datetime,
+        handle: Callable[[LastRuns | None], None],
     ) -> None:
-        """Ask the store without waiting: one that is out of reach must not stop the beat."""
-        self._questions.append((self.world.ask(partial(self._last, watch.environment, slots, now)), hear))
+        """Query the store in the background: an unreachable store must not stop the cycles."""
+        query = partial(self._last_runs, environment_schedule.environment, slots, now)
+        self._queries.append((self.dependencies.submit(query), handle))
 
-    def _last(self, environment: Environment, slots: Sequence[Slot], now: datetime) -> LastRuns:
+    def _last_runs(self, environment: Environment, slots: Sequence[Slot], now: datetime) -> LastRuns:
         if environment.name not in self._stores:
-            self._stores[environment.name] = self.world.open(environment)
+            self._stores[environment.name] = self.dependencies.open(environment)
         return last_runs(self._stores[environment.name], environment.name, slots, now)
 
-    def _hear(self) -> None:
-        """Pass on what the store has answered."""
-        answered = [each for each in self._questions if each[0].done()]
-        self._questions = [each for each in self._questions if not each[0].done()]
-        for answer, hear in answered:
+    def _handle_answers(self) -> None:
+        """Pass the answers of finished queries to their handlers."""
+        answered = [query for query in self._queries if query[0].done()]
+        self._queries = [query for query in self._queries if not query[0].done()]
+        for answer, handle in answered:
             if error := answer.exception():
-                self.log.warning("the store does not say what ran", why=redact(str(error)))
-            hear(None if error else answer.result())
+                self.log.warning("cannot read run records from the store", why=redact(str(error)))
+            handle(None if error else answer.result())
 
-    def _start(self, watch: EnvironmentSchedule, start: Launch) -> None:
-        for slot, gap in start.gaps:
+    def _start(self, environment_schedule: EnvironmentSchedule, launch: Launch) -> None:
+        for slot, gap in launch.gaps:
             self.log.warning(
-                "ticks were missed; one run makes up for them", environment=start.environment, job=slot.job,
+                "scheduled times were missed, one run covers them", environment=launch.environment, job=slot.job,
                 subject=slot.name, ticks=gap.ticks, first=str(gap.first), last=str(gap.last),
             )  # fmt: skip
-        child = self.world.start(start.arguments)
-        self.children[child.pid] = (start, child)
-        watch.started(start)
+        child = self.dependencies.start(launch.arguments)
+        self.children[child.pid] = (launch, child)
+        environment_schedule.mark_started(launch)
         notify(self._status())
-        self.log.info("started", command=f"crew {' '.join(start.arguments)}", tick=str(start.tick), pid=child.pid)
+        self.log.info("started", command=f"crew {' '.join(launch.arguments)}", tick=str(launch.tick), pid=child.pid)
 
-    def _ended(self, number: int, start: Launch, code: int, now: datetime) -> None:
-        del self.children[number]
+    def _handle_end(self, pid: int, launch: Launch, code: int, now: datetime) -> None:
+        del self.children[pid]
         notify(self._status())
-        self.log.info("ended", command=f"crew {' '.join(start.arguments)}", code=code)
-        watch = self.watches[start.environment]
-        self._ask(watch, start.slots, now, partial(self._conclude, start, now))
+        self.log.info("ended", command=f"crew {' '.join(launch.arguments)}", code=code)
+        environment_schedule = self.schedules[launch.environment]
+        self._query(environment_schedule, launch.slots, now, partial(self._conclude, launch, now))
 
-    def _conclude(self, start: Launch, now: datetime, last: LastRuns | None) -> None:
-        """Note what the records say of a run that ended; one that left none is tried again."""
-        watch = self.watches[start.environment]
-        for slot in watch.ended(start, last or {}, now):
+    def _conclude(self, launch: Launch, now: datetime, last: LastRuns | None) -> None:
+        """Store what the records say about an ended process; a tick without a record is retried."""
+        environment_schedule = self.schedules[launch.environment]
+        for slot in environment_schedule.mark_ended(launch, last or {}, now):
             self.log.warning(
-                "left no record of its tick, and is tried again", environment=start.environment, job=slot.job,
-                subject=slot.name, tick=str(start.tick), at=str(watch.again[slot].at),
+                "run left no record, retrying", environment=launch.environment, job=slot.job,
+                subject=slot.name, tick=str(launch.tick), at=str(environment_schedule.retries[slot].at),
             )  # fmt: skip
 
     def _drain(self) -> None:
-        """Let what runs end by itself for a while, then end it."""
+        """Wait for the running processes up to the grace time, then stop them with SIGTERM and SIGKILL."""
         notify("STOPPING=1")
-        self.log.info("ending", running=len(self.children), grace_seconds=self.grace)
+        self.log.info("stopping", running=len(self.children), grace_seconds=self.grace)
         for limit, number in ((self.grace, signal.SIGTERM), (TERM_GRACE, signal.SIGKILL)):
-            self._wait_for_children(limit if self._ending < 2 or number == signal.SIGKILL else 0)
+            self._wait_for_children(limit if self._stop_requests < 2 or number == signal.SIGKILL else 0)
             for pid in self.children:
-                self.log.warning("told to end", pid=pid, signal=number.name)
+                self.log.warning("sending signal to run", pid=pid, signal=number.name)
                 os.killpg(pid, number)
         self._wait_for_children(TERM_GRACE)
 
     def _wait_for_children(self, seconds: float) -> None:
-        until, asked = self.world.elapsed() + seconds, self._ending
-        while self.children and self.world.elapsed() < until and self._ending == asked:
-            self.world.wait(0.2)
+        until, requests = self.dependencies.elapsed() + seconds, self._stop_requests
+        while self.children and self.dependencies.elapsed() < until and self._stop_requests == requests:
+            self.dependencies.wait(0.2)
             notify("WATCHDOG=1")
-            for number, (_, child) in list(self.children.items()):
+            for pid, (_, child) in list(self.children.items()):
                 if (code := child.poll()) is not None:
-                    self.log.info("ended", pid=number, code=code)
-                    del self.children[number]
+                    self.log.info("ended", pid=pid, code=code)
+                    del self.children[pid]
 
-    def _count(self) -> int:
-        return sum(len(watch.slots) for watch in self.watches.values())
+    def _count_slots(self) -> int:
+        return sum(len(environment_schedule.slots) for environment_schedule in self.schedules.values())
 
     def _status(self) -> str:
-        soonest = min((at for watch in self.watches.values() if (at := watch.next(self.world.now()))), default=None)
+        now = self.dependencies.now()
+        soonest = min((tick for each in self.schedules.values() if (tick := each.next_tick(now))), default=None)
         return f"STATUS={len(self.children)} running; next at {soonest:%Y-%m-%d %H:%M %Z}" if soonest else "STATUS=idle"
 
 
+def _set_last_runs(environment_schedule: EnvironmentSchedule, last: LastRuns | None) -> None:
+    if last is not None:
+        environment_schedule.set_last_runs(last)
+
+
 def process_starter(root: Path | None) -> Callable[[Sequence[str]], Child]:
-    """Starts `crew` as it was started itself, in a session of its own, so that a signal to one is not one to all."""
+    """Return a function that starts `crew` as this process was started, in its own session.
+
+    A session of its own keeps a signal to the daemon's process group away from the runs.
+    """
     program = [sys.argv[0]] if Path(sys.argv[0]).name == "crew" else [sys.executable, "-m", "jobs.cli"]
     root_option = ["--root", str(root)] if root else []
 
@@ -261,7 +273,7 @@ def process_starter(root: Path | None) -> Callable[[Sequence[str]], Child]:
 
 
 def in_background(call: Callable[[], LastRuns]) -> Future[LastRuns]:
-    """Runs a call in a thread that does not keep the daemon from ending."""
+    """Run a call in a daemon thread, so that it cannot keep the process alive."""
     answer: Future[LastRuns] = Future()
 
     def run() -> None:
@@ -276,9 +288,9 @@ def in_background(call: Callable[[], LastRuns]) -> Future[LastRuns]:
 
 @contextmanager
 def handling_signals(daemon: Daemon) -> Iterator[None]:
-    """SIGTERM and Ctrl-C end the daemon, SIGHUP has it read its files again."""
-    answers = {signal.SIGTERM: daemon.end, signal.SIGINT: daemon.end, signal.SIGHUP: daemon.reread}
-    before = {number: signal.signal(number, lambda *_, answer=answer: answer()) for number, answer in answers.items()}
+    """While inside, SIGTERM and Ctrl-C stop the daemon, and SIGHUP makes it read the files again."""
+    actions = {signal.SIGTERM: daemon.stop, signal.SIGINT: daemon.stop, signal.SIGHUP: daemon.reload}
+    before = {number: signal.signal(number, lambda *_, action=action: action()) for number, action in actions.items()}
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""What is due, what is overdue, what comes next: values in, values out."""
+"""Which slots are due or overdue, and their next ticks. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OVERDUE_AFTER = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A tick that nobody has run yet, and the ticks before it that nobody will."""
+    """A tick that has no run yet, and the missed ticks before it, which stay without a run."""
 
     slot: Slot
     tick: datetime
@@ -27,7 +27,7 @@ class Due:
 
 
 def due(slot: Slot, zone: ZoneInfo, last: datetime, now: datetime) -> Due | None:
-    """The newest tick after the last run, if its time has come: one run makes up for all that were missed."""
+    """Return the newest tick after the last run, if its time has come: one run covers all missed ticks."""
     if now < first_tick_after(slot.line, zone, last):
         return None
     tick = tick_before(slot.line, zone, now)
@@ -36,26 +36,26 @@ def due(slot: Slot, zone: ZoneInfo, last: datetime, now: datetime) -> Due | None
 
 @lru_cache(maxsize=1000)
 def first_tick_after(line: str, zone: ZoneInfo, last: datetime) -> datetime:
-    """The tick after a run; kept, for the daemon asks with every beat."""
+    """Return the first tick after a run; cached, because the daemon needs it in every cycle."""
     return next(next_ticks(line, zone, last))
 
 
-def last_run(moments: Iterable[datetime], now: datetime) -> datetime | None:
-    """The newest run that is not of the future: a clock that was wrong for a while must not stop the schedule."""
-    return max((moment for moment in moments if moment <= now + EARLY), default=None)
+def last_run(times: Iterable[datetime], now: datetime) -> datetime | None:
+    """Return the newest run that is not in the future: a clock that was once wrong must not stop the schedule."""
+    return max((time for time in times if time <= now + EARLY), default=None)
 
 
 def overdue(slot: Slot, zone: ZoneInfo, last: datetime | None, now: datetime) -> datetime | None:
-    """The tick that should have run by now and did not."""
-    found = due(slot, zone, last, now) if last else None
-    return found.tick if found and now - found.tick > OVERDUE_AFTER else None
+    """Return the tick that should have run by now, if it has not."""
+    pending = due(slot, zone, last, now) if last else None
+    return pending.tick if pending and now - pending.tick > OVERDUE_AFTER else None
 
 
 def upcoming(slot: Slot, zone: ZoneInfo, now: datetime, count: int = 3) -> tuple[datetime, ...]:
-    """The next runs, in the environment's timezone."""
+    """Return the next ticks in the environment's timezone."""
     return tuple(tick.astimezone(zone) for tick in islice(next_ticks(slot.line, zone, now), count))
 
 
 def describe_line(line: str) -> str:
-    """A cron line as a person would say it."""
+    """Return a cron line in words, for example "At 02:00 every day"."""
     return CronSim(line, datetime.now(UTC)).explain()

@@ -1,4 +1,4 @@
-"""What the daemon knows of one environment, and what it should start: no process, no clock of its own."""
+"""The daemon's state for one environment, and what it should start now. Starts no process and reads no clock."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Launch:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """What `crew` is called with."""
+        """The arguments of `crew`."""
         return run_arguments(self.environment, self.job, (slot.name for slot in self.slots if slot.name))
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """A tick that was started and left no record: tried again, after a pause that doubles."""
+    """A tick whose process left no record: it is started again after a pause that doubles each time."""
 
     tick: datetime
     pause: timedelta
@@ -43,79 +43,79 @@ class Retry:
 
 @dataclass
 class EnvironmentSchedule:
-    """One environment on the clock."""
+    """The schedule of one environment and what is known of its runs."""
 
     environment: Environment
     slots: tuple[Slot, ...]
     since: datetime
     last: dict[Slot, datetime] = field(default_factory=dict)
-    again: dict[Slot, Retry] = field(default_factory=dict)
+    retries: dict[Slot, Retry] = field(default_factory=dict)
     running: set[Slot] = field(default_factory=set)
-    is_informed: bool = False
-    ask_at: datetime = LONG_AGO
+    has_last_runs: bool = False
+    next_query: datetime = LONG_AGO
 
-    def learn(self, last: Mapping[Slot, datetime]) -> None:
-        """Take over what the store's records say: what was missed is due now."""
-        self.last, self.is_informed = dict(last), True
+    def set_last_runs(self, last: Mapping[Slot, datetime]) -> None:
+        """Store the last runs from the records: ticks missed since then become due."""
+        self.last, self.has_last_runs = dict(last), True
 
-    def forget(self, now: datetime) -> None:
-        """Trust nothing that was known before the clock went back; due is what comes from now on, until told better."""
-        self.last, self.again, self.is_informed = {}, {}, False
-        self.since, self.ask_at = now, LONG_AGO
+    def reset(self, now: datetime) -> None:
+        """Drop all times after the clock went back: until the records are read again, only ticks after now are due."""
+        self.last, self.retries, self.has_last_runs = {}, {}, False
+        self.since, self.next_query = now, LONG_AGO
 
-    def starts(self, now: datetime) -> list[Launch]:
-        """What is due and does not run yet, grouped so that the runner can limit what runs side by side."""
-        found = [each for slot in self.slots if slot not in self.running and (each := self._due(slot, now))]
-        found.sort(key=lambda each: (each.slot.job, each.tick))
+    def launches(self, now: datetime) -> list[Launch]:
+        """Return what is due and not running, grouped by job and tick."""
+        pending = [each for slot in self.slots if slot not in self.running and (each := self._due(slot, now))]
+        pending.sort(key=lambda each: (each.slot.job, each.tick))
         return [
             Launch(
                 self.environment.name,
                 job,
                 tick,
-                tuple(each.slot for each in those),
-                tuple((each.slot, each.gap) for each in those if each.gap),
+                tuple(each.slot for each in group),
+                tuple((each.slot, each.gap) for each in group if each.gap),
             )
-            for (job, tick), group in groupby(found, key=lambda each: (each.slot.job, each.tick))
-            for those in [tuple(group)]
+            for (job, tick), grouped in groupby(pending, key=lambda each: (each.slot.job, each.tick))
+            for group in [tuple(grouped)]
         ]
 
     def _due(self, slot: Slot, now: datetime) -> Due | None:
-        found = due(slot, self.environment.timezone, self.last.get(slot, self.since), now)
-        waits = self.again.get(slot)
-        return None if found and waits and waits.tick == found.tick and now < waits.at else found
+        pending = due(slot, self.environment.timezone, self.last.get(slot, self.since), now)
+        retry = self.retries.get(slot)
+        return None if pending and retry and retry.tick == pending.tick and now < retry.at else pending
 
-    def started(self, start: Launch) -> None:
-        self.running.update(start.slots)
+    def mark_started(self, launch: Launch) -> None:
+        self.running.update(launch.slots)
 
-    def ended(self, start: Launch, last: Mapping[Slot, datetime], now: datetime) -> tuple[Slot, ...]:
-        """Note what the records say of a run that ended; the slots are returned whose tick has none."""
-        self.running.difference_update(start.slots)
-        without = tuple(slot for slot in start.slots if last.get(slot, start.tick - FIRST_RETRY) < start.tick)
-        for slot in start.slots:
-            if slot in without:
-                before = self.again.get(slot)
-                pause = before.pause * 2 if before and before.tick == start.tick else FIRST_RETRY
-                self.again[slot] = Retry(start.tick, pause, now + pause)
+    def mark_ended(self, launch: Launch, last: Mapping[Slot, datetime], now: datetime) -> tuple[Slot, ...]:
+        """Store the last runs after a process ended; return the slots whose tick has no record."""
+        self.running.difference_update(launch.slots)
+        unrecorded = tuple(slot for slot in launch.slots if last.get(slot, launch.tick - FIRST_RETRY) < launch.tick)
+        for slot in launch.slots:
+            if slot in unrecorded:
+                earlier = self.retries.get(slot)
+                pause = earlier.pause * 2 if earlier and earlier.tick == launch.tick else FIRST_RETRY
+                self.retries[slot] = Retry(launch.tick, pause, now + pause)
             else:
-                self.again.pop(slot, None)
+                self.retries.pop(slot, None)
                 self.last[slot] = last[slot]
-        return without
+        return unrecorded
 
-    def next(self, now: datetime) -> datetime | None:
-        """When something is due next."""
+    def next_tick(self, now: datetime) -> datetime | None:
+        """Return the next tick of any slot."""
         return min(self._upcoming(now), default=None)
 
     def _upcoming(self, now: datetime) -> Iterable[datetime]:
         return (upcoming(slot, self.environment.timezone, now, 1)[0] for slot in self.slots)
 
-    def replaced_by(self, environment: Environment, slots: tuple[Slot, ...], now: datetime) -> EnvironmentSchedule:
-        """The same watch over a file that was changed; what runs, runs on."""
-        kept = set(slots)
+    def reloaded(self, environment: Environment, slots: tuple[Slot, ...], now: datetime) -> EnvironmentSchedule:
+        """Return the schedule for a changed file; runs in progress continue."""
+        unchanged = set(slots)
         return EnvironmentSchedule(
             environment,
             slots,
             now,
-            {slot: self.last.get(slot, self.since) for slot in self.slots if slot in kept},
-            {slot: again for slot, again in self.again.items() if slot in kept},
+            {slot: self.last.get(slot, self.since) for slot in self.slots if slot in unchanged},
+            {slot: retry for slot, retry in self.retries.items() if slot in unchanged},
             self.running,
         )

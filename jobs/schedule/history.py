@@ -1,4 +1,4 @@
-"""When the slots of a schedule ran last, by the records in the store."""
+"""When each slot of a schedule ran last, according to the run records in the store."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from jobs.store import Store
 
 
 def last_runs(store: Store, environment: str, slots: Collection[Slot], now: datetime) -> Mapping[Slot, datetime]:
-    """The tick or start of the newest run of each slot that has one: LIST calls only."""
+    """Return the tick or start time of each slot's newest run; uses LIST requests only."""
     keys = [key for job in {slot.job for slot in slots} for key in record_keys(store, environment, job)]
     runs = [(*_job_and_subject(key), key_time(key)) for key in keys]
-    found = {
-        slot: last_run((at for job, subject, at in runs if job == slot.job and slot.owns(subject)), now)
+    newest = {
+        slot: last_run((time for job, subject, time in runs if job == slot.job and slot.owns(subject)), now)
         for slot in slots
     }
-    return {slot: last for slot, last in found.items() if last}
+    return {slot: time for slot, time in newest.items() if time}
 
 
 def _job_and_subject(key: str) -> tuple[str, str]:

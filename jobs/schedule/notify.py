@@ -1,4 +1,4 @@
-"""Tells systemd how the daemon is, where systemd asked to be told."""
+"""Report the daemon's state to systemd, as sd_notify(3) does."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 
 
 def notify(*lines: str) -> None:
-    """Send lines such as READY=1 to the service manager; without one, nothing happens."""
+    """Send lines such as READY=1 to systemd; do nothing without $NOTIFY_SOCKET."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return

@@ -1,4 +1,4 @@
-"""What an environment's file puts on the clock: pure, and without asking any server."""
+"""The slots of an environment file: which job runs on what, and when. Pure; queries no server."""
 
 from __future__ import annotations
 
@@ -7,65 +7,59 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from inventories import Environment
-from jobs.registry import JOBS
 
 DATABASE_JOBS = ("backup", "verify", "retention")
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Slot:
-    """A job on what one table of the file names (a database, a server with all of its databases, a copy) and when."""
+    """A job, the table of the file that schedules it (a database, a server, a refresh), and its cron line."""
 
     job: str
     name: str
     line: str
 
     def owns(self, subject: str) -> bool:
-        """Whether runs on this subject are runs of this slot: a server's databases are known as <server>.<database>."""
+        """Whether runs on this subject belong to the slot: a server's databases are named <server>.<database>."""
         return self.name in ("", subject) or subject.startswith(f"{self.name}.")
 
 
 @dataclass(frozen=True, slots=True)
 class Timer:
-    """Slots of one job with one line: they start as one, so that the runner can limit how many run side by side."""
+    """Slots with the same job and line: one process runs them, so that it can limit how many run at once."""
 
     environment: str
     job: str
     line: str
     names: tuple[str, ...]
-    is_alone: bool
+    is_only_line: bool
 
     @property
     def unit(self) -> str:
-        """A name that stays when databases are added to the line."""
-        return "-".join(["groundcrew", self.environment, self.job, *([] if self.is_alone else self.names[:1])])
+        """The unit name, which stays the same when another database gets this line."""
+        return "-".join(["groundcrew", self.environment, self.job, *([] if self.is_only_line else self.names[:1])])
 
     @property
     def title(self) -> str:
-        """What it does, for people."""
-        of = f" of {', '.join(self.names)}" if self.names else ""
-        return f"{self.job}{of} in {self.environment}"
+        """The title for people, for example "backup of shop in production"."""
+        names = f" of {', '.join(self.names)}" if self.names else ""
+        return f"{self.job}{names} in {self.environment}"
 
     @property
     def command(self) -> tuple[str, ...]:
-        """The arguments of `crew` that start it."""
+        """The arguments of `crew` that start the timer's run."""
         return run_arguments(self.environment, self.job, self.names)
 
 
 def run_arguments(environment: str, job: str, names: Iterable[str]) -> tuple[str, ...]:
-    """The arguments of `crew` for a scheduled run; by name, for a job may have subjects that are on no clock."""
+    """Return the arguments of `crew` for a scheduled run; names every subject, because some have no schedule."""
     only = [word for name in names for word in ("--only", name)]
     return ("run", job, environment, *only, "--scheduled")
 
 
 def slots(environment: Environment) -> tuple[Slot, ...]:
-    """Every job that has a line in the file, in the order in which people ask for them."""
+    """Return a slot for each cron line in the file, jobs in a fixed order, names sorted."""
     return tuple(Slot(job, name, str(line)) for job, name, line in _lines(environment) if line)
-
-
-def scheduled(environment: Environment) -> tuple[Slot, ...]:
-    """The slots of jobs that this groundcrew has."""
-    return tuple(slot for slot in slots(environment) if slot.job in JOBS)
 
 
 def _lines(environment: Environment) -> Iterator[tuple[str, str, object]]:
@@ -83,11 +77,11 @@ def _lines(environment: Environment) -> Iterator[tuple[str, str, object]]:
 
 
 def timers(environment: str, slots: Iterable[Slot]) -> tuple[Timer, ...]:
-    """The slots of each job and line, together."""
+    """Group slots by job and line."""
     by_line = sorted(slots, key=lambda slot: (slot.job, slot.line, slot.name))
     groups = [(key, tuple(group)) for key, group in groupby(by_line, key=lambda slot: (slot.job, slot.line))]
-    lines = [job for (job, _), _ in groups]
+    jobs = [job for (job, _), _ in groups]
     return tuple(
-        Timer(environment, job, line, tuple(slot.name for slot in group if slot.name), lines.count(job) == 1)
+        Timer(environment, job, line, tuple(slot.name for slot in group if slot.name), jobs.count(job) == 1)
         for (job, line), group in groups
     )

@@ -1,4 +1,4 @@
-"""What systemd knows of a run that ended badly, in a sentence for people, if nobody has told them yet."""
+"""The message about a systemd unit that failed without a run record. Pure."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from collections.abc import Mapping
 FAILED = "1"
 
 
-def failure_message(environment: str, told: Mapping[str, str]) -> str | None:
-    """What to tell of a unit, by the variables that systemd sets for its OnFailure= unit.
+def failure_message(environment: str, variables: Mapping[str, str]) -> str | None:
+    """Return the message for the variables that systemd passes to an OnFailure= unit.
 
-    A run that ended with 1 has a record, and has told of itself.
+    None if the run exited with 1: that run wrote its record and sent its own alert.
     """
-    unit, result = told.get("MONITOR_UNIT", ""), told.get("MONITOR_SERVICE_RESULT", "failed")
-    code, status = told.get("MONITOR_EXIT_CODE", ""), told.get("MONITOR_EXIT_STATUS", "")
+    unit, result = variables.get("MONITOR_UNIT", ""), variables.get("MONITOR_SERVICE_RESULT", "failed")
+    code, status = variables.get("MONITOR_EXIT_CODE", ""), variables.get("MONITOR_EXIT_STATUS", "")
     if code == "exited" and status == FAILED:
         return None
-    how = f"{code} {status}".strip()
+    exit_status = f"{code} {status}".strip()
     return (
-        f"{environment}: {unit or 'a run'} died without a word ({result}{f': {how}' if how else ''}); "
-        f"see journalctl{f' --unit {unit}' if unit else ''} on {told.get('HOSTNAME', 'its host')}"
+        f"{environment}: {unit or 'a run'} died without a run record "
+        f"({result}{f': {exit_status}' if exit_status else ''}); "
+        f"see journalctl{f' --unit {unit}' if unit else ''} on {variables.get('HOSTNAME', 'its host')}"
     )

@@ -39,7 +39,7 @@ class Hour:
     def wait(self, seconds: float) -> None:
         self.now += timedelta(seconds=max(seconds, 0.1))
         if self.now > START + timedelta(hours=1):
-            daemon.end()
+            daemon.stop()
 
 
 def answered(call: Callable[[], LastRuns]) -> Future[LastRuns]:
@@ -61,7 +61,7 @@ class Clock(datetime):
 schedule.datetime = SimpleNamespace(datetime=Clock, timedelta=timedelta)
 jobs.log.configure()
 repository = Repository.find(Path(sys.argv[1]))
-world = Dependencies(repository.read, opened, hour.start, now=lambda: hour.now, wait=hour.wait, ask=answered)
+world = Dependencies(repository.read, opened, hour.start, now=lambda: hour.now, wait=hour.wait, submit=answered)
 daemon = Daemon(["dev"], world, grace=0)
 daemon.run()
 sys.exit(hour.started < 2)

@@ -1,4 +1,4 @@
-"""The schedule of an environment as files for cron, systemd and Kubernetes: the same ticks, or a refusal."""
+"""Export an environment's schedule as files for cron, systemd and Kubernetes, with exactly the same ticks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from inventories import CrewError, ExitCode
 
 
 class UnsupportedSchedule(CrewError):
-    """A line that a target can't express: the message says which, why, and what to write instead."""
+    """The target scheduler cannot express a cron line; the message names the line, the reason and the remedy."""
 
     exit_code = ExitCode.BAD_CONFIGURATION

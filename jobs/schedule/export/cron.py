@@ -1,4 +1,4 @@
-"""The schedule as a file for /etc/cron.d."""
+"""Export the schedule as a file for /etc/cron.d."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jobs.schedule.export import UnsupportedSchedule
 from jobs.schedule.export.clock_changes import clock_changes, utc_offsets
 from jobs.schedule.export.destination import Destination
 from jobs.schedule.export.fields import portable_fields
-from jobs.schedule.export.files import File, render
+from jobs.schedule.export.files import File, made_by, render
 from jobs.schedule.slots import Timer
 
 AN_HOUR = timedelta(hours=1)
@@ -19,35 +19,45 @@ AN_HOUR = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class CronEntry:
-    """A line of a crontab, and what it is for."""
+    """A line of a crontab and the timer that it starts."""
 
     timer: Timer
     fields: str
 
 
-def files(timers: Sequence[Timer], zone: ZoneInfo, place: Destination, now: datetime) -> tuple[File, ...]:
-    """One file with every line, for a machine whose clock is in the place's timezone."""
-    entries = [CronEntry(timer, cron_fields(timer.line, zone, place.timezone, now)) for timer in timers]
-    name = f"groundcrew-{timers[0].environment}"
-    return (File(name, render("cron.j2", name=name, entries=entries, zone=place.timezone.key, place=place)),)
+def files(timers: Sequence[Timer], zone: ZoneInfo, destination: Destination, now: datetime) -> tuple[File, ...]:
+    """Return one file with a line for each timer, for a machine in the destination's timezone."""
+    entries = [CronEntry(timer, cron_fields(timer.line, zone, destination.timezone, now)) for timer in timers]
+    environment = timers[0].environment
+    name = f"groundcrew-{environment}"
+    text = render(
+        "cron.j2",
+        made_by=made_by("cron", environment),
+        name=name,
+        entries=entries,
+        zone=destination.timezone.key,
+        destination=destination,
+    )
+    return (File(name, text),)
 
 
 def cron_fields(line: str, zone: ZoneInfo, machine: ZoneInfo, now: datetime) -> str:
-    """The line for a cron that knows no timezone but the machine's."""
-    told = portable_fields(line)
-    if same_clock(zone, machine, now) or (told[1:] == ("*",) * 4 and _hours_apart(zone, machine, now)):
-        return " ".join(told)
+    """Return the line for a cron that always uses the machine's timezone."""
+    fields = portable_fields(line)
+    is_hourly = fields[1:] == ("*",) * 4
+    if same_clock(zone, machine, now) or (is_hourly and _whole_hours_apart(zone, machine, now)):
+        return " ".join(fields)
     raise UnsupportedSchedule(
-        f'"{line}" is meant in {zone.key}, and cron knows only the timezone of its machine, which is {machine.key}: '
-        f"set it with timedatectl set-timezone {zone.key}, name the right one with --timezone, or export to systemd"
+        f'"{line}" is in timezone {zone.key}, but cron uses only the timezone of its machine, which is {machine.key}: '
+        f"run timedatectl set-timezone {zone.key}, correct --timezone, or export to systemd"
     )
 
 
-def same_clock(one: ZoneInfo, other: ZoneInfo, now: datetime) -> bool:
-    """Whether clocks in both zones show the same, in all the coming years."""
-    moments = [now, *clock_changes(one, now), *clock_changes(other, now)]
-    return all(at.astimezone(one).utcoffset() == at.astimezone(other).utcoffset() for at in moments)
+def same_clock(zone: ZoneInfo, other: ZoneInfo, now: datetime) -> bool:
+    """Whether clocks in both zones show the same time in all coming years."""
+    times = [now, *clock_changes(zone, now), *clock_changes(other, now)]
+    return all(time.astimezone(zone).utcoffset() == time.astimezone(other).utcoffset() for time in times)
 
 
-def _hours_apart(one: ZoneInfo, other: ZoneInfo, now: datetime) -> bool:
-    return all(not offset % AN_HOUR for offset in (*utc_offsets(one, now), *utc_offsets(other, now)))
+def _whole_hours_apart(zone: ZoneInfo, other: ZoneInfo, now: datetime) -> bool:
+    return all(not offset % AN_HOUR for offset in (*utc_offsets(zone, now), *utc_offsets(other, now)))

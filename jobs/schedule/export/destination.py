@@ -1,4 +1,4 @@
-"""Where an exported schedule will run."""
+"""The destination of an exported schedule."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """The machine or cluster that the files are for."""
+    """The machine or cluster that runs the exported schedule."""
 
     crew: str = "/usr/local/bin/crew"
     root: str = "/etc/groundcrew"
@@ -19,5 +19,5 @@ class Destination:
 
     @property
     def credentials(self) -> str:
-        """The folder of secrets, one file for each `{ env }` of the environment file."""
+        """The directory of secrets, one file for each `{ env }` of the environment file."""
         return f"{self.root}/credentials"

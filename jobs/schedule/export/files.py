@@ -1,4 +1,4 @@
-"""Files that are made from templates beside this module."""
+"""Render exported files from the templates beside this module."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file's name and its text."""
+    """A file's name and text."""
 
     name: str
     text: str
 
 
+def made_by(target: str, environment: str) -> str:
+    """Return the mark in the first line of each exported file, by which a later export finds files to remove."""
+    return f"Made by: crew schedule export {target} {environment}"
+
+
 def render(template: str, **values: Any) -> str:
-    """A template's text with these values; one that is missing is an error."""
+    """Return the text of a template; a missing value is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     from jobs.schedule.due import describe_line

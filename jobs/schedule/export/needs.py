@@ -1,4 +1,4 @@
-"""What a timer's runs need of the place they run in: secrets, time, folders to write to."""
+"""What a timer's runs need from the machine or cluster: secrets, time, writable directories."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from inventories import Environment, Secret
 from jobs.schedule.slots import Timer
 
 DEFAULT_LIMIT = timedelta(hours=6)
-MARGIN = timedelta(minutes=15)
-LONG_DATABASES = 4  # of a server's databases so many may take as long as each is allowed to, two at a time
+MARGIN = timedelta(minutes=15)  # a run stops itself at its limit; the scheduler waits this much longer
+LONG_DATABASES = 4  # so many of a server's databases can take the full limit, two at a time
 
 DATABASE_CLIENTS = ("backup",)
 
 
 def run_timeout(environment: Environment, timer: Timer) -> timedelta:
-    """When a run that does not even obey its own time limits is to be ended from outside."""
+    """Return when the scheduler stops a run that ignores its own time limit."""
     databases = sum(
         (environment.databases[name].limits.run for name in timer.names if name in environment.databases), timedelta()
     )
@@ -28,7 +28,7 @@ def run_timeout(environment: Environment, timer: Timer) -> timedelta:
 
 
 def secrets_of(environment: Environment, timer: Timer, sources: Mapping[str, Environment]) -> tuple[Secret, ...]:
-    """The secrets that these runs reveal, each once: no key goes where it is not used."""
+    """Return the secrets that the timer's runs read, without duplicates: no run gets a secret that it does not use."""
     return tuple(dict.fromkeys(secret for secret in _secrets(environment, timer, sources) if secret))
 
 
@@ -48,14 +48,14 @@ def _secrets(environment: Environment, timer: Timer, sources: Mapping[str, Envir
             yield source.store.decrypt_with if source.store else None
 
 
-def credential_names(wanted: tuple[Secret, ...]) -> tuple[str, ...]:
-    """The names under which a service manager may hand secrets over as files."""
-    return tuple(dict.fromkeys(secret.env for secret in wanted if secret.env))
+def credential_names(secrets: tuple[Secret, ...]) -> tuple[str, ...]:
+    """Return the names of the secrets that the scheduler passes as files."""
+    return tuple(dict.fromkeys(secret.env for secret in secrets if secret.env))
 
 
 def writable_folders(environment: Environment) -> tuple[str, ...]:
-    """What is written to outside of the service's own folders."""
+    """Return the directories that runs write to, outside of the service's state directory."""
     store = urlsplit(environment.store.url) if environment.store else None
-    kept = [store.path] if store and store.scheme == "file" else []
-    measured = [str(environment.metrics.textfile.parent)] if environment.metrics.textfile else []
-    return (*kept, *measured)
+    store_folder = [store.path] if store and store.scheme == "file" else []
+    metrics_folder = [str(environment.metrics.textfile.parent)] if environment.metrics.textfile else []
+    return (*store_folder, *metrics_folder)

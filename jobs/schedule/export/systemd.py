@@ -1,4 +1,4 @@
-"""The schedule as systemd units: a timer and a service for each line, one that checks, one that tells of the dead."""
+"""Export the schedule as systemd units: a timer and a service per line, a check service, and a failure handler."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jobs.schedule.export import UnsupportedSchedule
 from jobs.schedule.export.clock_changes import matches, skipped_ticks, utc_offsets
 from jobs.schedule.export.destination import Destination
 from jobs.schedule.export.fields import ranges
-from jobs.schedule.export.files import File, render
+from jobs.schedule.export.files import File, made_by, render
 from jobs.schedule.export.needs import credential_names, run_timeout, secrets_of, writable_folders
 from jobs.schedule.slots import Timer
 
@@ -28,7 +28,7 @@ AN_HOUR = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Days:
-    """Some days of a month, by date, or counted from its end (systemd's `~`), if they are these days of the week."""
+    """Days of a month, by date or counted from its end (systemd's `~`), limited to some weekdays."""
 
     weekdays: frozenset[int] = WEEK
     dates: frozenset[int] = MONTH
@@ -43,7 +43,7 @@ class Days:
         return Days(self.weekdays & other.weekdays, self.dates & other.dates, from_end)
 
     def calendar(self, months: set[int]) -> str:
-        """As systemd writes it, without the time."""
+        """Return the days in systemd's syntax, without the time."""
         names = ",".join(WEEKDAYS[day] for day in sorted(self.weekdays))
         month = "*" if len(months) == 12 else ranges(months, "..", 2)
         date = self.from_end or ("-*" if self.dates == MONTH else f"-{ranges(self.dates, '..', 2)}")
@@ -53,68 +53,86 @@ class Days:
 def files(
     environment: Environment,
     timers: Sequence[Timer],
-    place: Destination,
+    destination: Destination,
     sources: Mapping[str, Environment],
     now: datetime,
 ) -> tuple[File, ...]:
-    """A service and a timer for each line, the one that checks all, and the one that tells of a run that died."""
-    units = [file for timer in timers for file in _units(environment, timer, place, sources, now)]
-    told = {"environment": environment.name, "place": place}
-    seen = credential_names(tuple(secret for _, secret in secrets_in(environment)))
-    check = render("systemd.check.j2", **told, credentials=seen, folders=writable_folders(environment))
-    died = render("systemd.died.j2", **told, credentials=credential_names(environment.alerts.to), folders=())
+    """Return a service and a timer for each line, the check service, and the handler for failed runs."""
+    name, mark = environment.name, made_by("systemd", environment.name)
+    units = [file for timer in timers for file in _units(environment, timer, destination, sources, now)]
+    all_credentials = credential_names(tuple(secret for _, secret in secrets_in(environment)))
+    alert_credentials = credential_names(environment.alerts.to)
+    check = render(
+        "systemd.check.j2",
+        made_by=mark, environment=name, destination=destination, credentials=all_credentials,
+        folders=writable_folders(environment),
+    )  # fmt: skip
+    died = render(
+        "systemd.died.j2",
+        made_by=mark, environment=name, destination=destination, credentials=alert_credentials, folders=(),
+    )  # fmt: skip
     return (
         *units,
-        File(f"groundcrew-{environment.name}-check.service", check),
-        File(f"groundcrew-{environment.name}-died@.service", died),
+        File(f"groundcrew-{name}-check.service", check),
+        File(f"groundcrew-{name}-died@.service", died),
     )
 
 
 def _units(
-    environment: Environment, timer: Timer, place: Destination, sources: Mapping[str, Environment], now: datetime
+    environment: Environment,
+    timer: Timer,
+    destination: Destination,
+    sources: Mapping[str, Environment],
+    now: datetime,
 ) -> Iterator[File]:
+    mark = made_by("systemd", environment.name)
     credentials = credential_names(secrets_of(environment, timer, sources))
     seconds = int(run_timeout(environment, timer).total_seconds())
     service = render(
         "systemd.service.j2",
-        timer=timer, place=place, credentials=credentials, seconds=seconds, folders=writable_folders(environment),
+        made_by=mark, timer=timer, destination=destination, credentials=credentials, seconds=seconds,
+        folders=writable_folders(environment),
     )  # fmt: skip
     yield File(f"{timer.unit}.service", service)
     calendar = on_calendar(timer.line, environment.timezone, now)
-    yield File(f"{timer.unit}.timer", render("systemd.timer.j2", timer=timer, calendar=calendar))
+    yield File(f"{timer.unit}.timer", render("systemd.timer.j2", made_by=mark, timer=timer, calendar=calendar))
 
 
 def on_calendar(line: str, zone: ZoneInfo, start: datetime) -> tuple[str, ...]:
-    """The line as OnCalendar= expressions, which together elapse at its ticks."""
+    """Return OnCalendar= expressions that together elapse at exactly the line's ticks."""
     fields = CronSim(line, start.astimezone(UTC))
     time = f"{_all_or(fields.hours, 24)}:{_all_or(fields.minutes, 60)}:00"
-    if _is_the_same_everywhere(line, fields) and all(not offset % AN_HOUR for offset in utc_offsets(zone, start)):
+    if _is_same_in_all_zones(line, fields) and all(not offset % AN_HOUR for offset in utc_offsets(zone, start)):
         return (f"*-*-* {time} UTC",)
     try:
         days = [each.calendar(fields.months) for each in _days(fields)]
-    except UnsupportedSchedule as why:
+    except UnsupportedSchedule as reason:
         raise UnsupportedSchedule(
-            f'"{line}": systemd can\'t join its days: {why}; write two schedules, or use crew schedule run'
+            f'"{line}": systemd cannot combine its days, because {reason}; '
+            "write two schedules, or use crew schedule run"
         ) from None
-    made_up = skipped_ticks(line, zone, start, lambda fields, local: matches(fields, local) and local.fold == 0)
-    return (*(f"{each} {time} {zone.key}" for each in days), *_by_date(made_up))
+    skipped = skipped_ticks(line, zone, start, lambda fields, local: matches(fields, local) and local.fold == 0)
+    return (*(f"{each} {time} {zone.key}" for each in days), *_by_date(skipped))
 
 
-def _is_the_same_everywhere(line: str, fields: CronSim) -> bool:
-    """Whether only minutes are chosen, so that a clock that is hours off ticks at the same moments."""
+def _is_same_in_all_zones(line: str, fields: CronSim) -> bool:
+    """Whether the line selects only minutes, so that it has the same ticks in zones that are whole hours apart."""
     minute, hour = line.split()[:2]
     every_hour = len(fields.hours) == 24 and (minute.startswith("*") or hour.startswith("*"))
     return (
-        every_hour and fields.days == MONTH and len(fields.months) == 12 and {day % 7 for day in _plain(fields)} == WEEK
+        every_hour
+        and fields.days == MONTH
+        and len(fields.months) == 12
+        and {day % 7 for day in _plain_weekdays(fields)} == WEEK
     )
 
 
-def _plain(fields: CronSim) -> set[int]:
+def _plain_weekdays(fields: CronSim) -> set[int]:
     return {day for day in fields.weekdays if isinstance(day, int)}
 
 
 def _days(fields: CronSim) -> list[Days]:
-    """Which days match: those of both fields if one begins with a star, else those of either."""
+    """Return the matching days: those of both day fields if one begins with a star, else those of either."""
     dates, weekdays = list(_dates(fields)), list(_weekdays(fields))
     if not fields.day_and:
         return [*dates, *weekdays]
@@ -128,13 +146,13 @@ def _dates(fields: CronSim) -> Iterator[Days]:
         yield Days(dates=dates)
     if CronSim.LAST in fields.days:
         yield Days(from_end="~01")
-    if CronSim.LAST_WEEKDAY in fields.days:  # on a weekend's last day it is the Friday before
+    if CronSim.LAST_WEEKDAY in fields.days:  # if the last day is on a weekend, it is the Friday before
         yield Days(WORKING_DAYS, from_end="~01")
         yield Days(frozenset({5}), from_end="~02,03")
 
 
 def _weekdays(fields: CronSim) -> Iterator[Days]:
-    plain = frozenset(day % 7 for day in _plain(fields))
+    plain = frozenset(day % 7 for day in _plain_weekdays(fields))
     if plain:
         yield Days(plain)
     for special in fields.weekdays:
@@ -146,15 +164,15 @@ def _weekdays(fields: CronSim) -> Iterator[Days]:
                 yield Days(day, frozenset(range(7 * nth - 6, min(7 * nth, 31) + 1)))
 
 
-def _all_or(numbers: set[int], all_of_them: int) -> str:
-    return "*" if len(numbers) == all_of_them else ranges(numbers, "..", 2)
+def _all_or(numbers: set[int], count: int) -> str:
+    return "*" if len(numbers) == count else ranges(numbers, "..", 2)
 
 
-def _by_date(moments: list[datetime]) -> Iterator[str]:
-    """Moments of many years as what they have in common: systemd skips a missing hour and the second of two."""
+def _by_date(skipped: list[datetime]) -> Iterator[str]:
+    """Return expressions for the ticks that systemd skips, merged over all years by month, weekday and time."""
     groups: dict[tuple[int, int, int, int], set[int]] = {}
-    for at in moments:
-        groups.setdefault((at.month, at.isoweekday() % 7, at.hour, at.minute), set()).add(at.day)
+    for tick in skipped:
+        groups.setdefault((tick.month, tick.isoweekday() % 7, tick.hour, tick.minute), set()).add(tick.day)
     for (month, weekday, hour, minute), dates in sorted(groups.items()):
         days = Days(frozenset({weekday}), frozenset(range(min(dates), max(dates) + 1)))
         yield f"{days.calendar({month})} {hour:02}:{minute:02}:00 UTC"

@@ -1,4 +1,4 @@
-"""A year with both clock changes: each tick comes once, whatever moment it is asked for at."""
+"""In a year with both clock changes, each tick occurs once, and tick_before() finds it from any later time."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_daily_schedule_has_every_day_of_the_year_once(zone: ZoneInfo, line: s
     assert len(days) == 365
 
 
-def test_a_missing_hour_moves_its_tick_and_a_doubled_one_has_it_in_its_first_coming() -> None:
+def test_a_tick_in_the_missing_hour_moves_and_one_in_the_repeated_hour_is_in_the_first() -> None:
     spring, autumn = CHANGES[BERLIN]
     assert ticks("30 2 * * *", BERLIN, spring - timedelta(hours=2), spring + timedelta(hours=2)) == [spring]
     assert ticks("0,30 2 * * *", BERLIN, spring - timedelta(hours=2), spring + timedelta(hours=2)) == [spring]
@@ -56,7 +56,7 @@ def test_a_missing_hour_moves_its_tick_and_a_doubled_one_has_it_in_its_first_com
 
 @pytest.mark.parametrize("zone", CHANGES, ids=str)
 @pytest.mark.parametrize("line", LINES)
-def test_whenever_it_is_asked_for_the_tick_before_is_the_newest_of_all_ticks(zone: ZoneInfo, line: str) -> None:
+def test_tick_before_returns_the_newest_earlier_tick(zone: ZoneInfo, line: str) -> None:
     for change in CHANGES[zone]:
         first, last = change - timedelta(hours=4), change + timedelta(hours=4)
         known = ticks(line, zone, change - timedelta(days=8), last)

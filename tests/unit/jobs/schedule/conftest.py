@@ -1,4 +1,4 @@
-"""A repository of environment files for the tests of this folder."""
+"""Environment files with schedules, for the tests of this directory."""
 
 from __future__ import annotations
 

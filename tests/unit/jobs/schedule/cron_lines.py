@@ -1,4 +1,4 @@
-"""Cron lines of every kind, made up."""
+"""Random cron lines of many forms."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ CRONSIM_ONLY = (
 
 
 def random_lines(count: int, seed: int) -> list[str]:
-    """That many different plain lines, the same ones for the same seed."""
+    """Return `count` different plain lines; the same seed gives the same lines."""
     dice = random.Random(seed)
-    found: dict[str, None] = {}
-    while len(found) < count:
+    lines: dict[str, None] = {}
+    while len(lines) < count:
         line = " ".join(dice.choice(choices) for choices in (MINUTES, HOURS, DATES, MONTHS, WEEKDAYS))
         if _is_possible(line):
-            found[line] = None
-    return list(found)
+            lines[line] = None
+    return list(lines)
 
 
 def _is_possible(line: str) -> bool:

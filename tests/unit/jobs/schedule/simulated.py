@@ -1,4 +1,4 @@
-"""A world in which a week of the daemon takes seconds: its clock, its store and its runs obey the test."""
+"""A simulation in which a week of the daemon takes seconds: the test controls clock, store and runs."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Crashed(Exception):
-    """The machine went down."""
+    """The machine crashed."""
 
 
-class Away(DirectoryStore):
-    """A directory that is out of reach for a while."""
+class UnreachableStore(DirectoryStore):
+    """A store in a directory that is unreachable for a while."""
 
-    def __init__(self, store: DirectoryStore, is_away: Callable[[], bool]) -> None:
+    def __init__(self, store: DirectoryStore, is_unreachable: Callable[[], bool]) -> None:
         super().__init__(store.url, store.root)
-        self.is_away = is_away
+        self.is_unreachable = is_unreachable
 
     def require_conditional_writes(self) -> None:
-        self._must_be_there()
+        self._require_reachable()
 
     def list(self, prefix: str = "") -> Iterator[ListedKey]:
-        self._must_be_there()
+        self._require_reachable()
         return super().list(prefix)
 
-    def _must_be_there(self) -> None:
-        if self.is_away():
+    def _require_reachable(self) -> None:
+        if self.is_unreachable():
             raise OutOfReach(f"{self.url}: no answer")
 
 
 @dataclass
 class Child:
-    """A run that takes its time, and leaves its record at the end."""
+    """A process that takes some time and writes its record at the end."""
 
     pid: int
     ends: datetime
@@ -67,14 +67,14 @@ class Child:
 
 @dataclass
 class Simulation:
-    """Simulated time: `at` says what happens to the clock, and when the machine goes down."""
+    """Simulated time, with clock changes, an unreachable store and a crash at given times."""
 
     environment: Environment
     disk: DirectoryStore
     now: datetime
-    beat: int = 60
+    interval: int = 60
     takes: dict[datetime, timedelta] = field(default_factory=dict)
-    away: Sequence[tuple[datetime, datetime]] = ()
+    unreachable: Sequence[tuple[datetime, datetime]] = ()
     jumps: dict[datetime, timedelta] = field(default_factory=dict)
     crash: datetime | None = None
     end: datetime = FOREVER
@@ -83,20 +83,20 @@ class Simulation:
     _pids: Iterator[int] = field(default_factory=lambda: count(1))
 
     def run(self) -> None:
-        """The daemon, from now until the end or the crash."""
-        world = Dependencies(
+        """Run the daemon from now until the end or the crash."""
+        dependencies = Dependencies(
             read=lambda _: self.environment, open=lambda _: self.store(), start=self.start, now=lambda: self.now,
             elapsed=lambda: self.now.timestamp(),  # noqa: PLW0108
-            wait=self.wait, ask=answered, beat=self.beat,
+            wait=self.wait, submit=answered, interval=self.interval,
         )  # fmt: skip
-        self.daemon = Daemon([self.environment.name], world)
+        self.daemon = Daemon([self.environment.name], dependencies)
         self.daemon.run()
 
     def store(self) -> DirectoryStore:
-        return Away(self.disk, lambda: any(begin <= self.now < end for begin, end in self.away))
+        return UnreachableStore(self.disk, lambda: any(begin <= self.now < end for begin, end in self.unreachable))
 
     def wait(self, seconds: float) -> None:
-        """Let time pass, with all that happens meanwhile."""
+        """Advance the clock, including jumps and the crash on the way."""
         before, self.now = self.now, self.now + timedelta(seconds=seconds)
         for at, jump in list(self.jumps.items()):
             if before < at <= self.now:
@@ -105,21 +105,26 @@ class Simulation:
         if self.crash and before < self.crash <= self.now:
             raise Crashed
         if self.now >= self.end and self.daemon:
-            self.daemon.end()
+            self.daemon.stop()
 
     def start(self, arguments: Sequence[str]) -> Child:
-        """What `crew run JOB ENV --only NAME … --scheduled` does, when its time is over."""
+        """Start a child that does what `crew run JOB ENV --only NAME … --scheduled` does, when its time is over."""
         _, job, _, *more = arguments
         only = tuple(name for flag, name in pairwise(more) if flag == "--only")
         begun = self.now
         self.started.append((begun, tuple(arguments)))
 
         def work() -> int:
-            made = Job(job, lambda _e, options: options.only, done, line_of(job))
-            ran = run_job(
-                made, self.environment, self.store(), Options(only, scheduled=True), now=lambda: begun, timeouts=QUICK
+            simulated = Job(job, lambda _e, _s, options: options.only, done, line_of(job))
+            records = run_job(
+                simulated,
+                self.environment,
+                self.store(),
+                Options(only, scheduled=True),
+                now=lambda: begun,
+                timeouts=QUICK,
             )
-            return 1 if any(record.outcome is Outcome.FAILED for record in ran) else 0
+            return 1 if any(record.outcome is Outcome.FAILED for record in records) else 0
 
         return Child(next(self._pids), begun + self.takes.get(begun.replace(second=0), QUICKLY), work, lambda: self.now)
 
@@ -133,7 +138,7 @@ def line_of(job: str) -> Callable[[Environment, str], str | None]:
 
 
 def answered(call: Callable[[], Any]) -> Future[Any]:
-    """Asks at once, in this thread."""
+    """Query at once, in this thread."""
     answer: Future[Any] = Future()
     try:
         answer.set_result(call())
@@ -142,8 +147,8 @@ def answered(call: Callable[[], Any]) -> Future[Any]:
     return answer
 
 
-def in_its_time(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the library that keeps the beat look at the simulated clock; no power fails that would want an fsync."""
+def use_simulated_clock(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the schedule library use the simulated clock, and skip fsync to save time."""
 
     class Clock(datetime):
         @classmethod

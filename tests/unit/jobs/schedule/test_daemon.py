@@ -1,4 +1,4 @@
-"""A week of the daemon, with all that can happen to it, leaves the records that one would write by hand."""
+"""A simulated week of the daemon with crashes, outages and clock changes leaves exactly the expected records."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jobs.run.ticks import Gap
 from jobs.schedule import daemon
 from jobs.schedule.history import last_runs
 from jobs.store.directory import DirectoryStore
-from tests.unit.jobs.schedule.simulated import Crashed, Simulation, in_its_time
+from tests.unit.jobs.schedule.simulated import Crashed, Simulation, use_simulated_clock
 
 FILE = """
 [environment]
@@ -34,7 +34,7 @@ retention = "0 * * * *"
 url = "postgresql://nobody@127.0.0.1:1/crm"
 backup = "30 2 * * *"
 """
-MONDAY = datetime(2026, 3, 23, tzinfo=UTC)  # the Sunday of this week has no 02:30 in Berlin
+MONDAY = datetime(2026, 3, 23, tzinfo=UTC)  # on the Sunday of this week, Berlin has no 02:30
 
 
 def at(day: str, time: str = "00:00") -> datetime:
@@ -70,17 +70,17 @@ def test_a_week_with_faults(environment: Environment, disk: DirectoryStore, monk
         disk,
         now=at("Mon", "00:10"),
         end=at("end", "00:10"),
-        away=[(at("Tue", "10:30"), at("Tue", "11:30"))],
+        unreachable=[(at("Tue", "10:30"), at("Tue", "11:30"))],
         crash=at("Wed", "14:20"),
         jumps={at("Thu", "09:10"): timedelta(hours=3), at("Thu", "12:40"): timedelta(hours=-3)},
         takes={at("Fri", "12:00"): timedelta(hours=2, minutes=30)},
     )
-    in_its_time(week, monkeypatch)
+    use_simulated_clock(week, monkeypatch)
     with suppress(Crashed):
         week.run()
     assert week.now == at("Wed", "14:20")
     week = replace(week, now=at("Wed", "17:40"), crash=None)
-    in_its_time(week, monkeypatch)
+    use_simulated_clock(week, monkeypatch)
     week.run()
 
     nightly = [at(day, "01:30") for day in ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat")]
@@ -94,61 +94,63 @@ def test_a_week_with_faults(environment: Environment, disk: DirectoryStore, monk
     assert sorted(found) == [tick for tick in hours(at("Mon", "01:00"), at("end")) if tick not in never]
     assert {tick: record.missed for tick, record in found.items() if record.missed} == {
         at("Wed", "17:00"): Gap(2, at("Wed", "15:00"), at("Wed", "16:00")),
-        at("Thu", "12:00"): Gap(2, at("Thu", "10:00"), at("Thu", "11:00")),  # as the clock said then
+        at("Thu", "12:00"): Gap(2, at("Thu", "10:00"), at("Thu", "11:00")),  # by the wrong clock of that time
         at("Fri", "14:00"): Gap(1, at("Fri", "13:00"), at("Fri", "13:00")),
     }
     assert found[at("Tue", "11:00")].started > at("Tue", "11:30")
     assert {record.attempts for record in found.values()} == {1}
 
 
-def test_databases_of_one_line_are_started_as_one(
+def test_databases_with_the_same_line_start_in_one_process(
     environment: Environment, disk: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     night = Simulation(environment, disk, now=at("Mon", "01:20"), end=at("Mon", "01:40"))
-    in_its_time(night, monkeypatch)
+    use_simulated_clock(night, monkeypatch)
     night.run()
     assert night.started == [
         (at("Mon", "01:30"), ("run", "backup", "try", "--only", "crm", "--only", "shop", "--scheduled"))
     ]
 
 
-def test_a_tick_is_started_again_after_a_pause_that_doubles_while_it_leaves_no_record(
+def test_a_tick_without_a_record_is_retried_after_pauses_that_double(
     environment: Environment, disk: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    night = Simulation(environment, disk, now=at("Mon", "01:20"), end=at("Mon", "05:20"), away=[(at("Mon"), at("Tue"))])
-    in_its_time(night, monkeypatch)
+    night = Simulation(
+        environment, disk, now=at("Mon", "01:20"), end=at("Mon", "05:20"), unreachable=[(at("Mon"), at("Tue"))]
+    )
+    use_simulated_clock(night, monkeypatch)
     night.run()
     starts = [begun for begun, arguments in night.started if "backup" in arguments]
     assert starts == [at("Mon", time) for time in ("01:30", "01:41", "02:02", "02:43", "04:04")]
 
 
-def test_an_answer_that_cannot_be_had_stops_no_slot_for_good(
+def test_an_unexpected_error_of_the_store_stops_no_slot_for_good(
     environment: Environment, disk: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     morning = Simulation(environment, disk, now=at("Mon", "02:10"), end=at("Mon", "05:10"))
-    in_its_time(morning, monkeypatch)
+    use_simulated_clock(morning, monkeypatch)
 
-    def told(*of: Any) -> Any:
+    def failing_last_runs(*arguments: Any) -> Any:
         if at("Mon", "03:00") < morning.now < at("Mon", "03:05"):
-            raise ValueError("what nobody foresaw")
-        return last_runs(*of)
+            raise ValueError("unexpected")
+        return last_runs(*arguments)
 
-    monkeypatch.setattr(daemon, "last_runs", told)
+    monkeypatch.setattr(daemon, "last_runs", failing_last_runs)
     morning.run()
     assert sorted(by_tick(disk, "retention", "shop")) == [at("Mon", time) for time in ("03:00", "04:00", "05:00")]
 
 
-def test_what_never_ran_waits_for_its_next_tick(
+def test_a_slot_that_never_ran_waits_for_its_next_tick(
     environment: Environment, disk: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    day = Simulation(environment, disk, now=at("Mon", "03:10"), end=at("Mon", "03:50"))
-    in_its_time(day, monkeypatch)
-    day.run()
-    assert day.started == []
+    morning = Simulation(environment, disk, now=at("Mon", "03:10"), end=at("Mon", "03:50"))
+    use_simulated_clock(morning, monkeypatch)
+    morning.run()
+    assert morning.started == []
 
 
 @pytest.mark.parametrize("name", ["Europe/Berlin", "America/New_York"])
-def test_days_of_clock_changes_have_each_tick_once(
+def test_each_tick_runs_once_when_clocks_change(
     tmp_path: Path, disk: DirectoryStore, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     (tmp_path / "try.toml").write_text(FILE.replace("Europe/Berlin", name))
@@ -157,7 +159,7 @@ def test_days_of_clock_changes_have_each_tick_once(
     for month, day in changes:
         begin = datetime(2027, month, day, 12, 10, tzinfo=UTC)
         days = Simulation(environment, disk, now=begin, end=begin + timedelta(days=2))
-        in_its_time(days, monkeypatch)
+        use_simulated_clock(days, monkeypatch)
         days.run()
         ticks = [tick for tick in by_tick(disk, "retention", "shop") if tick and tick > begin]
         assert sorted(ticks) == list(hours(begin + timedelta(minutes=50), begin + timedelta(hours=47, minutes=50)))

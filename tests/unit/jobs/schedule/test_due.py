@@ -1,4 +1,4 @@
-"""What is due, and what is overdue."""
+"""Which ticks are due, overdue and upcoming."""
 
 from __future__ import annotations
 
@@ -33,29 +33,29 @@ def at(text: str) -> datetime:
         (NIGHTLY, "17T01:00", "21T09:00", Due(NIGHTLY, at("21T01:00"), Gap(3, at("18T01:00"), at("20T01:00")))),
     ],
 )
-def test_the_newest_tick_is_due_and_makes_up_for_those_before(
+def test_the_newest_tick_is_due_and_covers_the_missed_ones(
     slot: Slot, last: str, now: str, expected: Due | None
 ) -> None:
     assert due(slot, BERLIN, at(last), at(now)) == expected
 
 
-def test_a_run_of_the_future_is_no_last_run() -> None:
+def test_a_run_in_the_future_is_not_the_last_run() -> None:
     now = at("21T10:00")
     assert last_run([at("20T10:00"), at("21T10:01"), at("21T10:02")], now) == at("21T10:01")
     assert last_run([at("22T10:00")], now) is None
 
 
-def test_overdue_is_what_should_have_run_a_while_ago() -> None:
+def test_a_tick_is_overdue_after_ten_minutes() -> None:
     assert overdue(HOURLY, BERLIN, at("21T10:00"), at("21T11:05")) is None
     assert overdue(HOURLY, BERLIN, at("21T10:00"), at("21T11:11")) == at("21T11:00")
     assert overdue(HOURLY, BERLIN, None, at("21T11:11")) is None
 
 
-def test_the_next_runs_are_told_in_the_timezone_of_the_environment() -> None:
+def test_the_next_runs_are_in_the_timezone_of_the_environment() -> None:
     next_runs = upcoming(NIGHTLY, BERLIN, at("21T10:00"))
     assert [run.isoformat() for run in next_runs] == [f"2026-11-{day}T02:00:00+01:00" for day in (22, 23, 24)]
     assert next_runs[1] - next_runs[0] == timedelta(days=1)
 
 
-def test_a_line_is_told_in_words() -> None:
+def test_a_line_in_words() -> None:
     assert describe_line("0 2 * * *") == "At 02:00 every day"

@@ -1,12 +1,13 @@
-"""What a file puts on the clock."""
+"""The slots and timers of an environment file."""
 
 from __future__ import annotations
 
 from inventories import Environment
+from jobs.registry import JOBS
 from jobs.schedule.slots import Slot, slots, timers
 
 
-def test_every_line_of_the_file_is_a_slot(production: Environment) -> None:
+def test_every_cron_line_of_the_file_is_a_slot(production: Environment) -> None:
     assert slots(production) == (
         Slot("backup", "main", "0 */6 * * *"),
         Slot("backup", "shop", "0 2 * * *"),
@@ -24,9 +25,9 @@ def test_a_slot_owns_the_runs_of_its_database_its_server_or_its_whole_job() -> N
     assert whole.owns("network")
 
 
-def test_slots_of_one_line_start_as_one(production: Environment) -> None:
-    told = [(timer.unit, " ".join(timer.command)) for timer in timers("production", slots(production))]
-    assert told == [
+def test_slots_with_the_same_job_and_line_share_a_timer(production: Environment) -> None:
+    commands = [(timer.unit, " ".join(timer.command)) for timer in timers("production", slots(production))]
+    assert commands == [
         ("groundcrew-production-backup-main", "run backup production --only main --scheduled"),
         ("groundcrew-production-backup-shop", "run backup production --only shop --scheduled"),
         ("groundcrew-production-drift", "run drift production --scheduled"),
@@ -34,3 +35,9 @@ def test_slots_of_one_line_start_as_one(production: Environment) -> None:
         ("groundcrew-production-status", "run status production --scheduled"),
         ("groundcrew-production-verify", "run verify production --only main --scheduled"),
     ]
+
+
+def test_every_slot_names_a_registered_job(production: Environment, staging: Environment) -> None:
+    jobs = {slot.job for slot in (*slots(production), *slots(staging))}
+    assert jobs == {"backup", "verify", "retention", "drift", "status", "refresh"}
+    assert jobs <= set(JOBS)

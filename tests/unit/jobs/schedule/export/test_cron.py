@@ -1,4 +1,4 @@
-"""Lines for cron, parsed back."""
+"""The exported crontab, parsed back."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ DEBIAN_FIELD = re.compile(r"(\*(/\d+)?|\d+(-\d+(/\d+)?)?)(,(\*(/\d+)?|\d+(-\d+(/
 
 
 @pytest.mark.parametrize("line", random_lines(200, seed=9))
-def test_a_line_parsed_back_has_the_same_ticks_and_is_in_the_words_of_debians_cron(line: str) -> None:
-    told = cron_fields(line, BERLIN, BERLIN, NOW)
-    assert list(islice(next_ticks(told, BERLIN, NOW), 50)) == list(islice(next_ticks(line, BERLIN, NOW), 50))
-    assert all(DEBIAN_FIELD.fullmatch(field) for field in told.split())
+def test_an_exported_line_has_the_same_ticks_and_is_valid_for_debians_cron(line: str) -> None:
+    exported = cron_fields(line, BERLIN, BERLIN, NOW)
+    assert list(islice(next_ticks(exported, BERLIN, NOW), 50)) == list(islice(next_ticks(line, BERLIN, NOW), 50))
+    assert all(DEBIAN_FIELD.fullmatch(field) for field in exported.split())
 
 
 @pytest.mark.parametrize("line", CRONSIM_ONLY)
-def test_what_cron_has_no_word_for_is_refused(line: str) -> None:
-    with pytest.raises(UnsupportedSchedule, match="is no plain cron"):
+def test_forms_that_cron_does_not_know_are_refused(line: str) -> None:
+    with pytest.raises(UnsupportedSchedule, match="this scheduler does not support"):
         cron_fields(line, BERLIN, BERLIN, NOW)
 
 
@@ -44,7 +44,7 @@ def test_what_cron_has_no_word_for_is_refused(line: str) -> None:
         ("0 2 * * *", ZoneInfo("Etc/UTC"), ZoneInfo("UTC")),
     ],
 )
-def test_a_machine_elsewhere_is_fine_where_its_ticks_are_the_same(line: str, zone: ZoneInfo, machine: ZoneInfo) -> None:
+def test_another_timezone_is_accepted_if_the_ticks_are_the_same(line: str, zone: ZoneInfo, machine: ZoneInfo) -> None:
     assert cron_fields(line, zone, machine, NOW) == line
     assert list(islice(next_ticks(line, machine, NOW), 3000)) == list(islice(next_ticks(line, zone, NOW), 3000))
 
@@ -57,16 +57,16 @@ def test_a_machine_elsewhere_is_fine_where_its_ticks_are_the_same(line: str, zon
         ("0 2 * * *", BERLIN, LONDON),
     ],
 )
-def test_a_machine_whose_clock_shows_another_time_is_refused(line: str, zone: ZoneInfo, machine: ZoneInfo) -> None:
+def test_another_timezone_is_refused_if_the_ticks_differ(line: str, zone: ZoneInfo, machine: ZoneInfo) -> None:
     with pytest.raises(
-        UnsupportedSchedule, match=f"which is {machine.key}: set it with timedatectl set-timezone Europe/Berlin"
+        UnsupportedSchedule, match=f"which is {machine.key}: run timedatectl set-timezone Europe/Berlin"
     ):
         cron_fields(line, zone, machine, NOW)
 
 
 def test_the_file(production: Environment) -> None:
-    place = Destination(timezone=BERLIN)
-    (file,) = files(timers("production", slots(production)), production.timezone, place, NOW)
+    destination = Destination(timezone=BERLIN)
+    (file,) = files(timers("production", slots(production)), production.timezone, destination, NOW)
     lines = file.text.splitlines()
     assert file.name == "groundcrew-production"
     assert 'MAILTO=""' in lines
@@ -77,4 +77,4 @@ def test_the_file(production: Environment) -> None:
     ) in lines
     assert len([line for line in lines if line.startswith("@reboot groundcrew sleep 60; ")]) == 6
     assert file.text.endswith("\n")
-    assert "%" not in file.text  # cron would read it as a line break
+    assert "%" not in file.text  # cron reads % as a line break

@@ -1,4 +1,4 @@
-"""CronJobs: valid, hardened, and with cronsim's ticks as Kubernetes reads their lines."""
+"""CronJobs are valid, hardened, and start at every tick."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tests.unit.jobs.schedule.cron_lines import CRONSIM_ONLY, random_lines
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 BERLIN, NEW_YORK = ZoneInfo("Europe/Berlin"), ZoneInfo("America/New_York")
-PLACE = Destination(image="registry.acme.example/groundcrew:1")
+DESTINATION = Destination(image="registry.acme.example/groundcrew:1")
 MINUTE = timedelta(minutes=1)
 BOUNDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
 
 
 def manifest(environment: Environment, sources: dict[str, Environment] | None = None) -> list[dict[str, Any]]:
-    (file,) = files(environment, timers(environment.name, slots(environment)), PLACE, sources or {}, NOW)
+    (file,) = files(environment, timers(environment.name, slots(environment)), DESTINATION, sources or {}, NOW)
     return list(yaml.safe_load_all(file.text))
 
 
@@ -60,7 +60,7 @@ def secret_keys(objects: list[dict[str, Any]], job: str) -> list[str]:
     return [item["key"] for source in sources[1:] for item in source["secret"]["items"]]
 
 
-def test_a_job_gets_the_secrets_that_it_reveals_and_no_other(production: Environment) -> None:
+def test_a_job_gets_only_the_secrets_that_it_reads(production: Environment) -> None:
     objects = manifest(production)
     assert secret_keys(objects, "groundcrew-production-backup-main") == [
         "SLACK_ALERTS_URL", "HEARTBEAT_BACKUP_URL", "MAIN_DB_PASSWORD"
@@ -70,9 +70,7 @@ def test_a_job_gets_the_secrets_that_it_reveals_and_no_other(production: Environ
 
 
 def test_a_store_on_one_machine_is_refused(repository: Repository) -> None:
-    with pytest.raises(
-        UnsupportedSchedule, match="a directory is on one machine, and pods come and go; use an S3 store"
-    ):
+    with pytest.raises(UnsupportedSchedule, match="pods cannot share a directory of one machine; use an S3 store"):
         manifest(repository.read("staging"), {"production": repository.read("production")})
 
 
@@ -81,25 +79,27 @@ def test_a_database_behind_kubectl_is_refused(repository: Repository) -> None:
     via = 'via = { kubernetes = "shop/statefulset/postgres", context = "prod" }'
     file.write_text(file.read_text().replace("[databases.shop]", f"[databases.shop]\n{via}"))
     with pytest.raises(
-        UnsupportedSchedule, match="shop: kubectl's way to shop/statefulset/postgres is closed to a pod"
+        UnsupportedSchedule, match="shop: a pod has no token, so it cannot reach shop/statefulset/postgres"
     ):
         manifest(repository.read("production"))
 
 
 def reads(field: str, low: int, high: int) -> set[int]:
-    """A field as Kubernetes reads it: as strictly as it does, and no name but a month's or a day's."""
+    """Return a field's numbers, parsed as strictly as Kubernetes does."""
     found: set[int] = set()
     for term in field.split(","):
-        told = re.fullmatch(r"(\*|(\d+)(?:-(\d+))?)(?:/(\d+))?", term)
-        assert told, term
-        first, last = (low, high) if told[1] == "*" else (int(told[2]), int(told[3] or (high if told[4] else told[2])))
+        match = re.fullmatch(r"(\*|(\d+)(?:-(\d+))?)(?:/(\d+))?", term)
+        assert match, term
+        first, last = (
+            (low, high) if match[1] == "*" else (int(match[2]), int(match[3] or (high if match[4] else match[2])))
+        )
         assert low <= first <= last <= high, term
-        found.update(range(first, last + 1, int(told[4] or 1)))
+        found.update(range(first, last + 1, int(match[4] or 1)))
     return found
 
 
 def starts(line: str, zone: ZoneInfo, start: datetime, hours: int) -> set[datetime]:
-    """When Kubernetes starts a line: whenever the clock on the wall matches, both times in an hour that comes twice."""
+    """Return when Kubernetes starts a line: whenever local time matches, twice in a repeated hour."""
     minutes, hours_, dates, months, weekdays = (
         reads(field, *bounds) for field, bounds in zip(line.split(), BOUNDS, strict=True)
     )
@@ -124,17 +124,17 @@ def starts(line: str, zone: ZoneInfo, start: datetime, hours: int) -> set[dateti
     "line", [line for line in random_lines(24, seed=2) if "*/" not in line.split()[2] + line.split()[4]]
 )
 def test_kubernetes_starts_each_tick(line: str) -> None:
-    """What it starts in the second of two hours finds its tick done."""
+    """A start in the second of two repeated hours is harmless: its tick already has a record."""
     for start in (
         datetime(2026, 11, 27, tzinfo=UTC),
         datetime(2027, 3, 27, 12, tzinfo=UTC),
         datetime(2027, 10, 30, 12, tzinfo=UTC),
     ):
-        wanted = set(ticks_until(line, start, start + timedelta(hours=48)))
-        told = starts(kubernetes_fields(line), BERLIN, start, 48)
-        made_good = set().union(*(starts(extra, BERLIN, start, 48) for extra in clock_change_lines(line, BERLIN, NOW)))
-        assert wanted <= told | made_good
-        assert {extra for extra in told - wanted if extra.astimezone(BERLIN).fold == 0} == set()
+        ticks = set(ticks_until(line, start, start + timedelta(hours=48)))
+        started = starts(kubernetes_fields(line), BERLIN, start, 48)
+        added = set().union(*(starts(extra, BERLIN, start, 48) for extra in clock_change_lines(line, BERLIN, NOW)))
+        assert ticks <= started | added
+        assert {extra for extra in started - ticks if extra.astimezone(BERLIN).fold == 0} == set()
 
 
 def ticks_until(line: str, start: datetime, end: datetime) -> list[datetime]:
@@ -152,22 +152,22 @@ def ticks_until(line: str, start: datetime, end: datetime) -> list[datetime]:
         ("30 2 * * *", ZoneInfo("UTC"), ()),
     ],
 )
-def test_the_missing_hour_is_made_good(line: str, zone: ZoneInfo, extra: tuple[str, ...]) -> None:
+def test_ticks_of_the_missing_hour_get_extra_lines(line: str, zone: ZoneInfo, extra: tuple[str, ...]) -> None:
     assert clock_change_lines(line, zone, NOW) == extra
 
 
 @pytest.mark.parametrize("line", [*CRONSIM_ONLY, "0 2 */2 * MON", "0 2 1 * */2"])
-def test_what_kubernetes_reads_otherwise_is_refused(line: str) -> None:
+def test_lines_that_kubernetes_reads_differently_are_refused(line: str) -> None:
     with pytest.raises(UnsupportedSchedule):
         kubernetes_fields(line)
 
 
-def test_sunday_is_zero_there() -> None:
+def test_sunday_is_zero_in_kubernetes() -> None:
     assert kubernetes_fields("0 2 * * 7") == "0 2 * * 0"
     assert kubernetes_fields("0 2 * * 5-7") == "0 2 * * 0,5,6"
 
 
-def test_a_name_fits_and_stays_different() -> None:
+def test_a_resource_name_is_short_and_unique() -> None:
     assert resource_name("groundcrew-production-backup") == "groundcrew-production-backup"
     long = "groundcrew-production-backup-a-database-with-quite-a-long-name"
     assert len(resource_name(long)) <= 52
