@@ -130,7 +130,7 @@ def _run_steps(story: Story, repository: DemoRepository) -> None:
 
 
 def _write_environment(folder: Path, shop: str, store: S3Server) -> None:
-    from jobs.backup.sets.encryption import new_key_pair
+    from jobs.backup import new_key_pair
 
     secret, public = new_key_pair()
     key = folder / "age.key"

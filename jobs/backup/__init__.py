@@ -1,0 +1,113 @@
+"""Backups of PostgreSQL databases: take, list, restore and verify sets.
+
+Other packages import these names from here. Each name loads its module at first use, so that `crew --help` stays fast.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jobs.backup.errors import BackupError
+    from jobs.backup.postgres.connection import Address, ConnectionTarget, Endpoint, reach
+    from jobs.backup.postgres.copies import abandoned_copies
+    from jobs.backup.postgres.privileges import NEEDED_PRIVILEGES, missing_privileges
+    from jobs.backup.postgres.programs import dump_program, installed_clients
+    from jobs.backup.postgres.quoting import identifier
+    from jobs.backup.restore.compare import Difference
+    from jobs.backup.restore.protected import find_protection
+    from jobs.backup.restore.restore import Restored, RestoreMode, choose_mode, restore_set
+    from jobs.backup.restore.target import (
+        RestoreTarget,
+        inspect_target,
+        maintenance_connection,
+        unconnected_databases,
+    )
+    from jobs.backup.sets.choose_set import choose_set, parse_time
+    from jobs.backup.sets.encryption import can_decrypt, encrypt, new_key_pair
+    from jobs.backup.sets.fetch import STDOUT, default_file, find_part, write_part
+    from jobs.backup.sets.manifest import MANIFEST, Manifest, encode_manifest, iso_timestamp
+    from jobs.backup.sets.sets import PIN, Set, find_sets, set_prefix, sets_from_listing
+    from jobs.backup.sets.stored import StoredSet, open_set
+    from jobs.backup.sources import is_known, restore_streams, section_of, sets_of
+    from jobs.backup.verify.verify import Verification, verify_job
+
+_NAMES = {
+    "errors": ("BackupError",),
+    "postgres.connection": ("Address", "ConnectionTarget", "Endpoint", "reach"),
+    "postgres.copies": ("abandoned_copies",),
+    "postgres.privileges": ("NEEDED_PRIVILEGES", "missing_privileges"),
+    "postgres.programs": ("dump_program", "installed_clients"),
+    "postgres.quoting": ("identifier",),
+    "restore.compare": ("Difference",),
+    "restore.protected": ("find_protection",),
+    "restore.restore": ("RestoreMode", "Restored", "choose_mode", "restore_set"),
+    "restore.target": ("RestoreTarget", "inspect_target", "maintenance_connection", "unconnected_databases"),
+    "sets.choose_set": ("choose_set", "parse_time"),
+    "sets.encryption": ("can_decrypt", "encrypt", "new_key_pair"),
+    "sets.fetch": ("STDOUT", "default_file", "find_part", "write_part"),
+    "sets.manifest": ("MANIFEST", "Manifest", "encode_manifest", "iso_timestamp"),
+    "sets.sets": ("PIN", "Set", "find_sets", "set_prefix", "sets_from_listing"),
+    "sets.stored": ("StoredSet", "open_set"),
+    "sources": ("is_known", "restore_streams", "section_of", "sets_of"),
+    "verify.verify": ("Verification", "verify_job"),
+}
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
+
+__all__ = [
+    "MANIFEST",
+    "NEEDED_PRIVILEGES",
+    "PIN",
+    "STDOUT",
+    "Address",
+    "BackupError",
+    "ConnectionTarget",
+    "Difference",
+    "Endpoint",
+    "Manifest",
+    "RestoreMode",
+    "RestoreTarget",
+    "Restored",
+    "Set",
+    "StoredSet",
+    "Verification",
+    "abandoned_copies",
+    "can_decrypt",
+    "choose_mode",
+    "choose_set",
+    "default_file",
+    "dump_program",
+    "encode_manifest",
+    "encrypt",
+    "find_part",
+    "find_protection",
+    "find_sets",
+    "identifier",
+    "inspect_target",
+    "installed_clients",
+    "is_known",
+    "iso_timestamp",
+    "maintenance_connection",
+    "missing_privileges",
+    "new_key_pair",
+    "open_set",
+    "parse_time",
+    "reach",
+    "restore_set",
+    "restore_streams",
+    "section_of",
+    "set_prefix",
+    "sets_from_listing",
+    "sets_of",
+    "unconnected_databases",
+    "verify_job",
+    "write_part",
+]
+
+if not TYPE_CHECKING:  # else a type checker accepts every name
+
+    def __getattr__(name: str) -> object:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__} has no attribute {name}")
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -15,12 +15,12 @@ from jobs.store import Store, open_store
 if TYPE_CHECKING:
     import psycopg
 
-    from jobs.backup.postgres.connection import ConnectionTarget, Endpoint
+    from jobs.backup import ConnectionTarget, Endpoint
 
 
 def checks(environment: Environment) -> Iterator[Check]:
     """Yield a check for each address that jobs connect to; without a store there are no such jobs."""
-    from jobs.backup.postgres.connection import Address
+    from jobs.backup import Address
 
     if environment.store is None:
         return
@@ -43,10 +43,14 @@ def check_connection(
     environment: Environment, store: Store, name: str, target: ConnectionTarget, *, dumped: bool
 ) -> CheckResult:
     """Connect and look for abandoned copies; for a database that is dumped, check privileges and pg_dump too."""
-    from jobs.backup.postgres import privileges, quoting
-    from jobs.backup.postgres.connection import reach
-    from jobs.backup.postgres.copies import abandoned_copies
-    from jobs.backup.restore.target import unconnected_databases
+    from jobs.backup import (
+        NEEDED_PRIVILEGES,
+        abandoned_copies,
+        identifier,
+        missing_privileges,
+        reach,
+        unconnected_databases,
+    )
     from jobs.run import unrecorded_run
 
     with (
@@ -55,15 +59,15 @@ def check_connection(
         _connect(endpoint) as connection,
     ):
         server, user = connection.info.server_version, connection.info.user
-        if dumped and (missing := list(privileges.missing_privileges(connection))):
-            return fault(f"connected as {user}, but {', '.join(missing)}", privileges.NEEDED)
+        if dumped and (missing := list(missing_privileges(connection))):
+            return fault(f"connected as {user}, but {', '.join(missing)}", NEEDED_PRIVILEGES)
         abandoned = abandoned_copies(unconnected_databases(connection), datetime.now(UTC))
     host = endpoint.parameters.get("host", "the local socket")
     fact = f"PostgreSQL {server // 10000}.{server % 10000} at {host}: connected as {user}"
     fact = f"{fact}; {_matching_pg_dump(server // 10000)} matches" if dumped else fact
     if not abandoned:
         return ok(fact)
-    drop = "; ".join(f"DROP DATABASE {quoting.identifier(name)}" for name in abandoned)
+    drop = "; ".join(f"DROP DATABASE {identifier(name)}" for name in abandoned)
     return warn(
         f"{fact}; killed restores left {', '.join(abandoned)} on the server",
         f"the next restore of the same database drops them, or run: {drop}",
@@ -81,6 +85,6 @@ def _connect(endpoint: Endpoint) -> psycopg.Connection[Any]:
 
 def _matching_pg_dump(major: int) -> str:
     """Return the pg_dump that backups of this server version use; without one, the error says what to install."""
-    from jobs.backup.postgres.programs import dump_program, installed_clients
+    from jobs.backup import dump_program, installed_clients
 
     return f"pg_dump {dump_program(major, installed_clients('pg_dump')).version}"

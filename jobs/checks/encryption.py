@@ -18,7 +18,7 @@ def checks(environment: Environment) -> Iterator[Check]:
 
 def round_trip(recipients: tuple[str, ...], key: Secret | None) -> CheckResult:
     """Encrypt a word to the recipients and decrypt it with the key."""
-    from jobs.backup.sets.encryption import can_decrypt, encrypt
+    from jobs.backup import can_decrypt, encrypt
 
     if not recipients:
         return warn(

@@ -65,7 +65,7 @@ def first_version(output: str) -> str | None:
 
 def check_psql() -> CheckResult:
     """Report the installed versions of psql: a server needs a client of its major version or newer."""
-    from jobs.backup.postgres.programs import installed_clients
+    from jobs.backup import installed_clients
 
     versions: Sequence[str] = sorted(
         {program.version for program in installed_clients("psql")}, key=lambda version: int(version.split(".")[0])

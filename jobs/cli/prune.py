@@ -113,9 +113,9 @@ def _total(sets: Iterable[Set]) -> str:
 
 
 def _leftovers(plan: PrunePlan) -> str:
-    if not plan.dead and not plan.uploads:
+    if not plan.abandoned_sets and not plan.abandoned_uploads:
         return ""
-    return f"; left by runs that died: {_total(plan.dead)} and {plural(len(plan.uploads), 'open upload')}"
+    return f"; left by runs that died: {_total(plan.abandoned_sets)} and {plural(len(plan.abandoned_uploads), 'open upload')}"
 
 
 def prune_plan_as_json(plan: PrunePlan) -> dict[str, Any]:
@@ -133,13 +133,13 @@ def prune_plan_as_json(plan: PrunePlan) -> dict[str, Any]:
                 "stored_bytes": each.set.size,
                 "keep": each.keep,
                 "reasons": list(each.reasons),
-                "left": {left.rule: left.count for left in each.left},
+                "left": {counter.rule: counter.remaining for counter in each.counters},
                 "explanation": reasons(each),
             }
             for each in plan.decisions
         ],
         "keep_bytes": sum(each.size for each in plan.kept),
         "remove_bytes": sum(each.size for each in plan.removed),
-        "dead_sets": [each.id for each in plan.dead],
-        "open_uploads": [each.key for each in plan.uploads],
+        "abandoned_sets": [each.id for each in plan.abandoned_sets],
+        "open_uploads": [each.key for each in plan.abandoned_uploads],
     }

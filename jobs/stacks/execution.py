@@ -77,11 +77,11 @@ def immediate_start(run: Run | Stop) -> StartProgram:
 
 def save_state(run: Run, stack: str, state: str, now: datetime | None = None) -> str:
     """Keep a stack's state in the store, sealed as backups are, and the newest 30 of them; the key is returned."""
-    from jobs.backup.sets.encryption import seal
+    from jobs.backup import encrypt
 
     recipients = run.environment.store.encrypt_to if run.environment.store else ()
     sealed = BytesIO()
-    seal([state.encode()], sealed, recipients)
+    encrypt([state.encode()], sealed, recipients)
     folder = f"{run.environment.name}/state/{stack}/"
     moment = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%S%fZ")
     key = f"{folder}{moment}.tfstate.zst{'.age' if recipients else ''}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from inventories import Environment
-from jobs.backup.sets.sets import Set, find_sets
+from jobs.backup import Set, find_sets
 from jobs.cost import cache
 from jobs.cost.bill import CostError
 from jobs.cost.report import CostReport, report_on

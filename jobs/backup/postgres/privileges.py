@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import psycopg
 
-NEEDED = (
+NEEDED_PRIVILEGES = (
     "a backup role needs to read every table, sequence and large object, and to bypass row security: make it a "
     "superuser, or grant it pg_read_all_data (14 and newer), BYPASSRLS, and SELECT on large objects"
 )

@@ -92,7 +92,7 @@ def choose_mode(target: RestoreTarget, *, create: bool, replaces: bool, only_tab
     return RestoreMode.EMPTY_DATABASE
 
 
-def restore(
+def restore_set(
     stored: StoredSet,
     into: Endpoint,
     target: RestoreTarget,

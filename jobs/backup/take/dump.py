@@ -123,7 +123,7 @@ def dump_error(name: str, code: int, stderr: Sequence[str]) -> Failed | Transien
     """Return the error of a failed dump program, from the first error message and detail that it printed."""
     reason = " ".join(error_lines(stderr)) or f"exit code {code}"
     lacks_privileges = "permission denied" in reason or "row-level security" in reason
-    sentence = f"part {name}: {reason}" + (f"; {privileges.NEEDED}" if lacks_privileges else "")
+    sentence = f"part {name}: {reason}" + (f"; {privileges.NEEDED_PRIVILEGES}" if lacks_privileges else "")
     if "timeout" in reason and "LOCK TABLE" in reason:
         return LockTimeout(sentence)
     is_transient = code < 0 or any(text in reason for text in _TRANSIENT)

@@ -122,7 +122,7 @@ def _connected(cancellation: Cancellation, endpoint: Endpoint, snapshot: str) ->
             connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
             yield connection
     except psycopg.errors.InsufficientPrivilege as error:
-        raise BackupError(f"{error.diag.message_primary}; {privileges.NEEDED}") from None
+        raise BackupError(f"{error.diag.message_primary}; {privileges.NEEDED_PRIVILEGES}") from None
     except psycopg.Error as error:
         raise translate_error(error) from None
 

@@ -112,7 +112,7 @@ def lock_tables(
         except psycopg.errors.LockNotAvailable:
             raise Transient(describe_lock_holder(endpoint, batch, lock)) from None
         except psycopg.errors.InsufficientPrivilege as error:
-            raise BackupError(f"{error.diag.message_primary}; {privileges.NEEDED}") from None
+            raise BackupError(f"{error.diag.message_primary}; {privileges.NEEDED_PRIVILEGES}") from None
     return True
 
 

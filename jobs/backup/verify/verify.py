@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from jobs.backup.errors import BackupError, Damaged
@@ -269,6 +270,11 @@ def schedule(environment: Environment, name: str) -> str | None:
 def limit(environment: Environment, name: str) -> timedelta:
     """Return the time limit of a verification."""
     return section_of(environment, name)[0].limits.run if is_known(environment, name) else timedelta(hours=6)
+
+
+def verify_job(set_id: str | None) -> Job:
+    """Return the job for one named set, or for the newest one that is not verified."""
+    return replace(VERIFY, work=partial(work, set_id=set_id))
 
 
 VERIFY = Job("verify", subjects, work, schedule, limit, max_parallel=1, has_subject=is_known)
