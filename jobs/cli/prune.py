@@ -115,7 +115,8 @@ def _total(sets: Iterable[Set]) -> str:
 def _leftovers(plan: PrunePlan) -> str:
     if not plan.abandoned_sets and not plan.abandoned_uploads:
         return ""
-    return f"; left by runs that died: {_total(plan.abandoned_sets)} and {plural(len(plan.abandoned_uploads), 'open upload')}"
+    uploads = plural(len(plan.abandoned_uploads), "open upload")
+    return f"; left by runs that died: {_total(plan.abandoned_sets)} and {uploads}"
 
 
 def prune_plan_as_json(plan: PrunePlan) -> dict[str, Any]:

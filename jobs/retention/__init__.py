@@ -1,1 +1,1 @@
-"""Which backup sets are kept, and the removal of the others."""
+"""Retention: which backup sets the policy keeps, and the removal of the others."""

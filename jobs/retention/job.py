@@ -1,4 +1,4 @@
-"""The job `retention`: removes the sets that no rule keeps, and what runs that died have left behind."""
+"""The job `retention`: removes the sets that no rule keeps, and what died runs left behind."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from functools import partial
 from itertools import groupby
 
 from inventories import Environment, Keep
-from jobs.backup.sets.manifest import MANIFEST
-from jobs.backup.sets.sets import Set, set_prefix, sets_from_listing
-from jobs.backup.sources import is_known, section_of
+from jobs.backup import MANIFEST, Set, is_known, section_of, set_prefix, sets_from_listing
 from jobs.format import and_more, format_size, plural
 from jobs.retention.policy import ClockBehind, Decision, apply_policy, require_plausible_clock
 from jobs.run.job import Failed, Job, Options, Outcome, Result, Run
@@ -24,69 +22,70 @@ KEYS_SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class PrunePlan:
-    """What retention finds in one database: each set with its fate, and what runs that died have left."""
+    """The decision on each set of one database, and what died runs left behind."""
 
     database: str
     decisions: tuple[Decision[Set], ...]
     has_rules: bool
-    dead: tuple[Set, ...]
-    uploads: tuple[OpenUpload, ...]
+    abandoned_sets: tuple[Set, ...]
+    abandoned_uploads: tuple[OpenUpload, ...]
     names: Mapping[str, tuple[str, ...]]
+    """The names of each set's keys, by set."""
 
     @property
     def removed(self) -> tuple[Set, ...]:
-        return tuple(each.set for each in self.decisions if not each.keep)
+        return tuple(decision.set for decision in self.decisions if not decision.keep)
 
     @property
     def kept(self) -> tuple[Set, ...]:
-        return tuple(each.set for each in self.decisions if each.keep)
+        return tuple(decision.set for decision in self.decisions if decision.keep)
 
 
 def plan_prune(store: Store, environment: Environment, database: str, now: datetime) -> PrunePlan:
-    """Decide everything, change nothing. Told from listings and one lock."""
+    """Decide what to remove without removing anything; reads listings and one lock."""
     policy = section_of(environment, database)[0].keep
-    under = set_prefix(environment.name, database)
+    prefix = set_prefix(environment.name, database)
     # Read the lock before listing: a run that ends meanwhile still counts as alive.
     holder = read_holder(store, environment.name, "backup", database)
     names: dict[str, tuple[str, ...]] = {}
-    found = list(sets_from_listing(environment.name, _noted(store.list(under), len(under), names)))
+    sets = list(sets_from_listing(environment.name, _collect_names(store.list(prefix), len(prefix), names)))
     try:
-        require_plausible_clock(found, now)
+        require_plausible_clock(sets, now)
     except ClockBehind as error:
         raise Failed(f"{database}: {error}") from None
-    decisions = apply_policy((each for each in found if each.complete), policy, now.astimezone(environment.timezone))
-    has_ended = partial(is_abandoned, holder=holder, now=now)
+    decisions = apply_policy((each for each in sets if each.complete), policy, now.astimezone(environment.timezone))
+    abandoned = partial(is_abandoned, holder=holder, now=now)
     return PrunePlan(
         database,
         tuple(decisions),
         policy != Keep(),
-        tuple(each for each in found if not each.complete and not each.pinned and has_ended(each.started)),
-        tuple(each for each in store.open_uploads(under) if has_ended(each.started)),
+        tuple(each for each in sets if not each.complete and not each.pinned and abandoned(each.started)),
+        tuple(upload for upload in store.open_uploads(prefix) if abandoned(upload.started)),
         names,
     )
 
 
-def _noted(entries: Iterable[ListedKey], start: int, names: dict[str, tuple[str, ...]]) -> Iterator[ListedKey]:
-    """The same entries; what each set has is noted on the way. Most sets have the same, and share one note of it."""
-    known: dict[tuple[str, ...], tuple[str, ...]] = {}
-    for set_id, group in groupby(entries, key=lambda entry: entry.key[start:].partition("/")[0]):
-        those = list(group)
-        has = tuple(entry.key[start + len(set_id) + 1 :] for entry in those)
-        names[set_id] = known.setdefault(has, has)
-        yield from those
+def _collect_names(listing: Iterable[ListedKey], start: int, names: dict[str, tuple[str, ...]]) -> Iterator[ListedKey]:
+    """Yield the listing unchanged and fill `names`; sets with the same names share one tuple to save memory."""
+    shared: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for set_id, group in groupby(listing, key=lambda entry: entry.key[start:].partition("/")[0]):
+        entries = list(group)
+        of_set = tuple(entry.key[start + len(set_id) + 1 :] for entry in entries)
+        names[set_id] = shared.setdefault(of_set, of_set)
+        yield from entries
 
 
-def is_abandoned(begun: datetime, holder: Holder | None, now: datetime) -> bool:
-    """Whether what was begun then, and is not complete, belongs to a run that is long gone."""
-    if now - begun <= A_DAY:
+def is_abandoned(started: datetime, holder: Holder | None, now: datetime) -> bool:
+    """Whether something incomplete belongs to a run that died: it is a day old and no live run holds the lock."""
+    if now - started <= A_DAY:
         return False
     is_held = holder is not None and not holder.released and now - holder.last_renewed <= A_DAY
-    return not is_held or (holder is not None and begun < holder.since - A_DAY)
+    return not is_held or (holder is not None and started < holder.since - A_DAY)
 
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What a removal came to."""
+    """What was removed, and the keys that could not be removed."""
 
     sets: int
     bytes: int
@@ -96,124 +95,129 @@ class Removed:
 
 
 def apply_prune(
-    store: Store, environment: str, outlook: PrunePlan, check: Callable[[], None], *, versions: bool
+    store: Store, environment: str, plan: PrunePlan, check: Callable[[], None], *, versions: bool
 ) -> Removed:
-    """Remove the manifests first, so that a crash leaves left-overs and never a set that lies, then what they named."""
-    manifests = {each.prefix + MANIFEST: each for each in outlook.removed}
-    refused = list(store.delete(_checked(manifests, check)))
-    stay = {manifests[each.key].id for each in refused}
-    gone = [each for each in outlook.removed if each.id not in stay]
-    left = (
-        each.prefix + name for each in (*gone, *outlook.dead) for name in outlook.names[each.id] if name != MANIFEST
+    """Remove the manifests first, then the other keys: a crash leaves incomplete sets, never a manifest without parts.
+
+    `check` is called regularly and raises to stop the removal.
+    """
+    manifests = {each.prefix + MANIFEST: each for each in plan.removed}
+    refused = list(store.delete(_checking(manifests, check)))
+    remaining = {manifests[each.key].id for each in refused}
+    removed = [each for each in plan.removed if each.id not in remaining]
+    other_keys = (
+        each.prefix + name
+        for each in (*removed, *plan.abandoned_sets)
+        for name in plan.names[each.id]
+        if name != MANIFEST
     )
-    refused += store.delete(_checked(left, check))
-    refused += _aborted(store, outlook.uploads)
-    forgotten, not_forgotten = store.purge_versions(set_prefix(environment, outlook.database)) if versions else (0, ())
-    swept = len(outlook.dead) + len(outlook.uploads)
-    return Removed(len(gone), sum(each.size for each in gone), swept, forgotten, (*refused, *not_forgotten))
+    refused += store.delete(_checking(other_keys, check))
+    refused += _abort(store, plan.abandoned_uploads)
+    purged, not_purged = store.purge_versions(set_prefix(environment, plan.database)) if versions else (0, ())
+    swept = len(plan.abandoned_sets) + len(plan.abandoned_uploads)
+    return Removed(len(removed), sum(each.size for each in removed), swept, purged, (*refused, *not_purged))
 
 
-def _checked(keys: Iterable[str], check: Callable[[], None]) -> Iterator[str]:
-    for place, key in enumerate(keys):
-        if place % 1000 == 0:
+def _checking(keys: Iterable[str], check: Callable[[], None]) -> Iterator[str]:
+    """Yield the keys, and call `check` before every thousandth."""
+    for number, key in enumerate(keys):
+        if number % 1000 == 0:
             check()
         yield key
 
 
-def _aborted(store: Store, uploads: Sequence[OpenUpload]) -> Iterator[NotDeleted]:
+def _abort(store: Store, uploads: Sequence[OpenUpload]) -> Iterator[NotDeleted]:
+    """Abort open uploads; yield those that could not be aborted."""
     for upload in uploads:
         try:
             store.abort_upload(upload)
         except StoreError as error:
-            yield NotDeleted(upload.key, f"its open upload could not be aborted: {error}")
+            yield NotDeleted(upload.key, f"cannot abort its open upload: {error}")
 
 
 def work(run: Run, *, versions: bool = False) -> Result:
-    """Prune one database, or say what would go."""
-    outlook = plan_prune(run.store, run.environment, run.subject, run.started)
+    """Prune one database; in a dry run, report what would be removed."""
+    plan = plan_prune(run.store, run.environment, run.subject, run.started)
     if run.options.dry_run:
-        table = f"each set's fate: crew backups prune {run.environment.name} {run.subject} --dry-run"
-        return Result(Outcome.DONE, f"{dry_run_sentence(outlook)}; {table}")
-    done = apply_prune(run.store, run.environment.name, outlook, run.check, versions=versions)
-    for each in done.refused:
-        run.log.error("not removed", key=each.key, why=each.why)
-    return prune_result(outlook, done)
+        details = f"for each set, see crew backups prune {run.environment.name} {run.subject} --dry-run"
+        return Result(Outcome.DONE, f"{dry_run_sentence(plan)}; {details}")
+    removed = apply_prune(run.store, run.environment.name, plan, run.check, versions=versions)
+    for refused in removed.refused:
+        run.log.error("not removed", key=refused.key, why=refused.why)
+    return prune_result(plan, removed)
 
 
-def dry_run_sentence(outlook: PrunePlan) -> str:
-    """What a run would do, in a sentence."""
-    going = sum(each.size for each in outlook.removed)
-    sentence = f"would remove {len(outlook.removed)} of {plural(len(outlook.decisions), 'set')}, {format_size(going)}"
-    return "; ".join([sentence, *_about(outlook)])
+def dry_run_sentence(plan: PrunePlan) -> str:
+    """Return what a run would remove, as one sentence."""
+    size = format_size(sum(each.size for each in plan.removed))
+    sentence = f"would remove {len(plan.removed)} of {plural(len(plan.decisions), 'set')}, {size}"
+    return "; ".join([sentence, *_remarks(plan)])
 
 
-def _about(outlook: PrunePlan) -> Iterator[str]:
-    if not outlook.has_rules:
-        yield "keep has no rules, so every set stays"
-    if outlook.dead or outlook.uploads:
-        parts = plural(len(outlook.dead), "set")
-        uploads = plural(len(outlook.uploads), "open upload")
-        yield (
-            f"left by runs that died: {parts} without a manifest, {uploads}, "
-            f"{format_size(sum(each.size for each in outlook.dead))}"
-        )
+def _remarks(plan: PrunePlan) -> Iterator[str]:
+    if not plan.has_rules:
+        yield "keep has no rules, so every set is kept"
+    if plan.abandoned_sets or plan.abandoned_uploads:
+        sets, uploads = plural(len(plan.abandoned_sets), "incomplete set"), len(plan.abandoned_uploads)
+        size = format_size(sum(each.size for each in plan.abandoned_sets))
+        yield f"left by runs that died: {sets}, {plural(uploads, 'open upload')}, {size}"
 
 
-def prune_result(outlook: PrunePlan, done: Removed) -> Result:
-    """What a run says of itself; a key that stayed makes it a failure."""
+def prune_result(plan: PrunePlan, removed: Removed) -> Result:
+    """Return the result of a run; it failed if a key could not be removed."""
     figures = {
-        "removed_sets": done.sets,
-        "removed_bytes": done.bytes,
-        "kept_sets": len(outlook.decisions) - done.sets,
-        "kept_bytes": sum(each.size for each in outlook.kept),
-        "swept": done.swept,
-        "not_removed": len(done.refused),
+        "removed_sets": removed.sets,
+        "removed_bytes": removed.bytes,
+        "kept_sets": len(plan.decisions) - removed.sets,
+        "kept_bytes": sum(each.size for each in plan.kept),
+        "swept": removed.swept,
+        "not_removed": len(removed.refused),
     }
-    told = [
-        f"removed {done.sets} of {plural(len(outlook.decisions), 'set')}, {format_size(done.bytes)}",
-        *_about(outlook),
-        *([f"removed {plural(done.versions, 'old version')}"] if done.versions else []),
+    facts = [
+        f"removed {removed.sets} of {plural(len(plan.decisions), 'set')}, {format_size(removed.bytes)}",
+        *_remarks(plan),
+        *([f"removed {plural(removed.versions, 'old version')}"] if removed.versions else []),
     ]
-    if not done.refused:
-        return Result(Outcome.DONE, "; ".join(told), figures)
-    refused = and_more([f"{each.key}: {each.why}" for each in done.refused], KEYS_SHOWN, "in the log")
+    if not removed.refused:
+        return Result(Outcome.DONE, "; ".join(facts), figures)
+    refused = and_more([f"{each.key}: {each.why}" for each in removed.refused], KEYS_SHOWN, "in the log")
     return Result(
         Outcome.FAILED,
-        f"could not remove {plural(len(done.refused), 'key')}: {refused}; {'; '.join(told)}",
+        f"could not remove {plural(len(removed.refused), 'key')}: {refused}; {'; '.join(facts)}",
         figures,
     )
 
 
 def subjects(environment: Environment, store: Store, options: Options) -> list[str]:
-    """The databases of the file, and those of its servers that have sets: also such as are no longer on the server."""
-    wanted = options.only or (*environment.databases, *environment.servers)
-    for name in wanted:
+    """Return the databases of the file, and all databases with sets of its servers, even if dropped on the server."""
+    selected = options.only or (*environment.databases, *environment.servers)
+    for name in selected:
         section_of(environment, name)
-    stored = _stored(environment, store) if any(name in environment.servers for name in wanted) else []
-    found = [each for name in wanted for each in _expanded(environment, name, stored)]
-    return [name for name in dict.fromkeys(found) if not options.scheduled or schedule(environment, name)]
+    stored = _stored(environment, store) if any(name in environment.servers for name in selected) else []
+    databases = [database for name in selected for database in _databases_of(environment, name, stored)]
+    return [name for name in dict.fromkeys(databases) if not options.scheduled or schedule(environment, name)]
 
 
-def _expanded(environment: Environment, name: str, stored: Sequence[str]) -> list[str]:
+def _databases_of(environment: Environment, name: str, stored: Sequence[str]) -> list[str]:
     if name not in environment.servers:
         return [name]
     return [database for database in stored if database.startswith(f"{name}.")]
 
 
 def _stored(environment: Environment, store: Store) -> list[str]:
-    """The databases that have sets."""
+    """Return the databases that have sets."""
     root = f"{environment.name}/backups/"
-    levels = store.folders(root)
-    return [level.key[len(root) :].rstrip("/") for level in levels if isinstance(level, ListedPrefix)]
+    folders = store.folders(root)
+    return [folder.key[len(root) :].rstrip("/") for folder in folders if isinstance(folder, ListedPrefix)]
 
 
 def schedule(environment: Environment, name: str) -> str | None:
-    """The cron line of a database, which all databases of a server share."""
+    """Return the cron line of a database; all databases of a server share one."""
     return section_of(environment, name)[0].retention
 
 
 def retention(*, versions: bool = False) -> Job:
-    """The job; with `versions`, one that also removes what a versioned bucket keeps of sets that are gone."""
+    """Return the job; with `versions`, it also deletes what a versioned bucket still holds of removed sets."""
     return Job("retention", subjects, partial(work, versions=versions), schedule, has_subject=is_known)
 
 

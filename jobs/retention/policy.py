@@ -1,4 +1,4 @@
-"""Which backup sets stay and which go: restic's forget policy, as one pure function that gives its reasons."""
+"""Decide which backup sets to keep, with restic's forget policy, as one pure function that gives its reasons."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ PeriodOf = Callable[[datetime], Period]
 
 
 class ClockBehind(CrewError):
-    """The clock can't be right, so nothing is removed by it."""
+    """The clock is wrong, so nothing is removed."""
 
 
 class CompleteSet(Protocol):
-    """What retention looks at in a backup set that is complete."""
+    """The properties of a complete backup set that retention uses."""
 
     @property
     def id(self) -> str: ...
@@ -46,109 +46,110 @@ S = TypeVar("S", bound=CompleteSet)
 
 @dataclass(frozen=True, slots=True)
 class RuleCounter:
-    """How many more periods a rule would keep (None: any number), and the one it has filled last."""
+    """How many more periods a rule keeps (None: no limit), and the last period for which it kept a set."""
 
     rule: str
-    count: int | None
-    filled: Period
+    remaining: int | None
+    period: Period
 
 
 @dataclass(frozen=True, slots=True)
 class Decision(Generic[S]):
-    """One set, whether it stays, the rules that keep it, and what is left of each counter after it."""
+    """A set, whether to keep it, the rules that keep it, and each rule's counter afterwards."""
 
     set: S
     keep: bool
     reasons: tuple[str, ...]
-    left: tuple[RuleCounter, ...]
+    counters: tuple[RuleCounter, ...]
 
 
 def apply_policy(sets: Iterable[S], policy: Keep, now: datetime) -> list[Decision[S]]:
-    """Decide each set, newest first; calendar periods are those of the timezone that `now` is in."""
+    """Return a decision for each set, newest first; calendar periods are in the timezone of `now`."""
     newest_first = sorted(sets, key=lambda each: each.sort_key, reverse=True)
     if policy == Keep():
-        return [Decision(each, True, ("the policy has no rules",), ()) for each in newest_first]
-    spared = _spared(newest_first)
+        return [Decision(each, True, ("policy is empty",), ()) for each in newest_first]
+    protected = _protected(newest_first)
     rules = _rules(policy, _reference(newest_first, now))
     decisions = []
-    for place, each in enumerate(newest_first):
+    for number, each in enumerate(newest_first):
         local = each.started.astimezone(now.tzinfo)
-        is_oldest = place == len(newest_first) - 1
-        filled = [reason for rule in rules if (reason := rule.fill(each.started, local, place, is_oldest))]
-        reasons = (*spared.get(each.id, ()), *_tagged(each.tags, policy.tags), *filled)
-        decisions.append(Decision(each, bool(reasons), reasons, tuple([rule.left for rule in rules])))
+        is_oldest = number == len(newest_first) - 1
+        from_rules = [reason for rule in rules if (reason := rule.keep(each.started, local, number, is_oldest))]
+        reasons = (*protected.get(each.id, ()), *_matching_tags(each.tags, policy.tags), *from_rules)
+        decisions.append(Decision(each, bool(reasons), reasons, tuple([rule.counter for rule in rules])))
     return decisions
 
 
 def require_plausible_clock(sets: Iterable[CompleteSet], now: datetime) -> None:
-    """A clock more than a day behind the newest set would misjudge all ages: ClockBehind."""
+    """Raise ClockBehind if the clock is more than a day behind the newest set, because all ages would be wrong."""
     newest = max((each.started for each in sets), default=now)
     if newest - now > A_DAY:
         raise ClockBehind(
-            f"this machine's clock says {now.astimezone(UTC):%Y-%m-%d %H:%M} UTC, more than a day before "
-            f"the newest set ({newest.astimezone(UTC):%Y-%m-%d %H:%M} UTC): nothing is removed; set the clock right"
+            f"this machine's clock shows {now.astimezone(UTC):%Y-%m-%d %H:%M} UTC, more than a day before "
+            f"the newest set ({newest.astimezone(UTC):%Y-%m-%d %H:%M} UTC), so nothing is removed; correct the clock"
         )
 
 
 def explain(decision: Decision[S]) -> str:
-    """Why a set stays or goes, and what is left of the counters, for a person."""
+    """Return why a set is kept or removed, and how many periods each rule has left, for people."""
     if not decision.keep:
-        return ", ".join(_why_not(each) for each in decision.left) or "has none of the tags"
-    counts = {each.rule: each.count for each in decision.left if each.count is not None}
+        return ", ".join(_why_not(counter) for counter in decision.counters) or "no matching tags"
+    counts = {each.rule: each.remaining for each in decision.counters if each.remaining is not None}
     rules = [(reason, counts.get(reason.removeprefix("oldest "))) for reason in decision.reasons]
     return ", ".join(reason if count is None else f"{reason} ({count} left)" for reason, count in rules)
 
 
-def _why_not(left: RuleCounter) -> str:
-    if left.count == 0:
-        return f"{left.rule}: too old" if "within" in left.rule else f"{left.rule}: 0 left"
-    return f"{left.rule}: has {_label(left)}" + ("" if left.count is None else f" ({left.count} left)")
+def _why_not(counter: RuleCounter) -> str:
+    if counter.remaining == 0:
+        return f"{counter.rule}: too old" if "within" in counter.rule else f"{counter.rule}: 0 left"
+    remaining = "" if counter.remaining is None else f" ({counter.remaining} left)"
+    return f"{counter.rule}: newer set kept for {_label(counter)}{remaining}"
 
 
-def _label(left: RuleCounter) -> str:
-    year, *rest = left.filled
-    if left.rule.startswith("weekly"):
+def _label(counter: RuleCounter) -> str:
+    year, *rest = counter.period
+    if counter.rule.startswith("weekly"):
         return f"{year}-W{rest[0]:02}"
     day = "-".join(f"{number:02}" for number in (year, *rest[:2]))
     return f"{day} {rest[2]:02}h" if len(rest) > 2 else day
 
 
-def _spared(newest_first: Sequence[CompleteSet]) -> dict[str, tuple[str, ...]]:
-    """What no policy removes, by set."""
+def _protected(newest_first: Sequence[CompleteSet]) -> dict[str, tuple[str, ...]]:
+    """Return the reasons for which sets are kept under any policy, by set."""
     newest = newest_first[:1]
     newest_verified = [each for each in newest_first if _is_verified(each)][:1]
     pinned = [each for each in newest_first if each.pinned]
-    spared: dict[str, tuple[str, ...]] = {}
-    for why, those in (("newest", newest), ("newest verified", newest_verified), ("pinned", pinned)):
-        for each in those:
-            spared[each.id] = (*spared.get(each.id, ()), why)
-    return spared
+    reasons: dict[str, tuple[str, ...]] = {}
+    for reason, kept in (("newest", newest), ("newest verified", newest_verified), ("pinned", pinned)):
+        for each in kept:
+            reasons[each.id] = (*reasons.get(each.id, ()), reason)
+    return reasons
 
 
 def _is_verified(each: CompleteSet) -> bool:
-    """Whether its last verification held."""
+    """Whether the set's last verification succeeded."""
     return each.verified is not None and (each.failed_verification is None or each.failed_verification <= each.verified)
 
 
-def _tagged(tags: Collection[str], wanted: Sequence[Sequence[str]]) -> list[str]:
-    """A set with all tags of one list is kept by that list."""
-    return [f"tagged {' and '.join(names)}" for names in wanted if set(names) <= set(tags)]
+def _matching_tags(tags: Collection[str], rules: Sequence[Sequence[str]]) -> list[str]:
+    """Return a reason for each list of tags that the set has completely."""
+    return [f"has tags {', '.join(names)}" for names in rules if set(names) <= set(tags)]
 
 
 def _reference(newest_first: Sequence[CompleteSet], now: datetime) -> datetime | None:
-    """What `within` counts back from: the newest set that is not in the future."""
+    """Return the time from which `within` counts back: the start of the newest set that is not in the future."""
     past = next((each.started for each in newest_first if each.started <= now), None)
     return past and past.astimezone(now.tzinfo)
 
 
-def subtract_span(moment: datetime, span: Span) -> datetime:
-    """A span before a moment: years, months and days by the calendar, overflowing as it does; hours by the clock."""
-    months = moment.year * 12 + moment.month - 1 - span.years * 12 - span.months
+def subtract_span(time: datetime, span: Span) -> datetime:
+    """Subtract years, months and days by the calendar (March 31 less a month is March 3), and hours of elapsed time."""
+    months = time.year * 12 + time.month - 1 - span.years * 12 - span.months
     if months < 12:
         return EARLIEST
-    first = moment.replace(year=months // 12, month=months % 12 + 1, day=1)
+    first = time.replace(year=months // 12, month=months % 12 + 1, day=1)
     try:
-        day = first + timedelta(days=moment.day - 1 - span.days)
+        day = first + timedelta(days=time.day - 1 - span.days)
         return day.astimezone(UTC) - timedelta(hours=span.hours)
     except OverflowError:
         return EARLIEST
@@ -165,29 +166,29 @@ PERIODS: dict[str, PeriodOf | None] = {
 
 
 class _Rule:
-    """One rule with its counter, filled with sets from the newest to the oldest."""
+    """A rule and its counter; sets are offered from the newest to the oldest."""
 
-    def __init__(self, name: str, period: PeriodOf | None, count: int | None, since: datetime = EARLIEST) -> None:
-        self.left = RuleCounter(name, count, ())
-        self._period, self._since = period, since
+    def __init__(self, name: str, period_of: PeriodOf | None, count: int | None, since: datetime = EARLIEST) -> None:
+        self.counter = RuleCounter(name, count, ())
+        self._period_of, self._since = period_of, since
 
-    def fill(self, started: datetime, local: datetime, place: int, is_oldest: bool) -> str | None:
-        """Why this rule keeps the set at this place of the list, if it does."""
-        name, count, filled = self.left.rule, self.left.count, self.left.filled
-        if count == 0:
+    def keep(self, started: datetime, local: datetime, number: int, is_oldest: bool) -> str | None:
+        """Return the reason if this rule keeps the set with this number in the list, and count it."""
+        name, remaining, last_period = self.counter.rule, self.counter.remaining, self.counter.period
+        if remaining == 0:
             return None
         if started <= self._since:
-            self.left = RuleCounter(name, 0, filled)
+            self.counter = RuleCounter(name, 0, last_period)
             return None
-        period = self._period(local) if self._period else (place,)
-        if period == filled and not is_oldest:
+        period = self._period_of(local) if self._period_of else (number,)
+        if period == last_period and not is_oldest:
             return None
-        self.left = RuleCounter(name, count and count - 1, period)
-        return name if period != filled else f"oldest {name}"
+        self.counter = RuleCounter(name, remaining and remaining - 1, period)
+        return name if period != last_period else f"oldest {name}"
 
 
 def _rules(policy: Keep, newest: datetime | None) -> list[_Rule]:
-    """The policy's rules with full counters; `within` has none, and ends with the time it goes back."""
+    """Return the policy's rules with full counters; `within` rules have no counter but an earliest time."""
     counted = [
         _Rule(name, period, None if count == UNLIMITED else count)
         for name, period in PERIODS.items()

@@ -33,7 +33,7 @@ def test_a_dry_run_shows_what_happens_to_each_set_and_the_totals(crew: Crew, wri
     lines = [" ".join(line.split()) for line in result.out.splitlines()]
     assert lines[0] == "try/shop"
     assert lines[2] == f"{set_id(NEWEST)} 10 d 15 B keep newest, daily (1 left), yearly (2 left)"
-    assert lines[4].endswith("15 B remove daily: 0 left, yearly: has " + f"{NEWEST - timedelta(days=2):%Y} (2 left)")
+    assert lines[4].endswith("15 B remove daily: 0 left, yearly: newer set kept for " + f"{NEWEST - timedelta(days=2):%Y} (2 left)")
     assert lines[6] == "keep 3 sets, 45 B; remove 1 set, 15 B"
     assert len(list(find_sets(store, "try"))) == 4
 
@@ -56,7 +56,7 @@ def test_a_dry_run_as_json(crew: Crew, write: Write, store: Store) -> None:
 def test_a_policy_without_rules_keeps_every_set_and_says_so(crew: Crew, write: Write, store: Store) -> None:
     write('[databases.shop]\nurl = "postgresql://nobody@127.0.0.1:1/shop"\n')
     assert "keep has no rules, so no complete set is ever removed" in crew("backups", "prune", "try", "--dry-run").out
-    assert "keep has no rules, so every set stays" in crew("run", "retention", "try").out
+    assert "keep has no rules, so every set is kept" in crew("run", "retention", "try").out
     assert len(list(find_sets(store, "try"))) == 4
 
 

@@ -1,4 +1,4 @@
-"""Removing what no rule keeps: nothing that lies is left at any moment, and everybody hears of what stayed."""
+"""Removal of the sets that no rule keeps: a crash leaves no manifest without parts, and failures are reported."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def keys(store: Store) -> list[str]:
     return [entry.key for entry in store.list("try/backups/")]
 
 
-def test_what_no_rule_keeps_goes_with_all_of_its_keys(environment: Environment, store: Store) -> None:
+def test_a_set_that_no_rule_keeps_is_removed_with_all_its_keys(environment: Environment, store: Store) -> None:
     days = daily(NEWEST, 5)
     for at in days:
         put(store, at, "tags/x", "verification-failed.json")
@@ -84,11 +84,13 @@ def test_a_dry_run_removes_nothing(environment: Environment, store: Store) -> No
     for at in daily(NEWEST, 5):
         put(store, at)
     record = run(environment, store, dry_run=True)
-    assert record.sentence == ("would remove 3 of 5 sets, 45 B; each set's fate: crew backups prune try shop --dry-run")
+    assert record.sentence == (
+        "would remove 3 of 5 sets, 45 B; for each set, see crew backups prune try shop --dry-run"
+    )
     assert len(names(store)) == 5
 
 
-def test_pinned_and_verified_sets_stay(environment: Environment, store: Store) -> None:
+def test_pinned_and_verified_sets_are_kept(environment: Environment, store: Store) -> None:
     *_, verified, pinned, _gone = days = daily(NEWEST, 6)
     for at in days:
         put(store, at, *({verified: ["verified.json"], pinned: ["pin"]}.get(at, [])))
@@ -100,7 +102,7 @@ def test_a_policy_without_rules_removes_nothing_and_says_so(tmp_path: Path, stor
     for at in daily(NEWEST, 3):
         put(store, at)
     record = run(written(tmp_path, ""), store)
-    assert record.sentence == "removed 0 of 3 sets, 0 B; keep has no rules, so every set stays"
+    assert record.sentence == "removed 0 of 3 sets, 0 B; keep has no rules, so every set is kept"
 
 
 def test_a_clock_that_is_far_behind_removes_nothing(environment: Environment, store: Store) -> None:
@@ -108,12 +110,12 @@ def test_a_clock_that_is_far_behind_removes_nothing(environment: Environment, st
         put(store, at)
     record = run(environment, store)
     assert (record.outcome, record.figures) == (Outcome.FAILED, {})
-    assert "this machine's clock says 2026-11-21 12:00 UTC, more than a day before the newest set" in record.sentence
+    assert "this machine's clock shows 2026-11-21 12:00 UTC, more than a day before the newest set" in record.sentence
     assert len(names(store)) == 5
 
 
 class Refusing(DirectoryStore):
-    """A store in which an object lock keeps some keys."""
+    """A store in which an object lock protects some keys."""
 
     def __init__(self, store: DirectoryStore, locked: str) -> None:
         super().__init__(store.url, store.root)
@@ -122,17 +124,17 @@ class Refusing(DirectoryStore):
     def delete(self, keys: Iterable[str]) -> Sequence[NotDeleted]:
         refused: list[NotDeleted] = []
 
-        def free() -> Iterator[str]:
+        def unlocked() -> Iterator[str]:
             for key in keys:
                 if key.endswith(self.locked):
                     refused.append(NotDeleted(key, "AccessDenied: Object is WORM protected"))
                 else:
                     yield key
 
-        return [*super().delete(free()), *refused]
+        return [*super().delete(unlocked()), *refused]
 
 
-def test_a_part_that_cannot_be_removed_fails_the_run_and_the_rest_goes_on(
+def test_a_part_that_cannot_be_removed_fails_the_run_after_all_others_are_removed(
     environment: Environment, store: DirectoryStore
 ) -> None:
     days = daily(NEWEST, 4)
@@ -146,7 +148,9 @@ def test_a_part_that_cannot_be_removed_fails_the_run_and_the_rest_goes_on(
     assert len(keys(store)) == 2 * 4 + 1
 
 
-def test_a_set_whose_manifest_stays_keeps_its_parts(environment: Environment, store: DirectoryStore) -> None:
+def test_a_set_whose_manifest_cannot_be_removed_keeps_its_parts(
+    environment: Environment, store: DirectoryStore
+) -> None:
     days = daily(NEWEST, 4)
     for at in days:
         put(store, at)
@@ -158,7 +162,7 @@ def test_a_set_whose_manifest_stays_keeps_its_parts(environment: Environment, st
 
 
 class Dying(DirectoryStore):
-    """A store whose client dies after so many removals."""
+    """A store whose client dies after `lives` removals."""
 
     def __init__(self, store: DirectoryStore, lives: int) -> None:
         super().__init__(store.url, store.root)
@@ -187,15 +191,12 @@ def test_a_crash_at_any_point_and_a_second_run_reach_the_same_end(
     assert len(keys(store)) == 2 * 5
 
 
-def test_what_dead_runs_left_is_swept_once_it_is_a_day_old(environment: Environment, store: Store) -> None:
+def test_leftovers_of_dead_runs_are_removed_after_a_day(environment: Environment, store: Store) -> None:
     put(store, NEWEST)
     dead = put(store, NOW - timedelta(hours=25), complete=False)
     young = put(store, NOW - timedelta(hours=23), complete=False)
     record = run(environment, store)
-    assert (
-        record.sentence
-        == "removed 0 of 1 set, 0 B; left by runs that died: 1 set without a manifest, 0 open uploads, 15 B"
-    )
+    assert record.sentence == "removed 0 of 1 set, 0 B; left by runs that died: 1 incomplete set, 0 open uploads, 15 B"
     assert {key.split("/")[3] for key in keys(store)} == {set_id(NEWEST), young}
     assert dead not in str(keys(store))
 
@@ -205,8 +206,8 @@ def test_open_uploads_of_dead_runs_are_aborted(environment: Environment, store: 
     upload = store.upload(f"try/backups/shop/{set_id(NOW)}/data-1")
     upload.write(b"x")
     tomorrow = datetime.now(UTC) + timedelta(hours=23, minutes=59)
-    assert plan_prune(store, environment, "shop", tomorrow).uploads == ()
-    (found,) = plan_prune(store, environment, "shop", tomorrow + timedelta(minutes=2)).uploads
+    assert plan_prune(store, environment, "shop", tomorrow).abandoned_uploads == ()
+    (found,) = plan_prune(store, environment, "shop", tomorrow + timedelta(minutes=2)).abandoned_uploads
     run_job(
         RETENTION,
         environment,
@@ -237,41 +238,41 @@ def held(**more: object) -> Holder:
         (24 * 3 + 1, held(), False),
     ],
 )
-def test_nothing_of_a_live_run_is_swept(hours: int, holder: Holder | None, expected: bool) -> None:
+def test_nothing_of_a_live_run_is_abandoned(hours: int, holder: Holder | None, expected: bool) -> None:
     assert is_abandoned(NOW - timedelta(hours=hours), holder, NOW) is expected
 
 
-def test_a_pinned_left_over_stays(environment: Environment, store: Store) -> None:
+def test_a_pinned_incomplete_set_is_kept(environment: Environment, store: Store) -> None:
     put(store, NEWEST)
     put(store, NOW - timedelta(days=9), "pin", complete=False)
-    assert plan_prune(store, environment, "shop", NOW).dead == ()
+    assert plan_prune(store, environment, "shop", NOW).abandoned_sets == ()
 
 
-def test_a_lock_that_is_held_keeps_the_sweep_away(environment: Environment, store: Store) -> None:
+def test_an_incomplete_set_is_kept_while_the_lock_is_held(environment: Environment, store: Store) -> None:
     put(store, NEWEST)
     put(store, NOW - timedelta(days=2), complete=False)
     store.put(LOCK, holder_to(held()))
-    assert plan_prune(store, environment, "shop", NOW).dead == ()
+    assert plan_prune(store, environment, "shop", NOW).abandoned_sets == ()
 
 
-class EndingMeanwhile(DirectoryStore):
-    """A store in which a backup that took two days ends just after it was listed."""
+class BackupEndsMeanwhile(DirectoryStore):
+    """A store in which a two-day backup ends just after the listing."""
 
     def list(self, prefix: str = "") -> Iterator[ListedKey]:
         yield from tuple(super().list(prefix))
         self.put(LOCK, holder_to(held(released=NOW)))
 
 
-def test_a_long_backup_that_ends_while_retention_looks_is_not_swept(
+def test_a_long_backup_that_ends_during_the_listing_is_not_abandoned(
     environment: Environment, store: DirectoryStore
 ) -> None:
     put(store, NEWEST)
     put(store, NOW - timedelta(days=2), complete=False)
     store.put(LOCK, holder_to(held()))
-    assert plan_prune(EndingMeanwhile(store.url, store.root), environment, "shop", NOW).dead == ()
+    assert plan_prune(BackupEndsMeanwhile(store.url, store.root), environment, "shop", NOW).abandoned_sets == ()
 
 
-def test_a_servers_databases_are_those_that_have_sets(environment: Environment, tmp_path: Path) -> None:
+def test_the_databases_of_a_server_are_those_with_sets(environment: Environment, tmp_path: Path) -> None:
     assert environment.store
     store = open_store(environment.store)
     for database in ("main.crm", "main.gone%20db", "shop", "mainly", "other.crm"):
@@ -281,7 +282,7 @@ def test_a_servers_databases_are_those_that_have_sets(environment: Environment, 
     assert subjects(environment, store, Options(scheduled=True)) == ["main.crm", "main.gone%20db"]
 
 
-def test_the_record_counts_in_units(environment: Environment, store: Store) -> None:
+def test_the_figures_of_the_record(environment: Environment, store: Store) -> None:
     put(store, NEWEST)
     assert json.dumps(dict(run(environment, store).figures)) == json.dumps(
         {"removed_sets": 0, "removed_bytes": 0, "kept_sets": 1, "kept_bytes": 15, "swept": 0, "not_removed": 0}

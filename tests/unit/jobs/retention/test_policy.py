@@ -1,4 +1,4 @@
-"""Which sets stay: examples of each rule, and what must hold for any sets and any policy."""
+"""Which sets are kept: examples of each rule, and properties of any sets under any policy."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Backup:
     pinned: bool = False
 
     @property
-    def order(self) -> tuple[datetime, datetime, str]:
+    def sort_key(self) -> tuple[datetime, datetime, str]:
         return self.started, self.started, self.id
 
 
@@ -92,10 +92,10 @@ def test_empty_days_do_not_count() -> None:
     assert kept(gaps, Keep(daily=3)) == ["2026-11-20T02:00", "2026-11-12T02:00", "2026-08-03T02:00"]
 
 
-def test_the_oldest_set_is_kept_while_a_counter_is_not_used_up() -> None:
+def test_the_oldest_set_is_kept_while_a_rule_has_periods_left() -> None:
     sets = [at("2026-11-20T02:00"), at("2026-06-01T02:00"), at("2026-02-01T02:00")]
     assert why(sets, Keep(yearly=2))["2026-02-01T02:00"] == "oldest yearly (0 left)"
-    assert why(sets, Keep(yearly=2))["2026-06-01T02:00"] == "yearly: has 2026 (1 left)"
+    assert why(sets, Keep(yearly=2))["2026-06-01T02:00"] == "yearly: newer set kept for 2026 (1 left)"
     assert kept(sets, Keep(yearly=1)) == ["2026-11-20T02:00"]
 
 
@@ -106,7 +106,7 @@ def test_a_year_of_daily_backups_under_the_production_policy() -> None:
     keep = [each for each in decisions if each.keep]
     assert (
         len(keep) == 8 + 87 + 1 + 1
-    )  # two days whole (they are three of the 90), 87 days more, the last of 2025, and the oldest
+    )  # two whole days (three of the 90 daily sets), 87 more days, the last set of 2025, and the oldest set
     assert [explain(each) for each in keep[-2:]] == ["yearly (3 left)", "oldest yearly (2 left)"]
 
 
@@ -116,7 +116,7 @@ ISO_WEEKS = [at("2027-01-03T12:00"), at("2026-12-28T12:00"), at("2026-12-27T12:0
 def test_weeks_are_iso_weeks_of_the_iso_year() -> None:
     now = datetime(2027, 2, 1, tzinfo=UTC)
     assert kept(ISO_WEEKS, Keep(weekly=2), now) == ["2027-01-03T12:00", "2026-12-27T12:00"]
-    assert why(ISO_WEEKS, Keep(weekly=9), now)["2026-12-28T12:00"] == "weekly: has 2026-W53 (8 left)"
+    assert why(ISO_WEEKS, Keep(weekly=9), now)["2026-12-28T12:00"] == "weekly: newer set kept for 2026-W53 (8 left)"
     assert why([at("2025-01-05T12:00"), at("2024-12-30T12:00"), at("2024-12-01T12:00")], Keep(weekly=1), now) == {
         "2025-01-05T12:00": "newest, weekly (0 left)",
         "2024-12-30T12:00": "weekly: 0 left",
@@ -124,7 +124,7 @@ def test_weeks_are_iso_weeks_of_the_iso_year() -> None:
     }
 
 
-def test_days_are_those_of_the_timezone_of_now() -> None:
+def test_days_are_in_the_timezone_of_now() -> None:
     around_midnight_in_berlin = [at("2026-11-19T23:30"), at("2026-11-19T22:30"), at("2026-11-18T23:30")]
     assert kept(around_midnight_in_berlin, Keep(daily=2), NOW) == ["2026-11-19T23:30", "2026-11-18T23:30"]
     assert kept(around_midnight_in_berlin, Keep(daily=2), NOW.astimezone(BERLIN)) == [
@@ -141,7 +141,7 @@ def test_the_timezone_that_a_set_was_made_in_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize(
-    ("moment", "span", "expected"),
+    ("time", "span", "expected"),
     [
         ("2026-03-31T10:00", Span(months=1), "2026-03-03T10:00"),
         ("2028-03-31T10:00", Span(months=1), "2028-03-02T10:00"),
@@ -154,23 +154,23 @@ def test_the_timezone_that_a_set_was_made_in_does_not_matter() -> None:
         ("0001-01-15T10:00", Span(days=300), "0001-01-01T00:00"),
     ],
 )
-def test_going_back_overflows_as_calendars_do(moment: str, span: Span, expected: str) -> None:
-    assert subtract_span(at(moment).started, span) == at(expected).started
+def test_subtracting_months_overflows_into_the_next_month(time: str, span: Span, expected: str) -> None:
+    assert subtract_span(at(time).started, span) == at(expected).started
 
 
-def test_days_back_are_days_of_the_calendar_and_hours_those_of_the_clock() -> None:
+def test_days_are_subtracted_by_the_calendar_and_hours_by_elapsed_time() -> None:
     after_the_change = datetime(2026, 3, 29, 12, tzinfo=BERLIN)
     assert subtract_span(after_the_change, Span(days=1)) == datetime(2026, 3, 28, 12, tzinfo=BERLIN)
     assert subtract_span(after_the_change, Span(hours=24)) == datetime(2026, 3, 28, 11, tzinfo=BERLIN)
 
 
-def test_within_is_strict_and_counts_from_the_newest_set_not_from_now() -> None:
+def test_within_is_exclusive_and_counts_from_the_newest_set_not_from_now() -> None:
     sets = [at("2026-10-20T02:00"), at("2026-10-18T02:01"), at("2026-10-18T02:00"), at("2026-10-01T02:00")]
     assert kept(sets, Keep(within=Span(days=2))) == ["2026-10-20T02:00", "2026-10-18T02:01"]
     assert why(sets, Keep(within=Span(days=2)))["2026-10-18T02:00"] == "within 2d: too old"
 
 
-def test_a_set_in_the_future_survives_within_and_nothing_is_counted_from_it() -> None:
+def test_within_keeps_a_set_in_the_future_but_does_not_count_from_it() -> None:
     sets = [at("2026-11-22T11:00"), at("2026-11-21T02:00"), at("2026-11-20T03:00"), at("2026-11-20T01:00")]
     assert kept(sets, Keep(within=Span(days=1))) == ["2026-11-22T11:00", "2026-11-21T02:00", "2026-11-20T03:00"]
 
@@ -180,7 +180,7 @@ def test_if_all_sets_are_in_the_future_within_keeps_them() -> None:
     assert kept(sets, Keep(within=Span(hours=1))) == ["2026-11-22T11:00", "2026-11-22T10:00"]
 
 
-def test_a_set_is_kept_by_a_list_of_which_it_has_all_tags() -> None:
+def test_a_set_with_all_tags_of_a_list_is_kept() -> None:
     policy = Keep(tags=(("release",), ("monthly", "audit")))
     sets = [
         at("2026-11-20T02:00"),
@@ -190,9 +190,9 @@ def test_a_set_is_kept_by_a_list_of_which_it_has_all_tags() -> None:
     ]
     assert why(sets, policy) == {
         "2026-11-20T02:00": "newest",
-        "2026-11-19T02:00": "tagged release",
-        "2026-11-18T02:00": "tagged monthly and audit",
-        "2026-11-17T02:00": "has none of the tags",
+        "2026-11-19T02:00": "has tags release",
+        "2026-11-18T02:00": "has tags monthly, audit",
+        "2026-11-17T02:00": "no matching tags",
     }
 
 
@@ -208,15 +208,15 @@ def test_pinned_the_newest_and_the_newest_verified_are_never_removed() -> None:
     ]
     assert why(sets, Keep(tags=(("none has this",),))) == {
         "2026-11-20T02:00": "newest",
-        "2026-11-19T02:00": "has none of the tags",
+        "2026-11-19T02:00": "no matching tags",
         "2026-11-18T02:00": "newest verified",
-        "2026-11-17T02:00": "has none of the tags",
+        "2026-11-17T02:00": "no matching tags",
         "2026-11-16T02:00": "pinned",
         "2026-11-15T02:00": "pinned",
     }
 
 
-def test_a_verification_that_failed_since_is_none() -> None:
+def test_a_later_failed_verification_cancels_an_earlier_success() -> None:
     before, after = NOW - timedelta(hours=2), NOW - timedelta(hours=1)
     sets = [
         at("2026-11-20T02:00"),
@@ -226,28 +226,28 @@ def test_a_verification_that_failed_since_is_none() -> None:
     assert kept(sets, Keep(last=1)) == ["2026-11-20T02:00", "2026-11-18T02:00"]
 
 
-def test_each_reason_says_what_is_left_of_its_counter() -> None:
-    told = why(TWICE_A_DAY, Keep(last=2, daily=3, weekly=2, yearly=-1))
-    assert told["2026-11-20T14:00"] == "newest, last (1 left), daily (2 left), weekly (1 left), yearly"
-    assert told["2026-11-20T02:00"] == "last (0 left)"
-    assert told["2026-11-19T14:00"] == "daily (1 left)"
-    assert (
-        told["2026-11-19T02:00"]
-        == "last: 0 left, daily: has 2026-11-19 (1 left), weekly: has 2026-W47 (1 left), yearly: has 2026"
+def test_each_reason_shows_the_remaining_count() -> None:
+    reasons = why(TWICE_A_DAY, Keep(last=2, daily=3, weekly=2, yearly=-1))
+    assert reasons["2026-11-20T14:00"] == "newest, last (1 left), daily (2 left), weekly (1 left), yearly"
+    assert reasons["2026-11-20T02:00"] == "last (0 left)"
+    assert reasons["2026-11-19T14:00"] == "daily (1 left)"
+    assert reasons["2026-11-19T02:00"] == (
+        "last: 0 left, daily: newer set kept for 2026-11-19 (1 left), weekly: newer set kept for 2026-W47 (1 left), "
+        "yearly: newer set kept for 2026"
     )
-    assert told["2026-11-01T02:00"] == "oldest yearly"  # fmt: skip
+    assert reasons["2026-11-01T02:00"] == "oldest yearly"
 
 
-def test_hours_are_named_as_hours() -> None:
-    assert why(MIXED, Keep(hourly=9))["2026-11-20T14:10"] == "hourly: has 2026-11-20 14h (8 left)"
+def test_the_label_of_an_hour() -> None:
+    assert why(MIXED, Keep(hourly=9))["2026-11-20T14:10"] == "hourly: newer set kept for 2026-11-20 14h (8 left)"
 
 
 def test_a_policy_without_rules_removes_nothing_and_says_so() -> None:
-    assert set(why(MIXED, Keep()).values()) == {"the policy has no rules"}
+    assert set(why(MIXED, Keep()).values()) == {"policy is empty"}
     assert kept(MIXED, Keep()) == [each.id for each in MIXED]
 
 
-def test_no_sets_are_no_trouble() -> None:
+def test_no_sets() -> None:
     assert apply_policy([], Keep(daily=1), NOW) == []
     require_plausible_clock([], NOW)
 
@@ -260,7 +260,7 @@ def test_a_clock_more_than_a_day_behind_the_newest_set_is_refused() -> None:
         require_plausible_clock([at("2020-01-01"), at("2026-11-22T12:01")], NOW)
 
 
-# What must hold for any sets and any policy
+# Properties of any sets under any policy
 
 moments = st.datetimes(datetime(2019, 1, 1), datetime(2026, 11, 22, 11), timezones=st.just(UTC))
 close = st.integers(0, 24 * 80).map(lambda hours: NOW + timedelta(hours=12) - timedelta(hours=hours))
@@ -297,7 +297,7 @@ examples = settings(max_examples=150, deadline=None)
 
 @examples
 @given(some_sets, policies, zones)
-def test_never_empties_and_spares_what_must_be_spared(sets: list[Backup], policy: Keep, zone: ZoneInfo) -> None:
+def test_newest_pinned_and_newest_verified_are_always_kept(sets: list[Backup], policy: Keep, zone: ZoneInfo) -> None:
     keep = kept(sets, policy, NOW.astimezone(zone))
     newest_first = sorted(sets, key=lambda each: each.sort_key, reverse=True)
     assert newest_first[0].id in keep
@@ -307,7 +307,7 @@ def test_never_empties_and_spares_what_must_be_spared(sets: list[Backup], policy
 
 @examples
 @given(some_sets, policies, zones)
-def test_a_second_time_removes_nothing_more(sets: list[Backup], policy: Keep, zone: ZoneInfo) -> None:
+def test_a_second_run_removes_nothing_more(sets: list[Backup], policy: Keep, zone: ZoneInfo) -> None:
     keep = set(kept(sets, policy, NOW.astimezone(zone)))
     remaining = [each for each in sets if each.id in keep]
     assert set(kept(remaining, policy, NOW.astimezone(zone))) == keep
@@ -337,13 +337,13 @@ def test_adding_rules_to_a_policy_that_has_one_never_removes_more(
 
 @examples
 @given(some_sets, policies)
-def test_what_is_removed_was_kept_by_no_rule_and_says_why_each_did_not(sets: list[Backup], policy: Keep) -> None:
+def test_a_removed_set_has_an_explanation_and_no_reason_to_keep_it(sets: list[Backup], policy: Keep) -> None:
     for each in apply_policy(sets, policy, NOW):
         assert each.keep == bool(each.reasons)
         assert explain(each)
 
 
-def test_of_two_begun_within_one_second_the_one_that_was_complete_last_is_the_newest() -> None:
+def test_of_two_sets_started_in_the_same_second_the_one_completed_last_is_newest() -> None:
     first, last = (
         Set("try", "shop", f"20261121T020000Z-{tail}", NOW, 1, NOW + timedelta(seconds=later), None, None, False, ())
         for tail, later in (("ffff", 1), ("0000", 2))
