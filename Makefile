@@ -13,9 +13,10 @@ PACKAGES := inventories terraform deploys jobs
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-unit test-integration test-lab test-pythons test-release test-steady \
-	test-fresh coverage lint types format hooks audit bandit secrets bench lab lab-down constraints monitoring pictures \
-	install environments drift-issue plan-comment plan-summary wheel image push changelog notes clean machine
+.PHONY: help setup demo test test-all test-unit test-integration test-lab test-pythons test-real-cluster \
+	test-release test-steady test-fresh coverage lint types format hooks audit bandit secrets bench lab lab-down \
+	constraints monitoring pictures install environments drift-issue plan-comment plan-summary wheel image push \
+	changelog notes clean machine
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 26
@@ -42,6 +43,11 @@ test-unit test-integration test-lab:  # COVERAGE=yes measures coverage, for make
 	@mkdir -p results
 	COVERAGE_FILE=$(CURDIR)/results/$@.coverage $(PYTEST) $(if $(COVERAGE),--cov --cov-report=) \
 		--junitxml=results/$@.xml -m 'not release' $(@:test-%=tests/%)/$(PART) $(ARGS)
+
+test-real-cluster:  ## the K3s deploys with the real K3s on this machine, which is changed for good (with sudo)
+	sudo systemctl start ssh
+	sudo env PATH="$$PATH" $(MAKE) setup
+	sudo env PATH="$$PATH" $(BIN)/python -m pytest tests/lab/real_k3s.py $(ARGS)
 
 test-release: setup  ## the scenarios of which test-all runs one case each, in whole
 	$(PYTEST) -m release $(ARGS)

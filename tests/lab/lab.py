@@ -79,7 +79,7 @@ def up(folder: Path, count: int = 1, debian: int = 12, *, bound: bool = False) -
     (folder / "lab.json").write_text(json.dumps({**asdict(lab), "folder": str(folder)}, indent=1))
     try:
         network.connect(number)
-        _make_home(lab)
+        make_home(lab)
         for host in named:
             hosts.start(host, folder / host.name, layers, bridge, lab.home)
         with ThreadPoolExecutor() as side_by_side:
@@ -90,7 +90,7 @@ def up(folder: Path, count: int = 1, debian: int = 12, *, bound: bool = False) -
     return lab
 
 
-def _make_home(lab: Lab) -> None:
+def make_home(lab: Lab) -> None:
     place = lab.home / ".ssh"
     place.mkdir(parents=True, mode=0o700)
     network.must("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", str(place / "id_ed25519"))
