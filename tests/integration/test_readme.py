@@ -1,4 +1,4 @@
-"""The README, followed word for word from top to bottom in a fresh clone: all of it works, and prints what it says."""
+"""Run the README from top to bottom in a fresh clone: every command succeeds and prints what the page shows."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from tests.lab.lab import Lab
 from tests.parts import clone, postgres, s3, terraform
 from tests.parts.bills import Account
 from tests.parts.explorer import explorer, pages_of
-from tests.parts.listeners import Heard, web_hook
+from tests.parts.listeners import Received, web_hook
 from tests.parts.needs import needs
 from tests.parts.readme import ROOT, Typed, differs, typed
 
 README = list(typed(ROOT / "README.md"))
 
-NOT_HERE = {  # what begins so, and why it can't be run where tests run
-    "make image push": "there is no Docker; make --dry-run knows both, and the Dockerfile says what it makes",
-    "kubectl apply": "there is no cluster; tests/unit/jobs/schedule/export/test_kubernetes.py holds the files to its schemas",
+NOT_RUN = {  # commands that start like this, and why the tests cannot run them
+    "make image push": "no Docker here; test_make_image_and_push_use_the_name_given checks what make would run",
+    "kubectl apply": "no cluster here; the tests of the Kubernetes export validate the files against the schemas",
 }
 
 
 @dataclass
 class Walk:
-    """A shell in a fresh clone, which remembers what was exported and where it is."""
+    """A shell in a fresh clone. It keeps exported variables and its working directory."""
 
     folder: Path
     shell: subprocess.Popen[str]
     errors: Path
 
     def run(self, command: str) -> tuple[int, str]:
-        """How a command ended, and what it printed."""
+        """Run a command; return its exit code and its output."""
         assert self.shell.stdin
         assert self.shell.stdout
         self.shell.stdin.write(f"{{\n{command}\n}} 2>>{self.errors} </dev/null\nended=$?; echo; echo $ended ended\n")
@@ -68,8 +68,8 @@ def walk(folder: Path, variables: dict[str, str]) -> Iterator[Walk]:
 
 
 @contextmanager
-def world(folder: Path) -> Iterator[tuple[dict[str, str], Heard]]:
-    """What the README takes for granted: a database on this machine, AWS, somewhere to tell alerts to."""
+def world(folder: Path) -> Iterator[tuple[dict[str, str], Received]]:
+    """Provide what the README assumes: a local database, AWS, and a receiver of alerts."""
     home = folder / "home"
     home.mkdir()
     for name in ("postgres", "moto"):
@@ -88,7 +88,7 @@ def world(folder: Path) -> Iterator[tuple[dict[str, str], Heard]]:
         aws = running.enter_context(s3.moto(folder / "moto"))
         bill = running.enter_context(explorer(aws))
         bill.queue(pages_of(Account().bill(datetime.now(UTC))))
-        told = running.enter_context(web_hook())
+        receiver = running.enter_context(web_hook())
         yield (
             {
                 "HOME": str(home),
@@ -97,16 +97,16 @@ def world(folder: Path) -> Iterator[tuple[dict[str, str], Heard]]:
                 "AWS_SECRET_ACCESS_KEY": s3.SECRET,
                 "AWS_ENDPOINT_URL": aws,
                 "AWS_ENDPOINT_URL_COST_EXPLORER": bill.endpoint,
-                "TRY_ALERTS_URL": f"json://127.0.0.1:{told.port}/alerts",
+                "TRY_ALERTS_URL": f"json://127.0.0.1:{receiver.port}/alerts",
                 "TF_CLI_CONFIG_FILE": str(terraform.settings()),
                 "PATH": f"{terraform.program(terraform.NEW).parent}:{os.environ['PATH']}",
             },
-            told,
+            receiver,
         )
 
 
 def before_stacks(walk: Walk) -> None:
-    """The provider of the tests takes the emulator's address from nowhere but code, the state's place from the file."""
+    """Point the provider and the state bucket at the AWS emulator."""
     override = walk.folder / "terraform" / "stacks" / "network" / "emulator_override.tf"
     _, endpoint = walk.run("echo $AWS_ENDPOINT_URL")
     override.write_text(terraform.override(endpoint.strip()))
@@ -114,7 +114,7 @@ def before_stacks(walk: Walk) -> None:
 
 
 def before_the_lab(walk: Walk) -> None:
-    """The root file system is there already; K3s comes from a folder, and is a stand-in."""
+    """Reuse the root file system of the other tests, and take the K3s stand-in from a directory."""
     walk.run("unset GROUNDCREW__TERRAFORM__STATE__ENDPOINT")
     cache = walk.folder / ".cache" / "lab"
     cache.mkdir()
@@ -130,48 +130,48 @@ def before_the_lab(walk: Walk) -> None:
 BEFORE: dict[str, Callable[[Walk], None]] = {"crew stacks bootstrap": before_stacks, "make lab ": before_the_lab}
 
 
-@pytest.mark.long
 @pytest.mark.timeout(900)
+@pytest.mark.long
 @needs("lab", "age")
-def test_followed_word_for_word(tmp_path: Path) -> None:
+def test_every_command_of_the_readme_works(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
-    with world(tmp_path) as (variables, told), walk(tmp_path, variables) as there:
+    with world(tmp_path) as (variables, receiver), walk(tmp_path, variables) as clone_shell:
         try:
-            for one in README:
-                follow(there, one)
+            for step in README:
+                follow(clone_shell, step)
         finally:
-            there.run("make lab-down")
-        assert [path for path, _ in told.requests] == ["/alerts"] * len(told.requests)
-        assert told.requests, "no alert was told"
-        assert (there.folder / "status.html").exists()
-        assert shutil.which("kubectl") or list((there.folder / "units" / "kubernetes").glob("*.yaml"))
+            clone_shell.run("make lab-down")
+        assert [path for path, _ in receiver.requests] == ["/alerts"] * len(receiver.requests)
+        assert receiver.requests, "no alert was sent"
+        assert (clone_shell.folder / "status.html").exists()
+        assert shutil.which("kubectl") or list((clone_shell.folder / "units" / "kubernetes").glob("*.yaml"))
 
 
-def follow(there: Walk, one: Typed) -> None:
-    """Run a command as it stands there; it must end well, and print what the page shows."""
-    if any(one.command.startswith(start) for start in NOT_HERE):
+def follow(walk: Walk, step: Typed) -> None:
+    """Run a command of the page; it must exit with 0 and print what the page shows."""
+    if any(step.command.startswith(start) for start in NOT_RUN):
         return
     for start, prepare in BEFORE.items():
-        if one.command.startswith(start):
-            prepare(there)
-    code, seen = there.run(one.command)
-    seen = seen.replace(f"{there.folder.parent}/home", "/home/me").replace(str(there.folder), "/home/me/groundcrew")
-    assert code == 0, f"README.md:{one.line}: {one.command}\nexit {code}\n{seen}\n{there.errors.read_text()[-3000:]}"
-    if one.shown is not None:
-        fault = differs(one.shown, seen)
-        assert fault is None, f"README.md:{one.line}: {one.command}\n{fault}"
+        if step.command.startswith(start):
+            prepare(walk)
+    code, seen = walk.run(step.command)
+    seen = seen.replace(f"{walk.folder.parent}/home", "/home/me").replace(str(walk.folder), "/home/me/groundcrew")
+    assert code == 0, f"README.md:{step.line}: {step.command}\nexit {code}\n{seen}\n{walk.errors.read_text()[-3000:]}"
+    if step.shown is not None:
+        fault = differs(step.shown, seen)
+        assert fault is None, f"README.md:{step.line}: {step.command}\n{fault}"
 
 
-@pytest.mark.parametrize("start", [*NOT_HERE, *BEFORE])
-def test_what_is_not_run_or_prepared_is_still_in_it(start: str) -> None:
+@pytest.mark.parametrize("start", [*NOT_RUN, *BEFORE])
+def test_every_exception_still_matches_a_command(start: str) -> None:
     assert any(one.command.startswith(start) for one in README)
 
 
-def test_what_make_would_do_of_it_is_known() -> None:
+def test_make_image_and_push_use_the_name_given() -> None:
     [image] = [one.command for one in README if one.command.startswith("make image push")]
     argv = ["make", "--no-print-directory", "--dry-run", *image.split()[1:]]
-    told = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    output = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     name = image.partition("IMAGE=")[2]
-    assert told.splitlines() == [f'docker build --tag "{name}" .', f'docker push "{name}"']
+    assert output.splitlines() == [f'docker build --tag "{name}" .', f'docker push "{name}"']
     exported = [one.command for one in README if "schedule export kubernetes" in one.command]
     assert all(f"--image {name}" in one for one in exported)

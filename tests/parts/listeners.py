@@ -1,4 +1,4 @@
-"""Real ends of a line to tell things to: a web hook and a mail server, which keep what they were told."""
+"""A web hook and a mail server that keep what they receive."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from socketserver import StreamRequestHandler, ThreadingTCPServer
 
 
 @dataclass
-class Heard:
-    """What came in: path and body of each request, or the text of each mail."""
+class Received:
+    """What a listener has received: path and body of each request, or the text of each mail."""
 
     port: int = 0
     requests: list[tuple[str, str]] = field(default_factory=list)
@@ -28,44 +28,44 @@ class Heard:
 
 
 @contextmanager
-def web_hook() -> Iterator[Heard]:
-    """Answers every POST with `answer`, once `answering` is set (it is, unless a test clears it)."""
-    heard = Heard()
-    heard.answering.set()
+def web_hook() -> Iterator[Received]:
+    """Answer every POST with `answer`, while `answering` is set (it is set by default)."""
+    received = Received()
+    received.answering.set()
 
     class Hook(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            heard.answering.wait(30)
-            heard.requests.append((self.path, body.decode()))
-            self.send_response(heard.answer)
+            received.answering.wait(30)
+            received.requests.append((self.path, body.decode()))
+            self.send_response(received.answer)
             self.end_headers()
 
         def log_message(self, *_: object) -> None: ...
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
     with _serving(server):
-        heard.port = server.server_port
-        yield heard
-        heard.answering.set()
+        received.port = server.server_port
+        yield received
+        received.answering.set()
 
 
 @contextmanager
-def mail_server() -> Iterator[Heard]:
-    """Accepts every mail, after `slow` seconds."""
-    heard = Heard()
+def mail_server() -> Iterator[Received]:
+    """Accept every mail after `slow` seconds."""
+    received = Received()
 
     class Sink(StreamRequestHandler):
         def handle(self) -> None:
             self.wfile.write(b"220 sink\r\n")
             for line in self.rfile:
-                word = line[:4].upper()
-                if word == b"DATA":
+                command = line[:4].upper()
+                if command == b"DATA":
                     self.wfile.write(b"354 go on\r\n")
                     mail = self._mail()
-                    time.sleep(heard.slow)
-                    heard.mails.append(mail)
-                self.wfile.write(b"221 bye\r\n" if word == b"QUIT" else b"250 ok\r\n")
+                    time.sleep(received.slow)
+                    received.mails.append(mail)
+                self.wfile.write(b"221 bye\r\n" if command == b"QUIT" else b"250 ok\r\n")
 
         def _mail(self) -> str:
             lines = iter(self.rfile.readline, b".\r\n")
@@ -74,8 +74,8 @@ def mail_server() -> Iterator[Heard]:
     server = ThreadingTCPServer(("127.0.0.1", 0), Sink)
     server.daemon_threads = True
     with _serving(server):
-        heard.port = server.server_address[1]
-        yield heard
+        received.port = server.server_address[1]
+        yield received
 
 
 @contextmanager

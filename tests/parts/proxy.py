@@ -1,4 +1,4 @@
-"""A proxy that misbehaves on command: between us and S3 (it reads HTTP), or PostgreSQL (it reads bytes)."""
+"""A proxy that cuts, stalls or corrupts connections on request: HTTP to S3, or bytes to PostgreSQL."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Rule = TypeVar("Rule", "Fault", "Answer")
 
 
 class Way(Enum):
-    """Towards the server, or back to the client."""
+    """The direction: to the server, or back to the client."""
 
     UP = "up"
     DOWN = "down"
 
 
 class Act(Enum):
-    """What happens at the byte."""
+    """The kind of a fault."""
 
     CUT = "cut"
     STALL = "stall"
@@ -39,7 +39,7 @@ class Act(Enum):
 
 @dataclass
 class Fault:
-    """Something that happens at a byte of the next `times` messages."""
+    """A fault at one byte of the next `times` messages."""
 
     act: Act
     at: int
@@ -50,7 +50,7 @@ class Fault:
 
 @dataclass
 class Answer:
-    """A reply to the next `times` requests, of which the server never hears."""
+    """A reply to the next `times` requests, which are not forwarded to the server."""
 
     status: int
     body: bytes
@@ -60,7 +60,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Message:
-    """A request or a reply: its first line, its head as it came, its body as it comes. Without HTTP: a connection."""
+    """A request or a reply: its first line, its head and its body. Without HTTP: all bytes of a connection."""
 
     line: str
     head: bytes
@@ -68,11 +68,10 @@ class Message:
 
 
 class Proxy:
-    """A listener on 127.0.0.1 that forwards to a target. Faults are set while it runs.
+    """A listener on 127.0.0.1 that forwards to a target. Tests set faults while it runs.
 
-    With HTTP, `at` counts the bytes of a body and `matching` is looked for in the request's first line
-    ("PUT /bucket/key"), for replies too; cut or stalled at 0, not even the head gets through.
-    Without, `at` counts the bytes of a connection.
+    With HTTP, `at` counts the bytes of a body, and `matching` is text of the request's first line ("PUT /bucket/key"),
+    also for replies. A cut or stall at 0 also stops the head. Without HTTP, `at` counts the bytes of a connection.
     """
 
     def __init__(self, target: tuple[str, int], *, http: bool = True) -> None:
@@ -93,24 +92,24 @@ class Proxy:
         return f"http://127.0.0.1:{self.port}"
 
     def answer(self, times: int, status: int = 503, body: bytes = SLOW_DOWN, matching: str = "") -> None:
-        """Answer the next requests ourselves."""
+        """Answer the next requests instead of the server."""
         with self._lock:
             self._answers.append(Answer(status, body, matching, times))
 
     def cut(self, at: int = 0, way: Way = Way.UP, matching: str = "", times: int = 1) -> None:
-        """Reset the connection once `at` bytes went this way."""
+        """Reset the connection after `at` bytes in this direction."""
         self._add(Fault(Act.CUT, at, way, matching, times))
 
     def stall(self, at: int = 0, way: Way = Way.UP, matching: str = "", times: int = 1) -> None:
-        """Pass nothing more this way after `at` bytes, and keep the connection open."""
+        """Forward nothing after `at` bytes in this direction, and keep the connection open."""
         self._add(Fault(Act.STALL, at, way, matching, times))
 
     def corrupt(self, at: int = 0, way: Way = Way.UP, matching: str = "", times: int = 1) -> None:
-        """Flip a bit of the byte at this place."""
+        """Flip a bit of the byte at this position."""
         self._add(Fault(Act.CORRUPT, at, way, matching, times))
 
     def clear(self) -> None:
-        """Forget the faults that are left, and let go on what stalls."""
+        """Remove all faults, and resume stalled connections."""
         with self._lock:
             self._faults.clear()
             self._answers.clear()
@@ -118,19 +117,19 @@ class Proxy:
             self._freed = threading.Event()
 
     def go_away(self) -> None:
-        """Reset every connection and refuse new ones."""
+        """Reset all connections and refuse new ones."""
         with self._lock:
             listener, self._listener = self._listener, None
-            gone, self._open = self._open, set()
+            connections, self._open = self._open, set()
         if listener is not None:
             with suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)
             listener.close()
-        for each in gone:
+        for each in connections:
             reset(each)
 
     def come_back(self) -> None:
-        """Listen (again, on the same port)."""
+        """Listen, again on the same port."""
         listener = socket.create_server(("127.0.0.1", self.port))
         self.port = listener.getsockname()[1]
         self._listener = listener
@@ -161,9 +160,9 @@ class Proxy:
         if away:
             reset(client)
             reset(server)
-        asked: deque[str] = deque()
-        up = requests(client, asked) if self.http else connection(client)
-        down = replies(server, asked) if self.http else connection(server)
+        request_lines: deque[str] = deque()
+        up = requests(client, request_lines) if self.http else connection(client)
+        down = replies(server, request_lines) if self.http else connection(server)
         in_a_thread(self._pump, Way.UP, up, client, server)
         in_a_thread(self._pump, Way.DOWN, down, server, client)
 
@@ -188,11 +187,11 @@ class Proxy:
         if fault is not None and fault.at == 0 and fault.act is not Act.CORRUPT:
             strike(fault.act, b"", self._freed)
         sink.sendall(message.head)
-        for chunk in message.body if fault is None else spoilt(message.body, fault, self._freed):
+        for chunk in message.body if fault is None else with_fault(message.body, fault, self._freed):
             sink.sendall(chunk)
 
     def _next(self, rules: Sequence[Rule], message: Message) -> Rule | None:
-        """The first rule that is not used up, used once."""
+        """Return the first rule that is not used up, and use it once."""
         with self._lock:
             rule = next((rule for rule in rules if rule.times and rule.matching in message.line), None)
             if rule is not None:
@@ -201,11 +200,11 @@ class Proxy:
 
 
 class Cut(Exception):
-    """This connection is to be reset."""
+    """The connection must be reset."""
 
 
-def spoilt(body: Iterator[bytes], fault: Fault, freed: threading.Event) -> Iterator[bytes]:
-    """The body as the other side gets it."""
+def with_fault(body: Iterator[bytes], fault: Fault, freed: threading.Event) -> Iterator[bytes]:
+    """Yield the body as the other side receives it."""
     left = fault.at
     for chunk in body:
         if 0 <= left < len(chunk):
@@ -217,7 +216,7 @@ def spoilt(body: Iterator[bytes], fault: Fault, freed: threading.Event) -> Itera
 
 
 def strike(act: Act, rest: bytes, freed: threading.Event) -> bytes:
-    """What becomes of the bytes from the fault's place on."""
+    """Return the bytes after a fault."""
     if act is Act.CUT:
         raise Cut
     if act is Act.STALL:
@@ -227,47 +226,47 @@ def strike(act: Act, rest: bytes, freed: threading.Event) -> bytes:
 
 
 def refuse(message: Message, answer: Answer, client: socket.socket) -> None:
-    """Reply in the server's place; a client that waits to be told to send its body has not sent it."""
+    """Reply instead of the server. A client that expects 100-continue has not sent its body yet."""
     if b"100-continue" not in message.head.lower():
         for _ in message.body:
             pass
     head = f"HTTP/1.1 {answer.status} Refused\r\nContent-Length: {len(answer.body)}\r\nConnection: close\r\n\r\n"
     client.sendall(head.encode() + answer.body)
     client.shutdown(socket.SHUT_WR)
-    while client.recv(CHUNK):  # a reset before the client has read the answer would lose it
+    while client.recv(CHUNK):  # a reset before the client has read the reply would lose it
         pass
     raise Cut
 
 
 def connection(source: socket.socket) -> Iterator[Message]:
-    """All that comes on a connection, as one message."""
+    """Yield all bytes of a connection as one message."""
     yield Message("", b"", iter(lambda: source.recv(CHUNK), b""))
 
 
-def requests(source: socket.socket, asked: deque[str]) -> Iterator[Message]:
-    """What a client asks, one after the other."""
+def requests(source: socket.socket, request_lines: deque[str]) -> Iterator[Message]:
+    """Yield the requests of a client."""
     stream = source.makefile("rb")
     while head := read_head(stream):
         line = head.split(b"\r\n", 1)[0].decode()
-        asked.append(line)
+        request_lines.append(line)
         yield Message(line, head, read_body(stream, head, endless=False))
 
 
-def replies(source: socket.socket, asked: deque[str]) -> Iterator[Message]:
-    """What a server says, one after the other, each under the line of its request."""
+def replies(source: socket.socket, request_lines: deque[str]) -> Iterator[Message]:
+    """Yield the replies of a server, each with the first line of its request."""
     stream = source.makefile("rb")
     while head := read_head(stream):
         status = int(head.split(b" ", 2)[1])
         if status < 200:
             yield Message("", head, iter(()))
             continue
-        line = asked.popleft()
-        bare = line.startswith("HEAD ") or status in {204, 304}
-        yield Message(line, head, iter(()) if bare else read_body(stream, head, endless=True))
+        line = request_lines.popleft()
+        without_body = line.startswith("HEAD ") or status in {204, 304}
+        yield Message(line, head, iter(()) if without_body else read_body(stream, head, endless=True))
 
 
 def read_head(stream: BufferedReader) -> bytes:
-    """The lines up to the empty one; nothing at the end of the connection."""
+    """Return the lines up to the empty line; nothing at the end of the connection."""
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         line = stream.readline()
@@ -278,7 +277,7 @@ def read_head(stream: BufferedReader) -> bytes:
 
 
 def read_body(stream: BufferedReader, head: bytes, *, endless: bool) -> Iterator[bytes]:
-    """The body that the head announces, in the pieces it comes in; chunks keep their sizes around them."""
+    """Yield the body that the head announces, as it arrives; chunked bodies keep their chunk sizes."""
     length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
     if re.search(rb"(?i)\r\ntransfer-encoding: *chunked", head):
         yield from read_chunks(stream)
@@ -315,11 +314,11 @@ def in_a_thread(work: Callable[..., object], *arguments: object) -> None:
     threading.Thread(target=work, args=arguments, daemon=True).start()
 
 
-def reset(each: socket.socket) -> None:
-    """Close so that the other side sees an error, not an end."""
+def reset(connection: socket.socket) -> None:
+    """Close a connection so that the other side gets an error, not an end."""
     with suppress(OSError):
-        each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     with suppress(OSError):
-        each.shutdown(socket.SHUT_RD)  # wakes the thread that reads here
+        connection.shutdown(socket.SHUT_RD)  # wakes the thread that reads from it
     with suppress(OSError):
-        os.close(each.detach())  # close() would wait for the file that was made of it
+        os.close(connection.detach())  # close() would wait for the file of makefile()

@@ -1,4 +1,4 @@
-"""What tests of runs need: an environment, a store in a folder, jobs, and processes to kill."""
+"""Helpers for tests of runs: an environment, a store in a folder, jobs, and processes to kill."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def environment(
     textfile: Path | None = None,
     more: str = "",
 ) -> Environment:
-    """The environment staging, read from a file as any other; `more` is what else the file says."""
+    """Return the environment staging, read from a file; `more` is added to the file."""
     beats = "\n".join(f"{name} = {json.dumps(address)}" for name, address in (heartbeat or {}).items())
     with TemporaryDirectory() as folder:
         file = Path(folder, "inventories", "staging.toml")
@@ -69,7 +69,13 @@ def store_in(folder: Path) -> Store:
 
 
 def job(work: Callable[[Run], Result], *subjects: str, line: str | None = None, **more: Any) -> Job:
-    return Job("backup", lambda _environment, _store, _options: subjects or ("shop",), work, lambda _environment, _subject: line, **more)
+    return Job(
+        "backup",
+        lambda _environment, _store, _options: subjects or ("shop",),
+        work,
+        lambda _environment, _subject: line,
+        **more,
+    )
 
 
 def lease(seconds: float) -> Callable[[Environment, str], timedelta]:
@@ -82,7 +88,7 @@ def done(_run: Run) -> Result:
 
 @contextmanager
 def process(body: Callable[[], int | None]) -> Iterator[int]:
-    """A process of its own that runs `body` in its main thread; killed at the end, if it is still there."""
+    """Run `body` in the main thread of a child process, and kill the process at the end if it still runs."""
     if (pid := os.fork()) == 0:
         code: int | None = 70
         try:
@@ -103,7 +109,7 @@ _ended: dict[int, int] = {}
 
 
 def code_of(pid: int, *, wait: bool = True) -> int | None:
-    """How a process ended; None while it runs, if it is not waited for."""
+    """Return the exit code of a process; with wait=False, None while it runs."""
     if pid not in _ended:
         found, status = os.waitpid(pid, 0 if wait else os.WNOHANG)
         if not found:

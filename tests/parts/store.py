@@ -1,4 +1,4 @@
-"""A store's settings, as an environment file would have them."""
+"""Settings of a store, as in an environment file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job for tests of what is around jobs: each database ends as its name says."""
+"""The smallest job. The outcome of each subject follows from its name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Five hundred things fail at once, the chat is dead and the mail server slow: no job waits, nobody is told twice."""
+"""500 failures at once, with a dead chat and a slow mail server: no job waits, and no alert is sent twice."""
 
 from __future__ import annotations
 
@@ -13,36 +13,37 @@ from pathlib import Path
 import pytest
 
 from jobs.run import Options, Outcome, Result, delivery, run_job
-from tests.parts.listeners import Heard, mail_server, web_hook
+from tests.parts.listeners import Received, mail_server, web_hook
 from tests.parts.runs import environment, job, store_in, until
 
 MANY = [f"db{number}" for number in range(500)]
 
 
 def named(text: str) -> Counter[str]:
-    """How often each subject was said to be failing."""
+    """Count how often each subject is named as failing."""
     return Counter(re.findall(r"backup of (db\d+) is failing", text))
 
 
-def mailed(mail: Heard) -> Counter[str]:
-    """Of a mail with many alerts what is in it, of one with one alert its subject."""
-    found: Counter[str] = Counter()
+def mailed(mail: Received) -> Counter[str]:
+    """Count the subjects in all mails: in the body of a mail with many alerts, else in its subject line."""
+    count: Counter[str] = Counter()
     for text in mail.mails:
         message = message_from_string(text, policy=policy.default)
         body = message.get_body(("plain",))
-        found += named(str(message["Subject"])) or named(body.get_content() if body else "")
-    return found
+        count += named(str(message["Subject"])) or named(body.get_content() if body else "")
+    return count
 
 
-def hooked(chat: Heard) -> Counter[str]:
-    found: Counter[str] = Counter()
+def hooked(chat: Received) -> Counter[str]:
+    """Count the subjects in all messages to the chat."""
+    count: Counter[str] = Counter()
     for _, body in chat.requests:
-        told = json.loads(body)
-        found += named(told["title"]) or named(told["message"])
-    return found
+        message = json.loads(body)
+        count += named(message["title"]) or named(message["message"])
+    return count
 
 
-def test_no_job_waits_nothing_is_lost_and_nothing_told_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_job_waits_and_each_alert_is_sent_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "DELIVERY_TIMEOUT", 3)
     store, once = store_in(tmp_path), Counter(MANY)
     work = job(lambda run: Result(Outcome.FAILED, f"no route to {run.subject}"), *MANY, max_parallel=8)
@@ -51,16 +52,16 @@ def test_no_job_waits_nothing_is_lost_and_nothing_told_twice(tmp_path: Path, mon
         mailto = f"mailto://127.0.0.1:{mail.port}/?from=crew@acme.example&to=ops@acme.example&mode=insecure&format=text"
         env = environment((f"json://127.0.0.1:{chat.port}/", mailto))
         chat.answering.clear()
-        begun = datetime.now(UTC)
-        ended = run_job(work, env, store, Options())
-        work_took = max(record.ended for record in ended) - begun
-        all_took = datetime.now(UTC) - begun
+        started = datetime.now(UTC)
+        records = run_job(work, env, store, Options())
+        work_took = max(record.ended for record in records) - started
+        all_took = datetime.now(UTC) - started
         assert all_took - work_took < timedelta(seconds=10)
-        assert max(record.duration for record in ended) < timedelta(seconds=2)
+        assert max(record.duration for record in records) < timedelta(seconds=2)
         assert len(mail.mails) < 10
         assert max(mailed(mail).values()) == 1
         chat.answering.set()
-        until(lambda: chat.requests)  # what it took while it was dead, and answered nobody
+        until(lambda: chat.requests)  # requests that it accepted while it did not answer
         chat.requests.clear()
         monkeypatch.setattr(delivery, "DELIVERY_TIMEOUT", 10)
         run_job(work, env, store, Options())

@@ -1,4 +1,6 @@
-"""Runners that race, are killed, or are told to end: real processes on a real store."""
+"""Runs that race, are killed or are stopped: real processes on a real store."""
+
+from __future__ import annotations
 
 import json
 import multiprocessing
@@ -34,7 +36,7 @@ TICKS = 100
 
 @pytest.fixture(params=["directory", "seaweed"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
-    """Opens the same store in each process: one on a disk they share, one that they reach over the network."""
+    """Return a function that opens the same store in each process: a shared directory, or S3 over the network."""
     if request.param == "directory":
         return lambda: store_in(tmp_path / "store")
     bucket: Bucket = request.getfixturevalue("seaweed")
@@ -45,7 +47,9 @@ def released(store: Store, lock: str = LOCK) -> bool:
     return bool(json.loads(store.get(lock).body)["released"])
 
 
-def test_two_runners_racing_for_a_hundred_ticks_complete_each_once(tmp_path: Path, opened: Callable[[], Store]) -> None:
+def test_two_racing_runners_complete_each_of_100_ticks_once(
+    tmp_path: Path, opened: Callable[[], Store]
+) -> None:
     ran = tmp_path / "ran"
 
     def work(run: Run) -> Result:
@@ -55,29 +59,30 @@ def test_two_runners_racing_for_a_hundred_ticks_complete_each_once(tmp_path: Pat
 
     minutely = job(work, line="* * * * *", lease=lease(5))
 
-    together = multiprocessing.get_context("fork").Barrier(2)
+    start = multiprocessing.get_context("fork").Barrier(2)
 
     def program() -> int:
         failed, store = 0, opened()
         for minute in range(TICKS):
             now = FIRST + timedelta(minutes=minute)
-            together.wait(30)
+            start.wait(30)
             failed += exit_code(run_job(minutely, environment(), store, SCHEDULED, now=lambda: now), scheduled=True)  # noqa: B023
         return failed
 
     with process(program) as one, process(program) as other:
-        assert (code_of(one), code_of(other)) == (0, 0)
+        assert code_of(one) == 0
+        assert code_of(other) == 0
     ticks = ran.read_text().splitlines()
     assert len(ticks) == len(set(ticks)) == TICKS
     assert len(record_keys(opened(), "staging", "backup", "shop")) == TICKS
     assert released(opened())
 
 
-def test_who_was_killed_is_followed_after_his_lease(tmp_path: Path) -> None:
-    store, begun = store_in(tmp_path / "store"), tmp_path / "begun"
+def test_the_lock_of_a_killed_run_is_taken_over_after_its_lease(tmp_path: Path) -> None:
+    store, started = store_in(tmp_path / "store"), tmp_path / "started"
 
     def hangs(_run: Run) -> Result:
-        begun.touch()
+        started.touch()
         time.sleep(60)
         raise AssertionError
 
@@ -86,11 +91,11 @@ def test_who_was_killed_is_followed_after_his_lease(tmp_path: Path) -> None:
         return lambda: exit_code(run_job(daily, environment(), store, SCHEDULED, now=lambda: FIRST), scheduled=True)
 
     with process(program(hangs)) as victim:
-        until(begun.exists)
+        until(started.exists)
         os.kill(victim, signal.SIGKILL)
         killed = time.monotonic()
-        with process(program(done)) as heir:
-            assert code_of(heir) == 0
+        with process(program(done)) as successor:
+            assert code_of(successor) == 0
     assert time.monotonic() - killed < 4
     (record,) = records(store, "staging")
     assert record.outcome is Outcome.DONE
@@ -100,7 +105,7 @@ def test_who_was_killed_is_followed_after_his_lease(tmp_path: Path) -> None:
 
 
 def works_with_everything(run: Run) -> Result:
-    """Work that has a process, an upload, steps and checks: what a signal may interrupt."""
+    """Do work that a signal can interrupt anywhere: a process, an upload, steps and checks."""
     with run.store.upload(f"staging/backups/{run.subject}/{run.id}/data") as upload, run.step("dump"):
         source = run.process(["sh", "-c", "while true; do echo 0123456789; sleep 0.01; done"], stdout=subprocess.PIPE)
         assert source.stdout
@@ -112,15 +117,15 @@ def works_with_everything(run: Run) -> Result:
     return done(run)
 
 
-MOMENTS = 12
+SIGNALS = 12
 
 
-def test_a_sigterm_at_any_moment_leaves_a_record_a_free_lock_and_no_open_upload(
+def test_a_sigterm_at_any_time_leaves_a_record_a_free_lock_and_no_open_upload(
     tmp_path: Path, opened: Callable[[], Store]
 ) -> None:
     seed = random.randrange(10**6)
-    moments, whole = random.Random(seed), 0
-    for number in range(MOMENTS):
+    times, whole = random.Random(seed), 0
+    for number in range(SIGNALS):
         subject = f"shop-{number}"
 
         def program(subject: str = subject) -> int:
@@ -131,28 +136,29 @@ def test_a_sigterm_at_any_moment_leaves_a_record_a_free_lock_and_no_open_upload(
         lock = LOCK.replace("shop", subject)
         with process(program) as pid:
             until(lambda lock=lock, store=store: list(store.list(lock)))  # type: ignore[misc]
-            time.sleep(moments.uniform(0, 0.25))
+            time.sleep(times.uniform(0, 0.25))
             os.kill(pid, signal.SIGTERM)
             code = code_of(pid)
         (record,) = records(store, "staging", "backup", subject)
-        assert released(store, lock), f"seed {seed}, moment {number}"
-        assert not list(store.open_uploads()), f"seed {seed}, moment {number}"
+        assert released(store, lock), f"seed {seed}, signal {number}"
+        assert not list(store.open_uploads()), f"seed {seed}, signal {number}"
         stored = list(store.list(f"staging/backups/{subject}/"))
-        if record.outcome is Outcome.DONE:  # and if it got the signal after run_job had ended, it died of it
+        if record.outcome is Outcome.DONE:  # a signal after the end of run_job() kills the process
             whole += 1
-            assert code in (0, -signal.SIGTERM)
+            assert code in (0, -signal.SIGTERM), f"seed {seed}, signal {number}"
             assert len(stored) == 1
         else:
-            assert (record.stopped, record.sentence, code) == ("stopped by SIGTERM", "stopped by SIGTERM", 1)
+            assert record.stopped == record.sentence == "stopped by SIGTERM"
+            assert code == 1, f"seed {seed}, signal {number}"
             assert not stored
-    assert whole < MOMENTS, "no signal came in time to stop anything"
+    assert whole < SIGNALS, f"seed {seed}: no signal came in time to stop a run"
 
 
-def test_a_second_interrupt_says_what_is_risked(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    begun = tmp_path / "begun"
+def test_a_second_interrupt_causes_a_warning_about_the_risk(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    started = tmp_path / "started"
 
     def stubborn(run: Run) -> Result:
-        begun.touch()
+        started.touch()
         time.sleep(0.5)
         run.check()
         raise AssertionError
@@ -162,14 +168,14 @@ def test_a_second_interrupt_says_what_is_risked(tmp_path: Path, capfd: pytest.Ca
         return exit_code(ended, scheduled=False)
 
     with process(program) as pid:
-        until(begun.exists)
+        until(started.exists)
         os.kill(pid, signal.SIGINT)
-        time.sleep(0.1)  # two signals at once are one
+        time.sleep(0.1)  # the system merges two signals that come at once
         os.kill(pid, signal.SIGINT)
         assert code_of(pid) == 1
-    said = "".join(capfd.readouterr())
-    assert "still ending" in said
-    assert "its lock stays for 60 s" in said
+    output = "".join(capfd.readouterr())
+    assert "still stopping" in output
+    assert "its lock stays for 60 s" in output
 
 
 @pytest.fixture
@@ -177,39 +183,37 @@ def failing() -> Callable[[Run], Result]:
     return lambda _run: Result(Outcome.FAILED, "no route to db.internal")
 
 
-def test_a_failure_reaches_web_hook_and_mail_and_goes_away_again(
-    tmp_path: Path, failing: Callable[[Run], Result]
-) -> None:
+def test_a_failure_and_its_recovery_reach_web_hook_and_mail(tmp_path: Path, failing: Callable[[Run], Result]) -> None:
     store = store_in(tmp_path)
     with web_hook() as hook, mail_server() as mail:
         mailto = f"mailto://127.0.0.1:{mail.port}/?from=crew@acme.example&to=ops@acme.example&mode=insecure"
         env = environment((f"json://127.0.0.1:{hook.port}/alerts", mailto))
         for work in (failing, failing, done, done):
             run_job(job(work), env, store, Options())
-    told = [json.loads(body) for _, body in hook.requests]
-    assert [one["title"] for one in told] == [
+    messages = [json.loads(body) for _, body in hook.requests]
+    assert [message["title"] for message in messages] == [
         "staging: backup of shop is failing",
         "staging: backup of shop works again",
     ]
-    assert "no route to db.internal" in told[0]["message"]
-    assert "crew runs staging backup shop" in told[0]["message"]
+    assert "no route to db.internal" in messages[0]["message"]
+    assert "crew runs staging backup shop" in messages[0]["message"]
     assert len(mail.mails) == 2
 
 
-def test_a_broken_or_slow_notifier_fails_nothing_and_costs_little(
+def test_a_broken_or_slow_web_hook_fails_no_run_and_delays_it_little(
     tmp_path: Path, failing: Callable[[Run], Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery, "DELIVERY_TIMEOUT", 0.3)
     monkeypatch.setattr(heartbeat, "PING_TIMEOUT", 0.3)
     with web_hook() as hook:
-        here = f"127.0.0.1:{hook.port}"
-        env = environment((f"json://{here}/", "json://127.0.0.1:1/"), {"backup": f"http://{here}/beat"})
+        address = f"127.0.0.1:{hook.port}"
+        env = environment((f"json://{address}/", "json://127.0.0.1:1/"), {"backup": f"http://{address}/beat"})
         hook.answering.clear()
 
         def program() -> int:
-            begun = time.monotonic()
+            before = time.monotonic()
             run_job(job(failing), env, store_in(tmp_path), Options())
-            return int(time.monotonic() - begun > 3)
+            return int(time.monotonic() - before > 3)
 
         with process(program) as pid:
             assert code_of(pid) == 0
@@ -217,7 +221,7 @@ def test_a_broken_or_slow_notifier_fails_nothing_and_costs_little(
     assert record.sentence == "no route to db.internal"
 
 
-def test_killed_between_telling_and_noting_it_is_told_twice_and_not_more(
+def test_an_alert_is_sent_twice_if_the_run_is_killed_before_it_records_the_delivery(
     tmp_path: Path, failing: Callable[[Run], Result]
 ) -> None:
     store = store_in(tmp_path / "store")
@@ -246,7 +250,7 @@ def test_killed_between_telling_and_noting_it_is_told_twice_and_not_more(
     assert len(hook.requests) == 2
 
 
-def test_killed_before_telling_it_is_told_by_who_comes_next(tmp_path: Path, failing: Callable[[Run], Result]) -> None:
+def test_the_next_run_sends_the_alert_of_a_killed_run(tmp_path: Path, failing: Callable[[Run], Result]) -> None:
     store = store_in(tmp_path / "store")
 
     def dies(_address: Secret, _title: str, _text: str) -> bool:
@@ -270,10 +274,10 @@ def test_killed_before_telling_it_is_told_by_who_comes_next(tmp_path: Path, fail
 @pytest.mark.parametrize(
     ("outcome", "last"), [(Outcome.DONE, "/beat/0"), (Outcome.FINDING, "/beat/0"), (Outcome.FAILED, "/beat/1")]
 )
-def test_a_heartbeat_has_a_start_and_an_end_that_belong_together(tmp_path: Path, outcome: Outcome, last: str) -> None:
+def test_a_heartbeat_has_a_start_and_an_end_with_the_same_id(tmp_path: Path, outcome: Outcome, last: str) -> None:
     with web_hook() as hook:
         env = environment(heartbeat={"backup": f"http://127.0.0.1:{hook.port}/beat?x=1"})
-        run_job(job(lambda _run: Result(outcome, "said " * 50_000), "shop", "crm"), env, store_in(tmp_path), Options())
+        run_job(job(lambda _run: Result(outcome, "text " * 50_000), "shop", "crm"), env, store_in(tmp_path), Options())
     assert hook.paths == ["/beat/start", last]
     first, second = (parse_qs(urlsplit(path).query) for path, _ in hook.requests)
     assert first == second
@@ -283,7 +287,7 @@ def test_a_heartbeat_has_a_start_and_an_end_that_belong_together(tmp_path: Path,
     assert "backup/shop: " in hook.requests[1][1]
 
 
-def test_no_beat_for_a_run_that_did_not_run(tmp_path: Path) -> None:
+def test_no_heartbeat_for_a_run_that_was_skipped(tmp_path: Path) -> None:
     with web_hook() as hook:
         env = environment(heartbeat={"backup": f"http://127.0.0.1:{hook.port}/beat", "drift": "http://127.0.0.1:1/"})
         daily = job(done, line="0 12 * * *")
