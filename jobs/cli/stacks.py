@@ -131,7 +131,7 @@ def open_stacks_command(
     if unknown:
         from jobs.stacks.drift import list_stacks
 
-        raise WrongUsage(f"{name}: there is no stack {unknown[0]}; {list_stacks(environment)}")
+        raise WrongUsage(f"{name}: no stack {unknown[0]}; {list_stacks(environment)}")
     if not environment.stacks:
         raise NotConfigured(
             f"{name}: there are no stacks. "
@@ -345,7 +345,7 @@ def unlock_command(
 
 def _apply(command: StacksCommand, stack: Stack, planned: SavedPlan, yes_to: str | None, *, full: bool) -> str:
     """Print a plan, ask for confirmation, apply it, and return what was done."""
-    from jobs.stacks.execution import save_state
+    from jobs.stacks.saved_states import save_state
     from terraform import guard, summary
 
     name, recorded = stack.paths.stack, stack.recorded_by_apply(planned)

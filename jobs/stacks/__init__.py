@@ -1,1 +1,1 @@
-"""Terraform stacks as jobs see them."""
+"""Terraform stacks under a run: the drift job, starting Terraform, and saved states."""

@@ -1,4 +1,4 @@
-"""The job that watches over the stacks: a record for each, and news of drift that came, changed or went."""
+"""The job `drift`: compares each stack with the cloud, so that new, changed and resolved drift causes an alert."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FINDINGS_SHOWN = 3
 
 
 def work(run: Run) -> Result:
-    """Look at one stack."""
+    """Find the drift of one stack."""
     from jobs.stacks.execution import immediate_start, open_stack
     from terraform.errors import StackError, TemporaryStackError
     from terraform.find_drift import find_drift
@@ -34,18 +34,18 @@ def work(run: Run) -> Result:
 
 
 def drift_result(findings: Sequence[DriftFinding]) -> Result:
-    """What a run says of itself: drift is a finding, code that is not applied yet is not."""
-    counted = Counter(one.kind for one in findings if not one.ignored)
+    """Return the result of a run: drift is a finding; code that is not applied yet (pending) is not."""
+    counted = Counter(finding.kind for finding in findings if not finding.ignored)
     figures = {
         **{kind.value.replace(" ", "_"): counted[kind] for kind in _kinds()},
-        "ignored": sum(bool(one.ignored) for one in findings),
+        "ignored": sum(bool(finding.ignored) for finding in findings),
     }
-    told = ", ".join(f"{counted[kind]} {kind.value}" for kind in _kinds() if counted[kind])
-    drifted = [one for one in findings if one.kind.is_drift and not one.ignored]
+    counts = ", ".join(f"{counted[kind]} {kind.value}" for kind in _kinds() if counted[kind])
+    drifted = [finding for finding in findings if finding.kind.is_drift and not finding.ignored]
     if not drifted:
-        return Result(Outcome.DONE, f"no drift; {told}" if told else "as it should be", figures)
-    drifted_resources = and_more([f"{one.kind}: {one.what}" for one in drifted], FINDINGS_SHOWN)
-    return Result(Outcome.FINDING, f"{told} ({drifted_resources})", figures, about=_mark(drifted))
+        return Result(Outcome.DONE, f"no drift; {counts}" if counts else "no drift", figures)
+    details = and_more([f"{finding.kind}: {finding.what}" for finding in drifted], FINDINGS_SHOWN)
+    return Result(Outcome.FINDING, f"{counts} ({details})", figures, about=_fingerprint(drifted))
 
 
 def _kinds() -> Sequence[DriftKind]:
@@ -54,27 +54,27 @@ def _kinds() -> Sequence[DriftKind]:
     return tuple(DriftKind)
 
 
-def _mark(drifted: Sequence[DriftFinding]) -> str:
-    """Tells one drift from another, without saying what it is."""
-    told = repr(sorted((one.kind.value, one.what, one.now) for one in drifted))
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+def _fingerprint(drifted: Sequence[DriftFinding]) -> str:
+    """Return a hash that changes with the drift and reveals nothing about it."""
+    text = repr(sorted((finding.kind.value, finding.what, finding.now) for finding in drifted))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def subjects(environment: Environment, _store: Store, options: Options) -> Sequence[str]:
-    """The stacks."""
+    """Return the selected stacks (default: all)."""
     unknown = [name for name in options.only if name not in environment.stacks]
     if unknown:
-        raise UnknownName(f"{environment.name}: there is no stack {unknown[0]}; {list_stacks(environment)}")
+        raise UnknownName(f"{environment.name}: no stack {unknown[0]}; {list_stacks(environment)}")
     return options.only or tuple(environment.stacks)
 
 
 def list_stacks(environment: Environment) -> str:
-    """The stacks, in words."""
-    return f"there are {', '.join(environment.stacks)}" if environment.stacks else "it has none"
+    """Return the names of the stacks, as the end of an error."""
+    return f"its stacks: {', '.join(environment.stacks)}" if environment.stacks else "it has no stacks"
 
 
 def schedule(environment: Environment, _stack: str) -> str | None:
-    """One line for all stacks."""
+    """Return the cron line, which all stacks share."""
     return str(environment.drift.check) if environment.drift and environment.drift.check else None
 
 

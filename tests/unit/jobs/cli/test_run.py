@@ -60,5 +60,5 @@ def test_a_stack_that_is_not_in_the_file_is_wrong_usage(crew: Crew, write: Write
     write(STACK)
     result = crew("run", "drift", "try", "--only", "netwrok")
     assert result.code == 64, result
-    assert result.err.startswith("try: there is no stack netwrok; ")
+    assert result.err.startswith("try: no stack netwrok; ")
     assert "network" in result.err.partition(";")[2]

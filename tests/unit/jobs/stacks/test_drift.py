@@ -1,4 +1,4 @@
-"""What a run that looked at a stack says of itself, and when that is news."""
+"""The result of a drift run, and when drift causes an alert."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ AGENT = DriftFinding(DriftKind.CHANGED, "aws_instance.i", "tags.Seen", "1", "2",
 @pytest.mark.parametrize(
     ("findings", "outcome", "sentence"),
     [
-        ([], Outcome.DONE, "as it should be"),
-        ([AGENT], Outcome.DONE, "as it should be"),
+        ([], Outcome.DONE, "no drift"),
+        ([AGENT], Outcome.DONE, "no drift"),
         ([DISK, AGENT], Outcome.DONE, "no drift; 1 pending"),
         ([TOPIC], Outcome.FINDING, "1 missing (missing: aws_sns_topic.t)"),
         (
@@ -39,7 +39,7 @@ AGENT = DriftFinding(DriftKind.CHANGED, "aws_instance.i", "tags.Seen", "1", "2",
         ),
     ],
 )
-def test_drift_is_a_finding_and_what_is_not_applied_yet_is_none(
+def test_drift_is_a_finding_and_pending_code_is_not(
     findings: list[DriftFinding], outcome: Outcome, sentence: str
 ) -> None:
     result = drift_result(findings)
@@ -53,7 +53,7 @@ def test_figures_for_machines() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "found", "expected"),
+    ("earlier", "current", "expected"),
     [
         ([], [OWNER], AlertReason.FOUND),
         ([OWNER, TOPIC], [TOPIC, OWNER, DISK], None),
@@ -64,9 +64,9 @@ def test_figures_for_machines() -> None:
         ([], [DISK], None),
     ],
 )
-def test_drift_that_comes_changes_or_goes_is_news_and_the_same_once_more_is_none(
-    told: list[DriftFinding], found: list[DriftFinding], expected: AlertReason | None
+def test_new_changed_and_resolved_drift_causes_an_alert_and_unchanged_drift_does_not(
+    earlier: list[DriftFinding], current: list[DriftFinding], expected: AlertReason | None
 ) -> None:
-    before, now = drift_result(told), drift_result(found)
+    before, now = drift_result(earlier), drift_result(current)
     known = AlertState(told=before.outcome, told_at=NOW, about=before.about)
     assert alert_reason(known, now.outcome, now.about, NOW + timedelta(minutes=5), timedelta(days=1)) is expected
