@@ -15,7 +15,7 @@ from deploys.lib.header import HEADER
 KEY_FOLDER = "/etc/ssh/authorized_keys.d"
 GROUP = "developers"
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
-EXISTING_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9._-]{0,31}")  # names that useradd accepts
+EXISTING_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9._-]{0,31}")  # also names of accounts that others created
 DATE = re.compile(r"\d{4}-\d\d-\d\d")
 SHELL = re.compile(r"(/[\w.+-]+)+")
 KEY = re.compile(
@@ -188,7 +188,7 @@ def lockout_faults(
         if name in existing and _is_system_account(existing[name]):
             yield f"departed: {name} is a system account, with uid {existing[name].uid}; remove it from departed"
     if login in {*departed, *unlisted}:
-        yield (f"this run would lock its own login, {login}; log in with another account, or add {login} to developers")
+        yield f"this run would lock its own login, {login}; log in with another account, or add {login} to developers"
 
 
 def shell_faults(people: Sequence[Developer], existing: Collection[str], packages: Sequence[str]) -> Iterator[str]:
@@ -238,7 +238,7 @@ def lock_commands(name: str, account: Account | None) -> list[str]:
     commands += [f"gpasswd --delete {name} {group}" for group in sorted(account.groups - {GROUP})]
     if account.processes:
         commands.append(f"loginctl terminate-user {name} || true; pkill -KILL --uid {account.uid} || true")
-    if GROUP in account.groups:  # last: if this run dies before, the next one still finds the account
+    if GROUP in account.groups:  # last: after an interruption, the next run still finds the account
         commands.append(f"gpasswd --delete {name} {GROUP}")
     return commands
 

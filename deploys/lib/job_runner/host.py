@@ -35,7 +35,7 @@ from deploys.lib.operations import CommandLines, Steps, run_silently
 from deploys.lib.preflight import DeployError
 
 WHEELS = f"{OPT}/wheels"
-# systemd runs the script on the host, so a lost connection does not stop it. First, stop one that still waits.
+# systemd runs the script on the host, so a lost connection does not stop it. STOP ends a script that still waits.
 STOP = "systemctl stop groundcrew-switch.service 2>/dev/null || true"
 RUN = f"systemd-run --quiet --wait --pipe --collect --unit=groundcrew-switch sh {OPT}/switch"
 

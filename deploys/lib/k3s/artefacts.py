@@ -15,9 +15,7 @@ from deploys.lib.operations import CommandLines, Steps
 STAGED = "/usr/local/bin/.k3s.new"  # a binary with a verified checksum, not active yet
 CHECKSUMS = "/var/lib/rancher/k3s/.checksums"
 IMAGES = f"{DATA}/agent/images"
-IMAGES_VERSION = (
-    f"{DATA}/agent/groundcrew-images"  # which release they are of; K3s takes all that is in the folder for images
-)
+IMAGES_VERSION = f"{DATA}/agent/groundcrew-images"  # the version of the images; K3s would import a file in IMAGES
 BINARIES = {"x86_64": ("k3s", "amd64"), "aarch64": ("k3s-arm64", "arm64"), "armv7l": ("k3s-armhf", "arm")}
 
 

@@ -129,7 +129,7 @@ def run_kubectl(server: str, *arguments: str, seconds: int) -> tuple[bool, list[
 
 
 def run_on(name: str, command: str) -> tuple[bool, list[str]]:
-    """Run a command on any host, also one that --limit excludes; return whether it succeeded, and its output."""
+    """Run a command on a host, even if --limit excludes it; return whether it succeeded, and its output."""
     target = inventory.get_host(name)
     try:
         if not target.connected:

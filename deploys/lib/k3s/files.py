@@ -222,7 +222,7 @@ def is_ready(node: Mapping[str, Any]) -> bool:
 
 
 def kubelet_version(node: Mapping[str, Any]) -> str:
-    """Return the version that runs on a node; its binary can be another."""
+    """Return the version that runs on a node; the binary on its disk can be newer."""
     return str(node["status"]["nodeInfo"]["kubeletVersion"])
 
 
@@ -264,7 +264,7 @@ def _short(token: str) -> str:
 
 
 def namespace_faults(current: str, given: Sequence[Mapping[str, Any]], dropped: str) -> Iterator[str]:
-    """Yield a fault for namespaces that leave the manifest, so that K3s deletes them, unless `dropped` confirms it."""
+    """Yield a fault if K3s would delete namespaces that are no longer listed, unless `dropped` confirms it."""
     names = {each["metadata"]["name"] for each in yaml.safe_load_all(current) if each and each["kind"] == "Namespace"}
     removed = names - {namespace["name"] for namespace in given}
     if unconfirmed := sorted(removed - set(dropped.split(","))):

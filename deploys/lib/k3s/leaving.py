@@ -18,16 +18,14 @@ from deploys.lib.operations import STAMP_FOLDER, CommandLines, Steps
 
 UNIT_FILES = [f"/etc/systemd/system/{unit}{more}" for unit in UNITS for more in ("", ".env")]
 FILES = [*UNIT_FILES, BINARY, STAGED, f"{STAGED}.part", SYSCTL_FILE, MODULES_FILE]
-SHARED_FOLDERS = ["/var/lib/kubelet", "/var/lib/cni", "/run/k3s", "/run/flannel"]  # other programs can use these too
-FOLDERS = [
-    "/etc/rancher/node",
-    "/etc/rancher/k3s",
-    DATA,
-]  # removed last: the next run continues an interrupted one while they exist
+# Other programs can use these too.
+SHARED_FOLDERS = ["/var/lib/kubelet", "/var/lib/cni", "/run/k3s", "/run/flannel"]
+# Removed last: while these exist, the next run continues an interrupted one.
+FOLDERS = ["/etc/rancher/node", "/etc/rancher/k3s", DATA]
 LINKS = "find /usr/local/bin -lname k3s"
 SHIM = f"^{DATA}/data/[^/]*/bin/containerd-shim"
 # A folder that is a mount point stays, empty. Other file systems mounted inside it are never entered.
-EMPTIED = "find {0} -xdev -mindepth 1 -delete && {{ mountpoint --quiet {0} || rmdir {0}; }}"
+EMPTY_FOLDER = "find {0} -xdev -mindepth 1 -delete && {{ mountpoint --quiet {0} || rmdir {0}; }}"
 
 
 def hosts_to_reset(value: str, cluster: ClusterHosts) -> tuple[str, ...]:
@@ -61,11 +59,15 @@ def majority_faults(nodes: Mapping[str, Mapping[str, Any]], leaving: Sequence[st
     members = {name: node for name, node in nodes.items() if ETCD in node["metadata"]["labels"]}
     staying = {name: files.is_ready(node) for name, node in members.items() if name not in leaving}
     if set(staying) != set(members) and not has_majority(len(staying), sum(staying.values())):
-        down = ", ".join(name for name, ready in staying.items() if not ready) or "none"
-        yield (
-            f"etcd would lose its quorum without {', '.join(name for name in members if name in leaving)}: of the "
-            f"{len(staying)} servers that stay, {down} is not ready; repair it, or reset that one first"
-        )
+        without = ", ".join(name for name in members if name in leaving)
+        down = ", ".join(name for name, ready in staying.items() if not ready)
+        if down:
+            yield (
+                f"etcd would lose its quorum without {without}: of the {len(staying)} servers that stay, {down} is not "
+                "ready; repair it, or reset it first"
+            )
+        else:
+            yield f"no other server than {without} has etcd; add one, or reset the whole cluster"
 
 
 @operation()
@@ -104,7 +106,7 @@ def _removal_steps(host: Host, node: Node, servers: Sequence[str], drain: int) -
                 f"{failure}\nthe node stays cordoned; fix the problem and run this again, or reset it without a drain: "
                 "--data k3s_drain=0"
             ) from None
-    # Delete it while it runs, since etcd can need its vote. Stop it, and delete it again in case it joined in between.
+    # Delete the node while it runs, since etcd can need its vote. Stop it, and delete it again in case it rejoined.
     for stop in (f"systemctl disable --quiet --now {node.unit}", "true"):
         arguments = ("delete", "node", node.name, "--ignore-not-found")
         k3s_cluster.kubectl_or_fail(server, *arguments, failure=f"deleting node {node.name} failed", seconds=60)
@@ -150,5 +152,5 @@ def cleanup_commands() -> Iterator[str]:
     )
     yield f"{LINKS} -delete; rm --force {' '.join(FILES)} {STAMP_FOLDER}/k3s*"
     for folder in (*SHARED_FOLDERS, *FOLDERS):
-        yield f"test ! -e {folder} || {{ {EMPTIED.format(folder)}; }}"
+        yield f"test ! -e {folder} || {{ {EMPTY_FOLDER.format(folder)}; }}"
     yield "rmdir --ignore-fail-on-non-empty /etc/rancher /var/lib/rancher 2>/dev/null || true"

@@ -71,7 +71,7 @@ def wait_until_ready(host: Host, node: Node, servers: Sequence[str], version: st
 
 @operation()
 def update_taints(node: Node, servers: Sequence[str]) -> Steps:
-    """Set the node's taints through the API; K3s sets them itself only when a node registers first."""
+    """Set the node's taints through the API; K3s itself sets them only when the node first registers."""
     yield from _update("taint", node, node.taints, servers, k3s_files.taint_changes)
 
 
@@ -88,7 +88,7 @@ def _update(
     servers: Sequence[str],
     changes_of: Callable[[Sequence[str], Mapping[str, Any], Sequence[str]], list[str]],
 ) -> Steps:
-    """Change taints or labels. A file on the host lists those of earlier runs; others are never removed."""
+    """Set taints or labels, and remove those of earlier runs, which a file on the host lists. Others stay."""
     current = (k3s_cluster.read_nodes(*servers) or {}).get(node.name, {})
     list_file = f"/etc/rancher/node/groundcrew-{kind}s"
     ours = host.get_fact(CommandLines, f"cat {list_file}")
@@ -156,7 +156,7 @@ def write_private_file(file: Path, text: str) -> None:
 
 
 def cluster_token(environment: str, given: dict[str, Any]) -> tuple[str, str]:
-    """Return the token and its source: group data, else the file on this machine. A new token has the source ""."""
+    """Return the token and its source: group data, the file on this machine, or "" for a new token."""
     if given:
         return passwords.reveal("k3s_token", given), "k3s_token"
     file = token_file(environment)
@@ -178,10 +178,10 @@ def _new_token(environment: str) -> str:
 def save_token(environment: str) -> Steps:
     """Save a new token on this machine, before a host gets it."""
     if not token_file(environment).exists():
-        yield FunctionCommand(_keep_token, (environment,), {})
+        yield FunctionCommand(_save_token, (environment,), {})
 
 
-def _keep_token(state: State, host: Host, environment: str) -> None:
+def _save_token(state: State, host: Host, environment: str) -> None:
     write_private_file(token_file(environment), _new_token(environment) + "\n")
 
 

@@ -32,14 +32,14 @@ class Upgrade:
 
 @operation()
 def take_snapshot(server: str, upgrade: Upgrade) -> Steps:
-    """Save an etcd snapshot on `server` before the upgrade's first node; not if the cluster has no etcd."""
-    if host.name != server or not _is_before_the_first(cluster.read_nodes(*upgrade.servers) or {}, upgrade.version):
+    """Save an etcd snapshot on `server`, unless an upgraded server exists or the cluster has no etcd."""
+    if host.name != server or not _is_before_first_server(cluster.read_nodes(*upgrade.servers) or {}, upgrade.version):
         return
     name = f"before-{upgrade.version.replace('+', '-')}"
     yield f"timeout {SNAPSHOT_TIMEOUT} {BINARY} etcd-snapshot save --name={name}"
 
 
-def _is_before_the_first(nodes: Mapping[str, Mapping[str, Any]], version: str) -> bool:
+def _is_before_first_server(nodes: Mapping[str, Mapping[str, Any]], version: str) -> bool:
     members = [node for node in nodes.values() if ETCD in node["metadata"]["labels"]]
     return bool(members) and all(files.kubelet_version(node) != version for node in members)
 

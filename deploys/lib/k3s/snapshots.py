@@ -142,7 +142,7 @@ def _restore(state: State, host: Host, cluster: ClusterHosts, snapshot: EtcdSnap
 def _restore_steps(host: Host, cluster: ClusterHosts, snapshot: EtcdSnapshot, limit: int) -> None:
     if running := [name for name in cluster.servers if k3s_cluster.run_on(name, "systemctl is-active --quiet k3s")[0]]:
         raise StepFailed(f"K3s still runs on {', '.join(running)} with the old state; stop it there and run this again")
-    # As a systemd unit, a lost connection does not stop it. The next run stops it before it starts again.
+    # Run it as a systemd unit: a lost connection does not stop it, and the next run can stop it first.
     k3s_cluster.run_on(host.name, f"systemctl stop {UNIT}; systemctl reset-failed {UNIT}")
     has_s3 = bool((cluster.settings.get("k3s_snapshots") or {}).get("s3"))
     properties = [f"RuntimeMaxSec={limit}", "LimitNOFILE=1048576", "EnvironmentFile=-/etc/default/k3s"]
@@ -160,7 +160,7 @@ def _restore_steps(host: Host, cluster: ClusterHosts, snapshot: EtcdSnapshot, li
 
 @operation()
 def prepare_rejoin(hosts: Sequence[str], node: Node, first: str, snapshot: str) -> Steps:
-    """Delete these hosts' old state, and their node passwords in the cluster, which the snapshot can contradict."""
+    """Delete these hosts' old state, and their node passwords, which can differ from those in the snapshot."""
     if host.name not in hosts or _is_done(host.name, snapshot):
         return
     yield FunctionCommand(_delete_password, (first, node), {})
@@ -178,6 +178,6 @@ def _delete_password(state: State, host: Host, first: str, node: Node) -> bool:
 
 
 def host_faults() -> Iterator[str]:
-    """Yield a fault unless K3s and its configuration exist: a snapshot can only be read with the token in there."""
+    """Yield a fault unless K3s and its configuration exist. A snapshot can be read only with its token."""
     if not host.get_fact(CommandLines, f"ls {BINARY} && ls {CONFIG}"):
         yield f"{host.name}: K3s is not installed; run deploys/k3s.py first, with the token of the lost cluster"

@@ -38,6 +38,7 @@ def test_the_value_names_hosts_or_the_environment(value: str, leaving: tuple[str
         (("two",), ["one"], False),
         (("two",), ["four"], True),
         (("two", "three"), ["one"], False),
+        ((), ["one", "two", "three"], False),
         ((), ["no-such-node"], True),
     ],
 )
