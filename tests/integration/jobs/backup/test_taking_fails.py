@@ -283,8 +283,8 @@ def test_a_backup_can_be_killed_at_any_moment(database: New, backs_up: BacksUp, 
     listed = staging.crew("backups", "list", "staging").stdout
     dead = [each.id for each in staging.sets() if not each.complete]
     assert dead, "no run was killed while it dumped"
-    assert "Left by runs that died" in listed
-    assert all(listed.index(name) > listed.index("Left by runs") for name in dead)
+    assert "left by runs that died" in listed
+    assert all(listed.index(name) > listed.index("left by runs") for name in dead)
 
 
 @needs("age")
