@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: from an address, a password and a tunnel to the parameters of libpq."""
+"""Connections to PostgreSQL: turn a URL, a password and a tunnel into parameters of libpq."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TIMEOUTS = {
     "keepalives_count": "6",
 }
 
-# SQLSTATE classes that can pass: connection lost, out of resources, shutdown or startup, deadlock, I/O error.
+# Classes of SQLSTATE after which a retry can succeed: connection lost, out of resources, shutdown or startup, deadlock, I/O error.
 _TRANSIENT = ("08", "53", "57P", "40", "58")
 
 # A server or role can have timeouts that end a dump of hours. Older servers do not know all of them.
@@ -50,7 +50,7 @@ _LOGIN_HINT = "set one: password = { env, file or command } in its section, --pa
 
 
 class ConnectionTarget(Protocol):
-    """What is needed to connect: a section of the environment file has it, and so has an Address."""
+    """What a connection needs: a section of the environment file, or an Address."""
 
     @property
     def url(self) -> str: ...
@@ -71,7 +71,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Connection parameters of a database that is reachable now. They exclude the password and are safe to print."""
+    """A database that is reachable now. The password is stored apart, so `parameters` can be printed."""
 
     parameters: Mapping[str, str]
     password: str | None = field(default=None, repr=False)
@@ -155,7 +155,7 @@ def translated_errors() -> Iterator[None]:
 
 
 def translate_error(error: psycopg.Error) -> Failed | Transient:
-    """Return an error of the server or libpq as Transient if it can pass, else as BackupError."""
+    """Return an error of the server or libpq as Transient if a retry can succeed, else as BackupError."""
     message = redact(str(error)).removeprefix("connection failed: ")
     # libpq tries with TLS and then without, and reports both; often the two lines are the same.
     sentence = " ".join(dict.fromkeys(" ".join(line.split()) for line in message.splitlines() if line.strip()))
@@ -167,5 +167,5 @@ def translate_error(error: psycopg.Error) -> Failed | Transient:
 
 
 def is_permanent(message: str) -> bool:
-    """Whether a retry of the connection is useless. libpq has no error codes for this, only text."""
+    """Whether it is useless to connect again. libpq reports this as text only, without an error code."""
     return any(text in message for text in _PERMANENT)

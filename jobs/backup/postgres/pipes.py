@@ -1,4 +1,4 @@
-"""Larger buffers for pipes to PostgreSQL's programs, whose default of 4 KiB keeps both ends busy with system calls."""
+"""Larger buffers for pipes to PostgreSQL's programs. Their default of 4 KiB costs too many system calls."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ def with_large_buffers(argv: Sequence[str]) -> list[str]:
 
 
 def enlarge_pipe(pipe: IO[bytes]) -> None:
-    """Let the pipe hold 1 MiB, so that its two ends wait less for each other; do nothing where that is impossible."""
+    """Let the pipe hold 1 MiB, so that its two ends wait less for each other. Do nothing if the system refuses."""
     with suppress(OSError):
         fcntl.fcntl(pipe.fileno(), _F_SETPIPE_SZ, _PIPE_SIZE)

@@ -31,7 +31,7 @@ class ClientProgram:
 
 
 def dump_program(server: int, installed: Sequence[ClientProgram], name: str = "pg_dump") -> ClientProgram:
-    """Return the lowest major version that can dump the server: dumps of newer versions need newer servers."""
+    """Return the lowest version that can dump the server. A newer one can write SQL that the server does not know."""
     fitting = [program for program in installed if program.major >= server]
     if not fitting:
         raise NoProgram(

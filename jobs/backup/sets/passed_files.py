@@ -10,10 +10,10 @@ _OPEN_FILES = Path("/proc/self/fd")
 
 
 def new_file() -> IO[bytes]:
-    """Return a new private file: without a name where the system has /proc, else a named temporary file."""
+    """Return a new private file. On systems with /proc it has no name, so nothing is left after a crash."""
     return tempfile.TemporaryFile() if _OPEN_FILES.is_dir() else tempfile.NamedTemporaryFile(prefix="groundcrew-")
 
 
 def path_for_child(file: IO[bytes]) -> Path:
-    """Return the path for a program started with the file's descriptor in `pass_fds`. It can open it repeatedly."""
+    """Return the path under which a child program can open the file. Start it with the descriptor in `pass_fds`."""
     return Path(file.name) if isinstance(file.name, str) else _OPEN_FILES / str(file.fileno())

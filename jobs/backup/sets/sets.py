@@ -1,4 +1,4 @@
-"""The backup sets in the store, from listings alone: no set is opened."""
+"""Find backup sets by listing keys in the store. No object is read."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Set:
 
     @property
     def complete(self) -> bool:
-        """Whether the set has a manifest; if not, its run is still running or has died."""
+        """Whether the set has a manifest. Without one, its run has died or has not finished yet."""
         return self.completed is not None
 
     @property
@@ -47,7 +47,7 @@ class Set:
 
     @property
     def sort_key(self) -> tuple[datetime, datetime, str]:
-        """Sorts sets by time. Of two sets started in the same second, the one completed first is older."""
+        """A key that sorts sets by time. Of two sets started in the same second, the one completed first is older."""
         return self.started, self.completed or datetime.max.replace(tzinfo=UTC), self.id
 
     @property

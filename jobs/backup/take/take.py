@@ -151,7 +151,7 @@ def dump_command(plan: BackupPlan, part: PlannedPart, lock: timedelta) -> list[s
 
 
 def restore_notes(plan: BackupPlan) -> tuple[str, ...]:
-    """Return notes for a later restore of the set."""
+    """Return what a person must know before they restore the set."""
     unlogged = [table.quoted for table in plan.snapshot.tables if table.unlogged]
     return (
         *((_NO_PASSWORDS,) if not plan.role_passwords else ()),
