@@ -20,16 +20,17 @@ from jobs.embedded._program import NotInstalled, NotStarted, RunningProgram, fre
 EMBEDDED_VERSIONS = {16: "pginstall", 18: "pginstall18"}
 SUPERUSER = "postgres"
 LONGEST_SOCKET_FOLDER = 85  # the path of a socket can have 107 characters
+# The data is removed with the server, so it need not survive a crash.
 NOT_DURABLE = {
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
-}  # the data is removed with the server
+}
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresServer:
-    """A running server. Its superuser is `postgres`. A password is needed on the socket, too."""
+    """A running server. Its superuser is `postgres`. If it has a password, the socket requires it, too."""
 
     major: int
     programs: Path

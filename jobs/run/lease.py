@@ -19,7 +19,7 @@ from jobs.store import Changed, Exists, Missing, OutOfReach, Store, StoreError
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-RENEWALS = 4  # renewals per length of a lease, so that a few of them may fail
+RENEWALS = 4  # renewals per length of a lease, so that a few of them can fail
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +219,7 @@ class Lease:
         self._over = threading.Event()
 
     def seconds_left(self) -> float:
-        """Return the seconds until another run may take the lock, unless it is renewed."""
+        """Return the seconds until another run can take the lock, unless it is renewed."""
         return self._renewed + self.holder.seconds - time.monotonic()
 
     def keep(self, on_lost: Callable[[str], object]) -> None:

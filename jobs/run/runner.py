@@ -231,7 +231,7 @@ class JobRunner:
 
     def _skip(self, run: RunContext, lease: Lease, earlier: Record) -> Record:
         run.log.info("run skipped, already complete", by=earlier.run, outcome=earlier.outcome)
-        if lease.holder.took_over:  # the run that died may not have sent its alerts
+        if lease.holder.took_over:  # the run that died possibly has not sent its alerts
             self._announce(run, earlier)
         return earlier
 

@@ -154,7 +154,7 @@ def _signal_groups(processes: Sequence[subprocess.Popen[bytes]], number: signal.
 
 
 def _call_quietly(callback: Callable[[], object]) -> None:
-    """A callback may fail: the run is stopping anyway, and its record has the reason."""
+    """Call a callback and ignore its errors: the run is stopping anyway, and its record has the reason."""
     with suppress(Exception):
         callback()
 

@@ -279,7 +279,7 @@ class S3Store:
         ]
 
     def _delete_singly(self, keys: Sequence[str]) -> Iterator[NotDeleted]:
-        """Delete keys that XML cannot hold, and so neither can a request for many keys."""
+        """Delete keys one by one, because XML cannot hold their characters."""
         for key in keys:
             try:
                 with translated_errors(self._location, "s3:DeleteObject", key):

@@ -101,16 +101,16 @@ def test_the_lock_of_a_dead_holder_is_taken_over_after_its_lease(lock: Lock) -> 
 
 
 def test_a_holder_that_was_killed_on_this_host_is_replaced_even_by_an_impatient_run(lock: Lock) -> None:
-    here = replace(OTHER, host=socket.gethostname(), seconds=0.2, since=datetime.now(UTC))
+    on_this_host = replace(OTHER, host=socket.gethostname(), seconds=0.2, since=datetime.now(UTC))
     lock = replace(lock, now=lambda: datetime.now(UTC))
     ended = subprocess.Popen(["true"])
     ended.wait()
-    lease = acquired(lock, replace(here, pid=os.getpid(), seconds=60))
+    lease = acquired(lock, replace(on_this_host, pid=os.getpid(), seconds=60))
     with pytest.raises(LockHeld):
         acquired(lock, MINE)
     lease.release()
-    acquired(lock, replace(here, run="killed", pid=ended.pid))
-    assert acquired(lock, MINE).holder.took_over == f"killed on {here.host} (pid {ended.pid})"
+    acquired(lock, replace(on_this_host, run="killed", pid=ended.pid))
+    assert acquired(lock, MINE).holder.took_over == f"killed on {on_this_host.host} (pid {ended.pid})"
 
 
 def test_a_holder_whose_clock_is_behind_is_alive_if_it_renews(lock: Lock) -> None:

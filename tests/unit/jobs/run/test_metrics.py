@@ -19,7 +19,7 @@ def record(tmp_path: Path) -> Record:
     return record
 
 
-def test_a_run_as_prometheus_reads_it(record: Record) -> None:
+def test_a_run_in_the_text_format_of_prometheus(record: Record) -> None:
     lines = [line for line in to_text(samples_of(record)).splitlines() if not line.startswith("#")]
     of = 'crew_job="backup",environment="staging",subject="shop"'
     assert lines == [
@@ -33,12 +33,12 @@ def test_a_run_as_prometheus_reads_it(record: Record) -> None:
     ]
 
 
-def test_every_metric_says_what_it_is(record: Record) -> None:
+def test_every_metric_has_help_and_type(record: Record) -> None:
     text = to_text(samples_of(record))
     assert all(f"# HELP {metric.name} {metric.help}\n# TYPE {metric.name} gauge" in text for metric in METRICS)
 
 
-def test_text_comes_back_as_samples(record: Record) -> None:
+def test_text_is_parsed_to_the_same_samples(record: Record) -> None:
     odd = samples_of(replace(record, subject='a "b" \\ c\nd', figures={"x": 0.1 + 0.2}))
     assert from_text(to_text(odd)) == odd
 
@@ -52,7 +52,7 @@ def test_a_failure_keeps_the_last_success_and_drops_old_figures(record: Record) 
     assert 'figure="tries"' in text
 
 
-def test_what_was_taken_out_of_the_file_goes_with_the_next_run_of_its_job(record: Record, tmp_path: Path) -> None:
+def test_the_next_run_drops_subjects_that_left_the_file(record: Record, tmp_path: Path) -> None:
     env = environment(textfile=tmp_path / "groundcrew.prom")
     others = (("backup", "gone", "staging"), ("backup", "gone", "production"), ("verify", "gone", "staging"))
     for job_name, subject, of in others:
@@ -65,7 +65,7 @@ def test_what_was_taken_out_of_the_file_goes_with_the_next_run_of_its_job(record
     }  # fmt: skip
 
 
-def test_runs_beside_each_other_lose_nothing_and_any_user_may_read(record: Record, tmp_path: Path) -> None:
+def test_parallel_runs_lose_no_samples_and_any_user_can_read_them(record: Record, tmp_path: Path) -> None:
     textfile = tmp_path / "groundcrew.prom"
     env = environment(textfile=textfile)
     names = [f"db{number}" for number in range(12)]
@@ -79,7 +79,7 @@ def test_runs_beside_each_other_lose_nothing_and_any_user_may_read(record: Recor
     assert [path.name for path in tmp_path.glob("*.prom")] == ["groundcrew.prom"]
 
 
-def test_how_far_ticks_are_apart_is_written_for_what_is_on_a_schedule(tmp_path: Path) -> None:
+def test_a_scheduled_job_has_its_period(tmp_path: Path) -> None:
     env = environment(textfile=tmp_path / "groundcrew.prom")
     for line in ("0 */6 * * *", None):
         run_job(job(done, line=line), env, store_in(tmp_path / "store"), Options(), now=lambda: NOON)

@@ -1,3 +1,7 @@
+"""Progress: bars on a terminal, else log lines."""
+
+from __future__ import annotations
+
 import os
 import pty
 import sys
@@ -10,7 +14,7 @@ from jobs.run import progress
 from jobs.run.progress import Progress, end_bars, pace
 
 
-def test_elsewhere_than_on_a_terminal_it_is_a_line_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_terminal_there_is_a_log_line_per_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 30.0, 61.0, 62.0, 121.5])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     progress_of_run = Progress()
@@ -21,18 +25,18 @@ def test_elsewhere_than_on_a_terminal_it_is_a_line_a_minute(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    ("done", "total", "told"),
+    ("done", "total", "fields"),
     [
         (3_000_000, 9_000_000, {"rate": "100 kB/s", "left": "1 min"}),
         (3_000_000, None, {"rate": "100 kB/s"}),
         (0, 9_000_000, {"rate": "0 B/s"}),
     ],
 )
-def test_a_line_tells_how_fast_it_goes_and_what_is_left(done: int, total: int | None, told: dict[str, str]) -> None:
-    assert pace(done, total, 30.0) == told
+def test_a_line_has_the_rate_and_the_time_left(done: int, total: int | None, fields: dict[str, str]) -> None:
+    assert pace(done, total, 30.0) == fields
 
 
-def test_on_a_terminal_it_is_a_bar_that_goes_when_all_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_terminal_there_is_a_bar_until_all_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = pty.openpty()
     with os.fdopen(theirs, "w") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
@@ -50,4 +54,4 @@ def test_on_a_terminal_it_is_a_bar_that_goes_when_all_is_done(monkeypatch: pytes
         terminal.flush()
         shown += os.read(ours, 1 << 16)
     os.close(ours)
-    assert b"4.0/4.0 MB" not in shown, "what is complete is told by its result"
+    assert b"4.0/4.0 MB" not in shown, "a complete bar disappears"

@@ -1,3 +1,5 @@
+"""Signals, and the stop of a run with its callbacks."""
+
 from __future__ import annotations
 
 import os
@@ -9,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from jobs.run.stop import on_signals
+from jobs.run.stop import Stop, StopCallbacks, Stopped, on_signals
 from tests.parts.runs import until
 
 
 def main_thread_sleeps() -> bool:
-    """Not for a moment, but in a wait."""
+    """Return whether the main thread sleeps for some time."""
     stat = Path(f"/proc/self/task/{threading.main_thread().native_id}/stat")
     states = []
     for _ in range(50):
@@ -23,12 +25,12 @@ def main_thread_sleeps() -> bool:
     return set(states) == {"S"}
 
 
-def test_a_signal_that_another_thread_receives_is_heard_though_the_main_thread_sleeps() -> None:
-    heard: list[str] = []
+def test_a_signal_to_another_thread_is_handled_while_the_main_thread_sleeps() -> None:
+    names: list[str] = []
     first, second = threading.Event(), threading.Event()
 
-    def tell(name: str) -> None:
-        heard.append(name)
+    def on_first(name: str) -> None:
+        names.append(name)
         first.set()
 
     def to_itself() -> None:
@@ -37,27 +39,53 @@ def test_a_signal_that_another_thread_receives_is_heard_though_the_main_thread_s
             signal.pthread_kill(threading.get_ident(), number)
             first.wait(10)
 
-    with on_signals(tell, second.set):
+    with on_signals(on_first, second.set):
         threading.Thread(target=to_itself).start()
         assert first.wait(5)
         assert second.wait(5)
-    assert heard == ["SIGTERM"]
+    assert names == ["SIGTERM"]
 
 
 @pytest.fixture
-def heard() -> Iterator[None]:
-    """Also where these tests were started by nohup, which a run respects."""
+def sighup_not_ignored() -> Iterator[None]:
+    """Reset SIGHUP, because nohup ignores it and runs respect that."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
 
 
-@pytest.mark.usefixtures("heard")
-def test_handlers_are_as_they_were_afterwards() -> None:
+@pytest.mark.usefixtures("sighup_not_ignored")
+def test_earlier_handlers_are_restored() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
-    told = threading.Event()
-    with on_signals(lambda _: told.set(), lambda: None):
+    received = threading.Event()
+    with on_signals(lambda _: received.set(), lambda: None):
         os.kill(os.getpid(), signal.SIGHUP)
-        assert told.wait(5)
+        assert received.wait(5)
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)] == before
     assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_a_stop_calls_back_once_and_raises_its_first_reason() -> None:
+    stop, called = Stop(), threading.Event()
+    with stop.on_stop(called.set):
+        stop.request("stopped by SIGTERM")
+        stop.request("stopped by its time limit")
+        assert called.wait(5)
+    with pytest.raises(Stopped, match=r"^stopped by SIGTERM$"):
+        stop.check()
+    with pytest.raises(Stopped), stop.on_stop(pytest.fail):
+        pass
+
+
+def test_a_callback_is_registered_for_its_context_only() -> None:
+    lock = threading.Lock()
+    callbacks, calls = StopCallbacks(lock, lambda: None), list[str]()
+    with callbacks.registered(lambda: calls.append("outer")):
+        with callbacks.registered(lambda: calls.append("inner")):
+            pass
+        with lock:
+            taken = callbacks.take()
+    for callback in taken:
+        callback()
+    assert calls == ["outer"]
+    assert callbacks.take() == []
