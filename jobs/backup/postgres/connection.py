@@ -25,7 +25,8 @@ _TIMEOUTS = {
     "keepalives_count": "6",
 }
 
-# Classes of SQLSTATE after which a retry can succeed: connection lost, out of resources, shutdown or startup, deadlock, I/O error.
+# Classes of SQLSTATE after which a retry can succeed.
+# In order: connection lost, out of resources, shutdown or startup, deadlock, I/O error.
 _TRANSIENT = ("08", "53", "57P", "40", "58")
 
 # A server or role can have timeouts that end a dump of hours. Older servers do not know all of them.
