@@ -28,7 +28,7 @@ demo: $(BIN)/crew  ## back up a database, lose it, restore and verify it, on thi
 
 test: setup lint  ## lint and all tests but the long ones, with coverage: what a pull request must pass
 	@$(BIN)/coverage erase
-	$(PYTEST) --cov --cov-report=term -m 'not long and not release' $(ARGS)
+	COVERAGE_OF_DEPLOYS=no $(PYTEST) --cov --cov-report=term -m 'not long and not release' $(ARGS)
 	@$(BIN)/python -m tests.floors inventories terraform jobs
 
 test-all: setup lint  ## the same with the long tests: what CI runs
@@ -46,7 +46,7 @@ test-unit test-integration test-lab:  # COVERAGE=yes measures coverage, for make
 
 test-real-cluster:  ## the K3s deploys with the real K3s on this machine, which is changed for good (with sudo)
 	sudo systemctl start ssh
-	sudo env PATH="$$PATH" $(MAKE) setup
+	sudo env PATH="$$PATH" make setup
 	sudo env PATH="$$PATH" $(BIN)/python -m pytest tests/lab/real_k3s.py $(ARGS)
 
 test-release: setup  ## the scenarios of which test-all runs one case each, in whole

@@ -1,0 +1,52 @@
+"""A connection that breaks after the snapshot was exported fails the attempt, and the run tries again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from jobs.backup.concurrent import Cancellation
+from jobs.backup.postgres.connection import Endpoint
+from jobs.backup.take import facts, snapshot
+from jobs.run.job import Transient
+from tests.parts.postgres import Database
+
+LOCK = timedelta(seconds=5)
+
+
+@pytest.fixture
+def shop(database: Callable[..., Database]) -> Database:
+    return database(16)
+
+
+def endpoint(shop: Database) -> Endpoint:
+    return Endpoint({key: str(value) for key, value in conninfo_to_dict(shop.url).items()}, shop.password)
+
+
+def terminate(shop: Database, connection: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
+    """Break a connection at the server's end, and return it."""
+    shop.ask(f"SELECT pg_terminate_backend({connection.info.backend_pid}, 10000)")
+    return connection
+
+
+def test_between_the_snapshot_and_the_first_question(shop: Database) -> None:
+    with (
+        pytest.raises(Transient, match="terminating connection"),
+        snapshot.export_snapshot(endpoint(shop), LOCK) as moment,
+    ):
+        terminate(shop, moment.connection).execute("SELECT 1")
+
+
+def test_between_the_last_count_and_the_end_of_its_transaction(shop: Database) -> None:
+    reached = endpoint(shop)
+    with (
+        snapshot.export_snapshot(reached, LOCK) as moment,
+        pytest.raises(Transient, match="terminating connection"),
+        facts._connected(Cancellation(), reached, moment.name) as connection,
+    ):
+        terminate(shop, connection)
