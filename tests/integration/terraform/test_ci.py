@@ -1,4 +1,4 @@
-"""The scripts of the workflows, with a crew that says what it is told to, and a GitHub that may not answer."""
+"""The scripts of the workflows, with a fake crew that prints given output and a fake GitHub that can fail."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ OWNER = DriftFinding(DriftKind.CHANGED, "aws_vpc.this", "tags.Owner", "platform"
 CLEAN, DRIFTED, FAILED = (
     StackReport("network"),
     StackReport("cluster", (OWNER,)),
-    StackReport("database", error="AWS is out of reach"),
+    StackReport("database", error="AWS is unreachable"),
 )
 
 
 class Actions:
-    """A folder on a runner of GitHub: scripts run there, and what they told."""
+    """A fake GitHub runner: runs a script, and keeps its issues, comments and summary."""
 
     def __init__(self, folder: Path, crew: str) -> None:
         self.bin = github.standing_in(folder / "bin", crew)
@@ -43,10 +43,10 @@ class Actions:
         )  # fmt: skip
 
     @property
-    def told(self) -> list[dict[str, Any]]:
+    def messages(self) -> list[dict[str, Any]]:
         file = self.bin / "issues.json"
-        found: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
-        return found
+        messages: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
+        return messages
 
     @property
     def summary(self) -> str:
@@ -61,70 +61,71 @@ class TestDrift:
         )
 
     @pytest.fixture
-    def look(self, actions: Actions, capsys: pytest.CaptureFixture[str]) -> Callable[..., int]:
-        """`look(1, FAILED)` is the script's end when crew ends with 1 and tells so of the stacks."""
+    def check(self, actions: Actions, capsys: pytest.CaptureFixture[str]) -> Callable[..., int]:
+        """`check(1, FAILED)` is the exit code of the script if crew exits 1 and reports these stacks."""
 
-        def looks(code: int, *seen: StackReport, **more: str) -> int:
-            report = DriftReport("staging", seen)
+        def run(code: int, *stacks: StackReport, **more: str) -> int:
+            report = DriftReport("staging", stacks)
             print_json({"environments": [as_json(report)]})
             (actions.folder / "json").write_text(capsys.readouterr().out)
             (actions.folder / "markdown").write_text("\n".join(as_markdown(report)))
             return actions.run("drift.sh", "staging", CODE=str(code), **more).returncode
 
-        return looks
+        return run
 
-    def test_one_issue_is_made_kept_in_step_and_closed(self, actions: Actions, look: Callable[..., int]) -> None:
-        assert look(0, CLEAN) == 0
-        assert actions.told == []
+    def test_one_issue_is_created_updated_and_closed(self, actions: Actions, check: Callable[..., int]) -> None:
+        assert check(0, CLEAN) == 0
+        assert actions.messages == []
         for edits in (0, 1):
-            assert look(2, CLEAN, DRIFTED) == 0
-            assert [(one["title"], one["open"], one["edits"]) for one in actions.told] == [
+            assert check(2, CLEAN, DRIFTED) == 0
+            assert [(issue["title"], issue["open"], issue["edits"]) for issue in actions.messages] == [
                 ("Drift in staging", True, edits)
             ]
-        assert look(0, CLEAN) == 0
-        assert [one["open"] for one in actions.told] == [False]
+        assert check(0, CLEAN) == 0
+        assert [issue["open"] for issue in actions.messages] == [False]
 
-    def test_drift_beside_a_stack_that_fails_is_told_all_the_same(
-        self, actions: Actions, look: Callable[..., int]
-    ) -> None:
+    def test_drift_is_reported_although_another_stack_fails(self, actions: Actions, check: Callable[..., int]) -> None:
         for edits in (0, 1):
-            assert look(1, FAILED, DRIFTED) == 1
-            assert [(one["open"], one["edits"]) for one in actions.told] == [(True, edits)]
-        assert "mallory" in actions.told[0]["body"]
-        assert "AWS is out of reach" in actions.told[0]["body"]
+            assert check(1, FAILED, DRIFTED) == 1
+            assert [(issue["open"], issue["edits"]) for issue in actions.messages] == [(True, edits)]
+        assert "mallory" in actions.messages[0]["body"]
+        assert "AWS is unreachable" in actions.messages[0]["body"]
 
-    def test_a_failure_alone_neither_makes_nor_closes_an_issue(
-        self, actions: Actions, look: Callable[..., int]
+    def test_a_failure_alone_neither_creates_nor_closes_an_issue(
+        self, actions: Actions, check: Callable[..., int]
     ) -> None:
-        assert (look(1, FAILED, CLEAN), actions.told) == (1, [])
-        look(2, DRIFTED)
-        assert look(1, FAILED, CLEAN) == 1
-        assert [(one["open"], one["edits"]) for one in actions.told] == [(True, 0)]
+        assert check(1, FAILED, CLEAN) == 1
+        assert actions.messages == []
+        check(2, DRIFTED)
+        assert check(1, FAILED, CLEAN) == 1
+        assert [(issue["open"], issue["edits"]) for issue in actions.messages] == [(True, 0)]
 
-    def test_wrong_usage_keeps_its_code(self, actions: Actions, look: Callable[..., int]) -> None:
-        assert (look(64), actions.told) == (64, [])
+    def test_wrong_usage_keeps_its_exit_code(self, actions: Actions, check: Callable[..., int]) -> None:
+        assert check(64) == 64
+        assert actions.messages == []
 
-    @pytest.mark.parametrize(("code", "seen"), [(0, CLEAN), (1, DRIFTED), (2, DRIFTED)])
-    def test_issues_that_can_not_be_listed_are_not_made_again(
-        self, actions: Actions, look: Callable[..., int], code: int, seen: StackReport
+    @pytest.mark.parametrize(("code", "stack"), [(0, CLEAN), (1, DRIFTED), (2, DRIFTED)])
+    def test_no_issue_is_created_if_issues_cannot_be_listed(
+        self, actions: Actions, check: Callable[..., int], code: int, stack: StackReport
     ) -> None:
-        look(2, DRIFTED)
-        before = actions.told
-        assert look(code, seen, GH_FAILS="issue list") == 4
-        assert actions.told == before
+        check(2, DRIFTED)
+        before = actions.messages
+        assert check(code, stack, GH_FAILS="issue list") == 4
+        assert actions.messages == before
 
 
 class TestPlan:
     @pytest.fixture
     def actions(self, tmp_path: Path) -> Actions:
-        says = 'echo "staging/network: 1 to create"; echo "a word beside it" >&2'
-        return Actions(tmp_path, f'echo "$*" >>{tmp_path}/asked; {says}; exit $CODE')
+        script = 'echo "staging/network: 1 to create"; echo "a line on stderr" >&2'
+        return Actions(tmp_path, f'echo "$*" >>{tmp_path}/commands; {script}; exit $CODE')
 
-    def test_one_comment_holds_the_plan_and_nothing_else(self, actions: Actions) -> None:
+    def test_one_comment_has_the_plan_and_nothing_else(self, actions: Actions) -> None:
         for edits in (0, 1):
-            ended = actions.run("plan.sh", "staging", "17", CODE="0")
-            assert (ended.returncode, ended.stderr) == (0, "a word beside it\n")
-            [comment] = actions.told
+            completed = actions.run("plan.sh", "staging", "17", CODE="0")
+            assert completed.returncode == 0, completed.stderr
+            assert completed.stderr == "a line on stderr\n"
+            [comment] = actions.messages
             assert comment["edits"] == edits
         assert comment["body"] == (
             "<!-- crew stacks plan staging -->\n### Plan for staging\n\n"
@@ -132,31 +133,31 @@ class TestPlan:
         )
         assert actions.summary == comment["body"] * 2
 
-    def test_it_takes_no_lock(self, actions: Actions) -> None:
+    def test_the_plan_takes_no_lock(self, actions: Actions) -> None:
         actions.run("plan.sh", "staging", "17", CODE="0")
-        assert (actions.folder / "asked").read_text() == "stacks plan staging --no-lock\n"
+        assert (actions.folder / "commands").read_text() == "stacks plan staging --no-lock\n"
 
-    def test_of_one_that_failed_the_error_is_told(self, actions: Actions) -> None:
-        ended = actions.run("plan.sh", "staging", "17", CODE="1")
-        assert ended.returncode == 1
-        [comment] = actions.told
-        assert "1 to create\na word beside it\n" in comment["body"]
+    def test_a_failed_plan_shows_the_error(self, actions: Actions) -> None:
+        completed = actions.run("plan.sh", "staging", "17", CODE="1")
+        assert completed.returncode == 1
+        [comment] = actions.messages
+        assert "1 to create\na line on stderr\n" in comment["body"]
 
-    def test_without_a_pull_request_it_is_told_in_the_summary_alone(self, actions: Actions) -> None:
+    def test_without_a_pull_request_the_plan_is_only_in_the_summary(self, actions: Actions) -> None:
         assert actions.run("plan.sh", "production", CODE="0").returncode == 0
         assert "### Plan for production" in actions.summary
-        assert actions.told == []
+        assert actions.messages == []
         assert actions.run("plan.sh", "production", CODE="1").returncode == 1
 
-    def test_comments_that_can_not_be_listed_are_not_made_again(self, actions: Actions) -> None:
+    def test_no_comment_is_created_if_comments_cannot_be_listed(self, actions: Actions) -> None:
         actions.run("plan.sh", "staging", "17", CODE="0")
-        before = actions.told
+        before = actions.messages
         assert actions.run("plan.sh", "staging", "17", CODE="0", GH_FAILS="api --paginate").returncode == 4
-        assert actions.told == before
+        assert actions.messages == before
 
 
 class TestEnvironments:
-    def test_those_with_stacks_are_listed_and_one_that_can_not_be_read(
+    def test_environments_with_stacks_or_faults_are_listed(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         from terraform.ci.environments import main
@@ -170,7 +171,7 @@ class TestEnvironments:
         main()
         assert capsys.readouterr().out == 'environments=["qa", "wrong"]\n'
 
-    def test_the_target_gives_them_to_the_next_job(self, tmp_path: Path) -> None:
+    def test_the_make_target_writes_a_step_output(self, tmp_path: Path) -> None:
         output = tmp_path / "output"
         argv = ["make", "environments", f"PYTHON={sys.executable}"]
         subprocess.run(argv, cwd=ROOT, env={**os.environ, "GITHUB_OUTPUT": str(output)}, check=True)

@@ -1,4 +1,4 @@
-"""Staging as it is shipped, applied to an emulator by an old and a new Terraform, and what happens to it."""
+"""The shipped staging environment on an AWS emulator, with an old and a new Terraform."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TOPIC = "module.monitoring.aws_sns_topic.alerts"
 
 @pytest.fixture(scope="module", params=[pytest.param(OLD, marks=pytest.mark.long), NEW])
 def staging(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """Applied once; the tests below tell one story, in their order."""
+    """An empty cloud; the steps of the test run in order."""
     with cloud(tmp_path_factory.mktemp("cloud"), request.param) as made:
         yield made
 
@@ -50,7 +50,7 @@ def drift(staging: Cloud, code: int, *args: str, **more: str) -> list[tuple[str,
 
 
 def edit_outside(staging: Cloud) -> None:
-    """Two tags of one resource, an open port, a deleted topic, and a setting that the code leaves to the cloud."""
+    """Change two tags of one resource, open a port, delete a topic, and change a value that the code does not set."""
     ec2, sns = staging.client("ec2"), staging.client("sns")
     [vpc] = ec2.describe_vpcs(Filters=[{"Name": "cidr", "Values": ["10.20.0.0/16"]}])["Vpcs"]
     ec2.create_tags(Resources=[vpc["VpcId"]], Tags=[{"Key": "Owner", "Value": "mallory"}, {"Key": "Own", "Value": "1"}])
@@ -65,31 +65,31 @@ def edit_outside(staging: Cloud) -> None:
     staging.client("rds").modify_db_instance(DBInstanceIdentifier="acme-staging", **window)
 
 
-@pytest.mark.timeout(1200)  # the provider waits half a minute for a database; on a busy machine all else does too
-def test_the_story_of_staging(staging: Cloud) -> None:
-    before_there_is_a_bucket(staging)
-    bootstrapped_twice(staging)
-    applied_and_clean(staging)
-    valid(staging)
-    tagged(staging)
-    saved_and_sealed(staging)
-    roles_that_can_not_do_each_others_harm(staging)
-    hosts_for_pyinfra(staging)
-    told_apart(staging)
-    shown_with_its_providers_hashed_once(staging)
-    told_on_github(staging)
-    watched_as_a_job(staging)
-    mended(staging)
-    kept_destroyed_and_locked(staging)
+@pytest.mark.timeout(1200)  # the provider waits 30 seconds for a database; a busy machine is slower
+def test_the_life_of_staging(staging: Cloud) -> None:
+    plan_without_a_bucket(staging)
+    bootstrap_twice(staging)
+    apply_and_find_no_drift(staging)
+    validate(staging)
+    check_tags(staging)
+    save_an_encrypted_state(staging)
+    separate_the_permissions_of_roles(staging)
+    list_hosts_for_pyinfra(staging)
+    find_all_kinds_of_drift(staging)
+    hash_providers_once(staging)
+    report_on_github(staging)
+    run_drift_as_a_job(staging)
+    apply_reverts_drift(staging)
+    keep_destroy_and_lock(staging)
 
 
-def before_there_is_a_bucket(staging: Cloud) -> None:
+def plan_without_a_bucket(staging: Cloud) -> None:
     ended = staging.crew("stacks", "plan", "staging", "network")
     assert ended.returncode == 1
     assert "crew stacks bootstrap staging" in ended.stdout
 
 
-def bootstrapped_twice(staging: Cloud) -> None:
+def bootstrap_twice(staging: Cloud) -> None:
     assert staging.run_json("stacks", "bootstrap", "staging")["done"][0].startswith(f"bucket {staging.bucket} created")
     bucket = f"bucket {staging.bucket} already exists; versioning, encryption and the public access block are on"
     table = ["table locks already exists"] if staging.version == OLD else []
@@ -101,7 +101,7 @@ def bootstrapped_twice(staging: Cloud) -> None:
     assert all(s3.get_public_access_block(Bucket=staging.bucket)["PublicAccessBlockConfiguration"].values())
 
 
-def applied_and_clean(staging: Cloud) -> None:
+def apply_and_find_no_drift(staging: Cloud) -> None:
     ended = staging.crew("stacks", "apply", "staging")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "network: module.network.aws_vpc.this: Creating..." in ended.stderr
@@ -113,19 +113,19 @@ def applied_and_clean(staging: Cloud) -> None:
     assert keys == {f"staging/{name}" for name in staging.environment.stacks}
 
 
-def valid(staging: Cloud) -> None:
+def validate(staging: Cloud) -> None:
     for stack in staging.environment.stacks:
         paths = StackPaths(staging.root, "staging", stack)
         argv, environment = [program(staging.version), "validate", "-json"], {"TF_DATA_DIR": str(paths.data_folder)}
         ended = subprocess.run(
             argv, cwd=paths.folder, env=staging.process_environment(**environment), capture_output=True, check=False
         )
-        told = json.loads(ended.stdout)
-        assert (told["valid"], told["warning_count"]) == (True, 0), told
+        result = json.loads(ended.stdout)
+        assert (result["valid"], result["warning_count"]) == (True, 0), result
 
 
-def tagged(staging: Cloud) -> None:
-    """Whatever can be tagged says whose it is, disks of hosts too."""
+def check_tags(staging: Cloud) -> None:
+    """Every resource that supports tags has the default tags, also the disks of hosts."""
     wanted = {"Environment", "Project", "Owner", "CostCenter"}
     s3, ec2 = staging.client("s3"), staging.client("ec2")
     tagged = []
@@ -148,8 +148,8 @@ def tagged_hosts(ec2: Any) -> list[str]:
     return [host["InstanceId"] for one in found for host in one["Instances"]]
 
 
-def saved_and_sealed(staging: Cloud) -> None:
-    """A second apply saves what the first has made, so that only the key opens it."""
+def save_an_encrypted_state(staging: Cloud) -> None:
+    """A second apply saves the state of the first one, encrypted."""
     staging.set("backups", "bucket =", f'trusted = ["{JOBS}"]\nundelete_days = 15\nbucket =')
     staging.run_json("stacks", "apply", "staging", "backups")
     newest = max((staging.root / "store" / "staging" / "state" / "backups").glob("*.tfstate.zst.age"))
@@ -159,9 +159,9 @@ def saved_and_sealed(staging: Cloud) -> None:
     assert "acme-staging-backups-writer" in json.dumps(state["resources"])
 
 
-def roles_that_can_not_do_each_others_harm(staging: Cloud) -> None:
-    """The profiles of the stack's output, by job, at an emulator that asks who may do what."""
-    told = staging.run_json("stacks", "output", "staging", "backups")["stacks"]["backups"]
+def separate_the_permissions_of_roles(staging: Cloud) -> None:
+    """Use the profiles of the stack's output on an emulator that checks permissions."""
+    outputs = staging.run_json("stacks", "output", "staging", "backups")["stacks"]["backups"]
     profiles = {"backup": "writer", "retention": "pruner", "verify": "restorer"}
     profiles = {job: f"acme-staging-{role}" for job, role in profiles.items()}
     set_, verification, pin = (
@@ -169,7 +169,7 @@ def roles_that_can_not_do_each_others_harm(staging: Cloud) -> None:
     )
     with staging.asking_who_it_is(name="jobs") as known, pytest.MonkeyPatch.context() as patch:
         config = staging.root / "aws-config"
-        config.write_text(f"[profile default]\n{told['aws_config']}")
+        config.write_text(f"[profile default]\n{outputs['aws_config']}")
         for name, value in {**known, "AWS_CONFIG_FILE": str(config), "AWS_ENDPOINT_URL_STS": staging.endpoint}.items():
             patch.setenv(name, value)
         keys = "\n".join(f"{name.lower()} = {value}" for name, value in known.items())
@@ -179,7 +179,7 @@ def roles_that_can_not_do_each_others_harm(staging: Cloud) -> None:
         assert settings
         settings = replace(
             settings,
-            url=f"s3://{told['bucket']}/groundcrew",
+            url=f"s3://{outputs['bucket']}/groundcrew",
             region=REGION,
             endpoint=staging.endpoint,
             profiles=profiles,
@@ -196,20 +196,20 @@ def roles_that_can_not_do_each_others_harm(staging: Cloud) -> None:
             restorer.put(set_, b"another")
         assert restorer.get(set_).body == b"a part"
         restorer.put(verification, b"a verification")
-        # One by one: for many in one request the emulator wants a right to the bucket as well, which AWS does not.
+        # One by one: for a batch, the emulator also requires a permission on the bucket, which AWS does not.
         for job, may in (("backup", False), ("verify", False), ("retention", True)):
             s3 = boto3.Session(profile_name=profiles[job], region_name=REGION).client(
                 "s3", endpoint_url=staging.endpoint
             )
             for key in (set_, verification, pin):
                 with nullcontext() if may else pytest.raises(ClientError, match="AccessDenied"):
-                    s3.delete_object(Bucket=told["bucket"], Key=f"groundcrew/{key}")
+                    s3.delete_object(Bucket=outputs["bucket"], Key=f"groundcrew/{key}")
         assert list(writer.list("staging/backups/")) == []
 
 
-def hosts_for_pyinfra(staging: Cloud) -> None:
-    told = staging.run_json("stacks", "output", "staging", "cluster")["stacks"]["cluster"]["pyinfra_inventory"]
-    [server], [agent] = told["k3s_servers"], told["k3s_agents"]
+def list_hosts_for_pyinfra(staging: Cloud) -> None:
+    hosts = staging.run_json("stacks", "output", "staging", "cluster")["stacks"]["cluster"]["pyinfra_inventory"]
+    [server], [agent] = hosts["k3s_servers"], hosts["k3s_agents"]
     assert (server["name"], agent["name"]) == ("acme-staging-server-1", "acme-staging-agent-1")
     inventory = staging.root / "inventories" / "staging"
     inventory.write_text(
@@ -245,8 +245,8 @@ READING = [
 ]
 
 
-def told_apart(staging: Cloud) -> None:
-    """Each for what it is; by credentials that may only read, so that nothing can have been written."""
+def find_all_kinds_of_drift(staging: Cloud) -> None:
+    """All kinds of findings, with read-only credentials."""
     edit_outside(staging)
     staging.set("cluster", "disk = 80", "disk = 90")
     versions = staging.client("s3").list_object_versions
@@ -266,8 +266,8 @@ def told_apart(staging: Cloud) -> None:
     ]
 
 
-def shown_with_its_providers_hashed_once(staging: Cloud) -> None:
-    """When the plan was made: shown in the stack's own folder, they would be hashed again, and all would look right."""
+def hash_providers_once(staging: Cloud) -> None:
+    """Show the plan in a folder without hashes, since Terraform would hash the providers a second time."""
     shows = staging.root / "shows"
     lines = f'[ "$1" = show ] && echo "$(grep -c hashes .terraform.lock.hcl) $PWD" >> {shows}'
     staging.settings(
@@ -279,8 +279,8 @@ def shown_with_its_providers_hashed_once(staging: Cloud) -> None:
     staging.settings()
 
 
-def told_on_github(staging: Cloud) -> None:
-    """One issue, made, kept in step, and closed: as the workflow does it, with the same script."""
+def report_on_github(staging: Cloud) -> None:
+    """The scripts of the workflows create, update and close one issue."""
     folder = github.programs(staging.root / "bin", staging.root)
 
     def issues(script: str, *args: str, **more: str) -> list[dict[str, Any]]:
@@ -302,14 +302,14 @@ def told_on_github(staging: Cloud) -> None:
     assert "1 to update" in comment["body"]
 
 
-def watched_as_a_job(staging: Cloud) -> None:
+def run_drift_as_a_job(staging: Cloud) -> None:
     ignore = f'{{ resource = "{VPC}", attribute = "tags.*", why = "somebody tries tags" }}'
     gone = '{ resource = "aws_instance.gone", why = "was there once" }'
     staging.settings(more=f"[drift]\nignore = [{ignore}, {gone}]\n")
-    told: dict[str, Any] = {
+    outcomes: dict[str, Any] = {
         one["subject"]: one["outcome"] for one in staging.run_json("run", "drift", "staging", code=2)["runs"]
     }
-    assert told == {
+    assert outcomes == {
         "network": "done", "cluster": "finding", "database": "finding", "backups": "done", "monitoring": "finding",
     }  # fmt: skip
     environment = staging.environment
@@ -321,8 +321,8 @@ def watched_as_a_job(staging: Cloud) -> None:
     staging.settings()
 
 
-def mended(staging: Cloud) -> None:
-    """Applying brings back what the code says, and takes note of what it leaves to the cloud."""
+def apply_reverts_drift(staging: Cloud) -> None:
+    """An apply reverts drift, and records the values that the code does not set."""
     staging.settings(keep=["aws_s3_bucket"])
     ended = staging.crew("stacks", "apply", "staging")
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -330,13 +330,13 @@ def mended(staging: Cloud) -> None:
     assert "1 changed outside, recorded in the state" in ended.stdout
     environment = staging.process_environment(PATH=f"{staging.root}/bin:{os.environ['PATH']}")
     argv = [ROOT / "terraform" / "ci" / "drift.sh", "staging"]
-    looked = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
-    assert looked.returncode == 0, looked.stdout + looked.stderr
+    completed = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    assert completed.returncode == 0, completed.stdout + completed.stderr
     assert [one["open"] for one in json.loads((staging.root / "bin" / "issues.json").read_text())] == [False, True]
 
 
-def kept_destroyed_and_locked(staging: Cloud) -> None:
-    """What is to be kept is destroyed only once it is off the list; the next bucket locks its objects."""
+def keep_destroy_and_lock(staging: Cloud) -> None:
+    """A kept type is destroyed only after it is removed from the list; the next bucket has object lock."""
     refused = staging.failure("stacks", "destroy", "staging", "backups")
     assert "module.backups.aws_s3_bucket.this (terraform.keep lists aws_s3_bucket)" in refused
     staging.settings()

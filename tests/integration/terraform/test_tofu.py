@@ -1,4 +1,4 @@
-"""OpenTofu, as far as it can be had here: the new Terraform under its name, which tells of itself as OpenTofu does."""
+"""OpenTofu, simulated: the new Terraform under the name tofu, with the output format of OpenTofu."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from tests.parts.cloud import EMPTY, Cloud, cloud
 from tests.parts.terraform import NEW, program
 
-# What differs: the version's text, the format of plans as JSON, and that these do not say whether they are applyable.
+# The differences: the version text, the format of plan JSON, and no field `applyable`.
 TOFU = """#!{python}
 import json, subprocess, sys
 words = sys.argv[1:]
@@ -36,25 +36,25 @@ def tofu(tmp_path: Path) -> Iterator[Cloud]:
     (folder / "tofu").write_text(TOFU.format(python=sys.executable, terraform=str(program(NEW))))
     (folder / "tofu").chmod(0o755)
     with cloud(tmp_path, NEW, PATH=f"{folder}:{os.environ['PATH']}") as made:
-        made.only("told", code=CODE, program="tofu")
+        made.only("simple", code=CODE, program="tofu")
         yield made
 
 
-def test_stacks_are_planned_applied_and_watched_by_tofu(tofu: Cloud) -> None:
+def test_plan_apply_and_drift_with_tofu(tofu: Cloud) -> None:
     tofu.run_json("stacks", "bootstrap", "staging")
-    [found] = [one for one in tofu.run_json("check", "staging")["checks"] if one["check"] == "program tofu"]
-    assert (found["verdict"], found["fact"]) == ("ok", "1.10.5")
+    [check] = [check for check in tofu.run_json("check", "staging")["checks"] if check["check"] == "program tofu"]
+    assert (check["verdict"], check["fact"]) == ("ok", "1.10.5")
     [planned] = tofu.run_json("stacks", "plan", "staging")["stacks"]
     assert [(one["action"], one["address"]) for one in planned["changes"]] == [("create", "terraform_data.x")]
     tofu.run_json("stacks", "apply", "staging")
     assert findings(tofu) == []
-    tofu.stack("told", CODE.replace("old", "new"))
+    tofu.stack("simple", CODE.replace("old", "new"))
     assert findings(tofu, code=2) == [("pending", "terraform_data.x", "input")]
 
 
-def test_its_errors_bear_its_name(tofu: Cloud) -> None:
+def test_errors_name_tofu(tofu: Cloud) -> None:
     tofu.run_json("stacks", "bootstrap", "staging")
-    tofu.stack("told", CODE + "resource {")
+    tofu.stack("simple", CODE + "resource {")
     assert "tofu init failed: " in tofu.failure("stacks", "plan", "staging")
 
 
