@@ -1,1 +1,1 @@
-"""The status page: one file that says how everything is, for whoever opens it on a phone at night."""
+"""The health of an environment's jobs, and the status page: one HTML file that also reads well on a phone."""

@@ -1,4 +1,4 @@
-"""Small pictures in SVG, drawn from values. Each says in words what it shows. Pure."""
+"""Small SVG charts, each with a description for screen readers. Pure."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ Point = tuple[float, float]
 
 
 def size_trend(values: Sequence[int]) -> Markup:
-    """How sizes went, oldest to newest; nothing where there is nothing to compare."""
+    """Return a line chart of sizes, oldest first; empty for fewer than two."""
     if len(values) < 2:
         return Markup()
     low, high = min(values), max(values)
-    step, room = (LINE_WIDTH - 8) / (len(values) - 1), LINE_HEIGHT - 8
+    step, height = (LINE_WIDTH - 8) / (len(values) - 1), LINE_HEIGHT - 8
     points = [
-        (4 + at * step, 4 + room / 2 if high == low else LINE_HEIGHT - 4 - room * (value - low) / (high - low))
+        (4 + at * step, 4 + height / 2 if high == low else LINE_HEIGHT - 4 - height * (value - low) / (high - low))
         for at, value in enumerate(values)
     ]
-    said = f"Size of the last {len(values)} backups: from {format_size(values[0])} to {format_size(values[-1])}"
+    description = f"Size of the last {len(values)} backups: from {format_size(values[0])} to {format_size(values[-1])}"
     x, y = points[-1]
     return Markup(
-        '<svg class="trend" viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img" aria-label="{said}">'
-        '<title>{said}</title><polyline points="{line}"/><circle cx="{x:.1f}" cy="{y:.1f}" r="3"/></svg>'
-    ).format(w=LINE_WIDTH, h=LINE_HEIGHT, said=said, line=_line(points), x=x, y=y)
+        '<svg class="trend" viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img" aria-label="{description}">'
+        '<title>{description}</title><polyline points="{line}"/><circle cx="{x:.1f}" cy="{y:.1f}" r="3"/></svg>'
+    ).format(w=LINE_WIDTH, h=LINE_HEIGHT, description=description, line=_line(points), x=x, y=y)
 
 
 def spending_chart(report: CostReport) -> Markup:
-    """The month's spending day by day, where it is forecast to end, and the budget."""
+    """Return a chart of the month's spending by day, the forecast and the budget."""
     days = monthrange(report.month.year, report.month.month)[1]
     sums = list(accumulate(float(amount) for _, amount in report.days))
     budget, forecast = float(report.budget), float(report.forecast) if report.forecast is not None else None
     top = max(budget, forecast or 0, *sums, 0.01) * 1.08
 
-    def at(day: float, amount: float) -> Point:
+    def point(day: float, amount: float) -> Point:
         return LEFT + (RIGHT - LEFT) * day / days, BOTTOM - (BOTTOM - TOP) * max(0.0, amount) / top
 
-    spent = [at(0, 0), *(at(number, amount) for number, amount in enumerate(sums, 1))]
-    _, height = at(0, budget)
+    spent = [point(0, 0), *(point(number, amount) for number, amount in enumerate(sums, 1))]
+    _, height = point(0, budget)
     x, y = spent[-1]
-    ahead = _line([spent[-1], at(days, forecast)]) if forecast is not None else ""
+    ahead = _line([spent[-1], point(days, forecast)]) if forecast is not None else ""
     return Markup(
-        '<svg class="spending" viewBox="0 0 {w} {h}" role="img" aria-label="{said}"><title>{said}</title>'
+        '<svg class="spending" viewBox="0 0 {w} {h}" role="img" aria-label="{description}"><title>{description}</title>'
         '<line class="axis" x1="{left}" y1="{bottom}" x2="{right}" y2="{bottom}"/>'
         '<line class="budget" x1="{left}" y1="{height:.1f}" x2="{right}" y2="{height:.1f}"/>'
         '<text x="{left}" y="{above:.1f}">budget {budget}</text>'
@@ -60,7 +60,8 @@ def spending_chart(report: CostReport) -> Markup:
         '<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>'
         '<text x="{left}" y="{under}">{first}</text><text class="end" x="{right}" y="{under}">{last}</text></svg>'
     ).format(
-        w=WIDTH, h=HEIGHT, said=f"{sentences.spent(report)}.", left=LEFT, right=RIGHT, bottom=BOTTOM, height=height,
+        w=WIDTH, h=HEIGHT, description=f"{sentences.spent(report)}.", left=LEFT, right=RIGHT, bottom=BOTTOM,
+        height=height,
         above=height - 4, budget=sentences.format_money(report.budget, report.currency), ahead=ahead, line=_line(spent),
         x=x, y=y,
         under=BOTTOM + 14, first=f"{report.month:%b} 1", last=f"{report.month:%b} {days}",

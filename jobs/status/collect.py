@@ -1,4 +1,4 @@
-"""What the page tells of one environment, read from its store."""
+"""Collect the status of one environment from its store."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from jobs.schedule.slots import slots
 from jobs.status.health import Health, environment_health
 from jobs.store import Store
 
-TREND = 30  # sets that a size trend is drawn from
+TREND = 30  # newest sets in the size trend
 STATUS_JOB = "status"
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseStatus:
-    """A database's backups: the complete sets, oldest first, and how its jobs stand."""
+    """A database's complete sets, oldest first, and the health of its backup job."""
 
     name: str
     sets: tuple[Set, ...]
@@ -34,76 +34,78 @@ class DatabaseStatus:
 
     @property
     def verified(self) -> datetime | None:
-        """When a backup was last verified by restoring it."""
-        return max((one.verified for one in self.sets if one.verified), default=None)
+        """The time of the last successful verification."""
+        return max((each.verified for each in self.sets if each.verified), default=None)
 
     @property
     def failed_verification(self) -> bool:
-        """Whether the newest verification is one that failed."""
-        failed = max((one.failed_verification for one in self.sets if one.failed_verification), default=None)
+        """Whether the newest verification failed."""
+        failed = max((each.failed_verification for each in self.sets if each.failed_verification), default=None)
         return failed is not None and (self.verified is None or failed > self.verified)
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Of the newest sets, oldest first."""
-        return tuple(one.size for one in self.sets[-TREND:])
+        """The sizes of the newest sets, oldest first."""
+        return tuple(each.size for each in self.sets[-TREND:])
 
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentStatus:
-    """One environment; `error` says why nothing could be seen of it."""
+    """The status of one environment; `error` says why it could not be read."""
 
     name: str
     zone: tzinfo
-    standings: tuple[Health, ...] = ()
+    health: tuple[Health, ...] = ()
     databases: tuple[DatabaseStatus, ...] = ()
     cost: CostReport | None = None
     cost_error: str = ""
     error: str = ""
 
     @property
-    def wrong(self) -> tuple[Health, ...]:
-        """What somebody should look at."""
-        return tuple(one for one in self.standings if one.state.wrong)
+    def problems(self) -> tuple[Health, ...]:
+        """The jobs with a problem."""
+        return tuple(each for each in self.health if each.state.is_problem)
 
     @property
     def stacks(self) -> tuple[Health, ...]:
-        """How each stack stands."""
-        return tuple(sorted((one for one in self.standings if one.job == "drift"), key=lambda one: one.subject))
+        """The drift jobs, one per stack."""
+        return tuple(sorted((each for each in self.health if each.job == "drift"), key=lambda each: each.subject))
 
 
 def environment_status(environment: Environment, store: Store, now: datetime) -> EnvironmentStatus:
-    """Read all that the page tells of an environment; nobody but the store is asked."""
-    found = environment_health(slots(environment), environment, store, now)
+    """Read the status of an environment from its store; no database or cloud is queried."""
+    health = environment_health(slots(environment), environment, store, now)
     report, error = _cost(environment, store)
     return EnvironmentStatus(
         name=environment.name,
         zone=environment.timezone,
-        standings=tuple(one for one in found if one.job != STATUS_JOB or one.state.wrong),
-        databases=database_statuses(environment, find_sets(store, environment.name), found),
+        health=tuple(each for each in health if each.job != STATUS_JOB or each.state.is_problem),
+        databases=database_statuses(environment, find_sets(store, environment.name), health),
         cost=report,
         cost_error=error,
     )
 
 
 def database_statuses(
-    environment: Environment, found: Iterable[Set], stand: Sequence[Health]
+    environment: Environment, sets: Iterable[Set], health: Sequence[Health]
 ) -> tuple[DatabaseStatus, ...]:
-    """Every database that is in the file with a backup, or has a backup."""
+    """Return the status of every database that has a scheduled backup or a set."""
     by_name: dict[str, list[Set]] = defaultdict(list)
-    for one in found:
-        if one.complete:
-            by_name[one.database].append(one)
-    backups = {one.subject: one for one in stand if one.job == "backup" and one.subject not in environment.servers}
-    named = [name for name, database in environment.databases.items() if database.backup]
+    for each in sets:
+        if each.complete:
+            by_name[each.database].append(each)
+    backups = {
+        each.subject: each for each in health if each.job == "backup" and each.subject not in environment.servers
+    }
+    scheduled = [name for name, database in environment.databases.items() if database.backup]
     return tuple(
-        DatabaseStatus(name, tuple(sorted(by_name[name], key=lambda one: one.started)), backups.get(name))
-        for name in sorted({*named, *by_name, *backups})
+        DatabaseStatus(name, tuple(sorted(by_name[name], key=lambda each: each.started)), backups.get(name))
+        for name in sorted({*scheduled, *by_name, *backups})
     )
 
 
 def _cost(environment: Environment, store: Store) -> tuple[CostReport | None, str]:
-    """The last answer that was kept, held against the budget: a page asks nobody for money."""
+    """Return the report on the cached bill, or an error; the page never queries the bill, which costs money."""
     settings = environment.cost
     bill = cache.last_bill(environment, store) if settings else None
     if settings is None or bill is None:

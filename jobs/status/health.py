@@ -1,4 +1,4 @@
-"""How each job stands on each subject: from its last record, its lock and its schedule."""
+"""The health of each job on each subject, from its last record, its lock and its schedule."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RECORDS_READ = 50
 
 
 class HealthState(StrEnum):
-    """How a subject stands, the worst first."""
+    """The state of a job on a subject, worst first."""
 
     FAILED = "failed"
     DIED = "died"
@@ -33,12 +33,12 @@ class HealthState(StrEnum):
     LATE = "late"
     NEVER = "never ran"
     RUNNING = "running"
-    NOT_YET = "not yet"
+    NOT_YET = "not run yet"
     OK = "ok"
 
     @property
-    def wrong(self) -> bool:
-        """Whether somebody should look."""
+    def is_problem(self) -> bool:
+        """Whether the user should act."""
         return self not in (HealthState.RUNNING, HealthState.NOT_YET, HealthState.OK)
 
 
@@ -47,7 +47,7 @@ _WORST_FIRST = list(HealthState)
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How one job stands on one subject."""
+    """The health of one job on one subject."""
 
     job: str
     subject: str
@@ -59,7 +59,7 @@ class Health:
     next: datetime | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """For machines."""
+        """Return the health for --json."""
         last = self.last
         return {
             "job": self.job,
@@ -74,28 +74,28 @@ class Health:
 
 
 def environment_health(slots: Sequence[Slot], environment: Environment, store: Store, now: datetime) -> list[Health]:
-    """How everything stands that has run or is to run here: the bad news first, then the newest."""
+    """Return the health of everything that ran or is scheduled, problems first, then newest first."""
     keys = record_keys(store, environment.name)
     last = {record.name: record for record in latest_by_subject(store, keys)}
     locks = lock_holders(store, environment.name)
     known = dict.fromkeys([*last, *locks])
-    began = key_time(keys[-1]) if keys else now
-    due = _due(known, slots, environment.timezone, began, now)
-    everything = known | dict.fromkeys(due)
-    found = [subject_health(name, last.get(name), locks.get(name), due.get(name), now) for name in everything]
-    begun = by_severity(_with_beginning(one, store, environment.name) for one in found)
-    return [replace(one, next=_next(one, slots, environment.timezone, now)) for one in begun]
+    first_run = key_time(keys[-1]) if keys else now
+    due = _due(known, slots, environment.timezone, first_run, now)
+    names = known | dict.fromkeys(due)
+    health = [subject_health(name, last.get(name), locks.get(name), due.get(name), now) for name in names]
+    ordered = by_severity(_with_start_of_problem(each, store, environment.name) for each in health)
+    return [replace(each, next=_next_run(each, slots, environment.timezone, now)) for each in ordered]
 
 
-def by_severity(found: Iterable[Health]) -> list[Health]:
-    """The worst first; among equals the newest."""
+def by_severity(health: Iterable[Health]) -> list[Health]:
+    """Return the worst first, and the newest first within a state."""
     never = datetime.min.replace(tzinfo=UTC)
-    newest_first = sorted(found, key=lambda one: one.since or never, reverse=True)
-    return sorted(newest_first, key=lambda one: _WORST_FIRST.index(one.state))
+    newest_first = sorted(health, key=lambda each: each.since or never, reverse=True)
+    return sorted(newest_first, key=lambda each: _WORST_FIRST.index(each.state))
 
 
 def subject_health(name: str, last: Record | None, lock: Holder | None, due: datetime | None, now: datetime) -> Health:
-    """The state of one subject. A run that lives counts before all, then one that died, then the last end."""
+    """Return the health of one subject: a live run counts first, then a run that died, then the last record."""
     job, _, subject = name.partition("/")
     state, since, sentence = _state(last, lock, due, now)
     return Health(job, subject, state, since, sentence, last)
@@ -104,68 +104,62 @@ def subject_health(name: str, last: Record | None, lock: Holder | None, due: dat
 def _state(
     last: Record | None, lock: Holder | None, due: datetime | None, now: datetime
 ) -> tuple[HealthState, datetime | None, str]:
-    before = f"; before that {last.outcome}: {last.sentence}" if last else ""
+    previous = f"; previous run {last.outcome}: {last.sentence}" if last else ""
     if lock and (lock.released or (last and last.run == lock.run)):
-        lock = None  # one that was lost could not be released any more by the run that had it
-    if lock and lock.expired(now):
-        return (
-            HealthState.DIED,
-            lock.last_renewed,
-            f"run {lock.run} on {lock.host} (pid {lock.pid}) ended without a word{before}",
-        )
+        lock = None  # a run that lost its lock writes a record but cannot release the lock
     if lock:
-        return HealthState.RUNNING, lock.since, f"on {lock.host} (pid {lock.pid}){before}"
+        process = f"on {lock.host} (pid {lock.pid})"
+        if lock.expired(now):
+            sentence = f"run {lock.run} {process} died without a run record{previous}"
+            return HealthState.DIED, lock.last_renewed, sentence
+        return HealthState.RUNNING, lock.since, f"{process}{previous}"
     if last and last.outcome is Outcome.FAILED:
         return HealthState.FAILED, last.ended, last.sentence
     if due and (last is None or (last.started < due and last.tick != due)):
-        return (
-            (HealthState.LATE if last else HealthState.NEVER),
-            due,
-            f"was due and did not run; is its schedule installed?{before}",
-        )
+        state = HealthState.LATE if last else HealthState.NEVER
+        return state, due, f"no run since it was due; check that the schedule is installed{previous}"
     if last is None:
-        return HealthState.NOT_YET, None, "has not run yet; its first tick is to come"
+        return HealthState.NOT_YET, None, "waiting for the first scheduled time"
     return (HealthState.OK if last.outcome is Outcome.DONE else HealthState.FINDING), last.ended, last.sentence
 
 
 def _due(
-    known: Iterable[str], slots: Iterable[Slot], zone: ZoneInfo, began: datetime, now: datetime
+    known: Iterable[str], slots: Iterable[Slot], zone: ZoneInfo, first_run: datetime, now: datetime
 ) -> dict[str, datetime | None]:
-    """For each scheduled subject its newest tick that should have been run by now; a slot that never ran is one too.
+    """Return for each scheduled subject the newest tick that should have run by now, also for one that never ran.
 
-    Before anything ran here the file was not there, so that no tick of that time is missed.
+    Ticks before the environment's first run do not count, because the schedule was not installed then.
     """
     due: dict[str, datetime | None] = {}
     for slot in slots:
         newest = tick_before(slot.line, zone, now - LATE_AFTER)
-        tick = newest if newest >= began else None
+        tick = newest if newest >= first_run else None
         owned = [name for name in known if name.startswith(f"{slot.job}/") and slot.owns(name.partition("/")[2])]
         due |= dict.fromkeys(owned or [f"{slot.job}/{slot.name}"], tick)
     return due
 
 
-def _next(one: Health, slots: Iterable[Slot], zone: ZoneInfo, now: datetime) -> datetime | None:
-    """When it is run next, if it is on the clock."""
-    mine = [slot for slot in slots if slot.job == one.job and slot.owns(one.subject)]
-    return min((upcoming(slot, zone, now, 1)[0] for slot in mine), default=None)
+def _next_run(health: Health, slots: Iterable[Slot], zone: ZoneInfo, now: datetime) -> datetime | None:
+    """Return the next tick of the job on this subject, if it is scheduled."""
+    own = [slot for slot in slots if slot.job == health.job and slot.owns(health.subject)]
+    return min((upcoming(slot, zone, now, 1)[0] for slot in own), default=None)
 
 
-def _with_beginning(one: Health, store: Store, environment: str) -> Health:
-    """Since when it is wrong: the first of the runs that ended badly in a row."""
-    if one.state not in (HealthState.FAILED, HealthState.FINDING):
-        return one
-    looked = list(islice(records(store, environment, one.job, one.subject), RECORDS_READ))
-    row = list(unsuccessful_streak(looked))
-    return _since(one, row, whole=len(row) < len(looked) or len(looked) < RECORDS_READ) if row else one
+def _with_start_of_problem(health: Health, store: Store, environment: str) -> Health:
+    """Set `since` to the end of the first run of the current unsuccessful streak."""
+    if health.state not in (HealthState.FAILED, HealthState.FINDING):
+        return health
+    newest_first = list(islice(records(store, environment, health.job, health.subject), RECORDS_READ))
+    streak = list(unsuccessful_streak(newest_first))
+    if not streak:
+        return health
+    began_before = len(streak) == len(newest_first) == RECORDS_READ
+    return replace(health, since=streak[-1].ended, since_before=began_before)
 
 
 def unsuccessful_streak(newest_first: Sequence[Record]) -> Iterator[Record]:
-    """The runs since the last good one."""
+    """Yield the runs since the last successful one."""
     for record in newest_first:
         if record.outcome is Outcome.DONE:
             return
         yield record
-
-
-def _since(one: Health, row: Sequence[Record], *, whole: bool) -> Health:
-    return Health(one.job, one.subject, one.state, row[-1].ended, one.sentence, one.last, since_before=not whole)

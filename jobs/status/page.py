@@ -1,4 +1,4 @@
-"""The page as HTML: what was seen, put into words."""
+"""Render the status page as HTML."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from inventories import redact
-from jobs.cost import sentences as cost_words
-from jobs.format import format_duration, format_size, format_time
+from jobs.cost import sentences
+from jobs.format import format_duration, format_size, format_time, plural
 from jobs.status import charts
 from jobs.status.collect import EnvironmentStatus
 from jobs.status.health import Health, HealthState
@@ -34,51 +34,54 @@ KINDS = {
 }
 
 
-def render_page(seen: Sequence[EnvironmentStatus], now: datetime, due: datetime | None = None) -> str:
-    """One self-contained file: no script, nothing from elsewhere. `due` is when the next one is to be written."""
+def render_page(statuses: Sequence[EnvironmentStatus], now: datetime, due: datetime | None = None) -> str:
+    """Return one self-contained HTML file without scripts or external resources; `due` is its next update."""
     templates = Environment(
         loader=PackageLoader("jobs.status"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
     templates.globals.update(
-        age=lambda at: format_duration(now - at),
-        moment=lambda at, zone: time_element(at, now, zone),
-        when=lambda one, zone: age_or_since(one, now, zone),
-        exactly=utc_element,
+        age=lambda time: format_duration(now - time),
+        local=lambda time, zone: time_element(time, now, zone),
+        when=lambda health, zone: age_or_since(health, now, zone),
+        utc=utc_element,
         mark=MARKS.get,
         kind=lambda state: KINDS.get(state, "warn"),
         size=format_size,
         trend=charts.size_trend,
         spending=charts.spending_chart,
-        money=cost_words,
+        sentences=sentences,
+        plural=plural,
     )
-    worst_first = sorted(seen, key=lambda one: (not one.error, -len(one.wrong), one.name))
-    wrong = sum(len(one.wrong) + bool(one.error) for one in seen)
-    return redact(templates.get_template("page.html.j2").render(seen=worst_first, wrong=wrong, now=now, due=due))
+    worst_first = sorted(statuses, key=lambda status: (not status.error, -len(status.problems), status.name))
+    problems = sum(len(status.problems) + bool(status.error) for status in statuses)
+    return redact(
+        templates.get_template("page.html.j2").render(statuses=worst_first, problems=problems, now=now, due=due)
+    )
 
 
-def time_element(at: datetime, now: datetime, zone: tzinfo) -> Markup:
-    """A moment in the environment's time, and exactly for machines."""
-    return _time(at, format_time(at, now, zone))
+def time_element(time: datetime, now: datetime, zone: tzinfo) -> Markup:
+    """Return a time in the environment's timezone as a <time> element."""
+    return _time(time, format_time(time, now, zone))
 
 
-def utc_element(at: datetime) -> Markup:
-    """A moment for whoever reads this another day."""
-    return _time(at, f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
+def utc_element(time: datetime) -> Markup:
+    """Return a time with its date in UTC as a <time> element."""
+    return _time(time, f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
 
 
-def _time(at: datetime, said: str) -> Markup:
-    iso = at.astimezone(UTC).isoformat(timespec="seconds")
-    return Markup('<time datetime="{}">{}</time>').format(iso, said)
+def _time(time: datetime, text: str) -> Markup:
+    iso = time.astimezone(UTC).isoformat(timespec="seconds")
+    return Markup('<time datetime="{}">{}</time>').format(iso, text)
 
 
-def age_or_since(one: Health, now: datetime, zone: tzinfo) -> Markup:
-    """How old good news is, and since when the others are so."""
-    if one.since is None:
+def age_or_since(health: Health, now: datetime, zone: tzinfo) -> Markup:
+    """Return the age of a success, or since when the job has been in another state."""
+    if health.since is None:
         return Markup()
-    if one.state is HealthState.OK:
-        return Markup("{} ago").format(format_duration(now - one.since))
-    before = "before " if one.since_before else ""
+    if health.state is HealthState.OK:
+        return Markup("{} ago").format(format_duration(now - health.since))
+    before = "before " if health.since_before else ""
     return Markup("since {}{} ({})").format(
-        before, time_element(one.since, now, zone), format_duration(now - one.since)
+        before, time_element(health.since, now, zone), format_duration(now - health.since)
     )

@@ -1,4 +1,4 @@
-"""A real browser that opens a page in a window of any width, by day or by night, and tells what it saw."""
+"""Open a page in Chromium with a given width and colour scheme, and report text, layout, requests and errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 HOST = "http://status.invalid"
-BROWSERS_OWN = re.compile(r"\b(google|googleapis|gvt1)\.com\b")  # what a browser asks for by itself
+BROWSERS_OWN = re.compile(r"\b(google|googleapis|gvt1)\.com\b")  # requests that Chromium makes on its own
 PROBE = Path(__file__).with_name("probe.html").read_text()
 CHROMIUM = [
     "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
@@ -25,7 +25,7 @@ CHROMIUM = [
 
 @dataclass(frozen=True)
 class PageView:
-    """What the browser saw, asked for, and complained of."""
+    """The content, layout, requests and console errors of a page."""
 
     text: str
     title: str
@@ -40,12 +40,12 @@ class PageView:
     states: list[str]
     resources: list[str]
     requests: list[str]
-    complaints: list[str]
+    errors: list[str]
 
 
 def open_page(page: str, folder: Path, *, width: int = 360, dark: bool = False) -> PageView:
-    """Open a page through a proxy that sees whatever is asked for, wherever it lies."""
-    with _world({f"{HOST}/probe": PROBE.replace("WIDTH", str(width)), f"{HOST}/page": page}) as (port, asked):
+    """Open a page through a proxy that records every request to any host."""
+    with _proxy({f"{HOST}/probe": PROBE.replace("WIDTH", str(width)), f"{HOST}/page": page}) as (port, requests):
         done = subprocess.run(
             [
                 *CHROMIUM, "--enable-logging=stderr", f"--user-data-dir={folder / 'profile'}", "--window-size=1200,900",
@@ -54,28 +54,28 @@ def open_page(page: str, folder: Path, *, width: int = 360, dark: bool = False) 
             ],
             capture_output=True, text=True, check=True, timeout=120,
         )  # fmt: skip
-    found = re.search(r'<pre id="told">(.+?)</pre>', done.stdout, re.DOTALL)
-    assert found, done.stdout + done.stderr
-    complaints = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    ours = [path for path in asked if not BROWSERS_OWN.search(path)]
-    return PageView(**json.loads(html.unescape(found[1])), requests=ours, complaints=complaints)
+    report = re.search(r'<pre id="report">(.+?)</pre>', done.stdout, re.DOTALL)
+    assert report, done.stdout + done.stderr
+    errors = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    own = [path for path in requests if not BROWSERS_OWN.search(path)]
+    return PageView(**json.loads(html.unescape(report[1])), requests=own, errors=errors)
 
 
 def screenshot(page: Path, image: Path, folder: Path, *, width: int, height: int) -> None:
-    """Take a PNG of what a window of that size shows of a page, by day."""
+    """Write a PNG of a page in a window of that size, in light mode."""
     window = [f"--window-size={width},{height}", "--hide-scrollbars", f"--user-data-dir={folder / 'profile'}"]
     argv = [*CHROMIUM, *window, f"--screenshot={image}", page.as_uri()]
     subprocess.run(argv, capture_output=True, check=True, timeout=120)
 
 
 @contextmanager
-def _world(pages: dict[str, str]) -> Iterator[tuple[int, list[str]]]:
-    """All that can be reached: these pages, and a record of what else was asked for."""
-    asked: list[str] = []
+def _proxy(pages: dict[str, str]) -> Iterator[tuple[int, list[str]]]:
+    """Serve these pages only, and record all requests."""
+    requests: list[str] = []
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            requests.append(self.path)
             body = pages.get(self.path, "").encode()
             self.send_response(200 if body else 404)
             self.send_header("Content-Type", "text/html; charset=utf-8")
@@ -84,7 +84,7 @@ def _world(pages: dict[str, str]) -> Iterator[tuple[int, list[str]]]:
             self.wfile.write(body)
 
         def do_CONNECT(self) -> None:
-            asked.append(self.path)
+            requests.append(self.path)
             self.send_error(502)
 
         def log_message(self, *_: object) -> None: ...
@@ -93,7 +93,7 @@ def _world(pages: dict[str, str]) -> Iterator[tuple[int, list[str]]]:
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
-        yield server.server_port, asked
+        yield server.server_port, requests
     finally:
         server.shutdown()
         server.server_close()

@@ -1,4 +1,4 @@
-"""A repository with a week behind it: backups that grow, one that fails, drift, a bill, and an environment in ruins."""
+"""A repository with a week of runs: growing backups, a failed one, drift, a bill, and an invalid environment file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LONG_NAME = "crm-with-a-rather-long-name-for-a-phone"
 
 
 def build(root: Path, now: datetime) -> Repository:
-    """Write it, as of a moment."""
+    """Write the repository as of `now`."""
     folder = root / "inventories"
     folder.mkdir()
     for name, text in (("production", PRODUCTION), ("staging", STAGING), ("ruin", "nonsense = 1\n")):
@@ -53,7 +53,7 @@ def build(root: Path, now: datetime) -> Repository:
 
 
 def _sets(store: Path, now: datetime) -> None:
-    """Four a day for a week; the newest but one is verified."""
+    """Write four sets a day for a week; the second newest is verified."""
     for number in range(28):
         at = now - timedelta(hours=6 * (27 - number) + 1)
         folder = store / "production" / "backups" / "shop" / f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{number:04x}"
@@ -70,13 +70,13 @@ def _runs(repository: Repository, now: datetime) -> None:
     env = repository.read("production")
     assert env.store
     store = open_store(env.store)
-    ends = {
+    results = {
         ("backup", "shop"): Result(Outcome.DONE, "1.4 GB in 31.2 s, stored as 412 MB in 4 parts", {"stored_bytes": 5}),
         ("backup", LONG_NAME): Result(Outcome.FAILED, "crm.internal: <no route> to host & no backup"),
-        ("drift", "network"): Result(Outcome.DONE, "as the code says"),
+        ("drift", "network"): Result(Outcome.DONE, "no drift"),
         ("drift", "cluster"): Result(Outcome.FINDING, "1 changed: aws_security_group.db"),
     }
-    for (name, subject), result in ends.items():
-        job = Job(name, lambda _e, _o, s=subject: [s], lambda _run, r=result: r, lambda _e, _s: None)  # type: ignore[misc]
+    for (name, subject), result in results.items():
+        job = Job(name, lambda _e, _store, _o, s=subject: [s], lambda _run, r=result: r, lambda _e, _s: None)  # type: ignore[misc]
         for hours in (5, 1):
             run_job(job, env, store, Options(), now=lambda hours=hours: now - timedelta(hours=hours))  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""The status page in a real browser, written by the command and by the job."""
+"""The status page in Chromium, written by the command and by the job."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.parts.store import Settings
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> crew.Repository:
-    root = tmp_path_factory.mktemp("house")
+    root = tmp_path_factory.mktemp("repository")
     sample_repository.build(root, utc_now())
     return crew.Repository(root)
 
@@ -25,73 +25,73 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> crew.Repository:
 @pytest.fixture(scope="module")
 def page(built: crew.Repository) -> str:
     file = built.root / "status.html"
-    said = built.crew("status", "--html", str(file))
-    assert said.code == 78, "one environment's file is in ruins, and the page is written"
-    assert said.out == f"wrote {file}\n"
+    result = built.crew("status", "--html", str(file))
+    assert result.code == 78, "one environment file is invalid, and the page is written"
+    assert result.out == f"wrote {file}\n"
     return file.read_text()
 
 
 @pytest.fixture(scope="module", params=[(360, False), (360, True), (1200, False)], ids=["phone", "night", "desk"])
-def saw(request: pytest.FixtureRequest, page: str, tmp_path_factory: pytest.TempPathFactory) -> PageView:
+def view(request: pytest.FixtureRequest, page: str, tmp_path_factory: pytest.TempPathFactory) -> PageView:
     width, dark = request.param
     return open_page(page, tmp_path_factory.mktemp("browser"), width=width, dark=dark)
 
 
 @needs("chromium")
-def test_what_is_wrong_is_on_top_in_words_with_since_when(saw: PageView) -> None:
-    lines = saw.text.splitlines()
-    assert "wrong" in lines[0]
-    top = saw.text[: saw.text.index("Backups")]
-    assert "ruin: its news can't be had. inventories/ruin.toml: nonsense: unknown key" in top
+def test_problems_are_on_top_with_since_when(view: PageView) -> None:
+    lines = view.text.splitlines()
+    assert "problems" in lines[0]
+    top = view.text[: view.text.index("Backups")]
+    assert "ruin: cannot read its status. inventories/ruin.toml: nonsense: unknown key" in top
     assert f"production: backup {sample_repository.LONG_NAME} ✕ failed since " in top
     assert "(5 h): crm.internal: <no route> to host & no backup" in top
     assert "production: drift cluster ▲ finding since " in top
-    assert saw.title.endswith("wrong: ruin, production, staging")
+    assert view.title.endswith("problems: ruin, production, staging")
 
 
 @needs("chromium")
-def test_backups_drift_cost_and_the_next_runs_are_there(saw: PageView) -> None:
+def test_backups_drift_cost_and_the_next_runs_are_there(view: PageView) -> None:
     for words in (
-        "shop", "1 h old, of ", "1.4 GB", "7 h ago", "network", "as the code says", "USD spent of 330.00",
-        "All that runs", "staging", "Nothing has run here yet.",
+        "shop", "1 h ago (", "1.4 GB", "verified 7 h ago", "network", "no drift", "USD spent of 330.00",
+        "All jobs", "staging", "No job has run yet.",
     ):  # fmt: skip
-        assert words in saw.text
-    size, cost = saw.pictures
+        assert words in view.text
+    size, cost = view.pictures
     assert str(size).startswith("Size of the last 28 backups: from 1.0 GB to 1.4 GB")
     assert "USD spent of 330.00" in str(cost)
 
 
 @needs("chromium")
-def test_nothing_is_asked_for_and_nothing_breaks(saw: PageView, page: str) -> None:
-    assert saw.requests == [f"{HOST}/probe", f"{HOST}/page"]
-    assert saw.resources == []
-    assert saw.complaints == []
+def test_the_page_loads_nothing_else_and_has_no_errors(view: PageView, page: str) -> None:
+    assert view.requests == [f"{HOST}/probe", f"{HOST}/page"]
+    assert view.resources == []
+    assert view.errors == []
     assert "<script" not in page
 
 
 @needs("chromium")
-def test_it_can_be_read(saw: PageView) -> None:
-    assert saw.scroll <= saw.inner, "it scrolls sideways"
-    assert saw.checked > 50
-    assert saw.faint == []
+def test_it_is_readable(view: PageView) -> None:
+    assert view.scroll <= view.inner, "it scrolls sideways"
+    assert view.checked > 50
+    assert view.faint == []
 
 
 @needs("chromium")
-def test_it_can_be_heard(saw: PageView) -> None:
-    assert all(saw.pictures), "a picture without words"
-    assert set(saw.tables) == {"Backups", "Drift", "All that runs"}
-    assert saw.headings[0] == 1
-    assert all(after - before <= 1 for before, after in zip(saw.headings, saw.headings[1:], strict=False))
+def test_it_works_with_a_screen_reader(view: PageView) -> None:
+    assert all(view.pictures), "a chart without a description"
+    assert set(view.tables) == {"Backups", "Drift", "All jobs"}
+    assert view.headings[0] == 1
+    assert all(after - before <= 1 for before, after in zip(view.headings, view.headings[1:], strict=False))
 
 
 @needs("chromium")
-def test_states_are_words_and_signs_not_colours_alone(saw: PageView) -> None:
-    assert set(saw.states) >= {"✕ failed", "▲ finding", "✓ ok", "✕ none"}
-    assert all(state[0] in "✕▲▶○✓" and len(state) > 3 for state in saw.states)
+def test_states_have_words_and_symbols_not_only_colours(view: PageView) -> None:
+    assert set(view.states) >= {"✕ failed", "▲ finding", "✓ ok", "✕ none"}
+    assert all(state[0] in "✕▲▶○✓" and len(state) > 3 for state in view.states)
 
 
 @needs("chromium")
-def test_it_is_dark_by_night(page: str, tmp_path: Path) -> None:
+def test_it_has_a_dark_mode(page: str, tmp_path: Path) -> None:
     assert [open_page(page, tmp_path, dark=dark).page for dark in (False, True)] == [
         "rgb(251, 251, 249)",
         "rgb(20, 23, 26)",
@@ -99,7 +99,7 @@ def test_it_is_dark_by_night(page: str, tmp_path: Path) -> None:
 
 
 @needs("chromium")
-def test_the_browser_sees_what_a_bad_page_does(tmp_path: Path) -> None:
+def test_the_browser_reports_the_faults_of_a_bad_page(tmp_path: Path) -> None:
     bad = open_page(
         '<html><body><p style="color:#999">faint</p><div style="width:900px">wide</div>'
         '<img src="http://elsewhere.invalid/x.png"><script>nonsense()</script></body></html>',
@@ -109,21 +109,21 @@ def test_the_browser_sees_what_a_bad_page_does(tmp_path: Path) -> None:
     assert bad.scroll > bad.inner
     assert bad.resources == ["http://elsewhere.invalid/x.png"]
     assert bad.requests[-1] == "http://elsewhere.invalid/x.png"
-    assert "nonsense is not defined" in bad.complaints[0]
+    assert "nonsense is not defined" in bad.errors[0]
 
 
-def test_the_job_publishes_it_where_the_file_says(built: crew.Repository) -> None:
-    said = built.crew("run", "status", "production")
-    assert said.code == 0, said
-    assert "written to status/index.html" in said.out
+def test_the_job_writes_it_to_the_key_in_the_file(built: crew.Repository) -> None:
+    result = built.crew("run", "status", "production")
+    assert result.code == 0, result
+    assert "written to status/index.html" in result.out
     published = (built.store / "status" / "index.html").read_text()
     assert "<h2" in published
-    assert "The next page is due at " in published
+    assert "The next update is due at " in published
     assert "ruin" not in published
-    assert "status page" not in published, "that it is being written is no news"
+    assert "status page" not in published, "the page does not list the job that writes it"
 
 
-def test_a_dry_run_writes_nothing_and_no_status_section_says_so(built: crew.Repository, tmp_path: Path) -> None:
+def test_a_dry_run_writes_nothing_and_no_section_means_no_run(built: crew.Repository, tmp_path: Path) -> None:
     (built.store / "status" / "index.html").unlink(missing_ok=True)
     assert "would write status/index.html" in built.crew("run", "status", "production", "--dry-run").out
     assert not (built.store / "status" / "index.html").exists()
@@ -133,12 +133,12 @@ def test_a_dry_run_writes_nothing_and_no_status_section_says_so(built: crew.Repo
 def test_one_environment_alone(built: crew.Repository, tmp_path: Path) -> None:
     file = tmp_path / "staging.html"
     assert built.crew("status", "staging", "--html", str(file)).code == 0
-    assert "Nothing is wrong" in file.read_text()
-    told = built.crew("status", "staging", "--html", str(file), "--json").json
-    assert told["page"] == str(file)
+    assert "No problems" in file.read_text()
+    output = built.crew("status", "staging", "--html", str(file), "--json").json
+    assert output["page"] == str(file)
 
 
-def test_a_bucket_shows_it_as_a_page(moto: Bucket) -> None:
+def test_a_bucket_serves_it_as_html(moto: Bucket) -> None:
     open_store(Settings(moto.url, endpoint=moto.endpoint)).put("status/index.html", b"<p>")
     head = moto.client().head_object(Bucket=moto.name, Key=f"{moto.prefix}/status/index.html")
     assert head["ContentType"] == "text/html; charset=utf-8"

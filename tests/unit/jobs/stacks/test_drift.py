@@ -68,5 +68,5 @@ def test_new_changed_and_resolved_drift_causes_an_alert_and_unchanged_drift_does
     earlier: list[DriftFinding], current: list[DriftFinding], expected: AlertReason | None
 ) -> None:
     before, now = drift_result(earlier), drift_result(current)
-    known = AlertState(told=before.outcome, told_at=NOW, about=before.about)
+    known = AlertState(alerted=before.outcome, alerted_at=NOW, about=before.about)
     assert alert_reason(known, now.outcome, now.about, NOW + timedelta(minutes=5), timedelta(days=1)) is expected

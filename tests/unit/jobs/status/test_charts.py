@@ -1,4 +1,4 @@
-"""The pictures of the status page: points in their places, and words for who can't see them."""
+"""The charts of the status page: their points and their descriptions for screen readers."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from tests.parts.bills import Account, at
         ([5, 5], "4.0,14.0 116.0,14.0"),
     ],
 )
-def test_a_trend_fills_its_room(values: Sequence[int], points: str) -> None:
+def test_a_trend_fills_its_area(values: Sequence[int], points: str) -> None:
     assert f'points="{points}"' in size_trend(values)
 
 
-def test_a_trend_says_what_it_shows() -> None:
+def test_a_trend_has_a_description() -> None:
     assert 'aria-label="Size of the last 2 backups: from 1.0 GB to 1.4 GB"' in size_trend(
         [1_000_000_000, 1_400_000_000]
     )
 
 
 @pytest.mark.parametrize("values", [[], [7]])
-def test_nothing_to_compare_is_no_picture(values: list[int]) -> None:
+def test_fewer_than_two_sizes_give_no_chart(values: list[int]) -> None:
     assert not size_trend(values)
 
 
@@ -47,7 +47,7 @@ def points(drawn: str, name: str) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, _, y in (pair.partition(",") for pair in found[1].split())]
 
 
-def test_spending_climbs_day_by_day_and_the_forecast_goes_on_to_the_months_end() -> None:
+def test_spending_rises_day_by_day_and_the_forecast_ends_with_the_month() -> None:
     drawn = spending_chart(report())
     spent, ahead = points(drawn, "spent"), points(drawn, "ahead")
     assert spent[0] == (LEFT, BOTTOM)
@@ -70,7 +70,7 @@ def test_spending_climbs_day_by_day_and_the_forecast_goes_on_to_the_months_end()
         report(day="2026-11-30"),
     ],
 )
-def test_whatever_the_month_nothing_is_drawn_outside(odd: CostReport) -> None:
+def test_nothing_is_drawn_outside_the_chart(odd: CostReport) -> None:
     drawn = spending_chart(odd)
     for x, y in points(drawn, "spent") + points(drawn, "ahead"):
         assert LEFT <= x <= RIGHT

@@ -1,4 +1,4 @@
-"""How a subject stands, from its last record, its lock and its schedule."""
+"""The health of a subject, from its last record, its lock and its schedule."""
 
 from __future__ import annotations
 
@@ -33,34 +33,34 @@ FREE = replace(ALIVE, released=minutes_ago(1))
 
 
 @pytest.mark.parametrize(
-    ("last", "lock", "due", "state", "since", "says"),
+    ("last", "lock", "due", "state", "since", "sentence"),
     [
         (DONE, None, None, HealthState.OK, DONE.ended, "12 rows"),
         (DONE, FREE, DUE, HealthState.OK, DONE.ended, "12 rows"),
         (FAILED, FREE, None, HealthState.FAILED, FAILED.ended, "no room"),
         (ODD, None, None, HealthState.FINDING, ODD.ended, "3 rows are missing"),
-        (DONE, ALIVE, None, HealthState.RUNNING, ALIVE.since, "on b (pid 7); before that done: 12 rows"),
+        (DONE, ALIVE, None, HealthState.RUNNING, ALIVE.since, "on b (pid 7); previous run done: 12 rows"),
         (None, ALIVE, None, HealthState.RUNNING, ALIVE.since, "on b (pid 7)"),
-        (DONE, DEAD, None, HealthState.DIED, DEAD.renewed, "run r2 on b (pid 7) ended without a word"),
-        (FAILED, DEAD, None, HealthState.DIED, DEAD.renewed, "before that failed: no room"),
+        (DONE, DEAD, None, HealthState.DIED, DEAD.renewed, "run r2 on b (pid 7) died without a run record"),
+        (FAILED, DEAD, None, HealthState.DIED, DEAD.renewed, "previous run failed: no room"),
         (FAILED, replace(DEAD, run="r1"), None, HealthState.FAILED, FAILED.ended, "no room"),
-        (OLD, FREE, DUE, HealthState.LATE, DUE, "was due and did not run"),
-        (replace(OLD, outcome=Outcome.FINDING), None, DUE, HealthState.LATE, DUE, "before that finding"),
+        (OLD, FREE, DUE, HealthState.LATE, DUE, "no run since it was due"),
+        (replace(OLD, outcome=Outcome.FINDING), None, DUE, HealthState.LATE, DUE, "previous run finding"),
         (replace(OLD, tick=DUE), FREE, DUE, HealthState.OK, OLD.ended, "12 rows"),
         (replace(OLD, outcome=Outcome.FAILED), FREE, DUE, HealthState.FAILED, OLD.ended, "12 rows"),
-        (None, None, DUE, HealthState.NEVER, DUE, "was due and did not run"),
-        (None, None, None, HealthState.NOT_YET, None, "has not run yet"),
+        (None, None, DUE, HealthState.NEVER, DUE, "no run since it was due"),
+        (None, None, None, HealthState.NOT_YET, None, "waiting for the first scheduled time"),
     ],
 )
-def test_a_subject_stands(
-    last: Record | None, lock: Holder | None, due: datetime | None, state: HealthState, since: datetime, says: str
+def test_the_health_of_a_subject(
+    last: Record | None, lock: Holder | None, due: datetime | None, state: HealthState, since: datetime, sentence: str
 ) -> None:
-    found = subject_health("count/shop", last, lock, due, NOW)
-    assert (found.job, found.subject, found.state, found.since) == ("count", "shop", state, since)
-    assert says in found.sentence
+    health = subject_health("count/shop", last, lock, due, NOW)
+    assert (health.job, health.subject, health.state, health.since) == ("count", "shop", state, since)
+    assert sentence in health.sentence
 
 
-def test_the_bad_news_is_on_top_and_the_newest_first() -> None:
+def test_problems_come_first_and_then_the_newest() -> None:
     rows = [
         Health("a", "x", HealthState.OK, minutes_ago(1), "", None),
         Health("b", "x", HealthState.RUNNING, minutes_ago(2), "", None),
@@ -75,12 +75,12 @@ def test_the_bad_news_is_on_top_and_the_newest_first() -> None:
     ("newest_first", "in_a_row"),
     [([FAILED, ODD, DONE, FAILED], [FAILED, ODD]), ([DONE, FAILED], []), ([], []), ([FAILED], [FAILED])],
 )
-def test_bad_runs_count_back_to_the_last_good_one(newest_first: list[Record], in_a_row: list[Record]) -> None:
+def test_the_streak_goes_back_to_the_last_successful_run(newest_first: list[Record], in_a_row: list[Record]) -> None:
     assert list(unsuccessful_streak(newest_first)) == in_a_row
 
 
-def test_what_runs_or_is_to_come_wants_nobody() -> None:
-    assert [state for state in HealthState if not state.wrong] == [
+def test_running_and_waiting_jobs_are_no_problem() -> None:
+    assert [state for state in HealthState if not state.is_problem] == [
         HealthState.RUNNING,
         HealthState.NOT_YET,
         HealthState.OK,
