@@ -1,4 +1,4 @@
-"""What reads the metrics: Prometheus rules and a Grafana dashboard, made of the names that are written.
+"""Prometheus alert rules and a Grafana dashboard, generated from the names of the metrics that runs write.
 
-`make monitoring` writes rules.yml and dashboard.json beside this file anew.
+`make monitoring` regenerates rules.yml and dashboard.json in this directory.
 """

@@ -1,4 +1,4 @@
-"""Writes rules.yml and dashboard.json beside this file: `make monitoring`."""
+"""Write rules.yml and dashboard.json into this directory: `make monitoring`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ FILES = {HERE / "rules.yml": rules.rules_yaml, HERE / "dashboard.json": dashboar
 
 
 def main() -> None:
-    """Write both."""
-    for path, written in FILES.items():
-        path.write_text(written())
+    """Write both files."""
+    for path, render in FILES.items():
+        path.write_text(render())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What Grafana shows: the state of everything on top, then backups, drift and cost."""
+"""The Grafana dashboard: the state of all jobs on top, then backups, runs and cost."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ WIDTH = 24
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One picture: what it asks, how it is drawn, how wide it is of 24."""
+    """A panel: its queries, its type, and its width in columns of 24."""
 
     title: str
     queries: tuple[tuple[str, str], ...]  # expression and legend
     unit: str = "short"
     kind: str = "timeseries"
     width: int = 12
-    mappings: tuple[tuple[int, str, str], ...] = field(default=())  # value, words, colour
+    mappings: tuple[tuple[int, str, str], ...] = field(default=())  # value, text, colour
 
 
 def metric_query(metric: str, *labels: str) -> str:
-    """A metric of the environments that are chosen."""
+    """Return the query for a metric of the selected environments."""
     return f"{metric}{{{','.join([CHOSEN, *labels])}}}"
 
 
 def figure_query(job: str, name: str) -> str:
-    """What runs of a job counted."""
+    """Return the query for a figure of a job."""
     return metric_query(FIGURE.name, f'crew_job="{job}"', f'figure="{name}"')
 
 
@@ -47,15 +47,17 @@ OUTCOMES = (
 
 PANELS = (
     Panel(
-        "How everything ended last",
+        "Last outcome of each job",
         ((metric_query(OUTCOME.name), JOB_LEGEND),),
         kind="state-timeline",
         width=24,
         mappings=OUTCOMES,
     ),
-    Panel("Since the last run that did not fail", ((f"time() - {metric_query(LAST_SUCCESS.name)}", JOB_LEGEND),), "s"),
     Panel(
-        "Periods since the last backup; 1.5 is too many",
+        "Time since the last run that did not fail", ((f"time() - {metric_query(LAST_SUCCESS.name)}", JOB_LEGEND),), "s"
+    ),
+    Panel(
+        "Backup age in periods (alert above 1.5)",
         (
             (
                 f"(time() - {metric_query(LAST_SUCCESS.name, BACKUP)}) / {metric_query(PERIOD.name, BACKUP)}",
@@ -63,23 +65,21 @@ PANELS = (
             ),
         ),
     ),
-    Panel("Stored by the last backup", ((figure_query("backup", "stored_bytes"), SUBJECT_LEGEND),), "bytes"),
-    Panel("How long runs took", ((metric_query(DURATION.name), JOB_LEGEND),), "s"),
+    Panel("Stored size of the last backup", ((figure_query("backup", "stored_bytes"), SUBJECT_LEGEND),), "bytes"),
+    Panel("Run duration", ((metric_query(DURATION.name), JOB_LEGEND),), "s"),
     Panel(
-        "Spent and forecast, of the budget",
+        "Spending and forecast against the budget",
         (
             (figure_query("cost", "spent_percent"), "{{environment}} spent"),
             (figure_query("cost", "forecast_percent"), "{{environment}} forecast"),
         ),
         "percent",
     ),
+    Panel("Elapsed part of the month", ((figure_query("cost", "month_gone_percent"), "{{environment}}"),), "percent"),
+    Panel("Runs with more than one attempt", ((f"{metric_query(ATTEMPTS.name)} > 1", JOB_LEGEND),), width=8),
+    Panel("Missed scheduled times", ((metric_query(MISSED.name), JOB_LEGEND),), width=8),
     Panel(
-        "How much of the month is gone", ((figure_query("cost", "month_gone_percent"), "{{environment}}"),), "percent"
-    ),
-    Panel("Begun more than once", ((f"{metric_query(ATTEMPTS.name)} > 1", JOB_LEGEND),), width=8),
-    Panel("Ticks that nobody ran", ((metric_query(MISSED.name), JOB_LEGEND),), width=8),
-    Panel(
-        "Since anything ran",
+        "Time since any run",
         ((f"time() - max by (environment) ({metric_query(LAST_RUN.name)})", "{{environment}}"),),
         "s",
         width=8,
@@ -88,7 +88,7 @@ PANELS = (
 
 
 def dashboard(panels: Iterable[Panel] = PANELS) -> dict[str, Any]:
-    """The dashboard as Grafana imports it."""
+    """Return the dashboard as Grafana imports it."""
     return {
         "title": "groundcrew",
         "uid": "groundcrew",
@@ -103,7 +103,7 @@ def dashboard(panels: Iterable[Panel] = PANELS) -> dict[str, Any]:
 
 
 def dashboard_json() -> str:
-    """As it is stored."""
+    """Return the dashboard as JSON text."""
     return json.dumps(dashboard(), indent=1, ensure_ascii=False) + "\n"
 
 
@@ -112,7 +112,7 @@ def _source() -> dict[str, Any]:
 
 
 def _environments() -> dict[str, Any]:
-    """The environments that there are; all of them at first."""
+    """Return the variable that selects environments (default: all)."""
     return {
         "name": "environment",
         "label": "Environment",
@@ -128,29 +128,29 @@ def _environments() -> dict[str, Any]:
 
 
 def _placed(panels: Iterable[Panel], height: int = 8) -> Iterator[dict[str, Any]]:
-    """From left to right, then down."""
+    """Yield the panels with positions, left to right and top to bottom."""
     x = y = 0
     for number, panel in enumerate(panels, 1):
         if x + panel.width > WIDTH:
             x, y = 0, y + height
-        yield _drawn(panel, number, {"x": x, "y": y, "w": panel.width, "h": height})
+        yield _panel_json(panel, number, {"x": x, "y": y, "w": panel.width, "h": height})
         x += panel.width
 
 
-def _drawn(panel: Panel, number: int, place: dict[str, int]) -> dict[str, Any]:
-    words = {str(value): {"text": text, "color": colour} for value, text, colour in panel.mappings}
+def _panel_json(panel: Panel, number: int, position: dict[str, int]) -> dict[str, Any]:
+    mappings = {str(value): {"text": text, "color": colour} for value, text, colour in panel.mappings}
     return {
         "id": number,
         "title": panel.title,
         "type": panel.kind,
-        "gridPos": place,
+        "gridPos": position,
         "datasource": {"type": "prometheus", "uid": "${source}"},
         "targets": [
             {"refId": chr(ord("A") + at), "expr": expression, "legendFormat": legend}
             for at, (expression, legend) in enumerate(panel.queries)
         ],
         "fieldConfig": {
-            "defaults": {"unit": panel.unit, "mappings": [{"type": "value", "options": words}] if words else []},
+            "defaults": {"unit": panel.unit, "mappings": [{"type": "value", "options": mappings}] if mappings else []},
             "overrides": [],
         },
     }

@@ -1,4 +1,4 @@
-"""Prometheus' own checker reads the rules, fires them, and lets them be silent."""
+"""The alert rules according to promtool: they are valid, fire when they should, and stay silent otherwise."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ pytestmark = needs("promtool")
 
 
 def series(metric: str, job: str, values: str, subject: str = "shop", **more: str) -> dict[str, str]:
-    """A metric as node_exporter shows it: Prometheus' own label job is beside ours."""
+    """Return a series as node_exporter exposes it, with Prometheus's own label job beside ours."""
     labels = {"environment": "production", "crew_job": job, "subject": subject, "job": "node", **more}
-    told = ",".join(f'{name}="{value}"' for name, value in labels.items())
-    return {"series": f"{metric}{{{told}}}", "values": values}
+    text = ",".join(f'{name}="{value}"' for name, value in labels.items())
+    return {"series": f"{metric}{{{text}}}", "values": values}
 
 
 def always(value: float) -> str:
@@ -30,7 +30,7 @@ def always(value: float) -> str:
 
 
 def healthy() -> list[dict[str, str]]:
-    """All as it should be: run every hour, at minute 0 (a sample each minute)."""
+    """Return series of jobs that run successfully every hour at minute 0, with a sample each minute."""
     hourly = " ".join(f"{hour * 3600}x59" for hour in range(48))
     of_each = [
         one
@@ -50,7 +50,7 @@ def healthy() -> list[dict[str, str]]:
 
 
 def but(*changed: dict[str, str]) -> list[dict[str, str]]:
-    """As it should be, but for these."""
+    """Return the healthy series with these changed; empty values remove a series."""
     names = {one["series"] for one in changed}
     return [one for one in healthy() if one["series"] not in names] + [one for one in changed if one["values"]]
 
@@ -60,26 +60,26 @@ def rule(name: str) -> str:
 
 
 CASES: list[tuple[str, list[dict[str, str]], str, set[str]]] = [
-    ("all is well", healthy(), "30h", set()),
+    ("healthy", healthy(), "30h", set()),
     ("a backup is late", but(series(LAST_SUCCESS.name, "backup", always(0))), "1h30m", set()),
     ("a backup is overdue", but(series(LAST_SUCCESS.name, "backup", always(0))), "1h36m", {"BackupOverdue"}),
     ("a verification is overdue", but(series(LAST_SUCCESS.name, "verify", always(0))), "2h", {"VerificationOverdue"}),
-    ("by hand there is no period", but(
+    ("a job without a schedule has no period", but(
         series(LAST_SUCCESS.name, "backup", always(0)), series(PERIOD.name, "backup", "")), "20h", set()),
     ("a run fails", but(series(OUTCOME.name, "refresh", always(1))), "10m", {"RunFailing"}),
-    ("a verification does not hold", but(series(OUTCOME.name, "verify", always(2))), "10m", {"VerificationFailed"}),
-    ("a finding is no failure", but(series(OUTCOME.name, "drift", always(2), "network")), "23h", set()),
+    ("a verification failed", but(series(OUTCOME.name, "verify", always(2))), "10m", {"VerificationFailed"}),
+    ("drift for less than a day", but(series(OUTCOME.name, "drift", always(2), "network")), "23h", set()),
     ("drift stays open for a day", but(series(OUTCOME.name, "drift", always(2), "network")), "25h", {"DriftOpen"}),
     ("drift comes and goes", but(series(OUTCOME.name, "drift", "2x700 0x9 2x3000", "network")), "25h", set()),
-    ("the budget is passed", but(
+    ("the budget is exceeded", but(
         series(FIGURE.name, "cost", always(100), figure="spent_percent")), "10m", {"BudgetPassed"}),
-    ("the forecast passes it", but(
+    ("the forecast exceeds the budget", but(
         series(FIGURE.name, "cost", always(120), figure="forecast_percent")), "10m", {"ForecastPassesBudget"}),
-    ("nothing runs any more",
+    ("no job runs",
      [series(LAST_RUN.name, "drift", always(0)), series(PERIOD.name, "drift", always(3600))], "1h50m",
      {"RunnerSilent"}),
     ("no metrics at all", [], "20m", {"NoMetrics"}),
-    ("none for a moment", [], "10m", set()),
+    ("no metrics for a short time", [], "10m", set()),
 ]  # fmt: skip
 
 
@@ -96,11 +96,11 @@ def promtool(*args: object) -> str:
     return done.stdout
 
 
-def test_prometheus_reads_them(rules_file: Path) -> None:
+def test_the_rules_are_valid(rules_file: Path) -> None:
     assert f"{len(rules.RULES)} rules found" in promtool("check", "rules", rules_file)
 
 
-def test_each_fires_and_is_silent_as_it_should(rules_file: Path, tmp_path: Path) -> None:
+def test_each_rule_fires_only_when_it_should(rules_file: Path, tmp_path: Path) -> None:
     tests = [_test(*case) for case in CASES]
     path = tmp_path / "tests.yml"
     path.write_text(json.dumps({"rule_files": [str(rules_file)], "evaluation_interval": "1m", "tests": tests}))
@@ -108,7 +108,7 @@ def test_each_fires_and_is_silent_as_it_should(rules_file: Path, tmp_path: Path)
 
 
 def _test(name: str, given: list[dict[str, str]], at: str, fires: set[str]) -> dict[str, Any]:
-    """promtool compares labels and annotations too; which alerts fire is asked as a query instead."""
+    """Test the firing alerts with a query, because promtool's alert tests also compare labels and annotations."""
     expected = [{"labels": f'{{alertname="{rule(one)}"}}', "value": 1} for one in sorted(fires)]
     query = 'count by (alertname) (ALERTS{alertstate="firing"})'
     return {
@@ -124,10 +124,10 @@ def test_every_rule_fires_in_a_case() -> None:
     assert fired == {one.name for one in rules.RULES}
 
 
-def test_what_is_said_names_the_environment_and_what_to_do(rules_file: Path, tmp_path: Path) -> None:
-    said = {
-        "summary": "production: backup of shop: no backup for 2h 0m 0s, one and a half times its period",
-        "look": "crew runs production backup shop",
+def test_the_texts_name_the_environment_and_the_command(rules_file: Path, tmp_path: Path) -> None:
+    annotations = {
+        "summary": "production: backup of shop: no successful backup for 2h 0m 0s, more than 1.5 times its period",
+        "description": "Show the runs: crew runs production backup shop",
     }
     run = {"environment": "production", "crew_job": "backup", "subject": "shop", "job": "node"}
     labels = {**run, "severity": "critical"}
@@ -138,7 +138,7 @@ def test_what_is_said_names_the_environment_and_what_to_do(rules_file: Path, tmp
             {
                 "alertname": "GroundcrewBackupOverdue",
                 "eval_time": "2h",
-                "exp_alerts": [{"exp_labels": labels, "exp_annotations": said}],
+                "exp_alerts": [{"exp_labels": labels, "exp_annotations": annotations}],
             }
         ],
     }
@@ -147,7 +147,7 @@ def test_what_is_said_names_the_environment_and_what_to_do(rules_file: Path, tmp
     promtool("test", "rules", path)
 
 
-def test_prometheus_reads_the_dashboards_queries(tmp_path: Path) -> None:
+def test_the_queries_of_the_dashboard_are_valid(tmp_path: Path) -> None:
     queries = [expression for panel in PANELS for expression, _ in panel.queries]
     records = [
         {"record": f"panel:{number}", "expr": re.sub(r"\$environment", ".*", query)}
