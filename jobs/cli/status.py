@@ -125,7 +125,7 @@ def health_as_json(name: str, health: Sequence[Health]) -> dict[str, Any]:
     nothing_ran = all(each.state is HealthState.NOT_YET for each in health)
     return {
         "environment": name,
-        "wrong": sum(each.state.wrong for each in health),
+        "wrong": sum(each.state.is_problem for each in health),
         "running": sum(each.state is HealthState.RUNNING for each in health),
         "ok": sum(each.state is HealthState.OK for each in health),
         "subjects": [each.as_json() for each in health],
