@@ -13,7 +13,7 @@ from inventories import CrewError
 ROOT = Path(__file__).parents[3]
 
 PACKAGES = ("inventories", "terraform", "deploys", "jobs")
-CAUGHT_NEARBY = {"InvalidValue", "NotDone", "_Enough"}
+CAUGHT_NEARBY = {"InvalidValue", "StepFailed", "_StopReading"}
 """Exceptions that never reach a user: their own package catches them."""
 
 
