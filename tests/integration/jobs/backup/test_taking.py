@@ -17,7 +17,7 @@ from jobs import embedded
 from jobs.backup.postgres.connection import Endpoint
 from jobs.backup.sets.manifest import PartKind
 from jobs.backup.take import snapshot
-from jobs.embedded import _postgres as own
+from jobs.embedded import _postgres
 from jobs.run.job import Outcome
 from tests.bench.measure import Peaks
 from tests.parts import postgres as servers
@@ -315,20 +315,20 @@ def standby_of(primary: Server, folder: Path) -> Iterator[str]:
     """Yield the URL of a hot standby."""
     bin_folder, home, port = primary.running.programs, folder / "standby", embedded.free_port()
     home.mkdir()
-    account = own._account()
-    own._give(home, account)
+    account = _postgres._account()
+    _postgres._change_owner(home, account)
     subprocess.run(
-        [*own._as_account(account, bin_folder, home), bin_folder / "pg_basebackup", "-R", "-D", home / "data",
+        [*_postgres._as_account(account, bin_folder, home), bin_folder / "pg_basebackup", "-R", "-D", home / "data",
          "-d", primary.url(), "-c", "fast"],
         env=primary.environment, check=True,
     )  # fmt: skip
     settings = {"fsync": "off", "primary_conninfo": f"{primary.url()}?password={primary.password.replace(' ', '%20')}"}
-    argv = own.server_command(bin_folder, home / "data", home, port, tcp=True, settings=settings)
-    as_account = own._as_account(account, bin_folder, home)
+    argv = _postgres.server_command(bin_folder, home / "data", home, port, tcp=True, settings=settings)
+    as_account = _postgres._as_account(account, bin_folder, home)
     with embedded.start_program(
-        "standby", [*as_account, *argv], home / "log", environment=own._environment()
+        "standby", [*as_account, *argv], home / "log", environment=_postgres._environment()
     ) as program:
-        program.wait_until(lambda: own._says_ready(home / "data"))
+        program.wait_until(lambda: _postgres._is_ready(home / "data"))
         yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
 
 
