@@ -64,7 +64,7 @@ def status_command(
     if as_json:
         output.print_json({"environments": [summary for summary, _ in summaries]})
     else:
-        for summary, zone in sorted(summaries, key=lambda pair: -pair[0].get("wrong", len(summaries))):
+        for summary, zone in sorted(summaries, key=lambda pair: -pair[0].get("problems", len(summaries))):
             _print_summary(summary, now, zone)
         if not summaries:
             output.say(f"No environments in {repository.folder}. To create one: crew init NAME", output.QUIET)
@@ -109,7 +109,7 @@ def _summary(repository: Repository, name: str, now: datetime) -> tuple[dict[str
     try:
         environment = repository.read(name)
         if environment.store is None:
-            return {"environment": name, "wrong": 0, "subjects": [], "note": "no [store], so no jobs run here"}, UTC
+            return {"environment": name, "problems": 0, "subjects": [], "note": "no [store], so no jobs run here"}, UTC
         health = environment_health(slots(environment), environment, arguments.environment_store(environment), now)
     except Exception as error:
         known = explained(error)
@@ -125,7 +125,7 @@ def health_as_json(name: str, health: Sequence[Health]) -> dict[str, Any]:
     nothing_ran = all(each.state is HealthState.NOT_YET for each in health)
     return {
         "environment": name,
-        "wrong": sum(each.state.is_problem for each in health),
+        "problems": sum(each.state.is_problem for each in health),
         "running": sum(each.state is HealthState.RUNNING for each in health),
         "ok": sum(each.state is HealthState.OK for each in health),
         "subjects": [each.as_json() for each in health],
@@ -146,14 +146,14 @@ def _print_summary(summary: dict[str, Any], now: datetime, zone: tzinfo) -> None
     elif "note" in summary:
         output.say(f"{name}: {summary['note']}", output.QUIET)
     else:
-        output.say(f"{name}: {headline(summary)}", output.BAD if summary["wrong"] else output.GOOD)
+        output.say(f"{name}: {headline(summary)}", output.BAD if summary["problems"] else output.GOOD)
         output.table([_row(subject, now, zone) for subject in summary["subjects"]], indent=2)
     typer.echo()
 
 
 def headline(summary: dict[str, Any]) -> str:
     """Return the counts of an environment in words."""
-    problems = plural(summary["wrong"], "problem") if summary["wrong"] else "no problems"
+    problems = plural(summary["problems"], "problem") if summary["problems"] else "no problems"
     return f"{problems}, {summary['running']} running, {summary['ok']} ok"
 
 

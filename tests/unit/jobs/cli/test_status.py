@@ -46,7 +46,7 @@ def test_counts_and_since_when(crew: Crew, write: Write) -> None:
     document = status(crew)
     failed = next(subject for subject in document["subjects"] if subject["state"] == "failed")
     assert failed["since"] == next(run["ended"] for run in first if run["subject"] == "broken")
-    assert (document["wrong"], document["running"], document["ok"]) == (2, 0, 1)
+    assert (document["problems"], document["running"], document["ok"]) == (2, 0, 1)
 
 
 def test_an_environment_that_cannot_be_read_hides_no_other(crew: Crew, write: Write) -> None:
