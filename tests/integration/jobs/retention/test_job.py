@@ -48,12 +48,12 @@ def test_sets_and_leftovers_are_removed_and_an_upload_in_progress_stays(seaweed:
     upload = store.upload(f"try/backups/shop/{set_id(NEWEST)}/data-1")
     upload.write(bytes(17 << 20))
     record = run(environment, store)
-    assert record.sentence.startswith("removed 2 of 4 sets, 30 B; left by runs that died: 1 set without a manifest")
+    assert record.sentence.startswith("removed 2 of 4 sets, 30 B; left by runs that died: 1 incomplete set,")
     assert [each.id for each in find_sets(store, "try")] == [set_id(days[1]), set_id(days[0])]
     assert len(list(store.list("try/backups/"))) == 2 * 6
     assert len(list(store.open_uploads())) == 1
-    outlook = plan_prune(store, environment, "shop", datetime.now(UTC) + timedelta(days=2))
-    assert len(outlook.uploads) == 1
+    plan = plan_prune(store, environment, "shop", datetime.now(UTC) + timedelta(days=2))
+    assert len(plan.abandoned_uploads) == 1
     upload.abort()
 
 
