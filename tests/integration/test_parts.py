@@ -13,6 +13,7 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.parts.needs import majors
+from tests.parts.patience import deadline
 from tests.parts.postgres import CLIENTS, Database, Server, fresh
 from tests.parts.proxy import Proxy, Way
 from tests.parts.s3 import Bucket
@@ -114,7 +115,7 @@ class TestProxyToS3:
         upload.join(0.3)
         assert upload.is_alive()
         between.clear()
-        upload.join(10)
+        upload.join(deadline(10))
         assert seaweed.keys() == ["a"]
 
     def test_the_server_goes_away_and_comes_back(self, seaweed: Bucket, proxy: Connect) -> None:

@@ -20,6 +20,7 @@ import pytest
 from deploys.lib.job_runner.release import SOURCES
 from tests.lab.lab import Lab
 from tests.lab.pyinfra import ROOT, Told, deploy
+from tests.parts.patience import until
 
 PASSWORD, ALERTS = "shop's-own-S3cret", "json://127.0.0.1:1/s3cret-path-of-alerts"
 # Tests have their own home folder. Use the pip cache that `make setup` has filled.
@@ -129,13 +130,6 @@ def runner(prepared: Callable[..., Lab]) -> Lab:
 
 def backups(lab: Lab) -> list[dict[str, Any]]:
     return list(json.loads(lab.ask(lab.hosts[0], "crew backups list try shop --json"))["sets"])
-
-
-def until(holds: Callable[[], object], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.3)
 
 
 STATE = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -11,6 +10,7 @@ import pytest
 
 from tests.lab.k3s import first_run, left, nodes, ready, run
 from tests.lab.lab import Lab
+from tests.parts.patience import until
 
 reset = partial(run, of="k3s_reset")
 # Parts of a pod that outlive K3s: the shim, two mounts and the bridge.
@@ -72,8 +72,7 @@ def test_a_reset_that_would_break_the_cluster_is_refused(cluster: Lab) -> None:
     assert f"--limit excludes {agent}" in limited.text
     cluster.ask(cluster.hosts[1], "systemctl stop k3s")
     try:
-        while "lab-2" in ready(cluster):
-            time.sleep(0.3)
+        until(lambda: "lab-2" not in ready(cluster), 60, saw=lambda: nodes(cluster))
         minority = reset(cluster, "--data", f"k3s_reset={three}")
     finally:
         cluster.ask(cluster.hosts[1], "systemctl start k3s")

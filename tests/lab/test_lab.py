@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 from tests.lab import commands, lab, machine, network, rootfs
 from tests.lab.lab import Lab
 from tests.parts.needs import needs
+from tests.parts.patience import until
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,10 +72,7 @@ def test_a_lab_leaves_no_trace_even_when_its_owner_is_killed() -> None:
     assert network.FORWARDING.read_text() == "1\n"
     os.killpg(owner.pid, signal.SIGKILL)
     owner.communicate()
-    end = time.monotonic() + 30
-    while _traces(booted) and time.monotonic() < end:
-        time.sleep(0.1)
-    assert _traces(booted) == []
+    until(lambda: not _traces(booted), 30, saw=lambda: _traces(booted))
 
 
 _OWNER = """

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from tests.parts.patience import deadline
+
 HOST = "http://status.invalid"
 BROWSERS_OWN = re.compile(r"\b(google|googleapis|gvt1)\.com\b")  # requests that Chromium makes on its own
 PROBE = Path(__file__).with_name("probe.html").read_text()
@@ -65,7 +67,7 @@ def screenshot(page: Path, image: Path, folder: Path, *, width: int, height: int
     """Write a PNG of a page in a window of that size, in light mode."""
     window = [f"--window-size={width},{height}", "--hide-scrollbars", f"--user-data-dir={folder / 'profile'}"]
     argv = [*CHROMIUM, *window, f"--screenshot={image}", page.as_uri()]
-    subprocess.run(argv, capture_output=True, check=True, timeout=120)
+    subprocess.run(argv, capture_output=True, check=True, timeout=deadline(120))
 
 
 @contextmanager

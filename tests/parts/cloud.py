@@ -21,7 +21,7 @@ import pyrage
 from inventories import Environment, Repository
 from tests.parts import s3
 from tests.parts import terraform as parts
-from tests.parts.runs import until
+from tests.parts.patience import until
 
 REGION = "eu-central-1"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": s3.KEY, "AWS_SECRET_ACCESS_KEY": s3.SECRET, "AWS_REGION": REGION}

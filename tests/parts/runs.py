@@ -18,9 +18,6 @@ from inventories import Environment, Metrics, Repository
 from jobs.run import Job, Outcome, Result, Run, RunTimeouts
 from jobs.store import Store
 from jobs.store.directory import DirectoryStore
-from tests.parts import patience
-
-until = patience.until
 
 QUICK = RunTimeouts(work_retries=(0.01, 0.02), store_retries=(0.01, 0.02), kill_after=0.3, abandon_after=0.6)
 

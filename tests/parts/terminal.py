@@ -8,6 +8,8 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 
+from tests.parts.patience import deadline
+
 
 def answered(argv: Sequence[str], environment: Mapping[str, str], question: str, answer: str) -> tuple[int, str]:
     """Start a program, answer its question (with Ctrl-C if the answer is empty); return its exit code and output."""
@@ -25,7 +27,7 @@ def answered(argv: Sequence[str], environment: Mapping[str, str], question: str,
                 os.write(controller, f"{answer}\n".encode())
             else:
                 program.send_signal(signal.SIGINT)
-            output, _ = program.communicate(timeout=60)
+            output, _ = program.communicate(timeout=deadline(60))
         finally:
             program.kill()
     os.close(controller)

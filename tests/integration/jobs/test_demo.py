@@ -6,11 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+
+from tests.parts.patience import deadline, until
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def running_in(folder: Path) -> list[str]:
 
 def test_it_loses_a_table_restores_it_and_leaves_nothing_behind(folder: Path) -> None:
     program = start_demo(folder)
-    out, err = program.communicate(timeout=120)
+    out, err = program.communicate(timeout=deadline(120))
     assert program.returncode == 0, out + err
     assert "DROP TABLE orders" in out
     assert "The table is back: all 50,000 orders, byte for byte." in out
@@ -47,12 +48,9 @@ def test_it_loses_a_table_restores_it_and_leaves_nothing_behind(folder: Path) ->
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_it_and_it_leaves_nothing_behind(number: signal.Signals, folder: Path) -> None:
     program = start_demo(folder)
-    until = time.monotonic() + 60
-    while not any(folder.glob("groundcrew-demo-*/inventories/demo.toml")):
-        assert time.monotonic() < until, "the demo did not write its environment in 60 s"
-        time.sleep(0.02)
+    until(lambda: any(folder.glob("groundcrew-demo-*/inventories/demo.toml")), 60, saw=lambda: list(folder.rglob("*")))
     program.send_signal(number)
-    out, err = program.communicate(timeout=30)
+    out, err = program.communicate(timeout=deadline(30))
     assert program.returncode == 1, out + err
     assert err == f"stopped by {number.name}\n"
     assert list(folder.iterdir()) == []

@@ -12,7 +12,7 @@ from urllib.parse import quote_plus
 import pytest
 
 from inventories import NoSecret, Secret, hide, redact, secret
-from tests.parts.runs import until
+from tests.parts.patience import until
 
 KEY = "inventories/staging.toml: databases.shop.password"
 

@@ -17,6 +17,7 @@ import structlog
 
 from inventories import Secret
 from jobs import log
+from tests.parts.patience import deadline
 
 PASSWORD = 'pa"ss wörd\\1'
 
@@ -64,7 +65,7 @@ def test_a_thread_keeps_the_log_context_of_the_thread_that_started_it(lines: Any
 
 
 def test_a_call_with_log_context_runs_in_many_threads_at_once() -> None:
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=deadline(10))
     call = log.with_log_context(both.wait)
     threads = [threading.Thread(target=call) for _ in range(2)]
     for thread in threads:

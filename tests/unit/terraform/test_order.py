@@ -8,6 +8,7 @@ from typing import Any
 
 from terraform import order
 from terraform.errors import StackError
+from tests.parts.patience import deadline
 
 
 def run(after: Mapping[str, Sequence[str]], failing: str = "", backwards: bool = False) -> tuple[list[str], list[Any]]:
@@ -48,6 +49,6 @@ def test_an_unnamed_dependency_is_expected_to_exist() -> None:
 
 
 def test_independent_stacks_run_in_parallel() -> None:
-    barrier = threading.Barrier(2, timeout=10)
+    barrier = threading.Barrier(2, timeout=deadline(10))
     outcomes = order.run_in_order({"a": set(), "b": set()}, lambda _: barrier.wait() >= 0)
     assert [outcome.value for outcome in outcomes] == [True, True]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.pyinfra import PROGRAM, ROOT, Told
+from tests.parts.patience import deadline
 
 HEAD = """
 from pathlib import Path
@@ -50,7 +51,7 @@ class LocalDeploy:
 
     def run(self, deploy: str, *options: str) -> Told:
         running = self.begin(deploy, *options)
-        text, _ = running.communicate(timeout=60)
+        text, _ = running.communicate(timeout=deadline(60))
         return Told(running.returncode, text)
 
     def text(self, name: str) -> str:
@@ -148,7 +149,7 @@ def test_a_dry_run_shows_changes_and_changes_while_pyinfra_asks_are_noticed(loca
         assert asking.poll() is None
     (local.work / "2").write_text("2\n")
     (local.work / "2").chmod(0o640)
-    text, _ = asking.communicate("\n", timeout=60)
+    text, _ = asking.communicate("\n", timeout=deadline(60))
     assert (asking.returncode, Told(0, text).changes) == (0, 6), text
 
 

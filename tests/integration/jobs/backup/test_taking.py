@@ -23,8 +23,8 @@ from tests.bench.measure import Peaks
 from tests.parts import postgres as servers
 from tests.parts.backups import Team, section, team
 from tests.parts.needs import majors
+from tests.parts.patience import until
 from tests.parts.postgres import Database, Server
-from tests.parts.runs import until
 
 SHOP = (servers.NPM.parents[1] / "shop.sql").read_text()
 New = Callable[..., Database]

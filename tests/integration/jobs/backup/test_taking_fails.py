@@ -24,9 +24,10 @@ from jobs.run.record import Record
 from tests.parts import postgres as servers
 from tests.parts.backups import NO_RETRIES, Team, section, team
 from tests.parts.needs import majors, needs
+from tests.parts.patience import until
 from tests.parts.postgres import Database
 from tests.parts.proxy import Proxy, Way
-from tests.parts.runs import code_of, process, until
+from tests.parts.runs import code_of, process
 
 New = Callable[..., Database]
 BacksUp = Callable[..., Team]

@@ -17,8 +17,9 @@ from jobs.run.job import Outcome
 from tests.parts import kubectl
 from tests.parts.backups import Team, section, team
 from tests.parts.needs import needs
+from tests.parts.patience import until
 from tests.parts.postgres import Database
-from tests.parts.runs import code_of, process, until
+from tests.parts.runs import code_of, process
 from tests.parts.sshd import Bastion, sshd
 
 New = Callable[..., Database]

@@ -14,7 +14,8 @@ import pytest
 
 from jobs.run import Options, Outcome, Result, delivery, run_job
 from tests.parts.listeners import Received, mail_server, web_hook
-from tests.parts.runs import environment, job, store_in, until
+from tests.parts.patience import until
+from tests.parts.runs import environment, job, store_in
 
 MANY = [f"db{number}" for number in range(500)]
 

@@ -21,7 +21,8 @@ from jobs.run import Options, Outcome, Result, Run, delivery, exit_code, heartbe
 from jobs.run.record import record_keys
 from jobs.store import Store, open_store
 from tests.parts.listeners import mail_server, web_hook
-from tests.parts.runs import QUICK, code_of, done, environment, job, lease, process, store_in, until
+from tests.parts.patience import deadline, until
+from tests.parts.runs import QUICK, code_of, done, environment, job, lease, process, store_in
 from tests.parts.s3 import Bucket
 from tests.parts.store import Settings
 
@@ -65,7 +66,7 @@ def test_two_racing_runners_complete_each_of_100_ticks_once(
         failed, store = 0, opened()
         for minute in range(TICKS):
             now = FIRST + timedelta(minutes=minute)
-            start.wait(30)
+            start.wait(deadline(30))
             failed += exit_code(run_job(minutely, environment(), store, SCHEDULED, now=lambda: now), scheduled=True)  # noqa: B023
         return failed
 
@@ -159,7 +160,7 @@ def test_a_second_interrupt_causes_a_warning_about_the_risk(tmp_path: Path, capf
 
     def stubborn(run: Run) -> Result:
         started.touch()
-        time.sleep(0.5)
+        time.sleep(3)
         run.check()
         raise AssertionError
 

@@ -18,7 +18,7 @@ import pytest
 from inventories import Repository
 from jobs.run.record import tick_key
 from jobs.store import Store, open_store
-from tests.parts.runs import until
+from tests.parts.patience import deadline, until
 
 FILE = """
 [environment]
@@ -77,7 +77,7 @@ def daemon(folder: Path, *options: str, **environment: str) -> Iterator[Running]
 
 def stop(process: subprocess.Popen[bytes], number: int) -> int:
     process.send_signal(number)
-    return process.wait(30)
+    return process.wait(deadline(30))
 
 
 def test_one_run_covers_the_missed_ticks_and_the_gap_is_logged(tmp_path: Path, store: Store) -> None:
@@ -133,7 +133,7 @@ def test_systemd_learns_that_the_daemon_is_ready_alive_and_stopping(
         assert receive() == "WATCHDOG=1"
         running.process.send_signal(signal.SIGTERM)
         assert "STOPPING=1" in iter(receive, "")
-        assert running.process.wait(30) == 0
+        assert running.process.wait(deadline(30)) == 0
 
 
 def slow_crew(folder: Path) -> Path:
@@ -179,7 +179,7 @@ def test_on_sigterm_it_waits_for_running_jobs(tmp_path: Path, store: Store) -> N
         until(lambda: running.events("stopping"))
         assert running.process.poll() is None
         (tmp_path / "enough").touch()
-        assert running.process.wait(30) == 0
+        assert running.process.wait(deadline(30)) == 0
     assert not (tmp_path / "stopped").exists()
 
 
@@ -190,7 +190,7 @@ def test_a_job_that_exceeds_the_grace_time_is_stopped(tmp_path: Path, store: Sto
         if again:
             until(lambda: running.events("stopping"))
             running.process.send_signal(signal.SIGTERM)
-        assert running.process.wait(30) == 0
+        assert running.process.wait(deadline(30)) == 0
     assert (tmp_path / "stopped").exists()
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from jobs.store import Changed, Exists, ListedKey, ListedPrefix, Missing, NotConditional, Store, open_store
+from tests.parts.patience import deadline
 from tests.parts.s3 import Bucket
 from tests.parts.store import Settings
 
@@ -255,7 +256,7 @@ def race(settings: Settings, name: str, start: Barrier, won: Queue[tuple[str, li
     store = open_store(settings)
     mine = []
     for n in range(10):
-        start.wait(30)
+        start.wait(deadline(30))
         with contextlib.suppress(Exists):
             store.create(f"dev/locks/{n}.json", name.encode() * 1000)
             mine.append(n)
@@ -269,9 +270,9 @@ def test_only_one_of_two_processes_creates_a_key(settings: Settings) -> None:
     racers = [spawn.Process(target=race, args=(settings, name, start, won)) for name in "ab"]
     for racer in racers:
         racer.start()
-    mine = dict(won.get(timeout=60) for _ in racers)
+    mine = dict(won.get(timeout=deadline(60)) for _ in racers)
     for racer in racers:
-        racer.join(10)
+        racer.join(deadline(10))
     assert sorted(mine["a"] + mine["b"]) == list(range(10))
     for name, keys_won in mine.items():
         for n in keys_won:

@@ -10,6 +10,7 @@ import pytest
 from jobs.backup.concurrent import ByteCounter, Cancellation, run_concurrently
 from jobs.run.job import Run
 from jobs.run.stop import Stop, Stopped
+from tests.parts.patience import deadline
 
 
 class StoppableRun:
@@ -58,13 +59,13 @@ def test_the_first_failure_cancels_the_other_tasks_and_is_raised(run: Run) -> No
     cancellation, cancelled, waiting = Cancellation(), threading.Event(), threading.Event()
 
     def fails() -> None:
-        waiting.wait(10)
+        waiting.wait(deadline(10))
         raise OSError("first")
 
     def waits() -> None:
         with cancellation.on_cancel(cancelled.set):
             waiting.set()
-            assert cancelled.wait(10)
+            assert cancelled.wait(deadline(10))
         raise OSError("second")
 
     with pytest.raises(OSError, match="first"):
@@ -90,7 +91,7 @@ def test_stopping_the_run_cancels_all_tasks() -> None:
         cancelled = threading.Event()
         with cancellation.on_cancel(cancelled.set):
             stoppable.stop.request("stopped by SIGTERM")
-            assert cancelled.wait(10)
+            assert cancelled.wait(deadline(10))
 
     with pytest.raises(Stopped, match="stopped by SIGTERM"):
         run_concurrently(cast("Run", stoppable), cancellation, {"waits": waits})

@@ -14,6 +14,7 @@ import pytest
 from inventories import Repository
 from jobs.backup.sets.encryption import can_decrypt
 from jobs.cli import init
+from tests.parts.patience import deadline
 from tests.unit.jobs.cli.conftest import Crew
 
 
@@ -160,7 +161,7 @@ def test_on_a_terminal_it_prompts_until_each_answer_is_valid(
         env={**os.environ, "HOME": str(tmp_path), "PYTHONPATH": checkout},
     )  # fmt: skip
     os.write(controller, "".join(f"{line}\n" for line in answers).encode())
-    out, err = program.communicate(timeout=20)
+    out, err = program.communicate(timeout=deadline(20))
     os.close(controller)
     os.close(terminal)
     assert program.returncode == 0, out + err

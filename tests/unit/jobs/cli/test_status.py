@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +20,7 @@ from jobs import cli
 from jobs.run.lease import Holder, holder_to
 from jobs.run.ticks import tick_before
 from jobs.store.directory import DirectoryStore
+from tests.parts.patience import deadline, until
 from tests.unit.jobs.cli.conftest import Crew, Write, databases
 
 pytestmark = pytest.mark.usefixtures("count")
@@ -38,7 +39,7 @@ def test_counts_and_since_when(crew: Crew, write: Write) -> None:
     assert crew("status", "try").out == "try: no runs yet. Start with: crew check try\n\n"
     first = crew("run", "count", "try", "--json").json["runs"]
     next_second = int(time.time()) + 1
-    wait_until(lambda: time.time() >= next_second)  # records of one second have no order
+    until(lambda: time.time() >= next_second)  # records of one second have no order
     crew("run", "count", "try", "--only", "broken")
     result = crew("status")
     assert result.code == 0, result
@@ -83,13 +84,6 @@ main()
 """
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 15) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"the condition did not become true in {seconds:g} s"
-        time.sleep(0.02)
-
-
 @contextmanager
 def running_job() -> Iterator[subprocess.Popen[str]]:
     """Run the job `count` in another process; send SIGTERM at the end."""
@@ -107,7 +101,7 @@ def running_job() -> Iterator[subprocess.Popen[str]]:
 def test_a_running_job_is_shown_keeps_its_lock_and_ends_on_sigterm(crew: Crew, write: Write) -> None:
     write(databases("slow"))
     with running_job() as program:
-        wait_until(lambda: status(crew)["running"] == 1)
+        until(lambda: status(crew)["running"] == 1)
         assert "running  count slow" in crew("status").out
         result = crew("run", "count", "try")
         assert result.code == 75, result
@@ -118,7 +112,7 @@ def test_a_running_job_is_shown_keeps_its_lock_and_ends_on_sigterm(crew: Crew, w
         (live,) = crew("runs", "try", "count", "slow", "--json").json["running"]
         assert (live["job"], live["subject"], live["pid"]) == ("count", "slow", program.pid)
         assert crew("runs", "try", "count", "shop", "--json").json["running"] == []
-    out, err = program.communicate(timeout=20)
+    out, err = program.communicate(timeout=deadline(20))
     assert program.returncode == 1, out + err
     assert "stopped by SIGTERM" in out
     assert all('"run": ' in line for line in err.splitlines()), err

@@ -10,7 +10,8 @@ import pytest
 
 from jobs.run import Failed, Options, Result, Run, Stopped, records, run_job, unrecorded_run
 from jobs.store import Store
-from tests.parts.runs import code_of, done, environment, job, process, store_in, until
+from tests.parts.patience import until
+from tests.parts.runs import code_of, done, environment, job, process, store_in
 
 ENV = environment()
 

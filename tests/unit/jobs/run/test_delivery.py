@@ -11,7 +11,7 @@ import jobs.log
 from inventories import Secret
 from jobs.run.delivery import ClaimedMessages, Delivery, Message, address_id, combine
 from jobs.store import Changed, OutOfReach
-from tests.parts.runs import until
+from tests.parts.patience import until
 
 LOG = jobs.log.get()
 A, B = Secret(literal="json://a"), Secret(literal="json://b")

@@ -21,7 +21,8 @@ import jobs.log
 from jobs.run import Failed
 from jobs.run.lease import Holder, Lock, LockHeld, acquire, holder_from, holder_to, lock_held, read_holder
 from jobs.store import Missing, NotConditional, OutOfReach, Store
-from tests.parts.runs import store_in, until
+from tests.parts.patience import until
+from tests.parts.runs import store_in
 
 NOON = datetime(2026, 5, 5, 10, 0, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")

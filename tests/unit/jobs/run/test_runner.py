@@ -31,7 +31,8 @@ from jobs.run.lease import Holder, Lock, acquire, holder_to
 from jobs.run.record import last_tick, live_holders, record_keys
 from jobs.run.runner import retry
 from jobs.store import OutOfReach, Store
-from tests.parts.runs import QUICK, code_of, done, environment, job, lease, process, store_in, until
+from tests.parts.patience import deadline, until
+from tests.parts.runs import QUICK, code_of, done, environment, job, lease, process, store_in
 
 NOON = datetime(2026, 5, 5, 10, 0, tzinfo=UTC)
 SCHEDULED = Options(scheduled=True)
@@ -72,7 +73,7 @@ def test_the_exit_code_is_of_the_worst_outcome_and_for_schedulers_of_failures_on
 
 
 def test_subjects_run_in_parallel_up_to_the_limit_of_the_job(store: Store) -> None:
-    running, most, two = set[str](), list[int](), threading.Barrier(2, timeout=10)
+    running, most, two = set[str](), list[int](), threading.Barrier(2, timeout=deadline(10))
 
     def work(run: Run) -> Result:
         running.add(run.subject)

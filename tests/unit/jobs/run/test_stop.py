@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from jobs.run.stop import Stop, StopCallbacks, Stopped, on_signals
-from tests.parts.runs import until
+from tests.parts.patience import deadline, until
 
 
 def main_thread_sleeps() -> bool:
@@ -37,12 +37,12 @@ def test_a_signal_to_another_thread_is_handled_while_the_main_thread_sleeps() ->
         until(main_thread_sleeps)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.pthread_kill(threading.get_ident(), number)
-            first.wait(10)
+            first.wait(deadline(10))
 
     with on_signals(on_first, second.set):
         threading.Thread(target=to_itself).start()
-        assert first.wait(5)
-        assert second.wait(5)
+        assert first.wait(deadline(5))
+        assert second.wait(deadline(5))
     assert names == ["SIGTERM"]
 
 
@@ -60,7 +60,7 @@ def test_earlier_handlers_are_restored() -> None:
     received = threading.Event()
     with on_signals(lambda _: received.set(), lambda: None):
         os.kill(os.getpid(), signal.SIGHUP)
-        assert received.wait(5)
+        assert received.wait(deadline(5))
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)] == before
     assert signal.set_wakeup_fd(-1) == -1
 
@@ -70,7 +70,7 @@ def test_a_stop_calls_back_once_and_raises_its_first_reason() -> None:
     with stop.on_stop(called.set):
         stop.request("stopped by SIGTERM")
         stop.request("stopped by its time limit")
-        assert called.wait(5)
+        assert called.wait(deadline(5))
     with pytest.raises(Stopped, match=r"^stopped by SIGTERM$"):
         stop.check()
     with pytest.raises(Stopped), stop.on_stop(pytest.fail):

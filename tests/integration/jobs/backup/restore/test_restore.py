@@ -21,9 +21,9 @@ from tests.bench.measure import Peaks
 from tests.parts import terminal
 from tests.parts.crew import Repository, flip
 from tests.parts.needs import majors, needs
+from tests.parts.patience import deadline, until
 from tests.parts.portrait import differences, portrait
 from tests.parts.postgres import Database, Server, extension
-from tests.parts.runs import until
 
 Shop = Callable[..., Database]
 New = Callable[..., Database]
@@ -374,7 +374,7 @@ def test_a_stopped_restore_drops_its_copy(
     running = repository.start("backups", "restore", "staging", "shop", *into)
     until(lambda: databases_like(target.server, target.name))
     running.send_signal(signal.SIGTERM)
-    out, err = running.communicate(timeout=30)
+    out, err = running.communicate(timeout=deadline(30))
     assert running.returncode == 1, (out, err)
     assert f"stopped by SIGTERM; database {target.name} was not created\n" in err
     assert databases_like(target.server, target.name) == []
@@ -435,7 +435,7 @@ def test_memory_stays_low_with_values_of_200_megabytes(repository: Repository, d
         "backups", "restore", "staging", "shop", "--into", target.url, "--password-from", password
     )
     peaks = Peaks(running.pid)
-    assert running.wait(60) == 0
+    assert running.wait(deadline(60)) == 0
     peaks.stop()
     assert target.ask("SELECT sum(length(body)) FROM long") == [(200_200_000,)]
     assert peaks.first < 150 << 20

@@ -16,8 +16,8 @@ from jobs.backup.postgres import programs
 from jobs.backup.verify.scratch import remove_abandoned_folders
 from tests.parts.crew import Repository, flip
 from tests.parts.needs import majors
+from tests.parts.patience import deadline, until
 from tests.parts.postgres import Database, Server
-from tests.parts.runs import until
 
 Shop = Callable[..., Database]
 
@@ -149,7 +149,7 @@ def test_a_stopped_verification_leaves_no_server_and_no_folder(
     until(lambda: any(scratch.glob("*/postgres-*/data/postmaster.pid")))
     [data] = scratch.glob("*/postgres-*/data")
     running.send_signal(signal.SIGTERM)
-    out, err = running.communicate(timeout=30)
+    out, err = running.communicate(timeout=deadline(30))
     assert running.returncode == 1, (out, err)
     assert "SIGTERM" in out
     assert list(scratch.iterdir()) == []
