@@ -1,4 +1,4 @@
-"""`make test-pythons`: the unit tests on each Python that groundcrew supports, as far as this machine has it."""
+"""`make test-pythons`: the unit tests on each supported Python that this machine has."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VERSIONS = ("3.11", "3.12", "3.13")
 
 
 def candidates(version: str) -> Iterator[Path]:
-    """Where a Python of this version may be: on the path, pyenv's, uv's."""
+    """The paths where a Python of this version can be: PATH, pyenv, uv."""
     on_path = shutil.which(f"python{version}")
     if on_path:
         yield Path(on_path)
@@ -22,39 +22,59 @@ def candidates(version: str) -> Iterator[Path]:
     yield from sorted(Path.home().glob(f".local/share/uv/python/cpython-{version}.*/bin/python{version}"), reverse=True)
 
 
-def is_one(python: Path, version: str) -> bool:
-    """Whether it runs and is what its name says: pyenv's shims are there for versions that are not."""
+def has_version(python: Path, version: str) -> bool:
+    """Whether it runs and has this version. pyenv has shims for versions that are not installed."""
     line = "import sys, ensurepip; print('%d.%d' % sys.version_info[:2])"
-    told = subprocess.run([python, "-c", line], capture_output=True, text=True, check=False)
-    return told.stdout.strip() == version
+    output = subprocess.run([python, "-c", line], capture_output=True, text=True, check=False).stdout
+    return output.strip() == version
 
 
-def found(version: str) -> Path | None:
-    return next((one for one in candidates(version) if is_one(one, version)), None)
+def find(version: str) -> Path | None:
+    return next((python for python in candidates(version) if has_version(python, version)), None)
 
 
-def tested(version: str, python: Path, *more: str) -> bool:
-    """Whether the unit tests pass on it, in an environment of its own."""
-    own = ROOT / ".cache" / "pythons" / version
+def passes(version: str, python: Path, *more: str) -> bool:
+    """Whether the unit tests pass on it, in a virtual environment for this version."""
+    environment_folder = ROOT / ".cache" / "pythons" / version
     environment = {**os.environ, "PIP_CONSTRAINT": str(ROOT / "constraints.txt")}
-    if not (own / "bin" / "pip").exists():
-        subprocess.run([python, "-m", "venv", own], check=True)
-    install = [own / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", "--editable", ".[test]"]
+    if not (environment_folder / "bin" / "pip").exists():
+        subprocess.run([python, "-m", "venv", environment_folder], check=True)
+    install = [
+        environment_folder / "bin" / "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--editable",
+        ".[test]",
+    ]
     subprocess.run(install, cwd=ROOT, env=environment, check=True)
-    argv = [own / "bin" / "python", "-m", "pytest", "-q", "-n", "auto", "--maxprocesses", "4", "tests/unit", *more]
+    argv = [
+        environment_folder / "bin" / "python",
+        "-m",
+        "pytest",
+        "-q",
+        "-n",
+        "auto",
+        "--maxprocesses",
+        "4",
+        "tests/unit",
+        *more,
+    ]
     return subprocess.run(argv, cwd=ROOT, check=False).returncode == 0
 
 
 def main() -> None:
-    told = {}
+    results = {}
     for version in VERSIONS:
-        python = found(version)
+        python = find(version)
         print(f"Python {version}: {python or 'not on this machine'}", flush=True)
         if python:
-            told[version] = tested(version, python, *sys.argv[1:])
+            results[version] = passes(version, python, *sys.argv[1:])
     for version in VERSIONS:
-        print(f"Python {version}:", {True: "passed", False: "FAILED", None: "not on this machine"}[told.get(version)])
-    sys.exit(0 if told and all(told.values()) else 1)
+        print(
+            f"Python {version}:", {True: "passed", False: "FAILED", None: "not on this machine"}[results.get(version)]
+        )
+    sys.exit(0 if results and all(results.values()) else 1)
 
 
 if __name__ == "__main__":
