@@ -1,4 +1,4 @@
-"""`make pictures`: the status page as the README shows it, of a made-up house with a week behind it."""
+"""`make pictures`: take the screenshot of the status page in the README, of a sample repository with a week of runs."""
 
 from __future__ import annotations
 
