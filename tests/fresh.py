@@ -161,7 +161,12 @@ def run(folder: Path, target: str, variables: Mapping[str, str], log: Path) -> b
     """Run a make target on the system. Its output goes into a file."""
     (CACHE / "downloads").mkdir(exist_ok=True)
     enter = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", _ENTER, "sh"]
-    own = {"HOME": "/root", "LANG": "C.UTF-8", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+    own = {
+        "HOME": "/root",
+        "npm_config_cache": "/root/.cache/npm",
+        "LANG": "C.UTF-8",
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    }
     with log.open("w") as output:
         ended = subprocess.run(
             [*enter, folder, CACHE / "downloads", CHECKOUT, target],

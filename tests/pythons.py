@@ -35,12 +35,12 @@ def find(version: str) -> Path | None:
 
 def passes(version: str, python: Path, *more: str) -> bool:
     """Whether the unit tests pass on it, in a virtual environment for this version."""
-    environment_folder = ROOT / ".cache" / "pythons" / version
+    venv = ROOT / ".cache" / "pythons" / version
     environment = {**os.environ, "PIP_CONSTRAINT": str(ROOT / "constraints.txt")}
-    if not (environment_folder / "bin" / "pip").exists():
-        subprocess.run([python, "-m", "venv", environment_folder], check=True)
+    if not (venv / "bin" / "pip").exists():
+        subprocess.run([python, "-m", "venv", venv], check=True)
     install = [
-        environment_folder / "bin" / "pip",
+        venv / "bin" / "pip",
         "install",
         "--quiet",
         "--disable-pip-version-check",
@@ -49,7 +49,7 @@ def passes(version: str, python: Path, *more: str) -> bool:
     ]
     subprocess.run(install, cwd=ROOT, env=environment, check=True)
     argv = [
-        environment_folder / "bin" / "python",
+        venv / "bin" / "python",
         "-m",
         "pytest",
         "-q",

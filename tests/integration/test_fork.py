@@ -1,4 +1,4 @@
-"""A fork's first day: the shipped environments deleted, one made with `crew init`, and everything still passes."""
+"""The first day of a fork: without the shipped environments, with one from `crew init`, everything still passes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.parts import clone
 
 BIN = Path(sys.executable).parent
 SHIPPED = ("dev", "staging", "production")
-ASKS = re.compile(r"parents\[\d\]|\bROOT\b|MAKEFILE")  # for what lies in the repository
+ASKS = re.compile(r"parents\[\d\]|\bROOT\b|MAKEFILE")  # these read files of the repository
 
 
 @pytest.fixture(scope="module")
 def fork(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The copy, after what a team does first."""
+    """A copy of the repository after the first steps of a team."""
     folder = clone.fresh(tmp_path_factory.mktemp("fork") / "acme")
     for name in SHIPPED:
         for path in (folder / "inventories" / name, folder / "inventories" / f"{name}.toml"):
@@ -55,7 +55,7 @@ def test_nothing_that_is_not_there_is_named(fork: Path) -> None:
 
 
 def test_no_workflow_reaches_for_an_environment_that_is_gone(fork: Path) -> None:
-    """What they look at and apply is listed first, and what is not in that list they skip; acme has no stacks yet."""
+    """Workflows list the environments with stacks first, and skip all others. acme has no stacks yet."""
     listed = run(fork, "python", "-m", "terraform.ci.environments")
     assert (listed.returncode, listed.stdout) == (0, "environments=[]\n"), listed.stderr
     for name in ("drift.yml", "stacks.yml"):
@@ -71,7 +71,7 @@ def test_no_workflow_reaches_for_an_environment_that_is_gone(fork: Path) -> None
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_every_test_that_looks_at_the_repository_itself_passes(fork: Path) -> None:
-    """The others make what they read: what is deleted is nothing to them."""
+    """All other tests create what they read, so what is deleted does not matter to them."""
     looking = [
         str(path.relative_to(fork))
         for room in ("tests/unit", "tests/integration/terraform/test_code.py")

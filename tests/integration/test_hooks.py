@@ -1,4 +1,4 @@
-"""What is looked at before a commit: this repository passes, and what should not get in does not."""
+"""The checks before a commit: this repository passes them, and they stop what must not be committed."""
 
 from __future__ import annotations
 

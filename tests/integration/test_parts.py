@@ -1,4 +1,4 @@
-"""The parts that other tests lean on do what these believe of them."""
+"""The servers and helpers that other tests use work as those tests expect."""
 
 from __future__ import annotations
 

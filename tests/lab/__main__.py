@@ -1,4 +1,4 @@
-"""`make lab` and `make lab-down`: the hosts on which a person tries a deploy."""
+"""`make lab` and `make lab-down`: hosts to try deploys on by hand."""
 
 from __future__ import annotations
 

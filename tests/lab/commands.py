@@ -1,11 +1,11 @@
-"""The command lines that a lab is made of, as values."""
+"""The command lines of a lab, as values."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-# 198.18.0.0/15 is set aside for test networks: nobody's own network is there.
+# 198.18.0.0/15 is reserved for test networks, so it is free.
 NETWORK = "198.18.{lab}.0/24"
 GATEWAY = "198.18.{lab}.1"
 HOST = "198.18.{lab}.{host}"
@@ -20,13 +20,13 @@ def address(lab: int, host: int) -> str:
 
 
 def overlay(layers: Sequence[Path], upper: Path, work: Path, root: Path) -> list[str]:
-    """A host writes into its own upper layer; `volatile` since nothing of it outlives the lab."""
+    """Mount the file system of a host, which writes into its own upper layer. `volatile`: nothing is kept."""
     options = f"lowerdir={':'.join(map(str, layers))},upperdir={upper},workdir={work},volatile"
     return ["mount", "-t", "overlay", "crewlab", "-o", options, str(root)]
 
 
 def boot(root: Path, machine: str, name: str, on: str, groups: Sequence[Path]) -> list[str]:
-    """Boot a host in control groups of its own: its systemd must not meet another's, and they tell what to end."""
+    """Boot a host in its own control groups: two systemd must not share one, and they list the processes to kill."""
     enter = "for group in {}; do echo $$ > $group/cgroup.procs; done; exec ".format(" ".join(map(str, groups)))
     nspawn = (
         f"systemd-nspawn --quiet --register=no --keep-unit --boot --directory={root} --machine={machine} "
@@ -43,7 +43,7 @@ def make_network(lab: int) -> list[list[str]]:
 
 
 def firewall(lab: int) -> str:
-    """The hosts reach the world through this machine; nobody reaches them from outside."""
+    """Hosts can connect to the internet through this machine. Other machines cannot connect to them."""
     name, network = bridge(lab), NETWORK.format(lab=lab)
     return f"""table ip {name} {{
   chain outwards {{
@@ -60,13 +60,13 @@ def firewall(lab: int) -> str:
 
 
 def ssh(home: Path, address: str, user: str, key: Path | None = None) -> list[str]:
-    """A login of its own each time: no shared connection, no prompt, no unknown host."""
+    """A new login each time: no shared connection, no prompt, no unknown host."""
     options = [part for name, value in _ssh_options(home).items() for part in ("-o", f"{name}={value}")]
     return ["ssh", "-F", "none", "-i", str(key or home / ".ssh/id_ed25519"), *options, f"{user}@{address}"]
 
 
 def ssh_config(home: Path, hosts: Mapping[str, str]) -> str:
-    """For a person: `ssh -F this lab-1`."""
+    """The configuration for `ssh -F FILE lab-1`."""
     options = {"User": "root", "IdentityFile": home / ".ssh/id_ed25519", **_ssh_options(home)}
     named = "".join(f"Host {name}\n  HostName {address}\n" for name, address in hosts.items())
     return named + "Host *\n" + "".join(f"  {name} {value}\n" for name, value in options.items())

@@ -1,5 +1,4 @@
-"""Hosts for tests: `fresh(3)` for one test alone, `prepared(...)` for all tests that want the same
-thing done first."""
+"""Hosts for tests: `fresh(3)` for one test, `prepared(…)` for all tests that need the same deploy first."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ def _new_folder() -> Path:
 
 @pytest.fixture
 def fresh() -> Iterator[Callable[..., Lab]]:
-    """`fresh(3)` are three hosts that nobody has touched, `fresh(debian=13)` is one of Debian 13."""
+    """`fresh(3)` boots three new hosts, `fresh(debian=13)` one with Debian 13."""
     with ExitStack() as there:
 
         def boot(count: int = 1, debian: int = 12) -> Lab:
@@ -34,7 +33,7 @@ def fresh() -> Iterator[Callable[..., Lab]]:
 
 @pytest.fixture
 def prepared(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Callable[..., Lab]]:
-    """`prepared("dev", 1, deploy)` are hosts on which `deploy` was done once; one test at a time has them."""
+    """`prepared("dev", 1, deploy)` returns hosts on which `deploy` ran once. Tests use them one at a time."""
     everybody = tmp_path_factory.getbasetemp()
     if hasattr(request.config, "workerinput"):
         everybody = everybody.parent
@@ -49,7 +48,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRe
 
 
 def _standing(pointer: Path) -> Lab | None:
-    """The lab that another test has left, unless that was the last test of all who used it."""
+    """The lab that another test prepared, if it still runs."""
     if not pointer.is_symlink():
         return None
     folder = pointer.readlink()

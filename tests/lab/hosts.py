@@ -1,4 +1,4 @@
-"""One host of a lab: booted, waited for, ended."""
+"""One host of a lab: boot it, wait for it, kill it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UP_WITHIN = 60  # seconds, on a quiet machine; it takes about ten
 class Host:
     name: str
     address: str
-    machine: str  # systemd-nspawn's name for it, and that of its control groups
+    machine: str  # its name in systemd-nspawn and of its control groups
 
 
 def start(host: Host, folder: Path, layers: Sequence[Path], bridge: str, home: Path) -> None:
@@ -50,7 +50,7 @@ def start(host: Host, folder: Path, layers: Sequence[Path], bridge: str, home: P
 
 
 def _furnish(host: Host, upper: Path, home: Path) -> None:
-    """What tells this host from the others: its address and keys."""
+    """Write what differs between hosts: name, address and keys."""
     gateway = f"{host.address.rpartition('.')[0]}.1"
     network = f"[Match]\nName=host0\n[Network]\nAddress={host.address}/24\nGateway={gateway}\n"
     _write(upper / "etc/systemd/network/10-lab.network", network)
@@ -74,12 +74,12 @@ def _write(file: Path, text: str, mode: int = 0o644) -> None:
 
 
 def wait(host: Host, folder: Path, home: Path) -> None:
-    """Until its systemd says that all is started."""
+    """Wait until systemd has started everything."""
     until(lambda: _greets(host.address), f"{host.name} did not come up", folder / "console")
     asked = "systemctl is-system-running --wait"
     until(
         lambda: run(*commands.ssh(home, host.address, "root"), asked).stdout.strip() in {"running", "degraded"},
-        f"{host.name} lets nobody in",
+        f"{host.name} accepts no login",
         folder / "console",
     )
 
@@ -103,7 +103,7 @@ def _greets(address: str) -> bool:
 
 
 def end(host: Host, folder: Path) -> None:
-    """Kill it, as a power cut would, and let go of its file system."""
+    """Kill the host, as a power cut would, and unmount its file system."""
     groups = [group for parent in _parents() for group in [parent / host.machine] if group.exists()]
     while processes := {pid for group in groups for pid in _inside(group)}:
         for pid in processes:
@@ -119,7 +119,7 @@ def end(host: Host, folder: Path) -> None:
 
 
 def _parents() -> Iterator[Path]:
-    """Where this process may make control groups, in each tree that systemd tells processes by."""
+    """The control groups in which this process can create others, in each hierarchy that systemd uses."""
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "name=systemd":
@@ -133,7 +133,7 @@ def _inside(group: Path) -> Iterator[int]:
     for listing in group.rglob("cgroup.procs"):
         try:
             yield from (int(pid) for pid in listing.read_text().split() if pid != "0")
-        except OSError:  # the group went away with its last process
+        except OSError:  # the group disappeared with its last process
             continue
 
 

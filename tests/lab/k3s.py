@@ -1,4 +1,4 @@
-"""The K3s deploys as a person types them, on lab hosts, with releases of the stand-in."""
+"""Run the K3s deploys from the command line on lab hosts, with releases of the stand-in."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LEFT = (
 
 
 def release(lab: Lab, version: str = VERSION, *, damaged: str = "") -> Path:
-    """A folder with a release in it, as GitHub has it; `damaged` is the file that is not what its checksum says."""
+    """A folder with a release, laid out as on GitHub. The checksum of the file `damaged` is wrong."""
     folder = lab.folder / (f"damaged-{damaged}" if damaged else "releases")
     (folder / version).mkdir(parents=True, exist_ok=True)
     files = {
@@ -50,7 +50,7 @@ def release(lab: Lab, version: str = VERSION, *, damaged: str = "") -> Path:
 
 @contextmanager
 def mirror(lab: Lab) -> Iterator[str]:
-    """The releases, as a web server has them."""
+    """Serve the releases over HTTP and yield the address."""
     quiet = type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *told: None})
     gateway = commands.GATEWAY.format(lab=lab.number)
     with ThreadingHTTPServer((gateway, 0), partial(quiet, directory=str(release(lab)))) as server:
@@ -60,7 +60,7 @@ def mirror(lab: Lab) -> Iterator[str]:
 
 
 def run(lab: Lab, *told: str, **changed: Any) -> Told:
-    """As a person types it, in an environment called staging. The version wanted is the one that runs."""
+    """Run a deploy in the environment staging. The default version is the one that the cluster runs."""
     return end(begun(lab, *told, **changed))
 
 
@@ -73,7 +73,7 @@ def begun(
     yes: bool = True,
     **changed: Any,
 ) -> Popen[str]:
-    """The same, while it runs. `servers` are the first so many hosts, or those with these numbers, in this order."""
+    """Start the same. `servers` is the number of servers, or the indexes of the hosts that are servers, in order."""
     version = changed.setdefault("k3s_version", running(lab))
     data = {
         "k3s_artefacts": str(release(lab, version)),
@@ -95,7 +95,7 @@ def begun(
 
 
 def staging(lab: Lab) -> str:
-    """The inventory as it is shipped, whose hosts variables can replace; what it was, where a fork has its own."""
+    """The shipped inventory of staging, or a copy of it where a fork has changed it. Variables set its hosts."""
     shipped = ROOT / "inventories/staging"
     if shipped.exists() and "STAGING_K3S_SERVERS" in shipped.read_text():
         return "inventories/staging"
@@ -111,13 +111,13 @@ def first_run(lab: Lab) -> None:
     with lab.process_list(lab.hosts[1]) as seen:
         told = run(lab, "-vvv", "--diff", "--debug", k3s_version=VERSION)
     assert told.code == 0, told.text[-4000:]
-    assert TOKEN not in told.text, "a secret shows in what pyinfra prints at its most talkative"
-    assert any("k3s server" in line for line in seen), "it was looked at while it happened"
+    assert TOKEN not in told.text, "pyinfra prints a secret at its highest verbosity"
+    assert any("k3s server" in line for line in seen), "the process list was read during the run"
     assert [line for line in seen if TOKEN in line] == []
 
 
 def running(lab: Lab) -> str:
-    """The version of the first server, or of the first release if there is none."""
+    """The version of the first server, or VERSION if it has none."""
     told = lab.ssh(lab.hosts[0], "k3s --version").stdout.split()
     return told[2] if told else VERSION
 
@@ -169,5 +169,5 @@ def kubectl(lab: Lab, words: str, host: Host | None = None) -> str:
 
 
 def left(lab: Lab, host: Host) -> str:
-    """What is left of K3s on a host."""
+    """What remains of K3s on a host."""
     return lab.ssh(host, LEFT).stdout

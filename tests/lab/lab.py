@@ -1,4 +1,4 @@
-"""Bring a lab up, and take it down without a trace."""
+"""Boot a lab, and remove it without a trace."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_HOSTS = 10
 
 @dataclass(frozen=True)
 class Lab:
-    """What lab.json in its folder tells, so that whoever comes later can use it and take it down."""
+    """A running lab, as lab.json in its folder describes it. Another process can use and remove it."""
 
     folder: Path
     number: int
@@ -32,27 +32,27 @@ class Lab:
 
     @property
     def home(self) -> Path:
-        """A home folder whose SSH knows the hosts, and is known to them."""
+        """A home folder with an SSH key for the hosts, and their host keys."""
         return self.folder / "home"
 
     def ssh(
         self, host: Host, command: str, *, user: str = "root", key: Path | None = None, timeout: int = 120
     ) -> subprocess.CompletedProcess[str]:
-        """Log in anew and run a command."""
+        """Log in and run a command."""
         told = [*commands.ssh(self.home, host.address, user, key), command]
         return subprocess.run(
             told, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
         )
 
     def ask(self, host: Host, command: str) -> str:
-        """What a command prints that must not fail."""
+        """Run a command, check that it succeeds, and return its output."""
         done = self.ssh(host, command)
         assert done.returncode == 0, f"{host.name}: {command}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout.strip()
 
     @contextmanager
     def process_list(self, host: Host) -> Iterator[list[str]]:
-        """Every command line that anybody on a host can see while this lasts; to be read when it is over."""
+        """Record every command line that a user of the host can see. Read the list after this context."""
         look = "while :; do ps -e -o args; sleep 0.02; done > /run/seen"
         self.ask(host, f"systemd-run --quiet --collect --unit=looks sh -c '{look}'")
         seen = list[str]()
@@ -63,7 +63,7 @@ class Lab:
 
 
 def up(folder: Path, count: int = 1, debian: int = 12, *, bound: bool = False) -> Lab:
-    """Boot hosts; returns when each of them is up and lets us in. Bound, they live no longer than this process."""
+    """Boot hosts and wait for them. `bound` removes them when this process ends, however it ends."""
     machine.check()
     if not 1 <= count <= MOST_HOSTS:
         raise LabCannotRun(f"a lab has 1 to {MOST_HOSTS} hosts, not {count}")
@@ -99,17 +99,17 @@ def make_home(lab: Lab) -> None:
 
 
 def read(folder: Path) -> Lab:
-    """The lab that was brought up in a folder."""
+    """The lab in a folder."""
     try:
         told = json.loads((folder / "lab.json").read_text())
     except FileNotFoundError:
-        raise LabCannotRun(f"there is no lab in {folder}") from None
+        raise LabCannotRun(f"there is no lab in {folder}; boot one: make lab") from None
     named = tuple(Host(**host) for host in told["hosts"])
     return Lab(folder, told["number"], told["debian"], named)
 
 
 def down(folder: Path) -> None:
-    """Take away all of a lab that is still there; may be called again."""
+    """Remove all that still exists of a lab. It can be called again."""
     if (folder / "lab.json").exists():
         lab = read(folder)
         for host in lab.hosts:
@@ -120,7 +120,7 @@ def down(folder: Path) -> None:
 
 
 def bind(folder: Path) -> bool:
-    """Keep a lab up as long as this process lives; False if it is already being taken down."""
+    """Keep a lab as long as this process lives; False if it is being removed already."""
     users = os.open(folder / "users", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
     try:
         fcntl.flock(users, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -131,7 +131,7 @@ def bind(folder: Path) -> bool:
 
 
 def _down_when_unused(folder: Path) -> None:
-    """Leave a process behind that takes the lab down once nobody is bound to it, however they ended."""
+    """Start a process that removes the lab when no process is bound to it any more, even after SIGKILL."""
     root = Path(__file__).parents[2]
     subprocess.Popen(
         ["flock", str(folder / "users"), sys.executable, "-m", "tests.lab", "down", str(folder)],

@@ -1,4 +1,4 @@
-"""What this machine must have for the lab, and what of its apt the lab's hosts take over."""
+"""What the lab needs of this machine, and the settings of its apt that the hosts use."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ APT_SECTIONS = ("Acquire::http", "Acquire::https", "Acquire::Languages", "Acquir
 
 
 class LabCannotRun(Exception):
-    """Something that the lab needs is not here."""
+    """This machine lacks something that the lab needs."""
 
 
 @dataclass(frozen=True)
 class Apt:
-    """The mirrors of this machine's apt, and the settings with which it reaches them."""
+    """The mirrors of this machine's apt, and its settings to reach them."""
 
     mirror: str
     security: str
@@ -38,7 +38,7 @@ class Apt:
 
 
 def check() -> None:
-    """Say in one sentence why hosts can't be booted here."""
+    """Raise LabCannotRun if hosts cannot be booted here."""
     if fault := why_not_here():
         raise LabCannotRun(fault)
 
@@ -48,13 +48,13 @@ def why_not_here() -> str:
 
 
 def why_not(platform: str, user: int, missing: Iterable[str]) -> str:
-    """The reason why the lab can't run, or nothing."""
+    """The reason why the lab cannot run, or nothing."""
     if platform != "linux":
         return f"the lab boots Debian hosts in systemd-nspawn, and this is {platform}; run it on Linux"
     if user != 0:
-        return "the lab mounts file systems and makes a network, which only root may; run it as root, or with sudo"
+        return "the lab mounts file systems and makes a network, which needs root; run it as root, or with sudo"
     if packages := sorted({PROGRAMS[name] for name in missing}):
-        return f"the lab needs what is not installed here; as root: apt-get install {' '.join(packages)}"
+        return f"the lab needs packages that are not installed; as root: apt-get install {' '.join(packages)}"
     return ""
 
 
@@ -75,17 +75,19 @@ def apt() -> Apt:
 
 
 def mirrors(targets: str) -> tuple[str, str]:
-    """Debian's archive and its security archive, from lines of "address release"."""
+    """The addresses of Debian's archive and its security archive, from lines "address release"."""
     lines = [line.split() for line in targets.splitlines()]
     security = [address for address, release in lines if "security" in release]
     plain = [address for address, release in lines if "security" not in release and "/debian" in address]
     if not plain:
-        raise LabCannotRun("this machine's apt knows no archive of Debian to make hosts from; add one to its sources")
+        raise LabCannotRun(
+            "hosts are made from Debian's archive, which this machine's apt does not have; add one to its sources"
+        )
     return plain[0], security[0] if security else f"{plain[0].rstrip('/')}-security"
 
 
 def settings(dump: str, proxy: str) -> str:
-    """Those lines of `apt-config dump` that say how to reach a mirror."""
+    """The lines of `apt-config dump` with the settings to reach a mirror."""
     lines = [line for line in dump.splitlines() if line.startswith(APT_SECTIONS)]
     if proxy and not any("::Proxy " in line for line in lines):
         lines.append(f'Acquire::http::Proxy "{proxy}";')
@@ -93,7 +95,7 @@ def settings(dump: str, proxy: str) -> str:
 
 
 def resolvers() -> str:
-    """This machine's resolv.conf, or what stands behind it when it points at the machine itself."""
+    """This machine's resolv.conf, or that of systemd-resolved if it names this machine as the resolver."""
     plain = Path("/etc/resolv.conf").read_text()
     behind = Path("/run/systemd/resolve/resolv.conf")
     return behind.read_text() if "nameserver 127." in plain and behind.exists() else plain

@@ -1,4 +1,4 @@
-"""The network of a lab: a bridge, and a way out for apt."""
+"""The network of a lab: a bridge, and access to the internet for apt."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from tests.lab import commands
 from tests.lab.machine import LabCannotRun
 
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
-BEFORE = Path("/run/crewlab.forwarding")  # what was there before there was any lab
+BEFORE = Path("/run/crewlab.forwarding")  # the setting before the first lab
 
 
 def new_bridge() -> int:
-    """The first number that no other lab has: who makes the bridge has it."""
+    """Create a bridge with the lowest free number. The kernel allows each name once, so labs never share a number."""
     for number in count():
         made = run("ip", "link", "add", commands.bridge(number), "type", "bridge")
         if made.returncode == 0:
             return number
         if "File exists" not in made.stderr or number == 255:
-            raise LabCannotRun(f"no bridge can be made here: {made.stderr.strip()}; is this a container?")
+            raise LabCannotRun(f"cannot create a network bridge: {made.stderr.strip()}. A container needs --privileged")
     raise AssertionError
 
 
@@ -36,10 +36,10 @@ def connect(number: int) -> None:
 
 
 def remove(number: int) -> None:
-    """The last lab to go leaves forwarding as the first one found it."""
+    """Remove the network. The last lab restores the setting of IP forwarding."""
     run("nft", "delete", "table", "ip", commands.bridge(number))
     run("ip", "link", "delete", commands.bridge(number))
-    for cable in Path("/sys/class/net").glob(f"vb-{commands.bridge(number)}-*"):  # of a host that was unplugged once
+    for cable in Path("/sys/class/net").glob(f"vb-{commands.bridge(number)}-*"):  # of a host that was unplugged
         run("ip", "link", "delete", cable.name)
     if BEFORE.exists() and not list(Path("/sys/class/net").glob("crewlab*")):
         FORWARDING.write_text(BEFORE.read_text())
@@ -48,8 +48,8 @@ def remove(number: int) -> None:
 
 @contextmanager
 def unplugged(machine: str) -> Iterator[None]:
-    """A host that nobody reaches, and that reaches nobody: no goodbye, no refusal, silence."""
-    cable = f"vb-{machine}"  # systemd-nspawn's name for this end of it
+    """Cut the network of a host without closing its connections, as if its cable were pulled."""
+    cable = f"vb-{machine}"  # the name that systemd-nspawn gives to this end
     must("ip", "link", "set", cable, "down")
     try:
         yield

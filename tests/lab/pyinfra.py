@@ -1,4 +1,4 @@
-"""pyinfra as a person runs it: the command line, from the root of the repository."""
+"""Run pyinfra from the command line, in the root of the repository."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ PROGRAM = Path(sys.executable).with_name("pyinfra")
 
 @dataclass(frozen=True)
 class Told:
-    """How a run ended, and all that it printed."""
+    """The exit code and the output of a run."""
 
     code: int
     text: str
 
     @property
     def changes(self) -> int:
-        """How many operations changed something, summed over the hosts."""
+        """The number of operations that changed something, on all hosts."""
         found = re.search(r"Grand total +\S+ +(\d+|-)", self.text)
         assert found, self.text
         return int(found[1].replace("-", "0"))
 
     @property
     def commands(self) -> int:
-        """How many commands were run on the hosts, for facts and operations, as --debug tells it."""
+        """The number of commands for facts and operations on all hosts. It needs --debug."""
         return self.text.count("Running command on ")
 
 
 def deploy(lab: Lab, *told: str, timeout: int = 240, **asked: Any) -> Told:
-    """`pyinfra -y inventories/lab deploys/…`; what a deploy asks of the process environment is in variables."""
+    """Run `pyinfra -y inventories/lab deploys/…`. Keyword arguments become environment variables."""
     return end(begin(lab, *told, **asked), timeout)
 
 
@@ -49,7 +49,7 @@ def begin(
     cwd: Path = ROOT,
     **variables: str,
 ) -> subprocess.Popen[str]:
-    """The same, while it runs."""
+    """Start the same."""
     own = {"HOME": str(lab.home), "CREW_LAB": str(lab.folder), "PYINFRA_PROGRESS": "off"}
     return subprocess.Popen(
         [str(PROGRAM), *(["-y"] if yes else []), inventory, *told],
@@ -69,7 +69,7 @@ def inherited() -> dict[str, str]:
 
 
 def end(begun: subprocess.Popen[str], timeout: int = 240) -> Told:
-    """Wait for a run to end by itself."""
+    """Wait for the end of a run."""
     with begun:
         try:
             printed, _ = begun.communicate(timeout=timeout)

@@ -1,4 +1,4 @@
-"""The root file system that all hosts of one Debian release share: made once, kept in .cache, never written to."""
+"""The root file system that all hosts of a Debian release share: made once, kept in .cache, never changed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PACKAGES = (
     "python3,sudo,systemd,systemd-sysv,tzdata"
 )
 FILES = {
-    # A lab host is thrown away: what it writes need not survive a power cut.
+    # A lab host is thrown away, so its writes need not survive a power cut.
     "etc/dpkg/dpkg.cfg.d/lab": "force-unsafe-io\npath-exclude=/usr/share/doc/*\npath-exclude=/usr/share/man/*\n",
     "etc/apt/apt.conf.d/00lab": 'APT::Install-Recommends "false";\nAcquire::Languages "none";\n',
     "etc/hostname": "lab\n",
@@ -31,7 +31,7 @@ FILES = {
 
 
 def release(debian: int) -> Path:
-    """The root file system of a release, made now if there is none yet."""
+    """The root file system of a release; makes it if there is none."""
     made = CACHE / f"{RELEASES[debian]}-{recipe()}"
     with _alone(CACHE / f"{RELEASES[debian]}.lock"):
         if not made.exists():
@@ -41,14 +41,14 @@ def release(debian: int) -> Path:
 
 
 def downloads(debian: int) -> Path:
-    """A layer that holds the packages that hosts have downloaded, so that the next ones need not."""
+    """A layer with the packages that hosts have downloaded, for the next hosts."""
     layer = CACHE / f"{RELEASES[debian]}-downloads"
     (layer / "var/cache/apt/archives").mkdir(parents=True, exist_ok=True)
     return layer
 
 
 def keep_downloads(upper: Path, layer: Path) -> None:
-    """What a host downloaded goes into the layer."""
+    """Move the packages that a host downloaded into the layer."""
     for package in (upper / "var/cache/apt/archives").glob("*.deb"):
         kept = layer / "var/cache/apt/archives" / package.name
         if not kept.exists():
@@ -56,7 +56,7 @@ def keep_downloads(upper: Path, layer: Path) -> None:
 
 
 def recipe() -> str:
-    """Changes when a root file system would be made differently."""
+    """A hash of everything that decides how a root file system is made."""
     told = PACKAGES + repr(sorted(FILES.items())) + inspect.getsource(_make) + inspect.getsource(sources)
     return hashlib.sha256(told.encode()).hexdigest()[:8]
 
@@ -69,7 +69,7 @@ def sources(suite: str, apt: Apt) -> str:
 
 
 def debootstrap(suite: str, target: Path, mirror: str) -> list[str]:
-    """It mounts /proc in there: where nobody else sees it, so that it goes with a process that is killed, too."""
+    """The command line, in a mount namespace: debootstrap mounts /proc, and that mount ends with it."""
     alone = ["unshare", "--mount", "--propagation=private"]
     return [*alone, "debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite, str(target), mirror]
 

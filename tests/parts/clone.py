@@ -1,4 +1,4 @@
-"""A fresh clone of this repository, as somebody else would have it, with what was installed here."""
+"""A fresh clone of this repository that shares what `make setup` has installed here."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ INSTALLED = (".venv", "tests/parts/npm/node_modules", ".cache/parts")
 
 
 def files() -> list[str]:
-    """All that git knows or would know, by path."""
+    """The paths of all files that git tracks, or would track."""
     argv = ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     told = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return [name for name in told.split("\0") if name and (ROOT / name).is_file()]
 
 
 def fresh(folder: Path) -> Path:
-    """Copy it there. What takes minutes to install is only pointed to: files keep their times, so that make sees it."""
+    """Copy the files and link to what is installed. Files keep their times, so make installs nothing again."""
     for name in files():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, folder / name)
@@ -33,6 +33,6 @@ def fresh(folder: Path) -> Path:
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
-    """For programs of the clone: its own code, and no measuring of what is covered here."""
+    """The environment for programs of the clone: they import its code, without coverage."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("COV", "PYTEST"))}
     return {**ours, "PYTHONPATH": str(folder), **more}

@@ -1,4 +1,4 @@
-"""A cloud of one's own: a repository with the shipped stacks, an AWS emulator, and one version of Terraform."""
+"""A cloud for tests: a repository with the shipped stacks, an AWS emulator, and one version of Terraform."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": s3.KEY, "AWS_SECRET_ACCESS_KEY": s3.SECRET, 
 PASSWORD = "never-to-be-shown-1"
 STACKS = {"network": (), "cluster": ("network",), "database": ("network",), "backups": (), "monitoring": ()}
 EMPTY = 'terraform {\n  backend "s3" {}\n}\n'
-"""A stack that wants no provider: everything about it is quick."""
+"""A stack without a provider, which is quick."""
 GOOD = EMPTY + 'output "word" { value = "good" }\n'
 AWS = EMPTY + f'provider "aws" {{\n  region = "{REGION}"\n}}\n'
 SLOW = AWS + 'resource "aws_vpc" "slow" { cidr_block = "10.99.0.0/16" }\n'
-VALUES = Path(__file__).parent / "values"  # as staging is shipped, but here for the tests: a fork has values of its own
+VALUES = Path(__file__).parent / "values"  # the shipped values of staging, copied: a fork changes its own
 _KEY = pyrage.x25519.Identity.generate()
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """A repository whose environment staging lives on an emulator."""
+    """A repository whose environment staging uses an emulator."""
 
     root: Path
     endpoint: str
@@ -54,7 +54,7 @@ class Cloud:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What Terraform and crew find in their environment."""
+        """Environment variables for Terraform and crew."""
         return {
             **CREDENTIALS,
             "TF_CLI_CONFIG_FILE": str(parts.settings()),
@@ -69,7 +69,7 @@ class Cloud:
         return {**os.environ, "PYTHONPATH": str(parts.ROOT), **self.variables, **self.more, **more}
 
     def crew(self, *args: str, **more: str) -> subprocess.CompletedProcess[str]:
-        """`crew …` as a process, as a user starts it."""
+        """Run `crew …` in a process."""
         return subprocess.run(
             self.argv(*args), env=self.process_environment(**more), capture_output=True, text=True, check=False
         )
@@ -105,7 +105,7 @@ class Cloud:
         )
 
     def stack(self, name: str, code: str) -> Path:
-        """Add a stack of the test's own."""
+        """Add a stack to the repository."""
         folder = self.root / "terraform" / "stacks" / name
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "main.tf").write_text(code)
@@ -116,18 +116,18 @@ class Cloud:
     def only(
         self, *names: str, code: str = GOOD, after: Mapping[str, Sequence[str]] | None = None, **more: Any
     ) -> None:
-        """Let the environment have these stacks, all of the same code, and no others."""
+        """Set the stacks of the environment, all with the same code."""
         for name in names:
             self.stack(name, code)
         self.settings({name: (after or {}).get(name, ()) for name in names}, **more)
 
     def protect(self) -> None:
-        """Let nobody change the environment who does not say yes to it."""
+        """Protect the environment: changes need a confirmation."""
         file = self.root / "inventories" / "staging.toml"
         file.write_text(file.read_text().replace('name = "staging"', 'name = "staging"\nprotected = true'))
 
     def failure(self, *args: str, code: int = 1, **more: str) -> str:
-        """What `crew …` says; it must end with the code, and know why."""
+        """Run `crew …`, check that it exits with the code and without a traceback, and return its output."""
         ended = self.crew(*args, **more)
         assert ended.returncode == code, ended.stdout + ended.stderr
         assert "Traceback" not in ended.stderr
@@ -135,7 +135,7 @@ class Cloud:
 
     @contextmanager
     def asking_who_it_is(self, may: Sequence[str] = ("*",), name: str = "") -> Iterator[dict[str, str]]:
-        """While inside, the emulator takes nobody's requests but of whom it knows: his credentials, and what he may."""
+        """Make the emulator check credentials and permissions inside this context. Yield those of a new user."""
         iam, everything = self.client("iam"), {"Effect": "Allow", "Action": list(may), "Resource": "*"}
         name = name or f"known-{secrets.token_hex(4)}"
         iam.create_user(UserName=name)
@@ -154,7 +154,7 @@ class Cloud:
         urllib.request.urlopen(asked).close()
 
     def script(self, name: str, text: str) -> str:
-        """A program of the test's own, in the place of Terraform."""
+        """Write a script that replaces Terraform."""
         file = self.root / name
         file.write_text(f"#!/bin/sh\n{text}\n")
         file.chmod(0o755)
@@ -162,7 +162,7 @@ class Cloud:
 
     @contextmanager
     def applying(self) -> Iterator[subprocess.Popen[str]]:
-        """`crew stacks apply`, once it has begun to make something."""
+        """Run `crew stacks apply` and yield it when it creates the first resource."""
         line, pipes = self.argv("stacks", "apply", "staging"), {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         with subprocess.Popen(line, env=self.process_environment(), text=True, **pipes) as crew:
             try:
@@ -173,13 +173,13 @@ class Cloud:
                 crew.kill()
 
     def set(self, stack: str, old: str, new: str) -> None:
-        """Edit the values of a stack."""
+        """Replace a text in the values of a stack."""
         file = self.root / "terraform" / "environments" / "staging" / f"{stack}.tfvars"
         assert old in file.read_text()
         file.write_text(file.read_text().replace(old, new))
 
     def settle(self) -> None:
-        """Instances of the emulator forget their security groups, which no real ones do: mend them, and the state."""
+        """Repair the security groups of instances, which only the emulator forgets, and refresh the state."""
         ec2 = self.client("ec2")
         for reservation in ec2.describe_instances()["Reservations"]:
             for one in reservation["Instances"]:
@@ -207,7 +207,7 @@ def cloud(folder: Path, version: str, **more: str) -> Iterator[Cloud]:
         shutil.copytree(VALUES, code / "environments" / "staging")
         for stack in (code / "stacks").iterdir():
             (stack / "emulator_override.tf").write_text(parts.override(endpoint))
-        # The emulator can't tell the subscribers of a budget, and the provider asks again and again.
+        # The emulator does not list the subscribers of a budget, and the provider would ask for them again and again.
         with (code / "environments" / "staging" / "monitoring.tfvars").open("a") as values:
             values.write("thresholds = []\n")
         made.settings()
@@ -224,7 +224,7 @@ def _debian(made: Cloud) -> None:
 
 
 def child_of(pid: int) -> int:
-    """The one process that a process has started."""
+    """The only child of a process; waits until it has one."""
     found: list[int] = []
 
     def there() -> bool:

@@ -1,4 +1,4 @@
-# Writes constraints.txt anew, from what pip chooses today. Usage: constraints.sh [python]
+# Updates constraints.txt to the versions that pip chooses today. Usage: constraints.sh [python]
 set -eu
 
 fresh=$(mktemp -d)

@@ -1,4 +1,4 @@
-"""A `gh` that keeps issues and comments in a folder, and a `crew` as it is installed, for scripts of workflows."""
+"""A stand-in for `gh` that keeps issues and comments in a folder, and an installed `crew`, for scripts of workflows."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ file.write_text(json.dumps(issues))
 
 
 def programs(folder: Path, root: Path) -> Path:
-    """A folder for PATH with both; `gh` keeps what it is told in issues.json there."""
+    """A folder for PATH with both programs. `gh` writes to issues.json in it."""
     return standing_in(folder, f'PYTHONPATH={ROOT} exec {sys.executable} -m jobs.cli --root {root} "$@"')
 
 
 def standing_in(folder: Path, crew: str) -> Path:
-    """The same with a `crew` that only does these lines of shell; `gh` ends with 4 where GH_FAILS begins its line."""
+    """The same with a `crew` that runs these lines of shell. `gh` exits with 4 if its arguments start with GH_FAILS."""
     folder.mkdir()
     (folder / "gh").write_text(GH.format(python=sys.executable, folder=str(folder)))
     (folder / "crew").write_text(f"#!/bin/sh\n{crew}\n")

@@ -1,4 +1,4 @@
-"""A stand-in for kubectl that knows `port-forward` alone, as kubectl 1.31 takes it, and forwards for real.
+"""A stand-in for kubectl 1.31 that has one command, `port-forward`, and really forwards.
 
 `address` is what a cluster would answer at: the target's port is looked up there.
 """

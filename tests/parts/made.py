@@ -1,4 +1,4 @@
-"""The targets of the Makefile, and what `make` says of each."""
+"""The targets of the Makefile, with the line that `make help` prints for each."""
 
 from __future__ import annotations
 

@@ -62,12 +62,12 @@ class Server:
 
     @property
     def target(self) -> tuple[str, int]:
-        """Where a proxy should forward to."""
+        """The address that a proxy forwards to."""
         return "127.0.0.1", self.port
 
     @property
     def environment(self) -> dict[str, str]:
-        """What libpq's programs find the password with."""
+        """Environment variables with the password for libpq's programs."""
         return {**os.environ, "PGPASSFILE": str(self.passfile)}
 
     def url(self, database: str = "postgres") -> str:
@@ -77,13 +77,13 @@ class Server:
         return self.running.socket_url(database)
 
     def connect(self, database: str = "postgres", **options: Any) -> psycopg.Connection[Any]:
-        """A connection that commits each statement."""
+        """Connect in autocommit mode."""
         return psycopg.connect(self.url(database), password=self.password, autocommit=True, **options)
 
 
 @dataclass(frozen=True)
 class Database:
-    """A database of a test's own."""
+    """A database for one test."""
 
     server: Server
     name: str
@@ -111,7 +111,7 @@ class Database:
 
 @contextmanager
 def start(major: int, folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """A server of a test's own, to be stopped, broken or set up in another way."""
+    """Start a server for one test, which can stop, break or configure it."""
     with embedded.postgres(SERVERS[major], folder, tcp=True, password=PASSWORD, settings=settings) as running:
         passfile = folder / f"passfile-{running.port}"
         passfile.touch(0o600)
@@ -121,7 +121,7 @@ def start(major: int, folder: Path, settings: Mapping[str, str] | None = None) -
 
 @contextmanager
 def fresh(server: Server, name: str) -> Iterator[Database]:
-    """A database that is gone afterwards, whoever is still connected."""
+    """Create a database; it is dropped afterwards, even if clients are still connected."""
     quoted = sql.Identifier(name)
     with server.connect() as connection:
         connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(quoted))
@@ -134,7 +134,7 @@ def fresh(server: Server, name: str) -> Iterator[Database]:
 
 @contextmanager
 def extension(major: int, name: str, script: str) -> Iterator[None]:
-    """An extension of the test's own that the server offers: `script` is the SQL of its version 1.0."""
+    """Offer an extension on the server. `script` is the SQL of its version 1.0."""
     folder = SERVERS[major].parent / "share/postgresql/extension"
     if major in DISTRIBUTION:
         folder = Path(f"/usr/share/postgresql/{major}/extension")

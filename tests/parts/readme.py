@@ -1,4 +1,4 @@
-"""What a README tells to type, and what it says will be seen."""
+"""The commands in a README, and the output that it shows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OURS = ("crew", "make", "pyinfra")
 
 @dataclass(frozen=True)
 class Typed:
-    """One command, and what it prints; None where the page does not show that."""
+    """One command and its output; None if the page does not show the output."""
 
     line: int
     command: str
@@ -26,7 +26,7 @@ class Typed:
 
 
 def typed(page: Path) -> Iterator[Typed]:
-    """The commands of a page's blocks `sh` and `console`, in order."""
+    """The commands in the blocks `sh` and `console` of a page, in order."""
     text = page.read_text()
     for block in re.finditer(r"^```(sh|console)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         begun = text[: block.start()].count("\n") + 2
@@ -41,7 +41,7 @@ def _session(lines: list[str], begun: int) -> Iterator[Typed]:
 
 
 def _script(lines: list[str], begun: int) -> Iterator[Typed]:
-    """A command goes on after a backslash, and to the end of a <<'END'."""
+    """A command continues after a backslash, and up to the END of a here-document."""
     whole: list[str] = []
     for number, line in enumerate(lines):
         whole.append(line)
@@ -52,7 +52,7 @@ def _script(lines: list[str], begun: int) -> Iterator[Typed]:
 
 
 def mentioned(page: Path) -> Iterator[list[str]]:
-    """The words of each of our commands on a page: in blocks, and between backticks in a sentence."""
+    """The words of each command of groundcrew on a page, in blocks and between backticks."""
     text = page.read_text()
     blocks = re.findall(r"^```(?:sh|console)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     indented = re.findall(
@@ -78,7 +78,7 @@ def _words(line: str) -> list[str]:
 
 
 def slug(heading: str) -> str:
-    """What GitHub calls a heading in an address."""
+    """The anchor that GitHub gives to a heading."""
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
@@ -93,7 +93,7 @@ def links(page: Path) -> list[str]:
 
 
 def plain(line: str) -> str:
-    """A line without what is another one each time: moments, durations, sizes, names of sets, keys and resources."""
+    """A line without what differs in each run: times, durations, sizes, and names of sets, keys and resources."""
     for pattern, word in _EACH_TIME:
         line = re.sub(pattern, word, line)
     return re.sub(r"\s+", " ", line).strip()
@@ -119,7 +119,7 @@ _EACH_TIME = (
 
 
 def differs(shown: tuple[str, ...], seen: str) -> str | None:
-    """How what was seen is not what is shown, where … stands for any lines or the rest of one; None if it is."""
+    """How the output differs from the page, where … stands for any lines or the rest of a line; None if it does not."""
     pattern = ""
     for line in shown:
         if line.strip() == "…":

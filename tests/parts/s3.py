@@ -1,4 +1,4 @@
-"""S3 servers for tests: each test gets a bucket of its own."""
+"""S3 servers for tests. Each test gets its own bucket."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BIN = Path(sys.executable).parent
 
 @dataclass(frozen=True)
 class Bucket:
-    """A bucket and how to reach it; a store keeps below the prefix."""
+    """A bucket and its address; a store writes below the prefix."""
 
     endpoint: str
     name: str
@@ -38,17 +38,17 @@ class Bucket:
 
     @property
     def target(self) -> tuple[str, int]:
-        """Where a proxy should forward to."""
+        """The address that a proxy forwards to."""
         host, port = self.endpoint.removeprefix("http://").split(":")
         return host, int(port)
 
     @property
     def environment(self) -> dict[str, str]:
-        """What programs find their credentials in."""
+        """Environment variables with the credentials."""
         return {"AWS_ACCESS_KEY_ID": self.key, "AWS_SECRET_ACCESS_KEY": self.secret, "AWS_REGION": self.region}
 
     def at(self, endpoint: str) -> Bucket:
-        """The same bucket, reached another way."""
+        """The same bucket at another address."""
         return replace(self, endpoint=endpoint)
 
     def client(self) -> S3Client:
@@ -65,13 +65,13 @@ class Bucket:
         )
 
     def keys(self) -> list[str]:
-        """All that is in the bucket."""
+        """All keys in the bucket."""
         pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=self.name)
         return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 
 
 def new_bucket(endpoint: str, key: str = KEY, secret: str = SECRET) -> Bucket:
-    """Make a bucket that no other test knows."""
+    """Create a bucket for one test."""
     bucket = Bucket(endpoint, f"test-{secrets.token_hex(6)}", key=key, secret=secret)
     bucket.client().create_bucket(Bucket=bucket.name)
     return bucket
@@ -79,7 +79,7 @@ def new_bucket(endpoint: str, key: str = KEY, secret: str = SECRET) -> Bucket:
 
 @contextmanager
 def moto(folder: Path) -> Iterator[str]:
-    """The AWS emulator; the address of all its services."""
+    """Start the AWS emulator and yield its address."""
     port = free_port()
     argv: list[str | Path] = [BIN / "moto_server", "-H", "127.0.0.1", "-p", str(port)]
     with start_program("moto_server", argv, folder / "log", environment=_environment(folder)) as program:
@@ -89,7 +89,7 @@ def moto(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def rclone(folder: Path) -> Iterator[str]:
-    """An S3 server that ignores conditions on writes."""
+    """Start an S3 server that ignores conditions on writes."""
     port = free_port()
     (folder / "buckets").mkdir()
     argv: list[str | Path] = [

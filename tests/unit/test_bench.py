@@ -1,4 +1,4 @@
-"""The harness of the benches measures what it says."""
+"""The harness of the benchmarks measures correctly."""
 
 from __future__ import annotations
 

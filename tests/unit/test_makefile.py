@@ -1,4 +1,4 @@
-"""The Makefile is the front door: each target is told in one line, and each can be made."""
+"""`make help` describes each target in one line, and each target can be made."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.parts.made import MAKEFILE, TARGETS
 
-INSIDE = {"machine"}  # what others need
+INSIDE = {"machine"}  # prerequisites of others
 
 
 def make(*args: str) -> subprocess.CompletedProcess[str]:

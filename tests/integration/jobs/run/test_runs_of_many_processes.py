@@ -48,9 +48,7 @@ def released(store: Store, lock: str = LOCK) -> bool:
     return bool(json.loads(store.get(lock).body)["released"])
 
 
-def test_two_racing_runners_complete_each_of_100_ticks_once(
-    tmp_path: Path, opened: Callable[[], Store]
-) -> None:
+def test_two_racing_runners_complete_each_of_100_ticks_once(tmp_path: Path, opened: Callable[[], Store]) -> None:
     ran = tmp_path / "ran"
 
     def work(run: Run) -> Result:
