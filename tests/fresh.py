@@ -107,9 +107,9 @@ def settings() -> dict[str, str]:
     found = pip_settings(listed)
     if npm := shutil.which("npm"):
         for name in NPM:
-            told = subprocess.run([npm, "config", "get", name], capture_output=True, text=True, check=False).stdout
-            if told.strip() not in {"", "null", "undefined"}:
-                found[f"npm_config_{name.replace('-', '_')}"] = told.strip()
+            setting = subprocess.run([npm, "config", "get", name], capture_output=True, text=True, check=False).stdout
+            if setting.strip() not in {"", "null", "undefined"}:
+                found[f"npm_config_{name.replace('-', '_')}"] = setting.strip()
     found |= {name: value for name, value in os.environ.items() if name.lower() in {"http_proxy", "https_proxy"}}
     # pip and Node.js do not use the certificates of the system by themselves.
     own = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")

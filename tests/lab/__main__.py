@@ -14,16 +14,16 @@ NOW = rootfs.CACHE / "now"
 
 
 def main() -> None:
-    reads = argparse.ArgumentParser(prog="python -m tests.lab")
-    chosen = reads.add_subparsers(dest="command", required=True)
-    comes = chosen.add_parser("up")
-    comes.add_argument("hosts", type=int, nargs="?", default=1)
-    comes.add_argument("--debian", type=int, choices=sorted(rootfs.RELEASES), default=12)
-    goes = chosen.add_parser("down")
-    goes.add_argument("folder", type=Path, nargs="?", default=NOW)
-    told = reads.parse_args()
+    parser = argparse.ArgumentParser(prog="python -m tests.lab")
+    commands = parser.add_subparsers(dest="command", required=True)
+    up = commands.add_parser("up")
+    up.add_argument("hosts", type=int, nargs="?", default=1)
+    up.add_argument("--debian", type=int, choices=sorted(rootfs.RELEASES), default=12)
+    down = commands.add_parser("down")
+    down.add_argument("folder", type=Path, nargs="?", default=NOW)
+    arguments = parser.parse_args()
     try:
-        _up(told.hosts, told.debian) if told.command == "up" else lab.down(told.folder)
+        _up(arguments.hosts, arguments.debian) if arguments.command == "up" else lab.down(arguments.folder)
     except LabCannotRun as fault:
         sys.exit(f"lab: {fault}")
 
@@ -31,10 +31,10 @@ def main() -> None:
 def _up(count: int, debian: int) -> None:
     lab.down(NOW)
     began = time.monotonic()
-    there = lab.up(NOW, count, debian)
+    booted = lab.up(NOW, count, debian)
     print(f"{count} hosts of Debian {debian}, up in {time.monotonic() - began:.0f} s:")
-    for host in there.hosts:
-        print(f"  {host.address}  ssh -F {there.home.relative_to(Path.cwd())}/.ssh/lab_config {host.name}")
+    for host in booted.hosts:
+        print(f"  {host.address}  ssh -F {booted.home.relative_to(Path.cwd())}/.ssh/lab_config {host.name}")
     print("Try a deploy: pyinfra inventories/lab deploys/dev_server.py\nTake them down: make lab-down")
 
 

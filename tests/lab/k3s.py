@@ -10,14 +10,14 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from pprint import pformat
-from subprocess import Popen
+from subprocess import CompletedProcess, Popen
 from threading import Thread
 from typing import Any
 
 from tests.lab import commands
 from tests.lab.hosts import Host
 from tests.lab.lab import Lab
-from tests.lab.pyinfra import ROOT, Told, begin, end
+from tests.lab.pyinfra import ROOT, PyinfraRun, begin, end
 from tests.parts.patience import until
 
 VERSION = "v1.33.5+k3s1"
@@ -51,7 +51,7 @@ def release(lab: Lab, version: str = VERSION, *, damaged: str = "") -> Path:
 @contextmanager
 def mirror(lab: Lab) -> Iterator[str]:
     """Serve the releases over HTTP and yield the address."""
-    quiet = type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *told: None})
+    quiet = type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *arguments: None})
     gateway = commands.GATEWAY.format(lab=lab.number)
     with ThreadingHTTPServer((gateway, 0), partial(quiet, directory=str(release(lab)))) as server:
         Thread(target=server.serve_forever, daemon=True).start()
@@ -59,14 +59,14 @@ def mirror(lab: Lab) -> Iterator[str]:
         server.shutdown()
 
 
-def run(lab: Lab, *told: str, **changed: Any) -> Told:
+def run(lab: Lab, *arguments: str, **changed: Any) -> PyinfraRun:
     """Run a deploy in the environment staging. The default version is the one that the cluster runs."""
-    return end(begun(lab, *told, **changed))
+    return end(begun(lab, *arguments, **changed))
 
 
 def begun(
     lab: Lab,
-    *told: str,
+    *arguments: str,
     of: str = "k3s",
     servers: int | Sequence[int] = 3,
     token: str = TOKEN,
@@ -87,11 +87,15 @@ def begun(
     folder = lab.folder / "data"
     folder.mkdir(exist_ok=True)
     (folder / "staging.py").write_text("".join(f"{name} = {pformat(value)}\n" for name, value in data.items()))
-    named = [lab.hosts[at].address for at in (range(servers) if isinstance(servers, int) else servers)]
-    agents = [host.address for host in lab.hosts if host.address not in named]
-    given = ("--group-data", "inventories/group_data", "--group-data", str(folder), *told, f"deploys/{of}.py")
-    variables = {"STAGING_K3S_SERVERS": " ".join(named), "STAGING_K3S_AGENTS": " ".join(agents), "CLUSTER_TOKEN": token}
-    return begin(lab, *given, inventory=staging(lab), yes=yes, **variables)
+    addresses = [lab.hosts[at].address for at in (range(servers) if isinstance(servers, int) else servers)]
+    agents = [host.address for host in lab.hosts if host.address not in addresses]
+    options = ("--group-data", "inventories/group_data", "--group-data", str(folder), *arguments, f"deploys/{of}.py")
+    variables = {
+        "STAGING_K3S_SERVERS": " ".join(addresses),
+        "STAGING_K3S_AGENTS": " ".join(agents),
+        "CLUSTER_TOKEN": token,
+    }
+    return begin(lab, *options, inventory=staging(lab), yes=yes, **variables)
 
 
 def staging(lab: Lab) -> str:
@@ -109,17 +113,17 @@ def staging(lab: Lab) -> str:
 
 def first_run(lab: Lab) -> None:
     with lab.process_list(lab.hosts[1]) as seen:
-        told = run(lab, "-vvv", "--diff", "--debug", k3s_version=VERSION)
-    assert told.code == 0, told.text[-4000:]
-    assert TOKEN not in told.text, "pyinfra prints a secret at its highest verbosity"
+        result = run(lab, "-vvv", "--diff", "--debug", k3s_version=VERSION)
+    assert result.code == 0, result.text[-4000:]
+    assert TOKEN not in result.text, "pyinfra prints a secret at its highest verbosity"
     assert any("k3s server" in line for line in seen), "the process list was read during the run"
     assert [line for line in seen if TOKEN in line] == []
 
 
 def running(lab: Lab) -> str:
     """The version of the first server, or VERSION if it has none."""
-    told = lab.ssh(lab.hosts[0], "k3s --version").stdout.split()
-    return told[2] if told else VERSION
+    words = lab.ssh(lab.hosts[0], "k3s --version").stdout.split()
+    return words[2] if words else VERSION
 
 
 def newer(lab: Lab) -> str:
@@ -130,7 +134,7 @@ def newer(lab: Lab) -> str:
 
 def nodes(lab: Lab, server: int = 0) -> dict[str, dict[str, Any]]:
     """The nodes as a server lists them. It waits for a server that is starting."""
-    answers = []
+    answers: list[CompletedProcess[str]] = []
 
     def answered() -> bool:
         answers[:] = [lab.ssh(lab.hosts[server], "k3s kubectl get nodes --output=json")]
@@ -140,8 +144,8 @@ def nodes(lab: Lab, server: int = 0) -> dict[str, dict[str, Any]]:
     return read(answers[0].stdout)
 
 
-def read(told: str) -> dict[str, dict[str, Any]]:
-    return {node["metadata"]["name"]: node for node in json.loads(told)["items"]}
+def read(listed: str) -> dict[str, dict[str, Any]]:
+    return {node["metadata"]["name"]: node for node in json.loads(listed)["items"]}
 
 
 def is_ready(node: dict[str, Any]) -> bool:
@@ -156,8 +160,8 @@ def closed(lab: Lab, server: int = 0) -> list[str]:
     return closed_of(nodes(lab, server))
 
 
-def closed_of(told: dict[str, dict[str, Any]]) -> list[str]:
-    return [name for name, node in told.items() if node["spec"].get("unschedulable")]
+def closed_of(nodes: dict[str, dict[str, Any]]) -> list[str]:
+    return [name for name, node in nodes.items() if node["spec"].get("unschedulable")]
 
 
 def versions(lab: Lab) -> set[str]:

@@ -39,9 +39,9 @@ class Lab:
         self, host: Host, command: str, *, user: str = "root", key: Path | None = None, timeout: int = 120
     ) -> subprocess.CompletedProcess[str]:
         """Log in and run a command."""
-        told = [*commands.ssh(self.home, host.address, user, key), command]
+        argv = [*commands.ssh(self.home, host.address, user, key), command]
         return subprocess.run(
-            told, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
+            argv, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
         )
 
     def ask(self, host: Host, command: str) -> str:
@@ -53,13 +53,13 @@ class Lab:
     @contextmanager
     def process_list(self, host: Host) -> Iterator[list[str]]:
         """Record every command line that a user of the host can see. Read the list after this context."""
-        look = "while :; do ps -e -o args; sleep 0.02; done > /run/seen"
-        self.ask(host, f"systemd-run --quiet --collect --unit=looks sh -c '{look}'")
-        seen = list[str]()
+        record = "while :; do ps -e -o args; sleep 0.02; done > /run/seen"
+        self.ask(host, f"systemd-run --quiet --collect --unit=process-list sh -c '{record}'")
+        lines = list[str]()
         try:
-            yield seen
+            yield lines
         finally:
-            seen += self.ask(host, "systemctl stop looks; sort --unique /run/seen").splitlines()
+            lines += self.ask(host, "systemctl stop process-list; sort --unique /run/seen").splitlines()
 
 
 def up(folder: Path, count: int = 1, debian: int = 12, *, bound: bool = False) -> Lab:
@@ -101,11 +101,11 @@ def make_home(lab: Lab) -> None:
 def read(folder: Path) -> Lab:
     """The lab in a folder."""
     try:
-        told = json.loads((folder / "lab.json").read_text())
+        fields = json.loads((folder / "lab.json").read_text())
     except FileNotFoundError:
         raise LabCannotRun(f"there is no lab in {folder}; boot one: make lab") from None
-    named = tuple(Host(**host) for host in told["hosts"])
-    return Lab(folder, told["number"], told["debian"], named)
+    named = tuple(Host(**host) for host in fields["hosts"])
+    return Lab(folder, fields["number"], fields["debian"], named)
 
 
 def down(folder: Path) -> None:

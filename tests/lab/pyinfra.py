@@ -17,7 +17,7 @@ PROGRAM = Path(sys.executable).with_name("pyinfra")
 
 
 @dataclass(frozen=True)
-class Told:
+class PyinfraRun:
     """The exit code and the output of a run."""
 
     code: int
@@ -26,9 +26,9 @@ class Told:
     @property
     def changes(self) -> int:
         """The number of operations that changed something, on all hosts."""
-        found = re.search(r"Grand total +\S+ +(\d+|-)", self.text)
-        assert found, self.text
-        return int(found[1].replace("-", "0"))
+        total = re.search(r"Grand total +\S+ +(\d+|-)", self.text)
+        assert total, self.text
+        return int(total[1].replace("-", "0"))
 
     @property
     def commands(self) -> int:
@@ -36,14 +36,14 @@ class Told:
         return self.text.count("Running command on ")
 
 
-def deploy(lab: Lab, *told: str, timeout: int = 240, **asked: Any) -> Told:
+def deploy(lab: Lab, *arguments: str, timeout: int = 240, **options: Any) -> PyinfraRun:
     """Run `pyinfra -y inventories/lab deploys/…`. Keyword arguments become environment variables."""
-    return end(begin(lab, *told, **asked), timeout)
+    return end(begin(lab, *arguments, **options), timeout)
 
 
 def begin(
     lab: Lab,
-    *told: str,
+    *arguments: str,
     inventory: str = "inventories/lab",
     yes: bool = True,
     cwd: Path = ROOT,
@@ -52,7 +52,7 @@ def begin(
     """Start the same."""
     own = {"HOME": str(lab.home), "CREW_LAB": str(lab.folder), "PYINFRA_PROGRESS": "off"}
     return subprocess.Popen(
-        [str(PROGRAM), *(["-y"] if yes else []), inventory, *told],
+        [str(PROGRAM), *(["-y"] if yes else []), inventory, *arguments],
         cwd=cwd,
         env={**inherited(), **own, **variables},
         stdin=subprocess.DEVNULL,
@@ -68,11 +68,11 @@ def inherited() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if measured or not name.startswith("COVERAGE_PROCESS")}
 
 
-def end(begun: subprocess.Popen[str], timeout: int = 240) -> Told:
+def end(running: subprocess.Popen[str], timeout: int = 240) -> PyinfraRun:
     """Wait for the end of a run."""
-    with begun:
+    with running:
         try:
-            printed, _ = begun.communicate(timeout=timeout)
+            output, _ = running.communicate(timeout=timeout)
         finally:
-            begun.kill()
-    return Told(begun.returncode, printed)
+            running.kill()
+    return PyinfraRun(running.returncode, output)

@@ -57,8 +57,8 @@ def keep_downloads(upper: Path, layer: Path) -> None:
 
 def recipe() -> str:
     """A hash of everything that decides how a root file system is made."""
-    told = PACKAGES + repr(sorted(FILES.items())) + inspect.getsource(_make) + inspect.getsource(sources)
-    return hashlib.sha256(told.encode()).hexdigest()[:8]
+    ingredients = PACKAGES + repr(sorted(FILES.items())) + inspect.getsource(_make) + inspect.getsource(sources)
+    return hashlib.sha256(ingredients.encode()).hexdigest()[:8]
 
 
 def sources(suite: str, apt: Apt) -> str:
@@ -107,8 +107,8 @@ def _run(command: list[str], **variables: str) -> None:
         command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        told = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
-        raise LabCannotRun(f"{command[0]} failed while making the root file system:\n{told}")
+        tail = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
+        raise LabCannotRun(f"{command[0]} failed while making the root file system:\n{tail}")
 
 
 def _remove_others(made: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from deploys.lib.host import firewall, ssh_server, upkeep
 from tests.lab import commands
 from tests.lab.lab import Host, Lab
-from tests.lab.pyinfra import Told, deploy
+from tests.lab.pyinfra import PyinfraRun, deploy
 
 DEPLOY = "deploys/dev_server.py"
 SERVICES = "docker.service fail2ban.service prometheus-node-exporter.service unattended-upgrades.service ssh.service"
@@ -38,7 +38,7 @@ class Server:
     def public(self, name: str) -> str:
         return self.key(name).with_suffix(".key.pub").read_text().strip()
 
-    def run(self, *options: str, yes: bool = True, **changed: object) -> Told:
+    def run(self, *options: str, yes: bool = True, **changed: object) -> PyinfraRun:
         """Run the deploy with the group data of these tests and the changes of one test."""
         developers = [
             {"name": "ada", "uid": 2001, "keys": [self.public("ada")], "sudo": True},

@@ -19,7 +19,7 @@ import pytest
 
 from deploys.lib.job_runner.release import SOURCES
 from tests.lab.lab import Lab
-from tests.lab.pyinfra import ROOT, Told, deploy
+from tests.lab.pyinfra import ROOT, PyinfraRun, deploy
 from tests.parts.patience import until
 
 PASSWORD, ALERTS = "shop's-own-S3cret", "json://127.0.0.1:1/s3cret-path-of-alerts"
@@ -77,7 +77,7 @@ def key(lab: Lab) -> tuple[Path, str]:
     return file, str(pyrage.x25519.Identity.from_str(file.read_text().strip()).to_public())
 
 
-def run(lab: Lab, *options: str, text: str = SHOP, root: Path = ROOT, **changed: object) -> Told:
+def run(lab: Lab, *options: str, text: str = SHOP, root: Path = ROOT, **changed: object) -> PyinfraRun:
     """Run the deploy from the command line, in a repository with the environment `try`."""
     file, public = key(lab)
     folder = lab.folder / "repository/inventories"
@@ -241,7 +241,7 @@ def test_an_upgrade_waits_for_active_runs_and_a_failed_one_changes_nothing(runne
         assert "groundcrew-try-now.service still runs after 1 s, so nothing was changed" in hurried.text
         assert runner.ask(host, "readlink /opt/groundcrew/current") == before
         assert active_timers(runner) == TIMERS
-        results: list[Told] = []
+        results: list[PyinfraRun] = []
         deploying = Thread(target=lambda: results.append(run(runner, root=copied)))
         deploying.start()
         until(lambda: not active_timers(runner), 60)

@@ -14,7 +14,7 @@ import pytest
 
 from jobs.backup.postgres.privileges import missing_privileges
 from tests.lab.lab import Lab
-from tests.lab.pyinfra import Told, deploy
+from tests.lab.pyinfra import PyinfraRun, deploy
 
 PASSWORDS = {name: f"{name}'s-own-S3cret" for name in ("shop", "ada", "backup")}
 VARIABLES = {f"{name.upper()}_PASSWORD": value for name, value in PASSWORDS.items()}
@@ -33,7 +33,7 @@ DATA: dict[str, Any] = {
 }
 
 
-def run(lab: Lab, *options: str, variables: dict[str, str] | None = None, **changed: object) -> Told:
+def run(lab: Lab, *options: str, variables: dict[str, str] | None = None, **changed: object) -> PyinfraRun:
     folder = lab.folder / "data"
     folder.mkdir(exist_ok=True)
     lines = (f"{name} = {pformat(value)}\n" for name, value in {**DATA, **changed}.items())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.pyinfra import PROGRAM, ROOT, Told
+from tests.lab.pyinfra import PROGRAM, ROOT, PyinfraRun
 from tests.parts.patience import deadline
 
 HEAD = """
@@ -49,10 +49,10 @@ class LocalDeploy:
             text=True,
         )
 
-    def run(self, deploy: str, *options: str) -> Told:
+    def run(self, deploy: str, *options: str) -> PyinfraRun:
         running = self.begin(deploy, *options)
         text, _ = running.communicate(timeout=deadline(60))
-        return Told(running.returncode, text)
+        return PyinfraRun(running.returncode, text)
 
     def text(self, name: str) -> str:
         return (self.work / name).read_text()
@@ -150,7 +150,7 @@ def test_a_dry_run_shows_changes_and_changes_while_pyinfra_asks_are_noticed(loca
     (local.work / "2").write_text("2\n")
     (local.work / "2").chmod(0o640)
     text, _ = asking.communicate("\n", timeout=deadline(60))
-    assert (asking.returncode, Told(0, text).changes) == (0, 6), text
+    assert (asking.returncode, PyinfraRun(0, text).changes) == (0, 6), text
 
 
 def test_a_secret_is_written_once_and_never_printed(local: LocalDeploy) -> None:
