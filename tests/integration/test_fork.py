@@ -69,7 +69,6 @@ def test_no_workflow_reaches_for_an_environment_that_is_gone(fork: Path) -> None
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
 def test_every_test_that_looks_at_the_repository_itself_passes(fork: Path) -> None:
     """All other tests create what they read, so what is deleted does not matter to them."""
     looking = [

@@ -130,7 +130,6 @@ def before_the_lab(walk: Walk) -> None:
 BEFORE: dict[str, Callable[[Walk], None]] = {"crew stacks bootstrap": before_stacks, "make lab ": before_the_lab}
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.long
 @needs("lab", "age")
 def test_every_command_of_the_readme_works(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from tests.lab import commands, hosts, machine, network, rootfs
 from tests.lab.hosts import Host
 from tests.lab.machine import LabCannotRun
+from tests.parts.patience import deadline
 
 MOST_HOSTS = 10
 
@@ -36,12 +37,17 @@ class Lab:
         return self.folder / "home"
 
     def ssh(
-        self, host: Host, command: str, *, user: str = "root", key: Path | None = None, timeout: int = 120
+        self, host: Host, command: str, *, user: str = "root", key: Path | None = None, timeout: float | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Log in and run a command."""
         argv = [*commands.ssh(self.home, host.address, user, key), command]
         return subprocess.run(
-            argv, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
+            argv,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout or deadline(120),
         )
 
     def ask(self, host: Host, command: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab.lab import Lab
+from tests.parts.patience import deadline
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(sys.executable).with_name("pyinfra")
@@ -72,7 +73,7 @@ def end(running: subprocess.Popen[str], timeout: int = 240) -> PyinfraRun:
     """Wait for the end of a run."""
     with running:
         try:
-            output, _ = running.communicate(timeout=timeout)
+            output, _ = running.communicate(timeout=deadline(timeout))
         finally:
             running.kill()
     return PyinfraRun(running.returncode, output)

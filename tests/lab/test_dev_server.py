@@ -264,7 +264,8 @@ def test_the_host_rolls_back_by_itself_when_the_run_is_interrupted(server: Serve
 
 def test_the_next_run_confirms_what_an_interrupted_run_left(server: Server) -> None:
     before = server.ask(STATE)
-    server.ask(" && ".join([*unconfirmed_rules(server), *unconfirmed_settings(server)]))
+    interrupted = [*unconfirmed_rules(server, back_after=600), *unconfirmed_settings(server, back_after=600)]
+    server.ask(" && ".join(interrupted))
     result = server.run()
     assert (result.code, result.changes) == (0, 2), result.text
     assert server.ask(STATE) == before

@@ -27,8 +27,6 @@ PASSWORD, ALERTS = "shop's-own-S3cret", "json://127.0.0.1:1/s3cret-path-of-alert
 PIP_CACHE = os.environ.get("PIP_CACHE_DIR") or str(Path("~root/.cache/pip").expanduser())
 MOST_EXPOSURE = 1.6  # of ten, as systemd-analyze security counts
 
-pytestmark = pytest.mark.timeout(900)  # an installation takes half a minute on an idle machine
-
 HEADING = """
 [environment]
 name = "try"

@@ -31,7 +31,6 @@ def aws(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         yield made
 
 
-@pytest.mark.timeout(400)  # on a busy machine
 def test_a_lock_with_a_live_and_a_dead_holder(aws: Cloud) -> None:
     with_a_live_holder(aws)
     with_a_dead_holder(aws)

@@ -65,7 +65,6 @@ def edit_outside(staging: Cloud) -> None:
     staging.client("rds").modify_db_instance(DBInstanceIdentifier="acme-staging", **window)
 
 
-@pytest.mark.timeout(1200)  # the provider waits 30 seconds for a database; a busy machine is slower
 def test_the_life_of_staging(staging: Cloud) -> None:
     plan_without_a_bucket(staging)
     bootstrap_twice(staging)
