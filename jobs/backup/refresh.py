@@ -10,14 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.backup.errors import BackupError, NoProgram
-from jobs.backup.postgres import copies, programs, quoting
+from jobs.backup.postgres import copies, programs
 from jobs.backup.postgres.connection import Address, Endpoint, reach, translated_errors
 from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.restore.fill import RestoreTask, analyze, error_output
 from jobs.backup.restore.pg_restore import DefinitionOptions
 from jobs.backup.restore.protected import find_protection
 from jobs.backup.restore.restore import create_roles, pg_restore_for, restore_and_swap
-from jobs.backup.restore.target import RestoreTarget, inspect_target, maintenance_connection, replaced_by_refreshes
+from jobs.backup.restore.target import (
+    RestoreTarget,
+    drop_replaced_by_refreshes,
+    inspect_target,
+    maintenance_connection,
+)
 from jobs.backup.sets.sets import Set, find_sets
 from jobs.backup.sets.stored import StoredSet, open_set
 from jobs.backup.sources import restore_streams
@@ -47,7 +52,7 @@ def work(run: Run) -> Result:
     with reach(run, Address(settings.into, settings.password)) as into:
         target = inspect_target(into)
         refuse_protected(repository, into, target, run)
-        kept_as = refresh(run, settings, stored, into, target)
+        kept_as, notes = refresh(run, settings, stored, into, target)
     sentence = (
         f"{into.database} is {settings.source} as it was at {chosen.started:%Y-%m-%d %H:%M} UTC, "
         f"sanitised (set {chosen.id})"
@@ -55,6 +60,7 @@ def work(run: Run) -> Result:
     if kept_as is not None:
         sentence += f"; the previous database is kept as {kept_as} until the next refresh"
     return Result(Outcome.DONE, sentence, {"set": chosen.id, "dumped_bytes": stored.manifest.dumped_bytes})
+    sentence = "; ".join([sentence, *notes])
 
 
 def open_newest_verified(environment: Environment, settings: Refresh) -> tuple[StoredSet, Set]:
@@ -93,8 +99,13 @@ def refuse_protected(repository: Repository, into: Endpoint, target: RestoreTarg
         )
 
 
-def refresh(run: Run, settings: Refresh, stored: StoredSet, into: Endpoint, target: RestoreTarget) -> str | None:
-    """Restore into a copy, sanitise it and swap the names. Return the name that the previous database has now."""
+def refresh(
+    run: Run, settings: Refresh, stored: StoredSet, into: Endpoint, target: RestoreTarget
+) -> tuple[str | None, tuple[str, ...]]:
+    """Restore into a copy, sanitise it and swap the names.
+
+    Return the name that the previous database has now, and notes on older ones that the server does not drop.
+    """
     kept_as = copies.replaced_name(into.database, datetime.now(UTC), target.databases) if target.exists else None
     create_roles(stored, into, target, bare=True)
     options = DefinitionOptions(target.superuser, target.superuser, target.tablespaces, subscriptions=False)
@@ -103,12 +114,7 @@ def refresh(run: Run, settings: Refresh, stored: StoredSet, into: Endpoint, targ
     run_script = partial(sanitise, script=settings.sanitise, delete_statistics=target.superuser)
     restore_and_swap(task, target, kept_as, run_script)
     with maintenance_connection(into) as server:
-        for name in replaced_by_refreshes(server, into.database):
-            server.execute(f"DROP DATABASE {quoting.identifier(name)}")
-        if kept_as is not None:
-            comment = quoting.literal(copies.refresh_comment(into.database))
-            server.execute(f"COMMENT ON DATABASE {quoting.identifier(kept_as)} IS {comment}")
-    return kept_as
+        return kept_as, drop_replaced_by_refreshes(server, into.database, kept_as)
 
 
 def sanitise(copy: RestoreTask, script: Path, *, delete_statistics: bool) -> None:

@@ -12,6 +12,8 @@ from jobs.backup.postgres import quoting
 
 _TIMESTAMP = "%Y%m%d_%H%M%S"  # UTC; a database name with it needs no quotes
 _RESTORING = re.compile(r"(.+)_restoring_(\d{8}_\d{6})", re.DOTALL)
+_REPLACED = re.compile(r".+_replaced_(\d{8}_\d{6})", re.DOTALL)
+_REFRESH_COMMENT = "replaced when groundcrew refreshed {}; the next refresh drops it"
 _MIN_AGE = timedelta(minutes=1)
 
 
@@ -59,6 +61,25 @@ def abandoned_copies(names: Iterable[str], now: datetime, database: str | None =
     ]
 
 
+def is_replaced_name(name: str, database: str) -> bool:
+    """Whether replaced_name() has made this name for this database."""
+    match = _REPLACED.fullmatch(name)
+    if match is None or name == database:
+        return False
+    with suppress(ValueError):
+        return name == replaced_name(database, datetime.strptime(match[1], _TIMESTAMP).replace(tzinfo=UTC))
+    return False
+
+
 def refresh_comment(database: str) -> str:
-    """Return the comment that marks a database as replaced by a refresh. A refresh drops only databases with it."""
-    return f"replaced when groundcrew refreshed {database}; the next refresh drops it"
+    """Return the comment that marks a database as replaced by a refresh.
+
+    A refresh drops only databases that have this comment and a name from replaced_name().
+    """
+    return _REFRESH_COMMENT.format(database)
+
+
+def without_refresh_comment(comment: str | None) -> str | None:
+    """Return a comment; None if it marks a database that a refresh replaced. Such a mark must never be copied."""
+    start, _, end = _REFRESH_COMMENT.partition("{}")
+    return None if comment is not None and comment.startswith(start) and comment.endswith(end) else comment

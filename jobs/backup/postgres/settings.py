@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jobs.backup.postgres import quoting
+from jobs.backup.postgres import copies, quoting
 
 if TYPE_CHECKING:
     import psycopg
@@ -122,13 +122,20 @@ def alter_statements(database: str, properties: DatabaseProperties, roles: Colle
     """Return the statements that set the properties on a database, except those for roles that do not exist."""
     on = f"DATABASE {quoting.identifier(database)}"
     settings = (_setting_statement(on, setting, roles) for setting in properties.settings)
+    comment = copies.without_refresh_comment(properties.comment)
     return (
         *((f"ALTER {on} OWNER TO {quoting.identifier(properties.owner)}",) if properties.owner in roles else ()),
-        *((f"COMMENT ON {on} IS {quoting.literal(properties.comment)}",) if properties.comment is not None else ()),
+        *((comment_statement(database, comment),) if comment is not None else ()),
         *((connection_limit_statement(database, properties),) if properties.connection_limit >= 0 else ()),
         *(statement for statement in settings if statement is not None),
         *_privilege_statements(on, properties.privileges, roles),
     )
+
+
+def comment_statement(database: str, comment: str | None) -> str:
+    """Return the statement that sets the comment of a database; None removes the comment."""
+    text = "NULL" if comment is None else quoting.literal(comment)
+    return f"COMMENT ON DATABASE {quoting.identifier(database)} IS {text}"
 
 
 def _setting_statement(on: str, setting: str, roles: Collection[str]) -> str | None:

@@ -249,6 +249,9 @@ def restore_and_swap(
     with maintenance_connection(into) as server:
         old = database_settings.read_properties(server, into.database) if target.exists else None
     properties = choose_properties(manifest.settings, old, keep_old=sanitise is not None)
+    kept_comment = copies.without_refresh_comment(old.comment) if old is not None else None
+    if sanitise is not None:
+        kept_comment = copies.refresh_comment(into.database)
     with new_copy(into, manifest.settings, target) as copy:
         copy_task = replace(task, into=copy)
         # The open connection shows other restores that this copy is not abandoned.
@@ -264,7 +267,7 @@ def restore_and_swap(
         with maintenance_connection(into) as server:
             server.execute(database_settings.connection_limit_statement(copy.database, properties))
         with run.step("swap"):
-            swap(into, copy.database, kept_as or "", replaces=target.exists, run=run)
+            swap(into, copy.database, kept_as, kept_comment, run)
     return notes
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.backup.postgres import quoting
 from jobs.backup.postgres.connection import Endpoint
+from jobs.backup.postgres.settings import comment_statement
 from jobs.backup.restore.target import maintenance_connection
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ _TERMINATE = """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
     WHERE datname = %s AND pid <> pg_backend_pid() AND (state IS NULL OR state = 'idle' OR %s)"""
 
 
-def swap(into: Endpoint, copy: str, kept_as: str, *, replaces: bool, run: Run) -> None:
-    """Give the copy its final name, and rename the database that has that name, in one transaction.
+def swap(into: Endpoint, copy: str, kept_as: str | None, kept_comment: str | None, run: Run) -> None:
+    """Give the copy its final name. Rename the database that has that name, in the same transaction, to `kept_as`.
 
     The first rename locks the old database, so new connections wait. Idle connections are terminated at once, others
     after 3 seconds. If this process dies, the server rolls everything back.
@@ -36,7 +37,7 @@ def swap(into: Endpoint, copy: str, kept_as: str, *, replaces: bool, run: Run) -
         run.check()
         with maintenance_connection(into) as server:
             try:
-                _rename(server, into, copy, kept_as, replaces=replaces)
+                _rename(server, into, copy, kept_as, kept_comment)
             except psycopg.errors.ObjectInUse:
                 if not tries_left:
                     raise
@@ -44,13 +45,16 @@ def swap(into: Endpoint, copy: str, kept_as: str, *, replaces: bool, run: Run) -
                 return
 
 
-def _rename(server: psycopg.Connection[Any], into: Endpoint, copy: str, kept_as: str, *, replaces: bool) -> None:
+def _rename(
+    server: psycopg.Connection[Any], into: Endpoint, copy: str, kept_as: str | None, kept_comment: str | None
+) -> None:
     name = into.database
     with server.transaction():
         server.execute("SET LOCAL lock_timeout = '10s'")
-        if replaces:
+        if kept_as is not None:
             with _terminating_connections(into, name):
                 server.execute(f"ALTER DATABASE {quoting.identifier(name)} RENAME TO {quoting.identifier(kept_as)}")
+            server.execute(comment_statement(kept_as, kept_comment))
         with _terminating_connections(into, copy):
             server.execute(f"ALTER DATABASE {quoting.identifier(copy)} RENAME TO {quoting.identifier(name)}")
 

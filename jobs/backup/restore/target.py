@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres import quoting
 from jobs.backup.postgres.connection import Endpoint, translated_errors
-from jobs.backup.postgres.copies import abandoned_copies, refresh_comment
+from jobs.backup.postgres.copies import abandoned_copies, is_replaced_name, refresh_comment
 
 if TYPE_CHECKING:
     import psycopg
@@ -137,10 +137,27 @@ def drop_database(into: Endpoint, name: str) -> None:
         server.execute(f"DROP DATABASE IF EXISTS {quoting.identifier(name)} WITH (FORCE)")
 
 
-def replaced_by_refreshes(server: psycopg.Connection[Any], database: str) -> list[str]:
-    """Return the databases that refreshes of this one replaced, oldest first."""
+def drop_replaced_by_refreshes(server: psycopg.Connection[Any], database: str, kept: str | None) -> tuple[str, ...]:
+    """Drop what refreshes of this database replaced, except `kept`. Return notes on what the server does not drop."""
+    import psycopg
+
+    from inventories import redact
+
+    notes = []
+    for name in sorted(_replaced_by_refreshes(server, database) - {kept}):
+        try:
+            server.execute(f"DROP DATABASE IF EXISTS {quoting.identifier(name)} WITH (FORCE)")
+        except psycopg.errors.DatabaseError as error:
+            if server.closed:
+                raise
+            reason = redact(str(error.diag.message_primary))
+            notes.append(f"{name} could not be dropped ({reason}); the next refresh tries again")
+    return tuple(notes)
+
+
+def _replaced_by_refreshes(server: psycopg.Connection[Any], database: str) -> set[str]:
+    """Return the databases that have both the name and the comment that a refresh of this database gives."""
     rows = server.execute(
-        "SELECT datname FROM pg_database WHERE shobj_description(oid, 'pg_database') = %s ORDER BY 1",
-        (refresh_comment(database),),
+        "SELECT datname FROM pg_database WHERE shobj_description(oid, 'pg_database') = %s", (refresh_comment(database),)
     ).fetchall()
-    return [name for (name,) in rows]
+    return {name for (name,) in rows if is_replaced_name(name, database)}

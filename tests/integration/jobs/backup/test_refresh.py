@@ -92,6 +92,67 @@ def test_a_refresh_sanitises_and_keeps_the_settings_of_the_target(
     assert len(databases(staging.server)) == 2, "only the last replaced database is kept"
 
 
+def put_aside(server: Server) -> str:
+    [name] = [name for name in databases(server) if "_replaced_" in name]
+    return name
+
+
+def test_a_refresh_after_a_revert_keeps_the_live_database_and_one_copy(
+    repository: Repository, production: Database, staging: Database
+) -> None:
+    for _ in range(2):
+        refreshed = repository.crew("run", "refresh", "staging")
+        assert refreshed.code == 0, refreshed
+    reverted_to = put_aside(staging.server)
+    with staging.server.connect() as server:
+        server.execute("ALTER DATABASE refreshed RENAME TO refreshed_bad")
+        server.execute(f"ALTER DATABASE {reverted_to} RENAME TO refreshed")
+    refreshed = repository.crew("run", "refresh", "staging")
+    assert refreshed.code == 0, refreshed
+    assert databases(staging.server) == ["refreshed", "refreshed_bad", put_aside(staging.server)]
+    assert staging.ask("SELECT DISTINCT name ~ '^customer ' FROM customers") == [(True,)]
+    assert staging.ask("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'refreshed'") == [
+        (None,)
+    ]
+
+
+def test_a_session_on_the_database_put_aside_does_not_keep_it(
+    repository: Repository, production: Database, staging: Database
+) -> None:
+    for _ in range(2):
+        refreshed = repository.crew("run", "refresh", "staging")
+        assert refreshed.code == 0, refreshed
+    first = put_aside(staging.server)
+    with staging.server.connect(first) as session:
+        refreshed = repository.crew("run", "refresh", "staging")
+        assert refreshed.code == 0, refreshed
+        with pytest.raises(psycopg.OperationalError):
+            session.execute("SELECT 1")
+    assert put_aside(staging.server) != first
+    assert len(databases(staging.server)) == 2
+
+
+def test_a_restore_by_hand_keeps_what_it_replaces_from_the_next_refresh(
+    repository: Repository, production: Database, staging: Database
+) -> None:
+    for _ in range(2):
+        refreshed = repository.crew("run", "refresh", "staging")
+        assert refreshed.code == 0, refreshed
+    reverted_to = put_aside(staging.server)
+    with staging.server.connect() as server:
+        server.execute("DROP DATABASE refreshed")
+        server.execute(f"ALTER DATABASE {reverted_to} RENAME TO refreshed")
+    restored = repository.crew(
+        "backups", "restore", "production", "shop", "--replace", "--into", staging.url,
+        "--password-from", f"file:{repository.password(staging)}",
+    )  # fmt: skip
+    assert restored.code == 0, restored
+    kept = put_aside(staging.server)
+    refreshed = repository.crew("run", "refresh", "staging")
+    assert refreshed.code == 0, refreshed
+    assert kept in databases(staging.server)
+
+
 def watched(database: Database, action: Callable[[], int]) -> set[str]:
     """Query a database repeatedly during an action, and return the names that the queries saw."""
     done, seen = threading.Event(), set()

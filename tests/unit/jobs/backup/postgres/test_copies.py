@@ -5,10 +5,12 @@ import pytest
 from jobs.backup.postgres.copies import (
     RestoringCopy,
     abandoned_copies,
+    is_replaced_name,
     parse_restoring_name,
     refresh_comment,
     replaced_name,
     restoring_name,
+    without_refresh_comment,
 )
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
@@ -66,3 +68,26 @@ def test_abandoned_copies_are_found_under_a_cut_name() -> None:
 
 def test_the_comment_of_a_refresh_names_its_database() -> None:
     assert "shop" in refresh_comment("shop")
+
+
+@pytest.mark.parametrize(
+    ("name", "database", "is_ours"),
+    [
+        ("shop_replaced_20261121_093000", "shop", True),
+        (replaced_name("ü" * 40, NOW), "ü" * 40, True),
+        ("shop", "shop", False),
+        ("shop_replaced_20261121_093000", "workshop", False),
+        ("shop_replaced_20261121_093000", "shop_replaced_20261121_093000", False),
+        ("shop_replaced_20269999_093000", "shop", False),
+        ("shop_replaced_by_hand", "shop", False),
+        ("shop_restoring_20261121_093000", "shop", False),
+    ],
+)
+def test_only_names_that_we_made_are_replaced_names(name: str, database: str, is_ours: bool) -> None:
+    assert is_replaced_name(name, database) is is_ours
+
+
+def test_the_comment_of_a_refresh_is_not_copied() -> None:
+    assert without_refresh_comment(refresh_comment("shop")) is None
+    assert without_refresh_comment("the shop's") == "the shop's"
+    assert without_refresh_comment(None) is None

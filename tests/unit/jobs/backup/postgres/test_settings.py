@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from jobs.backup.postgres.copies import refresh_comment
 from jobs.backup.postgres.settings import (
     DatabaseProperties,
     alter_statements,
@@ -70,3 +71,7 @@ def test_default_properties_need_no_statement() -> None:
 def test_an_empty_list_is_set_as_an_empty_text() -> None:
     [statement] = alter_statements("shop", replace(LIBC, settings=("search_path=",)), set())
     assert statement == 'ALTER DATABASE "shop" SET "search_path" TO \'\''
+
+
+def test_the_comment_of_a_refresh_is_not_set_on_another_database() -> None:
+    assert alter_statements("shop", replace(LIBC, comment=refresh_comment("shop")), set()) == ()
