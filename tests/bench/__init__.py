@@ -1,4 +1,4 @@
-"""What is measured, side by side."""
+"""Benchmarks."""
 
 from tests.bench.shape import Bench, Side
 

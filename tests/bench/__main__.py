@@ -1,4 +1,4 @@
-"""`make bench`: run all benches, or those that are named, and print a table of each."""
+"""`make bench`: run all benchmarks, or the named ones, and print a table for each."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ HERE = Path(__file__).parent
 
 
 def names() -> list[str]:
-    """Each file bench_<name>.py here is a bench."""
+    """The benchmarks: each file bench_<name>.py in this folder."""
     return sorted(file.stem.removeprefix("bench_") for file in HERE.glob("bench_*.py"))
 
 
 def run(bench: Bench, folder: Path) -> str:
-    """Measure the sides in turns, after one turn for their memory, of which the time does not count."""
+    """Measure the sides in turns. A first turn measures memory; its time does not count."""
     with bench.sides(folder) as sides:
         runs: dict[str, list[Measured]] = {side.name: [] for side in sides}
         trees = {side.name: once(side, folder / "log", whole_tree=True).tree for side in sides}
@@ -32,7 +32,7 @@ def run(bench: Bench, folder: Path) -> str:
 
 
 def table(bench: Bench, sides: Sequence[Side], results: dict[str, Measured]) -> str:
-    """As Markdown, so that it can be pasted into a README."""
+    """Format the results as a Markdown table for a README."""
     base = results[sides[0].name].seconds
     lines = [
         f"{bench.title} (median of {bench.rounds} rounds in turns; memory of all processes: of one more)",
@@ -55,34 +55,35 @@ def table(bench: Bench, sides: Sequence[Side], results: dict[str, Measured]) -> 
 
 
 def verdict(side: Side, result: Measured, base: float, seconds: Mapping[str, float]) -> str:
-    """The side's goals, and whether they are met."""
+    """The goals of a side, and whether it met them."""
     goals = []
     if side.times is not None:
-        goals.append(told(f"{side.times:g} times", result.seconds <= side.times * base))
+        goals.append(goal_line(f"{side.times:g} times", result.seconds <= side.times * base))
     goals += [
-        told(f"{times:.3g} times {name}", result.seconds <= times * seconds[name]) for name, times in side.than.items()
+        goal_line(f"{times:.3g} times {name}", result.seconds <= times * seconds[name])
+        for name, times in side.than.items()
     ]
     if side.seconds is not None:
-        goals.append(told(f"{side.seconds:g} s", result.seconds <= side.seconds))
+        goals.append(goal_line(f"{side.seconds:g} s", result.seconds <= side.seconds))
     if side.memory is not None:
-        goals.append(told(f"{side.memory:g} MiB", result.first <= side.memory * 2**20))
+        goals.append(goal_line(f"{side.memory:g} MiB", result.first <= side.memory * 2**20))
     return "; ".join(goals)
 
 
-def told(goal: str, met: bool) -> str:
+def goal_line(goal: str, met: bool) -> str:
     return f"≤ {goal}: {'met' if met else 'MISSED'}"
 
 
-def meant(name: str, known: Sequence[str]) -> Sequence[str]:
-    """The bench of that name; or else all whose names begin so: deploy is deploy_1, deploy_3 and so on."""
+def matching(name: str, known: Sequence[str]) -> Sequence[str]:
+    """The benchmark of that name, or all whose names start with it: deploy is deploy_1, deploy_3 and so on."""
     return [name] if name in known else [each for each in known if each.startswith(f"{name}_")]
 
 
 def main(wanted: Sequence[str]) -> None:
     known = names()
-    if unknown := [name for name in wanted if not meant(name, known)]:
-        sys.exit(f"no such bench: {', '.join(unknown)}; there are: {', '.join(known)}")
-    for name in [each for one in wanted for each in meant(one, known)] or known:
+    if unknown := [name for name in wanted if not matching(name, known)]:
+        sys.exit(f"unknown benchmark {', '.join(unknown)}. Choose from: {', '.join(known)}")
+    for name in [each for one in wanted for each in matching(one, known)] or known:
         bench: Bench = import_module(f"tests.bench.bench_{name}").BENCH
         with tempfile.TemporaryDirectory(prefix=f"bench-{name}-") as folder:
             try:

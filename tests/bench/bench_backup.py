@@ -1,4 +1,4 @@
-"""Backups of one database, side by side with what people do without groundcrew."""
+"""Backups of one database, compared with common ways to back up without groundcrew."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _repository(folder: Path, made: Shop, store: S3Server) -> None:
 
 
 def _empty(store: S3Server) -> None:
-    """What an earlier side has stored is no burden to the next."""
+    """Remove what the previous side stored."""
     client = store.client()
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=store.bucket):
         for entry in page.get("Contents", []):

@@ -45,7 +45,7 @@ def sides(folder: Path) -> Iterator[Sequence[Side]]:
 
 
 def write(folder: Path, server: S3Server) -> None:
-    """Twenty databases with two lines each."""
+    """Twenty databases with two schedules each."""
     (folder / "inventories").mkdir()
     (folder / "inventories/dev").write_text("dev_servers = []\n")
     databases = "".join(DATABASE.format(number=number) for number in range(20))

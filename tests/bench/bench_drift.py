@@ -1,4 +1,4 @@
-"""What it costs to ask crew instead of Terraform whether a stack is as it should be."""
+"""The cost of `crew drift`, compared with `terraform plan`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def sides(folder: Path) -> Iterator[Sequence[Side]]:
 
 
 def owned_by(made: Cloud, owner: str) -> None:
-    """Somebody edits a tag in the cloud."""
+    """Change a tag in the cloud."""
     ec2 = made.client("ec2")
     [vpc] = ec2.describe_vpcs(Filters=[{"Name": "cidr", "Values": ["10.20.0.0/16"]}])["Vpcs"]
     ec2.create_tags(Resources=[vpc["VpcId"]], Tags=[{"Key": "Owner", "Value": owner}])
@@ -40,7 +40,7 @@ def owned_by(made: Cloud, owner: str) -> None:
 
 @contextmanager
 def applied(folder: Path, *stacks: str, after: Mapping[str, Sequence[str]] = {}) -> Iterator[Cloud]:
-    """A cloud with these stacks, applied."""
+    """A cloud to which these stacks are applied."""
     with cloud(folder, OLD) as made:
         made.settings({name: after.get(name, ()) for name in stacks})
         made.run_json("stacks", "bootstrap", "staging")
@@ -49,7 +49,7 @@ def applied(folder: Path, *stacks: str, after: Mapping[str, Sequence[str]] = {})
 
 
 def bare(made: Cloud, stack: str) -> str:
-    """What one would type."""
+    """The command line."""
     terraform = program(OLD)
     data = made.root / ".cache" / "terraform" / "staging" / stack
     values = [f"-var-file={made.root}/terraform/environments/staging/{name}.tfvars" for name in ("all", stack)]

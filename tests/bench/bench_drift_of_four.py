@@ -1,4 +1,4 @@
-"""What is won by looking at stacks side by side."""
+"""The gain from checking stacks in parallel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long `crew` takes to say anything."""
+"""The start time of `crew`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deciding over 100,000 sets."""
+"""The retention plan for 100,000 sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Removing 5,000 backup sets of four objects from S3 on the same machine."""
+"""Removal of 5,000 backup sets of four objects from S3 on the same machine."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def sides(folder: Path) -> Iterator[Sequence[Side]]:
 
 
 def written(folder: Path, server: S3Server) -> Store:
-    """The environment that is pruned, and its store."""
+    """The environment to prune, and its store."""
     (folder / "inventories").mkdir()
     (folder / "inventories/dev").write_text("dev_servers = []\n")
     (folder / "inventories/dev.toml").write_text(ENVIRONMENT.format(store=server))
@@ -69,7 +69,7 @@ def written(folder: Path, server: S3Server) -> Store:
 
 
 def fill(store: Store) -> None:
-    """Put all sets there that are not."""
+    """Create all sets that are missing."""
     there = {entry.key for entry in store.list("dev/backups/")}
     hours = (NEWEST - timedelta(hours=n) for n in range(SETS))
     wanted = (key for at in hours for key in keys(at, environment="dev"))

@@ -1,4 +1,4 @@
-"""Restoring that database from S3 on the same machine, into an empty database."""
+"""A restore of that database from S3 on the same machine, into an empty database."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def sides(folder: Path) -> Iterator[Sequence[Side]]:
         subprocess.run(keep, shell=True, env=everything, check=True)
         empty = emptied(made.server)
 
-        def restore(*told: str) -> Sequence[str | Path]:
-            return crew(folder, "backups", "restore", "dev", "bench", "--into", again, *told)
+        def restore(*options: str) -> Sequence[str | Path]:
+            return crew(folder, "backups", "restore", "dev", "bench", "--into", again, *options)
 
         yield [
             Side("aws s3 cp - \\| pg_restore", f"{s3} {there} - | {made.program('pg_restore')} -d '{again}'",
@@ -56,7 +56,7 @@ def sides(folder: Path) -> Iterator[Sequence[Side]]:
 
 
 def write(folder: Path, url: str, store: S3Server) -> None:
-    """The environment that is backed up."""
+    """The environment with the backup."""
     secret, public = new_key_pair()
     key = folder / "age.key"
     key.touch(0o600)
@@ -67,7 +67,7 @@ def write(folder: Path, url: str, store: S3Server) -> None:
 
 
 def emptied(server: PostgresServer) -> Callable[[], None]:
-    """An empty database to restore into, and no work of the one before left over."""
+    """Create an empty database, after the server has finished the work of the previous run."""
 
     def empty() -> None:
         with psycopg.connect(server.url(), password=PASSWORD, autocommit=True) as there:

@@ -1,4 +1,4 @@
-"""The database that backups and restores are measured on: accounts, wide rows of hashes and JSON, long texts."""
+"""The database for the benchmarks of backups and restores: accounts, wide rows of hashes and JSON, long texts."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ FROM generate_series(1, {rows}) n
 
 @dataclass(frozen=True)
 class Shop:
-    """A server with the databases `bench`, of 1.9 GB, and `tenth`."""
+    """A server with two databases: `bench` (1.9 GB) and `tenth`."""
 
     server: PostgresServer
     passfile: Path
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """For libpq's programs, which find the password in a file."""
+        """Environment variables for libpq's programs, which read the password from a file."""
         return {"PGPASSFILE": str(self.passfile), "BENCH_PASSWORD": PASSWORD}
 
     def program(self, name: str) -> Path:
@@ -49,7 +49,7 @@ class Shop:
 
 @contextmanager
 def shop(folder: Path) -> Iterator[Shop]:
-    """Start the server and make the databases."""
+    """Start the server and create the databases."""
     folder.chmod(0o755)
     passfile = folder / "passfile"
     passfile.touch(0o600)
@@ -62,7 +62,7 @@ def shop(folder: Path) -> Iterator[Shop]:
 
 
 def fill(shop: Shop, database: str, *, scale: int, wide: int, texts: int) -> None:
-    """Make one database, and let the server settle before anything is measured."""
+    """Create one database, and wait until the server is idle."""
     import psycopg
 
     with psycopg.connect(shop.server.url(), password=PASSWORD, autocommit=True) as connection:
@@ -84,19 +84,19 @@ def fill(shop: Shop, database: str, *, scale: int, wide: int, texts: int) -> Non
 
 
 def credentials(store: S3Server) -> Mapping[str, str]:
-    """For everybody who speaks S3."""
+    """Environment variables for clients of S3."""
     return {
         "AWS_ACCESS_KEY_ID": store.key, "AWS_SECRET_ACCESS_KEY": store.secret, "AWS_DEFAULT_REGION": store.region,
     }  # fmt: skip
 
 
 def crew(root: Path, *words: str) -> Sequence[str | Path]:
-    """A command line of groundcrew, as it stands in this folder."""
+    """A command line of `crew`, from this checkout."""
     return [sys.executable, "-m", "jobs.cli", "--root", root, *words]
 
 
 def aws(folder: Path) -> str:
-    """The AWS command line: this machine's, or one installed for the bench, in a place of its own."""
+    """The AWS command line: that of this machine, or one that is installed for the benchmark."""
     found = shutil.which("aws")
     if found and subprocess.run([found, "--version"], capture_output=True, check=False).returncode == 0:
         return found

@@ -1,4 +1,4 @@
-"""A deploy of fifty steps on hosts of the lab, by Ansible, by pyinfra as it comes, and by groundcrew."""
+"""A deploy of fifty steps on lab hosts: with Ansible, with plain pyinfra, and with groundcrew."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GOALS = {"ansible-playbook": 1 / 6, "pyinfra as it comes": 1 / 2}
 
 
 def nothing_new(hosts: int, rounds: int) -> Bench:
-    """All is there already, and each finds that out."""
+    """Nothing needs to change."""
 
     @contextmanager
     def sides(folder: Path) -> Iterator[Sequence[Side]]:
@@ -38,9 +38,9 @@ def nothing_new(hosts: int, rounds: int) -> Bench:
                 "pyinfra as it comes": "grep --quiet 'Grand total  *[0-9]*  *-  ' {}",
                 "groundcrew": "grep --quiet 'Grand total  *[0-9]*  *-  ' {}",
             }
-            told = shlex.quote(str(folder / "told"))
+            output = shlex.quote(str(folder / "output"))
             commands = {
-                name: f"{{ {way}; }} > {told} 2>&1 && {unchanged[name].format(told)} || {{ cat {told}; exit 1; }}"
+                name: f"{{ {way}; }} > {output} 2>&1 && {unchanged[name].format(output)} || {{ cat {output}; exit 1; }}"
                 for name, way in ways.items()
             }
             yield _sides(there, folder, commands, before=lambda: None, goals=GOALS)
@@ -50,7 +50,7 @@ def nothing_new(hosts: int, rounds: int) -> Bench:
 
 
 def from_nothing(hosts: int, rounds: int) -> Bench:
-    """Nothing is there yet; what a run has made is proven before the next one."""
+    """Everything needs to change. Each run is checked, then undone."""
 
     @contextmanager
     def sides(folder: Path) -> Iterator[Sequence[Side]]:
@@ -69,7 +69,7 @@ def from_nothing(hosts: int, rounds: int) -> Bench:
 
 
 def _make(there: Lab, way: str) -> None:
-    """All fifty steps once, not measured."""
+    """Run all fifty steps once, unmeasured."""
     everything = {**os.environ, **_environment(there)}
     subprocess.run(way, shell=True, check=True, capture_output=True, env=everything)
 
@@ -89,9 +89,9 @@ def _on_each(there: Lab, ask: Callable[[lab.Host], str]) -> list[str]:
 
 
 def _prove(there: Lab) -> None:
-    """The state of each host, asked over a login of its own, is the one that was wanted."""
-    for told in _on_each(there, lambda host: there.ask(host, ASK)):
-        assert told == THERE, told
+    """Check the state of each host over a new login."""
+    for state in _on_each(there, lambda host: there.ask(host, ASK)):
+        assert state == THERE, state
 
 
 def _sides(
@@ -116,7 +116,7 @@ def _environment(there: Lab) -> dict[str, str]:
 
 
 def _ways(there: Lab, folder: Path) -> dict[str, str]:
-    """The command lines, as one would type them."""
+    """The command lines."""
     inventory = folder / "hosts"
     inventory.write_text(_PYINFRA_HOSTS.format(hosts=[host.address for host in there.hosts], home=there.home))
     (folder / "playbook.yaml").write_text(yaml.safe_dump(_playbook()))
@@ -147,7 +147,7 @@ def _playbook() -> list[dict[str, object]]:
 
 
 def _hang_up(folder: Path) -> None:
-    """Ansible's connections of the run before: nobody else has one either."""
+    """Close Ansible's connections from the previous run, since the other tools start without one."""
     for socket in (folder / "ssh").glob("*"):
         subprocess.run(["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "it"], check=False, capture_output=True)
 

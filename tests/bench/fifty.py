@@ -1,4 +1,4 @@
-"""What the deploy of fifty steps is to bring about, and whether it is there."""
+"""The goal of the deploy of fifty steps, and a check of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The deploy of fifty steps, as deploys/ would have it."""
+"""The deploy of fifty steps, written like those in deploys/."""
 
 from pyinfra import host
 

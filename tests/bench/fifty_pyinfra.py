@@ -1,4 +1,4 @@
-"""The deploy of fifty steps, by the operations that come with pyinfra."""
+"""The deploy of fifty steps with pyinfra's own operations."""
 
 from io import StringIO
 

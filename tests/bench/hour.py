@@ -1,4 +1,4 @@
-"""An hour of the daemon in simulated time, over a schedule and a store that a folder names."""
+"""An hour of the daemon in simulated time, with the schedule and the store of a folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def opened(environment: Environment) -> Store:
 
 
 class Hour:
-    """A clock that runs as fast as it is waited for."""
+    """A clock that jumps to the end of each wait."""
 
     def __init__(self) -> None:
         self.now = START
@@ -43,7 +43,7 @@ class Hour:
 
 
 def answered(call: Callable[[], LastRuns]) -> Future[LastRuns]:
-    """Asks the store at once: simulated time would not wait for an answer."""
+    """Reads the store directly, since simulated time does not wait for an answer."""
     answer: Future[LastRuns] = Future()
     answer.set_result(call())
     return answer

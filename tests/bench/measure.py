@@ -1,4 +1,4 @@
-"""How long a command takes, and how much memory it and all it starts have at once.
+"""The time of a command, and the memory that it and its child processes use together.
 
 To add up the memory of all processes holds them up while the kernel counts, the more the more they have: a run that
 is looked at like that tells nothing of its time.
@@ -22,7 +22,7 @@ EVERY = 0.05  # seconds between two looks at the memory
 
 
 class Broken(Exception):
-    """A side ended badly: there is nothing to compare."""
+    """A side failed, so there is nothing to compare."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Measured:
 
 
 def once(side: Side, log: Path, *, whole_tree: bool = False) -> Measured:
-    """Run a side and look at it: at its own process, which costs nothing, or at all that it starts."""
+    """Run a side and measure its own process, which costs nothing, or all processes that it starts."""
     side.before()
     with log.open("wb") as output:
         begun = time.perf_counter()
@@ -58,12 +58,12 @@ def once(side: Side, log: Path, *, whole_tree: bool = False) -> Measured:
 
 
 def middle(runs: list[Measured]) -> Measured:
-    """The median of the seconds; of memory the highest."""
+    """The median of the seconds, and the maximum of the memory."""
     return Measured(median(r.seconds for r in runs), max(r.tree for r in runs), max(r.first for r in runs))
 
 
 class Peaks:
-    """Looks at a process, or also at all below it, again and again, until told to stop."""
+    """Measures a process, or also its descendants, repeatedly until `stop`."""
 
     def __init__(self, pid: int, *, whole_tree: bool = False) -> None:
         self.tree = self.first = 0
@@ -86,7 +86,7 @@ class Peaks:
 
 
 def tree(pid: int) -> Iterator[int]:
-    """A process and all below it."""
+    """A process and its descendants."""
     yield pid
     try:
         for task in Path(f"/proc/{pid}/task").iterdir():
@@ -97,7 +97,7 @@ def tree(pid: int) -> Iterator[int]:
 
 
 def figure(pid: int, file: str, name: str) -> int:
-    """A line like `Pss: 123 kB` of a file in /proc, in bytes; 0 once the process is gone."""
+    """The bytes in a line like `Pss: 123 kB` of a file in /proc; 0 if the process has ended."""
     try:
         found = re.search(rf"(?m)^{name}:\s+(\d+) kB", Path(f"/proc/{pid}/{file}").read_text())
     except (FileNotFoundError, ProcessLookupError, PermissionError):

@@ -1,4 +1,4 @@
-"""Make 100,000 sets, and plan what to keep of them if asked to; more than a second of work for that is a failure."""
+"""Create 100,000 sets and, with an argument, plan what to keep. More than a second for the plan is a failure."""
 
 from __future__ import annotations
 

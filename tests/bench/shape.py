@@ -1,4 +1,4 @@
-"""A bench: commands that do the same thing, or as much of it, measured in turns."""
+"""A benchmark: commands that do the same work, measured in turns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Side:
-    """One of the commands: a list of words, or a line for the shell."""
+    """One of the commands: a list of arguments, or a line for the shell."""
 
     name: str
     command: Sequence[str | Path] | str
@@ -24,7 +24,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Bench:
-    """Sides are compared with the first one. What they need is made by `sides`, in a folder of the bench's own."""
+    """`sides` creates in a folder what the commands need. Each side is compared with the first one."""
 
     title: str
     sides: Callable[[Path], AbstractContextManager[Sequence[Side]]]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.__main__ import meant, run
+from tests.bench.__main__ import matching, run
 from tests.bench.measure import Broken, Measured, middle, once
 from tests.bench.shape import Bench, Side
 
@@ -57,6 +57,6 @@ def test_a_goal_can_be_set_by_another_side_than_the_first(tmp_path: Path) -> Non
 
 def test_the_beginning_of_a_name_means_all_that_begin_so() -> None:
     known = ["deploy_1", "deploy_3", "drift", "drift_of_four"]
-    assert meant("deploy", known) == ["deploy_1", "deploy_3"]
-    assert meant("drift", known) == ["drift"]
-    assert meant("dep", known) == []
+    assert matching("deploy", known) == ["deploy_1", "deploy_3"]
+    assert matching("drift", known) == ["drift"]
+    assert matching("dep", known) == []
