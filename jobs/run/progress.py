@@ -23,6 +23,7 @@ class Progress:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._times: dict[str, tuple[float, float]] = {}  # of the first report and the last log line
+        self._done: dict[str, int] = {}
 
     def report(self, log: FilteringBoundLogger, what: str, done: int, total: int | None) -> None:
         if sys.stderr.isatty():
@@ -31,17 +32,19 @@ class Progress:
         now = time.monotonic()
         with self._lock:
             first, last = self._times.setdefault(what, (now, now))
+            if done < self._done.get(what, 0):  # the work was tried again from its beginning
+                first = now
+            self._done[what] = done
             due = now - last >= LOG_INTERVAL
-            if due:
-                self._times[what] = first, now
+            self._times[what] = first, now if due else last
         if due:
             log.info("progress", what=what, bytes=done, of=total, **pace(done, total, now - first))
 
 
 def pace(done: int, total: int | None, seconds: float) -> dict[str, str]:
     """Return the rate so far, and the time left at that rate if the total is known."""
-    fields = {"rate": f"{format_size(done / seconds)}/s"}
-    if total and done:
+    fields = {"rate": f"{format_size(done / seconds)}/s"} if seconds else {}
+    if total and done and seconds:
         fields["left"] = format_duration(timedelta(seconds=seconds * (total - done) / done))
     return fields
 

@@ -250,9 +250,11 @@ class DirectoryUpload:
 
     def abort(self) -> None:
         if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-            self._store._remove_open_folder(self._folder)
+            fd, self._fd = self._fd, -1
+            try:
+                os.close(fd)
+            finally:
+                self._store._remove_open_folder(self._folder)
 
     def __enter__(self) -> DirectoryUpload:
         return self

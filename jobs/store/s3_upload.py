@@ -48,7 +48,7 @@ def version_of(etag: str) -> str:
     return etag.strip('"')
 
 
-def put_object(client: S3Client, tries: int, request: dict[str, Any], body: bytes | bytearray) -> str:
+def put_object(client: S3Client, tries: int, request: dict[str, Any], body: bytes | memoryview) -> str:
     """Write an object in one request, and return its version."""
     # A bytearray is sent in one write; for bytes, botocore waits for 100-continue first.
     request = request | {"Body": bytearray(body), "ChecksumCRC32": crc32(body)}
@@ -58,7 +58,11 @@ def put_object(client: S3Client, tries: int, request: dict[str, Any], body: byte
 
 
 class PartSender:
-    """Sends the parts of all uploads of a store, a few at a time, and reuses their buffers."""
+    """Sends the parts of all uploads of a store, a few at a time, and reuses their buffers.
+
+    A buffer never changes its size: the traceback of a failed request can hold a view of it, and Python refuses to
+    resize a bytearray that has a view.
+    """
 
     def __init__(
         self, connect: Callable[[], S3Client], location: Location, max_parts: int, timeouts: RequestTimeouts
@@ -130,6 +134,8 @@ class S3Upload:
         self._use_buffer(bytearray(SMALL))
 
     def write(self, body: bytes | memoryview) -> int:
+        if self._ended:  # its buffer can belong to another upload by now
+            raise StoreError(f"{self._sender.location.url}: {self._key}: the upload has ended")
         self._sha256.update(body)
         remaining = memoryview(body)
         while remaining:
@@ -151,11 +157,13 @@ class S3Upload:
         if self._ended:
             return
         self._failure = self._failure or StoreError(f"{self._sender.location.url}: {self._key}: the upload was aborted")
-        wait(self._sending, timeout=ABORT_TIMEOUT)
-        for piece in self._pieces:
-            if piece.open:
-                self._sender.abort(piece.key, piece.id)
-        self._end()
+        try:
+            wait(self._sending, timeout=ABORT_TIMEOUT)
+            for piece in self._pieces:
+                if piece.open:
+                    self._sender.abort(piece.key, piece.id)
+        finally:
+            self._end()
 
     def __enter__(self) -> S3Upload:
         return self
@@ -179,8 +187,14 @@ class S3Upload:
         self._filled = len(small)
 
     def _end(self) -> None:
-        self._sender.take_back(self._buffer)
         self._ended = True
+        self._release_buffer()
+
+    def _release_buffer(self) -> None:
+        """Give the buffer back for other uploads, and keep no reference to it."""
+        released = self._buffer
+        self._use_buffer(bytearray())
+        self._sender.take_back(released)
 
     def _send_part(self) -> None:
         """Send the buffer as the next part."""
@@ -194,11 +208,13 @@ class S3Upload:
         self._sending.append(self._sender.send(lambda: self._send(piece, number, buffer)))
 
     def _take_buffer(self) -> bytearray:
-        """Hand the buffer over, cut to what is filled; only a last part is shorter than its buffer."""
-        taken = self._buffer
-        self._view.release()
-        del taken[self._filled :]
-        self._use_buffer(bytearray())
+        """Hand the buffer over; if it is not full, hand over a copy of what is filled, as for a last part."""
+        if self._filled == len(self._buffer):
+            taken = self._buffer
+            self._use_buffer(bytearray())
+        else:
+            taken = bytearray(self._view[: self._filled])
+            self._release_buffer()
         return taken
 
     def _new_object(self) -> _OpenObject:
@@ -258,7 +274,7 @@ class S3Upload:
     def _put_single(self) -> StoredPiece:
         request = {"Bucket": self._bucket, "Key": f"{self._full_key}.0"}
         with self._translated_errors("s3:PutObject"):
-            put_object(self._sender.client, self._sender.tries, request, self._take_buffer())
+            put_object(self._sender.client, self._sender.tries, request, self._view[: self._filled])
         return self._piece_of_size(0, self._size)
 
     def _piece_of_size(self, number: int, size: int) -> StoredPiece:

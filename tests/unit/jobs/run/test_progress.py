@@ -24,6 +24,16 @@ def test_without_a_terminal_there_is_a_log_line_per_minute(monkeypatch: pytest.M
     assert [line["bytes"] for line in lines] == [2, 4]
 
 
+def test_a_second_try_has_its_own_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 600.0, 605.0, 660.0, 665.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    progress_of_run = Progress()
+    with capture_logs() as lines:
+        for done in (0, 900, 10, 610, 1210):
+            progress_of_run.report(jobs.log.get(), "shop: dumped", done, None)
+    assert [(line["bytes"], line["rate"]) for line in lines] == [(900, "2 B/s"), (610, "11 B/s")]
+
+
 @pytest.mark.parametrize(
     ("done", "total", "fields"),
     [
