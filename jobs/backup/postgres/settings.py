@@ -42,6 +42,8 @@ class DatabaseProperties:
     connection_limit: int
     settings: tuple[str, ...] = ()
     privileges: tuple[str, ...] = ()
+    private: bool = False
+    """Nobody has a privilege, not even the owner. Otherwise no `privileges` mean the default ones."""
 
 
 def read_properties(connection: psycopg.Connection[Any], database: str) -> DatabaseProperties:
@@ -51,7 +53,7 @@ def read_properties(connection: psycopg.Connection[Any], database: str) -> Datab
     ).fetchone()
     if row is None:
         raise LookupError(database)
-    encoding, collate, ctype, provider, locale, owner, comment, limit = row
+    encoding, collate, ctype, provider, locale, owner, comment, limit, private = row
     return DatabaseProperties(
         encoding=encoding,
         collate=collate,
@@ -63,6 +65,7 @@ def read_properties(connection: psycopg.Connection[Any], database: str) -> Datab
         connection_limit=limit,
         settings=tuple(setting for (setting,) in connection.execute(_SETTINGS.encode(), (database,)).fetchall()),
         privileges=tuple(grant for (grant,) in connection.execute(_PRIVILEGES.encode(), (database,)).fetchall()),
+        private=private,
     )
 
 
@@ -71,7 +74,8 @@ def _properties_query(major: int) -> str:
     locale = "datlocale" if major >= 17 else "daticulocale" if major >= _FIRST_WITH_PROVIDERS else "NULL"
     return (
         f"SELECT pg_encoding_to_char(encoding), datcollate, datctype, {provider}, {locale}, pg_get_userbyid(datdba),"  # noqa: S608
-        " shobj_description(oid, 'pg_database'), datconnlimit FROM pg_database WHERE datname = %s"
+        " shobj_description(oid, 'pg_database'), datconnlimit,"
+        " coalesce(pg_catalog.cardinality(datacl) = 0, false) FROM pg_database WHERE datname = %s"
     )
 
 
@@ -87,10 +91,17 @@ _PRIVILEGES = """SELECT privilege_type || ' TO ' || CASE WHEN grantee = 0 THEN '
     FROM pg_database, aclexplode(datacl) WHERE datname = %s ORDER BY 1"""
 
 
-def create_statement(database: str, properties: DatabaseProperties, major: int, *, closed: bool = False) -> str:
+def create_statement(
+    database: str, properties: DatabaseProperties, major: int, *, tablespace: str | None = None, closed: bool = False
+) -> str:
     """Return CREATE DATABASE with the original locale for a server of this major version."""
-    limit = " CONNECTION LIMIT 0" if closed else ""
-    return f"CREATE DATABASE {quoting.identifier(database)} TEMPLATE template0 {_locale(properties, major)}{limit}"
+    options = [
+        f"CREATE DATABASE {quoting.identifier(database)} TEMPLATE template0",
+        _locale(properties, major),
+        *([f"TABLESPACE {quoting.identifier(tablespace)}"] if tablespace is not None else []),
+        *(["CONNECTION LIMIT 0"] if closed else []),
+    ]
+    return " ".join(options)
 
 
 def connection_limit_statement(database: str, properties: DatabaseProperties) -> str:
@@ -128,7 +139,7 @@ def alter_statements(database: str, properties: DatabaseProperties, roles: Colle
         *((comment_statement(database, comment),) if comment is not None else ()),
         *((connection_limit_statement(database, properties),) if properties.connection_limit >= 0 else ()),
         *(statement for statement in settings if statement is not None),
-        *_privilege_statements(on, properties.privileges, roles),
+        *_privilege_statements(on, properties, roles),
     )
 
 
@@ -162,11 +173,12 @@ def _elements(value: str) -> Iterator[str]:
             yield quoted.replace('""', '"') or plain
 
 
-def _privilege_statements(on: str, privileges: tuple[str, ...], roles: Collection[str]) -> Iterator[str]:
-    if not privileges:
+def _privilege_statements(on: str, properties: DatabaseProperties, roles: Collection[str]) -> Iterator[str]:
+    if not properties.privileges and not properties.private:
         return
-    yield f"REVOKE ALL ON {on} FROM PUBLIC"
-    for grant in privileges:
+    owner = [quoting.identifier(properties.owner)] if properties.owner in roles else []
+    yield f"REVOKE ALL ON {on} FROM {', '.join(['PUBLIC', *owner])}"
+    for grant in properties.privileges:
         privilege, _, grantee = grant.partition(" TO ")
         role = grantee.removesuffix(" WITH GRANT OPTION")
         if role == "PUBLIC" or role[1:-1].replace('""', '"') in roles:

@@ -279,7 +279,7 @@ def choose_properties(
         return from_set
     if keep_old:
         return old
-    return replace(from_set, owner=old.owner, privileges=old.privileges)
+    return replace(from_set, owner=old.owner, privileges=old.privileges, private=old.private)
 
 
 def require_same_contents(task: RestoreTask, only: frozenset[QualifiedName] | None = None) -> None:
@@ -298,7 +298,10 @@ def new_copy(into: Endpoint, properties: DatabaseProperties, target: RestoreTarg
     name = copies.restoring_name(into.database, now)
     with maintenance_connection(into) as server:
         drop_abandoned_copies(server, into.database, now)
-        _create(server, database_settings.create_statement(name, properties, target.major, closed=target.superuser))
+        statement = database_settings.create_statement(
+            name, properties, target.major, tablespace=target.tablespace, closed=target.superuser
+        )
+        _create(server, statement)
     try:
         yield into.with_database(name)
     except (Failed, Transient, Stopped) as error:
@@ -326,7 +329,9 @@ def _create(server: psycopg.Connection[Any], statement: str) -> None:
     try:
         server.execute(statement)
     except psycopg.errors.InsufficientPrivilege as error:
-        raise BackupError(f"{error.diag.message_primary}; restore as a role that has CREATEDB") from None
+        raise BackupError(
+            f"{error.diag.message_primary}; restore as a role that has CREATEDB, and CREATE on the tablespace"
+        ) from None
     except (psycopg.errors.WrongObjectType, psycopg.errors.InvalidParameterValue, psycopg.errors.FeatureNotSupported,
             psycopg.errors.InvalidObjectDefinition) as error:  # fmt: skip
         raise BackupError(
@@ -335,13 +340,20 @@ def _create(server: psycopg.Connection[Any], statement: str) -> None:
         ) from None
 
 
+def owned_by(properties: DatabaseProperties, user: str) -> DatabaseProperties:
+    """Return the properties with another owner, who keeps all privileges."""
+    if not properties.privileges and not properties.private:
+        return replace(properties, owner=user)
+    return replace(properties, owner=user, privileges=(*properties.privileges, f"ALL TO {quoting.identifier(user)}"))
+
+
 def apply_properties(
     server: psycopg.Connection[Any], database: str, properties: DatabaseProperties, target: RestoreTarget
 ) -> tuple[str, ...]:
     """Set owner, comment, limits, settings and privileges of a database. Return notes on what the server refused."""
     roles = role_names(server)
     if not target.superuser:
-        properties = replace(properties, owner=target.user)
+        properties = owned_by(properties, target.user)
     notes = (
         _execute_or_note(server, statement, f"a setting of {quoting.identifier(database)}")
         for statement in database_settings.alter_statements(database, properties, roles)

@@ -22,6 +22,10 @@ _SERVER = """SELECT current_setting('server_version_num')::int / 10000, pg_is_in
     (SELECT rolsuper FROM pg_roles WHERE rolname = current_user), current_user,
     EXISTS (SELECT FROM pg_tablespace WHERE spcname !~ '^pg_')"""
 
+_DEFAULT_TABLESPACE = "pg_default"
+_DATABASES = """SELECT datname, spcname
+    FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace"""
+
 # Objects that a dump would contain: all that users created, without the members of extensions.
 _OBJECTS = """SELECT count(*) FROM (
     SELECT 'pg_class'::regclass AS kind, oid, relnamespace AS schema FROM pg_class WHERE relkind <> 'i'
@@ -51,6 +55,8 @@ class RestoreTarget:
     roles: frozenset[str]
     databases: frozenset[str]
     system_identifier: str | None
+    tablespace: str | None = None
+    """The tablespace of the database; None for the default one."""
 
     @property
     def exists(self) -> bool:
@@ -64,11 +70,24 @@ def inspect_target(into: Endpoint) -> RestoreTarget:
         row = server.execute(_SERVER).fetchone()
         assert row is not None
         roles = role_names(server)
-        databases = frozenset(database for (database,) in server.execute("SELECT datname FROM pg_database").fetchall())
+        databases: dict[str, str] = dict(server.execute(_DATABASES).fetchall())
         identifier = system_identifier(server)
     major, standby, superuser, user, tablespaces = row
     objects = _count_objects(into) if name in databases else 0
-    return RestoreTarget(name, major, standby, superuser, user, tablespaces, objects, roles, databases, identifier)
+    tablespace = databases.get(name, _DEFAULT_TABLESPACE)
+    return RestoreTarget(
+        database=name,
+        major=major,
+        standby=standby,
+        superuser=superuser,
+        user=user,
+        tablespaces=tablespaces,
+        objects=objects,
+        roles=roles,
+        databases=frozenset(databases),
+        system_identifier=identifier,
+        tablespace=tablespace if tablespace != _DEFAULT_TABLESPACE else None,
+    )
 
 
 def role_names(server: psycopg.Connection[Any]) -> frozenset[str]:

@@ -164,7 +164,7 @@ def _parse_manifest(body: dict[str, Any]) -> Manifest:
         server=_parse(SourceServer, body["server"]),
         tools=dict(body["tools"]),
         recipients=tuple(body["recipients"]),
-        settings=_parse(DatabaseProperties, body["settings"], settings=tuple, privileges=tuple),
+        settings=_parse(DatabaseProperties, {"private": False, **body["settings"]}, settings=tuple, privileges=tuple),
         snapshot=body["snapshot"],
         parts=tuple(_parse(Part, part, kind=PartKind, pieces=_pieces) for part in body["parts"]),
         tables=tuple(_parse(TableRows, table) for table in body["tables"]),

@@ -164,6 +164,33 @@ def test_replaces_a_database_in_use_and_keeps_the_old_one(
     assert target.ask("SELECT has_database_privilege('shop_reader', current_database(), 'CONNECT')") == [(False,)]
 
 
+def test_replacing_keeps_the_tablespace_and_who_can_connect(
+    repository: Repository, database: New, dropped: Callable[[int, str], Database]
+) -> None:
+    origin = database(16)
+    origin.run("CREATE TABLE a AS SELECT 1 AS n")
+    repository.environment(text=repository.section("shop", origin))
+    repository.backup()
+    target = dropped(16, f"{origin.name}_private")
+    with target.server.connect() as server:
+        server.execute("SET allow_in_place_tablespaces = on")
+        server.execute("CREATE TABLESPACE fast LOCATION ''")
+        try:
+            server.execute(f"CREATE DATABASE {target.name} TABLESPACE fast")
+            server.execute(f"REVOKE ALL ON DATABASE {target.name} FROM PUBLIC, postgres")
+            code, output = restore(repository, target, "--replace")
+            assert code == 0, output
+            assert target.ask("SELECT n FROM a") == [(1,)]
+            assert target.ask(
+                "SELECT spcname, datacl::text FROM pg_database d JOIN pg_tablespace t ON t.oid = dattablespace"
+                " WHERE datname = current_database()"
+            ) == [("fast", "{}")]
+        finally:
+            for name in databases_like(target.server, target.name):
+                server.execute(f"DROP DATABASE {name}")
+            server.execute("DROP TABLESPACE fast")
+
+
 @contextmanager
 def in_use(database: Database) -> Iterator[list[str]]:
     """Query a database repeatedly, and connect again when the connection ends."""

@@ -39,6 +39,11 @@ def test_a_copy_is_closed_until_it_is_ready() -> None:
     assert connection_limit_statement("copy", LIBC) == 'ALTER DATABASE "copy" CONNECTION LIMIT -1'
 
 
+def test_a_copy_is_created_in_the_tablespace_of_the_database() -> None:
+    statement = create_statement("copy", LIBC, 13, tablespace="fast disk", closed=True)
+    assert statement.endswith("LC_CTYPE 'C' TABLESPACE \"fast disk\" CONNECTION LIMIT 0")
+
+
 def test_without_locale_only_the_encoding_is_kept() -> None:
     assert create_statement_without_locale("shop", ICU, 18) == (
         "CREATE DATABASE \"shop\" TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C'"
@@ -58,7 +63,7 @@ def test_all_properties_are_set_except_those_for_missing_roles() -> None:
         "ALTER DATABASE \"shop\" SET \"search_path\" TO '$user', 'public', 'a \"b\", c'",
         'ALTER DATABASE "shop" SET "app"."key" TO \'x=y\'',
         'ALTER ROLE "a ""b""" IN DATABASE "shop" SET "work_mem" TO \'5MB\'',
-        'REVOKE ALL ON DATABASE "shop" FROM PUBLIC',
+        'REVOKE ALL ON DATABASE "shop" FROM PUBLIC, "owner"',
         'GRANT CONNECT ON DATABASE "shop" TO "a ""b""" WITH GRANT OPTION',
         'GRANT TEMPORARY ON DATABASE "shop" TO PUBLIC',
     )
@@ -75,3 +80,12 @@ def test_an_empty_list_is_set_as_an_empty_text() -> None:
 
 def test_the_comment_of_a_refresh_is_not_set_on_another_database() -> None:
     assert alter_statements("shop", replace(LIBC, comment=refresh_comment("shop")), set()) == ()
+
+
+def test_a_private_database_stays_closed_also_to_its_owner() -> None:
+    private = replace(LIBC, private=True)
+    assert alter_statements("shop", private, {"owner"}) == (
+        'ALTER DATABASE "shop" OWNER TO "owner"',
+        'REVOKE ALL ON DATABASE "shop" FROM PUBLIC, "owner"',
+    )
+    assert alter_statements("shop", private, set()) == ('REVOKE ALL ON DATABASE "shop" FROM PUBLIC',)

@@ -4,7 +4,7 @@ import pytest
 
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres.settings import DatabaseProperties
-from jobs.backup.restore.restore import RestoreMode, choose_mode, choose_properties, definition_options
+from jobs.backup.restore.restore import RestoreMode, choose_mode, choose_properties, definition_options, owned_by
 from jobs.backup.restore.target import RestoreTarget
 
 
@@ -79,3 +79,11 @@ def test_a_replaced_database_keeps_its_owner_and_privileges() -> None:
         "from the set",
         from_set.settings,
     )
+    assert choose_properties(from_set, replace(old, private=True), keep_old=False).private
+
+
+def test_a_new_owner_keeps_all_privileges() -> None:
+    closed = DatabaseProperties("UTF8", "C", "C", "libc", None, "a", None, -1, (), ('CONNECT TO "c"',))
+    assert owned_by(closed, "b").privileges == ('CONNECT TO "c"', 'ALL TO "b"')
+    assert owned_by(replace(closed, privileges=()), "b").privileges == ()
+    assert owned_by(replace(closed, privileges=(), private=True), "b").privileges == ('ALL TO "b"',)

@@ -107,3 +107,9 @@ def test_unknown_keys_are_ignored() -> None:
 def test_the_total_of_rows_is_known_only_if_all_were_counted() -> None:
     assert MANIFEST.rows == 7
     assert replace(MANIFEST, tables=(TableRows("a", "b", None, 0), TableRows("a", "c", 3, 0))).rows is None
+
+
+def test_a_manifest_of_an_earlier_version_is_read() -> None:
+    stored = json.loads(encode_manifest(MANIFEST))
+    del stored["settings"]["private"]
+    assert decode_manifest(json.dumps(stored).encode(), "x") == MANIFEST
