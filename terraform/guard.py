@@ -29,7 +29,21 @@ def kept_resources(plan: Plan, keep: Sequence[str]) -> Iterator[tuple[Change, st
             yield change, "tagged keep"
 
 
+_TAGS = ("tags", "tags_all", "tag", "labels", "effective_labels")
+
+
 def _is_tagged(before: Any) -> bool:
-    tables = [before.get(name) for name in ("tags", "tags_all", "labels")] if isinstance(before, dict) else []
-    tags = {str(key).casefold(): str(value).casefold() for table in tables if table for key, value in table.items()}
-    return tags.get("keep", "no") not in ("no", "false")
+    values = before if isinstance(before, dict) else {}
+    tags = [(str(key).casefold(), str(value).casefold()) for name in _TAGS for key, value in _tags(values.get(name))]
+    return any(key == "keep" and value not in ("no", "false") for key, value in tags)
+
+
+def _tags(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield each tag and its value from a map, from blocks with `key` and `value`, or from a list of names."""
+    if isinstance(value, dict):
+        yield from value.items()
+    for item in value if isinstance(value, list) else ():
+        if isinstance(item, dict):
+            yield item.get("key"), item.get("value")
+        else:
+            yield item, ""

@@ -104,7 +104,9 @@ def _compare(environments: Sequence[Environment]) -> list[DriftReport]:
 
 
 def _stack_result(stop: Stop, environment: Environment, name: str) -> StackReport:
+    """Return the report of one stack. A bug becomes its error, so that the other stacks are still reported."""
     from inventories import redact
+    from jobs.cli.exit_codes import apology, explained
     from jobs.stacks.execution import immediate_start, open_stack
     from terraform.errors import StackError
     from terraform.find_drift import find_drift
@@ -114,6 +116,10 @@ def _stack_result(stop: Stop, environment: Environment, name: str) -> StackRepor
         return StackReport(name, find_drift(open_stack(environment, name, immediate_start(stop))))
     except StackError as error:
         return StackReport(name, error=redact(str(error)).removeprefix(f"{environment.name}/{name}: "))
+    except Exception as error:
+        if explained(error):
+            raise
+        return StackReport(name, error=redact(apology(error)))
 
 
 def _report(environment: Environment, results: Sequence[StackReport]) -> DriftReport:

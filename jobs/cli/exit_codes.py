@@ -36,7 +36,7 @@ def exit_for_error(error: Exception, *, as_json: bool) -> int:
     """Report an exception: the message of an error that explains itself, or an apology for a bug."""
     from inventories import ExitCode
 
-    code, lines = explained(error) or (ExitCode.FAILED, [_apology(error)])
+    code, lines = explained(error) or (ExitCode.FAILED, [apology(error)])
     return _report(code, lines, as_json=as_json)
 
 
@@ -69,7 +69,7 @@ def _report(code: ExitCode, lines: Sequence[str], *, as_json: bool) -> int:
     return code
 
 
-def _apology(error: Exception) -> str:
+def apology(error: Exception) -> str:
     """Save the traceback of a bug, with secrets redacted, and return the message about it."""
     import traceback
 

@@ -106,15 +106,15 @@ class StacksCommand:
 
 
 def _outcome(environment: str, outcome: StackOutcome[object]) -> tuple[str, str]:
-    """Return the outcome of a stack and its sentence; raise an error that is a bug."""
-    from jobs.cli.exit_codes import explained
+    """Return the outcome of a stack and its sentence; for a bug, the sentence is an apology."""
+    from jobs.cli.exit_codes import apology, explained
 
     if outcome.skipped_for:
         return "skipped", f"because {outcome.skipped_for} failed"
     if outcome.error is None:
         return "done", str(outcome.value)
     if explained(outcome.error) is None:
-        raise outcome.error
+        return "failed", apology(outcome.error)
     return "failed", str(outcome.error).removeprefix(f"{environment}/{outcome.stack}: ")
 
 

@@ -24,6 +24,12 @@ def test_a_kept_type(actions: list[str]) -> None:
     [
         ({"tags": {"keep": "yes"}}, True), ({"tags": {"Keep": ""}}, True), ({"tags_all": {"keep": "true"}}, True),
         ({"tags": {"keep": "false"}}, False), ({"tags": None}, False), ({"tags": {"other": "keep"}}, False),
+        ({"tags": ["http", "keep"]}, True), ({"tags": ["http"]}, False), ({"tags": [None, 5, [], {}]}, False),
+        ({"labels": {"keep": "true"}, "tags": ["http"]}, True), ({"labels": [], "tags": "keep"}, False),
+        ({"tag": [{"key": "a", "value": "b"}, {"key": "keep", "value": "yes"}]}, True),
+        ({"tag": [{"key": "Keep", "value": "no"}]}, False), ({"tags": [{"key": "keep", "value": ""}]}, True),
+        ({"tags": {"keep": "no"}, "tags_all": {"keep": "yes"}}, True), ({"effective_labels": {"keep": "1"}}, True),
+        (["keep"], False), ("keep", False),
     ],
 )  # fmt: skip
 def test_a_kept_tag(before: Any, kept: bool) -> None:
