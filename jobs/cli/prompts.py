@@ -51,6 +51,19 @@ def _echo_off() -> Iterator[None]:
         termios.tcsetattr(sys.stdin, termios.TCSAFLUSH, before)
 
 
+def require_terminal(action: str, *, yes: bool) -> None:
+    """Raise WrongUsage if a question before `action` could not be asked, and --yes does not answer it."""
+    if not yes and not sys.stdin.isatty():
+        raise WrongUsage(f"There is no terminal to ask on. To {action} without a question, add --yes.")
+
+
+def confirm(action: str, undone: str, *, yes: bool, check: Callable[[], object] = lambda: None) -> None:
+    """Return once the user confirms with --yes or by typing yes; `undone` says what has not happened without it."""
+    require_terminal(action, yes=yes)
+    if not yes:
+        _require_answer(f"To {action}, type yes", "yes", undone, check)
+
+
 def confirm_protected(
     environment: str,
     reason: str,
@@ -64,16 +77,21 @@ def confirm_protected(
 
     `reason` says why confirmation is needed, `action` what it allows, and `undone` what has not happened without it.
     """
-    from jobs.run.job import Failed
-    from jobs.run.stop import Stopped
-
     if yes_to == environment:
         return
     if not sys.stdin.isatty():
         raise WrongUsage(f"{reason}. To {action} anyway, add --yes-to {environment}.")
+    _require_answer(f"{reason}. To {action} anyway, type the environment's name", environment, undone, check)
+
+
+def _require_answer(question: str, expected: str, undone: str, check: Callable[[], object]) -> None:
+    """Ask, and raise Failed if the answer is another one or the run was stopped."""
+    from jobs.run.job import Failed
+    from jobs.run.stop import Stopped
+
     try:
-        answer = prompt(f"{reason}. To {action} anyway, type the environment's name", check=check)
+        answer = prompt(question, check=check)
     except Stopped as stopped:
         raise Failed(f"{undone}: {stopped}") from None
-    if answer != environment:
-        raise Failed(f"{undone}: the answer was not {environment}")
+    if answer != expected:
+        raise Failed(f"{undone}: the answer was not {expected}")

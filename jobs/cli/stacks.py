@@ -46,6 +46,12 @@ _RESOURCE_PROGRESS = re.compile(
     r"(?:Creation|Modifications|Destruction|Import) complete)"
 )
 """A line of Terraform's output that begins with a resource's address and what Terraform does to it."""
+Yes = Annotated[
+    bool,
+    typer.Option(
+        "--yes", help="Do not ask; required without a terminal. A protected environment needs --yes-to instead."
+    ),
+]
 PLAN_STYLES = {"destroy": output.BAD, "replace": output.BAD, "forget": output.WARN, "create": output.GOOD}
 OUTCOME_STYLES = {"done": output.GOOD, "failed": output.BAD, "skipped": output.WARN}
 
@@ -219,6 +225,7 @@ def plan_command(
     "apply",
     epilog=examples(
         "crew stacks apply staging",
+        "crew stacks apply staging network --yes",
         "crew stacks apply production --yes-to production",
         "crew stacks apply production --saved plans --yes-to production",
     ),
@@ -227,6 +234,7 @@ def apply_command(
     ctx: typer.Context,
     environment_name: EnvironmentName,
     stack_names: StackNames = None,
+    yes: Yes = False,
     yes_to: YesTo = None,
     saved: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Apply the plans that plan --save wrote to DIR.")
@@ -235,17 +243,19 @@ def apply_command(
     lock_timeout: LockTimeout = "60s",
     as_json: AsJson = False,
 ) -> int:
-    """Plan, show the plan, and apply exactly this plan.
+    """Plan, show the plan, ask, and apply exactly this plan.
 
     Saves the state to the store before each apply. Never destroys a resource whose type is in [terraform] keep or that
     is tagged keep. Stacks run in the order of `after`; stacks after a failed one are skipped.
     """
     with open_stacks_command(ctx, environment_name, stack_names, lock_timeout=lock_timeout, as_json=as_json) as command:
+        confirmation = Confirmation("apply", yes=yes, yes_to=yes_to)
+        confirmation.require_possible(command)
 
         def apply_stack(name: str) -> str:
             stack = command.stack(name)
             with stack.saved_plan(saved) if saved else stack.planned(lock=True) as planned:
-                return _apply(command, stack, planned, yes_to, full=full)
+                return _apply(command, stack, planned, confirmation, full=full)
 
         return command.run_all(apply_stack)
 
@@ -258,22 +268,25 @@ def destroy_command(
     ctx: typer.Context,
     environment_name: EnvironmentName,
     stack_names: StackNames = None,
+    yes: Yes = False,
     yes_to: YesTo = None,
     full: Full = False,
     lock_timeout: LockTimeout = "60s",
     as_json: AsJson = False,
 ) -> int:
-    """Destroy the resources of stacks.
+    """Plan, show the plan, ask, and destroy the resources of stacks.
 
     Stacks run in the reverse order of `after`. Refuses if the plan would destroy a resource whose type is in
     [terraform] keep or that is tagged keep.
     """
     with open_stacks_command(ctx, environment_name, stack_names, lock_timeout=lock_timeout, as_json=as_json) as command:
+        confirmation = Confirmation("destroy", yes=yes, yes_to=yes_to)
+        confirmation.require_possible(command)
 
         def destroy_stack(name: str) -> str:
             stack = command.stack(name)
             with stack.planned(lock=True, destroy=True) as planned:
-                return _apply(command, stack, planned, yes_to, full=full)
+                return _apply(command, stack, planned, confirmation, full=full)
 
         return command.run_all(destroy_stack, backwards=True)
 
@@ -330,7 +343,7 @@ def unlock_command(
         if held and lock_id:
             if lock_id != held.id:
                 raise WrongUsage(f"{sentence}, but with lock ID {held.id}, not {lock_id}")
-            _confirm(command, yes_to, f"remove the lock of {stack.name}", f"{stack.name}: not unlocked")
+            _confirm_protected(command, yes_to, f"remove the lock of {stack.name}", f"{stack.name}: not unlocked")
             stack.unlock(lock_id)
             sentence = f"{stack.name} is unlocked; it was locked by {held.sentence}"
         elif held:
@@ -343,7 +356,7 @@ def unlock_command(
     return ExitCode.DONE
 
 
-def _apply(command: StacksCommand, stack: Stack, planned: SavedPlan, yes_to: str | None, *, full: bool) -> str:
+def _apply(command: StacksCommand, stack: Stack, planned: SavedPlan, confirmation: Confirmation, *, full: bool) -> str:
     """Print a plan, ask for confirmation, apply it, and return what was done."""
     from jobs.stacks.saved_states import save_state
     from terraform import guard, summary
@@ -355,7 +368,7 @@ def _apply(command: StacksCommand, stack: Stack, planned: SavedPlan, yes_to: str
         guard.refuse_destruction(stack.name, planned.plan, command.environment.terraform.keep)
         if planned.plan.is_empty and not recorded:
             return "nothing to do"
-        _confirm(command, yes_to, f"apply this plan to {stack.name}", f"{stack.name}: not applied")
+        confirmation.ask(command, f"apply this plan to {stack.name}", f"{stack.name}: not applied")
     stack.apply(planned, lambda state: save_state(command.run, name, state))
     if planned.plan.is_empty:
         return f"{len(recorded)} changed outside, recorded in the state"
@@ -383,7 +396,31 @@ def _print_plan(command: StacksCommand, stack: Stack, planned: SavedPlan, *, ful
             output.say(text)
 
 
-def _confirm(command: StacksCommand, yes_to: str | None, action: str, undone: str) -> None:
+@dataclass(frozen=True)
+class Confirmation:
+    """The options that answer the question before a plan is applied."""
+
+    verb: str
+    yes: bool
+    yes_to: str | None
+
+    def require_possible(self, command: StacksCommand) -> None:
+        """Raise WrongUsage, before anything is planned, if no question can be asked and --yes is missing."""
+        if not command.environment.protected:
+            prompts.require_terminal(f"{self.verb} stacks of {command.environment.name}", yes=self._is_given(command))
+
+    def ask(self, command: StacksCommand, action: str, undone: str) -> None:
+        """Return once the user confirms; a protected environment wants its name."""
+        if command.environment.protected:
+            _confirm_protected(command, self.yes_to, action, undone)
+        else:
+            prompts.confirm(action, undone, yes=self._is_given(command), check=command.run.check)
+
+    def _is_given(self, command: StacksCommand) -> bool:
+        return self.yes or self.yes_to == command.environment.name
+
+
+def _confirm_protected(command: StacksCommand, yes_to: str | None, action: str, undone: str) -> None:
     """Ask before a protected environment is changed."""
     if command.environment.protected:
         name = command.environment.name

@@ -44,7 +44,7 @@ def applied(folder: Path, *stacks: str, after: Mapping[str, Sequence[str]] = {})
     with cloud(folder, OLD) as made:
         made.settings({name: after.get(name, ()) for name in stacks})
         made.run_json("stacks", "bootstrap", "staging")
-        made.run_json("stacks", "apply", "staging")
+        made.run_json("stacks", "apply", "staging", "--yes")
         yield made
 
 

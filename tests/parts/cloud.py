@@ -163,7 +163,10 @@ class Cloud:
     @contextmanager
     def applying(self) -> Iterator[subprocess.Popen[str]]:
         """Run `crew stacks apply` and yield it when it creates the first resource."""
-        line, pipes = self.argv("stacks", "apply", "staging"), {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        line, pipes = (
+            self.argv("stacks", "apply", "staging", "--yes"),
+            {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT},
+        )
         with subprocess.Popen(line, env=self.process_environment(), text=True, **pipes) as crew:
             try:
                 assert crew.stdout

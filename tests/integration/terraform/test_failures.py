@@ -121,7 +121,7 @@ def test_a_table_with_another_key_cannot_hold_locks(aws: Cloud) -> None:
 def test_a_syntax_error_beside_good_stacks(aws: Cloud) -> None:
     aws.only("bad", "good-5", "later", after={"later": ("bad",)})
     aws.stack("bad", GOOD + "resource {")
-    output = aws.run_json("stacks", "apply", "staging", code=1)["stacks"]
+    output = aws.run_json("stacks", "apply", "staging", "--yes", code=1)["stacks"]
     assert [(one["stack"], one["outcome"]) for one in output] == [
         ("bad", "failed"),
         ("good-5", "done"),
@@ -145,36 +145,40 @@ class TestSavedPlans:
         aws.only("saved-1")
         aws.run_json("stacks", "plan", "staging", "--save", str(tmp_path / "plans"))
         assert (tmp_path / "plans" / "saved-1.tfplan").stat().st_mode & 0o077 == 0
-        aws.run_json("stacks", "apply", "staging", "--saved", str(tmp_path / "plans"))
+        aws.run_json("stacks", "apply", "staging", "--yes", "--saved", str(tmp_path / "plans"))
         output = aws.run_json("stacks", "output", "staging")
         assert output["stacks"]["saved-1"] == {"word": "good"}
         assert "the state changed after the plan" in aws.failure(
-            "stacks", "apply", "staging", "--saved", str(tmp_path / "plans")
+            "stacks", "apply", "staging", "--yes", "--saved", str(tmp_path / "plans")
         )
 
     def test_a_plan_is_refused_after_a_code_change(self, aws: Cloud, tmp_path: Path) -> None:
         aws.only("saved-2")
         aws.run_json("stacks", "plan", "staging", "--save", str(tmp_path))
         aws.stack("saved-2", GOOD.replace("good", "better"))
-        assert "the code changed after the plan" in aws.failure("stacks", "apply", "staging", "--saved", str(tmp_path))
+        assert "the code changed after the plan" in aws.failure(
+            "stacks", "apply", "staging", "--yes", "--saved", str(tmp_path)
+        )
 
     def test_a_plan_is_refused_by_another_version(self, aws: Cloud, tmp_path: Path) -> None:
         aws.only("saved-3", program=str(program(NEW)))
         aws.run_json("stacks", "plan", "staging", "--save", str(tmp_path))
         aws.only("saved-3")
-        assert "another version of the program" in aws.failure("stacks", "apply", "staging", "--saved", str(tmp_path))
+        assert "another version of the program" in aws.failure(
+            "stacks", "apply", "staging", "--yes", "--saved", str(tmp_path)
+        )
 
     def test_a_missing_plan_is_an_error(self, aws: Cloud, tmp_path: Path) -> None:
         aws.only("saved-4")
         assert "has no complete plan of this stack" in aws.failure(
-            "stacks", "apply", "staging", "--saved", str(tmp_path)
+            "stacks", "apply", "staging", "--yes", "--saved", str(tmp_path)
         )
 
 
 def test_a_protected_environment_asks(aws: Cloud) -> None:
     aws.only("good-7")
     aws.protect()
-    assert "add --yes-to staging" in aws.failure("stacks", "apply", "staging")
+    assert "add --yes-to staging" in aws.failure("stacks", "apply", "staging", "--yes")
     aws.run_json("stacks", "apply", "staging", "--yes-to", "staging")
 
 
@@ -202,7 +206,7 @@ def test_an_apply_during_a_drift_check(aws: Cloud, times: int) -> None:
 def test_a_resource_that_changes_during_a_drift_check(aws: Cloud) -> None:
     """The check reports what it read; the next check reports the change."""
     aws.only("drifting", code=SLOW.replace("10.99", "10.97"))
-    aws.run_json("stacks", "apply", "staging")
+    aws.run_json("stacks", "apply", "staging", "--yes")
     [vpc] = aws.client("ec2").describe_vpcs(Filters=[{"Name": "cidr", "Values": ["10.97.0.0/16"]}])["Vpcs"]
     edit = f"ec2.create_tags(Resources=['{vpc['VpcId']}'], Tags=[{{'Key': 'Own', 'Value': 'mallory'}}])"
     client = f"boto3.client('ec2', endpoint_url='{aws.endpoint}', region_name='eu-central-1')"
@@ -244,8 +248,8 @@ def test_secret_output_that_looks_like_progress_is_not_shown(aws: Cloud) -> None
     secret += "  value = var.database_password\n}\n"
     steps = 'output "steps" { value = "- name: create swap, a.x: Creating..." }\n'
     aws.only("steps", code=EMPTY + secret + steps)
-    for command in ("plan", "apply", "output", "plan", "destroy"):
-        ended = aws.crew("stacks", command, "staging")
+    for command in (["plan"], ["apply", "--yes"], ["output"], ["plan"], ["destroy", "--yes"]):
+        ended = aws.crew("stacks", *command, "staging")
         assert ended.returncode == 0
         assert PASSWORD not in ended.stdout + ended.stderr
         assert "create swap" not in ended.stderr
@@ -262,10 +266,10 @@ def test_an_import_block_is_pending_until_it_is_applied(aws: Cloud) -> None:
     assert output == [("pending", "aws_sns_topic.x", f"import {topic}")]
     [planned] = aws.run_json("stacks", "plan", "staging")["stacks"]
     assert planned["changes"] == [{"action": "import", "address": "aws_sns_topic.x", "edits": f"from {topic}"}]
-    [applied] = aws.run_json("stacks", "apply", "staging")["stacks"]
+    [applied] = aws.run_json("stacks", "apply", "staging", "--yes")["stacks"]
     assert applied["sentence"] == "1 imported"
     aws.run_json("drift", "staging", "--fail-on", "pending")
-    [again] = aws.run_json("stacks", "apply", "staging")["stacks"]
+    [again] = aws.run_json("stacks", "apply", "staging", "--yes")["stacks"]
     assert again["sentence"] == "nothing to do"
 
 
@@ -273,7 +277,7 @@ def test_an_import_block_is_pending_until_it_is_applied(aws: Cloud) -> None:
 def test_a_resource_removed_from_cloud_and_code_is_reported_until_an_apply(aws: Cloud, version: str) -> None:
     name, network = ("gone-old", "10.95") if version == OLD else ("gone-new", "10.94")
     aws.only(name, code=SLOW.replace("10.99", network), program=str(program(version)))
-    aws.run_json("stacks", "apply", "staging")
+    aws.run_json("stacks", "apply", "staging", "--yes")
     ec2 = aws.client("ec2")
     [vpc] = ec2.describe_vpcs(Filters=[{"Name": "cidr", "Values": [f"{network}.0.0/16"]}])["Vpcs"]
     ec2.delete_vpc(VpcId=vpc["VpcId"])
@@ -282,7 +286,7 @@ def test_a_resource_removed_from_cloud_and_code_is_reported_until_an_apply(aws: 
     aws.stack(name, AWS)
     [report] = aws.run_json("drift", "staging", code=2)["environments"]
     assert [one["kind"] for one in report["stacks"][0]["findings"]] == ["state only"]
-    [applied] = aws.run_json("stacks", "apply", "staging")["stacks"]
+    [applied] = aws.run_json("stacks", "apply", "staging", "--yes")["stacks"]
     assert applied["sentence"] == "1 changed outside, recorded in the state"
     [report] = aws.run_json("drift", "staging", "--fail-on", "pending")["environments"]
     assert report["stacks"][0]["findings"] == []
@@ -296,10 +300,10 @@ def test_two_environments_never_mix(aws: Cloud) -> None:
     (aws.root / "inventories" / "other.toml").write_text(
         staging.read_text().replace('name = "staging"', 'name = "other"')
     )
-    aws.run_json("stacks", "apply", "staging")
+    aws.run_json("stacks", "apply", "staging", "--yes")
     reports = aws.run_json("drift", "--all", "--fail-on", "pending", code=2)["environments"]
     assert [(one["environment"], one["pending"]) for one in reports] == [("other", True), ("staging", False)]
-    aws.run_json("stacks", "apply", "other")
+    aws.run_json("stacks", "apply", "other", "--yes")
     aws.run_json("drift", "other", "staging", "--fail-on", "pending")
     keys = {one["Key"] for one in aws.client("s3").list_objects_v2(Bucket=aws.bucket)["Contents"]}
     assert {"staging/shared", "other/shared"} <= keys
@@ -307,10 +311,10 @@ def test_two_environments_never_mix(aws: Cloud) -> None:
     (aws.root / "inventories" / "other").unlink()
 
 
-def answered(aws: Cloud, answer: str) -> tuple[int, str]:
+def answered(aws: Cloud, answer: str, question: str = "type the environment's name: ") -> tuple[int, str]:
     """The exit code and output of `crew stacks apply` with an answer typed on a terminal."""
     argv, environment = aws.argv("stacks", "apply", "staging"), aws.process_environment()
-    return terminal.answered(argv, environment, "type the environment's name: ", answer)
+    return terminal.answered(argv, environment, question, answer)
 
 
 class TestAsked:
@@ -337,6 +341,16 @@ class TestAsked:
         assert code == 0, output
         assert "1 output" in output
 
+    def test_without_protection_yes_is_the_answer(self, aws: Cloud) -> None:
+        aws.only("asked-3")
+        question = "To apply this plan to staging/asked-3, type yes: "
+        code, output = answered(aws, "no", question)
+        assert code == 1, output
+        assert "not applied: the answer was not yes" in output
+        code, output = answered(aws, "yes", question)
+        assert code == 0, output
+        assert "1 output" in output
+
 
 class TestEnded:
     def test_terraform_releases_its_lock_after_ctrl_c(self, aws: Cloud) -> None:
@@ -347,7 +361,7 @@ class TestEnded:
             assert crew.returncode == 1, output
             assert "stopped by SIGINT" in output
         assert aws.run_json("stacks", "unlock", "staging", "slow-3")["sentence"] == "staging/slow-3 is not locked"
-        aws.run_json("stacks", "apply", "staging")
+        aws.run_json("stacks", "apply", "staging", "--yes")
 
     def test_a_second_ctrl_c_warns_and_is_not_passed_on(self, aws: Cloud) -> None:
         signals = aws.root / "signals"

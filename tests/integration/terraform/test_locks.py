@@ -51,7 +51,7 @@ def with_a_live_holder(aws: Cloud) -> None:
         assert crew.returncode == 0, output
         assert "1 created" in output
     assert aws.run_json("stacks", "unlock", "staging", "held")["sentence"] == "staging/held is not locked"
-    aws.run_json("stacks", "destroy", "staging")
+    aws.run_json("stacks", "destroy", "staging", "--yes")
     (aws.root / "terraform" / "stacks" / "held" / "go-on").unlink()
 
 
@@ -65,7 +65,7 @@ def with_a_dead_holder(aws: Cloud) -> None:
     output = aws.run_json("stacks", "unlock", "staging", "held")["sentence"]
     assert re.match(HELD, output)
     assert f"crew stacks unlock staging held --id {lock_in(output)}" in aws.failure(
-        "stacks", "apply", "staging", "--lock-timeout", "0s"
+        "stacks", "apply", "staging", "--yes", "--lock-timeout", "0s"
     )
     assert "with lock ID" in aws.failure("stacks", "unlock", "staging", "held", "--id", "guessed", code=64)
     aws.protect()
@@ -81,14 +81,14 @@ def with_a_dead_holder(aws: Cloud) -> None:
 def run_again(aws: Cloud) -> None:
     aws.only("held", code=WAITS)
     (aws.root / "terraform" / "stacks" / "held" / "go-on").touch()
-    aws.run_json("stacks", "apply", "staging")
+    aws.run_json("stacks", "apply", "staging", "--yes")
     assert aws.run_json("drift", "staging", "--fail-on", "pending")["environments"][0]["stacks"][0]["findings"] == []
 
 
 def test_drift_during_an_apply_is_not_reported(aws: Cloud) -> None:
     """The changes of the apply are in the cloud, but not yet in the state."""
     aws.only("held", code=SLOW)
-    aws.run_json("stacks", "apply", "staging")
+    aws.run_json("stacks", "apply", "staging", "--yes")
     with held(aws, "OperationTypeApply"):
         aws.run_json("drift", "staging", "--fail-on", "pending")
     ec2 = aws.client("ec2")

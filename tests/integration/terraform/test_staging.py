@@ -101,7 +101,7 @@ def bootstrap_twice(staging: Cloud) -> None:
 
 
 def apply_and_find_no_drift(staging: Cloud) -> None:
-    ended = staging.crew("stacks", "apply", "staging")
+    ended = staging.crew("stacks", "apply", "staging", "--yes")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "network: module.network.aws_vpc.this: Creating..." in ended.stderr
     assert "staging/network: 7 to create" in ended.stdout
@@ -150,7 +150,7 @@ def tagged_hosts(ec2: Any) -> list[str]:
 def save_an_encrypted_state(staging: Cloud) -> None:
     """A second apply saves the state of the first one, encrypted."""
     staging.set("backups", "bucket =", f'trusted = ["{JOBS}"]\nundelete_days = 15\nbucket =')
-    staging.run_json("stacks", "apply", "staging", "backups")
+    staging.run_json("stacks", "apply", "staging", "--yes", "backups")
     newest = max((staging.root / "store" / "staging" / "state" / "backups").glob("*.tfstate.zst.age"))
     assert b"acme-staging" not in newest.read_bytes()
     opened = pyrage.decrypt(newest.read_bytes(), [pyrage.x25519.Identity.from_str(staging.identity)])
@@ -323,7 +323,7 @@ def run_drift_as_a_job(staging: Cloud) -> None:
 def apply_reverts_drift(staging: Cloud) -> None:
     """An apply reverts drift, and records the values that the code does not set."""
     staging.settings(keep=["aws_s3_bucket"])
-    ended = staging.crew("stacks", "apply", "staging")
+    ended = staging.crew("stacks", "apply", "staging", "--yes")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert f"record {DATABASE} maintenance_window" in ended.stdout
     assert "1 changed outside, recorded in the state" in ended.stdout
@@ -336,17 +336,17 @@ def apply_reverts_drift(staging: Cloud) -> None:
 
 def keep_destroy_and_lock(staging: Cloud) -> None:
     """A kept type is destroyed only after it is removed from the list; the next bucket has object lock."""
-    refused = staging.failure("stacks", "destroy", "staging", "backups")
+    refused = staging.failure("stacks", "destroy", "staging", "--yes", "backups")
     assert "module.backups.aws_s3_bucket.this (terraform.keep lists aws_s3_bucket)" in refused
     staging.settings()
     s3, [bucket] = staging.client("s3"), staging.run_json("stacks", "output", "staging", "backups")["stacks"].values()
     found = s3.list_object_versions(Bucket=bucket["bucket"])
     for one in (*found.get("Versions", ()), *found.get("DeleteMarkers", ())):
         s3.delete_object(Bucket=bucket["bucket"], Key=one["Key"], VersionId=one["VersionId"])
-    [destroyed] = staging.run_json("stacks", "destroy", "staging", "backups")["stacks"]
+    [destroyed] = staging.run_json("stacks", "destroy", "staging", "--yes", "backups")["stacks"]
     assert (destroyed["outcome"], destroyed["sentence"]) == ("done", "8 destroyed, 3 outputs")
     staging.set("backups", "bucket =", "lock_days = 6\nbucket =")
-    staging.run_json("stacks", "apply", "staging", "backups")
+    staging.run_json("stacks", "apply", "staging", "--yes", "backups")
     rule = s3.get_object_lock_configuration(Bucket=bucket["bucket"])["ObjectLockConfiguration"]["Rule"]
     assert (rule["DefaultRetention"]["Mode"], rule["DefaultRetention"]["Days"]) == ("GOVERNANCE", 6)
     [planned] = staging.run_json("stacks", "plan", "staging", "backups")["stacks"]

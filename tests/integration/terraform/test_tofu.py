@@ -46,7 +46,7 @@ def test_plan_apply_and_drift_with_tofu(tofu: Cloud) -> None:
     assert (check["verdict"], check["fact"]) == ("ok", "1.10.5")
     [planned] = tofu.run_json("stacks", "plan", "staging")["stacks"]
     assert [(one["action"], one["address"]) for one in planned["changes"]] == [("create", "terraform_data.x")]
-    tofu.run_json("stacks", "apply", "staging")
+    tofu.run_json("stacks", "apply", "staging", "--yes")
     assert findings(tofu) == []
     tofu.stack("simple", CODE.replace("old", "new"))
     assert findings(tofu, code=2) == [("pending", "terraform_data.x", "input")]

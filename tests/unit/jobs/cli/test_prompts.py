@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from jobs.cli.arguments import WrongUsage
-from jobs.cli.prompts import confirm_protected, prompt, read_line
+from jobs.cli.prompts import confirm, confirm_protected, prompt, read_line
 from jobs.run.job import Failed
 from jobs.run.stop import Stop, Stopped
 
@@ -61,6 +61,39 @@ def test_a_password_is_not_echoed(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert b"hush" not in echoed
 
 
+@pytest.fixture
+def answer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Types an answer on a terminal."""
+    controller, terminal = pty.openpty()
+    with os.fdopen(terminal) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        yield lambda line: threading.Timer(0.2, os.write, (controller, f"{line}\n".encode())).start()
+    os.close(controller)
+
+
+class TestConfirm:
+    def test_the_option_asks_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sys, "stdin", None)
+        confirm("destroy it", "not destroyed", yes=True)
+
+    def test_without_a_terminal_the_error_names_the_option(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with Path(os.devnull).open() as stdin:
+            monkeypatch.setattr(sys, "stdin", stdin)
+            with pytest.raises(WrongUsage, match="To destroy it without a question, add --yes"):
+                confirm("destroy it", "not destroyed", yes=False)
+
+    def test_yes_confirms(self, answer: Callable[[str], None], capsys: pytest.CaptureFixture[str]) -> None:
+        answer("yes")
+        confirm("destroy it", "not destroyed", yes=False)
+        assert capsys.readouterr().err == "To destroy it, type yes: "
+
+    @pytest.mark.parametrize("line", ["y", ""])
+    def test_anything_else_does_not(self, answer: Callable[[str], None], line: str) -> None:
+        answer(line)
+        with pytest.raises(Failed, match="not destroyed: the answer was not yes"):
+            confirm("destroy it", "not destroyed", yes=False)
+
+
 class TestConfirmProtected:
     @staticmethod
     def confirm(yes_to: str | None = None) -> None:
@@ -81,15 +114,6 @@ class TestConfirmProtected:
             with pytest.raises(WrongUsage) as raised:
                 self.confirm(yes_to)
         assert str(raised.value) == ("production is protected. To remove backup sets anyway, add --yes-to production.")
-
-    @pytest.fixture
-    def answer(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-        """Types an answer on a terminal."""
-        controller, terminal = pty.openpty()
-        with os.fdopen(terminal) as stdin:
-            monkeypatch.setattr(sys, "stdin", stdin)
-            yield lambda line: threading.Timer(0.2, os.write, (controller, f"{line}\n".encode())).start()
-        os.close(controller)
 
     def test_the_name_confirms(self, answer: Callable[[str], None], capsys: pytest.CaptureFixture[str]) -> None:
         answer("production")

@@ -15,6 +15,18 @@ def test_a_plan_cannot_be_saved_without_the_lock(crew: Crew, write: Write) -> No
     assert "omit --no-lock or --save" in result.err
 
 
+@pytest.mark.parametrize("command", ["apply", "destroy"])
+def test_a_change_without_a_terminal_needs_yes(crew: Crew, write: Write, command: str) -> None:
+    """The error comes before anything is planned: the program of this environment does not exist."""
+    state = '{ bucket = "acme-state", region = "eu-central-1", lock = "file" }'
+    write(f'[terraform]\nprogram = "/nosuch/terraform"\nstate = {state}\n[stacks.network]\n')
+    result = crew("stacks", command, "try")
+    assert result.code == 64, result
+    assert result.err == (
+        f"There is no terminal to ask on. To {command} stacks of try without a question, add --yes.\n"
+    )
+
+
 @pytest.mark.parametrize(
     "line",
     [
