@@ -13,7 +13,11 @@ from terraform.values import UNKNOWN, Path
 
 FORMATS = ("0", "1")
 
+_READ = "read"
 _ACTIONS = {
+    (): "",
+    ("no-op",): "",
+    ("read",): _READ,
     ("create",): "create",
     ("update",): "update",
     ("delete",): "destroy",
@@ -21,6 +25,7 @@ _ACTIONS = {
     ("create", "delete"): "replace",
     ("forget",): "forget",
     ("create", "forget"): "replace",
+    ("forget", "create"): "replace",
 }
 
 
@@ -38,6 +43,8 @@ class Change:
     sensitive: tuple[Any, ...] = ()
     moved_from: str = ""
     imported_from: str = ""
+    is_forgotten: bool = False
+    """Whether the present object only leaves the state, and stays in the cloud."""
 
     @property
     def does_something(self) -> bool:
@@ -47,7 +54,7 @@ class Change:
     @property
     def destroys(self) -> bool:
         """Whether an apply destroys the resource, with or without a replacement."""
-        return self.action in ("destroy", "replace")
+        return self.action in ("destroy", "replace") and not self.is_forgotten
 
     def edits(self) -> Iterator[Path]:
         """Yield the paths of values that change and are known before apply."""
@@ -83,6 +90,8 @@ class Plan:
     drift: tuple[Change, ...] = ()
     outputs: tuple[OutputChange, ...] = ()
     unchanged: Mapping[str, Change] = field(default_factory=dict)
+    reads: tuple[str, ...] = ()
+    """The addresses of data sources that Terraform reads during the apply."""
 
     @property
     def makes_something(self) -> bool:
@@ -91,8 +100,8 @@ class Plan:
 
     @property
     def is_empty(self) -> bool:
-        """Whether an apply changes nothing."""
-        return not self.changes and not self.outputs
+        """Whether an apply has nothing to do."""
+        return not (self.changes or self.outputs or self.reads)
 
 
 def parse_plan(text: str | bytes) -> Plan:
@@ -115,15 +124,28 @@ def parse_plan(text: str | bytes) -> Plan:
 
 
 def _plan(document: Mapping[str, Any]) -> Plan:
-    planned = [_change(entry) for entry in document.get("resource_changes") or () if entry.get("mode") != "data"]
+    entries = document.get("resource_changes") or ()
+    planned = [_change(entry) for entry in entries if entry.get("mode") != "data"]
     drift = [_change(entry) for entry in document.get("resource_drift") or () if entry.get("mode") != "data"]
+    reads = (entry["address"] for entry in entries if _action(entry["address"], entry["change"]) == _READ)
     outputs = (_output(name, change) for name, change in (document.get("output_changes") or {}).items())
     return Plan(
         changes=tuple(change for change in planned if change.does_something),
         drift=tuple(_with_addresses(drift, planned)),
         outputs=tuple(change for change in outputs if change.action),
         unchanged={change.address: change for change in planned if not change.does_something},
+        reads=tuple(reads),
     )
+
+
+def _action(address: str, change: Mapping[str, Any]) -> str:
+    """Return our word for what a plan does; raise UnreadablePlan with an action that is not known."""
+    actions = change["actions"]
+    action = _ACTIONS.get(tuple(actions))
+    if action is None:
+        unknown = f"this groundcrew does not know the action {json.dumps(actions)}"
+        raise UnreadablePlan(f"{address or 'the plan'}: {unknown}; update groundcrew")
+    return action
 
 
 def _change(entry: Mapping[str, Any]) -> Change:
@@ -131,10 +153,11 @@ def _change(entry: Mapping[str, Any]) -> Change:
     address = entry.get("address", "")
     before_address = entry.get("previous_address", "")
     deposed = entry.get("deposed", "")
+    action = _action(address, change)
     return Change(
         address=f"{address} (deposed {deposed})" if deposed else address,
         type=entry["type"],
-        action=_ACTIONS.get(tuple(change["actions"]), ""),
+        action="" if action == _READ else action,
         before=change.get("before"),
         after=change.get("after"),
         name=(entry.get("module_address", ""), entry["type"], entry["name"]),
@@ -142,6 +165,7 @@ def _change(entry: Mapping[str, Any]) -> Change:
         sensitive=(change.get("before_sensitive"), change.get("after_sensitive")),
         moved_from=before_address if before_address != address else "",
         imported_from=_imported_from(change.get("importing")),
+        is_forgotten="forget" in change["actions"],
     )
 
 
@@ -179,7 +203,7 @@ def _with_addresses(drift: Iterable[Change], planned: Iterable[Change]) -> Itera
 
 
 def _output(name: str, change: Mapping[str, Any]) -> OutputChange:
-    action = _ACTIONS.get(tuple(change["actions"]), "")
+    action = _action(f"output.{name}", change)
     masks = (change.get("before_sensitive"), change.get("after_sensitive"))
     return OutputChange(
         name=name,

@@ -18,10 +18,10 @@ from inventories import Environment, StateSettings
 from terraform import drift
 from terraform.backend import backend_settings
 from terraform.drift import DriftFinding
-from terraform.errors import ChangeRefused, StackError
+from terraform.errors import ChangeRefused, StackError, UnreadablePlan
 from terraform.paths import StackPaths, file_lock
 from terraform.plan import Plan, parse_plan
-from terraform.program import LOCK_TIMEOUT, StartProgram, TerraformProgram, process_environment
+from terraform.program import LOCK_TIMEOUT, WITH_CHANGES, StartProgram, TerraformProgram, process_environment
 from terraform.show_plan import plan_as_json
 from terraform.state import StateVersion, found_no_change, planned_state_version, state_version
 
@@ -128,7 +128,16 @@ class Stack:
             # To show a plan takes half as long as to make it, so a plan without any change is not shown.
             is_empty = not changes and found_no_change(file)
             plan = Plan() if is_empty else parse_plan(plan_as_json(program, paths.data_folder, file))
+            if changes and plan.is_empty:
+                raise self._unlisted_changes(program)
             yield SavedPlan(plan, program, file, code, planned_state_version(file))
+
+    def _unlisted_changes(self, program: TerraformProgram) -> UnreadablePlan:
+        command = f"TF_DATA_DIR={self.paths.data_folder} {program.terraform_bin_path} plan"
+        fact = f"the plan has changes (exit code {WITH_CHANGES}), but this groundcrew knows none of those it lists"
+        return UnreadablePlan(
+            f"{self.name}: {fact}; see them in {self.paths.folder} with: {command}; then update groundcrew"
+        )
 
     def apply(self, planned: SavedPlan, save: Callable[[str], object]) -> None:
         """Save the state, then apply the plan; raise ChangeRefused if code or state changed after the plan."""

@@ -12,14 +12,15 @@ from terraform.plan import Change, Plan
 from terraform.values import SENSITIVE, UNKNOWN
 
 ORDER = ("destroy", "replace", "forget", "update", "create", "import", "move")
+READ = "read"
 RECORD = "record"
 MARKS = {
     "destroy": "-", "replace": "-/+", "forget": "forget", "update": "~", "create": "+", "import": "import", "move": "→",
-    RECORD: "record",
+    READ: "<=", RECORD: "record",
 }  # fmt: skip
 APPLIED = {
     "destroy": "destroyed", "replace": "replaced", "forget": "forgotten", "update": "updated", "create": "created",
-    "import": "imported", "move": "moved",
+    "import": "imported", "move": "moved", READ: "read",
 }  # fmt: skip
 MAX_EDITS = 4
 
@@ -41,7 +42,7 @@ class PlanLine:
 def planned_counts(plan: Plan, recorded: int = 0) -> str:
     """Return the counts of planned changes, such as "1 to destroy, 2 to update, 1 to record in the state"."""
     counts = [
-        _counts(plan, {action: f"to {action}" for action in ORDER}),
+        _counts(plan, {action: f"to {action}" for action in (*ORDER, READ)}),
         f"{recorded} to record in the state" * (recorded > 0),
     ]
     return ", ".join(filter(None, counts)) or "nothing to do"
@@ -57,16 +58,19 @@ def _counts(plan: Plan, verbs: Mapping[str, str]) -> str:
     counts = [f"{counted[action]} {verbs[action]}" for action in ORDER if counted[action]]
     if plan.outputs:
         counts.append(f"{len(plan.outputs)} output{'s' if len(plan.outputs) > 1 else ''}")
+    if plan.reads:
+        counts.append(f"{len(plan.reads)} {verbs[READ]}")
     return ", ".join(counts)
 
 
 def plan_lines(plan: Plan) -> list[PlanLine]:
-    """Return a line for each resource and output that changes."""
+    """Return a line for each resource and output that changes, and for each data source that the apply reads."""
     lines = [PlanLine(_action(change), change.address, _edits(change)) for change in plan.changes]
     lines.sort(key=lambda line: (ORDER.index(line.action), line.address))
     for output in plan.outputs:
         after = SENSITIVE if output.is_sensitive else values.short_text(output.after) if output.is_known else UNKNOWN
         lines.append(PlanLine("update", f"output.{output.name}", f"= {after}"))
+    lines += [PlanLine(READ, address, "during the apply") for address in plan.reads]
     return lines
 
 
@@ -89,7 +93,8 @@ def _edits(change: Change) -> str:
     edits = list(_attribute_edits(change)) if change.action in ("update", "replace") else []
     more = f", and {len(edits) - MAX_EDITS} more" if len(edits) > MAX_EDITS else ""
     imported = [f"from {change.imported_from}"] if change.imported_from else []
-    return ", ".join(imported + edits[:MAX_EDITS]) + more
+    kept = ["the old object is not destroyed"] if change.action == "replace" and change.is_forgotten else []
+    return ", ".join(imported + kept + edits[:MAX_EDITS]) + more
 
 
 def _attribute_edits(change: Change) -> Iterator[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from inventories import Repository
+from terraform.errors import UnreadablePlan
 from terraform.paths import LOCK_FILE, StackPaths
 from terraform.program import start_directly
 from terraform.stack import Stack
@@ -54,3 +55,16 @@ def test_init_runs_again_for_other_code(stack: Stack) -> None:
     assert inits(stack) == 1
     (stack.paths.folder / "main.tf").write_text("# else\n")
     assert [inits(stack), inits(stack)] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    "changes", ["[]", '[{"address": "a.x", "type": "a", "name": "x", "change": {"actions": ["no-op"]}}]']
+)
+def test_an_exit_code_for_changes_without_any_listed_change_is_an_error(stack: Stack, changes: str) -> None:
+    """A newer Terraform can plan something that its JSON lists under a name that crew does not read."""
+    program = stack.paths.root / "terraform-that-counts"
+    show = f"""echo '{{"format_version": "1.2", "resource_changes": {changes}}}'"""
+    program.write_text(f'#!/bin/sh\ncase $1 in plan) exit 2 ;; show) {show} ;; *) echo "Terraform v1.15.5" ;; esac\n')
+    expected = pytest.raises(UnreadablePlan, match=r"^staging/network: the plan has changes \(exit code 2\), but")
+    with expected, stack.planned(lock=False):
+        pass

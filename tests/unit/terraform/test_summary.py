@@ -54,6 +54,13 @@ def test_lines_start_with_the_most_dangerous() -> None:
     ]
 
 
+def test_a_data_source_to_read_is_not_nothing() -> None:
+    planned = made(planned=[entry("data.aws_ami.x", ["read"], None, {"n": 1}, mode="data")])
+    assert summary.planned_counts(planned) == "1 to read"
+    assert summary.applied_counts(planned) == "1 read"
+    assert [(line.action, line.address) for line in summary.plan_lines(planned)] == [("read", "data.aws_ami.x")]
+
+
 def test_an_apply_records_outside_changes_that_no_rule_ignores_and_no_plan_reverts() -> None:
     findings = [DriftFinding(kind, "a.b", "n", "1", "2") for kind in DriftKind] + [
         DriftFinding(DriftKind.STATE_ONLY, "a.c", "n", "1", "2", ignored="a clock")
