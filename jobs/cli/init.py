@@ -234,9 +234,13 @@ def _write_files(folder: Path, answers: Answers) -> list[Path]:
     if answers.key:
         files.insert(0, (answers.key, secret, 0o600))
     with ExitStack() as undo:
-        folder.mkdir(parents=True, exist_ok=True)
+        with output.writing_to(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         for path, body, mode in files:
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+            with (
+                output.writing_to(path),
+                os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file,
+            ):
                 undo.callback(path.unlink)
                 file.write(body)
         undo.pop_all()

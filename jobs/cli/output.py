@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import typer
 
-from inventories import redact, redact_all
+from inventories import CrewError, redact, redact_all
 
 GOOD, BAD, WARN, QUIET, RUNNING = "green", "bold red", "yellow", "dim", "cyan"
 _UNLIMITED_WIDTH, _COLUMN_WIDTH = 10_000, 32
+
+
+class NotWritable(CrewError):
+    """A file or directory that the command line names cannot be written."""
+
+
+@contextmanager
+def writing_to(path: Path) -> Iterator[None]:
+    """Explain an error of the file system: the user named this file or directory, so it is no bug."""
+    try:
+        yield
+    except OSError as error:
+        raise NotWritable(
+            f"cannot write {error.filename or path}: {error.strerror}. "
+            "Create its directory or change its permissions, or name another place."
+        ) from None
 
 
 class Cell(NamedTuple):

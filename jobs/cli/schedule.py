@@ -224,16 +224,19 @@ def _write_files(files: Sequence[File], folder: Path, environment: str, schedule
     """Write the files; remove files of an earlier export that are no longer part of the schedule."""
     from jobs.schedule.export.files import made_by
 
-    folder.mkdir(parents=True, exist_ok=True)
+    with output.writing_to(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     # With the full stop after the name, so that an export of prod removes no file of prod-eu.
     mark = f"{made_by(scheduler, environment)}. "
     for old in sorted(folder.glob(f"groundcrew-{environment}*")):
         if old.name not in {file.name for file in files} and mark in old.read_text(errors="replace")[:500]:
-            old.unlink()
+            with output.writing_to(old):
+                old.unlink()
             stop = f"; to stop it: systemctl stop {old.name}" if old.suffix == ".timer" else ""
             output.say(f"removed {old}, which is no longer scheduled{stop}", output.QUIET)
     for file in files:
-        (folder / file.name).write_text(file.text)
+        with output.writing_to(folder / file.name):
+            (folder / file.name).write_text(file.text)
         output.say(f"wrote {folder / file.name}")
     output.say(NEXT_STEP[scheduler].format(environment=environment, folder=folder), output.QUIET)
 

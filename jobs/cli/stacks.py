@@ -209,12 +209,16 @@ def plan_command(
     if save and no_lock:
         raise WrongUsage("--save needs the lock of the state; omit --no-lock or --save")
     with open_stacks_command(ctx, environment_name, stack_names, lock_timeout=lock_timeout, as_json=as_json) as command:
+        if save:
+            with output.writing_to(save):
+                save.mkdir(parents=True, exist_ok=True, mode=0o700)
 
         def plan_stack(name: str) -> str:
             stack = command.stack(name)
             with stack.planned(lock=not no_lock) as planned:
                 if save:
-                    stack.save_plan(planned, save)
+                    with output.writing_to(save):
+                        stack.save_plan(planned, save)
                 _print_plan(command, stack, planned, full=full)
                 return planned_counts(planned.plan, len(stack.recorded_by_apply(planned)))
 

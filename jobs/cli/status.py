@@ -77,7 +77,8 @@ def _write_page(file: Path, repository: Repository, names: Sequence[str], now: d
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         results = list(pool.map(lambda name: _page_status(repository, name, now), names))
-    file.write_text(render_page([status for status, _ in results], now))
+    with output.writing_to(file):
+        file.write_text(render_page([status for status, _ in results], now))
     if as_json:
         output.print_json({"page": str(file)})
     else:

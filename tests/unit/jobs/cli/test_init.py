@@ -102,13 +102,19 @@ def test_a_failure_leaves_no_key(crew: Crew, tmp_path: Path) -> None:
     (tmp_path / "inventories").write_text("a file where the folder should be")
     result = crew("init", "qa", *STORE, "--new-key", "qa.key")
     assert result.code == 1, result
-    assert result.err == f"{tmp_path}/inventories: File exists\n"
+    assert result.err.startswith(f"cannot write {tmp_path}/inventories: File exists. ")
     (tmp_path / "inventories").unlink()
     (tmp_path / "inventories").mkdir()
     (tmp_path / "inventories" / "qa").symlink_to("nowhere")
     result = crew("init", "qa", *STORE, "--new-key", "qa.key")
     assert result.code == 1, result
-    assert result.err == f"{tmp_path}/inventories/qa: File exists\n"
+    assert result.err.startswith(f"cannot write {tmp_path}/inventories/qa: File exists. ")
+
+
+def test_a_key_that_cannot_be_written_is_an_error_with_a_remedy(crew: Crew) -> None:
+    result = crew("init", "qa", *STORE, "--new-key", "/proc/qa.key")
+    assert result.code == 1, result
+    assert result.err.startswith("cannot write /proc/qa.key: No such file or directory. ")
     assert [path.name for path in tmp_path.rglob("*")] == ["inventories", "qa"]
 
 

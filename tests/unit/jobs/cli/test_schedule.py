@@ -120,6 +120,13 @@ def test_an_export_writes_files_and_removes_those_no_longer_scheduled(crew: Crew
     ]
 
 
+def test_an_export_to_a_place_that_cannot_be_written_is_an_error_with_a_remedy(crew: Crew, write: Write) -> None:
+    write(NIGHTLY)
+    result = crew("schedule", "export", "systemd", "try", "--output", "/proc/units")
+    assert result.code == 1, result
+    assert result.err.startswith("cannot write /proc/units: No such file or directory. ")
+
+
 @pytest.mark.parametrize("target", ["systemd", "cron"])
 def test_an_export_keeps_files_of_an_environment_whose_name_begins_alike(
     crew: Crew, write: Write, tmp_path: Path, target: str

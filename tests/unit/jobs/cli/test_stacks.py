@@ -7,6 +7,14 @@ import pytest
 from jobs.cli.stacks import print_progress
 from tests.unit.jobs.cli.conftest import Crew, Write
 
+STACK = """
+[terraform]
+program = "/nosuch/terraform"
+state = { bucket = "acme-state", region = "eu-central-1", lock = "file" }
+[stacks.network]
+"""
+"""A stack of a program that does not exist, so that every plan would fail."""
+
 
 def test_a_plan_cannot_be_saved_without_the_lock(crew: Crew, write: Write) -> None:
     write("[stacks.network]\n")
@@ -15,11 +23,17 @@ def test_a_plan_cannot_be_saved_without_the_lock(crew: Crew, write: Write) -> No
     assert "omit --no-lock or --save" in result.err
 
 
+def test_a_directory_that_cannot_hold_plans_is_an_error_before_anything_is_planned(crew: Crew, write: Write) -> None:
+    write(STACK)
+    result = crew("stacks", "plan", "try", "--save", "/proc/plans")
+    assert result.code == 1, result
+    assert result.err.startswith("cannot write /proc/plans: No such file or directory. ")
+
+
 @pytest.mark.parametrize("command", ["apply", "destroy"])
 def test_a_change_without_a_terminal_needs_yes(crew: Crew, write: Write, command: str) -> None:
-    """The error comes before anything is planned: the program of this environment does not exist."""
-    state = '{ bucket = "acme-state", region = "eu-central-1", lock = "file" }'
-    write(f'[terraform]\nprogram = "/nosuch/terraform"\nstate = {state}\n[stacks.network]\n')
+    """The error comes before anything is planned."""
+    write(STACK)
     result = crew("stacks", command, "try")
     assert result.code == 64, result
     assert result.err == (

@@ -50,6 +50,16 @@ def test_counts_and_since_when(crew: Crew, write: Write) -> None:
     assert (document["problems"], document["running"], document["ok"]) == (2, 0, 1)
 
 
+@pytest.mark.parametrize(
+    ("page", "why"), [("/nosuch/x.html", "No such file or directory"), ("/proc", "Is a directory")]
+)
+def test_a_page_that_cannot_be_written_is_an_error_with_a_remedy(crew: Crew, write: Write, page: str, why: str) -> None:
+    write(ALL)
+    result = crew("status", "--html", page)
+    assert result.code == 1, result
+    assert result.err.startswith(f"cannot write {page}: {why}. Create its directory or change its permissions, or ")
+
+
 def test_an_environment_that_cannot_be_read_hides_no_other(crew: Crew, write: Write) -> None:
     write(ALL)
     write(name="bad", head="nonsense = 1\n")
