@@ -37,9 +37,9 @@ def prune_command(
 ) -> int:
     """Remove backup sets that no rule of `keep` covers.
 
-    Never removes the newest complete set, the newest verified set or a pinned set. Without rules it removes no
-    complete set. Also removes incomplete sets and open uploads of runs that died, once they are a day old and the
-    run's lock is gone.
+    Never removes the newest complete set, the newest one that has not failed verification, the newest verified set or a
+    pinned set. Without rules it removes no complete set. Also removes incomplete sets and open uploads of runs that
+    died, once they are a day old and the run's lock is gone.
     """
     from jobs.cli.run import print_records, record_as_json, worst_first
     from jobs.retention.job import plan_prune, retention, subjects

@@ -46,11 +46,15 @@ S = TypeVar("S", bound=CompleteSet)
 
 @dataclass(frozen=True, slots=True)
 class RuleCounter:
-    """How many more periods a rule keeps (None: no limit), and the last period for which it kept a set."""
+    """How many more periods a rule keeps (None: no limit), and the last period for which it kept a set.
+
+    `passes_over` says that the rule prefers another set to this one, whose verification failed.
+    """
 
     rule: str
     remaining: int | None
     period: Period
+    passes_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +73,42 @@ def apply_policy(sets: Iterable[S], policy: Keep, now: datetime) -> list[Decisio
     if policy == Keep():
         return [Decision(each, True, ("policy is empty",), ()) for each in newest_first]
     protected = _protected(newest_first)
-    rules = _rules(policy, _reference(newest_first, now))
+    candidates = _candidates(newest_first, now)
+    not_failed = [each for each in candidates if not each.has_failed]
+    alternatives = not_failed if len(not_failed) < len(candidates) else []  # only failed sets ask for them
+    rules = _rules(policy, _reference(newest_first, now), alternatives)
     decisions = []
-    for number, each in enumerate(newest_first):
-        local = each.started.astimezone(now.tzinfo)
-        is_oldest = number == len(newest_first) - 1
-        from_rules = [reason for rule in rules if (reason := rule.keep(each.started, local, number, is_oldest))]
+    for each, candidate in zip(newest_first, candidates, strict=True):
+        from_rules = [reason for rule in rules if (reason := rule.keep(candidate))]
         reasons = (*protected.get(each.id, ()), *_matching_tags(each.tags, policy.tags), *from_rules)
         decisions.append(Decision(each, bool(reasons), reasons, tuple([rule.counter for rule in rules])))
     return decisions
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A set as the rules see it: its number in the list, and its start as it is and in the timezone of the policy."""
+
+    number: int
+    started: datetime
+    local: datetime
+    is_oldest: bool
+    has_failed: bool
+    older_not_failed: int
+
+
+def _candidates(newest_first: Sequence[CompleteSet], now: datetime) -> list[_Candidate]:
+    """Return the sets as the rules see them. The oldest one is the oldest that has not failed verification, if any."""
+    failed = [has_failed(each) for each in newest_first]
+    oldest = max((number for number, has in enumerate(failed) if not has), default=len(failed) - 1)
+    older_not_failed = failed.count(False)
+    candidates = []
+    for number, each in enumerate(newest_first):
+        older_not_failed -= not failed[number]
+        local = each.started.astimezone(now.tzinfo)
+        is_oldest = number == oldest
+        candidates.append(_Candidate(number, each.started, local, is_oldest, failed[number], older_not_failed))
+    return candidates
 
 
 def require_plausible_clock(sets: Iterable[CompleteSet], now: datetime) -> None:
@@ -93,7 +124,8 @@ def require_plausible_clock(sets: Iterable[CompleteSet], now: datetime) -> None:
 def explain(decision: Decision[S]) -> str:
     """Return why a set is kept or removed, and how many periods each rule has left, for people."""
     if not decision.keep:
-        return ", ".join(_why_not(counter) for counter in decision.counters) or "no matching tags"
+        reasons = ", ".join(_why_not(counter) for counter in decision.counters) or "no matching tags"
+        return f"verification failed, {reasons}" if has_failed(decision.set) else reasons
     counts = {each.rule: each.remaining for each in decision.counters if each.remaining is not None}
     rules = [(reason, counts.get(reason.removeprefix("oldest "))) for reason in decision.reasons]
     return ", ".join(reason if count is None else f"{reason} ({count} left)" for reason, count in rules)
@@ -103,6 +135,9 @@ def _why_not(counter: RuleCounter) -> str:
     if counter.remaining == 0:
         return f"{counter.rule}: too old" if "within" in counter.rule else f"{counter.rule}: 0 left"
     remaining = "" if counter.remaining is None else f" ({counter.remaining} left)"
+    if counter.passes_over:
+        others = f"another set of {_label(counter)} has" if counter.rule != "last" else "older sets have"
+        return f"{counter.rule}: {others} not failed{remaining}"
     return f"{counter.rule}: newer set kept for {_label(counter)}{remaining}"
 
 
@@ -117,18 +152,29 @@ def _label(counter: RuleCounter) -> str:
 def _protected(newest_first: Sequence[CompleteSet]) -> dict[str, tuple[str, ...]]:
     """Return the reasons for which sets are kept under any policy, by set."""
     newest = newest_first[:1]
+    newest_not_failed = [each for each in newest_first if not has_failed(each)][:1]
     newest_verified = [each for each in newest_first if _is_verified(each)][:1]
     pinned = [each for each in newest_first if each.pinned]
     reasons: dict[str, tuple[str, ...]] = {}
-    for reason, kept in (("newest", newest), ("newest verified", newest_verified), ("pinned", pinned)):
+    for reason, kept in (
+        ("newest", newest),
+        ("newest that has not failed", newest_not_failed if newest_not_failed != newest else []),
+        ("newest verified", newest_verified),
+        ("pinned", pinned),
+    ):
         for each in kept:
             reasons[each.id] = (*reasons.get(each.id, ()), reason)
     return reasons
 
 
+def has_failed(each: CompleteSet) -> bool:
+    """Whether the set's last verification failed."""
+    return each.failed_verification is not None and (each.verified is None or each.verified < each.failed_verification)
+
+
 def _is_verified(each: CompleteSet) -> bool:
     """Whether the set's last verification succeeded."""
-    return each.verified is not None and (each.failed_verification is None or each.failed_verification <= each.verified)
+    return each.verified is not None and not has_failed(each)
 
 
 def _matching_tags(tags: Collection[str], rules: Sequence[Sequence[str]]) -> list[str]:
@@ -166,31 +212,57 @@ PERIODS: dict[str, PeriodOf | None] = {
 
 
 class _Rule:
-    """A rule and its counter; sets are offered from the newest to the oldest."""
+    """A rule and its counter; sets are offered from the newest to the oldest.
 
-    def __init__(self, name: str, period_of: PeriodOf | None, count: int | None, since: datetime = EARLIEST) -> None:
+    A set whose verification failed fills no period that has another set. Without periods (`last`), it fills only a
+    place that older sets do not need.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        period_of: PeriodOf | None,
+        count: int | None,
+        alternatives: Iterable[_Candidate],
+        since: datetime = EARLIEST,
+    ) -> None:
         self.counter = RuleCounter(name, count, ())
         self._period_of, self._since = period_of, since
+        self._last_period: Period = ()
+        self._alternatives = {self._period(each) for each in alternatives if each.started > since}
 
-    def keep(self, started: datetime, local: datetime, number: int, is_oldest: bool) -> str | None:
-        """Return the reason if this rule keeps the set with this number in the list, and count it."""
-        name, remaining, last_period = self.counter.rule, self.counter.remaining, self.counter.period
+    def keep(self, candidate: _Candidate) -> str | None:
+        """Return the reason if this rule keeps the set, and count it."""
+        name, remaining, period = self.counter.rule, self.counter.remaining, self._period(candidate)
         if remaining == 0:
             return None
-        if started <= self._since:
-            self.counter = RuleCounter(name, 0, last_period)
+        if candidate.started <= self._since:
+            self.counter = RuleCounter(name, 0, self._last_period)
             return None
-        period = self._period_of(local) if self._period_of else (number,)
-        if period == last_period and not is_oldest:
+        if candidate.has_failed and self._has_alternative(candidate, period):
+            self.counter = RuleCounter(name, remaining, period, passes_over=True)
             return None
-        self.counter = RuleCounter(name, remaining and remaining - 1, period)
-        return name if period != last_period else f"oldest {name}"
+        if period == self._last_period and not candidate.is_oldest:
+            self.counter = RuleCounter(name, remaining, period) if self.counter.passes_over else self.counter
+            return None
+        reason = name if period != self._last_period else f"oldest {name}"
+        self.counter, self._last_period = RuleCounter(name, remaining and remaining - 1, period), period
+        return reason
+
+    def _period(self, candidate: _Candidate) -> Period:
+        return self._period_of(candidate.local) if self._period_of else (candidate.number,)
+
+    def _has_alternative(self, failed: _Candidate, period: Period) -> bool:
+        """Whether a set that has not failed can take the place of a failed one."""
+        if self._period_of:
+            return period in self._alternatives
+        return self.counter.remaining is not None and self.counter.remaining <= failed.older_not_failed
 
 
-def _rules(policy: Keep, newest: datetime | None) -> list[_Rule]:
+def _rules(policy: Keep, newest: datetime | None, alternatives: Sequence[_Candidate]) -> list[_Rule]:
     """Return the policy's rules with full counters; `within` rules have no counter but an earliest time."""
     counted = [
-        _Rule(name, period, None if count == UNLIMITED else count)
+        _Rule(name, period, None if count == UNLIMITED else count, alternatives)
         for name, period in PERIODS.items()
         if (count := getattr(policy, name))
     ]
@@ -199,6 +271,7 @@ def _rules(policy: Keep, newest: datetime | None) -> list[_Rule]:
             f"{name} within {span}".removeprefix("last "),
             period,
             None,
+            alternatives,
             subtract_span(newest, span) if newest else EARLIEST,
         )
         for name, period in PERIODS.items()

@@ -98,6 +98,14 @@ def test_pinned_and_verified_sets_are_kept(environment: Environment, store: Stor
     assert names(store) == [set_id(at) for at in (pinned, verified, days[1], days[0])]
 
 
+def test_a_good_set_is_kept_instead_of_a_failed_one_of_the_same_day(environment: Environment, store: Store) -> None:
+    newest, older = put(store, NEWEST), put(store, NEWEST - timedelta(hours=25))
+    failed = put(store, NEWEST - timedelta(hours=24), "verification-failed.json")
+    run(environment, store)
+    assert names(store) == [older, newest]
+    assert failed not in str(keys(store))
+
+
 def test_a_policy_without_rules_removes_nothing_and_says_so(tmp_path: Path, store: Store) -> None:
     for at in daily(NEWEST, 3):
         put(store, at)

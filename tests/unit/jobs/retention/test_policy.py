@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from inventories import Keep
 from inventories.value_types import Span
 from jobs.backup.sets.sets import Set
-from jobs.retention.policy import ClockBehind, apply_policy, explain, require_plausible_clock, subtract_span
+from jobs.retention.policy import (
+    PERIODS,
+    ClockBehind,
+    apply_policy,
+    explain,
+    has_failed,
+    require_plausible_clock,
+    subtract_span,
+)
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -226,6 +234,75 @@ def test_a_later_failed_verification_cancels_an_earlier_success() -> None:
     assert kept(sets, Keep(last=1)) == ["2026-11-20T02:00", "2026-11-18T02:00"]
 
 
+FAILED = NOW - timedelta(hours=1)
+
+
+def failed(text: str, **more: object) -> Backup:
+    return at(text, failed_verification=FAILED, **more)
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        (Keep(daily=2), ["2026-11-20T14:00", "2026-11-20T02:00", "2026-11-19T02:00"]),
+        (Keep(daily=3), ["2026-11-20T14:00", "2026-11-20T02:00", "2026-11-19T02:00", "2026-11-18T14:00"]),
+        (Keep(weekly=1), ["2026-11-20T14:00", "2026-11-20T02:00"]),
+        (Keep(last=1), ["2026-11-20T14:00", "2026-11-20T02:00"]),
+        (Keep(last=3), ["2026-11-20T14:00", "2026-11-20T02:00", "2026-11-19T02:00", "2026-11-16T02:00"]),
+        (Keep(last=4), ["2026-11-20T14:00", "2026-11-20T02:00", "2026-11-19T02:00", "2026-11-16T02:00"]),
+        (Keep(last=-1), [
+            "2026-11-20T14:00", "2026-11-20T02:00", "2026-11-19T14:00", "2026-11-19T02:00", "2026-11-18T14:00",
+            "2026-11-18T02:00", "2026-11-16T02:00"
+        ]),
+        (Keep(within_daily=Span(days=3)), [
+            "2026-11-20T14:00", "2026-11-20T02:00", "2026-11-19T02:00", "2026-11-18T14:00"
+        ]),
+        (Keep(within_daily=Span(hours=3)), ["2026-11-20T14:00", "2026-11-20T02:00"]),
+        (Keep(tags=(("none has this",),)), ["2026-11-20T14:00", "2026-11-20T02:00"]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_failed_set_fills_no_period_that_has_another_set(policy: Keep, expected: list[str]) -> None:
+    sets = [
+        failed("2026-11-20T14:00"), at("2026-11-20T02:00"), failed("2026-11-19T14:00"), at("2026-11-19T02:00"),
+        failed("2026-11-18T14:00"), failed("2026-11-18T02:00"), at("2026-11-16T02:00"),
+    ]  # fmt: skip
+    assert kept(sets, policy) == expected
+
+
+def test_a_removed_set_whose_verification_failed_says_so() -> None:
+    sets = [
+        at("2026-11-20T14:00"),
+        failed("2026-11-19T14:00"),
+        at("2026-11-19T02:00"),
+        failed("2026-11-18T14:00"),
+        failed("2026-11-18T02:00"),
+    ]
+    reasons = why(sets, Keep(last=1, daily=5))
+    assert reasons["2026-11-19T14:00"] == (
+        "verification failed, last: 0 left, daily: another set of 2026-11-19 has not failed (4 left)"
+    )
+    assert reasons["2026-11-19T02:00"] == "daily (3 left)"
+    assert reasons["2026-11-18T14:00"] == "daily (2 left)"
+    assert reasons["2026-11-18T02:00"] == (
+        "verification failed, last: 0 left, daily: newer set kept for 2026-11-18 (2 left)"
+    )
+    assert why([failed("2026-11-20T14:00"), failed("2026-11-19T14:00"), at("2026-11-18T14:00")], Keep(last=1)) == {
+        "2026-11-20T14:00": "newest",
+        "2026-11-19T14:00": "verification failed, last: older sets have not failed (1 left)",
+        "2026-11-18T14:00": "newest that has not failed, last (0 left)",
+    }
+
+
+def test_the_oldest_set_is_the_oldest_one_that_has_not_failed() -> None:
+    sets = [at("2026-11-20T02:00"), at("2026-02-02T02:00"), failed("2026-02-01T02:00")]
+    assert why(sets, Keep(yearly=2)) == {
+        "2026-11-20T02:00": "newest, yearly (1 left)",
+        "2026-02-02T02:00": "oldest yearly (0 left)",
+        "2026-02-01T02:00": "verification failed, yearly: 0 left",
+    }
+
+
 def test_each_reason_shows_the_remaining_count() -> None:
     reasons = why(TWICE_A_DAY, Keep(last=2, daily=3, weekly=2, yearly=-1))
     assert reasons["2026-11-20T14:00"] == "newest, last (1 left), daily (2 left), weekly (1 left), yearly"
@@ -286,6 +363,7 @@ some_sets = st.lists(
         started=st.one_of(moments, close),
         tags=st.lists(st.sampled_from(TAGS), max_size=2, unique=True).map(tuple),
         verified=st.sampled_from([None, None, NOW]),
+        failed_verification=st.sampled_from([None, None, NOW - timedelta(hours=1), NOW + timedelta(hours=1)]),
         pinned=st.sampled_from([False, False, False, True]),
     ),
     min_size=1,
@@ -302,7 +380,21 @@ def test_newest_pinned_and_newest_verified_are_always_kept(sets: list[Backup], p
     newest_first = sorted(sets, key=lambda each: each.sort_key, reverse=True)
     assert newest_first[0].id in keep
     assert {each.id for each in sets if each.pinned} <= set(keep)
-    assert {each.id for each in [each for each in newest_first if each.verified][:1]} <= set(keep)
+    not_failed = [each for each in newest_first if not has_failed(each)]
+    assert {each.id for each in not_failed[:1]} <= set(keep)
+    assert {each.id for each in [each for each in not_failed if each.verified][:1]} <= set(keep)
+
+
+@examples
+@given(some_sets, st.sampled_from(["daily", "weekly", "monthly", "yearly"]), zones)
+def test_no_failed_set_is_kept_for_a_period_that_has_another(sets: list[Backup], rule: str, zone: ZoneInfo) -> None:
+    decisions = apply_policy(sets, Keep(**{rule: -1}), NOW.astimezone(zone))
+    period_of = PERIODS[rule]
+    assert period_of is not None
+    others = {period_of(each.started.astimezone(zone)) for each in sets if not has_failed(each)}
+    by_rule = [each.set for each in decisions if any(rule in reason for reason in each.reasons)]
+    for each in by_rule:
+        assert not has_failed(each) or period_of(each.started.astimezone(zone)) not in others
 
 
 @examples
