@@ -237,12 +237,11 @@ def _write_files(folder: Path, answers: Answers) -> list[Path]:
         with output.writing_to(folder):
             folder.mkdir(parents=True, exist_ok=True)
         for path, body, mode in files:
-            with (
-                output.writing_to(path),
-                os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file,
-            ):
+            with output.writing_to(path):
+                number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
                 undo.callback(path.unlink)
-                file.write(body)
+                with os.fdopen(number, "w") as file:
+                    file.write(body)
         undo.pop_all()
     return [path for path, _, _ in files]
 

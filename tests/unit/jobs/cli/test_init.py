@@ -109,13 +109,13 @@ def test_a_failure_leaves_no_key(crew: Crew, tmp_path: Path) -> None:
     result = crew("init", "qa", *STORE, "--new-key", "qa.key")
     assert result.code == 1, result
     assert result.err.startswith(f"cannot write {tmp_path}/inventories/qa: File exists. ")
+    assert [path.name for path in tmp_path.rglob("*")] == ["inventories", "qa"]
 
 
 def test_a_key_that_cannot_be_written_is_an_error_with_a_remedy(crew: Crew) -> None:
     result = crew("init", "qa", *STORE, "--new-key", "/proc/qa.key")
     assert result.code == 1, result
     assert result.err.startswith("cannot write /proc/qa.key: No such file or directory. ")
-    assert [path.name for path in tmp_path.rglob("*")] == ["inventories", "qa"]
 
 
 @pytest.mark.parametrize("text", ["plain", 'a "b" \\ ü', "tab\t and line\n", "{ env = 1 }"])
