@@ -163,7 +163,7 @@ def _pending(change: Change, outside: Change | None) -> Iterator[DriftFinding]:
         yield DriftFinding(DriftKind.PENDING, change.address, "", "", "", change.action)
         return
     drifted = set(values.differing_paths(outside.before, outside.after)) if outside else set()
-    edits = [path for path in change.edits() if not _is_among(path, drifted)]
+    edits = [path for path in change.edits() if not _is_among(path, drifted) or _adds_blocks(change, outside, path)]
     masked = _masked(change, outside)
     for path in edits:
         yield DriftFinding(
@@ -175,6 +175,12 @@ def _pending(change: Change, outside: Change | None) -> Iterator[DriftFinding]:
 
 def _is_among(path: Path, drifted: set[Path]) -> bool:
     return any(path[: len(other)] == other or other[: len(path)] == path for other in drifted)
+
+
+def _adds_blocks(change: Change, outside: Change | None, path: Path) -> bool:
+    """Return whether the plan edits a list of blocks, of which others were changed outside."""
+    planned, earlier = values.value_at(change.after, path), outside and values.value_at(outside.before, path)
+    return values.are_blocks(planned) and values.are_blocks(earlier) and not values.are_equal(planned, earlier)
 
 
 def _outputs(outputs: Iterable[OutputChange], drift: Iterable[Change]) -> Iterator[DriftFinding]:

@@ -22,8 +22,49 @@ def dotted_path(path: Path) -> str:
 
 
 def are_equal(first: Any, second: Any) -> bool:
-    """Return whether two values are equal, or both empty: providers mix null, "", [] and {} for an empty value."""
-    return bool(first == second) or (is_empty(first) and is_empty(second))
+    """Return whether two values mean the same: providers mix null, "", [] and {}, and rewrite JSON texts."""
+    if type(first) is type(second) and not isinstance(first, dict | list) and first == second:
+        return True  # the usual case, without a JSON text to parse
+    return bool(meaning(first) == meaning(second))
+
+
+def meaning(value: Any) -> Any:
+    """Return a value in a form that is equal for values that mean the same.
+
+    At any depth, empty values are null, null attributes of objects are left out, and JSON texts are parsed.
+    """
+    if isinstance(value, dict):
+        inner = {key: meaning(each) for key, each in value.items()}
+        return {key: each for key, each in inner.items() if each is not None} or None
+    if isinstance(value, list):
+        return [meaning(each) for each in value] or None
+    if isinstance(value, str):
+        return _parsed(value) if value.lstrip()[:1] in ("{", "[") else value or None
+    return _exact(value)
+
+
+def _parsed(text: str) -> Any:
+    """Return the content of a JSON text, whatever the order of its keys and its layout; other texts as they are."""
+    try:
+        return ("JSON", _exact(json.loads(text, object_pairs_hook=_object)))
+    except (ValueError, RecursionError):
+        return text
+
+
+def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; refuse one with a key twice, since parsers disagree on its meaning."""
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise ValueError("a key twice")
+    return dict(pairs)
+
+
+def _exact(value: Any) -> Any:
+    """Return a value that differs for true and 1, which Python holds to be equal."""
+    if isinstance(value, dict):
+        return {key: _exact(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_exact(each) for each in value]
+    return ("boolean", value) if isinstance(value, bool) else value
 
 
 def is_empty(value: Any) -> bool:
@@ -36,20 +77,23 @@ def differing_paths(before: Any, after: Any, path: Path = ()) -> Iterator[Path]:
 
     Other lists are compared as a whole, because most of them are sets.
     """
-    if are_equal(before, after):
-        return
-    if isinstance(before, dict | None) and isinstance(after, dict | None) and (before or after):
+    if isinstance(before, dict | None) and isinstance(after, dict | None):
         old, new = before or {}, after or {}
         for key in sorted({*old, *new}):
             yield from differing_paths(old.get(key), new.get(key), (*path, key))
     elif _is_block(before) and _is_block(after):
         yield from differing_paths(before[0], after[0], (*path, 0))
-    else:
+    elif not are_equal(before, after):
         yield path
 
 
 def _is_block(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict)
+    return are_blocks(value) and len(value) == 1
+
+
+def are_blocks(value: Any) -> bool:
+    """Return whether a value is a list of blocks."""
+    return isinstance(value, list) and bool(value) and all(isinstance(each, dict) for each in value)
 
 
 def value_at(value: Any, path: Path) -> Any:
@@ -117,4 +161,5 @@ def short_texts(before: Any, after: Any) -> tuple[str, str]:
 
 
 def _without(items: Sequence[Any], others: Sequence[Any]) -> list[Any]:
-    return [item for item in items if item not in others]
+    present = [meaning(other) for other in others]
+    return [item for item in items if meaning(item) not in present]

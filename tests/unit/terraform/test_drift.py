@@ -83,6 +83,36 @@ UPDATE, DELETE, CREATE, NO_OP = ["update"], ["delete"], ["create"], ["no-op"]
             [entry("a.x", UPDATE, {"n": 1}, {"n": 2})], [], [("state only", "a.x n")], id="no plan reverts it"
         ),
         pytest.param(
+            [entry("a.x", UPDATE, {"r": [{"p": 80, "l": None}, {"p": 443}]}, {"r": [{"p": 80, "l": []}, {"p": 443}]})],
+            [entry("a.x", UPDATE, {"r": [{"p": 80, "l": []}, {"p": 443}]}, {"r": [{"p": 80}, {"p": 8443}]})],
+            [("pending", "a.x r")],
+            id="null against [] in one of two blocks, and an edit in the other",
+        ),
+        pytest.param(
+            [entry("a.x", UPDATE, {"r": [{"p": 80}, {"p": 443}]}, {"r": [{"p": 80}, {"p": 443}, {"p": 22}]})],
+            [entry("a.x", UPDATE, {"r": [{"p": 80}, {"p": 443}, {"p": 22}]}, {"r": [{"p": 80}, {"p": 8443}]})],
+            [("changed", "a.x r"), ("pending", "a.x r")],
+            id="one block added outside, another edited in the code",
+        ),
+        pytest.param(
+            [entry("a.x", UPDATE, {"c": {"d": [{"e": ""}]}}, {"c": {"d": [{"e": {}}], "f": [], "g": {"h": None}}})],
+            [],
+            [],
+            id="one empty value for another, deep inside",
+        ),
+        pytest.param(
+            [entry("a.x", UPDATE, {"policy": '{"a":1,"b":[2]}'}, {"policy": '{ "b": [2], "a": 1 }'})],
+            [],
+            [],
+            id="JSON in another key order",
+        ),
+        pytest.param(
+            [entry("a.x", UPDATE, {"policy": '{"a":1}'}, {"policy": '{"a":true}'})],
+            [],
+            [("state only", "a.x policy")],
+            id="JSON with another value",
+        ),
+        pytest.param(
             [entry("a.x", UPDATE, {"n": 1, "m": 5}, {"n": 2, "m": 5})],
             [entry("a.x", UPDATE, {"n": 2, "m": 5}, {"n": 1, "m": 6})],
             [("changed", "a.x n"), ("pending", "a.x m")],
