@@ -243,6 +243,12 @@ class Refresh:
         "SQL script that removes personal data before the copy replaces the database",
         example='"sanitise/shop.sql"',
     )
+    unchecked: tuple[str, ...] = toml_key(
+        ListOf("a list of environments", value_types.TEXT),
+        "other environments that a refresh ignores if it cannot read their backups to see whether they protect `into`",
+        default=[],
+        example='["production"]',
+    )
     at: Cron | None = toml_key(value_types.CRON, "schedule of refreshes", default=None, example='"0 4 * * 1"')
 
     @property

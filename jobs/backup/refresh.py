@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import tempfile
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from jobs.backup.postgres.connection import Address, Endpoint, reach, translated
 from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.restore.fill import RestoreTask, analyze, error_output
 from jobs.backup.restore.pg_restore import DefinitionOptions
+from jobs.backup.restore.lock import RestoreLock, restore_lock
 from jobs.backup.restore.protected import find_protection
 from jobs.backup.restore.restore import create_roles, pg_restore_for, restore_and_swap
 from jobs.backup.restore.target import (
@@ -30,7 +32,7 @@ from jobs.run.job import Job, Options, Outcome, Result, Run, UnknownName
 from jobs.store import Store, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from inventories import Environment, Refresh, Repository
 
@@ -49,19 +51,19 @@ def work(run: Run) -> Result:
     stored, chosen = open_newest_verified(repository.read(settings.source_environment), settings)
     if run.options.dry_run:
         return Result(Outcome.DONE, f"would fill it from set {chosen.id} of {settings.source}", {"set": chosen.id})
-    with reach(run, Address(settings.into, settings.password)) as into:
+    with reach(run, Address(settings.into, settings.password)) as into, restore_lock(into) as lock:
         target = inspect_target(into)
-        refuse_protected(repository, into, target, run)
-        kept_as, notes = refresh(run, settings, stored, into, target)
+        refuse_protected(repository, into, target, settings.unchecked)
+        kept_as, notes = refresh(run, settings, stored, target, lock)
     sentence = (
         f"{into.database} is {settings.source} as it was at {chosen.started:%Y-%m-%d %H:%M} UTC, "
         f"sanitised (set {chosen.id})"
     )
     if kept_as is not None:
         sentence += f"; the previous database is kept as {kept_as} until the next refresh"
-    return Result(Outcome.DONE, sentence, {"set": chosen.id, "dumped_bytes": stored.manifest.dumped_bytes})
     sentence = "; ".join([sentence, *notes])
 
+    return Result(Outcome.DONE, sentence, {"set": chosen.id, "dumped_bytes": stored.manifest.dumped_bytes})
 
 def open_newest_verified(environment: Environment, settings: Refresh) -> tuple[StoredSet, Set]:
     """Open the set that a refresh uses: the newest verified one of the source database."""
@@ -79,40 +81,47 @@ def open_newest_verified(environment: Environment, settings: Refresh) -> tuple[S
 
 def newest_verified(sets: Iterable[Set]) -> Set | None:
     """Return the newest set that is complete and verified."""
-    verified = (backup_set for backup_set in sets if backup_set.complete and backup_set.verified)
+    verified = (backup_set for backup_set in sets if backup_set.complete and backup_set.is_verified)
     return max(verified, key=lambda backup_set: backup_set.sort_key, default=None)
 
 
-def refuse_protected(repository: Repository, into: Endpoint, target: RestoreTarget, run: Run) -> None:
-    """Raise if the target belongs to a protected environment, whatever its address, or is read-only."""
+def refuse_protected(
+    repository: Repository, into: Endpoint, target: RestoreTarget, may_be_unchecked: Collection[str]
+) -> None:
+    """Raise if the target belongs, or could belong, to a protected environment, or is read-only."""
     protection = find_protection(repository, into, target)
-    for reason in protection.unchecked:
-        run.log.warning("could not check whether this database belongs to a protected environment", why=reason)
     if protection.environments:
         raise BackupError(
             f"{target.database} belongs to {protection.environments[0]}, which is protected, "
             "so a refresh does not overwrite it; check `into` in this environment's file"
         )
     if target.standby:
+    for name, why in protection.unchecked.items():
+        if name not in may_be_unchecked:
+            raise BackupError(
+                f"cannot tell whether {target.database} belongs to the protected environment {name}: {why}. "
+                f"If it does not, add `unchecked = [{json.dumps(name)}]` to this section of the environment's file"
+            )
         raise BackupError(
             f"{target.database}: this server is a standby, which is read-only; name its primary in `into`"
         )
 
 
 def refresh(
-    run: Run, settings: Refresh, stored: StoredSet, into: Endpoint, target: RestoreTarget
+    run: Run, settings: Refresh, stored: StoredSet, target: RestoreTarget, lock: RestoreLock
 ) -> tuple[str | None, tuple[str, ...]]:
     """Restore into a copy, sanitise it and swap the names.
 
     Return the name that the previous database has now, and notes on older ones that the server does not drop.
     """
     kept_as = copies.replaced_name(into.database, datetime.now(UTC), target.databases) if target.exists else None
+    into = lock.into
     create_roles(stored, into, target, bare=True)
     options = DefinitionOptions(target.superuser, target.superuser, target.tablespaces, subscriptions=False)
     streams = restore_streams(run.environment, run.subject)
     task = RestoreTask(stored, into, pg_restore_for(stored, target), run, streams, options)
     run_script = partial(sanitise, script=settings.sanitise, delete_statistics=target.superuser)
-    restore_and_swap(task, target, kept_as, run_script)
+    restore_and_swap(task, target, kept_as, lock, run_script)
     with maintenance_connection(into) as server:
         return kept_as, drop_replaced_by_refreshes(server, into.database, kept_as)
 
@@ -131,8 +140,8 @@ def sanitise(copy: RestoreTask, script: Path, *, delete_statistics: bool) -> Non
     with copy.run.step("statistics"):
         if delete_statistics:  # ANALYZE does not change the statistics of an empty table
             with translated_errors(), copy.into.connect(autocommit=True) as connection:
-                connection.execute("DELETE FROM pg_statistic")
-                connection.execute("DELETE FROM pg_statistic_ext_data")
+                connection.execute("DELETE FROM pg_catalog.pg_statistic")
+                connection.execute("DELETE FROM pg_catalog.pg_statistic_ext_data")
         analyze(copy, "VACUUM (ANALYZE)")
 
 

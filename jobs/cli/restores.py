@@ -113,7 +113,7 @@ def restore_command(
         stored = open_set(store, selected, environment.store.decrypt_with if environment.store else None)
         target = inspect_target(endpoint)
         mode = choose_mode(target, create=create, replaces=replaces, only_tables=bool(tables))
-        _confirm(ctx, run, endpoint, target, yes_to)
+        _confirm(ctx, run, endpoint, target, mode, yes_to)
         if dry_run:
             _print_plan(environment, selected, stored, endpoint, mode, as_json=as_json)
             return 0
@@ -194,13 +194,21 @@ def _connected(run: Run, address: Address) -> Iterator[Endpoint]:
         yield replace(endpoint, password=password)
 
 
-def _confirm(ctx: typer.Context, run: Run, endpoint: Endpoint, target: RestoreTarget, yes_to: str | None) -> None:
-    """Ask before a restore writes to a database of a protected environment."""
-    from jobs.backup import find_protection
+def _confirm(
+    ctx: typer.Context, run: Run, endpoint: Endpoint, target: RestoreTarget, mode: RestoreMode, yes_to: str | None
+) -> None:
+    """Ask before a restore writes to a database of a protected environment, or replaces one that could be."""
+    from jobs.backup import RestoreMode, find_protection
 
     protection = find_protection(arguments.find_repository(ctx), endpoint, target)
-    for why in protection.unchecked:
-        typer.echo(f"Cannot tell whether the target belongs to a protected environment: {why}", err=True)
+    for name, why in protection.unchecked.items():
+        unknown = f"cannot tell whether {target.database} belongs to the protected environment {name}: {why}"
+        if mode is RestoreMode.REPLACE:
+            prompts.confirm_protected(
+                name, unknown, "replace it", "nothing was restored", yes_to=yes_to, check=run.check
+            )
+        else:
+            typer.echo(f"Warning: {unknown}", err=True)
     for name in protection.environments:
         prompts.confirm_protected(
             name,

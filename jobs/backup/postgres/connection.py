@@ -31,7 +31,7 @@ _TRANSIENT = ("08", "53", "57P", "40", "58")
 
 # A server or role can have timeouts that end a dump of hours. Older servers do not know all of them.
 DISABLE_TIMEOUTS = """SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN
-    ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')"""
+    ('statement_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')"""
 
 _PERMANENT = (
     "authentication failed",

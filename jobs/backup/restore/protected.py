@@ -36,10 +36,10 @@ class ProtectedDatabase:
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """The protected environments that a target belongs to, and why others could not be checked."""
+    """The protected environments that a target belongs to, and others by name with why they could not be checked."""
 
     environments: tuple[str, ...]
-    unchecked: tuple[str, ...]
+    unchecked: Mapping[str, str]
 
 
 def find_protection(repository: Repository, into: Endpoint, target: RestoreTarget) -> Protection:
@@ -47,12 +47,12 @@ def find_protection(repository: Repository, into: Endpoint, target: RestoreTarge
     from inventories import BadEnvironment
 
     protected_by: list[str] = []
-    unchecked: list[str] = []
+    unchecked: dict[str, str] = {}
     for name in repository.names():
         try:
             environment = repository.read(name)
         except BadEnvironment as error:
-            unchecked.append(f"{name}: {error.lines[0]}")
+            unchecked[name] = error.lines[0]
             continue
         if not environment.protected:
             continue
@@ -60,10 +60,10 @@ def find_protection(repository: Repository, into: Endpoint, target: RestoreTarge
         try:
             databases += _backed_up(environment)
         except (StoreError, Failed, BadEnvironment) as error:
-            unchecked.append(f"{name}: {error}")
+            unchecked[name] = str(error)
         if any(is_same_database(database, host_and_port(into.parameters), target) for database in databases):
             protected_by.append(name)
-    return Protection(tuple(protected_by), tuple(unchecked))
+    return Protection(tuple(protected_by), unchecked)
 
 
 def is_same_database(protected: ProtectedDatabase, address: tuple[str, str], target: RestoreTarget) -> bool:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres import copies, programs, quoting
 from jobs.backup.postgres import settings as database_settings
-from jobs.backup.postgres.connection import Endpoint, translated_errors
+from jobs.backup.postgres.connection import DISABLE_TIMEOUTS, Endpoint, translated_errors
 from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.postgres.settings import DatabaseProperties
 from jobs.backup.restore.compare import QualifiedName, compare, difference_text
 from jobs.backup.restore.count import count_contents
 from jobs.backup.restore.fill import RestoreTask, fill
+from jobs.backup.restore.lock import RestoreLock, restore_lock
 from jobs.backup.restore.pg_restore import DefinitionOptions
 from jobs.backup.restore.roles import missing_roles, names_only
 from jobs.backup.restore.selection import Selection
@@ -102,8 +103,30 @@ def restore_set(
     streams: int = 2,
     tables: Sequence[str] = (),
 ) -> Restored:
-    """Restore a set, or some of its tables, into a database."""
-    program = pg_restore_for(stored, target)
+    """Restore a set, or some of its tables, into a database that no other restore writes to."""
+    with restore_lock(into) as lock:
+        target = _require_unchanged(target, inspect_target(into), mode)
+        return _restore(stored, lock, target, run, mode, streams=streams, tables=tables)
+
+
+def _require_unchanged(before: RestoreTarget, now: RestoreTarget, mode: RestoreMode) -> RestoreTarget:
+    """Return the target as it is now, or raise if the mode was chosen for another state of it."""
+    if now.exists != before.exists or (mode is RestoreMode.EMPTY_DATABASE and now.objects):
+        raise BackupError(f"database {now.database} has changed since this restore began; start the restore again")
+    return now
+
+
+def _restore(
+    stored: StoredSet,
+    lock: RestoreLock,
+    target: RestoreTarget,
+    run: Run,
+    mode: RestoreMode,
+    *,
+    streams: int,
+    tables: Sequence[str],
+) -> Restored:
+    into, program = lock.into, pg_restore_for(stored, target)
     task = RestoreTask(stored, into, program, run, streams, definition_options(target), tuple(tables))
     roles = create_roles(stored, into, target)
     kept_as = None
@@ -114,7 +137,7 @@ def restore_set(
     elif mode is RestoreMode.EMPTY_DATABASE:
         notes = _restore_into_empty(task, target)
     else:
-        notes = restore_and_swap(task, target, kept_as)
+        notes = restore_and_swap(task, target, kept_as, lock)
     return Restored(into.database, stored.manifest.set, mode, kept_as, roles.names, (*roles.notes, *notes))
 
 
@@ -238,6 +261,7 @@ def restore_and_swap(
     task: RestoreTask,
     target: RestoreTarget,
     kept_as: str | None,
+    lock: RestoreLock,
     sanitise: Callable[[RestoreTask], None] | None = None,
 ) -> tuple[str, ...]:
     """Restore into a copy, compare it with the manifest, and rename it. A failure drops the copy.
@@ -255,7 +279,8 @@ def restore_and_swap(
     with new_copy(into, manifest.settings, target) as copy:
         copy_task = replace(task, into=copy)
         # The open connection shows other restores that this copy is not abandoned.
-        with translated_errors(), copy.connect(autocommit=True):
+        with translated_errors(), copy.connect(autocommit=True) as connection:
+            connection.execute(DISABLE_TIMEOUTS)
             left_out = _fill(copy_task, statistics=sanitise is None)
             if not task.tables:
                 require_same_contents(copy_task)
@@ -267,6 +292,7 @@ def restore_and_swap(
         with maintenance_connection(into) as server:
             server.execute(database_settings.connection_limit_statement(copy.database, properties))
         with run.step("swap"):
+            lock.require_held()
             swap(into, copy.database, kept_as, kept_comment, run)
     return notes
 

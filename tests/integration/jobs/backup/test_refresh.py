@@ -8,7 +8,10 @@ from contextlib import AbstractContextManager, contextmanager
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
+from jobs.backup.postgres.connection import Endpoint
+from jobs.backup.restore.lock import restore_lock
 from jobs.run.context import RunContext
 from jobs.run.job import Failed
 from tests.parts.crew import Repository
@@ -244,3 +247,29 @@ def test_does_not_refresh_protected_databases(repository: Repository, production
     assert ended.code == 1, ended
     assert "belongs to production, which is protected" in ended.out
     assert production.ask("SELECT DISTINCT name FROM customers") == [("Real Name",)]
+
+
+def test_a_refresh_needs_an_answer_from_every_protected_environment(
+    repository: Repository, production: Database, staging: Database
+) -> None:
+    repository.environment("vault", protected=True)
+    manifest = repository.store / "vault/backups/shop/20261121T020000Z-3f9a/manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text("not readable")
+    ended = repository.crew("run", "refresh", "staging")
+    assert ended.code == 1, ended
+    assert "cannot tell whether refreshed belongs to the protected environment vault" in ended.out
+    assert databases(staging.server) == []
+    file = repository.root / "inventories/staging.toml"
+    file.write_text(file.read_text() + 'unchecked = ["vault"]\n')
+    ended = repository.crew("run", "refresh", "staging")
+    assert ended.code == 0, ended
+
+
+def test_a_refresh_and_a_restore_exclude_each_other(
+    repository: Repository, production: Database, staging: Database
+) -> None:
+    with restore_lock(Endpoint(conninfo_to_dict(staging.url), staging.password)):
+        ended = repository.crew("run", "refresh", "staging")
+    assert ended.code == 1, ended
+    assert "database refreshed: another restore or refresh of it is running" in ended.out

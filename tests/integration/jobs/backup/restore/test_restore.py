@@ -9,13 +9,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
+from jobs.backup.postgres.connection import Endpoint
+from jobs.backup.restore.lock import restore_lock
 from jobs.run.context import RunContext
 from tests.bench.measure import Peaks
 from tests.parts import terminal
@@ -191,6 +194,48 @@ def test_replacing_keeps_the_tablespace_and_who_can_connect(
             server.execute("DROP TABLESPACE fast")
 
 
+def test_two_restores_never_write_to_the_same_database(
+    repository: Repository, database: New, dropped: Callable[[int, str], Database]
+) -> None:
+    origin, empty = database(16), database(16)
+    origin.run("CREATE TABLE a AS SELECT 1 AS n")
+    repository.environment(text=repository.section("shop", origin))
+    repository.backup()
+    for target, options in ((empty, ()), (dropped(16, f"{origin.name}_new"), ("--create",)), (origin, ("--replace",))):
+        with restore_lock(Endpoint(conninfo_to_dict(target.url), target.password)):
+            code, output = restore(repository, target, *options)
+        assert code == 75, output
+        assert f"database {target.name}: another restore or refresh of it is running: groundcrew restore on" in output
+        assert f"(pid {os.getpid()}) since" in output
+    assert databases_like(origin.server, origin.name) == [origin.name]
+    code, output = restore(repository, empty)
+    assert code == 0, output
+
+
+def test_a_restore_that_lost_its_lock_does_not_swap(
+    repository: Repository, database: New, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin = database(16)
+    origin.run("CREATE TABLE a AS SELECT 1 AS n")
+    repository.environment(text=repository.section("shop", origin))
+    repository.backup()
+    origin.run("INSERT INTO a VALUES (2)")
+    real = RunContext.step
+
+    def step(run: RunContext, name: str) -> AbstractContextManager[None]:
+        if name == "swap":
+            locks = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted"
+            origin.run(f"SELECT pg_terminate_backend(pid) FROM ({locks}) locks")
+        return real(run, name)
+
+    monkeypatch.setattr(RunContext, "step", step)
+    code, output = restore(repository, origin, "--replace")
+    assert code == 1, output
+    assert f"the lock on database {origin.name} was lost" in output
+    assert f"{origin.name} is unchanged" in output
+    assert databases_like(origin.server, origin.name) == [origin.name]
+
+
 @contextmanager
 def in_use(database: Database) -> Iterator[list[str]]:
     """Query a database repeatedly, and connect again when the connection ends."""
@@ -344,6 +389,23 @@ def test_a_protected_environment_needs_a_confirmation(repository: Repository, sh
         assert code == expected, output
         assert text in output
         assert origin.password not in output
+    code, output = restore(repository, database(16), "--dry-run")
+    assert code == 0, output
+
+
+def test_replacing_needs_an_answer_from_every_protected_environment(repository: Repository, database: New) -> None:
+    origin = database(16)
+    repository.environment(text=repository.section("shop", origin))
+    repository.backup()
+    repository.environment("vault", protected=True)
+    manifest = repository.store / "vault/backups/shop/20261121T020000Z-3f9a/manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text("not readable")
+    code, output = restore(repository, origin, "--replace", "--dry-run")
+    assert code == 64, output
+    assert f"cannot tell whether {origin.name} belongs to the protected environment vault" in output
+    code, output = restore(repository, origin, "--replace", "--dry-run", "--yes-to", "vault")
+    assert code == 0, output
     code, output = restore(repository, database(16), "--dry-run")
     assert code == 0, output
 
