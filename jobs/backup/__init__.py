@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         maintenance_connection,
         unconnected_databases,
     )
-    from jobs.backup.sets.choose_set import choose_set, parse_time
+    from jobs.backup.sets.choose_set import choose_set, parse_time, warnings_on_choice
     from jobs.backup.sets.encryption import can_decrypt, encrypt, new_key_pair
     from jobs.backup.sets.fetch import STDOUT, default_file, find_part, write_part
     from jobs.backup.sets.manifest import MANIFEST, Manifest, encode_manifest, iso_timestamp
@@ -44,7 +44,7 @@ _NAMES = {
     "restore.protected": ("find_protection",),
     "restore.restore": ("RestoreMode", "Restored", "choose_mode", "restore_set"),
     "restore.target": ("RestoreTarget", "inspect_target", "maintenance_connection", "unconnected_databases"),
-    "sets.choose_set": ("choose_set", "parse_time"),
+    "sets.choose_set": ("choose_set", "parse_time", "warnings_on_choice"),
     "sets.encryption": ("can_decrypt", "encrypt", "new_key_pair"),
     "sets.fetch": ("STDOUT", "default_file", "find_part", "write_part"),
     "sets.manifest": ("MANIFEST", "Manifest", "encode_manifest", "iso_timestamp"),
@@ -102,6 +102,7 @@ __all__ = [
     "sets_of",
     "unconnected_databases",
     "verify_job",
+    "warnings_on_choice",
     "write_part",
 ]
 

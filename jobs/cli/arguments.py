@@ -144,7 +144,9 @@ OptionalDatabase = Annotated[
 ]
 SetId = Annotated[
     str | None,
-    typer.Option("--set", metavar="ID", help="Backup set: its ID or the ID's last four characters (default: newest)."),
+    typer.Option(
+        "--set", metavar="ID", help="Backup set: its ID or the ID's last four characters (default: newest not failed)."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout and nothing else.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")]

@@ -46,6 +46,12 @@ def say(sentence: str, style: str = "") -> None:
     typer.echo(typer.style(sentence, dim=True) if style == QUIET else typer.style(sentence, fg=colour, bold=bold))
 
 
+def warn(sentences: Iterable[str]) -> None:
+    """Print warnings to stderr, where they do not mix with --json."""
+    for sentence in sentences:
+        typer.echo(typer.style(f"Warning: {redact(sentence)}", fg=WARN), err=True)
+
+
 def table(rows: Iterable[Sequence[Cell | str]], header: Sequence[str] = (), indent: int = 0) -> None:
     """Print a table. On a terminal long cells wrap; elsewhere each row is one line."""
     from rich.console import Console

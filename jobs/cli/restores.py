@@ -86,9 +86,9 @@ def restore_command(
 ) -> int:
     """Restore a backup set into a database.
 
-    Restores the newest complete set, or the one that --set or --before selects. The target must be an empty database.
-    Use --create to create it, --replace to replace a database that is not empty, or --tables to add tables to one. The
-    restore checks the hash of every part.
+    Restores the newest complete set that has not failed verification. --before selects an older one, and --set any one,
+    also one that failed. The target must be an empty database. Use --create to create it, --replace to replace a
+    database that is not empty, or --tables to add tables to one. The restore checks the hash of every part.
     """
     from jobs.backup import (
         Address,
@@ -100,13 +100,16 @@ def restore_command(
         restore_set,
         restore_streams,
         sets_of,
+        warnings_on_choice,
     )
     from jobs.run import unrecorded_run
 
     environment = arguments.open_environment(ctx, environment_name)
     store = arguments.environment_store(environment)
     until = parse_time(before, environment.timezone, datetime.now(UTC)) if before is not None else None
-    selected = choose_set(sets_of(environment, store, database), database, set_id, until)
+    stored_sets = sets_of(environment, store, database)
+    selected = choose_set(stored_sets, database, set_id, until)
+    output.warn(warnings_on_choice(stored_sets, selected, set_id, until))
     address = Address(_hide_password(into), _secret(password_from), _tunnel(via))
     started = time.monotonic()
     with unrecorded_run(environment, store, "restore", database) as run, _connected(run, address) as endpoint:
@@ -245,7 +248,7 @@ def _print_restored(
         document: dict[str, Any] = {
             "environment": environment.name, "database": selected.database, "set": selected.id,
             "into": restored.database, "mode": restored.mode.value, "kept_as": restored.kept_as,
-            "roles": restored.created_roles, "notes": restored.notes, "verified": selected.verified is not None,
+            "roles": restored.created_roles, "notes": restored.notes, "verified": selected.is_verified,
             "seconds": round(took.total_seconds(), 3), "bytes": stored.manifest.dumped_bytes,
         }  # fmt: skip
         output.print_json(document)
@@ -258,7 +261,9 @@ def _print_restored(
         output.say(f"Created the {roles}: {', '.join(restored.created_roles)}.")
     for note in restored.notes:
         output.say(f"Warning: {note}.", output.WARN)
-    if selected.verified is None:
+    if selected.has_failed:
+        output.say("The last verification of this set failed: check the restored data.", output.WARN)
+    elif not selected.is_verified:
         output.say("This set was not verified before. To verify sets: crew backups verify", output.QUIET)
     if restored.kept_as is not None:
         output.say(f'The old database is kept as {restored.kept_as}. To delete it: DROP DATABASE "{restored.kept_as}";')

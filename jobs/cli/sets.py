@@ -135,11 +135,10 @@ def _row(backup_set: Set, kept_by: str, now: datetime) -> tuple[output.Cell | st
 
 
 def _verification(backup_set: Set, now: datetime) -> output.Cell:
-    failed, verified = backup_set.failed_verification, backup_set.verified
-    if failed and (not verified or failed > verified):
+    if backup_set.has_failed:
         return output.Cell("VERIFICATION FAILED", output.BAD)
-    if verified:
-        return output.Cell(f"{format_duration(now - verified)} ago", output.GOOD)
+    if backup_set.verified:
+        return output.Cell(f"{format_duration(now - backup_set.verified)} ago", output.GOOD)
     return output.Cell("not yet", output.QUIET)
 
 
@@ -257,10 +256,11 @@ def pin_command(
     as_json: AsJson = False,
 ) -> None:
     """Pin a backup set, so that retention never removes it."""
-    from jobs.backup import PIN, choose_set
+    from jobs.backup import PIN, choose_set, warnings_on_choice
 
     stored_sets, store = _sets_and_store(ctx, environment_name, database)
     selected = choose_set(stored_sets, database, set_id)
+    output.warn(warnings_on_choice(stored_sets, selected, set_id))
     store.put(selected.prefix + PIN, b"")
     _print_pinned(selected, pinned=True, as_json=as_json)
 
@@ -279,7 +279,7 @@ def unpin_command(
     pinned = [each for each in stored_sets if each.pinned]
     if not pinned:
         raise BackupError(f"{database}: there is no pinned backup set")
-    selected = choose_set(pinned, database, set_id)
+    selected = choose_set(pinned, database, set_id, with_failed=True)
     for refused in store.delete([selected.prefix + PIN]):
         raise BackupError(f"{database}: cannot unpin backup set {selected.id}: {refused.why}")
     _print_pinned(selected, pinned=False, as_json=as_json)
@@ -305,8 +305,10 @@ def _sets_and_store(
 
 
 def _open_set(ctx: typer.Context, environment_name: str, database: str, set_id: str | None) -> StoredSet:
-    from jobs.backup import choose_set, open_set
+    from jobs.backup import choose_set, open_set, warnings_on_choice
 
     stored_sets, store = _sets_and_store(ctx, environment_name, database)
     settings = arguments.open_environment(ctx, environment_name).store
-    return open_set(store, choose_set(stored_sets, database, set_id), settings.decrypt_with if settings else None)
+    selected = choose_set(stored_sets, database, set_id)
+    output.warn(warnings_on_choice(stored_sets, selected, set_id))
+    return open_set(store, selected, settings.decrypt_with if settings else None)

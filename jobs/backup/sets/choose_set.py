@@ -8,7 +8,10 @@ from zoneinfo import ZoneInfo
 
 from jobs.backup.errors import BackupError
 from jobs.backup.sets.sets import Set
+from jobs.format import and_more
 from jobs.run.job import UnknownName
+
+_SHOWN = 3
 
 
 def parse_time(text: str, zone: ZoneInfo, now: datetime) -> datetime:
@@ -34,8 +37,15 @@ def _parse_date(text: str, zone: ZoneInfo) -> datetime:
     return at if at.tzinfo is not None else at.replace(tzinfo=zone)
 
 
-def choose_set(sets: Iterable[Set], database: str, set_id: str | None = None, before: datetime | None = None) -> Set:
-    """Return the named complete set, or the newest one (before a time)."""
+def choose_set(
+    sets: Iterable[Set],
+    database: str,
+    set_id: str | None = None,
+    before: datetime | None = None,
+    *,
+    with_failed: bool = False,
+) -> Set:
+    """Return the named complete set, or the newest one (before a time) that has not failed verification."""
     complete = sorted((each for each in sets if each.complete), key=lambda each: each.sort_key)
     if not complete:
         raise BackupError(
@@ -48,7 +58,37 @@ def choose_set(sets: Iterable[Set], database: str, set_id: str | None = None, be
     if not candidates:
         oldest = complete[0].id
         raise BackupError(f"{database} has no set from before {before:%Y-%m-%d %H:%M %Z}; its oldest is {oldest}")
-    return candidates[-1]
+    usable = [each for each in candidates if with_failed or why_unusable(each) is None]
+    if not usable:
+        newest = candidates[-1]
+        raise BackupError(
+            f"{database}: no set can be used, and {why_unusable(newest)}; to use it all the same: --set {newest.id}"
+        )
+    return usable[-1]
+
+
+def why_unusable(backup_set: Set) -> str | None:
+    """Return why a set is used only if it is named; None if it can be used."""
+    if backup_set.has_failed:
+        return f"set {backup_set.id} failed its last verification ({backup_set.failed_verification:%Y-%m-%d %H:%M} UTC)"
+    return None
+
+
+def warnings_on_choice(
+    sets: Iterable[Set], chosen: Set, set_id: str | None = None, before: datetime | None = None
+) -> list[str]:
+    """Return what to know about a choice: newer sets that cannot be used, or why the named set cannot be trusted."""
+    if set_id is not None:
+        return [reason] if (reason := why_unusable(chosen)) else []
+    newer = [
+        each
+        for each in sorted(sets, key=lambda each: each.sort_key, reverse=True)
+        if each.complete and each.sort_key > chosen.sort_key and (before is None or each.started <= before)
+    ]
+    reasons = [reason for each in newer if (reason := why_unusable(each))]
+    if not reasons:
+        return []
+    return [f"set {chosen.id} is used instead of a newer one: {and_more(reasons, _SHOWN)}"]
 
 
 def _find_by_id(complete: list[Set], database: str, set_id: str) -> Set:

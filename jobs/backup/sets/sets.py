@@ -42,6 +42,17 @@ class Set:
         return self.completed is not None
 
     @property
+    def is_verified(self) -> bool:
+        """Whether the last verification succeeded."""
+        return self.verified is not None and not self.has_failed
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the last verification failed."""
+        failed = self.failed_verification
+        return failed is not None and (self.verified is None or self.verified < failed)
+
+    @property
     def duration(self) -> timedelta | None:
         return self.completed - self.started if self.completed is not None else None
 

@@ -100,8 +100,8 @@ def work(run: Run, set_id: str | None = None) -> Result:
 def newest_unverified(sets: Iterable[Set], database: str) -> Set | None:
     """Return the newest complete set without a verification; None if all are verified."""
     sets = list(sets)
-    choose_set(sets, database)  # raises if no set is complete
-    unverified = [backup_set for backup_set in sets if backup_set.complete and backup_set.verified is None]
+    choose_set(sets, database, with_failed=True)  # raises if no set is complete
+    unverified = [backup_set for backup_set in sets if backup_set.complete and not backup_set.is_verified]
     return max(unverified, key=lambda backup_set: backup_set.sort_key, default=None)
 
 

@@ -1,4 +1,5 @@
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from jobs.backup.postgres.programs import ClientProgram
@@ -23,3 +24,8 @@ def test_uses_the_newest_set_that_is_complete_and_verified() -> None:
     sets = [backup_set(1), backup_set(2), backup_set(3, verified=False), backup_set(4, complete=False)]
     assert newest_verified(sets) == backup_set(2)
     assert newest_verified([backup_set(3, verified=False)]) is None
+
+
+def test_does_not_use_a_verified_set_that_failed_later() -> None:
+    later = backup_set(2).started + timedelta(hours=1)
+    assert newest_verified([backup_set(1), replace(backup_set(2), failed_verification=later)]) == backup_set(1)

@@ -1,10 +1,11 @@
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from jobs.backup.errors import BackupError
-from jobs.backup.sets.choose_set import choose_set, parse_time
+from jobs.backup.sets.choose_set import choose_set, parse_time, warnings_on_choice
 from jobs.backup.sets.sets import Set
 from jobs.run.job import UnknownName
 
@@ -68,3 +69,43 @@ def test_the_last_set_before_a_time_is_chosen() -> None:
 def test_without_a_complete_set_there_is_an_error() -> None:
     with pytest.raises(BackupError, match="no complete backup set"):
         choose_set(SETS[3:], "shop")
+
+
+def failed(backup_set: Set, *, verified: datetime | None = None) -> Set:
+    return replace(backup_set, failed_verification=NOW, verified=verified)
+
+
+WITH_FAILED = [SETS[0], failed(SETS[1]), failed(SETS[2], verified=NOW - timedelta(hours=1)), SETS[3]]
+
+
+def test_a_set_whose_last_verification_failed_is_not_chosen() -> None:
+    assert choose_set(WITH_FAILED, "shop") == SETS[0]
+    passed_later = failed(SETS[2], verified=NOW + timedelta(hours=1))
+    assert choose_set([*SETS[:2], passed_later], "shop") == passed_later
+    assert choose_set(WITH_FAILED, "shop", with_failed=True) == WITH_FAILED[2]
+    assert choose_set(WITH_FAILED, "shop", before=datetime(2026, 11, 19, 23, tzinfo=UTC)) == SETS[0]
+
+
+def test_a_set_that_failed_is_used_if_it_is_named_and_a_warning_says_so() -> None:
+    chosen = choose_set(WITH_FAILED, "shop", "cccc")
+    assert chosen == WITH_FAILED[2]
+    assert warnings_on_choice(WITH_FAILED, chosen, "cccc") == [
+        "set 20261120T020000Z-cccc failed its last verification (2026-11-21 09:00 UTC)"
+    ]
+    assert warnings_on_choice(WITH_FAILED, SETS[0], "aaaa") == []
+
+
+def test_a_warning_names_the_newer_sets_that_failed() -> None:
+    [warning] = warnings_on_choice(WITH_FAILED, SETS[0])
+    assert warning == (
+        "set 20261118T020000Z-aaaa is used instead of a newer one: "
+        "set 20261120T020000Z-cccc failed its last verification (2026-11-21 09:00 UTC); "
+        "set 20261119T020000Z-bbbb failed its last verification (2026-11-21 09:00 UTC)"
+    )
+    assert warnings_on_choice(WITH_FAILED, SETS[0], before=datetime(2026, 11, 18, 23, tzinfo=UTC)) == []
+    assert warnings_on_choice(SETS, SETS[2]) == []
+
+
+def test_if_all_sets_failed_the_error_says_how_to_use_the_newest() -> None:
+    with pytest.raises(BackupError, match=r"failed its last verification .*: --set 20261120T020000Z-cccc"):
+        choose_set([failed(each) for each in SETS[:3]], "shop")
