@@ -7,22 +7,16 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO
 
 from inventories import TunnelSettings, redact
 from jobs.backup.errors import NoProgram
+from jobs.backup.postgres.supervisor import ends_with_parent
 from jobs.run.job import Run, Transient
 
 READY_TIMEOUT = 30.0
-
-# Runs a command until stdin closes, which happens however groundcrew ends; passes on the command's exit code.
-_WATCH_STDIN = (
-    'exec 3<&0; "$@" </dev/null 3<&- & tunnel=$!; '
-    '(read -r _ <&3; kill "$tunnel") 2>/dev/null & watch=$!; '
-    'wait "$tunnel"; code=$?; kill "$watch" 2>/dev/null; exit "$code"'
-)
 
 
 def tunnel_command(via: TunnelSettings, local_port: int, host: str, port: str) -> list[str]:
@@ -80,11 +74,6 @@ def open_tunnel(
             yield local_port
         finally:
             _end(program)
-
-
-def ends_with_parent(argv: Sequence[str]) -> list[str]:
-    """Return a command that ends when groundcrew ends, even by SIGKILL. It needs a pipe as stdin."""
-    return ["/bin/sh", "-c", _WATCH_STDIN, "tunnel", *argv]
 
 
 def _wait_until_ready(

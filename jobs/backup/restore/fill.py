@@ -17,6 +17,7 @@ from jobs.backup.errors import BackupError
 from jobs.backup.postgres.connection import DISABLE_TIMEOUTS, Endpoint, is_permanent, translated_errors
 from jobs.backup.postgres.pipes import enlarge_pipe, with_large_buffers
 from jobs.backup.postgres.programs import ClientProgram
+from jobs.backup.postgres.supervisor import ends_with_parent
 from jobs.backup.restore import pg_restore
 from jobs.backup.restore.pg_restore import DefinitionOptions, Section
 from jobs.backup.sets import passed_files
@@ -104,8 +105,9 @@ def restore_definitions(
         use_list=_path(use_list),
     )
     with tempfile.TemporaryFile() as stderr:
-        process = _start(task, argv, stderr, use_list, archive)
-        _raise_if_failed(task, process.wait(), stderr)
+        with _start(task, argv, stderr, use_list, archive) as process:
+            code = process.wait()
+        _raise_if_failed(task, code, stderr)
 
 
 def restore_rows(task: RestoreTask, parts: Sequence[tuple[Part, IO[bytes] | None]] | None = None) -> None:
@@ -181,8 +183,11 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     environment = {**task.into.environment, "PGOPTIONS": pg_restore.SERVER_OPTIONS}
     passed = [file.fileno() for file in files if file]
+    command = with_large_buffers(argv)
+    if "stdin" not in popen:  # a program that reads our pipe ends with it; the others need a supervisor
+        command, popen = ends_with_parent(command, passed), {**popen, "stdin": subprocess.PIPE}
     return task.run.process(
-        with_large_buffers(argv), env=environment, pass_fds=passed, stdout=subprocess.DEVNULL, stderr=stderr, **popen
+        command, env=environment, pass_fds=passed, stdout=subprocess.DEVNULL, stderr=stderr, **popen
     )
 
 
