@@ -414,11 +414,11 @@ class Status:
     """The status page."""
 
     at: Cron | None = toml_key(value_types.CRON, "schedule of writing the page", default=None, example='"*/30 * * * *"')
-    publish: str = toml_key(
+    publish: str | None = toml_key(
         value_types.PATH_IN_STORE,
-        "key of the page in the store",
-        default="status/index.html",
-        example='"status/index.html"',
+        "key of the page in the store; without it, <environment>/status/index.html",
+        default=None,
+        example='"status/production.html"',
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from inventories import Environment
+from inventories import Environment, Status
 from jobs.format import plural
 from jobs.run.job import Failed, Job, Options, Outcome, Result, Run
 from jobs.run.ticks import next_ticks
@@ -26,10 +26,16 @@ def work(run: Run) -> Result:
     body = render_page([status], run.started, due).encode()
     figures = {"problems": len(status.problems), "bytes": len(body)}
     problems = plural(len(status.problems), "problem") if status.problems else "no problems"
+    key = page_key(environment.name, settings)
     if run.options.dry_run:
-        return Result(Outcome.DONE, f"would write {settings.publish}: {problems}", figures)
-    run.store.put(settings.publish, body)
-    return Result(Outcome.DONE, f"{problems}; written to {settings.publish}", figures)
+        return Result(Outcome.DONE, f"would write {key}: {problems}", figures)
+    run.store.put(key, body)
+    return Result(Outcome.DONE, f"{problems}; written to {key}", figures)
+
+
+def page_key(environment: str, settings: Status) -> str:
+    """Return the key of an environment's page; by default, environments that share a store have different keys."""
+    return settings.publish or f"{environment}/status/index.html"
 
 
 def subjects(environment: Environment, _store: Store, options: Options) -> Sequence[str]:

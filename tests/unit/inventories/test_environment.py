@@ -127,7 +127,7 @@ def test_the_other_sections(designed: Environment, root: Path) -> None:
     assert cost
     assert (cost.budget, cost.thresholds, dict(cost.filter.tag)) == (2500, (50, 80, 100), {"Environment": "production"})
     assert designed.status
-    assert designed.status.publish == "status/index.html"
+    assert designed.status.publish is None
     assert designed.alerts.remind == timedelta(hours=12)
     assert list(designed.alerts.heartbeat) == ["backup"]
     assert designed.metrics.textfile == Path("/var/lib/prometheus/node-exporter/groundcrew.prom")

@@ -115,8 +115,8 @@ def test_the_browser_reports_the_faults_of_a_bad_page(tmp_path: Path) -> None:
 def test_the_job_writes_it_to_the_key_in_the_file(built: crew.Repository) -> None:
     result = built.crew("run", "status", "production")
     assert result.code == 0, result
-    assert "written to status/index.html" in result.out
-    published = (built.store / "status" / "index.html").read_text()
+    assert "written to production/status/index.html" in result.out
+    published = (built.store / "production" / "status" / "index.html").read_text()
     assert "<h2" in published
     assert "The next update is due at " in published
     assert "ruin" not in published
@@ -124,9 +124,9 @@ def test_the_job_writes_it_to_the_key_in_the_file(built: crew.Repository) -> Non
 
 
 def test_a_dry_run_writes_nothing_and_no_section_means_no_run(built: crew.Repository, tmp_path: Path) -> None:
-    (built.store / "status" / "index.html").unlink(missing_ok=True)
-    assert "would write status/index.html" in built.crew("run", "status", "production", "--dry-run").out
-    assert not (built.store / "status" / "index.html").exists()
+    (built.store / "production" / "status" / "index.html").unlink(missing_ok=True)
+    assert "would write production/status/index.html" in built.crew("run", "status", "production", "--dry-run").out
+    assert not (built.store / "production" / "status" / "index.html").exists()
     assert "Nothing to run" in built.crew("run", "status", "staging").out
 
 
