@@ -21,18 +21,25 @@ class DriftKind(StrEnum):
     MISSING = "missing"
     CHANGED = "changed"
     STATE_ONLY = "state only"
+    CHECK_FAILED = "check failed"
     PENDING = "pending"
+
+    @property
+    def is_change(self) -> bool:
+        """Whether something differs between the code and the cloud."""
+        return self is not DriftKind.CHECK_FAILED
 
     @property
     def is_drift(self) -> bool:
         """Whether the change was made outside Terraform; a pending change is in the code."""
-        return self is not DriftKind.PENDING
+        return self.is_change and self is not DriftKind.PENDING
 
 
 MEANING = {
     DriftKind.MISSING: "deleted outside; the next apply creates it again",
     DriftKind.CHANGED: "changed outside; the next apply reverts it",
     DriftKind.STATE_ONLY: "changed or deleted outside, and no plan reverts it; the next apply records it in the state",
+    DriftKind.CHECK_FAILED: "a check in the code does not hold; this alone changes no exit code",
     DriftKind.PENDING: "in the code, but not applied yet",
 }
 
@@ -62,6 +69,8 @@ class DriftFinding:
         """The change in words: old value → new value, or what happened to the resource."""
         if self.attribute:
             return f"{self.before} → {self.now}"
+        if self.kind is DriftKind.CHECK_FAILED:
+            return self.now
         gone = {
             DriftKind.MISSING: "deleted outside",
             DriftKind.STATE_ONLY: "deleted outside, and no longer in the code",
@@ -79,6 +88,7 @@ def drift_findings(plan: Plan, ignore: Sequence[Ignore] = ()) -> tuple[DriftFind
     for change in plan.changes:
         findings += _pending(change, drift.get(change.address))
     findings += _outputs(plan.outputs, drift.values())
+    findings += _other_than_changes(plan)
     return tuple(
         sorted((_with_reason(finding, ignore) for finding in _without_duplicate_tags(findings)), key=_severity)
     )
@@ -199,6 +209,18 @@ def _outputs(outputs: Iterable[OutputChange], drift: Iterable[Change]) -> Iterat
         else:
             before, after = values.short_texts(output.before, output.after)
         yield DriftFinding(DriftKind.PENDING, f"output.{output.name}", "value", before, after, output.action)
+
+
+def _other_than_changes(plan: Plan) -> Iterator[DriftFinding]:
+    """Yield failed checks, actions to invoke, and what Terraform leaves to a later plan."""
+    for check in plan.failed_checks:
+        yield DriftFinding(DriftKind.CHECK_FAILED, check.address, "", "", check.message)
+    later = [(invocation.address, f"invoke {invocation.trigger}".rstrip()) for invocation in plan.invocations]
+    later += [(change.address, f"{change.action} later: {change.reason}") for change in plan.deferred]
+    if not plan.is_complete and not plan.deferred:
+        later.append(("the plan", "make again after the next apply, since Terraform left changes out"))
+    for address, action in later:
+        yield DriftFinding(DriftKind.PENDING, address, "", "", "", action)
 
 
 def _without_duplicate_tags(findings: Iterable[DriftFinding]) -> Iterator[DriftFinding]:

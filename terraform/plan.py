@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from terraform.values import UNKNOWN, Path
 
 FORMATS = ("0", "1")
 
+_FAILED = ("fail", "error")
 _READ = "read"
 _ACTIONS = {
     (): "",
@@ -83,6 +85,31 @@ class OutputChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Invocation:
+    """An action that an apply invokes (since Terraform 1.14), and the event that triggers it."""
+
+    address: str
+    trigger: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeferredChange:
+    """A change or an invocation that Terraform leaves to a later plan, and why."""
+
+    address: str
+    action: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailedCheck:
+    """A check of the code that does not hold, and its message."""
+
+    address: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A whole plan. Unchanged resources are kept apart, by address."""
 
@@ -92,16 +119,24 @@ class Plan:
     unchanged: Mapping[str, Change] = field(default_factory=dict)
     reads: tuple[str, ...] = ()
     """The addresses of data sources that Terraform reads during the apply."""
+    invocations: tuple[Invocation, ...] = ()
+    deferred: tuple[DeferredChange, ...] = ()
+    failed_checks: tuple[FailedCheck, ...] = ()
+    is_complete: bool = True
+    """Whether nothing is left to plan after the apply."""
+    is_errored: bool = False
+    """Whether Terraform stopped with an error while it planned."""
 
     @property
     def makes_something(self) -> bool:
-        """Whether an apply creates, updates or replaces a resource."""
-        return any(change.action in ("create", "update", "replace") for change in self.changes)
+        """Whether an apply creates, updates or replaces a resource, or invokes an action."""
+        made = any(change.action in ("create", "update", "replace") for change in self.changes)
+        return made or bool(self.invocations)
 
     @property
     def is_empty(self) -> bool:
         """Whether an apply has nothing to do."""
-        return not (self.changes or self.outputs or self.reads)
+        return not (self.changes or self.outputs or self.reads or self.invocations)
 
 
 def parse_plan(text: str | bytes) -> Plan:
@@ -135,7 +170,46 @@ def _plan(document: Mapping[str, Any]) -> Plan:
         outputs=tuple(change for change in outputs if change.action),
         unchanged={change.address: change for change in planned if not change.does_something},
         reads=tuple(reads),
+        invocations=tuple(_invocation(entry) for entry in document.get("action_invocations") or ()),
+        deferred=tuple(_deferred(document)),
+        failed_checks=tuple(_failed_checks(document.get("checks") or ())),
+        is_complete=document.get("complete") is not False,
+        is_errored=document.get("errored") is True,
     )
+
+
+def _invocation(entry: Mapping[str, Any]) -> Invocation:
+    trigger = entry.get("lifecycle_action_trigger") or {}
+    event = _words(trigger.get("action_trigger_event") or "")
+    resource = trigger.get("triggering_resource_address") or ""
+    return Invocation(entry["address"], f"{event} of {resource}" if event and resource else "")
+
+
+def _deferred(document: Mapping[str, Any]) -> Iterator[DeferredChange]:
+    """Yield what Terraform leaves to a later plan, from both of its lists."""
+    for entry in document.get("deferred_changes") or ():
+        resource = entry.get("resource_change") or {}
+        address = resource.get("address") or "a resource"
+        action = _action(address, resource["change"]) if "change" in resource else "change"
+        yield DeferredChange(address, action or "import", _words(entry.get("reason") or "unknown reason"))
+    for entry in document.get("deferred_action_invocations") or ():
+        address = (entry.get("action_invocation") or {}).get("address") or "an action"
+        yield DeferredChange(address, "invoke", _words(entry.get("reason") or "unknown reason"))
+
+
+def _words(name: str) -> str:
+    """Return the words of a name of Terraform's, such as AfterCreate or provider_config_unknown."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|_", " ", name).lower()
+
+
+def _failed_checks(checks: Iterable[Mapping[str, Any]]) -> Iterator[FailedCheck]:
+    """Yield each failed instance of a check, or the check itself if it has none."""
+    for check in checks:
+        failed = [instance for instance in check.get("instances") or () if instance.get("status") in _FAILED]
+        if check.get("status") in _FAILED:
+            for instance in failed or [check]:
+                messages = [problem["message"] for problem in instance.get("problems") or ()]
+                yield FailedCheck(instance["address"]["to_display"], "; ".join(messages) or "cannot be evaluated")
 
 
 def _action(address: str, change: Mapping[str, Any]) -> str:

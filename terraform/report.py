@@ -33,6 +33,11 @@ class StackReport:
         return [finding for finding in self.findings if finding.kind is DriftKind.PENDING]
 
     @property
+    def failed_checks(self) -> list[DriftFinding]:
+        """The checks in the code that do not hold."""
+        return [finding for finding in self.findings if finding.kind is DriftKind.CHECK_FAILED]
+
+    @property
     def ignored(self) -> list[DriftFinding]:
         """The findings that a rule ignores."""
         return [finding for finding in self.findings if finding.ignored]
@@ -43,6 +48,8 @@ class StackReport:
         if self.error:
             return "failed"
         counts = [f"{len(self.drifted)} drifted"] if self.drifted else []
+        checks = "checks" if len(self.failed_checks) > 1 else "check"
+        counts += [f"{len(self.failed_checks)} {checks} failed"] if self.failed_checks else []
         counts += [f"{len(self.pending)} pending"] if self.pending else []
         counts += [f"{len(self.ignored)} ignored"] if self.ignored else []
         return ", ".join(counts) or "clean"
@@ -65,8 +72,23 @@ class DriftReport:
         return any(stack.pending for stack in self.stacks)
 
     @property
+    def has_failed_checks(self) -> bool:
+        return any(stack.failed_checks for stack in self.stacks)
+
+    @property
     def failed(self) -> bool:
         return any(stack.error for stack in self.stacks)
+
+    @property
+    def verdict(self) -> str:
+        """The worst result of all stacks in a word or two."""
+        results = {
+            "failed": self.failed,
+            "drift": self.drifted,
+            DriftKind.CHECK_FAILED.value: self.has_failed_checks,
+            "pending": self.pending,
+        }
+        return next((name for name, holds in results.items() if holds), "clean")
 
 
 def as_text(report: DriftReport) -> Iterator[tuple[str, str]]:
@@ -78,12 +100,13 @@ def as_text(report: DriftReport) -> Iterator[tuple[str, str]]:
         stacks = ", ".join(stack.stack for stack in report.stacks if stack.error == error)
         yield f"{report.environment}/{stacks}: {error}", "bad"
     checked = [stack for stack in report.stacks if not stack.error]
-    for stack in sorted(checked, key=lambda stack: (not stack.drifted, not stack.pending)):
-        severity = "bad" if stack.drifted else "warn" if stack.pending else "good"
+    for stack in sorted(checked, key=lambda stack: (not stack.drifted, not stack.failed_checks, not stack.pending)):
+        severity = "bad" if stack.drifted else "warn" if stack.failed_checks or stack.pending else "good"
+        width = max([10, *(len(finding.kind) for finding in stack.findings)])
         yield f"{report.environment}/{stack.stack}: {stack.verdict}", severity
         for finding in stack.findings:
             reason = f"  (ignored: {finding.ignored})" if finding.ignored else ""
-            yield f"  {finding.kind:<10}  {finding.what}: {finding.sentence}{reason}", "quiet" if reason else ""
+            yield f"  {finding.kind:<{width}}  {finding.what}: {finding.sentence}{reason}", "quiet" if reason else ""
     for rule in report.unmatched:
         yield f"{report.environment}: drift.ignore {_rule(rule)} matches no finding any more; remove it", "warn"
 
@@ -94,6 +117,7 @@ def as_json(report: DriftReport) -> dict[str, Any]:
         "environment": report.environment,
         "drifted": report.drifted,
         "pending": report.pending,
+        "check_failed": report.has_failed_checks,
         "failed": report.failed,
         "stacks": [
             {
@@ -123,8 +147,7 @@ def _finding_as_json(finding: DriftFinding) -> dict[str, Any]:
 
 def as_markdown(report: DriftReport) -> Iterator[str]:
     """Yield the lines of a Markdown report for a job summary, an issue or a comment."""
-    verdict = "failed" if report.failed else "drift" if report.drifted else "pending" if report.pending else "clean"
-    yield f"### {_escaped(report.environment)}: {verdict}"
+    yield f"### {_escaped(report.environment)}: {report.verdict}"
     yield ""
     yield "| stack | |"
     yield "|---|---|"

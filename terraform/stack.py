@@ -128,14 +128,21 @@ class Stack:
             # To show a plan takes half as long as to make it, so a plan without any change is not shown.
             is_empty = not changes and found_no_change(file)
             plan = Plan() if is_empty else parse_plan(plan_as_json(program, paths.data_folder, file))
-            if changes and plan.is_empty:
-                raise self._unlisted_changes(program)
+            self._require_readable(plan, program, changes=changes)
             yield SavedPlan(plan, program, file, code, planned_state_version(file))
 
-    def _unlisted_changes(self, program: TerraformProgram) -> UnreadablePlan:
+    def _require_readable(self, plan: Plan, program: TerraformProgram, *, changes: bool) -> None:
+        """Raise UnreadablePlan if the plan stopped with an error, or if it has changes but lists none."""
+        if plan.is_errored:
+            reasons = "; ".join(f"{check.address}: {check.message}" for check in plan.failed_checks)
+            fact = "Terraform stopped with an error while it planned, so the plan lacks changes"
+            why = f" ({reasons})" if reasons else ""
+            raise UnreadablePlan(f"{self.name}: {fact}{why}; fix the error and plan again")
+        if not changes or not plan.is_empty:
+            return
         command = f"TF_DATA_DIR={self.paths.data_folder} {program.terraform_bin_path} plan"
         fact = f"the plan has changes (exit code {WITH_CHANGES}), but this groundcrew knows none of those it lists"
-        return UnreadablePlan(
+        raise UnreadablePlan(
             f"{self.name}: {fact}; see them in {self.paths.folder} with: {command}; then update groundcrew"
         )
 
@@ -193,4 +200,6 @@ class Stack:
         if owner != (self.settings.name, self.paths.stack):
             raise ChangeRefused(f"{self.name}: the plan in {folder} belongs to {owner[0]}/{owner[1]}; use its own plan")
         with self.ready() as program:
-            yield SavedPlan(parse_plan(program.show(file)), program, file, about["code"], state)
+            plan = parse_plan(program.show(file))
+            self._require_readable(plan, program, changes=False)
+            yield SavedPlan(plan, program, file, about["code"], state)

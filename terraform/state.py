@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from typing import Any
 
 from terraform import values
 
-BEFORE, AFTER = "tfstate-prev", "tfstate"
+BEFORE, AFTER, CODE = "tfstate-prev", "tfstate", "tfconfig/"
+_CHECK = re.compile(rb'^\s*check\s+"|"check"\s*:', re.MULTILINE)
+"""A block `check` in HCL, or in the JSON that Terraform also reads as code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +42,23 @@ def planned_state_version(file: Path) -> StateVersion:
 
 
 def found_no_change(file: Path) -> bool:
-    """Return whether a saved plan found every resource as the state has it.
+    """Return whether a saved plan found every resource as the state has it, and its code has no checks.
 
-    The plan file contains the state before and after the refresh.
+    The plan file contains the state before and after the refresh, and the code. Only the plan has the results of
+    checks, and a failed check alone is no change.
     """
     with zipfile.ZipFile(file) as plan:
-        if BEFORE not in plan.namelist():
+        if BEFORE not in plan.namelist() or _has_checks(plan):
             return False
         before, after = (dict(_resources(json.loads(plan.read(name)))) for name in (BEFORE, AFTER))
     return before.keys() == after.keys() and not any(
         any(values.differing_paths(before[key], after[key])) for key in before
     )
+
+
+def _has_checks(plan: zipfile.ZipFile) -> bool:
+    code = (name for name in plan.namelist() if name.startswith(CODE))
+    return any(_CHECK.search(plan.read(name)) for name in code)
 
 
 def _resources(state: dict[str, Any]) -> Iterator[tuple[str, Any]]:

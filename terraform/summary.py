@@ -12,15 +12,16 @@ from terraform.plan import Change, Plan
 from terraform.values import SENSITIVE, UNKNOWN
 
 ORDER = ("destroy", "replace", "forget", "update", "create", "import", "move")
-READ = "read"
+READ, INVOKE, LATER, CHECK, INCOMPLETE = "read", "invoke", "later", "check failed", "incomplete"
 RECORD = "record"
 MARKS = {
     "destroy": "-", "replace": "-/+", "forget": "forget", "update": "~", "create": "+", "import": "import", "move": "→",
-    READ: "<=", RECORD: "record",
+    READ: "<=", INVOKE: "invoke", LATER: "later", CHECK: "failed", INCOMPLETE: "!", RECORD: "record",
 }  # fmt: skip
 APPLIED = {
     "destroy": "destroyed", "replace": "replaced", "forget": "forgotten", "update": "updated", "create": "created",
     "import": "imported", "move": "moved", READ: "read",
+    INVOKE: "invoked",
 }  # fmt: skip
 MAX_EDITS = 4
 
@@ -42,10 +43,20 @@ class PlanLine:
 def planned_counts(plan: Plan, recorded: int = 0) -> str:
     """Return the counts of planned changes, such as "1 to destroy, 2 to update, 1 to record in the state"."""
     counts = [
-        _counts(plan, {action: f"to {action}" for action in (*ORDER, READ)}),
+        _counts(plan, {action: f"to {action}" for action in (*ORDER, READ, INVOKE)}),
         f"{recorded} to record in the state" * (recorded > 0),
     ]
-    return ", ".join(filter(None, counts)) or "nothing to do"
+    return ", ".join([", ".join(filter(None, counts)) or "nothing to do", *_warnings(plan)])
+
+
+def _warnings(plan: Plan) -> Iterator[str]:
+    """Yield what an apply of the plan leaves undone or does not repair."""
+    if plan.deferred:
+        yield f"{len(plan.deferred)} for a later plan"
+    elif not plan.is_complete:
+        yield "not complete"
+    if plan.failed_checks:
+        yield f"{len(plan.failed_checks)} check{'s' if len(plan.failed_checks) > 1 else ''} failed"
 
 
 def applied_counts(plan: Plan) -> str:
@@ -60,17 +71,25 @@ def _counts(plan: Plan, verbs: Mapping[str, str]) -> str:
         counts.append(f"{len(plan.outputs)} output{'s' if len(plan.outputs) > 1 else ''}")
     if plan.reads:
         counts.append(f"{len(plan.reads)} {verbs[READ]}")
+    if plan.invocations:
+        actions = "actions" if len(plan.invocations) > 1 else "action"
+        counts.append(f"{len(plan.invocations)} {actions} {verbs[INVOKE]}")
     return ", ".join(counts)
 
 
 def plan_lines(plan: Plan) -> list[PlanLine]:
-    """Return a line for each resource and output that changes, and for each data source that the apply reads."""
+    """Return a line for each resource and output that changes, and for all else that the user has to know."""
     lines = [PlanLine(_action(change), change.address, _edits(change)) for change in plan.changes]
     lines.sort(key=lambda line: (ORDER.index(line.action), line.address))
     for output in plan.outputs:
         after = SENSITIVE if output.is_sensitive else values.short_text(output.after) if output.is_known else UNKNOWN
         lines.append(PlanLine("update", f"output.{output.name}", f"= {after}"))
     lines += [PlanLine(READ, address, "during the apply") for address in plan.reads]
+    lines += [PlanLine(INVOKE, invocation.address, invocation.trigger) for invocation in plan.invocations]
+    lines += [PlanLine(LATER, change.address, f"to {change.action}: {change.reason}") for change in plan.deferred]
+    if not plan.is_complete and not plan.deferred:
+        lines.append(PlanLine(INCOMPLETE, "the plan", "is not complete: plan again after the apply"))
+    lines += [PlanLine(CHECK, check.address, check.message) for check in plan.failed_checks]
     return lines
 
 

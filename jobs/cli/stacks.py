@@ -52,7 +52,10 @@ Yes = Annotated[
         "--yes", help="Do not ask; required without a terminal. A protected environment needs --yes-to instead."
     ),
 ]
-PLAN_STYLES = {"destroy": output.BAD, "replace": output.BAD, "forget": output.WARN, "create": output.GOOD}
+PLAN_STYLES = {
+    "destroy": output.BAD, "replace": output.BAD, "forget": output.WARN, "create": output.GOOD,
+    "check failed": output.WARN, "later": output.WARN, "incomplete": output.WARN,
+}  # fmt: skip
 OUTCOME_STYLES = {"done": output.GOOD, "failed": output.BAD, "skipped": output.WARN}
 
 

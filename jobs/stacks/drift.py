@@ -37,7 +37,7 @@ def drift_result(findings: Sequence[DriftFinding]) -> Result:
     """Return the result of a run: drift is a finding; code that is not applied yet (pending) is not."""
     counted = Counter(finding.kind for finding in findings if not finding.ignored)
     figures = {
-        **{kind.value.replace(" ", "_"): counted[kind] for kind in _kinds()},
+        **{kind.value.replace(" ", "_"): counted[kind] for kind in _kinds() if kind.is_change or counted[kind]},
         "ignored": sum(bool(finding.ignored) for finding in findings),
     }
     counts = ", ".join(f"{counted[kind]} {kind.value}" for kind in _kinds() if counted[kind])

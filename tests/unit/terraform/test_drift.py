@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -282,6 +282,54 @@ class TestSensitive:
         findings = drift.drift_findings(made(output_changes={"o": {**change, "after_sensitive": True}}))
         assert [(finding.what, finding.now) for finding in findings] == [("output.o value", "(sensitive)")]
         assert self.SECRET not in repr(findings)
+
+
+class TestOtherThanChanges:
+    CHECK: ClassVar = {"address": {"kind": "check", "to_display": "check.health"}, "status": "fail"}
+
+    def findings(self, **more: Any) -> list[tuple[str, str, str]]:
+        return [(finding.kind, finding.what, finding.sentence) for finding in drift.drift_findings(made(**more))]
+
+    def test_a_failed_check_is_a_finding_and_no_drift(self) -> None:
+        failed = {"address": {"to_display": "check.health"}, "status": "fail", "problems": [{"message": "no answer"}]}
+        passed = {"address": {"to_display": "check.health[1]"}, "status": "pass"}
+        assert self.findings(checks=[{**self.CHECK, "instances": [failed, passed]}]) == [
+            ("check failed", "check.health", "no answer")
+        ]
+        assert not DriftKind.CHECK_FAILED.is_drift
+
+    @pytest.mark.parametrize("status", ["pass", "unknown"])
+    def test_other_checks_are_no_finding(self, status: str) -> None:
+        assert self.findings(checks=[{**self.CHECK, "status": status}]) == []
+
+    def test_a_check_with_an_error_has_no_instances(self) -> None:
+        assert self.findings(checks=[{**self.CHECK, "status": "error"}]) == [
+            ("check failed", "check.health", "cannot be evaluated")
+        ]
+
+    def test_an_action_to_invoke_is_pending(self) -> None:
+        trigger = {"triggering_resource_address": "a.x", "action_trigger_event": "AfterCreate"}
+        actions = [
+            {"address": "action.mail.admins", "invoke_action_trigger": {}},
+            {"address": "action.mail.team", "lifecycle_action_trigger": trigger},
+        ]
+        assert self.findings(action_invocations=actions) == [
+            ("pending", "action.mail.admins", "to invoke"),
+            ("pending", "action.mail.team", "to invoke after create of a.x"),
+        ]
+
+    def test_a_deferred_change_is_pending(self) -> None:
+        change = {"reason": "provider_config_unknown", "resource_change": entry("a.x", CREATE, None, {"n": 1})}
+        action = {"reason": "deferred_prereq", "action_invocation": {"address": "action.mail.team"}}
+        document = {"deferred_changes": [change], "deferred_action_invocations": [action], "complete": False}
+        assert self.findings(**document) == [
+            ("pending", "a.x", "to create later: provider config unknown"),
+            ("pending", "action.mail.team", "to invoke later: deferred prereq"),
+        ]
+
+    def test_an_incomplete_plan_is_pending(self) -> None:
+        sentence = "to make again after the next apply, since Terraform left changes out"
+        assert self.findings(complete=False) == [("pending", "the plan", sentence)]
 
 
 class TestOutputs:

@@ -35,6 +35,19 @@ def test_text_starts_with_the_worst() -> None:
     ]
 
 
+def test_a_stack_with_a_failed_check_is_not_clean() -> None:
+    check = DriftFinding(DriftKind.CHECK_FAILED, "check.health", "", "", "no answer")
+    failed = DriftReport("staging", (StackReport("network", (check,)),))
+    assert list(report.as_text(failed)) == [
+        ("staging/network: 1 check failed", "warn"),
+        ("  check failed  check.health: no answer", ""),
+    ]
+    assert report.as_json(failed)["check_failed"] is True
+    text = "\n".join(report.as_markdown(failed))
+    assert text.startswith("### staging: check failed\n")
+    assert "| network | check failed | `check.health` |  | no answer |" in text
+
+
 def test_stacks_with_the_same_error_share_one_line() -> None:
     stacks = (StackReport("a", error="no bucket"), StackReport("b"), StackReport("c", error="no bucket"))
     assert [line for line, _ in report.as_text(DriftReport("staging", stacks))] == [

@@ -68,3 +68,13 @@ def test_an_exit_code_for_changes_without_any_listed_change_is_an_error(stack: S
     expected = pytest.raises(UnreadablePlan, match=r"^staging/network: the plan has changes \(exit code 2\), but")
     with expected, stack.planned(lock=False):
         pass
+
+
+def test_a_plan_that_stopped_with_an_error_is_an_error(stack: Stack) -> None:
+    program = stack.paths.root / "terraform-that-counts"
+    failed = '{"address": {"to_display": "a.x"}, "status": "fail", "problems": [{"message": "no"}]}'
+    show = f"""echo '{{"format_version": "1.2", "errored": true, "checks": [{failed}]}}'"""
+    program.write_text(f'#!/bin/sh\ncase $1 in plan) exit 2 ;; show) {show} ;; *) echo "Terraform v1.15.5" ;; esac\n')
+    expected = pytest.raises(UnreadablePlan, match=r"^staging/network: .* lacks changes \(a\.x: no\); fix the error")
+    with expected, stack.planned(lock=False):
+        pass

@@ -80,3 +80,18 @@ def test_whether_a_plan_matches_the_current_state(now: StateVersion, planned: St
 
 def test_the_version_of_a_missing_state() -> None:
     assert state_version("") == StateVersion()
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "same"),
+    [
+        ("main.tf", 'check "health" {', False), ("main.tf", '  check  "health" {', False), ("main.tf", "", True),
+        ("main.tf.json", '{"check": {"health": {}}}', False), ("main.tf", '# no check "health"', True),
+    ],
+)  # fmt: skip
+def test_a_plan_of_code_with_checks_is_read(tmp_path: Path, name: str, code: str, same: bool) -> None:
+    """Only the plan has the results of checks."""
+    file = saved(tmp_path, [instance()], [instance()])
+    with zipfile.ZipFile(file, "a") as plan:
+        plan.writestr(f"tfconfig/m-/{name}", code)
+    assert found_no_change(file) is same

@@ -61,6 +61,24 @@ def test_a_data_source_to_read_is_not_nothing() -> None:
     assert [(line.action, line.address) for line in summary.plan_lines(planned)] == [("read", "data.aws_ami.x")]
 
 
+def test_what_an_apply_leaves_undone_is_said() -> None:
+    check = {"address": {"to_display": "check.health"}, "status": "fail", "problems": [{"message": "no answer"}]}
+    later = {"reason": "instance_count_unknown", "resource_change": entry("a.x", ["create"], None, {})}
+    planned = made(checks=[check], deferred_changes=[later], action_invocations=[{"address": "action.mail.team"}])
+    assert summary.planned_counts(planned) == "1 action to invoke, 1 for a later plan, 1 check failed"
+    assert summary.applied_counts(planned) == "1 action invoked"
+    assert not planned.is_empty
+    assert [(line.action, line.address, line.edits) for line in summary.plan_lines(planned)] == [
+        ("invoke", "action.mail.team", ""),
+        ("later", "a.x", "to create: instance count unknown"),
+        ("check failed", "check.health", "no answer"),
+    ]
+    incomplete = made(complete=False)
+    assert summary.planned_counts(incomplete) == "nothing to do, not complete"
+    assert [line.action for line in summary.plan_lines(incomplete)] == ["incomplete"]
+    assert all(line.action in summary.MARKS for line in summary.plan_lines(planned))
+
+
 def test_an_apply_records_outside_changes_that_no_rule_ignores_and_no_plan_reverts() -> None:
     findings = [DriftFinding(kind, "a.b", "n", "1", "2") for kind in DriftKind] + [
         DriftFinding(DriftKind.STATE_ONLY, "a.c", "n", "1", "2", ignored="a clock")
