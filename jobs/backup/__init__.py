@@ -30,7 +30,14 @@ if TYPE_CHECKING:
     from jobs.backup.sets.manifest import MANIFEST, Manifest, encode_manifest, iso_timestamp
     from jobs.backup.sets.sets import PIN, Set, find_sets, set_prefix, sets_from_listing
     from jobs.backup.sets.stored import StoredSet, open_set
-    from jobs.backup.sources import is_known, restore_streams, section_of, sets_of
+    from jobs.backup.sources import (
+        databases_with_sets,
+        is_known,
+        require_sets_of_servers,
+        restore_streams,
+        section_of,
+        sets_of,
+    )
     from jobs.backup.verify.verify import Verification, verify_job
 
 _NAMES = {
@@ -50,7 +57,14 @@ _NAMES = {
     "sets.manifest": ("MANIFEST", "Manifest", "encode_manifest", "iso_timestamp"),
     "sets.sets": ("PIN", "Set", "find_sets", "set_prefix", "sets_from_listing"),
     "sets.stored": ("StoredSet", "open_set"),
-    "sources": ("is_known", "restore_streams", "section_of", "sets_of"),
+    "sources": (
+        "databases_with_sets",
+        "is_known",
+        "require_sets_of_servers",
+        "restore_streams",
+        "section_of",
+        "sets_of",
+    ),
     "verify.verify": ("Verification", "verify_job"),
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
@@ -76,6 +90,7 @@ __all__ = [
     "can_decrypt",
     "choose_mode",
     "choose_set",
+    "databases_with_sets",
     "default_file",
     "dump_program",
     "encode_manifest",
@@ -94,6 +109,7 @@ __all__ = [
     "open_set",
     "parse_time",
     "reach",
+    "require_sets_of_servers",
     "restore_set",
     "restore_streams",
     "section_of",

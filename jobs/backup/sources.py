@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from jobs.backup.postgres.connection import reach, translate_error
 from jobs.backup.postgres.copies import parse_restoring_name
 from jobs.backup.sets.sets import Set, find_sets
+from jobs.format import and_more
 from jobs.run.job import Failed, Options, Transient, UnknownName
+from jobs.store import ListedPrefix
 
 if TYPE_CHECKING:
     from inventories import DatabaseSettings, Environment, ServerSettings
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 
 # Internal databases of managed services, which reject all connections.
 _PROVIDER_DATABASES = ("rdsadmin", "cloudsqladmin", "azure_maintenance", "azure_sys")
+
+_SHOWN = 5
 
 _LIST_DATABASES = (
     "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate AND datconnlimit <> -2 ORDER BY 1"
@@ -66,6 +71,25 @@ def sets_of(environment: Environment, store: Store, name: str) -> list[Set]:
     return sets
 
 
+def databases_with_sets(environment: Environment, store: Store) -> list[str]:
+    """Return the names of the databases that have sets, also incomplete ones."""
+    root = f"{environment.name}/backups/"
+    folders = store.folders(root)
+    return [folder.key[len(root) :].rstrip("/") for folder in folders if isinstance(folder, ListedPrefix)]
+
+
+def require_sets_of_servers(environment: Environment, names: Iterable[str], stored: Collection[str]) -> None:
+    """Raise UnknownName for a server's database without sets: only sets show whether it ever existed."""
+    for name in names:
+        _, database = section_of(environment, name)
+        if database is not None and name not in stored:
+            server = name.partition(".")[0]
+            known = and_more([each for each in stored if each.startswith(f"{server}.")], _SHOWN) or "none"
+            raise UnknownName(
+                f"{environment.name}: {name} has no backup sets; databases of {server} with sets: {known}"
+            )
+
+
 def select_databases(names: Iterable[str], exclude: Sequence[str]) -> list[str]:
     """Return the databases of a server to back up, without excluded ones and copies that a restore is filling."""
     return [
@@ -80,7 +104,8 @@ def select_databases(names: Iterable[str], exclude: Sequence[str]) -> list[str]:
 def databases_to_back_up(environment: Environment, store: Store, options: Options) -> list[str]:
     """Return the databases to back up. An unreachable server stays a subject, so that its run reports the reason."""
     selected = options.only or (*environment.databases, *environment.servers)
-    expanded = [subject for name in selected for subject in _expanded(environment, store, name)]
+    databases_of = cache(lambda server: list_databases(environment, store, environment.servers[server]))
+    expanded = [subject for name in selected for subject in _expanded(environment, store, name, databases_of)]
     return [name for name in dict.fromkeys(expanded) if not options.scheduled or schedule(environment, name)]
 
 
@@ -90,19 +115,31 @@ def schedule(environment: Environment, name: str) -> str | None:
     return str(line) if line is not None else None
 
 
-def _expanded(environment: Environment, store: Store, name: str) -> list[str]:
-    section_of(environment, name)
-    if name not in environment.servers:
+def _expanded(
+    environment: Environment, store: Store, name: str, databases_of: Callable[[str], Sequence[str]]
+) -> list[str]:
+    """Return the subjects that a name selects: itself, or the databases of its server without excluded ones."""
+    _, database = section_of(environment, name)
+    if name in environment.databases:
         return [name]
+    server = name.partition(".")[0]
     try:
-        discovered = discover_databases(environment, store, environment.servers[name])
-        return [subject_name(name, database) for database in discovered]
+        existing = databases_of(server)
     except (Failed, Transient):
-        return [name]
+        has_sets = database is not None and any(find_sets(store, environment.name, name))
+        return [name if has_sets else server]
+    if database is None:
+        return [subject_name(server, each) for each in select_databases(existing, environment.servers[server].exclude)]
+    if database not in existing:
+        known = and_more([subject_name(server, each) for each in existing], _SHOWN)
+        raise UnknownName(
+            f"{environment.name}: there is no database {name} that accepts connections; there are: {known}"
+        )
+    return [name]
 
 
-def discover_databases(environment: Environment, store: Store, server: ServerSettings) -> list[str]:
-    """Return the databases that a server has now, without excluded ones."""
+def list_databases(environment: Environment, store: Store, server: ServerSettings) -> list[str]:
+    """Return the databases that a server has now."""
     import psycopg
 
     from jobs.run import unrecorded_run
@@ -116,4 +153,4 @@ def discover_databases(environment: Environment, store: Store, server: ServerSet
             rows = connection.execute(_LIST_DATABASES).fetchall()
         except psycopg.Error as error:
             raise translate_error(error) from None
-    return select_databases((name for (name,) in rows), server.exclude)
+    return [name for (name,) in rows]

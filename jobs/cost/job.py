@@ -13,7 +13,7 @@ from jobs.cost.cache import CachedBill, cached_bill
 from jobs.cost.notices import cost_findings, cost_notice
 from jobs.cost.report import CostReport, report_on
 from jobs.format import plural
-from jobs.run.job import Job, Options, Outcome, Result, Run
+from jobs.run.job import Job, Options, Outcome, Result, Run, select_single
 from jobs.run.notices import known_notices
 from jobs.run.ticks import period
 from jobs.store import Store
@@ -95,9 +95,8 @@ def figures(month: MonthReport) -> dict[str, int | float | str]:
 
 
 def subjects(environment: Environment, _store: Store, options: Options) -> Sequence[str]:
-    """Return the one account, if it has a budget and was selected."""
-    selected = environment.cost is not None and (not options.only or SUBJECT in options.only)
-    return [SUBJECT] if selected else []
+    """Return the one account, if it has a budget."""
+    return select_single(SUBJECT, options, configured=environment.cost is not None)
 
 
 def schedule(environment: Environment, _subject: str) -> str | None:

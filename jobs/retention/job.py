@@ -9,12 +9,21 @@ from functools import partial
 from itertools import groupby
 
 from inventories import Environment, Keep
-from jobs.backup import MANIFEST, Set, is_known, section_of, set_prefix, sets_from_listing
+from jobs.backup import (
+    MANIFEST,
+    Set,
+    databases_with_sets,
+    is_known,
+    require_sets_of_servers,
+    section_of,
+    set_prefix,
+    sets_from_listing,
+)
 from jobs.format import and_more, format_size, plural
 from jobs.retention.policy import ClockBehind, Decision, apply_policy, require_plausible_clock
 from jobs.run.job import Failed, Job, Options, Outcome, Result, Run
 from jobs.run.lease import Holder, read_holder
-from jobs.store import ListedKey, ListedPrefix, NotDeleted, OpenUpload, Store, StoreError
+from jobs.store import ListedKey, NotDeleted, OpenUpload, Store, StoreError
 
 A_DAY = timedelta(days=1)
 KEYS_SHOWN = 3
@@ -48,7 +57,7 @@ def plan_prune(store: Store, environment: Environment, database: str, now: datet
     # Read the lock before listing: a run that ends meanwhile still counts as alive.
     holder = read_holder(store, environment.name, "backup", database)
     names: dict[str, tuple[str, ...]] = {}
-    sets = list(sets_from_listing(environment.name, _collect_names(store.list(prefix), len(prefix), names)))
+    sets = list(sets_from_listing(environment.name, _collect_names(store.list(prefix), len(prefix), names), now))
     try:
         require_plausible_clock(sets, now)
     except ClockBehind as error:
@@ -66,12 +75,12 @@ def plan_prune(store: Store, environment: Environment, database: str, now: datet
 
 
 def _collect_names(listing: Iterable[ListedKey], start: int, names: dict[str, tuple[str, ...]]) -> Iterator[ListedKey]:
-    """Yield the listing unchanged and fill `names`; sets with the same names share one tuple to save memory."""
-    shared: dict[tuple[str, ...], tuple[str, ...]] = {}
+    """Yield the listing unchanged and fill `names`; sets share the names that they have in common to save memory."""
+    shared: dict[str, str] = {}
     for set_id, group in groupby(listing, key=lambda entry: entry.key[start:].partition("/")[0]):
         entries = list(group)
-        of_set = tuple(entry.key[start + len(set_id) + 1 :] for entry in entries)
-        names[set_id] = shared.setdefault(of_set, of_set)
+        of_set = (entry.key[start + len(set_id) + 1 :] for entry in entries)
+        names[set_id] = tuple([shared.setdefault(name, name) if "/" not in name else name for name in of_set])
         yield from entries
 
 
@@ -191,9 +200,9 @@ def prune_result(plan: PrunePlan, removed: Removed) -> Result:
 def subjects(environment: Environment, store: Store, options: Options) -> list[str]:
     """Return the databases of the file, and all databases with sets of its servers, even if dropped on the server."""
     selected = options.only or (*environment.databases, *environment.servers)
-    for name in selected:
-        section_of(environment, name)
-    stored = _stored(environment, store) if any(name in environment.servers for name in selected) else []
+    of_servers = [name for name in selected if name not in environment.databases]
+    stored = databases_with_sets(environment, store) if of_servers else []
+    require_sets_of_servers(environment, of_servers, stored)
     databases = [database for name in selected for database in _databases_of(environment, name, stored)]
     return [name for name in dict.fromkeys(databases) if not options.scheduled or schedule(environment, name)]
 
@@ -202,13 +211,6 @@ def _databases_of(environment: Environment, name: str, stored: Sequence[str]) ->
     if name not in environment.servers:
         return [name]
     return [database for database in stored if database.startswith(f"{name}.")]
-
-
-def _stored(environment: Environment, store: Store) -> list[str]:
-    """Return the databases that have sets."""
-    root = f"{environment.name}/backups/"
-    folders = store.folders(root)
-    return [folder.key[len(root) :].rstrip("/") for folder in folders if isinstance(folder, ListedPrefix)]
 
 
 def schedule(environment: Environment, name: str) -> str | None:

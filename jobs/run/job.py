@@ -74,6 +74,14 @@ class UnknownName(Failed):
     exit_code = ExitCode.WRONG_USAGE
 
 
+def select_single(subject: str, options: Options, *, configured: bool) -> list[str]:
+    """Return the only subject of a job, if the file configures it; UnknownName if --only names another."""
+    unknown = [name for name in options.only if name != subject]
+    if unknown:
+        raise UnknownName(f"--only {unknown[0]}: this job runs for {subject} only; omit --only")
+    return [subject] if configured else []
+
+
 class Transient(CrewError):
     """The work failed for a reason that can pass (network, throttling, a restarting server): the runner retries."""
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from inventories import Environment, Status
 from jobs.format import plural
-from jobs.run.job import Failed, Job, Options, Outcome, Result, Run
+from jobs.run.job import Failed, Job, Options, Outcome, Result, Run, select_single
 from jobs.run.ticks import next_ticks
 from jobs.status.collect import environment_status
 from jobs.status.page import render_page
@@ -39,9 +39,8 @@ def page_key(environment: str, settings: Status) -> str:
 
 
 def subjects(environment: Environment, _store: Store, options: Options) -> Sequence[str]:
-    """Return the one page, if [status] exists and it was selected."""
-    selected = environment.status is not None and (not options.only or SUBJECT in options.only)
-    return [SUBJECT] if selected else []
+    """Return the one page, if [status] exists."""
+    return select_single(SUBJECT, options, configured=environment.status is not None)
 
 
 def schedule(environment: Environment, _subject: str) -> str | None:

@@ -48,7 +48,7 @@ def choose_set(
     """Return the named complete set, or the newest one (before a time) that has not failed verification."""
     complete = sorted((each for each in sets if each.complete), key=lambda each: each.sort_key)
     if not complete:
-        raise BackupError(
+        raise (UnknownName if set_id is not None else BackupError)(
             f"{database} has no complete backup set; take one (crew run backup), "
             "or see which databases have sets: crew backups list"
         )
@@ -94,10 +94,10 @@ def warnings_on_choice(
 def _find_by_id(complete: list[Set], database: str, set_id: str) -> Set:
     matching = [each for each in complete if each.id == set_id or each.id.endswith(f"-{set_id}")]
     if not matching:
-        raise BackupError(
+        raise UnknownName(
             f"{database} has no complete set {set_id}; its newest is {complete[-1].id}. See all: crew backups list"
         )
     if len(matching) > 1:
         ids = ", ".join(each.id for each in matching)
-        raise BackupError(f"{database} has {len(matching)} sets whose ID ends with {set_id} ({ids}); use a full ID")
+        raise UnknownName(f"{database} has {len(matching)} sets whose ID ends with {set_id} ({ids}); use a full ID")
     return matching[0]

@@ -30,12 +30,18 @@ from jobs.backup.sets.choose_set import choose_set
 from jobs.backup.sets.manifest import Manifest, iso_timestamp
 from jobs.backup.sets.sets import VERIFICATION_FAILED, VERIFIED, Set, find_sets
 from jobs.backup.sets.stored import StoredSet, open_set
-from jobs.backup.sources import is_known, restore_streams, section_of
+from jobs.backup.sources import (
+    databases_with_sets,
+    is_known,
+    require_sets_of_servers,
+    restore_streams,
+    section_of,
+)
 from jobs.backup.verify.scratch import ScratchServer, scratch_server
 from jobs.format import and_more, plural
 from jobs.run.documents import to_body
 from jobs.run.job import Job, Options, Outcome, Result, Run
-from jobs.store import Exists, ListedPrefix, Store
+from jobs.store import Exists, Store
 
 if TYPE_CHECKING:
     from inventories import Environment, StoreSettings
@@ -243,10 +249,8 @@ def _store_settings(environment: Environment) -> StoreSettings:
 
 def subjects(environment: Environment, store: Store, options: Options) -> list[str]:
     """Return the databases to verify: those in the store that the environment file still names."""
-    root = f"{environment.name}/backups/"
-    stored = [found.key[len(root) :].rstrip("/") for found in store.folders(root) if isinstance(found, ListedPrefix)]
-    for name in set(options.only) - {*stored}:
-        section_of(environment, name)
+    stored = databases_with_sets(environment, store)
+    require_sets_of_servers(environment, set(options.only) - {*stored}, stored)
     if options.only:
         return [database for name in options.only for database in _databases_of(environment, name, stored)]
     configured = [name for name, database in environment.databases.items() if database.verify is not None]
@@ -274,7 +278,15 @@ def limit(environment: Environment, name: str) -> timedelta:
 
 def verify_job(set_id: str | None) -> Job:
     """Return the job for one named set, or for the newest one that is not verified."""
-    return replace(VERIFY, work=partial(work, set_id=set_id))
+    return replace(VERIFY, work=partial(work, set_id=set_id), subjects=partial(_subjects_with_set, set_id=set_id))
+
+
+def _subjects_with_set(environment: Environment, store: Store, options: Options, *, set_id: str | None) -> list[str]:
+    """Return the databases to verify, or raise before any run starts if one does not have the named set."""
+    names = subjects(environment, store, options)
+    for name in names if set_id is not None else ():
+        choose_set(find_sets(store, environment.name, name), name, set_id)
+    return names
 
 
 VERIFY = Job("verify", subjects, work, schedule, limit, max_parallel=1, has_subject=is_known)

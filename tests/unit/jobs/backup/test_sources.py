@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from inventories import Environment, Repository
+from jobs.backup import sources
 from jobs.backup.sources import databases_to_back_up, is_known, schedule, section_of, select_databases, subject_name
 from jobs.run.job import Options, UnknownName
 from tests.parts.runs import store_in
@@ -65,7 +66,8 @@ def test_excluded_and_restoring_databases_are_not_selected() -> None:
     ("options", "names"),
     [
         (Options(only=("shop",)), ["shop"]),
-        (Options(only=("main.a", "shop", "main.a")), ["main.a", "shop"]),
+        (Options(only=("main.a", "shop", "main.a")), ["main.a", "shop"]),  # main.a has a set
+        (Options(only=("main.b",)), ["main"]),  # nothing shows that main.b ever existed
         (Options(only=("shop", "idle"), scheduled=True), ["shop"]),
         (Options(only=("main",)), ["main"]),  # unreachable: its run reports the reason
     ],
@@ -73,7 +75,18 @@ def test_excluded_and_restoring_databases_are_not_selected() -> None:
 def test_a_run_backs_up_the_selected_and_scheduled_databases(
     staging: Environment, tmp_path: Path, options: Options, names: list[str]
 ) -> None:
-    assert databases_to_back_up(staging, store_in(tmp_path), options) == names
+    store = store_in(tmp_path)
+    store.put("staging/backups/main.a/20261120T020000Z-cccc/manifest.json", b"{}")
+    assert databases_to_back_up(staging, store, options) == names
+
+
+def test_a_database_that_the_server_does_not_have_is_an_error_before_any_run(
+    staging: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "list_databases", lambda *_: ["crm", "tenant_1"])
+    with pytest.raises(UnknownName, match=r"no database main\.tenannt_1 that .*; there are: main\.crm; main\.tenant_1"):
+        databases_to_back_up(staging, store_in(tmp_path), Options(only=("main.tenannt_1",)))
+    assert databases_to_back_up(staging, store_in(tmp_path), Options(only=("main.crm",))) == ["main.crm"]
 
 
 def test_the_databases_of_a_server_share_its_schedule(staging: Environment) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.unit.jobs.cli.conftest import Crew, Write, databases
@@ -54,6 +56,26 @@ def test_no_subject_is_a_sentence(crew: Crew, write: Write) -> None:
     result = crew("run", "count", "try")
     assert result.code == 0, result
     assert result.out.startswith("Nothing to run")
+
+
+@pytest.mark.parametrize("job", ["backup", "verify", "retention", "drift", "refresh", "cost", "status"])
+def test_a_mistyped_name_leaves_no_record(crew: Crew, write: Write, tmp_path: Path, job: str) -> None:
+    write(databases("shop") + STACK)
+    result = crew("run", job, "try", "--only", "shpo")
+    assert result.code == 64, result
+    assert "shpo" in result.err
+    assert not list(tmp_path.rglob("store/**/*.json"))
+
+
+def test_a_mistyped_set_leaves_no_record(crew: Crew, write: Write, tmp_path: Path) -> None:
+    write(databases("shop"))
+    manifest = tmp_path / "store" / "try" / "backups" / "shop" / "20261120T020000Z-cccc" / "manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text("{}")
+    result = crew("backups", "verify", "try", "shop", "--set", "nope")
+    assert result.code == 64, result
+    assert result.err.startswith("shop has no complete set nope; its newest is 20261120T020000Z-cccc")
+    assert list(tmp_path.rglob("store/**/*.json")) == [manifest]
 
 
 def test_a_stack_that_is_not_in_the_file_is_wrong_usage(crew: Crew, write: Write) -> None:

@@ -14,6 +14,7 @@ from inventories import Environment, Repository
 from jobs.backup.sets.sets import find_sets
 from jobs.retention.job import RETENTION, is_abandoned, plan_prune, subjects
 from jobs.run import Options, Outcome, Record, run_job
+from jobs.run.job import UnknownName
 from jobs.run.lease import Holder, holder_to
 from jobs.store import ListedKey, NotDeleted, Store, open_store
 from jobs.store.directory import DirectoryStore
@@ -288,6 +289,9 @@ def test_the_databases_of_a_server_are_those_with_sets(environment: Environment,
     assert subjects(environment, store, Options()) == ["shop", "main.crm", "main.gone%20db"]
     assert subjects(environment, store, Options(only=("main",))) == ["main.crm", "main.gone%20db"]
     assert subjects(environment, store, Options(scheduled=True)) == ["main.crm", "main.gone%20db"]
+    assert subjects(environment, store, Options(only=("main.crm",))) == ["main.crm"]
+    with pytest.raises(UnknownName, match=r"main\.cmr has no backup sets; .* with sets: main\.crm; main\.gone%20db"):
+        subjects(environment, store, Options(only=("main.cmr",)))
 
 
 def test_the_figures_of_the_record(environment: Environment, store: Store) -> None:

@@ -51,12 +51,12 @@ def test_the_newest_complete_set_is_the_default() -> None:
 def test_a_set_is_chosen_by_its_id_or_the_end_of_it() -> None:
     assert choose_set(SETS, "shop", "20261118T020000Z-aaaa").id == choose_set(SETS, "shop", "aaaa").id
     for missing in ("dddd", "eeee"):
-        with pytest.raises(BackupError, match="its newest is 20261120T020000Z-cccc"):
+        with pytest.raises(UnknownName, match="its newest is 20261120T020000Z-cccc"):
             choose_set(SETS, "shop", missing)
 
 
 def test_an_ambiguous_end_of_an_id_is_an_error_that_lists_the_ids() -> None:
-    with pytest.raises(BackupError, match=r"2 sets whose ID ends with aaaa .20261117T020000Z-aaaa, 20261118T"):
+    with pytest.raises(UnknownName, match=r"2 sets whose ID ends with aaaa .20261117T020000Z-aaaa, 20261118T"):
         choose_set([a_set(17, "aaaa"), *SETS], "shop", "aaaa")
 
 
@@ -69,6 +69,8 @@ def test_the_last_set_before_a_time_is_chosen() -> None:
 def test_without_a_complete_set_there_is_an_error() -> None:
     with pytest.raises(BackupError, match="no complete backup set"):
         choose_set(SETS[3:], "shop")
+    with pytest.raises(UnknownName, match="no complete backup set"):
+        choose_set(SETS[3:], "shop", "dddd")
 
 
 def failed(backup_set: Set, *, verified: datetime | None = None) -> Set:
