@@ -14,9 +14,9 @@ from jobs.backup.errors import BackupError, NoProgram
 from jobs.backup.postgres import copies, programs
 from jobs.backup.postgres.connection import Address, Endpoint, reach, translated_errors
 from jobs.backup.postgres.programs import ClientProgram
-from jobs.backup.restore.fill import RestoreTask, analyze, error_output
-from jobs.backup.restore.pg_restore import DefinitionOptions
+from jobs.backup.restore.fill import RestoreTask, analyze, error_output, refresh_materialised_views
 from jobs.backup.restore.lock import RestoreLock, restore_lock
+from jobs.backup.restore.pg_restore import DefinitionOptions
 from jobs.backup.restore.protected import find_protection
 from jobs.backup.restore.restore import create_roles, pg_restore_for, restore_and_swap
 from jobs.backup.restore.target import (
@@ -62,8 +62,8 @@ def work(run: Run) -> Result:
     if kept_as is not None:
         sentence += f"; the previous database is kept as {kept_as} until the next refresh"
     sentence = "; ".join([sentence, *notes])
-
     return Result(Outcome.DONE, sentence, {"set": chosen.id, "dumped_bytes": stored.manifest.dumped_bytes})
+
 
 def open_newest_verified(environment: Environment, settings: Refresh) -> tuple[StoredSet, Set]:
     """Open the set that a refresh uses: the newest verified one of the source database."""
@@ -95,13 +95,13 @@ def refuse_protected(
             f"{target.database} belongs to {protection.environments[0]}, which is protected, "
             "so a refresh does not overwrite it; check `into` in this environment's file"
         )
-    if target.standby:
     for name, why in protection.unchecked.items():
         if name not in may_be_unchecked:
             raise BackupError(
                 f"cannot tell whether {target.database} belongs to the protected environment {name}: {why}. "
                 f"If it does not, add `unchecked = [{json.dumps(name)}]` to this section of the environment's file"
             )
+    if target.standby:
         raise BackupError(
             f"{target.database}: this server is a standby, which is read-only; name its primary in `into`"
         )
@@ -114,8 +114,8 @@ def refresh(
 
     Return the name that the previous database has now, and notes on older ones that the server does not drop.
     """
-    kept_as = copies.replaced_name(into.database, datetime.now(UTC), target.databases) if target.exists else None
     into = lock.into
+    kept_as = copies.replaced_name(into.database, datetime.now(UTC), target.databases) if target.exists else None
     create_roles(stored, into, target, bare=True)
     options = DefinitionOptions(target.superuser, target.superuser, target.tablespaces, subscriptions=False)
     streams = restore_streams(run.environment, run.subject)
@@ -127,7 +127,10 @@ def refresh(
 
 
 def sanitise(copy: RestoreTask, script: Path, *, delete_statistics: bool) -> None:
-    """Run the script in one transaction, then remove what is left of the old rows: statistics and dead rows."""
+    """Run the script in one transaction, then remove what is left of the old rows.
+
+    They are in materialised views, in statistics, and as dead rows in tables and in large objects.
+    """
     with copy.run.step("sanitise"), tempfile.TemporaryFile() as stderr:
         argv = psql_command(_newest_psql(), copy.into.conninfo, script)
         process = copy.run.process(
@@ -137,11 +140,14 @@ def sanitise(copy: RestoreTask, script: Path, *, delete_statistics: bool) -> Non
         copy.run.check()
         if code:
             raise BackupError(f"the sanitising script {script} failed: {error_output(stderr, code)}")
+    with copy.run.step("materialised views"):
+        refresh_materialised_views(copy)
     with copy.run.step("statistics"):
         if delete_statistics:  # ANALYZE does not change the statistics of an empty table
             with translated_errors(), copy.into.connect(autocommit=True) as connection:
                 connection.execute("DELETE FROM pg_catalog.pg_statistic")
                 connection.execute("DELETE FROM pg_catalog.pg_statistic_ext_data")
+                connection.execute("VACUUM pg_catalog.pg_largeobject")
         analyze(copy, "VACUUM (ANALYZE)")
 
 

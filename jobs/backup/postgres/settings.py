@@ -94,14 +94,34 @@ _PRIVILEGES = """SELECT privilege_type || ' TO ' || CASE WHEN grantee = 0 THEN '
 def create_statement(
     database: str, properties: DatabaseProperties, major: int, *, tablespace: str | None = None, closed: bool = False
 ) -> str:
-    """Return CREATE DATABASE with the original locale for a server of this major version."""
+    """Return CREATE DATABASE with the original locale. Nobody can connect to a `closed` one, not even superusers."""
     options = [
         f"CREATE DATABASE {quoting.identifier(database)} TEMPLATE template0",
         _locale(properties, major),
         *([f"TABLESPACE {quoting.identifier(tablespace)}"] if tablespace is not None else []),
-        *(["CONNECTION LIMIT 0"] if closed else []),
+        *(["ALLOW_CONNECTIONS false"] if closed else []),
     ]
     return " ".join(options)
+
+
+def admit_restore_statements(database: str, *, superuser: bool) -> tuple[str, ...]:
+    """Return the statements that open a closed database to the restoring role, but not to other ordinary roles."""
+    name = quoting.identifier(database)
+    if superuser:  # a limit does not hold for superusers
+        return (f"ALTER DATABASE {name} ALLOW_CONNECTIONS true CONNECTION LIMIT 0",)
+    return (f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC", f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
+
+def admit_all_statements(
+    database: str, properties: DatabaseProperties, roles: Collection[str], *, superuser: bool
+) -> tuple[str, ...]:
+    """Return the statements that open a restored database to all whom its properties allow to connect."""
+    on = f"DATABASE {quoting.identifier(database)}"
+    default = () if superuser else (f"GRANT CONNECT ON {on} TO PUBLIC",)
+    return (
+        *(tuple(_privilege_statements(on, properties, roles)) or default),
+        connection_limit_statement(database, properties),
+    )
 
 
 def connection_limit_statement(database: str, properties: DatabaseProperties) -> str:

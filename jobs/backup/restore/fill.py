@@ -39,6 +39,19 @@ _TABLES = """SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON
     ORDER BY pg_relation_size(c.oid) DESC"""
 
 
+# A view reads more relations, directly or not, than each view that it reads.
+_MATERIALISED_VIEWS = """WITH RECURSIVE direct AS (
+        SELECT DISTINCT r.ev_class AS view, d.refobjid AS used
+        FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_depend d
+            ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid
+        WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid <> r.ev_class),
+    reads AS (SELECT view, used FROM direct UNION
+        SELECT reads.view, direct.used FROM reads JOIN direct ON direct.view = reads.used)
+    SELECT c.oid::pg_catalog.regclass::pg_catalog.text
+    FROM pg_catalog.pg_class c LEFT JOIN reads ON reads.view = c.oid
+    WHERE relkind = 'm' AND relispopulated GROUP BY c.oid ORDER BY pg_catalog.count(reads.used), c.oid"""
+
+
 @dataclass(frozen=True, slots=True)
 class RestoreTask:
     """The set to restore, the database to restore into, and how."""
@@ -227,6 +240,13 @@ def analyze(task: RestoreTask, command: str = "ANALYZE") -> None:
     with translated_errors(), task.into.connect(autocommit=True) as connection:
         tables = [name for (name,) in connection.execute(_TABLES).fetchall()]
     execute_all(task.into, [f"{command} {name}" for name in tables], task.streams, task.run)
+
+
+def refresh_materialised_views(task: RestoreTask) -> None:
+    """Refresh all materialised views that have rows, those that others read first."""
+    with translated_errors(), task.into.connect(autocommit=True) as connection:
+        views = [name for (name,) in connection.execute(_MATERIALISED_VIEWS).fetchall()]
+    execute_all(task.into, [f"REFRESH MATERIALIZED VIEW {name}" for name in views], 1, task.run)
 
 
 def execute_all(into: Endpoint, statements: Sequence[str], connections: int, run: Run) -> list[tuple[Any, ...] | None]:

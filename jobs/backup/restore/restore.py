@@ -285,12 +285,12 @@ def restore_and_swap(
             if not task.tables:
                 require_same_contents(copy_task)
             with maintenance_connection(into) as server:
-                without_limit = replace(properties, connection_limit=-1)  # the copy stays closed until the swap
-                notes = (*left_out, *apply_properties(server, copy.database, without_limit, target))
+                closed = replace(properties, connection_limit=-1, privileges=(), private=False)
+                notes = (*left_out, *apply_properties(server, copy.database, closed, target))
             if sanitise is not None:
                 sanitise(copy_task)
         with maintenance_connection(into) as server:
-            server.execute(database_settings.connection_limit_statement(copy.database, properties))
+            _admit_all(server, copy.database, properties, target)
         with run.step("swap"):
             lock.require_held()
             swap(into, copy.database, kept_as, kept_comment, run)
@@ -300,7 +300,12 @@ def restore_and_swap(
 def choose_properties(
     from_set: DatabaseProperties, old: DatabaseProperties | None, *, keep_old: bool
 ) -> DatabaseProperties:
-    """Return the properties of the set with owner and privileges of the old database, or all of the old database."""
+    """Return the properties of the set with owner and privileges of the old database, or all of the old database.
+
+    Settings can be secret. So with `keep_old`, none of the set's are used even if there is no old database.
+    """
+    if old is None and keep_old:
+        return replace(from_set, comment=None, connection_limit=-1, settings=())
     if old is None:
         return from_set
     if keep_old:
@@ -319,16 +324,19 @@ def require_same_contents(task: RestoreTask, only: frozenset[QualifiedName] | No
 
 @contextmanager
 def new_copy(into: Endpoint, properties: DatabaseProperties, target: RestoreTarget) -> Iterator[Endpoint]:
-    """Create a database with a temporary name, closed to all but superusers. Drop it if the block fails."""
+    """Create a database with a temporary name, closed to all but us and superusers. Drop it if the block fails."""
     now = datetime.now(UTC)
     name = copies.restoring_name(into.database, now)
     with maintenance_connection(into) as server:
         drop_abandoned_copies(server, into.database, now)
         statement = database_settings.create_statement(
-            name, properties, target.major, tablespace=target.tablespace, closed=target.superuser
+            name, properties, target.major, tablespace=target.tablespace, closed=True
         )
         _create(server, statement)
     try:
+        with maintenance_connection(into) as server:
+            for statement in database_settings.admit_restore_statements(name, superuser=target.superuser):
+                server.execute(statement)
         yield into.with_database(name)
     except (Failed, Transient, Stopped) as error:
         raise _after_dropping(into, name, error, target) from None
@@ -371,6 +379,19 @@ def owned_by(properties: DatabaseProperties, user: str) -> DatabaseProperties:
     if not properties.privileges and not properties.private:
         return replace(properties, owner=user)
     return replace(properties, owner=user, privileges=(*properties.privileges, f"ALL TO {quoting.identifier(user)}"))
+
+
+def _admit_all(
+    server: psycopg.Connection[Any], database: str, properties: DatabaseProperties, target: RestoreTarget
+) -> None:
+    """Let all connect to a restored copy whom its properties allow to."""
+    if not target.superuser:
+        properties = owned_by(properties, target.user)
+    statements = database_settings.admit_all_statements(
+        database, properties, role_names(server), superuser=target.superuser
+    )
+    for statement in statements:
+        server.execute(statement)
 
 
 def apply_properties(

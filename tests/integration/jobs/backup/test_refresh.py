@@ -23,6 +23,8 @@ DO $$ BEGIN
 END $$;
 UPDATE customers SET name = 'customer ' || id;
 DELETE FROM letters;
+UPDATE unlogged_names SET name = 'nobody';
+SELECT lo_unlink(oid) FROM pg_largeobject_metadata;
 """
 
 
@@ -35,6 +37,13 @@ def production(
     origin.run(
         "CREATE TABLE customers AS SELECT n AS id, 'Real Name'::text AS name FROM generate_series(1, 500) n",
         "CREATE TABLE letters AS SELECT 'Dear Real Name'::text AS body FROM generate_series(1, 500) n",
+        "CREATE UNLOGGED TABLE unlogged_names AS SELECT name FROM customers",
+        "CREATE MATERIALIZED VIEW z_names AS SELECT name FROM customers",
+        "CREATE VIEW m_names AS SELECT name FROM z_names",
+        "CREATE MATERIALIZED VIEW a_names AS SELECT DISTINCT name FROM m_names",
+        "CREATE MATERIALIZED VIEW no_names AS SELECT name FROM a_names WITH NO DATA",
+        "SELECT lo_from_bytea(0, 'Dear Real Name')",
+        f"ALTER DATABASE {origin.name} SET app.jwt_secret = 'only for production'",
         "CREATE ROLE refreshed_reader LOGIN PASSWORD 'only for production'",
         "GRANT SELECT ON customers TO refreshed_reader",
     )
@@ -85,7 +94,9 @@ def test_a_refresh_sanitises_and_keeps_the_settings_of_the_target(
     assert staging.ask("SELECT datconnlimit FROM pg_database WHERE datname = 'refreshed'") == [(-1,)]
     assert staging.ask("SELECT has_database_privilege('refreshed_reader', 'refreshed', 'CONNECT')") == [(False,)]
     assert staging.ask("SELECT count(*) FROM pg_stats WHERE most_common_vals::text LIKE '%Real%'") == [(0,)]
-    assert staging.ask("SELECT n_distinct FROM pg_stats WHERE attname = 'name'") == [(-1.0,)]
+    assert staging.ask("SELECT n_distinct FROM pg_stats WHERE tablename = 'customers' AND attname = 'name'") == [
+        (-1.0,)
+    ]
     assert staging.ask("SELECT rolcanlogin, rolpassword FROM pg_authid WHERE rolname = 'refreshed_reader'") == [
         (False, None)
     ]
@@ -93,6 +104,53 @@ def test_a_refresh_sanitises_and_keeps_the_settings_of_the_target(
     refreshed = repository.crew("run", "refresh", "staging")
     assert refreshed.code == 0, refreshed
     assert len(databases(staging.server)) == 2, "only the last replaced database is kept"
+
+
+def test_views_see_only_sanitised_rows_and_no_setting_of_production_comes_along(
+    repository: Repository, production: Database, staging: Database
+) -> None:
+    refreshed = repository.crew("run", "refresh", "staging")
+    assert refreshed.code == 0, refreshed
+    for relation in ("z_names", "a_names", "unlogged_names"):
+        assert staging.ask(f"SELECT count(*) FROM {relation} WHERE name LIKE '%Real%'") == [(0,)], relation
+    assert staging.ask("SELECT count(*) > 0 FROM a_names") == [(True,)]
+    assert staging.ask("SELECT relispopulated FROM pg_class WHERE relname = 'no_names'") == [(False,)]
+    assert staging.ask("SELECT count(*) FROM pg_largeobject") == [(0,)]
+    assert staging.ask("SELECT current_setting('app.jwt_secret', true)") == [(None,)]
+
+
+@pytest.fixture
+def plain(repository: Repository, staging: Database) -> Iterator[None]:
+    """Let the refresh use a role without superuser rights."""
+    file = repository.root / "inventories/staging.toml"
+    file.write_text(file.read_text().replace("postgres@", "refresher@"))
+    with staging.server.connect() as server:
+        server.execute(f"CREATE ROLE refresher LOGIN CREATEDB PASSWORD '{staging.password}'")
+    yield
+    with staging.server.connect() as server:
+        for name in databases(staging.server):
+            server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        server.execute("DROP ROLE refresher")
+
+
+@pytest.mark.usefixtures("plain")
+def test_no_other_role_can_connect_before_the_rows_are_sanitised(
+    repository: Repository, production: Database, staging: Database
+) -> None:
+    with staging.server.connect() as server:
+        server.execute("CREATE ROLE refreshed_reader LOGIN")
+    (repository.root / "inventories/shop.sql").write_text(
+        "DO $$ BEGIN ASSERT NOT has_database_privilege('refreshed_reader', current_database(), 'CONNECT'); END $$;"
+    )
+    refreshed = repository.crew("run", "refresh", "staging")
+    assert refreshed.code == 0, refreshed
+    can_connect = "SELECT has_database_privilege('refreshed_reader', 'refreshed', 'CONNECT')"
+    assert staging.ask(can_connect) == [(True,)]
+    staging.run("REVOKE CONNECT ON DATABASE refreshed FROM PUBLIC")
+    refreshed = repository.crew("run", "refresh", "staging")
+    assert refreshed.code == 0, refreshed
+    assert staging.ask(can_connect) == [(False,)]
+    assert staging.ask("SELECT has_database_privilege('refresher', 'refreshed', 'CONNECT')") == [(True,)]
 
 
 def put_aside(server: Server) -> str:

@@ -5,8 +5,9 @@ import pytest
 from jobs.backup.postgres.copies import refresh_comment
 from jobs.backup.postgres.settings import (
     DatabaseProperties,
+    admit_all_statements,
+    admit_restore_statements,
     alter_statements,
-    connection_limit_statement,
     create_statement,
     create_statement_without_locale,
 )
@@ -35,13 +36,35 @@ def test_a_database_is_created_with_its_original_locale(
 
 
 def test_a_copy_is_closed_until_it_is_ready() -> None:
-    assert create_statement("copy", LIBC, 13, closed=True).endswith("LC_CTYPE 'C' CONNECTION LIMIT 0")
-    assert connection_limit_statement("copy", LIBC) == 'ALTER DATABASE "copy" CONNECTION LIMIT -1'
+    assert create_statement("copy", LIBC, 13, closed=True).endswith("LC_CTYPE 'C' ALLOW_CONNECTIONS false")
+    assert admit_restore_statements("copy", superuser=True) == (
+        'ALTER DATABASE "copy" ALLOW_CONNECTIONS true CONNECTION LIMIT 0',
+    )
+    assert admit_restore_statements("copy", superuser=False) == (
+        'REVOKE CONNECT ON DATABASE "copy" FROM PUBLIC',
+        'ALTER DATABASE "copy" ALLOW_CONNECTIONS true',
+    )
+
+
+def test_a_ready_copy_is_open_to_all_whom_its_properties_allow() -> None:
+    no_limit = 'ALTER DATABASE "copy" CONNECTION LIMIT -1'
+    assert admit_all_statements("copy", LIBC, set(), superuser=True) == (no_limit,)
+    assert admit_all_statements("copy", LIBC, set(), superuser=False) == (
+        'GRANT CONNECT ON DATABASE "copy" TO PUBLIC',
+        no_limit,
+    )
+    closed = replace(LIBC, privileges=('CONNECT TO "a"',))
+    for superuser in (True, False):
+        assert admit_all_statements("copy", closed, {"a"}, superuser=superuser) == (
+            'REVOKE ALL ON DATABASE "copy" FROM PUBLIC',
+            'GRANT CONNECT ON DATABASE "copy" TO "a"',
+            no_limit,
+        )
 
 
 def test_a_copy_is_created_in_the_tablespace_of_the_database() -> None:
     statement = create_statement("copy", LIBC, 13, tablespace="fast disk", closed=True)
-    assert statement.endswith("LC_CTYPE 'C' TABLESPACE \"fast disk\" CONNECTION LIMIT 0")
+    assert statement.endswith("LC_CTYPE 'C' TABLESPACE \"fast disk\" ALLOW_CONNECTIONS false")
 
 
 def test_without_locale_only_the_encoding_is_kept() -> None:

@@ -71,6 +71,9 @@ def test_a_replaced_database_keeps_its_owner_and_privileges() -> None:
     from_set = DatabaseProperties("UTF8", "C", "C", "libc", None, "a", "from the set", 5, ("work_mem=1MB",), ())
     old = DatabaseProperties("UTF8", "C", "C", "libc", None, "b", "from the old one", -1, (), ('CONNECT TO "c"',))
     assert choose_properties(from_set, None, keep_old=False) == from_set
+    assert choose_properties(from_set, None, keep_old=True) == replace(
+        from_set, comment=None, connection_limit=-1, settings=()
+    ), "settings of production can be secret"
     assert choose_properties(from_set, old, keep_old=True) == old
     properties = choose_properties(from_set, old, keep_old=False)
     assert (properties.owner, properties.privileges, properties.comment, properties.settings) == (
