@@ -12,7 +12,7 @@ from functools import cache
 from inventories import Ignore
 from terraform import values
 from terraform.plan import Change, OutputChange, Plan
-from terraform.values import SENSITIVE, UNKNOWN, Path
+from terraform.values import FORGOTTEN, NOT_SENSITIVE, SENSITIVE, UNKNOWN, Path
 
 
 class DriftKind(StrEnum):
@@ -75,6 +75,8 @@ class DriftFinding:
             DriftKind.MISSING: "deleted outside",
             DriftKind.STATE_ONLY: "deleted outside, and no longer in the code",
         }
+        if self.action == "forget":
+            return FORGOTTEN
         return gone.get(self.kind, f"to {self.action}")
 
 
@@ -179,8 +181,17 @@ def _pending(change: Change, outside: Change | None) -> Iterator[DriftFinding]:
         yield DriftFinding(
             DriftKind.PENDING, change.address, values.dotted_path(path), *_texts(masked, path), change.action
         )
-    if not edits and not drifted and (change.action == "replace" or change.is_unknown(())):
+    marks = list(change.mark_edits()) if change.action == "update" else []
+    for path, becomes in marks:
+        before, now = (NOT_SENSITIVE, SENSITIVE) if becomes else (SENSITIVE, NOT_SENSITIVE)
+        yield DriftFinding(DriftKind.PENDING, change.address, values.dotted_path(path), before, now, change.action)
+    if not edits and not marks and not drifted and _is_otherwise_pending(change):
         yield DriftFinding(DriftKind.PENDING, change.address, "", "", "", change.action)
+
+
+def _is_otherwise_pending(change: Change) -> bool:
+    """Return whether an apply changes a resource although all its known values mean the same before and after."""
+    return change.action == "replace" or change.is_unknown(()) or bool(change.before == change.after)
 
 
 def _is_among(path: Path, drifted: set[Path]) -> bool:
@@ -201,6 +212,13 @@ def _outputs(outputs: Iterable[OutputChange], drift: Iterable[Change]) -> Iterat
         for path in values.differing_paths(change.before, change.after)
     ]
     for output in outputs:
+        if output.action == "destroy":
+            yield DriftFinding(DriftKind.PENDING, f"output.{output.name}", "", "", "", "remove")
+            continue
+        if output.changes_only_marks:
+            action = "change whether it is sensitive"
+            yield DriftFinding(DriftKind.PENDING, f"output.{output.name}", "", "", "", action)
+            continue
         followed = (output.before, output.after) in drifted_values
         if not output.is_known or followed or values.are_equal(output.before, output.after):
             continue

@@ -63,6 +63,15 @@ class Change:
         known = (path for path in values.differing_paths(self.before, self.after) if not self.is_unknown(path))
         yield from known
 
+    def mark_edits(self) -> Iterator[tuple[Path, bool]]:
+        """Yield each value that stays and is marked as sensitive from now on (true), or no longer (false)."""
+        before, after = self.sensitive[:2] or (None, None)
+        for path in sorted({*values.marked_paths(before), *values.marked_paths(after)}, key=repr):
+            was, becomes = values.is_marked(before, path), values.is_marked(after, path)
+            old, new = values.value_at(self.before, path), values.value_at(self.after, path)
+            if was != becomes and not values.is_empty(new) and values.are_equal(old, new):
+                yield path, becomes
+
     def is_unknown(self, path: Path) -> bool:
         """Return whether the value is known only after apply."""
         return values.is_marked(self.unknown, path)
@@ -82,6 +91,11 @@ class OutputChange:
     after: Any
     is_known: bool
     is_sensitive: bool
+
+    @property
+    def changes_only_marks(self) -> bool:
+        """Whether the value stays, and only becomes sensitive or not: plans do not say which."""
+        return self.action == "update" and self.is_known and bool(self.before == self.after)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 from terraform import values
 from terraform.drift import DriftFinding
-from terraform.plan import Change, Plan
-from terraform.values import SENSITIVE, UNKNOWN
+from terraform.plan import Change, OutputChange, Plan
+from terraform.values import FORGOTTEN, SENSITIVE, UNKNOWN
 
 ORDER = ("destroy", "replace", "forget", "update", "create", "import", "move")
-READ, INVOKE, LATER, CHECK, INCOMPLETE = "read", "invoke", "later", "check failed", "incomplete"
+REMOVE, READ, INVOKE, LATER, CHECK, INCOMPLETE = "remove", "read", "invoke", "later", "check failed", "incomplete"
 RECORD = "record"
 MARKS = {
     "destroy": "-", "replace": "-/+", "forget": "forget", "update": "~", "create": "+", "import": "import", "move": "→",
-    READ: "<=", INVOKE: "invoke", LATER: "later", CHECK: "failed", INCOMPLETE: "!", RECORD: "record",
+    REMOVE: "-", READ: "<=", INVOKE: "invoke", LATER: "later", CHECK: "failed", INCOMPLETE: "!", RECORD: "record",
 }  # fmt: skip
 APPLIED = {
     "destroy": "destroyed", "replace": "replaced", "forget": "forgotten", "update": "updated", "create": "created",
@@ -66,6 +66,7 @@ def applied_counts(plan: Plan) -> str:
 
 def _counts(plan: Plan, verbs: Mapping[str, str]) -> str:
     counted = Counter(_action(change) for change in plan.changes)
+    counted["import"] = sum(bool(change.imported_from) for change in plan.changes)
     counts = [f"{counted[action]} {verbs[action]}" for action in ORDER if counted[action]]
     if plan.outputs:
         counts.append(f"{len(plan.outputs)} output{'s' if len(plan.outputs) > 1 else ''}")
@@ -81,9 +82,7 @@ def plan_lines(plan: Plan) -> list[PlanLine]:
     """Return a line for each resource and output that changes, and for all else that the user has to know."""
     lines = [PlanLine(_action(change), change.address, _edits(change)) for change in plan.changes]
     lines.sort(key=lambda line: (ORDER.index(line.action), line.address))
-    for output in plan.outputs:
-        after = SENSITIVE if output.is_sensitive else values.short_text(output.after) if output.is_known else UNKNOWN
-        lines.append(PlanLine("update", f"output.{output.name}", f"= {after}"))
+    lines += [_output_line(output) for output in plan.outputs]
     lines += [PlanLine(READ, address, "during the apply") for address in plan.reads]
     lines += [PlanLine(INVOKE, invocation.address, invocation.trigger) for invocation in plan.invocations]
     lines += [PlanLine(LATER, change.address, f"to {change.action}: {change.reason}") for change in plan.deferred]
@@ -91,6 +90,18 @@ def plan_lines(plan: Plan) -> list[PlanLine]:
         lines.append(PlanLine(INCOMPLETE, "the plan", "is not complete: plan again after the apply"))
     lines += [PlanLine(CHECK, check.address, check.message) for check in plan.failed_checks]
     return lines
+
+
+def _output_line(output: OutputChange) -> PlanLine:
+    address = f"output.{output.name}"
+    if output.action == "destroy":
+        return PlanLine(
+            REMOVE, address, f"was {SENSITIVE if output.is_sensitive else values.short_text(output.before)}"
+        )
+    if output.changes_only_marks:
+        return PlanLine(output.action, address, "becomes sensitive, or is no longer")
+    after = SENSITIVE if output.is_sensitive else values.short_text(output.after) if output.is_known else UNKNOWN
+    return PlanLine(output.action, address, f"= {after}")
 
 
 def recorded_lines(findings: Sequence[DriftFinding]) -> list[PlanLine]:
@@ -107,13 +118,15 @@ def _action(change: Change) -> str:
 
 
 def _edits(change: Change) -> str:
-    if change.moved_from and not change.action:
-        return f"was {change.moved_from}"
     edits = list(_attribute_edits(change)) if change.action in ("update", "replace") else []
     more = f", and {len(edits) - MAX_EDITS} more" if len(edits) > MAX_EDITS else ""
-    imported = [f"from {change.imported_from}"] if change.imported_from else []
-    kept = ["the old object is not destroyed"] if change.action == "replace" and change.is_forgotten else []
-    return ", ".join(imported + kept + edits[:MAX_EDITS]) + more
+    notes = [
+        f"moved from {change.moved_from}" if change.moved_from else "",
+        f"imported from {change.imported_from}" if change.imported_from else "",
+        FORGOTTEN if change.action == "forget" else "",
+        "the old object is not destroyed" if change.action == "replace" and change.is_forgotten else "",
+    ]
+    return ", ".join([note for note in notes if note] + edits[:MAX_EDITS]) + more
 
 
 def _attribute_edits(change: Change) -> Iterator[str]:
@@ -125,3 +138,5 @@ def _attribute_edits(change: Change) -> Iterator[str]:
             continue
         before, after = values.short_texts(values.value_at(change.before, path), values.value_at(change.after, path))
         yield f"{values.dotted_path(path)} {before} → {after}"
+    for path, becomes in change.mark_edits():
+        yield f"{values.dotted_path(path)} {'marked' if becomes else 'no longer marked'} as sensitive"

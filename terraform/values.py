@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-SENSITIVE = "(sensitive)"
+SENSITIVE, NOT_SENSITIVE = "(sensitive)", "(not sensitive)"
+FORGOTTEN = "no longer managed by Terraform, but not destroyed"
 UNKNOWN = "(known after apply)"
 NOTHING = "(nothing)"
 MAX_LENGTH = 160
@@ -115,6 +116,15 @@ def is_marked(mask: Any, path: Path) -> bool:
             return True
         mask = value_at(mask, (step,))
     return _any(mask)
+
+
+def marked_paths(mask: Any, path: Path = ()) -> Iterator[Path]:
+    """Yield the paths that a mask of sensitive or unknown values marks."""
+    if mask is True:
+        yield path
+    steps = mask.items() if isinstance(mask, dict) else enumerate(mask) if isinstance(mask, list) else ()
+    for step, inner in steps:
+        yield from marked_paths(inner, (*path, step))
 
 
 def _any(mask: Any) -> bool:

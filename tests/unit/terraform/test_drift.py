@@ -284,6 +284,42 @@ class TestSensitive:
         assert self.SECRET not in repr(findings)
 
 
+class TestOnlyMarks:
+    """Changes of nothing but the marks of sensitivity: the plan has "1 to update", so drift is not clean."""
+
+    @pytest.mark.parametrize(
+        ("masks", "expected"),
+        [
+            ({"after_sensitive": {"c": [{"n": True}]}}, [("a.x c.0.n", "(not sensitive) → (sensitive)")]),
+            ({"before_sensitive": {"c": [{"n": True}]}}, [("a.x c.0.n", "(sensitive) → (not sensitive)")]),
+            ({"before_sensitive": {"c": True}, "after_sensitive": {"c": [{"n": True}]}}, [("a.x", "to update")]),
+            ({"after_sensitive": {"gone": True}}, [("a.x", "to update")]),
+            ({}, [("a.x", "to update")]),
+        ],
+    )
+    def test_of_a_resource(self, masks: Any, expected: list[tuple[str, str]]) -> None:
+        same = {"c": [{"n": 1}], "gone": None}
+        findings = drift.drift_findings(made(planned=[entry("a.x", UPDATE, same, same, **masks)]))
+        assert [(finding.what, finding.sentence) for finding in findings] == expected
+        assert {finding.kind for finding in findings} == {DriftKind.PENDING}
+
+    def test_of_an_output(self) -> None:
+        same = {"actions": UPDATE, "before": "x", "after": "x", "before_sensitive": True, "after_sensitive": True}
+        [finding] = drift.drift_findings(made(output_changes={"o": same}))
+        assert (finding.what, finding.sentence) == ("output.o", "to change whether it is sensitive")
+
+
+def test_a_removed_output_and_a_forgotten_resource() -> None:
+    planned = made(
+        planned=[entry("a.x", ["forget"], {"n": 1}, None)],
+        output_changes={"o": {"actions": DELETE, "before": "x", "after": None}},
+    )
+    assert [(finding.what, finding.sentence) for finding in drift.drift_findings(planned)] == [
+        ("a.x", "no longer managed by Terraform, but not destroyed"),
+        ("output.o", "to remove"),
+    ]
+
+
 class TestOtherThanChanges:
     CHECK: ClassVar = {"address": {"kind": "check", "to_display": "check.health"}, "status": "fail"}
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from terraform import drift, summary
 from terraform.drift import DriftFinding, DriftKind
 from tests.unit.terraform.plan_json import entry, made
@@ -26,18 +30,19 @@ PLAN = made(
             "after_unknown": False,
             "after_sensitive": True,
         },
+        "gone": {"actions": ["delete"], "before": 1, "after": None, "after_unknown": False},
     },
 )
 
 
 def test_counts() -> None:
     assert summary.planned_counts(PLAN) == (
-        "1 to destroy, 1 to replace, 2 to update, 1 to create, 1 to import, 1 to move, 2 outputs"
+        "1 to destroy, 1 to replace, 2 to update, 1 to create, 2 to import, 1 to move, 3 outputs"
     )
     assert summary.planned_counts(made()) == "nothing to do"
     assert summary.planned_counts(made(), 2) == "2 to record in the state"
-    assert summary.planned_counts(PLAN, 1).endswith("2 outputs, 1 to record in the state")
-    assert summary.applied_counts(PLAN).startswith("1 destroyed, 1 replaced, 2 updated, 1 created, 1 imported, 1 m")
+    assert summary.planned_counts(PLAN, 1).endswith("3 outputs, 1 to record in the state")
+    assert summary.applied_counts(PLAN).startswith("1 destroyed, 1 replaced, 2 updated, 1 created, 2 imported, 1 m")
 
 
 def test_lines_start_with_the_most_dangerous() -> None:
@@ -45,12 +50,13 @@ def test_lines_start_with_the_most_dangerous() -> None:
         ("destroy", "a.old", ""),
         ("replace", "a.other", "n 1 → 2, s (sensitive)"),
         ("update", "a.edited", "0 1 → 2, 1 1 → 2, 2 1 → 2, 3 1 → 2, and 2 more"),
-        ("update", "a.tuned", "from x-2, n 1 → 2"),
+        ("update", "a.tuned", "imported from x-2, n 1 → 2"),
         ("create", "a.new", ""),
-        ("import", "a.taken", "from x-1"),
-        ("move", "a.moved", "was a.was"),
+        ("import", "a.taken", "imported from x-1"),
+        ("move", "a.moved", "moved from a.was"),
         ("update", "output.open", "= 2"),
-        ("update", "output.secret", "= (sensitive)"),
+        ("create", "output.secret", "= (sensitive)"),
+        ("remove", "output.gone", "was 1"),
     ]
 
 
@@ -59,6 +65,27 @@ def test_a_data_source_to_read_is_not_nothing() -> None:
     assert summary.planned_counts(planned) == "1 to read"
     assert summary.applied_counts(planned) == "1 read"
     assert [(line.action, line.address) for line in summary.plan_lines(planned)] == [("read", "data.aws_ami.x")]
+
+
+@pytest.mark.parametrize(
+    ("change", "edits"),
+    [
+        (entry("a.x", ["forget"], {"n": 1}, None), "no longer managed by Terraform, but not destroyed"),
+        (entry("a.x", ["create", "forget"], {"n": 1}, {"n": 1}), "the old object is not destroyed"),
+        (entry("a.x", ["update"], {"n": 1}, {"n": 2}, previous_address="a.y"), "moved from a.y, n 1 → 2"),
+        (entry("a.x", ["update"], {"n": 1}, {"n": 1}, after_sensitive={"n": True}), "n marked as sensitive"),
+        (entry("a.x", ["update"], {"n": 1}, {"n": 1}, before_sensitive={"n": True}), "n no longer marked as sensitive"),
+    ],
+)
+def test_the_words_for_a_resource(change: dict[str, Any], edits: str) -> None:
+    [line] = summary.plan_lines(made(planned=[change]))
+    assert line.edits == edits
+
+
+def test_an_output_that_only_becomes_sensitive() -> None:
+    same = {"actions": ["update"], "before": 1, "after": 1, "before_sensitive": True, "after_sensitive": True}
+    [line] = summary.plan_lines(made(output_changes={"o": same}))
+    assert (line.action, line.edits) == ("update", "becomes sensitive, or is no longer")
 
 
 def test_what_an_apply_leaves_undone_is_said() -> None:
