@@ -20,10 +20,10 @@ from typing import Protocol
 import schedule
 
 import jobs.log
-from inventories import BadEnvironment, Environment, redact
+from inventories import BadEnvironment, Environment, ExitCode, redact
 from jobs.run.documents import utc_now
 from jobs.schedule.environment_schedule import EnvironmentSchedule, Launch
-from jobs.schedule.history import last_runs
+from jobs.schedule.history import last_complete_runs, last_runs
 from jobs.schedule.notify import notify
 from jobs.schedule.slots import Slot, slots
 from jobs.store import Store
@@ -168,7 +168,7 @@ class Daemon:
         if needs_query and now >= environment_schedule.next_query:
             environment_schedule.next_query = now + QUERY_INTERVAL
             handle = partial(_set_last_runs, environment_schedule)
-            self._query(environment_schedule, environment_schedule.slots, now, handle)
+            self._query(environment_schedule, environment_schedule.slots, now, handle, complete=True)
 
     def _query(
         self,
@@ -176,15 +176,23 @@ class Daemon:
         slots: Sequence[Slot],
         now: datetime,
         handle: Callable[[LastRuns | None], None],
+        *,
+        complete: bool,
     ) -> None:
-        """Query the store in the background: an unreachable store must not stop the cycles."""
-        query = partial(self._last_runs, environment_schedule.environment, slots, now)
+        """Query the store in the background: an unreachable store must not stop the cycles.
+
+        If `complete`, a run counts only if no subject of its slot lacks it.
+        """
+        query = partial(self._last_runs, environment_schedule.environment, slots, now, complete=complete)
         self._queries.append((self.dependencies.submit(query), handle))
 
-    def _last_runs(self, environment: Environment, slots: Sequence[Slot], now: datetime) -> LastRuns:
+    def _last_runs(self, environment: Environment, slots: Sequence[Slot], now: datetime, *, complete: bool) -> LastRuns:
         if environment.name not in self._stores:
             self._stores[environment.name] = self.dependencies.open(environment)
-        return last_runs(self._stores[environment.name], environment.name, slots, now)
+        store = self._stores[environment.name]
+        if complete:
+            return last_complete_runs(store, environment, slots, now)
+        return last_runs(store, environment.name, slots, now)
 
     def _handle_answers(self) -> None:
         """Pass the answers of finished queries to their handlers."""
@@ -212,7 +220,9 @@ class Daemon:
         notify(self._status())
         self.log.info("ended", command=f"crew {' '.join(launch.arguments)}", code=code)
         environment_schedule = self.schedules[launch.environment]
-        self._query(environment_schedule, launch.slots, now, partial(self._conclude, launch, now))
+        # A process that succeeded has run all subjects, and knows which ones exist.
+        complete = code != ExitCode.DONE
+        self._query(environment_schedule, launch.slots, now, partial(self._conclude, launch, now), complete=complete)
 
     def _conclude(self, launch: Launch, now: datetime, last: LastRuns | None) -> None:
         """Store what the records say about an ended process; a tick without a record is retried."""

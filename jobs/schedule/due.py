@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -43,6 +43,25 @@ def first_tick_after(line: str, zone: ZoneInfo, last: datetime) -> datetime:
 def last_run(times: Iterable[datetime], now: datetime) -> datetime | None:
     """Return the newest run that is not in the future: a clock that was once wrong must not stop the schedule."""
     return max((time for time in times if time <= now + EARLY), default=None)
+
+
+def last_complete_run(
+    by_subject: Mapping[str, Iterable[datetime]], line: str, zone: ZoneInfo, now: datetime
+) -> datetime | None:
+    """Return the newest run of a slot that no subject lacks. A slot of a server has its databases as subjects.
+
+    A subject counts if it ran at the last tick or at the one before. So a database that was dropped since is no
+    reason to run again and again.
+    """
+    times = sorted(time for of_subject in by_subject.values() for time in of_subject if time <= now + EARLY)
+    if not times:
+        return None
+    newest_tick = tick_before(line, zone, times[-1])
+    earlier = [time for time in times if time < newest_tick]
+    counts_since = tick_before(line, zone, earlier[-1]) if earlier else newest_tick
+    newest = [last_run(of_subject, now) for of_subject in by_subject.values()]
+    lacking = [time for time in newest if time and counts_since <= time < newest_tick]
+    return min(lacking, default=times[-1])
 
 
 def overdue(slot: Slot, zone: ZoneInfo, last: datetime | None, now: datetime) -> datetime | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as real
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -77,6 +77,8 @@ class Simulation:
     unreachable: Sequence[tuple[datetime, datetime]] = ()
     jumps: dict[datetime, timedelta] = field(default_factory=dict)
     crash: datetime | None = None
+    databases: Sequence[str] = ()  # of the servers
+    kills: Collection[datetime] = ()  # a process that starts then is killed after its first subject
     end: datetime = FOREVER
     started: list[tuple[datetime, tuple[str, ...]]] = field(default_factory=list)
     daemon: Daemon | None = None
@@ -112,10 +114,11 @@ class Simulation:
         _, job, _, *more = arguments
         only = tuple(name for flag, name in pairwise(more) if flag == "--only")
         begun = self.now
+        is_killed = begun.replace(second=0) in self.kills
         self.started.append((begun, tuple(arguments)))
 
         def work() -> int:
-            simulated = Job(job, lambda _e, _s, options: options.only, done, line_of(job))
+            simulated = Job(job, lambda *_: self.subjects_of(only)[: 1 if is_killed else None], done, line_of(job))
             records = run_job(
                 simulated,
                 self.environment,
@@ -124,9 +127,15 @@ class Simulation:
                 now=lambda: begun,
                 timeouts=QUICK,
             )
+            if is_killed:
+                return -9
             return 1 if any(record.outcome is Outcome.FAILED for record in records) else 0
 
         return Child(next(self._pids), begun + self.takes.get(begun.replace(second=0), QUICKLY), work, lambda: self.now)
+
+    def subjects_of(self, only: Sequence[str]) -> list[str]:
+        servers = self.environment.servers
+        return [name for each in only for name in (self.databases if each in servers else [each])]
 
 
 def done(_run: Run) -> Result:
@@ -134,7 +143,12 @@ def done(_run: Run) -> Result:
 
 
 def line_of(job: str) -> Callable[[Environment, str], str | None]:
-    return lambda environment, subject: getattr(environment.databases[subject], job)
+    def line(environment: Environment, subject: str) -> str | None:
+        name = subject.partition(".")[0]
+        found: str | None = getattr(environment.databases.get(name) or environment.servers[name], job)
+        return found
+
+    return line
 
 
 def answered(call: Callable[[], Any]) -> Future[Any]:

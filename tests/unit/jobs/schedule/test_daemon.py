@@ -124,6 +124,56 @@ def test_a_tick_without_a_record_is_retried_after_pauses_that_double(
     assert starts == [at("Mon", time) for time in ("01:30", "01:41", "02:02", "02:43", "04:04")]
 
 
+@pytest.fixture
+def server(tmp_path: Path) -> Environment:
+    """An environment with a server, whose databases are backed up at 02:00 UTC."""
+    section = '[servers.main]\nurl = "postgresql://nobody@127.0.0.1:1/postgres"\nbackup = "0 3 * * *"\n'
+    (tmp_path / "try.toml").write_text(FILE.partition("[databases")[0] + section)
+    return Repository.find(tmp_path).read("try")
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_killed_run_of_a_server_is_started_again_for_the_databases_that_are_left(
+    server: Environment, disk: DirectoryStore, monkeypatch: pytest.MonkeyPatch, *, restart: bool
+) -> None:
+    killed, end = at("Tue", "02:00"), at("Wed", "01:30")
+    night = Simulation(
+        server,
+        disk,
+        now=at("Mon", "01:30"),
+        end=end,
+        kills=[killed],
+        crash=at("Tue", "02:05") if restart else None,
+        databases=["main.a", "main.b"],
+    )
+    use_simulated_clock(night, monkeypatch)
+    with suppress(Crashed):
+        night.run()
+    if restart:
+        night.crash = None
+        night.run()
+    again = at("Tue", "02:05" if restart else "02:11")
+    assert [begun for begun, _ in night.started] == [at("Mon", "02:00"), killed, again]
+    for database in ("main.a", "main.b"):
+        ticks = by_tick(disk, "backup", database)
+        assert sorted(filter(None, ticks)) == [at("Mon", "02:00"), at("Tue", "02:00")]
+        assert {record.attempts for record in ticks.values()} == {1}
+
+
+def test_a_database_that_was_dropped_causes_one_more_run_at_most(
+    server: Environment, disk: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night = Simulation(server, disk, now=at("Mon", "01:30"), end=at("Mon", "05:00"), databases=["main.a", "main.b"])
+    use_simulated_clock(night, monkeypatch)
+    night.run()
+    night.databases, night.started, night.end = ["main.a"], [], at("Tue", "05:00")
+    night.run()
+    assert [begun for begun, _ in night.started] == [at("Tue", "02:00")]
+    night.started, night.end = [], at("Wed", "01:00")
+    night.run()
+    assert [begun for begun, _ in night.started] == [at("Tue", "05:00")]
+
+
 def test_an_unexpected_error_of_the_store_stops_no_slot_for_good(
     environment: Environment, disk: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from jobs.run.ticks import Gap
-from jobs.schedule.due import Due, describe_line, due, last_run, overdue, upcoming
+from jobs.schedule.due import Due, describe_line, due, last_complete_run, last_run, overdue, upcoming
 from jobs.schedule.slots import Slot
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -43,6 +43,30 @@ def test_a_run_in_the_future_is_not_the_last_run() -> None:
     now = at("21T10:00")
     assert last_run([at("20T10:00"), at("21T10:01"), at("21T10:02")], now) == at("21T10:01")
     assert last_run([at("22T10:00")], now) is None
+
+
+@pytest.mark.parametrize(
+    ("runs", "expected"),
+    [
+        ({}, None),
+        ({"main.a": ["20T01:00", "21T01:00"], "main.b": ["20T01:00", "21T01:00"]}, "21T01:00"),
+        ({"main.a": ["20T01:00", "21T01:00"], "main.b": ["20T01:00"]}, "20T01:00"),
+        ({"main.a": ["17T01:00", "21T01:00"], "main.b": ["17T01:00"]}, "17T01:00"),
+        ({"main.a": ["19T01:00", "20T01:00", "21T01:00"], "main.dropped": ["19T01:00"]}, "21T01:00"),
+        ({"main.a": ["20T01:00", "21T01:00"], "main.new": ["21T01:00"]}, "21T01:00"),
+        ({"main.a": ["21T01:00", "21T09:12"], "main.b": ["21T01:00"]}, "21T09:12"),
+        ({"main.a": ["20T01:00", "21T09:12"], "main.b": ["20T01:00"]}, "20T01:00"),
+        ({"main.a": ["20T09:12:00", "21T01:00"], "main.b": ["20T09:12:03", "21T01:00"], "main.c": ["20T09:12:01"]},
+         "20T09:12:01"),
+        ({"main.a": ["20T01:00", "29T01:00"], "main.b": ["20T01:00"]}, "20T01:00"),
+    ],
+)  # fmt: skip
+def test_a_run_of_a_server_is_complete_when_no_database_lacks_it(
+    runs: dict[str, list[str]], expected: str | None
+) -> None:
+    times = {subject: [at(time) for time in of_subject] for subject, of_subject in runs.items()}
+    found = last_complete_run(times, "0 2 * * *", BERLIN, at("21T10:00"))
+    assert found == (expected and at(expected))
 
 
 def test_a_tick_is_overdue_after_ten_minutes() -> None:
