@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jobs.backup.errors import BackupError
@@ -27,6 +28,7 @@ from jobs.backup.restore.swap import swap
 from jobs.backup.restore.tables import fill_tables
 from jobs.backup.restore.target import (
     RestoreTarget,
+    create_copy,
     drop_abandoned_copies,
     drop_database,
     inspect_target,
@@ -210,6 +212,8 @@ def _restore_into_empty(task: RestoreTask, target: RestoreTarget) -> tuple[str, 
         task.into, target, "drop and create the database before you try again (DROP DATABASE, CREATE DATABASE)"
     ):
         notes = _fill(task)
+        if not task.tables:
+            require_same_contents(task)
     with maintenance_connection(task.into) as server:
         return (*notes, *apply_properties(server, task.into.database, task.stored.manifest.settings, target))
 
@@ -326,13 +330,16 @@ def require_same_contents(task: RestoreTask, only: frozenset[QualifiedName] | No
 def new_copy(into: Endpoint, properties: DatabaseProperties, target: RestoreTarget) -> Iterator[Endpoint]:
     """Create a database with a temporary name, closed to all but us and superusers. Drop it if the block fails."""
     now = datetime.now(UTC)
-    name = copies.restoring_name(into.database, now)
+    create_statement = partial(
+        database_settings.create_statement,
+        properties=properties,
+        major=target.major,
+        tablespace=target.tablespace,
+        closed=True,
+    )
     with maintenance_connection(into) as server:
         drop_abandoned_copies(server, into.database, now)
-        statement = database_settings.create_statement(
-            name, properties, target.major, tablespace=target.tablespace, closed=True
-        )
-        _create(server, statement)
+        name, _ = create_copy(into.database, now, lambda name: _create(server, create_statement(name)))
     try:
         with maintenance_connection(into) as server:
             for statement in database_settings.admit_restore_statements(name, superuser=target.superuser):

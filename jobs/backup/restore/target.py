@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres import quoting
 from jobs.backup.postgres.connection import Endpoint, translated_errors
-from jobs.backup.postgres.copies import abandoned_copies, is_replaced_name, refresh_comment
+from jobs.backup.postgres.copies import abandoned_copies, is_replaced_name, refresh_comment, restoring_name
+from jobs.run.job import Transient
 
 if TYPE_CHECKING:
     import psycopg
 
+T = TypeVar("T")
+
+_MAX_COPIES = 30
 _MAINTENANCE_DATABASES = ("postgres", "template1")
 
 _SERVER = """SELECT current_setting('server_version_num')::int / 10000, pg_is_in_recovery(),
@@ -37,8 +41,9 @@ _OBJECTS = """SELECT count(*) FROM (
     WHERE (n.oid IS NULL OR n.nspname !~ '^pg_' AND n.nspname <> 'information_schema')
     AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = o.kind AND d.objid = o.oid AND d.deptype = 'e')"""
 
-_UNCONNECTED = """SELECT datname FROM pg_database d
-    WHERE NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)"""
+# Autovacuum workers have no user. The server ends them when the database is dropped.
+_UNCONNECTED = """SELECT datname FROM pg_catalog.pg_database d
+    WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid AND usesysid IS NOT NULL)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +153,20 @@ def drop_abandoned_copies(server: psycopg.Connection[Any], database: str, now: d
             server.execute(f"DROP DATABASE {quoting.identifier(name)}")
             dropped.append(name)
     return dropped
+
+
+def create_copy(database: str, now: datetime, create: Callable[[str], T]) -> tuple[str, T]:
+    """Create a database to restore into. Return its name, which differs from those of other restores, and the result.
+
+    The name has the time in seconds. If another restore began in the same second, the next second is used.
+    """
+    import psycopg
+
+    for seconds in range(_MAX_COPIES):
+        name = restoring_name(database, now + timedelta(seconds=seconds))
+        with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
+            return name, create(name)
+    raise Transient(f"{database}: {_MAX_COPIES} other restores have taken all names for a copy; try again")
 
 
 def drop_database(into: Endpoint, name: str) -> None:

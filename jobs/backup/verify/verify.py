@@ -8,10 +8,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobs.backup.errors import BackupError, Damaged
-from jobs.backup.postgres import copies, quoting
+from jobs.backup.postgres import quoting
 from jobs.backup.postgres import settings as database_settings
 from jobs.backup.postgres.connection import translated_errors
 from jobs.backup.restore.compare import Difference, compare, difference_text
@@ -21,6 +21,7 @@ from jobs.backup.restore.pg_restore import DefinitionOptions
 from jobs.backup.restore.restore import create_roles, pg_restore_for
 from jobs.backup.restore.target import (
     RestoreTarget,
+    create_copy,
     drop_abandoned_copies,
     drop_database,
     inspect_target,
@@ -44,8 +45,11 @@ from jobs.run.job import Job, Options, Outcome, Result, Run
 from jobs.store import Exists, Store
 
 if TYPE_CHECKING:
+    import psycopg
+
     from inventories import Environment, StoreSettings
     from jobs.backup.postgres.connection import Endpoint
+    from jobs.backup.postgres.settings import DatabaseProperties
 
 _SHOWN = 5
 _DATABASE = "groundcrew_verify"
@@ -179,28 +183,34 @@ def _scratch_database(
     server: ScratchServer, manifest: Manifest, major: int
 ) -> Iterator[tuple[Endpoint, tuple[str, ...]]]:
     """Create a database, with locale C if the server lacks the locale of the set: row counts do not depend on it."""
-    import psycopg
-
     now = datetime.now(UTC)
-    into = server.endpoint.with_database(copies.restoring_name(_DATABASE, now))
-    notes: tuple[str, ...] = ()
-    with maintenance_connection(into) as connection:
+    with maintenance_connection(server.endpoint.with_database(_DATABASE)) as connection:
         drop_abandoned_copies(connection, _DATABASE, now)
-        try:
-            connection.execute(database_settings.create_statement(into.database, manifest.settings, major))
-        except psycopg.errors.InsufficientPrivilege:
-            raise
-        except psycopg.errors.DatabaseError as error:
-            connection.execute(
-                database_settings.create_statement_without_locale(into.database, manifest.settings, major)
-            )
-            notes = (f"restored with locale C, because the scratch server says: {error.diag.message_primary}",)
+        create = partial(_create_scratch_database, connection, properties=manifest.settings, major=major)
+        name, notes = create_copy(_DATABASE, now, create)
+    into = server.endpoint.with_database(name)
     try:
         with translated_errors(), into.connect(autocommit=True):
             yield into, notes
     finally:
         if not server.temporary:
             drop_database(into, into.database)
+
+
+def _create_scratch_database(
+    connection: psycopg.Connection[Any], name: str, *, properties: DatabaseProperties, major: int
+) -> tuple[str, ...]:
+    """Create a database, and return a note if it has another locale."""
+    import psycopg
+
+    try:
+        connection.execute(database_settings.create_statement(name, properties, major))
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.DuplicateDatabase):
+        raise
+    except psycopg.errors.DatabaseError as error:
+        connection.execute(database_settings.create_statement_without_locale(name, properties, major))
+        return (f"restored with locale C, because the scratch server says: {error.diag.message_primary}",)
+    return ()
 
 
 @contextmanager

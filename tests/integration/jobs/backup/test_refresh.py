@@ -253,7 +253,16 @@ def test_a_failure_in_any_step_keeps_the_old_database_and_no_copy(
     with staging.server.connect() as server:
         server.execute("CREATE DATABASE refreshed")
     staging.run("CREATE TABLE customers AS SELECT 'old name' AS name")
-    for failing in ("definitions", "rows", "indexes and constraints", "check", "sanitise", "statistics", "swap"):
+    for failing in (
+        "definitions",
+        "rows",
+        "indexes and constraints",
+        "check",
+        "sanitise",
+        "materialised views",
+        "statistics",
+        "swap",
+    ):
         with monkeypatch.context() as patched:
             patched.setattr(RunContext, "step", failing_at(failing))
             ended = repository.crew("run", "refresh", "staging")

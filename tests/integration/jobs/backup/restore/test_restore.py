@@ -120,6 +120,20 @@ def test_restores_into_an_empty_database_only(repository: Repository, shop: Shop
     assert "already exists" in output
 
 
+def test_a_restore_into_an_empty_database_is_compared_with_the_manifest(repository: Repository, database: New) -> None:
+    origin, target = database(16), database(16)
+    origin.run("CREATE TABLE a AS SELECT 1 AS n")
+    repository.environment(text=repository.section("shop", origin))
+    taken = repository.backup()
+    [manifest] = repository.store.glob(f"*/backups/*/{taken}/manifest.json")
+    manifest.chmod(0o644)
+    manifest.write_text(manifest.read_text().replace('"rows": 1', '"rows": 2'))
+    code, output = restore(repository, target)
+    assert code == 1, output
+    assert "table public.a: 2 rows expected, 1 rows found" in output
+    assert f"{target.name} now holds a part of the set" in output
+
+
 def test_restores_an_older_state_in_parallel_with_statistics(
     repository: Repository, database: New, monkeypatch: pytest.MonkeyPatch
 ) -> None:
