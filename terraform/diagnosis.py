@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from inventories.reading import printable
 from terraform.errors import ChangeRefused, NoTerraform, StackError, StateLocked, TemporaryStackError
 
 _MAX_LENGTH = 600
@@ -21,6 +23,11 @@ class StateLock:
     who: str
     created: str
     operation: str
+
+    @classmethod
+    def of(cls, fields: Mapping[str, object]) -> StateLock:
+        """Return the lock with the fields that Terraform writes, safe to print."""
+        return cls(*(printable(str(fields.get(name) or "")) for name in ("ID", "Who", "Created", "Operation")))
 
     @property
     def is_for_change(self) -> bool:
@@ -144,14 +151,12 @@ def parse_lock(output: str) -> StateLock | None:
     if "Error acquiring the state lock" not in output and "Error locking state" not in output:
         return None
     fields = dict(re.findall(r"^[│\s]*(ID|Who|Created|Operation):\s+(.+?)\s*$", output, re.MULTILINE))
-    if "ID" not in fields:
-        return None
-    return StateLock(fields["ID"], fields.get("Who", ""), fields.get("Created", ""), fields.get("Operation", ""))
+    return StateLock.of(fields) if "ID" in fields else None
 
 
 def first_error(output: str) -> str:
     """Return the first error of the output and its location, on one line."""
     text = "\n".join(line.strip("│╷╵ \t") for line in output.splitlines())
     match = re.search(r"Error: (.*?)(?=\n\s*Error: |\Z)", text, re.DOTALL)
-    error = " ".join(_REQUEST_IDS.sub("", match[1] if match else text).split()) or "no error message"
+    error = printable(" ".join(_REQUEST_IDS.sub("", match[1] if match else text).split())) or "no error message"
     return error if len(error) <= _MAX_LENGTH else f"{error[:_MAX_LENGTH]}…"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from inventories.reading import printable
 from terraform import values
 from terraform.errors import UnreadablePlan
 from terraform.values import UNKNOWN, Path
@@ -157,7 +158,7 @@ def parse_plan(text: str | bytes) -> Plan:
     """Parse the JSON of a plan; raise UnreadablePlan if it is incomplete or has an unknown format."""
     try:
         document = json.loads(text)
-        version = str(document["format_version"])
+        version = printable(str(document["format_version"])[:20])
     except (ValueError, KeyError, TypeError, RecursionError):
         raise UnreadablePlan(
             "the plan that Terraform printed is incomplete JSON; if Terraform was stopped, try again"
@@ -176,7 +177,7 @@ def _plan(document: Mapping[str, Any]) -> Plan:
     entries = document.get("resource_changes") or ()
     planned = [_change(entry) for entry in entries if entry.get("mode") != "data"]
     drift = [_change(entry) for entry in document.get("resource_drift") or () if entry.get("mode") != "data"]
-    reads = (entry["address"] for entry in entries if _action(entry["address"], entry["change"]) == _READ)
+    reads = (_name(entry["address"]) for entry in entries if _action(_name(entry["address"]), entry["change"]) == _READ)
     outputs = (_output(name, change) for name, change in (document.get("output_changes") or {}).items())
     return Plan(
         changes=tuple(change for change in planned if change.does_something),
@@ -195,25 +196,32 @@ def _plan(document: Mapping[str, Any]) -> Plan:
 def _invocation(entry: Mapping[str, Any]) -> Invocation:
     trigger = entry.get("lifecycle_action_trigger") or {}
     event = _words(trigger.get("action_trigger_event") or "")
-    resource = trigger.get("triggering_resource_address") or ""
-    return Invocation(entry["address"], f"{event} of {resource}" if event and resource else "")
+    resource = _name(trigger.get("triggering_resource_address") or "")
+    return Invocation(_name(entry["address"]), f"{event} of {resource}" if event and resource else "")
 
 
 def _deferred(document: Mapping[str, Any]) -> Iterator[DeferredChange]:
     """Yield what Terraform leaves to a later plan, from both of its lists."""
     for entry in document.get("deferred_changes") or ():
         resource = entry.get("resource_change") or {}
-        address = resource.get("address") or "a resource"
+        address = _name(resource.get("address") or "a resource")
         action = _action(address, resource["change"]) if "change" in resource else "change"
         yield DeferredChange(address, action or "import", _words(entry.get("reason") or "unknown reason"))
     for entry in document.get("deferred_action_invocations") or ():
-        address = (entry.get("action_invocation") or {}).get("address") or "an action"
+        address = _name((entry.get("action_invocation") or {}).get("address") or "an action")
         yield DeferredChange(address, "invoke", _words(entry.get("reason") or "unknown reason"))
 
 
 def _words(name: str) -> str:
     """Return the words of a name of Terraform's, such as AfterCreate or provider_config_unknown."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])|_", " ", name).lower()
+    return _name(re.sub(r"(?<=[a-z])(?=[A-Z])|_", " ", name).lower())
+
+
+def _name(text: Any) -> str:
+    """Return a name or a message from the plan, safe to print; raise TypeError if it is no text."""
+    if not isinstance(text, str):
+        raise TypeError(f"{type(text).__name__} instead of text")
+    return printable(text)
 
 
 def _failed_checks(checks: Iterable[Mapping[str, Any]]) -> Iterator[FailedCheck]:
@@ -222,8 +230,10 @@ def _failed_checks(checks: Iterable[Mapping[str, Any]]) -> Iterator[FailedCheck]
         failed = [instance for instance in check.get("instances") or () if instance.get("status") in _FAILED]
         if check.get("status") in _FAILED:
             for instance in failed or [check]:
-                messages = [problem["message"] for problem in instance.get("problems") or ()]
-                yield FailedCheck(instance["address"]["to_display"], "; ".join(messages) or "cannot be evaluated")
+                messages = [_name(problem["message"]) for problem in instance.get("problems") or ()]
+                yield FailedCheck(
+                    _name(instance["address"]["to_display"]), "; ".join(messages) or "cannot be evaluated"
+                )
 
 
 def _action(address: str, change: Mapping[str, Any]) -> str:
@@ -238,17 +248,17 @@ def _action(address: str, change: Mapping[str, Any]) -> str:
 
 def _change(entry: Mapping[str, Any]) -> Change:
     change = entry["change"]
-    address = entry.get("address", "")
-    before_address = entry.get("previous_address", "")
-    deposed = entry.get("deposed", "")
+    address = _name(entry.get("address") or "")
+    before_address = _name(entry.get("previous_address") or "")
+    deposed = _name(entry.get("deposed") or "")
     action = _action(address, change)
     return Change(
         address=f"{address} (deposed {deposed})" if deposed else address,
-        type=entry["type"],
+        type=_name(entry["type"]),
         action="" if action == _READ else action,
         before=change.get("before"),
         after=change.get("after"),
-        name=(entry.get("module_address", ""), entry["type"], entry["name"]),
+        name=(_name(entry.get("module_address") or ""), _name(entry["type"]), _name(entry["name"])),
         unknown=change.get("after_unknown"),
         sensitive=(change.get("before_sensitive"), change.get("after_sensitive")),
         moved_from=before_address if before_address != address else "",
@@ -261,7 +271,7 @@ def _imported_from(importing: Mapping[str, Any] | None) -> str:
     """Return how the cloud names a resource to import: its ID, since Terraform 1.12 an identity, or not known yet."""
     if importing is None:
         return ""
-    return str(importing.get("id") or values.short_text(importing.get("identity") or UNKNOWN))
+    return values.short_text(importing.get("id") or importing.get("identity") or UNKNOWN)
 
 
 def _with_addresses(drift: Iterable[Change], planned: Iterable[Change]) -> Iterator[Change]:
@@ -291,6 +301,7 @@ def _with_addresses(drift: Iterable[Change], planned: Iterable[Change]) -> Itera
 
 
 def _output(name: str, change: Mapping[str, Any]) -> OutputChange:
+    name = _name(name)
     action = _action(f"output.{name}", change)
     masks = (change.get("before_sensitive"), change.get("after_sensitive"))
     return OutputChange(

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from inventories import StateSettings
+from inventories.reading import printable
 from terraform import backend
 from terraform.diagnosis import StateLock
 from terraform.errors import StackError, TemporaryStackError
@@ -54,7 +55,7 @@ def _summary(error: ClientError) -> str:
     """Return the operation, the code and the message on one line, without the rest of botocore's text."""
     fields = error.response.get("Error", {})
     text = " ".join(f"{fields.get('Code', '?')} {fields.get('Message', '')}".split())
-    return f"{error.operation_name}: {text[:_MAX_LENGTH]}"
+    return printable(f"{error.operation_name}: {text[:_MAX_LENGTH]}")
 
 
 def stored_state_version(s3: S3Client, state: StateSettings, environment: str, stack: str) -> StateVersion:
@@ -78,8 +79,7 @@ def current_lock(state: StateSettings, environment: str, stack: str) -> StateLoc
         text = _from_table(state, key) if state.lock_table else _object(client(state, "s3"), state, f"{key}.tflock")
     if not text:
         return None
-    fields = json.loads(text)
-    return StateLock(fields["ID"], fields.get("Who", ""), fields.get("Created", ""), fields.get("Operation", ""))
+    return StateLock.of(json.loads(text))
 
 
 def _from_table(state: StateSettings, key: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inventories import Ignore
+from inventories.reading import printable
 from terraform.drift import MEANING, DriftFinding, DriftKind
 
 MAX_ROWS = 100
@@ -185,11 +186,11 @@ def _rule(rule: Ignore) -> str:
 
 def _escaped(text: str) -> str:
     """Escape text for a cell of a Markdown table."""
-    return re.sub(r"([\\`*_\[\]<>|#@])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_\[\]<>|#@])", r"\\\1", printable(" ".join(text.split())))
 
 
 def _code(text: str) -> str:
     """Format a value as code for a cell of a Markdown table, with a fence longer than any inside the value."""
-    text = " ".join(text.split()).replace("|", "\\|")
+    text = printable(" ".join(text.split())).replace("|", "\\|")
     fence = "`" * (max((len(inner) for inner in re.findall("`+", text)), default=0) + 1)
     return f"{fence} {text} {fence}" if "`" in text else f"{fence}{text}{fence}" if text else ""

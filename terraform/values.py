@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from inventories.reading import printable
+
 SENSITIVE, NOT_SENSITIVE = "(sensitive)", "(not sensitive)"
 FORGOTTEN = "no longer managed by Terraform, but not destroyed"
 UNKNOWN = "(known after apply)"
@@ -19,7 +21,12 @@ Path = tuple[str | int, ...]
 
 def dotted_path(path: Path) -> str:
     """Return a path as text, such as tags.Owner or root_block_device.0.volume_size."""
-    return ".".join(str(step) for step in path)
+    return printable(".".join(str(step) for step in path))
+
+
+def printable_lines(text: str) -> str:
+    """Return a text of several lines in which only line breaks and tabs are control characters."""
+    return "".join(each if each in "\n\t" else printable(each) for each in re.split(r"([\n\t])", text))
 
 
 def are_equal(first: Any, second: Any) -> bool:
@@ -142,12 +149,12 @@ _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 
 
 def short_text(value: Any) -> str:
-    """Return a value on one line, without its empty parts, cut to MAX_LENGTH."""
+    """Return a value on one line, safe to print, without its empty parts, cut to MAX_LENGTH."""
     if is_empty(value):
         return NOTHING
     value = _without_empty(value)
     text = value if isinstance(value, str) and "\n" not in value else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]}…"
+    return printable(text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]}…")
 
 
 def _without_empty(value: Any) -> Any:

@@ -74,10 +74,11 @@ def apology(error: Exception) -> str:
     import traceback
 
     from inventories import redact
+    from inventories.reading import printable
 
     where = _save_traceback(redact("".join(traceback.format_exception(error))))
     return (
-        f"Bug in crew: {type(error).__name__}: {error}. This is not your fault. "
+        f"Bug in crew: {type(error).__name__}: {printable(str(error))}. This is not your fault. "
         f"Please report it with {where} (secrets are removed from it)."
     )
 

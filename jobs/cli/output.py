@@ -80,4 +80,6 @@ def print_json(document: dict[str, Any]) -> None:
 
     # Each value is redacted by itself: in the whole text, a password such as 1 would match every number.
     redacted = {key: redact_all(value) for key, value in document.items()}
-    typer.echo(json.dumps({"format": 1, **redacted}, ensure_ascii=False))
+    text = json.dumps({"format": 1, **redacted}, ensure_ascii=False)
+    # JSON escapes line breaks and ESC, but not all characters that a terminal obeys.
+    typer.echo(text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text))

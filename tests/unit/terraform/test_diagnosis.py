@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from terraform.diagnosis import CommandStart, diagnose, first_error
+from terraform.diagnosis import CommandStart, StateLock, diagnose, first_error
 from terraform.errors import ChangeRefused, NoTerraform, StackError, StateLocked, TemporaryStackError
 
 LOCK = """
@@ -104,3 +104,14 @@ def test_request_ids_are_left_out() -> None:
 
 def test_a_long_error_is_cut() -> None:
     assert len(first_error("Error: " + "x " * 5000)) < 700
+
+
+def test_control_characters_of_terraforms_output_never_reach_an_error() -> None:
+    output = "Error: Invalid value\n\nThe tag \x1b]0;owned\x07 \x9b2J is invalid."
+    error = diagnose("staging/network", "terraform plan", output, 1)
+    assert str(error).endswith(r"failed: Invalid value The tag \x1b]0;owned\x07 \x9b2J is invalid.")
+
+
+def test_control_characters_of_a_lock_never_reach_a_sentence() -> None:
+    lock = StateLock.of({"ID": "a\x1b", "Who": "b\x9b2J", "Created": None})
+    assert (lock.id, lock.sentence) == (r"a\x1b", r"b\x9b2J since an unknown time (unknown operation)")

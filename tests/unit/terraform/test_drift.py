@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import pytest
 
 from inventories import Ignore
-from terraform import drift, plan
+from terraform import drift, plan, report, summary
 from terraform.drift import DriftFinding, DriftKind
+from terraform.errors import UnreadablePlan
 from tests.unit.terraform.plan_json import entry, made
 
 PLANS = Path(__file__).parent / "plans"
@@ -282,6 +283,51 @@ class TestSensitive:
         findings = drift.drift_findings(made(output_changes={"o": {**change, "after_sensitive": True}}))
         assert [(finding.what, finding.now) for finding in findings] == [("output.o value", "(sensitive)")]
         assert self.SECRET not in repr(findings)
+
+
+class TestControlCharacters:
+    """A value or a name from a cloud can hold characters that a terminal obeys."""
+
+    BAD = "a\x1b]0;owned\x07\r\nb\x9b2J\u202ec\ud800"
+
+    def plan(self) -> plan.Plan:
+        bad, check = self.BAD, {"to_display": self.BAD}
+        trigger = {"triggering_resource_address": bad, "action_trigger_event": bad}
+        return made(
+            [entry("a.x", UPDATE, {"tags": {bad: bad}, "n": [bad]}, {"tags": {bad: "x"}, "n": [bad, bad, {bad: bad}]})],
+            [
+                {**entry("a.y", UPDATE, {bad: bad}, {bad: "y"}, importing={"id": bad}), "address": f'a.y["{bad}"]'},
+                entry("a.z", NO_OP, {}, {}, previous_address=bad),
+                entry("a.d", DELETE, {}, None, deposed=bad),
+                entry("a.i", CREATE, None, {}, importing={"identity": {bad: bad}}),
+                entry("data.a.r", ["read"], None, {}, mode="data") | {"address": bad},
+            ],
+            output_changes={bad: {"actions": UPDATE, "before": bad, "after": [bad]}},
+            checks=[{"address": check, "status": "fail", "problems": [{"message": bad}]}],
+            action_invocations=[{"address": bad, "lifecycle_action_trigger": trigger}],
+            deferred_changes=[{"reason": bad, "resource_change": {"address": bad}}],
+        )
+
+    def test_never_reach_a_finding_or_a_report(self) -> None:
+        findings = drift.drift_findings(self.plan())
+        shown = report.DriftReport("staging", (report.StackReport("network", findings),))
+        texts = [line for line, _ in report.as_text(shown)] + list(report.as_markdown(shown))
+        assert len(findings) == 12
+        assert "\\x1b" in "".join(texts)
+        assert [text for text in texts if not text.isprintable()] == []
+
+    def test_never_reach_a_line_of_a_plan(self) -> None:
+        lines = summary.plan_lines(self.plan())
+        assert {line.action for line in lines} >= {"update", "move", "destroy", "create", "read", "invoke", "later"}
+        assert [line for line in lines if not f"{line.address}{line.edits}".isprintable()] == []
+
+    def test_never_reach_an_error(self) -> None:
+        with pytest.raises(UnreadablePlan) as error:
+            made(planned=[entry("a.x", [self.BAD]) | {"address": self.BAD}])
+        assert str(error.value).isprintable()
+        with pytest.raises(UnreadablePlan) as error:
+            made(version=self.BAD)
+        assert str(error.value).isprintable()
 
 
 class TestOnlyMarks:

@@ -16,3 +16,12 @@ def test_no_password_breaks_the_json(capsys: pytest.CaptureFixture[str], passwor
     output.print_json({"bytes": 1234567, "done": True, "text": f"is {password}", "log": [{"of": f"is {password}"}]})
     document = json.loads(capsys.readouterr().out)
     assert document == {"format": 1, "bytes": 1234567, "done": True, "text": "is ***", "log": [{"of": "is ***"}]}
+
+
+def test_json_escapes_what_a_terminal_obeys(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "\x1b[31m \x9b2J \u202e \ud800 \U000e0001 é"
+    output.print_json({"text": text})
+    printed = capsys.readouterr().out
+    assert printed.rstrip("\n").isprintable()
+    assert json.loads(printed)["text"] == text
+    assert "é" in printed

@@ -76,3 +76,10 @@ def test_progress_on_a_resource_is_shown(line: str, capsys: pytest.CaptureFixtur
 def test_other_lines_are_not_shown(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     print_progress("network", line)
     assert capsys.readouterr().err == ""
+
+
+def test_control_characters_of_a_resource_never_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    print_progress("network", 'aws_vpc.x["\x1b]0;owned\x07"]: Creation complete after 1s [id=\x9b2J]')
+    assert capsys.readouterr().err == (
+        r'network: aws_vpc.x["\x1b]0;owned\x07"]: Creation complete after 1s [id=\x9b2J]' + "\n"
+    )
