@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jobs.backup.postgres.quoting import identifier
     from jobs.backup.restore.compare import Difference
     from jobs.backup.restore.protected import find_protection
-    from jobs.backup.restore.restore import Restored, RestoreMode, choose_mode, restore_set
+    from jobs.backup.restore.restore import Restored, RestoreMode, RestorePlan, choose_mode, plan_restore, restore_set
     from jobs.backup.restore.target import (
         RestoreTarget,
         inspect_target,
@@ -49,7 +49,7 @@ _NAMES = {
     "postgres.quoting": ("identifier",),
     "restore.compare": ("Difference",),
     "restore.protected": ("find_protection",),
-    "restore.restore": ("RestoreMode", "Restored", "choose_mode", "restore_set"),
+    "restore.restore": ("RestoreMode", "RestorePlan", "Restored", "choose_mode", "plan_restore", "restore_set"),
     "restore.target": ("RestoreTarget", "inspect_target", "maintenance_connection", "unconnected_databases"),
     "sets.choose_set": ("choose_set", "parse_time", "warnings_on_choice"),
     "sets.encryption": ("can_decrypt", "encrypt", "new_key_pair"),
@@ -81,6 +81,7 @@ __all__ = [
     "Endpoint",
     "Manifest",
     "RestoreMode",
+    "RestorePlan",
     "RestoreTarget",
     "Restored",
     "Set",
@@ -108,6 +109,7 @@ __all__ = [
     "new_key_pair",
     "open_set",
     "parse_time",
+    "plan_restore",
     "reach",
     "require_sets_of_servers",
     "restore_set",

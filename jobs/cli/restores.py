@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Endpoint,
         Restored,
         RestoreMode,
+        RestorePlan,
         RestoreTarget,
         Set,
         StoredSet,
@@ -97,6 +98,7 @@ def restore_command(
         inspect_target,
         open_set,
         parse_time,
+        plan_restore,
         restore_set,
         restore_streams,
         sets_of,
@@ -118,7 +120,8 @@ def restore_command(
         mode = choose_mode(target, create=create, replaces=replaces, only_tables=bool(tables))
         _confirm(ctx, run, endpoint, target, mode, yes_to)
         if dry_run:
-            _print_plan(environment, selected, stored, endpoint, mode, as_json=as_json)
+            plan = plan_restore(stored, endpoint, target, run, mode, tables=tables or ())
+            _print_plan(environment, selected, stored, endpoint, mode, plan, as_json=as_json)
             return 0
         streams = parallel or restore_streams(environment, database)
         restored = restore_set(stored, endpoint, target, run, mode, streams=streams, tables=tables or ())
@@ -224,14 +227,27 @@ def _confirm(
 
 
 def _print_plan(
-    environment: Environment, selected: Set, stored: StoredSet, endpoint: Endpoint, mode: RestoreMode, *, as_json: bool
+    environment: Environment,
+    selected: Set,
+    stored: StoredSet,
+    endpoint: Endpoint,
+    mode: RestoreMode,
+    plan: RestorePlan,
+    *,
+    as_json: bool,
 ) -> None:
     if as_json:
-        output.print_json(
-            {"environment": environment.name, "database": selected.database, "set": selected.id, "mode": mode.value}
-        )
+        document: dict[str, Any] = {
+            "environment": environment.name, "database": selected.database, "set": selected.id, "mode": mode.value,
+            "tables": plan.tables, "roles": plan.roles,
+        }  # fmt: skip
+        output.print_json(document)
         return
     output.say(f"Would restore {_describe(environment, selected, stored)} to {endpoint.database}: {mode.value}.")
+    if plan.tables:
+        output.say(f"Tables: {', '.join(plan.tables)}.")
+    if plan.roles:
+        output.say(f"Missing roles that it would create: {', '.join(plan.roles)}.")
 
 
 def _describe(environment: Environment, selected: Set, stored: StoredSet) -> str:

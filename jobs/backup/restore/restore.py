@@ -22,10 +22,10 @@ from jobs.backup.restore.count import count_contents
 from jobs.backup.restore.fill import RestoreTask, fill
 from jobs.backup.restore.lock import RestoreLock, restore_lock
 from jobs.backup.restore.pg_restore import DefinitionOptions
-from jobs.backup.restore.roles import missing_roles, names_only
+from jobs.backup.restore.roles import RoleStatement, missing_roles, names_only
 from jobs.backup.restore.selection import Selection
 from jobs.backup.restore.swap import swap
-from jobs.backup.restore.tables import fill_tables
+from jobs.backup.restore.tables import fill_tables, select_from_set
 from jobs.backup.restore.target import (
     RestoreTarget,
     create_copy,
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     import psycopg
 
 _SHOWN = 5
+_MAY_CREATE_DATABASES = """SELECT rolsuper OR rolcreatedb FROM pg_catalog.pg_roles
+    WHERE rolname OPERATOR(pg_catalog.=) current_user"""
 
 
 class RestoreMode(Enum):
@@ -111,6 +113,50 @@ def restore_set(
         return _restore(stored, lock, target, run, mode, streams=streams, tables=tables)
 
 
+@dataclass(frozen=True, slots=True)
+class RestorePlan:
+    """What a restore would do: restore these tables (empty: all), and create these roles."""
+
+    tables: tuple[str, ...]
+    roles: tuple[str, ...]
+
+
+def plan_restore(
+    stored: StoredSet, into: Endpoint, target: RestoreTarget, run: Run, mode: RestoreMode, *, tables: Sequence[str] = ()
+) -> RestorePlan:
+    """Take every decision of restore_set(), and raise as it would; change nothing."""
+    with restore_lock(into):
+        target = _require_unchanged(target, inspect_target(into), mode)
+        return _plan(_task(stored, into, target, run, streams=1, tables=tables), target, mode)
+
+
+def _plan(task: RestoreTask, target: RestoreTarget, mode: RestoreMode) -> RestorePlan:
+    if mode in (RestoreMode.NEW_DATABASE, RestoreMode.REPLACE):
+        _require_createdb(task.into, target)
+    roles = dict.fromkeys(statement.role for statement in _missing_roles(task.stored, target))
+    if not task.tables:
+        return RestorePlan((), tuple(roles))
+    selection = select_from_set(task, with_needed=mode is not RestoreMode.ADD_TABLES)
+    return RestorePlan(tuple(".".join(name) for name in sorted(selection.tables)), tuple(roles))
+
+
+def _require_createdb(into: Endpoint, target: RestoreTarget) -> None:
+    with maintenance_connection(into) as server:
+        row = server.execute(_MAY_CREATE_DATABASES).fetchone()
+    if row != (True,):
+        raise BackupError(
+            f"{target.user} cannot create a database, which this restore needs; "
+            f"ALTER ROLE {quoting.identifier(target.user)} CREATEDB, or restore as another role"
+        )
+
+
+def _task(
+    stored: StoredSet, into: Endpoint, target: RestoreTarget, run: Run, *, streams: int, tables: Sequence[str]
+) -> RestoreTask:
+    program = pg_restore_for(stored, target)
+    return RestoreTask(stored, into, program, run, streams, definition_options(target), tuple(tables))
+
+
 def _require_unchanged(before: RestoreTarget, now: RestoreTarget, mode: RestoreMode) -> RestoreTarget:
     """Return the target as it is now, or raise if the mode was chosen for another state of it."""
     if now.exists != before.exists or (mode is RestoreMode.EMPTY_DATABASE and now.objects):
@@ -128,8 +174,9 @@ def _restore(
     streams: int,
     tables: Sequence[str],
 ) -> Restored:
-    into, program = lock.into, pg_restore_for(stored, target)
-    task = RestoreTask(stored, into, program, run, streams, definition_options(target), tuple(tables))
+    into = lock.into
+    task = _task(stored, into, target, run, streams=streams, tables=tables)
+    _plan(task, target, mode)  # before anything changes
     roles = create_roles(stored, into, target)
     kept_as = None
     if mode is RestoreMode.REPLACE:
@@ -168,10 +215,7 @@ class CreatedRoles:
 
 def create_roles(stored: StoredSet, into: Endpoint, target: RestoreTarget, *, bare: bool = False) -> CreatedRoles:
     """Create the missing roles, optionally without passwords and memberships. Existing roles do not change."""
-    script = io.BytesIO()
-    for part in stored.parts(PartKind.ROLES):
-        read_part(stored, part, script)
-    statements = missing_roles(script.getvalue().decode(), target.roles)
+    statements = _missing_roles(stored, target)
     if bare or not target.superuser:
         statements = names_only(statements)
     with maintenance_connection(into) as server:
@@ -188,6 +232,14 @@ def create_roles(stored: StoredSet, into: Endpoint, target: RestoreTarget, *, ba
         names=tuple(role for role in dict.fromkeys(statement.role for statement in statements) if role in existing),
         notes=(*(() if target.superuser else (not_superuser,)), *refused.values()),
     )
+
+
+def _missing_roles(stored: StoredSet, target: RestoreTarget) -> Sequence[RoleStatement]:
+    """Return the statements of the set for the roles that the server lacks."""
+    script = io.BytesIO()
+    for part in stored.parts(PartKind.ROLES):
+        read_part(stored, part, script)
+    return missing_roles(script.getvalue().decode(), target.roles)
 
 
 def _execute_or_note(server: psycopg.Connection[Any], statement: str, what: str) -> str | None:

@@ -35,9 +35,7 @@ def fill_tables(task: RestoreTask, *, with_needed: bool) -> Selection:
     """Restore the tables of the task, optionally with the types, functions and schemas that they need."""
     with ExitStack() as files:
         archive = files.enter_context(definitions_archive(task.stored, task.run.check))
-        selection = select_tables(parse_entries(_script(task, archive)), task.tables)
-        if not with_needed:
-            _require_absent(task, selection)
+        selection = _select(task, archive, with_needed=with_needed)
         entries = (*selection.needed, *selection.own) if with_needed else selection.own
         use_list = files.enter_context(_list_file(entries))
         with task.run.step("definitions"):
@@ -52,6 +50,20 @@ def fill_tables(task: RestoreTask, *, with_needed: bool) -> Selection:
     with task.run.step("statistics"):
         names = [quoting.identifier(*name) for name in sorted(selection.tables)]
         execute_all(task.into, [f"ANALYZE {name}" for name in names], task.streams, task.run)
+    return selection
+
+
+def select_from_set(task: RestoreTask, *, with_needed: bool) -> Selection:
+    """Return what fill_tables() would restore, or raise as it would."""
+    with definitions_archive(task.stored, task.run.check) as archive:
+        return _select(task, archive, with_needed=with_needed)
+
+
+def _select(task: RestoreTask, archive: IO[bytes], *, with_needed: bool) -> Selection:
+    """Return the selection; without what it needs, raise if one of its tables exists already."""
+    selection = select_tables(parse_entries(_script(task, archive)), task.tables)
+    if not with_needed:
+        _require_absent(task, selection)
     return selection
 
 

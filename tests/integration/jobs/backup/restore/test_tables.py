@@ -71,10 +71,18 @@ def test_reports_what_cannot_be_done_with_tables(repository: Repository, shop: S
     origin, target = shop(16), database(16)
     repository.environment(text=repository.section("shop", origin))
     taken = repository.backup()
-    code, output = restore(repository, target, "--tables", "odrers")
-    assert code == 1, output
-    assert "table odrers is not in this set" in output
-    assert "holds a part" not in output
+    for more in ((), ("--dry-run",)):
+        code, output = restore(repository, target, "--tables", "odrers", *more)
+        assert code == 1, output
+        assert "table odrers is not in this set" in output
+        assert "holds a part" not in output
+        code, output = restore(repository, origin, "--tables", "orders", *more)
+        assert code == 1, output
+        assert f"table public.orders already exists in {origin.name}" in output
+    code, output = restore(repository, target, "--tables", "orders", "--dry-run")
+    assert code == 0, output
+    assert "Tables: public.orders." in output
+    assert tables(target) == []
     code, output = restore(repository, target, "--tables", "orders", "--replace")
     assert code == 1, output
     assert "--replace does not work with --tables" in output
