@@ -188,7 +188,9 @@ def test_one_level_is_listed_with_its_keys_and_folders(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "many"), [("directory", 5000), ("seaweed", 5000), ("moto", 1100)], indirect=["settings"]
+    ("settings", "many"),
+    [("directory", 5000), pytest.param("seaweed", 5000, marks=pytest.mark.long), ("moto", 1100)],
+    indirect=["settings"],
 )
 def test_thousands_of_keys_are_listed_and_deleted(store: Store, many: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda fd: None)  # 10,000 fsyncs would take long, and no crash is tested here
