@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -132,7 +133,7 @@ def sanitise(copy: RestoreTask, script: Path, *, delete_statistics: bool) -> Non
     They are in materialised views, in statistics, and as dead rows in tables and in large objects.
     """
     with copy.run.step("sanitise"), tempfile.TemporaryFile() as stderr:
-        argv = psql_command(_newest_psql(), copy.into.conninfo, script)
+        argv = psql_command(_newest_psql(), replace(copy.into, for_scripts=True).conninfo, script)
         process = copy.run.process(
             argv, env=copy.into.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
         )

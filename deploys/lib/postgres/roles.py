@@ -53,17 +53,18 @@ class ExistingDatabase:
 
 
 EXISTING_QUERY = """
-SELECT json_build_object(
-  'roles', (SELECT json_object_agg(rolname, json_build_object(
+SELECT pg_catalog.json_build_object(
+  'roles', (SELECT pg_catalog.json_object_agg(rolname, pg_catalog.json_build_object(
     'verifier', coalesce(rolpassword, ''), 'login', rolcanlogin, 'bypasses_rls', rolbypassrls,
     'privileged', rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication,
-    'member_of', ARRAY(SELECT g.rolname FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
-                       WHERE m.member = a.oid))) FROM pg_authid a),
-  'databases', (SELECT json_object_agg(datname, json_build_object(
-    'owner', pg_get_userbyid(datdba),
-    'connect', ARRAY(SELECT CASE e.grantee WHEN 0 THEN 'public' ELSE pg_get_userbyid(e.grantee) END
-                      FROM aclexplode(coalesce(datacl, acldefault('d', datdba))) e
-                      WHERE e.privilege_type = 'CONNECT'))) FROM pg_database))
+    'member_of', ARRAY(SELECT g.rolname
+                       FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles g ON g.oid = m.roleid
+                       WHERE m.member = a.oid))) FROM pg_catalog.pg_authid a),
+  'databases', (SELECT pg_catalog.json_object_agg(datname, pg_catalog.json_build_object(
+    'owner', pg_catalog.pg_get_userbyid(datdba),
+    'connect', ARRAY(SELECT CASE e.grantee WHEN 0 THEN 'public' ELSE pg_catalog.pg_get_userbyid(e.grantee) END
+                      FROM pg_catalog.aclexplode(coalesce(datacl, pg_catalog.acldefault('d', datdba))) e
+                      WHERE e.privilege_type = 'CONNECT'))) FROM pg_catalog.pg_database))
 """
 
 
@@ -178,8 +179,9 @@ def _database_statements(database: DesiredDatabase, existing: ExistingDatabase |
 
 def large_object_grants(backup: str) -> str:
     """Return a query for the GRANT statements that let the backup role read each large object; no rows if it can."""
-    is_granted = f"a.privilege_type = 'SELECT' AND a.grantee = '\"{backup}\"'::regrole"
+    is_granted = f"a.privilege_type = 'SELECT' AND a.grantee = '\"{backup}\"'::pg_catalog.regrole"
     return (
-        f"SELECT format('GRANT SELECT ON LARGE OBJECT %s TO %I', oid, '{backup}') "  # noqa: S608 - names are checked, see NAME
-        f"FROM pg_largeobject_metadata WHERE NOT EXISTS (SELECT FROM aclexplode(lomacl) a WHERE {is_granted})"
+        f"SELECT pg_catalog.format('GRANT SELECT ON LARGE OBJECT %s TO %I', oid, '{backup}') "  # noqa: S608 - names are checked, see NAME
+        "FROM pg_catalog.pg_largeobject_metadata "
+        f"WHERE NOT EXISTS (SELECT FROM pg_catalog.aclexplode(lomacl) a WHERE {is_granted})"
     )

@@ -21,11 +21,15 @@ from deploys.lib.postgres.roles import (
 )
 from inventories import Secret, redact
 
-PSQL = "cd / && runuser --user postgres -- psql --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1"
+# Without a search_path, the owner of a database can't have postgres call their functions instead of PostgreSQL's own.
+PSQL = (
+    "cd / && runuser --user postgres -- env 'PGOPTIONS=-c search_path=' "
+    "psql --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1"
+)
 # Ask before a reload: with an error in the file PostgreSQL keeps its old rules, and reports that only in its log.
 RULE_ERRORS = (
-    "SELECT format('%s:%s: %s', current_setting('hba_file'), line_number, error) "
-    "FROM pg_hba_file_rules WHERE error <> ''"
+    "SELECT pg_catalog.format('%s:%s: %s', pg_catalog.current_setting('hba_file'), line_number, error) "
+    "FROM pg_catalog.pg_hba_file_rules WHERE error <> ''"
 )
 
 

@@ -30,10 +30,18 @@ _TIMEOUTS = {
 _TRANSIENT = ("08", "53", "57P", "40", "58")
 
 # A server or role can have timeouts that end a dump of hours. Older servers do not know all of them.
-DISABLE_TIMEOUTS = """SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN
+DISABLE_TIMEOUTS = """SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN
     ('statement_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')"""
 
+# With the search_path of the database, its owner can have us call their functions instead of PostgreSQL's own.
+_EMPTY_SEARCH_PATH = "-c search_path="
+
+# What poolers say that refuse startup options: PgBouncer, and the proxy of RDS.
+_POOLER = ("unsupported startup parameter", "command-line options")
+_POOLER_HINT = "this address is a connection pooler, such as PgBouncer; connect to PostgreSQL directly"
+
 _PERMANENT = (
+    *_POOLER,
     "authentication failed",
     "no password supplied",
     "no pg_hba.conf entry",
@@ -72,17 +80,28 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A database that is reachable now. The password is stored apart, so `parameters` can be printed."""
+    """A database that is reachable now. The password is stored apart, so `parameters` can be printed.
+
+    Every connection has an empty search_path, except those for scripts of the team.
+    """
 
     parameters: Mapping[str, str]
     password: str | None = field(default=None, repr=False)
+    for_scripts: bool = False
 
     @property
     def conninfo(self) -> str:
         """The connection string for `--dbname` of PostgreSQL's programs, without a password."""
         from psycopg.conninfo import make_conninfo
 
-        return make_conninfo("", **self.parameters)
+        if self.for_scripts:
+            return make_conninfo("", **self.parameters)
+        return make_conninfo("", **{**self.parameters, "options": f"{self._options} {_EMPTY_SEARCH_PATH}".lstrip()})
+
+    @property
+    def _options(self) -> str:
+        """The startup options of the URL, or else of the process environment, as libpq chooses them."""
+        return self.parameters.get("options") or os.environ.get("PGOPTIONS", "")
 
     @property
     def environment(self) -> dict[str, str]:
@@ -99,6 +118,10 @@ class Endpoint:
         """Return the endpoint of another database on the same server."""
         return replace(self, parameters={**self.parameters, "dbname": database})
 
+    def with_options(self, options: str) -> Endpoint:
+        """Return the endpoint with more startup options for the server."""
+        return replace(self, parameters={**self.parameters, "options": f"{self._options} {options}".lstrip()})
+
     def pinned_to(self, connection: psycopg.Connection[Any]) -> Endpoint:
         """Return the endpoint of the server behind `connection`: an address or a host name can stand for several."""
         info = connection.info
@@ -114,9 +137,27 @@ class Endpoint:
 
         password: dict[str, Any] = {} if self.password is None else {"password": self.password}
         try:
-            return psycopg.connect(self.conninfo, **password, client_encoding="UTF8", **options)
+            connection = psycopg.connect(self.conninfo, **password, client_encoding="UTF8", **options)
+            try:
+                _require_empty_search_path(connection)
+            except BaseException:
+                connection.close()
+                raise
         except psycopg.Error as error:
             raise translate_error(error) from None
+        return connection
+
+
+def _require_empty_search_path(connection: psycopg.Connection[Any]) -> None:
+    """Raise if a pooler has ignored our startup options.
+
+    To set the path in the session would be wrong: a pooler gives the session, with the path, to an application next.
+    """
+    path = connection.execute("SHOW search_path").fetchone()
+    if not connection.autocommit:
+        connection.rollback()
+    if path not in (("",), ('""',)):
+        raise BackupError(f"the startup option for search_path was ignored: {_POOLER_HINT}")
 
 
 @contextmanager
@@ -162,6 +203,8 @@ def translate_error(error: psycopg.Error) -> Failed | Transient:
     sentence = " ".join(dict.fromkeys(" ".join(line.split()) for line in message.splitlines() if line.strip()))
     if "no password supplied" in sentence:
         sentence += f"; {_LOGIN_HINT}"
+    if any(text in sentence for text in _POOLER):
+        sentence += f"; {_POOLER_HINT}"
     if error.sqlstate is None:
         return BackupError(sentence) if is_permanent(sentence) else Transient(sentence)
     return Transient(sentence) if error.sqlstate.startswith(_TRANSIENT) else BackupError(sentence)

@@ -15,27 +15,31 @@ NEEDED_PRIVILEGES = (
 
 _USER_SCHEMAS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
 
-_SUPERUSER = "SELECT rolsuper, rolbypassrls FROM pg_roles WHERE rolname = current_user"
+_SUPERUSER = "SELECT rolsuper, rolbypassrls FROM pg_catalog.pg_roles WHERE rolname = current_user"
 
 _UNREADABLE = f"""
-SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't' AND {_USER_SCHEMAS} AND NOT (
-  has_schema_privilege(n.oid, 'USAGE') AND CASE WHEN c.relkind = 'S'
-  THEN has_sequence_privilege(c.oid, 'SELECT') ELSE has_table_privilege(c.oid, 'SELECT') END)
+  pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND CASE WHEN c.relkind = 'S'
+  THEN pg_catalog.has_sequence_privilege(c.oid, 'SELECT') ELSE pg_catalog.has_table_privilege(c.oid, 'SELECT') END)
 ORDER BY 1
 """  # noqa: S608 - only constants
 
 _ROW_SECURITY = f"""
-SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relrowsecurity AND {_USER_SCHEMAS} AND (c.relforcerowsecurity OR NOT pg_has_role(c.relowner, 'USAGE'))
+SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relrowsecurity AND {_USER_SCHEMAS}
+  AND (c.relforcerowsecurity OR NOT pg_catalog.pg_has_role(c.relowner, 'USAGE'))
 ORDER BY 1
 """  # noqa: S608 - only constants
 
 _LARGE_OBJECTS = """
-SELECT count(*) FROM pg_largeobject_metadata l
-WHERE current_setting('lo_compat_privileges') = 'off' AND NOT pg_has_role(l.lomowner, 'USAGE') AND NOT EXISTS (
-  SELECT FROM aclexplode(l.lomacl) a
-  WHERE a.privilege_type = 'SELECT' AND (a.grantee = 0 OR pg_has_role(a.grantee, 'USAGE')))
+SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata l
+WHERE pg_catalog.current_setting('lo_compat_privileges') = 'off' AND NOT pg_catalog.pg_has_role(l.lomowner, 'USAGE')
+  AND NOT EXISTS (
+  SELECT FROM pg_catalog.aclexplode(l.lomacl) a
+  WHERE a.privilege_type = 'SELECT' AND (a.grantee = 0 OR pg_catalog.pg_has_role(a.grantee, 'USAGE')))
 """
 
 

@@ -70,25 +70,26 @@ def read_properties(connection: psycopg.Connection[Any], database: str) -> Datab
 
 
 def _properties_query(major: int) -> str:
-    provider = "datlocprovider::text" if major >= _FIRST_WITH_PROVIDERS else "'c'"
+    provider = "datlocprovider::pg_catalog.text" if major >= _FIRST_WITH_PROVIDERS else "'c'"
     locale = "datlocale" if major >= 17 else "daticulocale" if major >= _FIRST_WITH_PROVIDERS else "NULL"
     return (
-        f"SELECT pg_encoding_to_char(encoding), datcollate, datctype, {provider}, {locale}, pg_get_userbyid(datdba),"  # noqa: S608
-        " shobj_description(oid, 'pg_database'), datconnlimit,"
-        " coalesce(pg_catalog.cardinality(datacl) = 0, false) FROM pg_database WHERE datname = %s"
+        f"SELECT pg_catalog.pg_encoding_to_char(encoding), datcollate, datctype, {provider}, {locale},"  # noqa: S608
+        " pg_catalog.pg_get_userbyid(datdba), pg_catalog.shobj_description(oid, 'pg_database'), datconnlimit,"
+        " coalesce(pg_catalog.cardinality(datacl) = 0, false) FROM pg_catalog.pg_database WHERE datname = %s"
     )
 
 
 # `work_mem=5MB` for all roles; `"shop_reader" work_mem=5MB` for one role.
-_SETTINGS = """SELECT coalesce('"' || replace(rolname, '"', '""') || '" ', '') || setting
-    FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase CROSS JOIN unnest(setconfig) setting
-    LEFT JOIN pg_roles r ON r.oid = setrole WHERE datname = %s AND (setrole = 0 OR rolname IS NOT NULL) ORDER BY 1"""
+_SETTINGS = """SELECT coalesce('"' || pg_catalog.replace(rolname, '"', '""') || '" ', '') || setting
+    FROM pg_catalog.pg_db_role_setting s JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase
+    CROSS JOIN pg_catalog.unnest(setconfig) setting LEFT JOIN pg_catalog.pg_roles r ON r.oid = setrole
+    WHERE datname = %s AND (setrole = 0 OR rolname IS NOT NULL) ORDER BY 1"""
 
 # `CONNECT TO "shop_reader"`, `CREATE TO "a" WITH GRANT OPTION`, `TEMPORARY TO PUBLIC`; no row for default privileges.
 _PRIVILEGES = """SELECT privilege_type || ' TO ' || CASE WHEN grantee = 0 THEN 'PUBLIC'
-    ELSE '"' || replace(pg_get_userbyid(grantee), '"', '""') || '"' END
+    ELSE '"' || pg_catalog.replace(pg_catalog.pg_get_userbyid(grantee), '"', '""') || '"' END
     || CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
-    FROM pg_database, aclexplode(datacl) WHERE datname = %s ORDER BY 1"""
+    FROM pg_catalog.pg_database, pg_catalog.aclexplode(datacl) WHERE datname = %s ORDER BY 1"""
 
 
 def create_statement(

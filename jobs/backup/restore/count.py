@@ -7,10 +7,10 @@ from jobs.backup.postgres.connection import translated_errors
 from jobs.backup.restore.compare import Contents, QualifiedName, SequenceState
 from jobs.backup.restore.fill import RestoreTask, execute_all
 
-_TABLES = """SELECT nspname, relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+_TABLES = """SELECT nspname, relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
     WHERE relkind = 'r' AND relpersistence <> 't'"""
-_SEQUENCES = "SELECT schemaname, sequencename, last_value, increment_by FROM pg_sequences"
-_LARGE_OBJECTS = "SELECT count(*) FROM pg_largeobject_metadata"
+_SEQUENCES = "SELECT schemaname, sequencename, last_value, increment_by FROM pg_catalog.pg_sequences"
+_LARGE_OBJECTS = "SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata"
 
 
 def count_contents(task: RestoreTask, only: frozenset[QualifiedName] | None = None) -> Contents:
@@ -29,7 +29,7 @@ def count_contents(task: RestoreTask, only: frozenset[QualifiedName] | None = No
         and (table.schema, table.name) in tables
         and (only is None or (table.schema, table.name) in only)
     ]
-    statements = [f"SELECT count(*) FROM ONLY {quoting.identifier(*name)}" for name in counted]  # noqa: S608 - quoted
+    statements = [f"SELECT pg_catalog.count(*) FROM ONLY {quoting.identifier(*name)}" for name in counted]  # noqa: S608 - quoted
     counts = execute_all(task.into, statements, task.streams, task.run)
     rows: dict[QualifiedName, int | None] = dict.fromkeys(tables)
     rows.update({name: int(row[0]) for name, row in zip(counted, counts, strict=True) if row})

@@ -34,9 +34,10 @@ _TRANSIENT = (
 _MAX_MESSAGE = 20_000
 _FIRST_WITH_CLOSED_PUBLIC = 15
 
-_TABLES = """SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+_TABLES = """SELECT c.oid::pg_catalog.regclass::pg_catalog.text
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
     WHERE relkind IN ('r', 'm', 'p') AND relpersistence <> 't' AND nspname !~ '^pg_' AND nspname <> 'information_schema'
-    ORDER BY pg_relation_size(c.oid) DESC"""
+    ORDER BY pg_catalog.pg_relation_size(c.oid) DESC"""
 
 
 # A view reads more relations, directly or not, than each view that it reads.
@@ -110,7 +111,7 @@ def restore_definitions(
     """Restore one section of the definitions. What comes after the rows is restored in parallel."""
     argv = pg_restore.definitions_command(
         task.program,
-        task.into.conninfo,
+        _fast(task.into).conninfo,
         section,
         passed_files.path_for_child(archive),
         task.options,
@@ -168,7 +169,7 @@ def _restore_part(
     restored: ByteCounter,
 ) -> None:
     """Stream one part from the store into pg_restore."""
-    argv = pg_restore.rows_command(task.program, task.into.conninfo, task.options, use_list=_path(use_list))
+    argv = pg_restore.rows_command(task.program, _fast(task.into).conninfo, task.options, use_list=_path(use_list))
     with tempfile.TemporaryFile() as stderr:
         process = _start(task, argv, stderr, use_list, stdin=subprocess.PIPE)
         try:
@@ -194,14 +195,23 @@ def _check(run: Run, cancellation: Cancellation) -> None:
 def _start(
     task: RestoreTask, argv: Sequence[str], stderr: IO[bytes], *files: IO[bytes] | None, **popen: Any
 ) -> subprocess.Popen[bytes]:
-    environment = {**task.into.environment, "PGOPTIONS": pg_restore.SERVER_OPTIONS}
     passed = [file.fileno() for file in files if file]
     command = with_large_buffers(argv)
     if "stdin" not in popen:  # a program that reads our pipe ends with it; the others need a supervisor
         command, popen = ends_with_parent(command, passed), {**popen, "stdin": subprocess.PIPE}
     return task.run.process(
-        command, env=environment, pass_fds=passed, stdout=subprocess.DEVNULL, stderr=stderr, **popen
+        command,
+        env=task.into.environment,
+        pass_fds=passed,
+        stdout=subprocess.DEVNULL,
+        stderr=stderr,
+        **popen,
     )
+
+
+def _fast(into: Endpoint) -> Endpoint:
+    """Return the endpoint with the settings that make a restore fast."""
+    return into.with_options(pg_restore.SERVER_OPTIONS)
 
 
 def _path(file: IO[bytes] | None) -> Path | None:
@@ -257,7 +267,7 @@ def execute_all(into: Endpoint, statements: Sequence[str], connections: int, run
     def work() -> None:
         with (
             translated_errors(),
-            into.connect(autocommit=True, options=pg_restore.SERVER_OPTIONS) as connection,
+            _fast(into).connect(autocommit=True) as connection,
             cancellation.on_cancel(connection.cancel),
         ):
             connection.execute(DISABLE_TIMEOUTS)

@@ -21,8 +21,8 @@ _SECONDS_FOR_QUERIES = 3.0
 _SECONDS_BETWEEN = 0.05
 _TRIES = 3
 
-_TERMINATE = """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-    WHERE datname = %s AND pid <> pg_backend_pid() AND (state IS NULL OR state = 'idle' OR %s)"""
+_TERMINATE = """SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity
+    WHERE datname = %s AND pid <> pg_catalog.pg_backend_pid() AND (state IS NULL OR state = 'idle' OR %s)"""
 
 
 def swap(into: Endpoint, copy: str, kept_as: str | None, kept_comment: str | None, run: Run) -> None:

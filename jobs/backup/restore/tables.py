@@ -26,6 +26,8 @@ from jobs.backup.sets import passed_files
 from jobs.backup.sets.manifest import Part, PartKind
 from jobs.backup.sets.stored import read_part
 
+_EXISTING = "SELECT pg_catalog.to_regclass(%s)"
+
 
 class _StopReading(Exception):
     """The program has read enough."""
@@ -76,7 +78,7 @@ def _script(task: RestoreTask, archive: IO[bytes]) -> str:
 def _require_absent(task: RestoreTask, selection: Selection) -> None:
     with translated_errors(), task.into.connect(autocommit=True) as connection:
         for name in sorted(selection.tables):
-            if connection.execute("SELECT to_regclass(%s)", (quoting.identifier(*name),)).fetchone() != (None,):
+            if connection.execute(_EXISTING, (quoting.identifier(*name),)).fetchone() != (None,):
                 raise BackupError(
                     f"table {'.'.join(name)} already exists in {task.into.database}; rename it first, "
                     "or restore into a new database (--create) and copy the rows"

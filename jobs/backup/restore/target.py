@@ -22,24 +22,29 @@ T = TypeVar("T")
 _MAX_COPIES = 30
 _MAINTENANCE_DATABASES = ("postgres", "template1")
 
-_SERVER = """SELECT current_setting('server_version_num')::int / 10000, pg_is_in_recovery(),
-    (SELECT rolsuper FROM pg_roles WHERE rolname = current_user), current_user,
-    EXISTS (SELECT FROM pg_tablespace WHERE spcname !~ '^pg_')"""
+_SERVER = """SELECT pg_catalog.current_setting('server_version_num')::int / 10000, pg_catalog.pg_is_in_recovery(),
+    (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user), current_user,
+    EXISTS (SELECT FROM pg_catalog.pg_tablespace WHERE spcname !~ '^pg_')"""
 
 _DEFAULT_TABLESPACE = "pg_default"
-_DATABASES = """SELECT datname, spcname
-    FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace"""
+_DATABASES = (
+    "SELECT datname, spcname FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace t ON t.oid = dattablespace"
+)
 
 # Objects that a dump would contain: all that users created, without the members of extensions.
-_OBJECTS = """SELECT count(*) FROM (
-    SELECT 'pg_class'::regclass AS kind, oid, relnamespace AS schema FROM pg_class WHERE relkind <> 'i'
-    UNION ALL SELECT 'pg_proc'::regclass, oid, pronamespace FROM pg_proc
-    UNION ALL SELECT 'pg_type'::regclass, oid, typnamespace FROM pg_type WHERE typtype IN ('d', 'e', 'r')
-    UNION ALL SELECT 'pg_namespace'::regclass, oid, oid FROM pg_namespace WHERE nspname <> 'public'
-    UNION ALL SELECT 'pg_largeobject_metadata'::regclass, oid, NULL FROM pg_largeobject_metadata) o
-    LEFT JOIN pg_namespace n ON n.oid = o.schema
-    WHERE (n.oid IS NULL OR n.nspname !~ '^pg_' AND n.nspname <> 'information_schema')
-    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = o.kind AND d.objid = o.oid AND d.deptype = 'e')"""
+_OBJECTS = """SELECT pg_catalog.count(*) FROM (
+    SELECT 'pg_catalog.pg_class'::pg_catalog.regclass AS kind, oid, relnamespace AS schema
+    FROM pg_catalog.pg_class WHERE relkind <> 'i'
+    UNION ALL SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass, oid, pronamespace FROM pg_catalog.pg_proc
+    UNION ALL SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, oid, typnamespace
+    FROM pg_catalog.pg_type WHERE typtype IN ('d', 'e', 'r')
+    UNION ALL SELECT 'pg_catalog.pg_namespace'::pg_catalog.regclass, oid, oid
+    FROM pg_catalog.pg_namespace WHERE nspname <> 'public'
+    UNION ALL SELECT 'pg_catalog.pg_largeobject_metadata'::pg_catalog.regclass, oid, NULL
+    FROM pg_catalog.pg_largeobject_metadata) o
+    LEFT JOIN pg_catalog.pg_namespace n ON n.oid = o.schema
+    WHERE (n.oid IS NULL OR n.nspname !~ '^pg_' AND n.nspname <> 'information_schema') AND NOT EXISTS (
+    SELECT FROM pg_catalog.pg_depend d WHERE d.classid = o.kind AND d.objid = o.oid AND d.deptype = 'e')"""
 
 # Autovacuum workers have no user. The server ends them when the database is dropped.
 _UNCONNECTED = """SELECT datname FROM pg_catalog.pg_database d
@@ -97,7 +102,7 @@ def inspect_target(into: Endpoint) -> RestoreTarget:
 
 def role_names(server: psycopg.Connection[Any]) -> frozenset[str]:
     """Return the names of all roles of a server."""
-    return frozenset(role for (role,) in server.execute("SELECT rolname FROM pg_roles").fetchall())
+    return frozenset(role for (role,) in server.execute("SELECT rolname FROM pg_catalog.pg_roles").fetchall())
 
 
 def system_identifier(server: psycopg.Connection[Any]) -> str | None:
@@ -105,7 +110,7 @@ def system_identifier(server: psycopg.Connection[Any]) -> str | None:
     import psycopg
 
     try:
-        row = server.execute("SELECT system_identifier::text FROM pg_control_system()").fetchone()
+        row = server.execute("SELECT system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system()").fetchone()
     except psycopg.errors.InsufficientPrivilege:
         return None
     return str(row[0]) if row is not None else None
@@ -196,6 +201,7 @@ def drop_replaced_by_refreshes(server: psycopg.Connection[Any], database: str, k
 def _replaced_by_refreshes(server: psycopg.Connection[Any], database: str) -> set[str]:
     """Return the databases that have both the name and the comment that a refresh of this database gives."""
     rows = server.execute(
-        "SELECT datname FROM pg_database WHERE shobj_description(oid, 'pg_database') = %s", (refresh_comment(database),)
+        "SELECT datname FROM pg_catalog.pg_database WHERE pg_catalog.shobj_description(oid, 'pg_database') = %s",
+        (refresh_comment(database),),
     ).fetchall()
     return {name for (name,) in rows if is_replaced_name(name, database)}

@@ -26,30 +26,43 @@ if TYPE_CHECKING:
 TABLES_PER_QUERY = 20
 
 _SERVER = """
-SELECT current_setting('server_version'), current_setting('server_version_num')::int / 10000, pg_is_in_recovery(),
-       has_function_privilege('pg_control_system()', 'EXECUTE'), has_table_privilege('pg_authid', 'SELECT')
+SELECT pg_catalog.current_setting('server_version'), pg_catalog.current_setting('server_version_num')::int / 10000,
+       pg_catalog.pg_is_in_recovery(),
+       pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE'),
+       pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT')
 """
+
+_IDENTIFIER = "SELECT system_identifier FROM pg_catalog.pg_control_system()"
 
 # Excludes indexes, materialized views (a restore refills them) and catalogs, except pg_largeobject, which is dumped.
 _DUMP_SIZE = """
-SELECT pg_database_size(current_database()) - sum(pg_relation_size(oid))::bigint FROM pg_class
+SELECT pg_catalog.pg_database_size(pg_catalog.current_database())
+       - pg_catalog.sum(pg_catalog.pg_relation_size(oid))::bigint
+FROM pg_catalog.pg_class
 WHERE NOT relisshared AND (relkind IN ('i', 'm')
-    OR relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' AND relname <> 'pg_largeobject')
+    OR relnamespace = 'pg_catalog'::pg_catalog.regnamespace AND relkind = 'r' AND relname <> 'pg_largeobject')
 """
 
-_SEQUENCES = "SELECT schemaname, sequencename, last_value FROM pg_sequences ORDER BY 1, 2"
+# Without the members of extensions, which a dump does not contain.
+_SEQUENCES = """
+SELECT schemaname, sequencename, last_value FROM pg_catalog.pg_sequences s
+JOIN pg_catalog.pg_namespace n ON n.nspname = schemaname
+JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = sequencename
+WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                  WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e')
+ORDER BY 1, 2
+"""
 
 _EXTENSIONS = """
-SELECT e.extname, e.extversion, n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace ORDER BY 1
+SELECT e.extname, e.extversion, n.nspname
+FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace ORDER BY 1
 """
 
 
 def read_server(connection: Connection) -> SourceServer:
     """Return version, role and system identifier of the server; the identifier is "" where managed servers hide it."""
     version, major, standby, can_read_identifier, _ = _one(connection, _SERVER)
-    identifier = (
-        str(_one(connection, "SELECT system_identifier FROM pg_control_system()")[0]) if can_read_identifier else ""
-    )
+    identifier = str(_one(connection, _IDENTIFIER)[0]) if can_read_identifier else ""
     return SourceServer(version.split(" ")[0], major, identifier, standby)
 
 
@@ -73,7 +86,7 @@ def read_extensions(connection: Connection) -> tuple[Extension, ...]:
 
 
 def count_large_objects(connection: Connection) -> int:
-    number: int = _one(connection, "SELECT count(*) FROM pg_largeobject_metadata")[0]
+    number: int = _one(connection, "SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata")[0]
     return number
 
 
@@ -103,7 +116,7 @@ def count_rows(
 
 
 def count_query(table: Table) -> str:
-    return f"(SELECT count(*) FROM ONLY {table.quoted})"  # noqa: S608 - quoted
+    return f"(SELECT pg_catalog.count(*) FROM ONLY {table.quoted})"  # noqa: S608 - quoted
 
 
 @contextmanager

@@ -22,22 +22,26 @@ _MAX_ATTEMPTS = 5
 
 # Plain tables and partitions. A table of an extension counts only if the extension marks its rows as user data.
 _TABLES = """
-SELECT c.oid, n.nspname, c.relname, 0, c.relkind::text = 'r', c.relpersistence = 'u', NOT EXISTS (
-  SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+SELECT c.oid, n.nspname, c.relname, 0, c.relkind::pg_catalog.text = 'r', c.relpersistence = 'u', NOT EXISTS (
+  SELECT FROM pg_catalog.pg_depend d
+  WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e')
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
   AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-  AND (NOT EXISTS (SELECT FROM pg_depend d
-                   WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
-       OR EXISTS (SELECT FROM pg_extension e WHERE c.oid = ANY (e.extconfig)))
+  AND (NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                   WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e')
+       OR EXISTS (SELECT FROM pg_catalog.pg_extension e WHERE c.oid = ANY (e.extconfig)))
 ORDER BY c.oid
 """
 
+_SIZES = "SELECT oid, pg_catalog.pg_table_size(oid) FROM pg_catalog.unnest(%s::pg_catalog.oid[]) oid"
+
 _HOLDERS = """
-SELECT l.relation::regclass::text, a.pid, l.granted, a.usename, a.application_name, a.xact_start, a.state
-FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-WHERE l.relation = ANY (%s) AND l.mode = 'AccessExclusiveLock' AND a.pid <> pg_backend_pid()
-  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+SELECT l.relation::pg_catalog.regclass::pg_catalog.text, a.pid, l.granted, a.usename, a.application_name, a.xact_start,
+       a.state
+FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
+WHERE l.relation = ANY (%s) AND l.mode = 'AccessExclusiveLock' AND a.pid <> pg_catalog.pg_backend_pid()
+  AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
 ORDER BY l.granted DESC, a.xact_start LIMIT 1
 """
 
@@ -72,7 +76,7 @@ def _take(connection: psycopg.Connection[Any], endpoint: Endpoint, lock: timedel
         tables = _read_tables(connection)
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         if lock_tables(connection, tables, endpoint, lock):
-            [name] = connection.execute("SELECT pg_export_snapshot()").fetchone() or [""]
+            [name] = connection.execute("SELECT pg_catalog.pg_export_snapshot()").fetchone() or [""]
             visible = _read_tables(connection)
             if {table.oid for table in visible} <= {table.oid for table in tables}:
                 return ExportedSnapshot(connection, name, tuple(_with_sizes(connection, visible)))
@@ -87,7 +91,7 @@ def _read_tables(connection: psycopg.Connection[Any]) -> list[Table]:
 
 
 def _with_sizes(connection: psycopg.Connection[Any], tables: Sequence[Table]) -> Iterator[Table]:
-    rows = connection.execute("SELECT oid, pg_table_size(oid) FROM unnest(%s::oid[]) oid", [[t.oid for t in tables]])
+    rows = connection.execute(_SIZES, [[table.oid for table in tables]])
     sizes = dict(rows.fetchall())
     return (replace(table, bytes=sizes[table.oid]) for table in tables)
 

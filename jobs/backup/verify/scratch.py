@@ -176,7 +176,7 @@ def _start_server(run: Run, initdb: ClientProgram, folder: Path) -> Iterator[End
 def missing_extensions(endpoint: Endpoint, extensions: Sequence[Extension]) -> list[str]:
     """Return the extensions of a set that a server does not offer."""
     with translated_errors(), endpoint.connect(autocommit=True) as connection:
-        rows = connection.execute("SELECT name FROM pg_available_extensions").fetchall()
+        rows = connection.execute("SELECT name FROM pg_catalog.pg_available_extensions").fetchall()
         available = {name for (name,) in rows}
     return sorted(extension.name for extension in extensions if extension.name not in available)
 

@@ -196,7 +196,7 @@ def test_a_table_truncated_while_we_wait_for_its_lock_is_dumped_with_its_new_row
 
         def count() -> None:
             with snapshot.export_snapshot(endpoint_of(shop), timedelta(seconds=20)) as exported:
-                counts.extend(row[0] for row in exported.connection.execute("SELECT count(*) FROM a"))
+                counts.extend(row[0] for row in exported.connection.execute("SELECT count(*) FROM public.a"))
 
         waiting = threading.Thread(target=count)
         waiting.start()

@@ -174,7 +174,7 @@ def test_an_alter_table_ahead_in_the_lock_queue_fails_the_backup_and_is_named(
         other.execute("ALTER TABLE wide ADD b int")
     taking.join()
     assert (
-        "waited 1 s for a lock: table wide is requested, ahead of us in the lock queue, by process"
+        "waited 1 s for a lock: table public.wide is requested, ahead of us in the lock queue, by process"
         in records[0].sentence
     )
     assert "of postgres (deploy)" in records[0].sentence
@@ -284,8 +284,8 @@ def test_a_backup_can_be_killed_at_any_moment(database: New, backs_up: BacksUp, 
     listed = staging.crew("backups", "list", "staging").stdout
     dead = [each.id for each in staging.sets() if not each.complete]
     assert dead, "no run was killed while it dumped"
-    assert "left by runs that died" in listed
-    assert all(listed.index(name) > listed.index("left by runs") for name in dead)
+    assert "left by failed runs" in listed
+    assert all(listed.index(name) > listed.index("left by failed runs") for name in dead)
 
 
 @needs("age")
