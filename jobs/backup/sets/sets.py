@@ -10,12 +10,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 from jobs.backup.sets.manifest import MANIFEST
-from jobs.run.documents import key_time, key_timestamp
+from jobs.backup.sets.results import VERIFIED, VerificationResult, newest_result, parse_precise_timestamp
+from jobs.run.documents import key_time, key_timestamp, utc_now
 from jobs.store import ListedKey, Store
 
-VERIFIED = "verified.json"
-VERIFICATION_FAILED = "verification-failed.json"
 PIN = "pin"
+ENDED = "ended/"
+CLOCK_TOLERANCE = timedelta(days=1)
+_EARLIER_FAILURE = "verification-failed.json"  # written before results had keys of their own
 _TAGS = "tags/"
 _PIECE = re.compile(r"(.+)\.\d+")
 _ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
@@ -87,15 +89,18 @@ def find_sets(store: Store, environment: str, database: str | None = None) -> It
     return sets_from_listing(environment, store.list(prefix))
 
 
-def sets_from_listing(environment: str, entries: Iterable[ListedKey]) -> Iterator[Set]:
+def sets_from_listing(environment: str, entries: Iterable[ListedKey], now: datetime | None = None) -> Iterator[Set]:
     """Yield the sets in a listing, and skip keys that belong to no set."""
+    latest = (now or utc_now()) + CLOCK_TOLERANCE
     root = f"{environment}/backups/"
     in_sets = (entry for entry in entries if entry.key.startswith(root) and entry.key.count("/", len(root)) >= 2)
     for (database, set_id), group in groupby(in_sets, key=lambda entry: _database_and_set(entry.key, root)):
         started = set_timestamp(set_id)
         if started is not None:
             start = len(set_prefix(environment, database, set_id))
-            yield _set(environment, database, set_id, started, {entry.key[start:]: entry for entry in group})
+            yield _set(
+                environment, database, set_id, started, {entry.key[start:]: entry for entry in group}, latest=latest
+            )
 
 
 def _database_and_set(key: str, root: str) -> tuple[str, str]:
@@ -103,20 +108,38 @@ def _database_and_set(key: str, root: str) -> tuple[str, str]:
     return database, set_id
 
 
-def _set(environment: str, database: str, set_id: str, started: datetime, keys: dict[str, ListedKey]) -> Set:
+def _set(
+    environment: str, database: str, set_id: str, started: datetime, keys: dict[str, ListedKey], *, latest: datetime
+) -> Set:
+    result = _newest_result(keys, latest)
     return Set(
         environment=environment,
         database=database,
         id=set_id,
         started=started,
         size=sum(entry.size for name, entry in keys.items() if _PIECE.fullmatch(name)),
-        completed=_modified(keys, MANIFEST),
-        verified=_modified(keys, VERIFIED),
-        failed_verification=_modified(keys, VERIFICATION_FAILED),
+        completed=_completed(keys),
+        verified=result.at if result and not result.failed else None,
+        failed_verification=result.at if result and result.failed else None,
         pinned=PIN in keys,
         tags=tuple(name.removeprefix(_TAGS) for name in keys if name.startswith(_TAGS)),
     )
 
 
-def _modified(keys: dict[str, ListedKey], name: str) -> datetime | None:
-    return keys[name].modified if name in keys else None
+def _completed(keys: dict[str, ListedKey]) -> datetime | None:
+    """Return when a complete set ended: from a key's name, or else when the manifest was written here."""
+    if MANIFEST not in keys:
+        return None
+    names = (name.removeprefix(ENDED) for name in keys if name.startswith(ENDED))
+    ended = (at for name in names if (at := parse_precise_timestamp(name)) is not None)
+    return max(ended, default=keys[MANIFEST].modified)
+
+
+def _newest_result(keys: dict[str, ListedKey], latest: datetime) -> VerificationResult | None:
+    """Return the newest result. A success counts only with its document, and an earlier one by its document's time."""
+    result = newest_result(keys, latest)
+    if result is not None:
+        return result if result.failed or VERIFIED in keys else None
+    earlier = ((VERIFIED, False), (_EARLIER_FAILURE, True))
+    results = (VerificationResult(keys[name].modified, failed) for name, failed in earlier if name in keys)
+    return max(results, default=None)

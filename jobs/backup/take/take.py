@@ -14,7 +14,8 @@ from jobs.backup.postgres import settings
 from jobs.backup.postgres.connection import Endpoint
 from jobs.backup.postgres.programs import ClientProgram, dump_program, installed_clients
 from jobs.backup.sets.manifest import MANIFEST, Manifest, Part, PartKind, SourceServer, encode_manifest
-from jobs.backup.sets.sets import new_set_id, set_prefix
+from jobs.backup.sets.results import precise_timestamp
+from jobs.backup.sets.sets import ENDED, new_set_id, set_prefix
 from jobs.backup.take import facts
 from jobs.backup.take.dump import LockTimeout, PartStream
 from jobs.backup.take.parts import PlannedPart, pg_dump, pg_dumpall, plan_parts
@@ -79,6 +80,7 @@ def take_set(run: Run, section: Section, endpoint: Endpoint, recipients: Sequenc
         ended=datetime.now(UTC),
     )
     run.check()
+    run.store.put(f"{prefix}{ENDED}{precise_timestamp(manifest.ended)}", b"")
     for tag in manifest.tags:
         run.store.put(f"{prefix}tags/{tag}", b"")
     run.store.create(f"{prefix}{MANIFEST}", encode_manifest(manifest))

@@ -29,7 +29,8 @@ from jobs.backup.restore.target import (
 )
 from jobs.backup.sets.choose_set import choose_set
 from jobs.backup.sets.manifest import Manifest, iso_timestamp
-from jobs.backup.sets.sets import VERIFICATION_FAILED, VERIFIED, Set, find_sets
+from jobs.backup.sets.results import RESULTS, VERIFIED, VerificationResult, newest_result
+from jobs.backup.sets.sets import CLOCK_TOLERANCE, Set, find_sets
 from jobs.backup.sets.stored import StoredSet, open_set
 from jobs.backup.sources import (
     databases_with_sets,
@@ -42,7 +43,7 @@ from jobs.backup.verify.scratch import ScratchServer, scratch_server
 from jobs.format import and_more, plural
 from jobs.run.documents import to_body
 from jobs.run.job import Job, Options, Outcome, Result, Run
-from jobs.store import Exists, Store
+from jobs.store import Store
 
 if TYPE_CHECKING:
     import psycopg
@@ -77,6 +78,7 @@ class Verification:
         fields = {
             "set": self.manifest.set,
             "at": iso_timestamp(self.at),
+            "outcome": "passed" if self.passed else "failed",
             "run": self.run,
             "against": {"major": self.major, "where": self.where},
             "tables": len(self.manifest.tables),
@@ -101,9 +103,10 @@ def work(run: Run, set_id: str | None = None) -> Result:
     try:
         verification = verify_set(run, stored)
     except Damaged as error:
-        _save(stored, VERIFICATION_FAILED, _damage_as_json(run, stored, error))
+        now = datetime.now(UTC)
+        save_result(stored, VerificationResult(now, failed=True), _damage_as_json(run, stored, error, now))
         raise
-    _save(stored, VERIFIED if verification.passed else VERIFICATION_FAILED, verification.as_json())
+    save_result(stored, VerificationResult(verification.at, not verification.passed), verification.as_json())
     return verification_result(verification)
 
 
@@ -234,16 +237,21 @@ def _drop_roles(endpoint: Endpoint, roles: Iterable[str]) -> None:
                 connection.execute(f"DROP ROLE IF EXISTS {quoting.identifier(role)}")
 
 
-def _save(stored: StoredSet, name: str, body: bytes) -> None:
-    """Store a result beside the set. An earlier result of the same name stays."""
-    with suppress(Exists):
-        stored.store.create(stored.key(name), body)
+def save_result(stored: StoredSet, result: VerificationResult, document: bytes) -> None:
+    """Store a result beside the set: its key first, which decides, then its document if it is the newest."""
+    stored.store.put(stored.key(result.name), b"")
+    start = len(stored.key(""))
+    names = [entry.key[start:] for entry in stored.store.list(stored.key(RESULTS))]
+    newest = newest_result(names, datetime.now(UTC) + CLOCK_TOLERANCE)
+    if newest is not None and newest.name == result.name:
+        stored.store.put(stored.key(VERIFIED), document)
 
 
-def _damage_as_json(run: Run, stored: StoredSet, error: Damaged) -> bytes:
+def _damage_as_json(run: Run, stored: StoredSet, error: Damaged, at: datetime) -> bytes:
     fields = {
         "set": stored.manifest.set,
-        "at": iso_timestamp(datetime.now(UTC)),
+        "at": iso_timestamp(at),
+        "outcome": "failed",
         "run": run.id,
         "damage": str(error),
         "differences": [],

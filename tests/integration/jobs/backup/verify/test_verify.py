@@ -58,7 +58,7 @@ def test_prints_differences_as_a_table_and_exits_2(repository: Repository, shop:
     def expect_more(body: dict[str, Any]) -> None:
         next(table for table in body["tables"] if table["name"] == "orders")["rows"] = 4001
         body["tables"].append({"schema": "public", "name": "ghost", "rows": 1, "bytes": 0})
-        next(sequence for sequence in body["sequences"] if sequence["name"] == "invoice_number")["last"] = 9999
+        body["sequences"].append({"schema": "public", "name": "ghost_ids", "last": 9999})
 
     rewrite(repository, taken, expect_more)
     ended = repository.crew("backups", "verify", "staging", "shop")
@@ -66,8 +66,9 @@ def test_prints_differences_as_a_table_and_exits_2(repository: Repository, shop:
     lines = [line.split() for line in ended.out.splitlines()[1:]]
     assert ["table", "public.orders", "4,001", "4,000"] in lines
     assert ["table", "public.ghost", "1", "missing"] in lines
-    assert ["sequence", "public.invoice_number", "9,999", "5,030"] in lines
-    assert list(verifications(repository, taken)) == ["verification-failed.json"]
+    assert ["sequence", "public.ghost_ids", "9,999", "missing"] in lines
+    assert list(verifications(repository, taken)) == ["verified.json"]
+    assert verifications(repository, taken)["verified.json"]["outcome"] == "failed"
     differences = repository.crew("backups", "verify", "staging", "shop", "--json").json["differences"]["shop"]
     assert {"kind": "table", "name": "public.ghost", "expected": 1, "found": None} in differences
     assert repository.crew("run", "verify", "staging").code == 2, "it is still the newest set that is not verified"
@@ -81,7 +82,28 @@ def test_names_a_damaged_part_and_exits_1(repository: Repository, shop: Shop) ->
     ended = repository.crew("backups", "verify", "staging", "shop", "--set", taken[-4:])
     assert ended.code == 1, ended
     assert f"part rest of set {taken} of staging/shop is damaged" in ended.out
-    assert "part rest" in verifications(repository, taken)["verification-failed.json"]["damage"]
+    assert "part rest" in verifications(repository, taken)["verified.json"]["damage"]
+
+
+def test_the_newest_result_counts_whatever_the_times_of_the_objects(repository: Repository, shop: Shop) -> None:
+    repository.environment(text=repository.section("shop", shop(15)))
+    taken = repository.backup()
+    piece = next(piece for piece in repository.pieces(taken) if piece.stem == "rest")
+    seen = []
+    for code in (1, 0, 1):
+        flip(piece)
+        ended = repository.crew("backups", "verify", "staging", "shop", "--set", taken)
+        assert ended.code == code, ended
+        before = repository.crew("backups", "list", "staging", "--json").json["sets"]
+        for number, file in enumerate(repository.store.glob(f"*/backups/*/{taken}/**/*")):
+            os.utime(file, (1_000_000_000 + number, 1_000_000_000 + number))
+        [listed] = repository.crew("backups", "list", "staging", "--json").json["sets"]
+        assert [listed] == before
+        seen.append((listed["verified"] is not None, listed["verification_failed"] is not None))
+        outcome = verifications(repository, taken)["verified.json"]["outcome"]
+        assert outcome == ("failed" if code else "passed")
+    assert seen == [(False, True), (True, False), (False, True)]
+    assert "VERIFICATION FAILED" in repository.crew("backups", "list", "staging").out
 
 
 def test_without_an_extension_the_set_is_neither_verified_nor_failed(repository: Repository, shop: Shop) -> None:

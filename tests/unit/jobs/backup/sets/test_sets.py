@@ -44,6 +44,26 @@ def test_a_set_is_read_from_its_keys() -> None:
     assert backup_set.prefix == set_prefix("prod", "shop", ONE) == f"prod/backups/shop/{ONE}/"
 
 
+def test_times_come_from_names_and_not_from_the_objects() -> None:
+    ended, failed, passed = "20261121T020130.500Z", "20261121T030000.000Z", "20261121T040000.000Z"
+    keys = [f"shop/{ONE}/manifest.json", f"shop/{ONE}/ended/{ended}", f"shop/{ONE}/verifications/{failed}-failed"]
+    [backup_set] = sets_in(*((key, 0) for key in keys))
+    assert backup_set.duration == timedelta(seconds=90.5)
+    assert (backup_set.verified, backup_set.failed_verification) == (None, AT.replace(hour=3))
+    assert backup_set.has_failed
+    [backup_set] = sets_in(*((key, 0) for key in keys), (f"shop/{ONE}/verifications/{passed}-passed", 0))
+    assert not backup_set.is_verified, "a success counts only with its document"
+    keys += [f"shop/{ONE}/verifications/{passed}-passed", f"shop/{ONE}/verified.json"]
+    [backup_set] = sets_in(*((key, 0) for key in keys))
+    assert (backup_set.verified, backup_set.failed_verification) == (AT.replace(hour=4), None)
+
+
+def test_results_without_keys_of_their_own_still_count() -> None:
+    [failed] = sets_in((f"shop/{ONE}/manifest.json", 0), (f"shop/{ONE}/verification-failed.json", 0))
+    assert failed.has_failed
+    assert failed.failed_verification == AT + timedelta(minutes=4)
+
+
 def test_a_set_without_a_manifest_is_not_complete() -> None:
     [dead] = sets_in((f"shop/{ONE}/defs.0", 10), (f"shop/{ONE}/tags/manifest.json", 0))
     assert not dead.complete
