@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from jobs.backup.sets.manifest import Manifest, SequenceValue, TableRows
+from jobs.format import and_more
+
+_SHOWN = 5
 
 QualifiedName = tuple[str, str]
 """The schema and the name of a table or sequence."""
@@ -47,7 +50,7 @@ def compare(
         return table_differences(tables, contents.rows)
     return (
         *table_differences(manifest.tables, contents.rows),
-        *sequence_differences(manifest.sequences, contents.sequences),
+        *missing_sequences(manifest.sequences, contents.sequences),
         *_large_object_differences(manifest.large_objects, contents.large_objects),
     )
 
@@ -63,20 +66,28 @@ def table_differences(
     )
 
 
-def sequence_differences(
+def missing_sequences(
     expected: Iterable[SequenceValue], found: Mapping[QualifiedName, SequenceState]
 ) -> tuple[Difference, ...]:
-    """Return the sequences that are missing or behind.
+    """Return the sequences that are missing. Their values can differ: sequences do not obey snapshots."""
+    return tuple(
+        Difference("sequence", f"{sequence.schema}.{sequence.name}", sequence.last, None)
+        for sequence in expected
+        if (sequence.schema, sequence.name) not in found
+    )
 
-    Sequences do not obey snapshots: a restored sequence can be ahead of the manifest, but not behind it.
-    """
-    differences = []
-    for sequence in expected:
-        state = found.get((sequence.schema, sequence.name))
-        if state is None or _is_behind(state, sequence.last):
-            last = state.last if state is not None else None
-            differences.append(Difference("sequence", f"{sequence.schema}.{sequence.name}", sequence.last, last))
-    return tuple(differences)
+
+def sequence_notes(expected: Iterable[SequenceValue], found: Mapping[QualifiedName, SequenceState]) -> tuple[str, ...]:
+    """Return a note on the sequences that are behind the manifest. Usually, a sequence only moves ahead of it."""
+    behind = [
+        f"{sequence.schema}.{sequence.name}: {sequence.last} expected, "
+        f"{'never used' if state.last is None else state.last}"
+        for sequence in expected
+        if (state := found.get((sequence.schema, sequence.name))) and _is_behind(state, sequence.last)
+    ]
+    if not behind:
+        return ()
+    return (f"sequences cycled or were set back during the backup ({and_more(behind, _SHOWN)})",)
 
 
 def difference_text(difference: Difference) -> str:

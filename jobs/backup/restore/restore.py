@@ -17,7 +17,7 @@ from jobs.backup.postgres import settings as database_settings
 from jobs.backup.postgres.connection import DISABLE_TIMEOUTS, Endpoint, translated_errors
 from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.postgres.settings import DatabaseProperties
-from jobs.backup.restore.compare import QualifiedName, compare, difference_text
+from jobs.backup.restore.compare import QualifiedName, compare, difference_text, sequence_notes
 from jobs.backup.restore.count import count_contents
 from jobs.backup.restore.fill import RestoreTask, fill
 from jobs.backup.restore.lock import RestoreLock, restore_lock
@@ -265,7 +265,7 @@ def _restore_into_empty(task: RestoreTask, target: RestoreTarget) -> tuple[str, 
     ):
         notes = _fill(task)
         if not task.tables:
-            require_same_contents(task)
+            notes = (*notes, *require_same_contents(task))
     with maintenance_connection(task.into) as server:
         return (*notes, *apply_properties(server, task.into.database, task.stored.manifest.settings, target))
 
@@ -339,7 +339,7 @@ def restore_and_swap(
             connection.execute(DISABLE_TIMEOUTS)
             left_out = _fill(copy_task, statistics=sanitise is None)
             if not task.tables:
-                require_same_contents(copy_task)
+                left_out = (*left_out, *require_same_contents(copy_task))
             with maintenance_connection(into) as server:
                 closed = replace(properties, connection_limit=-1, privileges=(), private=False)
                 notes = (*left_out, *apply_properties(server, copy.database, closed, target))
@@ -369,13 +369,16 @@ def choose_properties(
     return replace(from_set, owner=old.owner, privileges=old.privileges, private=old.private)
 
 
-def require_same_contents(task: RestoreTask, only: frozenset[QualifiedName] | None = None) -> None:
-    """Raise if the restored database differs from the manifest."""
+def require_same_contents(task: RestoreTask, only: frozenset[QualifiedName] | None = None) -> tuple[str, ...]:
+    """Raise if the restored database differs from the manifest. Return notes on sequences."""
+    manifest = task.stored.manifest
     with task.run.step("check"):
-        differences = compare(task.stored.manifest, count_contents(task, only), only)
+        contents = count_contents(task, only)
+        differences = compare(manifest, contents, only)
     if differences:
         listed = and_more([difference_text(difference) for difference in differences], _SHOWN)
-        raise BackupError(f"the restored database differs from set {task.stored.manifest.set}: {listed}")
+        raise BackupError(f"the restored database differs from set {manifest.set}: {listed}")
+    return sequence_notes(manifest.sequences, contents.sequences) if only is None else ()
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from jobs.backup.errors import BackupError, Damaged
 from jobs.backup.postgres import quoting
 from jobs.backup.postgres import settings as database_settings
 from jobs.backup.postgres.connection import translated_errors
-from jobs.backup.restore.compare import Difference, compare, difference_text
+from jobs.backup.restore.compare import Difference, compare, difference_text, sequence_notes
 from jobs.backup.restore.count import count_contents
 from jobs.backup.restore.fill import RestoreTask, fill
 from jobs.backup.restore.pg_restore import DefinitionOptions
@@ -160,7 +160,8 @@ def verify_set(run: Run, stored: StoredSet) -> Verification:
             )
             fill(task)
             with run.step("count"):
-                differences = compare(stored.manifest, count_contents(task))
+                contents = count_contents(task)
+                differences = compare(stored.manifest, contents)
         for difference in differences:
             run.log.warning("difference", what=difference_text(difference))
         return Verification(
@@ -171,7 +172,7 @@ def verify_set(run: Run, stored: StoredSet) -> Verification:
             server.where,
             time.monotonic() - started,
             differences,
-            (*notes, *role_notes),
+            (*notes, *role_notes, *sequence_notes(stored.manifest.sequences, contents.sequences)),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -132,6 +133,28 @@ def test_a_restore_into_an_empty_database_is_compared_with_the_manifest(reposito
     assert code == 1, output
     assert "table public.a: 2 rows expected, 1 rows found" in output
     assert f"{target.name} now holds a part of the set" in output
+
+
+def test_a_sequence_that_was_set_back_during_the_backup_is_noted(
+    repository: Repository, database: New, dropped: Callable[[int, str], Database]
+) -> None:
+    origin = database(16)
+    origin.run("CREATE SEQUENCE ids MAXVALUE 60 CYCLE", "SELECT setval('ids', 6)")
+    repository.environment(text=repository.section("shop", origin))
+    taken = repository.backup()
+    [manifest] = repository.store.glob(f"*/backups/*/{taken}/manifest.json")
+    manifest.chmod(0o644)
+    manifest.write_text(manifest.read_text().replace('"last": 6', '"last": 54'))
+    note = "sequences cycled or were set back during the backup (public.ids: 54 expected, 6)"
+    created = dropped(16, f"{origin.name}_cycled")
+    for target, options in ((created, ("--create",)), (created, ("--replace",)), (database(16), ())):
+        code, output = restore(repository, target, *options)
+        assert code == 0, output
+        assert note in output
+        assert target.ask("SELECT last_value FROM ids") == [(6,)]
+    verified = repository.crew("run", "verify", "staging")
+    assert verified.code == 0, verified
+    assert note in verified.out
 
 
 def test_restores_an_older_state_in_parallel_with_statistics(
@@ -560,5 +583,23 @@ def test_restores_and_verifies_an_extension_with_its_own_rows(
         code, output = restore(repository, target)
         assert code == 0, output
         assert target.ask("SELECT b FROM crew_rates ORDER BY a") == [("shipped",), ("ours",)]
+        verified = repository.crew("run", "verify", "staging")
+        assert verified.code == 0, verified
+
+
+@majors(14)
+def test_sequences_of_extensions_are_not_compared(
+    major: int, repository: Repository, database: New, dropped: Callable[[int, str], Database]
+) -> None:
+    with extension(major, "crewnumbers", "CREATE SEQUENCE crew_numbers; CREATE TABLE crew_names (id serial);"):
+        origin = database(major)
+        origin.run("CREATE EXTENSION crewnumbers", "SELECT nextval('crew_numbers'), nextval('crew_names_id_seq')")
+        repository.environment(text=repository.section("shop", origin))
+        taken = repository.backup()
+        [manifest] = repository.store.glob(f"*/backups/*/{taken}/manifest.json")
+        assert json.loads(manifest.read_text())["sequences"] == []
+        code, output = restore(repository, dropped(major, f"{origin.name}_numbers"), "--create")
+        assert code == 0, output
+        assert "sequence" not in output
         verified = repository.crew("run", "verify", "staging")
         assert verified.code == 0, verified

@@ -8,7 +8,8 @@ from jobs.backup.restore.compare import (
     SequenceState,
     compare,
     difference_text,
-    sequence_differences,
+    missing_sequences,
+    sequence_notes,
     table_differences,
 )
 from jobs.backup.sets.manifest import SequenceValue, TableRows
@@ -28,24 +29,35 @@ def test_tables_must_exist_with_equal_row_counts(expected: int | None, found: in
 
 
 @pytest.mark.parametrize(
-    ("expected", "found", "same"),
+    ("expected", "found", "note"),
     [
-        (5000, SequenceState(5010), True),
-        (5000, SequenceState(5000), True),
-        (5000, SequenceState(4999), False),
-        (5000, SequenceState(None), False),
-        (5000, None, False),
-        (None, SequenceState(None), True),
-        (None, SequenceState(1), True),
-        (None, None, False),
-        (-5, SequenceState(-6, increment=-1), True),
-        (-5, SequenceState(-4, increment=-1), False),
+        (5000, SequenceState(5010), None),
+        (5000, SequenceState(5000), None),
+        (5000, SequenceState(4999), "5000 expected, 4999"),
+        (5000, SequenceState(None), "5000 expected, never used"),
+        (5000, None, None),
+        (None, SequenceState(None), None),
+        (None, SequenceState(1), None),
+        (None, None, None),
+        (-5, SequenceState(-6, increment=-1), None),
+        (-5, SequenceState(-4, increment=-1), "-5 expected, -4"),
+        (7, SequenceState(0), "7 expected, 0"),
     ],
 )
-def test_sequences_can_be_ahead_but_not_behind(expected: int | None, found: SequenceState | None, same: bool) -> None:
-    states = {} if found is None else {ORDERS: found}
-    differences = sequence_differences([SequenceValue(*ORDERS, expected)], states)
-    assert (differences == ()) is same, differences
+def test_sequences_must_exist_and_a_note_names_those_behind(
+    expected: int | None, found: SequenceState | None, note: str | None
+) -> None:
+    states, sequences = {} if found is None else {ORDERS: found}, [SequenceValue(*ORDERS, expected)]
+    notes = (f"sequences cycled or were set back during the backup (public.orders: {note})",) if note else ()
+    assert sequence_notes(sequences, states) == notes
+    missing = Difference("sequence", "public.orders", expected, None)
+    assert missing_sequences(sequences, states) == (() if found is not None else (missing,))
+
+
+def test_a_note_names_at_most_five_sequences() -> None:
+    names = [("public", f"s{number}") for number in range(8)]
+    [note] = sequence_notes([SequenceValue(*name, 7) for name in names], {name: SequenceState(6) for name in names})
+    assert note.endswith("public.s4: 7 expected, 6; and 3 more)")
 
 
 def test_compares_tables_sequences_and_large_objects() -> None:
