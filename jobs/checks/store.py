@@ -9,7 +9,7 @@ from functools import partial
 
 from inventories import Environment
 from jobs.checks.check import Check, CheckResult, fault, ok, warn
-from jobs.store import Store, StoreOptions, open_store
+from jobs.store import Store, StoreOptions, open_store, why_no_directory
 
 SKEW_WARNING = timedelta(seconds=10)
 SKEW_FAULT = timedelta(minutes=5)
@@ -30,6 +30,8 @@ def checks(environment: Environment) -> Iterator[Check]:
 
 
 def _with_store(settings: StoreOptions, job: str | None, check: Callable[[Store], CheckResult]) -> CheckResult:
+    if missing := why_no_directory(settings.url):
+        return warn(missing, "correct store.url or mount its disk; if both are right, the first run creates it")
     return check(open_store(settings, job))
 
 

@@ -43,14 +43,45 @@ def list_sets_command(
     listed.sort(key=lambda each: each.database)
     kept_by, now = retention_reasons(environment, listed), datetime.now(UTC)
     being_written = sets_being_written(store, environment.name, listed)
+    note = "" if any(each.complete for each in listed) else why_no_sets(environment, store, database)
     if as_json:
         documents = [
             backup_set_as_json(each, kept_by.get((each.database, each.id)), running=each.id in being_written)
             for each in listed
         ]
-        output.print_json({"environment": environment.name, "sets": documents})
-    else:
-        print_sets(environment_name, listed, kept_by, being_written, now)
+        output.print_json({"environment": environment.name, "sets": documents, **({"note": note} if note else {})})
+        return
+    if note:
+        output.say(f"{environment.name}: {note}", output.WARN)
+    print_sets(listed, kept_by, being_written, now)
+
+
+def why_no_sets(environment: Environment, store: Store, database: str | None) -> str:
+    """Return why the list is empty: a wrong directory, another environment's store, another name, or no backup yet."""
+    from jobs.backup import databases_with_sets
+    from jobs.format import and_more
+    from jobs.store import why_no_directory
+
+    if missing := environment.store and why_no_directory(environment.store.url):
+        return f"{missing}. Correct store.url in its file, or mount its disk."
+    with_sets = databases_with_sets(environment, store)
+    if database is not None and with_sets:
+        return f"{database} has no complete backup sets. Databases with sets: {and_more(with_sets, 5)}."
+    others, first = environments_in_store(store), f"To take the first: crew run backup {environment.name}"
+    if others and not with_sets and environment.name not in others:
+        return (
+            f"no backup sets in {store.url}, but sets of {and_more(others, 5)}. "
+            f"If that is another environment's store, correct store.url. {first}"
+        )
+    return f"no complete backup sets yet. {first}"
+
+
+def environments_in_store(store: Store) -> list[str]:
+    """Return the names of the environments that have backup sets in a store."""
+    from jobs.store import ListedPrefix
+
+    names = [folder.key.rstrip("/") for folder in store.folders() if isinstance(folder, ListedPrefix)]
+    return [name for name in names if any(store.folders(f"{name}/backups/"))]
 
 
 def retention_reasons(environment: Environment, listed: Iterable[Set]) -> dict[tuple[str, str], str]:
@@ -91,7 +122,6 @@ def sets_being_written(store: Store, environment: str, listed: Iterable[Set]) ->
 
 
 def print_sets(
-    environment: str,
     listed: Sequence[Set],
     kept_by: Mapping[tuple[str, str], str],
     being_written: set[str],
@@ -102,10 +132,6 @@ def print_sets(
     if complete:
         header = ("database", "set", "age", "size", "took", "verified", "tags", "kept by")
         output.table([_row(each, kept_by[each.database, each.id], now) for each in complete], header)
-    else:
-        output.say(
-            f"{environment}: no complete backup sets yet. To take the first: crew run backup {environment}", output.WARN
-        )
     in_progress = [each for each in listed if each.id in being_written]
     dead = [each for each in listed if not each.complete and each.id not in being_written]
     for title, incomplete in (

@@ -1,6 +1,6 @@
 """The store: S3 or a directory, behind one small interface. It holds all state of groundcrew."""
 
-from jobs.store.factory import StoreOptions, open_store
+from jobs.store.factory import StoreOptions, open_store, why_no_directory
 from jobs.store.interface import (
     Changed,
     Denied,
@@ -39,4 +39,5 @@ __all__ = [
     "StoredStream",
     "Upload",
     "open_store",
+    "why_no_directory",
 ]

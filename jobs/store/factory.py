@@ -27,13 +27,29 @@ class StoreOptions(Protocol):
     def max_parts(self) -> int: ...
 
 
+def store_directory(store_url: str) -> Path | None:
+    """Return the directory of a file:// URL; None for another URL."""
+    url = urlsplit(store_url, allow_fragments=False)
+    is_file = url.scheme == "file" and url.path.startswith("/") and not url.netloc + url.query
+    return Path(unquote(url.path)) if is_file else None
+
+
+def why_no_directory(store_url: str) -> str | None:
+    """Return why the directory of a file:// URL holds nothing; None if it exists or the store is another one."""
+    directory = store_directory(store_url)
+    if directory is None or directory.is_dir():
+        return None
+    return f"{directory} is not a directory" if directory.exists() else f"directory {directory} does not exist"
+
+
 def open_store(settings: StoreOptions, job: str | None = None) -> Store:
     """Return the store of an environment, opened with the AWS profile of a job."""
-    url = urlsplit(settings.url, allow_fragments=False)
-    if url.scheme == "file" and url.path.startswith("/") and not url.netloc + url.query:
+    directory = store_directory(settings.url)
+    if directory is not None:
         from jobs.store.directory import DirectoryStore
 
-        return DirectoryStore(settings.url, Path(unquote(url.path)))
+        return DirectoryStore(settings.url, directory)
+    url = urlsplit(settings.url, allow_fragments=False)
     if url.scheme == "s3" and url.netloc and not url.query:
         from jobs.store.s3 import S3Store
         from jobs.store.s3_errors import Location

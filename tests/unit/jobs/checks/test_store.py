@@ -9,8 +9,9 @@ from typing import Any, cast
 
 import pytest
 
+from inventories import Repository
 from jobs.checks import CheckVerdict
-from jobs.checks.store import check_access, check_clock, judge_skew
+from jobs.checks.store import check_access, check_clock, checks, judge_skew
 from jobs.store import Denied, Store, open_store
 from tests.parts.store import Settings
 
@@ -39,6 +40,21 @@ def test_a_store_is_written_read_and_listed_and_nothing_is_deleted(store: Store)
         result = check_access(undeletable, "try", "backup")
         assert result.verdict is CheckVerdict.OK, result
     assert [entry.key for entry in store.list()] == ["try/check/backup"]
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("nosuch", "directory {directory} does not exist"), ("file", "{directory} is not a directory")]
+)
+def test_a_directory_that_is_not_there_is_reported_and_not_created(tmp_path: Path, name: str, why: str) -> None:
+    why = why.format(directory=tmp_path / name)
+    (tmp_path / "file").touch()
+    (tmp_path / "inventories").mkdir()
+    (tmp_path / "inventories" / "try").touch()
+    text = f'[environment]\nname = "try"\n[store]\nurl = "file://{tmp_path}/{name}"\nencrypt_to = "nobody"\n'
+    (tmp_path / "inventories" / "try.toml").write_text(text)
+    results = [check.run() for check in checks(Repository.find(tmp_path).read("try"))]
+    assert {(result.verdict, result.fact) for result in results} == {(CheckVerdict.WARN, why)}
+    assert not (tmp_path / "nosuch").exists()
 
 
 def test_a_store_that_returns_other_content_is_a_fault(store: Store) -> None:

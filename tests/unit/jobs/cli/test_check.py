@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from jobs.checks import Check, CheckResult, CheckVerdict, fault, ok, warn
@@ -35,8 +37,9 @@ def test_the_closing_line_counts_lines() -> None:
     assert closing_line(results(a=fault("no route"), b=fault("no route"))) == "1 fault, 0 warnings in 2 checks"
 
 
-def test_warnings_exit_with_0(crew: Crew, write: Write) -> None:
+def test_warnings_exit_with_0(crew: Crew, write: Write, tmp_path: Path) -> None:
     write()
+    (tmp_path / "store").mkdir()
     result = crew("check", "try")
     assert result.code == 0, result
     assert result.out.splitlines()[-1] == "try: 0 faults, 1 warning in 4 checks"

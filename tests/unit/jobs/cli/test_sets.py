@@ -1,0 +1,55 @@
+"""crew backups list on a directory store: an empty list says why it is empty."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.jobs.cli.conftest import Crew, Write, databases
+
+
+def add_set(store: Path, environment: str, database: str) -> None:
+    """Write what makes a backup set in a listing: its manifest."""
+    manifest = store / environment / "backups" / database / "20261120T020000Z-cccc" / "manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text("{}")
+
+
+def note(crew: Crew, *args: str) -> str:
+    """Return why the list is empty, which --json says too."""
+    result = crew("backups", "list", "try", *args)
+    assert result.code == 0, result
+    document = crew("backups", "list", "try", *args, "--json").json
+    assert result.out == f"try: {document['note']}\n"
+    return str(document["note"])
+
+
+def test_the_first_backup_is_named_in_an_empty_store(crew: Crew, write: Write, tmp_path: Path) -> None:
+    write(databases("shop"))
+    (tmp_path / "store").mkdir()
+    assert note(crew) == "no complete backup sets yet. To take the first: crew run backup try"
+
+
+@pytest.mark.parametrize(("kind", "why"), [("nothing", "does not exist"), ("file", "is not a directory")])
+def test_a_wrong_directory_is_named(crew: Crew, write: Write, tmp_path: Path, kind: str, why: str) -> None:
+    write(databases("shop"))
+    if kind == "file":
+        (tmp_path / "store").touch()
+    assert f"{tmp_path}/store {why}. Correct store.url" in note(crew)
+
+
+def test_the_sets_of_another_environment_are_named(crew: Crew, write: Write, tmp_path: Path) -> None:
+    write(databases("shop"))
+    add_set(tmp_path / "store", "production", "shop")
+    (tmp_path / "store" / "photos").mkdir()
+    assert note(crew).startswith(f"no backup sets in file://{tmp_path}/store, but sets of production. ")
+
+
+@pytest.mark.parametrize("database", ["stock", "main.tenannt_1"])
+def test_a_database_without_sets_is_answered_with_those_that_have_some(
+    crew: Crew, write: Write, tmp_path: Path, database: str
+) -> None:
+    write(databases("shop", "stock") + '[servers.main]\nurl = "postgresql://nobody@127.0.0.1:1/postgres"\n')
+    add_set(tmp_path / "store", "try", "shop")
+    assert note(crew, database) == f"{database} has no complete backup sets. Databases with sets: shop."
