@@ -1,7 +1,8 @@
 """A directory as the store: for one machine, and to try groundcrew without an S3 server.
 
-A key is a file at the same path, so that plain tools can read backup sets. Two names are reserved. `%lock` is a lock
-file, held while a file becomes visible. `%open` holds incomplete files. A crash leaves files only there.
+A key is a file at the same path, so that plain tools can read backup sets. Three names are reserved. `%lock` is a lock
+file, held while a file becomes visible. `%open` holds incomplete files. A crash leaves files only there. `%spare`
+reserves a megabyte: on a full disk it makes room for small objects, so that retention gets its lock and frees the disk.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from jobs.store.interface import (
     Changed,
@@ -34,14 +37,24 @@ from jobs.store.interface import (
 )
 from jobs.store.paths import CONTINUED_SUFFIX, FILE_SUFFIX, file_names, key_level
 
+T = TypeVar("T")
+
 READ_SIZE = 1 << 20
 _LOCK_FILE = "%lock"
 _OPEN_FOLDER = "%open"
+_SPARE_FILE = "%spare"
+SPARE = 1 << 20
+SPARE_STEP = 32 << 10
+"""Bytes of the spare file that are released at once; a run needs less for its lock, record and alerts."""
+
+FREE_FOR_SPARE = 16 * SPARE
+"""Free bytes of the disk from which on the spare file is filled up again."""
 _FULL = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "the file is too big",
 }
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
 
@@ -107,7 +120,7 @@ class DirectoryStore:
         for key in keys:
             try:
                 with self._translated_errors(key):
-                    self._remove(key)
+                    self._with_spare(partial(self._remove, key))
             except Missing:
                 continue
             except StoreError as error:
@@ -135,12 +148,46 @@ class DirectoryStore:
 
     def _write(self, key: str, body: bytes, require: Callable[[Path], None] | None = None) -> str:
         with self._translated_errors(key):
-            folder = self._new_open_folder(key)
+            version = self._with_spare(partial(self._write_once, key, body, require))
+            self._fill_spare()
+            return version
+
+    def _write_once(self, key: str, body: bytes, require: Callable[[Path], None] | None) -> str:
+        folder = self._new_open_folder(key)
+        try:
+            _write_file(folder / "body", body)
+            return self._publish(key, folder / "body", require)
+        finally:
+            self._remove_open_folder(folder)
+
+    def _with_spare(self, call: Callable[[], T]) -> T:
+        """Return the result of a call; while the disk is full, release a part of the spare file and try again."""
+        while True:
             try:
-                _write_file(folder / "body", body)
-                return self._publish(key, folder / "body", require)
+                return call()
+            except OSError as error:
+                if error.errno not in _NO_SPACE or not self._release_spare():
+                    raise
+
+    def _release_spare(self) -> bool:
+        """Return whether there was a part of the spare file to release."""
+        try:
+            size = (self.root / _SPARE_FILE).stat().st_size
+            os.truncate(self.root / _SPARE_FILE, max(0, size - SPARE_STEP))
+        except OSError:
+            return False
+        return size > 0
+
+    def _fill_spare(self) -> None:
+        """Fill the spare file up to its size while the disk has enough room; an error there fails no write."""
+        with suppress(OSError):
+            fd = os.open(self.root / _SPARE_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            try:
+                missing, disk = SPARE - os.fstat(fd).st_size, os.fstatvfs(fd)
+                if missing > 0 and disk.f_bavail * disk.f_frsize >= FREE_FOR_SPARE:
+                    _write_all(fd, os.urandom(missing))  # random: a disk that compresses needs room for it, too
             finally:
-                self._remove_open_folder(folder)
+                os.close(fd)
 
     def _new_open_folder(self, key: str) -> Path:
         """Create a folder for one incomplete file, and write down its key."""
@@ -305,7 +352,7 @@ def _named_levels(folder: Path, names: list[str]) -> Iterator[tuple[list[str], s
     except (FileNotFoundError, NotADirectoryError):
         return
     for entry in entries:
-        if entry.name in (_LOCK_FILE, _OPEN_FOLDER):
+        if entry.name in (_LOCK_FILE, _OPEN_FOLDER, _SPARE_FILE):
             continue
         if entry.name.endswith(CONTINUED_SUFFIX):
             yield from _named_levels(folder / entry.name, [*names, entry.name])

@@ -116,6 +116,46 @@ print(store.get("small").body)
 
 
 @pytest.mark.needs("root")
+def test_a_full_disk_has_room_for_the_locks_and_records_of_retention(tmp_path: Path) -> None:
+    code = f"""
+from pathlib import Path
+root = Path({str(tmp_path)!r})
+with store.upload("set/rest") as upload:
+    upload.write(bytes(30_000_000))
+    upload.complete()
+store.put("first", b"")
+with open(root / "foreign", "wb", buffering=0) as foreign:
+    for size in (1 << 20, 1 << 12):
+        try:
+            while True: foreign.write(bytes(size))
+        except OSError as error: full = error
+print(full.strerror)
+try:
+    with store.upload("set/more") as upload: upload.write(bytes(100_000))
+except StoreError as error: print(error)
+for number in range(20):
+    version = store.create(f"locks/{{number}}", bytes(1000))
+    store.put(f"runs/{{number}}", bytes(20_000))
+    store.replace(f"locks/{{number}}", bytes(2000), version)
+print((root / "%spare").stat().st_size < 1 << 20)
+print(store.delete(["set/rest.0"]))
+store.put("last", b"")
+print((root / "%spare").stat().st_size)
+print([entry.key for entry in store.list() if "/" not in entry.key])
+"""
+    disk = f'mount -t tmpfs -o size=64m none {tmp_path} && exec "$@"'
+    ended = run(code, tmp_path, "unshare", "--mount", "sh", "-c", disk, "sh")
+    assert ended.stdout.splitlines() == [
+        "No space left on device",
+        f"file://{tmp_path}: set/more: the disk is full; free some space, or use another disk",
+        "True",
+        "[]",
+        str(1 << 20),
+        "['first', 'foreign', 'last']",
+    ], ended.stderr
+
+
+@pytest.mark.needs("root")
 def test_a_read_only_folder_can_be_read_and_denies_writes(tmp_path: Path) -> None:
     root = tmp_path / "store"
     open_store(Settings(f"file://{root}")).put("a", b"one")
