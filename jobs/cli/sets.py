@@ -256,7 +256,8 @@ def fetch_command(
 ) -> None:
     """Download one part of a backup set.
 
-    Decrypts and decompresses the part and checks its hash. Roles are an SQL script; other parts are archives for
+    Decrypts and decompresses the part and checks its hash. Never overwrites a file. Delete the file when you no longer
+    need it, because it is not encrypted. Roles are an SQL script; other parts are archives for
     pg_restore.
     """
     from jobs.backup import STDOUT, default_file, find_part, write_part
@@ -268,6 +269,8 @@ def fetch_command(
     with unrecorded_run(environment, stored.store, "fetch", database) as run:
         size = write_part(stored, selected, to, run.check)
     file = to or str(default_file(stored, selected))
+    if file != STDOUT and stored.manifest.encrypted:
+        output.warn([f"{file} is not encrypted; delete it when you no longer need it"])
     if as_json and file != STDOUT:
         output.print_json({"set": stored.manifest.set, "part": part, "file": file, "bytes": size})
     elif file != STDOUT:

@@ -41,7 +41,7 @@ def from_body(key: str, body: bytes, parse: Callable[[dict[str, Any]], T], faile
         written_format = fields.pop("format")
         if written_format == FORMAT:
             return parse(fields)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise failed(
             f"{key}: this is not a document of groundcrew ({type(error).__name__}: {error}); "
             "inspect it and move it out of the store"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -13,6 +14,11 @@ from jobs.backup.postgres.settings import DatabaseProperties
 from jobs.run.documents import from_body, to_body
 
 MANIFEST = "manifest.json"
+
+_PART_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_SET_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{4}")
+_HASH = re.compile(r"[0-9a-f]+")
+_VERSION = re.compile(r"[0-9]+(\.\S*)?")
 
 
 class PartKind(StrEnum):
@@ -144,12 +150,49 @@ def encode_manifest(manifest: Manifest) -> bytes:
 
 def decode_manifest(body: bytes, key: str) -> Manifest:
     """Parse a stored manifest; its key is for error messages."""
-    return from_body(key, body, _parse_manifest, UnreadableSet)
+    return from_body(key, body, _parse_checked_manifest, UnreadableSet)
 
 
 def iso_timestamp(at: datetime) -> str:
     """Return a time in ISO format, in UTC, with milliseconds."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _parse_checked_manifest(body: dict[str, Any]) -> Manifest:
+    manifest = _parse_manifest(body)
+    for fault in manifest_faults(manifest):
+        raise ValueError(fault)
+    return manifest
+
+
+def manifest_faults(manifest: Manifest) -> Iterator[str]:
+    """Yield what is wrong with the names, keys and sizes of a manifest: they become paths, keys and messages."""
+    if not _SET_ID.fullmatch(manifest.set):
+        yield f"set {manifest.set!r} is not a set ID"
+    for name in (manifest.environment, manifest.database):
+        if not name.isprintable() or "/" in name or name in {"", ".", ".."}:
+            yield f"{name!r} is not the name of an environment or database"
+    if manifest.started.tzinfo is None or manifest.ended.tzinfo is None:
+        yield "a time has no time zone"
+    if not _VERSION.fullmatch(manifest.tools["pg_dump"]):
+        yield "the version of pg_dump is not a version"
+    names = [part.name for part in manifest.parts]
+    if len(set(names)) < len(names):
+        yield "two parts have the same name"
+    for part in manifest.parts:
+        yield from _part_faults(part)
+
+
+def _part_faults(part: Part) -> Iterator[str]:
+    if not _PART_NAME.fullmatch(part.name):
+        yield f"{part.name!r} is not the name of a part"
+    if [piece.key for piece in part.pieces] != [f"{part.name}.{number}" for number in range(len(part.pieces))]:
+        yield f"the pieces of part {part.name} are not {part.name}.0, {part.name}.1 …"
+    sizes = (part.size, part.dumped, *(piece.size for piece in part.pieces))
+    if any(not isinstance(size, int) or size < 0 for size in sizes):
+        yield f"a size in part {part.name} is not a number of bytes"
+    if not _HASH.fullmatch(part.sha256):
+        yield f"the hash of part {part.name} is not a hash"
 
 
 def _parse_manifest(body: dict[str, Any]) -> Manifest:

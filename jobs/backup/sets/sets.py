@@ -19,8 +19,8 @@ ENDED = "ended/"
 CLOCK_TOLERANCE = timedelta(days=1)
 _EARLIER_FAILURE = "verification-failed.json"  # written before results had keys of their own
 _TAGS = "tags/"
-_PIECE = re.compile(r"(.+)\.\d+")
-_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
+_PIECE = re.compile(r"(.+)\.[0-9]+")
+_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{4}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,10 @@ def new_set_id(at: datetime) -> str:
 
 def set_timestamp(set_id: str) -> datetime | None:
     """Return the start time in a set ID; None for a malformed ID."""
-    return key_time(set_id) if _ID.fullmatch(set_id) else None
+    try:
+        return key_time(set_id) if _ID.fullmatch(set_id) else None
+    except ValueError:  # a month 13, for example
+        return None
 
 
 def set_prefix(environment: str, database: str, set_id: str = "") -> str:

@@ -117,7 +117,9 @@ def test_a_fetched_part_is_readable_for_its_owner_only(
     folder = tmp_path / "working"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    assert crew("fetch", "shop", "roles").code == 0
+    fetched = crew("fetch", "shop", "roles")
+    assert fetched.code == 0, fetched
+    assert "is not encrypted; delete it when you no longer need it" in fetched.err
     [file] = folder.iterdir()
     assert file.name == f"shop-{staging.manifest().set}-roles.sql"
     assert file.stat().st_mode & 0o777 == 0o600

@@ -1,6 +1,8 @@
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -113,3 +115,38 @@ def test_a_manifest_of_an_earlier_version_is_read() -> None:
     stored = json.loads(encode_manifest(MANIFEST))
     del stored["settings"]["private"]
     assert decode_manifest(json.dumps(stored).encode(), "x") == MANIFEST
+
+
+def change_part(name: str, value: object) -> Callable[[dict[str, Any]], None]:
+    return lambda body: body["parts"][1].update({name: value})
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda body: body.update(set="../../production"), "is not a set ID"),
+        (lambda body: body.update(environment="x/../y"), "is not the name of an environment or database"),
+        (lambda body: body.update(database=".."), "is not the name of an environment or database"),
+        (lambda body: body.update(database="a\x1b[2J"), "is not the name of an environment or database"),
+        (lambda body: body.update(started="2026-11-21T02:00:00"), "a time has no time zone"),
+        (lambda body: body.update(tools={"pg_dump": "new"}), "is not a version"),
+        (change_part("name", "../../etc/cron.d/x"), "is not the name of a part"),
+        (change_part("name", "defs"), "two parts have the same name"),
+        (change_part("pieces", [{"key": "../../../other/backups/x/y/rest.0", "size": 1}]), "the pieces of part data-1"),
+        (change_part("pieces", [{"key": "data-1.1", "size": 1}]), "the pieces of part data-1"),
+        (change_part("pieces", [{"key": "data-1.0", "size": -1}]), "is not a number of bytes"),
+        (change_part("size", "9" * 9), "is not a number of bytes"),
+        (change_part("sha256", "\x1b[2J"), "is not a hash"),
+    ],
+)  # fmt: skip
+def test_names_and_keys_are_checked_before_use(change: Callable[[dict[str, Any]], None], fault: str) -> None:
+    body = json.loads(encode_manifest(MANIFEST))
+    change(body)
+    with pytest.raises(UnreadableSet, match=fault) as raised:
+        decode_manifest(json.dumps(body).encode(), "x/manifest.json")
+    assert str(raised.value).isprintable()
+
+
+def test_a_deeply_nested_document_is_an_error() -> None:
+    with pytest.raises(UnreadableSet, match="not a document of groundcrew"):
+        decode_manifest(b"[" * 100_000, "x/manifest.json")

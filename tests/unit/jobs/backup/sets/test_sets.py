@@ -79,4 +79,6 @@ def test_databases_with_a_common_prefix_are_kept_apart() -> None:
 
 
 def test_keys_that_belong_to_no_set_are_skipped() -> None:
+    no_times = ("20261321T020000Z-3f9a", "20261121T250000Z-3f9a", "\u0662\u0660261121T020000Z-3f9a", "..", "")
+    assert sets_in(*((f"shop/{name}/manifest.json", 1) for name in no_times)) == []
     assert sets_in(("shop/readme", 1), ("shop/notes/manifest.json", 1), (f"shop/{ONE}", 1)) == []
