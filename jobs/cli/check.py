@@ -31,9 +31,9 @@ def check_command(
 ) -> int:
     """Test the store, databases, keys and programs of an environment.
 
-    Writes to the store and reads it back; deletes nothing. Logs in to each database and tries the decryption key.
-    Validates alert and heartbeat addresses without sending anything. Each fault comes with a remedy. Exits with 1 if
-    there is a fault, with 0 if there are only warnings.
+    Writes one small test object to the store and changes nothing else. Logs in to each database and tries the
+    decryption key. Validates alert and heartbeat addresses without sending anything. Each fault comes with a remedy.
+    Exits with 1 if there is a fault, with 0 if there are only warnings.
     """
     environment = arguments.open_environment(ctx, environment_name)
     results = sorted_by_verdict(list(run_checks(checks_of(environment), limit)))

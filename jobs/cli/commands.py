@@ -42,7 +42,7 @@ Examples:
   crew status
 
 Exit codes: 0 success, 1 failure, 2 finding, 64 wrong usage, 75 lock held by another run, 78 invalid configuration,
-130 interrupted by Ctrl-C.
+130 Ctrl-C (a run, restore or demo exits with 1).
 """
 
 

@@ -36,10 +36,10 @@ def cost_command(
 ) -> int:
     """Show this month's AWS cost and forecast against the budget.
 
-    Also shows the change of each service against the same days of last month, and days that cost much more than the
-    thirty days before. Results are cached for eight hours, because AWS charges about one cent a page. Days and months
-    are in UTC, as on the bill. Exits with 2 if the cost or the forecast exceeds the budget, or if one of the last three
-    days is unusual.
+    Also shows the change of each service compared with the same days of last month, and days that cost much more than
+    the thirty days before. Results are cached for eight hours, because AWS charges about one cent a page. Days and
+    months are in UTC, as on the bill. Exits with 2 if the cost or the forecast exceeds the budget. It also exits with 2
+    if one of the last three days is unusual.
     """
     from jobs.cost.job import month_report
     from jobs.cost.notices import cost_findings

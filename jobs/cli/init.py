@@ -79,7 +79,7 @@ def init_command(
             metavar="VARIABLE", help="Environment variable that holds an alert address (Apprise URL); can be repeated."
         ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not prompt for missing options.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for missing options.")] = False,
     reference: Annotated[
         bool, typer.Option("--reference", help="Print every key of an environment file and exit.")
     ] = False,
@@ -88,7 +88,7 @@ def init_command(
     """Create the files of a new environment.
 
     inventories/ENV lists the hosts, in pyinfra's format. inventories/ENV.toml holds all other settings. On a terminal,
-    the command prompts for missing options. It never overwrites a file.
+    the command asks for missing options. It never overwrites a file.
     """
     if reference:
         return _print_reference(as_json=as_json)

@@ -54,7 +54,7 @@ def _echo_off() -> Iterator[None]:
 def require_terminal(action: str, *, yes: bool) -> None:
     """Raise WrongUsage if a question before `action` could not be asked, and --yes does not answer it."""
     if not yes and not sys.stdin.isatty():
-        raise WrongUsage(f"There is no terminal to ask on. To {action} without a question, add --yes.")
+        raise WrongUsage(f"stdin is not a terminal, so crew cannot ask for confirmation. To {action}, add --yes.")
 
 
 def confirm(action: str, undone: str, *, yes: bool, check: Callable[[], object] = lambda: None) -> None:

@@ -29,7 +29,7 @@ def prune_command(
     versions: Annotated[
         bool,
         typer.Option(
-            "--versions", help="Also delete what a versioned bucket still holds of removed sets; this cannot be undone."
+            "--versions", help="Also delete old object versions of removed sets (versioned buckets); cannot be undone."
         ),
     ] = False,
     yes_to: YesTo = None,
@@ -38,8 +38,8 @@ def prune_command(
     """Remove backup sets that no rule of `keep` covers.
 
     Never removes the newest complete set, the newest one that has not failed verification, the newest verified set or a
-    pinned set. Without rules it removes no complete set. Also removes incomplete sets and open uploads of runs that
-    died, once they are a day old and the run's lock is gone.
+    pinned set. Without rules it removes no complete set. Also removes incomplete sets and open uploads of failed runs
+    after one day, if no run holds the lock.
     """
     from jobs.cli.run import print_records, record_as_json, worst_first
     from jobs.retention.job import plan_prune, retention, subjects
@@ -116,7 +116,7 @@ def _leftovers(plan: PrunePlan) -> str:
     if not plan.abandoned_sets and not plan.abandoned_uploads:
         return ""
     uploads = plural(len(plan.abandoned_uploads), "open upload")
-    return f"; left by runs that died: {_total(plan.abandoned_sets)} and {uploads}"
+    return f"; left by failed runs: {_total(plan.abandoned_sets)} and {uploads}"
 
 
 def prune_plan_as_json(plan: PrunePlan) -> dict[str, Any]:

@@ -61,7 +61,8 @@ def run_command(
         bool,
         typer.Option(
             "--scheduled",
-            help="For schedulers: run each scheduled time once; exit 0 on findings or a held lock.",
+            help="For schedulers: run the job once per scheduled time, on the first machine that starts it; exit 0 on "
+            "findings or a held lock.",
         ),
     ] = False,
     dry_run: DryRun = False,
@@ -70,8 +71,7 @@ def run_command(
     """Run a job now.
 
     Runs the job for each of its subjects, such as databases or stacks. Each subject has its own lock and run record
-    (see: crew runs). Sends an alert if the result is news: a new problem, or the end of one. Without --scheduled the
-    job always runs.
+    (see: crew runs). Sends an alert when a problem appears, changes or ends. Without --scheduled the job always runs.
     """
     from jobs.registry import JOBS, find_job
     from jobs.run import exit_code, run_job

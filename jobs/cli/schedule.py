@@ -48,7 +48,7 @@ class Scheduler(StrEnum):
 def list_schedule_command(ctx: typer.Context, environment_name: EnvironmentName, as_json: AsJson = False) -> None:
     """List scheduled jobs with their last and next runs.
 
-    A job is marked OVERDUE if it did not run at a scheduled time.
+    A job is marked overdue if it did not run at a scheduled time.
     """
     from jobs.schedule.agenda import agenda
 
@@ -76,7 +76,7 @@ def _last_run(item: Item, now: datetime, zone: ZoneInfo) -> output.Cell:
         return output.Cell("running now", output.RUNNING)
     last = f"{item.last.outcome} {format_duration(now - item.last.started)} ago" if item.last else "never"
     if item.overdue:
-        return output.Cell(f"OVERDUE since {format_time(item.overdue, now, zone)}; {last}", output.BAD)
+        return output.Cell(f"overdue since {format_time(item.overdue, now, zone)}; {last}", output.BAD)
     return output.Cell(last, "" if item.last else output.WARN)
 
 

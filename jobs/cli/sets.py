@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jobs.backup import Manifest, Set, StoredSet
     from jobs.store import Store
 
-NOT_KEPT = "nothing: next retention removes it"
+NOT_KEPT = "no rule; removed by the next retention run"
 
 PinnedSetId = Annotated[
     str | None,
@@ -30,9 +30,9 @@ PinnedSetId = Annotated[
 def list_sets_command(
     ctx: typer.Context, environment_name: EnvironmentName, database: OptionalDatabase = None, as_json: AsJson = False
 ) -> None:
-    """List backup sets, newest first, with the rules that keep each.
+    """List backup sets, and which retention rules keep each set.
 
-    Reads only the store's listing. Incomplete sets are listed separately, because they cannot be restored.
+    Newest first. Reads only the store's listing. Incomplete sets are listed separately, because they cannot be restored.
     """
     from jobs.backup import find_sets, sets_of
 
@@ -127,7 +127,7 @@ def print_sets(
     being_written: set[str],
     now: datetime,
 ) -> None:
-    """Print complete sets as a table; below it sets that are being written, and sets of runs that died."""
+    """Print complete sets as a table; below it sets that are being written, and those of failed runs."""
     complete = [each for each in listed if each.complete]
     if complete:
         header = ("database", "set", "age", "size", "took", "verified", "tags", "kept by")
@@ -136,7 +136,7 @@ def print_sets(
     dead = [each for each in listed if not each.complete and each.id not in being_written]
     for title, incomplete in (
         ("In progress:", in_progress),
-        ("Incomplete, left by runs that died (retention removes them):", dead),
+        ("Incomplete, left by failed runs (retention removes them):", dead),
     ):
         if incomplete:
             output.say(f"\n{title}")
@@ -177,7 +177,7 @@ def backup_set_as_json(backup_set: Set, kept_by: str | None, *, running: bool) -
         "database": backup_set.database,
         "set": backup_set.id,
         "started": iso_timestamp(backup_set.started),
-        "state": "complete" if backup_set.complete else "running" if running else "dead",
+        "state": "complete" if backup_set.complete else "running" if running else "incomplete",
         "seconds": backup_set.duration.total_seconds() if backup_set.duration else None,
         "stored_bytes": backup_set.size,
         "verified": verified and iso_timestamp(verified),

@@ -251,7 +251,7 @@ def apply_command(
     lock_timeout: LockTimeout = "60s",
     as_json: AsJson = False,
 ) -> int:
-    """Plan, show the plan, ask, and apply exactly this plan.
+    """Show the plan, ask to confirm, and apply exactly this plan.
 
     Saves the state to the store before each apply. Never destroys a resource whose type is in [terraform] keep or that
     is tagged keep. Stacks run in the order of `after`; stacks after a failed one are skipped.
@@ -282,7 +282,7 @@ def destroy_command(
     lock_timeout: LockTimeout = "60s",
     as_json: AsJson = False,
 ) -> int:
-    """Plan, show the plan, ask, and destroy the resources of stacks.
+    """Show the plan, ask to confirm, and destroy the stacks.
 
     Stacks run in the reverse order of `after`. Refuses if the plan would destroy a resource whose type is in
     [terraform] keep or that is tagged keep.
@@ -342,7 +342,7 @@ def unlock_command(
 ) -> int:
     """Show who holds the lock of a stack, or remove it.
 
-    Removes the lock only with --id. Use it only if the process that holds the lock is dead.
+    Removes the lock only with --id. Use it only if the process that holds the lock has ended.
     """
     from terraform import remote
 
@@ -358,7 +358,7 @@ def unlock_command(
             sentence = f"{stack.name} is unlocked; it was locked by {held.sentence}"
         elif held:
             remedy = f"crew stacks unlock {environment_name} {stack_name} --id {held.id}"
-            sentence += f". If that process is dead: {remedy}"
+            sentence += f". If that process has ended: {remedy}"
     if as_json:
         output.print_json({"environment": environment_name, "stack": stack_name, "sentence": sentence})
     else:

@@ -28,7 +28,7 @@ STYLES = {
     HealthState.FAILED: output.BAD,
     HealthState.DIED: output.BAD,
     HealthState.FINDING: output.WARN,
-    HealthState.LATE: output.WARN,
+    HealthState.OVERDUE: output.WARN,
     HealthState.NEVER: output.WARN,
     HealthState.RUNNING: output.RUNNING,
     HealthState.NOT_YET: output.QUIET,
@@ -52,8 +52,9 @@ def status_command(
 ) -> int:
     """Show environment health, problems first.
 
-    For each environment: problems and since when, running jobs, and the age of the last good runs. Problems do not
-    change the exit code. The exit code is 1 or 78 only if the health of an environment cannot be read.
+    Shows for each environment its problems and when they started, running jobs, and the age of the last successful run.
+    Problems do not change the exit code. The exit code is 1 or 78 only if crew cannot read the health of an
+    environment.
     """
     repository, now = arguments.find_repository(ctx), datetime.now(UTC)
     names = environment_names or repository.names()

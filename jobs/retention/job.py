@@ -169,7 +169,7 @@ def _remarks(plan: PrunePlan) -> Iterator[str]:
     if plan.abandoned_sets or plan.abandoned_uploads:
         sets, uploads = plural(len(plan.abandoned_sets), "incomplete set"), len(plan.abandoned_uploads)
         size = format_size(sum(each.size for each in plan.abandoned_sets))
-        yield f"left by runs that died: {sets}, {plural(uploads, 'open upload')}, {size}"
+        yield f"left by failed runs: {sets}, {plural(uploads, 'open upload')}, {size}"
 
 
 def prune_result(plan: PrunePlan, removed: Removed) -> Result:

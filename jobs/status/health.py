@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import islice
 from typing import Any
@@ -16,11 +16,10 @@ from jobs.run.job import Outcome
 from jobs.run.lease import Holder
 from jobs.run.record import Record, latest_by_subject, lock_holders, record_keys, records
 from jobs.run.ticks import tick_before
-from jobs.schedule.due import upcoming
+from jobs.schedule.due import OVERDUE_AFTER, upcoming
 from jobs.schedule.slots import Slot
 from jobs.store import Store
 
-LATE_AFTER = timedelta(minutes=15)
 RECORDS_READ = 50
 
 
@@ -30,10 +29,10 @@ class HealthState(StrEnum):
     FAILED = "failed"
     DIED = "died"
     FINDING = "finding"
-    LATE = "late"
-    NEVER = "never ran"
+    OVERDUE = "overdue"
+    NEVER = "missed first run"
     RUNNING = "running"
-    NOT_YET = "not run yet"
+    NOT_YET = "waiting"
     OK = "ok"
 
     @property
@@ -116,7 +115,7 @@ def _state(
     if last and last.outcome is Outcome.FAILED:
         return HealthState.FAILED, last.ended, last.sentence
     if due and (last is None or (last.started < due and last.tick != due)):
-        state = HealthState.LATE if last else HealthState.NEVER
+        state = HealthState.OVERDUE if last else HealthState.NEVER
         return state, due, f"no run since it was due; check that the schedule is installed{previous}"
     if last is None:
         return HealthState.NOT_YET, None, "waiting for the first scheduled time"
@@ -132,7 +131,7 @@ def _due(
     """
     due: dict[str, datetime | None] = {}
     for slot in slots:
-        newest = tick_before(slot.line, zone, now - LATE_AFTER)
+        newest = tick_before(slot.line, zone, now - OVERDUE_AFTER)
         tick = newest if newest >= first_run else None
         owned = [name for name in known if name.startswith(f"{slot.job}/") and slot.owns(name.partition("/")[2])]
         due |= dict.fromkeys(owned or [f"{slot.job}/{slot.name}"], tick)

@@ -19,7 +19,7 @@ MARKS = {
     HealthState.FAILED: "✕",
     HealthState.DIED: "✕",
     HealthState.FINDING: "▲",
-    HealthState.LATE: "▲",
+    HealthState.OVERDUE: "▲",
     HealthState.NEVER: "▲",
     HealthState.RUNNING: "▶",
     HealthState.NOT_YET: "○",

@@ -81,9 +81,9 @@ def test_dead_and_running_sets_are_listed_apart(staging: Team, crew: Crew) -> No
     holder = Holder("r1", "runner-1", 7, now, 60.0)
     staging.store.put("staging/locks/backup/shop.json", holder_to(holder))
     out = crew("list").text
-    assert out.index("In progress:") < out.index(live) < out.index("left by runs that died") < out.index(dead)
+    assert out.index("In progress:") < out.index(live) < out.index("left by failed runs") < out.index(dead)
     states = {each["set"]: each["state"] for each in json.loads(crew("list", "--json").out)["sets"]}
-    assert states[dead] == "dead"
+    assert states[dead] == "incomplete"
     assert states[live] == "running"
 
 

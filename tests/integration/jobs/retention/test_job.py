@@ -48,7 +48,7 @@ def test_sets_and_leftovers_are_removed_and_an_upload_in_progress_stays(seaweed:
     upload = store.upload(f"try/backups/shop/{set_id(NEWEST)}/data-1")
     upload.write(bytes(17 << 20))
     record = run(environment, store)
-    assert record.sentence.startswith("removed 2 of 4 sets, 30 B; left by runs that died: 1 incomplete set,")
+    assert record.sentence.startswith("removed 2 of 4 sets, 30 B; left by failed runs: 1 incomplete set,")
     assert [each.id for each in find_sets(store, "try")] == [set_id(days[1]), set_id(days[0])]
     assert len(list(store.list("try/backups/"))) == 2 * 6
     assert len(list(store.open_uploads())) == 1

@@ -79,7 +79,7 @@ class TestConfirm:
     def test_without_a_terminal_the_error_names_the_option(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with Path(os.devnull).open() as stdin:
             monkeypatch.setattr(sys, "stdin", stdin)
-            with pytest.raises(WrongUsage, match="To destroy it without a question, add --yes"):
+            with pytest.raises(WrongUsage, match="To destroy it, add --yes"):
                 confirm("destroy it", "not destroyed", yes=False)
 
     def test_yes_confirms(self, answer: Callable[[str], None], capsys: pytest.CaptureFixture[str]) -> None:

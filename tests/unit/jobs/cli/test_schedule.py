@@ -40,7 +40,7 @@ def test_the_list_shows_what_is_overdue(crew: Crew, write: Write, tmp_path: Path
     item = crew("schedule", "list", "try", "--json").json["schedule"][1]
     assert item["overdue_since"]
     assert 600 < item["overdue_seconds"] <= 86400
-    assert "OVERDUE since" in crew("schedule", "list", "try").out
+    assert "overdue since" in crew("schedule", "list", "try").out
 
 
 def test_the_list_shows_running_jobs(crew: Crew, write: Write, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_a_change_without_a_terminal_needs_yes(crew: Crew, write: Write, command
     result = crew("stacks", command, "try")
     assert result.code == 64, result
     assert result.err == (
-        f"There is no terminal to ask on. To {command} stacks of try without a question, add --yes.\n"
+        f"stdin is not a terminal, so crew cannot ask for confirmation. To {command} stacks of try, add --yes.\n"
     )
 
 

@@ -79,11 +79,11 @@ def test_a_job_that_did_not_run_is_a_problem(crew: Crew, write: Write) -> None:
     write(databases("shop", more='backup = "0 2 * * *"') + databases("odd"))
     crew("run", "count", "try", "--only", "odd")
     states = {subject["subject"]: subject["state"] for subject in status(crew)["subjects"]}
-    assert states == {"shop": "not run yet", "odd": "finding"}, "its scheduled times were before the first run"
+    assert states == {"shop": "waiting", "odd": "finding"}, "its scheduled times were before the first run"
     (record,) = (Path("store") / "try" / "runs" / "count" / "odd").iterdir()
     record.rename(record.with_name("20250101T000000Z-abcdef.json"))
     states = {subject["subject"]: subject["state"] for subject in status(crew)["subjects"]}
-    assert states == {"shop": "never ran", "odd": "finding"}
+    assert states == {"shop": "missed first run", "odd": "finding"}
 
 
 PROGRAM = """

@@ -205,7 +205,7 @@ def test_leftovers_of_dead_runs_are_removed_after_a_day(environment: Environment
     dead = put(store, NOW - timedelta(hours=25), complete=False)
     young = put(store, NOW - timedelta(hours=23), complete=False)
     record = run(environment, store)
-    assert record.sentence == "removed 0 of 1 set, 0 B; left by runs that died: 1 incomplete set, 0 open uploads, 15 B"
+    assert record.sentence == "removed 0 of 1 set, 0 B; left by failed runs: 1 incomplete set, 0 open uploads, 15 B"
     assert {key.split("/")[3] for key in keys(store)} == {set_id(NEWEST), young}
     assert dead not in str(keys(store))
 
