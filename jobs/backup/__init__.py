@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jobs.backup.errors import BackupError
-    from jobs.backup.postgres.connection import Address, ConnectionTarget, Endpoint, reach
+    from jobs.backup.postgres.connection import Address, ConnectionTarget, Endpoint, reach, translated_errors
     from jobs.backup.postgres.copies import abandoned_copies
     from jobs.backup.postgres.privileges import NEEDED_PRIVILEGES, missing_privileges
     from jobs.backup.postgres.programs import dump_program, installed_clients
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "errors": ("BackupError",),
-    "postgres.connection": ("Address", "ConnectionTarget", "Endpoint", "reach"),
+    "postgres.connection": ("Address", "ConnectionTarget", "Endpoint", "reach", "translated_errors"),
     "postgres.copies": ("abandoned_copies",),
     "postgres.privileges": ("NEEDED_PRIVILEGES", "missing_privileges"),
     "postgres.programs": ("dump_program", "installed_clients"),
@@ -118,6 +118,7 @@ __all__ = [
     "set_prefix",
     "sets_from_listing",
     "sets_of",
+    "translated_errors",
     "unconnected_databases",
     "verify_job",
     "warnings_on_choice",

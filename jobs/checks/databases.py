@@ -49,6 +49,7 @@ def check_connection(
         identifier,
         missing_privileges,
         reach,
+        translated_errors,
         unconnected_databases,
     )
     from jobs.run import unrecorded_run
@@ -56,6 +57,7 @@ def check_connection(
     with (
         unrecorded_run(environment, store, "check", name) as run,
         reach(run, target) as endpoint,
+        translated_errors(),
         _connect(endpoint) as connection,
     ):
         server, user = connection.info.server_version, connection.info.user

@@ -198,7 +198,7 @@ def translated_errors() -> Iterator[None]:
 
 def translate_error(error: psycopg.Error) -> Failed | Transient:
     """Return an error of the server or libpq as Transient if a retry can succeed, else as BackupError."""
-    message = redact(str(error)).removeprefix("connection failed: ")
+    message = redact(_message(error)).removeprefix("connection failed: ")
     # libpq tries with TLS and then without, and reports both; often the two lines are the same.
     sentence = " ".join(dict.fromkeys(" ".join(line.split()) for line in message.splitlines() if line.strip()))
     if "no password supplied" in sentence:
@@ -208,6 +208,15 @@ def translate_error(error: psycopg.Error) -> Failed | Transient:
     if error.sqlstate is None:
         return BackupError(sentence) if is_permanent(sentence) else Transient(sentence)
     return Transient(sentence) if error.sqlstate.startswith(_TRANSIENT) else BackupError(sentence)
+
+
+def _message(error: psycopg.Error) -> str:
+    """Return the text without DETAIL, CONTEXT and the query, which can contain rows."""
+    if error.sqlstate is None or error.diag.message_primary is None:
+        return str(error)
+    out_of_resources = error.sqlstate.startswith("53")
+    hint = f". {error.diag.message_hint}" if out_of_resources and error.diag.message_hint else ""
+    return error.diag.message_primary + hint
 
 
 def is_permanent(message: str) -> bool:

@@ -16,6 +16,7 @@ from jobs.backup.concurrent import ByteCounter, Cancellation, run_concurrently
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres.connection import DISABLE_TIMEOUTS, Endpoint, is_permanent, translated_errors
 from jobs.backup.postgres.pipes import enlarge_pipe, with_large_buffers
+from jobs.backup.postgres.program_errors import error_line, stderr_lines
 from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.postgres.supervisor import ends_with_parent
 from jobs.backup.restore import pg_restore
@@ -31,7 +32,6 @@ _TRANSIENT = (
     "could not connect",
     "the database system is",
 )
-_MAX_MESSAGE = 20_000
 _FIRST_WITH_CLOSED_PUBLIC = 15
 
 _TABLES = """SELECT c.oid::pg_catalog.regclass::pg_catalog.text
@@ -238,11 +238,9 @@ def _raise_if_failed(task: RestoreTask, code: int, stderr: IO[bytes], part: Part
 
 
 def error_output(stderr: IO[bytes], code: int) -> str:
-    """Return what a failed program printed, on one line and without secrets; its exit code if it printed nothing."""
-    from inventories import redact
-
+    """Return the error that a failed program printed; its exit code if it printed none."""
     stderr.seek(0)
-    return " ".join(redact(stderr.read(_MAX_MESSAGE).decode(errors="replace")).split()) or f"exit code {code}"
+    return error_line(stderr_lines(stderr)) or f"exit code {code}"
 
 
 def analyze(task: RestoreTask, command: str = "ANALYZE") -> None:

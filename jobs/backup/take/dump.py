@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import IO
 
-from inventories import redact
 from jobs.backup.concurrent import ByteCounter, Cancellation
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres import privileges
 from jobs.backup.postgres.connection import is_permanent
 from jobs.backup.postgres.pipes import enlarge_pipe, with_large_buffers
+from jobs.backup.postgres.program_errors import error_line, own_lines, stderr_lines
 from jobs.backup.sets.encryption import encrypt
 from jobs.backup.sets.manifest import Part, PartPiece
 from jobs.backup.take.parts import PlannedPart
@@ -26,7 +26,6 @@ from jobs.store import Store, StoredStream
 
 _READ_SIZE = 1 << 18
 _MAX_LINES = 50
-_MAX_LINE_LENGTH = 500
 
 # Error texts of pg_dump after which a retry can succeed.
 _TRANSIENT = (
@@ -68,7 +67,7 @@ class PartStream:
         """Dump one part into the store; return it with the warnings of its program."""
         command = with_large_buffers(argv)
         program = self.run.process(command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        stderr = _StderrTail(_pipe(program.stderr))
+        stderr = _Stderr(_pipe(program.stderr))
         try:
             with (
                 self.cancellation.on_cancel(program.kill),
@@ -78,7 +77,7 @@ class PartStream:
                 encrypt(self._chunks(_pipe(program.stdout), dumped), upload, self.recipients)
                 if code := program.wait():
                     raise dump_error(planned.name, code, stderr.lines())
-                return _stored_part(planned, upload.complete(), dumped.bytes), stderr.lines()
+                return _stored_part(planned, upload.complete(), dumped.bytes), own_lines(stderr.lines())
         finally:
             _end(program)
 
@@ -100,41 +99,36 @@ class PartStream:
             yield buffer[:size]
 
 
-class _StderrTail:
-    """The last lines of a program's stderr. A thread reads them, so that the program never blocks on a full pipe."""
+class _Stderr:
+    """The first and last lines of stderr. A thread reads them, so that the program never blocks on a full pipe."""
 
     def __init__(self, pipe: IO[bytes]) -> None:
-        self._lines: deque[str] = deque(maxlen=_MAX_LINES)
+        self._first: list[str] = []
+        self._last: deque[str] = deque(maxlen=_MAX_LINES)
         self._reader = threading.Thread(target=self._read, args=(pipe,), daemon=True)
         self._reader.start()
 
     def _read(self, pipe: IO[bytes]) -> None:
         with pipe:
-            while line := pipe.readline(_MAX_LINE_LENGTH):
-                self._lines.append(redact(line.decode(errors="replace").strip()))
+            for line in stderr_lines(pipe):
+                (self._first if len(self._first) < _MAX_LINES else self._last).append(line)
 
     def lines(self) -> tuple[str, ...]:
         """Return the lines. Call it after the program has ended."""
         self._reader.join(timeout=5)
-        return tuple(line for line in self._lines if line)
+        return (*self._first, *self._last)
 
 
 def dump_error(name: str, code: int, stderr: Sequence[str]) -> Failed | Transient:
-    """Return the error of a failed dump program, from the first error message and detail that it printed."""
-    reason = " ".join(error_lines(stderr)) or f"exit code {code}"
+    """Return the error of a failed dump program, from what it printed."""
+    reason = error_line(stderr) or f"exit code {code}"
+    output = " ".join([reason, *own_lines(stderr)])
     lacks_privileges = "permission denied" in reason or "row-level security" in reason
     sentence = f"part {name}: {reason}" + (f"; {privileges.NEEDED_PRIVILEGES}" if lacks_privileges else "")
-    if "timeout" in reason and "LOCK TABLE" in reason:
+    if "timeout" in output and "LOCK TABLE" in output:
         return LockTimeout(sentence)
-    is_transient = code < 0 or any(text in reason for text in _TRANSIENT)
-    return Transient(sentence) if is_transient and not is_permanent(reason) else BackupError(sentence)
-
-
-def error_lines(stderr: Sequence[str]) -> list[str]:
-    """Return the first error and detail, without the query, which can contain data."""
-    errors = [line for line in stderr if "error:" in line] or list(stderr[-1:])
-    details = [line for line in stderr if "detail:" in line.lower()]
-    return [line for line in [*errors[:1], *details[:1]] if "Command was" not in line]
+    is_transient = code < 0 or any(text in output for text in _TRANSIENT)
+    return Transient(sentence) if is_transient and not is_permanent(output) else BackupError(sentence)
 
 
 def _stored_part(planned: PlannedPart, stored: StoredStream, dumped: int) -> Part:

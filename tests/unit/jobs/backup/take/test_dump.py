@@ -1,7 +1,7 @@
 import pytest
 
 from jobs.backup.errors import BackupError
-from jobs.backup.take.dump import LockTimeout, dump_error, error_lines
+from jobs.backup.take.dump import LockTimeout, dump_error
 from jobs.run.job import Transient
 
 
@@ -70,7 +70,5 @@ def test_a_failed_dump_is_permanent_or_transient_by_its_output(
 
 
 def test_the_failed_query_is_not_shown() -> None:
-    assert error_lines(["pg_dump: error: a", "pg_dump: detail: b", "Command was: SELECT secret"]) == [
-        "pg_dump: error: a",
-        "pg_dump: detail: b",
-    ]
+    stderr = ["pg_dump: error: query failed: ERROR:  a", "pg_dump: detail: Query was: SELECT secret"]
+    assert str(dump_error("rest", 1, stderr)) == "part rest: pg_dump: error: query failed: ERROR: a"
