@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,8 @@ from terraform.errors import UnreadablePlan
 from terraform.values import UNKNOWN, Path
 
 FORMATS = ("0", "1")
+MAX_DEPTH = 100
+"""How deep values are nested at most; Python ends a deeper recursion with an error. Plans stay far below."""
 
 _FAILED = ("fail", "error")
 _READ = "read"
@@ -165,12 +167,25 @@ def parse_plan(text: str | bytes) -> Plan:
         ) from None
     if version.partition(".")[0] not in FORMATS:
         raise UnreadablePlan(f"plan format {version} is newer than this groundcrew reads (0 and 1); update groundcrew")
+    if _is_deeper(list(document.values()), MAX_DEPTH):
+        raise UnreadablePlan(f"the plan that Terraform printed has values nested more than {MAX_DEPTH} levels deep")
     try:
         return _plan(document)
     except (KeyError, TypeError, AttributeError):
         raise UnreadablePlan(
             "the plan that Terraform printed lacks required fields; check that the program is Terraform or OpenTofu"
         ) from None
+
+
+def _is_deeper(values_of_a_level: Sequence[Any], levels: int) -> bool:
+    """Return whether values are nested more than this many levels deep, without a recursion."""
+    level = values_of_a_level
+    for _ in range(levels):
+        objects = [inner for each in level if type(each) is dict for inner in each.values()]
+        level = [inner for each in level if type(each) is list for inner in each] + objects
+        if not level:
+            return False
+    return True
 
 
 def _plan(document: Mapping[str, Any]) -> Plan:
@@ -221,7 +236,7 @@ def _name(text: Any) -> str:
     """Return a name or a message from the plan, safe to print; raise TypeError if it is no text."""
     if not isinstance(text, str):
         raise TypeError(f"{type(text).__name__} instead of text")
-    return printable(text)
+    return text if text.isprintable() else printable(text)
 
 
 def _failed_checks(checks: Iterable[Mapping[str, Any]]) -> Iterator[FailedCheck]:
@@ -256,15 +271,22 @@ def _change(entry: Mapping[str, Any]) -> Change:
         address=f"{address} (deposed {deposed})" if deposed else address,
         type=_name(entry["type"]),
         action="" if action == _READ else action,
-        before=change.get("before"),
-        after=change.get("after"),
-        name=(_name(entry.get("module_address") or ""), _name(entry["type"]), _name(entry["name"])),
+        before=_attributes(change.get("before")),
+        after=_attributes(change.get("after")),
+        name=(_name(entry.get("module_address") or ""), _name(entry["type"]), _name(entry.get("name") or "")),
         unknown=change.get("after_unknown"),
         sensitive=(change.get("before_sensitive"), change.get("after_sensitive")),
         moved_from=before_address if before_address != address else "",
         imported_from=_imported_from(change.get("importing")),
         is_forgotten="forget" in change["actions"],
     )
+
+
+def _attributes(value: Any) -> dict[str, Any] | None:
+    """Return the attributes of a resource; raise TypeError if they are no object."""
+    if not isinstance(value, dict | None):
+        raise TypeError(f"{type(value).__name__} instead of attributes")
+    return value
 
 
 def _imported_from(importing: Mapping[str, Any] | None) -> str:

@@ -31,9 +31,12 @@ def printable_lines(text: str) -> str:
 
 def are_equal(first: Any, second: Any) -> bool:
     """Return whether two values mean the same: providers mix null, "", [] and {}, and rewrite JSON texts."""
-    if type(first) is type(second) and not isinstance(first, dict | list) and first == second:
-        return True  # the usual case, without a JSON text to parse
-    return bool(meaning(first) == meaning(second))
+    return _is_same(first, second) or bool(meaning(first) == meaning(second))
+
+
+def _is_same(first: Any, second: Any) -> bool:
+    """Return whether two plain values are the same: the usual case, and fast, since plans have many values."""
+    return type(first) is type(second) and first == second and not isinstance(first, dict | list)
 
 
 def meaning(value: Any) -> Any:
@@ -88,7 +91,8 @@ def differing_paths(before: Any, after: Any, path: Path = ()) -> Iterator[Path]:
     if isinstance(before, dict | None) and isinstance(after, dict | None):
         old, new = before or {}, after or {}
         for key in sorted({*old, *new}):
-            yield from differing_paths(old.get(key), new.get(key), (*path, key))
+            if not _is_same(old.get(key), new.get(key)):
+                yield from differing_paths(old.get(key), new.get(key), (*path, key))
     elif _is_block(before) and _is_block(after):
         yield from differing_paths(before[0], after[0], (*path, 0))
     elif not are_equal(before, after):

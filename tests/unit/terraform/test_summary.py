@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -65,6 +66,52 @@ def test_a_data_source_to_read_is_not_nothing() -> None:
     assert summary.planned_counts(planned) == "1 to read"
     assert summary.applied_counts(planned) == "1 read"
     assert [(line.action, line.address) for line in summary.plan_lines(planned)] == [("read", "data.aws_ami.x")]
+
+
+@pytest.mark.parametrize(
+    ("planned", "terraform", "ours"),
+    [
+        (
+            [entry("a.x", ["update"], {"n": 1}, {"n": 2}, importing={"id": "x-1"})],
+            "Plan: 1 to import, 0 to add, 1 to change, 0 to destroy.",
+            "1 to update, 1 to import",
+        ),
+        (
+            [entry('a.y["k"]', ["update"], {"n": 1}, {"n": 2}, previous_address="a.x")],
+            "Plan: 0 to add, 1 to change, 0 to destroy.",
+            "1 to update",
+        ),
+        (
+            [entry("a.x[0]", ["create", "delete"], {"n": 1}, {"n": 2}), entry("a.x[1]", ["delete"], {"n": 1}, None)],
+            "Plan: 1 to add, 0 to change, 2 to destroy.",
+            "1 to destroy, 1 to replace",
+        ),
+        (
+            [entry("a.x", ["forget"], {"n": 1}, None), entry("a.y", ["create"], None, {"n": 1})],
+            "Plan: 1 to add, 0 to change, 0 to destroy.",
+            "1 to forget, 1 to create",
+        ),
+        (
+            [entry("a.x", ["update"], {"n": 1}, {"n": 1}, after_sensitive={"n": True})],
+            "Plan: 0 to add, 1 to change, 0 to destroy.",
+            "1 to update",
+        ),
+        ([entry("a.x", ["no-op"], {"n": 1}, {"n": 1})], "No changes.", "nothing to do"),
+    ],
+)
+def test_counts_beside_what_terraform_prints(planned: list[dict[str, Any]], terraform: str, ours: str) -> None:
+    """A replacement is one to add and one to destroy for Terraform; it counts no moves and forgets."""
+    plan = made(planned=planned)
+    assert summary.planned_counts(plan) == ours
+    actions = [change.action for change in plan.changes]
+    counts = {
+        "import": sum(bool(change.imported_from) for change in plan.changes),
+        "add": actions.count("create") + actions.count("replace"),
+        "change": actions.count("update"),
+        "destroy": actions.count("destroy") + actions.count("replace"),
+    }
+    printed = {what: int(number) for number, what in re.findall(r"(\d+) to (\w+)", terraform)}
+    assert counts == dict.fromkeys(counts, 0) | printed
 
 
 @pytest.mark.parametrize(
