@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from jobs.backup.sets.fetch import STDOUT, default_file, find_part, write_part
     from jobs.backup.sets.manifest import MANIFEST, Manifest, encode_manifest, iso_timestamp
     from jobs.backup.sets.sets import PIN, Set, find_sets, set_prefix, sets_from_listing
-    from jobs.backup.sets.stored import StoredSet, open_set
+    from jobs.backup.sets.stored import StoredSet, open_set, require_original_place
     from jobs.backup.sources import (
         databases_with_sets,
         is_known,
@@ -56,7 +56,7 @@ _NAMES = {
     "sets.fetch": ("STDOUT", "default_file", "find_part", "write_part"),
     "sets.manifest": ("MANIFEST", "Manifest", "encode_manifest", "iso_timestamp"),
     "sets.sets": ("PIN", "Set", "find_sets", "set_prefix", "sets_from_listing"),
-    "sets.stored": ("StoredSet", "open_set"),
+    "sets.stored": ("StoredSet", "open_set", "require_original_place"),
     "sources": (
         "databases_with_sets",
         "is_known",
@@ -111,6 +111,7 @@ __all__ = [
     "parse_time",
     "plan_restore",
     "reach",
+    "require_original_place",
     "require_sets_of_servers",
     "restore_set",
     "restore_streams",

@@ -27,7 +27,7 @@ from jobs.backup.restore.target import (
     maintenance_connection,
 )
 from jobs.backup.sets.sets import Set, find_sets
-from jobs.backup.sets.stored import StoredSet, open_set
+from jobs.backup.sets.stored import StoredSet, open_set, require_original_place
 from jobs.backup.sources import restore_streams
 from jobs.run.job import Job, Options, Outcome, Result, Run, UnknownName
 from jobs.store import Store, open_store
@@ -77,7 +77,9 @@ def open_newest_verified(environment: Environment, settings: Refresh) -> tuple[S
             f"{settings.source} has no verified set to refresh from; verify one: "
             f"crew backups verify {environment.name} {settings.source_database}"
         )
-    return open_set(store, chosen, environment.store.decrypt_with), chosen
+    stored = open_set(store, chosen, environment.store.decrypt_with)
+    require_original_place(stored)
+    return stored, chosen
 
 
 def newest_verified(sets: Iterable[Set]) -> Set | None:

@@ -99,6 +99,7 @@ def restore_command(
         open_set,
         parse_time,
         plan_restore,
+        require_original_place,
         restore_set,
         restore_streams,
         sets_of,
@@ -116,6 +117,9 @@ def restore_command(
     started = time.monotonic()
     with unrecorded_run(environment, store, "restore", database) as run, _connected(run, address) as endpoint:
         stored = open_set(store, selected, environment.store.decrypt_with if environment.store else None)
+        if set_id is None:
+            require_original_place(stored)
+        output.warn([stored.mismatch] if stored.mismatch else [])
         target = inspect_target(endpoint)
         mode = choose_mode(target, create=create, replaces=replaces, only_tables=bool(tables))
         _confirm(ctx, run, endpoint, target, mode, yes_to)

@@ -340,4 +340,6 @@ def _open_set(ctx: typer.Context, environment_name: str, database: str, set_id: 
     settings = arguments.open_environment(ctx, environment_name).store
     selected = choose_set(stored_sets, database, set_id)
     output.warn(warnings_on_choice(stored_sets, selected, set_id))
-    return open_set(store, selected, settings.decrypt_with if settings else None)
+    stored = open_set(store, selected, settings.decrypt_with if settings else None)
+    output.warn([stored.mismatch] if stored.mismatch else [])
+    return stored

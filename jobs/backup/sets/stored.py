@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from inventories import Secret
 from jobs.backup.errors import BackupError, Damaged, UnreadableSet, WrongKey
@@ -21,6 +21,8 @@ class StoredSet:
     manifest: Manifest
     store: Store
     decrypt_with: Secret | None
+    mismatch: str | None = None
+    """What the manifest says about its place, if it is not where it lies: the set was copied or renamed."""
 
     @property
     def identity(self) -> str | None:
@@ -50,9 +52,27 @@ class StoredSet:
 
 
 def open_set(store: Store, backup_set: Set, decrypt_with: Secret | None) -> StoredSet:
-    """Read the manifest of a set."""
+    """Read the manifest of a set. The place of the set counts, not what the manifest says about it."""
     key = backup_set.prefix + MANIFEST
-    return StoredSet(decode_manifest(store.get(key).body, key), store, decrypt_with)
+    written = decode_manifest(store.get(key).body, key)
+    manifest = replace(written, environment=backup_set.environment, database=backup_set.database, set=backup_set.id)
+    return StoredSet(manifest, store, decrypt_with, place_mismatch(written, manifest))
+
+
+def place_mismatch(written: Manifest, found: Manifest) -> str | None:
+    """Return how the place that a manifest was written for differs from where it was found."""
+    if (written.environment, written.database, written.set) == (found.environment, found.database, found.set):
+        return None
+    return (
+        f"set {found.set} of {found.environment}/{found.database} was copied or renamed: "
+        f"its manifest says set {written.set} of {written.environment}/{written.database}"
+    )
+
+
+def require_original_place(stored: StoredSet) -> None:
+    """Raise if the set was copied or renamed: it is used only if a person names it."""
+    if stored.mismatch is not None:
+        raise BackupError(f"{stored.mismatch}; to use it all the same, restore it by --set {stored.manifest.set}")
 
 
 def read_part(stored: StoredSet, part: Part, sink: Sink, check: Callable[[], None] = lambda: None) -> None:
