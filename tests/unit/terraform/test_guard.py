@@ -29,7 +29,6 @@ def test_a_kept_type(actions: list[str]) -> None:
         ({"tag": [{"key": "a", "value": "b"}, {"key": "keep", "value": "yes"}]}, True),
         ({"tag": [{"key": "Keep", "value": "no"}]}, False), ({"tags": [{"key": "keep", "value": ""}]}, True),
         ({"tags": {"keep": "no"}, "tags_all": {"keep": "yes"}}, True), ({"effective_labels": {"keep": "1"}}, True),
-        (["keep"], False), ("keep", False),
     ],
 )  # fmt: skip
 def test_a_kept_tag(before: Any, kept: bool) -> None:
