@@ -70,6 +70,11 @@ def export_snapshot(endpoint: Endpoint, lock: timedelta) -> Iterator[ExportedSna
             connection.close()
 
 
+def require_held(snapshot: ExportedSnapshot) -> None:
+    """Raise if the connection of the snapshot broke: since then, nothing kept its tables from changing."""
+    snapshot.connection.execute("SELECT 1")
+
+
 def _take(connection: psycopg.Connection[Any], endpoint: Endpoint, lock: timedelta) -> ExportedSnapshot:
     connection.execute(DISABLE_TIMEOUTS)
     for _ in range(_MAX_ATTEMPTS):

@@ -19,7 +19,7 @@ from jobs.backup.sets.sets import ENDED, new_set_id, set_prefix
 from jobs.backup.take import facts
 from jobs.backup.take.dump import LockTimeout, PartStream
 from jobs.backup.take.parts import PlannedPart, pg_dump, pg_dumpall, plan_parts
-from jobs.backup.take.snapshot import ExportedSnapshot, describe_lock_holder, export_snapshot
+from jobs.backup.take.snapshot import ExportedSnapshot, describe_lock_holder, export_snapshot, require_held
 from jobs.run.job import Run, Transient
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def take_set(run: Run, section: Section, endpoint: Endpoint, recipients: Sequenc
         )
         with run.step("dump"):
             parts, warnings, counts = dump_parts(run, section, plan, prefix, recipients)
+            require_held(snapshot)
     manifest = replace(
         draft,
         parts=parts,

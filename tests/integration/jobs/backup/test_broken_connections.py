@@ -12,8 +12,10 @@ from psycopg.conninfo import conninfo_to_dict
 
 from jobs.backup.concurrent import Cancellation
 from jobs.backup.postgres.connection import Endpoint
-from jobs.backup.take import facts, snapshot
-from jobs.run.job import Transient
+from jobs.backup.take import facts, snapshot, take
+from jobs.run import RunTimeouts
+from jobs.run.job import Outcome, Transient
+from tests.parts.backups import Team
 from tests.parts.postgres import Database
 
 LOCK = timedelta(seconds=5)
@@ -50,3 +52,21 @@ def test_between_the_last_count_and_the_end_of_its_transaction(shop: Database) -
         facts._connected(Cancellation(), reached, moment.name) as connection,
     ):
         terminate(shop, connection)
+
+
+def test_during_the_dump_although_every_part_ends_well(
+    shop: Database, backs_up: Callable[..., Team], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, broken = take.dump_parts, []
+
+    def dump_parts(run: Any, section: Any, plan: take.BackupPlan, *others: Any) -> Any:
+        dumped = real(run, section, plan, *others)
+        if not broken:
+            broken.append(terminate(shop, plan.snapshot.connection))
+        return dumped
+
+    monkeypatch.setattr(take, "dump_parts", dump_parts)
+    staging = backs_up(shop)
+    record = staging.take(timeouts=RunTimeouts(work_retries=(0.01,), store_retries=(0.01,)))
+    assert (record.outcome, record.attempts) == (Outcome.DONE, 2), record.sentence
+    assert [each.complete for each in staging.sets()].count(True) == 1
