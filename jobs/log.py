@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import os
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -137,9 +139,16 @@ def _common() -> list[Processor]:
     return [structlog.contextvars.merge_contextvars, timestamp]
 
 
+def shows_colours(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that understands colours, and the user wants them (see no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
 def _renderer() -> Processor:
-    if sys.stderr.isatty():
+    if shows_colours(sys.stderr):
         return format_for_terminal
+    if sys.stderr.isatty():
+        return format_without_colours
     import structlog
 
     return structlog.processors.JSONRenderer()
@@ -158,5 +167,11 @@ def format_for_terminal(_logger: WrappedLogger, _method: str, event: EventDict) 
     return f"{start} {_GREY}{rest}{_PLAIN}" + (f"\n{trace}" if trace else "")
 
 
+def format_without_colours(logger: WrappedLogger, method: str, event: EventDict) -> str:
+    """Return the same line without escapes."""
+    return _ESCAPE.sub("", format_for_terminal(logger, method, event))
+
+
+_ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 _GREY, _PLAIN = "\x1b[2m", "\x1b[0m"
 _COLOURS = {"warning": "\x1b[33m", "error": "\x1b[1;31m", "critical": "\x1b[1;31m"}

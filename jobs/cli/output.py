@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import typer
 
 from inventories import CrewError, redact, redact_all
+from jobs.log import shows_colours
 
 GOOD, BAD, WARN, QUIET, RUNNING = "green", "bold red", "yellow", "dim", "cyan"
 _UNLIMITED_WIDTH, _COLUMN_WIDTH = 10_000, 32
+_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]+")
+"""The ID of a run or a backup set: users copy it, so it never wraps."""
 
 
 class NotWritable(CrewError):
@@ -41,15 +45,21 @@ class Cell(NamedTuple):
 
 def say(sentence: str, style: str = "") -> None:
     """Print one line."""
-    sentence = redact(sentence)
-    colour, bold = style.removeprefix("bold ") or None, style.startswith("bold ")
-    typer.echo(typer.style(sentence, dim=True) if style == QUIET else typer.style(sentence, fg=colour, bold=bold))
+    typer.echo(_styled(redact(sentence), style, sys.stdout))
+
+
+def _styled(sentence: str, style: str, stream: TextIO) -> str:
+    if not shows_colours(stream):
+        return sentence
+    if style == QUIET:
+        return typer.style(sentence, dim=True)
+    return typer.style(sentence, fg=style.removeprefix("bold ") or None, bold=style.startswith("bold "))
 
 
 def warn(sentences: Iterable[str]) -> None:
     """Print warnings to stderr, where they do not mix with --json."""
     for sentence in sentences:
-        typer.echo(typer.style(f"Warning: {redact(sentence)}", fg=WARN), err=True)
+        typer.echo(_styled(f"Warning: {redact(sentence)}", WARN, sys.stderr), err=True)
 
 
 def table(rows: Iterable[Sequence[Cell | str]], header: Sequence[str] = (), indent: int = 0) -> None:
@@ -64,11 +74,14 @@ def table(rows: Iterable[Sequence[Cell | str]], header: Sequence[str] = (), inde
     cells = [[Cell(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
     columns = max(map(len, cells), default=0)
     for at in range(columns):
+        is_id = all(_ID.fullmatch(row[at].text) for row in cells if at < len(row))
         max_width = _COLUMN_WIDTH if on_terminal and at < columns - 1 else None
-        drawn.add_column(header[at] if header else "", overflow="fold", max_width=max_width)
+        drawn.add_column(header[at] if header else "", overflow="fold", max_width=max_width, no_wrap=is_id)
     for row in cells:
         drawn.add_row(*(Text(redact(cell.text), style=cell.style) for cell in row))
     console = Console(file=sys.stdout, width=None if on_terminal else _UNLIMITED_WIDTH, highlight=False)
+    if not shows_colours(sys.stdout):
+        console = Console(file=sys.stdout, width=console.width, highlight=False, color_system=None)
     with console.capture() as text:
         console.print(Padding(drawn, (0, 0, 0, indent), expand=False))
     typer.echo("\n".join(line.rstrip() for line in text.get().splitlines()))

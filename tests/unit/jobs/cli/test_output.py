@@ -3,11 +3,53 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+import sys
 
 import pytest
 
 from inventories import hide
 from jobs.cli import output
+
+
+def on_terminal(script: str, **variables: str) -> str:
+    """Return what a script prints to a terminal of 80 columns that shows colours."""
+    controller, terminal = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    environment |= {"TERM": "xterm-256color", "COLUMNS": "80", **variables}
+    subprocess.run(
+        [sys.executable, "-c", f"from jobs.cli import output\n{script}"], env=environment, stdout=terminal, check=True
+    )
+    printed = os.read(controller, 100_000).decode().replace("\r\n", "\n")
+    os.close(controller)
+    os.close(terminal)
+    return printed
+
+
+LINES = """
+output.say("two problems", output.BAD)
+output.say("quiet", output.QUIET)
+output.table([(output.Cell("failed", output.BAD), "shop")], ("state", "name"))
+"""
+
+
+def test_a_terminal_gets_colours() -> None:
+    assert on_terminal(LINES).count("\x1b[") > 3
+
+
+@pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_no_escapes_where_they_are_not_wanted(variables: dict[str, str]) -> None:
+    assert on_terminal(LINES, **variables) == "two problems\nquiet\nstate   name\nfailed  shop\n"
+
+
+def test_an_id_never_wraps() -> None:
+    set_id = "20261120T020000Z-4f1c2a"
+    row = ("a-database-with-a-long-name", set_id, "12 d", "1.2 GB", "12 min", "not yet", "before-migration", "newest")
+    printed = on_terminal(f"output.table([{row}, {row}])", TERM="dumb")
+    assert printed.count(set_id) == 2
+    assert max(map(len, printed.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("password", ["1", "1234", "true", "format", "\\", '"'])
