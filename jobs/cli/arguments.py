@@ -111,8 +111,9 @@ def complete_database(ctx: typer.Context, incomplete: str) -> Iterator[str]:
 
     with suppress(Exception):
         repository = find_repository(ctx)
-        environment_name = ctx.params.get("environment_name")
-        for name in [environment_name] if environment_name else repository.names():
+        # While an option still lacks its value, the parser has assigned no argument: all words are in ctx.args.
+        named = [word for word in (ctx.params.get("environment_name"), *ctx.args) if word in repository.names()]
+        for name in named[:1] or repository.names():
             with suppress(BadEnvironment):
                 yield from _starting_with(incomplete, repository.read(name).databases)
 

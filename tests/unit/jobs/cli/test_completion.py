@@ -12,7 +12,7 @@ import pytest
 
 from jobs import cli
 from tests.parts.needs import needs
-from tests.unit.jobs.cli.conftest import Write, databases
+from tests.unit.jobs.cli.conftest import HEAD, Write, databases
 
 
 @pytest.fixture
@@ -53,6 +53,9 @@ complete_line {line}
         ('crew run backup ""', ["other", "try"]),
         ('crew run backup try --only ""', ["shop", "stock"]),
         ("crew runs try backup sh", ["shop"]),
+        ('crew backups list try ""', ["shop", "stock"]),
+        ('crew backups restore try ""', ["shop", "stock"]),
+        ('crew backups verify try ""', ["shop", "stock"]),
         ('crew alerts ""', ["test"]),
         ("crew run --sch", ["--scheduled"]),
         ('crew check nothing ""', []),
@@ -60,7 +63,7 @@ complete_line {line}
 )
 def test_bash_completes(shell: Callable[..., str], write: Write, line: str, offers: list[str]) -> None:
     write(databases("shop", "stock"))
-    write(name="other")
+    write(databases("elsewhere"), name="other", head=HEAD.replace('"try"', '"other"'))
     assert sorted(shell("bash", COMPLETE.format(line=line)).split()) == offers
 
 
