@@ -34,6 +34,16 @@ COMMANDS = {
 }
 
 
+_OF_BACKUPS = ("list", "show", "restore", "verify", "fetch", "pin", "unpin", "prune")
+MEANT = {
+    **{name: f"crew backups {name}" for name in _OF_BACKUPS},
+    **{name: f"crew stacks {name}" for name in ("bootstrap", "plan", "apply", "destroy", "output", "unlock")},
+    **{name: f"crew run {name}" for name in ("backup", "retention", "refresh")},
+    "export": "crew schedule export",
+    "logs": "crew runs ENV --last",
+}
+"""Words that are no commands but name one of a group, and the command that is meant."""
+
 EPILOG = """\b
 Examples:
   crew init staging
@@ -51,6 +61,10 @@ class LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Replace the placeholder of the called command with the command."""
+        if args[0] in MEANT and not ctx.resilient_parsing:
+            from jobs.cli.arguments import WrongUsage
+
+            raise WrongUsage(f"there is no command crew {args[0]}; use: {MEANT[args[0]]}")
         name, placeholder, rest = super().resolve_command(ctx, args)
         return name, placeholder and load_command(str(name)), rest
 

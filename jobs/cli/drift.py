@@ -138,8 +138,13 @@ def _print_reports(reports: Sequence[DriftReport], form: Format) -> None:
     if form is Format.JSON:
         output.print_json({"environments": [as_json(report) for report in reports]})
         return
+    if not reports:
+        output.say("No environment has stacks, so there is nothing to compare.", output.QUIET)
     say: Callable[[str], None] = output.say
     for report in reports:
+        if not report.stacks:
+            output.say(f"{report.environment}: no stacks, so there is nothing to compare", output.QUIET)
+            continue
         if form is Format.MARKDOWN:
             for line in as_markdown(report):
                 say(line)

@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 
 app = new_app()
 
+JOB_SUMMARIES = {
+    "backup": "Take a backup set of each database.",
+    "verify": "Restore the newest unverified set of each database into a scratch server, and compare.",
+    "retention": "Remove the backup sets that the policy `keep` does not cover.",
+    "drift": "Compare each Terraform stack with the cloud.",
+    "refresh": "Fill a database from another environment's newest verified set.",
+    "cost": "Compare this month's AWS cost with the budget.",
+    "status": "Write the status page into the store.",
+}
+_JOBS_HELP = "\b\nJobs:\n" + "\n".join(f"  {name:<9}  {summary}" for name, summary in JOB_SUMMARIES.items())
+
 WORST_FIRST = (Outcome.FAILED, Outcome.HELD, Outcome.FINDING, Outcome.DONE)
 STYLES = {
     Outcome.FAILED: output.BAD,
@@ -29,7 +40,10 @@ STYLES = {
 
 @app.command(
     "run",
-    epilog=examples(
+    no_args_is_help=True,
+    epilog=_JOBS_HELP
+    + "\n\n"
+    + examples(
         "crew run backup staging --only shop",
         "crew run backup production --tag before-migration",
         "crew run drift production --json",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs.cli import arguments, output
-from jobs.cli.arguments import AsJson, DatabaseName, EnvironmentName, OptionalDatabase, SetId
+from jobs.cli.arguments import AsJson, DatabaseName, EnvironmentName, OptionalDatabase, SetId, WrongUsage
 from jobs.format import format_duration, format_size, plural
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jobs.backup import Manifest, Set, StoredSet
     from jobs.store import Store
 
+_TABLES_SHOWN = 10
 NOT_KEPT = "no rule; removed by the next retention run"
 
 PinnedSetId = Annotated[
@@ -218,8 +219,10 @@ def print_manifest(manifest: Manifest) -> None:
         for part in manifest.parts
     ]
     output.table(parts, header, indent=2)
-    output.say("\nLargest tables")
-    largest = sorted(manifest.tables, key=lambda table: -table.bytes)[:10]
+    largest = sorted(manifest.tables, key=lambda table: -table.bytes)[:_TABLES_SHOWN]
+    left_out = len(largest) < len(manifest.tables)
+    shown = f", showing {len(largest)} of {len(manifest.tables)} tables (all: --json)" if left_out else ""
+    output.say(f"\nLargest tables{shown}")
     rows = [(f"{t.schema}.{t.name}", "" if t.rows is None else f"{t.rows:,}", format_size(t.bytes)) for t in largest]
     output.table(rows, ("table", "rows", "size"), indent=2)
     for note in manifest.notes:
@@ -263,6 +266,8 @@ def fetch_command(
     from jobs.backup import STDOUT, default_file, find_part, write_part
     from jobs.run import unrecorded_run
 
+    if as_json and to == STDOUT:
+        raise WrongUsage("--json and --to - both write to stdout; name a file with --to, or omit --json")
     stored = _open_set(ctx, environment_name, database, set_id)
     selected = find_part(stored, part)
     environment = arguments.open_environment(ctx, environment_name)

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from jobs.cli.run import JOB_SUMMARIES
+from jobs.registry import JOBS
 from tests.unit.jobs.cli.conftest import Crew, Write, databases
 
 pytestmark = pytest.mark.usefixtures("count")
 
+REGISTERED = tuple(JOBS)  # before the fixture adds a job of the tests
 ALL = databases("shop", "broken", "odd")
 STACK = '[terraform]\nstate = { bucket = "acme-state", region = "eu-central-1", lock = "file" }\n[stacks.network]\n'
 
@@ -56,6 +59,15 @@ def test_no_subject_is_a_sentence(crew: Crew, write: Write) -> None:
     result = crew("run", "count", "try")
     assert result.code == 0, result
     assert result.out.startswith("Nothing to run")
+
+
+@pytest.mark.parametrize("args", [(), ("--help",)])
+def test_without_a_job_the_help_lists_all_jobs(crew: Crew, args: tuple[str, ...]) -> None:
+    result = crew("run", *args)
+    assert result.code == (0 if args else 64), result
+    lines = [line.split(maxsplit=1) for line in (result.out + result.err).splitlines()]
+    assert [*JOB_SUMMARIES.items()] == [(line[0], line[1]) for line in lines if line and line[0] in JOB_SUMMARIES]
+    assert set(JOB_SUMMARIES) == set(REGISTERED)
 
 
 @pytest.mark.parametrize("job", ["backup", "verify", "retention", "drift", "refresh", "cost", "status"])
