@@ -265,7 +265,7 @@ def test_an_import_block_is_pending_until_it_is_applied(aws: Cloud) -> None:
     output = [(one["kind"], one["address"], one["action"]) for one in report["stacks"][0]["findings"]]
     assert output == [("pending", "aws_sns_topic.x", f"import {topic}")]
     [planned] = aws.run_json("stacks", "plan", "staging")["stacks"]
-    assert planned["changes"] == [{"action": "import", "address": "aws_sns_topic.x", "edits": f"from {topic}"}]
+    assert planned["changes"] == [{"action": "import", "address": "aws_sns_topic.x", "edits": f"imported from {topic}"}]
     [applied] = aws.run_json("stacks", "apply", "staging", "--yes")["stacks"]
     assert applied["sentence"] == "1 imported"
     aws.run_json("drift", "staging", "--fail-on", "pending")
