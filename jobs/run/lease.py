@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -132,12 +133,18 @@ class Lock:
 
 
 def acquire(
-    lock: Lock, holder: Holder, wait: Callable[[float], object], log: FilteringBoundLogger, *, patient: bool
+    lock: Lock,
+    holder: Holder,
+    wait: Callable[[float], object],
+    log: FilteringBoundLogger,
+    *,
+    patient: bool,
+    idle: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Lease:
     """Acquire a lock for a holder, or raise LockHeld.
 
     If `patient`, or if the other holder's process is gone from this host, wait whether the other holder renews its
-    lease. If it does not, take the lock over.
+    lease. If it does not, take the lock over. This can take as long as the lease, and happens inside `idle`.
     """
     lock.store.require_conditional_writes()
     while True:
@@ -146,7 +153,7 @@ def acquire(
         except Exists:
             pass
         try:
-            return _acquire_from(lock, holder, wait, log, patient=patient)
+            return _acquire_from(lock, holder, wait, log, patient=patient, idle=idle)
         except (Changed, Missing):
             wait(0.02)  # another run was faster: read the lock again
 
@@ -163,7 +170,13 @@ def process_is_gone(holder: Holder) -> bool:
 
 
 def _acquire_from(
-    lock: Lock, holder: Holder, wait: Callable[[float], object], log: FilteringBoundLogger, *, patient: bool
+    lock: Lock,
+    holder: Holder,
+    wait: Callable[[float], object],
+    log: FilteringBoundLogger,
+    *,
+    patient: bool,
+    idle: Callable[[], AbstractContextManager[object]],
 ) -> Lease:
     other, version = lock.read()
     if other.run == holder.run:  # we created it, but the store's answer was lost
@@ -171,8 +184,11 @@ def _acquire_from(
     if other.released is None:
         if not patient and not other.overdue(lock.now()) and not process_is_gone(other):
             raise lock.held_by(other)
-        log.info("lock held, waiting for a renewal", lock=lock.name, by=other.run, host=other.host)
-        other, version = _wait_for_renewal(lock, other, version, wait)
+        log.info("lock held by another run, checking whether that run is alive", lock=lock.name, by=other.run,
+                 host=other.host)  # fmt: skip
+        with idle():
+            other, version = _wait_for_renewal(lock, other, version, wait)
+        holder = replace(holder, since=lock.now())
     if other.released is None:
         holder = _successor(holder, other)
         log.warning("lock taken over", lock=lock.name, run_that_died=other.run, host=other.host, pid=other.pid,

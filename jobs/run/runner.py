@@ -8,8 +8,9 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+MAX_WAITING = 100  # subjects of a run that wait for a lock or for their turn, each in a thread
+
 
 @dataclass(frozen=True, slots=True)
 class RunTimeouts:
@@ -59,7 +62,8 @@ def run_job(
     """Run a job on its subjects, some of them in parallel, and return their records."""
     runner = JobRunner(job, environment, store, options, now, timeouts)
     subjects = job.subjects(environment, store, options)
-    with on_signals(runner.stop_all, runner.warn_again), ThreadPoolExecutor(max_workers=job.max_parallel) as pool:
+    threads = min(max(1, len(subjects)), job.max_parallel + MAX_WAITING)
+    with on_signals(runner.stop_all, runner.warn_again), ThreadPoolExecutor(threads) as pool:
         records = list(pool.map(runner.run, subjects))
         runner.close(records)
     return records
@@ -127,6 +131,7 @@ class JobRunner:
         log = jobs.log.get().bind(environment=self.environment.name, job=self.job.name)
         self.heartbeat = Heartbeat(self.environment.alerts.heartbeat.get(self.job.name), log)
         self.alerts = AlertQueue(self.environment, self.store, log, self.now)
+        self._turns = threading.BoundedSemaphore(self.job.max_parallel)
 
     def stop_all(self, signal_name: str) -> None:
         """Stop every run, and let no further run start."""
@@ -145,7 +150,11 @@ class JobRunner:
             )
 
     def run(self, subject: str) -> Record:
-        """Run one subject and return its record, whatever happens."""
+        """Run one subject when it is its turn, and return its record, whatever happens."""
+        with self._turns:
+            return self._run(subject)
+
+    def _run(self, subject: str) -> Record:
         run = self._new_run(subject)
         try:
             run.check()
@@ -197,8 +206,18 @@ class JobRunner:
         lock = Lock(self.environment.name, run.job, run.subject, self.environment.timezone, self.store, self.now)
         since, seconds = self.now(), self._lease_seconds(run)
         holder = Holder(run.id, socket.gethostname(), os.getpid(), since, seconds, run.tick)
-        attempt = partial(acquire, lock, holder, run.stop.wait, run.log, patient=self.options.scheduled)
+        patient = self.options.scheduled
+        attempt = partial(acquire, lock, holder, run.stop.wait, run.log, patient=patient, idle=self._without_turn)
         return self._retry_store(attempt, run, run.stop.wait)
+
+    @contextmanager
+    def _without_turn(self) -> Iterator[None]:
+        """Let another subject run inside this context: this one only waits, often as long as a lease lasts."""
+        self._turns.release()
+        try:
+            yield
+        finally:
+            self._turns.acquire()
 
     def _retry_store(self, call: Callable[[], T], run: RunContext, sleep: Callable[[float], object]) -> T:
         return retry(call, self.timeouts.store_retries, sleep, run.log, self.timeouts.store_unreachable)
@@ -245,11 +264,11 @@ class JobRunner:
         last = self._retry_store(partial(last_tick, self.store, *of, run.tick), run, run.stop.wait)
         gap = missed_ticks(line, self.environment.timezone, last, run.tick) if line else None
         if gap:
-            run.log.warning("scheduled times missed", ticks=gap.ticks, first=str(gap.first), last=str(gap.last))
+            run.log.warning("scheduled times missed", missed=gap.ticks, first=str(gap.first), last=str(gap.last))
         return earlier, gap
 
     def _work(self, run: RunContext, lease: Lease | None) -> Result:
-        """Do the work in a thread of its own, so that it can be abandoned if it does not stop."""
+        """Do the work in a separate thread, so that it can be abandoned if it does not stop."""
         done: Future[Result] = Future()
         try:
             limit, woken = self.job.limit(self.environment, run.subject), threading.Event()
@@ -341,4 +360,4 @@ class JobRunner:
         try:
             self._retry_store(lease.release, run, time.sleep)
         except Exception as error:
-            run.log.warning("lock not released, it expires with its lease", lock=run.name, why=redact(str(error)))
+            run.log.warning("lock not released; it expires with its lease", lock=run.name, why=redact(str(error)))

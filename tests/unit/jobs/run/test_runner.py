@@ -72,6 +72,28 @@ def test_the_exit_code_is_of_the_worst_outcome_and_for_schedulers_of_failures_on
     assert exit_code(ended, scheduled=True) == scheduled
 
 
+def test_a_subject_that_waits_for_a_lock_lets_the_others_run(store: Store) -> None:
+    names = [f"db-{number}" for number in range(5)]
+    locks = [Lock("staging", "backup", name, ENV.timezone, store, lambda: datetime.now(UTC)) for name in names[:-1]]
+    held = [
+        acquire(lock, Holder("r1", "runner-2", 7, lock.now(), deadline(4)), time.sleep, jobs.log.get(), patient=False)
+        for lock in locks
+    ]
+    order = []
+
+    def work(run: Run) -> Result:
+        order.append(run.subject)
+        if run.subject == names[-1]:  # without its run, the others wait until the leases expire
+            for lease in held:
+                lease.release()
+        return Result(Outcome.DONE, "done")
+
+    ended = run_job(job(work, *names, max_parallel=1), ENV, store, SCHEDULED)
+    assert [record.outcome for record in ended] == [Outcome.DONE] * 5
+    assert [record.took_over for record in ended] == [None] * 5
+    assert order[0] == names[-1]
+
+
 def test_subjects_run_in_parallel_up_to_the_limit_of_the_job(store: Store) -> None:
     running, most, two = set[str](), list[int](), threading.Barrier(2, timeout=deadline(10))
 
