@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from jobs.backup.sets.manifest import TableRows
+from jobs.cli.sets import print_manifest
+from tests.unit.jobs.backup.sets.test_manifest import MANIFEST
 from tests.unit.jobs.cli.conftest import Crew, Write, databases
+
+
+@pytest.mark.parametrize(
+    ("tables", "title"),
+    [(10, "Largest tables\n"), (32, "Largest tables, showing 10 of 32 tables (all: --json)\n")],
+)
+def test_a_shortened_list_of_tables_says_so(capsys: pytest.CaptureFixture[str], tables: int, title: str) -> None:
+    print_manifest(replace(MANIFEST, tables=tuple(TableRows("public", f"t{n}", 1, n) for n in range(tables))))
+    printed = capsys.readouterr().out
+    assert title in printed
+    assert printed.count("public.t") == 10
 
 
 def add_set(store: Path, environment: str, database: str) -> None:
