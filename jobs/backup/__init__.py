@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jobs.backup.sets.encryption import can_decrypt, encrypt, new_key_pair
     from jobs.backup.sets.fetch import STDOUT, default_file, find_part, write_part
     from jobs.backup.sets.manifest import MANIFEST, Manifest, encode_manifest, iso_timestamp
-    from jobs.backup.sets.sets import PIN, Set, find_sets, set_prefix, sets_from_listing
+    from jobs.backup.sets.sets import PIN, Set, find_sets, is_dated_ahead, set_prefix, sets_from_listing
     from jobs.backup.sets.stored import StoredSet, open_set, require_original_place
     from jobs.backup.sources import (
         databases_with_sets,
@@ -55,7 +55,7 @@ _NAMES = {
     "sets.encryption": ("can_decrypt", "encrypt", "new_key_pair"),
     "sets.fetch": ("STDOUT", "default_file", "find_part", "write_part"),
     "sets.manifest": ("MANIFEST", "Manifest", "encode_manifest", "iso_timestamp"),
-    "sets.sets": ("PIN", "Set", "find_sets", "set_prefix", "sets_from_listing"),
+    "sets.sets": ("PIN", "Set", "find_sets", "is_dated_ahead", "set_prefix", "sets_from_listing"),
     "sets.stored": ("StoredSet", "open_set", "require_original_place"),
     "sources": (
         "databases_with_sets",
@@ -102,6 +102,7 @@ __all__ = [
     "identifier",
     "inspect_target",
     "installed_clients",
+    "is_dated_ahead",
     "is_known",
     "iso_timestamp",
     "maintenance_connection",

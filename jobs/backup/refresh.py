@@ -26,7 +26,7 @@ from jobs.backup.restore.target import (
     inspect_target,
     maintenance_connection,
 )
-from jobs.backup.sets.sets import Set, find_sets
+from jobs.backup.sets.sets import Set, find_sets, is_dated_ahead
 from jobs.backup.sets.stored import StoredSet, open_set, require_original_place
 from jobs.backup.sources import restore_streams
 from jobs.run.job import Job, Options, Outcome, Result, Run, UnknownName
@@ -71,7 +71,11 @@ def open_newest_verified(environment: Environment, settings: Refresh) -> tuple[S
     if environment.store is None:
         raise BackupError(f"{environment.name} has no [store], so there are no backups to refresh from")
     store = open_store(environment.store, "refresh")
-    chosen = newest_verified(find_sets(store, environment.name, settings.source_database))
+    chosen = newest_verified(
+        each
+        for each in find_sets(store, environment.name, settings.source_database)
+        if not is_dated_ahead(each, datetime.now(UTC))
+    )
     if chosen is None:
         raise BackupError(
             f"{settings.source} has no verified set to refresh from; verify one: "

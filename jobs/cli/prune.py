@@ -32,6 +32,9 @@ def prune_command(
             "--versions", help="Also delete old object versions of removed sets (versioned buckets); cannot be undone."
         ),
     ] = False,
+    set_id: Annotated[
+        str | None, typer.Option("--set", metavar="ID", help="Remove only this set; it must be dated in the future.")
+    ] = None,
     yes_to: YesTo = None,
     as_json: AsJson = False,
 ) -> int:
@@ -42,17 +45,25 @@ def prune_command(
     after one day, if no run holds the lock.
     """
     from jobs.cli.run import print_records, record_as_json, worst_first
-    from jobs.retention.job import plan_prune, retention, subjects
+    from jobs.retention.job import plan_prune, plan_removal, retention, subjects
     from jobs.run import Options, exit_code, run_job
 
+    if set_id is not None and database is None:
+        raise arguments.WrongUsage("--set needs a database: crew backups prune ENV DATABASE --set ID")
     environment = arguments.open_environment(ctx, environment_name)
     store = arguments.environment_store(environment, "retention")
     options = Options(only=(database,) if database else (), dry_run=dry_run)
     if dry_run:
         now = datetime.now(UTC)
-        plans = [plan_prune(store, environment, name, now) for name in subjects(environment, store, options)]
+        names = subjects(environment, store, options)
+        plans = [
+            plan_removal(store, environment, name, set_id, now) if set_id else plan_prune(store, environment, name, now)
+            for name in names
+        ]
         _print_plans(environment, plans, now, as_json=as_json)
         return 0
+    if set_id is not None and database is not None:
+        plan_removal(store, environment, database, set_id, datetime.now(UTC))  # a wrong ID leaves no record
     if environment.protected:
         prompts.confirm_protected(
             environment.name,
@@ -61,7 +72,7 @@ def prune_command(
             "nothing was removed",
             yes_to=yes_to,
         )
-    records = worst_first(run_job(retention(versions=versions), environment, store, options))
+    records = worst_first(run_job(retention(versions=versions, set_id=set_id), environment, store, options))
     if as_json:
         output.print_json({"environment": environment.name, "runs": [record_as_json(record) for record in records]})
     else:
@@ -91,6 +102,9 @@ def _print_plan(plan: PrunePlan, now: datetime) -> None:
         output.table(rows, ("set", "age", "size", "", "reason, and how many sets each rule still keeps"), indent=2)
     if not plan.has_rules:
         output.say("  keep has no rules, so no complete set is ever removed", output.WARN)
+    if plan.dated_ahead:
+        ids = ", ".join(each.id for each in plan.dated_ahead)
+        output.say(f"  dated in the future and ignored: {ids} (to remove one: --set)", output.WARN)
     output.say(f"  keep {_total(plan.kept)}; remove {_total(plan.removed)}{_leftovers(plan)}")
 
 
@@ -141,6 +155,7 @@ def prune_plan_as_json(plan: PrunePlan) -> dict[str, Any]:
         ],
         "keep_bytes": sum(each.size for each in plan.kept),
         "remove_bytes": sum(each.size for each in plan.removed),
+        "dated_ahead": [each.id for each in plan.dated_ahead],
         "abandoned_sets": [each.id for each in plan.abandoned_sets],
         "open_uploads": [each.key for each in plan.abandoned_uploads],
     }

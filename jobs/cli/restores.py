@@ -109,10 +109,11 @@ def restore_command(
 
     environment = arguments.open_environment(ctx, environment_name)
     store = arguments.environment_store(environment)
-    until = parse_time(before, environment.timezone, datetime.now(UTC)) if before is not None else None
+    now = datetime.now(UTC)
+    until = parse_time(before, environment.timezone, now) if before is not None else None
     stored_sets = sets_of(environment, store, database)
-    selected = choose_set(stored_sets, database, set_id, until)
-    output.warn(warnings_on_choice(stored_sets, selected, set_id, until))
+    selected = choose_set(stored_sets, database, set_id, until, now=now)
+    output.warn(warnings_on_choice(stored_sets, selected, set_id, until, now=now))
     address = Address(_hide_password(into), _secret(password_from), _tunnel(via))
     started = time.monotonic()
     with unrecorded_run(environment, store, "restore", database) as run, _connected(run, address) as endpoint:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _TABLES_SHOWN = 10
 NOT_KEPT = "no rule; removed by the next retention run"
+DATED_AHEAD = "dated in the future: ignored; to remove it: crew backups prune --set"
 
 PinnedSetId = Annotated[
     str | None,
@@ -87,9 +88,10 @@ def environments_in_store(store: Store) -> list[str]:
 
 def retention_reasons(environment: Environment, listed: Iterable[Set]) -> dict[tuple[str, str], str]:
     """Return why each complete set is kept by the policy of its database, or that it will be removed."""
-    from jobs.backup import is_known, section_of
+    from jobs.backup import is_dated_ahead, is_known, section_of
     from jobs.retention.policy import apply_policy
 
+    now = datetime.now(environment.timezone)
     by_database: dict[str, list[Set]] = {}
     for each in listed:
         if each.complete:
@@ -100,7 +102,9 @@ def retention_reasons(environment: Environment, listed: Iterable[Set]) -> dict[t
             reasons |= {(database, each.id): "database no longer in the file" for each in complete}
             continue
         policy = section_of(environment, database)[0].keep
-        for decision in apply_policy(complete, policy, datetime.now(environment.timezone)):
+        reasons |= {(database, each.id): DATED_AHEAD for each in complete if is_dated_ahead(each, now)}
+        not_ahead = [each for each in complete if not is_dated_ahead(each, now)]
+        for decision in apply_policy(not_ahead, policy, now):
             reasons[database, decision.set.id] = ", ".join(decision.reasons) or NOT_KEPT
     return reasons
 
@@ -152,7 +156,7 @@ def _row(backup_set: Set, kept_by: str, now: datetime) -> tuple[output.Cell | st
     return (
         backup_set.database,
         backup_set.id,
-        format_duration(now - backup_set.started),
+        "future" if backup_set.started > now else format_duration(now - backup_set.started),
         format_size(backup_set.size),
         format_duration(backup_set.duration or timedelta()),
         _verification(backup_set, now),
@@ -293,8 +297,9 @@ def pin_command(
     from jobs.backup import PIN, choose_set, warnings_on_choice
 
     stored_sets, store = _sets_and_store(ctx, environment_name, database)
-    selected = choose_set(stored_sets, database, set_id)
-    output.warn(warnings_on_choice(stored_sets, selected, set_id))
+    now = datetime.now(UTC)
+    selected = choose_set(stored_sets, database, set_id, now=now)
+    output.warn(warnings_on_choice(stored_sets, selected, set_id, now=now))
     store.put(selected.prefix + PIN, b"")
     _print_pinned(selected, pinned=True, as_json=as_json)
 
@@ -342,9 +347,9 @@ def _open_set(ctx: typer.Context, environment_name: str, database: str, set_id: 
     from jobs.backup import choose_set, open_set, warnings_on_choice
 
     stored_sets, store = _sets_and_store(ctx, environment_name, database)
-    settings = arguments.open_environment(ctx, environment_name).store
-    selected = choose_set(stored_sets, database, set_id)
-    output.warn(warnings_on_choice(stored_sets, selected, set_id))
+    settings, now = arguments.open_environment(ctx, environment_name).store, datetime.now(UTC)
+    selected = choose_set(stored_sets, database, set_id, now=now)
+    output.warn(warnings_on_choice(stored_sets, selected, set_id, now=now))
     stored = open_set(store, selected, settings.decrypt_with if settings else None)
     output.warn([stored.mismatch] if stored.mismatch else [])
     return stored

@@ -13,6 +13,7 @@ from jobs.backup import (
     MANIFEST,
     Set,
     databases_with_sets,
+    is_dated_ahead,
     is_known,
     require_sets_of_servers,
     section_of,
@@ -21,7 +22,7 @@ from jobs.backup import (
 )
 from jobs.format import and_more, format_size, plural
 from jobs.retention.policy import ClockBehind, Decision, apply_policy, require_plausible_clock
-from jobs.run.job import Failed, Job, Options, Outcome, Result, Run
+from jobs.run.job import Failed, Job, Options, Outcome, Result, Run, UnknownName
 from jobs.run.lease import Holder, read_holder
 from jobs.store import ListedKey, NotDeleted, OpenUpload, Store, StoreError
 
@@ -40,6 +41,8 @@ class PrunePlan:
     abandoned_uploads: tuple[OpenUpload, ...]
     names: Mapping[str, tuple[str, ...]]
     """The names of each set's keys, by set."""
+    dated_ahead: tuple[Set, ...] = ()
+    """Sets dated in the future. No rule counts them, and only a person removes them."""
 
     @property
     def removed(self) -> tuple[Set, ...]:
@@ -58,11 +61,9 @@ def plan_prune(store: Store, environment: Environment, database: str, now: datet
     holder = read_holder(store, environment.name, "backup", database)
     names: dict[str, tuple[str, ...]] = {}
     sets = list(sets_from_listing(environment.name, _collect_names(store.list(prefix), len(prefix), names), now))
-    try:
-        require_plausible_clock(sets, now)
-    except ClockBehind as error:
-        raise Failed(f"{database}: {error}") from None
-    decisions = apply_policy((each for each in sets if each.complete), policy, now.astimezone(environment.timezone))
+    dated_ahead = tuple(each for each in sets if is_dated_ahead(each, now))
+    candidates = [each for each in sets if each.complete and not is_dated_ahead(each, now)]
+    decisions = apply_policy(candidates, policy, now.astimezone(environment.timezone))
     abandoned = partial(is_abandoned, holder=holder, now=now)
     return PrunePlan(
         database,
@@ -71,7 +72,25 @@ def plan_prune(store: Store, environment: Environment, database: str, now: datet
         tuple(each for each in sets if not each.complete and not each.pinned and abandoned(each.started)),
         tuple(upload for upload in store.open_uploads(prefix) if abandoned(upload.started)),
         names,
+        dated_ahead,
     )
+
+
+def plan_removal(store: Store, environment: Environment, database: str, set_id: str, now: datetime) -> PrunePlan:
+    """Plan to remove one set that is dated in the future. The rules of `keep` decide about all others."""
+    plan = plan_prune(store, environment, database, now)
+    selected = next((each for each in plan.dated_ahead if set_id in {each.id, each.id[-4:]}), None)
+    if selected is None:
+        names = ", ".join(each.id for each in plan.dated_ahead) or "none"
+        raise UnknownName(
+            f"--set {set_id}: {database} has no such set that is dated in the future (there are: {names}); "
+            "the rules of keep decide which other sets are removed"
+        )
+    if selected.pinned:
+        unpin = f"crew backups unpin {environment.name} {database} --set {selected.id}"
+        raise Failed(f"set {selected.id} of {database} is pinned; unpin it first: {unpin}")
+    decision = Decision(selected, keep=False, reasons=("dated in the future, removed by --set",), counters=())
+    return PrunePlan(database, (decision,), has_rules=True, abandoned_sets=(), abandoned_uploads=(), names=plan.names)
 
 
 def _collect_names(listing: Iterable[ListedKey], start: int, names: dict[str, tuple[str, ...]]) -> Iterator[ListedKey]:
@@ -144,9 +163,13 @@ def _abort(store: Store, uploads: Sequence[OpenUpload]) -> Iterator[NotDeleted]:
             yield NotDeleted(upload.key, f"cannot abort its open upload: {error}")
 
 
-def work(run: Run, *, versions: bool = False) -> Result:
-    """Prune one database; in a dry run, report what would be removed."""
-    plan = plan_prune(run.store, run.environment, run.subject, run.started)
+def work(run: Run, *, versions: bool = False, set_id: str | None = None) -> Result:
+    """Prune one database, or remove its named set; in a dry run, report what would be removed."""
+    if set_id is not None:
+        plan = plan_removal(run.store, run.environment, run.subject, set_id, run.started)
+    else:
+        plan = plan_prune(run.store, run.environment, run.subject, run.started)
+        _require_plausible_clock(plan, run.started)
     if run.options.dry_run:
         details = f"for each set, see crew backups prune {run.environment.name} {run.subject} --dry-run"
         return Result(Outcome.DONE, f"{dry_run_sentence(plan)}; {details}")
@@ -154,6 +177,16 @@ def work(run: Run, *, versions: bool = False) -> Result:
     for refused in removed.refused:
         run.log.error("not removed", key=refused.key, why=refused.why)
     return prune_result(plan, removed)
+
+
+def _require_plausible_clock(plan: PrunePlan, now: datetime) -> None:
+    """Raise if all sets are dated in the future: then it is this machine's clock that is wrong."""
+    if plan.decisions:
+        return
+    try:
+        require_plausible_clock(plan.dated_ahead, now)
+    except ClockBehind as error:
+        raise Failed(f"{plan.database}: {error}") from None
 
 
 def dry_run_sentence(plan: PrunePlan) -> str:
@@ -166,6 +199,9 @@ def dry_run_sentence(plan: PrunePlan) -> str:
 def _remarks(plan: PrunePlan) -> Iterator[str]:
     if not plan.has_rules:
         yield "keep has no rules, so every set is kept"
+    if plan.dated_ahead:
+        ids = and_more([each.id for each in plan.dated_ahead], KEYS_SHOWN)
+        yield f"dated in the future and ignored: {ids}; to remove one: crew backups prune --set"
     if plan.abandoned_sets or plan.abandoned_uploads:
         sets, uploads = plural(len(plan.abandoned_sets), "incomplete set"), len(plan.abandoned_uploads)
         size = format_size(sum(each.size for each in plan.abandoned_sets))
@@ -218,9 +254,13 @@ def schedule(environment: Environment, name: str) -> str | None:
     return section_of(environment, name)[0].retention
 
 
-def retention(*, versions: bool = False) -> Job:
-    """Return the job; with `versions`, it also deletes what a versioned bucket still holds of removed sets."""
-    return Job("retention", subjects, partial(work, versions=versions), schedule, has_subject=is_known)
+def retention(*, versions: bool = False, set_id: str | None = None) -> Job:
+    """Return the job; with `versions`, it also deletes what a versioned bucket still holds of removed sets.
+
+    With `set_id`, it only removes this set, which must be dated in the future.
+    """
+    prune = partial(work, versions=versions, set_id=set_id)
+    return Job("retention", subjects, prune, schedule, has_subject=is_known)
 
 
 RETENTION = retention()

@@ -123,6 +123,8 @@ def require_plausible_clock(sets: Iterable[CompleteSet], now: datetime) -> None:
 
 def explain(decision: Decision[S]) -> str:
     """Return why a set is kept or removed, and how many periods each rule has left, for people."""
+    if not decision.keep and decision.reasons:
+        return ", ".join(decision.reasons)
     if not decision.keep:
         reasons = ", ".join(_why_not(counter) for counter in decision.counters) or "no matching tags"
         return f"verification failed, {reasons}" if has_failed(decision.set) else reasons

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from inventories import Environment
-from jobs.backup import Set, find_sets
+from jobs.backup import Set, find_sets, is_dated_ahead
 from jobs.cost import cache
 from jobs.cost.bill import CostError
 from jobs.cost.report import CostReport, report_on
@@ -80,10 +80,15 @@ def environment_status(environment: Environment, store: Store, now: datetime) ->
         name=environment.name,
         zone=environment.timezone,
         health=tuple(each for each in health if each.job != STATUS_JOB or each.state.is_problem),
-        databases=database_statuses(environment, find_sets(store, environment.name), health),
+        databases=database_statuses(environment, _not_ahead(find_sets(store, environment.name), now), health),
         cost=report,
         cost_error=error,
     )
+
+
+def _not_ahead(sets: Iterable[Set], now: datetime) -> Iterable[Set]:
+    """Return the sets without those dated in the future, which would hide a missing backup for ever."""
+    return (each for each in sets if not is_dated_ahead(each, now))
 
 
 def database_statuses(

@@ -7,7 +7,7 @@ from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from jobs.backup.errors import BackupError
-from jobs.backup.sets.sets import Set
+from jobs.backup.sets.sets import Set, is_dated_ahead
 from jobs.format import and_more
 from jobs.run.job import UnknownName
 
@@ -43,9 +43,10 @@ def choose_set(
     set_id: str | None = None,
     before: datetime | None = None,
     *,
+    now: datetime | None = None,
     with_failed: bool = False,
 ) -> Set:
-    """Return the named complete set, or the newest one (before a time) that has not failed verification."""
+    """Return the named complete set, or the newest one (before a time) that can be used, see why_unusable()."""
     complete = sorted((each for each in sets if each.complete), key=lambda each: each.sort_key)
     if not complete:
         raise (UnknownName if set_id is not None else BackupError)(
@@ -58,34 +59,40 @@ def choose_set(
     if not candidates:
         oldest = complete[0].id
         raise BackupError(f"{database} has no set from before {before:%Y-%m-%d %H:%M %Z}; its oldest is {oldest}")
-    usable = [each for each in candidates if with_failed or why_unusable(each) is None]
+    usable = [each for each in candidates if with_failed or why_unusable(each, now) is None]
     if not usable:
         newest = candidates[-1]
-        raise BackupError(
-            f"{database}: no set can be used, and {why_unusable(newest)}; to use it all the same: --set {newest.id}"
-        )
+        reason = why_unusable(newest, now)
+        raise BackupError(f"{database}: no set can be used; {reason}; to use it all the same: --set {newest.id}")
     return usable[-1]
 
 
-def why_unusable(backup_set: Set) -> str | None:
-    """Return why a set is used only if it is named; None if it can be used."""
+def why_unusable(backup_set: Set, now: datetime | None = None) -> str | None:
+    """Return why a set is used only if it is named: it is dated in the future, or failed; None if it can be used."""
+    if now is not None and is_dated_ahead(backup_set, now):
+        return f"set {backup_set.id} is dated in the future"
     if backup_set.has_failed:
         return f"set {backup_set.id} failed its last verification ({backup_set.failed_verification:%Y-%m-%d %H:%M} UTC)"
     return None
 
 
 def warnings_on_choice(
-    sets: Iterable[Set], chosen: Set, set_id: str | None = None, before: datetime | None = None
+    sets: Iterable[Set],
+    chosen: Set,
+    set_id: str | None = None,
+    before: datetime | None = None,
+    *,
+    now: datetime | None = None,
 ) -> list[str]:
     """Return what to know about a choice: newer sets that cannot be used, or why the named set cannot be trusted."""
     if set_id is not None:
-        return [reason] if (reason := why_unusable(chosen)) else []
+        return [reason] if (reason := why_unusable(chosen, now)) else []
     newer = [
         each
         for each in sorted(sets, key=lambda each: each.sort_key, reverse=True)
         if each.complete and each.sort_key > chosen.sort_key and (before is None or each.started <= before)
     ]
-    reasons = [reason for each in newer if (reason := why_unusable(each))]
+    reasons = [reason for each in newer if (reason := why_unusable(each, now))]
     if not reasons:
         return []
     return [f"set {chosen.id} is used instead of a newer one: {and_more(reasons, _SHOWN)}"]

@@ -86,6 +86,11 @@ def set_prefix(environment: str, database: str, set_id: str = "") -> str:
     return f"{environment}/backups/{database}/{set_id}/" if set_id else f"{environment}/backups/{database}/"
 
 
+def is_dated_ahead(backup_set: Set, now: datetime) -> bool:
+    """Whether a set starts in the future: the clock of its machine, or of this one, is wrong by more than a day."""
+    return backup_set.started > now + CLOCK_TOLERANCE
+
+
 def find_sets(store: Store, environment: str, database: str | None = None) -> Iterator[Set]:
     """Yield all sets of an environment or database, also incomplete ones, by database and then oldest first."""
     prefix = set_prefix(environment, database) if database else f"{environment}/backups/"

@@ -33,7 +33,9 @@ def test_a_dry_run_shows_what_happens_to_each_set_and_the_totals(crew: Crew, wri
     lines = [" ".join(line.split()) for line in result.out.splitlines()]
     assert lines[0] == "try/shop"
     assert lines[2] == f"{set_id(NEWEST)} 10 d 15 B keep newest, daily (1 left), yearly (2 left)"
-    assert lines[4].endswith("15 B remove daily: 0 left, yearly: newer set kept for " + f"{NEWEST - timedelta(days=2):%Y} (2 left)")
+    assert lines[4].endswith(
+        "15 B remove daily: 0 left, yearly: newer set kept for " + f"{NEWEST - timedelta(days=2):%Y} (2 left)"
+    )
     assert lines[6] == "keep 3 sets, 45 B; remove 1 set, 15 B"
     assert len(list(find_sets(store, "try"))) == 4
 
@@ -90,3 +92,23 @@ def test_a_protected_environment_needs_confirmation(crew: Crew, write: Write, st
     assert len(list(find_sets(store, "try"))) == 4
     assert crew("backups", "prune", "try", "--yes-to", "try").code == 0
     assert len(list(find_sets(store, "try"))) == 1
+
+
+def test_a_set_dated_in_the_future_stops_no_other_database_and_is_removed_by_name(
+    crew: Crew, write: Write, store: Store
+) -> None:
+    ahead = put(store, datetime.now(UTC) + timedelta(days=30), database="crm")
+    write(SHOP.format(keep="last = 1").replace("shop]", "crm]") + SHOP.format(keep="last = 1"))
+    result = crew("backups", "prune", "try", "--dry-run")
+    assert result.code == 0, result
+    assert f"dated in the future and ignored: {ahead} (to remove one: --set)" in result.out
+    assert "keep 1 set, 15 B; remove 3 sets, 45 B" in result.out
+    assert "dated in the future: ignored" in crew("backups", "list", "try", "crm").out
+    wrong = crew("backups", "prune", "try", "shop", "--set", set_id(NEWEST))
+    assert wrong.code == 64, wrong
+    assert "no such set that is dated in the future" in wrong.err
+    assert crew("backups", "prune", "try", "--set", ahead).code == 64
+    removed = crew("backups", "prune", "try", "crm", "--set", ahead)
+    assert removed.code == 0, removed
+    assert "removed 1 of 1 set" in removed.out
+    assert len(list(find_sets(store, "try"))) == 4

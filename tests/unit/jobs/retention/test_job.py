@@ -12,9 +12,9 @@ import pytest
 
 from inventories import Environment, Repository
 from jobs.backup.sets.sets import find_sets
-from jobs.retention.job import RETENTION, is_abandoned, plan_prune, subjects
+from jobs.retention.job import RETENTION, is_abandoned, plan_prune, plan_removal, retention, subjects
 from jobs.run import Options, Outcome, Record, run_job
-from jobs.run.job import UnknownName
+from jobs.run.job import Failed, UnknownName
 from jobs.run.lease import Holder, holder_to
 from jobs.store import ListedKey, NotDeleted, Store, open_store
 from jobs.store.directory import DirectoryStore
@@ -121,6 +121,35 @@ def test_a_clock_that_is_far_behind_removes_nothing(environment: Environment, st
     assert (record.outcome, record.figures) == (Outcome.FAILED, {})
     assert "this machine's clock shows 2026-11-21 12:00 UTC, more than a day before the newest set" in record.sentence
     assert len(names(store)) == 5
+
+
+def test_a_set_dated_in_the_future_is_named_and_ignored(environment: Environment, store: Store) -> None:
+    days = daily(NEWEST, 4)
+    for at in days:
+        put(store, at)
+    ahead = put(store, NOW + timedelta(days=30_000))
+    record = run(environment, store)
+    assert record.outcome is Outcome.DONE
+    assert record.sentence == (
+        f"removed 2 of 4 sets, 30 B; dated in the future and ignored: {ahead}; to remove one: crew backups prune --set"
+    )
+    assert names(store) == [set_id(days[1]), set_id(days[0]), ahead]
+
+
+def test_a_set_dated_in_the_future_can_be_removed(environment: Environment, store: Store) -> None:
+    kept = put(store, NEWEST)
+    ahead = put(store, NOW + timedelta(days=30), "tags/x")
+    with pytest.raises(UnknownName, match=f"no such set that is dated in the future .there are: {ahead}"):
+        plan_removal(store, environment, "shop", kept, NOW)
+    store.put(f"try/backups/shop/{ahead}/pin", b"")
+    with pytest.raises(Failed, match=f"is pinned; unpin it first: crew backups unpin try shop --set {ahead}"):
+        plan_removal(store, environment, "shop", ahead, NOW)
+    store.delete([f"try/backups/shop/{ahead}/pin"])
+    job, options = retention(set_id=ahead[-4:]), Options(only=("shop",))
+    (record,) = run_job(job, environment, store, options, now=lambda: NOW, timeouts=QUICK)
+    assert record.sentence == "removed 1 of 1 set, 15 B"
+    assert names(store) == [kept]
+    assert ahead not in str(keys(store))
 
 
 class Refusing(DirectoryStore):

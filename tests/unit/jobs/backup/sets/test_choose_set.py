@@ -111,3 +111,19 @@ def test_a_warning_names_the_newer_sets_that_failed() -> None:
 def test_if_all_sets_failed_the_error_says_how_to_use_the_newest() -> None:
     with pytest.raises(BackupError, match=r"failed its last verification .*: --set 20261120T020000Z-cccc"):
         choose_set([failed(each) for each in SETS[:3]], "shop")
+
+
+def test_a_set_dated_in_the_future_is_chosen_only_by_name() -> None:
+    ahead, skewed = a_set(25, "ffff"), replace(a_set(21, "eeee"), started=NOW + timedelta(hours=3))
+    assert choose_set([*SETS, ahead], "shop", now=NOW) == SETS[2]
+    assert choose_set([*SETS, skewed, ahead], "shop", now=NOW) == skewed, "clocks differ by some hours"
+    assert choose_set([*SETS, ahead], "shop", "ffff", now=NOW) == ahead
+    [warning] = warnings_on_choice([*SETS, ahead], SETS[2], now=NOW)
+    assert warning.endswith("instead of a newer one: set 20261125T020000Z-ffff is dated in the future")
+    assert warnings_on_choice([*SETS, ahead], ahead, "ffff", now=NOW) == [
+        "set 20261125T020000Z-ffff is dated in the future"
+    ]
+    with pytest.raises(
+        BackupError, match="is dated in the future; to use it all the same: --set 20261125T020000Z-ffff"
+    ):
+        choose_set([ahead], "shop", now=NOW)
