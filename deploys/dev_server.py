@@ -48,7 +48,7 @@ if host.name in preflight.hosts_of_group("dev_servers"):
     operations.install_packages(name="Packages", packages=packages)
 
     create_group(name="Group of developers", group=developers.GROUP)
-    operations.ensure_folder(name="Folder of keys", path=developers.KEY_FOLDER, mode="755")
+    operations.ensure_folder(name="Directory of keys", path=developers.KEY_FOLDER, mode="755")
     # Before the groups change: a developer who runs this with --sudo must keep sudo when the group sudo is taken away.
     operations.write_file(
         name="Sudo rules",

@@ -58,12 +58,12 @@ if host.name in preflight.hosts_of_group("job_runners"):
             name="Packages", packages=[*files.PACKAGES, *(host.data.get("job_runner_packages") or [])]
         )
         operations.run_unless_exists(name="User", path=HOME, commands=files.CREATE_USER)
-        operations.ensure_folder(name="Folder of the environments", path=ETC, owner=f"root:{USER}", mode="750")
-        operations.ensure_folder(name="Folder of secrets", path=CREDENTIALS, mode="700")
+        operations.ensure_folder(name="Directory of the environments", path=ETC, owner=f"root:{USER}", mode="750")
+        operations.ensure_folder(name="Directory of secrets", path=CREDENTIALS, mode="700")
         for path, value in host.loop(sorted(secrets.items())):
             owner = "root" if path.startswith(f"{CREDENTIALS}/") else USER
             if owner == USER and (folder := str(Path(path).parent)) not in (ETC, HOME):
-                operations.ensure_folder(name=f"Folder {folder}", path=folder, owner=f"{USER}:{USER}", mode="700")
+                operations.ensure_folder(name=f"Directory {folder}", path=folder, owner=f"{USER}:{USER}", mode="700")
             operations.write_secret_file(
                 name=f"Secret {path}", dest=path, text=Secret(literal=f"{value}\n"), owner=f"{owner}:{owner}"
             )

@@ -68,7 +68,7 @@ if host.name in hosts.all:
     registries = HEADER + yaml.safe_dump(settings.get("k3s_registries") or {})
 
     if host.name == first and not settings.get("k3s_token"):
-        nodes.save_token(name="Save the token on this machine", environment=hosts.environment)
+        nodes.save_token(name="Save the token on your machine", environment=hosts.environment)
     operations.write_file(name="Kernel settings", text=files.SYSCTL, dest=SYSCTL_FILE, mode="644")
     operations.write_file(name="Kernel modules", text=files.MODULES, dest=MODULES_FILE, mode="644")
     operations.ensure_unit(
@@ -83,7 +83,7 @@ if host.name in hosts.all:
     if suffix := artefacts.images_suffix(settings.get("k3s_airgap")):
         files_of_node.append(artefacts.images_file(suffix))
         artefacts.install_images(name=f"Images of {version}", version=version, artefacts=source, suffix=suffix)
-    operations.ensure_folder(name="Folder of the configuration", path="/etc/rancher/k3s", mode="755")
+    operations.ensure_folder(name="Directory of the configuration", path="/etc/rancher/k3s", mode="755")
     operations.write_secret_file(name="Configuration", dest=CONFIG, text=Secret(literal=config))
     operations.write_secret_file(name="Registries", dest=REGISTRIES, text=Secret(literal=registries))
     operations.write_file(

@@ -54,7 +54,7 @@ _NEEDS_STORE = ("databases", "servers", "refresh", "stacks", "drift", "cost", "s
 def _store(environment: Environment, sections: Sequence[str]) -> Iterator[Fault]:
     needing = [section for section in _NEEDS_STORE if getattr(environment, section)]
     if "store" not in sections and needing:
-        remedy = 'add [store] with url = "s3://bucket/prefix" or "file:///folder"'
+        remedy = 'add [store] with url = "s3://bucket/prefix" or "file:///directory"'
         yield ("store",), f"is missing, but [{needing[0]}] needs it; {remedy}"
 
 
@@ -101,7 +101,7 @@ def _stacks(environment: Environment, around: Surroundings) -> Iterator[Fault]:
                 yield ("stacks", name, "after"), f"stack {as_written(other)} is not in this file; {hint}"
         folders = around.stack_folders
         if folders is not None and name not in folders:
-            yield ("stacks", name), f"folder terraform/stacks/{name} does not exist; {_folder_hint(name, folders)}"
+            yield ("stacks", name), f"directory terraform/stacks/{name} does not exist; {_folder_hint(name, folders)}"
     yield from _cycle(environment)
 
 

@@ -218,7 +218,7 @@ class DatabaseSettings(Source):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refresh:
-    """A database that is refreshed from the newest verified backup of another environment, sanitised."""
+    """A database to fill with sanitised data from the newest verified backup set of another environment."""
 
     name: str
     source: str = toml_key(
@@ -332,7 +332,7 @@ class Terraform:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackSettings:
-    """A folder under terraform/stacks that this environment uses."""
+    """A directory under terraform/stacks that this environment uses."""
 
     name: str
     after: tuple[str, ...] = toml_key(
@@ -478,7 +478,7 @@ class Environment:
     )
     refresh: Mapping[str, Refresh] = toml_key(
         NamedTables(TableOf(Refresh), ("shop",)),
-        "database that is refreshed from the newest verified backup of another environment, sanitised",
+        "database to fill with sanitised data from the newest verified backup set of another environment",
         default={},
     )
     verify: Verify = toml_key(
@@ -489,7 +489,7 @@ class Environment:
     terraform: Terraform = toml_key(TableOf(Terraform), "settings of Terraform", default={})
     stacks: Mapping[str, StackSettings] = toml_key(
         NamedTables(TableOf(StackSettings), ("cluster", "network")),
-        "stack: a folder of terraform/stacks that this environment uses",
+        "stack: a directory under terraform/stacks that this environment uses",
         default={},
     )
     drift: Drift | None = toml_key(TableOf(Drift), "drift checks of the stacks", default=None)
@@ -505,7 +505,7 @@ class Environment:
 
     @property
     def protected(self) -> bool:
-        """Whether commands that destroy or overwrite ask first."""
+        """Whether commands that destroy or overwrite data ask first."""
         return self.environment.protected
 
     @property
@@ -515,5 +515,5 @@ class Environment:
 
     @property
     def folder(self) -> Path:
-        """The folder of the environment file."""
+        """The directory of the environment file."""
         return self.file.parent

@@ -21,7 +21,7 @@ INSTALLED = Path("/etc/groundcrew")
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A folder of environment files: `inventories` in a repository, or /etc/groundcrew on an installed host."""
+    """A directory of environment files: `inventories` in a repository, or /etc/groundcrew on an installed host."""
 
     root: Path
     folder: Path
@@ -44,7 +44,7 @@ class Repository:
         if _has_environments(INSTALLED):
             return cls(INSTALLED, INSTALLED)
         raise BadEnvironment(
-            f"no folder inventories/ with .toml files in {beginning} or its parents, and none in {INSTALLED}; "
+            f"no directory inventories/ with .toml files in {beginning} or its parents, and none in {INSTALLED}; "
             "change to the repository, set --root or CREW_ROOT, or start one here: crew init NAME"
         )
 
@@ -76,7 +76,7 @@ def _at(root: Path, setting: str) -> Repository:
         if _has_environments(folder):
             return Repository(root, folder)
     raise BadEnvironment(
-        f"{setting}: {root} has no folder inventories/ with .toml files; use the root of the repository"
+        f"{setting}: {root} has no directory inventories/ with .toml files; use the root of the repository"
     )
 
 

@@ -196,7 +196,7 @@ def _timezone(value: object) -> ZoneInfo:
 
 
 def _store_url(value: object) -> str:
-    use = 'use "s3://bucket/prefix" or "file:///folder"'
+    use = 'use "s3://bucket/prefix" or "file:///directory"'
     text = _text(value)
     match = re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s?#]*)?|file://(/[^\s?#]+)", text)
     if not match:
@@ -417,7 +417,7 @@ def _textfile(value: object) -> Path:
 
 
 class _FileBeside(ValueType[Path]):
-    """A path relative to the folder of the environment file."""
+    """A path relative to the directory of the environment file."""
 
     description = "a path relative to this file"
 
@@ -465,7 +465,7 @@ SPAN = Scalar('a period of years, months, days, hours, such as "2y5m7d3h"', _spa
 CRON = Scalar("a cron line: minute hour day month weekday", _cron)
 TIMEZONE = Scalar('a timezone, such as "Europe/Berlin"', _timezone)
 FORMAT_TYPE = Scalar("1", _whole("a format", FORMAT, FORMAT))
-STORE_URL = Scalar("s3://bucket/prefix or file:///folder", _store_url)
+STORE_URL = Scalar("s3://bucket/prefix or file:///directory", _store_url)
 HTTP_URL = Scalar("https://host or http://host:port", _http_url)
 SERVER_URL = Scalar("postgresql://user@host:5432/database", _server_url)
 DATABASE_URL = Scalar("postgresql://user@host:5432/database", _database_url)

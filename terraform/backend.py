@@ -10,6 +10,7 @@ from terraform.errors import StackError
 Version = tuple[int, ...]
 LOCK_FILES_FROM: Version = (1, 10)
 ENDPOINTS_FROM: Version = (1, 6)
+STATE_EXAMPLE = 'state = { bucket = "…", region = "…", lock_table = "…" }'
 
 
 def state_key(environment: str, stack: str) -> str:

@@ -36,7 +36,7 @@ class StateLock:
 
     @property
     def sentence(self) -> str:
-        """The holder, since when, and its operation."""
+        """The holder, the start time and the operation."""
         operation = self.operation.removeprefix("OperationType").lower() or "unknown operation"
         return f"{self.who or 'an unknown user'} since {self.created[:19] or 'an unknown time'} ({operation})"
 
@@ -134,7 +134,7 @@ def diagnose(name: str, command: str, output: str, code: int, start: CommandStar
         if start and start.may_own(lock):
             remedy = f"probably by this command itself (AWS's response was lost); if nobody else uses it: {unlock}"
         else:
-            remedy = f"wait for it, or if that process is dead: {unlock}"
+            remedy = f"wait for it, or if that process has ended, run: {unlock}"
         return StateLocked(f"{name}: the state is locked by {lock.sentence}; {remedy}")
     line = first_error(output)
     for known in _KNOWN:

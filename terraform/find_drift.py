@@ -55,8 +55,8 @@ def _lock_of_apply(stack: Stack) -> StateLock | None:
 
 def _apply_is_running(stack: Stack, lock: StateLock) -> str:
     command = f"crew stacks unlock {stack.paths.environment} {stack.paths.stack}"
-    remedy = f"check again when it has finished, or if its process is dead: {command}"
-    return f"{stack.name}: the differences can come from a running apply, by {lock.sentence}; {remedy}"
+    fact = f"an apply is running ({lock.sentence}), so drift cannot be checked"
+    return f"{stack.name}: {fact}; retry after it, or if its process has ended, run: {command}"
 
 
 @dataclass

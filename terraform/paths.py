@@ -29,7 +29,7 @@ class StackPaths:
 
     @property
     def folder(self) -> Path:
-        """The folder with the stack's code."""
+        """The directory with the stack's code."""
         return self.root / "terraform" / "stacks" / self.stack
 
     @property

@@ -84,7 +84,7 @@ class TerraformProgram(PythonTerraform):  # type: ignore[misc]  # it has no type
         raise AttributeError(f"{type(self).__name__} has no {name}")
 
     def in_folder(self, folder: Path, data_folder: Path) -> TerraformProgram:
-        """Return the same program for another folder with another data directory."""
+        """Return the same program for another directory of code with another data directory."""
         environment = {**self._environment, "TF_DATA_DIR": str(data_folder)}
         return TerraformProgram(
             self._name, self.terraform_bin_path, folder, environment, self._start, on_line=self._on_line
@@ -114,7 +114,7 @@ class TerraformProgram(PythonTerraform):  # type: ignore[misc]  # it has no type
     def _missing(self) -> StackError:
         if not Path(self.working_dir).is_dir():
             return StackError(
-                f"{self._name}: folder {self.working_dir} does not exist; create it with the stack's .tf files"
+                f"{self._name}: directory {self.working_dir} does not exist; create it with the stack's .tf files"
             )
         remedy = "install it, or set another program in [terraform]"
         return NoTerraform(f"{self._name}: {self.terraform_bin_path} is not installed on this machine; {remedy}")

@@ -16,7 +16,7 @@ from typing import Any
 
 from inventories import Environment, StateSettings
 from terraform import drift
-from terraform.backend import backend_settings
+from terraform.backend import STATE_EXAMPLE, backend_settings
 from terraform.drift import DriftFinding
 from terraform.errors import ChangeRefused, StackError, UnreadablePlan
 from terraform.paths import StackPaths, file_lock
@@ -62,7 +62,7 @@ class Stack:
     def state(self) -> StateSettings:
         """The settings of the state: bucket, region, lock."""
         if self.settings.terraform.state is None:
-            raise StackError(f"{self.name}: [terraform] has no state; add state = {{ bucket = … }}")
+            raise StackError(f"{self.name}: [terraform] has no state; add {STATE_EXAMPLE}")
         return self.settings.terraform.state
 
     @contextmanager
@@ -178,7 +178,7 @@ class Stack:
             program.unlock(lock)
 
     def save_plan(self, planned: SavedPlan, folder: Path) -> None:
-        """Copy a plan to a folder, for a later `apply --saved`."""
+        """Copy a plan to a directory, for a later `apply --saved`."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = folder / f"{self.paths.stack}.tfplan"
         shutil.copyfile(planned.file, file)
@@ -195,10 +195,14 @@ class Stack:
             state = planned_state_version(file)
         except (OSError, ValueError, zipfile.BadZipFile):
             command = f"crew stacks plan {self.settings.name} {self.paths.stack} --save {folder}"
-            raise StackError(f"{self.name}: {folder} has no complete plan of this stack; make one: {command}") from None
+            fact = f"{folder} has no complete plan of this stack"
+            raise StackError(f"{self.name}: {fact}; create one with: {command}") from None
         owner = (about.get("environment"), about.get("stack"))
         if owner != (self.settings.name, self.paths.stack):
-            raise ChangeRefused(f"{self.name}: the plan in {folder} belongs to {owner[0]}/{owner[1]}; use its own plan")
+            command = f"crew stacks plan {self.settings.name} {self.paths.stack} --save DIR"
+            raise ChangeRefused(
+                f"{self.name}: the plan in {folder} belongs to {owner[0]}/{owner[1]}; create one with: {command}"
+            )
         with self.ready() as program:
             plan = parse_plan(program.show(file))
             self._require_readable(plan, program, changes=False)

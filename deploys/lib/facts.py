@@ -73,7 +73,7 @@ def command_output(*commands: str) -> Questions:
 
 @dataclass(frozen=True)
 class PathFacts:
-    """A file or folder; symbolic links are followed."""
+    """A file or directory; symbolic links are followed."""
 
     is_file: bool
     is_folder: bool
@@ -200,7 +200,9 @@ def _read(host: Host, questions: Sequence[Question]) -> HostFacts:
     except (OSError, SSHException) as error:
         raise DeployError(f"{host.name} can't be reached: {error}") from error
     if not ok:
-        raise DeployError(f"{host.name}: reading facts failed: {output.stderr}")
+        raise DeployError(
+            f"{host.name}: reading facts failed: {output.stderr}; check that the login is root, or add --sudo"
+        )
     return parse_facts(questions, output.stdout_lines)
 
 
@@ -210,7 +212,7 @@ def sudo_arguments(host: Host) -> dict[str, Any]:
 
 
 def question_batches(questions: Questions) -> Iterator[Sequence[Question]]:
-    """Yield the questions in order, as many at a time as fit one command."""
+    """Yield the questions in order, in batches that fit into one command line."""
     ordered = sorted(questions)
     yield from (
         ordered[start : start + QUESTIONS_PER_COMMAND] for start in range(0, len(ordered), QUESTIONS_PER_COMMAND)

@@ -1,6 +1,6 @@
 """Operations that several deploys use.
 
-Each operation reads the state of the host when it runs. So a run that died half-way is completed by the next one.
+Each operation reads the state of the host when it runs. So if a run is interrupted, the next one completes it.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def write_file(
 
 @operation_with_facts(lambda path, **_: paths(path))
 def ensure_folder(facts: HostFacts, path: str, mode: str = "755", owner: str = "root:root") -> Steps:
-    """Create a folder, or set its mode and owner. Its contents stay as they are."""
+    """Create a directory, or set its mode and owner. Its contents stay as they are."""
     current, name = facts.paths.get(path), shlex.quote(path)
     if current and current.is_folder and (current.mode, current.owner) == (mode, owner):
         host.noop(f"{path} is up to date")

@@ -21,7 +21,7 @@ class TimedRollback:
     """New settings that are active on a host until a timer restores the previous ones."""
 
     unit: str
-    subject: str  # what the settings are, in the plural
+    subject: str  # plural noun for messages, such as 'SSH settings'
     hint: str  # what to do if the new settings fail
     restore_command: str  # without single quotes
 

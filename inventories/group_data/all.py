@@ -7,7 +7,7 @@ import paramiko
 
 __all__ = ["ssh_paramiko_connect_kwargs"]
 
-# Notice a host that disappeared after half a minute; the system's default is a quarter of an hour.
+# Detect a dead connection within 30 s; the kernel's default is about 15 minutes.
 _KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 30_000}
 
 

@@ -6,7 +6,7 @@
 #    "expires": "2027-12-31", "limits": {"memory": "16G"}}
 developers: list[dict[str, object]] = []
 
-# Names of people who left. The deploy locks their accounts and ends their processes, but keeps their home folders.
+# Names of people who left. The deploy locks their accounts and ends their processes, but keeps their home directories.
 # Removing someone from `developers` locks their account too: the deploy locks each account that is in neither list,
 # but is in the host's group `developers` or has a file in /etc/ssh/authorized_keys.d.
 departed: list[str] = []

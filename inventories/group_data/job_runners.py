@@ -3,7 +3,7 @@
 # The environments whose jobs run on the host (default: that of the inventory, such as inventories/production).
 job_runner_environments: list[str] = []
 
-# Where this machine finds each secret (default: the environment variable of that name, or a file in
+# Where your machine finds each secret (default: the environment variable of that name, or a file in
 # $CREDENTIALS_DIRECTORY). A path as key is a file to write on the host, for { file = ... }, tunnel keys or AWS.
 #   {"MAIN_DB_PASSWORD": {"command": ["pass", "show", "main"]},
 #    "/etc/groundcrew/age.key": {"file": "~/keys/production.key"}}

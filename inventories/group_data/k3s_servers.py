@@ -1,7 +1,7 @@
 """Group data of deploys/k3s*.py, read from the first server: the settings of a K3s cluster."""
 
 k3s_version = "v1.33.5+k3s1"  # deploys/k3s_upgrade.py upgrades a running cluster to it
-k3s_artefacts = "https://github.com/k3s-io/k3s/releases/download"  # or a mirror, or a folder on this machine
+k3s_artefacts = "https://github.com/k3s-io/k3s/releases/download"  # or a mirror, or a directory on your machine
 k3s_airgap = False  # True: install K3s's own images too, for hosts without internet; or "tar.zst", "tar.gz", "tar"
 
 # Where the token is kept, such as {"env": "K3S_TOKEN"} (default: generated once and kept in ~/.config/groundcrew).

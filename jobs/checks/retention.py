@@ -22,8 +22,8 @@ def check_policy(keep: Keep, *, scheduled: bool) -> CheckResult:
         return warn("keep has no rules, so no set is ever removed", "add rules, for example keep = { daily = 7 }")
     if keep == Keep():
         return warn(
-            "no set is ever removed",
-            'add keep = { daily = 7 } and retention = "30 6 * * *", or watch the storage bill',
+            "no set is ever removed, so the store grows without limit",
+            'add keep = { daily = 7 } and retention = "30 6 * * *"',
         )
     if not scheduled:
         return warn("keep has rules, but retention is not scheduled", 'add retention = "30 6 * * *"')

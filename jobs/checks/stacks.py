@@ -36,12 +36,10 @@ def check_terraform(environment: Environment) -> CheckResult:
 
 def check_state(environment: str, state: StateSettings | None) -> CheckResult:
     """Check that the bucket and the lock table exist and are set up as bootstrap leaves them."""
-    from terraform import remote
+    from terraform import backend, remote
 
     if state is None:
-        return fault(
-            "[terraform] has no state settings", 'add state = { bucket = "…", region = "…", lock_table = "…" }'
-        )
+        return fault("[terraform] has no state", f"add {backend.STATE_EXAMPLE}")
     if missing := remote.missing_backend_parts(environment, state):
         return fault(" and ".join(missing), f"run crew stacks bootstrap {environment}")
     locks = f"table {state.lock_table}" if state.lock_table else "lock files in the bucket"

@@ -46,7 +46,7 @@ def check_access(store: Store, name: str, job: str | None) -> CheckResult:
     if not any(entry.key == key for entry in store.list(key)):
         return fault(
             f"{store.url} does not list a key that was just written",
-            "use a store with consistent listings, or ask its vendor",
+            "use a store with strongly consistent listings",
         )
     return ok(f"{store.url}: write, read and list work")
 

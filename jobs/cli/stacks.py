@@ -115,7 +115,7 @@ class StacksCommand:
 
 
 def _outcome(environment: str, outcome: StackOutcome[object]) -> tuple[str, str]:
-    """Return the outcome of a stack and its sentence; for a bug, the sentence is an apology."""
+    """Return the outcome of a stack and its sentence; for a bug, it is a message that asks for a bug report."""
     from jobs.cli.exit_codes import apology, explained
 
     if outcome.skipped_for:
@@ -171,14 +171,11 @@ def bootstrap_command(ctx: typer.Context, environment_name: EnvironmentName, as_
 
     Keeps those that exist, so it is safe to repeat.
     """
-    from terraform import remote
+    from terraform import backend, remote
 
     environment = arguments.open_environment(ctx, environment_name)
     if environment.terraform.state is None:
-        raise NotConfigured(
-            f"{environment.name}: [terraform] has no state. "
-            f'Add state = {{ bucket = "…", region = "…", lock_table = "…" }} to it.'
-        )
+        raise NotConfigured(f"{environment.name}: [terraform] has no state. Add {backend.STATE_EXAMPLE}.")
     done = remote.create_backend(environment.name, environment.terraform.state)
     if as_json:
         output.print_json({"environment": environment.name, "done": done})

@@ -40,7 +40,8 @@ def fetch_bill(environment: Environment, now: datetime) -> Bill:
     """Fetch the daily charges of the last two months by service, and the forecast for the rest of this month."""
     settings = environment.cost
     if settings is None:
-        raise CostError(f"{environment.name}: no [cost] section, so there is no budget to compare the bill with")
+        fact = "no [cost] section, so there is no budget to compare the bill with"
+        raise CostError(f"{environment.name}: {fact}; add [cost] (see: crew init --reference)")
     explorer, today = _explorer(environment, settings), now.astimezone(UTC).date()
     first = min(month_before(today), today - LOOKBACK)
     usage_pages = list(explorer.usage(_period(first, today + timedelta(days=1)), settings.filter.tag))
@@ -150,7 +151,7 @@ def charges(page: Mapping[str, Any]) -> Iterator[Charge]:
 
 
 def charge_kind(record_type: str) -> ChargeKind:
-    """Return the kind of charge that an AWS record type stands for."""
+    """Return the kind of charge for an AWS record type."""
     name = record_type.lower()
     if "credit" in name or "refund" in name:
         return ChargeKind.CREDIT

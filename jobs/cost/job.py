@@ -65,7 +65,7 @@ def work(run: Run) -> Result:
 
 
 def _interval(environment: Environment, now: datetime) -> timedelta:
-    """Return the time between runs; an unusual day since the last run is news."""
+    """Return the time between runs. Used to report only unusual days since the last run."""
     line = schedule(environment, SUBJECT)
     return period(line, environment.timezone, now) if line else UNSCHEDULED
 

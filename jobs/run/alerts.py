@@ -1,4 +1,4 @@
-"""Alerts about a job: at least once, whichever process dies, and once in all, whichever process runs the job."""
+"""Alerts about a job. Each alert is sent at least once, even after a crash, and normally only once."""
 
 from __future__ import annotations
 

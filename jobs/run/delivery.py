@@ -114,7 +114,7 @@ class Delivery:
             except (Changed, Missing):
                 pass  # another run has sent a newer alert
             except (StoreError, Failed) as error:
-                self._log.warning("alert delivered but not recorded, it can repeat", why=redact(str(error)))
+                self._log.warning("alert delivered but not recorded; it can repeat", why=redact(str(error)))
 
         with ThreadPoolExecutor(STORE_WRITERS) as pool:
             list(pool.map(record, self._claims))

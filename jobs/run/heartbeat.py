@@ -65,4 +65,4 @@ class Heartbeat:
             urllib.request.urlopen(address, body, timeout=PING_TIMEOUT).close()  # noqa: S310
         except Exception as error:  # an unreachable monitor must not fail the run
             seconds = round(time.monotonic() - started, 1)
-            self._log.warning("heartbeat not delivered", ping=event, why=redact(str(error)), seconds=seconds)
+            self._log.warning("heartbeat not delivered", heartbeat=event, why=redact(str(error)), seconds=seconds)

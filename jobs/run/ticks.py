@@ -26,7 +26,7 @@ class Gap:
 def latest_tick(line: str, zone: ZoneInfo, now: datetime) -> datetime:
     """Return the tick of a run that starts now. A scheduler's clock can be a little early, and a run can be late."""
     before, after = tick_before(line, zone, now), next(next_ticks(line, zone, now))
-    early = min(EARLY, (after - before) / 2)  # of ticks that are a minute apart, the nearest one is meant
+    early = min(EARLY, (after - before) / 2)  # if ticks are one minute apart, choose the nearest
     return after if after - now <= early else before
 
 

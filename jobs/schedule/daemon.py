@@ -82,7 +82,7 @@ class Daemon:
         for name in self.names:
             self._load(name, self.dependencies.read(name))
         notify("READY=1", self._status())
-        self.log.info("daemon started", environments=list(self.names), slots=self._count_slots())
+        self.log.info("daemon started", environments=list(self.names), jobs=self._count_slots())
         cycles = self._cycles()
         while not self._stop_requests:
             cycles.run_pending()
@@ -118,7 +118,7 @@ class Daemon:
         try:
             self.cycle()
         except Exception as error:
-            self.log.exception("cycle failed", why=redact(str(error)))
+            self.log.exception("scheduler loop failed", why=redact(str(error)))
 
     def cycle(self) -> None:
         """Check the clock and the processes that ended, then start what is due."""
@@ -126,7 +126,7 @@ class Daemon:
         if self._reload_requested:
             self._reload_files(now)
         if self._last_cycle and now < self._last_cycle - CLOCK_STEP:
-            self.log.warning("clock went back, reading the run records again", by=str(self._last_cycle - now))
+            self.log.warning("clock went back; reading the run records again", by=str(self._last_cycle - now))
             for environment_schedule in self.schedules.values():
                 environment_schedule.reset(now)
         self._last_cycle = now
@@ -158,8 +158,8 @@ class Daemon:
                 self._load(name, self.dependencies.read(name))
             except BadEnvironment as error:
                 faults = list(error.lines)
-                self.log.error("invalid file, previous configuration stays active", environment=name, faults=faults)  # noqa: TRY400
-        self.log.info("files reloaded", slots=self._count_slots(), at=str(now))
+                self.log.error("invalid file; previous configuration stays active", environment=name, faults=faults)  # noqa: TRY400
+        self.log.info("files reloaded", jobs=self._count_slots(), at=str(now))
         notify("READY=1", self._status())
 
     def _query_if_needed(self, environment_schedule: EnvironmentSchedule, now: datetime) -> None:
@@ -206,14 +206,15 @@ class Daemon:
     def _start(self, environment_schedule: EnvironmentSchedule, launch: Launch) -> None:
         for slot, gap in launch.gaps:
             self.log.warning(
-                "scheduled times were missed, one run covers them", environment=launch.environment, job=slot.job,
-                subject=slot.name, ticks=gap.ticks, first=str(gap.first), last=str(gap.last),
+                "scheduled times missed; one run replaces them", environment=launch.environment, job=slot.job,
+                subject=slot.name, missed=gap.ticks, first=str(gap.first), last=str(gap.last),
             )  # fmt: skip
         child = self.dependencies.start(launch.arguments)
         self.children[child.pid] = (launch, child)
         environment_schedule.mark_started(launch)
         notify(self._status())
-        self.log.info("started", command=f"crew {' '.join(launch.arguments)}", tick=str(launch.tick), pid=child.pid)
+        command = f"crew {' '.join(launch.arguments)}"
+        self.log.info("started", command=command, scheduled=str(launch.tick), pid=child.pid)
 
     def _handle_end(self, pid: int, launch: Launch, code: int, now: datetime) -> None:
         del self.children[pid]
@@ -229,8 +230,8 @@ class Daemon:
         environment_schedule = self.schedules[launch.environment]
         for slot in environment_schedule.mark_ended(launch, last or {}, now):
             self.log.warning(
-                "run left no record, retrying", environment=launch.environment, job=slot.job,
-                subject=slot.name, tick=str(launch.tick), at=str(environment_schedule.retries[slot].at),
+                "run left no record; retrying", environment=launch.environment, job=slot.job,
+                subject=slot.name, scheduled=str(launch.tick), at=str(environment_schedule.retries[slot].at),
             )  # fmt: skip
 
     def _drain(self) -> None:

@@ -44,7 +44,7 @@ def graceful_start(run: Run) -> StartProgram:
         def interrupt() -> None:
             # Signal only Terraform: it needs its provider processes to finish what it started.
             process.send_signal(signal.SIGINT)
-            run.log.warning("interrupted Terraform; it finishes the operations in progress")
+            run.log.warning("interrupt sent to Terraform, waiting for operations in progress")
 
         try:
             with run.on_stop(interrupt):

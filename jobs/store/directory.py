@@ -190,7 +190,7 @@ class DirectoryStore:
                 os.close(fd)
 
     def _new_open_folder(self, key: str) -> Path:
-        """Create a folder for one incomplete file, and write down its key."""
+        """Create a directory for one incomplete file, and write down its key."""
         _make_folders(self.root / _OPEN_FOLDER)
         folder = self.root / _OPEN_FOLDER / secrets.token_hex(12)
         folder.mkdir(mode=0o700)
@@ -289,7 +289,7 @@ class DirectoryUpload:
             if os.fstat(self._fd).st_size != self._size:
                 raise StoreError(
                     f"{self._store.url}: {piece.key} is not {self._size} bytes long; "
-                    "look for another writer, or try again"
+                    "check whether another process writes to this store, and try again"
                 )
             self._store._publish(piece.key, self._folder / "body")
         self.abort()
@@ -317,7 +317,7 @@ def _split(prefix: str) -> tuple[str, str]:
 
 
 def _path_of_level(folder: Path, level: str, kind: Callable[[Path], bool], other: Callable[[Path], bool]) -> Path:
-    """Return the path of one level. If a file and a folder need the same name, the later one gets the suffix `%`."""
+    """Return the path of one level. If a file and a directory need the same name, the later one gets the suffix `%`."""
     plain = folder.joinpath(*file_names(level))
     suffixed = plain.with_name(plain.name + FILE_SUFFIX)
     return suffixed if kind(suffixed) or other(plain) else plain
@@ -342,7 +342,7 @@ def _listed_key(key: str, path: Path) -> Iterator[ListedKey]:
 
 
 def _levels_in(folder: Path) -> list[tuple[str, Path]]:
-    """Return the levels in a folder and their paths, in the order of keys; the level of a folder ends with a slash."""
+    """Return the levels in a directory and their paths, in the order of keys; a directory's level ends with a slash."""
     return sorted((key_level(names) + slash, path) for names, slash, path in _named_levels(folder, []))
 
 

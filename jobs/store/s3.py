@@ -223,7 +223,7 @@ class S3Store:
                 return self._version_if_ours(key, body) if tries_of(error) > 1 else None
 
     def _version_if_ours(self, key: str, body: bytes) -> str | None:
-        """Return the version if a first try has written this body and only its answer was lost."""
+        """Return the version if an earlier attempt stored this body but its response was lost."""
         stored = self.get(key)
         return stored.version if stored.body == body else None
 

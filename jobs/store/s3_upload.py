@@ -135,7 +135,7 @@ class S3Upload:
 
     def write(self, body: bytes | memoryview) -> int:
         if self._ended:  # its buffer can belong to another upload by now
-            raise StoreError(f"{self._sender.location.url}: {self._key}: the upload has ended")
+            raise StoreError(f"{self._sender.location.url}: {self._key}: the upload has ended; start a new one")
         self._sha256.update(body)
         remaining = memoryview(body)
         while remaining:
@@ -283,7 +283,7 @@ class S3Upload:
         if stored["ContentLength"] != size:
             raise StoreError(
                 f"{self._sender.location.url}: {self._key}.{number} has {stored['ContentLength']} bytes in the store, "
-                f"but {size} were sent; look for another writer, or try again"
+                f"but {size} were sent; check whether another process writes to this store, and try again"
             )
         return StoredPiece(f"{self._key}.{number}", size)
 

@@ -170,7 +170,7 @@ def test_a_new_token_is_saved_and_a_different_one_changes_nothing(fresh: Callabl
     token_file.unlink()
     unknown = run(lab, **generated)
     assert unknown.code == 1, unknown.text
-    assert "the token of its cluster is not on this machine; set k3s_token to" in unknown.text
+    assert "the token of its cluster is not on your machine; set k3s_token to" in unknown.text
     assert not token_file.exists()
     assert run(lab, servers=1, token=token.strip()).changes == 0
     assert [lab.ask(host, f"{PID}; cat /etc/rancher/k3s/config.yaml") for host in lab.hosts] == before

@@ -38,7 +38,7 @@ def update_accounts(facts: HostFacts, people: Sequence[Developer], containers: s
 
 @operation_with_facts(lambda names, **_: command_output(LIST_ACCOUNTS) | paths(*map(key_file, names)))
 def lock_accounts(facts: HostFacts, names: Sequence[str]) -> Steps:
-    """Lock these accounts, end their processes and remove their keys. Home folders stay."""
+    """Lock these accounts, end their processes and remove their keys. Home directories stay."""
     existing = parse_accounts(facts.output[LIST_ACCOUNTS])
     for name in names:
         yield from lock_commands(name, existing.get(name))

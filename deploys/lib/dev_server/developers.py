@@ -148,11 +148,11 @@ def _is_date(value: object) -> bool:
 def _limit_faults(where: str, limits: Mapping[str, Any]) -> Iterator[str]:
     yield from unknown_keys(where, limits, [each.name for each in fields(ResourceLimits)], "limit")
     if not re.fullmatch(r"\d+%", str(limits.get("cpu", "100%"))):
-        yield f'{where}.cpu: {limits["cpu"]!r}; write a percentage of one core, such as "200%"'
+        yield f'{where}.cpu: {limits["cpu"]!r} is not a percentage of one core; use one such as "200%"'
     if not re.fullmatch(r"\d+[MG]", str(limits.get("memory", "1G"))):
-        yield f'{where}.memory: {limits["memory"]!r}; write a size, such as "8G"'
+        yield f'{where}.memory: {limits["memory"]!r} is not a size; use one such as "8G"'
     if not isinstance(limits.get("tasks", 1), int):
-        yield f"{where}.tasks: {limits['tasks']!r}; write a number"
+        yield f"{where}.tasks: {limits['tasks']!r} is not a number; use one such as 8192"
 
 
 def account_conflicts(people: Sequence[Developer], existing: Mapping[str, Account]) -> Iterator[str]:
@@ -231,7 +231,7 @@ def account_commands(person: Developer, account: Account | None, containers: str
 
 
 def lock_commands(name: str, account: Account | None) -> list[str]:
-    """Return the commands that lock an account and end its processes; the home folder stays."""
+    """Return the commands that lock an account and end its processes; the home directory stays."""
     if account is None:
         return []
     commands = [] if account.locked and account.expires == "1" else [f"usermod --lock --expiredate 1 {name}"]

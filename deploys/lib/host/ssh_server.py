@@ -44,7 +44,7 @@ SETTINGS = {
 
 
 def sshd_settings(others: Mapping[str, str]) -> str:
-    """Return the text of the sshd settings. The keys of developers are in a folder that only root can change."""
+    """Return the text of the sshd settings. The keys of developers are in a directory that only root can change."""
     lines = "".join(f"{name} {value}\n" for name, value in {**SETTINGS, **others}.items())
     return (
         f"{HEADER}{lines}Match Group {GROUP}\n  AuthorizedKeysFile {KEY_FOLDER}/%u\n  AuthenticationMethods publickey\n"

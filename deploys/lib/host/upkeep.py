@@ -70,13 +70,13 @@ class Upkeep:
     def faults(self) -> Iterator[str]:
         """Yield each fault in the group data."""
         if self.containers not in CONTAINERS:
-            yield f'containers: {self.containers!r}; write "podman", "docker" or ""'
+            yield f'containers: {self.containers!r} is not allowed; use "podman", "docker" or ""'
         if not isinstance(self.docker_settings, Mapping):
-            yield f'docker_settings: {self.docker_settings!r}; write {{"registry-mirrors": ["https://…"]}}'
+            yield f'docker_settings: {self.docker_settings!r} is not a table; use {{"registry-mirrors": ["https://…"]}}'
         if self.swap and not re.fullmatch(r"\d+[MG]", self.swap):
-            yield f'swap: {self.swap!r}; write a size, such as "4G"'
+            yield f'swap: {self.swap!r} is not a size; use one such as "4G"'
         if not re.fullmatch(r"(/[\w.-]+)+", self.workspaces):
-            yield f"workspaces: {self.workspaces!r}; write a folder, such as /srv/workspaces"
+            yield f"workspaces: {self.workspaces!r} is not an absolute path; use one such as /srv/workspaces"
 
 
 def _updates(upkeep: Upkeep) -> str:

@@ -154,7 +154,7 @@ def journald_settings(size: str) -> str:
 
 
 def store_folders(environments: Sequence[Environment]) -> list[str]:
-    """Return the folders of stores on the host that are not in the service user's home."""
+    """Return the directories of stores on the host that are not in the service user's home."""
     addresses = [urlsplit(environment.store.url) for environment in environments if environment.store]
     paths = {Path(address.path) for address in addresses if address.scheme == "file"}
     return sorted(str(path) for path in paths if path != Path(HOME) and Path(HOME) not in path.parents)

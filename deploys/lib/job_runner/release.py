@@ -82,7 +82,7 @@ def parse_constraints(constraints: str) -> dict[str, str]:
 def resolve_packages(
     first: Iterable[str], requires: Callable[[str], Iterable[str]], markers: Mapping[str, str]
 ) -> list[str]:
-    """Return the packages that the requirements need, directly or not. pip can't: it uses this machine's markers."""
+    """Return the packages that the requirements need, directly or not. pip can't: it uses your machine's markers."""
 
     def applies(requirement: Requirement, extra: str = "") -> bool:
         marker = requirement.marker
@@ -140,7 +140,7 @@ def _fetch(python: HostPython, packages: Sequence[str], folder: Path) -> None:
 
 
 def _cached(folder: Path, make: Callable[[Path], None]) -> list[Path]:
-    """Return the files of a cached folder; `make` fills it if it does not exist, and a partial one is never kept."""
+    """Return the files of a cached directory; `make` fills it if it does not exist, and a partial one is never kept."""
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, ignore_cleanup_errors=True) as new:
@@ -156,5 +156,5 @@ def _run(command: list[str], root: Path) -> None:
     if done.returncode:
         reason = next((line for line in done.stderr.splitlines() if line.startswith("ERROR")), done.stderr[-500:])
         raise DeployError(
-            f"pip on this machine can't make the wheels: {reason}; check that it reaches its package index"
+            f"pip on your machine can't make the wheels: {reason}; check that it reaches its package index"
         )

@@ -68,7 +68,7 @@ def install_images(version: str, artefacts: str, suffix: str) -> Steps:
 
 
 def images_file(suffix: str) -> str:
-    """Return the path of the images for this machine's architecture."""
+    """Return the path of the images for the host's architecture."""
     return f"{IMAGES}/k3s-airgap-images-{_machine_names()[1]}.{suffix}"
 
 

@@ -71,7 +71,7 @@ def node_name(name: str) -> str:
     """Return the name of a host's node."""
     ok, output = run_on(name, "hostname")
     if not ok:
-        raise preflight.DeployError(f"{name}: reading the hostname failed: {'; '.join(output)}")
+        raise preflight.DeployError(f"{name}: reading the hostname failed ({'; '.join(output)}); check the login")
     return output[0].lower()
 
 

@@ -230,9 +230,9 @@ def faults(given: Mapping[str, Any], servers: int) -> Iterator[str]:
     """Yield each fault in the group data."""
     version = given.get("k3s_version") or ""
     if not parse_release(version):
-        yield f'k3s_version: {version!r}; write a release, such as "v1.33.5+k3s1"'
+        yield f'k3s_version: {version!r} is not a release; use one such as "v1.33.5+k3s1"'
     if servers % 2 == 0:
-        yield f"k3s_servers: {servers} servers survive no more failures than {servers - 1}; use 1, 3 or 5"
+        yield f"k3s_servers: {servers} servers tolerate no more failures than {servers - 1}; use 1, 3 or 5"
     if given.get("k3s_token"):
         yield from passwords.faults("k3s_token", given["k3s_token"])
     for namespace in given.get("k3s_namespaces") or []:
@@ -246,13 +246,13 @@ def faults(given: Mapping[str, Any], servers: int) -> Iterator[str]:
             yield from passwords.faults(f"k3s_snapshots: s3: {name}", s3.get(name))
     if (given.get("k3s_airgap") or IMAGE_SUFFIXES[0]) not in (True, *IMAGE_SUFFIXES):
         allowed = ", ".join(IMAGE_SUFFIXES)
-        yield f"k3s_airgap: {given['k3s_airgap']!r}; write True for {IMAGE_SUFFIXES[0]}, or one of {allowed}"
+        yield f"k3s_airgap: {given['k3s_airgap']!r} is invalid; use True for {IMAGE_SUFFIXES[0]}, or one of {allowed}"
 
 
 def token_faults(server: str, current: str, token: str, source: str) -> Iterator[str]:
-    """Yield a fault if `token` is not the one that the server's cluster was founded with."""
+    """Yield a fault if `token` is not the one that the server's cluster was initialised with."""
     if current and _short(current) != _short(token):
-        fact = f"differs from the one in {source}" if source else "is not on this machine"
+        fact = f"differs from the one in {source}" if source else "is not on your machine"
         yield (
             f"{server}: the token of its cluster {fact}; set k3s_token to the part after the last colon "
             f"of {TOKEN} on that server"

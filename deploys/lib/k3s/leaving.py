@@ -24,7 +24,7 @@ SHARED_FOLDERS = ["/var/lib/kubelet", "/var/lib/cni", "/run/k3s", "/run/flannel"
 FOLDERS = ["/etc/rancher/node", "/etc/rancher/k3s", DATA]
 LINKS = "find /usr/local/bin -lname k3s"
 SHIM = f"^{DATA}/data/[^/]*/bin/containerd-shim"
-# A folder that is a mount point stays, empty. Other file systems mounted inside it are never entered.
+# A directory that is a mount point stays, empty. Other file systems mounted inside it are never entered.
 EMPTY_FOLDER = "find {0} -xdev -mindepth 1 -delete && {{ mountpoint --quiet {0} || rmdir {0}; }}"
 
 
@@ -67,7 +67,7 @@ def majority_faults(nodes: Mapping[str, Mapping[str, Any]], leaving: Sequence[st
                 "ready; repair it, or reset it first"
             )
         else:
-            yield f"no other server than {without} has etcd; add one, or reset the whole cluster"
+            yield f"no server other than {without} has etcd; add one, or reset the whole cluster"
 
 
 @operation()

@@ -106,7 +106,7 @@ def _change(state: State, host: Host, server: str, kind: str, name: str, changes
 
 @operation()
 def fetch_kubeconfig(cluster: str, url: str, to: Path, merge: bool) -> Steps:
-    """Write the cluster's kubeconfig to a file on this machine that only its owner can read."""
+    """Write the cluster's kubeconfig to a file on your machine that only its owner can read."""
     fetched = _kubeconfig(host, cluster, url)
     files = [to, *([Path.home() / ".kube/config"] if merge else [])]
     if not fetched or not all(
@@ -146,7 +146,7 @@ def _is_private(file: Path) -> bool:
 
 
 def write_private_file(file: Path, text: str) -> None:
-    """Write a file on this machine that only its owner can read, by rename. A symbolic link stays one."""
+    """Write a file on your machine that only its owner can read, by rename. A symbolic link stays one."""
     file = file.resolve()
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     new = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
@@ -156,7 +156,7 @@ def write_private_file(file: Path, text: str) -> None:
 
 
 def cluster_token(environment: str, given: dict[str, Any]) -> tuple[str, str]:
-    """Return the token and its source: group data, the file on this machine, or "" for a new token."""
+    """Return the token and its source: group data, the file on your machine, or "" for a new token."""
     if given:
         return passwords.reveal("k3s_token", given), "k3s_token"
     file = token_file(environment)
@@ -164,7 +164,7 @@ def cluster_token(environment: str, given: dict[str, Any]) -> tuple[str, str]:
 
 
 def token_file(environment: str) -> Path:
-    """Return the file on this machine that keeps the token of an environment's cluster."""
+    """Return the file on your machine that keeps the token of an environment's cluster."""
     return Path.home() / ".config/groundcrew" / f"{environment}.k3s-token"
 
 
@@ -176,7 +176,7 @@ def _new_token(environment: str) -> str:
 
 @operation()
 def save_token(environment: str) -> Steps:
-    """Save a new token on this machine, before a host gets it."""
+    """Save a new token on your machine, before a host gets it."""
     if not token_file(environment).exists():
         yield FunctionCommand(_save_token, (environment,), {})
 
@@ -186,6 +186,6 @@ def _save_token(state: State, host: Host, environment: str) -> None:
 
 
 def token_on_server(server: str) -> str:
-    """Return the token that a server's cluster was founded with, or ""."""
+    """Return the token that a server's cluster was initialised with, or ""."""
     ok, output = k3s_cluster.run_on(server, f"cat {k3s_files.TOKEN}")
     return output[0] if ok and output else ""

@@ -19,7 +19,7 @@ log_line_prefix = '%%m [%%p] %%q%%u@%%d '
 """
 
 SETTINGS = "conf.d/groundcrew.conf"
-# Run as postgres. In a copy of the folder $1, the server program $3 reads the settings $2 as at its start, and exits.
+# Run as postgres. In a copy of the directory $1, the server program $3 reads the settings $2 as at start, and exits.
 TRY_SETTINGS = f"""set -u; cd /; trial=$(mktemp --directory) || exit 1; trap 'rm --recursive "$trial"' EXIT
 cp --recursive --dereference "$1/." "$trial" 2>/dev/null; cp "$2" "$trial/{SETTINGS}" || exit 1
 output=$("$3" -C data_directory -c config_file="$trial/postgresql.conf" -c log_line_prefix= 2>&1) && exit

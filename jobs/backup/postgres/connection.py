@@ -123,7 +123,7 @@ class Endpoint:
         return replace(self, parameters={**self.parameters, "options": f"{self._options} {options}".lstrip()})
 
     def pinned_to(self, connection: psycopg.Connection[Any]) -> Endpoint:
-        """Return the endpoint of the server behind `connection`: an address or a host name can stand for several."""
+        """Return the endpoint of the server behind `connection`: one name can resolve to several servers."""
         info = connection.info
         if not info.hostaddr or self.parameters.get("hostaddr"):
             return self

@@ -23,7 +23,7 @@ _PART_OF_TABLE = {
     *("RULE", "POLICY", "ROW SECURITY", "STATISTICS", "COMMENT", "ACL", "SECURITY LABEL", "SEQUENCE"),
     *("SEQUENCE OWNED BY",),
 }
-# What the user learns of when it is left out.
+# Names for skipped objects, shown to the user.
 _LABELS = {
     "FK CONSTRAINT": "foreign key",
     "TRIGGER": "trigger",
@@ -47,7 +47,7 @@ class ArchiveEntry:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Selected tables: their own entries, the entries that these need, and labels of what is left out."""
+    """Selected tables: their own entries, the entries that these need, and labels of what is skipped."""
 
     own: tuple[int, ...]
     needed: tuple[int, ...]

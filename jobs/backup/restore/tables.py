@@ -130,7 +130,8 @@ def _listing(task: RestoreTask, part: Part) -> str:
             close_stdin(process)
         task.run.check()
         if process.returncode:
-            raise BackupError(f"pg_restore --list of part {part.name} failed with exit code {process.returncode}")
+            fact = f"pg_restore --list of part {part.name} failed with exit code {process.returncode}"
+            raise BackupError(f"{fact}; the part may be damaged, so restore another set with --set")
         printed.seek(0)
         return printed.read().decode(errors="replace")
 

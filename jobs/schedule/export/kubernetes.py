@@ -88,8 +88,8 @@ def kubernetes_fields(line: str) -> str:
     dates, weekdays = fields[2], fields[4]
     if "*" not in (dates, weekdays) and "*" in dates + weekdays:
         raise UnsupportedSchedule(
-            f'"{line}": Kubernetes runs it when the date or the weekday matches, cron when both do; '
-            "write the days as numbers in one of the fields and * in the other"
+            f'"{line}": with a step such as */2 in a day field, cron requires both date and weekday, Kubernetes '
+            "either; write the days as numbers in one of the fields and * in the other"
         )
     return " ".join(fields)
 

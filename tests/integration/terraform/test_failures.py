@@ -375,7 +375,7 @@ class TestEnded:
         with aws.applying() as crew:
             assert crew.stdout
             crew.send_signal(signal.SIGINT)
-            assert any("interrupted Terraform" in line for line in crew.stdout)
+            assert any("interrupt sent to Terraform" in line for line in crew.stdout)
             crew.send_signal(signal.SIGINT)
             output, _ = crew.communicate()
         assert crew.returncode == 1, output

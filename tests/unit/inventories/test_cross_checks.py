@@ -89,7 +89,7 @@ BROKEN = {
     "a stack without a folder": (
         WHOLE + STATE + "[stacks.nettwork]\n",
         [
-            "stacks.nettwork: folder terraform/stacks/nettwork does not exist; did you mean network?",
+            "stacks.nettwork: directory terraform/stacks/nettwork does not exist; did you mean network?",
         ],
     ),
     "thresholds in the wrong order": (
@@ -101,7 +101,7 @@ BROKEN = {
     "databases without a store": (
         HEAD + SHOP,
         [
-            'store: is missing, but [databases] needs it; add [store] with url = "s3://bucket/prefix" or "file:///folder"',
+            'store: is missing, but [databases] needs it; add [store] with url = "s3://bucket/prefix" or "file:///directory"',
         ],
     ),
 }

@@ -117,7 +117,7 @@ BROKEN = {
     "no url of the store": (
         HEAD + '[store]\nencrypt_to = "nobody"\n',
         [
-            'store.url: is missing; add url: s3://bucket/prefix or file:///folder, such as "s3://acme-backups/groundcrew"',
+            'store.url: is missing; add url: s3://bucket/prefix or file:///directory, such as "s3://acme-backups/groundcrew"',
         ],
     ),
     "no key about encryption": (
@@ -148,13 +148,13 @@ BROKEN = {
     "a store of another type": (
         HEAD + '[store]\nurl = "gs://bucket"\nencrypt_to = "nobody"\n',
         [
-            'store.url: "gs://bucket" is not a store URL; use "s3://bucket/prefix" or "file:///folder"',
+            'store.url: "gs://bucket" is not a store URL; use "s3://bucket/prefix" or "file:///directory"',
         ],
     ),
     "a store URL with ..": (
         HEAD + '[store]\nurl = "s3://bucket/a/../b"\nencrypt_to = "nobody"\n',
         [
-            'store.url: "s3://bucket/a/../b" has an empty segment, "." or ".."; use "s3://bucket/prefix" or "file:///folder"',
+            'store.url: "s3://bucket/a/../b" has an empty segment, "." or ".."; use "s3://bucket/prefix" or "file:///directory"',
         ],
     ),
     "an endpoint without http": (
@@ -579,9 +579,9 @@ BROKEN = {
             'refresh.x.into: is missing; add into: postgresql://user@host:5432/database, such as "postgresql://owner@db.staging.internal/shop"',
             'refresh.x.sanitise: is missing; add sanitise: a path relative to this file, such as "sanitise/shop.sql"',
             'environment.name: "prod" does not match the file name; use name = "staging", or rename the file',
-            'store: is missing, but [databases] needs it; add [store] with url = "s3://bucket/prefix" or "file:///folder"',
+            'store: is missing, but [databases] needs it; add [store] with url = "s3://bucket/prefix" or "file:///directory"',
             'stacks.a.after: stack "b" is not in this file; this file has no other stack',
-            "stacks.a: folder terraform/stacks/a does not exist; use one of: cluster, network",
+            "stacks.a: directory terraform/stacks/a does not exist; use one of: cluster, network",
             'terraform.state: is missing, but stacks need it; add state = { bucket = "…", region = "…", lock_table = "…" } to [terraform]',
         ],
     ),

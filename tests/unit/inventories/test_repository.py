@@ -36,7 +36,7 @@ def test_crew_root_comes_before_the_current_folder(
 
 def test_a_root_without_environments_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
-        BadEnvironment, match=rf"--root {tmp_path}: {tmp_path} has no folder inventories/ with \.toml files"
+        BadEnvironment, match=rf"--root {tmp_path}: {tmp_path} has no directory inventories/ with \.toml files"
     ):
         Repository.find(tmp_path)
     monkeypatch.setenv("CREW_ROOT", str(tmp_path))
@@ -45,7 +45,7 @@ def test_a_root_without_environments_is_an_error(tmp_path: Path, monkeypatch: py
 
 
 def test_an_installed_host(tmp_path: Path, installed_folder: Path) -> None:
-    with pytest.raises(BadEnvironment, match=r"no folder inventories/ with .toml files in"):
+    with pytest.raises(BadEnvironment, match=r"no directory inventories/ with .toml files in"):
         Repository.find(start=tmp_path)
     installed_folder.mkdir()
     (installed_folder / "staging.toml").write_text('[environment]\nname = "staging"\nx = 1')

@@ -31,7 +31,7 @@ def test_a_lock_error_names_holder_time_and_remedy(frame: str) -> None:
     assert isinstance(error, StateLocked)
     assert str(error) == (
         "staging/network: the state is locked by ann@laptop since 2026-11-21 02:00:04 (apply); wait for it, "
-        "or if that process is dead: crew stacks unlock staging network --id 0b1f6b2e-7d6b"
+        "or if that process has ended, run: crew stacks unlock staging network --id 0b1f6b2e-7d6b"
     )
 
 

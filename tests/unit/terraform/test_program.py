@@ -163,7 +163,7 @@ def test_a_missing_program_is_named_and_leaves_no_files(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StackError, match=r"folder .*/gone does not exist"):
+    with pytest.raises(StackError, match=r"directory .*/gone does not exist"):
         program(real, tmp_path / "gone").stored_state()
 
 

@@ -86,8 +86,8 @@ def test_one_run_covers_the_missed_ticks_and_the_gap_is_logged(tmp_path: Path, s
     with daemon(tmp_path) as running:
         until(lambda: running.events("ended"), 30)
         assert key in [entry.key for entry in store.list("try/runs/")]
-        (missed,) = running.events("scheduled times were missed, one run covers them")
-        assert (missed["job"], missed["ticks"]) == ("retention", NEW_YEAR.year - YEARS_AGO.year - 1)
+        (missed,) = running.events("scheduled times missed; one run replaces them")
+        assert (missed["job"], missed["missed"]) == ("retention", NEW_YEAR.year - YEARS_AGO.year - 1)
         assert running.events("started")[0]["command"] == "crew run retention try --only shop --scheduled"
         assert stop(running.process, signal.SIGTERM) == 0
         assert len(running.events("started")) == 1
@@ -101,14 +101,14 @@ def test_a_changed_file_is_loaded_and_an_invalid_one_is_not(tmp_path: Path, stor
         until(lambda: running.events("daemon started"), 30)
         file.write_text(good.replace("0 0 1 1 *", "every day"))
         running.process.send_signal(signal.SIGHUP)
-        until(lambda: running.events("invalid file, previous configuration stays active"))
-        (event,) = running.events("invalid file, previous configuration stays active")
+        until(lambda: running.events("invalid file; previous configuration stays active"))
+        (event,) = running.events("invalid file; previous configuration stays active")
         assert "databases.shop.retention" in str(event["faults"])
-        assert running.events("files reloaded")[0]["slots"] == 1
+        assert running.events("files reloaded")[0]["jobs"] == 1
         file.write_text(good + 'backup = "0 0 1 1 *"\n')
         running.process.send_signal(signal.SIGHUP)
         until(lambda: len(running.events("files reloaded")) == 2)
-        assert running.events("files reloaded")[1]["slots"] == 2
+        assert running.events("files reloaded")[1]["jobs"] == 2
         assert stop(running.process, signal.SIGTERM) == 0
 
 

@@ -202,7 +202,7 @@ def test_a_store_without_conditional_writes_holds_no_lock(tmp_path: Path) -> Non
 
 def test_a_lock_of_a_newer_groundcrew_is_not_touched(lock: Lock) -> None:
     lock.store.create(lock.key, b'{"format": 2}')
-    with pytest.raises(Failed, match="has format 2, but this groundcrew reads 1"):
+    with pytest.raises(Failed, match="has format 2; this version of groundcrew reads format 1"):
         acquired(lock, MINE)
 
 

@@ -133,7 +133,7 @@ def test_names_of_the_certificate_are_added_to_the_addresses_of_servers() -> Non
         ("K10abc::server:t0ken\n", "t0ken", "k3s_token", ""),
         ("K10abc::server:t0ken", "K10abc::server:t0ken", "k3s_token", ""),
         ("K10abc::server:t0ken", "other", "k3s_token", "differs from the one in k3s_token"),
-        ("K10abc::server:t0ken", "other", "", "is not on this machine; set k3s_token to"),
+        ("K10abc::server:t0ken", "other", "", "is not on your machine; set k3s_token to"),
     ],
 )
 def test_a_token_that_differs_from_the_clusters_is_a_fault(
@@ -171,8 +171,8 @@ def test_copies_of_one_machine_are_a_fault() -> None:
     ("given", "servers", "expected"),
     [
         ({}, 1, []),
-        ({"k3s_version": "1.33"}, 1, ["write a release"]),
-        ({}, 2, ["2 servers survive no more failures than 1; use 1, 3 or 5"]),
+        ({"k3s_version": "1.33"}, 1, ["is not a release; use one such as"]),
+        ({}, 2, ["2 servers tolerate no more failures than 1; use 1, 3 or 5"]),
         (
             {"k3s_namespaces": [{"name": "x", "disk": 1}], "k3s_snapshots": {"every": 1}},
             3,
@@ -199,7 +199,7 @@ def test_keys_of_a_bucket_and_suffixes_of_images_are_checked() -> None:
     assert list(files.faults(given, 1)) == [
         "k3s_snapshots: s3: no such key: pass; allowed: access_key, bucket, endpoint, folder, insecure, region, "
         "secret_key",
-        "k3s_airgap: 'zip'; write True for tar.zst, or one of tar.zst, tar.gz, tar",
+        "k3s_airgap: 'zip' is invalid; use True for tar.zst, or one of tar.zst, tar.gz, tar",
     ]
     assert not list(files.faults({"k3s_version": "v1.33.5+k3s1", "k3s_airgap": True}, 1))
     keyless = {"k3s_version": "v1.33.5+k3s1", "k3s_snapshots": {"s3": {"bucket": "x"}}}
