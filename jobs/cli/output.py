@@ -56,7 +56,7 @@ def _styled(sentence: str, style: str, stream: TextIO) -> str:
     return typer.style(sentence, fg=style.removeprefix("bold ") or None, bold=style.startswith("bold "))
 
 
-def warn(sentences: Iterable[str]) -> None:
+def print_warnings(sentences: Iterable[str]) -> None:
     """Print warnings to stderr, where they do not mix with --json."""
     for sentence in sentences:
         typer.echo(_styled(f"Warning: {redact(sentence)}", WARN, sys.stderr), err=True)

@@ -113,14 +113,14 @@ def restore_command(
     until = parse_time(before, environment.timezone, now) if before is not None else None
     stored_sets = sets_of(environment, store, database)
     selected = choose_set(stored_sets, database, set_id, until, now=now)
-    output.warn(warnings_on_choice(stored_sets, selected, set_id, until, now=now))
+    output.print_warnings(warnings_on_choice(stored_sets, selected, set_id, until, now=now))
     address = Address(_hide_password(into), _secret(password_from), _tunnel(via))
     started = time.monotonic()
     with unrecorded_run(environment, store, "restore", database) as run, _connected(run, address) as endpoint:
         stored = open_set(store, selected, environment.store.decrypt_with if environment.store else None)
         if set_id is None:
             require_original_place(stored)
-        output.warn([stored.mismatch] if stored.mismatch else [])
+        output.print_warnings([stored.mismatch] if stored.mismatch else [])
         target = inspect_target(endpoint)
         mode = choose_mode(target, create=create, replaces=replaces, only_tables=bool(tables))
         _confirm(ctx, run, endpoint, target, mode, yes_to)

@@ -34,7 +34,7 @@ def list_sets_command(
 ) -> None:
     """List backup sets, and which retention rules keep each set.
 
-    Newest first. Reads only the store's listing. Incomplete sets are listed separately, because they cannot be restored.
+    Newest first. Reads only the store's listing. Incomplete sets are listed separately: they cannot be restored.
     """
     from jobs.backup import find_sets, sets_of
 
@@ -279,7 +279,7 @@ def fetch_command(
         size = write_part(stored, selected, to, run.check)
     file = to or str(default_file(stored, selected))
     if file != STDOUT and stored.manifest.encrypted:
-        output.warn([f"{file} is not encrypted; delete it when you no longer need it"])
+        output.print_warnings([f"{file} is not encrypted; delete it when you no longer need it"])
     if as_json and file != STDOUT:
         output.print_json({"set": stored.manifest.set, "part": part, "file": file, "bytes": size})
     elif file != STDOUT:
@@ -299,7 +299,7 @@ def pin_command(
     stored_sets, store = _sets_and_store(ctx, environment_name, database)
     now = datetime.now(UTC)
     selected = choose_set(stored_sets, database, set_id, now=now)
-    output.warn(warnings_on_choice(stored_sets, selected, set_id, now=now))
+    output.print_warnings(warnings_on_choice(stored_sets, selected, set_id, now=now))
     store.put(selected.prefix + PIN, b"")
     _print_pinned(selected, pinned=True, as_json=as_json)
 
@@ -349,7 +349,7 @@ def _open_set(ctx: typer.Context, environment_name: str, database: str, set_id: 
     stored_sets, store = _sets_and_store(ctx, environment_name, database)
     settings, now = arguments.open_environment(ctx, environment_name).store, datetime.now(UTC)
     selected = choose_set(stored_sets, database, set_id, now=now)
-    output.warn(warnings_on_choice(stored_sets, selected, set_id, now=now))
+    output.print_warnings(warnings_on_choice(stored_sets, selected, set_id, now=now))
     stored = open_set(store, selected, settings.decrypt_with if settings else None)
-    output.warn([stored.mismatch] if stored.mismatch else [])
+    output.print_warnings([stored.mismatch] if stored.mismatch else [])
     return stored
