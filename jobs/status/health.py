@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from itertools import islice
+from itertools import dropwhile, islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -21,6 +21,7 @@ from jobs.schedule.slots import Slot
 from jobs.store import Store
 
 RECORDS_READ = 50
+_CLOCK_TOLERANCE = timedelta(days=1)
 
 
 class HealthState(StrEnum):
@@ -74,16 +75,31 @@ class Health:
 
 def environment_health(slots: Sequence[Slot], environment: Environment, store: Store, now: datetime) -> list[Health]:
     """Return the health of everything that ran or is scheduled, problems first, then newest first."""
-    keys = record_keys(store, environment.name)
+    keys, ahead = _without_future(record_keys(store, environment.name), now)
     last = {record.name: record for record in latest_by_subject(store, keys)}
     locks = lock_holders(store, environment.name)
-    known = dict.fromkeys([*last, *locks])
+    known = dict.fromkeys([*last, *locks, *ahead])
     first_run = key_time(keys[-1]) if keys else now
     due = _due(known, slots, environment.timezone, first_run, now)
     names = known | dict.fromkeys(due)
     health = [subject_health(name, last.get(name), locks.get(name), due.get(name), now) for name in names]
+    health = [_with_ignored_record(each, ahead.get(f"{each.job}/{each.subject}")) for each in health]
     ordered = by_severity(_with_start_of_problem(each, store, environment.name) for each in health)
     return [replace(each, next=_next_run(each, slots, environment.timezone, now)) for each in ordered]
+
+
+def _without_future(newest_first: list[str], now: datetime) -> tuple[list[str], dict[str, datetime]]:
+    """Return the keys without those dated in the future, which would hide all later runs, and the latest by subject."""
+    keys = list(dropwhile(lambda key: key_time(key) > now + _CLOCK_TOLERANCE, newest_first))
+    ahead = reversed(newest_first[: len(newest_first) - len(keys)])
+    return keys, {"/".join(key.split("/")[-3:-1]): key_time(key) for key in ahead}
+
+
+def _with_ignored_record(health: Health, ahead: datetime | None) -> Health:
+    if ahead is None:
+        return health
+    ignored = f"a run record dated {ahead:%Y-%m-%d %H:%M} UTC, in the future, is ignored"
+    return replace(health, sentence=f"{health.sentence}; {ignored}: check the clocks of the machines that run jobs")
 
 
 def by_severity(health: Iterable[Health]) -> list[Health]:

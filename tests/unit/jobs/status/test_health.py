@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from inventories import Repository
 from jobs.run import Outcome, Record
 from jobs.run.lease import Holder
-from jobs.status.health import Health, HealthState, by_severity, subject_health, unsuccessful_streak
+from jobs.run.record import record_to, tick_key
+from jobs.status.health import (
+    Health,
+    HealthState,
+    by_severity,
+    environment_health,
+    subject_health,
+    unsuccessful_streak,
+)
+from jobs.store.directory import DirectoryStore
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 DUE = NOW - timedelta(hours=7)
@@ -85,3 +96,21 @@ def test_running_and_waiting_jobs_are_no_problem() -> None:
         HealthState.NOT_YET,
         HealthState.OK,
     ]
+
+
+def test_a_record_dated_in_the_future_hides_no_later_run(tmp_path: Path) -> None:
+    (tmp_path / "try.toml").write_text(f'[environment]\nname = "try"\n[store]\nurl = "file://{tmp_path}/store"\n'
+                                       'encrypt_to = "nobody"\n')  # fmt: skip
+    environment = Repository.find(tmp_path).read("try")
+    store = DirectoryStore(f"file://{tmp_path}/store", tmp_path / "store")
+    ahead = NOW + timedelta(days=30)
+    for record in (replace(DONE, started=ahead, ended=ahead), replace(FAILED, started=minutes_ago(31))):
+        store.put(tick_key("try", "count", "shop", record.started), record_to(record))
+    only_ahead = replace(DONE, subject="crm", started=ahead, ended=ahead)
+    store.put(tick_key("try", "count", "crm", ahead), record_to(only_ahead))
+    shop, crm = environment_health([], environment, store, NOW)
+    ignored = "; a run record dated 2026-12-21 09:30 UTC, in the future, is ignored: check the clocks"
+    assert (shop.subject, shop.state) == ("shop", HealthState.FAILED)
+    assert shop.sentence.startswith(f"no room{ignored}")
+    assert (crm.subject, crm.state) == ("crm", HealthState.NOT_YET)
+    assert ignored in crm.sentence
