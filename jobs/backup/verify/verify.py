@@ -172,7 +172,12 @@ def verify_set(run: Run, stored: StoredSet) -> Verification:
             server.where,
             time.monotonic() - started,
             differences,
-            (*((stored.mismatch,) if stored.mismatch else ()), *notes, *role_notes, *sequence_notes(stored.manifest.sequences, contents.sequences)),
+            (
+                *((stored.mismatch,) if stored.mismatch else ()),
+                *notes,
+                *role_notes,
+                *sequence_notes(stored.manifest.sequences, contents.sequences),
+            ),
         )
 
 
