@@ -24,9 +24,8 @@ _PROVIDER_DATABASES = ("rdsadmin", "cloudsqladmin", "azure_maintenance", "azure_
 
 _SHOWN = 5
 
-_LIST_DATABASES = (
-    "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate AND datconnlimit <> -2 ORDER BY 1"
-)
+_LIST_DATABASES = """SELECT datname FROM pg_catalog.pg_database
+    WHERE datallowconn AND NOT datistemplate AND datconnlimit <> -2 ORDER BY 1"""
 
 
 def subject_name(server: str, database: str) -> str:
