@@ -262,9 +262,8 @@ def died_command(ctx: typer.Context, environment_name: EnvironmentName) -> None:
         output.say("The run has a record and has sent its own alerts.", output.QUIET)
         return
     output.say(text, output.BAD)
-    failed = [
-        to.source for to in environment.alerts.to if not send_by_apprise(to, f"{environment.name}: a run died", text)
-    ]
+    title = f"{environment.name}: a run was killed or crashed"
+    failed = [to.source for to in environment.alerts.to if not send_by_apprise(to, title, text)]
     if failed:
         sys.stderr.write(f"The alert could not be sent to: {', '.join(failed)}\n")
         raise typer.Exit(1)

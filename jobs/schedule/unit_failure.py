@@ -18,7 +18,7 @@ def failure_message(environment: str, variables: Mapping[str, str]) -> str | Non
         return None
     exit_status = f"{code} {status}".strip()
     return (
-        f"{environment}: {unit or 'a run'} died without a run record "
+        f"{environment}: {unit or 'a run'} was killed or crashed without a run record "
         f"({result}{f': {exit_status}' if exit_status else ''}); "
         f"see journalctl{f' --unit {unit}' if unit else ''} on {variables.get('HOSTNAME', 'its host')}"
     )

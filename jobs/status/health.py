@@ -125,7 +125,7 @@ def _state(
     if lock:
         process = f"on {lock.host} (pid {lock.pid})"
         if lock.expired(now):
-            sentence = f"run {lock.run} {process} died without a run record{previous}"
+            sentence = f"run {lock.run} {process} was killed or crashed without a run record{previous}"
             return HealthState.DIED, lock.last_renewed, sentence
         return HealthState.RUNNING, lock.since, f"{process}{previous}"
     if last and last.outcome is Outcome.FAILED:

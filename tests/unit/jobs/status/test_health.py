@@ -52,7 +52,7 @@ FREE = replace(ALIVE, released=minutes_ago(1))
         (ODD, None, None, HealthState.FINDING, ODD.ended, "3 rows are missing"),
         (DONE, ALIVE, None, HealthState.RUNNING, ALIVE.since, "on b (pid 7); previous run done: 12 rows"),
         (None, ALIVE, None, HealthState.RUNNING, ALIVE.since, "on b (pid 7)"),
-        (DONE, DEAD, None, HealthState.DIED, DEAD.renewed, "run r2 on b (pid 7) died without a run record"),
+        (DONE, DEAD, None, HealthState.DIED, DEAD.renewed, "run r2 on b (pid 7) was killed or crashed"),
         (FAILED, DEAD, None, HealthState.DIED, DEAD.renewed, "previous run failed: no room"),
         (FAILED, replace(DEAD, run="r1"), None, HealthState.FAILED, FAILED.ended, "no room"),
         (OLD, FREE, DUE, HealthState.OVERDUE, DUE, "no run since it was due"),
