@@ -249,7 +249,7 @@ def test_a_lock_timeout_names_the_process_that_holds_the_lock(database: New, bac
         record = staging.take()
         pid = other.info.backend_pid
     assert record.outcome is Outcome.FAILED
-    assert 'waited 1 s for a lock: table "my orders" is locked by process' in record.sentence
+    assert 'waited 1 s for a lock: table public."my orders" is locked by process' in record.sentence
     assert f"process {pid} of postgres (deploy), in a transaction since " in record.sentence
     assert f"SELECT pg_terminate_backend({pid})" in record.sentence
     assert "secret" not in record.sentence
