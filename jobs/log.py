@@ -140,7 +140,7 @@ def _common() -> list[Processor]:
 
 
 def shows_colours(stream: TextIO) -> bool:
-    """Whether a stream is a terminal that understands colours, and the user wants them (see no-color.org)."""
+    """Whether a stream is a terminal that shows colours, and no variable turns them off (see no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 

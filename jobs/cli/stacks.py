@@ -418,7 +418,7 @@ class Confirmation:
             prompts.require_terminal(f"{self.verb} stacks of {command.environment.name}", yes=self._is_given(command))
 
     def ask(self, command: StacksCommand, action: str, undone: str) -> None:
-        """Return once the user confirms; a protected environment wants its name."""
+        """Return once the user confirms; for a protected environment the user types its name."""
         if command.environment.protected:
             _confirm_protected(command, self.yes_to, action, undone)
         else:

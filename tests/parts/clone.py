@@ -15,8 +15,8 @@ INSTALLED = (".venv", "tests/parts/npm/node_modules", ".cache/parts")
 def files() -> list[str]:
     """The paths of all files that git tracks, or would track."""
     argv = ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    told = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    return [name for name in told.split("\0") if name and (ROOT / name).is_file()]
+    listed = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [name for name in listed.split("\0") if name and (ROOT / name).is_file()]
 
 
 def fresh(folder: Path) -> Path:

@@ -126,7 +126,7 @@ def differs(shown: tuple[str, ...], seen: str) -> str | None:
             pattern += r"(?:.*\n)*?"
         else:
             pattern += re.escape(plain(line)).replace("…", ".*") + "\n"
-    told = "".join(f"{plain(line)}\n" for line in seen.splitlines() if line.strip())
-    if re.fullmatch(pattern, told):
+    printed = "".join(f"{plain(line)}\n" for line in seen.splitlines() if line.strip())
+    if re.fullmatch(pattern, printed):
         return None
-    return "the page says:\n" + "".join(f"  {plain(line)}\n" for line in shown) + f"what it prints:\n{told}"
+    return "the page says:\n" + "".join(f"  {plain(line)}\n" for line in shown) + f"the command prints:\n{printed}"
