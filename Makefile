@@ -26,7 +26,7 @@ setup: $(BIN)/ready $(SERVERS)  ## install what the tests need, once: with pip, 
 demo: $(BIN)/crew  ## back up a database, lose it, restore and verify it, on this machine
 	@$(BIN)/crew demo
 
-test: setup lint  ## lint and all tests but the long ones, with coverage: what a pull request must pass
+test: setup lint  ## lint and all tests but the long ones, with coverage: before you push
 	@$(BIN)/coverage erase
 	COVERAGE_OF_DEPLOYS=no $(PYTEST) --cov --cov-report=term -m 'not long and not release' $(ARGS)
 	@$(BIN)/python -m tests.floors inventories terraform jobs
@@ -49,7 +49,7 @@ test-real-cluster:  ## the K3s deploys with the real K3s on this machine, which 
 	sudo env PATH="$$PATH" make setup
 	sudo env PATH="$$PATH" $(BIN)/python -m pytest tests/lab/real_k3s.py $(ARGS)
 
-test-release: setup  ## the scenarios of which test-all runs one case each, in whole
+test-release: setup  ## all cases of the scenarios; test-all runs only a few of each
 	$(PYTEST) -m release $(ARGS)
 
 test-steady: setup  ## test-all three times while two busy loops use both cores
@@ -62,7 +62,7 @@ test-fresh:  ## setup, demo and tests on fresh minimal systems (as root); tests/
 test-pythons: setup  ## the unit tests on each supported Python that this machine has
 	@$(BIN)/python -m tests.pythons $(ARGS)
 
-coverage: setup  ## add up the coverage of these three, run with COVERAGE=yes, and check it against the floors
+coverage: setup  ## combine the coverage of the three parts (run with COVERAGE=yes), and check the floors
 	$(BIN)/coverage combine --keep $$(find results -name '*.coverage')
 	@$(BIN)/coverage xml -o results/coverage.xml
 	@$(BIN)/coverage report
@@ -83,13 +83,13 @@ format: setup  ## format the code with ruff
 hooks: setup  ## run all pre-commit hooks; to run them before each commit: .venv/bin/pre-commit install
 	$(BIN)/pre-commit run --all-files
 
-audit: $(BIN)/pip-audit  ## known vulnerabilities of the dependencies (online)
+audit: $(BIN)/pip-audit  ## find known vulnerabilities of the dependencies (online)
 	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
-bandit: setup  ## unsafe code, found by bandit
+bandit: setup  ## find unsafe code with bandit
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive $(PACKAGES)
 
-secrets: setup  ## keys and passwords that must not be in a repository
+secrets: setup  ## find committed keys and passwords
 	$(BIN)/pre-commit run --all-files detect-secrets
 
 bench: setup  ## run the benchmarks; one of them: make bench ONLY=help

@@ -141,7 +141,7 @@ class Stack:
         if not changes or not plan.is_empty:
             return
         command = f"TF_DATA_DIR={self.paths.data_folder} {program.terraform_bin_path} plan"
-        fact = f"the plan has changes (exit code {WITH_CHANGES}), but this groundcrew knows none of those it lists"
+        fact = f"Terraform reports changes (exit code {WITH_CHANGES}), but this groundcrew recognises none of them"
         raise UnreadablePlan(
             f"{self.name}: {fact}; see them in {self.paths.folder} with: {command}; then update groundcrew"
         )

@@ -87,9 +87,9 @@ def restore_command(
 ) -> int:
     """Restore a backup set into a database.
 
-    Restores the newest complete set that has not failed verification. --before selects an older one, and --set any one,
-    also one that failed. The target must be an empty database. Use --create to create it, --replace to replace a
-    database that is not empty, or --tables to add tables to one. The restore checks the hash of every part.
+    Restores the newest complete set that has not failed verification. --before selects an older set, --set any set,
+    even one that failed verification. The target must be an empty database. Use --create to create it, --replace to
+    replace a database that is not empty, or --tables to add tables to one. The restore checks the hash of every part.
     """
     from jobs.backup import (
         Address,

@@ -45,7 +45,7 @@ STYLES = {
     + "\n\n"
     + examples(
         "crew run backup staging --only shop",
-        "crew run backup production --tag before-migration",
+        "crew run backup production --tag pre-migration",
         "crew run drift production --json",
     ),
 )

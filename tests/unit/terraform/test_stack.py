@@ -65,7 +65,7 @@ def test_an_exit_code_for_changes_without_any_listed_change_is_an_error(stack: S
     program = stack.paths.root / "terraform-that-counts"
     show = f"""echo '{{"format_version": "1.2", "resource_changes": {changes}}}'"""
     program.write_text(f'#!/bin/sh\ncase $1 in plan) exit 2 ;; show) {show} ;; *) echo "Terraform v1.15.5" ;; esac\n')
-    expected = pytest.raises(UnreadablePlan, match=r"^staging/network: the plan has changes \(exit code 2\), but")
+    expected = pytest.raises(UnreadablePlan, match=r"^staging/network: Terraform reports changes \(exit code 2\), but")
     with expected, stack.planned(lock=False):
         pass
 
