@@ -106,6 +106,7 @@ _EACH_TIME = (
     (r"\b(as it was at )\d\d:\d\d\b", r"\1MOMENT"),
     (r"\b\d[\d.,]* ?(B|kB|MB|GB|TB|KiB|MiB|GiB)\b", "SIZE"),
     (r"\b\d[\d.]* (s|ms|min|h|d)\b( \d+ (s|min|h)\b)?", "WHILE"),
+    (r"\bembedded PostgreSQL\b", "PostgreSQL"),  # a machine with a server of its own uses that
     (r"\b(PostgreSQL|pg_dump) \d+(\.\d+)?\b", r"\1 VERSION"),
     (r"\bage1[a-z0-9]{58}\b", "KEY"),
     (r"\b(vpc|igw|rtb|subnet|sg|eipalloc|nat|ami|i)-[0-9a-f]{8,}\b", r"\1-ID"),
@@ -124,7 +125,7 @@ def differs(shown: tuple[str, ...], seen: str) -> str | None:
     for line in shown:
         if line.strip() == "…":
             pattern += r"(?:.*\n)*?"
-        else:
+        elif line.strip():
             pattern += re.escape(plain(line)).replace("…", ".*") + "\n"
     printed = "".join(f"{plain(line)}\n" for line in seen.splitlines() if line.strip())
     if re.fullmatch(pattern, printed):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 _LOCAL_HOSTS = ("", "localhost", "127.0.0.1", "::1")
+_EXAMPLE_STORE = "s3://acme-"  # as in the environments that we ship: somebody else can own a bucket of that name
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def _configured(environment: Environment) -> Iterator[ProtectedDatabase]:
 
 def _backed_up(environment: Environment) -> Iterator[ProtectedDatabase]:
     """Yield the databases with a backup; the newest manifest of each has the identifier of its server."""
-    if environment.store is None:
+    if environment.store is None or environment.store.url.startswith(_EXAMPLE_STORE):
         return
     store = open_store(environment.store)
     newest: dict[str, Set] = {
