@@ -10,6 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 INSTALLED = (".venv", "tests/parts/npm/node_modules", ".cache/parts")
+INSTALLED_FROM = ("pyproject.toml", "constraints.txt", "tests/parts/npm/package-lock.json")
 
 
 def files() -> list[str]:
@@ -20,10 +21,15 @@ def files() -> list[str]:
 
 
 def fresh(folder: Path) -> Path:
-    """Copy the files and link to what is installed. Files keep their times, so make installs nothing again."""
+    """Copy the files and link to what is installed. The files that make installs from get an old time.
+
+    Otherwise make in the clone would install the clone into the shared .venv.
+    """
     for name in files():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, folder / name)
+    for name in INSTALLED_FROM:
+        os.utime(folder / name, (0, 0))
     for name in INSTALLED:
         there = Path(sys.prefix) if name == ".venv" else ROOT / name
         there.mkdir(parents=True, exist_ok=True)
