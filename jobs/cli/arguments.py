@@ -146,7 +146,9 @@ OptionalDatabase = Annotated[
 SetId = Annotated[
     str | None,
     typer.Option(
-        "--set", metavar="ID", help="Backup set: its ID or the ID's last four characters (default: newest not failed)."
+        "--set",
+        metavar="ID",
+        help="Backup set: its ID or the ID's last four characters (default: newest that has not failed verification).",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout and nothing else.")]

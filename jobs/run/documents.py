@@ -46,7 +46,9 @@ def from_body(key: str, body: bytes, parse: Callable[[dict[str, Any]], T], faile
             f"{key}: this is not a document of groundcrew ({type(error).__name__}: {error}); "
             "inspect it and move it out of the store"
         ) from None
-    raise failed(f"{key}: has format {written_format}; this version of groundcrew reads format {FORMAT}; upgrade it")
+    raise failed(
+        f"{key}: has format {written_format}; this version of groundcrew reads format {FORMAT}; upgrade groundcrew"
+    )
 
 
 def read(store: Store, key: str, parse: Callable[[dict[str, Any]], T], initial: T) -> tuple[T, str]:

@@ -288,7 +288,7 @@ class DirectoryUpload:
             os.fsync(self._fd)
             if os.fstat(self._fd).st_size != self._size:
                 raise StoreError(
-                    f"{self._store.url}: {piece.key} is not {self._size} bytes long; "
+                    f"{self._store.url}: {piece.key} should be {self._size} bytes long, but is not; "
                     "check whether another process writes to this store, and try again"
                 )
             self._store._publish(piece.key, self._folder / "body")

@@ -171,7 +171,10 @@ def create_copy(database: str, now: datetime, create: Callable[[str], T]) -> tup
         name = restoring_name(database, now + timedelta(seconds=seconds))
         with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
             return name, create(name)
-    raise Transient(f"{database}: {_MAX_COPIES} other restores have taken all names for a copy; try again")
+    raise Transient(
+        f"{database}: {_MAX_COPIES} other restores started in the same seconds, so no name for a copy is free; "
+        "try again in a few seconds"
+    )
 
 
 def drop_database(into: Endpoint, name: str) -> None:

@@ -39,7 +39,9 @@ class Days:
             raise UnsupportedSchedule("both days are counted from the end of the month")
         from_end, other_dates = (self.from_end, other.dates) if self.from_end else (other.from_end, self.dates)
         if from_end and other_dates != MONTH:
-            raise UnsupportedSchedule("one day is a date and the other is counted from the end of the month")
+            raise UnsupportedSchedule(
+                "one rule names dates and the other counts days from the end of the month, such as L"
+            )
         return Days(self.weekdays & other.weekdays, self.dates & other.dates, from_end)
 
     def calendar(self, months: set[int]) -> str:

@@ -27,7 +27,7 @@ from tests.parts.runs import store_in
         (b"{}", "this is not a document of groundcrew"),
         (b'{"format": 1}', "this is not a document of groundcrew"),
         (b'{"format": 1, "colour": "red"}', "this is not a document of groundcrew"),
-        (b'{"format": 2}', "has format 2; this version of groundcrew reads format 1; upgrade it"),
+        (b'{"format": 2}', "has format 2; this version of groundcrew reads format 1; upgrade groundcrew"),
     ],
 )
 def test_an_unreadable_document_is_named_and_is_no_bug(

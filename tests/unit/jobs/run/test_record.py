@@ -52,7 +52,7 @@ def test_a_newer_format_is_an_error(store: Store) -> None:
     run_job(job(done), ENV, store, Options())
     key = record_keys(store, "staging")[0]
     store.put(key, b'{"format": 2}')
-    with pytest.raises(Failed, match="has format 2; this version of groundcrew reads format 1; upgrade it"):
+    with pytest.raises(Failed, match="has format 2; this version of groundcrew reads format 1; upgrade groundcrew"):
         list(records(store, "staging"))
 
 

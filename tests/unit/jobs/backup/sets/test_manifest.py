@@ -83,7 +83,7 @@ def test_the_stored_json_is_as_documented() -> None:
         (b"", "this is not a document of groundcrew (JSONDecodeError"),
         (b"[]", "this is not a document of groundcrew (TypeError"),
         (b'{"format": 1}', "this is not a document of groundcrew (KeyError: 'set')"),
-        (b'{"format": 2}', "has format 2; this version of groundcrew reads format 1; upgrade it"),
+        (b'{"format": 2}', "has format 2; this version of groundcrew reads format 1; upgrade groundcrew"),
         (
             encode_manifest(MANIFEST).replace(b'"definitions"', b'"odd"'),
             "this is not a document of groundcrew (ValueError",
