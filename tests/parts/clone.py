@@ -39,6 +39,7 @@ def fresh(folder: Path) -> Path:
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
-    """The environment for programs of the clone: they import its code, without coverage."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(("COV", "PYTEST"))}
+    """The environment for programs of the clone: they import its code, without coverage and outside of `make test`."""
+    foreign = ("COV", "PYTEST", "MAKE", "MFLAGS")
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return {**ours, "PYTHONPATH": str(folder), **more}
