@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from jobs.backup.sets.fetch import STDOUT, default_file, find_part, write_part
     from jobs.backup.sets.manifest import MANIFEST, Manifest, encode_manifest, iso_timestamp
     from jobs.backup.sets.sets import PIN, Set, find_sets, is_dated_ahead, set_prefix, sets_from_listing
+    from jobs.backup.sets.signatures import BadSignature, PublicKey, SigningKey, new_signing_key, parse_public_key
     from jobs.backup.sets.stored import StoredSet, open_set, require_original_place
     from jobs.backup.sources import (
         databases_with_sets,
@@ -56,6 +57,7 @@ _NAMES = {
     "sets.fetch": ("STDOUT", "default_file", "find_part", "write_part"),
     "sets.manifest": ("MANIFEST", "Manifest", "encode_manifest", "iso_timestamp"),
     "sets.sets": ("PIN", "Set", "find_sets", "is_dated_ahead", "set_prefix", "sets_from_listing"),
+    "sets.signatures": ("BadSignature", "PublicKey", "SigningKey", "new_signing_key", "parse_public_key"),
     "sets.stored": ("StoredSet", "open_set", "require_original_place"),
     "sources": (
         "databases_with_sets",
@@ -76,15 +78,18 @@ __all__ = [
     "STDOUT",
     "Address",
     "BackupError",
+    "BadSignature",
     "ConnectionTarget",
     "Difference",
     "Endpoint",
     "Manifest",
+    "PublicKey",
     "RestoreMode",
     "RestorePlan",
     "RestoreTarget",
     "Restored",
     "Set",
+    "SigningKey",
     "StoredSet",
     "Verification",
     "abandoned_copies",
@@ -108,7 +113,9 @@ __all__ = [
     "maintenance_connection",
     "missing_privileges",
     "new_key_pair",
+    "new_signing_key",
     "open_set",
+    "parse_public_key",
     "parse_time",
     "plan_restore",
     "reach",
