@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from inventories.environment import Environment
+from inventories.environment import Environment, StoreSettings, Verify
 from inventories.reading import KeyPath, as_written, suggestion
+from inventories.value_types import NOBODY
 
 Fault = tuple[KeyPath, str]
 
@@ -28,6 +29,7 @@ def cross_check(environment: Environment, sections: Sequence[str], around: Surro
     """Yield all faults across keys and files; the environment can be incomplete because of other faults."""
     yield from _name(environment, around)
     yield from _store(environment, sections)
+    yield from _signing(environment)
     yield from _same_names(environment)
     yield from _refreshes(environment, around)
     yield from _stacks(environment, around)
@@ -56,6 +58,38 @@ def _store(environment: Environment, sections: Sequence[str]) -> Iterator[Fault]
     if "store" not in sections and needing:
         remedy = 'add [store] with url = "s3://bucket/prefix" or "file:///directory"'
         yield ("store",), f"is missing, but [{needing[0]}] needs it; {remedy}"
+
+
+def _signing(environment: Environment) -> Iterator[Fault]:
+    if environment.store and environment.verify:
+        yield from _unused_signing_keys(environment.store, environment.verify)
+        yield from _keys_with_two_purposes(environment.store, environment.verify)
+
+
+def _unused_signing_keys(store: StoreSettings, verify: Verify) -> Iterator[Fault]:
+    unused = {
+        ("store", "trust"): store.trust,
+        ("verify", "sign_with"): verify.sign_with,
+        ("verify", "trust"): verify.trust,
+    }
+    for path, value in unused.items():
+        if store.signing_disabled and value:
+            yield path, f'has no effect, because store.sign_with = "{NOBODY}" disables signatures; remove one of them'
+
+
+def _keys_with_two_purposes(store: StoreSettings, verify: Verify) -> Iterator[Fault]:
+    """Yield a fault for each key that is used twice: whoever verifies a backup must not be able to sign one."""
+    remedy = "make another one: ssh-keygen -t ed25519"
+    if store.signing_key and store.signing_key == store.decrypt_with:
+        yield ("store", "sign_with"), f"is the same secret as store.decrypt_with; {remedy}"
+    if verify.sign_with and verify.sign_with == store.signing_key:
+        yield ("verify", "sign_with"), f"is the same secret as store.sign_with; {remedy}"
+    if verify.sign_with and verify.sign_with == store.decrypt_with:
+        yield ("verify", "sign_with"), f"is the same secret as store.decrypt_with; {remedy}"
+    for number, line in enumerate(verify.trust, start=1):
+        if line.split()[1:2] in [other.split()[1:2] for other in store.trust]:
+            fact = "store.trust has the same key, so whoever verifies backups can also sign them"
+            yield ("verify", "trust", str(number)), f"{fact}; use two keys"
 
 
 def _same_names(environment: Environment) -> Iterator[Fault]:

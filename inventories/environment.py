@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from inventories import value_types
@@ -36,9 +37,16 @@ class Heading:
     format: int = toml_key(value_types.FORMAT_TYPE, "format of this file", default=1, example="1")
 
 
+# Examples of public keys.
+_BACKUP_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA9TataTBEo/1i5sMGwNWcbGIJvrGTC0iPMPYyPCxozj backups of staging"
+_VERIFICATION_KEY = (
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJPXAny0QUpI+Cule2mghKN2apLb014Po0hIsKkKWRvS verifications of staging"
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSettings:
-    """The store of backups, run records, locks and saved state, and its encryption."""
+    """The store of backups, run records, locks and saved state, its encryption and its signatures."""
 
     url: str = toml_key(
         value_types.STORE_URL, "location of backups, run records and locks", example='"s3://acme-backups/groundcrew"'
@@ -78,6 +86,28 @@ class StoreSettings:
         default=None,
         example='{ file = "/etc/groundcrew/age.key" }',
     )
+    sign_with: Secret | Literal["nobody"] | None = toml_key(
+        value_types.SIGNING_KEY,
+        "SSH key that signs backups; only machines that write backups have it",
+        default=None,
+        example='{ file = "/etc/groundcrew/signing.key" }',
+    )
+    trust: tuple[str, ...] = toml_key(
+        value_types.TRUSTED_KEYS,
+        "public keys whose backups are restored, verified and counted by retention, as ssh-keygen prints them",
+        default=[],
+        example=f'["{_BACKUP_KEY}"]',
+    )
+
+    @property
+    def signing_key(self) -> Secret | None:
+        """The key that signs backups, if the file names one."""
+        return self.sign_with if isinstance(self.sign_with, Secret) else None
+
+    @property
+    def signing_disabled(self) -> bool:
+        """Whether the file says that backups need no signature."""
+        return self.sign_with == value_types.NOBODY
 
 
 _TAGS = ListOf("a list of tags", value_types.TAG)
@@ -280,6 +310,18 @@ class Verify:
         "free space that verification requires, as a multiple of the database size",
         default="2x",
         example='"2x"',
+    )
+    sign_with: Secret | None = toml_key(
+        value_types.SECRET,
+        "SSH key that signs the results of verifications; only machines that verify have it",
+        default=None,
+        example='{ file = "/etc/groundcrew/verify.key" }',
+    )
+    trust: tuple[str, ...] = toml_key(
+        value_types.TRUSTED_KEYS,
+        "public keys whose verification results decide what restores and retention choose, as ssh-keygen prints them",
+        default=[],
+        example=f'["{_VERIFICATION_KEY}"]',
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, Literal, TypeVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -29,6 +29,7 @@ T = TypeVar("T")
 JOBS = ("backup", "verify", "retention", "drift", "cost", "refresh", "status")
 UNLIMITED = -1
 FORMAT = 1
+NOBODY: Final = "nobody"
 
 
 class Cron(str):
@@ -373,7 +374,7 @@ class _Recipients(ValueType[tuple[str, ...]]):
     description = '["age1…", …], or "nobody" to disable encryption'
 
     def read(self, value: object, position: Position) -> tuple[str, ...]:
-        if value == "nobody":
+        if value == NOBODY:
             return ()
         if not isinstance(value, list) or not value:
             raise InvalidValue(f"this has no recipients; use {self.description}")
@@ -400,6 +401,65 @@ def _is_recipient(text: str) -> bool:
     except (RecipientError, ValueError):
         return False
     return True
+
+
+class _SigningKey(ValueType[Secret | Literal["nobody"]]):
+    """A reference to the key that signs. To write backups without a signature, the file must say "nobody"."""
+
+    description = 'a secret, or "nobody" to disable signatures'
+
+    def read(self, value: object, position: Position) -> Secret | Literal["nobody"]:
+        return NOBODY if value == NOBODY else SECRET.read(value, position)
+
+
+class _TrustedKeys(ValueType[tuple[str, ...]]):
+    """OpenSSH public keys. Two lines with the same key are a fault, whatever their comments."""
+
+    description = '["ssh-ed25519 AAAA… comment", …]'
+
+    def read(self, value: object, position: Position) -> tuple[str, ...]:
+        if not isinstance(value, list):
+            raise InvalidValue(f"this is not a list of public keys; use {self.description}")
+        seen: dict[str, int] = {}
+        for number, line in enumerate(value, start=1):
+            if fault := _public_key_fault(line):
+                position.child(str(number)).add_fault(fault)
+            elif (key := line.split()[1]) in seen:
+                position.child(str(number)).add_fault(f"this is the same key as {seen[key]}; remove one of them")
+            else:
+                seen[key] = number
+        return tuple(" ".join(line.split()) for line in value if isinstance(line, str))
+
+
+def _public_key_fault(value: object) -> str:
+    """Return what is wrong with an OpenSSH public key, without showing it: it can be a secret key."""
+    use = 'use the line of its .pub file, "ssh-ed25519 AAAA… comment"'
+    if not isinstance(value, str) or not value.isprintable():
+        return f"this is not a public key; {use}"
+    if "PRIVATE KEY" in value or value.startswith("b3BlbnNzaC1rZXk"):
+        return f"this is a secret key, which must not be in this file; {use}"
+    words = value.split()
+    if words and re.fullmatch(r"(ssh|ecdsa|sk-ssh|sk-ecdsa)-[\w@.-]+", words[0]) and words[0] != _ED25519:
+        return f"this is a key of type {words[0]}; only {_ED25519} keys sign backups: ssh-keygen -t ed25519 makes one"
+    if len(words) < 2 or words[0] != _ED25519 or not _is_ed25519(words[1]):
+        return f"this is not a public key; {use}"
+    return ""
+
+
+_ED25519 = "ssh-ed25519"
+_ED25519_HEAD = b"\0\0\0\x0bssh-ed25519\0\0\0\x20"
+"""How a key begins before base64: its type, and the 32 bytes that follow, each after its length."""
+
+
+def _is_ed25519(encoded: str) -> bool:
+    from base64 import b64decode, b64encode
+
+    try:
+        key = b64decode(encoded, validate=True)
+    except ValueError:
+        return False
+    is_canonical = b64encode(key).decode() == encoded  # one key has one form, so that a duplicate is found
+    return is_canonical and key.startswith(_ED25519_HEAD) and len(key) == len(_ED25519_HEAD) + 32
 
 
 def _path_in_store(value: object) -> str:
@@ -477,6 +537,8 @@ APPRISE = _Address(
 )
 PING = _Address('"https://host/path", or a reference to it: { env = "NAME" }', form=r"https?://\S+")
 RECIPIENTS = _Recipients()
+SIGNING_KEY = _SigningKey()
+TRUSTED_KEYS = _TrustedKeys()
 TAG = Scalar(
     "a tag", _matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", "a tag", "use letters, digits, ., - and _, at most 63")
 )

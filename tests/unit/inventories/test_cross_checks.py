@@ -8,13 +8,34 @@ import pytest
 
 from inventories import BadEnvironment
 from tests.unit.inventories.conftest import Reading
-from tests.unit.inventories.test_faults import HEAD, SHOP, STATE, WHOLE
+from tests.unit.inventories.test_faults import HEAD, SHOP, STATE, STORE, TRUSTED, WHOLE
 
 BROKEN = {
     "a name that differs from the file name": (
         '[environment]\nname = "prod"\n',
         [
             'environment.name: "prod" does not match the file name; use name = "staging", or rename the file',
+        ],
+    ),
+    "signatures that are disabled, and keys for them": (
+        HEAD + STORE + f'sign_with = "nobody"\ntrust = ["{TRUSTED}"]\n[verify]\nsign_with = {{ env = "V" }}\n',
+        [
+            'store.trust: has no effect, because store.sign_with = "nobody" disables signatures; remove one of them',
+            'verify.sign_with: has no effect, because store.sign_with = "nobody" disables signatures; remove one of them',
+        ],
+    ),
+    "one key for three purposes": (
+        HEAD + STORE + 'decrypt_with = { env = "K" }\nsign_with = { env = "K" }\n[verify]\nsign_with = { env = "K" }\n',
+        [
+            "store.sign_with: is the same secret as store.decrypt_with; make another one: ssh-keygen -t ed25519",
+            "verify.sign_with: is the same secret as store.sign_with; make another one: ssh-keygen -t ed25519",
+            "verify.sign_with: is the same secret as store.decrypt_with; make another one: ssh-keygen -t ed25519",
+        ],
+    ),
+    "one trusted key for backups and verifications": (
+        HEAD + STORE + f'trust = ["{TRUSTED} a"]\n[verify]\ntrust = ["{TRUSTED} b"]\n',
+        [
+            "verify.trust.1: store.trust has the same key, so whoever verifies backups can also sign them; use two keys",
         ],
     ),
     "a server and a database of one name": (

@@ -28,6 +28,8 @@ profiles = { backup = "writer", retention = "pruner" }
 max_parts = 1000
 encrypt_to = "nobody"
 decrypt_with = { file = "/etc/groundcrew/age.key" }
+sign_with = { file = "/etc/groundcrew/signing.key" }
+trust = ["ssh-ed25519  AAAAC3NzaC1lZDI1NTE5AAAAIHsKLqeplhpW+uObz5dvMgjz1OxfM/XXUB+VHtZ6isGN  runner-1"]
 [servers.main]
 url = "postgresql://backup@db.internal:5432/postgres"
 password = { env = "MAIN_DB_PASSWORD" }
@@ -52,6 +54,7 @@ at = "0 4 * * 1"
 [verify]
 scratch = ""
 space = "3x"
+sign_with = { env = "VERIFY_KEY" }
 [terraform]
 program = "tofu"
 state = { bucket = "acme-terraform-state", region = "eu-central-1", lock_table = "terraform-locks" }
@@ -96,6 +99,16 @@ def test_the_store(designed: Environment) -> None:
     assert (store.url, store.region, store.endpoint) == ("s3://acme-backups/groundcrew", "eu-central-1", "")
     assert (store.profile, dict(store.profiles)) == ("", {"backup": "writer", "retention": "pruner"})
     assert (store.max_parts, store.encrypt_to) == (1000, ())
+    assert store.signing_key
+    assert (store.signing_key.source, store.signing_disabled) == ("file /etc/groundcrew/signing.key", False)
+    assert store.trust == ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsKLqeplhpW+uObz5dvMgjz1OxfM/XXUB+VHtZ6isGN runner-1",)
+
+
+def test_signatures_can_be_disabled(read: Reading) -> None:
+    text = '[environment]\nname = "staging"\n[store]\nurl = "file:///s"\nencrypt_to = "nobody"\nsign_with = "nobody"\n'
+    store = read(text).store
+    assert store
+    assert (store.signing_key, store.signing_disabled) == (None, True)
 
 
 def test_a_server(designed: Environment) -> None:
@@ -119,6 +132,8 @@ def test_the_other_sections(designed: Environment, root: Path) -> None:
     assert (refresh.source_environment, refresh.source_database) == ("production", "main.shop")
     assert refresh.sanitise == root / "inventories" / "sanitise" / "shop.sql"
     assert (designed.verify.scratch, designed.verify.space) == ("", 3.0)
+    assert designed.verify.sign_with
+    assert designed.verify.sign_with.source == "environment variable VERIFY_KEY"
     assert designed.terraform.state
     assert designed.terraform.state.lock_table == "terraform-locks"
     assert designed.stacks["cluster"].after == ("network",)

@@ -14,6 +14,7 @@ from tests.unit.inventories.conftest import Reading
 HEAD = '[environment]\nname = "staging"\n'
 STORE = '[store]\nurl = "file:///var/lib/groundcrew"\nencrypt_to = "nobody"\n'
 SHOP = '[databases.shop]\nurl = "postgresql:///shop"\n'
+TRUSTED = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsKLqeplhpW+uObz5dvMgjz1OxfM/XXUB+VHtZ6isGN"
 WHOLE = HEAD + STORE + SHOP
 STATE = '[terraform]\nstate = { bucket = "acme-state", lock = "file" }\n'
 
@@ -143,6 +144,39 @@ BROKEN = {
         HEAD + '[store]\nurl = "s3://bucket"\nencrypt_to = ["AGE-SECRET-KEY-1QQQ"]\n',
         [
             'store.encrypt_to.1: this is a secret key, which must not be in this file; use a public key: "age1…" as age-keygen prints it, or "ssh-ed25519 …"',
+        ],
+    ),
+    "no signing key": (
+        HEAD + STORE + "sign_with = []\n",
+        [
+            'store.sign_with: secrets must not be in this file; use { env = "NAME" }, { file = "path" } or { command = ["program", "argument"] }',
+        ],
+    ),
+    "a signing key in the file": (
+        HEAD + STORE + 'sign_with = "-----BEGIN OPENSSH PRIVATE KEY-----"\n',
+        [
+            'store.sign_with: secrets must not be in this file; use { env = "NAME" }, { file = "path" } or { command = ["program", "argument"] }',
+        ],
+    ),
+    "trusted keys that are not a list": (
+        HEAD + STORE + 'trust = "nobody"\n',
+        [
+            'store.trust: this is not a list of public keys; use ["ssh-ed25519 AAAA… comment", …]',
+        ],
+    ),
+    "invalid trusted keys": (
+        HEAD
+        + STORE
+        + f'trust = ["{TRUSTED}", "{TRUSTED[:-8]}", "ssh-rsa AAAAB3NzaC1yc2E", "b3BlbnNzaC1rZXktdjEAAAA", 3, "{TRUSTED} again", "age1abc", "restrict {TRUSTED}", "ssh-ed25519"]\n',
+        [
+            'store.trust.2: this is not a public key; use the line of its .pub file, "ssh-ed25519 AAAA… comment"',
+            "store.trust.3: this is a key of type ssh-rsa; only ssh-ed25519 keys sign backups: ssh-keygen -t ed25519 makes one",
+            'store.trust.4: this is a secret key, which must not be in this file; use the line of its .pub file, "ssh-ed25519 AAAA… comment"',
+            'store.trust.5: this is not a public key; use the line of its .pub file, "ssh-ed25519 AAAA… comment"',
+            "store.trust.6: this is the same key as 1; remove one of them",
+            'store.trust.7: this is not a public key; use the line of its .pub file, "ssh-ed25519 AAAA… comment"',
+            'store.trust.8: this is not a public key; use the line of its .pub file, "ssh-ed25519 AAAA… comment"',
+            'store.trust.9: this is not a public key; use the line of its .pub file, "ssh-ed25519 AAAA… comment"',
         ],
     ),
     "a store of another type": (
