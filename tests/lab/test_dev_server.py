@@ -17,6 +17,7 @@ from deploys.lib.host import firewall, ssh_server, upkeep
 from tests.lab import commands
 from tests.lab.lab import Host, Lab
 from tests.lab.pyinfra import PyinfraRun, deploy
+from tests.parts.patience import deadline
 
 DEPLOY = "deploys/dev_server.py"
 SERVICES = "docker.service fail2ban.service prometheus-node-exporter.service unattended-upgrades.service ssh.service"
@@ -134,10 +135,11 @@ def test_only_the_listed_ports_are_open(server: Server) -> None:
 
 def answering(address: str, ports: set[int]) -> list[int]:
     """Return the ports that accept a connection from outside."""
+    patience = deadline(0.35)
 
     def answers(port: int) -> bool:
         try:
-            socket.create_connection((address, port), timeout=0.7).close()
+            socket.create_connection((address, port), timeout=patience).close()
         except OSError:
             return False
         return True
@@ -184,7 +186,9 @@ def test_published_ports_of_containers_need_the_same_list(server: Server) -> Non
 
 def test_the_message_at_login_describes_the_host(server: Server) -> None:
     login = commands.ssh(server.lab.home, server.host.address, "bob", server.key("bob"))
-    result = subprocess.run([*login, "-tt"], input="exit\n", capture_output=True, text=True, check=False, timeout=30)
+    result = subprocess.run(
+        [*login, "-tt"], input="exit\n", capture_output=True, text=True, check=False, timeout=deadline(15)
+    )
     assert "lab-1: A temporary host of the lab." in result.stdout
     assert "Your workspace is /srv/workspaces/" in result.stdout
 
@@ -195,7 +199,7 @@ def test_metrics_are_reachable_only_from_the_listed_networks(server: Server) -> 
         assert result.code == 0, result.text
         assert answering(server.host.address, {22, 8080, 9100}) == reachable
         if 9100 in reachable:
-            metrics = urlopen(f"http://{server.host.address}:9100/metrics", timeout=10).read().decode()
+            metrics = urlopen(f"http://{server.host.address}:9100/metrics", timeout=deadline(5)).read().decode()
             assert "node_memory_MemTotal_bytes" in metrics
             assert "node_textfile_scrape_error 0" in metrics
     assert server.run().code == 0
@@ -257,7 +261,7 @@ def test_the_host_rolls_back_by_itself_when_the_run_is_interrupted(server: Serve
         (ssh_server.ROLLBACK.unit, unconfirmed_settings(server, "AllowUsers nobody", back_after=1)),
     ):
         with pytest.raises(subprocess.TimeoutExpired):
-            server.lab.ssh(server.host, f"{' && '.join(steps)}; sleep 60", timeout=3)
+            server.lab.ssh(server.host, f"{' && '.join(steps)}; sleep 60", timeout=deadline(1.5))
         wait = f"while systemctl --quiet is-active {unit}.timer {unit}.service; do sleep 0.1; done"
         assert server.ask(f"{wait}; {STATE}") == before
 

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -201,6 +200,7 @@ def long_run(lab: Lab) -> Iterator[None]:
         lab.ask(host, f'{ASK} "{END_LOCK}"')
 
 
+WAITS_FOR_RUNS = "pgrep --exact sleep --parent $(systemctl show --property=MainPID --value groundcrew-switch)"
 SLEEP = "SELECT pg_sleep(600)"
 END_LOCK = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'BEGIN; LOCK%'"
 START_BACKUP = (
@@ -243,7 +243,7 @@ def test_an_upgrade_waits_for_active_runs_and_a_failed_one_changes_nothing(runne
         deploying = Thread(target=lambda: results.append(run(runner, root=copied)))
         deploying.start()
         until(lambda: not active_timers(runner), 60)
-        time.sleep(2)
+        until(lambda: runner.ssh(host, WAITS_FOR_RUNS).returncode == 0, 20)
         assert runner.ask(host, "readlink /opt/groundcrew/current") == before, "the upgrade waits for the run"
     deploying.join()
     assert results[0].code == 0, results[0].text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,6 +14,7 @@ from tests.lab import commands
 from tests.lab.k3s import begun, first_run, kubectl, left, nodes, ready, run
 from tests.lab.lab import Lab
 from tests.lab.pyinfra import end
+from tests.parts.patience import until
 from tests.parts.s3 import Bucket
 
 restore = partial(run, of="k3s_restore")
@@ -45,8 +45,8 @@ def reached(lab: Lab, bucket: Bucket) -> Iterator[None]:
     *ssh, first = commands.ssh(lab.home, lab.hosts[0].address, "root")
     with subprocess.Popen([*ssh, *forwarding, first]) as tunnel:
         try:
-            while lab.ssh(lab.hosts[0], f"curl --silent --output /dev/null {bucket.endpoint}").returncode:
-                time.sleep(0.1)
+            reach = f"curl --silent --show-error --output /dev/null {bucket.endpoint}"
+            until(lambda: lab.ssh(lab.hosts[0], reach).returncode == 0, saw=lambda: lab.ssh(lab.hosts[0], reach).stderr)
             yield
         finally:
             tunnel.terminate()

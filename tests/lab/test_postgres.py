@@ -15,6 +15,7 @@ import pytest
 from jobs.backup.postgres.privileges import missing_privileges
 from tests.lab.lab import Lab
 from tests.lab.pyinfra import PyinfraRun, deploy
+from tests.parts.patience import deadline
 
 PASSWORDS = {name: f"{name}'s-own-S3cret" for name in ("shop", "ada", "backup")}
 VARIABLES = {f"{name.upper()}_PASSWORD": value for name, value in PASSWORDS.items()}
@@ -70,7 +71,7 @@ def connect(lab: Lab, user: str, database: str, password: str = "", **more: Any)
         dbname=database,
         user=user,
         password=password or PASSWORDS[user],
-        connect_timeout=5,
+        connect_timeout=int(deadline(2.5)),
         **{"sslmode": "require", "autocommit": True, **more},
     )
 

@@ -54,7 +54,7 @@ def open_page(page: str, folder: Path, *, width: int = 360, dark: bool = False) 
                 f"--proxy-server=http://127.0.0.1:{port}", f"--blink-settings=preferredColorScheme={0 if dark else 1}",
                 "--dump-dom", f"{HOST}/probe",
             ],
-            capture_output=True, text=True, check=True, timeout=120,
+            capture_output=True, text=True, check=True, timeout=deadline(60),
         )  # fmt: skip
     report = re.search(r'<pre id="report">(.+?)</pre>', done.stdout, re.DOTALL)
     assert report, done.stdout + done.stderr

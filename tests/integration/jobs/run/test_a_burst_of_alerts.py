@@ -9,12 +9,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email import message_from_string, policy
 from pathlib import Path
+from statistics import median
 
 import pytest
 
 from jobs.run import Options, Outcome, Result, delivery, run_job
 from tests.parts.listeners import Received, mail_server, web_hook
-from tests.parts.patience import until
+from tests.parts.patience import deadline, until
 from tests.parts.runs import environment, job, store_in
 
 MANY = [f"db{number}" for number in range(500)]
@@ -45,7 +46,8 @@ def hooked(chat: Received) -> Counter[str]:
 
 
 def test_no_job_waits_and_each_alert_is_sent_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "DELIVERY_TIMEOUT", 3)
+    timeout = deadline(1.5)
+    monkeypatch.setattr(delivery, "DELIVERY_TIMEOUT", timeout)
     store, once = store_in(tmp_path), Counter(MANY)
     work = job(lambda run: Result(Outcome.FAILED, f"no route to {run.subject}"), *MANY, max_parallel=8)
     with web_hook() as chat, mail_server() as mail:
@@ -57,14 +59,14 @@ def test_no_job_waits_and_each_alert_is_sent_once(tmp_path: Path, monkeypatch: p
         records = run_job(work, env, store, Options())
         work_took = max(record.ended for record in records) - started
         all_took = datetime.now(UTC) - started
-        assert all_took - work_took < timedelta(seconds=10)
-        assert max(record.duration for record in records) < timedelta(seconds=2)
-        assert len(mail.mails) < 10
+        assert all_took - work_took < timedelta(seconds=deadline(5))
+        assert median(record.duration for record in records) < timedelta(seconds=timeout)
+        assert len(mail.mails) < len(MANY) / 4
         assert max(mailed(mail).values()) == 1
         chat.answering.set()
         until(lambda: chat.requests)  # requests that it accepted while it did not answer
         chat.requests.clear()
-        monkeypatch.setattr(delivery, "DELIVERY_TIMEOUT", 10)
+        monkeypatch.setattr(delivery, "DELIVERY_TIMEOUT", deadline(10))
         run_job(work, env, store, Options())
         run_job(replace(work, subjects=lambda _environment, _store, _options: MANY[:20]), env, store, Options())
     assert mailed(mail) == once

@@ -95,7 +95,7 @@ def test_the_lock_of_a_killed_run_is_taken_over_after_its_lease(tmp_path: Path) 
         killed = time.monotonic()
         with process(program(done)) as successor:
             assert code_of(successor) == 0
-    assert time.monotonic() - killed < 4
+    assert time.monotonic() - killed < deadline(2)
     (record,) = records(store, "staging")
     assert record.outcome is Outcome.DONE
     assert f"(pid {victim})" in (record.took_over or "")
@@ -123,6 +123,7 @@ def test_a_sigterm_at_any_time_leaves_a_record_a_free_lock_and_no_open_upload(
     tmp_path: Path, opened: Callable[[], Store]
 ) -> None:
     seed = random.randrange(10**6)
+    print(f"seed: {seed}")
     times, whole = random.Random(seed), 0
     for number in range(SIGNALS):
         subject = f"shop-{number}"
@@ -139,26 +140,26 @@ def test_a_sigterm_at_any_time_leaves_a_record_a_free_lock_and_no_open_upload(
             os.kill(pid, signal.SIGTERM)
             code = code_of(pid)
         (record,) = records(store, "staging", "backup", subject)
-        assert released(store, lock), f"seed {seed}, signal {number}"
-        assert not list(store.open_uploads()), f"seed {seed}, signal {number}"
+        assert released(store, lock), f"signal {number}"
+        assert not list(store.open_uploads()), f"signal {number}"
         stored = list(store.list(f"staging/backups/{subject}/"))
         if record.outcome is Outcome.DONE:  # a signal after the end of run_job() kills the process
             whole += 1
-            assert code in (0, -signal.SIGTERM), f"seed {seed}, signal {number}"
+            assert code in (0, -signal.SIGTERM), f"signal {number}"
             assert len(stored) == 1
         else:
             assert record.stopped == record.sentence == "stopped by SIGTERM"
-            assert code == 1, f"seed {seed}, signal {number}"
+            assert code == 1, f"signal {number}"
             assert not stored
-    assert whole < SIGNALS, f"seed {seed}: no signal came in time to stop a run"
+    assert whole < SIGNALS, "no signal came in time to stop a run"
 
 
 def test_a_second_interrupt_causes_a_warning_about_the_risk(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    started = tmp_path / "started"
+    started, enough = tmp_path / "started", tmp_path / "enough"
 
     def stubborn(run: Run) -> Result:
         started.touch()
-        time.sleep(3)
+        until(enough.exists)
         run.check()
         raise AssertionError
 
@@ -166,15 +167,21 @@ def test_a_second_interrupt_causes_a_warning_about_the_risk(tmp_path: Path, capf
         ended = run_job(job(stubborn), environment(), store_in(tmp_path), Options())
         return exit_code(ended, scheduled=False)
 
+    output: list[str] = []
+
+    def printed() -> str:
+        output.extend(capfd.readouterr())
+        return "".join(output)
+
     with process(program) as pid:
         until(started.exists)
         os.kill(pid, signal.SIGINT)
-        time.sleep(0.1)  # the system merges two signals that come at once
+        until(lambda: "stopping" in printed())  # the system merges two signals that come at once
         os.kill(pid, signal.SIGINT)
+        until(lambda: "still stopping" in printed())
+        enough.touch()
         assert code_of(pid) == 1
-    output = "".join(capfd.readouterr())
-    assert "still stopping" in output
-    assert "its lock stays for 60 s" in output
+    assert "its lock stays for 60 s" in printed()
 
 
 @pytest.fixture
@@ -212,7 +219,7 @@ def test_a_broken_or_slow_web_hook_fails_no_run_and_delays_it_little(
         def program() -> int:
             before = time.monotonic()
             run_job(job(failing), env, store_in(tmp_path), Options())
-            return int(time.monotonic() - before > 3)
+            return int(time.monotonic() - before > deadline(1.5))
 
         with process(program) as pid:
             assert code_of(pid) == 0

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from jobs.store import Missing, Store, StoreError, open_store
+from tests.parts.patience import deadline
 from tests.parts.store import Settings
 
 
@@ -79,7 +80,7 @@ from tests.parts.store import Settings
 store = open_store(Settings("file://{root}"))
 """
     return subprocess.run(
-        [*before, sys.executable, "-c", setup + code], capture_output=True, text=True, timeout=60, check=False
+        [*before, sys.executable, "-c", setup + code], capture_output=True, text=True, timeout=deadline(30), check=False
     )
 
 

@@ -14,6 +14,7 @@ from deploys.lib import operations
 from deploys.lib.facts import HostFacts, PathFacts, UnitFacts
 from deploys.lib.operations import is_outdated, stamp_file
 from inventories import Secret
+from tests.parts.patience import deadline
 
 LISTS = "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (apt-get)"
 ARCHIVES = "E: Could not get lock /var/cache/apt/archives/lock. It is held by process 7 (unattended-upgr)"
@@ -31,7 +32,12 @@ def apt(folder: Path, error: str, failures: int) -> subprocess.CompletedProcess[
         (folder / program).chmod(0o755)
     command = ["sh", "-c", operations.wait_for_apt_lock("apt update")]
     return subprocess.run(
-        command, env={"PATH": f"{folder}:/usr/bin:/bin"}, check=False, capture_output=True, text=True, timeout=60
+        command,
+        env={"PATH": f"{folder}:/usr/bin:/bin"},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=deadline(30),
     )
 
 

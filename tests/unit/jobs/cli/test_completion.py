@@ -12,6 +12,7 @@ import pytest
 
 from jobs import cli
 from tests.parts.needs import needs
+from tests.parts.patience import deadline
 from tests.unit.jobs.cli.conftest import HEAD, Write, databases
 
 
@@ -28,7 +29,7 @@ def shell(tmp_path: Path) -> Callable[..., str]:
     def run(name: str, script: str) -> str:
         ended = subprocess.run(
             [name, *{"bash": ["--norc"], "zsh": ["-f"]}[name], "-c", script],
-            capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=30, check=False,
+            capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=deadline(15), check=False,
         )  # fmt: skip
         assert ended.stderr == ""
         return ended.stdout
