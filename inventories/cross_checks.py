@@ -67,18 +67,14 @@ def _signing(environment: Environment) -> Iterator[Fault]:
 
 
 def _unused_signing_keys(store: StoreSettings, verify: Verify) -> Iterator[Fault]:
-    unused = {
-        ("store", "trust"): store.trust,
-        ("verify", "sign_with"): verify.sign_with,
-        ("verify", "trust"): verify.trust,
-    }
+    unused = {("store", "trust"): store.trust, ("verify", "sign_with"): verify.sign_with}
     for path, value in unused.items():
         if store.signing_disabled and value:
             yield path, f'has no effect, because store.sign_with = "{NOBODY}" disables signatures; remove one of them'
 
 
 def _keys_with_two_purposes(store: StoreSettings, verify: Verify) -> Iterator[Fault]:
-    """Yield a fault for each key that is used twice: whoever verifies a backup must not be able to sign one."""
+    """Yield a fault for each key that is used twice: a machine that verifies backups must not be able to sign them."""
     remedy = "make another one: ssh-keygen -t ed25519"
     if store.signing_key and store.signing_key == store.decrypt_with:
         yield ("store", "sign_with"), f"is the same secret as store.decrypt_with; {remedy}"
@@ -86,10 +82,6 @@ def _keys_with_two_purposes(store: StoreSettings, verify: Verify) -> Iterator[Fa
         yield ("verify", "sign_with"), f"is the same secret as store.sign_with; {remedy}"
     if verify.sign_with and verify.sign_with == store.decrypt_with:
         yield ("verify", "sign_with"), f"is the same secret as store.decrypt_with; {remedy}"
-    for number, line in enumerate(verify.trust, start=1):
-        if line.split()[1:2] in [other.split()[1:2] for other in store.trust]:
-            fact = "store.trust has the same key, so whoever verifies backups can also sign them"
-            yield ("verify", "trust", str(number)), f"{fact}; use two keys"
 
 
 def _same_names(environment: Environment) -> Iterator[Fault]:

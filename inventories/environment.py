@@ -37,11 +37,7 @@ class Heading:
     format: int = toml_key(value_types.FORMAT_TYPE, "format of this file", default=1, example="1")
 
 
-# Examples of public keys.
-_BACKUP_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA9TataTBEo/1i5sMGwNWcbGIJvrGTC0iPMPYyPCxozj backups of staging"
-_VERIFICATION_KEY = (
-    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJPXAny0QUpI+Cule2mghKN2apLb014Po0hIsKkKWRvS verifications of staging"
-)
+_PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA9TataTBEo/1i5sMGwNWcbGIJvrGTC0iPMPYyPCxozj"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +90,9 @@ class StoreSettings:
     )
     trust: tuple[str, ...] = toml_key(
         value_types.TRUSTED_KEYS,
-        "public keys whose backups are restored, verified and counted by retention, as ssh-keygen prints them",
+        "public keys whose signatures are accepted; namespaces limits a key to one of the two purposes",
         default=[],
-        example=f'["{_BACKUP_KEY}"]',
+        example=f"""['namespaces="groundcrew-manifest" {_PUBLIC_KEY}']""",
     )
 
     @property
@@ -316,12 +312,6 @@ class Verify:
         "SSH key that signs the results of verifications; only machines that verify have it",
         default=None,
         example='{ file = "/etc/groundcrew/verify.key" }',
-    )
-    trust: tuple[str, ...] = toml_key(
-        value_types.TRUSTED_KEYS,
-        "public keys whose verification results decide what restores and retention choose, as ssh-keygen prints them",
-        default=[],
-        example=f'["{_VERIFICATION_KEY}"]',
     )
 
 

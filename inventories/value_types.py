@@ -412,38 +412,54 @@ class _SigningKey(ValueType[Secret | Literal["nobody"]]):
         return NOBODY if value == NOBODY else SECRET.read(value, position)
 
 
+NAMESPACES = ("groundcrew-manifest", "groundcrew-verification")
+"""What a key can sign: backup sets and the results of verifications."""
+_EACH_NAMESPACE = " or ".join(f'namespaces="{name}"' for name in NAMESPACES)
+_NAMESPACE = f"({'|'.join(NAMESPACES)})"
+
+
 class _TrustedKeys(ValueType[tuple[str, ...]]):
-    """OpenSSH public keys. Two lines with the same key are a fault, whatever their comments."""
+    """OpenSSH public keys. Two lines with the same key are a fault, whatever else they say."""
 
     description = '["ssh-ed25519 AAAA… comment", …]'
 
     def read(self, value: object, position: Position) -> tuple[str, ...]:
         if not isinstance(value, list):
             raise InvalidValue(f"this is not a list of public keys; use {self.description}")
-        seen: dict[str, int] = {}
-        for number, line in enumerate(value, start=1):
-            if fault := _public_key_fault(line):
-                position.child(str(number)).add_fault(fault)
-            elif (key := line.split()[1]) in seen:
-                position.child(str(number)).add_fault(f"this is the same key as {seen[key]}; remove one of them")
-            else:
-                seen[key] = number
-        return tuple(" ".join(line.split()) for line in value if isinstance(line, str))
+        numbers: dict[str, int] = {}
+        lines = []
+        for number, item in enumerate(value, start=1):
+            try:
+                line, key = _trusted_key(item)
+            except InvalidValue as error:
+                position.child(str(number)).add_fault(str(error))
+                continue
+            if key in numbers:
+                fact = f"this is the same key as number {numbers[key]}"
+                position.child(str(number)).add_fault(f"{fact}; remove one of them")
+            numbers.setdefault(key, number)
+            lines.append(line)
+        return tuple(lines)
 
 
-def _public_key_fault(value: object) -> str:
-    """Return what is wrong with an OpenSSH public key, without showing it: it can be a secret key."""
+def _trusted_key(value: object) -> tuple[str, str]:
+    """Return a line of `trust` with single spaces, and its key. A fault never shows it: it can be a secret key."""
     use = 'use the line of its .pub file, "ssh-ed25519 AAAA… comment"'
     if not isinstance(value, str) or not value.isprintable():
-        return f"this is not a public key; {use}"
+        raise InvalidValue(f"this is not a public key; {use}")
     if "PRIVATE KEY" in value or value.startswith("b3BlbnNzaC1rZXk"):
-        return f"this is a secret key, which must not be in this file; {use}"
+        raise InvalidValue(f"this is a secret key, which must not be in this file; {use}")
     words = value.split()
-    if words and re.fullmatch(r"(ssh|ecdsa|sk-ssh|sk-ecdsa)-[\w@.-]+", words[0]) and words[0] != _ED25519:
-        return f"this is a key of type {words[0]}; only {_ED25519} keys sign backups: ssh-keygen -t ed25519 makes one"
-    if len(words) < 2 or words[0] != _ED25519 or not _is_ed25519(words[1]):
-        return f"this is not a public key; {use}"
-    return ""
+    key = words[1:] if words[:1] and words[0].startswith("namespaces=") else words
+    if key != words and not re.fullmatch(rf'namespaces="{_NAMESPACE}(,{_NAMESPACE})*"', words[0]):
+        raise InvalidValue(f"namespaces is not a list of purposes; use {_EACH_NAMESPACE}")
+    if key and re.fullmatch(r"(ssh|ecdsa|sk-ssh|sk-ecdsa)-[\w@.-]+", key[0]) and key[0] != _ED25519:
+        raise InvalidValue(
+            f"this is a key of type {key[0]}; only {_ED25519} keys sign backups: ssh-keygen -t ed25519 makes one"
+        )
+    if len(key) < 2 or key[0] != _ED25519 or not _is_ed25519(key[1]):
+        raise InvalidValue(f"this is not a public key; {use}")
+    return " ".join(words), key[1]
 
 
 _ED25519 = "ssh-ed25519"

@@ -32,12 +32,6 @@ BROKEN = {
             "verify.sign_with: is the same secret as store.decrypt_with; make another one: ssh-keygen -t ed25519",
         ],
     ),
-    "one trusted key for backups and verifications": (
-        HEAD + STORE + f'trust = ["{TRUSTED} a"]\n[verify]\ntrust = ["{TRUSTED} b"]\n',
-        [
-            "verify.trust.1: store.trust has the same key, so whoever verifies backups can also sign them; use two keys",
-        ],
-    ),
     "a server and a database of one name": (
         WHOLE + '[servers.shop]\nurl = "postgresql://db"\n',
         [

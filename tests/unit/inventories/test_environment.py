@@ -14,6 +14,7 @@ from tests.unit.inventories.conftest import Reading
 
 SHIPPED = Path(__file__).parents[3]
 
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsKLqeplhpW+uObz5dvMgjz1OxfM/XXUB+VHtZ6isGN"
 DESIGNED = """
 [environment]
 name = "staging"
@@ -29,7 +30,9 @@ max_parts = 1000
 encrypt_to = "nobody"
 decrypt_with = { file = "/etc/groundcrew/age.key" }
 sign_with = { file = "/etc/groundcrew/signing.key" }
-trust = ["ssh-ed25519  AAAAC3NzaC1lZDI1NTE5AAAAIHsKLqeplhpW+uObz5dvMgjz1OxfM/XXUB+VHtZ6isGN  runner-1"]
+trust = [
+    'namespaces="groundcrew-manifest,groundcrew-verification"  PUBLIC  runner-1',
+]
 [servers.main]
 url = "postgresql://backup@db.internal:5432/postgres"
 password = { env = "MAIN_DB_PASSWORD" }
@@ -84,7 +87,7 @@ textfile = "/var/lib/prometheus/node-exporter/groundcrew.prom"
 
 @pytest.fixture
 def designed(read: Reading) -> Environment:
-    return read(DESIGNED)
+    return read(DESIGNED.replace("PUBLIC", KEY))
 
 
 def test_the_heading(designed: Environment, root: Path) -> None:
@@ -101,7 +104,7 @@ def test_the_store(designed: Environment) -> None:
     assert (store.max_parts, store.encrypt_to) == (1000, ())
     assert store.signing_key
     assert (store.signing_key.source, store.signing_disabled) == ("file /etc/groundcrew/signing.key", False)
-    assert store.trust == ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsKLqeplhpW+uObz5dvMgjz1OxfM/XXUB+VHtZ6isGN runner-1",)
+    assert store.trust == (f'namespaces="groundcrew-manifest,groundcrew-verification" {KEY} runner-1',)
 
 
 def test_signatures_can_be_disabled(read: Reading) -> None:

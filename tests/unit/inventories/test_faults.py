@@ -167,16 +167,17 @@ BROKEN = {
     "invalid trusted keys": (
         HEAD
         + STORE
-        + f'trust = ["{TRUSTED}", "{TRUSTED[:-8]}", "ssh-rsa AAAAB3NzaC1yc2E", "b3BlbnNzaC1rZXktdjEAAAA", 3, "{TRUSTED} again", "age1abc", "restrict {TRUSTED}", "ssh-ed25519"]\n',
+        + f'trust = ["{TRUSTED}", "{TRUSTED[:-8]}", "ssh-rsa AAAAB3NzaC1yc2E", "b3BlbnNzaC1rZXktdjEAAAA", 3, "{TRUSTED} again", "age1abc", "restrict {TRUSTED}", "ssh-ed25519", "namespaces=groundcrew-manifest {TRUSTED}"]\n',
         [
             'store.trust.2: this is not a public key; use the line of its .pub file, "ssh-ed25519 AAAA… comment"',
             "store.trust.3: this is a key of type ssh-rsa; only ssh-ed25519 keys sign backups: ssh-keygen -t ed25519 makes one",
             'store.trust.4: this is a secret key, which must not be in this file; use the line of its .pub file, "ssh-ed25519 AAAA… comment"',
             'store.trust.5: this is not a public key; use the line of its .pub file, "ssh-ed25519 AAAA… comment"',
-            "store.trust.6: this is the same key as 1; remove one of them",
+            "store.trust.6: this is the same key as number 1; remove one of them",
             'store.trust.7: this is not a public key; use the line of its .pub file, "ssh-ed25519 AAAA… comment"',
             'store.trust.8: this is not a public key; use the line of its .pub file, "ssh-ed25519 AAAA… comment"',
             'store.trust.9: this is not a public key; use the line of its .pub file, "ssh-ed25519 AAAA… comment"',
+            'store.trust.10: namespaces is not a list of purposes; use namespaces="groundcrew-manifest" or namespaces="groundcrew-verification"',
         ],
     ),
     "a store of another type": (

@@ -149,3 +149,9 @@ def test_cron_lines_that_make_cronsim_fail_are_rejected() -> None:
             value_types.CRON.read(line, HERE)
         except InvalidValue as refused:
             assert "is not a cron line" in str(refused)  # noqa: PT017
+
+
+def test_the_namespaces_of_trusted_keys_are_those_of_signatures() -> None:
+    from jobs.backup.sets import signatures
+
+    assert value_types.NAMESPACES == (signatures.MANIFEST_NAMESPACE, signatures.VERIFICATION_NAMESPACE)
