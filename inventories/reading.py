@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
+from inventories.printable import printable
 from inventories.secret import redact
 
 T = TypeVar("T")
@@ -269,11 +270,6 @@ def _digits(value: object) -> str:
 
 def _short(text: str) -> str:
     return text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 1] + "…"
-
-
-def printable(text: str) -> str:
-    """Return the text with escape sequences for all characters that can break a line or a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
 
 
 def toml_path(path: KeyPath) -> str:

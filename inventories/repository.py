@@ -12,7 +12,8 @@ from typing import Any
 from inventories.cross_checks import Fault, Surroundings, cross_check, missing_hosts_file
 from inventories.environment import Environment
 from inventories.overrides import Override, apply_overrides
-from inventories.reading import KeyPath, Position, TableOf, printable, suggestion, toml_path
+from inventories.printable import printable
+from inventories.reading import KeyPath, Position, TableOf, suggestion, toml_path
 from inventories.secret import BadEnvironment
 from inventories.value_types import FORMAT
 

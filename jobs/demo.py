@@ -79,7 +79,7 @@ class DemoRepository:
         for line in out.decode().splitlines():
             self.story.print_line(f"     {line}")
         if running.returncode:
-            raise Failed(f"the demo failed: crew {shown} exited with {running.returncode}\n{err.decode()}")
+            raise Failed(f"the demo failed: crew {shown} exited with {running.returncode}", *err.decode().splitlines())
 
 
 def run_demo(print_line: PrintLine) -> list[tuple[str, float]]:

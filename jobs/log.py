@@ -17,6 +17,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TextIO, TypeVar, cast
 
 from inventories import redact, redact_all
+from inventories.printable import printable, printable_lines
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
@@ -156,15 +157,15 @@ def _renderer() -> Processor:
 
 def format_for_terminal(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     """Return a short line: the time, the job and subject, the event, and in grey all other fields and the run."""
-    fields = dict(event)
+    fields = {printable(name): value if name == "exception" else printable(str(value)) for name, value in event.items()}
     time, level, what = fields.pop("timestamp", ""), fields.pop("level", "info"), fields.pop("event", "")
     run, trace = fields.pop("run", ""), fields.pop("exception", "")
-    about = " ".join(str(fields.pop(name)) for name in ("job", "subject", "logger") if fields.get(name))
+    about = " ".join(fields.pop(name) for name in ("job", "subject", "logger") if fields.get(name))
     fields.pop("environment", None)
     rest = " ".join([*(f"{name}={value}" for name, value in fields.items()), run])
     severity = "" if level in ("info", "debug") else f"{_COLOURS.get(level, '')}{level}{_PLAIN} "
     start = " ".join(filter(None, (f"{_GREY}{time}{_PLAIN}", about and f"{about}:", f"{severity}{what}")))
-    return f"{start} {_GREY}{rest}{_PLAIN}" + (f"\n{trace}" if trace else "")
+    return f"{start} {_GREY}{rest}{_PLAIN}" + (f"\n{printable_lines(trace)}" if trace else "")
 
 
 def format_without_colours(logger: WrappedLogger, method: str, event: EventDict) -> str:

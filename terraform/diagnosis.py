@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from inventories.reading import printable
+from inventories.printable import printable
 from terraform.errors import ChangeRefused, NoTerraform, StackError, StateLocked, TemporaryStackError
 
 _MAX_LENGTH = 600

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from inventories.reading import printable
+from inventories.printable import printable
 from terraform import values
 from terraform.errors import UnreadablePlan
 from terraform.values import UNKNOWN, Path
@@ -236,7 +236,7 @@ def _name(text: Any) -> str:
     """Return a name or a message from the plan, safe to print; raise TypeError if it is no text."""
     if not isinstance(text, str):
         raise TypeError(f"{type(text).__name__} instead of text")
-    return text if text.isprintable() else printable(text)
+    return printable(text)
 
 
 def _failed_checks(checks: Iterable[Mapping[str, Any]]) -> Iterator[FailedCheck]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from inventories import StateSettings
-from inventories.reading import printable
+from inventories.printable import printable
 from terraform import backend
 from terraform.diagnosis import StateLock
 from terraform.errors import StackError, TemporaryStackError

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inventories import Ignore
-from inventories.reading import printable
+from inventories.printable import printable
 from terraform.drift import MEANING, DriftFinding, DriftKind
 
 MAX_ROWS = 100
@@ -153,7 +153,7 @@ def as_markdown(report: DriftReport) -> Iterator[str]:
     yield "| stack | |"
     yield "|---|---|"
     for stack in report.stacks:
-        yield f"| {_escaped(stack.stack)} | {_escaped(stack.error or stack.verdict)} |"
+        yield f"| {_escaped(stack.stack)} | {_code(stack.error) or stack.verdict} |"
     yield ""
     yield from _findings(report)
     for rule in report.unmatched:
@@ -170,7 +170,8 @@ def _findings(report: DriftReport) -> Iterator[str]:
         kind = f"{finding.kind} (ignored: {_escaped(finding.ignored)})" if finding.ignored else finding.kind.value
         before, now = _code(finding.before), _code(finding.now)
         if not finding.attribute:
-            before, now = "", _escaped(finding.sentence)
+            from_outside = finding.kind is DriftKind.CHECK_FAILED  # the message of a check can contain any value
+            before, now = "", _code(finding.sentence) if from_outside else finding.sentence
         yield f"| {_escaped(name)} | {kind} | {_code(finding.what)} | {before} | {now} |"
     yield ""
     if len(rows) > MAX_ROWS:

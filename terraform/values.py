@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from inventories.reading import printable
+from inventories.printable import printable
 
 SENSITIVE, NOT_SENSITIVE = "(sensitive)", "(not sensitive)"
 FORGOTTEN = "no longer managed by Terraform, but not destroyed"
@@ -22,11 +22,6 @@ Path = tuple[str | int, ...]
 def dotted_path(path: Path) -> str:
     """Return a path as text, such as tags.Owner or root_block_device.0.volume_size."""
     return printable(".".join(str(step) for step in path))
-
-
-def printable_lines(text: str) -> str:
-    """Return a text of several lines in which only line breaks and tabs are control characters."""
-    return "".join(each if each in "\n\t" else printable(each) for each in re.split(r"([\n\t])", text))
 
 
 def are_equal(first: Any, second: Any) -> bool:

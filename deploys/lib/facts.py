@@ -22,6 +22,7 @@ from pyinfra.api.arguments_typed import PyinfraOperation
 from pyinfra.api.operation import OperationMeta
 from pyinfra.context import ctx_host, ctx_state
 
+from deploys.lib.messages import log_message
 from deploys.lib.preflight import DeployError
 
 FACTS_EXPIRE_AFTER = 10  # seconds
@@ -148,7 +149,7 @@ def operation_with_facts(
 
 
 def _fail(state: State, host: Host, message: str) -> bool:
-    host.log(message)
+    log_message(host, message)
     return False
 
 

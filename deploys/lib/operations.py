@@ -27,7 +27,9 @@ from deploys.lib.facts import (
     sudo_arguments,
     unit_states,
 )
-from inventories import Secret, redact
+from deploys.lib.messages import log_message
+from inventories import Secret
+from inventories.printable import printable_lines
 
 Steps: TypeAlias = Generator[str | StringCommand | FileUploadCommand | FunctionCommand]
 
@@ -136,9 +138,9 @@ def write_command(dest: str, mode: str, owner: str, check: str = "") -> str:
 
 def show_diff(dest: str, text: str) -> None:
     """Print the difference for --diff."""
-    current = [f"{line}\n" for line in host.get_fact(FileContents, path=dest) or []]
-    host.log(f"{dest}:")
-    for line in generate_color_diff(current, text.splitlines(keepends=True)):
+    current = [printable_lines(f"{line}\n") for line in host.get_fact(FileContents, path=dest) or []]
+    log_message(host, f"{dest}:")
+    for line in generate_color_diff(current, printable_lines(text).splitlines(keepends=True)):
         logger.info("  %s", line)
 
 
@@ -155,7 +157,7 @@ def write_secret_file(facts: HostFacts, dest: str, text: Secret, mode: str = "60
 def _write_silently(state: State, host: Host, write: str, text: Secret) -> bool:
     ok, output = run_silently(host, write, text.reveal())
     if not ok:
-        host.log(redact("\n".join(output)))
+        log_message(host, "\n".join(output))
     return ok
 
 

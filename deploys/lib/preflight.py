@@ -13,12 +13,16 @@ from pyinfra.api.state import StateStage
 from pyinfra.context import ctx_state
 
 from inventories import CrewError
+from inventories.printable import printable_lines
 
 SYSTEMS = {("debian", "12"), ("debian", "13"), ("ubuntu", "24.04")}
 
 
 class DeployError(PyinfraError, CrewError):
     """A deploy can't continue; the message names the host or group, the fact and the remedy."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable_lines(message))  # pyinfra prints it as it is, and facts are text from outside
 
 
 @dataclass(frozen=True)

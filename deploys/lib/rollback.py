@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from pyinfra.api import Host, State, StringCommand
 
+from deploys.lib.messages import log_message
 from deploys.lib.operations import run_silently
 
 ROLLBACK_AFTER = 30  # seconds
@@ -43,7 +44,7 @@ class TimedRollback:
         restore = f"{cleanup}; {self.restore_command} && {self.stop_timer}"
         finished, _ = run_silently(host, f"{self.stop_timer} && {confirm}" if login_works else restore)
         if not (login_works and finished):
-            host.log(self.failure_message(login_works=login_works, finished=finished))
+            log_message(host, self.failure_message(login_works=login_works, finished=finished))
         return login_works and finished
 
     def failure_message(self, *, login_works: bool, finished: bool) -> str:
@@ -62,7 +63,7 @@ def can_log_in(state: State, host: Host) -> bool:
     end = time.monotonic() + LOGIN_TIMEOUT
     while fault := _login_fault(state, host):
         if time.monotonic() > end:
-            host.log(f"a fresh login fails: {fault}")
+            log_message(host, f"a fresh login fails: {fault}")
             return False
         time.sleep(0.2)
     return True

@@ -43,7 +43,8 @@ def check_command(
         output.table(
             [(output.Cell(f.verdict, STYLES[f.verdict]), c.name, str(f)) for c, f in merge_same_problems(results)]
         )
-        output.say(f"\n{environment.name}: {closing_line(results)}", STYLES[worst_verdict(results)])
+        output.say("")
+        output.say(f"{environment.name}: {closing_line(results)}", STYLES[worst_verdict(results)])
     return ExitCode.FAILED if worst_verdict(results) is CheckVerdict.FAULT else ExitCode.DONE
 
 

@@ -123,8 +123,10 @@ def print_version() -> None:
     """Print the version and exit."""
     from importlib.metadata import PackageNotFoundError, version
 
+    from jobs.cli import output
+
     try:
-        typer.echo(f"crew {version('groundcrew')}")
+        output.say(f"crew {version('groundcrew')}")
     except PackageNotFoundError:
-        typer.echo("crew (not installed, run from its repository)")
+        output.say("crew (not installed, run from its repository)")
     raise typer.Exit

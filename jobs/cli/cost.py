@@ -70,7 +70,7 @@ def print_month(name: str, month: MonthReport, problems: list[str]) -> None:
     for line in problems:
         output.say(f"  {line}", output.WARN)
     output.table(_bars(report), indent=2)
-    typer.echo()
+    output.say("")
     output.table(_services(report), ("service", f"{report.currency}", "change"), indent=2)
     for day in report.unusual_days:
         output.say(f"  {sentences.unusual_day(day, report.currency)}", output.WARN)

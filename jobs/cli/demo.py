@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import typer
-
 from jobs.cli import output
 from jobs.cli.arguments import AsJson, examples, new_app
 
@@ -20,7 +18,7 @@ def demo_command(as_json: AsJson = False) -> None:
     """
     from jobs.demo import run_demo
 
-    steps = run_demo((lambda _line: None) if as_json else typer.echo)
+    steps = run_demo((lambda _line: None) if as_json else output.say_lines)
     seconds = sum(took for _, took in steps)
     if as_json:
         output.print_json(

@@ -22,7 +22,8 @@ def exit_for_usage_error(error: Exception, *, as_json: bool) -> int:
         return exit_for_interrupt(as_json=as_json)
     message, command = error.format_message(), getattr(getattr(error, "ctx", None), "command_path", "crew")
     is_help = message.startswith("Usage: ")
-    return _report(ExitCode.WRONG_USAGE, [message if is_help else f"{message} ({command} --help)"], as_json=as_json)
+    lines = message.split("\n") if is_help else [f"{message} ({command} --help)"]
+    return _report(ExitCode.WRONG_USAGE, lines, as_json=as_json)
 
 
 def exit_for_interrupt(*, as_json: bool) -> int:
@@ -65,7 +66,10 @@ def _report(code: ExitCode, lines: Sequence[str], *, as_json: bool) -> int:
         with suppress(OSError):  # a closed pipe or a full disk: the exit code still reports the error
             print(json.dumps(document), flush=True)  # noqa: T201
     else:
-        sys.stderr.write("".join(f"{line}\n" for line in lines))
+        from jobs.cli import output
+
+        for line in lines:
+            output.say_to_stderr(line)
     return code
 
 
@@ -74,11 +78,11 @@ def apology(error: Exception) -> str:
     import traceback
 
     from inventories import redact
-    from inventories.reading import printable
+    from inventories.printable import printable_lines
 
-    where = _save_traceback(redact("".join(traceback.format_exception(error))))
+    where = _save_traceback(printable_lines(redact("".join(traceback.format_exception(error)))))
     return (
-        f"Bug in crew: {type(error).__name__}: {printable(str(error))}. This is not your fault. "
+        f"Bug in crew: {type(error).__name__}: {error}. This is not your fault. "
         f"Please report it with {where} (secrets are removed from it)."
     )
 

@@ -121,7 +121,7 @@ def _print_reference(*, as_json: bool) -> int:
     if as_json:
         output.print_json({"reference": reference()})
     else:
-        output.say(reference())
+        output.say_lines(reference())
     return 0
 
 
@@ -346,6 +346,7 @@ def _print_written(answers: Answers, written: Sequence[Path], *, as_json: bool) 
         return
     for path in written:
         output.say(f"wrote {path}", output.GOOD)
-    output.say("\nNext:")
+    output.say("")
+    output.say("Next:")
     for number, step in enumerate(next_steps(answers), start=1):
         output.say(f"  {number}. {step}")

@@ -1,4 +1,8 @@
-"""What commands print to stdout: sentences and tables, with colours on a terminal, and JSON."""
+"""What commands print: sentences, tables and JSON. On a terminal they have colours.
+
+All output of commands goes through this module. It redacts secrets and escapes control characters, since text from
+outside (names, tags, messages) can contain them.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from typing import Any, NamedTuple, TextIO
 import typer
 
 from inventories import CrewError, redact, redact_all
+from inventories.printable import printable, printable_lines
 from jobs.log import shows_colours
 
 GOOD, BAD, WARN, QUIET, RUNNING = "green", "bold red", "yellow", "dim", "cyan"
@@ -45,7 +50,17 @@ class Cell(NamedTuple):
 
 def say(sentence: str, style: str = "") -> None:
     """Print one line."""
-    typer.echo(_styled(redact(sentence), style, sys.stdout))
+    typer.echo(_styled(printable(redact(sentence)), style, sys.stdout))
+
+
+def say_lines(text: str, style: str = "") -> None:
+    """Print a text of several lines."""
+    typer.echo(_styled(printable_lines(redact(text)), style, sys.stdout))
+
+
+def say_to_stderr(sentence: str, style: str = "", *, end: str = "\n") -> None:
+    """Print one line to stderr, where it does not mix with --json."""
+    typer.echo(_styled(printable(redact(sentence)), style, sys.stderr) + end, err=True, nl=False)
 
 
 def _styled(sentence: str, style: str, stream: TextIO) -> str:
@@ -57,9 +72,9 @@ def _styled(sentence: str, style: str, stream: TextIO) -> str:
 
 
 def print_warnings(sentences: Iterable[str]) -> None:
-    """Print warnings to stderr, where they do not mix with --json."""
+    """Print warnings to stderr."""
     for sentence in sentences:
-        typer.echo(_styled(f"Warning: {redact(sentence)}", WARN, sys.stderr), err=True)
+        say_to_stderr(f"Warning: {sentence}", WARN)
 
 
 def table(rows: Iterable[Sequence[Cell | str]], header: Sequence[str] = (), indent: int = 0) -> None:
@@ -76,9 +91,10 @@ def table(rows: Iterable[Sequence[Cell | str]], header: Sequence[str] = (), inde
     for at in range(columns):
         is_id = all(_ID.fullmatch(row[at].text) for row in cells if at < len(row))
         max_width = _COLUMN_WIDTH if on_terminal and at < columns - 1 else None
-        drawn.add_column(header[at] if header else "", overflow="fold", max_width=max_width, no_wrap=is_id)
+        title = Text(printable(header[at]) if header else "")  # a Text, because rich reads markup in a str
+        drawn.add_column(title, overflow="fold", max_width=max_width, no_wrap=is_id)
     for row in cells:
-        drawn.add_row(*(Text(redact(cell.text), style=cell.style) for cell in row))
+        drawn.add_row(*(Text(printable(redact(cell.text)), style=cell.style) for cell in row))
     console = Console(file=sys.stdout, width=None if on_terminal else _UNLIMITED_WIDTH, highlight=False)
     if not shows_colours(sys.stdout):
         console = Console(file=sys.stdout, width=console.width, highlight=False, color_system=None)

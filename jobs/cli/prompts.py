@@ -8,8 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
-import typer
-
+from jobs.cli import output
 from jobs.cli.arguments import WrongUsage
 
 POLL_SECONDS = 0.1
@@ -22,11 +21,11 @@ def prompt(question: str, *, check: Callable[[], object] = lambda: None, hidden:
     answer = None
     try:
         with _echo_off() if hidden else nullcontext():
-            typer.echo(f"{question}: ", nl=False, err=True)
+            output.say_to_stderr(f"{question}: ", end="")
             answer = read_line(check)
     finally:
         if hidden or answer is None:
-            typer.echo("", err=True)
+            output.say_to_stderr("")
     return answer
 
 

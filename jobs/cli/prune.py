@@ -87,7 +87,7 @@ def _print_plans(environment: Environment, plans: Sequence[PrunePlan], now: date
     for plan in plans:
         output.say(f"{environment.name}/{plan.database}")
         _print_plan(plan, now)
-        typer.echo()
+        output.say("")
     if len(plans) > 1:
         kept = [each for plan in plans for each in plan.kept]
         removed = [each for plan in plans for each in plan.removed]

@@ -219,7 +219,7 @@ def _confirm(
                 name, unknown, "replace it", "nothing was restored", yes_to=yes_to, check=run.check
             )
         else:
-            typer.echo(f"Warning: {unknown}", err=True)
+            output.print_warnings([unknown])
     for name in protection.environments:
         prompts.confirm_protected(
             name,

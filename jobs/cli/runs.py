@@ -146,7 +146,8 @@ def _show_run(record: Record | None, environment: str, run: str | None, zone: tz
         return 0
     output.say(f"{record.outcome}: {record.sentence}", STYLES[record.outcome])
     output.table(_facts(record, zone), indent=2)
-    output.say("\n".join(record.log) or "The log is empty.")
+    for line in record.log or ("The log is empty.",):
+        output.say(line)
     return 0
 
 

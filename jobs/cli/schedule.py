@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -185,9 +184,8 @@ def export_schedule_command(
     except UnsupportedSchedule as error:
         raise WrongUsage(f"{environment_name}: {error}") from None
     if output_folder is None:
-        typer.echo(
-            "\n".join(f"# {file.name}\n{file.text}" if len(files) > 1 else file.text for file in files), nl=False
-        )
+        texts = [f"# {file.name}\n{file.text}" if len(files) > 1 else file.text for file in files]
+        output.say_lines("\n".join(texts).removesuffix("\n"))
     else:
         _write_files(files, output_folder, environment_name, scheduler)
 
@@ -265,5 +263,5 @@ def died_command(ctx: typer.Context, environment_name: EnvironmentName) -> None:
     title = f"{environment.name}: a run was killed or crashed"
     failed = [to.source for to in environment.alerts.to if not send_by_apprise(to, title, text)]
     if failed:
-        sys.stderr.write(f"The alert could not be sent to: {', '.join(failed)}\n")
+        output.say_to_stderr(f"The alert could not be sent to: {', '.join(failed)}")
         raise typer.Exit(1)

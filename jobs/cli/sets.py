@@ -144,7 +144,8 @@ def print_sets(
         ("Incomplete, left by failed runs (retention removes them):", dead),
     ):
         if incomplete:
-            output.say(f"\n{title}")
+            output.say("")
+            output.say(title)
             rows = [
                 (each.database, each.id, format_duration(now - each.started), format_size(each.size))
                 for each in incomplete
@@ -216,7 +217,8 @@ def print_manifest(manifest: Manifest) -> None:
     """Print the manifest of a backup set."""
     output.say(f"{manifest.environment}/{manifest.database}, set {manifest.set}")
     output.table(_facts(manifest), indent=2)
-    output.say("\nParts")
+    output.say("")
+    output.say("Parts")
     header = ("part", "content", "dumped", "stored", "objects")
     parts = [
         (part.name, part.table or part.kind, format_size(part.dumped), format_size(part.size), str(len(part.pieces)))
@@ -226,11 +228,13 @@ def print_manifest(manifest: Manifest) -> None:
     largest = sorted(manifest.tables, key=lambda table: -table.bytes)[:_TABLES_SHOWN]
     left_out = len(largest) < len(manifest.tables)
     shown = f", showing {len(largest)} of {len(manifest.tables)} tables (all: --json)" if left_out else ""
-    output.say(f"\nLargest tables{shown}")
+    output.say("")
+    output.say(f"Largest tables{shown}")
     rows = [(f"{t.schema}.{t.name}", "" if t.rows is None else f"{t.rows:,}", format_size(t.bytes)) for t in largest]
     output.table(rows, ("table", "rows", "size"), indent=2)
     for note in manifest.notes:
-        output.say(f"\nNote: {note}", output.WARN)
+        output.say("")
+        output.say(f"Note: {note}", output.WARN)
 
 
 def _facts(manifest: Manifest) -> list[tuple[str, str]]:

@@ -158,11 +158,8 @@ def open_stacks_command(
 
 def print_progress(stack: str, line: str) -> None:
     """Print a line of Terraform's output to stderr if it reports progress on a resource."""
-    from inventories import redact
-    from inventories.reading import printable
-
     if _RESOURCE_PROGRESS.match(line):
-        typer.echo(printable(redact(f"{stack}: {line}")), err=True)
+        output.say_to_stderr(f"{stack}: {line}")
 
 
 @app.command("bootstrap", epilog=examples("crew stacks bootstrap staging"))
@@ -312,14 +309,12 @@ def output_command(
         return ExitCode.DONE
     from json import dumps
 
-    from inventories.reading import printable
-
     for stack, values in outputs.items():
         if not values:
             output.say(f"{stack}: no outputs; its code has none, or it was never applied", output.QUIET)
         for name, each in sorted(values.items()):
             value = each["value"] if isinstance(each["value"], str) else dumps(each["value"], ensure_ascii=False)
-            output.say(printable(f"{stack}.{name} = {'(sensitive)' if each.get('sensitive') else value}"))
+            output.say(f"{stack}.{name} = {'(sensitive)' if each.get('sensitive') else value}")
     return ExitCode.DONE
 
 
@@ -385,7 +380,6 @@ def _apply(command: StacksCommand, stack: Stack, planned: SavedPlan, confirmatio
 def _print_plan(command: StacksCommand, stack: Stack, planned: SavedPlan, *, full: bool) -> None:
     """Print a plan, or keep it for the JSON object that is printed at the end."""
     from terraform import summary
-    from terraform.values import printable_lines
 
     recorded = stack.recorded_by_apply(planned)
     lines = [*summary.plan_lines(planned.plan), *summary.recorded_lines(recorded)]
@@ -393,7 +387,7 @@ def _print_plan(command: StacksCommand, stack: Stack, planned: SavedPlan, *, ful
         changes = [{"action": line.action, "address": line.address, "edits": line.edits} for line in lines]
         command.plans_as_json[stack.paths.stack] = {"changes": changes}
         return
-    text = printable_lines(planned.text()) if full else ""
+    text = planned.text() if full else ""
     style = output.BAD if any(line.is_dangerous for line in lines) else ""
     with command.terminal:
         output.say(f"{stack.name}: {summary.planned_counts(planned.plan, len(recorded))}", style)
@@ -401,7 +395,7 @@ def _print_plan(command: StacksCommand, stack: Stack, planned: SavedPlan, *, ful
             mark = summary.MARKS[line.action]
             output.say(f"  {mark:>6} {line.address} {line.edits}".rstrip(), PLAN_STYLES.get(line.action, ""))
         if text:
-            output.say(text)
+            output.say_lines(text)
 
 
 @dataclass(frozen=True)

@@ -144,13 +144,14 @@ def _print_summary(summary: dict[str, Any], now: datetime, zone: tzinfo) -> None
     name = summary["environment"]
     if "error" in summary:
         output.say(f"{name}: cannot read its health", output.BAD)
-        output.say("\n".join(f"  {line}" for line in summary["error"].splitlines()))
+        for line in summary["error"].split("\n"):
+            output.say(f"  {line}")
     elif "note" in summary:
         output.say(f"{name}: {summary['note']}", output.QUIET)
     else:
         output.say(f"{name}: {headline(summary)}", output.BAD if summary["problems"] else output.GOOD)
         output.table([_row(subject, now, zone) for subject in summary["subjects"]], indent=2)
-    typer.echo()
+    output.say("")
 
 
 def headline(summary: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from inventories import Secret, redact
+from inventories.printable import printable, printable_lines
 from jobs.run.job import Failed
 from jobs.store import Changed, Missing, StoreError
 
@@ -121,7 +122,7 @@ class Delivery:
 
 
 def send_by_apprise(address: Secret, title: str, text: str) -> bool:
-    """Send through Apprise; return whether the message arrived."""
+    """Send through Apprise as plain text, which mails and chats show without markup; return whether it arrived."""
     import apprise
 
     # In this thread: a program would wait at its end for Apprise's own pool, however slow a mail server is.
@@ -130,4 +131,6 @@ def send_by_apprise(address: Secret, title: str, text: str) -> bool:
         return False
     for service in sender:  # a service with a length limit gets a long message in pieces
         service.overflow_mode = apprise.OverflowMode.SPLIT
-    return bool(sender.notify(title=title, body=text))  # an object that is true if everything arrived
+    title, text = printable(title), printable_lines(text)
+    # An object that is true if everything arrived. Without the format, a mail would contain the text as HTML.
+    return bool(sender.notify(title=title, body=text, body_format=apprise.NotifyFormat.TEXT))

@@ -27,7 +27,8 @@ _KEY_TIME_LENGTH = len("20261121T020000Z")
 
 def to_body(fields: Mapping[str, Any]) -> bytes:
     """Return a document as JSON with its format number."""
-    return json.dumps({"format": FORMAT, **fields}, ensure_ascii=False, indent=1, default=_json_value).encode()
+    text = json.dumps({"format": FORMAT, **fields}, ensure_ascii=False, indent=1, default=_json_value)
+    return text.encode(errors="backslashreplace")  # of half a character, for which UTF-8 has no form, JSON has \udXXX
 
 
 def _json_value(value: object) -> str | None:

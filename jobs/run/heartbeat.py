@@ -8,6 +8,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from inventories import Secret, redact
+from inventories.printable import printable_lines
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -46,7 +47,7 @@ class Heartbeat:
                 self._sending.join(PING_TIMEOUT)
 
     def _send(self, event: str, report: str) -> None:
-        arguments = (self._sending, event, redact(report).encode()[:BODY_LIMIT])
+        arguments = (self._sending, event, printable_lines(redact(report)).encode()[:BODY_LIMIT])
         self._sending = threading.Thread(target=self._ping, args=arguments, name="heartbeat", daemon=True)
         self._sending.start()
 

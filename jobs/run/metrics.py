@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from inventories import Environment
+from inventories.printable import printable
 from jobs.run.job import Outcome
 from jobs.run.record import Record
 from jobs.run.ticks import period
@@ -46,7 +47,7 @@ CODES = {Outcome.DONE: 0, Outcome.FAILED: 1, Outcome.FINDING: 2}
 
 def samples_of(record: Record, to_next_tick: timedelta | None = None) -> Samples:
     """Return the samples of one run."""
-    labels = {"environment": record.environment, "crew_job": record.job, "subject": record.subject}
+    labels = {"environment": record.environment, "crew_job": record.job, "subject": printable(record.subject)}
     ended = record.ended.timestamp()
     values = {
         LAST_RUN: ended,
@@ -57,7 +58,7 @@ def samples_of(record: Record, to_next_tick: timedelta | None = None) -> Samples
     } | ({LAST_SUCCESS: ended} if record.complete else {})
     values |= {PERIOD: to_next_tick.total_seconds()} if to_next_tick else {}
     samples = {(metric.name, _labels(labels)): float(value) for metric, value in values.items()}
-    figures = {name: value for name, value in record.figures.items() if isinstance(value, int | float)}
+    figures = {printable(name): value for name, value in record.figures.items() if isinstance(value, int | float)}
     return samples | {(FIGURE.name, _labels({**labels, "figure": name})): float(v) for name, v in figures.items()}
 
 

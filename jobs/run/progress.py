@@ -8,6 +8,7 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from inventories.printable import printable
 from jobs.format import format_duration, format_size
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Progress:
 
     def report(self, log: FilteringBoundLogger, what: str, done: int, total: int | None) -> None:
         if sys.stderr.isatty():
-            _draw(what, done, total)
+            _draw(printable(what), done, total)
             return
         now = time.monotonic()
         with self._lock:
@@ -83,7 +84,7 @@ def _new_bars() -> rich.progress.Progress:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from inventories import redact
+from inventories.printable import printable_lines
 from jobs.cost import sentences
 from jobs.format import format_duration, format_size, format_time, plural
 from jobs.status import charts
@@ -55,9 +56,8 @@ def render_page(statuses: Sequence[EnvironmentStatus], now: datetime, due: datet
     )
     worst_first = sorted(statuses, key=lambda status: (not status.error, -len(status.problems), status.name))
     problems = sum(len(status.problems) + bool(status.error) for status in statuses)
-    return redact(
-        templates.get_template("page.html.j2").render(statuses=worst_first, problems=problems, now=now, due=due)
-    )
+    page = templates.get_template("page.html.j2").render(statuses=worst_first, problems=problems, now=now, due=due)
+    return printable_lines(redact(page))
 
 
 def time_element(time: datetime, now: datetime, zone: tzinfo) -> Markup:

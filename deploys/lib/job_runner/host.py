@@ -31,6 +31,7 @@ from deploys.lib.job_runner.files import (
     switch_script,
 )
 from deploys.lib.job_runner.release import HostPython
+from deploys.lib.messages import log_message
 from deploys.lib.operations import CommandLines, Steps, run_silently
 from deploys.lib.preflight import DeployError
 
@@ -62,7 +63,7 @@ def _send_wheels(state: State, host: Host, python: HostPython, new: str) -> bool
     try:
         own, others = runner_release.make_wheels(python)
     except DeployError as error:
-        host.log(str(error))
+        log_message(host, str(error))
         return False
     _, present = run_silently(host, f"ls {WHEELS}")
     names = [each.name for each in others]
@@ -118,7 +119,7 @@ def check_environments(names: Sequence[str]) -> Steps:
         return
     for name in names:
         ok, output = run_silently(host, crew_check_command(name))
-        host.log("\n    ".join([f"crew check {name}:", *output]))
+        log_message(host, "\n    ".join([f"crew check {name}:", *output]))
         if not ok:
             yield FunctionCommand(_report_failed_check, (name,), {})
 
@@ -133,9 +134,10 @@ def crew_check_command(name: str) -> str:
 
 
 def _report_failed_check(state: State, host: Host, name: str) -> bool:
-    host.log(
+    log_message(
+        host,
         f"groundcrew is installed and its timers run, but the check of {name} failed, see above; "
-        f"fix that and run this again, or check on the host: systemctl start groundcrew-{name}-check"
+        f"fix that and run this again, or check on the host: systemctl start groundcrew-{name}-check",
     )
     return False
 

@@ -15,7 +15,9 @@ from pyinfra.api.exceptions import ConnectError
 
 from deploys.lib import preflight
 from deploys.lib.k3s.files import BINARY, DATA, Node
+from deploys.lib.messages import log_message
 from deploys.lib.operations import run_silently
+from inventories.printable import printable_lines
 
 ETCD = "node-role.kubernetes.io/etcd"
 ANSWER_TIMEOUT = 10  # seconds that a server has to answer a simple question
@@ -23,6 +25,9 @@ ANSWER_TIMEOUT = 10  # seconds that a server has to answer a simple question
 
 class StepFailed(Exception):
     """A step failed; the message is for the person who runs the deploy."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable_lines(message))  # output of a host is text from outside
 
 
 @dataclass(frozen=True)
@@ -159,6 +164,6 @@ def log_failure(host: Host, act: Callable[[], None]) -> bool:
     try:
         act()
     except StepFailed as failure:
-        host.log(str(failure))
+        log_message(host, str(failure))
         return False
     return True

@@ -9,6 +9,7 @@ from pyinfra import host
 from pyinfra.api import FunctionCommand, Host, State, operation
 
 from deploys.lib.facts import HostFacts, operation_with_facts
+from deploys.lib.messages import log_message
 from deploys.lib.operations import Steps, is_outdated, run_silently, stamp_command, unit_and_files, unit_steps
 from deploys.lib.postgres.files import previous_file
 from deploys.lib.postgres.roles import (
@@ -19,7 +20,7 @@ from deploys.lib.postgres.roles import (
     large_object_grants,
     parse_existing,
 )
-from inventories import Secret, redact
+from inventories import Secret
 
 # Without a search_path, the owner of a database can't have postgres call their functions instead of PostgreSQL's own.
 PSQL = (
@@ -56,7 +57,7 @@ def reload_access_rules(facts: HostFacts, unit: str, access: str) -> Steps:
 def _check_rules(state: State, host: Host) -> bool:
     ok, output = run_silently(host, PSQL, RULE_ERRORS)
     if output:
-        host.log("\n".join(output))
+        log_message(host, "\n".join(output))
     return ok and not output
 
 
@@ -84,5 +85,5 @@ def grant_large_objects(backup: str, databases: Sequence[str]) -> Steps:
 def _execute(state: State, host: Host, database: str, text: Secret) -> bool:
     ok, output = run_silently(host, f"{{ {PSQL} --dbname={database}; }} 2>&1", text.reveal())
     if not ok:
-        host.log(redact("\n".join(output)))
+        log_message(host, "\n".join(output))
     return ok

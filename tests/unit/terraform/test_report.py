@@ -45,7 +45,7 @@ def test_a_stack_with_a_failed_check_is_not_clean() -> None:
     assert report.as_json(failed)["check_failed"] is True
     text = "\n".join(report.as_markdown(failed))
     assert text.startswith("### staging: check failed\n")
-    assert "| network | check failed | `check.health` |  | no answer |" in text
+    assert "| network | check failed | `check.health` |  | `no answer` |" in text
 
 
 def test_stacks_with_the_same_error_share_one_line() -> None:

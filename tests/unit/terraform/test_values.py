@@ -56,7 +56,3 @@ def test_values_that_differ(first: Any, second: Any) -> None:
 def test_lists_of_blocks_are_shown_without_the_blocks_that_mean_the_same() -> None:
     before, after = [{"p": 80, "l": None}, {"p": 443}], [{"p": 80, "l": []}, {"p": 8443}]
     assert values.short_texts(before, after) == ('[{"p": 443}]', '[{"p": 8443}]')
-
-
-def test_a_text_of_several_lines_keeps_only_its_line_breaks_and_tabs() -> None:
-    assert values.printable_lines("a\n\tb\x1b[31m\r\n") == "a\n\tb\\x1b[31m\\r\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import sys
+from contextlib import suppress
 
 import pytest
 from structlog.testing import capture_logs
@@ -17,20 +18,36 @@ from jobs.run.progress import Progress, end_bars, pace
 def test_without_a_terminal_there_is_a_log_line_per_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 30.0, 61.0, 62.0, 121.5])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
-    progress_of_run = Progress()
+    progress_of_run, log = Progress(), jobs.log.get()
     with capture_logs() as lines:
         for done in range(5):
-            progress_of_run.report(jobs.log.get(), "shop: dumped", done, 4)
+            progress_of_run.report(log, "shop: dumped", done, 4)
     assert [line["bytes"] for line in lines] == [2, 4]
+
+
+def test_a_bar_shows_no_markup_and_no_control_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    controller, terminal = pty.openpty()
+    monkeypatch.setattr(sys, "stderr", os.fdopen(terminal, "w"))
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "200")
+    Progress().report(jobs.log.get(), "[red]shop[/red]\x1b]0;own\x07\u202e", 1, 2)
+    end_bars()
+    sys.stderr.close()
+    shown = ""
+    with suppress(OSError):  # a terminal without a writer has an error instead of an end
+        while piece := os.read(controller, 100_000):
+            shown += piece.decode()
+    assert "[red]shop[/red]\\x1b]0;own\\x07\\u202e" in shown
+    assert "\x1b]" not in shown
 
 
 def test_a_second_try_has_its_own_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 600.0, 605.0, 660.0, 665.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
-    progress_of_run = Progress()
+    progress_of_run, log = Progress(), jobs.log.get()
     with capture_logs() as lines:
         for done in (0, 900, 10, 610, 1210):
-            progress_of_run.report(jobs.log.get(), "shop: dumped", done, None)
+            progress_of_run.report(log, "shop: dumped", done, None)
     assert [(line["bytes"], line["rate"]) for line in lines] == [(900, "2 B/s"), (610, "11 B/s")]
 
 

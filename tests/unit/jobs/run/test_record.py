@@ -32,6 +32,11 @@ def test_a_record_is_read_as_it_was_written(store: Store) -> None:
     assert record_from("key", record_to(record)) == record
 
 
+def test_a_record_keeps_half_of_a_character(store: Store) -> None:
+    run_job(job(lambda _run: Result(Outcome.FAILED, "a \ud800 b")), ENV, store, Options())
+    assert next(records(store, "staging")).sentence == "a \ud800 b"
+
+
 def test_records_are_listed_newest_first_and_read_only_when_needed(store: Store) -> None:
     for day in (3, 1, 2):
         at = NOON.replace(day=day)

@@ -1,0 +1,13 @@
+"""Messages to the person who runs a deploy."""
+
+from __future__ import annotations
+
+from pyinfra.api import Host
+
+from inventories import redact
+from inventories.printable import printable_lines
+
+
+def log_message(host: Host, message: str) -> None:
+    """Print a message about a host. pyinfra prints it as it is, and output of a host is text from outside."""
+    host.log(printable_lines(redact(message)))

@@ -1,0 +1,42 @@
+"""An alert is plain text: what it quotes from outside has no effect in a mail or a chat."""
+
+from __future__ import annotations
+
+import json
+from email import message_from_string, policy
+
+import pytest
+
+from inventories import Secret
+from jobs.run.delivery import send_by_apprise
+from tests.parts.listeners import mail_server, web_hook
+
+TITLE = "staging: drift <b>of</b> a\r\nBcc: all@acme.example"
+TEXT = "aws_vpc.a tags.Name <img src=https://evil.example/x.png>\x1b[2J\u202e\nSince noon."
+
+
+@pytest.mark.parametrize(
+    ("form", "content_type", "shown"), [("", "plain", "<img src"), ("&format=html", "html", "&lt;img")]
+)
+def test_a_mail_shows_markup_as_text(form: str, content_type: str, shown: str) -> None:
+    with mail_server() as mail:
+        to = f"mailto://127.0.0.1:{mail.port}/?from=crew@acme.example&to=ops@acme.example&mode=insecure{form}"
+        assert send_by_apprise(Secret(literal=to), TITLE, TEXT)
+    message = message_from_string(mail.mails[0], policy=policy.default)
+    body = message.get_body(("html", "plain"))
+    assert body
+    assert body.get_content_type() == f"text/{content_type}"
+    text = body.get_content()
+    assert shown in text
+    assert "\x1b" not in text
+    assert "\\x1b[2J\\u202e" in text
+    assert "Bcc" not in message
+    assert "\\r\\nBcc: all@acme.example" in str(message["Subject"])
+
+
+def test_a_chat_gets_no_control_characters() -> None:
+    with web_hook() as chat:
+        assert send_by_apprise(Secret(literal=f"json://127.0.0.1:{chat.port}/"), TITLE, TEXT)
+    message = json.loads(chat.requests[0][1])
+    assert message["message"].endswith("\\x1b[2J\\u202e\nSince noon.")
+    assert message["title"].isprintable()
