@@ -69,6 +69,8 @@ if host.name in preflight.hosts_of_group("job_runners"):
             )
         for folder in host.loop(files.store_folders(environments)):
             operations.ensure_folder(name=f"Store {folder}", path=folder, owner=f"{USER}:{USER}", mode="700")
+        for mark, commands in host.loop(sorted(files.store_marks(environments).items())):
+            operations.run_unless_exists(name=f"Mark {mark}", path=mark, commands=commands)
         for folder in host.loop(sorted({str(each.parent) for each in textfiles})):
             operations.ensure_folder(name=f"Metrics in {folder}", path=folder, owner=f"root:{USER}", mode="775")
         operations.write_file(

@@ -104,6 +104,7 @@ def _servers(story: Story, folder: Path) -> Iterator[DemoRepository]:
         shop = database.socket_url("shop")
         with story.step("Write an environment: where the database is, where backups go, which key encrypts them."):
             _write_environment(folder, shop, store)
+            _make_store(store)
             story.print_line(f"   SHOP={shop}")
         yield DemoRepository(folder, shop, _variables(store), story)
 
@@ -140,6 +141,12 @@ def _write_environment(folder: Path, shop: str, store: S3Server) -> None:
     inventories.mkdir()
     (inventories / "demo").write_text("dev_servers = []\n")
     (inventories / "demo.toml").write_text(demo_toml(shop, store, public, key))
+
+
+def _make_store(store: S3Server) -> None:
+    from jobs.store import mark_body, mark_key
+
+    store.client().put_object(Bucket=store.bucket, Key=f"groundcrew/{mark_key('demo')}", Body=mark_body("demo"))
 
 
 def demo_toml(shop: str, store: S3Server, public: str, key: Path) -> str:

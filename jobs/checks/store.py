@@ -9,7 +9,7 @@ from functools import partial
 
 from inventories import Environment
 from jobs.checks.check import Check, CheckResult, fault, ok, warn
-from jobs.store import Store, StoreOptions, open_store, why_no_directory
+from jobs.store import Store, StoreOptions, open_store, require_mark
 
 SKEW_WARNING = timedelta(seconds=10)
 SKEW_FAULT = timedelta(minutes=5)
@@ -24,15 +24,18 @@ def checks(environment: Environment) -> Iterator[Check]:
     for job in (None, *settings.profiles):
         as_job = f" as {job}" if job else ""
         access = partial(check_access, name=name, job=job)
-        yield Check(f"store{as_job}", partial(_with_store, settings, job, access))
-        yield Check(f"locks{as_job}", partial(_with_store, settings, job, check_conditional_writes))
-    yield Check("clock", partial(_with_store, settings, None, partial(check_clock, name=name)))
+        with_store = partial(_with_store, settings, name, job)
+        yield Check(f"store{as_job}", partial(with_store, access))
+        yield Check(f"locks{as_job}", partial(with_store, check_conditional_writes))
+    yield Check("clock", partial(_with_store, settings, name, None, partial(check_clock, name=name)))
 
 
-def _with_store(settings: StoreOptions, job: str | None, check: Callable[[Store], CheckResult]) -> CheckResult:
-    if missing := why_no_directory(settings.url):
-        return warn(missing, "correct store.url or mount its disk; if both are right, the first run creates it")
-    return check(open_store(settings, job))
+def _with_store(
+    settings: StoreOptions, name: str, job: str | None, check: Callable[[Store], CheckResult]
+) -> CheckResult:
+    store = open_store(settings, job)
+    require_mark(store, name)
+    return check(store)
 
 
 def check_access(store: Store, name: str, job: str | None) -> CheckResult:

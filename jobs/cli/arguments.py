@@ -84,7 +84,36 @@ def open_environment(ctx: typer.Context, name: str) -> Environment:
 
 
 def environment_store(environment: Environment, job: str | None = None) -> Store:
-    """Return the store of an environment; NotConfigured if it has none."""
+    """Return the store of an environment; NotConfigured if it has none, NotMarked if it was not made for it."""
+    from jobs.store import require_mark
+
+    store = unmarked_store(environment, job)
+    require_mark(store, environment.name)
+    return store
+
+
+def store_for_run(environment: Environment, job: str, *, scheduled: bool = False) -> Store:
+    """Return the store for a run. The run itself reports a store that is out of reach or refuses access.
+
+    NotMarked if the store was not made for this environment; a scheduled run alerts people to it first.
+    """
+    from jobs.run import report_unusable_store
+    from jobs.store import NotMarked, StoreError, require_mark
+
+    store = unmarked_store(environment, job)
+    try:
+        require_mark(store, environment.name)
+    except NotMarked as error:
+        if scheduled:
+            report_unusable_store(environment, job, str(error))
+        raise
+    except StoreError:
+        return store
+    return store
+
+
+def unmarked_store(environment: Environment, job: str | None = None) -> Store:
+    """Return the store of an environment, whether it was made for it or not."""
     from jobs.store import open_store
 
     if environment.store is None:

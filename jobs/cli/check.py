@@ -8,37 +8,46 @@ from typing import Annotated, Any
 
 import typer
 
-from inventories import ExitCode
+from inventories import Environment, ExitCode
 from jobs.checks import Check, CheckResult, CheckVerdict, checks_of, run_checks
 from jobs.cli import arguments, output
 from jobs.cli.arguments import AsJson, EnvironmentName, examples, new_app
-from jobs.format import plural
+from jobs.format import and_more, plural
 
 app = new_app()
 
 STYLES = {CheckVerdict.FAULT: output.BAD, CheckVerdict.WARN: output.WARN, CheckVerdict.OK: output.GOOD}
 _WORST_FIRST = list(CheckVerdict)
+OTHERS_SHOWN = 5
 
 CheckResults = Sequence[tuple[Check, CheckResult]]
 
 
-@app.command("check", epilog=examples("crew check staging", "crew check production --json", "crew check dev --limit 5"))
+@app.command(
+    "check", epilog=examples("crew check staging", "crew check staging --create", "crew check production --json")
+)
 def check_command(
     ctx: typer.Context,
     environment_name: EnvironmentName,
     limit: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="Time limit of each check.")] = 30.0,
+    create: Annotated[
+        bool,
+        typer.Option("--create", help="First make the store for this environment: create its directory and mark it."),
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Test the store, databases, keys and programs of an environment.
 
     Writes one small test object to the store and changes nothing else. Logs in to each database and tries the
     decryption key. Validates alert and heartbeat addresses without sending anything. Each fault comes with a remedy.
-    Exits with 1 if there is a fault, with 0 if there are only warnings.
+    Exits with 1 if there is a fault, with 0 if there are only warnings. A new store needs --create once: without the
+    mark that it writes, the URL of the store could be wrong, or its disk not mounted.
     """
     environment = arguments.open_environment(ctx, environment_name)
+    made = create and _make_store(environment, quiet=as_json)
     results = sorted_by_verdict(list(run_checks(checks_of(environment), limit)))
     if as_json:
-        output.print_json({"environment": environment.name, **results_as_json(results)})
+        output.print_json({"environment": environment.name, "made_store": made, **results_as_json(results)})
     else:
         output.table(
             [(output.Cell(f.verdict, STYLES[f.verdict]), c.name, str(f)) for c, f in merge_same_problems(results)]
@@ -46,6 +55,25 @@ def check_command(
         output.say("")
         output.say(f"{environment.name}: {closing_line(results)}", STYLES[worst_verdict(results)])
     return ExitCode.FAILED if worst_verdict(results) is CheckVerdict.FAULT else ExitCode.DONE
+
+
+def _make_store(environment: Environment, *, quiet: bool) -> bool:
+    """Make the store of an environment; return whether it is new. The checks run even if it cannot be made."""
+    from jobs.store import StoreError, environments_in, make_store
+
+    store = arguments.unmarked_store(environment)
+    try:
+        made = make_store(store, environment.name)
+    except StoreError as error:
+        output.print_warnings([f"cannot make the store: {error}"])
+        return False
+    if made and not quiet:
+        others = [name for name in environments_in(store) if name != environment.name]
+        beside = f", which also has data of {and_more(others, OTHERS_SHOWN)}" if others else ""
+        output.say(f"made a store for {environment.name} in {store.url}{beside}", output.GOOD)
+    elif not quiet:
+        output.say(f"{store.url} is the store of {environment.name} already")
+    return made
 
 
 def merge_same_problems(results: CheckResults) -> CheckResults:

@@ -111,7 +111,7 @@ def init_command(
     interactive = sys.stdin.isatty() and not yes and not as_json
     answers = _prompt_for_missing(answers, protected) if interactive else _with_defaults(answers)
     written = _write_files(folder, answers)
-    _print_written(answers, written, as_json=as_json)
+    _print_written(answers, written, why_not_made(answers), as_json=as_json)
     return 0
 
 
@@ -327,9 +327,28 @@ def hosts_file(name: str) -> str:
     )
 
 
-def next_steps(answers: Answers) -> list[str]:
-    """Return what to do next, in order."""
+def why_not_made(answers: Answers) -> str:
+    """Make the store if it is a directory; return why it is not made, or nothing if it is."""
+    from jobs.store import StoreError, make_store, store_directory
+    from jobs.store.directory import DirectoryStore
+
+    directory = store_directory(answers.store)
+    if directory is None:
+        return "it is in a bucket"
+    try:
+        make_store(DirectoryStore(answers.store, directory), answers.name)
+    except StoreError as error:
+        return str(error)
+    return ""
+
+
+def next_steps(answers: Answers, not_made: str) -> list[str]:
+    """Return what to do next, in order; `not_made` says why the store is not made yet."""
     steps = [f"crew check {answers.name}        tests access to everything in the file"]
+    if not_made:
+        steps = [
+            f"crew check {answers.name} --create        makes the store and tests access to everything in the file"
+        ]
     if answers.key:
         steps.insert(0, f"copy {answers.key} to a second safe place: without it no backup can ever be restored")
     if answers.databases:
@@ -337,16 +356,23 @@ def next_steps(answers: Answers) -> list[str]:
     return steps
 
 
-def _print_written(answers: Answers, written: Sequence[Path], *, as_json: bool) -> None:
+def _print_written(answers: Answers, written: Sequence[Path], not_made: str, *, as_json: bool) -> None:
     """Print the written files and the next steps."""
     if as_json:
         output.print_json(
-            {"environment": answers.name, "written": [str(path) for path in written], "next": next_steps(answers)}
+            {
+                "environment": answers.name,
+                "written": [str(path) for path in written],
+                "made_store": not not_made,
+                "next": next_steps(answers, not_made),
+            }
         )
         return
     for path in written:
         output.say(f"wrote {path}", output.GOOD)
+    if not not_made:
+        output.say(f"made the store {answers.store}", output.GOOD)
     output.say("")
     output.say("Next:")
-    for number, step in enumerate(next_steps(answers), start=1):
+    for number, step in enumerate(next_steps(answers, not_made), start=1):
         output.say(f"  {number}. {step}")

@@ -312,9 +312,8 @@ def verify_command(
         raise WrongUsage("--set needs a database: crew backups verify ENV DATABASE --set ID")
     environment = arguments.open_environment(ctx, environment_name)
     options = Options(only=(database,) if database else (), dry_run=dry_run)
-    records = worst_first(
-        run_job(verify_job(set_id), environment, arguments.environment_store(environment, "verify"), options)
-    )
+    store = arguments.environment_store(environment, "verify")
+    records = worst_first(run_job(verify_job(set_id), environment, store, options))
     verifications = [record.details for record in records if isinstance(record.details, Verification)]
     if as_json:
         differences = {

@@ -94,7 +94,7 @@ def run_command(
         raise WrongUsage(f"there is no job {job_name!r}; jobs are: {', '.join(sorted(JOBS))}")
     environment = arguments.open_environment(ctx, environment_name)
     options = Options(tuple(only or ()), tuple(tag or ()), scheduled, dry_run)
-    store = arguments.environment_store(environment, job_name)
+    store = arguments.store_for_run(environment, job_name, scheduled=scheduled)
     records = worst_first(run_job(find_job(job_name), environment, store, options))
     if as_json:
         output.print_json(

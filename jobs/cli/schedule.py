@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -114,19 +115,17 @@ def run_schedule_command(
     environment files again.
     """
     from jobs.schedule.daemon import Daemon, Dependencies, handling_signals, process_starter
-    from jobs.store import open_store
+    from jobs.store import OutOfReach
 
     repository = arguments.find_repository(ctx)
-
-    def opened(environment: Environment) -> Any:
-        assert environment.store
-        return open_store(environment.store)
 
     def wait(seconds: float) -> None:
         daemon.pause(seconds)
 
     for name in environment_names:
-        arguments.environment_store(repository.read(name))
+        with suppress(OutOfReach):  # the daemon tries again every minute
+            arguments.environment_store(repository.read(name))
+    opened = arguments.unmarked_store
     dependencies = Dependencies(read=repository.read, open=opened, start=process_starter(repository.root), wait=wait)
     daemon = Daemon(environment_names, dependencies, grace)
     with handling_signals(daemon):

@@ -59,31 +59,14 @@ def list_sets_command(
 
 
 def why_no_sets(environment: Environment, store: Store, database: str | None) -> str:
-    """Return why the list is empty: a wrong directory, another environment's store, another name, or no backup yet."""
+    """Return why the list is empty: another name, or no backup yet."""
     from jobs.backup import databases_with_sets
     from jobs.format import and_more
-    from jobs.store import why_no_directory
 
-    if missing := environment.store and why_no_directory(environment.store.url):
-        return f"{missing}. Correct store.url in its file, or mount its disk."
     with_sets = databases_with_sets(environment, store)
     if database is not None and with_sets:
         return f"{database} has no complete backup sets. Databases with sets: {and_more(with_sets, 5)}."
-    others, first = environments_in_store(store), f"To take the first: crew run backup {environment.name}"
-    if others and not with_sets and environment.name not in others:
-        return (
-            f"no backup sets in {store.url}, but sets of {and_more(others, 5)}. "
-            f"If that is another environment's store, correct store.url. {first}"
-        )
-    return f"no complete backup sets yet. {first}"
-
-
-def environments_in_store(store: Store) -> list[str]:
-    """Return the names of the environments that have backup sets in a store."""
-    from jobs.store import ListedPrefix
-
-    names = [folder.key.rstrip("/") for folder in store.folders() if isinstance(folder, ListedPrefix)]
-    return [name for name in names if any(store.folders(f"{name}/backups/"))]
+    return f"no complete backup sets yet. To take the first: crew run backup {environment.name}"
 
 
 def retention_reasons(environment: Environment, listed: Iterable[Set]) -> dict[tuple[str, str], str]:

@@ -133,7 +133,6 @@ def open_stacks_command(
 ) -> Iterator[StacksCommand]:
     """Open an environment and the named stacks, or all of its stacks."""
     from jobs.run import unrecorded_run
-    from jobs.store import open_store
 
     environment = arguments.open_environment(ctx, name)
     unknown = [stack for stack in stacks or () if stack not in environment.stacks]
@@ -152,7 +151,8 @@ def open_stacks_command(
             f"Add [store] to inventories/{name}.toml."
         )
     # The run has no lock and no record. It starts Terraform and ends it on a signal.
-    with unrecorded_run(environment, open_store(environment.store), "stacks", name, warning=RISK) as run:
+    store = arguments.unmarked_store(environment)
+    with unrecorded_run(environment, store, "stacks", name, warning=RISK) as run:
         yield StacksCommand(environment, run, tuple(stacks or environment.stacks), lock_timeout, as_json)
 
 
@@ -250,9 +250,12 @@ def apply_command(
     Saves the state to the store before each apply. Never destroys a resource whose type is in [terraform] keep or that
     is tagged keep. Stacks run in the order of `after`; stacks after a failed one are skipped.
     """
+    from jobs.store import require_mark
+
     with open_stacks_command(ctx, environment_name, stack_names, lock_timeout=lock_timeout, as_json=as_json) as command:
         confirmation = Confirmation("apply", yes=yes, yes_to=yes_to)
         confirmation.require_possible(command)
+        require_mark(command.run.store, environment_name)  # where the states are saved
 
         def apply_stack(name: str) -> str:
             stack = command.stack(name)
@@ -281,9 +284,12 @@ def destroy_command(
     Stacks run in the reverse order of `after`. Refuses if the plan would destroy a resource whose type is in
     [terraform] keep or that is tagged keep.
     """
+    from jobs.store import require_mark
+
     with open_stacks_command(ctx, environment_name, stack_names, lock_timeout=lock_timeout, as_json=as_json) as command:
         confirmation = Confirmation("destroy", yes=yes, yes_to=yes_to)
         confirmation.require_possible(command)
+        require_mark(command.run.store, environment_name)  # where the states are saved
 
         def destroy_stack(name: str) -> str:
             stack = command.stack(name)

@@ -5,6 +5,7 @@ from jobs.run.job import Failed, Job, Notice, Options, Outcome, Result, Run, Tra
 from jobs.run.record import Record, latest_records, live_holders, records
 from jobs.run.runner import RunTimeouts, exit_code, run_job
 from jobs.run.stop import Stopped
+from jobs.run.unusable_store import report_unusable_store
 
 __all__ = [
     "Failed",
@@ -22,6 +23,7 @@ __all__ = [
     "latest_records",
     "live_holders",
     "records",
+    "report_unusable_store",
     "run_job",
     "unrecorded_run",
 ]

@@ -1,6 +1,6 @@
 """The store: S3 or a directory, behind one small interface. It holds all state of groundcrew."""
 
-from jobs.store.factory import StoreOptions, open_store, why_no_directory
+from jobs.store.factory import StoreOptions, open_store, store_directory, why_no_directory
 from jobs.store.interface import (
     Changed,
     Denied,
@@ -19,6 +19,7 @@ from jobs.store.interface import (
     StoreError,
     Upload,
 )
+from jobs.store.mark import NotMarked, environments_in, make_store, mark_body, mark_key, require_mark
 
 __all__ = [
     "Changed",
@@ -29,6 +30,7 @@ __all__ = [
     "Missing",
     "NotConditional",
     "NotDeleted",
+    "NotMarked",
     "OpenUpload",
     "OutOfReach",
     "Store",
@@ -38,6 +40,12 @@ __all__ = [
     "StoredPiece",
     "StoredStream",
     "Upload",
+    "environments_in",
+    "make_store",
+    "mark_body",
+    "mark_key",
     "open_store",
+    "require_mark",
+    "store_directory",
     "why_no_directory",
 ]

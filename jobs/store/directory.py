@@ -66,6 +66,10 @@ class DirectoryStore:
         self.url = url
         self.root = root
 
+    def prepare(self) -> None:
+        with self._translated_errors("its directory"):
+            _make_folders(self.root)
+
     def get(self, key: str) -> StoredObject:
         with self._translated_errors(key), self._file(key).open("rb") as file:
             return StoredObject(file.read(), _version(os.fstat(file.fileno())))
@@ -191,6 +195,8 @@ class DirectoryStore:
 
     def _new_open_folder(self, key: str) -> Path:
         """Create a directory for one incomplete file, and write down its key."""
+        if not self.root.is_dir():  # a missing directory can be a disk that is not mounted
+            raise StoreError(f"{self.url}: directory {self.root} does not exist; mount its disk, or correct store.url")
         _make_folders(self.root / _OPEN_FOLDER)
         folder = self.root / _OPEN_FOLDER / secrets.token_hex(12)
         folder.mkdir(mode=0o700)

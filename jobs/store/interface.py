@@ -120,6 +120,10 @@ class Store(Protocol):
         """The URL in the environment file, without secrets."""
         ...
 
+    def prepare(self) -> None:
+        """Create the directory of a store in a directory; a bucket must exist already."""
+        ...
+
     def get(self, key: str) -> StoredObject:
         """Return a small object; Missing if there is none."""
         ...

@@ -72,6 +72,9 @@ class S3Store:
         )
         self._honours_conditions = False
 
+    def prepare(self) -> None:
+        """A bucket must exist: its region, versioning and lifecycle are its owner's choice."""
+
     def get(self, key: str) -> StoredObject:
         with translated_errors(self._location, "s3:GetObject", key):
             for last in attempts(self._timeouts.tries):

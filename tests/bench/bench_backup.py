@@ -10,8 +10,10 @@ from pathlib import Path
 import pyrage
 
 from jobs.embedded import S3Server, seaweed
+from jobs.store import mark_key
 from tests.bench import Bench, Side
 from tests.bench.database import Shop, aws, credentials, crew, shop
+from tests.parts.store import mark_bucket
 
 ENVIRONMENT = """
 [environment]
@@ -94,9 +96,11 @@ def _repository(folder: Path, made: Shop, store: S3Server) -> None:
 def _empty(store: S3Server) -> None:
     """Remove what the previous side stored."""
     client = store.client()
+    mark_bucket(store, "bench")
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=store.bucket):
         for entry in page.get("Contents", []):
-            client.delete_object(Bucket=store.bucket, Key=entry["Key"])
+            if not entry["Key"].endswith(mark_key("bench")):
+                client.delete_object(Bucket=store.bucket, Key=entry["Key"])
 
 
 BENCH = Bench("A backup of 1.9 GB into S3 on the same machine", sides, rounds=3)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from jobs.embedded import S3Server, seaweed
 from tests.bench import Bench, Side
+from tests.parts.store import mark_bucket
 
 HEAD = """
 [environment]
@@ -46,6 +47,7 @@ def sides(folder: Path) -> Iterator[Sequence[Side]]:
 
 def write(folder: Path, server: S3Server) -> None:
     """Twenty databases with two schedules each."""
+    mark_bucket(server, "dev")
     (folder / "inventories").mkdir()
     (folder / "inventories/dev").write_text("dev_servers = []\n")
     databases = "".join(DATABASE.format(number=number) for number in range(20))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.bench import Bench, Side
+from tests.parts.store import mark
 
 CREW = Path(sys.executable).with_name("crew")
 ENVIRONMENT = """
@@ -25,6 +26,7 @@ def sides(folder: Path) -> Iterator[Sequence[Side]]:
     inventories.mkdir()
     (inventories / "dev.toml").write_text(ENVIRONMENT.format(store=folder / "store"))
     (inventories / "dev").write_text("dev_servers = []\n")
+    mark(folder / "store", "dev")
     yield [
         Side("python -c pass", [sys.executable, "-c", "pass"]),
         Side("crew --help", [CREW, "--help"], seconds=0.2),

@@ -16,6 +16,7 @@ from jobs.embedded import S3Server, seaweed
 from jobs.store import Store, open_store
 from tests.bench import Bench, Side
 from tests.parts.sets import keys
+from tests.parts.store import mark_bucket
 
 SETS = int(5000 * float(os.environ.get("BENCH_SIZE", "1")))
 CREW = [sys.executable, "-m", "jobs.cli"]
@@ -60,6 +61,7 @@ def sides(folder: Path) -> Iterator[Sequence[Side]]:
 
 def written(folder: Path, server: S3Server) -> Store:
     """The environment to prune, and its store."""
+    mark_bucket(server, "dev")
     (folder / "inventories").mkdir()
     (folder / "inventories/dev").write_text("dev_servers = []\n")
     (folder / "inventories/dev.toml").write_text(ENVIRONMENT.format(store=server))

@@ -14,6 +14,7 @@ from jobs.backup.sets.encryption import new_key_pair
 from jobs.embedded import PostgresServer, S3Server, seaweed
 from tests.bench import Bench, Side
 from tests.bench.database import PASSWORD, aws, credentials, crew, shop
+from tests.parts.store import mark_bucket
 
 ENVIRONMENT = """
 [environment]
@@ -57,6 +58,7 @@ def sides(folder: Path) -> Iterator[Sequence[Side]]:
 
 def write(folder: Path, url: str, store: S3Server) -> None:
     """The environment with the backup."""
+    mark_bucket(store, "dev")
     secret, public = new_key_pair()
     key = folder / "age.key"
     key.touch(0o600)

@@ -22,7 +22,9 @@ START = datetime(2026, 11, 21, 11, 20, tzinfo=UTC)
 
 def opened(environment: Environment) -> Store:
     assert environment.store
-    return open_store(environment.store)
+    store = open_store(environment.store)
+    store.prepare()
+    return store
 
 
 class Hour:

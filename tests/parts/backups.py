@@ -21,7 +21,7 @@ from jobs.backup.sets.stored import open_set
 from jobs.backup.take.job import BACKUP
 from jobs.run import Options, RunTimeouts, run_job
 from jobs.run.record import Record
-from jobs.store import Store, open_store
+from jobs.store import Store, make_store, open_store
 from tests.parts.postgres import PASSWORD
 from tests.parts.s3 import Bucket
 
@@ -108,7 +108,9 @@ def team(folder: Path, body: str, bucket: Bucket | None = None, **store: object)
     environment = Repository.find(folder).read("staging")
     assert environment.store is not None
     os.environ["DB_PASSWORD"] = PASSWORD
-    return Team(folder, open_store(environment.store, "backup"), {"DB_PASSWORD": PASSWORD})
+    opened = open_store(environment.store, "backup")
+    make_store(opened, "staging")
+    return Team(folder, opened, {"DB_PASSWORD": PASSWORD})
 
 
 def section(name: str, url: str, *lines: str, kind: str = "databases") -> str:

@@ -22,6 +22,7 @@ from inventories import Environment, Repository
 from tests.parts import s3
 from tests.parts import terraform as parts
 from tests.parts.patience import until
+from tests.parts.store import mark
 
 REGION = "eu-central-1"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": s3.KEY, "AWS_SECRET_ACCESS_KEY": s3.SECRET, "AWS_REGION": REGION}
@@ -95,6 +96,7 @@ class Cloud:
         lock = 'lock_table = "locks"' if self.version == parts.OLD else 'lock = "file"'
         where = state or f'{{ bucket = "{self.bucket}", region = "{REGION}", endpoint = "{self.endpoint}", {lock} }}'
         sections = "".join(f"[stacks.{name}]\nafter = {json.dumps(list(after))}\n" for name, after in stacks.items())
+        mark(self.root / "store", "staging")
         folder = self.root / "inventories"
         folder.mkdir(exist_ok=True)
         (folder / "staging").write_text("servers = []\n")

@@ -18,6 +18,7 @@ import pytest
 
 from jobs.cli import main
 from tests.parts.postgres import Database
+from tests.parts.store import mark
 
 SCHEMA = Path(__file__).parent / "shop.sql"
 EXTENSIONS = Path(__file__).parent / "extensions.sql"
@@ -64,7 +65,7 @@ class Repository:
             f'[store]\nurl = "file://{self.store}"\nencrypt_to = {recipient}\n'
             f'decrypt_with = {{ file = "{key}" }}\n{text}\n'
         )
-        self.store.mkdir(exist_ok=True)
+        mark(self.store, name)
 
     def section(self, name: str, database: Database, more: str = "") -> str:
         """Return a [databases.NAME] section with the password in a file."""

@@ -62,6 +62,7 @@ textfile = "{textfile}"
 
 
 def store_in(folder: Path) -> Store:
+    folder.mkdir(parents=True, exist_ok=True)
     return DirectoryStore(f"file://{folder}", folder)
 
 

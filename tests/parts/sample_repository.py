@@ -11,6 +11,7 @@ from jobs.cost import cache
 from jobs.run import Job, Options, Outcome, Result, run_job
 from jobs.store import open_store
 from tests.parts.bills import Account
+from tests.parts.store import mark
 
 PRODUCTION = """
 [environment]
@@ -41,7 +42,8 @@ def build(root: Path, now: datetime) -> Repository:
     for name, text in (("production", PRODUCTION), ("staging", STAGING), ("ruin", "nonsense = 1\n")):
         (folder / name).write_text("servers = []\n")
         (folder / f"{name}.toml").write_text(text.format(store=root / "store"))
-    (root / "store").mkdir()
+    for name in ("production", "staging"):
+        mark(root / "store", name)
     repository = Repository.find(root)
     _sets(root / "store", now)
     _runs(repository, now)

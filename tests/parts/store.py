@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from jobs.embedded import S3Server
+from jobs.store import make_store, mark_body, mark_key
+from jobs.store.directory import DirectoryStore
 
 
 @dataclass(frozen=True)
@@ -15,3 +20,17 @@ class Settings:
     profile: str = ""
     profiles: dict[str, str] = field(default_factory=dict)
     max_parts: int = 10000
+
+
+def mark_bucket(server: S3Server, environment: str, prefix: str = "groundcrew") -> None:
+    """Make a store below a prefix of a server's bucket, as `crew check --create` does."""
+    server.client().put_object(
+        Bucket=server.bucket, Key=f"{prefix}/{mark_key(environment)}", Body=mark_body(environment)
+    )
+
+
+def mark(folder: Path, environment: str) -> DirectoryStore:
+    """Make a store in a directory for an environment, as `crew init` does."""
+    store = DirectoryStore(f"file://{folder}", folder)
+    make_store(store, environment)
+    return store

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shlex
 import subprocess
@@ -158,6 +159,23 @@ def store_folders(environments: Sequence[Environment]) -> list[str]:
     addresses = [urlsplit(environment.store.url) for environment in environments if environment.store]
     paths = {Path(address.path) for address in addresses if address.scheme == "file"}
     return sorted(str(path) for path in paths if path != Path(HOME) and Path(HOME) not in path.parents)
+
+
+def store_marks(environments: Sequence[Environment]) -> dict[str, list[str]]:
+    """Return the mark of each environment's store in a directory, and the commands that make both.
+
+    A job refuses a store without it: its disk could be missing. `crew check --create` marks a bucket.
+    """
+    marks = {}
+    for environment in environments:
+        address = urlsplit(environment.store.url if environment.store else "")
+        if address.scheme == "file":
+            folder = Path(address.path, environment.name)
+            mark = folder / "groundcrew.json"
+            body = json.dumps({"format": 1, "environment": environment.name})
+            script = f"mkdir -p {shlex.quote(str(folder))} && printf %s {shlex.quote(body)} > {shlex.quote(str(mark))}"
+            marks[str(mark)] = [f"runuser -u {USER} -- sh -c {shlex.quote('umask 077; ' + script)}"]
+    return marks
 
 
 def as_archive(files: Mapping[str, ManagedFile]) -> bytes:

@@ -12,7 +12,7 @@ from jobs.backup.restore.target import RestoreTarget
 from jobs.backup.sets import manifest
 from jobs.backup.sets.sets import Set, find_sets
 from jobs.run.job import Failed
-from jobs.store import StoreError, open_store
+from jobs.store import StoreError, open_store, require_mark
 
 if TYPE_CHECKING:
     from inventories import Environment, Repository
@@ -102,6 +102,7 @@ def _backed_up(environment: Environment) -> Iterator[ProtectedDatabase]:
     if environment.store is None or environment.store.url.startswith(_EXAMPLE_STORE):
         return
     store = open_store(environment.store)
+    require_mark(store, environment.name)
     newest: dict[str, Set] = {
         backup_set.database: backup_set for backup_set in find_sets(store, environment.name) if backup_set.complete
     }

@@ -36,7 +36,7 @@ def check(
         (folder / "try").write_text("servers = []\n")
         (folder / "try.toml").write_text(FILE.format(url=url or f"file://{tmp_path}/store", endpoint=endpoint) + more)
         monkeypatch.chdir(tmp_path)
-        cli.run_command_line(["check", "try", "--json"])
+        cli.run_command_line(["check", "try", "--create", "--json"])
         document = json.loads(capsys.readouterr().out)
         return {each["check"]: (each["verdict"], each["fact"]) for each in document["checks"]}
 

@@ -17,7 +17,7 @@ import pytest
 
 from inventories import Repository
 from jobs.run.record import tick_key
-from jobs.store import Store, open_store
+from jobs.store import Store, make_store, open_store
 from tests.parts.patience import deadline, until
 
 FILE = """
@@ -53,7 +53,9 @@ def store(tmp_path: Path) -> Store:
     file.write_text(FILE.format(store=tmp_path / "store"))
     settings = Repository.find(tmp_path).read("try").store
     assert settings
-    return open_store(settings)
+    store = open_store(settings)
+    make_store(store, "try")
+    return store
 
 
 def ran_long_ago(store: Store) -> None:

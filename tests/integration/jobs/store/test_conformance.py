@@ -14,7 +14,20 @@ from pathlib import Path
 
 import pytest
 
-from jobs.store import Changed, Exists, ListedKey, ListedPrefix, Missing, NotConditional, Store, open_store
+from jobs.store import (
+    Changed,
+    Exists,
+    ListedKey,
+    ListedPrefix,
+    Missing,
+    NotConditional,
+    NotMarked,
+    Store,
+    environments_in,
+    make_store,
+    open_store,
+    require_mark,
+)
 from tests.parts.patience import deadline
 from tests.parts.s3 import Bucket
 from tests.parts.store import Settings
@@ -64,6 +77,7 @@ ALL = [*HONOUR_CONDITIONS, "rclone_s3"]
 @pytest.fixture(params=HONOUR_CONDITIONS)
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     if request.param == "directory":
+        (tmp_path / "store").mkdir()
         return Settings(f"file://{tmp_path}/store")
     bucket: Bucket = request.getfixturevalue(request.param)
     return Settings(f"{bucket.url}/a b", bucket.region, bucket.endpoint)
@@ -76,6 +90,16 @@ def store(settings: Settings) -> Store:
 
 def keys(store: Store, prefix: str = "") -> list[str]:
     return [entry.key for entry in store.list(prefix)]
+
+
+@pytest.mark.parametrize("settings", ALL, indirect=True)
+def test_a_store_is_refused_until_it_is_made(store: Store) -> None:
+    store.put("production/backups/shop/20261120T020000Z-cccc/manifest.json", b"")
+    with pytest.raises(NotMarked, match=r"was not made for staging. It has data of production"):
+        require_mark(store, "staging")
+    make_store(store, "staging")
+    require_mark(store, "staging")
+    assert environments_in(store) == ["production", "staging"]
 
 
 @pytest.mark.parametrize("settings", ALL, indirect=True)

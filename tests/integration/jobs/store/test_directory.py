@@ -18,7 +18,9 @@ from tests.parts.store import Settings
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return tmp_path / "new" / "store"
+    folder = tmp_path / "new" / "store"
+    folder.mkdir(parents=True)
+    return folder
 
 
 @pytest.fixture

@@ -11,14 +11,15 @@ import pytest
 
 from inventories import Repository
 from jobs.checks import CheckVerdict
+from jobs.checks.check import result_of
 from jobs.checks.store import check_access, check_clock, checks, judge_skew
-from jobs.store import Denied, Store, open_store
-from tests.parts.store import Settings
+from jobs.store import Denied, Store, mark_key
+from tests.parts.store import mark
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return open_store(Settings(f"file://{tmp_path}/store", max_parts=9))
+    return mark(tmp_path / "store", "try")
 
 
 class Misbehaving:
@@ -39,21 +40,24 @@ def test_a_store_is_written_read_and_listed_and_nothing_is_deleted(store: Store)
     for _ in range(2):
         result = check_access(undeletable, "try", "backup")
         assert result.verdict is CheckVerdict.OK, result
-    assert [entry.key for entry in store.list()] == ["try/check/backup"]
+    assert [entry.key for entry in store.list()] == ["try/check/backup", mark_key("try")]
 
 
 @pytest.mark.parametrize(
     ("name", "why"), [("nosuch", "directory {directory} does not exist"), ("file", "{directory} is not a directory")]
 )
 def test_a_directory_that_is_not_there_is_reported_and_not_created(tmp_path: Path, name: str, why: str) -> None:
-    why = why.format(directory=tmp_path / name)
+    why = (
+        f"store.url: {why.format(directory=tmp_path / name)}; mount its disk, or correct the URL. "
+        "To make a new store there: crew check try --create"
+    )
     (tmp_path / "file").touch()
     (tmp_path / "inventories").mkdir()
     (tmp_path / "inventories" / "try").touch()
     text = f'[environment]\nname = "try"\n[store]\nurl = "file://{tmp_path}/{name}"\nencrypt_to = "nobody"\n'
     (tmp_path / "inventories" / "try.toml").write_text(text)
-    results = [check.run() for check in checks(Repository.find(tmp_path).read("try"))]
-    assert {(result.verdict, result.fact) for result in results} == {(CheckVerdict.WARN, why)}
+    results = [result_of(check) for check in checks(Repository.find(tmp_path).read("try"))]
+    assert {(result.verdict, result.fact) for result in results} == {(CheckVerdict.FAULT, why)}
     assert not (tmp_path / "nosuch").exists()
 
 

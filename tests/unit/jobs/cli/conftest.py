@@ -10,6 +10,7 @@ import pytest
 
 from jobs import cli
 from jobs.registry import JOBS
+from tests.parts.store import mark
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
         path.parent.mkdir(exist_ok=True)
         path.write_text(head.format(store=tmp_path / "store") + more)
         path.with_suffix("").write_text("servers = []\n")
+        mark(tmp_path / "store", name)
         return path
 
     return writes

@@ -39,7 +39,6 @@ def test_the_closing_line_counts_lines() -> None:
 
 def test_warnings_exit_with_0(crew: Crew, write: Write, tmp_path: Path) -> None:
     write()
-    (tmp_path / "store").mkdir()
     result = crew("check", "try")
     assert result.code == 0, result
     assert result.out.splitlines()[-1] == "try: 0 faults, 1 warning in 4 checks"

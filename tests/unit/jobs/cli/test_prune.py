@@ -10,7 +10,7 @@ import pytest
 from jobs.backup.sets.sets import find_sets
 from jobs.run.lease import Holder, holder_to
 from jobs.store import Store
-from jobs.store.directory import DirectoryStore
+from tests.parts.runs import store_in
 from tests.parts.sets import daily, put, set_id
 from tests.unit.jobs.cli.conftest import HEAD, Crew, Write
 
@@ -20,7 +20,7 @@ NEWEST = datetime.now(UTC).replace(microsecond=0) - timedelta(days=10)
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    store = DirectoryStore(f"file://{tmp_path}/store", tmp_path / "store")
+    store = store_in(tmp_path / "store")
     for at in daily(NEWEST, 4):
         put(store, at)
     return store

@@ -10,7 +10,7 @@ import pytest
 from jobs.registry import JOBS
 from jobs.run.lease import Holder, holder_to
 from jobs.run.record import tick_key
-from jobs.store.directory import DirectoryStore
+from tests.parts.runs import store_in
 from tests.unit.jobs.cli.conftest import HEAD, Crew, Write, databases
 
 NIGHTLY = databases("shop", more='backup = "0 2 * * *"\nretention = "30 6 * * *"')
@@ -32,7 +32,7 @@ def test_the_list_describes_each_line_and_the_next_three_runs(crew: Crew, write:
 def test_the_list_shows_what_is_overdue(crew: Crew, write: Write, tmp_path: Path) -> None:
     write(NIGHTLY)
     crew("run", "retention", "try")
-    store = DirectoryStore("file://", tmp_path / "store")
+    store = store_in(tmp_path / "store")
     (done,) = [entry.key for entry in store.list("try/runs/retention/")]
     body = store.get(done).body
     store.delete([done])
@@ -47,7 +47,7 @@ def test_the_list_shows_running_jobs(crew: Crew, write: Write, tmp_path: Path) -
     write(NIGHTLY)
     now = datetime.now(UTC)
     holder = holder_to(Holder("r", "host", 1, now, 60.0, renewed=now))
-    DirectoryStore("file://", tmp_path / "store").put("try/locks/backup/shop.json", holder)
+    store_in(tmp_path / "store").put("try/locks/backup/shop.json", holder)
     backup, retention = crew("schedule", "list", "try", "--json").json["schedule"]
     assert (backup["running"], retention["running"]) == (True, False)
     assert "running now" in crew("schedule", "list", "try").out

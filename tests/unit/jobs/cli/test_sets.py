@@ -40,25 +40,9 @@ def note(crew: Crew, *args: str) -> str:
     return str(document["note"])
 
 
-def test_the_first_backup_is_named_in_an_empty_store(crew: Crew, write: Write, tmp_path: Path) -> None:
+def test_the_first_backup_is_named_in_an_empty_store(crew: Crew, write: Write) -> None:
     write(databases("shop"))
-    (tmp_path / "store").mkdir()
     assert note(crew) == "no complete backup sets yet. To take the first: crew run backup try"
-
-
-@pytest.mark.parametrize(("kind", "why"), [("nothing", "does not exist"), ("file", "is not a directory")])
-def test_a_wrong_directory_is_named(crew: Crew, write: Write, tmp_path: Path, kind: str, why: str) -> None:
-    write(databases("shop"))
-    if kind == "file":
-        (tmp_path / "store").touch()
-    assert f"{tmp_path}/store {why}. Correct store.url" in note(crew)
-
-
-def test_the_sets_of_another_environment_are_named(crew: Crew, write: Write, tmp_path: Path) -> None:
-    write(databases("shop"))
-    add_set(tmp_path / "store", "production", "shop")
-    (tmp_path / "store" / "photos").mkdir()
-    assert note(crew).startswith(f"no backup sets in file://{tmp_path}/store, but sets of production. ")
 
 
 @pytest.mark.parametrize("database", ["stock", "main.tenannt_1"])

@@ -19,8 +19,8 @@ import pytest
 from jobs import cli
 from jobs.run.lease import Holder, holder_to
 from jobs.run.ticks import tick_before
-from jobs.store.directory import DirectoryStore
 from tests.parts.patience import deadline, until
+from tests.parts.runs import store_in
 from tests.unit.jobs.cli.conftest import Crew, Write, databases
 
 pytestmark = pytest.mark.usefixtures("count")
@@ -132,7 +132,7 @@ def test_a_running_job_is_shown_keeps_its_lock_and_ends_on_sigterm(crew: Crew, w
 def test_a_run_that_died_is_a_problem(crew: Crew, write: Write, tmp_path: Path) -> None:
     write(databases("shop"))
     since = datetime(2026, 1, 1, tzinfo=UTC)
-    store = DirectoryStore("file://", tmp_path / "store")
+    store = store_in(tmp_path / "store")
     store.create("try/locks/count/shop.json", holder_to(Holder("r9", "far", 3, since, 60.0)))
     result = crew("status")
     assert result.out.splitlines()[0] == "try: 1 problem, 0 running, 0 ok"

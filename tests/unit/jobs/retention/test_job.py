@@ -18,7 +18,7 @@ from jobs.run.job import Failed, UnknownName
 from jobs.run.lease import Holder, holder_to
 from jobs.store import ListedKey, NotDeleted, Store, open_store
 from jobs.store.directory import DirectoryStore
-from tests.parts.runs import QUICK
+from tests.parts.runs import QUICK, store_in
 from tests.parts.sets import daily, put, set_id
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -42,7 +42,7 @@ keep = {{ {keep} }}
 
 @pytest.fixture
 def store(tmp_path: Path) -> DirectoryStore:
-    return DirectoryStore(f"file://{tmp_path}/store", tmp_path / "store")
+    return store_in(tmp_path / "store")
 
 
 @pytest.fixture
@@ -313,6 +313,7 @@ def test_a_long_backup_that_ends_during_the_listing_is_not_abandoned(
 def test_the_databases_of_a_server_are_those_with_sets(environment: Environment, tmp_path: Path) -> None:
     assert environment.store
     store = open_store(environment.store)
+    store.prepare()
     for database in ("main.crm", "main.gone%20db", "shop", "mainly", "other.crm"):
         put(store, NEWEST, database=database)
     assert subjects(environment, store, Options()) == ["shop", "main.crm", "main.gone%20db"]

@@ -17,6 +17,7 @@ from jobs.run.ticks import Gap
 from jobs.schedule import daemon
 from jobs.schedule.history import last_runs
 from jobs.store.directory import DirectoryStore
+from tests.parts.runs import store_in
 from tests.unit.jobs.schedule.simulated import Crashed, Simulation, use_simulated_clock
 
 FILE = """
@@ -51,7 +52,7 @@ def environment(tmp_path: Path) -> Environment:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> DirectoryStore:
-    return DirectoryStore(f"file://{tmp_path}/store", tmp_path / "store")
+    return store_in(tmp_path / "store")
 
 
 def hours(first: datetime, last: datetime) -> Iterator[datetime]:

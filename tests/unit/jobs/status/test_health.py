@@ -20,7 +20,7 @@ from jobs.status.health import (
     subject_health,
     unsuccessful_streak,
 )
-from jobs.store.directory import DirectoryStore
+from tests.parts.runs import store_in
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 DUE = NOW - timedelta(hours=7)
@@ -102,7 +102,7 @@ def test_a_record_dated_in_the_future_hides_no_later_run(tmp_path: Path) -> None
     (tmp_path / "try.toml").write_text(f'[environment]\nname = "try"\n[store]\nurl = "file://{tmp_path}/store"\n'
                                        'encrypt_to = "nobody"\n')  # fmt: skip
     environment = Repository.find(tmp_path).read("try")
-    store = DirectoryStore(f"file://{tmp_path}/store", tmp_path / "store")
+    store = store_in(tmp_path / "store")
     ahead = NOW + timedelta(days=30)
     for record in (replace(DONE, started=ahead, ended=ahead), replace(FAILED, started=minutes_ago(31))):
         store.put(tick_key("try", "count", "shop", record.started), record_to(record))

@@ -13,6 +13,8 @@ from deploys.lib.job_runner import files as runner_files
 from deploys.lib.job_runner.files import ETC, ManagedFile, as_archive, faults, parse_managed_files
 from inventories import Repository
 from jobs.schedule.export.files import made_by
+from jobs.store import mark_key, require_mark
+from jobs.store.directory import DirectoryStore
 
 GIVEN = {"MAIN": {"env": "MAIN_PASSWORD"}, f"{ETC}/age.key": {"file": "~/age.key"}}
 
@@ -77,6 +79,18 @@ def test_stores_outside_of_the_service_users_home_need_a_folder(tmp_path: Path) 
         (tmp_path / f"{name}.toml").write_text(f'[environment]\nname = "{name}"\ntimezone = "UTC"\n{store}')
     repository = Repository.find(tmp_path)
     assert runner_files.store_folders([repository.read(name) for name in repository.names()]) == ["/srv/store"]
+
+
+def test_stores_in_directories_get_the_mark_that_jobs_require(tmp_path: Path) -> None:
+    for name, url in (("try", f"file://{tmp_path}/a-b"), ("live", "s3://acme/live")):
+        text = f'[environment]\nname = "{name}"\n[store]\nurl = "{url}"\nencrypt_to = "nobody"\n'
+        (tmp_path / f"{name}.toml").write_text(text)
+    repository = Repository.find(tmp_path)
+    marks = runner_files.store_marks([repository.read("try"), repository.read("live")])
+    assert list(marks) == [str(tmp_path / "a-b" / mark_key("try"))]
+    [[command]] = marks.values()
+    subprocess.run(["sh", "-c", command.removeprefix("runuser -u groundcrew -- ")], check=True)
+    require_mark(DirectoryStore("file://", tmp_path / "a-b"), "try")
 
 
 def test_mode_owner_and_hash_of_the_files_on_the_host_are_parsed() -> None:

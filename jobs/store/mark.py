@@ -1,0 +1,76 @@
+"""The mark of a store: a small object that says for which environment it was made.
+
+Without it, a mistyped URL or an unmounted disk would look like a store without backups.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from inventories import ExitCode
+from jobs.store.factory import why_no_directory
+from jobs.store.interface import Exists, ListedPrefix, Missing, Store, StoreError
+
+_SHOWN = 5
+
+
+class NotMarked(StoreError):
+    """The store was not made for this environment: its URL is wrong, its disk is not mounted, or it is new."""
+
+    exit_code = ExitCode.BAD_CONFIGURATION
+
+
+def mark_key(environment: str) -> str:
+    """Return the key of an environment's mark."""
+    return f"{environment}/groundcrew.json"
+
+
+def require_mark(store: Store, environment: str) -> None:
+    """Raise NotMarked if the store was not made for this environment. Costs one small request."""
+    make = f"crew check {environment} --create"
+    if missing := why_no_directory(store.url):
+        raise NotMarked(f"store.url: {missing}; mount its disk, or correct the URL. To make a new store there: {make}")
+    try:
+        store.get(mark_key(environment))
+    except Missing:
+        raise NotMarked(f"{store.url}: {_why_not_marked(environment, environments_in(store))}: {make}") from None
+
+
+def _why_not_marked(environment: str, found: Sequence[str]) -> str:
+    """Return why a store is refused, up to the command that makes it."""
+    if environment in found:
+        return f"has data of {environment} but no mark, because an older groundcrew made this store. To mark it"
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    content = f"It has data of {', '.join(found[:_SHOWN])}{more}" if found else "It has no groundcrew data"
+    return (
+        f"this store was not made for {environment}. {content}. "
+        f"Correct store.url, or mount its disk. To make a store for {environment} there"
+    )
+
+
+def mark_body(environment: str) -> bytes:
+    """Return the content of a mark."""
+    made = datetime.now(UTC).isoformat(timespec="seconds")
+    return json.dumps({"format": 1, "environment": environment, "made": made}).encode()
+
+
+def make_store(store: Store, environment: str) -> bool:
+    """Mark a store for an environment, and create its directory; return whether it had no mark before."""
+    store.prepare()
+    with suppress(Exists):
+        store.create(mark_key(environment), mark_body(environment))
+        return True
+    return False
+
+
+def environments_in(store: Store) -> list[str]:
+    """Return the names of the environments that have data in a store."""
+    names = [folder.key.rstrip("/") for folder in store.folders() if isinstance(folder, ListedPrefix)]
+    return [name for name in names if any(_is_ours(name, each.key) for each in store.folders(f"{name}/"))]
+
+
+def _is_ours(name: str, key: str) -> bool:
+    return key == mark_key(name) or key in (f"{name}/{folder}/" for folder in ("backups", "runs", "locks"))
