@@ -11,10 +11,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jobs.embedded import EmbeddedError, S3Server, postgres, seaweed
 from jobs.run.job import Failed
 from jobs.run.stop import Stop, stopped_by_signals
+
+if TYPE_CHECKING:
+    from jobs.backup import NewKeys
 
 _SHOP = """
 CREATE TABLE customers (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, mail text UNIQUE);
@@ -102,7 +106,9 @@ def _servers(story: Story, folder: Path) -> Iterator[DemoRepository]:
             database = running.enter_context(postgres(16, folder))
             store = running.enter_context(seaweed(folder))
         shop = database.socket_url("shop")
-        with story.step("Write an environment: where the database is, where backups go, which key encrypts them."):
+        with story.step(
+            "Write an environment: where the database is, where backups go, which keys encrypt and sign them."
+        ):
             _write_environment(folder, shop, store)
             _make_store(store)
             story.print_line(f"   SHOP={shop}")
@@ -131,16 +137,16 @@ def _run_steps(story: Story, repository: DemoRepository) -> None:
 
 
 def _write_environment(folder: Path, shop: str, store: S3Server) -> None:
-    from jobs.backup import new_key_pair
+    from jobs.backup import new_keys
 
-    secret, public = new_key_pair()
-    key = folder / "age.key"
-    key.touch(0o600)
-    key.write_text(secret)
+    keys = new_keys(folder / "demo.key", "demo")
+    for key in keys.files:
+        key.path.touch(0o600)
+        key.path.write_text(key.text)
     inventories = folder / "inventories"
     inventories.mkdir()
     (inventories / "demo").write_text("dev_servers = []\n")
-    (inventories / "demo.toml").write_text(demo_toml(shop, store, public, key))
+    (inventories / "demo.toml").write_text(demo_toml(shop, store, keys))
 
 
 def _make_store(store: S3Server) -> None:
@@ -149,8 +155,9 @@ def _make_store(store: S3Server) -> None:
     store.client().put_object(Bucket=store.bucket, Key=f"groundcrew/{mark_key('demo')}", Body=mark_body("demo"))
 
 
-def demo_toml(shop: str, store: S3Server, public: str, key: Path) -> str:
+def demo_toml(shop: str, store: S3Server, keys: NewKeys) -> str:
     """Return the environment file of the demo."""
+    settings = "\n".join(keys.settings())
     return f"""\
 [environment]
 name = "demo"
@@ -159,8 +166,7 @@ name = "demo"
 url = "s3://{store.bucket}/groundcrew"
 endpoint = "{store.endpoint}"
 region = "{store.region}"
-encrypt_to = ["{public}"]
-decrypt_with = {{ file = "{key}" }}
+{settings}
 
 [databases.shop]
 url = "{shop}"

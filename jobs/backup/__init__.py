@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jobs.backup.errors import BackupError
+    from jobs.backup.key_files import KeyFile, NewKeys, key_paths, new_keys
     from jobs.backup.postgres.connection import Address, ConnectionTarget, Endpoint, reach, translated_errors
     from jobs.backup.postgres.copies import abandoned_copies
     from jobs.backup.postgres.privileges import NEEDED_PRIVILEGES, missing_privileges
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "errors": ("BackupError",),
+    "key_files": ("KeyFile", "NewKeys", "key_paths", "new_keys"),
     "postgres.connection": ("Address", "ConnectionTarget", "Endpoint", "reach", "translated_errors"),
     "postgres.copies": ("abandoned_copies",),
     "postgres.privileges": ("NEEDED_PRIVILEGES", "missing_privileges"),
@@ -82,7 +84,9 @@ __all__ = [
     "ConnectionTarget",
     "Difference",
     "Endpoint",
+    "KeyFile",
     "Manifest",
+    "NewKeys",
     "PublicKey",
     "RestoreMode",
     "RestorePlan",
@@ -110,9 +114,11 @@ __all__ = [
     "is_dated_ahead",
     "is_known",
     "iso_timestamp",
+    "key_paths",
     "maintenance_connection",
     "missing_privileges",
     "new_key_pair",
+    "new_keys",
     "new_signing_key",
     "open_set",
     "parse_public_key",

@@ -6,11 +6,11 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,9 +19,12 @@ from inventories.reading import NAME, NAME_RULE, InvalidValue, Position
 from jobs.cli import arguments, output
 from jobs.cli.arguments import AsJson, WrongUsage, examples, new_app
 
+if TYPE_CHECKING:
+    from jobs.backup import NewKeys
+
 app = new_app()
 
-NOBODY = "nobody"
+NOBODY = value_types.NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,11 @@ def init_command(
         typer.Option(metavar="RECIPIENT", help='Encrypt backups to this age public key, or "nobody"; can be repeated.'),
     ] = None,
     new_key: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Create an age key pair and write the secret key to FILE.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Create an age key pair and write its secret key to FILE; create two keys that sign, beside it.",
+        ),
     ] = None,
     alert: Annotated[
         list[str] | None,
@@ -110,8 +117,9 @@ def init_command(
     )
     interactive = sys.stdin.isatty() and not yes and not as_json
     answers = _prompt_for_missing(answers, protected) if interactive else _with_defaults(answers)
-    written = _write_files(folder, answers)
-    _print_written(answers, written, why_not_made(answers), as_json=as_json)
+    keys = _new_keys(answers)
+    _write_files(folder, answers, keys)
+    _print_written(answers, folder, keys, why_not_made(answers), as_json=as_json)
     return 0
 
 
@@ -192,7 +200,8 @@ def _prompt_for_key(answers: Answers) -> Answers:
     recipient = _prompt_until_valid(question, _check_recipient, default="new")
     if recipient != "new":
         return replace(answers, encrypt_to=(recipient,))
-    path = _prompt_until_valid("File for the new secret key", _new_key_path, default=f"~/groundcrew-{answers.name}.key")
+    question = "File for the new secret key; the keys that sign are written beside it"
+    path = _prompt_until_valid(question, _new_key_path, default=f"~/groundcrew-{answers.name}.key")
     return replace(answers, key=_new_key_path(path))
 
 
@@ -205,10 +214,13 @@ def _check_recipient(recipient: str) -> None:
 
 
 def _new_key_path(name: str | Path) -> Path:
-    """Return the path for a new secret key; WrongUsage if it cannot be written there."""
+    """Return the path for a new secret key; WrongUsage if a key cannot be written there or beside it."""
+    from jobs.backup import key_paths
+
     path = Path(name).expanduser().absolute()
-    if path.exists():
-        raise WrongUsage(f"{path} already exists, and a key is never overwritten; choose another name")
+    for each in key_paths(path):
+        if each.exists():
+            raise WrongUsage(f"{each} already exists, and a key is never overwritten; choose another name")
     if not path.parent.is_dir():
         raise WrongUsage(f"{path}: directory {path.parent} does not exist; create it, or choose another one")
     return path
@@ -223,16 +235,18 @@ def _prompt_for_database(answers: Answers) -> Answers:
     return replace(answers, databases=(_parse_database(text),)) if text else answers
 
 
-def _write_files(folder: Path, answers: Answers) -> list[Path]:
-    """Validate the files in a copy, then write the key, hosts and settings; leave none of them after a failure."""
-    from jobs.backup import new_key_pair
+def _new_keys(answers: Answers) -> NewKeys | None:
+    from jobs.backup import new_keys
 
-    secret, public = new_key_pair() if answers.key else ("", "")
-    text = environment_toml(answers, (*answers.encrypt_to, *([public] if public else [])))
+    return new_keys(answers.key, answers.name) if answers.key else None
+
+
+def _write_files(folder: Path, answers: Answers, keys: NewKeys | None) -> None:
+    """Validate the files in a copy, then write keys, settings and hosts; leave none of them after a failure."""
+    text = environment_toml(answers, keys)
     validate(answers.name, text, folder)
-    files = [(folder / f"{answers.name}.toml", text, 0o644), (folder / answers.name, hosts_file(answers.name), 0o644)]
-    if answers.key:
-        files.insert(0, (answers.key, secret, 0o600))
+    files = [(key.path, key.text, 0o600) for key in keys.files] if keys else []
+    files += [(folder / f"{answers.name}.toml", text, 0o644), (folder / answers.name, hosts_file(answers.name), 0o644)]
     with ExitStack() as undo:
         with output.writing_to(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -243,7 +257,6 @@ def _write_files(folder: Path, answers: Answers) -> list[Path]:
                 with os.fdopen(number, "w") as file:
                     file.write(body)
         undo.pop_all()
-    return [path for path, _, _ in files]
 
 
 def validate(name: str, text: str, folder: Path) -> None:
@@ -258,9 +271,9 @@ def validate(name: str, text: str, folder: Path) -> None:
         Repository(Path(temporary), copy).read(name)
 
 
-def environment_toml(answers: Answers, recipients: Sequence[str]) -> str:
+def environment_toml(answers: Answers, keys: NewKeys | None) -> str:
     """Return the text of the environment file."""
-    return "\n".join([*_head(answers), *_store(answers, recipients), *_databases(answers), *_alerts(answers)])
+    return "\n".join([*_head(answers), *_store(answers, keys), *_databases(answers), *_alerts(answers)])
 
 
 def _head(answers: Answers) -> list[str]:
@@ -275,18 +288,14 @@ def _head(answers: Answers) -> list[str]:
     ]
 
 
-def _store(answers: Answers, recipients: Sequence[str]) -> list[str]:
-    nobody = list(recipients) == [NOBODY]
-    lines = [
-        "[store]",
-        f"url = {_toml_string(answers.store)}",
-        f"encrypt_to = {_toml_string(NOBODY) if nobody else json.dumps(list(recipients))}",
-    ]
-    if answers.key:
-        lines.append(
-            f"decrypt_with = {{ file = {_toml_string(str(answers.key))} }}   # only needed to restore and verify"
-        )
-    return [*lines, ""]
+def _store(answers: Answers, keys: NewKeys | None) -> list[str]:
+    lines = ["[store]", f"url = {_toml_string(answers.store)}"]
+    if keys:
+        return [*lines, *keys.settings(answers.encrypt_to), ""]
+    nobody = list(answers.encrypt_to) == [NOBODY]
+    encrypt_to = _toml_string(NOBODY) if nobody else json.dumps(list(answers.encrypt_to))
+    how = 'to sign backups: { file = "…" }, a key that ssh-keygen -t ed25519 made'
+    return [*lines, f"encrypt_to = {encrypt_to}", f"sign_with = {_toml_string(NOBODY)}   # {how}", ""]
 
 
 def _databases(answers: Answers) -> list[str]:
@@ -342,37 +351,49 @@ def why_not_made(answers: Answers) -> str:
     return ""
 
 
-def next_steps(answers: Answers, not_made: str) -> list[str]:
+def next_steps(answers: Answers, keys: NewKeys | None, not_made: str) -> list[str]:
     """Return what to do next, in order; `not_made` says why the store is not made yet."""
-    steps = [f"crew check {answers.name}        tests access to everything in the file"]
-    if not_made:
-        steps = [
-            f"crew check {answers.name} --create        makes the store and tests access to everything in the file"
-        ]
-    if answers.key:
-        steps.insert(0, f"copy {answers.key} to a second safe place: without it no backup can ever be restored")
+    steps = []
     if answers.databases:
-        steps.insert(0, f"set the passwords in inventories/{answers.name}.toml; it accepts references, not literals")
-    return steps
+        steps.append(f"set the passwords in inventories/{answers.name}.toml; it accepts references, not literals")
+    if keys:
+        steps.append(f"copy {keys.decryption.path} to a second safe place: without it no backup can ever be restored")
+        steps.append("if several machines run the jobs, give each machine only the keys that it needs")
+    else:
+        steps.append("sign backups, so that nobody who can write the store can plant one: docs/backups.md says how")
+    if not_made:
+        return [
+            *steps,
+            f"crew check {answers.name} --create        makes the store and tests access to everything in the file",
+        ]
+    return [*steps, f"crew check {answers.name}        tests access to everything in the file"]
 
 
-def _print_written(answers: Answers, written: Sequence[Path], not_made: str, *, as_json: bool) -> None:
+def _print_written(answers: Answers, folder: Path, keys: NewKeys | None, not_made: str, *, as_json: bool) -> None:
     """Print the written files and the next steps."""
+    files = keys.files if keys else ()
+    settings = [folder / f"{answers.name}.toml", folder / answers.name]
+    steps = next_steps(answers, keys, not_made)
     if as_json:
+        written = [str(path) for path in (*(key.path for key in files), *settings)]
+        public = {str(key.path): key.public for key in files}
         output.print_json(
             {
                 "environment": answers.name,
-                "written": [str(path) for path in written],
+                "written": written,
+                "public_keys": public,
                 "made_store": not not_made,
-                "next": next_steps(answers, not_made),
+                "next": steps,
             }
         )
         return
-    for path in written:
+    for key in files:
+        output.say(f"wrote {key.path}: {key.purpose}; needed only {key.place}", output.GOOD)
+    for path in settings:
         output.say(f"wrote {path}", output.GOOD)
     if not not_made:
         output.say(f"made the store {answers.store}", output.GOOD)
     output.say("")
     output.say("Next:")
-    for number, step in enumerate(next_steps(answers, not_made), start=1):
+    for number, step in enumerate(steps, start=1):
         output.say(f"  {number}. {step}")

@@ -13,6 +13,7 @@ import pytest
 
 from inventories import Repository
 from jobs.backup.sets.encryption import can_decrypt
+from jobs.backup.sets.signatures import SigningKey, parse_public_key
 from jobs.cli import init
 from tests.parts.patience import deadline
 from tests.unit.jobs.cli.conftest import Crew
@@ -43,15 +44,57 @@ def test_the_written_files_are_valid(crew: Crew, tmp_path: Path) -> None:
     assert can_decrypt(environment.store.encrypt_to, key.read_text())
     assert environment.store.decrypt_with
     assert environment.store.decrypt_with.reveal() == key.read_text().strip()
-    assert key.read_text().splitlines()[1] not in result.out
+    assert key.read_text().splitlines()[1] not in result.out + result.err
     assert (tmp_path / "inventories" / "qa").read_text().endswith("servers = []\n")
     assert f"copy {key} to a second safe place" in result.out
     assert "crew check qa" in result.out
 
 
+def test_new_keys_sign_and_the_file_trusts_each_for_its_own_purpose(crew: Crew, tmp_path: Path) -> None:
+    result = crew("init", "qa", *STORE, "--new-key", "qa.key")
+    assert result.code == 0, result
+    environment = Repository.find(tmp_path).read("qa")
+    assert environment.store
+    keys = {
+        "groundcrew-manifest": environment.store.signing_key,
+        "groundcrew-verification": environment.verify.sign_with,
+    }
+    for line, (namespace, secret) in zip(environment.store.trust, keys.items(), strict=True):
+        assert secret
+        assert secret.file
+        assert secret.file.stat().st_mode & 0o777 == 0o600
+        trusted, public = parse_public_key(line), SigningKey(secret.reveal()).public
+        assert (trusted, trusted.namespaces) == (public, frozenset([namespace]))
+        assert secret.reveal().splitlines()[2] not in result.out + result.err
+    assert f"wrote {tmp_path}/qa.signing.key: signs backups; needed only where backups are written" in result.out
+    assert f"wrote {tmp_path}/qa.verify.key: signs verifications; needed only where you verify" in result.out
+
+
+@pytest.mark.parametrize("name", ["qa.key", "qa.signing.key", "qa.verify.key"])
+def test_no_key_is_overwritten(crew: Crew, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("precious")
+    result = crew("init", "qa", *STORE, "--new-key", "qa.key")
+    assert result.code == 64, result
+    assert f"{tmp_path}/{name} already exists, and a key is never overwritten" in result.err
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "precious")]
+
+
+def test_without_new_keys_the_file_says_that_nothing_is_signed(crew: Crew, tmp_path: Path) -> None:
+    assert crew("init", "qa", *STORE, "--encrypt-to", "nobody").code == 0
+    store = Repository.find(tmp_path).read("qa").store
+    assert store
+    assert store.signing_disabled
+
+
 def test_json_lists_the_written_files(crew: Crew, tmp_path: Path) -> None:
     document = crew("init", "qa", *STORE, "--encrypt-to", "nobody", "--json").json
     assert document["written"] == [str(tmp_path / "inventories" / name) for name in ("qa.toml", "qa")]
+    assert document["public_keys"] == {}
+    document = crew("init", "qb", *STORE, "--new-key", "qb.key", "--json").json
+    assert document["written"][1] == f"{tmp_path}/qb.signing.key"
+    assert document["public_keys"][f"{tmp_path}/qb.signing.key"].startswith(
+        'namespaces="groundcrew-manifest" ssh-ed25519 '
+    )
 
 
 def test_nothing_is_overwritten(crew: Crew, tmp_path: Path) -> None:
@@ -61,10 +104,6 @@ def test_nothing_is_overwritten(crew: Crew, tmp_path: Path) -> None:
     result = crew(*command)
     assert result.code == 64, result
     assert "already exists and is not overwritten" in result.err
-    (tmp_path / "my.key").write_text("precious")
-    result = crew("init", "qb", *STORE, "--new-key", "my.key")
-    assert result.code == 64, result
-    assert (tmp_path / "my.key").read_text() == "precious"
     assert (tmp_path / "inventories" / "qa.toml").read_text() == before
 
 
