@@ -3,9 +3,10 @@
 FROM python:3.13-slim-bookworm
 
 # The PostgreSQL clients of every major version (crew uses the lowest one that is not older than the server), ssh for
-# tunnels, and one PostgreSQL server for verifications. The PostgreSQL package repository has all versions.
+# tunnels, and one PostgreSQL server for verifications, with bubblewrap to isolate it. The PostgreSQL package repository
+# has all versions.
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates openssh-client postgresql-common \
+    && apt-get install --yes --no-install-recommends bubblewrap ca-certificates openssh-client postgresql-common \
     && sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf \
     && /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y \
     && apt-get install --yes --no-install-recommends \

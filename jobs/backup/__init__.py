@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         section_of,
         sets_of,
     )
+    from jobs.backup.verify.scratch import verification_fault
     from jobs.backup.verify.verify import Verification, verify_job
 
 _NAMES = {
@@ -69,6 +70,7 @@ _NAMES = {
         "section_of",
         "sets_of",
     ),
+    "verify.scratch": ("verification_fault",),
     "verify.verify": ("Verification", "verify_job"),
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
@@ -135,6 +137,7 @@ __all__ = [
     "sets_of",
     "translated_errors",
     "unconnected_databases",
+    "verification_fault",
     "verify_job",
     "warnings_on_choice",
     "write_part",

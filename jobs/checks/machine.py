@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from inventories import Environment
 from jobs.checks.check import Check, CheckResult, fault, ok, warn
@@ -29,6 +31,8 @@ def checks(environment: Environment) -> Iterator[Check]:
         yield Check(f"program {program.name}", partial(check_program, program))
     if environment.databases or environment.servers:
         yield Check("program psql", check_psql)
+        if not environment.verify.scratch:
+            yield Check("isolation", check_isolation)
 
 
 def required_programs(environment: Environment) -> list[RequiredProgram]:
@@ -73,3 +77,27 @@ def check_psql() -> CheckResult:
     if not versions:
         return fault("not installed", "install postgresql-client")
     return ok(", ".join(versions))
+
+
+def check_isolation() -> CheckResult:
+    """Check that verifications can isolate the code in a backup set from this machine."""
+    from jobs.backup import verification_fault
+
+    reason = verification_fault()
+    if reason is None:
+        return ok("no PostgreSQL server programs here, so verifications need a scratch server in [verify]")
+    if not reason:
+        return ok("bubblewrap isolates verifications from this machine")
+    if in_hardened_unit():
+        return ok("unknown: this systemd unit cannot create namespaces; each verification reports if it was isolated")
+    return warn(
+        f"verifications are not isolated from this machine: {reason}",
+        "install bubblewrap and allow user namespaces, or name a scratch server in [verify]; see docs/security.md",
+    )
+
+
+def in_hardened_unit() -> bool:
+    """Whether systemd started this process with a system call filter, as it does in the exported check service."""
+    status = Path("/proc/self/status")
+    filtered = status.exists() and re.search(r"^Seccomp:\s*2$", status.read_text(), re.MULTILINE) is not None
+    return "INVOCATION_ID" in os.environ and filtered

@@ -1,6 +1,6 @@
 """Temporary PostgreSQL and S3 servers on this machine, for the demo, for verifications and for tests."""
 
-from jobs.embedded._postgres import PostgresServer, postgres, programs
+from jobs.embedded._postgres import PostgresServer, isolated_postgres, isolation_fault, postgres, programs
 from jobs.embedded._program import EmbeddedError, NotInstalled, NotStarted, RunningProgram, free_port, start_program
 from jobs.embedded._seaweed import S3Server, seaweed
 
@@ -12,6 +12,8 @@ __all__ = [
     "RunningProgram",
     "S3Server",
     "free_port",
+    "isolated_postgres",
+    "isolation_fault",
     "postgres",
     "programs",
     "seaweed",

@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from jobs.embedded._program import NotInstalled, NotStarted, RunningProgram, free_port, if_parent_lives, start_program
+from jobs.embedded._sandbox import INSIDE, Sandbox, minimal_environment, new_sandbox
 
 EMBEDDED_VERSIONS = {16: "pginstall", 18: "pginstall18"}
 SUPERUSER = "postgres"
@@ -39,6 +40,8 @@ class PostgresServer:
     port: int
     tcp: bool
     program: RunningProgram
+    not_isolated: str = ""
+    """Why the server of isolated_postgres() runs outside of a sandbox."""
 
     def url(self, database: str = "postgres") -> str:
         """Return a URL by TCP if the server listens there, else by its socket; without the password."""
@@ -76,32 +79,116 @@ def postgres(
 
     The cluster is not durable (no fsync), and is removed at the end.
     """
+    bin_folder = _bin_folder(version)
+    with _new_home(folder) as (home, stack):
+        layout = _open_layout(bin_folder, home, stack, _account("postgres", "nobody"))
+        yield stack.enter_context(_server(bin_folder, layout, settings or {}, tcp=tcp, password=password))
+
+
+@contextmanager
+def isolated_postgres(
+    version: int | Path, folder: Path, *, settings: Mapping[str, str] | None = None
+) -> Iterator[PostgresServer]:
+    """Start a server like postgres(), for databases with hostile code: in a sandbox if this machine allows one."""
+    bin_folder = _bin_folder(version)
+    with _new_home(folder) as (home, stack):
+        sandbox = new_sandbox(bin_folder, home)
+        if isinstance(sandbox, Sandbox):
+            layout = _sandboxed_layout(sandbox, home, stack)
+        else:
+            folder.chmod(0o711)  # if we are root, the server runs as another user
+            layout = _open_layout(bin_folder, home, stack, _account("nobody"), not_isolated=sandbox)
+        yield stack.enter_context(_server(bin_folder, layout, settings or {}))
+
+
+def isolation_fault(version: int | Path) -> str:
+    """Return why isolated_postgres() cannot isolate a server on this machine; nothing if it can."""
+    with tempfile.TemporaryDirectory(prefix="crew-") as folder:
+        sandbox = new_sandbox(_bin_folder(version), Path(folder))
+    return "" if isinstance(sandbox, Sandbox) else sandbox
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How the commands of a server start, and where its files are: as we see them, and as the server sees them."""
+
+    start: list[str]
+    log: Path
+    data: Path
+    socket: Path
+    data_inside: Path
+    socket_inside: Path
+    sandbox: Sandbox | None = None
+    not_isolated: str = ""
+
+
+@contextmanager
+def _new_home(folder: Path) -> Iterator[tuple[Path, ExitStack]]:
+    """Create the directory of a server below `folder`. At the end, first the server ends, then its files go."""
+    with tempfile.TemporaryDirectory(prefix="postgres-", dir=folder) as home, ExitStack() as stack:
+        yield Path(home), stack
+
+
+def _open_layout(
+    bin_folder: Path, home: Path, stack: ExitStack, account: pwd.struct_passwd | None, not_isolated: str = ""
+) -> _Layout:
+    socket = _socket_folder(home, stack)
+    for owned in (home, socket):
+        _change_owner(owned, account)
+    start = _as_account(account, bin_folder, home)
+    data = home / "data"
+    return _Layout(start, home / "log", data, socket, data, socket, not_isolated=not_isolated)
+
+
+def _sandboxed_layout(sandbox: Sandbox, home: Path, stack: ExitStack) -> _Layout:
+    """Keep the log and the directory of our socket out of the sandbox, where its code could replace them."""
+    socket = _socket_folder(home, stack)
+    data = sandbox.writes / "data"
+    return _Layout(sandbox.command, home / "log", data, socket, INSIDE / "data", INSIDE, sandbox)
+
+
+@contextmanager
+def _server(
+    bin_folder: Path,
+    layout: _Layout,
+    settings: Mapping[str, str],
+    *,
+    tcp: bool = False,
+    password: str | None = None,
+) -> Iterator[PostgresServer]:
+    _initdb(bin_folder, layout, password)
+    port = free_port()
+    all_settings = {**NOT_DURABLE, **settings}
+    argv = server_command(bin_folder, layout.data_inside, layout.socket_inside, port, tcp=tcp, settings=all_settings)
+    sandboxed = layout.sandbox is not None
+    with start_program(
+        f"PostgreSQL of {bin_folder}",
+        [*layout.start, *argv] if sandboxed else [*layout.start, *if_parent_lives(), *argv],
+        layout.log,
+        environment=minimal_environment(),
+        end=signal.SIGKILL if sandboxed else signal.SIGQUIT,  # at once: there is no data to keep
+        sandboxed=sandboxed,
+    ) as program:
+        program.wait_until(lambda: _is_ready(layout.data))
+        if layout.sandbox is not None:
+            _link_socket(layout.sandbox.writes, layout.socket, port)
+        major = _major(layout.data)
+        yield PostgresServer(
+            major, bin_folder, layout.data, layout.socket, port, tcp, program, not_isolated=layout.not_isolated
+        )
+
+
+def _link_socket(inside: Path, folder: Path, port: int) -> None:
+    """Link the socket to where no code of the sandbox can replace it, with a link to another server's for example."""
+    name = f".s.PGSQL.{port}"
+    (folder / name).hardlink_to(inside / name)
+
+
+def _bin_folder(version: int | Path) -> Path:
     bin_folder = version if isinstance(version, Path) else programs(version)
     if not (bin_folder / "initdb").exists():
         raise NotInstalled(f"no PostgreSQL server programs in {bin_folder}; install them, or use another folder")
-    with ExitStack() as stack:
-        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="postgres-", dir=folder)))
-        socket = _socket_folder(home, stack)
-        account = _account()
-        for owned in (home, socket):
-            _change_owner(owned, account)
-        as_account = _as_account(account, bin_folder, home)
-        _initdb(as_account, bin_folder, home, password)
-        port = free_port()
-        argv = server_command(
-            bin_folder, home / "data", socket, port, tcp=tcp, settings={**NOT_DURABLE, **(settings or {})}
-        )
-        program = stack.enter_context(
-            start_program(
-                f"PostgreSQL of {bin_folder}",
-                [*as_account, *if_parent_lives(), *argv],
-                home / "log",
-                environment=_environment(),
-                end=signal.SIGQUIT,  # immediate shutdown: there is no data to keep
-            )
-        )
-        program.wait_until(lambda: _is_ready(home / "data"))
-        yield PostgresServer(_major(home / "data"), bin_folder, home / "data", socket, port, tcp, program)
+    return bin_folder
 
 
 def server_command(
@@ -133,7 +220,8 @@ def initdb_command(bin_folder: Path, data: Path, pwfile: Path | None) -> list[st
     ]
 
 
-def _initdb(as_account: list[str], bin_folder: Path, home: Path, password: str | None) -> None:
+def _initdb(bin_folder: Path, layout: _Layout, password: str | None) -> None:
+    home = layout.log.parent
     pwfile = home / "password" if password is not None else None
     if pwfile is not None and password is not None:
         pwfile.touch(0o600)
@@ -141,9 +229,9 @@ def _initdb(as_account: list[str], bin_folder: Path, home: Path, password: str |
         shutil.chown(pwfile, home.stat().st_uid, home.stat().st_gid)
     try:
         subprocess.run(
-            [*as_account, *initdb_command(bin_folder, home / "data", pwfile)],
+            [*layout.start, *initdb_command(bin_folder, layout.data_inside, pwfile)],
             cwd=home,
-            env=_environment(),
+            env=minimal_environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=True,
@@ -155,28 +243,24 @@ def _initdb(as_account: list[str], bin_folder: Path, home: Path, password: str |
             pwfile.unlink()
 
 
-def _environment() -> dict[str, str]:
-    """Return the environment variables of a server, without those of libpq."""
-    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
-
-
 def _socket_folder(home: Path, stack: ExitStack) -> Path:
     if len(str(home)) <= LONGEST_SOCKET_FOLDER:
         return home
     return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crew-")))
 
 
-def _account() -> pwd.struct_passwd | None:
-    """Return the account for a server that root starts, because PostgreSQL refuses to run as root; else None."""
+def _account(*names: str) -> pwd.struct_passwd | None:
+    """Return the first existing account for a server that root starts, because PostgreSQL refuses root; else None."""
     if os.geteuid() != 0:
         return None
-    for name in ("postgres", "nobody"):
+    for name in names:
         try:
             return pwd.getpwnam(name)
         except KeyError:
             continue
+    known = " or ".join(names)
     raise NotStarted(
-        "PostgreSQL does not run as root, and this machine has no user postgres or nobody; create the user postgres"
+        f"PostgreSQL does not run as root, and this machine has no user {known}; create the user {names[0]}"
     )
 
 

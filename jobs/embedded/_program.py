@@ -10,7 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -39,10 +39,18 @@ class RunningProgram:
     name: str
     running: subprocess.Popen[bytes]
     log: Path
+    end: signal.Signals = signal.SIGTERM
+    sandboxed: bool = False
 
     @property
     def pid(self) -> int:
         return self.running.pid
+
+    def terminate(self) -> None:
+        """Send the signal that ends it. In a sandbox the first process gets it, which ends after all others."""
+        if self.running.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill((_first_child(self.pid) if self.sandboxed else None) or self.pid, self.end)
 
     def wait_until(self, ready: Callable[[], bool], timeout: float = 60) -> None:
         """Wait until the program is ready; raise NotStarted with its last output if it ends or takes too long."""
@@ -69,6 +77,7 @@ def start_program(
     environment: Mapping[str, str],
     end: signal.Signals = signal.SIGTERM,
     grace: float = 5,
+    sandboxed: bool = False,
 ) -> Iterator[RunningProgram]:
     """Run a program in the directory of its log file. It ends with this context, or with this process."""
     with log.open("ab") as output:
@@ -81,10 +90,11 @@ def start_program(
             stderr=output,
             start_new_session=True,  # Ctrl-C must not reach it: we end it after we have cleaned up
         )
+    program = RunningProgram(name, running, log, end, sandboxed)
     try:
-        yield RunningProgram(name, running, log)
+        yield program
     finally:
-        _stop(running, end, grace)
+        _stop(program, grace)
 
 
 def _end_with_parent(end: signal.Signals) -> list[str]:
@@ -98,14 +108,22 @@ def if_parent_lives() -> list[str]:
     return ["/bin/sh", "-c", f'[ "$PPID" = {os.getpid()} ] && exec "$@"', "sh"]
 
 
-def _stop(running: subprocess.Popen[bytes], end: signal.Signals, grace: float) -> None:
-    if running.poll() is None:
-        running.send_signal(end)
+def _stop(program: RunningProgram, grace: float) -> None:
+    program.terminate()
     try:
-        running.wait(grace)
+        program.running.wait(grace)
     except subprocess.TimeoutExpired:
-        running.kill()
-        running.wait()
+        program.running.kill()
+        program.running.wait()
+
+
+def _first_child(pid: int) -> int | None:
+    """Return the first child of a process; None if it has none, or if the kernel does not list them."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return None
+    return int(children[0]) if children else None
 
 
 def free_port() -> int:

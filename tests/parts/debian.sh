@@ -9,6 +9,7 @@ set -eu
 packages() {
     cat <<'END'
 age                 the README decrypts a backup set without groundcrew
+bubblewrap          verifications isolate what a backup set executes
 chromium            the status page is looked at in a browser
 debootstrap         the lab makes hosts with it
 git                 scripts and hooks run on a repository

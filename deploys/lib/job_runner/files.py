@@ -33,7 +33,7 @@ JOURNAL = "/etc/systemd/journald.conf.d/groundcrew.conf"
 STACK_SUFFIXES = frozenset([".tf", ".tofu", ".tfvars", ".tftpl", ".tpl", ".json", ".yaml", ".yml", ".sh", ".txt"])
 EXPORT_MARK = "Made by: crew schedule export systemd"
 
-PACKAGES = ("age", "postgresql-client", "procps", "python3-venv", "zstd")
+PACKAGES = ("age", "bubblewrap", "postgresql-client", "procps", "python3-venv", "zstd")
 CREATE_USER = (
     f"getent passwd {USER} >/dev/null || "
     f"useradd --system --user-group --home-dir {HOME} --shell /usr/sbin/nologin {USER}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -60,6 +61,8 @@ class ScratchServer:
     endpoint: Endpoint
     where: str
     temporary: bool
+    not_isolated: str = ""
+    """Why code of the set is not isolated from this machine."""
 
 
 def usable_servers(
@@ -141,36 +144,45 @@ def remove_abandoned_folders(parent: Path) -> None:
 @contextmanager
 def _temporary_server(run: Run, manifest: Manifest, folder: Path) -> Iterator[ScratchServer]:
     """Start the first usable server that has all extensions of the set."""
-    folder.chmod(0o711)  # if we are root, the server runs as another user
     archive = int(manifest.tools["pg_dump"].split(".")[0])
     installed = programs.installed_clients("initdb")
     first_error: BackupError | None = None
     for initdb in usable_servers(installed, programs.installed_clients("pg_restore"), manifest.server.major, archive):
-        with _start_server(run, initdb, folder) as endpoint:
-            missing = missing_extensions(endpoint, manifest.extensions)
-            where = f"{'embedded ' if _is_embedded(initdb) else ''}PostgreSQL {initdb.version} on this machine"
+        where = f"{'embedded ' if _is_embedded(initdb) else ''}PostgreSQL {initdb.version} on this machine"
+        with _start_server(run, initdb, folder, where) as server:
+            missing = missing_extensions(server.endpoint, manifest.extensions)
             if not missing:
-                yield ScratchServer(endpoint, where, temporary=True)
+                yield server
                 return
             first_error = first_error or _lacks_extensions(missing, where, initdb.major)
     raise first_error or BackupError("no scratch server")
 
 
 @contextmanager
-def _start_server(run: Run, initdb: ClientProgram, folder: Path) -> Iterator[Endpoint]:
+def _start_server(run: Run, initdb: ClientProgram, folder: Path, where: str) -> Iterator[ScratchServer]:
     """Start a server that only a Unix socket reaches. It ends first when the run must stop."""
     try:
-        with embedded.postgres(Path(initdb.path).parent, folder, settings=_SERVER_SETTINGS) as server:
-            parameters = {
-                "host": str(server.socket),
-                "port": str(server.port),
-                "user": "postgres",
-                "dbname": "postgres",
-            }
-            with run.on_stop(server.program.running.terminate):
-                yield Endpoint(parameters)
+        with embedded.isolated_postgres(Path(initdb.path).parent, folder, settings=_SERVER_SETTINGS) as server:
+            endpoint = temporary_endpoint(server.socket, server.port)
+            with run.on_stop(server.program.terminate):
+                yield ScratchServer(endpoint, where, temporary=True, not_isolated=server.not_isolated)
     except embedded.EmbeddedError as error:
         raise BackupError(f"the scratch server did not start: {error}") from None
+
+
+def temporary_endpoint(socket: Path, port: int) -> Endpoint:
+    """Return the endpoint of a temporary server, with a password that it never needs.
+
+    Code of the set can pose as the server and ask for a password. It must not get one from .pgpass or PGPASSWORD.
+    """
+    parameters = {"host": str(socket), "port": str(port), "user": "postgres", "dbname": "postgres"}
+    return Endpoint(parameters, password=secrets.token_hex(16))
+
+
+def verification_fault() -> str | None:
+    """Return why this machine cannot isolate a verification, "" if it can; None if it has no server programs."""
+    servers = programs.installed_clients("initdb")
+    return embedded.isolation_fault(Path(servers[0].path).parent) if servers else None
 
 
 def missing_extensions(endpoint: Endpoint, extensions: Sequence[Extension]) -> list[str]:

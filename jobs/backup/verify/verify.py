@@ -174,11 +174,17 @@ def verify_set(run: Run, stored: StoredSet) -> Verification:
             differences,
             (
                 *((stored.mismatch,) if stored.mismatch else ()),
+                *isolation_notes(server),
                 *notes,
                 *role_notes,
                 *sequence_notes(stored.manifest.sequences, contents.sequences),
             ),
         )
+
+
+def isolation_notes(server: ScratchServer) -> tuple[str, ...]:
+    """Return a note if code of the set could reach this machine."""
+    return (f"not isolated from this machine: {server.not_isolated}",) if server.not_isolated else ()
 
 
 def _definition_options(server: ScratchServer) -> DefinitionOptions:

@@ -67,11 +67,12 @@ def files(
     check = render(
         "systemd.check.j2",
         made_by=mark, environment=name, destination=destination, credentials=all_credentials,
-        folders=writable_folders(environment),
+        folders=writable_folders(environment), isolates=False,
     )  # fmt: skip
     died = render(
         "systemd.died.j2",
         made_by=mark, environment=name, destination=destination, credentials=alert_credentials, folders=(),
+        isolates=False,
     )  # fmt: skip
     return (
         *units,
@@ -93,7 +94,7 @@ def _units(
     service = render(
         "systemd.service.j2",
         made_by=mark, timer=timer, destination=destination, credentials=credentials, seconds=seconds,
-        folders=writable_folders(environment),
+        folders=writable_folders(environment), isolates=timer.job == "verify",
     )  # fmt: skip
     yield File(f"{timer.unit}.service", service)
     calendar = on_calendar(timer.line, environment.timezone, now)

@@ -315,7 +315,7 @@ def standby_of(primary: Server, folder: Path) -> Iterator[str]:
     """Yield the URL of a hot standby."""
     bin_folder, home, port = primary.running.programs, folder / "standby", embedded.free_port()
     home.mkdir()
-    account = _postgres._account()
+    account = _postgres._account("postgres", "nobody")
     _postgres._change_owner(home, account)
     subprocess.run(
         [*_postgres._as_account(account, bin_folder, home), bin_folder / "pg_basebackup", "-R", "-D", home / "data",
@@ -326,7 +326,7 @@ def standby_of(primary: Server, folder: Path) -> Iterator[str]:
     argv = _postgres.server_command(bin_folder, home / "data", home, port, tcp=True, settings=settings)
     as_account = _postgres._as_account(account, bin_folder, home)
     with embedded.start_program(
-        "standby", [*as_account, *argv], home / "log", environment=_postgres._environment()
+        "standby", [*as_account, *argv], home / "log", environment=_postgres.minimal_environment()
     ) as program:
         program.wait_until(lambda: _postgres._is_ready(home / "data"))
         yield f"postgresql://postgres@127.0.0.1:{port}/postgres"

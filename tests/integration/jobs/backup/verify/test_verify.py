@@ -168,8 +168,8 @@ def test_a_stopped_verification_leaves_no_server_and_no_folder(
     scratch = tmp_path / "scratch"
     scratch.mkdir(mode=0o755)
     running = repository.start("run", "verify", "staging", env={**os.environ, "TMPDIR": str(scratch)})
-    until(lambda: any(scratch.glob("*/postgres-*/data/postmaster.pid")))
-    [data] = scratch.glob("*/postgres-*/data")
+    until(lambda: any(scratch.glob("*/postgres-*/scratch/data/postmaster.pid")))
+    [data] = scratch.glob("*/postgres-*/scratch/data")
     running.send_signal(signal.SIGTERM)
     out, err = running.communicate(timeout=deadline(30))
     assert running.returncode == 1, (out, err)

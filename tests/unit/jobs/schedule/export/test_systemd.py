@@ -127,6 +127,45 @@ def test_a_service_is_hardened_and_gets_its_secrets_as_files(production: Environ
     ]  # fmt: skip
 
 
+HARDENING = """\
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+PrivateDevices=yes
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectProc=invisible
+CapabilityBoundingSet=
+LockPersonality=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
+SystemCallErrorNumber=EPERM
+SystemCallFilter=@system-service
+UMask=0077
+""".splitlines()
+
+
+def test_only_the_verification_has_weaker_hardening_and_only_for_its_sandbox(
+    production: Environment, tmp_path: Path
+) -> None:
+    services = {name: text.splitlines() for name, text in units(production, {}, tmp_path).items() if "service" in name}
+    assert len(services) > 5
+    for name, lines in services.items():
+        weaker = sorted(set(HARDENING) - set(lines))
+        assert weaker == (["RestrictNamespaces=yes", "SystemCallFilter=@system-service"] if "verify" in name else [])
+    assert {"RestrictNamespaces=ipc mnt net pid user uts", "SystemCallFilter=@system-service @mount"} <= set(
+        services["groundcrew-production-verify.service"]
+    )
+
+
 def test_the_check_service_gets_every_secret_of_the_file(production: Environment, tmp_path: Path) -> None:
     check = units(production, {}, tmp_path)["groundcrew-production-check.service"]
     assert "/crew check production\n" in check

@@ -1,0 +1,123 @@
+"""A set brings hostile code. A verification executes it as superuser of its scratch server, in a sandbox."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from jobs.backup.verify.scratch import temporary_endpoint
+from jobs.embedded import isolated_postgres, programs
+from tests.parts import intruder
+from tests.parts.crew import CrewResult, Repository
+from tests.parts.intruder import Targets
+from tests.parts.needs import majors, needs
+from tests.parts.postgres import CLIENTS, Database
+
+
+@pytest.fixture
+def bystander() -> Iterator[subprocess.Popen[bytes]]:
+    """A process of the user that a server runs as if nothing isolates it."""
+    user = {"user": "nobody"} if os.geteuid() == 0 else {}
+    with subprocess.Popen(["sleep", "600"], **user) as process:  # type: ignore[call-overload]
+        yield process
+        process.kill()
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A directory that every user can write to, with a file that every user can read."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        (folder / "key").write_text("secret\n")
+        (folder / "key").chmod(0o644)
+        yield folder
+
+
+def hostile_set(repository: Repository, database: Database, bystander: subprocess.Popen[bytes], folder: Path) -> None:
+    """Back up a database whose function reports what it reaches."""
+    server = database.server
+    targets = Targets(
+        file=str(folder / "key"),
+        pid=bystander.pid,
+        psql=tuple(str(client / "psql") for client in CLIENTS.values()),
+        tcp=("127.0.0.1", server.running.port),
+        socket=(str(server.running.socket), server.running.port),
+        folder=str(folder),
+    )
+    database.run(intruder.PLANT, intruder.arm(targets))
+    repository.environment(text=repository.section("shop", database))
+    repository.backup()
+
+
+def reached(ended: CrewResult) -> set[str]:
+    """Return what the code in the set has reached."""
+    match = re.search(r"reached: ([a-z ]*)\.", ended.out)
+    assert match is not None, ended
+    return set(match[1].split())
+
+
+@needs("bwrap")
+@majors(13, 18)
+def test_hostile_code_reaches_nothing_outside_of_its_sandbox(
+    major: int,
+    repository: Repository,
+    database: Callable[[int], Database],
+    bystander: subprocess.Popen[bytes],
+    open_folder: Path,
+) -> None:
+    hostile_set(repository, database(major), bystander, open_folder)
+    ended = repository.crew("run", "verify", "staging")
+    assert ended.code == 1, ended
+    assert reached(ended) == {"user", "psql"}
+    assert bystander.poll() is None
+    assert [path.name for path in open_folder.iterdir()] == ["key"]
+
+
+def test_without_bubblewrap_the_result_says_that_nothing_was_isolated(
+    repository: Repository,
+    database: Callable[[int], Database],
+    bystander: subprocess.Popen[bytes],
+    open_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    which = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == "bwrap" else which(name))
+    harmless = database(15)
+    repository.environment(text=repository.section("shop", harmless))
+    taken = repository.backup()
+    ended = repository.crew("run", "verify", "staging")
+    assert ended.code == 0, ended
+    assert "not isolated from this machine: bubblewrap is not installed" in ended.out
+    [document] = repository.store.glob(f"*/backups/*/{taken}/verified.json")
+    assert "not isolated" in document.read_text()
+
+    hostile_set(repository, harmless, bystander, open_folder)
+    ended = repository.crew("run", "verify", "staging")
+    assert reached(ended) >= {"user", "psql", "file", "process", "processes", "folder", "tcp"}
+
+
+@needs("bwrap")
+def test_code_in_the_sandbox_cannot_redirect_our_connections(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with isolated_postgres(programs(16), tmp_path) as server, isolated_postgres(programs(18), tmp_path) as live:
+        planted = server.data.parent / f".s.PGSQL.{server.port}"
+        planted.unlink()
+        planted.symlink_to(live.socket / f".s.PGSQL.{live.port}")
+        with psycopg.connect(server.socket_url()) as connection:
+            assert connection.info.server_version // 10_000 == 16
+
+
+def test_a_server_that_asks_for_a_password_does_not_get_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPASSWORD", "ours")
+    endpoint = temporary_endpoint(Path("/scratch"), 5432)
+    assert endpoint.password
+    assert endpoint.environment["PGPASSWORD"] == endpoint.password != "ours"
