@@ -210,6 +210,12 @@ class Source:
         default=True,
         example="true",
     )
+    shrink: float | None = toml_key(
+        value_types.SHARE,
+        "a backup smaller than this share of the median of the last ten, in bytes or rows, is a finding",
+        default="50%",
+        example='"50%"',
+    )
     keep: Keep = toml_key(
         TableOf(Keep),
         "retention rules, as in restic; without a rule, nothing is removed",

@@ -133,6 +133,15 @@ def _factor(value: object) -> float:
     return float(match[1])
 
 
+def _share(value: object) -> float | None:
+    if value == "off":
+        return None
+    match = re.fullmatch(r"(\d{1,2})%", value) if isinstance(value, str) else None
+    if not match or not int(match[1]):
+        raise InvalidValue(f'{as_written(value)} is not a share; use 1 to 99 with a %, such as "50%", or "off"')
+    return int(match[1]) / 100
+
+
 _UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 
@@ -536,6 +545,7 @@ PART_LIMIT = Scalar("10 to 10000", _whole("a number of parts", 10, 10000))
 PERCENT = Scalar("1 to 1000", _whole("a percentage", 1, 1000))
 MONEY = Scalar("a number above 0", _money)
 FACTOR = Scalar('a factor, such as "2x"', _factor)
+SHARE = Scalar('a share, such as "50%", or "off"', _share)
 DURATION = Scalar('a duration, such as "60s", "10m", "6h" or "2d"', _duration)
 SPAN = Scalar('a period of years, months, days, hours, such as "2y5m7d3h"', _span)
 CRON = Scalar("a cron line: minute hour day month weekday", _cron)

@@ -74,6 +74,14 @@ RULES = (
         SHOW_RUNS,
     ),
     Rule(
+        "GroundcrewBackupShrank",
+        outcome_expression(Outcome.FINDING, "backup"),
+        "1m",
+        "warning",
+        f"{RUN}: the last set is much smaller than the sets before it",
+        SHOW_RUNS,
+    ),
+    Rule(
         "GroundcrewDriftOpen",
         outcome_expression(Outcome.FINDING, "drift"),
         "1d",

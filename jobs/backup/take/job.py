@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres.connection import reach
 from jobs.backup.sets.manifest import Manifest
 from jobs.backup.sources import databases_to_back_up, is_known, schedule, section_of
+from jobs.backup.take.shrink import SetSize, describe_shrinkage, sizes_of_runs
 from jobs.backup.take.snapshot import export_snapshot
 from jobs.backup.take.take import BackupPlan, plan_backup, take_set
 from jobs.format import format_size
-from jobs.run.job import Job, Options, Outcome, Result, Run, Transient, UnknownName
+from jobs.run.job import Failed, Job, Notice, Options, Outcome, Result, Run, Transient, UnknownName
+from jobs.run.record import records
+from jobs.store import StoreError
 
 if TYPE_CHECKING:
     from inventories import Environment
     from jobs.store import Store
 
+RUNS_READ = 30
+"""How many runs are read to find ten that took a set."""
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -36,7 +43,8 @@ def work(run: Run) -> Result:
         if run.options.dry_run:
             with export_snapshot(endpoint, section.limits.lock) as snapshot:
                 return planned_result(plan_backup(section, endpoint, snapshot))
-        return finished_result(take_set(run, section, endpoint, store.encrypt_to))
+        manifest = take_set(run, section, endpoint, store.encrypt_to)
+    return with_shrinkage(run, finished_result(manifest), _shrinkage(run, manifest, section.shrink))
 
 
 def subjects(environment: Environment, store: Store, options: Options) -> list[str]:
@@ -75,6 +83,35 @@ def finished_result(manifest: Manifest) -> Result:
         "tables": len(manifest.tables),
     }
     return Result(Outcome.DONE, sentence, figures if manifest.rows is None else {**figures, "rows": manifest.rows})
+
+
+def _shrinkage(run: Run, manifest: Manifest, share: float | None) -> str:
+    """Return how the set shrank; "" if it did not, or if the records of earlier runs cannot be read."""
+    if share is None:
+        return ""
+    try:
+        earlier = records(run.store, run.environment.name, run.job, run.subject)
+        sizes = sizes_of_runs(record.figures for record in islice(earlier, RUNS_READ))
+    except (StoreError, Failed) as error:
+        run.log.warning("size not compared with earlier sets", why=str(error))
+        return ""
+    return describe_shrinkage(SetSize(manifest.dumped_bytes, manifest.rows), sizes, share)
+
+
+def with_shrinkage(run: Run, result: Result, shrinkage: str) -> Result:
+    """Return the result of a backup, as a finding if its set shrank. A notice reports that once."""
+    if not shrinkage:
+        return result
+    database = f"{run.environment.name} {run.subject}"
+    notice = Notice(
+        keys=(f"shrank {result.figures['set']}",),
+        title=f"backup of {run.subject} shrank",
+        text=f"The new set has {shrinkage} (the median of the sets before it).\n\nIf somebody removed data on purpose, "
+        "ignore this: the next sets are no finding. If not, keep an earlier set before retention removes it: "
+        f"crew backups list {database}, then crew backups pin {database} --set ID.",
+    )
+    sentence = f"{result.sentence}; it shrank: {shrinkage} (median of the sets before it)"
+    return replace(result, outcome=Outcome.FINDING, sentence=sentence, notice=notice)
 
 
 def limit(environment: Environment, name: str) -> timedelta:

@@ -44,6 +44,7 @@ retention = "30 6 * * *"
 keep = { within = "2d", daily = 90, yearly = 5, tags = [["pre-migration"]] }
 parallel = 4
 counts = false
+shrink = "30%"
 limits = { run = "3h", stall = "5m" }
 [databases.shop]
 url = "postgresql://backup@shop.internal/shop"
@@ -120,13 +121,14 @@ def test_a_server(designed: Environment) -> None:
     assert (main.backup, main.verify, main.retention) == ("0 */6 * * *", "0 5 * * 0", "30 6 * * *")
     assert (main.keep.within, main.keep.daily, main.keep.yearly) == (Span(days=2), 90, 5)
     assert main.keep.tags == (("pre-migration",),)
+    assert main.shrink == 0.3
     assert main.limits == BackupLimits(run=timedelta(hours=3), stall=timedelta(minutes=5), lock=timedelta(seconds=60))
 
 
 def test_a_database_and_its_defaults(designed: Environment) -> None:
     shop = designed.databases["shop"]
     assert (shop.password, shop.via, shop.verify, shop.retention) == (None, None, None, None)
-    assert (shop.parallel, shop.counts, shop.limits) == (2, True, BackupLimits())
+    assert (shop.parallel, shop.counts, shop.shrink, shop.limits) == (2, True, 0.5, BackupLimits())
     assert (shop.keep.daily, shop.keep.weekly, shop.keep.last) == (7, -1, None)
 
 

@@ -79,6 +79,7 @@ REFUSED = [
     ("SERVERS__OTHER__URL", "x", ": OTHER does not exist; the table is empty in this file"),
     ("STORE__URL__BUCKET", "x", ": BUCKET does not exist, because its parent is a single value; set the parent"),
     ("COST__THRESHOLDS", "[0]", ": 1: its value is not a percentage; use a whole number from 1 to 1000"),
+    ("DATABASES__MY_SHOP__SHRINK", "0%", ': its value is not a share; use 1 to 99 with a %, such as "50%", or "off"'),
     ("VERIFY__SPACE", "2", ': its value is not a factor; use 1 or more with an x, such as "2x" or "1.5x"'),
 ]
 

@@ -68,6 +68,7 @@ CASES: list[tuple[str, list[dict[str, str]], str, set[str]]] = [
         series(LAST_SUCCESS.name, "backup", always(0)), series(PERIOD.name, "backup", "")), "20h", set()),
     ("a run fails", but(series(OUTCOME.name, "refresh", always(1))), "10m", {"RunFailing"}),
     ("a verification failed", but(series(OUTCOME.name, "verify", always(2))), "10m", {"VerificationFailed"}),
+    ("a backup shrank", but(series(OUTCOME.name, "backup", always(2))), "10m", {"BackupShrank"}),
     ("drift for less than a day", but(series(OUTCOME.name, "drift", always(2), "network")), "23h", set()),
     ("drift stays open for a day", but(series(OUTCOME.name, "drift", always(2), "network")), "25h", {"DriftOpen"}),
     ("drift comes and goes", but(series(OUTCOME.name, "drift", "2x700 0x9 2x3000", "network")), "25h", set()),
