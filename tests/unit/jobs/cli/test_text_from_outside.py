@@ -200,7 +200,7 @@ def _hostile_store(write: Write, tmp_path: Path) -> None:
     """Fill a store with hostile names, tags, records, locks and a hostile manifest."""
     write(databases("shop", more='backup = "0 2 * * *"'))
     store = DirectoryStore(f"file://{tmp_path}/store", tmp_path / "store")
-    (tmp_path / "store").mkdir()
+    (tmp_path / "store").mkdir(exist_ok=True)
     evil_name = EVIL.replace("\ud800", "")
     prefix = f"try/backups/shop/{MANIFEST.set}/"
     manifest = replace(
