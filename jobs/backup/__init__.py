@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jobs.backup.sets.choose_set import choose_set, parse_time, warnings_on_choice
     from jobs.backup.sets.encryption import can_decrypt, encrypt, new_key_pair
     from jobs.backup.sets.fetch import STDOUT, default_file, find_part, write_part
-    from jobs.backup.sets.manifest import MANIFEST, Manifest, encode_manifest, iso_timestamp
+    from jobs.backup.sets.manifest import MANIFEST, Manifest, decode_manifest, encode_manifest, iso_timestamp
     from jobs.backup.sets.sets import PIN, Set, find_sets, is_dated_ahead, set_prefix, sets_from_listing
     from jobs.backup.sets.signatures import BadSignature, PublicKey, SigningKey, new_signing_key, parse_public_key
     from jobs.backup.sets.stored import StoredSet, open_set, require_original_place
@@ -58,7 +58,7 @@ _NAMES = {
     "sets.choose_set": ("choose_set", "parse_time", "warnings_on_choice"),
     "sets.encryption": ("can_decrypt", "encrypt", "new_key_pair"),
     "sets.fetch": ("STDOUT", "default_file", "find_part", "write_part"),
-    "sets.manifest": ("MANIFEST", "Manifest", "encode_manifest", "iso_timestamp"),
+    "sets.manifest": ("MANIFEST", "Manifest", "decode_manifest", "encode_manifest", "iso_timestamp"),
     "sets.sets": ("PIN", "Set", "find_sets", "is_dated_ahead", "set_prefix", "sets_from_listing"),
     "sets.signatures": ("BadSignature", "PublicKey", "SigningKey", "new_signing_key", "parse_public_key"),
     "sets.stored": ("StoredSet", "open_set", "require_original_place"),
@@ -103,6 +103,7 @@ __all__ = [
     "choose_mode",
     "choose_set",
     "databases_with_sets",
+    "decode_manifest",
     "default_file",
     "dump_program",
     "encode_manifest",

@@ -15,7 +15,7 @@ from jobs.store import Store, open_store
 if TYPE_CHECKING:
     import psycopg
 
-    from jobs.backup import ConnectionTarget, Endpoint
+    from jobs.backup import Address, ConnectionTarget, Endpoint
 
 
 def checks(environment: Environment) -> Iterator[Check]:
@@ -30,7 +30,8 @@ def checks(environment: Environment) -> Iterator[Check]:
     for name, database in environment.databases.items():
         yield _check(f"database {name}", environment, store, database, dumped=True)
     for name, refresh in environment.refresh.items():
-        yield _check(f"refresh {name}", environment, store, Address(refresh.into, refresh.password), dumped=False)
+        address = Address(refresh.into, refresh.password)
+        yield Check(f"refresh {name}", partial(check_refresh_target, environment, store, f"refresh {name}", address))
     if scratch := environment.verify.scratch:
         yield _check("verify scratch", environment, store, Address(scratch, environment.verify.password), dumped=False)
 
@@ -74,6 +75,18 @@ def check_connection(
         f"{fact}; killed restores left {', '.join(abandoned)} on the server",
         f"the next restore of the same database drops them, or run: {drop}",
     )
+
+
+def check_refresh_target(environment: Environment, store: Store, name: str, target: Address) -> CheckResult:
+    """Connect to the target of a refresh; to its server if the target does not exist yet."""
+    from jobs.backup import inspect_target, reach
+    from jobs.run import unrecorded_run
+
+    with unrecorded_run(environment, store, "check", name) as run, reach(run, target) as endpoint:
+        found = inspect_target(endpoint)
+    if found.exists:
+        return check_connection(environment, store, name, target, dumped=False)
+    return ok(f"{found.database} does not exist yet; the refresh creates it (connected as {found.user})")
 
 
 def _connect(endpoint: Endpoint) -> psycopg.Connection[Any]:

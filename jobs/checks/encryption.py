@@ -1,19 +1,33 @@
-"""Check that this machine can decrypt what it encrypts."""
+"""Check that this machine can decrypt what it encrypts, and the backup sets that it will need."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 from inventories import Environment, Secret
 from jobs.checks.check import Check, CheckResult, fault, ok, warn
+from jobs.format import and_more, plural
+
+if TYPE_CHECKING:
+    from jobs.backup import Set
+    from jobs.store import Store
+
+NAMED = 3
 
 
 def checks(environment: Environment) -> Iterator[Check]:
-    """Yield a check of the recipients and the decryption key."""
+    """Yield checks of the recipients, the decryption key, and the keys of stored sets."""
     if environment.store is not None:
         recipients, key = environment.store.encrypt_to, environment.store.decrypt_with
         yield Check("encryption", lambda: round_trip(recipients, key))
+        tables = {**environment.databases, **environment.servers}
+        if recipients and key is None and (verified := [name for name, each in tables.items() if each.verify]):
+            yield Check("verification", partial(check_verify_without_key, verified))
+        if tables:
+            yield Check("keys of sets", partial(check_keys_of_sets, environment))
 
 
 def round_trip(recipients: tuple[str, ...], key: Secret | None) -> CheckResult:
@@ -34,3 +48,53 @@ def round_trip(recipients: tuple[str, ...], key: Secret | None) -> CheckResult:
         "the decrypt_with key does not match any recipient in encrypt_to",
         "add its public key to encrypt_to (age-keygen -y FILE prints it), or correct decrypt_with",
     )
+
+
+def check_verify_without_key(names: Sequence[str]) -> CheckResult:
+    """Return a fault: verifications are scheduled, and no key decrypts what they read."""
+    return fault(
+        f"`verify` is scheduled for {and_more(names, NAMED)}, but there is no key to decrypt the sets",
+        'add decrypt_with = { file = "…" } to [store], or remove the `verify` lines',
+    )
+
+
+def check_keys_of_sets(environment: Environment) -> CheckResult:
+    """Check that the newest and the oldest set of each database are encrypted to a key that is still in use."""
+    from jobs.backup import MANIFEST, decode_manifest
+    from jobs.store import open_store, require_mark
+
+    assert environment.store is not None
+    store, key = open_store(environment.store), environment.store.decrypt_with
+    require_mark(store, environment.name)
+    identity, lost = key.reveal() if key else None, list[str]()
+    ends = list(_newest_and_oldest(environment, store))
+    for each in ends:
+        manifest = decode_manifest(store.get(each.prefix + MANIFEST).body, each.prefix + MANIFEST)
+        if not is_readable(manifest.recipients, environment.store.encrypt_to, identity):
+            lost.append(f"{each.database} {each.id}")
+    if not lost:
+        checked = f"{plural(len(ends), 'set')}: the newest and the oldest of each database"
+        return ok(f"the keys in use decrypt the checked sets ({checked})" if ends else "there are no sets yet")
+    whose = "the decrypt_with key does not decrypt" if key else "no key in encrypt_to is a recipient of"
+    return warn(
+        f"{whose} {and_more(lost, NAMED)}", "keep the earlier secret key: without it nobody can restore these sets"
+    )
+
+
+def is_readable(recipients: Sequence[str], encrypt_to: Sequence[str], identity: str | None) -> bool:
+    """Whether a set can be decrypted by this machine's key; without a key here, by one of the keys in use."""
+    from jobs.backup import can_decrypt
+
+    if not recipients:
+        return True
+    return can_decrypt(recipients, identity) if identity else not set(recipients).isdisjoint(encrypt_to)
+
+
+def _newest_and_oldest(environment: Environment, store: Store) -> Iterator[Set]:
+    """Yield the newest and the oldest complete set of each database in the file."""
+    from jobs.backup import databases_with_sets, find_sets, is_known
+
+    for name in databases_with_sets(environment, store):
+        if is_known(environment, name):
+            complete = [each for each in find_sets(store, environment.name, name) if each.complete]
+            yield from dict.fromkeys(complete[:1] + complete[-1:])

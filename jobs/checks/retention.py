@@ -1,4 +1,4 @@
-"""Check that each scheduled database has a retention policy and a schedule for it."""
+"""Check that each database is backed up by schedule, and has a retention policy and a schedule for that."""
 
 from __future__ import annotations
 
@@ -10,10 +10,18 @@ from jobs.checks.check import Check, CheckResult, ok, warn
 
 
 def checks(environment: Environment) -> Iterator[Check]:
-    """Yield a check for each database or server that has a scheduled backup or retention."""
+    """Yield the checks of each database or server."""
     for name, table in {**environment.databases, **environment.servers}.items():
+        yield Check(f"backup {name}", partial(check_backup_line, scheduled=table.backup is not None))
         if table.backup or table.retention:
             yield Check(f"retention {name}", partial(check_policy, table.keep, scheduled=table.retention is not None))
+
+
+def check_backup_line(*, scheduled: bool) -> CheckResult:
+    """Check that backups are scheduled."""
+    if scheduled:
+        return ok("backups are scheduled")
+    return warn("has no `backup` line, so no schedule backs it up", 'add backup = "0 2 * * *"')
 
 
 def check_policy(keep: Keep, *, scheduled: bool) -> CheckResult:

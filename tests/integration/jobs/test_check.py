@@ -74,6 +74,31 @@ def test_a_wrong_password_is_a_fault_without_the_password(
     assert "hunter2" not in json.dumps(results)
 
 
+def test_the_target_of_a_refresh_need_not_exist_yet(
+    check: Callable[..., dict[str, tuple[str, str]]],
+    database: Callable[..., Database],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    there = database(16)
+    monkeypatch.setenv("PGPASSWORD", there.password)
+    (tmp_path / "inventories").mkdir()
+    (tmp_path / "inventories" / "clean.sql").write_text("SELECT 1;")
+    (tmp_path / "inventories" / "prod").write_text("servers = []\n")
+    (tmp_path / "inventories" / "prod.toml").write_text(
+        FILE.format(url=f"file://{tmp_path}/prod", endpoint="").replace('"try"', '"prod"')
+        + f'[databases.shop]\nurl = "{there.url}"\n'
+    )
+
+    def result(target: str) -> tuple[str, str]:
+        text = f'[refresh.shop]\nfrom = "prod/shop"\ninto = "{target}"\nsanitise = "clean.sql"\n'
+        return check(text)["refresh shop"]
+
+    assert result(there.url)[0] == "ok"
+    verdict, fact = result(f"{there.url}_new")
+    assert (verdict, fact.partition(" (")[0]) == ("ok", f"{there.name}_new does not exist yet; the refresh creates it")
+
+
 def test_a_bucket_that_honours_conditions_is_ok(
     check: Callable[..., dict[str, tuple[str, str]]], seaweed: Bucket
 ) -> None:

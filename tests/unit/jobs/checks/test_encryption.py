@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyrage
 
-from inventories import Secret
-from jobs.checks import CheckVerdict, ok
-from jobs.checks.encryption import round_trip
+from inventories import Environment, Repository, Secret
+from jobs.backup.sets.manifest import encode_manifest
+from jobs.checks import CheckResult, CheckVerdict, ok, run_checks
+from jobs.checks.encryption import checks, round_trip
+from jobs.store import Store
+from tests.parts.sets import put
+from tests.parts.store import mark
+from tests.unit.jobs.backup.sets.test_manifest import MANIFEST
+
+NOW = datetime(2026, 11, 21, 2, tzinfo=UTC)
 
 
 def key_file(folder: Path, name: str) -> tuple[Secret, str]:
@@ -27,3 +36,46 @@ def test_a_round_trip_shows_whether_the_key_matches(tmp_path: Path) -> None:
         "encryption works; without decrypt_with, this machine cannot restore or verify backups"
     )
     assert round_trip((), None).verdict is CheckVerdict.WARN
+
+
+def environment(folder: Path, recipient: str, key: str = "") -> tuple[Environment, Store]:
+    """Return an environment with a database that is verified by schedule, and its store."""
+    (folder / "try").write_text("servers = []\n")
+    (folder / "try.toml").write_text(
+        f'[environment]\nname = "try"\n[store]\nurl = "file://{folder}/store"\nencrypt_to = ["{recipient}"]\n{key}\n'
+        '[databases.shop]\nurl = "postgresql://me@db/shop"\nverify = "0 5 * * 0"\n'
+    )
+    return Repository.find(folder).read("try"), mark(folder / "store", "try")
+
+
+def add_set(store: Store, at: datetime, recipient: str) -> str:
+    set_id = put(store, at)
+    body = encode_manifest(replace(MANIFEST, recipients=(recipient,)))
+    store.put(f"try/backups/shop/{set_id}/manifest.json", body)
+    return set_id
+
+
+def results(of: Environment) -> dict[str, CheckResult]:
+    return {check.name: result for check, result in run_checks(checks(of))}
+
+
+def test_a_verification_without_a_key_is_a_fault(tmp_path: Path) -> None:
+    secret, public = key_file(tmp_path, "a")
+    without, _ = environment(tmp_path, public)
+    assert results(without)["verification"].verdict is CheckVerdict.FAULT
+    assert "`verify` is scheduled for shop, but there is no key" in results(without)["verification"].fact
+    with_key, _ = environment(tmp_path, public, f'decrypt_with = {{ file = "{secret.file}" }}')
+    assert "verification" not in results(with_key)
+
+
+def test_sets_of_a_key_that_nobody_has_are_named(tmp_path: Path) -> None:
+    (secret, public), (_, lost) = key_file(tmp_path, "a"), key_file(tmp_path, "b")
+    with_key, store = environment(tmp_path, public, f'decrypt_with = {{ file = "{secret.file}" }}')
+    assert results(with_key)["keys of sets"] == ok("there are no sets yet")
+    add_set(store, NOW, public)
+    assert results(with_key)["keys of sets"].verdict is CheckVerdict.OK
+    old = add_set(store, NOW - timedelta(days=300), lost)
+    sealed = results(with_key)["keys of sets"]
+    assert (sealed.verdict, sealed.fact) == (CheckVerdict.WARN, f"the decrypt_with key does not decrypt shop {old}")
+    without_key, _ = environment(tmp_path, public)
+    assert results(without_key)["keys of sets"].fact == f"no key in encrypt_to is a recipient of shop {old}"

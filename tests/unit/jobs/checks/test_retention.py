@@ -1,4 +1,4 @@
-"""A retention policy needs rules and a schedule."""
+"""Backups need a schedule; a retention policy needs rules and a schedule."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from inventories import Keep
 from jobs.checks import CheckVerdict
-from jobs.checks.retention import check_policy
+from jobs.checks.retention import check_backup_line, check_policy
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,9 @@ def test_a_policy_needs_rules_and_a_schedule(keep: Keep, verdict: CheckVerdict, 
     result = check_policy(keep, scheduled=scheduled)
     assert result.verdict is verdict
     assert fact in result.fact
+
+
+def test_a_database_without_a_backup_line_is_a_warning() -> None:
+    assert check_backup_line(scheduled=True).verdict is CheckVerdict.OK
+    missing = check_backup_line(scheduled=False)
+    assert (missing.verdict, missing.fact) == (CheckVerdict.WARN, "has no `backup` line, so no schedule backs it up")
