@@ -32,6 +32,7 @@ STYLES = {
     HealthState.NEVER: output.WARN,
     HealthState.RUNNING: output.RUNNING,
     HealthState.NOT_YET: output.QUIET,
+    HealthState.GONE: output.QUIET,
     HealthState.OK: output.GOOD,
 }
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from urllib.parse import unquote
 
 from inventories import Environment
 from jobs.backup import Set, find_sets, is_dated_ahead
@@ -13,7 +14,8 @@ from jobs.cost import cache
 from jobs.cost.bill import CostError
 from jobs.cost.report import CostReport, report_on
 from jobs.schedule.slots import slots
-from jobs.status.health import Health, environment_health
+from jobs.status.gone import is_excluded
+from jobs.status.health import Health, HealthState, environment_health
 from jobs.store import Store
 
 TREND = 30  # newest sets in the size trend
@@ -97,16 +99,24 @@ def database_statuses(
     """Return the status of every database that has a scheduled backup or a set."""
     by_name: dict[str, list[Set]] = defaultdict(list)
     for each in sets:
-        if each.complete:
+        if each.complete and not _is_silenced(environment, each.database):
             by_name[each.database].append(each)
     backups = {
-        each.subject: each for each in health if each.job == "backup" and each.subject not in environment.servers
+        each.subject: each
+        for each in health
+        if each.job == "backup" and each.subject not in environment.servers and each.state is not HealthState.GONE
     }
     scheduled = [name for name, database in environment.databases.items() if database.backup]
     return tuple(
         DatabaseStatus(name, tuple(sorted(by_name[name], key=lambda each: each.started)), backups.get(name))
         for name in sorted({*scheduled, *by_name, *backups})
     )
+
+
+def _is_silenced(environment: Environment, name: str) -> bool:
+    """Whether a database of a server is excluded in the file; its sets stay until somebody removes them."""
+    server, _, database = name.partition(".")
+    return server in environment.servers and is_excluded(environment, server, unquote(database))
 
 
 def _cost(environment: Environment, store: Store) -> tuple[CostReport | None, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -11,6 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from inventories import Environment
+from jobs.registry import JOBS, find_job
 from jobs.run.documents import key_time, to_second
 from jobs.run.job import Outcome
 from jobs.run.lease import Holder
@@ -18,6 +19,7 @@ from jobs.run.record import Record, latest_by_subject, lock_holders, record_keys
 from jobs.run.ticks import tick_before
 from jobs.schedule.due import OVERDUE_AFTER, upcoming
 from jobs.schedule.slots import Slot
+from jobs.status.gone import SHOWN_FOR, Gone, HasSubject, gone_subjects, last_seen
 from jobs.store import Store
 
 RECORDS_READ = 50
@@ -34,12 +36,13 @@ class HealthState(StrEnum):
     NEVER = "missed first run"
     RUNNING = "running"
     NOT_YET = "waiting"
+    GONE = "gone"
     OK = "ok"
 
     @property
     def is_problem(self) -> bool:
         """Whether the user should act."""
-        return self not in (HealthState.RUNNING, HealthState.NOT_YET, HealthState.OK)
+        return self not in (HealthState.RUNNING, HealthState.NOT_YET, HealthState.GONE, HealthState.OK)
 
 
 _WORST_FIRST = list(HealthState)
@@ -81,11 +84,38 @@ def environment_health(slots: Sequence[Slot], environment: Environment, store: S
     known = dict.fromkeys([*last, *locks, *ahead])
     first_run = key_time(keys[-1]) if keys else now
     due = _due(known, slots, environment.timezone, first_run, now)
+    gone = gone_subjects(environment, last, locks, due, has_subject=_has_subject(environment, slots), now=now)
     names = known | dict.fromkeys(due)
-    health = [subject_health(name, last.get(name), locks.get(name), due.get(name), now) for name in names]
+    health = [
+        subject_health(name, last.get(name), locks.get(name), due.get(name), now) for name in names if name not in gone
+    ]
+    health += gone_health(gone, last, now)
     health = [_with_ignored_record(each, ahead.get(f"{each.job}/{each.subject}")) for each in health]
     ordered = by_severity(_with_start_of_problem(each, store, environment.name) for each in health)
     return [replace(each, next=_next_run(each, slots, environment.timezone, now)) for each in ordered]
+
+
+def _has_subject(environment: Environment, slots: Sequence[Slot]) -> HasSubject:
+    """Return whether the file still names a subject. A job's own answer is needed only for what is not scheduled."""
+
+    def has_subject(job: str, subject: str) -> bool:
+        if job not in JOBS or any(slot.job == job and slot.name and slot.owns(subject) for slot in slots):
+            return True
+        return find_job(job).has_subject(environment, subject)
+
+    return has_subject
+
+
+def gone_health(gone: Mapping[str, Gone], last: Mapping[str, Record], now: datetime) -> list[Health]:
+    """Return the health of subjects that are gone: shown for seven days after their last run, then forgotten."""
+    shown = []
+    for name, why in gone.items():
+        job, _, subject = name.partition("/")
+        since = last_seen(subject, last.values())
+        if why is not Gone.SILENCED and since and now - since < SHOWN_FOR:
+            sentence = f"{why.value}; shown until {since + SHOWN_FOR:%b %d}"
+            shown.append(Health(job, subject, HealthState.GONE, since, sentence, last.get(name)))
+    return shown
 
 
 def _without_future(newest_first: list[str], now: datetime) -> tuple[list[str], dict[str, datetime]]:
@@ -157,6 +187,8 @@ def _due(
 def _next_run(health: Health, slots: Iterable[Slot], zone: ZoneInfo, now: datetime) -> datetime | None:
     """Return the next tick of the job on this subject, if it is scheduled."""
     own = [slot for slot in slots if slot.job == health.job and slot.owns(health.subject)]
+    if health.state is HealthState.GONE:
+        return None
     return min((upcoming(slot, zone, now, 1)[0] for slot in own), default=None)
 
 

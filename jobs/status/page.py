@@ -24,6 +24,7 @@ MARKS = {
     HealthState.NEVER: "▲",
     HealthState.RUNNING: "▶",
     HealthState.NOT_YET: "○",
+    HealthState.GONE: "∅",
     HealthState.OK: "✓",
 }
 KINDS = {
@@ -31,6 +32,7 @@ KINDS = {
     HealthState.DIED: "bad",
     HealthState.RUNNING: "quiet",
     HealthState.NOT_YET: "quiet",
+    HealthState.GONE: "quiet",
     HealthState.OK: "good",
 }
 

@@ -94,6 +94,7 @@ def test_running_and_waiting_jobs_are_no_problem() -> None:
     assert [state for state in HealthState if not state.is_problem] == [
         HealthState.RUNNING,
         HealthState.NOT_YET,
+        HealthState.GONE,
         HealthState.OK,
     ]
 

@@ -1,0 +1,88 @@
+"""Databases that are gone from the file or the server: shown for a week, silenced by `exclude`, then forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from inventories import Environment, Repository
+from jobs.run import Outcome, Record
+from jobs.run.lease import Holder
+from jobs.status.gone import Gone, gone_subjects
+from jobs.status.health import HealthState, gone_health
+from tests.unit.jobs.status.test_health import DONE
+
+NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
+DUE = datetime(2026, 11, 21, 2, tzinfo=UTC)
+FILE = """
+[environment]
+name = "try"
+[store]
+url = "file:///store"
+encrypt_to = "nobody"
+[servers.main]
+url = "postgresql://me@db/postgres"
+exclude = ["scratch*"]
+backup = "0 2 * * *"
+[databases.shop]
+url = "postgresql://me@db/shop"
+backup = "0 2 * * *"
+"""
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Environment:
+    (tmp_path / "try").write_text("servers = []\n")
+    (tmp_path / "try.toml").write_text(FILE)
+    return Repository.find(tmp_path).read("try")
+
+
+def record(subject: str, at: datetime, outcome: Outcome = Outcome.DONE) -> Record:
+    return replace(
+        DONE, job="backup", subject=subject, tick=at, started=at, ended=at + timedelta(minutes=1), outcome=outcome
+    )
+
+
+NEW, OLD = DUE, DUE - timedelta(days=1)
+HELD = Holder(run="r2", host="b", pid=7, since=DUE, seconds=60, renewed=DUE)
+
+
+def found(
+    environment: Environment, last: Mapping[str, datetime], locks: Mapping[str, Holder] | None = None
+) -> dict[str, Gone]:
+    records = {f"backup/{subject}": record(subject, at) for subject, at in last.items()}
+    due = dict.fromkeys(records, DUE)
+    return gone_subjects(environment, records, locks or {}, due, has_subject=lambda _job, name: name != "crm", now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("last", "gone"),
+    [
+        ({"shop": NEW, "main.a": NEW, "main.b": NEW}, {}),
+        ({"shop": OLD, "main.a": OLD, "main.b": OLD}, {}),  # nothing ran: all are overdue
+        ({"shop": OLD, "main.a": NEW}, {}),  # not a database of that server
+        ({"crm": NEW}, {"backup/crm": Gone.FROM_FILE}),
+        ({"main.a": NEW, "main.b": OLD}, {"backup/main.b": Gone.FROM_SERVER}),
+        ({"main.a": NEW, "main.scratch1": NEW}, {"backup/main.scratch1": Gone.SILENCED}),
+        ({"main.a": NEW, "main": OLD}, {"backup/main": Gone.SILENCED}),
+        ({"main.a": OLD, "main": NEW}, {}),
+    ],
+)
+def test_what_is_gone(environment: Environment, last: Mapping[str, datetime], gone: Mapping[str, Gone]) -> None:
+    assert found(environment, last) == gone
+
+
+def test_a_run_that_was_killed_before_its_turn_is_no_sign(environment: Environment) -> None:
+    assert found(environment, {"main.a": NEW, "main.b": OLD}, {"backup/main.a": HELD}) == {}
+
+
+def test_a_subject_that_is_gone_is_no_problem_and_forgotten_after_a_week(environment: Environment) -> None:
+    last = {"backup/crm": record("crm", NOW - timedelta(days=6), Outcome.FAILED)}
+    (shown,) = gone_health({"backup/crm": Gone.FROM_FILE}, last, NOW)
+    assert (shown.state, shown.sentence) == (HealthState.GONE, "no longer in the file; shown until Nov 22")
+    assert gone_health({"backup/crm": Gone.FROM_FILE}, last, NOW + timedelta(days=2)) == []
+    assert gone_health({"backup/crm": Gone.SILENCED}, last, NOW) == []
