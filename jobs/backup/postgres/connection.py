@@ -55,6 +55,11 @@ _PERMANENT = (
     "invalid connection option",
 )
 
+OUT_OF_LOCKS = "out of shared memory"
+LOCK_HINT = (
+    "the server has no room for more locks: raise max_locks_per_transaction, which needs a restart of the server"
+)
+
 _LOGIN_HINT = "set one: password = { env, file or command } in its section, --password-from for a restore, or ~/.pgpass"
 
 
@@ -205,6 +210,8 @@ def translate_error(error: psycopg.Error) -> Failed | Transient:
         sentence += f"; {_LOGIN_HINT}"
     if any(text in sentence for text in _POOLER):
         sentence += f"; {_POOLER_HINT}"
+    if OUT_OF_LOCKS in sentence:
+        return BackupError(f"{sentence}; {LOCK_HINT}")
     if error.sqlstate is None:
         return BackupError(sentence) if is_permanent(sentence) else Transient(sentence)
     return Transient(sentence) if error.sqlstate.startswith(_TRANSIENT) else BackupError(sentence)
@@ -214,7 +221,7 @@ def _message(error: psycopg.Error) -> str:
     """Return the text without DETAIL, CONTEXT and the query, which can contain rows."""
     if error.sqlstate is None or error.diag.message_primary is None:
         return str(error)
-    out_of_resources = error.sqlstate.startswith("53")
+    out_of_resources = error.sqlstate.startswith("53") and OUT_OF_LOCKS not in error.diag.message_primary
     hint = f". {error.diag.message_hint}" if out_of_resources and error.diag.message_hint else ""
     return error.diag.message_primary + hint
 

@@ -71,7 +71,7 @@ def list_command(program: ClientProgram) -> list[str]:
 
 def script_command(program: ClientProgram, archive: Path) -> list[str]:
     """Return the command that prints an archive of definitions as SQL, with the dependencies of each entry."""
-    return [program.path, "--verbose", "--file=-", str(archive)]
+    return [program.path, "--verbose", "--section=pre-data", "--section=post-data", "--file=-", str(archive)]
 
 
 def _base(program: ClientProgram, use_list: Path | None) -> list[str]:

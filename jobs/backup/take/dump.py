@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import IO
@@ -15,11 +17,12 @@ from typing import IO
 from jobs.backup.concurrent import ByteCounter, Cancellation
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres import privileges
-from jobs.backup.postgres.connection import is_permanent
+from jobs.backup.postgres.connection import LOCK_HINT, OUT_OF_LOCKS, is_permanent
 from jobs.backup.postgres.pipes import enlarge_pipe, with_large_buffers
 from jobs.backup.postgres.program_errors import error_line, own_lines, stderr_lines
 from jobs.backup.sets.encryption import encrypt
 from jobs.backup.sets.manifest import Part, PartPiece
+from jobs.backup.take.definitions import Chunks, DefinitionsCopy
 from jobs.backup.take.parts import PlannedPart
 from jobs.run.job import Failed, Run, Transient
 from jobs.store import Store, StoredStream
@@ -63,28 +66,48 @@ class PartStream:
     total: ByteCounter
     cancellation: Cancellation
 
-    def dump(self, planned: PlannedPart, argv: Sequence[str]) -> tuple[Part, tuple[str, ...]]:
-        """Dump one part into the store; return it with the warnings of its program."""
+    def dump(
+        self,
+        planned: PlannedPart,
+        argv: Sequence[str],
+        watch: Callable[[Chunks], Chunks] = lambda chunks: chunks,
+    ) -> tuple[Part, tuple[str, ...]]:
+        """Dump one part into the store; return it with the warnings of its program. `watch` sees what is dumped."""
         command = with_large_buffers(argv)
         program = self.run.process(command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         stderr = _Stderr(_pipe(program.stderr))
+        enlarge_pipe(_pipe(program.stdout))
         try:
             with (
                 self.cancellation.on_cancel(program.kill),
                 self.store.upload(f"{self.prefix}{planned.name}") as upload,
+                closing(watch(self._output(planned.name, program, stderr, dumped := ByteCounter()))) as chunks,
             ):
-                dumped = ByteCounter()
-                encrypt(self._chunks(_pipe(program.stdout), dumped), upload, self.recipients)
-                if code := program.wait():
-                    raise dump_error(planned.name, code, stderr.lines())
+                encrypt(chunks, upload, self.recipients)
                 return _stored_part(planned, upload.complete(), dumped.bytes), own_lines(stderr.lines())
         finally:
             _end(program)
 
-    def _chunks(self, pipe: IO[bytes], dumped: ByteCounter) -> Iterator[memoryview]:
-        """Yield the program's output in one reused buffer: each chunk is valid only until the next one."""
-        number, buffer = pipe.fileno(), memoryview(bytearray(_READ_SIZE))
-        enlarge_pipe(pipe)
+    def store_definitions(self, planned: PlannedPart, copy: DefinitionsCopy) -> tuple[Part, tuple[str, ...]]:
+        """Store what another thread copies as the part of the definitions."""
+        with (
+            copy.cancellation.on_cancel(copy.cancel),
+            self.store.upload(f"{self.prefix}{planned.name}") as upload,
+        ):
+            dumped = ByteCounter()
+            encrypt(self._chunks(copy.reader, dumped), upload, self.recipients)
+            self.cancellation.check()
+            return _stored_part(planned, upload.complete(), dumped.bytes), ()
+
+    def _output(self, name: str, program: subprocess.Popen[bytes], stderr: _Stderr, dumped: ByteCounter) -> Chunks:
+        """Yield the output of a program; raise at its end if the program failed."""
+        yield from self._chunks(_pipe(program.stdout), dumped)
+        if code := program.wait():
+            raise dump_error(name, code, stderr.lines())
+
+    def _chunks(self, source: IO[bytes] | socket.socket, dumped: ByteCounter) -> Chunks:
+        """Yield what can be read in one reused buffer: each chunk is valid only until the next one."""
+        number, buffer = source.fileno(), memoryview(bytearray(_READ_SIZE))
         ready = select.poll()
         ready.register(number, select.POLLIN)
         while True:
@@ -125,6 +148,8 @@ def dump_error(name: str, code: int, stderr: Sequence[str]) -> Failed | Transien
     output = " ".join([reason, *own_lines(stderr)])
     lacks_privileges = "permission denied" in reason or "row-level security" in reason
     sentence = f"part {name}: {reason}" + (f"; {privileges.NEEDED_PRIVILEGES}" if lacks_privileges else "")
+    if OUT_OF_LOCKS in output:
+        return BackupError(f"{sentence}; {LOCK_HINT}")
     if "timeout" in output and "LOCK TABLE" in output:
         return LockTimeout(sentence)
     is_transient = code < 0 or any(text in output for text in _TRANSIENT)

@@ -6,17 +6,16 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jobs.backup.concurrent import Cancellation
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres import privileges
-from jobs.backup.postgres.connection import DISABLE_TIMEOUTS, Endpoint, translate_error
+from jobs.backup.postgres.connection import translate_error
 from jobs.backup.sets.manifest import Extension, SequenceValue, SourceServer, TableRows
 from jobs.backup.take.parts import Table
-from jobs.backup.take.snapshot import ExportedSnapshot, lock_tables
+from jobs.backup.take.snapshot import ExportedSnapshot
 
 if TYPE_CHECKING:
     import psycopg
@@ -53,6 +52,11 @@ WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
 ORDER BY 1, 2
 """
 
+# Under a lock, the server's own function has the file of now, and the catalog that of the snapshot.
+_CHANGED = """
+SELECT oid FROM pg_catalog.pg_class WHERE oid = ANY (%s) AND relfilenode <> pg_catalog.pg_relation_filenode(oid)
+"""
+
 _EXTENSIONS = """
 SELECT e.extname, e.extversion, n.nspname
 FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace ORDER BY 1
@@ -78,7 +82,8 @@ def can_read_passwords(connection: Connection) -> bool:
 
 
 def read_sequences(connection: Connection) -> tuple[SequenceValue, ...]:
-    return tuple(SequenceValue(*row) for row in connection.execute(_SEQUENCES))
+    with _savepoint(connection):  # the server locks each sequence to read it
+        return tuple(SequenceValue(*row) for row in connection.execute(_SEQUENCES).fetchall())
 
 
 def read_extensions(connection: Connection) -> tuple[Extension, ...]:
@@ -96,23 +101,37 @@ def table_rows(tables: Sequence[Table], counts: dict[int, int]) -> tuple[TableRo
     return tuple(TableRows(table.schema, table.name, counts.get(table.oid), table.bytes) for table in leaves)
 
 
-def count_rows(
-    cancellation: Cancellation, endpoint: Endpoint, snapshot: ExportedSnapshot, lock: timedelta, *, standby: bool
-) -> dict[int, int]:
-    """Count the rows of each table in the snapshot, on a separate connection while the parts are dumped.
+def count_rows(cancellation: Cancellation, snapshot: ExportedSnapshot, *, standby: bool) -> dict[int, int]:
+    """Count the rows of each table in the snapshot, while the parts are dumped. Return the counts by OID.
 
-    All tables are locked first, as pg_dump does. A count queued behind another session's ALTER would deadlock: the
-    ALTER waits for the connection that holds the snapshot.
+    The connection of the snapshot counts: it has locked the tables already. If it has not, a table is not counted once
+    it has changed, or while another session waits to change it. That session waits for our dump, so to queue behind it
+    would be a deadlock.
     """
     counts = {table.oid: 0 for table in snapshot.tables if table.unlogged and standby}
     tables = [table for table in snapshot.tables if table.leaf and table.own and table.oid not in counts]
-    with _connected(cancellation, endpoint, snapshot.name) as connection:
-        lock_tables(connection, tables, endpoint, lock)
+    with _counting(cancellation, snapshot.connection) as connection:
         for start in range(0, len(tables), TABLES_PER_QUERY):
-            batch = tables[start : start + TABLES_PER_QUERY]
-            numbers = _one(connection, f"SELECT {', '.join(count_query(table) for table in batch)}")
-            counts |= {table.oid: number for table, number in zip(batch, numbers, strict=True)}
+            counts |= _count_batch(connection, tables[start : start + TABLES_PER_QUERY])
     return counts
+
+
+def _count_batch(connection: Connection, tables: Sequence[Table]) -> dict[int, int]:
+    """Return the counts of those tables that can be counted. The locks, also those of the indexes, are given back."""
+    import psycopg
+
+    oids = [table.oid for table in tables]
+    try:
+        with _savepoint(connection):
+            names = ", ".join(f"ONLY {table.quoted}" for table in tables)
+            connection.execute(f"LOCK TABLE {names} IN ACCESS SHARE MODE NOWAIT".encode())
+            changed = {oid for (oid,) in connection.execute(_CHANGED, [oids]).fetchall()}
+            numbers = _one(connection, f"SELECT {', '.join(count_query(table) for table in tables)}")
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+        if len(tables) == 1:
+            return {}
+        return {oid: number for table in tables for oid, number in _count_batch(connection, [table]).items()}
+    return {oid: number for oid, number in zip(oids, numbers, strict=True) if oid not in changed}
 
 
 def count_query(table: Table) -> str:
@@ -120,20 +139,13 @@ def count_query(table: Table) -> str:
 
 
 @contextmanager
-def _connected(cancellation: Cancellation, endpoint: Endpoint, snapshot: str) -> Iterator[Connection]:
-    """Yield a connection that reads the snapshot; if another task fails, its query is cancelled."""
+def _counting(cancellation: Cancellation, connection: Connection) -> Iterator[Connection]:
+    """Yield the connection for counts; if another task fails, its query is cancelled."""
     import psycopg
 
-    try:  # includes leaving the connection: that ends the transaction on the server, and can fail
-        with (
-            endpoint.connect(autocommit=True) as connection,
-            cancellation.on_cancel(partial(_cancel_query, connection)),
-        ):
-            connection.execute(DISABLE_TIMEOUTS)
-            _end_query_with_client(connection)
+    try:
+        with cancellation.on_cancel(partial(_cancel_query, connection)):
             connection.execute("SET row_security = off; SET max_parallel_workers_per_gather = 0")
-            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
             yield connection
     except psycopg.errors.InsufficientPrivilege as error:
         raise BackupError(f"{error.diag.message_primary}; {privileges.NEEDED_PRIVILEGES}") from None
@@ -141,16 +153,17 @@ def _connected(cancellation: Cancellation, endpoint: Endpoint, snapshot: str) ->
         raise translate_error(error) from None
 
 
-def _end_query_with_client(connection: Connection) -> None:
-    """Let the server end a query whose client is gone. Without it, a count runs on after its runner was killed.
-
-    PostgreSQL 13 and servers on some systems cannot do this.
-    """
+@contextmanager
+def _savepoint(connection: Connection) -> Iterator[None]:
+    """Give back all locks at the end of the block."""
     import psycopg
 
-    if connection.info.server_version >= 140000:
-        with suppress(psycopg.errors.InvalidParameterValue):
-            connection.execute("SET client_connection_check_interval = '2s'")
+    connection.execute("SAVEPOINT locks")
+    try:
+        yield
+    finally:
+        with suppress(psycopg.OperationalError):  # the block has the reason
+            connection.execute("ROLLBACK TO SAVEPOINT locks; RELEASE SAVEPOINT locks")
 
 
 def _cancel_query(connection: Connection) -> None:

@@ -77,7 +77,10 @@ def _can_pass_name(table: Table, encoding: str) -> bool:
 
 
 def pg_dump(program: ClientProgram, conninfo: str, part: PlannedPart, snapshot: str, lock: timedelta) -> list[str]:
-    """Return the command that dumps one part from the snapshot, uncompressed."""
+    """Return the command that dumps one part from the snapshot, uncompressed.
+
+    The rest has the definitions, too: a program for each would lock every table once more.
+    """
     return [
         program.path,
         "--format=custom",
@@ -91,11 +94,9 @@ def pg_dump(program: ClientProgram, conninfo: str, part: PlannedPart, snapshot: 
 
 
 def _selection(part: PlannedPart) -> list[str]:
-    if part.kind is PartKind.DEFINITIONS:
-        return ["--section=pre-data", "--section=post-data"]
     if part.kind is PartKind.TABLE:
         return ["--section=data", "--strict-names", *(f"--table={name}" for name in part.tables)]
-    return ["--section=data", *(f"--exclude-table-data={name}" for name in part.tables)]
+    return [f"--exclude-table-data={name}" for name in part.tables]
 
 
 def pg_dumpall(program: ClientProgram, conninfo: str, database: str, *, passwords: bool) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -12,14 +13,22 @@ from typing import TYPE_CHECKING, Any
 from jobs.backup.concurrent import ByteCounter, Cancellation, run_concurrently
 from jobs.backup.postgres import settings
 from jobs.backup.postgres.connection import Endpoint
-from jobs.backup.postgres.programs import ClientProgram, dump_program, installed_clients
+from jobs.backup.postgres.programs import ClientProgram, dump_program, installed_clients, restore_program
 from jobs.backup.sets.manifest import MANIFEST, Manifest, Part, PartKind, SourceServer, encode_manifest
 from jobs.backup.sets.results import precise_timestamp
 from jobs.backup.sets.sets import ENDED, new_set_id, set_prefix
 from jobs.backup.take import facts
+from jobs.backup.take.definitions import Chunks, DefinitionsCopy
 from jobs.backup.take.dump import LockTimeout, PartStream
 from jobs.backup.take.parts import PlannedPart, pg_dump, pg_dumpall, plan_parts
-from jobs.backup.take.snapshot import ExportedSnapshot, describe_lock_holder, export_snapshot, require_held
+from jobs.backup.take.snapshot import (
+    ExportedSnapshot,
+    describe_lock_holder,
+    export_snapshot,
+    require_held,
+    require_unchanged,
+)
+from jobs.format import and_more
 from jobs.run.job import Run, Transient
 
 if TYPE_CHECKING:
@@ -36,6 +45,8 @@ class BackupPlan:
     snapshot: ExportedSnapshot
     server: SourceServer
     program: ClientProgram
+    lister: ClientProgram
+    """The pg_restore that can list what `program` dumps."""
     parts: tuple[PlannedPart, ...]
     role_passwords: bool
     estimated_bytes: int
@@ -46,11 +57,13 @@ def plan_backup(section: Section, endpoint: Endpoint, snapshot: ExportedSnapshot
     connection = snapshot.connection
     server = facts.read_server(connection)
     encoding = connection.info.parameter_status("server_encoding") or ""
+    program = dump_program(server.major, installed_clients("pg_dump"))
     return BackupPlan(
         endpoint=endpoint.pinned_to(connection),
         snapshot=snapshot,
         server=server,
-        program=dump_program(server.major, installed_clients("pg_dump")),
+        program=program,
+        lister=restore_program(program.major, program.major, installed_clients("pg_restore")),
         parts=plan_parts(snapshot.tables, section.parallel, encoding),
         role_passwords=facts.can_read_passwords(connection),
         estimated_bytes=facts.estimate_dump_bytes(connection),
@@ -77,7 +90,7 @@ def take_set(run: Run, section: Section, endpoint: Endpoint, recipients: Sequenc
         draft,
         parts=parts,
         tables=facts.table_rows(snapshot.tables, counts),
-        notes=(*draft.notes, *warnings),
+        notes=(*draft.notes, *(uncounted_notes(plan, counts) if section.counts else ()), *warnings),
         ended=datetime.now(UTC),
     )
     run.check()
@@ -124,24 +137,48 @@ def dump_parts(
     stream = PartStream(
         run, run.store, prefix, recipients, section.limits.stall, plan.endpoint.environment, total, cancellation
     )
-    tasks: dict[str, Callable[[], Any]] = {
-        part.name: partial(stream.dump, part, dump_command(plan, part, section.limits.lock)) for part in plan.parts
-    }
+    definitions, lock = DefinitionsCopy(cancellation), section.limits.lock
+    tasks = {part.name: _dump_task(part, stream, plan, definitions, lock) for part in plan.parts}
     if section.counts:
-        lock, standby = section.limits.lock, plan.server.standby
-        tasks["counts"] = partial(facts.count_rows, cancellation, plan.endpoint, plan.snapshot, lock, standby=standby)
+        tasks["counts"] = partial(facts.count_rows, cancellation, plan.snapshot, standby=plan.server.standby)
 
     def report() -> None:
         run.progress("dumped", total.bytes, plan.estimated_bytes if total.bytes < plan.estimated_bytes else None)
 
     try:
-        results = run_concurrently(run, cancellation, tasks, report)
+        with closing(definitions):
+            results = run_concurrently(run, cancellation, tasks, report)
     except LockTimeout:
-        raise Transient(describe_lock_holder(plan.endpoint, plan.snapshot.tables, section.limits.lock)) from None
+        raise Transient(describe_lock_holder(plan.endpoint, plan.snapshot.tables, lock)) from None
     run.progress("dumped", total.bytes, total.bytes)
     counts = results.pop("counts", {})
     warnings = tuple(f"part {name}: {line}" for name, (_, lines) in results.items() for line in lines)
     return tuple(part for part, _ in results.values()), warnings, counts
+
+
+def _dump_task(
+    part: PlannedPart, stream: PartStream, plan: BackupPlan, definitions: DefinitionsCopy, lock: timedelta
+) -> Callable[[], Any]:
+    """Return the function that dumps a part. The rest is dumped with the definitions, which become their own part."""
+    if part.kind is PartKind.DEFINITIONS:
+        return partial(stream.store_definitions, part, definitions)
+    command = dump_command(plan, part, lock)
+    if part.kind is not PartKind.REST:
+        return partial(stream.dump, part, command)
+
+    def watch(chunks: Chunks) -> Chunks:
+        return definitions.copied_from(_checked(chunks, plan), stream.run, plan.lister)
+
+    return partial(stream.dump, part, command, watch)
+
+
+def _checked(chunks: Chunks, plan: BackupPlan) -> Chunks:
+    """Yield the archive of the rest, after checking that no table has changed. Once it begins, all locks are held."""
+    first = next(chunks, None)
+    require_unchanged(plan.endpoint, plan.snapshot)
+    if first is not None:
+        yield first
+        yield from chunks
 
 
 def dump_command(plan: BackupPlan, part: PlannedPart, lock: timedelta) -> list[str]:
@@ -162,6 +199,14 @@ def restore_notes(plan: BackupPlan) -> tuple[str, ...]:
     )
 
 
+def uncounted_notes(plan: BackupPlan, counts: Mapping[int, int]) -> tuple[str, ...]:
+    """Return a note on the tables that other sessions were changing, so that their rows were not counted."""
+    names = [table.quoted for table in plan.snapshot.tables if table.leaf and table.own and table.oid not in counts]
+    return (_NOT_COUNTED.format(and_more(names, _SHOWN)),) if names else ()
+
+
+_SHOWN = 5
+_NOT_COUNTED = "Rows were not counted, because another session was about to change the table: {}."
 _NO_PASSWORDS = (
     "The roles were saved without passwords, because the backup role cannot read them; set them after a restore."
 )

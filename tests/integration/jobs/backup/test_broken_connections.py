@@ -44,14 +44,12 @@ def test_between_the_snapshot_and_the_first_question(shop: Database) -> None:
         terminate(shop, moment.connection).execute("SELECT 1")
 
 
-def test_between_the_last_count_and_the_end_of_its_transaction(shop: Database) -> None:
-    reached = endpoint(shop)
-    with (
-        snapshot.export_snapshot(reached, LOCK) as moment,
-        pytest.raises(Transient, match="terminating connection"),
-        facts._connected(Cancellation(), reached, moment.name) as connection,
-    ):
-        terminate(shop, connection)
+def test_during_the_counts(shop: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.run("CREATE TABLE a (b int)")
+    with snapshot.export_snapshot(endpoint(shop), LOCK) as moment:
+        monkeypatch.setattr(facts, "count_query", lambda _table: "pg_terminate_backend(pg_backend_pid())")
+        with pytest.raises(Transient, match="terminating connection"):
+            facts.count_rows(Cancellation(), moment, standby=False)
 
 
 def test_during_the_dump_although_every_part_ends_well(

@@ -68,7 +68,7 @@ def test_a_cut_connection_is_retried_and_leaves_no_incomplete_set(
 ) -> None:
     faulty, url = proxied
     staging = backs_up(shop, url=url)
-    faulty.cut(at=3_000_000, way=Way.DOWN, times=5)
+    faulty.cut(at=3_000_000, way=Way.DOWN, times=3)
     record = staging.take(timeouts=AGAIN)
     assert record.outcome is Outcome.DONE, record.sentence
     assert record.attempts == 2

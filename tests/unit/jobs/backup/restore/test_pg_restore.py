@@ -39,5 +39,6 @@ def test_restores_rows_from_stdin_without_what_the_target_cannot_have() -> None:
 def test_lists_an_archive_and_prints_its_sql() -> None:
     assert list_command(PROGRAM) == ["/usr/lib/postgresql/15/bin/pg_restore", "--list"]
     assert script_command(PROGRAM, ARCHIVE) == [
-        "/usr/lib/postgresql/15/bin/pg_restore", "--verbose", "--file=-", "/tmp/defs",
+        "/usr/lib/postgresql/15/bin/pg_restore", "--verbose",
+        "--section=pre-data", "--section=post-data", "--file=-", "/tmp/defs",
     ]  # fmt: skip

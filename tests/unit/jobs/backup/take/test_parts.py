@@ -81,13 +81,6 @@ COMMON = [
 ]
 
 
-def test_the_definitions_are_dumped_without_rows() -> None:
-    assert command(PlannedPart("defs", PartKind.DEFINITIONS)) == [
-        *COMMON,
-        *("--section=pre-data", "--section=post-data", "--dbname=host=db dbname=shop"),
-    ]
-
-
 def test_a_table_part_fails_if_the_table_is_missing() -> None:
     assert command(PlannedPart("data-1", PartKind.TABLE, ('"public"."orders"',))) == [
         *COMMON,
@@ -95,10 +88,9 @@ def test_a_table_part_fails_if_the_table_is_missing() -> None:
     ]
 
 
-def test_the_rest_excludes_the_tables_with_their_own_part() -> None:
+def test_the_rest_has_the_definitions_of_all_tables_and_not_the_rows_of_tables_with_their_own_part() -> None:
     assert command(PlannedPart("rest", PartKind.REST, ('"public"."orders"', '"a"."b"'))) == [
         *COMMON,
-        "--section=data",
         *('--exclude-table-data="public"."orders"', '--exclude-table-data="a"."b"'),
         "--dbname=host=db dbname=shop",
     ]
