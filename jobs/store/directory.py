@@ -103,10 +103,10 @@ class DirectoryStore:
                 left -= len(chunk)
                 yield chunk
 
-    def list(self, prefix: str = "") -> Iterator[ListedKey]:
+    def list(self, prefix: str = "", start_after: str = "") -> Iterator[ListedKey]:
         with self._translated_errors(prefix):
             above, start = _split(prefix)
-            yield from _listed_keys(self._folder(above), above, start)
+            yield from _listed_keys(self._folder(above), above, start, start_after)
 
     def folders(self, prefix: str = "") -> Iterator[ListedKey | ListedPrefix]:
         with self._translated_errors(prefix):
@@ -329,14 +329,21 @@ def _path_of_level(folder: Path, level: str, kind: Callable[[Path], bool], other
     return suffixed if kind(suffixed) or other(plain) else plain
 
 
-def _listed_keys(folder: Path, above: str, start: str = "") -> Iterator[ListedKey]:
+def _listed_keys(folder: Path, above: str, start: str = "", start_after: str = "") -> Iterator[ListedKey]:
     for level, path in _levels_in(folder):
-        if not level.startswith(start):
+        if not level.startswith(start) or not _is_after(above + level, start_after):
             continue
         if level.endswith("/"):
-            yield from _listed_keys(path, above + level)
+            yield from _listed_keys(path, above + level, start_after=start_after)
         else:
             yield from _listed_key(above + level, path)
+
+
+def _is_after(key: str, start_after: str) -> bool:
+    """Whether a key is later than `start_after` in the order of bytes; for a folder, whether one of its keys can be."""
+    if key.endswith("/") and start_after.startswith(key):
+        return True
+    return key.encode() > start_after.encode()
 
 
 def _listed_key(key: str, path: Path) -> Iterator[ListedKey]:

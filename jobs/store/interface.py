@@ -148,8 +148,12 @@ class Store(Protocol):
         """Yield the bytes [start, end). After a broken connection, resume at the last byte read."""
         ...
 
-    def list(self, prefix: str = "") -> Iterator[ListedKey]:
-        """Yield all keys that begin with the prefix, in order. SeaweedFS sorts by levels, the other stores by bytes."""
+    def list(self, prefix: str = "", start_after: str = "") -> Iterator[ListedKey]:
+        """Yield all keys that begin with the prefix, in order; with `start_after`, only keys later in that order.
+
+        SeaweedFS sorts by levels, the other stores by bytes. So end `start_after` with a `/`, or name a whole key:
+        SeaweedFS also skips the folder of that name.
+        """
         ...
 
     def folders(self, prefix: str = "") -> Iterator[ListedKey | ListedPrefix]:

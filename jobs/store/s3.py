@@ -9,12 +9,15 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import ClientError, FlexibleChecksumError
+from botocore.utils import parse_timestamp
 
 from jobs.store.interface import (
     Changed,
@@ -62,7 +65,7 @@ class S3Store:
         self._above = f"{prefix}/" if prefix else ""
         self._timeouts = timeouts or RequestTimeouts()
         with translated_errors(location, "log in"):
-            session = boto3.session.Session(profile_name=location.profile or None, region_name=location.region or None)
+            session = _session(location)
             self._client = _client(session, location, self._timeouts, self._timeouts.connect, self._timeouts.read)
         self._sender = PartSender(
             lambda: _client(session, location, self._timeouts, self._timeouts.send, self._timeouts.send),
@@ -124,8 +127,8 @@ class S3Store:
             finally:
                 answer["Body"].close()
 
-    def list(self, prefix: str = "") -> Iterator[ListedKey]:
-        for page in self._pages(prefix):
+    def list(self, prefix: str = "", start_after: str = "") -> Iterator[ListedKey]:
+        for page in self._pages(prefix, **({"StartAfter": self._above + start_after} if start_after else {})):
             yield from self._listed_keys(page)
 
     def folders(self, prefix: str = "") -> Iterator[ListedKey | ListedPrefix]:
@@ -297,6 +300,22 @@ class S3Store:
 
     def _below(self, key: str) -> str:
         return key.removeprefix(self._above)
+
+
+def _session(location: Location) -> boto3.session.Session:
+    """Return a session that parses times four times faster than by default, for listings of many thousand keys."""
+    core = botocore.session.get_session()
+    core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_parse_timestamp)
+    return boto3.session.Session(
+        botocore_session=core, profile_name=location.profile or None, region_name=location.region or None
+    )
+
+
+def _parse_timestamp(value: Any) -> datetime:
+    try:
+        return datetime.fromisoformat(value)
+    except (TypeError, ValueError):  # in a header: Sun, 29 Nov 2026 02:00:00 GMT
+        return cast("datetime", parse_timestamp(value))
 
 
 def _client(

@@ -211,6 +211,24 @@ def test_one_level_is_listed_with_its_keys_and_folders(store: Store) -> None:
     assert level("nowhere/") == []
 
 
+def test_a_listing_starts_after_a_key(store: Store) -> None:
+    wanted = [f"p/runs/{day}/{time}.json" for day in ("20261127", "20261128", "20261129") for time in ("01", "02")]
+    for key in wanted:
+        store.put(key, b"x")
+
+    def after(start: str, prefix: str = "p/runs/") -> list[str]:
+        return [each.key for each in store.list(prefix, start)]
+
+    assert after("p/runs/20261127/") == wanted
+    assert after("p/runs/20261128/") == wanted[2:]
+    assert after("p/runs/20261128/01.json") == wanted[3:]
+    assert after("p/runs/20261128/01.jsonx") == wanted[3:]
+    assert after("p/runs/20261128/~") == wanted[4:]
+    assert after("p/runs/20261128a/") == wanted[4:]
+    assert after("p/runs/20261130/") == []
+    assert after("p/runs/20261128/01", "p/runs/20261128/") == wanted[2:4]
+
+
 @pytest.mark.parametrize(
     ("settings", "many"),
     [("directory", 5000), pytest.param("seaweed", 5000, marks=pytest.mark.long), ("moto", 1100)],
