@@ -28,8 +28,10 @@ def run_command_line(args: Sequence[str]) -> int:
     """Run one command line and return its exit code; print any error as a sentence."""
     import typer
 
+    from jobs.author import set_command
     from jobs.cli.commands import command_line
 
+    set_command(args)
     try:
         code = command_line().main(list(args), prog_name="crew", standalone_mode=False)
     except (typer.TyperException, typer.Abort) as error:

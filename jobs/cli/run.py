@@ -35,6 +35,8 @@ STYLES = {
     Outcome.HELD: output.WARN,
     Outcome.FINDING: output.WARN,
     Outcome.DONE: output.GOOD,
+    Outcome.DIED: output.BAD,
+    Outcome.RUNNING: output.RUNNING,
 }
 
 
@@ -139,5 +141,7 @@ def record_as_json(record: Record) -> dict[str, Any]:
         "attempts": record.attempts,
         "stopped": record.stopped,
         "host": record.host,
+        "user": record.user,
+        "command": record.command,
         "scheduled": record.scheduled,
     }

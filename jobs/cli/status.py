@@ -184,5 +184,4 @@ def _age(state: HealthState, subject: dict[str, Any], now: datetime, zone: tzinf
     ago = format_duration(now - since)
     if state is HealthState.OK:
         return f"{ago} ago"
-    before = "before " if subject["since_before"] else ""
-    return f"since {before}{format_time(since, now, zone)} ({ago})"
+    return f"since {format_time(since, now, zone)} ({ago})"

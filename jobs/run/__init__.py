@@ -2,7 +2,7 @@
 
 from jobs.run.context import unrecorded_run
 from jobs.run.job import Failed, Job, Notice, Options, Outcome, Result, Run, Transient
-from jobs.run.record import Record, latest_records, live_holders, records
+from jobs.run.record import Record, records
 from jobs.run.runner import RunTimeouts, exit_code, run_job
 from jobs.run.stop import Stopped
 from jobs.run.unusable_store import report_unusable_store
@@ -20,8 +20,6 @@ __all__ = [
     "Stopped",
     "Transient",
     "exit_code",
-    "latest_records",
-    "live_holders",
     "records",
     "report_unusable_store",
     "run_job",

@@ -6,7 +6,7 @@ import secrets
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -82,6 +82,7 @@ class RunContext:
     log: FilteringBoundLogger
     stop: Stop
     tail: LogTail
+    earlier_figures: Sequence[Mapping[str, object]] = ()
     tries: int = 0
     abandoned: bool = False
     _progress: Progress = field(default_factory=Progress)

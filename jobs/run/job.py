@@ -26,6 +26,8 @@ class Outcome(StrEnum):
     FINDING = "finding"
     FAILED = "failed"
     HELD = "held"  # another run holds the lock, so this run did not start; never stored
+    DIED = "died"  # it was killed or crashed: another run wrote its record
+    RUNNING = "running"  # it has begun; only commands that take no lock store this
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,8 @@ class Run(Protocol):
     started: datetime
     options: Options
     log: FilteringBoundLogger
+    earlier_figures: Sequence[Mapping[str, object]]
+    """The figures in Job.compared of earlier runs, newest first."""
 
     def check(self) -> None:
         """Raise Stopped if the run must stop. Call it in long loops."""
@@ -133,5 +137,8 @@ class Job:
     limit: Callable[[Environment, str], timedelta] = lambda _environment, _subject: timedelta(hours=6)
     lease: Callable[[Environment, str], timedelta] = lambda _environment, _subject: timedelta(seconds=60)
     max_parallel: int = 2
+    compared: tuple[str, ...] = ()
+    """The figures that its runs compare with those of earlier runs."""
+
     has_subject: Callable[[Environment, str], bool] = lambda _environment, _subject: True
     """Whether the environment file still names a subject of an earlier run; metrics of removed subjects are dropped."""

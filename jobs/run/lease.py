@@ -1,4 +1,7 @@
-"""Locks in the store. A lock is a lease: created if absent, renewed while its holder lives, then marked as released."""
+"""Locks in the store. A lock is a lease: created if absent, renewed while its holder lives, then marked as released.
+
+Its document also keeps what the runs of its subject did (see latest.py), which the next run needs with the lock.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -15,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 from inventories import CrewError, ExitCode
 from jobs.run.documents import from_body, from_iso, to_body, to_iso
+from jobs.run.latest import NO_RUNS, SubjectRuns, parse_subject_runs
 from jobs.store import Changed, Exists, Missing, OutOfReach, Store, StoreError
 
 if TYPE_CHECKING:
@@ -38,6 +42,9 @@ class Holder:
     renewed: datetime | None = None
     released: datetime | None = None
     took_over: str | None = None
+    user: str = ""
+    command: str = ""
+    runs: SubjectRuns = NO_RUNS
 
     @property
     def last_renewed(self) -> datetime:
@@ -60,8 +67,9 @@ def holder_from(key: str, body: bytes) -> Holder:
 
 
 def _parse(fields: dict[str, Any]) -> Holder:
-    times = {name: from_iso(fields.get(name)) for name in ("since", "tick", "renewed", "released")}
-    return Holder(**{**fields, **times})
+    times: dict[str, Any] = {name: from_iso(fields.get(name)) for name in ("since", "tick", "renewed", "released")}
+    runs = parse_subject_runs(fields["runs"]) if "runs" in fields else NO_RUNS
+    return Holder(**{**fields, **times, "runs": runs})
 
 
 def holder_to(holder: Holder) -> bytes:
@@ -149,13 +157,13 @@ def acquire(
     lock.store.require_conditional_writes()
     while True:
         try:
-            return Lease(lock, holder, lock.store.create(lock.key, holder_to(holder)))
-        except Exists:
-            pass
-        try:
             return _acquire_from(lock, holder, wait, log, patient=patient, idle=idle)
-        except (Changed, Missing):
-            wait(0.02)  # another run was faster: read the lock again
+        except Missing:
+            with suppress(Exists):
+                return Lease(lock, holder, lock.store.create(lock.key, holder_to(holder)))
+        except Changed:
+            pass
+        wait(0.02)  # another run was faster: read the lock again
 
 
 def process_is_gone(holder: Holder) -> bool:
@@ -179,8 +187,8 @@ def _acquire_from(
     idle: Callable[[], AbstractContextManager[object]],
 ) -> Lease:
     other, version = lock.read()
-    if other.run == holder.run:  # we created it, but the store's answer was lost
-        return Lease(lock, holder, version)
+    if other.run == holder.run:  # we wrote it, but the store's answer was lost
+        return Lease(lock, other, version)
     if other.released is None:
         if not patient and not other.overdue(lock.now()) and not process_is_gone(other):
             raise lock.held_by(other)
@@ -189,11 +197,13 @@ def _acquire_from(
         with idle():
             other, version = _wait_for_renewal(lock, other, version, wait)
         holder = replace(holder, since=lock.now())
+    holder = replace(holder, runs=other.runs)
     if other.released is None:
         holder = _successor(holder, other)
         log.warning("lock taken over", lock=lock.name, run_that_died=other.run, host=other.host, pid=other.pid,
                     last_renewed=to_iso(other.last_renewed))  # fmt: skip
-    return Lease(lock, holder, lock.store.replace(lock.key, holder_to(holder), version))
+    version = lock.store.replace(lock.key, holder_to(holder), version)
+    return Lease(lock, holder, version, died=other if other.released is None else None)
 
 
 def _successor(holder: Holder, dead: Holder) -> Holder:
@@ -223,13 +233,18 @@ def _wait_for_renewal(lock: Lock, other: Holder, version: str, wait: Callable[[f
 
 
 class Lease:
-    """A lock that this run holds. A thread renews it until it is released or lost."""
+    """A lock that this run holds. A thread renews it until it is released or lost.
 
-    def __init__(self, lock: Lock, holder: Holder, version: str) -> None:
+    `runs` goes into the lock's document with the next renewal or the release; `died` held the lock before and died.
+    """
+
+    def __init__(self, lock: Lock, holder: Holder, version: str, died: Holder | None = None) -> None:
         self.holder = holder
+        self.version = version
+        self.runs = holder.runs
+        self.died = died
         self.lost = False
         self._lock = lock
-        self._version = version
         self._renewed = time.monotonic()
         self._writing = threading.Lock()
         self._over = threading.Event()
@@ -278,12 +293,12 @@ class Lease:
         with self._writing:
             if self._over.is_set() and holder.released is None:
                 return  # a renewal that began before the release
-            started = time.monotonic()
+            started, holder = time.monotonic(), replace(holder, runs=self.runs)
             try:
-                self._version = self._lock.store.replace(self._lock.key, holder_to(holder), self._version)
+                self.version = self._lock.store.replace(self._lock.key, holder_to(holder), self.version)
             except (Changed, Missing) as error:
-                self._version = self._version_if_ours(error)
-                self._version = self._lock.store.replace(self._lock.key, holder_to(holder), self._version)
+                self.version = self._version_if_ours(error)
+                self.version = self._lock.store.replace(self._lock.key, holder_to(holder), self.version)
             self.holder, self._renewed = holder, started
 
     def _version_if_ours(self, error: StoreError) -> str:

@@ -55,7 +55,7 @@ def samples_of(record: Record, to_next_tick: timedelta | None = None) -> Samples
         OUTCOME: CODES[record.outcome],
         ATTEMPTS: record.attempts,
         MISSED: record.missed.ticks if record.missed else 0,
-    } | ({LAST_SUCCESS: ended} if record.complete else {})
+    } | ({LAST_SUCCESS: ended} if record.summary.complete else {})
     values |= {PERIOD: to_next_tick.total_seconds()} if to_next_tick else {}
     samples = {(metric.name, _labels(labels)): float(value) for metric, value in values.items()}
     figures = {printable(name): value for name, value in record.figures.items() if isinstance(value, int | float)}

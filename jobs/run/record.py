@@ -1,20 +1,27 @@
-"""Run records: one per run, stored under the run's tick, or under its start if it has no tick."""
+"""Run records: one per run, in a folder per day. The key names job, subject and outcome, so a listing can filter."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import groupby, takewhile
 from typing import Any
 
-from jobs.run.documents import from_body, from_iso, key_time, key_timestamp, to_body
+from jobs.run.documents import from_body, from_iso, key_timestamp, to_body, utc_now
 from jobs.run.job import Notice, Outcome
-from jobs.run.lease import Holder, holder_from, lock_prefix
+from jobs.run.latest import RunSummary
+from jobs.run.lease import Holder
 from jobs.run.ticks import Gap
-from jobs.store import Missing, Store
+from jobs.store import ListedKey, Missing, Store
 
-_KEY = re.compile(r".+/\d{8}T\d{6}Z[^/]*\.json")
+_KEY = re.compile(
+    r"\d{8}/(?P<run>\d{8}T\d{6}Z-[^./]+)\.(?P<job>[a-z]+)\.(?P<outcome>[a-z]+)\.(?P<subject>.+)\.json", re.DOTALL
+)
+_WINDOWS = (1, 7, 30, 100, 400)
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_PROVISIONAL = (Outcome.RUNNING, Outcome.DIED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,8 @@ class Record:
     took_over: str | None
     missed: Gap | None
     log: tuple[str, ...]
+    user: str = ""
+    command: str = ""
     notice: Notice | None = None
     details: object = None  # from Result.details; not stored
 
@@ -52,17 +61,43 @@ class Record:
         return self.ended - self.started
 
     @property
-    def complete(self) -> bool:
-        """Whether its tick needs no further run."""
-        return self.outcome in (Outcome.DONE, Outcome.FINDING)
+    def key(self) -> str:
+        """Its key in the store."""
+        return (
+            f"{record_prefix(self.environment)}{self.run[:8]}/{self.run}.{self.job}.{self.outcome}.{self.subject}.json"
+        )
+
+    @property
+    def summary(self) -> RunSummary:
+        """What its subject's lock keeps of it."""
+        return RunSummary(
+            self.run, self.started, self.ended, self.outcome, self.sentence, attempts=self.attempts, tick=self.tick
+        )
 
 
-def record_prefix(environment: str, job: str | None = None, subject: str | None = None) -> str:
-    return "/".join(part for part in (environment, "runs", job, subject) if part) + "/"
+@dataclass(frozen=True, slots=True)
+class RecordKey:
+    """What the key of a record says, and when it was written."""
+
+    key: str
+    run: str
+    job: str
+    outcome: Outcome
+    subject: str
+    modified: datetime
 
 
-def tick_key(environment: str, job: str, subject: str, tick: datetime) -> str:
-    return f"{record_prefix(environment, job, subject)}{key_timestamp(tick)}.json"
+def record_prefix(environment: str) -> str:
+    """Return the prefix of the keys of all records of an environment."""
+    return f"{environment}/runs/"
+
+
+def parse_record_key(entry: ListedKey, prefix: str) -> RecordKey | None:
+    """Return what a record's key says; None for another key."""
+    match = _KEY.fullmatch(entry.key.removeprefix(prefix))
+    if match is None or match["outcome"] not in set(Outcome):
+        return None
+    return RecordKey(entry.key, match["run"], match["job"], Outcome(match["outcome"]), match["subject"], entry.modified)
 
 
 def record_to(record: Record) -> bytes:
@@ -99,56 +134,66 @@ def read_record(store: Store, key: str) -> Record | None:
         return None
 
 
-def record_keys(store: Store, environment: str, job: str | None = None, subject: str | None = None) -> list[str]:
-    """Return the keys of all records, newest first, by LIST calls only. Other keys are ignored."""
-    keys = (entry.key for entry in store.list(record_prefix(environment, job, subject)) if _KEY.fullmatch(entry.key))
-    return sorted(keys, key=lambda key: key.rsplit("/", 1)[1], reverse=True)
+def record_keys(
+    store: Store,
+    environment: str,
+    job: str | None = None,
+    subject: str | None = None,
+    *,
+    now: datetime | None = None,
+    since: datetime | None = None,
+) -> Iterator[RecordKey]:
+    """Yield the keys of all records, newest first, by LIST calls only. Lists further back only when that is needed."""
+    until, now = "", now or utc_now()
+    earliest = since or _LONG_AGO
+    first_run = key_timestamp(earliest)
+    for begin in (*(max(now - timedelta(days=days), earliest) for days in _WINDOWS), earliest):
+        first_day = f"{begin.astimezone(UTC):%Y%m%d}"
+        for key in reversed(_keys_of_days(store, record_prefix(environment), first_day, until)):
+            if job in (None, key.job) and subject in (None, key.subject) and key.run >= first_run:
+                yield key
+        until = first_day
+        if begin == earliest:
+            return
+
+
+def _keys_of_days(store: Store, prefix: str, begin: str, until: str) -> list[RecordKey]:
+    """Return the keys from one day up to another, oldest first, a key for each run."""
+    listing = store.list(prefix, f"{prefix}{begin}/")
+    entries = takewhile(lambda entry: not until or entry.key < f"{prefix}{until}/", listing)
+    keys = sorted(filter(None, (parse_record_key(entry, prefix) for entry in entries)), key=lambda key: key.run)
+    return [_most_certain(tuple(of_run)) for _, of_run in groupby(keys, key=lambda key: key.run)]
+
+
+def _most_certain(of_run: Sequence[RecordKey]) -> RecordKey:
+    """Return the key of a run's own result, rather than that it began, or that another run took it for dead."""
+    return min(of_run, key=lambda key: (key.outcome in _PROVISIONAL, key.outcome is Outcome.RUNNING))
+
+
+def find_record(store: Store, environment: str, run: str) -> Record | None:
+    """Return the record of a run by its ID."""
+    prefix = record_prefix(environment)
+    found = filter(None, (parse_record_key(entry, prefix) for entry in store.list(f"{prefix}{run[:8]}/{run}.")))
+    keys = tuple(key for key in found if key.run == run)
+    return read_record(store, _most_certain(keys).key) if keys else None
 
 
 def records(store: Store, environment: str, job: str | None = None, subject: str | None = None) -> Iterator[Record]:
     """Yield records, newest first; each is read when it is needed."""
-    read = (read_record(store, key) for key in record_keys(store, environment, job, subject))
+    read = (read_record(store, key.key) for key in record_keys(store, environment, job, subject))
     return (record for record in read if record)
 
 
-def latest_records(store: Store, environment: str) -> list[Record]:
-    """Return the newest record of each job and subject."""
-    return latest_by_subject(store, record_keys(store, environment))
-
-
-def latest_by_subject(store: Store, newest_first: Iterable[str]) -> list[Record]:
-    """Return the newest record of each job and subject among these keys."""
-    newest: dict[str, str] = {}
-    for key in newest_first:
-        newest.setdefault(key.rsplit("/", 1)[0], key)
-    return [record for record in (read_record(store, key) for key in sorted(newest.values())) if record]
-
-
-def tick_of_key(key: str) -> datetime | None:
-    """Return the tick in a record's key; None for a run that was started by hand."""
-    try:
-        time = key_time(key)
-    except ValueError:
-        return None
-    return time if key.endswith(f"/{key_timestamp(time)}.json") else None
-
-
-def last_tick(store: Store, environment: str, job: str, subject: str, before: datetime) -> datetime | None:
-    """Return the newest tick before a time that has a record of any outcome."""
-    ticks = map(tick_of_key, record_keys(store, environment, job, subject))
-    return next((tick for tick in ticks if tick and tick < before), None)
-
-
-def lock_holders(store: Store, environment: str) -> dict[str, Holder]:
-    """Return the holders of all locks by `<job>/<subject>`, including holders that died."""
-    prefix = lock_prefix(environment)
-    holders = {
-        entry.key.removeprefix(prefix).removesuffix(".json"): holder_from(entry.key, store.get(entry.key).body)
-        for entry in store.list(prefix)
-    }
-    return {name: holder for name, holder in holders.items() if not holder.released}
-
-
-def live_holders(store: Store, environment: str, now: datetime) -> dict[str, Holder]:
-    """Return the holders of all locks that have not expired."""
-    return {name: holder for name, holder in lock_holders(store, environment).items() if not holder.expired(now)}
+def record_of_dead_run(environment: str, name: str, holder: Holder) -> Record:
+    """Return the record of a run that held a lock and was killed or crashed; its own lock says all that is known."""
+    job, _, subject = name.partition("/")
+    earlier = holder.runs.earlier_try(holder.tick) if holder.tick else None
+    return Record(
+        environment=environment, job=job, subject=subject, run=holder.run, tick=holder.tick, started=holder.since,
+        ended=holder.last_renewed, outcome=Outcome.DIED,
+        sentence=f"run {holder.run} on {holder.host} (pid {holder.pid}) was killed or crashed; "
+        f"it renewed its lock last at {holder.last_renewed.astimezone(UTC):%H:%M:%S} UTC",
+        figures={}, about="", attempts=max(holder.attempts, earlier.attempts + 1 if earlier else 0), stopped=None,
+        host=holder.host, pid=holder.pid, scheduled=holder.tick is not None, took_over=holder.took_over, missed=None,
+        log=(), user=holder.user, command=holder.command,
+    )  # fmt: skip

@@ -18,15 +18,18 @@ from typing import TYPE_CHECKING, TypeVar
 
 import jobs.log
 from inventories import CrewError, Environment, ExitCode, redact
+from jobs.author import invoked_command, user_name
 from jobs.run import metrics
 from jobs.run.alert_queue import AlertQueue
 from jobs.run.context import RunContext, new_run
 from jobs.run.documents import utc_now
 from jobs.run.heartbeat import Heartbeat
+from jobs.run.holders import write_snapshot
 from jobs.run.job import Job, Options, Outcome, Result
-from jobs.run.lease import Holder, Lease, Lock, LockHeld, acquire
+from jobs.run.latest import RunSummary
+from jobs.run.lease import Holder, Lease, Lock, LockHeld, acquire, holder_to, lock_key
 from jobs.run.progress import end_bars
-from jobs.run.record import Record, last_tick, read_record, record_prefix, record_to, tick_key
+from jobs.run.record import Record, find_record, record_of_dead_run, record_to
 from jobs.run.stop import Stop, Stopped, on_signals
 from jobs.run.ticks import Gap, latest_tick, missed_ticks
 from jobs.store import Store
@@ -126,6 +129,7 @@ class JobRunner:
     _stop_reason: str = ""
     _runs: list[RunContext] = field(default_factory=list)
     _abandoned: list[tuple[RunContext, Lease]] = field(default_factory=list)
+    _released: dict[str, tuple[str, bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         log = jobs.log.get().bind(environment=self.environment.name, job=self.job.name)
@@ -180,6 +184,7 @@ class JobRunner:
         self.heartbeat.end(any(record.outcome is Outcome.FAILED for record in records), report)
         for run, lease in self._abandoned:
             self._release(run, lease)
+        self._update_snapshot()
         if self._abandoned:  # abandoned threads must not keep the program running
             last_resort = threading.Timer(3, os._exit, (ExitCode.FAILED,))
             last_resort.daemon = True
@@ -205,7 +210,8 @@ class JobRunner:
     def _acquire(self, run: RunContext) -> Lease:
         lock = Lock(self.environment.name, run.job, run.subject, self.environment.timezone, self.store, self.now)
         since, seconds = self.now(), self._lease_seconds(run)
-        holder = Holder(run.id, socket.gethostname(), os.getpid(), since, seconds, run.tick)
+        host, user = socket.gethostname(), user_name()
+        holder = Holder(run.id, host, os.getpid(), since, seconds, run.tick, user=user, command=invoked_command())
         patient = self.options.scheduled
         attempt = partial(acquire, lock, holder, run.stop.wait, run.log, patient=patient, idle=self._without_turn)
         return self._retry_store(attempt, run, run.stop.wait)
@@ -237,16 +243,34 @@ class JobRunner:
         """Run under our lock, unless the tick has a complete record."""
         earlier, gap = None, None
         try:
-            earlier, gap = self._earlier_runs(run)
-            if earlier and earlier.complete:
-                return self._skip(run, lease, earlier)
+            if lease.died:
+                self._record_death(run, lease, lease.died)
+            earlier = lease.runs.earlier_try(run.tick) if run.tick else None
+            if earlier and earlier.complete and (record := self._find_record(run, earlier.run)):
+                return self._skip(run, lease, record)
+            gap = self._missed_ticks(run, lease)
+            run.earlier_figures = lease.runs.figures
             self.heartbeat.start()
             result = self._work(run, lease)
         except Exception as error:
             result = failed_result(run, error)
-        record = self._save(run, lease, self._record(run, result, lease, earlier, gap))
+        record = self._save(run, self._record(run, result, lease, earlier, gap))
+        if lease.seconds_left() > 0 and not lease.lost:
+            compared = {name: record.figures[name] for name in self.job.compared if name in record.figures}
+            lease.runs = lease.runs.with_run(record.summary, compared)
         self._announce(run, record)
         return record
+
+    def _record_death(self, run: RunContext, lease: Lease, dead: Holder) -> None:
+        """Add the run that held the lock before and died; perhaps it died after it wrote its own record."""
+        record = self._find_record(run, dead.run)
+        if record is None:
+            record = record_of_dead_run(self.environment.name, run.name, dead)
+            self._retry_store(partial(self.store.put, record.key, record_to(record)), run, run.stop.wait)
+        lease.runs = lease.runs.with_run(record.summary)
+
+    def _find_record(self, run: RunContext, run_id: str) -> Record | None:
+        return self._retry_store(partial(find_record, self.store, self.environment.name, run_id), run, run.stop.wait)
 
     def _skip(self, run: RunContext, lease: Lease, earlier: Record) -> Record:
         run.log.info("run skipped, already complete", by=earlier.run, outcome=earlier.outcome)
@@ -254,18 +278,15 @@ class JobRunner:
             self._announce(run, earlier)
         return earlier
 
-    def _earlier_runs(self, run: RunContext) -> tuple[Record | None, Gap | None]:
-        """Return the record of an earlier attempt of this tick, and the ticks before it without a run."""
-        if not run.tick:
-            return None, None
-        of, line = (self.environment.name, run.job, run.subject), self.job.schedule(self.environment, run.subject)
-        read = partial(read_record, self.store, tick_key(*of, run.tick))
-        earlier = self._retry_store(read, run, run.stop.wait)
-        last = self._retry_store(partial(last_tick, self.store, *of, run.tick), run, run.stop.wait)
-        gap = missed_ticks(line, self.environment.timezone, last, run.tick) if line else None
+    def _missed_ticks(self, run: RunContext, lease: Lease) -> Gap | None:
+        """Return the ticks between the last one that has a record and this one."""
+        line = self.job.schedule(self.environment, run.subject)
+        if not run.tick or not line:
+            return None
+        gap = missed_ticks(line, self.environment.timezone, lease.runs.tick_before(run.tick), run.tick)
         if gap:
             run.log.warning("scheduled times missed", missed=gap.ticks, first=str(gap.first), last=str(gap.last))
-        return earlier, gap
+        return gap
 
     def _work(self, run: RunContext, lease: Lease | None) -> Result:
         """Do the work in a separate thread, so that it can be abandoned if it does not stop."""
@@ -313,12 +334,10 @@ class JobRunner:
                 run.stop.request("its lock was lost: it could not be renewed in time")
 
     def _record(
-        self, run: RunContext, result: Result, lease: Lease | None = None, earlier: Record | None = None,
+        self, run: RunContext, result: Result, lease: Lease | None = None, earlier: RunSummary | None = None,
         gap: Gap | None = None,
     ) -> Record:  # fmt: skip
-        attempts = (
-            (earlier.attempts if earlier else 0) + max(1, run.tries) + (lease.holder.attempts - 1 if lease else 0)
-        )
+        attempts = (earlier.attempts if earlier else 0) + max(1, run.tries)
         sentence = result.sentence
         if run.abandoned:
             sentence += f"; the work did not stop within {self.timeouts.abandon_after:g} s and was abandoned"
@@ -328,20 +347,17 @@ class JobRunner:
             figures=result.figures, about=redact(result.about), attempts=attempts, stopped=run.stop.reason or None,
             host=socket.gethostname(), pid=os.getpid(), scheduled=self.options.scheduled,
             took_over=lease.holder.took_over if lease else None, missed=gap, log=tuple(run.tail.lines),
-            notice=result.notice, details=result.details,
+            user=user_name(), command=invoked_command(), notice=result.notice, details=result.details,
         )  # fmt: skip
 
-    def _save(self, run: RunContext, lease: Lease, record: Record) -> Record:
-        """Write the record, under its tick only while we hold the lock. A run without a record has failed."""
+    def _save(self, run: RunContext, record: Record) -> Record:
+        """Write the record. A run without a record has failed."""
         run.log.info("run finished", outcome=record.outcome, sentence=record.sentence)
-        key = f"{record_prefix(record.environment, record.job, record.subject)}{record.run}.json"
-        if record.tick and lease.seconds_left() > 0 and not lease.lost:
-            key = tick_key(record.environment, record.job, record.subject, record.tick)
         body = record_to(replace(record, log=tuple(run.tail.lines)))
         try:
-            self._retry_store(partial(self.store.put, key, body), run, time.sleep)
+            self._retry_store(partial(self.store.put, record.key, body), run, time.sleep)
         except Exception as error:
-            run.log.critical("RECORD NOT WRITTEN", key=key, why=redact(str(error)))
+            run.log.critical("RECORD NOT WRITTEN", key=record.key, why=redact(str(error)))
             sentence = f"{record.sentence}; but its record could not be written: {redact(str(error))}"
             return replace(record, outcome=Outcome.FAILED, sentence=sentence)
         return record
@@ -361,3 +377,16 @@ class JobRunner:
             self._retry_store(lease.release, run, time.sleep)
         except Exception as error:
             run.log.warning("lock not released; it expires with its lease", lock=run.name, why=redact(str(error)))
+            return
+        if not lease.lost:
+            key = lock_key(self.environment.name, run.job, run.subject)
+            self._released[key] = (lease.version, holder_to(lease.holder))
+
+    def _update_snapshot(self) -> None:
+        """Spare later readers of all locks a request for each lock that this process released."""
+        if not self._released:
+            return
+        try:
+            write_snapshot(self.store, self.environment.name, self._released)
+        except Exception as error:
+            jobs.log.get().debug("snapshot of the locks not written", why=redact(str(error)))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from inventories import Environment
+from jobs.run.holders import read_holders
+from jobs.run.latest import RunSummary
 from jobs.run.lease import Holder
-from jobs.run.record import Record, latest_records, live_holders
 from jobs.schedule.due import overdue, upcoming
 from jobs.schedule.history import last_runs
 from jobs.schedule.slots import Slot, slots
@@ -21,7 +22,7 @@ class Item:
     """One slot of the agenda."""
 
     slot: Slot
-    last: Record | None
+    last: RunSummary | None
     running: bool
     overdue: datetime | None
     next: tuple[datetime, ...]
@@ -32,31 +33,20 @@ def agenda(environment: Environment, store: Store | None, now: datetime) -> list
     zone = environment.timezone
     if store is None:
         return [Item(slot, None, False, None, upcoming(slot, zone, now)) for slot in slots(environment)]
-    history = RunHistory(
-        last_runs(store, environment.name, slots(environment), now),
-        latest_records(store, environment.name),
-        live_holders(store, environment.name, now),
-    )
-    return [_item(slot, zone, history, now) for slot in slots(environment)]
+    holders = read_holders(store, environment.name)
+    last = last_runs(holders, slots(environment), now)
+    return [_item(slot, zone, holders, last.get(slot), now) for slot in slots(environment)]
 
 
-@dataclass(frozen=True, slots=True)
-class RunHistory:
-    """What the store knows about an environment's runs."""
-
-    last: Mapping[Slot, datetime]
-    records: Sequence[Record]
-    holders: Mapping[str, Holder]
-
-
-def _item(slot: Slot, zone: ZoneInfo, history: RunHistory, now: datetime) -> Item:
-    records = [record for record in history.records if record.job == slot.job and slot.owns(record.subject)]
-    locks = [name.partition("/") for name in history.holders]
-    is_running = any(job == slot.job and slot.owns(subject) for job, _, subject in locks)
+def _item(slot: Slot, zone: ZoneInfo, holders: Mapping[str, Holder], last: datetime | None, now: datetime) -> Item:
+    names = {name: name.partition("/") for name in holders}
+    own = [holders[name] for name, (job, _, subject) in names.items() if job == slot.job and slot.owns(subject)]
+    is_running = any(not (holder.released or holder.expired(now)) for holder in own)
+    runs = [holder.runs.last for holder in own if holder.runs.last]
     return Item(
         slot,
-        max(records, key=lambda record: record.started, default=None),
+        max(runs, key=lambda run: run.started, default=None),
         is_running,
-        None if is_running else overdue(slot, zone, history.last.get(slot), now),
+        None if is_running else overdue(slot, zone, last, now),
         upcoming(slot, zone, now),
     )

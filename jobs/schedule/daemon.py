@@ -22,6 +22,7 @@ import schedule
 import jobs.log
 from inventories import BadEnvironment, Environment, ExitCode, redact
 from jobs.run.documents import utc_now
+from jobs.run.holders import read_holders
 from jobs.schedule.environment_schedule import EnvironmentSchedule, Launch
 from jobs.schedule.history import last_complete_runs, last_runs
 from jobs.schedule.notify import notify
@@ -189,10 +190,11 @@ class Daemon:
     def _last_runs(self, environment: Environment, slots: Sequence[Slot], now: datetime, *, complete: bool) -> LastRuns:
         if environment.name not in self._stores:
             self._stores[environment.name] = self.dependencies.open(environment)
-        store = self._stores[environment.name]
+        jobs = {slot.job for slot in slots}
+        holders = read_holders(self._stores[environment.name], environment.name, jobs.pop() if len(jobs) == 1 else "")
         if complete:
-            return last_complete_runs(store, environment, slots, now)
-        return last_runs(store, environment.name, slots, now)
+            return last_complete_runs(holders, slots, environment.timezone, now)
+        return last_runs(holders, slots, now)
 
     def _handle_answers(self) -> None:
         """Pass the answers of finished queries to their handlers."""

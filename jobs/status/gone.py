@@ -9,8 +9,8 @@ from fnmatch import fnmatchcase
 from urllib.parse import unquote
 
 from inventories import Environment
+from jobs.run.latest import RunSummary
 from jobs.run.lease import Holder
-from jobs.run.record import Record
 
 SHOWN_FOR = timedelta(days=7)
 
@@ -28,7 +28,7 @@ HasSubject = Callable[[str, str], bool]
 
 def gone_subjects(
     environment: Environment,
-    last: Mapping[str, Record],
+    last: Mapping[str, RunSummary],
     locks: Mapping[str, Holder],
     due: Mapping[str, datetime | None],
     *,
@@ -59,7 +59,7 @@ def is_excluded(environment: Environment, server: str, database: str) -> bool:
 
 
 def _others_ran_without(
-    name: str, server: str, last: Mapping[str, Record], locks: Mapping[str, Holder], due: datetime | None
+    name: str, server: str, last: Mapping[str, RunSummary], locks: Mapping[str, Holder], due: datetime | None
 ) -> bool:
     """Whether the job ran on the server's other databases at the last scheduled time, but not on this one.
 
@@ -73,13 +73,13 @@ def _others_ran_without(
     if any(other in locks and not locks[other].released for other in others):
         return False
     ran = [last[other] for other in others if other in last]
-    return any(record.tick == due or record.started >= due for record in ran)
+    return any(run.tick == due or run.started >= due for run in ran)
 
 
 def _databases_of(server: str, job: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if name.startswith(f"{job}/{server}.")]
 
 
-def last_seen(subject: str, last: Iterable[Record]) -> datetime | None:
+def last_seen(subject: str, last: Mapping[str, RunSummary]) -> datetime | None:
     """Return the end of the newest run of any job on a subject."""
-    return max((record.ended for record in last if record.subject == subject), default=None)
+    return max((run.ended for name, run in last.items() if name.partition("/")[2] == subject), default=None)

@@ -1,28 +1,28 @@
-"""The health of each job on each subject, from its last record, its lock and its schedule."""
+"""The health of each job on each subject, from its lock, which keeps its last run, and from its schedule."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from itertools import dropwhile, islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from inventories import Environment
 from jobs.registry import JOBS, find_job
-from jobs.run.documents import key_time, to_second
+from jobs.run.documents import to_second
+from jobs.run.holders import read_holders
 from jobs.run.job import Outcome
+from jobs.run.latest import RunSummary, SubjectRuns
 from jobs.run.lease import Holder
-from jobs.run.record import Record, latest_by_subject, lock_holders, record_keys, records
+from jobs.run.record import find_record
 from jobs.run.ticks import tick_before
 from jobs.schedule.due import OVERDUE_AFTER, upcoming
 from jobs.schedule.slots import Slot
 from jobs.status.gone import SHOWN_FOR, Gone, HasSubject, gone_subjects, last_seen
 from jobs.store import Store
 
-RECORDS_READ = 50
 _CLOCK_TOLERANCE = timedelta(days=1)
 
 
@@ -57,8 +57,7 @@ class Health:
     state: HealthState
     since: datetime | None
     sentence: str
-    last: Record | None
-    since_before: bool = False
+    last: RunSummary | None
     next: datetime | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -69,7 +68,6 @@ class Health:
             "subject": self.subject,
             "state": self.state,
             "since": to_second(self.since),
-            "since_before": self.since_before,
             "sentence": self.sentence,
             "next": to_second(self.next),
             "last": last and {"run": last.run, "outcome": last.outcome, "ended": to_second(last.ended)},
@@ -78,21 +76,18 @@ class Health:
 
 def environment_health(slots: Sequence[Slot], environment: Environment, store: Store, now: datetime) -> list[Health]:
     """Return the health of everything that ran or is scheduled, problems first, then newest first."""
-    keys, ahead = _without_future(record_keys(store, environment.name), now)
-    last = {record.name: record for record in latest_by_subject(store, keys)}
-    locks = lock_holders(store, environment.name)
-    known = dict.fromkeys([*last, *locks, *ahead])
-    first_run = key_time(keys[-1]) if keys else now
-    due = _due(known, slots, environment.timezone, first_run, now)
-    gone = gone_subjects(environment, last, locks, due, has_subject=_has_subject(environment, slots), now=now)
-    names = known | dict.fromkeys(due)
-    health = [
-        subject_health(name, last.get(name), locks.get(name), due.get(name), now) for name in names if name not in gone
-    ]
+    holders = {
+        name: _settled(holder, store, environment.name, now)
+        for name, holder in read_holders(store, environment.name).items()
+    }
+    first_run = min((holder.runs.first for holder in holders.values() if holder.runs.first), default=now)
+    due = _due(holders, slots, environment.timezone, first_run, now)
+    last = {name: holder.runs.last for name, holder in holders.items() if holder.runs.last}
+    gone = gone_subjects(environment, last, holders, due, has_subject=_has_subject(environment, slots), now=now)
+    names = [name for name in holders | due if name not in gone]
+    health = [subject_health(name, holders.get(name), due.get(name), now) for name in names]
     health += gone_health(gone, last, now)
-    health = [_with_ignored_record(each, ahead.get(f"{each.job}/{each.subject}")) for each in health]
-    ordered = by_severity(_with_start_of_problem(each, store, environment.name) for each in health)
-    return [replace(each, next=_next_run(each, slots, environment.timezone, now)) for each in ordered]
+    return [replace(each, next=_next_run(each, slots, environment.timezone, now)) for each in by_severity(health)]
 
 
 def _has_subject(environment: Environment, slots: Sequence[Slot]) -> HasSubject:
@@ -106,30 +101,24 @@ def _has_subject(environment: Environment, slots: Sequence[Slot]) -> HasSubject:
     return has_subject
 
 
-def gone_health(gone: Mapping[str, Gone], last: Mapping[str, Record], now: datetime) -> list[Health]:
+def gone_health(gone: Mapping[str, Gone], last: Mapping[str, RunSummary], now: datetime) -> list[Health]:
     """Return the health of subjects that are gone: shown for seven days after their last run, then forgotten."""
     shown = []
     for name, why in gone.items():
         job, _, subject = name.partition("/")
-        since = last_seen(subject, last.values())
+        since = last_seen(subject, last)
         if why is not Gone.SILENCED and since and now - since < SHOWN_FOR:
             sentence = f"{why.value}; shown until {since + SHOWN_FOR:%b %d}"
             shown.append(Health(job, subject, HealthState.GONE, since, sentence, last.get(name)))
     return shown
 
 
-def _without_future(newest_first: list[str], now: datetime) -> tuple[list[str], dict[str, datetime]]:
-    """Return the keys without those dated in the future, which would hide all later runs, and the latest by subject."""
-    keys = list(dropwhile(lambda key: key_time(key) > now + _CLOCK_TOLERANCE, newest_first))
-    ahead = reversed(newest_first[: len(newest_first) - len(keys)])
-    return keys, {"/".join(key.split("/")[-3:-1]): key_time(key) for key in ahead}
-
-
-def _with_ignored_record(health: Health, ahead: datetime | None) -> Health:
-    if ahead is None:
-        return health
-    ignored = f"a run record dated {ahead:%Y-%m-%d %H:%M} UTC, in the future, is ignored"
-    return replace(health, sentence=f"{health.sentence}; {ignored}: check the clocks of the machines that run jobs")
+def _settled(holder: Holder, store: Store, environment: str, now: datetime) -> Holder:
+    """Return the holder of a lock; one that ended but could not release its lock, or was killed then, as released."""
+    if holder.released or not holder.expired(now):
+        return holder
+    record = find_record(store, environment, holder.run)
+    return replace(holder, released=record.ended, runs=holder.runs.with_run(record.summary)) if record else holder
 
 
 def by_severity(health: Iterable[Health]) -> list[Health]:
@@ -139,33 +128,47 @@ def by_severity(health: Iterable[Health]) -> list[Health]:
     return sorted(newest_first, key=lambda each: _WORST_FIRST.index(each.state))
 
 
-def subject_health(name: str, last: Record | None, lock: Holder | None, due: datetime | None, now: datetime) -> Health:
-    """Return the health of one subject: a live run counts first, then a run that died, then the last record."""
+def subject_health(name: str, lock: Holder | None, due: datetime | None, now: datetime) -> Health:
+    """Return the health of one subject: a live run counts first, then a run that died, then the last run."""
     job, _, subject = name.partition("/")
-    state, since, sentence = _state(last, lock, due, now)
-    return Health(job, subject, state, since, sentence, last)
+    runs = lock.runs if lock else SubjectRuns()
+    ahead = runs.last if runs.last and runs.last.started > now + _CLOCK_TOLERANCE else None
+    if ahead:  # it would hide for ever that nothing runs
+        runs = SubjectRuns()
+    is_held = lock is not None and not lock.released
+    state, since, sentence = _held_state(lock, runs.last, now) if lock and is_held else _free_state(runs, due)
+    if ahead:
+        sentence += (
+            f"; a run dated {ahead.started:%Y-%m-%d %H:%M} UTC, in the future, is ignored: "
+            "check the clocks of the machines that run jobs"
+        )
+    return Health(job, subject, state, since, sentence, runs.last)
 
 
-def _state(
-    last: Record | None, lock: Holder | None, due: datetime | None, now: datetime
-) -> tuple[HealthState, datetime | None, str]:
-    previous = f"; previous run {last.outcome}: {last.sentence}" if last else ""
-    if lock and (lock.released or (last and last.run == lock.run)):
-        lock = None  # a run that lost its lock writes a record but cannot release the lock
-    if lock:
-        process = f"on {lock.host} (pid {lock.pid})"
-        if lock.expired(now):
-            sentence = f"run {lock.run} {process} was killed or crashed without a run record{previous}"
-            return HealthState.DIED, lock.last_renewed, sentence
-        return HealthState.RUNNING, lock.since, f"{process}{previous}"
-    if last and last.outcome is Outcome.FAILED:
-        return HealthState.FAILED, last.ended, last.sentence
-    if due and (last is None or (last.started < due and last.tick != due)):
+def _held_state(lock: Holder, last: RunSummary | None, now: datetime) -> tuple[HealthState, datetime, str]:
+    process = f"on {lock.host} (pid {lock.pid})"
+    if lock.expired(now):
+        sentence = f"run {lock.run} {process} was killed or crashed without a run record{_previous(last)}"
+        return HealthState.DIED, lock.last_renewed, sentence
+    return HealthState.RUNNING, lock.since, f"{process}{_previous(last)}"
+
+
+def _free_state(runs: SubjectRuns, due: datetime | None) -> tuple[HealthState, datetime | None, str]:
+    last = runs.last
+    if last and last.outcome in (Outcome.FAILED, Outcome.DIED):
+        return HealthState(last.outcome), runs.problem_since, last.sentence
+    if due and (last is None or (last.started < due and due not in runs.ticks)):
         state = HealthState.OVERDUE if last else HealthState.NEVER
-        return state, due, f"no run since it was due; check that the schedule is installed{previous}"
+        return state, due, f"no run since it was due; check that the schedule is installed{_previous(last)}"
     if last is None:
         return HealthState.NOT_YET, None, "waiting for the first scheduled time"
-    return (HealthState.OK if last.outcome is Outcome.DONE else HealthState.FINDING), last.ended, last.sentence
+    if last.outcome is Outcome.FINDING:
+        return HealthState.FINDING, runs.problem_since, last.sentence
+    return HealthState.OK, last.ended, last.sentence
+
+
+def _previous(last: RunSummary | None) -> str:
+    return f"; previous run {last.outcome}: {last.sentence}" if last else ""
 
 
 def _due(
@@ -190,23 +193,3 @@ def _next_run(health: Health, slots: Iterable[Slot], zone: ZoneInfo, now: dateti
     if health.state is HealthState.GONE:
         return None
     return min((upcoming(slot, zone, now, 1)[0] for slot in own), default=None)
-
-
-def _with_start_of_problem(health: Health, store: Store, environment: str) -> Health:
-    """Set `since` to the end of the first run of the current unsuccessful streak."""
-    if health.state not in (HealthState.FAILED, HealthState.FINDING):
-        return health
-    newest_first = list(islice(records(store, environment, health.job, health.subject), RECORDS_READ))
-    streak = list(unsuccessful_streak(newest_first))
-    if not streak:
-        return health
-    began_before = len(streak) == len(newest_first) == RECORDS_READ
-    return replace(health, since=streak[-1].ended, since_before=began_before)
-
-
-def unsuccessful_streak(newest_first: Sequence[Record]) -> Iterator[Record]:
-    """Yield the runs since the last successful one."""
-    for record in newest_first:
-        if record.outcome is Outcome.DONE:
-            return
-        yield record

@@ -83,7 +83,4 @@ def age_or_since(health: Health, now: datetime, zone: tzinfo) -> Markup:
         return Markup()
     if health.state is HealthState.OK:
         return Markup("{} ago").format(format_duration(now - health.since))
-    before = "before " if health.since_before else ""
-    return Markup("since {}{} ({})").format(
-        before, time_element(health.since, now, zone), format_duration(now - health.since)
-    )
+    return Markup("since {} ({})").format(time_element(health.since, now, zone), format_duration(now - health.since))

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import boto3
 import botocore.session
@@ -315,7 +315,7 @@ def _parse_timestamp(value: Any) -> datetime:
     try:
         return datetime.fromisoformat(value)
     except (TypeError, ValueError):  # in a header: Sun, 29 Nov 2026 02:00:00 GMT
-        return cast("datetime", parse_timestamp(value))
+        return parse_timestamp(value)
 
 
 def _client(

@@ -16,7 +16,7 @@ from typing import Any
 
 from inventories import Environment, Metrics, Repository
 from jobs.run import Job, Outcome, Result, Run, RunTimeouts
-from jobs.store import Store
+from jobs.store import ListedKey, Store, StoredObject
 from jobs.store.directory import DirectoryStore
 
 QUICK = RunTimeouts(work_retries=(0.01, 0.02), store_retries=(0.01, 0.02), kill_after=0.3, abandon_after=0.6)
@@ -64,6 +64,34 @@ textfile = "{textfile}"
 def store_in(folder: Path) -> Store:
     folder.mkdir(parents=True, exist_ok=True)
     return DirectoryStore(f"file://{folder}", folder)
+
+
+class CountingStore(DirectoryStore):
+    """A store that keeps a list of its requests, which a test can read and clear."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store.url, Path(store.url.removeprefix("file://")))
+        self.requests: list[str] = []
+
+    def get(self, key: str) -> StoredObject:
+        self.requests.append(f"get {key}")
+        return super().get(key)
+
+    def list(self, prefix: str = "", start_after: str = "") -> Iterator[ListedKey]:
+        self.requests.append(f"list {prefix}")
+        return super().list(prefix, start_after)
+
+    def create(self, key: str, body: bytes) -> str:
+        self.requests.append(f"create {key}")
+        return super().create(key, body)
+
+    def replace(self, key: str, body: bytes, version: str) -> str:
+        self.requests.append(f"replace {key}")
+        return super().replace(key, body, version)
+
+    def put(self, key: str, body: bytes) -> str:
+        self.requests.append(f"put {key}")
+        return super().put(key, body)
 
 
 def job(work: Callable[[Run], Result], *subjects: str, line: str | None = None, **more: Any) -> Job:

@@ -14,25 +14,25 @@ from jobs.run.job import UnknownName
 _SHOWN = 3
 
 
-def parse_time(text: str, zone: ZoneInfo, now: datetime) -> datetime:
+def parse_time(text: str, zone: ZoneInfo, now: datetime, option: str = "--before") -> datetime:
     """Parse `2026-11-20`, `02:00` (its latest occurrence) or an ISO time; `zone` is the default time zone."""
     try:
         clock = time.fromisoformat(text)
     except ValueError:
-        return _parse_date(text, zone)
+        return _parse_date(text, zone, option)
     if clock.tzinfo is not None or ":" not in text:
-        return _parse_date(text, zone)
+        return _parse_date(text, zone, option)
     local_now = now.astimezone(zone)
     at = datetime.combine(local_now.date(), clock, zone)
     return at if at <= local_now else datetime.combine(local_now.date() - timedelta(days=1), clock, zone)
 
 
-def _parse_date(text: str, zone: ZoneInfo) -> datetime:
+def _parse_date(text: str, zone: ZoneInfo, option: str) -> datetime:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
         raise UnknownName(
-            f"--before {text}: this is not a time; write 2026-11-20, 02:00 or 2026-11-20T02:00+01:00"
+            f"{option} {text}: this is not a time; write 2026-11-20, 02:00 or 2026-11-20T02:00+01:00"
         ) from None
     return at if at.tzinfo is not None else at.replace(tzinfo=zone)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import timedelta
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from jobs.backup.errors import BackupError
@@ -16,16 +15,12 @@ from jobs.backup.take.shrink import SetSize, describe_shrinkage, sizes_of_runs
 from jobs.backup.take.snapshot import export_snapshot
 from jobs.backup.take.take import BackupPlan, plan_backup, take_set
 from jobs.format import format_size
-from jobs.run.job import Failed, Job, Notice, Options, Outcome, Result, Run, Transient, UnknownName
-from jobs.run.record import records
-from jobs.store import StoreError
+from jobs.run.job import Job, Notice, Options, Outcome, Result, Run, Transient, UnknownName
 
 if TYPE_CHECKING:
     from inventories import Environment
     from jobs.store import Store
 
-RUNS_READ = 30
-"""How many runs are read to find ten that took a set."""
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -86,16 +81,10 @@ def finished_result(manifest: Manifest) -> Result:
 
 
 def _shrinkage(run: Run, manifest: Manifest, share: float | None) -> str:
-    """Return how the set shrank; "" if it did not, or if the records of earlier runs cannot be read."""
+    """Return how the set shrank; "" if it did not."""
     if share is None:
         return ""
-    try:
-        earlier = records(run.store, run.environment.name, run.job, run.subject)
-        sizes = sizes_of_runs(record.figures for record in islice(earlier, RUNS_READ))
-    except (StoreError, Failed) as error:
-        run.log.warning("size not compared with earlier sets", why=str(error))
-        return ""
-    return describe_shrinkage(SetSize(manifest.dumped_bytes, manifest.rows), sizes, share)
+    return describe_shrinkage(SetSize(manifest.dumped_bytes, manifest.rows), sizes_of_runs(run.earlier_figures), share)
 
 
 def with_shrinkage(run: Run, result: Result, shrinkage: str) -> Result:
@@ -119,4 +108,4 @@ def limit(environment: Environment, name: str) -> timedelta:
     return section_of(environment, name)[0].limits.run
 
 
-BACKUP = Job("backup", subjects, work, schedule, limit, has_subject=is_known)
+BACKUP = Job("backup", subjects, work, schedule, limit, compared=("dumped_bytes", "rows"), has_subject=is_known)

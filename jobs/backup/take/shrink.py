@@ -1,6 +1,6 @@
 """Whether a set is much smaller than the sets before it: rows were deleted, or the role no longer sees them.
 
-The records of earlier runs have the sizes and row counts of their sets, so that no manifest is read.
+The figures of earlier runs have the sizes and row counts of their sets, so that no manifest is read.
 """
 
 from __future__ import annotations

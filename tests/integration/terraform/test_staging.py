@@ -187,7 +187,7 @@ def separate_the_permissions_of_roles(staging: Cloud) -> None:
         writer, pruner, restorer = (open_store(settings, job) for job in profiles)
         for store in (writer, pruner, restorer):
             store.require_conditional_writes()
-            store.put("staging/runs/any/any/1.json", b"a record")
+            store.put("staging/runs/20261121/any.json", b"a record")
         writer.put(set_, b"a part")
         writer.put(pin, b"")
         with pytest.raises(Denied):

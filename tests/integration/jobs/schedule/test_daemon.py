@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from inventories import Repository
-from jobs.run.record import tick_key
+from jobs.run import Outcome, records
+from jobs.run.latest import NO_RUNS, RunSummary
+from jobs.run.lease import Holder, holder_to
 from jobs.store import Store, make_store, open_store
 from tests.parts.patience import deadline, until
 
@@ -59,8 +61,11 @@ def store(tmp_path: Path) -> Store:
 
 
 def ran_long_ago(store: Store) -> None:
-    """Write the record of a run years ago, so that the later ticks count as missed."""
-    store.put(tick_key("try", "retention", "shop", YEARS_AGO.replace(month=1, day=1)), b"{}")
+    """Write the lock of a run years ago, so that the later ticks count as missed."""
+    tick = YEARS_AGO.replace(month=1, day=1)
+    runs = NO_RUNS.with_run(RunSummary("r1", tick, tick, Outcome.DONE, "done", tick=tick))
+    lock = Holder("r1", "here", 1, tick, 60, released=tick, runs=runs)
+    store.put("try/locks/retention/shop.json", holder_to(lock))
 
 
 @contextmanager
@@ -84,16 +89,17 @@ def stop(process: subprocess.Popen[bytes], number: int) -> int:
 
 def test_one_run_covers_the_missed_ticks_and_the_gap_is_logged(tmp_path: Path, store: Store) -> None:
     ran_long_ago(store)
-    key = tick_key("try", "retention", "shop", NEW_YEAR)
     with daemon(tmp_path) as running:
         until(lambda: running.events("ended"), 30)
-        assert key in [entry.key for entry in store.list("try/runs/")]
+        (record,) = records(store, "try")
+        assert record.tick == NEW_YEAR
         (missed,) = running.events("scheduled times missed; one run replaces them")
         assert (missed["job"], missed["missed"]) == ("retention", NEW_YEAR.year - YEARS_AGO.year - 1)
         assert running.events("started")[0]["command"] == "crew run retention try --only shop --scheduled"
         assert stop(running.process, signal.SIGTERM) == 0
         assert len(running.events("started")) == 1
-    assert json.loads(store.get(key).body)["missed"]["ticks"] == NEW_YEAR.year - YEARS_AGO.year - 1
+    assert record.missed
+    assert record.missed.ticks == NEW_YEAR.year - YEARS_AGO.year - 1
 
 
 def test_a_changed_file_is_loaded_and_an_invalid_one_is_not(tmp_path: Path, store: Store) -> None:

@@ -79,7 +79,7 @@ def test_an_error_of_a_package_is_printed_as_its_sentence(
         raise Denied("s3://acme: the key may not list; grant s3:ListBucket")
 
     write()
-    monkeypatch.setattr("jobs.run.record.records", refuse)
+    monkeypatch.setattr("jobs.run.holders.read_holders", refuse)
     result = crew("runs", "try")
     assert result.code == 1, result
     assert result.err == "s3://acme: the key may not list; grant s3:ListBucket\n"
@@ -92,7 +92,7 @@ def test_a_bug_is_an_apology_and_a_file_with_the_traceback_without_secrets(
         raise ValueError("postgresql://me:hunter2@db/shop has no colour")
 
     write()
-    monkeypatch.setattr("jobs.run.record.records", break_down)
+    monkeypatch.setattr("jobs.run.holders.read_holders", break_down)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     result = crew("runs", "try")
     (traceback_file,) = tmp_path.glob("crew-*.txt")
@@ -116,7 +116,7 @@ def test_ctrl_c_exits_with_130(crew: Crew, write: Write, monkeypatch: pytest.Mon
         raise KeyboardInterrupt
 
     write()
-    monkeypatch.setattr("jobs.run.record.records", interrupted)
+    monkeypatch.setattr("jobs.run.holders.read_holders", interrupted)
     result = crew("runs", "try")
     assert result.code == 130, result
     assert result.err == "Interrupted by Ctrl-C.\n"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from jobs.registry import JOBS
+from jobs.run.holders import read_holders
+from jobs.run.job import Outcome
+from jobs.run.latest import NO_RUNS, RunSummary
 from jobs.run.lease import Holder, holder_to
-from jobs.run.record import tick_key
 from tests.parts.runs import store_in
 from tests.unit.jobs.cli.conftest import HEAD, Crew, Write, databases
 
@@ -33,10 +36,10 @@ def test_the_list_shows_what_is_overdue(crew: Crew, write: Write, tmp_path: Path
     write(NIGHTLY)
     crew("run", "retention", "try")
     store = store_in(tmp_path / "store")
-    (done,) = [entry.key for entry in store.list("try/runs/retention/")]
-    body = store.get(done).body
-    store.delete([done])
-    store.put(tick_key("try", "retention", "shop", datetime.now(UTC) - timedelta(days=9)), body)
+    long_ago = datetime.now(UTC) - timedelta(days=9)
+    lock = read_holders(store, "try")["retention/shop"]
+    run = RunSummary("r1", long_ago, long_ago, Outcome.DONE, "done", tick=long_ago)
+    store.put("try/locks/retention/shop.json", holder_to(replace(lock, runs=NO_RUNS.with_run(run))))
     item = crew("schedule", "list", "try", "--json").json["schedule"][1]
     assert item["overdue_since"]
     assert 600 < item["overdue_seconds"] <= 86400

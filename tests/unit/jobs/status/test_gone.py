@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from inventories import Environment, Repository
-from jobs.run import Outcome, Record
+from jobs.run import Outcome
+from jobs.run.latest import RunSummary
 from jobs.run.lease import Holder
 from jobs.status.gone import Gone, gone_subjects
 from jobs.status.health import HealthState, gone_health
-from tests.unit.jobs.status.test_health import DONE
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 DUE = datetime(2026, 11, 21, 2, tzinfo=UTC)
@@ -41,10 +40,8 @@ def environment(tmp_path: Path) -> Environment:
     return Repository.find(tmp_path).read("try")
 
 
-def record(subject: str, at: datetime, outcome: Outcome = Outcome.DONE) -> Record:
-    return replace(
-        DONE, job="backup", subject=subject, tick=at, started=at, ended=at + timedelta(minutes=1), outcome=outcome
-    )
+def run_at(at: datetime, outcome: Outcome = Outcome.DONE) -> RunSummary:
+    return RunSummary("r1", at, at + timedelta(minutes=1), outcome, "done", tick=at)
 
 
 NEW, OLD = DUE, DUE - timedelta(days=1)
@@ -54,9 +51,9 @@ HELD = Holder(run="r2", host="b", pid=7, since=DUE, seconds=60, renewed=DUE)
 def found(
     environment: Environment, last: Mapping[str, datetime], locks: Mapping[str, Holder] | None = None
 ) -> dict[str, Gone]:
-    records = {f"backup/{subject}": record(subject, at) for subject, at in last.items()}
-    due = dict.fromkeys(records, DUE)
-    return gone_subjects(environment, records, locks or {}, due, has_subject=lambda _job, name: name != "crm", now=NOW)
+    runs = {f"backup/{subject}": run_at(at) for subject, at in last.items()}
+    due = dict.fromkeys(runs, DUE)
+    return gone_subjects(environment, runs, locks or {}, due, has_subject=lambda _job, name: name != "crm", now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +78,7 @@ def test_a_run_that_was_killed_before_its_turn_is_no_sign(environment: Environme
 
 
 def test_a_subject_that_is_gone_is_no_problem_and_forgotten_after_a_week(environment: Environment) -> None:
-    last = {"backup/crm": record("crm", NOW - timedelta(days=6), Outcome.FAILED)}
+    last = {"backup/crm": run_at(NOW - timedelta(days=6), Outcome.FAILED)}
     (shown,) = gone_health({"backup/crm": Gone.FROM_FILE}, last, NOW)
     assert (shown.state, shown.sentence) == (HealthState.GONE, "no longer in the file; shown until Nov 22")
     assert gone_health({"backup/crm": Gone.FROM_FILE}, last, NOW + timedelta(days=2)) == []

@@ -1,0 +1,73 @@
+"""Read the locks of many subjects with few requests.
+
+A snapshot holds a copy of each lock's document and its version. A listing shows the current versions, so a reader only
+gets the locks that have changed since. The snapshot is a cache: whatever overwrites or deletes it costs requests only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from jobs.run.documents import from_body, to_body
+from jobs.run.job import Failed
+from jobs.run.lease import Holder, holder_from, lock_prefix
+from jobs.store import Missing, Store
+
+_READERS = 16
+
+
+def snapshot_key(environment: str) -> str:
+    return f"{environment}/runs/latest.json"
+
+
+def read_holders(store: Store, environment: str, job: str = "") -> dict[str, Holder]:
+    """Return the last holder of each lock by `<job>/<subject>`: running, released, or dead."""
+    prefix = lock_prefix(environment)
+    listed = {each.key: each.version for each in store.list(f"{prefix}{job}/" if job else prefix)}
+    known = _read_snapshot(store, environment) if listed else {}
+    bodies = {key: body for key, (version, body) in known.items() if listed.get(key) == version}
+    changed = [key for key in listed if key not in bodies]
+    if changed:
+        with ThreadPoolExecutor(min(_READERS, len(changed))) as pool:
+            bodies |= {key: body for key, body in zip(changed, pool.map(_reader(store), changed), strict=True) if body}
+    return {
+        key.removeprefix(prefix).removesuffix(".json"): holder_from(key, bodies[key].encode())
+        for key in listed
+        if key in bodies
+    }
+
+
+def live_holders(store: Store, environment: str, now: datetime) -> dict[str, Holder]:
+    """Return the holders of all locks that are neither released nor expired."""
+    holders = read_holders(store, environment)
+    return {name: holder for name, holder in holders.items() if not (holder.released or holder.expired(now))}
+
+
+def write_snapshot(store: Store, environment: str, locks: Mapping[str, tuple[str, bytes]]) -> None:
+    """Add the versions and documents of some locks, by key, to the snapshot. Of two writers at once, one can win."""
+    known = _read_snapshot(store, environment)
+    known |= {key: (version, body.decode()) for key, (version, body) in locks.items()}
+    store.put(snapshot_key(environment), to_body({"locks": known}))
+
+
+def _read_snapshot(store: Store, environment: str) -> dict[str, tuple[str, str]]:
+    with suppress(Missing, Failed):
+        return from_body("", store.get(snapshot_key(environment)).body, _parse)
+    return {}
+
+
+def _parse(fields: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    return {key: (version, body) for key, (version, body) in fields["locks"].items()}
+
+
+def _reader(store: Store) -> Any:
+    def read(key: str) -> str:
+        with suppress(Missing):  # deleted meanwhile
+            return store.get(key).body.decode()
+        return ""
+
+    return read
