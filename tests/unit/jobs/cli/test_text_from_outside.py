@@ -212,7 +212,7 @@ def _hostile_store(write: Write, tmp_path: Path) -> None:
     store.put(f"{prefix}tags/{evil_name}", b"")
     store.put(f"try/backups/{evil_name}/{MANIFEST.set}/manifest.json", b"{}")
     for key in ("20261121T020000Z-3f9a21.backup.done.shop", f"20261121T020000Z-3f9a22.backup.done.{evil_name}"):
-        store.put(f"try/runs/20261121/{key}.json", record_to(replace(RECORD, job=EVIL)))
+        store.put(f"try/runs/20261121/{key}.json", record_to(replace(RECORD, job=EVIL, user=EVIL, command=EVIL)))
     store.put(f"try/locks/{evil_name}/{evil_name}.json", holder_to(Holder(EVIL, EVIL, 1, NOW, 60.0)))
 
 
