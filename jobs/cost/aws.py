@@ -15,6 +15,7 @@ from botocore.config import Config
 
 from inventories import Cost, Environment
 from jobs.cost.bill import LOOKBACK, Bill, Busy, Charge, ChargeKind, CostError, month_after, month_before
+from jobs.network import is_unknown_host
 
 PRICE_PER_PAGE = Decimal("0.01")  # USD
 CREDITS = ("Credit", "Refund")
@@ -198,6 +199,8 @@ def translated_errors(caller: str, action: str) -> Iterator[None]:
     except boto.ClientError as error:
         raise _translate_response(error, caller, action) from error
     except (boto.HTTPClientError, boto.ConnectionError, OSError) as error:
+        if is_unknown_host(f"{error} {getattr(error, 'kwargs', {}).get('error', '')}"):
+            raise CostError(f"{_service(action)}: its host is unknown; check the network and DNS") from error
         raise Busy(f"{_service(action)} did not answer ({type(error).__name__}); check the network") from error
     except boto.ProfileNotFound as error:
         raise CostError(f"{caller}: no such AWS profile ({error}); add it to ~/.aws/config") from error

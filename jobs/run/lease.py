@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -59,7 +59,12 @@ class Holder:
         return now - self.last_renewed > 1.5 * self.renewal_interval
 
     def expired(self, now: datetime) -> bool:
-        return now - self.last_renewed > timedelta(seconds=self.seconds)
+        return now > self.expires
+
+    @property
+    def expires(self) -> datetime:
+        """The end of the lease, unless it is renewed."""
+        return self.last_renewed + timedelta(seconds=self.seconds)
 
 
 def holder_from(key: str, body: bytes) -> Holder:
@@ -192,8 +197,9 @@ def _acquire_from(
     if other.released is None:
         if not patient and not other.overdue(lock.now()) and not process_is_gone(other):
             raise lock.held_by(other)
+        until = max(other.expires, lock.now() + 1.5 * other.renewal_interval)
         log.info("lock held by another run, checking whether that run is alive", lock=lock.name, by=other.run,
-                 host=other.host)  # fmt: skip
+                 host=other.host, until=f"{until.astimezone(UTC):%H:%M:%S} UTC")  # fmt: skip
         with idle():
             other, version = _wait_for_renewal(lock, other, version, wait)
         holder = replace(holder, since=lock.now())

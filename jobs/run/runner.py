@@ -93,14 +93,16 @@ def retry(
 ) -> T:
     """Return the result of a call; try again after each delay, with jitter, while its errors are retryable."""
     started = time.monotonic()
-    for delay in delays:
+    pauses = [delay * random.uniform(0.5, 1.5) for delay in delays]  # noqa: S311
+    for at, pause in enumerate(pauses):
         try:
             return call()
         except CrewError as error:
             if not error.retryable or time.monotonic() - started > give_up_after:
                 raise
-            pause = delay * random.uniform(0.5, 1.5)  # noqa: S311
-            log.warning("failed, trying again", why=redact(str(error)), in_seconds=round(pause, 1))
+            last_try = utc_now() + timedelta(seconds=sum(pauses[at:]))
+            log.warning("failed, trying again", why=redact(str(error)), in_seconds=round(pause, 1),
+                        tries_left=len(pauses) - at, last_try=f"{last_try:%H:%M:%S} UTC")  # fmt: skip
             sleep(pause)
     return call()
 

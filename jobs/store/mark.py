@@ -34,9 +34,11 @@ def require_mark(store: Store, environment: str) -> None:
     if missing := why_no_directory(store.url):
         raise NotMarked(f"store.url: {missing}; mount its disk, or correct the URL. To make a new store there: {make}")
     try:
-        store.get(mark_key(environment))
+        mark = store.get(mark_key(environment))
     except Missing:
         raise NotMarked(f"{store.url}: {_why_not_marked(environment, environments_in(store))}: {make}") from None
+    if b'"environment"' not in mark.body:
+        raise StoreError(f"{store.url}: {mark_key(environment)} is no mark of groundcrew; check store.url and endpoint")
 
 
 def _why_not_marked(environment: str, found: Sequence[str]) -> str:

@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from botocore import exceptions as boto
+from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
+from jobs.network import is_unknown_host
 from jobs.store.interface import Denied, Missing, OutOfReach, StoreError
 
 BROKEN = (
@@ -100,6 +102,9 @@ _BY_CODE: tuple[tuple[set[str], type[StoreError], str], ...] = (
     ),
 )
 
+_BARE_STATUS = {"200", "400", "404", "405", "501"}
+"""Codes of answers without an error of S3, which names its errors, except on HEAD: another web server answered."""
+
 
 @dataclass(frozen=True, slots=True)
 class Location:
@@ -133,7 +138,7 @@ def translated_errors(location: Location, action: str, key: str = "") -> Iterato
     """Translate boto3's errors inside this context into StoreErrors."""
     try:
         yield
-    except (boto.ClientError, boto.BotoCoreError, HTTPError, OSError) as error:
+    except (boto.ClientError, boto.BotoCoreError, ResponseParserError, HTTPError, OSError) as error:
         raise translated(error, location, action, key) from error
 
 
@@ -155,6 +160,14 @@ def translated(error: Exception, location: Location, action: str, key: str = "")
         return error
     if isinstance(error, boto.ClientError):
         return _from_answer(error, location, action, key)
+    if is_unknown_host(f"{error} {getattr(error, 'kwargs', {}).get('error', '')}"):
+        return StoreError(
+            f"{location.url}: the host of {location.where} is unknown; correct store.endpoint, or check DNS"
+        )
+    if isinstance(error, ResponseParserError):
+        return StoreError(
+            f"{location.url}: {location.where} answered {action}, but not as S3 does; correct store.endpoint"
+        )
     for classes, translation, message in _BY_CLASS:
         if isinstance(error, classes):
             return translation(
@@ -182,6 +195,12 @@ def _from_answer(error: boto.ClientError, location: Location, action: str, key: 
         "but": f", but in {region}" if (region := str(answer.get("Region", ""))) else "",
         "tries": tries_of(error),
     }
+    if code in _BARE_STATUS and error.operation_name != "HeadObject":
+        return StoreError(
+            "{url}: {where} answered {action} with HTTP {code}, but not as S3 does; correct store.endpoint".format(
+                **facts
+            )
+        )
     for answered in (code, status):
         for codes, translation, message in _BY_CODE:
             if answered in codes:

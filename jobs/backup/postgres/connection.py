@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from inventories import redact
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres.tunnel import open_tunnel
+from jobs.network import is_unknown_host
 from jobs.run.job import Failed, Run, Transient
 
 if TYPE_CHECKING:
@@ -228,4 +229,4 @@ def _message(error: psycopg.Error) -> str:
 
 def is_permanent(message: str) -> bool:
     """Whether it is useless to connect again. libpq reports this as text only, without an error code."""
-    return any(text in message for text in _PERMANENT)
+    return is_unknown_host(message) or any(text in message for text in _PERMANENT)

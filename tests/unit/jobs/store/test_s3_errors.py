@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from botocore import exceptions as boto
+from botocore.parsers import ResponseParserError
 
 from jobs.store import Denied, Missing, OutOfReach, StoreError
 from jobs.store.s3_errors import Location, translated
@@ -26,7 +27,25 @@ def answered(code: str, status: int = 400, message: str = "as S3 puts it", **mor
     ("error", "location", "expected", "message"),
     [
         (answered("NoSuchKey", 404), AWS, Missing, "s3://acme/crew: a/b does not exist"),
-        (answered("404", 404), AWS, Missing, "s3://acme/crew: a/b does not exist"),
+        (
+            answered("404", 404),
+            OWN,
+            StoreError,
+            "s3://acme/crew: http://s3.internal:8333 answered s3:PutObject with HTTP 404, but not as S3 does; "
+            "correct store.endpoint",
+        ),
+        (
+            ResponseParserError("Unable to parse response"),
+            OWN,
+            StoreError,
+            "s3://acme/crew: http://s3.internal:8333 answered s3:PutObject, but not as S3 does; correct store.endpoint",
+        ),
+        (
+            boto.EndpointConnectionError(endpoint_url="x", error="[Errno -2] Name or service not known"),
+            OWN,
+            StoreError,
+            "s3://acme/crew: the host of http://s3.internal:8333 is unknown; correct store.endpoint, or check DNS",
+        ),
         (
             answered("NoSuchBucket", 404),
             AWS,
