@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from jobs.backup.sources import (
         databases_with_sets,
         is_known,
+        password_in_file,
         require_sets_of_servers,
         restore_streams,
         section_of,
@@ -65,6 +66,7 @@ _NAMES = {
     "sources": (
         "databases_with_sets",
         "is_known",
+        "password_in_file",
         "require_sets_of_servers",
         "restore_streams",
         "section_of",
@@ -126,6 +128,7 @@ __all__ = [
     "open_set",
     "parse_public_key",
     "parse_time",
+    "password_in_file",
     "plan_restore",
     "reach",
     "require_original_place",

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from jobs.backup.postgres.connection import reach, translate_error
-from jobs.backup.postgres.copies import parse_restoring_name
+from jobs.backup.postgres.copies import is_replaced_name, parse_restoring_name
 from jobs.backup.sets.sets import Set, find_sets
 from jobs.format import and_more
 from jobs.run.job import Failed, Options, Transient, UnknownName
 from jobs.store import ListedPrefix
 
 if TYPE_CHECKING:
-    from inventories import DatabaseSettings, Environment, ServerSettings
+    from inventories import DatabaseSettings, Environment, Secret, ServerSettings
     from jobs.store import Store
 
 # Internal databases of managed services, which reject all connections.
@@ -41,6 +41,21 @@ def section_of(environment: Environment, name: str) -> tuple[DatabaseSettings | 
     if server in environment.servers:
         return environment.servers[server], unquote(database) if dot else None
     raise UnknownName(f"{environment.name}: there is no database {name}; {_known_names(environment)}")
+
+
+def password_in_file(environment: Environment, url: str) -> Secret | None:
+    """Return the password of the section whose server and user a URL names, if the URL itself has none."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    wanted = conninfo_to_dict(url)
+    if wanted.get("password"):
+        return None
+    for section in (*environment.databases.values(), *environment.servers.values()):
+        known = conninfo_to_dict(section.url)
+        same = all(wanted.get(key) == known.get(key) for key in ("host", "user"))
+        if same and (wanted.get("port") or "5432") == (known.get("port") or "5432") and section.via is None:
+            return section.password
+    return None
 
 
 def restore_streams(environment: Environment, name: str) -> int:
@@ -90,12 +105,14 @@ def require_sets_of_servers(environment: Environment, names: Iterable[str], stor
 
 
 def select_databases(names: Iterable[str], exclude: Sequence[str]) -> list[str]:
-    """Return the databases of a server to back up, without excluded ones and copies that a restore is filling."""
+    """Return the databases of a server to back up, without excluded ones and what restores leave beside a database."""
+    existing = list(names)
     return [
         name
-        for name in names
+        for name in existing
         if name not in _PROVIDER_DATABASES
         and not parse_restoring_name(name)
+        and not any(is_replaced_name(name, original) for original in existing)
         and not any(fnmatchcase(name, pattern) for pattern in exclude)
     ]
 

@@ -75,7 +75,9 @@ def restore_command(
     password_from: Annotated[
         str | None,
         typer.Option(
-            metavar="SECRET", help="Password: env:NAME, file:PATH or command:LINE (default: as psql finds it)."
+            metavar="SECRET",
+            help="Password: env:NAME, file:PATH or command:LINE (default: that of the same server and user in the "
+            "environment file, else as psql finds it).",
         ),
     ] = None,
     via: Annotated[
@@ -98,6 +100,7 @@ def restore_command(
         inspect_target,
         open_set,
         parse_time,
+        password_in_file,
         plan_restore,
         require_original_place,
         restore_set,
@@ -114,7 +117,8 @@ def restore_command(
     stored_sets = sets_of(environment, store, database)
     selected = choose_set(stored_sets, database, set_id, until, now=now)
     output.print_warnings(warnings_on_choice(stored_sets, selected, set_id, until, now=now))
-    address = Address(_hide_password(into), _secret(password_from), _tunnel(via))
+    tunnel, password = _tunnel(via), _secret(password_from)
+    address = Address(_hide_password(into), password or (None if via else password_in_file(environment, into)), tunnel)
     started = time.monotonic()
     with unrecorded_run(environment, store, "restore", database) as run, _connected(run, address) as endpoint:
         stored = open_set(store, selected, environment.store.decrypt_with if environment.store else None)

@@ -187,6 +187,29 @@ def export_schedule_command(
         output.say_lines("\n".join(texts).removesuffix("\n"))
     else:
         _write_files(files, output_folder, environment_name, scheduler)
+    if scheduler is not Scheduler.KUBERNETES:
+        _warn_of_unreadable_files(repository.read(environment_name), user, systemd=scheduler is Scheduler.SYSTEMD)
+
+
+def _warn_of_unreadable_files(environment: Environment, user: str, *, systemd: bool) -> None:
+    """Warn of files that the units cannot read, as far as this machine can tell: the target can be another one."""
+    import pwd
+
+    from jobs.schedule.export.unreadable import UnitUser, unreadable_paths
+
+    try:
+        entry = pwd.getpwnam(user)
+        unit_user = UnitUser(user, entry.pw_uid, os.getgrouplist(user, entry.pw_gid))
+    except KeyError:
+        unit_user = UnitUser(user)
+    output.print_warnings(unreadable_paths(environment, unit_user, _stat_if_visible, systemd=systemd))
+
+
+def _stat_if_visible(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None
 
 
 def _files(

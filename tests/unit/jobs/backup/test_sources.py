@@ -4,7 +4,15 @@ import pytest
 
 from inventories import Environment, Repository
 from jobs.backup import sources
-from jobs.backup.sources import databases_to_back_up, is_known, schedule, section_of, select_databases, subject_name
+from jobs.backup.sources import (
+    databases_to_back_up,
+    is_known,
+    password_in_file,
+    schedule,
+    section_of,
+    select_databases,
+    subject_name,
+)
 from jobs.run.job import Options, UnknownName
 from tests.parts.runs import store_in
 
@@ -60,6 +68,30 @@ def test_databases_servers_and_their_databases_are_known(staging: Environment) -
 def test_excluded_and_restoring_databases_are_not_selected() -> None:
     names = ["app", "app_test", "rdsadmin", "scratch1", "Scratch", "app_restoring_20261121_093000"]
     assert select_databases(names, ["*_test", "scratch*"]) == ["app", "Scratch"]
+
+
+def test_databases_that_restores_left_are_not_backed_up() -> None:
+    names = ["app", "app_replaced_20261121_020000", "app_restoring_20261121_020000", "old_replaced_20261121_020000"]
+    assert select_databases(names, []) == ["app", "old_replaced_20261121_020000"]
+
+
+@pytest.mark.parametrize(
+    ("url", "source"),
+    [
+        ("postgresql://me@127.0.0.1:1/idle", "environment variable SHOP_PASSWORD"),
+        ("postgresql://me@127.0.0.1:1/shop_again", "environment variable SHOP_PASSWORD"),
+        ("postgresql://me:own@127.0.0.1:1/shop", None),
+        ("postgresql://other@127.0.0.1:1/shop", None),
+        ("postgresql://me@127.0.0.1/shop", None),
+        ("postgresql://me@db/shop", None),
+    ],
+)
+def test_the_file_has_the_password_of_a_server_and_user(tmp_path: Path, url: str, source: str | None) -> None:
+    (tmp_path / "staging").write_text("dev_servers = []\n")
+    text = FILE.partition("[servers")[0] + '[databases.shop]\nurl = "postgresql://me@127.0.0.1:1/shop"\n'
+    (tmp_path / "staging.toml").write_text(text + 'password = { env = "SHOP_PASSWORD" }\n')
+    found = password_in_file(Repository.find(tmp_path).read("staging"), url)
+    assert (found and found.source) == source
 
 
 @pytest.mark.parametrize(
