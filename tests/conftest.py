@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,12 +21,23 @@ from tests.parts import needs, s3
 from tests.parts import postgres as servers
 from tests.parts.proxy import Proxy
 
+TESTS = Path(__file__).parent
 IN_CI = os.environ.get("CI") == "true"
 FOREIGN = ("AWS_", "PG", "CREW_", "GROUNDCREW__", "TF_", "KUBE")  # settings of the person who runs the tests
 LEFT_OUT = pytest.StashKey[Counter[str]]()
+HANGS = "1800"  # seconds after which a test hangs: on a very busy machine the longest test takes half of it
+SLOW = ("integration/test_readme.py", "integration/terraform", "lab/test_job_runner.py", "lab", "integration/jobs/cost")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Use two workers for each core, since tests wait for servers and hosts half of the time; at most four."""
+    return min(4, 2 * (os.cpu_count() or 1))
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ.setdefault("PYTEST_TIMEOUT", HANGS)  # pytest-timeout reads it, and pytest runs without that plugin too
     for name in [name for name in os.environ if name.startswith(FOREIGN)]:
         del os.environ[name]
     os.environ["PATH"] = servers.path(os.environ["PATH"])
@@ -33,7 +45,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests that cannot run on this machine. In CI they fail instead."""
+    """Run slow tests first. Leave out the tests that cannot run on this machine; in CI they fail instead."""
+    items.sort(key=_turn)
     if IN_CI:
         return
     missing = {item: parts[0] for item in items if (parts := needs.missing(item))}
@@ -42,6 +55,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=list(missing))
     if hasattr(config, "workeroutput"):  # one of several workers, all of which collect the same tests
         config.workeroutput["left_out"] = dict(config.stash[LEFT_OUT])
+
+
+def _turn(item: pytest.Item) -> int:
+    """The place of a test's folder or file in SLOW, so that no worker starts with a slow test when others end."""
+    path = item.path.relative_to(TESTS)
+    return next((turn for turn, slow in enumerate(SLOW) if path.is_relative_to(slow)), len(SLOW))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -55,8 +55,6 @@ def passes(version: str, python: Path, *more: str) -> bool:
         "-q",
         "-n",
         "auto",
-        "--maxprocesses",
-        "4",
         "tests/unit",
         *more,
     ]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +14,8 @@ import pytest
 
 from tests import conftest
 from tests.parts import needs, postgres
+
+RETENTION = Path(__file__).parent / "jobs/retention"
 
 
 def item(*parts: str, fixtures: tuple[str, ...] = ()) -> Any:
@@ -48,6 +54,20 @@ def test_the_run_lists_at_its_end_what_was_left_out_and_why() -> None:
         "    1 tests need postgres-12: neither npm nor pip has its server programs here",
         "As root on Debian or Ubuntu, `make setup` installs what is missing.",
     ]
+
+
+def test_pytest_needs_no_plugin() -> None:
+    """So that a folder such as this one can be tested with crew, pytest and hypothesis alone."""
+    argv = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", RETENTION]
+    without = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    ended = subprocess.run(argv, cwd=RETENTION.parents[3], env=without, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_slow_tests_run_first() -> None:
+    files = ["unit/test_needs.py", "lab/test_k3s.py", "integration/terraform/test_staging.py", "lab/test_job_runner.py"]
+    items: list[Any] = [SimpleNamespace(path=conftest.TESTS / file) for file in files]
+    assert sorted(items, key=conftest._turn) == [items[at] for at in (2, 3, 1, 0)]
 
 
 def test_servers_from_npm_are_on_the_path_once() -> None:
