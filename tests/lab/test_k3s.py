@@ -63,6 +63,7 @@ def test_the_kubeconfig_reaches_the_cluster(cluster: Lab) -> None:
         pass
 
 
+@pytest.mark.long
 def test_taints_and_labels_follow_group_data(cluster: Lab) -> None:
     for use in ("db", "web"):
         result = run(cluster, k3s_taints=[f"dedicated={use}:NoSchedule"], k3s_labels=[f"use={use}", "disk=ssd"])
@@ -77,6 +78,7 @@ def test_taints_and_labels_follow_group_data(cluster: Lab) -> None:
         assert not {"use", "disk"} & node["metadata"]["labels"].keys()
 
 
+@pytest.mark.long
 def test_deleting_a_namespace_needs_confirmation(cluster: Lab) -> None:
     refused = run(cluster, k3s_namespaces=[])
     assert refused.code == 1, refused.text
@@ -87,6 +89,7 @@ def test_deleting_a_namespace_needs_confirmation(cluster: Lab) -> None:
     assert run(cluster).code == 0
 
 
+@pytest.mark.long
 def test_a_merged_kubeconfig_keeps_other_clusters(cluster: Lab) -> None:
     file = cluster.home / ".kube/config"
     theirs = {kind: [{"name": "theirs", kind[:-1]: {}}] for kind in ("clusters", "users", "contexts")}
