@@ -66,6 +66,21 @@ class Secret:
             return f"file {self.file}"
         return f"the output of {self.command[0]}" if self.command else "the environment file"
 
+    @property
+    def exists(self) -> bool:
+        """Whether this machine has the value, even if it cannot be read. The output of a command always exists."""
+        if self.env:
+            return self.env in os.environ or (self._credential is not None and self._credential.is_file())
+        try:
+            return self.file is None or self.file.exists()
+        except OSError:  # a directory that this user cannot search
+            return True
+
+    @property
+    def _credential(self) -> Path | None:
+        folder = os.environ.get("CREDENTIALS_DIRECTORY")
+        return Path(folder) / self.env if folder else None
+
     def _value(self) -> str:
         if self.env:
             return self._from_environment()
@@ -76,9 +91,8 @@ class Secret:
     def _from_environment(self) -> str:
         if self.env in os.environ:
             return os.environ[self.env]
-        folder = os.environ.get("CREDENTIALS_DIRECTORY")
-        if folder and (Path(folder) / self.env).is_file():
-            return _text(Path(folder) / self.env)
+        if self._credential and self._credential.is_file():
+            return _text(self._credential)
         missing = f"{self.source} is not set, and $CREDENTIALS_DIRECTORY has no file {self.env}"
         raise self._missing(f"{missing}; set the variable or create the file")
 

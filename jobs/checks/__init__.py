@@ -11,6 +11,7 @@ from jobs.checks.check import Check, CheckResult, CheckVerdict, fault, ok, run_c
 CHECKS = (
     "jobs.checks.store:checks",
     "jobs.checks.encryption:checks",
+    "jobs.checks.keys:checks",
     "jobs.checks.databases:checks",
     "jobs.checks.retention:checks",
     "jobs.checks.stacks:checks",

@@ -39,9 +39,9 @@ def round_trip(recipients: tuple[str, ...], key: Secret | None) -> CheckResult:
             'backups are not encrypted (encrypt_to = "nobody"): anyone who can read the store can read the data',
             "create a key pair with age-keygen and put the public key into encrypt_to",
         )
-    if key is None:
+    if key is None or not key.exists:
         encrypt([b"word"], BytesIO(), recipients)
-        return ok("encryption works; without decrypt_with, this machine cannot restore or verify backups")
+        return ok("encryption works; without the key of decrypt_with, this machine cannot restore or verify backups")
     if can_decrypt(recipients, key.reveal()):
         return ok("the decrypt_with key decrypts what is encrypted to encrypt_to")
     return fault(
@@ -66,6 +66,7 @@ def check_keys_of_sets(environment: Environment) -> CheckResult:
     assert environment.store is not None
     store, key = open_store(environment.store), environment.store.decrypt_with
     require_mark(store, environment.name)
+    key = key if key and key.exists else None
     identity, lost = key.reveal() if key else None, list[str]()
     ends = list(_newest_and_oldest(environment, store))
     for each in ends:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from inventories import BadEnvironment
 from jobs.cli import arguments, output
 from jobs.cli.arguments import AsJson, EnvironmentName, WrongUsage, examples, new_app
 from jobs.format import format_duration, format_time
@@ -223,10 +224,25 @@ def _files(
         raise WrongUsage(f"{environment.name}: no jobs are scheduled in its file; add backup = ... to a database")
     if scheduler is Scheduler.CRON:
         return cron.files(environment_timers, environment.timezone, destination, now)
-    source_names = {copy.source_environment for copy in environment.refresh.values()}
-    sources = {name: repository.read(name) for name in sorted(source_names)}
     files = systemd.files if scheduler is Scheduler.SYSTEMD else kubernetes.files
-    return files(environment, environment_timers, destination, sources, now)
+    return files(environment, environment_timers, destination, _others(repository, environment), now)
+
+
+def _others(repository: Repository, environment: Environment) -> dict[str, Environment]:
+    """Return the other environments: refreshes read the keys of some, and no run may read any other key of theirs."""
+    sources = {copy.source_environment for copy in environment.refresh.values()}
+    others = {}
+    for name in repository.names():
+        try:
+            others[name] = repository.read(name)
+        except BadEnvironment as error:
+            if name in sources:
+                raise
+            fault = (
+                f"{error.lines[0]}; so the export does not hide the keys of {name} from the runs of {environment.name}"
+            )
+            output.print_warnings([fault])
+    return others
 
 
 def _timezone(name: str | None) -> ZoneInfo:

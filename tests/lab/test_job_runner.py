@@ -13,10 +13,10 @@ from pprint import pformat
 from threading import Thread
 from typing import Any
 
-import pyrage
 import pytest
 
 from deploys.lib.job_runner.release import SOURCES
+from jobs.backup import new_keys
 from tests.lab.lab import Lab
 from tests.lab.pyinfra import ROOT, PyinfraRun, deploy
 from tests.parts.patience import until
@@ -36,6 +36,10 @@ SHOP = """
 url = "file:///var/lib/groundcrew/store"
 encrypt_to = ["{public}"]
 decrypt_with = {{ file = "/etc/groundcrew/age.key" }}
+sign_with = {{ file = "/etc/groundcrew/signing.key" }}
+trust = ['{signing}', '{verification}']
+[verify]
+sign_with = {{ env = "VERIFY_KEY" }}
 [databases.shop]
 url = "postgresql://backup@127.0.0.1/shop"
 password = {{ env = "SHOP_PASSWORD" }}
@@ -65,25 +69,38 @@ POSTGRES = {
 ASK = "cd / && runuser -u postgres -- psql -qtA shop -c"
 
 
-def key(lab: Lab) -> tuple[Path, str]:
-    """Return the file of an age key, and its public key."""
-    file = lab.folder / "age.key"
-    if not file.exists():
-        file.touch(0o600)
-        file.write_text(f"{pyrage.x25519.Identity.generate()}\n")
-    return file, str(pyrage.x25519.Identity.from_str(file.read_text().strip()).to_public())
+def keys(lab: Lab) -> dict[str, str]:
+    """Return the public keys of the environment. The secret keys are in files of the lab's folder."""
+    public = lab.folder / "public.json"
+    if not public.exists():
+        made = new_keys(lab.folder / "age.key", "try")
+        for each in made.files:
+            each.path.touch(0o600)
+            each.path.write_text(each.text)
+        names = ("public", "signing", "verification")
+        public.write_text(json.dumps({name: each.public for name, each in zip(names, made.files, strict=True)}))
+    return dict(json.loads(public.read_text()))
+
+
+def given_keys(lab: Lab) -> dict[str, dict[str, str]]:
+    """Return where the deploy finds the secret keys."""
+    return {
+        "/etc/groundcrew/age.key": {"file": str(lab.folder / "age.key")},
+        "/etc/groundcrew/signing.key": {"file": str(lab.folder / "age.signing.key")},
+        "VERIFY_KEY": {"file": str(lab.folder / "age.verify.key")},
+    }
 
 
 def run(lab: Lab, *options: str, text: str = SHOP, root: Path = ROOT, **changed: object) -> PyinfraRun:
     """Run the deploy from the command line, in a repository with the environment `try`."""
-    file, public = key(lab)
+    public_keys = keys(lab)
     folder = lab.folder / "repository/inventories"
     (folder / "group_data").mkdir(parents=True, exist_ok=True)
     (folder / "try").write_text("")
-    (folder / "try.toml").write_text(HEADING + text.format(public=public))
+    (folder / "try.toml").write_text(HEADING + text.format(**public_keys))
     data = {
         "job_runner_environments": ["try"],
-        "job_runner_secrets": {"/etc/groundcrew/age.key": {"file": str(file)}} if text is SHOP else {},
+        "job_runner_secrets": given_keys(lab) if text is SHOP else {},
         **POSTGRES,
         **changed,
     }
@@ -111,7 +128,8 @@ def first_run(lab: Lab) -> None:
     lab.ask(host, f"{ASK} 'CREATE TABLE orders AS SELECT generate_series(1, 1000) AS id'")
     result = run(lab, "-vvv", "--diff", "--debug")
     assert result.code == 0, result.text[-6000:]
-    secrets = (PASSWORD, ALERTS, "s3cret-path", key(lab)[0].read_text().strip())
+    lines = [line for file in lab.folder.glob("age*.key") for line in file.read_text().splitlines()]
+    secrets = (PASSWORD, ALERTS, "s3cret-path", *(line for line in lines if not line.startswith(("#", "---"))))
     assert [secret for secret in secrets if secret in result.text] == [], "pyinfra prints a secret"
     (lab.folder / "release").write_text(lab.ask(host, "readlink /opt/groundcrew/current"))
 
@@ -160,16 +178,18 @@ def test_only_root_reads_secrets_and_services_are_hardened(runner: Lab) -> None:
     host = runner.hosts[0]
     modes = runner.ask(
         host,
-        "stat --format='%a %U:%G %n' /etc/groundcrew /etc/groundcrew/try.toml /etc/groundcrew/age.key "
+        "stat --format='%a %U:%G %n' /etc/groundcrew /etc/groundcrew/try.toml /etc/groundcrew/*.key "
         "/etc/groundcrew/credentials /etc/groundcrew/credentials/*",
     )
     assert modes.splitlines() == [
         "750 root:groundcrew /etc/groundcrew",
         "640 root:groundcrew /etc/groundcrew/try.toml",
         "600 groundcrew:groundcrew /etc/groundcrew/age.key",
+        "600 groundcrew:groundcrew /etc/groundcrew/signing.key",
         "700 root:root /etc/groundcrew/credentials",
         "600 root:root /etc/groundcrew/credentials/ALERTS",
         "600 root:root /etc/groundcrew/credentials/SHOP_PASSWORD",
+        "600 root:root /etc/groundcrew/credentials/VERIFY_KEY",
     ]
     assert runner.ssh(host, "runuser -u nobody -- ls /etc/groundcrew").returncode != 0
     assert PASSWORD not in runner.ask(
@@ -279,9 +299,7 @@ def test_removed_settings_leave_the_host_and_manual_changes_are_reverted(runner:
         host, "systemctl disable --quiet --now groundcrew-try-retention.timer; chmod 644 /etc/groundcrew/age.key"
     )
     fewer = re.sub(r"(?s)verify = .*?\n|\[alerts\].*?\n(?=\[)", "", SHOP)
-    result = run(
-        runner, text=fewer, **{"job_runner_secrets": {"/etc/groundcrew/age.key": {"file": str(key(runner)[0])}}}
-    )
+    result = run(runner, text=fewer, job_runner_secrets=given_keys(runner))
     assert (result.code, result.changes) == (0, 2), result.text
     assert active_timers(runner) == TIMERS[:2]
     units = runner.ask(
@@ -301,8 +319,8 @@ def test_removed_settings_leave_the_host_and_manual_changes_are_reverted(runner:
 
 
 def test_a_failed_check_fails_the_deploy(runner: Lab) -> None:
-    wrong = {"file": str(key(runner)[0])}
-    result = run(runner, job_runner_secrets={"/etc/groundcrew/age.key": wrong, "SHOP_PASSWORD": wrong})
+    wrong = {"file": str(runner.folder / "age.key")}
+    result = run(runner, job_runner_secrets={**given_keys(runner), "SHOP_PASSWORD": wrong})
     assert result.code == 1, result.text
     assert "password authentication failed" in result.text
     assert "but the check of try failed, see above" in result.text

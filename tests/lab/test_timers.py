@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,10 +24,15 @@ timezone = "Europe/Berlin"
 [store]
 url = "file:///var/lib/groundcrew/store"
 encrypt_to = "nobody"
+decrypt_with = { file = "/etc/groundcrew/age.key" }
+sign_with = { file = "/etc/groundcrew/signing.key" }
+[verify]
+sign_with = { env = "VERIFY_KEY" }
 [databases.shop]
 url = "postgresql://nobody@127.0.0.1:1/shop"
 keep = { daily = 2 }
 backup = "0 2 * * *"
+verify = "0 5 * * 0"
 retention = "30 6 * * *"
 [alerts]
 to = [{ env = "ALERTS" }]
@@ -34,6 +40,12 @@ to = [{ env = "ALERTS" }]
 CREW = """#!/bin/sh
 secret=$(cat "$CREDENTIALS_DIRECTORY/ALERTS")
 echo "crew $* as $(id -un), secret $secret, $MONITOR_UNIT $MONITOR_SERVICE_RESULT $MONITOR_EXIT_CODE"
+for key in /etc/groundcrew/*.key $CREDENTIALS_DIRECTORY/*KEY /etc/groundcrew/credentials/*KEY; do
+  cat "$key" >/dev/null 2>&1 && echo "crew $2 reads $(basename "$key")"
+done
+unshare --user --map-root-user --mount sh -c '
+  echo "crew $1 unmounts"; umount /etc/groundcrew/signing.key; cat /etc/groundcrew/signing.key && echo "may undo hiding"
+' sh "$2" 2>/dev/null
 touch /etc/mine 2>/dev/null && echo "may write to /etc"
 touch /var/lib/groundcrew/mine && echo "may write where its state is"
 case "$*" in run\\ backup*) kill -9 $$ ;; esac
@@ -41,7 +53,8 @@ case "$*" in run\\ backup*) kill -9 $$ ;; esac
 SET_UP = """
 useradd --system --create-home --home-dir /var/lib/groundcrew groundcrew
 install -d -m 750 -g groundcrew /etc/groundcrew /etc/groundcrew/credentials
-umask 077 && printf s3cret >/etc/groundcrew/credentials/ALERTS
+umask 077 && cd /etc/groundcrew && printf s3cret >credentials/ALERTS && printf verify >credentials/VERIFY_KEY
+for key in age.key signing.key; do install -o groundcrew -m 600 /dev/null $key; done
 cd /etc/systemd/system && systemctl daemon-reload && systemctl enable --quiet --now groundcrew-try-*.timer
 """
 
@@ -69,14 +82,24 @@ def test_timers_are_scheduled_and_services_run_hardened_with_their_secrets(
     install(lab, host, {**units, "usr/local/bin/crew": CREW})
 
     waiting = lab.ask(host, "systemctl list-timers --no-legend --no-pager 'groundcrew*'")
-    assert waiting.count("groundcrew-try-") == 4
+    assert waiting.count("groundcrew-try-") == 6
     lab.ask(
-        host, "systemctl start groundcrew-try-retention.service; systemctl start groundcrew-try-backup.service || true"
+        host,
+        "systemctl start groundcrew-try-retention.service groundcrew-try-verify.service; "
+        "systemctl start groundcrew-try-backup.service || true",
     )
     died = "systemctl show groundcrew-try-died@groundcrew-try-backup.service -p ExecMainExitTimestamp"
     lab.ask(host, f"until {died} | grep -q UTC; do sleep 0.1; done")
     journal = lab.ask(host, "journalctl --no-pager --output cat --identifier crew")
     assert "crew run retention try --only shop --scheduled as groundcrew, secret s3cret" in journal
+    assert set(re.findall(r"crew (\w+) reads (\S+)", journal)) == {
+        ("backup", "signing.key"),
+        ("verify", "age.key"),
+        ("verify", "VERIFY_KEY"),
+    }
     assert "may write where its state is" in journal
     assert "may write to /etc" not in journal
+    assert "crew verify unmounts" in journal
+    assert "crew backup unmounts" not in journal
+    assert "may undo hiding" not in journal
     assert "crew schedule died try as groundcrew, secret s3cret, groundcrew-try-backup.service signal killed" in journal

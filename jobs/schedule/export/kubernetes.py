@@ -49,12 +49,12 @@ def files(
     environment: Environment,
     timers: Sequence[Timer],
     destination: Destination,
-    sources: Mapping[str, Environment],
+    others: Mapping[str, Environment],
     now: datetime,
 ) -> tuple[File, ...]:
     """Return one manifest with a CronJob for each timer."""
     _refuse_what_pods_cannot_reach(environment, timers)
-    jobs = [job for timer in timers for job in _cron_jobs(environment, timer, sources, now)]
+    jobs = [job for timer in timers for job in _cron_jobs(environment, timer, others, now)]
     manifest = render(
         "kubernetes.j2",
         made_by=made_by("kubernetes", environment.name),
@@ -107,9 +107,9 @@ def clock_change_lines(line: str, zone: ZoneInfo, now: datetime) -> tuple[str, .
 
 
 def _cron_jobs(
-    environment: Environment, timer: Timer, sources: Mapping[str, Environment], now: datetime
+    environment: Environment, timer: Timer, others: Mapping[str, Environment], now: datetime
 ) -> Iterator[CronJob]:
-    secrets = secrets_of(environment, timer, sources)
+    secrets = secrets_of(environment, timer, others)
     secret_files = tuple(
         SecretFile(".".join(secret.file.parts[1:]), str(secret.file)) for secret in secrets if secret.file
     )

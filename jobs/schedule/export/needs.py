@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from urllib.parse import urlsplit
 
 from inventories import Environment, Secret
+from jobs.checks.secrets import secrets_in
 from jobs.schedule.slots import Timer
 
 DEFAULT_LIMIT = timedelta(hours=6)
@@ -27,25 +28,37 @@ def run_timeout(environment: Environment, timer: Timer) -> timedelta:
     return (databases + LONG_DATABASES * servers or DEFAULT_LIMIT) + MARGIN
 
 
-def secrets_of(environment: Environment, timer: Timer, sources: Mapping[str, Environment]) -> tuple[Secret, ...]:
+def secrets_of(environment: Environment, timer: Timer, others: Mapping[str, Environment]) -> tuple[Secret, ...]:
     """Return the secrets that the timer's runs read, without duplicates: no run gets a secret that it does not use."""
-    return tuple(dict.fromkeys(secret for secret in _secrets(environment, timer, sources) if secret))
+    return tuple(dict.fromkeys(secret for secret in _secrets(environment, timer, others) if secret))
 
 
-def _secrets(environment: Environment, timer: Timer, sources: Mapping[str, Environment]) -> Iterator[Secret | None]:
+def _secrets(environment: Environment, timer: Timer, others: Mapping[str, Environment]) -> Iterator[Secret | None]:
     yield from environment.alerts.to
     yield environment.alerts.heartbeat.get(timer.job)
     if timer.job in DATABASE_CLIENTS:
         tables = {**environment.databases, **environment.servers}
         yield from (tables[name].password for name in timer.names)
+    if timer.job == "backup":
+        yield environment.store.signing_key if environment.store else None
     if timer.job == "verify":
         yield environment.verify.password
+        yield environment.verify.sign_with
         yield environment.store.decrypt_with if environment.store else None
     if timer.job == "refresh":
         for copy in (environment.refresh[name] for name in timer.names):
-            source = sources[copy.source_environment]
+            source = others[copy.source_environment]
             yield copy.password
             yield source.store.decrypt_with if source.store else None
+
+
+def hidden_files(
+    environment: Environment, used_secrets: Iterable[Secret], others: Mapping[str, Environment]
+) -> tuple[str, ...]:
+    """Return the files of all secrets that a run does not use. One user runs all jobs, and could read each of them."""
+    used = {secret.file for secret in used_secrets}
+    known = (secret.file for each in (environment, *others.values()) for _, secret in secrets_in(each))
+    return tuple(sorted({str(file) for file in known if file and file not in used}))
 
 
 def credential_names(secrets: tuple[Secret, ...]) -> tuple[str, ...]:

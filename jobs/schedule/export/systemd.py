@@ -16,7 +16,7 @@ from jobs.schedule.export.clock_changes import matches, skipped_ticks, utc_offse
 from jobs.schedule.export.destination import Destination
 from jobs.schedule.export.fields import ranges
 from jobs.schedule.export.files import File, made_by, render
-from jobs.schedule.export.needs import credential_names, run_timeout, secrets_of, writable_folders
+from jobs.schedule.export.needs import credential_names, hidden_files, run_timeout, secrets_of, writable_folders
 from jobs.schedule.slots import Timer
 
 WEEKDAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
@@ -56,23 +56,23 @@ def files(
     environment: Environment,
     timers: Sequence[Timer],
     destination: Destination,
-    sources: Mapping[str, Environment],
+    others: Mapping[str, Environment],
     now: datetime,
 ) -> tuple[File, ...]:
     """Return a service and a timer for each line, the check service, and the handler for failed runs."""
     name, mark = environment.name, made_by("systemd", environment.name)
-    units = [file for timer in timers for file in _units(environment, timer, destination, sources, now)]
+    units = [file for timer in timers for file in _units(environment, timer, destination, others, now)]
     all_credentials = credential_names(tuple(secret for _, secret in secrets_in(environment)))
     alert_credentials = credential_names(environment.alerts.to)
     check = render(
         "systemd.check.j2",
         made_by=mark, environment=name, destination=destination, credentials=all_credentials,
-        folders=writable_folders(environment), isolates=False,
+        folders=writable_folders(environment), hidden=(), isolates=False,
     )  # fmt: skip
     died = render(
         "systemd.died.j2",
         made_by=mark, environment=name, destination=destination, credentials=alert_credentials, folders=(),
-        isolates=False,
+        hidden=hidden_files(environment, environment.alerts.to, others), isolates=False,
     )  # fmt: skip
     return (
         *units,
@@ -85,16 +85,17 @@ def _units(
     environment: Environment,
     timer: Timer,
     destination: Destination,
-    sources: Mapping[str, Environment],
+    others: Mapping[str, Environment],
     now: datetime,
 ) -> Iterator[File]:
     mark = made_by("systemd", environment.name)
-    credentials = credential_names(secrets_of(environment, timer, sources))
+    secrets = secrets_of(environment, timer, others)
     seconds = int(run_timeout(environment, timer).total_seconds())
     service = render(
         "systemd.service.j2",
-        made_by=mark, timer=timer, destination=destination, credentials=credentials, seconds=seconds,
-        folders=writable_folders(environment), isolates=timer.job == "verify",
+        made_by=mark, timer=timer, destination=destination, credentials=credential_names(secrets), seconds=seconds,
+        folders=writable_folders(environment), hidden=hidden_files(environment, secrets, others),
+        isolates=timer.job == "verify",
     )  # fmt: skip
     yield File(f"{timer.unit}.service", service)
     calendar = on_calendar(timer.line, environment.timezone, now)

@@ -11,7 +11,7 @@ from jobs.checks import checks_of, databases, run_checks, warn
 def test_everything_in_the_file_has_a_check(environment: Environment) -> None:
     assert {check.name for check in checks_of(environment)} == {
         *("store", "store as backup", "store as retention", "locks", "locks as backup", "locks as retention", "clock"),
-        *("encryption", "keys of sets", "server main", "database shop", "verify scratch"),
+        *("encryption", "keys of sets", "signatures", "server main", "database shop", "verify scratch"),
         *("backup main", "backup shop"),
         *("alerts 1", "alerts 2", "heartbeat backup", "metrics"),
         *("program ssh", "program kubectl", "program zstd", "program age", "program psql"),

@@ -33,8 +33,9 @@ def test_a_round_trip_shows_whether_the_key_matches(tmp_path: Path) -> None:
     assert round_trip((public,), key).verdict is CheckVerdict.OK
     assert round_trip((public,), other).verdict is CheckVerdict.FAULT
     assert round_trip((public,), None) == ok(
-        "encryption works; without decrypt_with, this machine cannot restore or verify backups"
+        "encryption works; without the key of decrypt_with, this machine cannot restore or verify backups"
     )
+    assert round_trip((public,), Secret(file=tmp_path / "missing")) == round_trip((public,), None)
     assert round_trip((), None).verdict is CheckVerdict.WARN
 
 
