@@ -461,6 +461,18 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Runs:
+    """The records of runs."""
+
+    keep: timedelta = toml_key(
+        value_types.DURATION,
+        "time that run records are kept; the newest of each job and subject always stays",
+        default="400d",
+        example='"400d"',
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Alerts:
     """The addresses for alerts about failures, findings and recoveries."""
 
@@ -533,6 +545,7 @@ class Environment:
     drift: Drift | None = toml_key(TableOf(Drift), "drift checks of the stacks", default=None)
     cost: Cost | None = toml_key(TableOf(Cost), "cost checks", default=None)
     status: Status | None = toml_key(TableOf(Status), "status page", default=None)
+    runs: Runs = toml_key(TableOf(Runs), "records of runs", default={})
     alerts: Alerts = toml_key(TableOf(Alerts), "alerts about failures, findings and recoveries", default={})
     metrics: Metrics = toml_key(TableOf(Metrics), "metrics for Prometheus", default={})
 

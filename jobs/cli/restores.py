@@ -108,7 +108,7 @@ def restore_command(
         sets_of,
         warnings_on_choice,
     )
-    from jobs.run import unrecorded_run
+    from jobs.run import recorded, unrecorded_run
 
     environment = arguments.open_environment(ctx, environment_name)
     store = arguments.environment_store(environment)
@@ -133,10 +133,16 @@ def restore_command(
             _print_plan(environment, selected, stored, endpoint, mode, plan, as_json=as_json)
             return 0
         streams = parallel or restore_streams(environment, database)
-        restored = restore_set(stored, endpoint, target, run, mode, streams=streams, tables=tables or ())
+        with recorded(run, "restore", database, f"set {selected.id} into {_target_name(endpoint)} ({mode.value})"):
+            restored = restore_set(stored, endpoint, target, run, mode, streams=streams, tables=tables or ())
     took = timedelta(seconds=time.monotonic() - started)
     _print_restored(environment, selected, stored, restored, took, as_json=as_json)
     return 0
+
+
+def _target_name(endpoint: Endpoint) -> str:
+    """Return the host and the name of a database, as run records name it."""
+    return f"{endpoint.parameters.get('host', 'localhost')}/{endpoint.database}"
 
 
 def _hide_password(url: str) -> str:

@@ -282,12 +282,18 @@ def pin_command(
 ) -> None:
     """Pin a backup set, so that retention never removes it."""
     from jobs.backup import PIN, choose_set, warnings_on_choice
+    from jobs.run import recorded, unrecorded_run
 
     stored_sets, store = _sets_and_store(ctx, environment_name, database)
     now = datetime.now(UTC)
     selected = choose_set(stored_sets, database, set_id, now=now)
     output.print_warnings(warnings_on_choice(stored_sets, selected, set_id, now=now))
-    store.put(selected.prefix + PIN, b"")
+    environment = arguments.open_environment(ctx, environment_name)
+    with (
+        unrecorded_run(environment, store, "pin", database) as run,
+        recorded(run, "pin", database, f"set {selected.id}", lasting=False),
+    ):
+        store.put(selected.prefix + PIN, b"")
     _print_pinned(selected, pinned=True, as_json=as_json)
 
 
@@ -300,14 +306,20 @@ def unpin_command(
 ) -> None:
     """Unpin a backup set, so that retention can remove it."""
     from jobs.backup import PIN, BackupError, choose_set
+    from jobs.run import recorded, unrecorded_run
 
     stored_sets, store = _sets_and_store(ctx, environment_name, database, job="retention")
     pinned = [each for each in stored_sets if each.pinned]
     if not pinned:
         raise BackupError(f"{database}: there is no pinned backup set")
     selected = choose_set(pinned, database, set_id, with_failed=True)
-    for refused in store.delete([selected.prefix + PIN]):
-        raise BackupError(f"{database}: cannot unpin backup set {selected.id}: {refused.why}")
+    environment = arguments.open_environment(ctx, environment_name)
+    with (
+        unrecorded_run(environment, store, "unpin", database) as run,
+        recorded(run, "unpin", database, f"set {selected.id}", lasting=False),
+    ):
+        for refused in store.delete([selected.prefix + PIN]):
+            raise BackupError(f"{database}: cannot unpin backup set {selected.id}: {refused.why}")
     _print_pinned(selected, pinned=False, as_json=as_json)
 
 

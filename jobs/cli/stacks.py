@@ -18,7 +18,7 @@ from jobs.cli.arguments import AsJson, EnvironmentName, NotConfigured, WrongUsag
 
 if TYPE_CHECKING:
     from inventories import Environment
-    from jobs.run.job import Run
+    from jobs.run.context import RunContext
     from terraform.order import StackOutcome
     from terraform.stack import SavedPlan, Stack
 
@@ -64,7 +64,7 @@ class StacksCommand:
     """The environment, the stacks and the options of one `crew stacks` command."""
 
     environment: Environment
-    run: Run
+    run: RunContext
     names: tuple[str, ...]
     lock_timeout: str
     as_json: bool
@@ -150,7 +150,7 @@ def open_stacks_command(
             f"{name}: there is no [store], where the state is saved before each apply. "
             f"Add [store] to inventories/{name}.toml."
         )
-    # The run has no lock and no record. It starts Terraform and ends it on a signal.
+    # The run has no lock. It starts Terraform and ends it on a signal.
     store = arguments.unmarked_store(environment)
     with unrecorded_run(environment, store, "stacks", name, warning=RISK) as run:
         yield StacksCommand(environment, run, tuple(stacks or environment.stacks), lock_timeout, as_json)
@@ -342,6 +342,7 @@ def unlock_command(
 
     Removes the lock only with --id. Use it only if the process that holds the lock has ended.
     """
+    from jobs.run import recorded
     from terraform import remote
 
     with open_stacks_command(ctx, environment_name, [stack_name], as_json=as_json) as command:
@@ -352,7 +353,8 @@ def unlock_command(
             if lock_id != held.id:
                 raise WrongUsage(f"{sentence}, but with lock ID {held.id}, not {lock_id}")
             _confirm_protected(command, yes_to, f"remove the lock of {stack.name}", f"{stack.name}: not unlocked")
-            stack.unlock(lock_id)
+            with recorded(command.run, "unlock", stack_name, f"locked by {held.sentence}", lasting=False):
+                stack.unlock(lock_id)
             sentence = f"{stack.name} is unlocked; it was locked by {held.sentence}"
         elif held:
             remedy = f"crew stacks unlock {environment_name} {stack_name} --id {held.id}"
@@ -366,20 +368,23 @@ def unlock_command(
 
 def _apply(command: StacksCommand, stack: Stack, planned: SavedPlan, confirmation: Confirmation, *, full: bool) -> str:
     """Print a plan, ask for confirmation, apply it, and return what was done."""
+    from jobs.run import recorded
     from jobs.stacks.saved_states import save_state
     from terraform import guard, summary
 
-    name, recorded = stack.paths.stack, stack.recorded_by_apply(planned)
+    name, recorded_changes = stack.paths.stack, stack.recorded_by_apply(planned)
     with command.terminal:
         command.run.check()
         _print_plan(command, stack, planned, full=full)
         guard.refuse_destruction(stack.name, planned.plan, command.environment.terraform.keep)
-        if planned.plan.is_empty and not recorded:
+        if planned.plan.is_empty and not recorded_changes:
             return "nothing to do"
         confirmation.ask(command, f"apply this plan to {stack.name}", f"{stack.name}: not applied")
-    stack.apply(planned, lambda state: save_state(command.run, name, state))
+    counts = summary.planned_counts(planned.plan, len(recorded_changes))
+    with recorded(command.run, confirmation.verb, name, counts):
+        stack.apply(planned, lambda state: save_state(command.run, name, state))
     if planned.plan.is_empty:
-        return f"{len(recorded)} changed outside, recorded in the state"
+        return f"{len(recorded_changes)} changed outside, recorded in the state"
     return summary.applied_counts(planned.plan)
 
 

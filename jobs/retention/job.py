@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from inventories import Environment, Keep
 from jobs.backup import (
@@ -22,9 +23,14 @@ from jobs.backup import (
 )
 from jobs.format import and_more, format_size, plural
 from jobs.retention.policy import ClockBehind, Decision, apply_policy, require_plausible_clock
+from jobs.run.documents import utc_now
 from jobs.run.job import Failed, Job, Options, Outcome, Result, Run, UnknownName
 from jobs.run.lease import Holder, read_holder
+from jobs.run.old_records import remove_old_records
 from jobs.store import ListedKey, NotDeleted, OpenUpload, Store, StoreError
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 A_DAY = timedelta(days=1)
 KEYS_SHOWN = 3
@@ -254,13 +260,22 @@ def schedule(environment: Environment, name: str) -> str | None:
     return section_of(environment, name)[0].retention
 
 
+def remove_records(environment: Environment, store: Store, log: FilteringBoundLogger) -> None:
+    """Remove the run records that [runs] keep does not cover."""
+    removed, refused = remove_old_records(store, environment, utc_now())
+    if removed:
+        log.info("old run records removed", records=removed)
+    for each in refused[:KEYS_SHOWN]:
+        log.warning("run record not removed", key=each.key, why=each.why)
+
+
 def retention(*, versions: bool = False, set_id: str | None = None) -> Job:
     """Return the job; with `versions`, it also deletes what a versioned bucket still holds of removed sets.
 
     With `set_id`, it only removes this set, which must be dated in the future.
     """
     prune = partial(work, versions=versions, set_id=set_id)
-    return Job("retention", subjects, prune, schedule, has_subject=is_known)
+    return Job("retention", subjects, prune, schedule, finish=remove_records, has_subject=is_known)
 
 
 RETENTION = retention()

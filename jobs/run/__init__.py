@@ -1,5 +1,6 @@
 """Runs jobs: everything that happens between the start of a run and its record, alerts and metrics."""
 
+from jobs.run.by_hand import recorded
 from jobs.run.context import unrecorded_run
 from jobs.run.job import Failed, Job, Notice, Options, Outcome, Result, Run, Transient
 from jobs.run.record import Record, records
@@ -20,6 +21,7 @@ __all__ = [
     "Stopped",
     "Transient",
     "exit_code",
+    "recorded",
     "records",
     "report_unusable_store",
     "run_job",

@@ -140,5 +140,8 @@ class Job:
     compared: tuple[str, ...] = ()
     """The figures that its runs compare with those of earlier runs."""
 
+    finish: Callable[[Environment, Store, FilteringBoundLogger], None] = lambda _environment, _store, _log: None
+    """What it does once after its runs; an error there fails no run."""
+
     has_subject: Callable[[Environment, str], bool] = lambda _environment, _subject: True
     """Whether the environment file still names a subject of an earlier run; metrics of removed subjects are dropped."""

@@ -187,10 +187,20 @@ class JobRunner:
         for run, lease in self._abandoned:
             self._release(run, lease)
         self._update_snapshot()
+        self._finish()
         if self._abandoned:  # abandoned threads must not keep the program running
             last_resort = threading.Timer(3, os._exit, (ExitCode.FAILED,))
             last_resort.daemon = True
             last_resort.start()
+
+    def _finish(self) -> None:
+        if self.options.dry_run or self._stop_reason:
+            return
+        log = jobs.log.get().bind(environment=self.environment.name, job=self.job.name)
+        try:
+            self.job.finish(self.environment, self.store, log)
+        except Exception as error:
+            log.warning("job not finished", why=redact(str(error)))
 
     def _new_run(self, subject: str) -> RunContext:
         started, stop = self.now(), Stop(self.timeouts.kill_after)
