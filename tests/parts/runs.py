@@ -123,6 +123,7 @@ def process(body: Callable[[], int | None]) -> Iterator[int]:
             traceback.print_exc()
         finally:
             os._exit(code or 0)
+    _ended.pop(pid, None)  # an earlier process had the same number
     try:
         yield pid
     finally:

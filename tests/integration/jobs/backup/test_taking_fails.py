@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
 import threading
@@ -22,9 +21,9 @@ from jobs.run import Options, RunTimeouts, run_job
 from jobs.run.job import Outcome
 from jobs.run.record import Record
 from tests.parts import postgres as servers
-from tests.parts.backups import NO_RETRIES, Team, section, team
+from tests.parts.backups import Team, section, team
 from tests.parts.needs import majors, needs
-from tests.parts.patience import until
+from tests.parts.patience import deadline, until
 from tests.parts.postgres import Database
 from tests.parts.proxy import Proxy, Way
 from tests.parts.runs import code_of, process
@@ -138,16 +137,16 @@ def test_a_server_newer_than_every_pg_dump_fails_the_backup(
 def test_a_failed_part_cancels_the_others_at_once(
     shop: Database, backs_up: BacksUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The roles fail at once, while the rows would take one minute and the counts two."""
-    monkeypatch.setattr(facts, "count_query", lambda _table: "(SELECT 1 FROM pg_sleep(120))")
+    """The roles fail at once, while the rows would take ten minutes and the counts twenty."""
+    monkeypatch.setattr(facts, "count_query", lambda _table: "(SELECT 1 FROM pg_sleep(1200))")
     monkeypatch.setattr(
         take, "pg_dumpall", lambda *_, **__: ["sh", "-c", "echo 'pg_dumpall: error: no luck' >&2; exit 1"]
     )
-    monkeypatch.setattr(take, "pg_dump", lambda *_: ["sh", "-c", "exec sleep 60"])
+    monkeypatch.setattr(take, "pg_dump", lambda *_: ["sh", "-c", "exec sleep 600"])
     start = time.monotonic()
     record = backs_up(shop).take()
     assert record.sentence == "part roles: pg_dumpall: error: no luck"
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < deadline(5)
     until(lambda: not shop.ask("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT (SELECT 1 FROM pg_sleep%'"))
 
 
@@ -160,18 +159,23 @@ def test_a_killed_program_leaves_no_part(shop: Database, backs_up: BacksUp, monk
 
 
 def test_an_alter_table_ahead_in_the_lock_queue_fails_the_backup_and_is_named(
-    shop: Database, backs_up: BacksUp, monkeypatch: pytest.MonkeyPatch
+    shop: Database, backs_up: BacksUp, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """ALTER TABLE waits for our lock, and pg_dump and all others wait behind it. The backup fails to let it through."""
-    real = take.pg_dump
-    monkeypatch.setattr(take, "pg_dump", lambda *args: ["sh", "-c", 'sleep 0.7; exec "$@"', "late", *real(*args)])
+    real, go = take.pg_dump, tmp_path / "go"
+    late = f'until [ -e {go} ]; do sleep 0.05; done; exec "$@"'
+    monkeypatch.setattr(take, "pg_dump", lambda *args: ["sh", "-c", late, "late", *real(*args)])
     staging = backs_up(shop, 'limits = { lock = "1s" }', "counts = false")
     records: list[Record] = []
     taking = threading.Thread(target=lambda: records.append(staging.take()))
     taking.start()
     until(lambda: shop.ask("SELECT 1 FROM pg_locks WHERE mode = 'AccessShareLock' AND relation = 'wide'::regclass"))
     with shop.connect(application_name="deploy") as other:
-        other.execute("ALTER TABLE wide ADD b int")
+        changing = threading.Thread(target=lambda: other.execute("ALTER TABLE wide ADD b int"))
+        changing.start()
+        until(lambda: waits(shop, "ALTER TABLE wide%"))
+        go.touch()
+        changing.join()
     taking.join()
     assert (
         "waited 1 s for a lock: table public.wide is requested, ahead of us in the lock queue, by process"
@@ -188,7 +192,7 @@ def test_an_alter_table_during_the_row_counts_does_not_deadlock(
     shop.run(*(f"CREATE TABLE t{number} (a int)" for number in range(facts.TABLES_PER_QUERY)))
     blocked_count = "(SELECT 1 FROM pg_advisory_lock_shared(1))"
     monkeypatch.setattr(facts, "count_query", lambda table: blocked_count if table.name == "wide" else real(table))
-    staging = backs_up(shop, 'limits = { run = "30s" }')
+    staging = backs_up(shop, 'limits = { run = "5m" }')
     records: list[Record] = []
     taking = threading.Thread(target=lambda: records.append(staging.take()))
     change = f"ALTER TABLE t{facts.TABLES_PER_QUERY - 1} ADD b int"
@@ -238,43 +242,28 @@ def test_a_signal_aborts_everything(
 
 
 @pytest.mark.usefixtures("small_streams")
-@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.release)])
-def test_a_backup_can_be_killed_at_any_moment(database: New, backs_up: BacksUp, kills: int) -> None:
-    """Every complete set can be restored. Incomplete sets are listed apart and do not disturb the next run."""
-    seed = random.randrange(1 << 32)
-    print(f"seed: {seed}")
-    chance = random.Random(seed)
+def test_a_killed_backup_is_listed_apart_and_does_not_disturb_the_next_run(database: New, backs_up: BacksUp) -> None:
+    """Complete sets can be restored. test_chaos.py kills at other moments."""
     shop = database(16)
     shop.run(ROWS, "CREATE TABLE other AS SELECT * FROM wide LIMIT 10000")
     staging = backs_up(shop, "parallel = 2")
     short_lease = replace(BACKUP, lease=lambda _environment, _subject: timedelta(seconds=0.5))
 
-    def once() -> int:
-        return (
-            0
-            if run_job(short_lease, staging.environment, staging.store, Options(), timeouts=NO_RETRIES)[0].figures
-            else 1
-        )
-
-    start = time.monotonic()
-    with process(once) as pid:
-        assert code_of(pid) == 0
-    whole = time.monotonic() - start
-    survivors = 0
-    for number in range(kills):
-        staging.store.delete([entry.key for entry in staging.store.list("staging/locks/")])
-        with process(once) as pid:
-            time.sleep(whole * 1.1 * (number + chance.random()) / kills)
+    def dead_set() -> str | None:
+        """Kill a backup as soon as its set has a part, and return the set, unless the backup was faster."""
+        known = {each.id for each in staging.sets()}
+        with process(lambda: len(run_job(short_lease, staging.environment, staging.store, Options()))) as pid:
+            until(lambda: {each.id for each in staging.sets()} - known or code_of(pid, wait=False) is not None)
             if code_of(pid, wait=False) is None:
                 os.kill(pid, signal.SIGKILL)
-            survivors += code_of(pid) == 0
-    until(lambda: not dumps(shop))
+            code_of(pid)
+        return next((each.id for each in staging.sets() if each.id not in known and not each.complete), None)
 
-    with process(once) as pid:  # waits for the lease of the last killed run
-        until(lambda: code_of(pid, wait=False) is not None)
-    until(lambda: exit_code_of(staging) == 0, seconds=5)
+    dead = [until(dead_set, seconds=30), until(dead_set, seconds=30)]  # the second one takes over the first one's lock
+    until(lambda: not dumps(shop))
+    until(lambda: exit_code_of(staging) == 0)  # waits for the lease of the killed run
     complete = [each for each in staging.sets() if each.complete]
-    assert len(complete) >= survivors + 2
+    assert complete
     for backup_set in complete:
         target = database(16)
         into = ("--into", target.url, "--password-from", "env:DB_PASSWORD")
@@ -282,8 +271,6 @@ def test_a_backup_can_be_killed_at_any_moment(database: New, backs_up: BacksUp, 
         assert ended.returncode == 0, ended.stderr
         assert target.ask("SELECT (SELECT count(*) FROM wide), (SELECT count(*) FROM other)") == [(40_000, 10_000)]
     listed = staging.crew("backups", "list", "staging").stdout
-    dead = [each.id for each in staging.sets() if not each.complete]
-    assert dead, "no run was killed while it dumped"
     assert "left by failed runs" in listed
     assert all(listed.index(name) > listed.index("left by failed runs") for name in dead)
 
