@@ -93,8 +93,8 @@ def print_outcomes() -> None:
     stacks.StacksCommand._print_outcomes(command, outcomes, plans_printed=False)
 
 
-def log_for_terminal(renderer: Callable[..., str]) -> None:
-    """Print a log line as it appears on a terminal."""
+def print_log_line(renderer: Callable[..., str]) -> None:
+    """Print a log line with all fields from outside."""
     event = {"timestamp": "02:00", "level": "error", "event": EVIL, "job": EVIL, "subject": EVIL, "run": EVIL,
              EVIL: EVIL, "list": [EVIL], "exception": EVIL.replace("\nforged", "\n forged")}  # fmt: skip
     sys.stderr.write(renderer(None, "error", event) + "\n")
@@ -151,8 +151,9 @@ DIRECTLY: Mapping[str, Callable[[], object]] = {
         [(c.name, str(f)) for c, f in check.merge_same_problems([(Check(EVIL, lambda: ok("")), fault(EVIL, EVIL))])]
     ),
     "alerts test": lambda: alerts._print_results([{"address": EVIL, "sent": False, "sentence": EVIL}]),
-    "a log line on a terminal": lambda: log_for_terminal(jobs.log.format_for_terminal),
-    "a log line without colours": lambda: log_for_terminal(jobs.log.format_without_colours),
+    "a log line": lambda: print_log_line(jobs.log._renderer()),
+    "a log line on a terminal": lambda: print_log_line(jobs.log.format_for_terminal),
+    "a log line without colours": lambda: print_log_line(jobs.log.format_without_colours),
 }
 """What prints text from outside, by the name of its command."""
 
