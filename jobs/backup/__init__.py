@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jobs.backup.key_files import KeyFile, NewKeys, key_paths, new_keys
     from jobs.backup.postgres.connection import Address, ConnectionTarget, Endpoint, reach, translated_errors
     from jobs.backup.postgres.copies import abandoned_copies
+    from jobs.backup.postgres.extensions import ONE_DATABASE
     from jobs.backup.postgres.privileges import NEEDED_PRIVILEGES, missing_privileges
     from jobs.backup.postgres.programs import dump_program, installed_clients
     from jobs.backup.postgres.quoting import identifier
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
         section_of,
         sets_of,
     )
-    from jobs.backup.verify.scratch import verification_fault
+    from jobs.backup.verify.scratch import lacking_extensions, verification_fault
     from jobs.backup.verify.verify import Verification, verify_job
 
 _NAMES = {
@@ -49,6 +50,7 @@ _NAMES = {
     "key_files": ("KeyFile", "NewKeys", "key_paths", "new_keys"),
     "postgres.connection": ("Address", "ConnectionTarget", "Endpoint", "reach", "translated_errors"),
     "postgres.copies": ("abandoned_copies",),
+    "postgres.extensions": ("ONE_DATABASE",),
     "postgres.privileges": ("NEEDED_PRIVILEGES", "missing_privileges"),
     "postgres.programs": ("dump_program", "installed_clients"),
     "postgres.quoting": ("identifier",),
@@ -72,7 +74,7 @@ _NAMES = {
         "section_of",
         "sets_of",
     ),
-    "verify.scratch": ("verification_fault",),
+    "verify.scratch": ("lacking_extensions", "verification_fault"),
     "verify.verify": ("Verification", "verify_job"),
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
@@ -80,6 +82,7 @@ _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = [
     "MANIFEST",
     "NEEDED_PRIVILEGES",
+    "ONE_DATABASE",
     "PIN",
     "STDOUT",
     "Address",
@@ -120,6 +123,7 @@ __all__ = [
     "is_known",
     "iso_timestamp",
     "key_paths",
+    "lacking_extensions",
     "maintenance_connection",
     "missing_privileges",
     "new_key_pair",

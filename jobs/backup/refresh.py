@@ -19,7 +19,7 @@ from jobs.backup.restore.fill import RestoreTask, analyze, error_output, refresh
 from jobs.backup.restore.lock import RestoreLock, restore_lock
 from jobs.backup.restore.pg_restore import DefinitionOptions
 from jobs.backup.restore.protected import find_protection
-from jobs.backup.restore.restore import create_roles, pg_restore_for, restore_and_swap
+from jobs.backup.restore.restore import create_roles, pg_restore_for, require_configured, restore_and_swap
 from jobs.backup.restore.target import (
     RestoreTarget,
     drop_replaced_by_refreshes,
@@ -123,10 +123,11 @@ def refresh(
     """
     into = lock.into
     kept_as = copies.replaced_name(into.database, datetime.now(UTC), target.databases) if target.exists else None
-    create_roles(stored, into, target, bare=True)
     options = DefinitionOptions(target.superuser, target.superuser, target.tablespaces, subscriptions=False)
     streams = restore_streams(run.environment, run.subject)
     task = RestoreTask(stored, into, pg_restore_for(stored, target), run, streams, options)
+    require_configured(task, is_copy=True)
+    create_roles(stored, into, target, bare=True)
     run_script = partial(sanitise, script=settings.sanitise, delete_statistics=target.superuser)
     restore_and_swap(task, target, kept_as, lock, run_script)
     with maintenance_connection(into) as server:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from jobs.backup import Address, ConnectionTarget, Endpoint
 
 
+_EXTENSIONS = "SELECT extname FROM pg_catalog.pg_extension"
+
+
 def checks(environment: Environment) -> Iterator[Check]:
     """Yield a check for each address that jobs connect to; without a store there are no such jobs."""
     from jobs.backup import Address
@@ -46,8 +49,10 @@ def check_connection(
     """Connect and look for abandoned copies; for a database that is dumped, check privileges and pg_dump too."""
     from jobs.backup import (
         NEEDED_PRIVILEGES,
+        ONE_DATABASE,
         abandoned_copies,
         identifier,
+        lacking_extensions,
         missing_privileges,
         reach,
         translated_errors,
@@ -64,10 +69,21 @@ def check_connection(
         server, user = connection.info.server_version, connection.info.user
         if dumped and (missing := list(missing_privileges(connection))):
             return fault(f"connected as {user}, but {', '.join(missing)}", NEEDED_PRIVILEGES)
+        extensions = [name for (name,) in connection.execute(_EXTENSIONS).fetchall()] if dumped else []
         abandoned = abandoned_copies(unconnected_databases(connection), datetime.now(UTC))
     host = endpoint.parameters.get("host", "the local socket")
     fact = f"PostgreSQL {server // 10000}.{server % 10000} at {host}: connected as {user}"
     fact = f"{fact}; {_matching_pg_dump(server // 10000)} matches" if dumped else fact
+    if only_once := sorted(ONE_DATABASE.keys() & set(extensions)):
+        fact += f"; {', '.join(only_once)}: restore into an empty database, without --create and --replace"
+    if (
+        not abandoned
+        and not environment.verify.scratch
+        and (lacking := lacking_extensions(extensions, server // 10000))
+    ):
+        return warn(
+            f"{fact}; verifications on this machine lack extensions", f"install {lacking}, or set scratch in [verify]"
+        )
     if not abandoned:
         return ok(fact)
     drop = "; ".join(f"DROP DATABASE {identifier(name)}" for name in abandoned)

@@ -5,9 +5,15 @@ set -eu
 
 [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0
 
+# The version of the distribution's PostgreSQL, or N before the first apt-get update.
+major() {
+    depends=$(apt-cache show postgresql 2>/dev/null | sed -n 's/^Depends: postgresql-\([0-9]*\).*/\1/p' | head -n 1)
+    echo "${depends:-N}"
+}
+
 # No name has a version in it: each release has its own.
 packages() {
-    cat <<'END'
+    sed "s/-N-/-$(major)-/" <<'END'
 age                 the README decrypts a backup set without groundcrew
 bubblewrap          verifications isolate what a backup set executes
 chromium            the status page is looked at in a browser
@@ -20,6 +26,10 @@ openssh-server      tunnels end at a real sshd
 openssl             servers with certificates
 postgresql          the distribution's own server, and pg_dump of its version
 postgresql-client   the same
+postgresql-N-cron   an extension that needs a preloaded library and one named database
+postgresql-N-partman an extension with user data in its tables
+postgresql-N-pgaudit an extension that needs a preloaded library
+postgresql-N-postgis-3 an extension with members of all kinds, and sequences of its own
 procps              tests look at processes
 prometheus          promtool checks the rules for alerts
 python3-venv        everything that pip installs goes into .venv
@@ -48,9 +58,9 @@ apt() {
 }
 apt update
 
-# Ubuntu has no package chromium, for one.
+# Ubuntu has no package chromium, for one. On a new system, the version is known only now.
 wanted=""
-for package in $missing; do
+for package in $(echo "$missing" | sed "s/-N-/-$(major)-/g"); do
     if [ -n "$(apt-cache madison "$package")" ]; then
         wanted="$wanted $package"
     elif [ $# -gt 0 ]; then

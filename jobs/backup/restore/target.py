@@ -105,6 +105,11 @@ def role_names(server: psycopg.Connection[Any]) -> frozenset[str]:
     return frozenset(role for (role,) in server.execute("SELECT rolname FROM pg_catalog.pg_roles").fetchall())
 
 
+def read_settings(server: psycopg.Connection[Any]) -> dict[str, str]:
+    """Return the settings of a server that this role may read."""
+    return dict(server.execute("SELECT name, setting FROM pg_catalog.pg_settings").fetchall())
+
+
 def system_identifier(server: psycopg.Connection[Any]) -> str | None:
     """Return the unique identifier of a server; None if a managed server does not show it."""
     import psycopg

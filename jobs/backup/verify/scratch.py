@@ -6,17 +6,20 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from jobs import embedded
 from jobs.backup.errors import BackupError, NoProgram
 from jobs.backup.postgres import programs
 from jobs.backup.postgres.connection import Address, Endpoint, reach, translated_errors
+from jobs.backup.postgres.extensions import ONE_DATABASE, configuration_fault, scratch_settings
 from jobs.backup.postgres.programs import ClientProgram
+from jobs.backup.restore.target import maintenance_connection, read_settings
 from jobs.backup.sets.manifest import Extension, Manifest
 from jobs.run.job import Run
 
@@ -42,6 +45,7 @@ _CONTRIB = (
     *("tablefunc", "unaccent", "uuid-ossp", "xml2"),
 )
 
+SCRATCH_DATABASE = "groundcrew_verify"
 _PREFIX = "groundcrew-scratch-"
 _SERVER_SETTINGS = {
     "shared_buffers": "64MB",
@@ -120,6 +124,7 @@ def scratch_server(run: Run, manifest: Manifest, settings: Verify) -> Iterator[S
             missing = missing_extensions(endpoint, manifest.extensions)
             if missing:
                 raise _lacks_extensions(missing, "the scratch server", None)
+            _require_configured(endpoint, manifest)
             where = endpoint.parameters.get("host") or "the scratch server"
             yield ScratchServer(endpoint, where, temporary=False)
         return
@@ -131,6 +136,21 @@ def scratch_server(run: Run, manifest: Manifest, settings: Verify) -> Iterator[S
         _temporary_server(run, manifest, Path(folder)) as server,
     ):
         yield server
+
+
+def _require_configured(endpoint: Endpoint, manifest: Manifest) -> None:
+    """Raise if the extensions of the set need another configuration than a configured scratch server has."""
+    names = {extension.name for extension in manifest.extensions}
+    if one_database := sorted(ONE_DATABASE.keys() & names):
+        fault: str | None = f"{', '.join(one_database)} works in one database of a server only, which has a fixed name"
+    else:
+        with maintenance_connection(endpoint.with_database(SCRATCH_DATABASE)) as connection:
+            fault = configuration_fault(names, read_settings(connection), SCRATCH_DATABASE, is_copy=False)
+    if fault:
+        raise BackupError(
+            f"the set was not verified (this does not mean that it is damaged): {fault}; without scratch in [verify], "
+            "verifications use a temporary server that has what the set needs"
+        )
 
 
 def remove_abandoned_folders(parent: Path) -> None:
@@ -146,23 +166,31 @@ def _temporary_server(run: Run, manifest: Manifest, folder: Path) -> Iterator[Sc
     """Start the first usable server that has all extensions of the set."""
     archive = int(manifest.tools["pg_dump"].split(".")[0])
     installed = programs.installed_clients("initdb")
+    settings = scratch_settings((extension.name for extension in manifest.extensions), SCRATCH_DATABASE)
     first_error: BackupError | None = None
     for initdb in usable_servers(installed, programs.installed_clients("pg_restore"), manifest.server.major, archive):
         where = f"{'embedded ' if _is_embedded(initdb) else ''}PostgreSQL {initdb.version} on this machine"
         with _start_server(run, initdb, folder, where) as server:
             missing = missing_extensions(server.endpoint, manifest.extensions)
-            if not missing:
+            if not missing and not settings:
                 yield server
                 return
-            first_error = first_error or _lacks_extensions(missing, where, initdb.major)
+        if not missing:
+            with _start_server(run, initdb, folder, where, settings) as server:
+                yield server
+            return
+        first_error = first_error or _lacks_extensions(missing, where, initdb.major)
     raise first_error or BackupError("no scratch server")
 
 
 @contextmanager
-def _start_server(run: Run, initdb: ClientProgram, folder: Path, where: str) -> Iterator[ScratchServer]:
+def _start_server(
+    run: Run, initdb: ClientProgram, folder: Path, where: str, settings: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[ScratchServer]:
     """Start a server that only a Unix socket reaches. It ends first when the run must stop."""
+    all_settings = {**_SERVER_SETTINGS, **settings}
     try:
-        with embedded.isolated_postgres(Path(initdb.path).parent, folder, settings=_SERVER_SETTINGS) as server:
+        with embedded.isolated_postgres(Path(initdb.path).parent, folder, settings=all_settings) as server:
             endpoint = temporary_endpoint(server.socket, server.port)
             with run.on_stop(server.program.terminate):
                 yield ScratchServer(endpoint, where, temporary=True, not_isolated=server.not_isolated)
@@ -177,6 +205,26 @@ def temporary_endpoint(socket: Path, port: int) -> Endpoint:
     """
     parameters = {"host": str(socket), "port": str(port), "user": "postgres", "dbname": "postgres"}
     return Endpoint(parameters, password=secrets.token_hex(16))
+
+
+def lacking_extensions(extensions: Iterable[str], major: int) -> str | None:
+    """Return what to install so that a server on this machine has the extensions; None if one has them.
+
+    None also if this machine has no server of this version or a newer one: then the check of its programs says so.
+    """
+    servers = [initdb for initdb in programs.installed_clients("initdb") if initdb.major >= major]
+    names = set(extensions)
+    lacking = {initdb: sorted(name for name in names if not _has_extension(initdb, name)) for initdb in servers}
+    if not all(lacking.values()) or not lacking:
+        return None
+    initdb, missing = min(lacking.items(), key=lambda each: (len(each[1]), _is_embedded(each[0]), each[0].major))
+    return ", ".join(dict.fromkeys(debian_packages(name, initdb.major) for name in missing))
+
+
+def _has_extension(initdb: ClientProgram, name: str) -> bool:
+    home = Path(initdb.path).resolve().parent.parent
+    shares = (home / "share", home / "share/postgresql", Path(f"/usr/share/postgresql/{initdb.major}"))
+    return any((share / f"extension/{name}.control").exists() for share in shares)
 
 
 def verification_fault() -> str | None:

@@ -39,7 +39,7 @@ from jobs.backup.sources import (
     restore_streams,
     section_of,
 )
-from jobs.backup.verify.scratch import ScratchServer, scratch_server
+from jobs.backup.verify.scratch import SCRATCH_DATABASE, ScratchServer, scratch_server
 from jobs.format import and_more, plural
 from jobs.run.documents import to_body
 from jobs.run.job import Job, Options, Outcome, Result, Run
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     from jobs.backup.postgres.settings import DatabaseProperties
 
 _SHOWN = 5
-_DATABASE = "groundcrew_verify"
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +198,13 @@ def _scratch_database(
 ) -> Iterator[tuple[Endpoint, tuple[str, ...]]]:
     """Create a database, with locale C if the server lacks the locale of the set: row counts do not depend on it."""
     now = datetime.now(UTC)
-    with maintenance_connection(server.endpoint.with_database(_DATABASE)) as connection:
-        drop_abandoned_copies(connection, _DATABASE, now)
+    with maintenance_connection(server.endpoint.with_database(SCRATCH_DATABASE)) as connection:
         create = partial(_create_scratch_database, connection, properties=manifest.settings, major=major)
-        name, notes = create_copy(_DATABASE, now, create)
+        if server.temporary:
+            name, notes = SCRATCH_DATABASE, create(SCRATCH_DATABASE)
+        else:
+            drop_abandoned_copies(connection, SCRATCH_DATABASE, now)
+            name, notes = create_copy(SCRATCH_DATABASE, now, create)
     into = server.endpoint.with_database(name)
     try:
         with translated_errors(), into.connect(autocommit=True):
