@@ -10,9 +10,11 @@ from pathlib import Path
 
 from tests.lab import commands
 from tests.lab.machine import LabCannotRun
+from tests.lab.rootfs import alone
 
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 BEFORE = Path("/run/crewlab.forwarding")  # the setting before the first lab
+LOCK = Path("/run/crewlab.lock")
 
 
 def new_bridge() -> int:
@@ -30,9 +32,10 @@ def connect(number: int) -> None:
     for command in commands.make_network(number):
         must(*command)
     must("nft", "-f", "-", stdin=commands.firewall(number))
-    if not BEFORE.exists():
-        BEFORE.write_text(FORWARDING.read_text())
-    FORWARDING.write_text("1\n")
+    with alone(LOCK):
+        if not BEFORE.exists():
+            BEFORE.write_text(FORWARDING.read_text())
+        FORWARDING.write_text("1\n")
 
 
 def remove(number: int) -> None:
@@ -41,9 +44,10 @@ def remove(number: int) -> None:
     run("ip", "link", "delete", commands.bridge(number))
     for cable in Path("/sys/class/net").glob(f"vb-{commands.bridge(number)}-*"):  # of a host that was unplugged
         run("ip", "link", "delete", cable.name)
-    if BEFORE.exists() and not list(Path("/sys/class/net").glob("crewlab*")):
-        FORWARDING.write_text(BEFORE.read_text())
-        BEFORE.unlink(missing_ok=True)
+    with alone(LOCK):
+        if BEFORE.exists() and not list(Path("/sys/class/net").glob("crewlab*")):
+            FORWARDING.write_text(BEFORE.read_text())
+            BEFORE.unlink()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.lab import machine
@@ -33,7 +33,7 @@ FILES = {
 def release(debian: int) -> Path:
     """The root file system of a release; makes it if there is none."""
     made = CACHE / f"{RELEASES[debian]}-{recipe()}"
-    with _alone(CACHE / f"{RELEASES[debian]}.lock"):
+    with alone(CACHE / f"{RELEASES[debian]}.lock"):
         if not made.exists():
             _remove_others(made)
             _make(RELEASES[debian], made)
@@ -50,9 +50,8 @@ def downloads(debian: int) -> Path:
 def keep_downloads(upper: Path, layer: Path) -> None:
     """Move the packages that a host downloaded into the layer."""
     for package in (upper / "var/cache/apt/archives").glob("*.deb"):
-        kept = layer / "var/cache/apt/archives" / package.name
-        if not kept.exists():
-            os.link(package, kept)
+        with suppress(FileExistsError):  # from an earlier host, or from one that ends now
+            os.link(package, layer / "var/cache/apt/archives" / package.name)
 
 
 def recipe() -> str:
@@ -118,7 +117,8 @@ def _remove_others(made: Path) -> None:
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
+def alone(lock: Path) -> Iterator[None]:
+    """Wait until no other process is in a context with the same file."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
