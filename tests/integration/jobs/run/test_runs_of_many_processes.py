@@ -22,7 +22,7 @@ from jobs.run.record import record_keys
 from jobs.store import Store, open_store
 from tests.parts.listeners import mail_server, web_hook
 from tests.parts.patience import deadline, until
-from tests.parts.runs import QUICK, code_of, done, environment, job, lease, process, store_in
+from tests.parts.runs import NEVER_ABANDONED, code_of, done, environment, job, lease, process, store_in
 from tests.parts.s3 import Bucket
 from tests.parts.store import Settings
 
@@ -130,7 +130,9 @@ def test_a_sigterm_at_any_time_leaves_a_record_a_free_lock_and_no_open_upload(
 
         def program(subject: str = subject) -> int:
             work = job(works_with_everything, subject)
-            return exit_code(run_job(work, environment(), opened(), Options(), timeouts=QUICK), scheduled=False)
+            return exit_code(
+                run_job(work, environment(), opened(), Options(), timeouts=NEVER_ABANDONED), scheduled=False
+            )
 
         store = opened()
         lock = LOCK.replace("shop", subject)

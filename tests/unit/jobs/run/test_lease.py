@@ -21,7 +21,7 @@ import jobs.log
 from jobs.run import Failed
 from jobs.run.lease import Holder, Lock, LockHeld, acquire, holder_from, holder_to, lock_held, read_holder
 from jobs.store import Missing, NotConditional, OutOfReach, Store
-from tests.parts.patience import until
+from tests.parts.patience import deadline, until
 from tests.parts.runs import store_in
 
 NOON = datetime(2026, 5, 5, 10, 0, tzinfo=UTC)
@@ -116,7 +116,7 @@ def test_a_holder_that_was_killed_on_this_host_is_replaced_even_by_an_impatient_
 
 def test_a_holder_whose_clock_is_behind_is_alive_if_it_renews(lock: Lock) -> None:
     behind = replace(lock, now=lambda: NOON - timedelta(hours=1))
-    alive = acquired(behind, replace(OTHER, seconds=0.4, since=NOON - timedelta(hours=1)))
+    alive = acquired(behind, replace(OTHER, seconds=deadline(0.2), since=NOON - timedelta(hours=1)))
     alive.keep(pytest.fail)
     with pytest.raises(LockHeld, match="runner-2"):
         acquired(lock, MINE)

@@ -34,7 +34,18 @@ from jobs.run.record import find_record, record_keys
 from jobs.run.runner import retry
 from jobs.store import OutOfReach, Store
 from tests.parts.patience import deadline, until
-from tests.parts.runs import QUICK, CountingStore, code_of, done, environment, job, lease, process, store_in
+from tests.parts.runs import (
+    NEVER_ABANDONED,
+    QUICK,
+    CountingStore,
+    code_of,
+    done,
+    environment,
+    job,
+    lease,
+    process,
+    store_in,
+)
 
 NOON = datetime(2026, 5, 5, 10, 0, tzinfo=UTC)
 SCHEDULED = Options(scheduled=True)
@@ -193,7 +204,7 @@ def test_a_run_past_its_time_limit_is_stopped_with_its_processes(store: Store) -
 
     before = time.monotonic()
     short = job(work, limit=lambda _environment, _subject: timedelta(seconds=0.2))
-    record = only(run_job(short, ENV, store, Options(), timeouts=QUICK))
+    record = only(run_job(short, ENV, store, Options(), timeouts=NEVER_ABANDONED))
     assert record.stopped == "stopped by its time limit of 0:00:00.200000"
     assert started[0].wait() == -9
     assert time.monotonic() - before < deadline(1.5)
