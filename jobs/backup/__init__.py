@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jobs.backup.restore.compare import Difference
     from jobs.backup.restore.protected import find_protection
     from jobs.backup.restore.restore import Restored, RestoreMode, RestorePlan, choose_mode, plan_restore, restore_set
+    from jobs.backup.restore.side_table import SideTable, restore_side_table
     from jobs.backup.restore.target import (
         RestoreTarget,
         inspect_target,
@@ -57,6 +58,7 @@ _NAMES = {
     "restore.compare": ("Difference",),
     "restore.protected": ("find_protection",),
     "restore.restore": ("RestoreMode", "RestorePlan", "Restored", "choose_mode", "plan_restore", "restore_set"),
+    "restore.side_table": ("SideTable", "restore_side_table"),
     "restore.target": ("RestoreTarget", "inspect_target", "maintenance_connection", "unconnected_databases"),
     "sets.choose_set": ("choose_set", "parse_time", "warnings_on_choice"),
     "sets.encryption": ("can_decrypt", "encrypt", "new_key_pair"),
@@ -100,6 +102,7 @@ __all__ = [
     "RestoreTarget",
     "Restored",
     "Set",
+    "SideTable",
     "SigningKey",
     "StoredSet",
     "Verification",
@@ -138,6 +141,7 @@ __all__ = [
     "require_original_place",
     "require_sets_of_servers",
     "restore_set",
+    "restore_side_table",
     "restore_streams",
     "section_of",
     "set_prefix",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         RestorePlan,
         RestoreTarget,
         Set,
+        SideTable,
         StoredSet,
         Verification,
     )
@@ -66,6 +68,13 @@ def restore_command(
             "--tables", metavar="TABLE", help="Restore only this table (schema.table or table); can be repeated."
         ),
     ] = None,
+    as_table: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="With one --tables TABLE: restore its rows into a new table of this name, beside the live one.",
+        ),
+    ] = None,
     parallel: Annotated[
         int | None,
         typer.Option(
@@ -91,7 +100,8 @@ def restore_command(
 
     Restores the newest complete set that has not failed verification. --before selects an older set, --set any set,
     even one that failed verification. The target must be an empty database. Use --create to create it, --replace to
-    replace a database that is not empty, or --tables to add tables to one. The restore checks the hash of every part.
+    replace a database that is not empty, or --tables to add tables to one. --as-table restores the rows of one table
+    beside the live one, without constraints. The restore checks the hash of every part.
     """
     from jobs.backup import (
         Address,
@@ -104,12 +114,15 @@ def restore_command(
         plan_restore,
         require_original_place,
         restore_set,
+        restore_side_table,
         restore_streams,
         sets_of,
         warnings_on_choice,
     )
     from jobs.run import recorded, unrecorded_run
 
+    if as_table and len(tables or ()) != 1:
+        raise WrongUsage("--as-table names one new table, so it needs exactly one --tables TABLE")
     environment = arguments.open_environment(ctx, environment_name)
     store = arguments.environment_store(environment)
     now = datetime.now(UTC)
@@ -128,12 +141,23 @@ def restore_command(
         target = inspect_target(endpoint)
         mode = choose_mode(target, create=create, replaces=replaces, only_tables=bool(tables))
         _confirm(ctx, run, endpoint, target, mode, yes_to)
+        streams = parallel or restore_streams(environment, database)
+        into_name = _target_name(endpoint)
+        restore_rows = partial(restore_side_table, stored, endpoint, target, run, streams=streams)
+        if as_table and tables and dry_run:
+            side = restore_rows(table=tables[0], as_table=as_table, dry_run=True)
+            _print_side_table(environment, selected, stored, endpoint, side, dry_run=True, as_json=as_json)
+            return 0
+        if as_table and tables:
+            with recorded(run, "restore", database, f"rows of {tables[0]}, set {selected.id}, into {into_name}"):
+                side = restore_rows(table=tables[0], as_table=as_table)
+            _print_side_table(environment, selected, stored, endpoint, side, dry_run=False, as_json=as_json)
+            return 0
         if dry_run:
             plan = plan_restore(stored, endpoint, target, run, mode, tables=tables or ())
             _print_plan(environment, selected, stored, endpoint, mode, plan, as_json=as_json)
             return 0
-        streams = parallel or restore_streams(environment, database)
-        with recorded(run, "restore", database, f"set {selected.id} into {_target_name(endpoint)} ({mode.value})"):
+        with recorded(run, "restore", database, f"set {selected.id} into {into_name} ({mode.value})"):
             restored = restore_set(stored, endpoint, target, run, mode, streams=streams, tables=tables or ())
     took = timedelta(seconds=time.monotonic() - started)
     _print_restored(environment, selected, stored, restored, took, as_json=as_json)
@@ -263,6 +287,35 @@ def _print_plan(
         output.say(f"Tables: {', '.join(plan.tables)}.")
     if plan.roles:
         output.say(f"Missing roles that it would create: {', '.join(plan.roles)}.")
+
+
+def _print_side_table(
+    environment: Environment,
+    selected: Set,
+    stored: StoredSet,
+    endpoint: Endpoint,
+    side: SideTable,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    source, name = ".".join(side.source), ".".join(side.name)
+    if as_json:
+        document: dict[str, Any] = {
+            "environment": environment.name, "database": selected.database, "set": selected.id,
+            "into": endpoint.database, "table": source, "as_table": name, "rows": None if dry_run else side.rows,
+            "copy_back": None if dry_run else side.copy_back, "dry_run": dry_run,
+        }  # fmt: skip
+        output.print_json(document)
+        return
+    what = f"table {source} of {_describe(environment, selected, stored)} into {endpoint.database} as table {name}"
+    if dry_run:
+        output.say(f"Would restore {what}: rows only.")
+        return
+    output.say(f"Restored {what}: {side.rows:,} rows.", output.GOOD)
+    output.say("The new table has no constraints, indexes, defaults, triggers and privileges. To copy rows back:")
+    output.say(f"  {side.copy_back}")
+    output.say(f"To delete it: DROP TABLE {name};")
 
 
 def _describe(environment: Environment, selected: Set, stored: StoredSet) -> str:

@@ -135,7 +135,7 @@ def plan_restore(
 def _plan(task: RestoreTask, target: RestoreTarget, mode: RestoreMode) -> RestorePlan:
     into_copy = mode in (RestoreMode.NEW_DATABASE, RestoreMode.REPLACE)
     if into_copy:
-        _require_createdb(task.into, target)
+        require_createdb(task.into, target)
     if not task.tables:
         require_configured(task, is_copy=into_copy)
     roles = dict.fromkeys(statement.role for statement in _missing_roles(task.stored, target))
@@ -154,7 +154,8 @@ def require_configured(task: RestoreTask, *, is_copy: bool) -> None:
         raise BackupError(f"{task.into.database}: {fault}")
 
 
-def _require_createdb(into: Endpoint, target: RestoreTarget) -> None:
+def require_createdb(into: Endpoint, target: RestoreTarget) -> None:
+    """Raise if the restoring role cannot create a database."""
     with maintenance_connection(into) as server:
         row = server.execute(_MAY_CREATE_DATABASES).fetchone()
     if row != (True,):

@@ -33,8 +33,11 @@ class _StopReading(Exception):
     """The program has read enough."""
 
 
-def fill_tables(task: RestoreTask, *, with_needed: bool) -> Selection:
-    """Restore the tables of the task, optionally with the types, functions and schemas that they need."""
+def fill_tables(task: RestoreTask, *, with_needed: bool, rows_only: bool = False) -> Selection:
+    """Restore the tables of the task, optionally with the types, functions and schemas that they need.
+
+    With `rows_only`, they get no indexes, constraints and statistics.
+    """
     with ExitStack() as files:
         archive = files.enter_context(definitions_archive(task.stored, task.run.check))
         selection = _select(task, archive, with_needed=with_needed)
@@ -47,6 +50,8 @@ def fill_tables(task: RestoreTask, *, with_needed: bool) -> Selection:
         with task.run.step("rows"):
             parts = _parts(task, selection)
             restore_rows(task, [(part, files.enter_context(_row_list(task, part, selection))) for part in parts])
+        if rows_only:
+            return selection
         with task.run.step("indexes and constraints"):
             restore_definitions(task, "post-data", archive, use_list)
     with task.run.step("statistics"):
@@ -80,8 +85,8 @@ def _require_absent(task: RestoreTask, selection: Selection) -> None:
         for name in sorted(selection.tables):
             if connection.execute(_EXISTING, (quoting.identifier(*name),)).fetchone() != (None,):
                 raise BackupError(
-                    f"table {'.'.join(name)} already exists in {task.into.database}; rename it first, "
-                    "or restore into a new database (--create) and copy the rows"
+                    f"table {'.'.join(name)} already exists in {task.into.database}; to restore its rows "
+                    "beside it, add --as-table NAME; or rename it first, or restore into a new database (--create)"
                 )
 
 

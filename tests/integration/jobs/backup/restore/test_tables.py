@@ -91,3 +91,40 @@ def test_reports_what_cannot_be_done_with_tables(repository: Repository, shop: S
     assert code == 1, output
     assert "part rest of set" in output
     assert "now holds a part of the set" in output
+
+
+@majors(13, 18)
+def test_restores_rows_beside_the_live_table(major: int, repository: Repository, shop: Shop) -> None:
+    origin = shop(major)
+    repository.environment(text=repository.section("shop", origin))
+    repository.backup()
+    fingerprint = "SELECT count(*), md5(string_agg(o::text, '' ORDER BY id)) FROM {} o"
+    before = origin.ask(fingerprint.format("orders"))
+    origin.run("DELETE FROM orders WHERE id % 2 = 0")
+    code, output = restore(repository, origin, "--tables", "orders", "--as-table", "orders_restored", "--dry-run")
+    assert (code, tables(origin).count("orders_restored")) == (0, 0), output
+    assert "as table public.orders_restored: rows only." in output
+    code, output = restore(repository, origin, "--tables", "orders", "--as-table", "orders_restored")
+    assert code == 0, output
+    assert "as table public.orders_restored: 4,000 rows." in output
+    assert origin.ask("SELECT count(*) FROM pg_constraint WHERE conrelid = 'orders_restored'::regclass") == [(0,)]
+    [copy_back] = [line for line in output.splitlines() if "INSERT INTO" in line]
+    origin.run(copy_back.replace("…", "id % 2 = 0"))
+    assert origin.ask(fingerprint.format("orders")) == before
+    assert [name for (name,) in origin.ask("SELECT datname FROM pg_database") if "_restoring_" in name] == []
+    code, output = restore(repository, origin, "--tables", "orders", "--as-table", "orders_restored")
+    assert (code, "table public.orders_restored already exists" in output) == (1, True), output
+
+
+def test_a_partitioned_table_is_restored_whole_and_a_side_table_needs_one_table(
+    repository: Repository, shop: Shop
+) -> None:
+    origin = shop(16)
+    repository.environment(text=repository.section("shop", origin))
+    repository.backup()
+    code, output = restore(repository, origin, "--tables", "events", "--as-table", "stock.events_again")
+    assert code == 0, output
+    assert origin.ask("SELECT count(*) FROM stock.events_again") == origin.ask("SELECT count(*) FROM events")
+    for names in ((), ("--tables", "orders", "--tables", "customers")):
+        code, output = restore(repository, origin, *names, "--as-table", "x")
+        assert code == 64, output
