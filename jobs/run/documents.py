@@ -6,10 +6,11 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from jobs.run.field_types import require_types
 from jobs.run.job import Failed
 from jobs.store import Changed, Exists, Missing, Store
 
@@ -41,8 +42,8 @@ def from_body(key: str, body: bytes, parse: Callable[[dict[str, Any]], T], faile
         fields = json.loads(body)
         written_format = fields.pop("format")
         if written_format == FORMAT:
-            return parse(fields)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            return _checked(parse(fields))
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise failed(
             f"{key}: this is not a document of groundcrew ({type(error).__name__}: {error}); "
             "inspect it and move it out of the store"
@@ -50,6 +51,13 @@ def from_body(key: str, body: bytes, parse: Callable[[dict[str, Any]], T], faile
     raise failed(
         f"{key}: has format {written_format}; this version of groundcrew reads format {FORMAT}; upgrade groundcrew"
     )
+
+
+def _checked(document: T) -> T:
+    """Return a parsed document; ValueError if it is a dataclass with a value of another type."""
+    if is_dataclass(document):
+        require_types(document, type(document))
+    return document
 
 
 def read(store: Store, key: str, parse: Callable[[dict[str, Any]], T], initial: T) -> tuple[T, str]:

@@ -24,6 +24,7 @@ from jobs.store import Changed, Exists, Missing, OutOfReach, Store, StoreError
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
+_LONGEST, _LARGEST_PID = 366 * 86400, 2**31 - 1
 RENEWALS = 4  # renewals per length of a lease, so that a few of them can fail
 
 
@@ -74,6 +75,8 @@ def holder_from(key: str, body: bytes) -> Holder:
 def _parse(fields: dict[str, Any]) -> Holder:
     times: dict[str, Any] = {name: from_iso(fields.get(name)) for name in ("since", "tick", "renewed", "released")}
     runs = parse_subject_runs(fields["runs"]) if "runs" in fields else NO_RUNS
+    if not 0 < fields["seconds"] <= _LONGEST or not 0 < fields["pid"] <= _LARGEST_PID:
+        raise ValueError("seconds or pid is out of range")
     return Holder(**{**fields, **times, "runs": runs})
 
 

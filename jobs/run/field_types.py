@@ -1,0 +1,64 @@
+"""Check the types of a document from the store: somebody else can have written it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+_YEARS = range(1970, 3000)
+_LARGEST = 2**63
+
+
+def require_types(value: object, annotation: Any, name: str = "document") -> None:
+    """Raise ValueError if a value, or one inside it, does not have the annotated type or is out of range."""
+    if not _has_type(value, annotation):
+        raise ValueError(f"{name} is not valid")
+    for item, inner, inner_name in _inside(value, annotation, name):
+        require_types(item, inner, inner_name)
+
+
+def _has_type(value: object, annotation: Any) -> bool:
+    """Whether a value has a type, without what is inside it. Numbers are finite, times have a time zone."""
+    if annotation in (Any, object):
+        return True
+    if get_origin(annotation) in (Union, UnionType):
+        return any(_has_type(value, each) for each in get_args(annotation))
+    kind = get_origin(annotation) or annotation
+    if isinstance(value, bool):
+        return kind is bool
+    if isinstance(value, int | float):
+        return kind in (float, type(value)) and math.isfinite(value) and abs(value) < _LARGEST
+    if isinstance(value, datetime):
+        return kind is datetime and value.tzinfo is not None and value.year in _YEARS
+    return isinstance(value, kind)
+
+
+def _inside(value: object, annotation: Any, name: str) -> Iterator[tuple[object, Any, str]]:
+    """Yield the values inside a value, each with its annotation and its name."""
+    if is_dataclass(value) and not isinstance(value, type):
+        annotations = _annotations(type(value))
+        yield from ((getattr(value, field.name), annotations[field.name], field.name) for field in fields(value))
+    elif isinstance(value, tuple):
+        [item_type, *_] = _arguments(annotation) or [Any]
+        yield from ((item, item_type, name) for item in value)
+    elif isinstance(value, Mapping):
+        key_type, item_type = _arguments(annotation) or [Any, Any]
+        yield from ((key, key_type, name) for key in value)
+        yield from ((item, item_type, name) for item in value.values())
+
+
+def _arguments(annotation: Any) -> list[Any]:
+    """Return the types in brackets, also those of an optional type."""
+    if get_origin(annotation) in (Union, UnionType):
+        return next((_arguments(each) for each in get_args(annotation) if each is not NoneType), [])
+    return list(get_args(annotation))
+
+
+@cache
+def _annotations(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
