@@ -27,3 +27,8 @@ class CrewError(Exception):
     def __init__(self, *lines: str) -> None:
         super().__init__("\n".join(lines))
         self.lines = lines
+
+    @property
+    def on_one_line(self) -> str:
+        """The message for a table, a record or a log line."""
+        return "; ".join(self.lines)

@@ -97,6 +97,6 @@ def result_of(check: Check) -> CheckResult:
     try:
         return check.run()
     except CrewError as error:
-        return fault(str(error))
+        return fault(error.on_one_line)
     except Exception as error:  # one broken check must not hide the results of the others
         return fault(f"the check itself failed ({type(error).__name__}: {error})", "please report this bug")

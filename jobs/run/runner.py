@@ -112,7 +112,7 @@ def failed_result(run: RunContext, error: BaseException) -> Result:
     if run.stop.requested:
         return Result(Outcome.FAILED, run.stop.reason)
     if isinstance(error, CrewError):
-        return Result(Outcome.FAILED, str(error))
+        return Result(Outcome.FAILED, error.on_one_line)
     run.log.error("bug in groundcrew", exc_info=error)
     return Result(Outcome.FAILED, f"a bug: {type(error).__name__}: {error}; its traceback is in the log")
 

@@ -11,7 +11,7 @@ from datetime import UTC
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from jobs.backup.postgres.connection import DISABLE_TIMEOUTS, Endpoint
+from jobs.backup.postgres.connection import DISABLE_TIMEOUTS, Endpoint, translate_error
 from jobs.backup.postgres.quoting import clip_name
 from jobs.backup.restore.target import maintenance_connection
 from jobs.run.job import Transient
@@ -49,7 +49,7 @@ class RestoreLock:
         try:
             self.connection.execute("SELECT 1")
         except psycopg.Error as error:
-            raise Transient(f"the lock on database {self.into.database} was lost: {str(error).strip()}") from None
+            raise Transient(f"the lock on database {self.into.database} was lost: {translate_error(error)}") from None
 
 
 @contextmanager

@@ -39,3 +39,4 @@ def test_an_error_keeps_its_lines() -> None:
     error = CrewError("one", "two")
     assert error.lines == ("one", "two")
     assert str(error) == "one\ntwo"
+    assert error.on_one_line == "one; two"

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import jobs.log
-from inventories import Secret
+from inventories import BadEnvironment, Secret
 from jobs.run import (
     Failed,
     Options,
@@ -83,6 +83,14 @@ def test_the_exit_code_is_of_the_worst_outcome_and_for_schedulers_of_failures_on
     ended = [replace(record, outcome=Outcome(outcome)) for outcome in outcomes]
     assert exit_code(ended, scheduled=False) == by_hand
     assert exit_code(ended, scheduled=True) == scheduled
+
+
+def test_an_error_of_several_lines_becomes_one_sentence(store: Store) -> None:
+    def work(_run: Run) -> Result:
+        raise BadEnvironment("staging.toml: a is missing", "staging.toml: b is missing")
+
+    record = only(run_job(job(work), ENV, store, Options()))
+    assert record.sentence == "staging.toml: a is missing; staging.toml: b is missing"
 
 
 def test_a_subject_that_waits_for_a_lock_lets_the_others_run(store: Store) -> None:
