@@ -26,6 +26,10 @@ backup = "0 */6 * * *"
 [databases.crm-with-a-rather-long-name-for-a-phone]
 url = "postgresql://backup@crm.internal/crm"
 backup = "0 2 * * *"
+[terraform]
+state = {{ bucket = "acme-state", region = "eu-central-1", lock_table = "acme-locks" }}
+[stacks.network]
+[stacks.cluster]
 [cost]
 budget = 330
 [status]
