@@ -31,7 +31,16 @@ if TYPE_CHECKING:
     from jobs.backup.sets.encryption import can_decrypt, encrypt, new_key_pair
     from jobs.backup.sets.fetch import STDOUT, default_file, find_part, write_part
     from jobs.backup.sets.manifest import MANIFEST, Manifest, decode_manifest, encode_manifest, iso_timestamp
-    from jobs.backup.sets.sets import PIN, Set, find_sets, is_dated_ahead, set_prefix, sets_from_listing
+    from jobs.backup.sets.sets import (
+        PIN,
+        NewestSets,
+        Set,
+        find_newest_sets,
+        find_sets,
+        is_dated_ahead,
+        set_prefix,
+        sets_from_listing,
+    )
     from jobs.backup.sets.signatures import BadSignature, PublicKey, SigningKey, new_signing_key, parse_public_key
     from jobs.backup.sets.stored import StoredSet, open_set, require_original_place
     from jobs.backup.sources import (
@@ -64,7 +73,16 @@ _NAMES = {
     "sets.encryption": ("can_decrypt", "encrypt", "new_key_pair"),
     "sets.fetch": ("STDOUT", "default_file", "find_part", "write_part"),
     "sets.manifest": ("MANIFEST", "Manifest", "decode_manifest", "encode_manifest", "iso_timestamp"),
-    "sets.sets": ("PIN", "Set", "find_sets", "is_dated_ahead", "set_prefix", "sets_from_listing"),
+    "sets.sets": (
+        "PIN",
+        "NewestSets",
+        "Set",
+        "find_newest_sets",
+        "find_sets",
+        "is_dated_ahead",
+        "set_prefix",
+        "sets_from_listing",
+    ),
     "sets.signatures": ("BadSignature", "PublicKey", "SigningKey", "new_signing_key", "parse_public_key"),
     "sets.stored": ("StoredSet", "open_set", "require_original_place"),
     "sources": (
@@ -96,6 +114,7 @@ __all__ = [
     "KeyFile",
     "Manifest",
     "NewKeys",
+    "NewestSets",
     "PublicKey",
     "RestoreMode",
     "RestorePlan",
@@ -116,6 +135,7 @@ __all__ = [
     "dump_program",
     "encode_manifest",
     "encrypt",
+    "find_newest_sets",
     "find_part",
     "find_protection",
     "find_sets",

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from jobs.backup import Manifest, Set, StoredSet
     from jobs.store import Store
 
+NEWEST_SHOWN = 3
+_READERS = 8
 _TABLES_SHOWN = 10
 NOT_KEPT = "no rule; removed by the next retention run"
 DATED_AHEAD = "dated in the future: ignored; to remove it: crew backups prune --set"
@@ -30,20 +32,30 @@ PinnedSetId = Annotated[
 
 
 def list_sets_command(
-    ctx: typer.Context, environment_name: EnvironmentName, database: OptionalDatabase = None, as_json: AsJson = False
+    ctx: typer.Context,
+    environment_name: EnvironmentName,
+    database: OptionalDatabase = None,
+    all_sets: Annotated[
+        bool, typer.Option("--all", help="List all sets of all databases, not only the newest 3 of each.")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List backup sets, and which retention rules keep each set.
 
-    Newest first. Reads only the store's listing. Incomplete sets are listed separately: they cannot be restored.
+    Newest first: the newest 3 of each database, or all of the named database. Reads only the store's listing.
+    Incomplete sets are listed separately: they cannot be restored.
     """
     from jobs.backup import find_sets, sets_of
 
     environment = arguments.open_environment(ctx, environment_name)
-    store = arguments.environment_store(environment)
-    listed = sets_of(environment, store, database) if database else list(find_sets(store, environment.name))
+    store, now = arguments.environment_store(environment), datetime.now(UTC)
+    if database or all_sets:
+        listed = sets_of(environment, store, database) if database else list(find_sets(store, environment.name))
+        kept_by, left_out = retention_reasons(environment, listed), False
+    else:
+        listed, kept_by, left_out = _newest_of_each(environment, store, now)
     listed.sort(key=lambda each: each.sort_key, reverse=True)
     listed.sort(key=lambda each: each.database)
-    kept_by, now = retention_reasons(environment, listed), datetime.now(UTC)
     being_written = sets_being_written(store, environment.name, listed)
     note = "" if any(each.complete for each in listed) else why_no_sets(environment, store, database)
     if as_json:
@@ -56,6 +68,35 @@ def list_sets_command(
     if note:
         output.say(f"{environment.name}: {note}", output.WARN)
     print_sets(listed, kept_by, being_written, now)
+    if left_out:
+        output.say(f"The newest {NEWEST_SHOWN} of each database; to list all: --all, or name a database", output.QUIET)
+
+
+def _newest_of_each(
+    environment: Environment, store: Store, now: datetime
+) -> tuple[list[Set], dict[tuple[str, str], str], bool]:
+    """Return the newest sets of each database, why each is kept, and whether there can be older ones.
+
+    That is known only if all sets of the database were listed, since some rules keep the oldest set.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    from jobs.backup import NewestSets, databases_with_sets, find_newest_sets
+
+    def newest(database: str) -> NewestSets:
+        return find_newest_sets(store, environment.name, database, now, lambda complete: len(complete) >= NEWEST_SHOWN)
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        found = list(pool.map(newest, databases_with_sets(environment, store)))
+    kept_by = retention_reasons(environment, [each for of in found if of.are_all for each in of.sets])
+    shown: list[Set] = []
+    left_out = False
+    for of_database in found:
+        complete = sorted((each for each in of_database.sets if each.complete), key=lambda each: each.sort_key)
+        shown += complete[-NEWEST_SHOWN:]
+        shown += (each for each in of_database.sets if not each.complete)
+        left_out = left_out or not of_database.are_all or len(complete) > NEWEST_SHOWN
+    return shown, kept_by, left_out
 
 
 def why_no_sets(environment: Environment, store: Store, database: str | None) -> str:
@@ -119,7 +160,7 @@ def print_sets(
     complete = [each for each in listed if each.complete]
     if complete:
         header = ("database", "set", "age", "size", "took", "verified", "tags", "kept by")
-        output.table([_row(each, kept_by[each.database, each.id], now) for each in complete], header)
+        output.table([_row(each, kept_by.get((each.database, each.id), ""), now) for each in complete], header)
     in_progress = [each for each in listed if each.id in being_written]
     dead = [each for each in listed if not each.complete and each.id not in being_written]
     for title, incomplete in (

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from urllib.parse import unquote
 
 from inventories import Environment
-from jobs.backup import Set, find_sets, is_dated_ahead
+from jobs.backup import Set, databases_with_sets, find_newest_sets, is_dated_ahead
 from jobs.cost import cache
 from jobs.cost.bill import CostError
 from jobs.cost.report import CostReport, report_on
@@ -20,6 +21,7 @@ from jobs.store import Store
 
 TREND = 30  # newest sets in the size trend
 STATUS_JOB = "status"
+_READERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +84,28 @@ def environment_status(environment: Environment, store: Store, now: datetime) ->
         name=environment.name,
         zone=environment.timezone,
         health=tuple(each for each in health if each.job != STATUS_JOB or each.state.is_problem),
-        databases=database_statuses(environment, _not_ahead(find_sets(store, environment.name), now), health),
+        databases=database_statuses(environment, _newest_sets(environment, store, health, now), health),
         cost=report,
         cost_error=error,
     )
 
 
-def _not_ahead(sets: Iterable[Set], now: datetime) -> Iterable[Set]:
-    """Return the sets without those dated in the future, which would hide a missing backup for ever."""
-    return (each for each in sets if not is_dated_ahead(each, now))
+def _newest_sets(environment: Environment, store: Store, health: Iterable[Health], now: datetime) -> Iterator[Set]:
+    """Yield the newest sets of each database, without those dated in the future, which would hide a missing backup.
+
+    If a database was ever verified, they go back to a verified one.
+    """
+    verified = {each.subject for each in health if each.job == "verify" and each.succeeded}
+
+    def newest(database: str) -> Sequence[Set]:
+        def enough(complete: Sequence[Set]) -> bool:
+            return len(complete) >= TREND and (database not in verified or any(each.verified for each in complete))
+
+        return find_newest_sets(store, environment.name, database, now, enough).sets
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        for sets in pool.map(newest, databases_with_sets(environment, store)):
+            yield from (each for each in sets if not is_dated_ahead(each, now))
 
 
 def database_statuses(

@@ -59,6 +59,7 @@ class Health:
     sentence: str
     last: RunSummary | None
     next: datetime | None = None
+    succeeded: datetime | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the health for --json."""
@@ -142,7 +143,7 @@ def subject_health(name: str, lock: Holder | None, due: datetime | None, now: da
             f"; a run dated {ahead.started:%Y-%m-%d %H:%M} UTC, in the future, is ignored: "
             "check the clocks of the machines that run jobs"
         )
-    return Health(job, subject, state, since, sentence, runs.last)
+    return Health(job, subject, state, since, sentence, runs.last, succeeded=runs.succeeded)
 
 
 def _held_state(lock: Holder, last: RunSummary | None, now: datetime) -> tuple[HealthState, datetime, str]:

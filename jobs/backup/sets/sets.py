@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
+from itertools import groupby, takewhile
 
 from jobs.backup.sets.manifest import MANIFEST
 from jobs.backup.sets.results import VERIFIED, VerificationResult, newest_result, parse_precise_timestamp
@@ -17,6 +17,7 @@ from jobs.store import ListedKey, Store
 PIN = "pin"
 ENDED = "ended/"
 CLOCK_TOLERANCE = timedelta(days=1)
+_DAYS_LISTED = (8, 40)
 _EARLIER_FAILURE = "verification-failed.json"  # written before results had keys of their own
 _TAGS = "tags/"
 _PIECE = re.compile(r"(.+)\.[0-9]+")
@@ -95,6 +96,34 @@ def find_sets(store: Store, environment: str, database: str | None = None) -> It
     """Yield all sets of an environment or database, also incomplete ones, by database and then oldest first."""
     prefix = set_prefix(environment, database) if database else f"{environment}/backups/"
     return sets_from_listing(environment, store.list(prefix))
+
+
+@dataclass(frozen=True, slots=True)
+class NewestSets:
+    """The newest sets of a database, oldest first, and whether these are all of its sets."""
+
+    sets: tuple[Set, ...]
+    are_all: bool
+
+
+def find_newest_sets(
+    store: Store, environment: str, database: str, now: datetime, enough: Callable[[Sequence[Set]], bool]
+) -> NewestSets:
+    """Return the sets of the last days; list further back only until the complete ones are enough."""
+    prefix, until, found = set_prefix(environment, database), "", list[Set]()
+    begins = [f"{prefix}{key_timestamp(now - timedelta(days=days))}/" for days in _DAYS_LISTED]
+    for begin in (*begins, ""):
+        in_time = _before(until, store.list(prefix, begin))
+        found = [*sets_from_listing(environment, in_time, now), *found]
+        until = begin
+        if enough([each for each in found if each.complete]):
+            break
+    return NewestSets(tuple(found), are_all=until == "")
+
+
+def _before(key: str, listing: Iterable[ListedKey]) -> Iterable[ListedKey]:
+    """Return a listing up to a key; without a key, all of it."""
+    return takewhile(lambda entry: not key or entry.key < key, listing)
 
 
 def sets_from_listing(environment: str, entries: Iterable[ListedKey], now: datetime | None = None) -> Iterator[Set]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from jobs.backup.sets.manifest import TableRows
 from jobs.cli.sets import print_manifest
+from tests.parts.runs import store_in
+from tests.parts.sets import put, set_id
 from tests.unit.jobs.backup.sets.test_manifest import MANIFEST
 from tests.unit.jobs.cli.conftest import Crew, Write, databases
 
@@ -52,3 +55,24 @@ def test_a_database_without_sets_is_answered_with_those_that_have_some(
     write(databases("shop", "stock") + '[servers.main]\nurl = "postgresql://nobody@127.0.0.1:1/postgres"\n')
     add_set(tmp_path / "store", "try", "shop")
     assert note(crew, database) == f"{database} has no complete backup sets. Databases with sets: shop."
+
+
+def test_the_newest_three_sets_of_each_database_are_listed(crew: Crew, write: Write, tmp_path: Path) -> None:
+    write(databases("shop", "stock"))
+    store, now = store_in(tmp_path / "store"), datetime.now(UTC)
+    for days in (1, 2, 3, 4, 300):
+        put(store, now - timedelta(days=days))
+    put(store, now - timedelta(days=1), complete=False, database="stock")
+    put(store, now - timedelta(days=2), database="stock")
+    listed = crew("backups", "list", "try", "--json").json["sets"]
+    shop = [each for each in listed if each["database"] == "shop"]
+    assert [each["set"] for each in shop] == [set_id(now - timedelta(days=days)) for days in (1, 2, 3)]
+    assert [each["kept_by"] for each in shop] == [None] * 3, "it depends on older sets, which are not listed"
+    stock = [(each["state"], each["kept_by"]) for each in listed if each["database"] == "stock"]
+    assert stock == [("incomplete", None), ("complete", "policy is empty")]
+    more = "The newest 3 of each database; to list all: --all, or name a database"
+    assert more in crew("backups", "list", "try").out
+    for all_of_shop in (("--all",), ("shop",)):
+        assert more not in crew("backups", "list", "try", *all_of_shop).out
+        found = crew("backups", "list", "try", *all_of_shop, "--json").json["sets"]
+        assert sum(each["database"] == "shop" and each["kept_by"] == "policy is empty" for each in found) == 5
