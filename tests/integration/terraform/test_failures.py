@@ -273,7 +273,7 @@ def test_an_import_block_is_pending_until_it_is_applied(aws: Cloud) -> None:
     assert again["sentence"] == "nothing to do"
 
 
-@pytest.mark.parametrize("version", [OLD, NEW])
+@pytest.mark.parametrize("version", [OLD, pytest.param(NEW, marks=pytest.mark.long)])
 def test_a_resource_removed_from_cloud_and_code_is_reported_until_an_apply(aws: Cloud, version: str) -> None:
     name, network = ("gone-old", "10.95") if version == OLD else ("gone-new", "10.94")
     aws.only(name, code=SLOW.replace("10.99", network), program=str(program(version)))

@@ -23,7 +23,7 @@ WAITS = AWS + (
 HELD = r"staging/held is locked by \S+@\S+ since \d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d \(apply\)"
 
 
-@pytest.fixture(params=[OLD, NEW])
+@pytest.fixture(params=[pytest.param(OLD, marks=pytest.mark.long), NEW])
 def aws(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     with cloud(tmp_path_factory.mktemp("cloud"), request.param) as made:
         made.run_json("stacks", "bootstrap", "staging")
