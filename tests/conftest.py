@@ -46,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Run slow tests first. Leave out the tests that cannot run on this machine; in CI they fail instead."""
-    items.sort(key=_turn)
+    items.sort(key=lambda item: _turn(item.path))
     if IN_CI:
         return
     missing = {item: parts[0] for item in items if (parts := needs.missing(item))}
@@ -57,10 +57,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.workeroutput["left_out"] = dict(config.stash[LEFT_OUT])
 
 
-def _turn(item: pytest.Item) -> int:
+@cache
+def _turn(path: Path) -> int:
     """The place of a test's folder or file in SLOW, so that no worker starts with a slow test when others end."""
-    path = item.path.relative_to(TESTS)
-    return next((turn for turn, slow in enumerate(SLOW) if path.is_relative_to(slow)), len(SLOW))
+    return next((turn for turn, slow in enumerate(SLOW) if path.is_relative_to(TESTS / slow)), len(SLOW))
 
 
 @pytest.hookimpl(optionalhook=True)
