@@ -28,9 +28,11 @@ if TYPE_CHECKING:
         unconnected_databases,
     )
     from jobs.backup.sets.choose_set import choose_set, parse_time, warnings_on_choice
+    from jobs.backup.sets.description import Description, encode_description
     from jobs.backup.sets.encryption import can_decrypt, encrypt, new_key_pair
     from jobs.backup.sets.fetch import STDOUT, default_file, find_part, write_part
     from jobs.backup.sets.manifest import MANIFEST, Manifest, decode_manifest, encode_manifest, iso_timestamp
+    from jobs.backup.sets.results import VerificationResult
     from jobs.backup.sets.sets import (
         PIN,
         NewestSets,
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     )
     from jobs.backup.sets.signatures import BadSignature, PublicKey, SigningKey, new_signing_key, parse_public_key
     from jobs.backup.sets.stored import StoredSet, open_set, require_original_place
+    from jobs.backup.sets.trust import trust_of
     from jobs.backup.sources import (
         databases_with_sets,
         is_known,
@@ -70,9 +73,11 @@ _NAMES = {
     "restore.side_table": ("SideTable", "restore_side_table"),
     "restore.target": ("RestoreTarget", "inspect_target", "maintenance_connection", "unconnected_databases"),
     "sets.choose_set": ("choose_set", "parse_time", "warnings_on_choice"),
+    "sets.description": ("Description", "encode_description"),
     "sets.encryption": ("can_decrypt", "encrypt", "new_key_pair"),
     "sets.fetch": ("STDOUT", "default_file", "find_part", "write_part"),
     "sets.manifest": ("MANIFEST", "Manifest", "decode_manifest", "encode_manifest", "iso_timestamp"),
+    "sets.results": ("VerificationResult",),
     "sets.sets": (
         "PIN",
         "NewestSets",
@@ -85,6 +90,7 @@ _NAMES = {
     ),
     "sets.signatures": ("BadSignature", "PublicKey", "SigningKey", "new_signing_key", "parse_public_key"),
     "sets.stored": ("StoredSet", "open_set", "require_original_place"),
+    "sets.trust": ("trust_of",),
     "sources": (
         "databases_with_sets",
         "is_known",
@@ -109,6 +115,7 @@ __all__ = [
     "BackupError",
     "BadSignature",
     "ConnectionTarget",
+    "Description",
     "Difference",
     "Endpoint",
     "KeyFile",
@@ -125,6 +132,7 @@ __all__ = [
     "SigningKey",
     "StoredSet",
     "Verification",
+    "VerificationResult",
     "abandoned_copies",
     "can_decrypt",
     "choose_mode",
@@ -133,6 +141,7 @@ __all__ = [
     "decode_manifest",
     "default_file",
     "dump_program",
+    "encode_description",
     "encode_manifest",
     "encrypt",
     "find_newest_sets",
@@ -168,6 +177,7 @@ __all__ = [
     "sets_from_listing",
     "sets_of",
     "translated_errors",
+    "trust_of",
     "unconnected_databases",
     "verification_fault",
     "verify_job",

@@ -15,6 +15,10 @@ class UnreadableSet(BackupError):
     """A stored part or manifest cannot be read: damaged, cut off, in a newer format, or encrypted to another key."""
 
 
+class Untrusted(UnreadableSet):
+    """A set is not signed by a trusted key, or not encrypted although it must be."""
+
+
 class WrongKey(UnreadableSet):
     """The stored part is encrypted to other keys."""
 

@@ -73,7 +73,7 @@ def open_newest_verified(environment: Environment, settings: Refresh) -> tuple[S
     store = open_store(environment.store, "refresh")
     chosen = newest_verified(
         each
-        for each in find_sets(store, environment.name, settings.source_database)
+        for each in find_sets(store, environment, settings.source_database)
         if not is_dated_ahead(each, datetime.now(UTC))
     )
     if chosen is None:
@@ -87,9 +87,9 @@ def open_newest_verified(environment: Environment, settings: Refresh) -> tuple[S
 
 
 def newest_verified(sets: Iterable[Set]) -> Set | None:
-    """Return the newest set that is complete and verified."""
-    verified = (backup_set for backup_set in sets if backup_set.complete and backup_set.is_verified)
-    return max(verified, key=lambda backup_set: backup_set.sort_key, default=None)
+    """Return the newest set that is complete, verified and trusted."""
+    newest_first = sorted((each for each in sets if each.complete), key=lambda each: each.sort_key, reverse=True)
+    return next((each for each in newest_first if each.is_verified and each.untrusted is None), None)
 
 
 def refuse_protected(

@@ -79,7 +79,7 @@ def _known_names(environment: Environment) -> str:
 
 def sets_of(environment: Environment, store: Store, name: str) -> list[Set]:
     """Return the sets of a database, even if the file no longer names it; UnknownName if it has neither."""
-    sets = list(find_sets(store, environment.name, name))
+    sets = list(find_sets(store, environment, name))
     if not sets:
         section_of(environment, name)
     return sets
@@ -142,7 +142,7 @@ def _expanded(
     try:
         existing = databases_of(server)
     except (Failed, Transient):
-        has_sets = database is not None and any(find_sets(store, environment.name, name))
+        has_sets = database is not None and any(find_sets(store, environment, name))
         return [name if has_sets else server]
     if database is None:
         return [subject_name(server, each) for each in select_databases(existing, environment.servers[server].exclude)]

@@ -92,10 +92,11 @@ def is_readable(recipients: Sequence[str], encrypt_to: Sequence[str], identity: 
 
 
 def _newest_and_oldest(environment: Environment, store: Store) -> Iterator[Set]:
-    """Yield the newest and the oldest complete set of each database in the file."""
+    """Yield the newest and the oldest trusted set of each database in the file."""
     from jobs.backup import databases_with_sets, find_sets, is_known
 
     for name in databases_with_sets(environment, store):
         if is_known(environment, name):
-            complete = [each for each in find_sets(store, environment.name, name) if each.complete]
-            yield from dict.fromkeys(complete[:1] + complete[-1:])
+            complete = [each for each in find_sets(store, environment, name) if each.complete]
+            ends = (next((each for each in some if not each.untrusted), None) for some in (complete, complete[::-1]))
+            yield from dict.fromkeys(each for each in ends if each is not None)

@@ -172,12 +172,20 @@ OptionalDatabase = Annotated[
     str | None,
     typer.Argument(metavar="DATABASE", help="Database (default: all).", autocompletion=complete_database),
 ]
+TrustUnsigned = Annotated[
+    str | None,
+    typer.Option(
+        "--trust-unsigned",
+        metavar="ID",
+        help="Use this backup set although it is not signed by a trusted key, or not encrypted; instead of --set.",
+    ),
+]
 SetId = Annotated[
     str | None,
     typer.Option(
         "--set",
         metavar="ID",
-        help="Backup set: its ID or the ID's last four characters (default: newest that has not failed verification).",
+        help="Backup set: its ID or the ID's last four characters (default: newest trusted that has not failed).",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout and nothing else.")]
@@ -186,3 +194,10 @@ YesTo = Annotated[
     str | None,
     typer.Option(metavar="ENV", help="Confirm changes to the protected environment ENV without a prompt."),
 ]
+
+
+def named_set(set_id: str | None, trust_unsigned: str | None) -> str | None:
+    """Return the set that --set or --trust-unsigned names."""
+    if set_id is not None and trust_unsigned is not None:
+        raise WrongUsage("--set and --trust-unsigned both name a set; use one of them")
+    return set_id or trust_unsigned

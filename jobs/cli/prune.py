@@ -33,7 +33,8 @@ def prune_command(
         ),
     ] = False,
     set_id: Annotated[
-        str | None, typer.Option("--set", metavar="ID", help="Remove only this set; it must be dated in the future.")
+        str | None,
+        typer.Option("--set", metavar="ID", help="Remove only this set: an untrusted one, or one of the future."),
     ] = None,
     yes_to: YesTo = None,
     as_json: AsJson = False,
@@ -41,8 +42,8 @@ def prune_command(
     """Remove backup sets that no rule of `keep` covers.
 
     Never removes the newest complete set, the newest one that has not failed verification, the newest verified set or a
-    pinned set. Without rules it removes no complete set. Also removes incomplete sets and open uploads of failed runs
-    after one day, if no run holds the lock.
+    pinned set. Sets that are not signed by a trusted key do not count. Without rules it removes no complete set. Also
+    removes incomplete sets and open uploads of failed runs after one day, if no run holds the lock.
     """
     from jobs.cli.run import print_records, record_as_json, worst_first
     from jobs.retention.job import plan_prune, plan_removal, retention, subjects

@@ -14,7 +14,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs.cli import arguments, output, prompts
-from jobs.cli.arguments import AsJson, DatabaseName, DryRun, EnvironmentName, OptionalDatabase, SetId, WrongUsage, YesTo
+from jobs.cli.arguments import (
+    AsJson,
+    DatabaseName,
+    DryRun,
+    EnvironmentName,
+    OptionalDatabase,
+    SetId,
+    TrustUnsigned,
+    WrongUsage,
+    YesTo,
+    named_set,
+)
 from jobs.format import format_duration, format_time
 
 if TYPE_CHECKING:
@@ -92,16 +103,17 @@ def restore_command(
     via: Annotated[
         str | None, typer.Option(metavar="TUNNEL", help="Connect through ssh=HOST or kubernetes=NAMESPACE/KIND/NAME.")
     ] = None,
+    trust_unsigned: TrustUnsigned = None,
     yes_to: YesTo = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> int:
     """Restore a backup set into a database.
 
-    Restores the newest complete set that has not failed verification. --before selects an older set, --set any set,
-    even one that failed verification. The target must be an empty database. Use --create to create it, --replace to
-    replace a database that is not empty, or --tables to add tables to one. --as-table restores the rows of one table
-    beside the live one, without constraints. The restore checks the hash of every part.
+    Restores the newest set that is signed by a trusted key and has not failed verification. --before selects an older
+    set, --set any signed set, even one that failed verification. The target must be an empty database. Use --create to
+    create it, --replace to replace a database that is not empty, or --tables to add tables to one. --as-table restores
+    the rows of one table beside the live one, without constraints. The restore checks the hash of every piece.
     """
     from jobs.backup import (
         Address,
@@ -127,6 +139,7 @@ def restore_command(
     store = arguments.environment_store(environment)
     now = datetime.now(UTC)
     until = parse_time(before, environment.timezone, now) if before is not None else None
+    set_id = named_set(set_id, trust_unsigned)
     stored_sets = sets_of(environment, store, database)
     selected = choose_set(stored_sets, database, set_id, until, now=now)
     output.print_warnings(warnings_on_choice(stored_sets, selected, set_id, until, now=now))
@@ -134,10 +147,11 @@ def restore_command(
     address = Address(_hide_password(into), password or (None if via else password_in_file(environment, into)), tunnel)
     started = time.monotonic()
     with unrecorded_run(environment, store, "restore", database) as run, _connected(run, address) as endpoint:
-        stored = open_set(store, selected, environment.store.decrypt_with if environment.store else None)
+        decrypt_with = environment.store.decrypt_with if environment.store else None
+        stored = open_set(store, selected, decrypt_with, trust_unsigned=trust_unsigned is not None)
         if set_id is None:
             require_original_place(stored)
-        output.print_warnings([stored.mismatch] if stored.mismatch else [])
+        output.print_warnings(stored.warnings)
         target = inspect_target(endpoint)
         mode = choose_mode(target, create=create, replaces=replaces, only_tables=bool(tables))
         _confirm(ctx, run, endpoint, target, mode, yes_to)
@@ -358,6 +372,7 @@ def verify_command(
     environment_name: EnvironmentName,
     database: OptionalDatabase = None,
     set_id: SetToVerify = None,
+    trust_unsigned: TrustUnsigned = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> int:
@@ -371,12 +386,14 @@ def verify_command(
     from jobs.cli.run import print_records, record_as_json, worst_first
     from jobs.run import Options, exit_code, run_job
 
+    set_id = named_set(set_id, trust_unsigned)
     if set_id is not None and database is None:
-        raise WrongUsage("--set needs a database: crew backups verify ENV DATABASE --set ID")
+        raise WrongUsage("a set needs its database: crew backups verify ENV DATABASE --set ID")
     environment = arguments.open_environment(ctx, environment_name)
     options = Options(only=(database,) if database else (), dry_run=dry_run)
     store = arguments.environment_store(environment, "verify")
-    records = worst_first(run_job(verify_job(set_id), environment, store, options))
+    job = verify_job(set_id, trust_unsigned=trust_unsigned is not None)
+    records = worst_first(run_job(job, environment, store, options))
     verifications = [record.details for record in records if isinstance(record.details, Verification)]
     if as_json:
         differences = {

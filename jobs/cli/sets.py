@@ -9,12 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs.cli import arguments, output
-from jobs.cli.arguments import AsJson, DatabaseName, EnvironmentName, OptionalDatabase, SetId, WrongUsage
+from jobs.cli.arguments import (
+    AsJson,
+    DatabaseName,
+    EnvironmentName,
+    OptionalDatabase,
+    SetId,
+    TrustUnsigned,
+    WrongUsage,
+    named_set,
+)
 from jobs.format import format_duration, format_size, plural
 
 if TYPE_CHECKING:
     from inventories import Environment
-    from jobs.backup import Manifest, Set, StoredSet
+    from jobs.backup import Description, Set, StoredSet
     from jobs.store import Store
 
 NEWEST_SHOWN = 3
@@ -42,15 +51,15 @@ def list_sets_command(
 ) -> None:
     """List backup sets, and which retention rules keep each set.
 
-    Newest first: the newest 3 of each database, or all of the named database. Reads only the store's listing.
-    Incomplete sets are listed separately: they cannot be restored.
+    Newest first: the newest 3 of each database, or all of the named database. Reads only the store's listing. Lists
+    separately: sets that are not signed by a trusted key, and incomplete sets.
     """
     from jobs.backup import find_sets, sets_of
 
     environment = arguments.open_environment(ctx, environment_name)
     store, now = arguments.environment_store(environment), datetime.now(UTC)
     if database or all_sets:
-        listed = sets_of(environment, store, database) if database else list(find_sets(store, environment.name))
+        listed = sets_of(environment, store, database) if database else list(find_sets(store, environment))
         kept_by, left_out = retention_reasons(environment, listed), False
     else:
         listed, kept_by, left_out = _newest_of_each(environment, store, now)
@@ -81,10 +90,14 @@ def _newest_of_each(
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    from jobs.backup import NewestSets, databases_with_sets, find_newest_sets
+    from jobs.backup import NewestSets, databases_with_sets, find_newest_sets, trust_of
+
+    trust = trust_of(environment)
 
     def newest(database: str) -> NewestSets:
-        return find_newest_sets(store, environment.name, database, now, lambda complete: len(complete) >= NEWEST_SHOWN)
+        return find_newest_sets(
+            store, environment.name, database, now, lambda sets: len(sets) >= NEWEST_SHOWN, trust=trust
+        )
 
     with ThreadPoolExecutor(_READERS) as pool:
         found = list(pool.map(newest, databases_with_sets(environment, store)))
@@ -92,9 +105,10 @@ def _newest_of_each(
     shown: list[Set] = []
     left_out = False
     for of_database in found:
-        complete = sorted((each for each in of_database.sets if each.complete), key=lambda each: each.sort_key)
+        complete = [each for each in of_database.sets if each.complete and each.untrusted is None]
+        complete.sort(key=lambda each: each.sort_key)
         shown += complete[-NEWEST_SHOWN:]
-        shown += (each for each in of_database.sets if not each.complete)
+        shown += (each for each in of_database.sets if not each.complete or each.untrusted is not None)
         left_out = left_out or not of_database.are_all or len(complete) > NEWEST_SHOWN
     return shown, kept_by, left_out
 
@@ -157,10 +171,15 @@ def print_sets(
     now: datetime,
 ) -> None:
     """Print complete sets as a table; below it sets that are being written, and those of failed runs."""
-    complete = [each for each in listed if each.complete]
+    complete = [each for each in listed if each.complete and each.untrusted is None]
     if complete:
         header = ("database", "set", "age", "size", "took", "verified", "tags", "kept by")
         output.table([_row(each, kept_by.get((each.database, each.id), ""), now) for each in complete], header)
+    untrusted = [each for each in listed if each.complete and each.untrusted is not None]
+    if untrusted:
+        output.say("")
+        output.say("Not trusted, and used only with --trust-unsigned:", output.WARN)
+        output.table([_untrusted_row(each, now) for each in untrusted], indent=2)
     in_progress = [each for each in listed if each.id in being_written]
     dead = [each for each in listed if not each.complete and each.id not in being_written]
     for title, incomplete in (
@@ -190,12 +209,20 @@ def _row(backup_set: Set, kept_by: str, now: datetime) -> tuple[output.Cell | st
     )
 
 
+def _untrusted_row(backup_set: Set, now: datetime) -> tuple[str, ...]:
+    age = "future" if backup_set.started > now else format_duration(now - backup_set.started)
+    return backup_set.database, backup_set.id, age, format_size(backup_set.size), str(backup_set.untrusted)
+
+
 def _verification(backup_set: Set, now: datetime) -> output.Cell:
+    newest = backup_set.results[0] if backup_set.results else None
+    is_unsigned = newest is not None and not backup_set.trusts_result(newest)
+    unsigned = f" (unsigned: {'failed' if newest.failed else 'passed'})" if newest and is_unsigned else ""
     if backup_set.has_failed:
-        return output.Cell("VERIFICATION FAILED", output.BAD)
+        return output.Cell(f"VERIFICATION FAILED{unsigned}", output.BAD)
     if backup_set.verified:
-        return output.Cell(f"{format_duration(now - backup_set.verified)} ago", output.GOOD)
-    return output.Cell("not yet", output.QUIET)
+        return output.Cell(f"{format_duration(now - backup_set.verified)} ago{unsigned}", output.GOOD)
+    return output.Cell(f"not yet{unsigned}", output.QUIET)
 
 
 def backup_set_as_json(backup_set: Set, kept_by: str | None, *, running: bool) -> dict[str, Any]:
@@ -203,15 +230,23 @@ def backup_set_as_json(backup_set: Set, kept_by: str | None, *, running: bool) -
     from jobs.backup import iso_timestamp
 
     failed, verified = backup_set.failed_verification, backup_set.verified
+    untrusted = backup_set.untrusted if backup_set.complete else None
+    state = "untrusted" if untrusted is not None else "complete" if backup_set.complete else "incomplete"
     return {
         "database": backup_set.database,
         "set": backup_set.id,
         "started": iso_timestamp(backup_set.started),
-        "state": "complete" if backup_set.complete else "running" if running else "incomplete",
+        "state": "running" if running else state,
+        "untrusted": untrusted,
         "seconds": backup_set.duration.total_seconds() if backup_set.duration else None,
         "stored_bytes": backup_set.size,
         "verified": verified and iso_timestamp(verified),
         "verification_failed": failed and iso_timestamp(failed),
+        "untrusted_results": [
+            {"at": iso_timestamp(result.at), "outcome": "failed" if result.failed else "passed"}
+            for result in backup_set.results
+            if not backup_set.trusts_result(result)
+        ],
         "pinned": backup_set.pinned,
         "tags": list(backup_set.tags),
         "kept_by": kept_by,
@@ -228,51 +263,81 @@ def show_set_command(
     """Show one backup set: its source, parts, largest tables and notes."""
     import json
 
-    from jobs.backup import encode_manifest
+    from jobs.backup import BackupError, encode_description, encode_manifest
 
-    stored = _open_set(ctx, environment_name, database, set_id)
+    stored = _open_set(ctx, environment_name, database, set_id, trust_unsigned=True)
+    description, hidden = None, None
+    try:
+        description = stored.description
+    except BackupError as error:  # most often without the secret key
+        hidden = str(error)
     if as_json:
-        output.print_json({"manifest": json.loads(encode_manifest(stored.manifest))})
-    else:
-        print_manifest(stored.manifest)
+        described = json.loads(encode_description(description)) if description else None
+        manifest = json.loads(encode_manifest(stored.manifest))
+        signed = {"signed_by": stored.signer.fingerprint if stored.signer else None, "untrusted": stored.untrusted}
+        output.print_json({"manifest": manifest, **signed, "description": described, "hidden": hidden})
+        return
+    print_set(stored, description)
+    if hidden:
+        output.say("")
+        output.say(f"Not shown: tables, rows and notes, because {hidden}", output.WARN)
 
 
-def print_manifest(manifest: Manifest) -> None:
-    """Print the manifest of a backup set."""
+def print_set(stored: StoredSet, description: Description | None) -> None:
+    """Print the manifest of a backup set and, if it could be decrypted, the description of its database."""
+    manifest = stored.manifest
     output.say(f"{manifest.environment}/{manifest.database}, set {manifest.set}")
-    output.table(_facts(manifest), indent=2)
+    output.table(_facts(stored, description), indent=2)
     output.say("")
     output.say("Parts")
     header = ("part", "content", "dumped", "stored", "objects")
+    tables = description.table_parts if description else {}
     parts = [
-        (part.name, part.table or part.kind, format_size(part.dumped), format_size(part.size), str(len(part.pieces)))
+        (
+            part.name,
+            tables.get(part.name, part.kind),
+            format_size(part.dumped),
+            format_size(part.size),
+            str(len(part.pieces)),
+        )
         for part in manifest.parts
     ]
     output.table(parts, header, indent=2)
-    largest = sorted(manifest.tables, key=lambda table: -table.bytes)[:_TABLES_SHOWN]
-    left_out = len(largest) < len(manifest.tables)
-    shown = f", showing {len(largest)} of {len(manifest.tables)} tables (all: --json)" if left_out else ""
+    if description is not None:
+        _print_tables(description)
+
+
+def _print_tables(description: Description) -> None:
+    largest = sorted(description.tables, key=lambda table: -table.bytes)[:_TABLES_SHOWN]
+    left_out = len(largest) < len(description.tables)
+    shown = f", showing {len(largest)} of {len(description.tables)} tables (all: --json)" if left_out else ""
     output.say("")
     output.say(f"Largest tables{shown}")
     rows = [(f"{t.schema}.{t.name}", "" if t.rows is None else f"{t.rows:,}", format_size(t.bytes)) for t in largest]
     output.table(rows, ("table", "rows", "size"), indent=2)
-    for note in manifest.notes:
+    for note in description.notes:
         output.say("")
         output.say(f"Note: {note}", output.WARN)
 
 
-def _facts(manifest: Manifest) -> list[tuple[str, str]]:
-    tables, rows = plural(len(manifest.tables), "table"), manifest.rows
+def _facts(stored: StoredSet, description: Description | None) -> list[tuple[str, str]]:
+    manifest = stored.manifest
     return [
         ("taken", f"{manifest.started:%Y-%m-%d %H:%M:%S} UTC, in {format_duration(manifest.ended - manifest.started)}"),
         ("source", f"PostgreSQL {manifest.server.version}{', a standby' if manifest.server.standby else ''}"),
         ("programs", ", ".join(f"{name} {version}" for name, version in manifest.tools.items())),
         ("size", f"{format_size(manifest.dumped_bytes)} dumped, {format_size(manifest.stored_bytes)} stored"),
-        ("content", f"{tables}, {f'{rows:,} rows' if rows is not None else 'rows not counted'}"),
+        *([("content", _content(description))] if description else []),
         ("encrypted", f"to {', '.join(manifest.recipients)}" if manifest.encrypted else "no"),
+        ("signed", f"by {stored.signer}" if stored.signer else "no"),
         ("tags", ", ".join(manifest.tags) or "none"),
         ("run", manifest.run),
     ]
+
+
+def _content(description: Description) -> str:
+    rows = f"{description.rows:,} rows" if description.rows is not None else "rows not counted"
+    return f"{plural(len(description.tables), 'table')}, {rows}"
 
 
 def fetch_command(
@@ -287,6 +352,7 @@ def fetch_command(
         str | None,
         typer.Option(metavar="FILE", help="File to write, or - for stdout (default: a new file in this directory)."),
     ] = None,
+    trust_unsigned: TrustUnsigned = None,
     as_json: AsJson = False,
 ) -> None:
     """Download one part of a backup set.
@@ -300,7 +366,8 @@ def fetch_command(
 
     if as_json and to == STDOUT:
         raise WrongUsage("--json and --to - both write to stdout; name a file with --to, or omit --json")
-    stored = _open_set(ctx, environment_name, database, set_id)
+    set_id = named_set(set_id, trust_unsigned)
+    stored = _open_set(ctx, environment_name, database, set_id, trust_unsigned=trust_unsigned is not None)
     selected = find_part(stored, part)
     environment = arguments.open_environment(ctx, environment_name)
     with unrecorded_run(environment, stored.store, "fetch", database) as run:
@@ -353,7 +420,7 @@ def unpin_command(
     pinned = [each for each in stored_sets if each.pinned]
     if not pinned:
         raise BackupError(f"{database}: there is no pinned backup set")
-    selected = choose_set(pinned, database, set_id, with_failed=True)
+    selected = choose_set(pinned, database, set_id, any_complete=True)
     environment = arguments.open_environment(ctx, environment_name)
     with (
         unrecorded_run(environment, store, "unpin", database) as run,
@@ -383,13 +450,16 @@ def _sets_and_store(
     return sets_of(environment, store, database), store
 
 
-def _open_set(ctx: typer.Context, environment_name: str, database: str, set_id: str | None) -> StoredSet:
+def _open_set(
+    ctx: typer.Context, environment_name: str, database: str, set_id: str | None, *, trust_unsigned: bool
+) -> StoredSet:
     from jobs.backup import choose_set, open_set, warnings_on_choice
 
     stored_sets, store = _sets_and_store(ctx, environment_name, database)
     settings, now = arguments.open_environment(ctx, environment_name).store, datetime.now(UTC)
     selected = choose_set(stored_sets, database, set_id, now=now)
     output.print_warnings(warnings_on_choice(stored_sets, selected, set_id, now=now))
-    stored = open_set(store, selected, settings.decrypt_with if settings else None)
-    output.print_warnings([stored.mismatch] if stored.mismatch else [])
+    decrypt_with = settings.decrypt_with if settings else None
+    stored = open_set(store, selected, decrypt_with, trust_unsigned=trust_unsigned)
+    output.print_warnings(stored.warnings)
     return stored

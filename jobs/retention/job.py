@@ -20,6 +20,7 @@ from jobs.backup import (
     section_of,
     set_prefix,
     sets_from_listing,
+    trust_of,
 )
 from jobs.format import and_more, format_size, plural
 from jobs.retention.policy import ClockBehind, Decision, apply_policy, require_plausible_clock
@@ -66,7 +67,8 @@ def plan_prune(store: Store, environment: Environment, database: str, now: datet
     # Read the lock before listing: a run that ends meanwhile still counts as alive.
     holder = read_holder(store, environment.name, "backup", database)
     names: dict[str, tuple[str, ...]] = {}
-    sets = list(sets_from_listing(environment.name, _collect_names(store.list(prefix), len(prefix), names), now))
+    listing = _collect_names(store.list(prefix), len(prefix), names)
+    sets = list(sets_from_listing(environment.name, listing, trust_of(environment), now))
     dated_ahead = tuple(each for each in sets if is_dated_ahead(each, now))
     candidates = [each for each in sets if each.complete and not is_dated_ahead(each, now)]
     decisions = apply_policy(candidates, policy, now.astimezone(environment.timezone))
@@ -83,19 +85,21 @@ def plan_prune(store: Store, environment: Environment, database: str, now: datet
 
 
 def plan_removal(store: Store, environment: Environment, database: str, set_id: str, now: datetime) -> PrunePlan:
-    """Plan to remove one set that is dated in the future. The rules of `keep` decide about all others."""
+    """Plan to remove one set that is untrusted or dated in the future. The rules of `keep` decide about all others."""
     plan = plan_prune(store, environment, database, now)
-    selected = next((each for each in plan.dated_ahead if set_id in {each.id, each.id[-4:]}), None)
+    not_counted = [*plan.dated_ahead, *(each.set for each in plan.decisions if each.set.untrusted is not None)]
+    selected = next((each for each in not_counted if set_id in {each.id, each.id[-4:]}), None)
     if selected is None:
-        names = ", ".join(each.id for each in plan.dated_ahead) or "none"
+        names = ", ".join(each.id for each in not_counted) or "none"
         raise UnknownName(
-            f"--set {set_id}: {database} has no such set that is dated in the future (there are: {names}); "
+            f"--set {set_id}: {database} has no such set that is untrusted or of the future (there are: {names}); "
             "the rules of keep decide which other sets are removed"
         )
     if selected.pinned:
         unpin = f"crew backups unpin {environment.name} {database} --set {selected.id}"
         raise Failed(f"set {selected.id} of {database} is pinned; unpin it first: {unpin}")
-    decision = Decision(selected, keep=False, reasons=("dated in the future, removed by --set",), counters=())
+    why = "dated in the future" if selected in plan.dated_ahead else f"not trusted ({selected.untrusted})"
+    decision = Decision(selected, keep=False, reasons=(f"{why}, removed by --set",), counters=())
     return PrunePlan(database, (decision,), has_rules=True, abandoned_sets=(), abandoned_uploads=(), names=plan.names)
 
 
@@ -135,16 +139,13 @@ def apply_prune(
 
     `check` is called regularly and raises to stop the removal.
     """
-    manifests = {each.prefix + MANIFEST: each for each in plan.removed}
+    candidates = (*plan.removed, *plan.abandoned_sets)
+    manifests = {each.prefix + MANIFEST: each for each in candidates if MANIFEST in plan.names[each.id]}
     refused = list(store.delete(_checking(manifests, check)))
     remaining = {manifests[each.key].id for each in refused}
+    without_manifest = [each for each in candidates if each.id not in remaining]
     removed = [each for each in plan.removed if each.id not in remaining]
-    other_keys = (
-        each.prefix + name
-        for each in (*removed, *plan.abandoned_sets)
-        for name in plan.names[each.id]
-        if name != MANIFEST
-    )
+    other_keys = (each.prefix + name for each in without_manifest for name in plan.names[each.id] if name != MANIFEST)
     refused += store.delete(_checking(other_keys, check))
     refused += _abort(store, plan.abandoned_uploads)
     purged, not_purged = store.purge_versions(set_prefix(environment, plan.database)) if versions else (0, ())
@@ -272,7 +273,7 @@ def remove_records(environment: Environment, store: Store, log: FilteringBoundLo
 def retention(*, versions: bool = False, set_id: str | None = None) -> Job:
     """Return the job; with `versions`, it also deletes what a versioned bucket still holds of removed sets.
 
-    With `set_id`, it only removes this set, which must be dated in the future.
+    With `set_id`, it only removes this set, which must be untrusted or dated in the future.
     """
     prune = partial(work, versions=versions, set_id=set_id)
     return Job("retention", subjects, prune, schedule, finish=remove_records, has_subject=is_known)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
 from inventories import CrewError, Keep
@@ -34,9 +35,14 @@ class CompleteSet(Protocol):
     @property
     def tags(self) -> Collection[str]: ...
     @property
-    def verified(self) -> datetime | None: ...
+    def untrusted(self) -> str | None:
+        """Why the set is not trusted. To find out takes time, so the policy asks only where it matters."""
+        ...
+
     @property
-    def failed_verification(self) -> datetime | None: ...
+    def is_verified(self) -> bool: ...
+    @property
+    def has_failed(self) -> bool: ...
     @property
     def pinned(self) -> bool: ...
 
@@ -68,18 +74,27 @@ class Decision(Generic[S]):
 
 
 def apply_policy(sets: Iterable[S], policy: Keep, now: datetime) -> list[Decision[S]]:
-    """Return a decision for each set, newest first; calendar periods are in the timezone of `now`."""
+    """Return a decision for each set, newest first; calendar periods are in the timezone of `now`.
+
+    A set that is not trusted fills no period. It is kept as long as a rule would keep it if it were trusted, because
+    its key can have been removed from `trust` by mistake.
+    """
     newest_first = sorted(sets, key=lambda each: each.sort_key, reverse=True)
     if policy == Keep():
         return [Decision(each, True, ("policy is empty",), ()) for each in newest_first]
     protected = _protected(newest_first)
     candidates = _candidates(newest_first, now)
-    not_failed = [each for each in candidates if not each.has_failed]
-    alternatives = not_failed if len(not_failed) < len(candidates) else []  # only failed sets ask for them
+    any_failed = any(each.has_failed for each in candidates)  # only failed sets ask for alternatives
+    alternatives = [each for each in candidates if each.is_alternative] if any_failed else []
     rules = _rules(policy, _reference(newest_first, now), alternatives)
     decisions = []
     for each, candidate in zip(newest_first, candidates, strict=True):
+        before = [rule.state for rule in rules]
         from_rules = [reason for rule in rules if (reason := rule.keep(candidate))]
+        if from_rules and each.untrusted is not None:
+            from_rules = [f"not counted, because {each.untrusted}"]
+            for rule, state in zip(rules, before, strict=True):
+                rule.state = state
         reasons = (*protected.get(each.id, ()), *_matching_tags(each.tags, policy.tags), *from_rules)
         decisions.append(Decision(each, bool(reasons), reasons, tuple([rule.counter for rule in rules])))
     return decisions
@@ -94,20 +109,27 @@ class _Candidate:
     local: datetime
     is_oldest: bool
     has_failed: bool
-    older_not_failed: int
+    is_alternative: bool
+    """Whether it can take the place of a failed set. Without failed sets it is not known whether it is trusted."""
+    older_alternatives: int
 
 
 def _candidates(newest_first: Sequence[CompleteSet], now: datetime) -> list[_Candidate]:
-    """Return the sets as the rules see them. The oldest one is the oldest that has not failed verification, if any."""
-    failed = [has_failed(each) for each in newest_first]
-    oldest = max((number for number, has in enumerate(failed) if not has), default=len(failed) - 1)
-    older_not_failed = failed.count(False)
+    """Return the sets as the rules see them.
+
+    The oldest one is the oldest trusted one, if possible one that has not failed verification.
+    """
+    failed = [each.has_failed for each in newest_first]
+    check = any(failed)
+    fit = [not has and not (check and each.untrusted) for each, has in zip(newest_first, failed, strict=True)]
+    oldest_first = sorted(range(len(failed)), key=lambda number: (failed[number], -number))
+    oldest = next((number for number in oldest_first if newest_first[number].untrusted is None), None)
+    older = fit.count(True)
     candidates = []
     for number, each in enumerate(newest_first):
-        older_not_failed -= not failed[number]
-        local = each.started.astimezone(now.tzinfo)
-        is_oldest = number == oldest
-        candidates.append(_Candidate(number, each.started, local, is_oldest, failed[number], older_not_failed))
+        older -= fit[number]
+        local, is_oldest = each.started.astimezone(now.tzinfo), number == oldest
+        candidates.append(_Candidate(number, each.started, local, is_oldest, failed[number], fit[number], older))
     return candidates
 
 
@@ -127,7 +149,7 @@ def explain(decision: Decision[S]) -> str:
         return ", ".join(decision.reasons)
     if not decision.keep:
         reasons = ", ".join(_why_not(counter) for counter in decision.counters) or "no matching tags"
-        return f"verification failed, {reasons}" if has_failed(decision.set) else reasons
+        return f"verification failed, {reasons}" if decision.set.has_failed else reasons
     counts = {each.rule: each.remaining for each in decision.counters if each.remaining is not None}
     rules = [(reason, counts.get(reason.removeprefix("oldest "))) for reason in decision.reasons]
     return ", ".join(reason if count is None else f"{reason} ({count} left)" for reason, count in rules)
@@ -153,9 +175,9 @@ def _label(counter: RuleCounter) -> str:
 
 def _protected(newest_first: Sequence[CompleteSet]) -> dict[str, tuple[str, ...]]:
     """Return the reasons for which sets are kept under any policy, by set."""
-    newest = newest_first[:1]
-    newest_not_failed = [each for each in newest_first if not has_failed(each)][:1]
-    newest_verified = [each for each in newest_first if _is_verified(each)][:1]
+    newest = _first_trusted(newest_first)
+    newest_not_failed = _first_trusted(each for each in newest_first if not each.has_failed)
+    newest_verified = _first_trusted(each for each in newest_first if each.is_verified)
     pinned = [each for each in newest_first if each.pinned]
     reasons: dict[str, tuple[str, ...]] = {}
     for reason, kept in (
@@ -169,14 +191,9 @@ def _protected(newest_first: Sequence[CompleteSet]) -> dict[str, tuple[str, ...]
     return reasons
 
 
-def has_failed(each: CompleteSet) -> bool:
-    """Whether the set's last verification failed."""
-    return each.failed_verification is not None and (each.verified is None or each.verified < each.failed_verification)
-
-
-def _is_verified(each: CompleteSet) -> bool:
-    """Whether the set's last verification succeeded."""
-    return each.verified is not None and not has_failed(each)
+def _first_trusted(sets: Iterable[CompleteSet]) -> list[CompleteSet]:
+    """Return the first set that is trusted, if there is one."""
+    return list(islice((each for each in sets if each.untrusted is None), 1))
 
 
 def _matching_tags(tags: Collection[str], rules: Sequence[Sequence[str]]) -> list[str]:
@@ -185,8 +202,8 @@ def _matching_tags(tags: Collection[str], rules: Sequence[Sequence[str]]) -> lis
 
 
 def _reference(newest_first: Sequence[CompleteSet], now: datetime) -> datetime | None:
-    """Return the time from which `within` counts back: the start of the newest set that is not in the future."""
-    past = next((each.started for each in newest_first if each.started <= now), None)
+    """Return the time from which `within` counts back: the start of the newest trusted set of the past."""
+    past = next((each.started for each in newest_first if each.started <= now and each.untrusted is None), None)
     return past and past.astimezone(now.tzinfo)
 
 
@@ -233,6 +250,15 @@ class _Rule:
         self._last_period: Period = ()
         self._alternatives = {self._period(each) for each in alternatives if each.started > since}
 
+    @property
+    def state(self) -> tuple[RuleCounter, Period]:
+        """The counter and the last period for which the rule kept a set."""
+        return self.counter, self._last_period
+
+    @state.setter
+    def state(self, state: tuple[RuleCounter, Period]) -> None:
+        self.counter, self._last_period = state
+
     def keep(self, candidate: _Candidate) -> str | None:
         """Return the reason if this rule keeps the set, and count it."""
         name, remaining, period = self.counter.rule, self.counter.remaining, self._period(candidate)
@@ -258,7 +284,7 @@ class _Rule:
         """Whether a set that has not failed can take the place of a failed one."""
         if self._period_of:
             return period in self._alternatives
-        return self.counter.remaining is not None and self.counter.remaining <= failed.older_not_failed
+        return self.counter.remaining is not None and self.counter.remaining <= failed.older_alternatives
 
 
 def _rules(policy: Keep, newest: datetime | None, alternatives: Sequence[_Candidate]) -> list[_Rule]:

@@ -26,9 +26,9 @@ _KEY_TIME_FORM = re.compile(r"\d{8}T\d{6}Z")
 _KEY_TIME_LENGTH = len("20261121T020000Z")
 
 
-def to_body(fields: Mapping[str, Any]) -> bytes:
+def to_body(fields: Mapping[str, Any], number: int = FORMAT) -> bytes:
     """Return a document as JSON with its format number."""
-    text = json.dumps({"format": FORMAT, **fields}, ensure_ascii=False, indent=1, default=_json_value)
+    text = json.dumps({"format": number, **fields}, ensure_ascii=False, indent=1, default=_json_value)
     return text.encode(errors="backslashreplace")  # of half a character, for which UTF-8 has no form, JSON has \udXXX
 
 
@@ -36,21 +36,23 @@ def _json_value(value: object) -> str | None:
     return to_iso(value) if isinstance(value, datetime) else str(value)
 
 
-def from_body(key: str, body: bytes, parse: Callable[[dict[str, Any]], T], failed: type[Failed] = Failed) -> T:
-    """Return the parsed document; raise `failed` if it is damaged or written by a newer groundcrew."""
+def from_body(
+    key: str, body: bytes, parse: Callable[[dict[str, Any]], T], failed: type[Failed] = Failed, number: int = FORMAT
+) -> T:
+    """Return the parsed document; raise `failed` if it is damaged or has another format number."""
     try:
         fields = json.loads(body)
         written_format = fields.pop("format")
-        if written_format == FORMAT:
+        if written_format == number:
             return _checked(parse(fields))
+        is_older = written_format < number
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise failed(
             f"{key}: this is not a document of groundcrew ({type(error).__name__}: {error}); "
             "inspect it and move it out of the store"
         ) from None
-    raise failed(
-        f"{key}: has format {written_format}; this version of groundcrew reads format {FORMAT}; upgrade groundcrew"
-    )
+    remedy = "it was written before the first release; move it out of the store" if is_older else "upgrade groundcrew"
+    raise failed(f"{key}: has format {written_format}; this version of groundcrew reads format {number}; {remedy}")
 
 
 def _checked(document: T) -> T:

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from itertools import islice
 from urllib.parse import unquote
 
 from inventories import Environment
-from jobs.backup import Set, databases_with_sets, find_newest_sets, is_dated_ahead
+from jobs.backup import Set, VerificationResult, databases_with_sets, find_newest_sets, is_dated_ahead, trust_of
 from jobs.cost import cache
 from jobs.cost.bill import CostError
 from jobs.cost.report import CostReport, report_on
@@ -26,11 +27,12 @@ _READERS = 8
 
 @dataclass(frozen=True, slots=True)
 class DatabaseStatus:
-    """A database's complete sets, oldest first, and the health of its backup job."""
+    """A database's newest trusted sets, oldest first, its last verification, and the health of its backup job."""
 
     name: str
     sets: tuple[Set, ...]
     backup: Health | None
+    last_result: VerificationResult | None = None
 
     @property
     def newest(self) -> Set | None:
@@ -38,19 +40,19 @@ class DatabaseStatus:
 
     @property
     def verified(self) -> datetime | None:
-        """The time of the last successful verification."""
-        return max((each.verified for each in self.sets if each.verified), default=None)
+        """When the last verification succeeded; None if it failed."""
+        result = self.last_result
+        return result.at if result is not None and not result.failed else None
 
     @property
     def failed_verification(self) -> bool:
-        """Whether the newest verification failed."""
-        failed = max((each.failed_verification for each in self.sets if each.failed_verification), default=None)
-        return failed is not None and (self.verified is None or failed > self.verified)
+        """Whether the last verification failed."""
+        return self.last_result is not None and self.last_result.failed
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """The sizes of the newest sets, oldest first."""
-        return tuple(each.size for each in self.sets[-TREND:])
+        return tuple(each.size for each in self.sets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +97,16 @@ def _newest_sets(environment: Environment, store: Store, health: Iterable[Health
 
     If a database was ever verified, they go back to a verified one.
     """
-    verified = {each.subject for each in health if each.job == "verify" and each.succeeded}
+    verified, trust = (
+        {each.subject for each in health if each.job == "verify" and each.succeeded},
+        trust_of(environment),
+    )
 
     def newest(database: str) -> Sequence[Set]:
         def enough(complete: Sequence[Set]) -> bool:
             return len(complete) >= TREND and (database not in verified or any(each.verified for each in complete))
 
-        return find_newest_sets(store, environment.name, database, now, enough).sets
+        return find_newest_sets(store, environment.name, database, now, enough, trust=trust).sets
 
     with ThreadPoolExecutor(_READERS) as pool:
         for sets in pool.map(newest, databases_with_sets(environment, store)):
@@ -123,7 +128,7 @@ def database_statuses(
     }
     scheduled = [name for name, database in environment.databases.items() if database.backup]
     return tuple(
-        DatabaseStatus(name, tuple(sorted(by_name[name], key=lambda each: each.started)), backups.get(name))
+        DatabaseStatus(name, newest_trusted(by_name[name]), backups.get(name), last_result(by_name[name]))
         for name in sorted({*scheduled, *by_name, *backups})
     )
 
@@ -132,6 +137,21 @@ def _is_silenced(environment: Environment, name: str) -> bool:
     """Whether a database of a server is excluded in the file; its sets stay until somebody removes them."""
     server, _, database = name.partition(".")
     return server in environment.servers and is_excluded(environment, server, unquote(database))
+
+
+def newest_trusted(sets: Iterable[Set]) -> tuple[Set, ...]:
+    """Return the newest trusted sets, oldest first, as many as the size trend shows: each signature takes time."""
+    newest_first = sorted(sets, key=lambda each: each.started, reverse=True)
+    return tuple(islice((each for each in newest_first if each.untrusted is None), TREND))[::-1]
+
+
+def last_result(sets: Iterable[Set]) -> VerificationResult | None:
+    """Return the newest trusted result of verifying a trusted set."""
+    results = ((result, each) for each in sets for result in each.results)
+    newest_first = sorted(results, key=lambda pair: pair[0], reverse=True)
+    return next(
+        (result for result, each in newest_first if each.trusts_result(result) and each.untrusted is None), None
+    )
 
 
 def _cost(environment: Environment, store: Store) -> tuple[CostReport | None, str]:

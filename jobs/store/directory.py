@@ -289,7 +289,7 @@ class DirectoryUpload:
         return len(body)
 
     def complete(self) -> StoredStream:
-        piece = StoredPiece(f"{self._key}.0", self._size)
+        piece = StoredPiece(f"{self._key}.0", self._size, self._sha256.hexdigest())
         with self._store._translated_errors(self._key):
             os.fsync(self._fd)
             if os.fstat(self._fd).st_size != self._size:
@@ -299,7 +299,7 @@ class DirectoryUpload:
                 )
             self._store._publish(piece.key, self._folder / "body")
         self.abort()
-        return StoredStream((piece,), self._size, self._sha256.hexdigest())
+        return StoredStream((piece,))
 
     def abort(self) -> None:
         if self._fd >= 0:

@@ -71,6 +71,7 @@ class StoredPiece:
 
     key: str
     size: int
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,10 @@ class StoredStream:
     """A completed stream in the store."""
 
     pieces: tuple[StoredPiece, ...]
-    size: int
-    sha256: str
+
+    @property
+    def size(self) -> int:
+        return sum(piece.size for piece in self.pieces)
 
 
 @dataclass(frozen=True, slots=True)

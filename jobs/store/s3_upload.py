@@ -116,6 +116,7 @@ class _OpenObject:
     id: str
     sizes: list[int] = field(default_factory=list)
     sent: dict[int, CompletedPartTypeDef] = field(default_factory=dict)
+    sha256: hashlib._Hash = field(default_factory=hashlib.sha256)
     open: bool = True
 
 
@@ -129,14 +130,11 @@ class S3Upload:
         self._sending: list[Future[None]] = []
         self._failure: Exception | None = None
         self._ended = False
-        self._sha256 = hashlib.sha256()
-        self._size = 0
         self._use_buffer(bytearray(SMALL))
 
     def write(self, body: bytes | memoryview) -> int:
         if self._ended:  # its buffer can belong to another upload by now
             raise StoreError(f"{self._sender.location.url}: {self._key}: the upload has ended; start a new one")
-        self._sha256.update(body)
         remaining = memoryview(body)
         while remaining:
             if self._filled == len(self._buffer):
@@ -145,13 +143,12 @@ class S3Upload:
             self._view[self._filled : self._filled + len(chunk)] = chunk
             self._filled += len(chunk)
             remaining = remaining[len(chunk) :]
-        self._size += len(body)
         return len(body)
 
     def complete(self) -> StoredStream:
         pieces = self._complete_all() if self._pieces else (self._put_single(),)
         self._end()
-        return StoredStream(pieces, self._size, self._sha256.hexdigest())
+        return StoredStream(pieces)
 
     def abort(self) -> None:
         if self._ended:
@@ -203,6 +200,7 @@ class S3Upload:
         if piece is None or len(piece.sizes) == self._sender.max_parts:
             piece = self._new_object()
         piece.sizes.append(self._filled)
+        piece.sha256.update(self._view[: self._filled])
         number, buffer = len(piece.sizes), self._take_buffer()
         self._sending = [sent for sent in self._sending if not sent.done()]
         self._sending.append(self._sender.send(lambda: self._send(piece, number, buffer)))
@@ -269,15 +267,16 @@ class S3Upload:
                 if code_of(error) != "NoSuchUpload" or tries_of(error) == 1:
                     raise
         piece.open = False
-        return self._piece_of_size(number, sum(piece.sizes))
+        return self._checked_piece(number, sum(piece.sizes), piece.sha256.hexdigest())
 
     def _put_single(self) -> StoredPiece:
         request = {"Bucket": self._bucket, "Key": f"{self._full_key}.0"}
         with self._translated_errors("s3:PutObject"):
             put_object(self._sender.client, self._sender.tries, request, self._view[: self._filled])
-        return self._piece_of_size(0, self._size)
+        return self._checked_piece(0, self._filled, hashlib.sha256(self._view[: self._filled]).hexdigest())
 
-    def _piece_of_size(self, number: int, size: int) -> StoredPiece:
+    def _checked_piece(self, number: int, size: int, sha256: str) -> StoredPiece:
+        """Return a piece, or raise if the store holds another number of bytes."""
         with self._translated_errors("s3:GetObject"):
             stored = self._sender.client.head_object(Bucket=self._bucket, Key=f"{self._full_key}.{number}")
         if stored["ContentLength"] != size:
@@ -285,7 +284,7 @@ class S3Upload:
                 f"{self._sender.location.url}: {self._key}.{number} has {stored['ContentLength']} bytes in the store, "
                 f"but {size} were sent; check whether another process writes to this store, and try again"
             )
-        return StoredPiece(f"{self._key}.{number}", size)
+        return StoredPiece(f"{self._key}.{number}", size, sha256)
 
     def _raise_failure(self) -> None:
         if self._failure:

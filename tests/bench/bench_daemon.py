@@ -21,6 +21,7 @@ url = "s3://{store.bucket}/groundcrew"
 endpoint = "{store.endpoint}"
 region = "{store.region}"
 encrypt_to = "nobody"
+sign_with = "nobody"
 """
 DATABASE = """
 [databases.shop{number}]

@@ -17,6 +17,7 @@ name = "dev"
 [store]
 url = "file://{store}"
 encrypt_to = "nobody"
+sign_with = "nobody"
 """
 
 

@@ -30,6 +30,7 @@ url = "s3://{store.bucket}/groundcrew"
 endpoint = "{store.endpoint}"
 region = "{store.region}"
 encrypt_to = "nobody"
+sign_with = "nobody"
 [databases.shop]
 url = "postgresql://nobody@127.0.0.1:1/shop"
 keep = {{ last = 1 }}

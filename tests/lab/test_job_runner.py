@@ -57,6 +57,7 @@ STATUS_ONLY = """
 [store]
 url = "file:///srv/store"
 encrypt_to = "nobody"
+sign_with = "nobody"
 [status]
 at = "* * * * *"
 """

@@ -14,16 +14,18 @@ from pathlib import Path
 import pyrage
 
 from inventories import Environment, Repository
+from jobs.backup.sets.description import Description
 from jobs.backup.sets.encryption import decrypt
 from jobs.backup.sets.manifest import Manifest
 from jobs.backup.sets.sets import Set, find_sets
-from jobs.backup.sets.stored import open_set
+from jobs.backup.sets.stored import StoredSet, open_set
 from jobs.backup.take.job import BACKUP
 from jobs.run import Options, RunTimeouts, run_job
 from jobs.run.record import Record
 from jobs.store import Store, make_store, open_store
 from tests.parts.postgres import PASSWORD
 from tests.parts.s3 import Bucket
+from tests.parts.signing import write_signing_keys
 
 ROOT = Path(__file__).parents[2]
 NO_RETRIES = RunTimeouts(work_retries=(), store_retries=(0.01, 0.02), kill_after=0.5, abandon_after=5)
@@ -67,12 +69,21 @@ class Team:
         return run_job(BACKUP, self.environment, self.store, run_options, timeouts=timeouts)
 
     def sets(self, database: str | None = None) -> list[Set]:
-        return list(find_sets(self.store, "staging", database))
+        return list(find_sets(self.store, self.environment, database))
 
     def manifest(self, database: str = "shop") -> Manifest:
         """Return the manifest of the newest complete set."""
+        return self.stored(database).manifest
+
+    def description(self, database: str = "shop") -> Description:
+        """Return the description of the newest complete set."""
+        return self.stored(database).description
+
+    def stored(self, database: str = "shop") -> StoredSet:
+        """Open the newest complete set."""
         newest = [backup_set for backup_set in self.sets(database) if backup_set.complete][-1]
-        return open_set(self.store, newest, None).manifest
+        settings = self.environment.store
+        return open_set(self.store, newest, settings.decrypt_with if settings else None)
 
     def part(self, name: str, database: str = "shop") -> bytes:
         """Return the dumped bytes of a part, read without the code that restores."""
@@ -98,12 +109,14 @@ def team(folder: Path, body: str, bucket: Bucket | None = None, **store: object)
     key = folder / "age.key"
     key.touch(0o600)
     key.write_text(str(_KEY))
+    signing, verify = write_signing_keys(folder)
     url = bucket.url if bucket else f"file://{folder}/store"
     location = {"endpoint": bucket.endpoint, "region": bucket.region} if bucket else {}
     settings = {"url": url, **location, "encrypt_to": [str(_KEY.to_public())], **store}
     lines = "\n".join(f"{name} = {json.dumps(value)}" for name, value in settings.items())
     (folder / "inventories" / "staging.toml").write_text(
-        f'[environment]\nname = "staging"\n[store]\n{lines}\ndecrypt_with = {{ file = "{key}" }}\n{body}'
+        f'[environment]\nname = "staging"\n[store]\n{lines}\ndecrypt_with = {{ file = "{key}" }}\n'
+        f'sign_with = {{ file = "{signing}" }}\n[verify]\nsign_with = {{ file = "{verify}" }}\n{body}'
     )
     environment = Repository.find(folder).read("staging")
     assert environment.store is not None

@@ -18,6 +18,7 @@ import pytest
 
 from jobs.cli import main
 from tests.parts.postgres import Database
+from tests.parts.signing import PUBLIC_LINES, write_signing_keys
 from tests.parts.store import mark
 
 SCHEMA = Path(__file__).parent / "shop.sql"
@@ -58,12 +59,16 @@ class Repository:
         key = self.root / "age.key"
         key.touch(0o600)
         key.write_text(self.identity)
+        signing, verify = write_signing_keys(self.root)
         recipient = f'["{pyrage.x25519.Identity.from_str(self.identity).to_public()}"]' if encrypt else '"nobody"'
+        verify_key = f'[verify]\nsign_with = {{ file = "{verify}" }}\n'
+        text = text.replace("[verify]\n", verify_key) if "[verify]\n" in text else f"{verify_key}{text}"
         (folder / name).write_text("dev_servers = []\n")
         (folder / f"{name}.toml").write_text(
             f'[environment]\nname = "{name}"\ntimezone = "Europe/Berlin"\nprotected = {str(protected).lower()}\n'
             f'[store]\nurl = "file://{self.store}"\nencrypt_to = {recipient}\n'
-            f'decrypt_with = {{ file = "{key}" }}\n{text}\n'
+            f'decrypt_with = {{ file = "{key}" }}\nsign_with = {{ file = "{signing}" }}\n'
+            f"trust = {PUBLIC_LINES}\n{text}\n"
         )
         mark(self.store, name)
 
@@ -99,6 +104,16 @@ class Repository:
         match = re.search(r"set (\S+)", result.out)
         assert match is not None, result
         return match[1]
+
+    def folder(self, set_id: str) -> Path:
+        """Return the folder of a backup set."""
+        [folder] = self.store.glob(f"*/backups/*/{set_id}")
+        return folder
+
+    def results(self, set_id: str) -> dict[str, dict[str, Any]]:
+        """Return the stored results of verifying a set, by outcome."""
+        files = sorted(self.store.glob(f"*/backups/*/{set_id}/verifications/*"))
+        return {file.name.split("-")[1]: json.loads(file.read_bytes()) for file in files}
 
     def pieces(self, set_id: str) -> Iterator[Path]:
         """Return the stored pieces of a backup set."""

@@ -50,6 +50,7 @@ timezone = "Europe/Berlin"
 [store]
 url = "file:///var/lib/groundcrew"
 encrypt_to = "nobody"
+sign_with = "nobody"
 
 [alerts]
 to = {to}

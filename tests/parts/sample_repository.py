@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from inventories import Repository
+from jobs.backup.sets.results import result_name
 from jobs.cost import cache
 from jobs.run import Job, Options, Outcome, Result, run_job
 from jobs.store import open_store
@@ -20,6 +21,7 @@ timezone = "Europe/Berlin"
 [store]
 url = "file://{store}"
 encrypt_to = "nobody"
+sign_with = "nobody"
 [databases.shop]
 url = "postgresql://backup@shop.internal/shop"
 backup = "0 */6 * * *"
@@ -35,7 +37,9 @@ budget = 330
 [status]
 at = "*/30 * * * *"
 """
-STAGING = '[environment]\nname = "staging"\n[store]\nurl = "file://{store}"\nencrypt_to = "nobody"\n'
+STAGING = (
+    '[environment]\nname = "staging"\n[store]\nurl = "file://{store}"\nencrypt_to = "nobody"\nsign_with = "nobody"\n'
+)
 LONG_NAME = "crm-with-a-rather-long-name-for-a-phone"
 
 
@@ -66,8 +70,10 @@ def _sets(store: Path, now: datetime) -> None:
         folder.mkdir(parents=True)
         with (folder / "rest.0").open("wb") as piece:
             piece.truncate(1_000_000_000 + number * 15_000_000 + number % 3 * 9_000_000)
-        names = ["manifest.json", *(["verified.json"] if number == 26 else [])]
+        verified = result_name(at + timedelta(minutes=30), b"{}", failed=False)
+        names = ["manifest.json", *([verified] if number == 26 else [])]
         for name in names:
+            (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text("{}")
             os.utime(folder / name, (at.timestamp(), at.timestamp()))
 

@@ -1,11 +1,11 @@
-"""Compare a restored database with the manifest of its backup set."""
+"""Compare a restored database with the description in its backup set."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from jobs.backup.sets.manifest import Manifest, SequenceValue, TableRows
+from jobs.backup.sets.description import Description, SequenceValue, TableRows
 from jobs.format import and_more
 
 _SHOWN = 5
@@ -33,7 +33,7 @@ class Contents:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One difference from the manifest. `found` is None if the object is missing."""
+    """One difference from the description. `found` is None if the object is missing."""
 
     kind: str
     name: str
@@ -42,16 +42,16 @@ class Difference:
 
 
 def compare(
-    manifest: Manifest, contents: Contents, only: frozenset[QualifiedName] | None = None
+    expected: Description, contents: Contents, only: frozenset[QualifiedName] | None = None
 ) -> tuple[Difference, ...]:
     """Return all differences, or those of `only` these tables."""
     if only is not None:
-        tables = (table for table in manifest.tables if (table.schema, table.name) in only)
+        tables = (table for table in expected.tables if (table.schema, table.name) in only)
         return table_differences(tables, contents.rows)
     return (
-        *table_differences(manifest.tables, contents.rows),
-        *missing_sequences(manifest.sequences, contents.sequences),
-        *_large_object_differences(manifest.large_objects, contents.large_objects),
+        *table_differences(expected.tables, contents.rows),
+        *missing_sequences(expected.sequences, contents.sequences),
+        *_large_object_differences(expected.large_objects, contents.large_objects),
     )
 
 
@@ -78,7 +78,7 @@ def missing_sequences(
 
 
 def sequence_notes(expected: Iterable[SequenceValue], found: Mapping[QualifiedName, SequenceState]) -> tuple[str, ...]:
-    """Return a note on the sequences that are behind the manifest. Usually, a sequence only moves ahead of it."""
+    """Return a note on the sequences that are behind the description. Usually, a sequence only moves ahead of it."""
     behind = [
         f"{sequence.schema}.{sequence.name}: {sequence.last} expected, "
         f"{'never used' if state.last is None else state.last}"

@@ -14,7 +14,7 @@ _LARGE_OBJECTS = "SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_meta
 
 
 def count_contents(task: RestoreTask, only: frozenset[QualifiedName] | None = None) -> Contents:
-    """Count the rows of all tables that the manifest has counts for, or of `only` these tables."""
+    """Count the rows of all tables that the set has counts for, or of `only` these tables."""
     with translated_errors(), task.into.connect(autocommit=True) as connection:
         tables = {(schema, name) for schema, name in connection.execute(_TABLES).fetchall()}
         sequences = {
@@ -24,7 +24,7 @@ def count_contents(task: RestoreTask, only: frozenset[QualifiedName] | None = No
         [large_objects] = connection.execute(_LARGE_OBJECTS).fetchone() or (0,)
     counted = [
         (table.schema, table.name)
-        for table in task.stored.manifest.tables
+        for table in task.stored.description.tables
         if table.rows is not None
         and (table.schema, table.name) in tables
         and (only is None or (table.schema, table.name) in only)

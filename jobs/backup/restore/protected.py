@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from jobs.backup.postgres.connection import Endpoint
 from jobs.backup.restore.target import RestoreTarget
-from jobs.backup.sets import manifest
-from jobs.backup.sets.sets import Set, find_sets
+from jobs.backup.sets.sets import find_sets
+from jobs.backup.sets.stored import open_set
 from jobs.run.job import Failed
 from jobs.store import StoreError, open_store, require_mark
 
@@ -98,19 +99,18 @@ def _configured(environment: Environment) -> Iterator[ProtectedDatabase]:
 
 
 def _backed_up(environment: Environment) -> Iterator[ProtectedDatabase]:
-    """Yield the databases with a backup; the newest manifest of each has the identifier of its server."""
+    """Yield the databases with a backup; the newest trusted manifest of each has the identifier of its server."""
     if environment.store is None or environment.store.url.startswith(_EXAMPLE_STORE):
         return
     store = open_store(environment.store)
     require_mark(store, environment.name)
-    newest: dict[str, Set] = {
-        backup_set.database: backup_set for backup_set in find_sets(store, environment.name) if backup_set.complete
-    }
-    for database, backup_set in newest.items():
-        key = backup_set.prefix + manifest.MANIFEST
-        server = manifest.decode_manifest(store.get(key).body, key).server
-        name = _name_on_server(environment, database)
-        yield ProtectedDatabase(environment.name, name, None, server.system_identifier or None)
+    for database, sets in groupby(find_sets(store, environment), key=lambda each: each.database):
+        newest_first = sorted((each for each in sets if each.complete), key=lambda each: each.sort_key, reverse=True)
+        newest = next((each for each in newest_first if each.untrusted is None), None)
+        if newest is not None:
+            server = open_set(store, newest, None).manifest.server
+            name = _name_on_server(environment, database)
+            yield ProtectedDatabase(environment.name, name, None, server.system_identifier or None)
 
 
 def _name_on_server(environment: Environment, database: str) -> str | None:

@@ -147,7 +147,7 @@ def _plan(task: RestoreTask, target: RestoreTarget, mode: RestoreMode) -> Restor
 
 def require_configured(task: RestoreTask, *, is_copy: bool) -> None:
     """Raise if the server is not configured for the extensions of the set."""
-    names = [extension.name for extension in task.stored.manifest.extensions]
+    names = [extension.name for extension in task.stored.description.extensions]
     with maintenance_connection(task.into) as server:
         fault = configuration_fault(names, read_settings(server), task.into.database, is_copy=is_copy)
     if fault:
@@ -282,7 +282,7 @@ def _restore_into_empty(task: RestoreTask, target: RestoreTarget) -> tuple[str, 
         if not task.tables:
             notes = (*notes, *require_same_contents(task))
     with maintenance_connection(task.into) as server:
-        return (*notes, *apply_properties(server, task.into.database, task.stored.manifest.settings, target))
+        return (*notes, *apply_properties(server, task.into.database, task.stored.description.settings, target))
 
 
 def _add_tables(task: RestoreTask, target: RestoreTarget) -> tuple[str, ...]:
@@ -335,19 +335,19 @@ def restore_and_swap(
     lock: RestoreLock,
     sanitise: Callable[[RestoreTask], None] | None = None,
 ) -> tuple[str, ...]:
-    """Restore into a copy, compare it with the manifest, and rename it. A failure drops the copy.
+    """Restore into a copy, compare it with its description, and rename it. A failure drops the copy.
 
     With `sanitise`, the new database gets the properties of the one that it replaces. It gets no statistics before
     `sanitise` has changed the rows.
     """
-    into, manifest, run = task.into, task.stored.manifest, task.run
+    into, from_set, run = task.into, task.stored.description.settings, task.run
     with maintenance_connection(into) as server:
         old = database_settings.read_properties(server, into.database) if target.exists else None
-    properties = choose_properties(manifest.settings, old, keep_old=sanitise is not None)
+    properties = choose_properties(from_set, old, keep_old=sanitise is not None)
     kept_comment = copies.without_refresh_comment(old.comment) if old is not None else None
     if sanitise is not None:
         kept_comment = copies.refresh_comment(into.database)
-    with new_copy(into, manifest.settings, target) as copy:
+    with new_copy(into, from_set, target) as copy:
         copy_task = replace(task, into=copy)
         # The open connection shows other restores that this copy is not abandoned.
         with translated_errors(), copy.connect(autocommit=True) as connection:
@@ -385,15 +385,15 @@ def choose_properties(
 
 
 def require_same_contents(task: RestoreTask, only: frozenset[QualifiedName] | None = None) -> tuple[str, ...]:
-    """Raise if the restored database differs from the manifest. Return notes on sequences."""
-    manifest = task.stored.manifest
+    """Raise if the restored database differs from its description. Return notes on sequences."""
+    description = task.stored.description
     with task.run.step("check"):
         contents = count_contents(task, only)
-        differences = compare(manifest, contents, only)
+        differences = compare(description, contents, only)
     if differences:
         listed = and_more([difference_text(difference) for difference in differences], _SHOWN)
-        raise BackupError(f"the restored database differs from set {manifest.set}: {listed}")
-    return sequence_notes(manifest.sequences, contents.sequences) if only is None else ()
+        raise BackupError(f"the restored database differs from set {task.stored.manifest.set}: {listed}")
+    return sequence_notes(description.sequences, contents.sequences) if only is None else ()
 
 
 @contextmanager

@@ -93,7 +93,7 @@ def restore_side_table(
         require_createdb(into, target)
         if dry_run:
             return side
-        with new_copy(into, stored.manifest.settings, target) as copy:
+        with new_copy(into, stored.description.settings, target) as copy:
             with translated_errors(), copy.connect(autocommit=True) as connection:
                 connection.execute(DISABLE_TIMEOUTS)
                 copy_task = replace(task, into=copy)

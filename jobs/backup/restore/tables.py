@@ -92,7 +92,8 @@ def _require_absent(task: RestoreTask, selection: Selection) -> None:
 
 def _parts(task: RestoreTask, selection: Selection) -> list[Part]:
     """Return the parts that have rows of the selection: those of single tables, and the rest if it is needed."""
-    single = {part.table: part for part in task.stored.parts(PartKind.TABLE)}
+    tables = task.stored.description.table_parts
+    single = {tables.get(part.name): part for part in task.stored.parts(PartKind.TABLE)}
     names = {quoting.identifier(*name) for name in selection.tables}
     others = names - single.keys() or selection.sequences
     return [
@@ -107,9 +108,9 @@ def _row_list(task: RestoreTask, part: Part, selection: Selection) -> Iterator[I
     if part.kind is PartKind.TABLE:
         yield None
         return
-    manifest = task.stored.manifest
-    known = [(table.schema, table.name) for table in manifest.tables]
-    known += [(sequence.schema, sequence.name) for sequence in manifest.sequences]
+    description = task.stored.description
+    known = [(table.schema, table.name) for table in description.tables]
+    known += [(sequence.schema, sequence.name) for sequence in description.sequences]
     with _list_file(row_entries(_listing(task, part), selection, known)) as use_list:
         yield use_list
 

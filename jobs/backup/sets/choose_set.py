@@ -44,7 +44,7 @@ def choose_set(
     before: datetime | None = None,
     *,
     now: datetime | None = None,
-    with_failed: bool = False,
+    any_complete: bool = False,
 ) -> Set:
     """Return the named complete set, or the newest one (before a time) that can be used, see why_unusable()."""
     complete = sorted((each for each in sets if each.complete), key=lambda each: each.sort_key)
@@ -59,18 +59,21 @@ def choose_set(
     if not candidates:
         oldest = complete[0].id
         raise BackupError(f"{database} has no set from before {before:%Y-%m-%d %H:%M %Z}; its oldest is {oldest}")
-    usable = [each for each in candidates if with_failed or why_unusable(each, now) is None]
-    if not usable:
-        newest = candidates[-1]
-        reason = why_unusable(newest, now)
-        raise BackupError(f"{database}: no set can be used; {reason}; to use it all the same: --set {newest.id}")
-    return usable[-1]
+    for each in reversed(candidates):
+        if any_complete or why_unusable(each, now) is None:
+            return each
+    newest = candidates[-1]
+    option = "--set" if newest.untrusted is None else "--trust-unsigned"
+    reason = why_unusable(newest, now)
+    raise BackupError(f"{database}: no set can be used; {reason}; to use it all the same: {option} {newest.id}")
 
 
 def why_unusable(backup_set: Set, now: datetime | None = None) -> str | None:
-    """Return why a set is used only if it is named: it is dated in the future, or failed; None if it can be used."""
+    """Return why a set is used only if it is named: untrusted, failed or dated in the future; None if it is not."""
     if now is not None and is_dated_ahead(backup_set, now):
         return f"set {backup_set.id} is dated in the future"
+    if backup_set.untrusted is not None:
+        return f"set {backup_set.id} is not trusted: {backup_set.untrusted}"
     if backup_set.has_failed:
         return f"set {backup_set.id} failed its last verification ({backup_set.failed_verification:%Y-%m-%d %H:%M} UTC)"
     return None

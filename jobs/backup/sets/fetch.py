@@ -28,8 +28,8 @@ def find_part(stored: StoredSet, name: str) -> Part:
 
 
 def default_file(stored: StoredSet, part: Part) -> Path:
-    """Return the default file name: .sql for roles, .dump for the archives of pg_restore."""
-    ending = "sql" if part.kind is PartKind.ROLES else "dump"
+    """Return the default file name: .sql for roles, .json for the description, .dump for the archives of pg_restore."""
+    ending = {PartKind.ROLES: "sql", PartKind.DESCRIPTION: "json"}.get(part.kind, "dump")
     return Path(f"{stored.manifest.database}-{stored.manifest.set}-{part.name}.{ending}")
 
 

@@ -1,24 +1,34 @@
-"""The manifest of a backup set. It is written last: a set without a manifest is incomplete."""
+"""The manifest of a backup set: what listing, copying and checking it need. It is stored in clear.
+
+All that describes the database is in a part of its own, see description.py.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jobs.backup.errors import UnreadableSet
-from jobs.backup.postgres.settings import DatabaseProperties
 from jobs.run.documents import from_body, to_body
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 MANIFEST = "manifest.json"
+_FORMAT = 2  # format 1 described the database in clear; no release wrote it
+FIRST_BYTES = 4 << 20
+"""So many stored bytes of a part are checked before any of it is used, see Part.first_sha256."""
 
 _PART_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _SET_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{4}")
-_HASH = re.compile(r"[0-9a-f]+")
+_HASH = re.compile(r"[0-9a-f]{64}")
 _VERSION = re.compile(r"[0-9]+(\.\S*)?")
+
+T = TypeVar("T", bound="DataclassInstance")
 
 
 class PartKind(StrEnum):
@@ -28,6 +38,7 @@ class PartKind(StrEnum):
     TABLE = "table"
     REST = "rest"
     ROLES = "roles"
+    DESCRIPTION = "description"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,50 +57,27 @@ class PartPiece:
 
     key: str
     size: int
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One dumped and stored stream of a set."""
+    """One stored stream of a set."""
 
     name: str
     kind: PartKind
-    table: str | None
     pieces: tuple[PartPiece, ...]
-    size: int
-    sha256: str
+    first_sha256: str
+    """The hash of the first FIRST_BYTES stored bytes, which is checked before any of them is used.
+
+    They hold age's header: without the secret key, nobody can make other bytes that decrypt after the same header. In a
+    set that is not encrypted, they hold the statements in an archive of pg_dump; only rows follow.
+    """
     dumped: int
 
-
-@dataclass(frozen=True, slots=True)
-class TableRows:
-    """The number of rows of a table in the snapshot, or None if rows were not counted."""
-
-    schema: str
-    name: str
-    rows: int | None
-    bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class SequenceValue:
-    """The last value of a sequence. Sequences ignore snapshots, so it can be later than the snapshot."""
-
-    schema: str
-    name: str
-    last: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Extension:
-    """An extension that a restored database needs."""
-
-    name: str
-    version: str
-    schema: str
-
-
-T = TypeVar("T", SourceServer, DatabaseProperties, PartPiece, Part, TableRows, SequenceValue, Extension)
+    @property
+    def size(self) -> int:
+        return sum(piece.size for piece in self.pieces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +94,7 @@ class Manifest:
     server: SourceServer
     tools: Mapping[str, str]
     recipients: tuple[str, ...]
-    settings: DatabaseProperties
-    snapshot: str
     parts: tuple[Part, ...]
-    tables: tuple[TableRows, ...]
-    sequences: tuple[SequenceValue, ...]
-    extensions: tuple[Extension, ...]
-    large_objects: int
-    notes: tuple[str, ...] = field(default=())
 
     @property
     def encrypted(self) -> bool:
@@ -127,12 +108,6 @@ class Manifest:
     def stored_bytes(self) -> int:
         return sum(part.size for part in self.parts)
 
-    @property
-    def rows(self) -> int | None:
-        """The number of rows of all tables, or None if any were not counted."""
-        counts = [table.rows for table in self.tables]
-        return None if None in counts else sum(count for count in counts if count is not None)
-
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """Return the manifest as it is stored."""
@@ -144,13 +119,14 @@ def encode_manifest(manifest: Manifest) -> bytes:
             "encryption": "age" if manifest.encrypted else "none",
             "dumped_bytes": manifest.dumped_bytes,
             "stored_bytes": manifest.stored_bytes,
-        }
+        },
+        _FORMAT,
     )
 
 
 def decode_manifest(body: bytes, key: str) -> Manifest:
     """Parse a stored manifest; its key is for error messages."""
-    return from_body(key, body, _parse_checked_manifest, UnreadableSet)
+    return from_body(key, body, _parse_checked_manifest, UnreadableSet, _FORMAT)
 
 
 def iso_timestamp(at: datetime) -> str:
@@ -179,6 +155,9 @@ def manifest_faults(manifest: Manifest) -> Iterator[str]:
     names = [part.name for part in manifest.parts]
     if len(set(names)) < len(names):
         yield "two parts have the same name"
+    for kind in (PartKind.DEFINITIONS, PartKind.DESCRIPTION):
+        if [part.kind for part in manifest.parts].count(kind) != 1:
+            yield f"it does not have one part with the {kind}"
     for part in manifest.parts:
         yield from _part_faults(part)
 
@@ -188,11 +167,11 @@ def _part_faults(part: Part) -> Iterator[str]:
         yield f"{part.name!r} is not the name of a part"
     if [piece.key for piece in part.pieces] != [f"{part.name}.{number}" for number in range(len(part.pieces))]:
         yield f"the pieces of part {part.name} are not {part.name}.0, {part.name}.1 …"
-    sizes = (part.size, part.dumped, *(piece.size for piece in part.pieces))
+    sizes = (part.dumped, *(piece.size for piece in part.pieces))
     if any(not isinstance(size, int) or size < 0 for size in sizes):
         yield f"a size in part {part.name} is not a number of bytes"
-    if not _HASH.fullmatch(part.sha256):
-        yield f"the hash of part {part.name} is not a hash"
+    if not all(_HASH.fullmatch(each) for each in (part.first_sha256, *(piece.sha256 for piece in part.pieces))):
+        yield f"a hash in part {part.name} is not a hash"
 
 
 def _parse_manifest(body: dict[str, Any]) -> Manifest:
@@ -204,25 +183,18 @@ def _parse_manifest(body: dict[str, Any]) -> Manifest:
         ended=datetime.fromisoformat(body["ended"]),
         run=body["run"],
         tags=tuple(body["tags"]),
-        server=_parse(SourceServer, body["server"]),
+        server=parse_section(SourceServer, body["server"]),
         tools=dict(body["tools"]),
         recipients=tuple(body["recipients"]),
-        settings=_parse(DatabaseProperties, {"private": False, **body["settings"]}, settings=tuple, privileges=tuple),
-        snapshot=body["snapshot"],
-        parts=tuple(_parse(Part, part, kind=PartKind, pieces=_pieces) for part in body["parts"]),
-        tables=tuple(_parse(TableRows, table) for table in body["tables"]),
-        sequences=tuple(_parse(SequenceValue, sequence) for sequence in body["sequences"]),
-        extensions=tuple(_parse(Extension, extension) for extension in body["extensions"]),
-        large_objects=body["large_objects"],
-        notes=tuple(body["notes"]),
+        parts=tuple(parse_section(Part, part, kind=PartKind, pieces=_pieces) for part in body["parts"]),
     )
 
 
 def _pieces(pieces: list[dict[str, Any]]) -> tuple[PartPiece, ...]:
-    return tuple(_parse(PartPiece, piece) for piece in pieces)
+    return tuple(parse_section(PartPiece, piece) for piece in pieces)
 
 
-def _parse(section: type[T], body: dict[str, Any], /, **parsers: Callable[[Any], Any]) -> T:
+def parse_section(section: type[T], body: dict[str, Any], /, **parsers: Callable[[Any], Any]) -> T:
     """Return a dataclass from its JSON; ignore unknown keys, which later versions of the same format can add."""
     known = {name: body[name] for name in section.__dataclass_fields__}
     return section(**{name: parsers[name](value) if name in parsers else value for name, value in known.items()})

@@ -1,22 +1,22 @@
-"""The results of verifying a set: a key per result, so that a listing shows the newest one without reading an object.
+"""The results of verifying a set: an object per result, so that a listing shows the newest one without reading it.
 
-The name of the key has the time and the outcome: `verifications/20261129T050000.000Z-passed`. Copying a bucket changes
-the modification times of its objects, but not their names. A result never overwrites another one, so a writer needs no
-right to replace or delete a key. `verified.json` holds the newest result in full.
+The name of the object has the time and the outcome, the hash of its contents, and a signature of all that. Copying a
+bucket changes the modification times of its objects, but not their names. A result never overwrites another one, so a
+writer needs no right to replace or delete a key. A result that nobody signed is shown and changes no choice.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-VERIFIED = "verified.json"
 RESULTS = "verifications/"
 
 _TIME = r"\d{8}T\d{6}\.\d{3}Z"
-_RESULT = re.compile(rf"{RESULTS}({_TIME})-(passed|failed)")
+_RESULT = re.compile(rf"{RESULTS}({_TIME})-(passed|failed)-[0-9a-f]{{64}}(-[0-9a-f]{{128}})?")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -25,17 +25,20 @@ class VerificationResult:
 
     at: datetime
     failed: bool
-
-    @property
-    def name(self) -> str:
-        """The name of the result's key in the set."""
-        return f"{RESULTS}{precise_timestamp(self.at)}-{'failed' if self.failed else 'passed'}"
+    name: str
+    """The name of the result in the set, with its signature if it has one."""
 
 
-def newest_result(names: Iterable[str], latest: datetime) -> VerificationResult | None:
-    """Return the newest result among the names of a set's keys. A result after `latest` comes from a wrong clock."""
-    results = (result for name in names if (result := _parse_result(name)) is not None and result.at <= latest)
-    return max(results, default=None)
+def result_name(at: datetime, document: bytes, *, failed: bool) -> str:
+    """Return the name of a result in its set, without a signature."""
+    outcome = "failed" if failed else "passed"
+    return f"{RESULTS}{precise_timestamp(at)}-{outcome}-{hashlib.sha256(document).hexdigest()}"
+
+
+def results_in(names: Iterable[str], latest: datetime) -> tuple[VerificationResult, ...]:
+    """Return the results among the names of a set's keys, newest first. A result after `latest` has a wrong clock."""
+    results = [result for name in names if (result := _parse_result(name)) is not None and result.at <= latest]
+    return tuple(sorted(results, reverse=True))
 
 
 def precise_timestamp(at: datetime) -> str:
@@ -56,4 +59,4 @@ def parse_precise_timestamp(text: str) -> datetime | None:
 def _parse_result(name: str) -> VerificationResult | None:
     if not (match := _RESULT.fullmatch(name)) or (at := parse_precise_timestamp(match[1])) is None:
         return None
-    return VerificationResult(at, match[2] == "failed")
+    return VerificationResult(at, match[2] == "failed", name)

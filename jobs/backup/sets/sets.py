@@ -8,17 +8,23 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, takewhile
+from typing import TYPE_CHECKING
 
 from jobs.backup.sets.manifest import MANIFEST
-from jobs.backup.sets.results import VERIFIED, VerificationResult, newest_result, parse_precise_timestamp
+from jobs.backup.sets.marker import MARKER, Marker, parse_markers
+from jobs.backup.sets.results import RESULTS, VerificationResult, results_in
+from jobs.backup.sets.signatures import MANIFEST_NAMESPACE, VERIFICATION_NAMESPACE
+from jobs.backup.sets.trust import NOT_ENCRYPTED, Trust, trust_of
 from jobs.run.documents import key_time, key_timestamp, utc_now
 from jobs.store import ListedKey, Store
 
+if TYPE_CHECKING:
+    from inventories import Environment
+
 PIN = "pin"
-ENDED = "ended/"
+SIGNATURE = f"{MANIFEST}.sig"
 CLOCK_TOLERANCE = timedelta(days=1)
 _DAYS_LISTED = (8, 40)
-_EARLIER_FAILURE = "verification-failed.json"  # written before results had keys of their own
 _TAGS = "tags/"
 _PIECE = re.compile(r"(.+)\.[0-9]+")
 _ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{4}")
@@ -34,26 +40,57 @@ class Set:
     started: datetime
     size: int
     completed: datetime | None
-    verified: datetime | None
-    failed_verification: datetime | None
+    """None without a manifest and, if the set was signed, its signature: its run failed or has not finished yet."""
     pinned: bool
     tags: tuple[str, ...]
+    trust: Trust
+    marker: Marker | None = None
+    results: tuple[VerificationResult, ...] = ()
+    """The results of verifications, newest first, also those that nobody signed."""
 
     @property
     def complete(self) -> bool:
-        """Whether the set has a manifest. Without one, its run has died or has not finished yet."""
         return self.completed is not None
+
+    @property
+    def untrusted(self) -> str | None:
+        """Why a complete set is not trusted. It is checked at first use, because that takes time."""
+        if self.trust.encrypted and self.marker is not None and not self.marker.encrypted:
+            return NOT_ENCRYPTED
+        name = self.marker.name if self.marker is not None else ""
+        return self.trust.fault_of_name(self.prefix + name, MANIFEST_NAMESPACE)
+
+    @property
+    def result(self) -> VerificationResult | None:
+        """The newest result of a verification that is trusted."""
+        return next((each for each in self.results if self.trusts_result(each)), None)
+
+    def trusts_result(self, result: VerificationResult) -> bool:
+        return self.trust.fault_of_name(self.prefix + result.name, VERIFICATION_NAMESPACE) is None
+
+    @property
+    def verified(self) -> datetime | None:
+        """When the last verification succeeded; None if it failed."""
+        result = self.result
+        return result.at if result is not None and not result.failed else None
 
     @property
     def is_verified(self) -> bool:
         """Whether the last verification succeeded."""
-        return self.verified is not None and not self.has_failed
+        return self.verified is not None
+
+    @property
+    def failed_verification(self) -> datetime | None:
+        """When the last verification failed; None if it succeeded."""
+        if not any(each.failed for each in self.results):
+            return None
+        result = self.result
+        return result.at if result is not None and result.failed else None
 
     @property
     def has_failed(self) -> bool:
         """Whether the last verification failed."""
-        failed = self.failed_verification
-        return failed is not None and (self.verified is None or self.verified < failed)
+        return self.failed_verification is not None
 
     @property
     def duration(self) -> timedelta | None:
@@ -92,10 +129,10 @@ def is_dated_ahead(backup_set: Set, now: datetime) -> bool:
     return backup_set.started > now + CLOCK_TOLERANCE
 
 
-def find_sets(store: Store, environment: str, database: str | None = None) -> Iterator[Set]:
+def find_sets(store: Store, environment: Environment, database: str | None = None) -> Iterator[Set]:
     """Yield all sets of an environment or database, also incomplete ones, by database and then oldest first."""
-    prefix = set_prefix(environment, database) if database else f"{environment}/backups/"
-    return sets_from_listing(environment, store.list(prefix))
+    prefix = set_prefix(environment.name, database) if database else f"{environment.name}/backups/"
+    return sets_from_listing(environment.name, store.list(prefix), trust_of(environment))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +144,22 @@ class NewestSets:
 
 
 def find_newest_sets(
-    store: Store, environment: str, database: str, now: datetime, enough: Callable[[Sequence[Set]], bool]
+    store: Store,
+    environment: str,
+    database: str,
+    now: datetime,
+    enough: Callable[[Sequence[Set]], bool],
+    *,
+    trust: Trust,
 ) -> NewestSets:
-    """Return the sets of the last days; list further back only until the complete ones are enough."""
+    """Return the sets of the last days; list further back only until the complete and trusted ones are enough."""
     prefix, until, found = set_prefix(environment, database), "", list[Set]()
     begins = [f"{prefix}{key_timestamp(now - timedelta(days=days))}/" for days in _DAYS_LISTED]
     for begin in (*begins, ""):
         in_time = _before(until, store.list(prefix, begin))
-        found = [*sets_from_listing(environment, in_time, now), *found]
+        found = [*sets_from_listing(environment, in_time, trust, now), *found]
         until = begin
-        if enough([each for each in found if each.complete]):
+        if enough([each for each in found if each.complete and each.untrusted is None]):
             break
     return NewestSets(tuple(found), are_all=until == "")
 
@@ -126,7 +169,9 @@ def _before(key: str, listing: Iterable[ListedKey]) -> Iterable[ListedKey]:
     return takewhile(lambda entry: not key or entry.key < key, listing)
 
 
-def sets_from_listing(environment: str, entries: Iterable[ListedKey], now: datetime | None = None) -> Iterator[Set]:
+def sets_from_listing(
+    environment: str, entries: Iterable[ListedKey], trust: Trust, now: datetime | None = None
+) -> Iterator[Set]:
     """Yield the sets in a listing, and skip keys that belong to no set."""
     latest = (now or utc_now()) + CLOCK_TOLERANCE
     root = f"{environment}/backups/"
@@ -134,9 +179,21 @@ def sets_from_listing(environment: str, entries: Iterable[ListedKey], now: datet
     for (database, set_id), group in groupby(in_sets, key=lambda entry: _database_and_set(entry.key, root)):
         started = set_timestamp(set_id)
         if started is not None:
-            start = len(set_prefix(environment, database, set_id))
-            yield _set(
-                environment, database, set_id, started, {entry.key[start:]: entry for entry in group}, latest=latest
+            prefix = set_prefix(environment, database, set_id)
+            keys = {entry.key[len(prefix) :]: entry for entry in group}
+            marker = _marker(prefix, keys, trust)
+            yield Set(
+                environment=environment,
+                database=database,
+                id=set_id,
+                started=started,
+                size=sum(entry.size for name, entry in keys.items() if _PIECE.fullmatch(name)),
+                completed=_completed(keys, marker),
+                pinned=PIN in keys,
+                tags=tuple(name.removeprefix(_TAGS) for name in keys if name.startswith(_TAGS)),
+                trust=trust,
+                marker=marker,
+                results=results_in((name for name in keys if name.startswith(RESULTS)), latest),
             )
 
 
@@ -145,38 +202,17 @@ def _database_and_set(key: str, root: str) -> tuple[str, str]:
     return database, set_id
 
 
-def _set(
-    environment: str, database: str, set_id: str, started: datetime, keys: dict[str, ListedKey], *, latest: datetime
-) -> Set:
-    result = _newest_result(keys, latest)
-    return Set(
-        environment=environment,
-        database=database,
-        id=set_id,
-        started=started,
-        size=sum(entry.size for name, entry in keys.items() if _PIECE.fullmatch(name)),
-        completed=_completed(keys),
-        verified=result.at if result and not result.failed else None,
-        failed_verification=result.at if result and result.failed else None,
-        pinned=PIN in keys,
-        tags=tuple(name.removeprefix(_TAGS) for name in keys if name.startswith(_TAGS)),
-    )
+def _marker(prefix: str, keys: dict[str, ListedKey], trust: Trust) -> Marker | None:
+    """Return the marker of a set. Of several, the signed one; one alone is not checked before it matters."""
+    markers = parse_markers(name for name in keys if name.startswith(MARKER))
+    if len(markers) > 1:
+        signed = (each for each in markers if trust.fault_of_name(prefix + each.name, MANIFEST_NAMESPACE) is None)
+        return next(signed, markers[0])
+    return markers[0] if markers else None
 
 
-def _completed(keys: dict[str, ListedKey]) -> datetime | None:
-    """Return when a complete set ended: from a key's name, or else when the manifest was written here."""
-    if MANIFEST not in keys:
+def _completed(keys: dict[str, ListedKey], marker: Marker | None) -> datetime | None:
+    """Return when a complete set ended: as its marker says, or else when its manifest was written here."""
+    if MANIFEST not in keys or (marker is not None and marker.signed and SIGNATURE not in keys):
         return None
-    names = (name.removeprefix(ENDED) for name in keys if name.startswith(ENDED))
-    ended = (at for name in names if (at := parse_precise_timestamp(name)) is not None)
-    return max(ended, default=keys[MANIFEST].modified)
-
-
-def _newest_result(keys: dict[str, ListedKey], latest: datetime) -> VerificationResult | None:
-    """Return the newest result. A success counts only with its document, and an earlier one by its document's time."""
-    result = newest_result(keys, latest)
-    if result is not None:
-        return result if result.failed or VERIFIED in keys else None
-    earlier = ((VERIFIED, False), (_EARLIER_FAILURE, True))
-    results = (VerificationResult(keys[name].modified, failed) for name, failed in earlier if name in keys)
-    return max(results, default=None)
+    return marker.ended if marker is not None else keys[MANIFEST].modified

@@ -31,7 +31,7 @@ _OUR_HASH = b"sha512"
 _RAW_KEY_BYTES = 32
 _LINE_BYTES = 70
 _PUBLIC_KEY = re.compile(rf'(?:namespaces="([^"\s]*)" )?{_ED25519} ([A-Za-z0-9+/]+=*)(?: (.*))?')
-_ARMOR = re.compile(r"-----BEGIN SSH SIGNATURE-----\n([A-Za-z0-9+/=\n]{1,10000})\n-----END SSH SIGNATURE-----\s*")
+_ARMOR = re.compile(r"-----BEGIN SSH SIGNATURE-----\n([A-Za-z0-9+/=\n]{1,10000})\n-----END SSH SIGNATURE-----\n?")
 
 
 class BadSignature(BackupError):

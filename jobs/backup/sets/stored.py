@@ -1,20 +1,26 @@
-"""Read a stored set: its manifest, and its parts as streams whose hashes are checked."""
+"""Read a stored set: its manifest, its description, and its parts as streams whose hashes are checked."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from inventories import Secret
-from jobs.backup.errors import BackupError, Damaged, UnreadableSet, WrongKey
+from jobs.backup.errors import BackupError, Damaged, UnreadableSet, Untrusted, WrongKey
+from jobs.backup.sets.description import Description, decode_description
 from jobs.backup.sets.encryption import Sink, decrypt
-from jobs.backup.sets.manifest import MANIFEST, Manifest, Part, PartKind, decode_manifest
-from jobs.backup.sets.sets import Set, set_prefix
+from jobs.backup.sets.manifest import MANIFEST, Manifest, Part, PartKind, PartPiece, decode_manifest
+from jobs.backup.sets.sets import SIGNATURE, Set, set_prefix
+from jobs.backup.sets.signatures import MANIFEST_NAMESPACE, BadSignature, PublicKey, verify_signature
+from jobs.backup.sets.trust import NOT_ENCRYPTED, UNSIGNED
+from jobs.backup.sets.writing import FirstHash
 from jobs.store import Missing, Store
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StoredSet:
     """One complete set, with its store and its decryption key."""
 
@@ -23,6 +29,10 @@ class StoredSet:
     decrypt_with: Secret | None
     mismatch: str | None = None
     """What the manifest says about its place, if it is not where it lies: the set was copied or renamed."""
+    signer: PublicKey | None = None
+    """The trusted key that signed the manifest."""
+    untrusted: str | None = None
+    """Why the set is not trusted."""
 
     @property
     def identity(self) -> str | None:
@@ -35,6 +45,20 @@ class StoredSet:
                 'set decrypt_with = { file = "…" } under [store]'
             )
         return self.decrypt_with.reveal()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What to know before the set is used."""
+        not_trusted = f"set {self.manifest.set} is not trusted: {self.untrusted}"
+        return [not_trusted] if self.untrusted else [self.mismatch] if self.mismatch else []
+
+    @cached_property
+    def description(self) -> Description:
+        """What the set says about its database, read and decrypted at first use."""
+        [part] = self.parts(PartKind.DESCRIPTION)
+        body = io.BytesIO()
+        read_part(self, part, body)
+        return decode_description(body.getvalue(), self.key(part.name))
 
     @property
     def dump_major(self) -> int:
@@ -51,12 +75,54 @@ class StoredSet:
         return set_prefix(self.manifest.environment, self.manifest.database, self.manifest.set) + name
 
 
-def open_set(store: Store, backup_set: Set, decrypt_with: Secret | None) -> StoredSet:
-    """Read the manifest of a set. The place of the set counts, not what the manifest says about it."""
+def open_set(store: Store, backup_set: Set, decrypt_with: Secret | None, *, trust_unsigned: bool = False) -> StoredSet:
+    """Read the manifest of a set. Raise Untrusted if its signature does not count, unless a person trusts it.
+
+    The place of the set counts, not what the manifest says about it.
+    """
     key = backup_set.prefix + MANIFEST
-    written = decode_manifest(store.get(key).body, key)
+    body = store.get(key).body
+    written = decode_manifest(body, key)
     manifest = replace(written, environment=backup_set.environment, database=backup_set.database, set=backup_set.id)
-    return StoredSet(manifest, store, decrypt_with, place_mismatch(written, manifest))
+    mismatch = place_mismatch(written, manifest)
+    signer, untrusted = None, None
+    try:
+        signer = _require_trust(store, backup_set, body, written, mismatch)
+    except BadSignature as error:
+        untrusted = str(error)
+    if untrusted is not None and not trust_unsigned:
+        raise Untrusted(
+            f"set {manifest.set} of {manifest.environment}/{manifest.database} is not trusted: {untrusted}. "
+            f"If you know who wrote it, name it with --trust-unsigned {manifest.set}"
+        )
+    return StoredSet(manifest, store, decrypt_with, mismatch, signer, untrusted)
+
+
+def _require_trust(
+    store: Store, backup_set: Set, body: bytes, written: Manifest, mismatch: str | None
+) -> PublicKey | None:
+    """Return the trusted key that signed a manifest, None if none has to; BadSignature if the set is not trusted."""
+    trust, marker = backup_set.trust, backup_set.marker
+    signer = None
+    if trust.required:
+        signer = _manifest_signer(store, backup_set, body)
+    if mismatch is not None and trust.required:
+        raise BadSignature(mismatch)
+    if (fault := backup_set.untrusted) is not None:
+        raise BadSignature(fault)
+    if marker is not None and marker.manifest_sha256 != hashlib.sha256(body).hexdigest():
+        raise BadSignature("its manifest is another one than its run wrote")
+    if trust.encrypted and not written.encrypted:
+        raise BadSignature(NOT_ENCRYPTED)
+    return signer
+
+
+def _manifest_signer(store: Store, backup_set: Set, body: bytes) -> PublicKey:
+    try:
+        signature = store.get(backup_set.prefix + SIGNATURE).body
+    except Missing:
+        raise BadSignature(UNSIGNED) from None
+    return verify_signature(body, signature, backup_set.trust.keys, MANIFEST_NAMESPACE)
 
 
 def place_mismatch(written: Manifest, found: Manifest) -> str | None:
@@ -103,37 +169,55 @@ def read_part(stored: StoredSet, part: Part, sink: Sink, check: Callable[[], Non
 
 
 class _HashedPart:
-    """The stored bytes of a part, hashed as they are read."""
+    """The stored bytes of a part. Their hashes are checked: of the first bytes before any is used, then per piece."""
 
     def __init__(self, stored: StoredSet, part: Part, check: Callable[[], None]) -> None:
         self._stored = stored
         self._part = part
         self._check = check
-        self._sha256 = hashlib.sha256()
         self._chunks = self._read()
 
     def __iter__(self) -> Iterator[bytes]:
         return self._chunks
 
-    def _read(self) -> Iterator[bytes]:
-        for piece in self._part.pieces:
-            try:
-                for chunk in self._stored.store.read(self._stored.key(piece.key)):
-                    self._check()
-                    self._sha256.update(chunk)
-                    yield chunk
-            except Missing:
-                raise Damaged(self._damage(f"piece {piece.key} is missing in the store")) from None
-
     def raise_if_damaged(self) -> None:
+        """Read the rest of the part, and raise Damaged if a hash is wrong."""
         for _ in self._chunks:
             pass
-        if self._sha256.hexdigest() != self._part.sha256:
-            raise Damaged(self._damage(f"its sha256 is {self._sha256.hexdigest()}, not {self._part.sha256}"))
 
-    def _damage(self, fact: str) -> str:
+    def _read(self) -> Iterator[bytes]:
+        chunks = (chunk for piece in self._part.pieces for chunk in self._read_piece(piece))
+        first: list[bytes] = []
+        first_hash = FirstHash()
+        while not first_hash.complete and (chunk := next(chunks, b"")):
+            first.append(chunk)
+            first_hash.update(chunk)
+        if first_hash.hexdigest() != self._part.first_sha256:
+            raise self._damaged("its first bytes have changed")
+        yield from first
+        first.clear()
+        yield from chunks
+
+    def _read_piece(self, piece: PartPiece) -> Iterator[bytes]:
+        sha256, size = hashlib.sha256(), 0
+        try:
+            for chunk in self._stored.store.read(self._stored.key(piece.key)):
+                self._check()
+                sha256.update(chunk)
+                size += len(chunk)
+                yield chunk
+                if size > piece.size:
+                    break
+        except Missing:
+            raise self._damaged(f"piece {piece.key} is missing in the store") from None
+        if size != piece.size:
+            raise self._damaged(f"piece {piece.key} has not {piece.size} bytes")
+        if sha256.hexdigest() != piece.sha256:
+            raise self._damaged(f"the sha256 of piece {piece.key} is {sha256.hexdigest()}, not {piece.sha256}")
+
+    def _damaged(self, fact: str) -> Damaged:
         manifest = self._stored.manifest
-        return (
+        return Damaged(
             f"part {self._part.name} of set {manifest.set} of {manifest.environment}/{manifest.database} is damaged: "
             f"{fact}; restore another set (crew backups list), and find out what changed the store"
         )

@@ -20,12 +20,13 @@ from jobs.backup.postgres import privileges
 from jobs.backup.postgres.connection import LOCK_HINT, OUT_OF_LOCKS, is_permanent
 from jobs.backup.postgres.pipes import enlarge_pipe, with_large_buffers
 from jobs.backup.postgres.program_errors import error_line, own_lines, stderr_lines
-from jobs.backup.sets.encryption import encrypt
-from jobs.backup.sets.manifest import Part, PartPiece
+from jobs.backup.sets.description import Description, encode_description
+from jobs.backup.sets.manifest import Part, PartKind
+from jobs.backup.sets.writing import PartWriter
 from jobs.backup.take.definitions import Chunks, DefinitionsCopy
 from jobs.backup.take.parts import PlannedPart
 from jobs.run.job import Failed, Run, Transient
-from jobs.store import Store, StoredStream
+from jobs.store import Store
 
 _READ_SIZE = 1 << 18
 _MAX_LINES = 50
@@ -83,8 +84,9 @@ class PartStream:
                 self.store.upload(f"{self.prefix}{planned.name}") as upload,
                 closing(watch(self._output(planned.name, program, stderr, dumped := ByteCounter()))) as chunks,
             ):
-                encrypt(chunks, upload, self.recipients)
-                return _stored_part(planned, upload.complete(), dumped.bytes), own_lines(stderr.lines())
+                writer = PartWriter(upload, self.recipients)
+                writer.write_all(chunks)
+                return writer.complete(planned.name, planned.kind, dumped.bytes), own_lines(stderr.lines())
         finally:
             _end(program)
 
@@ -94,10 +96,10 @@ class PartStream:
             copy.cancellation.on_cancel(copy.cancel),
             self.store.upload(f"{self.prefix}{planned.name}") as upload,
         ):
-            dumped = ByteCounter()
-            encrypt(self._chunks(copy.reader, dumped), upload, self.recipients)
+            dumped, writer = ByteCounter(), PartWriter(upload, self.recipients)
+            writer.write_all(self._chunks(copy.reader, dumped))
             self.cancellation.check()
-            return _stored_part(planned, upload.complete(), dumped.bytes), ()
+            return writer.complete(planned.name, planned.kind, dumped.bytes), ()
 
     def _output(self, name: str, program: subprocess.Popen[bytes], stderr: _Stderr, dumped: ByteCounter) -> Chunks:
         """Yield the output of a program; raise at its end if the program failed."""
@@ -156,16 +158,13 @@ def dump_error(name: str, code: int, stderr: Sequence[str]) -> Failed | Transien
     return Transient(sentence) if is_transient and not is_permanent(output) else BackupError(sentence)
 
 
-def _stored_part(planned: PlannedPart, stored: StoredStream, dumped: int) -> Part:
-    return Part(
-        name=planned.name,
-        kind=planned.kind,
-        table=planned.table,
-        pieces=tuple(PartPiece(piece.key.rpartition("/")[2], piece.size) for piece in stored.pieces),
-        size=stored.size,
-        sha256=stored.sha256,
-        dumped=dumped,
-    )
+def store_description(store: Store, prefix: str, recipients: Sequence[str], description: Description) -> Part:
+    """Store the description of a set as a part."""
+    body = encode_description(description)
+    with store.upload(f"{prefix}{PartKind.DESCRIPTION}") as upload:
+        writer = PartWriter(upload, recipients)
+        writer.write_all([body])
+        return writer.complete(PartKind.DESCRIPTION.value, PartKind.DESCRIPTION, len(body))
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:

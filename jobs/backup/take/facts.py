@@ -1,4 +1,4 @@
-"""Facts for the manifest about a server and a database, read inside the snapshot."""
+"""Facts about a server and a database, read inside the snapshot."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from jobs.backup.concurrent import Cancellation
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres import privileges
 from jobs.backup.postgres.connection import translate_error
-from jobs.backup.sets.manifest import Extension, SequenceValue, SourceServer, TableRows
+from jobs.backup.sets.description import Extension, SequenceValue, TableRows
+from jobs.backup.sets.manifest import SourceServer
 from jobs.backup.take.parts import Table
 from jobs.backup.take.snapshot import ExportedSnapshot
 
@@ -96,7 +97,7 @@ def count_large_objects(connection: Connection) -> int:
 
 
 def table_rows(tables: Sequence[Table], counts: dict[int, int]) -> tuple[TableRows, ...]:
-    """Return the tables for the manifest; rows is None where they were not counted."""
+    """Return the tables for the description; rows is None where they were not counted."""
     leaves = sorted((table for table in tables if table.leaf and table.own), key=lambda t: (t.schema, t.name))
     return tuple(TableRows(table.schema, table.name, counts.get(table.oid), table.bytes) for table in leaves)
 

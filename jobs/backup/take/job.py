@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres.connection import reach
-from jobs.backup.sets.manifest import Manifest
+from jobs.backup.sets.trust import manifest_signer
 from jobs.backup.sources import databases_to_back_up, is_known, schedule, section_of
 from jobs.backup.take.shrink import SetSize, describe_shrinkage, sizes_of_runs
 from jobs.backup.take.snapshot import export_snapshot
-from jobs.backup.take.take import BackupPlan, plan_backup, take_set
+from jobs.backup.take.take import BackupPlan, TakenSet, plan_backup, take_set
 from jobs.format import format_size
 from jobs.run.job import Job, Notice, Options, Outcome, Result, Run, Transient, UnknownName
 
@@ -30,6 +30,7 @@ def work(run: Run) -> Result:
     store = run.environment.store
     if store is None:
         raise BackupError(f"{run.environment.name} has no [store]; add one to its file: backups are stored there")
+    signer = manifest_signer(run.environment)
     with reach(run, section) as server:
         endpoint = server.with_database(database) if database is not None else server
         if run.subject in run.environment.servers:
@@ -38,8 +39,13 @@ def work(run: Run) -> Result:
         if run.options.dry_run:
             with export_snapshot(endpoint, section.limits.lock) as snapshot:
                 return planned_result(plan_backup(section, endpoint, snapshot))
-        manifest = take_set(run, section, endpoint, store.encrypt_to)
-    return with_shrinkage(run, finished_result(manifest), _shrinkage(run, manifest, section.shrink))
+        if signer is None:
+            run.log.warning(
+                "the backup is not signed, so restores cannot detect a forged one",
+                remedy='replace sign_with = "nobody" under [store]: ssh-keygen -t ed25519 makes a key',
+            )
+        taken = take_set(run, section, endpoint, store.encrypt_to, signer)
+    return with_shrinkage(run, finished_result(taken), _shrinkage(run, taken, section.shrink))
 
 
 def subjects(environment: Environment, store: Store, options: Options) -> list[str]:
@@ -62,8 +68,9 @@ def planned_result(plan: BackupPlan) -> Result:
     return Result(Outcome.DONE, sentence + separate, {"tables": len(leaves), "bytes": plan.estimated_bytes})
 
 
-def finished_result(manifest: Manifest) -> Result:
+def finished_result(taken: TakenSet) -> Result:
     """Return the result of a finished backup."""
+    manifest, rows = taken.manifest, taken.description.rows
     seconds = (manifest.ended - manifest.started).total_seconds()
     sentence = (
         f"{format_size(manifest.dumped_bytes)} in {seconds:.1f} s, stored as {format_size(manifest.stored_bytes)} "
@@ -75,16 +82,18 @@ def finished_result(manifest: Manifest) -> Result:
         "stored_bytes": manifest.stored_bytes,
         "seconds": round(seconds, 3),
         "parts": len(manifest.parts),
-        "tables": len(manifest.tables),
+        "tables": len(taken.description.tables),
     }
-    return Result(Outcome.DONE, sentence, figures if manifest.rows is None else {**figures, "rows": manifest.rows})
+    return Result(Outcome.DONE, sentence, figures if rows is None else {**figures, "rows": rows})
 
 
-def _shrinkage(run: Run, manifest: Manifest, share: float | None) -> str:
+def _shrinkage(run: Run, taken: TakenSet, share: float | None) -> str:
     """Return how the set shrank; "" if it did not."""
     if share is None:
         return ""
-    return describe_shrinkage(SetSize(manifest.dumped_bytes, manifest.rows), sizes_of_runs(run.earlier_figures), share)
+    return describe_shrinkage(
+        SetSize(taken.manifest.dumped_bytes, taken.description.rows), sizes_of_runs(run.earlier_figures), share
+    )
 
 
 def with_shrinkage(run: Run, result: Result, shrinkage: str) -> Result:

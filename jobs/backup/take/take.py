@@ -14,12 +14,15 @@ from jobs.backup.concurrent import ByteCounter, Cancellation, run_concurrently
 from jobs.backup.postgres import settings
 from jobs.backup.postgres.connection import Endpoint
 from jobs.backup.postgres.programs import ClientProgram, dump_program, installed_clients, restore_program
+from jobs.backup.sets.description import Description
 from jobs.backup.sets.manifest import MANIFEST, Manifest, Part, PartKind, SourceServer, encode_manifest
-from jobs.backup.sets.results import precise_timestamp
-from jobs.backup.sets.sets import ENDED, new_set_id, set_prefix
+from jobs.backup.sets.marker import marker_name
+from jobs.backup.sets.sets import SIGNATURE, new_set_id, set_prefix
+from jobs.backup.sets.signatures import MANIFEST_NAMESPACE, SigningKey
+from jobs.backup.sets.trust import sign_name
 from jobs.backup.take import facts
 from jobs.backup.take.definitions import Chunks, DefinitionsCopy
-from jobs.backup.take.dump import LockTimeout, PartStream
+from jobs.backup.take.dump import LockTimeout, PartStream, store_description
 from jobs.backup.take.parts import PlannedPart, pg_dump, pg_dumpall, plan_parts
 from jobs.backup.take.snapshot import (
     ExportedSnapshot,
@@ -33,6 +36,7 @@ from jobs.run.job import Run, Transient
 
 if TYPE_CHECKING:
     from inventories import DatabaseSettings, ServerSettings
+    from jobs.store import Store
 
     Section = DatabaseSettings | ServerSettings
 
@@ -70,43 +74,60 @@ def plan_backup(section: Section, endpoint: Endpoint, snapshot: ExportedSnapshot
     )
 
 
-def take_set(run: Run, section: Section, endpoint: Endpoint, recipients: Sequence[str]) -> Manifest:
-    """Take one set and return its manifest, which is written last: a set without a manifest is incomplete."""
+@dataclass(frozen=True, slots=True)
+class TakenSet:
+    """A set that was stored completely."""
+
+    manifest: Manifest
+    description: Description
+
+
+def take_set(
+    run: Run, section: Section, endpoint: Endpoint, recipients: Sequence[str], signer: SigningKey | None
+) -> TakenSet:
+    """Take one set. Its manifest and its signature are written last: a set without them is incomplete."""
     with export_snapshot(endpoint, section.limits.lock) as snapshot:
         plan = plan_backup(section, endpoint, snapshot)
         draft = draft_manifest(run, plan, recipients)
+        description = describe(plan)
         prefix = set_prefix(draft.environment, draft.database, draft.set)
         run.log.info(
             "set started",
             set=draft.set,
             parts=len(plan.parts),
             bytes=plan.estimated_bytes,
-            tables=len(draft.tables),
+            tables=len(description.tables),
         )
         with run.step("dump"):
             parts, warnings, counts = dump_parts(run, section, plan, prefix, recipients)
             require_held(snapshot)
-    manifest = replace(
-        draft,
-        parts=parts,
+    description = replace(
+        description,
         tables=facts.table_rows(snapshot.tables, counts),
-        notes=(*draft.notes, *(uncounted_notes(plan, counts) if section.counts else ()), *warnings),
-        ended=datetime.now(UTC),
+        notes=(*description.notes, *(uncounted_notes(plan, counts) if section.counts else ()), *warnings),
     )
     run.check()
-    run.store.put(f"{prefix}{ENDED}{precise_timestamp(manifest.ended)}", b"")
+    described = store_description(run.store, prefix, recipients, description)
+    manifest = replace(draft, parts=(*parts, described), ended=datetime.now(UTC))
+    run.check()
     for tag in manifest.tags:
         run.store.put(f"{prefix}tags/{tag}", b"")
-    run.store.create(f"{prefix}{MANIFEST}", encode_manifest(manifest))
-    return manifest
+    _publish(run.store, prefix, manifest, signer)
+    return TakenSet(manifest, description)
+
+
+def _publish(store: Store, prefix: str, manifest: Manifest, signer: SigningKey | None) -> None:
+    """Store the manifest and what signs it. The signature comes last, because it completes the set."""
+    body = encode_manifest(manifest)
+    store.put(sign_name(prefix + marker_name(manifest, body), signer, MANIFEST_NAMESPACE), b"")
+    store.create(f"{prefix}{MANIFEST}", body)
+    if signer is not None:
+        store.create(f"{prefix}{SIGNATURE}", signer.sign(body, MANIFEST_NAMESPACE))
 
 
 def draft_manifest(run: Run, plan: BackupPlan, recipients: Sequence[str]) -> Manifest:
-    """Return the manifest before the dump.
-
-    Sequences ignore the snapshot: read after the dump, they could be ahead of the dumped rows.
-    """
-    connection, now = plan.snapshot.connection, datetime.now(UTC)
+    """Return the manifest before the dump."""
+    now = datetime.now(UTC)
     return Manifest(
         set=new_set_id(now),
         environment=run.environment.name,
@@ -118,13 +139,24 @@ def draft_manifest(run: Run, plan: BackupPlan, recipients: Sequence[str]) -> Man
         server=plan.server,
         tools=tool_versions(plan.program),
         recipients=tuple(recipients),
+        parts=(),
+    )
+
+
+def describe(plan: BackupPlan) -> Description:
+    """Return the description of the database, before its rows are counted.
+
+    Sequences ignore the snapshot: read after the dump, they could be ahead of the dumped rows.
+    """
+    connection = plan.snapshot.connection
+    return Description(
         settings=settings.read_properties(connection, connection.info.dbname),
         snapshot=plan.snapshot.name,
-        parts=(),
         tables=facts.table_rows(plan.snapshot.tables, {}),
         sequences=facts.read_sequences(connection),
         extensions=facts.read_extensions(connection),
         large_objects=facts.count_large_objects(connection),
+        table_parts={part.name: part.table for part in plan.parts if part.table is not None},
         notes=restore_notes(plan),
     )
 

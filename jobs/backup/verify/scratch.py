@@ -20,7 +20,8 @@ from jobs.backup.postgres.connection import Address, Endpoint, reach, translated
 from jobs.backup.postgres.extensions import ONE_DATABASE, configuration_fault, scratch_settings
 from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.restore.target import maintenance_connection, read_settings
-from jobs.backup.sets.manifest import Extension, Manifest
+from jobs.backup.sets.description import Description, Extension
+from jobs.backup.sets.stored import StoredSet
 from jobs.run.job import Run
 
 if TYPE_CHECKING:
@@ -117,30 +118,30 @@ def debian_packages(extension: str, major: int) -> str:
 
 
 @contextmanager
-def scratch_server(run: Run, manifest: Manifest, settings: Verify) -> Iterator[ScratchServer]:
+def scratch_server(run: Run, stored: StoredSet, settings: Verify) -> Iterator[ScratchServer]:
     """Provide a server that has all extensions of the set. A temporary server is removed after the block."""
     if settings.scratch:
         with reach(run, Address(settings.scratch, settings.password)) as endpoint:
-            missing = missing_extensions(endpoint, manifest.extensions)
+            missing = missing_extensions(endpoint, stored.description.extensions)
             if missing:
                 raise _lacks_extensions(missing, "the scratch server", None)
-            _require_configured(endpoint, manifest)
+            _require_configured(endpoint, stored.description)
             where = endpoint.parameters.get("host") or "the scratch server"
             yield ScratchServer(endpoint, where, temporary=False)
         return
     parent = Path(tempfile.gettempdir())
     remove_abandoned_folders(parent)
-    require_space(shutil.disk_usage(parent).free, manifest.dumped_bytes, settings.space, str(parent))
+    require_space(shutil.disk_usage(parent).free, stored.manifest.dumped_bytes, settings.space, str(parent))
     with (
         tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent) as folder,
-        _temporary_server(run, manifest, Path(folder)) as server,
+        _temporary_server(run, stored, Path(folder)) as server,
     ):
         yield server
 
 
-def _require_configured(endpoint: Endpoint, manifest: Manifest) -> None:
+def _require_configured(endpoint: Endpoint, description: Description) -> None:
     """Raise if the extensions of the set need another configuration than a configured scratch server has."""
-    names = {extension.name for extension in manifest.extensions}
+    names = {extension.name for extension in description.extensions}
     if one_database := sorted(ONE_DATABASE.keys() & names):
         fault: str | None = f"{', '.join(one_database)} works in one database of a server only, which has a fixed name"
     else:
@@ -162,16 +163,16 @@ def remove_abandoned_folders(parent: Path) -> None:
 
 
 @contextmanager
-def _temporary_server(run: Run, manifest: Manifest, folder: Path) -> Iterator[ScratchServer]:
+def _temporary_server(run: Run, stored: StoredSet, folder: Path) -> Iterator[ScratchServer]:
     """Start the first usable server that has all extensions of the set."""
-    archive = int(manifest.tools["pg_dump"].split(".")[0])
     installed = programs.installed_clients("initdb")
-    settings = scratch_settings((extension.name for extension in manifest.extensions), SCRATCH_DATABASE)
+    restorers, major = programs.installed_clients("pg_restore"), stored.manifest.server.major
+    settings = scratch_settings((extension.name for extension in stored.description.extensions), SCRATCH_DATABASE)
     first_error: BackupError | None = None
-    for initdb in usable_servers(installed, programs.installed_clients("pg_restore"), manifest.server.major, archive):
+    for initdb in usable_servers(installed, restorers, major, stored.dump_major):
         where = f"{'embedded ' if _is_embedded(initdb) else ''}PostgreSQL {initdb.version} on this machine"
         with _start_server(run, initdb, folder, where) as server:
-            missing = missing_extensions(server.endpoint, manifest.extensions)
+            missing = missing_extensions(server.endpoint, stored.description.extensions)
             if not missing and not settings:
                 yield server
                 return

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from jobs.backup.errors import BackupError, Damaged
+from jobs.backup.errors import BackupError, Damaged, Untrusted
 from jobs.backup.postgres import quoting
 from jobs.backup.postgres import settings as database_settings
 from jobs.backup.postgres.connection import translated_errors
@@ -28,10 +28,13 @@ from jobs.backup.restore.target import (
     maintenance_connection,
 )
 from jobs.backup.sets.choose_set import choose_set
+from jobs.backup.sets.description import Description
 from jobs.backup.sets.manifest import Manifest, iso_timestamp
-from jobs.backup.sets.results import RESULTS, VERIFIED, VerificationResult, newest_result
-from jobs.backup.sets.sets import CLOCK_TOLERANCE, Set, find_sets
+from jobs.backup.sets.results import result_name
+from jobs.backup.sets.sets import Set, find_sets
+from jobs.backup.sets.signatures import VERIFICATION_NAMESPACE, SigningKey
 from jobs.backup.sets.stored import StoredSet, open_set
+from jobs.backup.sets.trust import result_signer, sign_name
 from jobs.backup.sources import (
     databases_with_sets,
     is_known,
@@ -60,6 +63,7 @@ class Verification:
     """The result of verifying a set."""
 
     manifest: Manifest
+    description: Description
     at: datetime
     run: str
     major: int
@@ -73,69 +77,71 @@ class Verification:
         return not self.differences
 
     def as_json(self) -> bytes:
-        """Return the document that is stored beside the set."""
+        """Return the document that is stored beside the set, in clear: it describes nothing of the database."""
         fields = {
             "set": self.manifest.set,
             "at": iso_timestamp(self.at),
             "outcome": "passed" if self.passed else "failed",
             "run": self.run,
             "against": {"major": self.major, "where": self.where},
-            "tables": len(self.manifest.tables),
-            "rows": self.manifest.rows,
             "seconds": round(self.seconds, 3),
-            "differences": [asdict(difference) for difference in self.differences],
-            "notes": self.notes,
+            "differences": len(self.differences),
         }
         return to_body(fields)
 
 
-def work(run: Run, set_id: str | None = None) -> Result:
+def work(run: Run, set_id: str | None = None, *, trust_unsigned: bool = False) -> Result:
     """Verify a set: the one with this id, or the newest that is not verified yet."""
-    sets = list(find_sets(run.store, run.environment.name, run.subject))
+    signer = result_signer(run.environment)
+    sets = list(find_sets(run.store, run.environment, run.subject))
     chosen = choose_set(sets, run.subject, set_id) if set_id else newest_unverified(sets, run.subject)
     if chosen is None:
-        complete = plural(sum(backup_set.complete for backup_set in sets), "set is", "sets are")
-        return Result(Outcome.DONE, f"{complete} verified already")
+        verified = plural(sum(each.complete and each.is_verified for each in sets), "set is", "sets are")
+        return Result(Outcome.DONE, f"{verified} verified already")
     if run.options.dry_run:
         return Result(Outcome.DONE, f"would verify set {chosen.id}", {"set": chosen.id})
-    stored = open_set(run.store, chosen, _store_settings(run.environment).decrypt_with)
+    decrypt_with = _store_settings(run.environment).decrypt_with
+    stored = open_set(run.store, chosen, decrypt_with, trust_unsigned=trust_unsigned)
     try:
         verification = verify_set(run, stored)
     except Damaged as error:
         now = datetime.now(UTC)
-        save_result(stored, VerificationResult(now, failed=True), _damage_as_json(run, stored, error, now))
+        save_result(stored, _damage_as_json(run, stored, error, now), now, failed=True, signer=signer)
         raise
-    save_result(stored, VerificationResult(verification.at, not verification.passed), verification.as_json())
+    save_result(stored, verification.as_json(), verification.at, failed=not verification.passed, signer=signer)
     return verification_result(verification)
 
 
 def newest_unverified(sets: Iterable[Set], database: str) -> Set | None:
-    """Return the newest complete set without a verification; None if all are verified."""
+    """Return the newest complete and trusted set without a verification; None if all are verified."""
     sets = list(sets)
-    choose_set(sets, database, with_failed=True)  # raises if no set is complete
-    unverified = [backup_set for backup_set in sets if backup_set.complete and not backup_set.is_verified]
-    return max(unverified, key=lambda backup_set: backup_set.sort_key, default=None)
+    newest = choose_set(sets, database, any_complete=True)  # raises if no set is complete
+    newest_first = sorted((each for each in sets if each.complete), key=lambda each: each.sort_key, reverse=True)
+    unverified = next((each for each in newest_first if not each.is_verified and each.untrusted is None), None)
+    if unverified is None and all(each.untrusted for each in newest_first):
+        raise Untrusted(f"{database} has no set that is trusted; set {newest.id}: {newest.untrusted}")
+    return unverified
 
 
 def verification_result(verification: Verification) -> Result:
     """Return the result of a run: a finding if the set differs from its manifest."""
-    manifest = verification.manifest
+    manifest, tables, rows = verification.manifest, verification.description.tables, verification.description.rows
     figures: dict[str, int | float | str] = {
         "set": manifest.set,
-        "tables": len(manifest.tables),
+        "tables": len(tables),
         "seconds": round(verification.seconds, 3),
         "differences": len(verification.differences),
     }
-    if manifest.rows is not None:
-        figures["rows"] = manifest.rows
+    if rows is not None:
+        figures["rows"] = rows
     if not verification.passed:
         listed = and_more([difference_text(difference) for difference in verification.differences], _SHOWN)
         message = f"set {manifest.set} differs from its manifest: {listed}"
         return Result(Outcome.FINDING, message, figures, details=verification)
-    counted = f", {manifest.rows:,} rows" if manifest.rows is not None else "; rows were not counted"
+    counted = f", {rows:,} rows" if rows is not None else "; rows were not counted"
     message = (
         f"set {manifest.set} is verified: restored in {verification.seconds:.1f} s "
-        f"into {verification.where}, {plural(len(manifest.tables), 'table')}{counted}"
+        f"into {verification.where}, {plural(len(tables), 'table')}{counted}"
     )
     return Result(Outcome.DONE, "; ".join([message, *verification.notes]), figures, details=verification)
 
@@ -143,11 +149,11 @@ def verification_result(verification: Verification) -> Result:
 def verify_set(run: Run, stored: StoredSet) -> Verification:
     """Restore a set into a scratch server and compare it with its manifest."""
     started = time.monotonic()
-    with scratch_server(run, stored.manifest, run.environment.verify) as server:
+    with scratch_server(run, stored, run.environment.verify) as server:
         target = inspect_target(server.endpoint)
         with (
             _temporary_roles(stored, server, target) as role_notes,
-            _scratch_database(server, stored.manifest, target.major) as (into, notes),
+            _scratch_database(server, stored.description.settings, target.major) as (into, notes),
         ):
             task = RestoreTask(
                 stored,
@@ -160,11 +166,12 @@ def verify_set(run: Run, stored: StoredSet) -> Verification:
             fill(task)
             with run.step("count"):
                 contents = count_contents(task)
-                differences = compare(stored.manifest, contents)
+                differences = compare(stored.description, contents)
         for difference in differences:
             run.log.warning("difference", what=difference_text(difference))
         return Verification(
             stored.manifest,
+            stored.description,
             datetime.now(UTC),
             run.id,
             target.major,
@@ -176,7 +183,7 @@ def verify_set(run: Run, stored: StoredSet) -> Verification:
                 *isolation_notes(server),
                 *notes,
                 *role_notes,
-                *sequence_notes(stored.manifest.sequences, contents.sequences),
+                *sequence_notes(stored.description.sequences, contents.sequences),
             ),
         )
 
@@ -194,12 +201,12 @@ def _definition_options(server: ScratchServer) -> DefinitionOptions:
 
 @contextmanager
 def _scratch_database(
-    server: ScratchServer, manifest: Manifest, major: int
+    server: ScratchServer, properties: DatabaseProperties, major: int
 ) -> Iterator[tuple[Endpoint, tuple[str, ...]]]:
     """Create a database, with locale C if the server lacks the locale of the set: row counts do not depend on it."""
     now = datetime.now(UTC)
     with maintenance_connection(server.endpoint.with_database(SCRATCH_DATABASE)) as connection:
-        create = partial(_create_scratch_database, connection, properties=manifest.settings, major=major)
+        create = partial(_create_scratch_database, connection, properties=properties, major=major)
         if server.temporary:
             name, notes = SCRATCH_DATABASE, create(SCRATCH_DATABASE)
         else:
@@ -251,14 +258,10 @@ def _drop_roles(endpoint: Endpoint, roles: Iterable[str]) -> None:
                 connection.execute(f"DROP ROLE IF EXISTS {quoting.identifier(role)}")
 
 
-def save_result(stored: StoredSet, result: VerificationResult, document: bytes) -> None:
-    """Store a result beside the set: its key first, which decides, then its document if it is the newest."""
-    stored.store.put(stored.key(result.name), b"")
-    start = len(stored.key(""))
-    names = [entry.key[start:] for entry in stored.store.list(stored.key(RESULTS))]
-    newest = newest_result(names, datetime.now(UTC) + CLOCK_TOLERANCE)
-    if newest is not None and newest.name == result.name:
-        stored.store.put(stored.key(VERIFIED), document)
+def save_result(stored: StoredSet, document: bytes, at: datetime, *, failed: bool, signer: SigningKey | None) -> None:
+    """Store a result beside the set."""
+    name = result_name(at, document, failed=failed)
+    stored.store.create(sign_name(stored.key(name), signer, VERIFICATION_NAMESPACE), document)
 
 
 def _damage_as_json(run: Run, stored: StoredSet, error: Damaged, at: datetime) -> bytes:
@@ -268,7 +271,6 @@ def _damage_as_json(run: Run, stored: StoredSet, error: Damaged, at: datetime) -
         "outcome": "failed",
         "run": run.id,
         "damage": str(error),
-        "differences": [],
     }
     return to_body(fields)
 
@@ -308,16 +310,17 @@ def limit(environment: Environment, name: str) -> timedelta:
     return section_of(environment, name)[0].limits.run if is_known(environment, name) else timedelta(hours=6)
 
 
-def verify_job(set_id: str | None) -> Job:
+def verify_job(set_id: str | None, *, trust_unsigned: bool = False) -> Job:
     """Return the job for one named set, or for the newest one that is not verified."""
-    return replace(VERIFY, work=partial(work, set_id=set_id), subjects=partial(_subjects_with_set, set_id=set_id))
+    verify = partial(work, set_id=set_id, trust_unsigned=trust_unsigned)
+    return replace(VERIFY, work=verify, subjects=partial(_subjects_with_set, set_id=set_id))
 
 
 def _subjects_with_set(environment: Environment, store: Store, options: Options, *, set_id: str | None) -> list[str]:
     """Return the databases to verify, or raise before any run starts if one does not have the named set."""
     names = subjects(environment, store, options)
     for name in names if set_id is not None else ():
-        choose_set(find_sets(store, environment.name, name), name, set_id)
+        choose_set(find_sets(store, environment, name), name, set_id)
     return names
 
 

@@ -14,13 +14,10 @@ locals {
     ["${aws_s3_bucket.this.arn}/*/conditions", "${aws_s3_bucket.this.arn}/conditions"],
   )
 
-  # What a verification writes beside a set: a key per result, and the newest result in full.
-  results = ["verifications/*-passed", "verifications/*-failed", "verified.json"]
-
   writes = {
     writer   = ["${aws_s3_bucket.this.arn}/*"]
     pruner   = local.bookkeeping
-    restorer = concat(local.bookkeeping, [for key in local.results : "${aws_s3_bucket.this.arn}/*/backups/*/${key}"])
+    restorer = concat(local.bookkeeping, ["${aws_s3_bucket.this.arn}/*/backups/*/verifications/*"])
   }
 }
 

@@ -21,6 +21,7 @@ url = "{url}"
 endpoint = "{endpoint}"
 region = "us-east-1"
 encrypt_to = "nobody"
+sign_with = "nobody"
 """
 
 

@@ -168,9 +168,9 @@ def separate_the_permissions_of_roles(staging: Cloud) -> None:
     outputs = staging.run_json("stacks", "output", "staging", "backups")["stacks"]["backups"]
     profiles = {"backup": "writer", "retention": "pruner", "verify": "restorer"}
     profiles = {job: f"acme-staging-{role}" for job, role in profiles.items()}
-    set_, verification, result, pin = (
+    set_, verification, pin = (
         f"staging/backups/shop/20261121T020000Z-3f9a/{name}"
-        for name in ("p", "verified.json", "verifications/20261122T020000.000Z-passed", "pin")
+        for name in ("p", "verifications/20261122T020000.000Z-passed-00", "pin")
     )
     with staging.asking_who_it_is(name="jobs") as known, pytest.MonkeyPatch.context() as patch:
         config = staging.root / "aws-config"
@@ -201,15 +201,14 @@ def separate_the_permissions_of_roles(staging: Cloud) -> None:
             restorer.put(set_, b"another")
         assert restorer.get(set_).body == b"a part"
         restorer.put(verification, b"a verification")
-        restorer.put(result, b"")
         with pytest.raises(Denied):
-            restorer.put(f"{result}/another", b"")
+            restorer.put(f"{pin}/another", b"")
         # One by one: for a batch, the emulator also requires a permission on the bucket, which AWS does not.
         for job, may in (("backup", False), ("verify", False), ("retention", True)):
             s3 = boto3.Session(profile_name=profiles[job], region_name=REGION).client(
                 "s3", endpoint_url=staging.endpoint
             )
-            for key in (set_, verification, result, pin):
+            for key in (set_, verification, pin):
                 with nullcontext() if may else pytest.raises(ClientError, match="AccessDenied"):
                     s3.delete_object(Bucket=outputs["bucket"], Key=f"groundcrew/{key}")
         assert list(writer.list("staging/backups/")) == []

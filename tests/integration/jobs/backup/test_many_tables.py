@@ -60,7 +60,7 @@ def test_each_table_is_locked_once(staging: Team, crowded: Database, monkeypatch
     monkeypatch.setattr(take, "require_unchanged", require_unchanged)
     record = staging.take()
     assert record.outcome is Outcome.DONE, record.sentence
-    assert staging.manifest().rows == TABLES
+    assert staging.description().rows == TABLES
     [(most,)] = locks
     assert TABLES <= most <= TABLES + facts.TABLES_PER_QUERY
 
@@ -80,7 +80,7 @@ def test_a_table_truncated_before_pg_dump_locks_it_fails_the_attempt(
     monkeypatch.setattr(take, "plan_backup", plan_backup)
     record = staging.take(timeouts=RunTimeouts(work_retries=(0.01,), store_retries=(0.01,)))
     assert (record.outcome, record.attempts) == (Outcome.DONE, 2), record.sentence
-    assert [table.rows for table in staging.manifest().tables if table.name == "t7"] == [2]
+    assert [table.rows for table in staging.description().tables if table.name == "t7"] == [2]
 
 
 def test_a_table_that_another_session_changes_is_not_counted(crowded: Database) -> None:

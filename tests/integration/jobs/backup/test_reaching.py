@@ -31,7 +31,7 @@ def backup_result(folder: Path, url: str, *lines: str) -> str:
     body = "\n".join(["[databases.shop]", f'url = "{url}"', *lines, ""])
     staging = team(folder, body)
     record = staging.take()
-    return "done" if record.outcome is Outcome.DONE and staging.manifest().rows == 10 else record.sentence
+    return "done" if record.outcome is Outcome.DONE and staging.description().rows == 10 else record.sentence
 
 
 def test_a_socket_and_a_password_file_work(shop: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

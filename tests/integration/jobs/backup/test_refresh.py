@@ -295,7 +295,7 @@ def test_uses_only_verified_sets(repository: Repository, production: Database, s
     assert newer not in again
     assert "would fill it from set" in again
     assert verified.split()[-3:] == again.split()[-3:]
-    for verification in repository.store.glob("production/backups/shop/*/verified.json"):
+    for verification in repository.store.glob("production/backups/shop/*/verifications/*"):
         verification.unlink()
     ended = repository.crew("run", "refresh", "staging")
     assert ended.code == 1, ended

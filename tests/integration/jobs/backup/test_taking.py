@@ -57,9 +57,10 @@ def test_a_set_contains_everything_in_the_database(
     manifest = staging.manifest()
     assert manifest.server.major == major
     assert int(manifest.tools["pg_dump"].split(".")[0]) >= major
-    assert [part.name for part in manifest.parts] == ["defs", "data-1", "rest", "roles"]
-    assert manifest.parts[1].table == '"public"."orders"'
-    assert {(t.schema, t.name): t.rows for t in manifest.tables} | {
+    assert [part.name for part in manifest.parts] == ["defs", "data-1", "rest", "roles", "description"]
+    description = staging.description()
+    assert description.table_parts == {"data-1": '"public"."orders"'}
+    assert {(t.schema, t.name): t.rows for t in description.tables} | {
         ("public", "orders"): 4000,
         ("Büro", 'Zettel "A". 1'): 6,
         ("Büro", "new\nline"): 2,
@@ -68,10 +69,10 @@ def test_a_set_contains_everything_in_the_database(
         ("public", "no_columns"): 2,
         ("public", "parent"): 1,
         ("public", "passing"): 10,
-    } == {(t.schema, t.name): t.rows for t in manifest.tables}
-    assert "events" not in {t.name for t in manifest.tables}  # only its partitions have rows
-    assert {(s.name, s.last) for s in manifest.sequences} >= {("invoice_number", 5030), ("never used", None)}
-    assert manifest.large_objects == 3
+    } == {(t.schema, t.name): t.rows for t in description.tables}
+    assert "events" not in {t.name for t in description.tables}  # only its partitions have rows
+    assert {(s.name, s.last) for s in description.sequences} >= {("invoice_number", 5030), ("never used", None)}
+    assert description.large_objects == 3
     [backup_set] = staging.sets()
     assert backup_set.tags == ("pre-migration", "v1")
 
@@ -103,14 +104,19 @@ def test_user_data_in_a_table_of_an_extension_is_in_the_rest(
     assert "TABLE DATA public crew_config" in contents(staging.part("rest"), tmp_path)
     assert b"2\tours" in staging.part("rest")
     assert b"1\tshipped" not in staging.part("rest")
-    assert [extension.name for extension in staging.manifest().extensions] == ["crewtest", "plpgsql"]
+    assert [extension.name for extension in staging.description().extensions] == ["crewtest", "plpgsql"]
 
 
 def test_a_database_without_tables_is_backed_up(database: New, backs_up: BacksUp) -> None:
     staging = backs_up(database(16))
     assert staging.take().outcome is Outcome.DONE
-    assert staging.manifest().tables == ()
-    assert [part.kind for part in staging.manifest().parts] == [PartKind.DEFINITIONS, PartKind.REST, PartKind.ROLES]
+    assert staging.description().tables == ()
+    assert [part.kind for part in staging.manifest().parts] == [
+        PartKind.DEFINITIONS,
+        PartKind.REST,
+        PartKind.ROLES,
+        PartKind.DESCRIPTION,
+    ]
 
 
 @pytest.mark.usefixtures("small_streams")
@@ -126,9 +132,9 @@ def test_three_thousand_tables_take_seconds(database: New, backs_up: BacksUp) ->
     start = time.monotonic()
     assert staging.take().outcome is Outcome.DONE
     assert time.monotonic() - start < deadline(10)
-    manifest = staging.manifest()
-    assert (len(manifest.tables), manifest.rows) == (3000, 60_000)
-    assert sum(part.kind is PartKind.TABLE for part in manifest.parts) > 10
+    description = staging.description()
+    assert (len(description.tables), description.rows) == (3000, 60_000)
+    assert len(description.table_parts) > 10
 
 
 def test_a_value_of_two_hundred_megabytes_needs_little_memory(database: New, backs_up: BacksUp) -> None:
@@ -148,7 +154,7 @@ def test_counts_can_be_disabled(database: New, backs_up: BacksUp) -> None:
     shop.run("CREATE TABLE a AS SELECT 1 a")
     staging = backs_up(shop, "counts = false")
     record = staging.take()
-    assert [table.rows for table in staging.manifest().tables] == [None]
+    assert [table.rows for table in staging.description().tables] == [None]
     assert "rows" not in record.figures
 
 
@@ -284,7 +290,7 @@ def test_the_error_of_a_role_without_enough_privileges_lists_them(database: New,
         shop.run(f"ALTER ROLE {role} BYPASSRLS", f"GRANT SELECT ON LARGE OBJECT 1 TO {role}")
         assert staging.take().outcome is Outcome.DONE
         assert "fault" not in staging.crew("check", "staging").stdout
-        assert "The roles were saved without passwords" in staging.manifest().notes[0]
+        assert "The roles were saved without passwords" in staging.description().notes[0]
         roles = staging.part("roles").decode()
         assert f"CREATE ROLE {role};" in roles
         assert "PASSWORD" not in roles
@@ -303,13 +309,13 @@ def test_a_standby_can_be_backed_up_and_the_set_notes_its_empty_tables(tmp_path:
             until(lambda: staging.take(dry_run=True).outcome is Outcome.DONE)
             record = staging.take()
     assert record.outcome is Outcome.DONE, record.sentence
-    manifest = staging.manifest()
-    assert manifest.server.standby
-    assert manifest.notes == (
+    description = staging.description()
+    assert staging.manifest().server.standby
+    assert description.notes == (
         'Unlogged tables are empty, because the set was taken from a standby: "public"."passing".',
     )
-    assert {table.name: table.rows for table in manifest.tables}["passing"] == 0
-    assert {table.name: table.rows for table in manifest.tables}["orders"] == 4000
+    assert {table.name: table.rows for table in description.tables}["passing"] == 0
+    assert {table.name: table.rows for table in description.tables}["orders"] == 4000
 
 
 @contextmanager
@@ -348,7 +354,7 @@ def test_every_database_of_a_server_is_backed_up_except_excluded_ones(
 
     assert {record.subject for record in records} == {f"main.{plain.name}", "main.it%27s%20%2F%20%C3%A4ny"}
     assert {record.outcome for record in records} == {Outcome.DONE}
-    assert staging.manifest("main.it%27s%20%2F%20%C3%A4ny").settings.owner == "postgres"
+    assert staging.description("main.it%27s%20%2F%20%C3%A4ny").settings.owner == "postgres"
 
 
 def test_an_unreachable_server_has_a_failed_run(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def is_whole(team: Team) -> bool:
     stored = open_set(team.store, backup_set, team.environment.store.decrypt_with)  # type: ignore[union-attr]
     for part in stored.manifest.parts:
         read_part(stored, part, DiscardingSink())
-    return stored.manifest.rows == 45
+    return stored.description.rows == 45
 
 
 def test_an_upload_survives_bursts_of_503_and_a_cut_connection(

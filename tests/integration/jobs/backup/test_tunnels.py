@@ -72,7 +72,7 @@ def commands() -> Iterator[tuple[int, list[str]]]:
 def test_a_backup_through_ssh(shop: Database, bastion: Bastion, tmp_path: Path) -> None:
     staging = tunnelled_team(tmp_path, shop, '{ ssh = "bastion" }')
     assert staging.take().outcome is Outcome.DONE
-    assert staging.manifest().rows == 40_000
+    assert staging.description().rows == 40_000
     until(lambda: not tunnels(bastion))
 
 
@@ -108,7 +108,7 @@ def test_a_broken_tunnel_fails_the_backup_which_is_retried(
         assert len(broken) == 1
         os.kill(broken[0], signal.SIGKILL)
         assert code_of(pid) == 0
-    assert staging.manifest().rows == 40_000
+    assert staging.description().rows == 40_000
 
 
 def test_the_tunnel_ends_when_the_runner_is_killed(shop: Database, bastion: Bastion, tmp_path: Path) -> None:

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from inventories import Environment, Repository
-from jobs.backup.sets.sets import find_sets
 from jobs.retention.job import plan_prune, retention
 from jobs.run import Options, Outcome, Record, run_job
 from jobs.store import Store, open_store
 from tests.parts.s3 import Bucket
-from tests.parts.sets import daily, put, set_id
+from tests.parts.sets import daily, put, set_id, stored_sets
+from tests.parts.signing import PUBLIC_LINES
 
 NEWEST = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
 FILE = """
@@ -22,6 +22,7 @@ url = "{url}"
 region = "{region}"
 endpoint = "{endpoint}"
 encrypt_to = "nobody"
+trust = {trust}
 [databases.shop]
 url = "postgresql://nobody@127.0.0.1:1/shop"
 keep = {{ daily = 2 }}
@@ -29,7 +30,9 @@ keep = {{ daily = 2 }}
 
 
 def opened(bucket: Bucket, folder: Path) -> tuple[Environment, Store]:
-    (folder / "try.toml").write_text(FILE.format(url=bucket.url, region=bucket.region, endpoint=bucket.endpoint))
+    (folder / "try.toml").write_text(
+        FILE.format(trust=PUBLIC_LINES, url=bucket.url, region=bucket.region, endpoint=bucket.endpoint)
+    )
     environment = Repository.find(folder).read("try")
     assert environment.store
     return environment, open_store(environment.store)
@@ -44,13 +47,13 @@ def test_sets_and_leftovers_are_removed_and_an_upload_in_progress_stays(seaweed:
     environment, store = opened(seaweed, tmp_path)
     days = daily(NEWEST, 5)
     for at in days:
-        put(store, at, "tags/x y+ü", "verified.json") if at != days[4] else put(store, at, complete=False)
+        put(store, at, "tags/x y+ü", "note.json") if at != days[4] else put(store, at, complete=False)
     upload = store.upload(f"try/backups/shop/{set_id(NEWEST)}/data-1")
     upload.write(bytes(17 << 20))
     record = run(environment, store)
     assert record.sentence.startswith("removed 2 of 4 sets, 30 B; left by failed runs: 1 incomplete set,")
-    assert [each.id for each in find_sets(store, "try")] == [set_id(days[1]), set_id(days[0])]
-    assert len(list(store.list("try/backups/"))) == 2 * 6
+    assert [each.id for each in stored_sets(store)] == [set_id(days[1]), set_id(days[0])]
+    assert len(list(store.list("try/backups/"))) == 2 * 8
     assert len(list(store.open_uploads())) == 1
     plan = plan_prune(store, environment, "shop", datetime.now(UTC) + timedelta(days=2))
     assert len(plan.abandoned_uploads) == 1
@@ -67,7 +70,7 @@ def test_versions_of_removed_sets_are_removed_on_request(moto: Bucket, tmp_path:
     assert len(versions(moto)) == 4 * 4 + 2 * 4  # deleted keys still have their versions, and delete markers
     assert "removed 16 old versions" in run(environment, store, versions=True).sentence
     assert len(versions(moto)) == 2 * 4
-    assert len(list(find_sets(store, "try"))) == 2
+    assert len(list(stored_sets(store))) == 2
 
 
 def test_a_locked_version_is_reported_and_the_rest_removed(moto_server: str, moto: Bucket, tmp_path: Path) -> None:
@@ -87,7 +90,7 @@ def test_a_locked_version_is_reported_and_the_rest_removed(moto_server: str, mot
     assert [each for each, _ in versions(locked)].count(
         key
     ) == 2  # the delete marker stays, otherwise the part would reappear
-    assert len(list(find_sets(store, "try"))) == 2
+    assert len(list(stored_sets(store))) == 2
 
 
 def versions(bucket: Bucket) -> list[tuple[str, str]]:

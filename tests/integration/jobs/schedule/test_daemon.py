@@ -28,6 +28,7 @@ name = "try"
 [store]
 url = "file://{store}"
 encrypt_to = "nobody"
+sign_with = "nobody"
 [databases.shop]
 url = "postgresql://nobody@127.0.0.1:1/shop"
 retention = "0 0 1 1 *"

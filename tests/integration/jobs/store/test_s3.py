@@ -53,7 +53,8 @@ def store(seaweed: Bucket, network: Proxy) -> S3Store:
 def fill(store: Store, key: str, body: bytes) -> str:
     with store.upload(key) as upload:
         upload.write(body)
-        return upload.complete().sha256
+        [piece] = upload.complete().pieces
+        return piece.sha256
 
 
 def assert_upload_fails(store: Store, expected: type[StoreError], message: str) -> None:
@@ -76,7 +77,9 @@ def test_a_long_stream_continues_in_the_next_object(seaweed: Bucket) -> None:
         ("set/data-1.1", 2 * PART),
         ("set/data-1.2", PART + 1),
     ]
-    assert b"".join(chunk for piece in stored.pieces for chunk in store.read(piece.key)) == body
+    bodies = [b"".join(store.read(piece.key)) for piece in stored.pieces]
+    assert b"".join(bodies) == body
+    assert [piece.sha256 for piece in stored.pieces] == [hashlib.sha256(each).hexdigest() for each in bodies]
     assert list(store.open_uploads()) == []
 
 
@@ -103,7 +106,8 @@ def test_parallel_streams_do_not_mix(seaweed: Bucket) -> None:
         for upload, body in zip(uploads, bodies, strict=True):
             upload.write(body[start : start + (1 << 20)])
     for n, (upload, body) in enumerate(zip(uploads, bodies, strict=True)):
-        assert upload.complete().sha256 == hashlib.sha256(body).hexdigest()
+        [piece] = upload.complete().pieces
+        assert piece.sha256 == hashlib.sha256(body).hexdigest()
         assert b"".join(store.read(f"set/data-{n}.0")) == body
 
 

@@ -5,12 +5,13 @@ from pathlib import Path
 from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.refresh import newest_verified, psql_command
 from jobs.backup.sets.sets import Set
+from tests.parts.sets import listed
+from tests.parts.signing import TRUST
 
 
 def backup_set(day: int, *, complete: bool = True, verified: bool = True) -> Set:
     started = datetime(2026, 11, day, tzinfo=UTC)
-    completed, at = started if complete else None, started if verified else None
-    return Set("production", "shop", f"{started:%Y%m%dT%H%M%SZ}-3f9a", started, 1, completed, at, None, False, ())
+    return listed(started, environment="production", complete=complete, verified=started if verified else None)
 
 
 def test_runs_the_script_in_one_transaction_and_stops_at_the_first_error() -> None:
@@ -27,5 +28,9 @@ def test_uses_the_newest_set_that_is_complete_and_verified() -> None:
 
 
 def test_does_not_use_a_verified_set_that_failed_later() -> None:
-    later = backup_set(2).started + timedelta(hours=1)
-    assert newest_verified([backup_set(1), replace(backup_set(2), failed_verification=later)]) == backup_set(1)
+    at = backup_set(2).started
+    assert newest_verified([backup_set(1), listed(at, verified=at, failed=at + timedelta(hours=1))]) == backup_set(1)
+
+
+def test_does_not_use_a_set_that_nobody_signed() -> None:
+    assert newest_verified([backup_set(1), replace(backup_set(2), trust=TRUST)]) == backup_set(1)

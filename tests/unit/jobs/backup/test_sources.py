@@ -22,6 +22,7 @@ name = "staging"
 [store]
 url = "file:///nowhere"
 encrypt_to = "nobody"
+sign_with = "nobody"
 [servers.main]
 url = "postgresql://me@127.0.0.1:1/postgres"
 backup = "0 2 * * *"

@@ -14,6 +14,7 @@ name = "try"
 [store]
 url = "file://{folder}/store"
 encrypt_to = "nobody"
+sign_with = "nobody"
 profiles = {{ backup = "writer", retention = "pruner" }}
 [servers.main]
 url = "postgresql://me@127.0.0.1/postgres"

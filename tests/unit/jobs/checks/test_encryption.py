@@ -43,14 +43,15 @@ def environment(folder: Path, recipient: str, key: str = "") -> tuple[Environmen
     """Return an environment with a database that is verified by schedule, and its store."""
     (folder / "try").write_text("servers = []\n")
     (folder / "try.toml").write_text(
-        f'[environment]\nname = "try"\n[store]\nurl = "file://{folder}/store"\nencrypt_to = ["{recipient}"]\n{key}\n'
+        f'[environment]\nname = "try"\n[store]\nurl = "file://{folder}/store"\nencrypt_to = ["{recipient}"]\n'
+        f'sign_with = "nobody"\n{key}\n'
         '[databases.shop]\nurl = "postgresql://me@db/shop"\nverify = "0 5 * * 0"\n'
     )
     return Repository.find(folder).read("try"), mark(folder / "store", "try")
 
 
 def add_set(store: Store, at: datetime, recipient: str) -> str:
-    set_id = put(store, at)
+    set_id = put(store, at, encrypted=True)
     body = encode_manifest(replace(MANIFEST, recipients=(recipient,)))
     store.put(f"try/backups/shop/{set_id}/manifest.json", body)
     return set_id

@@ -51,6 +51,7 @@ timezone = "Europe/Berlin"
 [store]
 url = "file://{store}"
 encrypt_to = "nobody"
+sign_with = "nobody"
 """
 
 

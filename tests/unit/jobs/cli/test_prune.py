@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs.backup.sets.sets import find_sets
 from jobs.run.lease import Holder, holder_to
 from jobs.store import Store
 from tests.parts.runs import store_in
-from tests.parts.sets import daily, put, set_id
+from tests.parts.sets import daily, put, set_id, stored_sets
 from tests.unit.jobs.cli.conftest import HEAD, Crew, Write
 
 SHOP = '[databases.shop]\nurl = "postgresql://nobody@127.0.0.1:1/shop"\nkeep = {{ {keep} }}\n'
@@ -37,7 +36,7 @@ def test_a_dry_run_shows_what_happens_to_each_set_and_the_totals(crew: Crew, wri
         "15 B remove daily: 0 left, yearly: newer set kept for " + f"{NEWEST - timedelta(days=2):%Y} (2 left)"
     )
     assert lines[6] == "keep 3 sets, 45 B; remove 1 set, 15 B"
-    assert len(list(find_sets(store, "try"))) == 4
+    assert len(list(stored_sets(store))) == 4
 
 
 def test_a_dry_run_of_several_databases_has_a_total(crew: Crew, write: Write, store: Store) -> None:
@@ -59,7 +58,7 @@ def test_a_policy_without_rules_keeps_every_set_and_says_so(crew: Crew, write: W
     write('[databases.shop]\nurl = "postgresql://nobody@127.0.0.1:1/shop"\n')
     assert "keep has no rules, so no complete set is ever removed" in crew("backups", "prune", "try", "--dry-run").out
     assert "keep has no rules, so every set is kept" in crew("run", "retention", "try").out
-    assert len(list(find_sets(store, "try"))) == 4
+    assert len(list(stored_sets(store))) == 4
 
 
 @pytest.mark.parametrize("command", [("backups", "prune", "try"), ("run", "retention", "try")])
@@ -68,7 +67,7 @@ def test_pruning_removes_what_no_rule_keeps(crew: Crew, write: Write, store: Sto
     result = crew(*command)
     assert result.code == 0, result
     assert "removed 3 of 4 sets, 45 B" in result.out
-    assert [each.id for each in find_sets(store, "try")] == [set_id(NEWEST)]
+    assert [each.id for each in stored_sets(store)] == [set_id(NEWEST)]
 
 
 def test_a_prune_whose_lock_is_held_exits_with_75(crew: Crew, write: Write, store: Store) -> None:
@@ -78,7 +77,7 @@ def test_a_prune_whose_lock_is_held_exits_with_75(crew: Crew, write: Write, stor
     result = crew("backups", "prune", "try")
     assert result.code == 75, result
     assert "lock retention/shop is held by elsewhere" in result.out
-    assert len(list(find_sets(store, "try"))) == 4
+    assert len(list(stored_sets(store))) == 4
 
 
 def test_a_protected_environment_needs_confirmation(crew: Crew, write: Write, store: Store) -> None:
@@ -89,9 +88,9 @@ def test_a_protected_environment_needs_confirmation(crew: Crew, write: Write, st
         "try is protected; --dry-run shows what would be removed. To remove backup sets anyway, add --yes-to try.\n"
     )
     assert crew("backups", "prune", "try", "--dry-run").code == 0
-    assert len(list(find_sets(store, "try"))) == 4
+    assert len(list(stored_sets(store))) == 4
     assert crew("backups", "prune", "try", "--yes-to", "try").code == 0
-    assert len(list(find_sets(store, "try"))) == 1
+    assert len(list(stored_sets(store))) == 1
 
 
 def test_a_set_dated_in_the_future_stops_no_other_database_and_is_removed_by_name(
@@ -106,9 +105,9 @@ def test_a_set_dated_in_the_future_stops_no_other_database_and_is_removed_by_nam
     assert "dated in the future: ignored" in crew("backups", "list", "try", "crm").out
     wrong = crew("backups", "prune", "try", "shop", "--set", set_id(NEWEST))
     assert wrong.code == 64, wrong
-    assert "no such set that is dated in the future" in wrong.err
+    assert "no such set that is untrusted or of the future" in wrong.err
     assert crew("backups", "prune", "try", "--set", ahead).code == 64
     removed = crew("backups", "prune", "try", "crm", "--set", ahead)
     assert removed.code == 0, removed
     assert "removed 1 of 1 set" in removed.out
-    assert len(list(find_sets(store, "try"))) == 4
+    assert len(list(stored_sets(store))) == 4

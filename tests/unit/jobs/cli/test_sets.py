@@ -8,12 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from jobs.backup.sets.manifest import TableRows
-from jobs.cli.sets import print_manifest
+from jobs.backup.sets.description import TableRows
+from jobs.backup.sets.stored import StoredSet
+from jobs.cli.sets import print_set
+from jobs.store.directory import DirectoryStore
 from tests.parts.runs import store_in
 from tests.parts.sets import put, set_id
+from tests.unit.jobs.backup.sets.test_description import DESCRIPTION
 from tests.unit.jobs.backup.sets.test_manifest import MANIFEST
 from tests.unit.jobs.cli.conftest import Crew, Write, databases
+
+SHOWN = StoredSet(MANIFEST, DirectoryStore("", Path()), None)
 
 
 @pytest.mark.parametrize(
@@ -21,7 +26,8 @@ from tests.unit.jobs.cli.conftest import Crew, Write, databases
     [(10, "Largest tables\n"), (32, "Largest tables, showing 10 of 32 tables (all: --json)\n")],
 )
 def test_a_shortened_list_of_tables_says_so(capsys: pytest.CaptureFixture[str], tables: int, title: str) -> None:
-    print_manifest(replace(MANIFEST, tables=tuple(TableRows("public", f"t{n}", 1, n) for n in range(tables))))
+    described = tuple(TableRows("public", f"t{n}", 1, n) for n in range(tables))
+    print_set(SHOWN, replace(DESCRIPTION, tables=described))
     printed = capsys.readouterr().out
     assert title in printed
     assert printed.count("public.t") == 10

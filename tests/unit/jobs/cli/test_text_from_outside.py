@@ -22,7 +22,9 @@ from deploys.lib.messages import log_message
 from deploys.lib.preflight import DeployError
 from inventories import CrewError
 from jobs.backup.restore.compare import Difference
-from jobs.backup.sets.manifest import TableRows, encode_manifest
+from jobs.backup.sets.description import TableRows, encode_description
+from jobs.backup.sets.manifest import Part, PartKind, encode_manifest
+from jobs.backup.sets.writing import PartWriter
 from jobs.checks import Check, fault, ok
 from jobs.cli import alerts, check, cost, drift, exit_codes, output, prompts, restores, run, run_command_line, stacks
 from jobs.cost.report import CostReport, Service, UnusualDay
@@ -38,6 +40,7 @@ from terraform.drift import DriftFinding, DriftKind
 from terraform.order import StackOutcome
 from terraform.report import DriftReport, StackReport, as_markdown
 from terraform.summary import PlanLine
+from tests.unit.jobs.backup.sets.test_description import DESCRIPTION
 from tests.unit.jobs.backup.sets.test_manifest import MANIFEST
 from tests.unit.jobs.cli.conftest import Write, databases
 
@@ -204,10 +207,15 @@ def _hostile_store(write: Write, tmp_path: Path) -> None:
     (tmp_path / "store").mkdir(exist_ok=True)
     evil_name = EVIL.replace("\ud800", "")
     prefix = f"try/backups/shop/{MANIFEST.set}/"
+    described = replace(DESCRIPTION, notes=(EVIL,), tables=(TableRows(EVIL, EVIL, 1, 1),), table_parts={"data-1": EVIL})
+    with store.upload(f"{prefix}description") as upload:
+        writer = PartWriter(upload, [])
+        writer.write_all([encode_description(described)])
+        description: Part = writer.complete("description", PartKind.DESCRIPTION, 1)
     manifest = replace(
-        MANIFEST, environment="try", run=EVIL, tags=(EVIL,), recipients=(EVIL,), notes=(EVIL,),
+        MANIFEST, environment="try", run=EVIL, tags=(EVIL,), recipients=(),
         tools={**MANIFEST.tools, EVIL: EVIL}, server=replace(MANIFEST.server, version=EVIL),
-        parts=(replace(MANIFEST.parts[1], name="rest", pieces=(), table=EVIL),), tables=(TableRows(EVIL, EVIL, 1, 1),),
+        parts=(*MANIFEST.parts[:2], description),
     )  # fmt: skip
     store.put(f"{prefix}manifest.json", encode_manifest(manifest))
     store.put(f"{prefix}tags/{evil_name}", b"")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from inventories import Environment, Repository
-from jobs.backup.sets.sets import find_sets
+from jobs.backup.sets.signatures import SigningKey, new_signing_key
 from jobs.retention.job import RETENTION, is_abandoned, plan_prune, plan_removal, retention, subjects
 from jobs.run import Options, Outcome, Record, run_job
 from jobs.run.job import Failed, UnknownName
@@ -19,7 +19,8 @@ from jobs.run.lease import Holder, holder_to
 from jobs.store import ListedKey, NotDeleted, Store, open_store
 from jobs.store.directory import DirectoryStore
 from tests.parts.runs import QUICK, store_in
-from tests.parts.sets import daily, put, set_id
+from tests.parts.sets import daily, put, result, set_id, stored_sets
+from tests.parts.signing import PUBLIC_LINES
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 NEWEST = NOW - timedelta(hours=10)
@@ -30,6 +31,7 @@ name = "try"
 [store]
 url = "file://{store}"
 encrypt_to = "nobody"
+trust = {trust}
 [servers.main]
 url = "postgresql://nobody@127.0.0.1:1/postgres"
 keep = {{ last = 1 }}
@@ -51,7 +53,7 @@ def environment(tmp_path: Path) -> Environment:
 
 
 def written(folder: Path, keep: str) -> Environment:
-    (folder / "try.toml").write_text(FILE.format(store=folder / "store", keep=keep))
+    (folder / "try.toml").write_text(FILE.format(store=folder / "store", trust=PUBLIC_LINES, keep=keep))
     return Repository.find(folder).read("try")
 
 
@@ -63,7 +65,7 @@ def run(environment: Environment, store: Store, **options: object) -> Record:
 
 
 def names(store: Store) -> list[str]:
-    return [each.id for each in find_sets(store, "try", "shop") if each.complete]
+    return [each.id for each in stored_sets(store) if each.complete]
 
 
 def keys(store: Store) -> list[str]:
@@ -73,12 +75,12 @@ def keys(store: Store) -> list[str]:
 def test_a_set_that_no_rule_keeps_is_removed_with_all_its_keys(environment: Environment, store: Store) -> None:
     days = daily(NEWEST, 5)
     for at in days:
-        put(store, at, "tags/x", "verification-failed.json")
+        put(store, at, "tags/x", result(at, NOW, failed=True))
     record = run(environment, store)
     assert (record.outcome, record.sentence) == (Outcome.DONE, "removed 3 of 5 sets, 45 B")
     assert record.figures["kept_bytes"] == 30
     assert names(store) == [set_id(at) for at in reversed(days[:2])]
-    assert len(keys(store)) == 2 * 6
+    assert len(keys(store)) == 2 * 8
 
 
 def test_a_dry_run_removes_nothing(environment: Environment, store: Store) -> None:
@@ -94,14 +96,15 @@ def test_a_dry_run_removes_nothing(environment: Environment, store: Store) -> No
 def test_pinned_and_verified_sets_are_kept(environment: Environment, store: Store) -> None:
     *_, verified, pinned, _gone = days = daily(NEWEST, 6)
     for at in days:
-        put(store, at, *({verified: ["verified.json"], pinned: ["pin"]}.get(at, [])))
+        put(store, at, *({verified: [result(verified, NOW)], pinned: ["pin"]}.get(at, [])))
     run(environment, store)
     assert names(store) == [set_id(at) for at in (pinned, verified, days[1], days[0])]
 
 
 def test_a_good_set_is_kept_instead_of_a_failed_one_of_the_same_day(environment: Environment, store: Store) -> None:
     newest, older = put(store, NEWEST), put(store, NEWEST - timedelta(hours=25))
-    failed = put(store, NEWEST - timedelta(hours=24), "verification-failed.json")
+    day_before = NEWEST - timedelta(hours=24)
+    failed = put(store, day_before, result(day_before, NOW, failed=True))
     run(environment, store)
     assert names(store) == [older, newest]
     assert failed not in str(keys(store))
@@ -139,7 +142,7 @@ def test_a_set_dated_in_the_future_is_named_and_ignored(environment: Environment
 def test_a_set_dated_in_the_future_can_be_removed(environment: Environment, store: Store) -> None:
     kept = put(store, NEWEST)
     ahead = put(store, NOW + timedelta(days=30), "tags/x")
-    with pytest.raises(UnknownName, match=f"no such set that is dated in the future .there are: {ahead}"):
+    with pytest.raises(UnknownName, match=f"no such set that is untrusted or of the future .there are: {ahead}"):
         plan_removal(store, environment, "shop", kept, NOW)
     store.put(f"try/backups/shop/{ahead}/pin", b"")
     with pytest.raises(Failed, match=f"is pinned; unpin it first: crew backups unpin try shop --set {ahead}"):
@@ -150,6 +153,46 @@ def test_a_set_dated_in_the_future_can_be_removed(environment: Environment, stor
     assert record.sentence == "removed 1 of 1 set, 15 B"
     assert names(store) == [kept]
     assert ahead not in str(keys(store))
+
+
+def test_a_set_that_nobody_signed_neither_counts_nor_pushes_another_out(environment: Environment, store: Store) -> None:
+    days = daily(NEWEST, 4)
+    for at in days:
+        put(store, at)
+    unsigned = put(store, NEWEST + timedelta(minutes=1), signer=None)
+    stranger = put(store, NEWEST + timedelta(minutes=2), signer=SigningKey(new_signing_key()[0]))
+    record = run(environment, store)
+    assert record.sentence == "removed 2 of 6 sets, 30 B"
+    assert names(store) == [set_id(days[1]), set_id(days[0]), unsigned, stranger]
+    reasons = {each.set.id: each.reasons for each in plan_prune(store, environment, "shop", NOW).decisions}
+    assert reasons[unsigned] == ("not counted, because it is not signed",)
+    assert reasons[stranger] == ("not counted, because it is not signed by a key in trust",)
+
+
+def test_a_set_that_nobody_signed_can_be_removed_by_name(environment: Environment, store: Store) -> None:
+    kept = put(store, NEWEST)
+    unsigned = put(store, NEWEST + timedelta(minutes=1), signer=None)
+    options = Options(only=("shop",))
+    (record,) = run_job(retention(set_id=unsigned), environment, store, options, now=lambda: NOW, timeouts=QUICK)
+    assert (record.sentence, names(store)) == ("removed 1 of 1 set, 15 B", [kept])
+
+
+def test_a_signed_set_whose_signature_is_missing_is_a_leftover(environment: Environment, store: Store) -> None:
+    put(store, NEWEST)
+    cut = put(store, NOW - timedelta(hours=25))
+    store.delete([f"try/backups/shop/{cut}/manifest.json.sig"])
+    record = run(environment, store)
+    assert record.sentence.startswith("removed 0 of 1 set, 0 B; left by failed runs: 1 incomplete set")
+    assert cut not in str(keys(store))
+
+
+def test_a_failure_that_nobody_signed_steers_nothing(environment: Environment, store: Store) -> None:
+    newest, older = put(store, NEWEST), put(store, NEWEST - timedelta(hours=25))
+    day_before = NEWEST - timedelta(hours=24)
+    good = put(store, day_before, result(day_before, NOW, failed=True, signer=None))
+    run(environment, store)
+    assert names(store) == [good, newest]
+    assert older not in str(keys(store))
 
 
 class Refusing(DirectoryStore):
@@ -183,7 +226,7 @@ def test_a_part_that_cannot_be_removed_fails_the_run_after_all_others_are_remove
     assert record.sentence.startswith("could not remove 1 key: try/backups/shop/")
     assert "AccessDenied: Object is WORM protected; removed 2 of 4 sets" in record.sentence
     assert keys(store)[0] == f"try/backups/shop/{set_id(days[3])}/data-1.0"
-    assert len(keys(store)) == 2 * 4 + 1
+    assert len(keys(store)) == 2 * 6 + 1
 
 
 def test_a_set_whose_manifest_cannot_be_removed_keeps_its_parts(
@@ -196,7 +239,7 @@ def test_a_set_whose_manifest_cannot_be_removed_keeps_its_parts(
     assert record.outcome is Outcome.FAILED
     assert record.figures["removed_sets"] == 1
     assert names(store) == [set_id(at) for at in (days[2], days[1], days[0])]
-    assert len(keys(store)) == 3 * 4
+    assert len(keys(store)) == 3 * 6
 
 
 class Dying(DirectoryStore):
@@ -222,11 +265,11 @@ def test_a_crash_at_any_point_and_a_second_run_reach_the_same_end(
     for at in days:
         put(store, at, "tags/x")
     assert run(environment, Dying(store, lives)).outcome is (Outcome.FAILED)
-    for each in find_sets(store, "try", "shop"):
+    for each in stored_sets(store):
         assert not each.complete or each.size == 15
     assert run(environment, store).outcome is Outcome.DONE
     assert names(store) == [set_id(days[1]), set_id(days[0])]
-    assert len(keys(store)) == 2 * 5
+    assert len(keys(store)) == 2 * 7
 
 
 def test_leftovers_of_dead_runs_are_removed_after_a_day(environment: Environment, store: Store) -> None:

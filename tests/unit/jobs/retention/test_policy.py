@@ -13,16 +13,15 @@ from hypothesis import strategies as st
 
 from inventories import Keep
 from inventories.value_types import Span
-from jobs.backup.sets.sets import Set
 from jobs.retention.policy import (
     PERIODS,
     ClockBehind,
     apply_policy,
     explain,
-    has_failed,
     require_plausible_clock,
     subtract_span,
 )
+from tests.parts.sets import listed
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -36,6 +35,16 @@ class Backup:
     verified: datetime | None = None
     failed_verification: datetime | None = None
     pinned: bool = False
+    untrusted: str | None = None
+
+    @property
+    def has_failed(self) -> bool:
+        failed = self.failed_verification
+        return failed is not None and (self.verified is None or self.verified < failed)
+
+    @property
+    def is_verified(self) -> bool:
+        return self.verified is not None and not self.has_failed
 
     @property
     def sort_key(self) -> tuple[datetime, datetime, str]:
@@ -380,7 +389,7 @@ def test_newest_pinned_and_newest_verified_are_always_kept(sets: list[Backup], p
     newest_first = sorted(sets, key=lambda each: each.sort_key, reverse=True)
     assert newest_first[0].id in keep
     assert {each.id for each in sets if each.pinned} <= set(keep)
-    not_failed = [each for each in newest_first if not has_failed(each)]
+    not_failed = [each for each in newest_first if not each.has_failed]
     assert {each.id for each in not_failed[:1]} <= set(keep)
     assert {each.id for each in [each for each in not_failed if each.verified][:1]} <= set(keep)
 
@@ -391,10 +400,10 @@ def test_no_failed_set_is_kept_for_a_period_that_has_another(sets: list[Backup],
     decisions = apply_policy(sets, Keep(**{rule: -1}), NOW.astimezone(zone))
     period_of = PERIODS[rule]
     assert period_of is not None
-    others = {period_of(each.started.astimezone(zone)) for each in sets if not has_failed(each)}
+    others = {period_of(each.started.astimezone(zone)) for each in sets if not each.has_failed}
     by_rule = [each.set for each in decisions if any(rule in reason for reason in each.reasons)]
     for each in by_rule:
-        assert not has_failed(each) or period_of(each.started.astimezone(zone)) not in others
+        assert not each.has_failed or period_of(each.started.astimezone(zone)) not in others
 
 
 @examples
@@ -437,7 +446,62 @@ def test_a_removed_set_has_an_explanation_and_no_reason_to_keep_it(sets: list[Ba
 
 def test_of_two_sets_started_in_the_same_second_the_one_completed_last_is_newest() -> None:
     first, last = (
-        Set("try", "shop", f"20261121T020000Z-{tail}", NOW, 1, NOW + timedelta(seconds=later), None, None, False, ())
+        replace(listed(NOW), id=f"20261121T020000Z-{tail}", completed=NOW + timedelta(seconds=later))
         for tail, later in (("ffff", 1), ("0000", 2))
     )
     assert [each.set.id for each in apply_policy([last, first], Keep(daily=1), NOW) if each.keep] == [last.id]
+
+
+UNSIGNED = "it is not signed"
+
+
+def test_an_untrusted_set_fills_no_period_and_moves_no_other_rule() -> None:
+    newest = at("2026-11-20T14:00", untrusted=UNSIGNED)
+    trusted = [at(f"2026-11-{day}T02:00") for day in (20, 19, 18)]
+    assert why([newest, *trusted], Keep(daily=2)) == {
+        "2026-11-20T14:00": "not counted, because it is not signed",
+        "2026-11-20T02:00": "newest, daily (1 left)",
+        "2026-11-19T02:00": "daily (0 left)",
+        "2026-11-18T02:00": "daily: 0 left",
+    }
+
+
+def test_an_untrusted_set_does_not_move_the_time_from_which_within_counts() -> None:
+    sets = [at("2026-11-21T02:00", untrusted=UNSIGNED), at("2026-10-02T02:00"), at("2026-10-01T02:00")]
+    assert kept(sets, Keep(within=Span(days=2))) == [each.id for each in sets]
+
+
+def test_an_untrusted_set_is_never_the_oldest_nor_the_newest_verified() -> None:
+    sets = [
+        at("2026-11-20T02:00", untrusted=UNSIGNED, verified=NOW),
+        at("2026-11-19T02:00", verified=NOW),
+        at("2026-11-18T02:00"),
+        at("2026-11-17T02:00", untrusted=UNSIGNED),
+    ]
+    assert why(sets, Keep(yearly=5)) == {
+        "2026-11-20T02:00": "not counted, because it is not signed",
+        "2026-11-19T02:00": "newest, newest verified, yearly (4 left)",
+        "2026-11-18T02:00": "oldest yearly (3 left)",
+        "2026-11-17T02:00": "yearly: newer set kept for 2026 (3 left)",
+    }
+
+
+@pytest.mark.parametrize("rule", [Keep(daily=1), Keep(last=1)])
+def test_an_untrusted_set_takes_no_place_of_a_failed_one(rule: Keep) -> None:
+    failed = at("2026-11-20T14:00", failed_verification=NOW)
+    untrusted = at("2026-11-20T02:00", untrusted=UNSIGNED)
+    assert "2026-11-20T14:00" in kept([failed, untrusted], rule)
+
+
+def test_only_sets_that_a_rule_would_keep_are_asked_whether_they_are_trusted() -> None:
+    asked = []
+
+    class Asked(Backup):
+        def __getattribute__(self, name: str) -> object:
+            if name == "untrusted":
+                asked.append(self.id)
+            return super().__getattribute__(name)
+
+    sets: list[Backup] = [Asked(each.started, each.id) for each in TWICE_A_DAY]
+    assert len(kept(sets, Keep(daily=3))) == 3
+    assert len(set(asked)) < 6

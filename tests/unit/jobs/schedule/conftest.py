@@ -15,6 +15,7 @@ timezone = "Europe/Berlin"
 [store]
 url = "s3://acme-backups/groundcrew"
 encrypt_to = "nobody"
+sign_with = "nobody"
 decrypt_with = { file = "/etc/groundcrew/age.key" }
 [servers.main]
 url = "postgresql://backup@db.internal:5432/postgres"
@@ -47,6 +48,7 @@ name = "staging"
 [store]
 url = "file:///var/lib/groundcrew/store"
 encrypt_to = "nobody"
+sign_with = "nobody"
 [refresh.shop]
 from = "production/shop"
 into = "postgresql://owner@db.staging/shop"

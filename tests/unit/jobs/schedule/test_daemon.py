@@ -27,6 +27,7 @@ timezone = "Europe/Berlin"
 [store]
 url = "file:///nowhere"
 encrypt_to = "nobody"
+sign_with = "nobody"
 [databases.shop]
 url = "postgresql://nobody@127.0.0.1:1/shop"
 backup = "30 2 * * *"

@@ -23,6 +23,7 @@ name = "try"
 [store]
 url = "file:///store"
 encrypt_to = "nobody"
+sign_with = "nobody"
 [servers.main]
 url = "postgresql://me@db/postgres"
 exclude = ["scratch*"]

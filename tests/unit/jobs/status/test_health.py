@@ -103,7 +103,7 @@ def test_a_run_dated_in_the_future_hides_nothing() -> None:
 @pytest.fixture
 def opened(tmp_path: Path) -> tuple[Environment, Store]:
     (tmp_path / "try.toml").write_text(f'[environment]\nname = "try"\n[store]\nurl = "file://{tmp_path}/store"\n'
-                                       'encrypt_to = "nobody"\n')  # fmt: skip
+                                       'encrypt_to = "nobody"\nsign_with = "nobody"\n')  # fmt: skip
     return Repository.find(tmp_path).read("try"), store_in(tmp_path / "store")
 
 

@@ -71,7 +71,8 @@ def upload(sender: PartSender, key: str) -> S3Upload:
 def fill(sender: PartSender, key: str, body: bytes) -> None:
     with upload(sender, key) as started:
         started.write(body)
-        assert started.complete().sha256 == hashlib.sha256(body).hexdigest()
+        [piece] = started.complete().pieces
+        assert piece.sha256 == hashlib.sha256(body).hexdigest()
 
 
 @pytest.mark.parametrize("size", [0, 1, 1 << 20, PART - 1, PART, PART + 1, 2 * PART])

@@ -31,7 +31,7 @@ def test_a_restore_uses_the_newest_set_that_has_not_failed(repository: Repositor
     assert f"set {damaged}" in named.out
 
 
-def test_a_copied_set_is_read_and_marked_where_it_lies(repository: Repository, shop: Shop, database: New) -> None:
+def test_a_copied_set_is_used_only_if_a_person_trusts_it(repository: Repository, shop: Shop, database: New) -> None:
     origin = shop(15)
     repository.environment(text=repository.section("shop", origin) + repository.section("copy", origin))
     taken = repository.backup()
@@ -39,18 +39,21 @@ def test_a_copied_set_is_read_and_marked_where_it_lies(repository: Repository, s
     shutil.copytree(folder / "shop" / taken, folder / "copy" / taken)
     shutil.rmtree(folder / "shop")
     said = f"set {taken} of staging/copy was copied or renamed: its manifest says set {taken} of staging/shop"
-    verified = repository.crew("backups", "verify", "staging", "copy")
+    refused = repository.crew("backups", "verify", "staging", "copy", "--set", taken)
+    assert refused.code == 1, refused
+    assert said in refused.out
+    verified = repository.crew("backups", "verify", "staging", "copy", "--trust-unsigned", taken)
     assert verified.code == 0, verified
     assert said in verified.out
-    assert (folder / "copy" / taken / "verified.json").exists()
+    assert list((folder / "copy" / taken / "verifications").iterdir())
     assert not (folder / "shop").exists(), "nothing is written where the set does not lie"
     into = database(15)
     restore = ("backups", "restore", "staging", "copy", "--into", into.url)
     restore += ("--password-from", f"file:{repository.password(into)}")
-    refused = repository.crew(*restore, "--dry-run")
+    refused = repository.crew(*restore, "--set", taken, "--dry-run")
     assert refused.code == 1, refused
-    assert f"{said}; to use it all the same, restore it by --set {taken}" in refused.err
-    named = repository.crew(*restore, "--set", taken)
+    assert f"{said}. If you know who wrote it, name it with --trust-unsigned {taken}" in refused.err
+    named = repository.crew(*restore, "--trust-unsigned", taken)
     assert named.code == 0, named
-    assert f"Warning: {said}" in named.err
+    assert f"Warning: set {taken} is not trusted: {said}" in named.err
     assert into.ask("SELECT count(*) FROM orders") == [(4000,)]

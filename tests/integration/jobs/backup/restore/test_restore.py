@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -28,6 +27,7 @@ from tests.parts.needs import majors, needs
 from tests.parts.patience import deadline, until
 from tests.parts.portrait import differences, portrait
 from tests.parts.postgres import Database, Server, extension
+from tests.parts.rewriting import rewrite_description
 
 Shop = Callable[..., Database]
 New = Callable[..., Database]
@@ -126,9 +126,7 @@ def test_a_restore_into_an_empty_database_is_compared_with_the_manifest(reposito
     origin.run("CREATE TABLE a AS SELECT 1 AS n")
     repository.environment(text=repository.section("shop", origin))
     taken = repository.backup()
-    [manifest] = repository.store.glob(f"*/backups/*/{taken}/manifest.json")
-    manifest.chmod(0o644)
-    manifest.write_text(manifest.read_text().replace('"rows": 1', '"rows": 2'))
+    rewrite_description(repository.folder(taken), repository.identity, lambda body: body["tables"][0].update(rows=2))
     code, output = restore(repository, target)
     assert code == 1, output
     assert "table public.a: 2 rows expected, 1 rows found" in output
@@ -142,9 +140,9 @@ def test_a_sequence_that_was_set_back_during_the_backup_is_noted(
     origin.run("CREATE SEQUENCE ids MAXVALUE 60 CYCLE", "SELECT setval('ids', 6)")
     repository.environment(text=repository.section("shop", origin))
     taken = repository.backup()
-    [manifest] = repository.store.glob(f"*/backups/*/{taken}/manifest.json")
-    manifest.chmod(0o644)
-    manifest.write_text(manifest.read_text().replace('"last": 6', '"last": 54'))
+    rewrite_description(
+        repository.folder(taken), repository.identity, lambda body: body["sequences"][0].update(last=54)
+    )
     note = "sequences cycled or were set back during the backup (public.ids: 54 expected, 6)"
     created = dropped(16, f"{origin.name}_cycled")
     for target, options in ((created, ("--create",)), (created, ("--replace",)), (database(16), ())):
@@ -596,8 +594,8 @@ def test_sequences_of_extensions_are_not_compared(
         origin.run("CREATE EXTENSION crewnumbers", "SELECT nextval('crew_numbers'), nextval('crew_names_id_seq')")
         repository.environment(text=repository.section("shop", origin))
         taken = repository.backup()
-        [manifest] = repository.store.glob(f"*/backups/*/{taken}/manifest.json")
-        assert json.loads(manifest.read_text())["sequences"] == []
+        shown = repository.crew("backups", "show", "staging", "shop", "--set", taken, "--json").json
+        assert shown["description"]["sequences"] == []
         code, output = restore(repository, dropped(major, f"{origin.name}_numbers"), "--create")
         assert code == 0, output
         assert "sequence" not in output

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -18,23 +17,9 @@ from tests.parts.crew import Repository, flip
 from tests.parts.needs import majors
 from tests.parts.patience import deadline, until
 from tests.parts.postgres import Database, Server
+from tests.parts.rewriting import rewrite_description, rewrite_manifest
 
 Shop = Callable[..., Database]
-
-
-def verifications(repository: Repository, taken: str) -> dict[str, Any]:
-    """Return the stored results of verifying a set, by file name."""
-    files = repository.store.glob(f"*/backups/*/{taken}/*.json")
-    return {path.name: json.loads(path.read_bytes()) for path in files if path.name != "manifest.json"}
-
-
-def rewrite(repository: Repository, taken: str, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change the manifest of a set."""
-    [path] = repository.store.glob(f"*/backups/*/{taken}/manifest.json")
-    body = json.loads(path.read_bytes())
-    change(body)
-    path.chmod(0o644)
-    path.write_text(json.dumps(body))
 
 
 @majors(13, 14, 15, 18)
@@ -45,8 +30,8 @@ def test_verifies_the_newest_set_then_the_one_before(major: int, repository: Rep
         ended = repository.crew("run", "verify", "staging")
         assert ended.code == 0, ended
         assert f"set {taken} is verified" in ended.out
-        [(name, verification)] = verifications(repository, taken).items()
-        assert (name, verification["set"], verification["differences"]) == ("verified.json", taken, [])
+        [(outcome, verification)] = repository.results(taken).items()
+        assert (outcome, verification["set"], verification["differences"]) == ("passed", taken, 0)
         assert verification["against"]["major"] == major
     assert "2 sets are verified already" in repository.crew("run", "verify", "staging").out
 
@@ -60,15 +45,15 @@ def test_prints_differences_as_a_table_and_exits_2(repository: Repository, shop:
         body["tables"].append({"schema": "public", "name": "ghost", "rows": 1, "bytes": 0})
         body["sequences"].append({"schema": "public", "name": "ghost_ids", "last": 9999})
 
-    rewrite(repository, taken, expect_more)
+    rewrite_description(repository.folder(taken), repository.identity, expect_more)
     ended = repository.crew("backups", "verify", "staging", "shop")
     assert ended.code == 2, ended
     lines = [line.split() for line in ended.out.splitlines()[1:]]
     assert ["table", "public.orders", "4,001", "4,000"] in lines
     assert ["table", "public.ghost", "1", "missing"] in lines
     assert ["sequence", "public.ghost_ids", "9,999", "missing"] in lines
-    assert list(verifications(repository, taken)) == ["verified.json"]
-    assert verifications(repository, taken)["verified.json"]["outcome"] == "failed"
+    assert list(repository.results(taken)) == ["failed"]
+    assert "orders" not in str(repository.results(taken)), "results are stored in clear"
     differences = repository.crew("backups", "verify", "staging", "shop", "--json").json["differences"]["shop"]
     assert {"kind": "table", "name": "public.ghost", "expected": 1, "found": None} in differences
     assert repository.crew("run", "verify", "staging").code == 2, "it is still the newest set that is not verified"
@@ -82,7 +67,7 @@ def test_names_a_damaged_part_and_exits_1(repository: Repository, shop: Shop) ->
     ended = repository.crew("backups", "verify", "staging", "shop", "--set", taken[-4:])
     assert ended.code == 1, ended
     assert f"part rest of set {taken} of staging/shop is damaged" in ended.out
-    assert "part rest" in verifications(repository, taken)["verified.json"]["damage"]
+    assert "part rest" in repository.results(taken)["failed"]["damage"]
 
 
 def test_the_newest_result_counts_whatever_the_times_of_the_objects(repository: Repository, shop: Shop) -> None:
@@ -100,8 +85,7 @@ def test_the_newest_result_counts_whatever_the_times_of_the_objects(repository: 
         [listed] = repository.crew("backups", "list", "staging", "--json").json["sets"]
         assert [listed] == before
         seen.append((listed["verified"] is not None, listed["verification_failed"] is not None))
-        outcome = verifications(repository, taken)["verified.json"]["outcome"]
-        assert outcome == ("failed" if code else "passed")
+        assert ("failed" if code else "passed") in repository.results(taken)
     assert seen == [(False, True), (True, False), (False, True)]
     assert "VERIFICATION FAILED" in repository.crew("backups", "list", "staging").out
 
@@ -109,35 +93,36 @@ def test_the_newest_result_counts_whatever_the_times_of_the_objects(repository: 
 def test_without_an_extension_the_set_is_neither_verified_nor_failed(repository: Repository, shop: Shop) -> None:
     repository.environment(text=repository.section("shop", shop(15)))
     taken = repository.backup()
-    rewrite(
-        repository,
-        taken,
-        lambda body: body["extensions"].append({"name": "postgis", "version": "3", "schema": "public"}),
-    )
+    hypopg = {"name": "hypopg", "version": "1", "schema": "public"}
+    rewrite_description(repository.folder(taken), repository.identity, lambda body: body["extensions"].append(hypopg))
     ended = repository.crew("run", "verify", "staging")
     assert ended.code == 1, ended
-    assert "lacks the extension postgis; install postgresql-15-postgis-3" in ended.out
-    assert verifications(repository, taken) == {}
+    assert "lacks the extension hypopg; install postgresql-15-hypopg" in ended.out
+    assert repository.results(taken) == {}
 
 
 def test_verifies_with_locale_c_if_the_locale_is_missing(repository: Repository, shop: Shop) -> None:
     repository.environment(text=repository.section("shop", shop(15)))
     taken = repository.backup()
-    rewrite(repository, taken, lambda body: body["settings"].update(collate="xx_XX.UTF-8", ctype="xx_XX.UTF-8"))
+    rewrite_description(
+        repository.folder(taken),
+        repository.identity,
+        lambda body: body["settings"].update(collate="xx_XX.UTF-8", ctype="xx_XX.UTF-8"),
+    )
     ended = repository.crew("run", "verify", "staging")
     assert ended.code == 0, ended
     assert "restored with locale C, because the scratch server says" in ended.out
-    assert "xx_XX" in str(verifications(repository, taken)["verified.json"]["notes"])
+    assert list(repository.results(taken)) == ["passed"]
 
 
 def test_refuses_to_verify_without_enough_space(repository: Repository, shop: Shop) -> None:
     repository.environment(text=repository.section("shop", shop(15)))
     taken = repository.backup()
-    rewrite(repository, taken, lambda body: body["parts"][0].update(dumped=10**15))
+    rewrite_manifest(repository.folder(taken), lambda body: body["parts"][0].update(dumped=10**15))
     ended = repository.crew("run", "verify", "staging")
     assert ended.code == 1, ended
     assert "a verification needs 2000000.0 GB free in" in ended.out
-    assert verifications(repository, taken) == {}
+    assert repository.results(taken) == {}
 
 
 def test_a_configured_scratch_server_is_unchanged_afterwards(
@@ -156,7 +141,7 @@ def test_a_configured_scratch_server_is_unchanged_afterwards(
     taken = repository.backup()
     ended = repository.crew("run", "verify", "staging")
     assert ended.code == 0, ended
-    assert verifications(repository, taken)["verified.json"]["against"] == {"major": 18, "where": "127.0.0.1"}
+    assert repository.results(taken)["passed"]["against"] == {"major": 18, "where": "127.0.0.1"}
     assert sorted(names()) == sorted(before)
 
 

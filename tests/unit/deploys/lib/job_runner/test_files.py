@@ -46,7 +46,7 @@ def test_an_environment_brings_the_files_of_its_refreshes_and_its_stacks(tmp_pat
     for name in ("main.tf", "rules.yaml", ".terraform.lock.hcl", ".terraform/modules.json", "README.md"):
         (stack / name).write_text("# a network\n")
     (folder / "sanitise" / "app.sql").write_text("SELECT 1;\n")
-    store = '[store]\nurl = "s3://acme-x/y"\nencrypt_to = "nobody"\n'
+    store = '[store]\nurl = "s3://acme-x/y"\nencrypt_to = "nobody"\nsign_with = "nobody"\n'
     app = '[databases.app]\nurl = "postgresql://db.internal/app"\n'
     refresh = (
         '[refresh.app]\nfrom = "production/app"\ninto = "postgresql://db.staging/app"\nsanitise = "sanitise/app.sql"\n'
@@ -75,7 +75,7 @@ def test_an_environment_brings_the_files_of_its_refreshes_and_its_stacks(tmp_pat
 
 def test_stores_outside_of_the_service_users_home_need_a_folder(tmp_path: Path) -> None:
     for name, folder in (("a", "/srv/store"), ("b", "/var/lib/groundcrew"), ("c", "/var/lib/groundcrew/store")):
-        store = f'[store]\nurl = "file://{folder}"\nencrypt_to = "nobody"\n'
+        store = f'[store]\nurl = "file://{folder}"\nencrypt_to = "nobody"\nsign_with = "nobody"\n'
         (tmp_path / f"{name}.toml").write_text(f'[environment]\nname = "{name}"\ntimezone = "UTC"\n{store}')
     repository = Repository.find(tmp_path)
     assert runner_files.store_folders([repository.read(name) for name in repository.names()]) == ["/srv/store"]
@@ -83,7 +83,7 @@ def test_stores_outside_of_the_service_users_home_need_a_folder(tmp_path: Path) 
 
 def test_stores_in_directories_get_the_mark_that_jobs_require(tmp_path: Path) -> None:
     for name, url in (("try", f"file://{tmp_path}/a-b"), ("live", "s3://acme/live")):
-        text = f'[environment]\nname = "{name}"\n[store]\nurl = "{url}"\nencrypt_to = "nobody"\n'
+        text = f'[environment]\nname = "{name}"\n[store]\nurl = "{url}"\nencrypt_to = "nobody"\nsign_with = "nobody"\n'
         (tmp_path / f"{name}.toml").write_text(text)
     repository = Repository.find(tmp_path)
     marks = runner_files.store_marks([repository.read("try"), repository.read("live")])

@@ -12,8 +12,8 @@ from jobs.backup.restore.compare import (
     sequence_notes,
     table_differences,
 )
-from jobs.backup.sets.manifest import SequenceValue, TableRows
-from tests.unit.jobs.backup.sets.test_manifest import MANIFEST
+from jobs.backup.sets.description import SequenceValue, TableRows
+from tests.unit.jobs.backup.sets.test_description import DESCRIPTION
 
 ORDERS = ("public", "orders")
 
@@ -61,21 +61,21 @@ def test_a_note_names_at_most_five_sequences() -> None:
 
 
 def test_compares_tables_sequences_and_large_objects() -> None:
-    manifest = replace(
-        MANIFEST,
+    description = replace(
+        DESCRIPTION,
         tables=(TableRows(*ORDERS, 7, 0), TableRows("public", "customers", 5, 0)),
         sequences=(SequenceValue("public", "orders_id_seq", 7),),
         large_objects=2,
     )
     contents = Contents({ORDERS: 6}, {}, large_objects=1)
     orders = Difference("table", "public.orders", 7, 6)
-    assert compare(manifest, contents) == (
+    assert compare(description, contents) == (
         orders,
         Difference("table", "public.customers", 5, None),
         Difference("sequence", "public.orders_id_seq", 7, None),
         Difference("large objects", "all", 2, 1),
     )
-    assert compare(manifest, contents, only=frozenset({ORDERS})) == (orders,)
+    assert compare(description, contents, only=frozenset({ORDERS})) == (orders,)
 
 
 @pytest.mark.parametrize(

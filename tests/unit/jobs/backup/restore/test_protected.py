@@ -62,6 +62,7 @@ protected = true
 [store]
 url = "STORE"
 encrypt_to = "nobody"
+sign_with = "nobody"
 
 [databases.shop]
 url = "postgresql://backup@db.internal/shop"

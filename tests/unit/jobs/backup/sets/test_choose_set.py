@@ -8,6 +8,8 @@ from jobs.backup.errors import BackupError
 from jobs.backup.sets.choose_set import choose_set, parse_time, warnings_on_choice
 from jobs.backup.sets.sets import Set
 from jobs.run.job import UnknownName
+from tests.parts.sets import listed, set_id
+from tests.parts.signing import TRUST
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
@@ -37,8 +39,7 @@ def test_a_malformed_time_is_an_error_with_examples(text: str) -> None:
 
 def a_set(day: int, tail: str, *, complete: bool = True) -> Set:
     at = datetime(2026, 11, day, 2, tzinfo=UTC)
-    ended = at if complete else None
-    return Set("staging", "shop", f"{at:%Y%m%dT%H%M%SZ}-{tail}", at, 1, ended, None, None, False, ())
+    return replace(listed(at, complete=complete), id=set_id(at, tail))
 
 
 SETS = [a_set(18, "aaaa"), a_set(19, "bbbb"), a_set(20, "cccc"), a_set(21, "dddd", complete=False)]
@@ -74,7 +75,7 @@ def test_without_a_complete_set_there_is_an_error() -> None:
 
 
 def failed(backup_set: Set, *, verified: datetime | None = None) -> Set:
-    return replace(backup_set, failed_verification=NOW, verified=verified)
+    return replace(backup_set, results=listed(backup_set.started, failed=NOW, verified=verified).results)
 
 
 WITH_FAILED = [SETS[0], failed(SETS[1]), failed(SETS[2], verified=NOW - timedelta(hours=1)), SETS[3]]
@@ -84,7 +85,7 @@ def test_a_set_whose_last_verification_failed_is_not_chosen() -> None:
     assert choose_set(WITH_FAILED, "shop") == SETS[0]
     passed_later = failed(SETS[2], verified=NOW + timedelta(hours=1))
     assert choose_set([*SETS[:2], passed_later], "shop") == passed_later
-    assert choose_set(WITH_FAILED, "shop", with_failed=True) == WITH_FAILED[2]
+    assert choose_set(WITH_FAILED, "shop", any_complete=True) == WITH_FAILED[2]
     assert choose_set(WITH_FAILED, "shop", before=datetime(2026, 11, 19, 23, tzinfo=UTC)) == SETS[0]
 
 
@@ -111,6 +112,20 @@ def test_a_warning_names_the_newer_sets_that_failed() -> None:
 def test_if_all_sets_failed_the_error_says_how_to_use_the_newest() -> None:
     with pytest.raises(BackupError, match=r"failed its last verification .*: --set 20261120T020000Z-cccc"):
         choose_set([failed(each) for each in SETS[:3]], "shop")
+
+
+def unsigned(backup_set: Set) -> Set:
+    return replace(backup_set, trust=TRUST)
+
+
+def test_a_set_that_nobody_signed_is_chosen_only_by_name() -> None:
+    with_unsigned = [*SETS[:2], unsigned(SETS[2])]
+    assert choose_set(with_unsigned, "shop") == SETS[1]
+    [warning] = warnings_on_choice(with_unsigned, SETS[1])
+    assert warning.endswith("newer one: set 20261120T020000Z-cccc is not trusted: it is not signed")
+    assert choose_set(with_unsigned, "shop", "cccc") == with_unsigned[2]
+    with pytest.raises(BackupError, match=r"it is not signed; .*: --trust-unsigned 20261120T020000Z-cccc"):
+        choose_set([unsigned(each) for each in SETS], "shop")
 
 
 def test_a_set_dated_in_the_future_is_chosen_only_by_name() -> None:

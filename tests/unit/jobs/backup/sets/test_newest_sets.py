@@ -11,6 +11,7 @@ import pytest
 from jobs.backup.sets.sets import Set, find_newest_sets
 from tests.parts.runs import CountingStore, store_in
 from tests.parts.sets import put
+from tests.parts.signing import TRUST
 
 NOW = datetime(2026, 11, 29, 20, 0, tzinfo=UTC)
 
@@ -38,7 +39,7 @@ def test_only_as_far_back_as_needed(
         put(store, NOW - timedelta(days=each))
     put(store, NOW - timedelta(days=2), database="shopping")
     store.requests.clear()
-    newest = find_newest_sets(store, "try", "shop", NOW, at_least(count))
+    newest = find_newest_sets(store, "try", "shop", NOW, at_least(count), trust=TRUST)
     assert tuple((NOW - each.started).days for each in newest.sets) == found
     assert newest.are_all == are_all
     assert len(store.requests) == listings
@@ -48,5 +49,5 @@ def test_sets_that_are_incomplete_are_found_and_are_not_enough(tmp_path: Path) -
     store = store_in(tmp_path / "store")
     put(store, NOW - timedelta(days=1), complete=False)
     put(store, NOW - timedelta(days=20))
-    newest = find_newest_sets(store, "try", "shop", NOW, at_least(1))
+    newest = find_newest_sets(store, "try", "shop", NOW, at_least(1), trust=TRUST)
     assert [each.complete for each in newest.sets] == [True, False]

@@ -2,36 +2,42 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobs.backup.sets.results import VerificationResult, newest_result, parse_precise_timestamp, precise_timestamp
+from jobs.backup.sets.results import (
+    VerificationResult,
+    parse_precise_timestamp,
+    precise_timestamp,
+    result_name,
+    results_in,
+)
 
 LATER = datetime(2026, 11, 21, 2, 0, 1, tzinfo=UTC)
 AT = datetime(2026, 11, 21, 2, 0, 0, 345_000, tzinfo=UTC)
-FAIL = "verifications/20261121T020000.345Z-failed"
-HOLD = "verifications/20261121T020000.345Z-passed"
+HASH, SIGNATURE = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "ab" * 64
+FAIL = f"verifications/20261121T020000.345Z-failed-{HASH}"
+HOLD = f"verifications/20261121T020000.345Z-passed-{HASH}"
+LATER_FAIL = f"verifications/20261121T020001.000Z-failed-{HASH}-{SIGNATURE}"
 
 
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
-        ([], None),
-        (["verified.json", "rest.0", "manifest.json"], None),
-        ([HOLD], VerificationResult(AT, failed=False)),
-        ([FAIL, HOLD], VerificationResult(AT, failed=True)),
-        (["verifications/20261120T020000.000Z-failed", HOLD], VerificationResult(AT, failed=False)),
-        (["verifications/20261121T020001.000Z-failed", HOLD], VerificationResult(LATER, failed=True)),
-        (["verifications/20261121T020001.000Z-passed", FAIL], VerificationResult(LATER, failed=False)),
-        ([HOLD, "verifications/20991121T020000.000Z-failed"], VerificationResult(AT, failed=False)),
-        (["verifications/20261321T020000.000Z-failed", "verifications/x-failed", f"{FAIL}/x", f"x/{FAIL}"], None),
-        (["verifications/20261121T020000.345Z-unknown", f"{HOLD}\n"], None),
+        ([], []),
+        (["verified.json", "rest.0", "manifest.json"], []),
+        ([HOLD], [VerificationResult(AT, False, HOLD)]),
+        ([FAIL, HOLD], [VerificationResult(AT, True, FAIL), VerificationResult(AT, False, HOLD)]),
+        ([HOLD, LATER_FAIL], [VerificationResult(LATER, True, LATER_FAIL), VerificationResult(AT, False, HOLD)]),
+        ([HOLD, HOLD.replace("2026", "2099")], [VerificationResult(AT, False, HOLD)]),
+        ([HOLD.replace("202611", "202613"), "verifications/x-failed", f"{FAIL}/x", f"x/{FAIL}", HOLD[:-1]], []),
+        ([HOLD.replace("passed", "unknown"), f"{HOLD}\n", f"{HOLD}-ab"], []),
     ],
 )  # fmt: skip
-def test_the_newest_result_counts(names: list[str], expected: VerificationResult | None) -> None:
-    assert newest_result(names, AT + timedelta(days=1)) == expected
+def test_the_results_of_a_set_are_sorted_newest_first(names: list[str], expected: list[VerificationResult]) -> None:
+    assert list(results_in(names, AT + timedelta(days=1))) == expected
 
 
-def test_a_result_has_its_time_and_outcome_in_its_name() -> None:
-    assert VerificationResult(AT, failed=True).name == FAIL
-    assert VerificationResult(AT, failed=False).name == HOLD
+def test_a_result_has_its_time_its_outcome_and_the_hash_of_its_document_in_its_name() -> None:
+    assert result_name(AT, b"", failed=True) == FAIL
+    assert result_name(AT, b"", failed=False) == HOLD
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ name = "try"
 [store]
 url = "file:///srv/store"
 encrypt_to = "nobody"
+sign_with = "nobody"
 decrypt_with = {{ file = "{key}" }}
 """
 CREW = UnitUser("crew", 1000, [1000, 50])
