@@ -121,7 +121,7 @@ class World:
 
     def _add_faults(self) -> None:
         """Let the network fail in about every second round."""
-        at = self.chance.randrange(1_000_000)
+        at = int(10 ** self.chance.uniform(0, 6))
         way = self.chance.choice((Way.UP, Way.DOWN))
         fault = self.chance.randrange(8)
         if fault == 0:
