@@ -15,6 +15,7 @@ from jobs.backup.errors import BackupError, NoProgram
 from jobs.backup.postgres import copies, programs
 from jobs.backup.postgres.connection import Address, Endpoint, reach, translated_errors
 from jobs.backup.postgres.programs import ClientProgram
+from jobs.backup.postgres.supervisor import ends_with_parent
 from jobs.backup.restore.fill import RestoreTask, analyze, error_output, refresh_materialised_views
 from jobs.backup.restore.lock import RestoreLock, restore_lock
 from jobs.backup.restore.pg_restore import DefinitionOptions
@@ -141,10 +142,14 @@ def sanitise(copy: RestoreTask, script: Path, *, delete_statistics: bool) -> Non
     """
     with copy.run.step("sanitise"), tempfile.TemporaryFile() as stderr:
         argv = psql_command(_newest_psql(), replace(copy.into, for_scripts=True).conninfo, script)
-        process = copy.run.process(
-            argv, env=copy.into.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
-        )
-        code = process.wait()
+        with copy.run.process(
+            ends_with_parent(argv),
+            env=copy.into.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+        ) as process:
+            code = process.wait()
         copy.run.check()
         if code:
             raise BackupError(f"the sanitising script {script} failed: {error_output(stderr, code)}")

@@ -16,6 +16,7 @@ from jobs.backup.restore.fill import (
     RestoreTask,
     close_stdin,
     definitions_archive,
+    error_output,
     execute_all,
     restore_definitions,
     restore_rows,
@@ -76,8 +77,14 @@ def _select(task: RestoreTask, archive: IO[bytes], *, with_needed: bool) -> Sele
 
 def _script(task: RestoreTask, archive: IO[bytes]) -> str:
     argv = pg_restore.script_command(task.program, passed_files.path_for_child(archive))
-    process = subprocess.run(argv, pass_fds=[archive.fileno()], capture_output=True, check=True)
-    return process.stdout.decode(errors="replace")
+    with tempfile.TemporaryFile() as stderr:
+        done = subprocess.run(argv, pass_fds=[archive.fileno()], stdout=subprocess.PIPE, stderr=stderr, check=False)
+        if done.returncode:
+            raise BackupError(
+                f"the definitions of set {task.stored.manifest.set} cannot be read: "
+                f"{error_output(stderr, done.returncode)}; restore another set with --set"
+            )
+    return done.stdout.decode(errors="replace")
 
 
 def _require_absent(task: RestoreTask, selection: Selection) -> None:

@@ -15,7 +15,9 @@ from jobs.backup.restore.lock import restore_lock
 from jobs.run.context import RunContext
 from jobs.run.job import Failed
 from tests.parts.crew import Repository
+from tests.parts.patience import until
 from tests.parts.postgres import Database, Server
+from tests.parts.processes import all_command_lines
 
 SCRIPT = """
 DO $$ BEGIN
@@ -134,6 +136,16 @@ def plain(repository: Repository, staging: Database) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("plain")
+def test_the_script_ends_when_its_run_is_killed(repository: Repository, staging: Database) -> None:
+    script = repository.root / "inventories/shop.sql"
+    script.write_text("SELECT pg_sleep(600);")
+    running = repository.start("run", "refresh", "staging")
+    until(lambda: f"--file={script}" in all_command_lines())
+    running.kill()
+    running.communicate()
+    until(lambda: f"--file={script}" not in all_command_lines())
+
+
 def test_no_other_role_can_connect_before_the_rows_are_sanitised(
     repository: Repository, production: Database, staging: Database
 ) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
+from jobs.backup.restore import pg_restore
 from tests.integration.jobs.backup.restore.test_restore import restore
 from tests.parts.crew import Repository, flip
 from tests.parts.needs import majors
@@ -128,3 +131,14 @@ def test_a_partitioned_table_is_restored_whole_and_a_side_table_needs_one_table(
     for names in ((), ("--tables", "orders", "--tables", "customers")):
         code, output = restore(repository, origin, *names, "--as-table", "x")
         assert code == 64, output
+
+
+def test_definitions_that_pg_restore_cannot_read_are_an_error_with_its_reason(
+    repository: Repository, shop: Shop, database: New, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.environment(text=repository.section("shop", shop(16)))
+    taken = repository.backup()
+    monkeypatch.setattr(pg_restore, "script_command", lambda program, _archive: [program.path, "--file=-", "/dev/null"])
+    code, output = restore(repository, database(16), "--tables", "orders")
+    assert code == 1, output
+    assert f"the definitions of set {taken} cannot be read: pg_restore: error: " in output

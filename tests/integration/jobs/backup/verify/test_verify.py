@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from tests.parts.crew import Repository, flip
 from tests.parts.needs import majors
 from tests.parts.patience import deadline, until
 from tests.parts.postgres import Database, Server
+from tests.parts.processes import all_command_lines
 from tests.parts.rewriting import rewrite_description, rewrite_manifest
 
 Shop = Callable[..., Database]
@@ -160,7 +160,7 @@ def test_a_stopped_verification_leaves_no_server_and_no_folder(
     assert running.returncode == 1, (out, err)
     assert "SIGTERM" in out
     assert list(scratch.iterdir()) == []
-    assert str(data) not in subprocess.run(["ps", "ax"], capture_output=True, text=True, check=True).stdout
+    assert str(data.parent) not in all_command_lines()
 
 
 def test_removes_folders_of_killed_verifications(tmp_path: Path) -> None:
