@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jobs.backup.postgres.programs import dump_program, installed_clients
     from jobs.backup.postgres.quoting import identifier
     from jobs.backup.restore.compare import Difference
+    from jobs.backup.restore.ordinary_role import OrdinaryRole, ordinary_role
     from jobs.backup.restore.protected import find_protection
     from jobs.backup.restore.restore import Restored, RestoreMode, RestorePlan, choose_mode, plan_restore, restore_set
     from jobs.backup.restore.side_table import SideTable, restore_side_table
@@ -68,6 +69,7 @@ _NAMES = {
     "postgres.programs": ("dump_program", "installed_clients"),
     "postgres.quoting": ("identifier",),
     "restore.compare": ("Difference",),
+    "restore.ordinary_role": ("OrdinaryRole", "ordinary_role"),
     "restore.protected": ("find_protection",),
     "restore.restore": ("RestoreMode", "RestorePlan", "Restored", "choose_mode", "plan_restore", "restore_set"),
     "restore.side_table": ("SideTable", "restore_side_table"),
@@ -122,6 +124,7 @@ __all__ = [
     "Manifest",
     "NewKeys",
     "NewestSets",
+    "OrdinaryRole",
     "PublicKey",
     "RestoreMode",
     "RestorePlan",
@@ -162,6 +165,7 @@ __all__ = [
     "new_keys",
     "new_signing_key",
     "open_set",
+    "ordinary_role",
     "parse_public_key",
     "parse_time",
     "password_in_file",

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Address,
         Difference,
         Endpoint,
+        OrdinaryRole,
         Restored,
         RestoreMode,
         RestorePlan,
@@ -100,6 +101,20 @@ def restore_command(
             "environment file, else as psql finds it).",
         ),
     ] = None,
+    role: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            metavar="ROLE",
+            help="Run functions of the set as this role, which is no superuser and then owns all objects.",
+        ),
+    ] = None,
+    role_password_from: Annotated[
+        str | None,
+        typer.Option(
+            "--as-password-from", metavar="SECRET", help="Password of the role of --as, like --password-from."
+        ),
+    ] = None,
     via: Annotated[
         str | None, typer.Option(metavar="TUNNEL", help="Connect through ssh=HOST or kubernetes=NAMESPACE/KIND/NAME.")
     ] = None,
@@ -114,6 +129,9 @@ def restore_command(
     set, --set any signed set, even one that failed verification. The target must be an empty database. Use --create to
     create it, --replace to replace a database that is not empty, or --tables to add tables to one. --as-table restores
     the rows of one table beside the live one, without constraints. The restore checks the hash of every piece.
+
+    PostgreSQL executes functions of the set while it restores it: in check constraints, indexes and generated columns.
+    A superuser should restore the database of somebody else with --as.
     """
     from jobs.backup import (
         Address,
@@ -135,6 +153,10 @@ def restore_command(
 
     if as_table and len(tables or ()) != 1:
         raise WrongUsage("--as-table names one new table, so it needs exactly one --tables TABLE")
+    if role is not None and tables:
+        raise WrongUsage("--as does not work with --tables; restore into a new database (--create) and copy the rows")
+    if not role and role_password_from is not None:
+        raise WrongUsage("--as-password-from is the password of --as ROLE, which is missing")
     environment = arguments.open_environment(ctx, environment_name)
     store = arguments.environment_store(environment)
     now = datetime.now(UTC)
@@ -154,6 +176,9 @@ def restore_command(
         output.print_warnings(stored.warnings)
         target = inspect_target(endpoint)
         mode = choose_mode(target, create=create, replaces=replaces, only_tables=bool(tables))
+        ordinary = _ordinary_role(endpoint, target, role, role_password_from)
+        if ordinary is None:
+            output.print_warnings(superuser_warnings(target, stored.description.settings.owner))
         _confirm(ctx, run, endpoint, target, mode, yes_to)
         streams = parallel or restore_streams(environment, database)
         into_name = _target_name(endpoint)
@@ -168,11 +193,13 @@ def restore_command(
             _print_side_table(environment, selected, stored, endpoint, side, dry_run=False, as_json=as_json)
             return 0
         if dry_run:
-            plan = plan_restore(stored, endpoint, target, run, mode, tables=tables or ())
-            _print_plan(environment, selected, stored, endpoint, mode, plan, as_json=as_json)
+            plan = plan_restore(stored, endpoint, target, run, mode, tables=tables or (), role=ordinary)
+            _print_plan(environment, selected, stored, endpoint, mode, plan, role or target.user, as_json=as_json)
             return 0
         with recorded(run, "restore", database, f"set {selected.id} into {into_name} ({mode.value})"):
-            restored = restore_set(stored, endpoint, target, run, mode, streams=streams, tables=tables or ())
+            restored = restore_set(
+                stored, endpoint, target, run, mode, streams=streams, tables=tables or (), role=ordinary
+            )
     took = timedelta(seconds=time.monotonic() - started)
     _print_restored(environment, selected, stored, restored, took, as_json=as_json)
     return 0
@@ -201,7 +228,28 @@ def _hide_password(url: str) -> str:
     return url
 
 
-def _secret(reference: str | None) -> Secret | None:
+def superuser_warnings(target: RestoreTarget, owner: str) -> list[str]:
+    """Return what to know before a superuser restores the database of another role."""
+    if not target.superuser or owner == target.user:
+        return []
+    return [
+        f"functions of the set run as the superuser {target.user} during the restore; "
+        f"if you do not trust {owner}, the owner of the database, add: --as {owner}"
+    ]
+
+
+def _ordinary_role(
+    endpoint: Endpoint, target: RestoreTarget, name: str | None, password_from: str | None
+) -> OrdinaryRole | None:
+    from jobs.backup import ordinary_role
+
+    if not name:
+        return None
+    password = _secret(password_from, "--as-password-from")
+    return ordinary_role(endpoint, target, name, password.reveal() if password else None)
+
+
+def _secret(reference: str | None, option: str = "--password-from") -> Secret | None:
     import shlex
     from pathlib import Path
 
@@ -211,12 +259,12 @@ def _secret(reference: str | None) -> Secret | None:
         return None
     kind, _, value = reference.partition(":")
     if value and kind == "env":
-        return Secret(env=value, used_by="--password-from")
+        return Secret(env=value, used_by=option)
     if value and kind == "file":
-        return Secret(file=Path(value).expanduser(), used_by="--password-from")
+        return Secret(file=Path(value).expanduser(), used_by=option)
     if value and kind == "command":
-        return Secret(command=tuple(shlex.split(value)), used_by="--password-from")
-    raise WrongUsage("--password-from: expected env:NAME, file:PATH or command:LINE")
+        return Secret(command=tuple(shlex.split(value)), used_by=option)
+    raise WrongUsage(f"{option}: expected env:NAME, file:PATH or command:LINE")
 
 
 def _tunnel(via: str | None) -> TunnelSettings | None:
@@ -286,17 +334,19 @@ def _print_plan(
     endpoint: Endpoint,
     mode: RestoreMode,
     plan: RestorePlan,
+    runs_as: str,
     *,
     as_json: bool,
 ) -> None:
     if as_json:
         document: dict[str, Any] = {
             "environment": environment.name, "database": selected.database, "set": selected.id, "mode": mode.value,
-            "tables": plan.tables, "roles": plan.roles,
+            "tables": plan.tables, "roles": plan.roles, "as": runs_as,
         }  # fmt: skip
         output.print_json(document)
         return
     output.say(f"Would restore {_describe(environment, selected, stored)} to {endpoint.database}: {mode.value}.")
+    output.say(f"Functions of the set would run as {runs_as}.")
     if plan.tables:
         output.say(f"Tables: {', '.join(plan.tables)}.")
     if plan.roles:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -20,6 +20,7 @@ from jobs.backup.postgres.program_errors import error_line, stderr_lines
 from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.postgres.supervisor import ends_with_parent
 from jobs.backup.restore import pg_restore
+from jobs.backup.restore.ordinary_role import OrdinaryRole, RestoreLists, restore_lists
 from jobs.backup.restore.pg_restore import DefinitionOptions, Section
 from jobs.backup.sets import passed_files
 from jobs.backup.sets.manifest import Part, PartKind
@@ -65,6 +66,13 @@ class RestoreTask:
     options: DefinitionOptions = field(default_factory=DefinitionOptions)
     tables: tuple[str, ...] = ()
     """Restore only these tables, named as on the command line (default: all)."""
+    role: OrdinaryRole | None = None
+    """Execute what the set brings as this role (default: as the role of `into`)."""
+
+    @property
+    def executes(self) -> Endpoint:
+        """The database, as the role that executes what the set brings."""
+        return self.into if self.role is None else self.role.endpoint(self.into)
 
 
 def fill(task: RestoreTask, *, statistics: bool = True) -> None:
@@ -72,17 +80,68 @@ def fill(task: RestoreTask, *, statistics: bool = True) -> None:
 
     Statistics contain values of rows. A restore that sanitises rows collects statistics later.
     """
-    with definitions_archive(task.stored, task.run.check) as archive:
+    with definitions_archive(task.stored, task.run.check) as archive, ExitStack() as files:
+        use_list, lists = None, None
         with task.run.step("definitions"):
             revoke_public_create(task)
-            restore_definitions(task, "pre-data", archive)
+            if task.role is not None:
+                lists = read_lists(task, archive)
+                _restore_extensions(task, task.role, archive, lists)
+                use_list = files.enter_context(list_file(lists.by_role))
+            restore_definitions(task, "pre-data", archive, use_list)
         with task.run.step("rows"):
             restore_rows(task)
         with task.run.step("indexes and constraints"):
-            restore_definitions(task, "post-data", archive)
+            restore_definitions(task, "post-data", archive, use_list)
+            if lists is not None:
+                _restore_privileges(task, archive, lists)
     if statistics:
         with task.run.step("statistics"):
             analyze(task)
+
+
+def read_lists(task: RestoreTask, archive: IO[bytes]) -> RestoreLists:
+    """Return which entries of the definitions the role restores, and which a superuser."""
+    schemas = {extension.schema for extension in task.stored.description.extensions} - {"public", "pg_catalog"}
+    argv = [*pg_restore.list_command(task.program), str(passed_files.path_for_child(archive))]
+    return restore_lists(read_archive(task, archive, argv), schemas)
+
+
+def read_archive(task: RestoreTask, archive: IO[bytes], argv: Sequence[str]) -> str:
+    """Return what pg_restore prints about an archive of definitions."""
+    with tempfile.TemporaryFile() as stderr:
+        done = subprocess.run(argv, pass_fds=[archive.fileno()], stdout=subprocess.PIPE, stderr=stderr, check=False)
+        if done.returncode:
+            raise BackupError(
+                f"the definitions of set {task.stored.manifest.set} cannot be read: "
+                f"{error_output(stderr, done.returncode)}; restore another set with --set"
+            )
+    return done.stdout.decode(errors="replace")
+
+
+def _restore_extensions(task: RestoreTask, role: OrdinaryRole, archive: IO[bytes], lists: RestoreLists) -> None:
+    """Create the extensions as a superuser, before anything of the set exists that their scripts could call."""
+    with list_file(lists.extensions) as use_list:
+        options = replace(task.options, owners=False, privileges=False)
+        restore_definitions(replace(task, role=None, options=options), "pre-data", archive, use_list)
+    own = {extension.schema for extension in task.stored.description.extensions} - {"public", "pg_catalog"}
+    role.own_schemas(task.into, sorted(own))
+
+
+def _restore_privileges(task: RestoreTask, archive: IO[bytes], lists: RestoreLists) -> None:
+    """Grant privileges as a superuser: GRANT executes nothing of the set, and can name other roles as grantors."""
+    with list_file(lists.privileges) as use_list:
+        options = replace(task.options, privileges=True)
+        restore_definitions(replace(task, role=None, options=options), None, archive, use_list)
+
+
+@contextmanager
+def list_file(entries: Collection[int]) -> Iterator[IO[bytes]]:
+    """Write a list for pg_restore --use-list."""
+    with passed_files.new_file() as use_list:
+        use_list.writelines(f"{entry};\n".encode() for entry in entries)
+        use_list.flush()
+        yield use_list
 
 
 def revoke_public_create(task: RestoreTask) -> None:
@@ -106,12 +165,12 @@ def definitions_archive(stored: StoredSet, check: Callable[[], None]) -> Iterato
 
 
 def restore_definitions(
-    task: RestoreTask, section: Section, archive: IO[bytes], use_list: IO[bytes] | None = None
+    task: RestoreTask, section: Section | None, archive: IO[bytes], use_list: IO[bytes] | None = None
 ) -> None:
-    """Restore one section of the definitions. What comes after the rows is restored in parallel."""
+    """Restore one section of the definitions, or all. What comes after the rows is restored in parallel."""
     argv = pg_restore.definitions_command(
         task.program,
-        _fast(task.into).conninfo,
+        _fast(task.executes).conninfo,
         section,
         passed_files.path_for_child(archive),
         task.options,
@@ -169,7 +228,7 @@ def _restore_part(
     restored: ByteCounter,
 ) -> None:
     """Stream one part from the store into pg_restore."""
-    argv = pg_restore.rows_command(task.program, _fast(task.into).conninfo, task.options, use_list=_path(use_list))
+    argv = pg_restore.rows_command(task.program, _fast(task.executes).conninfo, task.options, use_list=_path(use_list))
     with tempfile.TemporaryFile() as stderr:
         process = _start(task, argv, stderr, use_list, stdin=subprocess.PIPE)
         try:
@@ -201,7 +260,7 @@ def _start(
         command, popen = ends_with_parent(command, passed), {**popen, "stdin": subprocess.PIPE}
     return task.run.process(
         command,
-        env=task.into.environment,
+        env=task.executes.environment,
         pass_fds=passed,
         stdout=subprocess.DEVNULL,
         stderr=stderr,
@@ -247,14 +306,14 @@ def analyze(task: RestoreTask, command: str = "ANALYZE") -> None:
     """Collect statistics. Without them the first queries are slow."""
     with translated_errors(), task.into.connect(autocommit=True) as connection:
         tables = [name for (name,) in connection.execute(_TABLES).fetchall()]
-    execute_all(task.into, [f"{command} {name}" for name in tables], task.streams, task.run)
+    execute_all(task.executes, [f"{command} {name}" for name in tables], task.streams, task.run)
 
 
 def refresh_materialised_views(task: RestoreTask) -> None:
     """Refresh all materialised views that have rows, those that others read first."""
     with translated_errors(), task.into.connect(autocommit=True) as connection:
         views = [name for (name,) in connection.execute(_MATERIALISED_VIEWS).fetchall()]
-    execute_all(task.into, [f"REFRESH MATERIALIZED VIEW {name}" for name in views], 1, task.run)
+    execute_all(task.executes, [f"REFRESH MATERIALIZED VIEW {name}" for name in views], 1, task.run)
 
 
 def execute_all(into: Endpoint, statements: Sequence[str], connections: int, run: Run) -> list[tuple[Any, ...] | None]:

@@ -39,17 +39,17 @@ class DefinitionOptions:
 def definitions_command(
     program: ClientProgram,
     conninfo: str,
-    section: Section,
+    section: Section | None,
     archive: Path,
     options: DefinitionOptions,
     *,
     jobs: int = 1,
     use_list: Path | None = None,
 ) -> list[str]:
-    """Return the command that restores one section of the definitions, with `jobs` connections."""
+    """Return the command that restores the definitions, or one section of them, with `jobs` connections."""
     return [
         *_base(program, use_list),
-        f"--section={section}",
+        *([f"--section={section}"] if section else []),
         *([f"--jobs={jobs}"] if jobs > 1 else []),
         *options.flags,
         f"--dbname={conninfo}",

@@ -20,8 +20,9 @@ from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.postgres.settings import DatabaseProperties
 from jobs.backup.restore.compare import QualifiedName, compare, difference_text, sequence_notes
 from jobs.backup.restore.count import count_contents
-from jobs.backup.restore.fill import RestoreTask, fill
+from jobs.backup.restore.fill import RestoreTask, definitions_archive, fill, read_lists
 from jobs.backup.restore.lock import RestoreLock, restore_lock
+from jobs.backup.restore.ordinary_role import OrdinaryRole, require_owner, require_restorable
 from jobs.backup.restore.pg_restore import DefinitionOptions
 from jobs.backup.restore.roles import RoleStatement, missing_roles, names_only
 from jobs.backup.restore.selection import Selection
@@ -108,11 +109,13 @@ def restore_set(
     *,
     streams: int = 2,
     tables: Sequence[str] = (),
+    role: OrdinaryRole | None = None,
 ) -> Restored:
     """Restore a set, or some of its tables, into a database that no other restore writes to."""
     with restore_lock(into) as lock:
         target = _require_unchanged(target, inspect_target(into), mode)
-        return _restore(stored, lock, target, run, mode, streams=streams, tables=tables)
+        task = _task(stored, into, target, run, streams=streams, tables=tables, role=role)
+        return _restore(task, lock, target, mode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +127,19 @@ class RestorePlan:
 
 
 def plan_restore(
-    stored: StoredSet, into: Endpoint, target: RestoreTarget, run: Run, mode: RestoreMode, *, tables: Sequence[str] = ()
+    stored: StoredSet,
+    into: Endpoint,
+    target: RestoreTarget,
+    run: Run,
+    mode: RestoreMode,
+    *,
+    tables: Sequence[str] = (),
+    role: OrdinaryRole | None = None,
 ) -> RestorePlan:
     """Take every decision of restore_set(), and raise as it would; change nothing."""
     with restore_lock(into):
         target = _require_unchanged(target, inspect_target(into), mode)
-        return _plan(_task(stored, into, target, run, streams=1, tables=tables), target, mode)
+        return _plan(_task(stored, into, target, run, streams=1, tables=tables, role=role), target, mode)
 
 
 def _plan(task: RestoreTask, target: RestoreTarget, mode: RestoreMode) -> RestorePlan:
@@ -138,6 +148,11 @@ def _plan(task: RestoreTask, target: RestoreTarget, mode: RestoreMode) -> Restor
         require_createdb(task.into, target)
     if not task.tables:
         require_configured(task, is_copy=into_copy)
+    if task.role is not None:
+        if mode is RestoreMode.EMPTY_DATABASE:
+            require_owner(task.into, task.role)
+        with definitions_archive(task.stored, task.run.check) as archive:
+            require_restorable(read_lists(task, archive), task.role)
     roles = dict.fromkeys(statement.role for statement in _missing_roles(task.stored, target))
     if not task.tables:
         return RestorePlan((), tuple(roles))
@@ -166,10 +181,19 @@ def require_createdb(into: Endpoint, target: RestoreTarget) -> None:
 
 
 def _task(
-    stored: StoredSet, into: Endpoint, target: RestoreTarget, run: Run, *, streams: int, tables: Sequence[str]
+    stored: StoredSet,
+    into: Endpoint,
+    target: RestoreTarget,
+    run: Run,
+    *,
+    streams: int,
+    tables: Sequence[str],
+    role: OrdinaryRole | None,
 ) -> RestoreTask:
-    program = pg_restore_for(stored, target)
-    return RestoreTask(stored, into, program, run, streams, definition_options(target), tuple(tables))
+    program, options = pg_restore_for(stored, target), definition_options(target)
+    if role is not None:
+        options = replace(options, owners=False, privileges=False, subscriptions=False)
+    return RestoreTask(stored, into, program, run, streams, options, tuple(tables), role)
 
 
 def _require_unchanged(before: RestoreTarget, now: RestoreTarget, mode: RestoreMode) -> RestoreTarget:
@@ -179,18 +203,9 @@ def _require_unchanged(before: RestoreTarget, now: RestoreTarget, mode: RestoreM
     return now
 
 
-def _restore(
-    stored: StoredSet,
-    lock: RestoreLock,
-    target: RestoreTarget,
-    run: Run,
-    mode: RestoreMode,
-    *,
-    streams: int,
-    tables: Sequence[str],
-) -> Restored:
-    into = lock.into
-    task = _task(stored, into, target, run, streams=streams, tables=tables)
+def _restore(task: RestoreTask, lock: RestoreLock, target: RestoreTarget, mode: RestoreMode) -> Restored:
+    task = replace(task, into=lock.into)
+    stored, into = task.stored, lock.into
     _plan(task, target, mode)  # before anything changes
     roles = create_roles(stored, into, target)
     kept_as = None
@@ -347,7 +362,7 @@ def restore_and_swap(
     kept_comment = copies.without_refresh_comment(old.comment) if old is not None else None
     if sanitise is not None:
         kept_comment = copies.refresh_comment(into.database)
-    with new_copy(into, from_set, target) as copy:
+    with new_copy(into, from_set, target, task.role) as copy:
         copy_task = replace(task, into=copy)
         # The open connection shows other restores that this copy is not abandoned.
         with translated_errors(), copy.connect(autocommit=True) as connection:
@@ -361,7 +376,7 @@ def restore_and_swap(
             if sanitise is not None:
                 sanitise(copy_task)
         with maintenance_connection(into) as server:
-            _admit_all(server, copy.database, properties, target)
+            _admit_all(server, copy.database, properties, target, by_limit=target.superuser and task.role is None)
         with run.step("swap"):
             lock.require_held()
             swap(into, copy.database, kept_as, kept_comment, run)
@@ -397,8 +412,13 @@ def require_same_contents(task: RestoreTask, only: frozenset[QualifiedName] | No
 
 
 @contextmanager
-def new_copy(into: Endpoint, properties: DatabaseProperties, target: RestoreTarget) -> Iterator[Endpoint]:
-    """Create a database with a temporary name, closed to all but us and superusers. Drop it if the block fails."""
+def new_copy(
+    into: Endpoint, properties: DatabaseProperties, target: RestoreTarget, role: OrdinaryRole | None = None
+) -> Iterator[Endpoint]:
+    """Create a database with a temporary name, closed to all but us and superusers. Drop it if the block fails.
+
+    With a role, which restores it, the database belongs to this role.
+    """
     now = datetime.now(UTC)
     create_statement = partial(
         database_settings.create_statement,
@@ -412,7 +432,10 @@ def new_copy(into: Endpoint, properties: DatabaseProperties, target: RestoreTarg
         name, _ = create_copy(into.database, now, lambda name: _create(server, create_statement(name)))
     try:
         with maintenance_connection(into) as server:
-            for statement in database_settings.admit_restore_statements(name, superuser=target.superuser):
+            if role is not None:
+                server.execute(f"ALTER DATABASE {quoting.identifier(name)} OWNER TO {quoting.identifier(role.name)}")
+            by_limit = target.superuser and role is None
+            for statement in database_settings.admit_restore_statements(name, superuser=by_limit):
                 server.execute(statement)
         yield into.with_database(name)
     except (Failed, Transient, Stopped) as error:
@@ -459,14 +482,17 @@ def owned_by(properties: DatabaseProperties, user: str) -> DatabaseProperties:
 
 
 def _admit_all(
-    server: psycopg.Connection[Any], database: str, properties: DatabaseProperties, target: RestoreTarget
+    server: psycopg.Connection[Any],
+    database: str,
+    properties: DatabaseProperties,
+    target: RestoreTarget,
+    *,
+    by_limit: bool,
 ) -> None:
-    """Let all connect to a restored copy whom its properties allow to."""
+    """Let all connect to a restored copy whom its properties allow to. `by_limit`: a connection limit excluded them."""
     if not target.superuser:
         properties = owned_by(properties, target.user)
-    statements = database_settings.admit_all_statements(
-        database, properties, role_names(server), superuser=target.superuser
-    )
+    statements = database_settings.admit_all_statements(database, properties, role_names(server), superuser=by_limit)
     for statement in statements:
         server.execute(statement)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import IO
 
@@ -16,8 +16,9 @@ from jobs.backup.restore.fill import (
     RestoreTask,
     close_stdin,
     definitions_archive,
-    error_output,
     execute_all,
+    list_file,
+    read_archive,
     restore_definitions,
     restore_rows,
     revoke_public_create,
@@ -43,7 +44,7 @@ def fill_tables(task: RestoreTask, *, with_needed: bool, rows_only: bool = False
         archive = files.enter_context(definitions_archive(task.stored, task.run.check))
         selection = _select(task, archive, with_needed=with_needed)
         entries = (*selection.needed, *selection.own) if with_needed else selection.own
-        use_list = files.enter_context(_list_file(entries))
+        use_list = files.enter_context(list_file(entries))
         with task.run.step("definitions"):
             if with_needed:
                 revoke_public_create(task)
@@ -77,14 +78,7 @@ def _select(task: RestoreTask, archive: IO[bytes], *, with_needed: bool) -> Sele
 
 def _script(task: RestoreTask, archive: IO[bytes]) -> str:
     argv = pg_restore.script_command(task.program, passed_files.path_for_child(archive))
-    with tempfile.TemporaryFile() as stderr:
-        done = subprocess.run(argv, pass_fds=[archive.fileno()], stdout=subprocess.PIPE, stderr=stderr, check=False)
-        if done.returncode:
-            raise BackupError(
-                f"the definitions of set {task.stored.manifest.set} cannot be read: "
-                f"{error_output(stderr, done.returncode)}; restore another set with --set"
-            )
-    return done.stdout.decode(errors="replace")
+    return read_archive(task, archive, argv)
 
 
 def _require_absent(task: RestoreTask, selection: Selection) -> None:
@@ -118,16 +112,7 @@ def _row_list(task: RestoreTask, part: Part, selection: Selection) -> Iterator[I
     description = task.stored.description
     known = [(table.schema, table.name) for table in description.tables]
     known += [(sequence.schema, sequence.name) for sequence in description.sequences]
-    with _list_file(row_entries(_listing(task, part), selection, known)) as use_list:
-        yield use_list
-
-
-@contextmanager
-def _list_file(entries: Collection[int]) -> Iterator[IO[bytes]]:
-    """Write a list for pg_restore --use-list."""
-    with passed_files.new_file() as use_list:
-        use_list.writelines(f"{entry};\n".encode() for entry in entries)
-        use_list.flush()
+    with list_file(row_entries(_listing(task, part), selection, known)) as use_list:
         yield use_list
 
 

@@ -26,7 +26,7 @@ def server(tmp_path: Path, major: int) -> Iterator[Server]:
     tmp_path.chmod(0o755)
     with servers.start(major, tmp_path) as started:
         with started.connect() as connection:
-            connection.execute("CREATE ROLE app LOGIN")
+            connection.execute(f"CREATE ROLE app LOGIN PASSWORD '{servers.PASSWORD}'")
             for name in ("shop", "replaced", "added", "refreshed"):
                 connection.execute(f"CREATE DATABASE {name} OWNER app")
         for name in ("postgres", "shop", "replaced", "added", "refreshed"):
@@ -70,6 +70,10 @@ def test_nothing_calls_what_an_owner_has_planted(repository: Repository, server:
     succeeded(server, repository.crew(*restore, server.url("created"), "--create"))
     succeeded(server, repository.crew(*restore, server.url("replaced"), "--replace"))
     succeeded(server, repository.crew(*restore, server.url("added"), "--tables", "customers", "--tables", "orders"))
+    succeeded(
+        server,
+        repository.crew(*restore, server.url("as_app"), "--create", "--as", "app", "--as-password-from", into[1]),
+    )
     succeeded(server, repository.crew(*restore, server.url("picked"), "--tables", "customers", "--create"))
 
     Database(server, "refreshed").run("ALTER DATABASE refreshed RESET search_path")

@@ -130,6 +130,7 @@ DIRECTLY: Mapping[str, Callable[[], object]] = {
         FAKE(database=EVIL),
         FAKE(value="create"),
         FAKE(tables=[EVIL], roles=[EVIL]),
+        EVIL,
         as_json=False,
     ),
     "backups restore": lambda: restores._print_restored(

@@ -1,0 +1,131 @@
+"""Code that the owner of a database hides in it takes over the server of a superuser who restores it without --as."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.parts import postgres as servers
+from tests.parts.crew import CrewResult, Repository
+from tests.parts.needs import majors
+from tests.parts.postgres import PASSWORD, Database, Server
+
+TAKE_OVER = """
+CREATE FUNCTION public.take_over(integer) RETURNS integer LANGUAGE plpgsql AS $$ BEGIN
+  EXECUTE 'RESET ROLE';
+  EXECUTE 'RESET SESSION AUTHORIZATION';
+  EXECUTE 'ALTER ROLE owner SUPERUSER';
+  RETURN $1;
+EXCEPTION WHEN OTHERS THEN RETURN $1; END $$;
+CREATE FUNCTION public.hidden(integer) RETURNS integer IMMUTABLE LANGUAGE plpgsql AS
+  $$ BEGIN RETURN public.take_over($1); END $$;
+"""
+HOSTILE = (
+    TAKE_OVER,
+    "CREATE DOMAIN public.taken AS integer CHECK (public.take_over(VALUE) > 0)",
+    "CREATE FUNCTION public.step(public.taken, integer) RETURNS public.taken LANGUAGE sql AS 'SELECT $1'",
+    "CREATE AGGREGATE public.early(integer) (SFUNC = public.step, STYPE = public.taken, INITCOND = '1')",
+    "CREATE TABLE public.checked (id integer CHECK (public.take_over(id) > 0))",
+    "CREATE TABLE public.computed (id integer, twice integer GENERATED ALWAYS AS (public.hidden(id)) STORED)",
+    "CREATE TABLE public.indexed (id integer)",
+    "INSERT INTO public.checked VALUES (1)",
+    "INSERT INTO public.computed VALUES (1)",
+    "INSERT INTO public.indexed VALUES (1)",
+    "CREATE INDEX ON public.indexed (public.hidden(id))",
+    "CREATE MATERIALIZED VIEW public.seen AS SELECT public.take_over(id) FROM public.indexed",
+    "GRANT SELECT ON public.checked TO reader",
+)
+
+
+@pytest.fixture
+def server(tmp_path: Path, major: int) -> Iterator[Server]:
+    """A server of this test's own with a hostile owner of a database."""
+    tmp_path.chmod(0o755)
+    with servers.start(major, tmp_path) as started:
+        with started.connect() as connection:
+            connection.execute(f"CREATE ROLE owner LOGIN PASSWORD '{PASSWORD}'")
+            connection.execute("CREATE ROLE reader")
+            connection.execute("CREATE DATABASE shop OWNER owner")
+        shop = Database(started, "shop")
+        if major < 15:
+            shop.run("ALTER SCHEMA public OWNER TO owner")
+        url = shop.url.replace("postgres@", "owner@")
+        with psycopg.connect(url, password=PASSWORD, autocommit=True) as connection:
+            for statement in HOSTILE:
+                connection.execute(statement.encode())
+        yield started
+
+
+def restore(repository: Repository, server: Server, database: str, *options: str) -> CrewResult:
+    password = f"file:{repository.root}/password"
+    into = ("--into", server.url(database), "--password-from", password)
+    return repository.crew("backups", "restore", "staging", "shop", *into, *options)
+
+
+def is_superuser(server: Server) -> bool:
+    with server.connect() as connection:
+        return connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = 'owner'").fetchone() == (True,)
+
+
+@majors(13, 18)
+def test_code_of_a_set_has_only_the_rights_of_the_role(repository: Repository, server: Server) -> None:
+    shop = Database(server, "shop")
+    repository.environment(text=repository.section("shop", shop))
+    repository.backup()
+    role = ("--as", "owner", "--as-password-from", f"file:{repository.root}/password")
+
+    planned = restore(repository, server, "created", "--create", "--dry-run", *role)
+    assert "Functions of the set would run as owner." in planned.out, planned
+    created = restore(repository, server, "created", "--create", *role)
+    assert created.code == 0, created
+    assert "superuser" not in created.err
+    with server.connect() as connection:
+        connection.execute("CREATE DATABASE empty OWNER owner")
+    assert restore(repository, server, "empty", *role).code == 0
+    replaced = restore(repository, server, "shop", "--replace", *role)
+    assert replaced.code == 0, replaced
+    assert not is_superuser(server)
+
+    for name in ("created", "empty", "shop"):
+        database = Database(server, name)
+        assert database.ask("SELECT pg_get_userbyid(relowner) FROM pg_class WHERE relname = 'checked'") == [("owner",)]
+        assert database.ask("SELECT has_table_privilege('reader', 'checked', 'SELECT')") == [(True,)]
+        assert database.ask("SELECT count(*) FROM pg_matviews WHERE ispopulated") == [(1,)]
+        assert database.ask("SELECT has_database_privilege('reader', current_database(), 'CONNECT')") == [(True,)]
+
+    warned = restore(repository, server, "without", "--create")
+    assert "functions of the set run as the superuser postgres" in warned.err
+    assert "add: --as owner" in warned.err
+    assert is_superuser(server), "without --as the code of the set takes over the server"
+
+
+@majors(18)
+def test_a_role_that_cannot_restore_is_refused_before_anything_changes(repository: Repository, server: Server) -> None:
+    shop = Database(server, "shop")
+    repository.environment(text=repository.section("shop", shop))
+    repository.backup()
+    with server.connect() as connection:
+        connection.execute("CREATE ROLE member LOGIN IN ROLE postgres")
+    role = ("--as-password-from", f"file:{repository.root}/password", "--create", "--as")
+    for name, expected in (
+        ("nobody", "this role does not exist on this server"),
+        ("reader", "this role cannot log in"),
+        ("postgres", "this role is a superuser"),
+        ("member", "this role is a member of postgres, which is a superuser"),
+    ):
+        refused = restore(repository, server, "created", *role, name)
+        assert refused.code == 1, refused
+        assert expected in refused.err
+    wrong = restore(repository, server, "created", "--create", "--as", "owner", "--as-password-from", "command:echo x")
+    assert "--as owner: the login failed" in wrong.err
+    assert 'password authentication failed for user "owner"' in wrong.err
+    shop.run("CREATE FUNCTION on_ddl() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'")
+    shop.run("CREATE EVENT TRIGGER ddl ON sql_drop EXECUTE FUNCTION on_ddl()")
+    repository.backup()
+    refused = restore(repository, server, "created", *role, "owner")
+    assert "only a superuser can restore EVENT TRIGGER - ddl" in refused.err
+    with server.connect() as connection:
+        assert connection.execute("SELECT FROM pg_database WHERE datname = 'created'").fetchone() is None

@@ -1,0 +1,66 @@
+"""Which entries of a set an ordinary role restores, and which roles are ordinary."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobs.backup.errors import BackupError
+from jobs.backup.restore.ordinary_role import OrdinaryRole, excessive_rights, require_restorable, restore_lists
+
+LISTING = "\n".join(
+    [
+        ";",
+        "; Archive created at 2026-11-26 11:20:29 UTC",
+        ";     dbname: shop",
+        ";",
+        "6; 2615 16385 SCHEMA - extensions postgres",
+        "7; 2615 16386 SCHEMA - extensions2 app",
+        "2; 3079 16387 EXTENSION - hstore ",
+        "3507; 0 0 COMMENT - EXTENSION hstore ",
+        "215; 1259 16401 TABLE public orders app",
+        "3508; 0 0 ACL public TABLE orders app",
+        "2100; 826 16399 DEFAULT ACL public DEFAULT PRIVILEGES FOR TABLES app",
+        "3300; 2606 16405 CONSTRAINT public orders orders_pkey app",
+        "",
+    ]
+)
+SUPERUSERS = """\
+3400; 3466 16409 EVENT TRIGGER - on_ddl postgres
+900; 2616 16410 OPERATOR CLASS public by_length postgres
+"""
+
+
+def test_a_superuser_restores_only_extensions_with_their_schemas_and_privileges() -> None:
+    lists = restore_lists(LISTING, {"extensions"})
+    assert lists.extensions == (6, 2, 3507)
+    assert lists.by_role == (7, 215, 3300)
+    assert lists.privileges == (3508, 2100)
+    assert lists.refused == ()
+
+
+def test_what_needs_a_superuser_is_refused_by_name() -> None:
+    lists = restore_lists(LISTING + SUPERUSERS, ())
+    with pytest.raises(
+        BackupError,
+        match=r"^--as app: only a superuser can restore EVENT TRIGGER - on_ddl; OPERATOR CLASS public by_length; omit",
+    ):
+        require_restorable(lists, OrdinaryRole("app"))
+
+
+@pytest.mark.parametrize(
+    ("holder", "superuser", "createrole", "reason"),
+    [
+        ("app", True, False, "this role is a superuser"),
+        ("dba", True, True, "this role is a member of dba, which is a superuser"),
+        ("app", False, True, "this role can create roles"),
+        ("pg_execute_server_program", False, False, "which can read or write files of the server, or start programs"),
+    ],
+)
+def test_a_role_with_more_rights_is_refused_with_the_reason(
+    holder: str, superuser: bool, createrole: bool, reason: str
+) -> None:
+    assert reason in excessive_rights("app", holder, superuser, createrole)
+
+
+def test_a_password_is_not_printed() -> None:
+    assert "s3cret" not in repr(OrdinaryRole("app", "s3cret"))
