@@ -270,6 +270,18 @@ class Refresh:
         default=None,
         example='{ env = "STAGING_DB_PASSWORD" }',
     )
+    restore_as: str = toml_key(
+        or_empty(value_types.TEXT),
+        "role without superuser rights that runs the script and functions of the set, if `into` names a superuser",
+        default="",
+        example='"shop_owner"',
+    )
+    restore_as_password: Secret | None = toml_key(
+        value_types.SECRET,
+        "password of the role of restore_as",
+        default=None,
+        example='{ env = "STAGING_OWNER_PASSWORD" }',
+    )
     sanitise: Path = toml_key(
         value_types.FILE_BESIDE,
         "SQL script that removes personal data before the copy replaces the database",

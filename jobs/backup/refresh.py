@@ -16,8 +16,15 @@ from jobs.backup.postgres import copies, programs
 from jobs.backup.postgres.connection import Address, Endpoint, reach, translated_errors
 from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.postgres.supervisor import ends_with_parent
-from jobs.backup.restore.fill import RestoreTask, analyze, error_output, refresh_materialised_views
+from jobs.backup.restore.fill import (
+    RestoreTask,
+    analyze,
+    error_output,
+    refresh_materialised_views,
+    require_restorable,
+)
 from jobs.backup.restore.lock import RestoreLock, restore_lock
+from jobs.backup.restore.ordinary_role import OrdinaryRole, ordinary_role
 from jobs.backup.restore.pg_restore import DefinitionOptions
 from jobs.backup.restore.protected import find_protection
 from jobs.backup.restore.restore import create_roles, pg_restore_for, require_configured, restore_and_swap
@@ -115,19 +122,43 @@ def refuse_protected(
         )
 
 
+def restoring_role(into: Endpoint, target: RestoreTarget, settings: Refresh) -> OrdinaryRole | None:
+    """Return the role that runs the script and functions of the set; None if it is the role of `into`.
+
+    The script finds functions of the set by the search_path of the database, so no superuser runs it by accident.
+    """
+    if settings.restore_as == target.user or not (target.superuser or settings.restore_as):
+        return None
+    if not settings.restore_as:
+        raise BackupError(
+            f"{target.user} is a superuser, and the script {settings.sanitise.name} can call functions of "
+            f"{settings.source}; name a role without superuser rights in restore_as, or in the url of `into`. If you "
+            f"trust every owner of {settings.source}, set restore_as = {json.dumps(target.user)}"
+        )
+    password = settings.restore_as_password.reveal() if settings.restore_as_password else None
+    return ordinary_role(into, target, settings.restore_as, password, option="restore_as")
+
+
 def refresh(
-    run: Run, settings: Refresh, stored: StoredSet, target: RestoreTarget, lock: RestoreLock
+    run: Run,
+    settings: Refresh,
+    stored: StoredSet,
+    target: RestoreTarget,
+    lock: RestoreLock,
 ) -> tuple[str | None, tuple[str, ...]]:
     """Restore into a copy, sanitise it and swap the names.
 
     Return the name that the previous database has now, and notes on older ones that the server does not drop.
     """
     into = lock.into
+    role = restoring_role(into, target, settings)
     kept_as = copies.replaced_name(into.database, datetime.now(UTC), target.databases) if target.exists else None
-    options = DefinitionOptions(target.superuser, target.superuser, target.tablespaces, subscriptions=False)
+    all_owners = target.superuser and role is None
+    options = DefinitionOptions(all_owners, all_owners, target.tablespaces, subscriptions=False)
     streams = restore_streams(run.environment, run.subject)
-    task = RestoreTask(stored, into, pg_restore_for(stored, target), run, streams, options)
+    task = RestoreTask(stored, into, pg_restore_for(stored, target), run, streams, options, role=role)
     require_configured(task, is_copy=True)
+    require_restorable(task)
     create_roles(stored, into, target, bare=True)
     run_script = partial(sanitise, script=settings.sanitise, delete_statistics=target.superuser)
     restore_and_swap(task, target, kept_as, lock, run_script)
@@ -141,10 +172,10 @@ def sanitise(copy: RestoreTask, script: Path, *, delete_statistics: bool) -> Non
     They are in materialised views, in statistics, and as dead rows in tables and in large objects.
     """
     with copy.run.step("sanitise"), tempfile.TemporaryFile() as stderr:
-        argv = psql_command(_newest_psql(), replace(copy.into, for_scripts=True).conninfo, script)
+        argv = psql_command(_newest_psql(), replace(copy.executes, for_scripts=True).conninfo, script)
         with copy.run.process(
             ends_with_parent(argv),
-            env=copy.into.environment,
+            env=copy.executes.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=stderr,

@@ -156,12 +156,17 @@ def alter_statements(database: str, properties: DatabaseProperties, roles: Colle
     settings = (_setting_statement(on, setting, roles) for setting in properties.settings)
     comment = copies.without_refresh_comment(properties.comment)
     return (
-        *((f"ALTER {on} OWNER TO {quoting.identifier(properties.owner)}",) if properties.owner in roles else ()),
+        *((owner_statement(database, properties.owner),) if properties.owner in roles else ()),
         *((comment_statement(database, comment),) if comment is not None else ()),
         *((connection_limit_statement(database, properties),) if properties.connection_limit >= 0 else ()),
         *(statement for statement in settings if statement is not None),
         *_privilege_statements(on, properties, roles),
     )
+
+
+def owner_statement(database: str, owner: str) -> str:
+    """Return the statement that sets the owner of a database."""
+    return f"ALTER DATABASE {quoting.identifier(database)} OWNER TO {quoting.identifier(owner)}"
 
 
 def comment_statement(database: str, comment: str | None) -> str:

@@ -25,6 +25,7 @@ from jobs.backup.restore.pg_restore import DefinitionOptions, Section
 from jobs.backup.sets import passed_files
 from jobs.backup.sets.manifest import Part, PartKind
 from jobs.backup.sets.stored import StoredSet, read_part
+from jobs.format import and_more
 from jobs.run.job import Run, Transient
 
 _TRANSIENT = (
@@ -34,6 +35,7 @@ _TRANSIENT = (
     "the database system is",
 )
 _FIRST_WITH_CLOSED_PUBLIC = 15
+_SHOWN = 5
 
 _TABLES = """SELECT c.oid::pg_catalog.regclass::pg_catalog.text
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
@@ -105,6 +107,19 @@ def read_lists(task: RestoreTask, archive: IO[bytes]) -> RestoreLists:
     schemas = {extension.schema for extension in task.stored.description.extensions} - {"public", "pg_catalog"}
     argv = [*pg_restore.list_command(task.program), str(passed_files.path_for_child(archive))]
     return restore_lists(read_archive(task, archive, argv), schemas)
+
+
+def require_restorable(task: RestoreTask) -> None:
+    """Raise if the role of the task cannot restore an object of the set, and name these objects."""
+    if task.role is None:
+        return
+    with definitions_archive(task.stored, task.run.check) as archive:
+        refused = read_lists(task, archive).refused
+    if refused:
+        raise BackupError(
+            f"{task.role.name} cannot restore this set, because only a superuser can restore "
+            f"{and_more(refused, _SHOWN)}; restore as a superuser if you trust the owner of the database"
+        )
 
 
 def read_archive(task: RestoreTask, archive: IO[bytes], argv: Sequence[str]) -> str:

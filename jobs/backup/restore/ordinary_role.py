@@ -10,9 +10,7 @@ from jobs.backup.errors import BackupError
 from jobs.backup.postgres import quoting
 from jobs.backup.postgres.connection import Endpoint, translated_errors
 from jobs.backup.restore.target import RestoreTarget, maintenance_connection
-from jobs.format import and_more
 
-_SHOWN = 5
 _FIRST_WITH_DATABASE_OWNER = 15  # before, schema public does not belong to the owner of the database
 _LISTED = re.compile(r"^(\d+); \d+ \d+ (\S.*)$", re.MULTILINE)
 
@@ -62,11 +60,13 @@ class RestoreLists:
     """What only a superuser can restore although it can execute code of the set."""
 
 
-def ordinary_role(into: Endpoint, target: RestoreTarget, name: str, password: str | None) -> OrdinaryRole:
+def ordinary_role(
+    into: Endpoint, target: RestoreTarget, name: str, password: str | None, *, option: str = "--as"
+) -> OrdinaryRole:
     """Return the role after a login, or raise if it cannot log in or has more than ordinary rights."""
     if not target.superuser:
         raise BackupError(
-            f"--as is for a restore by a superuser, and {target.user} is not a superuser; omit --as: "
+            f"{option} is for a restore by a superuser, and {target.user} is not a superuser; omit {option}: "
             "without it, the restore has only the rights of this role, too"
         )
     with maintenance_connection(into) as server:
@@ -75,15 +75,15 @@ def ordinary_role(into: Endpoint, target: RestoreTarget, name: str, password: st
     if can_login != (True,):
         fact = "does not exist on this server" if can_login is None else "cannot log in"
         verb = "CREATE" if can_login is None else "ALTER"
-        raise BackupError(f"--as {name}: this role {fact}; {verb} ROLE {quoting.identifier(name)} LOGIN PASSWORD …")
+        raise BackupError(f"{option} {name}: this role {fact}; {verb} ROLE {quoting.identifier(name)} LOGIN PASSWORD …")
     if rights is not None:
-        raise BackupError(f"--as {name}: {excessive_rights(name, *rights)}; name a role without such rights")
+        raise BackupError(f"{option} {name}: {excessive_rights(name, *rights)}; name a role without such rights")
     role = OrdinaryRole(name, password)
     try:
         with maintenance_connection(role.endpoint(into)):
             pass
     except BackupError as error:
-        raise BackupError(f"--as {name}: the login failed: {error}; check --as-password-from and pg_hba.conf") from None
+        raise BackupError(f"{option} {name}: the login failed: {error}; check its password and pg_hba.conf") from None
     return role
 
 
@@ -104,7 +104,7 @@ def require_owner(into: Endpoint, role: OrdinaryRole) -> None:
     if owner is not None and owner != (role.name,):
         database, name = quoting.identifier(into.database), quoting.identifier(role.name)
         raise BackupError(
-            f"--as {role.name}: database {into.database} belongs to {owner[0]}; "
+            f"{role.name} cannot restore into database {into.database}, which belongs to {owner[0]}; "
             f"ALTER DATABASE {database} OWNER TO {name}, or restore into a new database with --create"
         )
 
@@ -124,12 +124,3 @@ def restore_lists(listing: str, schemas_of_extensions: Collection[str]) -> Resto
         privileges=tuple(number for number, _ in entries if number in privileges),
         refused=tuple(" ".join(what.split()[:-1]) for what in refused),
     )
-
-
-def require_restorable(lists: RestoreLists, role: OrdinaryRole) -> None:
-    """Raise if the set has objects that only a superuser can restore, and name them."""
-    if lists.refused:
-        raise BackupError(
-            f"--as {role.name}: only a superuser can restore {and_more(lists.refused, _SHOWN)}; "
-            "omit --as if you trust the owner of the database"
-        )

@@ -20,9 +20,9 @@ from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.postgres.settings import DatabaseProperties
 from jobs.backup.restore.compare import QualifiedName, compare, difference_text, sequence_notes
 from jobs.backup.restore.count import count_contents
-from jobs.backup.restore.fill import RestoreTask, definitions_archive, fill, read_lists
+from jobs.backup.restore.fill import RestoreTask, fill, require_restorable
 from jobs.backup.restore.lock import RestoreLock, restore_lock
-from jobs.backup.restore.ordinary_role import OrdinaryRole, require_owner, require_restorable
+from jobs.backup.restore.ordinary_role import OrdinaryRole, require_owner
 from jobs.backup.restore.pg_restore import DefinitionOptions
 from jobs.backup.restore.roles import RoleStatement, missing_roles, names_only
 from jobs.backup.restore.selection import Selection
@@ -151,8 +151,7 @@ def _plan(task: RestoreTask, target: RestoreTarget, mode: RestoreMode) -> Restor
     if task.role is not None:
         if mode is RestoreMode.EMPTY_DATABASE:
             require_owner(task.into, task.role)
-        with definitions_archive(task.stored, task.run.check) as archive:
-            require_restorable(read_lists(task, archive), task.role)
+        require_restorable(task)
     roles = dict.fromkeys(statement.role for statement in _missing_roles(task.stored, target))
     if not task.tables:
         return RestorePlan((), tuple(roles))
@@ -372,6 +371,8 @@ def restore_and_swap(
                 left_out = (*left_out, *require_same_contents(copy_task))
             with maintenance_connection(into) as server:
                 closed = replace(properties, connection_limit=-1, privileges=(), private=False)
+                if task.role is not None:
+                    closed = replace(closed, owner=task.role.name)  # until nothing runs as this role any more
                 notes = (*left_out, *apply_properties(server, copy.database, closed, target))
             if sanitise is not None:
                 sanitise(copy_task)
@@ -433,7 +434,7 @@ def new_copy(
     try:
         with maintenance_connection(into) as server:
             if role is not None:
-                server.execute(f"ALTER DATABASE {quoting.identifier(name)} OWNER TO {quoting.identifier(role.name)}")
+                server.execute(database_settings.owner_statement(name, role.name))
             by_limit = target.superuser and role is None
             for statement in database_settings.admit_restore_statements(name, superuser=by_limit):
                 server.execute(statement)
@@ -492,8 +493,10 @@ def _admit_all(
     """Let all connect to a restored copy whom its properties allow to. `by_limit`: a connection limit excluded them."""
     if not target.superuser:
         properties = owned_by(properties, target.user)
-    statements = database_settings.admit_all_statements(database, properties, role_names(server), superuser=by_limit)
-    for statement in statements:
+    roles = role_names(server)
+    if properties.owner in roles:
+        server.execute(database_settings.owner_statement(database, properties.owner))
+    for statement in database_settings.admit_all_statements(database, properties, roles, superuser=by_limit):
         server.execute(statement)
 
 

@@ -49,6 +49,7 @@ def _secrets(environment: Environment, timer: Timer, others: Mapping[str, Enviro
         for copy in (environment.refresh[name] for name in timer.names):
             source = others[copy.source_environment]
             yield copy.password
+            yield copy.restore_as_password
             yield source.store.decrypt_with if source.store else None
 
 

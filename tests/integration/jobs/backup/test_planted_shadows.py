@@ -81,7 +81,8 @@ def test_nothing_calls_what_an_owner_has_planted(repository: Repository, server:
     repository.environment(
         "staging",
         f'[refresh.shop]\nfrom = "production/shop"\ninto = "{server.url("refreshed")}"\nsanitise = "shop.sql"\n'
-        f'password = {{ file = "{repository.root}/password" }}\n',
+        f'password = {{ file = "{repository.root}/password" }}\nrestore_as = "app"\n'
+        f'restore_as_password = {{ file = "{repository.root}/password" }}\n',
     )
     succeeded(server, repository.crew("check", "staging"))
     for _ in range(2):

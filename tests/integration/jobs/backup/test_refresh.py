@@ -66,7 +66,7 @@ def staging(repository: Repository, production: Database, postgres: Callable[[in
     target = Database(postgres(18), "refreshed")
     section = (
         f'[refresh.shop]\nfrom = "production/shop"\ninto = "{target.url}"\nsanitise = "shop.sql"\n'
-        f'password = {{ file = "{repository.password(target)}" }}\n'
+        f'password = {{ file = "{repository.password(target)}" }}\nrestore_as = "postgres"\n'
     )
     (repository.root / "inventories").mkdir(exist_ok=True)
     (repository.root / "inventories/shop.sql").write_text(SCRIPT)
@@ -125,7 +125,7 @@ def test_views_see_only_sanitised_rows_and_no_setting_of_production_comes_along(
 def plain(repository: Repository, staging: Database) -> Iterator[None]:
     """Let the refresh use a role without superuser rights."""
     file = repository.root / "inventories/staging.toml"
-    file.write_text(file.read_text().replace("postgres@", "refresher@"))
+    file.write_text(file.read_text().replace("postgres@", "refresher@").replace('restore_as = "postgres"\n', ""))
     with staging.server.connect() as server:
         server.execute(f"CREATE ROLE refresher LOGIN CREATEDB PASSWORD '{staging.password}'")
     yield
@@ -135,7 +135,6 @@ def plain(repository: Repository, staging: Database) -> Iterator[None]:
         server.execute("DROP ROLE refresher")
 
 
-@pytest.mark.usefixtures("plain")
 def test_the_script_ends_when_its_run_is_killed(repository: Repository, staging: Database) -> None:
     script = repository.root / "inventories/shop.sql"
     script.write_text("SELECT pg_sleep(600);")
@@ -146,6 +145,7 @@ def test_the_script_ends_when_its_run_is_killed(repository: Repository, staging:
     until(lambda: f"--file={script}" not in all_command_lines())
 
 
+@pytest.mark.usefixtures("plain")
 def test_no_other_role_can_connect_before_the_rows_are_sanitised(
     repository: Repository, production: Database, staging: Database
 ) -> None:
@@ -163,6 +163,53 @@ def test_no_other_role_can_connect_before_the_rows_are_sanitised(
     assert refreshed.code == 0, refreshed
     assert staging.ask(can_connect) == [(False,)]
     assert staging.ask("SELECT has_database_privilege('refresher', 'refreshed', 'CONNECT')") == [(True,)]
+
+
+AS_ROLE = """
+DO $$ BEGIN
+  ASSERT session_user = 'refresher' AND NOT current_setting('is_superuser')::bool, 'a superuser runs the script';
+  ASSERT current_setting('search_path') = 'app, public', 'it has another search_path';
+  ASSERT (SELECT count(*) = 0 FROM pg_roles WHERE rolname <> 'refresher' AND NOT rolsuper AND rolcanlogin
+    AND has_database_privilege(rolname, current_database(), 'CONNECT')), 'others can connect';
+END $$;
+UPDATE customers SET name = 'customer ' || id;
+"""
+
+
+def test_a_superuser_lets_an_ordinary_role_run_the_script(
+    repository: Repository, production: Database, staging: Database
+) -> None:
+    file = repository.root / "inventories/staging.toml"
+    text = file.read_text()
+    file.write_text(text.replace('restore_as = "postgres"\n', ""))
+    refused = repository.crew("run", "refresh", "staging")
+    assert refused.code == 1, refused
+    assert "postgres is a superuser, and the script shop.sql can call functions of production/shop" in refused.out
+    file.write_text(
+        text.replace('restore_as = "postgres"\n', 'restore_as = "refresher"\n')
+        + f'restore_as_password = {{ file = "{repository.password(staging)}" }}\n'
+    )
+    (repository.root / "inventories/shop.sql").write_text(AS_ROLE)
+    with staging.server.connect() as server:
+        server.execute("CREATE DATABASE refreshed")
+        server.execute(f"CREATE ROLE refresher LOGIN PASSWORD '{staging.password}'")
+        server.execute("CREATE ROLE refreshed_reader LOGIN")
+    staging.run("CREATE SCHEMA app", "ALTER DATABASE refreshed SET search_path = app, public")
+    try:
+        refreshed = repository.crew("run", "refresh", "staging")
+        assert refreshed.code == 0, refreshed
+        assert staging.ask("SELECT DISTINCT name ~ '^customer ' FROM customers") == [(True,)]
+        assert staging.ask("SELECT count(*) FROM z_names WHERE name LIKE '%Real%'") == [(0,)]
+        assert staging.ask("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'refreshed'") == [
+            ("postgres",)
+        ]
+        assert staging.ask("SELECT has_database_privilege('refreshed_reader', 'refreshed', 'CONNECT')") == [(True,)]
+        assert staging.ask("SELECT has_table_privilege('refreshed_reader', 'customers', 'SELECT')") == [(True,)]
+    finally:
+        with staging.server.connect() as server:
+            for name in databases(staging.server):
+                server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            server.execute("DROP ROLE refresher")
 
 
 def put_aside(server: Server) -> str:
