@@ -13,6 +13,7 @@ from jobs.embedded import S3Server, seaweed
 from jobs.store import mark_key
 from tests.bench import Bench, Side
 from tests.bench.database import Shop, aws, credentials, crew, shop
+from tests.parts.signing import write_signing_keys
 from tests.parts.store import mark_bucket
 
 ENVIRONMENT = """
@@ -23,6 +24,7 @@ url = "s3://{bucket}/crew"
 endpoint = "{endpoint}"
 region = "{region}"
 encrypt_to = ["{recipient}"]
+sign_with = {{ file = "{signing}" }}
 [databases.one]
 url = "{bench}"
 password = {{ env = "BENCH_PASSWORD" }}
@@ -86,6 +88,7 @@ def _repository(folder: Path, made: Shop, store: S3Server) -> None:
             bucket=store.bucket,
             endpoint=store.endpoint,
             region=store.region,
+            signing=write_signing_keys(folder)[0],
             recipient=pyrage.x25519.Identity.generate().to_public(),
             bench=made.server.url("bench"),
             tenth=made.server.url("tenth"),

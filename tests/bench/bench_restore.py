@@ -14,6 +14,7 @@ from jobs.backup.sets.encryption import new_key_pair
 from jobs.embedded import PostgresServer, S3Server, seaweed
 from tests.bench import Bench, Side
 from tests.bench.database import PASSWORD, aws, credentials, crew, shop
+from tests.parts.signing import write_signing_keys
 from tests.parts.store import mark_bucket
 
 ENVIRONMENT = """
@@ -25,6 +26,7 @@ endpoint = "{store.endpoint}"
 region = "{store.region}"
 encrypt_to = ["{public}"]
 decrypt_with = {{ file = "{key}" }}
+sign_with = {{ file = "{signing}" }}
 [databases.bench]
 url = "{url}"
 password = {{ env = "BENCH_PASSWORD" }}
@@ -63,9 +65,12 @@ def write(folder: Path, url: str, store: S3Server) -> None:
     key = folder / "age.key"
     key.touch(0o600)
     key.write_text(secret)
+    signing, _ = write_signing_keys(folder)
     (folder / "inventories").mkdir()
     (folder / "inventories/dev").write_text("dev_servers = []\n")
-    (folder / "inventories/dev.toml").write_text(ENVIRONMENT.format(url=url, store=store, public=public, key=key))
+    (folder / "inventories/dev.toml").write_text(
+        ENVIRONMENT.format(url=url, store=store, public=public, key=key, signing=signing)
+    )
 
 
 def emptied(server: PostgresServer) -> Callable[[], None]:
