@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 from inventories import Environment
-from jobs.run.ticks import Gap
-from jobs.schedule.due import Due, due, upcoming
+from jobs.run.ticks import Gap, next_ticks
+from jobs.schedule.due import Due, due, first_tick_after, upcoming
 from jobs.schedule.slots import Slot, run_arguments
 
 FIRST_RETRY = timedelta(minutes=10)
@@ -53,19 +53,26 @@ class EnvironmentSchedule:
     running: set[Slot] = field(default_factory=set)
     has_last_runs: bool = False
     next_query: datetime = LONG_AGO
+    idle_until: datetime = LONG_AGO
+    """Before that time nothing is due, unless a run ends or the last runs are read."""
 
     def set_last_runs(self, last: Mapping[Slot, datetime]) -> None:
         """Store the last runs from the records: ticks missed since then become due."""
-        self.last, self.has_last_runs = dict(last), True
+        self.last, self.has_last_runs, self.idle_until = dict(last), True, LONG_AGO
 
     def reset(self, now: datetime) -> None:
         """Drop all times after the clock went back: until the records are read again, only ticks after now are due."""
         self.last, self.retries, self.has_last_runs = {}, {}, False
-        self.since, self.next_query = now, LONG_AGO
+        self.since, self.next_query, self.idle_until = now, LONG_AGO, LONG_AGO
 
     def launches(self, now: datetime) -> list[Launch]:
         """Return what is due and not running, grouped by job and tick."""
+        if now < self.idle_until:
+            return []
         pending = [each for slot in self.slots if slot not in self.running and (each := self._due(slot, now))]
+        if not pending:
+            waiting = (slot for slot in self.slots if slot not in self.running)
+            self.idle_until = min((self._next_change(slot, now) for slot in waiting), default=LONG_AGO)
         pending.sort(key=lambda each: (each.slot.job, each.tick))
         return [
             Launch(
@@ -84,12 +91,21 @@ class EnvironmentSchedule:
         retry = self.retries.get(slot)
         return None if pending and retry and retry.tick == pending.tick and now < retry.at else pending
 
+    def _next_change(self, slot: Slot, now: datetime) -> datetime:
+        """Return when a slot that is not due now becomes due: at its next tick, or after the pause before its retry."""
+        first = first_tick_after(slot.line, self.environment.timezone, self.last.get(slot, self.since))
+        retry = self.retries.get(slot)
+        if first > now or retry is None or retry.at <= now:
+            return first
+        return min(retry.at, next(next_ticks(slot.line, self.environment.timezone, now)))
+
     def mark_started(self, launch: Launch) -> None:
         self.running.update(launch.slots)
 
     def mark_ended(self, launch: Launch, last: Mapping[Slot, datetime], now: datetime) -> tuple[Slot, ...]:
         """Store the last runs after a process ended; return the slots whose tick has no record."""
         self.running.difference_update(launch.slots)
+        self.idle_until = LONG_AGO
         unrecorded = tuple(slot for slot in launch.slots if last.get(slot, launch.tick - FIRST_RETRY) < launch.tick)
         for slot in launch.slots:
             if slot in unrecorded:

@@ -14,8 +14,10 @@ import pytest
 from inventories import Environment, Repository
 from jobs.run import Record, records
 from jobs.run.ticks import Gap
-from jobs.schedule import daemon
+from jobs.schedule import daemon, environment_schedule
+from jobs.schedule.environment_schedule import EnvironmentSchedule
 from jobs.schedule.history import last_runs
+from jobs.schedule.slots import slots
 from jobs.store.directory import DirectoryStore
 from tests.parts.runs import store_in
 from tests.unit.jobs.schedule.simulated import Crashed, Simulation, use_simulated_clock
@@ -220,3 +222,22 @@ def test_each_tick_runs_once_when_clocks_change(
         days_after = [(begin + timedelta(days=n)).date() for n in (1, 2)]
         assert [night.astimezone(environment.timezone).date() for night in sorted(nights)] == days_after
         assert all(record.missed is None or record.missed.ticks > 100 for record in records(disk, "try"))
+
+
+def test_nothing_is_computed_until_the_next_scheduled_time(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule = EnvironmentSchedule(environment, slots(environment), since=at("Mon", "00:10"))
+    asked: list[datetime] = []
+    first = environment_schedule.due
+    monkeypatch.setattr(environment_schedule, "due", lambda *args: asked.append(args[-1]) or first(*args))
+    for minute in range(10, 60):
+        assert schedule.launches(at("Mon", f"00:{minute}")) == []
+    assert len(asked) == len(schedule.slots)
+    (launch,) = schedule.launches(at("Mon", "01:00"))
+    assert launch.job == "retention"
+    schedule.mark_started(launch)
+    assert schedule.launches(at("Mon", "01:01")) == []
+    schedule.mark_ended(launch, {}, at("Mon", "01:02"))
+    assert schedule.launches(at("Mon", "01:11")) == []
+    assert schedule.launches(at("Mon", "01:12")) == [launch], "after the pause before its retry"
