@@ -36,6 +36,7 @@ url = "s3://{store.bucket}/groundcrew"
 endpoint = "{store.endpoint}"
 region = "{store.region}"
 encrypt_to = "nobody"
+sign_with = "nobody"
 [servers.main]
 url = "postgresql://nobody@127.0.0.1:1/postgres"
 backup = "0 2 * * *"
