@@ -372,7 +372,7 @@ def test_debian_13_works_and_a_removal_leaves_no_trace(fresh: Callable[..., Lab]
     host = lab.hosts[0]
     first = run(lab, text=STATUS_ONLY)
     assert first.code == 0, first.text[-3000:]
-    lab.ask(host, "systemctl start groundcrew-try-status.service && ls /srv/store/try/runs/status")
+    lab.ask(host, "systemctl start groundcrew-try-status.service && ls /srv/store/try/runs/*/*.status.done.page.json")
     again = run(lab, text=STATUS_ONLY)
     assert (again.code, again.changes) == (0, 0), again.text
     removed = run(lab, "--data", "job_runner=absent", text=STATUS_ONLY)
