@@ -28,14 +28,15 @@ R = TypeVar("R")
 LOGGER_NAME = "groundcrew"
 
 
-def configure(verbose: int = 0) -> None:
-    """Log our lines and the warnings of libraries to stderr; `verbose` 1 and 2 log more."""
-    _pending[:] = [partial(_configure_structlog, logging.DEBUG if verbose else logging.INFO)]
+def configure(verbose: int = 0, *, quiet: bool = False) -> None:
+    """Log our lines and the warnings of libraries to stderr; `verbose` 1 and 2 log more, `quiet` only errors."""
+    level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO
+    _pending[:] = [partial(_configure_structlog, level)]
     handler = StderrHandler()
     handler.setFormatter(RedactingFormatter())
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel([logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)])
+    root.setLevel(logging.ERROR if quiet else [logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)])
     logging.getLogger(LOGGER_NAME).setLevel(logging.DEBUG)
     logging.captureWarnings(capture=True)
 

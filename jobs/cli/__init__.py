@@ -30,10 +30,11 @@ def run_command_line(args: Sequence[str]) -> int:
 
     from jobs.author import set_command
     from jobs.cli.commands import command_line
+    from jobs.cli.order import ordered
 
     set_command(args)
     try:
-        code = command_line().main(list(args), prog_name="crew", standalone_mode=False)
+        code = command_line().main(ordered(args), prog_name="crew", standalone_mode=False)
     except (typer.TyperException, typer.Abort) as error:
         return exit_codes.exit_for_usage_error(error, as_json="--json" in args)
     except Exception as error:

@@ -103,6 +103,7 @@ def global_options(
     verbose: Annotated[
         int, typer.Option("--verbose", "-v", count=True, show_default=False, help="Log more to stderr; -vv logs most.")
     ] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Log only errors to stderr.")] = False,
     version: Annotated[  # noqa: ARG001 - its callback does it
         bool,
         typer.Option(
@@ -116,7 +117,7 @@ def global_options(
     """Back up and restore PostgreSQL, apply Terraform stacks, and report failures, drift and cost."""
     from jobs import log
 
-    log.configure(verbose)
+    log.configure(verbose, quiet=quiet)
 
 
 def print_version() -> None:

@@ -99,6 +99,9 @@ def init_command(
     """
     if reference:
         return _print_reference(as_json=as_json)
+    interactive = sys.stdin.isatty() and not yes and not as_json
+    if name is None and interactive:
+        name = _prompt_until_valid("Name of the new environment (staging, production, …)", _check_name)
     if name is None:
         raise WrongUsage("the name of the new environment is missing; for example: crew init staging")
     if not NAME.fullmatch(name):
@@ -115,7 +118,6 @@ def init_command(
         new_key and _new_key_path(new_key),
         tuple(alert or ()),
     )
-    interactive = sys.stdin.isatty() and not yes and not as_json
     answers = _prompt_for_missing(answers, protected) if interactive else _with_defaults(answers)
     keys = _new_keys(answers)
     _write_files(folder, answers, keys)
@@ -179,6 +181,11 @@ def _prompt_for_missing(answers: Answers, protected: bool | None) -> Answers:
     answers = replace(answers, store=store, timezone=zone, protected=is_protected)
     answers = answers if answers.encrypt_to or answers.key else _prompt_for_key(answers)
     return answers if answers.databases else _prompt_for_database(answers)
+
+
+def _check_name(name: str) -> None:
+    if not NAME.fullmatch(name):
+        raise WrongUsage(f"{name} is not a valid name; {NAME_RULE}")
 
 
 def _prompt_until_valid(question: str, parse: Callable[[str], object], **options: Any) -> str:
@@ -307,7 +314,7 @@ def _databases(answers: Answers) -> list[str]:
             f"url = {_toml_string(url)}",
             f"# password = {{ env = {_toml_string(variable)} }}   # or file, or command (default: ~/.pgpass, or none)",
             'backup = "0 2 * * *"',
-            'verify = "0 5 * * 0"',
+            *(['verify = "0 5 * * 0"'] if can_verify(answers) else []),
             'retention = "30 6 * * *"',
             "keep = { daily = 7 }",
             "",
@@ -351,6 +358,28 @@ def why_not_made(answers: Answers) -> str:
     return ""
 
 
+def can_verify(answers: Answers) -> bool:
+    """Whether a key to decrypt the backups is known, or none is needed."""
+    return answers.key is not None or answers.encrypt_to == (NOBODY,)
+
+
+def decisions(answers: Answers) -> list[str]:
+    """Return what the file says that nobody was asked for."""
+    if not answers.databases:
+        return ["No database yet, so nothing is backed up: add [databases.NAME] or [servers.NAME] to the file."]
+    verification = (
+        "Each Sunday at 05:00 the newest set is verified."
+        if can_verify(answers)
+        else "No verification is scheduled: no key here decrypts the backups (decrypt_with)."
+    )
+    alerts = [] if answers.alerts else ["No alerts are sent: add [alerts] to the file."]
+    return [
+        f"Backups run each day at 02:00 ({answers.timezone}), and the newest set of each of 7 days is kept.",
+        verification,
+        *alerts,
+    ]
+
+
 def next_steps(answers: Answers, keys: NewKeys | None, not_made: str) -> list[str]:
     """Return what to do next, in order; `not_made` says why the store is not made yet."""
     steps = []
@@ -383,6 +412,7 @@ def _print_written(answers: Answers, folder: Path, keys: NewKeys | None, not_mad
                 "written": written,
                 "public_keys": public,
                 "made_store": not not_made,
+                "decisions": decisions(answers),
                 "next": steps,
             }
         )
@@ -393,6 +423,9 @@ def _print_written(answers: Answers, folder: Path, keys: NewKeys | None, not_mad
         output.say(f"wrote {path}", output.GOOD)
     if not not_made:
         output.say(f"made the store {answers.store}", output.GOOD)
+    output.say("")
+    for sentence in decisions(answers):
+        output.say(sentence)
     output.say("")
     output.say("Next:")
     for number, step in enumerate(steps, start=1):

@@ -6,11 +6,12 @@ outside (names, tags, messages) can contain them.
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import get_terminal_size
+from textwrap import wrap
 from typing import Any, NamedTuple, TextIO
 
 import typer
@@ -20,9 +21,7 @@ from inventories.printable import printable, printable_lines
 from jobs.log import shows_colours
 
 GOOD, BAD, WARN, QUIET, RUNNING = "green", "bold red", "yellow", "dim", "cyan"
-_UNLIMITED_WIDTH, _COLUMN_WIDTH = 10_000, 32
-_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]+")
-"""The ID of a run or a backup set: users copy it, so it never wraps."""
+_UNLIMITED_WIDTH, _LEAST_LAST_WIDTH = 10_000, 36
 
 
 class NotWritable(CrewError):
@@ -78,29 +77,79 @@ def print_warnings(sentences: Iterable[str]) -> None:
 
 
 def table(rows: Iterable[Sequence[Cell | str]], header: Sequence[str] = (), indent: int = 0) -> None:
-    """Print a table. On a terminal long cells wrap; elsewhere each row is one line."""
-    from rich.console import Console
-    from rich.padding import Padding
-    from rich.table import Table
-    from rich.text import Text
+    """Print a table. On a terminal the last column wraps; columns without room get lines of their own below each row.
 
-    on_terminal = sys.stdout.isatty()
-    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(header), header_style=QUIET)
-    cells = [[Cell(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
-    columns = max(map(len, cells), default=0)
-    for at in range(columns):
-        is_id = all(_ID.fullmatch(row[at].text) for row in cells if at < len(row))
-        max_width = _COLUMN_WIDTH if on_terminal and at < columns - 1 else None
-        title = Text(printable(header[at]) if header else "")  # a Text, because rich reads markup in a str
-        drawn.add_column(title, overflow="fold", max_width=max_width, no_wrap=is_id)
-    for row in cells:
-        drawn.add_row(*(Text(printable(redact(cell.text)), style=cell.style) for cell in row))
-    console = Console(file=sys.stdout, width=None if on_terminal else _UNLIMITED_WIDTH, highlight=False)
-    if not shows_colours(sys.stdout):
-        console = Console(file=sys.stdout, width=console.width, highlight=False, color_system=None)
-    with console.capture() as text:
-        console.print(Padding(drawn, (0, 0, 0, indent), expand=False))
-    typer.echo("\n".join(line.rstrip() for line in text.get().splitlines()))
+    Elsewhere each row is one line. Only the last column wraps, and only between words, so that IDs stay whole.
+    """
+    cells: list[Sequence[Cell]] = [[_harmless(cell) for cell in row] for row in rows]
+    if not cells:
+        return
+    width = (get_terminal_size().columns if sys.stdout.isatty() else _UNLIMITED_WIDTH) - indent
+    shown, titles, below = _fitted(cells, header, width)
+    widths = [_width(at, shown, titles) for at in range(max(map(len, shown)))]
+    heading: list[tuple[Sequence[Cell], str]] = [([Cell(title, QUIET) for title in titles], "")] if header else []
+    for row, details in [*heading, *zip(shown, below, strict=True)]:
+        lines = [*_row_lines(row, widths, width), *(f"    {line}" for line in _wrapped(details, width - 4))]
+        typer.echo("\n".join(f"{' ' * indent}{line}".rstrip() for line in lines))
+
+
+def _row_lines(row: Sequence[Cell], widths: Sequence[int], width: int) -> list[str]:
+    """Return the lines of a row: more than one if its last cell wraps."""
+    before = "".join(
+        _styled(cell.text, cell.style, sys.stdout) + " " * (widths[at] + 2 - _cell_len(cell.text))
+        for at, cell in enumerate(row[:-1])
+    )
+    taken = sum(widths[: len(row) - 1]) + 2 * (len(row) - 1)
+    first, *more = _wrapped(row[-1].text, width - taken) or [""]
+    styled = [_styled(line, row[-1].style, sys.stdout) for line in (first, *more)]
+    return [before + styled[0], *(" " * taken + line for line in styled[1:])]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return (
+        wrap(text, max(width, _LEAST_LAST_WIDTH), break_on_hyphens=False) if len(text) > width else [text][: len(text)]
+    )
+
+
+def _cell_len(text: str) -> int:
+    """Return the columns that a text takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _harmless(cell: Cell | str) -> Cell:
+    text, style = cell if isinstance(cell, Cell) else (cell, "")
+    return Cell(printable(redact(text)), style)
+
+
+def _width(column: int, cells: Sequence[Sequence[Cell]], header: Sequence[str]) -> int:
+    texts = [row[column].text for row in cells if column < len(row)]
+    return max(map(_cell_len, [*texts, *header[column : column + 1]]), default=0)
+
+
+def _fitted(
+    cells: Sequence[Sequence[Cell]], header: Sequence[str], width: int
+) -> tuple[list[Sequence[Cell]], Sequence[str], list[str]]:
+    """Move the last columns, which are of the least worth, below their rows until the others fit beside each other."""
+    columns = max(map(len, cells))
+    widths = [_width(at, cells, header) for at in range(columns)]
+    for kept in range(columns, 1, -1):
+        left = width - sum(widths[: kept - 1]) - 2 * (kept - 1)
+        if widths[kept - 1] <= left or (kept == columns and left >= _LEAST_LAST_WIDTH):
+            break
+    else:
+        kept = 1
+    titles = [*header, *([""] * columns)]
+    below = [
+        "; ".join(
+            f"{title} {cell.text}".strip() for title, cell in zip(titles[kept:], row[kept:], strict=False) if cell.text
+        )
+        for row in cells
+    ]
+    return [row[:kept] for row in cells], header[:kept], below
 
 
 def print_json(document: dict[str, Any]) -> None:

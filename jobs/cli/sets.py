@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,7 +19,7 @@ from jobs.cli.arguments import (
     WrongUsage,
     named_set,
 )
-from jobs.format import format_duration, format_size, plural
+from jobs.format import format_duration, format_size, format_time, plural
 
 if TYPE_CHECKING:
     from inventories import Environment
@@ -47,22 +47,27 @@ def list_sets_command(
     all_sets: Annotated[
         bool, typer.Option("--all", help="List all sets of all databases, not only the newest 3 of each.")
     ] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", "-n", metavar="N", min=1, help="Sets to list of each database (default: 3)."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List backup sets, and which retention rules keep each set.
 
-    Newest first: the newest 3 of each database, or all of the named database. Reads only the store's listing. Lists
-    separately: sets that are not signed by a trusted key, and incomplete sets.
+    Newest first: the newest 3 of each database, or all of the named database. Times are in the environment's timezone.
+    Reads only the store's listing. Lists separately: sets that are not signed by a trusted key, and incomplete sets.
     """
-    from jobs.backup import find_sets, sets_of
+    from jobs.backup import databases_with_sets, find_sets, sets_of
 
     environment = arguments.open_environment(ctx, environment_name)
     store, now = arguments.environment_store(environment), datetime.now(UTC)
-    if database or all_sets:
+    if all_sets or (database and limit is None):
         listed = sets_of(environment, store, database) if database else list(find_sets(store, environment))
         kept_by, left_out = retention_reasons(environment, listed), False
     else:
-        listed, kept_by, left_out = _newest_of_each(environment, store, now)
+        names = [database] if database else databases_with_sets(environment, store)
+        listed, kept_by, left_out = _newest_of_each(environment, store, now, names, limit or NEWEST_SHOWN)
     listed.sort(key=lambda each: each.sort_key, reverse=True)
     listed.sort(key=lambda each: each.database)
     being_written = sets_being_written(store, environment.name, listed)
@@ -76,13 +81,15 @@ def list_sets_command(
         return
     if note:
         output.say(f"{environment.name}: {note}", output.WARN)
-    print_sets(listed, kept_by, being_written, now)
+    print_sets(listed, kept_by, being_written, now, environment.timezone)
     if left_out:
-        output.say(f"The newest {NEWEST_SHOWN} of each database; to list all: --all, or name a database", output.QUIET)
+        output.say(
+            f"The newest {limit or NEWEST_SHOWN} of each database; to list all: --all, or name a database", output.QUIET
+        )
 
 
 def _newest_of_each(
-    environment: Environment, store: Store, now: datetime
+    environment: Environment, store: Store, now: datetime, names: Sequence[str], limit: int
 ) -> tuple[list[Set], dict[tuple[str, str], str], bool]:
     """Return the newest sets of each database, why each is kept, and whether there can be older ones.
 
@@ -90,26 +97,24 @@ def _newest_of_each(
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    from jobs.backup import NewestSets, databases_with_sets, find_newest_sets, trust_of
+    from jobs.backup import NewestSets, find_newest_sets, trust_of
 
     trust = trust_of(environment)
 
     def newest(database: str) -> NewestSets:
-        return find_newest_sets(
-            store, environment.name, database, now, lambda sets: len(sets) >= NEWEST_SHOWN, trust=trust
-        )
+        return find_newest_sets(store, environment.name, database, now, lambda sets: len(sets) >= limit, trust=trust)
 
     with ThreadPoolExecutor(_READERS) as pool:
-        found = list(pool.map(newest, databases_with_sets(environment, store)))
+        found = list(pool.map(newest, names))
     kept_by = retention_reasons(environment, [each for of in found if of.are_all for each in of.sets])
     shown: list[Set] = []
     left_out = False
     for of_database in found:
         complete = [each for each in of_database.sets if each.complete and each.untrusted is None]
         complete.sort(key=lambda each: each.sort_key)
-        shown += complete[-NEWEST_SHOWN:]
+        shown += complete[-limit:]
         shown += (each for each in of_database.sets if not each.complete or each.untrusted is not None)
-        left_out = left_out or not of_database.are_all or len(complete) > NEWEST_SHOWN
+        left_out = left_out or not of_database.are_all or len(complete) > limit
     return shown, kept_by, left_out
 
 
@@ -169,17 +174,18 @@ def print_sets(
     kept_by: Mapping[tuple[str, str], str],
     being_written: set[str],
     now: datetime,
+    zone: tzinfo,
 ) -> None:
     """Print complete sets as a table; below it sets that are being written, and those of failed runs."""
     complete = [each for each in listed if each.complete and each.untrusted is None]
     if complete:
-        header = ("database", "set", "age", "size", "took", "verified", "tags", "kept by")
-        output.table([_row(each, kept_by.get((each.database, each.id), ""), now) for each in complete], header)
+        header = ("database", "set", "taken", "size", "took", "verified", "tags", "kept by")
+        output.table([_row(each, kept_by.get((each.database, each.id), ""), now, zone) for each in complete], header)
     untrusted = [each for each in listed if each.complete and each.untrusted is not None]
     if untrusted:
         output.say("")
         output.say("Not trusted, and used only with --trust-unsigned:", output.WARN)
-        output.table([_untrusted_row(each, now) for each in untrusted], indent=2)
+        output.table([_untrusted_row(each, now, zone) for each in untrusted], indent=2)
     in_progress = [each for each in listed if each.id in being_written]
     dead = [each for each in listed if not each.complete and each.id not in being_written]
     for title, incomplete in (
@@ -196,11 +202,11 @@ def print_sets(
             output.table(rows, indent=2)
 
 
-def _row(backup_set: Set, kept_by: str, now: datetime) -> tuple[output.Cell | str, ...]:
+def _row(backup_set: Set, kept_by: str, now: datetime, zone: tzinfo) -> tuple[output.Cell | str, ...]:
     return (
         backup_set.database,
         backup_set.id,
-        "future" if backup_set.started > now else format_duration(now - backup_set.started),
+        _taken(backup_set, now, zone),
         format_size(backup_set.size),
         format_duration(backup_set.duration or timedelta()),
         _verification(backup_set, now),
@@ -209,9 +215,15 @@ def _row(backup_set: Set, kept_by: str, now: datetime) -> tuple[output.Cell | st
     )
 
 
-def _untrusted_row(backup_set: Set, now: datetime) -> tuple[str, ...]:
-    age = "future" if backup_set.started > now else format_duration(now - backup_set.started)
-    return backup_set.database, backup_set.id, age, format_size(backup_set.size), str(backup_set.untrusted)
+def _untrusted_row(backup_set: Set, now: datetime, zone: tzinfo) -> tuple[str, ...]:
+    taken, size = _taken(backup_set, now, zone), format_size(backup_set.size)
+    return backup_set.database, backup_set.id, taken, size, str(backup_set.untrusted)
+
+
+def _taken(backup_set: Set, now: datetime, zone: tzinfo) -> str:
+    """Return when a set was started, and how long ago."""
+    ago = "in the future" if backup_set.started > now else format_duration(now - backup_set.started)
+    return f"{format_time(backup_set.started, now, zone)} ({ago})"
 
 
 def _verification(backup_set: Set, now: datetime) -> output.Cell:

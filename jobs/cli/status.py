@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -40,7 +42,11 @@ STYLES = {
 @app.command(
     "status",
     epilog=examples(
-        "crew status", "crew status production", "crew status --json", "crew status --html /var/www/status.html"
+        "crew status",
+        "crew status production --failed",
+        "crew status --json",
+        "crew status --exit-code > /dev/null || echo problems",
+        "crew status --html /var/www/status.html",
     ),
 )
 def status_command(
@@ -49,12 +55,14 @@ def status_command(
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write a self-contained HTML page to FILE.")
     ] = None,
+    only_failed: Annotated[bool, typer.Option("--failed", help="Show only problems.")] = False,
+    exit_with_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 2 if there are problems.")] = False,
     as_json: AsJson = False,
 ) -> int:
     """Show environment health, problems first.
 
     Shows for each environment its problems and when they started, running jobs, and the age of the last successful run.
-    Problems do not change the exit code. The exit code is 1 or 78 only if crew cannot read the health of an
+    Problems change the exit code only with --exit-code. The exit code is 1 or 78 if crew cannot read the health of an
     environment.
     """
     repository, now = arguments.find_repository(ctx), datetime.now(UTC)
@@ -66,11 +74,34 @@ def status_command(
     if as_json:
         output.print_json({"environments": [summary for summary, _ in summaries]})
     else:
-        for summary, zone in sorted(summaries, key=lambda pair: -pair[0].get("problems", len(summaries))):
-            _print_summary(summary, now, zone)
+        worst_first = sorted(summaries, key=lambda pair: -pair[0].get("problems", len(summaries)))
+        for summary, zone in worst_first:
+            _print_summary(summary, now, zone, only_failed=only_failed)
+        _repeat_problems([summary for summary, _ in worst_first], only_failed=only_failed)
         if not summaries:
             output.say(f"No environments in {repository.folder}. To create one: crew init NAME", output.QUIET)
-    return max((summary.get("code", ExitCode.DONE) for summary, _ in summaries), default=ExitCode.DONE)
+    unreadable = max((summary.get("code", ExitCode.DONE) for summary, _ in summaries), default=ExitCode.DONE)
+    has_problems = any(summary.get("problems") for summary, _ in summaries)
+    return unreadable or (ExitCode.FINDING if exit_with_code and has_problems else ExitCode.DONE)
+
+
+def _repeat_problems(summaries: Sequence[dict[str, Any]], *, only_failed: bool) -> None:
+    """On a terminal, repeat the problems at the end if they have scrolled away."""
+    lines = sum(len(summary.get("subjects", ())) + 2 for summary in summaries)
+    if only_failed or not sys.stdout.isatty() or lines < get_terminal_size().lines:
+        return
+    for sentence in problem_lines(summaries):
+        output.say(sentence, output.BAD)
+
+
+def problem_lines(summaries: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a line for each problem of all environments."""
+    return [
+        f"{summary['environment']}: {subject['state']}  {subject['job']} {subject['subject']}".rstrip()
+        for summary in summaries
+        for subject in summary.get("subjects", ())
+        if HealthState(subject["state"]).is_problem
+    ]
 
 
 def _write_page(file: Path, repository: Repository, names: Sequence[str], now: datetime, *, as_json: bool) -> int:
@@ -141,7 +172,7 @@ def _first_steps(name: str, health: Sequence[Health]) -> str:
     return f"no runs yet. Start with: crew check {name}{run}"
 
 
-def _print_summary(summary: dict[str, Any], now: datetime, zone: tzinfo) -> None:
+def _print_summary(summary: dict[str, Any], now: datetime, zone: tzinfo, *, only_failed: bool = False) -> None:
     name = summary["environment"]
     if "error" in summary:
         output.say(f"{name}: cannot read its health", output.BAD)
@@ -151,7 +182,10 @@ def _print_summary(summary: dict[str, Any], now: datetime, zone: tzinfo) -> None
         output.say(f"{name}: {summary['note']}", output.QUIET)
     else:
         output.say(f"{name}: {headline(summary)}", output.BAD if summary["problems"] else output.GOOD)
-        output.table([_row(subject, now, zone) for subject in summary["subjects"]], indent=2)
+        shown = [
+            subject for subject in summary["subjects"] if not only_failed or HealthState(subject["state"]).is_problem
+        ]
+        output.table([_row(subject, now, zone) for subject in shown], indent=2)
     output.say("")
 
 

@@ -9,6 +9,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pyrage
 import pytest
 
 from inventories import Repository
@@ -214,3 +215,15 @@ def test_on_a_terminal_it_prompts_until_each_answer_is_valid(
     assert environment.protected is ("y" in answers)
     assert list(environment.databases) == databases
     assert (tmp_path / "groundcrew-qa.key").exists() is creates_key
+
+
+def test_what_nobody_was_asked_for_is_said(crew: Crew, tmp_path: Path) -> None:
+    database = ("--database", "shop=postgresql://backup@db.internal/shop")
+    key = str(pyrage.x25519.Identity.generate().to_public())
+    result = crew("init", "qa", *STORE, "--encrypt-to", key, *database)
+    assert result.code == 0, result
+    assert "Backups run each day at 02:00 (UTC), and the newest set of each of 7 days is kept." in result.out
+    assert "No verification is scheduled: no key here decrypts the backups" in result.out
+    assert "No alerts are sent" in result.out
+    assert "verify =" not in (tmp_path / "inventories" / "qa.toml").read_text()
+    assert "Each Sunday at 05:00" in crew("init", "try", *STORE, "--encrypt-to", "nobody", *database).out

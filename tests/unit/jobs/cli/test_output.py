@@ -52,6 +52,18 @@ def test_an_id_never_wraps() -> None:
     assert max(map(len, printed.splitlines())) <= 80
 
 
+def test_what_has_no_room_goes_below_its_row_and_no_word_breaks() -> None:
+    sentence = "set 20261129T205232Z-2c9f is verified: restored in 4.6 s into embedded PostgreSQL 16.14 on this machine"
+    row = ("done", "verify", "a-database-with-a-long-name", "20261129T205314Z-6e1462", sentence)
+    printed = on_terminal(f"output.table([{row}], ('outcome', 'job', 'name', 'run', ''))", TERM="dumb")
+    assert printed.splitlines() == [
+        "outcome  job     name                         run",
+        "done     verify  a-database-with-a-long-name  20261129T205314Z-6e1462",
+        "    set 20261129T205232Z-2c9f is verified: restored in 4.6 s into embedded",
+        "    PostgreSQL 16.14 on this machine",
+    ]
+
+
 @pytest.mark.parametrize("password", ["1", "1234", "true", "format", "\\", '"'])
 def test_no_password_breaks_the_json(capsys: pytest.CaptureFixture[str], password: str) -> None:
     hide(password)

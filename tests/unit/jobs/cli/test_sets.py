@@ -82,3 +82,5 @@ def test_the_newest_three_sets_of_each_database_are_listed(crew: Crew, write: Wr
         assert more not in crew("backups", "list", "try", *all_of_shop).out
         found = crew("backups", "list", "try", *all_of_shop, "--json").json["sets"]
         assert sum(each["database"] == "shop" and each["kept_by"] == "policy is empty" for each in found) == 5
+    assert len(crew("backups", "list", "try", "shop", "--limit", "2", "--json").json["sets"]) == 2
+    assert f"{now - timedelta(days=1):%b %d}" in crew("backups", "list", "try", "shop").out

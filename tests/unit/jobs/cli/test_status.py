@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from jobs import cli
+from jobs.cli.status import problem_lines
 from jobs.run.lease import Holder, holder_to
 from jobs.run.ticks import tick_before
 from tests.parts.patience import deadline, until
@@ -148,3 +149,15 @@ def test_the_next_run_is_shown(crew: Crew, write: Write) -> None:
     latest = tick_before("* * * * *", ZoneInfo("UTC"), after)
     assert datetime.fromisoformat(subject["next"]) - latest <= timedelta(minutes=1)
     assert "next " in crew("status", "try").out
+
+
+def test_only_problems_and_an_exit_code_for_monitoring(crew: Crew, write: Write) -> None:
+    write(ALL)
+    crew("run", "count", "try")
+    result = crew("status", "--failed", "--exit-code")
+    assert result.code == 2, result
+    assert "failed" in result.out
+    assert " ok " not in result.out.partition("\n")[2]
+    assert "try: failed  count broken" in problem_lines([status(crew)])
+    write(name="calm", head='[environment]\nname = "calm"\n')
+    assert crew("status", "calm", "--exit-code").code == 0
