@@ -14,10 +14,13 @@ locals {
     ["${aws_s3_bucket.this.arn}/*/conditions", "${aws_s3_bucket.this.arn}/conditions"],
   )
 
+  sets    = "${aws_s3_bucket.this.arn}/*/backups/*"
+  results = "${aws_s3_bucket.this.arn}/*/backups/*/verifications/*"
+
   writes = {
-    writer   = ["${aws_s3_bucket.this.arn}/*"]
+    writer   = concat(local.bookkeeping, [local.sets])
     pruner   = local.bookkeeping
-    restorer = concat(local.bookkeeping, ["${aws_s3_bucket.this.arn}/*/backups/*/verifications/*"])
+    restorer = concat(local.bookkeeping, [local.results])
   }
 }
 
@@ -109,13 +112,25 @@ data "aws_iam_policy_document" "permissions" {
     resources = each.value
   }
 
+  # Only a verification writes results: a machine that takes backups cannot say that they are good.
+  dynamic "statement" {
+    for_each = each.key == "writer" ? ["NoResults"] : []
+
+    content {
+      sid       = statement.value
+      effect    = "Deny"
+      actions   = ["s3:PutObject"]
+      resources = [local.results]
+    }
+  }
+
   dynamic "statement" {
     for_each = each.key == "pruner" ? ["Remove"] : []
 
     content {
       sid       = statement.value
       actions   = ["s3:DeleteObject", "s3:AbortMultipartUpload"]
-      resources = ["${aws_s3_bucket.this.arn}/*"]
+      resources = concat(local.bookkeeping, [local.sets])
     }
   }
 }

@@ -172,6 +172,9 @@ def separate_the_permissions_of_roles(staging: Cloud) -> None:
         f"staging/backups/shop/20261121T020000Z-3f9a/{name}"
         for name in ("p", "verifications/20261122T020000.000Z-passed-00", "pin")
     )
+    folder = set_.rpartition("/")[0]
+    ends = [f"{folder}/{name}" for name in ("ended/20261121T020400.000Z-age-00", "manifest.json", "manifest.json.sig")]
+    state = "staging/state/network/20261121T020000Z.tfstate.zst.age"
     with staging.asking_who_it_is(name="jobs") as known, pytest.MonkeyPatch.context() as patch:
         config = staging.root / "aws-config"
         config.write_text(f"[profile default]\n{outputs['aws_config']}")
@@ -195,6 +198,10 @@ def separate_the_permissions_of_roles(staging: Cloud) -> None:
             store.put("staging/runs/20261121/any.json", b"a record")
         writer.put(set_, b"a part")
         writer.put(pin, b"")
+        for key in ends:
+            writer.put(key, b"")
+        with pytest.raises(Denied):
+            writer.put(verification, b"a verification")
         with pytest.raises(Denied):
             pruner.put(set_, b"another")
         with pytest.raises(Denied):
@@ -203,12 +210,15 @@ def separate_the_permissions_of_roles(staging: Cloud) -> None:
         restorer.put(verification, b"a verification")
         with pytest.raises(Denied):
             restorer.put(f"{pin}/another", b"")
+        for store in (writer, pruner, restorer):
+            with pytest.raises(Denied):
+                store.put(state, b"a state")
         # One by one: for a batch, the emulator also requires a permission on the bucket, which AWS does not.
         for job, may in (("backup", False), ("verify", False), ("retention", True)):
             s3 = boto3.Session(profile_name=profiles[job], region_name=REGION).client(
                 "s3", endpoint_url=staging.endpoint
             )
-            for key in (set_, verification, pin):
+            for key in (set_, verification, pin, *ends):
                 with nullcontext() if may else pytest.raises(ClientError, match="AccessDenied"):
                     s3.delete_object(Bucket=outputs["bucket"], Key=f"groundcrew/{key}")
         assert list(writer.list("staging/backups/")) == []
