@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from inventories import BadEnvironment, NoSecret
@@ -83,12 +83,13 @@ def trust_of(environment: Environment) -> Trust:
 
 
 def _own_keys(environment: Environment) -> Iterator[PublicKey]:
-    """Yield the public keys of the secret keys that this machine can read."""
-    store = environment.store
-    for secret in (store.signing_key if store else None, environment.verify.sign_with):
+    """Yield the public keys of the secret keys that this machine can read, each for its own purpose only."""
+    signing_key = environment.store.signing_key if environment.store else None
+    purposes = ((signing_key, MANIFEST_NAMESPACE), (environment.verify.sign_with, VERIFICATION_NAMESPACE))
+    for secret, namespace in purposes:
         try:
             if secret is not None:
-                yield SigningKey(secret.reveal()).public
+                yield replace(SigningKey(secret.reveal()).public, namespaces=frozenset([namespace]))
         except NoSecret:
             continue
 

@@ -112,11 +112,11 @@ def take_set(
     run.check()
     for tag in manifest.tags:
         run.store.put(f"{prefix}tags/{tag}", b"")
-    _publish(run.store, prefix, manifest, signer)
+    publish_set(run.store, prefix, manifest, signer)
     return TakenSet(manifest, description)
 
 
-def _publish(store: Store, prefix: str, manifest: Manifest, signer: SigningKey | None) -> None:
+def publish_set(store: Store, prefix: str, manifest: Manifest, signer: SigningKey | None) -> None:
     """Store the manifest and what signs it. The signature comes last, because it completes the set."""
     body = encode_manifest(manifest)
     store.put(sign_name(prefix + marker_name(manifest, body), signer, MANIFEST_NAMESPACE), b"")
