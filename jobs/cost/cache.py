@@ -12,6 +12,7 @@ from typing import Any
 from inventories import Cost, Environment
 from jobs.cost.bill import Bill, Charge, ChargeKind, Source
 from jobs.run.documents import from_body, to_body, to_iso
+from jobs.run.field_types import require_types
 from jobs.store import Missing, Store
 
 FRESH_FOR = timedelta(hours=8)
@@ -92,4 +93,7 @@ def _decode_bill(fields: dict[str, Any]) -> tuple[dict[str, Any], Bill]:
         price=fields["price"],
         link=fields["link"],
     )
+    require_types(bill, Bill)
+    if bill.link and not bill.link.startswith("https://"):
+        raise ValueError("link is no address")
     return fields["query"], bill

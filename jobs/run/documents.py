@@ -46,7 +46,7 @@ def from_body(
         if written_format == number:
             return _checked(parse(fields))
         is_older = written_format < number
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise failed(
             f"{key}: this is not a document of groundcrew ({type(error).__name__}: {error}); "
             "inspect it and move it out of the store"

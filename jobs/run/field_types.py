@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -23,19 +23,26 @@ def require_types(value: object, annotation: Any, name: str = "document") -> Non
 
 
 def _has_type(value: object, annotation: Any) -> bool:
-    """Whether a value has a type, without what is inside it. Numbers are finite, times have a time zone."""
+    """Whether a value has a type and is in range, without what is inside it."""
     if annotation in (Any, object):
         return True
     if get_origin(annotation) in (Union, UnionType):
         return any(_has_type(value, each) for each in get_args(annotation))
     kind = get_origin(annotation) or annotation
-    if isinstance(value, bool):
-        return kind is bool
+    if isinstance(value, bool | float | date | Decimal):  # for Python, a bool is an int, and a datetime a date
+        return type(value) is kind and _in_range(value)
+    return (isinstance(value, kind) or (isinstance(value, int) and kind is float)) and _in_range(value)
+
+
+def _in_range(value: object) -> bool:
+    """Whether a number is finite and not huge, and a time has a zone and can be calculated with."""
     if isinstance(value, int | float):
-        return kind in (float, type(value)) and math.isfinite(value) and abs(value) < _LARGEST
-    if isinstance(value, datetime):
-        return kind is datetime and value.tzinfo is not None and value.year in _YEARS
-    return isinstance(value, kind)
+        return abs(value) < _LARGEST
+    if isinstance(value, Decimal):
+        return value.is_finite() and abs(value) < _LARGEST
+    if isinstance(value, datetime) and value.tzinfo is None:
+        return False
+    return not isinstance(value, date) or value.year in _YEARS
 
 
 def _inside(value: object, annotation: Any, name: str) -> Iterator[tuple[object, Any, str]]:
@@ -43,7 +50,7 @@ def _inside(value: object, annotation: Any, name: str) -> Iterator[tuple[object,
     if is_dataclass(value) and not isinstance(value, type):
         annotations = _annotations(type(value))
         yield from ((getattr(value, field.name), annotations[field.name], field.name) for field in fields(value))
-    elif isinstance(value, tuple):
+    elif isinstance(value, tuple | frozenset):
         [item_type, *_] = _arguments(annotation) or [Any]
         yield from ((item, item_type, name) for item in value)
     elif isinstance(value, Mapping):

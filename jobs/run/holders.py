@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from jobs.run.documents import from_body, to_body
+from jobs.run.field_types import require_types
 from jobs.run.job import Failed
 from jobs.run.lease import Holder, holder_from, lock_prefix
 from jobs.store import Missing, Store
@@ -50,7 +51,7 @@ def live_holders(store: Store, environment: str, now: datetime) -> dict[str, Hol
 def write_snapshot(store: Store, environment: str, locks: Mapping[str, tuple[str, bytes]]) -> None:
     """Add the versions and documents of some locks, by key, to the snapshot. Of two writers at once, one can win."""
     known = _read_snapshot(store, environment)
-    known |= {key: (version, body.decode()) for key, (version, body) in locks.items()}
+    known |= {key: (version, body.decode(errors="replace")) for key, (version, body) in locks.items()}
     store.put(snapshot_key(environment), to_body({"locks": known}))
 
 
@@ -61,13 +62,15 @@ def _read_snapshot(store: Store, environment: str) -> dict[str, tuple[str, str]]
 
 
 def _parse(fields: dict[str, Any]) -> dict[str, tuple[str, str]]:
-    return {key: (version, body) for key, (version, body) in fields["locks"].items()}
+    locks = {key: (version, body) for key, (version, body) in fields["locks"].items()}
+    require_types(locks, dict[str, tuple[str, str]])
+    return locks
 
 
 def _reader(store: Store) -> Any:
     def read(key: str) -> str:
         with suppress(Missing):  # deleted meanwhile
-            return store.get(key).body.decode()
+            return store.get(key).body.decode(errors="replace")
         return ""
 
     return read

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -14,8 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.cli.run import record_as_json
+from jobs.cost import cache
+from jobs.cost.bill import Bill, Charge, ChargeKind
+from jobs.cost.cache import encode_bill
 from jobs.run import Failed, Notice, Options, Outcome, Result, alerts, notices, run_job
 from jobs.run.documents import from_body, to_body
+from jobs.run.holders import read_holders, snapshot_key
 from jobs.run.lease import holder_from, holder_to, lock_held, process_is_gone
 from jobs.run.record import record_from, record_to
 from tests.parts.hostile import hostile
@@ -23,6 +29,16 @@ from tests.parts.runs import QUICK, environment, job, store_in
 
 NOW = datetime(2026, 11, 29, 2, tzinfo=UTC)
 CASES = 1000
+BILL = Bill(
+    fetched=NOW,
+    currency="USD",
+    charges=(Charge(NOW.date(), "Amazon EC2", ChargeKind.USE, Decimal("1.50")),),
+    remaining=Decimal(20),
+    estimated=frozenset([NOW.date()]),
+    pages=1,
+    price="0.01 USD",
+    link="https://console.aws.amazon.com",
+)
 
 
 def use_record(body: bytes) -> None:
@@ -54,11 +70,19 @@ def use_notices(body: bytes) -> None:
     notices.with_notice(state, Notice(("key",), "title", "text"), "staging", ("json://127.0.0.1:1/hook",))
 
 
+def use_bill(body: bytes) -> None:
+    query, bill = from_body("key", body, cache._decode_bill)
+    assert encode_bill(bill, query)
+    assert sum(charge.amount for charge in bill.charges) < 10**30
+    assert not bill.link or bill.link.startswith("https://")
+
+
 USES: dict[str, Callable[[bytes], None]] = {
     "runs": use_record,
     "locks": use_lock,
     "alerts": use_alerts,
     "notices": use_notices,
+    "bill": use_bill,
 }
 
 
@@ -76,6 +100,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         "locks": store.get(keys["locks"]).body,
         "alerts": to_body(asdict(alert)),
         "notices": to_body(asdict(notice)),
+        "bill": encode_bill(BILL, {"tags": {}, "role": ""}),
     }
 
 
@@ -90,3 +115,25 @@ def test_a_hostile_document_is_used_or_refused(documents: dict[str, bytes], kind
             USES[kind](hostile(documents[kind], seed))
 
     uses()
+
+
+@pytest.mark.parametrize("lock", [b"\xff\xfe", b"{}", b'{"format": 1}'])
+def test_a_damaged_lock_is_named_and_no_bug(tmp_path: Path, lock: bytes) -> None:
+    store = store_in(tmp_path / "store")
+    store.put("staging/locks/backup/shop.json", lock)
+    with pytest.raises(Failed, match=r"^staging/locks/backup/shop\.json: this is not a document of groundcrew"):
+        read_holders(store, "staging")
+
+
+@pytest.mark.parametrize("body", [5, None, [], "x"])
+def test_a_damaged_copy_of_the_locks_is_not_used(tmp_path: Path, documents: dict[str, bytes], body: object) -> None:
+    store = store_in(tmp_path / "store")
+    store.put("staging/locks/backup/shop.json", documents["locks"])
+    [listed] = store.list("staging/locks/")
+    copied = {"staging/locks/backup/shop.json": (listed.version, body)}
+    store.put(snapshot_key("staging"), to_body({"locks": copied}))
+    if body == "x":  # of the right type, but no document
+        with pytest.raises(Failed, match="this is not a document of groundcrew"):
+            read_holders(store, "staging")
+    else:
+        assert read_holders(store, "staging").keys() == {"backup/shop"}
