@@ -18,7 +18,7 @@ def test_every_named_test_exists() -> None:
 
 def test_each_attacker_has_a_test_and_limits() -> None:
     sections = re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]
-    assert len(sections) == 8
+    assert len(sections) >= 8
     for section in sections:
         title, _, text = section.partition("\n")
         assert "`tests/" in text, title
