@@ -56,6 +56,23 @@ _MATERIALISED_VIEWS = """WITH RECURSIVE direct AS (
     WHERE relkind = 'm' AND relispopulated GROUP BY c.oid ORDER BY pg_catalog.count(reads.used), c.oid"""
 
 
+# A function of a user can read other tables. COPY calls those of CHECK constraints, domains and generated columns.
+_CALLS_FUNCTIONS = """SELECT EXISTS (
+    SELECT FROM pg_catalog.pg_depend d
+    LEFT JOIN pg_catalog.pg_constraint c ON d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
+        AND c.oid = d.objid AND c.contype = 'c'
+    LEFT JOIN pg_catalog.pg_attrdef e ON d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND e.oid = d.objid
+    LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = e.adrelid AND a.attnum = e.adnum AND a.attgenerated <> ''
+    LEFT JOIN pg_catalog.pg_operator o ON d.refclassid = 'pg_catalog.pg_operator'::pg_catalog.regclass
+        AND o.oid = d.refobjid
+    JOIN pg_catalog.pg_proc p ON p.oid = COALESCE(o.oprcode,
+        CASE d.refclassid WHEN 'pg_catalog.pg_proc'::pg_catalog.regclass THEN d.refobjid END)
+    JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+    WHERE (c.oid IS NOT NULL OR a.attrelid IS NOT NULL) AND l.lanname NOT IN ('internal', 'c') AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_depend m WHERE m.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+        AND m.objid = p.oid AND m.deptype = 'e'))"""
+
+
 @dataclass(frozen=True, slots=True)
 class RestoreTask:
     """The set to restore, the database to restore into, and how."""
@@ -199,9 +216,15 @@ def restore_definitions(
 
 
 def restore_rows(task: RestoreTask, parts: Sequence[tuple[Part, IO[bytes] | None]] | None = None) -> None:
-    """Restore parts in parallel (default: all with rows, the biggest first), each with its pg_restore list."""
+    """Restore parts in parallel (default: all with rows, the biggest first), each with its pg_restore list.
+
+    If constraints call functions of users, these can read other tables. Then parts are restored one after another.
+    """
     if parts is None:
         parts = [(part, None) for part in task.stored.parts(PartKind.TABLE, PartKind.REST)]
+    streams = task.streams
+    if _calls_functions(task):
+        parts, streams = sorted(parts, key=lambda each: order_of_dependent_parts(each[0])), 1
     cancellation, restored, total = Cancellation(), ByteCounter(), sum(part.dumped for part, _ in parts)
     work = {part.name: partial(_restore_part, task, part, use_list, cancellation, restored) for part, use_list in parts}
     run_concurrently(
@@ -209,8 +232,19 @@ def restore_rows(task: RestoreTask, parts: Sequence[tuple[Part, IO[bytes] | None
         cancellation,
         work,
         lambda: task.run.progress("restored", restored.bytes, total),
-        task.streams,
+        streams,
     )
+
+
+def order_of_dependent_parts(part: Part) -> tuple[bool, str]:
+    """Return the key that sorts the small tables first, then the big ones by name, as pg_dump sorts them."""
+    return part.kind is not PartKind.REST, part.table or ""
+
+
+def _calls_functions(task: RestoreTask) -> bool:
+    """Whether COPY calls functions of users, which can read other tables."""
+    with translated_errors(), task.into.connect(autocommit=True) as connection:
+        return connection.execute(_CALLS_FUNCTIONS).fetchone() == (True,)
 
 
 class _CountingStdin:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.jobs.backup.restore.test_restore import restore
 from tests.parts.crew import Repository
 from tests.parts.patience import until
 from tests.parts.postgres import Database
@@ -62,3 +63,32 @@ def test_all_processes_of_pg_restore_end_when_the_runner_is_killed(
         output = running.communicate()
     until(lambda: not list(programs(target)), seconds=3, saw=lambda: (list(programs(target)), output))
     until(lambda: not origin.ask(indexing), seconds=3)
+
+
+@pytest.mark.parametrize("parallel", ["1", "4"])
+@pytest.mark.usefixtures("small_streams")
+def test_a_check_that_reads_another_table_finds_its_rows(
+    repository: Repository, database: Callable[..., Database], target: Database, parallel: str
+) -> None:
+    """The big tables have parts of their own. Restored first or at the same time, they would break the check."""
+    origin = database(16)
+    origin.run(
+        "CREATE TABLE countries (code int PRIMARY KEY)",
+        "CREATE FUNCTION is_country(wanted int) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS "
+        "$$ BEGIN RETURN EXISTS (SELECT FROM public.countries WHERE code = wanted); END $$",
+        "CREATE DOMAIN country AS int CHECK (is_country(VALUE))",
+        "CREATE TABLE addresses (a text, code int CHECK (is_country(code)))",
+        "CREATE TABLE branches (a text, code country)",
+        "INSERT INTO countries VALUES (1), (2)",
+        "INSERT INTO addresses SELECT md5(n::text), 1 + n % 2 FROM generate_series(1, 3000) n",
+        "INSERT INTO branches SELECT md5(n::text), 1 + n % 2 FROM generate_series(1, 3000) n",
+    )
+    repository.environment(text=repository.section("shop", origin, "parallel = 3"))
+    repository.backup()
+    code, output = restore(repository, target, "--parallel", parallel)
+    assert code == 0, output
+    assert target.ask("SELECT count(*) FROM addresses NATURAL JOIN countries") == [(3000,)]
+    shown = repository.crew("backups", "show", "staging", "shop", "--json").out
+    assert "data-1" in shown
+    verified = repository.crew("run", "verify", "staging")
+    assert verified.code == 0, verified
