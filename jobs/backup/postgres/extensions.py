@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 # Extensions that can be created only if the server preloads these libraries.
-_LIBRARIES = {
+LIBRARIES = {
     "citus": ("citus",),
     "pg_cron": ("pg_cron",),
     "pg_net": ("pg_net",),
@@ -21,7 +21,7 @@ ONE_DATABASE = {"pg_cron": "cron.database_name", "pg_net": "pg_net.database_name
 
 def preloaded_libraries(extensions: Iterable[str]) -> tuple[str, ...]:
     """Return the libraries that a server with these extensions preloads."""
-    return tuple(dict.fromkeys(library for name in sorted(extensions) for library in _LIBRARIES.get(name, ())))
+    return tuple(dict.fromkeys(library for name in sorted(extensions) for library in LIBRARIES.get(name, ())))
 
 
 def scratch_settings(extensions: Iterable[str], database: str) -> dict[str, str]:

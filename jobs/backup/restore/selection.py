@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from jobs.backup.errors import BackupError
+from jobs.backup.postgres.extensions import LIBRARIES
 from jobs.backup.restore.compare import QualifiedName
 
 _ENTRY = re.compile(
@@ -23,6 +24,10 @@ _PART_OF_TABLE = {
     *("RULE", "POLICY", "ROW SECURITY", "STATISTICS", "COMMENT", "ACL", "SECURITY LABEL", "SEQUENCE"),
     *("SEQUENCE OWNED BY",),
 }
+_NAMED = (*_TABLES, "SEQUENCE")
+_INDEXES = ("CONSTRAINT", "INDEX", "INDEX ATTACH")
+# The body of a function is text, so the archive does not know what it needs.
+_FUNCTIONS = ("FUNCTION", "PROCEDURE", "AGGREGATE")
 # Names for skipped objects, shown to the user.
 _LABELS = {
     "FK CONSTRAINT": "foreign key",
@@ -43,6 +48,8 @@ class ArchiveEntry:
     schema: str
     name: str
     needs: frozenset[int]
+    hides_needs: bool = False
+    """Whether its definition can use extensions that the archive does not list as needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,43 +61,63 @@ class Selection:
     tables: frozenset[QualifiedName]
     sequences: frozenset[QualifiedName]
     left_out: tuple[str, ...]
+    foreign: frozenset[QualifiedName] = frozenset()
+    """The foreign tables among the selected ones."""
 
 
-def parse_entries(script: str) -> tuple[ArchiveEntry, ...]:
-    """Parse the entries of an archive of definitions from the SQL of `pg_restore --verbose`."""
-    return tuple(
-        ArchiveEntry(int(number), kind, schema, name, frozenset(map(int, (needs or "").split())))
-        for number, needs, name, kind, schema in _ENTRY.findall(script)
-    )
+def parse_entries(script: str, known: Iterable[QualifiedName] = ()) -> tuple[ArchiveEntry, ...]:
+    """Parse the entries of an archive of definitions from the SQL of `pg_restore --verbose`.
+
+    pg_restore prints a space for a newline in a name, so the names of tables and sequences come from `known`.
+    """
+    names = {(_printed(schema), _printed(name)): (schema, name) for schema, name in known}
+    return tuple(_parse_entry(match, script, names) for match in _ENTRY.finditer(script))
 
 
-def select_tables(entries: Sequence[ArchiveEntry], wanted: Sequence[str]) -> Selection:
-    """Select tables by name, with their partitions."""
+def _parse_entry(match: re.Match[str], script: str, names: Mapping[QualifiedName, QualifiedName]) -> ArchiveEntry:
+    number, needs, name, kind, schema = match.groups()
+    if kind in _NAMED:
+        schema, name = names.get((schema, name), (schema, name))
+    definition = script[match.end() : script.find("\n-- TOC entry ", match.end())] if kind == "CONSTRAINT" else ""
+    hides_needs = kind in _FUNCTIONS or " EXCLUDE USING " in definition
+    return ArchiveEntry(int(number), kind, schema, name, frozenset(map(int, (needs or "").split())), hides_needs)
+
+
+def _printed(name: str) -> str:
+    return name.replace("\n", " ").replace("\r", " ")
+
+
+def select_tables(entries: Sequence[ArchiveEntry], wanted: Sequence[str], *, with_needed: bool = True) -> Selection:
+    """Select tables by name, with their partitions. `with_needed` says whether what they need is restored, too."""
     by_id = {entry.id: entry for entry in entries}
-    tables = _with_partitions(entries, {_find_table(entries, name).id for name in wanted})
-    own, left_out = _own_entries(entries, tables, by_id)
+    tables = _with_partitions(entries, {_find_table(entries, name).id for name in wanted}, by_id)
+    own, left_out = _own_entries(entries, tables, by_id, with_needed=with_needed)
     needed = _needed_entries(entries, own, by_id)
-    selected = [entry for entry in entries if entry.id in own | needed]
+    both = own | needed
+    selected = [entry for entry in entries if entry.id in both]
     return Selection(
         own=tuple(entry.id for entry in selected if entry.id in own),
         needed=tuple(entry.id for entry in selected if entry.id in needed),
         tables=frozenset((by_id[table].schema, by_id[table].name) for table in tables),
         sequences=frozenset((entry.schema, entry.name) for entry in selected if entry.kind == "SEQUENCE"),
         left_out=tuple(dict.fromkeys(left_out)),
+        foreign=frozenset(
+            (by_id[table].schema, by_id[table].name) for table in tables if by_id[table].kind == "FOREIGN TABLE"
+        ),
     )
 
 
 def row_entries(listing: str, selection: Selection, known: Collection[QualifiedName]) -> tuple[int, ...]:
     """Return the selected entries of an archive of rows, from the output of `pg_restore --list`."""
     selected = {"TABLE DATA": selection.tables, "SEQUENCE SET": selection.sequences}
-    printed = {f"{schema} {name} ".replace("\n", " "): (schema, name) for schema, name in known}
+    printed = {f"{_printed(schema)} {_printed(name)}": (schema, name) for schema, name in known}
     return tuple(
         int(number) for number, kind, rest in _LISTED.findall(listing) if _listed_name(rest, printed) in selected[kind]
     )
 
 
 def _own_entries(
-    entries: Sequence[ArchiveEntry], tables: Iterable[int], by_id: Mapping[int, ArchiveEntry]
+    entries: Sequence[ArchiveEntry], tables: Iterable[int], by_id: Mapping[int, ArchiveEntry], *, with_needed: bool
 ) -> tuple[set[int], list[str]]:
     """Return the tables with all that belongs to them alone, and labels of what also belongs to other tables."""
     own, left_out = set(tables), []
@@ -98,8 +125,10 @@ def _own_entries(
     for entry in entries:  # pg_dump writes an entry after the entries that it needs
         if entry.id in own or not entry.needs & own:
             continue
-        # A partition needs only the definition of its parent table, not the rows.
-        available = own | defined if entry.kind == "TABLE ATTACH" else own
+        # A partition needs only the definition of its parent table, not the rows. If the parent exists, it gives the
+        # partition its indexes. If it is restored, its indexes are restored, too.
+        of_partition = entry.kind == "TABLE ATTACH" or (with_needed and entry.kind in _INDEXES)
+        available = (own, defined) if of_partition else (own,)
         if entry.kind in _PART_OF_TABLE and not _needs_other_relation(entry, available, by_id):
             own.add(entry.id)
         elif entry.kind in _LABELS:
@@ -107,13 +136,19 @@ def _own_entries(
     return own, left_out
 
 
-def _needs_other_relation(entry: ArchiveEntry, available: set[int], by_id: Mapping[int, ArchiveEntry]) -> bool:
-    return any(by_id[needed].kind in _RELATIONS for needed in _closure(entry, by_id) - available)
+def _needs_other_relation(
+    entry: ArchiveEntry, available: Iterable[set[int]], by_id: Mapping[int, ArchiveEntry]
+) -> bool:
+    relations = [needed for needed in _closure(entry, by_id) if by_id[needed].kind in _RELATIONS]
+    return any(not any(needed in each for each in available) for needed in relations)
 
 
 def _needed_entries(entries: Sequence[ArchiveEntry], own: set[int], by_id: Mapping[int, ArchiveEntry]) -> set[int]:
     """Return all that the own entries need, with its privileges and comments."""
     needed = {needed_id for own_id in own for needed_id in _closure(by_id[own_id], by_id)} - own
+    if any(by_id[each].hides_needs for each in own | needed):
+        extensions = (entry for entry in entries if entry.kind == "EXTENSION" and entry.name not in LIBRARIES)
+        needed |= {each for extension in extensions for each in _closure(extension, by_id)} - own
     return needed | {entry.id for entry in entries if entry.kind in ("ACL", "COMMENT") and entry.needs & needed} - own
 
 
@@ -129,17 +164,19 @@ def _find_table(entries: Iterable[ArchiveEntry], name: str) -> ArchiveEntry:
     return matches[0]
 
 
-def _with_partitions(entries: Sequence[ArchiveEntry], tables: set[int]) -> set[int]:
-    attachments = [entry.needs for entry in entries if entry.kind == "TABLE ATTACH"]
-    parents = {child: parent for pair in attachments for child, parent in _child_and_parent(pair, entries)}
-    grown = tables | {child for child, parent in parents.items() if parent in tables}
-    return grown if grown == tables else _with_partitions(entries, grown)
-
-
-def _child_and_parent(pair: frozenset[int], entries: Sequence[ArchiveEntry]) -> list[tuple[int, int]]:
-    """Order the two tables of a TABLE ATTACH: the child needs the parent."""
-    two = [entry for entry in entries if entry.id in pair]
-    return [(child.id, parent.id) for child in two for parent in two if parent.id in child.needs]
+def _with_partitions(entries: Sequence[ArchiveEntry], tables: set[int], by_id: Mapping[int, ArchiveEntry]) -> set[int]:
+    """Return the tables and all their partitions, found by TABLE ATTACH: the child needs the parent."""
+    children: dict[int, list[int]] = {}
+    for attached in (entry for entry in entries if entry.kind == "TABLE ATTACH"):
+        pair = [by_id[each] for each in attached.needs if each in by_id]
+        for child, parent in ((child, parent) for child in pair for parent in pair if parent.id in child.needs):
+            children.setdefault(parent.id, []).append(child.id)
+    grown, pending = set(tables), list(tables)
+    while pending:
+        new = [child for child in children.get(pending.pop(), ()) if child not in grown]
+        grown.update(new)
+        pending += new
+    return grown
 
 
 def _closure(entry: ArchiveEntry, by_id: Mapping[int, ArchiveEntry]) -> set[int]:
@@ -155,5 +192,5 @@ def _closure(entry: ArchiveEntry, by_id: Mapping[int, ArchiveEntry]) -> set[int]
 
 def _listed_name(rest: str, printed: Mapping[str, QualifiedName]) -> QualifiedName | None:
     """Parse `schema name owner`. Names can contain spaces, so the longest known name that fits is right."""
-    fitting = [prefix for prefix in printed if rest.startswith(prefix)]
-    return printed[max(fitting, key=len)] if fitting else None
+    spaces = (position for position in range(len(rest) - 1, 0, -1) if rest[position] == " ")
+    return next((printed[rest[:space]] for space in spaces if rest[:space] in printed), None)

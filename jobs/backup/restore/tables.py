@@ -12,6 +12,7 @@ from jobs.backup.errors import BackupError
 from jobs.backup.postgres import quoting
 from jobs.backup.postgres.connection import translated_errors
 from jobs.backup.restore import pg_restore
+from jobs.backup.restore.compare import QualifiedName
 from jobs.backup.restore.fill import (
     RestoreTask,
     close_stdin,
@@ -57,7 +58,7 @@ def fill_tables(task: RestoreTask, *, with_needed: bool, rows_only: bool = False
         with task.run.step("indexes and constraints"):
             restore_definitions(task, "post-data", archive, use_list)
     with task.run.step("statistics"):
-        names = [quoting.identifier(*name) for name in sorted(selection.tables)]
+        names = [quoting.identifier(*name) for name in sorted(selection.tables - selection.foreign)]
         execute_all(task.into, [f"ANALYZE {name}" for name in names], task.streams, task.run)
     return selection
 
@@ -70,7 +71,8 @@ def select_from_set(task: RestoreTask, *, with_needed: bool) -> Selection:
 
 def _select(task: RestoreTask, archive: IO[bytes], *, with_needed: bool) -> Selection:
     """Return the selection; without what it needs, raise if one of its tables exists already."""
-    selection = select_tables(parse_entries(_script(task, archive)), task.tables)
+    entries = parse_entries(_script(task, archive), _known_names(task))
+    selection = select_tables(entries, task.tables, with_needed=with_needed)
     if not with_needed:
         _require_absent(task, selection)
     return selection
@@ -109,11 +111,15 @@ def _row_list(task: RestoreTask, part: Part, selection: Selection) -> Iterator[I
     if part.kind is PartKind.TABLE:
         yield None
         return
-    description = task.stored.description
-    known = [(table.schema, table.name) for table in description.tables]
-    known += [(sequence.schema, sequence.name) for sequence in description.sequences]
-    with list_file(row_entries(_listing(task, part), selection, known)) as use_list:
+    with list_file(row_entries(_listing(task, part), selection, _known_names(task))) as use_list:
         yield use_list
+
+
+def _known_names(task: RestoreTask) -> list[QualifiedName]:
+    """Return the names of the tables and sequences in the set."""
+    description = task.stored.description
+    tables = [(table.schema, table.name) for table in description.tables]
+    return tables + [(sequence.schema, sequence.name) for sequence in description.sequences]
 
 
 def _listing(task: RestoreTask, part: Part) -> str:

@@ -1,3 +1,6 @@
+import time
+from dataclasses import replace
+
 import pytest
 
 from jobs.backup.errors import BackupError
@@ -104,3 +107,64 @@ def test_finds_rows_by_the_longest_matching_name() -> None:
 
     assert row_entries(listing, selected("my"), known) == (11, 12)
     assert row_entries(listing, selected("my table", "new\nline"), known) == (10, 12, 14)
+
+
+def test_restores_extensions_for_entries_that_do_not_list_what_they_need() -> None:
+    archive = (
+        entry(1, "SCHEMA", "x", schema="-"),
+        entry(2, "EXTENSION", "pgcrypto", 1, schema="-"),
+        entry(3, "EXTENSION", "pg_cron", schema="-"),
+        replace(entry(4, "FUNCTION", "h(text)"), hides_needs=True),
+        entry(5, "TABLE", "hashed", 4),
+        entry(6, "TABLE", "plain"),
+    )
+    assert select_tables(archive, ["hashed"]).needed == (1, 2, 4)
+    assert select_tables(archive, ["plain"]).needed == ()
+
+
+def test_an_exclusion_constraint_and_a_function_hide_what_they_need() -> None:
+    script = """
+-- TOC entry 1 (class 2606 OID 1)
+-- Name: a a_pkey; Type: CONSTRAINT; Schema: public; Owner: me
+ALTER TABLE ONLY public.a ADD CONSTRAINT a_pkey PRIMARY KEY (id);
+-- TOC entry 2 (class 2606 OID 2)
+-- Name: a a_excl; Type: CONSTRAINT; Schema: public; Owner: me
+ALTER TABLE ONLY public.a ADD CONSTRAINT a_excl EXCLUDE USING gist (id WITH =);
+-- TOC entry 3 (class 1255 OID 3)
+-- Name: f(); Type: FUNCTION; Schema: public; Owner: me
+"""
+    assert [each.hides_needs for each in parse_entries(script)] == [False, True, True]
+
+
+def test_a_name_with_a_newline_is_found() -> None:
+    script = "-- TOC entry 1 (class 1259 OID 1)\n-- Name: new line; Type: TABLE; Schema: public; Owner: me\n"
+    entries = parse_entries(script, [("public", "new\nline")])
+    assert select_tables(entries, ["new\nline"]).tables == {("public", "new\nline")}
+
+
+def test_a_partition_keeps_its_indexes_if_the_definition_of_its_parent_is_restored() -> None:
+    archive = (
+        entry(1, "TABLE", "events"),
+        entry(2, "TABLE", "events_1", 1),
+        entry(3, "TABLE ATTACH", "events_1", 1, 2),
+        entry(4, "CONSTRAINT", "events events_pkey", 1),
+        entry(5, "CONSTRAINT", "events_1 events_1_pkey", 2, 4),
+        entry(6, "INDEX ATTACH", "events_1_pkey", 5, 4, 2, 1),
+    )
+    selection = select_tables(archive, ["events_1"])
+    assert (selection.own, selection.needed) == ((2, 3, 5, 6), (1, 4))
+    assert select_tables(archive, ["events_1"], with_needed=False).own == (2, 3)
+
+
+def test_one_of_many_tables_and_partitions_is_selected_in_little_time() -> None:
+    number = 20_000
+    parent = entry(1, "TABLE", "events")
+    tables = [entry(each, "TABLE", f"t{each}", 1) for each in range(2, number)]
+    attached = [entry(number + each.id, "TABLE ATTACH", each.name, 1, each.id) for each in tables]
+    known = [("public", each.name) for each in tables]
+    listing = "".join(f"{each.id}; 0 1 TABLE DATA public {each.name} postgres\n" for each in tables)
+    started = time.process_time()
+    selection = select_tables((parent, *tables, *attached), ["t7"])
+    assert row_entries(listing, selection, known) == (7,)
+    assert len(select_tables((parent, *tables, *attached), ["events"]).tables) == number - 1
+    assert time.process_time() - started < 5
