@@ -19,7 +19,10 @@ class RequestTimeouts:
 
     connect: float = 10
     read: float = 30  # shorter than the lease of a lock, so that one lost answer does not lose the lock
-    send: float = 120  # for a whole part, since the limit is for the whole body: 70 kB per second
+    send: float = 30  # for a block of a part
+    sent: float = (
+        60  # for the answer to a part, whose last 4 MB can still be in a buffer of the system: 70 kB per second
+    )
     tries: int = 5
 
 

@@ -17,6 +17,7 @@ import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import ClientError, FlexibleChecksumError
+from botocore.handlers import add_expect_header
 from botocore.utils import parse_timestamp
 
 from jobs.store.interface import (
@@ -68,7 +69,7 @@ class S3Store:
             session = _session(location)
             self._client = _client(session, location, self._timeouts, self._timeouts.connect, self._timeouts.read)
         self._sender = PartSender(
-            lambda: _client(session, location, self._timeouts, self._timeouts.send, self._timeouts.send),
+            lambda: _client(session, location, self._timeouts, self._timeouts.send, self._timeouts.sent),
             location,
             max_parts,
             self._timeouts,
@@ -321,7 +322,7 @@ def _parse_timestamp(value: Any) -> datetime:
 def _client(
     session: boto3.session.Session, location: Location, timeouts: RequestTimeouts, connect: float, read: float
 ) -> S3Client:
-    return session.client(
+    client = session.client(
         "s3",
         endpoint_url=location.endpoint or None,
         config=Config(
@@ -336,6 +337,9 @@ def _client(
             s3={"payload_signing_enabled": False, "addressing_style": "path" if location.endpoint else "auto"},
         ),
     )
+    # Else each part costs one more round trip, and a second on a server that does not answer it.
+    client.meta.events.unregister("before-call.s3", add_expect_header)
+    return client
 
 
 def _unique_body() -> bytes:

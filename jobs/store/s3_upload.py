@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import threading
 import zlib
 from collections.abc import Callable
@@ -106,6 +107,34 @@ class PartSender:
     def abort(self, key: str, id: str) -> None:  # noqa: A002
         with suppress(Missing), translated_errors(self.location, "s3:AbortMultipartUpload", key):
             self.client.abort_multipart_upload(Bucket=self.location.bucket, Key=key, UploadId=id)
+
+
+class PartBody:
+    """A file object for the body of a request, without a copy.
+
+    Of a file, each block has the time limit to itself. Of bytes, the limit is for all of them, so it has to be long.
+    """
+
+    def __init__(self, body: bytearray) -> None:
+        self._view = memoryview(body)
+        self._position = 0
+
+    def __len__(self) -> int:
+        return len(self._view)
+
+    def read(self, size: int = -1) -> memoryview:
+        end = len(self._view) if size < 0 else self._position + size
+        block = self._view[self._position : end]
+        self._position += len(block)
+        return block
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: len(self._view)}[whence]
+        self._position = base + offset
+        return self._position
 
 
 @dataclass(slots=True)
@@ -240,7 +269,7 @@ class S3Upload:
             "Key": piece.key,
             "UploadId": piece.id,
             "PartNumber": number,
-            "Body": body,
+            "Body": PartBody(body),
             "ChecksumCRC32": crc32(body),
         }
         answer = retry_on(DAMAGED, lambda: self._sender.client.upload_part(**request), self._sender.tries)

@@ -23,7 +23,9 @@ from tests.parts.s3 import Bucket
 from tests.parts.store import Settings
 
 # On a busy machine, a part of 8 MiB takes longer than a second.
-QUICK_TIMEOUTS = RequestTimeouts(connect=deadline(1), read=deadline(0.5), send=deadline(0.5), tries=3)
+QUICK_TIMEOUTS = RequestTimeouts(
+    connect=deadline(1), read=deadline(0.5), send=deadline(0.5), sent=deadline(0.5), tries=3
+)
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from botocore.exceptions import ConnectionClosedError
 from jobs.store import StoreError
 from jobs.store.retries import RequestTimeouts
 from jobs.store.s3_errors import Location
-from jobs.store.s3_upload import PART, PartSender, S3Upload
+from jobs.store.s3_upload import PART, PartBody, PartSender, S3Upload
 
 BUCKET = Location("s3://backups", "backups", "", "", "")
 
@@ -25,8 +25,8 @@ class FakeClient:
         self.parts: dict[str, dict[int, bytes]] = {}
         self.broken = 0
 
-    def _receive(self, body: bytearray) -> bytes:
-        view = memoryview(body)
+    def _receive(self, body: bytearray | PartBody) -> bytes:
+        view = body.read() if isinstance(body, PartBody) else memoryview(body)
         if self.broken:
             self.broken -= 1
             raise ConnectionClosedError(endpoint_url=f"https://s3 after {len(view)} bytes")
