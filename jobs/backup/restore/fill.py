@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -224,7 +224,8 @@ def restore_rows(task: RestoreTask, parts: Sequence[tuple[Part, IO[bytes] | None
         parts = [(part, None) for part in task.stored.parts(PartKind.TABLE, PartKind.REST)]
     streams = task.streams
     if _calls_functions(task):
-        parts, streams = sorted(parts, key=lambda each: order_of_dependent_parts(each[0])), 1
+        tables = task.stored.description.table_parts
+        parts, streams = sorted(parts, key=lambda each: order_of_dependent_parts(each[0], tables)), 1
     cancellation, restored, total = Cancellation(), ByteCounter(), sum(part.dumped for part, _ in parts)
     work = {part.name: partial(_restore_part, task, part, use_list, cancellation, restored) for part, use_list in parts}
     run_concurrently(
@@ -236,9 +237,9 @@ def restore_rows(task: RestoreTask, parts: Sequence[tuple[Part, IO[bytes] | None
     )
 
 
-def order_of_dependent_parts(part: Part) -> tuple[bool, str]:
+def order_of_dependent_parts(part: Part, tables: Mapping[str, str]) -> tuple[bool, str]:
     """Return the key that sorts the small tables first, then the big ones by name, as pg_dump sorts them."""
-    return part.kind is not PartKind.REST, part.table or ""
+    return part.kind is not PartKind.REST, tables.get(part.name, "")
 
 
 def _calls_functions(task: RestoreTask) -> bool:
