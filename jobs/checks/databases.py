@@ -34,7 +34,8 @@ def checks(environment: Environment) -> Iterator[Check]:
         yield _check(f"database {name}", environment, store, database, dumped=True)
     for name, refresh in environment.refresh.items():
         address = Address(refresh.into, refresh.password)
-        yield Check(f"refresh {name}", partial(check_refresh_target, environment, store, f"refresh {name}", address))
+        target = partial(check_refresh_target, environment, store, f"refresh {name}", address, refresh.restore_as)
+        yield Check(f"refresh {name}", target)
     if scratch := environment.verify.scratch:
         yield _check("verify scratch", environment, store, Address(scratch, environment.verify.password), dumped=False)
 
@@ -93,13 +94,20 @@ def check_connection(
     )
 
 
-def check_refresh_target(environment: Environment, store: Store, name: str, target: Address) -> CheckResult:
+def check_refresh_target(
+    environment: Environment, store: Store, name: str, target: Address, restore_as: str
+) -> CheckResult:
     """Connect to the target of a refresh; to its server if the target does not exist yet."""
     from jobs.backup import inspect_target, reach
     from jobs.run import unrecorded_run
 
     with unrecorded_run(environment, store, "check", name) as run, reach(run, target) as endpoint:
         found = inspect_target(endpoint)
+    if found.superuser and not restore_as:
+        return fault(
+            f"connected as the superuser {found.user}, which must not run a sanitising script",
+            "name a role without superuser rights in restore_as, or in the url of `into`",
+        )
     if found.exists:
         return check_connection(environment, store, name, target, dumped=False)
     return ok(f"{found.database} does not exist yet; the refresh creates it (connected as {found.user})")

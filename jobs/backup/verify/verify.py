@@ -180,7 +180,7 @@ def verify_set(run: Run, stored: StoredSet) -> Verification:
             differences,
             (
                 *((stored.mismatch,) if stored.mismatch else ()),
-                *isolation_notes(server),
+                *isolation_notes(server, target),
                 *notes,
                 *role_notes,
                 *sequence_notes(stored.description.sequences, contents.sequences),
@@ -188,9 +188,13 @@ def verify_set(run: Run, stored: StoredSet) -> Verification:
         )
 
 
-def isolation_notes(server: ScratchServer) -> tuple[str, ...]:
-    """Return a note if code of the set could reach this machine."""
-    return (f"not isolated from this machine: {server.not_isolated}",) if server.not_isolated else ()
+def isolation_notes(server: ScratchServer, target: RestoreTarget) -> tuple[str, ...]:
+    """Return a note if code of the set could reach this machine, or had all rights on a configured server."""
+    if server.not_isolated:
+        return (f"not isolated from this machine: {server.not_isolated}",)
+    if target.superuser and not server.temporary:
+        return (f"functions of the set ran as {target.user}, a superuser of the scratch server",)
+    return ()
 
 
 def _definition_options(server: ScratchServer) -> DefinitionOptions:

@@ -91,10 +91,12 @@ def test_the_target_of_a_refresh_need_not_exist_yet(
         + f'[databases.shop]\nurl = "{there.url}"\n'
     )
 
-    def result(target: str) -> tuple[str, str]:
-        text = f'[refresh.shop]\nfrom = "prod/shop"\ninto = "{target}"\nsanitise = "clean.sql"\n'
+    def result(target: str, more: str = 'restore_as = "postgres"') -> tuple[str, str]:
+        text = f'[refresh.shop]\nfrom = "prod/shop"\ninto = "{target}"\nsanitise = "clean.sql"\n{more}\n'
         return check(text)["refresh shop"]
 
+    verdict, fact = result(there.url, "")
+    assert (verdict, fact.partition(",")[0]) == ("fault", "connected as the superuser postgres")
     assert result(there.url)[0] == "ok"
     verdict, fact = result(f"{there.url}_new")
     assert (verdict, fact.partition(" (")[0]) == ("ok", f"{there.name}_new does not exist yet; the refresh creates it")

@@ -142,7 +142,27 @@ def test_a_configured_scratch_server_is_unchanged_afterwards(
     ended = repository.crew("run", "verify", "staging")
     assert ended.code == 0, ended
     assert repository.results(taken)["passed"]["against"] == {"major": 18, "where": "127.0.0.1"}
+    assert "functions of the set ran as postgres, a superuser of the scratch server" in ended.out
     assert sorted(names()) == sorted(before)
+
+
+def test_a_role_without_superuser_rights_verifies_on_a_configured_server(
+    repository: Repository, database: Callable[[int], Database], postgres: Callable[[int], Server]
+) -> None:
+    scratch, origin = postgres(18), database(16)
+    origin.run("CREATE TABLE orders AS SELECT generate_series(1, 10) AS id", "CREATE INDEX ON orders (id)")
+    with scratch.connect() as server:
+        server.execute(f"CREATE ROLE verifier LOGIN CREATEDB CREATEROLE PASSWORD '{origin.password}'")
+    url = scratch.url().replace("postgres@", "verifier@")
+    verify = f'[verify]\nscratch = "{url}"\npassword = {{ file = "{repository.password(origin)}" }}\n'
+    repository.environment(text=repository.section("shop", origin) + verify)
+    repository.backup()
+    ended = repository.crew("run", "verify", "staging")
+    with scratch.connect() as server:
+        server.execute("DROP ROLE verifier")
+    assert ended.code == 0, ended
+    assert "is verified" in ended.out
+    assert "superuser" not in ended.out
 
 
 def test_a_stopped_verification_leaves_no_server_and_no_folder(
