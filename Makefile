@@ -13,7 +13,7 @@ PACKAGES := inventories terraform deploys jobs
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-unit test-integration test-lab test-pythons test-real-cluster \
+.PHONY: help setup demo test test-all test-unit test-integration test-lab test-stacks test-pythons test-real-cluster \
 	test-release test-steady test-fresh coverage lint types format hooks audit bandit secrets bench lab lab-down \
 	constraints monitoring pictures install environments drift-issue plan-comment plan-summary wheel image push \
 	changelog notes clean machine
@@ -43,6 +43,9 @@ test-unit test-integration test-lab:  # COVERAGE=yes measures coverage, for make
 	@mkdir -p results
 	COVERAGE_FILE=$(CURDIR)/results/$@.coverage $(PYTEST) $(if $(COVERAGE),--cov --cov-report=) \
 		--junitxml=results/$@.xml -m 'not release' $(@:test-%=tests/%)/$(PART) $(ARGS)
+
+test-stacks: setup  ## the tests of the Terraform modules, with a mock of the provider
+	$(PYTEST) tests/integration/terraform/test_modules.py $(ARGS)
 
 test-real-cluster:  ## the K3s deploys with the real K3s on this machine, which is changed for good (with sudo)
 	sudo systemctl start ssh

@@ -151,12 +151,15 @@ def _cycle(environment: Environment) -> Iterator[Fault]:
 def _state(environment: Environment, sections: Sequence[str]) -> Iterator[Fault]:
     state = environment.terraform.state if environment.terraform else None
     if "stacks" in sections and environment.stacks and environment.terraform and not state:
-        remedy = 'add state = { bucket = "…", region = "…", lock_table = "…" } to [terraform]'
+        remedy = 'add state = { bucket = "…", region = "…", lock = "file" } to [terraform]'
         yield ("terraform", "state"), f"is missing, but stacks need it; {remedy}"
     if state and state.lock and state.lock_table:
         yield ("terraform", "state"), "lock and lock_table are both set; remove one of them"
     if state and not state.lock and not state.lock_table:
-        yield ("terraform", "state"), 'no lock is set; add lock_table = "a DynamoDB table", or lock = "file"'
+        yield (
+            ("terraform", "state"),
+            'no lock is set; add lock = "file", or lock_table = "a DynamoDB table" before Terraform 1.10',
+        )
 
 
 def _thresholds(environment: Environment) -> Iterator[Fault]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from inventories import StateSettings
 from terraform.errors import StackError
@@ -10,7 +11,7 @@ from terraform.errors import StackError
 Version = tuple[int, ...]
 LOCK_FILES_FROM: Version = (1, 10)
 ENDPOINTS_FROM: Version = (1, 6)
-STATE_EXAMPLE = 'state = { bucket = "…", region = "…", lock_table = "…" }'
+STATE_EXAMPLE = 'state = { bucket = "…", region = "…", lock = "file" }'
 
 
 def state_key(environment: str, stack: str) -> str:
@@ -29,6 +30,53 @@ def backend_settings(state: StateSettings, environment: str, stack: str, version
     if state.endpoint:
         lines |= _s3_compatible(state, version)
     return "".join(f"{name} = {_hcl(value)}\n" for name, value in lines.items())
+
+
+LIFECYCLE_RULES: tuple[dict[str, Any], ...] = (
+    {
+        "ID": "old-states",
+        "Status": "Enabled",
+        "Filter": {"Prefix": ""},
+        "NoncurrentVersionExpiration": {"NoncurrentDays": 365, "NewerNoncurrentVersions": 10},
+    },
+    {
+        "ID": "open-uploads",
+        "Status": "Enabled",
+        "Filter": {"Prefix": ""},
+        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
+    },
+)
+
+
+def tls_only_policy(bucket: str) -> dict[str, Any]:
+    """Return the policy of a bucket that refuses all requests without TLS."""
+    statement = {
+        "Sid": "TlsOnly",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def state_policy(state: StateSettings, environment: str, *, writing: bool) -> dict[str, Any]:
+    """Return an IAM policy for the states of one environment. It gives no access to those of another one."""
+    keys = f"arn:aws:s3:::{state.bucket}/{environment}/*"
+    actions = ["s3:GetObject", "s3:GetObjectVersion"]
+    statements: list[dict[str, Any]] = [
+        {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": f"arn:aws:s3:::{state.bucket}"},
+        {"Effect": "Allow", "Action": [*actions, "s3:PutObject"] if writing else actions, "Resource": keys},
+    ]
+    if writing and not state.lock_table:
+        statements.append({"Effect": "Allow", "Action": ["s3:DeleteObject"], "Resource": f"{keys}.tflock"})
+    if state.lock_table:
+        items = ["dynamodb:GetItem", *(("dynamodb:PutItem", "dynamodb:DeleteItem") if writing else ())]
+        leading = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": [f"{state.bucket}/{environment}/*"]}}
+        table = f"arn:aws:dynamodb:*:*:table/{state.lock_table}"
+        statements.append({"Effect": "Allow", "Action": items, "Resource": table, "Condition": leading})
+    return {"Version": "2012-10-17", "Statement": statements}
 
 
 def _s3_compatible(state: StateSettings, version: Version) -> dict[str, object]:

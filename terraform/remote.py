@@ -152,7 +152,39 @@ def _bucket(state: StateSettings) -> str:
     s3.put_bucket_versioning(Bucket=state.bucket, VersioningConfiguration={"Status": "Enabled"})
     s3.put_bucket_encryption(Bucket=state.bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
     s3.put_public_access_block(Bucket=state.bucket, PublicAccessBlockConfiguration=closed)
-    return f"{bucket}; versioning, encryption and the public access block are on"
+    added = [*_add_policy(s3, state.bucket), *_add_lifecycle(s3, state.bucket)]
+    return "; ".join([bucket, "versioning, encryption and the public access block are on", *added])
+
+
+def _add_policy(s3: S3Client, bucket: str) -> list[str]:
+    """Refuse requests without TLS. Keep a policy that the bucket already has, since it can name other accounts."""
+    from botocore.exceptions import ClientError
+
+    policy = json.dumps(backend.tls_only_policy(bucket))
+    try:
+        known = s3.get_bucket_policy(Bucket=bucket)["Policy"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchBucketPolicy":
+            raise
+        s3.put_bucket_policy(Bucket=bucket, Policy=policy)
+        return ["requests need TLS"]
+    return ["requests need TLS"] if json.loads(known) == json.loads(policy) else ["its own policy stays"]
+
+
+def _add_lifecycle(s3: S3Client, bucket: str) -> list[str]:
+    """Remove old versions of states after a year, but never the newest ten. Keep rules that the bucket already has."""
+    from botocore.exceptions import ClientError
+
+    try:
+        known = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchLifecycleConfiguration":
+            raise
+        rules: Any = {"Rules": backend.LIFECYCLE_RULES}
+        s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration=rules)
+        return ["old states are kept for a year"]
+    ours = {rule.get("ID") for rule in known} == {rule["ID"] for rule in backend.LIFECYCLE_RULES}
+    return ["old states are kept for a year"] if ours else ["its own lifecycle rules stay"]
 
 
 def _table(state: StateSettings) -> str:

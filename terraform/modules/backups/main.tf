@@ -25,49 +25,104 @@ locals {
 }
 
 resource "aws_s3_bucket" "this" {
-  bucket = var.bucket
+  bucket              = var.bucket
+  object_lock_enabled = var.lock_days > 0 ? true : null
+}
 
-  versioning {
-    enabled = true
+resource "aws_s3_bucket_versioning" "this" {
+  bucket = aws_s3_bucket.this.id
+
+  versioning_configuration {
+    status = "Enabled"
   }
+}
 
-  server_side_encryption_configuration {
-    rule {
-      apply_server_side_encryption_by_default {
-        sse_algorithm = "AES256"
-      }
+resource "aws_s3_bucket_server_side_encryption_configuration" "this" {
+  bucket = aws_s3_bucket.this.id
+
+  rule {
+    apply_server_side_encryption_by_default {
+      sse_algorithm = "AES256"
     }
   }
+}
+
+resource "aws_s3_bucket_lifecycle_configuration" "this" {
+  bucket = aws_s3_bucket.this.id
 
   # Incomplete uploads cost money and do not appear in listings.
-  lifecycle_rule {
-    id                                     = "open-uploads"
-    enabled                                = true
-    abort_incomplete_multipart_upload_days = 7
+  rule {
+    id     = "open-uploads"
+    status = "Enabled"
+
+    filter {}
+
+    abort_incomplete_multipart_upload {
+      days_after_initiation = 7
+    }
   }
 
   # Objects that retention removed stay recoverable for this time.
-  lifecycle_rule {
-    id      = "removed"
-    enabled = true
+  rule {
+    id     = "removed"
+    status = "Enabled"
+
+    filter {}
 
     noncurrent_version_expiration {
-      days = var.undelete_days
+      noncurrent_days = var.undelete_days
     }
   }
 
-  dynamic "object_lock_configuration" {
-    for_each = var.lock_days > 0 ? [var.lock_days] : []
+  depends_on = [aws_s3_bucket_versioning.this]
+}
 
-    content {
-      object_lock_enabled = "Enabled"
+resource "aws_s3_bucket_object_lock_configuration" "this" {
+  count = var.lock_days > 0 ? 1 : 0
 
-      rule {
-        default_retention {
-          mode = "GOVERNANCE"
-          days = object_lock_configuration.value
-        }
-      }
+  bucket = aws_s3_bucket.this.id
+
+  rule {
+    default_retention {
+      mode = "GOVERNANCE"
+      days = var.lock_days
+    }
+  }
+
+  depends_on = [aws_s3_bucket_versioning.this]
+}
+
+resource "aws_s3_bucket_ownership_controls" "this" {
+  bucket = aws_s3_bucket.this.id
+
+  rule {
+    object_ownership = "BucketOwnerEnforced"
+  }
+}
+
+resource "aws_s3_bucket_policy" "this" {
+  bucket = aws_s3_bucket.this.id
+  policy = data.aws_iam_policy_document.tls_only.json
+
+  depends_on = [aws_s3_bucket_public_access_block.this]
+}
+
+data "aws_iam_policy_document" "tls_only" {
+  statement {
+    sid       = "TlsOnly"
+    effect    = "Deny"
+    actions   = ["s3:*"]
+    resources = [aws_s3_bucket.this.arn, "${aws_s3_bucket.this.arn}/*"]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "Bool"
+      variable = "aws:SecureTransport"
+      values   = ["false"]
     }
   }
 }

@@ -1,5 +1,6 @@
 output "bucket" {
-  value = aws_s3_bucket.this.id
+  description = "Name of the bucket."
+  value       = aws_s3_bucket.this.id
 }
 
 output "roles" {

@@ -11,8 +11,9 @@ locals {
         ssh_authorized_keys: ${jsonencode(var.ssh_keys)}
   EOT
 
-  servers = { for at in range(var.servers) : "server-${at + 1}" => merge(var.server, { subnet = var.subnets[at % length(var.subnets)] }) }
-  agents  = { for at in range(var.agents) : "agent-${at + 1}" => merge(var.agent, { subnet = var.subnets[at % length(var.subnets)] }) }
+  profile = one(aws_iam_instance_profile.servers[*].name)
+  servers = { for at in range(var.servers) : "server-${at + 1}" => merge(var.server, { subnet = var.subnets[at % length(var.subnets)], profile = local.profile }) }
+  agents  = { for at in range(var.agents) : "agent-${at + 1}" => merge(var.agent, { subnet = var.subnets[at % length(var.subnets)], profile = null }) }
 }
 
 resource "aws_security_group" "this" {
@@ -57,6 +58,7 @@ resource "aws_security_group" "this" {
   }
 
   egress {
+    description = "Anywhere"
     from_port   = 0
     to_port     = 0
     protocol    = "-1"
@@ -73,6 +75,7 @@ resource "aws_instance" "this" {
   instance_type          = each.value.type
   subnet_id              = each.value.subnet
   vpc_security_group_ids = [aws_security_group.this.id]
+  iam_instance_profile   = each.value.profile
   user_data              = local.cloud_init
 
   root_block_device {
@@ -82,16 +85,66 @@ resource "aws_instance" "this" {
   }
 
   associate_public_ip_address = true
+  ebs_optimized               = true
 
+  # One hop: a pod cannot reach the host's credentials.
   metadata_options {
-    http_tokens   = "required"
-    http_endpoint = "enabled"
+    http_tokens                 = "required"
+    http_endpoint               = "enabled"
+    http_put_response_hop_limit = 1
   }
 
   # A new image or key applies to new hosts only. It must never replace the hosts of the cluster.
   lifecycle {
-    ignore_changes = [ami, user_data, volume_tags] # volume_tags: AWS provider 3 empties it in every plan
+    ignore_changes = [ami, user_data]
   }
 
   tags = { Name = "${var.name}-${each.key}" }
+}
+
+# The servers write etcd snapshots to S3 with the credentials of their instance, so no key lies on them.
+resource "aws_iam_instance_profile" "servers" {
+  count = var.snapshots_bucket == "" ? 0 : 1
+
+  name = "${var.name}-k3s-servers"
+  role = aws_iam_role.servers[0].name
+}
+
+resource "aws_iam_role" "servers" {
+  count = var.snapshots_bucket == "" ? 0 : 1
+
+  name               = "${var.name}-k3s-servers"
+  assume_role_policy = data.aws_iam_policy_document.trust.json
+}
+
+resource "aws_iam_role_policy" "snapshots" {
+  count = var.snapshots_bucket == "" ? 0 : 1
+
+  name   = "snapshots"
+  role   = aws_iam_role.servers[0].id
+  policy = data.aws_iam_policy_document.snapshots.json
+}
+
+data "aws_iam_policy_document" "trust" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["ec2.amazonaws.com"]
+    }
+  }
+}
+
+# K3s deletes the snapshots that its own retention no longer keeps.
+data "aws_iam_policy_document" "snapshots" {
+  statement {
+    actions   = ["s3:ListBucket", "s3:GetBucketLocation"]
+    resources = ["arn:aws:s3:::${var.snapshots_bucket}"]
+  }
+
+  statement {
+    actions   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
+    resources = ["arn:aws:s3:::${var.snapshots_bucket}/${var.snapshots_folder}/*"]
+  }
 }

@@ -1,5 +1,6 @@
 output "security_group" {
-  value = aws_security_group.this.id
+  description = "ID of the security group of the hosts."
+  value       = aws_security_group.this.id
 }
 
 output "k3s_servers" {

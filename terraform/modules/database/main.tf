@@ -22,19 +22,24 @@ resource "aws_security_group" "this" {
 }
 
 resource "aws_db_instance" "primary" {
-  identifier                = var.name
-  engine                    = "postgres"
-  engine_version            = var.engine_version
-  instance_class            = var.instance_class
-  allocated_storage         = var.disk
-  storage_encrypted         = true
-  multi_az                  = var.multi_az
-  username                  = var.username
-  password                  = var.password
-  db_subnet_group_name      = aws_db_subnet_group.this.name
-  vpc_security_group_ids    = [aws_security_group.this.id]
-  backup_retention_period   = var.backup_days
-  copy_tags_to_snapshot     = true
+  identifier              = var.name
+  engine                  = "postgres"
+  engine_version          = var.engine_version
+  instance_class          = var.instance_class
+  allocated_storage       = var.disk
+  storage_type            = "gp3"
+  storage_encrypted       = true
+  multi_az                = var.multi_az
+  username                = var.username
+  password                = var.password
+  db_subnet_group_name    = aws_db_subnet_group.this.name
+  vpc_security_group_ids  = [aws_security_group.this.id]
+  backup_retention_period = var.backup_days
+  copy_tags_to_snapshot   = true
+
+  auto_minor_version_upgrade      = true
+  enabled_cloudwatch_logs_exports = ["postgresql", "upgrade"]
+
   deletion_protection       = var.protected
   skip_final_snapshot       = !var.protected
   final_snapshot_identifier = "${var.name}-final"
@@ -45,10 +50,11 @@ resource "aws_db_instance" "replica" {
   count = var.replicas
 
   identifier             = "${var.name}-replica-${count.index + 1}"
-  replicate_source_db    = aws_db_instance.primary.identifier # not id: its meaning changed in provider 5
+  replicate_source_db    = aws_db_instance.primary.identifier # not id, which is another name than the identifier
   instance_class         = var.instance_class
   storage_encrypted      = true
   vpc_security_group_ids = [aws_security_group.this.id]
   skip_final_snapshot    = true
+  copy_tags_to_snapshot  = true
   apply_immediately      = true
 }

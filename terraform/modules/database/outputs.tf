@@ -1,7 +1,9 @@
 output "address" {
-  value = aws_db_instance.primary.address
+  description = "Host name of the primary."
+  value       = aws_db_instance.primary.address
 }
 
 output "replicas" {
-  value = aws_db_instance.replica[*].address
+  description = "Host names of the replicas."
+  value       = aws_db_instance.replica[*].address
 }

@@ -4,17 +4,28 @@ variable "name" {
 }
 
 variable "vpc_id" {
-  type = string
+  description = "VPC of the database."
+  type        = string
 }
 
 variable "subnets" {
   description = "Private subnets in at least two zones."
   type        = list(string)
+
+  validation {
+    condition     = length(var.subnets) > 1
+    error_message = "RDS requires subnets in at least two zones."
+  }
 }
 
 variable "clients" {
   description = "Networks that can connect."
   type        = list(string)
+
+  validation {
+    condition     = alltrue([for network in var.clients : can(cidrhost(network, 0)) && !endswith(network, "/0")])
+    error_message = "Use networks such as 10.20.0.0/16. A network of /0 would open the database to everybody."
+  }
 }
 
 variable "engine_version" {
@@ -24,12 +35,18 @@ variable "engine_version" {
 }
 
 variable "instance_class" {
-  type = string
+  description = "Instance class, such as db.m5.large."
+  type        = string
 }
 
 variable "disk" {
   description = "Disk size in GB."
   type        = number
+
+  validation {
+    condition     = var.disk >= 20
+    error_message = "RDS requires a gp3 disk of at least 20 GB."
+  }
 }
 
 variable "username" {
@@ -44,8 +61,9 @@ variable "password" {
 }
 
 variable "replicas" {
-  type    = number
-  default = 0
+  description = "Number of read replicas."
+  type        = number
+  default     = 0
 }
 
 variable "multi_az" {
@@ -58,6 +76,11 @@ variable "backup_days" {
   description = "Days to keep RDS backups for point-in-time recovery. crew makes separate backups in another place."
   type        = number
   default     = 7
+
+  validation {
+    condition     = var.backup_days >= 1 && var.backup_days <= 35
+    error_message = "RDS keeps backups for 1 to 35 days. Read replicas need at least one day."
+  }
 }
 
 variable "protected" {

@@ -14,6 +14,7 @@ resource "aws_security_group" "this" {
   }
 
   egress {
+    description = "Anywhere"
     from_port   = 0
     to_port     = 0
     protocol    = "-1"
@@ -45,15 +46,17 @@ resource "aws_instance" "this" {
   }
 
   associate_public_ip_address = true
+  ebs_optimized               = true
 
   metadata_options {
-    http_tokens   = "required"
-    http_endpoint = "enabled"
+    http_tokens                 = "required"
+    http_endpoint               = "enabled"
+    http_put_response_hop_limit = 1
   }
 
   # The disk holds the home directories of all developers, so the host must never be replaced.
   lifecycle {
-    ignore_changes = [ami, user_data, volume_tags] # volume_tags: AWS provider 3 empties it in every plan
+    ignore_changes = [ami, user_data]
   }
 
   tags = { Name = "${var.name}-dev-server" }

@@ -4,11 +4,13 @@ variable "name" {
 }
 
 variable "vpc_id" {
-  type = string
+  description = "VPC of the host."
+  type        = string
 }
 
 variable "subnet" {
-  type = string
+  description = "Public subnet of the host."
+  type        = string
 }
 
 variable "image" {
@@ -31,6 +33,11 @@ variable "disk" {
 variable "admins" {
   description = "Networks that can reach SSH."
   type        = list(string)
+
+  validation {
+    condition     = alltrue([for network in var.admins : can(cidrhost(network, 0)) && !endswith(network, "/0")])
+    error_message = "Use networks such as 198.51.100.0/24. A network of /0 would open SSH to everybody."
+  }
 }
 
 variable "user" {
@@ -41,6 +48,11 @@ variable "user" {
 variable "ssh_keys" {
   description = "Public keys that can log in."
   type        = list(string)
+
+  validation {
+    condition     = length(var.ssh_keys) > 0
+    error_message = "Without a public key, nobody can log in to the host."
+  }
 }
 
 variable "tags" {

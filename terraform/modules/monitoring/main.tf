@@ -6,7 +6,7 @@ data "aws_caller_identity" "current" {}
 data "aws_region" "current" {}
 
 locals {
-  topic = "arn:aws:sns:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:${var.name}-alerts"
+  topic = "arn:aws:sns:${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}:${var.name}-alerts"
 }
 
 data "aws_iam_policy_document" "publish" {
@@ -20,12 +20,62 @@ data "aws_iam_policy_document" "publish" {
       identifiers = ["budgets.amazonaws.com", "cloudwatch.amazonaws.com"]
     }
   }
+
+  statement {
+    sid       = "TlsOnly"
+    effect    = "Deny"
+    actions   = ["sns:Publish"]
+    resources = [local.topic]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "Bool"
+      variable = "aws:SecureTransport"
+      values   = ["false"]
+    }
+  }
+}
+
+# AWS's own key for SNS does not let budgets and alarms publish. This key costs 1 USD a month.
+resource "aws_kms_key" "alerts" {
+  description         = "Alerts of ${var.name}"
+  policy              = data.aws_iam_policy_document.key.json
+  enable_key_rotation = true
+}
+
+data "aws_iam_policy_document" "key" {
+  statement {
+    sid       = "Administration"
+    actions   = ["kms:*"]
+    resources = ["*"]
+
+    principals {
+      type        = "AWS"
+      identifiers = ["arn:aws:iam::${data.aws_caller_identity.current.account_id}:root"]
+    }
+  }
+
+  statement {
+    sid       = "BudgetsAndAlarms"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
+    resources = ["*"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["budgets.amazonaws.com", "cloudwatch.amazonaws.com"]
+    }
+  }
 }
 
 # The policy is an attribute of the topic: as a separate resource, it would be reported as an outside change.
 resource "aws_sns_topic" "alerts" {
-  name   = "${var.name}-alerts"
-  policy = data.aws_iam_policy_document.publish.json
+  name              = "${var.name}-alerts"
+  policy            = data.aws_iam_policy_document.publish.json
+  kms_master_key_id = aws_kms_key.alerts.arn
 }
 
 resource "aws_sns_topic_subscription" "mail" {

@@ -1,3 +1,4 @@
 output "topic" {
-  value = aws_sns_topic.alerts.arn
+  description = "ARN of the topic for alerts."
+  value       = aws_sns_topic.alerts.arn
 }

@@ -1,5 +1,6 @@
 output "vpc_id" {
-  value = aws_vpc.this.id
+  description = "ID of the VPC."
+  value       = aws_vpc.this.id
 }
 
 output "public_subnets" {

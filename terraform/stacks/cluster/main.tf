@@ -25,6 +25,8 @@ module "cluster" {
   source = "../../modules/cluster"
   count  = var.servers > 0 ? 1 : 0
 
+  snapshots_bucket = var.snapshots_bucket
+
   name     = local.name
   vpc_id   = data.aws_vpc.this.id
   subnets  = local.subnets

@@ -57,3 +57,9 @@ variable "image_name" {
   type        = string
   default     = "^debian-12-amd64-"
 }
+
+variable "snapshots_bucket" {
+  description = "Bucket for the etcd snapshots of K3s. The servers get a role that can write to its folder etcd. Empty: no role."
+  type        = string
+  default     = ""
+}

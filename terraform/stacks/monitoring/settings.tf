@@ -1,12 +1,12 @@
 # The same file in every stack: provider, tags and backend. crew sets the location of the state (see [terraform] state).
 
 terraform {
-  required_version = ">= 1.0"
+  required_version = ">= 1.10"
 
   required_providers {
     aws = {
       source  = "hashicorp/aws"
-      version = ">= 3.39"
+      version = ">= 5.100, < 7.0"
     }
   }
 
@@ -14,7 +14,8 @@ terraform {
 }
 
 provider "aws" {
-  region = var.region
+  region              = var.region
+  allowed_account_ids = var.account_id == "" ? null : [var.account_id]
 
   default_tags {
     tags = local.tags
@@ -27,6 +28,17 @@ variable "environment" {
 
 variable "region" {
   type = string
+}
+
+variable "account_id" {
+  description = "AWS account of the environment. Terraform refuses credentials of other accounts. Empty: it does not check."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^([0-9]{12})?$", var.account_id))
+    error_message = "An AWS account has twelve digits."
+  }
 }
 
 variable "project" {

@@ -5,4 +5,6 @@ module "network" {
   cidr           = var.cidr
   zones          = var.zones
   database_zones = var.database_zones
+  nat            = var.nat
+  flow_log_days  = var.flow_log_days
 }

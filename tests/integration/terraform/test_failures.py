@@ -9,10 +9,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.parts import terminal
-from tests.parts.cloud import AWS, EMPTY, GOOD, PASSWORD, SLOW, Cloud, cloud
+from tests.parts.cloud import AWS, EMPTY, GOOD, PASSWORD, REGION, SLOW, Cloud, cloud
 from tests.parts.terraform import NEW, OLD, program
 
 
@@ -78,6 +80,42 @@ def test_wrong_credentials(aws: Cloud) -> None:
         assert re.search("AWS rejected the credentials|AWS rejected the request", output)
         assert "AWS_PROFILE" in output
         assert "hush-hush" not in output
+
+
+def test_a_role_of_staging_reaches_no_state_of_production(aws: Cloud) -> None:
+    """Bootstrap prints its policy. The emulator checks it, but ignores conditions."""
+    policy = json.loads(aws.crew("stacks", "bootstrap", "staging", "--policy", "writing").stdout)
+    s3_rights = [each for each in policy["Statement"] if "s3:::" in each["Resource"]]
+    with aws.asking_who_it_is(statements=s3_rights) as keys:
+        mine = boto3.client(
+            "s3", endpoint_url=aws.endpoint, region_name=REGION,
+            aws_access_key_id=keys["AWS_ACCESS_KEY_ID"], aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
+        )  # fmt: skip
+        mine.put_object(Bucket=aws.bucket, Key="staging/policy", Body=b"{}")
+        assert mine.get_object(Bucket=aws.bucket, Key="staging/policy")["Body"].read() == b"{}"
+        for key in ("production/policy", "staging-2/policy"):
+            with pytest.raises(ClientError, match="AccessDenied"):
+                mine.put_object(Bucket=aws.bucket, Key=key, Body=b"{}")
+            with pytest.raises(ClientError, match="AccessDenied"):
+                mine.get_object(Bucket=aws.bucket, Key=key)
+        with pytest.raises(ClientError, match="AccessDenied"):
+            mine.delete_object(Bucket=aws.bucket, Key="staging/policy")
+
+
+def test_bootstrap_keeps_a_policy_and_rules_that_the_bucket_has(aws: Cloud) -> None:
+    s3, bucket = aws.client("s3"), f"own-{aws.bucket}"
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+    statement = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/x"}
+    own = {"Version": "2012-10-17", "Statement": [statement]}
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(own))
+    rule = {"ID": "own", "Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 9}}
+    s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": [rule]})
+    aws.settings(
+        {}, state=f'{{ bucket = "{bucket}", region = "{REGION}", endpoint = "{aws.endpoint}", lock = "file" }}'
+    )
+    [sentence] = aws.run_json("stacks", "bootstrap", "staging")["done"]
+    assert sentence.endswith("; its own policy stays; its own lifecycle rules stay")
+    assert json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"]) == own
 
 
 def test_check_lists_what_bootstrap_would_create(aws: Cloud) -> None:

@@ -68,7 +68,7 @@ BROKEN = {
     "a state without a lock": (
         WHOLE + '[terraform]\nstate = { bucket = "acme-state" }\n',
         [
-            'terraform.state: no lock is set; add lock_table = "a DynamoDB table", or lock = "file"',
+            'terraform.state: no lock is set; add lock = "file", or lock_table = "a DynamoDB table" before Terraform 1.10',
         ],
     ),
     "a state with two locks": (
@@ -80,7 +80,7 @@ BROKEN = {
     "stacks without a state": (
         WHOLE + "[stacks.network]\n",
         [
-            'terraform.state: is missing, but stacks need it; add state = { bucket = "…", region = "…", lock_table = "…" } to [terraform]',
+            'terraform.state: is missing, but stacks need it; add state = { bucket = "…", region = "…", lock = "file" } to [terraform]',
         ],
     ),
     "a stack after an unknown stack": (

@@ -617,7 +617,7 @@ BROKEN = {
             'store: is missing, but [databases] needs it; add [store] with url = "s3://bucket/prefix" or "file:///directory"',
             'stacks.a.after: stack "b" is not in this file; this file has no other stack',
             "stacks.a: directory terraform/stacks/a does not exist; use one of: cluster, network",
-            'terraform.state: is missing, but stacks need it; add state = { bucket = "…", region = "…", lock_table = "…" } to [terraform]',
+            'terraform.state: is missing, but stacks need it; add state = { bucket = "…", region = "…", lock = "file" } to [terraform]',
         ],
     ),
 }

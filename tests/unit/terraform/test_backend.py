@@ -36,3 +36,24 @@ def test_s3_compatible_servers_for_new_versions() -> None:
 def test_lock_files_need_a_version_that_supports_them() -> None:
     with pytest.raises(StackError, match=r'staging: terraform.state.lock = "file" needs Terraform 1.10 .* 1\.9\.8'):
         backend.backend_settings(S3_COMPATIBLE, "staging", "network", (1, 9, 8))
+
+
+def test_a_policy_covers_the_states_of_one_environment() -> None:
+    state = StateSettings(bucket="acme", lock="file")
+    states = "arn:aws:s3:::acme/staging/*"
+    list_bucket = {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": "arn:aws:s3:::acme"}
+    reading = {"Effect": "Allow", "Action": ["s3:GetObject", "s3:GetObjectVersion"], "Resource": states}
+    assert backend.state_policy(state, "staging", writing=False)["Statement"] == [list_bucket, reading]
+    assert backend.state_policy(state, "staging", writing=True)["Statement"] == [
+        list_bucket,
+        {**reading, "Action": [*reading["Action"], "s3:PutObject"]},
+        {"Effect": "Allow", "Action": ["s3:DeleteObject"], "Resource": f"{states}.tflock"},
+    ]
+
+
+def test_a_policy_covers_the_locks_of_one_environment_in_the_table() -> None:
+    [*_, reading] = backend.state_policy(AWS, "staging", writing=False)["Statement"]
+    [*_, writing] = backend.state_policy(AWS, "staging", writing=True)["Statement"]
+    assert reading["Action"] == ["dynamodb:GetItem"]
+    assert writing["Action"] == ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:DeleteItem"]
+    assert writing["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["acme/staging/*"]}}

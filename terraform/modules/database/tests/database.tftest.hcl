@@ -1,0 +1,59 @@
+# Run by `make test-stacks`. No cloud is asked: the provider is a mock.
+
+mock_provider "aws" {}
+
+variables {
+  name           = "acme-test"
+  vpc_id         = "vpc-1"
+  subnets        = ["subnet-1", "subnet-2"]
+  clients        = ["10.20.0.0/16"]
+  instance_class = "db.t3.medium"
+  disk           = 50
+  username       = "owner"
+  password       = "never-stored"
+  protected      = true
+}
+
+run "a_protected_database_leaves_a_snapshot" {
+  command = plan
+
+  assert {
+    condition     = aws_db_instance.primary.deletion_protection && !aws_db_instance.primary.skip_final_snapshot
+    error_message = "A protected database can be destroyed without a snapshot."
+  }
+}
+
+run "disks_are_encrypted" {
+  command = plan
+
+  variables {
+    replicas = 2
+  }
+
+  assert {
+    condition     = alltrue([for instance in concat([aws_db_instance.primary], aws_db_instance.replica) : instance.storage_encrypted])
+    error_message = "A disk is not encrypted."
+  }
+}
+
+run "only_clients_reach_postgresql" {
+  command = plan
+
+  assert {
+    condition     = [for rule in aws_security_group.this.ingress : "${rule.from_port} ${join(" ", rule.cidr_blocks)}"] == ["5432 10.20.0.0/16"]
+    error_message = "Something else than PostgreSQL for clients is open."
+  }
+}
+
+run "wrong_values_are_refused" {
+  command = plan
+
+  variables {
+    subnets     = ["subnet-1"]
+    clients     = ["0.0.0.0/0"]
+    disk        = 5
+    backup_days = 0
+  }
+
+  expect_failures = [var.subnets, var.clients, var.disk, var.backup_days]
+}
