@@ -29,8 +29,8 @@ def format_time(when: datetime, now: datetime, zone: tzinfo) -> str:
 
 
 def plural(number: int, one: str, many: str = "") -> str:
-    """Return a number and its noun: 1 run, 2 runs."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
+    """Return a number and its noun: 1 run, 2 runs, 1,200 runs."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def and_more(items: Sequence[str], shown: int, where: str = "") -> str:

@@ -48,12 +48,14 @@ if TYPE_CHECKING:
     from jobs.backup.sets.stored import StoredSet, open_set, require_original_place
     from jobs.backup.sets.trust import trust_of
     from jobs.backup.sources import (
+        by_server,
         databases_with_sets,
         is_known,
         password_in_file,
         require_sets_of_servers,
         restore_streams,
         section_of,
+        server_of,
         sets_of,
     )
     from jobs.backup.verify.scratch import lacking_extensions, verification_fault
@@ -94,12 +96,14 @@ _NAMES = {
     "sets.stored": ("StoredSet", "open_set", "require_original_place"),
     "sets.trust": ("trust_of",),
     "sources": (
+        "by_server",
         "databases_with_sets",
         "is_known",
         "password_in_file",
         "require_sets_of_servers",
         "restore_streams",
         "section_of",
+        "server_of",
         "sets_of",
     ),
     "verify.scratch": ("lacking_extensions", "verification_fault"),
@@ -137,6 +141,7 @@ __all__ = [
     "Verification",
     "VerificationResult",
     "abandoned_copies",
+    "by_server",
     "can_decrypt",
     "choose_mode",
     "choose_set",
@@ -177,6 +182,7 @@ __all__ = [
     "restore_side_table",
     "restore_streams",
     "section_of",
+    "server_of",
     "set_prefix",
     "sets_from_listing",
     "sets_of",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, unquote
 
 from jobs.backup.postgres.connection import reach, translate_error
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from inventories import DatabaseSettings, Environment, Secret, ServerSettings
     from jobs.store import Store
 
+T = TypeVar("T")
+
 # Internal databases of managed services, which reject all connections.
 _PROVIDER_DATABASES = ("rdsadmin", "cloudsqladmin", "azure_maintenance", "azure_sys")
 
@@ -31,6 +33,20 @@ _LIST_DATABASES = """SELECT datname FROM pg_catalog.pg_database
 def subject_name(server: str, database: str) -> str:
     """Return the name of a server's database, such as `main.shop`, percent-encoded to be safe in keys."""
     return f"{server}.{quote(database, safe='')}"
+
+
+def server_of(name: str) -> str | None:
+    """Return the server in the name of one of its databases; None for a database with its own section."""
+    server, dot, _ = name.partition(".")
+    return server if dot else None
+
+
+def by_server(items: Iterable[T], name: Callable[[T], str]) -> list[tuple[str | None, list[T]]]:
+    """Group items by the server of their database: first those without a server; the order within a group stays."""
+    groups: dict[str | None, list[T]] = {}
+    for item in items:
+        groups.setdefault(server_of(name(item)), []).append(item)
+    return sorted(groups.items(), key=lambda group: group[0] or "")
 
 
 def section_of(environment: Environment, name: str) -> tuple[DatabaseSettings | ServerSettings, str | None]:

@@ -147,6 +147,18 @@ def complete_database(ctx: typer.Context, incomplete: str) -> Iterator[str]:
                 yield from _starting_with(incomplete, repository.read(name).databases)
 
 
+def complete_subject(ctx: typer.Context, incomplete: str) -> Iterator[str]:
+    """Complete the name of a stack for the job drift, and of a database for other jobs."""
+    if "drift" not in (ctx.params.get("job_name"), *ctx.args[:1]):
+        yield from complete_database(ctx, incomplete)
+        return
+    with suppress(Exception):
+        repository = find_repository(ctx)
+        for name in (ctx.params.get("environment_name"), *ctx.args):
+            if name in repository.names():
+                yield from _starting_with(incomplete, repository.read(name).stacks)
+
+
 def complete_job(incomplete: str) -> Iterator[str]:
     """Complete the name of a job."""
     from jobs.registry import JOBS

@@ -14,9 +14,9 @@ app = new_app(
     ],
 )
 
-app.command("list", epilog=examples("crew backups list production", "crew backups list production shop --json"))(
-    sets.list_sets_command
-)
+app.command(
+    "list", epilog=examples("crew backups list production", "crew backups list production --database shop --json")
+)(sets.list_sets_command)
 app.command(
     "show", epilog=examples("crew backups show production shop", "crew backups show production shop --set 3f9a")
 )(sets.show_set_command)

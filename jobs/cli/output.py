@@ -21,6 +21,7 @@ from inventories.printable import printable, printable_lines
 from jobs.log import shows_colours
 
 GOOD, BAD, WARN, QUIET, RUNNING = "green", "bold red", "yellow", "dim", "cyan"
+HEADING = "bold "
 _UNLIMITED_WIDTH, _LEAST_LAST_WIDTH = 10_000, 36
 
 
@@ -79,7 +80,8 @@ def print_warnings(sentences: Iterable[str]) -> None:
 def table(rows: Iterable[Sequence[Cell | str]], header: Sequence[str] = (), indent: int = 0) -> None:
     """Print a table. On a terminal the last column wraps; columns without room get lines of their own below each row.
 
-    Elsewhere each row is one line. Only the last column wraps, and only between words, so that IDs stay whole.
+    Elsewhere each row is one line. Only the last column wraps, and only between words, so that IDs stay whole. Among
+    longer rows, a row of one cell is a heading, which widens no column.
     """
     cells: list[Sequence[Cell]] = [[_harmless(cell) for cell in row] for row in rows]
     if not cells:
@@ -126,7 +128,8 @@ def _harmless(cell: Cell | str) -> Cell:
 
 
 def _width(column: int, cells: Sequence[Sequence[Cell]], header: Sequence[str]) -> int:
-    texts = [row[column].text for row in cells if column < len(row)]
+    columns = max(map(len, cells))
+    texts = [row[column].text for row in cells if column < len(row) and (columns == 1 or len(row) > 1)]
     return max(map(_cell_len, [*texts, *header[column : column + 1]]), default=0)
 
 

@@ -26,7 +26,7 @@ from jobs.cli.arguments import (
     YesTo,
     named_set,
 )
-from jobs.format import format_duration, format_time
+from jobs.format import format_duration, format_time, plural
 
 if TYPE_CHECKING:
     from inventories import Environment, Secret, TunnelSettings
@@ -376,7 +376,7 @@ def _print_side_table(
     if dry_run:
         output.say(f"Would restore {what}: rows only.")
         return
-    output.say(f"Restored {what}: {side.rows:,} rows.", output.GOOD)
+    output.say(f"Restored {what}: {plural(side.rows, 'row')}.", output.GOOD)
     output.say("The new table has no constraints, indexes, defaults, triggers and privileges. To copy rows back:")
     output.say(f"  {side.copy_back}")
     output.say(f"To delete it: DROP TABLE {name};")

@@ -67,7 +67,7 @@ def run_command(
         typer.Option(
             metavar="NAME",
             help="Run it for this database or stack only; can be repeated.",
-            autocompletion=arguments.complete_database,
+            autocompletion=arguments.complete_subject,
         ),
     ] = None,
     tag: Annotated[

@@ -44,6 +44,15 @@ def list_sets_command(
     ctx: typer.Context,
     environment_name: EnvironmentName,
     database: OptionalDatabase = None,
+    database_option: Annotated[
+        str | None,
+        typer.Option(
+            "--database",
+            metavar="DATABASE",
+            help="Database, as an option instead of the argument.",
+            autocompletion=arguments.complete_database,
+        ),
+    ] = None,
     all_sets: Annotated[
         bool, typer.Option("--all", help="List all sets of all databases, not only the newest 3 of each.")
     ] = False,
@@ -55,11 +64,15 @@ def list_sets_command(
 ) -> None:
     """List backup sets, and which retention rules keep each set.
 
-    Newest first: the newest 3 of each database, or all of the named database. Times are in the environment's timezone.
-    Reads only the store's listing. Lists separately: sets that are not signed by a trusted key, and incomplete sets.
+    Newest first: the newest 3 of each database, or all of the named database. Databases of a server stand under its
+    name. Times are in the environment's timezone. Reads only the store's listing. Lists separately: sets that are not
+    signed by a trusted key, and incomplete sets.
     """
-    from jobs.backup import databases_with_sets, find_sets, sets_of
+    from jobs.backup import databases_with_sets, find_sets, server_of, sets_of
 
+    if database and database_option and database != database_option:
+        raise WrongUsage(f"{database} and --database {database_option} name two databases; name one of them")
+    database = database or database_option
     environment = arguments.open_environment(ctx, environment_name)
     store, now = arguments.environment_store(environment), datetime.now(UTC)
     if all_sets or (database and limit is None):
@@ -69,7 +82,7 @@ def list_sets_command(
         names = [database] if database else databases_with_sets(environment, store)
         listed, kept_by, left_out = _newest_of_each(environment, store, now, names, limit or NEWEST_SHOWN)
     listed.sort(key=lambda each: each.sort_key, reverse=True)
-    listed.sort(key=lambda each: each.database)
+    listed.sort(key=lambda each: (server_of(each.database) or "", each.database))
     being_written = sets_being_written(store, environment.name, listed)
     note = "" if any(each.complete for each in listed) else why_no_sets(environment, store, database)
     if as_json:
@@ -176,11 +189,19 @@ def print_sets(
     now: datetime,
     zone: tzinfo,
 ) -> None:
-    """Print complete sets as a table; below it sets that are being written, and those of failed runs."""
+    """Print complete sets as a table, by server; below it sets that are being written, and those of failed runs."""
+    from jobs.backup import by_server
+
     complete = [each for each in listed if each.complete and each.untrusted is None]
     if complete:
         header = ("database", "set", "taken", "size", "took", "verified", "tags", "kept by")
-        output.table([_row(each, kept_by.get((each.database, each.id), ""), now, zone) for each in complete], header)
+        rows: list[Sequence[output.Cell | str]] = []
+        for server, of_server in by_server(complete, lambda each: each.database):
+            if server:
+                databases = plural(len({each.database for each in of_server}), "database")
+                rows.append([output.Cell(f"server {server}: {databases}", output.HEADING)])
+            rows += (_row(each, kept_by.get((each.database, each.id), ""), now, zone) for each in of_server)
+        output.table(rows, header)
     untrusted = [each for each in listed if each.complete and each.untrusted is not None]
     if untrusted:
         output.say("")
@@ -195,11 +216,13 @@ def print_sets(
         if incomplete:
             output.say("")
             output.say(title)
-            rows = [
-                (each.database, each.id, format_duration(now - each.started), format_size(each.size))
-                for each in incomplete
-            ]
-            output.table(rows, indent=2)
+            output.table(
+                [
+                    (each.database, each.id, format_duration(now - each.started), format_size(each.size))
+                    for each in incomplete
+                ],
+                indent=2,
+            )
 
 
 def _row(backup_set: Set, kept_by: str, now: datetime, zone: tzinfo) -> tuple[output.Cell | str, ...]:
@@ -270,6 +293,7 @@ def show_set_command(
     environment_name: EnvironmentName,
     database: DatabaseName,
     set_id: SetId = None,
+    all_tables: Annotated[bool, typer.Option("--all", help="List all tables, not only the largest 10.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show one backup set: its source, parts, largest tables and notes."""
@@ -289,13 +313,13 @@ def show_set_command(
         signed = {"signed_by": stored.signer.fingerprint if stored.signer else None, "untrusted": stored.untrusted}
         output.print_json({"manifest": manifest, **signed, "description": described, "hidden": hidden})
         return
-    print_set(stored, description)
+    print_set(stored, description, tables_shown=None if all_tables else _TABLES_SHOWN)
     if hidden:
         output.say("")
         output.say(f"Not shown: tables, rows and notes, because {hidden}", output.WARN)
 
 
-def print_set(stored: StoredSet, description: Description | None) -> None:
+def print_set(stored: StoredSet, description: Description | None, *, tables_shown: int | None = _TABLES_SHOWN) -> None:
     """Print the manifest of a backup set and, if it could be decrypted, the description of its database."""
     manifest = stored.manifest
     output.say(f"{manifest.environment}/{manifest.database}, set {manifest.set}")
@@ -316,17 +340,18 @@ def print_set(stored: StoredSet, description: Description | None) -> None:
     ]
     output.table(parts, header, indent=2)
     if description is not None:
-        _print_tables(description)
+        _print_tables(description, tables_shown)
 
 
-def _print_tables(description: Description) -> None:
-    largest = sorted(description.tables, key=lambda table: -table.bytes)[:_TABLES_SHOWN]
-    left_out = len(largest) < len(description.tables)
-    shown = f", showing {len(largest)} of {len(description.tables)} tables (all: --json)" if left_out else ""
+def _print_tables(description: Description, shown: int | None) -> None:
+    largest = sorted(description.tables, key=lambda table: -table.bytes)[:shown]
+    more = len(description.tables) - len(largest)
     output.say("")
-    output.say(f"Largest tables{shown}")
+    output.say("Largest tables" if more else "Tables, largest first")
     rows = [(f"{t.schema}.{t.name}", "" if t.rows is None else f"{t.rows:,}", format_size(t.bytes)) for t in largest]
     output.table(rows, ("table", "rows", "size"), indent=2)
+    if more:
+        output.say(f"  and {plural(more, 'more table')}; to list all: --all", output.QUIET)
     for note in description.notes:
         output.say("")
         output.say(f"Note: {note}", output.WARN)
@@ -348,7 +373,7 @@ def _facts(stored: StoredSet, description: Description | None) -> list[tuple[str
 
 
 def _content(description: Description) -> str:
-    rows = f"{description.rows:,} rows" if description.rows is not None else "rows not counted"
+    rows = plural(description.rows, "row") if description.rows is not None else "rows not counted"
     return f"{plural(len(description.tables), 'table')}, {rows}"
 
 

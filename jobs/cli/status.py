@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, tzinfo
@@ -76,7 +77,7 @@ def status_command(
     else:
         worst_first = sorted(summaries, key=lambda pair: -pair[0].get("problems", len(summaries)))
         for summary, zone in worst_first:
-            _print_summary(summary, now, zone, only_failed=only_failed)
+            print_summary(summary, now, zone, only_failed=only_failed)
         _repeat_problems([summary for summary, _ in worst_first], only_failed=only_failed)
         if not summaries:
             output.say(f"No environments in {repository.folder}. To create one: crew init NAME", output.QUIET)
@@ -172,7 +173,8 @@ def _first_steps(name: str, health: Sequence[Health]) -> str:
     return f"no runs yet. Start with: crew check {name}{run}"
 
 
-def _print_summary(summary: dict[str, Any], now: datetime, zone: tzinfo, *, only_failed: bool = False) -> None:
+def print_summary(summary: dict[str, Any], now: datetime, zone: tzinfo, *, only_failed: bool = False) -> None:
+    """Print the health of an environment."""
     name = summary["environment"]
     if "error" in summary:
         output.say(f"{name}: cannot read its health", output.BAD)
@@ -185,7 +187,7 @@ def _print_summary(summary: dict[str, Any], now: datetime, zone: tzinfo, *, only
         shown = [
             subject for subject in summary["subjects"] if not only_failed or HealthState(subject["state"]).is_problem
         ]
-        output.table([_row(subject, now, zone) for subject in shown], indent=2)
+        output.table(_rows(shown, now, zone), indent=2)
     output.say("")
 
 
@@ -193,6 +195,22 @@ def headline(summary: dict[str, Any]) -> str:
     """Return the counts of an environment in words."""
     problems = plural(summary["problems"], "problem") if summary["problems"] else "no problems"
     return f"{problems}, {summary['running']} running, {summary['ok']} ok"
+
+
+def _rows(subjects: Sequence[dict[str, Any]], now: datetime, zone: tzinfo) -> list[Sequence[output.Cell | str]]:
+    """Return the rows of the table: problems first, then the others, those of each server under its name."""
+    from jobs.backup import by_server
+
+    problems = [subject for subject in subjects if HealthState(subject["state"]).is_problem]
+    others = [subject for subject in subjects if not HealthState(subject["state"]).is_problem]
+    rows: list[Sequence[output.Cell | str]] = [_row(subject, now, zone) for subject in problems]
+    for server, of_server in by_server(others, lambda subject: str(subject["subject"])):
+        if server:
+            states = Counter(str(subject["state"]) for subject in of_server)
+            counts = ", ".join(f"{number} {state}" for state, number in states.items())
+            rows.append([output.Cell(f"server {server}: {counts}", output.HEADING)])
+        rows += (_row(subject, now, zone) for subject in of_server)
+    return rows
 
 
 def _row(subject: dict[str, Any], now: datetime, zone: tzinfo) -> tuple[output.Cell | str, ...]:

@@ -40,7 +40,7 @@ from jobs.backup.restore.target import (
 )
 from jobs.backup.sets.manifest import PartKind
 from jobs.backup.sets.stored import StoredSet, read_part
-from jobs.format import and_more
+from jobs.format import and_more, plural
 from jobs.run.job import Failed, Run, Transient
 from jobs.run.stop import Stopped
 
@@ -93,8 +93,9 @@ def choose_mode(target: RestoreTarget, *, create: bool, replaces: bool, only_tab
     if target.objects and only_tables:
         return RestoreMode.ADD_TABLES
     if target.objects:
+        objects = plural(target.objects, "table, function or other object", "tables, functions and other objects")
         raise BackupError(
-            f"database {name} is not empty: it has {target.objects} tables, functions and other objects; use --replace "
+            f"database {name} is not empty: it has {objects}; use --replace "
             "to restore into a new database, swap the names and keep the old one, or restore into another database"
         )
     return RestoreMode.EMPTY_DATABASE

@@ -14,7 +14,7 @@ from jobs.backup.sources import databases_to_back_up, is_known, schedule, sectio
 from jobs.backup.take.shrink import SetSize, describe_shrinkage, sizes_of_runs
 from jobs.backup.take.snapshot import export_snapshot
 from jobs.backup.take.take import BackupPlan, TakenSet, plan_backup, take_set
-from jobs.format import format_size
+from jobs.format import format_size, plural
 from jobs.run.job import Job, Notice, Options, Outcome, Result, Run, Transient, UnknownName
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ def planned_result(plan: BackupPlan) -> Result:
     big = [part.table for part in plan.parts if part.table]
     leaves = [table for table in plan.snapshot.tables if table.leaf]
     sentence = (
-        f"would dump {plan.endpoint.database}: {len(leaves)} tables, {format_size(plan.estimated_bytes)}, in "
-        f"{len(plan.parts)} parts with pg_dump {plan.program.version} from PostgreSQL {plan.server.version}"
+        f"would dump {plan.endpoint.database}: {plural(len(leaves), 'table')}, {format_size(plan.estimated_bytes)}, in "
+        f"{plural(len(plan.parts), 'part')} with pg_dump {plan.program.version} from PostgreSQL {plan.server.version}"
     )
     separate = f"; a separate part each for {', '.join(big)}" if big else ""
     return Result(Outcome.DONE, sentence + separate, {"tables": len(leaves), "bytes": plan.estimated_bytes})

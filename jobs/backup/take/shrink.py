@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from statistics import median
 
-from jobs.format import format_size
+from jobs.format import format_size, plural
 
 SETS_COMPARED = 10
 
@@ -40,7 +40,7 @@ def describe_shrinkage(new: SetSize, earlier: Sequence[SetSize], share: float) -
     counted = [size.rows for size in earlier if size.rows is not None]
     dumped = [size.dumped for size in earlier]
     facts = [
-        f"{new.rows:,} rows after {median(counted):,.0f}" if _fell(new.rows, counted, share) else "",
+        f"{plural(new.rows or 0, 'row')} after {median(counted):,.0f}" if _fell(new.rows, counted, share) else "",
         f"{format_size(new.dumped)} after {format_size(median(dumped))}" if _fell(new.dumped, dumped, share) else "",
     ]
     return " and ".join(filter(None, facts))

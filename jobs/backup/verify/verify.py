@@ -138,7 +138,7 @@ def verification_result(verification: Verification) -> Result:
         listed = and_more([difference_text(difference) for difference in verification.differences], _SHOWN)
         message = f"set {manifest.set} differs from its manifest: {listed}"
         return Result(Outcome.FINDING, message, figures, details=verification)
-    counted = f", {rows:,} rows" if rows is not None else "; rows were not counted"
+    counted = f", {plural(rows, 'row')}" if rows is not None else "; rows were not counted"
     message = (
         f"set {manifest.set} is verified: restored in {verification.seconds:.1f} s "
         f"into {verification.where}, {plural(len(tables), 'table')}{counted}"

@@ -47,7 +47,7 @@ def test_a_time_is_as_short_as_possible_in_the_timezone_of_the_environment(when:
 
 
 def test_a_number_has_its_noun_in_singular_or_plural() -> None:
-    assert [plural(n, "run") for n in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]
+    assert [plural(n, "run") for n in (0, 1, 2, 1200)] == ["0 runs", "1 run", "2 runs", "1,200 runs"]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from jobs import cli
 from tests.parts.needs import needs
 from tests.parts.patience import deadline
 from tests.unit.jobs.cli.conftest import HEAD, Write, databases
+from tests.unit.jobs.cli.test_stacks import STACK
 
 
 @pytest.fixture
@@ -53,6 +54,7 @@ complete_line {line}
         ("crew run ba", ["backup"]),
         ('crew run backup ""', ["other", "try"]),
         ('crew run backup try --only ""', ["shop", "stock"]),
+        ('crew run drift try --only ""', ["network"]),
         ("crew runs try backup sh", ["shop"]),
         ('crew backups list try ""', ["shop", "stock"]),
         ('crew backups restore try ""', ["shop", "stock"]),
@@ -63,7 +65,7 @@ complete_line {line}
     ],
 )
 def test_bash_completes(shell: Callable[..., str], write: Write, line: str, offers: list[str]) -> None:
-    write(databases("shop", "stock"))
+    write(databases("shop", "stock") + STACK)
     write(databases("elsewhere"), name="other", head=HEAD.replace('"try"', '"other"'))
     assert sorted(shell("bash", COMPLETE.format(line=line)).split()) == offers
 

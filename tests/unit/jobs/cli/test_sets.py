@@ -22,15 +22,22 @@ SHOWN = StoredSet(MANIFEST, DirectoryStore("", Path()), None)
 
 
 @pytest.mark.parametrize(
-    ("tables", "title"),
-    [(10, "Largest tables\n"), (32, "Largest tables, showing 10 of 32 tables (all: --json)\n")],
+    ("tables", "shown", "listed", "end"),
+    [
+        (10, 10, 10, ""),
+        (11, 10, 10, "and 1 more table; to list all: --all"),
+        (32, 10, 10, "and 22 more tables; to list all: --all"),
+        (32, None, 32, ""),
+    ],
 )
-def test_a_shortened_list_of_tables_says_so(capsys: pytest.CaptureFixture[str], tables: int, title: str) -> None:
+def test_a_shortened_list_of_tables_says_so(
+    capsys: pytest.CaptureFixture[str], tables: int, shown: int | None, listed: int, end: str
+) -> None:
     described = tuple(TableRows("public", f"t{n}", 1, n) for n in range(tables))
-    print_set(SHOWN, replace(DESCRIPTION, tables=described))
+    print_set(SHOWN, replace(DESCRIPTION, tables=described), tables_shown=shown)
     printed = capsys.readouterr().out
-    assert title in printed
-    assert printed.count("public.t") == 10
+    assert printed.count("public.t") == listed
+    assert (end in printed) if end else ("more table" not in printed)
 
 
 def add_set(store: Path, environment: str, database: str) -> None:
@@ -84,3 +91,30 @@ def test_the_newest_three_sets_of_each_database_are_listed(crew: Crew, write: Wr
         assert sum(each["database"] == "shop" and each["kept_by"] == "policy is empty" for each in found) == 5
     assert len(crew("backups", "list", "try", "shop", "--limit", "2", "--json").json["sets"]) == 2
     assert f"{now - timedelta(days=1):%b %d}" in crew("backups", "list", "try", "shop").out
+
+
+def test_an_option_names_the_database_too(crew: Crew, write: Write, tmp_path: Path) -> None:
+    write(databases("shop", "stock"))
+    store, now = store_in(tmp_path / "store"), datetime.now(UTC)
+    put(store, now - timedelta(days=1))
+    put(store, now - timedelta(days=1), database="stock")
+    for args in (("stock",), ("--database", "stock"), ("stock", "--database", "stock")):
+        listed = crew("backups", "list", "try", *args, "--json").json["sets"]
+        assert [each["database"] for each in listed] == ["stock"]
+    refused = crew("backups", "list", "try", "shop", "--database", "stock")
+    assert (refused.code, refused.err) == (
+        64, "shop and --database stock name two databases; name one of them\n",
+    )  # fmt: skip
+
+
+def test_databases_of_a_server_stand_under_its_name(crew: Crew, write: Write, tmp_path: Path) -> None:
+    write(databases("zoo") + '[servers.main]\nurl = "postgresql://nobody@127.0.0.1:1/postgres"\n')
+    store, now = store_in(tmp_path / "store"), datetime.now(UTC)
+    for database in ("main.b", "zoo", "main.a", "main.a"):
+        put(store, now - timedelta(days=1), database=database)
+    put(store, now - timedelta(days=2), database="main.a")
+    lines = crew("backups", "list", "try", "--all").out.splitlines()
+    assert [line.split("  ")[0] for line in lines] == [
+        "database", "zoo", "server main: 2 databases", "main.a", "main.a", "main.b",
+    ]  # fmt: skip
+    assert lines[1].index("20") == len("database  "), "the heading widens no column"

@@ -18,9 +18,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from jobs import cli
-from jobs.cli.status import problem_lines
+from jobs.cli.status import health_as_json, print_summary, problem_lines
 from jobs.run.lease import Holder, holder_to
 from jobs.run.ticks import tick_before
+from jobs.status.health import Health, HealthState, by_severity
 from tests.parts.patience import deadline, until
 from tests.parts.runs import store_in
 from tests.unit.jobs.cli.conftest import Crew, Write, databases
@@ -86,6 +87,16 @@ def test_a_job_that_did_not_run_is_a_problem(crew: Crew, write: Write) -> None:
     lock.write_text(re.sub(r'"first": "[^"]+"', '"first": "2025-01-01T00:00:00Z"', lock.read_text()))
     states = {subject["subject"]: subject["state"] for subject in status(crew)["subjects"]}
     assert states == {"shop": "missed first run", "odd": "finding"}
+
+
+def test_databases_of_a_server_stand_under_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    now = datetime.now(UTC)
+    states = {"main.b": HealthState.OK, "zoo": HealthState.OK, "main.a": HealthState.OK, "main.c": HealthState.FAILED}
+    health = [Health("backup", name, state, now, "x", None) for name, state in states.items()]
+    print_summary(health_as_json("try", by_severity(health)), now, UTC)
+    assert [line.split("  ")[1:3] for line in capsys.readouterr().out.splitlines()[1:-1]] == [
+        ["failed", "backup main.c"], ["ok", ""], ["server main: 2 ok"], ["ok", ""], ["ok", ""],
+    ]  # fmt: skip
 
 
 PROGRAM = """

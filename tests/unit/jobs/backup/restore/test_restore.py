@@ -44,7 +44,8 @@ def test_single_tables_can_join_others(found: RestoreTarget, create: bool, mode:
 @pytest.mark.parametrize(
     ("found", "create", "replaces", "error"),
     [
-        (target(objects=3), False, False, "not empty: it has 3 .*--replace"),
+        (target(objects=1), False, False, "not empty: it has 1 table, function or other object; use --replace"),
+        (target(objects=3), False, False, "not empty: it has 3 tables, functions and other objects; use --replace"),
         (target(objects=3), True, False, "already exists.*--replace"),
         (target(exists=False), False, False, "database shop does not exist.*--create"),
         (target(exists=False), False, True, "database shop does not exist.*--create"),
