@@ -209,6 +209,9 @@ def _remarks(plan: PrunePlan) -> Iterator[str]:
     if plan.dated_ahead:
         ids = and_more([each.id for each in plan.dated_ahead], KEYS_SHOWN)
         yield f"dated in the future and ignored: {ids}; to remove one: crew backups prune --set"
+    if untrusted := [each for each in plan.kept if each.untrusted is not None]:
+        see = f"crew backups list {untrusted[0].environment} {plan.database}"
+        yield f"{plural(len(untrusted), 'untrusted set')}: {see}"
     if plan.abandoned_sets or plan.abandoned_uploads:
         sets, uploads = plural(len(plan.abandoned_sets), "incomplete set"), len(plan.abandoned_uploads)
         size = format_size(sum(each.size for each in plan.abandoned_sets))

@@ -33,6 +33,8 @@ class DatabaseStatus:
     sets: tuple[Set, ...]
     backup: Health | None
     last_result: VerificationResult | None = None
+    untrusted: int = 0
+    """How many of the listed sets are not trusted: the newest ones are listed."""
 
     @property
     def newest(self) -> Set | None:
@@ -128,7 +130,13 @@ def database_statuses(
     }
     scheduled = [name for name, database in environment.databases.items() if database.backup]
     return tuple(
-        DatabaseStatus(name, newest_trusted(by_name[name]), backups.get(name), last_result(by_name[name]))
+        DatabaseStatus(
+            name,
+            newest_trusted(by_name[name]),
+            backups.get(name),
+            last_result(by_name[name]),
+            sum(each.untrusted is not None for each in by_name[name]),
+        )
         for name in sorted({*scheduled, *by_name, *backups})
     )
 

@@ -162,7 +162,7 @@ def test_a_set_that_nobody_signed_neither_counts_nor_pushes_another_out(environm
     unsigned = put(store, NEWEST + timedelta(minutes=1), signer=None)
     stranger = put(store, NEWEST + timedelta(minutes=2), signer=SigningKey(new_signing_key()[0]))
     record = run(environment, store)
-    assert record.sentence == "removed 2 of 6 sets, 30 B"
+    assert record.sentence == "removed 2 of 6 sets, 30 B; 2 untrusted sets: crew backups list try shop"
     assert names(store) == [set_id(days[1]), set_id(days[0]), unsigned, stranger]
     reasons = {each.set.id: each.reasons for each in plan_prune(store, environment, "shop", NOW).decisions}
     assert reasons[unsigned] == ("not counted, because it is not signed",)

@@ -42,6 +42,7 @@ def test_databases_are_those_with_a_schedule_a_set_or_a_run() -> None:
         ("shop", (10, 20), None),
     ]
     assert databases[2].newest == NEW
+    assert [database.untrusted for database in databases] == [0, 0, 1]
 
 
 def test_the_newest_result_of_a_trusted_set_counts() -> None:
