@@ -70,8 +70,9 @@ class Part:
     first_sha256: str
     """The hash of the first FIRST_BYTES stored bytes, which is checked before any of them is used.
 
-    They hold age's header: without the secret key, nobody can make other bytes that decrypt after the same header. In a
-    set that is not encrypted, they hold the statements in an archive of pg_dump; only rows follow.
+    They hold age's header: without the secret key, nobody can make other bytes that decrypt after the same header. If
+    the set is not encrypted, they hold all statements in the part of a table. The rest begins with the definitions, see
+    read_part(). All other parts are read whole before they are used.
     """
     dumped: int
 

@@ -7,9 +7,11 @@ import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import IO
 
 from inventories import Secret
 from jobs.backup.errors import BackupError, Damaged, UnreadableSet, Untrusted, WrongKey
+from jobs.backup.sets import passed_files
 from jobs.backup.sets.description import Description, decode_description
 from jobs.backup.sets.encryption import Sink, decrypt
 from jobs.backup.sets.manifest import MANIFEST, Manifest, Part, PartKind, PartPiece, decode_manifest
@@ -147,6 +149,17 @@ def read_part(stored: StoredSet, part: Part, sink: Sink, check: Callable[[], Non
     After any failure the rest of the part is read too, because the hash shows whether damage was the cause.
     """
     identity = stored.identity
+    if identity is None and part.kind is PartKind.REST:
+        with passed_files.new_file() as definitions:
+            [definitions_part] = stored.parts(PartKind.DEFINITIONS)
+            read_part(stored, definitions_part, definitions, check)
+            definitions.seek(0)
+            _read_part(stored, part, _SinkOfRest(sink, definitions), check, identity)
+    else:
+        _read_part(stored, part, sink, check, identity)
+
+
+def _read_part(stored: StoredSet, part: Part, sink: Sink, check: Callable[[], None], identity: str | None) -> None:
     stream = _HashedPart(stored, part, check)
     try:
         decrypt(stream, sink, identity)
@@ -166,6 +179,22 @@ def read_part(stored: StoredSet, part: Part, sink: Sink, check: Callable[[], Non
             stream.raise_if_damaged()
         raise
     stream.raise_if_damaged()
+
+
+class _SinkOfRest:
+    """A sink that gets no statement of the rest unchecked: the rest of a set begins with its definitions.
+
+    They can be longer than the bytes that first_sha256 covers. Encryption protects a part without this check.
+    """
+
+    def __init__(self, sink: Sink, definitions: IO[bytes]) -> None:
+        self._sink = sink
+        self._definitions = definitions
+
+    def write(self, body: bytes) -> None:
+        if not body.startswith(self._definitions.read(len(body))):
+            raise UnreadableSet("the rest of the set does not begin with its definitions")
+        self._sink.write(body)
 
 
 class _HashedPart:
