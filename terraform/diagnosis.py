@@ -57,6 +57,11 @@ _KNOWN = (
         ChangeRefused,
     ),
     KnownError(
+        r"over newer state with serial|a different state that has the same serial",
+        "the state changed during this command, so it was not replaced; run the command again",
+        ChangeRefused,
+    ),
+    KnownError(
         r"plan file was created by|Invalid plan file|can't be read by this version",
         "the plan was saved by another version of the program; plan again with this version",
         ChangeRefused,

@@ -193,6 +193,10 @@ class TerraformProgram(PythonTerraform):  # type: ignore[misc]  # it has no type
         """Return the stored state; empty if there is none yet."""
         return self.cmd("state pull").out
 
+    def push_state(self, file: Path, lock_timeout: str = LOCK_TIMEOUT) -> None:
+        """Replace the stored state by a file; Terraform locks the state and refuses if it has a newer one."""
+        self.cmd("state push", str(file), no_color=IsFlagged, lock_timeout=lock_timeout)
+
     def unlock(self, lock: str) -> None:
         """Remove a lock, whatever process holds it."""
         self.cmd("force-unlock", lock, force=IsFlagged)

@@ -23,7 +23,13 @@ from terraform.paths import StackPaths, file_lock
 from terraform.plan import Plan, parse_plan
 from terraform.program import LOCK_TIMEOUT, WITH_CHANGES, StartProgram, TerraformProgram, process_environment
 from terraform.show_plan import plan_as_json
-from terraform.state import StateVersion, found_no_change, planned_state_version, state_version
+from terraform.state import (
+    StateVersion,
+    found_no_change,
+    planned_state_version,
+    state_version,
+    succeeding_state,
+)
 
 FORMAT = 1
 
@@ -161,6 +167,27 @@ class Stack:
             # An apply has effects on other resources (a role now has its policy). Without a refresh of the state,
             # these effects would be reported as changes from outside.
             planned.program.refresh_state(self.paths.var_files, self.lock_timeout)
+
+    def current_state(self) -> str:
+        """Return the stored state as JSON; empty if there is none."""
+        with self.ready() as program:
+            return program.stored_state().strip()
+
+    def restore_state(self, saved: str, shown: StateVersion, save: Callable[[str], object]) -> None:
+        """Save the stored state, then replace it by a saved one.
+
+        Raise ChangeRefused if it is no longer the version that was shown, or belongs to another lineage.
+        """
+        with self.ready() as program, tempfile.TemporaryDirectory(dir=self.paths.data_folder, prefix="state-") as made:
+            present = program.stored_state().strip()
+            if state_version(present) != shown:
+                raise ChangeRefused(f"{self.name}: the state changed after it was shown; run the command again")
+            pushed = succeeding_state(self.name, saved, present)
+            if present:
+                save(present)
+            file = Path(made) / "state.json"  # in a directory with mode 0700
+            file.write_text(pushed)
+            program.push_state(file, self.lock_timeout)
 
     def recorded_by_apply(self, planned: SavedPlan) -> Sequence[DriftFinding]:
         """Return the outside changes that an apply of this plan records in the state."""

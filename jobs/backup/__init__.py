@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     )
     from jobs.backup.sets.choose_set import choose_set, parse_time, warnings_on_choice
     from jobs.backup.sets.description import Description, encode_description
-    from jobs.backup.sets.encryption import can_decrypt, encrypt, new_key_pair
+    from jobs.backup.sets.encryption import can_decrypt, decrypt, encrypt, new_key_pair
     from jobs.backup.sets.fetch import STDOUT, default_file, find_part, write_part
     from jobs.backup.sets.manifest import MANIFEST, Manifest, decode_manifest, encode_manifest, iso_timestamp
     from jobs.backup.sets.results import VerificationResult
@@ -78,7 +78,7 @@ _NAMES = {
     "restore.target": ("RestoreTarget", "inspect_target", "maintenance_connection", "unconnected_databases"),
     "sets.choose_set": ("choose_set", "parse_time", "warnings_on_choice"),
     "sets.description": ("Description", "encode_description"),
-    "sets.encryption": ("can_decrypt", "encrypt", "new_key_pair"),
+    "sets.encryption": ("can_decrypt", "decrypt", "encrypt", "new_key_pair"),
     "sets.fetch": ("STDOUT", "default_file", "find_part", "write_part"),
     "sets.manifest": ("MANIFEST", "Manifest", "decode_manifest", "encode_manifest", "iso_timestamp"),
     "sets.results": ("VerificationResult",),
@@ -147,6 +147,7 @@ __all__ = [
     "choose_set",
     "databases_with_sets",
     "decode_manifest",
+    "decrypt",
     "default_file",
     "dump_program",
     "encode_description",

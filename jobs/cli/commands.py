@@ -35,9 +35,10 @@ COMMANDS = {
 
 
 _OF_BACKUPS = ("list", "show", "restore", "verify", "fetch", "pin", "unpin", "prune")
+_OF_STACKS = ("bootstrap", "plan", "apply", "destroy", "output", "unlock", "states")
 MEANT = {
     **{name: f"crew backups {name}" for name in _OF_BACKUPS},
-    **{name: f"crew stacks {name}" for name in ("bootstrap", "plan", "apply", "destroy", "output", "unlock")},
+    **{name: f"crew stacks {name}" for name in _OF_STACKS},
     **{name: f"crew run {name}" for name in ("backup", "retention", "refresh")},
     "export": "crew schedule export",
     "logs": "crew runs ENV --last",

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
-import re
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from inventories import ExitCode
-from jobs.cli import arguments, output, prompts
+from jobs.cli import arguments, output, states
 from jobs.cli.arguments import AsJson, EnvironmentName, NotConfigured, WrongUsage, YesTo, examples, new_app
+from jobs.cli.stacks_command import (
+    Confirmation,
+    LockTimeout,
+    StackName,
+    StacksCommand,
+    Yes,
+    confirm_protected_environment,
+    open_stacks_command,
+)
 
 if TYPE_CHECKING:
-    from inventories import Environment
-    from jobs.run.context import RunContext
-    from terraform.order import StackOutcome
     from terraform.stack import SavedPlan, Stack
 
 app = new_app(
@@ -35,133 +36,10 @@ app = new_app(
 
 StackNames = Annotated[list[str] | None, typer.Argument(metavar="STACK...", help="Stacks (default: all).")]
 Full = Annotated[bool, typer.Option("--full", help="Also print Terraform's own text of the plan.")]
-LockTimeout = Annotated[
-    str, typer.Option(metavar="DURATION", help="How long to wait for a lock that is held, such as 30s or 5m.")
-]
-RISK = (
-    "Terraform is finishing the current changes and then saves the state. If you kill it now, the state will lack new "
-    "resources and the lock will stay. Wait for it"
-)
-_RESOURCE_PROGRESS = re.compile(
-    r'(?:[^\s"]|"(?:[^"\\]|\\.)*")+(?: \(deposed object \w+\))?: '
-    r"(?:(?:Creat|Modify|Destroy|Import)ing\.\.\.|Still (?:creat|modify|destroy|import)ing\.\.\.|"
-    r"(?:Creation|Modifications|Destruction|Import) complete)"
-)
-"""A line of Terraform's output that begins with a resource's address and what Terraform does to it."""
-Yes = Annotated[
-    bool,
-    typer.Option(
-        "--yes", help="Do not ask; required without a terminal. A protected environment needs --yes-to instead."
-    ),
-]
 PLAN_STYLES = {
     "destroy": output.BAD, "replace": output.BAD, "forget": output.WARN, "create": output.GOOD,
     "check failed": output.WARN, "later": output.WARN, "incomplete": output.WARN,
 }  # fmt: skip
-OUTCOME_STYLES = {"done": output.GOOD, "failed": output.BAD, "skipped": output.WARN}
-
-
-@dataclass
-class StacksCommand:
-    """The environment, the stacks and the options of one `crew stacks` command."""
-
-    environment: Environment
-    run: RunContext
-    names: tuple[str, ...]
-    lock_timeout: str
-    as_json: bool
-    terminal: threading.RLock = field(default_factory=threading.RLock)
-    """Held while a stack prints its plan and asks; stacks run in parallel."""
-    plans_as_json: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    def stack(self, name: str) -> Stack:
-        """Return a stack that prints Terraform's progress to stderr."""
-        from jobs.stacks.execution import graceful_start, open_stack
-
-        stack = open_stack(self.environment, name, graceful_start(self.run), lambda line: print_progress(name, line))
-        return replace(stack, lock_timeout=self.lock_timeout)
-
-    def run_all(
-        self,
-        work: Callable[[str], object],
-        *,
-        use_order: bool = True,
-        backwards: bool = False,
-        plans_printed: bool = False,
-    ) -> int:
-        """Run `work` for each stack, print the outcomes, and return the exit code.
-
-        With `plans_printed`, a single stack that succeeded gets no line of its own.
-        """
-        from terraform.order import dependencies, run_in_order
-
-        after = {name: stack.after for name, stack in self.environment.stacks.items()} if use_order else {}
-        outcomes = run_in_order(dependencies(self.names, after, backwards=backwards), work)
-        return self._print_outcomes(outcomes, plans_printed=plans_printed)
-
-    def _print_outcomes(self, outcomes: Sequence[StackOutcome[object]], *, plans_printed: bool) -> int:
-        from inventories import redact
-
-        rows = [(each.stack, *_outcome(self.environment.name, each)) for each in outcomes]
-        all_done = all(outcome == "done" for _, outcome, _ in rows)
-        if self.as_json:
-            stacks = [
-                {"stack": name, "outcome": outcome, "sentence": redact(sentence), **self.plans_as_json.get(name, {})}
-                for name, outcome, sentence in rows
-            ]
-            output.print_json({"environment": self.environment.name, "stacks": stacks})
-        elif not plans_printed or len(rows) > 1 or not all_done:
-            output.say("")
-            output.table([(output.Cell(outcome, OUTCOME_STYLES[outcome]), name, text) for name, outcome, text in rows])
-        return ExitCode.DONE if all_done else ExitCode.FAILED
-
-
-def _outcome(environment: str, outcome: StackOutcome[object]) -> tuple[str, str]:
-    """Return the outcome of a stack and its sentence; for a bug, it is a message that asks for a bug report."""
-    from jobs.cli.exit_codes import apology, explained
-
-    if outcome.skipped_for:
-        return "skipped", f"because {outcome.skipped_for} failed"
-    if outcome.error is None:
-        return "done", str(outcome.value)
-    if explained(outcome.error) is None:
-        return "failed", apology(outcome.error)
-    return "failed", str(outcome.error).removeprefix(f"{environment}/{outcome.stack}: ")
-
-
-@contextmanager
-def open_stacks_command(
-    ctx: typer.Context, name: str, stacks: Sequence[str] | None, *, lock_timeout: str = "60s", as_json: bool = False
-) -> Iterator[StacksCommand]:
-    """Open an environment and the named stacks, or all of its stacks."""
-    from jobs.run import unrecorded_run
-
-    environment = arguments.open_environment(ctx, name)
-    unknown = [stack for stack in stacks or () if stack not in environment.stacks]
-    if unknown:
-        from jobs.stacks.drift import list_stacks
-
-        raise WrongUsage(f"{name}: no stack {unknown[0]}; {list_stacks(environment)}")
-    if not environment.stacks:
-        raise NotConfigured(
-            f"{name}: there are no stacks. "
-            f"Add [stacks.NAME] to inventories/{name}.toml, where NAME is a directory in terraform/stacks."
-        )
-    if environment.store is None:
-        raise NotConfigured(
-            f"{name}: there is no [store], where the state is saved before each apply. "
-            f"Add [store] to inventories/{name}.toml."
-        )
-    # The run has no lock. It starts Terraform and ends it on a signal.
-    store = arguments.unmarked_store(environment)
-    with unrecorded_run(environment, store, "stacks", name, warning=RISK) as run:
-        yield StacksCommand(environment, run, tuple(stacks or environment.stacks), lock_timeout, as_json)
-
-
-def print_progress(stack: str, line: str) -> None:
-    """Print a line of Terraform's output to stderr if it reports progress on a resource."""
-    if _RESOURCE_PROGRESS.match(line):
-        output.say_to_stderr(f"{stack}: {line}")
 
 
 class StateAccess(StrEnum):
@@ -356,7 +234,7 @@ def output_command(
 def unlock_command(
     ctx: typer.Context,
     environment_name: EnvironmentName,
-    stack_name: Annotated[str, typer.Argument(metavar="STACK", help="Stack, as named in the environment file.")],
+    stack_name: StackName,
     lock_id: Annotated[
         str | None, typer.Option("--id", metavar="ID", help="Lock ID, as printed in the lock error.")
     ] = None,
@@ -377,7 +255,9 @@ def unlock_command(
         if held and lock_id:
             if lock_id != held.id:
                 raise WrongUsage(f"{sentence}, but with lock ID {held.id}, not {lock_id}")
-            _confirm_protected(command, yes_to, f"remove the lock of {stack.name}", f"{stack.name}: not unlocked")
+            confirm_protected_environment(
+                command, yes_to, f"remove the lock of {stack.name}", f"{stack.name}: not unlocked"
+            )
             with recorded(command.run, "unlock", stack_name, f"locked by {held.sentence}", lasting=False):
                 stack.unlock(lock_id)
             sentence = f"{stack.name} is unlocked; it was locked by {held.sentence}"
@@ -407,7 +287,7 @@ def _apply(command: StacksCommand, stack: Stack, planned: SavedPlan, confirmatio
         confirmation.ask(command, f"apply this plan to {stack.name}", f"{stack.name}: not applied")
     counts = summary.planned_counts(planned.plan, len(recorded_changes))
     with recorded(command.run, confirmation.verb, name, counts):
-        stack.apply(planned, lambda state: save_state(command.run, name, state))
+        stack.apply(planned, lambda state: save_state(command.run, name, state, before=confirmation.verb))
     if planned.plan.is_empty:
         return f"{len(recorded_changes)} changed outside, recorded in the state"
     return summary.applied_counts(planned.plan)
@@ -434,32 +314,11 @@ def _print_plan(command: StacksCommand, stack: Stack, planned: SavedPlan, *, ful
             output.say_lines(text)
 
 
-@dataclass(frozen=True)
-class Confirmation:
-    """The options that answer the question before a plan is applied."""
-
-    verb: str
-    yes: bool
-    yes_to: str | None
-
-    def require_possible(self, command: StacksCommand) -> None:
-        """Raise WrongUsage, before anything is planned, if no question can be asked and --yes is missing."""
-        if not command.environment.protected:
-            prompts.require_terminal(f"{self.verb} stacks of {command.environment.name}", yes=self._is_given(command))
-
-    def ask(self, command: StacksCommand, action: str, undone: str) -> None:
-        """Return once the user confirms; for a protected environment the user types its name."""
-        if command.environment.protected:
-            _confirm_protected(command, self.yes_to, action, undone)
-        else:
-            prompts.confirm(action, undone, yes=self._is_given(command), check=command.run.check)
-
-    def _is_given(self, command: StacksCommand) -> bool:
-        return self.yes or self.yes_to == command.environment.name
-
-
-def _confirm_protected(command: StacksCommand, yes_to: str | None, action: str, undone: str) -> None:
-    """Ask before a protected environment is changed."""
-    if command.environment.protected:
-        name = command.environment.name
-        prompts.confirm_protected(name, f"{name} is protected", action, undone, yes_to=yes_to, check=command.run.check)
+app.command(
+    "states",
+    epilog=examples(
+        "crew stacks states staging network",
+        "crew stacks states staging network --diff 20261129T020000123456Z current",
+        "crew stacks states staging network --restore 20261129T020000123456Z",
+    ),
+)(states.states_command)

@@ -1,7 +1,9 @@
-"""Save a stack's state in the store, encrypted, and keep the newest ones."""
+"""Save a stack's state in the store, encrypted, keep the newest ones, list and read them."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -10,21 +12,78 @@ if TYPE_CHECKING:
     from jobs.run.job import Run
 
 STATES_KEPT = 30
+_TIME = "%Y%m%dT%H%M%S%fZ"
+_NAME = re.compile(r"(?P<id>\d{8}T\d{12}Z)(?:\.(?P<serial>\d+)\.(?P<before>[a-z]+))?\.tfstate\.zst(?P<age>\.age)?")
 
 
-def save_state(run: Run, stack: str, state: str, now: datetime | None = None) -> str:
-    """Save a state, encrypted as backups are, remove all but the newest 30, and return the key."""
+@dataclass(frozen=True, slots=True)
+class SavedState:
+    """A saved state, as its key describes it."""
+
+    id: str
+    saved: datetime
+    serial: int | None
+    before: str | None
+    """The command that was about to change the state."""
+    size: int
+    key: str
+    is_encrypted: bool
+
+
+def save_state(run: Run, stack: str, state: str, *, before: str, now: datetime | None = None) -> str:
+    """Save a state, encrypted as backups are, remove all but the newest 30, and return its ID.
+
+    The key names the serial number of the state and the command, so that a list needs no key to decrypt.
+    """
     from jobs.backup import encrypt
+    from terraform.state import state_version
 
     recipients = run.environment.store.encrypt_to if run.environment.store else ()
     encrypted = BytesIO()
     encrypt([state.encode()], encrypted, recipients)
-    folder = f"{run.environment.name}/state/{stack}/"
-    timestamp = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%S%fZ")
-    key = f"{folder}{timestamp}.tfstate.zst{'.age' if recipients else ''}"
-    run.store.create(key, encrypted.getvalue())
+    identifier = (now or datetime.now(UTC)).strftime(_TIME)
+    name = f"{identifier}.{state_version(state).number}.{before}.tfstate.zst{'.age' if recipients else ''}"
+    folder = _folder(run, stack)
+    run.store.create(f"{folder}{name}", encrypted.getvalue())
     _remove_old_states(run, folder)
-    return key
+    return identifier
+
+
+def saved_states(run: Run, stack: str) -> list[SavedState]:
+    """Return the saved states of a stack, newest first."""
+    folder, found = _folder(run, stack), []
+    for entry in run.store.list(folder):
+        if match := _NAME.fullmatch(entry.key.removeprefix(folder)):
+            saved = datetime.strptime(match["id"], _TIME).replace(tzinfo=UTC)
+            serial = int(match["serial"]) if match["serial"] else None
+            encrypted = bool(match["age"])
+            found.append(SavedState(match["id"], saved, serial, match["before"], entry.size, entry.key, encrypted))
+    return sorted(found, key=lambda state: state.key, reverse=True)
+
+
+def read_state(run: Run, stack: str, identifier: str) -> str:
+    """Return a saved state as JSON; StackError if there is none with this ID, or no key here decrypts it."""
+    from jobs.backup import decrypt
+    from terraform.errors import StackError
+
+    name = f"{run.environment.name}/{stack}"
+    found = next((state for state in saved_states(run, stack) if state.id == identifier), None)
+    if found is None:
+        command = f"crew stacks states {run.environment.name} {stack}"
+        raise StackError(f"{name}: no state with the ID {identifier} is saved; list them with: {command}")
+    key = run.environment.store.decrypt_with if run.environment.store else None
+    if found.is_encrypted and key is None:
+        raise StackError(
+            f"{name}: saved state {identifier} is encrypted, and {run.environment.name}.toml has no key to decrypt it; "
+            'set decrypt_with = { file = "…" } under [store]'
+        )
+    decrypted = BytesIO()
+    decrypt([run.store.get(found.key).body], decrypted, key.reveal() if key and found.is_encrypted else None)
+    return decrypted.getvalue().decode()
+
+
+def _folder(run: Run, stack: str) -> str:
+    return f"{run.environment.name}/state/{stack}/"
 
 
 def _remove_old_states(run: Run, folder: str) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 from jobs.cli.commands import COMMANDS, load_command
 
 _END = "_as_json"
+_SHARED = ("jobs.cli.run", "jobs.cli.stacks_command")
+"""Modules whose functions print or make documents for other commands."""
 
 
 def commands() -> dict[str, Any]:
@@ -71,8 +73,13 @@ def _printed(module: str, name: str, seen: set[str]) -> Iterator[str]:
         called = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
         if called == "print_json":
             yield from _keys(module, function, call.args[0])
-        elif called in _functions(module):
-            yield from _printed(module, called, seen)
+        elif owner := _owner(module, called):
+            yield from _printed(owner, called, seen)
+
+
+def _owner(module: str, function: str) -> str | None:
+    """Return the module that has a function which this module calls."""
+    return next((each for each in (module, *_SHARED) if function in _functions(each)), None)
 
 
 def _returned(module: str, name: str) -> Iterator[str]:
@@ -100,10 +107,8 @@ def _keys(module: str, function: ast.FunctionDef, node: ast.expr) -> Iterator[st
                 value = getattr(statement, "value", None)
                 if isinstance(value, ast.Dict | ast.IfExp):
                     yield from _keys(module, function, value)
-    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-        owner = next((each for each in (module, "jobs.cli.run") if node.func.id in _functions(each)), None)
-        if owner is not None:
-            yield from _returned(owner, node.func.id)
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and (owner := _owner(module, node.func.id)):
+        yield from _returned(owner, node.func.id)
 
 
 PAGE = Path(__file__).parents[2] / "docs" / "json.md"

@@ -56,6 +56,11 @@ def test_a_lock_taken_on_this_host_after_the_start_can_be_our_own(host: str, sec
             "another version",
         ),
         (
+            "Failed to write state: cannot import state with serial 8 over newer state with serial 9",
+            ChangeRefused,
+            "the state changed during this command",
+        ),
+        (
             "Error: state snapshot was created by Terraform v1.9.0, which is newer",
             NoTerraform,
             "1.9.0, which is newer",

@@ -73,6 +73,11 @@ def program(start: Any, folder: Path, **more: Any) -> TerraformProgram:
         pytest.param(lambda terraform: terraform.show_text(Path("/p")), "show -no-color /p", id="show as text"),
         pytest.param(lambda terraform: terraform.outputs(), "output -json -no-color", id="output: without a name"),
         pytest.param(lambda terraform: terraform.stored_state(), "state pull", id="state pull: two words"),
+        pytest.param(
+            lambda terraform: terraform.push_state(Path("/s"), "5m"),
+            "state push -no-color -lock-timeout=5m /s",
+            id="state push: without -force",
+        ),
         pytest.param(lambda terraform: terraform.unlock("6f1c"), "force-unlock -force 6f1c", id="unlock"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The state version and the refresh result in saved plans."""
+"""The state version and the refresh result in saved plans; the contents of states and their differences."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ from typing import Any
 
 import pytest
 
-from terraform.state import StateVersion, found_no_change, planned_state_version, state_version
+from terraform.errors import ChangeRefused
+from terraform.state import (
+    StateDifference,
+    StateVersion,
+    found_no_change,
+    planned_state_version,
+    state_contents,
+    state_differences,
+    state_version,
+    succeeding_state,
+)
 
 
 def instance(name: str = "x", mode: str = "managed", **more: Any) -> dict[str, Any]:
@@ -95,3 +105,56 @@ def test_a_plan_of_code_with_checks_is_read(tmp_path: Path, name: str, code: str
     with zipfile.ZipFile(file, "a") as plan:
         plan.writestr(f"tfconfig/m-/{name}", code)
     assert found_no_change(file) is same
+
+
+def state(*resources: dict[str, Any], serial: int = 7, lineage: str = "l", **outputs: str) -> str:
+    """A state as JSON."""
+    values = {name: {"value": value, "type": "string"} for name, value in outputs.items()}
+    return json.dumps({"serial": serial, "lineage": lineage, "resources": resources, "outputs": values})
+
+
+def test_the_contents_of_a_state_have_addresses_as_terraform_writes_them() -> None:
+    many = instance("many")
+    many["module"] = 'module.a["b"]'
+    many["instances"] = [{"index_key": 0}, {"index_key": 'x"y'}, {"deposed": "0a1b2c3d"}, {"status": "tainted"}]
+    assert list(state_contents(state(instance(), many, instance("data", mode="data"), word="good"))) == [
+        "output.word",
+        "aws_vpc.x",
+        'module.a["b"].aws_vpc.many[0]',
+        'module.a["b"].aws_vpc.many["x\\"y"]',
+        'module.a["b"].aws_vpc.many (deposed object 0a1b2c3d)',
+        'module.a["b"].aws_vpc.many (tainted)',
+    ]
+    assert state_contents("") == {}
+
+
+def test_differences_name_attributes_and_no_values() -> None:
+    """Names below an attribute can be values, such as the keys of a sensitive map."""
+    changed = instance(attributes={"id": "2", "tags": {"hush": "hush"}, "ports": None})
+    before, after = state(instance(), instance("old"), word="hush"), state(changed, instance("new"), word="other")
+    assert state_differences(before, after) == [
+        StateDifference("added", "aws_vpc.new"),
+        StateDifference("removed", "aws_vpc.old"),
+        StateDifference("changed", "aws_vpc.x", ("id", "tags")),
+        StateDifference("changed", "output.word", ("value",)),
+    ]
+    assert state_differences(before, before) == []
+
+
+@pytest.mark.parametrize(
+    ("present", "serial"),
+    [
+        pytest.param(state(instance(), serial=9), 10, id="a later state"),
+        pytest.param(state(instance(), serial=3), 8, id="an earlier state"),
+        pytest.param(state(serial=1, lineage="new"), 8, id="an empty state with a new lineage"),
+        pytest.param("", 8, id="no state"),
+    ],
+)
+def test_a_restored_state_follows_the_present_one(present: str, serial: int) -> None:
+    document = json.loads(succeeding_state("staging/network", state(instance()), present))
+    assert document == {**json.loads(state(instance())), "serial": serial}
+
+
+def test_a_state_of_another_lineage_is_refused() -> None:
+    with pytest.raises(ChangeRefused, match="staging/network: the saved state has another lineage"):
+        succeeding_state("staging/network", state(), state(instance(), lineage="other"))

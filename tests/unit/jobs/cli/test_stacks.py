@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.cli.stacks import print_progress
+from jobs.cli.stacks_command import print_progress
 from tests.unit.jobs.cli.conftest import Crew, Write
 
 STACK = """

@@ -26,7 +26,20 @@ from jobs.backup.sets.description import TableRows, encode_description
 from jobs.backup.sets.manifest import Part, PartKind, encode_manifest
 from jobs.backup.sets.writing import PartWriter
 from jobs.checks import Check, fault, ok
-from jobs.cli import alerts, check, cost, drift, exit_codes, output, prompts, restores, run, run_command_line, stacks
+from jobs.cli import (
+    alerts,
+    check,
+    cost,
+    drift,
+    exit_codes,
+    output,
+    prompts,
+    restores,
+    run,
+    run_command_line,
+    stacks,
+    stacks_command,
+)
 from jobs.cost.report import CostReport, Service, UnusualDay
 from jobs.run.job import Notice, Outcome
 from jobs.run.lease import Holder, holder_to
@@ -81,7 +94,7 @@ def report_error(error: Exception) -> None:
 def print_plan() -> None:
     """Print a plan as `crew stacks plan --full` does."""
     stack = FAKE(name=EVIL, paths=FAKE(stack="a"), recorded_by_apply=lambda _planned: [])
-    command = FAKE(as_json=False, terminal=stacks.threading.RLock())
+    command = FAKE(as_json=False, terminal=stacks_command.threading.RLock())
     planned = FAKE(plan=None, text=lambda: EVIL.replace("\n", " "))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("terraform.summary.plan_lines", lambda _plan: [PlanLine("destroy", EVIL, EVIL)])
@@ -93,7 +106,7 @@ def print_outcomes() -> None:
     """Print the outcomes of stacks."""
     command = FAKE(environment=FAKE(name="try"), as_json=False)
     outcomes = [StackOutcome(EVIL, error=CrewError(EVIL)), StackOutcome("b", value=EVIL), StackOutcome("c", EVIL)]
-    stacks.StacksCommand._print_outcomes(command, outcomes, plans_printed=False)
+    stacks_command.StacksCommand._print_outcomes(command, outcomes, plans_printed=False)
 
 
 def print_log_line(renderer: Callable[..., str]) -> None:
@@ -145,7 +158,7 @@ DIRECTLY: Mapping[str, Callable[[], object]] = {
     "drift --format markdown": lambda: drift._print_reports([REPORT], drift.Format.MARKDOWN),
     "stacks plan --full": print_plan,
     "stacks apply": print_outcomes,
-    "stacks apply, progress": lambda: stacks.print_progress(
+    "stacks apply, progress": lambda: stacks_command.print_progress(
         "a", 'aws_instance.a["' + EVIL.partition("\r")[0] + '\\r\\nforged: done"]: Creating...'
     ),
     "cost": lambda: cost.print_month(
