@@ -3,6 +3,9 @@
 A key is a file at the same path, so that plain tools can read backup sets. Three names are reserved. `%lock` is a lock
 file, held while a file becomes visible. `%open` holds incomplete files. A crash leaves files only there. `%spare`
 reserves a megabyte: on a full disk it makes room for small objects, so that retention gets its lock and frees the disk.
+
+Below its root the store follows no symbolic link and opens only regular files: whoever can write there must not reach
+other files through it. The root itself can be a link.
 """
 
 from __future__ import annotations
@@ -12,14 +15,16 @@ import fcntl
 import hashlib
 import os
 import secrets
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
+from jobs import log
 from jobs.store.interface import (
     Changed,
     Denied,
@@ -71,19 +76,19 @@ class DirectoryStore:
             _make_folders(self.root)
 
     def get(self, key: str) -> StoredObject:
-        with self._translated_errors(key), self._file(key).open("rb") as file:
+        with self._translated_errors(key), self._opened_file(self._file(key)) as file:
             return StoredObject(file.read(), _version(os.fstat(file.fileno())))
 
     def create(self, key: str, body: bytes) -> str:
         def require_absent(file: Path) -> None:
-            if file.exists():
+            if os.path.lexists(file):
                 raise Exists(f"{self.url}: {key} exists already")
 
         return self._write(key, body, require_absent)
 
     def replace(self, key: str, body: bytes, version: str) -> str:
         def require_unchanged(file: Path) -> None:
-            if _version(file.stat()) != version:
+            if _version(os.lstat(file)) != version:
                 raise Changed(f"{self.url}: {key} was changed by another writer")
 
         return self._write(key, body, require_unchanged)
@@ -96,7 +101,7 @@ class DirectoryStore:
             return DirectoryUpload(self, key, self._new_open_folder(key))
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        with self._translated_errors(key), self._file(key).open("rb") as file:
+        with self._translated_errors(key), self._opened_file(self._file(key)) as file:
             left = os.fstat(file.fileno()).st_size if end is None else end
             left -= file.seek(start)
             while left > 0 and (chunk := file.read(min(READ_SIZE, left))):
@@ -106,12 +111,12 @@ class DirectoryStore:
     def list(self, prefix: str = "", start_after: str = "") -> Iterator[ListedKey]:
         with self._translated_errors(prefix):
             above, start = _split(prefix)
-            yield from _listed_keys(self._folder(above), above, start, start_after)
+            yield from _listed_keys(self._listed_folder(above), above, start, start_after)
 
     def folders(self, prefix: str = "") -> Iterator[ListedKey | ListedPrefix]:
         with self._translated_errors(prefix):
             above, start = _split(prefix)
-            for level, path in _levels_in(self._folder(above)):
+            for level, path in _levels_in(self._listed_folder(above)):
                 if not level.startswith(start):
                     continue
                 if not level.endswith("/"):
@@ -138,8 +143,8 @@ class DirectoryStore:
     def open_uploads(self, prefix: str = "") -> Iterator[OpenUpload]:
         with self._translated_errors(prefix):
             for key_file in sorted((self.root / _OPEN_FOLDER).glob("*/key")):
-                with suppress(FileNotFoundError):  # it ended meanwhile
-                    key, since = key_file.read_bytes().decode(), key_file.stat().st_mtime
+                with suppress(FileNotFoundError), self._opened_file(key_file) as file:  # else it ended meanwhile
+                    key, since = file.read().decode(), os.fstat(file.fileno()).st_mtime
                     if key.startswith(prefix):
                         yield OpenUpload(key, key_file.parent.name, datetime.fromtimestamp(since, UTC))
 
@@ -176,30 +181,29 @@ class DirectoryStore:
     def _release_spare(self) -> bool:
         """Return whether there was a part of the spare file to release."""
         try:
-            size = (self.root / _SPARE_FILE).stat().st_size
-            os.truncate(self.root / _SPARE_FILE, max(0, size - SPARE_STEP))
-        except OSError:
+            with self._opened_file(self.root / _SPARE_FILE, os.O_RDWR) as spare:
+                size = os.fstat(spare.fileno()).st_size
+                os.truncate(spare.fileno(), max(0, size - SPARE_STEP))
+        except (OSError, StoreError):
             return False
         return size > 0
 
     def _fill_spare(self) -> None:
         """Fill the spare file up to its size while the disk has enough room; an error there fails no write."""
-        with suppress(OSError):
-            fd = os.open(self.root / _SPARE_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            try:
-                missing, disk = SPARE - os.fstat(fd).st_size, os.fstatvfs(fd)
-                if missing > 0 and disk.f_bavail * disk.f_frsize >= FREE_FOR_SPARE:
-                    _write_all(fd, os.urandom(missing))  # random: a disk that compresses needs room for it, too
-            finally:
-                os.close(fd)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+        with suppress(OSError, StoreError), self._opened_file(self.root / _SPARE_FILE, flags) as spare:
+            fd = spare.fileno()
+            missing, disk = SPARE - os.fstat(fd).st_size, os.fstatvfs(fd)
+            if missing > 0 and disk.f_bavail * disk.f_frsize >= FREE_FOR_SPARE:
+                _write_all(fd, os.urandom(missing))  # random: a disk that compresses needs room for it, too
 
     def _new_open_folder(self, key: str) -> Path:
         """Create a directory for one incomplete file, and write down its key."""
         if not self.root.is_dir():  # a missing directory can be a disk that is not mounted
             raise StoreError(f"{self.url}: directory {self.root} does not exist; mount its disk, or correct store.url")
-        _make_folders(self.root / _OPEN_FOLDER)
         folder = self.root / _OPEN_FOLDER / secrets.token_hex(12)
-        folder.mkdir(mode=0o700)
+        with self._opened_folder(folder.parent, create=True) as above:
+            os.mkdir(folder.name, mode=0o700, dir_fd=above)
         try:
             with os.fdopen(_new_file(folder / "key"), "wb") as key_file:
                 key_file.write(key.encode())
@@ -210,50 +214,84 @@ class DirectoryStore:
 
     def _remove_open_folder(self, folder: Path) -> None:
         with suppress(FileNotFoundError):
-            for name in ("body", "key"):
-                (folder / name).unlink(missing_ok=True)
-            folder.rmdir()
+            with self._opened_folder(folder) as opened:
+                for name in ("body", "key"):
+                    with suppress(FileNotFoundError):
+                        os.unlink(name, dir_fd=opened)
+            self._remove_folder(folder)
 
     def _publish(self, key: str, body: Path, require: Callable[[Path], None] | None = None) -> str:
         with self._locked():
             file = self._file(key)
             if require:
                 require(file)
-            _make_folders(file.parent)
-            now = time.time_ns()  # the file system's clock can be too coarse to distinguish two writes
-            os.utime(body, ns=(now, now))
-            version = _version(body.stat())
-            body.rename(file)
-            _sync_folder(file.parent)
+            with self._opened_folder(file.parent, create=True) as folder:
+                now = time.time_ns()  # the file system's clock can be too coarse to distinguish two writes
+                os.utime(body, ns=(now, now))
+                version = _version(body.stat())
+                os.rename(body, file.name, dst_dir_fd=folder)
+                os.fsync(folder)
         return version
 
     def _remove(self, key: str) -> None:
         with self._locked():
             file = self._file(key)
-            file.unlink()
-            _sync_folder(file.parent)
-            for folder in file.parents:
-                if folder == self.root or not _removed_empty(folder):
-                    break
+            with self._opened_folder(file.parent) as folder:
+                os.unlink(file.name, dir_fd=folder)
+                os.fsync(folder)
+            with suppress(OSError):  # a folder that is not empty
+                for empty in file.parents:
+                    if empty == self.root:
+                        break
+                    self._remove_folder(empty)
+
+    def _remove_folder(self, folder: Path) -> None:
+        with self._opened_folder(folder.parent) as above:
+            os.rmdir(folder.name, dir_fd=above)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        lock = os.open(self.root / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
+        with self._opened_file(self.root / _LOCK_FILE, os.O_RDWR | os.O_CREAT) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
-        finally:
-            os.close(lock)
 
     def _folder(self, above: str) -> Path:
         folder = self.root
         for level in above.split("/")[:-1]:
-            folder = _path_of_level(folder, level, Path.is_dir, other=Path.is_file)
+            folder = _path_of_level(folder, level, _is_folder, other=_is_file)
+        return folder
+
+    def _listed_folder(self, above: str) -> Path:
+        folder = self._folder(above)
+        with suppress(FileNotFoundError, NotADirectoryError), self._opened_folder(folder):
+            pass  # an error if a link leads there
         return folder
 
     def _file(self, key: str) -> Path:
         above, last = _split(key)
-        return _path_of_level(self._folder(above), last, Path.is_file, other=Path.is_dir)
+        return _path_of_level(self._folder(above), last, _is_file, other=_is_folder)
+
+    @contextmanager
+    def _opened_folder(self, folder: Path, *, create: bool = False) -> Iterator[int]:
+        """Open a directory level by level, so that no link leads elsewhere, not even one that somebody makes now."""
+        fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for name in folder.relative_to(self.root).parts:
+                above, fd = fd, _open_folder(name, fd, create=create)
+                os.close(above)
+            yield fd
+        finally:
+            os.close(fd)
+
+    @contextmanager
+    def _opened_file(self, path: Path, flags: int = os.O_RDONLY) -> Iterator[BinaryIO]:
+        with self._opened_folder(path.parent) as folder:
+            # O_NONBLOCK: to open a named pipe waits for another process.
+            fd = os.open(path.name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600, dir_fd=folder)
+        with os.fdopen(fd, "rb" if flags == os.O_RDONLY else "r+b", buffering=0) as file:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise StoreError(f"{self.url}: {path} is not a regular file; move it out of the store")
+            yield file
 
     @contextmanager
     def _translated_errors(self, key: str) -> Iterator[None]:
@@ -269,6 +307,11 @@ class DirectoryStore:
             return Denied(f"{self.url}: {key}: {error.strerror}; give user {os.geteuid()} read and write permission")
         if error.errno in _FULL:
             return StoreError(f"{self.url}: {key}: {_FULL[error.errno]}; free some space, or use another disk")
+        if error.errno == errno.ELOOP:
+            return StoreError(
+                f"{self.url}: {key}: its path has a symbolic link below {self.root}, which groundcrew does not follow; "
+                "replace the link by what it points to, or mount that there"
+            )
         return StoreError(f"{self.url}: {key}: {error.strerror or error}")
 
 
@@ -348,15 +391,21 @@ def _is_after(key: str, start_after: str) -> bool:
 
 def _listed_key(key: str, path: Path) -> Iterator[ListedKey]:
     try:
-        stat = path.stat()
+        found = os.lstat(path)
     except FileNotFoundError:  # deleted meanwhile
         return
-    yield ListedKey(key, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC), _version(stat))
+    yield ListedKey(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC), _version(found))
 
 
 def _levels_in(folder: Path) -> list[tuple[str, Path]]:
     """Return the levels in a directory and their paths, in the order of keys; a directory's level ends with a slash."""
-    return sorted((key_level(names) + slash, path) for names, slash, path in _named_levels(folder, []))
+    levels = []
+    for names, slash, path in _named_levels(folder, []):
+        try:
+            levels.append((key_level(names) + slash, path))
+        except UnicodeDecodeError:
+            log.get().warning("file ignored, groundcrew wrote no such name", path=repr(str(path)))
+    return sorted(levels)
 
 
 def _named_levels(folder: Path, names: list[str]) -> Iterator[tuple[list[str], str, Path]]:
@@ -367,14 +416,23 @@ def _named_levels(folder: Path, names: list[str]) -> Iterator[tuple[list[str], s
     for entry in entries:
         if entry.name in (_LOCK_FILE, _OPEN_FOLDER, _SPARE_FILE):
             continue
-        if entry.name.endswith(CONTINUED_SUFFIX):
+        is_folder = entry.is_dir(follow_symlinks=False)
+        if is_folder and entry.name.endswith(CONTINUED_SUFFIX):
             yield from _named_levels(folder / entry.name, [*names, entry.name])
-        else:
-            yield [*names, entry.name], "/" if entry.is_dir() else "", folder / entry.name
+        elif is_folder or entry.is_file(follow_symlinks=False):
+            yield [*names, entry.name], "/" if is_folder else "", folder / entry.name
 
 
-def _version(stat: os.stat_result) -> str:
-    return f"{stat.st_mtime_ns:x}-{stat.st_ino:x}-{stat.st_size:x}"
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+def _version(file: os.stat_result) -> str:
+    return f"{file.st_mtime_ns:x}-{file.st_ino:x}-{file.st_size:x}"
 
 
 def _new_file(path: Path) -> int:
@@ -405,17 +463,27 @@ def _make_folders(folder: Path) -> None:
         _sync_folder(folder.parent)
 
 
+def _open_folder(name: str, above: int, *, create: bool) -> int:
+    """Open a directory in another one; an error of ELOOP if it is a link."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(name, flags, dir_fd=above)
+    except FileNotFoundError:
+        if not create:
+            raise
+    except NotADirectoryError:
+        if stat.S_ISLNK(os.stat(name, dir_fd=above, follow_symlinks=False).st_mode):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name) from None
+        raise
+    with suppress(FileExistsError):
+        os.mkdir(name, mode=0o700, dir_fd=above)
+        os.fsync(above)
+    return os.open(name, flags, dir_fd=above)
+
+
 def _sync_folder(folder: Path) -> None:
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def _removed_empty(folder: Path) -> bool:
-    try:
-        folder.rmdir()
-    except OSError:
-        return False
-    return True

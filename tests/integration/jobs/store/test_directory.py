@@ -19,7 +19,7 @@ from tests.parts.store import Settings
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     folder = tmp_path / "new" / "store"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, mode=0o700)
     return folder
 
 
@@ -41,6 +41,7 @@ def test_a_key_is_a_plain_file_that_only_its_owner_can_read(store: Store, root: 
 
 
 def test_reading_creates_nothing(store: Store, root: Path) -> None:
+    root.rmdir()
     assert list(store.list()) == list(store.folders("a/")) == list(store.open_uploads()) == []
     with pytest.raises(Missing):
         store.get("a")
@@ -161,6 +162,7 @@ print([entry.key for entry in store.list() if "/" not in entry.key])
 @pytest.mark.needs("root")
 def test_a_read_only_folder_can_be_read_and_denies_writes(tmp_path: Path) -> None:
     root = tmp_path / "store"
+    root.mkdir()
     open_store(Settings(f"file://{root}")).put("a", b"one")
     code = """
 print(store.get("a").body, [entry.key for entry in store.list()])
