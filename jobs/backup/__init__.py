@@ -28,11 +28,12 @@ if TYPE_CHECKING:
         maintenance_connection,
         unconnected_databases,
     )
-    from jobs.backup.sets.choose_set import choose_set, parse_time, warnings_on_choice
+    from jobs.backup.sets.choose_set import choose_set, find_by_id, parse_time, warnings_on_choice
     from jobs.backup.sets.description import Description, encode_description
     from jobs.backup.sets.encryption import can_decrypt, decrypt, encrypt, new_key_pair
     from jobs.backup.sets.fetch import STDOUT, default_file, find_part, write_part
     from jobs.backup.sets.manifest import MANIFEST, Manifest, decode_manifest, encode_manifest, iso_timestamp
+    from jobs.backup.sets.marker import MARKER
     from jobs.backup.sets.results import VerificationResult
     from jobs.backup.sets.sets import (
         PIN,
@@ -76,10 +77,11 @@ _NAMES = {
     "restore.restore": ("RestoreMode", "RestorePlan", "Restored", "choose_mode", "plan_restore", "restore_set"),
     "restore.side_table": ("SideTable", "restore_side_table"),
     "restore.target": ("RestoreTarget", "inspect_target", "maintenance_connection", "unconnected_databases"),
-    "sets.choose_set": ("choose_set", "parse_time", "warnings_on_choice"),
+    "sets.choose_set": ("choose_set", "find_by_id", "parse_time", "warnings_on_choice"),
     "sets.description": ("Description", "encode_description"),
     "sets.encryption": ("can_decrypt", "decrypt", "encrypt", "new_key_pair"),
     "sets.fetch": ("STDOUT", "default_file", "find_part", "write_part"),
+    "sets.marker": ("MARKER",),
     "sets.manifest": ("MANIFEST", "Manifest", "decode_manifest", "encode_manifest", "iso_timestamp"),
     "sets.results": ("VerificationResult",),
     "sets.sets": (
@@ -113,6 +115,7 @@ _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "MANIFEST",
+    "MARKER",
     "NEEDED_PRIVILEGES",
     "ONE_DATABASE",
     "PIN",
@@ -153,6 +156,7 @@ __all__ = [
     "encode_description",
     "encode_manifest",
     "encrypt",
+    "find_by_id",
     "find_newest_sets",
     "find_part",
     "find_protection",

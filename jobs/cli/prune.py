@@ -34,7 +34,9 @@ def prune_command(
     ] = False,
     set_id: Annotated[
         str | None,
-        typer.Option("--set", metavar="ID", help="Remove only this set: an untrusted one, or one of the future."),
+        typer.Option(
+            "--set", metavar="ID", help="Remove only this set: untrusted, of the future, or without its manifest."
+        ),
     ] = None,
     yes_to: YesTo = None,
     as_json: AsJson = False,
@@ -96,6 +98,8 @@ def _print_plans(environment: Environment, plans: Sequence[PrunePlan], now: date
 
 
 def _print_plan(plan: PrunePlan, now: datetime) -> None:
+    from jobs.retention.job import LOST_MANIFEST
+
     if not plan.decisions:
         output.say("  no complete backup sets", output.QUIET)
     else:
@@ -106,6 +110,9 @@ def _print_plan(plan: PrunePlan, now: datetime) -> None:
     if plan.dated_ahead:
         ids = ", ".join(each.id for each in plan.dated_ahead)
         output.say(f"  dated in the future and ignored: {ids} (to remove one: --set)", output.WARN)
+    if plan.lost_manifest:
+        ids = ", ".join(each.id for each in plan.lost_manifest)
+        output.say(f"  {LOST_MANIFEST}: {ids} (to remove one: --set)", output.WARN)
     output.say(f"  keep {_total(plan.kept)}; remove {_total(plan.removed)}{_leftovers(plan)}")
 
 
@@ -157,6 +164,7 @@ def prune_plan_as_json(plan: PrunePlan) -> dict[str, Any]:
         "keep_bytes": sum(each.size for each in plan.kept),
         "remove_bytes": sum(each.size for each in plan.removed),
         "dated_ahead": [each.id for each in plan.dated_ahead],
+        "lost_manifest": [each.id for each in plan.lost_manifest],
         "abandoned_sets": [each.id for each in plan.abandoned_sets],
         "open_uploads": [each.key for each in plan.abandoned_uploads],
     }

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 from inventories import Environment, Keep
 from jobs.backup import (
     MANIFEST,
+    MARKER,
     Set,
     databases_with_sets,
+    find_by_id,
     is_dated_ahead,
     is_known,
     require_sets_of_servers,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 A_DAY = timedelta(days=1)
 KEYS_SHOWN = 3
+LOST_MANIFEST = "kept, because the set was complete and its manifest or signature is gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ class PrunePlan:
     """The names of each set's keys, by set."""
     dated_ahead: tuple[Set, ...] = ()
     """Sets dated in the future. No rule counts them, and only a person removes them."""
+    lost_manifest: tuple[Set, ...] = ()
+    """Sets that were complete and whose manifest is gone. Only a person removes them."""
 
     @property
     def removed(self) -> tuple[Set, ...]:
@@ -73,33 +78,39 @@ def plan_prune(store: Store, environment: Environment, database: str, now: datet
     candidates = [each for each in sets if each.complete and not is_dated_ahead(each, now)]
     decisions = apply_policy(candidates, policy, now.astimezone(environment.timezone))
     abandoned = partial(is_abandoned, holder=holder, now=now)
+    leftovers = [each for each in sets if not each.complete and not each.pinned and abandoned(each.started)]
     return PrunePlan(
         database,
         tuple(decisions),
         policy != Keep(),
-        tuple(each for each in sets if not each.complete and not each.pinned and abandoned(each.started)),
+        tuple(each for each in leftovers if not each.lost_manifest),
         tuple(upload for upload in store.open_uploads(prefix) if abandoned(upload.started)),
         names,
         dated_ahead,
+        tuple(each for each in leftovers if each.lost_manifest),
     )
 
 
 def plan_removal(store: Store, environment: Environment, database: str, set_id: str, now: datetime) -> PrunePlan:
-    """Plan to remove one set that is untrusted or dated in the future. The rules of `keep` decide about all others."""
+    """Plan to remove one set that no rule of `keep` decides about: untrusted, of the future, or without manifest."""
     plan = plan_prune(store, environment, database, now)
-    not_counted = [*plan.dated_ahead, *(each.set for each in plan.decisions if each.set.untrusted is not None)]
-    selected = next((each for each in not_counted if set_id in {each.id, each.id[-4:]}), None)
+    untrusted = (each.set for each in plan.decisions if each.set.untrusted is not None)
+    reasons = {
+        **dict.fromkeys(plan.dated_ahead, "dated in the future"),
+        **dict.fromkeys(plan.lost_manifest, "its manifest is gone"),
+        **{each: f"not trusted ({each.untrusted})" for each in untrusted},
+    }
+    selected = find_by_id(reasons, database, set_id)
     if selected is None:
-        names = ", ".join(each.id for each in not_counted) or "none"
+        names = ", ".join(each.id for each in reasons) or "none"
         raise UnknownName(
-            f"--set {set_id}: {database} has no such set that is untrusted or of the future (there are: {names}); "
-            "the rules of keep decide which other sets are removed"
+            f"--set {set_id}: {database} has no such set that is untrusted, of the future or without its manifest "
+            f"(there are: {names}); the rules of keep decide which other sets are removed"
         )
     if selected.pinned:
         unpin = f"crew backups unpin {environment.name} {database} --set {selected.id}"
         raise Failed(f"set {selected.id} of {database} is pinned; unpin it first: {unpin}")
-    why = "dated in the future" if selected in plan.dated_ahead else f"not trusted ({selected.untrusted})"
-    decision = Decision(selected, keep=False, reasons=(f"{why}, removed by --set",), counters=())
+    decision = Decision(selected, keep=False, reasons=(f"{reasons[selected]}, removed by --set",), counters=())
     return PrunePlan(database, (decision,), has_rules=True, abandoned_sets=(), abandoned_uploads=(), names=plan.names)
 
 
@@ -135,20 +146,30 @@ class Removed:
 def apply_prune(
     store: Store, environment: str, plan: PrunePlan, check: Callable[[], None], *, versions: bool
 ) -> Removed:
-    """Remove the manifests first, then the other keys: a crash leaves incomplete sets, never a manifest without parts.
+    """Remove markers, then manifests, then the other keys. `check` is called regularly and raises to stop the removal.
 
-    `check` is called regularly and raises to stop the removal.
+    A crash leaves sets without a marker, never a manifest without parts, and the next run removes them. It never leaves
+    a marker without a manifest: that shows that somebody else removed the manifest.
     """
-    candidates = (*plan.removed, *plan.abandoned_sets)
-    manifests = {each.prefix + MANIFEST: each for each in candidates if MANIFEST in plan.names[each.id]}
-    refused = list(store.delete(_checking(manifests, check)))
-    remaining = {manifests[each.key].id for each in refused}
-    without_manifest = [each for each in candidates if each.id not in remaining]
-    removed = [each for each in plan.removed if each.id not in remaining]
-    other_keys = (each.prefix + name for each in without_manifest for name in plan.names[each.id] if name != MANIFEST)
-    refused += store.delete(_checking(other_keys, check))
+    root = set_prefix(environment, plan.database)
+    refused: list[NotDeleted] = []
+
+    def remove(sets: Iterable[Set], is_wanted: Callable[[str], bool]) -> list[Set]:
+        """Remove these keys of the sets, and return the sets of which all were removed."""
+        remaining = list(sets)
+        keys = (each.prefix + name for each in remaining for name in plan.names[each.id] if is_wanted(name))
+        not_deleted = store.delete(_checking(keys, check))
+        refused.extend(not_deleted)
+        kept = {each.key.removeprefix(root).partition("/")[0] for each in not_deleted}
+        return [each for each in remaining if each.id not in kept]
+
+    unmarked = remove((*plan.removed, *plan.abandoned_sets), lambda name: name.startswith(MARKER))
+    incomplete = remove(unmarked, lambda name: name == MANIFEST)
+    remove(incomplete, lambda name: name != MANIFEST and not name.startswith(MARKER))
+    ended = {each.id for each in incomplete}
+    removed = [each for each in plan.removed if each.id in ended]
     refused += _abort(store, plan.abandoned_uploads)
-    purged, not_purged = store.purge_versions(set_prefix(environment, plan.database)) if versions else (0, ())
+    purged, not_purged = store.purge_versions(root) if versions else (0, ())
     swept = len(plan.abandoned_sets) + len(plan.abandoned_uploads)
     return Removed(len(removed), sum(each.size for each in removed), swept, purged, (*refused, *not_purged))
 
@@ -187,11 +208,11 @@ def work(run: Run, *, versions: bool = False, set_id: str | None = None) -> Resu
 
 
 def _require_plausible_clock(plan: PrunePlan, now: datetime) -> None:
-    """Raise if all sets are dated in the future: then it is this machine's clock that is wrong."""
-    if plan.decisions:
+    """Raise if all trusted sets are dated in the future: then it is this machine's clock that is wrong."""
+    if any(each.set.untrusted is None for each in plan.decisions):
         return
     try:
-        require_plausible_clock(plan.dated_ahead, now)
+        require_plausible_clock((each for each in plan.dated_ahead if each.untrusted is None), now)
     except ClockBehind as error:
         raise Failed(f"{plan.database}: {error}") from None
 
@@ -204,6 +225,9 @@ def dry_run_sentence(plan: PrunePlan) -> str:
 
 
 def _remarks(plan: PrunePlan) -> Iterator[str]:
+    if plan.lost_manifest:
+        ids = and_more([each.id for each in plan.lost_manifest], KEYS_SHOWN)
+        yield f"{LOST_MANIFEST}: {ids}; find out who removed it; to remove a set: crew backups prune --set"
     if not plan.has_rules:
         yield "keep has no rules, so every set is kept"
     if plan.dated_ahead:
@@ -234,7 +258,7 @@ def prune_result(plan: PrunePlan, removed: Removed) -> Result:
         *([f"removed {plural(removed.versions, 'old version')}"] if removed.versions else []),
     ]
     if not removed.refused:
-        return Result(Outcome.DONE, "; ".join(facts), figures)
+        return Result(Outcome.FINDING if plan.lost_manifest else Outcome.DONE, "; ".join(facts), figures)
     refused = and_more([f"{each.key}: {each.why}" for each in removed.refused], KEYS_SHOWN, "in the log")
     return Result(
         Outcome.FAILED,

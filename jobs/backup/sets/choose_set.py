@@ -54,7 +54,12 @@ def choose_set(
             "or see which databases have sets: crew backups list"
         )
     if set_id is not None:
-        return _find_by_id(complete, database, set_id)
+        found = find_by_id(complete, database, set_id)
+        if found is None:
+            raise UnknownName(
+                f"{database} has no complete set {set_id}; its newest is {complete[-1].id}. See all: crew backups list"
+            )
+        return found
     candidates = [each for each in complete if before is None or each.started <= before]
     if not candidates:
         oldest = complete[0].id
@@ -101,13 +106,10 @@ def warnings_on_choice(
     return [f"set {chosen.id} is used instead of a newer one: {and_more(reasons, _SHOWN)}"]
 
 
-def _find_by_id(complete: list[Set], database: str, set_id: str) -> Set:
-    matching = [each for each in complete if each.id == set_id or each.id.endswith(f"-{set_id}")]
-    if not matching:
-        raise UnknownName(
-            f"{database} has no complete set {set_id}; its newest is {complete[-1].id}. See all: crew backups list"
-        )
+def find_by_id(sets: Iterable[Set], database: str, set_id: str) -> Set | None:
+    """Return the set with this ID, or whose ID ends with it; UnknownName if there are several."""
+    matching = [each for each in sets if each.id == set_id or each.id.endswith(f"-{set_id}")]
     if len(matching) > 1:
         ids = ", ".join(each.id for each in matching)
         raise UnknownName(f"{database} has {len(matching)} sets whose ID ends with {set_id} ({ids}); use a full ID")
-    return matching[0]
+    return matching[0] if matching else None

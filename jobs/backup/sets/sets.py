@@ -40,7 +40,7 @@ class Set:
     started: datetime
     size: int
     completed: datetime | None
-    """None without a manifest and, if the set was signed, its signature: its run failed or has not finished yet."""
+    """None without a manifest and, if a trusted key signed the set, its signature. Often its run failed or goes on."""
     pinned: bool
     tags: tuple[str, ...]
     trust: Trust
@@ -59,6 +59,11 @@ class Set:
             return NOT_ENCRYPTED
         name = self.marker.name if self.marker is not None else ""
         return self.trust.fault_of_name(self.prefix + name, MANIFEST_NAMESPACE)
+
+    @property
+    def lost_manifest(self) -> bool:
+        """Whether a trusted marker says that the set was complete, but its manifest or signature is gone."""
+        return not self.complete and self.marker is not None and self.untrusted is None
 
     @property
     def result(self) -> VerificationResult | None:
@@ -188,7 +193,7 @@ def sets_from_listing(
                 id=set_id,
                 started=started,
                 size=sum(entry.size for name, entry in keys.items() if _PIECE.fullmatch(name)),
-                completed=_completed(keys, marker),
+                completed=_completed(prefix, keys, marker, trust),
                 pinned=PIN in keys,
                 tags=tuple(name.removeprefix(_TAGS) for name in keys if name.startswith(_TAGS)),
                 trust=trust,
@@ -211,8 +216,16 @@ def _marker(prefix: str, keys: dict[str, ListedKey], trust: Trust) -> Marker | N
     return markers[0] if markers else None
 
 
-def _completed(keys: dict[str, ListedKey], marker: Marker | None) -> datetime | None:
+def _completed(prefix: str, keys: dict[str, ListedKey], marker: Marker | None, trust: Trust) -> datetime | None:
     """Return when a complete set ended: as its marker says, or else when its manifest was written here."""
-    if MANIFEST not in keys or (marker is not None and marker.signed and SIGNATURE not in keys):
+    if MANIFEST not in keys:
         return None
-    return marker.ended if marker is not None else keys[MANIFEST].modified
+    if marker is None:
+        return keys[MANIFEST].modified
+    if (
+        trust.required
+        and SIGNATURE not in keys
+        and trust.fault_of_name(prefix + marker.name, MANIFEST_NAMESPACE) is None
+    ):
+        return None
+    return marker.ended

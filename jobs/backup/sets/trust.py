@@ -37,7 +37,7 @@ class Trust:
     keys: tuple[PublicKey, ...]
     required: bool = True
     encrypted: bool = False
-    """Whether sets must be encrypted."""
+    """Whether sets must be encrypted. Where signatures are required, nobody can exchange a set for one in clear."""
     _checked: dict[tuple[str, str], str | None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def fault_of_name(self, key: str, namespace: str) -> str | None:
@@ -70,16 +70,15 @@ def trust_of(environment: Environment) -> Trust:
     store = environment.store
     if store is None:
         return TRUST_ALL
-    encrypted = bool(store.encrypt_to)
     if store.signing_disabled:
-        return Trust((), required=False, encrypted=encrypted)
+        return Trust((), required=False, encrypted=bool(store.encrypt_to))
     keys = tuple(map(parse_public_key, store.trust)) or tuple(_own_keys(environment))
     if not keys:
         raise BadEnvironment(
             f"{environment.name}: nothing says which backups to trust; add their public key to its file: [store] "
             'trust = ["ssh-ed25519 …"] (ssh-keygen -y -f FILE prints it), or sign_with = "nobody" to trust all'
         )
-    return Trust(keys, encrypted=encrypted)
+    return Trust(keys)
 
 
 def _own_keys(environment: Environment) -> Iterator[PublicKey]:

@@ -105,7 +105,7 @@ def test_a_set_dated_in_the_future_stops_no_other_database_and_is_removed_by_nam
     assert "dated in the future: ignored" in crew("backups", "list", "try", "crm").out
     wrong = crew("backups", "prune", "try", "shop", "--set", set_id(NEWEST))
     assert wrong.code == 64, wrong
-    assert "no such set that is untrusted or of the future" in wrong.err
+    assert "no such set that is untrusted, of the future or without its manifest" in wrong.err
     assert crew("backups", "prune", "try", "--set", ahead).code == 64
     removed = crew("backups", "prune", "try", "crm", "--set", ahead)
     assert removed.code == 0, removed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -124,6 +125,8 @@ def test_a_clock_that_is_far_behind_removes_nothing(environment: Environment, st
     assert (record.outcome, record.figures) == (Outcome.FAILED, {})
     assert "this machine's clock shows 2026-11-21 12:00 UTC, more than a day before the newest set" in record.sentence
     assert len(names(store)) == 5
+    put(store, NEWEST, signer=None)
+    assert run(environment, store).outcome is Outcome.FAILED
 
 
 def test_a_set_dated_in_the_future_is_named_and_ignored(environment: Environment, store: Store) -> None:
@@ -142,7 +145,7 @@ def test_a_set_dated_in_the_future_is_named_and_ignored(environment: Environment
 def test_a_set_dated_in_the_future_can_be_removed(environment: Environment, store: Store) -> None:
     kept = put(store, NEWEST)
     ahead = put(store, NOW + timedelta(days=30), "tags/x")
-    with pytest.raises(UnknownName, match=f"no such set that is untrusted or of the future .there are: {ahead}"):
+    with pytest.raises(UnknownName, match=f"no such set that is untrusted, of the future or .* .there are: {ahead}"):
         plan_removal(store, environment, "shop", kept, NOW)
     store.put(f"try/backups/shop/{ahead}/pin", b"")
     with pytest.raises(Failed, match=f"is pinned; unpin it first: crew backups unpin try shop --set {ahead}"):
@@ -177,13 +180,56 @@ def test_a_set_that_nobody_signed_can_be_removed_by_name(environment: Environmen
     assert (record.sentence, names(store)) == ("removed 1 of 1 set, 15 B", [kept])
 
 
-def test_a_signed_set_whose_signature_is_missing_is_a_leftover(environment: Environment, store: Store) -> None:
+@pytest.mark.parametrize("gone", ["manifest.json", "manifest.json.sig"])
+def test_a_set_whose_manifest_was_deleted_is_a_finding_and_stays(
+    environment: Environment, store: Store, gone: str
+) -> None:
     put(store, NEWEST)
     cut = put(store, NOW - timedelta(hours=25))
-    store.delete([f"try/backups/shop/{cut}/manifest.json.sig"])
+    store.delete([f"try/backups/shop/{cut}/{gone}"])
+    before = keys(store)
     record = run(environment, store)
-    assert record.sentence.startswith("removed 0 of 1 set, 0 B; left by failed runs: 1 incomplete set")
+    assert record.outcome is Outcome.FINDING
+    assert record.sentence == (
+        "removed 0 of 1 set, 0 B; kept, because the set was complete and its manifest or signature is gone: "
+        f"{cut}; find out who removed it; to remove a set: crew backups prune --set"
+    )
+    assert keys(store) == before
+    options = Options(only=("shop",))
+    (record,) = run_job(retention(set_id=cut), environment, store, options, now=lambda: NOW, timeouts=QUICK)
+    assert record.outcome is Outcome.DONE
     assert cut not in str(keys(store))
+
+
+def test_two_sets_with_the_same_last_characters_need_a_full_id(environment: Environment, store: Store) -> None:
+    put(store, NEWEST)
+    ahead = [put(store, NOW + timedelta(days=days)) for days in (30, 31)]
+    with pytest.raises(UnknownName, match=f"shop has 2 sets whose ID ends with 3f9a .{ahead[0]}, {ahead[1]}.; use a"):
+        plan_removal(store, environment, "shop", "3f9a", NOW)
+    assert [each.id for each in plan_removal(store, environment, "shop", ahead[1], NOW).removed] == ahead[1:]
+
+
+def test_a_planted_set_of_the_future_does_not_stop_retention(environment: Environment, store: Store) -> None:
+    put(store, NOW + timedelta(days=30), signer=None)
+    dead = put(store, NOW - timedelta(hours=25), complete=False)
+    assert run(environment, store).outcome is Outcome.DONE
+    assert dead not in str(keys(store))
+
+
+FORGED_MARKER = f"ended/19700101T000000.000Z-age-{'0' * 64}-{'ab' * 64}"
+
+
+def test_a_planted_marker_makes_no_set_incomplete(tmp_path: Path, environment: Environment, store: Store) -> None:
+    days = daily(NEWEST, 4)
+    ids = [put(store, at, FORGED_MARKER, signer=None) for at in reversed(days)]
+    before = keys(store)
+    assert plan_prune(store, environment, "shop", NOW).abandoned_sets == ()  # unsigned sets under required signatures
+    text = (tmp_path / "try.toml").read_text()
+    (tmp_path / "try.toml").write_text(re.sub("trust = .*", 'sign_with = "nobody"', text))
+    unsigned = Repository.find(tmp_path).read("try")
+    assert run(unsigned, store, dry_run=True).sentence.startswith("would remove 2 of 4 sets")
+    assert [each.id for each in plan_prune(store, unsigned, "shop", NOW).kept] == ids[:1:-1]
+    assert keys(store) == before
 
 
 def test_a_failure_that_nobody_signed_steers_nothing(environment: Environment, store: Store) -> None:
@@ -239,7 +285,7 @@ def test_a_set_whose_manifest_cannot_be_removed_keeps_its_parts(
     assert record.outcome is Outcome.FAILED
     assert record.figures["removed_sets"] == 1
     assert names(store) == [set_id(at) for at in (days[2], days[1], days[0])]
-    assert len(keys(store)) == 3 * 6
+    assert len(keys(store)) == 3 * 6 - 1  # all but its marker
 
 
 class Dying(DirectoryStore):
@@ -267,6 +313,7 @@ def test_a_crash_at_any_point_and_a_second_run_reach_the_same_end(
     assert run(environment, Dying(store, lives)).outcome is (Outcome.FAILED)
     for each in stored_sets(store):
         assert not each.complete or each.size == 15
+        assert not each.lost_manifest
     assert run(environment, store).outcome is Outcome.DONE
     assert names(store) == [set_id(days[1]), set_id(days[0])]
     assert len(keys(store)) == 2 * 7

@@ -29,7 +29,7 @@ from tests.parts.signing import KEYS, SET_SIGNER
 
 AT = datetime(2026, 11, 28, 2, tzinfo=UTC)
 NOW = AT + timedelta(days=1)
-TRUST = Trust(KEYS, encrypted=True)
+TRUST = Trust(KEYS)
 DECRYPT = Secret(literal=str(IDENTITY))
 STRANGER = SigningKey(new_signing_key()[0])
 MANY = pytest.param(5000, marks=pytest.mark.release)

@@ -18,6 +18,7 @@ from jobs.backup.sets.stored import open_set
 from jobs.backup.sets.trust import manifest_signer
 from jobs.store import Store
 from tests.parts.runs import store_in
+from tests.parts.sets import keys
 from tests.parts.signed_sets import RECIPIENT, write_set
 
 AT = datetime(2026, 11, 21, 2, tzinfo=UTC)
@@ -73,6 +74,13 @@ def test_sets_of_a_revoked_key_are_used_only_if_a_person_trusts_them(store: Stor
     with pytest.raises(BackupError, match=rf"is not trusted: .* --trust-unsigned {old.id}"):
         open_set(store, old, None)
     assert open_set(store, old, None, trust_unsigned=True).manifest.set == old.id
+
+
+def test_signed_sets_in_clear_stay_trusted_after_encryption_is_switched_on(tmp_path: Path) -> None:
+    store = store_in(tmp_path / "store")
+    for key in keys(AT, environment="staging", encrypted=False, signer=SigningKey(NEW)):
+        store.put(key, b"")
+    assert trusted_days(store, staging(tmp_path, NEW_PUBLIC)) == [21]
 
 
 def test_a_lost_signing_key_costs_no_backup(store: Store, tmp_path: Path) -> None:
