@@ -307,7 +307,8 @@ def _confirm(
     """Ask before a restore writes to a database of a protected environment, or replaces one that could be."""
     from jobs.backup import RestoreMode, find_protection
 
-    protection = find_protection(arguments.find_repository(ctx), endpoint, target)
+    overwrites = mode in (RestoreMode.REPLACE, RestoreMode.ADD_TABLES)
+    protection = find_protection(arguments.find_repository(ctx), endpoint, target, ask_stores=overwrites)
     for name, why in protection.unchecked.items():
         unknown = f"cannot tell whether {target.database} belongs to the protected environment {name}: {why}"
         if mode is RestoreMode.REPLACE:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
+from jobs.backup.errors import BackupError
 from jobs.backup.postgres.connection import Endpoint
 from jobs.backup.restore.target import RestoreTarget
 from jobs.backup.sets.sets import find_sets
 from jobs.backup.sets.stored import open_set
+from jobs.backup.sources import subject_name
 from jobs.run.job import Failed
 from jobs.store import StoreError, open_store, require_mark
 
@@ -44,12 +44,19 @@ class Protection:
     unchecked: Mapping[str, str]
 
 
-def find_protection(repository: Repository, into: Endpoint, target: RestoreTarget) -> Protection:
-    """Compare a target with all databases that protected environments name or have backed up."""
+def find_protection(
+    repository: Repository, into: Endpoint, target: RestoreTarget, *, ask_stores: bool = True
+) -> Protection:
+    """Compare a target with the databases and servers in the files of protected environments, then in their backups.
+
+    The backups show the system identifier of a server that the target has under another address. They are read only of
+    environments that name such a database or a server, and only if no address has decided.
+    """
     from inventories import BadEnvironment
 
     protected_by: list[str] = []
     unchecked: dict[str, str] = {}
+    address = host_and_port(into.parameters)
     for name in repository.names():
         try:
             environment = repository.read(name)
@@ -58,12 +65,13 @@ def find_protection(repository: Repository, into: Endpoint, target: RestoreTarge
             continue
         if not environment.protected:
             continue
-        databases = list(_configured(environment))
-        try:
-            databases += _backed_up(environment)
-        except (StoreError, Failed, BadEnvironment) as error:
-            unchecked[name] = str(error)
-        if any(is_same_database(database, host_and_port(into.parameters), target) for database in databases):
+        is_protected = any(is_same_database(each, address, target) for each in _configured(environment))
+        if not is_protected and ask_stores and target.system_identifier:
+            try:
+                is_protected = any(is_same_database(each, address, target) for each in _backed_up(environment, target))
+            except (StoreError, Failed, BadEnvironment) as error:
+                unchecked[name] = str(error)
+        if is_protected:
             protected_by.append(name)
     return Protection(tuple(protected_by), unchecked)
 
@@ -98,25 +106,27 @@ def _configured(environment: Environment) -> Iterator[ProtectedDatabase]:
         yield ProtectedDatabase(environment.name, None, address, None)
 
 
-def _backed_up(environment: Environment) -> Iterator[ProtectedDatabase]:
-    """Yield the databases with a backup; the newest trusted manifest of each has the identifier of its server."""
-    if environment.store is None or environment.store.url.startswith(_EXAMPLE_STORE):
+def _backed_up(environment: Environment, target: RestoreTarget) -> Iterator[ProtectedDatabase]:
+    """Yield the backed-up databases that can be the target; the newest trusted manifest of each names its server."""
+    subjects = _subjects_named(environment, target.database)
+    if not subjects or environment.store is None or environment.store.url.startswith(_EXAMPLE_STORE):
         return
     store = open_store(environment.store)
     require_mark(store, environment.name)
-    for database, sets in groupby(find_sets(store, environment), key=lambda each: each.database):
-        newest_first = sorted((each for each in sets if each.complete), key=lambda each: each.sort_key, reverse=True)
+    for subject in subjects:
+        complete = [each for each in find_sets(store, environment, subject) if each.complete]
+        newest_first = sorted(complete, key=lambda each: each.sort_key, reverse=True)
         newest = next((each for each in newest_first if each.untrusted is None), None)
+        if complete and newest is None:
+            raise BackupError(f"no trusted key signed a set of {subject}")
         if newest is not None:
             server = open_set(store, newest, None).manifest.server
-            name = _name_on_server(environment, database)
-            yield ProtectedDatabase(environment.name, name, None, server.system_identifier or None)
+            yield ProtectedDatabase(environment.name, target.database, None, server.system_identifier or None)
 
 
-def _name_on_server(environment: Environment, database: str) -> str | None:
+def _subjects_named(environment: Environment, database: str) -> list[str]:
+    """Return the names, in the file, of the databases that have this name on their server."""
     from psycopg.conninfo import conninfo_to_dict
 
-    if database in environment.databases:
-        name = conninfo_to_dict(environment.databases[database].url).get("dbname")
-        return str(name) if name is not None else None
-    return unquote(database.partition(".")[2]) or None
+    own = [name for name, each in environment.databases.items() if conninfo_to_dict(each.url).get("dbname") == database]
+    return [*own, *(subject_name(server, database) for server in environment.servers)]

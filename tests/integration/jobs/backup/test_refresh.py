@@ -378,7 +378,8 @@ def test_does_not_refresh_protected_databases(repository: Repository, production
 def test_a_refresh_needs_an_answer_from_every_protected_environment(
     repository: Repository, production: Database, staging: Database
 ) -> None:
-    repository.environment("vault", protected=True)
+    elsewhere = '[databases.shop]\nurl = "postgresql://me@vault.internal/refreshed"\n'
+    repository.environment("vault", elsewhere, protected=True)
     manifest = repository.store / "vault/backups/shop/20261121T020000Z-3f9a/manifest.json"
     manifest.parent.mkdir(parents=True)
     manifest.write_text("not readable")

@@ -418,7 +418,7 @@ def test_a_protected_environment_needs_a_confirmation(repository: Repository, sh
         code, output = terminal.answered(argv, os.environ, "type the environment's name: ", answer)
         assert code == 1, output
         assert reason in output
-    argv = [*crew, "--replace", "--dry-run", "--yes-to", "production", "--into", origin.url]
+    argv = [*crew, "--replace", "--dry-run", "--yes-to", "production", "--into", by_socket]
     for answer, expected, text in ((origin.password, 0, "Would restore"), ("", 1, "stopped by SIGINT")):
         code, output = terminal.answered(argv, os.environ, "Password for postgres: ", answer)
         assert code == expected, output
@@ -432,7 +432,8 @@ def test_replacing_needs_an_answer_from_every_protected_environment(repository: 
     origin = database(16)
     repository.environment(text=repository.section("shop", origin))
     repository.backup()
-    repository.environment("vault", protected=True)
+    elsewhere = f'[databases.shop]\nurl = "postgresql://me@vault.internal/{origin.name}"\n'
+    repository.environment("vault", elsewhere, protected=True)
     manifest = repository.store / "vault/backups/shop/20261121T020000Z-3f9a/manifest.json"
     manifest.parent.mkdir(parents=True)
     manifest.write_text("not readable")
