@@ -31,6 +31,7 @@ STYLES = {
     HealthState.FAILED: output.BAD,
     HealthState.DIED: output.BAD,
     HealthState.FINDING: output.WARN,
+    HealthState.TOO_LONG: output.WARN,
     HealthState.OVERDUE: output.WARN,
     HealthState.NEVER: output.WARN,
     HealthState.RUNNING: output.RUNNING,

@@ -128,7 +128,7 @@ def is_abandoned(started: datetime, holder: Holder | None, now: datetime) -> boo
     """Whether something incomplete belongs to a run that died: it is a day old and no live run holds the lock."""
     if now - started <= A_DAY:
         return False
-    is_held = holder is not None and not holder.released and now - holder.last_renewed <= A_DAY
+    is_held = holder is not None and not holder.released and abs(now - holder.last_renewed) <= A_DAY
     return not is_held or (holder is not None and started < holder.since - A_DAY)
 
 

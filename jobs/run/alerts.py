@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from inventories import Environment, redact
 from jobs.run import documents, notices
-from jobs.run.delivery import ClaimedMessages, Message, address_id
-from jobs.run.documents import from_iso, to_body
+from jobs.run.delivery import ClaimedMessages, Message, address_id, is_claimed
+from jobs.run.documents import CLOCK_SKEW, from_iso, to_body
 from jobs.run.job import Failed, Outcome
 from jobs.run.record import Record
 from jobs.store import Store, StoreError
@@ -19,7 +19,6 @@ from jobs.store import Store, StoreError
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-CLAIM_LIFETIME = timedelta(seconds=30)  # longer than a delivery takes: an older claim is of a run that died
 ALMOST_DUE = 0.9  # a job that ends a minute earlier today must not delay its daily reminder until tomorrow
 
 
@@ -58,8 +57,8 @@ def alert_reason(
         return AlertReason.FAILING if outcome is Outcome.FAILED else AlertReason.FOUND
     if outcome is Outcome.FINDING and about != state.about:
         return AlertReason.CHANGED
-    due = state.alerted_at is None or now - state.alerted_at >= remind * ALMOST_DUE
-    return AlertReason.REMINDER if due else None
+    was_reminded = state.alerted_at is not None and -CLOCK_SKEW < now - state.alerted_at < remind * ALMOST_DUE
+    return None if was_reminded else AlertReason.REMINDER
 
 
 def after_run(state: AlertState, outcome: Outcome, now: datetime) -> AlertState:
@@ -156,8 +155,7 @@ def _claim_state(
         nonlocal reason, claimed
         state = after_run(stored, record.outcome, now)
         reason = alert_reason(state, record.outcome, record.about or record.sentence, now, remind)
-        others_deliver = state.claimed_at is not None and now - state.claimed_at < CLAIM_LIFETIME
-        claimed = not others_deliver and (reason is not None or bool(state.undelivered))
+        claimed = not is_claimed(state.claimed_at, now) and (reason is not None or bool(state.undelivered))
         return replace(state, claimed_at=now) if claimed else state
 
     state, version = documents.update(store, key, claim, parse=_parse, initial=AlertState())

@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from inventories import Secret, redact
 from inventories.printable import printable, printable_lines
+from jobs.run.documents import CLOCK_SKEW
 from jobs.run.job import Failed
 from jobs.store import Changed, Missing, StoreError
 
@@ -20,7 +22,13 @@ if TYPE_CHECKING:
 
 DELIVERY_TIMEOUT = 10.0
 STORE_WRITERS = 8
+CLAIM_LIFETIME = timedelta(seconds=30)  # longer than a delivery takes: an older claim is of a run that died
 MOST_WHOLE_MESSAGES = 10  # when more messages than that are combined, only their titles are sent
+
+
+def is_claimed(claimed_at: datetime | None, now: datetime) -> bool:
+    """Whether another run delivers now what it claimed then."""
+    return claimed_at is not None and -CLOCK_SKEW < now - claimed_at < CLAIM_LIFETIME
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, is_dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from jobs.run.field_types import require_types
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FORMAT = 1
+
+CLOCK_SKEW = timedelta(minutes=5)
+"""How far the clocks of two machines may differ. A later time in a document is ignored: it would hold for ever."""
 
 _KEY_TIME = "%Y%m%dT%H%M%SZ"
 _KEY_TIME_FORM = re.compile(r"\d{8}T\d{6}Z")

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from inventories import CrewError, ExitCode
-from jobs.run.documents import from_body, from_iso, to_body, to_iso
+from jobs.run.documents import CLOCK_SKEW, from_body, from_iso, to_body, to_iso
 from jobs.run.latest import NO_RUNS, SubjectRuns, parse_subject_runs
 from jobs.store import Changed, Exists, Missing, OutOfReach, Store, StoreError
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-_LONGEST, _LARGEST_PID = 366 * 86400, 2**31 - 1
+_LONGEST, _LARGEST_PID = 3600, 2**31 - 1  # leases last a minute: nobody may block a job for much longer
 RENEWALS = 4  # renewals per length of a lease, so that a few of them can fail
 
 
@@ -57,10 +57,14 @@ class Holder:
 
     def overdue(self, now: datetime) -> bool:
         """Whether a renewal is missing that a live holder would have made, if both clocks agree."""
-        return now - self.last_renewed > 1.5 * self.renewal_interval
+        return now - self.last_renewed > 1.5 * self.renewal_interval or self._is_ahead(now)
 
     def expired(self, now: datetime) -> bool:
-        return now > self.expires
+        return now > self.expires or self._is_ahead(now)
+
+    def _is_ahead(self, now: datetime) -> bool:
+        """Whether its time of renewal is in the future, and so proves nothing."""
+        return self.last_renewed > now + CLOCK_SKEW
 
     @property
     def expires(self) -> datetime:
@@ -200,11 +204,12 @@ def _acquire_from(
     if other.released is None:
         if not patient and not other.overdue(lock.now()) and not process_is_gone(other):
             raise lock.held_by(other)
-        until = max(other.expires, lock.now() + 1.5 * other.renewal_interval)
+        longest = _longest_wait(holder, other)
+        until = min(max(other.expires, lock.now() + 1.5 * other.renewal_interval), lock.now() + longest)
         log.info("lock held by another run, checking whether that run is alive", lock=lock.name, by=other.run,
                  host=other.host, until=f"{until.astimezone(UTC):%H:%M:%S} UTC")  # fmt: skip
         with idle():
-            other, version = _wait_for_renewal(lock, other, version, wait)
+            other, version = _wait_for_renewal(lock, other, version, wait, longest)
         holder = replace(holder, since=lock.now())
     holder = replace(holder, runs=other.runs)
     if other.released is None:
@@ -220,11 +225,18 @@ def _successor(holder: Holder, dead: Holder) -> Holder:
     return replace(holder, attempts=attempts, took_over=f"{dead.run} on {dead.host} (pid {dead.pid})")
 
 
-def _wait_for_renewal(lock: Lock, other: Holder, version: str, wait: Callable[[float], object]) -> tuple[Holder, str]:
+def _longest_wait(holder: Holder, other: Holder) -> timedelta:
+    """Return how long a run waits for another one: the other's lease and an interval, but not more than its own."""
+    return timedelta(seconds=min(holder.seconds, other.seconds) * (1 + 1.5 / RENEWALS))
+
+
+def _wait_for_renewal(
+    lock: Lock, other: Holder, version: str, wait: Callable[[float], object], longest: timedelta
+) -> tuple[Holder, str]:
     """Return a holder that has released its lock or died; LockHeld if it renews its lease.
 
     The clocks of two hosts can differ. So a holder counts as dead only if its lease has expired, and if we have seen
-    no renewal for longer than a renewal interval.
+    no renewal for longer than a renewal interval; or after the longest wait.
     """
     started, pause = time.monotonic(), 0.02
     at_least = 1.5 * other.renewal_interval.total_seconds()
@@ -236,7 +248,7 @@ def _wait_for_renewal(lock: Lock, other: Holder, version: str, wait: Callable[[f
             raise lock.held_by(latest)
         if latest.released is not None:
             return latest, latest_version
-        if time.monotonic() - started > other.seconds + at_least:  # its clock is far ahead of ours
+        if time.monotonic() - started > longest.total_seconds():  # its clock is ahead of ours, or its lease too long
             break
     return other, version
 

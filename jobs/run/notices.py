@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from jobs.run import documents
-from jobs.run.delivery import ClaimedMessages, Message, combine
+from jobs.run.delivery import ClaimedMessages, Message, combine, is_claimed
 from jobs.run.documents import from_iso
 from jobs.run.job import Notice
 from jobs.run.record import Record
 from jobs.store import Store
 
-CLAIM_LIFETIME = timedelta(seconds=30)  # longer than a delivery takes: an older claim is of a run that died
 REMEMBERED_KEYS = 500
 
 
@@ -101,7 +100,7 @@ def _claimed_state(store: Store, key: str, record: Record, to: Sequence[str], no
     def claim(stored: NoticeState) -> NoticeState:
         nonlocal others_deliver
         state = with_notice(stored, record.notice or Notice(), record.environment, to)
-        others_deliver = state.claimed_at is not None and now - state.claimed_at < CLAIM_LIFETIME
+        others_deliver = is_claimed(state.claimed_at, now)
         return state if others_deliver or not state.undelivered else replace(state, claimed_at=now)
 
     state = _update(store, key, claim)

@@ -10,6 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from inventories import Environment
+from jobs.format import format_duration
 from jobs.registry import JOBS, find_job
 from jobs.run.documents import to_second
 from jobs.run.holders import read_holders
@@ -32,6 +33,7 @@ class HealthState(StrEnum):
     FAILED = "failed"
     DIED = "died"
     FINDING = "finding"
+    TOO_LONG = "runs too long"
     OVERDUE = "overdue"
     NEVER = "missed first run"
     RUNNING = "running"
@@ -86,7 +88,9 @@ def environment_health(slots: Sequence[Slot], environment: Environment, store: S
     last = {name: holder.runs.last for name, holder in holders.items() if holder.runs.last}
     gone = gone_subjects(environment, last, holders, due, has_subject=_has_subject(environment, slots), now=now)
     names = [name for name in holders | due if name not in gone]
-    health = [subject_health(name, holders.get(name), due.get(name), now) for name in names]
+    health = [
+        subject_health(name, holders.get(name), due.get(name), now, _time_limit(name, environment)) for name in names
+    ]
     health += gone_health(gone, last, now)
     return [replace(each, next=_next_run(each, slots, environment.timezone, now)) for each in by_severity(health)]
 
@@ -129,7 +133,14 @@ def by_severity(health: Iterable[Health]) -> list[Health]:
     return sorted(newest_first, key=lambda each: _WORST_FIRST.index(each.state))
 
 
-def subject_health(name: str, lock: Holder | None, due: datetime | None, now: datetime) -> Health:
+def _time_limit(name: str, environment: Environment) -> timedelta | None:
+    job, _, subject = name.partition("/")
+    return find_job(job).limit(environment, subject) if job in JOBS else None
+
+
+def subject_health(
+    name: str, lock: Holder | None, due: datetime | None, now: datetime, limit: timedelta | None = None
+) -> Health:
     """Return the health of one subject: a live run counts first, then a run that died, then the last run."""
     job, _, subject = name.partition("/")
     runs = lock.runs if lock else SubjectRuns()
@@ -137,7 +148,7 @@ def subject_health(name: str, lock: Holder | None, due: datetime | None, now: da
     if ahead:  # it would hide for ever that nothing runs
         runs = SubjectRuns()
     is_held = lock is not None and not lock.released
-    state, since, sentence = _held_state(lock, runs.last, now) if lock and is_held else _free_state(runs, due)
+    state, since, sentence = _held_state(lock, runs.last, now, limit) if lock and is_held else _free_state(runs, due)
     if ahead:
         sentence += (
             f"; a run dated {ahead.started:%Y-%m-%d %H:%M} UTC, in the future, is ignored: "
@@ -146,11 +157,16 @@ def subject_health(name: str, lock: Holder | None, due: datetime | None, now: da
     return Health(job, subject, state, since, sentence, runs.last, succeeded=runs.succeeded)
 
 
-def _held_state(lock: Holder, last: RunSummary | None, now: datetime) -> tuple[HealthState, datetime, str]:
+def _held_state(
+    lock: Holder, last: RunSummary | None, now: datetime, limit: timedelta | None
+) -> tuple[HealthState, datetime, str]:
     process = f"on {lock.host} (pid {lock.pid})"
     if lock.expired(now):
         sentence = f"run {lock.run} {process} was killed or crashed without a run record{_previous(last)}"
         return HealthState.DIED, lock.last_renewed, sentence
+    if limit is not None and now - lock.since > limit + timedelta(seconds=lock.seconds):
+        sentence = f"{process}, longer than its time limit of {format_duration(limit)}; check that host"
+        return HealthState.TOO_LONG, lock.since, sentence + _previous(last)
     return HealthState.RUNNING, lock.since, f"{process}{_previous(last)}"
 
 

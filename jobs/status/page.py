@@ -20,6 +20,7 @@ MARKS = {
     HealthState.FAILED: "✕",
     HealthState.DIED: "✕",
     HealthState.FINDING: "▲",
+    HealthState.TOO_LONG: "▲",
     HealthState.OVERDUE: "▲",
     HealthState.NEVER: "▲",
     HealthState.RUNNING: "▶",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import jobs.log
 from inventories import Secret
-from jobs.run import Failed, Options, Outcome, Record, alerts, delivery, run_job
+from jobs.run import Failed, Options, Outcome, Record, alerts, delivery, documents, run_job
 from jobs.run.alerts import AlertReason, AlertState, after_delivery, after_run, alert_reason
 from jobs.run.delivery import address_id
 from jobs.store import Denied, OutOfReach, Store, StoreError
@@ -175,6 +175,20 @@ def test_a_fresh_claim_is_respected_and_an_old_one_is_taken_over(record: Record,
     assert sender.titles == []
     send_alerts(failed, store, sender, 0.01)
     assert sender.titles == ["json://a: staging: backup of shop is failing"]
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        AlertState(claimed_at=NOON + 300_000 * DAY),
+        AlertState(FAILED, NOON, FAILED, NOON + 300_000 * DAY, "done"),
+    ],
+)
+def test_a_planted_time_in_the_future_silences_no_alert(record: Record, store: Store, planted: AlertState) -> None:
+    sender = FakeSender()
+    store.put("staging/alerts/backup/shop.json", documents.to_body(asdict(planted)))
+    send_alerts(replace(record, outcome=FAILED), store, sender)
+    assert len(sender.titles) == 1
 
 
 @pytest.mark.parametrize(

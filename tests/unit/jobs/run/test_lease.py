@@ -128,6 +128,22 @@ def test_a_holder_whose_clock_is_far_ahead_is_dead_if_it_does_not_renew(lock: Lo
     assert acquired(lock, MINE, patient=True).holder.took_over
 
 
+def test_nobody_waits_longer_than_its_own_lease_and_an_interval(lock: Lock) -> None:
+    acquired(lock, replace(OTHER, seconds=3600))
+    assert acquired(lock, replace(MINE, seconds=0.2), patient=True).holder.took_over
+
+
+def test_a_lease_of_a_year_is_an_error_that_names_the_lock(lock: Lock) -> None:
+    lock.store.create(lock.key, holder_to(replace(OTHER, seconds=366 * 86400)))
+    with pytest.raises(Failed, match=r"^production/locks/backup/shop\.json: .*seconds or pid is out of range"):
+        acquired(lock, MINE)
+
+
+def test_a_renewal_in_the_future_does_not_stop_an_impatient_run(lock: Lock) -> None:
+    acquired(lock, replace(OTHER, seconds=0.2, renewed=NOON + timedelta(days=365)))
+    assert acquired(lock, MINE).holder.took_over
+
+
 def test_a_patient_run_acquires_the_lock_when_it_is_released(lock: Lock) -> None:
     lease = acquired(lock, OTHER)
     threading.Timer(0.05, lease.release).start()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import pytest
 
 import jobs.log
 from inventories import Secret
-from jobs.run import Notice, Options, Outcome, Record, alerts, delivery, records, run_job
+from jobs.run import Notice, Options, Outcome, Record, alerts, delivery, documents, notices, records, run_job
 from jobs.run.delivery import Message, combine
 from jobs.run.notices import known_notices
 from jobs.store import Store
@@ -109,6 +109,13 @@ def test_a_fresh_claim_is_respected_and_an_old_one_is_taken_over(record: Record,
     send_notices(news, store, sender, hours=0.001)
     assert sender.sent == []
     send_notices(news, store, sender, hours=0.01)
+    assert sender.sent == ["json://a: staging: half of it is gone"]
+
+
+def test_a_planted_claim_in_the_future_silences_no_notice(record: Record, store: Store) -> None:
+    sender, planted = FakeSender(), notices.NoticeState(claimed_at=NOON + timedelta(days=300_000))
+    store.put("staging/alerts/backup/shop/notices.json", documents.to_body(asdict(planted)))
+    send_notices(replace(record, notice=HALF), store, sender)
     assert sender.sent == ["json://a: staging: half of it is gone"]
 
 

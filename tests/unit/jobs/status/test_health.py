@@ -91,6 +91,19 @@ def test_running_and_waiting_jobs_are_no_problem() -> None:
     ]
 
 
+def test_a_run_beyond_its_time_limit_is_a_problem() -> None:
+    planted = replace(ALIVE, since=minutes_ago(7 * 60))
+    health = subject_health("backup/shop", planted, None, NOW, timedelta(hours=6))
+    assert (health.state, health.state.is_problem) == (HealthState.TOO_LONG, True)
+    assert "on b (pid 7), longer than its time limit of 6 h" in health.sentence
+    assert subject_health("backup/shop", ALIVE, None, NOW, timedelta(hours=6)).state is HealthState.RUNNING
+
+
+def test_a_lock_renewed_in_the_future_is_of_a_dead_run() -> None:
+    planted = replace(ALIVE, renewed=NOW + timedelta(days=365))
+    assert subject_health("backup/shop", planted, None, NOW).state is HealthState.DIED
+
+
 def test_a_run_dated_in_the_future_hides_nothing() -> None:
     ahead = NO_RUNS.with_run(replace(DONE, started=NOW + timedelta(days=30), ended=NOW + timedelta(days=30)))
     health = subject_health("count/shop", replace(FREE, runs=ahead), DUE, NOW)
