@@ -18,8 +18,9 @@ RUN apt-get update \
 # Install OpenTofu instead if [terraform] sets program = "tofu".
 COPY --from=hashicorp/terraform:1.13 /bin/terraform /usr/local/bin/terraform
 
-# PostgreSQL needs a user that has a name. The Kubernetes CronJobs run with this user ID.
-RUN useradd --uid 10001 --no-create-home --home-dir /tmp groundcrew
+# PostgreSQL needs a user that has a name. The Kubernetes CronJobs run with these user IDs.
+RUN useradd --uid 10001 --no-create-home --home-dir /tmp groundcrew \
+    && useradd --uid 10002 --no-create-home --home-dir /var/lib/scratch scratch
 
 WORKDIR /srv/groundcrew
 COPY . .

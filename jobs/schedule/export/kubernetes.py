@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
+from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
 from inventories import Environment
@@ -20,6 +21,8 @@ from jobs.schedule.export.needs import DATABASE_CLIENTS, credential_names, run_t
 from jobs.schedule.slots import Timer
 
 AN_HOUR, A_DAY = 3600, 86400
+SCRATCH_SOCKET = "/run/scratch"
+"""The socket directory of the scratch server in a container beside the one that verifies."""
 LONGEST_NAME = 52  # Kubernetes appends up to eleven characters to a CronJob's name
 
 
@@ -43,6 +46,8 @@ class CronJob:
     deadline: int
     keys: tuple[str, ...]
     files: tuple[SecretFile, ...]
+    scratch: bool
+    """Whether a second container runs the scratch server of a verification."""
 
 
 def files(
@@ -62,6 +67,7 @@ def files(
         zone=environment.timezone.key,
         jobs=jobs,
         destination=destination,
+        scratch_socket=SCRATCH_SOCKET,
     )
     return (File(f"groundcrew-{environment.name}.yaml", manifest),)
 
@@ -72,6 +78,12 @@ def _refuse_what_pods_cannot_reach(environment: Environment, timers: Sequence[Ti
         raise UnsupportedSchedule(
             f"{environment.store.url}: pods cannot share a directory of one machine; use an S3 store"
         )
+    socket = _scratch_socket(environment)
+    if socket not in {None, SCRATCH_SOCKET} and any(timer.job == "verify" for timer in timers):
+        raise UnsupportedSchedule(
+            f"verify.scratch: a pod has no socket in {socket}; use host={SCRATCH_SOCKET} for a server in a container "
+            "of its own, or name a server that the cluster reaches by TCP"
+        )
     tables = {**environment.databases, **environment.servers}
     for database in (name for timer in timers if timer.job in DATABASE_CLIENTS for name in timer.names):
         via = tables[database].via
@@ -80,6 +92,12 @@ def _refuse_what_pods_cannot_reach(environment: Environment, timers: Sequence[Ti
                 f"{database}: a pod has no token, so it cannot reach {via.kubernetes} through kubectl; "
                 "write the database's url inside the cluster, without via"
             )
+
+
+def _scratch_socket(environment: Environment) -> str | None:
+    """Return the socket directory in the URL of the scratch server; None if it has none."""
+    [host] = parse_qs(urlsplit(environment.verify.scratch).query).get("host", [""])[-1:]
+    return host if host.startswith("/") else None
 
 
 def kubernetes_fields(line: str) -> str:
@@ -117,10 +135,11 @@ def _cron_jobs(
     seconds = int(run_timeout(environment, timer).total_seconds())
     deadline = min(int(period(timer.line, environment.timezone, now).total_seconds()), A_DAY)
     why, fields = describe_line(timer.line), kubernetes_fields(timer.line)
-    yield CronJob(resource_name(timer.unit), timer, fields, why, seconds, deadline, keys, secret_files)
+    scratch = timer.job == "verify" and _scratch_socket(environment) is not None
+    yield CronJob(resource_name(timer.unit), timer, fields, why, seconds, deadline, keys, secret_files, scratch)
     for number, line in enumerate(clock_change_lines(timer.line, environment.timezone, now), start=1):
         name, why = resource_name(f"{timer.unit}-clocks-{number}"), "for the missing hour, which Kubernetes skips"
-        yield CronJob(name, timer, line, why, seconds, AN_HOUR, keys, secret_files)
+        yield CronJob(name, timer, line, why, seconds, AN_HOUR, keys, secret_files, scratch)
 
 
 def resource_name(unit: str) -> str:

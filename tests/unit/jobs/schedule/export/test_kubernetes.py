@@ -69,6 +69,47 @@ def test_a_job_gets_only_the_secrets_that_it_reads(production: Environment) -> N
     assert secret_keys(objects, "groundcrew-production-drift") == ["SLACK_ALERTS_URL"]
 
 
+def with_scratch(repository: Repository, url: str) -> Environment:
+    file = repository.root / "production.toml"
+    file.write_text(f'{file.read_text()}[verify]\nscratch = "{url}"\n')
+    return repository.read("production")
+
+
+def pod_of(objects: list[dict[str, Any]], job: str) -> dict[str, Any]:
+    (found,) = [each for each in objects if each["metadata"]["name"] == job]
+    pod: dict[str, Any] = found["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    return pod
+
+
+def test_a_scratch_server_runs_in_a_container_without_keys(repository: Repository) -> None:
+    objects = manifest(with_scratch(repository, "postgresql://verifier@/postgres?host=/run/scratch"))
+    for each in objects:
+        kubernetes_validate.validate(each, "1.30", strict=True)
+    pod = pod_of(objects, "groundcrew-production-verify")
+    (scratch,), (crew,) = pod["initContainers"], pod["containers"]
+    assert scratch["restartPolicy"] == "Always"
+    assert [(each["name"], each["mountPath"]) for each in scratch["volumeMounts"]] == [
+        ("scratch", "/var/lib/scratch"),
+        ("scratch-socket", "/run/scratch"),
+    ]
+    assert not {"env", "envFrom"} & scratch.keys()
+    assert scratch["securityContext"] == {**crew["securityContext"], "runAsUser": 10002, "runAsGroup": 10002}
+    assert {"name": "scratch-socket", "mountPath": "/run/scratch", "readOnly": True} in crew["volumeMounts"]
+    assert not pod.get("shareProcessNamespace")
+    assert not pod["automountServiceAccountToken"]
+
+
+def test_only_verifications_have_a_scratch_server(repository: Repository, production: Environment) -> None:
+    objects = manifest(with_scratch(repository, "postgresql://verifier@/postgres?host=/run/scratch"))
+    assert "initContainers" not in pod_of(objects, "groundcrew-production-backup-main")
+    assert "initContainers" not in pod_of(manifest(production), "groundcrew-production-verify")
+
+
+def test_a_scratch_server_on_another_socket_is_refused(repository: Repository) -> None:
+    with pytest.raises(UnsupportedSchedule, match=r"a pod has no socket in /var/run/postgresql; use host=/run/scratch"):
+        manifest(with_scratch(repository, "postgresql://verifier@/postgres?host=/var/run/postgresql"))
+
+
 def test_a_store_on_one_machine_is_refused(repository: Repository) -> None:
     with pytest.raises(UnsupportedSchedule, match="pods cannot share a directory of one machine; use an S3 store"):
         manifest(repository.read("staging"), {"production": repository.read("production")})
