@@ -102,10 +102,14 @@ class TerraformProgram(PythonTerraform):  # type: ignore[misc]  # it has no type
         """
         argv: list[str] = self.generate_cmd_string(cmd, *args, **options)
         command_start = CommandStart(socket.gethostname(), datetime.now(UTC))
-        try:
-            result = self._run(argv, self._on_line if listen else _ignore_line)
-        except (FileNotFoundError, PermissionError, NotADirectoryError):
-            raise self._missing() from None
+        out, err = list[bytes](), list[bytes]()
+
+        def keep(line: bytes) -> None:
+            out.append(line)
+            if listen:
+                self._on_line(_text(line).rstrip("\n"))
+
+        result = CommandResult(self._run(argv, keep, err.append), _text(*out), _text(*err))
         if result.code not in accepts:
             command = f"{Path(argv[0]).name} {cmd}"
             raise diagnose(self._name, command, result.err or result.out, result.code, command_start)
@@ -119,24 +123,31 @@ class TerraformProgram(PythonTerraform):  # type: ignore[misc]  # it has no type
         remedy = "install it, or set another program in [terraform]"
         return NoTerraform(f"{self._name}: {self.terraform_bin_path} is not installed on this machine; {remedy}")
 
-    def _run(self, argv: Sequence[str], on_line: Callable[[str], object]) -> CommandResult:
+    def pass_through(
+        self, args: Sequence[str], on_out: Callable[[bytes], object], on_err: Callable[[bytes], object]
+    ) -> int:
+        """Run any command, pass each line of its output on, and return its exit code."""
+        return self._run([self.terraform_bin_path, *args], on_out, on_err)
+
+    def _run(self, argv: Sequence[str], on_out: Callable[[bytes], object], on_err: Callable[[bytes], object]) -> int:
+        """Run a program and return its exit code; raise a StackError if it cannot be started."""
         popen = {
             "cwd": self.working_dir,
             "env": self._environment,
             "stdout": subprocess.PIPE,
             "stderr": subprocess.PIPE,
         }
-        with self._start(argv, **popen) as running:
-            out, err = running.stdout, running.stderr
-            assert out is not None
-            assert err is not None
-            errors: list[bytes] = []
-            reader = threading.Thread(target=lambda: errors.append(err.read()), daemon=True)
-            reader.start()
-            printed = _read_lines(out, on_line)
-            reader.join()
-            code = running.wait()
-        return CommandResult(code, printed, b"".join(errors).decode(errors="replace"))
+        try:
+            with self._start(argv, **popen) as running:
+                assert running.stdout is not None
+                assert running.stderr is not None
+                reader = threading.Thread(target=_read_lines, args=(running.stderr, on_err), daemon=True)
+                reader.start()
+                _read_lines(running.stdout, on_out)
+                reader.join()
+                return running.wait()
+        except (FileNotFoundError, PermissionError, NotADirectoryError):
+            raise self._missing() from None
 
     def version(self) -> Version:
         """Return the version; raise NoTerraform if it is too old."""
@@ -202,12 +213,13 @@ class TerraformProgram(PythonTerraform):  # type: ignore[misc]  # it has no type
         self.cmd("force-unlock", lock, force=IsFlagged)
 
 
-def _read_lines(out: IO[bytes], on_line: Callable[[str], object]) -> str:
-    lines = []
-    for line in out:
-        lines.append(line.decode(errors="replace"))
-        on_line(lines[-1].rstrip("\n"))
-    return "".join(lines)
+def _read_lines(stream: IO[bytes], on_line: Callable[[bytes], object]) -> None:
+    for line in stream:
+        on_line(line)
+
+
+def _text(*lines: bytes) -> str:
+    return b"".join(lines).decode(errors="replace")
 
 
 def supported_version(output: str, name: str, program: str) -> Version:

@@ -19,6 +19,7 @@ from terraform import drift
 from terraform.backend import STATE_EXAMPLE, backend_settings
 from terraform.drift import DriftFinding
 from terraform.errors import ChangeRefused, StackError, UnreadablePlan
+from terraform.pass_through import PassedCommand, passed_command
 from terraform.paths import StackPaths, file_lock
 from terraform.plan import Plan, parse_plan
 from terraform.program import LOCK_TIMEOUT, WITH_CHANGES, StartProgram, TerraformProgram, process_environment
@@ -32,6 +33,8 @@ from terraform.state import (
 )
 
 FORMAT = 1
+BACKEND_FILE = "backend.hcl"
+"""The file in the data directory with the settings of the backend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,7 @@ class Stack:
         folder = self.paths.data_folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         (folder / "made-of").unlink(missing_ok=True)
-        file = folder / "backend.hcl"
+        file = folder / BACKEND_FILE
         file.write_text(backend_settings(self.state, self.settings.name, self.paths.stack, version))
         program.init(file)
         (folder / "made-of").write_text(self._with_providers(fingerprint))  # after init, which can write the lock file
@@ -188,6 +191,25 @@ class Stack:
             file = Path(made) / "state.json"  # in a directory with mode 0700
             file.write_text(pushed)
             program.push_state(file, self.lock_timeout)
+
+    def passed_command(self, args: Sequence[str]) -> PassedCommand:
+        """Return a user's command for Terraform with this stack's options; ChangeRefused if it is not allowed."""
+        paths = self.paths
+        file = paths.data_folder / BACKEND_FILE
+        return passed_command(self.name, args, paths.var_files, file, self.lock_timeout)
+
+    def pass_through(
+        self,
+        command: PassedCommand,
+        save: Callable[[str], object],
+        on_out: Callable[[bytes], object],
+        on_err: Callable[[bytes], object],
+    ) -> int:
+        """Run a user's command and return its exit code; save the state first if the command can change it."""
+        with self.ready() as program:
+            if command.changes_state and (state := program.stored_state().strip()):
+                save(state)
+            return program.pass_through(command.argv, on_out, on_err)
 
     def recorded_by_apply(self, planned: SavedPlan) -> Sequence[DriftFinding]:
         """Return the outside changes that an apply of this plan records in the state."""

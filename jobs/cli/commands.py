@@ -35,7 +35,7 @@ COMMANDS = {
 
 
 _OF_BACKUPS = ("list", "show", "restore", "verify", "fetch", "pin", "unpin", "prune")
-_OF_STACKS = ("bootstrap", "plan", "apply", "destroy", "output", "unlock", "states")
+_OF_STACKS = ("bootstrap", "plan", "apply", "destroy", "output", "unlock", "states", "terraform")
 MEANT = {
     **{name: f"crew backups {name}" for name in _OF_BACKUPS},
     **{name: f"crew stacks {name}" for name in _OF_STACKS},

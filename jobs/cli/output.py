@@ -6,9 +6,10 @@ outside (names, tags, messages) can contain them.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import get_terminal_size
 from textwrap import wrap
@@ -22,6 +23,7 @@ from jobs.log import shows_colours
 
 GOOD, BAD, WARN, QUIET, RUNNING = "green", "bold red", "yellow", "dim", "cyan"
 HEADING = "bold "
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _UNLIMITED_WIDTH, _LEAST_LAST_WIDTH = 10_000, 36
 
 
@@ -61,6 +63,17 @@ def say_lines(text: str, style: str = "") -> None:
 def say_to_stderr(sentence: str, style: str = "", *, end: str = "\n") -> None:
     """Print one line to stderr, where it does not mix with --json."""
     typer.echo(_styled(printable(redact(sentence)), style, sys.stderr) + end, err=True, nl=False)
+
+
+def pass_on(line: bytes, stream: TextIO) -> None:
+    """Write a line of another program's output: unchanged to a file or a pipe, and harmless to a terminal."""
+    if stream.isatty():
+        text = _COLOURS.sub("", line.decode(errors="replace"))
+        typer.echo(printable_lines(redact(text)), file=stream, nl=False)
+        return
+    with suppress(BrokenPipeError):  # the program has to end what it does, whether anybody reads its output or not
+        stream.buffer.write(line)
+        stream.buffer.flush()
 
 
 def _styled(sentence: str, style: str, stream: TextIO) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from inventories import ExitCode
-from jobs.cli import arguments, output, states
+from jobs.cli import arguments, output, pass_through, states
 from jobs.cli.arguments import AsJson, EnvironmentName, NotConfigured, WrongUsage, YesTo, examples, new_app
 from jobs.cli.stacks_command import (
     Confirmation,
@@ -314,6 +314,14 @@ def _print_plan(command: StacksCommand, stack: Stack, planned: SavedPlan, *, ful
             output.say_lines(text)
 
 
+app.command(
+    "terraform",
+    epilog=examples(
+        "crew stacks terraform staging network -- state mv aws_vpc.a aws_vpc.b",
+        "crew stacks terraform staging network -- state list",
+        "crew stacks terraform production network --yes-to production -- import aws_vpc.a vpc-0a1b2c3d",
+    ),
+)(pass_through.terraform_command)
 app.command(
     "states",
     epilog=examples(

@@ -61,7 +61,8 @@ def unknown_to_crew(words: list[str]) -> list[str]:
         if len(names) > 1 and names[1] not in several:
             return [] if re.fullmatch(r"[\w-]+(\|[\w-]+)+|…", names[1]) else names[1:2]
         command += names[1:2]
-    flags = [word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)]
+    own = words[: words.index("--")] if "--" in words else words  # the rest belongs to another program
+    flags = [word.partition("=")[0] for word in own if re.match(r"--?[a-z]", word)]
     return [flag for flag in flags if flag not in options(*command)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -79,3 +80,19 @@ def test_json_escapes_what_a_terminal_obeys(capsys: pytest.CaptureFixture[str]) 
     assert printed.rstrip("\n").isprintable()
     assert json.loads(printed)["text"] == text
     assert "é" in printed
+
+
+@pytest.mark.parametrize(
+    ("terminal", "expected"),
+    [(False, b"\x1b[31mred\x1b[0m \x1b[2J\xff\n"), (True, "red \\x1b[2J\ufffd\n".encode())],
+    ids=["a pipe", "a terminal"],
+)
+def test_output_of_a_program_is_unchanged_in_a_pipe_and_harmless_on_a_terminal(
+    terminal: bool, expected: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = io.BytesIO()
+    stream = io.TextIOWrapper(written, encoding="utf-8")
+    monkeypatch.setattr(stream, "isatty", lambda: terminal)
+    output.pass_on(b"\x1b[31mred\x1b[0m \x1b[2J\xff\n", stream)
+    stream.flush()
+    assert written.getvalue() == expected
