@@ -157,7 +157,7 @@ def _find_table(entries: Iterable[ArchiveEntry], name: str) -> ArchiveEntry:
         entry for entry in entries if entry.kind in _TABLES and name in (entry.name, f"{entry.schema}.{entry.name}")
     ]
     if not matches:
-        raise BackupError(f"table {name} is not in this set; list its tables with: crew backups show --json")
+        raise BackupError(f"table {name} is not in this set; list its tables with: crew backups show --all")
     if len(matches) > 1:
         names = ", ".join(f"{entry.schema}.{entry.name}" for entry in matches)
         raise BackupError(f"--tables {name} is ambiguous: the set has {names}; add the schema")
