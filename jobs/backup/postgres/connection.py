@@ -34,6 +34,10 @@ _TRANSIENT = ("08", "53", "57P", "40", "58")
 DISABLE_TIMEOUTS = """SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN
     ('statement_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')"""
 
+# If a view takes the place of a table, a query on it fails. Unknown before 17, 16.4, 15.8, 14.13 and 13.16.
+REFUSE_VIEWS = """SELECT pg_catalog.set_config(name, 'view, foreign-table', false) FROM pg_catalog.pg_settings
+    WHERE name = 'restrict_nonsystem_relation_kind'"""
+
 # With the search_path of the database, its owner can have us call their functions instead of PostgreSQL's own.
 _EMPTY_SEARCH_PATH = "-c search_path="
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
 from jobs.backup.postgres import quoting
 from jobs.backup.postgres.connection import translated_errors
+from jobs.backup.postgres.counting import count_tables
 from jobs.backup.restore.compare import Contents, QualifiedName, SequenceState
-from jobs.backup.restore.fill import RestoreTask, execute_all
+from jobs.backup.restore.fill import RestoreTask, in_parallel
 
-_TABLES = """SELECT nspname, relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
+if TYPE_CHECKING:
+    import psycopg
+
+_TABLES = """SELECT nspname, relname, c.oid
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
     WHERE relkind = 'r' AND relpersistence <> 't'"""
 _SEQUENCES = "SELECT schemaname, sequencename, last_value, increment_by FROM pg_catalog.pg_sequences"
 _LARGE_OBJECTS = "SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata"
@@ -16,7 +24,7 @@ _LARGE_OBJECTS = "SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_meta
 def count_contents(task: RestoreTask, only: frozenset[QualifiedName] | None = None) -> Contents:
     """Count the rows of all tables that the set has counts for, or of `only` these tables."""
     with translated_errors(), task.into.connect(autocommit=True) as connection:
-        tables = {(schema, name) for schema, name in connection.execute(_TABLES).fetchall()}
+        tables = {(schema, name): oid for schema, name, oid in connection.execute(_TABLES).fetchall()}
         sequences = {
             (schema, name): SequenceState(last, increment)
             for schema, name, last, increment in connection.execute(_SEQUENCES).fetchall()
@@ -29,8 +37,12 @@ def count_contents(task: RestoreTask, only: frozenset[QualifiedName] | None = No
         and (table.schema, table.name) in tables
         and (only is None or (table.schema, table.name) in only)
     ]
-    statements = [f"SELECT pg_catalog.count(*) FROM ONLY {quoting.identifier(*name)}" for name in counted]  # noqa: S608 - quoted
-    counts = execute_all(task.into, statements, task.streams, task.run)
+    counts = in_parallel(task.into, [partial(_count, tables[name], name) for name in counted], task.streams, task.run)
     rows: dict[QualifiedName, int | None] = dict.fromkeys(tables)
-    rows.update({name: int(row[0]) for name, row in zip(counted, counts, strict=True) if row})
+    rows.update(zip(counted, counts, strict=True))
     return Contents(rows, sequences, large_objects)
+
+
+def _count(oid: int, name: QualifiedName, connection: psycopg.Connection[Any]) -> int | None:
+    """Return the number of rows; None if the table was dropped meanwhile."""
+    return count_tables(connection, {oid: quoting.identifier(*name)}).get(oid)

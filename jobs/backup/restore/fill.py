@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from jobs.backup.concurrent import ByteCounter, Cancellation, run_concurrently
 from jobs.backup.errors import BackupError
@@ -27,6 +27,11 @@ from jobs.backup.sets.manifest import Part, PartKind
 from jobs.backup.sets.stored import StoredSet, read_part
 from jobs.format import and_more
 from jobs.run.job import Run, Transient
+
+if TYPE_CHECKING:
+    import psycopg
+
+T = TypeVar("T")
 
 _TRANSIENT = (
     "server closed the connection",
@@ -366,10 +371,21 @@ def refresh_materialised_views(task: RestoreTask) -> None:
     execute_all(task.executes, [f"REFRESH MATERIALIZED VIEW {name}" for name in views], 1, task.run)
 
 
-def execute_all(into: Endpoint, statements: Sequence[str], connections: int, run: Run) -> list[tuple[Any, ...] | None]:
-    """Execute statements over several connections. Return the first row of each, in the order of the statements."""
-    first_rows: list[tuple[Any, ...] | None] = [None] * len(statements)
-    remaining, lock, cancellation = iter(enumerate(statements)), threading.Lock(), Cancellation()
+def execute_all(into: Endpoint, statements: Sequence[str], connections: int, run: Run) -> None:
+    """Execute statements over several connections."""
+    in_parallel(into, [partial(_execute, statement) for statement in statements], connections, run)
+
+
+def _execute(statement: str, connection: psycopg.Connection[Any]) -> None:
+    connection.execute(statement.encode())
+
+
+def in_parallel(
+    into: Endpoint, tasks: Sequence[Callable[[psycopg.Connection[Any]], T]], connections: int, run: Run
+) -> list[T]:
+    """Do tasks over several connections. Return their results in the order of the tasks."""
+    results: dict[int, T] = {}
+    remaining, lock, cancellation = iter(enumerate(tasks)), threading.Lock(), Cancellation()
 
     def work() -> None:
         with (
@@ -382,11 +398,10 @@ def execute_all(into: Endpoint, statements: Sequence[str], connections: int, run
             while True:
                 cancellation.check()
                 with lock:
-                    number, statement = next(remaining, (-1, ""))
-                if number < 0:
+                    number, task = next(remaining, (-1, None))
+                if task is None:
                     return
-                cursor = connection.execute(statement)
-                first_rows[number] = cursor.fetchone() if cursor.description else None
+                results[number] = task(connection)
 
-    run_concurrently(run, cancellation, {str(number): work for number in range(min(connections, len(statements)))})
-    return first_rows
+    run_concurrently(run, cancellation, {str(number): work for number in range(min(connections, len(tasks)))})
+    return [results[number] for number in range(len(tasks))]

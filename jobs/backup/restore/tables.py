@@ -59,7 +59,7 @@ def fill_tables(task: RestoreTask, *, with_needed: bool, rows_only: bool = False
             restore_definitions(task, "post-data", archive, use_list)
     with task.run.step("statistics"):
         names = [quoting.identifier(*name) for name in sorted(selection.tables - selection.foreign)]
-        execute_all(task.into, [f"ANALYZE {name}" for name in names], task.streams, task.run)
+        execute_all(task.executes, [f"ANALYZE {name}" for name in names], task.streams, task.run)
     return selection
 
 

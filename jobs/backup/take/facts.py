@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.backup.concurrent import Cancellation
 from jobs.backup.errors import BackupError
-from jobs.backup.postgres import privileges
+from jobs.backup.postgres import counting, privileges
 from jobs.backup.postgres.connection import translate_error
 from jobs.backup.sets.description import Extension, SequenceValue, TableRows
 from jobs.backup.sets.manifest import SourceServer
@@ -127,16 +127,13 @@ def _count_batch(connection: Connection, tables: Sequence[Table]) -> dict[int, i
             names = ", ".join(f"ONLY {table.quoted}" for table in tables)
             connection.execute(f"LOCK TABLE {names} IN ACCESS SHARE MODE NOWAIT".encode())
             changed = {oid for (oid,) in connection.execute(_CHANGED, [oids]).fetchall()}
-            numbers = _one(connection, f"SELECT {', '.join(count_query(table) for table in tables)}")
-    except (psycopg.errors.LockNotAvailable, psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+            counts = counting.count_tables(connection, {table.oid: table.quoted for table in tables})
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName,
+            psycopg.errors.UndefinedColumn, psycopg.errors.WrongObjectType):  # fmt: skip
         if len(tables) == 1:
             return {}
         return {oid: number for table in tables for oid, number in _count_batch(connection, [table]).items()}
-    return {oid: number for oid, number in zip(oids, numbers, strict=True) if oid not in changed}
-
-
-def count_query(table: Table) -> str:
-    return f"(SELECT pg_catalog.count(*) FROM ONLY {table.quoted})"  # noqa: S608 - quoted
+    return {oid: number for oid, number in counts.items() if oid not in changed}
 
 
 @contextmanager
@@ -146,7 +143,7 @@ def _counting(cancellation: Cancellation, connection: Connection) -> Iterator[Co
 
     try:
         with cancellation.on_cancel(partial(_cancel_query, connection)):
-            connection.execute("SET row_security = off; SET max_parallel_workers_per_gather = 0")
+            connection.execute("SET row_security = off")
             yield connection
     except psycopg.errors.InsufficientPrivilege as error:
         raise BackupError(f"{error.diag.message_primary}; {privileges.NEEDED_PRIVILEGES}") from None

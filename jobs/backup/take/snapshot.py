@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres import privileges
-from jobs.backup.postgres.connection import DISABLE_TIMEOUTS, Endpoint, translate_error, translated_errors
+from jobs.backup.postgres.connection import (
+    DISABLE_TIMEOUTS,
+    REFUSE_VIEWS,
+    Endpoint,
+    translate_error,
+    translated_errors,
+)
 from jobs.backup.take.parts import Table, milliseconds
 from jobs.format import and_more
 from jobs.run.job import Transient
@@ -136,6 +142,7 @@ def require_held(snapshot: ExportedSnapshot) -> None:
 
 def _take(connection: psycopg.Connection[Any], endpoint: Endpoint, lock: timedelta) -> ExportedSnapshot:
     connection.execute(DISABLE_TIMEOUTS)
+    connection.execute(REFUSE_VIEWS)
     _end_query_with_client(connection)
     for _ in range(_MAX_ATTEMPTS):
         tables = _read_tables(connection)

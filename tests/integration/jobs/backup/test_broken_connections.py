@@ -11,6 +11,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from jobs.backup.concurrent import Cancellation
+from jobs.backup.postgres import counting
 from jobs.backup.postgres.connection import Endpoint
 from jobs.backup.take import facts, snapshot, take
 from jobs.run import RunTimeouts
@@ -47,7 +48,9 @@ def test_between_the_snapshot_and_the_first_question(shop: Database) -> None:
 def test_during_the_counts(shop: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.run("CREATE TABLE a (b int)")
     with snapshot.export_snapshot(endpoint(shop), LOCK) as moment:
-        monkeypatch.setattr(facts, "count_query", lambda _table: "pg_terminate_backend(pg_backend_pid())")
+        monkeypatch.setattr(
+            counting, "copy_statement", lambda *_, **__: "SELECT pg_terminate_backend(pg_backend_pid())"
+        )
         with pytest.raises(Transient, match="terminating connection"):
             facts.count_rows(Cancellation(), moment, standby=False)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.backup.postgres import counting
 from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.take import facts, take
 from jobs.backup.take.job import BACKUP
@@ -138,7 +139,7 @@ def test_a_failed_part_cancels_the_others_at_once(
     shop: Database, backs_up: BacksUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The roles fail at once, while the rows would take ten minutes and the counts twenty."""
-    monkeypatch.setattr(facts, "count_query", lambda _table: "(SELECT 1 FROM pg_sleep(1200))")
+    monkeypatch.setattr(counting, "copy_statement", lambda *_, **__: "SELECT pg_sleep(1200)")
     monkeypatch.setattr(
         take, "pg_dumpall", lambda *_, **__: ["sh", "-c", "echo 'pg_dumpall: error: no luck' >&2; exit 1"]
     )
@@ -147,7 +148,7 @@ def test_a_failed_part_cancels_the_others_at_once(
     record = backs_up(shop).take()
     assert record.sentence == "part roles: pg_dumpall: error: no luck"
     assert time.monotonic() - start < deadline(5)
-    until(lambda: not shop.ask("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT (SELECT 1 FROM pg_sleep%'"))
+    until(lambda: not shop.ask("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'"))
 
 
 def test_a_killed_program_leaves_no_part(shop: Database, backs_up: BacksUp, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,10 +189,14 @@ def test_an_alter_table_during_the_row_counts_does_not_deadlock(
     shop: Database, backs_up: BacksUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ALTER TABLE waits for our snapshot. A count queued behind it would wait for it, and both would wait forever."""
-    real = facts.count_query
+    real = counting.copy_statement
     shop.run(*(f"CREATE TABLE t{number} (a int)" for number in range(facts.TABLES_PER_QUERY)))
-    blocked_count = "(SELECT 1 FROM pg_advisory_lock_shared(1))"
-    monkeypatch.setattr(facts, "count_query", lambda table: blocked_count if table.name == "wide" else real(table))
+    blocked_count = "SELECT pg_advisory_lock_shared(1)"
+    monkeypatch.setattr(
+        counting,
+        "copy_statement",
+        lambda table, *args, **local: blocked_count if table == '"public"."wide"' else real(table, *args, **local),
+    )
     staging = backs_up(shop, 'limits = { run = "5m" }')
     records: list[Record] = []
     taking = threading.Thread(target=lambda: records.append(staging.take()))
@@ -200,9 +205,7 @@ def test_an_alter_table_during_the_row_counts_does_not_deadlock(
     with shop.connect() as other:
         other.execute("SELECT pg_advisory_lock(1)")
         taking.start()
-        until(
-            lambda: waits(shop, f"SELECT {blocked_count}%") and len(list(staging.store.list("staging/backups/"))) == 3
-        )
+        until(lambda: waits(shop, f"%{blocked_count}%") and len(list(staging.store.list("staging/backups/"))) == 3)
         changing.start()
         until(lambda: waits(shop, change))
     taking.join()
@@ -220,7 +223,7 @@ def test_timeouts_of_the_database_do_not_end_a_backup(
     timeouts = [name for (name,) in shop.ask(limits)]
     assert ("transaction_timeout" in timeouts) == (major == 18)
     shop.run(*(f"ALTER DATABASE {shop.name} SET {name} = '700ms'" for name in timeouts))
-    monkeypatch.setattr(facts, "count_query", lambda _table: "(SELECT 1 FROM pg_sleep(1.2))")
+    monkeypatch.setattr(counting, "copy_statement", lambda *_, **__: "SELECT pg_sleep(1.2)")
     record = backs_up(shop).take()
     assert record.outcome is Outcome.DONE, record.sentence
 
