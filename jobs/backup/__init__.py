@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from jobs.backup.sets.fetch import STDOUT, default_file, find_part, write_part
     from jobs.backup.sets.manifest import MANIFEST, Manifest, decode_manifest, encode_manifest, iso_timestamp
     from jobs.backup.sets.marker import MARKER
+    from jobs.backup.sets.recent import has_set_since
     from jobs.backup.sets.results import VerificationResult
     from jobs.backup.sets.sets import (
         PIN,
@@ -83,6 +84,7 @@ _NAMES = {
     "sets.fetch": ("STDOUT", "default_file", "find_part", "write_part"),
     "sets.marker": ("MARKER",),
     "sets.manifest": ("MANIFEST", "Manifest", "decode_manifest", "encode_manifest", "iso_timestamp"),
+    "sets.recent": ("has_set_since",),
     "sets.results": ("VerificationResult",),
     "sets.sets": (
         "PIN",
@@ -161,6 +163,7 @@ __all__ = [
     "find_part",
     "find_protection",
     "find_sets",
+    "has_set_since",
     "identifier",
     "inspect_target",
     "installed_clients",

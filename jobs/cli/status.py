@@ -28,6 +28,7 @@ app = new_app()
 
 AT_ONCE = 8
 STYLES = {
+    HealthState.LOST: output.BAD,
     HealthState.FAILED: output.BAD,
     HealthState.DIED: output.BAD,
     HealthState.FINDING: output.WARN,

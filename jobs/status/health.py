@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -12,7 +13,7 @@ from zoneinfo import ZoneInfo
 from inventories import Environment
 from jobs.format import format_duration
 from jobs.registry import JOBS, find_job
-from jobs.run.documents import to_second
+from jobs.run.documents import CLOCK_SKEW, to_second
 from jobs.run.holders import read_holders
 from jobs.run.job import Outcome
 from jobs.run.latest import RunSummary, SubjectRuns
@@ -25,11 +26,13 @@ from jobs.status.gone import SHOWN_FOR, Gone, HasSubject, gone_subjects, last_se
 from jobs.store import Store
 
 _CLOCK_TOLERANCE = timedelta(days=1)
+_READERS = 16
 
 
 class HealthState(StrEnum):
     """The state of a job on a subject, worst first."""
 
+    LOST = "backup lost"
     FAILED = "failed"
     DIED = "died"
     FINDING = "finding"
@@ -91,6 +94,7 @@ def environment_health(slots: Sequence[Slot], environment: Environment, store: S
     health = [
         subject_health(name, holders.get(name), due.get(name), now, _time_limit(name, environment)) for name in names
     ]
+    health = _with_lost_backups(health, due, environment, store, now)
     health += gone_health(gone, last, now)
     return [replace(each, next=_next_run(each, slots, environment.timezone, now)) for each in by_severity(health)]
 
@@ -131,6 +135,36 @@ def by_severity(health: Iterable[Health]) -> list[Health]:
     never = datetime.min.replace(tzinfo=UTC)
     newest_first = sorted(health, key=lambda each: each.since or never, reverse=True)
     return sorted(newest_first, key=lambda each: _WORST_FIRST.index(each.state))
+
+
+def _with_lost_backups(
+    health: Sequence[Health], due: Mapping[str, datetime | None], environment: Environment, store: Store, now: datetime
+) -> list[Health]:
+    """Return the health of all subjects; a backup that was done but left no trusted set is lost."""
+    from jobs.backup import has_set_since  # it takes time to import, and most commands do without
+
+    def checked(each: Health) -> Health:
+        since = set_expected_since(each, due.get(f"{each.job}/{each.subject}"))
+        if since is None or has_set_since(store, environment, each.subject, since, now):
+            return each
+        sentence = (
+            f"no trusted set since {to_second(since)}, although the backup was done; "
+            f"see crew backups list {environment.name} {each.subject}, and find out what changed the store"
+        )
+        return replace(each, state=HealthState.LOST, since=since, sentence=sentence)
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        return list(pool.map(checked, health))
+
+
+def set_expected_since(health: Health, due: datetime | None) -> datetime | None:
+    """Return the time since which a backup that seems good has to have a set; None for all other health."""
+    last = health.last
+    if health.job != "backup" or last is None or last.outcome is not Outcome.DONE:
+        return None
+    if health.state is HealthState.OK:  # the lock is not signed: the schedule counts, too
+        return max(last.started, due or last.started) - CLOCK_SKEW
+    return last.started - CLOCK_SKEW if health.state is HealthState.RUNNING else None
 
 
 def _time_limit(name: str, environment: Environment) -> timedelta | None:

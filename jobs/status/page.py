@@ -17,6 +17,7 @@ from jobs.status.collect import EnvironmentStatus
 from jobs.status.health import Health, HealthState
 
 MARKS = {
+    HealthState.LOST: "✕",
     HealthState.FAILED: "✕",
     HealthState.DIED: "✕",
     HealthState.FINDING: "▲",
@@ -29,6 +30,7 @@ MARKS = {
     HealthState.OK: "✓",
 }
 KINDS = {
+    HealthState.LOST: "bad",
     HealthState.FAILED: "bad",
     HealthState.DIED: "bad",
     HealthState.RUNNING: "quiet",

@@ -12,7 +12,7 @@ def test_everything_in_the_file_has_a_check(environment: Environment) -> None:
     assert {check.name for check in checks_of(environment)} == {
         *("store", "store as backup", "store as retention", "locks", "locks as backup", "locks as retention", "clock"),
         *("encryption", "keys of sets", "signatures", "server main", "database shop", "verify scratch"),
-        *("backup main", "backup shop"),
+        *("backup main", "backup shop", "backups"),
         *("alerts 1", "alerts 2", "heartbeat backup", "metrics"),
         *("program ssh", "program kubectl", "program zstd", "program age", "program psql"),
         *("secret servers.main.password", "secret alerts.to.1", "secret alerts.to.2"),

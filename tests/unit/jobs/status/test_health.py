@@ -9,13 +9,24 @@ from pathlib import Path
 import pytest
 
 from inventories import Environment, Repository
+from jobs.backup.sets.signatures import SigningKey
+from jobs.checks import CheckVerdict, lost_backups
 from jobs.run import Outcome
 from jobs.run.latest import NO_RUNS, RunSummary
 from jobs.run.lease import Holder, holder_to
 from jobs.run.record import record_of_dead_run, record_to
-from jobs.status.health import Health, HealthState, by_severity, environment_health, subject_health
+from jobs.status.health import (
+    Health,
+    HealthState,
+    by_severity,
+    environment_health,
+    set_expected_since,
+    subject_health,
+)
 from jobs.store import Store
-from tests.parts.runs import store_in
+from tests.parts.runs import CountingStore, store_in
+from tests.parts.sets import keys
+from tests.parts.signing import PUBLIC_LINES, SET_SIGNER
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 DUE = NOW - timedelta(hours=7)
@@ -116,7 +127,8 @@ def test_a_run_dated_in_the_future_hides_nothing() -> None:
 @pytest.fixture
 def opened(tmp_path: Path) -> tuple[Environment, Store]:
     (tmp_path / "try.toml").write_text(f'[environment]\nname = "try"\n[store]\nurl = "file://{tmp_path}/store"\n'
-                                       'encrypt_to = "nobody"\nsign_with = "nobody"\n')  # fmt: skip
+                                       'encrypt_to = "nobody"\nsign_with = "nobody"\n'
+                                       '[databases.shop]\nurl = "postgresql://db/shop"\n')  # fmt: skip
     return Repository.find(tmp_path).read("try"), store_in(tmp_path / "store")
 
 
@@ -134,3 +146,57 @@ def test_a_run_that_was_killed_after_it_wrote_its_record_has_not_died(
     store.put(record.key, record_to(record))
     (shop,) = environment_health([], environment, store, NOW)
     assert (shop.state, shop.sentence) == (HealthState.OK, "9")
+
+
+@pytest.mark.parametrize(
+    ("minutes", "complete", "signer", "state"),
+    [
+        (31, True, SET_SIGNER, HealthState.OK),
+        (31, True, None, HealthState.LOST),
+        (31, False, SET_SIGNER, HealthState.LOST),
+        (25 * 60, True, SET_SIGNER, HealthState.LOST),
+        (-3 * 24 * 60, True, SET_SIGNER, HealthState.LOST),
+        (None, True, SET_SIGNER, HealthState.LOST),
+    ],
+)
+def test_a_backup_that_was_done_but_has_no_trusted_set_is_lost(
+    opened: tuple[Environment, Store],
+    minutes: float | None,
+    complete: bool,
+    signer: SigningKey | None,
+    state: HealthState,
+) -> None:
+    environment, store = opened
+    assert environment.store is not None
+    signed = replace(environment, store=replace(environment.store, sign_with=None, trust=tuple(PUBLIC_LINES)))
+    store.put("try/locks/backup/shop.json", holder_to(replace(FREE, runs=NO_RUNS.with_run(DONE))))
+    for key in keys(minutes_ago(minutes), complete=complete, signer=signer) if minutes is not None else ():
+        store.put(key, b"")
+    counted = CountingStore(store)
+    (shop,) = environment_health([], signed, counted, NOW)
+    assert (shop.state, shop.state.is_problem) == (state, state is HealthState.LOST)
+    assert counted.requests.count("list try/backups/shop/") == 1
+    if state is HealthState.LOST:
+        assert shop.sentence.startswith("no trusted set since 2026-11-21T08:54:00Z, although the backup was done; see")
+        result = lost_backups.check_backups_exist(signed, store, NOW)
+        assert (result.verdict, "backup of shop is gone" in result.fact) == (CheckVerdict.FAULT, True)
+
+
+@pytest.mark.parametrize(
+    ("state", "job", "last", "due", "since"),
+    [
+        (HealthState.OK, "backup", DONE, None, DONE.started),
+        (HealthState.OK, "backup", OLD, DUE, DUE),  # its lock lies, or it ran a little early
+        (HealthState.OK, "backup", DONE, DUE, DONE.started),
+        (HealthState.OK, "count", DONE, None, None),
+        (HealthState.RUNNING, "backup", OLD, DUE, OLD.started),
+        (HealthState.RUNNING, "backup", FAILED, None, None),
+        (HealthState.FAILED, "backup", FAILED, None, None),
+        (HealthState.NOT_YET, "backup", None, None, None),
+    ],
+)
+def test_since_when_a_set_is_expected(
+    state: HealthState, job: str, last: RunSummary | None, due: datetime | None, since: datetime | None
+) -> None:
+    expected = set_expected_since(Health(job, "shop", state, None, "", last), due)
+    assert expected == (since and since - timedelta(minutes=5))
