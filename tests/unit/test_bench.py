@@ -60,3 +60,9 @@ def test_the_beginning_of_a_name_means_all_that_begin_so() -> None:
     assert matching("deploy", known) == ["deploy_1", "deploy_3"]
     assert matching("drift", known) == ["drift"]
     assert matching("dep", known) == []
+
+
+def test_the_retention_plan_is_measured(tmp_path: Path) -> None:
+    side = Side("plan", [sys.executable, "-m", "tests.bench.planned", "plan"], environment={"BENCH_SIZE": "0.001"})
+    once(side, tmp_path / "log")
+    assert "planned in" in (tmp_path / "log").read_text()
