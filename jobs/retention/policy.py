@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from inventories import CrewError, Keep
 from inventories.value_types import Span
@@ -54,13 +54,13 @@ S = TypeVar("S", bound=CompleteSet)
 class RuleCounter:
     """How many more periods a rule keeps (None: no limit), and the last period for which it kept a set.
 
-    `passes_over` says that the rule prefers another set to this one, whose verification failed.
+    `passed_over` is the period of this set if its verification failed and the rule prefers another set.
     """
 
     rule: str
     remaining: int | None
     period: Period
-    passes_over: bool = False
+    passed_over: Period = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,21 +87,21 @@ def apply_policy(sets: Iterable[S], policy: Keep, now: datetime) -> list[Decisio
     any_failed = any(each.has_failed for each in candidates)  # only failed sets ask for alternatives
     alternatives = [each for each in candidates if each.is_alternative] if any_failed else []
     rules = _rules(policy, _reference(newest_first, now), alternatives)
-    decisions = []
+    decisions, counters = [], tuple([rule.counter for rule in rules])
     for each, candidate in zip(newest_first, candidates, strict=True):
-        before = [rule.state for rule in rules]
         from_rules = [reason for rule in rules if (reason := rule.keep(candidate))]
         if from_rules and each.untrusted is not None:
             from_rules = [f"not counted, because {each.untrusted}"]
-            for rule, state in zip(rules, before, strict=True):
-                rule.state = state
+            for rule, counter in zip(rules, counters, strict=True):
+                rule.counter = counter
+        now_left = tuple([rule.counter for rule in rules])
+        counters = counters if now_left == counters else now_left  # sets share equal counters to save memory
         reasons = (*protected.get(each.id, ()), *_matching_tags(each.tags, policy.tags), *from_rules)
-        decisions.append(Decision(each, bool(reasons), reasons, tuple([rule.counter for rule in rules])))
+        decisions.append(Decision(each, bool(reasons), reasons, counters))
     return decisions
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
+class _Candidate(NamedTuple):
     """A set as the rules see it: its number in the list, and its start as it is and in the timezone of the policy."""
 
     number: int
@@ -159,14 +159,14 @@ def _why_not(counter: RuleCounter) -> str:
     if counter.remaining == 0:
         return f"{counter.rule}: too old" if "within" in counter.rule else f"{counter.rule}: 0 left"
     remaining = "" if counter.remaining is None else f" ({counter.remaining} left)"
-    if counter.passes_over:
+    if counter.passed_over:
         others = f"another set of {_label(counter)} has" if counter.rule != "last" else "older sets have"
         return f"{counter.rule}: {others} not failed{remaining}"
     return f"{counter.rule}: newer set kept for {_label(counter)}{remaining}"
 
 
 def _label(counter: RuleCounter) -> str:
-    year, *rest = counter.period
+    year, *rest = counter.passed_over or counter.period
     if counter.rule.startswith("weekly"):
         return f"{year}-W{rest[0]:02}"
     day = "-".join(f"{number:02}" for number in (year, *rest[:2]))
@@ -247,35 +247,26 @@ class _Rule:
     ) -> None:
         self.counter = RuleCounter(name, count, ())
         self._period_of, self._since = period_of, since
-        self._last_period: Period = ()
         self._alternatives = {self._period(each) for each in alternatives if each.started > since}
-
-    @property
-    def state(self) -> tuple[RuleCounter, Period]:
-        """The counter and the last period for which the rule kept a set."""
-        return self.counter, self._last_period
-
-    @state.setter
-    def state(self, state: tuple[RuleCounter, Period]) -> None:
-        self.counter, self._last_period = state
 
     def keep(self, candidate: _Candidate) -> str | None:
         """Return the reason if this rule keeps the set, and count it."""
-        name, remaining, period = self.counter.rule, self.counter.remaining, self._period(candidate)
+        counter = self.counter
+        name, remaining, last_period = counter.rule, counter.remaining, counter.period
         if remaining == 0:
             return None
         if candidate.started <= self._since:
-            self.counter = RuleCounter(name, 0, self._last_period)
+            self.counter = RuleCounter(name, 0, last_period)
             return None
+        period = self._period(candidate)
         if candidate.has_failed and self._has_alternative(candidate, period):
-            self.counter = RuleCounter(name, remaining, period, passes_over=True)
+            self.counter = RuleCounter(name, remaining, last_period, passed_over=period)
             return None
-        if period == self._last_period and not candidate.is_oldest:
-            self.counter = RuleCounter(name, remaining, period) if self.counter.passes_over else self.counter
+        if period == last_period and not candidate.is_oldest:
+            self.counter = RuleCounter(name, remaining, period) if counter.passed_over else counter
             return None
-        reason = name if period != self._last_period else f"oldest {name}"
-        self.counter, self._last_period = RuleCounter(name, remaining and remaining - 1, period), period
-        return reason
+        self.counter = RuleCounter(name, remaining and remaining - 1, period)
+        return name if period != last_period else f"oldest {name}"
 
     def _period(self, candidate: _Candidate) -> Period:
         return self._period_of(candidate.local) if self._period_of else (candidate.number,)

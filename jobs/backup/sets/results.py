@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 
 RESULTS = "verifications/"
 
-_TIME = r"\d{8}T\d{6}\.\d{3}Z"
-_RESULT = re.compile(rf"{RESULTS}({_TIME})-(passed|failed)-[0-9a-f]{{64}}(-[0-9a-f]{{128}})?")
+_TIME = re.compile(r"[0-9]{8}T[0-9]{6}\.[0-9]{3}Z")
+_RESULT = re.compile(rf"{RESULTS}({_TIME.pattern})-(passed|failed)-[0-9a-f]{{64}}(-[0-9a-f]{{128}})?")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -48,7 +48,7 @@ def precise_timestamp(at: datetime) -> str:
 
 def parse_precise_timestamp(text: str) -> datetime | None:
     """Return the time in a part of a key; None if it has none."""
-    if not re.fullmatch(_TIME, text, re.ASCII):
+    if not _TIME.fullmatch(text):
         return None
     try:
         return datetime.fromisoformat(text)

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import groupby, takewhile
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from jobs.backup.sets.manifest import MANIFEST
@@ -68,7 +68,7 @@ class Set:
     @property
     def result(self) -> VerificationResult | None:
         """The newest result of a verification that is trusted."""
-        return next((each for each in self.results if self.trusts_result(each)), None)
+        return next(filter(self.trusts_result, self.results), None)
 
     def trusts_result(self, result: VerificationResult) -> bool:
         return self.trust.fault_of_name(self.prefix + result.name, VERIFICATION_NAMESPACE) is None
@@ -179,37 +179,49 @@ def sets_from_listing(
 ) -> Iterator[Set]:
     """Yield the sets in a listing, and skip keys that belong to no set."""
     latest = (now or utc_now()) + CLOCK_TOLERANCE
-    root = f"{environment}/backups/"
-    in_sets = (entry for entry in entries if entry.key.startswith(root) and entry.key.count("/", len(root)) >= 2)
-    for (database, set_id), group in groupby(in_sets, key=lambda entry: _database_and_set(entry.key, root)):
+    for prefix, keys in _by_set(entries, f"{environment}/backups/"):
+        database, set_id = prefix.split("/")[-3:-1]
         started = set_timestamp(set_id)
         if started is not None:
-            prefix = set_prefix(environment, database, set_id)
-            keys = {entry.key[len(prefix) :]: entry for entry in group}
             marker = _marker(prefix, keys, trust)
             yield Set(
                 environment=environment,
                 database=database,
                 id=set_id,
                 started=started,
-                size=sum(entry.size for name, entry in keys.items() if _PIECE.fullmatch(name)),
+                size=sum([entry.size for name, entry in keys.items() if "/" not in name and _PIECE.fullmatch(name)]),
                 completed=_completed(prefix, keys, marker, trust),
                 pinned=PIN in keys,
-                tags=tuple(name.removeprefix(_TAGS) for name in keys if name.startswith(_TAGS)),
+                tags=tuple([name.removeprefix(_TAGS) for name in keys if name.startswith(_TAGS)]),
                 trust=trust,
                 marker=marker,
-                results=results_in((name for name in keys if name.startswith(RESULTS)), latest),
+                results=results_in([name for name in keys if name.startswith(RESULTS)], latest),
             )
 
 
-def _database_and_set(key: str, root: str) -> tuple[str, str]:
-    database, set_id, _ = key[len(root) :].split("/", 2)
-    return database, set_id
+def _by_set(entries: Iterable[ListedKey], root: str) -> Iterator[tuple[str, dict[str, ListedKey]]]:
+    """Yield the prefix of each set in a sorted listing, and its keys by their names in the set."""
+    prefix, keys = root, dict[str, ListedKey]()
+    for entry in entries:
+        if not keys or not entry.key.startswith(prefix):
+            if keys:
+                yield prefix, keys
+            prefix, keys = _set_prefix_of(entry.key, root), {}
+        if prefix:
+            keys[entry.key[len(prefix) :]] = entry
+    if keys:
+        yield prefix, keys
+
+
+def _set_prefix_of(key: str, root: str) -> str:
+    """Return the part of a key that all keys of its set begin with; nothing if it belongs to no set."""
+    levels = key.removeprefix(root).split("/", 2)
+    return f"{root}{levels[0]}/{levels[1]}/" if key.startswith(root) and len(levels) > 2 else ""
 
 
 def _marker(prefix: str, keys: dict[str, ListedKey], trust: Trust) -> Marker | None:
     """Return the marker of a set. Of several, the signed one; one alone is not checked before it matters."""
-    markers = parse_markers(name for name in keys if name.startswith(MARKER))
+    markers = parse_markers([name for name in keys if name.startswith(MARKER)])
     if len(markers) > 1:
         signed = (each for each in markers if trust.fault_of_name(prefix + each.name, MANIFEST_NAMESPACE) is None)
         return next(signed, markers[0])
