@@ -153,6 +153,9 @@ class Endpoint:
             except BaseException:
                 connection.close()
                 raise
+        except psycopg.errors.ConnectionTimeout:
+            host, port = self.parameters.get("host", "localhost"), self.parameters.get("port", "5432")
+            raise Transient(f'server at "{host}", port {port} did not respond in time') from None
         except psycopg.Error as error:
             raise translate_error(error) from None
         return connection
@@ -210,7 +213,7 @@ def translate_error(error: psycopg.Error) -> Failed | Transient:
     """Return an error of the server or libpq as Transient if a retry can succeed, else as BackupError."""
     message = redact(_message(error)).removeprefix("connection failed: ")
     # libpq tries with TLS and then without, and reports both; often the two lines are the same.
-    sentence = " ".join(dict.fromkeys(" ".join(line.split()) for line in message.splitlines() if line.strip()))
+    sentence = ". ".join(dict.fromkeys(" ".join(line.split()) for line in message.splitlines() if line.strip()))
     if "no password supplied" in sentence:
         sentence += f"; {_LOGIN_HINT}"
     if any(text in sentence for text in _POOLER):

@@ -1,3 +1,4 @@
+import socket
 from dataclasses import dataclass
 
 import psycopg
@@ -73,7 +74,20 @@ def test_the_same_error_with_and_without_tls_is_shown_once() -> None:
     error = translate_error(
         psycopg.OperationalError(f"{hosts.format('SSL encryption')}\n{hosts.format('no encryption')}")
     )
-    assert str(error).endswith('"10.0.0.9", SSL encryption no pg_hba.conf entry for host "10.0.0.9", no encryption')
+    assert str(error).endswith('"10.0.0.9", SSL encryption. no pg_hba.conf entry for host "10.0.0.9", no encryption')
+
+
+def test_the_lines_of_an_error_become_sentences() -> None:
+    error = translate_error(psycopg.OperationalError("connection refused\n\tIs the server running on that host?"))
+    assert str(error) == "connection refused. Is the server running on that host?"
+
+
+def test_a_server_that_does_not_respond_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = str(silent.getsockname()[1])
+        endpoint = Endpoint({"host": "127.0.0.1", "port": port, "dbname": "shop", "connect_timeout": "2"})
+        with pytest.raises(Transient, match=f'^server at "127.0.0.1", port {port} did not respond in time$'):
+            endpoint.connect()
 
 
 @pytest.mark.parametrize(
