@@ -23,9 +23,11 @@ _MAX_COPIES = 30
 _MAINTENANCE_DATABASES = ("postgres", "template1")
 
 _SERVER = """SELECT pg_catalog.current_setting('server_version_num')::int / 10000, pg_catalog.pg_is_in_recovery(),
-    (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user), current_user,
+    (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user),
+    (SELECT rolcreaterole FROM pg_catalog.pg_roles WHERE rolname = current_user), current_user,
     EXISTS (SELECT FROM pg_catalog.pg_tablespace WHERE spcname !~ '^pg_')"""
 
+_FIRST_WITH_LIMITED_CREATEROLE = 16
 _DEFAULT_TABLESPACE = "pg_default"
 _DATABASES = (
     "SELECT datname, spcname FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace t ON t.oid = dattablespace"
@@ -65,8 +67,14 @@ class RestoreTarget:
     roles: frozenset[str]
     databases: frozenset[str]
     system_identifier: str | None
+    creates_roles: bool = False
     tablespace: str | None = None
     """The tablespace of the database; None for the default one."""
+
+    @property
+    def can_run_programs(self) -> bool:
+        """Whether its role can grant itself pg_execute_server_program without being a superuser."""
+        return self.creates_roles and not self.superuser and self.major < _FIRST_WITH_LIMITED_CREATEROLE
 
     @property
     def exists(self) -> bool:
@@ -82,7 +90,7 @@ def inspect_target(into: Endpoint) -> RestoreTarget:
         roles = role_names(server)
         databases: dict[str, str] = dict(server.execute(_DATABASES).fetchall())
         identifier = system_identifier(server)
-    major, standby, superuser, user, tablespaces = row
+    major, standby, superuser, creates_roles, user, tablespaces = row
     objects = _count_objects(into) if name in databases else 0
     tablespace = databases.get(name, _DEFAULT_TABLESPACE)
     return RestoreTarget(
@@ -96,6 +104,7 @@ def inspect_target(into: Endpoint) -> RestoreTarget:
         roles=roles,
         databases=frozenset(databases),
         system_identifier=identifier,
+        creates_roles=creates_roles,
         tablespace=tablespace if tablespace != _DEFAULT_TABLESPACE else None,
     )
 

@@ -194,6 +194,11 @@ def isolation_notes(server: ScratchServer, target: RestoreTarget) -> tuple[str, 
         return (f"not isolated from this machine: {server.not_isolated}",)
     if target.superuser and not server.temporary:
         return (f"functions of the set ran as {target.user}, a superuser of the scratch server",)
+    if target.can_run_programs and not server.temporary:
+        return (
+            f"functions of the set ran as {target.user}, which can grant itself the right to run programs on a scratch "
+            f"server of PostgreSQL {target.major}; use 16 or newer",
+        )
     return ()
 
 

@@ -146,10 +146,16 @@ def test_a_configured_scratch_server_is_unchanged_afterwards(
     assert sorted(names()) == sorted(before)
 
 
+@pytest.mark.parametrize(("major", "warns"), [(15, True), (18, False)])
 def test_a_role_without_superuser_rights_verifies_on_a_configured_server(
-    repository: Repository, database: Callable[[int], Database], postgres: Callable[[int], Server]
+    repository: Repository,
+    database: Callable[[int], Database],
+    postgres: Callable[[int], Server],
+    major: int,
+    warns: bool,
 ) -> None:
-    scratch, origin = postgres(18), database(16)
+    """Before PostgreSQL 16, CREATEROLE can grant every predefined role."""
+    scratch, origin = postgres(major), database(15)
     origin.run("CREATE TABLE orders AS SELECT generate_series(1, 10) AS id", "CREATE INDEX ON orders (id)")
     with scratch.connect() as server:
         server.execute(f"CREATE ROLE verifier LOGIN CREATEDB CREATEROLE PASSWORD '{origin.password}'")
@@ -163,6 +169,8 @@ def test_a_role_without_superuser_rights_verifies_on_a_configured_server(
     assert ended.code == 0, ended
     assert "is verified" in ended.out
     assert "superuser" not in ended.out
+    warning = "ran as verifier, which can grant itself the right to run programs on a scratch server of PostgreSQL 15"
+    assert (warning in ended.out) == warns
 
 
 def test_a_stopped_verification_leaves_no_server_and_no_folder(
