@@ -93,11 +93,11 @@ def test_the_newest_result_counts_whatever_the_times_of_the_objects(repository: 
 def test_without_an_extension_the_set_is_neither_verified_nor_failed(repository: Repository, shop: Shop) -> None:
     repository.environment(text=repository.section("shop", shop(15)))
     taken = repository.backup()
-    hypopg = {"name": "hypopg", "version": "1", "schema": "public"}
-    rewrite_description(repository.folder(taken), repository.identity, lambda body: body["extensions"].append(hypopg))
+    absent = {"name": "absent", "version": "1", "schema": "public"}
+    rewrite_description(repository.folder(taken), repository.identity, lambda body: body["extensions"].append(absent))
     ended = repository.crew("run", "verify", "staging")
     assert ended.code == 1, ended
-    assert "lacks the extension hypopg; install postgresql-15-hypopg" in ended.out
+    assert "lacks the extension absent; install postgresql-15-absent" in ended.out
     assert repository.results(taken) == {}
 
 
