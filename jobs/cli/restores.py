@@ -415,7 +415,8 @@ def _print_restored(
     elif not selected.is_verified:
         output.say("This set was not verified before. To verify sets: crew backups verify", output.QUIET)
     if restored.kept_as is not None:
-        output.say(f'The old database is kept as {restored.kept_as}. To delete it: DROP DATABASE "{restored.kept_as}";')
+        quoted = restored.kept_as.replace('"', '""')
+        output.say(f'The old database is kept as {restored.kept_as}. To delete it: DROP DATABASE "{quoted}";')
 
 
 def verify_command(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from jobs.embedded._folders import temporary_folder
 from jobs.embedded._program import NotInstalled, NotStarted, RunningProgram, free_port, if_parent_lives, start_program
 from jobs.embedded._sandbox import INSIDE, Sandbox, minimal_environment, new_sandbox
 
@@ -125,18 +126,22 @@ class _Layout:
 @contextmanager
 def _new_home(folder: Path) -> Iterator[tuple[Path, ExitStack]]:
     """Create the directory of a server below `folder`. At the end, first the server ends, then its files go."""
-    with tempfile.TemporaryDirectory(prefix="postgres-", dir=folder) as home, ExitStack() as stack:
-        yield Path(home), stack
+    with temporary_folder("postgres-", folder) as home, ExitStack() as stack:
+        yield home, stack
 
 
 def _open_layout(
     bin_folder: Path, home: Path, stack: ExitStack, account: pwd.struct_passwd | None, not_isolated: str = ""
 ) -> _Layout:
-    socket = _socket_folder(home, stack)
-    for owned in (home, socket):
-        _change_owner(owned, account)
-    start = _as_account(account, bin_folder, home)
-    data = home / "data"
+    """Let the server own a directory, and keep the log beside it, where its code cannot replace it with a link."""
+    owned = home / "server"
+    owned.mkdir(mode=0o700)
+    home.chmod(0o711)
+    socket = _socket_folder(owned, stack)
+    for each in (owned, socket):
+        _change_owner(each, account)
+    start = _as_account(account, bin_folder, owned, trusted=not not_isolated)
+    data = owned / "data"
     return _Layout(start, home / "log", data, socket, data, socket, not_isolated=not_isolated)
 
 
@@ -221,7 +226,7 @@ def initdb_command(bin_folder: Path, data: Path, pwfile: Path | None) -> list[st
 
 
 def _initdb(bin_folder: Path, layout: _Layout, password: str | None) -> None:
-    home = layout.log.parent
+    home = layout.data.parent
     pwfile = home / "password" if password is not None else None
     if pwfile is not None and password is not None:
         pwfile.touch(0o600)
@@ -246,7 +251,7 @@ def _initdb(bin_folder: Path, layout: _Layout, password: str | None) -> None:
 def _socket_folder(home: Path, stack: ExitStack) -> Path:
     if len(str(home)) <= LONGEST_SOCKET_FOLDER:
         return home
-    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crew-")))
+    return stack.enter_context(temporary_folder("crew-"))
 
 
 def _account(*names: str) -> pwd.struct_passwd | None:
@@ -269,10 +274,11 @@ def _change_owner(path: Path, account: pwd.struct_passwd | None) -> None:
         shutil.chown(path, account.pw_uid, account.pw_gid)
 
 
-def _as_account(account: pwd.struct_passwd | None, *paths: Path) -> list[str]:
+def _as_account(account: pwd.struct_passwd | None, *paths: Path, trusted: bool) -> list[str]:
     """Return the start of a command line that runs as an account.
 
-    If a folder above a path is closed to the account, as /root is, the program gets the capability to pass through.
+    If a folder above a path is closed to the account, as /root is, a trusted program gets the capability to pass
+    through. With it, hostile code could read every file of this machine.
     """
     if account is None:
         return []
@@ -281,6 +287,11 @@ def _as_account(account: pwd.struct_passwd | None, *paths: Path) -> list[str]:
         raise NotInstalled("root needs setpriv to start PostgreSQL; install util-linux, or do not run as root")
     if all(_is_open(path) for path in paths):
         capabilities, bits = "-all", []
+    elif not trusted:
+        raise NotStarted(
+            f"it would run as {account.pw_name}, to whom a directory above {' or '.join(map(str, paths))} is closed; "
+            "install bubblewrap, or set TMPDIR to a directory that every user can enter"
+        )
     else:  # without the securebit, access() ignores the capability, and initdb uses access()
         capabilities, bits = "-all,+dac_override", ["--securebits=+no_setuid_fixup"]
     return [

@@ -16,6 +16,11 @@ def literal(value: str) -> str:
     return f" E'{escaped.replace(chr(92), chr(92) * 2)}'" if "\\" in value else f"'{escaped}'"
 
 
+def conninfo_value(value: str) -> str:
+    """Return a value for a connection string, quoted."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
 def clip_name(stem: str, ending: str) -> str:
     """Return stem and ending as a name of at most 63 bytes, PostgreSQL's limit: only the stem is cut."""
     available = MAX_NAME_BYTES - len(ending.encode())

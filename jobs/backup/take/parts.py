@@ -100,14 +100,17 @@ def _selection(part: PlannedPart) -> list[str]:
 
 
 def pg_dumpall(program: ClientProgram, conninfo: str, database: str, *, passwords: bool) -> list[str]:
-    """Return the command that dumps the roles. It connects to `database`, which the backup role can access."""
+    """Return the command that dumps the roles. It connects to `database`, which the backup role can access.
+
+    pg_dumpall takes a name with `=` for a connection string, which could lead it to another server.
+    """
     no_passwords = [] if passwords else ["--no-role-passwords"]
     return [
         program.path,
         "--roles-only",
         *no_passwords,
         "--no-password",
-        f"--database={database}",
+        f"--database=dbname={quoting.conninfo_value(database)}",
         f"--dbname={conninfo}",
     ]
 

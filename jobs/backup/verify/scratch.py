@@ -133,8 +133,8 @@ def scratch_server(run: Run, stored: StoredSet, settings: Verify) -> Iterator[Sc
     remove_abandoned_folders(parent)
     require_space(shutil.disk_usage(parent).free, stored.manifest.dumped_bytes, settings.space, str(parent))
     with (
-        tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent) as folder,
-        _temporary_server(run, stored, Path(folder)) as server,
+        embedded.temporary_folder(f"{_PREFIX}{os.getpid()}-", parent) as folder,
+        _temporary_server(run, stored, folder) as server,
     ):
         yield server
 
@@ -158,8 +158,8 @@ def remove_abandoned_folders(parent: Path) -> None:
     """Remove folders of killed verifications. Their servers ended with them."""
     for folder in parent.glob(f"{_PREFIX}*"):
         pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and folder.stat().st_uid == os.geteuid():
-            shutil.rmtree(folder, ignore_errors=True)
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            embedded.remove_folder(folder)
 
 
 @contextmanager

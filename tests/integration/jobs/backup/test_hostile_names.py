@@ -22,6 +22,7 @@ def is_harmless(text: str) -> bool:
 
 def test_names_with_escape_sequences_are_shown_escaped(database: Callable[..., Database], tmp_path: Path) -> None:
     database(16, EVIL)
+    database(16, "host=127.0.0.1 port=1")  # pg_dumpall takes such a name for a connection string
     shop = database(16)
     with shop.connect() as connection:
         connection.execute(sql.SQL("CREATE TABLE {} AS SELECT 1 AS a").format(sql.Identifier(EVIL)))

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from jobs.backup.verify.scratch import temporary_endpoint
-from jobs.embedded import isolated_postgres, programs
+from jobs.embedded import NotStarted, isolated_postgres, programs
 from tests.parts import intruder
 from tests.parts.crew import CrewResult, Repository
 from tests.parts.intruder import Targets
@@ -95,6 +95,9 @@ def test_without_bubblewrap_the_result_says_that_nothing_was_isolated(
     repository.environment(text=repository.section("shop", harmless))
     repository.backup()
     ended = repository.crew("run", "verify", "staging")
+    if os.geteuid() == 0 and not all(folder.stat().st_mode & 0o001 for folder in programs(16).parents):
+        assert "to whom a directory above" in ended.out, ended
+        return
     assert ended.code == 0, ended
     assert "not isolated from this machine: bubblewrap is not installed" in ended.out
     assert "not isolated" in repository.crew("runs", "staging", "verify", "--json").out
@@ -120,3 +123,33 @@ def test_a_server_that_asks_for_a_password_does_not_get_ours(monkeypatch: pytest
     endpoint = temporary_endpoint(Path("/scratch"), 5432)
     assert endpoint.password
     assert endpoint.environment["PGPASSWORD"] == endpoint.password != "ours"
+
+
+@needs("root")
+def test_hostile_code_without_a_sandbox_never_passes_closed_directories(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The capability to pass them would also read every file of this machine."""
+    which = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == "bwrap" else which(name))
+    (tmp_path / "closed").mkdir(mode=0o700)
+    folder = tmp_path / "closed" / "scratch"
+    folder.mkdir()
+    with pytest.raises(NotStarted, match=r"to whom a directory above .* is closed; install bubblewrap"):
+        isolated_postgres(16, folder).__enter__()
+    assert list(folder.iterdir()) == []
+
+
+@needs("root")
+def test_hostile_code_without_a_sandbox_cannot_replace_the_log(
+    open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root writes to the log. The server owns no directory above it."""
+    which = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == "bwrap" else which(name))
+    open_folder.chmod(0o711)
+    if not all(folder.stat().st_mode & 0o001 for folder in programs(16).parents):
+        return  # the test above
+    with isolated_postgres(16, open_folder) as server:
+        assert server.program.log.parent.owner() == "root"
+        assert server.data.owner() == "nobody"

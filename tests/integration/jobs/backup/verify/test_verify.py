@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,20 @@ def test_removes_folders_of_killed_verifications(tmp_path: Path) -> None:
     remove_abandoned_folders(tmp_path)
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {f"groundcrew-scratch-{os.getpid()}-abc", "groundcrew-scratch-notes"}
+
+
+def test_what_hostile_code_leaves_does_not_block_the_next_verification(tmp_path: Path) -> None:
+    """It can leave a tree that is deeper than Python's recursion limit. Other users can leave links."""
+    deep = tmp_path / "groundcrew-scratch-999999999-deep"
+    deep.mkdir()
+    script = "for number in $(seq 1200); do mkdir d && cd d || exit 1; done"
+    subprocess.run(["sh", "-c", script], cwd=deep, check=True)
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "groundcrew-scratch-999999998-link").symlink_to(tmp_path / "kept")
+    (tmp_path / "groundcrew-scratch-999999997-link").symlink_to("/nonexistent")
+    remove_abandoned_folders(tmp_path)
+    assert not deep.exists()
+    assert (tmp_path / "kept").exists()
 
 
 def test_verifies_the_databases_of_a_server_by_its_name(repository: Repository, shop: Shop) -> None:

@@ -100,5 +100,10 @@ def test_the_rest_has_the_definitions_of_all_tables_and_not_the_rows_of_tables_w
 def test_roles_are_dumped_without_passwords_if_the_role_cannot_read_them(passwords: bool, flags: list[str]) -> None:
     assert pg_dumpall(DUMPALL, "host=db dbname=shop", "shop", passwords=passwords) == [
         *("/usr/lib/postgresql/15/bin/pg_dumpall", "--roles-only", *flags, "--no-password"),
-        *("--database=shop", "--dbname=host=db dbname=shop"),
+        *("--database=dbname='shop'", "--dbname=host=db dbname=shop"),
     ]
+
+
+def test_the_name_of_a_database_is_never_a_connection_string() -> None:
+    command = pg_dumpall(DUMPALL, "host=db", "host=evil user='x'", passwords=True)
+    assert r"--database=dbname='host=evil user=\'x\''" in command
