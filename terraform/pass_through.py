@@ -18,10 +18,10 @@ _WITH_LOCK = frozenset({"import", "plan", "refresh", "taint", "untaint"})
 _STATE_WITH_LOCK = frozenset({"mv", "push", "replace-provider", "rm"})
 _ONE_STATE = "each environment has one state per stack; add an environment instead (crew init)"
 _OTHER_COMMAND = {
-    "apply": "it applies only a plan that it showed; use: crew stacks apply {names}",
-    "destroy": "it keeps what must be kept; use: crew stacks destroy {names}",
+    "apply": "use: crew stacks apply {names} (it applies only a plan that it showed)",
+    "destroy": "use: crew stacks destroy {names} (it asks, and refuses to destroy what must be kept)",
     "env": _ONE_STATE,
-    "force-unlock": "it shows the holder first; use: crew stacks unlock {names}",
+    "force-unlock": "use: crew stacks unlock {names} (it shows the holder)",
     "workspace": _ONE_STATE,
 }
 _BACKEND_OPTIONS = ("backend", "backend-config", "force-copy", "migrate-state", "reconfigure")

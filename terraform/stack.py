@@ -188,7 +188,8 @@ class Stack:
             pushed = succeeding_state(self.name, saved, present)
             if present:
                 save(present)
-            file = Path(made) / "state.json"  # in a directory with mode 0700
+            file = Path(made) / "state.json"
+            file.touch(mode=0o600)
             file.write_text(pushed)
             program.push_state(file, self.lock_timeout)
 

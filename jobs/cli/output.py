@@ -68,12 +68,16 @@ def say_to_stderr(sentence: str, style: str = "", *, end: str = "\n") -> None:
 def pass_on(line: bytes, stream: TextIO) -> None:
     """Write a line of another program's output: unchanged to a file or a pipe, and harmless to a terminal."""
     if stream.isatty():
-        text = _COLOURS.sub("", line.decode(errors="replace"))
-        typer.echo(printable_lines(redact(text)), file=stream, nl=False)
+        typer.echo(printable_lines(redact(without_colours(line))), file=stream, nl=False)
         return
     with suppress(BrokenPipeError):  # the program has to end what it does, whether anybody reads its output or not
         stream.buffer.write(line)
         stream.buffer.flush()
+
+
+def without_colours(output: bytes) -> str:
+    """Return a program's output as text without its colours."""
+    return _COLOURS.sub("", output.decode(errors="replace"))
 
 
 def _styled(sentence: str, style: str, stream: TextIO) -> str:

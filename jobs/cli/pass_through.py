@@ -58,31 +58,30 @@ def _pass_through(command: StacksCommand, stack: Stack, passed: PassedCommand) -
     """Run a command, pass its output on, and return its exit code; raise a StackError if it fails."""
     from jobs.stacks.saved_states import save_state
     from terraform.diagnosis import diagnose
-    from terraform.errors import StackError
 
     name, saved, out, err = stack.paths.stack, list[str](), list[bytes](), list[bytes]()
 
     def save(state: str) -> None:
         saved.append(save_state(command.run, name, state, before="terraform"))
 
-    if command.as_json:
-        code = stack.pass_through(passed, save, out.append, err.append)
-    else:
-        code = stack.pass_through(
-            passed, save, lambda line: output.pass_on(line, sys.stdout), lambda line: output.pass_on(line, sys.stderr)
-        )
+    def hear(line: bytes) -> None:
+        out.append(line)
+        if not command.as_json:
+            output.pass_on(line, sys.stdout)
+
+    def hear_error(line: bytes) -> None:
+        err.append(line)
+        if not command.as_json:
+            output.pass_on(line, sys.stderr)
+
+    code = stack.pass_through(passed, save, hear, hear_error)
     if code not in (ExitCode.DONE, ExitCode.FINDING):
-        if command.as_json:
-            raise diagnose(stack.name, f"terraform {passed.name}", _text(err or out), code)
-        where = f"; the state before it is saved as {saved[0]}" if saved else ""
-        raise StackError(f"{stack.name}: terraform {passed.name} failed, for the reason above{where}")
+        if saved:
+            output.say_to_stderr(f"{stack.name}: the state before this command is saved as {saved[0]}")
+        raise diagnose(stack.name, f"terraform {passed.name}", output.without_colours(b"".join(err or out)), code)
     if command.as_json:
         output.print_json(
             {"environment": command.environment.name, "stack": name, "command": passed.name, "exit_code": code,
-             "saved_state": saved[0] if saved else None, "output": _text(out)}
+             "saved_state": saved[0] if saved else None, "output": output.without_colours(b"".join(out))}
         )  # fmt: skip
     return code
-
-
-def _text(lines: list[bytes]) -> str:
-    return b"".join(lines).decode(errors="replace")

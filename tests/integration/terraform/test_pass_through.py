@@ -34,10 +34,15 @@ def test_a_state_is_saved_and_a_run_recorded_before_a_change(aws: Cloud) -> None
     assert (len(states), states[0]["before"]) == (before + 1, "terraform")
 
     output = aws.failure(*RUN, "--", "state", "rm", "terraform_data.none")
-    assert "terraform state rm failed, for the reason above; the state before it is saved as" in output
+    assert "the state before this command is saved as 20" in output
+    assert "staging/words: terraform state rm failed: Invalid target address" in output
     failed, done = aws.run_json("runs", "staging", "terraform")["runs"]
     assert (failed["outcome"], done["outcome"]) == ("failed", "done")
     assert done["sentence"] == "state mv terraform_data.a terraform_data.b"
+
+    failed = aws.crew("stacks", "terraform", "staging", "words", "--json", "--", "state", "rm", "terraform_data.none")
+    assert failed.returncode == 1
+    assert "x1b" not in failed.stdout
 
     aws.protect()
     assert "add --yes-to staging" in aws.failure(*RUN, "--", "state", "rm", "terraform_data.b", code=64)
