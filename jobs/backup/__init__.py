@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         maintenance_connection,
         unconnected_databases,
     )
-    from jobs.backup.sets.choose_set import choose_set, find_by_id, parse_time, warnings_on_choice
+    from jobs.backup.sets.choose_set import choose_set, chosen_and_older, find_by_id, parse_time, warnings_on_choice
     from jobs.backup.sets.description import Description, encode_description
     from jobs.backup.sets.encryption import can_decrypt, decrypt, encrypt, new_key_pair
     from jobs.backup.sets.fetch import STDOUT, default_file, find_part, write_part
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         sets_from_listing,
     )
     from jobs.backup.sets.signatures import BadSignature, PublicKey, SigningKey, new_signing_key, parse_public_key
-    from jobs.backup.sets.stored import StoredSet, open_set, require_original_place
+    from jobs.backup.sets.stored import StoredSet, open_first, open_set, require_original_place, require_pieces
     from jobs.backup.sets.trust import trust_of
     from jobs.backup.sources import (
         by_server,
@@ -78,7 +78,7 @@ _NAMES = {
     "restore.restore": ("RestoreMode", "RestorePlan", "Restored", "choose_mode", "plan_restore", "restore_set"),
     "restore.side_table": ("SideTable", "restore_side_table"),
     "restore.target": ("RestoreTarget", "inspect_target", "maintenance_connection", "unconnected_databases"),
-    "sets.choose_set": ("choose_set", "find_by_id", "parse_time", "warnings_on_choice"),
+    "sets.choose_set": ("choose_set", "chosen_and_older", "find_by_id", "parse_time", "warnings_on_choice"),
     "sets.description": ("Description", "encode_description"),
     "sets.encryption": ("can_decrypt", "decrypt", "encrypt", "new_key_pair"),
     "sets.fetch": ("STDOUT", "default_file", "find_part", "write_part"),
@@ -97,7 +97,7 @@ _NAMES = {
         "sets_from_listing",
     ),
     "sets.signatures": ("BadSignature", "PublicKey", "SigningKey", "new_signing_key", "parse_public_key"),
-    "sets.stored": ("StoredSet", "open_set", "require_original_place"),
+    "sets.stored": ("StoredSet", "open_first", "open_set", "require_original_place", "require_pieces"),
     "sets.trust": ("trust_of",),
     "sources": (
         "by_server",
@@ -150,6 +150,7 @@ __all__ = [
     "can_decrypt",
     "choose_mode",
     "choose_set",
+    "chosen_and_older",
     "databases_with_sets",
     "decode_manifest",
     "decrypt",
@@ -177,6 +178,7 @@ __all__ = [
     "new_key_pair",
     "new_keys",
     "new_signing_key",
+    "open_first",
     "open_set",
     "ordinary_role",
     "parse_public_key",
@@ -185,6 +187,7 @@ __all__ = [
     "plan_restore",
     "reach",
     "require_original_place",
+    "require_pieces",
     "require_sets_of_servers",
     "restore_set",
     "restore_side_table",

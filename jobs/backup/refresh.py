@@ -35,7 +35,7 @@ from jobs.backup.restore.target import (
     maintenance_connection,
 )
 from jobs.backup.sets.sets import Set, find_sets, is_dated_ahead
-from jobs.backup.sets.stored import StoredSet, open_set, require_original_place
+from jobs.backup.sets.stored import StoredSet, open_first, require_original_place
 from jobs.backup.sources import restore_streams
 from jobs.run.job import Job, Options, Outcome, Result, Run, UnknownName
 from jobs.store import Store, open_store
@@ -57,7 +57,9 @@ def work(run: Run) -> Result:
             "restore by hand instead: crew backups restore"
         )
     repository = Repository(run.environment.folder, run.environment.folder)
-    stored, chosen = open_newest_verified(repository.read(settings.source_environment), settings)
+    stored, chosen, warnings = open_newest_verified(repository.read(settings.source_environment), settings)
+    for warning in warnings:
+        run.log.warning("newer set not used", why=warning)
     if run.options.dry_run:
         return Result(Outcome.DONE, f"would fill it from set {chosen.id} of {settings.source}", {"set": chosen.id})
     with reach(run, Address(settings.into, settings.password)) as into, restore_lock(into) as lock:
@@ -70,34 +72,34 @@ def work(run: Run) -> Result:
     )
     if kept_as is not None:
         sentence += f"; the previous database is kept as {kept_as} until the next refresh"
-    sentence = "; ".join([sentence, *notes])
+    sentence = "; ".join([sentence, *warnings, *notes])
     return Result(Outcome.DONE, sentence, {"set": chosen.id, "dumped_bytes": stored.manifest.dumped_bytes})
 
 
-def open_newest_verified(environment: Environment, settings: Refresh) -> tuple[StoredSet, Set]:
-    """Open the set that a refresh uses: the newest verified one of the source database."""
+def open_newest_verified(environment: Environment, settings: Refresh) -> tuple[StoredSet, Set, list[str]]:
+    """Open the set that a refresh uses, the newest verified one that is whole, and return warnings about newer ones."""
     if environment.store is None:
         raise BackupError(f"{environment.name} has no [store], so there are no backups to refresh from")
     store = open_store(environment.store, "refresh")
-    chosen = newest_verified(
+    verified = newest_verified(
         each
         for each in find_sets(store, environment, settings.source_database)
         if not is_dated_ahead(each, datetime.now(UTC))
     )
-    if chosen is None:
+    if not verified:
         raise BackupError(
             f"{settings.source} has no verified set to refresh from; verify one: "
             f"crew backups verify {environment.name} {settings.source_database}"
         )
-    stored = open_set(store, chosen, environment.store.decrypt_with)
+    chosen, stored, warnings = open_first(store, verified, environment.store.decrypt_with)
     require_original_place(stored)
-    return stored, chosen
+    return stored, chosen, warnings
 
 
-def newest_verified(sets: Iterable[Set]) -> Set | None:
-    """Return the newest set that is complete, verified and trusted."""
+def newest_verified(sets: Iterable[Set]) -> list[Set]:
+    """Return the sets that are complete, verified and trusted, newest first."""
     newest_first = sorted((each for each in sets if each.complete), key=lambda each: each.sort_key, reverse=True)
-    return next((each for each in newest_first if each.is_verified and each.untrusted is None), None)
+    return [each for each in newest_first if each.is_verified and each.untrusted is None]
 
 
 def refuse_protected(

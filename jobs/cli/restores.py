@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         Verification,
     )
     from jobs.run.job import Run
+    from jobs.store import Store
 
 SetToVerify = Annotated[
     str | None,
@@ -137,12 +138,11 @@ def restore_command(
         Address,
         choose_mode,
         choose_set,
+        chosen_and_older,
         inspect_target,
-        open_set,
         parse_time,
         password_in_file,
         plan_restore,
-        require_original_place,
         restore_set,
         restore_side_table,
         restore_streams,
@@ -169,10 +169,10 @@ def restore_command(
     address = Address(_hide_password(into), password or (None if via else password_in_file(environment, into)), tunnel)
     started = time.monotonic()
     with unrecorded_run(environment, store, "restore", database) as run, _connected(run, address) as endpoint:
-        decrypt_with = environment.store.decrypt_with if environment.store else None
-        stored = open_set(store, selected, decrypt_with, trust_unsigned=trust_unsigned is not None)
         if set_id is None:
-            require_original_place(stored)
+            selected, stored = _open_newest(environment, store, chosen_and_older(stored_sets, selected, now))
+        else:
+            stored = _open_named(environment, store, selected, trust_unsigned=trust_unsigned is not None)
         output.print_warnings(stored.warnings)
         target = inspect_target(endpoint)
         mode = choose_mode(target, create=create, replaces=replaces, only_tables=bool(tables))
@@ -203,6 +203,27 @@ def restore_command(
     took = timedelta(seconds=time.monotonic() - started)
     _print_restored(environment, selected, stored, restored, took, as_json=as_json)
     return 0
+
+
+def _open_newest(environment: Environment, store: Store, choices: Iterable[Set]) -> tuple[Set, StoredSet]:
+    """Open the first of the sets that is whole, and print warnings about those before it."""
+    from jobs.backup import open_first, require_original_place
+
+    settings = environment.store
+    selected, stored, warnings = open_first(store, choices, settings.decrypt_with if settings else None)
+    output.print_warnings(warnings)
+    require_original_place(stored)
+    return selected, stored
+
+
+def _open_named(environment: Environment, store: Store, named: Set, *, trust_unsigned: bool) -> StoredSet:
+    """Open a set that a person named, if it has all its pieces."""
+    from jobs.backup import open_set, require_pieces
+
+    settings = environment.store
+    stored = open_set(store, named, settings.decrypt_with if settings else None, trust_unsigned=trust_unsigned)
+    require_pieces(stored)
+    return stored
 
 
 def _target_name(endpoint: Endpoint) -> str:

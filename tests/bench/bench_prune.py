@@ -15,7 +15,7 @@ from inventories import Repository
 from jobs.embedded import S3Server, seaweed
 from jobs.store import Store, open_store
 from tests.bench import Bench, Side
-from tests.parts.sets import keys
+from tests.parts.sets import objects
 from tests.parts.store import mark_bucket
 
 SETS = int(5000 * float(os.environ.get("BENCH_SIZE", "1")))
@@ -75,9 +75,9 @@ def fill(store: Store) -> None:
     """Create all sets that are missing."""
     there = {entry.key for entry in store.list("dev/backups/")}
     hours = (NEWEST - timedelta(hours=n) for n in range(SETS))
-    wanted = (key for at in hours for key in keys(at, environment="dev"))
+    wanted = (entry for at in hours for entry in objects(at, environment="dev").items())
     with ThreadPoolExecutor(8) as writers:
-        list(writers.map(lambda key: store.put(key, b"x"), (key for key in wanted if key not in there)))
+        list(writers.map(lambda entry: store.put(*entry), (entry for entry in wanted if entry[0] not in there)))
 
 
 BENCH = Bench(f"removing {SETS:,} backup sets of four objects", sides, rounds=1)

@@ -21,7 +21,7 @@ from jobs.run.lease import Holder, holder_to, lock_key
 from jobs.run.record import record_to
 from jobs.store import Store, open_store
 from tests.bench import Bench, Side
-from tests.parts.sets import keys
+from tests.parts.sets import objects
 from tests.parts.store import mark_bucket
 
 SIZE = float(os.environ.get("BENCH_SIZE", "1"))
@@ -106,7 +106,7 @@ def set_keys() -> Iterator[str]:
     for day in range(DAYS_OF_SETS):
         at = NOW.replace(hour=2) - timedelta(days=day + 1)
         for number in range(DATABASES):
-            of_set = list(keys(at, environment="dev", database=f"main.db{number}"))
+            of_set = list(objects(at, environment="dev", database=f"main.db{number}"))
             yield from [*of_set, of_set[0].replace("defs.0", f"ended/{at:%Y%m%dT%H%M%S}.000Z")]
 
 

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import hashlib
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from jobs.backup.sets.marker import MARKER
-from jobs.backup.sets.results import VerificationResult, precise_timestamp, result_name
+from jobs.backup.sets.manifest import (
+    MANIFEST,
+    Manifest,
+    Part,
+    PartKind,
+    PartPiece,
+    SourceServer,
+    decode_manifest,
+    encode_manifest,
+)
+from jobs.backup.sets.marker import marker_name
+from jobs.backup.sets.results import VerificationResult, result_name
 from jobs.backup.sets.sets import SIGNATURE, Set, set_prefix, sets_from_listing
 from jobs.backup.sets.signatures import MANIFEST_NAMESPACE, VERIFICATION_NAMESPACE, SigningKey
 from jobs.backup.sets.trust import TRUST_ALL, sign_name
@@ -14,6 +25,7 @@ from jobs.store import Store
 from tests.parts.signing import RESULT_SIGNER, SET_SIGNER
 
 PARTS = ("defs.0", "data-1.0", "rest.0")
+CONTENT = b"12345"
 
 
 def set_id(at: datetime, tail: str = "3f9a") -> str:
@@ -21,7 +33,29 @@ def set_id(at: datetime, tail: str = "3f9a") -> str:
     return f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{tail}"
 
 
-def keys(
+def manifest_of(at: datetime, environment: str = "try", database: str = "shop", *, encrypted: bool = False) -> bytes:
+    """Return the manifest of a set whose pieces are all CONTENT."""
+    sha256 = hashlib.sha256(CONTENT).hexdigest()
+    kinds = (PartKind.DEFINITIONS, PartKind.TABLE, PartKind.REST)
+    pieces = [(PartPiece(key, len(CONTENT), sha256),) for key in PARTS]
+    parts = [Part(of[0].key[:-2], kind, of, sha256, 5) for kind, of in zip(kinds, pieces, strict=True)]
+    manifest = Manifest(
+        set=set_id(at),
+        environment=environment,
+        database=database,
+        started=at,
+        ended=at + timedelta(minutes=1),
+        run="r1",
+        tags=(),
+        server=SourceServer("16.4", 16, "7300000000000000001", standby=False),
+        tools={"groundcrew": "0.1.0", "pg_dump": "16.4"},
+        recipients=("age1",) if encrypted else (),
+        parts=(*parts, Part("description", PartKind.DESCRIPTION, (), sha256, 0)),
+    )
+    return encode_manifest(manifest)
+
+
+def objects(
     at: datetime,
     *,
     environment: str = "try",
@@ -29,17 +63,18 @@ def keys(
     complete: bool = True,
     encrypted: bool = False,
     signer: SigningKey | None = SET_SIGNER,
-) -> Iterator[str]:
-    """Yield the keys of one set, the manifest and its signature last."""
+) -> dict[str, bytes]:
+    """Return the objects of one set by key, the manifest and its signature last."""
     prefix = set_prefix(environment, database, set_id(at))
-    yield from (prefix + part for part in PARTS)
+    found = {prefix + part: CONTENT for part in PARTS}
     if complete:
-        encryption = "age" if encrypted else "plain"
-        marker = f"{prefix}{MARKER}{precise_timestamp(at + timedelta(minutes=1))}-{encryption}-{'0' * 64}"
-        yield sign_name(marker, signer, MANIFEST_NAMESPACE)
-        yield f"{prefix}manifest.json"
+        body = manifest_of(at, environment, database, encrypted=encrypted)
+        marker = prefix + marker_name(decode_manifest(body, prefix), body)
+        found[sign_name(marker, signer, MANIFEST_NAMESPACE)] = b""
+        found[prefix + MANIFEST] = body
         if signer is not None:
-            yield prefix + SIGNATURE
+            found[prefix + SIGNATURE] = signer.sign(body, MANIFEST_NAMESPACE)
+    return found
 
 
 def listed(
@@ -70,7 +105,8 @@ def listed(
 def result(at: datetime, verified: datetime, *, failed: bool = False, signer: SigningKey | None = RESULT_SIGNER) -> str:
     """Return the name of a result in the set that put() writes."""
     prefix = set_prefix("try", "shop", set_id(at))
-    signed = sign_name(prefix + result_name(verified, b"", failed=failed), signer, VERIFICATION_NAMESPACE)
+    about = hashlib.sha256(manifest_of(at)).hexdigest()
+    signed = sign_name(prefix + result_name(verified, b"", failed=failed), signer, VERIFICATION_NAMESPACE, about)
     return signed.removeprefix(prefix)
 
 
@@ -90,8 +126,9 @@ def put(
     signer: SigningKey | None = SET_SIGNER,
 ) -> str:
     """Write a set into a store, with additional keys such as `pin`. Return its id."""
-    for key in keys(at, complete=complete, database=database, encrypted=encrypted, signer=signer):
-        store.put(key, b"12345")
+    written = objects(at, complete=complete, database=database, encrypted=encrypted, signer=signer)
+    for key, body in written.items():
+        store.put(key, body)
     for name in extra_keys:
         store.put(set_prefix("try", database, set_id(at)) + name, b"")
     return set_id(at)

@@ -10,7 +10,7 @@ from jobs.backup.errors import BackupError
 from jobs.backup.postgres.connection import Endpoint
 from jobs.backup.restore.target import RestoreTarget
 from jobs.backup.sets.sets import find_sets
-from jobs.backup.sets.stored import open_set
+from jobs.backup.sets.stored import open_first
 from jobs.backup.sources import subject_name
 from jobs.run.job import Failed
 from jobs.store import StoreError, open_store, require_mark
@@ -116,12 +116,13 @@ def _backed_up(environment: Environment, target: RestoreTarget) -> Iterator[Prot
     for subject in subjects:
         complete = [each for each in find_sets(store, environment, subject) if each.complete]
         newest_first = sorted(complete, key=lambda each: each.sort_key, reverse=True)
-        newest = next((each for each in newest_first if each.untrusted is None), None)
-        if complete and newest is None:
+        trusted = [each for each in newest_first if each.untrusted is None]
+        if complete and not trusted:
             raise BackupError(f"no trusted key signed a set of {subject}")
-        if newest is not None:
-            server = open_set(store, newest, None).manifest.server
-            yield ProtectedDatabase(environment.name, target.database, None, server.system_identifier or None)
+        if trusted:
+            _, stored, _ = open_first(store, trusted, None)
+            identifier = stored.manifest.server.system_identifier
+            yield ProtectedDatabase(environment.name, target.database, None, identifier or None)
 
 
 def _subjects_named(environment: Environment, database: str) -> list[str]:

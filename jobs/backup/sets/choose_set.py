@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -71,6 +71,14 @@ def choose_set(
     option = "--set" if newest.untrusted is None else "--trust-unsigned"
     reason = why_unusable(newest, now)
     raise BackupError(f"{database}: no set can be used; {reason}; to use it all the same: {option} {newest.id}")
+
+
+def chosen_and_older(sets: Iterable[Set], chosen: Set, now: datetime) -> Iterator[Set]:
+    """Yield the chosen set, then the older ones that can be used, newest first."""
+    yield chosen
+    for each in sorted(sets, key=lambda each: each.sort_key, reverse=True):
+        if each.complete and each.sort_key < chosen.sort_key and why_unusable(each, now) is None:
+            yield each
 
 
 def why_unusable(backup_set: Set, now: datetime | None = None) -> str | None:

@@ -66,12 +66,20 @@ class Set:
         return not self.complete and self.marker is not None and self.untrusted is None
 
     @property
+    def signed_manifest(self) -> str | None:
+        """The hash of the manifest that a trusted key signed for this set; None if none did."""
+        signed = self.trust.required and self.marker is not None and self.untrusted is None
+        return self.marker.manifest_sha256 if self.marker is not None and signed else None
+
+    @property
     def result(self) -> VerificationResult | None:
         """The newest result of a verification that is trusted."""
         return next(filter(self.trusts_result, self.results), None)
 
     def trusts_result(self, result: VerificationResult) -> bool:
-        return self.trust.fault_of_name(self.prefix + result.name, VERIFICATION_NAMESPACE) is None
+        """Whether a trusted key signed the result for the manifest that the marker names."""
+        about = self.marker.manifest_sha256 if self.marker is not None else ""
+        return self.trust.fault_of_name(self.prefix + result.name, VERIFICATION_NAMESPACE, about) is None
 
     @property
     def verified(self) -> datetime | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import IO
@@ -84,6 +84,9 @@ def open_set(store: Store, backup_set: Set, decrypt_with: Secret | None, *, trus
     """
     key = backup_set.prefix + MANIFEST
     body = store.get(key).body
+    vouched = backup_set.signed_manifest
+    if vouched is not None and vouched != hashlib.sha256(body).hexdigest() and not trust_unsigned:
+        raise _changed(backup_set, "its manifest is another one")
     written = decode_manifest(body, key)
     manifest = replace(written, environment=backup_set.environment, database=backup_set.database, set=backup_set.id)
     mismatch = place_mismatch(written, manifest)
@@ -93,11 +96,58 @@ def open_set(store: Store, backup_set: Set, decrypt_with: Secret | None, *, trus
     except BadSignature as error:
         untrusted = str(error)
     if untrusted is not None and not trust_unsigned:
+        if vouched is not None:
+            raise _changed(backup_set, untrusted)
         raise Untrusted(
             f"set {manifest.set} of {manifest.environment}/{manifest.database} is not trusted: {untrusted}. "
             f"If you know who wrote it, name it with --trust-unsigned {manifest.set}"
         )
     return StoredSet(manifest, store, decrypt_with, mismatch, signer, untrusted)
+
+
+def _changed(backup_set: Set, fact: str) -> Untrusted:
+    """Return the error for a set whose marker a trusted key signed."""
+    return Untrusted(
+        f"set {backup_set.id} of {backup_set.environment}/{backup_set.database} was changed after it was signed: "
+        f"{fact}. Use another set (crew backups list), and find out what changed the store"
+    )
+
+
+def open_first(store: Store, sets: Iterable[Set], decrypt_with: Secret | None) -> tuple[Set, StoredSet, list[str]]:
+    """Open the first set that is whole, and return a warning for each set before it. If none is, raise the first error.
+
+    The name of a set can be trusted while its contents were changed or deleted: only opening it shows that.
+    """
+    errors: list[UnreadableSet] = []
+    for each in sets:
+        try:
+            stored = open_set(store, each, decrypt_with)
+            require_pieces(stored)
+        except UnreadableSet as error:
+            errors.append(error)
+        else:
+            return each, stored, [f"set {each.id} is used instead of a newer one: {error}" for error in errors]
+    raise errors[0]
+
+
+def require_pieces(stored: StoredSet) -> None:
+    """Raise Damaged if the store lacks a piece of the set, or has one of another size."""
+    root = stored.key("")
+    sizes = {entry.key.removeprefix(root): entry.size for entry in stored.store.list(root)}
+    for part in stored.manifest.parts:
+        for piece in part.pieces:
+            if piece.key not in sizes:
+                raise part_damaged(stored.manifest, part, f"piece {piece.key} is missing in the store")
+            if sizes[piece.key] != piece.size:
+                raise part_damaged(stored.manifest, part, f"piece {piece.key} has not {piece.size} bytes")
+
+
+def part_damaged(manifest: Manifest, part: Part, fact: str) -> Damaged:
+    """Return the error for a part whose bytes are not those of the manifest."""
+    return Damaged(
+        f"part {part.name} of set {manifest.set} of {manifest.environment}/{manifest.database} is damaged: "
+        f"{fact}; restore another set (crew backups list), and find out what changed the store"
+    )
 
 
 def _require_trust(
@@ -245,8 +295,4 @@ class _HashedPart:
             raise self._damaged(f"the sha256 of piece {piece.key} is {sha256.hexdigest()}, not {piece.sha256}")
 
     def _damaged(self, fact: str) -> Damaged:
-        manifest = self._stored.manifest
-        return Damaged(
-            f"part {self._part.name} of set {manifest.set} of {manifest.environment}/{manifest.database} is damaged: "
-            f"{fact}; restore another set (crew backups list), and find out what changed the store"
-        )
+        return part_damaged(self._stored.manifest, self._part, fact)

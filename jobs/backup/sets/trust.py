@@ -38,21 +38,24 @@ class Trust:
     required: bool = True
     encrypted: bool = False
     """Whether sets must be encrypted. Where signatures are required, nobody can exchange a set for one in clear."""
-    _checked: dict[tuple[str, str], str | None] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _checked: dict[tuple[str, ...], str | None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def fault_of_name(self, key: str, namespace: str) -> str | None:
-        """Return why the signature at the end of an object's key does not count; None if it does."""
+    def fault_of_name(self, key: str, namespace: str, about: str = "") -> str | None:
+        """Return why the signature at the end of an object's key does not count; None if it does.
+
+        `about` is the hash of a manifest that was signed along with the key, as in sign_name().
+        """
         if not self.required:
             return None
-        if (key, namespace) not in self._checked:
-            self._checked[key, namespace] = self._fault_of_name(key, namespace)
-        return self._checked[key, namespace]
+        if (key, namespace, about) not in self._checked:
+            self._checked[key, namespace, about] = self._fault_of_name(key, namespace, about)
+        return self._checked[key, namespace, about]
 
-    def _fault_of_name(self, key: str, namespace: str) -> str | None:
+    def _fault_of_name(self, key: str, namespace: str, about: str) -> str | None:
         match = _SIGNED_NAME.fullmatch(key)
         if match is None:
             return UNSIGNED
-        signed, signature = match[1].encode(), bytes.fromhex(match[2])
+        signed, signature = _signed_text(match[1], about), bytes.fromhex(match[2])
         signers = (each for each in self.keys if each.may_sign(namespace))
         return None if any(each.made(signature, signed, namespace) for each in signers) else UNKNOWN_SIGNER
 
@@ -60,9 +63,13 @@ class Trust:
 TRUST_ALL = Trust((), required=False)
 
 
-def sign_name(key: str, signer: SigningKey | None, namespace: str) -> str:
-    """Return the key of an object, followed by a signature of it."""
-    return f"{key}-{signer.signature(key.encode(), namespace).hex()}" if signer else key
+def sign_name(key: str, signer: SigningKey | None, namespace: str, about: str = "") -> str:
+    """Return the key of an object, followed by a signature of it and of the hash of the manifest that it is about."""
+    return f"{key}-{signer.signature(_signed_text(key, about), namespace).hex()}" if signer else key
+
+
+def _signed_text(key: str, about: str) -> bytes:
+    return f"{key}-{about}".encode() if about else key.encode()
 
 
 def trust_of(environment: Environment) -> Trust:

@@ -33,7 +33,7 @@ from jobs.backup.sets.manifest import Manifest, iso_timestamp
 from jobs.backup.sets.results import result_name
 from jobs.backup.sets.sets import Set, find_sets
 from jobs.backup.sets.signatures import VERIFICATION_NAMESPACE, SigningKey
-from jobs.backup.sets.stored import StoredSet, open_set
+from jobs.backup.sets.stored import StoredSet, open_set, require_pieces
 from jobs.backup.sets.trust import result_signer, sign_name
 from jobs.backup.sources import (
     databases_with_sets,
@@ -95,32 +95,58 @@ def work(run: Run, set_id: str | None = None, *, trust_unsigned: bool = False) -
     signer = result_signer(run.environment)
     sets = list(find_sets(run.store, run.environment, run.subject))
     chosen = choose_set(sets, run.subject, set_id) if set_id else newest_unverified(sets, run.subject)
+    if set_id is None and not run.options.dry_run:
+        newest = next(iter(_trusted_newest_first(sets)))
+        if newest is not chosen:  # a verified set can have been changed since
+            with _saving_damage(run, newest, signer):
+                _open_whole(run, newest)
     if chosen is None:
         verified = plural(sum(each.complete and each.is_verified for each in sets), "set is", "sets are")
         return Result(Outcome.DONE, f"{verified} verified already")
     if run.options.dry_run:
         return Result(Outcome.DONE, f"would verify set {chosen.id}", {"set": chosen.id})
+    with _saving_damage(run, chosen, signer):
+        stored = _open_whole(run, chosen, trust_unsigned=trust_unsigned)
+        verification = verify_set(run, stored)
+    if stored.untrusted is not None:
+        signer = None
+    failed, body = not verification.passed, verification.as_json()
+    save_result(run.store, chosen, body, verification.at, failed=failed, signer=signer)
+    return verification_result(verification)
+
+
+def _open_whole(run: Run, chosen: Set, *, trust_unsigned: bool = False) -> StoredSet:
     decrypt_with = _store_settings(run.environment).decrypt_with
     stored = open_set(run.store, chosen, decrypt_with, trust_unsigned=trust_unsigned)
+    require_pieces(stored)
+    return stored
+
+
+@contextmanager
+def _saving_damage(run: Run, chosen: Set, signer: SigningKey | None) -> Iterator[None]:
+    """Store that the verification failed, if the set was damaged, or changed after it was signed."""
     try:
-        verification = verify_set(run, stored)
-    except Damaged as error:
+        yield
+    except (Damaged, Untrusted) as error:
         now = datetime.now(UTC)
-        save_result(stored, _damage_as_json(run, stored, error, now), now, failed=True, signer=signer)
+        if isinstance(error, Damaged) or chosen.untrusted is None:
+            save_result(run.store, chosen, _damage_as_json(run, chosen, error, now), now, failed=True, signer=signer)
         raise
-    save_result(stored, verification.as_json(), verification.at, failed=not verification.passed, signer=signer)
-    return verification_result(verification)
 
 
 def newest_unverified(sets: Iterable[Set], database: str) -> Set | None:
     """Return the newest complete and trusted set without a verification; None if all are verified."""
     sets = list(sets)
     newest = choose_set(sets, database, any_complete=True)  # raises if no set is complete
-    newest_first = sorted((each for each in sets if each.complete), key=lambda each: each.sort_key, reverse=True)
-    unverified = next((each for each in newest_first if not each.is_verified and each.untrusted is None), None)
-    if unverified is None and all(each.untrusted for each in newest_first):
+    trusted = list(_trusted_newest_first(sets))
+    if not trusted:
         raise Untrusted(f"{database} has no set that is trusted; set {newest.id}: {newest.untrusted}")
-    return unverified
+    return next((each for each in trusted if not each.is_verified), None)
+
+
+def _trusted_newest_first(sets: Iterable[Set]) -> Iterator[Set]:
+    newest_first = sorted((each for each in sets if each.complete), key=lambda each: each.sort_key, reverse=True)
+    return (each for each in newest_first if each.untrusted is None)
 
 
 def verification_result(verification: Verification) -> Result:
@@ -267,15 +293,19 @@ def _drop_roles(endpoint: Endpoint, roles: Iterable[str]) -> None:
                 connection.execute(f"DROP ROLE IF EXISTS {quoting.identifier(role)}")
 
 
-def save_result(stored: StoredSet, document: bytes, at: datetime, *, failed: bool, signer: SigningKey | None) -> None:
-    """Store a result beside the set."""
-    name = result_name(at, document, failed=failed)
-    stored.store.create(sign_name(stored.key(name), signer, VERIFICATION_NAMESPACE), document)
+def save_result(
+    store: Store, backup_set: Set, document: bytes, at: datetime, *, failed: bool, signer: SigningKey | None
+) -> None:
+    """Store a result beside the set. Its signature is about the manifest of the marker, if that is trusted."""
+    about = backup_set.marker.manifest_sha256 if backup_set.marker is not None else ""
+    key = backup_set.prefix + result_name(at, document, failed=failed)
+    signer = signer if backup_set.untrusted is None else None
+    store.create(sign_name(key, signer, VERIFICATION_NAMESPACE, about), document)
 
 
-def _damage_as_json(run: Run, stored: StoredSet, error: Damaged, at: datetime) -> bytes:
+def _damage_as_json(run: Run, backup_set: Set, error: BackupError, at: datetime) -> bytes:
     fields = {
-        "set": stored.manifest.set,
+        "set": backup_set.id,
         "at": iso_timestamp(at),
         "outcome": "failed",
         "run": run.id,

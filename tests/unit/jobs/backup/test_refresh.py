@@ -23,14 +23,14 @@ def test_runs_the_script_in_one_transaction_and_stops_at_the_first_error() -> No
 
 def test_uses_the_newest_set_that_is_complete_and_verified() -> None:
     sets = [backup_set(1), backup_set(2), backup_set(3, verified=False), backup_set(4, complete=False)]
-    assert newest_verified(sets) == backup_set(2)
-    assert newest_verified([backup_set(3, verified=False)]) is None
+    assert newest_verified(sets)[0] == backup_set(2)
+    assert newest_verified([backup_set(3, verified=False)]) == []
 
 
 def test_does_not_use_a_verified_set_that_failed_later() -> None:
     at = backup_set(2).started
-    assert newest_verified([backup_set(1), listed(at, verified=at, failed=at + timedelta(hours=1))]) == backup_set(1)
+    assert newest_verified([backup_set(1), listed(at, verified=at, failed=at + timedelta(hours=1))]) == [backup_set(1)]
 
 
 def test_does_not_use_a_set_that_nobody_signed() -> None:
-    assert newest_verified([backup_set(1), replace(backup_set(2), trust=TRUST)]) == backup_set(1)
+    assert newest_verified([backup_set(1), replace(backup_set(2), trust=TRUST)]) == [backup_set(1)]

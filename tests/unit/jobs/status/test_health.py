@@ -25,7 +25,7 @@ from jobs.status.health import (
 )
 from jobs.store import Store
 from tests.parts.runs import CountingStore, store_in
-from tests.parts.sets import keys
+from tests.parts.sets import objects
 from tests.parts.signing import PUBLIC_LINES, SET_SIGNER
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
@@ -170,7 +170,7 @@ def test_a_backup_that_was_done_but_has_no_trusted_set_is_lost(
     assert environment.store is not None
     signed = replace(environment, store=replace(environment.store, sign_with=None, trust=tuple(PUBLIC_LINES)))
     store.put("try/locks/backup/shop.json", holder_to(replace(FREE, runs=NO_RUNS.with_run(DONE))))
-    for key in keys(minutes_ago(minutes), complete=complete, signer=signer) if minutes is not None else ():
+    for key in objects(minutes_ago(minutes), complete=complete, signer=signer) if minutes is not None else ():
         store.put(key, b"")
     counted = CountingStore(store)
     (shop,) = environment_health([], signed, counted, NOW)

@@ -20,7 +20,7 @@ from jobs.backup.sets.sets import Set
 from jobs.backup.sets.stored import StoredSet
 from jobs.store import OutOfReach, Store, StoreOptions
 from tests.parts.runs import store_in
-from tests.parts.sets import keys
+from tests.parts.sets import objects
 from tests.parts.store import mark
 from tests.unit.jobs.backup.sets.test_manifest import MANIFEST
 
@@ -124,20 +124,20 @@ def test_a_store_is_read_only_if_it_can_have_backups_of_the_target(
     store = store_in(tmp_path / "store")
     mark(tmp_path / "store", "production")
     for database in ("shop", "main.shop", "main.crm", "main.other"):
-        for key in keys(datetime.now(UTC), environment="production", database=database, signer=None):
+        for key in objects(datetime.now(UTC), environment="production", database=database, signer=None):
             store.put(key, b"12345")
 
     def opens(options: StoreOptions) -> Store:
         opened.append(options.url)
         return store
 
-    def reads(store: Store, newest: Set, decrypt_with: object) -> StoredSet:
-        read.append(newest.database)
+    def reads(store: Store, newest_first: list[Set], decrypt_with: object) -> tuple[Set, StoredSet, list[str]]:
+        read.append(newest_first[0].database)
         server = replace(MANIFEST.server, system_identifier="77")
-        return StoredSet(replace(MANIFEST, server=server), store, None)
+        return newest_first[0], StoredSet(replace(MANIFEST, server=server), store, None), []
 
     monkeypatch.setattr(module, "open_store", opens)
-    monkeypatch.setattr(module, "open_set", reads)
+    monkeypatch.setattr(module, "open_first", reads)
     found = find_protection(
         Repository.find(tmp_path), Endpoint({"host": case.host, "dbname": case.database}),
         target(case.database, case.identifier), ask_stores=case.overwrites,

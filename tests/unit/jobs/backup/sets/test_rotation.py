@@ -18,7 +18,7 @@ from jobs.backup.sets.stored import open_set
 from jobs.backup.sets.trust import manifest_signer
 from jobs.store import Store
 from tests.parts.runs import store_in
-from tests.parts.sets import keys
+from tests.parts.sets import objects
 from tests.parts.signed_sets import RECIPIENT, write_set
 
 AT = datetime(2026, 11, 21, 2, tzinfo=UTC)
@@ -78,8 +78,8 @@ def test_sets_of_a_revoked_key_are_used_only_if_a_person_trusts_them(store: Stor
 
 def test_signed_sets_in_clear_stay_trusted_after_encryption_is_switched_on(tmp_path: Path) -> None:
     store = store_in(tmp_path / "store")
-    for key in keys(AT, environment="staging", encrypted=False, signer=SigningKey(NEW)):
-        store.put(key, b"")
+    for key, body in objects(AT, environment="staging", encrypted=False, signer=SigningKey(NEW)).items():
+        store.put(key, body)
     assert trusted_days(store, staging(tmp_path, NEW_PUBLIC)) == [21]
 
 

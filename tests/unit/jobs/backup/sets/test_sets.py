@@ -26,9 +26,9 @@ def sets_in(*lines: tuple[str, int], trust: Trust = TRUST_ALL) -> list[Set]:
     return list(sets_from_listing("prod", listing(*lines), trust))
 
 
-def signed(name: str, signer: SigningKey = SET_SIGNER, namespace: str = MANIFEST_NAMESPACE) -> str:
+def signed(name: str, signer: SigningKey = SET_SIGNER, namespace: str = MANIFEST_NAMESPACE, about: str = "") -> str:
     """Return the key of an object of set ONE, with a signature."""
-    return sign_name(f"prod/backups/shop/{ONE}/{name}", signer, namespace).removeprefix("prod/backups/")
+    return sign_name(f"prod/backups/shop/{ONE}/{name}", signer, namespace, about).removeprefix("prod/backups/")
 
 
 def one(*names: str, trust: Trust = TRUST) -> Set:
@@ -41,7 +41,7 @@ def one(*names: str, trust: Trust = TRUST) -> Set:
 def outcome(time: str, *, failed: bool, signer: SigningKey = RESULT_SIGNER) -> str:
     """Return the key of a result of set ONE, with a signature."""
     at = datetime.fromisoformat(time).replace(tzinfo=UTC)
-    return signed(result_name(at, b"", failed=failed), signer, VERIFICATION_NAMESPACE)
+    return signed(result_name(at, b"", failed=failed), signer, VERIFICATION_NAMESPACE, HASH)
 
 
 def test_a_set_id_has_its_start_time_in_utc() -> None:
@@ -134,6 +134,13 @@ def test_a_result_that_nobody_signed_changes_nothing() -> None:
     backup_set = one(signed(MARK), passed, forged_failure)
     assert backup_set.verified == AT.replace(hour=4)
     assert [backup_set.trusts_result(each) for each in backup_set.results] == [False, True]
+
+
+def test_a_result_counts_only_for_the_manifest_that_it_is_about() -> None:
+    name = result_name(AT, b"", failed=False)
+    for about in ("", "1" * 64):
+        assert not one(signed(MARK), signed(name, RESULT_SIGNER, VERIFICATION_NAMESPACE, about)).is_verified
+    assert one(signed(MARK), signed(name, RESULT_SIGNER, VERIFICATION_NAMESPACE, HASH)).is_verified
 
 
 def test_a_signed_set_without_its_signature_is_not_complete() -> None:
