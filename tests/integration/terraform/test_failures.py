@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from tests.parts import terminal
 from tests.parts.cloud import AWS, EMPTY, GOOD, PASSWORD, REGION, SLOW, Cloud, cloud
+from tests.parts.store import mark
 from tests.parts.terraform import NEW, OLD, program
 
 
@@ -334,6 +335,7 @@ def test_two_environments_never_mix(aws: Cloud) -> None:
     """One stack in two environments has two states, two data directories and two lines in the report."""
     aws.only("shared")
     staging = aws.root / "inventories" / "staging.toml"
+    mark(aws.root / "store", "other")
     (aws.root / "inventories" / "other").write_text("servers = []\n")
     (aws.root / "inventories" / "other.toml").write_text(
         staging.read_text().replace('name = "staging"', 'name = "other"')
