@@ -39,7 +39,8 @@ _QUERIES = {
         LEFT JOIN pg_collation co ON co.oid = a.attcollation
         WHERE {_USERS} AND a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'c')""",
     "constraints": f"""SELECT n.nspname, conrelid::regclass::text, conname, pg_get_constraintdef(c.oid), convalidated
-        FROM pg_constraint c JOIN pg_namespace n ON n.oid = connamespace WHERE {_USERS} AND contype <> 'n'""",
+        FROM pg_constraint c JOIN pg_namespace n ON n.oid = connamespace
+        WHERE {_USERS} AND contype <> 'n' AND conparentid = 0""",
     "indexes": f"""SELECT n.nspname, tablename, indexname, indexdef FROM pg_indexes
         JOIN pg_namespace n ON n.nspname = schemaname WHERE {_USERS}""",
     "views": f"""SELECT n.nspname, c.relname, pg_get_viewdef(c.oid) FROM pg_class c JOIN pg_namespace n

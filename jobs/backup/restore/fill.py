@@ -38,6 +38,7 @@ _TRANSIENT = (
     "terminating connection",
     "could not connect",
     "the database system is",
+    "deadlock detected",  # parallel statements of pg_restore, on foreign keys of partitioned tables
 )
 _FIRST_WITH_CLOSED_PUBLIC = 15
 _SHOWN = 5
@@ -347,8 +348,12 @@ def _raise_if_failed(task: RestoreTask, code: int, stderr: IO[bytes], part: Part
     output = error_output(stderr, code)
     of_part = f" of part {part.name}" if part is not None else ""
     message = f"pg_restore{of_part} into {task.into.database} failed: {output}"
-    transient = any(sign in output for sign in _TRANSIENT) and not is_permanent(output)
-    raise Transient(message) if transient else BackupError(message)
+    raise Transient(message) if is_transient(output) else BackupError(message)
+
+
+def is_transient(output: str) -> bool:
+    """Whether pg_restore can succeed if it is tried again."""
+    return any(sign in output for sign in _TRANSIENT) and not is_permanent(output)
 
 
 def error_output(stderr: IO[bytes], code: int) -> str:

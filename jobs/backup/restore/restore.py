@@ -316,7 +316,8 @@ def _reporting_partial_restore(into: Endpoint, before: RestoreTarget, advice: st
     except (Failed, Transient, Stopped) as error:
         if _objects(into) == before.objects:
             raise
-        raise type(error)(f"{error}; {into.database} now holds a part of the set: {advice}") from None
+        kind = BackupError if isinstance(error, Transient) else type(error)  # a further try would find the objects
+        raise kind(f"{error}; {into.database} now holds a part of the set: {advice}") from None
 
 
 def _objects(into: Endpoint) -> int | None:
