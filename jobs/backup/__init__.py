@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jobs.backup.errors import BackupError
+    from jobs.backup.errors import BackupError, UnreadableSet
     from jobs.backup.key_files import KeyFile, NewKeys, key_paths, new_keys
     from jobs.backup.postgres.connection import Address, ConnectionTarget, Endpoint, reach, translated_errors
     from jobs.backup.postgres.copies import abandoned_copies
@@ -59,12 +59,13 @@ if TYPE_CHECKING:
         section_of,
         server_of,
         sets_of,
+        subjects_named,
     )
     from jobs.backup.verify.scratch import lacking_extensions, verification_fault
     from jobs.backup.verify.verify import Verification, verify_job
 
 _NAMES = {
-    "errors": ("BackupError",),
+    "errors": ("BackupError", "UnreadableSet"),
     "key_files": ("KeyFile", "NewKeys", "key_paths", "new_keys"),
     "postgres.connection": ("Address", "ConnectionTarget", "Endpoint", "reach", "translated_errors"),
     "postgres.copies": ("abandoned_copies",),
@@ -109,6 +110,7 @@ _NAMES = {
         "section_of",
         "server_of",
         "sets_of",
+        "subjects_named",
     ),
     "verify.scratch": ("lacking_extensions", "verification_fault"),
     "verify.verify": ("Verification", "verify_job"),
@@ -143,6 +145,7 @@ __all__ = [
     "SideTable",
     "SigningKey",
     "StoredSet",
+    "UnreadableSet",
     "Verification",
     "VerificationResult",
     "abandoned_copies",
@@ -197,6 +200,7 @@ __all__ = [
     "set_prefix",
     "sets_from_listing",
     "sets_of",
+    "subjects_named",
     "translated_errors",
     "trust_of",
     "unconnected_databases",

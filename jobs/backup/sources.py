@@ -10,8 +10,10 @@ from urllib.parse import quote, unquote
 
 from jobs.backup.postgres.connection import reach, translate_error
 from jobs.backup.postgres.copies import is_replaced_name, parse_restoring_name
-from jobs.backup.sets.sets import Set, find_sets
+from jobs.backup.sets.sets import Set, find_newest_sets, find_sets
+from jobs.backup.sets.trust import trust_of
 from jobs.format import and_more
+from jobs.run.documents import utc_now
 from jobs.run.job import Failed, Options, Transient, UnknownName
 from jobs.store import ListedPrefix
 
@@ -106,6 +108,19 @@ def databases_with_sets(environment: Environment, store: Store) -> list[str]:
     root = f"{environment.name}/backups/"
     folders = store.folders(root)
     return [folder.key[len(root) :].rstrip("/") for folder in folders if isinstance(folder, ListedPrefix)]
+
+
+def subjects_named(environment: Environment, store: Store, name: str, stored: Iterable[str]) -> list[str]:
+    """Return a database of the file itself, or the databases of a server, of those with sets in the store."""
+    if name not in environment.servers:
+        return [name]
+    return [each for each in stored if each.startswith(f"{name}.") and has_trusted_set(environment, store, each)]
+
+
+def has_trusted_set(environment: Environment, store: Store, database: str) -> bool:
+    """Whether a trusted key signed a set of a database: anybody who can write the store can invent a database."""
+    found = find_newest_sets(store, environment.name, database, utc_now(), bool, trust=trust_of(environment))
+    return any(each.complete and each.untrusted is None for each in found.sets)
 
 
 def require_sets_of_servers(environment: Environment, names: Iterable[str], stored: Collection[str]) -> None:

@@ -14,14 +14,17 @@ from jobs.backup import (
     MANIFEST,
     MARKER,
     Set,
+    UnreadableSet,
     databases_with_sets,
     find_by_id,
     is_dated_ahead,
     is_known,
+    open_first,
     require_sets_of_servers,
     section_of,
     set_prefix,
     sets_from_listing,
+    subjects_named,
     trust_of,
 )
 from jobs.format import and_more, format_size, plural
@@ -201,10 +204,28 @@ def work(run: Run, *, versions: bool = False, set_id: str | None = None) -> Resu
     if run.options.dry_run:
         details = f"for each set, see crew backups prune {run.environment.name} {run.subject} --dry-run"
         return Result(Outcome.DONE, f"{dry_run_sentence(plan)}; {details}")
+    if (damage := damage_of_newest(run.store, plan)) is not None and set_id is None:
+        return Result(Outcome.FINDING, f"nothing was removed, because a set that always stays cannot be used: {damage}")
     removed = apply_prune(run.store, run.environment.name, plan, run.check, versions=versions)
     for refused in removed.refused:
         run.log.error("not removed", key=refused.key, why=refused.why)
     return prune_result(plan, removed)
+
+
+def damage_of_newest(store: Store, plan: PrunePlan) -> str | None:
+    """Return what was changed or deleted in the sets that always stay; None if they are whole or nothing is removed.
+
+    A listing cannot show that. If the newest sets are of no use, older ones must stay.
+    """
+    if not plan.removed and not plan.abandoned_sets:
+        return None
+    try:
+        for decision in plan.decisions:
+            if any(reason.startswith("newest") for reason in decision.reasons):
+                open_first(store, [decision.set], None)
+    except UnreadableSet as error:
+        return str(error)
+    return None
 
 
 def _require_plausible_clock(plan: PrunePlan, now: datetime) -> None:
@@ -273,14 +294,8 @@ def subjects(environment: Environment, store: Store, options: Options) -> list[s
     of_servers = [name for name in selected if name not in environment.databases]
     stored = databases_with_sets(environment, store) if of_servers else []
     require_sets_of_servers(environment, of_servers, stored)
-    databases = [database for name in selected for database in _databases_of(environment, name, stored)]
+    databases = [each for name in selected for each in subjects_named(environment, store, name, stored)]
     return [name for name in dict.fromkeys(databases) if not options.scheduled or schedule(environment, name)]
-
-
-def _databases_of(environment: Environment, name: str, stored: Sequence[str]) -> list[str]:
-    if name not in environment.servers:
-        return [name]
-    return [database for database in stored if database.startswith(f"{name}.")]
 
 
 def schedule(environment: Environment, name: str) -> str | None:

@@ -37,10 +37,12 @@ from jobs.backup.sets.stored import StoredSet, open_set, require_pieces
 from jobs.backup.sets.trust import result_signer, sign_name
 from jobs.backup.sources import (
     databases_with_sets,
+    has_trusted_set,
     is_known,
     require_sets_of_servers,
     restore_streams,
     section_of,
+    subjects_named,
 )
 from jobs.backup.verify.scratch import SCRATCH_DATABASE, ScratchServer, scratch_server
 from jobs.format import and_more, plural
@@ -325,17 +327,12 @@ def subjects(environment: Environment, store: Store, options: Options) -> list[s
     stored = databases_with_sets(environment, store)
     require_sets_of_servers(environment, set(options.only) - {*stored}, stored)
     if options.only:
-        return [database for name in options.only for database in _databases_of(environment, name, stored)]
+        return [each for name in options.only for each in subjects_named(environment, store, name, stored)]
     configured = [name for name, database in environment.databases.items() if database.verify is not None]
-    names = [name for name in dict.fromkeys([*stored, *configured]) if is_known(environment, name)]
+    of_servers = [name for name in stored if name not in environment.databases and is_known(environment, name)]
+    trusted = [name for name in of_servers if has_trusted_set(environment, store, name)]
+    names = [name for name in dict.fromkeys([*stored, *configured]) if name in environment.databases or name in trusted]
     return [name for name in names if not options.scheduled or schedule(environment, name)]
-
-
-def _databases_of(environment: Environment, name: str, stored: Iterable[str]) -> list[str]:
-    """Return the databases of a server, or the database itself."""
-    if name not in environment.servers:
-        return [name]
-    return [database for database in stored if database.startswith(f"{name}.")]
 
 
 def schedule(environment: Environment, name: str) -> str | None:

@@ -201,6 +201,24 @@ def test_a_set_whose_manifest_was_deleted_is_a_finding_and_stays(
     assert cut not in str(keys(store))
 
 
+@pytest.mark.parametrize("verified", [True, False])
+def test_if_a_set_that_always_stays_is_damaged_nothing_is_removed(
+    environment: Environment, store: Store, verified: bool
+) -> None:
+    days = daily(NEWEST, 5)
+    for at in days:
+        put(store, at, *([result(at, NOW)] if at == days[4] and verified else []))
+    damaged = set_id(days[4] if verified else days[0])
+    store.put(f"try/backups/shop/{damaged}/rest.0", b"")
+    before = keys(store)
+    record = run(environment, store)
+    assert (record.outcome, keys(store)) == (Outcome.FINDING, before)
+    assert record.sentence.startswith(
+        "nothing was removed, because a set that always stays cannot be used: "
+        f"part rest of set {damaged} of try/shop is damaged: piece rest.0 has not 5 bytes"
+    )
+
+
 def test_two_sets_with_the_same_last_characters_need_a_full_id(environment: Environment, store: Store) -> None:
     put(store, NEWEST)
     ahead = [put(store, NOW + timedelta(days=days)) for days in (30, 31)]
@@ -406,6 +424,7 @@ def test_the_databases_of_a_server_are_those_with_sets(environment: Environment,
     store.prepare()
     for database in ("main.crm", "main.gone%20db", "shop", "mainly", "other.crm"):
         put(store, NEWEST, database=database)
+    put(store, NEWEST, database="main.planted", signer=None)
     assert subjects(environment, store, Options()) == ["shop", "main.crm", "main.gone%20db"]
     assert subjects(environment, store, Options(only=("main",))) == ["main.crm", "main.gone%20db"]
     assert subjects(environment, store, Options(scheduled=True)) == ["main.crm", "main.gone%20db"]
