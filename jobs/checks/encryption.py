@@ -61,7 +61,7 @@ def check_verify_without_key(names: Sequence[str]) -> CheckResult:
 def check_keys_of_sets(environment: Environment) -> CheckResult:
     """Check that the newest and the oldest set of each database are encrypted to a key that is still in use."""
     from jobs.backup import MANIFEST, decode_manifest
-    from jobs.store import open_store, require_mark
+    from jobs.store import LARGE_DOCUMENT_LIMIT, open_store, require_mark
 
     assert environment.store is not None
     store, key = open_store(environment.store), environment.store.decrypt_with
@@ -70,7 +70,8 @@ def check_keys_of_sets(environment: Environment) -> CheckResult:
     identity, lost = key.reveal() if key else None, list[str]()
     ends = list(_newest_and_oldest(environment, store))
     for each in ends:
-        manifest = decode_manifest(store.get(each.prefix + MANIFEST).body, each.prefix + MANIFEST)
+        file = each.prefix + MANIFEST
+        manifest = decode_manifest(store.get(file, LARGE_DOCUMENT_LIMIT).body, file)
         if not is_readable(manifest.recipients, environment.store.encrypt_to, identity):
             lost.append(f"{each.database} {each.id}")
     if not lost:

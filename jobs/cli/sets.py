@@ -304,7 +304,10 @@ def show_set_command(
     stored = _open_set(ctx, environment_name, database, set_id, trust_unsigned=True)
     description, hidden = None, None
     try:
-        description = stored.description
+        if stored.untrusted:  # nobody vouches for what it unpacks to
+            hidden = "the set is not trusted"
+        else:
+            description = stored.description
     except BackupError as error:  # most often without the secret key
         hidden = str(error)
     if as_json:

@@ -13,7 +13,7 @@ from inventories import Cost, Environment
 from jobs.cost.bill import Bill, Charge, ChargeKind, Source
 from jobs.run.documents import from_body, to_body, to_iso
 from jobs.run.field_types import require_types
-from jobs.store import Missing, Store
+from jobs.store import LARGE_DOCUMENT_LIMIT, Missing, Store
 
 FRESH_FOR = timedelta(hours=8)
 
@@ -41,7 +41,7 @@ def cached_bill(
 def last_bill(environment: Environment, store: Store) -> Bill | None:
     """Return the cached bill of any age; None if there is none for the current [cost] settings."""
     try:
-        body = store.get(_key(environment)).body
+        body = store.get(_key(environment), LARGE_DOCUMENT_LIMIT).body
     except Missing:
         return None
     query, bill = from_body(_key(environment), body, _decode_bill)

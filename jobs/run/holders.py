@@ -16,9 +16,10 @@ from jobs.run.documents import from_body, to_body
 from jobs.run.field_types import require_types
 from jobs.run.job import Failed
 from jobs.run.lease import Holder, holder_from, lock_prefix
-from jobs.store import Missing, Store
+from jobs.store import LARGE_DOCUMENT_LIMIT, Missing, Store, TooLarge
 
 _READERS = 16
+_COPY_LIMIT = 128 << 10  # bytes of the copy of one lock, on average
 
 
 def snapshot_key(environment: str) -> str:
@@ -29,7 +30,7 @@ def read_holders(store: Store, environment: str, job: str = "") -> dict[str, Hol
     """Return the last holder of each lock by `<job>/<subject>`: running, released, or dead."""
     prefix = lock_prefix(environment)
     listed = {each.key: each.version for each in store.list(f"{prefix}{job}/" if job else prefix)}
-    known = _read_snapshot(store, environment) if listed else {}
+    known = _read_snapshot(store, environment, len(listed)) if listed else {}
     bodies = {key: body for key, (version, body) in known.items() if listed.get(key) == version}
     changed = [key for key in listed if key not in bodies]
     if changed:
@@ -49,15 +50,20 @@ def live_holders(store: Store, environment: str, now: datetime) -> dict[str, Hol
 
 
 def write_snapshot(store: Store, environment: str, locks: Mapping[str, tuple[str, bytes]]) -> None:
-    """Add the versions and documents of some locks, by key, to the snapshot. Of two writers at once, one can win."""
-    known = _read_snapshot(store, environment)
+    """Add the versions and documents of some locks, by key, to the snapshot. Of two writers at once, one can win.
+
+    Copies of other locks stay only if these still exist, so that nobody can make the snapshot grow.
+    """
+    listed = {each.key for each in store.list(lock_prefix(environment))}
+    known = {key: copied for key, copied in _read_snapshot(store, environment, len(listed)).items() if key in listed}
     known |= {key: (version, body.decode(errors="replace")) for key, (version, body) in locks.items()}
     store.put(snapshot_key(environment), to_body({"locks": known}))
 
 
-def _read_snapshot(store: Store, environment: str) -> dict[str, tuple[str, str]]:
-    with suppress(Missing, Failed):
-        return from_body("", store.get(snapshot_key(environment)).body, _parse)
+def _read_snapshot(store: Store, environment: str, locks: int) -> dict[str, tuple[str, str]]:
+    limit = min(LARGE_DOCUMENT_LIMIT, max(1, locks) * _COPY_LIMIT)
+    with suppress(Missing, Failed, TooLarge):
+        return from_body("", store.get(snapshot_key(environment), limit).body, _parse)
     return {}
 
 

@@ -2,6 +2,8 @@
 
 from jobs.store.factory import StoreOptions, open_store, store_directory, why_no_directory
 from jobs.store.interface import (
+    DOCUMENT_LIMIT,
+    LARGE_DOCUMENT_LIMIT,
     Changed,
     Denied,
     Exists,
@@ -17,11 +19,14 @@ from jobs.store.interface import (
     StoredPiece,
     StoredStream,
     StoreError,
+    TooLarge,
     Upload,
 )
 from jobs.store.mark import NotMarked, environments_in, make_store, mark_body, mark_key, require_mark
 
 __all__ = [
+    "DOCUMENT_LIMIT",
+    "LARGE_DOCUMENT_LIMIT",
     "Changed",
     "Denied",
     "Exists",
@@ -39,6 +44,7 @@ __all__ = [
     "StoredObject",
     "StoredPiece",
     "StoredStream",
+    "TooLarge",
     "Upload",
     "environments_in",
     "make_store",

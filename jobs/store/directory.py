@@ -26,6 +26,7 @@ from typing import BinaryIO, TypeVar
 
 from jobs import log
 from jobs.store.interface import (
+    DOCUMENT_LIMIT,
     Changed,
     Denied,
     Exists,
@@ -39,6 +40,7 @@ from jobs.store.interface import (
     StoredStream,
     StoreError,
     Upload,
+    too_large,
 )
 from jobs.store.paths import CONTINUED_SUFFIX, FILE_SUFFIX, file_names, key_level
 
@@ -75,9 +77,12 @@ class DirectoryStore:
         with self._translated_errors("its directory"):
             _make_folders(self.root)
 
-    def get(self, key: str) -> StoredObject:
+    def get(self, key: str, limit: int = DOCUMENT_LIMIT) -> StoredObject:
         with self._translated_errors(key), self._opened_file(self._file(key)) as file:
-            return StoredObject(file.read(), _version(os.fstat(file.fileno())))
+            found = os.fstat(file.fileno())
+            if found.st_size > limit:
+                raise too_large(self.url, key, limit)
+            return StoredObject(file.read(found.st_size), _version(found))
 
     def create(self, key: str, body: bytes) -> str:
         def require_absent(file: Path) -> None:

@@ -9,6 +9,12 @@ from typing import Protocol
 
 from inventories import CrewError
 
+DOCUMENT_LIMIT = 4 << 20
+"""Bytes of a lock, a record or another document of a run. They have some thousand."""
+
+LARGE_DOCUMENT_LIMIT = 64 << 20
+"""Bytes of a document that grows with a database or an environment: a manifest, a bill, the copies of all locks."""
+
 
 class StoreError(CrewError):
     """An error of the store; the message names the store, the fact and the remedy."""
@@ -24,6 +30,10 @@ class Exists(StoreError):
 
 class Changed(StoreError):
     """The key cannot be replaced, because its version has changed since it was read."""
+
+
+class TooLarge(StoreError):
+    """An object is larger than groundcrew writes it. To read it could take all memory."""
 
 
 class OutOfReach(StoreError):
@@ -63,6 +73,14 @@ class StoredObject:
 
     body: bytes
     version: str
+
+
+def too_large(url: str, key: str, limit: int) -> TooLarge:
+    """Return the error for an object that has more bytes than the limit."""
+    return TooLarge(
+        f"{url}: {key} is larger than {limit >> 20} MiB, so groundcrew did not write it; "
+        "inspect it and move it out of the store"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +145,8 @@ class Store(Protocol):
         """Create the directory of a store in a directory; a bucket must exist already."""
         ...
 
-    def get(self, key: str) -> StoredObject:
-        """Return a small object; Missing if there is none."""
+    def get(self, key: str, limit: int = DOCUMENT_LIMIT) -> StoredObject:
+        """Return a small object; Missing if there is none, TooLarge if it has more bytes than the limit."""
         ...
 
     def create(self, key: str, body: bytes) -> str:

@@ -21,6 +21,8 @@ from botocore.handlers import add_expect_header
 from botocore.utils import parse_timestamp
 
 from jobs.store.interface import (
+    DOCUMENT_LIMIT,
+    LARGE_DOCUMENT_LIMIT,
     Changed,
     Exists,
     ListedKey,
@@ -32,6 +34,7 @@ from jobs.store.interface import (
     StoredObject,
     StoreError,
     Upload,
+    too_large,
 )
 from jobs.store.retries import RequestTimeouts, attempts, backoff
 from jobs.store.s3_errors import BROKEN, Location, code_of, translated, translated_errors, tries_of
@@ -79,11 +82,14 @@ class S3Store:
     def prepare(self) -> None:
         """A bucket must exist: its region, versioning and lifecycle are its owner's choice."""
 
-    def get(self, key: str) -> StoredObject:
+    def get(self, key: str, limit: int = DOCUMENT_LIMIT) -> StoredObject:
         with translated_errors(self._location, "s3:GetObject", key):
             for last in attempts(self._timeouts.tries):
                 answer = self._client.get_object(**self._at(key), ChecksumMode="ENABLED")
                 try:
+                    if answer["ContentLength"] > limit:
+                        answer["Body"].close()
+                        raise too_large(self.url, key, limit)
                     return StoredObject(answer["Body"].read(), version_of(answer["ETag"]))
                 except (FlexibleChecksumError, *BROKEN):
                     if last:
@@ -231,7 +237,7 @@ class S3Store:
 
     def _version_if_ours(self, key: str, body: bytes) -> str | None:
         """Return the version if an earlier attempt stored this body but its response was lost."""
-        stored = self.get(key)
+        stored = self.get(key, LARGE_DOCUMENT_LIMIT)
         return stored.version if stored.body == body else None
 
     def _open(self, key: str, start: int, end: int | None, version: str) -> GetObjectOutputTypeDef | None:

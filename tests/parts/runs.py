@@ -16,7 +16,7 @@ from typing import Any
 
 from inventories import Environment, Metrics, Repository
 from jobs.run import Job, Outcome, Result, Run, RunTimeouts
-from jobs.store import ListedKey, Store, StoredObject
+from jobs.store import DOCUMENT_LIMIT, ListedKey, Store, StoredObject
 from jobs.store.directory import DirectoryStore
 
 QUICK = RunTimeouts(work_retries=(0.01, 0.02), store_retries=(0.01, 0.02), kill_after=0.3, abandon_after=0.6)
@@ -75,9 +75,9 @@ class CountingStore(DirectoryStore):
         super().__init__(store.url, Path(store.url.removeprefix("file://")))
         self.requests: list[str] = []
 
-    def get(self, key: str) -> StoredObject:
+    def get(self, key: str, limit: int = DOCUMENT_LIMIT) -> StoredObject:
         self.requests.append(f"get {key}")
-        return super().get(key)
+        return super().get(key, limit)
 
     def list(self, prefix: str = "", start_after: str = "") -> Iterator[ListedKey]:
         self.requests.append(f"list {prefix}")

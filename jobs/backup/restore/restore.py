@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -39,7 +38,7 @@ from jobs.backup.restore.target import (
     role_names,
 )
 from jobs.backup.sets.manifest import PartKind
-from jobs.backup.sets.stored import StoredSet, read_part
+from jobs.backup.sets.stored import StoredSet, read_small_part
 from jobs.format import and_more, plural
 from jobs.run.job import Failed, Run, Transient
 from jobs.run.stop import Stopped
@@ -266,10 +265,8 @@ def create_roles(stored: StoredSet, into: Endpoint, target: RestoreTarget, *, ba
 
 def _missing_roles(stored: StoredSet, target: RestoreTarget) -> Sequence[RoleStatement]:
     """Return the statements of the set for the roles that the server lacks."""
-    script = io.BytesIO()
-    for part in stored.parts(PartKind.ROLES):
-        read_part(stored, part, script)
-    return missing_roles(script.getvalue().decode(), target.roles)
+    script = b"".join(read_small_part(stored, part) for part in stored.parts(PartKind.ROLES))
+    return missing_roles(script.decode(), target.roles)
 
 
 def _execute_or_note(server: psycopg.Connection[Any], statement: str, what: str) -> str | None:

@@ -19,7 +19,7 @@ from jobs.backup.sets.sets import SIGNATURE, Set, set_prefix
 from jobs.backup.sets.signatures import MANIFEST_NAMESPACE, BadSignature, PublicKey, verify_signature
 from jobs.backup.sets.trust import NOT_ENCRYPTED, UNSIGNED
 from jobs.backup.sets.writing import FirstHash
-from jobs.store import Missing, Store
+from jobs.store import LARGE_DOCUMENT_LIMIT, Missing, Store, TooLarge
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,7 @@ class StoredSet:
     def description(self) -> Description:
         """What the set says about its database, read and decrypted at first use."""
         [part] = self.parts(PartKind.DESCRIPTION)
-        body = io.BytesIO()
-        read_part(self, part, body)
-        return decode_description(body.getvalue(), self.key(part.name))
+        return decode_description(read_small_part(self, part), self.key(part.name))
 
     @property
     def dump_major(self) -> int:
@@ -83,26 +81,36 @@ def open_set(store: Store, backup_set: Set, decrypt_with: Secret | None, *, trus
     The place of the set counts, not what the manifest says about it.
     """
     key = backup_set.prefix + MANIFEST
-    body = store.get(key).body
+    try:
+        body = store.get(key, LARGE_DOCUMENT_LIMIT).body
+    except TooLarge as error:
+        raise UnreadableSet(str(error)) from None
     vouched = backup_set.signed_manifest
     if vouched is not None and vouched != hashlib.sha256(body).hexdigest() and not trust_unsigned:
         raise _changed(backup_set, "its manifest is another one")
-    written = decode_manifest(body, key)
-    manifest = replace(written, environment=backup_set.environment, database=backup_set.database, set=backup_set.id)
-    mismatch = place_mismatch(written, manifest)
     signer, untrusted = None, None
     try:
-        signer = _require_trust(store, backup_set, body, written, mismatch)
+        signer = _manifest_signer(store, backup_set, body) if backup_set.trust.required else None
     except BadSignature as error:
         untrusted = str(error)
     if untrusted is not None and not trust_unsigned:
-        if vouched is not None:
-            raise _changed(backup_set, untrusted)
-        raise Untrusted(
-            f"set {manifest.set} of {manifest.environment}/{manifest.database} is not trusted: {untrusted}. "
-            f"If you know who wrote it, name it with --trust-unsigned {manifest.set}"
-        )
-    return StoredSet(manifest, store, decrypt_with, mismatch, signer, untrusted)
+        raise _not_trusted(backup_set, untrusted)  # before its manifest is parsed: it can be hostile
+    written = decode_manifest(body, key)
+    manifest = replace(written, environment=backup_set.environment, database=backup_set.database, set=backup_set.id)
+    mismatch = place_mismatch(written, manifest)
+    untrusted = untrusted or _fault_of_manifest(backup_set, body, written, mismatch)
+    if untrusted is not None and not trust_unsigned:
+        raise _not_trusted(backup_set, untrusted)
+    return StoredSet(manifest, store, decrypt_with, mismatch, None if untrusted else signer, untrusted)
+
+
+def _not_trusted(backup_set: Set, why: str) -> Untrusted:
+    if backup_set.signed_manifest is not None:
+        return _changed(backup_set, why)
+    return Untrusted(
+        f"set {backup_set.id} of {backup_set.environment}/{backup_set.database} is not trusted: {why}. "
+        f"If you know who wrote it, name it with --trust-unsigned {backup_set.id}"
+    )
 
 
 def _changed(backup_set: Set, fact: str) -> Untrusted:
@@ -150,23 +158,16 @@ def part_damaged(manifest: Manifest, part: Part, fact: str) -> Damaged:
     )
 
 
-def _require_trust(
-    store: Store, backup_set: Set, body: bytes, written: Manifest, mismatch: str | None
-) -> PublicKey | None:
-    """Return the trusted key that signed a manifest, None if none has to; BadSignature if the set is not trusted."""
+def _fault_of_manifest(backup_set: Set, body: bytes, written: Manifest, mismatch: str | None) -> str | None:
+    """Return why a set with a good signature, or with none if none is needed, is not trusted; None if it is."""
     trust, marker = backup_set.trust, backup_set.marker
-    signer = None
-    if trust.required:
-        signer = _manifest_signer(store, backup_set, body)
     if mismatch is not None and trust.required:
-        raise BadSignature(mismatch)
+        return mismatch
     if (fault := backup_set.untrusted) is not None:
-        raise BadSignature(fault)
+        return fault
     if marker is not None and marker.manifest_sha256 != hashlib.sha256(body).hexdigest():
-        raise BadSignature("its manifest is another one than its run wrote")
-    if trust.encrypted and not written.encrypted:
-        raise BadSignature(NOT_ENCRYPTED)
-    return signer
+        return "its manifest is another one than its run wrote"
+    return NOT_ENCRYPTED if trust.encrypted and not written.encrypted else None
 
 
 def _manifest_signer(store: Store, backup_set: Set, body: bytes) -> PublicKey:
@@ -174,6 +175,8 @@ def _manifest_signer(store: Store, backup_set: Set, body: bytes) -> PublicKey:
         signature = store.get(backup_set.prefix + SIGNATURE).body
     except Missing:
         raise BadSignature(UNSIGNED) from None
+    except TooLarge as error:
+        raise BadSignature(str(error)) from None
     return verify_signature(body, signature, backup_set.trust.keys, MANIFEST_NAMESPACE)
 
 
@@ -229,6 +232,25 @@ def _read_part(stored: StoredSet, part: Part, sink: Sink, check: Callable[[], No
             stream.raise_if_damaged()
         raise
     stream.raise_if_damaged()
+
+
+def read_small_part(stored: StoredSet, part: Part) -> bytes:
+    """Return the content of a part that is kept in memory: the description or the roles."""
+    sink = _LimitedSink()
+    read_part(stored, part, sink)
+    return sink.body.getvalue()
+
+
+class _LimitedSink:
+    """A sink in memory. A few bytes can unpack to more than fits there."""
+
+    def __init__(self) -> None:
+        self.body = io.BytesIO()
+
+    def write(self, body: bytes) -> None:
+        if self.body.tell() + len(body) > LARGE_DOCUMENT_LIMIT:
+            raise UnreadableSet(f"it unpacks to more than {LARGE_DOCUMENT_LIMIT >> 20} MiB, too much for this part")
+        self.body.write(body)
 
 
 class _SinkOfRest:

@@ -23,6 +23,7 @@ from jobs.store import (
     NotConditional,
     NotMarked,
     Store,
+    TooLarge,
     environments_in,
     make_store,
     open_store,
@@ -322,3 +323,11 @@ def test_only_one_of_two_processes_creates_a_key(settings: Settings) -> None:
     for name, keys_won in mine.items():
         for n in keys_won:
             assert open_store(settings).get(f"dev/locks/{n}.json").body == name.encode() * 1000
+
+
+def test_an_object_beyond_the_limit_is_not_read(store: Store) -> None:
+    store.put("a", b"12345")
+    assert store.get("a", limit=5).body == b"12345"
+    with pytest.raises(TooLarge, match="a is larger than"):
+        store.get("a", limit=4)
+    assert store.get("a").body == b"12345"

@@ -21,7 +21,7 @@ from jobs.cost.bill import Bill, Charge, ChargeKind
 from jobs.cost.cache import encode_bill
 from jobs.run import Failed, Notice, Options, Outcome, Result, alerts, notices, run_job
 from jobs.run.documents import from_body, to_body
-from jobs.run.holders import read_holders, snapshot_key
+from jobs.run.holders import read_holders, snapshot_key, write_snapshot
 from jobs.run.lease import holder_from, holder_to, lock_held, process_is_gone
 from jobs.run.record import record_from, record_to
 from tests.parts.hostile import hostile
@@ -137,3 +137,16 @@ def test_a_damaged_copy_of_the_locks_is_not_used(tmp_path: Path, documents: dict
             read_holders(store, "staging")
     else:
         assert read_holders(store, "staging").keys() == {"backup/shop"}
+
+
+def test_a_huge_copy_of_the_locks_is_not_read_and_foreign_copies_do_not_stay(
+    tmp_path: Path, documents: dict[str, bytes]
+) -> None:
+    store, key = store_in(tmp_path / "store"), "staging/locks/backup/shop.json"
+    store.put(key, documents["locks"])
+    store.put(snapshot_key("staging"), b'{"format": 1, "locks": {"x": ["", "' + b"x" * 2_000_000 + b'"]}}')
+    assert read_holders(store, "staging").keys() == {"backup/shop"}
+    store.put(snapshot_key("staging"), to_body({"locks": {"staging/locks/foreign.json": ("", "x")}}))
+    [listed] = store.list("staging/locks/")
+    write_snapshot(store, "staging", {key: (listed.version, documents["locks"])})
+    assert b"foreign" not in store.get(snapshot_key("staging")).body

@@ -300,7 +300,7 @@ def test_a_scheduled_run_makes_the_same_few_requests_whatever_its_past(store: St
         run_job(job(done, line="0 12 * * *"), ENV, counted, SCHEDULED, now=lambda at=at: at)  # type: ignore[misc]
         made.append([request.split("/")[0] + " " + request.split("/")[1] for request in counted.requests])
     per_subject = ["get staging locks", "replace staging locks", "put staging runs", "replace staging locks"]
-    per_process = ["get staging runs", "put staging runs"]
+    per_process = ["list staging locks", "get staging runs", "put staging runs"]
     assert made[1] == made[2] == made[3] == per_subject + per_process
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.store import Store, StoreError
+from jobs.store import DOCUMENT_LIMIT, Store, StoreError, TooLarge
 from tests.parts.runs import store_in
 
 MARK = "staging/backups/shop/20200101T000000Z-aaaa/manifest.json"
@@ -128,3 +128,11 @@ def test_a_name_that_is_not_utf_8_is_ignored_with_a_warning(
     (root / "staging/runs" / os.fsdecode(b"\xff\xfe")).write_bytes(b"")
     assert [entry.key for entry in store.list()] == ["staging/runs/a"]
     assert "file ignored" in "".join(capsys.readouterr())
+
+
+def test_an_object_beyond_the_limit_is_not_read(store: Store, root: Path) -> None:
+    store.put(MARK, b"12345")
+    assert store.get(MARK, limit=5).body == b"12345"
+    os.truncate(root / MARK, DOCUMENT_LIMIT + 1)
+    with pytest.raises(TooLarge, match=r"manifest\.json is larger than 4 MiB, so groundcrew did not write it"):
+        store.get(MARK)

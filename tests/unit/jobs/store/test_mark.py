@@ -8,7 +8,7 @@ import pytest
 
 from jobs.store import NotMarked, make_store, mark_key, require_mark
 from jobs.store.directory import DirectoryStore
-from jobs.store.interface import StoredObject, StoreError
+from jobs.store.interface import DOCUMENT_LIMIT, StoredObject, StoreError
 from tests.parts.runs import store_in
 from tests.parts.store import mark
 
@@ -18,9 +18,9 @@ class Counting(DirectoryStore):
 
     requests = 0
 
-    def get(self, key: str) -> StoredObject:
+    def get(self, key: str, limit: int = DOCUMENT_LIMIT) -> StoredObject:
         self.requests += 1
-        return super().get(key)
+        return super().get(key, limit)
 
 
 def test_a_made_store_is_accepted_with_one_request(tmp_path: Path) -> None:

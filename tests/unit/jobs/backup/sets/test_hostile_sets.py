@@ -20,7 +20,7 @@ from jobs.backup.sets.sets import sets_from_listing
 from jobs.backup.sets.signatures import SigningKey, new_signing_key
 from jobs.backup.sets.stored import open_set, read_part
 from jobs.backup.sets.trust import Trust
-from jobs.store import ListedKey, Missing, StoredObject
+from jobs.store import DOCUMENT_LIMIT, ListedKey, Missing, StoredObject
 from jobs.store.directory import DirectoryStore
 from tests.parts.hostile import changed_bytes, hostile
 from tests.parts.runs import store_in
@@ -48,9 +48,10 @@ class MemoryStore(DirectoryStore):
         keys = sorted(key for key in self._objects if key.startswith(prefix) and key > start_after)
         return iter([ListedKey(key, len(self._objects[key]), AT, "v") for key in keys])
 
-    def get(self, key: str) -> StoredObject:
+    def get(self, key: str, limit: int = DOCUMENT_LIMIT) -> StoredObject:
         if key not in self._objects:
             raise Missing(key)
+        assert len(self._objects[key]) <= limit
         return StoredObject(self._objects[key], "v")
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:

@@ -9,11 +9,11 @@ from random import Random
 
 import pytest
 
-from jobs.backup.errors import Damaged
+from jobs.backup.errors import Damaged, UnreadableSet, Untrusted
 from jobs.backup.sets.encryption import encrypt
 from jobs.backup.sets.manifest import FIRST_BYTES, PartKind
 from jobs.backup.sets.sets import sets_from_listing
-from jobs.backup.sets.stored import StoredSet, open_set, read_part
+from jobs.backup.sets.stored import StoredSet, open_set, read_part, read_small_part
 from jobs.backup.sets.trust import Trust
 from tests.parts.rewriting import overwrite
 from tests.parts.runs import store_in
@@ -68,3 +68,23 @@ def test_a_changed_beginning_is_not_used_at_all(stored: StoredSet, tmp_path: Pat
     with pytest.raises(Damaged, match="its first bytes have changed"):
         read_rest(stored, sink)
     assert sink.getvalue() == b""
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b"{}"])
+def test_a_manifest_without_a_good_signature_is_not_parsed(stored: StoredSet, tmp_path: Path, body: bytes) -> None:
+    overwrite(tmp_path / "store" / stored.key("manifest.json"), body)
+    stored.store.delete([entry.key for entry in stored.store.list(stored.key("ended/"))])
+    [found] = sets_from_listing("staging", stored.store.list("staging/backups/"), Trust(KEYS))
+    with pytest.raises(Untrusted, match="is not trusted"):
+        open_set(stored.store, found, None)
+
+
+def test_a_part_that_unpacks_to_more_than_memory_holds_is_refused(
+    stored: StoredSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [definitions] = stored.parts(PartKind.DEFINITIONS)
+    assert read_small_part(stored, definitions) == DEFINITIONS
+    monkeypatch.setattr("jobs.backup.sets.stored.LARGE_DOCUMENT_LIMIT", 4 << 20)
+    [rest] = stored.parts(PartKind.REST)
+    with pytest.raises(UnreadableSet, match="it unpacks to more than 4 MiB"):
+        read_small_part(stored, rest)
