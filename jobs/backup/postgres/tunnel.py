@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO
 
 from inventories import TunnelSettings, redact
@@ -17,6 +19,9 @@ from jobs.backup.postgres.supervisor import ends_with_parent
 from jobs.run.job import Run, Transient
 
 READY_TIMEOUT = 30.0
+
+_SOCKETS = Path("/proc/net/tcp")  # the table of IPv4 sockets; only Linux has it
+_LISTENS = "0A"
 
 
 def tunnel_command(via: TunnelSettings, local_port: int, host: str, port: str) -> list[str]:
@@ -80,7 +85,7 @@ def _wait_until_ready(
     run: Run, program: subprocess.Popen[bytes], stderr: IO[bytes], local_port: int, timeout: float
 ) -> None:
     deadline = time.monotonic() + timeout
-    while not _accepts_connections(local_port):
+    while program.poll() is not None or not _accepts_connections(local_port):
         run.check()
         if program.poll() is not None:
             reason = _last_line(stderr) or f"exit code {program.returncode}"
@@ -92,9 +97,19 @@ def _wait_until_ready(
 
 
 def _accepts_connections(port: int) -> bool:
+    """Return whether a program of this user listens. Another user could listen first and would get the password."""
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
+        return not _SOCKETS.exists() or owner_of_listener(_SOCKETS.read_text(), port) == os.geteuid()
     return False
+
+
+def owner_of_listener(table: str, port: int) -> int | None:
+    """Return the user ID of the program that listens on a port of 127.0.0.1, from Linux's table of sockets."""
+    address = f"0100007F:{port:04X}"
+    for fields in (line.split() for line in table.splitlines()[1:]):
+        if len(fields) > 7 and fields[1] == address and fields[3] == _LISTENS:
+            return int(fields[7])
+    return None
 
 
 def _last_line(stderr: IO[bytes]) -> str:

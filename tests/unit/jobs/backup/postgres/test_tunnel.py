@@ -1,7 +1,7 @@
 import pytest
 
 from inventories import TunnelSettings
-from jobs.backup.postgres.tunnel import tunnel_command
+from jobs.backup.postgres.tunnel import owner_of_listener, tunnel_command
 
 SSH = [
     *("ssh", "-N", "-T", "-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes", "-o", "ConnectTimeout=15"),
@@ -40,3 +40,14 @@ def test_kubectl_forwards_a_local_port_to_the_pod_or_service(
     assert tunnel_command(via, 40001, "ignored", "5432") == [
         *("kubectl", *context, f"--namespace={namespace}", "port-forward", "--address=127.0.0.1", target, "40001:5432"),
     ]
+
+
+def test_the_owner_of_a_listener_is_read_from_the_table_of_sockets() -> None:
+    """Only a socket that listens on this very address and port counts."""
+    table = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:1538 0100007F:D431 01 00000000:00000000 00:00000000 00000000  1000        0 1 1 0 100 0 0 10 0
+   1: 00000000:1538 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1001        0 2 1 0 100 0 0 10 0
+   2: 0100007F:1538 00000000:0000 0A 00000000:00000000 00:00000000 00000000 65534        0 3 1 0 100 0 0 10 0
+"""
+    assert owner_of_listener(table, 5432) == 65534
+    assert owner_of_listener(table, 5433) is None
