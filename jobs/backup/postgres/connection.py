@@ -132,6 +132,10 @@ class Endpoint:
         """Return the endpoint with more startup options for the server."""
         return replace(self, parameters={**self.parameters, "options": f"{self._options} {options}".lstrip()})
 
+    def with_encoding(self, encoding: str) -> Endpoint:
+        """Return the endpoint with a client_encoding that the settings of the database and of the URL do not change."""
+        return replace(self, parameters={**self.parameters, "client_encoding": encoding})
+
     def pinned_to(self, connection: psycopg.Connection[Any]) -> Endpoint:
         """Return the endpoint of the server behind `connection`: one name can resolve to several servers."""
         info = connection.info

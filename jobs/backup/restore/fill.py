@@ -158,12 +158,15 @@ def read_archive(task: RestoreTask, archive: IO[bytes], argv: Sequence[str]) -> 
 
 
 def _restore_extensions(task: RestoreTask, role: OrdinaryRole, archive: IO[bytes], lists: RestoreLists) -> None:
-    """Create the extensions as a superuser, before anything of the set exists that their scripts could call."""
+    """Create the extensions as a superuser, before anything exists that their scripts could call.
+
+    Only then does the database belong to the role: an owner can connect, and create functions in schema public.
+    """
     with list_file(lists.extensions) as use_list:
         options = replace(task.options, owners=False, privileges=False)
         restore_definitions(replace(task, role=None, options=options), "pre-data", archive, use_list)
     own = {extension.schema for extension in task.stored.description.extensions} - {"public", "pg_catalog"}
-    role.own_schemas(task.into, sorted(own))
+    role.own_database(task.into, sorted(own))
 
 
 def _restore_privileges(task: RestoreTask, archive: IO[bytes], lists: RestoreLists) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres import quoting
 from jobs.backup.postgres.connection import Endpoint, translated_errors
+from jobs.backup.postgres.settings import owner_statement
 from jobs.backup.restore.target import RestoreTarget, maintenance_connection
 
 _FIRST_WITH_DATABASE_OWNER = 15  # before, schema public does not belong to the owner of the database
@@ -39,10 +40,11 @@ class OrdinaryRole:
         """Return the same database, as this role."""
         return replace(into, parameters={**into.parameters, "user": self.name}, password=self.password)
 
-    def own_schemas(self, into: Endpoint, schemas: Collection[str]) -> None:
-        """Let the role create objects in schemas that it did not create itself."""
+    def own_database(self, into: Endpoint, schemas: Collection[str]) -> None:
+        """Make the role the owner of the database, and of schemas that it did not create itself."""
         with translated_errors(), into.connect(autocommit=True) as connection:
             public = ("public",) if connection.info.server_version // 10000 < _FIRST_WITH_DATABASE_OWNER else ()
+            connection.execute(owner_statement(into.database, self.name))
             for schema in (*public, *schemas):
                 connection.execute(
                     f"ALTER SCHEMA {quoting.identifier(schema)} OWNER TO {quoting.identifier(self.name)}"

@@ -417,7 +417,7 @@ def new_copy(
 ) -> Iterator[Endpoint]:
     """Create a database with a temporary name, closed to all but us and superusers. Drop it if the block fails.
 
-    With a role, which restores it, the database belongs to this role.
+    With a role, which restores it, no connection limit closes the database, because this role gets it later.
     """
     now = datetime.now(UTC)
     create_statement = partial(
@@ -432,8 +432,6 @@ def new_copy(
         name, _ = create_copy(into.database, now, lambda name: _create(server, create_statement(name)))
     try:
         with maintenance_connection(into) as server:
-            if role is not None:
-                server.execute(database_settings.owner_statement(name, role.name))
             by_limit = target.superuser and role is None
             for statement in database_settings.admit_restore_statements(name, superuser=by_limit):
                 server.execute(statement)

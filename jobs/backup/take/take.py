@@ -60,10 +60,10 @@ def plan_backup(section: Section, endpoint: Endpoint, snapshot: ExportedSnapshot
     """Read the facts about the server, and choose pg_dump and the parts."""
     connection = snapshot.connection
     server = facts.read_server(connection)
-    encoding = connection.info.parameter_status("server_encoding") or ""
+    encoding = connection.info.parameter_status("server_encoding") or "UTF8"
     program = dump_program(server.major, installed_clients("pg_dump"))
     return BackupPlan(
-        endpoint=endpoint.pinned_to(connection),
+        endpoint=endpoint.pinned_to(connection).with_encoding(encoding),
         snapshot=snapshot,
         server=server,
         program=program,

@@ -107,6 +107,28 @@ def test_user_data_in_a_table_of_an_extension_is_in_the_rest(
     assert [extension.name for extension in staging.description().extensions] == ["crewtest", "plpgsql"]
 
 
+@pytest.mark.usefixtures("small_streams")
+@majors(13, 18)
+def test_a_client_encoding_of_the_database_does_not_change_names(
+    database: New, backs_up: BacksUp, tmp_path: Path, major: int
+) -> None:
+    """pg_dump takes the names of tables in the client_encoding, and crew passes them in UTF-8."""
+    shop = database(major)
+    shop.run(
+        'CREATE TABLE "größe" AS SELECT repeat(md5(i::text), 30) a FROM generate_series(1, 2000) i',
+        "CREATE TABLE small AS SELECT 'ä' a",
+        f"ALTER DATABASE {shop.name} SET client_encoding = LATIN1",
+    )
+    staging = backs_up(shop)
+    record = staging.take()
+    assert record.outcome is Outcome.DONE, record.sentence
+    assert staging.description().table_parts == {"data-1": '"public"."größe"'}
+    assert "TABLE DATA public größe" in contents(staging.part("data-1"), tmp_path)
+    rest = staging.part("rest")
+    assert "TABLE DATA public größe" not in contents(rest, tmp_path)
+    assert "ä\n".encode() in rest
+
+
 def test_a_database_without_tables_is_backed_up(database: New, backs_up: BacksUp) -> None:
     staging = backs_up(database(16))
     assert staging.take().outcome is Outcome.DONE

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
+from jobs.backup.restore import fill
 from tests.parts import postgres as servers
 from tests.parts.crew import CrewResult, Repository
 from tests.parts.needs import majors
@@ -100,6 +102,36 @@ def test_code_of_a_set_has_only_the_rights_of_the_role(repository: Repository, s
     assert "functions of the set run as the superuser postgres" in warned.err
     assert "add: --as owner" in warned.err
     assert is_superuser(server), "without --as the code of the set takes over the server"
+
+
+@majors(13, 18)
+def test_the_role_cannot_connect_before_the_extensions_exist(
+    repository: Repository, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could plant functions in schema public for their scripts, which run as a superuser."""
+    shop = Database(server, "shop")
+    repository.environment(text=repository.section("shop", shop))
+    real, logins = fill.restore_definitions, []
+
+    def restore_definitions(task: fill.RestoreTask, *others: Any) -> None:
+        url = server.url(task.into.database).replace("postgres@", "owner@")
+        try:
+            psycopg.connect(url, password=PASSWORD).close()
+        except psycopg.OperationalError as error:
+            logins.append(str(error).split("FATAL:  ")[1].split(" for ")[0])
+        else:
+            logins.append("connected")
+        real(task, *others)
+
+    monkeypatch.setattr(fill, "restore_definitions", restore_definitions)
+    role = ("--as", "owner", "--as-password-from", f"file:{repository.root}/password")
+    with servers.extension(server.major, "crewplanted", "CREATE TABLE public.of_extension (id integer);"):
+        shop.run("CREATE EXTENSION crewplanted")
+        repository.backup()
+        restored = restore(repository, server, "created", "--create", *role)
+    assert restored.code == 0, restored
+    assert logins == ["permission denied", "connected", "connected", "connected"]
+    assert Database(server, "created").ask("SELECT 1 FROM pg_extension WHERE extname = 'crewplanted'") == [(1,)]
 
 
 @majors(18)
