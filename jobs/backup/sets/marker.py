@@ -26,6 +26,8 @@ class Marker:
 
     name: str
     ended: datetime
+    among: int = 1
+    """How many markers the set has."""
 
     @property
     def encrypted(self) -> bool:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 
 RESULTS = "verifications/"
 
+_RESULTS_CHECKED = 100  # of one set: each signature takes time, and somebody can plant thousands
 _TIME = re.compile(r"[0-9]{8}T[0-9]{6}\.[0-9]{3}Z")
 _RESULT = re.compile(rf"{RESULTS}({_TIME.pattern})-(passed|failed)-[0-9a-f]{{64}}(-[0-9a-f]{{128}})?")
 
@@ -36,9 +37,12 @@ def result_name(at: datetime, document: bytes, *, failed: bool) -> str:
 
 
 def results_in(names: Iterable[str], latest: datetime) -> tuple[VerificationResult, ...]:
-    """Return the results among the names of a set's keys, newest first. A result after `latest` has a wrong clock."""
+    """Return the results among the names of a set's keys, newest first, and not more than are checked.
+
+    A result after `latest` has a wrong clock.
+    """
     results = [result for name in names if (result := _parse_result(name)) is not None and result.at <= latest]
-    return tuple(sorted(results, reverse=True))
+    return tuple(sorted(results, reverse=True)[:_RESULTS_CHECKED])
 
 
 def precise_timestamp(at: datetime) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ PIN = "pin"
 SIGNATURE = f"{MANIFEST}.sig"
 CLOCK_TOLERANCE = timedelta(days=1)
 _DAYS_LISTED = (8, 40)
+_MARKERS_CHECKED = 100  # of one set: each signature takes time, and somebody can plant thousands
 _TAGS = "tags/"
 _PIECE = re.compile(r"(.+)\.[0-9]+")
 _ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{4}")
@@ -57,8 +58,9 @@ class Set:
         """Why a complete set is not trusted. It is checked at first use, because that takes time."""
         if self.trust.encrypted and self.marker is not None and not self.marker.encrypted:
             return NOT_ENCRYPTED
-        name = self.marker.name if self.marker is not None else ""
-        return self.trust.fault_of_name(self.prefix + name, MANIFEST_NAMESPACE)
+        name, among = (self.marker.name, self.marker.among) if self.marker is not None else ("", 0)
+        fault = self.trust.fault_of_name(self.prefix + name, MANIFEST_NAMESPACE)
+        return f"it has {among:,} markers instead of one" if fault and among > _MARKERS_CHECKED else fault
 
     @property
     def lost_manifest(self) -> bool:
@@ -231,8 +233,9 @@ def _marker(prefix: str, keys: dict[str, ListedKey], trust: Trust) -> Marker | N
     """Return the marker of a set. Of several, the signed one; one alone is not checked before it matters."""
     markers = parse_markers([name for name in keys if name.startswith(MARKER)])
     if len(markers) > 1:
-        signed = (each for each in markers if trust.fault_of_name(prefix + each.name, MANIFEST_NAMESPACE) is None)
-        return next(signed, markers[0])
+        checked = (replace(each, among=len(markers)) for each in markers[:_MARKERS_CHECKED])
+        signed = (each for each in checked if trust.fault_of_name(prefix + each.name, MANIFEST_NAMESPACE) is None)
+        return next(signed, replace(markers[0], among=len(markers)))
     return markers[0] if markers else None
 
 

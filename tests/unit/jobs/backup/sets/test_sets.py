@@ -3,12 +3,12 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from jobs.backup.sets.results import result_name
+from jobs.backup.sets.results import precise_timestamp, result_name
 from jobs.backup.sets.sets import Set, new_set_id, set_prefix, set_timestamp, sets_from_listing
 from jobs.backup.sets.signatures import MANIFEST_NAMESPACE, VERIFICATION_NAMESPACE, SigningKey, new_signing_key
 from jobs.backup.sets.trust import TRUST_ALL, Trust, sign_name
 from jobs.store import ListedKey
-from tests.parts.signing import RESULT_SIGNER, SET_SIGNER, TRUST
+from tests.parts.signing import KEYS, RESULT_SIGNER, SET_SIGNER, TRUST
 
 AT = datetime(2026, 11, 21, 2, 0, 0, tzinfo=UTC)
 ONE, TWO = "20261121T020000Z-3f9a", "20261122T020000Z-0001"
@@ -141,6 +141,17 @@ def test_a_result_counts_only_for_the_manifest_that_it_is_about() -> None:
     for about in ("", "1" * 64):
         assert not one(signed(MARK), signed(name, RESULT_SIGNER, VERIFICATION_NAMESPACE, about)).is_verified
     assert one(signed(MARK), signed(name, RESULT_SIGNER, VERIFICATION_NAMESPACE, HASH)).is_verified
+
+
+def test_of_thousands_of_planted_markers_and_results_few_are_checked() -> None:
+    trust, later = Trust(KEYS), [AT + timedelta(seconds=second) for second in range(5000)]
+    markers = [f"shop/{ONE}/ended/{precise_timestamp(at)}-age-{HASH}-{'0' * 128}" for at in later]
+    results = [f"shop/{ONE}/{result_name(at, b'', failed=True)}-{'0' * 128}" for at in later]
+    backup_set = one(*markers, *results, trust=trust)
+    assert backup_set.untrusted == "it has 5,000 markers instead of one"
+    assert not backup_set.has_failed
+    assert len(backup_set.results) == 100
+    assert len(trust._checked) <= 200
 
 
 def test_a_signed_set_without_its_signature_is_not_complete() -> None:
