@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jobs.backup import Set
     from jobs.retention.job import PrunePlan
     from jobs.retention.policy import Decision
+    from jobs.store import Store
 
 
 def prune_command(
@@ -75,12 +76,35 @@ def prune_command(
             "nothing was removed",
             yes_to=yes_to,
         )
-    records = worst_first(run_job(retention(versions=versions, set_id=set_id), environment, store, options))
+    deleted = _confirm_versions(environment, store, subjects(environment, store, options), yes_to) if versions else None
+    records = worst_first(run_job(retention(versions=deleted, set_id=set_id), environment, store, options))
     if as_json:
         output.print_json({"environment": environment.name, "runs": [record_as_json(record) for record in records]})
     else:
         print_records(records)
     return exit_code(records, scheduled=False)
+
+
+def _confirm_versions(
+    environment: Environment, store: Store, databases: Iterable[str], yes_to: str | None
+) -> Collection[str]:
+    """Return the sets that were deleted before. Ask first, because somebody else can have deleted them."""
+    from jobs.retention.job import sets_deleted_before
+
+    found = [each for name in databases for each in sets_deleted_before(store, environment.name, name)]
+    if found:
+        names = [each.removeprefix(f"{environment.name}/backups/").rstrip("/") for each in found]
+        output.say("Sets with objects that were deleted before, by retention or by somebody else:", output.WARN)
+        output.table([[name] for name in names], indent=2)
+        prompts.confirm_protected(
+            environment.name,
+            f"{plural(len(found), 'set')} of {environment.name} had objects deleted before; their versions cannot be "
+            "restored once they are purged",
+            "purge them",
+            "nothing was removed",
+            yes_to=yes_to,
+        )
+    return found
 
 
 def _print_plans(environment: Environment, plans: Sequence[PrunePlan], now: datetime, *, as_json: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -147,12 +147,13 @@ class Removed:
 
 
 def apply_prune(
-    store: Store, environment: str, plan: PrunePlan, check: Callable[[], None], *, versions: bool
+    store: Store, environment: str, plan: PrunePlan, check: Callable[[], None], *, versions: Collection[str] | None
 ) -> Removed:
     """Remove markers, then manifests, then the other keys. `check` is called regularly and raises to stop the removal.
 
     A crash leaves sets without a marker, never a manifest without parts, and the next run removes them. It never leaves
-    a marker without a manifest: that shows that somebody else removed the manifest.
+    a marker without a manifest: that shows that somebody else removed the manifest. With `versions`, purge the versions
+    of these sets, and of those that were deleted before under these prefixes.
     """
     root = set_prefix(environment, plan.database)
     refused: list[NotDeleted] = []
@@ -172,9 +173,27 @@ def apply_prune(
     ended = {each.id for each in incomplete}
     removed = [each for each in plan.removed if each.id in ended]
     refused += _abort(store, plan.abandoned_uploads)
-    purged, not_purged = store.purge_versions(root) if versions else (0, ())
+    purged = 0
+    if versions is not None:
+        wanted = {each.prefix for each in incomplete} | set(versions)
+        purged, not_purged = store.purge_versions(root, lambda key: set_of_key(root, key) in wanted)
+        refused += not_purged
     swept = len(plan.abandoned_sets) + len(plan.abandoned_uploads)
-    return Removed(len(removed), sum(each.size for each in removed), swept, purged, (*refused, *not_purged))
+    return Removed(len(removed), sum(each.size for each in removed), swept, purged, tuple(refused))
+
+
+def set_of_key(root: str, key: str) -> str:
+    """Return the prefix of the set that a key of a database belongs to."""
+    return f"{root}{key.removeprefix(root).partition('/')[0]}/"
+
+
+def sets_deleted_before(store: Store, environment: str, database: str) -> list[str]:
+    """Return the prefixes of sets with deleted keys of which the bucket still has versions.
+
+    An earlier run of retention deleted them, or somebody else: then the versions are all that is left of them.
+    """
+    root = set_prefix(environment, database)
+    return sorted({set_of_key(root, key) for key in store.deleted_keys(root)})
 
 
 def _checking(keys: Iterable[str], check: Callable[[], None]) -> Iterator[str]:
@@ -194,7 +213,7 @@ def _abort(store: Store, uploads: Sequence[OpenUpload]) -> Iterator[NotDeleted]:
             yield NotDeleted(upload.key, f"cannot abort its open upload: {error}")
 
 
-def work(run: Run, *, versions: bool = False, set_id: str | None = None) -> Result:
+def work(run: Run, *, versions: Collection[str] | None = None, set_id: str | None = None) -> Result:
     """Prune one database, or remove its named set; in a dry run, report what would be removed."""
     if set_id is not None:
         plan = plan_removal(run.store, run.environment, run.subject, set_id, run.started)
@@ -312,8 +331,10 @@ def remove_records(environment: Environment, store: Store, log: FilteringBoundLo
         log.warning("run record not removed", key=each.key, why=each.why)
 
 
-def retention(*, versions: bool = False, set_id: str | None = None) -> Job:
+def retention(*, versions: Collection[str] | None = None, set_id: str | None = None) -> Job:
     """Return the job; with `versions`, it also deletes what a versioned bucket still holds of removed sets.
+
+    These are the sets that it removes itself, and the prefixes of sets that were deleted before.
 
     With `set_id`, it only removes this set, which must be untrusted or dated in the future.
     """

@@ -141,7 +141,15 @@ class DirectoryStore:
                 refused.append(NotDeleted(key, str(error)))
         return refused
 
-    def purge_versions(self, prefix: str) -> tuple[int, Sequence[NotDeleted]]:  # noqa: ARG002
+    def deleted_keys(self, prefix: str) -> Iterator[str]:  # noqa: ARG002
+        """Yield nothing: a directory keeps no versions."""
+        return iter(())
+
+    def purge_versions(
+        self,
+        prefix: str,  # noqa: ARG002
+        is_wanted: Callable[[str], bool] = lambda _: True,  # noqa: ARG002
+    ) -> tuple[int, Sequence[NotDeleted]]:
         """Return that there is nothing to remove: a directory keeps no versions."""
         return 0, ()
 

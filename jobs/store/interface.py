@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -188,8 +188,14 @@ class Store(Protocol):
         """Delete keys, 1,000 per request; return those that could not be deleted. A missing key counts as deleted."""
         ...
 
-    def purge_versions(self, prefix: str) -> tuple[int, Sequence[NotDeleted]]:
-        """Remove all versions of deleted keys from a versioned bucket; return how many, and which ones failed."""
+    def deleted_keys(self, prefix: str) -> Iterator[str]:
+        """Yield the deleted keys of which a versioned bucket still has versions."""
+        ...
+
+    def purge_versions(
+        self, prefix: str, is_wanted: Callable[[str], bool] = lambda _: True
+    ) -> tuple[int, Sequence[NotDeleted]]:
+        """Remove all versions of the wanted deleted keys from a versioned bucket; return how many, and which failed."""
         ...
 
     def open_uploads(self, prefix: str = "") -> Iterator[OpenUpload]:

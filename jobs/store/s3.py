@@ -6,7 +6,7 @@ import builtins
 import re
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
@@ -152,9 +152,17 @@ class S3Store:
             refused += self._delete_singly([key for key in batch if _NOT_IN_XML.search(key)])
         return refused
 
-    def purge_versions(self, prefix: str) -> tuple[int, Sequence[NotDeleted]]:
+    def deleted_keys(self, prefix: str) -> Iterator[str]:
+        with translated_errors(self._location, "s3:ListBucketVersions", prefix):
+            pages = self._client.get_paginator("list_object_versions")
+            for page in pages.paginate(Bucket=self._location.bucket, Prefix=self._above + prefix):
+                yield from (self._below(each["Key"]) for each in page.get("DeleteMarkers", []) if each["IsLatest"])
+
+    def purge_versions(
+        self, prefix: str, is_wanted: Callable[[str], bool] = lambda _: True
+    ) -> tuple[int, Sequence[NotDeleted]]:
         removed, refused, markers = 0, list[NotDeleted](), dict[str, builtins.list[VersionOfKey]]()
-        for versions in self._deleted_versions(prefix, markers):
+        for versions in self._deleted_versions(prefix, markers, is_wanted):
             failed = self._purge(versions)
             removed, refused = removed + len(versions) - len(failed), [*refused, *failed]
         # Remove a delete marker only after all versions that it hides. Else a version that stays would reappear.
@@ -167,14 +175,14 @@ class S3Store:
         return removed, refused
 
     def _deleted_versions(
-        self, prefix: str, markers: dict[str, builtins.list[VersionOfKey]]
+        self, prefix: str, markers: dict[str, builtins.list[VersionOfKey]], is_wanted: Callable[[str], bool]
     ) -> Iterator[Sequence[VersionOfKey]]:
         """Yield the versions of deleted keys by pages, and collect their delete markers."""
         last_deleted = ""
         with translated_errors(self._location, "s3:ListBucketVersions", prefix):
             pages = self._client.get_paginator("list_object_versions")
             for page in pages.paginate(Bucket=self._location.bucket, Prefix=self._above + prefix):
-                page_markers = page.get("DeleteMarkers", [])
+                page_markers = [each for each in page.get("DeleteMarkers", []) if is_wanted(self._below(each["Key"]))]
                 deleted = {marker["Key"] for marker in page_markers if marker["IsLatest"]} | {last_deleted}
                 for marker in page_markers:
                     if (key := marker["Key"]) in deleted:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from inventories import Environment, Repository
-from jobs.retention.job import plan_prune, retention
+from jobs.backup.sets.sets import set_prefix
+from jobs.retention.job import plan_prune, retention, sets_deleted_before
 from jobs.run import Options, Outcome, Record, run_job
 from jobs.store import Store, open_store
 from tests.parts.s3 import Bucket
@@ -38,7 +40,7 @@ def opened(bucket: Bucket, folder: Path) -> tuple[Environment, Store]:
     return environment, open_store(environment.store)
 
 
-def run(environment: Environment, store: Store, *, versions: bool = False) -> Record:
+def run(environment: Environment, store: Store, *, versions: Collection[str] | None = None) -> Record:
     (record,) = run_job(retention(versions=versions), environment, store, Options())
     return record
 
@@ -67,9 +69,16 @@ def test_versions_of_removed_sets_are_removed_on_request(moto: Bucket, tmp_path:
     for at in daily(NEWEST, 4):
         put(store, at)
     assert run(environment, store).outcome is Outcome.DONE
-    assert len(versions(moto)) == 4 * 4 + 2 * 4  # deleted keys still have their versions, and delete markers
-    assert "removed 16 old versions" in run(environment, store, versions=True).sentence
-    assert len(versions(moto)) == 2 * 4
+    assert len(versions(moto)) == 4 * 6 + 2 * 6  # deleted keys still have their versions, and delete markers
+    deleted = sets_deleted_before(store, "try", "shop")
+    assert deleted == [set_prefix("try", "shop", set_id(at)) for at in reversed(daily(NEWEST, 4)[2:])]
+    put(store, NEWEST - timedelta(days=4))
+    record = run(environment, store, versions=deleted[:1])
+    assert "removed 1 of 3 sets" in record.sentence
+    assert "removed 24 old versions" in record.sentence, "of the set that this run removed, and of the confirmed one"
+    assert sets_deleted_before(store, "try", "shop") == deleted[1:]
+    assert "removed 12 old versions" in run(environment, store, versions=deleted[1:]).sentence
+    assert len(versions(moto)) == 2 * 6
     assert len(list(stored_sets(store))) == 2
 
 
@@ -84,7 +93,7 @@ def test_a_locked_version_is_reported_and_the_rest_removed(moto_server: str, mot
     key = f"{locked.prefix}/try/backups/shop/{set_id(days[3])}/defs.0"
     until = datetime.now(UTC) + timedelta(days=1)
     client.put_object_retention(Bucket=locked.name, Key=key, Retention={"Mode": "COMPLIANCE", "RetainUntilDate": until})
-    record = run(environment, store, versions=True)
+    record = run(environment, store, versions=())
     assert record.outcome is Outcome.FAILED
     assert record.sentence.startswith(f"could not remove 1 key: {key.removeprefix(locked.prefix + '/')}: AccessDenied")
     assert [each for each, _ in versions(locked)].count(

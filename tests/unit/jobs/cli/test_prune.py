@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from jobs.run.lease import Holder, holder_to
 from jobs.store import Store
+from jobs.store.directory import DirectoryStore
 from tests.parts.runs import store_in
 from tests.parts.sets import daily, put, set_id, stored_sets
 from tests.unit.jobs.cli.conftest import HEAD, Crew, Write
@@ -111,3 +113,26 @@ def test_a_set_dated_in_the_future_stops_no_other_database_and_is_removed_by_nam
     assert removed.code == 0, removed
     assert "removed 1 of 1 set" in removed.out
     assert len(list(stored_sets(store))) == 4
+
+
+def test_sets_that_were_deleted_before_are_listed_and_purged_only_on_request(
+    crew: Crew, write: Write, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bucket writer can delete sets, and then their old versions are all that is left."""
+    write(SHOP.format(keep="last = 1"))
+    purged: list[str] = []
+    deleted = f"try/backups/shop/{set_id(NEWEST)}/rest.0"
+
+    def purge(self: DirectoryStore, prefix: str, is_wanted: Callable[[str], bool]) -> tuple[int, tuple[()]]:
+        purged.extend(key for key in [deleted] if is_wanted(key))
+        return len(purged), ()
+
+    monkeypatch.setattr(DirectoryStore, "deleted_keys", lambda self, prefix: iter([deleted]))
+    monkeypatch.setattr(DirectoryStore, "purge_versions", purge)
+    refused = crew("backups", "prune", "try", "--versions")
+    assert refused.code == 64, refused
+    assert f"shop/{set_id(NEWEST)}" in refused.out
+    assert "1 set of try had objects deleted before" in refused.err
+    assert (purged, len(list(stored_sets(store)))) == ([], 4)
+    allowed = crew("backups", "prune", "try", "--versions", "--yes-to", "try")
+    assert (allowed.code, purged) == (0, [deleted]), allowed
