@@ -61,6 +61,11 @@ class Server:
         return self.running.program.pid
 
     @property
+    def log(self) -> str:
+        """What the server has logged."""
+        return (self.running.data.parents[1] / "log").read_text()
+
+    @property
     def target(self) -> tuple[str, int]:
         """The address that a proxy forwards to."""
         return "127.0.0.1", self.port

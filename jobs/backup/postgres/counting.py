@@ -55,11 +55,27 @@ def _count_on_server(connection: psycopg.Connection[Any], statements: list[str])
 
 def _count_here(connection: psycopg.Connection[Any], statements: list[str]) -> list[int]:
     """Return the number of rows of each COPY to us."""
-    counts = []
-    for statement in statements:
-        with connection.cursor() as cursor:
-            with cursor.copy(statement.encode()) as rows:
-                for _ in rows:
-                    pass
-            counts.append(cursor.rowcount)
-    return counts
+    return [_count_rows(connection, statement) for statement in statements]
+
+
+def _count_rows(connection: psycopg.Connection[Any], statement: str) -> int:
+    """Return how many rows a COPY sends. psycopg waits for them; those that libpq has are read without psycopg."""
+    count, size = 0, 0
+    with connection.cursor() as cursor, cursor.copy(statement.encode()) as rows:
+        while size >= 0 and rows.read():
+            count += 1
+            while (size := connection.pgconn.get_copy_data(1)[0]) > 0:
+                count += 1
+        if size < 0:  # all rows are read, or an error ended them: psycopg does not know it yet
+            _raise_if_failed(connection)
+    return count
+
+
+def _raise_if_failed(connection: psycopg.Connection[Any]) -> None:
+    """Read the result of a COPY whose rows are read. Raise if it failed."""
+    from psycopg.errors import error_from_result
+    from psycopg.pq import ExecStatus
+
+    for result in list(iter(connection.pgconn.get_result, None)):
+        if result.status != ExecStatus.COMMAND_OK:
+            raise error_from_result(result)

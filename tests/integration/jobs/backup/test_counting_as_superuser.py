@@ -12,6 +12,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from jobs.backup.concurrent import Cancellation
+from jobs.backup.errors import BackupError
+from jobs.backup.postgres import counting
 from jobs.backup.postgres.connection import Endpoint
 from jobs.backup.take import facts, snapshot
 from tests.parts import postgres as servers
@@ -68,8 +70,7 @@ def as_owner(server: Server) -> psycopg.Connection[tuple[object, ...]]:
 
 def victims(server: Server) -> set[str]:
     """Return the roles other than the owner that called the function."""
-    log = (server.running.data.parent / "log").read_text()
-    return set(re.findall(r"LOG:  spy runs as (\w+)", log)) - {"owner"}
+    return set(re.findall(r"LOG:  spy runs as (\w+)", server.log)) - {"owner"}
 
 
 def done(ended: CrewResult) -> None:
@@ -105,9 +106,22 @@ def test_a_superuser_calls_no_function_of_the_owner(repository: Repository, serv
 def test_a_role_that_is_no_superuser_counts_the_same(server: Server) -> None:
     with server.connect() as connection:
         connection.execute("GRANT pg_read_all_data TO backup")
-    assert counts(server, "backup") == ROWS
-    assert counts(server, "postgres") == ROWS
+    with as_owner(server) as connection:
+        connection.execute("INSERT INTO s.parent SELECT generate_series(1, 50000)")
+    assert counts(server, "backup") == {**ROWS, "parent": 50_000}
+    assert counts(server, "postgres") == {**ROWS, "parent": 50_000}
     assert victims(server) == set()
+
+
+@majors(18)
+@pytest.mark.parametrize("rows", [1, 5000])
+def test_an_error_between_rows_fails_the_count(server: Server, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    failing = f"COPY (SELECT 1 / (number - {rows}) FROM generate_series(1, 9000) number) TO STDOUT"
+    monkeypatch.setattr(counting, "copy_statement", lambda *_, **__: failing)
+    with server.connect() as connection:
+        connection.execute("GRANT pg_read_all_data TO backup")
+    with pytest.raises(BackupError, match="division by zero"):
+        counts(server, "backup")
 
 
 def counts(server: Server, role: str) -> dict[str, int]:
