@@ -208,10 +208,13 @@ def print_sets(
         output.say("Not trusted, and used only with --trust-unsigned:", output.WARN)
         output.table([_untrusted_row(each, now, zone) for each in untrusted], indent=2)
     in_progress = [each for each in listed if each.id in being_written]
-    dead = [each for each in listed if not each.complete and each.id not in being_written]
+    others = [each for each in listed if not each.complete and each.id not in being_written]
+    dead = [each for each in others if not each.lost_manifest]
+    lost = [each for each in others if each.lost_manifest]
     for title, incomplete in (
         ("In progress:", in_progress),
         ("Incomplete, left by failed runs (retention removes them):", dead),
+        ("Were complete, but their manifest or signature is gone (to remove one: crew backups prune --set):", lost),
     ):
         if incomplete:
             output.say("")

@@ -118,3 +118,15 @@ def test_databases_of_a_server_stand_under_its_name(crew: Crew, write: Write, tm
         "database", "zoo", "server main: 2 databases", "main.a", "main.a", "main.b",
     ]  # fmt: skip
     assert lines[1].index("20") == len("database  "), "the heading widens no column"
+
+
+def test_a_set_whose_manifest_was_deleted_is_not_listed_as_a_failed_run(
+    crew: Crew, write: Write, tmp_path: Path
+) -> None:
+    write(databases("shop"))
+    store, now = store_in(tmp_path / "store"), datetime.now(UTC)
+    lost = put(store, now - timedelta(days=2))
+    store.delete([f"try/backups/shop/{lost}/manifest.json"])
+    listed = crew("backups", "list", "try").out
+    assert "left by failed runs" not in listed
+    assert listed.index("Were complete, but their manifest or signature is gone") < listed.index(lost)
