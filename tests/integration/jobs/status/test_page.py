@@ -52,7 +52,7 @@ def test_problems_are_on_top_with_since_when(view: PageView) -> None:
 @needs("chromium")
 def test_backups_drift_cost_and_the_next_runs_are_there(view: PageView) -> None:
     for words in (
-        "shop", "1 h ago (", "1.4 GB", "7 h ago", "network", "no drift", "USD spent of 330.00",
+        "shop", "1 h ago (", "1.4 GB", "6 h ago", "network", "no drift", "USD spent of 330.00",
         "All jobs", "staging", "No job has run yet.",
     ):  # fmt: skip
         assert words in view.text
