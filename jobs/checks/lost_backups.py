@@ -13,8 +13,8 @@ from jobs.store import Store, StoreOptions, open_store
 
 
 def checks(environment: Environment) -> Iterator[Check]:
-    """Yield one check for all databases; without a store there are no backups."""
-    if environment.store is not None:
+    """Yield one check for all databases of an environment that has any."""
+    if environment.store is not None and (environment.databases or environment.servers):
         yield Check("backups", partial(_check, environment, environment.store))
 
 

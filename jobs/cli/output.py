@@ -101,6 +101,7 @@ def table(rows: Iterable[Sequence[Cell | str]], header: Sequence[str] = (), inde
     longer rows, a row of one cell is a heading, which widens no column.
     """
     cells: list[Sequence[Cell]] = [[_harmless(cell) for cell in row] for row in rows]
+    header = [_harmless(title).text for title in header]
     if not cells:
         return
     width = (get_terminal_size().columns if sys.stdout.isatty() else _UNLIMITED_WIDTH) - indent

@@ -278,7 +278,6 @@ def test_markdown_shows_text_from_outside_as_code() -> None:
 OUTPUT = re.compile(r"print|typer\.(echo|secho)|click\.echo|sys\.(stdout|stderr)\.write|Console|host\.log|\w+\.notify")
 ALLOWED = {
     ("jobs/cli/output.py", "typer.echo"): "the one place where commands print",
-    ("jobs/cli/output.py", "Console"): "draws tables for it, from escaped cells",
     ("jobs/cli/exit_codes.py", "print"): "prints an error as JSON in ASCII",
     ("jobs/cli/exit_codes.py", "sys.stderr.write"): "prints the traceback of a bug, escaped, if no file can be written",
     ("jobs/run/progress.py", "Console"): "draws bars, with escaped descriptions",
