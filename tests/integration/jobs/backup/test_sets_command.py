@@ -12,6 +12,7 @@ import pytest
 
 from jobs.cli import main
 from jobs.run.lease import Holder, holder_to
+from jobs.store import StoredObject
 from jobs.store.directory import DirectoryStore
 from tests.parts.backups import Team
 from tests.parts.postgres import Database
@@ -61,7 +62,13 @@ def test_the_list_opens_no_set(staging: Team, crew: Crew, monkeypatch: pytest.Mo
     [old] = (each.id for each in staging.sets())
     staging.take()
     [new] = {each.id for each in staging.sets()} - {old}
-    monkeypatch.setattr(DirectoryStore, "get", lambda *_: pytest.fail("the list opened an object"))
+    real, opened = DirectoryStore.get, list[str]()
+
+    def get(store: DirectoryStore, key: str, *limits: int) -> StoredObject:
+        opened.append(key)
+        return real(store, key, *limits)
+
+    monkeypatch.setattr(DirectoryStore, "get", get)
     lines = crew("list").text.splitlines()
     assert [line.split()[:2] for line in lines[1:]] == [["shop", new], ["shop", old]]
     assert lines[1].endswith("newest, daily")
@@ -71,6 +78,7 @@ def test_the_list_opens_no_set(staging: Team, crew: Crew, monkeypatch: pytest.Mo
     assert {first["state"], second["state"]} == {"complete"}
     assert first["stored_bytes"] > 0
     assert not first["pinned"]
+    assert set(opened) == {"staging/groundcrew.json"}
 
 
 def test_dead_and_running_sets_are_listed_apart(staging: Team, crew: Crew) -> None:

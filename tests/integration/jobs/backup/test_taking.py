@@ -187,7 +187,7 @@ def test_a_dry_run_reports_the_plan_and_stores_nothing(database: New, backs_up: 
     record = staging.take(dry_run=True)
     assert record.outcome is Outcome.DONE
     assert record.sentence.startswith(f"would dump {shop.name}: 23 tables, ")
-    assert list(staging.store.list()) == []
+    assert [entry.key for entry in staging.store.list()] == ["staging/groundcrew.json"]
 
 
 def test_the_size_of_a_dump_is_estimated(database: New, backs_up: BacksUp) -> None:

@@ -96,10 +96,14 @@ def test_a_stream_beyond_the_part_limit_continues_in_the_next_object(
 
 
 def test_a_missing_bucket_fails_the_backup(noise: Database, moto: Bucket, tmp_path: Path) -> None:
-    team = staging(tmp_path, noise, moto, url="s3://no-such-bucket/x")
+    team = staging(tmp_path, noise, moto)
+    client, keys = moto.client(), moto.keys()
+    for key in keys:
+        client.delete_object(Bucket=moto.name, Key=key)
+    client.delete_bucket(Bucket=moto.name)
     record = team.take()
     assert record.outcome is Outcome.FAILED
-    assert "no-such-bucket" in record.sentence
+    assert f"bucket {moto.name} does not exist" in record.sentence
 
 
 def test_a_store_that_becomes_unavailable_fails_the_backup(

@@ -162,7 +162,7 @@ def test_restores_an_older_state_in_parallel_with_statistics(
     origin.run("CREATE TABLE a AS SELECT n FROM generate_series(1, 1000) n", "CREATE INDEX ON a (n)")
     repository.environment(text=repository.section("shop", origin))
     first = repository.backup()
-    origin.run("DELETE FROM a")
+    origin.run("DELETE FROM a WHERE n > 700")
     time.sleep(1)  # the ids of sets have a resolution of one second
     repository.backup()
     started: list[list[str]] = []
@@ -309,7 +309,9 @@ def test_names_a_damaged_part_and_keeps_the_old_database(
         code, output = restore(repository, target, "--replace")
         assert code == 1, output
         assert f"part {piece.stem} of set {taken} of staging/shop is damaged" in output
-        assert (f"{target.name} is unchanged" in output) == (piece.stem != "roles"), "roles come first"
+        assert (f"{target.name} is unchanged" in output) == (piece.stem not in {"description", "roles"}), (
+            "these come first"
+        )
         assert databases_like(target.server, target.name) == [target.name]
         piece.write_bytes(whole)
     assert compare(origin, target) == []
