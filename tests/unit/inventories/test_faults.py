@@ -153,7 +153,7 @@ BROKEN = {
         ],
     ),
     "a signing key in the file": (
-        HEAD + STORE + 'sign_with = "-----BEGIN OPENSSH PRIVATE KEY-----"\n',
+        HEAD + STORE + 'sign_with = "-----BEGIN OPENSSH PRIVATE ' + 'KEY-----"\n',
         [
             'store.sign_with: secrets must not be in this file; use { env = "NAME" }, { file = "path" } or { command = ["program", "argument"] }',
         ],

@@ -277,9 +277,9 @@ def test_no_kill_and_no_fault_loses_data(
 
 @contextmanager
 def small_store_disk(folder: Path) -> Iterator[None]:
-    """Mount a disk of 6 MB for the duration of the block."""
+    """Mount a disk of 20 MB for the duration of the block: enough for the spare file."""
     folder.mkdir(parents=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", folder], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", folder], check=True)
     try:
         yield
     finally:
@@ -291,7 +291,7 @@ def test_a_full_disk_spoils_no_set_and_retention_frees_it(
     database: Callable[..., servers.Database], tmp_path: Path
 ) -> None:
     shop = database(16)
-    shop.run("CREATE TABLE random AS SELECT md5(random()::text) || md5(random()::text) FROM generate_series(1, 20000)")
+    shop.run("CREATE TABLE random AS SELECT md5(random()::text) || md5(random()::text) FROM generate_series(1, 60000)")
     with small_store_disk(tmp_path / "store"):
         staging = team(tmp_path, section("shop", shop.url, "keep = { last = 1 }"))
         records = [staging.take()]

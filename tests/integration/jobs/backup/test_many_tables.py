@@ -53,7 +53,7 @@ def endpoint(database: Database) -> Endpoint:
 
 def test_each_table_is_locked_once(staging: Team, crowded: Database) -> None:
     most = 0
-    with ThreadPoolExecutor() as pool, crowded.connect(autocommit=True) as other:
+    with ThreadPoolExecutor() as pool, crowded.connect() as other:
         taking = pool.submit(staging.take)
         while not taking.done():
             [(locks,)] = other.execute("SELECT count(*) FROM pg_locks WHERE relation::regclass::text ~ '^t[0-9]+$'")

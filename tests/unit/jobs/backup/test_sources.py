@@ -81,7 +81,7 @@ def test_databases_that_restores_left_are_not_backed_up() -> None:
     [
         ("postgresql://me@127.0.0.1:1/idle", "environment variable SHOP_PASSWORD"),
         ("postgresql://me@127.0.0.1:1/shop_again", "environment variable SHOP_PASSWORD"),
-        ("postgresql://me:own@127.0.0.1:1/shop", None),
+        ("postgresql://me:pw1@127.0.0.1:1/shop", None),
         ("postgresql://other@127.0.0.1:1/shop", None),
         ("postgresql://me@127.0.0.1/shop", None),
         ("postgresql://me@db/shop", None),

@@ -1,3 +1,4 @@
+import hashlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,7 +13,7 @@ from jobs.backup.sets.results import (
 
 LATER = datetime(2026, 11, 21, 2, 0, 1, tzinfo=UTC)
 AT = datetime(2026, 11, 21, 2, 0, 0, 345_000, tzinfo=UTC)
-HASH, SIGNATURE = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "ab" * 64
+HASH, SIGNATURE = hashlib.sha256().hexdigest(), "ab" * 64
 FAIL = f"verifications/20261121T020000.345Z-failed-{HASH}"
 HOLD = f"verifications/20261121T020000.345Z-passed-{HASH}"
 LATER_FAIL = f"verifications/20261121T020001.000Z-failed-{HASH}-{SIGNATURE}"
