@@ -306,6 +306,6 @@ def test_a_full_disk_spoils_no_set_and_retention_frees_it(
                 read_part(stored, part, DiscardingSink())
         prune_in_two_days(staging)
         assert leftovers(staging) == []
-        assert [each.id for each in staging.sets()] == [listed[-1].id]
+        assert [each.id for each in staging.sets()] == [max(listed, key=lambda each: each.sort_key).id]
         assert staging.take().outcome is Outcome.DONE
         assert staging.crew("backups", "verify", "staging", "shop").returncode == 0
