@@ -322,7 +322,7 @@ def run_drift_as_a_job(staging: Cloud) -> None:
     environment = staging.environment
     assert environment.store
     [record] = records(open_store(environment.store), "staging", "drift", "monitoring")
-    assert record.sentence == f"1 missing (missing: {TOPIC})"
+    assert record.sentence == f"1 missing, 1 pending (missing: {TOPIC})"
     [report] = staging.run_json("drift", "staging", code=2)["environments"]
     assert [rule["resource"] for rule in report["unmatched_rules"]] == ["aws_instance.gone"]
     staging.settings()
