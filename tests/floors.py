@@ -52,7 +52,7 @@ def main() -> None:
     floors = {package: floor for package, floor in floors.items() if package in (sys.argv[1:] or floors)}
     if "terraform" in floors and (why := why_missing("aws-provider")):
         del floors["terraform"]
-        print(f"The floor of terraform is not checked, since the tests of stacks were left out: {why}.")
+        print(f"The floor of terraform is not checked. The tests of stacks did not run: {why}.")
     if os.geteuid() != 0 and os.environ.get("CI") != "true":
         print("The floors are not checked: without root, tests were left out.")
     elif faults := below(floors, percent):

@@ -9,7 +9,7 @@ from functools import partial
 from inventories import Environment, Secret
 from jobs.checks.check import Check, CheckResult, fault, ok, warn
 
-DISABLED = 'backups are not signed (sign_with = "nobody"): whoever can write the store can plant one'
+DISABLED = 'backups are not signed (sign_with = "nobody"): anyone with write access to the store can plant one'
 _HOW_TO_SIGN = "docs/backups.md says how to make a key and where it belongs"
 _JOBS = {
     "store.decrypt_with": "restore, verify and refresh",

@@ -36,7 +36,7 @@ def recorded(
 ) -> Iterator[RecordedResult]:
     """Write the record of a command, also if it fails; a lasting one also when it begins, in case it is killed.
 
-    A store that cannot be written does not stop the command: whoever restores may only read it.
+    The command also runs if the store is read-only: a restore needs no write access.
     """
     started, result, ended = utc_now(), RecordedResult(sentence), threading.Event()
     begun = Record(

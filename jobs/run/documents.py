@@ -32,7 +32,7 @@ _KEY_TIME_LENGTH = len("20261121T020000Z")
 def to_body(fields: Mapping[str, Any], number: int = FORMAT) -> bytes:
     """Return a document as JSON with its format number."""
     text = json.dumps({"format": number, **fields}, ensure_ascii=False, indent=1, default=_json_value)
-    return text.encode(errors="backslashreplace")  # of half a character, for which UTF-8 has no form, JSON has \udXXX
+    return text.encode(errors="backslashreplace")  # UTF-8 cannot hold half of a surrogate pair; JSON can, as an escape
 
 
 def _json_value(value: object) -> str | None:

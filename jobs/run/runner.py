@@ -93,7 +93,7 @@ def retry(
 ) -> T:
     """Return the result of a call; try again after each delay, with jitter, while its errors are retryable."""
     started = time.monotonic()
-    pauses = [delay * random.uniform(0.5, 1.5) for delay in delays]  # noqa: S311
+    pauses = [delay * random.SystemRandom().uniform(0.5, 1.5) for delay in delays]
     for at, pause in enumerate(pauses):
         try:
             return call()

@@ -4,8 +4,8 @@ A key is a file at the same path, so that plain tools can read backup sets. Thre
 file, held while a file becomes visible. `%open` holds incomplete files. A crash leaves files only there. `%spare`
 reserves a megabyte: on a full disk it makes room for small objects, so that retention gets its lock and frees the disk.
 
-Below its root the store follows no symbolic link and opens only regular files: whoever can write there must not reach
-other files through it. The root itself can be a link.
+Below its root the store follows no symbolic link and opens only regular files. Otherwise, a user with write access to
+the store could reach other files through it. The root itself can be a link.
 """
 
 from __future__ import annotations
@@ -141,16 +141,18 @@ class DirectoryStore:
                 refused.append(NotDeleted(key, str(error)))
         return refused
 
-    def deleted_keys(self, prefix: str) -> Iterator[str]:  # noqa: ARG002
+    def deleted_keys(self, prefix: str) -> Iterator[str]:
         """Yield nothing: a directory keeps no versions."""
+        del prefix
         return iter(())
 
     def purge_versions(
         self,
-        prefix: str,  # noqa: ARG002
-        is_wanted: Callable[[str], bool] = lambda _: True,  # noqa: ARG002
+        prefix: str,
+        is_wanted: Callable[[str], bool] = lambda _: True,
     ) -> tuple[int, Sequence[NotDeleted]]:
         """Return that there is nothing to remove: a directory keeps no versions."""
+        del prefix, is_wanted
         return 0, ()
 
     def open_uploads(self, prefix: str = "") -> Iterator[OpenUpload]:

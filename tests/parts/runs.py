@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -108,6 +108,11 @@ def job(work: Callable[[Run], Result], *subjects: str, line: str | None = None, 
 
 def lease(seconds: float) -> Callable[[Environment, str], timedelta]:
     return lambda _environment, _subject: timedelta(seconds=seconds)
+
+
+def clock(at: datetime) -> Callable[[], datetime]:
+    """A clock that stands still."""
+    return lambda: at
 
 
 def done(_run: Run) -> Result:

@@ -12,7 +12,7 @@ from jobs.run import Options, records, run_job
 from jobs.run.holders import read_holders
 from jobs.run.old_records import remove_old_records
 from jobs.store import Store
-from tests.parts.runs import CountingStore, done, environment, job, store_in
+from tests.parts.runs import CountingStore, clock, done, environment, job, store_in
 
 NOW = datetime(2026, 11, 29, 20, 0, tzinfo=UTC)
 ENV = environment(more='[runs]\nkeep = "30d"\n')
@@ -24,7 +24,7 @@ def store(tmp_path: Path) -> Store:
     store = store_in(tmp_path / "store")
     for days in (500, 100, 90, 31, 29, 1):
         subjects = ("shop", "dropped") if days > 50 else ("shop",)
-        run_job(job(done, *subjects), ENV, store, Options(), now=lambda days=days: NOW - timedelta(days=days))  # type: ignore[misc]
+        run_job(job(done, *subjects), ENV, store, Options(), now=clock(NOW - timedelta(days=days)))
     return store
 
 

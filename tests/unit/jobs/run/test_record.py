@@ -14,6 +14,7 @@ from jobs.run.holders import read_holders
 from jobs.run.lease import holder_to
 from jobs.run.record import find_record, record_from, record_keys, record_to
 from jobs.store import Store
+from tests.parts import runs
 from tests.parts.runs import CountingStore, done, environment, job, store_in
 
 NOON = datetime(2026, 5, 5, 10, 0, tzinfo=UTC)
@@ -29,7 +30,7 @@ def store(tmp_path: Path) -> Store:
 def test_a_record_is_read_as_it_was_written(store: Store) -> None:
     clock = iter([NOON, NOON + timedelta(days=3)])
     for at in clock:
-        run_job(job(done, line="0 12 * * *"), ENV, store, SCHEDULED, now=lambda at=at: at)  # type: ignore[misc]
+        run_job(job(done, line="0 12 * * *"), ENV, store, SCHEDULED, now=runs.clock(at))
     record = next(records(store, "staging"))
     assert record.missed
     assert record.missed.ticks == 2
@@ -44,7 +45,7 @@ def test_a_record_keeps_half_of_a_character(store: Store) -> None:
 def test_records_are_listed_newest_first_and_read_only_when_needed(store: Store) -> None:
     for day in (3, 1, 2):
         at = NOON.replace(day=day)
-        run_job(job(done), ENV, store, Options(), now=lambda at=at: at)  # type: ignore[misc]
+        run_job(job(done), ENV, store, Options(), now=runs.clock(at))
     assert [r.started.day for r in records(store, "staging", "backup", "shop")] == [3, 2, 1]
     store.put([*record_keys(store, "staging")][2].key, b"broken")
     assert next(records(store, "staging")).started.day == 3
@@ -68,7 +69,7 @@ def test_a_newer_format_is_an_error(store: Store) -> None:
 def test_keys_are_listed_back_to_a_time_and_of_a_subject(store: Store) -> None:
     for days in (0, 5, 20, 90, 500):
         at = NOON - timedelta(days=days)
-        run_job(job(done, "shop", "a/b"), ENV, store, Options(), now=lambda at=at: at)  # type: ignore[misc]
+        run_job(job(done, "shop", "a/b"), ENV, store, Options(), now=runs.clock(at))
     keys = record_keys(store, "staging", "backup", "a/b", now=NOON, since=NOON - timedelta(days=90))
     assert [(NOON - key_time(key.run)).days for key in keys] == [0, 5, 20, 90]
     assert len(list(record_keys(store, "staging", now=NOON - timedelta(days=30)))) == 10, "also what is dated ahead"

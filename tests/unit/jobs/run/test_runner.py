@@ -38,6 +38,7 @@ from tests.parts.runs import (
     NEVER_ABANDONED,
     QUICK,
     CountingStore,
+    clock,
     code_of,
     done,
     environment,
@@ -150,7 +151,7 @@ def test_a_complete_tick_is_not_run_again(store: Store) -> None:
 
     daily = job(work, line="0 12 * * *")
     for seconds in (-40, 0, 5, 3600):
-        run_job(daily, ENV, store, SCHEDULED, now=lambda seconds=seconds: NOON + timedelta(seconds=seconds))  # type: ignore[misc]
+        run_job(daily, ENV, store, SCHEDULED, now=clock(NOON + timedelta(seconds=seconds)))
     assert ran == [NOON]
     assert read_holders(store, "staging")["backup/shop"].runs.ticks == (NOON,)
     run_job(daily, ENV, store, Options(), now=lambda: NOON)
@@ -297,7 +298,7 @@ def test_a_scheduled_run_makes_the_same_few_requests_whatever_its_past(store: St
     for day in (0, 1, 2, 700):
         at = NOON + timedelta(days=day)
         counted.requests.clear()
-        run_job(job(done, line="0 12 * * *"), ENV, counted, SCHEDULED, now=lambda at=at: at)  # type: ignore[misc]
+        run_job(job(done, line="0 12 * * *"), ENV, counted, SCHEDULED, now=clock(at))
         made.append([request.split("/")[0] + " " + request.split("/")[1] for request in counted.requests])
     per_subject = ["get staging locks", "replace staging locks", "put staging runs", "replace staging locks"]
     per_process = ["list staging locks", "get staging runs", "put staging runs"]
@@ -341,10 +342,7 @@ def test_a_run_that_was_killed_after_it_wrote_its_record_is_complete(store: Stor
 
 def test_a_clock_that_was_wrong_for_one_run_stops_no_later_run(store: Store) -> None:
     daily = job(done, line="0 12 * * *")
-    ran = [
-        only(run_job(daily, ENV, store, SCHEDULED, now=lambda day=day: NOON + timedelta(days=day)))  # type: ignore[misc]
-        for day in (0, 400, 1)
-    ]
+    ran = [only(run_job(daily, ENV, store, SCHEDULED, now=clock(NOON + timedelta(days=day)))) for day in (0, 400, 1)]
     assert len({record.run for record in ran}) == 3
     runs = read_holders(store, "staging")["backup/shop"].runs
     assert runs.last == ran[2].summary

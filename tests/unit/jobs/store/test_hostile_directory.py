@@ -1,4 +1,4 @@
-"""Whoever can write a directory store cannot reach files outside of it, and cannot block its readers."""
+"""A user with write access to a directory store cannot reach files outside of it or block its readers."""
 
 from __future__ import annotations
 

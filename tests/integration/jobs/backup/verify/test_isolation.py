@@ -25,8 +25,8 @@ from tests.parts.postgres import CLIENTS, Database
 @pytest.fixture
 def bystander() -> Iterator[subprocess.Popen[bytes]]:
     """A process of the user that a server runs as if nothing isolates it."""
-    user = {"user": "nobody"} if os.geteuid() == 0 else {}
-    with subprocess.Popen(["sleep", "600"], **user) as process:  # type: ignore[call-overload]
+    user = "nobody" if os.geteuid() == 0 else None
+    with subprocess.Popen(["sleep", "600"], user=user) as process:
         yield process
         process.kill()
 

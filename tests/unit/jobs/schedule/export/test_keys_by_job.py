@@ -1,4 +1,4 @@
-"""Exported runs read only the keys of their own job: whoever takes over a verification cannot sign a backup."""
+"""Exported runs read only the keys of their own job: a verification that was taken over cannot sign a backup."""
 
 from __future__ import annotations
 
