@@ -41,6 +41,41 @@ class Answers:
     alerts: tuple[str, ...] = ()
 
 
+NewName = Annotated[
+    str | None, typer.Argument(metavar="ENV", help="Name of the new environment: staging, production, …")
+]
+NewStore = Annotated[str | None, typer.Option(metavar="URL", help="Store: s3://bucket/prefix or file:///path.")]
+NewTimezone = Annotated[str | None, typer.Option(metavar="ZONE", help="Timezone of schedules (default: UTC).")]
+NewProtected = Annotated[
+    bool | None,
+    typer.Option(
+        "--protected/--open",
+        help="Whether commands that destroy or overwrite data need confirmation (default: --open).",
+    ),
+]
+NewDatabases = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=URL", help="PostgreSQL database to back up; can be repeated."),
+]
+NewRecipients = Annotated[
+    list[str] | None,
+    typer.Option(metavar="RECIPIENT", help='Encrypt backups to this age public key, or "nobody"; can be repeated.'),
+]
+NewKeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Create an age key pair and write its secret key to FILE; create two keys that sign, beside it.",
+    ),
+]
+NewAlerts = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="VARIABLE", help="Environment variable that holds an alert address (Apprise URL); can be repeated."
+    ),
+]
+
+
 @app.command(
     "init",
     epilog=examples(
@@ -53,39 +88,14 @@ class Answers:
 )
 def init_command(
     ctx: typer.Context,
-    name: Annotated[
-        str | None, typer.Argument(metavar="ENV", help="Name of the new environment: staging, production, …")
-    ] = None,
-    store: Annotated[str | None, typer.Option(metavar="URL", help="Store: s3://bucket/prefix or file:///path.")] = None,
-    timezone: Annotated[str | None, typer.Option(metavar="ZONE", help="Timezone of schedules (default: UTC).")] = None,
-    protected: Annotated[
-        bool | None,
-        typer.Option(
-            "--protected/--open",
-            help="Whether commands that destroy or overwrite data need confirmation (default: --open).",
-        ),
-    ] = None,
-    database: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=URL", help="PostgreSQL database to back up; can be repeated."),
-    ] = None,
-    encrypt_to: Annotated[
-        list[str] | None,
-        typer.Option(metavar="RECIPIENT", help='Encrypt backups to this age public key, or "nobody"; can be repeated.'),
-    ] = None,
-    new_key: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Create an age key pair and write its secret key to FILE; create two keys that sign, beside it.",
-        ),
-    ] = None,
-    alert: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="VARIABLE", help="Environment variable that holds an alert address (Apprise URL); can be repeated."
-        ),
-    ] = None,
+    name: NewName = None,
+    store: NewStore = None,
+    timezone: NewTimezone = None,
+    protected: NewProtected = None,
+    database: NewDatabases = None,
+    encrypt_to: NewRecipients = None,
+    new_key: NewKeyFile = None,
+    alert: NewAlerts = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for missing options.")] = False,
     reference: Annotated[
         bool, typer.Option("--reference", help="Print every key of an environment file and exit.")

@@ -20,25 +20,30 @@ if TYPE_CHECKING:
     from jobs.store import Store
 
 
+PruneDryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show which sets would be kept and removed, and why; remove nothing.")
+]
+PruneVersions = Annotated[
+    bool,
+    typer.Option(
+        "--versions", help="Also delete old object versions of removed sets (versioned buckets); cannot be undone."
+    ),
+]
+SetToRemove = Annotated[
+    str | None,
+    typer.Option(
+        "--set", metavar="ID", help="Remove only this set: untrusted, of the future, or without its manifest."
+    ),
+]
+
+
 def prune_command(
     ctx: typer.Context,
     environment_name: EnvironmentName,
     database: OptionalDatabase = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show which sets would be kept and removed, and why; remove nothing.")
-    ] = False,
-    versions: Annotated[
-        bool,
-        typer.Option(
-            "--versions", help="Also delete old object versions of removed sets (versioned buckets); cannot be undone."
-        ),
-    ] = False,
-    set_id: Annotated[
-        str | None,
-        typer.Option(
-            "--set", metavar="ID", help="Remove only this set: untrusted, of the future, or without its manifest."
-        ),
-    ] = None,
+    dry_run: PruneDryRun = False,
+    versions: PruneVersions = False,
+    set_id: SetToRemove = None,
     yes_to: YesTo = None,
     as_json: AsJson = False,
 ) -> int:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -55,70 +54,77 @@ SetToVerify = Annotated[
 ]
 
 
+Into = Annotated[str, typer.Option(metavar="URL", help="Target database: postgresql://user@host:5432/database.")]
+Before = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Use the newest set from before this time: 2026-11-20, 02:00, or 2026-11-20T02:00+01:00.",
+    ),
+]
+Create = Annotated[
+    bool, typer.Option("--create", help="Create the target database, with the original locale and settings.")
+]
+Replaces = Annotated[
+    bool,
+    typer.Option("--replace", help="Restore into a new database, verify it, swap the names, and keep the old one."),
+]
+Tables = Annotated[
+    list[str] | None,
+    typer.Option("--tables", metavar="TABLE", help="Restore only this table (schema.table or table); can be repeated."),
+]
+AsTable = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="With one --tables TABLE: restore its rows into a new table of this name, beside the live one.",
+    ),
+]
+Parallel = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, max=64, help="Number of parallel streams (default: one more than the backup's)."),
+]
+PasswordFrom = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SECRET",
+        help="Password: env:NAME, file:PATH or command:LINE (default: that of the same server and user in the "
+        "environment file, else as psql finds it).",
+    ),
+]
+AsRole = Annotated[
+    str | None,
+    typer.Option(
+        "--as",
+        metavar="ROLE",
+        help="Run functions of the set as this role, which is no superuser and then owns all objects.",
+    ),
+]
+AsRolePasswordFrom = Annotated[
+    str | None,
+    typer.Option("--as-password-from", metavar="SECRET", help="Password of the role of --as, like --password-from."),
+]
+Via = Annotated[
+    str | None, typer.Option(metavar="TUNNEL", help="Connect through ssh=HOST or kubernetes=NAMESPACE/KIND/NAME.")
+]
+
+
 def restore_command(
     ctx: typer.Context,
     environment_name: EnvironmentName,
     database: DatabaseName,
-    into: Annotated[str, typer.Option(metavar="URL", help="Target database: postgresql://user@host:5432/database.")],
+    into: Into,
     set_id: SetId = None,
-    before: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            help="Use the newest set from before this time: 2026-11-20, 02:00, or 2026-11-20T02:00+01:00.",
-        ),
-    ] = None,
-    create: Annotated[
-        bool, typer.Option("--create", help="Create the target database, with the original locale and settings.")
-    ] = False,
-    replaces: Annotated[
-        bool,
-        typer.Option("--replace", help="Restore into a new database, verify it, swap the names, and keep the old one."),
-    ] = False,
-    tables: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--tables", metavar="TABLE", help="Restore only this table (schema.table or table); can be repeated."
-        ),
-    ] = None,
-    as_table: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="With one --tables TABLE: restore its rows into a new table of this name, beside the live one.",
-        ),
-    ] = None,
-    parallel: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=1, max=64, help="Number of parallel streams (default: one more than the backup's)."
-        ),
-    ] = None,
-    password_from: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SECRET",
-            help="Password: env:NAME, file:PATH or command:LINE (default: that of the same server and user in the "
-            "environment file, else as psql finds it).",
-        ),
-    ] = None,
-    role: Annotated[
-        str | None,
-        typer.Option(
-            "--as",
-            metavar="ROLE",
-            help="Run functions of the set as this role, which is no superuser and then owns all objects.",
-        ),
-    ] = None,
-    role_password_from: Annotated[
-        str | None,
-        typer.Option(
-            "--as-password-from", metavar="SECRET", help="Password of the role of --as, like --password-from."
-        ),
-    ] = None,
-    via: Annotated[
-        str | None, typer.Option(metavar="TUNNEL", help="Connect through ssh=HOST or kubernetes=NAMESPACE/KIND/NAME.")
-    ] = None,
+    before: Before = None,
+    create: Create = False,
+    replaces: Replaces = False,
+    tables: Tables = None,
+    as_table: AsTable = None,
+    parallel: Parallel = None,
+    password_from: PasswordFrom = None,
+    role: AsRole = None,
+    role_password_from: AsRolePasswordFrom = None,
+    via: Via = None,
     trust_unsigned: TrustUnsigned = None,
     yes_to: YesTo = None,
     dry_run: DryRun = False,
@@ -151,12 +157,7 @@ def restore_command(
     )
     from jobs.run import recorded, unrecorded_run
 
-    if as_table and len(tables or ()) != 1:
-        raise WrongUsage("--as-table names one new table, so it needs exactly one --tables TABLE")
-    if role is not None and tables:
-        raise WrongUsage("--as does not work with --tables; restore into a new database (--create) and copy the rows")
-    if not role and role_password_from is not None:
-        raise WrongUsage("--as-password-from is the password of --as ROLE, which is missing")
+    _check_restore_options(tables or (), as_table, role, role_password_from)
     environment = arguments.open_environment(ctx, environment_name)
     store = arguments.environment_store(environment)
     now = datetime.now(UTC)
@@ -182,15 +183,14 @@ def restore_command(
         _confirm(ctx, run, endpoint, target, mode, yes_to)
         streams = parallel or restore_streams(environment, database)
         into_name = _target_name(endpoint)
-        restore_rows = partial(restore_side_table, stored, endpoint, target, run, streams=streams)
-        if as_table and tables and dry_run:
-            side = restore_rows(table=tables[0], as_table=as_table, dry_run=True)
-            _print_side_table(environment, selected, stored, endpoint, side, dry_run=True, as_json=as_json)
-            return 0
         if as_table and tables:
-            with recorded(run, "restore", database, f"rows of {tables[0]}, set {selected.id}, into {into_name}"):
-                side = restore_rows(table=tables[0], as_table=as_table)
-            _print_side_table(environment, selected, stored, endpoint, side, dry_run=False, as_json=as_json)
+            subject = f"rows of {tables[0]}, set {selected.id}, into {into_name}"
+            with nullcontext() if dry_run else recorded(run, "restore", database, subject):
+                side = restore_side_table(
+                    stored, endpoint, target, run,
+                    streams=streams, table=tables[0], as_table=as_table, dry_run=dry_run,
+                )  # fmt: skip
+            _print_side_table(environment, selected, stored, endpoint, side, dry_run=dry_run, as_json=as_json)
             return 0
         if dry_run:
             plan = plan_restore(stored, endpoint, target, run, mode, tables=tables or (), role=ordinary)
@@ -203,6 +203,18 @@ def restore_command(
     took = timedelta(seconds=time.monotonic() - started)
     _print_restored(environment, selected, stored, restored, took, as_json=as_json)
     return 0
+
+
+def _check_restore_options(
+    tables: Sequence[str], as_table: str | None, role: str | None, role_password_from: str | None
+) -> None:
+    """Raise if options of a restore exclude each other."""
+    if as_table and len(tables) != 1:
+        raise WrongUsage("--as-table names one new table, so it needs exactly one --tables TABLE")
+    if role is not None and tables:
+        raise WrongUsage("--as does not work with --tables; restore into a new database (--create) and copy the rows")
+    if not role and role_password_from is not None:
+        raise WrongUsage("--as-password-from is the password of --as ROLE, which is missing")
 
 
 def _open_newest(environment: Environment, store: Store, choices: Iterable[Set]) -> tuple[Set, StoredSet]:
