@@ -7,7 +7,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -158,8 +158,9 @@ def remove_abandoned_folders(parent: Path) -> None:
     """Remove folders of killed verifications. Their servers ended with them."""
     for folder in parent.glob(f"{_PREFIX}*"):
         pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            embedded.remove_folder(folder)
+        with suppress(OSError):  # it is gone meanwhile
+            if pid.isdigit() and not Path(f"/proc/{pid}").exists() and folder.lstat().st_uid == os.geteuid():
+                embedded.remove_folder(folder)
 
 
 @contextmanager
