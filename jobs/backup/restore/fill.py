@@ -21,7 +21,7 @@ from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.postgres.supervisor import ends_with_parent
 from jobs.backup.restore import pg_restore
 from jobs.backup.restore.ordinary_role import OrdinaryRole, RestoreLists, restore_lists
-from jobs.backup.restore.pg_restore import DefinitionOptions, Section
+from jobs.backup.restore.pg_restore import DefinitionOptions, Section, constraint_lists
 from jobs.backup.sets import passed_files
 from jobs.backup.sets.manifest import Part, PartKind
 from jobs.backup.sets.stored import StoredSet, read_part
@@ -117,7 +117,7 @@ def fill(task: RestoreTask, *, statistics: bool = True) -> None:
         with task.run.step("rows"):
             restore_rows(task)
         with task.run.step("indexes and constraints"):
-            restore_definitions(task, "post-data", archive, use_list)
+            restore_constraints(task, archive, lists.by_role if lists is not None else None)
             if lists is not None:
                 _restore_privileges(task, archive, lists)
     if statistics:
@@ -128,8 +128,12 @@ def fill(task: RestoreTask, *, statistics: bool = True) -> None:
 def read_lists(task: RestoreTask, archive: IO[bytes]) -> RestoreLists:
     """Return which entries of the definitions the role restores, and which a superuser."""
     schemas = {extension.schema for extension in task.stored.description.extensions} - {"public", "pg_catalog"}
+    return restore_lists(_listing(task, archive), schemas)
+
+
+def _listing(task: RestoreTask, archive: IO[bytes]) -> str:
     argv = [*pg_restore.list_command(task.program), str(passed_files.path_for_child(archive))]
-    return restore_lists(read_archive(task, archive, argv), schemas)
+    return read_archive(task, archive, argv)
 
 
 def require_restorable(task: RestoreTask) -> None:
@@ -222,6 +226,13 @@ def restore_definitions(
         with _start(task, argv, stderr, use_list, archive) as process:
             code = process.wait()
         _raise_if_failed(task, code, stderr)
+
+
+def restore_constraints(task: RestoreTask, archive: IO[bytes], selected: Collection[int] | None = None) -> None:
+    """Restore the definitions that come after the rows, or the selected ones of them, foreign keys last."""
+    for entries in constraint_lists(_listing(task, archive)):
+        with list_file([entry for entry in entries if selected is None or entry in selected]) as use_list:
+            restore_definitions(task, "post-data", archive, use_list)
 
 
 def restore_rows(task: RestoreTask, parts: Sequence[tuple[Part, IO[bytes] | None]] | None = None) -> None:

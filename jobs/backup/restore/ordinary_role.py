@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
@@ -10,10 +9,10 @@ from jobs.backup.errors import BackupError
 from jobs.backup.postgres import quoting
 from jobs.backup.postgres.connection import Endpoint, translated_errors
 from jobs.backup.postgres.settings import owner_statement
+from jobs.backup.restore.pg_restore import listed_entries
 from jobs.backup.restore.target import RestoreTarget, maintenance_connection
 
 _FIRST_WITH_DATABASE_OWNER = 15  # before, schema public does not belong to the owner of the database
-_LISTED = re.compile(r"^(\d+); \d+ \d+ (\S.*)$", re.MULTILINE)
 
 # Only a superuser creates these. Of functions and publications, the server refuses those that need one.
 _NEED_SUPERUSER = (
@@ -113,7 +112,7 @@ def require_owner(into: Endpoint, role: OrdinaryRole) -> None:
 
 def restore_lists(listing: str, schemas_of_extensions: Collection[str]) -> RestoreLists:
     """Divide the entries that `pg_restore --list` prints."""
-    entries = [(int(number), what) for number, what in _LISTED.findall(listing)]
+    entries = listed_entries(listing)
     starts = tuple(f"SCHEMA - {schema} " for schema in schemas_of_extensions)
     extensions = {
         number for number, what in entries if what.startswith(("EXTENSION - ", "COMMENT - EXTENSION ", *starts))

@@ -1,7 +1,8 @@
-"""The pg_restore command lines of a restore."""
+"""The pg_restore command lines of a restore, and the lists that pg_restore prints."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,6 +10,8 @@ from typing import Literal
 from jobs.backup.postgres.programs import ClientProgram
 
 Section = Literal["pre-data", "post-data"]
+
+_LISTED = re.compile(r"^(\d+); \d+ \d+ (\S.*)$", re.MULTILINE)
 
 # Commits do not wait for the disk: if the server crashes, the restore starts again. More memory makes index builds
 # several times faster.
@@ -67,6 +70,25 @@ def rows_command(
 def list_command(program: ClientProgram) -> list[str]:
     """Return the command that lists the archive on stdin. It reads only the beginning."""
     return [program.path, "--list"]
+
+
+def listed_entries(listing: str) -> list[tuple[int, str]]:
+    """Return the number and the description of each entry that `pg_restore --list` prints."""
+    return [(int(number), what) for number, what in _LISTED.findall(listing)]
+
+
+def constraint_lists(listing: str) -> list[list[int]]:
+    """Divide the entries of an archive into lists to restore one after another.
+
+    A foreign key of a partitioned table deadlocks with a statement that attaches a partition of its index.
+    pg_restore starts both at the same time, so foreign keys, and what pg_dump sorts after them, are a list apart.
+    """
+    entries = listed_entries(listing)
+    numbers = [number for number, _ in entries]
+    keys = [position for position, (_, what) in enumerate(entries) if what.startswith("FK CONSTRAINT ")]
+    if not keys or not any(what.startswith("INDEX ATTACH ") for _, what in entries):
+        return [numbers]
+    return [numbers[: keys[0]], numbers[keys[0] :]]
 
 
 def script_command(program: ClientProgram, archive: Path) -> list[str]:

@@ -20,6 +20,7 @@ from jobs.backup.restore.fill import (
     execute_all,
     list_file,
     read_archive,
+    restore_constraints,
     restore_definitions,
     restore_rows,
     revoke_public_create,
@@ -56,7 +57,7 @@ def fill_tables(task: RestoreTask, *, with_needed: bool, rows_only: bool = False
         if rows_only:
             return selection
         with task.run.step("indexes and constraints"):
-            restore_definitions(task, "post-data", archive, use_list)
+            restore_constraints(task, archive, entries)
     with task.run.step("statistics"):
         names = [quoting.identifier(*name) for name in sorted(selection.tables - selection.foreign)]
         execute_all(task.executes, [f"ANALYZE {name}" for name in names], task.streams, task.run)

@@ -1,8 +1,11 @@
 from pathlib import Path
 
+import pytest
+
 from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.restore.pg_restore import (
     DefinitionOptions,
+    constraint_lists,
     definitions_command,
     list_command,
     rows_command,
@@ -42,3 +45,30 @@ def test_lists_an_archive_and_prints_its_sql() -> None:
         "/usr/lib/postgresql/15/bin/pg_restore", "--verbose",
         "--section=pre-data", "--section=post-data", "--file=-", "/tmp/defs",
     ]  # fmt: skip
+
+
+def listed(*entries: str) -> str:
+    return ";\n; Archive created at 2026-11-21\n;\n" + "".join(
+        f"{number}; 2606 1 {entry} owner\n" for number, entry in enumerate(entries, 10)
+    )
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ((), [[]]),
+        (("TABLE public a", "CONSTRAINT public a a_pkey", "FK CONSTRAINT public a a_b_fkey"), [[10, 11, 12]]),
+        (("CONSTRAINT public a a_pkey", "INDEX ATTACH public a_1_pkey"), [[10, 11]]),
+        (
+            (
+                "INDEX ATTACH public a_1_pkey",
+                "FK CONSTRAINT public a f",
+                "COMMENT public CONSTRAINT f ON a",
+                "POLICY public a p",
+            ),
+            [[10], [11, 12, 13]],
+        ),
+    ],
+)
+def test_foreign_keys_of_partitioned_tables_come_last(entries: tuple[str, ...], expected: list[list[int]]) -> None:
+    assert constraint_lists(listed(*entries)) == expected
