@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from inventories.printable import printable
-from terraform.errors import ChangeRefused, NoTerraform, StackError, StateLocked, TemporaryStackError
+from terraform.errors import ChangeRefused, MissingData, NoTerraform, StackError, StateLocked, TemporaryStackError
 
 _MAX_LENGTH = 600
 _REQUEST_IDS = re.compile(r",?\s*\b(?:request ?id|host ?id):[ \t]*[\w+/=-]*", re.IGNORECASE)
 """IDs that only AWS support can use."""
+_ABOUT_DATA = re.compile(
+    r'^with (?:.+\.)?data\.|^(?:\S+\.)?data\.\S+ is |^on .+, in data "[^\n]*\n[^\n]*condition\b', re.MULTILINE
+)
+"""An error of a data source, the value of one in an error, or a condition in the block of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +152,14 @@ def diagnose(name: str, command: str, output: str, code: int, start: CommandStar
             return known.error(f"{name}: {explanation}")
     if code < 0:
         return StackError(f"{name}: {command} was killed by signal {-code}; run it again")
-    return StackError(f"{name}: {command} failed: {line}")
+    error = MissingData if _is_about_data(output) else StackError
+    return error(f"{name}: {command} failed: {line}")
+
+
+def _is_about_data(output: str) -> bool:
+    """Return whether all errors come from data sources, or from code that uses what one of them has found."""
+    errors = list(_errors(output))
+    return bool(errors) and all(_ABOUT_DATA.search(error) for error in errors)
 
 
 def parse_lock(output: str) -> StateLock | None:
@@ -161,7 +172,15 @@ def parse_lock(output: str) -> StateLock | None:
 
 def first_error(output: str) -> str:
     """Return the first error of the output and its location, on one line."""
-    text = "\n".join(line.strip("│╷╵ \t") for line in output.splitlines())
-    match = re.search(r"Error: (.*?)(?=\n\s*Error: |\Z)", text, re.DOTALL)
-    error = printable(" ".join(_REQUEST_IDS.sub("", match[1] if match else text).split())) or "no error message"
+    text = next(_errors(output), _without_frame(output))
+    error = printable(" ".join(_REQUEST_IDS.sub("", text).split())) or "no error message"
     return error if len(error) <= _MAX_LENGTH else f"{error[:_MAX_LENGTH]}…"
+
+
+def _errors(output: str) -> Iterator[str]:
+    for match in re.finditer(r"Error: (.*?)(?=\n\s*Error: |\Z)", _without_frame(output), re.DOTALL):
+        yield match[1]
+
+
+def _without_frame(output: str) -> str:
+    return "\n".join(line.strip("│╷╵ \t") for line in output.splitlines())

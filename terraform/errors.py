@@ -17,6 +17,10 @@ class UnreadablePlan(StackError):
     """The plan JSON is incomplete, or its format is newer than this groundcrew reads."""
 
 
+class MissingData(StackError):
+    """A data source finds nothing, perhaps because another stack that creates it is not applied yet."""
+
+
 class TemporaryStackError(StackError):
     """A service is unreachable or an apply is running; a later try can succeed."""
 

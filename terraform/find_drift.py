@@ -10,15 +10,27 @@ from typing import Any
 
 from terraform import drift, remote
 from terraform.diagnosis import StateLock
-from terraform.drift import DriftFinding
-from terraform.errors import ChangeRefused, StackError, TemporaryStackError
+from terraform.drift import DriftFinding, DriftKind
+from terraform.errors import ChangeRefused, MissingData, StackError, TemporaryStackError
 from terraform.stack import SavedPlan, Stack
-from terraform.state import StateVersion
+from terraform.state import StateVersion, state_contents
 
 TRIES = 2
 
 
 def find_drift(stack: Stack) -> tuple[DriftFinding, ...]:
+    """Return all findings of a stack. One that was never applied and waits for another stack is pending."""
+    try:
+        return _find_drift(stack)
+    except MissingData:
+        after = stack.settings.stacks[stack.paths.stack].after
+        if not after or state_contents(stack.current_state()):
+            raise
+        action = f"plan after an apply of {' and '.join(after)}: its data sources find nothing yet"
+        return (DriftFinding(DriftKind.PENDING, "the whole stack", "", "", "", action),)
+
+
+def _find_drift(stack: Stack) -> tuple[DriftFinding, ...]:
     """Return all findings of a stack; raise TemporaryStackError while an apply runs.
 
     While an apply runs, the bucket holds the old state, so everything that the apply has changed looks like drift.

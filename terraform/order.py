@@ -13,12 +13,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class StackOutcome(Generic[T]):
-    """The outcome for one stack: a value, an error, or the failed stack that it was skipped for."""
+    """The outcome for one stack: a value, an error, or another stack, which failed or must be applied first."""
 
     stack: str
     value: T | None = None
     error: Exception | None = None
     skipped_for: str = ""
+    waits_for: str = ""
 
 
 def dependencies(stacks: Sequence[str], after: Mapping[str, Sequence[str]], *, backwards: bool) -> dict[str, set[str]]:
@@ -32,6 +33,18 @@ def dependencies(stacks: Sequence[str], after: Mapping[str, Sequence[str]], *, b
         first, then = (stack, other) if backwards else (other, stack)
         waits[then].add(first)
     return waits
+
+
+def unapplied_dependency(stack: str, after: Mapping[str, Sequence[str]], is_unapplied: Callable[[str], bool]) -> str:
+    """Return the nearest stack that this one comes after and that is not applied yet; empty if there is none."""
+    level, seen = list(after.get(stack, ())), set[str]()
+    while level:
+        for other in level:
+            if is_unapplied(other):
+                return other
+        seen.update(level)
+        level = [further for other in level for further in after.get(other, ()) if further not in seen]
+    return ""
 
 
 def run_in_order(waits: Mapping[str, set[str]], work: Callable[[str], T], parallel: int = 4) -> list[StackOutcome[T]]:

@@ -103,7 +103,8 @@ def plan_command(
 ) -> int:
     """Show what apply would change.
 
-    Prints counts, then one line for each resource, destructive changes first.
+    Prints counts, then one line for each resource, destructive changes first. A stack waits if its data sources need
+    what a stack before it has not created yet.
     """
     from terraform.summary import planned_counts
 
@@ -121,9 +122,10 @@ def plan_command(
                     with output.writing_to(save):
                         stack.save_plan(planned, save)
                 _print_plan(command, stack, planned, full=full)
+                command.unapplied[name] = not planned.plan.is_empty
                 return planned_counts(planned.plan, len(stack.recorded_by_apply(planned)))
 
-        return command.run_all(plan_stack, use_order=False, plans_printed=True)
+        return command.plan_all(plan_stack)
 
 
 @app.command(
@@ -162,7 +164,10 @@ def apply_command(
 
         def apply_stack(name: str) -> str:
             stack = command.stack(name)
-            with stack.saved_plan(saved) if saved else stack.planned(lock=True) as planned:
+            with (
+                command.named_dependency(name),
+                stack.saved_plan(saved) if saved else stack.planned(lock=True) as planned,
+            ):
                 return _apply(command, stack, planned, confirmation, full=full)
 
         return command.run_all(apply_stack)

@@ -41,7 +41,7 @@ _RESOURCE_PROGRESS = re.compile(
     r"(?:Creation|Modifications|Destruction|Import) complete)"
 )
 """A line of Terraform's output that begins with a resource's address and what Terraform does to it."""
-OUTCOME_STYLES = {"done": output.GOOD, "failed": output.BAD, "skipped": output.WARN}
+OUTCOME_STYLES = {"done": output.GOOD, "failed": output.BAD, "skipped": output.WARN, "waits": output.WARN}
 
 
 @dataclass
@@ -56,6 +56,8 @@ class StacksCommand:
     terminal: threading.RLock = field(default_factory=threading.RLock)
     """Held while a stack prints its plan and asks; stacks run in parallel."""
     plans_as_json: dict[str, dict[str, Any]] = field(default_factory=dict)
+    unapplied: dict[str, bool] = field(default_factory=dict)
+    """The stacks whose plan this command has made, and whether it has changes."""
 
     def stack(self, name: str) -> Stack:
         """Return a stack that prints Terraform's progress to stderr."""
@@ -64,36 +66,80 @@ class StacksCommand:
         stack = open_stack(self.environment, name, graceful_start(self.run), lambda line: print_progress(name, line))
         return replace(stack, lock_timeout=self.lock_timeout)
 
-    def run_all(
-        self,
-        work: Callable[[str], object],
-        *,
-        use_order: bool = True,
-        backwards: bool = False,
-        plans_printed: bool = False,
-    ) -> int:
-        """Run `work` for each stack, print the outcomes, and return the exit code.
+    @property
+    def after(self) -> dict[str, tuple[str, ...]]:
+        """The stacks that each stack of the environment comes after."""
+        return {name: stack.after for name, stack in self.environment.stacks.items()}
 
-        With `plans_printed`, a single stack that succeeded gets no line of its own.
+    def run_all(self, work: Callable[[str], object], *, backwards: bool = False) -> int:
+        """Run `work` for each stack in their order, print the outcomes, and return the exit code."""
+        from terraform.order import dependencies, run_in_order
+
+        outcomes = run_in_order(dependencies(self.names, self.after, backwards=backwards), work)
+        return self._print_outcomes(outcomes, plans_printed=False)
+
+    def plan_all(self, work: Callable[[str], object]) -> int:
+        """Run `work`, which plans and prints, for each stack in any order, print the outcomes, return the exit code.
+
+        A stack whose data sources find nothing waits if a stack before it has changes to apply.
         """
         from terraform.order import dependencies, run_in_order
 
-        after = {name: stack.after for name, stack in self.environment.stacks.items()} if use_order else {}
-        outcomes = run_in_order(dependencies(self.names, after, backwards=backwards), work)
-        return self._print_outcomes(outcomes, plans_printed=plans_printed)
+        outcomes = [self._waiting(each) for each in run_in_order(dependencies(self.names, {}, backwards=False), work)]
+        return self._print_outcomes(outcomes, plans_printed=True)
+
+    def _waiting(self, outcome: StackOutcome[object]) -> StackOutcome[object]:
+        from terraform.errors import MissingData
+
+        waits_for = self.waits_for(outcome.stack) if isinstance(outcome.error, MissingData) else ""
+        return replace(outcome, waits_for=waits_for)
+
+    def waits_for(self, name: str) -> str:
+        """Return the stack that must be applied before this one can be planned; empty if there is none."""
+        from terraform.order import unapplied_dependency
+
+        return unapplied_dependency(name, self.after, self._is_unapplied)
+
+    @contextmanager
+    def named_dependency(self, name: str) -> Iterator[None]:
+        """Raise ChangeRefused with the remedy if the data sources of a stack find nothing, and it waits for another."""
+        from terraform.errors import ChangeRefused, MissingData
+
+        try:
+            yield
+        except MissingData as error:
+            if not (other := self.waits_for(name)):
+                raise
+            remedy = f"apply that one first: crew stacks apply {self.environment.name} {other} {name}"
+            raise ChangeRefused(f"{error}; {name} waits for {other}, which is not applied yet; {remedy}") from None
+
+    def _is_unapplied(self, name: str) -> bool:
+        """Return whether a stack has changes to apply, or waits for one; plan it if this command has not done so."""
+        from terraform.errors import MissingData, StackError
+
+        if name not in self.unapplied:
+            try:
+                with self.stack(name).planned(lock=False) as planned:
+                    self.unapplied[name] = not planned.plan.is_empty
+            except MissingData:
+                self.unapplied[name] = bool(self.waits_for(name))
+            except StackError:
+                self.unapplied[name] = False
+        return self.unapplied[name]
 
     def _print_outcomes(self, outcomes: Sequence[StackOutcome[object]], *, plans_printed: bool) -> int:
         from inventories import redact
 
         rows = [(each.stack, *_outcome(self.environment.name, each)) for each in outcomes]
-        all_done = all(outcome == "done" for _, outcome, _ in rows)
+        all_done = all(outcome in ("done", "waits") for _, outcome, _ in rows)
         if self.as_json:
             stacks = [
-                {"stack": name, "outcome": outcome, "sentence": redact(sentence), **self.plans_as_json.get(name, {})}
-                for name, outcome, sentence in rows
-            ]
+                {"stack": name, "outcome": outcome, "sentence": redact(sentence), **self.plans_as_json.get(name, {}),
+                 **({"waits_for": each.waits_for} if outcome == "waits" else {})}
+                for each, (name, outcome, sentence) in zip(outcomes, rows, strict=True)
+            ]  # fmt: skip
             output.print_json({"environment": self.environment.name, "stacks": stacks})
-        elif not plans_printed or len(rows) > 1 or not all_done:
+        elif not plans_printed or [outcome for _, outcome, _ in rows] != ["done"]:
             output.say("")
             output.table([(output.Cell(outcome, OUTCOME_STYLES[outcome]), name, text) for name, outcome, text in rows])
         return ExitCode.DONE if all_done else ExitCode.FAILED
@@ -109,7 +155,11 @@ def _outcome(environment: str, outcome: StackOutcome[object]) -> tuple[str, str]
         return "done", str(outcome.value)
     if explained(outcome.error) is None:
         return "failed", apology(outcome.error)
-    return "failed", str(outcome.error).removeprefix(f"{environment}/{outcome.stack}: ")
+    sentence = str(outcome.error).removeprefix(f"{environment}/{outcome.stack}: ")
+    if outcome.waits_for:
+        reason = sentence.partition(" failed: ")[2]
+        return "waits", f"for {outcome.waits_for}, which is not applied yet ({reason})"
+    return "failed", sentence
 
 
 @contextmanager

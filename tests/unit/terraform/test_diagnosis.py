@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from terraform.diagnosis import CommandStart, StateLock, diagnose, first_error
-from terraform.errors import ChangeRefused, NoTerraform, StackError, StateLocked, TemporaryStackError
+from terraform.errors import ChangeRefused, MissingData, NoTerraform, StackError, StateLocked, TemporaryStackError
 
 LOCK = """
 Error: Error acquiring the state lock
@@ -78,7 +78,7 @@ def test_a_lock_taken_on_this_host_after_the_start_can_be_our_own(host: str, sec
         ("Error: dial tcp 127.0.0.1:1: connect: connection refused", TemporaryStackError, "cannot reach a service"),
         (
             "Error: no matching VPC found\n\n  with data.aws_vpc.this,",
-            StackError,
+            MissingData,
             "plan failed: no matching VPC found",
         ),
         ("", StackError, "no error message"),
@@ -120,3 +120,55 @@ def test_control_characters_of_terraforms_output_never_reach_an_error() -> None:
 def test_control_characters_of_a_lock_never_reach_a_sentence() -> None:
     lock = StateLock.of({"ID": "a\x1b", "Who": "b\x9b2J", "Created": None})
     assert (lock.id, lock.sentence) == (r"a\x1b", r"b\x9b2J since an unknown time (unknown operation)")
+
+
+NOT_FOUND = """Error: no matching EC2 VPC found
+
+  with {address},
+  on main.tf line 3, in data "aws_vpc" "this":
+   3: data "aws_vpc" "this" {{
+"""
+NO_OUTPUT = """Error: Unsupported attribute
+
+  on main.tf line 20, in output "x":
+  20: output "x" { value = data.terraform_remote_state.other.outputs.vpc_id }
+    ├────────────────
+    │ data.terraform_remote_state.other.outputs is object with no attributes
+
+This object does not have an attribute named "vpc_id".
+"""
+CONDITION = """Error: Resource postcondition failed
+
+  on main.tf line 10, in data "terraform_remote_state" "empty":
+  10:       condition = length(self.outputs) > 0
+    ├────────────────
+    │ self.outputs is object with no attributes
+
+no outputs
+"""
+BAD_CODE = """Error: Unsupported argument
+
+  on main.tf line 4, in data "aws_vpc" "this":
+   4:   tagss = {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("output", "is_missing"),
+    [
+        (NOT_FOUND.format(address="data.aws_vpc.this"), True),
+        (NOT_FOUND.format(address='module.a["b c"].data.aws_vpc.this[0]'), True),
+        (NOT_FOUND.format(address="aws_vpc.this"), False),
+        (NO_OUTPUT, True),
+        (CONDITION, True),
+        (CONDITION + NO_OUTPUT, True),
+        (CONDITION + BAD_CODE, False),
+        (BAD_CODE, False),
+        (NOT_FOUND.format(address="data.aws_vpc.this") + "AccessDenied: no", False),
+        ("killed", False),
+    ],
+)
+@pytest.mark.parametrize("frame", ["", "│ "])
+def test_errors_of_data_sources_alone_are_missing_data(output: str, is_missing: bool, frame: str) -> None:
+    framed = "\n".join(frame + line for line in output.splitlines())
+    assert isinstance(diagnose("staging/cluster", "terraform plan", framed, 1), MissingData) is is_missing

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pytest
+
 from terraform import order
 from terraform.errors import StackError
 from tests.parts.patience import deadline
@@ -52,3 +54,11 @@ def test_independent_stacks_run_in_parallel() -> None:
     barrier = threading.Barrier(2, timeout=deadline(10))
     outcomes = order.run_in_order({"a": set(), "b": set()}, lambda _: barrier.wait() >= 0)
     assert [outcome.value for outcome in outcomes] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("unapplied", "expected"),
+    [(["network"], "network"), (["cluster", "network"], "cluster"), (["backups", "app"], ""), ([], "")],
+)
+def test_a_stack_waits_for_the_nearest_one_that_is_not_applied(unapplied: list[str], expected: str) -> None:
+    assert order.unapplied_dependency("app", CHAIN, unapplied.__contains__) == expected

@@ -1,0 +1,60 @@
+"""What several people need: stacks that wait for others, with stacks that need no provider."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.parts.cloud import EMPTY, REGION, Cloud, cloud
+from tests.parts.terraform import NEW
+
+THING = EMPTY + 'resource "terraform_data" "thing" { input = "one" }\n'
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with cloud(tmp_path_factory.mktemp("cloud"), NEW) as made:
+        made.run_json("stacks", "bootstrap", "staging")
+        yield made
+
+
+def reading(aws: Cloud, stack: str) -> str:
+    """A stack that reads the outputs of another one."""
+    skips = "".join(
+        f"    skip_{each} = true\n"
+        for each in ("credentials_validation", "requesting_account_id", "metadata_api_check", "s3_checksum")
+    )
+    return EMPTY + (
+        'data "terraform_remote_state" "other" {\n  backend = "s3"\n  config = {\n'
+        f'    bucket = "{aws.bucket}"\n    key = "staging/{stack}"\n    region = "{REGION}"\n'
+        f'    endpoints = {{ s3 = "{aws.endpoint}" }}\n    use_path_style = true\n{skips}  }}\n}}\n'
+        'resource "terraform_data" "thing" { input = data.terraform_remote_state.other.outputs.word }\n'
+        'output "word" { value = terraform_data.thing.output }\n'
+    )
+
+
+def test_a_stack_waits_for_one_that_is_not_applied(aws: Cloud) -> None:
+    """A whole new environment: what can be planned is planned, and one apply makes all of it."""
+    after = {"second": ["first"], "third": ["second"]}
+    aws.only("first", "second", "third", code=EMPTY + 'output "word" { value = "good" }\n', after=after)
+    aws.stack("second", reading(aws, "first"))
+    aws.stack("third", reading(aws, "second"))
+    planned = aws.run_json("stacks", "plan", "staging", "--no-lock")["stacks"]
+    assert [(each["outcome"], each.get("waits_for")) for each in planned] == [
+        ("done", None), ("waits", "first"), ("waits", "second"),
+    ]  # fmt: skip
+    alone = aws.crew("stacks", "plan", "staging", "third")
+    assert alone.returncode == 0, alone.stderr
+    assert "waits  third  for second, which is not applied yet (Unable to find remote state with " in alone.stdout
+    refused = aws.failure("stacks", "apply", "staging", "second", "--yes")
+    assert "apply that one first: crew stacks apply staging first second" in refused
+    findings = [each["findings"] for each in aws.run_json("drift", "staging")["environments"][0]["stacks"]]
+    assert [[finding["kind"] for finding in each] for each in findings] == [["pending"]] * 3
+
+    applied = aws.run_json("stacks", "apply", "staging", "--yes")["stacks"]
+    assert [each["outcome"] for each in applied] == ["done"] * 3
+    assert aws.run_json("stacks", "output", "staging", "third")["stacks"]["third"] == {"word": "good"}
+
+    aws.stack("third", reading(aws, "second").replace("outputs.word", "outputs.mistyped"))
+    assert "mistyped" in aws.failure("stacks", "plan", "staging")
