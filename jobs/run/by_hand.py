@@ -39,8 +39,9 @@ def recorded(
     The command also runs if the store is read-only: a restore needs no write access.
     """
     started, result, ended = utc_now(), RecordedResult(sentence), threading.Event()
+    own_id = run.id if run.job == job else new_run_id(started)  # `crew stacks` writes a record for each stack
     begun = Record(
-        environment=run.environment.name, job=job, subject=subject, run=new_run_id(started), tick=None,
+        environment=run.environment.name, job=job, subject=subject, run=own_id, tick=None,
         started=started, ended=started, outcome=Outcome.RUNNING, sentence=redact(sentence), figures={}, about="",
         attempts=1, stopped=None, host=socket.gethostname(), pid=os.getpid(), scheduled=False, took_over=None,
         missed=None, log=(), user=user_name(), command=invoked_command(),

@@ -36,7 +36,7 @@ def test_a_command_leaves_who_started_it_and_its_command_line_without_secrets(
         (begun,) = records(store, "staging")
         result.sentence = "restored into db/shop"
     (record,) = records(store, "staging")
-    assert (begun.outcome, begun.run) == (Outcome.RUNNING, record.run)
+    assert (begun.outcome, begun.run, record.run) == (Outcome.RUNNING, run.id, run.id), "the log names the same run"
     assert (record.outcome, record.sentence, record.user) == (Outcome.DONE, "restored into db/shop", "anna")
     assert record.command == "crew backups restore staging shop --into postgresql://me:***@db/shop"
 
@@ -44,11 +44,12 @@ def test_a_command_leaves_who_started_it_and_its_command_line_without_secrets(
 def test_a_command_that_fails_says_why(store: Store) -> None:
     with (
         pytest.raises(Failed),
-        unrecorded_run(ENV, store, "apply", "network") as run,
+        unrecorded_run(ENV, store, "stacks", "network, shop") as run,
         recorded(run, "apply", "network", "2 to add", lasting=False),
     ):
         raise Failed("no rights")
     (record,) = records(store, "staging")
+    assert record.run != run.id, "each stack has a record of its own"
     assert (record.outcome, record.sentence) == (Outcome.FAILED, "2 to add: no rights")
 
 
