@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from jobs.schedule.export.destination import Destination
     from jobs.schedule.export.files import File
 
+CRON_FOLDER, SYSTEMD_FOLDER = Path("/etc/cron.d"), Path("/etc/systemd/system")
+
 app = new_app(
     group_help="Show, run and export the schedule of jobs.",
     group_examples=[
@@ -274,16 +276,19 @@ def _write_files(files: Sequence[File], folder: Path, environment: str, schedule
         with output.writing_to(folder / file.name):
             (folder / file.name).write_text(file.text)
         output.say(f"wrote {folder / file.name}")
-    output.say(NEXT_STEP[scheduler].format(environment=environment, folder=folder), output.QUIET)
+    output.say_lines(next_step(scheduler, environment, folder), output.QUIET)
 
 
-NEXT_STEP = {
-    Scheduler.CRON: "cron reads new files in /etc/cron.d without a restart.",
-    Scheduler.SYSTEMD: (
-        "Next: cd {folder} && systemctl daemon-reload && systemctl enable --now groundcrew-{environment}-*.timer"
-    ),
-    Scheduler.KUBERNETES: "Next: kubectl apply --prune -l groundcrew/environment={environment} -f {folder}",
-}
+def next_step(scheduler: Scheduler, environment: str, folder: Path) -> str:
+    """Return what to do with exported files: cron and systemd read them in one directory only."""
+    if scheduler is Scheduler.KUBERNETES:
+        return f"Next: kubectl apply --prune -l groundcrew/environment={environment} -f {folder}"
+    if scheduler is Scheduler.CRON:
+        copy = "" if folder == CRON_FOLDER else f"Next: cp {folder}/groundcrew-{environment} {CRON_FOLDER}/\n"
+        return f"{copy}cron reads new files in {CRON_FOLDER} without a restart."
+    copy = "" if folder == SYSTEMD_FOLDER else f"cp {folder}/groundcrew-{environment}-* {SYSTEMD_FOLDER}/ && "
+    enable = f"systemctl enable --now groundcrew-{environment}-*.timer"
+    return f"Next: {copy}cd {SYSTEMD_FOLDER} && systemctl daemon-reload && {enable}"
 
 
 @app.command("died", hidden=True, epilog=examples("crew schedule died production"))

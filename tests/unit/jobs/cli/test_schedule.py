@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.cli.schedule import CRON_FOLDER, SYSTEMD_FOLDER, Scheduler, next_step
 from jobs.registry import JOBS
 from jobs.run.holders import read_holders
 from jobs.run.job import Outcome
@@ -113,7 +114,7 @@ def test_an_export_writes_files_and_removes_those_no_longer_scheduled(crew: Crew
     write(ALWAYS)
     result = crew("schedule", "export", "systemd", "try", "--output", str(units))
     assert f"removed {units}/groundcrew-try-backup.timer" in result.out
-    assert "systemctl enable --now groundcrew-try-*.timer" in result.out
+    assert f"Next: cp {units}/groundcrew-try-* /etc/systemd/system/ && cd /etc/systemd/system && " in result.out
     assert sorted(file.name for file in units.iterdir()) == [
         "groundcrew-try-check.service",
         "groundcrew-try-died@.service",
@@ -121,6 +122,14 @@ def test_an_export_writes_files_and_removes_those_no_longer_scheduled(crew: Crew
         "groundcrew-try-retention.service",
         "groundcrew-try-retention.timer",
     ]
+
+
+def test_files_that_are_in_the_right_directory_need_no_copy() -> None:
+    assert next_step(Scheduler.SYSTEMD, "try", SYSTEMD_FOLDER) == (
+        "Next: cd /etc/systemd/system && systemctl daemon-reload && systemctl enable --now groundcrew-try-*.timer"
+    )
+    assert next_step(Scheduler.CRON, "try", CRON_FOLDER) == "cron reads new files in /etc/cron.d without a restart."
+    assert next_step(Scheduler.CRON, "try", Path("units")).startswith("Next: cp units/groundcrew-try /etc/cron.d/\n")
 
 
 def test_an_export_to_a_place_that_cannot_be_written_is_an_error_with_a_remedy(crew: Crew, write: Write) -> None:
