@@ -22,11 +22,12 @@ def checks(environment: Environment) -> Iterator[Check]:
     """Yield checks of the recipients, the decryption key, and the keys of stored sets."""
     if environment.store is not None:
         recipients, key = environment.store.encrypt_to, environment.store.decrypt_with
-        yield Check("encryption", lambda: round_trip(recipients, key))
         tables = {**environment.databases, **environment.servers}
+        if recipients or tables:
+            yield Check("encryption", lambda: round_trip(recipients, key))
         if recipients and key is None and (verified := [name for name, each in tables.items() if each.verify]):
             yield Check("verification", partial(check_verify_without_key, verified))
-        if tables:
+        if tables or key:
             yield Check("keys of sets", partial(check_keys_of_sets, environment))
 
 
@@ -93,11 +94,12 @@ def is_readable(recipients: Sequence[str], encrypt_to: Sequence[str], identity: 
 
 
 def _newest_and_oldest(environment: Environment, store: Store) -> Iterator[Set]:
-    """Yield the newest and the oldest trusted set of each database in the file."""
+    """Yield the newest and the oldest trusted set of each database in the file; of all, if it names no database."""
     from jobs.backup import databases_with_sets, find_sets, is_known
 
+    names_none = not (environment.databases or environment.servers)
     for name in databases_with_sets(environment, store):
-        if is_known(environment, name):
+        if names_none or is_known(environment, name):
             complete = [each for each in find_sets(store, environment, name) if each.complete]
             ends = (next((each for each in some if not each.untrusted), None) for some in (complete, complete[::-1]))
             yield from dict.fromkeys(each for each in ends if each is not None)

@@ -9,7 +9,7 @@ from functools import partial
 from inventories import Environment
 from jobs.checks.check import Check, CheckResult, fault, ok
 from jobs.format import and_more
-from jobs.store import Store, StoreOptions, open_store
+from jobs.store import Store, StoreOptions, open_store, require_mark
 
 
 def checks(environment: Environment) -> Iterator[Check]:
@@ -19,7 +19,9 @@ def checks(environment: Environment) -> Iterator[Check]:
 
 
 def _check(environment: Environment, settings: StoreOptions) -> CheckResult:
-    return check_backups_exist(environment, open_store(settings), datetime.now(UTC))
+    store = open_store(settings)
+    require_mark(store, environment.name)
+    return check_backups_exist(environment, store, datetime.now(UTC))
 
 
 def check_backups_exist(environment: Environment, store: Store, now: datetime) -> CheckResult:

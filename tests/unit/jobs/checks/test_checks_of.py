@@ -29,3 +29,11 @@ def test_without_a_store_there_is_one_warning(tmp_path: Path) -> None:
     assert check.name == "store"
     assert result == warn("[store] is missing", "add it before you run jobs or take backups")
     assert list(databases.checks(bare)) == []
+
+
+def test_no_check_of_a_store_without_its_mark_is_ok(environment: Environment, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    of_store = ("store", "locks", "clock", "keys of sets", "backups")
+    results = {check.name: result for check, result in run_checks(checks_of(environment)) if check.name in of_store}
+    assert set(results) == set(of_store)
+    assert all("this store was not made for try" in result.fact for result in results.values()), results

@@ -39,13 +39,16 @@ def test_a_round_trip_shows_whether_the_key_matches(tmp_path: Path) -> None:
     assert round_trip((), None).verdict is CheckVerdict.WARN
 
 
-def environment(folder: Path, recipient: str, key: str = "") -> tuple[Environment, Store]:
+SHOP = '[databases.shop]\nurl = "postgresql://me@db/shop"\nverify = "0 5 * * 0"\n'
+
+
+def environment(folder: Path, recipient: str, key: str = "", databases: str = SHOP) -> tuple[Environment, Store]:
     """Return an environment with a database that is verified by schedule, and its store."""
+    recipients = '"nobody"' if recipient == "nobody" else f'["{recipient}"]'
     (folder / "try").write_text("servers = []\n")
     (folder / "try.toml").write_text(
-        f'[environment]\nname = "try"\n[store]\nurl = "file://{folder}/store"\nencrypt_to = ["{recipient}"]\n'
-        f'sign_with = "nobody"\n{key}\n'
-        '[databases.shop]\nurl = "postgresql://me@db/shop"\nverify = "0 5 * * 0"\n'
+        f'[environment]\nname = "try"\n[store]\nurl = "file://{folder}/store"\nencrypt_to = {recipients}\n'
+        f'sign_with = "nobody"\n{key}\n{databases}'
     )
     return Repository.find(folder).read("try"), mark(folder / "store", "try")
 
@@ -81,3 +84,11 @@ def test_sets_of_a_key_that_nobody_has_are_named(tmp_path: Path) -> None:
     assert (sealed.verdict, sealed.fact) == (CheckVerdict.WARN, f"the decrypt_with key does not decrypt shop {old}")
     without_key, _ = environment(tmp_path, public)
     assert results(without_key)["keys of sets"].fact == f"no key in encrypt_to is a recipient of shop {old}"
+
+
+def test_a_file_without_databases_checks_the_keys_of_all_sets_and_no_encryption(tmp_path: Path) -> None:
+    (secret, _), (_, lost) = key_file(tmp_path, "a"), key_file(tmp_path, "b")
+    without_databases, store = environment(tmp_path, "nobody", f'decrypt_with = {{ file = "{secret.file}" }}', "")
+    old = add_set(store, NOW, lost)
+    assert set(results(without_databases)) == {"keys of sets"}
+    assert results(without_databases)["keys of sets"].fact == f"the decrypt_with key does not decrypt shop {old}"
