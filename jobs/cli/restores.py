@@ -411,7 +411,7 @@ def _print_side_table(
         output.say(f"Would restore {what}: rows only.")
         return
     output.say(f"Restored {what}: {plural(side.rows, 'row')}.", output.GOOD)
-    output.say("The new table has no constraints, indexes, defaults, triggers and privileges. To copy rows back:")
+    output.say("The new table has no constraints, indexes, defaults, triggers or privileges. To copy rows back:")
     output.say(f"  {side.copy_back}")
     output.say(f"To delete it: DROP TABLE {name};")
 

@@ -84,7 +84,8 @@ def choose_mode(target: RestoreTarget, *, create: bool, replaces: bool, only_tab
     if not target.exists:
         if create:
             return RestoreMode.NEW_DATABASE
-        raise BackupError(f"database {name} does not exist on this server; add --create to create it")
+        remedy = "use --create instead of --replace" if replaces else "add --create to create it"
+        raise BackupError(f"database {name} does not exist on this server; {remedy}")
     if replaces:
         return RestoreMode.REPLACE
     if create:

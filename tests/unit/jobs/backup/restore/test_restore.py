@@ -48,7 +48,7 @@ def test_single_tables_can_join_others(found: RestoreTarget, create: bool, mode:
         (target(objects=3), False, False, "not empty: it has 3 tables, functions and other objects; use --replace"),
         (target(objects=3), True, False, "already exists.*--replace"),
         (target(exists=False), False, False, "database shop does not exist.*--create"),
-        (target(exists=False), False, True, "database shop does not exist.*--create"),
+        (target(exists=False), False, True, "database shop does not exist.*; use --create instead of --replace"),
         (target(standby=True), True, True, "standby.*primary"),
     ],
 )
