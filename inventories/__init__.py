@@ -24,7 +24,7 @@ from inventories.errors import CrewError, ExitCode
 from inventories.reference import reference
 from inventories.repository import Repository
 from inventories.secret import BadEnvironment, NoSecret, Secret, hide, redact, redact_all
-from inventories.value_types import JOBS, UNLIMITED, Cron, Span, TunnelSettings
+from inventories.value_types import JOBS, UNLIMITED, Cron, PlanCheck, Span, TunnelSettings
 
 __all__ = [
     "JOBS",
@@ -43,6 +43,7 @@ __all__ = [
     "Keep",
     "Metrics",
     "NoSecret",
+    "PlanCheck",
     "Refresh",
     "Repository",
     "Secret",

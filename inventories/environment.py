@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from inventories import value_types
 from inventories.reading import ListOf, NamedTables, TableOf, ValuesByName, toml_key
 from inventories.secret import Secret
-from inventories.value_types import JOBS, Cron, Span, TunnelSettings, or_empty
+from inventories.value_types import JOBS, Cron, PlanCheck, Span, TunnelSettings, or_empty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -372,6 +372,13 @@ class Terraform:
         "resource types that are never destroyed",
         default=[],
         example='["aws_db_instance", "aws_s3_bucket"]',
+    )
+    checks: tuple[PlanCheck, ...] = toml_key(
+        ListOf("a list of commands, or of tables with command and raw", value_types.PLAN_CHECK),
+        'programs that check each plan before it is applied; "{plan}" is a file with the plan as JSON, '
+        "its sensitive values masked unless raw = true",
+        default=[],
+        example='[["conftest", "test", "--policy", "policy", "{plan}"]]',
     )
     state: StateSettings | None = toml_key(
         TableOf(StateSettings),

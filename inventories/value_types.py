@@ -61,6 +61,14 @@ class TunnelSettings:
     context: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class PlanCheck:
+    """A program that checks each plan. With `raw`, the plan that it gets has its sensitive values."""
+
+    command: tuple[str, ...]
+    raw: bool = False
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise InvalidValue(f'{as_written(value)} is not text; write it in quotes, as "{_unquoted(value)}"')
@@ -510,6 +518,27 @@ class _FileBeside(ValueType[Path]):
         return position.folder / _text(value)
 
 
+PLAN = "{plan}"
+"""The argument, or the part of one, that stands for the file with the plan."""
+
+
+_PLAN_CHECKS = f'["program", "argument", "{PLAN}"], or {{ command = […], raw = true }}'
+
+
+def _plan_check(value: object) -> PlanCheck:
+    table = value if isinstance(value, dict) else {"command": value}
+    command, raw = table.get("command"), table.get("raw", False)
+    words = tuple(each for each in command if isinstance(each, str) and each) if isinstance(command, list) else ()
+    is_command = isinstance(command, list) and len(words) == len(command) > 0
+    if not is_command or not table.keys() <= {"command", "raw"} or not isinstance(raw, bool):
+        raise InvalidValue(f"this is not a check of a plan; use {_PLAN_CHECKS}")
+    if not all(word.isprintable() for word in words):
+        raise InvalidValue("the command has characters that cannot be printed; use plain text")
+    if not any(PLAN in word for word in words[1:]):
+        raise InvalidValue(f'the command does not name the plan; add "{PLAN}" as an argument')
+    return PlanCheck(words, raw)
+
+
 def _origin(value: object) -> str:
     match = re.fullmatch(r"([^/]+)/([^/]+)", value) if isinstance(value, str) else None
     if not match:
@@ -537,6 +566,7 @@ def _lock(value: object) -> str:
 
 
 TEXT = Scalar("text", _text)
+PLAN_CHECK = Scalar(_PLAN_CHECKS, _plan_check)
 NAME_TYPE = Scalar("a name: letters, digits, - and _", _matching(NAME.pattern, "a name", NAME_RULE))
 YES_OR_NO = Scalar("true or false", _yes_or_no)
 COUNT = Scalar('1 or more, or "all"', _count)

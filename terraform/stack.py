@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from inventories import Environment, StateSettings
-from terraform import drift
+from terraform import drift, plan_checks
 from terraform.backend import STATE_EXAMPLE, backend_settings
 from terraform.drift import DriftFinding
 from terraform.errors import ChangeRefused, StackError, UnreadablePlan
 from terraform.pass_through import PassedCommand, passed_command
 from terraform.paths import StackPaths, file_lock
 from terraform.plan import Plan, parse_plan
+from terraform.plan_checks import PlanCheckResult
 from terraform.program import LOCK_TIMEOUT, WITH_CHANGES, StartProgram, TerraformProgram, process_environment
 from terraform.show_plan import plan_as_json
 from terraform.state import (
@@ -46,6 +47,8 @@ class SavedPlan:
     file: Path
     code: str
     state: StateVersion
+    shown: str = ""
+    """The plan as JSON; empty if it has no changes."""
 
     def text(self) -> str:
         """Return the plan as Terraform prints it."""
@@ -136,9 +139,10 @@ class Stack:
                 finish()
             # To show a plan takes half as long as to make it, so a plan without any change is not shown.
             is_empty = not changes and found_no_change(file)
-            plan = Plan() if is_empty else parse_plan(plan_as_json(program, paths.data_folder, file))
+            shown = "" if is_empty else plan_as_json(program, paths.data_folder, file)
+            plan = Plan() if is_empty else parse_plan(shown)
             self._require_readable(plan, program, changes=changes)
-            yield SavedPlan(plan, program, file, code, planned_state_version(file))
+            yield SavedPlan(plan, program, file, code, planned_state_version(file), shown)
 
     def _require_readable(self, plan: Plan, program: TerraformProgram, *, changes: bool) -> None:
         """Raise UnreadablePlan if the plan stopped with an error, or if it has changes but lists none."""
@@ -154,6 +158,13 @@ class Stack:
         raise UnreadablePlan(
             f"{self.name}: {fact}; see them in {self.paths.folder} with: {command}; then update groundcrew"
         )
+
+    def run_checks(self, planned: SavedPlan) -> list[PlanCheckResult]:
+        """Run [terraform] checks on a plan and return the results; a plan without changes needs none."""
+        checks = self.settings.terraform.checks
+        if planned.plan.is_empty or not checks:
+            return []
+        return plan_checks.run_plan_checks(self.paths, checks, planned.shown, self.start)
 
     def apply(self, planned: SavedPlan, save: Callable[[str], object]) -> None:
         """Save the state, then apply the plan; raise ChangeRefused if code or state changed after the plan."""
@@ -254,6 +265,7 @@ class Stack:
                 f"{self.name}: the plan in {folder} belongs to {owner[0]}/{owner[1]}; create one with: {command}"
             )
         with self.ready() as program:
-            plan = parse_plan(program.show(file))
+            shown = program.show(file)
+            plan = parse_plan(shown)
             self._require_readable(plan, program, changes=False)
-            yield SavedPlan(plan, program, file, about["code"], state)
+            yield SavedPlan(plan, program, file, about["code"], state, shown)

@@ -5,25 +5,22 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from inventories import ExitCode
 from jobs.cli import arguments, output, pass_through, states
 from jobs.cli.arguments import AsJson, EnvironmentName, NotConfigured, WrongUsage, YesTo, examples, new_app
+from jobs.cli.stack_plans import apply_plan, print_plan
 from jobs.cli.stacks_command import (
     Confirmation,
     LockTimeout,
     StackName,
-    StacksCommand,
     Yes,
     confirm_protected_environment,
     open_stacks_command,
 )
-
-if TYPE_CHECKING:
-    from terraform.stack import SavedPlan, Stack
 
 app = new_app(
     group_help="Plan and apply an environment's Terraform stacks.",
@@ -36,10 +33,6 @@ app = new_app(
 
 StackNames = Annotated[list[str] | None, typer.Argument(metavar="STACK...", help="Stacks (default: all).")]
 Full = Annotated[bool, typer.Option("--full", help="Also print Terraform's own text of the plan.")]
-PLAN_STYLES = {
-    "destroy": output.BAD, "replace": output.BAD, "forget": output.WARN, "create": output.GOOD,
-    "check failed": output.WARN, "later": output.WARN, "incomplete": output.WARN,
-}  # fmt: skip
 
 
 class StateAccess(StrEnum):
@@ -104,10 +97,8 @@ def plan_command(
     """Show what apply would change.
 
     Prints counts, then one line for each resource, destructive changes first. A stack waits if its data sources need
-    what a stack before it has not created yet.
+    what a stack before it has not created yet. Runs [terraform] checks; exits with 2 if a plan does not pass one.
     """
-    from terraform.summary import planned_counts
-
     if save and no_lock:
         raise WrongUsage("--save needs the lock of the state; omit --no-lock or --save")
     with open_stacks_command(ctx, environment_name, stack_names, lock_timeout=lock_timeout, as_json=as_json) as command:
@@ -121,9 +112,8 @@ def plan_command(
                 if save:
                     with output.writing_to(save):
                         stack.save_plan(planned, save)
-                _print_plan(command, stack, planned, full=full)
                 command.unapplied[name] = not planned.plan.is_empty
-                return planned_counts(planned.plan, len(stack.recorded_by_apply(planned)))
+                return print_plan(command, stack, planned, full=full)
 
         return command.plan_all(plan_stack)
 
@@ -153,7 +143,8 @@ def apply_command(
     """Show the plan, ask to confirm, and apply exactly this plan.
 
     Saves the state to the store before each apply. Never destroys a resource whose type is in [terraform] keep or that
-    is tagged keep. Stacks run in the order of `after`; stacks after a failed one are skipped.
+    is tagged keep, and applies no plan that fails one of [terraform] checks. Stacks run in the order of `after`; stacks
+    after a failed one are skipped.
     """
     from jobs.store import require_mark
 
@@ -168,7 +159,7 @@ def apply_command(
                 command.named_dependency(name),
                 stack.saved_plan(saved) if saved else stack.planned(lock=True) as planned,
             ):
-                return _apply(command, stack, planned, confirmation, full=full)
+                return apply_plan(command, stack, planned, confirmation, full=full)
 
         return command.run_all(apply_stack)
 
@@ -202,7 +193,7 @@ def destroy_command(
         def destroy_stack(name: str) -> str:
             stack = command.stack(name)
             with stack.planned(lock=True, destroy=True) as planned:
-                return _apply(command, stack, planned, confirmation, full=full)
+                return apply_plan(command, stack, planned, confirmation, full=full)
 
         return command.run_all(destroy_stack, backwards=True)
 
@@ -274,49 +265,6 @@ def unlock_command(
     else:
         output.say(sentence)
     return ExitCode.DONE
-
-
-def _apply(command: StacksCommand, stack: Stack, planned: SavedPlan, confirmation: Confirmation, *, full: bool) -> str:
-    """Print a plan, ask for confirmation, apply it, and return what was done."""
-    from jobs.run import recorded
-    from jobs.stacks.saved_states import save_state
-    from terraform import guard, summary
-
-    name, recorded_changes = stack.paths.stack, stack.recorded_by_apply(planned)
-    with command.terminal:
-        command.run.check()
-        _print_plan(command, stack, planned, full=full)
-        guard.refuse_destruction(stack.name, planned.plan, command.environment.terraform.keep)
-        if planned.plan.is_empty and not recorded_changes:
-            return "nothing to do"
-        confirmation.ask(command, f"apply this plan to {stack.name}", f"{stack.name}: not applied")
-    counts = summary.planned_counts(planned.plan, len(recorded_changes))
-    with recorded(command.run, confirmation.verb, name, counts):
-        stack.apply(planned, lambda state: save_state(command.run, name, state, before=confirmation.verb))
-    if planned.plan.is_empty:
-        return f"{len(recorded_changes)} changed outside, recorded in the state"
-    return summary.applied_counts(planned.plan)
-
-
-def _print_plan(command: StacksCommand, stack: Stack, planned: SavedPlan, *, full: bool) -> None:
-    """Print a plan, or keep it for the JSON object that is printed at the end."""
-    from terraform import summary
-
-    recorded = stack.recorded_by_apply(planned)
-    lines = [*summary.plan_lines(planned.plan), *summary.recorded_lines(recorded)]
-    if command.as_json:
-        changes = [{"action": line.action, "address": line.address, "edits": line.edits} for line in lines]
-        command.plans_as_json[stack.paths.stack] = {"changes": changes}
-        return
-    text = planned.text() if full else ""
-    style = output.BAD if any(line.is_dangerous for line in lines) else ""
-    with command.terminal:
-        output.say(f"{stack.name}: {summary.planned_counts(planned.plan, len(recorded))}", style)
-        for line in lines:
-            mark = summary.MARKS[line.action]
-            output.say(f"  {mark:>6} {line.address} {line.edits}".rstrip(), PLAN_STYLES.get(line.action, ""))
-        if text:
-            output.say_lines(text)
 
 
 app.command(

@@ -58,6 +58,8 @@ class StacksCommand:
     plans_as_json: dict[str, dict[str, Any]] = field(default_factory=dict)
     unapplied: dict[str, bool] = field(default_factory=dict)
     """The stacks whose plan this command has made, and whether it has changes."""
+    refused: set[str] = field(default_factory=set)
+    """The stacks whose plan does not pass one of [terraform] checks."""
 
     def stack(self, name: str) -> Stack:
         """Return a stack that prints Terraform's progress to stderr."""
@@ -142,7 +144,9 @@ class StacksCommand:
         elif not plans_printed or [outcome for _, outcome, _ in rows] != ["done"]:
             output.say("")
             output.table([(output.Cell(outcome, OUTCOME_STYLES[outcome]), name, text) for name, outcome, text in rows])
-        return ExitCode.DONE if all_done else ExitCode.FAILED
+        if not all_done:
+            return ExitCode.FAILED
+        return ExitCode.FINDING if self.refused else ExitCode.DONE
 
 
 def _outcome(environment: str, outcome: StackOutcome[object]) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""What several people need: stacks that wait for others, with stacks that need no provider."""
+"""What several people need: stacks that wait for others, checks of plans. No stack here needs a provider."""
 
 from __future__ import annotations
 
@@ -58,3 +58,31 @@ def test_a_stack_waits_for_one_that_is_not_applied(aws: Cloud) -> None:
 
     aws.stack("third", reading(aws, "second").replace("outputs.word", "outputs.mistyped"))
     assert "mistyped" in aws.failure("stacks", "plan", "staging")
+
+
+def test_a_plan_that_fails_a_check_is_shown_and_not_applied(aws: Cloud) -> None:
+    check = aws.root / "checks.py"
+    check.write_text(
+        "import json, os, sys\n"
+        "plan = open(sys.argv[1]).read()\n"
+        "after = json.loads(plan)['resource_changes'][0]['change']['after']\n"
+        "print(os.environ['CREW_STACK'], 'got', after['input'], '\\x1b[31m~~~~~~~~', 'TF_VAR_word' in os.environ)\n"
+        "sys.exit('bad' in after['triggers_replace'])\n"
+    )
+    code = 'variable "word" { sensitive = true }\nresource "terraform_data" "a" {\n  input = var.word\n'
+    aws.only(
+        "checked", code=EMPTY + code + '  triggers_replace = ["bad"]\n}\n', checks=[["python3", str(check), "{plan}"]]
+    )
+    planned = aws.crew("stacks", "plan", "staging", TF_VAR_word="hush-hush-7")
+    assert planned.returncode == 2, planned.stderr
+    assert f"check python3 {check} {{plan}}: failed with exit code 1\n" in planned.stdout
+    assert "\n    checked got (sensitive) ~~~~~~~~ False\n" in planned.stdout
+    refused = aws.failure("stacks", "apply", "staging", "--yes", TF_VAR_word="hush-hush-7")
+    assert "the plan is refused by [terraform] checks: python3" in refused
+    assert "hush-hush" not in refused + planned.stdout
+
+    aws.stack("checked", EMPTY + code + '  triggers_replace = ["good"]\n}\n')
+    [applied] = aws.run_json("stacks", "apply", "staging", "--yes", TF_VAR_word="hush-hush-7")["stacks"]
+    assert [(each["exit_code"], each["output"]) for each in applied["checks"]] == [
+        (0, "checked got (sensitive) ~~~~~~~~ False\n")
+    ]

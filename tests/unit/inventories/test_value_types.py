@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inventories import Cron, Span, TunnelSettings, value_types
+from inventories import Cron, PlanCheck, Span, TunnelSettings, value_types
 from inventories.reading import InvalidValue, Position, ValueType
 
 HERE = Position("inventories/staging.toml", Path("/repository/inventories"), ("databases", "shop", "password"))
@@ -155,3 +155,25 @@ def test_the_namespaces_of_trusted_keys_are_those_of_signatures() -> None:
     from jobs.backup.sets import signatures
 
     assert value_types.NAMESPACES == (signatures.MANIFEST_NAMESPACE, signatures.VERIFICATION_NAMESPACE)
+
+
+@pytest.mark.parametrize(
+    ("written", "check"),
+    [
+        (["a", "{plan}"], PlanCheck(("a", "{plan}"))),
+        (["a", "--plan={plan}"], PlanCheck(("a", "--plan={plan}"))),
+        ({"command": ["a", "{plan}"], "raw": True}, PlanCheck(("a", "{plan}"), raw=True)),
+    ],
+)
+def test_checks_of_plans(written: object, check: PlanCheck) -> None:
+    assert value_types.PLAN_CHECK.read(written, HERE) == check
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["a {plan}", [], ["a", 1], ["a", ""], ["{plan}"], ["a"], ["a", "{plan}\x1b"], {"command": ["a"], "raw": True},
+     {"command": ["a", "{plan}"], "raw": "yes"}, {"command": ["a", "{plan}"], "shell": True}, {"raw": True}],
+)  # fmt: skip
+def test_other_checks_of_plans_are_rejected(written: object) -> None:
+    with pytest.raises(InvalidValue):
+        value_types.PLAN_CHECK.read(written, HERE)

@@ -37,7 +37,7 @@ from jobs.cli import (
     restores,
     run,
     run_command_line,
-    stacks,
+    stack_plans,
     stacks_command,
 )
 from jobs.cost.report import CostReport, Service, UnusualDay
@@ -51,6 +51,7 @@ from jobs.status.page import render_page
 from jobs.store.directory import DirectoryStore
 from terraform.drift import DriftFinding, DriftKind
 from terraform.order import StackOutcome
+from terraform.plan_checks import PlanCheckResult
 from terraform.report import DriftReport, StackReport, as_markdown
 from terraform.summary import PlanLine
 from tests.unit.jobs.backup.sets.test_description import DESCRIPTION
@@ -99,7 +100,8 @@ def print_plan() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("terraform.summary.plan_lines", lambda _plan: [PlanLine("destroy", EVIL, EVIL)])
         patch.setattr("terraform.summary.planned_counts", lambda _plan, _recorded: EVIL)
-        stacks._print_plan(command, stack, planned, full=True)
+        results = [PlanCheckResult(EVIL, 1, EVIL.encode(errors="replace"))]
+        stack_plans._print(command, stack, planned, results, full=True)
 
 
 def print_outcomes() -> None:
@@ -284,6 +286,7 @@ ALLOWED = {
     ("jobs/run/delivery.py", "sender.notify"): "sends alerts, escaped, as plain text",
     ("deploys/lib/messages.py", "host.log"): "the one place where deploys print",
     ("terraform/ci/environments.py", "sys.stdout.write"): "prints JSON in ASCII for GitHub",
+    ("terraform/policy/policy.py", "sys.stdout.write"): "an example of a check, whose output crew escapes",
 }
 """Calls that show text, by file, and why each is safe."""
 
