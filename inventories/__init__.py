@@ -3,6 +3,7 @@
 from inventories.environment import (
     Alerts,
     BackupLimits,
+    CopySettings,
     Cost,
     DatabaseSettings,
     Drift,
@@ -32,6 +33,7 @@ __all__ = [
     "Alerts",
     "BackupLimits",
     "BadEnvironment",
+    "CopySettings",
     "Cost",
     "CrewError",
     "Cron",

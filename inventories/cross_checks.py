@@ -31,6 +31,7 @@ def cross_check(environment: Environment, sections: Sequence[str], around: Surro
     yield from _store(environment, sections)
     yield from _signing(environment)
     yield from _same_names(environment)
+    yield from _copies(environment)
     yield from _refreshes(environment, around)
     yield from _stacks(environment, around)
     yield from _state(environment, sections)
@@ -50,7 +51,7 @@ def _name(environment: Environment, around: Surroundings) -> Iterator[Fault]:
         yield ("environment", "name"), f'{fact}; use name = "{around.name}", or rename the file'
 
 
-_NEEDS_STORE = ("databases", "servers", "refresh", "stacks", "drift", "cost", "status")
+_NEEDS_STORE = ("databases", "servers", "copies", "refresh", "stacks", "drift", "cost", "status")
 
 
 def _store(environment: Environment, sections: Sequence[str]) -> Iterator[Fault]:
@@ -87,6 +88,18 @@ def _keys_with_two_purposes(store: StoreSettings, verify: Verify) -> Iterator[Fa
 def _same_names(environment: Environment) -> Iterator[Fault]:
     for name in sorted(environment.databases.keys() & environment.servers.keys()):
         yield ("databases", name), f"[servers.{name}] has the same name; rename one of them"
+
+
+def _copies(environment: Environment) -> Iterator[Fault]:
+    """Yield a fault for each copy whose subjects or objects would be those of something else."""
+    places = {environment.store.url.rstrip("/"): "store.url"} if environment.store and environment.store.url else {}
+    for name, copy in environment.copies.items():
+        for kind in ("databases", "servers"):
+            if name in getattr(environment, kind):
+                yield ("copies", name), f"[{kind}.{name}] has the same name; rename one of them"
+        other = places.setdefault(copy.url.rstrip("/"), f"copies.{name}.url") if copy.url else ""
+        if other and other != f"copies.{name}.url":
+            yield ("copies", name, "url"), f"is the same place as {other}; use another bucket or prefix"
 
 
 def _refreshes(environment: Environment, around: Surroundings) -> Iterator[Fault]:

@@ -41,8 +41,8 @@ _PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA9TataTBEo/1i5sMGwNWcbGIJvrG
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoreSettings:
-    """The store of backups, run records, locks and saved state, its encryption and its signatures."""
+class StoreLocation:
+    """Where a store is, and how to reach it."""
 
     url: str = toml_key(
         value_types.STORE_URL, "location of backups, run records and locks", example='"s3://acme-backups/groundcrew"'
@@ -71,6 +71,12 @@ class StoreSettings:
         default=10000,
         example="10000",
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSettings(StoreLocation):
+    """The store of backups, run records, locks and saved state, its encryption and its signatures."""
+
     encrypt_to: tuple[str, ...] = toml_key(
         value_types.RECIPIENTS,
         "public keys that backups are encrypted for, as age-keygen prints them",
@@ -155,6 +161,42 @@ class Keep:
         "keep backups that have all tags of one of the lists",
         default=[],
         example='[["pre-migration"]]',
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopySettings(StoreLocation):
+    """A second place for backup sets: another bucket, account, region or provider, or a directory."""
+
+    name: str
+    url: str = toml_key(value_types.STORE_URL, "location of the copies", example='"s3://acme-offsite/groundcrew"')
+    profiles: Mapping[str, str] = toml_key(
+        ValuesByName("an AWS profile for each job", value_types.TEXT, ("copy", "verify", "retention")),
+        "AWS profiles by job; only the retention job deletes objects",
+        default={},
+        example='{ copy = "copier", retention = "pruner" }',
+    )
+    at: Cron | None = toml_key(value_types.CRON, "schedule of copying", default=None, example='"0 8 * * *"')
+    databases: tuple[str, ...] = toml_key(
+        ListOf("a list of patterns", value_types.TEXT),
+        "databases to copy; * and ? work as in file names; without it, all",
+        default=[],
+        example='["shop", "main.*"]',
+    )
+    keep: Keep = toml_key(
+        TableOf(Keep),
+        "retention rules of the copies: what they do not keep is not copied; without a rule, all sets are copied",
+        default={},
+        example="{ daily = 30, monthly = 12 }",
+    )
+    verify: Cron | None = toml_key(
+        value_types.CRON,
+        "schedule of verifications, which restore the newest copy",
+        default=None,
+        example='"0 9 1 * *"',
+    )
+    retention: Cron | None = toml_key(
+        value_types.CRON, "schedule of retention, which removes old copies", default=None, example='"30 9 * * *"'
     )
 
 
@@ -534,6 +576,11 @@ class Environment:
     )
     store: StoreSettings | None = toml_key(
         TableOf(StoreSettings), "store of backups, run records, locks and saved state", default=None
+    )
+    copies: Mapping[str, CopySettings] = toml_key(
+        NamedTables(TableOf(CopySettings), ("offsite",)),
+        "second place for backup sets: another bucket, account, region or provider, or a directory",
+        default={},
     )
     servers: Mapping[str, ServerSettings] = toml_key(
         NamedTables(TableOf(ServerSettings), ("main",)),

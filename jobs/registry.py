@@ -10,6 +10,7 @@ JOBS: dict[str, str] = {
     "backup": "jobs.backup.take.job:BACKUP",
     "verify": "jobs.backup.verify.verify:VERIFY",
     "retention": "jobs.retention.job:RETENTION",
+    "copy": "jobs.copies.job:COPY",
     "drift": "jobs.stacks.drift:DRIFT",
     "refresh": "jobs.backup.refresh:REFRESH",
     "cost": "jobs.cost.job:COST",

@@ -9,8 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from jobs.backup.concurrent import ByteCounter, Cancellation, run_concurrently
     from jobs.backup.errors import BackupError, UnreadableSet
     from jobs.backup.key_files import KeyFile, NewKeys, key_paths, new_keys
+    from jobs.backup.places import find_copy, in_its_place, open_copy, split_copy
     from jobs.backup.postgres.connection import Address, ConnectionTarget, Endpoint, reach, translated_errors
     from jobs.backup.postgres.copies import abandoned_copies
     from jobs.backup.postgres.extensions import ONE_DATABASE
@@ -32,7 +34,15 @@ if TYPE_CHECKING:
     from jobs.backup.sets.description import Description, encode_description
     from jobs.backup.sets.encryption import can_decrypt, decrypt, encrypt, new_key_pair
     from jobs.backup.sets.fetch import STDOUT, default_file, find_part, write_part
-    from jobs.backup.sets.manifest import MANIFEST, Manifest, decode_manifest, encode_manifest, iso_timestamp
+    from jobs.backup.sets.manifest import (
+        MANIFEST,
+        Manifest,
+        Part,
+        PartPiece,
+        decode_manifest,
+        encode_manifest,
+        iso_timestamp,
+    )
     from jobs.backup.sets.marker import MARKER
     from jobs.backup.sets.recent import has_set_since
     from jobs.backup.sets.results import VerificationResult
@@ -47,11 +57,19 @@ if TYPE_CHECKING:
         sets_from_listing,
     )
     from jobs.backup.sets.signatures import BadSignature, PublicKey, SigningKey, new_signing_key, parse_public_key
-    from jobs.backup.sets.stored import StoredSet, open_first, open_set, require_original_place, require_pieces
+    from jobs.backup.sets.stored import (
+        StoredSet,
+        open_first,
+        open_set,
+        read_piece,
+        require_original_place,
+        require_pieces,
+    )
     from jobs.backup.sets.trust import trust_of
     from jobs.backup.sources import (
         by_server,
         databases_with_sets,
+        has_trusted_set,
         is_known,
         password_in_file,
         require_sets_of_servers,
@@ -65,8 +83,10 @@ if TYPE_CHECKING:
     from jobs.backup.verify.verify import Verification, verify_job
 
 _NAMES = {
+    "concurrent": ("ByteCounter", "Cancellation", "run_concurrently"),
     "errors": ("BackupError", "UnreadableSet"),
     "key_files": ("KeyFile", "NewKeys", "key_paths", "new_keys"),
+    "places": ("find_copy", "in_its_place", "open_copy", "split_copy"),
     "postgres.connection": ("Address", "ConnectionTarget", "Endpoint", "reach", "translated_errors"),
     "postgres.copies": ("abandoned_copies",),
     "postgres.extensions": ("ONE_DATABASE",),
@@ -84,7 +104,15 @@ _NAMES = {
     "sets.encryption": ("can_decrypt", "decrypt", "encrypt", "new_key_pair"),
     "sets.fetch": ("STDOUT", "default_file", "find_part", "write_part"),
     "sets.marker": ("MARKER",),
-    "sets.manifest": ("MANIFEST", "Manifest", "decode_manifest", "encode_manifest", "iso_timestamp"),
+    "sets.manifest": (
+        "MANIFEST",
+        "Manifest",
+        "Part",
+        "PartPiece",
+        "decode_manifest",
+        "encode_manifest",
+        "iso_timestamp",
+    ),
     "sets.recent": ("has_set_since",),
     "sets.results": ("VerificationResult",),
     "sets.sets": (
@@ -98,11 +126,19 @@ _NAMES = {
         "sets_from_listing",
     ),
     "sets.signatures": ("BadSignature", "PublicKey", "SigningKey", "new_signing_key", "parse_public_key"),
-    "sets.stored": ("StoredSet", "open_first", "open_set", "require_original_place", "require_pieces"),
+    "sets.stored": (
+        "StoredSet",
+        "open_first",
+        "open_set",
+        "read_piece",
+        "require_original_place",
+        "require_pieces",
+    ),
     "sets.trust": ("trust_of",),
     "sources": (
         "by_server",
         "databases_with_sets",
+        "has_trusted_set",
         "is_known",
         "password_in_file",
         "require_sets_of_servers",
@@ -127,6 +163,8 @@ __all__ = [
     "Address",
     "BackupError",
     "BadSignature",
+    "ByteCounter",
+    "Cancellation",
     "ConnectionTarget",
     "Description",
     "Difference",
@@ -136,6 +174,8 @@ __all__ = [
     "NewKeys",
     "NewestSets",
     "OrdinaryRole",
+    "Part",
+    "PartPiece",
     "PublicKey",
     "RestoreMode",
     "RestorePlan",
@@ -163,12 +203,15 @@ __all__ = [
     "encode_manifest",
     "encrypt",
     "find_by_id",
+    "find_copy",
     "find_newest_sets",
     "find_part",
     "find_protection",
     "find_sets",
     "has_set_since",
+    "has_trusted_set",
     "identifier",
+    "in_its_place",
     "inspect_target",
     "installed_clients",
     "is_dated_ahead",
@@ -181,6 +224,7 @@ __all__ = [
     "new_key_pair",
     "new_keys",
     "new_signing_key",
+    "open_copy",
     "open_first",
     "open_set",
     "ordinary_role",
@@ -189,17 +233,20 @@ __all__ = [
     "password_in_file",
     "plan_restore",
     "reach",
+    "read_piece",
     "require_original_place",
     "require_pieces",
     "require_sets_of_servers",
     "restore_set",
     "restore_side_table",
     "restore_streams",
+    "run_concurrently",
     "section_of",
     "server_of",
     "set_prefix",
     "sets_from_listing",
     "sets_of",
+    "split_copy",
     "subjects_named",
     "translated_errors",
     "trust_of",

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from inventories import Environment
+from inventories import CopySettings, Environment
+from jobs.backup import open_copy
 from jobs.checks.check import Check, CheckResult, fault, ok, warn
 from jobs.store import Store, StoreOptions, open_store, require_mark
 
@@ -27,6 +28,8 @@ def checks(environment: Environment) -> Iterator[Check]:
         with_store = partial(_with_store, settings, name, job)
         yield Check(f"store{as_job}", partial(with_store, access))
         yield Check(f"locks{as_job}", partial(with_store, check_conditional_writes))
+    for copy in environment.copies.values():
+        yield Check(f"copy {copy.name}", partial(check_copy, environment, copy))
     yield Check("clock", partial(_with_store, settings, name, None, partial(check_clock, name=name)))
 
 
@@ -36,6 +39,11 @@ def _with_store(
     store = open_store(settings, job)
     require_mark(store, name)
     return check(store)
+
+
+def check_copy(environment: Environment, copy: CopySettings) -> CheckResult:
+    """Check that the copy job can write, read and list the store of a copy."""
+    return check_access(open_copy(environment, copy, "copy"), environment.name, f"copy-{copy.name}")
 
 
 def check_access(store: Store, name: str, job: str | None) -> CheckResult:

@@ -32,7 +32,10 @@ def check_command(
     limit: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="Time limit of each check.")] = 30.0,
     create: Annotated[
         bool,
-        typer.Option("--create", help="First make the store for this environment: create its directory and mark it."),
+        typer.Option(
+            "--create",
+            help="First make the store for this environment, and its copies: create directories and mark them.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> int:
@@ -58,22 +61,25 @@ def check_command(
 
 
 def _make_store(environment: Environment, *, quiet: bool) -> bool:
-    """Make the store of an environment; return whether it is new. The checks run even if it cannot be made."""
-    from jobs.store import StoreError, environments_in, make_store
+    """Make the store of an environment and of its copies; return whether one is new. The checks run in any case."""
+    from jobs.store import StoreError, environments_in, make_store, open_store
 
-    store = arguments.unmarked_store(environment)
-    try:
-        made = make_store(store, environment.name)
-    except StoreError as error:
-        output.print_warnings([f"cannot make the store: {error}"])
-        return False
-    if made and not quiet:
-        others = [name for name in environments_in(store) if name != environment.name]
-        beside = f", which also has data of {and_more(others, OTHERS_SHOWN)}" if others else ""
-        output.say(f"made a store for {environment.name} in {store.url}{beside}", output.GOOD)
-    elif not quiet:
-        output.say(f"{store.url} is the store of {environment.name} already")
-    return made
+    stores = [arguments.unmarked_store(environment), *map(open_store, environment.copies.values())]
+    made_stores = []
+    for store in stores:
+        try:
+            made = make_store(store, environment.name)
+        except StoreError as error:
+            output.print_warnings([f"cannot make the store: {error}"])
+            continue
+        made_stores += [store] if made else []
+        if made and not quiet:
+            others = [name for name in environments_in(store) if name != environment.name]
+            beside = f", which also has data of {and_more(others, OTHERS_SHOWN)}" if others else ""
+            output.say(f"made a store for {environment.name} in {store.url}{beside}", output.GOOD)
+        elif not quiet:
+            output.say(f"{store.url} is the store of {environment.name} already")
+    return bool(made_stores)
 
 
 def merge_same_problems(results: CheckResults) -> CheckResults:

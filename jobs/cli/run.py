@@ -22,6 +22,7 @@ JOB_SUMMARIES = {
     "backup": "Take a backup set of each database.",
     "verify": "Restore the newest unverified set of each database into a scratch server, and compare.",
     "retention": "Remove the backup sets that the policy `keep` does not cover.",
+    "copy": "Copy the sets of each database to the second places under [copies].",
     "drift": "Compare each Terraform stack with the cloud.",
     "refresh": "Fill a database from another environment's newest verified set.",
     "cost": "Compare this month's AWS cost with the budget.",
@@ -57,7 +58,7 @@ def run_command(
         str,
         typer.Argument(
             metavar="JOB",
-            help="Job: backup, verify, retention, drift, refresh, cost or status.",
+            help="Job: backup, verify, retention, copy, drift, refresh, cost or status.",
             autocompletion=complete_job,
         ),
     ],
@@ -66,7 +67,7 @@ def run_command(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Run it for this database or stack only; can be repeated.",
+            help="Run it for this database, copy or stack only; can be repeated.",
             autocompletion=arguments.complete_subject,
         ),
     ] = None,

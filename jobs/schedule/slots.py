@@ -66,6 +66,7 @@ def _lines(environment: Environment) -> Iterator[tuple[str, str, object]]:
     tables = {**environment.databases, **environment.servers}
     for job in DATABASE_JOBS:
         yield from ((job, name, getattr(table, job)) for name, table in sorted(tables.items()))
+    yield from (("copy", name, copy.at) for name, copy in sorted(environment.copies.items()))
     yield from (("refresh", name, table.at) for name, table in sorted(environment.refresh.items()))
     for job, table, key in (
         ("drift", environment.drift, "check"),

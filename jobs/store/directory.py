@@ -101,9 +101,13 @@ class DirectoryStore:
     def put(self, key: str, body: bytes) -> str:
         return self._write(key, body)
 
-    def upload(self, key: str) -> Upload:
+    @property
+    def largest_piece(self) -> None:
+        return None
+
+    def upload(self, key: str, first: int = 0) -> Upload:
         with self._translated_errors(key):
-            return DirectoryUpload(self, key, self._new_open_folder(key))
+            return DirectoryUpload(self, f"{key}.{first}", self._new_open_folder(key))
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         with self._translated_errors(key), self._opened_file(self._file(key)) as file:
@@ -347,7 +351,7 @@ class DirectoryUpload:
         return len(body)
 
     def complete(self) -> StoredStream:
-        piece = StoredPiece(f"{self._key}.0", self._size, self._sha256.hexdigest())
+        piece = StoredPiece(self._key, self._size, self._sha256.hexdigest())
         with self._store._translated_errors(self._key):
             os.fsync(self._fd)
             if os.fstat(self._fd).st_size != self._size:

@@ -161,8 +161,13 @@ class Store(Protocol):
         """Write a small object, whether it exists or not, and return its version."""
         ...
 
-    def upload(self, key: str) -> Upload:
-        """Start to upload a stream of unknown length in parts of fixed size."""
+    @property
+    def largest_piece(self) -> int | None:
+        """The most bytes that one object of an upload can have; None if there is no limit."""
+        ...
+
+    def upload(self, key: str, first: int = 0) -> Upload:
+        """Start to upload a stream of unknown length in parts of fixed size; `first` numbers its first piece."""
         ...
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:

@@ -28,20 +28,22 @@ def mark_key(environment: str) -> str:
     return f"{environment}/groundcrew.json"
 
 
-def require_mark(store: Store, environment: str) -> None:
-    """Raise NotMarked if the store was not made for this environment. Costs one small request."""
+def require_mark(store: Store, environment: str, setting: str = "store.url") -> None:
+    """Raise NotMarked if the store was not made for this environment; `setting` names its URL. Costs one request."""
     make = f"crew check {environment} --create"
     if missing := why_no_directory(store.url):
-        raise NotMarked(f"store.url: {missing}; mount its disk, or correct the URL. To make a new store there: {make}")
+        raise NotMarked(f"{setting}: {missing}; mount its disk, or correct the URL. To make a new store there: {make}")
     try:
         mark = store.get(mark_key(environment))
     except Missing:
-        raise NotMarked(f"{store.url}: {_why_not_marked(environment, environments_in(store))}: {make}") from None
+        raise NotMarked(
+            f"{store.url}: {_why_not_marked(environment, environments_in(store), setting)}: {make}"
+        ) from None
     if b'"environment"' not in mark.body:
-        raise StoreError(f"{store.url}: {mark_key(environment)} is no mark of groundcrew; check store.url and endpoint")
+        raise StoreError(f"{store.url}: {mark_key(environment)} is no mark of groundcrew; check {setting} and endpoint")
 
 
-def _why_not_marked(environment: str, found: Sequence[str]) -> str:
+def _why_not_marked(environment: str, found: Sequence[str], setting: str) -> str:
     """Return why a store is refused, up to the command that makes it."""
     if environment in found:
         return f"has data of {environment} but no mark, because an older groundcrew made this store. To mark it"
@@ -49,7 +51,7 @@ def _why_not_marked(environment: str, found: Sequence[str]) -> str:
     content = f"It has data of {', '.join(found[:_SHOWN])}{more}" if found else "It has no groundcrew data"
     return (
         f"this store was not made for {environment}. {content}. "
-        f"Correct store.url, or mount its disk. To make a store for {environment} there"
+        f"Correct {setting}, or mount its disk. To make a store for {environment} there"
     )
 
 

@@ -38,7 +38,7 @@ from jobs.store.interface import (
 )
 from jobs.store.retries import RequestTimeouts, attempts, backoff
 from jobs.store.s3_errors import BROKEN, Location, code_of, translated, translated_errors, tries_of
-from jobs.store.s3_upload import IN_FLIGHT, PartSender, S3Upload, put_object, version_of
+from jobs.store.s3_upload import IN_FLIGHT, PART, PartSender, S3Upload, put_object, version_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -110,8 +110,12 @@ class S3Store:
         with translated_errors(self._location, "s3:PutObject", key):
             return self._put(key, body)
 
-    def upload(self, key: str) -> Upload:
-        return S3Upload(self._sender, key, self._above + key)
+    @property
+    def largest_piece(self) -> int:
+        return self._sender.max_parts * PART
+
+    def upload(self, key: str, first: int = 0) -> Upload:
+        return S3Upload(self._sender, key, self._above + key, first)
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         position, version, broken = start, "", 0

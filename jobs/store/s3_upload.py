@@ -152,8 +152,8 @@ class _OpenObject:
 class S3Upload:
     """An upload of unknown length. Less than one part is a single put; after max_parts parts a next object starts."""
 
-    def __init__(self, sender: PartSender, key: str, full_key: str) -> None:
-        self._sender, self._key, self._full_key = sender, key, full_key
+    def __init__(self, sender: PartSender, key: str, full_key: str, first: int = 0) -> None:
+        self._sender, self._key, self._full_key, self._first = sender, key, full_key, first
         self._bucket = sender.location.bucket
         self._pieces: list[_OpenObject] = []
         self._sending: list[Future[None]] = []
@@ -245,7 +245,7 @@ class S3Upload:
         return taken
 
     def _new_object(self) -> _OpenObject:
-        key = f"{self._full_key}.{len(self._pieces)}"
+        key = f"{self._full_key}.{self._first + len(self._pieces)}"
         with self._translated_errors("s3:PutObject"):
             answer = self._sender.client.create_multipart_upload(
                 Bucket=self._bucket, Key=key, ChecksumAlgorithm="CRC32"
@@ -279,7 +279,7 @@ class S3Upload:
         self._send_part()
         wait(self._sending)
         self._raise_failure()
-        return tuple(self._complete_piece(number, piece) for number, piece in enumerate(self._pieces))
+        return tuple(self._complete_piece(number, piece) for number, piece in enumerate(self._pieces, self._first))
 
     def _complete_piece(self, number: int, piece: _OpenObject) -> StoredPiece:
         parts = [piece.sent[part] for part in sorted(piece.sent)]
@@ -299,10 +299,10 @@ class S3Upload:
         return self._checked_piece(number, sum(piece.sizes), piece.sha256.hexdigest())
 
     def _put_single(self) -> StoredPiece:
-        request = {"Bucket": self._bucket, "Key": f"{self._full_key}.0"}
+        request = {"Bucket": self._bucket, "Key": f"{self._full_key}.{self._first}"}
         with self._translated_errors("s3:PutObject"):
             put_object(self._sender.client, self._sender.tries, request, self._view[: self._filled])
-        return self._checked_piece(0, self._filled, hashlib.sha256(self._view[: self._filled]).hexdigest())
+        return self._checked_piece(self._first, self._filled, hashlib.sha256(self._view[: self._filled]).hexdigest())
 
     def _checked_piece(self, number: int, size: int, sha256: str) -> StoredPiece:
         """Return a piece, or raise if the store holds another number of bytes."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import IO
 
@@ -35,6 +35,8 @@ class StoredSet:
     """The trusted key that signed the manifest."""
     untrusted: str | None = None
     """Why the set is not trusted."""
+    documents: Mapping[str, bytes] = field(default_factory=dict)
+    """The manifest and its signature as they are stored, by name."""
 
     @property
     def identity(self) -> str | None:
@@ -89,8 +91,11 @@ def open_set(store: Store, backup_set: Set, decrypt_with: Secret | None, *, trus
     if vouched is not None and vouched != hashlib.sha256(body).hexdigest() and not trust_unsigned:
         raise _changed(backup_set, "its manifest is another one")
     signer, untrusted = None, None
+    documents = {MANIFEST: body}
     try:
-        signer = _manifest_signer(store, backup_set, body) if backup_set.trust.required else None
+        if backup_set.trust.required:
+            documents[SIGNATURE] = _read_signature(store, backup_set)
+            signer = verify_signature(body, documents[SIGNATURE], backup_set.trust.keys, MANIFEST_NAMESPACE)
     except BadSignature as error:
         untrusted = str(error)
     if untrusted is not None and not trust_unsigned:
@@ -101,7 +106,7 @@ def open_set(store: Store, backup_set: Set, decrypt_with: Secret | None, *, trus
     untrusted = untrusted or _fault_of_manifest(backup_set, body, written, mismatch)
     if untrusted is not None and not trust_unsigned:
         raise _not_trusted(backup_set, untrusted)
-    return StoredSet(manifest, store, decrypt_with, mismatch, None if untrusted else signer, untrusted)
+    return StoredSet(manifest, store, decrypt_with, mismatch, None if untrusted else signer, untrusted, documents)
 
 
 def _not_trusted(backup_set: Set, why: str) -> Untrusted:
@@ -150,6 +155,26 @@ def require_pieces(stored: StoredSet) -> None:
                 raise part_damaged(stored.manifest, part, f"piece {piece.key} has not {piece.size} bytes")
 
 
+def read_piece(stored: StoredSet, part: Part, piece: PartPiece, check: Callable[[], None]) -> Iterator[bytes]:
+    """Yield the bytes of a piece as they are stored; raise Damaged at the end if they are not those of the manifest."""
+    sha256, size = hashlib.sha256(), 0
+    try:
+        for chunk in stored.store.read(stored.key(piece.key)):
+            check()
+            sha256.update(chunk)
+            size += len(chunk)
+            yield chunk
+            if size > piece.size:
+                break
+    except Missing:
+        raise part_damaged(stored.manifest, part, f"piece {piece.key} is missing in the store") from None
+    found = sha256.hexdigest()
+    if size != piece.size:
+        raise part_damaged(stored.manifest, part, f"piece {piece.key} has not {piece.size} bytes")
+    if found != piece.sha256:
+        raise part_damaged(stored.manifest, part, f"the sha256 of piece {piece.key} is {found}, not {piece.sha256}")
+
+
 def part_damaged(manifest: Manifest, part: Part, fact: str) -> Damaged:
     """Return the error for a part whose bytes are not those of the manifest."""
     return Damaged(
@@ -170,14 +195,13 @@ def _fault_of_manifest(backup_set: Set, body: bytes, written: Manifest, mismatch
     return NOT_ENCRYPTED if trust.encrypted and not written.encrypted else None
 
 
-def _manifest_signer(store: Store, backup_set: Set, body: bytes) -> PublicKey:
+def _read_signature(store: Store, backup_set: Set) -> bytes:
     try:
-        signature = store.get(backup_set.prefix + SIGNATURE).body
+        return store.get(backup_set.prefix + SIGNATURE).body
     except Missing:
         raise BadSignature(UNSIGNED) from None
     except TooLarge as error:
         raise BadSignature(str(error)) from None
-    return verify_signature(body, signature, backup_set.trust.keys, MANIFEST_NAMESPACE)
 
 
 def place_mismatch(written: Manifest, found: Manifest) -> str | None:
@@ -287,7 +311,9 @@ class _HashedPart:
             pass
 
     def _read(self) -> Iterator[bytes]:
-        chunks = (chunk for piece in self._part.pieces for chunk in self._read_piece(piece))
+        chunks = (
+            chunk for piece in self._part.pieces for chunk in read_piece(self._stored, self._part, piece, self._check)
+        )
         first: list[bytes] = []
         first_hash = FirstHash()
         while not first_hash.complete and (chunk := next(chunks, b"")):
@@ -298,23 +324,6 @@ class _HashedPart:
         yield from first
         first.clear()
         yield from chunks
-
-    def _read_piece(self, piece: PartPiece) -> Iterator[bytes]:
-        sha256, size = hashlib.sha256(), 0
-        try:
-            for chunk in self._stored.store.read(self._stored.key(piece.key)):
-                self._check()
-                sha256.update(chunk)
-                size += len(chunk)
-                yield chunk
-                if size > piece.size:
-                    break
-        except Missing:
-            raise self._damaged(f"piece {piece.key} is missing in the store") from None
-        if size != piece.size:
-            raise self._damaged(f"piece {piece.key} has not {piece.size} bytes")
-        if sha256.hexdigest() != piece.sha256:
-            raise self._damaged(f"the sha256 of piece {piece.key} is {sha256.hexdigest()}, not {piece.sha256}")
 
     def _damaged(self, fact: str) -> Damaged:
         return part_damaged(self._stored.manifest, self._part, fact)

@@ -69,7 +69,8 @@ def credential_names(secrets: tuple[Secret, ...]) -> tuple[str, ...]:
 
 def writable_folders(environment: Environment) -> tuple[str, ...]:
     """Return the directories that runs write to, outside of the service's state directory."""
-    store = urlsplit(environment.store.url) if environment.store else None
-    store_folder = [store.path] if store and store.scheme == "file" else []
+    stores = [environment.store] if environment.store else []
+    urls = [urlsplit(each.url) for each in (*stores, *environment.copies.values())]
+    store_folders = [url.path for url in urls if url.scheme == "file"]
     metrics_folder = [str(environment.metrics.textfile.parent)] if environment.metrics.textfile else []
-    return (*store_folder, *metrics_folder)
+    return (*store_folders, *metrics_folder)

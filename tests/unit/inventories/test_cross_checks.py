@@ -38,6 +38,15 @@ BROKEN = {
             "databases.shop: [servers.shop] has the same name; rename one of them",
         ],
     ),
+    "copies that are something else, too": (
+        WHOLE
+        + '[copies.shop]\nurl = "file:///a"\n[copies.b]\nurl = "file:///a/"\n[copies.c]\nurl = "file:///var/lib/groundcrew"\n',
+        [
+            "copies.shop: [databases.shop] has the same name; rename one of them",
+            "copies.b.url: is the same place as copies.shop.url; use another bucket or prefix",
+            "copies.c.url: is the same place as store.url; use another bucket or prefix",
+        ],
+    ),
     "a refresh from an unknown environment": (
         WHOLE
         + '[refresh.shop]\nfrom = "prodution/shop"\ninto = "postgresql:///shop"\nsanitise = "sanitise/shop.sql"\n',

@@ -58,7 +58,7 @@ BROKEN = {
     "an unknown section": (
         WHOLE + "[backups]\n",
         [
-            "backups: unknown key; use one of: environment, store, servers, databases, refresh, verify, terraform, stacks, drift, cost, status, runs, alerts, metrics",
+            "backups: unknown key; use one of: environment, store, copies, servers, databases, refresh, verify, terraform, stacks, drift, cost, status, runs, alerts, metrics",
         ],
     ),
     "an unknown key": (

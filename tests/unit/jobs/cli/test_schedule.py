@@ -72,6 +72,9 @@ url = "postgresql://nobody@127.0.0.1:1/shop"
 backup = "0 2 * * *"
 verify = "0 5 * * 0"
 retention = "30 6 * * *"
+[copies.offsite]
+url = "file:///srv/offsite"
+at = "0 3 * * *"
 [refresh.copy]
 from = "origin/shop"
 into = "postgresql://nobody@127.0.0.1:1/copy"

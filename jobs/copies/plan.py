@@ -1,0 +1,44 @@
+"""Decide which sets and pieces to copy. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from inventories import Keep
+from jobs.backup import Manifest, Part, PartPiece, Set, is_dated_ahead
+from jobs.retention.policy import apply_policy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def sets_to_copy(here: Iterable[Set], there: Iterable[Set], keep: Keep, now: datetime) -> Sequence[Set]:
+    """Return the sets that are missing in a copy and that its own rules would keep, newest first.
+
+    They are complete, trusted and have not failed verification. What the copy has already fills the periods of its
+    rules, too, so that its retention never removes what was just copied.
+    """
+    copied = {each.id: each for each in there if is_usable(each, now)}
+    missing = {each.id: each for each in here if each.id not in copied and is_usable(each, now) and not each.has_failed}
+    # Pins and results are not copied, so they must not decide here.
+    arriving = [replace(each, pinned=False, results=()) for each in missing.values()]
+    decisions = apply_policy([*copied.values(), *arriving], keep, now)
+    return [missing[each.set.id] for each in decisions if each.keep and each.set.id in missing]
+
+
+def is_usable(backup_set: Set, now: datetime) -> bool:
+    """Whether a set is complete, trusted and not dated in the future."""
+    return backup_set.complete and not is_dated_ahead(backup_set, now) and backup_set.untrusted is None
+
+
+def pieces_to_copy(manifest: Manifest, sizes: Mapping[str, int]) -> Iterator[tuple[Part, PartPiece]]:
+    """Yield the pieces that a copy lacks; `sizes` are those of the keys that it has.
+
+    A store shows an object only once all of it is written, and its hash is checked before that. So a piece of the
+    right size is complete.
+    """
+    for part in manifest.parts:
+        yield from ((part, piece) for piece in part.pieces if sizes.get(piece.key) != piece.size)

@@ -1,0 +1,167 @@
+"""Copy sets from one store to another: piece by piece, several at a time, each hash checked on the way.
+
+A set becomes complete there as in a backup: first its pieces, then its marker, its manifest and its signature. So an
+interrupted copy leaves an incomplete set, and the next run goes on at the first missing piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from functools import partial
+
+from jobs.backup import (
+    MANIFEST,
+    PIN,
+    BackupError,
+    ByteCounter,
+    Cancellation,
+    Part,
+    PartPiece,
+    Set,
+    StoredSet,
+    open_set,
+    read_piece,
+    run_concurrently,
+)
+from jobs.copies.plan import pieces_to_copy
+from jobs.format import format_size
+from jobs.log import with_log_context
+from jobs.run.job import Run
+from jobs.run.stop import Stopped
+from jobs.store import Exists, Missing, Store
+
+STREAMS = 4
+"""Pieces that are copied at once. Each needs a buffer of 8 MiB in an S3 store, see jobs/store/s3_upload.py."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transferred:
+    """The sets that were copied, the bytes that were sent, and why other sets could not be copied."""
+
+    sets: Sequence[Set]
+    bytes: int
+    problems: Sequence[str]
+
+
+def transfer_sets(run: Run, source: Store, target: Store, sets: Sequence[Set], *, whole: bool = False) -> Transferred:
+    """Copy complete sets; if `whole`, with their pins and the results of their verifications.
+
+    A set that cannot be copied, most often because a hash is wrong, does not stop the others.
+    """
+    cancellation, sent = Cancellation(), ByteCounter()
+    stored_bytes = sum(each.size for each in sets)
+
+    def report() -> None:
+        run.progress("copied", sent.bytes, stored_bytes)
+
+    with ThreadPoolExecutor(STREAMS, thread_name_prefix="copy") as pool:
+        copier = _Copier(run, source, target, pool, cancellation, sent, whole)
+        tasks = {each.prefix: partial(copier.copy, each) for each in sets}
+        results = run_concurrently(run, cancellation, tasks, report, STREAMS)
+    report()
+    copied = [each for each in sets if results[each.prefix] is True]
+    return Transferred(copied, sent.bytes, [why for why in results.values() if isinstance(why, str)])
+
+
+@dataclass
+class _Copier:
+    """Copies sets; all share one pool of threads for their pieces."""
+
+    run: Run
+    source: Store
+    target: Store
+    pool: ThreadPoolExecutor
+    cancellation: Cancellation
+    sent: ByteCounter
+    whole: bool
+    _failed: set[str] = field(default_factory=set)
+
+    def copy(self, backup_set: Set) -> bool | str:
+        """Copy a set; return True, False if it was removed meanwhile, or why it cannot be copied."""
+        try:
+            stored = open_set(self.source, backup_set, None)
+            self._copy_pieces(backup_set, stored)
+            self._publish(backup_set, stored)
+        except (BackupError, Missing) as error:
+            if not any(entry.key.endswith(f"/{MANIFEST}") for entry in self.source.list(backup_set.prefix)):
+                self.run.log.info("set not copied, it was removed meanwhile", set=backup_set.id)
+                return False
+            self.run.log.warning("set not copied", set=backup_set.id, why=str(error))
+            return str(error)
+        self.run.log.info("set copied", set=backup_set.id, bytes=stored.manifest.stored_bytes)
+        return True
+
+    def _copy_pieces(self, backup_set: Set, stored: StoredSet) -> None:
+        prefix = backup_set.prefix
+        sizes = {entry.key.removeprefix(prefix): entry.size for entry in self.target.list(prefix)}
+        missing = list(pieces_to_copy(stored.manifest, sizes))
+        for _, piece in missing:
+            self._require_room(backup_set, piece)
+        copy = with_log_context(self._copy_piece)
+        futures = [self.pool.submit(copy, backup_set, stored, part, piece) for part, piece in missing]
+        ended, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        try:
+            for future in ended:
+                future.result()
+        except BaseException:
+            self._failed.add(prefix)
+            wait(futures)
+            raise
+
+    def _copy_piece(self, backup_set: Set, stored: StoredSet, part: Part, piece: PartPiece) -> None:
+        name, _, number = piece.key.rpartition(".")
+        check = partial(self._check, backup_set)
+        check()
+        with self.target.upload(backup_set.prefix + name, int(number)) as upload:
+            for chunk in read_piece(stored, part, piece, check):
+                upload.write(chunk)
+                self.sent.add(len(chunk))
+            upload.complete()
+
+    def _check(self, backup_set: Set) -> None:
+        """Raise if the run must stop, or another piece of the set cannot be copied."""
+        self.run.check()
+        self.cancellation.check()
+        if backup_set.prefix in self._failed:
+            raise Stopped("another piece of the set has failed")
+
+    def _require_room(self, backup_set: Set, piece: PartPiece) -> None:
+        largest = self.target.largest_piece
+        if largest is not None and piece.size > largest:
+            raise BackupError(
+                f"piece {piece.key} of set {backup_set.id} has {format_size(piece.size)}, but an object in "
+                f"{self.target.url} can have {format_size(largest)}; lower max_parts in [store] to that of the copy: "
+                "then new sets have smaller pieces"
+            )
+
+    def _publish(self, backup_set: Set, stored: StoredSet) -> None:
+        """Write what completes a set, in the order of a backup."""
+        self._check(backup_set)
+        for name, body in self._named_objects(backup_set):
+            self.target.put(backup_set.prefix + name, body)
+        for name, body in stored.documents.items():
+            self._create(backup_set.prefix + name, body)
+
+    def _named_objects(self, backup_set: Set) -> Iterator[tuple[str, bytes]]:
+        """Yield the objects that are written before the manifest: their names are their content."""
+        for tag in backup_set.tags:
+            yield f"tags/{tag}", b""
+        if self.whole and backup_set.pinned:
+            yield PIN, b""
+        for result in backup_set.results if self.whole else ():
+            yield result.name, self.source.get(backup_set.prefix + result.name).body
+        if backup_set.marker is not None:
+            yield backup_set.marker.name, b""
+
+    def _create(self, key: str, body: bytes) -> None:
+        """Write an object, unless an interrupted copy has written it."""
+        try:
+            self.target.create(key, body)
+        except Exists:
+            if self.target.get(key, len(body)).body != body:
+                raise BackupError(
+                    f"{self.target.url}: {key} is another one than in {self.source.url}, so the set cannot be "
+                    "completed there; find out who wrote it, and remove it"
+                ) from None
