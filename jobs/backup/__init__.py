@@ -44,7 +44,7 @@ if TYPE_CHECKING:
         iso_timestamp,
     )
     from jobs.backup.sets.marker import MARKER
-    from jobs.backup.sets.recent import has_set_since
+    from jobs.backup.sets.recent import find_recent_sets
     from jobs.backup.sets.results import VerificationResult
     from jobs.backup.sets.sets import (
         PIN,
@@ -113,7 +113,7 @@ _NAMES = {
         "encode_manifest",
         "iso_timestamp",
     ),
-    "sets.recent": ("has_set_since",),
+    "sets.recent": ("find_recent_sets",),
     "sets.results": ("VerificationResult",),
     "sets.sets": (
         "PIN",
@@ -207,8 +207,8 @@ __all__ = [
     "find_newest_sets",
     "find_part",
     "find_protection",
+    "find_recent_sets",
     "find_sets",
-    "has_set_since",
     "has_trusted_set",
     "identifier",
     "in_its_place",

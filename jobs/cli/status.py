@@ -147,7 +147,8 @@ def _summary(repository: Repository, name: str, now: datetime) -> tuple[dict[str
         environment = repository.read(name)
         if environment.store is None:
             return {"environment": name, "problems": 0, "subjects": [], "note": "no [store], so no jobs run here"}, UTC
-        health = environment_health(slots(environment), environment, arguments.environment_store(environment), now)
+        store = arguments.environment_store(environment)
+        health = environment_health(slots(environment), environment, store, now, few_requests=True)
     except Exception as error:
         known = explained(error)
         if known is None:
@@ -165,6 +166,7 @@ def health_as_json(name: str, health: Sequence[Health]) -> dict[str, Any]:
         "problems": sum(each.state.is_problem for each in health),
         "running": sum(each.state is HealthState.RUNNING for each in health),
         "ok": sum(each.state is HealthState.OK for each in health),
+        "sets_not_checked": sum(not each.set_checked for each in health),
         "subjects": [each.as_json() for each in health],
         **({"note": _first_steps(name, health)} if nothing_ran else {}),
     }
@@ -190,6 +192,11 @@ def print_summary(summary: dict[str, Any], now: datetime, zone: tzinfo, *, only_
             subject for subject in summary["subjects"] if not only_failed or HealthState(subject["state"]).is_problem
         ]
         output.table(_rows(shown, now, zone), indent=2)
+        if unchecked := summary["sets_not_checked"]:
+            databases = plural(unchecked, "database")
+            output.say(
+                f"  Not checked in the store: the sets of {databases}. crew check {name} checks all.", output.QUIET
+            )
     output.say("")
 
 

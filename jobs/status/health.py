@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -26,7 +25,6 @@ from jobs.status.gone import SHOWN_FOR, Gone, HasSubject, gone_subjects, last_se
 from jobs.store import Store
 
 _CLOCK_TOLERANCE = timedelta(days=1)
-_READERS = 16
 
 
 class HealthState(StrEnum):
@@ -65,6 +63,8 @@ class Health:
     last: RunSummary | None
     next: datetime | None = None
     succeeded: datetime | None = None
+    set_checked: bool = True
+    """Whether the set of the last backup was looked for in the store, if there is to be one."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the health for --json."""
@@ -80,8 +80,13 @@ class Health:
         }
 
 
-def environment_health(slots: Sequence[Slot], environment: Environment, store: Store, now: datetime) -> list[Health]:
-    """Return the health of everything that ran or is scheduled, problems first, then newest first."""
+def environment_health(
+    slots: Sequence[Slot], environment: Environment, store: Store, now: datetime, *, few_requests: bool = False
+) -> list[Health]:
+    """Return the health of everything that ran or is scheduled, problems first, then newest first.
+
+    With few requests, the sets of some databases can stay unchecked.
+    """
     holders = {
         name: _settled(holder, store, environment.name, now)
         for name, holder in read_holders(store, environment.name).items()
@@ -94,7 +99,7 @@ def environment_health(slots: Sequence[Slot], environment: Environment, store: S
     health = [
         subject_health(name, holders.get(name), due.get(name), now, _time_limit(name, environment)) for name in names
     ]
-    health = _with_lost_backups(health, due, environment, store, now)
+    health = _with_lost_backups(health, due, environment, store, now, few_requests=few_requests)
     health += gone_health(gone, last, now)
     return [replace(each, next=_next_run(each, slots, environment.timezone, now)) for each in by_severity(health)]
 
@@ -138,23 +143,36 @@ def by_severity(health: Iterable[Health]) -> list[Health]:
 
 
 def _with_lost_backups(
-    health: Sequence[Health], due: Mapping[str, datetime | None], environment: Environment, store: Store, now: datetime
+    health: Sequence[Health],
+    due: Mapping[str, datetime | None],
+    environment: Environment,
+    store: Store,
+    now: datetime,
+    *,
+    few_requests: bool,
 ) -> list[Health]:
     """Return the health of all subjects; a backup that was done but left no trusted set is lost."""
-    from jobs.backup import has_set_since  # it takes time to import, and most commands do without
+    since = {
+        each.subject: at for each in health if (at := set_expected_since(each, due.get(f"{each.job}/{each.subject}")))
+    }
+    if not since:
+        return list(health)
+    from jobs.backup import find_recent_sets  # it takes time to import, and most commands do without
+
+    recent = find_recent_sets(store, environment, since, now, few_requests=few_requests)
 
     def checked(each: Health) -> Health:
-        since = set_expected_since(each, due.get(f"{each.job}/{each.subject}"))
-        if since is None or has_set_since(store, environment, each.subject, since, now):
+        if each.job != "backup" or each.subject not in since or each.subject in recent.found:
             return each
+        if each.subject in recent.unchecked:
+            return replace(each, set_checked=False)
         sentence = (
-            f"no trusted set since {to_second(since)}, although the backup was done; "
+            f"no trusted set since {to_second(since[each.subject])}, although the backup was done; "
             f"see crew backups list {environment.name} {each.subject}, and find out what changed the store"
         )
-        return replace(each, state=HealthState.LOST, since=since, sentence=sentence)
+        return replace(each, state=HealthState.LOST, since=since[each.subject], sentence=sentence)
 
-    with ThreadPoolExecutor(_READERS) as pool:
-        return list(pool.map(checked, health))
+    return [checked(each) for each in health]
 
 
 def set_expected_since(health: Health, due: datetime | None) -> datetime | None:

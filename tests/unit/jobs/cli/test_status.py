@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,17 @@ def test_databases_of_a_server_stand_under_its_name(capsys: pytest.CaptureFixtur
     assert [line.split("  ")[1:3] for line in capsys.readouterr().out.splitlines()[1:-1]] == [
         ["failed", "backup main.c"], ["ok", ""], ["server main: 2 ok"], ["ok", ""], ["ok", ""],
     ]  # fmt: skip
+
+
+def test_the_summary_says_how_many_sets_it_did_not_check(capsys: pytest.CaptureFixture[str]) -> None:
+    now = datetime.now(UTC)
+    one = Health("backup", "shop", HealthState.OK, now, "x", None, set_checked=False)
+    summary = health_as_json("try", [one, replace(one, set_checked=True)])
+    assert summary["sets_not_checked"] == 1
+    print_summary(summary, now, UTC)
+    assert capsys.readouterr().out.splitlines()[-2] == (
+        "  Not checked in the store: the sets of 1 database. crew check try checks all."
+    )
 
 
 PROGRAM = """

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from inventories import Environment, Repository
+from jobs.backup.sets import recent
 from jobs.backup.sets.signatures import SigningKey
 from jobs.checks import CheckVerdict, lost_backups
 from jobs.run import Outcome
+from jobs.run.holders import write_snapshot
 from jobs.run.latest import NO_RUNS, RunSummary
-from jobs.run.lease import Holder, holder_to
+from jobs.run.lease import Holder, holder_to, lock_key
 from jobs.run.record import record_of_dead_run, record_to
 from jobs.status.health import (
     Health,
@@ -128,7 +130,8 @@ def test_a_run_dated_in_the_future_hides_nothing() -> None:
 def opened(tmp_path: Path) -> tuple[Environment, Store]:
     (tmp_path / "try.toml").write_text(f'[environment]\nname = "try"\n[store]\nurl = "file://{tmp_path}/store"\n'
                                        'encrypt_to = "nobody"\nsign_with = "nobody"\n'
-                                       '[databases.shop]\nurl = "postgresql://db/shop"\n')  # fmt: skip
+                                       '[databases.shop]\nurl = "postgresql://db/shop"\n'
+                                       '[servers.main]\nurl = "postgresql://db/postgres"\n')  # fmt: skip
     return Repository.find(tmp_path).read("try"), store_in(tmp_path / "store")
 
 
@@ -180,6 +183,25 @@ def test_a_backup_that_was_done_but_has_no_trusted_set_is_lost(
         assert shop.sentence.startswith("no trusted set since 2026-11-21T08:54:00Z, although the backup was done; see")
         result = lost_backups.check_backups_exist(signed, store, NOW)
         assert (result.verdict, "backup of shop is gone" in result.fact) == (CheckVerdict.FAULT, True)
+
+
+def test_the_status_of_many_databases_needs_few_requests_and_counts_sets_that_it_did_not_check(
+    opened: tuple[Environment, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment, store = opened
+    names = [f"main.{number:02}" for number in range(40)]
+    locks = {lock_key("try", "backup", name): holder_to(replace(FREE, runs=NO_RUNS.with_run(DONE))) for name in names}
+    write_snapshot(store, "try", {key: (store.put(key, body), body) for key, body in locks.items()})
+    for name in names[1:]:
+        store.put(next(reversed(objects(minutes_ago(31), database=name))), b"")
+    monkeypatch.setattr(recent, "_KEYS_OF_LISTING", 1)
+    counted = CountingStore(store)
+    health = environment_health([], environment, counted, NOW, few_requests=True)
+    assert len(counted.requests) + 1 <= 30, "one more lists the names of the databases"
+    states = {each.subject: each.state for each in health}
+    assert states.pop("main.00") is HealthState.LOST
+    assert set(states.values()) == {HealthState.OK}
+    assert not any(each.set_checked for each in health if each.state is HealthState.OK)
 
 
 @pytest.mark.parametrize(
