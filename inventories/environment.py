@@ -422,6 +422,18 @@ class Terraform:
         default=[],
         example='[["conftest", "test", "--policy", "policy", "{plan}"]]',
     )
+    encrypt_plans_to: tuple[str, ...] | None = toml_key(
+        value_types.RECIPIENTS,
+        "public keys that kept plans are encrypted for; without it, those of [store]",
+        default=None,
+        example='"nobody"',
+    )
+    decrypt_plans_with: Secret | None = toml_key(
+        value_types.SECRET,
+        "age key that decrypts kept plans; set it only where they are applied; without it, the one of [store]",
+        default=None,
+        example='{ file = "/etc/groundcrew/plans.key" }',
+    )
     state: StateSettings | None = toml_key(
         TableOf(StateSettings),
         "S3 bucket of the state of all stacks, required for stacks; the key of a state is <environment>/<stack>",

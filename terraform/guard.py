@@ -18,6 +18,14 @@ def refuse_destruction(name: str, plan: Plan, keep: Sequence[str]) -> None:
         raise ChangeRefused(f"{name}: the plan destroys resources that must be kept: {resources}; {remedy}")
 
 
+def refuse_unread_destruction(name: str, plan: Plan, other: str) -> None:
+    """Raise ChangeRefused if a plan that nobody could read before destroys something, since the stack had to wait."""
+    destroyed = [change.address for change in plan.changes if change.destroys]
+    if destroyed:
+        fact = f"this stack waited for {other}, and its new plan destroys {', '.join(destroyed)}, which nobody has read"
+        raise ChangeRefused(f"{name}: {fact}; plan and keep it again")
+
+
 def kept_resources(plan: Plan, keep: Sequence[str]) -> Iterator[tuple[Change, str]]:
     """Yield each resource that the plan destroys or replaces although it must be kept, with the reason to keep it."""
     for change in plan.changes:

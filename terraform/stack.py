@@ -166,6 +166,16 @@ class Stack:
             return []
         return plan_checks.run_plan_checks(self.paths, checks, planned.shown, self.start)
 
+    def require_unchanged(self, planned: SavedPlan, commit: str) -> None:
+        """Raise ChangeRefused with the reason if code or state are not those that a kept plan was made from."""
+        if self.paths.code_hash() != planned.code:
+            fact = f"the code differs from commit {commit}, from which the plan was made"
+            raise ChangeRefused(f"{self.name}: {fact}; check out that commit, or plan again")
+        present = state_version(self.current_state())
+        if not present.matches(planned.state):
+            fact = f"the state has serial number {present.number}, but the plan was made from {planned.state.number}"
+            raise ChangeRefused(f"{self.name}: {fact}, so something changed it since; plan again")
+
     def apply(self, planned: SavedPlan, save: Callable[[str], object]) -> None:
         """Save the state, then apply the plan; raise ChangeRefused if code or state changed after the plan."""
         if self.paths.code_hash() != planned.code:

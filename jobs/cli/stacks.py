@@ -5,22 +5,29 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from inventories import ExitCode
 from jobs.cli import arguments, output, pass_through, states
 from jobs.cli.arguments import AsJson, EnvironmentName, NotConfigured, WrongUsage, YesTo, examples, new_app
+from jobs.cli.kept import PlanKeeper, kept_plan
 from jobs.cli.stack_plans import apply_plan, print_plan
 from jobs.cli.stacks_command import (
     Confirmation,
     LockTimeout,
     StackName,
+    StacksCommand,
     Yes,
     confirm_protected_environment,
     open_stacks_command,
 )
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from terraform.stack import SavedPlan, Stack
 
 app = new_app(
     group_help="Plan and apply an environment's Terraform stacks.",
@@ -78,7 +85,12 @@ def bootstrap_command(
     return ExitCode.DONE
 
 
-@app.command("plan", epilog=examples("crew stacks plan staging", "crew stacks plan staging network --full"))
+@app.command(
+    "plan",
+    epilog=examples(
+        "crew stacks plan staging", "crew stacks plan staging network --full", "crew stacks plan production --keep"
+    ),
+)
 def plan_command(
     ctx: typer.Context,
     environment_name: EnvironmentName,
@@ -88,6 +100,9 @@ def plan_command(
         Path | None,
         typer.Option(metavar="DIR", help="Save the plans in DIR, for apply --saved. Plans contain secrets."),
     ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the plans in the store, encrypted, for apply --kept. Prints their ID.")
+    ] = False,
     lock_timeout: LockTimeout = "60s",
     no_lock: Annotated[
         bool, typer.Option("--no-lock", help="Do not lock the state; for credentials that can only read.")
@@ -105,6 +120,7 @@ def plan_command(
         if save:
             with output.writing_to(save):
                 save.mkdir(parents=True, exist_ok=True, mode=0o700)
+        keeper = _keeper(command) if keep else None
 
         def plan_stack(name: str) -> str:
             stack = command.stack(name)
@@ -112,10 +128,24 @@ def plan_command(
                 if save:
                     with output.writing_to(save):
                         stack.save_plan(planned, save)
+                if keeper:
+                    keeper.keep(stack, planned)
                 command.unapplied[name] = not planned.plan.is_empty
                 return print_plan(command, stack, planned, full=full)
 
-        return command.plan_all(plan_stack)
+        return command.plan_all(plan_stack, keeper.finish if keeper else None)
+
+
+def _keeper(command: StacksCommand) -> PlanKeeper:
+    """Return the keeper of a command's plans; an error if no plan can be kept."""
+    from jobs.stacks.commits import clean_commit
+    from jobs.stacks.execution import repository_root
+    from jobs.stacks.kept_plans import plan_recipients
+    from jobs.store import require_mark
+
+    plan_recipients(command.environment)
+    require_mark(command.run.store, command.environment.name)
+    return PlanKeeper(command, clean_commit(repository_root(command.environment)))
 
 
 @app.command(
@@ -124,7 +154,7 @@ def plan_command(
         "crew stacks apply staging",
         "crew stacks apply staging network --yes",
         "crew stacks apply production --yes-to production",
-        "crew stacks apply production --saved plans --yes-to production",
+        "crew stacks apply production --kept 1a2b3c4d5e6f-0123456789abcdef01234567 --yes-to production",
     ),
 )
 def apply_command(
@@ -136,6 +166,9 @@ def apply_command(
     saved: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Apply the plans that plan --save wrote to DIR.")
     ] = None,
+    kept: Annotated[
+        str | None, typer.Option(metavar="ID", help="Apply the plans that plan --keep kept under this ID.")
+    ] = None,
     full: Full = False,
     lock_timeout: LockTimeout = "60s",
     as_json: AsJson = False,
@@ -144,21 +177,32 @@ def apply_command(
 
     Saves the state to the store before each apply. Never destroys a resource whose type is in [terraform] keep or that
     is tagged keep, and applies no plan that fails one of [terraform] checks. Stacks run in the order of `after`; stacks
-    after a failed one are skipped.
+    after a failed one are skipped. With --kept, a stack whose plan had to wait is planned again after the stack before
+    it, and applied only if it destroys nothing.
     """
+    from jobs.stacks.kept_plans import read_kept_plans
     from jobs.store import require_mark
 
+    if saved and kept is not None:
+        raise WrongUsage("use one of --saved and --kept")
     with open_stacks_command(ctx, environment_name, stack_names, lock_timeout=lock_timeout, as_json=as_json) as command:
         confirmation = Confirmation("apply", yes=yes, yes_to=yes_to)
         confirmation.require_possible(command)
         require_mark(command.run.store, environment_name)  # where the states are saved
+        plans = None if kept is None else read_kept_plans(command.run, kept)  # an empty ID is an error
+        if plans and not stack_names:
+            command.names = tuple(name for name in command.names if name in plans.stacks)
+
+        def opened(stack: Stack) -> AbstractContextManager[SavedPlan | None]:
+            if plans:
+                return kept_plan(command, stack, plans)
+            return stack.saved_plan(saved) if saved else stack.planned(lock=True)
 
         def apply_stack(name: str) -> str:
             stack = command.stack(name)
-            with (
-                command.named_dependency(name),
-                stack.saved_plan(saved) if saved else stack.planned(lock=True) as planned,
-            ):
+            with command.named_dependency(name), opened(stack) as planned:
+                if planned is None:
+                    return "nothing to do when it was planned"
                 return apply_plan(command, stack, planned, confirmation, full=full)
 
         return command.run_all(apply_stack)

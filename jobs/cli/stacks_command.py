@@ -80,15 +80,23 @@ class StacksCommand:
         outcomes = run_in_order(dependencies(self.names, self.after, backwards=backwards), work)
         return self._print_outcomes(outcomes, plans_printed=False)
 
-    def plan_all(self, work: Callable[[str], object]) -> int:
+    def plan_all(
+        self, work: Callable[[str], object], keep: Callable[[Sequence[StackOutcome[object]]], str] | None = None
+    ) -> int:
         """Run `work`, which plans and prints, for each stack in any order, print the outcomes, return the exit code.
 
-        A stack whose data sources find nothing waits if a stack before it has changes to apply.
+        A stack whose data sources find nothing waits if a stack before it has changes to apply. `keep` gets the
+        outcomes if no stack failed, and returns the ID of the kept plans.
         """
         from terraform.order import dependencies, run_in_order
 
         outcomes = [self._waiting(each) for each in run_in_order(dependencies(self.names, {}, backwards=False), work)]
-        return self._print_outcomes(outcomes, plans_printed=True)
+        failed = any(each.error and not each.waits_for for each in outcomes)
+        kept = keep(outcomes) if keep and not failed else ""
+        code = self._print_outcomes(outcomes, plans_printed=True, kept=kept)
+        if keep and failed:
+            output.say_to_stderr(f"{self.environment.name}: no plan is kept, because a stack failed")
+        return code
 
     def _waiting(self, outcome: StackOutcome[object]) -> StackOutcome[object]:
         from terraform.errors import MissingData
@@ -129,7 +137,7 @@ class StacksCommand:
                 self.unapplied[name] = False
         return self.unapplied[name]
 
-    def _print_outcomes(self, outcomes: Sequence[StackOutcome[object]], *, plans_printed: bool) -> int:
+    def _print_outcomes(self, outcomes: Sequence[StackOutcome[object]], *, plans_printed: bool, kept: str = "") -> int:
         from inventories import redact
 
         rows = [(each.stack, *_outcome(self.environment.name, each)) for each in outcomes]
@@ -140,10 +148,12 @@ class StacksCommand:
                  **({"waits_for": each.waits_for} if outcome == "waits" else {})}
                 for each, (name, outcome, sentence) in zip(outcomes, rows, strict=True)
             ]  # fmt: skip
-            output.print_json({"environment": self.environment.name, "stacks": stacks})
+            output.print_json({"environment": self.environment.name, "stacks": stacks, "kept": kept or None})
         elif not plans_printed or [outcome for _, outcome, _ in rows] != ["done"]:
             output.say("")
             output.table([(output.Cell(outcome, OUTCOME_STYLES[outcome]), name, text) for name, outcome, text in rows])
+        if kept and not self.as_json:
+            output.say(f"kept as {kept}")
         if not all_done:
             return ExitCode.FAILED
         return ExitCode.FINDING if self.refused else ExitCode.DONE

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+from jobs.stacks.pruning import remove_all_but_newest
+
 if TYPE_CHECKING:
     from jobs.run.job import Run
 
@@ -45,7 +47,7 @@ def save_state(run: Run, stack: str, state: str, *, before: str, now: datetime |
     name = f"{identifier}.{state_version(state).number}.{before}.tfstate.zst{'.age' if recipients else ''}"
     folder = _folder(run, stack)
     run.store.create(f"{folder}{name}", encrypted.getvalue())
-    _remove_old_states(run, folder)
+    remove_all_but_newest(run, lambda: sorted(entry.key for entry in run.store.list(folder)), STATES_KEPT, "states")
     return identifier
 
 
@@ -84,17 +86,3 @@ def read_state(run: Run, stack: str, identifier: str) -> str:
 
 def _folder(run: Run, stack: str) -> str:
     return f"{run.environment.name}/state/{stack}/"
-
-
-def _remove_old_states(run: Run, folder: str) -> None:
-    """Remove all but the newest states; only log a failure, because these credentials may lack the right to delete."""
-    from jobs.store import StoreError
-
-    try:
-        keys = sorted(entry.key for entry in run.store.list(folder))
-        refused = run.store.delete(keys[:-STATES_KEPT]) if len(keys) > STATES_KEPT else ()
-    except StoreError as error:
-        run.log.warning("old states not removed", why=str(error))
-        return
-    if refused:
-        run.log.warning("old states not removed", why=refused[0].why, states=len(refused))

@@ -1,16 +1,21 @@
 #!/bin/sh
 # Plans an environment without a lock, writes the plan to the job summary and keeps one comment of a pull request up to
 # date. To run it by hand: terraform/ci/plan.sh staging 17, or without a comment: terraform/ci/plan.sh staging
+# With KEEP=yes, it keeps the plan in the store and writes its ID to the step's output `kept`.
 set -u
 
 environment=$1 pull_request=${2-}
+keep=
+[ "${KEEP-}" != yes ] || keep=--keep
 mark="<!-- crew stacks plan $environment -->"
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 plan=$folder/plan errors=$folder/errors body=$folder/body
 
-crew stacks plan "$environment" --no-lock >"$plan" 2>"$errors"
+crew stacks plan "$environment" --no-lock $keep >"$plan" 2>"$errors"
 code=$?
+# crew prints the ID as its last line. No other line of a plan begins like this: they name a stack or are indented.
+[ -z "$keep" ] || sed -n '$s/^kept as \([0-9a-f-]*\)$/kept=\1/p' "$plan" >>"${GITHUB_OUTPUT:-/dev/stdout}"
 cat "$errors" >&2
 # Errors go to the job's log. If the plan failed, the comment shows the last of them too.
 [ "$code" -eq 0 ] || tail -n 20 "$errors" >>"$plan"

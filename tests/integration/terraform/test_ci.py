@@ -137,6 +137,16 @@ class TestPlan:
         actions.run("plan.sh", "staging", "17", CODE="0")
         assert (actions.folder / "commands").read_text() == "stacks plan staging --no-lock\n"
 
+    def test_a_kept_plan_becomes_an_output_of_the_step(self, tmp_path: Path) -> None:
+        kept, output = "1a2b3c4d5e6f-0123456789abcdef01234567", tmp_path / "output"
+        crew = f'echo "$*" >>{tmp_path}/commands; echo "staging/network: kept as fff"; echo "kept as {kept}"'
+        actions = Actions(tmp_path, crew)
+        for keep in ("", "yes"):
+            assert actions.run("plan.sh", "staging", KEEP=keep, GITHUB_OUTPUT=str(output)).returncode == 0
+        assert output.read_text() == f"kept={kept}\n"
+        commands = (tmp_path / "commands").read_text().splitlines()
+        assert commands == ["stacks plan staging --no-lock", "stacks plan staging --no-lock --keep"]
+
     def test_a_failed_plan_shows_the_error(self, actions: Actions) -> None:
         completed = actions.run("plan.sh", "staging", "17", CODE="1")
         assert completed.returncode == 1

@@ -1,7 +1,9 @@
-"""What several people need: stacks that wait for others, checks of plans. No stack here needs a provider."""
+"""What several people need: stacks that wait, checks, kept plans. No stack here needs a provider."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -86,3 +88,51 @@ def test_a_plan_that_fails_a_check_is_shown_and_not_applied(aws: Cloud) -> None:
     assert [(each["exit_code"], each["output"]) for each in applied["checks"]] == [
         (0, "checked got (sensitive) ~~~~~~~~ False\n")
     ]
+
+
+def commit(aws: Cloud, message: str) -> str:
+    """Commit all code of the repository, and return the commit."""
+    git = ["git", "-C", str(aws.root), "-c", "user.name=Ann", "-c", "user.email=ann@acme.example"]
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null"}
+    for args in (["init", "-q"], ["add", "terraform"], ["commit", "-qm", message]):
+        subprocess.run([*git, *args], env=environment, check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], env=environment, check=True, capture_output=True, text=True)
+    return head.stdout.strip()
+
+
+def with_key(aws: Cloud) -> None:
+    """Give the environment the key that decrypts kept plans."""
+    key = aws.root / "key"
+    key.write_text(aws.identity)
+    key.chmod(0o600)
+    file = aws.root / "inventories" / "staging.toml"
+    file.write_text(file.read_text().replace("[terraform]", f'[terraform]\ndecrypt_plans_with = {{ file = "{key}" }}'))
+
+
+def test_a_kept_plan_is_applied_exactly(aws: Cloud) -> None:
+    word = 'variable "word" { sensitive = true }\nresource "terraform_data" "a" { input = var.word }\n'
+    word += 'output "word" { value = nonsensitive(terraform_data.a.output) }\n'
+    aws.only("base", "above", code=EMPTY + word, after={"above": ["base"]})
+    aws.stack("above", reading(aws, "base"))
+    with_key(aws)
+    assert "run crew in a git checkout" in aws.failure("stacks", "plan", "staging", "--keep")
+    head = commit(aws, "Add two stacks")
+    hush = {"TF_VAR_word": "hush-hush-8"}
+    planned = aws.run_json("stacks", "plan", "staging", "--keep", "--no-lock", **hush)
+    assert [each["outcome"] for each in planned["stacks"]] == ["done", "waits"]
+    assert planned["kept"].startswith(head[:12])
+    applied = aws.run_json("stacks", "apply", "staging", "--kept", planned["kept"], "--yes", TF_VAR_word="another")
+    assert [each["outcome"] for each in applied["stacks"]] == ["done", "done"]
+    assert aws.run_json("stacks", "output", "staging", "above")["stacks"]["above"] == {"word": "hush-hush-8"}
+    assert "'' is no ID of kept plans" in aws.failure("stacks", "apply", "staging", "--kept", "", "--yes", **hush)
+    again = aws.failure("stacks", "apply", "staging", "base", "--kept", planned["kept"], "--yes", **hush)
+    assert "but the plan was made from 0, so something changed it since; plan again" in again
+
+    aws.stack("base", EMPTY + word + 'output "more" { value = 1 }\n')
+    assert "terraform/stacks/base/main.tf); commit or remove them" in aws.failure("stacks", "plan", "staging", "--keep")
+    head = commit(aws, "Add an output")
+    shown = aws.crew("stacks", "plan", "staging", "base", "--keep", **hush)
+    kept = shown.stdout.splitlines()[-1].removeprefix("kept as ")
+    aws.stack("base", EMPTY + word + 'output "more" { value = 2 }\n')
+    refused = aws.failure("stacks", "apply", "staging", "--kept", kept, "--yes", **hush)
+    assert f"the code differs from commit {head}, from which the plan was made" in refused
