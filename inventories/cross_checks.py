@@ -29,6 +29,7 @@ def cross_check(environment: Environment, sections: Sequence[str], around: Surro
     """Yield all faults across keys and files; the environment can be incomplete because of other faults."""
     yield from _name(environment, around)
     yield from _store(environment, sections)
+    yield from _object_lock(environment)
     yield from _signing(environment)
     yield from _same_names(environment)
     yield from _copies(environment)
@@ -59,6 +60,14 @@ def _store(environment: Environment, sections: Sequence[str]) -> Iterator[Fault]
     if "store" not in sections and needing:
         remedy = 'add [store] with url = "s3://bucket/prefix" or "file:///directory"'
         yield ("store",), f"is missing, but [{needing[0]}] needs it; {remedy}"
+
+
+def _object_lock(environment: Environment) -> Iterator[Fault]:
+    store = environment.store
+    if store and store.lock and store.url and store.url.startswith("file:"):
+        yield ("store", "lock"), "object lock needs S3, a directory cannot refuse to delete files; remove `lock`"
+    if store and not store.lock and store.lock_mode == "compliance":
+        yield ("store", "lock_mode"), 'has no effect without lock; add lock = "30d"'
 
 
 def _signing(environment: Environment) -> Iterator[Fault]:

@@ -100,6 +100,18 @@ class StoreSettings(StoreLocation):
         default=[],
         example=f"""['namespaces="groundcrew-manifest" {_PUBLIC_KEY}']""",
     )
+    lock: timedelta | None = toml_key(
+        value_types.LOCK_PERIOD,
+        "S3 object lock: nobody can delete the objects of a new backup for this time; retention renews it",
+        default=None,
+        example='"30d"',
+    )
+    lock_mode: str = toml_key(
+        value_types.LOCK_MODE,
+        "mode of object lock; a special permission lifts governance, nothing lifts compliance",
+        default="governance",
+        example='"governance"',
+    )
 
     @property
     def signing_key(self) -> Secret | None:

@@ -164,6 +164,19 @@ def _duration(value: object) -> timedelta:
     return length
 
 
+def _lock_period(value: object) -> timedelta:
+    length = _duration(value)
+    if not timedelta(days=1) <= length <= timedelta(days=36_500):
+        raise InvalidValue(f'{as_written(value)} is not the period of a lock; use one day to 100 years, such as "30d"')
+    return length
+
+
+def _lock_mode(value: object) -> str:
+    if value not in ("governance", "compliance"):
+        raise InvalidValue(f'{as_written(value)} is not a mode of object lock; use "governance" or "compliance"')
+    return str(value)
+
+
 def _span(value: object) -> Span:
     pattern = r"(?:(\d{1,4})y)?(?:(\d{1,4})m)?(?:(\d{1,5})d)?(?:(\d{1,6})h)?"
     match = re.fullmatch(pattern, value) if isinstance(value, str) else None
@@ -613,6 +626,8 @@ FILE_BESIDE = _FileBeside()
 ORIGIN = Scalar("environment/database", _origin)
 PROGRAM = Scalar("terraform, tofu or an absolute path", _program)
 LOCK = Scalar('"file"', _lock)
+LOCK_PERIOD = Scalar('a duration of one day or more, such as "30d"', _lock_period)
+LOCK_MODE = Scalar('"governance" or "compliance"', _lock_mode)
 RESOURCE_TYPE = Scalar(
     "a resource type", _matching(r"[a-z0-9_]+", "a resource type", 'use one such as "aws_db_instance"')
 )

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         iso_timestamp,
     )
     from jobs.backup.sets.marker import MARKER
+    from jobs.backup.sets.object_locks import lock_of_new_set, lock_to_renew, lockable_names
     from jobs.backup.sets.recent import find_recent_sets
     from jobs.backup.sets.results import VerificationResult
     from jobs.backup.sets.sets import (
@@ -113,6 +114,7 @@ _NAMES = {
         "encode_manifest",
         "iso_timestamp",
     ),
+    "sets.object_locks": ("lock_of_new_set", "lock_to_renew", "lockable_names"),
     "sets.recent": ("find_recent_sets",),
     "sets.results": ("VerificationResult",),
     "sets.sets": (
@@ -219,6 +221,9 @@ __all__ = [
     "iso_timestamp",
     "key_paths",
     "lacking_extensions",
+    "lock_of_new_set",
+    "lock_to_renew",
+    "lockable_names",
     "maintenance_connection",
     "missing_privileges",
     "new_key_pair",

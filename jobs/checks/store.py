@@ -10,10 +10,11 @@ from functools import partial
 from inventories import CopySettings, Environment
 from jobs.backup import open_copy
 from jobs.checks.check import Check, CheckResult, fault, ok, warn
-from jobs.store import Store, StoreOptions, open_store, require_mark
+from jobs.store import LockProof, ObjectLock, Store, StoreOptions, open_store, require_mark
 
 SKEW_WARNING = timedelta(seconds=10)
 SKEW_FAULT = timedelta(minutes=5)
+TEST_LOCK = timedelta(minutes=2)
 
 
 def checks(environment: Environment) -> Iterator[Check]:
@@ -28,6 +29,9 @@ def checks(environment: Environment) -> Iterator[Check]:
         with_store = partial(_with_store, settings, name, job)
         yield Check(f"store{as_job}", partial(with_store, access))
         yield Check(f"locks{as_job}", partial(with_store, check_conditional_writes))
+        if settings.lock is not None:
+            proof = partial(check_object_lock, name=name, job=job, compliance=settings.lock_mode == "compliance")
+            yield Check(f"object lock{as_job}", partial(with_store, proof))
     for copy in environment.copies.values():
         yield Check(f"copy {copy.name}", partial(check_copy, environment, copy))
     yield Check("clock", partial(_with_store, settings, name, None, partial(check_clock, name=name)))
@@ -66,6 +70,26 @@ def check_conditional_writes(store: Store) -> CheckResult:
     """Check that the store refuses the second of two conflicting writes, as locks require."""
     store.require_conditional_writes()
     return ok("conditional writes work")
+
+
+def check_object_lock(store: Store, name: str, job: str | None, *, compliance: bool) -> CheckResult:
+    """Write a small object with a short lock, and try to delete it."""
+    lock = ObjectLock(datetime.now(UTC).replace(microsecond=0) + TEST_LOCK, compliance)
+    return judge_lock(store.prove_lock(f"{name}/check/lock-{job or 'any'}", lock))
+
+
+def judge_lock(proof: LockProof) -> CheckResult:
+    """Return the verdict on object lock: only a lock that these credentials cannot lift protects from their thief."""
+    if not proof.has_versions:
+        return fault("the bucket keeps no versions, so its objects cannot be locked", "enable versioning")
+    if not proof.refused:
+        return fault("the store deleted a locked object", "use a server with S3 object lock")
+    if proof.lifted:
+        return warn(
+            "these credentials can lift the locks of backups",
+            'take s3:BypassGovernanceRetention away from them, or set lock_mode = "compliance"',
+        )
+    return ok("the store keeps versions and refuses to delete a locked object")
 
 
 def check_clock(store: Store, name: str) -> CheckResult:

@@ -142,6 +142,8 @@ def _print_plan(plan: PrunePlan, now: datetime) -> None:
     if plan.lost_manifest:
         ids = ", ".join(each.id for each in plan.lost_manifest)
         output.say(f"  {LOST_MANIFEST}: {ids} (to remove one: --set)", output.WARN)
+    if plan.renewals:
+        output.say(f"  renew the locks of {plural(len(plan.renewals), 'set')}")
     output.say(f"  keep {_total(plan.kept)}; remove {_total(plan.removed)}{_leftovers(plan)}")
 
 
@@ -187,6 +189,8 @@ def prune_plan_as_json(plan: PrunePlan) -> dict[str, Any]:
                 "reasons": list(each.reasons),
                 "left": {counter.rule: counter.remaining for counter in each.counters},
                 "explanation": reasons(each),
+                "locked_until": iso_timestamp(until) if (until := plan.locked.get(each.set.id)) else None,
+                "renew_lock_until": iso_timestamp(lock.until) if (lock := plan.renewals.get(each.set.id)) else None,
             }
             for each in plan.decisions
         ],

@@ -30,6 +30,7 @@ NEWEST_SHOWN = 3
 _READERS = 8
 _TABLES_SHOWN = 10
 NOT_KEPT = "no rule; removed by the next retention run"
+NOT_KEPT_BUT_LOCKED = "no rule; removed when its lock ends"
 DATED_AHEAD = "dated in the future: ignored; to remove it: crew backups prune --set"
 
 PinnedSetId = Annotated[
@@ -148,6 +149,7 @@ def retention_reasons(environment: Environment, listed: Iterable[Set]) -> dict[t
     from jobs.retention.policy import apply_policy
 
     now = datetime.now(environment.timezone)
+    not_kept = NOT_KEPT_BUT_LOCKED if environment.store and environment.store.lock else NOT_KEPT
     by_database: dict[str, list[Set]] = {}
     for each in listed:
         if each.complete:
@@ -161,7 +163,7 @@ def retention_reasons(environment: Environment, listed: Iterable[Set]) -> dict[t
         reasons |= {(database, each.id): DATED_AHEAD for each in complete if is_dated_ahead(each, now)}
         not_ahead = [each for each in complete if not is_dated_ahead(each, now)]
         for decision in apply_policy(not_ahead, policy, now):
-            reasons[database, decision.set.id] = ", ".join(decision.reasons) or NOT_KEPT
+            reasons[database, decision.set.id] = ", ".join(decision.reasons) or not_kept
     return reasons
 
 
@@ -237,7 +239,7 @@ def _row(backup_set: Set, kept_by: str, now: datetime, zone: tzinfo) -> tuple[ou
         format_duration(backup_set.duration or timedelta()),
         _verification(backup_set, now),
         ", ".join(backup_set.tags),
-        output.Cell(kept_by, output.QUIET if kept_by == NOT_KEPT else ""),
+        output.Cell(kept_by, output.QUIET if kept_by in (NOT_KEPT, NOT_KEPT_BUT_LOCKED) else ""),
     )
 
 

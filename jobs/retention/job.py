@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import groupby
@@ -28,12 +28,13 @@ from jobs.backup import (
     trust_of,
 )
 from jobs.format import and_more, format_size, plural
+from jobs.retention.lock_renewal import NotRenewed, plan_locks, renew_locks, witness_key
 from jobs.retention.policy import ClockBehind, Decision, apply_policy, require_plausible_clock
 from jobs.run.documents import utc_now
 from jobs.run.job import Failed, Job, Options, Outcome, Result, Run, UnknownName
 from jobs.run.lease import Holder, read_holder
 from jobs.run.old_records import remove_old_records
-from jobs.store import ListedKey, NotDeleted, OpenUpload, Store, StoreError
+from jobs.store import ListedKey, NotDeleted, ObjectLock, OpenUpload, Store, StoreError
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -54,6 +55,10 @@ class PrunePlan:
     abandoned_uploads: tuple[OpenUpload, ...]
     names: Mapping[str, tuple[str, ...]]
     """The names of each set's keys, by set."""
+    locked: Mapping[str, datetime] = field(default_factory=dict)
+    """When the lock of a set ends that no rule keeps, by set."""
+    renewals: Mapping[str, ObjectLock] = field(default_factory=dict)
+    """The new object locks of sets that stay, by set."""
     dated_ahead: tuple[Set, ...] = ()
     """Sets dated in the future. No rule counts them, and only a person removes them."""
     lost_manifest: tuple[Set, ...] = ()
@@ -69,7 +74,7 @@ class PrunePlan:
 
 
 def plan_prune(store: Store, environment: Environment, database: str, now: datetime) -> PrunePlan:
-    """Decide what to remove without removing anything; reads listings and one lock."""
+    """Decide what to remove without removing anything; reads listings, one lease and, with `lock`, a lock per set."""
     policy = section_of(environment, database)[0].keep
     prefix = set_prefix(environment.name, database)
     # Read the lock before listing: a run that ends meanwhile still counts as alive.
@@ -80,15 +85,18 @@ def plan_prune(store: Store, environment: Environment, database: str, now: datet
     dated_ahead = tuple(each for each in sets if is_dated_ahead(each, now))
     candidates = [each for each in sets if each.complete and not is_dated_ahead(each, now)]
     decisions = apply_policy(candidates, policy, now.astimezone(environment.timezone))
+    locks = plan_locks(store, environment, policy, decisions, now)
     abandoned = partial(is_abandoned, holder=holder, now=now)
     leftovers = [each for each in sets if not each.complete and not each.pinned and abandoned(each.started)]
     return PrunePlan(
         database,
-        tuple(decisions),
+        locks.decisions,
         policy != Keep(),
         tuple(each for each in leftovers if not each.lost_manifest),
         tuple(upload for upload in store.open_uploads(prefix) if abandoned(upload.started)),
         names,
+        locks.locked,
+        locks.renewals,
         dated_ahead,
         tuple(each for each in leftovers if each.lost_manifest),
     )
@@ -113,6 +121,11 @@ def plan_removal(store: Store, environment: Environment, database: str, set_id: 
     if selected.pinned:
         unpin = f"crew backups unpin {environment.name} {database} --set {selected.id}"
         raise Failed(f"set {selected.id} of {database} is pinned; unpin it first: {unpin}")
+    if environment.store and environment.store.lock:
+        lock = store.object_lock(witness_key(selected))
+        if lock is not None and lock.until > now:
+            until = f"{lock.until.astimezone(environment.timezone):%Y-%m-%d %H:%M}"
+            raise Failed(f"set {selected.id} of {database} is locked until {until}; remove it then")
     decision = Decision(selected, keep=False, reasons=(f"{reasons[selected]}, removed by --set",), counters=())
     return PrunePlan(database, (decision,), has_rules=True, abandoned_sets=(), abandoned_uploads=(), names=plan.names)
 
@@ -223,12 +236,16 @@ def work(run: Run, *, versions: Collection[str] | None = None, set_id: str | Non
     if run.options.dry_run:
         details = f"for each set, see crew backups prune {run.environment.name} {run.subject} --dry-run"
         return Result(Outcome.DONE, f"{dry_run_sentence(plan)}; {details}")
+    renewed, not_renewed = renew_locks(run.store, plan.kept, plan.names, plan.renewals, run.check)
+    for each in not_renewed:
+        run.log.error("lock not renewed", set=each.set, why=each.why)
     if (damage := damage_of_newest(run.store, plan)) is not None and set_id is None:
         return Result(Outcome.FINDING, f"nothing was removed, because a set that always stays cannot be used: {damage}")
     removed = apply_prune(run.store, run.environment.name, plan, run.check, versions=versions)
     for refused in removed.refused:
-        run.log.error("not removed", key=refused.key, why=refused.why)
-    return prune_result(plan, removed)
+        level = run.log.info if refused.locked_until is not None else run.log.error
+        level("not removed", key=refused.key, why=refused.why)
+    return prune_result(plan, removed, renewed, not_renewed)
 
 
 def damage_of_newest(store: Store, plan: PrunePlan) -> str | None:
@@ -261,7 +278,8 @@ def dry_run_sentence(plan: PrunePlan) -> str:
     """Return what a run would remove, as one sentence."""
     size = format_size(sum(each.size for each in plan.removed))
     sentence = f"would remove {len(plan.removed)} of {plural(len(plan.decisions), 'set')}, {size}"
-    return "; ".join([sentence, *_remarks(plan)])
+    renew = [f"would renew the locks of {plural(len(plan.renewals), 'set')}"] if plan.renewals else []
+    return "; ".join([sentence, *renew, *_remarks(plan)])
 
 
 def _remarks(plan: PrunePlan) -> Iterator[str]:
@@ -270,6 +288,9 @@ def _remarks(plan: PrunePlan) -> Iterator[str]:
         yield f"{LOST_MANIFEST}: {ids}; find out who removed it; to remove a set: crew backups prune --set"
     if not plan.has_rules:
         yield "keep has no rules, so every set is kept"
+    if plan.locked:
+        last = max(plan.locked.values())
+        yield f"kept by object lock alone: {plural(len(plan.locked), 'set')}, until {last:%Y-%m-%d %H:%M} UTC at most"
     if plan.dated_ahead:
         ids = and_more([each.id for each in plan.dated_ahead], KEYS_SHOWN)
         yield f"dated in the future and ignored: {ids}; to remove one: crew backups prune --set"
@@ -282,29 +303,40 @@ def _remarks(plan: PrunePlan) -> Iterator[str]:
         yield f"left by failed runs: {sets}, {plural(uploads, 'open upload')}, {size}"
 
 
-def prune_result(plan: PrunePlan, removed: Removed) -> Result:
-    """Return the result of a run; it failed if a key could not be removed."""
+def prune_result(plan: PrunePlan, removed: Removed, renewed: int = 0, not_renewed: Sequence[NotRenewed] = ()) -> Result:
+    """Return the result of a run; it failed if a key could not be removed for another reason than its lock."""
+    locked = [each for each in removed.refused if each.locked_until is not None]
+    refused = [each for each in removed.refused if each.locked_until is None]
     figures = {
         "removed_sets": removed.sets,
         "removed_bytes": removed.bytes,
         "kept_sets": len(plan.decisions) - removed.sets,
         "kept_bytes": sum(each.size for each in plan.kept),
         "swept": removed.swept,
-        "not_removed": len(removed.refused),
+        "not_removed": len(refused),
+        **({"renewed_locks": renewed} if renewed else {}),
     }
     facts = [
         f"removed {removed.sets} of {plural(len(plan.decisions), 'set')}, {format_size(removed.bytes)}",
         *_remarks(plan),
         *([f"removed {plural(removed.versions, 'old version')}"] if removed.versions else []),
+        *([f"renewed the locks of {plural(renewed, 'set')}"] if renewed else []),
+        *(_locked_keys(locked) if locked else []),
     ]
-    if not removed.refused:
-        return Result(Outcome.FINDING if plan.lost_manifest else Outcome.DONE, "; ".join(facts), figures)
-    refused = and_more([f"{each.key}: {each.why}" for each in removed.refused], KEYS_SHOWN, "in the log")
-    return Result(
-        Outcome.FAILED,
-        f"could not remove {plural(len(removed.refused), 'key')}: {refused}; {'; '.join(facts)}",
-        figures,
-    )
+    faults = []
+    if refused:
+        listed = and_more([f"{each.key}: {each.why}" for each in refused], KEYS_SHOWN, "in the log")
+        faults.append(f"could not remove {plural(len(refused), 'key')}: {listed}")
+    if not_renewed:
+        listed = and_more([f"{each.set}: {each.why}" for each in not_renewed], 1, "in the log")
+        faults.append(f"could not renew the locks of {plural(len(not_renewed), 'set')}: {listed}")
+    outcome = Outcome.FAILED if faults else Outcome.FINDING if plan.lost_manifest else Outcome.DONE
+    return Result(outcome, "; ".join([*faults, *facts]), figures)
+
+
+def _locked_keys(locked: Sequence[NotDeleted]) -> Iterator[str]:
+    last = max(each.locked_until for each in locked if each.locked_until is not None)
+    yield f"locked, so the next runs remove them: {plural(len(locked), 'key')}, until {last:%Y-%m-%d %H:%M} UTC at most"
 
 
 def subjects(environment: Environment, store: Store, options: Options) -> list[str]:

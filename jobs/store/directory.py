@@ -32,8 +32,10 @@ from jobs.store.interface import (
     Exists,
     ListedKey,
     ListedPrefix,
+    LockProof,
     Missing,
     NotDeleted,
+    ObjectLock,
     OpenUpload,
     StoredObject,
     StoredPiece,
@@ -84,7 +86,9 @@ class DirectoryStore:
                 raise too_large(self.url, key, limit)
             return StoredObject(file.read(found.st_size), _version(found))
 
-    def create(self, key: str, body: bytes) -> str:
+    def create(self, key: str, body: bytes, lock: ObjectLock | None = None) -> str:
+        self._require_no_lock(lock)
+
         def require_absent(file: Path) -> None:
             if os.path.lexists(file):
                 raise Exists(f"{self.url}: {key} exists already")
@@ -98,14 +102,16 @@ class DirectoryStore:
 
         return self._write(key, body, require_unchanged)
 
-    def put(self, key: str, body: bytes) -> str:
+    def put(self, key: str, body: bytes, lock: ObjectLock | None = None) -> str:
+        self._require_no_lock(lock)
         return self._write(key, body)
 
     @property
     def largest_piece(self) -> None:
         return None
 
-    def upload(self, key: str, first: int = 0) -> Upload:
+    def upload(self, key: str, first: int = 0, *, lock: ObjectLock | None = None) -> Upload:
+        self._require_no_lock(lock)
         with self._translated_errors(key):
             return DirectoryUpload(self, f"{key}.{first}", self._new_open_folder(key))
 
@@ -170,6 +176,26 @@ class DirectoryStore:
     def abort_upload(self, upload: OpenUpload) -> None:
         with self._translated_errors(upload.key):
             self._remove_open_folder(self.root / _OPEN_FOLDER / upload.id)
+
+    def object_lock(self, key: str) -> ObjectLock | None:
+        """Return None: a directory cannot refuse to delete a file."""
+        del key
+        return None
+
+    def extend_lock(self, key: str, lock: ObjectLock) -> None:
+        del key, lock
+        raise self._no_lock()
+
+    def prove_lock(self, key: str, lock: ObjectLock) -> LockProof:
+        del key, lock
+        raise self._no_lock()
+
+    def _require_no_lock(self, lock: ObjectLock | None) -> None:
+        if lock is not None:
+            raise self._no_lock()
+
+    def _no_lock(self) -> StoreError:
+        return StoreError(f"{self.url}: object lock needs S3, a directory cannot refuse to delete files; remove `lock`")
 
     def require_conditional_writes(self) -> None:
         """A directory always supports conditions: every write becomes visible under one lock."""

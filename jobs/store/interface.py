@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from inventories import CrewError
 
@@ -75,6 +75,18 @@ class StoredObject:
     version: str
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectLock:
+    """Until when nobody can delete an object. A special permission lifts a lock in governance mode."""
+
+    until: datetime
+    compliance: bool = False
+
+    @property
+    def mode(self) -> Literal["COMPLIANCE", "GOVERNANCE"]:
+        return "COMPLIANCE" if self.compliance else "GOVERNANCE"
+
+
 def too_large(url: str, key: str, limit: int) -> TooLarge:
     """Return the error for an object that has more bytes than the limit."""
     return TooLarge(
@@ -114,10 +126,22 @@ class OpenUpload:
 
 @dataclass(frozen=True, slots=True)
 class NotDeleted:
-    """A key that could not be deleted, and why."""
+    """A key that could not be deleted, and why; if object lock is the reason, until when."""
 
     key: str
     why: str
+    locked_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LockProof:
+    """What happened to an object that was written with a lock and then deleted."""
+
+    has_versions: bool
+    refused: bool
+    """Whether the store refused to delete the locked version."""
+    lifted: bool
+    """Whether it deleted it for credentials that may lift governance."""
 
 
 class Upload(Protocol):
@@ -149,7 +173,7 @@ class Store(Protocol):
         """Return a small object; Missing if there is none, TooLarge if it has more bytes than the limit."""
         ...
 
-    def create(self, key: str, body: bytes) -> str:
+    def create(self, key: str, body: bytes, lock: ObjectLock | None = None) -> str:
         """Write a key that does not exist yet, atomically, and return its version; Exists if it exists."""
         ...
 
@@ -157,7 +181,7 @@ class Store(Protocol):
         """Write a key if it still has this version, and return its new version; else Changed or Missing."""
         ...
 
-    def put(self, key: str, body: bytes) -> str:
+    def put(self, key: str, body: bytes, lock: ObjectLock | None = None) -> str:
         """Write a small object, whether it exists or not, and return its version."""
         ...
 
@@ -166,7 +190,7 @@ class Store(Protocol):
         """The most bytes that one object of an upload can have; None if there is no limit."""
         ...
 
-    def upload(self, key: str, first: int = 0) -> Upload:
+    def upload(self, key: str, first: int = 0, *, lock: ObjectLock | None = None) -> Upload:
         """Start to upload a stream of unknown length in parts of fixed size; `first` numbers its first piece."""
         ...
 
@@ -209,6 +233,18 @@ class Store(Protocol):
 
     def abort_upload(self, upload: OpenUpload) -> None:
         """Abort an open upload; no error if it has ended already."""
+        ...
+
+    def object_lock(self, key: str) -> ObjectLock | None:
+        """Return the lock of an object; None if it has none."""
+        ...
+
+    def extend_lock(self, key: str, lock: ObjectLock) -> None:
+        """Lock an object until a later time, or for the first time. A lock that ends later stays as it is."""
+        ...
+
+    def prove_lock(self, key: str, lock: ObjectLock) -> LockProof:
+        """Write a locked object, and try to delete its version in each way that these credentials allow."""
         ...
 
     def require_conditional_writes(self) -> None:

@@ -27,9 +27,11 @@ from jobs.store.interface import (
     Exists,
     ListedKey,
     ListedPrefix,
+    LockProof,
     Missing,
     NotConditional,
     NotDeleted,
+    ObjectLock,
     OpenUpload,
     StoredObject,
     StoreError,
@@ -37,12 +39,36 @@ from jobs.store.interface import (
     too_large,
 )
 from jobs.store.retries import RequestTimeouts, attempts, backoff
-from jobs.store.s3_errors import BROKEN, Location, code_of, translated, translated_errors, tries_of
-from jobs.store.s3_upload import IN_FLIGHT, PART, PartSender, S3Upload, put_object, version_of
+from jobs.store.s3_errors import (
+    BROKEN,
+    LOCKED_WRITE,
+    NO_LOCK,
+    REFUSED,
+    Location,
+    code_of,
+    translated,
+    translated_errors,
+    tries_of,
+)
+from jobs.store.s3_upload import (
+    IN_FLIGHT,
+    PART,
+    PartSender,
+    S3Upload,
+    lock_headers,
+    put_object,
+    version_of,
+    write_action,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, ListObjectsV2OutputTypeDef
+    from mypy_boto3_s3.type_defs import (
+        ErrorTypeDef,
+        GetObjectOutputTypeDef,
+        ListObjectsV2OutputTypeDef,
+        ObjectLockRetentionTypeDef,
+    )
 
 READ_SIZE = 1 << 20
 KEYS_PER_REQUEST = 1000
@@ -96,8 +122,8 @@ class S3Store:
                         raise
         raise AssertionError("no attempt was made")
 
-    def create(self, key: str, body: bytes) -> str:
-        if version := self._write_if({"IfNoneMatch": "*"}, key, body):
+    def create(self, key: str, body: bytes, lock: ObjectLock | None = None) -> str:
+        if version := self._write_if({"IfNoneMatch": "*"}, key, body, lock):
             return version
         raise Exists(f"{self.url}: {key} exists already")
 
@@ -106,16 +132,16 @@ class S3Store:
             return new
         raise Changed(f"{self.url}: {key} was changed by another writer")
 
-    def put(self, key: str, body: bytes) -> str:
-        with translated_errors(self._location, "s3:PutObject", key):
-            return self._put(key, body)
+    def put(self, key: str, body: bytes, lock: ObjectLock | None = None) -> str:
+        with translated_errors(self._location, write_action(lock), key):
+            return self._put(key, body, lock_headers(lock))
 
     @property
     def largest_piece(self) -> int:
         return self._sender.max_parts * PART
 
-    def upload(self, key: str, first: int = 0) -> Upload:
-        return S3Upload(self._sender, key, self._above + key, first)
+    def upload(self, key: str, first: int = 0, *, lock: ObjectLock | None = None) -> Upload:
+        return S3Upload(self._sender, key, self._above + key, first, lock)
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         position, version, broken = start, "", 0
@@ -209,6 +235,54 @@ class S3Store:
     def abort_upload(self, upload: OpenUpload) -> None:
         self._sender.abort(self._above + upload.key, upload.id)
 
+    def object_lock(self, key: str) -> ObjectLock | None:
+        with translated_errors(self._location, "s3:GetObjectRetention", key):
+            return self._lock_of(self._at(key))
+
+    def extend_lock(self, key: str, lock: ObjectLock) -> None:
+        retention: ObjectLockRetentionTypeDef = {"Mode": lock.mode, "RetainUntilDate": lock.until}
+        with translated_errors(self._location, LOCKED_WRITE, key):
+            try:
+                self._client.put_object_retention(**self._at(key), Retention=retention)
+            except ClientError as error:
+                if code_of(error) not in REFUSED:
+                    raise
+                found = self._lock_of(self._at(key))  # S3 refuses to shorten a lock
+                if found is None or found.until < lock.until:
+                    raise
+
+    def prove_lock(self, key: str, lock: ObjectLock) -> LockProof:
+        request = {**self._at(key), **lock_headers(lock)}
+        with translated_errors(self._location, LOCKED_WRITE, key):
+            version = self._client.put_object(**request, Body=_unique_body()).get("VersionId", "null")
+        if version == "null":
+            return LockProof(has_versions=False, refused=False, lifted=False)
+        version_at = {**self._at(key), "VersionId": version}
+        with translated_errors(self._location, "s3:GetObjectRetention", key):
+            is_locked = self._lock_of(version_at) is not None
+        refused = is_locked and not self._deletes(version_at)
+        lifted = refused and not lock.compliance and self._deletes({**version_at, "BypassGovernanceRetention": True})
+        return LockProof(has_versions=True, refused=refused, lifted=lifted)
+
+    def _deletes(self, request: dict[str, Any]) -> bool:
+        with translated_errors(self._location, "s3:DeleteObjectVersion", request["Key"]):
+            try:
+                self._client.delete_object(**request)
+            except ClientError as error:
+                if code_of(error) in REFUSED:
+                    return False
+                raise
+        return True
+
+    def _lock_of(self, request: dict[str, Any]) -> ObjectLock | None:
+        try:
+            found = self._client.get_object_retention(**request)["Retention"]
+        except ClientError as error:
+            if code_of(error) not in NO_LOCK | {"InvalidRequest"}:
+                raise
+            return None
+        return ObjectLock(found["RetainUntilDate"], found["Mode"] == "COMPLIANCE")
+
     def require_conditional_writes(self) -> None:
         if not self._honours_conditions and not self._test_conditions():
             raise NotConditional(
@@ -234,14 +308,16 @@ class S3Store:
             return False
         return True
 
-    def _put(self, key: str, body: bytes, condition: Mapping[str, str] | None = None) -> str:
-        return put_object(self._client, self._timeouts.tries, self._at(key) | dict(condition or {}), body)
+    def _put(self, key: str, body: bytes, headers: Mapping[str, Any] | None = None) -> str:
+        return put_object(self._client, self._timeouts.tries, self._at(key) | dict(headers or {}), body)
 
-    def _write_if(self, condition: Mapping[str, str], key: str, body: bytes) -> str | None:
+    def _write_if(
+        self, condition: Mapping[str, str], key: str, body: bytes, lock: ObjectLock | None = None
+    ) -> str | None:
         """Return the new version; None if the condition does not hold."""
-        with translated_errors(self._location, "s3:PutObject", key):
+        with translated_errors(self._location, write_action(lock), key):
             try:
-                return self._put(key, body, condition)
+                return self._put(key, body, {**condition, **lock_headers(lock)})
             except ClientError as error:
                 if code_of(error) not in ("PreconditionFailed", "412"):
                     raise
@@ -297,11 +373,22 @@ class S3Store:
             answer = self._client.delete_objects(
                 Bucket=self._location.bucket, Delete={"Objects": objects, "Quiet": True}
             )
+        requested = {each["Key"]: each.get("VersionId", "") for each in objects}
         return [
-            NotDeleted(self._below(error.get("Key", "")), f"{error.get('Code', '')}: {error.get('Message', '')}")
+            self._not_deleted(error, error.get("VersionId") or requested.get(error.get("Key", ""), ""))
             for error in answer.get("Errors", [])
             if error.get("Code") != "NoSuchKey"
         ]
+
+    def _not_deleted(self, error: ErrorTypeDef, version_id: str) -> NotDeleted:
+        """Return why an object was not deleted. S3 answers a lock as it answers missing permissions."""
+        key, lock = error.get("Key", ""), None
+        version = {"VersionId": version_id} if version_id else {}
+        with suppress(ClientError, *BROKEN):
+            lock = self._lock_of({"Bucket": self._location.bucket, "Key": key, **version})
+        if lock is not None:
+            return NotDeleted(self._below(key), f"locked until {lock.until:%Y-%m-%d %H:%M} UTC", lock.until)
+        return NotDeleted(self._below(key), f"{error.get('Code', '')}: {error.get('Message', '')}")
 
     def _delete_singly(self, keys: Sequence[str]) -> Iterator[NotDeleted]:
         """Delete keys one by one, because XML cannot hold their characters."""

@@ -29,6 +29,15 @@ DAMAGED = {"BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatc
 CONFLICT = {"ConditionalRequestConflict"}
 """Error codes of S3 for two conditional writes at the same time, of which neither was done."""
 
+LOCKED_WRITE = "s3:PutObject with s3:PutObjectRetention"
+"""The action of a write with object lock."""
+
+REFUSED = {"AccessDenied", "InvalidRequest", "ObjectLocked", "403"}
+"""Error codes of S3 servers for a locked object."""
+
+NO_LOCK = {"NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError"}
+"""Error codes of S3 for an object without a lock, or a bucket without object lock."""
+
 _NO_CREDENTIALS = (
     boto.NoCredentialsError,
     boto.PartialCredentialsError,
@@ -200,6 +209,11 @@ def _from_answer(error: boto.ClientError, location: Location, action: str, key: 
             "{url}: {where} answered {action} with HTTP {code}, but not as S3 does; correct store.endpoint".format(
                 **facts
             )
+        )
+    if action == LOCKED_WRITE and code in NO_LOCK | {"InvalidRequest"}:
+        return StoreError(
+            "{url}: bucket {bucket} has no object lock, which lock in the file needs ({message}); "
+            "enable it (object_lock = true in the Terraform module backups), or remove lock".format(**facts)
         )
     for answered in (code, status):
         for codes, translation, message in _BY_CODE:

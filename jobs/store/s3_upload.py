@@ -21,9 +21,18 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from jobs.store.interface import Missing, StoredPiece, StoredStream, StoreError
+from jobs.store.interface import Missing, ObjectLock, StoredPiece, StoredStream, StoreError
 from jobs.store.retries import RequestTimeouts, retry_on
-from jobs.store.s3_errors import CONFLICT, DAMAGED, Location, code_of, translated, translated_errors, tries_of
+from jobs.store.s3_errors import (
+    CONFLICT,
+    DAMAGED,
+    LOCKED_WRITE,
+    Location,
+    code_of,
+    translated,
+    translated_errors,
+    tries_of,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -47,6 +56,18 @@ def crc32(body: bytes | bytearray | memoryview) -> str:
 def version_of(etag: str) -> str:
     """Return an ETag without quotes, because some servers quote it only sometimes."""
     return etag.strip('"')
+
+
+def write_action(lock: ObjectLock | None) -> str:
+    """Return the permissions that a write needs, as errors name them."""
+    return LOCKED_WRITE if lock else "s3:PutObject"
+
+
+def lock_headers(lock: ObjectLock | None) -> dict[str, Any]:
+    """Return what a request must say to lock the object that it writes. S3 wants the checksum's name, too."""
+    if lock is None:
+        return {}
+    return {"ObjectLockMode": lock.mode, "ObjectLockRetainUntilDate": lock.until, "ChecksumAlgorithm": "CRC32"}
 
 
 def put_object(client: S3Client, tries: int, request: dict[str, Any], body: bytes | memoryview) -> str:
@@ -152,8 +173,10 @@ class _OpenObject:
 class S3Upload:
     """An upload of unknown length. Less than one part is a single put; after max_parts parts a next object starts."""
 
-    def __init__(self, sender: PartSender, key: str, full_key: str, first: int = 0) -> None:
-        self._sender, self._key, self._full_key, self._first = sender, key, full_key, first
+    def __init__(
+        self, sender: PartSender, key: str, full_key: str, first: int = 0, lock: ObjectLock | None = None
+    ) -> None:
+        self._sender, self._key, self._full_key, self._first, self._lock = sender, key, full_key, first, lock
         self._bucket = sender.location.bucket
         self._pieces: list[_OpenObject] = []
         self._sending: list[Future[None]] = []
@@ -246,10 +269,9 @@ class S3Upload:
 
     def _new_object(self) -> _OpenObject:
         key = f"{self._full_key}.{self._first + len(self._pieces)}"
-        with self._translated_errors("s3:PutObject"):
-            answer = self._sender.client.create_multipart_upload(
-                Bucket=self._bucket, Key=key, ChecksumAlgorithm="CRC32"
-            )
+        request = {"Bucket": self._bucket, "Key": key, "ChecksumAlgorithm": "CRC32", **lock_headers(self._lock)}
+        with self._translated_errors(write_action(self._lock)):
+            answer = self._sender.client.create_multipart_upload(**request)
         self._pieces.append(_OpenObject(key, answer["UploadId"]))
         return self._pieces[-1]
 
@@ -299,8 +321,8 @@ class S3Upload:
         return self._checked_piece(number, sum(piece.sizes), piece.sha256.hexdigest())
 
     def _put_single(self) -> StoredPiece:
-        request = {"Bucket": self._bucket, "Key": f"{self._full_key}.{self._first}"}
-        with self._translated_errors("s3:PutObject"):
+        request = {"Bucket": self._bucket, "Key": f"{self._full_key}.{self._first}", **lock_headers(self._lock)}
+        with self._translated_errors(write_action(self._lock)):
             put_object(self._sender.client, self._sender.tries, request, self._view[: self._filled])
         return self._checked_piece(self._first, self._filled, hashlib.sha256(self._view[: self._filled]).hexdigest())
 

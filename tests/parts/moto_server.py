@@ -1,8 +1,8 @@
-"""The AWS emulator, with two corrections.
+"""The AWS emulator, with three corrections.
 
 It answers the calls about budgets that the AWS provider makes and that moto lacks. Without answers, the provider asks
 again for many minutes. It does not apply policies that refuse requests without TLS: moto ignores their condition and
-would refuse all requests, and the tests have no TLS.
+would refuse all requests, and the tests have no TLS. It answers what object lock an object has, which moto cannot.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from moto.budgets.responses import BudgetsResponse
 from moto.iam.access_control import IAMPolicy, PermissionResult
 from moto.s3.models import FakeBucket
+from moto.s3.responses import S3Response
 from moto.server import main
 
 NO_TLS = {"Bool": {"aws:SecureTransport": "false"}}
@@ -61,7 +62,19 @@ def get_permission(bucket: FakeBucket, action: str, resource: str) -> Permission
     return IAMPolicy(json.dumps({**policy, "Statement": statements})).is_action_permitted(action, resource)
 
 
+def get_object(response: S3Response) -> Any:
+    """Answer GetObjectRetention. To moto, that is a request for the object with a parameter that it does not know."""
+    if "retention" not in response.querystring:
+        return _get_object(response)
+    key, _ = response._get_key()
+    if not key.lock_until:
+        return 404, {}, "<Error><Code>NoSuchObjectLockConfiguration</Code><Message>no lock</Message></Error>"
+    retention = f"<Mode>{key.lock_mode}</Mode><RetainUntilDate>{key.lock_until}</RetainUntilDate>"
+    return 200, {}, f"<Retention>{retention}</Retention>"
+
+
 _create_budget = BudgetsResponse.create_budget
+_get_object = S3Response.get_object
 
 if __name__ == "__main__":
     for answer in (
@@ -69,4 +82,5 @@ if __name__ == "__main__":
     ):  # fmt: skip
         setattr(BudgetsResponse, answer.__name__, answer)
     FakeBucket.get_permission = get_permission
+    setattr(S3Response, get_object.__name__, get_object)
     main()

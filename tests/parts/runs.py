@@ -16,7 +16,7 @@ from typing import Any
 
 from inventories import Environment, Metrics, Repository
 from jobs.run import Job, Outcome, Result, Run, RunTimeouts
-from jobs.store import DOCUMENT_LIMIT, ListedKey, Store, StoredObject
+from jobs.store import DOCUMENT_LIMIT, ListedKey, ObjectLock, Store, StoredObject
 from jobs.store.directory import DirectoryStore
 
 QUICK = RunTimeouts(work_retries=(0.01, 0.02), store_retries=(0.01, 0.02), kill_after=0.3, abandon_after=0.6)
@@ -83,17 +83,17 @@ class CountingStore(DirectoryStore):
         self.requests.append(f"list {prefix}")
         return super().list(prefix, start_after)
 
-    def create(self, key: str, body: bytes) -> str:
+    def create(self, key: str, body: bytes, lock: ObjectLock | None = None) -> str:
         self.requests.append(f"create {key}")
-        return super().create(key, body)
+        return super().create(key, body, lock)
 
     def replace(self, key: str, body: bytes, version: str) -> str:
         self.requests.append(f"replace {key}")
         return super().replace(key, body, version)
 
-    def put(self, key: str, body: bytes) -> str:
+    def put(self, key: str, body: bytes, lock: ObjectLock | None = None) -> str:
         self.requests.append(f"put {key}")
-        return super().put(key, body)
+        return super().put(key, body, lock)
 
 
 def job(work: Callable[[Run], Result], *subjects: str, line: str | None = None, **more: Any) -> Job:

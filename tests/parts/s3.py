@@ -77,6 +77,13 @@ def new_bucket(endpoint: str, key: str = KEY, secret: str = SECRET) -> Bucket:
     return bucket
 
 
+def with_object_lock(bucket: Bucket) -> Bucket:
+    """Create another bucket on the same server, with versions and object lock."""
+    locked = replace(bucket, name=f"{bucket.name}-locked")
+    locked.client().create_bucket(Bucket=locked.name, ObjectLockEnabledForBucket=True)
+    return locked
+
+
 @contextmanager
 def moto(folder: Path) -> Iterator[str]:
     """Start the AWS emulator and yield its address."""

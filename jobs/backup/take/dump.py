@@ -26,7 +26,7 @@ from jobs.backup.sets.writing import PartWriter
 from jobs.backup.take.definitions import Chunks, DefinitionsCopy
 from jobs.backup.take.parts import PlannedPart
 from jobs.run.job import Failed, Run, Transient
-from jobs.store import Store
+from jobs.store import ObjectLock, Store
 
 _READ_SIZE = 1 << 18
 _MAX_LINES = 50
@@ -62,6 +62,7 @@ class PartStream:
     store: Store
     prefix: str
     recipients: Sequence[str]
+    lock: ObjectLock | None
     stall: timedelta
     environment: Mapping[str, str]
     total: ByteCounter
@@ -81,7 +82,7 @@ class PartStream:
         try:
             with (
                 self.cancellation.on_cancel(program.kill),
-                self.store.upload(f"{self.prefix}{planned.name}") as upload,
+                self.store.upload(f"{self.prefix}{planned.name}", lock=self.lock) as upload,
                 closing(watch(self._output(planned.name, program, stderr, dumped := ByteCounter()))) as chunks,
             ):
                 writer = PartWriter(upload, self.recipients)
@@ -94,7 +95,7 @@ class PartStream:
         """Store what another thread copies as the part of the definitions."""
         with (
             copy.cancellation.on_cancel(copy.cancel),
-            self.store.upload(f"{self.prefix}{planned.name}") as upload,
+            self.store.upload(f"{self.prefix}{planned.name}", lock=self.lock) as upload,
         ):
             dumped, writer = ByteCounter(), PartWriter(upload, self.recipients)
             writer.write_all(self._chunks(copy.reader, dumped))
@@ -158,10 +159,12 @@ def dump_error(name: str, code: int, stderr: Sequence[str]) -> Failed | Transien
     return Transient(sentence) if is_transient and not is_permanent(output) else BackupError(sentence)
 
 
-def store_description(store: Store, prefix: str, recipients: Sequence[str], description: Description) -> Part:
+def store_description(
+    store: Store, prefix: str, recipients: Sequence[str], description: Description, lock: ObjectLock | None = None
+) -> Part:
     """Store the description of a set as a part."""
     body = encode_description(description)
-    with store.upload(f"{prefix}{PartKind.DESCRIPTION}") as upload:
+    with store.upload(f"{prefix}{PartKind.DESCRIPTION}", lock=lock) as upload:
         writer = PartWriter(upload, recipients)
         writer.write_all([body])
         return writer.complete(PartKind.DESCRIPTION.value, PartKind.DESCRIPTION, len(body))

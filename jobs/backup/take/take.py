@@ -17,6 +17,7 @@ from jobs.backup.postgres.programs import ClientProgram, dump_program, installed
 from jobs.backup.sets.description import Description
 from jobs.backup.sets.manifest import MANIFEST, Manifest, Part, PartKind, SourceServer, encode_manifest
 from jobs.backup.sets.marker import marker_name
+from jobs.backup.sets.object_locks import lock_of_new_set
 from jobs.backup.sets.sets import SIGNATURE, new_set_id, set_prefix
 from jobs.backup.sets.signatures import MANIFEST_NAMESPACE, SigningKey
 from jobs.backup.sets.trust import sign_name
@@ -36,7 +37,7 @@ from jobs.run.job import Run, Transient
 
 if TYPE_CHECKING:
     from inventories import DatabaseSettings, ServerSettings
-    from jobs.store import Store
+    from jobs.store import ObjectLock, Store
 
     Section = DatabaseSettings | ServerSettings
 
@@ -90,6 +91,7 @@ def take_set(
         plan = plan_backup(section, endpoint, snapshot)
         draft = draft_manifest(run, plan, recipients)
         description = describe(plan)
+        lock = lock_of_new_set(run.environment.store, section.keep, draft.started)
         prefix = set_prefix(draft.environment, draft.database, draft.set)
         run.log.info(
             "set started",
@@ -99,7 +101,7 @@ def take_set(
             tables=len(description.tables),
         )
         with run.step("dump"):
-            parts, warnings, counts = dump_parts(run, section, plan, prefix, recipients)
+            parts, warnings, counts = dump_parts(run, section, plan, prefix, recipients, lock=lock)
             require_held(snapshot)
     description = replace(
         description,
@@ -107,22 +109,24 @@ def take_set(
         notes=(*description.notes, *(uncounted_notes(plan, counts) if section.counts else ()), *warnings),
     )
     run.check()
-    described = store_description(run.store, prefix, recipients, description)
+    described = store_description(run.store, prefix, recipients, description, lock)
     manifest = replace(draft, parts=(*parts, described), ended=datetime.now(UTC))
     run.check()
     for tag in manifest.tags:
         run.store.put(f"{prefix}tags/{tag}", b"")
-    publish_set(run.store, prefix, manifest, signer)
+    publish_set(run.store, prefix, manifest, signer, lock)
     return TakenSet(manifest, description)
 
 
-def publish_set(store: Store, prefix: str, manifest: Manifest, signer: SigningKey | None) -> None:
+def publish_set(
+    store: Store, prefix: str, manifest: Manifest, signer: SigningKey | None, lock: ObjectLock | None = None
+) -> None:
     """Store the manifest and what signs it. The signature comes last, because it completes the set."""
     body = encode_manifest(manifest)
-    store.put(sign_name(prefix + marker_name(manifest, body), signer, MANIFEST_NAMESPACE), b"")
-    store.create(f"{prefix}{MANIFEST}", body)
+    store.put(sign_name(prefix + marker_name(manifest, body), signer, MANIFEST_NAMESPACE), b"", lock)
+    store.create(f"{prefix}{MANIFEST}", body, lock)
     if signer is not None:
-        store.create(f"{prefix}{SIGNATURE}", signer.sign(body, MANIFEST_NAMESPACE))
+        store.create(f"{prefix}{SIGNATURE}", signer.sign(body, MANIFEST_NAMESPACE), lock)
 
 
 def draft_manifest(run: Run, plan: BackupPlan, recipients: Sequence[str]) -> Manifest:
@@ -162,15 +166,21 @@ def describe(plan: BackupPlan) -> Description:
 
 
 def dump_parts(
-    run: Run, section: Section, plan: BackupPlan, prefix: str, recipients: Sequence[str]
+    run: Run,
+    section: Section,
+    plan: BackupPlan,
+    prefix: str,
+    recipients: Sequence[str],
+    *,
+    lock: ObjectLock | None,
 ) -> tuple[tuple[Part, ...], tuple[str, ...], dict[int, int]]:
     """Dump all parts and count rows in parallel; return the stored parts, warnings, and counts by table OID."""
     cancellation, total = Cancellation(), ByteCounter()
     stream = PartStream(
-        run, run.store, prefix, recipients, section.limits.stall, plan.endpoint.environment, total, cancellation
+        run, run.store, prefix, recipients, lock, section.limits.stall, plan.endpoint.environment, total, cancellation
     )
-    definitions, lock = DefinitionsCopy(cancellation), section.limits.lock
-    tasks = {part.name: _dump_task(part, stream, plan, definitions, lock) for part in plan.parts}
+    definitions, wait = DefinitionsCopy(cancellation), section.limits.lock
+    tasks = {part.name: _dump_task(part, stream, plan, definitions, wait) for part in plan.parts}
     if section.counts:
         tasks["counts"] = partial(facts.count_rows, cancellation, plan.snapshot, standby=plan.server.standby)
 
@@ -181,7 +191,7 @@ def dump_parts(
         with closing(definitions):
             results = run_concurrently(run, cancellation, tasks, report)
     except LockTimeout:
-        raise Transient(describe_lock_holder(plan.endpoint, plan.snapshot.tables, lock)) from None
+        raise Transient(describe_lock_holder(plan.endpoint, plan.snapshot.tables, wait)) from None
     run.progress("dumped", total.bytes, total.bytes)
     counts = results.pop("counts", {})
     warnings = tuple(f"part {name}: {line}" for name, (_, lines) in results.items() for line in lines)

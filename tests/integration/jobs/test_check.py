@@ -11,7 +11,7 @@ import pytest
 from jobs import cli
 from tests.parts.needs import majors
 from tests.parts.postgres import Database
-from tests.parts.s3 import Bucket
+from tests.parts.s3 import Bucket, with_object_lock
 
 FILE = """
 [environment]
@@ -107,6 +107,20 @@ def test_a_bucket_that_honours_conditions_is_ok(
 ) -> None:
     results = check(url=seaweed.url, endpoint=seaweed.endpoint)
     assert [results[name][0] for name in ("store", "locks", "clock")] == ["ok", "ok", "ok"]
+
+
+def test_a_delete_of_a_locked_object_is_tried(
+    check: Callable[..., dict[str, tuple[str, str]]], seaweed: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = with_object_lock(seaweed)
+    monkeypatch.setenv("GROUNDCREW__STORE__LOCK", "30d")
+    results = check(url=locked.url, endpoint=locked.endpoint)
+    assert results["object lock"] == ("warn", "these credentials can lift the locks of backups")
+    monkeypatch.setenv("GROUNDCREW__STORE__LOCK_MODE", "compliance")
+    results = check(url=locked.url, endpoint=locked.endpoint)
+    assert results["object lock"] == ("ok", "the store keeps versions and refuses to delete a locked object")
+    verdict, fact = check(url=seaweed.url, endpoint=seaweed.endpoint)["object lock"]
+    assert (verdict, "has no object lock, which lock in the file needs" in fact) == ("fault", True)
 
 
 def test_a_store_that_ignores_conditions_is_a_fault(

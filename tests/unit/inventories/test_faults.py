@@ -115,6 +115,25 @@ BROKEN = {
             'environment.format: "1" is not a format; use 1',
         ],
     ),
+    "object lock in a directory": (
+        HEAD + STORE + 'lock = "30d"\nlock_mode = "forever"\n' + SHOP,
+        [
+            'store.lock_mode: "forever" is not a mode of object lock; use "governance" or "compliance"',
+            "store.lock: object lock needs S3, a directory cannot refuse to delete files; remove `lock`",
+        ],
+    ),
+    "an object lock of some minutes": (
+        HEAD + STORE + 'lock = "5m"\n' + SHOP,
+        [
+            'store.lock: "5m" is not the period of a lock; use one day to 100 years, such as "30d"',
+        ],
+    ),
+    "a mode of object lock without a lock": (
+        HEAD + STORE + 'lock_mode = "compliance"\n' + SHOP,
+        [
+            'store.lock_mode: has no effect without lock; add lock = "30d"',
+        ],
+    ),
     "no url of the store": (
         HEAD + '[store]\nencrypt_to = "nobody"\n',
         [

@@ -60,8 +60,8 @@ def test_during_the_dump_although_every_part_ends_well(
 ) -> None:
     real, broken = take.dump_parts, []
 
-    def dump_parts(run: Any, section: Any, plan: take.BackupPlan, *others: Any) -> Any:
-        dumped = real(run, section, plan, *others)
+    def dump_parts(run: Any, section: Any, plan: take.BackupPlan, *others: Any, **more: Any) -> Any:
+        dumped = real(run, section, plan, *others, **more)
         if not broken:
             broken.append(terminate(shop, plan.snapshot.connection))
         return dumped

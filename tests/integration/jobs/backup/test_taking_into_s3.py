@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from jobs.run.job import Outcome
 from tests.parts.backups import DiscardingSink, Team, section, team
 from tests.parts.postgres import Database
 from tests.parts.proxy import Proxy
-from tests.parts.s3 import Bucket
+from tests.parts.s3 import Bucket, with_object_lock
 
 MakeProxy = Callable[..., Proxy]
 
@@ -116,3 +117,26 @@ def test_a_store_that_becomes_unavailable_fails_the_backup(
     assert record.outcome is Outcome.FAILED
     faulty.clear()
     assert not any(each.complete for each in team.sets())
+
+
+def test_a_set_is_locked_and_what_changes_later_is_not(
+    database: Callable[..., Database], seaweed: Bucket, tmp_path: Path
+) -> None:
+    locked = with_object_lock(seaweed)
+    shop = section("shop", database(16).url, "keep = { within = '40d', daily = 90 }")
+    staging = team(tmp_path, shop, locked, lock="30d", lock_mode="compliance")
+    began = datetime.now(UTC).replace(microsecond=0)
+    record = staging.take(tags=("release",))
+    assert record.outcome is Outcome.DONE, record.sentence
+    [taken] = staging.sets()
+    found = {
+        entry.key.removeprefix(taken.prefix): staging.store.object_lock(entry.key) for entry in staging.store.list()
+    }
+    locks = {name: lock for name, lock in found.items() if lock is not None}
+    assert sorted(name for name in locks if not name.startswith("ended/")) == [
+        "defs.0", "description.0", "manifest.json", "manifest.json.sig", "rest.0", "roles.0",
+    ]  # fmt: skip
+    assert len(locks) == 7, "and the marker, but no tag, record or lease"
+    [until] = {lock.until for lock in locks.values()}
+    assert all(lock.compliance for lock in locks.values())
+    assert timedelta(days=40) <= until - began < timedelta(days=40, minutes=5)

@@ -6,12 +6,15 @@ from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from inventories import Environment, Repository
 from jobs.backup.sets.sets import set_prefix
-from jobs.retention.job import plan_prune, retention, sets_deleted_before
+from jobs.retention.job import plan_prune, plan_removal, retention, sets_deleted_before
 from jobs.run import Options, Outcome, Record, run_job
-from jobs.store import Store, open_store
-from tests.parts.s3 import Bucket
+from jobs.run.job import Failed
+from jobs.store import ObjectLock, Store, open_store
+from tests.parts.s3 import Bucket, with_object_lock
 from tests.parts.sets import daily, put, set_id, stored_sets
 from tests.parts.signing import PUBLIC_LINES
 
@@ -25,15 +28,16 @@ region = "{region}"
 endpoint = "{endpoint}"
 encrypt_to = "nobody"
 trust = {trust}
+{more}
 [databases.shop]
 url = "postgresql://nobody@127.0.0.1:1/shop"
 keep = {{ daily = 2 }}
 """
 
 
-def opened(bucket: Bucket, folder: Path) -> tuple[Environment, Store]:
+def opened(bucket: Bucket, folder: Path, more: str = "") -> tuple[Environment, Store]:
     (folder / "try.toml").write_text(
-        FILE.format(trust=PUBLIC_LINES, url=bucket.url, region=bucket.region, endpoint=bucket.endpoint)
+        FILE.format(trust=PUBLIC_LINES, url=bucket.url, region=bucket.region, endpoint=bucket.endpoint, more=more)
     )
     environment = Repository.find(folder).read("try")
     assert environment.store
@@ -82,24 +86,54 @@ def test_versions_of_removed_sets_are_removed_on_request(moto: Bucket, tmp_path:
     assert len(list(stored_sets(store))) == 2
 
 
-def test_a_locked_version_is_reported_and_the_rest_removed(moto_server: str, moto: Bucket, tmp_path: Path) -> None:
-    client = moto.client()
-    locked = Bucket(moto_server, f"{moto.name}-locked")
-    client.create_bucket(Bucket=locked.name, ObjectLockEnabledForBucket=True)
+def test_a_locked_version_stays_without_a_failure_and_the_rest_is_removed(moto: Bucket, tmp_path: Path) -> None:
+    locked = with_object_lock(moto)
     environment, store = opened(locked, tmp_path)
     days = daily(NEWEST, 4)
     for at in days:
         put(store, at)
-    key = f"{locked.prefix}/try/backups/shop/{set_id(days[3])}/defs.0"
-    until = datetime.now(UTC) + timedelta(days=1)
-    client.put_object_retention(Bucket=locked.name, Key=key, Retention={"Mode": "COMPLIANCE", "RetainUntilDate": until})
+    key = f"try/backups/shop/{set_id(days[3])}/defs.0"
+    store.extend_lock(key, ObjectLock(NEWEST + timedelta(days=1), compliance=True))
     record = run(environment, store, versions=())
-    assert record.outcome is Outcome.FAILED
-    assert record.sentence.startswith(f"could not remove 1 key: {key.removeprefix(locked.prefix + '/')}: AccessDenied")
-    assert [each for each, _ in versions(locked)].count(
-        key
-    ) == 2  # the delete marker stays, otherwise the part would reappear
+    assert record.outcome is Outcome.DONE, record.sentence
+    assert "locked, so the next runs remove them: 1 key, until " in record.sentence
+    assert [each for each, _ in versions(locked)].count(f"{locked.prefix}/{key}") == 2, (
+        "the delete marker stays, otherwise the part would reappear"
+    )
     assert len(list(stored_sets(store))) == 2
+
+
+def test_locks_are_renewed_and_a_locked_set_stays_until_its_lock_ends(seaweed: Bucket, tmp_path: Path) -> None:
+    environment, store = opened(with_object_lock(seaweed), tmp_path, 'lock = "30d"')
+    days = daily(NEWEST, 4)
+    ids = [put(store, at) for at in days]
+    ends = NEWEST + timedelta(days=3)
+    for entry in store.list(set_prefix("try", "shop", ids[3])):
+        store.extend_lock(entry.key, ObjectLock(ends))
+    plan = plan_prune(store, environment, "shop", datetime.now(UTC))
+    assert [each.reasons for each in plan.decisions] == [
+        ("newest", "daily"),
+        ("daily",),
+        (),
+        (f"locked until {ends:%Y-%m-%d %H:%M}",),
+    ]
+    assert [*plan.renewals] == ids[:2], "a set that only its lock keeps gets no new one"
+    record = run(environment, store)
+    assert record.outcome is Outcome.DONE
+    assert "removed 1 of 4 sets" in record.sentence
+    assert "renewed the locks of 2 sets" in record.sentence
+    assert f"kept by object lock alone: 1 set, until {ends:%Y-%m-%d %H:%M} UTC at most" in record.sentence
+    locks = {entry.key: store.object_lock(entry.key) for entry in store.list(set_prefix("try", "shop"))}
+    soon, later = datetime.now(UTC) + timedelta(days=29), datetime.now(UTC) + timedelta(days=31)
+    for key, lock in locks.items():
+        assert lock, key
+        assert lock.until == ends if ids[3] in key else soon < lock.until < later
+    assert plan_prune(store, environment, "shop", datetime.now(UTC)).renewals == {}
+    forged = put(store, NEWEST - timedelta(days=9), signer=None)
+    for entry in store.list(set_prefix("try", "shop", forged)):
+        store.extend_lock(entry.key, ObjectLock(ends))
+    with pytest.raises(Failed, match="is locked until"):
+        plan_removal(store, environment, "shop", forged, datetime.now(UTC))
 
 
 def versions(bucket: Bucket) -> list[tuple[str, str]]:

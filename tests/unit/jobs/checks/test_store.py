@@ -12,8 +12,8 @@ import pytest
 from inventories import Repository
 from jobs.checks import CheckVerdict
 from jobs.checks.check import result_of
-from jobs.checks.store import check_access, check_clock, checks, judge_skew
-from jobs.store import Denied, Store, mark_key
+from jobs.checks.store import check_access, check_clock, checks, judge_lock, judge_skew
+from jobs.store import Denied, LockProof, Store, mark_key
 from tests.parts.store import mark
 
 
@@ -88,3 +88,17 @@ def test_the_clock_is_compared_with_the_stores(store: Store) -> None:
 )
 def test_a_small_clock_difference_is_accepted(seconds: int, verdict: CheckVerdict) -> None:
     assert judge_skew(timedelta(seconds=seconds)).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("proof", "verdict", "fact"),
+    [
+        (LockProof(has_versions=True, refused=True, lifted=False), "ok", "the store keeps versions and refuses"),
+        (LockProof(has_versions=True, refused=True, lifted=True), "warn", "take s3:BypassGovernanceRetention away"),
+        (LockProof(has_versions=True, refused=False, lifted=False), "fault", "the store deleted a locked object"),
+        (LockProof(has_versions=False, refused=False, lifted=False), "fault", "enable versioning"),
+    ],
+)
+def test_the_verdict_on_object_lock(proof: LockProof, verdict: str, fact: str) -> None:
+    result = judge_lock(proof)
+    assert (result.verdict, fact in str(result)) == (verdict, True), result
