@@ -72,6 +72,7 @@ if TYPE_CHECKING:
         databases_with_sets,
         has_trusted_set,
         is_known,
+        is_known_anywhere,
         password_in_file,
         require_sets_of_servers,
         restore_streams,
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
         server_of,
         sets_of,
         subjects_named,
+        subjects_of_copy,
     )
     from jobs.backup.verify.scratch import lacking_extensions, verification_fault
     from jobs.backup.verify.verify import Verification, verify_job
@@ -142,6 +144,7 @@ _NAMES = {
         "databases_with_sets",
         "has_trusted_set",
         "is_known",
+        "is_known_anywhere",
         "password_in_file",
         "require_sets_of_servers",
         "restore_streams",
@@ -149,6 +152,7 @@ _NAMES = {
         "server_of",
         "sets_of",
         "subjects_named",
+        "subjects_of_copy",
     ),
     "verify.scratch": ("lacking_extensions", "verification_fault"),
     "verify.verify": ("Verification", "verify_job"),
@@ -218,6 +222,7 @@ __all__ = [
     "installed_clients",
     "is_dated_ahead",
     "is_known",
+    "is_known_anywhere",
     "iso_timestamp",
     "key_paths",
     "lacking_extensions",
@@ -253,6 +258,7 @@ __all__ = [
     "sets_of",
     "split_copy",
     "subjects_named",
+    "subjects_of_copy",
     "translated_errors",
     "trust_of",
     "unconnected_databases",

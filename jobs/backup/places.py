@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING
 
-from jobs.run.job import Failed, UnknownName
+from jobs.run.job import Failed, Transient, UnknownName
 from jobs.store import NotMarked, Store, open_store, require_mark
 
 if TYPE_CHECKING:
@@ -50,4 +50,6 @@ def in_its_place(run: Run) -> Run:
         there.store = open_copy(run.environment, settings, run.job)
     except NotMarked as error:  # the store is marked, so the run has a record
         raise Failed(str(error)) from None
+    if not database:
+        raise Transient(f"{run.subject}: its databases could not be listed before, but it answers now; try again")
     return there

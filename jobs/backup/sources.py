@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, unquote
 
+from jobs.backup.places import open_copy, split_copy
 from jobs.backup.postgres.connection import reach, translate_error
 from jobs.backup.postgres.copies import is_replaced_name, parse_restoring_name
 from jobs.backup.sets.sets import Set, find_newest_sets, find_sets
@@ -15,7 +16,7 @@ from jobs.backup.sets.trust import trust_of
 from jobs.format import and_more
 from jobs.run.documents import utc_now
 from jobs.run.job import Failed, Options, Transient, UnknownName
-from jobs.store import ListedPrefix
+from jobs.store import ListedPrefix, StoreError
 
 if TYPE_CHECKING:
     from inventories import DatabaseSettings, Environment, Secret, ServerSettings
@@ -88,6 +89,27 @@ def is_known(environment: Environment, name: str) -> bool:
     except UnknownName:
         return False
     return True
+
+
+def is_known_anywhere(environment: Environment, name: str) -> bool:
+    """Whether the file names the database, its server, or the copy that it is in."""
+    return split_copy(environment, name)[0] is not None or is_known(environment, name)
+
+
+def subjects_of_copy(environment: Environment, name: str, job: str) -> list[str]:
+    """Return the subjects that the name of a copy, or of a database there, selects.
+
+    A copy that cannot be read stays a subject, so that its run reports the reason.
+    """
+    settings, database = split_copy(environment, name)
+    if settings is None or database:
+        return [name]
+    try:
+        store = open_copy(environment, settings, job)
+        stored = databases_with_sets(environment, store)
+        return [f"{name}.{each}" for each in stored if has_trusted_set(environment, store, each)]
+    except StoreError:
+        return [name]
 
 
 def _known_names(environment: Environment) -> str:

@@ -92,6 +92,23 @@ def environment_store(environment: Environment, job: str | None = None) -> Store
     return store
 
 
+def sets_store(environment: Environment, copy: str | None, job: str | None = None) -> Store:
+    """Return the store that has the sets: that of the environment, or of the copy that --from names."""
+    if copy is None:
+        return environment_store(environment, job)
+    from jobs.backup import find_copy, open_copy
+
+    return open_copy(environment, find_copy(environment, copy), job)
+
+
+def subjects_in(environment: Environment, database: str | None, copy: str | None) -> tuple[str, ...]:
+    """Return what --only would name: a database, a copy, or a database in a copy; nothing for all databases."""
+    from jobs.backup import find_copy
+
+    place = (find_copy(environment, copy).name,) if copy is not None else ()
+    return (".".join((*place, database)),) if database else place
+
+
 def store_for_run(environment: Environment, job: str, *, scheduled: bool = False) -> Store:
     """Return the store for a run. The run itself reports a store that is out of reach or refuses access.
 
@@ -147,6 +164,15 @@ def complete_database(ctx: typer.Context, incomplete: str) -> Iterator[str]:
                 yield from _starting_with(incomplete, repository.read(name).databases)
 
 
+def complete_copy(ctx: typer.Context, incomplete: str) -> Iterator[str]:
+    """Complete the name of a copy of the environment."""
+    with suppress(Exception):
+        repository = find_repository(ctx)
+        for name in (ctx.params.get("environment_name"), *ctx.args):
+            if name in repository.names():
+                yield from _starting_with(incomplete, repository.read(name).copies)
+
+
 def complete_subject(ctx: typer.Context, incomplete: str) -> Iterator[str]:
     """Complete the name of a stack for the job drift, and of a database for other jobs."""
     if "drift" not in (ctx.params.get("job_name"), *ctx.args[:1]):
@@ -198,6 +224,15 @@ SetId = Annotated[
         "--set",
         metavar="ID",
         help="Backup set: its ID or the ID's last four characters (default: newest trusted that has not failed).",
+    ),
+]
+FromCopy = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="COPY",
+        help="Read the sets of this copy, as named under [copies] (default: those of the store).",
+        autocompletion=complete_copy,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout and nothing else.")]

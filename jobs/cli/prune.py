@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs.cli import arguments, output, prompts
-from jobs.cli.arguments import AsJson, EnvironmentName, OptionalDatabase, YesTo
+from jobs.cli.arguments import AsJson, EnvironmentName, FromCopy, OptionalDatabase, YesTo
 from jobs.format import format_duration, format_size, plural
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def prune_command(
     dry_run: PruneDryRun = False,
     versions: PruneVersions = False,
     set_id: SetToRemove = None,
+    from_copy: FromCopy = None,
     yes_to: YesTo = None,
     as_json: AsJson = False,
 ) -> int:
@@ -61,7 +62,7 @@ def prune_command(
         raise arguments.WrongUsage("--set needs a database: crew backups prune ENV DATABASE --set ID")
     environment = arguments.open_environment(ctx, environment_name)
     store = arguments.environment_store(environment, "retention")
-    options = Options(only=(database,) if database else (), dry_run=dry_run)
+    options = Options(only=arguments.subjects_in(environment, database, from_copy), dry_run=dry_run)
     if dry_run:
         now = datetime.now(UTC)
         names = subjects(environment, store, options)
@@ -71,8 +72,8 @@ def prune_command(
         ]
         _print_plans(environment, plans, now, as_json=as_json)
         return 0
-    if set_id is not None and database is not None:
-        plan_removal(store, environment, database, set_id, datetime.now(UTC))  # a wrong ID leaves no record
+    if set_id is not None:
+        plan_removal(store, environment, options.only[0], set_id, datetime.now(UTC))  # a wrong ID leaves no record
     if environment.protected:
         prompts.confirm_protected(
             environment.name,
@@ -94,9 +95,11 @@ def _confirm_versions(
     environment: Environment, store: Store, databases: Iterable[str], yes_to: str | None
 ) -> Collection[str]:
     """Return the sets that were deleted before. Ask first, because somebody else can have deleted them."""
+    from jobs.backup import split_copy
     from jobs.retention.job import sets_deleted_before
 
-    found = [each for name in databases for each in sets_deleted_before(store, environment.name, name)]
+    in_store = [name for name in databases if split_copy(environment, name)[0] is None]
+    found = [each for name in in_store for each in sets_deleted_before(store, environment.name, name)]
     if found:
         names = [each.removeprefix(f"{environment.name}/backups/").rstrip("/") for each in found]
         output.say("Sets with objects that were deleted before, by retention or by somebody else:", output.WARN)
@@ -117,7 +120,7 @@ def _print_plans(environment: Environment, plans: Sequence[PrunePlan], now: date
         output.print_json({"environment": environment.name, "databases": [prune_plan_as_json(plan) for plan in plans]})
         return
     for plan in plans:
-        output.say(f"{environment.name}/{plan.database}")
+        output.say(f"{environment.name}/{plan.database}{f' in {plan.copy}' if plan.copy else ''}")
         _print_plan(plan, now)
         output.say("")
     if len(plans) > 1:
@@ -179,6 +182,7 @@ def prune_plan_as_json(plan: PrunePlan) -> dict[str, Any]:
 
     return {
         "database": plan.database,
+        "copy": plan.copy or None,
         "has_rules": plan.has_rules,
         "sets": [
             {

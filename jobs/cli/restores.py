@@ -18,6 +18,7 @@ from jobs.cli.arguments import (
     DatabaseName,
     DryRun,
     EnvironmentName,
+    FromCopy,
     OptionalDatabase,
     SetId,
     TrustUnsigned,
@@ -126,6 +127,7 @@ def restore_command(
     role_password_from: AsRolePasswordFrom = None,
     via: Via = None,
     trust_unsigned: TrustUnsigned = None,
+    from_copy: FromCopy = None,
     yes_to: YesTo = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -159,12 +161,13 @@ def restore_command(
 
     _check_restore_options(tables or (), as_table, role, role_password_from)
     environment = arguments.open_environment(ctx, environment_name)
-    store = arguments.environment_store(environment)
     now = datetime.now(UTC)
     until = parse_time(before, environment.timezone, now) if before is not None else None
     set_id = named_set(set_id, trust_unsigned)
-    stored_sets = sets_of(environment, store, database)
-    selected = choose_set(stored_sets, database, set_id, until, now=now)
+    with _hinting_at_copies(environment, database, from_copy):
+        store = arguments.sets_store(environment, from_copy)
+        stored_sets = sets_of(environment, store, database)
+        selected = choose_set(stored_sets, database, set_id, until, now=now)
     output.print_warnings(warnings_on_choice(stored_sets, selected, set_id, until, now=now))
     tunnel, password = _tunnel(via), _secret(password_from)
     address = Address(_hide_password(into), password or (None if via else password_in_file(environment, into)), tunnel)
@@ -203,6 +206,34 @@ def restore_command(
     took = timedelta(seconds=time.monotonic() - started)
     _print_restored(environment, selected, stored, restored, took, as_json=as_json)
     return 0
+
+
+@contextmanager
+def _hinting_at_copies(environment: Environment, database: str, from_copy: str | None) -> Iterator[None]:
+    """Say which copies have sets of the database, if the store cannot be read or has none."""
+    from jobs.backup import BackupError
+    from jobs.store import StoreError
+
+    try:
+        yield
+    except (StoreError, BackupError):
+        if from_copy is None:
+            output.print_warnings([_sets_in_copy(environment, name, database) for name in environment.copies])
+        raise
+
+
+def _sets_in_copy(environment: Environment, name: str, database: str) -> str:
+    """Return the newest set of a database in a copy and how to restore it, or why there is none."""
+    from inventories import CrewError
+    from jobs.backup import choose_set, sets_of
+
+    now = datetime.now(UTC)
+    try:
+        newest = choose_set(sets_of(environment, arguments.sets_store(environment, name), database), database, now=now)
+    except CrewError as error:
+        return f"copy {name} has no set to restore: {error}"
+    taken = format_time(newest.started, now, environment.timezone)
+    return f"copy {name} has set {newest.id}, taken {taken}; to restore it, add: --from {name}"
 
 
 def _check_restore_options(
@@ -458,6 +489,7 @@ def verify_command(
     database: OptionalDatabase = None,
     set_id: SetToVerify = None,
     trust_unsigned: TrustUnsigned = None,
+    from_copy: FromCopy = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> int:
@@ -475,7 +507,7 @@ def verify_command(
     if set_id is not None and database is None:
         raise WrongUsage("a set needs its database: crew backups verify ENV DATABASE --set ID")
     environment = arguments.open_environment(ctx, environment_name)
-    options = Options(only=(database,) if database else (), dry_run=dry_run)
+    options = Options(only=arguments.subjects_in(environment, database, from_copy), dry_run=dry_run)
     store = arguments.environment_store(environment, "verify")
     job = verify_job(set_id, trust_unsigned=trust_unsigned is not None)
     records = worst_first(run_job(job, environment, store, options))

@@ -13,6 +13,7 @@ from jobs.cli.arguments import (
     AsJson,
     DatabaseName,
     EnvironmentName,
+    FromCopy,
     OptionalDatabase,
     SetId,
     TrustUnsigned,
@@ -22,7 +23,7 @@ from jobs.cli.arguments import (
 from jobs.format import format_duration, format_size, format_time, plural
 
 if TYPE_CHECKING:
-    from inventories import Environment
+    from inventories import Environment, Keep
     from jobs.backup import Description, Set, StoredSet
     from jobs.store import Store
 
@@ -61,6 +62,7 @@ def list_sets_command(
         int | None,
         typer.Option("--limit", "-n", metavar="N", min=1, help="Sets to list of each database (default: 3)."),
     ] = None,
+    from_copy: FromCopy = None,
     as_json: AsJson = False,
 ) -> None:
     """List backup sets, and which retention rules keep each set.
@@ -75,17 +77,18 @@ def list_sets_command(
         raise WrongUsage(f"{database} and --database {database_option} name two databases; name one of them")
     database = database or database_option
     environment = arguments.open_environment(ctx, environment_name)
-    store, now = arguments.environment_store(environment), datetime.now(UTC)
+    store, now = arguments.sets_store(environment, from_copy), datetime.now(UTC)
+    keep = environment.copies[from_copy].keep if from_copy else None
     if all_sets or (database and limit is None):
         listed = sets_of(environment, store, database) if database else list(find_sets(store, environment))
-        kept_by, left_out = retention_reasons(environment, listed), False
+        kept_by, left_out = retention_reasons(environment, listed, keep), False
     else:
         names = [database] if database else databases_with_sets(environment, store)
-        listed, kept_by, left_out = _newest_of_each(environment, store, now, names, limit or NEWEST_SHOWN)
+        listed, kept_by, left_out = _newest_of_each(environment, store, now, names, limit or NEWEST_SHOWN, keep)
     listed.sort(key=lambda each: each.sort_key, reverse=True)
     listed.sort(key=lambda each: (server_of(each.database) or "", each.database))
     being_written = sets_being_written(store, environment.name, listed)
-    note = "" if any(each.complete for each in listed) else why_no_sets(environment, store, database)
+    note = "" if any(each.complete for each in listed) else why_no_sets(environment, store, database, from_copy)
     if as_json:
         documents = [
             backup_set_as_json(each, kept_by.get((each.database, each.id)), running=each.id in being_written)
@@ -103,7 +106,7 @@ def list_sets_command(
 
 
 def _newest_of_each(
-    environment: Environment, store: Store, now: datetime, names: Sequence[str], limit: int
+    environment: Environment, store: Store, now: datetime, names: Sequence[str], limit: int, keep: Keep | None
 ) -> tuple[list[Set], dict[tuple[str, str], str], bool]:
     """Return the newest sets of each database, why each is kept, and whether there can be older ones.
 
@@ -120,7 +123,7 @@ def _newest_of_each(
 
     with ThreadPoolExecutor(_READERS) as pool:
         found = list(pool.map(newest, names))
-    kept_by = retention_reasons(environment, [each for of in found if of.are_all for each in of.sets])
+    kept_by = retention_reasons(environment, [each for of in found if of.are_all for each in of.sets], keep)
     shown: list[Set] = []
     left_out = False
     for of_database in found:
@@ -132,19 +135,23 @@ def _newest_of_each(
     return shown, kept_by, left_out
 
 
-def why_no_sets(environment: Environment, store: Store, database: str | None) -> str:
-    """Return why the list is empty: another name, or no backup yet."""
+def why_no_sets(environment: Environment, store: Store, database: str | None, copy: str | None = None) -> str:
+    """Return why the list is empty: another name, or no backup or copy yet."""
     from jobs.backup import databases_with_sets
     from jobs.format import and_more
 
     with_sets = databases_with_sets(environment, store)
     if database is not None and with_sets:
         return f"{database} has no complete backup sets. Databases with sets: {and_more(with_sets, 5)}."
+    if copy is not None:
+        return f"no complete backup sets in {copy} yet. To copy them: crew run copy {environment.name} --only {copy}"
     return f"no complete backup sets yet. To take the first: crew run backup {environment.name}"
 
 
-def retention_reasons(environment: Environment, listed: Iterable[Set]) -> dict[tuple[str, str], str]:
-    """Return why each complete set is kept by the policy of its database, or that it will be removed."""
+def retention_reasons(
+    environment: Environment, listed: Iterable[Set], keep: Keep | None = None
+) -> dict[tuple[str, str], str]:
+    """Return why the policy of its database, or `keep`, keeps each complete set, or that it will be removed."""
     from jobs.backup import is_dated_ahead, is_known, section_of
     from jobs.retention.policy import apply_policy
 
@@ -156,10 +163,10 @@ def retention_reasons(environment: Environment, listed: Iterable[Set]) -> dict[t
             by_database.setdefault(each.database, []).append(each)
     reasons: dict[tuple[str, str], str] = {}
     for database, complete in by_database.items():
-        if not is_known(environment, database):
+        if keep is None and not is_known(environment, database):
             reasons |= {(database, each.id): "database no longer in the file" for each in complete}
             continue
-        policy = section_of(environment, database)[0].keep
+        policy = keep if keep is not None else section_of(environment, database)[0].keep
         reasons |= {(database, each.id): DATED_AHEAD for each in complete if is_dated_ahead(each, now)}
         not_ahead = [each for each in complete if not is_dated_ahead(each, now)]
         for decision in apply_policy(not_ahead, policy, now):
@@ -299,6 +306,7 @@ def show_set_command(
     database: DatabaseName,
     set_id: SetId = None,
     all_tables: Annotated[bool, typer.Option("--all", help="List all tables, not only the largest 10.")] = False,
+    from_copy: FromCopy = None,
     as_json: AsJson = False,
 ) -> None:
     """Show one backup set: its source, parts, largest tables and notes."""
@@ -306,7 +314,7 @@ def show_set_command(
 
     from jobs.backup import BackupError, encode_description, encode_manifest
 
-    stored = _open_set(ctx, environment_name, database, set_id, trust_unsigned=True)
+    stored = _open_set(ctx, environment_name, database, set_id, from_copy, trust_unsigned=True)
     description, hidden = None, None
     try:
         if stored.untrusted:  # nobody vouches for what it unpacks to
@@ -398,6 +406,7 @@ def fetch_command(
         typer.Option(metavar="FILE", help="File to write, or - for stdout (default: a new file in this directory)."),
     ] = None,
     trust_unsigned: TrustUnsigned = None,
+    from_copy: FromCopy = None,
     as_json: AsJson = False,
 ) -> None:
     """Download one part of a backup set.
@@ -412,7 +421,7 @@ def fetch_command(
     if as_json and to == STDOUT:
         raise WrongUsage("--json and --to - both write to stdout; name a file with --to, or omit --json")
     set_id = named_set(set_id, trust_unsigned)
-    stored = _open_set(ctx, environment_name, database, set_id, trust_unsigned=trust_unsigned is not None)
+    stored = _open_set(ctx, environment_name, database, set_id, from_copy, trust_unsigned=trust_unsigned is not None)
     selected = find_part(stored, part)
     environment = arguments.open_environment(ctx, environment_name)
     with unrecorded_run(environment, stored.store, "fetch", database) as run:
@@ -431,13 +440,14 @@ def pin_command(
     environment_name: EnvironmentName,
     database: DatabaseName,
     set_id: SetId = None,
+    from_copy: FromCopy = None,
     as_json: AsJson = False,
 ) -> None:
-    """Pin a backup set, so that retention never removes it."""
+    """Pin a backup set, so that retention never removes it. Pins of a copy are its own."""
     from jobs.backup import PIN, choose_set, warnings_on_choice
     from jobs.run import recorded, unrecorded_run
 
-    stored_sets, store = _sets_and_store(ctx, environment_name, database)
+    stored_sets, store = _sets_and_store(ctx, environment_name, database, copy=from_copy)
     now = datetime.now(UTC)
     selected = choose_set(stored_sets, database, set_id, now=now)
     output.print_warnings(warnings_on_choice(stored_sets, selected, set_id, now=now))
@@ -455,13 +465,14 @@ def unpin_command(
     environment_name: EnvironmentName,
     database: DatabaseName,
     set_id: PinnedSetId = None,
+    from_copy: FromCopy = None,
     as_json: AsJson = False,
 ) -> None:
     """Unpin a backup set, so that retention can remove it."""
     from jobs.backup import PIN, BackupError, choose_set
     from jobs.run import recorded, unrecorded_run
 
-    stored_sets, store = _sets_and_store(ctx, environment_name, database, job="retention")
+    stored_sets, store = _sets_and_store(ctx, environment_name, database, "retention", from_copy)
     pinned = [each for each in stored_sets if each.pinned]
     if not pinned:
         raise BackupError(f"{database}: there is no pinned backup set")
@@ -486,21 +497,27 @@ def _print_pinned(changed: Set, *, pinned: bool, as_json: bool) -> None:
 
 
 def _sets_and_store(
-    ctx: typer.Context, environment_name: str, database: str, job: str | None = None
+    ctx: typer.Context, environment_name: str, database: str, job: str | None = None, copy: str | None = None
 ) -> tuple[list[Set], Store]:
     from jobs.backup import sets_of
 
     environment = arguments.open_environment(ctx, environment_name)
-    store = arguments.environment_store(environment, job)
+    store = arguments.sets_store(environment, copy, job)
     return sets_of(environment, store, database), store
 
 
 def _open_set(
-    ctx: typer.Context, environment_name: str, database: str, set_id: str | None, *, trust_unsigned: bool
+    ctx: typer.Context,
+    environment_name: str,
+    database: str,
+    set_id: str | None,
+    copy: str | None,
+    *,
+    trust_unsigned: bool,
 ) -> StoredSet:
     from jobs.backup import choose_set, open_set, warnings_on_choice
 
-    stored_sets, store = _sets_and_store(ctx, environment_name, database)
+    stored_sets, store = _sets_and_store(ctx, environment_name, database, copy=copy)
     settings, now = arguments.open_environment(ctx, environment_name).store, datetime.now(UTC)
     selected = choose_set(stored_sets, database, set_id, now=now)
     output.print_warnings(warnings_on_choice(stored_sets, selected, set_id, now=now))

@@ -17,14 +17,18 @@ from jobs.backup import (
     UnreadableSet,
     databases_with_sets,
     find_by_id,
+    in_its_place,
     is_dated_ahead,
-    is_known,
+    is_known_anywhere,
+    open_copy,
     open_first,
     require_sets_of_servers,
     section_of,
     set_prefix,
     sets_from_listing,
+    split_copy,
     subjects_named,
+    subjects_of_copy,
     trust_of,
 )
 from jobs.format import and_more, format_size, plural
@@ -40,6 +44,9 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
 A_DAY = timedelta(days=1)
+COPY_GOES_ON = timedelta(days=6)
+"""So much longer than others, an incomplete set of a copy stays: the next run of the copy goes on with it."""
+
 KEYS_SHOWN = 3
 LOST_MANIFEST = "kept, because the set was complete and its manifest or signature is gone"
 
@@ -63,6 +70,8 @@ class PrunePlan:
     """Sets dated in the future. No rule counts them, and only a person removes them."""
     lost_manifest: tuple[Set, ...] = ()
     """Sets that were complete and whose manifest is gone. Only a person removes them."""
+    copy: str = ""
+    """The copy that has the sets; "" if the store of the environment has them."""
 
     @property
     def removed(self) -> tuple[Set, ...]:
@@ -73,21 +82,31 @@ class PrunePlan:
         return tuple(decision.set for decision in self.decisions if decision.keep)
 
 
-def plan_prune(store: Store, environment: Environment, database: str, now: datetime) -> PrunePlan:
-    """Decide what to remove without removing anything; reads listings, one lease and, with `lock`, a lock per set."""
-    policy = section_of(environment, database)[0].keep
+def plan_prune(store: Store, environment: Environment, subject: str, now: datetime) -> PrunePlan:
+    """Decide what to remove of a database, or of a copy of it, without removing anything.
+
+    Reads listings, one lease, which is in the store of the environment, and, with `lock`, a lock per set.
+    """
+    copy, database = split_copy(environment, subject)
+    policy = copy.keep if copy is not None else section_of(environment, database)[0].keep
     prefix = set_prefix(environment.name, database)
     # Read the lock before listing: a run that ends meanwhile still counts as alive.
-    holder = read_holder(store, environment.name, "backup", database)
+    holder = read_holder(store, environment.name, "backup" if copy is None else "copy", subject)
+    if copy is not None:
+        store = open_copy(environment, copy, "retention")
     names: dict[str, tuple[str, ...]] = {}
-    listing = _collect_names(store.list(prefix), len(prefix), names)
+    changed: dict[str, datetime] = {}
+    entries = store.list(prefix) if copy is None else _collect_changes(store.list(prefix), len(prefix), changed)
+    listing = _collect_names(entries, len(prefix), names)
     sets = list(sets_from_listing(environment.name, listing, trust_of(environment), now))
     dated_ahead = tuple(each for each in sets if is_dated_ahead(each, now))
     candidates = [each for each in sets if each.complete and not is_dated_ahead(each, now)]
-    decisions = apply_policy(candidates, policy, now.astimezone(environment.timezone))
-    locks = plan_locks(store, environment, policy, decisions, now)
+    local_now = now.astimezone(environment.timezone)
+    decisions = apply_policy(candidates, policy, local_now)
+    locks = plan_locks(store, environment.store if copy is None else None, policy, decisions, local_now)
     abandoned = partial(is_abandoned, holder=holder, now=now)
-    leftovers = [each for each in sets if not each.complete and not each.pinned and abandoned(each.started)]
+    began = {each.id: changed[each.id] + COPY_GOES_ON if copy is not None else each.started for each in sets}
+    leftovers = [each for each in sets if not each.complete and not each.pinned and abandoned(began[each.id])]
     return PrunePlan(
         database,
         locks.decisions,
@@ -99,6 +118,7 @@ def plan_prune(store: Store, environment: Environment, database: str, now: datet
         locks.renewals,
         dated_ahead,
         tuple(each for each in leftovers if each.lost_manifest),
+        copy.name if copy is not None else "",
     )
 
 
@@ -121,13 +141,21 @@ def plan_removal(store: Store, environment: Environment, database: str, set_id: 
     if selected.pinned:
         unpin = f"crew backups unpin {environment.name} {database} --set {selected.id}"
         raise Failed(f"set {selected.id} of {database} is pinned; unpin it first: {unpin}")
-    if environment.store and environment.store.lock:
+    if environment.store and environment.store.lock and not plan.copy:
         lock = store.object_lock(witness_key(selected))
         if lock is not None and lock.until > now:
             until = f"{lock.until.astimezone(environment.timezone):%Y-%m-%d %H:%M}"
             raise Failed(f"set {selected.id} of {database} is locked until {until}; remove it then")
     decision = Decision(selected, keep=False, reasons=(f"{reasons[selected]}, removed by --set",), counters=())
-    return PrunePlan(database, (decision,), has_rules=True, abandoned_sets=(), abandoned_uploads=(), names=plan.names)
+    return PrunePlan(plan.database, (decision,), True, (), (), plan.names, copy=plan.copy)
+
+
+def _collect_changes(listing: Iterable[ListedKey], start: int, changed: dict[str, datetime]) -> Iterator[ListedKey]:
+    """Yield the listing unchanged and fill `changed` with the time of the newest object of each set."""
+    for entry in listing:
+        set_id = entry.key[start:].partition("/")[0]
+        changed[set_id] = max(entry.modified, changed.get(set_id, entry.modified))
+        yield entry
 
 
 def _collect_names(listing: Iterable[ListedKey], start: int, names: dict[str, tuple[str, ...]]) -> Iterator[ListedKey]:
@@ -228,20 +256,24 @@ def _abort(store: Store, uploads: Sequence[OpenUpload]) -> Iterator[NotDeleted]:
 
 def work(run: Run, *, versions: Collection[str] | None = None, set_id: str | None = None) -> Result:
     """Prune one database, or remove its named set; in a dry run, report what would be removed."""
+    there = in_its_place(run)
     if set_id is not None:
         plan = plan_removal(run.store, run.environment, run.subject, set_id, run.started)
     else:
         plan = plan_prune(run.store, run.environment, run.subject, run.started)
         _require_plausible_clock(plan, run.started)
     if run.options.dry_run:
-        details = f"for each set, see crew backups prune {run.environment.name} {run.subject} --dry-run"
+        place = f" --from {plan.copy}" if plan.copy else ""
+        details = f"for each set, see crew backups prune {run.environment.name} {plan.database}{place} --dry-run"
         return Result(Outcome.DONE, f"{dry_run_sentence(plan)}; {details}")
-    renewed, not_renewed = renew_locks(run.store, plan.kept, plan.names, plan.renewals, run.check)
+    renewed, not_renewed = renew_locks(there.store, plan.kept, plan.names, plan.renewals, run.check)
     for each in not_renewed:
         run.log.error("lock not renewed", set=each.set, why=each.why)
-    if (damage := damage_of_newest(run.store, plan)) is not None and set_id is None:
+    if (damage := damage_of_newest(there.store, plan)) is not None and set_id is None:
         return Result(Outcome.FINDING, f"nothing was removed, because a set that always stays cannot be used: {damage}")
-    removed = apply_prune(run.store, run.environment.name, plan, run.check, versions=versions)
+    if plan.copy and versions is not None:
+        versions = ()  # those that were confirmed are in the store
+    removed = apply_prune(there.store, run.environment.name, plan, run.check, versions=versions)
     for refused in removed.refused:
         level = run.log.info if refused.locked_until is not None else run.log.error
         level("not removed", key=refused.key, why=refused.why)
@@ -340,18 +372,27 @@ def _locked_keys(locked: Sequence[NotDeleted]) -> Iterator[str]:
 
 
 def subjects(environment: Environment, store: Store, options: Options) -> list[str]:
-    """Return the databases of the file, and all databases with sets of its servers, even if dropped on the server."""
-    selected = options.only or (*environment.databases, *environment.servers)
+    """Return the databases of the file, and all databases with sets of its servers, even if dropped on the server.
+
+    Sets of a copy are removed if the copy is named or has a schedule.
+    """
+    in_copies = [name for name in options.only if split_copy(environment, name)[0]]
+    selected = [name for name in options.only if name not in in_copies]
+    if not options.only:
+        in_copies = [name for name, copy in environment.copies.items() if copy.retention]
+        selected = [*environment.databases, *environment.servers]
     of_servers = [name for name in selected if name not in environment.databases]
     stored = databases_with_sets(environment, store) if of_servers else []
     require_sets_of_servers(environment, of_servers, stored)
     databases = [each for name in selected for each in subjects_named(environment, store, name, stored)]
+    databases += [each for name in in_copies for each in subjects_of_copy(environment, name, "retention")]
     return [name for name in dict.fromkeys(databases) if not options.scheduled or schedule(environment, name)]
 
 
 def schedule(environment: Environment, name: str) -> str | None:
-    """Return the cron line of a database; all databases of a server share one."""
-    return section_of(environment, name)[0].retention
+    """Return the cron line of a database, or of a copy; all databases of a server share one."""
+    copy, _ = split_copy(environment, name)
+    return copy.retention if copy is not None else section_of(environment, name)[0].retention
 
 
 def remove_records(environment: Environment, store: Store, log: FilteringBoundLogger) -> None:
@@ -371,7 +412,7 @@ def retention(*, versions: Collection[str] | None = None, set_id: str | None = N
     With `set_id`, it only removes this set, which must be untrusted or dated in the future.
     """
     prune = partial(work, versions=versions, set_id=set_id)
-    return Job("retention", subjects, prune, schedule, finish=remove_records, has_subject=is_known)
+    return Job("retention", subjects, prune, schedule, finish=remove_records, has_subject=is_known_anywhere)
 
 
 RETENTION = retention()

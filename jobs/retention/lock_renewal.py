@@ -14,7 +14,7 @@ from jobs.retention.policy import Decision
 from jobs.store import ObjectLock, Store, StoreError
 
 if TYPE_CHECKING:
-    from inventories import Environment, Keep, StoreSettings
+    from inventories import Keep, StoreSettings
 
 WORKERS = 8
 """Requests at once. Each object has its own lock, and each costs a request."""
@@ -41,10 +41,12 @@ class NotRenewed:
 
 
 def plan_locks(
-    store: Store, environment: Environment, keep: Keep, decisions: Sequence[Decision[Set]], now: datetime
+    store: Store, settings: StoreSettings | None, keep: Keep, decisions: Sequence[Decision[Set]], now: datetime
 ) -> LockPlan:
-    """Read the lock of each set, of one object each, and decide what it changes; without `lock`, read nothing."""
-    settings = environment.store
+    """Read the lock of each set, of one object each, and decide what it changes; without `lock`, read nothing.
+
+    Times for people are in the timezone of `now`.
+    """
     if settings is None or settings.lock is None:
         return LockPlan(tuple(decisions), {}, {})
     asked = [each for each in decisions if not each.keep or each.set.untrusted is None]
@@ -61,7 +63,7 @@ def plan_locks(
         for each in decisions
         if each.keep and each.set.id in locks and (lock := _renewal(settings, keep, each, locks[each.set.id], now))
     }
-    kept = [_kept_while_locked(each, locked.get(each.set.id), environment.timezone) for each in decisions]
+    kept = [_kept_while_locked(each, locked.get(each.set.id), now.tzinfo) for each in decisions]
     return LockPlan(tuple(kept), locked, renewals)
 
 
@@ -72,7 +74,7 @@ def _renewal(
     return lock_to_renew(settings, keep, decision.reasons, started=started, current=current, now=now)
 
 
-def _kept_while_locked(decision: Decision[Set], until: datetime | None, zone: tzinfo) -> Decision[Set]:
+def _kept_while_locked(decision: Decision[Set], until: datetime | None, zone: tzinfo | None) -> Decision[Set]:
     if until is None:
         return decision
     return replace(decision, keep=True, reasons=(f"locked until {until.astimezone(zone):%Y-%m-%d %H:%M}",))

@@ -65,7 +65,8 @@ def slots(environment: Environment) -> tuple[Slot, ...]:
 def _lines(environment: Environment) -> Iterator[tuple[str, str, object]]:
     tables = {**environment.databases, **environment.servers}
     for job in DATABASE_JOBS:
-        yield from ((job, name, getattr(table, job)) for name, table in sorted(tables.items()))
+        copies = environment.copies if job != "backup" else {}
+        yield from ((job, name, getattr(table, job)) for name, table in sorted({**tables, **copies}.items()))
     yield from (("copy", name, copy.at) for name, copy in sorted(environment.copies.items()))
     yield from (("refresh", name, table.at) for name, table in sorted(environment.refresh.items()))
     for job, table, key in (

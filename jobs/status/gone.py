@@ -47,8 +47,10 @@ def gone_subjects(
             found[name] = Gone.SILENCED
         elif not has_subject(job, subject):
             found[name] = Gone.FROM_FILE
-        elif server in environment.servers and _others_ran_without(name, server, last, locks, due.get(name)):
-            # The server itself is a subject only while its databases cannot be listed.
+        elif (server in environment.servers or subject in environment.copies) and _others_ran_without(
+            name, server, last, locks, due.get(name)
+        ):
+            # The server or copy itself is a subject only while its databases cannot be listed.
             found[name] = Gone.FROM_SERVER if database else Gone.SILENCED
     return found
 

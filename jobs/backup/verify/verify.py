@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jobs.backup.errors import BackupError, Damaged, Untrusted
+from jobs.backup.places import in_its_place, open_copy, split_copy
 from jobs.backup.postgres import quoting
 from jobs.backup.postgres import settings as database_settings
 from jobs.backup.postgres.connection import translated_errors
@@ -39,10 +40,12 @@ from jobs.backup.sources import (
     databases_with_sets,
     has_trusted_set,
     is_known,
+    is_known_anywhere,
     require_sets_of_servers,
     restore_streams,
     section_of,
     subjects_named,
+    subjects_of_copy,
 )
 from jobs.backup.verify.scratch import SCRATCH_DATABASE, ScratchServer, scratch_server
 from jobs.format import and_more, plural
@@ -94,7 +97,7 @@ class Verification:
 
 def work(run: Run, set_id: str | None = None, *, trust_unsigned: bool = False) -> Result:
     """Verify a set: the one with this id, or the newest that is not verified yet."""
-    signer = result_signer(run.environment)
+    signer, run = result_signer(run.environment), in_its_place(run)
     sets = list(find_sets(run.store, run.environment, run.subject))
     chosen = choose_set(sets, run.subject, set_id) if set_id else newest_unverified(sets, run.subject)
     if set_id is None and not run.options.dry_run:
@@ -323,7 +326,21 @@ def _store_settings(environment: Environment) -> StoreSettings:
 
 
 def subjects(environment: Environment, store: Store, options: Options) -> list[str]:
-    """Return the databases to verify: those in the store that the environment file still names."""
+    """Return the databases to verify: those in the store that the environment file still names.
+
+    Those of a copy are verified if the copy is named or has a schedule.
+    """
+    in_copies = [name for name in options.only if split_copy(environment, name)[0]]
+    if not options.only:
+        in_copies = [name for name, copy in environment.copies.items() if copy.verify]
+    of_copies = [each for name in in_copies for each in subjects_of_copy(environment, name, "verify")]
+    only = tuple(name for name in options.only if name not in in_copies)
+    if options.only and not only:
+        return of_copies
+    return [*_subjects_of_store(environment, store, replace(options, only=only)), *of_copies]
+
+
+def _subjects_of_store(environment: Environment, store: Store, options: Options) -> list[str]:
     stored = databases_with_sets(environment, store)
     require_sets_of_servers(environment, set(options.only) - {*stored}, stored)
     if options.only:
@@ -336,8 +353,9 @@ def subjects(environment: Environment, store: Store, options: Options) -> list[s
 
 
 def schedule(environment: Environment, name: str) -> str | None:
-    """Return the cron line of a database's verifications."""
-    line = section_of(environment, name)[0].verify
+    """Return the cron line of the verifications of a database, or of a copy."""
+    copy, _ = split_copy(environment, name)
+    line = copy.verify if copy is not None else section_of(environment, name)[0].verify
     return str(line) if line is not None else None
 
 
@@ -356,8 +374,10 @@ def _subjects_with_set(environment: Environment, store: Store, options: Options,
     """Return the databases to verify, or raise before any run starts if one does not have the named set."""
     names = subjects(environment, store, options)
     for name in names if set_id is not None else ():
-        choose_set(find_sets(store, environment, name), name, set_id)
+        copy, database = split_copy(environment, name)
+        place = store if copy is None else open_copy(environment, copy, "verify")
+        choose_set(find_sets(place, environment, database), database, set_id)
     return names
 
 
-VERIFY = Job("verify", subjects, work, schedule, limit, max_parallel=1, has_subject=is_known)
+VERIFY = Job("verify", subjects, work, schedule, limit, max_parallel=1, has_subject=is_known_anywhere)
