@@ -35,8 +35,10 @@ from jobs.store.interface import (
     LockProof,
     Missing,
     NotDeleted,
+    NoVersions,
     ObjectLock,
     OpenUpload,
+    PastStore,
     StoredObject,
     StoredPiece,
     StoredStream,
@@ -189,6 +191,10 @@ class DirectoryStore:
     def prove_lock(self, key: str, lock: ObjectLock) -> LockProof:
         del key, lock
         raise self._no_lock()
+
+    def as_of(self, moment: datetime) -> PastStore:
+        del moment
+        raise NoVersions(f"{self.url}: a directory keeps no versions; --store-as-of needs a bucket with versioning")
 
     def _require_no_lock(self, lock: ObjectLock | None) -> None:
         if lock is not None:

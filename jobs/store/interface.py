@@ -46,6 +46,14 @@ class Denied(StoreError):
     """The store refused access: credentials, permissions, or a lock on the object. Trying again does not help."""
 
 
+class NoVersions(StoreError):
+    """The store keeps no versions, so nobody can read it as it was."""
+
+
+class ReadOnly(StoreError):
+    """The store as it was at a moment cannot be changed."""
+
+
 class NotConditional(StoreError):
     """The store ignores conditions on writes. Two writers can both succeed, so locks do not work."""
 
@@ -58,6 +66,18 @@ class ListedKey:
     size: int
     modified: datetime
     version: str
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectVersion:
+    """A version of an object in a bucket with versioning, or a delete marker, which hides the versions before it."""
+
+    id: str
+    modified: datetime
+    is_current: bool
+    deleted: bool = False
+    size: int = 0
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +267,18 @@ class Store(Protocol):
         """Write a locked object, and try to delete its version in each way that these credentials allow."""
         ...
 
+    def as_of(self, moment: datetime) -> PastStore:
+        """Return the store as it was at a moment, read-only; raise NoVersions if it keeps no versions."""
+        ...
+
     def require_conditional_writes(self) -> None:
         """Raise NotConditional if the store ignores conditions on writes. Tested once per store object."""
+        ...
+
+
+class PastStore(Store, Protocol):
+    """A store as it was at a moment. Writes raise ReadOnly."""
+
+    def bring_back(self, key: str, lock: ObjectLock | None = None) -> bool:
+        """Make the object of that moment the current one again; return False if it still is."""
         ...

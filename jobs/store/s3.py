@@ -31,8 +31,11 @@ from jobs.store.interface import (
     Missing,
     NotConditional,
     NotDeleted,
+    NoVersions,
     ObjectLock,
+    ObjectVersion,
     OpenUpload,
+    PastStore,
     StoredObject,
     StoreError,
     Upload,
@@ -64,15 +67,19 @@ from jobs.store.s3_upload import (
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import (
+        CopySourceTypeDef,
         ErrorTypeDef,
         GetObjectOutputTypeDef,
         ListObjectsV2OutputTypeDef,
+        ListObjectVersionsOutputTypeDef,
         ObjectLockRetentionTypeDef,
     )
 
 READ_SIZE = 1 << 20
 KEYS_PER_REQUEST = 1000
 RACERS = 4
+COPIED_PART = 64 << 20
+"""Bytes that the store copies per request: it answers only when they are copied."""
 TEST_KEY = "conditions"
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
@@ -108,10 +115,10 @@ class S3Store:
     def prepare(self) -> None:
         """A bucket must exist: its region, versioning and lifecycle are its owner's choice."""
 
-    def get(self, key: str, limit: int = DOCUMENT_LIMIT) -> StoredObject:
+    def get(self, key: str, limit: int = DOCUMENT_LIMIT, version_id: str = "") -> StoredObject:
         with translated_errors(self._location, "s3:GetObject", key):
             for last in attempts(self._timeouts.tries):
-                answer = self._client.get_object(**self._at(key), ChecksumMode="ENABLED")
+                answer = self._client.get_object(**self._at(key, version_id), ChecksumMode="ENABLED")
                 try:
                     if answer["ContentLength"] > limit:
                         answer["Body"].close()
@@ -143,10 +150,10 @@ class S3Store:
     def upload(self, key: str, first: int = 0, *, lock: ObjectLock | None = None) -> Upload:
         return S3Upload(self._sender, key, self._above + key, first, lock)
 
-    def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+    def read(self, key: str, start: int = 0, end: int | None = None, version_id: str = "") -> Iterator[bytes]:
         position, version, broken = start, "", 0
         while end is None or position < end:
-            answer = self._open(key, position, end, version)
+            answer = self._open(self._at(key, version_id), key, position, end, version)
             if answer is None:
                 return
             version, end = version_of(answer["ETag"]), position + answer["ContentLength"]
@@ -181,6 +188,42 @@ class S3Store:
             refused += self._delete_together([key for key in batch if not _NOT_IN_XML.search(key)])
             refused += self._delete_singly([key for key in batch if _NOT_IN_XML.search(key)])
         return refused
+
+    def as_of(self, moment: datetime) -> PastStore:
+        from jobs.store.as_of import StoreAsOf
+
+        with translated_errors(self._location, "s3:GetBucketVersioning"):
+            if not self._client.get_bucket_versioning(Bucket=self._location.bucket).get("Status"):
+                raise NoVersions(
+                    f"{self.url}: bucket {self._location.bucket} keeps no versions, so it cannot be read as it was; "
+                    "enable versioning, then its past is kept from now on"
+                )
+        return StoreAsOf(self, moment)
+
+    def versions(self, prefix: str, start_after: str = "") -> Iterator[tuple[str, Sequence[ObjectVersion]]]:
+        """Yield each key of a versioned bucket with all its versions and delete markers, in the order of list()."""
+        begin: dict[str, Any] = {"KeyMarker": self._above + start_after} if start_after else {}
+        found: dict[str, builtins.list[ObjectVersion]] = {}
+        with translated_errors(self._location, "s3:ListBucketVersions", prefix):
+            pages = self._client.get_paginator("list_object_versions")
+            for page in pages.paginate(Bucket=self._location.bucket, Prefix=self._above + prefix, **begin):
+                for key, version in _versions_on(page):
+                    found.setdefault(key, []).append(version)
+                goes_on = page.get("NextKeyMarker") if page.get("IsTruncated") else None
+                for key in [key for key in found if key != goes_on]:
+                    versions = found.pop(key)
+                    if key != begin.get("KeyMarker"):  # some servers begin with that key, not after it
+                        yield self._below(key), versions
+
+    def copy_version(self, key: str, version_id: str) -> None:
+        """Copy a version over the current one, inside the store, and in parts if it is large."""
+        from boto3.s3.transfer import TransferConfig
+
+        bucket, full_key = self._location.bucket, self._above + key
+        config = TransferConfig(multipart_threshold=COPIED_PART, multipart_chunksize=COPIED_PART)
+        with translated_errors(self._location, "s3:PutObject", key):
+            source: CopySourceTypeDef = {"Bucket": bucket, "Key": full_key, "VersionId": version_id}
+            self._client.copy(source, bucket, full_key, Config=config)
 
     def deleted_keys(self, prefix: str) -> Iterator[str]:
         with translated_errors(self._location, "s3:ListBucketVersions", prefix):
@@ -235,9 +278,9 @@ class S3Store:
     def abort_upload(self, upload: OpenUpload) -> None:
         self._sender.abort(self._above + upload.key, upload.id)
 
-    def object_lock(self, key: str) -> ObjectLock | None:
+    def object_lock(self, key: str, version_id: str = "") -> ObjectLock | None:
         with translated_errors(self._location, "s3:GetObjectRetention", key):
-            return self._lock_of(self._at(key))
+            return self._lock_of(self._at(key, version_id))
 
     def extend_lock(self, key: str, lock: ObjectLock) -> None:
         retention: ObjectLockRetentionTypeDef = {"Mode": lock.mode, "RetainUntilDate": lock.until}
@@ -257,11 +300,9 @@ class S3Store:
             version = self._client.put_object(**request, Body=_unique_body()).get("VersionId", "null")
         if version == "null":
             return LockProof(has_versions=False, refused=False, lifted=False)
-        version_at = {**self._at(key), "VersionId": version}
-        with translated_errors(self._location, "s3:GetObjectRetention", key):
-            is_locked = self._lock_of(version_at) is not None
-        refused = is_locked and not self._deletes(version_at)
-        lifted = refused and not lock.compliance and self._deletes({**version_at, "BypassGovernanceRetention": True})
+        request = self._at(key, version)
+        refused = self.object_lock(key, version) is not None and not self._deletes(request)
+        lifted = refused and not lock.compliance and self._deletes({**request, "BypassGovernanceRetention": True})
         return LockProof(has_versions=True, refused=refused, lifted=lifted)
 
     def _deletes(self, request: dict[str, Any]) -> bool:
@@ -328,9 +369,10 @@ class S3Store:
         stored = self.get(key, LARGE_DOCUMENT_LIMIT)
         return stored.version if stored.body == body else None
 
-    def _open(self, key: str, start: int, end: int | None, version: str) -> GetObjectOutputTypeDef | None:
+    def _open(
+        self, request: dict[str, Any], key: str, start: int, end: int | None, version: str
+    ) -> GetObjectOutputTypeDef | None:
         """Request the bytes from `start` on, of one version; None if the object ends there."""
-        request = self._at(key)
         if start or end is not None:
             request["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
         else:
@@ -401,11 +443,24 @@ class S3Store:
             except StoreError as error:
                 yield NotDeleted(key, str(error))
 
-    def _at(self, key: str) -> dict[str, Any]:
-        return {"Bucket": self._location.bucket, "Key": self._above + key}
+    def _at(self, key: str, version_id: str = "") -> dict[str, Any]:
+        version = {"VersionId": version_id} if version_id else {}
+        return {"Bucket": self._location.bucket, "Key": self._above + key, **version}
 
     def _below(self, key: str) -> str:
         return key.removeprefix(self._above)
+
+
+def _versions_on(page: ListObjectVersionsOutputTypeDef) -> Iterator[tuple[str, ObjectVersion]]:
+    """Yield the versions on a page of a listing, and then its delete markers."""
+    for each in page.get("Versions", []):
+        size, etag = each["Size"], version_of(each["ETag"])
+        yield each["Key"], ObjectVersion(each["VersionId"], each["LastModified"], each["IsLatest"], False, size, etag)
+    for marker in page.get("DeleteMarkers", []):
+        yield (
+            marker["Key"],
+            ObjectVersion(marker["VersionId"], marker["LastModified"], marker["IsLatest"], deleted=True),
+        )
 
 
 def _session(location: Location) -> boto3.session.Session:
