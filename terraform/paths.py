@@ -21,6 +21,13 @@ class StackPaths:
     root: Path
     environment: str
     stack: str
+    checkout: Path | None = None
+    """The repository whose cache is used, if `root` is a temporary directory with the code of another commit."""
+
+    @property
+    def repository(self) -> Path:
+        """The repository that crew runs in."""
+        return self.checkout or self.root
 
     @property
     def name(self) -> str:
@@ -35,15 +42,15 @@ class StackPaths:
     @property
     def cache(self) -> Path:
         """The cache of all stacks: in the repository, or in the home directory if the repository is read-only."""
-        beside = self.root / ".cache"
-        if os.access(beside if beside.exists() else self.root, os.W_OK):
+        beside = self.repository / ".cache"
+        if os.access(beside if beside.exists() else self.repository, os.W_OK):
             return beside / "terraform"
         return Path.home() / ".cache" / "groundcrew" / "terraform"
 
     @property
     def data_folder(self) -> Path:
         """Terraform's data directory for this stack in this environment, so that environments never mix."""
-        return self.cache / self.environment / self.stack
+        return (self.root / ".data" if self.checkout else self.cache) / self.environment / self.stack
 
     @property
     def var_files(self) -> tuple[Path, ...]:

@@ -64,7 +64,7 @@ def _run(paths: StackPaths, check: PlanCheck, file: Path, start: StartProgram) -
     argv = [word.replace("{plan}", str(file)) for word in check.command]
     environment = checking_environment(paths, os.environ)
     name, command = paths.name, " ".join(check.command)
-    popen = {"cwd": paths.root, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    popen = {"cwd": paths.repository, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     try:
         with start(argv, **popen) as running, _limited(running) as ended:
             assert running.stdout is not None

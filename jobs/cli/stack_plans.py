@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from terraform.plan_checks import PlanCheckResult
     from terraform.stack import SavedPlan, Stack
 
+NOTHING_TO_DO = "nothing to do"
 PLAN_STYLES = {
     "destroy": output.BAD, "replace": output.BAD, "forget": output.WARN, "create": output.GOOD,
     "check failed": output.WARN, "later": output.WARN, "incomplete": output.WARN,
@@ -33,10 +34,20 @@ def print_plan(command: StacksCommand, stack: Stack, planned: SavedPlan, *, full
 
 
 def apply_plan(
-    command: StacksCommand, stack: Stack, planned: SavedPlan, confirmation: Confirmation, *, full: bool
+    command: StacksCommand,
+    stack: Stack,
+    planned: SavedPlan,
+    confirmation: Confirmation,
+    *,
+    full: bool,
+    commit: str = "",
 ) -> str:
-    """Print a plan, ask for confirmation, apply it, and return what was done."""
+    """Print a plan, ask for confirmation, apply it, and return what was done.
+
+    The record names the commit of the code: `commit`, or the checkout's if the code is exactly that.
+    """
     from jobs.run import recorded
+    from jobs.stacks.commits import FIGURE, figures_of_apply
     from jobs.stacks.saved_states import save_state
     from terraform import guard, plan_checks, summary
 
@@ -48,10 +59,11 @@ def apply_plan(
         guard.refuse_destruction(stack.name, planned.plan, command.environment.terraform.keep)
         plan_checks.refuse_failed_checks(stack.name, results)
         if planned.plan.is_empty and not recorded_changes:
-            return "nothing to do"
+            return NOTHING_TO_DO
         confirmation.ask(command, f"apply this plan to {stack.name}", f"{stack.name}: not applied")
     counts = summary.planned_counts(planned.plan, len(recorded_changes))
-    with recorded(command.run, confirmation.verb, name, counts):
+    figures = {FIGURE: commit} if commit else figures_of_apply(stack.paths.root)
+    with recorded(command.run, confirmation.verb, name, counts, figures=figures):
         stack.apply(planned, lambda state: save_state(command.run, name, state, before=confirmation.verb))
     if planned.plan.is_empty:
         return f"{len(recorded_changes)} changed outside, recorded in the state"

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from inventories import ExitCode
-from jobs.cli import arguments, output, pass_through, states
+from jobs.cli import arguments, output, pass_through, rollback, states
 from jobs.cli.arguments import AsJson, EnvironmentName, NotConfigured, WrongUsage, YesTo, examples, new_app
 from jobs.cli.kept import PlanKeeper, kept_plan
 from jobs.cli.stack_plans import apply_plan, print_plan
 from jobs.cli.stacks_command import (
     Confirmation,
+    Full,
     LockTimeout,
     StackName,
     StacksCommand,
@@ -39,7 +40,6 @@ app = new_app(
 )
 
 StackNames = Annotated[list[str] | None, typer.Argument(metavar="STACK...", help="Stacks (default: all).")]
-Full = Annotated[bool, typer.Option("--full", help="Also print Terraform's own text of the plan.")]
 
 
 class StateAccess(StrEnum):
@@ -327,3 +327,7 @@ app.command(
         "crew stacks states staging network --restore 20261129T020000123456Z",
     ),
 )(states.states_command)
+app.command(
+    "rollback",
+    epilog=examples("crew stacks rollback staging network", "crew stacks rollback staging network --to 1a2b3c4d"),
+)(rollback.rollback_command)

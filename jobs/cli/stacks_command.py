@@ -25,6 +25,7 @@ StackName = Annotated[str, typer.Argument(metavar="STACK", help="Stack, as named
 LockTimeout = Annotated[
     str, typer.Option(metavar="DURATION", help="How long to wait for a lock that is held, such as 30s or 5m.")
 ]
+Full = Annotated[bool, typer.Option("--full", help="Also print Terraform's own text of the plan.")]
 Yes = Annotated[
     bool,
     typer.Option(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from inventories import redact
 from jobs.author import invoked_command, user_name
@@ -18,7 +19,7 @@ from jobs.run.job import Outcome
 from jobs.run.record import Record, RecordKey, read_record, record_to
 from jobs.store import Store
 
-RECORDED_COMMANDS = ("apply", "destroy", "pin", "restore", "terraform", "unlock", "unpin")
+RECORDED_COMMANDS = ("apply", "destroy", "pin", "restore", "rollback", "terraform", "unlock", "unpin")
 RENEWAL_SECONDS = 60.0
 DEAD_AFTER = timedelta(minutes=5)
 
@@ -32,7 +33,13 @@ class RecordedResult:
 
 @contextmanager
 def recorded(
-    run: RunContext, job: str, subject: str, sentence: str, *, lasting: bool = True
+    run: RunContext,
+    job: str,
+    subject: str,
+    sentence: str,
+    *,
+    lasting: bool = True,
+    figures: Mapping[str, int | float | str] = MappingProxyType({}),
 ) -> Iterator[RecordedResult]:
     """Write the record of a command, also if it fails; a lasting one also when it begins, in case it is killed.
 
@@ -42,7 +49,8 @@ def recorded(
     own_id = run.id if run.job == job else new_run_id(started)  # `crew stacks` writes a record for each stack
     begun = Record(
         environment=run.environment.name, job=job, subject=subject, run=own_id, tick=None,
-        started=started, ended=started, outcome=Outcome.RUNNING, sentence=redact(sentence), figures={}, about="",
+        started=started, ended=started, outcome=Outcome.RUNNING, sentence=redact(sentence),
+        figures=dict(figures), about="",
         attempts=1, stopped=None, host=socket.gethostname(), pid=os.getpid(), scheduled=False, took_over=None,
         missed=None, log=(), user=user_name(), command=invoked_command(),
     )  # fmt: skip

@@ -2,10 +2,78 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+import tarfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jobs.run.job import Outcome
 
 SHORT = 12
+FIGURE = "commit"
+"""The name of the commit in the record of an apply."""
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+
+
+def figures_of_apply(root: Path) -> dict[str, str]:
+    """Return what the record of an apply says about its code: the commit, if the code is exactly that of one."""
+    from terraform.errors import StackError
+
+    with suppress(StackError):
+        return {FIGURE: clean_commit(root)}
+    return {}
+
+
+def last_good_commit(applies: Iterable[tuple[Outcome, str]]) -> str:
+    """Return the commit of the last apply that went well and had other code than the newest apply; "" if none had.
+
+    The newest apply, which comes first, is the one to roll back, whether it failed or not.
+    """
+    from jobs.run.job import Outcome
+
+    newest: str | None = None
+    for outcome, commit in applies:
+        if newest is None:
+            newest = commit
+        elif outcome is Outcome.DONE and _COMMIT.fullmatch(commit) and commit != newest:
+            return commit
+    return ""
+
+
+def full_commit(root: Path, name: str) -> str:
+    """Return the full hash of a commit given as a hash, a tag or a branch; StackError if this checkout lacks it."""
+    from terraform.errors import StackError
+
+    try:
+        return git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}").strip()
+    except StackError:
+        remedy = "fetch it first: git fetch --unshallow, or git fetch --all"
+        raise StackError(f"{root}: this checkout has no commit {name}; {remedy}") from None
+
+
+def is_ancestor(root: Path, commit: str) -> bool:
+    """Return whether the checkout's commit contains another commit."""
+    return commit in git(root, "rev-list", "HEAD").split()
+
+
+def commit_title(root: Path, commit: str) -> str:
+    """Return the date and the subject of a commit."""
+    return git(root, "show", "--no-patch", "--format=%cs %s", commit).strip()
+
+
+@contextmanager
+def code_of_commit(root: Path, commit: str, folder: Path) -> Iterator[Path]:
+    """Write all files of a commit to a temporary directory in a folder."""
+    with TemporaryDirectory(dir=folder, prefix=f"{commit[:SHORT]}-") as made:
+        with tarfile.open(fileobj=BytesIO(git_output(root, "archive", "--format=tar", commit))) as archive:
+            archive.extractall(made, filter="data")
+        yield Path(made)
 
 
 def clean_commit(root: Path) -> str:
@@ -19,15 +87,20 @@ def clean_commit(root: Path) -> str:
 
 
 def git(root: Path, *args: str) -> str:
+    """Return the text that a git command in the repository prints; StackError if it fails."""
+    return git_output(root, *args).decode(errors="replace")
+
+
+def git_output(root: Path, *args: str) -> bytes:
     """Return the output of a git command in the repository; StackError if it fails."""
     from terraform.errors import StackError
 
     argv = ["git", "-C", str(root), *args]
     try:
-        ended = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        ended = subprocess.run(argv, capture_output=True, check=False, stdin=subprocess.DEVNULL)
     except OSError:
         raise StackError(f"{root}: git is not installed on this machine; install it") from None
     if ended.returncode:
-        reason = " ".join(ended.stderr.split()) or f"exit code {ended.returncode}"
+        reason = " ".join(ended.stderr.decode(errors="replace").split()) or f"exit code {ended.returncode}"
         raise StackError(f"{root}: git {args[0]} failed: {reason}; run crew in a git checkout of the repository")
     return ended.stdout

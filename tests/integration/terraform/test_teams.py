@@ -136,3 +136,34 @@ def test_a_kept_plan_is_applied_exactly(aws: Cloud) -> None:
     aws.stack("base", EMPTY + word + 'output "more" { value = 2 }\n')
     refused = aws.failure("stacks", "apply", "staging", "--kept", kept, "--yes", **hush)
     assert f"the code differs from commit {head}, from which the plan was made" in refused
+
+
+def test_a_bad_apply_is_rolled_back(aws: Cloud) -> None:
+    code = (
+        EMPTY + 'resource "terraform_data" "a" { input = "one" }\noutput "word" { value = terraform_data.a.output }\n'
+    )
+    aws.only("turned", code=code)
+    good = commit(aws, "Say one")
+    aws.run_json("stacks", "apply", "staging", "--yes")
+    [run] = aws.run_json("runs", "staging", "apply", "turned")["runs"]
+    assert run["figures"] == {"commit": good}
+    rollback = ("stacks", "rollback", "staging", "turned")
+    assert "choose one with --to COMMIT" in aws.failure(*rollback, "--yes")
+
+    failing = '  provisioner "local-exec" { command = "exit 3" }\n'
+    bad = code.replace('"one"', '"two"') + f'resource "terraform_data" "b" {{\n{failing}}}\n'
+    aws.stack("turned", bad)
+    commit(aws, "Say two")
+    assert "exit status 3" in aws.failure("stacks", "apply", "staging", "--yes")
+    assert "add --yes" in aws.failure(*rollback, code=64)
+    rolled = aws.crew(*rollback, "--yes")
+    assert rolled.returncode == 0, rolled.stderr
+    assert f"staging/turned: back to the code of {good[:12]} (" in rolled.stdout
+    assert "Say one)\n" in rolled.stdout
+    assert "- terraform_data.b" in rolled.stdout
+    assert "revert the bad commit in the code" in rolled.stdout
+    assert aws.run_json("stacks", "output", "staging")["stacks"]["turned"] == {"word": "one"}
+    assert (aws.root / "terraform" / "stacks" / "turned" / "main.tf").read_text() == bad
+    [run] = aws.run_json("runs", "staging", "rollback")["runs"]
+    assert (run["outcome"], run["figures"]) == ("done", {"commit": good})
+    assert list((aws.root / ".cache" / "terraform").glob(f"{good[:12]}-*")) == []
