@@ -213,11 +213,12 @@ def _rows(subjects: Sequence[dict[str, Any]], now: datetime, zone: tzinfo) -> li
     problems = [subject for subject in subjects if HealthState(subject["state"]).is_problem]
     others = [subject for subject in subjects if not HealthState(subject["state"]).is_problem]
     rows: list[Sequence[output.Cell | str]] = [_row(subject, now, zone) for subject in problems]
+    copies = {str(subject["subject"]).partition(".")[0] for subject in subjects if subject["job"] == "copy"}
     for server, of_server in by_server(others, lambda subject: str(subject["subject"])):
         if server:
             states = Counter(str(subject["state"]) for subject in of_server)
             counts = ", ".join(f"{number} {state}" for state, number in states.items())
-            rows.append([output.Cell(f"server {server}: {counts}", output.HEADING)])
+            rows.append([output.Cell(f"{'copy' if server in copies else 'server'} {server}: {counts}", output.HEADING)])
         rows += (_row(subject, now, zone) for subject in of_server)
     return rows
 

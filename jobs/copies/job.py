@@ -68,7 +68,7 @@ def copy_result(name: str, done: Transferred, complete: Collection[Set], *, not_
         "copied_bytes": done.bytes,
         "sets": len(complete),
         "damaged_sets": len(done.problems),
-        **({"newest": newest.id} if newest else {}),
+        **({"newest_timestamp_seconds": newest.started.timestamp()} if newest else {}),
     }
     if not done.problems:
         return Result(Outcome.DONE, "; ".join(facts), figures)
@@ -120,4 +120,6 @@ def has_subject(environment: Environment, name: str) -> bool:
     return settings is not None and is_copied(settings, database)
 
 
-COPY = Job("copy", subjects, work, schedule, max_parallel=1, compared=("newest",), has_subject=has_subject)
+COPY = Job(
+    "copy", subjects, work, schedule, max_parallel=1, compared=("newest_timestamp_seconds",), has_subject=has_subject
+)

@@ -35,6 +35,8 @@ class DatabaseStatus:
     last_result: VerificationResult | None = None
     untrusted: int = 0
     """How many of the listed sets are not trusted: the newest ones are listed."""
+    copies: tuple[Health, ...] = ()
+    """The health of its copies, see copy_name()."""
 
     @property
     def newest(self) -> Set | None:
@@ -128,6 +130,7 @@ def database_statuses(
         for each in health
         if each.job == "backup" and each.subject not in environment.servers and each.state is not HealthState.GONE
     }
+    copies = [each for each in health if each.job == "copy" and each.state is not HealthState.GONE]
     scheduled = [name for name, database in environment.databases.items() if database.backup]
     return tuple(
         DatabaseStatus(
@@ -136,9 +139,15 @@ def database_statuses(
             backups.get(name),
             last_result(by_name[name]),
             sum(each.untrusted is not None for each in by_name[name]),
+            tuple(each for each in copies if each.subject == f"{copy_name(each)}.{name}"),
         )
         for name in sorted({*scheduled, *by_name, *backups})
     )
+
+
+def copy_name(health: Health) -> str:
+    """Return the copy in the subject of a job on it."""
+    return health.subject.partition(".")[0]
 
 
 def _is_silenced(environment: Environment, name: str) -> bool:

@@ -20,6 +20,7 @@ class Gone(Enum):
 
     FROM_FILE = "no longer in the file"
     FROM_SERVER = "no longer on the server"
+    FROM_STORE = "has no backups any more"
     SILENCED = "excluded in the file"
 
 
@@ -47,11 +48,12 @@ def gone_subjects(
             found[name] = Gone.SILENCED
         elif not has_subject(job, subject):
             found[name] = Gone.FROM_FILE
-        elif (server in environment.servers or subject in environment.copies) and _others_ran_without(
+        elif (server in environment.servers or server in environment.copies) and _others_ran_without(
             name, server, last, locks, due.get(name)
         ):
             # The server or copy itself is a subject only while its databases cannot be listed.
-            found[name] = Gone.FROM_SERVER if database else Gone.SILENCED
+            where = Gone.FROM_SERVER if server in environment.servers else Gone.FROM_STORE
+            found[name] = where if database else Gone.SILENCED
     return found
 
 

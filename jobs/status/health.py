@@ -65,6 +65,8 @@ class Health:
     succeeded: datetime | None = None
     set_checked: bool = True
     """Whether the set of the last backup was looked for in the store, if there is to be one."""
+    copied: datetime | None = None
+    """When the newest set in a copy was started, as the last run of the job `copy` found it."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the health for --json."""
@@ -206,7 +208,12 @@ def subject_health(
             f"; a run dated {ahead.started:%Y-%m-%d %H:%M} UTC, in the future, is ignored: "
             "check the clocks of the machines that run jobs"
         )
-    return Health(job, subject, state, since, sentence, runs.last, succeeded=runs.succeeded)
+    copied = next((each.get("newest_timestamp_seconds") for each in runs.figures), None) if job == "copy" else None
+    return Health(
+        job, subject, state, since, sentence, runs.last,
+        succeeded=runs.succeeded,
+        copied=datetime.fromtimestamp(copied, UTC) if isinstance(copied, int | float) else None,
+    )  # fmt: skip
 
 
 def _held_state(

@@ -13,7 +13,7 @@ from inventories.printable import printable_lines
 from jobs.cost import sentences
 from jobs.format import format_duration, format_size, format_time, plural
 from jobs.status import charts
-from jobs.status.collect import EnvironmentStatus
+from jobs.status.collect import EnvironmentStatus, copy_name
 from jobs.status.health import Health, HealthState
 
 MARKS = {
@@ -52,6 +52,7 @@ def render_page(statuses: Sequence[EnvironmentStatus], now: datetime, due: datet
         when=lambda health, zone: age_or_since(health, now, zone),
         utc=utc_element,
         mark=MARKS.get,
+        copy_name=copy_name,
         kind=lambda state: KINDS.get(state, "warn"),
         size=format_size,
         trend=charts.size_trend,

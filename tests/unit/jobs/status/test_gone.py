@@ -28,6 +28,9 @@ sign_with = "nobody"
 url = "postgresql://me@db/postgres"
 exclude = ["scratch*"]
 backup = "0 2 * * *"
+[copies.offsite]
+url = "file:///copy"
+at = "0 2 * * *"
 [databases.shop]
 url = "postgresql://me@db/shop"
 backup = "0 2 * * *"
@@ -65,6 +68,8 @@ def found(
         ({"shop": OLD, "main.a": NEW}, {}),  # not a database of that server
         ({"crm": NEW}, {"backup/crm": Gone.FROM_FILE}),
         ({"main.a": NEW, "main.b": OLD}, {"backup/main.b": Gone.FROM_SERVER}),
+        ({"offsite.a": NEW, "offsite.b": OLD}, {"backup/offsite.b": Gone.FROM_STORE}),
+        ({"offsite.a": NEW, "offsite": OLD}, {"backup/offsite": Gone.SILENCED}),
         ({"main.a": NEW, "main.scratch1": NEW}, {"backup/main.scratch1": Gone.SILENCED}),
         ({"main.a": NEW, "main": OLD}, {"backup/main": Gone.SILENCED}),
         ({"main.a": OLD, "main": NEW}, {}),
