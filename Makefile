@@ -4,7 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 NPM := tests/parts/npm
 SERVERS := $(NPM)/node_modules/.package-lock.json
-PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal
+# Files start in the order that tests/conftest.py sets.
+PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 IMAGE ?= groundcrew:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 IMAGE_NAME = $(shell echo '$(IMAGE)' | tr A-Z a-z)
 PACKAGES := inventories terraform deploys jobs

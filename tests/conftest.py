@@ -26,13 +26,38 @@ IN_CI = os.environ.get("CI") == "true"
 FOREIGN = ("AWS_", "PG", "CREW_", "GROUNDCREW__", "TF_", "KUBE")  # settings of the person who runs the tests
 LEFT_OUT = pytest.StashKey[Counter[str]]()
 HANGS = "1800"  # seconds after which a test hangs: on a very busy machine the longest test takes half of it
-SLOW = ("integration/test_readme.py", "integration/terraform", "lab/test_job_runner.py", "lab", "integration/jobs/cost")
+SLOW = (  # files and folders that start first
+    "integration/terraform/test_staging.py",
+    "lab/test_k3s.py",
+    "lab/test_k3s_reset.py",
+    "lab/test_k3s_restore.py",
+    "lab/test_k3s_upgrade.py",
+    "lab/test_job_runner.py",
+    "integration/test_readme.py",
+    "lab",
+    "integration/terraform",
+    "integration/jobs/cost",
+    "integration",
+)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Use two workers for each core, since tests wait for servers and hosts half of the time; at most four."""
     return min(4, 2 * (os.cpu_count() or 1))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the tests of a file on one worker, and those that use the same five hosts: they run one at a time."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByHosts(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "k3s" if file.startswith("tests/lab/test_k3s") else file
+
+    return ByHosts(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)
