@@ -31,6 +31,7 @@ STACKS = {"network": (), "cluster": ("network",), "database": ("network",), "bac
 EMPTY = 'terraform {\n  backend "s3" {}\n}\n'
 """A stack without a provider, which is quick."""
 GOOD = EMPTY + 'output "word" { value = "good" }\n'
+SLEEPS = EMPTY + 'resource "terraform_data" "slow" {\n  provisioner "local-exec" { command = "sleep 2" }\n}\n'
 AWS = EMPTY + f'provider "aws" {{\n  region = "{REGION}"\n}}\n'
 SLOW = AWS + 'resource "aws_vpc" "slow" { cidr_block = "10.99.0.0/16" }\n'
 VALUES = Path(__file__).parent / "values"  # the shipped values of staging, copied: a fork changes its own

@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.parts import terminal
-from tests.parts.cloud import AWS, EMPTY, GOOD, PASSWORD, REGION, SLOW, Cloud, cloud
+from tests.parts.cloud import AWS, EMPTY, GOOD, PASSWORD, REGION, SLEEPS, SLOW, Cloud, cloud
 from tests.parts.store import mark
 from tests.parts.terraform import NEW, OLD, program
 
@@ -244,14 +244,14 @@ def test_an_apply_during_a_drift_check(aws: Cloud, times: int) -> None:
 
 def test_a_resource_that_changes_during_a_drift_check(aws: Cloud) -> None:
     """The check reports what it read; the next check reports the change."""
-    aws.only("drifting", code=SLOW.replace("10.99", "10.97"))
+    aws.only("drifting", code=SLOW.replace("10.99", "10.97"), program=str(program(NEW)))
     aws.run_json("stacks", "apply", "staging", "--yes")
     [vpc] = aws.client("ec2").describe_vpcs(Filters=[{"Name": "cidr", "Values": ["10.97.0.0/16"]}])["Vpcs"]
     edit = f"ec2.create_tags(Resources=['{vpc['VpcId']}'], Tags=[{{'Key': 'Own', 'Value': 'mallory'}}])"
     client = f"boto3.client('ec2', endpoint_url='{aws.endpoint}', region_name='eu-central-1')"
     script = aws.script(
         "edits",
-        f'"{program(OLD)}" "$@"; code=$?\n'
+        f'"{program(NEW)}" "$@"; code=$?\n'
         f"""if [ "$1" = plan ]; then {sys.executable} -c "import boto3; ec2 = {client}; {edit}" || exit 1; fi\n"""
         "exit $code",
     )
@@ -312,7 +312,7 @@ def test_an_import_block_is_pending_until_it_is_applied(aws: Cloud) -> None:
     assert again["sentence"] == "nothing to do"
 
 
-@pytest.mark.parametrize("version", [OLD, pytest.param(NEW, marks=pytest.mark.long)])
+@pytest.mark.parametrize("version", [pytest.param(OLD, marks=pytest.mark.release), NEW])
 def test_a_resource_removed_from_cloud_and_code_is_reported_until_an_apply(aws: Cloud, version: str) -> None:
     name, network = ("gone-old", "10.95") if version == OLD else ("gone-new", "10.94")
     aws.only(name, code=SLOW.replace("10.99", network), program=str(program(version)))
@@ -394,7 +394,7 @@ class TestAsked:
 
 class TestEnded:
     def test_terraform_releases_its_lock_after_ctrl_c(self, aws: Cloud) -> None:
-        aws.only("slow-3", code=SLOW.replace("10.99", "10.98"))
+        aws.only("slow-3", code=SLEEPS, program=str(program(NEW)))
         with aws.applying() as crew:
             crew.send_signal(signal.SIGINT)
             output, _ = crew.communicate()

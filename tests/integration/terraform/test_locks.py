@@ -11,19 +11,19 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.parts.cloud import AWS, SLOW, Cloud, child_of, cloud
+from tests.parts.cloud import EMPTY, SLOW, Cloud, child_of, cloud
 from tests.parts.proxy import Proxy, Way
 from tests.parts.terraform import NEW, OLD
 
-WAITS = AWS + (
-    'resource "aws_vpc" "slow" {\n  cidr_block = "10.99.0.0/16"\n'
+WAITS = EMPTY + (
+    'resource "terraform_data" "slow" {\n'
     '  provisioner "local-exec" {\n    command = "while test ! -e ${path.root}/go-on; do sleep 0.1; done"\n  }\n}\n'
 )
 """A resource whose creation lasts until a file exists."""
 HELD = r"staging/held is locked by \S+@\S+ since \d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d \(apply\)"
 
 
-@pytest.fixture(params=[pytest.param(OLD, marks=pytest.mark.long), NEW])
+@pytest.fixture(params=[NEW])
 def aws(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     with cloud(tmp_path_factory.mktemp("cloud"), request.param) as made:
         made.run_json("stacks", "bootstrap", "staging")
@@ -85,6 +85,7 @@ def run_again(aws: Cloud) -> None:
     assert aws.run_json("drift", "staging", "--fail-on", "pending")["environments"][0]["stacks"][0]["findings"] == []
 
 
+@pytest.mark.parametrize("aws", [pytest.param(OLD, marks=pytest.mark.release), NEW], indirect=True)
 def test_drift_during_an_apply_is_not_reported(aws: Cloud) -> None:
     """The changes of the apply are in the cloud, but not yet in the state."""
     aws.only("held", code=SLOW)
@@ -121,6 +122,7 @@ def held(aws: Cloud, operation: str) -> Iterator[None]:
         s3.delete_object(Bucket=aws.bucket, Key="staging/held.tflock")
 
 
+@pytest.mark.parametrize("aws", [OLD, NEW], indirect=True)
 def test_a_lock_after_a_lost_response_is_recognised_as_our_own(aws: Cloud, proxy: Callable[..., Proxy]) -> None:
     """Terraform requests the lock again and then waits for its own lock."""
     host, port = aws.endpoint.removeprefix("http://").split(":")
