@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
@@ -55,8 +56,9 @@ def saved_states(run: Run, stack: str) -> list[SavedState]:
     """Return the saved states of a stack, newest first."""
     folder, found = _folder(run, stack), []
     for entry in run.store.list(folder):
-        if match := _NAME.fullmatch(entry.key.removeprefix(folder)):
-            saved = datetime.strptime(match["id"], _TIME).replace(tzinfo=UTC)
+        match = _NAME.fullmatch(entry.key.removeprefix(folder))
+        saved = _time(match["id"]) if match else None
+        if match and saved:
             serial = int(match["serial"]) if match["serial"] else None
             encrypted = bool(match["age"])
             found.append(SavedState(match["id"], saved, serial, match["before"], entry.size, entry.key, encrypted))
@@ -65,7 +67,8 @@ def saved_states(run: Run, stack: str) -> list[SavedState]:
 
 def read_state(run: Run, stack: str, identifier: str) -> str:
     """Return a saved state as JSON; StackError if there is none with this ID, or no key here decrypts it."""
-    from jobs.backup import decrypt
+    from jobs.backup import LimitedSink, decrypt
+    from jobs.store import LARGE_DOCUMENT_LIMIT
     from terraform.errors import StackError
 
     name = f"{run.environment.name}/{stack}"
@@ -73,15 +76,43 @@ def read_state(run: Run, stack: str, identifier: str) -> str:
     if found is None:
         command = f"crew stacks states {run.environment.name} {stack}"
         raise StackError(f"{name}: no state with the ID {identifier} is saved; list them with: {command}")
-    key = run.environment.store.decrypt_with if run.environment.store else None
+    settings = run.environment.store
+    key = settings.decrypt_with if settings else None
+    if settings and settings.encrypt_to and not found.is_encrypted:
+        raise StackError(
+            f"{name}: saved state {identifier} is not encrypted although encrypt_to names keys, so somebody who can "
+            f"write the store could have planted it; if you trust it, read {found.key} yourself"
+        )
     if found.is_encrypted and key is None:
         raise StackError(
             f"{name}: saved state {identifier} is encrypted, and {run.environment.name}.toml has no key to decrypt it; "
             'set decrypt_with = { file = "…" } under [store]'
         )
-    decrypted = BytesIO()
-    decrypt([run.store.get(found.key).body], decrypted, key.reveal() if key and found.is_encrypted else None)
-    return decrypted.getvalue().decode()
+    sink, identity = LimitedSink(), key.reveal() if key and found.is_encrypted else None
+    decrypt([run.store.get(found.key, LARGE_DOCUMENT_LIMIT).body], sink, identity)
+    state = sink.body.getvalue()
+    if not _is_state(state):
+        raise StackError(f"{name}: saved state {identifier} is damaged, or was not written by groundcrew; use another")
+    return state.decode()
+
+
+def _is_state(body: bytes) -> bool:
+    """Whether this is a state that can be shown and compared. Everybody who can write the store can write one."""
+    from terraform.state import state_contents, state_version
+
+    try:
+        version = state_version(body)
+        state_contents(body.decode())
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return False
+    return isinstance(version.lineage, str) and isinstance(version.number, int)
+
+
+def _time(identifier: str) -> datetime | None:
+    """Return the time in the key of a state; None if there is no such time."""
+    with suppress(ValueError):
+        return datetime.strptime(identifier, _TIME).replace(tzinfo=UTC)
+    return None
 
 
 def _folder(run: Run, stack: str) -> str:

@@ -260,12 +260,12 @@ def _read_part(stored: StoredSet, part: Part, sink: Sink, check: Callable[[], No
 
 def read_small_part(stored: StoredSet, part: Part) -> bytes:
     """Return the content of a part that is kept in memory: the description or the roles."""
-    sink = _LimitedSink()
+    sink = LimitedSink()
     read_part(stored, part, sink)
     return sink.body.getvalue()
 
 
-class _LimitedSink:
+class LimitedSink:
     """A sink in memory. A few bytes can unpack to more than fits there."""
 
     def __init__(self) -> None:

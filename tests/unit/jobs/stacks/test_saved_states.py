@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pyrage
 import pytest
+import zstandard
 
+from jobs.backup import UnreadableSet
 from jobs.run import unrecorded_run
 from jobs.stacks.saved_states import STATES_KEPT, read_state, save_state, saved_states
 from terraform.errors import StackError
@@ -48,3 +50,36 @@ def test_a_saved_state_is_read_back(tmp_path: Path) -> None:
     with unrecorded_run(environment(), store_in(tmp_path), "stacks", "network") as run:
         identifier = save_state(run, "network", '{"serial": 7}', before="apply")
         assert read_state(run, "network", identifier) == '{"serial": 7}'
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        *(b"", b"x", b"[]", b"\xff", b'{"serial": "7"}', b'{"lineage": 1}', b'{"resources": 1}', b"[" * 100_000),
+        *(b'{"resources": [1]}', b'{"outputs": []}', b'{"outputs": {"a": 1}}', b'{"resources": [{"instances": "x"}]}'),
+    ],
+)
+def test_a_damaged_state_is_an_error(tmp_path: Path, planted: bytes) -> None:
+    store = store_in(tmp_path)
+    store.create("staging/state/network/99999999T999999999999Z.tfstate.zst", b"a key with an impossible time")
+    store.create("staging/state/network/20261120T020000000000Z.tfstate.zst", zstandard.compress(planted))
+    with unrecorded_run(environment(), store, "stacks", "network") as run:
+        assert len(saved_states(run, "network")) == 1
+        if planted in (b"", b'{"outputs": []}'):
+            read_state(run, "network", "20261120T020000000000Z")
+        else:
+            with pytest.raises((StackError, UnreadableSet)):
+                read_state(run, "network", "20261120T020000000000Z")
+
+
+def test_a_state_is_neither_planted_unencrypted_nor_unpacked_to_gigabytes(tmp_path: Path) -> None:
+    recipient = str(pyrage.x25519.Identity.generate().to_public())
+    plain, store = environment(), store_in(tmp_path)
+    assert plain.store
+    settings = replace(plain, store=replace(plain.store, encrypt_to=(recipient,)))
+    bomb = zstandard.compress(b"0" * (65 << 20))
+    store.create("staging/state/network/20261120T020000000000Z.tfstate.zst", bomb)
+    with unrecorded_run(settings, store, "stacks", "network") as run, pytest.raises(StackError, match="planted"):
+        read_state(run, "network", "20261120T020000000000Z")
+    with unrecorded_run(plain, store, "stacks", "network") as run, pytest.raises(UnreadableSet, match="unpacks to"):
+        read_state(run, "network", "20261120T020000000000Z")
