@@ -326,13 +326,14 @@ class Refresh:
     )
     restore_as: str = toml_key(
         or_empty(value_types.TEXT),
-        "role without superuser rights that runs the script and functions of the set, if `into` names a superuser",
+        "role without superuser rights that owns everything afterwards, if `into` names a superuser (default: the "
+        "owner of the database; the superuser's name: it runs the script itself)",
         default="",
         example='"shop_owner"',
     )
     restore_as_password: Secret | None = toml_key(
         value_types.SECRET,
-        "password of the role of restore_as",
+        "password of the role of restore_as, which then logs in itself, instead of a temporary role",
         default=None,
         example='{ env = "STAGING_OWNER_PASSWORD" }',
     )

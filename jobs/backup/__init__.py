@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jobs.backup.postgres.privileges import NEEDED_PRIVILEGES, missing_privileges
     from jobs.backup.postgres.programs import dump_program, installed_clients
     from jobs.backup.postgres.quoting import identifier
+    from jobs.backup.restore.chosen_owner import ChosenOwner, owner_by_default
     from jobs.backup.restore.compare import Difference
     from jobs.backup.restore.ordinary_role import OrdinaryRole, ordinary_role
     from jobs.backup.restore.protected import find_protection
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     )
     from jobs.backup.sets.signatures import BadSignature, PublicKey, SigningKey, new_signing_key, parse_public_key
     from jobs.backup.sets.stored import (
+        LimitedSink,
         StoredSet,
         open_first,
         open_set,
@@ -96,6 +98,7 @@ _NAMES = {
     "postgres.privileges": ("NEEDED_PRIVILEGES", "missing_privileges"),
     "postgres.programs": ("dump_program", "installed_clients"),
     "postgres.quoting": ("identifier",),
+    "restore.chosen_owner": ("ChosenOwner", "owner_by_default"),
     "restore.compare": ("Difference",),
     "restore.ordinary_role": ("OrdinaryRole", "ordinary_role"),
     "restore.protected": ("find_protection",),
@@ -131,6 +134,7 @@ _NAMES = {
     ),
     "sets.signatures": ("BadSignature", "PublicKey", "SigningKey", "new_signing_key", "parse_public_key"),
     "sets.stored": (
+        "LimitedSink",
         "StoredSet",
         "open_first",
         "open_set",
@@ -171,11 +175,13 @@ __all__ = [
     "BadSignature",
     "ByteCounter",
     "Cancellation",
+    "ChosenOwner",
     "ConnectionTarget",
     "Description",
     "Difference",
     "Endpoint",
     "KeyFile",
+    "LimitedSink",
     "Manifest",
     "NewKeys",
     "NewestSets",
@@ -238,6 +244,7 @@ __all__ = [
     "open_first",
     "open_set",
     "ordinary_role",
+    "owner_by_default",
     "parse_public_key",
     "parse_time",
     "password_in_file",

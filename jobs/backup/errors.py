@@ -7,6 +7,10 @@ class BackupError(Failed):
     """A backup, restore or verification failed, and trying again does not help."""
 
 
+class NeedsSuperuser(BackupError):
+    """A set has something that only a superuser can restore, and the owner of the database is none."""
+
+
 class NoProgram(BackupError):
     """A program is missing on this machine, or no installed version of it fits."""
 

@@ -16,15 +16,15 @@ from jobs.backup.postgres import copies, programs
 from jobs.backup.postgres.connection import Address, Endpoint, reach, translated_errors
 from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.postgres.supervisor import ends_with_parent
+from jobs.backup.restore.chosen_owner import ChosenOwner, executed_for, require_restorable_for
 from jobs.backup.restore.fill import (
     RestoreTask,
     analyze,
     error_output,
     refresh_materialised_views,
-    require_restorable,
 )
 from jobs.backup.restore.lock import RestoreLock, restore_lock
-from jobs.backup.restore.ordinary_role import OrdinaryRole, ordinary_role
+from jobs.backup.restore.ordinary_role import database_owner, is_superuser, ordinary_role
 from jobs.backup.restore.pg_restore import DefinitionOptions
 from jobs.backup.restore.protected import find_protection
 from jobs.backup.restore.restore import create_roles, pg_restore_for, require_configured, restore_and_swap
@@ -124,21 +124,21 @@ def refuse_protected(
         )
 
 
-def restoring_role(into: Endpoint, target: RestoreTarget, settings: Refresh) -> OrdinaryRole | None:
-    """Return the role that runs the script and functions of the set; None if it is the role of `into`.
+def restoring_owner(into: Endpoint, target: RestoreTarget, settings: Refresh) -> ChosenOwner | None:
+    """Return the role that everything will belong to; None if it is the role of `into`.
 
     The script finds functions of the set by the search_path of the database, so no superuser runs it by accident.
     """
     if settings.restore_as == target.user or not (target.superuser or settings.restore_as):
         return None
-    if not settings.restore_as:
+    name = settings.restore_as or database_owner(into)
+    if name is None or (not settings.restore_as and is_superuser(into, name)):
         raise BackupError(
             f"{target.user} is a superuser, and the script {settings.sanitise.name} can call functions of "
             f"{settings.source}; name a role without superuser rights in restore_as, or in the url of `into`. If you "
             f"trust every owner of {settings.source}, set restore_as = {json.dumps(target.user)}"
         )
-    password = settings.restore_as_password.reveal() if settings.restore_as_password else None
-    return ordinary_role(into, target, settings.restore_as, password, option="restore_as")
+    return ChosenOwner(name, by_default=False, option="restore_as")
 
 
 def refresh(
@@ -153,17 +153,22 @@ def refresh(
     Return the name that the previous database has now, and notes on older ones that the server does not drop.
     """
     into = lock.into
-    role = restoring_role(into, target, settings)
+    owner = restoring_owner(into, target, settings)
     kept_as = copies.replaced_name(into.database, datetime.now(UTC), target.databases) if target.exists else None
-    all_owners = target.superuser and role is None
+    all_owners = target.superuser and owner is None
     options = DefinitionOptions(all_owners, all_owners, target.tablespaces, subscriptions=False)
     streams = restore_streams(run.environment, run.subject)
-    task = RestoreTask(stored, into, pg_restore_for(stored, target), run, streams, options, role=role)
+    task = RestoreTask(stored, into, pg_restore_for(stored, target), run, streams, options)
     require_configured(task, is_copy=True)
-    require_restorable(task)
+    if owner is not None:
+        require_restorable_for(task, target, owner)
+        if settings.restore_as_password:
+            password, option = settings.restore_as_password.reveal(), owner.option
+            task, owner = replace(task, role=ordinary_role(into, target, owner.name, password, option=option)), None
     create_roles(stored, into, target, bare=True)
     run_script = partial(sanitise, script=settings.sanitise, delete_statistics=target.superuser)
-    restore_and_swap(task, target, kept_as, lock, run_script)
+    with executed_for(task, target, owner) as executed:
+        restore_and_swap(executed, target, kept_as, lock, run_script)
     with maintenance_connection(into) as server:
         return kept_as, drop_replaced_by_refreshes(server, into.database, kept_as)
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from inventories import Environment, Secret, TunnelSettings
     from jobs.backup import (
         Address,
+        ChosenOwner,
         Difference,
         Endpoint,
         OrdinaryRole,
@@ -98,12 +99,17 @@ AsRole = Annotated[
     typer.Option(
         "--as",
         metavar="ROLE",
-        help="Run functions of the set as this role, which is no superuser and then owns all objects.",
+        help="If a superuser restores: make this role the owner of everything, without superuser rights for functions "
+        "of the set (default: keep the owner; the superuser's name: let the superuser run them).",
     ),
 ]
 AsRolePasswordFrom = Annotated[
     str | None,
-    typer.Option("--as-password-from", metavar="SECRET", help="Password of the role of --as, like --password-from."),
+    typer.Option(
+        "--as-password-from",
+        metavar="SECRET",
+        help="Password of the role of --as, like --password-from. It then logs in itself, instead of a temporary role.",
+    ),
 ]
 Via = Annotated[
     str | None, typer.Option(metavar="TUNNEL", help="Connect through ssh=HOST or kubernetes=NAMESPACE/KIND/NAME.")
@@ -140,10 +146,11 @@ def restore_command(
     the rows of one table beside the live one, without constraints. The restore checks the hash of every piece.
 
     PostgreSQL executes functions of the set while it restores it: in check constraints, indexes and generated columns.
-    A superuser should restore the database of somebody else with --as.
+    If a superuser restores the database of another role, they run as a temporary role without rights.
     """
     from jobs.backup import (
         Address,
+        RestoreMode,
         choose_mode,
         choose_set,
         chosen_and_older,
@@ -181,7 +188,9 @@ def restore_command(
         target = inspect_target(endpoint)
         mode = choose_mode(target, create=create, replaces=replaces, only_tables=bool(tables))
         ordinary = _ordinary_role(endpoint, target, role, role_password_from)
-        if ordinary is None:
+        adds = mode is RestoreMode.ADD_TABLES or as_table is not None
+        owner = _chosen_owner(stored, endpoint, target, role, adds=adds) if ordinary is None else None
+        if ordinary is None and owner is None and role is None:
             output.print_warnings(superuser_warnings(target, stored.description.settings.owner))
         _confirm(ctx, run, endpoint, target, mode, yes_to)
         streams = parallel or restore_streams(environment, database)
@@ -191,18 +200,22 @@ def restore_command(
             with nullcontext() if dry_run else recorded(run, "restore", database, subject):
                 side = restore_side_table(
                     stored, endpoint, target, run,
-                    streams=streams, table=tables[0], as_table=as_table, dry_run=dry_run,
+                    streams=streams, table=tables[0], as_table=as_table, owner=owner, dry_run=dry_run,
                 )  # fmt: skip
             _print_side_table(environment, selected, stored, endpoint, side, dry_run=dry_run, as_json=as_json)
             return 0
         if dry_run:
-            plan = plan_restore(stored, endpoint, target, run, mode, tables=tables or (), role=ordinary)
-            _print_plan(environment, selected, stored, endpoint, mode, plan, role or target.user, as_json=as_json)
+            plan = plan_restore(stored, endpoint, target, run, mode, tables=tables or (), role=ordinary, owner=owner)
+            runs_as = role or (owner.name if owner else target.user)
+            _print_plan(
+                environment, selected, stored, endpoint, mode, plan, runs_as, temporary=bool(owner), as_json=as_json
+            )
             return 0
         with recorded(run, "restore", database, f"set {selected.id} into {into_name} ({mode.value})"):
             restored = restore_set(
-                stored, endpoint, target, run, mode, streams=streams, tables=tables or (), role=ordinary
-            )
+                stored, endpoint, target, run, mode,
+                streams=streams, tables=tables or (), role=ordinary, owner=owner,
+            )  # fmt: skip
     took = timedelta(seconds=time.monotonic() - started)
     _print_restored(environment, selected, stored, restored, took, as_json=as_json)
     return 0
@@ -242,8 +255,10 @@ def _check_restore_options(
     """Raise if options of a restore exclude each other."""
     if as_table and len(tables) != 1:
         raise WrongUsage("--as-table names one new table, so it needs exactly one --tables TABLE")
-    if role is not None and tables:
-        raise WrongUsage("--as does not work with --tables; restore into a new database (--create) and copy the rows")
+    if role_password_from is not None and tables:
+        raise WrongUsage(
+            "--as-password-from does not work with --tables; omit it: a temporary role restores the tables"
+        )
     if not role and role_password_from is not None:
         raise WrongUsage("--as-password-from is the password of --as ROLE, which is missing")
 
@@ -293,12 +308,12 @@ def _hide_password(url: str) -> str:
 
 
 def superuser_warnings(target: RestoreTarget, owner: str) -> list[str]:
-    """Return what to know before a superuser restores the database of another role."""
+    """Return what to know before a superuser restores the database of another superuser."""
     if not target.superuser or owner == target.user:
         return []
     return [
-        f"functions of the set run as the superuser {target.user} during the restore; "
-        f"if you do not trust {owner}, the owner of the database, add: --as {owner}"
+        f"functions of the set run as the superuser {target.user} during the restore, because {owner}, the owner of "
+        "the database, is a superuser too; if you do not trust everybody with tables in it, add: --as ROLE"
     ]
 
 
@@ -307,10 +322,19 @@ def _ordinary_role(
 ) -> OrdinaryRole | None:
     from jobs.backup import ordinary_role
 
-    if not name:
-        return None
     password = _secret(password_from, "--as-password-from")
-    return ordinary_role(endpoint, target, name, password.reveal() if password else None)
+    return ordinary_role(endpoint, target, name, password.reveal()) if name and password else None
+
+
+def _chosen_owner(
+    stored: StoredSet, endpoint: Endpoint, target: RestoreTarget, name: str | None, *, adds: bool
+) -> ChosenOwner | None:
+    """Return the owner that a superuser restores for; None if the role of the connection restores for itself."""
+    from jobs.backup import ChosenOwner, owner_by_default
+
+    if name is None:
+        return owner_by_default(stored, endpoint, target, adds_to_database=adds)
+    return ChosenOwner(name, by_default=False) if name != target.user else None
 
 
 def _secret(reference: str | None, option: str = "--password-from") -> Secret | None:
@@ -401,6 +425,7 @@ def _print_plan(
     plan: RestorePlan,
     runs_as: str,
     *,
+    temporary: bool = False,
     as_json: bool,
 ) -> None:
     if as_json:
@@ -411,7 +436,8 @@ def _print_plan(
         output.print_json(document)
         return
     output.say(f"Would restore {_describe(environment, selected, stored)} to {endpoint.database}: {mode.value}.")
-    output.say(f"Functions of the set would run as {runs_as}.")
+    role = f"a temporary role without rights, and everything would belong to {runs_as}" if temporary else runs_as
+    output.say(f"Functions of the set would run as {role}.")
     if plan.tables:
         output.say(f"Tables: {', '.join(plan.tables)}.")
     if plan.roles:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from jobs.backup.concurrent import ByteCounter, Cancellation, run_concurrently
-from jobs.backup.errors import BackupError
+from jobs.backup.errors import BackupError, NeedsSuperuser
 from jobs.backup.postgres.connection import DISABLE_TIMEOUTS, Endpoint, is_permanent, translated_errors
 from jobs.backup.postgres.pipes import enlarge_pipe, with_large_buffers
 from jobs.backup.postgres.program_errors import error_line, stderr_lines
@@ -103,7 +103,8 @@ class RestoreTask:
 def fill(task: RestoreTask, *, statistics: bool = True) -> None:
     """Restore the whole set into an empty database.
 
-    Statistics contain values of rows. A restore that sanitises rows collects statistics later.
+    Statistics contain values of rows. A restore that sanitises rows collects statistics later, and until then the
+    role of the task owns all.
     """
     with definitions_archive(task.stored, task.run.check) as archive, ExitStack() as files:
         use_list, lists = None, None
@@ -111,24 +112,33 @@ def fill(task: RestoreTask, *, statistics: bool = True) -> None:
             revoke_public_create(task)
             if task.role is not None:
                 lists = read_lists(task, archive)
-                _restore_extensions(task, task.role, archive, lists)
+                restore_extensions(task, task.role, archive, lists.extensions)
+                task.role.own_database(task.into, schemas_of_extensions(task.stored))
                 use_list = files.enter_context(list_file(lists.by_role))
             restore_definitions(task, "pre-data", archive, use_list)
         with task.run.step("rows"):
             restore_rows(task)
         with task.run.step("indexes and constraints"):
             restore_constraints(task, archive, lists.by_role if lists is not None else None)
-            if lists is not None:
-                _restore_privileges(task, archive, lists)
-    if statistics:
-        with task.run.step("statistics"):
-            analyze(task)
+        if statistics:
+            with task.run.step("statistics"):
+                analyze(task)
+        if task.role is not None and lists is not None:
+            if statistics:
+                task.role.hand_over(task.into)
+            restore_privileges(task, archive, lists.privileges)
 
 
 def read_lists(task: RestoreTask, archive: IO[bytes]) -> RestoreLists:
     """Return which entries of the definitions the role restores, and which a superuser."""
-    schemas = {extension.schema for extension in task.stored.description.extensions} - {"public", "pg_catalog"}
-    return restore_lists(_listing(task, archive), schemas)
+    return restore_lists(
+        _listing(task, archive), schemas_of_extensions(task.stored), task.stored.description.settings.owner
+    )
+
+
+def schemas_of_extensions(stored: StoredSet) -> list[str]:
+    """Return the schemas of extensions that the set creates."""
+    return sorted({extension.schema for extension in stored.description.extensions} - {"public", "pg_catalog"})
 
 
 def _listing(task: RestoreTask, archive: IO[bytes]) -> str:
@@ -136,17 +146,24 @@ def _listing(task: RestoreTask, archive: IO[bytes]) -> str:
     return read_archive(task, archive, argv)
 
 
-def require_restorable(task: RestoreTask) -> None:
-    """Raise if the role of the task cannot restore an object of the set, and name these objects."""
-    if task.role is None:
-        return
+def require_restorable(task: RestoreTask, owner: str) -> None:
+    """Raise if this owner cannot restore an object of the set, because only a superuser can, and name these objects."""
     with definitions_archive(task.stored, task.run.check) as archive:
         refused = read_lists(task, archive).refused
     if refused:
         raise BackupError(
-            f"{task.role.name} cannot restore this set, because only a superuser can restore "
+            f"{owner} cannot restore this set, because only a superuser can restore "
             f"{and_more(refused, _SHOWN)}; restore as a superuser if you trust the owner of the database"
         )
+
+
+def require_own(task: RestoreTask, selected: Collection[int] | None = None) -> None:
+    """Raise if the set, or the selected entries of it, have objects that the owner of the database does not own."""
+    with definitions_archive(task.stored, task.run.check) as archive:
+        others = read_lists(task, archive).of_others
+    found = [what for number, what in others.items() if selected is None or number in selected]
+    if found:
+        raise NeedsSuperuser(f"only a superuser can restore {and_more(found, _SHOWN)}")
 
 
 def read_archive(task: RestoreTask, archive: IO[bytes], argv: Sequence[str]) -> str:
@@ -161,21 +178,19 @@ def read_archive(task: RestoreTask, archive: IO[bytes], argv: Sequence[str]) -> 
     return done.stdout.decode(errors="replace")
 
 
-def _restore_extensions(task: RestoreTask, role: OrdinaryRole, archive: IO[bytes], lists: RestoreLists) -> None:
+def restore_extensions(task: RestoreTask, role: OrdinaryRole, archive: IO[bytes], entries: Collection[int]) -> None:
     """Create the extensions as a superuser, before anything exists that their scripts could call.
 
     Only then does the database belong to the role: an owner can connect, and create functions in schema public.
     """
-    with list_file(lists.extensions) as use_list:
-        options = replace(task.options, owners=False, privileges=False)
+    with list_file(entries) as use_list:
+        options = replace(task.options, owners=role.keeps_owners, privileges=False)
         restore_definitions(replace(task, role=None, options=options), "pre-data", archive, use_list)
-    own = {extension.schema for extension in task.stored.description.extensions} - {"public", "pg_catalog"}
-    role.own_database(task.into, sorted(own))
 
 
-def _restore_privileges(task: RestoreTask, archive: IO[bytes], lists: RestoreLists) -> None:
+def restore_privileges(task: RestoreTask, archive: IO[bytes], entries: Collection[int]) -> None:
     """Grant privileges as a superuser: GRANT executes nothing of the set, and can name other roles as grantors."""
-    with list_file(lists.privileges) as use_list:
+    with list_file(entries) as use_list:
         options = replace(task.options, privileges=True)
         restore_definitions(replace(task, role=None, options=options), None, archive, use_list)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from jobs.backup.errors import BackupError
@@ -20,11 +20,15 @@ _NEED_SUPERUSER = (
     *("PROCEDURAL LANGUAGE", "TEXT SEARCH PARSER", "TEXT SEARCH TEMPLATE", "TRANSFORM"),
 )
 
+_ROWS = ("TABLE DATA ", "SEQUENCE SET ")
+
 _LOGIN_ROLE = "SELECT rolcanlogin FROM pg_catalog.pg_roles WHERE rolname = %s"
 _RIGHTS = """SELECT rolname, rolsuper, rolcreaterole FROM pg_catalog.pg_roles
     WHERE pg_catalog.pg_has_role(%s, oid, 'MEMBER') AND (rolsuper OR rolcreaterole OR rolname IN
     ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files'))
     ORDER BY rolname <> %s, rolname LIMIT 1"""
+_IS_SUPERUSER = """SELECT EXISTS (SELECT FROM pg_catalog.pg_roles
+    WHERE rolsuper AND pg_catalog.pg_has_role(%s, oid, 'MEMBER'))"""
 _OWNER = "SELECT pg_catalog.pg_get_userbyid(datdba) FROM pg_catalog.pg_database WHERE datname = %s"
 
 
@@ -34,6 +38,14 @@ class OrdinaryRole:
 
     name: str
     password: str | None = field(default=None, repr=False)
+    owner: str | None = None
+    """Everything belongs to this role in the end (default: to the role itself)."""
+    keeps_owners: bool = False
+    """Whether schemas of extensions get the owner that the set names."""
+
+    @property
+    def final_owner(self) -> str:
+        return self.owner or self.name
 
     def endpoint(self, into: Endpoint) -> Endpoint:
         """Return the same database, as this role."""
@@ -49,6 +61,9 @@ class OrdinaryRole:
                     f"ALTER SCHEMA {quoting.identifier(schema)} OWNER TO {quoting.identifier(self.name)}"
                 )
 
+    def hand_over(self, into: Endpoint) -> None:
+        """Give all that the role owns in the database to its final owner."""
+
 
 @dataclass(frozen=True, slots=True)
 class RestoreLists:
@@ -59,12 +74,29 @@ class RestoreLists:
     privileges: tuple[int, ...]
     refused: tuple[str, ...]
     """What only a superuser can restore although it can execute code of the set."""
+    of_others: Mapping[int, str]
+    """The entries that another role than the owner of the database owns, or must create."""
 
 
 def ordinary_role(
     into: Endpoint, target: RestoreTarget, name: str, password: str | None, *, option: str = "--as"
 ) -> OrdinaryRole:
     """Return the role after a login, or raise if it cannot log in or has more than ordinary rights."""
+    if not require_ordinary(into, target, name, option=option):
+        raise BackupError(
+            f"{option} {name}: this role cannot log in; ALTER ROLE {quoting.identifier(name)} LOGIN PASSWORD …"
+        )
+    role = OrdinaryRole(name, password)
+    try:
+        with maintenance_connection(role.endpoint(into)):
+            pass
+    except BackupError as error:
+        raise BackupError(f"{option} {name}: the login failed: {error}; check its password and pg_hba.conf") from None
+    return role
+
+
+def require_ordinary(into: Endpoint, target: RestoreTarget, name: str, *, option: str = "--as") -> bool:
+    """Return whether the role can log in; raise if it does not exist or has more than ordinary rights."""
     if not target.superuser:
         raise BackupError(
             f"{option} is for a restore by a superuser, and {target.user} is not a superuser; omit {option}: "
@@ -73,19 +105,26 @@ def ordinary_role(
     with maintenance_connection(into) as server:
         can_login = server.execute(_LOGIN_ROLE, (name,)).fetchone()
         rights = server.execute(_RIGHTS, (name, name)).fetchone() if can_login is not None else None
-    if can_login != (True,):
-        fact = "does not exist on this server" if can_login is None else "cannot log in"
-        verb = "CREATE" if can_login is None else "ALTER"
-        raise BackupError(f"{option} {name}: this role {fact}; {verb} ROLE {quoting.identifier(name)} LOGIN PASSWORD …")
+    if can_login is None:
+        raise BackupError(
+            f"{option} {name}: this role does not exist on this server; CREATE ROLE {quoting.identifier(name)}"
+        )
     if rights is not None:
         raise BackupError(f"{option} {name}: {excessive_rights(name, *rights)}; name a role without such rights")
-    role = OrdinaryRole(name, password)
-    try:
-        with maintenance_connection(role.endpoint(into)):
-            pass
-    except BackupError as error:
-        raise BackupError(f"{option} {name}: the login failed: {error}; check its password and pg_hba.conf") from None
-    return role
+    return bool(can_login[0])
+
+
+def is_superuser(into: Endpoint, name: str) -> bool:
+    """Whether an existing role is a superuser, or a member of one."""
+    with maintenance_connection(into) as server:
+        return server.execute(_IS_SUPERUSER, (name,)).fetchone() == (True,)
+
+
+def database_owner(into: Endpoint) -> str | None:
+    """Return the owner of the database; None if it does not exist."""
+    with maintenance_connection(into) as server:
+        row = server.execute(_OWNER, (into.database,)).fetchone()
+    return str(row[0]) if row is not None else None
 
 
 def excessive_rights(name: str, holder: str, superuser: bool, createrole: bool) -> str:
@@ -100,28 +139,40 @@ def excessive_rights(name: str, holder: str, superuser: bool, createrole: bool) 
 
 def require_owner(into: Endpoint, role: OrdinaryRole) -> None:
     """Raise if the role does not own the database that exists: it could not restore into its schema public."""
-    with maintenance_connection(into) as server:
-        owner = server.execute(_OWNER, (into.database,)).fetchone()
-    if owner is not None and owner != (role.name,):
+    owner = database_owner(into)
+    if owner is not None and owner != role.name:
         database, name = quoting.identifier(into.database), quoting.identifier(role.name)
         raise BackupError(
-            f"{role.name} cannot restore into database {into.database}, which belongs to {owner[0]}; "
+            f"{role.name} cannot restore into database {into.database}, which belongs to {owner}; "
             f"ALTER DATABASE {database} OWNER TO {name}, or restore into a new database with --create"
         )
 
 
-def restore_lists(listing: str, schemas_of_extensions: Collection[str]) -> RestoreLists:
-    """Divide the entries that `pg_restore --list` prints."""
+def restore_lists(listing: str, schemas_of_extensions: Collection[str], owner: str) -> RestoreLists:
+    """Divide the entries that `pg_restore --list` prints, in which `owner` is the owner of the database."""
     entries = listed_entries(listing)
-    starts = tuple(f"SCHEMA - {schema} " for schema in schemas_of_extensions)
-    extensions = {
-        number for number, what in entries if what.startswith(("EXTENSION - ", "COMMENT - EXTENSION ", *starts))
-    }
-    privileges = {number for number, what in entries if what.startswith(("ACL ", "DEFAULT ACL "))}
-    refused = [what for _, what in entries if what.startswith(tuple(f"{kind} " for kind in _NEED_SUPERUSER))]
-    return RestoreLists(
-        extensions=tuple(number for number, _ in entries if number in extensions),
-        by_role=tuple(number for number, _ in entries if number not in extensions | privileges),
-        privileges=tuple(number for number, _ in entries if number in privileges),
-        refused=tuple(" ".join(what.split()[:-1]) for what in refused),
+    first = (
+        *("EXTENSION - ", "COMMENT - EXTENSION ", "SCHEMA - public ", "COMMENT - SCHEMA public "),
+        *(f"SCHEMA - {schema} " for schema in schemas_of_extensions),
     )
+    extensions = tuple(number for number, what in entries if what.startswith(first))
+    privileges = tuple(number for number, what in entries if what.startswith(("ACL ", "DEFAULT ACL ")))
+    by_role = [(number, what) for number, what in entries if number not in {*extensions, *privileges}]
+    need_superuser = tuple(f"{kind} " for kind in _NEED_SUPERUSER)
+    own = tuple(f" {name}" for name in (owner, "pg_database_owner", ""))  # some kinds have no owner
+    return RestoreLists(
+        extensions=extensions,
+        by_role=tuple(number for number, _ in by_role),
+        privileges=privileges,
+        refused=tuple(_without_owner(what) for _, what in by_role if what.startswith(need_superuser)),
+        of_others={
+            number: f"{_without_owner(what)} of {what.split()[-1]}"
+            for number, what in by_role
+            if not what.startswith(_ROWS)
+            and (what.startswith((*need_superuser, "SUBSCRIPTION ")) or not what.endswith(own))
+        },
+    )
+
+
+def _without_owner(what: str) -> str:
+    return " ".join(what.split()[:-1])

@@ -17,13 +17,20 @@ from jobs.backup.postgres.connection import DISABLE_TIMEOUTS, Endpoint, translat
 from jobs.backup.postgres.extensions import configuration_fault
 from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.postgres.settings import DatabaseProperties
+from jobs.backup.restore.chosen_owner import (
+    ChosenOwner,
+    executed_for,
+    missing_role_statements,
+    require_restorable_for,
+    with_role,
+)
 from jobs.backup.restore.compare import QualifiedName, compare, difference_text, sequence_notes
 from jobs.backup.restore.count import count_contents
 from jobs.backup.restore.fill import RestoreTask, fill, require_restorable
 from jobs.backup.restore.lock import RestoreLock, restore_lock
 from jobs.backup.restore.ordinary_role import OrdinaryRole, require_owner
 from jobs.backup.restore.pg_restore import DefinitionOptions
-from jobs.backup.restore.roles import RoleStatement, missing_roles, names_only
+from jobs.backup.restore.roles import names_only
 from jobs.backup.restore.selection import Selection
 from jobs.backup.restore.swap import swap
 from jobs.backup.restore.tables import fill_tables, select_from_set
@@ -37,8 +44,7 @@ from jobs.backup.restore.target import (
     read_settings,
     role_names,
 )
-from jobs.backup.sets.manifest import PartKind
-from jobs.backup.sets.stored import StoredSet, read_small_part
+from jobs.backup.sets.stored import StoredSet
 from jobs.format import and_more, plural
 from jobs.run.job import Failed, Run, Transient
 from jobs.run.stop import Stopped
@@ -111,12 +117,13 @@ def restore_set(
     streams: int = 2,
     tables: Sequence[str] = (),
     role: OrdinaryRole | None = None,
+    owner: ChosenOwner | None = None,
 ) -> Restored:
     """Restore a set, or some of its tables, into a database that no other restore writes to."""
     with restore_lock(into) as lock:
         target = _require_unchanged(target, inspect_target(into), mode)
         task = _task(stored, into, target, run, streams=streams, tables=tables, role=role)
-        return _restore(task, lock, target, mode)
+        return _restore(replace(task, into=lock.into), lock, target, mode, owner)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +143,15 @@ def plan_restore(
     *,
     tables: Sequence[str] = (),
     role: OrdinaryRole | None = None,
+    owner: ChosenOwner | None = None,
 ) -> RestorePlan:
     """Take every decision of restore_set(), and raise as it would; change nothing."""
     with restore_lock(into):
         target = _require_unchanged(target, inspect_target(into), mode)
-        return _plan(_task(stored, into, target, run, streams=1, tables=tables, role=role), target, mode)
+        return _plan(_task(stored, into, target, run, streams=1, tables=tables, role=role), target, mode, owner)
 
 
-def _plan(task: RestoreTask, target: RestoreTarget, mode: RestoreMode) -> RestorePlan:
+def _plan(task: RestoreTask, target: RestoreTarget, mode: RestoreMode, owner: ChosenOwner | None) -> RestorePlan:
     into_copy = mode in (RestoreMode.NEW_DATABASE, RestoreMode.REPLACE)
     if into_copy:
         require_createdb(task.into, target)
@@ -152,12 +160,14 @@ def _plan(task: RestoreTask, target: RestoreTarget, mode: RestoreMode) -> Restor
     if task.role is not None:
         if mode is RestoreMode.EMPTY_DATABASE:
             require_owner(task.into, task.role)
-        require_restorable(task)
-    roles = dict.fromkeys(statement.role for statement in _missing_roles(task.stored, target))
-    if not task.tables:
-        return RestorePlan((), tuple(roles))
-    selection = select_from_set(task, with_needed=mode is not RestoreMode.ADD_TABLES)
-    return RestorePlan(tuple(".".join(name) for name in sorted(selection.tables)), tuple(roles))
+        require_restorable(task, task.role.name)
+    selection = select_from_set(task, with_needed=mode is not RestoreMode.ADD_TABLES) if task.tables else None
+    if owner is not None:
+        selected = {*selection.own, *selection.needed} if selection is not None else None
+        require_restorable_for(task, target, owner, selected)
+    roles = dict.fromkeys(statement.role for statement in missing_role_statements(task.stored, target))
+    tables = sorted(selection.tables) if selection is not None else []
+    return RestorePlan(tuple(".".join(name) for name in tables), tuple(roles))
 
 
 def require_configured(task: RestoreTask, *, is_copy: bool) -> None:
@@ -191,9 +201,7 @@ def _task(
     role: OrdinaryRole | None,
 ) -> RestoreTask:
     program, options = pg_restore_for(stored, target), definition_options(target)
-    if role is not None:
-        options = replace(options, owners=False, privileges=False, subscriptions=False)
-    return RestoreTask(stored, into, program, run, streams, options, tuple(tables), role)
+    return with_role(RestoreTask(stored, into, program, run, streams, options, tuple(tables)), role)
 
 
 def _require_unchanged(before: RestoreTarget, now: RestoreTarget, mode: RestoreMode) -> RestoreTarget:
@@ -203,20 +211,22 @@ def _require_unchanged(before: RestoreTarget, now: RestoreTarget, mode: RestoreM
     return now
 
 
-def _restore(task: RestoreTask, lock: RestoreLock, target: RestoreTarget, mode: RestoreMode) -> Restored:
-    task = replace(task, into=lock.into)
-    stored, into = task.stored, lock.into
-    _plan(task, target, mode)  # before anything changes
+def _restore(
+    task: RestoreTask, lock: RestoreLock, target: RestoreTarget, mode: RestoreMode, owner: ChosenOwner | None
+) -> Restored:
+    stored, into = task.stored, task.into
+    _plan(task, target, mode, owner)  # before anything changes
     roles = create_roles(stored, into, target)
     kept_as = None
     if mode is RestoreMode.REPLACE:
         kept_as = copies.replaced_name(into.database, datetime.now(UTC), target.databases)
-    if mode is RestoreMode.ADD_TABLES:
-        notes = _add_tables(task, target)
-    elif mode is RestoreMode.EMPTY_DATABASE:
-        notes = _restore_into_empty(task, target)
-    else:
-        notes = restore_and_swap(task, target, kept_as, lock)
+    with executed_for(task, target, owner, is_member=mode is RestoreMode.ADD_TABLES) as executed:
+        if mode is RestoreMode.ADD_TABLES:
+            notes = _add_tables(executed, target)
+        elif mode is RestoreMode.EMPTY_DATABASE:
+            notes = _restore_into_empty(executed, target)
+        else:
+            notes = restore_and_swap(executed, target, kept_as, lock)
     return Restored(into.database, stored.manifest.set, mode, kept_as, roles.names, (*roles.notes, *notes))
 
 
@@ -245,7 +255,7 @@ class CreatedRoles:
 
 def create_roles(stored: StoredSet, into: Endpoint, target: RestoreTarget, *, bare: bool = False) -> CreatedRoles:
     """Create the missing roles, optionally without passwords and memberships. Existing roles do not change."""
-    statements = _missing_roles(stored, target)
+    statements = missing_role_statements(stored, target)
     if bare or not target.superuser:
         statements = names_only(statements)
     with maintenance_connection(into) as server:
@@ -262,12 +272,6 @@ def create_roles(stored: StoredSet, into: Endpoint, target: RestoreTarget, *, ba
         names=tuple(role for role in dict.fromkeys(statement.role for statement in statements) if role in existing),
         notes=(*(() if target.superuser else (not_superuser,)), *refused.values()),
     )
-
-
-def _missing_roles(stored: StoredSet, target: RestoreTarget) -> Sequence[RoleStatement]:
-    """Return the statements of the set for the roles that the server lacks."""
-    script = b"".join(read_small_part(stored, part) for part in stored.parts(PartKind.ROLES))
-    return missing_roles(script.decode(), target.roles)
 
 
 def _execute_or_note(server: psycopg.Connection[Any], statement: str, what: str) -> str | None:
@@ -371,11 +375,13 @@ def restore_and_swap(
                 left_out = (*left_out, *require_same_contents(copy_task))
             with maintenance_connection(into) as server:
                 closed = replace(properties, connection_limit=-1, privileges=(), private=False)
-                if task.role is not None:
-                    closed = replace(closed, owner=task.role.name)  # until nothing runs as this role any more
+                if task.role is not None:  # it owns the database until nothing runs as this role any more
+                    closed = replace(closed, owner=task.role.name if sanitise else task.role.final_owner)
                 notes = (*left_out, *apply_properties(server, copy.database, closed, target))
             if sanitise is not None:
                 sanitise(copy_task)
+                if task.role is not None:
+                    task.role.hand_over(copy)
         with maintenance_connection(into) as server:
             _admit_all(server, copy.database, properties, target, by_limit=target.superuser and task.role is None)
         with run.step("swap"):

@@ -10,6 +10,7 @@ _NAME = r'("(?:[^"]|"")*"|[^\s;,]+)'
 _ABOUT_ROLE = re.compile(rf"\s*(CREATE ROLE|ALTER ROLE|COMMENT ON ROLE|SECURITY LABEL FOR \S+ ON ROLE) {_NAME}")
 _GRANT = re.compile(rf"\s*(GRANT) {_NAME} TO {_NAME}")
 _GRANTED_BY = re.compile(rf" GRANTED BY {_NAME};\s*$")
+_SUPERUSER = re.compile(r" WITH (?:.* )?SUPERUSER ")
 _LEXEMES = re.compile(
     r"""'(?:[^'\\]|''|\\.)*'|"(?:[^"]|"")*"|--[^\n]*|^\\[^\n]*|;|[^'"\-;\n]+|.""", re.DOTALL | re.MULTILINE
 )
@@ -38,6 +39,11 @@ def missing_roles(script: str, existing: Collection[str]) -> tuple[RoleStatement
     statements = parse_roles(script)
     missing = {statement.role for statement in statements if statement.verb == "CREATE ROLE"} - set(existing)
     return tuple(statement for statement in statements if statement.role in missing)
+
+
+def makes_superuser(statements: Sequence[RoleStatement], role: str) -> bool:
+    """Whether the statements make the role a superuser."""
+    return any(each.role == role and _SUPERUSER.search(each.text) for each in statements if each.verb == "ALTER ROLE")
 
 
 def names_only(statements: Sequence[RoleStatement]) -> tuple[RoleStatement, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres import quoting
 from jobs.backup.postgres.connection import DISABLE_TIMEOUTS, Endpoint, translated_errors
+from jobs.backup.restore.chosen_owner import ChosenOwner, executed_for
 from jobs.backup.restore.compare import QualifiedName
 from jobs.backup.restore.fill import RestoreTask
 from jobs.backup.restore.lock import restore_lock
@@ -78,11 +79,13 @@ def restore_side_table(
     table: str,
     as_table: str,
     streams: int,
+    owner: ChosenOwner | None = None,
     dry_run: bool = False,
 ) -> SideTable:
     """Restore the rows of one table of the set into a new table, which appears whole or not at all.
 
     The table is restored into a copy first, so that no name, trigger or constraint of the database gets in the way.
+    With an owner, a temporary role does it: types of either database can call functions.
     """
     options = DefinitionOptions(owners=False, privileges=False, tablespaces=False, subscriptions=False)
     with restore_lock(into):
@@ -93,13 +96,20 @@ def restore_side_table(
         require_createdb(into, target)
         if dry_run:
             return side
-        with new_copy(into, stored.description.settings, target) as copy:
-            with translated_errors(), copy.connect(autocommit=True) as connection:
-                connection.execute(DISABLE_TIMEOUTS)
-                copy_task = replace(task, into=copy)
+        with (
+            executed_for(task, target, owner) as executed,
+            new_copy(into, stored.description.settings, target, executed.role) as copy,
+        ):
+            with translated_errors(), copy.connect(autocommit=True):  # shows others that this copy is not abandoned
+                copy_task = replace(executed, into=copy)
                 selection = fill_tables(copy_task, with_needed=True, rows_only=True)
                 require_same_contents(copy_task, selection.tables)
-                side = _transfer(connection, into, side, run)
+                beside = executed.role.name if executed.role is not None else ""
+                # Functions of the set must not run as a member of the owner.
+                with executed_for(task, target, owner, is_member=True, beside=beside) as written:
+                    side = _transfer(copy_task.executes, written.executes, side, run)
+                    if written.role is not None:
+                        written.role.hand_over(into)
             drop_database(into, copy.database)
     return side
 
@@ -126,8 +136,14 @@ def _require_free(into: Endpoint, name: QualifiedName) -> None:
             raise BackupError(f"table {'.'.join(name)} already exists in {into.database}; choose another --as-table")
 
 
-def _transfer(copy: psycopg.Connection[Any], into: Endpoint, side: SideTable, run: Run) -> SideTable:
+def _transfer(copy: Endpoint, into: Endpoint, side: SideTable, run: Run) -> SideTable:
     """Create the new table and copy the rows into it, in one transaction."""
+    with translated_errors(), copy.connect(autocommit=True) as connection:
+        connection.execute(DISABLE_TIMEOUTS)
+        return _copy_rows(connection, into, side, run)
+
+
+def _copy_rows(copy: psycopg.Connection[Any], into: Endpoint, side: SideTable, run: Run) -> SideTable:
     found = copy.execute(_COLUMNS, (quoting.identifier(*side.source),)).fetchall()
     columns = tuple(SideTableColumn(*row) for row in found)
     names = ", ".join(quoting.identifier(column.name) for column in columns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import IO
 
@@ -20,10 +20,14 @@ from jobs.backup.restore.fill import (
     execute_all,
     list_file,
     read_archive,
+    read_lists,
     restore_constraints,
     restore_definitions,
+    restore_extensions,
+    restore_privileges,
     restore_rows,
     revoke_public_create,
+    schemas_of_extensions,
 )
 from jobs.backup.restore.selection import Selection, parse_entries, row_entries, select_tables
 from jobs.backup.sets import passed_files
@@ -46,10 +50,15 @@ def fill_tables(task: RestoreTask, *, with_needed: bool, rows_only: bool = False
         archive = files.enter_context(definitions_archive(task.stored, task.run.check))
         selection = _select(task, archive, with_needed=with_needed)
         entries = (*selection.needed, *selection.own) if with_needed else selection.own
-        use_list = files.enter_context(list_file(entries))
+        lists = read_lists(task, archive) if task.role is not None else None
+        by_role = _among(lists.by_role, entries) if lists is not None else entries
+        use_list = files.enter_context(list_file(by_role))
         with task.run.step("definitions"):
             if with_needed:
                 revoke_public_create(task)
+                if task.role is not None and lists is not None:
+                    restore_extensions(task, task.role, archive, _among(lists.extensions, entries))
+                    task.role.own_database(task.into, schemas_of_extensions(task.stored))
             restore_definitions(task, "pre-data", archive, use_list)
         with task.run.step("rows"):
             parts = _parts(task, selection)
@@ -57,11 +66,19 @@ def fill_tables(task: RestoreTask, *, with_needed: bool, rows_only: bool = False
         if rows_only:
             return selection
         with task.run.step("indexes and constraints"):
-            restore_constraints(task, archive, entries)
-    with task.run.step("statistics"):
-        names = [quoting.identifier(*name) for name in sorted(selection.tables - selection.foreign)]
-        execute_all(task.executes, [f"ANALYZE {name}" for name in names], task.streams, task.run)
+            restore_constraints(task, archive, by_role)
+        with task.run.step("statistics"):
+            names = [quoting.identifier(*name) for name in sorted(selection.tables - selection.foreign)]
+            execute_all(task.executes, [f"ANALYZE {name}" for name in names], task.streams, task.run)
+        if task.role is not None and lists is not None:
+            task.role.hand_over(task.into)
+            restore_privileges(task, archive, _among(lists.privileges, entries))
     return selection
+
+
+def _among(numbers: Sequence[int], entries: Sequence[int]) -> tuple[int, ...]:
+    selected = set(entries)
+    return tuple(number for number in numbers if number in selected)
 
 
 def select_from_set(task: RestoreTask, *, with_needed: bool) -> Selection:

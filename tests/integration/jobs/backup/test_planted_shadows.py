@@ -67,9 +67,11 @@ def test_nothing_calls_what_an_owner_has_planted(repository: Repository, server:
     succeeded(server, repository.crew("run", "verify", "production"))
 
     restore = ("backups", "restore", "production", "shop", *into, "--into")
-    succeeded(server, repository.crew(*restore, server.url("created"), "--create"))
-    succeeded(server, repository.crew(*restore, server.url("replaced"), "--replace"))
-    succeeded(server, repository.crew(*restore, server.url("added"), "--tables", "customers", "--tables", "orders"))
+    superuser = ("--as", "postgres")  # the table orders is not the owner's
+    succeeded(server, repository.crew(*restore, server.url("created"), "--create", *superuser))
+    succeeded(server, repository.crew(*restore, server.url("replaced"), "--replace", *superuser))
+    tables = ("--tables", "customers", "--tables", "orders")
+    succeeded(server, repository.crew(*restore, server.url("added"), *tables, *superuser))
     succeeded(
         server,
         repository.crew(*restore, server.url("as_app"), "--create", "--as", "app", "--as-password-from", into[1]),

@@ -167,9 +167,10 @@ def test_no_other_role_can_connect_before_the_rows_are_sanitised(
 
 AS_ROLE = """
 DO $$ BEGIN
-  ASSERT session_user = 'refresher' AND NOT current_setting('is_superuser')::bool, 'a superuser runs the script';
+  ASSERT session_user ~ '^(refresher$|groundcrew_restore_)' AND NOT current_setting('is_superuser')::bool,
+    'a superuser runs the script';
   ASSERT current_setting('search_path') = 'app, public', 'it has another search_path';
-  ASSERT (SELECT count(*) = 0 FROM pg_roles WHERE rolname <> 'refresher' AND NOT rolsuper AND rolcanlogin
+  ASSERT (SELECT count(*) = 0 FROM pg_roles WHERE rolname <> session_user AND NOT rolsuper AND rolcanlogin
     AND has_database_privilege(rolname, current_database(), 'CONNECT')), 'others can connect';
 END $$;
 UPDATE customers SET name = 'customer ' || id;
@@ -205,6 +206,13 @@ def test_a_superuser_lets_an_ordinary_role_run_the_script(
         ]
         assert staging.ask("SELECT has_database_privilege('refreshed_reader', 'refreshed', 'CONNECT')") == [(True,)]
         assert staging.ask("SELECT has_table_privilege('refreshed_reader', 'customers', 'SELECT')") == [(True,)]
+        file.write_text(text.replace('restore_as = "postgres"\n', ""))
+        staging.run("ALTER DATABASE refreshed OWNER TO refresher")
+        by_default = repository.crew("run", "refresh", "staging")
+        assert by_default.code == 0, by_default
+        assert staging.ask("SELECT DISTINCT name ~ '^customer ' FROM customers") == [(True,)]
+        owners = "SELECT pg_get_userbyid(relowner) FROM pg_class WHERE relname = 'customers'"
+        assert staging.ask(owners) == [("refresher",)]
     finally:
         with staging.server.connect() as server:
             for name in databases(staging.server):

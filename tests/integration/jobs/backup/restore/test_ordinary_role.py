@@ -98,10 +98,49 @@ def test_code_of_a_set_has_only_the_rights_of_the_role(repository: Repository, s
         assert database.ask("SELECT count(*) FROM pg_matviews WHERE ispopulated") == [(1,)]
         assert database.ask("SELECT has_database_privilege('reader', current_database(), 'CONNECT')") == [(True,)]
 
-    warned = restore(repository, server, "without", "--create")
-    assert "functions of the set run as the superuser postgres" in warned.err
-    assert "add: --as owner" in warned.err
-    assert is_superuser(server), "without --as the code of the set takes over the server"
+    chosen = restore(repository, server, "as_superuser", "--create", "--as", "postgres")
+    assert chosen.code == 0, chosen
+    assert is_superuser(server), "as a superuser the code of the set takes over the server"
+
+
+def temporary_roles(server: Server) -> list[str]:
+    with server.connect() as connection:
+        rows = connection.execute("SELECT rolname FROM pg_roles WHERE rolname ~ '^groundcrew_restore_'").fetchall()
+    return [name for (name,) in rows]
+
+
+@majors(13, 18)
+def test_by_default_a_temporary_role_without_rights_restores(repository: Repository, server: Server) -> None:
+    shop = Database(server, "shop")
+    repository.environment(text=repository.section("shop", shop))
+    repository.backup()
+    with server.connect() as connection:
+        connection.execute("CREATE DATABASE empty")
+
+    planned = restore(repository, server, "created", "--create", "--dry-run")
+    assert "as a temporary role without rights, and everything would belong to owner." in planned.out, planned
+    for database, option in (("created", ["--create"]), ("empty", []), ("shop", ["--replace"])):
+        restored = restore(repository, server, database, *option)
+        assert restored.code == 0, restored
+        assert "superuser" not in restored.err
+        target = Database(server, database)
+        owners = "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+        assert target.ask(owners) == [("owner",)]
+        assert target.ask("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()") == [
+            ("owner",)
+        ]
+        assert target.ask("SELECT has_table_privilege('reader', 'checked', 'SELECT')") == [(True,)]
+        assert target.ask("SELECT has_database_privilege('reader', current_database(), 'CONNECT')") == [(True,)]
+        assert target.ask("SELECT count(*) FROM pg_matviews WHERE ispopulated") == [(1,)]
+    shop.run("ALTER TABLE checked RENAME TO checked_before")
+    tables = restore(repository, server, "shop", "--tables", "checked")
+    assert tables.code == 0, tables
+    beside = restore(repository, server, "shop", "--tables", "checked", "--as-table", "checked_restored")
+    assert beside.code == 0, beside
+    beside_owner = "SELECT pg_get_userbyid(relowner) FROM pg_class WHERE relname IN ('checked_restored', 'checked')"
+    assert shop.ask(beside_owner) == [("owner",), ("owner",)]
+    assert not is_superuser(server)
+    assert temporary_roles(server) == []
 
 
 @majors(13, 18)

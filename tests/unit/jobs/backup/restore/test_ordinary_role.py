@@ -20,6 +20,8 @@ LISTING = "\n".join(
         "3508; 0 0 ACL public TABLE orders app",
         "2100; 826 16399 DEFAULT ACL public DEFAULT PRIVILEGES FOR TABLES app",
         "3300; 2606 16405 CONSTRAINT public orders orders_pkey app",
+        "3509; 0 0 COMMENT - SCHEMA public postgres",
+        "3510; 0 16401 TABLE DATA public configured postgres",
         "",
     ]
 )
@@ -30,16 +32,36 @@ SUPERUSERS = """\
 
 
 def test_a_superuser_restores_only_extensions_with_their_schemas_and_privileges() -> None:
-    lists = restore_lists(LISTING, {"extensions"})
-    assert lists.extensions == (6, 2, 3507)
-    assert lists.by_role == (7, 215, 3300)
+    lists = restore_lists(LISTING, {"extensions"}, "app")
+    assert lists.extensions == (6, 2, 3507, 3509)
+    assert lists.by_role == (7, 215, 3300, 3510)
     assert lists.privileges == (3508, 2100)
     assert lists.refused == ()
+    assert not lists.of_others
 
 
 def test_what_needs_a_superuser_is_refused_by_name() -> None:
-    lists = restore_lists(LISTING + SUPERUSERS, ())
+    lists = restore_lists(LISTING + SUPERUSERS, (), "app")
     assert lists.refused == ("EVENT TRIGGER - on_ddl", "OPERATOR CLASS public by_length")
+    assert len(lists.of_others) == 3
+
+
+@pytest.mark.parametrize(
+    ("entry", "found"),
+    [
+        ("TABLE public orders app", None),
+        ("CAST - CAST (text AS integer) ", None),
+        ("SCHEMA - s pg_database_owner", None),
+        ("TABLE public app other", "TABLE public app of other"),
+        ("FUNCTION public f(integer) postgres", "FUNCTION public f(integer) of postgres"),
+        ("BLOB METADATA - 16400..16402 other", "BLOB METADATA - 16400..16402 of other"),
+        ("SUBSCRIPTION - sub app", "SUBSCRIPTION - sub of app"),
+        ("EVENT TRIGGER - ddl app", "EVENT TRIGGER - ddl of app"),
+    ],
+)
+def test_what_belongs_to_others_is_named(entry: str, found: str | None) -> None:
+    lists = restore_lists(f"7; 1259 16401 {entry}\n", (), "app")
+    assert list(lists.of_others.values()) == ([found] if found else [])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,158 @@
+"""The role that executes what a set brings while a superuser restores: what it cannot do, and that it is dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobs.backup.restore.temporary_role import role_prefix
+from tests.integration.jobs.backup.restore.test_ordinary_role import restore, temporary_roles
+from tests.parts import postgres as servers
+from tests.parts.crew import Repository
+from tests.parts.postgres import PASSWORD, Database, Server
+
+# It raises an error if a way to more rights works.
+PROBE = """
+CREATE FUNCTION public.probe(integer) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE statement text;
+BEGIN
+  IF session_user = 'owner' THEN RETURN true; END IF;
+  FOREACH statement IN ARRAY ARRAY[
+    'SET SESSION AUTHORIZATION postgres', 'SET ROLE postgres', 'SET ROLE owner', 'SET ROLE other',
+    'ALTER ROLE owner SUPERUSER', 'CREATE ROLE planted', 'GRANT pg_read_all_data TO owner',
+    'COPY (SELECT 1) TO PROGRAM ''true''', 'SELECT pg_catalog.pg_read_file(''PG_VERSION'')',
+    'SELECT * FROM pg_catalog.pg_authid', 'ALTER SYSTEM SET work_mem = ''5MB''', 'CREATE DATABASE planted',
+    'CREATE EVENT TRIGGER planted ON sql_drop EXECUTE FUNCTION public.on_drop()',
+    'DROP DATABASE postgres', 'COMMENT ON DATABASE shop IS ''planted'''
+  ] LOOP
+    BEGIN
+      EXECUTE statement;
+      RAISE EXCEPTION 'planted: % worked', statement USING ERRCODE = 'ZZ001';
+    EXCEPTION WHEN SQLSTATE 'ZZ001' THEN RAISE; WHEN OTHERS THEN NULL;
+    END;
+  END LOOP;
+  EXECUTE pg_catalog.format('ALTER ROLE %I VALID UNTIL ''infinity''', session_user);
+  RETURN true;
+EXCEPTION WHEN insufficient_privilege THEN RETURN true; END $$;
+CREATE FUNCTION public.on_drop() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+CREATE TABLE public.probed (id integer CHECK (public.probe(id)));
+INSERT INTO public.probed VALUES (1);
+"""
+CONFIGURED = """
+CREATE TABLE public.configured (id serial PRIMARY KEY);
+SELECT pg_catalog.pg_extension_config_dump('public.configured', '');
+SELECT pg_catalog.pg_extension_config_dump('public.configured_id_seq', '');
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
+    for parent in (folder, folder.parent):
+        parent.chmod(0o755)
+    with servers.start(18, folder) as started:
+        with started.connect() as connection:
+            connection.execute(f"CREATE ROLE owner LOGIN PASSWORD '{PASSWORD}'")
+            connection.execute("CREATE ROLE other")
+        yield started
+
+
+@pytest.fixture
+def shop(server: Server, repository: Repository) -> Iterator[Database]:
+    with servers.fresh(server, "shop") as database:
+        database.run("ALTER DATABASE shop OWNER TO owner")
+        repository.environment(text=repository.section("shop", database))
+        yield database
+        with server.connect() as connection:
+            connection.execute("DROP DATABASE IF EXISTS created WITH (FORCE)")
+
+
+def run_as_owner(shop: Database, script: str) -> None:
+    shop.run("SET SESSION AUTHORIZATION owner; " + script)
+
+
+def test_functions_of_the_set_have_no_rights(repository: Repository, server: Server, shop: Database) -> None:
+    run_as_owner(shop, PROBE)
+    repository.backup()
+    restored = restore(repository, server, "created", "--create")
+    assert restored.code == 0, restored
+    assert Database(server, "created").ask("SELECT id FROM probed") == [(1,)]
+    assert temporary_roles(server) == []
+    by_superuser = restore(repository, server, "by_superuser", "--create", "--as", "postgres")
+    assert "planted: SET SESSION AUTHORIZATION postgres worked" in by_superuser.err
+
+
+def test_rows_of_extensions_are_restored(repository: Repository, server: Server, shop: Database) -> None:
+    with servers.extension(server.major, "crewconfigured", CONFIGURED):
+        shop.run("CREATE EXTENSION crewconfigured", "INSERT INTO configured DEFAULT VALUES")
+        run_as_owner(shop, "CREATE TABLE mine (id integer)")
+        repository.backup()
+        restored = restore(repository, server, "created", "--create")
+        assert restored.code == 0, restored
+        created = Database(server, "created")
+        assert created.ask("SELECT nextval('configured_id_seq'), count(*) FROM configured") == [(2, 1)]
+        assert created.ask("SELECT count(*) FROM pg_shdepend WHERE refobjid = 0") == [(0,)]
+
+
+def test_a_set_that_needs_a_superuser_is_refused_before_anything_changes(
+    repository: Repository, server: Server, shop: Database
+) -> None:
+    run_as_owner(shop, "CREATE TABLE mine (id integer)")
+    shop.run(
+        "CREATE TABLE audit (id integer)", "CREATE TABLE of_other (id integer)", "ALTER TABLE of_other OWNER TO other"
+    )
+    repository.backup()
+    refused = restore(repository, server, "created", "--create")
+    assert refused.code == 1, refused
+    assert "only a superuser can restore TABLE public audit of postgres; TABLE public of_other of other." in refused.err
+    assert "add: --as postgres" in refused.err
+    with server.connect() as connection:
+        assert connection.execute("SELECT FROM pg_database WHERE datname = 'created'").fetchone() is None
+    all_of_owner = restore(repository, server, "created", "--create", "--as", "owner")
+    assert all_of_owner.code == 0, all_of_owner
+    owners = "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE relname IN ('audit', 'mine', 'of_other')"
+    assert Database(server, "created").ask(owners) == [("owner",)]
+    mine = restore(repository, server, "created", "--tables", "mine", "--as-table", "mine_again")
+    assert mine.code == 0, mine
+
+
+def test_what_a_killed_restore_left_is_dropped(repository: Repository, server: Server, shop: Database) -> None:
+    run_as_owner(shop, "CREATE TABLE mine (id integer)")
+    repository.backup()
+    left = role_prefix("created") + "0123abcd"
+    with server.connect() as connection:
+        connection.execute(f"CREATE ROLE {left} LOGIN")
+        connection.execute(f"CREATE DATABASE created OWNER {left}")
+        connection.execute(f"CREATE ROLE {role_prefix('another')}0123abcd")
+    restored = restore(repository, server, "created", "--replace")
+    assert restored.code == 0, restored
+    assert temporary_roles(server) == [f"{role_prefix('another')}0123abcd"]
+    with server.connect() as connection:
+        connection.execute(f"DROP ROLE {role_prefix('another')}0123abcd")
+        for (name,) in connection.execute("SELECT datname FROM pg_database WHERE datname ~ '_replaced_'").fetchall():
+            connection.execute(f"DROP DATABASE {name}")
+
+
+def test_a_server_that_refuses_the_login_is_named_in_a_warning(
+    repository: Repository, server: Server, shop: Database
+) -> None:
+    run_as_owner(shop, "CREATE TABLE mine (id integer)")
+    repository.backup()
+    with server.connect() as connection:
+        [[path]] = connection.execute("SHOW hba_file").fetchall()
+        hba = Path(path)
+        rules = hba.read_text()
+        hba.write_text("local all postgres trust\nhost all postgres all scram-sha-256\n")
+        connection.execute("SELECT pg_reload_conf()")
+    try:
+        restored = restore(repository, server, "created", "--create")
+        assert restored.code == 0, restored
+        assert "functions of the set run as the superuser postgres" in restored.err
+        assert "no pg_hba.conf entry" in restored.err
+        assert temporary_roles(server) == []
+    finally:
+        hba.write_text(rules)
+        with server.connect() as connection:
+            connection.execute("SELECT pg_reload_conf()")
