@@ -29,7 +29,6 @@ KEPT = 30
 """How many kept plans of a stack stay in the store."""
 _DIGITS = 24
 _ID = re.compile(rf"[0-9a-f]{{{SHORT}}}-[0-9a-f]{{{_DIGITS}}}")
-_EXAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +106,9 @@ def read_kept_plans(run: Run, identifier: str) -> KeptPlans:
         raise ChangeRefused(f"{name}: {identifier!r} is no ID of kept plans; crew stacks plan {name} --keep prints one")
     try:
         body = run.store.get(f"{_folder(run)}{identifier}.json").body
-    except Missing:
+    except Missing:  # the error names no other ID: everybody who can write the store can keep plans there
         remedy = f"plan again with: crew stacks plan {name} --keep"
-        raise ChangeRefused(f"{name}: the store has no kept plans {identifier}{_newest(run)}; {remedy}") from None
+        raise ChangeRefused(f"{name}: the store has no kept plans {identifier}; {remedy}") from None
     if not hashlib.sha256(body).hexdigest().startswith(identifier.partition("-")[2]):
         raise ChangeRefused(f"{name}: the document of the kept plans {identifier} was changed in the store; plan again")
     document = json.loads(body)
@@ -168,9 +167,3 @@ def _documents(run: Run) -> list[ListedKey]:
     listed = [entry for entry in run.store.folders(_folder(run)) if isinstance(entry, ListedKey)]
     return sorted((entry for entry in listed if entry.key.endswith(".json")), key=lambda entry: entry.modified)
 
-
-def _newest(run: Run) -> str:
-    """Return the newest IDs, as a part of an error."""
-    newest = _documents(run)[: -_EXAMPLES - 1 : -1]
-    names = [entry.key.removeprefix(_folder(run)).removesuffix(".json") for entry in newest]
-    return f" (newest: {', '.join(names)})" if names else ""
