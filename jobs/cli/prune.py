@@ -148,6 +148,8 @@ def _print_plan(plan: PrunePlan, now: datetime) -> None:
     if plan.renewals:
         output.say(f"  renew the locks of {plural(len(plan.renewals), 'set')}")
     output.say(f"  keep {_total(plan.kept)}; remove {_total(plan.removed)}{_leftovers(plan)}")
+    if plan.damage:
+        output.say(f"  a run removes nothing, because {plan.damage}", output.BAD)
 
 
 def _row(decision: Decision[Set], now: datetime) -> tuple[output.Cell | str, ...]:
@@ -200,6 +202,7 @@ def prune_plan_as_json(plan: PrunePlan) -> dict[str, Any]:
         ],
         "keep_bytes": sum(each.size for each in plan.kept),
         "remove_bytes": sum(each.size for each in plan.removed),
+        "damage": plan.damage or None,
         "dated_ahead": [each.id for each in plan.dated_ahead],
         "lost_manifest": [each.id for each in plan.lost_manifest],
         "abandoned_sets": [each.id for each in plan.abandoned_sets],

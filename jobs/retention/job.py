@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import groupby
@@ -72,6 +72,8 @@ class PrunePlan:
     """Sets that were complete and whose manifest is gone. Only a person removes them."""
     copy: str = ""
     """The copy that has the sets; "" if the store of the environment has them."""
+    damage: str = ""
+    """Why a run must not remove anything."""
 
     @property
     def removed(self) -> tuple[Set, ...]:
@@ -85,7 +87,8 @@ class PrunePlan:
 def plan_prune(store: Store, environment: Environment, subject: str, now: datetime) -> PrunePlan:
     """Decide what to remove of a database, or of a copy of it, without removing anything.
 
-    Reads listings, one lease, which is in the store of the environment, and, with `lock`, a lock per set.
+    Reads listings, one lease, which is in the store of the environment, manifests of sets that always stay, and,
+    with `lock`, a lock per set.
     """
     copy, database = split_copy(environment, subject)
     policy = copy.keep if copy is not None else section_of(environment, database)[0].keep
@@ -107,7 +110,7 @@ def plan_prune(store: Store, environment: Environment, subject: str, now: dateti
     abandoned = partial(is_abandoned, holder=holder, now=now)
     began = {each.id: changed[each.id] + COPY_GOES_ON if copy is not None else each.started for each in sets}
     leftovers = [each for each in sets if not each.complete and not each.pinned and abandoned(began[each.id])]
-    return PrunePlan(
+    plan = PrunePlan(
         database,
         locks.decisions,
         policy != Keep(),
@@ -120,6 +123,7 @@ def plan_prune(store: Store, environment: Environment, subject: str, now: dateti
         tuple(each for each in leftovers if each.lost_manifest),
         copy.name if copy is not None else "",
     )
+    return replace(plan, damage=_damage_of_newest(store, plan))
 
 
 def plan_removal(store: Store, environment: Environment, database: str, set_id: str, now: datetime) -> PrunePlan:
@@ -265,12 +269,13 @@ def work(run: Run, *, versions: Collection[str] | None = None, set_id: str | Non
     if run.options.dry_run:
         place = f" --from {plan.copy}" if plan.copy else ""
         details = f"for each set, see crew backups prune {run.environment.name} {plan.database}{place} --dry-run"
-        return Result(Outcome.DONE, f"{dry_run_sentence(plan)}; {details}")
+        sentence = f"would remove nothing, because {plan.damage}" if plan.damage else dry_run_sentence(plan)
+        return Result(Outcome.DONE, f"{sentence}; {details}")
     renewed, not_renewed = renew_locks(there.store, plan.kept, plan.names, plan.renewals, run.check)
     for each in not_renewed:
         run.log.error("lock not renewed", set=each.set, why=each.why)
-    if (damage := damage_of_newest(there.store, plan)) is not None and set_id is None:
-        return Result(Outcome.FINDING, f"nothing was removed, because a set that always stays cannot be used: {damage}")
+    if plan.damage:
+        return Result(Outcome.FINDING, f"nothing was removed, because {plan.damage}")
     if plan.copy and versions is not None:
         versions = ()  # those that were confirmed are in the store
     removed = apply_prune(there.store, run.environment.name, plan, run.check, versions=versions)
@@ -280,20 +285,20 @@ def work(run: Run, *, versions: Collection[str] | None = None, set_id: str | Non
     return prune_result(plan, removed, renewed, not_renewed)
 
 
-def damage_of_newest(store: Store, plan: PrunePlan) -> str | None:
-    """Return what was changed or deleted in the sets that always stay; None if they are whole or nothing is removed.
+def _damage_of_newest(store: Store, plan: PrunePlan) -> str:
+    """Return what was changed or deleted in the sets that always stay; "" if they are whole or nothing is removed.
 
     A listing cannot show that. If the newest sets are of no use, older ones must stay.
     """
     if not plan.removed and not plan.abandoned_sets:
-        return None
+        return ""
     try:
         for decision in plan.decisions:
             if any(reason.startswith("newest") for reason in decision.reasons):
                 open_first(store, [decision.set], None)
     except UnreadableSet as error:
-        return str(error)
-    return None
+        return f"a set that always stays cannot be used: {error}"
+    return ""
 
 
 def _require_plausible_clock(plan: PrunePlan, now: datetime) -> None:

@@ -166,4 +166,3 @@ def _documents(run: Run) -> list[ListedKey]:
 
     listed = [entry for entry in run.store.folders(_folder(run)) if isinstance(entry, ListedKey)]
     return sorted((entry for entry in listed if entry.key.endswith(".json")), key=lambda entry: entry.modified)
-

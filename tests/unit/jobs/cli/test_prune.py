@@ -53,7 +53,20 @@ def test_a_dry_run_as_json(crew: Crew, write: Write, store: Store) -> None:
     assert [each["keep"] for each in shop["sets"]] == [True, False, False, False]
     assert shop["sets"][0]["reasons"] == ["newest", "last"]
     assert shop["sets"][1]["left"] == {"last": 0}
-    assert (shop["keep_bytes"], shop["remove_bytes"]) == (15, 45)
+    assert (shop["keep_bytes"], shop["remove_bytes"], shop["damage"]) == (15, 45, None)
+
+
+def test_a_dry_run_says_that_a_damaged_newest_set_stops_a_run(crew: Crew, write: Write, store: Store) -> None:
+    write(SHOP.format(keep="last = 1"))
+    store.put(f"try/backups/shop/{set_id(NEWEST)}/rest.0", b"")
+    damaged = f"part rest of set {set_id(NEWEST)} of try/shop is damaged: piece rest.0 has not 5 bytes"
+    damage = f"a set that always stays cannot be used: {damaged}"
+    assert f"a run removes nothing, because {damage}" in " ".join(
+        crew("backups", "prune", "try", "--dry-run").out.split()
+    )
+    (shop,) = crew("backups", "prune", "try", "--dry-run", "--json").json["databases"]
+    assert shop["damage"].startswith(damage)
+    assert "would remove nothing, because a set" in crew("run", "retention", "try", "--dry-run").out
 
 
 def test_a_policy_without_rules_keeps_every_set_and_says_so(crew: Crew, write: Write, store: Store) -> None:
