@@ -69,6 +69,7 @@ if TYPE_CHECKING:
         require_pieces,
     )
     from jobs.backup.sets.trust import trust_of
+    from jobs.backup.sets.undelete import bring_back_objects, lost_objects
     from jobs.backup.sources import (
         by_server,
         databases_with_sets,
@@ -143,6 +144,7 @@ _NAMES = {
         "require_pieces",
     ),
     "sets.trust": ("trust_of",),
+    "sets.undelete": ("bring_back_objects", "lost_objects"),
     "sources": (
         "by_server",
         "databases_with_sets",
@@ -201,6 +203,7 @@ __all__ = [
     "Verification",
     "VerificationResult",
     "abandoned_copies",
+    "bring_back_objects",
     "by_server",
     "can_decrypt",
     "choose_mode",
@@ -235,6 +238,7 @@ __all__ = [
     "lock_of_new_set",
     "lock_to_renew",
     "lockable_names",
+    "lost_objects",
     "maintenance_connection",
     "missing_privileges",
     "new_key_pair",

@@ -13,6 +13,8 @@ from jobs.run.job import Failed, Transient, UnknownName
 from jobs.store import NotMarked, Store, open_store, require_mark
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from inventories import CopySettings, Environment
     from jobs.run.job import Run
 
@@ -39,17 +41,31 @@ def open_copy(environment: Environment, settings: CopySettings, job: str | None 
     return store
 
 
-def in_its_place(run: Run) -> Run:
-    """Return a run on a copy as one that works on the database in the store of the copy; any other run as it is."""
-    settings, database = split_copy(run.environment, run.subject)
+def _open_copy_of(run: Run) -> Store:
+    settings, _ = split_copy(run.environment, run.subject)
     if settings is None:
+        return run.store
+    try:
+        return open_copy(run.environment, settings, run.job)
+    except NotMarked as error:  # the store is marked, so the run has a record
+        raise Failed(str(error)) from None
+
+
+def in_its_place(run: Run, as_of: datetime | None = None) -> Run:
+    """Return a run on a copy as one that works on the database in the store of the copy; any other run as it is.
+
+    With `as_of`, it works on the store, or on the copy, as it was at that moment.
+    """
+    settings, database = split_copy(run.environment, run.subject)
+    if settings is None and as_of is None:
         return run
     there = copy.copy(run)
     there.subject = database
-    try:
-        there.store = open_copy(run.environment, settings, run.job)
-    except NotMarked as error:  # the store is marked, so the run has a record
-        raise Failed(str(error)) from None
+    if as_of is not None:
+        present = run.store if settings is None else open_store(settings, run.job)
+        there.store = present.as_of(as_of)
+        return there
+    there.store = _open_copy_of(run)
     if not database:
         raise Transient(f"{run.subject}: its databases could not be listed before, but it answers now; try again")
     return there

@@ -14,8 +14,10 @@ from typer.models import CommandFunctionType
 from inventories import CrewError, ExitCode
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from inventories import Environment, Repository
-    from jobs.store import Store
+    from jobs.store import PastStore, Store
 
 
 class WrongUsage(CrewError):
@@ -92,13 +94,46 @@ def environment_store(environment: Environment, job: str | None = None) -> Store
     return store
 
 
-def sets_store(environment: Environment, copy: str | None, job: str | None = None) -> Store:
-    """Return the store that has the sets: that of the environment, or of the copy that --from names."""
+def sets_store(environment: Environment, copy: str | None, job: str | None = None, as_of: str | None = None) -> Store:
+    """Return the store that has the sets: that of the environment, or of the copy that --from names.
+
+    With --store-as-of, the store is read as it was then.
+    """
+    if as_of is not None:
+        return past_store(environment, copy, as_of)
     if copy is None:
         return environment_store(environment, job)
     from jobs.backup import find_copy, open_copy
 
     return open_copy(environment, find_copy(environment, copy), job)
+
+
+def past_store(environment: Environment, copy: str | None, as_of: str) -> PastStore:
+    """Return the store of an environment or of a copy as it was at the time of --store-as-of."""
+    from jobs.backup import find_copy
+    from jobs.store import NotMarked, open_store, require_mark
+
+    moment = past_moment(environment, as_of)
+    present = unmarked_store(environment) if copy is None else open_store(find_copy(environment, copy))
+    past = present.as_of(moment)
+    try:
+        require_mark(past, environment.name)
+    except NotMarked:
+        raise NotMarked(f"{past.url}: the store was not made for {environment.name} then; use a later time") from None
+    return past
+
+
+def past_moment(environment: Environment, as_of: str) -> datetime:
+    """Return the time that --store-as-of names."""
+    from datetime import UTC, datetime
+
+    from jobs.backup import parse_time
+
+    now = datetime.now(UTC)
+    moment = parse_time(as_of, environment.timezone, now, "--store-as-of")
+    if moment > now:
+        raise WrongUsage(f"--store-as-of {as_of}: this time is in the future; name one of the past")
+    return moment
 
 
 def subjects_in(environment: Environment, database: str | None, copy: str | None) -> tuple[str, ...]:
@@ -233,6 +268,14 @@ FromCopy = Annotated[
         metavar="COPY",
         help="Read the sets of this copy, as named under [copies] (default: those of the store).",
         autocompletion=complete_copy,
+    ),
+]
+StoreAsOf = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Read the store as it was then (2026-11-20, 02:00, or '2026-11-20 03:00'): what was deleted or changed "
+        "later is there. Needs a bucket with versioning.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout and nothing else.")]

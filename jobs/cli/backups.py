@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs.cli import prune, restores, sets
+from jobs.cli import prune, restores, sets, undelete
 from jobs.cli.arguments import examples, new_app
 
 app = new_app(
@@ -42,3 +42,10 @@ app.command("unpin", epilog=examples("crew backups unpin production shop --set 3
 app.command("prune", epilog=examples("crew backups prune production --dry-run", "crew backups prune staging shop"))(
     prune.prune_command
 )
+app.command(
+    "undelete",
+    epilog=examples(
+        "crew backups list production shop --store-as-of '2026-11-20 03:00'",
+        "crew backups undelete production shop --set 3f9a --store-as-of '2026-11-20 03:00'",
+    ),
+)(undelete.undelete_command)

@@ -34,7 +34,7 @@ COMMANDS = {
 }
 
 
-_OF_BACKUPS = ("list", "show", "restore", "verify", "fetch", "pin", "unpin", "prune")
+_OF_BACKUPS = ("list", "show", "restore", "verify", "fetch", "pin", "unpin", "prune", "undelete")
 _OF_STACKS = ("bootstrap", "plan", "apply", "destroy", "output", "unlock", "states", "terraform")
 MEANT = {
     **{name: f"crew backups {name}" for name in _OF_BACKUPS},

@@ -21,6 +21,7 @@ from jobs.cli.arguments import (
     FromCopy,
     OptionalDatabase,
     SetId,
+    StoreAsOf,
     TrustUnsigned,
     WrongUsage,
     YesTo,
@@ -134,6 +135,7 @@ def restore_command(
     via: Via = None,
     trust_unsigned: TrustUnsigned = None,
     from_copy: FromCopy = None,
+    store_as_of: StoreAsOf = None,
     yes_to: YesTo = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -172,14 +174,15 @@ def restore_command(
     until = parse_time(before, environment.timezone, now) if before is not None else None
     set_id = named_set(set_id, trust_unsigned)
     with _hinting_at_copies(environment, database, from_copy):
-        store = arguments.sets_store(environment, from_copy)
+        store = arguments.sets_store(environment, from_copy, as_of=store_as_of)
         stored_sets = sets_of(environment, store, database)
         selected = choose_set(stored_sets, database, set_id, until, now=now)
     output.print_warnings(warnings_on_choice(stored_sets, selected, set_id, until, now=now))
     tunnel, password = _tunnel(via), _secret(password_from)
     address = Address(_hide_password(into), password or (None if via else password_in_file(environment, into)), tunnel)
     started = time.monotonic()
-    with unrecorded_run(environment, store, "restore", database) as run, _connected(run, address) as endpoint:
+    records = store if store_as_of is None else arguments.unmarked_store(environment)
+    with unrecorded_run(environment, records, "restore", database) as run, _connected(run, address) as endpoint:
         if set_id is None:
             selected, stored = _open_newest(environment, store, chosen_and_older(stored_sets, selected, now))
         else:
@@ -516,6 +519,7 @@ def verify_command(
     set_id: SetToVerify = None,
     trust_unsigned: TrustUnsigned = None,
     from_copy: FromCopy = None,
+    store_as_of: StoreAsOf = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> int:
@@ -533,9 +537,13 @@ def verify_command(
     if set_id is not None and database is None:
         raise WrongUsage("a set needs its database: crew backups verify ENV DATABASE --set ID")
     environment = arguments.open_environment(ctx, environment_name)
+    if store_as_of is not None and database is None:
+        raise WrongUsage("--store-as-of needs a database: crew backups verify ENV DATABASE --store-as-of TIME")
     options = Options(only=arguments.subjects_in(environment, database, from_copy), dry_run=dry_run)
-    store = arguments.environment_store(environment, "verify")
-    job = verify_job(set_id, trust_unsigned=trust_unsigned is not None)
+    moment = arguments.past_moment(environment, store_as_of) if store_as_of is not None else None
+    open_records = arguments.environment_store if moment is None else arguments.unmarked_store
+    store = open_records(environment, "verify")
+    job = verify_job(set_id, trust_unsigned=trust_unsigned is not None, as_of=moment)
     records = worst_first(run_job(job, environment, store, options))
     verifications = [record.details for record in records if isinstance(record.details, Verification)]
     if as_json:

@@ -16,6 +16,7 @@ from jobs.cli.arguments import (
     FromCopy,
     OptionalDatabase,
     SetId,
+    StoreAsOf,
     TrustUnsigned,
     WrongUsage,
     named_set,
@@ -63,6 +64,7 @@ def list_sets_command(
         typer.Option("--limit", "-n", metavar="N", min=1, help="Sets to list of each database (default: 3)."),
     ] = None,
     from_copy: FromCopy = None,
+    store_as_of: StoreAsOf = None,
     as_json: AsJson = False,
 ) -> None:
     """List backup sets, and which retention rules keep each set.
@@ -77,7 +79,7 @@ def list_sets_command(
         raise WrongUsage(f"{database} and --database {database_option} name two databases; name one of them")
     database = database or database_option
     environment = arguments.open_environment(ctx, environment_name)
-    store, now = arguments.sets_store(environment, from_copy), datetime.now(UTC)
+    store, now = arguments.sets_store(environment, from_copy, as_of=store_as_of), datetime.now(UTC)
     keep = environment.copies[from_copy].keep if from_copy else None
     if all_sets or (database and limit is None):
         listed = sets_of(environment, store, database) if database else list(find_sets(store, environment))
@@ -307,14 +309,17 @@ def show_set_command(
     set_id: SetId = None,
     all_tables: Annotated[bool, typer.Option("--all", help="List all tables, not only the largest 10.")] = False,
     from_copy: FromCopy = None,
+    store_as_of: StoreAsOf = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show one backup set: its source, parts, largest tables and notes."""
+    """Show one backup set: its source, parts, tables and notes."""
     import json
 
     from jobs.backup import BackupError, encode_description, encode_manifest
 
-    stored = _open_set(ctx, environment_name, database, set_id, from_copy, trust_unsigned=True)
+    environment = arguments.open_environment(ctx, environment_name)
+    store = arguments.sets_store(environment, from_copy, as_of=store_as_of)
+    stored = _open_set(environment, store, database, set_id, trust_unsigned=True)
     description, hidden = None, None
     try:
         if stored.untrusted:  # nobody vouches for what it unpacks to
@@ -407,6 +412,7 @@ def fetch_command(
     ] = None,
     trust_unsigned: TrustUnsigned = None,
     from_copy: FromCopy = None,
+    store_as_of: StoreAsOf = None,
     as_json: AsJson = False,
 ) -> None:
     """Download one part of a backup set.
@@ -421,9 +427,10 @@ def fetch_command(
     if as_json and to == STDOUT:
         raise WrongUsage("--json and --to - both write to stdout; name a file with --to, or omit --json")
     set_id = named_set(set_id, trust_unsigned)
-    stored = _open_set(ctx, environment_name, database, set_id, from_copy, trust_unsigned=trust_unsigned is not None)
-    selected = find_part(stored, part)
     environment = arguments.open_environment(ctx, environment_name)
+    store = arguments.sets_store(environment, from_copy, as_of=store_as_of)
+    stored = _open_set(environment, store, database, set_id, trust_unsigned=trust_unsigned is not None)
+    selected = find_part(stored, part)
     with unrecorded_run(environment, stored.store, "fetch", database) as run:
         size = write_part(stored, selected, to, run.check)
     file = to or str(default_file(stored, selected))
@@ -507,18 +514,12 @@ def _sets_and_store(
 
 
 def _open_set(
-    ctx: typer.Context,
-    environment_name: str,
-    database: str,
-    set_id: str | None,
-    copy: str | None,
-    *,
-    trust_unsigned: bool,
+    environment: Environment, store: Store, database: str, set_id: str | None, *, trust_unsigned: bool
 ) -> StoredSet:
-    from jobs.backup import choose_set, open_set, warnings_on_choice
+    from jobs.backup import choose_set, open_set, sets_of, warnings_on_choice
 
-    stored_sets, store = _sets_and_store(ctx, environment_name, database, copy=copy)
-    settings, now = arguments.open_environment(ctx, environment_name).store, datetime.now(UTC)
+    stored_sets = sets_of(environment, store, database)
+    settings, now = environment.store, datetime.now(UTC)
     selected = choose_set(stored_sets, database, set_id, now=now)
     output.print_warnings(warnings_on_choice(stored_sets, selected, set_id, now=now))
     decrypt_with = settings.decrypt_with if settings else None

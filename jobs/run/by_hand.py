@@ -19,7 +19,7 @@ from jobs.run.job import Outcome
 from jobs.run.record import Record, RecordKey, read_record, record_to
 from jobs.store import Store
 
-RECORDED_COMMANDS = ("apply", "destroy", "pin", "restore", "rollback", "terraform", "unlock", "unpin")
+RECORDED_COMMANDS = ("apply", "destroy", "pin", "restore", "rollback", "terraform", "undelete", "unlock", "unpin")
 RENEWAL_SECONDS = 60.0
 DEAD_AFTER = timedelta(minutes=5)
 

@@ -51,7 +51,7 @@ from jobs.backup.verify.scratch import SCRATCH_DATABASE, ScratchServer, scratch_
 from jobs.format import and_more, plural
 from jobs.run.documents import to_body
 from jobs.run.job import Job, Options, Outcome, Result, Run
-from jobs.store import Store
+from jobs.store import ReadOnly, Store, open_store
 
 if TYPE_CHECKING:
     import psycopg
@@ -95,9 +95,9 @@ class Verification:
         return to_body(fields)
 
 
-def work(run: Run, set_id: str | None = None, *, trust_unsigned: bool = False) -> Result:
+def work(run: Run, set_id: str | None = None, *, trust_unsigned: bool = False, as_of: datetime | None = None) -> Result:
     """Verify a set: the one with this id, or the newest that is not verified yet."""
-    signer, run = result_signer(run.environment), in_its_place(run)
+    signer, run = result_signer(run.environment), in_its_place(run, as_of)
     sets = list(find_sets(run.store, run.environment, run.subject))
     chosen = choose_set(sets, run.subject, set_id) if set_id else newest_unverified(sets, run.subject)
     if set_id is None and not run.options.dry_run:
@@ -305,7 +305,8 @@ def save_result(
     about = backup_set.marker.manifest_sha256 if backup_set.marker is not None else ""
     key = backup_set.prefix + result_name(at, document, failed=failed)
     signer = signer if backup_set.untrusted is None else None
-    store.create(sign_name(key, signer, VERIFICATION_NAMESPACE, about), document)
+    with suppress(ReadOnly):  # the store as it was has no new results
+        store.create(sign_name(key, signer, VERIFICATION_NAMESPACE, about), document)
 
 
 def _damage_as_json(run: Run, backup_set: Set, error: BackupError, at: datetime) -> bytes:
@@ -364,10 +365,30 @@ def limit(environment: Environment, name: str) -> timedelta:
     return section_of(environment, name)[0].limits.run if is_known(environment, name) else timedelta(hours=6)
 
 
-def verify_job(set_id: str | None, *, trust_unsigned: bool = False) -> Job:
-    """Return the job for one named set, or for the newest one that is not verified."""
+def verify_job(set_id: str | None, *, trust_unsigned: bool = False, as_of: datetime | None = None) -> Job:
+    """Return the job for one named set, or for the newest one that is not verified; with `as_of`, in the past."""
     verify = partial(work, set_id=set_id, trust_unsigned=trust_unsigned)
-    return replace(VERIFY, work=verify, subjects=partial(_subjects_with_set, set_id=set_id))
+    if as_of is None:
+        return replace(VERIFY, work=verify, subjects=partial(_subjects_with_set, set_id=set_id))
+    verify = partial(_work_as_of, set_id=set_id, trust_unsigned=trust_unsigned, as_of=as_of)
+    return replace(VERIFY, work=verify, subjects=partial(_subjects_as_of, set_id=set_id, as_of=as_of))
+
+
+def _work_as_of(run: Run, *, set_id: str | None, trust_unsigned: bool, as_of: datetime) -> Result:
+    result = work(run, set_id, trust_unsigned=trust_unsigned, as_of=as_of)
+    past = f"the store was read as of {as_of:%Y-%m-%d %H:%M %Z}, so the result is not stored beside the set"
+    return replace(result, sentence=f"{result.sentence}; {past}")
+
+
+def _subjects_as_of(
+    environment: Environment, store: Store, options: Options, *, set_id: str | None, as_of: datetime
+) -> list[str]:
+    """Return the named subjects: what the store has today says nothing about them."""
+    for name in options.only:
+        copy, database = split_copy(environment, name)
+        place = store if copy is None else open_store(copy, "verify")
+        choose_set(find_sets(place.as_of(as_of), environment, database), database, set_id, any_complete=True)
+    return list(options.only)
 
 
 def _subjects_with_set(environment: Environment, store: Store, options: Options, *, set_id: str | None) -> list[str]:

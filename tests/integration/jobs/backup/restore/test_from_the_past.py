@@ -1,0 +1,85 @@
+"""A thief empties a bucket: the store as it was has the sets, and undelete brings one back for good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.parts.crew import Repository
+from tests.parts.patience import until
+from tests.parts.postgres import Database
+from tests.parts.s3 import Bucket, with_object_lock
+
+
+@pytest.fixture
+def bucket(seaweed: Bucket, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """Return the bucket with object lock that is the store of each environment."""
+    locked = with_object_lock(seaweed)
+    settings = {"url": locked.url, "endpoint": locked.endpoint, "region": locked.region, "lock": "30d"}
+    for name, value in settings.items():
+        monkeypatch.setenv(f"GROUNDCREW__STORE__{name.upper()}", value)
+    return locked
+
+
+def next_second() -> str:
+    """Return the current time, and wait for the next second: S3 tells times in seconds."""
+    now = datetime.now(UTC)
+    until(lambda: datetime.now(UTC).replace(microsecond=0) > now)
+    return now.isoformat()
+
+
+def test_a_thief_empties_the_bucket(repository: Repository, shop: Callable[..., Database], bucket: Bucket) -> None:
+    origin, client = shop(15), bucket.client()
+    monday = datetime.now(UTC).isoformat()
+    repository.environment(text=repository.section("shop", origin), protected=True)
+    repository.crew("check", "staging", "--create", "--json")
+    taken = repository.backup()
+    before = next_second()
+    keys = bucket.keys()
+    [piece] = [key for key in keys if key.endswith(f"{taken}/rest.0")]
+    client.put_object(Bucket=bucket.name, Key=piece, Body=b"planted")
+    planted = next_second()
+    client.delete_objects(Bucket=bucket.name, Delete={"Objects": [{"Key": key} for key in keys]})
+    after = next_second()
+    assert repository.crew("backups", "list", "staging").code == 78, "the mark of the store is gone, too"
+
+    def at(command: str, time: str, *options: str) -> list[str]:
+        return ["backups", command, "staging", *options, "--store-as-of", time]
+
+    (listed,) = repository.crew(*at("list", before, "shop", "--json")).json["sets"]
+    assert (listed["set"], listed["state"]) == (taken, "complete")
+    assert taken in repository.crew(*at("show", before, "shop")).out
+    target = f"{origin.url}_past"
+    restore = at("restore", before, "shop", "--into", target, "--create", "--yes-to", "staging")
+    restored = repository.crew(*restore, "--password-from", f"file:{repository.password(origin)}")
+    assert restored.code == 0, restored
+    assert Database(origin.server, f"{origin.name}_past").ask("SELECT count(*) FROM orders") == [(4000,)]
+    origin.run(f'DROP DATABASE "{origin.name}_past"')
+    verified = repository.crew(*at("verify", before, "shop"))
+    assert verified.code == 0, verified
+    assert "so the result is not stored beside the set" in verified.out
+
+    undelete = at("undelete", before, "shop", "--set", taken[-4:])
+    refused = repository.crew(*undelete)
+    assert (refused.code, "add --yes-to staging" in refused.err) == (64, True), refused
+    assert "Would bring back" in repository.crew(*undelete, "--dry-run").out
+    damaged = repository.crew(*at("undelete", planted, "shop", "--set", taken, "--yes-to", "staging"))
+    assert (damaged.code, f"part rest of set {taken}" in damaged.err) == (1, True), damaged
+    done = repository.crew(*undelete, "--yes-to", "staging")
+    assert done.code == 0, done
+    assert f"Set {taken} of shop is back: 7 objects" in done.out
+    assert f"crew backups pin staging shop --set {taken}" in done.out
+    assert "nothing to bring back" in repository.crew(*undelete).out
+    (listed,) = repository.crew("backups", "list", "staging", "shop", "--json").json["sets"]
+    assert (listed["set"], listed["state"]) == (taken, "complete")
+    assert (
+        repository.crew("backups", "fetch", "staging", "shop", "rest", "--to", str(repository.root / "rest")).code == 0
+    )
+    (record,) = repository.crew("runs", "staging", "undelete", "--json").json["runs"]
+    assert (record["outcome"], record["subject"]) == ("done", "shop")
+
+    for time, why in ((monday, "the store was not made for staging then"), (after, "the store was not made for")):
+        assert why in repository.crew(*at("list", time)).err
+    assert "in the future" in repository.crew(*at("list", "2099-01-01")).err
