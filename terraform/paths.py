@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,9 +73,9 @@ class StackPaths:
         return hashlib.sha256(file.read_bytes() if file.is_file() else b"").hexdigest()
 
     @contextmanager
-    def locked(self, *, exclusive: bool) -> Iterator[None]:
+    def locked(self, *, exclusive: bool, on_wait: Callable[[], object]) -> Iterator[None]:
         """While inside, no other process on this machine runs `init` for this stack."""
-        with file_lock(self.data_folder.parent / f"{self.stack}.lock", exclusive=exclusive):
+        with file_lock(self.data_folder.parent / f"{self.stack}.lock", exclusive=exclusive, on_wait=on_wait):
             yield
 
 
@@ -85,12 +85,20 @@ def _is_code(inside: Path, file: Path) -> bool:
 
 
 @contextmanager
-def file_lock(file: Path, *, exclusive: bool) -> Iterator[None]:
-    """Hold a lock file, exclusive or shared; the system releases the lock when the process ends."""
+def file_lock(file: Path, *, exclusive: bool, on_wait: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Hold a lock file, exclusive or shared; the system releases the lock when the process ends.
+
+    `on_wait` is called if another process holds it.
+    """
+    operation = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+        try:
+            fcntl.flock(handle, operation | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait()
+            fcntl.flock(handle, operation)
         yield
     finally:
         os.close(handle)

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,11 +83,16 @@ class Stack:
         program = self._program()
         fingerprint = self._fingerprint()
         if not self._is_initialised(fingerprint):
-            with file_lock(self.paths.cache / "init.lock", exclusive=True), self.paths.locked(exclusive=True):
+            # First the lock of this stack: while it waits for an apply, other stacks can run `init`.
+            with self._locked(exclusive=True), file_lock(self.paths.cache / "init.lock", exclusive=True):
                 if not self._is_initialised(fingerprint):  # another process may have done it while this one waited
                     self._init(program, fingerprint)
-        with self.paths.locked(exclusive=False):
+        with self._locked(exclusive=False):
             yield program
+
+    def _locked(self, *, exclusive: bool) -> AbstractContextManager[None]:
+        waits = "waiting until another crew command for this stack ends, because `terraform init` must run alone"
+        return self.paths.locked(exclusive=exclusive, on_wait=lambda: self.on_line(waits))
 
     def _program(self) -> TerraformProgram:
         paths = self.paths

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from terraform.errors import UnreadablePlan
 from terraform.paths import LOCK_FILE, StackPaths
 from terraform.program import start_directly
 from terraform.stack import Stack
+from tests.parts.patience import until
 
 
 @pytest.fixture
@@ -55,6 +58,22 @@ def test_init_runs_again_for_other_code(stack: Stack) -> None:
     assert inits(stack) == 1
     (stack.paths.folder / "main.tf").write_text("# else\n")
     assert [inits(stack), inits(stack)] == [2, 2]
+
+
+def test_a_wait_for_another_command_is_reported_and_does_not_stop_other_stacks(stack: Stack) -> None:
+    lines: list[str] = []
+    later = replace(stack, on_line=lines.append)
+    other = replace(stack, paths=replace(stack.paths, stack="database"))
+    other.paths.folder.mkdir()
+    with ThreadPoolExecutor() as pool:
+        with stack.ready():
+            (stack.paths.folder / "main.tf").write_text("# else\n")
+            waiting = pool.submit(inits, later)
+            until(lambda: lines)
+            assert inits(other) == 2
+            assert not waiting.done()
+        assert waiting.result() == 3
+    assert lines == ["waiting until another crew command for this stack ends, because `terraform init` must run alone"]
 
 
 @pytest.mark.parametrize(
