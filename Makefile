@@ -105,6 +105,9 @@ lab: setup  ## boot Debian hosts to try deploys on (as root); several: make lab 
 lab-down:  ## stop and remove those hosts
 	@$(BIN)/python -m tests.lab down
 
+k3s-flags: setup  ## generate the flags of a K3s release: make k3s-flags K3S=/usr/local/bin/k3s
+	@$(BIN)/python -m tests.k3s_flags "$(K3S)"
+
 monitoring: setup  ## generate the Prometheus rules and the Grafana dashboard
 	@$(BIN)/python -m jobs.monitoring
 

@@ -2,21 +2,27 @@
 
     pyinfra inventories/staging deploys/k3s.py
 
-Group data: inventories/group_data/k3s_servers.py for the cluster; k3s_labels, k3s_taints and k3s_address for a host.
+Group data: inventories/group_data/k3s_servers.py for the cluster; k3s_labels, k3s_taints, k3s_address and
+k3s_host_config for a host.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pyinfra import host, inventory
 
 from deploys.lib import operations, preflight
-from deploys.lib.header import HEADER
-from deploys.lib.k3s import artefacts, files, nodes, snapshots
+from deploys.lib.header import HEADER, SENTENCE
+from deploys.lib.k3s import artefacts, files, namespaces, node_config, nodes, snapshots
 from deploys.lib.k3s import cluster as k3s_cluster
-from deploys.lib.k3s.files import BINARY, CONFIG, MANIFESTS, MODULES_FILE, REGISTRIES, SYSCTL_FILE, Cluster
+from deploys.lib.k3s.files import BINARY, CONFIG, MODULES_FILE, REGISTRIES, SYSCTL_FILE
+from deploys.lib.k3s.node_config import Cluster
+from deploys.lib.operations import CommandLines
 from inventories import Secret
 
 MEMORY, DISK = 900, 3000  # MiB
@@ -28,18 +34,26 @@ def address(name: str) -> str:
     return str(data.get("k3s_address") or data.get("ssh_hostname") or name)
 
 
+def endpoint(settings: Mapping[str, Any], first: str) -> str:
+    """Return the address at which people reach the API."""
+    given = settings.get("k3s_endpoint") or settings.get("ssh_hostname")
+    return str(given or address(first))
+
+
 hosts = k3s_cluster.cluster_hosts()
 if host.name in hosts.all:
     settings, first = hosts.settings, hosts.first
     preflight.check_system(memory=MEMORY, disk=DISK)
     preflight.stop_on_faults(files.faults(settings, len(hosts.servers)))
-    namespaces = settings.get("k3s_namespaces") or []
+    data_of_hosts = {name: inventory.get_host(name).data.dict() for name in hosts.all}
+    preflight.stop_on_faults(node_config.config_faults(settings, data_of_hosts, hosts.servers))
+    hardware = host.get_fact(CommandLines, k3s_cluster.HARDWARE)
+    preflight.stop_on_faults(k3s_cluster.cgroup_faults(host.name, hardware))
+    wanted, dropped = settings.get("k3s_namespaces") or [], str(settings.get("k3s_drop_namespaces") or "").split(",")
+    preflight.stop_on_faults(namespaces.drop_faults(dropped, wanted))
     if host.name == first:
         preflight.stop_on_faults(files.identity_faults(k3s_cluster.host_identities(hosts)))
         preflight.stop_on_faults(k3s_cluster.founding_faults(hosts))
-        _, manifest = k3s_cluster.run_on(first, f"cat {MANIFESTS} 2>/dev/null")
-        dropped = str(settings.get("k3s_drop_namespaces") or "")
-        preflight.stop_on_faults(files.namespace_faults("\n".join(manifest), namespaces, dropped))
     version, source = settings["k3s_version"], settings["k3s_artefacts"]
     installed = artefacts.installed_version()
     if installed not in ("", version):
@@ -58,18 +72,30 @@ if host.name in hosts.all:
         version=version,
         addresses=tuple(map(address, hosts.servers)),
         token=token,
+        agent_token=nodes.agents_token(token, settings.get("k3s_agent_token") or {}),
+        endpoint=endpoint(settings, first),
+        registration=str(settings.get("k3s_registration") or ""),
         config=settings.get("k3s_config") or {},
-        snapshots=files.snapshot_settings(snapshot_settings, *keys),
+        agent_config=settings.get("k3s_agent_config") or {},
+        snapshots=node_config.snapshot_settings(snapshot_settings, *keys, len(hosts.servers)),
     )
-    node = k3s_cluster.this_node(hosts)
+    node = replace(
+        k3s_cluster.this_node(hosts),
+        address=address(host.name),
+        interface=node_config.interface_of(str(host.data.get("k3s_address") or ""), hardware),
+        config=host.data.get("k3s_host_config") or {},
+    )
+    variables = nodes.unit_variables(settings.get("k3s_environment") or {})
     limit = int(settings.get("k3s_wait") or 300)
-    config = files.config_yaml(files.node_config(cluster, node, founds=host.name == first))
+    config = node_config.node_config(cluster, node, founds=host.name == first)
+    config_yaml = Secret(literal=node_config.config_yaml(config))
     unit_file = f"/etc/systemd/system/{node.unit}"
     registries = HEADER + yaml.safe_dump(settings.get("k3s_registries") or {})
 
     if host.name == first and not settings.get("k3s_token"):
         nodes.save_token(name="Save the token on your machine", environment=hosts.environment)
-    operations.write_file(name="Kernel settings", text=files.SYSCTL, dest=SYSCTL_FILE, mode="644")
+    sysctl = files.sysctl_settings(ipv6=node_config.uses_ipv6({**cluster.config, **config}))
+    operations.write_file(name="Kernel settings", text=sysctl, dest=SYSCTL_FILE, mode="644")
     operations.write_file(name="Kernel modules", text=files.MODULES, dest=MODULES_FILE, mode="644")
     operations.ensure_unit(
         name="Apply kernel settings",
@@ -78,13 +104,18 @@ if host.name in hosts.all:
         oneshot=True,
     )
     operations.install_packages(name="Packages", packages=["ca-certificates", "curl"])
+    environment_file = f"{unit_file}.env"
+    ours = host.get_fact(CommandLines, f"grep '{SENTENCE}' {environment_file}")
+    if variables or ours:
+        environment = Secret(literal=files.unit_environment(variables, [address(name) for name in hosts.all]))
+        operations.write_secret_file(name="Environment", dest=environment_file, text=environment)
     artefacts.install_binary(name=f"K3s {version}", version=version, artefacts=source)
-    files_of_node = [CONFIG, REGISTRIES, unit_file, BINARY]
+    files_of_node = [CONFIG, REGISTRIES, unit_file, environment_file, BINARY]
     if suffix := artefacts.images_suffix(settings.get("k3s_airgap")):
         files_of_node.append(artefacts.images_file(suffix))
         artefacts.install_images(name=f"Images of {version}", version=version, artefacts=source, suffix=suffix)
     operations.ensure_folder(name="Directory of the configuration", path="/etc/rancher/k3s", mode="755")
-    operations.write_secret_file(name="Configuration", dest=CONFIG, text=Secret(literal=config))
+    operations.write_secret_file(name="Configuration", dest=CONFIG, text=config_yaml)
     operations.write_secret_file(name="Registries", dest=REGISTRIES, text=Secret(literal=registries))
     operations.write_file(
         name="Unit",
@@ -94,6 +125,7 @@ if host.name in hosts.all:
     )
     operations.reload_systemd(name="Reload systemd", files=[unit_file])
 
+    namespaces.remove_old_manifest(name="Remove the old manifest of namespaces")
     # Start servers one at a time, since etcd admits one learner; then all agents together.
     for group in host.loop([*([server] for server in hosts.servers), list(hosts.agents)]):
         nodes.start_node(
@@ -108,11 +140,12 @@ if host.name in hosts.all:
     nodes.update_taints(name="Taints", node=node, servers=hosts.servers)
     nodes.update_labels(name="Labels", node=node, servers=hosts.servers)
     if host.name == first:
-        operations.write_file(
-            name="Namespaces",
-            text=files.namespaces_manifest(namespaces),
-            dest=MANIFESTS,
-            mode="600",
+        namespaces.apply_namespaces(name="Namespaces", given=wanted, servers=hosts.servers)
+        namespaces.delete_namespaces(
+            name="Namespaces to delete",
+            names=dropped,
+            given=wanted,
+            servers=hosts.servers,
         )
         nodes.fetch_kubeconfig(
             name="Kubeconfig",

@@ -13,6 +13,7 @@ from pyinfra import host
 
 from deploys.lib import preflight
 from deploys.lib.k3s import cluster as k3s_cluster
+from deploys.lib.k3s import draining
 from deploys.lib.k3s import leaving as k3s_leaving
 
 cluster = k3s_cluster.cluster_hosts()
@@ -37,7 +38,7 @@ if host.name in leaving:
                 target=target,
                 node=node,
                 servers=staying,
-                drain=int(cluster.settings.get("k3s_drain", 300)),
+                drain=draining.drain_settings(cluster.settings),
             )
     else:
         k3s_leaving.stop_k3s(name="Stop agents", hosts=cluster.agents, node=node)

@@ -5,7 +5,8 @@
 
 The upgrade stops at the first node that fails, and continues from there when you run it again.
 
-Group data: as for deploys/k3s.py. k3s_version is the target; k3s_batch, k3s_drain and k3s_wait set batches and limits.
+Group data: as for deploys/k3s.py. k3s_version is the target; k3s_batch, k3s_drain, k3s_drain_force and k3s_wait set
+batches and limits.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from pyinfra import host
 
 from deploys.lib import preflight
-from deploys.lib.k3s import artefacts, files, rolling, versions
+from deploys.lib.k3s import artefacts, draining, files, rolling, versions
 from deploys.lib.k3s import cluster as k3s_cluster
 
 DISK = 1000  # MiB, for a second binary and the files that it unpacks
@@ -40,7 +41,7 @@ if host.name in cluster.all:
         version=version,
         servers=cluster.servers,
         limit=int(settings.get("k3s_wait") or 300),
-        drain=int(settings.get("k3s_drain") or 300),
+        drain=draining.drain_settings(settings),
     )
 
     # All that can fail without harm comes before the first node stops.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -14,13 +15,14 @@ from subprocess import CompletedProcess, Popen
 from threading import Thread
 from typing import Any
 
+from deploys.lib.k3s import node_config
 from tests.lab import commands
 from tests.lab.hosts import Host
 from tests.lab.lab import Lab
 from tests.lab.pyinfra import ROOT, PyinfraRun, begin, end
 from tests.parts.patience import until
 
-VERSION = "v1.33.5+k3s1"
+VERSION = "v1.36.4+k3s1"
 STANDIN = Path(__file__).parent / "standins/k3s"
 TOKEN = "t0ken-of-these-tests"
 IMAGES = "k3s-airgap-images-amd64"
@@ -36,7 +38,7 @@ def release(lab: Lab, version: str = VERSION, *, damaged: str = "") -> Path:
     folder = lab.folder / (f"damaged-{damaged}" if damaged else "releases")
     (folder / version).mkdir(parents=True, exist_ok=True)
     files = {
-        "k3s": STANDIN.read_text().replace("@VERSION@", version),
+        "k3s": STANDIN.read_text().replace("@VERSION@", version).replace("@FLAGS@", json.dumps(node_config.FLAGS)),
         f"{IMAGES}.tar": f"images of {version}, as they are",
         f"{IMAGES}.tar.gz": f"images of {version}, small",
         f"{IMAGES}.tar.zst": f"images of {version}, smaller",
@@ -71,9 +73,15 @@ def begun(
     servers: int | Sequence[int] = 3,
     token: str = TOKEN,
     yes: bool = True,
+    inventory: str = "",
+    cwd: Path = ROOT,
+    PATH: str = os.environ["PATH"],
     **changed: Any,
 ) -> Popen[str]:
-    """Start the same. `servers` is the number of servers, or the indexes of the hosts that are servers, in order."""
+    """Start the same. `servers` is the number of servers, or the indexes of the hosts that are servers, in order.
+
+    `inventory` is another inventory; for another working directory it is the whole command.
+    """
     version = changed.setdefault("k3s_version", running(lab))
     data = {
         "k3s_artefacts": str(release(lab, version)),
@@ -84,18 +92,30 @@ def begun(
         "k3s_namespaces": [{"name": "ada", "cpu": 2, "memory": "4Gi"}],
         **changed,
     }
-    folder = lab.folder / "data"
+    folder = lab.folder / ("data" if cwd == ROOT else "data-elsewhere")
     folder.mkdir(exist_ok=True)
-    (folder / "staging.py").write_text("".join(f"{name} = {pformat(value)}\n" for name, value in data.items()))
+    for group in ("staging", *(("k3s_servers", "k3s_agents") if cwd != ROOT else ())):
+        (folder / f"{group}.py").write_text("".join(f"{name} = {pformat(value)}\n" for name, value in data.items()))
     addresses = [lab.hosts[at].address for at in (range(servers) if isinstance(servers, int) else servers)]
     agents = [host.address for host in lab.hosts if host.address not in addresses]
-    options = ("--group-data", "inventories/group_data", "--group-data", str(folder), *arguments, f"deploys/{of}.py")
+    options = ["--group-data", "inventories/group_data", "--group-data", str(folder), *arguments, f"deploys/{of}.py"]
+    if cwd != ROOT:
+        *given, inventory, file = inventory.split()
+        options = [file, *given, "--group-data", str(folder)]
     variables = {
         "STAGING_K3S_SERVERS": " ".join(addresses),
         "STAGING_K3S_AGENTS": " ".join(agents),
         "CLUSTER_TOKEN": token,
     }
-    return begin(lab, *options, inventory=staging(lab), yes=yes, **variables)
+    return begin(lab, *options, inventory=inventory or staging(lab), yes=yes, cwd=cwd, PATH=PATH, **variables)
+
+
+def inventory_of(lab: Lab, servers: Sequence[tuple[str, dict[str, str]]]) -> str:
+    """An inventory of staging in which hosts have data of their own."""
+    file = lab.folder / "own/staging"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(f"k3s_servers = {pformat(list(servers))}\nk3s_agents = []\n")
+    return str(file)
 
 
 def staging(lab: Lab) -> str:

@@ -12,12 +12,14 @@ import secrets
 import subprocess
 from pathlib import Path
 
+from deploys.lib.k3s import node_config
+from tests import k3s_flags
 from tests.lab import lab as labs
 from tests.lab.hosts import Host
 from tests.lab.k3s import kubectl, ready, run, versions
 from tests.lab.lab import Lab
 
-FIRST, NEXT = "v1.33.4+k3s1", "v1.33.5+k3s1"
+FIRST, NEXT = "v1.36.2+k3s1", "v1.36.4+k3s1"
 RELEASES = "https://github.com/k3s-io/k3s/releases/download"
 AUTHORIZED = Path("/root/.ssh/authorized_keys")
 
@@ -43,6 +45,8 @@ def test_first_run_upgrade_snapshot_and_restore(tmp_path: Path) -> None:
         assert result.code == 0, result.text
         assert (len(ready(lab)), versions(lab)) == (1, {version})
         assert run(lab, of=of, k3s_version=version, **real).changes == 0
+
+    assert k3s_flags.read("/usr/local/bin/k3s") == node_config.FLAGS, "run: make k3s-flags K3S=/usr/local/bin/k3s"
 
     lab.ask(lab.hosts[0], "k3s etcd-snapshot save --name=mine")
     name = lab.ask(lab.hosts[0], "ls /var/lib/rancher/k3s/server/db/snapshots | grep ^mine-")

@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 import base64
+import json
+import os
+import re
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from threading import Thread
 
 import pytest
 import yaml
 
-from deploys.lib.k3s.files import MANIFESTS
-from tests.lab import network
-from tests.lab.k3s import IMAGES, TOKEN, VERSION, begun, first_run, mirror, newer, nodes, ready, release, run
+from deploys.lib.k3s.namespaces import OLD_MANIFEST
+from deploys.lib.k3s.node_config import derived_agent_token
+from tests.lab import commands, network
+from tests.lab.hosts import Host
+from tests.lab.k3s import (
+    IMAGES,
+    TOKEN,
+    VERSION,
+    begun,
+    first_run,
+    inventory_of,
+    kubectl,
+    mirror,
+    newer,
+    nodes,
+    ready,
+    release,
+    run,
+)
 from tests.lab.lab import Lab
-from tests.lab.pyinfra import end
+from tests.lab.pyinfra import ROOT, end
 
 
 @pytest.fixture
@@ -35,9 +58,14 @@ def test_only_root_can_read_the_token(cluster: Lab) -> None:
     for host in cluster.hosts:
         assert cluster.ask(host, "stat --format='%a %U' /etc/rancher/k3s/config.yaml") == "600 root"
         assert TOKEN not in cluster.ask(host, "ps -e -o args; systemctl cat 'k3s*'")
+    for agent in cluster.hosts[3:]:
+        config = cluster.ask(agent, "cat /etc/rancher/k3s/config.yaml")
+        assert yaml.safe_load(config)["token"] == derived_agent_token(TOKEN)
+        assert TOKEN not in config, "with it, who reads an agent's disk is an admin of the cluster"
     config = cluster.ask(cluster.hosts[0], "cat /etc/rancher/k3s/config.yaml")
     assert yaml.safe_load(config) == {
         "token": TOKEN,
+        "agent-token": derived_agent_token(TOKEN),
         "node-name": "lab-1",
         "cluster-init": True,
         "tls-san": [host.address for host in cluster.hosts[:3]],
@@ -48,45 +76,93 @@ def test_only_root_can_read_the_token(cluster: Lab) -> None:
 
 
 def test_the_kubeconfig_reaches_the_cluster(cluster: Lab) -> None:
-    file = cluster.home / ".kube/staging.yaml"
-    assert file.stat().st_mode & 0o777 == 0o600
-    kubeconfig = yaml.safe_load(file.read_text())
     address = cluster.hosts[0].address
-    assert kubeconfig["clusters"][0]["cluster"]["server"] == f"https://{address}:6443"
+    assert (cluster.home / ".kube/staging.yaml").stat().st_mode & 0o777 == 0o600
+    assert connect(cluster, address) == f"https://{address}:6443"
+
+
+def connect(lab: Lab, name: str) -> str:
+    """Check that the first server's certificate has a name, with the kubeconfig's authority; return its address."""
+    kubeconfig = yaml.safe_load((lab.home / ".kube/staging.yaml").read_text())
     assert {
         kubeconfig["current-context"],
         *(kubeconfig[kind][0]["name"] for kind in ("clusters", "users", "contexts")),
     } == {"staging"}
     authority = base64.b64decode(kubeconfig["clusters"][0]["cluster"]["certificate-authority-data"]).decode()
     context = ssl.create_default_context(cadata=authority)
-    with socket.create_connection((address, 6443)) as plain, context.wrap_socket(plain, server_hostname=address):
-        pass
+    with (
+        socket.create_connection((lab.hosts[0].address, 6443)) as plain,
+        context.wrap_socket(plain, server_hostname=name),
+    ):
+        return str(kubeconfig["clusters"][0]["cluster"]["server"])
+
+
+def test_hosts_of_the_stack_are_the_same_cluster(cluster: Lab) -> None:
+    """docs/stacks.md has the command. Terraform is a script that prints the stack's output."""
+    hosts = [
+        {"name": f"acme-staging-{host.name}", "ssh_hostname": host.address, "environment": "staging"}
+        for host in cluster.hosts
+    ]
+    output = {"pyinfra_inventory": {"value": {"k3s_servers": hosts[:3], "k3s_agents": hosts[3:]}}}
+    program = cluster.folder / "bin/terraform"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(f"#!/bin/sh\ntest \"$*\" = 'output -json' && echo '{json.dumps(output)}'\n")
+    program.chmod(0o755)
+    command = re.search(r"pyinfra (--config .*k3s\.py)", (ROOT / "docs/stacks.md").read_text())
+    assert command
+    result = run(
+        cluster,
+        inventory=command[1],
+        cwd=ROOT / "terraform/stacks/cluster",
+        PATH=f"{program.parent}:{os.environ['PATH']}",
+    )
+    assert (result.code, result.changes) == (0, 0), result.text
 
 
 @pytest.mark.long
 def test_taints_and_labels_follow_group_data(cluster: Lab) -> None:
+    role = "node-role.kubernetes.io/db"  # the kubelet refuses it in its own configuration
     for use in ("db", "web"):
-        result = run(cluster, k3s_taints=[f"dedicated={use}:NoSchedule"], k3s_labels=[f"use={use}", "disk=ssd"])
+        labels = [f"use={use}", "disk=ssd", f"{role}=true"]
+        result = run(cluster, k3s_taints=[f"dedicated={use}:NoSchedule"], k3s_labels=labels)
         assert result.code == 0, result.text
         for node in nodes(cluster).values():
             assert node["spec"]["taints"] == [{"key": "dedicated", "value": use, "effect": "NoSchedule"}]
-            assert node["metadata"]["labels"].items() >= {("use", use), ("disk", "ssd")}
+            assert node["metadata"]["labels"].items() >= {("use", use), ("disk", "ssd"), (role, "true")}
     again = run(cluster)
     assert again.code == 0, again.text
     for node in nodes(cluster).values():
         assert not node["spec"]["taints"]
-        assert not {"use", "disk"} & node["metadata"]["labels"].keys()
+        assert not {"use", "disk", role} & node["metadata"]["labels"].keys()
 
 
 @pytest.mark.long
-def test_deleting_a_namespace_needs_confirmation(cluster: Lab) -> None:
-    refused = run(cluster, k3s_namespaces=[])
+def test_a_namespace_is_deleted_only_if_a_run_says_so(cluster: Lab) -> None:
+    second = cluster.hosts[1]
+    stale = json.dumps({"apiVersion": "v1", "kind": "List", "items": []})
+    cluster.ask(second, f"mkdir --parents $(dirname {OLD_MANIFEST}) && echo '{stale}' > {OLD_MANIFEST}")
+    unlisted = run(cluster, k3s_namespaces=[{"name": "bob"}])
+    assert unlisted.code == 0, unlisted.text
+    assert "k3s_namespaces does not list ada" in unlisted.text
+    assert namespaces(cluster) == ["ada", "bob"]
+    cluster.ask(second, f"test ! -e {OLD_MANIFEST} && systemctl restart k3s")
+
+    kubectl(cluster, "delete namespace bob")
+    again = run(cluster, k3s_namespaces=[{"name": "bob"}])
+    assert (again.code, again.changes) == (0, 1), again.text
+    refused = run(cluster, k3s_namespaces=[{"name": "No_Name"}])
     assert refused.code == 1, refused.text
-    assert "ada is no longer listed, so K3s would delete it with all in it" in refused.text
-    confirmed = run(cluster, "--data", "k3s_drop_namespaces=ada", k3s_namespaces=[])
-    assert confirmed.code == 0, confirmed.text
-    assert "Namespace" not in cluster.ask(cluster.hosts[0], f"cat {MANIFESTS}")
+    assert 'The Namespace "No_Name" is invalid' in refused.text
+    listed = run(cluster, "--data", "k3s_drop_namespaces=ada")
+    assert "k3s_namespaces still lists ada; remove it there first" in listed.text
+    confirmed = run(cluster, "--data", "k3s_drop_namespaces=ada,bob", k3s_namespaces=[])
+    assert (confirmed.code, confirmed.changes) == (0, 1), confirmed.text
+    assert namespaces(cluster) == []
     assert run(cluster).code == 0
+
+
+def namespaces(lab: Lab) -> list[str]:
+    return [line.removeprefix("namespace/") for line in kubectl(lab, "get namespaces").splitlines()]
 
 
 @pytest.mark.long
@@ -140,14 +216,64 @@ def test_the_next_run_completes_one_that_was_killed_or_lost_a_host(cluster: Lab)
 
 
 @pytest.mark.long
-def test_five_servers_join_one_at_a_time(fresh: Callable[..., Lab]) -> None:
+def test_five_servers_join_one_at_a_time_over_their_private_network(fresh: Callable[..., Lab]) -> None:
     lab = fresh(5, 13)
-    first = run(lab, servers=5)
-    assert first.code == 0, first.text
+    addresses = [private_address(lab, host) for host in lab.hosts]
+    hosts = [(host.address, {"k3s_address": own}) for host, own in zip(lab.hosts, addresses, strict=True)]
+    with entrance(lab) as (registration, connections):
+        settings = {"k3s_endpoint": "k3s.acme.example", "k3s_registration": registration}
+        first = run(lab, inventory=inventory_of(lab, hosts), servers=5, **settings)
+        assert first.code == 0, first.text
+        assert run(lab, inventory=inventory_of(lab, hosts), servers=5, **settings).changes == 0
+    assert len(connections) >= 4, "four servers joined through it"
     assert ready(lab, server=4) == ["lab-1", "lab-2", "lab-3", "lab-4", "lab-5"]
     started = [int(lab.ask(host, f'date --date="$({STARTED})" +%s')) for host in lab.hosts]
     assert started == sorted(started)
-    assert run(lab, servers=5).changes == 0
+    members = nodes(lab).values()
+    assert [node["status"]["addresses"][0]["address"] for node in members] == addresses
+    assert [node["metadata"]["annotations"]["flannel.alpha.coreos.com/public-ip"] for node in members] == addresses
+    assert connect(lab, "k3s.acme.example") == "https://k3s.acme.example:6443"
+
+
+def private_address(lab: Lab, host: Host) -> str:
+    """Give a host a second interface. The default route stays on the first one, where no other host is reached."""
+    address = f"10.77.{lab.number}.{host.address.rpartition('.')[2]}"
+    lab.ask(
+        host,
+        "ip link add private0 link host0 type macvlan mode bridge && ip link set private0 up && "
+        f"ip address add {address}/24 dev private0"
+        + "".join(f" && ip route add unreachable {each.address}" for each in lab.hosts if each != host),
+    )
+    return address
+
+
+@contextmanager
+def entrance(lab: Lab) -> Iterator[tuple[str, list[str]]]:
+    """Forward connections to the first server that accepts one, as a load balancer does; yield where, and to whom."""
+    connections: list[str] = []
+
+    class Forward(BaseRequestHandler):
+        def handle(self) -> None:
+            for host in lab.hosts:
+                with suppress(OSError), socket.create_connection((host.address, 6443), timeout=5) as server:
+                    connections.append(host.name)
+                    with ThreadPoolExecutor() as both:
+                        both.submit(copy, self.request, server)
+                        both.submit(copy, server, self.request)
+                    return
+
+    with ThreadingTCPServer((commands.GATEWAY.format(lab=lab.number), 0), Forward) as forwarder:
+        Thread(target=forwarder.serve_forever, daemon=True).start()
+        host, port = forwarder.server_address[:2]
+        yield f"{host!s}:{port}", connections
+        forwarder.shutdown()
+
+
+def copy(source: socket.socket, to: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            to.sendall(data)
+        to.shutdown(socket.SHUT_WR)
 
 
 STARTED = "systemctl show --property=ActiveEnterTimestamp --value k3s"
@@ -207,9 +333,12 @@ def test_damaged_downloads_are_never_installed(fresh: Callable[..., Lab]) -> Non
     assert images.code == 1, images.text
     assert f"the checksum of {IMAGES}.tar.gz is wrong, so nothing was replaced" in images.text
     assert lab.ssh(host, "ls -A /var/lib/rancher/k3s/agent/images; systemctl is-active k3s").stdout == "inactive\n"
+    lab.ask(host, "printf '#!/bin/sh\\n' > /usr/bin/kubectl && chmod 755 /usr/bin/kubectl")
     with mirror(lab) as address:
         whole = run(lab, servers=1, k3s_airgap=True, k3s_artefacts=address)
     assert whole.code == 0, whole.text
+    links = lab.ask(host, "find /usr/local/bin -type l -printf '%f '").split()
+    assert sorted(links) == ["crictl", "ctr"], "the host has a kubectl of its own"
     assert lab.ask(host, f"cat {images_path}.tar.zst") == f"images of {VERSION}, smaller"
     assert f"Importing images from {images_path}.tar.zst" in lab.ask(host, "journalctl --unit=k3s --output=cat")
     assert run(lab, servers=1, k3s_airgap=True).changes == 0
@@ -227,6 +356,10 @@ def test_mistakes_in_the_inventory_stop_it_with_a_message(cluster: Lab) -> None:
     even = run(cluster, servers=2)
     assert even.code == 1, even.text
     assert "use 1, 3 or 5" in even.text
+    typo = run(cluster, k3s_config={"flannel-backnd": "host-gw", "data-dir": "/data"})
+    assert typo.code == 1, typo.text
+    assert "has no flag flannel-backnd; did you mean flannel-backend?" in typo.text
+    assert "data-dir is not allowed: all deploys expect /var/lib/rancher/k3s" in typo.text
     none = run(cluster, servers=0)
     assert none.code == 1, none.text
     assert "no hosts in the group k3s_servers" in none.text

@@ -95,11 +95,15 @@ def test_lost_hosts_are_restored_from_s3(fresh: Callable[..., Lab], seaweed: Buc
         "access_key": {"env": "AWS_ACCESS_KEY_ID"},
         "secret_key": {"env": "AWS_SECRET_ACCESS_KEY"},
     }
-    settings: dict[str, Any] = {"servers": 1, "k3s_snapshots": {"keep": 5, "s3": s3}}
+    settings: dict[str, Any] = {"servers": 1, "k3s_snapshots": {"keep": 6, "s3": s3}}
     with reached(lab, seaweed):
         assert run(lab, **settings).code == 0
         kubectl(lab, "cordon lab-2")
+        save = "k3s etcd-snapshot save --name=kept && sleep 1"  # their names differ by the second
+        lab.ask(lab.hosts[0], " && ".join([save] * 6))
         snapshot = lab.ask(lab.hosts[0], "k3s etcd-snapshot save --name=kept").split()[1]
+        listed_by_k3s = lab.ask(lab.hosts[0], "k3s etcd-snapshot ls")
+        assert listed_by_k3s.count(f"s3://{seaweed.name}/") == 6, "the seventh removes the first"
         reset = run(lab, "--data", "k3s_reset=staging", of="k3s_reset", **settings)
         assert reset.code == 0, reset.text
         assert [left(lab, host) for host in lab.hosts] == ["", ""]

@@ -104,11 +104,15 @@ def test_the_next_run_continues_after_a_kill_a_broken_node_and_a_failed_drain(cl
     assert held.code == 1, held.text
     assert "would violate the pod's disruption budget" in held.text
     assert "node lab-5 stays cordoned" in held.text
+    assert "that a disruption budget keeps: --data k3s_drain_force=true" in held.text
     assert closed(cluster) == ["lab-2", "lab-5"]
     assert kubectl(cluster, "get nodes").count(current) == 1, "a node that was not drained does not restart"
-    kubectl(cluster, hold % "null")
+    bare = 'patch node lab-5 --type=merge --patch=\'{"metadata": {"annotations": {"standin/bare-pod": %s}}}\''
+    kubectl(cluster, bare % '"1"')
 
-    next_run = upgrade(cluster, k3s_version=target)
+    next_run = upgrade(cluster, k3s_version=target, k3s_drain_force=True)
+    kubectl(cluster, hold % "null")
+    kubectl(cluster, bare % "null")
     assert next_run.code == 0, next_run.text
     assert closed(cluster) == ["lab-2"], "only the node that an admin cordoned stays cordoned"
     kubectl(cluster, "uncordon lab-2")

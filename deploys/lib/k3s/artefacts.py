@@ -16,6 +16,13 @@ STAGED = "/usr/local/bin/.k3s.new"  # a binary with a verified checksum, not act
 CHECKSUMS = "/var/lib/rancher/k3s/.checksums"
 IMAGES = f"{DATA}/agent/images"
 IMAGES_VERSION = f"{DATA}/agent/groundcrew-images"  # the version of the images; K3s would import a file in IMAGES
+# The proxies of k3s_environment, which the download needs too.
+PROXIES = "for file in /etc/systemd/system/k3s*.env; do test ! -e $file || { set -a; . $file; set +a; }; done; "
+# A program that the host has already stays.
+LINK_PROGRAMS = (
+    "cd /usr/local/bin && for name in kubectl crictl ctr; do "
+    'test -n "$(command -v $name)" || ln --symbolic --force k3s $name; done'
+)
 BINARIES = {"x86_64": ("k3s", "amd64"), "aarch64": ("k3s-arm64", "arm64"), "armv7l": ("k3s-armhf", "arm")}
 
 
@@ -33,7 +40,7 @@ def install_binary(version: str, artefacts: str) -> Steps:
         return
     yield from _stage_commands(version, artefacts)
     yield f"mv {STAGED} {BINARY}"
-    yield "cd /usr/local/bin && for name in kubectl crictl ctr; do ln --symbolic --force k3s $name; done"
+    yield LINK_PROGRAMS
 
 
 @operation()
@@ -89,7 +96,7 @@ def _fetch_commands(version: str, artefacts: str, file: str, to: str) -> Steps:
     for target, name in ((CHECKSUMS, sums), (to, file)):
         if "://" in artefacts:
             url = shlex.quote(f"{artefacts}/{quote(version)}/{name}")
-            yield f"curl --fail --silent --show-error --location --retry 3 --output {target} {url}"
+            yield f"{PROXIES}curl --fail --silent --show-error --location --retry 3 --output {target} {url}"
         else:
             local = str(Path(artefacts).expanduser() / version / name)
             yield FileUploadCommand(local, target, remote_temp_filename=host.get_temp_filename(target))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,8 +52,20 @@ def cluster_hosts() -> ClusterHosts:
     """Return the hosts of the inventory's cluster."""
     servers = preflight.hosts_of_group("k3s_servers")
     agents = [each.name for each in inventory.groups.get("k3s_agents", []) if each.name not in servers]
-    settings = inventory.get_host(servers[0]).data.dict()
-    return ClusterHosts(host.groups[-1], tuple(servers), tuple(agents), settings)
+    first = inventory.get_host(servers[0])
+    settings = first.data.dict()
+    return ClusterHosts(environment_name(settings, first.groups), tuple(servers), tuple(agents), settings)
+
+
+def environment_name(settings: Mapping[str, Any], groups: Sequence[str]) -> str:
+    """Return the environment: from group data, else the last group, which has the name of the inventory's file."""
+    name = str(settings.get("environment") or groups[-1])
+    if name in ("k3s_servers", "k3s_agents") or "/" in name or name.startswith(("@", ".")):
+        raise preflight.DeployError(
+            "the inventory has no environment; run pyinfra with inventories/ENVIRONMENT, or set environment in the "
+            "data of the hosts or with --data environment=NAME"
+        )
+    return name
 
 
 def this_node(cluster: ClusterHosts) -> Node:
@@ -64,6 +76,23 @@ def this_node(cluster: ClusterHosts) -> Node:
         labels=tuple(host.data.get("k3s_labels") or ()),
         taints=tuple(host.data.get("k3s_taints") or ()),
     )
+
+
+# The memory controller in the unified hierarchy, or in the old one; then the addresses of the host.
+HARDWARE = (
+    "{ grep --quiet --word-regexp memory /sys/fs/cgroup/cgroup.controllers || "
+    "awk '$1 == \"memory\" && $4 == 1 {found = 1} END {exit !found}' /proc/cgroups; } && echo memory; "
+    "ip -oneline address"
+)
+
+
+def cgroup_faults(name: str, hardware: Sequence[str]) -> Iterator[str]:
+    """Yield a fault if the kernel does not limit the memory of containers, as on a Raspberry Pi."""
+    if "memory" not in hardware:
+        yield (
+            f"{name}: the memory cgroup is off, and K3s does not start without it; on a Raspberry Pi append "
+            "cgroup_memory=1 cgroup_enable=memory to the line in /boot/firmware/cmdline.txt and reboot"
+        )
 
 
 def host_identities(cluster: ClusterHosts) -> dict[str, list[str]]:
@@ -128,12 +157,12 @@ def responsive_server(*servers: str) -> str | None:
     )
 
 
-def run_kubectl(server: str, *arguments: str, seconds: int) -> tuple[bool, list[str]]:
+def run_kubectl(server: str, *arguments: str, seconds: int, stdin: str = "") -> tuple[bool, list[str]]:
     """Run kubectl on a server; return whether it succeeded, and its output."""
-    return run_on(server, f"timeout {seconds} {BINARY} kubectl {shlex.join(arguments)}")
+    return run_on(server, f"timeout {seconds} {BINARY} kubectl {shlex.join(arguments)}", stdin)
 
 
-def run_on(name: str, command: str) -> tuple[bool, list[str]]:
+def run_on(name: str, command: str, stdin: str = "") -> tuple[bool, list[str]]:
     """Run a command on a host, even if --limit excludes it; return whether it succeeded, and its output."""
     target = inventory.get_host(name)
     try:
@@ -141,7 +170,7 @@ def run_on(name: str, command: str) -> tuple[bool, list[str]]:
             target.connect(show_errors=False, raise_exceptions=True)
     except ConnectError as error:
         return False, [f"{name} can't be reached: {error}"]
-    return run_silently(target, command)
+    return run_silently(target, command, stdin)
 
 
 def run_or_fail(name: str, command: str, failure: str) -> None:

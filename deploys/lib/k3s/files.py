@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,15 +18,13 @@ BINARY = "/usr/local/bin/k3s"
 DATA = "/var/lib/rancher/k3s"
 CONFIG = "/etc/rancher/k3s/config.yaml"
 REGISTRIES = "/etc/rancher/k3s/registries.yaml"
-MANIFESTS = f"{DATA}/server/manifests/groundcrew-namespaces.yaml"
 TOKEN = f"{DATA}/server/token"
 UNITS = ("k3s.service", "k3s-agent.service")
 SYSCTL_FILE, MODULES_FILE = "/etc/sysctl.d/90-k3s.conf", "/etc/modules-load.d/k3s.conf"
-PORT = 6443
 S3 = ("endpoint", "bucket", "folder", "region", "insecure")
 S3_KEYS = ("access_key", "secret_key")
 IMAGE_SUFFIXES = ("tar.zst", "tar.gz", "tar")  # of the archive with the images, smallest first
-SYSCTL = f"{HEADER}net.ipv4.ip_forward = 1\nnet.ipv6.conf.all.forwarding = 1\n"
+ENVIRONMENT_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 MODULES = f"{HEADER}br_netfilter\noverlay\n"
 
 
@@ -38,45 +36,18 @@ class Node:
     server: bool
     labels: tuple[str, ...] = ()
     taints: tuple[str, ...] = ()
+    address: str = ""  # for other nodes
+    interface: str = ""  # the one with this address; "" if the address is not on the host itself
+    config: Mapping[str, Any] = field(default_factory=dict)  # of this host, over that of all servers or agents
 
     @property
     def unit(self) -> str:
         return UNITS[0] if self.server else UNITS[1]
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """The settings that all nodes share."""
-
-    version: str
-    addresses: tuple[str, ...]  # of the servers; the first server founds the cluster
-    token: str = field(repr=False)
-    config: Mapping[str, Any] = field(default_factory=dict)  # of servers, in addition to the defaults
-    snapshots: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-    @property
-    def url(self) -> str:
-        return f"https://{self.addresses[0]}:{PORT}"
-
-
-def node_config(cluster: Cluster, node: Node, *, founds: bool) -> dict[str, Any]:
-    """Return config.yaml of a node."""
-    values: dict[str, Any] = {"token": cluster.token, "node-name": node.name}
-    if node.labels:
-        values["node-label"] = list(node.labels)
-    if node.taints:
-        values["node-taint"] = list(node.taints)
-    values |= {"cluster-init": True} if founds else {"server": cluster.url}
-    if node.server:
-        names = [*cluster.addresses, *(cluster.config.get("tls-san") or [])]
-        defaults_and_own = {"write-kubeconfig-mode": "0600", **cluster.config, "tls-san": list(dict.fromkeys(names))}
-        values |= {**defaults_and_own, **cluster.snapshots}
-    return values
-
-
-def config_yaml(values: Mapping[str, Any]) -> str:
-    """Return YAML with one line per key."""
-    return HEADER + "".join(f"{key}: {json.dumps(value)}\n" for key, value in sorted(values.items()))
+def sysctl_settings(*, ipv6: bool) -> str:
+    """Return the kernel settings. IPv6 forwarding makes a host drop routes that routers advertise."""
+    return f"{HEADER}net.ipv4.ip_forward = 1\n" + ("net.ipv6.conf.all.forwarding = 1\n" if ipv6 else "")
 
 
 def unit_file(kind: str, name: str) -> str:
@@ -110,52 +81,13 @@ WantedBy=multi-user.target
 """
 
 
-def snapshot_settings(given: Mapping[str, Any], key: str, secret: str) -> dict[str, Any]:
-    """Return the keys of config.yaml for etcd snapshots, with S3 if group data names a bucket."""
-    values: dict[str, Any] = {}
-    if given.get("schedule"):
-        values["etcd-snapshot-schedule-cron"] = given["schedule"]
-    if given.get("keep"):
-        values["etcd-snapshot-retention"] = given["keep"]
-    if s3 := given.get("s3"):
-        values |= {"etcd-s3": True, "etcd-s3-access-key": key, "etcd-s3-secret-key": secret}
-        values |= {f"etcd-s3-{name}": s3[name] for name in S3 if name in s3}
-    return values
-
-
-def namespace_objects(given: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the objects of each namespace: quota, default limits of containers, and a role for its users."""
-    return [
-        {"apiVersion": version, "kind": kind, "metadata": {"name": name} | metadata, **rest}
-        for namespace in given
-        for version, kind, name, metadata, rest in _objects_of(namespace)
-    ]
-
-
-def _objects_of(given: Mapping[str, Any]) -> Iterator[tuple[str, str, str, dict[str, Any], dict[str, Any]]]:
-    name, cpu, memory = given["name"], str(given.get("cpu", "4")), str(given.get("memory", "16Gi"))
-    namespaced = {"namespace": name}
-    yield "v1", "Namespace", name, {"labels": {"app.kubernetes.io/managed-by": "groundcrew"}}, {}
-    hard = {"requests.cpu": cpu, "limits.cpu": cpu, "requests.memory": memory, "limits.memory": memory, "pods": "100"}
-    yield "v1", "ResourceQuota", "developer", namespaced, {"spec": {"hard": hard}}
-    defaults = {
-        "type": "Container",
-        "default": {"cpu": "500m", "memory": "512Mi"},
-        "defaultRequest": {"cpu": "50m", "memory": "128Mi"},
-    }
-    yield "v1", "LimitRange", "developer", namespaced, {"spec": {"limits": [defaults]}}
-    api = "rbac.authorization.k8s.io"
-    binding = {
-        "subjects": [{"kind": "User", "name": each, "apiGroup": api} for each in given.get("users", [name])],
-        "roleRef": {"kind": "ClusterRole", "name": "edit", "apiGroup": api},
-    }
-    yield f"{api}/v1", "RoleBinding", "developer", namespaced, binding
-
-
-def namespaces_manifest(given: Sequence[Mapping[str, Any]]) -> str:
-    """Return the manifest of all namespaces."""
-    documents: str = yaml.safe_dump_all(namespace_objects(given), sort_keys=False)
-    return HEADER + documents
+def unit_environment(given: Mapping[str, str], addresses: Sequence[str]) -> str:
+    """Return the environment file of the unit. No node is reached through a proxy."""
+    values = dict(given)
+    if any(name.upper().endswith("_PROXY") for name in values):
+        own = [each for each in values.get("NO_PROXY", "").split(",") if each]
+        values["NO_PROXY"] = ",".join(dict.fromkeys([*own, *addresses]))
+    return HEADER + "".join(f"{name}='{value}'\n" for name, value in sorted(values.items()))
 
 
 def named_kubeconfig(text: str, name: str, url: str) -> dict[str, Any]:
@@ -230,11 +162,14 @@ def faults(given: Mapping[str, Any], servers: int) -> Iterator[str]:
     """Yield each fault in the group data."""
     version = given.get("k3s_version") or ""
     if not parse_release(version):
-        yield f'k3s_version: {version!r} is not a release; use one such as "v1.33.5+k3s1"'
+        yield f'k3s_version: {version!r} is not a release; use one such as "v1.36.4+k3s1"'
     if servers % 2 == 0:
         yield f"k3s_servers: {servers} servers tolerate no more failures than {servers - 1}; use 1, 3 or 5"
     if given.get("k3s_token"):
         yield from passwords.faults("k3s_token", given["k3s_token"])
+    if given.get("k3s_agent_token"):
+        yield from passwords.faults("k3s_agent_token", given["k3s_agent_token"])
+    yield from _environment_faults(given.get("k3s_environment") or {})
     for namespace in given.get("k3s_namespaces") or []:
         if not namespace.get("name"):
             yield f"k3s_namespaces: {dict(namespace)} has no name; add one"
@@ -244,9 +179,19 @@ def faults(given: Mapping[str, Any], servers: int) -> Iterator[str]:
         yield from unknown_keys("k3s_snapshots: s3", s3, (*S3, *S3_KEYS))
         for name in S3_KEYS:
             yield from passwords.faults(f"k3s_snapshots: s3: {name}", s3.get(name))
+    if not isinstance(given.get("k3s_drain", 0), int) or given.get("k3s_drain", 0) < 0:
+        yield f"k3s_drain: {given['k3s_drain']!r} is invalid; use seconds, or 0 for no drain"
     if (given.get("k3s_airgap") or IMAGE_SUFFIXES[0]) not in (True, *IMAGE_SUFFIXES):
         allowed = ", ".join(IMAGE_SUFFIXES)
         yield f"k3s_airgap: {given['k3s_airgap']!r} is invalid; use True for {IMAGE_SUFFIXES[0]}, or one of {allowed}"
+
+
+def _environment_faults(given: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in given.items():
+        if isinstance(value, dict):
+            yield from passwords.faults(f"k3s_environment: {name}", value)
+        elif not ENVIRONMENT_NAME.fullmatch(name) or set("'\n\\") & set(str(value)):
+            yield f"k3s_environment: {name} is not a variable, or its value has a quote, a backslash or a new line"
 
 
 def token_faults(server: str, current: str, token: str, source: str) -> Iterator[str]:
@@ -261,17 +206,6 @@ def token_faults(server: str, current: str, token: str, source: str) -> Iterator
 
 def _short(token: str) -> str:
     return token.strip().rpartition(":")[2]
-
-
-def namespace_faults(current: str, given: Sequence[Mapping[str, Any]], dropped: str) -> Iterator[str]:
-    """Yield a fault if K3s would delete namespaces that are no longer listed, unless `dropped` confirms it."""
-    names = {each["metadata"]["name"] for each in yaml.safe_load_all(current) if each and each["kind"] == "Namespace"}
-    removed = names - {namespace["name"] for namespace in given}
-    if unconfirmed := sorted(removed - set(dropped.split(","))):
-        yield (
-            f"k3s_namespaces: {', '.join(unconfirmed)} is no longer listed, so K3s would delete it with all in it; "
-            f"list it again, or confirm with --data k3s_drop_namespaces={','.join(sorted(removed))}"
-        )
 
 
 def identity_faults(identities: Mapping[str, Sequence[str]]) -> Iterator[str]:

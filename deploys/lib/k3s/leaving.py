@@ -12,6 +12,7 @@ from deploys.lib.k3s import cluster as k3s_cluster
 from deploys.lib.k3s import draining, files
 from deploys.lib.k3s.artefacts import STAGED
 from deploys.lib.k3s.cluster import ETCD, ClusterHosts, StepFailed
+from deploys.lib.k3s.draining import Drain
 from deploys.lib.k3s.files import BINARY, DATA, MODULES_FILE, SYSCTL_FILE, UNITS, Node
 from deploys.lib.k3s.versions import has_majority
 from deploys.lib.operations import STAMP_FOLDER, CommandLines, Steps
@@ -71,7 +72,7 @@ def majority_faults(nodes: Mapping[str, Mapping[str, Any]], leaving: Sequence[st
 
 
 @operation()
-def remove_node(target: str, node: Node, servers: Sequence[str], drain: int) -> Steps:
+def remove_node(target: str, node: Node, servers: Sequence[str], drain: Drain) -> Steps:
     """Drain, delete and stop the node of the host `target`; `servers` are those that stay."""
     if host.name == target and (_find_node(node, servers) or host.get_fact(CommandLines, _is_active(node))):
         yield FunctionCommand(_remove, (node, servers, drain), {})
@@ -85,11 +86,11 @@ def _find_node(node: Node, servers: Sequence[str]) -> dict[str, Any] | None:
     return (k3s_cluster.read_nodes(*servers) or {}).get(node.name)
 
 
-def _remove(state: State, host: Host, node: Node, servers: Sequence[str], drain: int) -> bool:
+def _remove(state: State, host: Host, node: Node, servers: Sequence[str], drain: Drain) -> bool:
     return k3s_cluster.log_failure(host, lambda: _removal_steps(host, node, servers, drain))
 
 
-def _removal_steps(host: Host, node: Node, servers: Sequence[str], drain: int) -> None:
+def _removal_steps(host: Host, node: Node, servers: Sequence[str], drain: Drain) -> None:
     server, nodes = k3s_cluster.responsive_server(*servers), k3s_cluster.read_nodes(*servers)
     if not server or nodes is None:
         raise StepFailed(
@@ -98,14 +99,11 @@ def _removal_steps(host: Host, node: Node, servers: Sequence[str], drain: int) -
         )
     for fault in majority_faults(nodes, [node.name]):
         raise StepFailed(fault)
-    if drain and node.name in nodes and files.is_ready(nodes[node.name]):
+    if node.name in nodes and files.is_ready(nodes[node.name]):
         try:
             draining.drain(server, node.name, nodes[node.name], drain)
         except StepFailed as failure:
-            raise StepFailed(
-                f"{failure}\nthe node stays cordoned; fix the problem and run this again, or reset it without a drain: "
-                "--data k3s_drain=0"
-            ) from None
+            raise StepFailed(f"{failure}\nthe node stays cordoned; fix the problem and run this again") from None
     # Delete the node while it runs, since etcd can need its vote. Stop it, and delete it again in case it rejoined.
     for stop in (f"systemctl disable --quiet --now {node.unit}", "true"):
         arguments = ("delete", "node", node.name, "--ignore-not-found")
@@ -146,9 +144,11 @@ def cleanup_commands() -> Iterator[str]:
         "cni0 flannel.1 flannel-v6.1 flannel-wg flannel-wg-v6 kube-ipvs0; do "
         "test ! -e /sys/class/net/$link || ip link delete $link; done"
     )
+    # K3s brings its own iptables, since Debian may have none.
     yield (
-        "for rules in iptables ip6tables; do if $rules-save 2>/dev/null | grep --quiet 'KUBE-\\|CNI-\\|flannel'; then "
-        "$rules-save | grep --invert-match --ignore-case 'KUBE-\\|CNI-\\|flannel' | $rules-restore; fi; done"
+        f"for bin in {DATA}/data/*/bin; do PATH=$PATH:$bin:$bin/aux; done; ours='KUBE-\\|CNI-\\|flannel'; "
+        "for rules in iptables ip6tables; do if $rules-save 2>/dev/null | grep --quiet --ignore-case $ours; then "
+        "$rules-save | grep --invert-match --ignore-case $ours | $rules-restore; fi; done"
     )
     yield f"{LINKS} -delete; rm --force {' '.join(FILES)} {STAMP_FOLDER}/k3s*"
     for folder in (*SHARED_FOLDERS, *FOLDERS):

@@ -18,6 +18,7 @@ from deploys.lib import passwords, preflight
 from deploys.lib.facts import HostFacts, operation_with_facts
 from deploys.lib.k3s import cluster as k3s_cluster
 from deploys.lib.k3s import files as k3s_files
+from deploys.lib.k3s import node_config
 from deploys.lib.k3s.cluster import StepFailed
 from deploys.lib.k3s.files import Node
 from deploys.lib.operations import CommandLines, Steps, run_silently, unit_and_files, unit_steps
@@ -77,7 +78,7 @@ def update_taints(node: Node, servers: Sequence[str]) -> Steps:
 
 @operation()
 def update_labels(node: Node, servers: Sequence[str]) -> Steps:
-    """Set the node's labels through the API; K3s adds labels, but removes none."""
+    """Set the node's labels through the API: the kubelet refuses most kubernetes.io labels, and removes none."""
     yield from _update("label", node, node.labels, servers, k3s_files.label_changes)
 
 
@@ -93,14 +94,15 @@ def _update(
     list_file = f"/etc/rancher/node/groundcrew-{kind}s"
     ours = host.get_fact(CommandLines, f"cat {list_file}")
     if changes := changes_of(desired, current, ours):
-        yield FunctionCommand(_change, (servers[0], kind, node.name, tuple(changes)), {})
+        yield FunctionCommand(_change, (tuple(servers), kind, node.name, tuple(changes)), {})
     if sorted(ours) != sorted(desired):
         lines = "".join(f"{each}\\n" for each in desired)
         yield f"mkdir --parents /etc/rancher/node && printf '{lines}' > {list_file}"
 
 
-def _change(state: State, host: Host, server: str, kind: str, name: str, changes: Sequence[str]) -> bool:
+def _change(state: State, host: Host, servers: Sequence[str], kind: str, name: str, changes: Sequence[str]) -> bool:
     arguments, failure = (kind, "node", name, "--overwrite", *changes), f"changing the {kind}s of node {name} failed"
+    server = k3s_cluster.responsive_server(*servers) or servers[0]
     return k3s_cluster.log_failure(host, lambda: k3s_cluster.kubectl_or_fail(server, *arguments, failure=failure))
 
 
@@ -161,6 +163,19 @@ def cluster_token(environment: str, given: dict[str, Any]) -> tuple[str, str]:
         return passwords.reveal("k3s_token", given), "k3s_token"
     file = token_file(environment)
     return (file.read_text().strip(), str(file)) if file.exists() else (_new_token(environment), "")
+
+
+def agents_token(token: str, given: dict[str, Any]) -> str:
+    """Return the token with which agents join; that of servers is a key to the whole cluster."""
+    return passwords.reveal("k3s_agent_token", given) if given else node_config.derived_agent_token(token)
+
+
+def unit_variables(given: Mapping[str, Any]) -> dict[str, str]:
+    """Return the variables for the unit; a proxy's address can hold a password, so it can be kept elsewhere."""
+    return {
+        name: passwords.reveal(f"k3s_environment: {name}", value) if isinstance(value, dict) else str(value)
+        for name, value in given.items()
+    }
 
 
 def token_file(environment: str) -> Path:

@@ -13,6 +13,7 @@ from deploys.lib.k3s import cluster, draining, files
 from deploys.lib.k3s import nodes as k3s_nodes
 from deploys.lib.k3s.artefacts import STAGED
 from deploys.lib.k3s.cluster import ETCD, StepFailed
+from deploys.lib.k3s.draining import Drain
 from deploys.lib.k3s.files import BINARY, Node
 from deploys.lib.k3s.versions import has_majority
 from deploys.lib.operations import Steps
@@ -27,7 +28,7 @@ class Upgrade:
     version: str
     servers: tuple[str, ...]
     limit: int  # seconds for a node to become ready
-    drain: int  # seconds for its pods to move to other nodes
+    drain: Drain  # how its pods move to other nodes
 
 
 @operation()

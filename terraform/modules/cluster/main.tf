@@ -11,6 +11,15 @@ locals {
         ssh_authorized_keys: ${jsonencode(var.ssh_keys)}
   EOT
 
+  # One server has one address, so a load balancer adds little. With more, it finds those that answer.
+  balanced = coalesce(var.load_balancer, var.servers > 1)
+  endpoint = local.balanced ? aws_lb.api[0].dns_name : aws_instance.this["server-1"].public_ip
+
+  api_name = trim(substr("${var.name}-api", 0, 32), "-") # AWS allows 32 characters
+
+  # The security group admits nodes by their private addresses, and people by the public ones.
+  hosts = { for name, host in aws_instance.this : name => { name = "${var.name}-${name}", ssh_hostname = host.public_ip, ssh_user = var.user, k3s_address = host.private_ip } }
+
   profile = one(aws_iam_instance_profile.servers[*].name)
   servers = { for at in range(var.servers) : "server-${at + 1}" => merge(var.server, { subnet = var.subnets[at % length(var.subnets)], profile = local.profile }) }
   agents  = { for at in range(var.agents) : "agent-${at + 1}" => merge(var.agent, { subnet = var.subnets[at % length(var.subnets)], profile = null }) }
@@ -43,6 +52,18 @@ resource "aws_security_group" "this" {
     to_port     = 6443
     protocol    = "tcp"
     cidr_blocks = var.admins
+  }
+
+  dynamic "ingress" {
+    for_each = aws_security_group.api[*].id
+
+    content {
+      description     = "Kubernetes API, from the load balancer and its health checks"
+      from_port       = 6443
+      to_port         = 6443
+      protocol        = "tcp"
+      security_groups = [ingress.value]
+    }
   }
 
   dynamic "ingress" {
@@ -100,6 +121,77 @@ resource "aws_instance" "this" {
   }
 
   tags = { Name = "${var.name}-${each.key}" }
+}
+
+# The entrance for people. Nodes talk to each other by their private addresses.
+resource "aws_lb" "api" {
+  count = local.balanced ? 1 : 0
+
+  name                             = local.api_name
+  load_balancer_type               = "network"
+  subnets                          = var.subnets
+  security_groups                  = aws_security_group.api[*].id
+  enable_cross_zone_load_balancing = true
+}
+
+resource "aws_security_group" "api" {
+  count = local.balanced ? 1 : 0
+
+  name        = "${var.name}-api"
+  description = "Load balancer of the Kubernetes API of ${var.name}"
+  vpc_id      = var.vpc_id
+
+  ingress {
+    description = "Kubernetes API"
+    from_port   = 6443
+    to_port     = 6443
+    protocol    = "tcp"
+    cidr_blocks = var.admins
+  }
+
+  egress {
+    description = "Servers"
+    from_port   = 6443
+    to_port     = 6443
+    protocol    = "tcp"
+    cidr_blocks = ["0.0.0.0/0"]
+  }
+
+  tags = { Name = "${var.name}-api" }
+}
+
+resource "aws_lb_target_group" "api" {
+  count = local.balanced ? 1 : 0
+
+  name     = local.api_name
+  port     = 6443
+  protocol = "TCP"
+  vpc_id   = var.vpc_id
+
+  health_check {
+    protocol = "TCP"
+    interval = 10
+  }
+}
+
+resource "aws_lb_listener" "api" {
+  count = local.balanced ? 1 : 0
+
+  load_balancer_arn = aws_lb.api[0].arn
+  port              = 6443
+  protocol          = "TCP"
+
+  default_action {
+    type             = "forward"
+    target_group_arn = aws_lb_target_group.api[0].arn
+  }
+}
+
+resource "aws_lb_target_group_attachment" "api" {
+  for_each = local.balanced ? local.servers : {}
+
+  target_group_arn = aws_lb_target_group.api[0].arn
+  target_id        = aws_instance.this[each.key].id
 }
 
 # The servers write etcd snapshots to S3 with the credentials of their instance, so no key lies on them.

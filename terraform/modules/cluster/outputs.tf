@@ -3,12 +3,17 @@ output "security_group" {
   value       = aws_security_group.this.id
 }
 
+output "k3s_endpoint" {
+  description = "Address of the Kubernetes API for people: of the load balancer, or of the only server."
+  value       = local.endpoint
+}
+
 output "k3s_servers" {
-  description = "Hosts in pyinfra's format. The first one creates the cluster."
-  value       = [for name in keys(local.servers) : { name = "${var.name}-${name}", ssh_hostname = aws_instance.this[name].public_ip, ssh_user = var.user }]
+  description = "Hosts in pyinfra's format, with their private addresses for other nodes. The first one creates the cluster."
+  value       = [for name in keys(local.servers) : merge(local.hosts[name], { k3s_endpoint = local.endpoint })]
 }
 
 output "k3s_agents" {
-  description = "Hosts in pyinfra's format."
-  value       = [for name in keys(local.agents) : { name = "${var.name}-${name}", ssh_hostname = aws_instance.this[name].public_ip, ssh_user = var.user }]
+  description = "Hosts in pyinfra's format, with their private addresses for other nodes."
+  value       = [for name in keys(local.agents) : local.hosts[name]]
 }

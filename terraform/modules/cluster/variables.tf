@@ -68,6 +68,12 @@ variable "admins" {
   }
 }
 
+variable "load_balancer" {
+  description = "Put a network load balancer in front of the Kubernetes API. Null: with more than one server."
+  type        = bool
+  default     = null
+}
+
 variable "public_ports" {
   description = "TCP ports that everybody can reach."
   type        = list(number)

@@ -27,12 +27,15 @@ module "cluster" {
 
   snapshots_bucket = var.snapshots_bucket
 
-  name     = local.name
-  vpc_id   = data.aws_vpc.this.id
-  subnets  = local.subnets
-  image    = data.aws_ami.debian.id
-  servers  = var.servers
-  agents   = var.agents
+  name    = local.name
+  vpc_id  = data.aws_vpc.this.id
+  subnets = local.subnets
+  image   = data.aws_ami.debian.id
+  servers = var.servers
+  agents  = var.agents
+
+  load_balancer = var.load_balancer
+
   server   = var.server
   agent    = var.agent
   admins   = var.admins

@@ -14,6 +14,12 @@ variable "agents" {
   default = 0
 }
 
+variable "load_balancer" {
+  description = "Put a network load balancer in front of the Kubernetes API. Null: with more than one server."
+  type        = bool
+  default     = null
+}
+
 variable "server" {
   type    = object({ type = string, disk = number })
   default = { type = "t3.medium", disk = 40 }

@@ -5,6 +5,12 @@ mock_provider "aws" {
     target = data.aws_iam_policy_document.trust
     values = { json = "{}" }
   }
+  mock_resource "aws_lb" {
+    defaults = { arn = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:loadbalancer/net/acme-test-api/1" }
+  }
+  mock_resource "aws_lb_target_group" {
+    defaults = { arn = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/acme-test-api/1" }
+  }
   override_data {
     target = data.aws_iam_policy_document.snapshots
     values = { json = "{}" }
@@ -37,6 +43,10 @@ run "servers_are_spread_over_the_subnets" {
 
 run "only_admins_reach_ssh_and_the_api" {
   command = plan
+
+  variables {
+    load_balancer = false
+  }
 
   assert {
     condition     = alltrue([for rule in aws_security_group.this.ingress : rule.cidr_blocks == tolist(["198.51.100.0/24"]) if contains([22, 6443], rule.from_port)])
@@ -72,6 +82,34 @@ run "servers_alone_can_write_snapshots" {
   assert {
     condition     = aws_instance.this["server-1"].iam_instance_profile == "acme-test-k3s-servers" && local.agents["agent-1"].profile == null
     error_message = "The role for snapshots is not on the servers alone."
+  }
+}
+
+run "nodes_talk_by_private_addresses_and_people_through_the_load_balancer" {
+  assert {
+    condition     = alltrue([for host in concat(output.k3s_servers, output.k3s_agents) : host.k3s_address == aws_instance.this[trimprefix(host.name, "acme-test-")].private_ip])
+    error_message = "A node has no private address, or not its own."
+  }
+
+  assert {
+    condition     = alltrue([for host in output.k3s_servers : host.k3s_endpoint == aws_lb.api[0].dns_name]) && output.k3s_endpoint == aws_lb.api[0].dns_name
+    error_message = "People do not reach the cluster through its load balancer."
+  }
+
+  assert {
+    condition     = length(aws_lb_target_group_attachment.api) == 3 && [for rule in aws_security_group.api[0].ingress : rule.cidr_blocks] == [tolist(["198.51.100.0/24"])]
+    error_message = "The load balancer leads to others than the servers, or admits others than admins."
+  }
+}
+
+run "one_server_needs_no_load_balancer" {
+  variables {
+    servers = 1
+  }
+
+  assert {
+    condition     = length(aws_lb.api) == 0 && output.k3s_endpoint == aws_instance.this["server-1"].public_ip
+    error_message = "One server has a load balancer, or no endpoint."
   }
 }
 

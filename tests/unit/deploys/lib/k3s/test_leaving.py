@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from deploys.lib.k3s import leaving as k3s_leaving
 from deploys.lib.k3s.cluster import ClusterHosts
+from deploys.lib.k3s.files import DATA
 from tests.unit.deploys.lib.k3s.kubectl_nodes import node
 
 HOSTS = ClusterHosts("staging", ("one", "two", "three"), ("four", "five"), {})
@@ -56,3 +60,17 @@ def test_cleanup_never_enters_a_mounted_file_system() -> None:
     first_delete = next(index for index, line in enumerate(commands) if "-xdev" in line)
     assert first_umount < first_delete
     assert "/var/lib/rancher/k3s -xdev" in commands[-2], "the folder that shows that K3s was installed is removed last"
+
+
+def test_cleanup_finds_the_iptables_that_k3s_brings(tmp_path: Path) -> None:
+    """A host without iptables has the rules of a stopped K3s all the same."""
+    [rules] = [line for line in k3s_leaving.cleanup_commands() if "-restore" in line]
+    aux = tmp_path / "data/abc/bin/aux"
+    aux.mkdir(parents=True)
+    (aux / "iptables-save").write_text("#!/bin/sh\nprintf 'mine\\nKUBE-SVC\\nCNI-1\\nFLANNEL-FWD\\n'\n")
+    (aux / "iptables-restore").write_text(f"#!/bin/sh\ncat > {tmp_path}/kept\n")
+    for program in aux.iterdir():
+        program.chmod(0o755)
+    own = rules.replace(DATA, str(tmp_path))
+    subprocess.run(["sh", "-c", own], check=True, env={"PATH": f"{tmp_path}/empty:/bin"})
+    assert (tmp_path / "kept").read_text() == "mine\n"

@@ -1,0 +1,129 @@
+"""Namespaces of developers: each has a quota, default limits and a role. They are applied through the API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pyinfra import host
+from pyinfra.api import FunctionCommand, Host, State, operation
+
+from deploys.lib.k3s import cluster as k3s_cluster
+from deploys.lib.k3s.cluster import ANSWER_TIMEOUT, StepFailed
+from deploys.lib.k3s.files import DATA
+from deploys.lib.messages import log_message
+from deploys.lib.operations import CommandLines, Steps
+
+# Earlier releases wrote this file. At its start, each server applies it and deletes what an older copy lacks.
+OLD_MANIFEST = f"{DATA}/server/manifests/groundcrew-namespaces.yaml"
+MANAGED = "app.kubernetes.io/managed-by=groundcrew"
+SERVER_SIDE = ("--server-side", "--force-conflicts", "--field-manager=groundcrew", "--filename=-")
+DELETE_TIMEOUT = 120  # seconds for a namespace and everything in it
+
+
+def namespace_objects(given: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the objects of each namespace: quota, default limits of containers, and a role for its users."""
+    return [
+        {"apiVersion": version, "kind": kind, "metadata": {"name": name} | metadata, **rest}
+        for namespace in given
+        for version, kind, name, metadata, rest in _objects_of(namespace)
+    ]
+
+
+def _objects_of(given: Mapping[str, Any]) -> Iterator[tuple[str, str, str, dict[str, Any], dict[str, Any]]]:
+    name, cpu, memory = given["name"], str(given.get("cpu", "4")), str(given.get("memory", "16Gi"))
+    namespaced = {"namespace": name}
+    yield "v1", "Namespace", name, {"labels": {"app.kubernetes.io/managed-by": "groundcrew"}}, {}
+    hard = {"requests.cpu": cpu, "limits.cpu": cpu, "requests.memory": memory, "limits.memory": memory, "pods": "100"}
+    yield "v1", "ResourceQuota", "developer", namespaced, {"spec": {"hard": hard}}
+    defaults = {
+        "type": "Container",
+        "default": {"cpu": "500m", "memory": "512Mi"},
+        "defaultRequest": {"cpu": "50m", "memory": "128Mi"},
+    }
+    yield "v1", "LimitRange", "developer", namespaced, {"spec": {"limits": [defaults]}}
+    api = "rbac.authorization.k8s.io"
+    binding = {
+        "subjects": [{"kind": "User", "name": each, "apiGroup": api} for each in given.get("users", [name])],
+        "roleRef": {"kind": "ClusterRole", "name": "edit", "apiGroup": api},
+    }
+    yield f"{api}/v1", "RoleBinding", "developer", namespaced, binding
+
+
+def namespaces_manifest(given: Sequence[Mapping[str, Any]]) -> str:
+    """Return the manifest of all namespaces, as one line of JSON."""
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": namespace_objects(given)})
+
+
+def unlisted(managed: Sequence[str], given: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the namespaces that an earlier run applied, and that group data does not list any more."""
+    return sorted(set(managed) - {namespace["name"] for namespace in given})
+
+
+def drop_faults(dropped: Sequence[str], given: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a fault for each namespace to delete that group data still lists."""
+    for name in sorted({namespace["name"] for namespace in given} & set(dropped)):
+        yield f"k3s_drop_namespaces: k3s_namespaces still lists {name}; remove it there first"
+
+
+@operation()
+def remove_old_manifest() -> Steps:
+    """Remove the manifest that earlier releases wrote, before a server starts and applies it. Nothing is deleted."""
+    if host.get_fact(CommandLines, f"ls {OLD_MANIFEST}"):
+        yield f"rm {OLD_MANIFEST}"
+
+
+@operation()
+def apply_namespaces(given: Sequence[Mapping[str, Any]], servers: Sequence[str]) -> Steps:
+    """Apply the namespaces through a server that answers, if those in the cluster differ. None is deleted."""
+    if not given:
+        return
+    manifest, server = namespaces_manifest(given), k3s_cluster.responsive_server(*servers)
+    # It also fails for objects whose namespace does not exist yet.
+    if not server or not k3s_cluster.run_kubectl(server, "diff", *SERVER_SIDE, seconds=60, stdin=manifest)[0]:
+        yield FunctionCommand(_apply, (manifest, servers), {})
+
+
+def _apply(state: State, host: Host, manifest: str, servers: Sequence[str]) -> bool:
+    return k3s_cluster.log_failure(host, lambda: _apply_or_fail(manifest, servers))
+
+
+def _apply_or_fail(manifest: str, servers: Sequence[str]) -> None:
+    server = k3s_cluster.responsive_server(*servers) or servers[0]
+    ok, output = k3s_cluster.run_kubectl(server, "apply", *SERVER_SIDE, seconds=60, stdin=manifest)
+    if not ok:
+        raise StepFailed("\n    ".join(["applying k3s_namespaces failed; correct them and run this again:", *output]))
+
+
+def managed_namespaces(servers: Sequence[str]) -> list[str]:
+    """Return the namespaces in the cluster that groundcrew applied."""
+    words = ("get", "namespaces", f"--selector={MANAGED}", "--output=name")
+    for server in servers:
+        ok, output = k3s_cluster.run_kubectl(server, *words, seconds=ANSWER_TIMEOUT)
+        if ok:
+            return [line.removeprefix("namespace/") for line in output]
+    return []
+
+
+@operation()
+def delete_namespaces(names: Sequence[str], given: Sequence[Mapping[str, Any]], servers: Sequence[str]) -> Steps:
+    """Delete these namespaces with everything in them. Say which other ones are not listed, and stay."""
+    found = unlisted(managed_namespaces(servers), given)
+    for name in (each for each in found if each in names):
+        yield FunctionCommand(_delete, (name, servers), {})
+    if staying := [each for each in found if each not in names]:
+        log_message(
+            host,
+            f"k3s_namespaces does not list {', '.join(staying)}, which groundcrew once created. Nothing is deleted; to "
+            f"delete a namespace with everything in it: --data k3s_drop_namespaces={staying[0]}",
+        )
+
+
+def _delete(state: State, host: Host, name: str, servers: Sequence[str]) -> bool:
+    server = k3s_cluster.responsive_server(*servers) or servers[0]
+    words = ("delete", "namespace", name, "--ignore-not-found", f"--timeout={DELETE_TIMEOUT}s")
+    failure, seconds = f"deleting namespace {name} failed", DELETE_TIMEOUT + ANSWER_TIMEOUT
+    return k3s_cluster.log_failure(
+        host, lambda: k3s_cluster.kubectl_or_fail(server, *words, failure=failure, seconds=seconds)
+    )
