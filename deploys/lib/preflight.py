@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,16 +55,28 @@ class SystemFact(FactBase[System]):
 
 
 def require_hosts() -> None:
-    """Make a run without hosts fail; pyinfra would run nothing and report success."""
+    """Make a run without hosts, or with example hosts, fail; pyinfra would run nothing and report success."""
     state: State = ctx_state.get()
     set_stage = state.set_stage
 
     def checked(stage: StateStage) -> None:
-        if stage is StateStage.Connect and not any(state.is_host_in_limit(each) for each in state.inventory):
-            raise DeployError("there are no hosts: the inventory is empty, or --limit matches no host; check both")
+        if stage is StateStage.Connect:
+            hosts = [each for each in state.inventory if state.is_host_in_limit(each)]
+            if not hosts:
+                raise DeployError("there are no hosts: the inventory is empty, or --limit matches no host; check both")
+            stop_on_faults(example_faults([str(each.data.get("ssh_hostname") or each.name) for each in hosts]))
         set_stage(stage)
 
     state.set_stage = checked  # type: ignore[method-assign]
+
+
+def example_faults(names: Sequence[str]) -> Iterator[str]:
+    """Yield a fault if hosts still have the names that the repository ships."""
+    if examples := [name for name in names if name.endswith(".example")]:
+        yield (
+            f"{', '.join(examples)}: these hosts are examples; write your own into the inventory, or set the variable "
+            "that the inventory reads, such as STAGING_K3S_SERVERS"
+        )
 
 
 def hosts_of_group(name: str) -> list[str]:

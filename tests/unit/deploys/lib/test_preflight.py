@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from deploys.lib.preflight import DeployError, System, stop_on_faults, system_faults
+from deploys.lib.preflight import DeployError, System, example_faults, stop_on_faults, system_faults
 
 SUPPORTED = System("debian", "12", "bookworm", user=0, memory=2048, disk=9000, cpus=2, container=False)
 
@@ -34,3 +34,11 @@ def test_one_error_lists_all_faults() -> None:
     stop_on_faults([])
     with pytest.raises(DeployError, match="one\ntwo"):
         stop_on_faults(["one", "two"])
+
+
+def test_hosts_that_the_repository_ships_are_a_fault() -> None:
+    assert list(example_faults(["10.0.0.1", "server-1.acme.com", "lab-1"])) == []
+    [fault] = example_faults(["10.0.0.1", "staging-server-1.acme.example"])
+    assert fault.startswith(
+        "staging-server-1.acme.example: these hosts are examples; write your own into the inventory"
+    )
