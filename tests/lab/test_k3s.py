@@ -329,11 +329,11 @@ def test_damaged_downloads_are_never_installed(fresh: Callable[..., Lab]) -> Non
     assert damaged.code == 1, damaged.text
     assert "the checksum of k3s is wrong, so nothing was replaced" in damaged.text
     assert lab.ask(host, "ls -A /usr/local/bin") == ""
+    lab.ask(host, "printf '#!/bin/sh\\n' > /usr/bin/kubectl && chmod 755 /usr/bin/kubectl")
     images = run(lab, servers=1, k3s_airgap="tar.gz", k3s_artefacts=str(release(lab, damaged=f"{IMAGES}.tar.gz")))
     assert images.code == 1, images.text
     assert f"the checksum of {IMAGES}.tar.gz is wrong, so nothing was replaced" in images.text
     assert lab.ssh(host, "ls -A /var/lib/rancher/k3s/agent/images; systemctl is-active k3s").stdout == "inactive\n"
-    lab.ask(host, "printf '#!/bin/sh\\n' > /usr/bin/kubectl && chmod 755 /usr/bin/kubectl")
     with mirror(lab) as address:
         whole = run(lab, servers=1, k3s_airgap=True, k3s_artefacts=address)
     assert whole.code == 0, whole.text

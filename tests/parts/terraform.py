@@ -127,7 +127,7 @@ def _package(name: str) -> Path:
     return Path(next(iter(found.submodule_search_locations)))
 
 
-_SERVICES = ("budgets", "cloudwatch", "dynamodb", "ec2", "iam", "kms", "logs", "rds", "s3", "sns", "sts")
+_SERVICES = ("budgets", "cloudwatch", "dynamodb", "ec2", "elbv2", "iam", "kms", "logs", "rds", "s3", "sns", "sts")
 
 
 def override(endpoint: str) -> str:

@@ -169,7 +169,9 @@ def faults(given: Mapping[str, Any], servers: int) -> Iterator[str]:
         yield from passwords.faults("k3s_token", given["k3s_token"])
     if given.get("k3s_agent_token"):
         yield from passwords.faults("k3s_agent_token", given["k3s_agent_token"])
-    yield from _environment_faults(given.get("k3s_environment") or {})
+    for name, value in (given.get("k3s_environment") or {}).items():
+        if isinstance(value, dict):
+            yield from passwords.faults(f"k3s_environment: {name}", value)
     for namespace in given.get("k3s_namespaces") or []:
         if not namespace.get("name"):
             yield f"k3s_namespaces: {dict(namespace)} has no name; add one"
@@ -186,11 +188,10 @@ def faults(given: Mapping[str, Any], servers: int) -> Iterator[str]:
         yield f"k3s_airgap: {given['k3s_airgap']!r} is invalid; use True for {IMAGE_SUFFIXES[0]}, or one of {allowed}"
 
 
-def _environment_faults(given: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in given.items():
-        if isinstance(value, dict):
-            yield from passwords.faults(f"k3s_environment: {name}", value)
-        elif not ENVIRONMENT_NAME.fullmatch(name) or set("'\n\\") & set(str(value)):
+def environment_faults(values: Mapping[str, str]) -> Iterator[str]:
+    """Yield a fault for each variable that systemd and the shell would not read as it is meant."""
+    for name, value in values.items():
+        if not ENVIRONMENT_NAME.fullmatch(name) or set("'\n\\") & set(value):
             yield f"k3s_environment: {name} is not a variable, or its value has a quote, a backslash or a new line"
 
 

@@ -112,7 +112,8 @@ def delete_namespaces(names: Sequence[str], given: Sequence[Mapping[str, Any]], 
     found = unlisted(managed_namespaces(servers), given)
     for name in (each for each in found if each in names):
         yield FunctionCommand(_delete, (name, servers), {})
-    if staying := [each for each in found if each not in names]:
+    staying = [each for each in found if each not in names]
+    if staying and not host.state.is_executing:  # say it once
         log_message(
             host,
             f"k3s_namespaces does not list {', '.join(staying)}, which groundcrew once created. Nothing is deleted; to "

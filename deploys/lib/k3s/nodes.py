@@ -172,10 +172,12 @@ def agents_token(token: str, given: dict[str, Any]) -> str:
 
 def unit_variables(given: Mapping[str, Any]) -> dict[str, str]:
     """Return the variables for the unit; a proxy's address can hold a password, so it can be kept elsewhere."""
-    return {
+    values = {
         name: passwords.reveal(f"k3s_environment: {name}", value) if isinstance(value, dict) else str(value)
         for name, value in given.items()
     }
+    preflight.stop_on_faults(k3s_files.environment_faults(values))
+    return values
 
 
 def token_file(environment: str) -> Path:
