@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from jobs.backup.sets.results import VerificationResult
     from jobs.backup.sets.sets import (
         PIN,
+        SIGNATURE,
         NewestSets,
         Set,
         find_newest_sets,
@@ -125,6 +126,7 @@ _NAMES = {
     "sets.results": ("VerificationResult",),
     "sets.sets": (
         "PIN",
+        "SIGNATURE",
         "NewestSets",
         "Set",
         "find_newest_sets",
@@ -171,6 +173,7 @@ __all__ = [
     "NEEDED_PRIVILEGES",
     "ONE_DATABASE",
     "PIN",
+    "SIGNATURE",
     "STDOUT",
     "Address",
     "BackupError",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs.cli import prune, restores, sets, undelete
+from jobs.cli import move, prune, restores, sets, undelete
 from jobs.cli.arguments import examples, new_app
 
 app = new_app(
@@ -49,3 +49,10 @@ app.command(
         "crew backups undelete production shop --set 3f9a --store-as-of '2026-11-20 03:00'",
     ),
 )(undelete.undelete_command)
+app.command(
+    "copy",
+    epilog=examples(
+        "crew backups copy production --to s3://acme-new/groundcrew --dry-run",
+        "crew backups copy production --to s3://acme-new/groundcrew --region eu-north-1 --profile new",
+    ),
+)(move.copy_command)

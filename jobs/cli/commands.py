@@ -39,7 +39,7 @@ _OF_STACKS = ("bootstrap", "plan", "apply", "destroy", "output", "unlock", "stat
 MEANT = {
     **{name: f"crew backups {name}" for name in _OF_BACKUPS},
     **{name: f"crew stacks {name}" for name in _OF_STACKS},
-    **{name: f"crew run {name}" for name in ("backup", "retention", "refresh")},
+    **{name: f"crew run {name}" for name in ("backup", "retention", "copy", "refresh")},
     "export": "crew schedule export",
     "logs": "crew runs ENV --last",
 }

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
 from jobs.backup import (
     MANIFEST,
     PIN,
+    SIGNATURE,
     BackupError,
     ByteCounter,
     Cancellation,
@@ -141,7 +143,11 @@ class _Copier:
         self._check(backup_set)
         for name, body in self._named_objects(backup_set):
             self.target.put(backup_set.prefix + name, body)
-        for name, body in stored.documents.items():
+        documents = dict(stored.documents)
+        if SIGNATURE not in documents:  # no signature is required today, but perhaps tomorrow
+            with suppress(Missing):
+                documents[SIGNATURE] = self.source.get(backup_set.prefix + SIGNATURE).body
+        for name, body in documents.items():
             self._create(backup_set.prefix + name, body)
 
     def _named_objects(self, backup_set: Set) -> Iterator[tuple[str, bytes]]:
