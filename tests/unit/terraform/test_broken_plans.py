@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from inventories import CrewError, Ignore
 from terraform import drift, guard, report, summary
 from terraform.errors import UnreadablePlan
+from terraform.masking import masked_plan
 from terraform.plan import parse_plan
 from tests.unit.terraform.plan_json import entry
 
@@ -50,6 +51,7 @@ def use(text: str | bytes) -> None:
     errors = []
     try:
         plan = parse_plan(text)
+        masked_plan(text)
         guard.refuse_destruction("staging/network", plan, ["aws_db_instance"])
     except CrewError as error:
         errors.append(str(error))
@@ -97,12 +99,31 @@ def changed(document: Any, path: tuple[Any, ...], value: Any) -> None:
         document[path[-1] if isinstance(document, dict) else path[-1] % len(document)] = value
 
 
+CHANGES = st.lists(st.tuples(st.sampled_from(PLACES), VALUES), min_size=1, max_size=3)
+FEW, MANY = (
+    settings(max_examples=number, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    for number in (150, 20_000)
+)
+
+
 @seed(17)
-@settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(st.tuples(st.sampled_from(PLACES), VALUES), min_size=1, max_size=3))
+@FEW
+@given(CHANGES)
 @example([(("resource_changes", 0, "change", "before"), 5), (("resource_changes", 0, "change", "after"), [])])
 @example([(("resource_drift", 0, "address"), ""), (("resource_changes", 0, "change", "before"), {"n": True})])
 def test_any_value_in_any_place(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
+    use_with(changes)
+
+
+@pytest.mark.release
+@MANY
+@given(CHANGES)
+def test_any_value_in_any_place_many_times(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
+    use_with(changes)
+
+
+def use_with(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
+    """Use a plan with other values in some places."""
     document = copy.deepcopy(WHOLE)
     for path, value in changes:
         changed(document, path, value)
