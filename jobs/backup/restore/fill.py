@@ -5,23 +5,27 @@ from __future__ import annotations
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from jobs.backup.concurrent import ByteCounter, Cancellation, run_concurrently
 from jobs.backup.errors import BackupError, NeedsSuperuser
+from jobs.backup.postgres import quoting
 from jobs.backup.postgres.connection import DISABLE_TIMEOUTS, Endpoint, is_permanent, translated_errors
 from jobs.backup.postgres.pipes import enlarge_pipe, with_large_buffers
 from jobs.backup.postgres.program_errors import error_line, stderr_lines
 from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.postgres.supervisor import ends_with_parent
 from jobs.backup.restore import pg_restore
+from jobs.backup.restore.compare import QualifiedName
 from jobs.backup.restore.ordinary_role import OrdinaryRole, RestoreLists, restore_lists
 from jobs.backup.restore.pg_restore import DefinitionOptions, Section, constraint_lists
+from jobs.backup.restore.selection import entries_without, rows_of
 from jobs.backup.sets import passed_files
 from jobs.backup.sets.manifest import Part, PartKind
 from jobs.backup.sets.stored import StoredSet, read_part
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
     import psycopg
 
 T = TypeVar("T")
+Step = tuple[Part, IO[bytes] | None]
+"""A part to restore, and the pg_restore list of its entries; None for all."""
 
 _TRANSIENT = (
     "server closed the connection",
@@ -63,8 +69,9 @@ _MATERIALISED_VIEWS = """WITH RECURSIVE direct AS (
 
 
 # A function of a user can read other tables. COPY calls those of CHECK constraints, domains and generated columns.
-_CALLS_FUNCTIONS = """SELECT EXISTS (
-    SELECT FROM pg_catalog.pg_depend d
+# If a domain calls one, every table with a column of a domain or composite type counts.
+_CALLERS = """WITH called AS (
+    SELECT c.conrelid, c.contypid, a.attrelid FROM pg_catalog.pg_depend d
     LEFT JOIN pg_catalog.pg_constraint c ON d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
         AND c.oid = d.objid AND c.contype = 'c'
     LEFT JOIN pg_catalog.pg_attrdef e ON d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND e.oid = d.objid
@@ -76,7 +83,13 @@ _CALLS_FUNCTIONS = """SELECT EXISTS (
     JOIN pg_catalog.pg_language l ON l.oid = p.prolang
     WHERE (c.oid IS NOT NULL OR a.attrelid IS NOT NULL) AND l.lanname NOT IN ('internal', 'c') AND NOT EXISTS (
         SELECT FROM pg_catalog.pg_depend m WHERE m.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
-        AND m.objid = p.oid AND m.deptype = 'e'))"""
+        AND m.objid = p.oid AND m.deptype = 'e'))
+SELECT n.nspname, t.relname FROM pg_catalog.pg_class t JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace
+WHERE t.relkind = 'r' AND (t.oid IN (SELECT conrelid FROM called) OR t.oid IN (SELECT attrelid FROM called)
+    OR EXISTS (SELECT FROM called WHERE contypid <> 0) AND EXISTS (
+        SELECT FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
+        LEFT JOIN pg_catalog.pg_type e ON e.oid = y.typelem
+        WHERE a.attrelid = t.oid AND a.attnum > 0 AND (y.typtype IN ('d', 'c') OR e.typtype IN ('d', 'c'))))"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,26 +263,30 @@ def restore_constraints(task: RestoreTask, archive: IO[bytes], selected: Collect
             restore_definitions(task, "post-data", archive, use_list)
 
 
-def restore_rows(task: RestoreTask, parts: Sequence[tuple[Part, IO[bytes] | None]] | None = None) -> None:
+def restore_rows(task: RestoreTask, selected: Sequence[Step] = ()) -> None:
     """Restore parts in parallel (default: all with rows, the biggest first), each with its pg_restore list.
 
-    If constraints call functions of users, these can read other tables. Then parts are restored one after another.
+    If constraints call functions of users, these can read other tables. Then parts are restored one after another, and
+    of a whole set first the tables without such constraints, then the others in the order of pg_dump.
     """
-    if parts is None:
-        parts = [(part, None) for part in task.stored.parts(PartKind.TABLE, PartKind.REST)]
-    streams = task.streams
-    if _calls_functions(task):
-        tables = task.stored.description.table_parts
-        parts, streams = sorted(parts, key=lambda each: order_of_dependent_parts(each[0], tables)), 1
-    cancellation, restored, total = Cancellation(), ByteCounter(), sum(part.dumped for part, _ in parts)
-    work = {part.name: partial(_restore_part, task, part, use_list, cancellation, restored) for part, use_list in parts}
-    run_concurrently(
-        task.run,
-        cancellation,
-        work,
-        lambda: task.run.progress("restored", restored.bytes, total),
-        streams,
-    )
+    callers, tables = _callers(task), task.stored.description.table_parts
+    steps = [*selected] or [(part, None) for part in task.stored.parts(PartKind.TABLE, PartKind.REST)]
+    with ExitStack() as files:
+        if callers:
+            steps.sort(key=lambda step: order_of_dependent_parts(step[0], tables))
+            steps = steps if selected else _callers_last(task, steps, callers, files)
+        cancellation, restored, total = Cancellation(), ByteCounter(), sum(part.dumped for part, _ in steps)
+        work = {
+            f"{number} {part.name}": partial(_restore_part, task, part, use_list, cancellation, restored)
+            for number, (part, use_list) in enumerate(steps)
+        }
+        run_concurrently(
+            task.run,
+            cancellation,
+            work,
+            lambda: task.run.progress("restored", restored.bytes, total),
+            1 if callers else task.streams,
+        )
 
 
 def order_of_dependent_parts(part: Part, tables: Mapping[str, str]) -> tuple[bool, str]:
@@ -277,10 +294,81 @@ def order_of_dependent_parts(part: Part, tables: Mapping[str, str]) -> tuple[boo
     return part.kind is not PartKind.REST, tables.get(part.name, "")
 
 
-def _calls_functions(task: RestoreTask) -> bool:
-    """Whether COPY calls functions of users, which can read other tables."""
+def _callers_last(
+    task: RestoreTask, steps: Sequence[Step], callers: Collection[QualifiedName], files: ExitStack
+) -> list[Step]:
+    """Return the steps, those of tables that call functions last; the small tables among these get their own steps."""
+    tables, known = task.stored.description.table_parts, known_names(task)
+    own = {name: [step for step in steps if tables.get(step[0].name) == quoting.identifier(*name)] for name in callers}
+    big, small = {name for name in own if own[name]}, [name for name in own if not own[name]]
+    calm, calling = [step for step in steps if not any(step in of_big for of_big in own.values())], list[Step]()
+    rest = next((part for part, _ in calm if part.kind is PartKind.REST), None)
+    listing = part_listing(task, rest) if rest is not None and small else ""
+    for is_big, names in groups_of_callers(callers, big):
+        if is_big:
+            calling += (step for name in names for step in own[name])
+        elif rest is not None and (rows := rows_of(listing, names, known)):
+            calling.append((rest, files.enter_context(list_file(rows))))
+    if listing:
+        early = files.enter_context(list_file(entries_without(listing, small, known)))
+        calm = [(part, early if part is rest else None) for part, _ in calm]
+    return [*calm, *calling]
+
+
+def groups_of_callers(
+    callers: Iterable[QualifiedName], big: Collection[QualifiedName]
+) -> list[tuple[bool, list[QualifiedName]]]:
+    """Return tables in the order of pg_dump, big or small neighbours together."""
+    return [(is_big, list(names)) for is_big, names in groupby(sorted(callers), key=big.__contains__)]
+
+
+def known_names(task: RestoreTask) -> list[QualifiedName]:
+    """Return the names of the tables and sequences in the set."""
+    description = task.stored.description
+    tables = [(table.schema, table.name) for table in description.tables]
+    return tables + [(sequence.schema, sequence.name) for sequence in description.sequences]
+
+
+def _callers(task: RestoreTask) -> set[QualifiedName]:
+    """Return the tables for which COPY calls functions of users, which can read other tables."""
     with translated_errors(), task.into.connect(autocommit=True) as connection:
-        return connection.execute(_CALLS_FUNCTIONS).fetchone() == (True,)
+        return {(schema, name) for schema, name in connection.execute(_CALLERS)}
+
+
+def part_listing(task: RestoreTask, part: Part) -> str:
+    """Return the output of `pg_restore --list` for a part. Only the beginning of the part is read from the store."""
+    with tempfile.TemporaryFile() as printed:
+        argv = pg_restore.list_command(task.program)
+        process = task.run.process(argv, stdin=subprocess.PIPE, stdout=printed, stderr=subprocess.DEVNULL)
+        try:
+            with suppress(_StopReading):
+                read_part(task.stored, part, _StdinUntilClosed(process), task.run.check)
+        finally:
+            close_stdin(process)
+        task.run.check()
+        if process.returncode:
+            fact = f"pg_restore --list of part {part.name} failed with exit code {process.returncode}"
+            raise BackupError(f"{fact}; the part may be damaged, so restore another set with --set")
+        printed.seek(0)
+        return printed.read().decode(errors="replace")
+
+
+class _StopReading(Exception):
+    """The program has read enough."""
+
+
+class _StdinUntilClosed:
+    """The stdin of a program. It raises _StopReading once the program has closed it."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def write(self, body: bytes) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(body)
+        except BrokenPipeError:
+            raise _StopReading from None
 
 
 class _CountingStdin:

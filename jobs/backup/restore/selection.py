@@ -15,6 +15,8 @@ _ENTRY = re.compile(
     r"-- Name: (.*); Type: ([A-Z ]+); Schema: (.*?); Owner: .*$",
     re.MULTILINE,
 )
+_ROWS = "TABLE DATA"
+_NUMBERED = re.compile(r"^(\d+); ", re.MULTILINE)
 _LISTED = re.compile(r"^(\d+); \d+ \d+ (TABLE DATA|SEQUENCE SET) (.*)$", re.MULTILINE)
 
 _TABLES = ("TABLE", "FOREIGN TABLE")
@@ -109,11 +111,26 @@ def select_tables(entries: Sequence[ArchiveEntry], wanted: Sequence[str], *, wit
 
 def row_entries(listing: str, selection: Selection, known: Collection[QualifiedName]) -> tuple[int, ...]:
     """Return the selected entries of an archive of rows, from the output of `pg_restore --list`."""
-    selected = {"TABLE DATA": selection.tables, "SEQUENCE SET": selection.sequences}
+    selected = {_ROWS: selection.tables, "SEQUENCE SET": selection.sequences}
     printed = {f"{_printed(schema)} {_printed(name)}": (schema, name) for schema, name in known}
     return tuple(
         int(number) for number, kind, rest in _LISTED.findall(listing) if _listed_name(rest, printed) in selected[kind]
     )
+
+
+def rows_of(listing: str, tables: Collection[QualifiedName], known: Collection[QualifiedName]) -> tuple[int, ...]:
+    """Return the entries with the rows of some tables, from the output of `pg_restore --list`."""
+    printed = {f"{_printed(schema)} {_printed(name)}": (schema, name) for schema, name in known}
+    found = _LISTED.findall(listing)
+    return tuple(int(number) for number, kind, rest in found if kind == _ROWS and _listed_name(rest, printed) in tables)
+
+
+def entries_without(
+    listing: str, tables: Collection[QualifiedName], known: Collection[QualifiedName]
+) -> tuple[int, ...]:
+    """Return all entries of an archive but the rows of some tables, from the output of `pg_restore --list`."""
+    rows = {*rows_of(listing, tables, known)}
+    return tuple(number for each in _NUMBERED.findall(listing) if (number := int(each)) not in rows)
 
 
 def _own_entries(

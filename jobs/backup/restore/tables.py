@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import IO
 
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres import quoting
 from jobs.backup.postgres.connection import translated_errors
 from jobs.backup.restore import pg_restore
-from jobs.backup.restore.compare import QualifiedName
 from jobs.backup.restore.fill import (
     RestoreTask,
-    close_stdin,
     definitions_archive,
     execute_all,
+    known_names,
     list_file,
+    part_listing,
     read_archive,
     read_lists,
     restore_constraints,
@@ -32,13 +30,8 @@ from jobs.backup.restore.fill import (
 from jobs.backup.restore.selection import Selection, parse_entries, row_entries, select_tables
 from jobs.backup.sets import passed_files
 from jobs.backup.sets.manifest import Part, PartKind
-from jobs.backup.sets.stored import read_part
 
 _EXISTING = "SELECT pg_catalog.to_regclass(%s)"
-
-
-class _StopReading(Exception):
-    """The program has read enough."""
 
 
 def fill_tables(task: RestoreTask, *, with_needed: bool, rows_only: bool = False) -> Selection:
@@ -89,7 +82,7 @@ def select_from_set(task: RestoreTask, *, with_needed: bool) -> Selection:
 
 def _select(task: RestoreTask, archive: IO[bytes], *, with_needed: bool) -> Selection:
     """Return the selection; without what it needs, raise if one of its tables exists already."""
-    entries = parse_entries(_script(task, archive), _known_names(task))
+    entries = parse_entries(_script(task, archive), known_names(task))
     selection = select_tables(entries, task.tables, with_needed=with_needed)
     if not with_needed:
         _require_absent(task, selection)
@@ -129,44 +122,5 @@ def _row_list(task: RestoreTask, part: Part, selection: Selection) -> Iterator[I
     if part.kind is PartKind.TABLE:
         yield None
         return
-    with list_file(row_entries(_listing(task, part), selection, _known_names(task))) as use_list:
+    with list_file(row_entries(part_listing(task, part), selection, known_names(task))) as use_list:
         yield use_list
-
-
-def _known_names(task: RestoreTask) -> list[QualifiedName]:
-    """Return the names of the tables and sequences in the set."""
-    description = task.stored.description
-    tables = [(table.schema, table.name) for table in description.tables]
-    return tables + [(sequence.schema, sequence.name) for sequence in description.sequences]
-
-
-def _listing(task: RestoreTask, part: Part) -> str:
-    """Return the output of `pg_restore --list` for a part. Only the beginning of the part is read from the store."""
-    with tempfile.TemporaryFile() as printed:
-        argv = pg_restore.list_command(task.program)
-        process = task.run.process(argv, stdin=subprocess.PIPE, stdout=printed, stderr=subprocess.DEVNULL)
-        try:
-            with suppress(_StopReading):
-                read_part(task.stored, part, _StdinUntilClosed(process), task.run.check)
-        finally:
-            close_stdin(process)
-        task.run.check()
-        if process.returncode:
-            fact = f"pg_restore --list of part {part.name} failed with exit code {process.returncode}"
-            raise BackupError(f"{fact}; the part may be damaged, so restore another set with --set")
-        printed.seek(0)
-        return printed.read().decode(errors="replace")
-
-
-class _StdinUntilClosed:
-    """The stdin of a program. It raises _StopReading once the program has closed it."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
-
-    def write(self, body: bytes) -> None:
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(body)
-        except BrokenPipeError:
-            raise _StopReading from None

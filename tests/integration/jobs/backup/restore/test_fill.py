@@ -82,6 +82,10 @@ def test_a_check_that_reads_another_table_finds_its_rows(
         "INSERT INTO countries VALUES (1), (2)",
         "INSERT INTO addresses SELECT md5(n::text), 1 + n % 2 FROM generate_series(1, 3000) n",
         "INSERT INTO branches SELECT md5(n::text), 1 + n % 2 FROM generate_series(1, 3000) n",
+        "CREATE FUNCTION has_address(wanted int) RETURNS boolean LANGUAGE sql AS "
+        "'SELECT EXISTS (SELECT FROM public.addresses WHERE code = wanted)'",
+        "CREATE TABLE visits (code int CHECK (has_address(code)))",
+        "INSERT INTO visits VALUES (1), (2)",
     )
     repository.environment(text=repository.section("shop", origin, "parallel = 3"))
     repository.backup()

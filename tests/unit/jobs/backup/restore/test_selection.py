@@ -4,7 +4,15 @@ from dataclasses import replace
 import pytest
 
 from jobs.backup.errors import BackupError
-from jobs.backup.restore.selection import ArchiveEntry, Selection, parse_entries, row_entries, select_tables
+from jobs.backup.restore.selection import (
+    ArchiveEntry,
+    Selection,
+    entries_without,
+    parse_entries,
+    row_entries,
+    rows_of,
+    select_tables,
+)
 
 
 def entry(number: int, kind: str, name: str, *needs: int, schema: str = "public") -> ArchiveEntry:
@@ -107,6 +115,9 @@ def test_finds_rows_by_the_longest_matching_name() -> None:
 
     assert row_entries(listing, selected("my"), known) == (11, 12)
     assert row_entries(listing, selected("my table", "new\nline"), known) == (10, 12, 14)
+    assert rows_of(listing, [("public", "my table")], known) == (10,)
+    assert 10 not in entries_without(listing, [("public", "my table")], known)
+    assert {11, 12, 14} < {*entries_without(listing, [("public", "my table")], known)}, "sequences and others stay"
 
 
 def test_restores_extensions_for_entries_that_do_not_list_what_they_need() -> None:
