@@ -152,7 +152,6 @@ def restore_command(
     """
     from jobs.backup import (
         Address,
-        RestoreMode,
         choose_mode,
         choose_set,
         chosen_and_older,
@@ -190,11 +189,7 @@ def restore_command(
         output.print_warnings(stored.warnings)
         target = inspect_target(endpoint)
         mode = choose_mode(target, create=create, replaces=replaces, only_tables=bool(tables))
-        ordinary = _ordinary_role(endpoint, target, role, role_password_from)
-        adds = mode is RestoreMode.ADD_TABLES or as_table is not None
-        owner = _chosen_owner(stored, endpoint, target, role, adds=adds) if ordinary is None else None
-        if ordinary is None and owner is None and role is None:
-            output.print_warnings(superuser_warnings(target, stored.description.settings.owner))
+        ordinary, owner = _roles(stored, endpoint, target, role, role_password_from, adds=mode.adds or bool(as_table))
         _confirm(ctx, run, endpoint, target, mode, yes_to)
         streams = parallel or restore_streams(environment, database)
         into_name = _target_name(endpoint)
@@ -320,24 +315,30 @@ def superuser_warnings(target: RestoreTarget, owner: str) -> list[str]:
     ]
 
 
-def _ordinary_role(
-    endpoint: Endpoint, target: RestoreTarget, name: str | None, password_from: str | None
-) -> OrdinaryRole | None:
-    from jobs.backup import ordinary_role
+def _roles(
+    stored: StoredSet,
+    endpoint: Endpoint,
+    target: RestoreTarget,
+    name: str | None,
+    password_from: str | None,
+    *,
+    adds: bool,
+) -> tuple[OrdinaryRole | None, ChosenOwner | None]:
+    """Return the role that restores with its own login, or the owner that a temporary role restores for.
+
+    None of both: the role of the connection restores.
+    """
+    from jobs.backup import ChosenOwner, ordinary_role, owner_by_default
 
     password = _secret(password_from, "--as-password-from")
-    return ordinary_role(endpoint, target, name, password.reveal()) if name and password else None
-
-
-def _chosen_owner(
-    stored: StoredSet, endpoint: Endpoint, target: RestoreTarget, name: str | None, *, adds: bool
-) -> ChosenOwner | None:
-    """Return the owner that a superuser restores for; None if the role of the connection restores for itself."""
-    from jobs.backup import ChosenOwner, owner_by_default
-
-    if name is None:
-        return owner_by_default(stored, endpoint, target, adds_to_database=adds)
-    return ChosenOwner(name, by_default=False) if name != target.user else None
+    if name and password:
+        return ordinary_role(endpoint, target, name, password.reveal()), None
+    if name:
+        return None, ChosenOwner(name, by_default=False) if name != target.user else None
+    owner = owner_by_default(stored, endpoint, target, adds_to_database=adds)
+    if owner is None:
+        output.print_warnings(superuser_warnings(target, stored.description.settings.owner))
+    return None, owner
 
 
 def _secret(reference: str | None, option: str = "--password-from") -> Secret | None:
@@ -439,7 +440,8 @@ def _print_plan(
         output.print_json(document)
         return
     output.say(f"Would restore {_describe(environment, selected, stored)} to {endpoint.database}: {mode.value}.")
-    role = f"a temporary role without rights, and everything would belong to {runs_as}" if temporary else runs_as
+    rights = f"with the rights of {runs_as}" if mode.adds else "without rights"
+    role = f"a temporary role {rights}, and everything would belong to {runs_as}" if temporary else runs_as
     output.say(f"Functions of the set would run as {role}.")
     if plan.tables:
         output.say(f"Tables: {', '.join(plan.tables)}.")

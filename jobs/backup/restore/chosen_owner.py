@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from jobs.backup.errors import BackupError, NeedsSuperuser
@@ -74,10 +74,14 @@ def require_restorable_for(
     try:
         require_own(task, selected)
     except NeedsSuperuser as error:
-        raise NeedsSuperuser(
-            f"{error}. If you trust {owner.name}, the owner of the database, add: --as {target.user} (functions of the "
-            f"set then run as this superuser). Or add: --as {owner.name} (this role then owns all tables)"
-        ) from None
+        choices = [
+            f"If you trust {owner.name}, the owner of the database, add: --as {target.user} (functions of the set then "
+            "run as this superuser)"
+        ]
+        with suppress(BackupError):
+            require_restorable(task, owner.name)
+            choices.append(f"Or add: --as {owner.name} (this role then owns everything)")
+        raise NeedsSuperuser(". ".join([str(error), *choices])) from None
 
 
 @contextmanager

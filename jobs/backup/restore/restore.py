@@ -65,6 +65,10 @@ class RestoreMode(Enum):
     REPLACE = "into a new database that replaces the old one"
     ADD_TABLES = "into a database that has other tables"
 
+    @property
+    def adds(self) -> bool:
+        return self is RestoreMode.ADD_TABLES
+
 
 @dataclass(frozen=True, slots=True)
 class Restored:

@@ -143,7 +143,7 @@ DIRECTLY: Mapping[str, Callable[[], object]] = {
         FAKE(database=EVIL, started=NOW, id=EVIL),
         FAKE(manifest=MANIFEST),
         FAKE(database=EVIL),
-        FAKE(value="create"),
+        FAKE(value="create", adds=False),
         FAKE(tables=[EVIL], roles=[EVIL]),
         EVIL,
         as_json=False,
