@@ -147,6 +147,9 @@ def _stacks(environment: Environment, around: Surroundings) -> Iterator[Fault]:
                 others = [stack for stack in stacks if stack != name]
                 hint = suggestion(other, others) if others else "this file has no other stack"
                 yield ("stacks", name, "after"), f"stack {as_written(other)} is not in this file; {hint}"
+        if stack.role and stack.account and stack.role.split(":")[4] != stack.account:
+            fact = f"{as_written(stack.account)} is not the account of the role, {stack.role}"
+            yield ("stacks", name, "account"), f"{fact}; change one of them"
         folders = around.stack_folders
         if folders is not None and name not in folders:
             yield ("stacks", name), f"directory terraform/stacks/{name} does not exist; {_folder_hint(name, folders)}"

@@ -465,6 +465,24 @@ class StackSettings:
         default=[],
         example='["network"]',
     )
+    role: str = toml_key(
+        or_empty(value_types.ROLE),
+        "role that Terraform assumes for this stack, for its resources and its state",
+        default="",
+        example='"arn:aws:iam::123456789012:role/terraform"',
+    )
+    account: str = toml_key(
+        or_empty(value_types.ACCOUNT),
+        "AWS account of the stack; credentials of another account are refused",
+        default="",
+        example='"123456789012"',
+    )
+    region: str = toml_key(
+        or_empty(value_types.REGION),
+        "AWS region of the stack, where its code names none",
+        default="",
+        example='"eu-central-1"',
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

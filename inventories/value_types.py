@@ -615,6 +615,7 @@ REGION = Scalar("an AWS region", _matching(r"[a-z0-9][a-z0-9-]*", "a region", 'u
 BUCKET = Scalar(
     "a bucket", _matching(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket", "use 3 to 63 of a-z, 0-9, - and .")
 )
+ACCOUNT = Scalar("twelve digits", _matching(r"\d{12}", "an AWS account", 'use its twelve digits, "123456789012"'))
 ROLE = Scalar(
     "the ARN of a role",
     _matching(r"arn:aws[a-z-]*:iam::\d{12}:role/\S+", "a role", 'use its ARN, "arn:aws:iam::123456789012:role/name"'),

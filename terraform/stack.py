@@ -16,6 +16,7 @@ from typing import Any
 
 from inventories import Environment, StateSettings
 from terraform import drift, plan_checks
+from terraform.access import with_access
 from terraform.backend import STATE_EXAMPLE, backend_settings
 from terraform.drift import DriftFinding
 from terraform.errors import ChangeRefused, StackError, UnreadablePlan
@@ -96,7 +97,8 @@ class Stack:
 
     def _program(self) -> TerraformProgram:
         paths = self.paths
-        environment = process_environment(paths.data_folder, paths.cache, os.environ)
+        inherited = with_access(self.name, self.settings.stacks.get(paths.stack), os.environ)
+        environment = process_environment(paths.data_folder, paths.cache, inherited)
         Path(environment["TF_PLUGIN_CACHE_DIR"]).mkdir(parents=True, exist_ok=True)
         program = self.settings.terraform.program
         return TerraformProgram(self.name, program, paths.folder, environment, self.start, on_line=self.on_line)

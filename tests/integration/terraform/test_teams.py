@@ -167,3 +167,18 @@ def test_a_bad_apply_is_rolled_back(aws: Cloud) -> None:
     [run] = aws.run_json("runs", "staging", "rollback")["runs"]
     assert (run["outcome"], run["figures"]) == ("done", {"commit": good})
     assert list((aws.root / ".cache" / "terraform").glob(f"{good[:12]}-*")) == []
+
+
+def test_a_stack_has_a_role_and_an_account(aws: Cloud) -> None:
+    """The role is assumed at the emulator, whose own account has this number."""
+    aws.only("owned")
+    file, sts = aws.root / "inventories" / "staging.toml", {"AWS_ENDPOINT_URL_STS": aws.endpoint}
+    text, role = file.read_text(), 'role = "arn:aws:iam::123456789012:role/terraform"'
+    file.write_text(text.replace("[stacks.owned]", f'[stacks.owned]\n{role}\naccount = "123456789012"'))
+    aws.run_json("stacks", "plan", "staging", **sts)
+    file.write_text(text.replace("[stacks.owned]", '[stacks.owned]\naccount = "999999999999"'))
+    for command in (("stacks", "plan"), ("drift",)):
+        refused = aws.failure(*command, "staging", **sts)
+        assert "the credentials belong to account 123456789012, not 999999999999; check AWS_PROFILE" in refused
+    file.write_text(text.replace("[stacks.owned]", f'[stacks.owned]\n{role}\naccount = "999999999999"'))
+    assert "is not the account of the role" in aws.failure("stacks", "plan", "staging", code=78)
