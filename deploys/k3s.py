@@ -18,9 +18,9 @@ from pyinfra import host, inventory
 
 from deploys.lib import operations, preflight
 from deploys.lib.header import HEADER, SENTENCE
-from deploys.lib.k3s import artefacts, files, namespaces, node_config, nodes, snapshots
+from deploys.lib.k3s import artefacts, files, namespaces, node_config, nodes, peers, snapshots
 from deploys.lib.k3s import cluster as k3s_cluster
-from deploys.lib.k3s.files import BINARY, CONFIG, MODULES_FILE, REGISTRIES, SYSCTL_FILE
+from deploys.lib.k3s.files import BINARY, CONFIG, FIREWALL_UNIT, MODULES_FILE, REGISTRIES, SYSCTL_FILE
 from deploys.lib.k3s.node_config import Cluster
 from deploys.lib.operations import CommandLines
 from inventories import Secret
@@ -47,6 +47,8 @@ if host.name in hosts.all:
     preflight.stop_on_faults(files.faults(settings, len(hosts.servers)))
     data_of_hosts = {name: inventory.get_host(name).data.dict() for name in hosts.all}
     preflight.stop_on_faults(node_config.config_faults(settings, data_of_hosts, hosts.servers))
+    addresses = {name: str(data.get("k3s_address") or "") for name, data in data_of_hosts.items()}
+    preflight.stop_on_faults(peers.firewall_faults(settings.get("k3s_firewall"), addresses))
     hardware = host.get_fact(CommandLines, k3s_cluster.HARDWARE)
     preflight.stop_on_faults(k3s_cluster.cgroup_faults(host.name, hardware))
     wanted, dropped = settings.get("k3s_namespaces") or [], str(settings.get("k3s_drop_namespaces") or "").split(",")
@@ -125,6 +127,15 @@ if host.name in hosts.all:
     )
     operations.reload_systemd(name="Reload systemd", files=[unit_file])
 
+    if peers.is_wanted(settings.get("k3s_firewall"), addresses):
+        rules = peers.firewall_rules(addresses, cluster.config)
+        operations.install_packages(name="nftables", packages=["nftables"])
+        operations.write_file(name="Firewall rules", text=rules, dest=peers.RULES_FILE)
+        operations.write_file(name="Firewall unit", text=peers.UNIT_TEXT, dest=peers.UNIT_FILE)
+        operations.reload_systemd(name="Reload systemd for the firewall", files=[peers.UNIT_FILE])
+        operations.ensure_unit(name="Firewall", unit=FIREWALL_UNIT, files=[peers.RULES_FILE], verb="reload")
+    else:
+        peers.remove_firewall(name="Remove the firewall")
     namespaces.remove_old_manifest(name="Remove the old manifest of namespaces")
     # Start servers one at a time, since etcd admits one learner; then all agents together.
     for group in host.loop([*([server] for server in hosts.servers), list(hosts.agents)]):

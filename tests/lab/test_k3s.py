@@ -29,6 +29,7 @@ from tests.lab.k3s import (
     first_run,
     inventory_of,
     kubectl,
+    left,
     mirror,
     newer,
     nodes,
@@ -38,6 +39,7 @@ from tests.lab.k3s import (
 )
 from tests.lab.lab import Lab
 from tests.lab.pyinfra import ROOT, end
+from tests.parts.patience import until
 
 
 @pytest.fixture
@@ -225,6 +227,12 @@ def test_five_servers_join_one_at_a_time_over_their_private_network(fresh: Calla
         first = run(lab, inventory=inventory_of(lab, hosts), servers=5, **settings)
         assert first.code == 0, first.text
         assert run(lab, inventory=inventory_of(lab, hosts), servers=5, **settings).changes == 0
+    listen = "systemd-run --quiet --unit=kubelet-port python3 -m http.server 10250"
+    lab.ask(lab.hosts[0], listen)
+    get = "curl --silent --output /dev/null --max-time 3 http://{}:10250 && echo reached || echo closed"
+    until(lambda: lab.ask(lab.hosts[1], get.format(addresses[0])) == "reached")
+    with pytest.raises(OSError, match="timed out"):
+        socket.create_connection((lab.hosts[0].address, 10250), timeout=3)
     assert len(connections) >= 4, "four servers joined through it"
     assert ready(lab, server=4) == ["lab-1", "lab-2", "lab-3", "lab-4", "lab-5"]
     started = [int(lab.ask(host, f'date --date="$({STARTED})" +%s')) for host in lab.hosts]
@@ -233,6 +241,11 @@ def test_five_servers_join_one_at_a_time_over_their_private_network(fresh: Calla
     assert [node["status"]["addresses"][0]["address"] for node in members] == addresses
     assert [node["metadata"]["annotations"]["flannel.alpha.coreos.com/public-ip"] for node in members] == addresses
     assert connect(lab, "k3s.acme.example") == "https://k3s.acme.example:6443"
+    reset = run(
+        lab, "--data", "k3s_reset=staging", of="k3s_reset", inventory=inventory_of(lab, hosts), servers=5, **settings
+    )
+    assert reset.code == 0, reset.text
+    assert (left(lab, lab.hosts[0]), lab.ask(lab.hosts[0], "nft list tables")) == ("", "")
 
 
 def private_address(lab: Lab, host: Host) -> str:

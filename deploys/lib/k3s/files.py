@@ -20,6 +20,7 @@ CONFIG = "/etc/rancher/k3s/config.yaml"
 REGISTRIES = "/etc/rancher/k3s/registries.yaml"
 TOKEN = f"{DATA}/server/token"
 UNITS = ("k3s.service", "k3s-agent.service")
+FIREWALL_UNIT = "k3s-firewall.service"
 SYSCTL_FILE, MODULES_FILE = "/etc/sysctl.d/90-k3s.conf", "/etc/modules-load.d/k3s.conf"
 S3 = ("endpoint", "bucket", "folder", "region", "insecure")
 S3_KEYS = ("access_key", "secret_key")

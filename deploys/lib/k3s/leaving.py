@@ -13,11 +13,12 @@ from deploys.lib.k3s import draining, files
 from deploys.lib.k3s.artefacts import STAGED
 from deploys.lib.k3s.cluster import ETCD, ClusterHosts, StepFailed
 from deploys.lib.k3s.draining import Drain
-from deploys.lib.k3s.files import BINARY, DATA, MODULES_FILE, SYSCTL_FILE, UNITS, Node
+from deploys.lib.k3s.files import BINARY, DATA, FIREWALL_UNIT, MODULES_FILE, SYSCTL_FILE, UNITS, Node
 from deploys.lib.k3s.versions import has_majority
 from deploys.lib.operations import STAMP_FOLDER, CommandLines, Steps
 
 UNIT_FILES = [f"/etc/systemd/system/{unit}{more}" for unit in UNITS for more in ("", ".env")]
+UNIT_FILES.append(f"/etc/systemd/system/{FIREWALL_UNIT}")
 FILES = [*UNIT_FILES, BINARY, STAGED, f"{STAGED}.part", SYSCTL_FILE, MODULES_FILE]
 # Other programs can use these too.
 SHARED_FOLDERS = ["/var/lib/kubelet", "/var/lib/cni", "/run/k3s", "/run/flannel"]
@@ -124,7 +125,7 @@ def uninstall_k3s() -> Steps:
     if not host.get_fact(CommandLines, f"ls --directory {' '.join([*FILES, *FOLDERS])} || true; {LINKS}"):
         host.noop("K3s is not installed")
         return
-    for unit in UNITS:
+    for unit in (*UNITS, FIREWALL_UNIT):
         yield f"systemctl disable --quiet --now {unit} 2>/dev/null || ! systemctl is-active --quiet {unit}"
     yield from cleanup_commands()
     yield "systemctl daemon-reload; systemctl reset-failed 'k3s*' 2>/dev/null || true"
