@@ -45,13 +45,12 @@ def work(run: Run) -> Result:
     if run.options.dry_run:
         return Result(Outcome.DONE, f"would copy {plural(len(wanted), 'set')}, {size}, to {settings.name}")
     done = transfer_sets(run, run.store, target, wanted)
-    complete = [*(each for each in there if is_usable(each, run.started)), *done.sets]
-    return copy_result(settings.name, done, complete, not_copied=_failed(here, complete))
+    complete = {each.id: each for each in (*there, *done.sets) if is_usable(each, run.started)}
+    return copy_result(settings.name, done, complete.values(), not_copied=_failed(here, complete))
 
 
-def _failed(here: Sequence[Set], complete: Sequence[Set]) -> list[Set]:
+def _failed(here: Sequence[Set], copied: Collection[str]) -> list[Set]:
     """Return the sets that are not copied because they failed their last verification."""
-    copied = {each.id for each in complete}
     return [each for each in here if each.complete and each.id not in copied and each.has_failed]
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from jobs.backup import Set, find_sets
-from jobs.copies.plan import is_usable
+from jobs.copies.plan import is_lacking, is_usable
 from jobs.copies.transfer import transfer_sets
 from jobs.run.job import Run
 from jobs.store import LARGE_DOCUMENT_LIMIT, ListedKey, NotMarked, environments_in, make_store, mark_key, require_mark
@@ -61,15 +61,17 @@ def move_database(run: Run, target: Store, database: str) -> MovedDatabase:
     """Copy the sets of a database with their pins, tags and results; in a dry run, find out which."""
     here = list(find_sets(run.store, run.environment, database))
     there = find_sets(target, run.environment, database)
-    present = {each.id for each in there if is_usable(each, run.started)}
+    present = {each.id: each for each in there if is_usable(each, run.started)}
     usable = [each for each in here if is_usable(each, run.started)]
     left = [each for each in here if each not in usable]
-    missing = sorted((each for each in usable if each.id not in present), key=lambda each: each.sort_key, reverse=True)
+    missing = [each for each in usable if is_lacking(each, present.get(each.id))]
+    missing.sort(key=lambda each: each.sort_key, reverse=True)
     if run.options.dry_run:
         size = sum(each.size for each in missing)
-        return MovedDatabase(database, missing, size, len(present) + len(missing), left)
+        return MovedDatabase(database, missing, size, len({*present, *(each.id for each in missing)}), left)
     done = transfer_sets(run, run.store, target, missing, whole=True)
-    return MovedDatabase(database, done.sets, done.bytes, len(present) + len(done.sets), left, done.problems)
+    ids = {*present, *(each.id for each in done.sets)}
+    return MovedDatabase(database, done.sets, done.bytes, len(ids), left, done.problems)
 
 
 def documents_to_move(source: Store, target: Store, environment: str) -> Iterator[str]:

@@ -16,17 +16,26 @@ if TYPE_CHECKING:
 
 
 def sets_to_copy(here: Iterable[Set], there: Iterable[Set], keep: Keep, now: datetime) -> Sequence[Set]:
-    """Return the sets that are missing in a copy and that its own rules would keep, newest first.
+    """Return the sets that a copy lacks, wholly or in part, and that its own rules would keep, newest first.
 
     They are complete, trusted and have not failed verification. What the copy has already fills the periods of its
     rules, too, so that its retention never removes what was just copied.
     """
     copied = {each.id: each for each in there if is_usable(each, now)}
-    missing = {each.id: each for each in here if each.id not in copied and is_usable(each, now) and not each.has_failed}
+    lacking = {
+        each.id: each
+        for each in here
+        if is_usable(each, now) and not each.has_failed and is_lacking(each, copied.get(each.id))
+    }
     # Pins and results are not copied, so they must not decide here.
-    arriving = [replace(each, pinned=False, results=()) for each in missing.values()]
+    arriving = [replace(each, pinned=False, results=()) for each in lacking.values() if each.id not in copied]
     decisions = apply_policy([*copied.values(), *arriving], keep, now)
-    return [missing[each.set.id] for each in decisions if each.keep and each.set.id in missing]
+    return [lacking[each.set.id] for each in decisions if each.keep and each.set.id in lacking]
+
+
+def is_lacking(backup_set: Set, there: Set | None) -> bool:
+    """Whether a copy lacks a set, or bytes of it: somebody can have removed or cut off a piece."""
+    return there is None or there.size < backup_set.size
 
 
 def is_usable(backup_set: Set, now: datetime) -> bool:

@@ -52,14 +52,14 @@ def transfer_sets(run: Run, source: Store, target: Store, sets: Sequence[Set], *
 
     A set that cannot be copied, most often because a hash is wrong, does not stop the others.
     """
-    cancellation, sent = Cancellation(), ByteCounter()
+    cancellation, sent, present = Cancellation(), ByteCounter(), ByteCounter()
     stored_bytes = sum(each.size for each in sets)
 
     def report() -> None:
-        run.progress("copied", sent.bytes, stored_bytes)
+        run.progress("copied", sent.bytes + present.bytes, stored_bytes)
 
     with ThreadPoolExecutor(STREAMS, thread_name_prefix="copy") as pool:
-        copier = _Copier(run, source, target, pool, cancellation, sent, whole)
+        copier = _Copier(run, source, target, pool, cancellation, sent, present, whole)
         tasks = {each.prefix: partial(copier.copy, each) for each in sets}
         results = run_concurrently(run, cancellation, tasks, report, STREAMS)
     report()
@@ -77,6 +77,8 @@ class _Copier:
     pool: ThreadPoolExecutor
     cancellation: Cancellation
     sent: ByteCounter
+    present: ByteCounter
+    """The bytes that the target has already."""
     whole: bool
     _failed: set[str] = field(default_factory=set)
 
@@ -99,6 +101,7 @@ class _Copier:
         prefix = backup_set.prefix
         sizes = {entry.key.removeprefix(prefix): entry.size for entry in self.target.list(prefix)}
         missing = list(pieces_to_copy(stored.manifest, sizes))
+        self.present.add(stored.manifest.stored_bytes - sum(piece.size for _, piece in missing))
         for _, piece in missing:
             self._require_room(backup_set, piece)
         copy = with_log_context(self._copy_piece)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from jobs.backup.sets.sets import set_prefix
+from jobs.backup.sets.sets import Set, set_prefix
+from jobs.backup.sets.stored import StoredSet, open_set
 from jobs.run import Outcome
 from jobs.run.job import UnknownName
+from jobs.store import Store
 from tests.parts.copies import TwoPlaces, two_places
 from tests.parts.sets import daily, put, result, set_id
 from tests.parts.signing import RESULT_SIGNER
@@ -57,6 +59,32 @@ def test_it_goes_on_at_the_next_missing_piece(places: TwoPlaces) -> None:
     record = places.run()
     assert record.sentence.startswith("copied 1 set, 10 B")
     assert places.copy.get(of_set(NEWEST) + "rest.0").body == b"12345"
+
+
+def test_a_piece_that_the_copy_lost_is_copied_again(places: TwoPlaces) -> None:
+    put(places.store, NEWEST)
+    places.run()
+    places.copy.delete([of_set(NEWEST) + "rest.0"])
+    assert places.run().sentence == f"copied 1 set, 5 B; offsite has 1 set, the newest {set_id(NEWEST)}"
+    assert len(places.copied_sets()) == 1
+
+
+def test_a_set_that_retention_removes_meanwhile_is_no_finding(
+    places: TwoPlaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(places.store, NEWEST)
+    put(places.store, NEWEST - timedelta(days=1))
+
+    def removing(store: Store, backup_set: Set, *args: object) -> StoredSet:
+        opened = open_set(store, backup_set, None)
+        if backup_set.id == set_id(NEWEST):
+            store.delete([each.key for each in store.list(backup_set.prefix)])
+        return opened
+
+    monkeypatch.setattr("jobs.copies.transfer.open_set", removing)
+    record = places.run()
+    assert record.outcome is Outcome.DONE
+    assert record.figures["copied_sets"] == 1
 
 
 @pytest.mark.parametrize(
