@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from inventories.environment import Environment, StoreSettings, Verify
+from inventories.environment import Environment, StoreLocation, StoreSettings, Verify
 from inventories.reading import KeyPath, as_written, suggestion
 from inventories.value_types import NOBODY
 
@@ -101,14 +101,19 @@ def _same_names(environment: Environment) -> Iterator[Fault]:
 
 def _copies(environment: Environment) -> Iterator[Fault]:
     """Yield a fault for each copy whose subjects or objects would be those of something else."""
-    places = {environment.store.url.rstrip("/"): "store.url"} if environment.store and environment.store.url else {}
+    places = {_place(environment.store): "store.url"} if environment.store else {}
     for name, copy in environment.copies.items():
         for kind in ("databases", "servers"):
             if name in getattr(environment, kind):
                 yield ("copies", name), f"[{kind}.{name}] has the same name; rename one of them"
-        other = places.setdefault(copy.url.rstrip("/"), f"copies.{name}.url") if copy.url else ""
-        if other and other != f"copies.{name}.url":
+        other = places.setdefault(_place(copy), f"copies.{name}.url")
+        if copy.url and other != f"copies.{name}.url":
             yield ("copies", name, "url"), f"is the same place as {other}; use another bucket or prefix"
+
+
+def _place(location: StoreLocation) -> tuple[str, str]:
+    """Return what tells two places apart: buckets of two providers can have one name."""
+    return (location.url or "").rstrip("/"), (location.endpoint or "").rstrip("/")
 
 
 def _refreshes(environment: Environment, around: Surroundings) -> Iterator[Fault]:

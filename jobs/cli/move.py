@@ -53,7 +53,7 @@ def copy_command(
 
     environment = arguments.open_environment(ctx, environment_name)
     store = arguments.environment_store(environment, "copy")
-    place = NewPlace(_store_url(environment, to), region, endpoint, profile, max_parts)
+    place = NewPlace(_store_url(environment, to, endpoint), region, endpoint, profile, max_parts)
     target, subject = open_store(place), database or "all"
     with unrecorded_run(environment, store, "copy", subject, Options(dry_run=dry_run)) as run:
         if not dry_run:
@@ -79,7 +79,7 @@ def copy_command(
     return ExitCode.FINDING if any(each.problems for each in moved) else ExitCode.DONE
 
 
-def _store_url(environment: Environment, url: str) -> str:
+def _store_url(environment: Environment, url: str, endpoint: str) -> str:
     """Return the URL of --to, if it can be that of another store."""
     from inventories.reading import InvalidValue, Position
     from inventories.value_types import STORE_URL
@@ -88,7 +88,8 @@ def _store_url(environment: Environment, url: str) -> str:
         place = STORE_URL.read(url, Position("--to", Path()))
     except InvalidValue as error:
         raise WrongUsage(f"--to: {error}") from None
-    if environment.store is not None and environment.store.url == place:
+    store = environment.store
+    if store is not None and (store.url, store.endpoint) == (place, endpoint):
         raise WrongUsage(f"--to: {place} is the store of {environment.name} itself; name another bucket or prefix")
     return place
 
