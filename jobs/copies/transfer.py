@@ -34,7 +34,7 @@ from jobs.run.job import Run
 from jobs.run.stop import Stopped
 from jobs.store import Exists, Missing, Store
 
-STREAMS = 4
+STREAMS = 3
 """Pieces that are copied at once. Each needs a buffer of 8 MiB in an S3 store, see jobs/store/s3_upload.py."""
 
 
