@@ -511,6 +511,12 @@ class Drift:
         "drift findings that stay in the report but raise no alert",
         default=[],
     )
+    who: bool = toml_key(
+        value_types.YES_OR_NO,
+        "also ask CloudTrail who changed a drifted resource; needs cloudtrail:LookupEvents",
+        default=False,
+        example="true",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

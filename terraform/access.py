@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from inventories import StackSettings
+from inventories import Environment, StackSettings
 from terraform.errors import StackError
 from terraform.remote import translated_aws_errors
 
@@ -81,3 +83,17 @@ def _checked_credentials(name: str, settings: StackSettings, region: str) -> tup
 def session_name(name: str) -> str:
     """Return the name of the session, which AWS's logs show: crew and the stack."""
     return re.sub(r"[^\w+=,.@-]", "-", f"crew-{name}", flags=re.ASCII)[:64]
+
+
+def client_of_stack(environment: Environment, stack: str, service: str) -> Any:
+    """Return a client for an AWS service, with the credentials and the region of a stack."""
+    import boto3
+
+    settings, state = environment.stacks[stack], environment.terraform.state
+    variables = with_access(f"{environment.name}/{stack}", settings, os.environ)
+    region = variables.get("AWS_REGION") or boto3.Session().region_name or (state.region if state else "") or None
+    if not settings.role:
+        return boto3.client(service, region_name=region)  # type: ignore[call-overload]
+    keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+    named = {name.lower(): variables[name] for name in keys}
+    return boto3.client(service, region_name=region, **named)  # type: ignore[call-overload]

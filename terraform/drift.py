@@ -58,6 +58,8 @@ class DriftFinding:
     now: str
     action: str = ""
     ignored: str = ""
+    by: str = ""
+    """Who changed the resource last, in which call and when; empty if that is not known."""
 
     @property
     def what(self) -> str:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from terraform import drift, remote
+from terraform import access, drift, remote, trail
 from terraform.diagnosis import StateLock
 from terraform.drift import DriftFinding, DriftKind
 from terraform.errors import ChangeRefused, MissingData, StackError, TemporaryStackError
@@ -50,10 +50,19 @@ def _find_drift(stack: Stack) -> tuple[DriftFinding, ...]:
                 raise TemporaryStackError(_apply_is_running(stack, lock))
             watch.read_again()
             if watch.still_matches(planned):
-                return findings
+                return _with_authors(stack, planned, findings)
     raise TemporaryStackError(
         f"{stack.name}: the state changed during the drift check, {TRIES} times in a row; "
         "try again when no apply is running"
+    )
+
+
+def _with_authors(stack: Stack, planned: SavedPlan, findings: tuple[DriftFinding, ...]) -> tuple[DriftFinding, ...]:
+    """Return the findings with who changed each resource, if [drift] who asks for that."""
+    if not (stack.settings.drift and stack.settings.drift.who):
+        return findings
+    return trail.with_authors(
+        access.client_of_stack(stack.settings, stack.paths.stack, "cloudtrail"), planned.plan, findings
     )
 
 

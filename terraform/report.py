@@ -107,7 +107,9 @@ def as_text(report: DriftReport) -> Iterator[tuple[str, str]]:
         yield f"{report.environment}/{stack.stack}: {stack.verdict}", severity
         for finding in stack.findings:
             reason = f"  (ignored: {finding.ignored})" if finding.ignored else ""
-            yield f"  {finding.kind:<{width}}  {finding.what}: {finding.sentence}{reason}", "quiet" if reason else ""
+            author = f"  (last changed by {finding.by})" if finding.by else ""
+            line = f"  {finding.kind:<{width}}  {finding.what}: {finding.sentence}{reason}{author}"
+            yield line, "quiet" if reason else ""
     for rule in report.unmatched:
         yield f"{report.environment}: drift.ignore {_rule(rule)} matches no finding any more; remove it", "warn"
 
@@ -143,6 +145,7 @@ def _finding_as_json(finding: DriftFinding) -> dict[str, Any]:
         "now": finding.now,
         "action": finding.action or None,
         "ignored": finding.ignored or None,
+        "last_changed_by": finding.by or None,
     }
 
 
@@ -172,7 +175,8 @@ def _findings(report: DriftReport) -> Iterator[str]:
         if not finding.attribute:
             from_outside = finding.kind is DriftKind.CHECK_FAILED  # the message of a check can contain any value
             before, now = "", _code(finding.sentence) if from_outside else finding.sentence
-        yield f"| {_escaped(name)} | {kind} | {_code(finding.what)} | {before} | {now} |"
+        author = f" (last changed by {_code(finding.by)})" if finding.by else ""
+        yield f"| {_escaped(name)} | {kind} | {_code(finding.what)} | {before} | {now}{author} |"
     yield ""
     if len(rows) > MAX_ROWS:
         yield f"And {len(rows) - MAX_ROWS} more: `crew drift {report.environment}`."

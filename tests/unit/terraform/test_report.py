@@ -61,7 +61,7 @@ def test_json() -> None:
     assert (document["drifted"], document["pending"], document["failed"]) == (True, True, True)
     assert document["stacks"][1]["findings"] == [
         {"kind": "changed", "address": "aws_vpc.x", "attribute": "tags.Owner", "before": "we", "now": "a|b `c`",
-         "action": None, "ignored": None}
+         "action": None, "ignored": None, "last_changed_by": None}
     ]  # fmt: skip
     assert document["unmatched_rules"] == [{"resource": "a.gone", "attribute": "n", "why": "once"}]
 
