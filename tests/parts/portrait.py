@@ -116,7 +116,7 @@ def _rows(connection: psycopg.Connection) -> dict[str, tuple[int, str]]:
     """Return the row count and a hash of all rows, for each table and filled materialized view."""
     tables = connection.execute(
         f"SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE ({_USERS}"
-        " AND (c.relkind = 'r' OR c.relkind = 'm' AND c.relispopulated)) OR c.oid = ANY ("
+        " AND (c.relkind = 'r' OR c.relkind = 'm' AND c.relispopulated)) OR c.relkind = 'r' AND c.oid = ANY ("
         " SELECT unnest(extconfig) FROM pg_extension)".encode()
     ).fetchall()
     query = sql.SQL(
@@ -133,7 +133,10 @@ def _rows(connection: psycopg.Connection) -> dict[str, tuple[int, str]]:
 def _sequences(connection: psycopg.Connection) -> dict[str, Row]:
     rows = connection.execute(
         "SELECT schemaname, sequencename, sequenceowner, data_type::text, start_value, min_value, max_value,"
-        " increment_by, cycle, last_value FROM pg_sequences"
+        " increment_by, cycle, last_value FROM pg_sequences WHERE NOT EXISTS ("  # of an extension, and not dumped
+        " SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid WHERE d.deptype = 'e'"
+        " AND d.objid = format('%I.%I', schemaname, sequencename)::regclass"
+        " AND d.objid <> ALL (coalesce(extconfig, '{}')))"
     ).fetchall()
     return {f"{schema}.{name}": tuple(row) for schema, name, *row in rows}
 

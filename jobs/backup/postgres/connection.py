@@ -92,7 +92,7 @@ class Address:
 class Endpoint:
     """A database that is reachable now. The password is stored apart, so `parameters` can be printed.
 
-    Every connection has an empty search_path, except those for scripts of the team.
+    Every connection has an empty search_path, except those for scripts of the team and of extensions.
     """
 
     parameters: Mapping[str, str]

@@ -241,9 +241,14 @@ def restore_definitions(
     task: RestoreTask, section: Section | None, archive: IO[bytes], use_list: IO[bytes] | None = None
 ) -> None:
     """Restore one section of the definitions, or all. What comes after the rows is restored in parallel."""
+    into = _fast(task.executes)
+    if section == "pre-data":
+        # postgis_topology appends to the search_path with which the session began, and fails if that is empty.
+        # pg_restore itself sets an empty one before its first statement.
+        into = replace(into, for_scripts=True)
     argv = pg_restore.definitions_command(
         task.program,
-        _fast(task.executes).conninfo,
+        into.conninfo,
         section,
         passed_files.path_for_child(archive),
         task.options,
