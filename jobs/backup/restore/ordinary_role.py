@@ -152,8 +152,9 @@ def restore_lists(listing: str, schemas_of_extensions: Collection[str], owner: s
     """Divide the entries that `pg_restore --list` prints, in which `owner` is the owner of the database."""
     entries = listed_entries(listing)
     first = (
-        *("EXTENSION - ", "COMMENT - EXTENSION ", "SCHEMA - public ", "COMMENT - SCHEMA public "),
-        *(f"SCHEMA - {schema} " for schema in schemas_of_extensions),
+        *("EXTENSION - ", "COMMENT - EXTENSION "),
+        *(f"SCHEMA - {schema} " for schema in ("public", *schemas_of_extensions)),
+        *(f"COMMENT - SCHEMA {schema} " for schema in ("public", *schemas_of_extensions)),
     )
     extensions = tuple(number for number, what in entries if what.startswith(first))
     privileges = tuple(number for number, what in entries if what.startswith(("ACL ", "DEFAULT ACL ")))

@@ -21,6 +21,7 @@ LISTING = "\n".join(
         "2100; 826 16399 DEFAULT ACL public DEFAULT PRIVILEGES FOR TABLES app",
         "3300; 2606 16405 CONSTRAINT public orders orders_pkey app",
         "3509; 0 0 COMMENT - SCHEMA public postgres",
+        "3511; 0 0 COMMENT - SCHEMA extensions postgres",
         "3510; 0 16401 TABLE DATA public configured postgres",
         "",
     ]
@@ -33,7 +34,7 @@ SUPERUSERS = """\
 
 def test_a_superuser_restores_only_extensions_with_their_schemas_and_privileges() -> None:
     lists = restore_lists(LISTING, {"extensions"}, "app")
-    assert lists.extensions == (6, 2, 3507, 3509)
+    assert lists.extensions == (6, 2, 3507, 3509, 3511)
     assert lists.by_role == (7, 215, 3300, 3510)
     assert lists.privileges == (3508, 2100)
     assert lists.refused == ()
@@ -43,7 +44,7 @@ def test_a_superuser_restores_only_extensions_with_their_schemas_and_privileges(
 def test_what_needs_a_superuser_is_refused_by_name() -> None:
     lists = restore_lists(LISTING + SUPERUSERS, (), "app")
     assert lists.refused == ("EVENT TRIGGER - on_ddl", "OPERATOR CLASS public by_length")
-    assert len(lists.of_others) == 3
+    assert len(lists.of_others) == 4
 
 
 @pytest.mark.parametrize(
