@@ -16,7 +16,7 @@ from jobs.backup.postgres import copies, programs
 from jobs.backup.postgres.connection import Address, Endpoint, reach, translated_errors
 from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.postgres.supervisor import ends_with_parent
-from jobs.backup.restore.chosen_owner import ChosenOwner, executed_for, require_restorable_for
+from jobs.backup.restore.chosen_owner import ChosenOwner, executed_for, present_owner, require_restorable_for
 from jobs.backup.restore.fill import (
     RestoreTask,
     analyze,
@@ -24,7 +24,7 @@ from jobs.backup.restore.fill import (
     refresh_materialised_views,
 )
 from jobs.backup.restore.lock import RestoreLock, restore_lock
-from jobs.backup.restore.ordinary_role import database_owner, is_superuser, ordinary_role
+from jobs.backup.restore.ordinary_role import is_superuser, ordinary_role
 from jobs.backup.restore.pg_restore import DefinitionOptions
 from jobs.backup.restore.protected import find_protection
 from jobs.backup.restore.restore import create_roles, pg_restore_for, require_configured, restore_and_swap
@@ -131,7 +131,7 @@ def restoring_owner(into: Endpoint, target: RestoreTarget, settings: Refresh) ->
     """
     if settings.restore_as == target.user or not (target.superuser or settings.restore_as):
         return None
-    name = settings.restore_as or database_owner(into)
+    name = settings.restore_as or present_owner(into)
     if name is None or (not settings.restore_as and is_superuser(into, name)):
         raise BackupError(
             f"{target.user} is a superuser, and the script {settings.sanitise.name} can call functions of "

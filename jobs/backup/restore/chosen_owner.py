@@ -20,7 +20,7 @@ from jobs.backup.restore.ordinary_role import (
 )
 from jobs.backup.restore.roles import RoleStatement, makes_superuser, missing_roles
 from jobs.backup.restore.target import RestoreTarget
-from jobs.backup.restore.temporary_role import LoginRefused, temporary_role
+from jobs.backup.restore.temporary_role import TEMPORARY_ROLES, LoginRefused, temporary_role
 from jobs.backup.sets.manifest import PartKind
 from jobs.backup.sets.stored import StoredSet, read_small_part
 
@@ -43,12 +43,18 @@ def owner_by_default(
     """Return the owner of the database, if a superuser restores it and the owner is no superuser."""
     if not target.superuser:
         return None
-    owner = (database_owner(into) if adds_to_database else None) or stored.description.settings.owner
+    owner = (present_owner(into) if adds_to_database else None) or stored.description.settings.owner
     if owner in target.roles:
         superuser = is_superuser(into, owner)
     else:
         superuser = makes_superuser(missing_role_statements(stored, target), owner)
     return None if superuser else ChosenOwner(owner)
+
+
+def present_owner(into: Endpoint) -> str | None:
+    """Return the owner of the database; None if it does not exist, or if a killed restore has left it."""
+    owner = database_owner(into)
+    return None if owner is not None and owner.startswith(TEMPORARY_ROLES) else owner
 
 
 def missing_role_statements(stored: StoredSet, target: RestoreTarget) -> Sequence[RoleStatement]:

@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     import psycopg
 
 _DAYS_VALID = 7
-_PREFIX = "groundcrew_restore_"
+TEMPORARY_ROLES = "groundcrew_restore_"
 _DATABASE_EXISTS = "SELECT FROM pg_catalog.pg_database WHERE datname = %s"
 _LEFT_BEHIND = "SELECT rolname FROM pg_catalog.pg_roles WHERE pg_catalog.starts_with(rolname::pg_catalog.text, %s)"
+_OWNS_OTHER_DATABASES = """SELECT EXISTS (SELECT FROM pg_catalog.pg_database
+    WHERE pg_catalog.pg_get_userbyid(datdba) = %s AND datname <> %s)"""
 _TABLESPACES = "SELECT spcname FROM pg_catalog.pg_tablespace WHERE spcname !~ '^pg_'"
 _SCHEMAS = "SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname = ANY (%s)"
 _EXTENSION_ROWS = """SELECT DISTINCT c.oid::pg_catalog.regclass::pg_catalog.text, relkind = 'S'
@@ -65,7 +67,7 @@ class TemporaryRole(OrdinaryRole):
 
 def role_prefix(database: str) -> str:
     """Return how the names of the temporary roles of a database begin: only one restore fills it at a time."""
-    return f"{_PREFIX}{lock_number(database):08x}_"
+    return f"{TEMPORARY_ROLES}{lock_number(database):08x}_"
 
 
 @contextmanager
@@ -74,14 +76,15 @@ def temporary_role(
 ) -> Iterator[TemporaryRole]:
     """Provide the role, optionally as a member of the owner, and drop it. The caller holds the lock of the database.
 
-    Raise LoginRefused if it cannot log in. What an earlier restore could not drop is dropped, too, but not the role
-    `beside`.
+    Raise LoginRefused if it cannot log in. Roles that a killed restore has left are dropped before, because one of them
+    can own the database, but not the role `beside`.
     """
     password = secrets.token_urlsafe(32)
     hide(password)
     role = TemporaryRole(
         role_prefix(into.database) + secrets.token_hex(4), password, owner=owner, keeps_owners=keeps_owners
     )
+    _drop_all(into, owner, beside)
     try:
         with maintenance_connection(into) as server:
             _create(server, role.name, password, owner if is_member else None)
@@ -117,16 +120,21 @@ def _require_login(role: TemporaryRole, into: Endpoint) -> None:
 
 
 def _drop_all(into: Endpoint, owner: str, beside: str) -> None:
-    """Drop the temporary roles of the database. One that still owns something cannot log in any more."""
+    """Drop the temporary roles of the database. One that still owns something cannot log in any more.
+
+    If it owns a copy that a killed restore or refresh has left, nobody else may own this copy: its rows can be secret.
+    """
     import psycopg
 
     with maintenance_connection(into) as server:
         names = [name for (name,) in server.execute(_LEFT_BEHIND, (role_prefix(into.database),)).fetchall()]
         exists = server.execute(_DATABASE_EXISTS, (into.database,)).fetchone() is not None
         for name in names:
-            if name == beside:
+            if name in (beside, owner):
                 continue
             server.execute(f"ALTER ROLE {quoting.identifier(name)} NOLOGIN PASSWORD NULL")
+            if server.execute(_OWNS_OTHER_DATABASES, (name, into.database)).fetchone() == (True,):
+                continue
             if exists:
                 with suppress(Failed, Transient), translated_errors(), into.connect(autocommit=True) as connection:
                     _reassign(connection, name, owner)

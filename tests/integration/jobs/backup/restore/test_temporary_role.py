@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from jobs.backup.postgres.copies import restoring_name
 from jobs.backup.restore.temporary_role import role_prefix
 from tests.integration.jobs.backup.restore.test_ordinary_role import restore, temporary_roles
 from tests.parts import postgres as servers
@@ -126,11 +128,26 @@ def test_what_a_killed_restore_left_is_dropped(repository: Repository, server: S
         connection.execute(f"CREATE ROLE {left} LOGIN")
         connection.execute(f"CREATE DATABASE created OWNER {left}")
         connection.execute(f"CREATE ROLE {role_prefix('another')}0123abcd")
+        connection.execute(f"CREATE ROLE {role_prefix('created')}of_copy LOGIN")
+        copy = restoring_name("created", datetime.now(UTC))
+        connection.execute(f"CREATE DATABASE {copy} OWNER {role_prefix('created')}of_copy")
+    Database(server, "created").run("CREATE TABLE of_killed (id integer)", f"ALTER TABLE of_killed OWNER TO {left}")
+    added = restore(repository, server, "created", "--tables", "mine")
+    assert added.code == 0, added
+    owners = "SELECT relname, pg_get_userbyid(relowner) FROM pg_class WHERE relname IN ('of_killed', 'mine') ORDER BY 1"
+    assert Database(server, "created").ask(owners) == [("mine", "owner"), ("of_killed", "owner")]
     restored = restore(repository, server, "created", "--replace")
     assert restored.code == 0, restored
-    assert temporary_roles(server) == [f"{role_prefix('another')}0123abcd"]
+    remaining = [f"{role_prefix('another')}0123abcd", f"{role_prefix('created')}of_copy"]
+    assert sorted(temporary_roles(server)) == sorted(remaining)
     with server.connect() as connection:
-        connection.execute(f"DROP ROLE {role_prefix('another')}0123abcd")
+        of_copy = connection.execute(
+            "SELECT rolname, rolcanlogin FROM pg_roles r JOIN pg_database ON datdba = r.oid WHERE datname = %s", [copy]
+        ).fetchone()
+        assert of_copy == (remaining[1], False), "a copy that is not sanitised gets no other owner"
+        connection.execute(f"DROP DATABASE {copy}")
+        for name in remaining:
+            connection.execute(f"DROP ROLE {name}")
         for (name,) in connection.execute("SELECT datname FROM pg_database WHERE datname ~ '_replaced_'").fetchall():
             connection.execute(f"DROP DATABASE {name}")
 
