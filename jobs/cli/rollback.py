@@ -16,7 +16,7 @@ from jobs.cli.stack_plans import NOTHING_TO_DO, apply_plan
 from jobs.cli.stacks_command import Confirmation, Full, LockTimeout, StackName, StacksCommand, Yes, open_stacks_command
 
 if TYPE_CHECKING:
-    from jobs.run.job import Outcome
+    from jobs.stacks.commits import PastApply
 
 
 def rollback_command(
@@ -36,8 +36,9 @@ def rollback_command(
     """Apply the code of an earlier commit to a stack.
 
     Shows the plan of that code and of its values, asks, and applies exactly this plan. Goes back to the commit of the
-    last apply that went well and had other code than the newest apply. The checkout stays as it is, so revert the bad
-    commit there, too. To restore only the state, use: crew stacks states --restore
+    last apply that went well and had other code than the newest apply, but never to code that a rollback has left. The
+    checkout stays as it is, so revert the bad commit there, too. To restore only the state, use: crew stacks states
+    --restore
     """
     from jobs.stacks.commits import code_of_commit, commit_title
     from jobs.stacks.execution import repository_root
@@ -88,12 +89,12 @@ def _target(command: StacksCommand, stack: str, root: Path, to: str | None) -> s
     return commit
 
 
-def _applies(command: StacksCommand, stack: str) -> Iterator[tuple[Outcome, str]]:
-    """Yield the outcome and the commit of each apply and rollback of a stack, newest first."""
+def _applies(command: StacksCommand, stack: str) -> Iterator[PastApply]:
+    """Yield each apply and rollback of a stack, newest first."""
     from jobs.run import records
-    from jobs.stacks.commits import FIGURE
+    from jobs.stacks.commits import FIGURE, ROLLBACK
 
     store, environment = command.run.store, command.environment.name
-    by_job = [records(store, environment, job, stack) for job in ("apply", "rollback")]
+    by_job = [records(store, environment, job, stack) for job in ("apply", ROLLBACK)]
     for record in merge(*by_job, key=lambda record: record.started, reverse=True):  # each is read when it is needed
-        yield record.outcome, str(record.figures.get(FIGURE, ""))
+        yield record.job, record.outcome, str(record.figures.get(FIGURE, ""))

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 SHORT = 12
 FIGURE = "commit"
 """The name of the commit in the record of an apply."""
+ROLLBACK = "rollback"
+PastApply = tuple[str, "Outcome", str]
+"""The command (apply or rollback), its outcome, and the commit of its code; "" if that is not known."""
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
@@ -30,19 +33,25 @@ def figures_of_apply(root: Path) -> dict[str, str]:
     return {}
 
 
-def last_good_commit(applies: Iterable[tuple[Outcome, str]]) -> str:
-    """Return the commit of the last apply that went well and had other code than the newest apply; "" if none had.
+def last_good_commit(applies: Iterable[PastApply]) -> str:
+    """Return the commit of the last apply that went well and that nobody wants to leave; "" if there is none.
 
-    The newest apply, which comes first, is the one to roll back, whether it failed or not.
+    The applies are the newest first. A user wants to leave the code of the newest one, whether it failed or not, and
+    wanted to leave the code before each rollback. A rollback that failed can be repeated.
     """
     from jobs.run.job import Outcome
 
-    newest: str | None = None
-    for outcome, commit in applies:
-        if newest is None:
-            newest = commit
-        elif outcome is Outcome.DONE and _COMMIT.fullmatch(commit) and commit != newest:
+    left, target = set[str](), ""
+    for number, (job, outcome, commit) in enumerate(applies):
+        if target and commit != target:  # this apply came before a rollback to `target`
+            left.add(commit)
+            target = ""
+        if number == 0 and (job != ROLLBACK or outcome is Outcome.DONE):
+            left.add(commit)
+        elif outcome is Outcome.DONE and _COMMIT.fullmatch(commit) and commit not in left:
             return commit
+        if job == ROLLBACK:
+            target = commit
     return ""
 
 

@@ -9,27 +9,34 @@ import pytest
 
 from jobs.run.job import Outcome
 from jobs.stacks import commits
+from jobs.stacks.commits import ROLLBACK, PastApply
 from terraform.errors import StackError
 
 A, B, C = ("a" * 40, "b" * 40, "c" * 40)
+APPLY, DONE, FAILED = "apply", Outcome.DONE, Outcome.FAILED
 
 
 @pytest.mark.parametrize(
     ("applies", "expected"),
     [
-        ([(B, Outcome.FAILED), (A, Outcome.DONE)], A),
-        ([(B, Outcome.DONE), (A, Outcome.DONE)], A),
-        ([(C, Outcome.FAILED), (B, Outcome.FAILED), (A, Outcome.DONE)], A),
-        ([(C, Outcome.RUNNING), (B, Outcome.DONE), (A, Outcome.DONE)], B),
-        ([("", Outcome.DONE), (A, Outcome.DONE)], A),
-        ([(B, Outcome.FAILED), (B, Outcome.DONE), (A, Outcome.DONE)], A),
-        ([(B, Outcome.DONE), ("", Outcome.DONE), ("--output=x", Outcome.DONE)], ""),
-        ([(A, Outcome.DONE)], ""),
+        ([(APPLY, FAILED, B), (APPLY, DONE, A)], A),
+        ([(APPLY, DONE, B), (APPLY, DONE, A)], A),
+        ([(APPLY, FAILED, C), (APPLY, FAILED, B), (APPLY, DONE, A)], A),
+        ([(APPLY, Outcome.RUNNING, C), (APPLY, DONE, B), (APPLY, DONE, A)], B),
+        ([(APPLY, DONE, ""), (APPLY, DONE, A)], A),
+        ([(APPLY, FAILED, B), (APPLY, DONE, B), (APPLY, DONE, A)], A),
+        ([(APPLY, DONE, B), (APPLY, DONE, ""), (APPLY, DONE, "--output=x")], ""),
+        ([(APPLY, DONE, A)], ""),
         ([], ""),
+        ([(ROLLBACK, DONE, A), (APPLY, DONE, B), (APPLY, DONE, A)], ""),
+        ([(ROLLBACK, DONE, B), (APPLY, DONE, C), (APPLY, DONE, B), (APPLY, DONE, A)], A),
+        ([(ROLLBACK, FAILED, A), (APPLY, DONE, B), (APPLY, DONE, A)], A),
+        ([(ROLLBACK, FAILED, A), (ROLLBACK, FAILED, A), (APPLY, DONE, B), (APPLY, DONE, A)], A),
+        ([(APPLY, FAILED, C), (ROLLBACK, DONE, A), (APPLY, DONE, B), (APPLY, DONE, A)], A),
     ],
-)  # fmt: skip
-def test_the_last_good_commit(applies: list[tuple[str, Outcome]], expected: str) -> None:
-    assert commits.last_good_commit((outcome, commit) for commit, outcome in applies) == expected
+)
+def test_the_last_good_commit(applies: list[PastApply], expected: str) -> None:
+    assert commits.last_good_commit(applies) == expected
 
 
 def git(root: Path, *args: str) -> str:
