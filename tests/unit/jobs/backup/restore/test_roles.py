@@ -1,4 +1,4 @@
-from jobs.backup.restore.roles import missing_roles, names_only, parse_roles
+from jobs.backup.restore.roles import makes_superuser, missing_roles, names_only, parse_roles
 
 SCRIPT = r"""
 \restrict abc
@@ -53,3 +53,10 @@ def test_names_only_creates_roles_without_passwords_and_memberships() -> None:
 
 def test_password_hashes_are_not_shown() -> None:
     assert "SCRAM" not in repr(parse_roles(SCRIPT))
+
+
+def test_superusers_are_found() -> None:
+    statements = parse_roles(SCRIPT)
+    assert makes_superuser(statements, "postgres")
+    for role in ('the "shop"; owner', "reader", "another"):
+        assert not makes_superuser(statements, role)
