@@ -37,6 +37,9 @@ from jobs.store import Exists, Missing, Store
 STREAMS = 3
 """Pieces that are copied at once. Each needs a buffer of 8 MiB in an S3 store, see jobs/store/s3_upload.py."""
 
+SETS_AT_ONCE = 8
+"""Sets that are begun or completed at once. That takes some ten small requests each, and no memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Transferred:
@@ -61,7 +64,7 @@ def transfer_sets(run: Run, source: Store, target: Store, sets: Sequence[Set], *
     with ThreadPoolExecutor(STREAMS, thread_name_prefix="copy") as pool:
         copier = _Copier(run, source, target, pool, cancellation, sent, present, whole)
         tasks = {each.prefix: partial(copier.copy, each) for each in sets}
-        results = run_concurrently(run, cancellation, tasks, report, STREAMS)
+        results = run_concurrently(run, cancellation, tasks, report, SETS_AT_ONCE)
     report()
     copied = [each for each in sets if results[each.prefix] is True]
     return Transferred(copied, sent.bytes, [why for why in results.values() if isinstance(why, str)])
