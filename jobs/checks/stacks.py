@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 from inventories import Environment, StateSettings
 from jobs.checks.check import Check, CheckResult, fault, ok
@@ -15,6 +16,8 @@ def checks(environment: Environment) -> Iterator[Check]:
     """Yield the checks of an environment that has stacks."""
     if environment.stacks:
         yield Check(f"program {environment.terraform.program}", partial(check_terraform, environment))
+        for program in dict.fromkeys(check.command[0] for check in environment.terraform.checks):
+            yield Check(f"program {program}", partial(check_plan_checker, environment.folder.parent, program))
         yield Check("stacks' state", partial(check_state, environment.name, environment.terraform.state))
 
 
@@ -32,6 +35,14 @@ def check_terraform(environment: Environment) -> CheckResult:
     if state:
         backend.backend_settings(state, environment.name, "", version)
     return ok(backend.version_text(version))
+
+
+def check_plan_checker(root: Path, program: str) -> CheckResult:
+    """Check that a program of [terraform] checks is installed; a relative path starts at the root of the repository."""
+    path = shutil.which(str(root / program) if "/" in program else program)
+    if path is None:
+        return fault("not installed; needed for [terraform] checks", f"install {program}, or change terraform.checks")
+    return ok(path)
 
 
 def check_state(environment: str, state: StateSettings | None) -> CheckResult:
