@@ -33,7 +33,9 @@ HOSTILE = (
     "CREATE TABLE public.checked (id integer CHECK (public.take_over(id) > 0))",
     "CREATE TABLE public.computed (id integer, twice integer GENERATED ALWAYS AS (public.hidden(id)) STORED)",
     "CREATE TABLE public.indexed (id integer)",
+    "CREATE TABLE public.typed (id public.taken)",
     "INSERT INTO public.checked VALUES (1)",
+    "INSERT INTO public.typed VALUES (1)",
     "INSERT INTO public.computed VALUES (1)",
     "INSERT INTO public.indexed VALUES (1)",
     "CREATE INDEX ON public.indexed (public.hidden(id))",
@@ -135,9 +137,9 @@ def test_by_default_a_temporary_role_without_rights_restores(repository: Reposit
     shop.run("ALTER TABLE checked RENAME TO checked_before")
     tables = restore(repository, server, "shop", "--tables", "checked")
     assert tables.code == 0, tables
-    beside = restore(repository, server, "shop", "--tables", "checked", "--as-table", "checked_restored")
+    beside = restore(repository, server, "shop", "--tables", "typed", "--as-table", "typed_restored")
     assert beside.code == 0, beside
-    beside_owner = "SELECT pg_get_userbyid(relowner) FROM pg_class WHERE relname IN ('checked_restored', 'checked')"
+    beside_owner = "SELECT pg_get_userbyid(relowner) FROM pg_class WHERE relname IN ('typed_restored', 'checked')"
     assert shop.ask(beside_owner) == [("owner",), ("owner",)]
     assert not is_superuser(server)
     assert temporary_roles(server) == []
