@@ -37,6 +37,7 @@ def cross_check(environment: Environment, sections: Sequence[str], around: Surro
     yield from _stacks(environment, around)
     yield from _state(environment, sections)
     yield from _thresholds(environment)
+    yield from _bill(environment)
 
 
 def missing_hosts_file(around: Surroundings) -> Iterator[Fault]:
@@ -199,3 +200,11 @@ def _thresholds(environment: Environment) -> Iterator[Fault]:
             ("cost", "thresholds"),
             f"{list(thresholds)} is not in ascending order; list each threshold once, lowest first",
         )
+
+
+def _bill(environment: Environment) -> Iterator[Fault]:
+    cost = environment.cost
+    if cost and cost.source == "focus" and not cost.exports:
+        yield ("cost", "exports"), 'is missing, but from = "focus" needs it; add the bucket or folder of the exports'
+    if cost and cost.source == "aws" and cost.exports:
+        yield ("cost", "exports"), 'has no effect without from = "focus"; add that, or remove it'

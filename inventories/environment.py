@@ -536,6 +536,19 @@ class Cost:
     """The cost checks."""
 
     check: Cron | None = toml_key(value_types.CRON, "schedule of cost checks", default=None, example='"0 9 * * 1"')
+    source: str = toml_key(
+        value_types.BILL_SOURCE,
+        "the source of the bill: AWS Cost Explorer, or exports of any provider in the FOCUS format",
+        toml="from",
+        default="aws",
+        example='"focus"',
+    )
+    exports: str = toml_key(
+        or_empty(value_types.STORE_URL),
+        "bucket or folder with FOCUS exports, as .csv or .csv.gz",
+        default="",
+        example='"s3://acme-billing/focus"',
+    )
     budget: float = toml_key(value_types.MONEY, "monthly budget", example="2500")
     currency: str = toml_key(value_types.CURRENCY, "currency of the bill", default="USD", example='"USD"')
     thresholds: tuple[int, ...] = toml_key(

@@ -570,6 +570,12 @@ def _program(value: object) -> str:
     return text
 
 
+def _bill_source(value: object) -> str:
+    if value not in ("aws", "focus"):
+        raise InvalidValue(f'{as_written(value)} is not a source of bills; use "aws" or "focus"')
+    return str(value)
+
+
 def _lock(value: object) -> str:
     if value != "file":
         raise InvalidValue(
@@ -586,6 +592,7 @@ COUNT = Scalar('1 or more, or "all"', _count)
 PARALLEL = Scalar("1 to 64", _whole("a number of streams", 1, 64))
 PART_LIMIT = Scalar("10 to 10000", _whole("a number of parts", 10, 10000))
 PERCENT = Scalar("1 to 1000", _whole("a percentage", 1, 1000))
+BILL_SOURCE = Scalar('"aws" or "focus"', _bill_source)
 MONEY = Scalar("a number above 0", _money)
 FACTOR = Scalar('a factor, such as "2x"', _factor)
 SHARE = Scalar('a share, such as "50%", or "off"', _share)

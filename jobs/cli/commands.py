@@ -26,7 +26,7 @@ COMMANDS = {
     "schedule": CommandEntry("jobs.cli.schedule", "Show, run and export the schedule of jobs."),
     "stacks": CommandEntry("jobs.cli.stacks", "Plan and apply an environment's Terraform stacks."),
     "drift": CommandEntry("jobs.cli.drift", "Report drift and pending changes of Terraform stacks, read-only."),
-    "cost": CommandEntry("jobs.cli.cost", "Show this month's AWS cost and forecast against the budget."),
+    "cost": CommandEntry("jobs.cli.cost", "Show this month's cloud cost and forecast against the budget."),
     "runs": CommandEntry("jobs.cli.runs", "List runs, or show one run with its log."),
     "status": CommandEntry("jobs.cli.status", "Show environment health, problems first."),
     "demo": CommandEntry("jobs.cli.demo", "Back up, lose, restore and verify a database on this machine."),

@@ -30,11 +30,11 @@ def cost_command(
     environment_name: EnvironmentName,
     refresh: Annotated[
         bool,
-        typer.Option("--refresh", help="Query AWS again and print the page count; a page costs about one cent."),
+        typer.Option("--refresh", help="Read the bill again; for AWS, a page costs about one cent."),
     ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Show this month's AWS cost and forecast against the budget.
+    """Show this month's cloud cost and forecast against the budget.
 
     Also shows the change of each service compared with the same days of last month, and days that cost much more than
     the thirty days before. Results are cached for eight hours, because AWS charges about one cent a page. Days and
@@ -76,9 +76,10 @@ def print_month(name: str, month: MonthReport, problems: list[str]) -> None:
         output.say(f"  {sentences.unusual_day(day, report.currency)}", output.WARN)
     if report.credits:
         output.say(f"  Credits and refunds, not counted: {sentences.format_money(report.credits, report.currency)}")
-    output.say(
-        f"  {query_cost(month.cached)}; change: against the same days of last month. {report.link}", output.QUIET
-    )
+    if report.others:
+        output.say(f"  {sentences.other_currencies(report)}")
+    change = "change: against the same days of last month."
+    output.say(f"  {query_cost(month.cached)}; {change} {report.link}".rstrip(), output.QUIET)
 
 
 def _bars(report: CostReport) -> list[tuple[output.Cell | str, ...]]:
@@ -146,6 +147,7 @@ def month_as_json(month: MonthReport) -> dict[str, Any]:
         "forecast_percent": _rounded_or_none(report.forecast and report.percent(report.forecast)),
         "month_gone_percent": _rounded(report.month_gone),
         "credits": _rounded(report.credits),
+        "other_currencies": {currency: _rounded(amount) for currency, amount in report.others.items()},
         "services": [
             {
                 "name": service.name,

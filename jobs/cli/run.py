@@ -25,7 +25,7 @@ JOB_SUMMARIES = {
     "copy": "Copy the sets of each database to the second places under [copies].",
     "drift": "Compare each Terraform stack with the cloud.",
     "refresh": "Fill a database from another environment's newest verified set.",
-    "cost": "Compare this month's AWS cost with the budget.",
+    "cost": "Compare this month's cloud cost with the budget.",
     "status": "Write the status page into the store.",
 }
 _JOBS_HELP = "\b\nJobs:\n" + "\n".join(f"  {name:<9}  {summary}" for name, summary in JOB_SUMMARIES.items())

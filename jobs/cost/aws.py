@@ -113,18 +113,18 @@ class Explorer:
 
 def caller_identity(environment: Environment, settings: Cost) -> str:
     """Return the ARN that queries the bill; this call is free and also tests that the role can be assumed."""
-    session, caller = _session(environment, settings)
+    session, caller = session_for(environment, settings)
     with translated_errors(caller, "sts:GetCallerIdentity"):
         return str(session.client("sts", config=CONFIG).get_caller_identity()["Arn"])
 
 
 def _explorer(environment: Environment, settings: Cost) -> Explorer:
-    session, caller = _session(environment, settings)
+    session, caller = session_for(environment, settings)
     with translated_errors(caller, "ce:GetCostAndUsage"):
         return Explorer(session.client("ce", config=CONFIG), caller)
 
 
-def _session(environment: Environment, settings: Cost) -> tuple[boto3.session.Session, str]:
+def session_for(environment: Environment, settings: Cost) -> tuple[boto3.session.Session, str]:
     """Return a session with the environment's profile, or with the role assumed by it, and its name in errors."""
     store = environment.store
     profile = store.profiles.get("cost", store.profile) if store else ""
@@ -226,4 +226,4 @@ def _translate_response(error: boto.ClientError, caller: str, action: str) -> Co
 
 
 def _service(action: str) -> str:
-    return "STS" if action.startswith("sts:") else "Cost Explorer"
+    return {"sts": "STS", "s3": "S3"}.get(action.partition(":")[0], "Cost Explorer")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -50,8 +50,11 @@ class Bill:
     remaining: Decimal | None  # forecast from today to the end of the month; None if the provider has none yet
     estimated: frozenset[date]  # days whose amounts can still change
     pages: int
-    price: str  # what the query cost, as text
+    price: str  # what the query cost, as text; empty for exports, whose pages are files
     link: str
+    others: Mapping[str, Decimal] = field(
+        default_factory=dict
+    )  # this month's charges in other currencies, which no budget counts
 
     @property
     def today(self) -> date:
@@ -60,7 +63,7 @@ class Bill:
 
 
 Source = Callable[[Environment, datetime], Bill]
-"""A provider: fetches an environment's bill as of now. jobs/cost/aws.py has one."""
+"""A provider: fetches an environment's bill as of now. jobs/cost/aws.py and jobs/cost/focus.py have one each."""
 
 
 def month_of(day: date) -> date:

@@ -54,7 +54,11 @@ def _key(environment: Environment) -> str:
 
 def _query(settings: Cost | None) -> dict[str, Any]:
     """Return the settings that determine which charges the bill contains."""
-    return {"tags": dict(settings.filter.tag), "role": settings.role} if settings else {}
+    return (
+        {"tags": dict(settings.filter.tag), "role": settings.role, "from": settings.source, "exports": settings.exports}
+        if settings
+        else {}
+    )
 
 
 def encode_bill(bill: Bill, query: Mapping[str, Any]) -> bytes:
@@ -72,6 +76,7 @@ def encode_bill(bill: Bill, query: Mapping[str, Any]) -> bytes:
             "pages": bill.pages,
             "price": bill.price,
             "link": bill.link,
+            "others": bill.others,
             "days": days,
         }
     )
@@ -92,6 +97,7 @@ def _decode_bill(fields: dict[str, Any]) -> tuple[dict[str, Any], Bill]:
         pages=fields["pages"],
         price=fields["price"],
         link=fields["link"],
+        others={unit: Decimal(amount) for unit, amount in fields.get("others", {}).items()},
     )
     require_types(bill, Bill)
     if bill.link and not bill.link.startswith("https://"):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from inventories import Cost, Environment
-from jobs.cost import aws, sentences
+from jobs.cost import aws, focus, sentences
 from jobs.cost.bill import CostError, Source
 from jobs.cost.cache import CachedBill, cached_bill
 from jobs.cost.notices import cost_findings, cost_notice
@@ -18,9 +19,13 @@ from jobs.run.notices import known_notices
 from jobs.run.ticks import period
 from jobs.store import Store
 
-SUBJECT, SOURCE = "aws", aws.fetch_bill
 AMOUNTS_SETTLE = timedelta(days=3)  # AWS still adds to a day's amounts for this long
 UNSCHEDULED = timedelta(days=7)
+
+_WOULD = {
+    "aws": "would query Cost Explorer: usually two or three pages at about 0.01 USD each",
+    "focus": "would read the exports that were written since the last check",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +37,17 @@ class MonthReport:
 
 
 def month_report(
-    environment: Environment, store: Store, now: datetime, source: Source = SOURCE, *, refresh: bool = False
+    environment: Environment, store: Store, now: datetime, source: Source | None = None, *, refresh: bool = False
 ) -> MonthReport:
     """Return the report on this month, from the cached bill if that is fresh."""
     settings = cost_settings(environment)
-    cached = cached_bill(environment, store, now, source, refresh=refresh)
+    cached = cached_bill(environment, store, now, source or source_of(settings, store), refresh=refresh)
     return MonthReport(report_on(cached.bill, settings.budget, settings.currency), cached)
+
+
+def source_of(settings: Cost, store: Store) -> Source:
+    """Return the provider that cost.from names."""
+    return partial(focus.read_exported_bill, store=store) if settings.source == "focus" else aws.fetch_bill
 
 
 def cost_settings(environment: Environment) -> Cost:
@@ -50,7 +60,7 @@ def cost_settings(environment: Environment) -> Cost:
 def work(run: Run) -> Result:
     """Compare the bill with the budget."""
     if run.options.dry_run:
-        return Result(Outcome.DONE, "would query Cost Explorer: usually two or three pages at about 0.01 USD each")
+        return Result(Outcome.DONE, _WOULD[cost_settings(run.environment).source])
     settings = cost_settings(run.environment)
     month = month_report(run.environment, run.store, run.started)
     report, findings = month.report, cost_findings(month.report)
@@ -66,13 +76,15 @@ def work(run: Run) -> Result:
 
 def _interval(environment: Environment, now: datetime) -> timedelta:
     """Return the time between runs. Used to report only unusual days since the last run."""
-    line = schedule(environment, SUBJECT)
+    line = environment.cost.check if environment.cost else None
     return period(line, environment.timezone, now) if line else UNSCHEDULED
 
 
 def query_cost(cached: CachedBill) -> str:
     """Return the pages queried and their price, or the time of the cached bill."""
     bill = cached.bill
+    if cached.fresh and not bill.price:
+        return f"{plural(bill.pages, 'new export')} read"
     if cached.fresh:
         return f"{plural(bill.pages, 'page')} queried, {bill.price}"
     return f"as of {bill.fetched.astimezone(UTC):%b %d %H:%M} UTC"
@@ -95,8 +107,9 @@ def figures(month: MonthReport) -> dict[str, int | float | str]:
 
 
 def subjects(environment: Environment, _store: Store, options: Options) -> Sequence[str]:
-    """Return the one account, if it has a budget."""
-    return select_single(SUBJECT, options, configured=environment.cost is not None)
+    """Return the one source of bills, if there is a budget."""
+    settings = environment.cost
+    return select_single(settings.source if settings else "aws", options, configured=settings is not None)
 
 
 def schedule(environment: Environment, _subject: str) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from statistics import median
@@ -56,6 +56,7 @@ class CostReport:
     days: tuple[tuple[date, Decimal], ...]
     estimated: frozenset[date]
     link: str
+    others: Mapping[str, Decimal] = field(default_factory=dict)
 
     @property
     def today(self) -> date:
@@ -105,6 +106,7 @@ def report_on(bill: Bill, budget: float, currency: str) -> CostReport:
         days=_amounts_by_day(costs, today),
         estimated=bill.estimated,
         link=bill.link,
+        others=bill.others,
     )
 
 

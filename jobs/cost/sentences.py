@@ -69,7 +69,15 @@ def alert_text(report: CostReport) -> str:
         lines.append(f"{label}: {', '.join(service_change(service) for service in report.biggest_changes)}.")
     if report.credits:
         lines.append(f"Credits and refunds, not counted: {format_money(report.credits, report.currency)}.")
-    return "\n".join([*lines, report.link])
+    if report.others:
+        lines.append(f"{other_currencies(report)}.")
+    return "\n".join([*lines, *([report.link] if report.link else [])])
+
+
+def other_currencies(report: CostReport) -> str:
+    """Return this month's charges in other currencies."""
+    amounts = " and ".join(format_money(amount, currency) for currency, amount in report.others.items())
+    return f"Charges in other currencies, not counted: {amounts}"
 
 
 def service_change(service: Service) -> str:
