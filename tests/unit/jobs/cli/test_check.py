@@ -38,14 +38,14 @@ def test_the_closing_line_counts_lines() -> None:
 
 
 def test_warnings_exit_with_0(crew: Crew, write: Write, tmp_path: Path) -> None:
-    write()
+    write(f'[metrics]\ntextfile = "{tmp_path}/missing/groundcrew.prom"\n')
     result = crew("check", "try")
     assert result.code == 0, result
     assert result.out.splitlines()[-1] == "try: 0 faults, 1 warning in 4 checks"
     document = crew("check", "try", "--json").json
     assert (document["environment"], document["verdict"]) == ("try", "warn")
     assert {check["check"]: check["verdict"] for check in document["checks"]} == {
-        "store": "ok", "locks": "ok", "clock": "ok", "encryption": "warn",
+        "store": "ok", "locks": "ok", "clock": "ok", "metrics": "warn",
     }  # fmt: skip
 
 
