@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -119,6 +120,18 @@ def has_subject(environment: Environment, name: str) -> bool:
     return settings is not None and is_copied(settings, database)
 
 
+def limit(_environment: Environment, _subject: str) -> timedelta:
+    """Return the time limit of a copy: the first one can have terabytes to send. The next run goes on where it ends."""
+    return timedelta(days=1)
+
+
 COPY = Job(
-    "copy", subjects, work, schedule, max_parallel=1, compared=("newest_timestamp_seconds",), has_subject=has_subject
+    "copy",
+    subjects,
+    work,
+    schedule,
+    limit,
+    max_parallel=1,
+    compared=("newest_timestamp_seconds",),
+    has_subject=has_subject,
 )

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from inventories import Environment, Secret
 from jobs.checks.secrets import secrets_in
+from jobs.registry import find_job
 from jobs.schedule.slots import Timer
 
 DEFAULT_LIMIT = timedelta(hours=6)
@@ -19,6 +20,8 @@ DATABASE_CLIENTS = ("backup",)
 
 def run_timeout(environment: Environment, timer: Timer) -> timedelta:
     """Return when the scheduler stops a run that ignores its own time limit."""
+    if timer.job == "copy":
+        return find_job(timer.job).limit(environment, "") + MARGIN
     databases = sum(
         (environment.databases[name].limits.run for name in timer.names if name in environment.databases), timedelta()
     )

@@ -57,3 +57,14 @@ def test_a_fault_exits_with_1_and_names_the_secret(crew: Crew, write: Write, mon
     assert result.out.startswith("fault")
     assert "SHOP_PASSWORD is not set" in result.out
     assert crew("check", "try", "--json").json["verdict"] == "fault"
+
+
+def test_a_copy_is_checked_and_made_with_the_store(crew: Crew, write: Write, tmp_path: Path) -> None:
+    write(f'[copies.offsite]\nurl = "file://{tmp_path}/copy"\n')
+    refused = crew("check", "try")
+    assert refused.code == 1, refused
+    assert f"copies.offsite.url: directory {tmp_path}/copy does not exist" in refused.out
+    made = crew("check", "try", "--create")
+    assert made.code == 0, made
+    assert f"made a store for try in file://{tmp_path}/copy" in made.out
+    assert crew("check", "try", "--json").json["checks"][-1]["check"] == "store"

@@ -11,6 +11,8 @@ from jobs.backup.sets.sets import Set, set_prefix
 from jobs.backup.sets.stored import StoredSet, open_set
 from jobs.run import Outcome
 from jobs.run.job import UnknownName
+from jobs.schedule.export.needs import run_timeout
+from jobs.schedule.slots import slots, timers
 from jobs.store import Store
 from tests.parts.copies import TwoPlaces, two_places
 from tests.parts.sets import daily, put, result, set_id
@@ -148,3 +150,9 @@ def test_its_subjects_are_the_databases_of_the_copy(tmp_path: Path) -> None:
         places.run_all("other")
     with pytest.raises(UnknownName, match=r"nope has no backup sets; databases with sets: blog; shop"):
         places.run_all("offsite.nope")
+
+
+def test_a_scheduler_waits_as_long_as_a_first_copy_can_take(places: TwoPlaces) -> None:
+    (timer,) = timers("try", slots(places.environment))
+    assert timer.command == ("run", "copy", "try", "--only", "offsite", "--scheduled")
+    assert run_timeout(places.environment, timer) > timedelta(days=1)
