@@ -24,6 +24,7 @@ k3s_environment: dict[str, object] = {}  # variables of the units: {"HTTPS_PROXY
 k3s_registries: dict[str, object] = {}  # registries.yaml
 
 # Snapshots of etcd. Each server keeps "keep" of its own. "insecure": True uses plain HTTP.
+# Leave out both keys if the servers have a role for the bucket, as those of the cluster stack.
 #   {"schedule": "0 */6 * * *", "keep": 28, "s3": {"bucket": "acme-etcd", "folder": "staging", "region": "eu-central-1",
 #    "endpoint": "s3.amazonaws.com", "access_key": {"env": "ETCD_KEY"}, "secret_key": {"env": "ETCD_SECRET"}}}
 k3s_snapshots: dict[str, object] = {}

@@ -180,7 +180,8 @@ def faults(given: Mapping[str, Any], servers: int) -> Iterator[str]:
     yield from unknown_keys("k3s_snapshots", given.get("k3s_snapshots") or {}, ("schedule", "keep", "s3"))
     if s3 := (given.get("k3s_snapshots") or {}).get("s3"):
         yield from unknown_keys("k3s_snapshots: s3", s3, (*S3, *S3_KEYS))
-        for name in S3_KEYS:
+        # Without keys, K3s asks the cloud for those of the host's role.
+        for name in S3_KEYS if any(name in s3 for name in S3_KEYS) else ():
             yield from passwords.faults(f"k3s_snapshots: s3: {name}", s3.get(name))
     if not isinstance(given.get("k3s_drain", 0), int) or given.get("k3s_drain", 0) < 0:
         yield f"k3s_drain: {given['k3s_drain']!r} is invalid; use seconds, or 0 for no drain"

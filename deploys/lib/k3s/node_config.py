@@ -163,7 +163,8 @@ def snapshot_settings(given: Mapping[str, Any], key: str, secret: str, servers: 
     if given.get("keep"):
         values["etcd-snapshot-retention"] = given["keep"]
     if s3 := given.get("s3"):
-        values |= {"etcd-s3": True, "etcd-s3-access-key": key, "etcd-s3-secret-key": secret}
+        values |= {"etcd-s3": True}
+        values |= {"etcd-s3-access-key": key, "etcd-s3-secret-key": secret} if key else {}
         values |= {f"etcd-s3-{name}": s3[name] for name in S3 if name in s3}
         if given.get("keep"):
             values["etcd-s3-retention"] = given["keep"] * servers

@@ -67,8 +67,8 @@ def _in_s3(s3: Mapping[str, Any]) -> Iterator[EtcdSnapshot]:
         "s3",
         endpoint_url=f"{scheme}://{endpoint}",
         region_name=s3.get("region", "us-east-1"),
-        aws_access_key_id=key,
-        aws_secret_access_key=secret,
+        aws_access_key_id=key or None,  # none: those of your own login
+        aws_secret_access_key=secret or None,
         config=Config(connect_timeout=10, s3={"addressing_style": "path"}),
     )
     folder = f"{s3['folder']}/" if s3.get("folder") else ""
@@ -84,7 +84,9 @@ def _in_s3(s3: Mapping[str, Any]) -> Iterator[EtcdSnapshot]:
 
 
 def s3_keys(s3: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the access key and the secret key of the bucket."""
+    """Return the access key and the secret key of the bucket; two times "" if group data names none."""
+    if not any(name in s3 for name in S3_KEYS):
+        return "", ""
     key, secret = (passwords.reveal(f"k3s_snapshots: s3: {name}", s3[name]) for name in S3_KEYS)
     return key, secret
 

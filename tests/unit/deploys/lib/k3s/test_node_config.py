@@ -131,6 +131,11 @@ def test_snapshots_in_s3_are_counted_over_all_servers() -> None:
     }
 
 
+def test_without_keys_k3s_uses_the_role_of_its_host() -> None:
+    settings = k3s_config.snapshot_settings({"s3": {"bucket": "acme"}}, "", "", 1)
+    assert settings == {"etcd-s3": True, "etcd-s3-bucket": "acme"}
+
+
 def test_every_key_that_a_deploy_writes_is_a_flag_of_k3s() -> None:
     node = replace(AGENT, address="10.0.0.5", interface="ens7")
     snapshots = k3s_config.snapshot_settings(
