@@ -17,7 +17,7 @@ import yaml
 from pyinfra import host, inventory
 
 from deploys.lib import operations, preflight
-from deploys.lib.header import HEADER, SENTENCE
+from deploys.lib.header import HEADER
 from deploys.lib.k3s import artefacts, files, namespaces, node_config, nodes, peers, snapshots
 from deploys.lib.k3s import cluster as k3s_cluster
 from deploys.lib.k3s.files import BINARY, CONFIG, FIREWALL_UNIT, MODULES_FILE, REGISTRIES, SYSCTL_FILE
@@ -107,8 +107,7 @@ if host.name in hosts.all:
     )
     operations.install_packages(name="Packages", packages=["ca-certificates", "curl"])
     environment_file = f"{unit_file}.env"
-    ours = host.get_fact(CommandLines, f"grep '{SENTENCE}' {environment_file}")
-    if variables or ours:
+    if variables or environment_file in hardware:
         environment = Secret(literal=files.unit_environment(variables, [address(name) for name in hosts.all]))
         operations.write_secret_file(name="Environment", dest=environment_file, text=environment)
     artefacts.install_binary(name=f"K3s {version}", version=version, artefacts=source)

@@ -14,6 +14,7 @@ from pyinfra.api import Host
 from pyinfra.api.exceptions import ConnectError
 
 from deploys.lib import preflight
+from deploys.lib.header import SENTENCE
 from deploys.lib.k3s.files import BINARY, DATA, Node
 from deploys.lib.messages import log_message
 from deploys.lib.operations import run_silently
@@ -78,10 +79,11 @@ def this_node(cluster: ClusterHosts) -> Node:
     )
 
 
-# The memory controller in the unified hierarchy, or in the old one; then the addresses of the host.
+# The memory controller in the unified hierarchy, or in the old one; our environment files; addresses of the host.
 HARDWARE = (
     "{ grep --quiet --word-regexp memory /sys/fs/cgroup/cgroup.controllers || "
     "awk '$1 == \"memory\" && $4 == 1 {found = 1} END {exit !found}' /proc/cgroups; } && echo memory; "
+    f"grep --files-with-matches '{SENTENCE}' /etc/systemd/system/k3s*.env; "
     "ip -oneline address"
 )
 

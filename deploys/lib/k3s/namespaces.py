@@ -9,11 +9,12 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api import FunctionCommand, Host, State, operation
 
+from deploys.lib.facts import HostFacts, operation_with_facts, paths
 from deploys.lib.k3s import cluster as k3s_cluster
 from deploys.lib.k3s.cluster import ANSWER_TIMEOUT, StepFailed
 from deploys.lib.k3s.files import DATA
 from deploys.lib.messages import log_message
-from deploys.lib.operations import CommandLines, Steps
+from deploys.lib.operations import Steps
 
 # Earlier releases wrote this file. At its start, each server applies it and deletes what an older copy lacks.
 OLD_MANIFEST = f"{DATA}/server/manifests/groundcrew-namespaces.yaml"
@@ -67,10 +68,10 @@ def drop_faults(dropped: Sequence[str], given: Sequence[Mapping[str, Any]]) -> I
         yield f"k3s_drop_namespaces: k3s_namespaces still lists {name}; remove it there first"
 
 
-@operation()
-def remove_old_manifest() -> Steps:
+@operation_with_facts(lambda **_: paths(OLD_MANIFEST))
+def remove_old_manifest(facts: HostFacts) -> Steps:
     """Remove the manifest that earlier releases wrote, before a server starts and applies it. Nothing is deleted."""
-    if host.get_fact(CommandLines, f"ls {OLD_MANIFEST}"):
+    if OLD_MANIFEST in facts.paths:
         yield f"rm {OLD_MANIFEST}"
 
 
@@ -79,9 +80,9 @@ def apply_namespaces(given: Sequence[Mapping[str, Any]], servers: Sequence[str])
     """Apply the namespaces through a server that answers, if those in the cluster differ. None is deleted."""
     if not given:
         return
-    manifest, server = namespaces_manifest(given), k3s_cluster.responsive_server(*servers)
-    # It also fails for objects whose namespace does not exist yet.
-    if not server or not k3s_cluster.run_kubectl(server, "diff", *SERVER_SIDE, seconds=60, stdin=manifest)[0]:
+    manifest = namespaces_manifest(given)
+    # kubectl diff also fails for objects whose namespace does not exist yet.
+    if not any(k3s_cluster.run_kubectl(each, "diff", *SERVER_SIDE, seconds=60, stdin=manifest)[0] for each in servers):
         yield FunctionCommand(_apply, (manifest, servers), {})
 
 
@@ -112,8 +113,7 @@ def delete_namespaces(names: Sequence[str], given: Sequence[Mapping[str, Any]], 
     found = unlisted(managed_namespaces(servers), given)
     for name in (each for each in found if each in names):
         yield FunctionCommand(_delete, (name, servers), {})
-    staying = [each for each in found if each not in names]
-    if staying and not host.state.is_executing:  # say it once
+    if staying := [each for each in found if each not in names]:
         log_message(
             host,
             f"k3s_namespaces does not list {', '.join(staying)}, which groundcrew once created. Nothing is deleted; to "

@@ -91,12 +91,13 @@ def api_url(address: str) -> str:
 
 def _host_and_port(address: str) -> tuple[str, int]:
     name, separator, port = address.rpartition(":")
-    if not separator or _is_ip(address):
+    if not separator or is_ip_address(address):
         return address.strip("[]"), PORT
     return name.strip("[]"), int(port) if port.isdigit() else 0
 
 
-def _is_ip(text: str) -> bool:
+def is_ip_address(text: str) -> bool:
+    """Return whether the text is an IPv4 or IPv6 address."""
     try:
         ipaddress.ip_address(text)
     except ValueError:

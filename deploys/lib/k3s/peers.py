@@ -5,16 +5,14 @@ It changes nothing else, neither SSH nor the Kubernetes API nor ports of service
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pyinfra import host
-from pyinfra.api import operation
-
+from deploys.lib.facts import HostFacts, operation_with_facts, paths
 from deploys.lib.header import HEADER
 from deploys.lib.k3s.files import FIREWALL_UNIT
-from deploys.lib.operations import CommandLines, Steps
+from deploys.lib.k3s.node_config import is_ip_address
+from deploys.lib.operations import Steps
 
 TABLE = "inet groundcrew_k3s"
 RULES_FILE = "/etc/rancher/k3s/firewall.nft"
@@ -43,22 +41,14 @@ WantedBy=sysinit.target
 
 def is_wanted(given: object, addresses: Mapping[str, str]) -> bool:
     """Return whether hosts get the firewall. By default they do if each has an address for other nodes."""
-    return all(map(_is_ip, addresses.values())) if given is None else bool(given)
+    return all(map(is_ip_address, addresses.values())) if given is None else bool(given)
 
 
 def firewall_faults(given: object, addresses: Mapping[str, str]) -> Iterator[str]:
     """Yield a fault for each host whose address is not known, if group data asks for the firewall."""
     for name, address in addresses.items():
-        if given and not _is_ip(address):
+        if given and not is_ip_address(address):
             yield f"k3s_firewall: the address of {name} is not known; set k3s_address to it in the inventory"
-
-
-def _is_ip(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def firewall_rules(addresses: Mapping[str, str], config: Mapping[str, Any]) -> str:
@@ -84,9 +74,9 @@ table {TABLE} {{
 """
 
 
-@operation()
-def remove_firewall() -> Steps:
+@operation_with_facts(lambda **_: paths(UNIT_FILE))
+def remove_firewall(facts: HostFacts) -> Steps:
     """Remove the firewall of an earlier run."""
-    if host.get_fact(CommandLines, f"ls {UNIT_FILE}"):
+    if UNIT_FILE in facts.paths:
         yield f"systemctl disable --quiet --now {FIREWALL_UNIT}"
         yield f"rm --force {UNIT_FILE} {RULES_FILE} && systemctl daemon-reload"
