@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -65,6 +66,14 @@ def drift_command(
     fail_on: Annotated[
         FailOn, typer.Option(help="What exits with 2: drift alone, or also code that is not applied yet (pending).")
     ] = FailOn.DRIFT,
+    reports_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--reports",
+            metavar="DIR",
+            help="Also write a Markdown report of each stack to DIR/ENV.STACK.VERDICT.md: drift, clean or failed.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Report drift and pending changes of Terraform stacks, read-only.
@@ -75,6 +84,9 @@ def drift_command(
     rule of [drift] ignores, with 1 if a stack could not be compared.
     """  # fmt: skip
     reports = _compare(_named_environments(ctx, environment_names or [], all_environments=all_environments))
+    if reports_folder:
+        with output.writing_to(reports_folder):
+            _write_reports(reports, reports_folder)
     _print_reports(reports, Format.JSON if as_json else form)
     if any(report.failed for report in reports):
         return ExitCode.FAILED
@@ -130,6 +142,18 @@ def _report(environment: Environment, results: Sequence[StackReport]) -> DriftRe
     complete = not any(result.error for result in results)
     unmatched = drift.unmatched_rules((finding for result in results for finding in result.findings), rules)
     return DriftReport(environment.name, tuple(results), tuple(unmatched) if complete else ())
+
+
+def _write_reports(reports: Sequence[DriftReport], folder: Path) -> None:
+    """Write a file for each stack, whose name says the environment, the stack and the verdict."""
+    from terraform.report import DriftReport, as_markdown
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for report in reports:
+        for stack in report.stacks:
+            verdict = "failed" if stack.error else "drift" if stack.drifted else "clean"
+            text = "\n".join(as_markdown(DriftReport(report.environment, (stack,))))
+            (folder / f"{report.environment}.{stack.stack}.{verdict}.md").write_text(f"{text}\n")
 
 
 def _print_reports(reports: Sequence[DriftReport], form: Format) -> None:

@@ -7,15 +7,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from inventories import Repository
-from jobs.cli.output import print_json
+from jobs.cli.drift import _write_reports
 from terraform.drift import DriftFinding, DriftKind
-from terraform.report import DriftReport, StackReport, as_json, as_markdown
+from terraform.report import DriftReport, StackReport, as_markdown
 from tests.parts import github
 from tests.parts.terraform import ROOT
 
@@ -56,18 +57,19 @@ class Actions:
 class TestDrift:
     @pytest.fixture
     def actions(self, tmp_path: Path) -> Actions:
-        return Actions(
-            tmp_path, f"case $* in *json) cat {tmp_path}/json ;; *) cat {tmp_path}/markdown ;; esac; exit $CODE"
-        )
+        (tmp_path / "reports").mkdir()
+        copied = 'while [ "$1" != --reports ]; do shift; done; cp -r '
+        return Actions(tmp_path, f'cat {tmp_path}/markdown; {copied} {tmp_path}/reports/. "$2"; exit $CODE')
 
     @pytest.fixture
-    def check(self, actions: Actions, capsys: pytest.CaptureFixture[str]) -> Callable[..., int]:
+    def check(self, actions: Actions) -> Callable[..., int]:
         """`check(1, FAILED)` is the exit code of the script if crew exits 1 and reports these stacks."""
 
         def run(code: int, *stacks: StackReport, **more: str) -> int:
             report = DriftReport("staging", stacks)
-            print_json({"environments": [as_json(report)]})
-            (actions.folder / "json").write_text(capsys.readouterr().out)
+            for old in (actions.folder / "reports").iterdir():
+                old.unlink()
+            _write_reports([report], actions.folder / "reports")
             (actions.folder / "markdown").write_text("\n".join(as_markdown(report)))
             return actions.run("drift.sh", "staging", CODE=str(code), **more).returncode
 
@@ -99,6 +101,17 @@ class TestDrift:
         check(2, DRIFTED)
         assert check(1, FAILED, CLEAN) == 1
         assert [(issue["open"], issue["edits"]) for issue in actions.messages] == [(True, 0)]
+
+    def test_each_stack_has_an_issue_that_is_closed_when_it_is_clean(
+        self, actions: Actions, check: Callable[..., int]
+    ) -> None:
+        other = replace(DRIFTED, stack="network")
+        assert check(2, other, DRIFTED, PER_STACK="yes") == 0
+        assert check(1, replace(FAILED, stack="cluster"), CLEAN, PER_STACK="yes") == 1
+        found = sorted((issue["title"], issue["open"], issue["edits"]) for issue in actions.messages)
+        assert found == [("Drift in staging/cluster", True, 0), ("Drift in staging/network", False, 0)]
+        assert check(0, CLEAN, replace(CLEAN, stack="cluster"), PER_STACK="yes") == 0
+        assert [issue["open"] for issue in actions.messages] == [False, False]
 
     def test_wrong_usage_keeps_its_exit_code(self, actions: Actions, check: Callable[..., int]) -> None:
         assert check(64) == 64
