@@ -115,7 +115,7 @@ class DirectoryStore:
     def upload(self, key: str, first: int = 0, *, lock: ObjectLock | None = None) -> Upload:
         self._require_no_lock(lock)
         with self._translated_errors(key):
-            return DirectoryUpload(self, f"{key}.{first}", self._new_open_folder(key))
+            return DirectoryUpload(self, key, f"{key}.{first}", self._new_open_folder(key))
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         with self._translated_errors(key), self._opened_file(self._file(key)) as file:
@@ -369,8 +369,8 @@ class DirectoryStore:
 class DirectoryUpload:
     """An upload to one file, which becomes visible when it is complete."""
 
-    def __init__(self, store: DirectoryStore, key: str, folder: Path) -> None:
-        self._store, self._key, self._folder = store, key, folder
+    def __init__(self, store: DirectoryStore, key: str, piece: str, folder: Path) -> None:
+        self._store, self._key, self._piece, self._folder = store, key, piece, folder
         self._sha256 = hashlib.sha256()
         self._size = 0
         self._fd = _new_file(self._folder / "body")
@@ -383,7 +383,7 @@ class DirectoryUpload:
         return len(body)
 
     def complete(self) -> StoredStream:
-        piece = StoredPiece(self._key, self._size, self._sha256.hexdigest())
+        piece = StoredPiece(self._piece, self._size, self._sha256.hexdigest())
         with self._store._translated_errors(self._key):
             os.fsync(self._fd)
             if os.fstat(self._fd).st_size != self._size:

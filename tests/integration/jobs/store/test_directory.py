@@ -169,7 +169,7 @@ print(store.get("a").body, [entry.key for entry in store.list()])
 for change in (lambda: store.put("b", b""), lambda: store.create("b", b""), lambda: store.upload("b")):
     try: change()
     except Denied as error: print(error)
-print(store.delete(["a"]))
+print([(each.key, each.why) for each in store.delete(["a"])])
 """
     readonly = f'mount --bind {root} {root} && mount -o remount,bind,ro {root} && exec "$@"'
     ended = run(code, root, "unshare", "--mount", "sh", "-c", readonly, "sh")
@@ -177,7 +177,7 @@ print(store.delete(["a"]))
     assert ended.stdout.splitlines() == [
         "b'one' ['a']",
         *[f"file://{root}: b: {refused}"] * 3,
-        f"[NotDeleted(key='a', why='file://{root}: a: {refused}')]",
+        f"[('a', 'file://{root}: a: {refused}')]",
     ], ended.stderr
 
 
