@@ -1,6 +1,6 @@
-# The bucket for crew's backups, records and state, and three roles with separate permissions. A job assumes its role
-# through an AWS profile: see [store] profiles in the environment file. No role can delete old object versions, so you can
-# recover objects that the pruner's credentials deleted.
+# The bucket for crew's backups, records and state, and roles with separate permissions. A job assumes its role through
+# an AWS profile: see [store] profiles in the environment file. No role can delete old object versions or lift an object
+# lock, so you can recover objects that the pruner's credentials deleted.
 
 data "aws_caller_identity" "current" {}
 
@@ -16,17 +16,30 @@ locals {
 
   sets    = "${aws_s3_bucket.this.arn}/*/backups/*"
   results = "${aws_s3_bucket.this.arn}/*/backups/*/verifications/*"
+  checks  = "${aws_s3_bucket.this.arn}/*/check/*"
 
-  writes = {
-    writer   = concat(local.bookkeeping, [local.sets])
-    pruner   = local.bookkeeping
-    restorer = concat(local.bookkeeping, [local.results])
+  writes = merge(
+    {
+      writer   = concat(local.bookkeeping, [local.sets])
+      pruner   = local.bookkeeping
+      restorer = concat(local.bookkeeping, [local.results])
+    },
+    length(var.copies_to) > 0 ? { copier = local.bookkeeping } : {},
+  )
+
+  # `crew check` locks a test object. The writer locks new sets, the pruner renews the locks of sets that stay.
+  locks = {
+    writer   = [local.sets, local.checks]
+    pruner   = [local.sets, local.checks]
+    restorer = [local.checks]
+    copier   = [local.checks]
   }
+
+  copies = [for bucket in var.copies_to : "arn:aws:s3:::${bucket}"]
 }
 
 resource "aws_s3_bucket" "this" {
-  bucket              = var.bucket
-  object_lock_enabled = var.lock_days > 0 ? true : null
+  bucket = var.bucket
 }
 
 resource "aws_s3_bucket_versioning" "this" {
@@ -62,7 +75,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
     }
   }
 
-  # Objects that retention removed stay recoverable for this time.
+  # Objects that retention removed stay recoverable for this time. S3 waits longer for a version that is locked.
   rule {
     id     = "removed"
     status = "Enabled"
@@ -74,20 +87,27 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
     }
   }
 
+  # A delete marker is of no use once the versions that it hid are gone.
+  rule {
+    id     = "delete-markers"
+    status = "Enabled"
+
+    filter {}
+
+    expiration {
+      expired_object_delete_marker = true
+    }
+  }
+
   depends_on = [aws_s3_bucket_versioning.this]
 }
 
+# Without a default: crew locks the objects of backups, but not records, leases and alerts, which it replaces.
 resource "aws_s3_bucket_object_lock_configuration" "this" {
-  count = var.lock_days > 0 ? 1 : 0
+  count = var.object_lock ? 1 : 0
 
-  bucket = aws_s3_bucket.this.id
-
-  rule {
-    default_retention {
-      mode = "GOVERNANCE"
-      days = var.lock_days
-    }
-  }
+  bucket              = aws_s3_bucket.this.id
+  object_lock_enabled = "Enabled"
 
   depends_on = [aws_s3_bucket_versioning.this]
 }
@@ -151,13 +171,20 @@ data "aws_iam_policy_document" "permissions" {
 
   statement {
     sid       = "List"
-    actions   = ["s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:GetBucketLocation"]
     resources = [aws_s3_bucket.this.arn]
+
+    actions = [
+      "s3:ListBucket",
+      "s3:ListBucketVersions",
+      "s3:ListBucketMultipartUploads",
+      "s3:GetBucketLocation",
+      "s3:GetBucketVersioning",
+    ]
   }
 
   statement {
     sid       = "Read"
-    actions   = ["s3:GetObject", "s3:ListMultipartUploadParts"]
+    actions   = ["s3:GetObject", "s3:GetObjectVersion", "s3:GetObjectRetention", "s3:ListMultipartUploadParts"]
     resources = ["${aws_s3_bucket.this.arn}/*"]
   }
 
@@ -165,6 +192,40 @@ data "aws_iam_policy_document" "permissions" {
     sid       = "Write"
     actions   = ["s3:PutObject", "s3:AbortMultipartUpload"]
     resources = each.value
+  }
+
+  statement {
+    sid       = "Lock"
+    actions   = ["s3:PutObjectRetention"]
+    resources = local.locks[each.key]
+  }
+
+  # The job `copy` reads here and writes there. It deletes nowhere.
+  dynamic "statement" {
+    for_each = each.key == "copier" ? ["ListCopies"] : []
+
+    content {
+      sid       = statement.value
+      actions   = ["s3:ListBucket", "s3:GetBucketLocation"]
+      resources = local.copies
+    }
+  }
+
+  dynamic "statement" {
+    for_each = each.key == "copier" ? ["WriteCopies"] : []
+
+    content {
+      sid       = statement.value
+      resources = flatten([for arn in local.copies : ["${arn}/*/backups/*", "${arn}/*/check/*"]])
+
+      actions = [
+        "s3:GetObject",
+        "s3:GetObjectRetention",
+        "s3:PutObject",
+        "s3:PutObjectRetention",
+        "s3:AbortMultipartUpload",
+      ]
+    }
   }
 
   # Only a verification writes results: a machine that takes backups cannot say that they are good.

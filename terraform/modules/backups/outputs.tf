@@ -4,6 +4,6 @@ output "bucket" {
 }
 
 output "roles" {
-  description = "The ARNs of the roles writer, pruner and restorer."
+  description = "The ARNs of the roles writer, pruner, restorer and, with copies_to, copier."
   value       = { for name, role in aws_iam_role.this : name => role.arn }
 }

@@ -30,13 +30,14 @@ variable "undelete_days" {
   }
 }
 
-variable "lock_days" {
-  description = "Days of object lock, during which nobody can delete a backup, not even the pruner. 0: no lock. Set it only for a new bucket, and to fewer days than retention keeps."
-  type        = number
-  default     = 0
+variable "object_lock" {
+  description = "Whether the bucket supports object lock. It cannot be disabled again. The environment file sets how long backups are locked: [store] lock."
+  type        = bool
+  default     = false
+}
 
-  validation {
-    condition     = var.lock_days >= 0
-    error_message = "Use 0 for no lock, or the number of days."
-  }
+variable "copies_to" {
+  description = "Names of buckets that the job copy writes. With one, there is a role copier, which reads this bucket, writes sets there, and deletes nowhere."
+  type        = list(string)
+  default     = []
 }

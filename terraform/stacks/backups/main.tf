@@ -5,5 +5,6 @@ module "backups" {
   bucket        = var.bucket
   trusted       = var.trusted
   undelete_days = var.undelete_days
-  lock_days     = var.lock_days
+  object_lock   = var.object_lock
+  copies_to     = var.replica_bucket == "" ? [] : [var.replica_bucket]
 }

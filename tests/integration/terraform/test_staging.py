@@ -28,6 +28,7 @@ GROUP = "module.cluster[0].aws_security_group.this"
 AGENT = 'module.cluster[0].aws_instance.this["agent-1"]'
 DATABASE = "module.database.aws_db_instance.primary"
 JOBS = "arn:aws:iam::123456789012:user/jobs"
+REPLICA = 'replica_bucket = "acme-replica-staging"\nreplica_region = "eu-west-1"\n'
 NETWORK = {"network": ()}
 """Only this stack: a command for all stacks takes a minute of CPU."""
 TOPIC = "module.monitoring.aws_sns_topic.alerts"
@@ -345,7 +346,7 @@ def close_the_issue(staging: Cloud) -> None:
 
 
 def keep_destroy_and_lock(staging: Cloud) -> None:
-    """A kept type is destroyed only after it is removed from the list; the next bucket has object lock."""
+    """A kept type is destroyed only after it is removed from the list; the next buckets have object lock."""
     staging.settings(keep=["aws_s3_bucket"])
     refused = staging.failure("stacks", "destroy", "staging", "--yes", "backups")
     assert "module.backups.aws_s3_bucket.this (terraform.keep lists aws_s3_bucket)" in refused
@@ -356,9 +357,12 @@ def keep_destroy_and_lock(staging: Cloud) -> None:
         s3.delete_object(Bucket=bucket["bucket"], Key=one["Key"], VersionId=one["VersionId"])
     [destroyed] = staging.run_json("stacks", "destroy", "staging", "--yes", "backups")["stacks"]
     assert (destroyed["outcome"], destroyed["sentence"]) == ("done", "13 destroyed, 3 outputs")
-    staging.set("backups", "bucket =", "lock_days = 6\nbucket =")
+    staging.set("backups", "bucket =", f"object_lock = true\n{REPLICA}bucket =")
     staging.run_json("stacks", "apply", "staging", "--yes", "backups")
-    rule = s3.get_object_lock_configuration(Bucket=bucket["bucket"])["ObjectLockConfiguration"]["Rule"]
-    assert (rule["DefaultRetention"]["Mode"], rule["DefaultRetention"]["Days"]) == ("GOVERNANCE", 6)
+    for name in (bucket["bucket"], "acme-replica-staging"):
+        configuration = s3.get_object_lock_configuration(Bucket=name)["ObjectLockConfiguration"]
+        assert configuration == {"ObjectLockEnabled": "Enabled"}, "and no default, which would lock records"
+    [outputs] = staging.run_json("stacks", "output", "staging", "backups")["stacks"].values()
+    assert {"copier", "writer", "replica-writer"} < outputs["roles"].keys()
     [planned] = staging.run_json("stacks", "plan", "staging", "backups")["stacks"]
     assert planned["changes"] == []
