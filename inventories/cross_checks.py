@@ -64,11 +64,14 @@ def _store(environment: Environment, sections: Sequence[str]) -> Iterator[Fault]
 
 
 def _object_lock(environment: Environment) -> Iterator[Fault]:
-    store = environment.store
-    if store and store.lock and store.url and store.url.startswith("file:"):
-        yield ("store", "lock"), "object lock needs S3, a directory cannot refuse to delete files; remove `lock`"
-    if store and not store.lock and store.lock_mode == "compliance":
-        yield ("store", "lock_mode"), 'has no effect without lock; add lock = "30d"'
+    places: dict[KeyPath, StoreLocation] = {("copies", name): copy for name, copy in environment.copies.items()}
+    if environment.store:
+        places["store",] = environment.store
+    for path, place in places.items():
+        if place.lock and place.url and place.url.startswith("file:"):
+            yield (*path, "lock"), "object lock needs S3, a directory cannot refuse to delete files; remove `lock`"
+        if not place.lock and place.lock_mode == "compliance":
+            yield (*path, "lock_mode"), 'has no effect without lock; add lock = "30d"'
 
 
 def _signing(environment: Environment) -> Iterator[Fault]:

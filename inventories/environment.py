@@ -71,6 +71,18 @@ class StoreLocation:
         default=10000,
         example="10000",
     )
+    lock: timedelta | None = toml_key(
+        value_types.LOCK_PERIOD,
+        "S3 object lock: nobody can delete the objects of a new backup for this time; retention renews it",
+        default=None,
+        example='"30d"',
+    )
+    lock_mode: str = toml_key(
+        value_types.LOCK_MODE,
+        "mode of object lock; a special permission lifts governance, nothing lifts compliance",
+        default="governance",
+        example='"governance"',
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,18 +111,6 @@ class StoreSettings(StoreLocation):
         "public keys whose signatures are accepted; namespaces limits a key to one of the two purposes",
         default=[],
         example=f"""['namespaces="groundcrew-manifest" {_PUBLIC_KEY}']""",
-    )
-    lock: timedelta | None = toml_key(
-        value_types.LOCK_PERIOD,
-        "S3 object lock: nobody can delete the objects of a new backup for this time; retention renews it",
-        default=None,
-        example='"30d"',
-    )
-    lock_mode: str = toml_key(
-        value_types.LOCK_MODE,
-        "mode of object lock; a special permission lifts governance, nothing lifts compliance",
-        default="governance",
-        example='"governance"',
     )
 
     @property

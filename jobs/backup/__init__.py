@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         iso_timestamp,
     )
     from jobs.backup.sets.marker import MARKER
-    from jobs.backup.sets.object_locks import lock_of_new_set, lock_to_renew, lockable_names
+    from jobs.backup.sets.object_locks import LockSettings, lock_of_new_set, lock_to_renew, lockable_names
     from jobs.backup.sets.recent import find_recent_sets
     from jobs.backup.sets.results import VerificationResult
     from jobs.backup.sets.sets import (
@@ -121,7 +121,7 @@ _NAMES = {
         "encode_manifest",
         "iso_timestamp",
     ),
-    "sets.object_locks": ("lock_of_new_set", "lock_to_renew", "lockable_names"),
+    "sets.object_locks": ("LockSettings", "lock_of_new_set", "lock_to_renew", "lockable_names"),
     "sets.recent": ("find_recent_sets",),
     "sets.results": ("VerificationResult",),
     "sets.sets": (
@@ -187,6 +187,7 @@ __all__ = [
     "Endpoint",
     "KeyFile",
     "LimitedSink",
+    "LockSettings",
     "Manifest",
     "NewKeys",
     "NewestSets",

@@ -34,6 +34,8 @@ def checks(environment: Environment) -> Iterator[Check]:
             yield Check(f"object lock{as_job}", partial(with_store, proof))
     for copy in environment.copies.values():
         yield Check(f"copy {copy.name}", partial(check_copy, environment, copy))
+        if copy.lock is not None:
+            yield Check(f"object lock of copy {copy.name}", partial(check_lock_of_copy, environment, copy))
     yield Check("clock", partial(_with_store, settings, name, None, partial(check_clock, name=name)))
 
 
@@ -48,6 +50,12 @@ def _with_store(
 def check_copy(environment: Environment, copy: CopySettings) -> CheckResult:
     """Check that the copy job can write, read and list the store of a copy."""
     return check_access(open_copy(environment, copy, "copy"), environment.name, f"copy-{copy.name}")
+
+
+def check_lock_of_copy(environment: Environment, copy: CopySettings) -> CheckResult:
+    """Check that the store of a copy refuses to delete a locked object."""
+    store, compliance = open_copy(environment, copy, "copy"), copy.lock_mode == "compliance"
+    return check_object_lock(store, environment.name, f"copy-{copy.name}", compliance=compliance)
 
 
 def check_access(store: Store, name: str, job: str | None) -> CheckResult:

@@ -14,6 +14,7 @@ from jobs.backup import (
     find_copy,
     find_sets,
     has_trusted_set,
+    lock_of_new_set,
     open_copy,
     split_copy,
 )
@@ -45,7 +46,7 @@ def work(run: Run) -> Result:
     size = format_size(sum(each.size for each in wanted))
     if run.options.dry_run:
         return Result(Outcome.DONE, f"would copy {plural(len(wanted), 'set')}, {size}, to {settings.name}")
-    done = transfer_sets(run, run.store, target, wanted)
+    done = transfer_sets(run, run.store, target, wanted, lock=lock_of_new_set(settings, settings.keep, run.started))
     complete = {each.id: each for each in (*there, *done.sets) if is_usable(each, run.started)}
     return copy_result(settings.name, done, complete.values(), not_copied=_failed(here, complete))
 

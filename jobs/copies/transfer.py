@@ -23,6 +23,7 @@ from jobs.backup import (
     PartPiece,
     Set,
     StoredSet,
+    lockable_names,
     open_set,
     read_piece,
     run_concurrently,
@@ -32,7 +33,7 @@ from jobs.format import format_size
 from jobs.log import with_log_context
 from jobs.run.job import Run
 from jobs.run.stop import Stopped
-from jobs.store import Exists, Missing, Store
+from jobs.store import Exists, Missing, ObjectLock, Store
 
 STREAMS = 3
 """Pieces that are copied at once. Each needs a buffer of 8 MiB in an S3 store, see jobs/store/s3_upload.py."""
@@ -50,8 +51,16 @@ class Transferred:
     problems: Sequence[str]
 
 
-def transfer_sets(run: Run, source: Store, target: Store, sets: Sequence[Set], *, whole: bool = False) -> Transferred:
-    """Copy complete sets; if `whole`, with their pins and the results of their verifications.
+def transfer_sets(
+    run: Run,
+    source: Store,
+    target: Store,
+    sets: Sequence[Set],
+    *,
+    whole: bool = False,
+    lock: ObjectLock | None = None,
+) -> Transferred:
+    """Copy complete sets; if `whole`, with their pins and the results of their verifications. `lock` them there.
 
     A set that cannot be copied, most often because a hash is wrong, does not stop the others.
     """
@@ -62,7 +71,7 @@ def transfer_sets(run: Run, source: Store, target: Store, sets: Sequence[Set], *
         run.progress("copied", sent.bytes + present.bytes, stored_bytes)
 
     with ThreadPoolExecutor(STREAMS, thread_name_prefix="copy") as pool:
-        copier = _Copier(run, source, target, pool, cancellation, sent, present, whole)
+        copier = _Copier(run, source, target, pool, cancellation, sent, present, whole, lock)
         tasks = {each.prefix: partial(copier.copy, each) for each in sets}
         results = run_concurrently(run, cancellation, tasks, report, SETS_AT_ONCE)
     report()
@@ -83,6 +92,7 @@ class _Copier:
     present: ByteCounter
     """The bytes that the target has already."""
     whole: bool
+    lock: ObjectLock | None
     _failed: set[str] = field(default_factory=set)
 
     def copy(self, backup_set: Set) -> bool | str:
@@ -122,7 +132,7 @@ class _Copier:
         name, _, number = piece.key.rpartition(".")
         check = partial(self._check, backup_set)
         check()
-        with self.target.upload(backup_set.prefix + name, int(number)) as upload:
+        with self.target.upload(backup_set.prefix + name, int(number), lock=self.lock) as upload:
             for chunk in read_piece(stored, part, piece, check):
                 upload.write(chunk)
                 self.sent.add(len(chunk))
@@ -148,7 +158,7 @@ class _Copier:
         """Write what completes a set, in the order of a backup."""
         self._check(backup_set)
         for name, body in self._named_objects(backup_set):
-            self.target.put(backup_set.prefix + name, body)
+            self.target.put(backup_set.prefix + name, body, self.lock if lockable_names([name]) else None)
         documents = dict(stored.documents)
         if SIGNATURE not in documents:  # no signature is required today, but perhaps tomorrow
             with suppress(Missing):
@@ -170,7 +180,7 @@ class _Copier:
     def _create(self, key: str, body: bytes) -> None:
         """Write an object, unless an interrupted copy has written it."""
         try:
-            self.target.create(key, body)
+            self.target.create(key, body, self.lock)
         except Exists:
             if self.target.get(key, len(body)).body != body:
                 raise BackupError(

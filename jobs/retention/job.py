@@ -106,7 +106,7 @@ def plan_prune(store: Store, environment: Environment, subject: str, now: dateti
     candidates = [each for each in sets if each.complete and not is_dated_ahead(each, now)]
     local_now = now.astimezone(environment.timezone)
     decisions = apply_policy(candidates, policy, local_now)
-    locks = plan_locks(store, environment.store if copy is None else None, policy, decisions, local_now)
+    locks = plan_locks(store, environment.store if copy is None else copy, policy, decisions, local_now)
     abandoned = partial(is_abandoned, holder=holder, now=now)
     began = {each.id: changed[each.id] + COPY_GOES_ON if copy is not None else each.started for each in sets}
     leftovers = [each for each in sets if not each.complete and not each.pinned and abandoned(began[each.id])]
@@ -145,13 +145,21 @@ def plan_removal(store: Store, environment: Environment, database: str, set_id: 
     if selected.pinned:
         unpin = f"crew backups unpin {environment.name} {database} --set {selected.id}"
         raise Failed(f"set {selected.id} of {database} is pinned; unpin it first: {unpin}")
-    if environment.store and environment.store.lock and not plan.copy:
-        lock = store.object_lock(witness_key(selected))
-        if lock is not None and lock.until > now:
-            until = f"{lock.until.astimezone(environment.timezone):%Y-%m-%d %H:%M}"
-            raise Failed(f"set {selected.id} of {database} is locked until {until}; remove it then")
+    _require_unlocked(store, environment, plan.copy, selected, now)
     decision = Decision(selected, keep=False, reasons=(f"{reasons[selected]}, removed by --set",), counters=())
     return PrunePlan(plan.database, (decision,), True, (), (), plan.names, copy=plan.copy)
+
+
+def _require_unlocked(store: Store, environment: Environment, copy: str, selected: Set, now: datetime) -> None:
+    """Raise if object lock still protects a set that a person wants to remove."""
+    settings = environment.copies[copy] if copy else environment.store
+    if settings is None or settings.lock is None:
+        return
+    place = open_copy(environment, environment.copies[copy], "retention") if copy else store
+    lock = place.object_lock(witness_key(selected))
+    if lock is not None and lock.until > now:
+        until = f"{lock.until.astimezone(environment.timezone):%Y-%m-%d %H:%M}"
+        raise Failed(f"set {selected.id} of {selected.database} is locked until {until}; remove it then")
 
 
 def _collect_changes(listing: Iterable[ListedKey], start: int, changed: dict[str, datetime]) -> Iterator[ListedKey]:

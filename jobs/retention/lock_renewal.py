@@ -9,12 +9,12 @@ from datetime import datetime, tzinfo
 from functools import partial
 from typing import TYPE_CHECKING
 
-from jobs.backup import MANIFEST, Set, lock_to_renew, lockable_names
+from jobs.backup import MANIFEST, LockSettings, Set, lock_to_renew, lockable_names
 from jobs.retention.policy import Decision
 from jobs.store import ObjectLock, Store, StoreError
 
 if TYPE_CHECKING:
-    from inventories import Keep, StoreSettings
+    from inventories import Keep
 
 WORKERS = 8
 """Requests at once. Each object has its own lock, and each costs a request."""
@@ -41,7 +41,7 @@ class NotRenewed:
 
 
 def plan_locks(
-    store: Store, settings: StoreSettings | None, keep: Keep, decisions: Sequence[Decision[Set]], now: datetime
+    store: Store, settings: LockSettings | None, keep: Keep, decisions: Sequence[Decision[Set]], now: datetime
 ) -> LockPlan:
     """Read the lock of each set, of one object each, and decide what it changes; without `lock`, read nothing.
 
@@ -68,7 +68,7 @@ def plan_locks(
 
 
 def _renewal(
-    settings: StoreSettings, keep: Keep, decision: Decision[Set], current: ObjectLock | None, now: datetime
+    settings: LockSettings, keep: Keep, decision: Decision[Set], current: ObjectLock | None, now: datetime
 ) -> ObjectLock | None:
     started = decision.set.started
     return lock_to_renew(settings, keep, decision.reasons, started=started, current=current, now=now)

@@ -122,6 +122,12 @@ BROKEN = {
             "store.lock: object lock needs S3, a directory cannot refuse to delete files; remove `lock`",
         ],
     ),
+    "object lock in a directory of copies": (
+        WHOLE + '[copies.offsite]\nurl = "file:///mnt/copies"\nlock = "30d"\n',
+        [
+            "copies.offsite.lock: object lock needs S3, a directory cannot refuse to delete files; remove `lock`",
+        ],
+    ),
     "an object lock of some minutes": (
         HEAD + STORE + 'lock = "5m"\n' + SHOP,
         [

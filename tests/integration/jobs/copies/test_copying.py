@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from jobs.run import Outcome
+from jobs.retention.job import RETENTION
+from jobs.run import Options, Outcome, run_job
 from jobs.store import ListedKey
 from jobs.store.directory import DirectoryStore
 from jobs.store.s3 import S3Store
 from tests.parts.copies import Place, TwoPlaces, two_places
+from tests.parts.s3 import Bucket, with_object_lock
 from tests.parts.signed_sets import write_set
 from tests.parts.signing import SET_SIGNER
 
@@ -61,6 +63,22 @@ def test_sets_are_copied_from_one_kind_of_store_to_another_without_the_right_to_
     assert places.set_keys() == places.set_keys(copied=False)
     assert len(places.copied_sets()) == 2
     assert places.run().figures["copied_bytes"] == 0
+
+
+def test_a_copy_has_a_lock_of_its_own_and_its_retention_keeps_what_is_locked(seaweed: Bucket, tmp_path: Path) -> None:
+    lines = 'lock = "10d"\nkeep = { daily = 1 }'
+    places = two_places(tmp_path, lines, "staging", tmp_path / "directory", with_object_lock(seaweed))
+    write_set(places.store, SET_SIGNER, NEWEST)
+    assert places.run().outcome is Outcome.DONE
+    locks = {key: places.copy.object_lock(key) for key in places.set_keys()}
+    assert all(lock and lock.until - NEWEST > timedelta(days=10) for lock in locks.values()), locks
+    newer = write_set(places.store, SET_SIGNER, NEWEST + timedelta(days=1))
+    assert places.run().outcome is Outcome.DONE
+    (record,) = run_job(RETENTION, places.environment, places.store, Options(only=("offsite.shop",)))
+    assert record.outcome is Outcome.DONE, record.sentence
+    assert "removed 0 of 2 sets" in record.sentence
+    assert "kept by object lock alone: 1 set" in record.sentence
+    assert len(places.copied_sets()) == 2, newer
 
 
 @pytest.mark.parametrize("kills", [4, pytest.param(50, marks=pytest.mark.release)])
