@@ -335,7 +335,7 @@ def _remarks(plan: PrunePlan) -> Iterator[str]:
         yield "keep has no rules, so every set is kept"
     if plan.locked:
         last = max(plan.locked.values())
-        yield f"kept by object lock alone: {plural(len(plan.locked), 'set')}, until {last:%Y-%m-%d %H:%M} UTC at most"
+        yield f"kept by object lock alone: {plural(len(plan.locked), 'set')}, until {last:%Y-%m-%d %H:%M} at most"
     if plan.dated_ahead:
         ids = and_more([each.id for each in plan.dated_ahead], KEYS_SHOWN)
         yield f"dated in the future and ignored: {ids}; to remove one: crew backups prune --set"

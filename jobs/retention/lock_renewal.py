@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime, tzinfo
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -54,7 +54,7 @@ def plan_locks(
         found = pool.map(lambda each: store.object_lock(witness_key(each.set)), asked)
         locks = {each.set.id: lock for each, lock in zip(asked, found, strict=True)}
     locked = {
-        each.set.id: lock.until
+        each.set.id: lock.until.astimezone(now.tzinfo)
         for each in decisions
         if not each.keep and (lock := locks[each.set.id]) is not None and lock.until > now
     }
@@ -63,7 +63,7 @@ def plan_locks(
         for each in decisions
         if each.keep and each.set.id in locks and (lock := _renewal(settings, keep, each, locks[each.set.id], now))
     }
-    kept = [_kept_while_locked(each, locked.get(each.set.id), now.tzinfo) for each in decisions]
+    kept = [_kept_while_locked(each, locked.get(each.set.id)) for each in decisions]
     return LockPlan(tuple(kept), locked, renewals)
 
 
@@ -74,10 +74,10 @@ def _renewal(
     return lock_to_renew(settings, keep, decision.reasons, started=started, current=current, now=now)
 
 
-def _kept_while_locked(decision: Decision[Set], until: datetime | None, zone: tzinfo | None) -> Decision[Set]:
+def _kept_while_locked(decision: Decision[Set], until: datetime | None) -> Decision[Set]:
     if until is None:
         return decision
-    return replace(decision, keep=True, reasons=(f"locked until {until.astimezone(zone):%Y-%m-%d %H:%M}",))
+    return replace(decision, keep=True, reasons=(f"locked until {until:%Y-%m-%d %H:%M}",))
 
 
 def witness_key(backup_set: Set) -> str:

@@ -122,7 +122,7 @@ def test_locks_are_renewed_and_a_locked_set_stays_until_its_lock_ends(seaweed: B
     assert record.outcome is Outcome.DONE
     assert "removed 1 of 4 sets" in record.sentence
     assert "renewed the locks of 2 sets" in record.sentence
-    assert f"kept by object lock alone: 1 set, until {ends:%Y-%m-%d %H:%M} UTC at most" in record.sentence
+    assert f"kept by object lock alone: 1 set, until {ends:%Y-%m-%d %H:%M} at most" in record.sentence
     locks = {entry.key: store.object_lock(entry.key) for entry in store.list(set_prefix("try", "shop"))}
     soon, later = datetime.now(UTC) + timedelta(days=29), datetime.now(UTC) + timedelta(days=31)
     for key, lock in locks.items():
