@@ -215,7 +215,9 @@ def cloud(folder: Path, version: str, **more: str) -> Iterator[Cloud]:
             shutil.copytree(parts.ROOT / "terraform" / name, code / name, ignore=shutil.ignore_patterns(".terraform"))
         shutil.copytree(VALUES, code / "environments" / "staging")
         for stack in (code / "stacks").iterdir():
-            (stack / "emulator_override.tf").write_text(parts.override(endpoint))
+            aliases = ["", "replica"] if (stack / "replica.tf").exists() else [""]
+            overrides = "\n".join(parts.override(endpoint, alias) for alias in aliases)
+            (stack / "emulator_override.tf").write_text(overrides)
         made.settings()
         _debian(made)
         yield made

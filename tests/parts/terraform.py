@@ -130,11 +130,12 @@ def _package(name: str) -> Path:
 _SERVICES = ("budgets", "cloudwatch", "dynamodb", "ec2", "elbv2", "iam", "kms", "logs", "rds", "s3", "sns", "sts")
 
 
-def override(endpoint: str) -> str:
-    """The content of a file *_override.tf that directs a stack to the emulator."""
+def override(endpoint: str, alias: str = "") -> str:
+    """The content of a file *_override.tf that directs the provider of a stack, or its alias, to the emulator."""
+    name = f'  alias = "{alias}"\n' if alias else ""
     lines = "\n".join(f'    {service} = "{endpoint}"' for service in _SERVICES)
     return (
-        'provider "aws" {\n  s3_use_path_style = true\n  skip_credentials_validation = true\n'
+        f'provider "aws" {{\n{name}  s3_use_path_style = true\n  skip_credentials_validation = true\n'
         f"  skip_metadata_api_check = true\n  endpoints {{\n{lines}\n  }}\n}}\n"
     )
 
