@@ -75,9 +75,7 @@ def list_sets_command(
     """
     from jobs.backup import databases_with_sets, find_sets, server_of, sets_of
 
-    if database and database_option and database != database_option:
-        raise WrongUsage(f"{database} and --database {database_option} name two databases; name one of them")
-    database = database or database_option
+    database = _one_database(database, database_option)
     environment = arguments.open_environment(ctx, environment_name)
     store, now = arguments.sets_store(environment, from_copy, as_of=store_as_of), datetime.now(UTC)
     keep = environment.copies[from_copy].keep if from_copy else None
@@ -105,6 +103,12 @@ def list_sets_command(
         output.say(
             f"The newest {limit or NEWEST_SHOWN} of each database; to list all: --all, or name a database", output.QUIET
         )
+
+
+def _one_database(argument: str | None, option: str | None) -> str | None:
+    if argument and option and argument != option:
+        raise WrongUsage(f"{argument} and --database {option} name two databases; name one of them")
+    return argument or option
 
 
 def _newest_of_each(
