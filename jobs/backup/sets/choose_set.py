@@ -56,9 +56,9 @@ def choose_set(
     if set_id is not None:
         found = find_by_id(complete, database, set_id)
         if found is None:
-            raise UnknownName(
-                f"{database} has no complete set {set_id}; its newest is {complete[-1].id}. See all: crew backups list"
-            )
+            newest = complete[-1]
+            see = f"See all: crew backups list {newest.environment} {database}"
+            raise UnknownName(f"{database} has no complete set {set_id}; its newest is {newest.id}. {see}")
         return found
     candidates = [each for each in complete if before is None or each.started <= before]
     if not candidates:

@@ -92,6 +92,7 @@ def test_a_mistyped_set_leaves_no_record(crew: Crew, write: Write, tmp_path: Pat
     result = crew("backups", "verify", "try", "shop", "--set", "nope")
     assert result.code == 64, result
     assert result.err.startswith("shop has no complete set nope; its newest is 20261120T020000Z-cccc")
+    assert result.err.endswith("See all: crew backups list try shop\n")
     assert written(tmp_path) == [manifest]
 
 
