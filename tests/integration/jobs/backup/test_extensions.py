@@ -40,7 +40,7 @@ USED = {
     "lo": "CREATE TABLE of_lo (v lo); INSERT INTO of_lo VALUES (lo_from_bytea(0, 'content'))",
     "ltree": "CREATE TABLE of_ltree (v ltree); CREATE INDEX ON of_ltree USING gist (v)",
     "numeral": "CREATE TABLE of_numeral (v numeral); INSERT INTO of_numeral VALUES ('twelve')",
-    "pg_cron": "SELECT cron.schedule('* * * * *', 'SELECT 1')",
+    "pg_cron": "SELECT cron.schedule('0 0 1 1 *', 'SELECT 1')",
     "pg_partman": (
         "CREATE TABLE measured (at timestamptz NOT NULL, v int) PARTITION BY RANGE (at); "
         "SELECT create_parent('public.measured', 'at', 'native', 'daily'); "
