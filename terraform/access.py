@@ -92,8 +92,7 @@ def client_of_stack(environment: Environment, stack: str, service: str) -> Any:
     settings, state = environment.stacks[stack], environment.terraform.state
     variables = with_access(f"{environment.name}/{stack}", settings, os.environ)
     region = variables.get("AWS_REGION") or boto3.Session().region_name or (state.region if state else "") or None
-    if not settings.role:
-        return boto3.client(service, region_name=region)  # type: ignore[call-overload]
-    keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-    named = {name.lower(): variables[name] for name in keys}
-    return boto3.client(service, region_name=region, **named)  # type: ignore[call-overload]
+    keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN") if settings.role else ()
+    named: dict[str, Any] = {name.lower(): variables[name] for name in keys}
+    client: Any = boto3.Session(region_name=region, **named).client
+    return client(service)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,7 +84,7 @@ def test_a_key_with_more_versions_than_a_page(moto: Bucket, monkeypatch: pytest.
     for _ in range(3):
         store.put("a/2", b"later")
         store.delete(["a/2"])
-    client = store._client  # type: ignore[attr-defined]
+    client = vars(store)["_client"]
     paginate = client.get_paginator
     monkeypatch.setattr(client, "get_paginator", lambda name: SmallPages(paginate(name)))
     assert content(store.as_of(moment)) == dict.fromkeys(("a/1", "a/2", "a/3"), b"first")
@@ -92,11 +93,11 @@ def test_a_key_with_more_versions_than_a_page(moto: Bucket, monkeypatch: pytest.
 class SmallPages:
     """A paginator whose pages have three entries."""
 
-    def __init__(self, paginator: object) -> None:
+    def __init__(self, paginator: Any) -> None:
         self._paginator = paginator
 
     def paginate(self, **request: object) -> object:
-        return self._paginator.paginate(**request, MaxKeys=3)  # type: ignore[attr-defined]
+        return self._paginator.paginate(**request, MaxKeys=3)
 
 
 def test_a_store_without_versions_is_refused(bucket: Bucket, tmp_path: Path) -> None:
