@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         StoredSet,
         Verification,
     )
+    from jobs.run.context import RunContext
     from jobs.run.job import Run
     from jobs.store import Store
 
@@ -150,73 +151,133 @@ def restore_command(
     PostgreSQL executes functions of the set while it restores it: in check constraints, indexes and generated columns.
     If a superuser restores the database of another role, they run as a temporary role without rights.
     """
-    from jobs.backup import (
-        Address,
-        choose_mode,
-        choose_set,
-        chosen_and_older,
-        inspect_target,
-        parse_time,
-        password_in_file,
-        plan_restore,
-        restore_set,
-        restore_side_table,
-        restore_streams,
-        sets_of,
-        warnings_on_choice,
-    )
-    from jobs.run import recorded, unrecorded_run
+    from jobs.run import unrecorded_run
 
     _check_restore_options(tables or (), as_table, role, role_password_from)
     environment = arguments.open_environment(ctx, environment_name)
+    selection = _select(environment, database, set_id, before, trust_unsigned, from_copy, store_as_of)
+    address = _address(environment, into, password_from, via)
+    wanted = _Wanted(
+        create=create, replaces=replaces, tables=tuple(tables or ()), as_table=as_table, parallel=parallel, role=role,
+        role_password_from=role_password_from, yes_to=yes_to, dry_run=dry_run, as_json=as_json,
+    )  # fmt: skip
+    records = selection.store if store_as_of is None else arguments.unmarked_store(environment)
+    with unrecorded_run(environment, records, "restore", database) as run, _connected(run, address) as endpoint:
+        selected, stored = selection.open()
+        output.print_warnings(stored.warnings)
+        _restore(ctx, run, endpoint, selected, stored, wanted)
+    return 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """What a person wants to restore, and how."""
+
+    create: bool
+    replaces: bool
+    tables: Sequence[str]
+    as_table: str | None
+    parallel: int | None
+    role: str | None
+    role_password_from: str | None
+    yes_to: str | None
+    dry_run: bool
+    as_json: bool
+
+
+def _restore(
+    ctx: typer.Context, run: RunContext, endpoint: Endpoint, selected: Set, stored: StoredSet, wanted: _Wanted
+) -> None:
+    """Restore a set into the connected database as wanted, or print what that would do."""
+    from jobs.backup import choose_mode, inspect_target, plan_restore, restore_set, restore_side_table, restore_streams
+    from jobs.run import recorded
+
+    started, environment, database = time.monotonic(), run.environment, run.subject
+    tables, as_table, dry_run, as_json = wanted.tables, wanted.as_table, wanted.dry_run, wanted.as_json
+    target = inspect_target(endpoint)
+    mode = choose_mode(target, create=wanted.create, replaces=wanted.replaces, only_tables=bool(tables))
+    adds = mode.adds or bool(as_table)
+    ordinary, owner = _roles(stored, endpoint, target, wanted.role, wanted.role_password_from, adds=adds)
+    _confirm(ctx, run, endpoint, target, mode, wanted.yes_to)
+    streams = wanted.parallel or restore_streams(environment, database)
+    into_name = _target_name(endpoint)
+    if as_table:
+        subject = f"rows of {tables[0]}, set {selected.id}, into {into_name}"
+        with nullcontext() if dry_run else recorded(run, "restore", database, subject):
+            side = restore_side_table(
+                stored, endpoint, target, run,
+                streams=streams, table=tables[0], as_table=as_table, owner=owner, dry_run=dry_run,
+            )  # fmt: skip
+        _print_side_table(environment, selected, stored, endpoint, side, dry_run=dry_run, as_json=as_json)
+        return
+    if dry_run:
+        plan = plan_restore(stored, endpoint, target, run, mode, tables=tables, role=ordinary, owner=owner)
+        runs_as = wanted.role or (owner.name if owner else target.user)
+        _print_plan(
+            environment, selected, stored, endpoint, mode, plan, runs_as, temporary=bool(owner), as_json=as_json
+        )
+        return
+    with recorded(run, "restore", database, f"set {selected.id} into {into_name} ({mode.value})"):
+        restored = restore_set(
+            stored, endpoint, target, run, mode,
+            streams=streams, tables=tables, role=ordinary, owner=owner,
+        )  # fmt: skip
+    took = timedelta(seconds=time.monotonic() - started)
+    _print_restored(environment, selected, stored, restored, took, as_json=as_json)
+
+
+@dataclass(frozen=True, slots=True)
+class _Selection:
+    """The set to restore, and where it lies."""
+
+    environment: Environment
+    store: Store
+    sets: Sequence[Set]
+    chosen: Set
+    is_named: bool
+    trust_unsigned: bool
+    now: datetime
+
+    def open(self) -> tuple[Set, StoredSet]:
+        """Open the set that was named, or the newest one that is whole."""
+        from jobs.backup import chosen_and_older
+
+        if self.is_named:
+            return self.chosen, _open_named(
+                self.environment, self.store, self.chosen, trust_unsigned=self.trust_unsigned
+            )
+        return _open_newest(self.environment, self.store, chosen_and_older(self.sets, self.chosen, self.now))
+
+
+def _select(
+    environment: Environment,
+    database: str,
+    set_id: str | None,
+    before: str | None,
+    trust_unsigned: str | None,
+    from_copy: str | None,
+    store_as_of: str | None,
+) -> _Selection:
+    """Select a set by the options of a restore, and print what to know about the choice."""
+    from jobs.backup import choose_set, parse_time, sets_of, warnings_on_choice
+
     now = datetime.now(UTC)
     until = parse_time(before, environment.timezone, now) if before is not None else None
     set_id = named_set(set_id, trust_unsigned)
     with _hinting_at_copies(environment, database, from_copy):
         store = arguments.sets_store(environment, from_copy, as_of=store_as_of)
-        stored_sets = sets_of(environment, store, database)
-        selected = choose_set(stored_sets, database, set_id, until, now=now)
-    output.print_warnings(warnings_on_choice(stored_sets, selected, set_id, until, now=now))
+        sets = sets_of(environment, store, database)
+        chosen = choose_set(sets, database, set_id, until, now=now)
+    output.print_warnings(warnings_on_choice(sets, chosen, set_id, until, now=now))
+    return _Selection(environment, store, sets, chosen, set_id is not None, trust_unsigned is not None, now)
+
+
+def _address(environment: Environment, into: str, password_from: str | None, via: str | None) -> Address:
+    """Return the address of the target, with the password of the environment's file if none is given."""
+    from jobs.backup import Address, password_in_file
+
     tunnel, password = _tunnel(via), _secret(password_from)
-    address = Address(_hide_password(into), password or (None if via else password_in_file(environment, into)), tunnel)
-    started = time.monotonic()
-    records = store if store_as_of is None else arguments.unmarked_store(environment)
-    with unrecorded_run(environment, records, "restore", database) as run, _connected(run, address) as endpoint:
-        if set_id is None:
-            selected, stored = _open_newest(environment, store, chosen_and_older(stored_sets, selected, now))
-        else:
-            stored = _open_named(environment, store, selected, trust_unsigned=trust_unsigned is not None)
-        output.print_warnings(stored.warnings)
-        target = inspect_target(endpoint)
-        mode = choose_mode(target, create=create, replaces=replaces, only_tables=bool(tables))
-        ordinary, owner = _roles(stored, endpoint, target, role, role_password_from, adds=mode.adds or bool(as_table))
-        _confirm(ctx, run, endpoint, target, mode, yes_to)
-        streams = parallel or restore_streams(environment, database)
-        into_name = _target_name(endpoint)
-        if as_table and tables:
-            subject = f"rows of {tables[0]}, set {selected.id}, into {into_name}"
-            with nullcontext() if dry_run else recorded(run, "restore", database, subject):
-                side = restore_side_table(
-                    stored, endpoint, target, run,
-                    streams=streams, table=tables[0], as_table=as_table, owner=owner, dry_run=dry_run,
-                )  # fmt: skip
-            _print_side_table(environment, selected, stored, endpoint, side, dry_run=dry_run, as_json=as_json)
-            return 0
-        if dry_run:
-            plan = plan_restore(stored, endpoint, target, run, mode, tables=tables or (), role=ordinary, owner=owner)
-            runs_as = role or (owner.name if owner else target.user)
-            _print_plan(
-                environment, selected, stored, endpoint, mode, plan, runs_as, temporary=bool(owner), as_json=as_json
-            )
-            return 0
-        with recorded(run, "restore", database, f"set {selected.id} into {into_name} ({mode.value})"):
-            restored = restore_set(
-                stored, endpoint, target, run, mode,
-                streams=streams, tables=tables or (), role=ordinary, owner=owner,
-            )  # fmt: skip
-    took = timedelta(seconds=time.monotonic() - started)
-    _print_restored(environment, selected, stored, restored, took, as_json=as_json)
-    return 0
+    return Address(_hide_password(into), password or (None if via else password_in_file(environment, into)), tunnel)
 
 
 @contextmanager
