@@ -103,7 +103,7 @@ _EACH_TIME = (
     (r"\b\d{8}T\d{6}Z-[0-9a-f]{4,6}\b", "SET"),
     (r"\b(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d\d? \d\d:\d\d\b", "MOMENT"),
     (r"\b\d{4}-\d\d-\d\d( \d\d:\d\d(:\d\d)?)?\b", "MOMENT"),
-    (r"\b\d\d:\d\d(?= \()", "MOMENT"),
+    (r"\b\d\d:\d\d(?= \(|, MOMENT)", "MOMENT"),  # a time of today has no date
     (r"\b(as it was at )\d\d:\d\d\b", r"\1MOMENT"),
     (r"\b\d[\d.,]* ?(B|kB|MB|GB|TB|KiB|MiB|GiB)\b", "SIZE"),
     (r"\b\d[\d.]* (s|ms|min|h|d)\b( \d+ (s|min|h)\b)?", "WHILE"),
