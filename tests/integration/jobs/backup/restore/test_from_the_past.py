@@ -32,7 +32,7 @@ def next_second() -> str:
 
 def test_a_thief_empties_the_bucket(repository: Repository, shop: Callable[..., Database], bucket: Bucket) -> None:
     origin, client = shop(15), bucket.client()
-    monday = datetime.now(UTC).isoformat()
+    monday = next_second()
     repository.environment(text=repository.section("shop", origin), protected=True)
     repository.crew("check", "staging", "--create", "--json")
     taken = repository.backup()
