@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from tests.lab.machine import LabCannotRun
 from tests.parts.patience import deadline
 
 MOST_HOSTS = 10
+INOTIFY_LIMIT, ENOUGH_INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances"), 1024
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ def up(folder: Path, count: int = 1, debian: int = 12, *, bound: bool = False) -
     if not 1 <= count <= MOST_HOSTS:
         raise LabCannotRun(f"a lab has 1 to {MOST_HOSTS} hosts, not {count}")
     layers = [rootfs.downloads(debian), rootfs.release(debian)]
+    _allow_many_hosts()
     folder.mkdir(parents=True)
     if bound:
         bind(folder)
@@ -111,6 +113,13 @@ def up(folder: Path, count: int = 1, debian: int = 12, *, bound: bool = False) -
         down(folder)
         raise
     return lab
+
+
+def _allow_many_hosts() -> None:
+    """Raise the limit of inotify instances: each host needs eight, and the kernel allows root 128 by default."""
+    with suppress(OSError):
+        if int(INOTIFY_LIMIT.read_text()) < ENOUGH_INOTIFY:
+            INOTIFY_LIMIT.write_text(f"{ENOUGH_INOTIFY}\n")
 
 
 def make_home(lab: Lab) -> None:
