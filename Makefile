@@ -120,7 +120,7 @@ install:  ## install crew alone into the current Python; drift and stacks on Git
 environments:  ## print the environments that have stacks, for workflows on GitHub (needs install)
 	@$(PYTHON) -m terraform.ci.environments >>"$${GITHUB_OUTPUT:-/dev/stdout}"
 
-drift-issue:  ## keep a GitHub issue about an environment's drift: make drift-issue ENVIRONMENT=staging [PER_STACK=yes]
+drift-issue:  ## keep a GitHub issue about drift: make drift-issue ENVIRONMENT=staging [PER_STACK=yes]
 	PER_STACK="$(PER_STACK)" terraform/ci/drift.sh "$(ENVIRONMENT)"
 
 plan-comment:  ## comment a plan on a pull request: make plan-comment ENVIRONMENT=staging PULL_REQUEST=17
