@@ -17,7 +17,7 @@ from jobs.stacks.kept_plans import KEPT, KeptPlan, keep_plan, keep_plans, plan_r
 from terraform.errors import ChangeRefused, StackError
 from tests.parts.runs import environment, store_in
 
-COMMIT = "1a2b3c4d" * 5
+COMMIT = "1a2b3c4d" + "5e6f" + "0" * 28
 KEY = pyrage.x25519.Identity.generate()
 SECRET = b"hush-hush-42"
 
