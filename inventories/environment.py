@@ -374,6 +374,12 @@ class Verify:
     password: Secret | None = toml_key(
         value_types.SECRET, "password of the scratch server", default=None, example='{ env = "SCRATCH_PASSWORD" }'
     )
+    as_superuser: bool = toml_key(
+        value_types.YES_OR_NO,
+        "let functions of the backup run as the superuser that `scratch` names; only if nothing else is on that server",
+        default=False,
+        example="true",
+    )
     space: float = toml_key(
         value_types.FACTOR,
         "free space that verification requires, as a multiple of the database size",

@@ -156,7 +156,7 @@ def refresh(
     owner = restoring_owner(into, target, settings)
     kept_as = copies.replaced_name(into.database, datetime.now(UTC), target.databases) if target.exists else None
     all_owners = target.superuser and owner is None
-    options = DefinitionOptions(all_owners, all_owners, target.tablespaces, subscriptions=False)
+    options = DefinitionOptions(all_owners, target.superuser, target.tablespaces, subscriptions=False)
     streams = restore_streams(run.environment, run.subject)
     task = RestoreTask(stored, into, pg_restore_for(stored, target), run, streams, options)
     require_configured(task, is_copy=True)

@@ -130,13 +130,15 @@ def connection_limit_statement(database: str, properties: DatabaseProperties) ->
     return f"ALTER DATABASE {quoting.identifier(database)} CONNECTION LIMIT {properties.connection_limit}"
 
 
-def create_statement_without_locale(database: str, properties: DatabaseProperties, major: int) -> str:
+def create_statement_without_locale(
+    database: str, properties: DatabaseProperties, major: int, *, closed: bool = False
+) -> str:
     """Return CREATE DATABASE with the original encoding and the locale C, which every server has."""
     provider = " LOCALE_PROVIDER libc" if major >= _FIRST_WITH_PROVIDERS else ""
     encoding = quoting.literal(properties.encoding)
     return (
         f"CREATE DATABASE {quoting.identifier(database)} TEMPLATE template0 ENCODING {encoding}{provider} "
-        "LC_COLLATE 'C' LC_CTYPE 'C'"
+        f"LC_COLLATE 'C' LC_CTYPE 'C'{' ALLOW_CONNECTIONS false' if closed else ''}"
     )
 
 

@@ -24,7 +24,7 @@ from jobs.backup.restore.temporary_role import TEMPORARY_ROLES, LoginRefused, te
 from jobs.backup.sets.manifest import PartKind
 from jobs.backup.sets.stored import StoredSet, read_small_part
 
-_LACKS_RIGHTS = re.compile(r"permission denied|must be (owner|member|superuser)|must have|only superuser")
+LACKS_RIGHTS = re.compile(r"permission denied|must be (owner|member|superuser)|must have|only superuser")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def executed_for(
         try:
             yield with_role(task, role)
         except BackupError as error:
-            if role is None or not owner.by_default or not _LACKS_RIGHTS.search(str(error)):
+            if role is None or not owner.by_default or not LACKS_RIGHTS.search(str(error)):
                 raise
             raise type(error)(
                 f"{error}; a role with the rights of {owner.name} restores this set. If you trust this owner of the "
@@ -126,5 +126,5 @@ def with_role(task: RestoreTask, role: OrdinaryRole | None) -> RestoreTask:
     """Return the task with the role that executes what the set brings; None: that of the connection."""
     if role is None:
         return task
-    options = replace(task.options, owners=False, privileges=False, subscriptions=False)
+    options = replace(task.options, owners=False, subscriptions=False)
     return replace(task, role=role, options=options)

@@ -164,7 +164,7 @@ def require_restorable(task: RestoreTask, owner: str) -> None:
     with definitions_archive(task.stored, task.run.check) as archive:
         refused = read_lists(task, archive).refused
     if refused:
-        raise BackupError(
+        raise NeedsSuperuser(
             f"{owner} cannot restore this set, because only a superuser can restore "
             f"{and_more(refused, _SHOWN)}; restore as a superuser if you trust the owner of the database"
         )
@@ -203,9 +203,10 @@ def restore_extensions(task: RestoreTask, role: OrdinaryRole, archive: IO[bytes]
 
 def restore_privileges(task: RestoreTask, archive: IO[bytes], entries: Collection[int]) -> None:
     """Grant privileges as a superuser: GRANT executes nothing of the set, and can name other roles as grantors."""
+    if not task.options.privileges:
+        return
     with list_file(entries) as use_list:
-        options = replace(task.options, privileges=True)
-        restore_definitions(replace(task, role=None, options=options), None, archive, use_list)
+        restore_definitions(replace(task, role=None), None, archive, use_list)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from jobs.backup.restore.fill import RestoreTask, fill, require_restorable
 from jobs.backup.restore.lock import RestoreLock, restore_lock
 from jobs.backup.restore.ordinary_role import OrdinaryRole, require_owner
 from jobs.backup.restore.pg_restore import DefinitionOptions
-from jobs.backup.restore.roles import names_only
+from jobs.backup.restore.roles import RoleStatement, names_only
 from jobs.backup.restore.selection import Selection
 from jobs.backup.restore.swap import swap
 from jobs.backup.restore.tables import fill_tables, select_from_set
@@ -257,7 +257,9 @@ class CreatedRoles:
     notes: tuple[str, ...]
 
 
-def create_roles(stored: StoredSet, into: Endpoint, target: RestoreTarget, *, bare: bool = False) -> CreatedRoles:
+def create_roles(
+    stored: StoredSet, into: Endpoint, target: RestoreTarget, *, bare: bool = False, comment: str | None = None
+) -> CreatedRoles:
     """Create the missing roles, optionally without passwords and memberships. Existing roles do not change."""
     statements = missing_role_statements(stored, target)
     if bare or not target.superuser:
@@ -266,7 +268,7 @@ def create_roles(stored: StoredSet, into: Endpoint, target: RestoreTarget, *, ba
         refused = {
             statement.role: note
             for statement in statements
-            if (note := _execute_or_note(server, statement.text, f"role {statement.role}"))
+            if (note := _execute_or_note(server, _commented(statement, comment), f"role {statement.role}"))
         }
         existing = role_names(server)
     not_superuser = (
@@ -276,6 +278,13 @@ def create_roles(stored: StoredSet, into: Endpoint, target: RestoreTarget, *, ba
         names=tuple(role for role in dict.fromkeys(statement.role for statement in statements) if role in existing),
         notes=(*(() if target.superuser else (not_superuser,)), *refused.values()),
     )
+
+
+def _commented(statement: RoleStatement, comment: str | None) -> str:
+    """Return the statement, and one that sets the comment of the role: the server executes both or none."""
+    if comment is None:
+        return statement.text
+    return f"{statement.text} COMMENT ON ROLE {quoting.identifier(statement.role)} IS {quoting.literal(comment)}"
 
 
 def _execute_or_note(server: psycopg.Connection[Any], statement: str, what: str) -> str | None:

@@ -1,13 +1,13 @@
-"""A role that exists during one restore by a superuser, and executes what the set brings.
+"""A role that exists during one restore or verification by a superuser, and executes what the set brings.
 
 Its session is authenticated as a role without rights, so a function of the set cannot get any by RESET ROLE. In the
-end, all that it restored belongs to another role, and the superuser drops it.
+end, all that it restored belongs to another role or is dropped, and the superuser drops it.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from jobs.backup.postgres.connection import Endpoint, translated_errors
 from jobs.backup.postgres.settings import owner_statement
 from jobs.backup.restore.lock import lock_number
 from jobs.backup.restore.ordinary_role import OrdinaryRole
-from jobs.backup.restore.target import maintenance_connection
+from jobs.backup.restore.target import drop_database, maintenance_connection
 from jobs.run.job import Failed, Transient
 
 if TYPE_CHECKING:
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 
 _DAYS_VALID = 7
 TEMPORARY_ROLES = "groundcrew_restore_"
+VERIFYING_ROLES = "groundcrew_verify_"
 _DATABASE_EXISTS = "SELECT FROM pg_catalog.pg_database WHERE datname = %s"
 _LEFT_BEHIND = "SELECT rolname FROM pg_catalog.pg_roles WHERE pg_catalog.starts_with(rolname::pg_catalog.text, %s)"
+_DATABASES = "SELECT datname FROM pg_catalog.pg_database"
 _OWNS_OTHER_DATABASES = """SELECT EXISTS (SELECT FROM pg_catalog.pg_database
     WHERE pg_catalog.pg_get_userbyid(datdba) = %s AND datname <> %s)"""
 _TABLESPACES = "SELECT spcname FROM pg_catalog.pg_tablespace WHERE spcname !~ '^pg_'"
@@ -61,13 +63,49 @@ class TemporaryRole(OrdinaryRole):
 
     def hand_over(self, into: Endpoint) -> None:
         """Give all that this role owns in the database to the owner. No code of the set is executed as that owner."""
+        if self.owner is None:  # the database is dropped
+            return
         with translated_errors(), into.connect(autocommit=True) as connection:
-            _reassign(connection, self.name, self.final_owner)
+            _reassign(connection, self.name, self.owner)
 
 
-def role_prefix(database: str) -> str:
+def role_prefix(database: str, kind: str = TEMPORARY_ROLES) -> str:
     """Return how the names of the temporary roles of a database begin: only one restore fills it at a time."""
-    return f"{TEMPORARY_ROLES}{lock_number(database):08x}_"
+    return f"{kind}{lock_number(database):08x}_"
+
+
+def abandoned_roles(roles: Iterable[str], databases: Iterable[str]) -> list[str]:
+    """Return the roles that killed verifications have left: their databases were dropped."""
+    in_use = tuple(role_prefix(database, VERIFYING_ROLES) for database in databases)
+    return [role for role in roles if role.startswith(VERIFYING_ROLES) and not role.startswith(in_use)]
+
+
+def drop_abandoned_roles(server: psycopg.Connection[Any]) -> None:
+    """Drop the roles that killed verifications have left, once their databases were dropped."""
+    roles = [name for (name,) in server.execute(_LEFT_BEHIND, (VERIFYING_ROLES,)).fetchall()]
+    databases = [name for (name,) in server.execute(_DATABASES).fetchall()]
+    for name in abandoned_roles(roles, databases):
+        _drop(server, name)
+
+
+@contextmanager
+def verifying_role(into: Endpoint) -> Iterator[TemporaryRole]:
+    """Provide a role that verifies a set in a database, and drop this database with all that the role made in it.
+
+    No superuser gets any of it, not even for a moment: the server collects statistics with the rights of the owner of
+    a table, and calls functions for that. Raise LoginRefused if the role cannot log in.
+    """
+    role = _new_role(role_prefix(into.database, VERIFYING_ROLES), owner=None, keeps_owners=False)
+    try:
+        with maintenance_connection(into) as server:
+            _create(server, role, None)
+        _require_login(role, into)
+        yield role
+    finally:
+        with suppress(Failed, Transient):  # the next verification drops it; the server may be gone
+            drop_database(into, into.database)
+            with maintenance_connection(into) as server:
+                _drop(server, role.name)
 
 
 @contextmanager
@@ -79,15 +117,11 @@ def temporary_role(
     Raise LoginRefused if it cannot log in. Roles that a killed restore has left are dropped before, because one of them
     can own the database, but not the role `beside`.
     """
-    password = secrets.token_urlsafe(32)
-    hide(password)
-    role = TemporaryRole(
-        role_prefix(into.database) + secrets.token_hex(4), password, owner=owner, keeps_owners=keeps_owners
-    )
+    role = _new_role(role_prefix(into.database), owner, keeps_owners=keeps_owners)
     _drop_all(into, owner, beside)
     try:
         with maintenance_connection(into) as server:
-            _create(server, role.name, password, owner if is_member else None)
+            _create(server, role, owner if is_member else None)
         _require_login(role, into)
         yield role
     finally:
@@ -95,8 +129,16 @@ def temporary_role(
             _drop_all(into, owner, beside)
 
 
-def _create(server: psycopg.Connection[Any], name: str, password: str, member_of: str | None) -> None:
+def _new_role(prefix: str, owner: str | None, *, keeps_owners: bool) -> TemporaryRole:
+    """Return a role, which does not exist yet, with a random password."""
+    password = secrets.token_urlsafe(32)
+    hide(password)
+    return TemporaryRole(prefix + secrets.token_hex(4), password, owner=owner, keeps_owners=keeps_owners)
+
+
+def _create(server: psycopg.Connection[Any], role: TemporaryRole, member_of: str | None) -> None:
     """Create the role. The server never gets its password, only a verifier."""
+    name, password = role.name, role.password or ""
     verifier = server.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
     row = server.execute("SELECT pg_catalog.now() + pg_catalog.make_interval(days => %s)", (_DAYS_VALID,)).fetchone()
     assert row is not None
@@ -124,23 +166,33 @@ def _drop_all(into: Endpoint, owner: str, beside: str) -> None:
 
     If it owns a copy that a killed restore or refresh has left, nobody else may own this copy: its rows can be secret.
     """
-    import psycopg
-
     with maintenance_connection(into) as server:
         names = [name for (name,) in server.execute(_LEFT_BEHIND, (role_prefix(into.database),)).fetchall()]
         exists = server.execute(_DATABASE_EXISTS, (into.database,)).fetchone() is not None
         for name in names:
             if name in (beside, owner):
                 continue
-            server.execute(f"ALTER ROLE {quoting.identifier(name)} NOLOGIN PASSWORD NULL")
+            _lock_out(server, name)
             if server.execute(_OWNS_OTHER_DATABASES, (name, into.database)).fetchone() == (True,):
                 continue
             if exists:
                 with suppress(Failed, Transient), translated_errors(), into.connect(autocommit=True) as connection:
                     _reassign(connection, name, owner)
-            server.execute(f"DROP OWNED BY {quoting.identifier(name)}")
-            with suppress(psycopg.errors.DependentObjectsStillExist):
-                server.execute(f"DROP ROLE {quoting.identifier(name)}")
+            _drop(server, name)
+
+
+def _lock_out(server: psycopg.Connection[Any], name: str) -> None:
+    server.execute(f"ALTER ROLE {quoting.identifier(name)} NOLOGIN PASSWORD NULL")
+
+
+def _drop(server: psycopg.Connection[Any], name: str) -> None:
+    """Drop a role. One that still owns something in another database stays, and cannot log in any more."""
+    import psycopg
+
+    _lock_out(server, name)
+    server.execute(f"DROP OWNED BY {quoting.identifier(name)}")
+    with suppress(psycopg.errors.DependentObjectsStillExist):
+        server.execute(f"DROP ROLE {quoting.identifier(name)}")
 
 
 def _reassign(connection: psycopg.Connection[Any], name: str, owner: str) -> None:

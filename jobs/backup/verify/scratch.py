@@ -68,6 +68,8 @@ class ScratchServer:
     temporary: bool
     not_isolated: str = ""
     """Why code of the set is not isolated from this machine."""
+    as_superuser: bool = False
+    """Whether a superuser of a configured server may execute code of the set."""
 
 
 def usable_servers(
@@ -127,7 +129,7 @@ def scratch_server(run: Run, stored: StoredSet, settings: Verify) -> Iterator[Sc
                 raise _lacks_extensions(missing, "the scratch server", None)
             _require_configured(endpoint, stored.description)
             where = endpoint.parameters.get("host") or "the scratch server"
-            yield ScratchServer(endpoint, where, temporary=False)
+            yield ScratchServer(endpoint, where, temporary=False, as_superuser=settings.as_superuser)
         return
     parent = Path(tempfile.gettempdir())
     remove_abandoned_folders(parent)

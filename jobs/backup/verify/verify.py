@@ -10,14 +10,15 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from jobs.backup.errors import BackupError, Damaged, Untrusted
+from jobs.backup.errors import BackupError, Damaged, NeedsSuperuser, UnreadableSet, Untrusted
 from jobs.backup.places import in_its_place, open_copy, split_copy
 from jobs.backup.postgres import quoting
 from jobs.backup.postgres import settings as database_settings
 from jobs.backup.postgres.connection import translated_errors
+from jobs.backup.restore.chosen_owner import LACKS_RIGHTS, with_role
 from jobs.backup.restore.compare import Difference, compare, difference_text, sequence_notes
 from jobs.backup.restore.count import count_contents
-from jobs.backup.restore.fill import RestoreTask, fill
+from jobs.backup.restore.fill import RestoreTask, fill, require_restorable
 from jobs.backup.restore.pg_restore import DefinitionOptions
 from jobs.backup.restore.restore import create_roles, pg_restore_for
 from jobs.backup.restore.target import (
@@ -28,6 +29,7 @@ from jobs.backup.restore.target import (
     inspect_target,
     maintenance_connection,
 )
+from jobs.backup.restore.temporary_role import LoginRefused, drop_abandoned_roles, verifying_role
 from jobs.backup.sets.choose_set import choose_set
 from jobs.backup.sets.description import Description
 from jobs.backup.sets.manifest import Manifest, iso_timestamp
@@ -61,6 +63,10 @@ if TYPE_CHECKING:
     from jobs.backup.postgres.settings import DatabaseProperties
 
 _SHOWN = 5
+_ROLE_COMMENT = "created by a verification of groundcrew at "
+_MAX_TIME = timedelta(days=1)
+_ROLES_LEFT = """SELECT rolname FROM pg_catalog.pg_roles, pg_catalog.shobj_description(oid, 'pg_authid') comment
+    WHERE pg_catalog.starts_with(comment, %s) AND comment < %s COLLATE "C\""""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,18 +188,21 @@ def verify_set(run: Run, stored: StoredSet) -> Verification:
     started = time.monotonic()
     with scratch_server(run, stored, run.environment.verify) as server:
         target = inspect_target(server.endpoint)
+        planned = RestoreTask(
+            stored,
+            server.endpoint,
+            pg_restore_for(stored, target),
+            run,
+            restore_streams(run.environment, run.subject),
+            _definition_options(server),
+        )
+        if gives_up_rights(server, target):
+            _require_no_superuser(planned, target)
         with (
             _temporary_roles(stored, server, target) as role_notes,
             _scratch_database(server, stored.description.settings, target.major) as (into, notes),
+            _without_rights(replace(planned, into=into), server, target) as task,
         ):
-            task = RestoreTask(
-                stored,
-                into,
-                pg_restore_for(stored, target),
-                run,
-                restore_streams(run.environment, run.subject),
-                _definition_options(server),
-            )
             fill(task)
             with run.step("count"):
                 contents = count_contents(task)
@@ -223,7 +232,7 @@ def isolation_notes(server: ScratchServer, target: RestoreTarget) -> tuple[str, 
     """Return a note if code of the set could reach this machine, or had all rights on a configured server."""
     if server.not_isolated:
         return (f"not isolated from this machine: {server.not_isolated}",)
-    if target.superuser and not server.temporary:
+    if target.superuser and server.as_superuser:
         return (f"functions of the set ran as {target.user}, a superuser of the scratch server",)
     if target.can_run_programs and not server.temporary:
         return (
@@ -231,6 +240,43 @@ def isolation_notes(server: ScratchServer, target: RestoreTarget) -> tuple[str, 
             f"server of PostgreSQL {target.major}; use 16 or newer",
         )
     return ()
+
+
+def gives_up_rights(server: ScratchServer, target: RestoreTarget) -> bool:
+    """Whether a role without rights executes what the set brings: a superuser would let it take over the server."""
+    return target.superuser and not server.temporary and not server.as_superuser
+
+
+@contextmanager
+def _without_rights(task: RestoreTask, server: ScratchServer, target: RestoreTarget) -> Iterator[RestoreTask]:
+    """Provide the task with a role that exists during this verification, if functions of the set need one."""
+    if not gives_up_rights(server, target):
+        yield task
+        return
+    try:
+        with verifying_role(task.into) as role:
+            yield with_role(task, role)
+    except LoginRefused as error:
+        raise _needs_superuser(str(error), target) from None
+    except BackupError as error:
+        if isinstance(error, UnreadableSet) or not LACKS_RIGHTS.search(str(error)):
+            raise
+        raise _needs_superuser(str(error), target) from None
+
+
+def _require_no_superuser(task: RestoreTask, target: RestoreTarget) -> None:
+    try:
+        require_restorable(task, "a role without superuser rights")
+    except NeedsSuperuser as error:
+        raise _needs_superuser(str(error), target) from None
+
+
+def _needs_superuser(why: str, target: RestoreTarget) -> NeedsSuperuser:
+    return NeedsSuperuser(
+        f"the set was not verified (this does not mean that it is damaged): {why}. Without scratch in [verify], a "
+        f"temporary server verifies it. If the scratch server has nothing else on it, as_superuser = true in [verify] "
+        f"lets functions of the set run as {target.user}"
+    )
 
 
 def _definition_options(server: ScratchServer) -> DefinitionOptions:
@@ -244,14 +290,15 @@ def _scratch_database(
     server: ScratchServer, properties: DatabaseProperties, major: int
 ) -> Iterator[tuple[Endpoint, tuple[str, ...]]]:
     """Create a database, with locale C if the server lacks the locale of the set: row counts do not depend on it."""
-    now = datetime.now(UTC)
     with maintenance_connection(server.endpoint.with_database(SCRATCH_DATABASE)) as connection:
-        create = partial(_create_scratch_database, connection, properties=properties, major=major)
+        closed = not server.temporary
+        create = partial(_create_scratch_database, connection, properties=properties, major=major, closed=closed)
         if server.temporary:
             name, notes = SCRATCH_DATABASE, create(SCRATCH_DATABASE)
         else:
-            drop_abandoned_copies(connection, SCRATCH_DATABASE, now)
-            name, notes = create_copy(SCRATCH_DATABASE, now, create)
+            name, notes = create_copy(SCRATCH_DATABASE, datetime.now(UTC), create)
+            for statement in database_settings.admit_restore_statements(name, superuser=False):
+                connection.execute(statement)
     into = server.endpoint.with_database(name)
     try:
         with translated_errors(), into.connect(autocommit=True):
@@ -262,17 +309,18 @@ def _scratch_database(
 
 
 def _create_scratch_database(
-    connection: psycopg.Connection[Any], name: str, *, properties: DatabaseProperties, major: int
+    connection: psycopg.Connection[Any], name: str, *, properties: DatabaseProperties, major: int, closed: bool
 ) -> tuple[str, ...]:
     """Create a database, and return a note if it has another locale."""
     import psycopg
 
     try:
-        connection.execute(database_settings.create_statement(name, properties, major))
+        connection.execute(database_settings.create_statement(name, properties, major, closed=closed))
     except (psycopg.errors.InsufficientPrivilege, psycopg.errors.DuplicateDatabase):
         raise
     except psycopg.errors.DatabaseError as error:
-        connection.execute(database_settings.create_statement_without_locale(name, properties, major))
+        without_locale = database_settings.create_statement_without_locale(name, properties, major, closed=closed)
+        connection.execute(without_locale)
         return (f"restored with locale C, because the scratch server says: {error.diag.message_primary}",)
     return ()
 
@@ -280,22 +328,37 @@ def _create_scratch_database(
 @contextmanager
 def _temporary_roles(stored: StoredSet, server: ScratchServer, target: RestoreTarget) -> Iterator[tuple[str, ...]]:
     """Create the roles of the set. On a configured server, create only their names and drop them afterwards."""
-    created = create_roles(stored, server.endpoint, target, bare=not server.temporary)
+    if server.temporary:
+        yield create_roles(stored, server.endpoint, target).notes
+        return
+    now = datetime.now(UTC)
+    with maintenance_connection(server.endpoint.with_database(SCRATCH_DATABASE)) as connection:
+        _drop_left_behind(connection, now)
+    comment = f"{_ROLE_COMMENT}{iso_timestamp(now)}"
+    created = create_roles(stored, server.endpoint, target, bare=True, comment=comment)
     try:
-        yield created.notes if server.temporary else ()
+        yield ()
     finally:
-        if not server.temporary:
-            _drop_roles(server.endpoint, created.names)
+        with maintenance_connection(server.endpoint) as connection:
+            _drop_roles(connection, created.names)
 
 
-def _drop_roles(endpoint: Endpoint, roles: Iterable[str]) -> None:
+def _drop_left_behind(connection: psycopg.Connection[Any], now: datetime) -> None:
+    """Drop the copies and roles that killed verifications have left. Others that run now can use the same roles."""
+    drop_abandoned_copies(connection, SCRATCH_DATABASE, now)
+    drop_abandoned_roles(connection)
+    before = f"{_ROLE_COMMENT}{iso_timestamp(now - _MAX_TIME)}"
+    left = connection.execute(_ROLES_LEFT, (_ROLE_COMMENT, before)).fetchall()
+    _drop_roles(connection, (name for (name,) in left))
+
+
+def _drop_roles(connection: psycopg.Connection[Any], roles: Iterable[str]) -> None:
     """Drop roles, except those that own something on this server."""
     import psycopg
 
-    with maintenance_connection(endpoint) as connection:
-        for role in roles:
-            with suppress(psycopg.errors.DatabaseError):
-                connection.execute(f"DROP ROLE IF EXISTS {quoting.identifier(role)}")
+    for role in roles:
+        with suppress(psycopg.errors.DatabaseError):
+            connection.execute(f"DROP ROLE IF EXISTS {quoting.identifier(role)}")
 
 
 def save_result(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from jobs.backup.postgres.copies import restoring_name
-from jobs.backup.restore.temporary_role import role_prefix
+from jobs.backup.restore.temporary_role import VERIFYING_ROLES, role_prefix
+from jobs.backup.verify.scratch import SCRATCH_DATABASE
 from tests.integration.jobs.backup.restore.test_ordinary_role import restore, temporary_roles
 from tests.parts import postgres as servers
 from tests.parts.crew import Repository
@@ -42,6 +43,7 @@ CREATE FUNCTION public.on_drop() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGI
 CREATE TABLE public.probed (id integer CHECK (public.probe(id)));
 INSERT INTO public.probed VALUES (1);
 """
+NAMES = "SELECT datname FROM pg_database UNION SELECT rolname FROM pg_roles"
 CONFIGURED = """
 CREATE TABLE public.configured (id serial PRIMARY KEY);
 SELECT pg_catalog.pg_extension_config_dump('public.configured', '');
@@ -152,6 +154,47 @@ def test_what_a_killed_restore_left_is_dropped(repository: Repository, server: S
             connection.execute(f"DROP DATABASE {name}")
 
 
+def verify_on(server: Server, repository: Repository, shop: Database, *lines: str) -> None:
+    """Name the server, with its superuser, as the scratch server of verifications."""
+    password = f'password = {{ file = "{repository.password(shop)}" }}'
+    verify = ["[verify]", f'scratch = "{server.url()}"', password, *lines, ""]
+    repository.environment(text=repository.section("shop", shop) + "\n".join(verify))
+
+
+def test_functions_of_a_verified_set_have_no_rights(repository: Repository, server: Server, shop: Database) -> None:
+    hostile = "CREATE INDEX ON public.probed (public.as_index(id)); GRANT SELECT ON public.probed TO other;"
+    as_index = "CREATE FUNCTION public.as_index(integer) RETURNS boolean IMMUTABLE RETURN public.probe($1);"
+    run_as_owner(shop, PROBE + as_index + hostile)
+    verify_on(server, repository, shop)
+    repository.backup()
+    now = datetime.now(UTC)
+    killed = restoring_name(SCRATCH_DATABASE, now - timedelta(hours=1))
+    running = restoring_name(SCRATCH_DATABASE, now)
+    left = [f"{role_prefix(name, VERIFYING_ROLES)}0123abcd" for name in (killed, "dropped", running)]
+    with server.connect() as connection:
+        before = connection.execute(NAMES).fetchall()
+        for role in left:
+            connection.execute(f"CREATE ROLE {role} LOGIN")
+        connection.execute(f"CREATE DATABASE {killed} OWNER {left[0]}")
+        connection.execute(f"CREATE DATABASE {running} OWNER {left[2]}")
+        for role, hours in (("of_old_set", 48), ("of_running_set", 1)):
+            created = (now - timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            connection.execute(f"CREATE ROLE {role}")
+            connection.execute(f"COMMENT ON ROLE {role} IS 'created by a verification of groundcrew at {created}'")
+    verified = repository.crew("run", "verify", "staging")
+    assert verified.code == 0, verified
+    assert "superuser" not in verified.out + verified.err
+    with server.connect() as connection:
+        remaining = {name for (name,) in connection.execute(NAMES).fetchall()} - {name for (name,) in before}
+        assert remaining == {running, left[2], "of_running_set"}, "only of a verification that can be running"
+        connection.execute(f"DROP DATABASE {running}")
+        connection.execute(f"DROP ROLE {left[2]}, of_running_set")
+    verify_on(server, repository, shop, "as_superuser = true")
+    repository.backup()
+    by_superuser = repository.crew("backups", "verify", "staging", "shop")
+    assert "planted: SET SESSION AUTHORIZATION postgres worked" in by_superuser.out, by_superuser
+
+
 def test_a_server_that_refuses_the_login_is_named_in_a_warning(
     repository: Repository, server: Server, shop: Database
 ) -> None:
@@ -169,6 +212,11 @@ def test_a_server_that_refuses_the_login_is_named_in_a_warning(
         assert "functions of the set run as the superuser postgres" in restored.err
         assert "no pg_hba.conf entry" in restored.err
         assert temporary_roles(server) == []
+        verify_on(server, repository, shop)
+        verified = repository.crew("run", "verify", "staging")
+        assert verified.code == 1, verified
+        assert "the server does not let a temporary role log in" in verified.out
+        assert "as_superuser = true in [verify]" in verified.out
     finally:
         hba.write_text(rules)
         with server.connect() as connection:

@@ -140,6 +140,11 @@ def test_a_configured_scratch_server_is_unchanged_afterwards(
     verify = f'[verify]\nscratch = "{scratch.url()}"\npassword = {{ file = "{repository.password(origin)}" }}\n'
     repository.environment(text=repository.section("shop", origin) + verify)
     taken = repository.backup()
+    refused = repository.crew("run", "verify", "staging")
+    assert refused.code == 1, refused
+    assert "does not mean that it is damaged): a role without superuser rights cannot restore this set" in refused.out
+    assert "as_superuser = true in [verify] lets functions of the set run as postgres" in refused.out
+    repository.environment(text=repository.section("shop", origin) + verify + "as_superuser = true\n")
     ended = repository.crew("run", "verify", "staging")
     assert ended.code == 0, ended
     assert repository.results(taken)["passed"]["against"] == {"major": 18, "where": "127.0.0.1"}
