@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.bench import Bench, Side
 from tests.parts.cloud import Cloud, cloud
-from tests.parts.terraform import OLD, program
+from tests.parts.terraform import NEW, program
 
 CREW = Path(sys.executable).with_name("crew")
 
@@ -41,7 +41,7 @@ def owned_by(made: Cloud, owner: str) -> None:
 @contextmanager
 def applied(folder: Path, *stacks: str, after: Mapping[str, Sequence[str]] = {}) -> Iterator[Cloud]:
     """A cloud to which these stacks are applied."""
-    with cloud(folder, OLD) as made:
+    with cloud(folder, NEW) as made:
         made.settings({name: after.get(name, ()) for name in stacks})
         made.run_json("stacks", "bootstrap", "staging")
         made.run_json("stacks", "apply", "staging", "--yes")
@@ -50,7 +50,7 @@ def applied(folder: Path, *stacks: str, after: Mapping[str, Sequence[str]] = {})
 
 def bare(made: Cloud, stack: str) -> str:
     """The command line."""
-    terraform = program(OLD)
+    terraform = program(NEW)
     data = made.root / ".cache" / "terraform" / "staging" / stack
     values = [f"-var-file={made.root}/terraform/environments/staging/{name}.tfvars" for name in ("all", stack)]
     plan = shlex.join([str(terraform), "plan", "-lock=false", "-input=false", f"-out={data}/bare", *values])
