@@ -1,4 +1,4 @@
-"""`make pictures`: take the screenshot of the status page in the README, of a sample repository with a week of runs."""
+"""`make pictures`: take the screenshot of the status page in the README, of a sample repository with 90 days."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def main() -> None:
         (root / "inventories" / "ruin").unlink()
         page = root / "status.html"
         Repository(root).crew("status", "--html", str(page))
-        screenshot(page, STATUS, root, width=900, height=1185)
+        screenshot(page, STATUS, root, width=900, height=1400)
     print(f"wrote docs/{STATUS.name}: {STATUS.stat().st_size // 1000} kB")
 
 

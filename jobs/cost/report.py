@@ -57,6 +57,8 @@ class CostReport:
     estimated: frozenset[date]
     link: str
     others: Mapping[str, Decimal] = field(default_factory=dict)
+    last_month: tuple[tuple[date, Decimal], ...] = ()
+    """The amount of each day of the whole month before."""
 
     @property
     def today(self) -> date:
@@ -107,6 +109,7 @@ def report_on(bill: Bill, budget: float, currency: str) -> CostReport:
         estimated=bill.estimated,
         link=bill.link,
         others=bill.others,
+        last_month=_month_before(bill),
     )
 
 
@@ -126,6 +129,14 @@ def _month_gone(fetched: datetime) -> Decimal:
     now = fetched.astimezone(UTC)
     first, after = (datetime.combine(day(now.date()), time(), UTC) for day in (month_of, month_after))
     return Decimal(100 * (now - first) / (after - first)).quantize(Decimal("0.1"))
+
+
+def _month_before(bill: Bill) -> tuple[tuple[date, Decimal], ...]:
+    """Return the amount of each day of the month before; nothing without charges in it."""
+    last = month_of(bill.today) - A_DAY
+    costs = [charge for charge in bill.charges if charge.kind is not ChargeKind.CREDIT and charge.day <= last]
+    days = _amounts_by_day([charge for charge in costs if month_of(charge.day) == month_of(last)], last)
+    return days if any(amount for _, amount in days) else ()
 
 
 def _amounts_by_day(costs: Iterable[Charge], today: date) -> tuple[tuple[date, Decimal], ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -67,6 +67,10 @@ class Health:
     """Whether the set of the last backup was looked for in the store, if there is to be one."""
     copied: datetime | None = None
     """When the newest set in a copy was started, as the last run of the job `copy` found it."""
+    figures: Mapping[str, object] = field(default_factory=dict)
+    """What the newest run that did not fail measured of Job.compared."""
+    first: datetime | None = None
+    """When its first run started."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the health for --json."""
@@ -213,6 +217,8 @@ def subject_health(
         job, subject, state, since, sentence, runs.last,
         succeeded=runs.succeeded,
         copied=datetime.fromtimestamp(copied, UTC) if isinstance(copied, int | float) else None,
+        figures=runs.figures[0] if runs.figures and runs.last and runs.last.complete else {},
+        first=runs.first,
     )  # fmt: skip
 
 

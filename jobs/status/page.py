@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, tzinfo
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, tzinfo
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -13,8 +14,11 @@ from inventories.printable import printable_lines
 from jobs.cost import sentences
 from jobs.format import format_duration, format_size, format_time, plural
 from jobs.status import charts
-from jobs.status.collect import EnvironmentStatus, copy_name
+from jobs.status.collect import DatabaseStatus, EnvironmentStatus, copy_name
+from jobs.status.days import MarkedDays, describe_days, last_days, marked_days, marks
 from jobs.status.health import Health, HealthState
+from jobs.status.history import DAYS
+from jobs.status.outline import job_groups, sentence_that_matters
 
 MARKS = {
     HealthState.LOST: "✕",
@@ -29,6 +33,7 @@ MARKS = {
     HealthState.GONE: "∅",
     HealthState.OK: "✓",
 }
+PROBLEM_DAYS = 8  # so many are listed below a strip
 KINDS = {
     HealthState.LOST: "bad",
     HealthState.FAILED: "bad",
@@ -55,8 +60,16 @@ def render_page(statuses: Sequence[EnvironmentStatus], now: datetime, due: datet
         copy_name=copy_name,
         kind=lambda state: KINDS.get(state, "warn"),
         size=format_size,
-        trend=charts.size_trend,
+        duration=format_duration,
+        seconds=lambda number: format_duration(timedelta(seconds=number)),
+        money=sentences.format_money,
+        change=sentences.format_change,
         spending=charts.spending_chart,
+        lane=charts.lane,
+        row=lambda database, zone: database_row(database, now.astimezone(zone).date()),
+        matters=lambda status: sentence_that_matters(status, now),
+        groups=job_groups,
+        hours=lambda zone: [f"{now.astimezone(zone) + timedelta(hours=hours):%H:%M}" for hours in (0, 6, 12, 18, 24)],
         sentences=sentences,
         plural=plural,
     )
@@ -64,6 +77,37 @@ def render_page(statuses: Sequence[EnvironmentStatus], now: datetime, due: datet
     problems = sum(len(status.problems) + bool(status.error) for status in statuses)
     page = templates.get_template("page.html.j2").render(statuses=worst_first, problems=problems, now=now, due=due)
     return printable_lines(redact(page))
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseRow:
+    """The charts of one database, and the days with a problem below its strip."""
+
+    strip: Markup
+    sizes: Markup
+    durations: Markup
+    top_size: int
+    top_seconds: float
+    problem_days: tuple[MarkedDays, ...]
+
+
+def database_row(database: DatabaseStatus, today: date) -> DatabaseRow:
+    """Return the charts of one database."""
+    of_days = marks(database.days, database.due, today)
+    shown = list(marked_days(database.days, of_days, today))
+    runs = [database.days.get(day) for day in last_days(today)]
+    sizes = [each.stored_bytes if each and each.run and each.stored_bytes else None for each in runs]
+    seconds = [each.seconds if each and each.run and each.seconds else None for each in runs]
+    top_size, top_seconds = max(filter(None, sizes), default=0), max(filter(None, seconds), default=0.0)
+    top_duration = format_duration(timedelta(seconds=top_seconds))
+    return DatabaseRow(
+        charts.day_strip(shown, describe_days(of_days)),
+        charts.day_chart(sizes, f"Size of the backups of {DAYS} days: from zero to {format_size(top_size)}"),
+        charts.day_chart(seconds, f"Duration of the backups of {DAYS} days: from zero to {top_duration}"),
+        top_size,
+        top_seconds,
+        tuple(each for each in reversed(shown) if each.mark.is_problem)[:PROBLEM_DAYS],
+    )
 
 
 def time_element(time: datetime, now: datetime, zone: tzinfo) -> Markup:

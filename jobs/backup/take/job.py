@@ -117,4 +117,7 @@ def limit(environment: Environment, name: str) -> timedelta:
     return section_of(environment, name)[0].limits.run
 
 
-BACKUP = Job("backup", subjects, work, schedule, limit, compared=("dumped_bytes", "rows"), has_subject=is_known)
+BACKUP = Job(
+    "backup", subjects, work, schedule, limit,
+    compared=("dumped_bytes", "rows", "stored_bytes", "seconds"), has_subject=is_known,
+)  # fmt: skip

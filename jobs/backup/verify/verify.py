@@ -464,4 +464,7 @@ def _subjects_with_set(environment: Environment, store: Store, options: Options,
     return names
 
 
-VERIFY = Job("verify", subjects, work, schedule, limit, max_parallel=1, has_subject=is_known_anywhere)
+VERIFY = Job(
+    "verify", subjects, work, schedule, limit,
+    max_parallel=1, compared=("seconds",), has_subject=is_known_anywhere,
+)  # fmt: skip

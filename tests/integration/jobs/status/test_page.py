@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from tests.parts.browser import HOST, PageView, open_page
 from tests.parts.needs import needs
 from tests.parts.s3 import Bucket
 from tests.parts.store import Settings
+
+WIDTHS = [(360, False), (380, True), (900, False), (1440, True)]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +34,7 @@ def page(built: crew.Repository) -> str:
     return file.read_text()
 
 
-@pytest.fixture(scope="module", params=[(360, False), (360, True), (1200, False)], ids=["phone", "night", "desk"])
+@pytest.fixture(scope="module", params=WIDTHS, ids=["phone", "night", "window", "desk"])
 def view(request: pytest.FixtureRequest, page: str, tmp_path_factory: pytest.TempPathFactory) -> PageView:
     width, dark = request.param
     return open_page(page, tmp_path_factory.mktemp("browser"), width=width, dark=dark)
@@ -52,13 +55,19 @@ def test_problems_are_on_top_with_since_when(view: PageView) -> None:
 @needs("chromium")
 def test_backups_drift_cost_and_the_next_runs_are_there(view: PageView) -> None:
     for words in (
-        "shop", "1 h ago (", "1.4 GB", "6 h ago", "network", "no drift", "USD spent of 330.00",
-        "All jobs", "staging", "No job has run yet.",
+        "shop", "1 h ago", "1.4 GB", "6 h ago", "network", "no drift", "USD spent of 330.00",
+        "All jobs", "staging", "No job has run yet.", "recovery point", "recovery time 1 min 11 s", "Amazon EC2",
+        "Backup of crm", "more problem", "Next 24 hours",
     ):  # fmt: skip
         assert words in view.text
-    size, cost = view.pictures
-    assert str(size).startswith("Size of the last 28 backups: from 1.0 GB to 1.4 GB")
-    assert "USD spent of 330.00" in str(cost)
+    strip, size, duration = view.pictures[3:6]
+    assert re.match(
+        r"Last 90 days: failed on 2 days, missing on \d days, verified on 1\d days, backed up on", str(strip)
+    )
+    assert size == "Size of the backups of 90 days: from zero to 1.4 GB"
+    assert str(duration).startswith("Duration of the backups of 90 days: from zero to ")
+    assert any("USD spent of 330.00" in str(each) for each in view.pictures)
+    assert any(str(each).startswith("backup: ") for each in view.pictures)
 
 
 @needs("chromium")
@@ -79,14 +88,14 @@ def test_it_is_readable(view: PageView) -> None:
 @needs("chromium")
 def test_it_works_with_a_screen_reader(view: PageView) -> None:
     assert all(view.pictures), "a chart without a description"
-    assert set(view.tables) == {"Backups", "Drift", "All jobs"}
+    assert set(view.tables) == {"Backups", "Drift", "Cost", "All jobs"}
     assert view.headings[0] == 1
     assert all(after - before <= 1 for before, after in zip(view.headings, view.headings[1:], strict=False))
 
 
 @needs("chromium")
 def test_states_have_words_and_symbols_not_only_colours(view: PageView) -> None:
-    assert set(view.states) >= {"✕ failed", "▲ finding", "✓ ok", "✕ none"}
+    assert set(view.states) >= {"✕ failed", "▲ finding", "✓ ok", "✓ 2 ok"}
     assert all(state[0] in "✕▲▶○✓" and len(state) > 3 for state in view.states)
 
 

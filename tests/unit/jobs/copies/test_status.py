@@ -26,7 +26,7 @@ def test_the_page_shows_the_newest_set_in_each_place(places: TwoPlaces) -> None:
     (shop,) = status.databases
     (copy,) = shop.copies
     assert shop.newest is not None
-    assert (shop.newest.started, copy.copied) == (NOW - timedelta(hours=1), TAKEN)
+    assert (shop.newest, copy.copied) == (NOW - timedelta(hours=1), TAKEN)
     assert '<span class="quiet">offsite: 5 h ago</span>' in render_page([status], NOW)
 
 

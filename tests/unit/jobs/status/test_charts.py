@@ -3,38 +3,50 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
 from jobs.cost.report import CostReport, report_on
-from jobs.status.charts import BOTTOM, LEFT, RIGHT, TOP, size_trend, spending_chart
+from jobs.status.charts import BOTTOM, LEFT, RIGHT, TOP, day_chart, day_strip, lane, spending_chart
+from jobs.status.days import Mark, MarkedDays
 from tests.parts.bills import Account, at
 
 
 @pytest.mark.parametrize(
-    ("values", "points"),
+    ("values", "line"),
     [
-        ([1, 2], "4.0,24.0 116.0,4.0"),
-        ([2, 1, 2], "4.0,4.0 60.0,24.0 116.0,4.0"),
-        ([5, 5], "4.0,14.0 116.0,14.0"),
+        ([1, 2], "M0 13l1-13"),
+        ([2, None, None, 1], "M0 0l3 13"),
+        ([5, 5, 5, 5, 0.1], "M0 0l3 0l1 25"),
     ],
 )
-def test_a_trend_fills_its_area(values: Sequence[int], points: str) -> None:
-    assert f'points="{points}"' in size_trend(values)
+def test_a_chart_of_days_begins_at_zero_and_skips_days_without_a_value(values: list[float | None], line: str) -> None:
+    assert f'<path d="{line}"/>' in day_chart(values, "sizes")
 
 
-def test_a_trend_has_a_description() -> None:
-    assert 'aria-label="Size of the last 2 backups: from 1.0 GB to 1.4 GB"' in size_trend(
-        [1_000_000_000, 1_400_000_000]
-    )
+@pytest.mark.parametrize("values", [[], [7], [None, 7, None], [0, 0]])
+def test_fewer_than_two_values_give_no_chart(values: list[float | None]) -> None:
+    assert not day_chart(values, "sizes")
 
 
-@pytest.mark.parametrize("values", [[], [7]])
-def test_fewer_than_two_sizes_give_no_chart(values: list[int]) -> None:
-    assert not size_trend(values)
+def test_a_strip_has_a_description_and_tells_each_mark() -> None:
+    drawn = day_strip([MarkedDays(88, 2, Mark.FAILED, 'Nov 1: "failed"')], "Last 90 days: <2> failed")
+    assert 'aria-label="Last 90 days: &lt;2&gt; failed"' in drawn
+    assert "<g class=f><rect x=352 width=8><title>Nov 1: &#34;failed&#34;</title></rect></g>" in drawn
+
+
+def test_a_lane_marks_the_minutes_of_a_day() -> None:
+    drawn = lane([(0, "now"), (1440, "tomorrow")], "backup: 02:00")
+    assert '<path d="M0 0v10"><title>now</title></path><path d="M1440 0v10"><title>tomorrow</title></path>' in drawn
+
+
+def test_the_month_before_stands_beside_and_ends_with_the_chart() -> None:
+    drawn = spending_chart(report())
+    before = points(drawn, "before")
+    assert (before[0], before[-1][0], len(before)) == ((LEFT, BOTTOM), RIGHT, 31)
+    assert points(spending_chart(report(last_month=())), "before") == []
 
 
 def report(spent: str = "10", day: str = "2026-11-15", **more: object) -> CostReport:

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from jobs.status.collect import DatabaseStatus, database_statuses, last_result
 from jobs.status.health import Health, HealthState
+from jobs.status.history import DayRuns
 from tests.parts.bills import at
 from tests.parts.runs import environment
 from tests.parts.sets import listed
@@ -35,13 +36,13 @@ def test_databases_are_those_with_a_schedule_a_set_or_a_run() -> None:
     databases = database_statuses(
         environment(more=FILE), [NEW, OLD, OPEN, UNSIGNED, replace(OLD, database="gone")], [failed, whole]
     )
-    facts = [(database.name, database.sizes, database.backup) for database in databases]
+    facts = [(database.name, database.newest_size, database.backup) for database in databases]
     assert facts == [
-        ("gone", (10,), None),
-        ("main.crm", (), failed),
-        ("shop", (10, 20), None),
+        ("gone", 10, None),
+        ("main.crm", None, failed),
+        ("shop", 20, None),
     ]
-    assert databases[2].newest == NEW
+    assert databases[2].newest == NEW.started
     assert [database.untrusted for database in databases] == [0, 0, 1]
 
 
@@ -55,7 +56,20 @@ def test_the_newest_result_of_a_trusted_set_counts() -> None:
 
 def test_a_failed_verification_is_no_success() -> None:
     passed, failed = listed(OLD.started, verified=NOW).results[0], listed(OLD.started, failed=NOW).results[0]
-    assert DatabaseStatus("shop", (), None, passed).verified == NOW
-    assert DatabaseStatus("shop", (), None, failed).verified is None
-    assert DatabaseStatus("shop", (), None, failed).failed_verification
-    assert not DatabaseStatus("shop", (), None).failed_verification
+    assert DatabaseStatus("shop", None, None, passed).verified == NOW
+    assert DatabaseStatus("shop", None, None, failed).verified is None
+    assert DatabaseStatus("shop", None, None, failed).failed_verification
+    assert not DatabaseStatus("shop", None, None).failed_verification
+
+
+def test_without_a_listing_the_runs_of_the_jobs_count() -> None:
+    backup = Health("backup", "shop", HealthState.OK, NOW, "", None)
+    verify = Health("verify", "shop", HealthState.OK, NOW, "", None, succeeded=NOW, figures={"seconds": 71.0})
+    (shop,) = database_statuses(environment(more=FILE), [], [backup, verify], listed=False)
+    days = {NOW.date() - timedelta(days=back): DayRuns(1, run=f"2026112{1 - back}T020000Z-a", stored_bytes=back + 7)
+            for back in (1, 0)}  # fmt: skip
+    shop = replace(shop, days=days)
+    assert (shop.newest, shop.newest_size) == (NOW.replace(hour=2), 7)
+    assert (shop.verified, shop.recovery_time) == (NOW, timedelta(seconds=71))
+    failed = replace(shop, verification=replace(verify, state=HealthState.FINDING))
+    assert (failed.failed_verification, failed.verified, failed.recovery_time) == (True, None, None)

@@ -19,7 +19,7 @@ def test_without_environments_the_page_says_how_to_create_one() -> None:
 
 def test_untrusted_sets_are_counted() -> None:
     def page(untrusted: int) -> str:
-        shop = DatabaseStatus("shop", (), None, untrusted=untrusted)
+        shop = DatabaseStatus("shop", None, None, untrusted=untrusted)
         return render_page([EnvironmentStatus("staging", UTC, databases=(shop,))], NOW)
 
     assert "2 untrusted sets: crew backups list staging shop" in page(2)

@@ -1,0 +1,73 @@
+"""The sentence that matters, the jobs in groups, and the next 24 hours."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from jobs.cost.report import report_on
+from jobs.schedule.slots import Slot
+from jobs.status.collect import DatabaseStatus, EnvironmentStatus
+from jobs.status.health import Health, HealthState
+from jobs.status.outline import job_groups, lanes, sentence_that_matters
+from tests.parts.bills import Account, at
+from tests.parts.sets import listed
+
+NOW = at("2026-11-21")
+OK = Health("backup", "shop", HealthState.OK, NOW - timedelta(hours=1), "fine", None)
+BAD = replace(OK, state=HealthState.FAILED, since=NOW - timedelta(hours=5), sentence="no route")
+TAKEN = listed(NOW - timedelta(hours=7), verified=NOW - timedelta(days=3))
+SHOP = DatabaseStatus("shop", TAKEN, OK, TAKEN.result)
+DRIFT = Health("drift", "network", HealthState.OK, NOW, "no drift", None)
+BILL = report_on(Account(daily="10").bill(NOW), 300, "USD")
+
+
+@pytest.mark.parametrize(
+    ("status", "sentence"),
+    [
+        (EnvironmentStatus("dev", UTC), "No job has run yet. Start with: crew check dev"),
+        (
+            EnvironmentStatus("dev", UTC, health=(BAD,)),
+            "Backup of shop: failed since 04:00 (5 h).",
+        ),
+        (
+            EnvironmentStatus("dev", UTC, health=(BAD, replace(BAD, job="cost", subject=""), OK)),
+            "Backup of shop: failed since 04:00 (5 h). 1 more problem.",
+        ),
+        (
+            EnvironmentStatus("dev", UTC, health=(OK, DRIFT), databases=(SHOP,), cost=BILL),
+            "The newest backup of each of 1 database is at most 7 h old; each was verified within 3 d; "
+            "no drift in 1 stack; 70 % of the budget is spent.",
+        ),
+        (
+            EnvironmentStatus("dev", UTC, health=(OK,), databases=(SHOP, DatabaseStatus("crm", None, None))),
+            "1 database of 2 without a backup; 1 database without a verified backup.",
+        ),
+    ],
+)
+def test_the_sentence_that_matters(status: EnvironmentStatus, sentence: str) -> None:
+    assert sentence_that_matters(status, NOW) == sentence
+
+
+def test_jobs_stand_in_groups_with_the_worst_state_first() -> None:
+    backup, drift = job_groups([OK, replace(OK, subject="crm", next=NOW), BAD, DRIFT])
+    assert (backup.job, backup.states, backup.next) == (
+        "backup",
+        ((HealthState.FAILED, 1), (HealthState.OK, 2)),
+        NOW,
+    )
+    assert (drift.job, drift.oldest, drift.next) == ("drift", None, None)
+
+
+def test_the_next_runs_of_one_time_share_a_mark() -> None:
+    slots = [Slot("backup", name, "0 12 * * *") for name in ("e", "d", "c", "b")]
+    backup, drift = lanes([*slots, Slot("drift", "", "0 */12 * * *")], ZoneInfo("UTC"), NOW)
+    assert (backup.job, backup.minutes, backup.text) == (
+        "backup",
+        ((180, "12:00 backup of b; c; d; and 1 more"),),
+        "12:00",
+    )
+    assert drift.minutes == ((180, "12:00 drift"), (900, "00:00 drift"))
