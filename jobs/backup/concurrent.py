@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TypeVar
 
 from jobs.log import with_log_context
@@ -49,6 +49,13 @@ class Cancellation:
     def on_cancel(self, callback: Callable[[], object]) -> AbstractContextManager[None]:
         """Call `callback` if the group is cancelled inside this context."""
         return self._callbacks.registered(callback)
+
+    @contextmanager
+    def subgroup(self) -> Iterator[Cancellation]:
+        """Yield the cancellation of a group of tasks in this group: it can fail without this one."""
+        group = Cancellation()
+        with self.on_cancel(lambda: group.cancel(Stopped("another part has failed"))):
+            yield group
 
 
 class ByteCounter:

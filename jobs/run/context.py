@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import secrets
 import subprocess
 import time
@@ -18,7 +19,7 @@ from jobs.run.documents import key_timestamp, utc_now
 from jobs.run.job import Options
 from jobs.run.progress import Progress, end_bars
 from jobs.run.stop import Stop, stopped_by_signals
-from jobs.store import Store
+from jobs.store import Expired, OutOfReach, Store
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger, WrappedLogger
@@ -85,6 +86,10 @@ class RunContext:
     earlier_figures: Sequence[Mapping[str, object]] = ()
     tries: int = 0
     abandoned: bool = False
+    pauses: tuple[float, float] = (5, 60)
+    """The first and the longest pause before a request that tests whether the store answers again, in seconds."""
+    renew_lock: Callable[[], None] = lambda: None
+    confirm_lock: Callable[[], None] = lambda: None
     _progress: Progress = field(default_factory=Progress)
 
     @property
@@ -112,8 +117,30 @@ class RunContext:
             raise
         self.log.info("step finished", step=name, seconds=round(time.monotonic() - started, 1))
 
+    def wait_for_store(self, failed: int = 0, check: Callable[[], None] = lambda: None) -> None:
+        renew, began, waits = self.renew_lock if failed else self.confirm_lock, time.monotonic(), False
+        while True:
+            check()
+            if failed:
+                self.stop.wait(_pause(failed, *self.pauses))
+            try:
+                renew()
+                break
+            except (OutOfReach, Expired) as error:
+                if not waits:
+                    self.log.warning("waiting for the store", why=redact(str(error)))
+                failed, waits = failed + 1, True
+        self.check()
+        if waits:
+            self.log.info("store answers again", waited_seconds=round(time.monotonic() - began, 1))
+
     def progress(self, what: str, done: int, total: int | None = None) -> None:
         self._progress.report(self.log, f"{self.subject}: {what}", done, total)
+
+
+def _pause(failed: int, first: float, longest: float) -> float:
+    """Return a pause that grows with the number of failures and has jitter."""
+    return random.SystemRandom().uniform(0.5, 1) * min(first * 2.0 ** (failed - 1), longest)
 
 
 def new_run(

@@ -121,6 +121,13 @@ class Run(Protocol):
         """Log the start, the end and the duration of a named step of the work."""
         ...
 
+    def wait_for_store(self, failed: int = 0, check: Callable[[], None] = lambda: None) -> None:
+        """Wait until the store answers and this run has its lock; `check` can end the wait.
+
+        `failed` says how often the work has failed because the store was out of reach: it determines the first pause.
+        """
+        ...
+
     def progress(self, what: str, done: int, total: int | None = None) -> None:
         """Show progress in bytes: a bar on a terminal, else a log line per minute."""
         ...
@@ -136,6 +143,10 @@ class Job:
     schedule: Callable[[Environment, str], str | None]
     limit: Callable[[Environment, str], timedelta] = lambda _environment, _subject: timedelta(hours=6)
     lease: Callable[[Environment, str], timedelta] = lambda _environment, _subject: timedelta(seconds=60)
+    outlasts: timedelta = timedelta(0)
+    """How long its runs can go on while the store is out of reach. What they write must have names of its own: another
+    run can take the lock over meanwhile."""
+
     max_parallel: int = 2
     compared: tuple[str, ...] = ()
     """The figures that its runs compare with those of earlier runs."""

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 from inventories import CrewError, ExitCode
 from jobs.run.documents import CLOCK_SKEW, from_body, from_iso, to_body, to_iso
 from jobs.run.latest import NO_RUNS, SubjectRuns, parse_subject_runs
-from jobs.store import Changed, Exists, Missing, OutOfReach, Store, StoreError
+from jobs.store import Changed, Exists, Expired, Missing, OutOfReach, Store, StoreError
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -265,6 +265,7 @@ class Lease:
         self.runs = holder.runs
         self.died = died
         self.lost = False
+        self._grace = 0.0
         self._lock = lock
         self._renewed = time.monotonic()
         self._writing = threading.Lock()
@@ -274,8 +275,17 @@ class Lease:
         """Return the seconds until another run can take the lock, unless it is renewed."""
         return self._renewed + self.holder.seconds - time.monotonic()
 
-    def keep(self, on_lost: Callable[[str], object]) -> None:
-        """Renew the lease from now on. If that fails for good, call `on_lost` with the reason."""
+    def seconds_until_lost(self) -> float:
+        """Return the seconds until the lock counts as lost, unless it is renewed."""
+        return self.seconds_left() + self._grace
+
+    def keep(self, on_lost: Callable[[str], object], grace: timedelta = timedelta(0)) -> None:
+        """Renew the lease from now on. If that fails for good, call `on_lost` with the reason.
+
+        While the store is out of reach, an expired lease can still be renewed for the time `grace`: the renewal fails
+        if another run has taken the lock over.
+        """
+        self._grace = grace.total_seconds()
         threading.Thread(
             target=self._keep_renewing, args=(on_lost,), name=f"lease {self._lock.name}", daemon=True
         ).start()
@@ -287,9 +297,9 @@ class Lease:
             try:
                 self.renew()
                 pause = usual
-            except OutOfReach as error:
+            except (OutOfReach, Expired) as error:
                 pause = usual / 4
-                if self.seconds_left() <= 0:
+                if self.seconds_until_lost() <= 0:
                     self._lose(on_lost, str(error))
             except Exception as error:  # after any error we cannot know that we still hold the lock
                 self._lose(on_lost, str(error))
@@ -298,6 +308,11 @@ class Lease:
         self.lost = True
         self._over.set()
         on_lost(f"its lock was lost: {why}")
+
+    def confirm(self) -> None:
+        """Renew the lease if it has expired; raise if another run has taken the lock over."""
+        if self.seconds_left() <= 0:
+            self.renew()
 
     def renew(self) -> None:
         now = self._lock.now()

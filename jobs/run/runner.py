@@ -48,6 +48,7 @@ class RunTimeouts:
 
     work_retries: tuple[float, ...] = (5, 20, 60)  # the delay before each further try of the work
     store_retries: tuple[float, ...] = (1, 2, 5, 10, 20)  # the delay before each further try to lock or to write
+    store_pauses: tuple[float, float] = (5, 60)  # the first and the longest pause of work that waits for the store
     store_unreachable: float = 60  # no further try of the store after that: each one can take minutes
     kill_after: float = 8  # from SIGTERM to SIGKILL
     abandon_after: float = 12  # from the request to stop until the work is abandoned
@@ -210,6 +211,7 @@ class JobRunner:
             self.environment, self.store, self.job.name, subject,
             options=self.options, started=started, stop=stop, tick=tick,
         )  # fmt: skip
+        run.pauses = self.timeouts.store_pauses
         with self._lock:
             self._runs.append(run)
             if self._stop_reason:
@@ -241,7 +243,8 @@ class JobRunner:
         return retry(call, self.timeouts.store_retries, sleep, run.log, self.timeouts.store_unreachable)
 
     def _run_locked(self, run: RunContext, lease: Lease) -> Record:
-        lease.keep(run.stop.request)
+        lease.keep(run.stop.request, self.job.outlasts)
+        run.renew_lock, run.confirm_lock = lease.renew, lease.confirm
         try:
             return self._run_unless_complete(run, lease)
         finally:
@@ -337,12 +340,12 @@ class JobRunner:
 
         def seconds_left() -> float:
             left = deadline - time.monotonic()
-            return max(0, min(left, lease.seconds_left() if lease else left))
+            return max(0, min(left, lease.seconds_until_lost() if lease else left))
 
         while not woken.wait(seconds_left()):
             if time.monotonic() >= deadline:
                 run.stop.request(f"stopped by its time limit of {limit}")
-            elif lease and lease.seconds_left() <= 0:
+            elif lease and lease.seconds_until_lost() <= 0:
                 run.stop.request("its lock was lost: it could not be renewed in time")
 
     def _record(

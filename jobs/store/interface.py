@@ -46,6 +46,10 @@ class Denied(StoreError):
     """The store refused access: credentials, permissions, or a lock on the object. Trying again does not help."""
 
 
+class Expired(Denied):
+    """The credentials have expired. Trying again helps once somebody, or a program, has renewed them."""
+
+
 class NoVersions(StoreError):
     """The store keeps no versions, so nobody can read it as it was."""
 

@@ -11,7 +11,7 @@ from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from jobs.network import is_unknown_host
-from jobs.store.interface import Denied, Missing, OutOfReach, StoreError
+from jobs.store.interface import Denied, Expired, Missing, OutOfReach, StoreError
 
 BROKEN = (
     boto.HTTPClientError,
@@ -38,14 +38,15 @@ REFUSED = {"AccessDenied", "InvalidRequest", "ObjectLocked", "403"}
 NO_LOCK = {"NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError"}
 """Error codes of S3 for an object without a lock, or a bucket without object lock."""
 
-_NO_CREDENTIALS = (
-    boto.NoCredentialsError,
-    boto.PartialCredentialsError,
+EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"}
+"""Error codes of S3 for temporary credentials after their time."""
+
+_NO_CREDENTIALS = (boto.NoCredentialsError, boto.PartialCredentialsError, boto.RefreshWithMFAUnsupportedError)
+_NOT_RENEWED = (
     boto.CredentialRetrievalError,
     boto.TokenRetrievalError,
     boto.UnauthorizedSSOTokenError,
     boto.SSOError,
-    boto.RefreshWithMFAUnsupportedError,
 )
 _BY_CLASS: tuple[tuple[tuple[type[Exception], ...], type[StoreError], str], ...] = (
     (
@@ -54,6 +55,7 @@ _BY_CLASS: tuple[tuple[tuple[type[Exception], ...], type[StoreError], str], ...]
         "{url}: AWS profile {profile} does not exist; add it to ~/.aws/config, or set store.profile to another profile",
     ),
     (_NO_CREDENTIALS, Denied, "{url}: {credentials} are missing or invalid; {log_in}"),
+    (_NOT_RENEWED, Expired, "{url}: {credentials} are missing or invalid; {log_in}"),
     ((boto.NoRegionError,), StoreError, "{url}: the AWS region is unknown; set store.region"),
     (
         (boto.FlexibleChecksumError,),
@@ -75,8 +77,8 @@ _BY_CODE: tuple[tuple[set[str], type[StoreError], str], ...] = (
         "{url}: bucket {bucket} is not at {where}{but}; set store.region to the region of the bucket",
     ),
     (
-        {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"},
-        Denied,
+        EXPIRED,
+        Expired,
         "{url}: {credentials} have expired; {log_in}",
     ),
     (

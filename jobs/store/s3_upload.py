@@ -87,13 +87,12 @@ class PartSender:
     """
 
     def __init__(
-        self, connect: Callable[[], S3Client], location: Location, max_parts: int, timeouts: RequestTimeouts
+        self, get_client: Callable[[], S3Client], location: Location, max_parts: int, timeouts: RequestTimeouts
     ) -> None:
         self.location = location
         self.max_parts = max_parts
         self.tries = timeouts.tries
-        self._connect = connect
-        self._connected: S3Client | None = None
+        self._get_client = get_client
         self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(IN_FLIGHT)
         self._spare: list[bytearray] = []
@@ -104,9 +103,7 @@ class PartSender:
 
     @property
     def client(self) -> S3Client:
-        with self._lock:  # a client can be shared by threads, but not created in two threads at once
-            self._connected = self._connected or self._connect()
-            return self._connected
+        return self._get_client()
 
     def buffer(self) -> bytearray:
         with self._lock:

@@ -28,7 +28,9 @@ from tests.parts.s3 import Bucket
 from tests.parts.signing import write_signing_keys
 
 ROOT = Path(__file__).parents[2]
-NO_RETRIES = RunTimeouts(work_retries=(), store_retries=(0.01, 0.02), kill_after=0.5, abandon_after=5)
+NO_RETRIES = RunTimeouts(
+    work_retries=(), store_retries=(0.01, 0.02), store_pauses=(0.02, 0.2), kill_after=0.5, abandon_after=5
+)
 """Runs the work once, without retries."""
 
 _KEY = pyrage.x25519.Identity.generate()

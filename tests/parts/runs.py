@@ -19,7 +19,13 @@ from jobs.run import Job, Outcome, Result, Run, RunTimeouts
 from jobs.store import DOCUMENT_LIMIT, ListedKey, ObjectLock, Store, StoredObject
 from jobs.store.directory import DirectoryStore
 
-QUICK = RunTimeouts(work_retries=(0.01, 0.02), store_retries=(0.01, 0.02), kill_after=0.3, abandon_after=0.6)
+QUICK = RunTimeouts(
+    work_retries=(0.01, 0.02),
+    store_retries=(0.01, 0.02),
+    store_pauses=(0.01, 0.02),
+    kill_after=0.3,
+    abandon_after=0.6,
+)
 NEVER_ABANDONED = replace(QUICK, abandon_after=600)  # for work that stops, at some time, on a busy machine
 
 

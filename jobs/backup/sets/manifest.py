@@ -23,9 +23,14 @@ _FORMAT = 2  # format 1 described the database in clear; no release wrote it
 FIRST_BYTES = 4 << 20
 """So many stored bytes of a part are checked before any of it is used, see Part.first_sha256."""
 
+NUMBERS_PER_TRY = 10_000
+"""Each try to upload a part numbers its objects from another multiple of this: 0, 10000, 20000. A request of an earlier
+try can arrive late, or have arrived although its answer was lost, and no object may be overwritten."""
+
 _PART_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _SET_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{4}")
 _HASH = re.compile(r"[0-9a-f]{64}")
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
 _VERSION = re.compile(r"[0-9]+(\.\S*)?")
 
 T = TypeVar("T", bound="DataclassInstance")
@@ -166,13 +171,23 @@ def manifest_faults(manifest: Manifest) -> Iterator[str]:
 def _part_faults(part: Part) -> Iterator[str]:
     if not _PART_NAME.fullmatch(part.name):
         yield f"{part.name!r} is not the name of a part"
-    if [piece.key for piece in part.pieces] != [f"{part.name}.{number}" for number in range(len(part.pieces))]:
-        yield f"the pieces of part {part.name} are not {part.name}.0, {part.name}.1 …"
+    if not _are_in_sequence(part):
+        yield f"the pieces of part {part.name} are not numbered consecutively"
     sizes = (part.dumped, *(piece.size for piece in part.pieces))
     if any(not isinstance(size, int) or size < 0 for size in sizes):
         yield f"a size in part {part.name} is not a number of bytes"
     if not all(_HASH.fullmatch(each) for each in (part.first_sha256, *(piece.sha256 for piece in part.pieces))):
         yield f"a hash in part {part.name} is not a hash"
+
+
+def _are_in_sequence(part: Part) -> bool:
+    """Whether the pieces have consecutive numbers. A part that was dumped again does not begin with 0."""
+    first = part.pieces[0].key.rpartition(".")[2] if part.pieces else "0"
+    if not _NUMBER.fullmatch(first):
+        return False
+    return [piece.key for piece in part.pieces] == [
+        f"{part.name}.{number}" for number in range(int(first), int(first) + len(part.pieces))
+    ]
 
 
 def _parse_manifest(body: dict[str, Any]) -> Manifest:

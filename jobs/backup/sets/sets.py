@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from jobs.backup.sets.manifest import MANIFEST
+from jobs.backup.sets.manifest import MANIFEST, NUMBERS_PER_TRY
 from jobs.backup.sets.marker import MARKER, Marker, parse_markers
 from jobs.backup.sets.results import RESULTS, VerificationResult, results_in
 from jobs.backup.sets.signatures import MANIFEST_NAMESPACE, VERIFICATION_NAMESPACE
@@ -28,6 +28,7 @@ _DAYS_LISTED = (8, 40)
 _MARKERS_CHECKED = 100  # of one set: each signature takes time, and somebody can plant thousands
 _TAGS = "tags/"
 _PIECE = re.compile(r"(.+)\.[0-9]+")
+_PIECE_OF_LATER_TRY = re.compile(r".+\.[0-9]{5,9}")
 _ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{4}")
 
 
@@ -199,7 +200,7 @@ def sets_from_listing(
                 database=database,
                 id=set_id,
                 started=started,
-                size=sum([entry.size for name, entry in keys.items() if "/" not in name and _PIECE.fullmatch(name)]),
+                size=_size_of_pieces(keys),
                 completed=_completed(prefix, keys, marker, trust),
                 pinned=PIN in keys,
                 tags=tuple([name.removeprefix(_TAGS) for name in keys if name.startswith(_TAGS)]),
@@ -207,6 +208,19 @@ def sets_from_listing(
                 marker=marker,
                 results=results_in([name for name in keys if name.startswith(RESULTS)], latest),
             )
+
+
+def _size_of_pieces(keys: Mapping[str, ListedKey]) -> int:
+    """Return the bytes of a set's pieces. Of a part that was dumped again, only the last try counts."""
+    pieces = {name: entry.size for name, entry in keys.items() if "/" not in name and _PIECE.fullmatch(name)}
+    again = dict[str, int]()
+    for name in filter(_PIECE_OF_LATER_TRY.fullmatch, pieces):
+        part, _, number = name.rpartition(".")
+        again[part] = max(again.get(part, 0), int(number) // NUMBERS_PER_TRY)
+    if not again:
+        return sum(pieces.values())
+    split = ((name.rpartition("."), size) for name, size in pieces.items())
+    return sum(size for (part, _, number), size in split if int(number) // NUMBERS_PER_TRY == again.get(part, 0))
 
 
 def _by_set(entries: Iterable[ListedKey], root: str) -> Iterator[tuple[str, dict[str, ListedKey]]]:

@@ -26,7 +26,7 @@ from jobs.backup.sets.writing import PartWriter
 from jobs.backup.take.definitions import Chunks, DefinitionsCopy
 from jobs.backup.take.parts import PlannedPart
 from jobs.run.job import Failed, Run, Transient
-from jobs.store import ObjectLock, Store
+from jobs.store import ObjectLock, Store, Upload
 
 _READ_SIZE = 1 << 18
 _MAX_LINES = 50
@@ -67,6 +67,8 @@ class PartStream:
     environment: Mapping[str, str]
     total: ByteCounter
     cancellation: Cancellation
+    first: int = 0
+    """The number of the first object of each part."""
 
     def dump(
         self,
@@ -82,7 +84,7 @@ class PartStream:
         try:
             with (
                 self.cancellation.on_cancel(program.kill),
-                self.store.upload(f"{self.prefix}{planned.name}", lock=self.lock) as upload,
+                self._upload(planned) as upload,
                 closing(watch(self._output(planned.name, program, stderr, dumped := ByteCounter()))) as chunks,
             ):
                 writer = PartWriter(upload, self.recipients)
@@ -95,12 +97,15 @@ class PartStream:
         """Store what another thread copies as the part of the definitions."""
         with (
             copy.cancellation.on_cancel(copy.cancel),
-            self.store.upload(f"{self.prefix}{planned.name}", lock=self.lock) as upload,
+            self._upload(planned) as upload,
         ):
             dumped, writer = ByteCounter(), PartWriter(upload, self.recipients)
             writer.write_all(self._chunks(copy.reader, dumped))
             self.cancellation.check()
             return writer.complete(planned.name, planned.kind, dumped.bytes), ()
+
+    def _upload(self, planned: PlannedPart) -> Upload:
+        return self.store.upload(f"{self.prefix}{planned.name}", self.first, lock=self.lock)
 
     def _output(self, name: str, program: subprocess.Popen[bytes], stderr: _Stderr, dumped: ByteCounter) -> Chunks:
         """Yield the output of a program; raise at its end if the program failed."""
@@ -160,11 +165,17 @@ def dump_error(name: str, code: int, stderr: Sequence[str]) -> Failed | Transien
 
 
 def store_description(
-    store: Store, prefix: str, recipients: Sequence[str], description: Description, lock: ObjectLock | None = None
+    store: Store,
+    prefix: str,
+    recipients: Sequence[str],
+    description: Description,
+    *,
+    lock: ObjectLock | None = None,
+    first: int = 0,
 ) -> Part:
     """Store the description of a set as a part."""
     body = encode_description(description)
-    with store.upload(f"{prefix}{PartKind.DESCRIPTION}", lock=lock) as upload:
+    with store.upload(f"{prefix}{PartKind.DESCRIPTION}", first, lock=lock) as upload:
         writer = PartWriter(upload, recipients)
         writer.write_all([body])
         return writer.complete(PartKind.DESCRIPTION.value, PartKind.DESCRIPTION, len(body))

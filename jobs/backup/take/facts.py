@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -96,7 +96,7 @@ def count_large_objects(connection: Connection) -> int:
     return number
 
 
-def table_rows(tables: Sequence[Table], counts: dict[int, int]) -> tuple[TableRows, ...]:
+def table_rows(tables: Sequence[Table], counts: Mapping[int, int]) -> tuple[TableRows, ...]:
     """Return the tables for the description; rows is None where they were not counted."""
     leaves = sorted((table for table in tables if table.leaf and table.own), key=lambda t: (t.schema, t.name))
     return tuple(TableRows(table.schema, table.name, counts.get(table.oid), table.bytes) for table in leaves)

@@ -76,12 +76,16 @@ def finished_result(taken: TakenSet) -> Result:
         f"{format_size(manifest.dumped_bytes)} in {seconds:.1f} s, stored as {format_size(manifest.stored_bytes)} "
         f"in {len(manifest.parts)} parts: set {manifest.set}"
     )
+    if again := taken.dumped_again:
+        why = next(iter(again.values()))
+        sentence += f"; {plural(len(again), 'part')} dumped again after uploads broke off ({', '.join(again)}: {why})"
     figures: dict[str, int | float | str] = {
         "set": manifest.set,
         "dumped_bytes": manifest.dumped_bytes,
         "stored_bytes": manifest.stored_bytes,
         "seconds": round(seconds, 3),
         "parts": len(manifest.parts),
+        "parts_dumped_again": len(taken.dumped_again),
         "tables": len(taken.description.tables),
     }
     return Result(Outcome.DONE, sentence, figures if rows is None else {**figures, "rows": rows})
@@ -119,5 +123,6 @@ def limit(environment: Environment, name: str) -> timedelta:
 
 BACKUP = Job(
     "backup", subjects, work, schedule, limit,
+    outlasts=timedelta(minutes=15),
     compared=("dumped_bytes", "rows", "stored_bytes", "seconds"), has_subject=is_known,
 )  # fmt: skip

@@ -90,6 +90,10 @@ class ExportedSnapshot:
     versions: Mapping[int, str] | None = None
     """The versions of the tables by OID, if the connection holds no locks on them."""
 
+    @property
+    def locks_tables(self) -> bool:
+        return self.versions is None
+
 
 @dataclass(frozen=True, slots=True)
 class LockRoom:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -25,6 +25,7 @@ from jobs.backup.take import facts
 from jobs.backup.take.definitions import Chunks, DefinitionsCopy
 from jobs.backup.take.dump import LockTimeout, PartStream, store_description
 from jobs.backup.take.parts import PlannedPart, pg_dump, pg_dumpall, plan_parts
+from jobs.backup.take.resume import abort_open_uploads, upload_again
 from jobs.backup.take.snapshot import (
     ExportedSnapshot,
     describe_lock_holder,
@@ -34,6 +35,7 @@ from jobs.backup.take.snapshot import (
 )
 from jobs.format import and_more
 from jobs.run.job import Run, Transient
+from jobs.store import LARGE_DOCUMENT_LIMIT, Exists
 
 if TYPE_CHECKING:
     from inventories import DatabaseSettings, ServerSettings
@@ -77,10 +79,11 @@ def plan_backup(section: Section, endpoint: Endpoint, snapshot: ExportedSnapshot
 
 @dataclass(frozen=True, slots=True)
 class TakenSet:
-    """A set that was stored completely."""
+    """A set that was stored completely, and why parts of it were dumped again."""
 
     manifest: Manifest
     description: Description
+    dumped_again: Mapping[str, str]
 
 
 def take_set(
@@ -101,32 +104,49 @@ def take_set(
             tables=len(description.tables),
         )
         with run.step("dump"):
-            parts, warnings, counts = dump_parts(run, section, plan, prefix, recipients, lock=lock)
+            dumped = dump_parts(run, section, plan, prefix, recipients, lock=lock)
             require_held(snapshot)
     description = replace(
         description,
-        tables=facts.table_rows(snapshot.tables, counts),
-        notes=(*description.notes, *(uncounted_notes(plan, counts) if section.counts else ()), *warnings),
+        tables=facts.table_rows(snapshot.tables, dumped.counts),
+        notes=(
+            *description.notes,
+            *(uncounted_notes(plan, dumped.counts) if section.counts else ()),
+            *dumped.warnings,
+        ),
     )
     run.check()
-    described = store_description(run.store, prefix, recipients, description, lock)
-    manifest = replace(draft, parts=(*parts, described), ended=datetime.now(UTC))
-    run.check()
-    for tag in manifest.tags:
-        run.store.put(f"{prefix}tags/{tag}", b"")
-    publish_set(run.store, prefix, manifest, signer, lock)
-    return TakenSet(manifest, description)
+
+    def describe_set(first: int) -> Part:
+        return store_description(run.store, prefix, recipients, description, lock=lock, first=first)
+
+    described, _ = upload_again(run, [PartKind.DESCRIPTION], describe_set)
+    manifest = replace(draft, parts=(*dumped.parts, described), ended=datetime.now(UTC))
+    run.wait_for_store()
+    upload_again(run, [MANIFEST], lambda _: publish_set(run.store, prefix, manifest, signer, lock))
+    return TakenSet(manifest, description, dumped.again)
 
 
 def publish_set(
     store: Store, prefix: str, manifest: Manifest, signer: SigningKey | None, lock: ObjectLock | None = None
 ) -> None:
-    """Store the manifest and what signs it. The signature comes last, because it completes the set."""
+    """Store the tags, the manifest and what signs it. The signature comes last, because it completes the set."""
     body = encode_manifest(manifest)
+    for tag in manifest.tags:
+        store.put(f"{prefix}tags/{tag}", b"")
     store.put(sign_name(prefix + marker_name(manifest, body), signer, MANIFEST_NAMESPACE), b"", lock)
-    store.create(f"{prefix}{MANIFEST}", body, lock)
+    _create(store, f"{prefix}{MANIFEST}", body, lock)
     if signer is not None:
-        store.create(f"{prefix}{SIGNATURE}", signer.sign(body, MANIFEST_NAMESPACE), lock)
+        _create(store, f"{prefix}{SIGNATURE}", signer.sign(body, MANIFEST_NAMESPACE), lock)
+
+
+def _create(store: Store, key: str, body: bytes, lock: ObjectLock | None) -> None:
+    """Create an object, unless an earlier try has created it and its answer was lost."""
+    try:
+        store.create(key, body, lock)
+    except Exists:
+        if store.get(key, LARGE_DOCUMENT_LIMIT).body != body:
+            raise
 
 
 def draft_manifest(run: Run, plan: BackupPlan, recipients: Sequence[str]) -> Manifest:
@@ -165,6 +185,16 @@ def describe(plan: BackupPlan) -> Description:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class DumpedParts:
+    """The stored parts, the warnings of their programs, the counts by table OID, and why parts were dumped again."""
+
+    parts: tuple[Part, ...]
+    warnings: tuple[str, ...]
+    counts: Mapping[int, int]
+    again: Mapping[str, str]
+
+
 def dump_parts(
     run: Run,
     section: Section,
@@ -173,29 +203,76 @@ def dump_parts(
     recipients: Sequence[str],
     *,
     lock: ObjectLock | None,
-) -> tuple[tuple[Part, ...], tuple[str, ...], dict[int, int]]:
-    """Dump all parts and count rows in parallel; return the stored parts, warnings, and counts by table OID."""
-    cancellation, total = Cancellation(), ByteCounter()
+) -> DumpedParts:
+    """Dump all parts and count rows in parallel. A part whose upload breaks off is dumped again."""
+    cancellation = Cancellation()
     stream = PartStream(
-        run, run.store, prefix, recipients, lock, section.limits.stall, plan.endpoint.environment, total, cancellation
-    )
-    definitions, wait = DefinitionsCopy(cancellation), section.limits.lock
-    tasks = {part.name: _dump_task(part, stream, plan, definitions, wait) for part in plan.parts}
+        run, run.store, prefix, recipients, lock, section.limits.stall, plan.endpoint.environment, ByteCounter(),
+        cancellation,
+    )  # fmt: skip
+    groups = [PartGroup(parts, stream, plan, section.limits.lock) for parts in dumped_together(plan.parts)]
+    tasks: dict[str, Callable[[], Any]] = {" and ".join(group.names): group.dump for group in groups}
     if section.counts:
         tasks["counts"] = partial(facts.count_rows, cancellation, plan.snapshot, standby=plan.server.standby)
 
     def report() -> None:
-        run.progress("dumped", total.bytes, plan.estimated_bytes if total.bytes < plan.estimated_bytes else None)
+        done = sum(group.total.bytes for group in groups)
+        run.progress("dumped", done, plan.estimated_bytes if done < plan.estimated_bytes else None)
 
     try:
-        with closing(definitions):
-            results = run_concurrently(run, cancellation, tasks, report)
+        counts = run_concurrently(run, cancellation, tasks, report).get("counts", {})
     except LockTimeout:
-        raise Transient(describe_lock_holder(plan.endpoint, plan.snapshot.tables, wait)) from None
-    run.progress("dumped", total.bytes, total.bytes)
-    counts = results.pop("counts", {})
-    warnings = tuple(f"part {name}: {line}" for name, (_, lines) in results.items() for line in lines)
-    return tuple(part for part, _ in results.values()), warnings, counts
+        raise Transient(describe_lock_holder(plan.endpoint, plan.snapshot.tables, section.limits.lock)) from None
+    done = sum(group.total.bytes for group in groups)
+    run.progress("dumped", done, done)
+    results = {name: result for group in groups for name, result in group.results.items()}
+    return DumpedParts(
+        parts=tuple(results[part.name][0] for part in plan.parts),
+        warnings=tuple(f"part {part.name}: {line}" for part in plan.parts for line in results[part.name][1]),
+        counts=counts,
+        again={name: group.reasons[-1] for group in groups if group.reasons for name in group.names},
+    )
+
+
+def dumped_together(parts: Sequence[PlannedPart]) -> list[tuple[PlannedPart, ...]]:
+    """Return the parts in groups. A program dumps the definitions with the rest, so they fail together, too."""
+    pair = tuple(part for part in parts if part.kind in {PartKind.DEFINITIONS, PartKind.REST})
+    return [pair, *((part,) for part in parts if part not in pair)]
+
+
+@dataclass
+class PartGroup:
+    """Parts that one program dumps, their results, and why uploads of them broke off."""
+
+    parts: Sequence[PlannedPart]
+    stream: PartStream
+    plan: BackupPlan
+    lock: timedelta
+    results: Mapping[str, tuple[Part, tuple[str, ...]]] = field(default_factory=dict)
+    reasons: Sequence[str] = ()
+    total: ByteCounter = field(default_factory=ByteCounter)
+
+    @property
+    def names(self) -> list[str]:
+        return [part.name for part in self.parts]
+
+    def dump(self) -> None:
+        """Dump the parts; again if their upload breaks off, and the snapshot's connection has the tables locked."""
+        if self.plan.snapshot.locks_tables:
+            check = self.stream.cancellation.check
+            self.results, self.reasons = upload_again(self.stream.run, self.names, self._dump, check)
+        else:
+            self.results = self._dump()
+
+    def _dump(self, first: int = 0) -> Mapping[str, tuple[Part, tuple[str, ...]]]:
+        if first:
+            for name in self.names:
+                abort_open_uploads(self.stream.store, self.stream.prefix + name)
+        self.total = ByteCounter()
+        with self.stream.cancellation.subgroup() as group, closing(DefinitionsCopy(group)) as definitions:
+            stream = replace(self.stream, total=self.total, cancellation=group, first=first)
+            tasks = {part.name: _dump_task(part, stream, self.plan, definitions, self.lock) for part in self.parts}
+            return run_concurrently(stream.run, group, tasks)
 
 
 def _dump_task(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -51,11 +52,18 @@ def test_a_set_is_restored_without_groundcrew(
 
 
 def split_into_pieces(first: Path, number: int) -> None:
-    """Split a part into pieces, as for a store that limits the size of an object."""
-    body = first.read_bytes()
+    """Split a part into pieces, as for a store that limits the size of an object, and leave an object of a try."""
+    body, part, manifest = first.read_bytes(), first.stem, first.with_name("manifest.json")
     size = -(-len(body) // number)
-    for piece in range(number):
-        first.with_suffix(f".{piece}").write_bytes(body[piece * size : (piece + 1) * size])
+    keys = [f"{part}.{piece}" for piece in range(10_000, 10_000 + number)]
+    for at, key in enumerate(keys):
+        first.with_name(key).write_bytes(body[at * size : (at + 1) * size])
+    first.write_bytes(b"left over")
+    written = json.loads(manifest.read_text())
+    for each in written["parts"]:
+        if each["name"] == part:
+            each["pieces"] = [{**each["pieces"][0], "key": key} for key in keys]
+    manifest.write_text(json.dumps(written))
 
 
 @majors(13, 16)

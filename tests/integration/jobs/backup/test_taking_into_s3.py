@@ -1,17 +1,27 @@
-"""Backups into S3 over a faulty connection: a set is complete or does not exist."""
+"""Backups into S3 over a faulty connection: they go on where it broke off; a set is complete or does not exist."""
 
 from __future__ import annotations
 
 import os
+import threading
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from jobs.backup.sets.stored import open_set, read_part
-from jobs.run.job import Outcome
-from tests.parts.backups import DiscardingSink, Team, section, team
+from jobs.backup.take.dump import PartStream
+from jobs.backup.take.job import BACKUP
+from jobs.run import run_job
+from jobs.run.job import Options, Outcome
+from jobs.run.lease import read_holder
+from jobs.store import open_store
+from tests.parts.backups import NO_RETRIES, DiscardingSink, Team, section, team
+from tests.parts.patience import until
 from tests.parts.postgres import Database
 from tests.parts.proxy import Proxy
 from tests.parts.s3 import Bucket, with_object_lock
@@ -41,8 +51,27 @@ def noise(postgres: Callable[[int], object]) -> Database:
     return database
 
 
-def staging(folder: Path, database: Database, bucket: Bucket, **store: object) -> Team:
-    return team(folder, section("shop", database.url, "parallel = 1"), bucket, **store)
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the pauses between botocore's tries."""
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda self, context: 0.02)
+
+
+@pytest.fixture
+def dumps(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each part was dumped."""
+    counter, real = Counter[str](), PartStream.dump
+
+    def dump(stream: PartStream, planned: Any, *others: Any) -> Any:
+        counter[planned.name] += 1
+        return real(stream, planned, *others)
+
+    monkeypatch.setattr(PartStream, "dump", dump)
+    return counter
+
+
+def staging(folder: Path, database: Database, bucket: Bucket, *, parallel: int = 1, **store: object) -> Team:
+    return team(folder, section("shop", database.url, f"parallel = {parallel}"), bucket, **store)
 
 
 def is_whole(team: Team) -> bool:
@@ -66,8 +95,55 @@ def test_an_upload_survives_bursts_of_503_and_a_cut_connection(
     assert is_whole(team)
 
 
-def test_credentials_that_expire_during_the_upload_fail_the_backup(
-    noise: Database, seaweed: Bucket, proxy: MakeProxy, tmp_path: Path
+def test_a_backup_goes_on_after_the_store_was_away_for_longer_than_its_lease(
+    noise: Database, seaweed: Bucket, proxy: MakeProxy, tmp_path: Path, dumps: Counter[str]
+) -> None:
+    faulty = proxy(seaweed.target)
+    team = staging(tmp_path, noise, seaweed.at(faulty.endpoint), parallel=2)
+    direct = open_store(replace(team.environment.store, endpoint=seaweed.endpoint), "backup")  # type: ignore[type-var]
+    faulty.stall(matching="partNumber=3")
+
+    def go_away_and_come_back() -> None:
+        until(lambda: any("data-1.0" in line and "partNumber=3" in line for line in faulty.requests))
+        until(lambda: any("roles.0" in line for line in faulty.requests) and dumps["rest"])
+        faulty.go_away()
+        until(lambda: (held := read_holder(direct, "staging", "backup", "shop")) and held.expired(datetime.now(UTC)))
+        faulty.clear()
+        faulty.come_back()
+
+    job = replace(BACKUP, lease=lambda _environment, _subject: timedelta(seconds=2))
+    outage = threading.Thread(target=go_away_and_come_back)
+    outage.start()
+    [record] = run_job(job, team.environment, team.store, Options(), timeouts=NO_RETRIES)
+    outage.join()
+    assert (record.outcome, record.attempts) == (Outcome.DONE, 1), record.sentence
+    assert dumps["data-1"] == 2
+    assert record.figures["parts_dumped_again"] == sum(1 for times in dumps.values() if times > 1)
+    assert "dumped again after uploads broke off (" in record.sentence
+    keys = [piece.key for part in team.manifest().parts if part.name == "data-1" for piece in part.pieces]
+    assert keys == ["data-1.10000"], "no object of the first try can be overwritten"
+    assert any("waiting for the store" in line for line in record.log)
+    assert list(direct.open_uploads()) == []
+    assert is_whole(team)
+
+
+def test_a_backup_goes_on_after_its_credentials_expired_and_were_renewed(
+    noise: Database, seaweed: Bucket, proxy: MakeProxy, tmp_path: Path, dumps: Counter[str]
+) -> None:
+    faulty = proxy(seaweed.target)
+    team = staging(tmp_path, noise, seaweed.at(faulty.endpoint))
+    faulty.answer(1, status=403, body=EXPIRED, matching="partNumber=3")
+    record = team.take()
+    assert record.outcome is Outcome.DONE, record.sentence
+    assert dumps == {"rest": 2, "roles": 1}
+    assert record.figures["parts_dumped_again"] == 2, "the definitions are dumped with the rest"
+    assert "2 parts dumped again after uploads broke off (defs, rest: " in record.sentence
+    assert "have expired" in record.sentence
+    assert is_whole(team)
+
+
+def test_credentials_that_nobody_renews_fail_the_backup(
+    noise: Database, seaweed: Bucket, proxy: MakeProxy, tmp_path: Path, dumps: Counter[str]
 ) -> None:
     faulty = proxy(seaweed.target)
     team = staging(tmp_path, noise, seaweed.at(faulty.endpoint))
@@ -75,6 +151,8 @@ def test_credentials_that_expire_during_the_upload_fail_the_backup(
     record = team.take()
     assert record.outcome is Outcome.FAILED
     assert "expired" in record.sentence
+    assert "the upload of defs and rest broke off 4 times" in record.sentence
+    assert dumps == {"rest": 4, "roles": 1}
     assert not any(each.complete for each in team.sets())
     assert list(team.store.open_uploads()) == []
 

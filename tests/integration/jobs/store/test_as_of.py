@@ -84,7 +84,7 @@ def test_a_key_with_more_versions_than_a_page(moto: Bucket, monkeypatch: pytest.
     for _ in range(3):
         store.put("a/2", b"later")
         store.delete(["a/2"])
-    client = vars(store)["_client"]
+    client = vars(store)["_small"].get()
     paginate = client.get_paginator
     monkeypatch.setattr(client, "get_paginator", lambda name: SmallPages(paginate(name)))
     assert content(store.as_of(moment)) == dict.fromkeys(("a/1", "a/2", "a/3"), b"first")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from jobs.run import Failed, Options, Result, Run, Stopped, records, run_job, unrecorded_run
-from jobs.store import Store
+from jobs.store import OutOfReach, Store
 from tests.parts.patience import until
-from tests.parts.runs import code_of, done, environment, job, process, store_in
+from tests.parts.runs import QUICK, CountingStore, code_of, done, environment, job, process, store_in
 
 ENV = environment()
 
@@ -27,6 +27,37 @@ def test_an_unrecorded_run_has_steps_and_processes_and_leaves_none(store: Store)
         run.progress("data-1", 5, 10)
     assert sleeping.returncode == -15
     assert list(store.list()) == []
+
+
+class AwayStore(CountingStore):
+    """A store that is out of reach when the lock is renewed for the first times."""
+
+    away = 3
+
+    def replace(self, key: str, body: bytes, version: str) -> str:
+        if self.away:
+            self.away -= 1
+            raise OutOfReach("no route")
+        return super().replace(key, body, version)
+
+
+def test_work_waits_until_the_store_answers_and_the_lock_is_renewed(store: Store) -> None:
+    away = AwayStore(store)
+
+    def work(run: Run) -> Result:
+        run.wait_for_store(1)
+        assert away.requests[-1] == "replace staging/locks/backup/shop.json"
+        away.requests.clear()
+        run.wait_for_store()
+        assert away.requests == [], "its lease has not expired"
+        return done(run)
+
+    [record] = run_job(job(work), ENV, away, Options(), timeouts=QUICK)
+    assert (record.outcome, record.attempts) == ("done", 1), record.sentence
+    assert [line.split(" ", 2)[2] for line in record.log if "store" in line][:1] == [
+        "waiting for the store why=no route"
+    ]
+    assert "store answers again" in "".join(record.log)
 
 
 def test_a_signal_stops_an_unrecorded_run_with_its_processes(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -20,7 +20,7 @@ import pytest
 import jobs.log
 from jobs.run import Failed
 from jobs.run.lease import Holder, Lock, LockHeld, acquire, holder_from, holder_to, lock_held, read_holder
-from jobs.store import Missing, NotConditional, OutOfReach, Store
+from jobs.store import Changed, Missing, NotConditional, OutOfReach, Store
 from tests.parts.patience import deadline, until
 from tests.parts.runs import store_in
 
@@ -226,3 +226,38 @@ def test_the_holder_of_a_lock_can_be_read_without_taking_it(lock: Lock) -> None:
     assert read_holder(lock.store, "production", "backup", "shop") is None
     acquired(lock, OTHER)
     assert read_holder(lock.store, "production", "backup", "shop") == OTHER
+
+
+class TestGrace:
+    """A lease that has expired can be renewed for a while, if the store was out of reach for all."""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> LosesAnswers:
+        return LosesAnswers(store_in(tmp_path), "replace", OutOfReach("no route"), wrote=False)
+
+    @pytest.fixture
+    def lease(self, store: LosesAnswers) -> Any:
+        return acquired(lock_on(cast("Store", store)), replace(MINE, seconds=0.2))
+
+    def test_it_is_renewed_once_the_store_answers_again(self, store: LosesAnswers, lease: Any) -> None:
+        lost: list[str] = []
+        lease.keep(lost.append, timedelta(minutes=1))
+        until(lambda: lease.seconds_left() < 0)
+        store.on = False
+        until(lambda: lease.seconds_left() > 0)
+        assert not lost
+        lease.release()
+
+    def test_it_is_lost_if_another_run_has_taken_it_over(self, store: LosesAnswers, lease: Any) -> None:
+        until(lambda: lease.seconds_left() < 0)
+        store.on = False
+        other = lock_on(cast("Store", store), lambda: NOON + timedelta(seconds=1))
+        assert acquired(other, OTHER, patient=True).holder.took_over
+        with pytest.raises(Changed, match=f"backup/shop was taken by run {OTHER.run} on runner-2"):
+            lease.confirm()
+
+    def test_it_is_lost_at_the_end_of_the_grace(self, lease: Any) -> None:
+        lost: list[str] = []
+        lease.keep(lost.append, timedelta(seconds=0.1))
+        until(lambda: lost)
+        assert lease.seconds_until_lost() <= 0

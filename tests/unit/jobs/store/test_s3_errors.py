@@ -6,7 +6,7 @@ import pytest
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
-from jobs.store import Denied, Missing, OutOfReach, StoreError
+from jobs.store import Denied, Expired, Missing, OutOfReach, StoreError
 from jobs.store.s3_errors import Location, translated
 
 AWS = Location("s3://acme/crew", "acme", "eu-central-1", "", "writer")
@@ -69,7 +69,7 @@ def answered(code: str, status: int = 400, message: str = "as S3 puts it", **mor
         (
             answered("ExpiredToken"),
             AWS,
-            Denied,
+            Expired,
             "s3://acme/crew: the credentials of profile writer have expired; run: aws sso login --profile writer",
         ),
         (

@@ -97,6 +97,11 @@ def test_unknown_keys_are_ignored() -> None:
     assert decode_manifest(json.dumps(body).encode(), "x") == MANIFEST
 
 
+def test_the_pieces_of_a_part_that_was_dumped_again_do_not_begin_with_0() -> None:
+    body = encode_manifest(MANIFEST).replace(b'"data-1.0"', b'"data-1.10000"').replace(b'"data-1.1"', b'"data-1.10001"')
+    assert [piece.key for piece in decode_manifest(body, "x").parts[1].pieces] == ["data-1.10000", "data-1.10001"]
+
+
 def change_part(name: str, value: object) -> Callable[[dict[str, Any]], None]:
     return lambda body: body["parts"][1].update({name: value})
 
@@ -118,6 +123,8 @@ def change_piece(name: str, value: object) -> Callable[[dict[str, Any]], None]:
         (change_part("name", "defs"), "two parts have the same name"),
         (change_piece("key", "../../../other/backups/x/y/rest.0"), "the pieces of part data-1"),
         (change_piece("key", "data-1.2"), "the pieces of part data-1"),
+        (change_piece("key", "data-1.-1"), "the pieces of part data-1"),
+        (change_piece("key", "data-1.00"), "the pieces of part data-1"),
         (change_piece("size", -1), "is not a number of bytes"),
         (change_piece("size", "9" * 9), "is not a number of bytes"),
         (change_piece("sha256", "\x1b[2J"), "is not a hash"),

@@ -51,6 +51,17 @@ def test_a_set_id_has_its_start_time_in_utc() -> None:
     assert set_timestamp("lost+found") is set_timestamp("20261121T020000Z-3F9A") is None
 
 
+def test_what_an_earlier_try_left_does_not_count_for_the_size() -> None:
+    [backup_set] = sets_in(
+        (f"shop/{ONE}/defs.0", 1),
+        (f"shop/{ONE}/rest.0", 10),
+        (f"shop/{ONE}/rest.10000", 100),
+        (f"shop/{ONE}/rest.20000", 1000),
+        (f"shop/{ONE}/rest.20001", 10_000),
+    )
+    assert backup_set.size == 11_001
+
+
 def test_a_set_is_read_from_its_keys() -> None:
     [backup_set] = sets_in(
         (f"shop/{ONE}/defs.0", 10),

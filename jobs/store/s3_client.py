@@ -1,0 +1,86 @@
+"""Clients of S3, made anew once their credentials have expired."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.handlers import add_expect_header
+from botocore.utils import parse_timestamp
+
+from jobs.store.s3_errors import EXPIRED, Location
+from jobs.store.s3_upload import IN_FLIGHT
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+class RenewedClient:
+    """A client for one kind of requests. After the store says that its credentials have expired, a new one is made.
+
+    botocore renews the credentials of a role or a login itself. But it reads temporary credentials in a file only once.
+    """
+
+    def __init__(
+        self, session: boto3.session.Session, location: Location, tries: int, *, connect: float, read: float
+    ) -> None:
+        self._location, self._tries, self._connect, self._read = location, tries, connect, read
+        self._lock = threading.Lock()
+        self._session: boto3.session.Session | None = session
+        self._client: S3Client | None = None
+
+    def get(self) -> S3Client:
+        with self._lock:  # a client can be shared by threads, but not created in two threads at once
+            if self._client is None:
+                self._client = self._new_client(self._session or new_session(self._location))
+            return self._client
+
+    def _new_client(self, session: boto3.session.Session) -> S3Client:
+        client = session.client(
+            "s3",
+            endpoint_url=self._location.endpoint or None,
+            config=Config(
+                connect_timeout=self._connect,
+                read_timeout=self._read,
+                tcp_keepalive=True,
+                retries={"mode": "standard", "total_max_attempts": self._tries},
+                max_pool_connections=10 + IN_FLIGHT,
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+                # Every body has a CRC that the server checks, so a hash of the body in the signature adds nothing.
+                s3={
+                    "payload_signing_enabled": False,
+                    "addressing_style": "path" if self._location.endpoint else "auto",
+                },
+            ),
+        )
+        # Else each part costs one more round trip, and a second on a server that does not answer it.
+        client.meta.events.unregister("before-call.s3", add_expect_header)
+        client.meta.events.register("after-call.s3", self._forget_if_expired)
+        return client
+
+    def _forget_if_expired(self, parsed: Mapping[str, Any], **_: object) -> None:
+        if parsed.get("Error", {}).get("Code") in EXPIRED:
+            with self._lock:
+                self._session = self._client = None
+
+
+def new_session(location: Location) -> boto3.session.Session:
+    """Return a session that parses times four times faster than by default, for listings of many thousand keys."""
+    core = botocore.session.get_session()
+    core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_parse_timestamp)
+    return boto3.session.Session(
+        botocore_session=core, profile_name=location.profile or None, region_name=location.region or None
+    )
+
+
+def _parse_timestamp(value: Any) -> datetime:
+    try:
+        return datetime.fromisoformat(value)
+    except (TypeError, ValueError):  # in a header: Sun, 29 Nov 2026 02:00:00 GMT
+        return parse_timestamp(value)

@@ -1,0 +1,64 @@
+"""Temporary credentials in a file: a store reads them again once they have expired."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from jobs.store import Expired
+from jobs.store.s3 import S3Store
+from jobs.store.s3_errors import Location
+
+EXPIRED = b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"
+
+
+class TokenServer(BaseHTTPRequestHandler):
+    """A server that accepts every write with the token of today."""
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        valid = self.headers["X-Amz-Security-Token"] == "today"
+        self.send_response(200 if valid else 400)
+        self.send_header("ETag", '"1"')
+        self.send_header("Content-Length", "0" if valid else str(len(EXPIRED)))
+        self.end_headers()
+        if not valid:
+            self.wfile.write(EXPIRED)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), TokenServer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture
+def credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    file = tmp_path / "credentials"
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    return file
+
+
+def write(file: Path, token: str) -> None:
+    file.write_text(f"[writer]\naws_access_key_id = a\naws_secret_access_key = b\naws_session_token = {token}\n")
+
+
+def test_renewed_credentials_are_used_after_the_expired_ones(endpoint: str, credentials: Path) -> None:
+    write(credentials, "yesterday")
+    store = S3Store(Location("s3://acme/crew", "acme", "eu-central-1", endpoint, "writer"), "crew", 10)
+    for _ in range(2):
+        with pytest.raises(Expired, match="the credentials of profile writer have expired; run: aws sso login"):
+            store.put("a", b"1")
+    write(credentials, "today")
+    store.put("a", b"1")
