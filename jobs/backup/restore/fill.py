@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     import psycopg
 
 T = TypeVar("T")
-Step = tuple[Part, IO[bytes] | None]
-"""A part to restore, and the pg_restore list of its entries; None for all."""
+Step = tuple[Part, Sequence[int] | None]
+"""A part to restore, and its selected entries; None for all."""
 
 _TRANSIENT = (
     "server closed the connection",
@@ -270,21 +270,27 @@ def restore_constraints(task: RestoreTask, archive: IO[bytes], selected: Collect
 
 
 def restore_rows(task: RestoreTask, selected: Sequence[Step] = ()) -> None:
-    """Restore parts in parallel (default: all with rows, the biggest first), each with its pg_restore list.
+    """Restore parts in parallel (default: all with rows, the biggest first), each with its selected entries.
 
-    If constraints call functions of users, these can read other tables. Then parts are restored one after another, and
-    of a whole set first the tables without such constraints, then the others in the order of pg_dump.
+    If constraints call functions of users, these can read other tables. Then parts are restored one after another,
+    first the tables without such constraints, then the others in the order of pg_dump.
     """
-    callers, tables = _callers(task), task.stored.description.table_parts
+    callers = _callers(task)
     steps = [*selected] or [(part, None) for part in task.stored.parts(PartKind.TABLE, PartKind.REST)]
+    if callers:
+        steps = _callers_last(task, steps, callers)
+    cancellation, restored, total = Cancellation(), ByteCounter(), sum(part.dumped for part, _ in steps)
     with ExitStack() as files:
-        if callers:
-            steps.sort(key=lambda step: order_of_dependent_parts(step[0], tables))
-            steps = steps if selected else _callers_last(task, steps, callers, files)
-        cancellation, restored, total = Cancellation(), ByteCounter(), sum(part.dumped for part, _ in steps)
         work = {
-            f"{number} {part.name}": partial(_restore_part, task, part, use_list, cancellation, restored)
-            for number, (part, use_list) in enumerate(steps)
+            f"{number} {part.name}": partial(
+                _restore_part,
+                task,
+                part,
+                None if entries is None else files.enter_context(list_file(entries)),
+                cancellation,
+                restored,
+            )
+            for number, (part, entries) in enumerate(steps)
         }
         run_concurrently(
             task.run,
@@ -300,25 +306,28 @@ def order_of_dependent_parts(part: Part, tables: Mapping[str, str]) -> tuple[boo
     return part.kind is not PartKind.REST, tables.get(part.name, "")
 
 
-def _callers_last(
-    task: RestoreTask, steps: Sequence[Step], callers: Collection[QualifiedName], files: ExitStack
-) -> list[Step]:
+def _callers_last(task: RestoreTask, steps: Sequence[Step], callers: Collection[QualifiedName]) -> list[Step]:
     """Return the steps, those of tables that call functions last; the small tables among these get their own steps."""
     tables, known = task.stored.description.table_parts, known_names(task)
+    steps = sorted(steps, key=lambda step: order_of_dependent_parts(step[0], tables))
     own = {name: [step for step in steps if tables.get(step[0].name) == quoting.identifier(*name)] for name in callers}
     big, small = {name for name in own if own[name]}, [name for name in own if not own[name]]
     calm, calling = [step for step in steps if not any(step in of_big for of_big in own.values())], list[Step]()
-    rest = next((part for part, _ in calm if part.kind is PartKind.REST), None)
+    rest, wanted = next((step for step in calm if step[0].kind is PartKind.REST), (None, None))
     listing = part_listing(task, rest) if rest is not None and small else ""
     for is_big, names in groups_of_callers(callers, big):
         if is_big:
             calling += (step for name in names for step in own[name])
-        elif rest is not None and (rows := rows_of(listing, names, known)):
-            calling.append((rest, files.enter_context(list_file(rows))))
+        elif rest is not None and (rows := _among(rows_of(listing, names, known), wanted)):
+            calling.append((rest, rows))
     if listing:
-        early = files.enter_context(list_file(entries_without(listing, small, known)))
-        calm = [(part, early if part is rest else None) for part, _ in calm]
+        early = _among(entries_without(listing, small, known), wanted)
+        calm = [(part, early if part is rest else entries) for part, entries in calm]
     return [*calm, *calling]
+
+
+def _among(entries: Sequence[int], wanted: Collection[int] | None) -> Sequence[int]:
+    return entries if wanted is None else [entry for entry in entries if entry in wanted]
 
 
 def groups_of_callers(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import IO
 
 from jobs.backup.errors import BackupError
@@ -54,8 +54,7 @@ def fill_tables(task: RestoreTask, *, with_needed: bool, rows_only: bool = False
                     task.role.own_database(task.into, schemas_of_extensions(task.stored))
             restore_definitions(task, "pre-data", archive, use_list)
         with task.run.step("rows"):
-            parts = _parts(task, selection)
-            restore_rows(task, [(part, files.enter_context(_row_list(task, part, selection))) for part in parts])
+            restore_rows(task, [(part, _row_entries(task, part, selection)) for part in _parts(task, selection)])
         if rows_only:
             return selection
         with task.run.step("indexes and constraints"):
@@ -116,11 +115,8 @@ def _parts(task: RestoreTask, selection: Selection) -> list[Part]:
     ]
 
 
-@contextmanager
-def _row_list(task: RestoreTask, part: Part, selection: Selection) -> Iterator[IO[bytes] | None]:
-    """Provide the list of the selected entries in the rest; None for the part of a single table."""
+def _row_entries(task: RestoreTask, part: Part, selection: Selection) -> tuple[int, ...] | None:
+    """Return the selected entries of the rest; None for the part of a single table."""
     if part.kind is PartKind.TABLE:
-        yield None
-        return
-    with list_file(row_entries(part_listing(task, part), selection, known_names(task))) as use_list:
-        yield use_list
+        return None
+    return row_entries(part_listing(task, part), selection, known_names(task))
