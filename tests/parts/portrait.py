@@ -113,18 +113,24 @@ def differences(one: Portrait, other: Portrait, *, ignore: Collection[str] = ())
 
 
 def _rows(connection: psycopg.Connection) -> dict[str, tuple[int, str]]:
-    """Return the row count and a hash of all rows, for each table and filled materialized view."""
+    """Return the row count and a hash of all rows, for each table and filled materialized view.
+
+    Of a table of an extension, only the rows that the extension marks as user data count. It can add others itself.
+    """
     tables = connection.execute(
-        f"SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE ({_USERS}"
-        " AND (c.relkind = 'r' OR c.relkind = 'm' AND c.relispopulated)) OR c.relkind = 'r' AND c.oid = ANY ("
-        " SELECT unnest(extconfig) FROM pg_extension)".encode()
+        "SELECT n.nspname, c.relname, coalesce(extcondition[array_position(extconfig, c.oid)], '')"
+        " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " LEFT JOIN pg_extension ON c.oid = ANY (extconfig)"
+        f" WHERE ({_USERS} AND (c.relkind = 'r' OR c.relkind = 'm' AND c.relispopulated))"
+        " OR c.relkind = 'r' AND extconfig IS NOT NULL".encode()
     ).fetchall()
     query = sql.SQL(
-        "SELECT count(*), coalesce(md5(string_agg(md5(t::text), '' ORDER BY md5(t::text))), '') FROM ONLY {} t"
+        "SELECT count(*), coalesce(md5(string_agg(md5(t::text), '' ORDER BY md5(t::text))), '')"
+        " FROM (SELECT * FROM ONLY {} {}) t"
     )
     found = {}
-    for schema, name in tables:
-        row = connection.execute(query.format(sql.Identifier(schema, name))).fetchone()
+    for schema, name, condition in tables:
+        row = connection.execute(query.format(sql.Identifier(schema, name), sql.SQL(condition))).fetchone()
         assert row is not None
         found[f"{schema}.{name}"] = (row[0], row[1])
     return found
