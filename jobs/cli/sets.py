@@ -65,6 +65,9 @@ def list_sets_command(
     ] = None,
     from_copy: FromCopy = None,
     store_as_of: StoreAsOf = None,
+    strip: Annotated[
+        bool, typer.Option("--strip", help="Show a mark for each of the last 90 days instead of the sets.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List backup sets, and which retention rules keep each set.
@@ -77,6 +80,13 @@ def list_sets_command(
 
     database = _one_database(database, database_option)
     environment = arguments.open_environment(ctx, environment_name)
+    if strip:
+        if all_sets or limit or from_copy or store_as_of:
+            raise WrongUsage("--strip shows days of backups here; omit --all, --limit, --from and --store-as-of")
+        from jobs.cli.strips import print_strips
+
+        print_strips(environment, database, as_json=as_json)
+        return
     store, now = arguments.sets_store(environment, from_copy, as_of=store_as_of), datetime.now(UTC)
     keep = environment.copies[from_copy].keep if from_copy else None
     if all_sets or (database and limit is None):

@@ -15,7 +15,7 @@ import typer
 
 from inventories import ExitCode
 from jobs.cli import arguments, output
-from jobs.cli.arguments import AsJson, EnvironmentNames, examples, new_app
+from jobs.cli.arguments import AsJson, EnvironmentNames, WrongUsage, examples, new_app
 from jobs.cli.exit_codes import explained
 from jobs.format import format_duration, format_time, plural
 from jobs.status.health import Health, HealthState, environment_health
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 app = new_app()
 
 AT_ONCE = 8
+Summary = tuple[dict[str, Any], tzinfo]
+"""The health of an environment for --json, and its timezone."""
+
 STYLES = {
     HealthState.LOST: output.BAD,
     HealthState.FAILED: output.BAD,
@@ -47,6 +50,7 @@ STYLES = {
     epilog=examples(
         "crew status",
         "crew status production --failed",
+        "crew status --watch",
         "crew status --json",
         "crew status --exit-code > /dev/null || echo problems",
         "crew status --html /var/www/status.html",
@@ -59,6 +63,7 @@ def status_command(
         Path | None, typer.Option("--html", metavar="FILE", help="Write a self-contained HTML page to FILE.")
     ] = None,
     only_failed: Annotated[bool, typer.Option("--failed", help="Show only problems.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Redraw the terminal every 30 seconds until Ctrl-C.")] = False,
     exit_with_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 2 if there are problems.")] = False,
     as_json: AsJson = False,
 ) -> int:
@@ -72,20 +77,40 @@ def status_command(
     names = environment_names or repository.names()
     if html:
         return _write_page(html, repository, names, now, as_json=as_json)
-    with ThreadPoolExecutor(AT_ONCE) as pool:  # so that a store that does not respond delays no other environment
-        summaries = list(pool.map(lambda name: _summary(repository, name, now), names))
+    if watch:
+        from jobs.cli.watching import redraw
+
+        if as_json or exit_with_code or not sys.stdout.isatty():
+            raise WrongUsage("--watch redraws a terminal; omit --json and --exit-code, and do not redirect the output")
+        redraw(lambda: _print_all(_summaries(repository, names), datetime.now(UTC), only_failed=only_failed))
+        return ExitCode.DONE
+    summaries = _summaries(repository, names)
     if as_json:
         output.print_json({"environments": [summary for summary, _ in summaries]})
     else:
-        worst_first = sorted(summaries, key=lambda pair: -pair[0].get("problems", len(summaries)))
-        for summary, zone in worst_first:
-            print_summary(summary, now, zone, only_failed=only_failed)
-        _repeat_problems([summary for summary, _ in worst_first], only_failed=only_failed)
+        _print_all(summaries, now, only_failed=only_failed)
+        _repeat_problems([summary for summary, _ in _worst_first(summaries)], only_failed=only_failed)
         if not summaries:
             output.say(f"No environments in {repository.folder}. To create one: crew init NAME", output.QUIET)
     unreadable = max((summary.get("code", ExitCode.DONE) for summary, _ in summaries), default=ExitCode.DONE)
     has_problems = any(summary.get("problems") for summary, _ in summaries)
     return unreadable or (ExitCode.FINDING if exit_with_code and has_problems else ExitCode.DONE)
+
+
+def _summaries(repository: Repository, names: Sequence[str]) -> list[Summary]:
+    """Return the health of environments as of now. A store that does not respond delays no other environment."""
+    now = datetime.now(UTC)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(lambda name: _summary(repository, name, now), names))
+
+
+def _worst_first(summaries: Sequence[Summary]) -> list[Summary]:
+    return sorted(summaries, key=lambda pair: -pair[0].get("problems", len(summaries)))
+
+
+def _print_all(summaries: Sequence[Summary], now: datetime, *, only_failed: bool) -> None:
+    for summary, zone in _worst_first(summaries):
+        print_summary(summary, now, zone, only_failed=only_failed)
 
 
 def _repeat_problems(summaries: Sequence[dict[str, Any]], *, only_failed: bool) -> None:
@@ -139,7 +164,7 @@ def _page_status(repository: Repository, name: str, now: datetime) -> tuple[Envi
         return EnvironmentStatus(name, UTC, error="\n".join(lines)), code
 
 
-def _summary(repository: Repository, name: str, now: datetime) -> tuple[dict[str, Any], tzinfo]:
+def _summary(repository: Repository, name: str, now: datetime) -> Summary:
     """Return an environment's health for --json, or why it cannot be read; and its timezone."""
     from jobs.schedule.slots import slots
 

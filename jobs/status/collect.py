@@ -18,7 +18,7 @@ from jobs.cost.bill import CostError
 from jobs.cost.report import CostReport, report_on
 from jobs.run.documents import key_time
 from jobs.schedule.slots import Slot, slots
-from jobs.status.days import due_days
+from jobs.status.days import Mark, due_days, marks
 from jobs.status.gone import is_excluded
 from jobs.status.health import Health, HealthState, environment_health
 from jobs.status.history import Days, read_history
@@ -137,6 +137,18 @@ def environment_status(environment: Environment, store: Store, now: datetime) ->
         cost_error=error,
         lanes=lanes((slot for slot in of_file if slot.job != STATUS_JOB), environment.timezone, now),
     )
+
+
+def database_marks(environment: Environment, store: Store, now: datetime) -> dict[str, list[Mark]]:
+    """Return the mark of each of the last 90 days of each database, oldest first."""
+    of_file = slots(environment)
+    health = environment_health(of_file, environment, store, now, few_requests=True)
+    history, today = read_history(environment, store, health, now), now.astimezone(environment.timezone).date()
+    databases = database_statuses(environment, (), health, listed=False, stored=history)
+    return {
+        each.name: marks(each.days, each.due, today)
+        for each in with_days(databases, of_file, environment, history, now)
+    }
 
 
 def with_days(

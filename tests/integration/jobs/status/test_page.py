@@ -139,6 +139,19 @@ def test_a_dry_run_writes_nothing_and_no_section_means_no_run(built: crew.Reposi
     assert "Nothing to run" in built.crew("run", "status", "staging").out
 
 
+def test_the_strip_of_a_terminal_shows_the_same_days(built: crew.Repository) -> None:
+    shop = built.crew("backups", "list", "production", "--strip").out.splitlines()[1]
+    assert shop.startswith("shop ")
+    assert shop.count("✕") == 2
+    assert "█" in shop
+    assert "▄▄▄" in shop
+    days = built.crew("backups", "list", "production", "shop", "--strip", "--json").json["days"]
+    assert [len(of_days) for of_days in days.values()] == [90]
+    assert days["shop"].count("failed") == 2
+    assert built.crew("backups", "list", "production", "nosuch", "--strip").code == 64
+    assert "omit --all" in built.crew("backups", "list", "production", "--all", "--strip").err
+
+
 def test_one_environment_alone(built: crew.Repository, tmp_path: Path) -> None:
     file = tmp_path / "staging.html"
     assert built.crew("status", "staging", "--html", str(file)).code == 0
