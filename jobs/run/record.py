@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import groupby, takewhile
 from typing import Any
 
+from jobs.format import format_time
 from jobs.run.documents import from_body, from_iso, key_timestamp, to_body, utc_now
 from jobs.run.job import Notice, Outcome
 from jobs.run.latest import RunSummary
@@ -182,6 +183,13 @@ def records(store: Store, environment: str, job: str | None = None, subject: str
     """Yield records, newest first; each is read when it is needed."""
     read = (read_record(store, key.key) for key in record_keys(store, environment, job, subject))
     return (record for record in read if record)
+
+
+def already_done(earlier: Record, now: datetime, zone: tzinfo) -> str:
+    """Return what a scheduled run says if an earlier run did the work of its scheduled time."""
+    tick = format_time(earlier.tick or earlier.started, now, zone)
+    ended = format_time(earlier.ended, now, zone)
+    return f"already ran for {tick}: run {earlier.run}, ended at {ended}: {earlier.sentence}"
 
 
 def record_of_dead_run(environment: str, name: str, holder: Holder) -> Record:

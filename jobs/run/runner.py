@@ -29,7 +29,7 @@ from jobs.run.job import Job, Options, Outcome, Result
 from jobs.run.latest import RunSummary
 from jobs.run.lease import Holder, Lease, Lock, LockHeld, acquire, holder_to, lock_key
 from jobs.run.progress import end_bars
-from jobs.run.record import Record, find_record, record_of_dead_run, record_to
+from jobs.run.record import Record, already_done, find_record, record_of_dead_run, record_to
 from jobs.run.stop import Stop, Stopped, on_signals
 from jobs.run.ticks import Gap, latest_tick, missed_ticks
 from jobs.store import Store
@@ -291,7 +291,7 @@ class JobRunner:
         run.log.info("run skipped, already complete", by=earlier.run, outcome=earlier.outcome)
         if lease.holder.took_over:  # the run that died possibly has not sent its alerts
             self._announce(run, earlier)
-        return earlier
+        return replace(earlier, sentence=already_done(earlier, self.now(), self.environment.timezone))
 
     def _missed_ticks(self, run: RunContext, lease: Lease) -> Gap | None:
         """Return the ticks between the last one that has a record and this one."""

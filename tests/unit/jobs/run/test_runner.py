@@ -289,7 +289,18 @@ def test_a_complete_tick_stays_complete_after_a_failed_run_by_hand(store: Store)
     run_job(daily, ENV, store, SCHEDULED, now=lambda: NOON)
     run_job(daily, ENV, store, Options(), now=lambda: NOON + timedelta(hours=1))
     skipped = only(run_job(daily, ENV, store, SCHEDULED, now=lambda: NOON + timedelta(hours=2)))
-    assert skipped.sentence == "tick"
+    assert skipped.sentence.endswith(": tick")
+
+
+def test_a_scheduled_run_that_is_not_run_again_says_which_run_did_it(store: Store) -> None:
+    daily = job(lambda _run: Result(Outcome.DONE, "set x"), line="0 12 * * *")
+    first = only(run_job(daily, ENV, store, SCHEDULED, now=lambda: NOON))
+    again = only(run_job(daily, ENV, store, SCHEDULED, now=lambda: NOON + timedelta(hours=2)))
+    assert (again.run, again.sentence) == (
+        first.run,
+        f"already ran for 12:00: run {first.run}, ended at 12:00: set x",
+    )
+    assert [record.sentence for record in records(store, "staging")] == ["set x"]
 
 
 def test_a_scheduled_run_makes_the_same_few_requests_whatever_its_past(store: Store) -> None:
