@@ -26,6 +26,7 @@ from jobs.backup.restore.compare import QualifiedName
 from jobs.backup.restore.ordinary_role import OrdinaryRole, RestoreLists, restore_lists
 from jobs.backup.restore.pg_restore import DefinitionOptions, Section, constraint_lists
 from jobs.backup.restore.selection import entries_without, rows_of
+from jobs.backup.restore.target import closed_to_others, require_empty
 from jobs.backup.sets import passed_files
 from jobs.backup.sets.manifest import Part, PartKind
 from jobs.backup.sets.stored import StoredSet, read_part
@@ -194,9 +195,14 @@ def read_archive(task: RestoreTask, archive: IO[bytes], argv: Sequence[str]) -> 
 def restore_extensions(task: RestoreTask, role: OrdinaryRole, archive: IO[bytes], entries: Collection[int]) -> None:
     """Create the extensions as a superuser, before anything exists that their scripts could call.
 
-    Only then does the database belong to the role: an owner can connect, and create functions in schema public.
+    Only then does the database belong to the role: an owner can connect, and create functions in schema public. So can
+    the owner of a database that existed before, until it is closed.
     """
-    with list_file(entries) as use_list:
+    with ExitStack() as stack:
+        use_list = stack.enter_context(list_file(entries))
+        if task.stored.description.extensions:
+            stack.enter_context(closed_to_others(task.into))
+            require_empty(task.into)
         options = replace(task.options, owners=role.keeps_owners, privileges=False)
         restore_definitions(replace(task, role=None, options=options), "pre-data", archive, use_list)
 

@@ -36,12 +36,15 @@ from jobs.backup.restore.swap import swap
 from jobs.backup.restore.tables import fill_tables, select_from_set
 from jobs.backup.restore.target import (
     RestoreTarget,
+    closed_to_others,
     create_copy,
     drop_abandoned_copies,
     drop_database,
     inspect_target,
     maintenance_connection,
     read_settings,
+    require_empty,
+    require_open,
     role_names,
 )
 from jobs.backup.sets.stored import StoredSet
@@ -164,9 +167,12 @@ def _plan(task: RestoreTask, target: RestoreTarget, mode: RestoreMode, owner: Ch
     if task.role is not None:
         if mode is RestoreMode.EMPTY_DATABASE:
             require_owner(task.into, task.role)
+            require_open(task.into)
         require_restorable(task, task.role.name)
     selection = select_from_set(task, with_needed=mode is not RestoreMode.ADD_TABLES) if task.tables else None
     if owner is not None:
+        if mode is RestoreMode.EMPTY_DATABASE:
+            require_open(task.into)
         selected = {*selection.own, *selection.needed} if selection is not None else None
         require_restorable_for(task, target, owner, selected)
     roles = dict.fromkeys(statement.role for statement in missing_role_statements(task.stored, target))
@@ -308,7 +314,12 @@ def _restore_into_empty(task: RestoreTask, target: RestoreTarget) -> tuple[str, 
     with _reporting_partial_restore(
         task.into, target, "drop and create the database before you try again (DROP DATABASE, CREATE DATABASE)"
     ):
-        notes = _fill(task)
+        if target.superuser and task.role is None:  # it executes the whole set with superuser rights
+            with closed_to_others(task.into):
+                require_empty(task.into)
+                notes = _fill(task)
+        else:
+            notes = _fill(task)
         if not task.tables:
             notes = (*notes, *require_same_contents(task))
     with maintenance_connection(task.into) as server:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MAX_COPIES = 30
+_MAX_ROUNDS = 100
+_SECONDS_BETWEEN_ROUNDS = 0.1
 _MAINTENANCE_DATABASES = ("postgres", "template1")
 
 _SERVER = """SELECT pg_catalog.current_setting('server_version_num')::int / 10000, pg_catalog.pg_is_in_recovery(),
@@ -33,20 +36,32 @@ _DATABASES = (
     "SELECT datname, spcname FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace t ON t.oid = dattablespace"
 )
 
-# Objects that a dump would contain: all that users created, without the members of extensions.
+# Objects that a dump would contain: all that users created, without the members of extensions. For a superuser, a
+# member counts that no superuser owns: the owner of an extension can add own functions to it.
 _OBJECTS = """SELECT pg_catalog.count(*) FROM (
-    SELECT 'pg_catalog.pg_class'::pg_catalog.regclass AS kind, oid, relnamespace AS schema
+    SELECT 'pg_catalog.pg_class'::pg_catalog.regclass AS kind, oid, relnamespace AS schema, relowner AS owner
     FROM pg_catalog.pg_class WHERE relkind <> 'i'
-    UNION ALL SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass, oid, pronamespace FROM pg_catalog.pg_proc
-    UNION ALL SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, oid, typnamespace
+    UNION ALL SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass, oid, pronamespace, proowner FROM pg_catalog.pg_proc
+    UNION ALL SELECT 'pg_catalog.pg_operator'::pg_catalog.regclass, oid, oprnamespace, oprowner
+    FROM pg_catalog.pg_operator
+    UNION ALL SELECT 'pg_catalog.pg_collation'::pg_catalog.regclass, oid, collnamespace, collowner
+    FROM pg_catalog.pg_collation
+    UNION ALL SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, oid, typnamespace, typowner
     FROM pg_catalog.pg_type WHERE typtype IN ('d', 'e', 'r')
-    UNION ALL SELECT 'pg_catalog.pg_namespace'::pg_catalog.regclass, oid, oid
+    UNION ALL SELECT 'pg_catalog.pg_namespace'::pg_catalog.regclass, oid, oid, nspowner
     FROM pg_catalog.pg_namespace WHERE nspname <> 'public'
-    UNION ALL SELECT 'pg_catalog.pg_largeobject_metadata'::pg_catalog.regclass, oid, NULL
+    UNION ALL SELECT 'pg_catalog.pg_largeobject_metadata'::pg_catalog.regclass, oid, NULL, lomowner
     FROM pg_catalog.pg_largeobject_metadata) o
     LEFT JOIN pg_catalog.pg_namespace n ON n.oid = o.schema
-    WHERE (n.oid IS NULL OR n.nspname !~ '^pg_' AND n.nspname <> 'information_schema') AND NOT EXISTS (
-    SELECT FROM pg_catalog.pg_depend d WHERE d.classid = o.kind AND d.objid = o.oid AND d.deptype = 'e')"""
+    JOIN pg_catalog.pg_roles r ON r.oid = o.owner
+    WHERE (n.oid IS NULL OR n.nspname !~ '^pg_' AND n.nspname <> 'information_schema') AND (NOT EXISTS (
+    SELECT FROM pg_catalog.pg_depend d WHERE d.classid = o.kind AND d.objid = o.oid AND d.deptype = 'e')
+    OR NOT r.rolsuper AND pg_catalog.current_setting('is_superuser')::pg_catalog.bool)"""
+
+_CONNECTION_LIMIT = "SELECT datconnlimit FROM pg_catalog.pg_database WHERE datname = %s"
+_END_ORDINARY_SESSIONS = """SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid))
+    FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_roles r ON r.oid = usesysid
+    WHERE datname = %s AND NOT rolsuper"""
 
 # Autovacuum workers have no user. The server ends them when the database is dropped.
 _UNCONNECTED = """SELECT datname FROM pg_catalog.pg_database d
@@ -155,6 +170,58 @@ def _count_objects(into: Endpoint) -> int:
     with translated_errors(), into.connect(autocommit=True) as connection:
         row = connection.execute(_OBJECTS).fetchone()
         return int(row[0]) if row is not None else 0
+
+
+@contextmanager
+def closed_to_others(into: Endpoint) -> Iterator[None]:
+    """Close a database to all but superusers, who have no connection limit, and end the sessions of others.
+
+    They could create functions that a statement of a superuser finds before the right ones.
+    """
+    name = quoting.identifier(into.database)
+    with maintenance_connection(into) as server:
+        limit = _connection_limit(server, into.database)
+        server.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 0")
+        try:
+            _end_ordinary_sessions(server, into.database)
+            yield
+        finally:
+            server.execute(f"ALTER DATABASE {name} CONNECTION LIMIT {limit}")
+
+
+def require_open(into: Endpoint) -> None:
+    """Raise if only superusers can connect to the database."""
+    with maintenance_connection(into) as server:
+        limit = _connection_limit(server, into.database)
+    if limit == 0:
+        name = quoting.identifier(into.database)
+        raise BackupError(
+            f"only superusers can connect to database {into.database}, because its connection limit is 0. If a killed "
+            f"restore has left it, open it again: ALTER DATABASE {name} CONNECTION LIMIT -1"
+        )
+
+
+def _connection_limit(server: psycopg.Connection[Any], database: str) -> int:
+    row = server.execute(_CONNECTION_LIMIT, (database,)).fetchone()
+    return int(row[0]) if row is not None else -1
+
+
+def _end_ordinary_sessions(server: psycopg.Connection[Any], database: str) -> None:
+    """End the sessions of ordinary roles. One that began before the database was closed can appear a moment later."""
+    without = 0
+    for _ in range(_MAX_ROUNDS):
+        [sessions] = server.execute(_END_ORDINARY_SESSIONS, (database,)).fetchone() or (0,)
+        without = 0 if sessions else without + 1
+        if without > 1:
+            return
+        time.sleep(_SECONDS_BETWEEN_ROUNDS)
+    raise Transient(f"{database}: sessions of other roles do not end, so it cannot be closed to them; try again")
+
+
+def require_empty(into: Endpoint) -> None:
+    """Raise if the database has objects that are not of this restore."""
+    if _count_objects(into):
+        raise BackupError(f"database {into.database} has changed since this restore began; start the restore again")
 
 
 def unconnected_databases(server: psycopg.Connection[Any]) -> list[str]:

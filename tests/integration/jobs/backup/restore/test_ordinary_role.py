@@ -175,6 +175,54 @@ def test_the_role_cannot_connect_before_the_extensions_exist(
     assert Database(server, "created").ask("SELECT 1 FROM pg_extension WHERE extname = 'crewplanted'") == [(1,)]
 
 
+@majors(13)
+def test_the_owner_of_an_empty_database_plants_nothing_for_extensions(
+    repository: Repository, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A function with better fitting arguments wins against one of PostgreSQL, also in the script of an extension."""
+    shop, empty = Database(server, "shop"), Database(server, "empty")
+    repository.environment(text=repository.section("shop", shop))
+    planted = """CREATE FUNCTION public.upper(varchar) RETURNS text LANGUAGE plpgsql AS
+        $$ BEGIN EXECUTE 'ALTER ROLE owner SUPERUSER'; RETURN $1; END $$"""
+    script = "CREATE TABLE public.of_extension AS SELECT upper('a'::varchar) AS name;"
+    real = fill.restore_extensions
+
+    def restore_extensions(*arguments: Any) -> None:
+        open_transaction.execute(planted)  # the check that the database is empty is over
+        real(*arguments)
+
+    with servers.extension(server.major, "crewscript", script), servers.extension(server.major, "crewold", ""):
+        shop.run("CREATE EXTENSION crewscript")
+        repository.backup()
+        with server.connect() as connection:
+            connection.execute("CREATE DATABASE empty OWNER owner")
+        if server.major < 15:
+            empty.run("ALTER SCHEMA public OWNER TO owner")
+        url = empty.url.replace("postgres@", "owner@")
+        with psycopg.connect(url, password=PASSWORD) as open_transaction, monkeypatch.context() as patched:
+            patched.setattr(fill, "restore_extensions", restore_extensions)
+            restored = restore(repository, server, "empty")
+            assert restored.code == 0, restored
+            with pytest.raises(psycopg.OperationalError):
+                open_transaction.commit()
+        assert not is_superuser(server)
+        assert empty.ask("SELECT name FROM of_extension") == [("A",)]
+        assert empty.ask("SELECT datconnlimit FROM pg_database WHERE datname = 'empty'") == [(-1,)]
+
+        with server.connect() as connection:
+            connection.execute("DROP DATABASE empty WITH (FORCE)")
+            connection.execute("CREATE DATABASE empty OWNER owner")
+        empty.run("CREATE EXTENSION crewold", "SET SESSION AUTHORIZATION owner; " + planted)
+        empty.run("ALTER EXTENSION crewold ADD FUNCTION public.upper(varchar)")
+        refused = restore(repository, server, "empty")
+        assert "database empty is not empty: it has 1 table, function or other object" in refused.err, refused
+        with server.connect() as connection:
+            connection.execute("DROP DATABASE empty")
+            connection.execute("CREATE DATABASE empty CONNECTION LIMIT 0")
+        refused = restore(repository, server, "empty")
+        assert 'ALTER DATABASE "empty" CONNECTION LIMIT -1' in refused.err, refused
+
+
 @majors(18)
 def test_a_role_that_cannot_restore_is_refused_before_anything_changes(repository: Repository, server: Server) -> None:
     shop = Database(server, "shop")
