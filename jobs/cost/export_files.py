@@ -41,6 +41,8 @@ class ExportFile:
                 yield io.TextIOWrapper(body, "utf-8-sig", newline="")
             except (gzip.BadGzipFile, EOFError, zlib.error) as error:
                 raise CostError(f"{self.name} is damaged ({error}); let the provider write it again") from error
+            except OSError as error:
+                raise CostError(f"{self.name} cannot be read: {error.strerror}") from error
             except BotoCoreError as error:
                 raise Busy(f"{self.name}: reading broke off ({type(error).__name__}); check the network") from error
 

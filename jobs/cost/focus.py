@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from statistics import median
+from typing import Any
 
 from inventories import Environment
 from jobs.cost.bill import LOOKBACK, Bill, Charge, ChargeKind, CostError, month_after, month_before, month_of
 from jobs.cost.export_files import ExportFile, export_files, newest_deliveries
 from jobs.cost.focus_rows import Amounts, read_amounts
 from jobs.run.documents import from_body, to_body
+from jobs.run.field_types import require_types
 from jobs.store import LARGE_DOCUMENT_LIMIT, Missing, Store
 
 A_DAY = timedelta(days=1)
@@ -19,6 +22,9 @@ TYPICAL_DAYS = 14
 """The forecast continues the median of so many last days."""
 LATE = timedelta(days=5)
 """Providers write the charges of a day one to three days later. After this time, the export has stopped."""
+
+LONGEST_LINE = 2**20
+"""A longer line becomes several, which are no valid rows: a gigabyte without an end of line fits no memory."""
 
 _Read = Mapping[str, Amounts]
 
@@ -36,7 +42,7 @@ def read_exported_bill(environment: Environment, now: datetime, store: Store) ->
     known = _read_before(store, key, tags)
     read = {each.version: known[each.version] if each.version in known else _read(each, tags) for each in files}
     if read.keys() != known.keys():
-        store.put(key, to_body({"tags": tags, "files": {version: _encode(one) for version, one in read.items()}}))
+        store.put(key, encode_exports(read, tags))
     return bill_of(read, settings.currency, now, new=len(read.keys() - known.keys()), where=settings.exports)
 
 
@@ -47,7 +53,7 @@ def first_day(now: datetime) -> date:
 
 def _read(file: ExportFile, tags: Mapping[str, str]) -> Amounts:
     with file.open() as stream:
-        return read_amounts(file.name, stream, tags)
+        return read_amounts(file.name, iter(partial(stream.readline, LONGEST_LINE), ""), tags)
 
 
 def bill_of(read: _Read, currency: str, now: datetime, *, new: int, where: str) -> Bill:
@@ -115,14 +121,19 @@ def _read_before(store: Store, key: str, tags: Mapping[str, str]) -> _Read:
         body = store.get(key, LARGE_DOCUMENT_LIMIT).body
     except Missing:
         return {}
-    read: _Read = from_body(
-        key,
-        body,
-        lambda fields: (
-            {version: _decode(rows) for version, rows in fields["files"].items()} if fields["tags"] == tags else {}
-        ),
-    )
-    return read
+    return from_body(key, body, partial(decode_exports, tags=tags))
+
+
+def encode_exports(read: _Read, tags: Mapping[str, str]) -> bytes:
+    """Return the amounts of files that were read, as they are stored."""
+    return to_body({"tags": tags, "files": {version: _encode(one) for version, one in read.items()}})
+
+
+def decode_exports(fields: dict[str, Any], tags: Mapping[str, str]) -> _Read:
+    """Return the stored amounts; none if they were read with another filter."""
+    if fields["tags"] != tags:
+        return {}
+    return {version: _decode(rows) for version, rows in fields["files"].items()}
 
 
 def _encode(amounts: Amounts) -> list[list[str]]:
@@ -134,8 +145,7 @@ def _encode(amounts: Amounts) -> list[list[str]]:
 def _decode(rows: list[list[str]]) -> Amounts:
     decoded: Amounts = {}
     for unit, day, service, kind, amount in rows:
-        number = Decimal(amount)
-        if not number.is_finite() or not isinstance(service, str):
-            raise ValueError("an amount is not valid")
-        decoded[unit, date.fromisoformat(day), service, ChargeKind(kind)] = number
+        charge = Charge(date.fromisoformat(day), service, ChargeKind(kind), Decimal(amount))
+        require_types((unit, charge), tuple[str | Charge, ...])
+        decoded[unit, charge.day, charge.service, charge.kind] = charge.amount
     return decoded

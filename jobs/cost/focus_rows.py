@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 
 from jobs.cost.bill import ChargeKind, CostError
+from jobs.run.field_types import YEARS
 
 Amounts = dict[tuple[str, date, str, ChargeKind], Decimal]
 """Amounts by currency, day, service and kind of charge."""
@@ -65,10 +67,11 @@ def _fields(row: Sequence[str], columns: int, places: Sequence[int]) -> list[str
 
 @lru_cache(4096)
 def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text[:10])
-    except ValueError:
-        raise ValueError(f"ChargePeriodStart is no time: {text[:40]!r}") from None
+    with suppress(ValueError):
+        day = date.fromisoformat(text[:10])
+        if day.year in YEARS:
+            return day
+    raise ValueError(f"ChargePeriodStart is no time: {text[:40]!r}")
 
 
 def _kind(category: str) -> ChargeKind:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 DELIVERY_TIMEOUT = 10.0
 STORE_WRITERS = 8
 CLAIM_LIFETIME = timedelta(seconds=30)  # longer than a delivery takes: an older claim is of a run that died
+_MARKUP = re.compile(
+    r"@(?=(?:everyone|here|channel|all|online|room)\b|[*_]{2})|\](?=\()|<(?=[!@#]|https?:|mailto:)", re.IGNORECASE
+)
 MOST_WHOLE_MESSAGES = 10  # when more messages than that are combined, only their titles are sent
 
 
@@ -129,6 +133,14 @@ class Delivery:
             list(pool.map(record, self._claims))
 
 
+def without_markup(text: str) -> str:
+    """Return text in which a chat that renders Markdown finds no mention, link or image; a space breaks each of them.
+
+    Discord, Mattermost, Rocket.Chat and Zulip render plain text as Markdown.
+    """
+    return _MARKUP.sub(r"\g<0> ", text)
+
+
 def send_by_apprise(address: Secret, title: str, text: str) -> bool:
     """Send through Apprise as plain text, which mails and chats show without markup; return whether it arrived."""
     import apprise
@@ -139,6 +151,6 @@ def send_by_apprise(address: Secret, title: str, text: str) -> bool:
         return False
     for service in sender:  # a service with a length limit gets a long message in pieces
         service.overflow_mode = apprise.OverflowMode.SPLIT
-    title, text = printable(title), printable_lines(text)
+    title, text = without_markup(printable(title)), without_markup(printable_lines(text))
     # An object that is true if everything arrived. Without the format, a mail would contain the text as HTML.
     return bool(sender.notify(title=title, body=text, body_format=apprise.NotifyFormat.TEXT))

@@ -10,7 +10,7 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-_YEARS = range(1970, 3000)
+YEARS = range(1970, 3000)
 _LARGEST = 2**63
 
 
@@ -42,7 +42,7 @@ def _in_range(value: object) -> bool:
         return value.is_finite() and abs(value) < _LARGEST
     if isinstance(value, datetime) and value.tzinfo is None:
         return False
-    return not isinstance(value, date) or value.year in _YEARS
+    return not isinstance(value, date) or value.year in YEARS
 
 
 def _inside(value: object, annotation: Any, name: str) -> Iterator[tuple[object, Any, str]]:

@@ -34,6 +34,23 @@ def test_a_mail_shows_markup_as_text(form: str, content_type: str, shown: str) -
     assert "\\r\\nBcc: all@acme.example" in str(message["Subject"])
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("[log in](https://evil.example)", "[log in] (https://evil.example)"),
+        ("![x](https://evil.example/a.png)", "![x] (https://evil.example/a.png)"),
+        ("<https://evil.example|log in>", "< https://evil.example|log in>"),
+        ("<!channel> <@U123> @everyone", "< !channel> < @U123> @ everyone"),
+        ("@**all** @here", "@ **all** @ here"),
+        ("postgres@allied.example: a < b, a[1]", "postgres@allied.example: a < b, a[1]"),
+    ],
+)
+def test_a_chat_that_renders_markdown_gets_no_link_and_no_mention(text: str, shown: str) -> None:
+    with web_hook() as chat:
+        assert send_by_apprise(Secret(literal=f"mmost://127.0.0.1:{chat.port}/token"), "", text)
+    assert json.loads(chat.requests[0][1])["text"] == shown
+
+
 def test_a_chat_gets_no_control_characters() -> None:
     with web_hook() as chat:
         assert send_by_apprise(Secret(literal=f"json://127.0.0.1:{chat.port}/"), TITLE, TEXT)

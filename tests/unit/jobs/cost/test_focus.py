@@ -59,6 +59,7 @@ def test_a_filter_counts_only_charges_with_all_its_tags() -> None:
         ({"BilledCost": "1,50"}, "BilledCost is no amount: '1,50'"),
         ({"BilledCost": "NaN"}, "BilledCost is no amount"),
         ({"ChargePeriodStart": "03/11/2026"}, "ChargePeriodStart is no time: '03/11/2026'"),
+        ({"ChargePeriodStart": "9999-12-31T00:00:00Z"}, "ChargePeriodStart is no time: '9999-12-31T00:00:00Z'"),
         ({"ChargeCategory": "Bribe"}, "ChargeCategory is 'Bribe', which is none of Usage, Purchase"),
         ({"BillingCurrency": "\x1b[2J"}, "BillingCurrency is no currency: '\\x1b[2J'"),
         ({"Tags": "[1]"}, "Tags is no JSON object: '[1]'"),

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -16,9 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.cli.run import record_as_json
-from jobs.cost import cache
+from jobs.cost import cache, focus
 from jobs.cost.bill import Bill, Charge, ChargeKind
 from jobs.cost.cache import encode_bill
+from jobs.cost.report import report_on
 from jobs.run import Failed, Notice, Options, Outcome, Result, alerts, notices, run_job
 from jobs.run.documents import from_body, to_body
 from jobs.run.holders import read_holders, snapshot_key, write_snapshot
@@ -77,12 +79,19 @@ def use_bill(body: bytes) -> None:
     assert not bill.link or bill.link.startswith("https://")
 
 
+def use_exports(body: bytes) -> None:
+    read = from_body("key", body, partial(focus.decode_exports, tags={}))
+    bill = focus.bill_of(read, "USD", NOW, new=0, where="s3://exports")
+    assert report_on(bill, 100, "USD")
+
+
 USES: dict[str, Callable[[bytes], None]] = {
     "runs": use_record,
     "locks": use_lock,
     "alerts": use_alerts,
     "notices": use_notices,
     "bill": use_bill,
+    "exports": use_exports,
 }
 
 
@@ -101,6 +110,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         "alerts": to_body(asdict(alert)),
         "notices": to_body(asdict(notice)),
         "bill": encode_bill(BILL, {"tags": {}, "role": ""}),
+        "exports": focus.encode_exports({"version": {("USD", NOW.date(), "EC2", ChargeKind.USE): Decimal("1.5")}}, {}),
     }
 
 
