@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from jobs.backup.restore.compare import Difference
     from jobs.backup.restore.ordinary_role import OrdinaryRole, ordinary_role
     from jobs.backup.restore.protected import find_protection
-    from jobs.backup.restore.restore import Restored, RestoreMode, RestorePlan, choose_mode, plan_restore, restore_set
+    from jobs.backup.restore.restore import (
+        Restored,
+        RestoreMode,
+        RestorePlan,
+        choose_mode,
+        plan_restore,
+        restore_set,
+        superuser_warnings,
+    )
     from jobs.backup.restore.side_table import SideTable, restore_side_table
     from jobs.backup.restore.target import (
         RestoreTarget,
@@ -104,7 +112,15 @@ _NAMES = {
     "restore.compare": ("Difference",),
     "restore.ordinary_role": ("OrdinaryRole", "ordinary_role"),
     "restore.protected": ("find_protection",),
-    "restore.restore": ("RestoreMode", "RestorePlan", "Restored", "choose_mode", "plan_restore", "restore_set"),
+    "restore.restore": (
+        "RestoreMode",
+        "RestorePlan",
+        "Restored",
+        "choose_mode",
+        "plan_restore",
+        "restore_set",
+        "superuser_warnings",
+    ),
     "restore.side_table": ("SideTable", "restore_side_table"),
     "restore.target": ("RestoreTarget", "inspect_target", "maintenance_connection", "unconnected_databases"),
     "sets.choose_set": ("choose_set", "chosen_and_older", "find_by_id", "parse_time", "warnings_on_choice"),
@@ -274,6 +290,7 @@ __all__ = [
     "split_copy",
     "subjects_named",
     "subjects_of_copy",
+    "superuser_warnings",
     "translated_errors",
     "trust_of",
     "unconnected_databases",

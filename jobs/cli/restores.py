@@ -197,7 +197,7 @@ def _restore(
     target = inspect_target(endpoint)
     mode = choose_mode(target, create=wanted.create, replaces=wanted.replaces, only_tables=bool(tables))
     adds = mode.adds or bool(as_table)
-    ordinary, owner = _roles(stored, endpoint, target, wanted.role, wanted.role_password_from, adds=adds)
+    ordinary, owner = _roles(run, stored, endpoint, target, wanted.role, wanted.role_password_from, adds=adds)
     _confirm(ctx, run, endpoint, target, mode, wanted.yes_to)
     streams = wanted.parallel or restore_streams(environment, database)
     into_name = _target_name(endpoint)
@@ -366,17 +366,8 @@ def _hide_password(url: str) -> str:
     return url
 
 
-def superuser_warnings(target: RestoreTarget, owner: str) -> list[str]:
-    """Return what to know before a superuser restores the database of another superuser."""
-    if not target.superuser or owner == target.user:
-        return []
-    return [
-        f"functions of the set run as the superuser {target.user} during the restore, because {owner}, the owner of "
-        "the database, is a superuser too; if you do not trust everybody with tables in it, add: --as ROLE"
-    ]
-
-
 def _roles(
+    run: RunContext,
     stored: StoredSet,
     endpoint: Endpoint,
     target: RestoreTarget,
@@ -389,7 +380,7 @@ def _roles(
 
     None of both: the role of the connection restores.
     """
-    from jobs.backup import ChosenOwner, ordinary_role, owner_by_default
+    from jobs.backup import ChosenOwner, ordinary_role, owner_by_default, superuser_warnings
 
     password = _secret(password_from, "--as-password-from")
     if name and password:
@@ -398,7 +389,7 @@ def _roles(
         return None, ChosenOwner(name, by_default=False) if name != target.user else None
     owner = owner_by_default(stored, endpoint, target, adds_to_database=adds)
     if owner is None:
-        output.print_warnings(superuser_warnings(target, stored.description.settings.owner))
+        output.print_warnings(superuser_warnings(stored, endpoint, target, run))
     return None, owner
 
 

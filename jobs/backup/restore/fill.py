@@ -180,6 +180,13 @@ def require_own(task: RestoreTask, selected: Collection[int] | None = None) -> N
         raise NeedsSuperuser(f"only a superuser can restore {and_more(found, _SHOWN)}")
 
 
+def objects_of_others(task: RestoreTask) -> list[str]:
+    """Return the objects of the set that another role than the owner of the database owns."""
+    own = f" of {task.stored.description.settings.owner}"
+    with definitions_archive(task.stored, task.run.check) as archive:
+        return [what for what in read_lists(task, archive).of_others.values() if not what.endswith(own)]
+
+
 def read_archive(task: RestoreTask, archive: IO[bytes], argv: Sequence[str]) -> str:
     """Return what pg_restore prints about an archive of definitions."""
     with tempfile.TemporaryFile() as stderr:

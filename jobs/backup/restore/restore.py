@@ -26,7 +26,7 @@ from jobs.backup.restore.chosen_owner import (
 )
 from jobs.backup.restore.compare import QualifiedName, compare, difference_text, sequence_notes
 from jobs.backup.restore.count import count_contents
-from jobs.backup.restore.fill import RestoreTask, fill, require_restorable
+from jobs.backup.restore.fill import RestoreTask, fill, objects_of_others, require_restorable
 from jobs.backup.restore.lock import RestoreLock, restore_lock
 from jobs.backup.restore.ordinary_role import OrdinaryRole, require_owner
 from jobs.backup.restore.pg_restore import DefinitionOptions
@@ -178,6 +178,19 @@ def _plan(task: RestoreTask, target: RestoreTarget, mode: RestoreMode, owner: Ch
     roles = dict.fromkeys(statement.role for statement in missing_role_statements(task.stored, target))
     tables = sorted(selection.tables) if selection is not None else []
     return RestorePlan(tuple(".".join(name) for name in tables), tuple(roles))
+
+
+def superuser_warnings(stored: StoredSet, into: Endpoint, target: RestoreTarget, run: Run) -> list[str]:
+    """Return what to know before a superuser restores the database of a superuser: whose functions run as superuser."""
+    if not target.superuser:
+        return []
+    others = objects_of_others(_task(stored, into, target, run, streams=1, tables=(), role=None))
+    if not others:
+        return []
+    return [
+        f"functions of the set run as the superuser {target.user} during the restore, because a superuser owns the "
+        f"database. Others have objects in it: {and_more(others, _SHOWN)}. If you do not trust them, add: --as ROLE"
+    ]
 
 
 def require_configured(task: RestoreTask, *, is_copy: bool) -> None:

@@ -122,6 +122,22 @@ def test_a_set_that_needs_a_superuser_is_refused_before_anything_changes(
     assert mine.code == 0, mine
 
 
+def test_a_warning_names_whose_functions_run_as_superuser(
+    repository: Repository, server: Server, shop: Database
+) -> None:
+    shop.run("ALTER DATABASE shop OWNER TO postgres", "CREATE TABLE mine (id integer)")
+    repository.backup()
+    alone = restore(repository, server, "created", "--create", "--dry-run")
+    assert "warning" not in alone.err, alone
+    shop.run("CREATE TABLE of_other (id integer)", "ALTER TABLE of_other OWNER TO other")
+    repository.backup()
+    warned = restore(repository, server, "created", "--create", "--dry-run")
+    assert "functions of the set run as the superuser postgres during the restore" in warned.err, warned
+    assert "Others have objects in it: TABLE public of_other of other." in warned.err
+    chosen = restore(repository, server, "created", "--create", "--dry-run", "--as", "postgres")
+    assert "warning" not in chosen.err, chosen
+
+
 def test_what_a_killed_restore_left_is_dropped(repository: Repository, server: Server, shop: Database) -> None:
     run_as_owner(shop, "CREATE TABLE mine (id integer)")
     repository.backup()
