@@ -12,9 +12,18 @@ from pyinfra import host
 from deploys.lib import operations, preflight
 from deploys.lib.dev_server import developers
 from deploys.lib.dev_server.accounts import create_group, lock_accounts, update_accounts
+from deploys.lib.dev_server.upkeep import (
+    CHECKS,
+    FREE_FOR_SWAP,
+    PACKAGES,
+    SWAP,
+    Upkeep,
+    motd,
+    swap_commands,
+    swap_faults,
+)
 from deploys.lib.facts import command_output, host_facts, paths
-from deploys.lib.host import firewall, ssh_server
-from deploys.lib.host.upkeep import CHECKS, FREE_FOR_SWAP, PACKAGES, SWAP, Upkeep, motd, swap_commands, swap_faults
+from deploys.lib.host.base import apply_base, check_host
 
 MEMORY, DISK = 900, 2000  # MiB that a shared server needs
 
@@ -22,13 +31,10 @@ if host.name in preflight.hosts_of_group("dev_servers"):
     system = preflight.check_system(memory=MEMORY, disk=DISK)
     given = preflight.required("developers", "add them in inventories/group_data/dev_servers.py")
     limits, departed = host.data.get("limits") or {}, host.data.get("departed") or []
-    ports = host.data.get("open_ports") or [22]
     upkeep = Upkeep.from_group_data(host.data, host.name)
-    preflight.stop_on_faults(
-        f"{host.name}: {fault}" for fault in [*developers.faults(given, limits, departed), *firewall.faults(ports)]
-    )
+    base = check_host(developers.faults(given, limits, departed))
     people = developers.parse_developers(given, limits)
-    packages = [*PACKAGES, *upkeep.packages]
+    packages = [*base.packages, *PACKAGES, *upkeep.packages]
     facts = host_facts(
         command_output(developers.LIST_ACCOUNTS, developers.LIST_KEY_FILES, developers.LOGIN_USER, FREE_FOR_SWAP)
         | paths(*(person.shell for person in people))
@@ -88,8 +94,4 @@ if host.name in preflight.hosts_of_group("dev_servers"):
     for name, unit in host.loop(upkeep.units.items()):
         operations.ensure_unit(name=name, unit=name, files=unit.files, oneshot=unit.oneshot)
 
-    ssh_server.configure_ssh_server(
-        name="SSH server", text=ssh_server.sshd_settings(host.data.get("ssh_settings") or {})
-    )
-    firewall.apply_firewall(name="Firewall", text=firewall.ruleset(ports))
-    operations.ensure_unit(name="Firewall at boot", unit="nftables.service", oneshot=True)
+    apply_base(base, container=system.container)

@@ -13,9 +13,10 @@ from pathlib import Path
 from pyinfra import host
 
 from deploys.lib import operations, passwords, preflight
+from deploys.lib.host.base import JOURNAL, journal_settings
 from deploys.lib.job_runner import files
 from deploys.lib.job_runner import release as runner_release
-from deploys.lib.job_runner.files import CREDENTIALS, CREW, ETC, HOME, JOURNAL, USER, ManagedFile
+from deploys.lib.job_runner.files import CREDENTIALS, CREW, ETC, HOME, USER, ManagedFile
 from deploys.lib.job_runner.host import activate_release, check_environments, install_release, remove_job_runner
 from inventories import BadEnvironment, Repository, Secret
 
@@ -76,7 +77,7 @@ if host.name in preflight.hosts_of_group("job_runners"):
         operations.write_file(
             name="Size of the journal",
             dest=JOURNAL,
-            text=files.journald_settings(host.data.get("job_runner_journal") or "1G"),
+            text=journal_settings(host.data.get("journal_size") or "1G"),
         )
         operations.ensure_unit(name="Journal", unit="systemd-journald.service", files=[JOURNAL])
         install_release(name=f"groundcrew {release}", python=python, release=release)

@@ -18,9 +18,11 @@ from pyinfra import host, inventory
 
 from deploys.lib import operations, preflight
 from deploys.lib.header import HEADER
+from deploys.lib.host import firewall
+from deploys.lib.host.base import apply_rules
 from deploys.lib.k3s import artefacts, files, namespaces, node_config, nodes, peers, snapshots
 from deploys.lib.k3s import cluster as k3s_cluster
-from deploys.lib.k3s.files import BINARY, CONFIG, FIREWALL_UNIT, MODULES_FILE, REGISTRIES, SYSCTL_FILE
+from deploys.lib.k3s.files import BINARY, CONFIG, MODULES_FILE, REGISTRIES, SYSCTL_FILE
 from deploys.lib.k3s.node_config import Cluster
 from deploys.lib.operations import CommandLines
 from inventories import Secret
@@ -126,15 +128,10 @@ if host.name in hosts.all:
     )
     operations.reload_systemd(name="Reload systemd", files=[unit_file])
 
-    if peers.is_wanted(settings.get("k3s_firewall"), addresses):
-        rules = peers.firewall_rules(addresses, cluster.config)
+    peers.remove_old_firewall(name="Remove the firewall of an earlier version")
+    if peers.is_wanted(settings.get("k3s_firewall"), addresses, has_base=firewall.FILE in hardware):
         operations.install_packages(name="nftables", packages=["nftables"])
-        operations.write_file(name="Firewall rules", text=rules, dest=peers.RULES_FILE)
-        operations.write_file(name="Firewall unit", text=peers.UNIT_TEXT, dest=peers.UNIT_FILE)
-        operations.reload_systemd(name="Reload systemd for the firewall", files=[peers.UNIT_FILE])
-        operations.ensure_unit(name="Firewall", unit=FIREWALL_UNIT, files=[peers.RULES_FILE], verb="reload")
-    else:
-        peers.remove_firewall(name="Remove the firewall")
+        apply_rules()
     namespaces.remove_old_manifest(name="Remove the old manifest of namespaces")
     # Start servers one at a time, since etcd admits one learner; then all agents together.
     for group in host.loop([*([server] for server in hosts.servers), list(hosts.agents)]):

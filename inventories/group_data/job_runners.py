@@ -13,4 +13,3 @@ job_runner_secrets: dict[str, dict[str, object]] = {}
 job_runner_packages: list[str] = []
 
 job_runner_wait = 900  # seconds that an upgrade waits for active runs
-job_runner_journal = "1G"  # maximum size of the host's logs

@@ -19,7 +19,9 @@ k3s_endpoint = (
     ""  # where people reach the API: a load balancer or a DNS name (default: the first server's login address)
 )
 k3s_registration = ""  # where nodes join: a load balancer, DNS name or virtual address (default: the first server)
-k3s_firewall: bool | None = None  # let only nodes reach etcd, the kubelet and VXLAN; None: if each has a k3s_address
+# True: k3s.py keeps the firewall of deploys/host.py up to date; None: if host.py has set it up, or each host has a
+# k3s_address; False: no deploy touches the firewall of the nodes.
+k3s_firewall: bool | None = None
 k3s_environment: dict[str, object] = {}  # variables of the units: {"HTTPS_PROXY": "http://proxy.acme.example:3128"}
 k3s_registries: dict[str, object] = {}  # registries.yaml
 

@@ -13,7 +13,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from deploys.lib.host import firewall, ssh_server, upkeep
+from deploys.lib.dev_server import upkeep
+from deploys.lib.host import firewall, ssh_server
 from tests.lab import commands
 from tests.lab.lab import Host, Lab
 from tests.lab.pyinfra import PyinfraRun, deploy
@@ -79,7 +80,7 @@ def test_the_second_run_changes_and_restarts_nothing(server: Server) -> None:
     before = server.ask(started)
     result = server.run("--debug")
     assert (result.code, result.changes) == (0, 0), result.text
-    assert result.commands == 3, "one for the system, one for the accounts, one for all other facts"
+    assert result.commands == 4, "one for the system, the accounts, the addresses of the cluster, and all other facts"
     assert server.ask(started) == before
 
 
@@ -129,7 +130,8 @@ def test_only_the_listed_ports_are_open(server: Server) -> None:
     server.ask("visudo --check --quiet && fail2ban-client status sshd && nft --check --file /etc/nftables.conf")
     rules = server.ask("nft -s list ruleset")
     assert "policy drop" in rules
-    assert re.findall(r"proto-dst (\S+) accept", rules) == ["22", "8080"]
+    of_groups = ["5432", "6443", "80", "443"]  # the host is a PostgreSQL server and a K3s server too
+    assert re.findall(r"proto-dst (\S+) accept", rules) == ["22", "8080", *of_groups]
     assert server.ask("apt-config dump APT::Periodic::Unattended-Upgrade") == 'APT::Periodic::Unattended-Upgrade "1";'
 
 

@@ -245,7 +245,7 @@ def test_five_servers_join_one_at_a_time_over_their_private_network(fresh: Calla
         lab, "--data", "k3s_reset=staging", of="k3s_reset", inventory=inventory_of(lab, hosts), servers=5, **settings
     )
     assert reset.code == 0, reset.text
-    assert (left(lab, lab.hosts[0]), lab.ask(lab.hosts[0], "nft list tables")) == ("", "")
+    assert (left(lab, lab.hosts[0]), lab.ask(lab.hosts[0], "nft list tables")) == ("", "table inet groundcrew")
 
 
 def private_address(lab: Lab, host: Host) -> str:

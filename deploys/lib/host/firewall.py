@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from io import StringIO
 from typing import Any
 
@@ -28,6 +29,15 @@ ROLLBACK = TimedRollback(
 )
 
 Port = int | str | Mapping[str, Any]
+ETCD = "2379-2380"
+
+
+@dataclass(frozen=True)
+class Peers:
+    """The cluster of a host."""
+
+    trusted: tuple[str, ...]  # addresses of nodes and networks of pods, which reach every port but those of etcd
+    servers: tuple[str, ...]  # addresses that reach etcd
 
 
 def faults(ports: Sequence[Port]) -> Iterator[str]:
@@ -40,8 +50,14 @@ def faults(ports: Sequence[Port]) -> Iterator[str]:
             yield from unknown_keys("open_ports", port, ("port", "from"))
 
 
-def ruleset(ports: Sequence[Port]) -> str:
-    """Return the rules as nft loads them. They leave other tables, such as Docker's, alone.
+def port_key(port: Port) -> str:
+    """Return a port as number and protocol, such as 22/tcp."""
+    number = str(port.get("port") if isinstance(port, Mapping) else port)
+    return number if "/" in number else f"{number}/tcp"
+
+
+def ruleset(ports: Sequence[Port], peers: Peers | None = None) -> str:
+    """Return the rules as nft loads them. They leave other tables, such as Docker's and those of K3s, alone.
 
     Traffic to a container's published port never reaches the input chain: DNAT changes its address and port, and it is
     forwarded. So both chains use one list, and compare the port before DNAT.
@@ -50,24 +66,31 @@ def ruleset(ports: Sequence[Port]) -> str:
     two. Without its own rule the host would lose its IPv6 address when the lease ends.
     """
     rules = "".join(f"    {rule}\n" for port in ports for rule in _rules(port))
+    chain, from_etcd, from_peers = "", "", ""
+    if peers:
+        trusted = "".join(f"    {source} accept\n" for source in _sources(peers.trusted))
+        chain = f"  chain peers {{\n{trusted}  }}\n"
+        from_etcd = "".join(f"    {source} tcp dport {ETCD} accept\n" for source in _sources(peers.servers))
+        from_etcd += f'    tcp dport {ETCD} drop comment "etcd"\n'
+        from_peers = "    jump peers\n"
     text = f"""\
 table {TABLE} {{
   chain open {{
 {rules}  }}
-  chain input {{
+{chain}  chain input {{
     type filter hook input priority filter; policy drop;
     ct state established,related accept
     ct state invalid drop
     iifname "lo" accept
     meta l4proto {{ 1, 58 }} accept comment "ping and IPv6 neighbours"
     ip6 saddr fe80::/10 udp dport 546 accept comment "answers of DHCPv6"
-    jump open
+{from_etcd}{from_peers}    jump open
   }}
   chain published {{
     type filter hook forward priority filter - 1; policy accept;
     ct state established,related accept
     iifname {{ "docker*", "br-*", "podman*", "cni-*" }} accept comment "from containers"
-    ct status dnat jump open
+{from_peers}    ct status dnat jump open
     ct status dnat drop
   }}
 """
@@ -82,11 +105,14 @@ def _rules(port: Port) -> Iterator[str]:
     opened, sources = (port["port"], port.get("from", [])) if isinstance(port, Mapping) else (port, [])
     number, _, protocol = str(opened).partition("/")
     rule = f"meta l4proto {protocol or 'tcp'} ct original proto-dst {number} accept"
-    if not sources:
-        yield rule
+    yield from (f"{source} {rule}" for source in _sources(sources)) if sources else [rule]
+
+
+def _sources(addresses: Iterable[str]) -> Iterator[str]:
+    """Yield a match per address family."""
     for family, separator in (("ip", "."), ("ip6", ":")):
-        if addresses := [each for each in sources if separator in each]:
-            yield f"{family} saddr {{ {', '.join(addresses)} }} {rule}"
+        if members := sorted({each for each in addresses if separator in each}):
+            yield f"{family} saddr {{ {', '.join(members)} }}"
 
 
 LIST_TABLE = f"nft list table {TABLE}"

@@ -1,4 +1,4 @@
-"""An SSH server that accepts keys only, with the forwarding that VS Code Remote needs."""
+"""An SSH server that accepts keys only."""
 
 from __future__ import annotations
 
@@ -32,23 +32,32 @@ SETTINGS = {
     "PermitRootLogin": "prohibit-password",
     "PermitEmptyPasswords": "no",
     "MaxAuthTries": "4",
-    "MaxSessions": "64",
+    "MaxSessions": "10",
     "LoginGraceTime": "30",
     "ClientAliveInterval": "60",
     "ClientAliveCountMax": "10",
     "X11Forwarding": "no",
-    # VS Code Remote forwards ports and sockets.
+    "LogLevel": "VERBOSE",  # the log names the key of each login
+    "MACs": "-hmac-sha1*,umac-64*",
+    "AllowAgentForwarding": "no",
+    "AllowTcpForwarding": "local",  # tunnels of jobs to a database
+    "AllowStreamLocalForwarding": "no",
+}
+# VS Code Remote forwards ports and sockets, and developers use keys of their own machine.
+DEVELOPER_SETTINGS = {
+    "MaxSessions": "64",
+    "AllowAgentForwarding": "yes",
     "AllowTcpForwarding": "yes",
     "AllowStreamLocalForwarding": "yes",
 }
 
 
-def sshd_settings(others: Mapping[str, str]) -> str:
+def sshd_settings(others: Mapping[str, str], *, developers: bool) -> str:
     """Return the text of the sshd settings. The keys of developers are in a directory that only root can change."""
-    lines = "".join(f"{name} {value}\n" for name, value in {**SETTINGS, **others}.items())
-    return (
-        f"{HEADER}{lines}Match Group {GROUP}\n  AuthorizedKeysFile {KEY_FOLDER}/%u\n  AuthenticationMethods publickey\n"
-    )
+    values = {**SETTINGS, **(DEVELOPER_SETTINGS if developers else {}), **others}
+    lines = "".join(f"{name} {value}\n" for name, value in values.items())
+    match = f"Match Group {GROUP}\n  AuthorizedKeysFile {KEY_FOLDER}/%u\n  AuthenticationMethods publickey\n"
+    return f"{HEADER}{lines}{match if developers else ''}"
 
 
 QUESTIONS = file_contents(FILE) | paths(PREVIOUS) | unit_and_files(UNIT, [FILE])

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from deploys.lib import passwords
 from deploys.lib.header import HEADER
+from deploys.lib.host.base import JOURNAL, KERNEL
 from deploys.lib.preflight import DeployError
 from inventories import Environment, Repository
 
@@ -28,7 +29,6 @@ ETC, HOME, OPT = "/etc/groundcrew", "/var/lib/groundcrew", "/opt/groundcrew"
 CREDENTIALS = f"{ETC}/credentials"
 CREW = "/usr/local/bin/crew"
 UNITS = "/etc/systemd/system"
-JOURNAL = "/etc/systemd/journald.conf.d/groundcrew.conf"
 # The files of stacks to copy: Terraform's own, and text files that they read.
 STACK_SUFFIXES = frozenset([".tf", ".tofu", ".tfvars", ".tftpl", ".tpl", ".json", ".yaml", ".yml", ".sh", ".txt"])
 EXPORT_MARK = "Made by: crew schedule export systemd"
@@ -149,11 +149,6 @@ def secret_names(files: Mapping[str, str]) -> list[str]:
     return sorted({name for text in files.values() for name in re.findall(r"^LoadCredential=(\w+):", text, re.M)})
 
 
-def journald_settings(size: str) -> str:
-    """Return journald settings that limit the journal, and keep last night's logs when the host reboots."""
-    return f"{HEADER}[Journal]\nStorage=persistent\nSystemMaxUse={size}\n"
-
-
 def store_folders(environments: Sequence[Environment]) -> list[str]:
     """Return the directories of stores on the host that are not in the service user's home."""
     addresses = [urlsplit(environment.store.url) for environment in environments if environment.store]
@@ -240,7 +235,7 @@ def removal_script(files: Sequence[Path], stores: Sequence[str], limit: int) -> 
         "systemctl daemon-reload; systemctl reset-failed 'groundcrew-*' 2>/dev/null || true\n"
         f"rm --force {shlex.join([CREW, *map(str, files)])}\n"
         f"rm --recursive --force {ETC} {OPT} {HOME}/.cache\n"
-        f"if [ -e {JOURNAL} ]; then rm {JOURNAL}; systemctl restart systemd-journald; fi\n"
+        f"if [ -e {JOURNAL} ] && [ ! -e {KERNEL} ]; then rm {JOURNAL}; systemctl restart systemd-journald; fi\n"
         f"find {HOME} -mindepth 1 -type d -empty -delete 2>/dev/null || true\n"
         f"rmdir {HOME} 2>/dev/null || true\n"
         f"ls --directory {shlex.join([HOME, *stores])} 2>/dev/null | grep --quiet . || userdel {USER} || true\n"

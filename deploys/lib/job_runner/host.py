@@ -13,13 +13,13 @@ from pyinfra.api import FileUploadCommand, FunctionCommand, Host, State, operati
 from pyinfra.api.state import StateStage
 
 from deploys.lib.facts import sudo_arguments
+from deploys.lib.host.base import JOURNAL, KERNEL
 from deploys.lib.job_runner import release as runner_release
 from deploys.lib.job_runner.files import (
     CREW,
     ETC,
     EXPORT_MARK,
     HOME,
-    JOURNAL,
     LIST_MANAGED_FILES,
     OPT,
     UNITS,
@@ -145,7 +145,7 @@ def _report_failed_check(state: State, host: Host, name: str) -> bool:
 @operation()
 def remove_job_runner(files: Sequence[Path], stores: Sequence[str], limit: int) -> Steps:
     """Remove all that this deploy installed, except a store on this host and the user that owns it."""
-    installed = f"{OPT} {ETC} {CREW} {JOURNAL} {shlex.join(map(str, files))}"
+    installed = f"{OPT} {ETC} {CREW} $(test -e {KERNEL} || echo {JOURNAL}) {shlex.join(map(str, files))}"
     orphan = f"ls --directory {shlex.join([HOME, *stores])} | grep --quiet . || getent passwd {USER}"
     left = f"ls --directory {installed}; grep -ls '{EXPORT_MARK}' {UNITS}/groundcrew-*; {orphan}"
     if not host.get_fact(CommandLines, left):

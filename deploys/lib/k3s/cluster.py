@@ -7,6 +7,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from pyinfra import host, inventory
@@ -16,6 +17,8 @@ from pyinfra.api.exceptions import ConnectError
 from deploys.lib import preflight
 from deploys.lib.header import SENTENCE
 from deploys.lib.k3s.files import BINARY, DATA, Node
+from deploys.lib.k3s.node_config import is_ip_address
+from deploys.lib.k3s.peers import own_addresses
 from deploys.lib.messages import log_message
 from deploys.lib.operations import run_silently
 from inventories.printable import printable_lines
@@ -79,11 +82,11 @@ def this_node(cluster: ClusterHosts) -> Node:
     )
 
 
-# The memory controller in the unified hierarchy, or in the old one; our environment files; addresses of the host.
+# The memory controller in the unified hierarchy, or in the old one; files that the deploys wrote; addresses.
 HARDWARE = (
     "{ grep --quiet --word-regexp memory /sys/fs/cgroup/cgroup.controllers || "
     "awk '$1 == \"memory\" && $4 == 1 {found = 1} END {exit !found}' /proc/cgroups; } && echo memory; "
-    f"grep --files-with-matches '{SENTENCE}' /etc/systemd/system/k3s*.env; "
+    f"grep --files-with-matches '{SENTENCE}' /etc/systemd/system/k3s*.env /etc/nftables.conf; "
     "ip -oneline address"
 )
 
@@ -95,6 +98,21 @@ def cgroup_faults(name: str, hardware: Sequence[str]) -> Iterator[str]:
             f"{name}: the memory cgroup is off, and K3s does not start without it; on a Raspberry Pi append "
             "cgroup_memory=1 cgroup_enable=memory to the line in /boot/firmware/cmdline.txt and reboot"
         )
+
+
+@cache
+def addresses_of(target: Host) -> tuple[str, ...]:
+    """Return the addresses from which other hosts of the cluster hear this one: its k3s_address, or all of its own."""
+    given = str(target.data.get("k3s_address") or "")
+    if is_ip_address(given):
+        return (given,)
+    ok, lines = run_on(target.name, "ip -oneline address show")
+    if not ok or not (addresses := own_addresses(lines)):
+        raise preflight.DeployError(
+            f"{target.name}: reading its addresses failed ({'; '.join(lines)}), and the firewall of the cluster needs "
+            "them; set its k3s_address in the inventory"
+        )
+    return addresses
 
 
 def host_identities(cluster: ClusterHosts) -> dict[str, list[str]]:

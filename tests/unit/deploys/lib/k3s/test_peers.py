@@ -1,4 +1,4 @@
-"""The firewall of cluster hosts."""
+"""The addresses of a cluster's nodes and pods, for the firewall of its hosts."""
 
 from __future__ import annotations
 
@@ -10,29 +10,40 @@ KNOWN, UNKNOWN = {"one": "10.0.0.1", "two": "fd00::2"}, {"one": "10.0.0.1", "two
 
 
 @pytest.mark.parametrize(
-    ("given", "addresses", "wanted"),
-    [(None, KNOWN, True), (None, UNKNOWN, False), (True, KNOWN, True), (False, KNOWN, False)],
+    ("given", "addresses", "has_base", "wanted"),
+    [
+        (None, KNOWN, False, True),
+        (None, UNKNOWN, False, False),
+        (None, UNKNOWN, True, True),  # a new node must reach those that host.py has set up
+        (True, UNKNOWN, False, True),
+        (False, KNOWN, True, False),
+    ],
 )
-def test_hosts_have_it_if_all_addresses_are_known(given: object, addresses: dict[str, str], wanted: bool) -> None:
-    assert peers.is_wanted(given, addresses) is wanted
+def test_k3s_keeps_the_firewall_of_the_base_up_to_date(
+    given: object, addresses: dict[str, str], has_base: bool, wanted: bool
+) -> None:
+    assert peers.is_wanted(given, addresses, has_base=has_base) is wanted
     assert list(peers.firewall_faults(given, addresses)) == []
 
 
-def test_an_unknown_address_is_a_fault_if_group_data_asks_for_it() -> None:
-    [fault] = peers.firewall_faults(True, UNKNOWN)
-    assert fault == "k3s_firewall: the address of two is not known; set k3s_address to it in the inventory"
+def test_a_name_as_k3s_address_is_a_fault_if_group_data_asks_for_the_firewall() -> None:
+    [fault] = peers.firewall_faults(True, {"one": "10.0.0.1", "two": "two.acme.example"})
+    assert "k3s_address of two is two.acme.example, not an IP address" in fault
 
 
-def test_only_nodes_and_pods_reach_the_ports_of_the_cluster() -> None:
-    rules = [line.strip() for line in peers.firewall_rules(KNOWN, {}).splitlines()]
-    start = rules.index('iifname "lo" accept')
-    assert rules[start + 1 : start + 5] == [
-        "ip saddr { 10.0.0.1, 10.42.0.0/16 } accept",
-        "ip6 saddr { fd00::2 } accept",
-        "tcp dport { 2379-2381, 5001, 10250 } drop",
-        "udp dport { 8472, 51820, 51821 } drop",
+def test_addresses_of_pods_and_containers_are_not_those_of_a_host() -> None:
+    lines = [
+        "1: lo    inet 127.0.0.1/8 scope host lo\\   valid_lft forever preferred_lft forever",
+        "2: eth0    inet 192.0.2.7/24 brd 192.0.2.255 scope global eth0\\   valid_lft forever preferred_lft forever",
+        "2: eth0    inet6 2001:db8::7/64 scope global dynamic \\       valid_lft 86 preferred_lft 14",
+        "2: eth0    inet6 2001:db8::abcd/64 scope global temporary dynamic \\       valid_lft 86 preferred_lft 14",
+        "2: eth0    inet6 fe80::1/64 scope link \\   valid_lft forever preferred_lft forever",
+        "3: ens7    inet 10.0.0.7/32 brd 10.0.0.7 scope global ens7\\   valid_lft forever preferred_lft forever",
+        "4: cni0    inet 10.42.0.1/24 brd 10.42.0.255 scope global cni0\\   valid_lft forever preferred_lft forever",
     ]
-    assert "policy accept" in peers.firewall_rules(KNOWN, {}), "SSH and the API stay as they are"
-    dual = peers.firewall_rules(KNOWN, {"cluster-cidr": "10.50.0.0/16,fd42::/56"})
-    assert "ip saddr { 10.0.0.1, 10.50.0.0/16 } accept" in dual
-    assert "ip6 saddr { fd00::2, fd42::/56 } accept" in dual
+    assert peers.own_addresses(lines) == ("192.0.2.7", "2001:db8::7", "10.0.0.7")
+
+
+def test_networks_of_pods_are_those_of_the_configuration() -> None:
+    assert peers.pod_networks({}) == ("10.42.0.0/16",)
+    assert peers.pod_networks({"cluster-cidr": "10.50.0.0/16,fd42::/56"}) == ("10.50.0.0/16", "fd42::/56")

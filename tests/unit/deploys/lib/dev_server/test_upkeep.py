@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from deploys.lib.host.upkeep import CHECKS, DOCKER, Upkeep, swap_commands, swap_faults
+from deploys.lib.dev_server.upkeep import CHECKS, DOCKER, Upkeep, swap_commands, swap_faults
 from deploys.lib.preflight import DeployError
 
 

@@ -1,4 +1,4 @@
-"""Services that maintain a host: updates, fail2ban, clock, swap, kernel settings, containers, metrics."""
+"""What a dev server has beside the base of every host: swap, containers, workspaces."""
 
 from __future__ import annotations
 
@@ -8,32 +8,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from deploys.lib.header import HEADER, SENTENCE
+from deploys.lib.header import HEADER
 from deploys.lib.preflight import stop_on_faults
 
-PACKAGES = (
-    "acl",
-    "chrony",
-    "fail2ban",
-    "nftables",
-    "prometheus-node-exporter",
-    "python3-systemd",
-    "sudo",
-    "unattended-upgrades",
-)
+PACKAGES = ("acl",)
 
 
 @dataclass(frozen=True)
 class Upkeep:
-    """The group data for the upkeep of a host."""
+    """The group data for the upkeep of a dev server."""
 
     containers: str
     docker_settings: Mapping[str, object]
     workspaces: str
     swap: str
-    time_servers: tuple[str, ...]
-    never_ban: tuple[str, ...]
-    sysctl: Mapping[str, object]
     more_packages: tuple[str, ...]
     about: str
 
@@ -58,9 +46,6 @@ class Upkeep:
             docker_settings=given.get("docker_settings") or {},
             workspaces=given.get("workspaces") or "/srv/workspaces",
             swap=given.get("swap") or "",
-            time_servers=tuple(given.get("time_servers") or ()),
-            never_ban=tuple(given.get("never_ban") or ()),
-            sysctl=given.get("sysctl") or {},
             more_packages=tuple(given.get("packages") or ()),
             about=given.get("about") or "A server that developers share.",
         )
@@ -77,36 +62,6 @@ class Upkeep:
             yield f'swap: {self.swap!r} is not a size; use one such as "4G"'
         if not re.fullmatch(r"(/[\w.-]+)+", self.workspaces):
             yield f"workspaces: {self.workspaces!r} is not an absolute path; use one such as /srv/workspaces"
-
-
-def _updates(upkeep: Upkeep) -> str:
-    return f'// {SENTENCE}\nAPT::Periodic::Update-Package-Lists "1";\nAPT::Periodic::Unattended-Upgrade "1";\n'
-
-
-def _bans(upkeep: Upkeep) -> str:
-    never = " ".join(["127.0.0.1/8", "::1", *upkeep.never_ban])
-    return (
-        f"{HEADER}[DEFAULT]\nbackend = systemd\nbanaction = nftables\nbanaction_allports = nftables[type=allports]\n"
-        f"ignoreip = {never}\n[sshd]\nenabled = true\nmaxretry = 5\nfindtime = 10m\nbantime = 1h\n"
-    )
-
-
-def _clock(upkeep: Upkeep) -> str:
-    return HEADER + "".join(f"server {each} iburst\n" for each in upkeep.time_servers)
-
-
-def _kernel(upkeep: Upkeep) -> str:
-    settings: dict[str, object] = {
-        "fs.inotify.max_user_instances": 1024,
-        "fs.inotify.max_user_watches": 524288,  # editors watch whole trees
-        "kernel.dmesg_restrict": 1,
-        "vm.swappiness": 10,
-    }
-    return HEADER + "".join(f"{key} = {value}\n" for key, value in sorted({**settings, **upkeep.sysctl}.items()))
-
-
-def _metrics(upkeep: Upkeep) -> str:
-    return f'{HEADER}ARGS="--collector.textfile.directory=/var/lib/prometheus/node-exporter"\n'
 
 
 def _swap(upkeep: Upkeep) -> str:
@@ -160,23 +115,8 @@ CONTAINERS = {
         packages=("docker.io", "containerd"), files={DOCKER: _docker}, units={"docker.service": ServiceUnit([DOCKER])}
     ),
 }
-FILES = {
-    "/etc/apt/apt.conf.d/20auto-upgrades": _updates,
-    "/etc/fail2ban/jail.d/groundcrew.local": _bans,
-    "/etc/chrony/conf.d/groundcrew.conf": _clock,
-    "/etc/sysctl.d/60-groundcrew.conf": _kernel,
-    "/etc/default/prometheus-node-exporter": _metrics,
-    "/etc/systemd/system/swapfile.swap": _swap,
-}
-UNITS = {
-    "fail2ban.service": ServiceUnit(["/etc/fail2ban/jail.d/groundcrew.local"]),
-    "chrony.service": ServiceUnit(["/etc/chrony/conf.d/groundcrew.conf"]),
-    "prometheus-node-exporter.service": ServiceUnit(["/etc/default/prometheus-node-exporter"]),
-    "unattended-upgrades.service": ServiceUnit(),
-    "apt-daily-upgrade.timer": ServiceUnit(),
-    "systemd-sysctl.service": ServiceUnit(["/etc/sysctl.d/60-groundcrew.conf"], oneshot=True),
-    "swapfile.swap": ServiceUnit(),
-}
+FILES = {"/etc/systemd/system/swapfile.swap": _swap}
+UNITS = {"swapfile.swap": ServiceUnit()}
 
 
 def swap_commands(size: str) -> list[str]:
