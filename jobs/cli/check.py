@@ -39,7 +39,7 @@ def check_command(
     ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Test the store, databases, keys and programs of an environment.
+    """Test an environment's store, databases, keys and programs.
 
     Writes one small test object to the store and changes nothing else. Logs in to each database and tries the
     decryption key. Validates alert and heartbeat addresses without sending anything. Each fault comes with a remedy.

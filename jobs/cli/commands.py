@@ -20,15 +20,16 @@ class CommandEntry(NamedTuple):
 
 COMMANDS = {
     "init": CommandEntry("jobs.cli.init", "Create the files of a new environment."),
-    "check": CommandEntry("jobs.cli.check", "Test the store, databases, keys and programs of an environment."),
+    "check": CommandEntry("jobs.cli.check", "Test an environment's store, databases, keys and programs."),
     "run": CommandEntry("jobs.cli.run", "Run a job now."),
     "backups": CommandEntry("jobs.cli.backups", "List, restore, verify, pin and prune backup sets."),
     "schedule": CommandEntry("jobs.cli.schedule", "Show, run and export the schedule of jobs."),
     "stacks": CommandEntry("jobs.cli.stacks", "Plan and apply an environment's Terraform stacks."),
-    "drift": CommandEntry("jobs.cli.drift", "Report drift and pending changes of Terraform stacks, read-only."),
-    "cost": CommandEntry("jobs.cli.cost", "Show this month's cloud cost and forecast against the budget."),
+    "drift": CommandEntry("jobs.cli.drift", "Report drift and pending changes of Terraform stacks."),
+    "cost": CommandEntry("jobs.cli.cost", "Show this month's cloud cost and forecast, and the budget."),
     "runs": CommandEntry("jobs.cli.runs", "List runs, or show one run with its log."),
     "status": CommandEntry("jobs.cli.status", "Show environment health, problems first."),
+    "kubeconfig": CommandEntry("jobs.cli.kubeconfig", "Issue a short-lived kubeconfig for a person."),
     "demo": CommandEntry("jobs.cli.demo", "Back up, lose, restore and verify a database on this machine."),
     "alerts": CommandEntry("jobs.cli.alerts", "Test the alert addresses of an environment."),
 }

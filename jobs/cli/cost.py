@@ -34,7 +34,7 @@ def cost_command(
     ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Show this month's cloud cost and forecast against the budget.
+    """Show this month's cloud cost and forecast, and the budget.
 
     Also shows the change of each service compared with the same days of last month, and days that cost much more than
     the thirty days before. Results are cached for eight hours, because AWS charges about one cent a page. Days and

@@ -76,7 +76,7 @@ def drift_command(
     ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Report drift and pending changes of Terraform stacks, read-only.
+    """Report drift and pending changes of Terraform stacks.
 
     Drift is a change that was made outside Terraform. A pending change is code that is not applied yet. The command
     plans each stack, takes no lock, writes no state, applies nothing and records no run. When it finds drift, it checks

@@ -6,12 +6,18 @@ import base64
 import json
 import os
 import re
+import shlex
+import shutil
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from socketserver import BaseRequestHandler, ThreadingTCPServer
+from subprocess import CompletedProcess
 from threading import Thread
 
 import pytest
@@ -38,7 +44,7 @@ from tests.lab.k3s import (
     run,
 )
 from tests.lab.lab import Lab
-from tests.lab.pyinfra import ROOT, end
+from tests.lab.pyinfra import ROOT, end, inherited
 from tests.parts.patience import until
 
 
@@ -97,6 +103,32 @@ def connect(lab: Lab, name: str) -> str:
         context.wrap_socket(plain, server_hostname=name),
     ):
         return str(kubeconfig["clusters"][0]["cluster"]["server"])
+
+
+def test_someone_gets_a_certificate_that_the_cluster_signs(cluster: Lab) -> None:
+    server = cluster.hosts[0]
+    login = shlex.join(commands.ssh(cluster.home, server.address, "root")[1:-1])
+    ssh = cluster.folder / "bin/ssh"
+    ssh.parent.mkdir(exist_ok=True)
+    ssh.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} {login} "$@"\n')
+    ssh.chmod(0o755)
+    options = ["--ssh", f"root@{server.address}", "--server", server.address, "--json"]
+    variables = {**inherited(), "PATH": f"{ssh.parent}:{os.environ['PATH']}"}
+
+    def run_crew(person: str) -> CompletedProcess[str]:
+        command = [Path(sys.executable).with_name("crew"), "kubeconfig", "staging", person, *options]
+        return subprocess.run(command, env=variables, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    done = run_crew("ada")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["roles"] == {"ada": ["edit"]}
+    config = json.loads(document["kubeconfig"])
+    assert config["clusters"][0]["cluster"]["server"] == f"https://{server.address}:6443"
+    certificate = base64.b64decode(config["users"][0]["user"]["client-certificate-data"]).decode()
+    verify = "openssl verify -purpose sslclient -CAfile /var/lib/rancher/k3s/server/tls/client-ca.crt"
+    assert cluster.ask(server, f"echo '{certificate}' | {verify}") == "stdin: OK"
+    assert "no binding names the user eve" in run_crew("eve").stderr
 
 
 def test_hosts_of_the_stack_are_the_same_cluster(cluster: Lab) -> None:
