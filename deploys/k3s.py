@@ -20,7 +20,7 @@ from deploys.lib import operations, preflight
 from deploys.lib.header import HEADER
 from deploys.lib.host import firewall
 from deploys.lib.host.base import apply_rules
-from deploys.lib.k3s import artefacts, files, namespaces, node_config, nodes, peers, snapshots
+from deploys.lib.k3s import artefacts, files, hardening, namespaces, node_config, nodes, peers, snapshots
 from deploys.lib.k3s import cluster as k3s_cluster
 from deploys.lib.k3s.files import BINARY, CONFIG, MODULES_FILE, REGISTRIES, SYSCTL_FILE
 from deploys.lib.k3s.node_config import Cluster
@@ -45,6 +45,7 @@ def endpoint(settings: Mapping[str, Any], first: str) -> str:
 hosts = k3s_cluster.cluster_hosts()
 if host.name in hosts.all:
     settings, first = hosts.settings, hosts.first
+    is_hardened = bool(settings.get("k3s_hardened"))
     preflight.check_system(memory=MEMORY, disk=DISK)
     preflight.stop_on_faults(files.faults(settings, len(hosts.servers)))
     data_of_hosts = {name: inventory.get_host(name).data.dict() for name in hosts.all}
@@ -58,6 +59,9 @@ if host.name in hosts.all:
     if host.name == first:
         preflight.stop_on_faults(files.identity_faults(k3s_cluster.host_identities(hosts)))
         preflight.stop_on_faults(k3s_cluster.founding_faults(hosts))
+        if is_hardened:
+            _, status = k3s_cluster.run_on(first, f"test ! -e {BINARY} || timeout 10 {BINARY} secrets-encrypt status")
+            preflight.stop_on_faults(hardening.encryption_faults(status, settings.get("k3s_config") or {}))
     version, source = settings["k3s_version"], settings["k3s_artefacts"]
     installed = artefacts.installed_version()
     if installed not in ("", version):
@@ -82,6 +86,7 @@ if host.name in hosts.all:
         config=settings.get("k3s_config") or {},
         agent_config=settings.get("k3s_agent_config") or {},
         snapshots=node_config.snapshot_settings(snapshot_settings, *keys, len(hosts.servers)),
+        hardened=is_hardened,
     )
     node = replace(
         k3s_cluster.this_node(hosts),
@@ -98,7 +103,9 @@ if host.name in hosts.all:
 
     if host.name == first and not settings.get("k3s_token"):
         nodes.save_token(name="Save the token on your machine", environment=hosts.environment)
-    sysctl = files.sysctl_settings(ipv6=node_config.uses_ipv6({**cluster.config, **config}))
+    sysctl = files.sysctl_settings(
+        hardening.KERNEL_SETTINGS if is_hardened else {}, ipv6=node_config.uses_ipv6({**cluster.config, **config})
+    )
     operations.write_file(name="Kernel settings", text=sysctl, dest=SYSCTL_FILE, mode="644")
     operations.write_file(name="Kernel modules", text=files.MODULES, dest=MODULES_FILE, mode="644")
     operations.ensure_unit(
@@ -118,6 +125,13 @@ if host.name in hosts.all:
         files_of_node.append(artefacts.images_file(suffix))
         artefacts.install_images(name=f"Images of {version}", version=version, artefacts=source, suffix=suffix)
     operations.ensure_folder(name="Directory of the configuration", path="/etc/rancher/k3s", mode="755")
+    if is_hardened and node.server:
+        files_of_node += [hardening.ADMISSION, hardening.AUDIT_POLICY]
+        policy, admission = hardening.audit_policy(), hardening.admission_configuration()
+        operations.write_file(name="Admission", dest=hardening.ADMISSION, text=admission, mode="600")
+        operations.write_file(name="Audit policy", dest=hardening.AUDIT_POLICY, text=policy, mode="600")
+        operations.ensure_folder(name="Directory of servers", path=hardening.SERVER_FOLDER, mode="700")
+        operations.ensure_folder(name="Directory of the audit log", path=hardening.AUDIT_FOLDER, mode="700")
     operations.write_secret_file(name="Configuration", dest=CONFIG, text=config_yaml)
     operations.write_secret_file(name="Registries", dest=REGISTRIES, text=Secret(literal=registries))
     operations.write_file(
@@ -147,7 +161,7 @@ if host.name in hosts.all:
     nodes.update_taints(name="Taints", node=node, servers=hosts.servers)
     nodes.update_labels(name="Labels", node=node, servers=hosts.servers)
     if host.name == first:
-        namespaces.apply_namespaces(name="Namespaces", given=wanted, servers=hosts.servers)
+        namespaces.apply_namespaces(name="Namespaces", given=wanted, servers=hosts.servers, hardened=is_hardened)
         namespaces.delete_namespaces(
             name="Namespaces to delete",
             names=dropped,

@@ -31,8 +31,13 @@ k3s_registries: dict[str, object] = {}  # registries.yaml
 #    "endpoint": "s3.amazonaws.com", "access_key": {"env": "ETCD_KEY"}, "secret_key": {"env": "ETCD_SECRET"}}}
 k3s_snapshots: dict[str, object] = {}
 
-# {"name": "ada", "cpu": 4, "memory": "16Gi", "users": ["ada"]}. A namespace that is no longer listed stays. To delete
-# it with everything in it: --data k3s_drop_namespaces=ada.
+# True: as the hardening guide of K3s says (docs/k3s-hardening.md). The encryption of secrets starts when the cluster is
+# founded, and K3s cannot switch it on later. Production has it by default.
+k3s_hardened = False
+
+# {"name": "ada", "cpu": 4, "memory": "16Gi", "users": ["ada"]}. In a hardened cluster also "security": "baseline" or
+# "privileged" (default: "restricted"), and "egress": ["10.0.8.0/24"], networks that its pods reach.
+# A namespace that is no longer listed stays. To delete it with everything in it: --data k3s_drop_namespaces=ada.
 k3s_namespaces: list[dict[str, object]] = []
 
 k3s_kubeconfig = ""  # the file to write (default: ~/.kube/<environment>.yaml)

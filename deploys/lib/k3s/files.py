@@ -25,6 +25,8 @@ SYSCTL_FILE, MODULES_FILE = "/etc/sysctl.d/90-k3s.conf", "/etc/modules-load.d/k3
 S3 = ("endpoint", "bucket", "folder", "region", "insecure")
 S3_KEYS = ("access_key", "secret_key")
 IMAGE_SUFFIXES = ("tar.zst", "tar.gz", "tar")  # of the archive with the images, smallest first
+NAMESPACE_KEYS = ("name", "cpu", "memory", "users", "security", "egress")
+SECURITY_LEVELS = ("restricted", "baseline", "privileged")  # of pods, from the strictest
 ENVIRONMENT_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 MODULES = f"{HEADER}br_netfilter\noverlay\n"
 
@@ -46,9 +48,10 @@ class Node:
         return UNITS[0] if self.server else UNITS[1]
 
 
-def sysctl_settings(*, ipv6: bool) -> str:
+def sysctl_settings(more: Mapping[str, int], *, ipv6: bool) -> str:
     """Return the kernel settings. IPv6 forwarding makes a host drop routes that routers advertise."""
-    return f"{HEADER}net.ipv4.ip_forward = 1\n" + ("net.ipv6.conf.all.forwarding = 1\n" if ipv6 else "")
+    settings = {"net.ipv4.ip_forward": 1, **({"net.ipv6.conf.all.forwarding": 1} if ipv6 else {}), **more}
+    return HEADER + "".join(f"{name} = {value}\n" for name, value in settings.items())
 
 
 def unit_file(kind: str, name: str) -> str:
@@ -173,10 +176,7 @@ def faults(given: Mapping[str, Any], servers: int) -> Iterator[str]:
     for name, value in (given.get("k3s_environment") or {}).items():
         if isinstance(value, dict):
             yield from passwords.faults(f"k3s_environment: {name}", value)
-    for namespace in given.get("k3s_namespaces") or []:
-        if not namespace.get("name"):
-            yield f"k3s_namespaces: {dict(namespace)} has no name; add one"
-        yield from unknown_keys("k3s_namespaces", namespace, ("name", "cpu", "memory", "users"))
+    yield from _namespace_faults(given.get("k3s_namespaces") or [])
     yield from unknown_keys("k3s_snapshots", given.get("k3s_snapshots") or {}, ("schedule", "keep", "s3"))
     if s3 := (given.get("k3s_snapshots") or {}).get("s3"):
         yield from unknown_keys("k3s_snapshots: s3", s3, (*S3, *S3_KEYS))
@@ -188,6 +188,16 @@ def faults(given: Mapping[str, Any], servers: int) -> Iterator[str]:
     if (given.get("k3s_airgap") or IMAGE_SUFFIXES[0]) not in (True, *IMAGE_SUFFIXES):
         allowed = ", ".join(IMAGE_SUFFIXES)
         yield f"k3s_airgap: {given['k3s_airgap']!r} is invalid; use True for {IMAGE_SUFFIXES[0]}, or one of {allowed}"
+
+
+def _namespace_faults(namespaces: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for namespace in namespaces:
+        if not namespace.get("name"):
+            yield f"k3s_namespaces: {dict(namespace)} has no name; add one"
+        yield from unknown_keys("k3s_namespaces", namespace, NAMESPACE_KEYS)
+        if namespace.get("security", "restricted") not in SECURITY_LEVELS:
+            allowed = ", ".join(SECURITY_LEVELS)
+            yield f"k3s_namespaces: security is {namespace['security']!r}; use one of {allowed}"
 
 
 def environment_faults(values: Mapping[str, str]) -> Iterator[str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from pyinfra import host
 from pyinfra.api import FunctionCommand, Host, State, operation
 
 from deploys.lib.facts import HostFacts, operation_with_facts, paths
 from deploys.lib.k3s import cluster as k3s_cluster
+from deploys.lib.k3s import hardening
 from deploys.lib.k3s.cluster import ANSWER_TIMEOUT, StepFailed
 from deploys.lib.k3s.files import DATA
 from deploys.lib.messages import log_message
@@ -18,24 +19,44 @@ from deploys.lib.operations import Steps
 
 # Earlier releases wrote this file. At its start, each server applies it and deletes what an older copy lacks.
 OLD_MANIFEST = f"{DATA}/server/manifests/groundcrew-namespaces.yaml"
+NETWORKING = "networking.k8s.io/v1"
 MANAGED = "app.kubernetes.io/managed-by=groundcrew"
 SERVER_SIDE = ("--server-side", "--force-conflicts", "--field-manager=groundcrew", "--filename=-")
 DELETE_TIMEOUT = 120  # seconds for a namespace and everything in it
 
 
-def namespace_objects(given: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the objects of each namespace: quota, default limits of containers, and a role for its users."""
+KubernetesObject: TypeAlias = tuple[str, str, str, dict[str, Any], dict[str, Any]]
+"""API version, kind, name, the rest of the metadata, and all other keys."""
+
+
+def namespace_objects(given: Sequence[Mapping[str, Any]], *, hardened: bool) -> list[dict[str, Any]]:
+    """Return the objects of each namespace: quota, default limits of containers, and a role for its users.
+
+    In a hardened cluster, all namespaces have network policies, and their default service accounts have no token.
+    """
+    objects = [each for namespace in given for each in _objects_of(namespace, hardened=hardened)]
+    if hardened:
+        objects += _system_objects()
     return [
         {"apiVersion": version, "kind": kind, "metadata": {"name": name} | metadata, **rest}
-        for namespace in given
-        for version, kind, name, metadata, rest in _objects_of(namespace)
+        for version, kind, name, metadata, rest in objects
     ]
 
 
-def _objects_of(given: Mapping[str, Any]) -> Iterator[tuple[str, str, str, dict[str, Any], dict[str, Any]]]:
+def _system_objects() -> Iterator[KubernetesObject]:
+    policies = list(hardening.system_policies())
+    for namespace, name, spec in policies:
+        yield NETWORKING, "NetworkPolicy", name, {"namespace": namespace}, {"spec": spec}
+    for namespace in sorted({each for each, _, _ in policies} - set(hardening.EXEMPT_NAMESPACES)):
+        yield "v1", "ServiceAccount", "default", {"namespace": namespace}, {"automountServiceAccountToken": False}
+
+
+def _objects_of(given: Mapping[str, Any], *, hardened: bool) -> Iterator[KubernetesObject]:
     name, cpu, memory = given["name"], str(given.get("cpu", "4")), str(given.get("memory", "16Gi"))
     namespaced = {"namespace": name}
-    yield "v1", "Namespace", name, {"labels": {"app.kubernetes.io/managed-by": "groundcrew"}}, {}
+    labels = {"app.kubernetes.io/managed-by": "groundcrew"}
+    labels |= hardening.namespace_security(given) if hardened else {}
+    yield "v1", "Namespace", name, {"labels": labels}, {}
     hard = {"requests.cpu": cpu, "limits.cpu": cpu, "requests.memory": memory, "limits.memory": memory, "pods": "100"}
     yield "v1", "ResourceQuota", "developer", namespaced, {"spec": {"hard": hard}}
     defaults = {
@@ -50,11 +71,16 @@ def _objects_of(given: Mapping[str, Any]) -> Iterator[tuple[str, str, str, dict[
         "roleRef": {"kind": "ClusterRole", "name": "edit", "apiGroup": api},
     }
     yield f"{api}/v1", "RoleBinding", "developer", namespaced, binding
+    if hardened:
+        yield "v1", "ServiceAccount", "default", namespaced, {"automountServiceAccountToken": False}
+        for policy, spec in hardening.network_policies(given):
+            yield NETWORKING, "NetworkPolicy", policy, namespaced, {"spec": spec}
 
 
-def namespaces_manifest(given: Sequence[Mapping[str, Any]]) -> str:
-    """Return the manifest of all namespaces, as one line of JSON."""
-    return json.dumps({"apiVersion": "v1", "kind": "List", "items": namespace_objects(given)})
+def namespaces_manifest(given: Sequence[Mapping[str, Any]], *, hardened: bool) -> str:
+    """Return the manifest of all namespaces, as one line of JSON; "" if it has no objects."""
+    items = namespace_objects(given, hardened=hardened)
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": items}) if items else ""
 
 
 def unlisted(managed: Sequence[str], given: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -76,11 +102,10 @@ def remove_old_manifest(facts: HostFacts) -> Steps:
 
 
 @operation()
-def apply_namespaces(given: Sequence[Mapping[str, Any]], servers: Sequence[str]) -> Steps:
+def apply_namespaces(given: Sequence[Mapping[str, Any]], servers: Sequence[str], *, hardened: bool) -> Steps:
     """Apply the namespaces through a server that answers, if those in the cluster differ. None is deleted."""
-    if not given:
+    if not (manifest := namespaces_manifest(given, hardened=hardened)):
         return
-    manifest = namespaces_manifest(given)
     # kubectl diff also fails for objects whose namespace does not exist yet.
     if not any(k3s_cluster.run_kubectl(each, "diff", *SERVER_SIDE, seconds=60, stdin=manifest)[0] for each in servers):
         yield FunctionCommand(_apply, (manifest, servers), {})

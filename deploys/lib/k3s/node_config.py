@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from deploys.lib.header import HEADER
+from deploys.lib.k3s import hardening
 from deploys.lib.k3s.files import S3, Node
 
 PORT = 6443
@@ -66,6 +67,7 @@ class Cluster:
     config: Mapping[str, Any] = field(default_factory=dict)  # of servers, in addition to the defaults
     agent_config: Mapping[str, Any] = field(default_factory=dict)
     snapshots: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    hardened: bool = False  # as the hardening guide of K3s says
 
     @property
     def url(self) -> str:
@@ -115,6 +117,8 @@ def node_config(cluster: Cluster, node: Node, *, founds: bool) -> dict[str, Any]
         # The kubelet and etcd take node-ip, but flannel takes the interface of the default route.
         values |= {"node-ip": node.address, "flannel-iface": node.interface}
     own = {**(cluster.config if node.server else cluster.agent_config), **node.config}
+    if cluster.hardened:
+        own = hardening.hardened(own, server=node.server)
     if node.server:
         names = [*cluster.names, *_as_list(own.get("tls-san"))]
         values |= {"write-kubeconfig-mode": "0600", "agent-token": cluster.agent_token, **cluster.snapshots}

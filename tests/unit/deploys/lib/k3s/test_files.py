@@ -137,8 +137,8 @@ def test_keys_of_a_bucket_and_suffixes_of_images_are_checked() -> None:
 
 
 def test_ipv6_forwarding_is_on_only_with_ipv6() -> None:
-    assert "ipv6" not in files.sysctl_settings(ipv6=False)
-    assert "net.ipv6.conf.all.forwarding = 1" in files.sysctl_settings(ipv6=True)
+    assert "ipv6" not in files.sysctl_settings({}, ipv6=False)
+    assert "net.ipv6.conf.all.forwarding = 1" in files.sysctl_settings({}, ipv6=True)
 
 
 def test_nodes_are_not_reached_through_a_proxy() -> None:

@@ -11,7 +11,7 @@ from deploys.lib.k3s import namespaces
 
 def test_namespaces_match_the_schemas_of_kubernetes() -> None:
     manifest = json.loads(
-        namespaces.namespaces_manifest([{"name": "ada", "cpu": 2}, {"name": "bob", "users": ["b@x"]}])
+        namespaces.namespaces_manifest([{"name": "ada", "cpu": 2}, {"name": "bob", "users": ["b@x"]}], hardened=False)
     )
     objects = manifest["items"]
     assert [each["kind"] for each in objects] == ["Namespace", "ResourceQuota", "LimitRange", "RoleBinding"] * 2
