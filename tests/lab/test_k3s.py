@@ -128,7 +128,7 @@ def test_someone_gets_a_certificate_that_the_cluster_signs(cluster: Lab) -> None
     certificate = base64.b64decode(config["users"][0]["user"]["client-certificate-data"]).decode()
     verify = "openssl verify -purpose sslclient -CAfile /var/lib/rancher/k3s/server/tls/client-ca.crt"
     assert cluster.ask(server, f"echo '{certificate}' | {verify}") == "stdin: OK"
-    assert "no binding names the user eve" in run_crew("eve").stderr
+    assert "no binding names the user eve" in json.loads(run_crew("eve").stdout)["error"]
 
 
 def test_hosts_of_the_stack_are_the_same_cluster(cluster: Lab) -> None:
