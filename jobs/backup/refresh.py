@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobs.backup.errors import BackupError, NoProgram
+from jobs.backup.errors import BackupError
 from jobs.backup.postgres import copies, programs
 from jobs.backup.postgres.connection import Address, Endpoint, reach, translated_errors
 from jobs.backup.postgres.programs import ClientProgram
@@ -179,7 +179,7 @@ def sanitise(copy: RestoreTask, script: Path, *, delete_statistics: bool) -> Non
     They are in materialised views, in statistics, and as dead rows in tables and in large objects.
     """
     with copy.run.step("sanitise"), tempfile.TemporaryFile() as stderr:
-        argv = psql_command(_newest_psql(), replace(copy.executes, for_scripts=True).conninfo, script)
+        argv = psql_command(programs.newest_psql(), replace(copy.executes, for_scripts=True).conninfo, script)
         with copy.run.process(
             ends_with_parent(argv),
             env=copy.executes.environment,
@@ -214,13 +214,6 @@ def psql_command(program: ClientProgram, conninfo: str, script: Path) -> list[st
         f"--file={script}",
         f"--dbname={conninfo}",
     ]
-
-
-def _newest_psql() -> ClientProgram:
-    installed = programs.installed_clients("psql")
-    if not installed:
-        raise NoProgram("psql is not installed, and the sanitising script needs it; install postgresql-client")
-    return max(installed, key=lambda program: program.major)
 
 
 def subjects(environment: Environment, _store: Store, options: Options) -> list[str]:

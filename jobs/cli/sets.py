@@ -417,7 +417,7 @@ def fetch_command(
     environment_name: EnvironmentName,
     database: DatabaseName,
     part: Annotated[
-        str, typer.Argument(metavar="PART", help="Part: defs, data-1, …, rest or roles (see: crew backups show).")
+        str, typer.Argument(metavar="PART", help="Part: defs, rows-1-1, …, rest or roles (see: crew backups show).")
     ],
     set_id: SetId = None,
     to: Annotated[

@@ -40,22 +40,32 @@ def _json_value(value: object) -> str | None:
 
 
 def from_body(
-    key: str, body: bytes, parse: Callable[[dict[str, Any]], T], failed: type[Failed] = Failed, number: int = FORMAT
+    key: str,
+    body: bytes,
+    parse: Callable[[dict[str, Any]], T],
+    failed: type[Failed] = Failed,
+    number: int = FORMAT,
+    *,
+    oldest: int | None = None,
 ) -> T:
-    """Return the parsed document; raise `failed` if it is damaged or has another format number."""
+    """Return the parsed document; raise `failed` if it is damaged or has another format number.
+
+    `oldest` is the lowest number that is read, too (default: only `number`).
+    """
     try:
         fields = json.loads(body)
-        written_format = fields.pop("format")
-        if written_format == number:
+        written_format, first = fields.pop("format"), number if oldest is None else oldest
+        if first <= written_format <= number:
             return _checked(parse(fields))
-        is_older = written_format < number
+        is_older = written_format < first
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise failed(
             f"{key}: this is not a document of groundcrew ({type(error).__name__}: {error}); "
             "inspect it and move it out of the store"
         ) from None
     remedy = "it was written before the first release; move it out of the store" if is_older else "upgrade groundcrew"
-    raise failed(f"{key}: has format {written_format}; this version of groundcrew reads format {number}; {remedy}")
+    formats = f"format {number}" if first == number else f"formats {first} to {number}"
+    raise failed(f"{key}: has format {written_format}; this version of groundcrew reads {formats}; {remedy}")
 
 
 def _checked(document: T) -> T:

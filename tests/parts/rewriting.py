@@ -22,20 +22,29 @@ Change = Callable[[dict[str, Any]], object]
 def rewrite_description(folder: Path, identity: str, change: Change) -> None:
     """Change the description in a set's folder, encrypt it again, and sign the set."""
 
-    def store_description(manifest: dict[str, Any]) -> None:
-        [part] = [part for part in manifest["parts"] if part["kind"] == "description"]
-        piece, recipients = folder / "description.0", manifest["recipients"]
+    def changed(description: bytes) -> bytes:
+        body = json.loads(description)
+        change(body)
+        return json.dumps(body).encode()
+
+    rewrite_part(folder, identity, "description", changed)
+
+
+def rewrite_part(folder: Path, identity: str, name: str, change: Callable[[bytes], bytes]) -> None:
+    """Change the contents of a small part in a set's folder, encrypt it again, and sign the set."""
+
+    def store_part(manifest: dict[str, Any]) -> None:
+        [part] = [part for part in manifest["parts"] if part["name"] == name]
+        piece, recipients = folder / f"{name}.0", manifest["recipients"]
         decrypted, encrypted = BytesIO(), BytesIO()
         decrypt([piece.read_bytes()], decrypted, identity if recipients else None)
-        body = json.loads(decrypted.getvalue())
-        change(body)
-        encrypt([json.dumps(body).encode()], encrypted, recipients)
+        encrypt([change(decrypted.getvalue())], encrypted, recipients)
         overwrite(piece, encrypted.getvalue())
         sha256 = hashlib.sha256(encrypted.getvalue()).hexdigest()
         part["pieces"] = [{"key": piece.name, "size": len(encrypted.getvalue()), "sha256": sha256}]
         part["first_sha256"] = sha256
 
-    rewrite_manifest(folder, store_description)
+    rewrite_manifest(folder, store_part)
 
 
 def rewrite_manifest(folder: Path, change: Change, signer: SigningKey | None = SET_SIGNER) -> None:

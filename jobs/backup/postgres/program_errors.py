@@ -10,7 +10,7 @@ from inventories import redact
 
 _MAX_LENGTH = 500
 
-_ERROR = re.compile(r"pg_\w+: error: |psql: error: |psql:.*?:\d+: (?:ERROR|FATAL|PANIC): ")
+_ERROR = re.compile(r"pg_\w+: error: |psql: error: |(?:psql:.*?:\d+: )?(?:ERROR|FATAL|PANIC): ")
 _SERVER_ERROR = re.compile(r"pg_\w+: (?:detail|error): Error message from server: ")
 _SERVER_MESSAGE = re.compile(r"(?:psql:.*?:\d+: )?(?:DEBUG|LOG|INFO|NOTICE|WARNING|ERROR|FATAL|PANIC): ")
 _OWN = re.compile(r"pg_\w+: ")

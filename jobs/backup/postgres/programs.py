@@ -14,7 +14,7 @@ from pathlib import Path
 from jobs.backup.errors import NoProgram
 
 _PACKAGE_FOLDERS = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin")
-_FIRST_WITH_TRANSACTION_TIMEOUT = 17
+FIRST_WITH_TRANSACTION_TIMEOUT = 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +77,19 @@ def _archive_format(major: int) -> int:
 
 def _can_restore_into(restore_major: int, target: int) -> bool:
     """pg_restore 17 and newer set transaction_timeout, which older servers refuse."""
-    return restore_major < _FIRST_WITH_TRANSACTION_TIMEOUT or target >= _FIRST_WITH_TRANSACTION_TIMEOUT
+    return restore_major < FIRST_WITH_TRANSACTION_TIMEOUT or target >= FIRST_WITH_TRANSACTION_TIMEOUT
 
 
 def _majors(programs: Iterable[ClientProgram]) -> str:
     return ", ".join(str(major) for major in sorted({program.major for program in programs})) or "none"
+
+
+def newest_psql() -> ClientProgram:
+    """Return the newest psql. Any version works with any server."""
+    installed = installed_clients("psql")
+    if not installed:
+        raise NoProgram("psql is not installed on this machine; install postgresql-client")
+    return max(installed, key=lambda program: program.major)
 
 
 def parse_client_version(output: str) -> str | None:

@@ -19,7 +19,7 @@ from jobs.backup.postgres import quoting
 from jobs.backup.postgres.connection import DISABLE_TIMEOUTS, Endpoint, is_permanent, translated_errors
 from jobs.backup.postgres.pipes import enlarge_pipe, with_large_buffers
 from jobs.backup.postgres.program_errors import error_line, stderr_lines
-from jobs.backup.postgres.programs import ClientProgram
+from jobs.backup.postgres.programs import FIRST_WITH_TRANSACTION_TIMEOUT, ClientProgram, newest_psql
 from jobs.backup.postgres.supervisor import ends_with_parent
 from jobs.backup.restore import pg_restore
 from jobs.backup.restore.compare import QualifiedName
@@ -29,7 +29,8 @@ from jobs.backup.restore.selection import entries_without, rows_of
 from jobs.backup.restore.target import closed_to_others, require_empty
 from jobs.backup.sets import passed_files
 from jobs.backup.sets.manifest import Part, PartKind
-from jobs.backup.sets.stored import StoredSet, read_part
+from jobs.backup.sets.segments import RowsOfScript
+from jobs.backup.sets.stored import StoredSet, part_damaged, read_part
 from jobs.format import and_more
 from jobs.run.job import Run, Transient
 
@@ -48,6 +49,7 @@ _TRANSIENT = (
     "deadlock detected",  # parallel statements of pg_restore, on foreign keys of partitioned tables
 )
 _FIRST_WITH_CLOSED_PUBLIC = 15
+_KINDS_WITH_ROWS = (PartKind.TABLE, PartKind.SEGMENT, PartKind.REST)
 _SHOWN = 5
 
 _TABLES = """SELECT c.oid::pg_catalog.regclass::pg_catalog.text
@@ -289,14 +291,14 @@ def restore_rows(task: RestoreTask, selected: Sequence[Step] = ()) -> None:
     first the tables without such constraints, then the others in the order of pg_dump.
     """
     callers = _callers(task)
-    steps = [*selected] or [(part, None) for part in task.stored.parts(PartKind.TABLE, PartKind.REST)]
+    steps = [*selected] or [(part, None) for part in task.stored.parts(*_KINDS_WITH_ROWS)]
     if callers:
         steps = _callers_last(task, steps, callers)
     cancellation, restored, total = Cancellation(), ByteCounter(), sum(part.dumped for part, _ in steps)
     with ExitStack() as files:
         work = {
             f"{number} {part.name}": partial(
-                _restore_part,
+                _restore_step,
                 task,
                 part,
                 None if entries is None else files.enter_context(list_file(entries)),
@@ -314,9 +316,12 @@ def restore_rows(task: RestoreTask, selected: Sequence[Step] = ()) -> None:
         )
 
 
-def order_of_dependent_parts(part: Part, tables: Mapping[str, str]) -> tuple[bool, str]:
-    """Return the key that sorts the small tables first, then the big ones by name, as pg_dump sorts them."""
-    return part.kind is not PartKind.REST, tables.get(part.name, "")
+def order_of_dependent_parts(part: Part, tables: Mapping[str, str]) -> tuple[bool, str, int, str]:
+    """Return the key that sorts the small tables first, then the big ones by name, as pg_dump sorts them.
+
+    The segments of a table keep their order.
+    """
+    return part.kind is not PartKind.REST, tables.get(part.name, ""), len(part.name), part.name
 
 
 def _callers_last(task: RestoreTask, steps: Sequence[Step], callers: Collection[QualifiedName]) -> list[Step]:
@@ -421,14 +426,54 @@ class _CountingStdin:
         self._written.add(len(body))
 
 
-def _restore_part(
+def _restore_step(
     task: RestoreTask,
     part: Part,
     use_list: IO[bytes] | None,
     cancellation: Cancellation,
     restored: ByteCounter,
 ) -> None:
-    """Stream one part from the store into pg_restore."""
+    """Stream one part from the store into pg_restore, or the rows of a segment into psql."""
+    if part.kind is PartKind.SEGMENT:
+        _restore_segment(task, part, cancellation, restored)
+    else:
+        _restore_archive(task, part, use_list, cancellation, restored)
+
+
+def _restore_segment(task: RestoreTask, part: Part, cancellation: Cancellation, restored: ByteCounter) -> None:
+    """Stream the rows of a segment into psql, which gets nothing else of what is stored."""
+    segment = task.stored.segment(part)
+    into = _fast(task.executes).with_encoding(segment.encoding)
+    newer = task.program.major >= FIRST_WITH_TRANSACTION_TIMEOUT  # then the server is, too
+    argv = pg_restore.copy_in_command(newest_psql(), into.conninfo, segment, has_transaction_timeout=newer)
+    with tempfile.TemporaryFile() as stderr, tempfile.TemporaryFile() as printed:
+        process = _start(task, argv, stderr, stdin=subprocess.PIPE, stdout=printed)
+        try:
+            with cancellation.on_cancel(process.terminate):
+                with suppress(BrokenPipeError):  # psql's own message, below, has the reason
+                    rows = RowsOfScript(_CountingStdin(process, restored), segment)
+                    read_part(task.stored, part, rows, lambda: _check(task.run, cancellation))
+                    rows.finish()
+                close_stdin(process)
+        except BaseException:
+            process.terminate()
+            close_stdin(process)
+            raise
+        _raise_if_failed(task, process.returncode, stderr, part)
+        printed.seek(0)
+        found = pg_restore.copied_rows(printed.read().decode(errors="replace"))
+    if found != segment.rows:
+        fact = f"{found or 0} rows of table {segment.quoted} were restored, and it has {segment.rows}"
+        raise part_damaged(task.stored.manifest, part, fact)
+
+
+def _restore_archive(
+    task: RestoreTask,
+    part: Part,
+    use_list: IO[bytes] | None,
+    cancellation: Cancellation,
+    restored: ByteCounter,
+) -> None:
     argv = pg_restore.rows_command(task.program, _fast(task.executes).conninfo, task.options, use_list=_path(use_list))
     with tempfile.TemporaryFile() as stderr:
         process = _start(task, argv, stderr, use_list, stdin=subprocess.PIPE)
@@ -463,9 +508,8 @@ def _start(
         command,
         env=task.executes.environment,
         pass_fds=passed,
-        stdout=subprocess.DEVNULL,
         stderr=stderr,
-        **popen,
+        **{"stdout": subprocess.DEVNULL, **popen},
     )
 
 
@@ -492,7 +536,8 @@ def _raise_if_failed(task: RestoreTask, code: int, stderr: IO[bytes], part: Part
     task.run.check()
     output = error_output(stderr, code)
     of_part = f" of part {part.name}" if part is not None else ""
-    message = f"pg_restore{of_part} into {task.into.database} failed: {output}"
+    program = "psql" if part is not None and part.kind is PartKind.SEGMENT else "pg_restore"
+    message = f"{program}{of_part} into {task.into.database} failed: {output}"
     raise Transient(message) if is_transient(output) else BackupError(message)
 
 

@@ -1,4 +1,4 @@
-"""The pg_restore command lines of a restore, and the lists that pg_restore prints."""
+"""The command lines of pg_restore and psql in a restore, and the lists that pg_restore prints."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 from jobs.backup.postgres.programs import ClientProgram
+from jobs.backup.sets.segments import Segment, copy_in_statement
 
 Section = Literal["pre-data", "post-data"]
 
+_COPIED = re.compile(r"^COPY (\d+)$", re.MULTILINE)
 _LISTED = re.compile(r"^(\d+); \d+ \d+ (\S.*)$", re.MULTILINE)
 
 # Commits do not wait for the disk: if the server crashes, the restore starts again. More memory makes index builds
@@ -65,6 +67,31 @@ def rows_command(
 ) -> list[str]:
     """Return the command that restores the rows of one part from stdin."""
     return [*_base(program, use_list), "--section=data", *options.flags, f"--dbname={conninfo}"]
+
+
+def copy_in_command(
+    psql: ClientProgram, conninfo: str, segment: Segment, *, has_transaction_timeout: bool
+) -> list[str]:
+    """Return the command that restores rows from stdin. psql executes these statements, and nothing that it reads.
+
+    It prints the number of rows last.
+    """
+    timeouts = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]
+    if has_transaction_timeout:
+        timeouts.append("transaction_timeout")
+    settings = [*(f"SET {name} = 0" for name in timeouts), "SET xmloption = content", "SET row_security = off"]
+    return [
+        psql.path,
+        *("--no-psqlrc", "--no-password", "--set=VERBOSITY=terse", "--set=ON_ERROR_STOP=1"),
+        *(f"--command={'; '.join(settings)}", f"--command={copy_in_statement(segment)}"),
+        f"--dbname={conninfo}",
+    ]
+
+
+def copied_rows(printed: str) -> int | None:
+    """Return the number of rows that psql has restored, from what it printed; None if it restored none."""
+    match = _COPIED.search(printed)
+    return int(match[1]) if match else None
 
 
 def list_command(program: ClientProgram) -> list[str]:

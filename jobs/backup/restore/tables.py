@@ -106,17 +106,17 @@ def _require_absent(task: RestoreTask, selection: Selection) -> None:
 def _parts(task: RestoreTask, selection: Selection) -> list[Part]:
     """Return the parts that have rows of the selection: those of single tables, and the rest if it is needed."""
     tables = task.stored.description.table_parts
-    single = {tables.get(part.name): part for part in task.stored.parts(PartKind.TABLE)}
+    big = [(tables.get(part.name), part) for part in task.stored.parts(PartKind.TABLE, PartKind.SEGMENT)]
     names = {quoting.identifier(*name) for name in selection.tables}
-    others = names - single.keys() or selection.sequences
+    others = names - {table for table, _ in big} or selection.sequences
     return [
-        *(part for table, part in single.items() if table in names),
+        *(part for table, part in big if table in names),
         *(task.stored.parts(PartKind.REST) if others else ()),
     ]
 
 
 def _row_entries(task: RestoreTask, part: Part, selection: Selection) -> tuple[int, ...] | None:
-    """Return the selected entries of the rest; None for the part of a single table."""
-    if part.kind is PartKind.TABLE:
+    """Return the selected entries of the rest; None for a part of a single table."""
+    if part.kind is not PartKind.REST:
         return None
     return row_entries(part_listing(task, part), selection, known_names(task))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from jobs.backup.errors import UnreadableSet
 from jobs.backup.postgres.settings import DatabaseProperties
 from jobs.backup.sets.manifest import parse_section
+from jobs.backup.sets.segments import Segment, require_valid
 from jobs.run.documents import from_body, to_body
+
+_FORMAT = 2
+_OLDEST_FORMAT = 1  # had no segments
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,8 @@ class Description:
     large_objects: int
     table_parts: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    segments: Mapping[str, Segment] = field(default_factory=dict)
+    """What the parts of this kind hold, by the name of the part."""
 
     @property
     def rows(self) -> int | None:
@@ -62,12 +68,12 @@ class Description:
 
 def encode_description(description: Description) -> bytes:
     """Return the description as it is compressed and encrypted."""
-    return to_body(asdict(description))
+    return to_body(asdict(description), _FORMAT)
 
 
 def decode_description(body: bytes, key: str) -> Description:
     """Parse a description; its key is for error messages."""
-    return from_body(key, body, _parse_description, UnreadableSet)
+    return from_body(key, body, _parse_description, UnreadableSet, _FORMAT, oldest=_OLDEST_FORMAT)
 
 
 def _parse_description(body: dict[str, Any]) -> Description:
@@ -80,4 +86,9 @@ def _parse_description(body: dict[str, Any]) -> Description:
         large_objects=body["large_objects"],
         table_parts=dict(body["table_parts"]),
         notes=tuple(body["notes"]),
+        segments={name: _parse_segment(segment) for name, segment in body.get("segments", {}).items()},
     )
+
+
+def _parse_segment(body: dict[str, Any]) -> Segment:
+    return require_valid(parse_section(Segment, body, columns=tuple))

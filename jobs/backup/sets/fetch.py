@@ -28,8 +28,9 @@ def find_part(stored: StoredSet, name: str) -> Part:
 
 
 def default_file(stored: StoredSet, part: Part) -> Path:
-    """Return the default file name: .sql for roles, .json for the description, .dump for the archives of pg_restore."""
-    ending = {PartKind.ROLES: "sql", PartKind.DESCRIPTION: "json"}.get(part.kind, "dump")
+    """Return the default file name: .sql for scripts, .json for the description, .dump for archives of pg_restore."""
+    endings = {PartKind.ROLES: "sql", PartKind.SEGMENT: "sql", PartKind.DESCRIPTION: "json"}
+    ending = endings.get(part.kind, "dump")
     return Path(f"{stored.manifest.database}-{stored.manifest.set}-{part.name}.{ending}")
 
 
@@ -46,7 +47,7 @@ def _stdout() -> Iterator[IO[bytes]]:
     out = sys.stdout.buffer
     if stat.S_ISCHR(os.fstat(out.fileno()).st_mode) and out.isatty():
         raise BackupError(
-            "a part is binary and cannot be printed on a terminal; name a file with --to, or pipe it to pg_restore"
+            "a part is binary and cannot be printed on a terminal; name a file with --to, or pipe it to a program"
         )
     yield out
     out.flush()

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 MANIFEST = "manifest.json"
-_FORMAT = 2  # format 1 described the database in clear; no release wrote it
+_FORMAT = 3
+_OLDEST_FORMAT = 2  # had no segments. Format 1 described the database in clear; no release wrote it
 FIRST_BYTES = 4 << 20
 """So many stored bytes of a part are checked before any of it is used, see Part.first_sha256."""
 
@@ -41,6 +42,9 @@ class PartKind(StrEnum):
 
     DEFINITIONS = "definitions"
     TABLE = "table"
+    """All rows of a big table, as an archive of pg_dump. Sets of format 3 have segments instead."""
+    SEGMENT = "segment"
+    """Rows of a big table as a script for psql, see segments.py."""
     REST = "rest"
     ROLES = "roles"
     DESCRIPTION = "description"
@@ -76,8 +80,8 @@ class Part:
     """The hash of the first FIRST_BYTES stored bytes, which is checked before any of them is used.
 
     They hold age's header: without the secret key, nobody can make other bytes that decrypt after the same header. If
-    the set is not encrypted, they hold all statements in the part of a table. The rest begins with the definitions, see
-    read_part(). All other parts are read whole before they are used.
+    the set is not encrypted, they hold all statements in the part of a table. Only rows of a segment are used. The rest
+    begins with the definitions, see read_part(). All other parts are read whole before they are used.
     """
     dumped: int
 
@@ -132,7 +136,7 @@ def encode_manifest(manifest: Manifest) -> bytes:
 
 def decode_manifest(body: bytes, key: str) -> Manifest:
     """Parse a stored manifest; its key is for error messages."""
-    return from_body(key, body, _parse_checked_manifest, UnreadableSet, _FORMAT)
+    return from_body(key, body, _parse_checked_manifest, UnreadableSet, _FORMAT, oldest=_OLDEST_FORMAT)
 
 
 def iso_timestamp(at: datetime) -> str:

@@ -15,6 +15,7 @@ from jobs.backup.sets import passed_files
 from jobs.backup.sets.description import Description, decode_description
 from jobs.backup.sets.encryption import Sink, decrypt
 from jobs.backup.sets.manifest import MANIFEST, Manifest, Part, PartKind, PartPiece, decode_manifest
+from jobs.backup.sets.segments import Segment
 from jobs.backup.sets.sets import SIGNATURE, Set, set_prefix
 from jobs.backup.sets.signatures import MANIFEST_NAMESPACE, BadSignature, PublicKey, verify_signature
 from jobs.backup.sets.trust import NOT_ENCRYPTED, UNSIGNED
@@ -71,6 +72,13 @@ class StoredSet:
         """Return the parts of these kinds, the biggest first."""
         parts = (part for part in self.manifest.parts if part.kind in kinds)
         return tuple(sorted(parts, key=lambda part: -part.dumped))
+
+    def segment(self, part: Part) -> Segment:
+        """Return the table and the columns of a segment."""
+        segment = self.description.segments.get(part.name)
+        if segment is None:
+            raise UnreadableSet(f"the description of set {self.manifest.set} does not describe part {part.name}")
+        return segment
 
     def key(self, name: str) -> str:
         """Return the full key of an object of this set."""

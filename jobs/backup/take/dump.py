@@ -85,10 +85,10 @@ class PartStream:
             with (
                 self.cancellation.on_cancel(program.kill),
                 self._upload(planned) as upload,
-                closing(watch(self._output(planned.name, program, stderr, dumped := ByteCounter()))) as chunks,
+                closing(watch(self._output(planned.name, program, stderr))) as chunks,
             ):
-                writer = PartWriter(upload, self.recipients)
-                writer.write_all(chunks)
+                dumped, writer = ByteCounter(), PartWriter(upload, self.recipients)
+                writer.write_all(_counted(chunks, dumped))
                 return writer.complete(planned.name, planned.kind, dumped.bytes), own_lines(stderr.lines())
         finally:
             _end(program)
@@ -100,20 +100,20 @@ class PartStream:
             self._upload(planned) as upload,
         ):
             dumped, writer = ByteCounter(), PartWriter(upload, self.recipients)
-            writer.write_all(self._chunks(copy.reader, dumped))
+            writer.write_all(_counted(self._chunks(copy.reader), dumped))
             self.cancellation.check()
             return writer.complete(planned.name, planned.kind, dumped.bytes), ()
 
     def _upload(self, planned: PlannedPart) -> Upload:
         return self.store.upload(f"{self.prefix}{planned.name}", self.first, lock=self.lock)
 
-    def _output(self, name: str, program: subprocess.Popen[bytes], stderr: _Stderr, dumped: ByteCounter) -> Chunks:
+    def _output(self, name: str, program: subprocess.Popen[bytes], stderr: _Stderr) -> Chunks:
         """Yield the output of a program; raise at its end if the program failed."""
-        yield from self._chunks(_pipe(program.stdout), dumped)
+        yield from self._chunks(_pipe(program.stdout))
         if code := program.wait():
             raise dump_error(name, code, stderr.lines())
 
-    def _chunks(self, source: IO[bytes] | socket.socket, dumped: ByteCounter) -> Chunks:
+    def _chunks(self, source: IO[bytes] | socket.socket) -> Chunks:
         """Yield what can be read in one reused buffer: each chunk is valid only until the next one."""
         number, buffer = source.fileno(), memoryview(bytearray(_READ_SIZE))
         ready = select.poll()
@@ -125,9 +125,14 @@ class PartStream:
             if not size:
                 return
             self.run.check()
-            dumped.add(size)
             self.total.add(size)
             yield buffer[:size]
+
+
+def _counted(chunks: Chunks, dumped: ByteCounter) -> Chunks:
+    for chunk in chunks:
+        dumped.add(len(chunk))
+        yield chunk
 
 
 class _Stderr:
@@ -158,7 +163,7 @@ def dump_error(name: str, code: int, stderr: Sequence[str]) -> Failed | Transien
     sentence = f"part {name}: {reason}" + (f"; {privileges.NEEDED_PRIVILEGES}" if lacks_privileges else "")
     if OUT_OF_LOCKS in output:
         return BackupError(f"{sentence}; {LOCK_HINT}")
-    if "timeout" in output and "LOCK TABLE" in output:
+    if "timeout" in output and ("LOCK TABLE" in output or "due to lock timeout" in output):
         return LockTimeout(sentence)
     is_transient = code < 0 or any(text in output for text in _TRANSIENT)
     return Transient(sentence) if is_transient and not is_permanent(output) else BackupError(sentence)

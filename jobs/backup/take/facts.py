@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jobs.backup.concurrent import Cancellation
 from jobs.backup.errors import BackupError
-from jobs.backup.postgres import counting, privileges
+from jobs.backup.postgres import counting, privileges, quoting
 from jobs.backup.postgres.connection import translate_error
 from jobs.backup.sets.description import Extension, SequenceValue, TableRows
 from jobs.backup.sets.manifest import SourceServer
-from jobs.backup.take.parts import Table
+from jobs.backup.take.parts import Table, candidates
 from jobs.backup.take.snapshot import ExportedSnapshot
 
 if TYPE_CHECKING:
@@ -58,6 +59,51 @@ _CHANGED = """
 SELECT oid FROM pg_catalog.pg_class WHERE oid = ANY (%s) AND relfilenode <> pg_catalog.pg_relation_filenode(oid)
 """
 
+# What psql needs to know of big tables. pg_dump writes a leaf of a table that is partitioned by the hash of an enum as
+# rows of the whole table, because an enum has other hashes in another database.
+_BIG_TABLES = """
+SELECT c.oid, ARRAY(SELECT attname::pg_catalog.text FROM pg_catalog.pg_attribute
+                    WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum),
+       {pages}
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
+JOIN pg_catalog.pg_database d ON datname = pg_catalog.current_database()
+WHERE c.oid = ANY (%s) AND NOT (relpersistence = 'u' AND pg_catalog.pg_is_in_recovery()) AND NOT EXISTS (
+    SELECT FROM pg_catalog.pg_partition_ancestors(c.oid) a
+    JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = a.relid
+    JOIN pg_catalog.pg_opclass o ON o.oid = ANY (p.partclass::pg_catalog.oid[])
+    WHERE partstrat = 'h' AND opcname = 'enum_ops')
+"""
+
+# The pages of a table of which a query by pages calls no code of an ordinary role: superusers or we ourselves own it,
+# its schema and its database, and no index and statistics object uses a function, operator or type of users. Only an
+# owner can replace the table or add an index meanwhile. Older servers read all pages for such a query.
+_PAGES = """
+CASE WHEN relam = (SELECT oid FROM pg_catalog.pg_am WHERE amname = 'heap')
+  AND NOT EXISTS (
+    SELECT FROM pg_catalog.pg_roles WHERE oid IN (relowner, nspowner, datdba)
+    AND NOT rolsuper AND rolname <> current_user AND rolname <> 'pg_database_owner')
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND attgenerated = 'v')
+  AND NOT EXISTS (
+    SELECT FROM pg_catalog.pg_depend
+    WHERE refclassid IN ('pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_operator'::pg_catalog.regclass,
+                         'pg_catalog.pg_type'::pg_catalog.regclass)
+    AND (classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+         AND objid IN (SELECT indexrelid FROM pg_catalog.pg_index WHERE indrelid = c.oid)
+      OR classid = 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass
+         AND objid IN (SELECT oid FROM pg_catalog.pg_statistic_ext WHERE stxrelid = c.oid)))
+THEN pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::int8 ELSE 0 END
+"""
+_FIRST_WITH_PAGE_RANGES = 140000
+
+# The settings of pg_dump's own session, and those that let a query on a table call less. Older servers lack some.
+_COPY_SETTINGS = {
+    **{"DateStyle": "ISO", "IntervalStyle": "postgres", "extra_float_digits": "3"},
+    **{"synchronize_seqscans": "off", "row_security": "off", "restrict_nonsystem_relation_kind": "view, foreign-table"},
+    **{"statement_timeout": "0", "idle_in_transaction_session_timeout": "0", "transaction_timeout": "0"},
+    **{"constraint_exclusion": "off", "max_parallel_workers_per_gather": "0", "jit": "off"},
+}
+
 _EXTENSIONS = """
 SELECT e.extname, e.extversion, n.nspname
 FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace ORDER BY 1
@@ -82,6 +128,23 @@ def can_read_passwords(connection: Connection) -> bool:
     return bool(_one(connection, _SERVER)[4])
 
 
+def with_columns(connection: Connection, tables: Sequence[Table]) -> tuple[Table, ...]:
+    """Return the tables; those that are big enough for segments with their columns and pages."""
+    can_divide = connection.info.server_version >= _FIRST_WITH_PAGE_RANGES
+    query = _BIG_TABLES.format(pages=_PAGES if can_divide else "0")
+    rows = connection.execute(query.encode(), [[table.oid for table in candidates(tables)]])
+    found = {oid: (tuple(columns), pages) for oid, columns, pages in rows.fetchall()}
+    known = ((table, *found.get(table.oid, ((), 0))) for table in tables)
+    return tuple(replace(table, columns=columns, pages=pages) if columns else table for table, columns, pages in known)
+
+
+def copy_settings(connection: Connection) -> tuple[str, ...]:
+    """Return the statements that prepare a session of this server for COPY, as pg_dump prepares its own."""
+    rows = connection.execute("SELECT name FROM pg_catalog.pg_settings WHERE name = ANY (%s)", [[*_COPY_SETTINGS]])
+    known = {name for (name,) in rows.fetchall()}
+    return tuple(f"SET {name} = {quoting.literal(value)}" for name, value in _COPY_SETTINGS.items() if name in known)
+
+
 def read_sequences(connection: Connection) -> tuple[SequenceValue, ...]:
     with _savepoint(connection):  # the server locks each sequence to read it
         return tuple(SequenceValue(*row) for row in connection.execute(_SEQUENCES).fetchall())
@@ -102,15 +165,19 @@ def table_rows(tables: Sequence[Table], counts: Mapping[int, int]) -> tuple[Tabl
     return tuple(TableRows(table.schema, table.name, counts.get(table.oid), table.bytes) for table in leaves)
 
 
-def count_rows(cancellation: Cancellation, snapshot: ExportedSnapshot, *, standby: bool) -> dict[int, int]:
+def count_rows(
+    cancellation: Cancellation, snapshot: ExportedSnapshot, *, standby: bool, counted: Collection[int] = ()
+) -> dict[int, int]:
     """Count the rows of each table in the snapshot, while the parts are dumped. Return the counts by OID.
+
+    Tables that are `counted` in another way are skipped.
 
     The connection of the snapshot counts: it has locked the tables already. If it has not, a table is not counted once
     it has changed, or while another session waits to change it. That session waits for our dump, so to queue behind it
     would be a deadlock.
     """
     counts = {table.oid: 0 for table in snapshot.tables if table.unlogged and standby}
-    tables = [table for table in snapshot.tables if table.leaf and table.own and table.oid not in counts]
+    tables = [table for table in snapshot.tables if table.leaf and table.own and table.oid not in {*counts, *counted}]
     with _counting(cancellation, snapshot.connection) as connection:
         for start in range(0, len(tables), TABLES_PER_QUERY):
             counts |= _count_batch(connection, tables[start : start + TABLES_PER_QUERY])

@@ -58,13 +58,13 @@ def subjects(environment: Environment, store: Store, options: Options) -> list[s
 
 def planned_result(plan: BackupPlan) -> Result:
     """Return the result of a dry run."""
-    big = [part.table for part in plan.parts if part.table]
+    big = dict.fromkeys(part.rows.table.quoted for part in plan.parts if part.rows is not None)
     leaves = [table for table in plan.snapshot.tables if table.leaf]
     sentence = (
         f"would dump {plan.endpoint.database}: {plural(len(leaves), 'table')}, {format_size(plan.estimated_bytes)}, in "
         f"{plural(len(plan.parts), 'part')} with pg_dump {plan.program.version} from PostgreSQL {plan.server.version}"
     )
-    separate = f"; a separate part each for {', '.join(big)}" if big else ""
+    separate = f"; separate parts for {', '.join(big)}" if big else ""
     return Result(Outcome.DONE, sentence + separate, {"tables": len(leaves), "bytes": plan.estimated_bytes})
 
 

@@ -1,7 +1,14 @@
-"""Plan the parts of a backup set, and build the command that dumps each part."""
+"""Plan the parts of a backup set, and build the command that dumps each part.
+
+The rows of a big table are segments: a COPY by psql each. A segment of some pages of a table is a query, and to plan a
+query on a table, PostgreSQL can call functions of its owner, see counting.py. So a table is divided only if its owner
+could not gain any rights by that. Of another table, one COPY takes all rows, which plans nothing.
+"""
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,9 +16,12 @@ from datetime import timedelta
 from jobs.backup.postgres import quoting
 from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.sets.manifest import PartKind
+from jobs.backup.sets.segments import column_list
 
 MAX_TABLE_PARTS = 20  # in databases with many tables, each --exclude-table-data slows pg_dump down
-MIN_TABLE_BYTES = 16 << 20  # for smaller tables, another pg_dump that reads the catalogs costs more than it saves
+MIN_TABLE_BYTES = 16 << 20  # for smaller tables, another program costs more than it saves
+MIN_SEGMENT_BYTES = 16 << 20
+MAX_NAMES = 20_000  # characters; Linux limits an argument of a program to 128 KiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +36,10 @@ class Table:
     unlogged: bool = False
     own: bool = True
     """False for a table that belongs to an extension."""
+    columns: tuple[str, ...] = ()
+    """The columns that COPY writes; none if only pg_dump can dump the table. Known of big tables only."""
+    pages: int = 0
+    """How many pages segments can divide; 0 if one COPY must take all rows."""
 
     @property
     def quoted(self) -> str:
@@ -39,23 +53,44 @@ class PlannedPart:
 
     name: str
     kind: PartKind
-    tables: tuple[str, ...] = ()
-    """The one table of a table part; for the rest, the excluded tables."""
+    excluded: tuple[str, ...] = ()
+    """The tables whose rows are not in the rest."""
+    rows: PlannedRows | None = None
 
-    @property
-    def table(self) -> str | None:
-        return self.tables[0] if self.kind is PartKind.TABLE else None
+
+@dataclass(frozen=True, slots=True)
+class PlannedRows:
+    """The rows of a segment: those of some pages of a table. None is an open end: pages can be added at any time."""
+
+    table: Table
+    first: int | None = None
+    end: int | None = None
 
 
 def plan_parts(tables: Sequence[Table], streams: int, encoding: str = "UTF8") -> tuple[PlannedPart, ...]:
-    """Return the parts: definitions, one per big table, the rest, the roles."""
-    big = [table.quoted for table in biggest_tables(tables, streams, encoding)]
+    """Return the parts: definitions, the segments of big tables, the rest, the roles."""
+    big = biggest_tables(tables, streams, encoding)
+    share = sum(table.bytes for table in tables) / streams
+    segments = [
+        PlannedPart(f"rows-{number}-{segment}", PartKind.SEGMENT, rows=rows)
+        for number, table in enumerate(big, 1)
+        for segment, rows in enumerate(divide_rows(table, share), 1)
+    ]
     return (
         PlannedPart("defs", PartKind.DEFINITIONS),
-        *(PlannedPart(f"data-{number}", PartKind.TABLE, (name,)) for number, name in enumerate(big, 1)),
-        PlannedPart("rest", PartKind.REST, tuple(big)),
+        *segments,
+        PlannedPart("rest", PartKind.REST, tuple(table.quoted for table in big)),
         PlannedPart("roles", PartKind.ROLES),
     )
+
+
+def divide_rows(table: Table, share: float) -> list[PlannedRows]:
+    """Divide a table into segments of at most a stream's share of all bytes, give or take a tenth."""
+    number = min(math.ceil(table.bytes / share - 0.1), table.bytes // MIN_SEGMENT_BYTES, table.pages)
+    if number <= 1:
+        return [PlannedRows(table)]
+    borders = [None, *(table.pages * each // number for each in range(1, number)), None]
+    return [PlannedRows(table, first, end) for first, end in itertools.pairwise(borders)]
 
 
 def biggest_tables(tables: Sequence[Table], streams: int, encoding: str = "UTF8") -> list[Table]:
@@ -65,15 +100,22 @@ def biggest_tables(tables: Sequence[Table], streams: int, encoding: str = "UTF8"
     for table in sorted(tables, key=lambda table: (-table.bytes, table.schema, table.name)):
         if remaining <= total / streams or len(chosen) == min(MAX_TABLE_PARTS, streams + 1):
             break
-        if table.own and table.bytes >= max(MIN_TABLE_BYTES, total / (8 * streams)) and _can_pass_name(table, encoding):
+        if table.bytes >= max(MIN_TABLE_BYTES, total / (8 * streams)) and _is_for_psql(table, encoding):
             chosen.append(table)
             remaining -= table.bytes
     return chosen
 
 
-def _can_pass_name(table: Table, encoding: str) -> bool:
-    """Whether --table can name it: pg_dump expects names in the database's encoding, and we pass UTF-8."""
-    return encoding == "UTF8" or table.quoted.isascii()
+def candidates(tables: Sequence[Table]) -> list[Table]:
+    """Return the tables that can be big enough for segments, biggest first."""
+    big = (table for table in tables if table.leaf and table.own and table.bytes >= MIN_TABLE_BYTES)
+    return sorted(big, key=lambda table: -table.bytes)[: 2 * MAX_TABLE_PARTS]
+
+
+def _is_for_psql(table: Table, encoding: str) -> bool:
+    """Whether psql can copy it. Its names stand in commands and scripts, in the encoding of the database."""
+    names = (table.schema, table.name, *table.columns)
+    return bool(table.columns) and sum(map(len, names)) < MAX_NAMES and (encoding == "UTF8" or "".join(names).isascii())
 
 
 def pg_dump(program: ClientProgram, conninfo: str, part: PlannedPart, snapshot: str, lock: timedelta) -> list[str]:
@@ -88,15 +130,43 @@ def pg_dump(program: ClientProgram, conninfo: str, part: PlannedPart, snapshot: 
         f"--snapshot={snapshot}",
         f"--lock-wait-timeout={milliseconds(lock)}",
         "--no-password",
-        *_selection(part),
+        *(f"--exclude-table-data={name}" for name in part.excluded),
         f"--dbname={conninfo}",
     ]
 
 
-def _selection(part: PlannedPart) -> list[str]:
-    if part.kind is PartKind.TABLE:
-        return ["--section=data", "--strict-names", *(f"--table={name}" for name in part.tables)]
-    return [f"--exclude-table-data={name}" for name in part.tables]
+def psql_copy(
+    program: ClientProgram, conninfo: str, rows: PlannedRows, snapshot: str, lock: timedelta, *, settings: Sequence[str]
+) -> list[str]:
+    """Return the command that writes the rows of a segment to stdout, after the statements of `settings`."""
+    statements = [
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        f"SET TRANSACTION SNAPSHOT {quoting.literal(snapshot)}",
+        *settings,
+        f"SET LOCAL lock_timeout = {milliseconds(lock)}",
+        f"LOCK TABLE ONLY {rows.table.quoted} IN ACCESS SHARE MODE",
+        "SET LOCAL lock_timeout = 0",
+        copy_out_statement(rows),
+    ]
+    return [
+        program.path,
+        *("--no-psqlrc", "--no-password", "--quiet", "--set=VERBOSITY=terse"),
+        f"--command={'; '.join(statements)}",
+        f"--dbname={conninfo}",
+    ]
+
+
+def copy_out_statement(rows: PlannedRows) -> str:
+    """Return the COPY that writes the rows of a segment."""
+    columns = column_list(rows.table.columns)
+    bounds = [
+        *([f"ctid >= '({rows.first},0)'"] if rows.first is not None else []),
+        *([f"ctid < '({rows.end},0)'"] if rows.end is not None else []),
+    ]
+    if not bounds:
+        return f"COPY {rows.table.quoted} ({columns}) TO STDOUT"
+    query = " ".join(["SELECT", columns, "FROM ONLY", rows.table.quoted, "WHERE", " AND ".join(bounds)])
+    return f"COPY ({query}) TO STDOUT"
 
 
 def pg_dumpall(program: ClientProgram, conninfo: str, database: str, *, passwords: bool) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -13,19 +14,27 @@ from typing import TYPE_CHECKING, Any
 from jobs.backup.concurrent import ByteCounter, Cancellation, run_concurrently
 from jobs.backup.postgres import settings
 from jobs.backup.postgres.connection import Endpoint
-from jobs.backup.postgres.programs import ClientProgram, dump_program, installed_clients, restore_program
+from jobs.backup.postgres.programs import (
+    ClientProgram,
+    dump_program,
+    installed_clients,
+    newest_psql,
+    restore_program,
+)
 from jobs.backup.sets.description import Description
 from jobs.backup.sets.manifest import MANIFEST, Manifest, Part, PartKind, SourceServer, encode_manifest
 from jobs.backup.sets.marker import marker_name
 from jobs.backup.sets.object_locks import lock_of_new_set
+from jobs.backup.sets.segments import Segment
 from jobs.backup.sets.sets import SIGNATURE, new_set_id, set_prefix
 from jobs.backup.sets.signatures import MANIFEST_NAMESPACE, SigningKey
 from jobs.backup.sets.trust import sign_name
 from jobs.backup.take import facts
 from jobs.backup.take.definitions import Chunks, DefinitionsCopy
 from jobs.backup.take.dump import LockTimeout, PartStream, store_description
-from jobs.backup.take.parts import PlannedPart, pg_dump, pg_dumpall, plan_parts
+from jobs.backup.take.parts import PlannedPart, PlannedRows, pg_dump, pg_dumpall, plan_parts, psql_copy
 from jobs.backup.take.resume import abort_open_uploads, upload_again
+from jobs.backup.take.segment import SegmentScript
 from jobs.backup.take.snapshot import (
     ExportedSnapshot,
     describe_lock_holder,
@@ -55,6 +64,8 @@ class BackupPlan:
     lister: ClientProgram
     """The pg_restore that can list what `program` dumps."""
     parts: tuple[PlannedPart, ...]
+    encoding: str
+    copy_settings: tuple[str, ...]
     role_passwords: bool
     estimated_bytes: int
 
@@ -71,7 +82,9 @@ def plan_backup(section: Section, endpoint: Endpoint, snapshot: ExportedSnapshot
         server=server,
         program=program,
         lister=restore_program(program.major, program.major, installed_clients("pg_restore")),
-        parts=plan_parts(snapshot.tables, section.parallel, encoding),
+        parts=plan_parts(facts.with_columns(connection, snapshot.tables), section.parallel, encoding),
+        encoding=encoding,
+        copy_settings=facts.copy_settings(connection),
         role_passwords=facts.can_read_passwords(connection),
         estimated_bytes=facts.estimate_dump_bytes(connection),
     )
@@ -106,14 +119,12 @@ def take_set(
         with run.step("dump"):
             dumped = dump_parts(run, section, plan, prefix, recipients, lock=lock)
             require_held(snapshot)
+    uncounted = uncounted_notes(plan, dumped.counts) if section.counts else ()
     description = replace(
         description,
         tables=facts.table_rows(snapshot.tables, dumped.counts),
-        notes=(
-            *description.notes,
-            *(uncounted_notes(plan, dumped.counts) if section.counts else ()),
-            *dumped.warnings,
-        ),
+        notes=(*description.notes, *uncounted, *dumped.warnings),
+        segments=dumped.segments,
     )
     run.check()
 
@@ -180,19 +191,22 @@ def describe(plan: BackupPlan) -> Description:
         sequences=facts.read_sequences(connection),
         extensions=facts.read_extensions(connection),
         large_objects=facts.count_large_objects(connection),
-        table_parts={part.name: part.table for part in plan.parts if part.table is not None},
+        table_parts={part.name: part.rows.table.quoted for part in plan.parts if part.rows is not None},
         notes=restore_notes(plan),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class DumpedParts:
-    """The stored parts, the warnings of their programs, the counts by table OID, and why parts were dumped again."""
+    """The stored parts, and what is known once all of them are stored."""
 
     parts: tuple[Part, ...]
     warnings: tuple[str, ...]
     counts: Mapping[int, int]
+    """The numbers of rows by table OID."""
+    segments: Mapping[str, Segment]
     again: Mapping[str, str]
+    """Why parts were dumped again."""
 
 
 def dump_parts(
@@ -210,10 +224,16 @@ def dump_parts(
         run, run.store, prefix, recipients, lock, section.limits.stall, plan.endpoint.environment, ByteCounter(),
         cancellation,
     )  # fmt: skip
-    groups = [PartGroup(parts, stream, plan, section.limits.lock) for parts in dumped_together(plan.parts)]
+    scripts = {part.name: SegmentScript(part.rows.table, plan.encoding) for part in plan.parts if part.rows is not None}
+    groups = [
+        PartGroup(parts, stream, plan, section.limits.lock, scripts.get(parts[0].name))
+        for parts in dumped_together(plan.parts)
+    ]
     tasks: dict[str, Callable[[], Any]] = {" and ".join(group.names): group.dump for group in groups}
     if section.counts:
-        tasks["counts"] = partial(facts.count_rows, cancellation, plan.snapshot, standby=plan.server.standby)
+        counted = {script.table.oid for script in scripts.values()}
+        standby = plan.server.standby
+        tasks["counts"] = partial(facts.count_rows, cancellation, plan.snapshot, standby=standby, counted=counted)
 
     def report() -> None:
         done = sum(group.total.bytes for group in groups)
@@ -229,9 +249,18 @@ def dump_parts(
     return DumpedParts(
         parts=tuple(results[part.name][0] for part in plan.parts),
         warnings=tuple(f"part {part.name}: {line}" for part in plan.parts for line in results[part.name][1]),
-        counts=counts,
+        counts=counts_with_segments(counts, scripts.values()),
+        segments={name: script.segment for name, script in scripts.items()},
         again={name: group.reasons[-1] for group in groups if group.reasons for name in group.names},
     )
+
+
+def counts_with_segments(counts: Mapping[int, int], scripts: Iterable[SegmentScript]) -> dict[int, int]:
+    """Return the numbers of rows by table OID, also of the tables whose rows were counted in their segments."""
+    total = Counter(counts)
+    for script in scripts:
+        total[script.table.oid] += script.segment.rows
+    return dict(total)
 
 
 def dumped_together(parts: Sequence[PlannedPart]) -> list[tuple[PlannedPart, ...]]:
@@ -248,6 +277,7 @@ class PartGroup:
     stream: PartStream
     plan: BackupPlan
     lock: timedelta
+    script: SegmentScript | None = None
     results: Mapping[str, tuple[Part, tuple[str, ...]]] = field(default_factory=dict)
     reasons: Sequence[str] = ()
     total: ByteCounter = field(default_factory=ByteCounter)
@@ -271,24 +301,23 @@ class PartGroup:
         self.total = ByteCounter()
         with self.stream.cancellation.subgroup() as group, closing(DefinitionsCopy(group)) as definitions:
             stream = replace(self.stream, total=self.total, cancellation=group, first=first)
-            tasks = {part.name: _dump_task(part, stream, self.plan, definitions, self.lock) for part in self.parts}
+            tasks = {part.name: self._task(part, stream, definitions) for part in self.parts}
             return run_concurrently(stream.run, group, tasks)
 
+    def _task(self, part: PlannedPart, stream: PartStream, definitions: DefinitionsCopy) -> Callable[[], Any]:
+        """Return the function that dumps a part. The rest has the definitions, which become their own part."""
+        if part.kind is PartKind.DEFINITIONS:
+            return partial(stream.store_definitions, part, definitions)
+        command = dump_command(self.plan, part, self.lock)
+        if self.script is not None:
+            return partial(stream.dump, part, command, self.script.around)
+        if part.kind is not PartKind.REST:
+            return partial(stream.dump, part, command)
 
-def _dump_task(
-    part: PlannedPart, stream: PartStream, plan: BackupPlan, definitions: DefinitionsCopy, lock: timedelta
-) -> Callable[[], Any]:
-    """Return the function that dumps a part. The rest is dumped with the definitions, which become their own part."""
-    if part.kind is PartKind.DEFINITIONS:
-        return partial(stream.store_definitions, part, definitions)
-    command = dump_command(plan, part, lock)
-    if part.kind is not PartKind.REST:
-        return partial(stream.dump, part, command)
+        def watch(chunks: Chunks) -> Chunks:
+            return definitions.copied_from(_checked(chunks, self.plan), stream.run, self.plan.lister)
 
-    def watch(chunks: Chunks) -> Chunks:
-        return definitions.copied_from(_checked(chunks, plan), stream.run, plan.lister)
-
-    return partial(stream.dump, part, command, watch)
+        return partial(stream.dump, part, command, watch)
 
 
 def _checked(chunks: Chunks, plan: BackupPlan) -> Chunks:
@@ -302,11 +331,17 @@ def _checked(chunks: Chunks, plan: BackupPlan) -> Chunks:
 
 def dump_command(plan: BackupPlan, part: PlannedPart, lock: timedelta) -> list[str]:
     """Return the command that dumps a part."""
+    if part.rows is not None:
+        return _copy_command(plan, part.rows, lock)
     if part.kind is not PartKind.ROLES:
         return pg_dump(plan.program, plan.endpoint.conninfo, part, plan.snapshot.name, lock)
     program = dump_program(plan.server.major, installed_clients("pg_dumpall"), "pg_dumpall")
     database = plan.snapshot.connection.info.dbname
     return pg_dumpall(program, plan.endpoint.conninfo, database, passwords=plan.role_passwords)
+
+
+def _copy_command(plan: BackupPlan, rows: PlannedRows, lock: timedelta) -> list[str]:
+    return psql_copy(newest_psql(), plan.endpoint.conninfo, rows, plan.snapshot.name, lock, settings=plan.copy_settings)
 
 
 def restore_notes(plan: BackupPlan) -> tuple[str, ...]:

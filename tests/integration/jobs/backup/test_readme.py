@@ -10,6 +10,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.parts.crew import Repository
 from tests.parts.needs import majors, needs
 from tests.parts.portrait import differences, portrait
@@ -27,6 +29,7 @@ def block(heading: str, number: int = 0) -> str:
 
 
 @needs("age", "zstd")
+@pytest.mark.usefixtures("small_streams")
 def test_a_set_is_restored_without_groundcrew(
     repository: Repository, shop: Callable[..., Database], database: Callable[..., Database], tmp_path: Path
 ) -> None:
@@ -36,6 +39,7 @@ def test_a_set_is_restored_without_groundcrew(
     folder = tmp_path / "here"
     shutil.copytree(repository.store / "staging/backups/shop" / taken, folder)
     shutil.copy(tmp_path / "age.key", folder / "age.key")
+    assert (folder / "rows-1-1.0").exists()
     split_into_pieces(folder / "rest.0", 12)
     commands = block("Restore without groundcrew").replace("--dbname=shop", f"--dbname={target.name}")
     environment = {

@@ -57,9 +57,11 @@ def test_a_set_contains_everything_in_the_database(
     manifest = staging.manifest()
     assert manifest.server.major == major
     assert int(manifest.tools["pg_dump"].split(".")[0]) >= major
-    assert [part.name for part in manifest.parts] == ["defs", "data-1", "rest", "roles", "description"]
+    assert [part.name for part in manifest.parts] == ["defs", "rows-1-1", "rest", "roles", "description"]
     description = staging.description()
-    assert description.table_parts == {"data-1": '"public"."orders"'}
+    assert description.table_parts == {"rows-1-1": '"public"."orders"'}
+    assert description.segments["rows-1-1"].columns == ("id", "customer", "placed", "items", "hash")
+    assert description.segments["rows-1-1"].rows == 4000
     assert {(t.schema, t.name): t.rows for t in description.tables} | {
         ("public", "orders"): 4000,
         ("Büro", 'Zettel "A". 1'): 6,
@@ -76,8 +78,10 @@ def test_a_set_contains_everything_in_the_database(
     [backup_set] = staging.sets()
     assert backup_set.tags == ("pre-migration", "v1")
 
-    rest, orders, definitions = (contents(staging.part(name), tmp_path) for name in ("rest", "data-1", "defs"))
-    assert "TABLE DATA public orders " in orders
+    rest, definitions = (contents(staging.part(name), tmp_path) for name in ("rest", "defs"))
+    script = staging.part("rows-1-1")
+    assert script.count(b"\n") == script.count(b";\n") + 4000 + 1
+    assert b'COPY "public"."orders" ("id", "customer", "placed", "items", "hash") FROM stdin;\n1\t2\t' in script
     assert "TABLE DATA public orders " not in rest
     for entry in ("TABLE DATA public customers", "SEQUENCE SET public invoice_number", "TABLE DATA public passing"):
         assert entry in rest
@@ -122,8 +126,8 @@ def test_a_client_encoding_of_the_database_does_not_change_names(
     staging = backs_up(shop)
     record = staging.take()
     assert record.outcome is Outcome.DONE, record.sentence
-    assert staging.description().table_parts == {"data-1": '"public"."größe"'}
-    assert "TABLE DATA public größe" in contents(staging.part("data-1"), tmp_path)
+    assert staging.description().table_parts == {"rows-1-1": '"public"."größe"'}
+    assert 'COPY "public"."größe" ("a") FROM stdin;' in staging.part("rows-1-1").decode()
     rest = staging.part("rest")
     assert "TABLE DATA public größe" not in contents(rest, tmp_path)
     assert "ä\n".encode() in rest

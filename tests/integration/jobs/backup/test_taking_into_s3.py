@@ -104,7 +104,7 @@ def test_a_backup_goes_on_after_the_store_was_away_for_longer_than_its_lease(
     faulty.stall(matching="partNumber=3")
 
     def go_away_and_come_back() -> None:
-        until(lambda: any("data-1.0" in line and "partNumber=3" in line for line in faulty.requests))
+        until(lambda: any("rows-1-1.0" in line and "partNumber=3" in line for line in faulty.requests))
         until(lambda: any("roles.0" in line for line in faulty.requests) and dumps["rest"])
         faulty.go_away()
         until(lambda: (held := read_holder(direct, "staging", "backup", "shop")) and held.expired(datetime.now(UTC)))
@@ -117,11 +117,11 @@ def test_a_backup_goes_on_after_the_store_was_away_for_longer_than_its_lease(
     [record] = run_job(job, team.environment, team.store, Options(), timeouts=NO_RETRIES)
     outage.join()
     assert (record.outcome, record.attempts) == (Outcome.DONE, 1), record.sentence
-    assert dumps["data-1"] == 2
+    assert dumps["rows-1-1"] == 2
     assert record.figures["parts_dumped_again"] == sum(1 for times in dumps.values() if times > 1)
     assert "dumped again after uploads broke off (" in record.sentence
-    keys = [piece.key for part in team.manifest().parts if part.name == "data-1" for piece in part.pieces]
-    assert keys == ["data-1.10000"], "no object of the first try can be overwritten"
+    keys = [piece.key for part in team.manifest().parts if part.name == "rows-1-1" for piece in part.pieces]
+    assert keys == ["rows-1-1.10000"], "no object of the first try can be overwritten"
     assert any("waiting for the store" in line for line in record.log)
     assert list(direct.open_uploads()) == []
     assert is_whole(team)

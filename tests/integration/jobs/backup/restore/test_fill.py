@@ -101,6 +101,6 @@ def test_a_check_that_reads_another_table_finds_its_rows(
     assert target.ask("SELECT count(*) FROM visits") == [(2,)]
     assert target.ask("SELECT count(*) FROM addresses NATURAL JOIN countries") == [(3000,)]
     shown = repository.crew("backups", "show", "staging", "shop", "--json").out
-    assert "data-1" in shown
+    assert "rows-1-1" in shown
     verified = repository.crew("run", "verify", "staging")
     assert verified.code == 0, verified

@@ -381,7 +381,7 @@ def test_reports_a_full_disk_of_the_server(
         code, output = restore(repository, target)
         origin.run(f"DROP DATABASE {target.name}")
     assert code == 1, output
-    assert "pg_restore of part data-1 into" in output
+    assert "psql of part rows-1-1 into" in output
     assert "No space left on device" in output
     assert "now holds a part of the set: drop and create the database before you try again" in output
 

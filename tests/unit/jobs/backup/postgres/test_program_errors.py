@@ -50,6 +50,10 @@ STATEMENT:  secret
             FAILED_SCRIPT,
             'psql:/srv/shop.sql:4: ERROR: null value in column "name" violates not-null constraint',
         ),
+        (
+            'ERROR:  invalid input syntax for type integer: "x"\nCONTEXT:  secret\n',
+            'ERROR: invalid input syntax for type integer: "x"',
+        ),
         ("pg_dump: symbol lookup error: no libpq\n", "pg_dump: symbol lookup error: no libpq"),
         ("NOTICE:  secret\nsecret\n", ""),
         ("", ""),

@@ -6,11 +6,14 @@ from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.restore.pg_restore import (
     DefinitionOptions,
     constraint_lists,
+    copied_rows,
+    copy_in_command,
     definitions_command,
     list_command,
     rows_command,
     script_command,
 )
+from jobs.backup.sets.segments import Segment
 
 PROGRAM = ClientProgram("pg_restore", "/usr/lib/postgresql/15/bin/pg_restore", "15.18")
 ARCHIVE, LIST = Path("/tmp/defs"), Path("/tmp/list")
@@ -72,3 +75,21 @@ def listed(*entries: str) -> str:
 )
 def test_foreign_keys_of_partitioned_tables_come_last(entries: tuple[str, ...], expected: list[list[int]]) -> None:
     assert constraint_lists(listed(*entries)) == expected
+
+
+@pytest.mark.parametrize(("newer", "timeout"), [(False, ""), (True, "SET transaction_timeout = 0; ")])
+def test_psql_executes_our_statements_and_gets_the_rows_on_stdin(newer: bool, timeout: str) -> None:
+    psql = ClientProgram("psql", "/bin/psql", "18.1")
+    segment = Segment("public", 'the "orders"', ("id", "a b"), "UTF8", 7)
+    assert copy_in_command(psql, "dbname=shop", segment, has_transaction_timeout=newer) == [
+        *("/bin/psql", "--no-psqlrc", "--no-password", "--set=VERBOSITY=terse", "--set=ON_ERROR_STOP=1"),
+        "--command=SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; "
+        f"{timeout}SET xmloption = content; SET row_security = off",
+        '--command=COPY "public"."the ""orders""" ("id", "a b") FROM stdin',
+        "--dbname=dbname=shop",
+    ]
+
+
+@pytest.mark.parametrize(("printed", "rows"), [("SET\nSET\nCOPY 7\n", 7), ("SET\n", None), ("", None)])
+def test_psql_prints_how_many_rows_it_has_restored(printed: str, rows: int | None) -> None:
+    assert copied_rows(printed) == rows

@@ -48,10 +48,15 @@ def test_a_manifest_survives_encoding_and_decoding() -> None:
     assert decode_manifest(encode_manifest(MANIFEST), "x") == MANIFEST
 
 
+def test_a_manifest_from_before_segments_is_read() -> None:
+    body = json.loads(encode_manifest(MANIFEST))
+    assert decode_manifest(json.dumps({**body, "format": 2}).encode(), "x") == MANIFEST
+
+
 def test_the_stored_json_is_as_documented() -> None:
     body = json.loads(encode_manifest(MANIFEST))
     assert next(iter(body)) == "format"
-    assert body["format"] == 2
+    assert body["format"] == 3
     assert body["started"] == "2026-11-21T02:00:00.000Z"
     assert (body["encryption"], body["dumped_bytes"], body["stored_bytes"]) == ("age", 1005, 35)
     assert body["parts"][1] == {
@@ -73,8 +78,11 @@ def test_the_stored_json_is_as_documented() -> None:
         (b"", "this is not a document of groundcrew (JSONDecodeError"),
         (b"[]", "this is not a document of groundcrew (TypeError"),
         (b'{"format": 2}', "this is not a document of groundcrew (KeyError: 'set')"),
-        (b'{"format": 1}', "has format 1; this version of groundcrew reads format 2; it was written before the first"),
-        (b'{"format": 3}', "has format 3; this version of groundcrew reads format 2; upgrade groundcrew"),
+        (
+            b'{"format": 1}',
+            "has format 1; this version of groundcrew reads formats 2 to 3; it was written before the first",
+        ),
+        (b'{"format": 4}', "has format 4; this version of groundcrew reads formats 2 to 3; upgrade groundcrew"),
         (
             encode_manifest(MANIFEST).replace(b'"definitions"', b'"odd"'),
             "this is not a document of groundcrew (ValueError",

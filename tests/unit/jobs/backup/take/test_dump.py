@@ -57,6 +57,8 @@ from jobs.run.job import Transient
             Transient,
             "No space left on device",
         ),
+        (1, ["ERROR:  canceling statement due to lock timeout"], LockTimeout, "lock timeout"),
+        (1, ["ERROR:  permission denied for table a"], BackupError, "make it a superuser"),
         (-9, [], Transient, "part rest: exit code -9"),
         (3, ["no sign of what it was"], BackupError, "no sign of what it was"),
     ],

@@ -4,16 +4,31 @@ import pytest
 
 from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.sets.manifest import PartKind
-from jobs.backup.take.parts import PlannedPart, Table, biggest_tables, pg_dump, pg_dumpall, plan_parts
+from jobs.backup.take.parts import (
+    PlannedPart,
+    PlannedRows,
+    Table,
+    biggest_tables,
+    divide_rows,
+    pg_dump,
+    pg_dumpall,
+    plan_parts,
+    psql_copy,
+)
 
 DUMP = ClientProgram("pg_dump", "/usr/lib/postgresql/15/bin/pg_dump", "15.18")
+PSQL = ClientProgram("psql", "/usr/lib/postgresql/15/bin/psql", "15.18")
 DUMPALL = ClientProgram("pg_dumpall", "/usr/lib/postgresql/15/bin/pg_dumpall", "15.18")
 MINUTE = timedelta(seconds=60)
 GIB = 1 << 30
 
 
+def table(size: int, name: str, oid: int = 1, pages: int = 0, columns: tuple[str, ...] = ("id", "a b")) -> Table:
+    return Table(oid, "public", name, size, columns=columns, pages=pages)
+
+
 def tables(*sizes: float) -> list[Table]:
-    return [Table(number, "public", f"t{number:02}", int(size * GIB)) for number, size in enumerate(sizes)]
+    return [table(int(size * GIB), f"t{number:02}", number) for number, size in enumerate(sizes)]
 
 
 @pytest.mark.parametrize(
@@ -40,10 +55,36 @@ def test_at_most_twenty_tables_get_their_own_part() -> None:
     assert len(biggest_tables(tables(*[3] * 30), 20)) == 20
 
 
-def test_a_name_that_cannot_be_passed_to_pg_dump_stays_in_the_rest() -> None:
-    named = [Table(1, "public", "größte", 8 * GIB), Table(2, "public", "plain", 7 * GIB), Table(3, "public", "x", GIB)]
+def test_a_table_that_psql_cannot_name_stays_in_the_rest() -> None:
+    sizes = [("größte", 8), ("plain", 7), ("x", 1)]
+    named = [table(size * GIB, name) for name, size in sizes]
     assert [table.name for table in biggest_tables(named, 2)] == ["größte"]
     assert [table.name for table in biggest_tables(named, 2, "LATIN1")] == ["plain", "x"]
+    unicode_column = [table(8 * GIB, "big", columns=("größe",)), *named[1:]]
+    assert [table.name for table in biggest_tables(unicode_column, 2, "LATIN1")] == ["plain", "x"]
+    many_columns = [table(8 * GIB, "big", columns=("long" * 15,) * 1600), *named[1:]]
+    assert [table.name for table in biggest_tables(many_columns, 2)] == ["plain", "x"]
+    no_columns = [table(8 * GIB, "big", columns=()), *named[1:]]
+    assert [table.name for table in biggest_tables(no_columns, 2)] == ["plain", "x"]
+
+
+@pytest.mark.parametrize(
+    ("size", "share", "pages", "expected"),
+    [
+        (9 * GIB, 10 * GIB, 1000, [(None, None)]),
+        (9 * GIB, 9 * GIB / 2, 0, [(None, None)]),
+        (9 * GIB, 9 * GIB / 2, 1, [(None, None)]),
+        (9 * GIB, 9 * GIB / 2, 1001, [(None, 500), (500, None)]),
+        (9 * GIB, 9 * GIB / 4, 2, [(None, 1), (1, None)]),
+        (9 * GIB, 4 * GIB, 9, [(None, 3), (3, 6), (6, None)]),
+        (9 * GIB, 9 * GIB / 1.05, 1000, [(None, None)]),
+        (17 << 20, 1 << 20, 1000, [(None, None)]),
+    ],
+)
+def test_a_table_is_divided_by_pages_into_shares_with_open_ends(
+    size: int, share: float, pages: int, expected: list[tuple[int | None, int | None]]
+) -> None:
+    assert [(rows.first, rows.end) for rows in divide_rows(table(size, "big", pages=pages), share)] == expected
 
 
 def test_every_set_has_definitions_the_rest_and_the_roles() -> None:
@@ -52,9 +93,14 @@ def test_every_set_has_definitions_the_rest_and_the_roles() -> None:
         PlannedPart("rest", PartKind.REST),
         PlannedPart("roles", PartKind.ROLES),
     )
-    assert plan_parts(tables(9, 1), 2)[1:3] == (
-        PlannedPart("data-1", PartKind.TABLE, ('"public"."t00"',)),
-        PlannedPart("rest", PartKind.REST, ('"public"."t00"',)),
+
+
+def test_a_big_table_gets_segments() -> None:
+    big, small = table(9 * GIB, "big", pages=100), table(GIB, "small")
+    assert plan_parts([big, small], 2)[1:-1] == (
+        PlannedPart("rows-1-1", PartKind.SEGMENT, rows=PlannedRows(big, None, 50)),
+        PlannedPart("rows-1-2", PartKind.SEGMENT, rows=PlannedRows(big, 50, None)),
+        PlannedPart("rest", PartKind.REST, ('"public"."big"',)),
     )
 
 
@@ -81,10 +127,28 @@ COMMON = [
 ]
 
 
-def test_a_table_part_fails_if_the_table_is_missing() -> None:
-    assert command(PlannedPart("data-1", PartKind.TABLE, ('"public"."orders"',))) == [
-        *COMMON,
-        *("--section=data", "--strict-names", '--table="public"."orders"', "--dbname=host=db dbname=shop"),
+@pytest.mark.parametrize(
+    ("first", "end", "copy"),
+    [
+        (None, None, 'COPY "public"."t" ("id", "a b") TO STDOUT'),
+        (None, 7, """COPY (SELECT "id", "a b" FROM ONLY "public"."t" WHERE ctid < '(7,0)') TO STDOUT"""),
+        (7, None, """COPY (SELECT "id", "a b" FROM ONLY "public"."t" WHERE ctid >= '(7,0)') TO STDOUT"""),
+        (
+            7,
+            9,
+            """COPY (SELECT "id", "a b" FROM ONLY "public"."t" WHERE ctid >= '(7,0)' AND ctid < '(9,0)') TO STDOUT""",
+        ),
+    ],
+)
+def test_psql_copies_the_rows_of_a_segment(first: int | None, end: int | None, copy: str) -> None:
+    rows = PlannedRows(table(1, "t"), first, end)
+    settings = ["SET DateStyle = 'ISO'"]
+    assert psql_copy(PSQL, "host=db dbname=shop", rows, "00000003-0000001B-1", MINUTE, settings=settings) == [
+        *("/usr/lib/postgresql/15/bin/psql", "--no-psqlrc", "--no-password", "--quiet", "--set=VERBOSITY=terse"),
+        "--command=BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
+        "SET TRANSACTION SNAPSHOT '00000003-0000001B-1'; SET DateStyle = 'ISO'; SET LOCAL lock_timeout = 60000; "
+        f'LOCK TABLE ONLY "public"."t" IN ACCESS SHARE MODE; SET LOCAL lock_timeout = 0; {copy}',
+        "--dbname=host=db dbname=shop",
     ]
 
 
