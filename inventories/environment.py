@@ -602,6 +602,20 @@ class Runs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Other addresses for the alerts of some jobs."""
+
+    jobs: tuple[str, ...] = toml_key(
+        ListOf("a list of jobs", value_types.JOB), "jobs whose alerts go to these addresses", example='["cost"]'
+    )
+    to: tuple[Secret, ...] = toml_key(
+        ListOf("a list of addresses or secrets", value_types.APPRISE),
+        "addresses, as Apprise URLs",
+        example='[{ env = "FINANCE_ALERTS_URL" }]',
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Alerts:
     """The addresses for alerts about failures, findings and recoveries."""
 
@@ -620,6 +634,21 @@ class Alerts:
         default={},
         example='{ backup = { env = "HEARTBEAT_BACKUP_URL" } }',
     )
+    routes: tuple[Route, ...] = toml_key(
+        ListOf("a list of tables", TableOf(Route)),
+        "other addresses for the alerts of some jobs, in place of those in `to`",
+        default=[],
+    )
+
+    def addresses_of(self, job: str) -> tuple[Secret, ...]:
+        """Return the addresses for the alerts of a job: those of its routes, or else those in `to`."""
+        routed = [address for route in self.routes if job in route.jobs for address in route.to]
+        return tuple(dict.fromkeys(routed)) or self.to
+
+    @property
+    def all_addresses(self) -> tuple[Secret, ...]:
+        """Each address that gets the alerts of any job."""
+        return tuple(dict.fromkeys([*self.to, *(address for route in self.routes for address in route.to)]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -570,6 +570,12 @@ def _program(value: object) -> str:
     return text
 
 
+def _job(value: object) -> str:
+    if value not in JOBS:
+        raise InvalidValue(f"this is not a job; use one of: {', '.join(JOBS)}")
+    return str(value)
+
+
 def _bill_source(value: object) -> str:
     if value not in ("aws", "focus"):
         raise InvalidValue(f'{as_written(value)} is not a source of bills; use "aws" or "focus"')
@@ -592,6 +598,7 @@ COUNT = Scalar('1 or more, or "all"', _count)
 PARALLEL = Scalar("1 to 64", _whole("a number of streams", 1, 64))
 PART_LIMIT = Scalar("10 to 10000", _whole("a number of parts", 10, 10000))
 PERCENT = Scalar("1 to 1000", _whole("a percentage", 1, 1000))
+JOB = Scalar("a job", _job)
 BILL_SOURCE = Scalar('"aws" or "focus"', _bill_source)
 MONEY = Scalar("a number above 0", _money)
 FACTOR = Scalar('a factor, such as "2x"', _factor)

@@ -17,7 +17,7 @@ CONNECT_TIMEOUT = 10.0
 
 def checks(environment: Environment) -> Iterator[Check]:
     """Yield a check for each alert address, each heartbeat and the metrics file."""
-    for number, address in enumerate(environment.alerts.to, start=1):
+    for number, address in enumerate(environment.alerts.all_addresses, start=1):
         yield Check(f"alerts {number}", partial(check_alert_address, address))
     for job, heartbeat in environment.alerts.heartbeat.items():
         yield Check(f"heartbeat {job}", partial(check_heartbeat, heartbeat))

@@ -25,16 +25,14 @@ def alerts_test_command(ctx: typer.Context, environment_name: EnvironmentName, a
     Prints the result for each address. Exits with 1 if a message could not be sent.
     """
     environment = arguments.open_environment(ctx, environment_name)
-    addresses = environment.alerts.to
+    addresses = environment.alerts.all_addresses
     if not addresses:
         raise NotConfigured(
             f"{environment.name}: alerts.to is empty, so no alert can be sent. "
             f'Add [alerts] to = ["mailto://…"] to inventories/{environment.name}.toml.'
         )
-    title = f"{environment.name}: test alert"
-    text = f"This is a test, sent by crew alerts test at {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. Nothing is wrong."
     with ThreadPoolExecutor(len(addresses)) as pool:
-        results = list(pool.map(lambda address: send_test_message(address, title, text), addresses))
+        results = list(pool.map(lambda address: send_test_message(address, environment.name), addresses))
     if as_json:
         output.print_json({"environment": environment.name, "addresses": results})
     else:
@@ -42,15 +40,19 @@ def alerts_test_command(ctx: typer.Context, environment_name: EnvironmentName, a
     return ExitCode.DONE if all(result["sent"] for result in results) else ExitCode.FAILED
 
 
-def send_test_message(address: Secret, title: str, text: str) -> dict[str, str | bool]:
+def send_test_message(address: Secret, environment: str) -> dict[str, str | bool]:
     """Send a message to one address and return the result, without the address itself."""
     from jobs.checks.alerts import describe_address
-    from jobs.run.delivery import send_by_apprise
+    from jobs.run.delivery import Message, send_by_apprise
+    from jobs.run.job import Severity
+
+    text = f"This is a test, sent by crew alerts test at {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. Nothing is wrong."
+    message = Message(f"{environment}: test alert", text, Severity.INFO, command=f"crew status {environment}")
 
     name, why = address.source, "the message was not accepted; crew -v alerts test shows details"
     try:
         name = describe_address(address)
-        sent = send_by_apprise(address, title, text)
+        sent = send_by_apprise(address, message)
     except Exception as error:  # a faulty address must not hide the results of the others
         sent, why = False, str(error)
     return {"address": name, "sent": sent, "sentence": "message accepted for delivery" if sent else why}

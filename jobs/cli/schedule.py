@@ -294,7 +294,8 @@ def next_step(scheduler: Scheduler, environment: str, folder: Path) -> str:
 @app.command("died", hidden=True, epilog=examples("crew schedule died production"))
 def died_command(ctx: typer.Context, environment_name: EnvironmentName) -> None:
     """Send an alert about a unit that failed without a run record; systemd starts this for failed units."""
-    from jobs.run.delivery import send_by_apprise
+    from jobs.run.delivery import Message, send_by_apprise
+    from jobs.run.job import Severity
     from jobs.schedule.unit_failure import failure_message
 
     environment = arguments.open_environment(ctx, environment_name)
@@ -304,7 +305,8 @@ def died_command(ctx: typer.Context, environment_name: EnvironmentName) -> None:
         return
     output.say(text, output.BAD)
     title = f"{environment.name}: a run was killed or crashed"
-    failed = [to.source for to in environment.alerts.to if not send_by_apprise(to, title, text)]
+    message = Message(title, text, Severity.FAILURE, command=f"crew status {environment.name}")
+    failed = [to.source for to in environment.alerts.to if not send_by_apprise(to, message)]
     if failed:
         output.say_to_stderr(f"The alert could not be sent to: {', '.join(failed)}")
         raise typer.Exit(1)

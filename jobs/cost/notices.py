@@ -9,9 +9,10 @@ from decimal import Decimal
 
 from jobs.cost import sentences
 from jobs.cost.report import CostReport
-from jobs.run.job import Notice
+from jobs.run.job import Notice, Severity
 
 WHOLE = 100
+UNDER = "under"  # at the end of the key of an amount that fell below a threshold again
 MARGIN = 2  # "back under" needs this many percent of the budget below the threshold, so that 99, 100, 99 is one notice
 
 
@@ -32,6 +33,7 @@ def cost_notice(report: CostReport, thresholds: Sequence[int], known: Collection
         keys=tuple(line.key for line in lines),
         title="; ".join(line.text for line in lines),
         text=sentences.alert_text(report),
+        severity=Severity.SUCCESS if all(line.key.endswith(UNDER) for line in lines) else Severity.WARNING,
     )
 
 
@@ -44,7 +46,7 @@ def threshold_lines(report: CostReport, thresholds: Sequence[int], known: Collec
     budget_spent = _reaches(report.spent, report.budget, WHOLE)
     forecast_thresholds = sorted({WHOLE, *(threshold for threshold in thresholds if threshold > WHOLE)})
     for line in _crossings(report, "forecast", report.forecast, forecast_thresholds, known):
-        if not budget_spent or line.key.endswith("under"):  # once the budget is spent, the forecast adds nothing
+        if not budget_spent or line.key.endswith(UNDER):  # once the budget is spent, the forecast adds nothing
             yield line
 
 
@@ -57,7 +59,7 @@ def _crossings(
         return f"{report.month:%Y-%m} {what} {threshold}"
 
     def under_key(threshold: int) -> str:
-        return f"{key(threshold)} under"
+        return f"{key(threshold)} {UNDER}"
 
     reached = max((each for each in thresholds if _reaches(amount, report.budget, each)), default=None)
     sent = [each for each in thresholds if key(each) in known]

@@ -37,7 +37,7 @@ class AlertQueue:
 
     def add(self, record: Record) -> None:
         """Queue the alerts of a run."""
-        if not self._environment.alerts.to:
+        if not self._environment.alerts.all_addresses:
             return
         with self._change:
             self._waiting.append(record)
@@ -82,7 +82,7 @@ class AlertQueue:
         paused = {address for address, until in self._paused_until.items() if until > now}
         timeout = max(1, min(delivery.DELIVERY_TIMEOUT, self._seconds_left()))
         timed_out = Delivery(claims, self._log).deliver(
-            self._environment.alerts.to, delivery.send_by_apprise, timeout, paused
+            self._environment.alerts.all_addresses, delivery.send_by_apprise, timeout, paused
         )
         self._paused_until |= dict.fromkeys(timed_out, time.monotonic() + PAUSE_AFTER_TIMEOUT)
 

@@ -6,19 +6,21 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from inventories import Environment, redact
 from jobs.run import documents, notices
 from jobs.run.delivery import ClaimedMessages, Message, address_id, is_claimed
 from jobs.run.documents import CLOCK_SKEW, from_iso, to_body
-from jobs.run.job import Failed, Outcome
+from jobs.run.job import Failed, Outcome, Severity
 from jobs.run.record import Record
 from jobs.store import Store, StoreError
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
+TITLE_QUOTES = 90  # characters of the sentence in a title, so that a subject line shows it whole
 ALMOST_DUE = 0.9  # a job that ends a minute earlier today must not delay its daily reminder until tomorrow
 
 
@@ -82,18 +84,26 @@ def after_delivery(
 
 
 def alert_message(record: Record, reason: AlertReason, since: datetime, environment: Environment) -> Message:
-    """Return the title and the text of an alert."""
+    """Return the message of an alert. Its title alone says what is wrong."""
     local = since.astimezone(environment.timezone)
+    is_over = reason in (AlertReason.RECOVERED, AlertReason.GONE)
     title = f"{record.environment}: {record.job} of {record.subject} {reason}"
-    command = f"crew runs {record.environment} {record.job} {record.subject}"
-    return Message(title, f"{record.sentence}\n\nSince {local:%Y-%m-%d %H:%M %Z}. Details: {command}")
+    if record.sentence and not is_over:
+        title += f": {shorten(record.sentence, TITLE_QUOTES, placeholder=' …')}"
+    return Message(
+        title,
+        record.sentence,
+        Severity.SUCCESS if is_over else Severity.FAILURE if record.outcome is Outcome.FAILED else Severity.WARNING,
+        since=f"{'At' if is_over else 'Since'} {local:%Y-%m-%d %H:%M %Z}.",
+        command=f"crew runs {record.environment} {record.job} {record.subject} --last",
+    )
 
 
 def claim_alerts(
     record: Record, environment: Environment, store: Store, log: FilteringBoundLogger, now: Callable[[], datetime]
 ) -> list[ClaimedMessages]:
     """Claim all messages that a run causes: the alert about its outcome, and its notice."""
-    to = [address_id(address) for address in environment.alerts.to]
+    to = [address_id(address) for address in environment.alerts.addresses_of(record.job)]
     if not to:
         return []
     alerting = record

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from inventories import Secret, redact
 from inventories.printable import printable, printable_lines
+from jobs.format import plural
 from jobs.run.documents import CLOCK_SKEW
-from jobs.run.job import Failed
+from jobs.run.job import Failed, Severity
 from jobs.store import Changed, Missing, StoreError
 
 if TYPE_CHECKING:
@@ -27,6 +28,13 @@ CLAIM_LIFETIME = timedelta(seconds=30)  # longer than a delivery takes: an older
 _MARKUP = re.compile(
     r"@(?=(?:everyone|here|channel|all|online|room)\b|[*_]{2})|\](?=\()|<(?=[!@#]|https?:|mailto:)", re.IGNORECASE
 )
+_MARKDOWN = ("discord", "mmost", "mmosts", "slack")  # services that show Markdown, whatever they were sent
+_NOUNS = {
+    Severity.FAILURE: ("failure", "failures"),
+    Severity.WARNING: ("finding", "findings"),
+    Severity.SUCCESS: ("recovery", "recoveries"),
+    Severity.INFO: ("report", "reports"),
+}
 MOST_WHOLE_MESSAGES = 10  # when more messages than that are combined, only their titles are sent
 
 
@@ -37,10 +45,31 @@ def is_claimed(claimed_at: datetime | None, now: datetime) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A title and a text."""
+    """A title that says all, a text that can quote anything from outside, and a last line of our own."""
 
     title: str
     text: str
+    severity: Severity = Severity.WARNING
+    since: str = ""
+    command: str = ""
+    """The command that shows more."""
+
+    @property
+    def plain(self) -> str:
+        """The body as plain text."""
+        more = " ".join(filter(None, [self.since, self.command and f"Look closer: {self.command}"]))
+        return "\n\n".join(filter(None, [self.text, more]))
+
+    @property
+    def markdown(self) -> str:
+        """The body for a chat that shows Markdown: what comes from outside is a block in which no markup works."""
+        block = f"```\n{_without_backticks(self.text)}\n```" if self.text else ""
+        command = self.command and f"Look closer: `{_without_backticks(self.command)}`"
+        return "\n".join(filter(None, [block, " ".join(filter(None, [self.since, command]))]))
+
+
+def _without_backticks(text: str) -> str:
+    return text.replace("`", "'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +83,7 @@ class ClaimedMessages:
 class Sender(Protocol):
     """Sends one message to one address and returns whether it arrived."""
 
-    def __call__(self, address: Secret, title: str, text: str) -> bool: ...
+    def __call__(self, address: Secret, message: Message) -> bool: ...
 
 
 def address_id(address: Secret) -> str:
@@ -68,9 +97,12 @@ def combine(messages: Sequence[Message]) -> Message:
         return messages[0]
     titles_only = len(messages) > MOST_WHOLE_MESSAGES
     environments = sorted({message.title.partition(":")[0] for message in messages})
-    parts = [message.title if titles_only else f"{message.title}\n{message.text}" for message in messages]
+    parts = [message.title if titles_only else f"{message.title}\n{message.plain}" for message in messages]
     separator = "\n" if titles_only else "\n\n"
-    return Message(f"{', '.join(environments)}: {len(messages)} alerts", separator.join(parts))
+    found = [message.severity for message in messages]
+    counts = [plural(found.count(each), *_NOUNS[each]) for each in Severity if each in found]
+    worst = next(each for each in Severity if each in found)
+    return Message(f"{', '.join(environments)}: {' and '.join(counts)}", separator.join(parts), worst)
 
 
 class Delivery:
@@ -110,7 +142,7 @@ class Delivery:
     def _send(self, name: str, address: Secret, send: Sender) -> None:
         message = combine(self._messages_for(name))
         try:
-            arrived = send(address, message.title, message.text)
+            arrived = send(address, message)
         except Exception as error:
             self._log.warning("alert not delivered", to=address.source, why=redact(str(error)))
             return
@@ -141,8 +173,11 @@ def without_markup(text: str) -> str:
     return _MARKUP.sub(r"\g<0> ", text)
 
 
-def send_by_apprise(address: Secret, title: str, text: str) -> bool:
-    """Send through Apprise as plain text, which mails and chats show without markup; return whether it arrived."""
+def send_by_apprise(address: Secret, message: Message) -> bool:
+    """Send through Apprise; return whether it arrived. Nothing that a message quotes works as markup.
+
+    Chats that show Markdown in any case get it as code. All others get plain text.
+    """
     import apprise
 
     # In this thread: a program would wait at its end for Apprise's own pool, however slow a mail server is.
@@ -151,6 +186,16 @@ def send_by_apprise(address: Secret, title: str, text: str) -> bool:
         return False
     for service in sender:  # a service with a length limit gets a long message in pieces
         service.overflow_mode = apprise.OverflowMode.SPLIT
+    title, text = message.title, message.plain
+    if address.reveal().partition(":")[0].lower() in _MARKDOWN:
+        title, text = f"`{_without_backticks(title)}`", message.markdown
     title, text = without_markup(printable(title)), without_markup(printable_lines(text))
     # An object that is true if everything arrived. Without the format, a mail would contain the text as HTML.
-    return bool(sender.notify(title=title, body=text, body_format=apprise.NotifyFormat.TEXT))
+    return bool(
+        sender.notify(
+            title=title,
+            body=text,
+            body_format=apprise.NotifyFormat.TEXT,
+            notify_type=apprise.NotifyType(message.severity),
+        )
+    )

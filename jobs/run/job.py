@@ -30,6 +30,15 @@ class Outcome(StrEnum):
     RUNNING = "running"  # it has begun; only commands that take no lock store this
 
 
+class Severity(StrEnum):
+    """How bad the news of a message is, worst first, in the words of Apprise."""
+
+    FAILURE = "failure"
+    WARNING = "warning"
+    SUCCESS = "success"
+    INFO = "info"
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """A message that is sent once and never repeated, and the keys that mark it as sent."""
@@ -37,6 +46,7 @@ class Notice:
     keys: tuple[str, ...] = ()
     title: str = ""
     text: str = ""
+    severity: Severity = Severity.WARNING
 
 
 @dataclass(frozen=True, slots=True)

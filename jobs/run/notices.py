@@ -10,7 +10,7 @@ from typing import Any
 from jobs.run import documents
 from jobs.run.delivery import ClaimedMessages, Message, combine, is_claimed
 from jobs.run.documents import from_iso
-from jobs.run.job import Notice
+from jobs.run.job import Notice, Severity
 from jobs.run.record import Record
 from jobs.store import Store
 
@@ -24,6 +24,11 @@ class UndeliveredNotice:
     title: str
     text: str
     to: tuple[str, ...]
+    severity: Severity = Severity.WARNING
+
+    @property
+    def message(self) -> Message:
+        return Message(self.title, self.text, self.severity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +65,7 @@ def claim_notices(
             lambda latest: replace(latest, undelivered=still_undelivered(latest.undelivered, arrived), claimed_at=None),
         )
 
-    messages = {
-        address: [Message(notice.title, notice.text) for notice in state.undelivered if address in notice.to]
-        for address in to
-    }
+    messages = {address: [notice.message for notice in state.undelivered if address in notice.to] for address in to}
     return ClaimedMessages({address: combine(some) for address, some in messages.items() if some}, record_delivery)
 
 
@@ -71,7 +73,7 @@ def with_notice(state: NoticeState, notice: Notice, environment: str, to: Sequen
     """Return the state with a notice added, unless all of its keys are known."""
     if set(notice.keys) <= set(state.known):
         return state
-    undelivered = UndeliveredNotice(f"{environment}: {notice.title}", notice.text, tuple(to))
+    undelivered = UndeliveredNotice(f"{environment}: {notice.title}", notice.text, tuple(to), notice.severity)
     return replace(
         state,
         known=(*state.known, *notice.keys)[-REMEMBERED_KEYS:],
@@ -118,6 +120,12 @@ def _key(environment: str, job: str, subject: str) -> str:
 
 def _parse(fields: dict[str, Any]) -> NoticeState:
     undelivered = tuple(
-        UndeliveredNotice(notice["title"], notice["text"], tuple(notice["to"])) for notice in fields["undelivered"]
+        UndeliveredNotice(
+            notice["title"],
+            notice["text"],
+            tuple(notice["to"]),
+            Severity(notice.get("severity", Severity.WARNING)),
+        )
+        for notice in fields["undelivered"]
     )
     return NoticeState(tuple(fields["known"]), undelivered, from_iso(fields["claimed_at"]))

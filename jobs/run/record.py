@@ -11,7 +11,7 @@ from typing import Any
 
 from jobs.format import format_time
 from jobs.run.documents import from_body, from_iso, key_timestamp, to_body, utc_now
-from jobs.run.job import Notice, Outcome
+from jobs.run.job import Notice, Outcome, Severity
 from jobs.run.latest import RunSummary
 from jobs.run.lease import Holder
 from jobs.run.ticks import Gap
@@ -123,9 +123,14 @@ def _parse(fields: dict[str, Any]) -> Record:
             "missed": gap
             and Gap(gap["ticks"], datetime.fromisoformat(gap["first"]), datetime.fromisoformat(gap["last"])),
             "log": tuple(fields["log"]),
-            "notice": notice and Notice(**{**notice, "keys": tuple(notice["keys"])}),
+            "notice": notice and _parse_notice(notice),
         }
     )
+
+
+def _parse_notice(fields: Mapping[str, Any]) -> Notice:
+    severity = Severity(fields.get("severity", Severity.WARNING))
+    return Notice(tuple(fields["keys"]), fields["title"], fields["text"], severity)
 
 
 def read_record(store: Store, key: str) -> Record | None:

@@ -33,7 +33,7 @@ MOST_RECORDS_READ = 6000  # as many as 66 databases have days
 _FEW = 20  # sizes that a reader reads again and again rather than to write the document for them
 _BYTES_OF_DAY = 250
 _A_DAY = timedelta(days=1)
-_READERS = 16
+_READERS = 8
 _GOOD = (Outcome.DONE, Outcome.FINDING)  # of a backup: a set that shrank is a finding
 
 

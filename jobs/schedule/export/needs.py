@@ -37,7 +37,7 @@ def secrets_of(environment: Environment, timer: Timer, others: Mapping[str, Envi
 
 
 def _secrets(environment: Environment, timer: Timer, others: Mapping[str, Environment]) -> Iterator[Secret | None]:
-    yield from environment.alerts.to
+    yield from environment.alerts.addresses_of(timer.job)
     yield environment.alerts.heartbeat.get(timer.job)
     if timer.job in DATABASE_CLIENTS:
         tables = {**environment.databases, **environment.servers}

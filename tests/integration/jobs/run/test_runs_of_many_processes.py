@@ -200,7 +200,7 @@ def test_a_failure_and_its_recovery_reach_web_hook_and_mail(tmp_path: Path, fail
             run_job(job(work), env, store, Options())
     messages = [json.loads(body) for _, body in hook.requests]
     assert [message["title"] for message in messages] == [
-        "staging: backup of shop is failing",
+        "staging: backup of shop is failing: no route to db.internal",
         "staging: backup of shop works again",
     ]
     assert "no route to db.internal" in messages[0]["message"]
@@ -234,8 +234,8 @@ def test_an_alert_is_sent_twice_if_the_run_is_killed_before_it_records_the_deliv
 ) -> None:
     store = store_in(tmp_path / "store")
 
-    def dies_after(address: Secret, title: str, text: str) -> bool:
-        assert APPRISE(address, title, text)
+    def dies_after(address: Secret, message: delivery.Message) -> bool:
+        assert APPRISE(address, message)
         os.kill(os.getpid(), signal.SIGKILL)
         return True
 
@@ -261,7 +261,7 @@ def test_an_alert_is_sent_twice_if_the_run_is_killed_before_it_records_the_deliv
 def test_the_next_run_sends_the_alert_of_a_killed_run(tmp_path: Path, failing: Callable[[Run], Result]) -> None:
     store = store_in(tmp_path / "store")
 
-    def dies(_address: Secret, _title: str, _text: str) -> bool:
+    def dies(_address: Secret, _message: delivery.Message) -> bool:
         os.kill(os.getpid(), signal.SIGKILL)
         return False
 
@@ -269,7 +269,7 @@ def test_the_next_run_sends_the_alert_of_a_killed_run(tmp_path: Path, failing: C
         env = environment((f"json://127.0.0.1:{hook.port}/",))
 
         def program() -> int:
-            delivery.send_by_apprise = dies  # type: ignore[assignment]
+            delivery.send_by_apprise = dies
             run_job(job(failing, lease=lease(0.5)), env, store, SCHEDULED, now=lambda: FIRST)
             return 0
 

@@ -77,11 +77,11 @@ class FakeSender:
         self.texts: list[str] = []
         self.down: set[str] = set()
 
-    def __call__(self, address: Secret, title: str, text: str) -> bool:
+    def __call__(self, address: Secret, message: delivery.Message) -> bool:
         if address.literal in self.down:
             return False
-        self.titles.append(f"{address.literal}: {title}")
-        self.texts.append(text)
+        self.titles.append(f"{address.literal}: {message.title}")
+        self.texts.append(message.plain)
         return True
 
 
@@ -112,12 +112,12 @@ def test_a_failure_causes_one_alert_then_reminders_then_a_recovery(record: Recor
     send_alerts(record, store, sender, 30)
     send_alerts(record, store, sender, 36)
     assert sender.titles == [
-        "json://a: staging: backup of shop is failing",
-        "json://a: staging: backup of shop still has the same problem",
+        "json://a: staging: backup of shop is failing: no route to db.internal",
+        "json://a: staging: backup of shop still has the same problem: no route to db.internal",
         "json://a: staging: backup of shop works again",
     ]
     assert sender.texts[1] == (
-        "no route to db.internal\n\nSince 2026-05-05 12:00 CEST. Details: crew runs staging backup shop"
+        "no route to db.internal\n\nSince 2026-05-05 12:00 CEST. Look closer: crew runs staging backup shop --last"
     )
 
 
@@ -128,7 +128,7 @@ def test_a_failed_delivery_is_tried_again_at_the_next_run(record: Record, store:
     sender.down = set()
     send_alerts(failed, store, sender, 1)
     send_alerts(failed, store, sender, 2)
-    assert sender.titles == ["json://a: staging: backup of shop is failing"]
+    assert sender.titles == ["json://a: staging: backup of shop is failing: all is well"]
     assert "Since 2026-05-05 12:00" in sender.texts[0]
 
 
@@ -141,8 +141,8 @@ def test_an_unreached_address_gets_the_alert_later_and_no_address_gets_it_twice(
     send_alerts(failed, store, sender, 2, both)
     send_alerts(failed, store, sender, 3, both)
     assert sender.titles == [
-        "json://a: staging: backup of shop is failing",
-        "json://b: staging: backup of shop is failing",
+        "json://a: staging: backup of shop is failing: all is well",
+        "json://b: staging: backup of shop is failing: all is well",
     ]
 
 
@@ -157,7 +157,7 @@ def test_an_address_that_left_the_file_is_forgotten(record: Record, store: Store
 def test_a_fresh_claim_is_respected_and_an_old_one_is_taken_over(record: Record, store: Store) -> None:
     sender, failed = FakeSender(), replace(record, outcome=FAILED)
 
-    def dies(_address: Secret, _title: str, _text: str) -> bool:
+    def dies(_address: Secret, _message: delivery.Message) -> bool:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(store, "replace", dead)
             send_alerts(failed, store, sender, 0.001)
@@ -174,7 +174,7 @@ def test_a_fresh_claim_is_respected_and_an_old_one_is_taken_over(record: Record,
     send_alerts(failed, store, sender, 0.005)
     assert sender.titles == []
     send_alerts(failed, store, sender, 0.01)
-    assert sender.titles == ["json://a: staging: backup of shop is failing"]
+    assert sender.titles == ["json://a: staging: backup of shop is failing: all is well"]
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,10 @@ def test_a_planted_time_in_the_future_silences_no_alert(record: Record, store: S
 @pytest.mark.parametrize(
     "fault", [OutOfReach("away"), Denied("no rights"), StoreError("the disk is full"), Failed("not a document")]
 )
-@pytest.mark.parametrize(("outcome", "titles"), [(FAILED, ["is failing"]), (FINDING, ["has a finding"]), (DONE, [])])
+@pytest.mark.parametrize(
+    ("outcome", "titles"),
+    [(FAILED, ["is failing: all is well"]), (FINDING, ["has a finding: all is well"]), (DONE, [])],
+)
 def test_without_a_store_a_bad_outcome_is_alerted_without_a_claim(
     record: Record, fault: Exception, outcome: Outcome, titles: list[str]
 ) -> None:
@@ -214,3 +217,15 @@ def test_the_store_holds_no_address_in_clear(record: Record, store: Store) -> No
     body = store.get("staging/alerts/backup/shop.json").body.decode()
     assert "token" not in body
     assert address_id(Secret(literal="slack://token")) in body
+
+
+def test_a_route_sends_the_alerts_of_its_jobs_elsewhere(record: Record, store: Store) -> None:
+    routes = '[[alerts.routes]]\njobs = ["backup", "cost"]\nto = ["json://b"]\n'
+    env, sender = environment(("json://a",), more=routes), FakeSender()
+    for one in (replace(record, outcome=FAILED), replace(record, job="verify", outcome=FAILED)):
+        claims = alerts.claim_alerts(one, env, store, LOG, lambda: NOON)
+        delivery.Delivery(claims, LOG).deliver(env.alerts.all_addresses, sender, delivery.DELIVERY_TIMEOUT)
+    assert [title.split(" of")[0] for title in sender.titles] == [
+        "json://b: staging: backup",
+        "json://a: staging: verify",
+    ]

@@ -32,11 +32,11 @@ class FakeSender:
         self.texts: list[str] = []
         self.down: set[str] = set()
 
-    def __call__(self, address: Secret, title: str, text: str) -> bool:
+    def __call__(self, address: Secret, message: delivery.Message) -> bool:
         if address.literal in self.down:
             raise ConnectionError("no route")
-        self.sent.append(f"{address.literal}: {title}")
-        self.texts.append(text)
+        self.sent.append(f"{address.literal}: {message.title}")
+        self.texts.append(message.plain)
         return True
 
 
@@ -73,7 +73,7 @@ def test_a_failure_still_causes_an_alert_and_so_does_its_end(record: Record, sto
     send_notices(replace(record, outcome=Outcome.FAILED), store, sender)
     send_notices(replace(record, outcome=Outcome.FINDING, notice=NONE), store, sender, hours=1)
     assert sender.sent == [
-        "json://a: staging: backup of shop is failing",
+        "json://a: staging: backup of shop is failing: all is well",
         "json://a: staging: backup of shop works again",
     ]
 
@@ -89,7 +89,7 @@ def test_an_unreached_address_gets_the_same_text_later(record: Record, store: St
     )
     send_notices(replace(record, notice=NONE), store, sender, BOTH, hours=3)
     assert sender.sent[:1] == ["json://a: staging: half of it is gone"]
-    assert sorted(sender.sent[1:]) == ["json://a: staging: all of it is gone", "json://b: staging: 2 alerts"]
+    assert sorted(sender.sent[1:]) == ["json://a: staging: all of it is gone", "json://b: staging: 2 findings"]
     assert "staging: half of it is gone\n12 of 24\n\nstaging: all of it is gone\n12 of 24" in sender.texts
 
 
@@ -142,7 +142,7 @@ def test_the_record_has_the_notice_for_a_run_that_takes_over(store: Store) -> No
 
 def test_many_messages_are_combined_to_their_titles() -> None:
     two = [Message("staging: a", "first"), Message("staging: b", "second")]
-    assert combine(two) == Message("staging: 2 alerts", "staging: a\nfirst\n\nstaging: b\nsecond")
+    assert combine(two) == Message("staging: 2 findings", "staging: a\nfirst\n\nstaging: b\nsecond")
     many = combine([Message(f"staging: {number}", "text") for number in range(11)])
     assert many.text.splitlines()[:2] == ["staging: 0", "staging: 1"]
     assert "text" not in many.text
