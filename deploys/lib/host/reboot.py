@@ -177,8 +177,8 @@ def kubectl(*words: str, own: bool = False) -> str:
 
 
 def log_line(line: str) -> None:
-    """Write a line to the journal."""
-    sys.stderr.write(f"{line}\n")
+    """Write a line to the journal, without characters that a terminal obeys."""
+    sys.stderr.write("".join(each if each.isprintable() else " " for each in line) + "\n")
 
 
 def shut_down() -> None:

@@ -284,6 +284,7 @@ ALLOWED = {
     ("jobs/cli/exit_codes.py", "sys.stderr.write"): "prints the traceback of a bug, escaped, if no file can be written",
     ("jobs/run/progress.py", "Console"): "draws bars, with escaped descriptions",
     ("jobs/run/delivery.py", "sender.notify"): "sends alerts, escaped, as plain text",
+    ("deploys/lib/host/reboot.py", "sys.stderr.write"): "writes to the journal of a host, without control characters",
     ("deploys/lib/messages.py", "host.log"): "the one place where deploys print",
     ("terraform/ci/environments.py", "sys.stdout.write"): "prints JSON in ASCII for GitHub",
     ("terraform/policy/policy.py", "sys.stdout.write"): "an example of a check, whose output crew escapes",
