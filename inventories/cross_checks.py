@@ -58,6 +58,7 @@ _NEEDS_STORE = ("databases", "servers", "copies", "refresh", "stacks", "drift", 
 
 def _store(environment: Environment, sections: Sequence[str]) -> Iterator[Fault]:
     needing = [section for section in _NEEDS_STORE if getattr(environment, section)]
+    needing += ["alerts"] if environment.alerts.digest else []
     if "store" not in sections and needing:
         remedy = 'add [store] with url = "s3://bucket/prefix" or "file:///directory"'
         yield ("store",), f"is missing, but [{needing[0]}] needs it; {remedy}"

@@ -628,6 +628,9 @@ class Alerts:
     remind: timedelta = toml_key(
         value_types.DURATION, "time between reminders while a problem lasts", default="1d", example='"1d"'
     )
+    digest: Cron | None = toml_key(
+        value_types.CRON, "schedule of a report on backups, problems and cost", default=None, example='"0 8 * * 1"'
+    )
     heartbeat: Mapping[str, Secret] = toml_key(
         ValuesByName("a URL for each job", value_types.PING, JOBS),
         "URLs that the jobs ping, one for each job, so that a missing ping shows which job does not run",

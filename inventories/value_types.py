@@ -26,7 +26,7 @@ from inventories.secret import Secret, has_password
 
 T = TypeVar("T")
 
-JOBS = ("backup", "verify", "retention", "copy", "drift", "cost", "refresh", "status")
+JOBS = ("backup", "verify", "retention", "copy", "drift", "cost", "refresh", "status", "digest")
 UNLIMITED = -1
 FORMAT = 1
 NOBODY: Final = "nobody"

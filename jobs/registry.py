@@ -15,6 +15,7 @@ JOBS: dict[str, str] = {
     "refresh": "jobs.backup.refresh:REFRESH",
     "cost": "jobs.cost.job:COST",
     "status": "jobs.status.job:STATUS",
+    "digest": "jobs.status.digest:DIGEST",
 }
 """Name → "module:attribute". The module is imported when the job runs."""
 

@@ -27,6 +27,7 @@ JOB_SUMMARIES = {
     "refresh": "Fill a database from another environment's newest verified set.",
     "cost": "Compare this month's cloud cost with the budget.",
     "status": "Write the status page into the store.",
+    "digest": "Send a report on backups, problems and cost to the alert addresses.",
 }
 _JOBS_HELP = "\b\nJobs:\n" + "\n".join(f"  {name:<9}  {summary}" for name, summary in JOB_SUMMARIES.items())
 

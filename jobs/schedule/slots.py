@@ -73,6 +73,7 @@ def _lines(environment: Environment) -> Iterator[tuple[str, str, object]]:
         ("drift", environment.drift, "check"),
         ("cost", environment.cost, "check"),
         ("status", environment.status, "at"),
+        ("digest", environment.alerts, "digest"),
     ):
         if table is not None:
             yield job, "", getattr(table, key)

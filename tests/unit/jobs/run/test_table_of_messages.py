@@ -20,6 +20,9 @@ from jobs.run.alerts import AlertReason, alert_message
 from jobs.run.delivery import Message, combine
 from jobs.run.job import Severity
 from jobs.run.notices import NoticeState, with_notice
+from jobs.status.collect import EnvironmentStatus
+from jobs.status.digest import WeekOfBackups, report_title
+from jobs.status.health import Health, HealthState
 from tests.parts.bills import Account, at
 from tests.parts.runs import done, environment, job, store_in
 
@@ -75,6 +78,12 @@ def test_the_table_has_every_message(record: Record, monkeypatch: pytest.MonkeyP
     for notice in notices_in_the_table():
         (undelivered,) = with_notice(NoticeState(), notice, "production", ["a"]).undelivered
         found.append(undelivered.message)
+    week = WeekOfBackups(14, 98, 0, 14, ())
+    problems = (Health("backup", "shop", HealthState.FAILED, None, "", None),) * 2
+    report = Notice(
+        ("digest",), report_title(week, EnvironmentStatus("production", UTC, health=problems)), "", Severity.INFO
+    )
+    found.append(with_notice(NoticeState(), report, "production", ["a"]).undelivered[0].message)
     for message in found:
         assert ROWS.pop(message.title) == message.severity
     worst = combine([*(Message("production: a", "", Severity.FAILURE),) * 2, Message("production: b", "")])
