@@ -664,6 +664,12 @@ class Metrics:
         default=None,
         example='"/var/lib/prometheus/node-exporter/groundcrew.prom"',
     )
+    push: str = toml_key(
+        or_empty(value_types.HTTP_URL),
+        "address of a Pushgateway, for runs on machines whose files nothing collects",
+        default="",
+        example='"http://pushgateway:9091"',
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,7 @@ COMMANDS = {
     "cost": CommandEntry("jobs.cli.cost", "Show this month's cloud cost and forecast, and the budget."),
     "runs": CommandEntry("jobs.cli.runs", "List runs, or show one run with its log."),
     "status": CommandEntry("jobs.cli.status", "Show environment health, problems first."),
+    "metrics": CommandEntry("jobs.cli.metrics", "Print or serve the metrics of an environment for Prometheus."),
     "kubeconfig": CommandEntry("jobs.cli.kubeconfig", "Issue a short-lived kubeconfig for a person."),
     "demo": CommandEntry("jobs.cli.demo", "Back up, lose, restore and verify a database on this machine."),
     "alerts": CommandEntry("jobs.cli.alerts", "Test the alert addresses of an environment."),

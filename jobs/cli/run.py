@@ -59,7 +59,7 @@ def run_command(
         str,
         typer.Argument(
             metavar="JOB",
-            help="Job: backup, verify, retention, copy, drift, refresh, cost or status.",
+            help="Job: backup, verify, retention, copy, drift, refresh, cost, status or digest.",
             autocompletion=complete_job,
         ),
     ],

@@ -66,6 +66,16 @@ PANELS = (
         ),
     ),
     Panel("Stored size of the last backup", ((figure_query("backup", "stored_bytes"), SUBJECT_LEGEND),), "bytes"),
+    Panel(
+        "Age of the newest set in each copy",
+        ((f"time() - {figure_query('copy', 'newest_timestamp_seconds')}", SUBJECT_LEGEND),),
+        "s",
+    ),
+    Panel(
+        "Recovery time: duration of the last restore by a verification",
+        ((figure_query("verify", "seconds"), SUBJECT_LEGEND),),
+        "s",
+    ),
     Panel("Run duration", ((metric_query(DURATION.name), JOB_LEGEND),), "s"),
     Panel(
         "Spending and forecast against the budget",

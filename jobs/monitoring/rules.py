@@ -58,6 +58,14 @@ RULES = (
         SHOW_RUNS,
     ),
     Rule(
+        "GroundcrewCopyOverdue",
+        overdue_expression("copy"),
+        "5m",
+        "warning",
+        f"{RUN}: not copied for {{{{ $value | humanizeDuration }}}}, more than 1.5 times its period",
+        SHOW_RUNS,
+    ),
+    Rule(
         "GroundcrewRunFailing",
         outcome_expression(Outcome.FAILED),
         "1m",

@@ -51,6 +51,8 @@ class SubjectRuns:
     first: datetime | None = None
     problem_since: datetime | None = None
     succeeded: datetime | None = None
+    completed: datetime | None = None
+    """The end of the newest run that did not fail."""
     figures: tuple[Mapping[str, object], ...] = ()
     """What its job compares with earlier runs, newest first."""
 
@@ -68,6 +70,7 @@ class SubjectRuns:
             first=self.first or run.started,
             problem_since=None if is_good else self.problem_since or run.ended,
             succeeded=run.ended if is_good else self.succeeded,
+            completed=run.ended if run.complete else self.completed,
             figures=(compared, *self.figures)[:FIGURES_KEPT] if compared else self.figures,
         )
 
@@ -96,6 +99,7 @@ def parse_subject_runs(fields: Mapping[str, Any]) -> SubjectRuns:
         ticks=tuple(datetime.fromisoformat(tick) for tick in fields["ticks"]),
         figures=tuple(fields["figures"]),
         **{name: from_iso(fields[name]) for name in ("first", "problem_since", "succeeded")},
+        completed=from_iso(fields.get("completed")),
     )
 
 

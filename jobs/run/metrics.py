@@ -8,14 +8,18 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from inventories import Environment
 from inventories.printable import printable
 from jobs.run.job import Outcome
 from jobs.run.record import Record
 from jobs.run.ticks import period
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
 Labels = tuple[tuple[str, str], ...]
 Samples = dict[tuple[str, Labels], float]
@@ -42,11 +46,11 @@ FIGURE = Metric("groundcrew_last_run_figure", "A number of the last run; the lab
 PERIOD = Metric("groundcrew_period_seconds", "Time between two scheduled times; only for scheduled jobs.")
 METRICS = (LAST_RUN, LAST_SUCCESS, DURATION, OUTCOME, ATTEMPTS, MISSED, PERIOD, FIGURE)
 
-CODES = {Outcome.DONE: 0, Outcome.FAILED: 1, Outcome.FINDING: 2}
+CODES = {Outcome.DONE: 0, Outcome.FAILED: 1, Outcome.DIED: 1, Outcome.FINDING: 2}
 
 
-def samples_of(record: Record, to_next_tick: timedelta | None = None) -> Samples:
-    """Return the samples of one run."""
+def samples_of(record: Record, to_next_tick: timedelta | None = None, last_success: datetime | None = None) -> Samples:
+    """Return the samples of one run; `last_success` is the end of an earlier one."""
     labels = {"environment": record.environment, "crew_job": record.job, "subject": printable(record.subject)}
     ended = record.ended.timestamp()
     values = {
@@ -55,7 +59,9 @@ def samples_of(record: Record, to_next_tick: timedelta | None = None) -> Samples
         OUTCOME: CODES[record.outcome],
         ATTEMPTS: record.attempts,
         MISSED: record.missed.ticks if record.missed else 0,
-    } | ({LAST_SUCCESS: ended} if record.summary.complete else {})
+    }
+    values |= {LAST_SUCCESS: last_success.timestamp()} if last_success else {}
+    values |= {LAST_SUCCESS: ended} if record.summary.complete else {}
     values |= {PERIOD: to_next_tick.total_seconds()} if to_next_tick else {}
     samples = {(metric.name, _labels(labels)): float(value) for metric, value in values.items()}
     figures = {printable(name): value for name, value in record.figures.items() if isinstance(value, int | float)}
@@ -97,7 +103,14 @@ def write(
 
 def to_text(samples: Samples) -> str:
     """Return samples in Prometheus' text format."""
-    from prometheus_client import CollectorRegistry, generate_latest
+    from prometheus_client import generate_latest
+
+    return generate_latest(collected(samples)).decode()
+
+
+def collected(samples: Samples) -> CollectorRegistry:
+    """Return samples as prometheus-client takes them."""
+    from prometheus_client import CollectorRegistry
     from prometheus_client.core import GaugeMetricFamily
 
     class Collector:
@@ -111,7 +124,7 @@ def to_text(samples: Samples) -> str:
 
     registry = CollectorRegistry()
     registry.register(Collector())
-    return generate_latest(registry).decode()
+    return registry
 
 
 def from_text(text: str) -> Samples:

@@ -29,9 +29,10 @@ from jobs.run.job import Job, Options, Outcome, Result
 from jobs.run.latest import RunSummary
 from jobs.run.lease import Holder, Lease, Lock, LockHeld, acquire, holder_to, lock_key
 from jobs.run.progress import end_bars
+from jobs.run.pushing import MetricsGateway
 from jobs.run.record import Record, already_done, find_record, record_of_dead_run, record_to
 from jobs.run.stop import Stop, Stopped, on_signals
-from jobs.run.ticks import Gap, latest_tick, missed_ticks
+from jobs.run.ticks import Gap, latest_tick, missed_ticks, period
 from jobs.store import Store
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ class JobRunner:
     def __post_init__(self) -> None:
         log = jobs.log.get().bind(environment=self.environment.name, job=self.job.name)
         self.heartbeat = Heartbeat(self.environment.alerts.heartbeat.get(self.job.name), log)
+        self.gateway = MetricsGateway(self.environment.metrics.push)
         self.alerts = AlertQueue(self.environment, self.store, log, self.now)
         self._turns = threading.BoundedSemaphore(self.job.max_parallel)
 
@@ -382,6 +384,8 @@ class JobRunner:
         try:
             line = self.job.schedule(self.environment, record.subject)
             metrics.write(record, self.environment, line, partial(self.job.has_subject, self.environment))
+            to_next_tick = period(line, self.environment.timezone, record.started) if line else None
+            self.gateway.push(record, to_next_tick)
         except Exception as error:
             run.log.warning("metrics not written", why=redact(str(error)))
         if record.stopped != "stopped by SIGINT":

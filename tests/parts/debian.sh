@@ -31,7 +31,8 @@ postgresql-N-partman an extension with user data in its tables
 postgresql-N-pgaudit an extension that needs a preloaded library
 postgresql-N-postgis-3 an extension with members of all kinds, and sequences of its own
 procps              tests look at processes
-prometheus          promtool checks the rules for alerts
+prometheus          promtool checks the rules for alerts; it scrapes our metrics
+prometheus-pushgateway runs push their metrics to it
 python3-venv        everything that pip installs goes into .venv
 systemd             systemd-analyze checks the exported timers
 systemd-container   the lab boots hosts with systemd-nspawn

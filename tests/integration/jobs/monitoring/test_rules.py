@@ -64,6 +64,8 @@ CASES: list[tuple[str, list[dict[str, str]], str, set[str]]] = [
     ("a backup is late", but(series(LAST_SUCCESS.name, "backup", always(0))), "1h30m", set()),
     ("a backup is overdue", but(series(LAST_SUCCESS.name, "backup", always(0))), "1h36m", {"BackupOverdue"}),
     ("a verification is overdue", but(series(LAST_SUCCESS.name, "verify", always(0))), "2h", {"VerificationOverdue"}),
+    ("a copy is overdue", [*healthy(), series(LAST_SUCCESS.name, "copy", always(0), "offsite.shop"),
+        series(PERIOD.name, "copy", always(3600), "offsite.shop")], "2h", {"CopyOverdue"}),
     ("a job without a schedule has no period", but(
         series(LAST_SUCCESS.name, "backup", always(0)), series(PERIOD.name, "backup", "")), "20h", set()),
     ("a run fails", but(series(OUTCOME.name, "refresh", always(1))), "10m", {"RunFailing"}),

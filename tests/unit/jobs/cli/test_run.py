@@ -75,7 +75,9 @@ def written(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("store/**/*.json") if path.name != "groundcrew.json"]
 
 
-@pytest.mark.parametrize("job", ["backup", "verify", "retention", "copy", "drift", "refresh", "cost", "status"])
+@pytest.mark.parametrize(
+    "job", ["backup", "verify", "retention", "copy", "drift", "refresh", "cost", "status", "digest"]
+)
 def test_a_mistyped_name_leaves_no_record(crew: Crew, write: Write, tmp_path: Path, job: str) -> None:
     write(databases("shop") + STACK)
     result = crew("run", job, "try", "--only", "shpo")
