@@ -19,3 +19,14 @@ postgres_backup: dict[str, object] = {}
 postgres_clients: list[str] = []  # networks or addresses that can connect, with TLS (default: only this host)
 postgres_memory = 0  # MiB that PostgreSQL can use; 0 means all memory of the host
 postgres_settings: dict[str, object] = {}  # keys of postgresql.conf; they override the defaults
+
+# Point-in-time recovery with pgBackRest. One to three repositories, each with all backups and WAL. Times are cron lines
+# in the host's time zone. "keep": {"full": 4} keeps four full backups, {"days": 30} a window of 30 days; "diff" limits
+# differential backups. Leave out both keys if the host has a role for the bucket. "cipher": "none" disables encryption.
+#   {"stanza": "main", "full": "0 3 * * 0", "diff": "0 3 * * 1-6", "incr": "0 9-21/4 * * *",
+#    "queue": "16GiB",  # the most WAL that waits while the archive fails (default: a quarter of the disk)
+#    "repositories": [{"s3": {"bucket": "acme-pitr", "folder": "main", "region": "eu-central-1",
+#                             "endpoint": "s3.eu-central-1.amazonaws.com", "path_style": False, "verify_tls": True,
+#                             "access_key": {"env": "PITR_KEY"}, "secret_key": {"env": "PITR_SECRET"}},
+#                      "cipher": {"env": "PITR_CIPHER"}, "keep": {"full": 4, "diff": 14}}]}
+postgres_pitr: dict[str, object] = {}

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from deploys.lib.postgres.pitr_metrics import PREFIX as PITR
 from jobs.run.job import Outcome
 from jobs.run.metrics import CODES, FIGURE, LAST_RUN, LAST_SUCCESS, OUTCOME, PERIOD
 
 RUN = "{{ $labels.environment }}: {{ $labels.crew_job }} of {{ $labels.subject }}"
+SHOW_ARCHIVE = "Read /var/log/pgbackrest on the host, or run deploys/postgres.py, which checks the archive and says why"
+REPOSITORY = "{{ $labels.instance }}: repository {{ $labels.repository }}"
 SHOW_RUNS = "Show the runs: crew runs {{ $labels.environment }} {{ $labels.crew_job }} {{ $labels.subject }}"
 
 
@@ -128,6 +131,56 @@ RULES = (
         "critical",
         "Prometheus receives no groundcrew metrics",
         "Compare metrics.textfile in the environment file with node_exporter's --collector.textfile.directory",
+    ),
+    # All three times together stay below 15 minutes: the metric's minute, the lag, and the duration.
+    Rule(
+        "GroundcrewArchiveBehind",
+        f"{PITR}_archive_lag_seconds > 300",
+        "5m",
+        "critical",
+        "{{ $labels.instance }}: WAL has waited {{ $value | humanizeDuration }} for the archive",
+        SHOW_ARCHIVE,
+    ),
+    Rule(
+        "GroundcrewArchiveDropped",
+        f"{PITR}_archive_dropped == 1",
+        "1m",
+        "critical",
+        f"{REPOSITORY} lacks WAL that the server dropped because its queue was full",
+        "Make a backup now: systemctl start groundcrew-pitr-backup@full. No moment in the gap can be restored",
+    ),
+    Rule(
+        "GroundcrewRepositoryFailing",
+        f"{PITR}_repository_ok == 0",
+        "10m",
+        "critical",
+        f"{REPOSITORY} can't be read, or has a fault",
+        SHOW_ARCHIVE,
+    ),
+    Rule(
+        "GroundcrewPhysicalBackupFailed",
+        f"{PITR}_backup_failed == 1",
+        "1m",
+        "critical",
+        f"{REPOSITORY}: the last pgBackRest backup failed",
+        "Show why: journalctl --unit='groundcrew-pitr-backup@*'",
+    ),
+    Rule(
+        "GroundcrewPhysicalBackupOverdue",
+        f"time() - max by (instance, repository) ({PITR}_last_backup_timestamp_seconds) "
+        f"> on (instance) group_left () (1.5 * {PITR}_backup_period_seconds)",
+        "5m",
+        "critical",
+        f"{REPOSITORY}: no pgBackRest backup for {{{{ $value | humanizeDuration }}}}, more than 1.5 times its period",
+        "Show the timers on the host: systemctl list-timers 'groundcrew-pitr-*'",
+    ),
+    Rule(
+        "GroundcrewArchiveUnmeasured",
+        f"time() - {PITR}_measured_timestamp_seconds > 600",
+        "1m",
+        "critical",
+        "{{ $labels.instance }}: the WAL archive has not been measured for {{ $value | humanizeDuration }}",
+        "Show why: journalctl --unit=groundcrew-pitr-metrics",
     ),
 )
 

@@ -59,6 +59,13 @@ def rule(name: str) -> str:
     return f"Groundcrew{name}"
 
 
+def archive(metric: str, values: str, **more: str) -> dict[str, str]:
+    """Return a series of a PostgreSQL host."""
+    labels = {"instance": "db-1:9100", **more}
+    text = ",".join(f'{name}="{value}"' for name, value in labels.items())
+    return {"series": f"groundcrew_pitr_{metric}{{{text}}}", "values": values}
+
+
 CASES: list[tuple[str, list[dict[str, str]], str, set[str]]] = [
     ("healthy", healthy(), "30h", set()),
     ("a backup is late", but(series(LAST_SUCCESS.name, "backup", always(0))), "1h30m", set()),
@@ -83,6 +90,19 @@ CASES: list[tuple[str, list[dict[str, str]], str, set[str]]] = [
      {"RunnerSilent"}),
     ("no metrics at all", [], "20m", {"NoMetrics"}),
     ("no metrics for a short time", [], "10m", set()),
+    ("WAL waits for a moment", but(archive("archive_lag_seconds", "0+60x4 0x2000")), "20m", set()),
+    ("the archive stops", but(archive("archive_lag_seconds", "0+60x2000")), "14m", {"ArchiveBehind"}),
+    ("WAL was dropped", but(archive("archive_dropped", always(1), repository="1")), "5m", {"ArchiveDropped"}),
+    ("a repository fails", but(archive("repository_ok", always(0), repository="2")), "14m", {"RepositoryFailing"}),
+    ("a physical backup failed", but(
+        archive("backup_failed", always(1), repository="1")), "5m", {"PhysicalBackupFailed"}),
+    ("a physical backup is overdue in one repository", but(
+        archive("last_backup_timestamp_seconds", always(0), repository="1", type="full"),
+        archive("last_backup_timestamp_seconds", "0+60x5000", repository="1", type="incr"),
+        archive("last_backup_timestamp_seconds", always(0), repository="2", type="full"),
+        archive("backup_period_seconds", always(3600))), "1h40m", {"PhysicalBackupOverdue"}),
+    ("the archive is not measured", but(
+        archive("measured_timestamp_seconds", always(0))), "14m", {"ArchiveUnmeasured"}),
 ]  # fmt: skip
 
 

@@ -1,0 +1,132 @@
+"""Operations that set up pgBackRest on a PostgreSQL server, and remove it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from pyinfra import host
+from pyinfra.api import FunctionCommand, Host, State, operation
+from pyinfra.context import ctx_state
+
+from deploys.lib import operations
+from deploys.lib.facts import HostFacts, command_output, file_contents, operation_with_facts
+from deploys.lib.messages import log_message
+from deploys.lib.operations import Steps, run_silently
+from deploys.lib.postgres import pitr as settings_of
+from deploys.lib.postgres.pitr import CONFIG, UNITS, Pitr
+from inventories import Secret
+
+AS_POSTGRES = "cd / && runuser --user postgres --"
+# pgBackRest says only that the systems differ; it can't know why.
+OTHER_SERVER = (
+    "the repository has the backups of another server in this stanza: restore them with deploys/postgres_restore.py, "
+    "or set another stanza"
+)
+CHECK_TIMEOUT = 120  # seconds; pgBackRest itself tries again and again
+OUR_UNITS = f"cd {UNITS} && ls -d groundcrew-pitr-*"
+
+
+def set_up(pitr: Pitr, config: Secret, version: int, *, create_stanza: bool = True) -> None:
+    """Install and configure pgBackRest. Its timers start later, with `start`."""
+    operations.ensure_folder(name="Results of backups", path=settings_of.STATE, mode="750", owner="postgres:postgres")
+    operations.ensure_folder(name="Metrics", path=settings_of.METRICS_FOLDER)
+    metrics = Path(__file__).with_name("pitr_metrics.py").read_text()
+    programs = {
+        settings_of.BACKUP_PROGRAM: settings_of.backup_program(pitr),
+        settings_of.METRICS_PROGRAM: metrics,
+    }
+    for path, text in host.loop(programs.items()):
+        operations.write_file(name=f"Program {Path(path).name}", text=text, dest=path, mode="755")
+    write_config(
+        name="Repositories",
+        config=config,
+        stanza=pitr.stanza if create_stanza else "",
+        data=settings_of.data_folder(version),
+    )
+
+
+def start(pitr: Pitr, version: int) -> None:
+    """Start the timers, and check that WAL reaches each repository."""
+    units = settings_of.pitr_units(pitr, version)
+    for path, text in host.loop(units.items()):
+        operations.write_file(name=f"Unit {Path(path).name}", text=text, dest=path)
+    remove_units(name="Timers of other schedules", keep=[Path(path).name for path in units])
+    operations.reload_systemd(name="Unit files", files=list(units))
+    for path in host.loop([path for path in units if path.endswith(".timer")]):
+        operations.ensure_unit(name=f"Timer {Path(path).name}", unit=Path(path).name, files=[path])
+    check_archive(name="Archive", stanza=pitr.stanza)
+
+
+def remove() -> None:
+    """Remove timers, programs and the configuration with its secrets. Backups in the repositories stay."""
+    remove_units(name="Timers of backups", keep=[])
+    files = [CONFIG, settings_of.BACKUP_PROGRAM, settings_of.METRICS_PROGRAM, settings_of.METRICS_FILE]
+    remove_files(name="Files of pgBackRest", files=files)
+
+
+@operation_with_facts(lambda **_: file_contents(CONFIG))
+def write_config(facts: HostFacts, config: Secret, stanza: str, data: str) -> Steps:
+    """Write pgBackRest's configuration, if each of its repositories has the stanza or accepts it.
+
+    So a wrong key never replaces a configuration that works. The secrets travel through stdin.
+    """
+    current = facts.paths.get(CONFIG)
+    up_to_date = current and (current.mode, current.owner) == ("640", "postgres:postgres")
+    if up_to_date and facts.checksums.get(CONFIG) == operations.sha256(config.reveal()):
+        host.noop("the configuration is up to date")
+        return
+    create = f"pgbackrest --config={{}} --stanza={stanza} --io-timeout=10 --no-online stanza-create"
+    check = f"[ ! -e {data}/PG_VERSION ] || ({AS_POSTGRES} {create})" if stanza else ""
+    write = operations.write_command(CONFIG, "640", "postgres:postgres", check)
+    yield FunctionCommand(_write_config, (write, config), {})
+
+
+def _write_config(state: State, host: Host, write: str, config: Secret) -> bool:
+    ok, output = run_silently(host, f"{{ {write}; }} 2>&1", config.reveal())
+    if not ok:
+        log_message(
+            host, "\n".join(["the repositories were not accepted, and the configuration stays as it was:", *output])
+        )
+        if any("do not match the database" in each for each in output):
+            log_message(host, OTHER_SERVER)
+    return ok
+
+
+@operation()
+def check_archive(stanza: str) -> Steps:
+    """Check that a WAL segment written now reaches each repository; this changes nothing."""
+    if not ctx_state.get().is_executing:
+        return
+    ok, output = run_silently(host, archive_check_command(stanza))
+    if not ok:
+        yield FunctionCommand(_report, ("\n".join(["WAL does not reach the repositories:", *output]),), {})
+
+
+def archive_check_command(stanza: str) -> str:
+    """Return a command that writes a WAL segment and waits until it is in each repository."""
+    check = f"timeout {CHECK_TIMEOUT} pgbackrest --stanza={stanza} --io-timeout=5 --archive-timeout=60 check"
+    return f"{{ {AS_POSTGRES} {check} || {{ [ $? != 124 ] || echo no answer in time; false; }}; }} 2>&1"
+
+
+def _report(state: State, host: Host, message: str) -> bool:
+    log_message(host, message)
+    return False
+
+
+@operation_with_facts(lambda **_: command_output(OUR_UNITS))
+def remove_units(facts: HostFacts, keep: Sequence[str]) -> Steps:
+    """Stop and remove our units that are not among those to keep."""
+    old = sorted(set(facts.output[OUR_UNITS]) - set(keep))
+    if timers := [unit for unit in old if unit.endswith(".timer")]:
+        yield f"systemctl disable --quiet --now {shlex.join(timers)}"
+    if old:
+        yield f"cd {UNITS} && rm --force {shlex.join(old)} && systemctl daemon-reload"
+
+
+@operation_with_facts(lambda files, **_: file_contents(*files))
+def remove_files(facts: HostFacts, files: Sequence[str]) -> Steps:
+    """Remove files, if they exist."""
+    if existing := [file for file in files if file in facts.paths]:
+        yield f"rm --force {shlex.join(existing)}"

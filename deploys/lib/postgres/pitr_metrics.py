@@ -1,0 +1,129 @@
+#!/usr/bin/python3
+"""Print metrics of a server's WAL archive and repositories, for node_exporter. Runs on the host, as postgres.
+
+    pitr-metrics STANZA REPOSITORIES DATA_FOLDER LONGEST_SECONDS_BETWEEN_BACKUPS
+    pitr-metrics --sum-sizes < the JSON of `pgbackrest repo-ls`
+
+It needs only Python's standard library. It reads the files of WAL segments, so it works while PostgreSQL is down.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+STATE = Path("/var/lib/groundcrew-pitr")
+SEGMENT = re.compile(r"[0-9A-F]{24}")
+PREFIX = "groundcrew_pitr"
+HELP = {
+    "measured_timestamp_seconds": "When these metrics were measured",
+    "archive_lag_seconds": "Age of the oldest WAL segment that waits for the archive",
+    "archive_waiting_segments": "WAL segments that wait for the archive",
+    "archive_dropped": "1 if the repository lacks WAL that PostgreSQL no longer keeps for it",
+    "repository_ok": "1 if pgBackRest reads the repository and finds no fault",
+    "repository_size_bytes": "Size of the repository after the last backup, with WAL",
+    "reachable_since_timestamp_seconds": "The earliest moment that can be restored",
+    "last_backup_timestamp_seconds": "End of the newest backup of each type",
+    "backup_failed": "1 if the last try to make a backup failed",
+    "backup_period_seconds": "The longest time between two scheduled backups",
+}
+
+
+def archive_lines(status: Iterable[tuple[str, float]], now: float) -> Iterator[str]:
+    """Yield the metrics of waiting WAL, from the names in archive_status and their times."""
+    waiting = [modified for name, modified in status if name.endswith(".ready")]
+    yield line("archive_lag_seconds", max(0.0, now - min(waiting)) if waiting else 0)
+    yield line("archive_waiting_segments", len(waiting))
+
+
+def newest_done(names: Iterable[str]) -> str:
+    """Return the newest WAL segment that PostgreSQL regards as archived; "" if there is none."""
+    segments = (name.removesuffix(".done") for name in names if name.endswith(".done"))
+    return max((segment for segment in segments if SEGMENT.fullmatch(segment)), default="")
+
+
+def repository_lines(stanza: Mapping[str, Any], repositories: int, done: str) -> Iterator[str]:
+    """Yield the metrics of each repository, from an entry of `pgbackrest info --output=json`; {} if there is none."""
+    healthy = {each["key"] for each in stanza.get("repo", ()) if each["status"]["code"] == 0}
+    for key in range(1, repositories + 1):
+        labels = f'repository="{key}"'
+        backups = [each for each in stanza.get("backup", ()) if each["database"]["repo-key"] == key]
+        newest = [each.get("max") or "" for each in stanza.get("archive", ()) if each["database"]["repo-key"] == key]
+        yield line("repository_ok", int(key in healthy), labels)
+        if newest:
+            yield line("archive_dropped", int(done > max(newest)), labels)
+        stops = {each["type"]: each["timestamp"]["stop"] for each in backups}  # the last one of each type wins
+        for kind, stop in sorted(stops.items()):
+            yield line("last_backup_timestamp_seconds", stop, f'{labels},type="{kind}"')
+        if backups:
+            yield line("reachable_since_timestamp_seconds", min(each["timestamp"]["stop"] for each in backups), labels)
+
+
+def result_lines(files: Mapping[str, str]) -> Iterator[str]:
+    """Yield what the last backups left in STATE, from texts by file name."""
+    for name, text in sorted(files.items()):
+        what, _, number = name.partition("-")
+        if text.strip().isdigit() and number.isdigit() and what in {"result", "size"}:
+            labels = f'repository="{number}"'
+            value = int(text)
+            yield (
+                line("repository_size_bytes", value, labels)
+                if what == "size"
+                else line("backup_failed", int(value != 0), labels)
+            )
+
+
+def line(name: str, value: float, labels: str = "") -> str:
+    return f"{PREFIX}_{name}{{{labels}}} {value:g}" if abs(value) < 1e6 else f"{PREFIX}_{name}{{{labels}}} {value:.0f}"
+
+
+def grouped(lines: Iterable[str]) -> str:
+    """Return the lines with their help texts, metric by metric, as the format demands."""
+    ordered = sorted(each.replace("{}", "") for each in lines)
+    parts, seen = [], ""
+    for each in ordered:
+        name = re.split(r"[{ ]", each, maxsplit=1)[0]
+        if name != seen:
+            parts += [f"# HELP {name} {HELP[name.removeprefix(f'{PREFIX}_')]}", f"# TYPE {name} gauge"]
+        seen = name
+        parts.append(each)
+    return "\n".join([*parts, ""])
+
+
+def read_info(stanza: str) -> Mapping[str, Any]:
+    """Return what pgBackRest knows about the stanza; {} if it doesn't answer in time."""
+    command = ["pgbackrest", f"--stanza={stanza}", "--io-timeout=5", "--output=json", "info"]
+    try:
+        output = subprocess.run(command, stdout=subprocess.PIPE, check=False, timeout=40).stdout
+        stanzas = json.loads(output)
+    except (subprocess.TimeoutExpired, ValueError):
+        return {}
+    return dict(stanzas[0]) if stanzas else {}
+
+
+def main(arguments: list[str]) -> None:
+    if arguments == ["--sum-sizes"]:
+        sys.stdout.write(f"{sum(entry.get('size', 0) for entry in json.load(sys.stdin).values())}\n")
+        return
+    stanza, repositories, data, period = arguments
+    now = time.time()
+    folder = Path(data, "pg_wal/archive_status")
+    status = [(file.name, file.stat().st_mtime) for file in folder.glob("*") if file.exists()]
+    lines = [
+        line("measured_timestamp_seconds", now),
+        line("backup_period_seconds", int(period)),
+        *archive_lines(status, now),
+        *repository_lines(read_info(stanza), int(repositories), newest_done(name for name, _ in status)),
+        *result_lines({file.name: file.read_text() for file in STATE.glob("*-?")}),
+    ]
+    sys.stdout.write(grouped(lines))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

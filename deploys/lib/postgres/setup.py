@@ -1,0 +1,115 @@
+"""Install and configure a PostgreSQL server, as deploys/postgres.py and deploys/postgres_restore.py need it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from pyinfra import host, inventory
+
+from deploys.lib import operations, preflight
+from deploys.lib.operations import CommandLines
+from deploys.lib.postgres import archive, files
+from deploys.lib.postgres import pitr as postgres_pitr
+from deploys.lib.postgres.pitr import Pitr
+from inventories import Secret
+
+MEMORY, DISK = 500, 1500  # MiB
+GROUP = "postgres_servers"
+DISK_SIZE = (
+    "df --output=size -B1M /var/lib/postgresql 2>/dev/null | tail -1 | grep . || df --output=size -B1M /var | tail -1"
+)
+
+
+@dataclass(frozen=True)
+class ManagedServer:
+    """A server as group data describes it."""
+
+    version: int
+    settings: str  # the text of the settings file
+    clients: tuple[str, ...]
+    pitr: Pitr | None
+    pitr_config: Secret = field(default_factory=Secret)
+
+    @property
+    def folder(self) -> str:
+        return f"/etc/postgresql/{self.version}/main"
+
+    @property
+    def settings_path(self) -> str:
+        return f"{self.folder}/{files.SETTINGS}"
+
+    @property
+    def access_path(self) -> str:
+        return f"{self.folder}/pg_hba.conf"
+
+    @property
+    def unit(self) -> str:
+        return f"postgresql@{self.version}-main.service"
+
+
+def server_of_group_data(other_faults: Iterable[str] = ()) -> ManagedServer:
+    """Return this host's server; raise DeployError with all faults of its group data."""
+    system = preflight.check_system(memory=MEMORY, disk=DISK)
+    clients = host.data.get("postgres_clients") or []
+    settings, given = host.data.get("postgres_settings") or {}, host.data.get("postgres_pitr") or {}
+    pitr_faults = [*postgres_pitr.faults(given, settings), *_shared_stanza_faults(given)] if given else []
+    preflight.stop_on_faults(f"{host.name}: {fault}" for fault in [*other_faults, *files.faults(clients), *pitr_faults])
+    pitr = Pitr.from_group_data(given, _disk_size()) if given else None
+    version = files.VERSIONS[system.name, system.version]
+    text = files.postgres_settings(
+        host.data.get("postgres_memory") or system.memory,
+        clients,
+        {**(postgres_pitr.archive_settings(pitr.stanza) if pitr else {}), **settings},
+    )
+    config = postgres_pitr.config_text(pitr, version, system.cpus) if pitr else Secret()
+    return ManagedServer(version, text, tuple(clients), pitr, config)
+
+
+def _disk_size() -> int:
+    return int(host.get_fact(CommandLines, DISK_SIZE)[0])
+
+
+def _shared_stanza_faults(given: object) -> Iterable[str]:
+    """Return a fault if another host of the group has this host's stanza."""
+    of_hosts = {each.name: each.data.get("postgres_pitr") or {} for each in inventory.groups[GROUP]}
+    stanzas = {
+        name: str(each["stanza"]) for name, each in of_hosts.items() if isinstance(each, dict) and "stanza" in each
+    }
+    return postgres_pitr.shared_stanza_faults(host.name, stanzas) if host.name in stanzas else ()
+
+
+def install_server(server: ManagedServer) -> None:
+    """Install PostgreSQL, and pgBackRest if the server has point-in-time recovery."""
+    # Before the packages: installing them creates the first cluster.
+    operations.write_file(
+        name="Defaults for new clusters",
+        text=files.CLUSTERS,
+        dest="/etc/postgresql-common/createcluster.conf",
+        mode="644",
+    )
+    pgbackrest = postgres_pitr.PACKAGES if server.pitr else ()
+    operations.install_packages(
+        name="Packages",
+        packages=[f"postgresql-{server.version}", f"postgresql-client-{server.version}", *pgbackrest],
+    )
+
+
+def configure_server(server: ManagedServer, *, create_stanza: bool = True) -> None:
+    """Write the settings and access rules. Repositories come first: PostgreSQL never archives into nowhere."""
+    if server.pitr:
+        archive.set_up(server.pitr, server.pitr_config, server.version, create_stanza=create_stanza)
+    operations.write_file(
+        name="Settings",
+        text=server.settings,
+        dest=server.settings_path,
+        mode="644",
+        check=files.settings_check_command(server.version, server.folder),
+    )
+    operations.write_file(
+        name="Access rules",
+        text=files.pg_hba(server.clients),
+        dest=server.access_path,
+        owner="postgres:postgres",
+        mode="640",
+    )

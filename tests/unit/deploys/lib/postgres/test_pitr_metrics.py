@@ -1,0 +1,82 @@
+"""The metrics of a WAL archive, from what the host and pgBackRest say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from deploys.lib.postgres import pitr_metrics
+
+SEGMENTS = [f"00000001000000000000000{number}" for number in range(1, 8)]
+# The shape of `pgbackrest info --output=json` of 2.45, with what the metrics read.
+INFO: dict[str, Any] = {
+    "repo": [{"key": 1, "status": {"code": 0}}, {"key": 2, "status": {"code": 99}}],
+    "archive": [{"database": {"id": 1, "repo-key": 1}, "max": SEGMENTS[5], "min": SEGMENTS[0]}],
+    "backup": [
+        {"database": {"id": 1, "repo-key": 1}, "timestamp": {"start": 90, "stop": 100}, "type": "full"},
+        {"database": {"id": 1, "repo-key": 1}, "timestamp": {"start": 190, "stop": 200}, "type": "incr"},
+        {"database": {"id": 1, "repo-key": 1}, "timestamp": {"start": 290, "stop": 300}, "type": "incr"},
+    ],
+}
+
+
+def values(lines: list[str]) -> dict[str, float]:
+    return {key: float(value) for key, _, value in (line.rpartition(" ") for line in lines)}
+
+
+def test_the_lag_is_the_age_of_the_oldest_waiting_segment() -> None:
+    status = [(f"{SEGMENTS[0]}.done", 10.0), (f"{SEGMENTS[1]}.ready", 400.0), (f"{SEGMENTS[2]}.ready", 700.0)]
+    assert values(list(pitr_metrics.archive_lines(status, 1000.0))) == {
+        "groundcrew_pitr_archive_lag_seconds{}": 600,
+        "groundcrew_pitr_archive_waiting_segments{}": 2,
+    }
+    assert values(list(pitr_metrics.archive_lines(status[:1], 1000.0)))["groundcrew_pitr_archive_lag_seconds{}"] == 0
+
+
+def test_a_repository_that_lacks_archived_wal_dropped_it() -> None:
+    names = [f"{SEGMENTS[5]}.done", f"{SEGMENTS[6]}.ready", "00000002.history.done", "x.done"]
+    assert pitr_metrics.newest_done(names) == SEGMENTS[5]
+    assert pitr_metrics.newest_done([]) == ""
+    for done, dropped in ((SEGMENTS[5], 0), (SEGMENTS[6], 1)):
+        found = values(list(pitr_metrics.repository_lines(INFO, 1, done)))
+        assert found['groundcrew_pitr_archive_dropped{repository="1"}'] == dropped
+
+
+def test_each_repository_has_its_state_and_the_newest_backup_of_each_type() -> None:
+    assert values(list(pitr_metrics.repository_lines(INFO, 2, ""))) == {
+        'groundcrew_pitr_repository_ok{repository="1"}': 1,
+        'groundcrew_pitr_archive_dropped{repository="1"}': 0,
+        'groundcrew_pitr_last_backup_timestamp_seconds{repository="1",type="full"}': 100,
+        'groundcrew_pitr_last_backup_timestamp_seconds{repository="1",type="incr"}': 300,
+        'groundcrew_pitr_reachable_since_timestamp_seconds{repository="1"}': 100,
+        'groundcrew_pitr_repository_ok{repository="2"}': 0,
+    }
+    assert values(list(pitr_metrics.repository_lines({}, 1, ""))) == {
+        'groundcrew_pitr_repository_ok{repository="1"}': 0
+    }
+
+
+def test_results_of_backups_are_read_from_files() -> None:
+    files = {"result-1": "0\n", "result-2": "82\n", "size-1": "6673040\n", "size-2": "", "else-1": "5"}
+    assert values(list(pitr_metrics.result_lines(files))) == {
+        'groundcrew_pitr_backup_failed{repository="1"}': 0,
+        'groundcrew_pitr_backup_failed{repository="2"}': 1,
+        'groundcrew_pitr_repository_size_bytes{repository="1"}': 6673040,
+    }
+
+
+def test_prometheus_reads_the_text_and_each_metric_has_a_help() -> None:
+    status = [(f"{SEGMENTS[1]}.ready", 400.0)]
+    lines = [
+        pitr_metrics.line("measured_timestamp_seconds", 1796009411.25),
+        pitr_metrics.line("backup_period_seconds", 86400),
+        *pitr_metrics.repository_lines(INFO, 2, SEGMENTS[5]),
+        *pitr_metrics.archive_lines(status, 1000.0),
+        *pitr_metrics.result_lines({"result-1": "0", "size-1": "5"}),
+    ]
+    families = {each.name: each for each in text_string_to_metric_families(pitr_metrics.grouped(reversed(lines)))}
+    assert {name.removeprefix("groundcrew_pitr_") for name in families} == set(pitr_metrics.HELP)
+    assert families["groundcrew_pitr_measured_timestamp_seconds"].samples[0].value == 1796009411
+    assert families["groundcrew_pitr_archive_lag_seconds"].samples[0].labels == {}
+    assert all(each.documentation for each in families.values())
