@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import socket
+import asyncio
 import ssl
 import subprocess
+from asyncio import StreamReader, StreamWriter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from pprint import pformat
-from socketserver import BaseRequestHandler, ThreadingTCPServer
+from queue import Queue
+from subprocess import Popen
 from threading import Thread
 from typing import Any
 
 from tests.lab import commands
 from tests.lab.lab import Lab
-from tests.lab.pyinfra import PyinfraRun, deploy
+from tests.lab.pyinfra import ROOT, PyinfraRun, begin, end
 from tests.parts.s3 import Bucket
 
 CIPHER = "c1pher-of-these-tests"
@@ -24,36 +25,40 @@ CIPHER = "c1pher-of-these-tests"
 
 @contextmanager
 def behind_tls(lab: Lab, bucket: Bucket) -> Iterator[str]:
-    """Yield the address of the bucket's server for hosts of the lab, with a certificate that nobody trusts."""
+    """Yield the address of the bucket's server for hosts of the lab, with a certificate that nobody trusts.
+
+    While the file `s3-is-down` is in the lab's folder, it accepts no connection.
+    """
     gateway = commands.GATEWAY.format(lab=lab.number)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(_certificate(lab.folder, gateway))
-    target = bucket.target
 
-    class Forward(BaseRequestHandler):
-        def handle(self) -> None:
-            with (
-                suppress(OSError),
-                context.wrap_socket(self.request, server_side=True) as client,
-                socket.create_connection(target) as server,
-            ):
-                back = Thread(target=partial(_copy, server, client), daemon=True)
-                back.start()
-                _copy(client, server)
-                server.shutdown(socket.SHUT_WR)
-                back.join()
+    async def forward(client: StreamReader, to_client: StreamWriter) -> None:
+        with suppress(OSError):
+            if not (lab.folder / "s3-is-down").exists():
+                server, to_server = await asyncio.open_connection(*bucket.target)
+                await asyncio.gather(_copy(client, to_server), _copy(server, to_client))
+        to_client.close()
 
-    with ThreadingTCPServer((gateway, 0), Forward) as proxy:
-        proxy.daemon_threads = True
-        Thread(target=proxy.serve_forever, daemon=True).start()
-        yield f"{gateway}:{proxy.server_address[1]}"
-        proxy.shutdown()
+    async def serve() -> None:
+        server = await asyncio.start_server(forward, gateway, 0, ssl=context)
+        started.put((asyncio.get_running_loop(), server.sockets[0].getsockname()[1]))
+        with suppress(asyncio.CancelledError):
+            await server.serve_forever()
+
+    started: Queue[tuple[asyncio.AbstractEventLoop, int]] = Queue()
+    Thread(target=lambda: asyncio.run(serve()), daemon=True).start()
+    loop, port = started.get(timeout=10)
+    yield f"{gateway}:{port}"
+    loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
 
 
-def _copy(source: socket.socket, sink: socket.socket) -> None:
+async def _copy(source: StreamReader, sink: StreamWriter) -> None:
     with suppress(OSError):
-        while data := source.recv(65536):
-            sink.sendall(data)
+        while data := await source.read(65536):
+            sink.write(data)
+            await sink.drain()
+    sink.close()
 
 
 def _certificate(folder: Path, address: str) -> Path:
@@ -67,22 +72,54 @@ def _certificate(folder: Path, address: str) -> Path:
 def repository(bucket: Bucket, endpoint: str, folder: str) -> dict[str, Any]:
     """Return a repository in a folder of the bucket."""
     keys = {"access_key": {"env": "PITR_KEY"}, "secret_key": {"env": "PITR_SECRET"}}
-    s3 = {"bucket": bucket.name, "folder": folder, "region": bucket.region, "endpoint": endpoint, **keys}
+    s3: dict[str, Any] = {
+        "bucket": bucket.name,
+        "folder": folder,
+        "region": bucket.region,
+        "endpoint": endpoint,
+        **keys,
+    }
     s3 |= {"path_style": True, "verify_tls": False}
     return {"s3": s3, "cipher": {"env": "PITR_CIPHER"}, "keep": {"full": 2}}
 
 
-def run(lab: Lab, *options: str, bucket: Bucket, of: str = "postgres", secret: str = "", **data: Any) -> PyinfraRun:
+def run(lab: Lab, *options: str, timeout: int = 240, **more: Any) -> PyinfraRun:
     """Run a deploy of PostgreSQL with this group data."""
+    return end(begun(lab, *options, **more), timeout)
+
+
+def begun(
+    lab: Lab,
+    *options: str,
+    bucket: Bucket,
+    of: str = "postgres",
+    secret: str = "",
+    server: int = -1,
+    **data: Any,
+) -> Popen[str]:
+    """Start the same. `server` is the index of the host that runs PostgreSQL."""
     folder = lab.folder / "data"
     folder.mkdir(exist_ok=True)
     role = {"name": "shop", "password": {"env": "SHOP_PASSWORD"}, "database": True}
     values = {"postgres_roles": [role], "postgres_memory": 512, **data}
     (folder / "lab.py").write_text("".join(f"{name} = {pformat(value)}\n" for name, value in values.items()))
-    variables = {
+    variables: dict[str, Any] = {
         "SHOP_PASSWORD": "shop's-own-S3cret",
         "PITR_KEY": bucket.key,
         "PITR_SECRET": secret or bucket.secret,
         "PITR_CIPHER": CIPHER,
     }
-    return deploy(lab, "--group-data", str(folder), *options, f"deploys/{of}.py", **variables)
+    shared = ["--group-data", "inventories/group_data", "--group-data", str(folder)]
+    return begin(lab, *shared, *options, f"deploys/{of}.py", inventory=_inventory(lab, server), **variables)
+
+
+def _inventory(lab: Lab, server: int) -> str:
+    """Return an inventory in which one host, and no other, runs PostgreSQL."""
+    file = lab.folder / f"server{server}/lab"
+    file.parent.mkdir(exist_ok=True)
+    shipped = (ROOT / "inventories/lab").read_text()
+    file.write_text(
+        f"{shipped}\nfor _group in ('dev_servers', 'job_runners', 'k3s_servers', 'k3s_agents'):\n"
+        f"    del globals()[_group]\npostgres_servers = [_hosts[{server}]]\n"
+    )
+    return str(file)

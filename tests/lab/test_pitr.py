@@ -10,9 +10,12 @@ import pytest
 
 from tests.lab import pitr
 from tests.lab.lab import Lab
+from tests.lab.pyinfra import end
+from tests.parts.patience import until
 from tests.parts.s3 import Bucket
 
 METRICS = "systemctl start groundcrew-pitr-metrics; cat /var/lib/prometheus/node-exporter/groundcrew-pitr.prom"
+TICK = 'cd /; while runuser -u postgres -- psql -qX shop -c "INSERT INTO ticks DEFAULT VALUES"; do sleep 1; done'
 PSQL = "cd / && runuser -u postgres -- psql -AtX"
 
 
@@ -51,14 +54,73 @@ def test_a_server_archives_to_its_repositories(fresh: Callable[..., Lab], seawee
         timers = "systemctl list-timers --all --no-legend 'groundcrew-pitr-*' | grep -o 'pitr-[a-z]*.timer' | sort"
         assert lab.ask(host, timers).split() == [f"pitr-{name}.timer" for name in ("diff", "full", "incr", "metrics")]
 
-    # The repositories are gone. The server goes on, and WAL waits.
-    lab.ask(host, f"{PSQL} -c 'CREATE TABLE waits ()' -c 'SELECT pg_switch_wal()'")
-    broken = run(postgres_pitr={**settings, "repositories": [first, second]})
-    assert broken.code == 1, broken.text
-    assert "WAL does not reach the repositories:" in broken.text or "were not accepted" in broken.text
-    assert 'repository_ok{repository="1"} 0' in lab.ask(host, METRICS)
-    removed = run()
-    assert removed.code == 0, removed.text
-    assert lab.ask(host, "ls /etc/systemd/system/groundcrew-pitr-* /etc/pgbackrest/pgbackrest.conf; true") == ""
-    assert lab.ask(host, f"{PSQL} -c 'SHOW archive_mode'") == "off"
-    assert run().changes == 0
+        # The repositories are gone. The server goes on, and WAL waits.
+        (lab.folder / "s3-is-down").touch()
+        lab.ask(host, f"{PSQL} -c 'CREATE TABLE waits ()' -c 'SELECT pg_switch_wal()'")
+        metrics = lab.ask(host, METRICS)
+        assert 'repository_ok{repository="1"} 0' in metrics
+        assert "archive_waiting_segments 1" in metrics
+        (lab.folder / "s3-is-down").unlink()
+        until(lambda: "archive_waiting_segments 0" in lab.ask(host, METRICS), 90)
+
+        removed = run()
+        assert removed.code == 0, removed.text
+        assert lab.ask(host, "ls /etc/systemd/system/groundcrew-pitr-* /etc/pgbackrest/pgbackrest.conf; true") == ""
+        assert lab.ask(host, f"{PSQL} -c 'SHOW archive_mode'") == "off"
+        assert run().changes == 0
+
+
+@pytest.mark.long
+def test_a_moment_is_restored_on_the_same_and_on_a_new_host(fresh: Callable[..., Lab], seaweed: Bucket) -> None:
+    lab = fresh(2)
+    new, host = lab.hosts
+    with pitr.behind_tls(lab, seaweed) as endpoint:
+        settings = {"stanza": "main", "full": "0 3 * * 0", "repositories": [pitr.repository(seaweed, endpoint, "shop")]}
+        run = partial(pitr.run, lab, bucket=seaweed, postgres_pitr=settings)
+        restore = partial(run, of="postgres_restore")
+        assert run().code == 0
+        lab.ask(host, "systemctl start groundcrew-pitr-backup@full")
+        lab.ask(host, f"{PSQL} shop -c 'CREATE TABLE ticks (at timestamptz DEFAULT clock_timestamp())'")
+        lab.ask(host, f"systemd-run --quiet --unit=ticks sh -c '{TICK}'")
+        until(lambda: int(lab.ask(host, f"{PSQL} shop -c 'SELECT count(*) FROM ticks'")) > 3)
+        moment = lab.ask(host, f"{PSQL} -c 'SELECT clock_timestamp()'")
+        rows = lab.ask(host, f"{PSQL} shop -c \"SELECT max(at), count(*) FROM ticks WHERE at <= '{moment}'\"")
+        pause = f"SELECT count(*) > 1 FROM ticks WHERE at > '{moment}'"
+        until(lambda: lab.ask(host, f'{PSQL} shop -c "{pause}"') == "t")
+        lab.ask(host, f"systemctl stop ticks; {PSQL} shop -c 'DROP TABLE ticks'")
+
+        process = lab.ask(host, "systemctl show --property=MainPID postgresql@15-main")
+        early = restore("--data", "to=2026-01-01 00:00")
+        assert early.code == 1, early.text[-3000:]
+        assert "is before the end of the oldest backup" in early.text, early.text
+        assert "repository 1: from 2" in early.text, early.text
+        assert lab.ask(host, "systemctl show --property=MainPID postgresql@15-main") == process
+
+        killed = pitr.begun(
+            lab, "--data", f"to={moment}", bucket=seaweed, postgres_pitr=settings, of="postgres_restore"
+        )
+        until(lambda: lab.ssh(host, "test -e /var/lib/groundcrew-restore/unfinished").returncode == 0, 60)
+        killed.kill()
+        end(killed)
+        result = restore("--data", f"to={moment}")
+        assert result.code == 0, result.text
+        assert f"restored up to the transaction of {rows[:19]}" in result.text
+        found = f"{PSQL} shop -c 'SELECT max(at), count(*) FROM ticks'"
+        assert lab.ask(host, found) == rows
+        assert lab.ask(host, "ls /var/lib/postgresql/15 | grep -c main.before") == "1"
+        again = restore("--data", f"to={moment}")
+        assert (again.code, again.changes) == (0, 0), again.text
+        assert run().changes == 0
+
+        # The server is lost. Only the repository, the secrets and group data are left.
+        lab.ask(host, f"{PSQL} shop -c 'INSERT INTO ticks DEFAULT VALUES'; systemctl stop postgresql@15-main")
+        rows = f"{int(rows.partition('|')[2]) + 1}"
+        shared = restore("--data", "to=latest", server=0)
+        assert shared.code == 1, shared.text
+        assert "two servers can't share one; stop it" in shared.text
+        result = restore("--data", "to=latest", "--data", "old_server=stopped", server=0)
+        assert result.code == 0, result.text
+        assert lab.ask(new, found).partition("|")[2] == rows
+        assert lab.ask(new, "systemctl is-active groundcrew-pitr-full.timer") == "active"
+        assert run(server=0).code == 0
+        assert run(server=0).changes == 0

@@ -101,7 +101,7 @@ def check_archive(stanza: str) -> Steps:
         return
     ok, output = run_silently(host, archive_check_command(stanza))
     if not ok:
-        yield FunctionCommand(_report, ("\n".join(["WAL does not reach the repositories:", *output]),), {})
+        yield FunctionCommand(report_failure, ("\n".join(["WAL does not reach the repositories:", *output]),), {})
 
 
 def archive_check_command(stanza: str) -> str:
@@ -110,7 +110,8 @@ def archive_check_command(stanza: str) -> str:
     return f"{{ {AS_POSTGRES} {check} || {{ [ $? != 124 ] || echo no answer in time; false; }}; }} 2>&1"
 
 
-def _report(state: State, host: Host, message: str) -> bool:
+def report_failure(state: State, host: Host, message: str) -> bool:
+    """Print a message and fail."""
     log_message(host, message)
     return False
 

@@ -264,11 +264,11 @@ def backup_program(pitr: Pitr) -> str:
     """Return the script that makes a backup in each repository, one after the other, and removes expired ones."""
     repositories = " ".join(str(number) for number in range(1, len(pitr.repositories) + 1))
     return f"""#!/bin/sh
-{HEADER}# pitr-backup TYPE: back up to each repository. pgBackRest then removes what the retention no longer keeps.
-set -u; umask 027; failed=0
+{HEADER}# pitr-backup TYPE [OPTION…]: back up to each repository. Then pgBackRest removes what `keep` no longer covers.
+set -u; umask 027; failed=0; type=$1; shift
 exec 9>{LOCK}; flock 9
 for repository in {repositories}; do
-  pgbackrest --stanza={pitr.stanza} --repo=$repository --type="$1" --log-level-console=info backup
+  pgbackrest --stanza={pitr.stanza} --repo=$repository --type="$type" --log-level-console=info "$@" backup
   result=$?; [ $result = 0 ] || failed=$result
   echo $result > {STATE}/result-$repository.new && mv {STATE}/result-$repository.new {STATE}/result-$repository
   bytes=$(pgbackrest --repo=$repository repo-ls --recurse --output=json | {METRICS_PROGRAM} --sum-sizes) &&

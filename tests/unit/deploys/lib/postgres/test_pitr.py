@@ -8,6 +8,7 @@ import pytest
 
 from deploys.lib.postgres import pitr
 from deploys.lib.postgres.pitr import Pitr
+from deploys.lib.preflight import DeployError
 
 S3 = {"bucket": "acme-pitr", "region": "eu-central-1", "endpoint": "s3.eu-central-1.amazonaws.com"}
 KEYS = {"access_key": {"env": "PITR_KEY"}, "secret_key": {"env": "PITR_SECRET"}}
@@ -15,15 +16,15 @@ REPOSITORY: dict[str, Any] = {"s3": {**S3, **KEYS}, "cipher": {"env": "PITR_CIPH
 GIVEN: dict[str, Any] = {"stanza": "main", "full": "0 3 * * 0", "repositories": [REPOSITORY]}
 
 
-def faults(settings: dict[str, object] | None = None, **changed: object) -> list[str]:
-    return [fault.removeprefix("postgres_pitr: ") for fault in pitr.faults({**GIVEN, **changed}, settings or {})]
+def faults(**changed: Any) -> list[str]:
+    return [fault.removeprefix("postgres_pitr: ") for fault in pitr.faults({**GIVEN, **changed}, {})]
 
 
-def with_s3(**changed: object) -> dict[str, object]:
+def with_s3(**changed: object) -> dict[str, Any]:
     return {"repositories": [{**REPOSITORY, "s3": {**S3, **KEYS, **changed}}]}
 
 
-def with_repository(**changed: object) -> dict[str, object]:
+def with_repository(**changed: object) -> dict[str, Any]:
     return {"repositories": [{**REPOSITORY, **changed}]}
 
 
@@ -75,7 +76,7 @@ def with_repository(**changed: object) -> dict[str, object]:
         ({"fulll": 1}, ["no such key: fulll; allowed: diff, full, incr, queue, repositories, stanza"]),
     ],
 )
-def test_each_mistake_in_group_data_is_a_fault(changed: dict[str, object], expected: list[str]) -> None:
+def test_each_mistake_in_group_data_is_a_fault(changed: dict[str, Any], expected: list[str]) -> None:
     assert faults(**changed) == expected
 
 
@@ -123,7 +124,7 @@ def test_the_configuration_has_each_repository_and_the_server() -> None:
 @pytest.mark.usefixtures("secrets")
 def test_a_secret_of_several_lines_cannot_add_options(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PITR_CIPHER", "first\nrepo1-path=/etc")
-    with pytest.raises(pitr.DeployError, match="repository 1: cipher: the secret has several lines"):
+    with pytest.raises(DeployError, match="repository 1: cipher: the secret has several lines"):
         pitr.config_text(settings(), 17, 4)
 
 

@@ -1,0 +1,72 @@
+"""What a restore asks for and refuses, and its script."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from deploys.lib.postgres import restore
+from deploys.lib.postgres.reachable import PhysicalBackup, Reachable, Target
+from deploys.lib.postgres.restore import RestoreRequest, RestoreState
+from deploys.lib.preflight import DeployError
+
+NOW = datetime(2026, 11, 30, 3, 0, tzinfo=UTC)
+GIB = 1024**3
+FOUND = RestoreState(unfinished=False, kept="", system="77", running=True, free=100 * GIB, fixed=False)
+BACKUP = PhysicalBackup(1, "20261129-030000F", "full", NOW - timedelta(days=1), 20 * GIB)
+REACHABLE = Reachable("15", frozenset({"77"}), (BACKUP,), {})
+ASKED = RestoreRequest("latest", Target("latest"), "", "", replace_old=False, other_server_stopped=False)
+
+
+def test_options_are_read_and_all_mistakes_are_named() -> None:
+    assert restore.request_of_data({"to": "latest"}) == ASKED
+    assert restore.request_of_data({"to": "?"}).target is None
+    with pytest.raises(DeployError) as raised:
+        restore.request_of_data({"backup": "x", "timeline": "x", "old": "delete", "old_server": "yes"})
+    assert [line.split(":")[0] for line in str(raised.value).splitlines()] == [
+        "to is missing",
+        "backup",
+        "timeline",
+        "old",
+        "old_server",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "asked", "seconds", "expected"),
+    [
+        ({}, {}, 5, ""),
+        ({"system": "88"}, {}, 5, "another server archived to this stanza 5 s ago"),
+        ({"system": "88"}, {"other_server_stopped": True}, 5, ""),
+        ({"system": "88"}, {}, 601, ""),
+        ({"system": ""}, {}, 5, "two servers can't share one; stop it"),
+        ({"free": 21 * GIB}, {}, 5, "the disk has 21.0 GiB free, and the restored cluster needs 22.0"),
+        ({"free": 21 * GIB}, {"replace_old": True}, 5, ""),
+        ({"free": 0, "unfinished": True}, {}, 5, ""),
+        ({"fixed": True}, {}, 5, "the data directory is a link or mount point, or has tablespaces"),
+        ({"fixed": True}, {"replace_old": True}, 5, ""),
+    ],
+)
+def test_the_state_of_a_host_can_forbid_a_restore(
+    found: dict[str, Any], asked: dict[str, Any], seconds: int, expected: str
+) -> None:
+    newest = NOW - timedelta(seconds=seconds)
+    faults = list(restore.state_faults(replace(FOUND, **found), replace(ASKED, **asked), REACHABLE, newest, NOW))
+    assert len(faults) == bool(expected)
+    assert expected in "".join(faults)
+
+
+def test_the_old_cluster_is_kept_beside_unless_it_is_replaced() -> None:
+    assert restore.kept_folder(15, NOW, replace=False) == "/var/lib/postgresql/15/main.before-20261130T030000Z"
+    assert restore.kept_folder(15, NOW, replace=True) == ""
+
+
+def test_the_script_is_valid_and_quotes_its_values() -> None:
+    script = restore.restore_script(15, "main", "2026-11-29 14:03:10", "/kept", ["--type=time", "--target=a b"])
+    assert script.startswith("to='2026-11-29 14:03:10'\ndata=/var/lib/postgresql/15/main\nkeep=/kept\n")
+    assert """restore='pgbackrest --stanza=main --delta --type=time '"'"'--target=a b'"'"' restore'\n""" in script
+    subprocess.run(["sh", "-n"], input=script, text=True, check=True)
