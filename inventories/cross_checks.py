@@ -34,6 +34,7 @@ def cross_check(environment: Environment, sections: Sequence[str], around: Surro
     yield from _same_names(environment)
     yield from _copies(environment)
     yield from _refreshes(environment, around)
+    yield from _verify_scripts(environment)
     yield from _stacks(environment, around)
     yield from _state(environment, sections)
     yield from _thresholds(environment)
@@ -132,6 +133,14 @@ def _refreshes(environment: Environment, around: Surroundings) -> Iterator[Fault
                 ("refresh", name, "sanitise"),
                 f"file {path} does not exist; create it with the SQL that sanitises the copy",
             )
+
+
+def _verify_scripts(environment: Environment) -> Iterator[Fault]:
+    for kind in ("servers", "databases"):
+        for name, source in getattr(environment, kind).items():
+            if source.verify_with and not source.verify_with.is_file():
+                path = _beside(source.verify_with, environment.folder)
+                yield (kind, name, "verify_with"), f"file {path} does not exist; create it, or remove verify_with"
 
 
 def _beside(path: Path, folder: Path) -> str:

@@ -214,7 +214,7 @@ class CopySettings(StoreLocation):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupLimits:
-    """The time limits of a backup."""
+    """The time limits of a backup and of the checks of a verification."""
 
     run: timedelta = toml_key(value_types.DURATION, "time limit for the whole run", default="6h", example='"6h"')
     stall: timedelta = toml_key(
@@ -222,6 +222,9 @@ class BackupLimits:
     )
     lock: timedelta = toml_key(
         value_types.DURATION, "time limit for waiting for a locked table", default="60s", example='"60s"'
+    )
+    verify_with: timedelta = toml_key(
+        value_types.DURATION, "time limit for the script of verify_with", default="10m", example='"10m"'
     )
 
 
@@ -253,6 +256,13 @@ class Source:
         "schedule of verifications, which restore the newest backup",
         default=None,
         example='"0 5 * * 0"',
+    )
+    verify_with: Path | None = toml_key(
+        value_types.FILE_BESIDE,
+        "SQL script that a verification runs in the restored database; each of its statements returns no row if all is "
+        "well",
+        default=None,
+        example='"verify/shop.sql"',
     )
     retention: Cron | None = toml_key(
         value_types.CRON, "schedule of retention, which removes old backups", default=None, example='"30 6 * * *"'

@@ -625,6 +625,7 @@ def _difference_as_json(difference: Difference) -> dict[str, Any]:
         "name": difference.name,
         "expected": difference.expected,
         "found": difference.found,
+        "rows": list(difference.rows),
     }
 
 
@@ -636,6 +637,8 @@ def _print_differences(verification: Verification) -> None:
         for each in verification.differences
     ]
     output.table(rows, header=("", "name", "in the manifest", "restored"), indent=2)
+    for each in verification.differences:
+        output.table([(row,) for row in each.rows], header=(f"rows of {each.kind} {each.name}",), indent=2)
 
 
 def _number(number: int | None, none: str) -> str:

@@ -97,11 +97,15 @@ def faults(given: Mapping[str, Any], environments: Sequence[str], secrets: Seque
 
 
 def configuration_files(repository: Repository, environments: Sequence[Environment]) -> dict[str, ManagedFile]:
-    """Return the environment files, the files of their refreshes, and the stacks if a drift check is scheduled."""
+    """Return the environment files, the scripts that they name, and the stacks if a drift check is scheduled."""
     copies = [copy for environment in environments for copy in environment.refresh.values()]
     names = {*(environment.name for environment in environments), *(copy.source_environment for copy in copies)}
     files = {f"{name}.toml": repository.folder / f"{name}.toml" for name in names}
-    files |= {str(copy.sanitise.relative_to(repository.folder)): copy.sanitise for copy in copies}
+    scripts = [copy.sanitise for copy in copies]
+    for environment in environments:
+        sources = [*environment.servers.values(), *environment.databases.values()]
+        scripts += [source.verify_with for source in sources if source.verify_with is not None]
+    files |= {str(script.relative_to(repository.folder)): script for script in scripts}
     if any(environment.drift and environment.drift.check for environment in environments):
         stacks = repository.root / "terraform"
         code = (file for folder in ("stacks", "modules", "environments") for file in (stacks / folder).rglob("*"))

@@ -39,6 +39,8 @@ class Difference:
     name: str
     expected: int | None
     found: int | None
+    rows: tuple[str, ...] = ()
+    """The first rows of a statement of the team. They are data, so no record, log or alert has them."""
 
 
 def compare(
@@ -92,7 +94,7 @@ def sequence_notes(expected: Iterable[SequenceValue], found: Mapping[QualifiedNa
 
 def difference_text(difference: Difference) -> str:
     """Return a difference as text for errors and logs."""
-    unit = " rows" if difference.kind == "table" else ""
+    unit = " rows" if difference.kind in ("table", "statement") else ""
     found = "missing" if difference.found is None else f"{difference.found}{unit} found"
     expected = "" if difference.expected is None else f"{difference.expected}{unit} expected, "
     return f"{difference.kind} {difference.name}: {expected}{found}"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import psycopg
 
 _DAYS_VALID = 7
+_FIRST_WITH_READ_ALL = 14
 TEMPORARY_ROLES = "groundcrew_restore_"
 VERIFYING_ROLES = "groundcrew_verify_"
 _DATABASE_EXISTS = "SELECT FROM pg_catalog.pg_database WHERE datname = %s"
@@ -127,6 +128,24 @@ def temporary_role(
     finally:
         with suppress(Failed, Transient):  # the next restore drops it; the server may be gone
             _drop_all(into, owner, beside)
+
+
+@contextmanager
+def reading_role(into: Endpoint) -> Iterator[TemporaryRole]:
+    """Provide a role that reads everything in a database, regardless of row security, and has no other right."""
+    role = _new_role(role_prefix(into.database, VERIFYING_ROLES), owner=None, keeps_owners=False)
+    name = quoting.identifier(role.name)
+    try:
+        with maintenance_connection(into) as server:
+            _create(server, role, None)
+            server.execute(f"ALTER ROLE {name} BYPASSRLS")
+            server.execute(f"GRANT CONNECT ON DATABASE {quoting.identifier(into.database)} TO {name}")
+            if server.info.server_version // 10000 >= _FIRST_WITH_READ_ALL:
+                server.execute(f"GRANT pg_read_all_data TO {name}")
+        yield role
+    finally:
+        with suppress(Failed, Transient), maintenance_connection(into) as server:  # the server may be gone
+            _drop(server, role.name)
 
 
 def _new_role(prefix: str, owner: str | None, *, keeps_owners: bool) -> TemporaryRole:

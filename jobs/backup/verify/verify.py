@@ -29,7 +29,12 @@ from jobs.backup.restore.target import (
     inspect_target,
     maintenance_connection,
 )
-from jobs.backup.restore.temporary_role import LoginRefused, drop_abandoned_roles, verifying_role
+from jobs.backup.restore.temporary_role import (
+    LoginRefused,
+    drop_abandoned_roles,
+    reading_role,
+    verifying_role,
+)
 from jobs.backup.sets.choose_set import choose_set
 from jobs.backup.sets.description import Description
 from jobs.backup.sets.manifest import Manifest, iso_timestamp
@@ -50,6 +55,7 @@ from jobs.backup.sources import (
     subjects_of_copy,
 )
 from jobs.backup.verify.scratch import SCRATCH_DATABASE, ScratchServer, scratch_server
+from jobs.backup.verify.statements import script_differences
 from jobs.format import and_more, plural
 from jobs.run.documents import to_body
 from jobs.run.job import Job, Options, Outcome, Result, Run
@@ -207,6 +213,7 @@ def verify_set(run: Run, stored: StoredSet) -> Verification:
             with run.step("count"):
                 contents = count_contents(task)
                 differences = compare(stored.description, contents)
+            differences += _own_checks(task, server, target)
         for difference in differences:
             run.log.warning("difference", what=difference_text(difference))
         return Verification(
@@ -226,6 +233,19 @@ def verify_set(run: Run, stored: StoredSet) -> Verification:
                 *sequence_notes(stored.description.sequences, contents.sequences),
             ),
         )
+
+
+def _own_checks(task: RestoreTask, server: ScratchServer, target: RestoreTarget) -> tuple[Difference, ...]:
+    """Run the script of verify_with as a role without superuser rights; return a difference per statement with rows."""
+    run = task.run
+    section = section_of(run.environment, run.subject)[0] if is_known(run.environment, run.subject) else None
+    if section is None or section.verify_with is None:
+        return ()
+    settings, limit = task.stored.description.settings.settings, section.limits.verify_with
+    if not target.superuser or gives_up_rights(server, target):
+        return script_differences(run, task.executes, section.verify_with, settings, limit)
+    with reading_role(task.into) as role:
+        return script_differences(run, role.endpoint(task.into), section.verify_with, settings, limit)
 
 
 def isolation_notes(server: ScratchServer, target: RestoreTarget) -> tuple[str, ...]:

@@ -33,6 +33,10 @@ def named_paths(environment: Environment) -> Iterator[tuple[str, Path]]:
             yield key, secret.file
     for name, refresh in environment.refresh.items():
         yield f"refresh.{name}.sanitise", refresh.sanitise
+    for kind in ("servers", "databases"):
+        for name, source in getattr(environment, kind).items():
+            if source.verify_with is not None:
+                yield f"{kind}.{name}.verify_with", source.verify_with
     for folder in writable_folders(environment):
         yield "store.url or metrics.textfile", Path(folder)
 

@@ -31,8 +31,9 @@ def read(root: Path) -> Reading:
 
 def lay_out(root: Path) -> Path:
     inventories = root / "inventories"
-    (inventories / "sanitise").mkdir(parents=True)
-    for name in ("staging", "production", "sanitise/shop.sql"):
+    for folder in ("sanitise", "verify"):
+        (inventories / folder).mkdir(parents=True)
+    for name in ("staging", "production", "sanitise/shop.sql", "verify/shop.sql"):
         (inventories / name).touch()
     (inventories / "production.toml").write_text("[databases.shop]\n[servers.main]\n")
     for stack in ("network", "cluster"):

@@ -56,7 +56,7 @@ def test_prints_differences_as_a_table_and_exits_2(repository: Repository, shop:
     assert list(repository.results(taken)) == ["failed"]
     assert "orders" not in str(repository.results(taken)), "results are stored in clear"
     differences = repository.crew("backups", "verify", "staging", "shop", "--json").json["differences"]["shop"]
-    assert {"kind": "table", "name": "public.ghost", "expected": 1, "found": None} in differences
+    assert {"kind": "table", "name": "public.ghost", "expected": 1, "found": None, "rows": []} in differences
     assert repository.crew("run", "verify", "staging").code == 2, "it is still the newest set that is not verified"
     assert repository.crew("run", "verify", "staging", "--json").json["runs"][0]["figures"]["differences"] == 3
 
