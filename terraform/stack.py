@@ -25,6 +25,7 @@ from terraform.paths import StackPaths, file_lock
 from terraform.plan import Plan, parse_plan
 from terraform.plan_checks import PlanCheckResult
 from terraform.program import LOCK_TIMEOUT, WITH_CHANGES, StartProgram, TerraformProgram, process_environment
+from terraform.saved_files import require_closed, write_private
 from terraform.show_plan import plan_as_json
 from terraform.state import (
     StateVersion,
@@ -258,17 +259,18 @@ class Stack:
     def save_plan(self, planned: SavedPlan, folder: Path) -> None:
         """Copy a plan to a directory, for a later `apply --saved`."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        require_closed(folder)
         file = folder / f"{self.paths.stack}.tfplan"
-        shutil.copyfile(planned.file, file)
-        file.chmod(0o600)
+        write_private(file, planned.file.read_bytes())
         about = {"format": FORMAT, "environment": self.settings.name, "stack": self.paths.stack, "code": planned.code}
-        file.with_suffix(".json").write_text(json.dumps(about))
+        write_private(file.with_suffix(".json"), json.dumps(about).encode())
 
     @contextmanager
     def saved_plan(self, folder: Path) -> Iterator[SavedPlan]:
         """Open a plan that `save_plan` wrote; raise ChangeRefused if it belongs to another stack."""
         file = (folder / f"{self.paths.stack}.tfplan").absolute()
         try:
+            require_closed(folder)
             about = json.loads(file.with_suffix(".json").read_text())
             state = planned_state_version(file)
         except (OSError, ValueError, zipfile.BadZipFile):

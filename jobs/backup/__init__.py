@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from jobs.backup.concurrent import ByteCounter, Cancellation, run_concurrently
     from jobs.backup.errors import BackupError, UnreadableSet
     from jobs.backup.key_files import KeyFile, NewKeys, key_paths, new_keys
-    from jobs.backup.places import find_copy, in_its_place, open_copy, split_copy
+    from jobs.backup.places import find_copy, in_its_place, open_copy, open_separate_copy, split_copy
     from jobs.backup.postgres.connection import Address, ConnectionTarget, Endpoint, reach, translated_errors
     from jobs.backup.postgres.copies import abandoned_copies
     from jobs.backup.postgres.extensions import ONE_DATABASE
@@ -101,7 +101,7 @@ _NAMES = {
     "concurrent": ("ByteCounter", "Cancellation", "run_concurrently"),
     "errors": ("BackupError", "UnreadableSet"),
     "key_files": ("KeyFile", "NewKeys", "key_paths", "new_keys"),
-    "places": ("find_copy", "in_its_place", "open_copy", "split_copy"),
+    "places": ("find_copy", "in_its_place", "open_copy", "open_separate_copy", "split_copy"),
     "postgres.connection": ("Address", "ConnectionTarget", "Endpoint", "reach", "translated_errors"),
     "postgres.copies": ("abandoned_copies",),
     "postgres.extensions": ("ONE_DATABASE",),
@@ -266,6 +266,7 @@ __all__ = [
     "new_signing_key",
     "open_copy",
     "open_first",
+    "open_separate_copy",
     "open_set",
     "ordinary_role",
     "owner_by_default",

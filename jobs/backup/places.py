@@ -10,7 +10,7 @@ import copy
 from typing import TYPE_CHECKING
 
 from jobs.run.job import Failed, Transient, UnknownName
-from jobs.store import NotMarked, Store, open_store, require_mark
+from jobs.store import NotMarked, Store, open_store, require_another_place, require_mark
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -39,6 +39,13 @@ def open_copy(environment: Environment, settings: CopySettings, job: str | None 
     store = open_store(settings, job)
     require_mark(store, environment.name, f"copies.{settings.name}.url")
     return store
+
+
+def open_separate_copy(store: Store, environment: Environment, settings: CopySettings, job: str) -> Store:
+    """Return the store of a copy as open_copy() does; StoreError if it is the store of the environment itself."""
+    place = open_copy(environment, settings, job)
+    require_another_place(place, store, environment.name, f"copies.{settings.name}.url")
+    return place
 
 
 def _open_copy_of(run: Run) -> Store:

@@ -10,7 +10,7 @@ from functools import partial
 from inventories import CopySettings, Environment
 from jobs.backup import open_copy
 from jobs.checks.check import Check, CheckResult, fault, ok, warn
-from jobs.store import LockProof, ObjectLock, Store, StoreOptions, open_store, require_mark
+from jobs.store import LockProof, ObjectLock, Store, StoreOptions, open_store, require_another_place, require_mark
 
 SKEW_WARNING = timedelta(seconds=10)
 SKEW_FAULT = timedelta(minutes=5)
@@ -49,7 +49,11 @@ def _with_store(
 
 def check_copy(environment: Environment, copy: CopySettings) -> CheckResult:
     """Check that the copy job can write, read and list the store of a copy."""
-    return check_access(open_copy(environment, copy, "copy"), environment.name, f"copy-{copy.name}")
+    place = open_copy(environment, copy, "copy")
+    if environment.store is not None:
+        store = open_store(environment.store, "copy")
+        require_another_place(place, store, environment.name, f"copies.{copy.name}.url")
+    return check_access(place, environment.name, f"copy-{copy.name}")
 
 
 def check_lock_of_copy(environment: Environment, copy: CopySettings) -> CheckResult:

@@ -57,7 +57,7 @@ def copy_command(
     target, subject = open_store(place), database or "all"
     with unrecorded_run(environment, store, "copy", subject, Options(dry_run=dry_run)) as run:
         if not dry_run:
-            make_new_place(target, environment)
+            make_new_place(store, target, environment)
         with nullcontext() if dry_run else recorded(run, "copy", subject, f"to {place.url}", lasting=False):
             names = [database] if database else databases_with_sets(environment, store)
             moved = [move_database(run, target, name) for name in names]

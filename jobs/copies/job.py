@@ -15,7 +15,7 @@ from jobs.backup import (
     find_sets,
     has_trusted_set,
     lock_of_new_set,
-    open_copy,
+    open_separate_copy,
     split_copy,
 )
 from jobs.copies.plan import is_usable, sets_to_copy
@@ -37,7 +37,7 @@ def work(run: Run) -> Result:
     if settings is None:
         raise UnknownName(f"--only {run.subject}: this is no copy; name COPY or COPY.DATABASE")
     try:
-        target = open_copy(run.environment, settings, "copy")
+        target = open_separate_copy(run.store, run.environment, settings, "copy")
     except NotMarked as error:
         raise BackupError(str(error)) from None
     here = list(find_sets(run.store, run.environment, database))

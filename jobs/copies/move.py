@@ -12,7 +12,16 @@ from jobs.backup import Set, find_sets
 from jobs.copies.plan import is_lacking, is_usable
 from jobs.copies.transfer import transfer_sets
 from jobs.run.job import Run
-from jobs.store import LARGE_DOCUMENT_LIMIT, ListedKey, NotMarked, environments_in, make_store, mark_key, require_mark
+from jobs.store import (
+    LARGE_DOCUMENT_LIMIT,
+    ListedKey,
+    NotMarked,
+    environments_in,
+    make_store,
+    mark_key,
+    require_another_place,
+    require_mark,
+)
 
 if TYPE_CHECKING:
     from inventories import Environment
@@ -47,10 +56,11 @@ class MovedDatabase:
     problems: Sequence[str] = ()
 
 
-def make_new_place(target: Store, environment: Environment) -> None:
+def make_new_place(store: Store, target: Store, environment: Environment) -> None:
     """Mark an empty place as a store of the environment; NotMarked if it has data of the environment but no mark."""
     try:
         require_mark(target, environment.name, "--to")
+        require_another_place(target, store, environment.name, "--to")
     except NotMarked:
         if environment.name in environments_in(target):
             raise

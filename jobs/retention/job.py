@@ -22,6 +22,7 @@ from jobs.backup import (
     is_known_anywhere,
     open_copy,
     open_first,
+    open_separate_copy,
     require_sets_of_servers,
     section_of,
     set_prefix,
@@ -96,7 +97,7 @@ def plan_prune(store: Store, environment: Environment, subject: str, now: dateti
     # Read the lock before listing: a run that ends meanwhile still counts as alive.
     holder = read_holder(store, environment.name, "backup" if copy is None else "copy", subject)
     if copy is not None:
-        store = open_copy(environment, copy, "retention")
+        store = open_separate_copy(store, environment, copy, "retention")
     names: dict[str, tuple[str, ...]] = {}
     changed: dict[str, datetime] = {}
     entries = store.list(prefix) if copy is None else _collect_changes(store.list(prefix), len(prefix), changed)

@@ -28,7 +28,15 @@ from jobs.store.interface import (
     TooLarge,
     Upload,
 )
-from jobs.store.mark import NotMarked, environments_in, make_store, mark_body, mark_key, require_mark
+from jobs.store.mark import (
+    NotMarked,
+    environments_in,
+    make_store,
+    mark_body,
+    mark_key,
+    require_another_place,
+    require_mark,
+)
 
 __all__ = [
     "DOCUMENT_LIMIT",
@@ -63,6 +71,7 @@ __all__ = [
     "mark_body",
     "mark_key",
     "open_store",
+    "require_another_place",
     "require_mark",
     "store_directory",
     "why_no_directory",

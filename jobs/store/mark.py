@@ -6,6 +6,7 @@ Without it, a mistyped URL or an unmounted disk would look like a store without 
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -43,6 +44,27 @@ def require_mark(store: Store, environment: str, setting: str = "store.url") -> 
         raise StoreError(f"{store.url}: {mark_key(environment)} is no mark of groundcrew; check {setting} and endpoint")
 
 
+def require_another_place(copy: Store, store: Store, environment: str, setting: str) -> None:
+    """Raise NotMarked if a copy is the store itself under another name: its retention would remove sets of the store.
+
+    The two have the same random ID in their mark.
+    """
+    key = mark_key(environment)
+    identifier = _mark_id(store.get(key).body)
+    if identifier and identifier == _mark_id(copy.get(key).body):
+        raise NotMarked(
+            f"{copy.url} is the same place as {store.url}, or another program has copied it: both have the same mark. "
+            f"Correct {setting}. If it is another place, delete {key} there, then: crew check {environment} --create"
+        )
+
+
+def _mark_id(body: bytes) -> str:
+    """Return the random ID of a mark; empty if it has none."""
+    with suppress(ValueError, AttributeError):
+        return str(json.loads(body).get("id", ""))
+    return ""
+
+
 def _why_not_marked(environment: str, found: Sequence[str], setting: str) -> str:
     """Return why a store is refused, up to the command that makes it."""
     if environment in found:
@@ -58,7 +80,8 @@ def _why_not_marked(environment: str, found: Sequence[str], setting: str) -> str
 def mark_body(environment: str) -> bytes:
     """Return the content of a mark."""
     made = datetime.now(UTC).isoformat(timespec="seconds")
-    return json.dumps({"format": 1, "environment": environment, "made": made}).encode()
+    mark = {"format": 1, "environment": environment, "made": made, "id": secrets.token_hex(8)}
+    return json.dumps(mark).encode()
 
 
 def make_store(store: Store, environment: str) -> bool:

@@ -9,11 +9,12 @@ import pytest
 
 from jobs.backup.sets.sets import Set, set_prefix
 from jobs.backup.sets.stored import StoredSet, open_set
+from jobs.retention.job import plan_prune
 from jobs.run import Outcome
 from jobs.run.job import UnknownName
 from jobs.schedule.export.needs import run_timeout
 from jobs.schedule.slots import slots, timers
-from jobs.store import Store
+from jobs.store import NotMarked, Store
 from tests.parts.copies import TwoPlaces, two_places
 from tests.parts.sets import daily, put, result, set_id
 from tests.parts.signing import RESULT_SIGNER
@@ -138,6 +139,18 @@ def test_a_copy_that_was_not_made_fails_and_says_how_to_make_it(places: TwoPlace
     assert record.outcome is Outcome.FAILED
     assert "Correct copies.offsite.url, or mount its disk." in record.sentence
     assert record.sentence.endswith("crew check try --create")
+
+
+def test_a_copy_that_is_the_store_under_another_name_is_refused(places: TwoPlaces) -> None:
+    """Retention of the copy would remove sets of the store."""
+    put(places.store, NEWEST)
+    places.copy.put("try/groundcrew.json", places.store.get("try/groundcrew.json").body)
+    record = places.run()
+    assert record.outcome is Outcome.FAILED
+    assert "is the same place as" in record.sentence
+    assert "Correct copies.offsite.url" in record.sentence
+    with pytest.raises(NotMarked, match="is the same place as"):
+        plan_prune(places.store, places.environment, "offsite.shop", datetime.now(UTC))
 
 
 def test_its_subjects_are_the_databases_of_the_copy(tmp_path: Path) -> None:
