@@ -17,6 +17,8 @@ _FIRST_WITH_PROVIDERS = 15
 _ROLE_SETTING = re.compile(r'"((?:[^"]|"")*)" (.+)', re.DOTALL)
 _ELEMENT = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^,]*?))\s*(?:,|$)')
 
+_PRIVILEGE = re.compile(r'[A-Z]+ TO (?:PUBLIC|"(?:[^"]|"")+")(?: WITH GRANT OPTION)?')
+
 # PostgreSQL stores these as quoted lists, and every other setting as one text (variable_is_guc_list_quote).
 _LISTS = {
     "local_preload_libraries",
@@ -44,6 +46,15 @@ class DatabaseProperties:
     privileges: tuple[str, ...] = ()
     private: bool = False
     """Nobody has a privilege, not even the owner. Otherwise no `privileges` mean the default ones."""
+
+
+def require_valid_properties(properties: DatabaseProperties) -> DatabaseProperties:
+    """Return the properties; ValueError if they have SQL that no backup writes: a restoring superuser executes it."""
+    if properties.locale_provider not in _PROVIDERS.values():
+        raise ValueError("the locale provider is not valid")
+    if not all(map(_PRIVILEGE.fullmatch, properties.privileges)):
+        raise ValueError("a privilege is not valid")
+    return properties
 
 
 def read_properties(connection: psycopg.Connection[Any], database: str) -> DatabaseProperties:

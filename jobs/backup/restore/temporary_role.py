@@ -6,6 +6,7 @@ end, all that it restored belongs to another role or is dropped, and the superus
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -29,6 +30,7 @@ _DAYS_VALID = 7
 _FIRST_WITH_READ_ALL = 14
 TEMPORARY_ROLES = "groundcrew_restore_"
 VERIFYING_ROLES = "groundcrew_verify_"
+_VERIFYING_ROLE = re.compile(rf"{VERIFYING_ROLES}[0-9a-f]{{8}}_[0-9a-f]{{8}}")
 _DATABASE_EXISTS = "SELECT FROM pg_catalog.pg_database WHERE datname = %s"
 _LEFT_BEHIND = "SELECT rolname FROM pg_catalog.pg_roles WHERE pg_catalog.starts_with(rolname::pg_catalog.text, %s)"
 _DATABASES = "SELECT datname FROM pg_catalog.pg_database"
@@ -78,7 +80,7 @@ def role_prefix(database: str, kind: str = TEMPORARY_ROLES) -> str:
 def abandoned_roles(roles: Iterable[str], databases: Iterable[str]) -> list[str]:
     """Return the roles that killed verifications have left: their databases were dropped."""
     in_use = tuple(role_prefix(database, VERIFYING_ROLES) for database in databases)
-    return [role for role in roles if role.startswith(VERIFYING_ROLES) and not role.startswith(in_use)]
+    return [role for role in roles if _VERIFYING_ROLE.fullmatch(role) and not role.startswith(in_use)]
 
 
 def drop_abandoned_roles(server: psycopg.Connection[Any]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from jobs.backup.errors import UnreadableSet
-from jobs.backup.postgres.settings import DatabaseProperties
+from jobs.backup.postgres.settings import DatabaseProperties, require_valid_properties
 from jobs.backup.sets.manifest import parse_section
 from jobs.backup.sets.segments import Segment, require_valid
 from jobs.run.documents import from_body, to_body
@@ -78,7 +78,9 @@ def decode_description(body: bytes, key: str) -> Description:
 
 def _parse_description(body: dict[str, Any]) -> Description:
     return Description(
-        settings=parse_section(DatabaseProperties, body["settings"], settings=tuple, privileges=tuple),
+        settings=require_valid_properties(
+            parse_section(DatabaseProperties, body["settings"], settings=tuple, privileges=tuple)
+        ),
         snapshot=body["snapshot"],
         tables=tuple(parse_section(TableRows, table) for table in body["tables"]),
         sequences=tuple(parse_section(SequenceValue, sequence) for sequence in body["sequences"]),

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from jobs.backup.postgres.settings import (
     alter_statements,
     create_statement,
     create_statement_without_locale,
+    require_valid_properties,
 )
 
 LIBC = DatabaseProperties("UTF8", "de_DE.UTF-8", "C", "libc", None, "owner", None, -1)
@@ -112,3 +114,17 @@ def test_a_private_database_stays_closed_also_to_its_owner() -> None:
         'REVOKE ALL ON DATABASE "shop" FROM PUBLIC, "owner"',
     )
     assert alter_statements("shop", private, set()) == ('REVOKE ALL ON DATABASE "shop" FROM PUBLIC',)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"privileges": ('CONNECT ON DATABASE "a"\nTO PUBLIC; ALTER ROLE b SUPERUSER; GRANT CONNECT TO PUBLIC',)},
+        {"privileges": ('CONNECT TO "a"; ALTER ROLE b SUPERUSER',)},
+        {"locale_provider": "libc; ALTER ROLE b SUPERUSER"},
+    ],
+)
+def test_a_description_brings_no_statements_of_its_own(change: dict[str, Any]) -> None:
+    assert require_valid_properties(replace(LIBC, privileges=('CONNECT TO "a ""b""" WITH GRANT OPTION',)))
+    with pytest.raises(ValueError, match="not valid"):
+        require_valid_properties(replace(LIBC, **change))
