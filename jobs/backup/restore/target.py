@@ -181,11 +181,14 @@ def closed_to_others(into: Endpoint) -> Iterator[None]:
     name = quoting.identifier(into.database)
     with maintenance_connection(into) as server:
         limit = _connection_limit(server, into.database)
+        server.execute("SET lock_timeout = '30s'")  # its owner can lock it
         server.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 0")
-        try:
+    try:
+        with maintenance_connection(into) as server:
             _end_ordinary_sessions(server, into.database)
-            yield
-        finally:
+        yield
+    finally:
+        with maintenance_connection(into) as server:
             server.execute(f"ALTER DATABASE {name} CONNECTION LIMIT {limit}")
 
 
