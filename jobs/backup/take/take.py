@@ -86,7 +86,7 @@ def plan_backup(section: Section, endpoint: Endpoint, snapshot: ExportedSnapshot
         encoding=encoding,
         copy_settings=facts.copy_settings(connection),
         role_passwords=facts.can_read_passwords(connection),
-        estimated_bytes=facts.estimate_dump_bytes(connection),
+        estimated_bytes=facts.estimate_dump_bytes(connection, snapshot.tables),
     )
 
 
