@@ -199,25 +199,45 @@ def complete_database(ctx: typer.Context, incomplete: str) -> Iterator[str]:
                 yield from _starting_with(incomplete, repository.read(name).databases)
 
 
-def complete_copy(ctx: typer.Context, incomplete: str) -> Iterator[str]:
-    """Complete the name of a copy of the environment."""
+_JOBS_ON_STACKS = frozenset({"drift", "apply", "destroy", "rollback", "terraform", "unlock"})
+
+
+def _complete_names(
+    ctx: typer.Context, incomplete: str, names: Callable[[Environment], Iterable[str]]
+) -> Iterator[str]:
+    """Complete one of the names that the environment on the command line has."""
     with suppress(Exception):
         repository = find_repository(ctx)
-        for name in (ctx.params.get("environment_name"), *ctx.args):
-            if name in repository.names():
-                yield from _starting_with(incomplete, repository.read(name).copies)
+        for word in (ctx.params.get("environment_name"), *ctx.args):
+            if word in repository.names():
+                yield from _starting_with(incomplete, names(repository.read(word)))
+
+
+def complete_copy(ctx: typer.Context, incomplete: str) -> Iterator[str]:
+    """Complete the name of a copy of the environment."""
+    yield from _complete_names(ctx, incomplete, lambda environment: environment.copies)
+
+
+def complete_stack(ctx: typer.Context, incomplete: str) -> Iterator[str]:
+    """Complete the name of a stack of the environment."""
+    yield from _complete_names(ctx, incomplete, lambda environment: environment.stacks)
 
 
 def complete_subject(ctx: typer.Context, incomplete: str) -> Iterator[str]:
-    """Complete the name of a stack for the job drift, and of a database for other jobs."""
-    if "drift" not in (ctx.params.get("job_name"), *ctx.args[:1]):
+    """Complete the name of a stack for jobs on stacks, of a copy for copy, and of a database for other jobs."""
+    words = (ctx.params.get("job_name"), ctx.params.get("job"), *ctx.args[:2])
+    if _JOBS_ON_STACKS.intersection(words):
+        yield from complete_stack(ctx, incomplete)
+    elif "copy" in words:
+        yield from _complete_names(ctx, incomplete, _subjects_of_copies)
+    else:
         yield from complete_database(ctx, incomplete)
-        return
-    with suppress(Exception):
-        repository = find_repository(ctx)
-        for name in (ctx.params.get("environment_name"), *ctx.args):
-            if name in repository.names():
-                yield from _starting_with(incomplete, repository.read(name).stacks)
+
+
+def _subjects_of_copies(environment: Environment) -> list[str]:
+    return [
+        name for copy in environment.copies for name in (copy, *(f"{copy}.{each}" for each in environment.databases))
+    ]
 
 
 def complete_job(incomplete: str) -> Iterator[str]:

@@ -44,7 +44,7 @@ OptionalSubject = Annotated[
     typer.Argument(
         metavar="NAME",
         help="Database, stack or other subject of the job (default: all).",
-        autocompletion=arguments.complete_database,
+        autocompletion=arguments.complete_subject,
     ),
 ]
 

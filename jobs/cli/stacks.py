@@ -39,7 +39,10 @@ app = new_app(
     ],
 )
 
-StackNames = Annotated[list[str] | None, typer.Argument(metavar="STACK...", help="Stacks (default: all).")]
+StackNames = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="STACK...", help="Stacks (default: all).", autocompletion=arguments.complete_stack),
+]
 
 
 class StateAccess(StrEnum):

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from terraform.order import StackOutcome
     from terraform.stack import Stack
 
-StackName = Annotated[str, typer.Argument(metavar="STACK", help="Stack, as named in the environment file.")]
+StackName = Annotated[
+    str,
+    typer.Argument(
+        metavar="STACK", help="Stack, as named in the environment file.", autocompletion=arguments.complete_stack
+    ),
+]
 LockTimeout = Annotated[
     str, typer.Option(metavar="DURATION", help="How long to wait for a lock that is held, such as 30s or 5m.")
 ]

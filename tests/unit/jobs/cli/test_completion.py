@@ -55,7 +55,11 @@ complete_line {line}
         ('crew run backup ""', ["other", "try"]),
         ('crew run backup try --only ""', ["shop", "stock"]),
         ('crew run drift try --only ""', ["network"]),
+        ('crew run copy try --only ""', ["offsite", "offsite.shop", "offsite.stock"]),
         ("crew runs try backup sh", ["shop"]),
+        ("crew runs try copy offsite.sh", ["offsite.shop"]),
+        ('crew stacks plan try ""', ["network"]),
+        ('crew stacks rollback try ""', ["network"]),
         ('crew backups list try ""', ["shop", "stock"]),
         ('crew backups restore try ""', ["shop", "stock"]),
         ('crew backups verify try ""', ["shop", "stock"]),
@@ -65,7 +69,7 @@ complete_line {line}
     ],
 )
 def test_bash_completes(shell: Callable[..., str], write: Write, line: str, offers: list[str]) -> None:
-    write(databases("shop", "stock") + STACK)
+    write(databases("shop", "stock") + STACK + '[copies.offsite]\nurl = "file:///offsite"\n')
     write(databases("elsewhere"), name="other", head=HEAD.replace('"try"', '"other"'))
     assert sorted(shell("bash", COMPLETE.format(line=line)).split()) == offers
 
