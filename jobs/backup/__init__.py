@@ -77,7 +77,7 @@ if TYPE_CHECKING:
         require_original_place,
         require_pieces,
     )
-    from jobs.backup.sets.trust import trust_of
+    from jobs.backup.sets.trust import result_signer, trust_of
     from jobs.backup.sets.undelete import bring_back_objects, lost_objects
     from jobs.backup.sources import (
         by_server,
@@ -161,7 +161,7 @@ _NAMES = {
         "require_original_place",
         "require_pieces",
     ),
-    "sets.trust": ("trust_of",),
+    "sets.trust": ("result_signer", "trust_of"),
     "sets.undelete": ("bring_back_objects", "lost_objects"),
     "sources": (
         "by_server",
@@ -282,6 +282,7 @@ __all__ = [
     "restore_set",
     "restore_side_table",
     "restore_streams",
+    "result_signer",
     "run_concurrently",
     "section_of",
     "server_of",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs.cli import move, prune, restores, sets, undelete
+from jobs.cli import evidence, move, prune, restores, sets, undelete
 from jobs.cli.arguments import examples, new_app
 
 app = new_app(
@@ -49,6 +49,13 @@ app.command(
         "crew backups undelete production shop --set 3f9a --store-as-of '2026-11-20 03:00'",
     ),
 )(undelete.undelete_command)
+app.command(
+    "evidence",
+    epilog=examples(
+        "crew backups evidence production --since 2026-10-01 --html evidence.html",
+        "crew backups evidence production --since 90d --json",
+    ),
+)(evidence.evidence_command)
 app.command(
     "copy",
     epilog=examples(

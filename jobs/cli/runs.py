@@ -89,7 +89,7 @@ def runs_command(
 
     environment, now = arguments.open_environment(ctx, environment_name), datetime.now(UTC)
     _require_job(job)
-    begin = _parse_since(since, environment, now)
+    begin = parse_since(since, environment, now)
     store = arguments.environment_store(environment)
     locks = read_holders(store, environment.name)
     listing = RunListing(store, environment.name, job, name, failed, now, locks)
@@ -135,7 +135,7 @@ def _require_job(job: str | None) -> None:
     raise WrongUsage(f"there is no job {job!r}; {near}Runs are of: {', '.join(known)}")
 
 
-def _parse_since(since: str | None, environment: Environment, now: datetime) -> datetime | None:
+def parse_since(since: str | None, environment: Environment, now: datetime) -> datetime | None:
     """Return a time for `7d`, a date, a clock time or an ISO time."""
     from inventories.reading import InvalidValue
     from inventories.value_types import DURATION

@@ -16,6 +16,7 @@ from jobs.run.context import new_run_id
 from jobs.run.record import record_to
 from jobs.store import open_store
 from tests.parts.bills import Account
+from tests.parts.runs import clock, job
 from tests.parts.store import mark
 
 PRODUCTION = """
@@ -116,20 +117,15 @@ def _runs(repository: Repository, now: datetime) -> None:
         ("drift", "cluster"): Result(Outcome.FINDING, "1 changed: aws_security_group.db"),
     }
     for (name, subject), result in results.items():
-        job = Job(
-            name,
-            lambda _e, _store, _o, s=subject: [s],  # type: ignore[misc]
-            lambda _run, r=result: r,  # type: ignore[misc]
-            lambda _e, _s: None,
-            compared=("stored_bytes", "seconds"),
-        )
         for hours in (88 * 24, 5, 1):
-            at = now - timedelta(hours=hours)
             good = replace(result, outcome=Outcome.DONE) if hours > 24 else result
-            job = replace(job, work=lambda _run, r=good: r)  # type: ignore[misc]
-            run_job(job, env, store, Options(), now=lambda at=at: at)  # type: ignore[misc]
+            run_job(_job(name, subject, good), env, store, Options(), now=clock(now - timedelta(hours=hours)))
     for record in history(now):
         store.put(record.key, record_to(record))
+
+
+def _job(name: str, subject: str, result: Result) -> Job:
+    return replace(job(lambda _run: result, subject, compared=("stored_bytes", "seconds")), name=name)
 
 
 def history(now: datetime) -> Iterator[Record]:
