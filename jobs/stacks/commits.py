@@ -78,11 +78,25 @@ def commit_title(root: Path, commit: str) -> str:
 
 @contextmanager
 def code_of_commit(root: Path, commit: str, folder: Path) -> Iterator[Path]:
-    """Write all files of a commit to a temporary directory in a folder."""
+    """Write all files of a commit to a temporary directory in a folder, without links that lead out of it."""
     with TemporaryDirectory(dir=folder, prefix=f"{commit[:SHORT]}-") as made:
         with tarfile.open(fileobj=BytesIO(git_output(root, "archive", "--format=tar", commit))) as archive:
-            archive.extractall(made, filter="data")
+            archive.extractall(made, [each for each in archive if _stays_inside(each, made)], filter="data")
         yield Path(made)
+
+
+def _stays_inside(member: tarfile.TarInfo, folder: str) -> bool:
+    """Return whether a file of a commit is no link that leads out of the folder; StackError if code can need it."""
+    from terraform.errors import StackError
+
+    try:
+        tarfile.data_filter(member, folder)
+    except tarfile.FilterError:
+        if not member.name.startswith("terraform/"):
+            return False
+        fact = f"in this commit, {member.name} is a link to a file outside of the repository"
+        raise StackError(f"{fact}, whose content of then is not known; name a commit without it (--to)") from None
+    return True
 
 
 def clean_commit(root: Path) -> str:

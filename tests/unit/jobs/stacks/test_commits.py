@@ -69,3 +69,21 @@ def test_code_comes_from_a_commit_and_not_from_the_checkout(tmp_path: Path) -> N
     for unknown in (A, "--all", "no-such-tag"):
         with pytest.raises(StackError, match="this checkout has no commit"):
             commits.full_commit(root, unknown)
+
+
+def test_a_link_out_of_the_repository_is_left_out_and_refused_in_the_code(tmp_path: Path) -> None:
+    root = tmp_path / "repository"
+    (root / "terraform").mkdir(parents=True)
+    git(root, "init", "--quiet")
+    (root / "terraform" / "main.tf").write_text("one")
+    (root / "outside").symlink_to("/etc")
+    git(root, "add", ".")
+    git(root, "commit", "--quiet", "--message", "Add a link")
+    with commits.code_of_commit(root, "HEAD", tmp_path) as made:
+        assert [path.name for path in made.iterdir()] == ["terraform"]
+    (root / "terraform" / "all.tfvars").symlink_to("/etc/hosts")
+    git(root, "add", ".")
+    git(root, "commit", "--quiet", "--message", "Add a link to the code")
+    refused = pytest.raises(StackError, match=r"terraform/all.tfvars is a link to a file outside of the repository")
+    with refused, commits.code_of_commit(root, "HEAD", tmp_path):
+        pass
