@@ -23,6 +23,10 @@ ROUND_TRIPS = [
         pytest.param(major, major, marks=needs(f"postgres-{major}"), id=f"on-{major}")
         for major in sorted({18, *DISTRIBUTION})
     ),
+    *(
+        pytest.param(major, major, marks=[needs(f"postgres-{major}"), pytest.mark.release], id=f"on-{major}")
+        for major in sorted({15, 16} - DISTRIBUTION.keys())
+    ),
     pytest.param(15, 18, marks=[needs("postgres-15", "postgres-18"), pytest.mark.long], id="from-15-to-18"),
 ]
 
