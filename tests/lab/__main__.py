@@ -33,7 +33,7 @@ def _up(count: int, debian: int) -> None:
     lab.down(NOW)
     began = time.monotonic()
     booted = lab.up(NOW, count, debian)
-    print(f"{plural(count, "host")} of Debian {debian}, up in {time.monotonic() - began:.0f} s:")
+    print(f"{plural(count, 'host')} of Debian {debian}, up in {time.monotonic() - began:.0f} s:")
     for host in booted.hosts:
         print(f"  {host.address}  ssh -F {booted.home.relative_to(Path.cwd())}/.ssh/lab_config {host.name}")
     print("Try a deploy: pyinfra inventories/lab deploys/dev_server.py\nTake them down: make lab-down")
