@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from inventories import Keep
-from jobs.backup import Manifest, Part, PartPiece, Set, is_dated_ahead
+from jobs.backup import MANIFEST, SIGNATURE, Manifest, Part, PartPiece, Set, is_dated_ahead
 from jobs.retention.policy import apply_policy
 
 if TYPE_CHECKING:
@@ -36,6 +36,12 @@ def sets_to_copy(here: Iterable[Set], there: Iterable[Set], keep: Keep, now: dat
 def is_lacking(backup_set: Set, there: Set | None) -> bool:
     """Whether a copy lacks a set, or bytes of it: somebody can have removed or cut off a piece."""
     return there is None or there.size < backup_set.size
+
+
+def is_whole(backup_set: Set, manifest: Manifest, sizes: Mapping[str, int]) -> bool:
+    """Whether a copy has all of a set. A set can look larger in the store, because somebody added objects to it."""
+    documents = {MANIFEST, SIGNATURE, *([backup_set.marker.name] if backup_set.marker else [])}
+    return documents <= sizes.keys() and not any(pieces_to_copy(manifest, sizes))
 
 
 def is_usable(backup_set: Set, now: datetime) -> bool:

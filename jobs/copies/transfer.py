@@ -6,7 +6,7 @@ interrupted copy leaves an incomplete set, and the next run goes on at the first
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ from jobs.backup import (
     read_piece,
     run_concurrently,
 )
-from jobs.copies.plan import pieces_to_copy
+from jobs.copies.plan import is_whole, pieces_to_copy
 from jobs.format import format_size
 from jobs.log import with_log_context
 from jobs.run.job import Run
@@ -96,10 +96,14 @@ class _Copier:
     _failed: set[str] = field(default_factory=set)
 
     def copy(self, backup_set: Set) -> bool | str:
-        """Copy a set; return True, False if it was removed meanwhile, or why it cannot be copied."""
+        """Copy a set; return True, False if it is whole there or was removed meanwhile, or why it cannot be copied."""
         try:
             stored = open_set(self.source, backup_set, None)
-            self._copy_pieces(backup_set, stored)
+            prefix = backup_set.prefix
+            there = {entry.key.removeprefix(prefix): entry.size for entry in self.target.list(prefix)}
+            if not self.whole and is_whole(backup_set, stored.manifest, there):
+                return False
+            self._copy_pieces(backup_set, stored, there)
             self._publish(backup_set, stored)
         except (BackupError, Missing) as error:
             if not any(entry.key.endswith(f"/{MANIFEST}") for entry in self.source.list(backup_set.prefix)):
@@ -110,10 +114,8 @@ class _Copier:
         self.run.log.info("set copied", set=backup_set.id, bytes=stored.manifest.stored_bytes)
         return True
 
-    def _copy_pieces(self, backup_set: Set, stored: StoredSet) -> None:
-        prefix = backup_set.prefix
-        sizes = {entry.key.removeprefix(prefix): entry.size for entry in self.target.list(prefix)}
-        missing = list(pieces_to_copy(stored.manifest, sizes))
+    def _copy_pieces(self, backup_set: Set, stored: StoredSet, there: Mapping[str, int]) -> None:
+        missing = list(pieces_to_copy(stored.manifest, there))
         self.present.add(stored.manifest.stored_bytes - sum(piece.size for _, piece in missing))
         for _, piece in missing:
             self._require_room(backup_set, piece)
@@ -124,7 +126,7 @@ class _Copier:
             for future in ended:
                 future.result()
         except BaseException:
-            self._failed.add(prefix)
+            self._failed.add(backup_set.prefix)
             wait(futures)
             raise
 

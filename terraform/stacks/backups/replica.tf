@@ -1,4 +1,6 @@
 # A second bucket in another region, with roles of its own. The job `copy` writes it: see [copies] in the environment file.
+# Terraform starts this provider for each plan, also without a replica: a provider has no count. Version 6 of the provider
+# could do without, because its resources have a region of their own, but the stack also allows version 5.
 
 provider "aws" {
   alias               = "replica"

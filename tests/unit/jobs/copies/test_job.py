@@ -72,6 +72,16 @@ def test_a_piece_that_the_copy_lost_is_copied_again(places: TwoPlaces) -> None:
     assert len(places.copied_sets()) == 1
 
 
+def test_an_object_that_somebody_adds_to_a_set_is_not_copied(places: TwoPlaces) -> None:
+    put(places.store, NEWEST)
+    places.run()
+    places.store.put(of_set(NEWEST) + "planted.0", b"much more than before")
+    assert places.run().sentence.startswith("copied 0 sets, 0 B; offsite has 1 set")
+    places.copy.delete([key for key in places.set_keys() if "/ended/" in key])
+    assert places.run().sentence.startswith("copied 1 set, 0 B; offsite has 1 set")
+    assert len(places.copied_sets()) == 1
+
+
 def test_a_set_that_retention_removes_meanwhile_is_no_finding(
     places: TwoPlaces, monkeypatch: pytest.MonkeyPatch
 ) -> None:

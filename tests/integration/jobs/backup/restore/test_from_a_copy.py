@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +59,7 @@ def test_the_store_is_gone(repository: Repository, shop: Shop) -> None:
     origin = shop(15)
     taken, _ = copied_set(repository, origin)
     shutil.rmtree(repository.store)
+    began = time.monotonic()
     target = f"{origin.url}_again"
     refused = repository.crew("backups", "restore", "staging", "shop", "--into", target, "--create")
     assert refused.code == 78, refused
@@ -70,6 +72,7 @@ def test_the_store_is_gone(repository: Repository, shop: Shop) -> None:
         done = repository.crew(*words, *(password if "--into" in words else ()))
         assert done.code == 0, (words, done)
     assert f"set {taken}" in done.out
+    assert time.monotonic() - began < 300
     restored = Database(origin.server, f"{origin.name}_again")
     assert restored.ask("SELECT count(*) FROM orders") == [(4000,)]
     origin.run(f'DROP DATABASE "{restored.name}"')
