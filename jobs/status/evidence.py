@@ -30,6 +30,7 @@ BY_HAND = ("restore", "undelete", "pin", "unpin")
 JOBS_OF_EVIDENCE = ("backup", "verify", "retention", "copy", *BY_HAND)
 LATE = 1.5  # periods without a backup that count as a gap, as in the alert rules
 _READERS = 16
+_MOST_SECONDS = 366 * 86400
 _GOOD = (Outcome.DONE, Outcome.FINDING)
 
 Document = dict[str, Any]
@@ -121,9 +122,9 @@ def database_evidence(
     """Return the evidence about one database; `records` and `sets` are oldest first."""
     of_job = {job: [each for each in records if each.job == job] for job in JOBS_OF_EVIDENCE}
     done = [each for each in of_job["backup"] if each.outcome in _GOOD]
-    verified = [each for each in of_job["verify"] if each.outcome is Outcome.DONE and "seconds" in each.figures]
+    verified = [each for each in of_job["verify"] if each.outcome is Outcome.DONE and _seconds(each) is not None]
     waits = [later - earlier for earlier, later in pairwise([*(each.started for each in done), until])] if done else []
-    times = [float(each.figures["seconds"]) for each in verified]
+    times = [seconds for each in verified if (seconds := _seconds(each)) is not None]
     return {
         "database": name,
         "backups_done": len(done),
@@ -145,6 +146,12 @@ def database_evidence(
         "copies": {"runs": len(of_job["copy"]), "failed": sum(not _is_good(each) for each in of_job["copy"])},
         "sets": [_set_line(each) for each in sets],
     }
+
+
+def _seconds(record: Record) -> float | None:
+    """Return the time that a restore took in a verification; None without one, or if somebody else wrote the record."""
+    seconds = record.figures.get("seconds")
+    return float(seconds) if isinstance(seconds, int | float) and 0 <= seconds < _MOST_SECONDS else None
 
 
 def _is_good(record: Record) -> bool:

@@ -21,11 +21,13 @@ from jobs.cost import cache, focus
 from jobs.cost.bill import Bill, Charge, ChargeKind
 from jobs.cost.cache import encode_bill
 from jobs.cost.report import report_on
+from jobs.format import format_duration
 from jobs.run import Failed, Notice, Options, Outcome, Result, alerts, notices, run_job
 from jobs.run.documents import from_body, to_body
 from jobs.run.holders import read_holders, snapshot_key, write_snapshot
 from jobs.run.lease import holder_from, holder_to, lock_held, process_is_gone
 from jobs.run.record import record_from, record_to
+from jobs.status.evidence import JOBS_OF_EVIDENCE, database_evidence
 from tests.parts.hostile import hostile
 from tests.parts.runs import QUICK, environment, job, store_in
 
@@ -48,6 +50,13 @@ def use_record(body: bytes) -> None:
     assert all((record.key, record.name, record.summary, str(record.duration)))
     record_to(record)
     record_as_json(record)
+    for kind in JOBS_OF_EVIDENCE:
+        done = replace(record, job=kind, outcome=Outcome.DONE)
+        evidence = database_evidence(
+            "shop", [done], [], to_next=timedelta(days=1), policy="", since=NOW - timedelta(days=2), until=NOW
+        )
+        for name in ("longest_recovery_time_seconds", "longest_time_between_backups_seconds"):
+            assert format_duration(timedelta(seconds=evidence[name] or 0))
 
 
 def use_lock(body: bytes) -> None:

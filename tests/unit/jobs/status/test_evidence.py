@@ -77,6 +77,13 @@ def test_the_evidence_about_a_database() -> None:
     assert states == [(True, "passed"), (False, "none")]
 
 
+@pytest.mark.parametrize("seconds", ["soon", 1e18, -1])
+def test_a_time_that_no_verification_wrote_does_not_count(seconds: Any) -> None:
+    planted = replace(record(NOW - DAY, "verify"), figures={"seconds": seconds})
+    found = database_evidence("shop", [planted], [], to_next=None, policy="", since=NOW - 3 * DAY, until=NOW)
+    assert (found["verifications_passed"], found["longest_recovery_time_seconds"]) == (0, None)
+
+
 def test_the_page_says_all_that_and_escapes_it() -> None:
     document = {
         "environment": "production", "since": "a", "until": "b", "timezone": "UTC", "store": "s3://x", "made_by": "",
