@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from inventories import value_types
 from inventories.reading import ListOf, NamedTables, TableOf, ValuesByName, toml_key
 from inventories.secret import Secret
-from inventories.value_types import JOBS, Cron, PlanCheck, Span, TunnelSettings, or_empty
+from inventories.value_types import JOBS, Cron, PlanCheck, QuietHours, Span, TunnelSettings, or_empty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -646,6 +646,12 @@ class Alerts:
         "URLs that the jobs ping, one for each job, so that a missing ping shows which job does not run",
         default={},
         example='{ backup = { env = "HEARTBEAT_BACKUP_URL" } }',
+    )
+    quiet: QuietHours | None = toml_key(
+        value_types.QUIET_HOURS,
+        "hours of each day in which findings wait; failures are sent at any time",
+        default=None,
+        example='"22:00-07:00"',
     )
     routes: tuple[Route, ...] = toml_key(
         ListOf("a list of tables", TableOf(Route)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import time, timedelta
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -25,6 +25,20 @@ from inventories.reading import (
 from inventories.secret import Secret, has_password
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class QuietHours:
+    """Hours of each day; they can begin before midnight."""
+
+    begin: time
+    end: time
+
+    def include(self, at: time) -> bool:
+        if self.begin < self.end:
+            return self.begin <= at < self.end
+        return at >= self.begin or at < self.end
+
 
 JOBS = ("backup", "verify", "retention", "copy", "drift", "cost", "refresh", "status", "digest")
 UNLIMITED = -1
@@ -570,9 +584,20 @@ def _program(value: object) -> str:
     return text
 
 
+def _quiet_hours(value: object) -> QuietHours:
+    match = re.fullmatch(r"(\d\d:\d\d)-(\d\d:\d\d)", str(value))
+    try:
+        begin, end = (time.fromisoformat(each) for each in (match.groups() if match else ("", "")))
+    except ValueError:
+        raise InvalidValue(f'{as_written(value)} is not a pair of times; use two, such as "22:00-07:00"') from None
+    if begin == end:
+        raise InvalidValue(f"{as_written(value)} is the whole day; name two different times")
+    return QuietHours(begin, end)
+
+
 def _job(value: object) -> str:
     if value not in JOBS:
-        raise InvalidValue(f"this is not a job; use one of: {', '.join(JOBS)}")
+        raise InvalidValue(f"{as_written(value)} is not a job; use one of: {', '.join(JOBS)}")
     return str(value)
 
 
@@ -599,6 +624,7 @@ PARALLEL = Scalar("1 to 64", _whole("a number of streams", 1, 64))
 PART_LIMIT = Scalar("10 to 10000", _whole("a number of parts", 10, 10000))
 PERCENT = Scalar("1 to 1000", _whole("a percentage", 1, 1000))
 JOB = Scalar("a job", _job)
+QUIET_HOURS = Scalar('two times, such as "22:00-07:00"', _quiet_hours)
 BILL_SOURCE = Scalar('"aws" or "focus"', _bill_source)
 MONEY = Scalar("a number above 0", _money)
 FACTOR = Scalar('a factor, such as "2x"', _factor)

@@ -10,10 +10,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from inventories import Environment, redact
-from jobs.run import alerts, delivery
+from jobs.run import alerts, delivery, quiet_hours
 from jobs.run.delivery import ClaimedMessages, Delivery
+from jobs.run.job import Failed
 from jobs.run.record import Record
-from jobs.store import Store
+from jobs.store import Store, StoreError
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -78,6 +79,10 @@ class AlertQueue:
     def _deliver(self, batch: list[Record]) -> None:
         with ThreadPoolExecutor(delivery.STORE_WRITERS) as pool:
             claims = [claim for claims in pool.map(self._claim, batch) for claim in claims]
+        if quiet_hours.is_quiet(self._environment, self._now()):
+            claims = [claim for claim in claims if claim.urgent or not self._let_wait(claim)]
+        else:
+            claims += self._waiting_claims()
         now = time.monotonic()
         paused = {address for address, until in self._paused_until.items() if until > now}
         timeout = max(1, min(delivery.DELIVERY_TIMEOUT, self._seconds_left()))
@@ -85,6 +90,22 @@ class AlertQueue:
             self._environment.alerts.all_addresses, delivery.send_by_apprise, timeout, paused
         )
         self._paused_until |= dict.fromkeys(timed_out, time.monotonic() + PAUSE_AFTER_TIMEOUT)
+
+    def _let_wait(self, claim: ClaimedMessages) -> bool:
+        """Let messages wait until the quiet hours end; return False if the store cannot keep them."""
+        try:
+            quiet_hours.let_wait(claim, self._environment, self._store, self._now())
+        except (StoreError, Failed) as error:
+            self._log.warning("finding sent in quiet hours, because it cannot wait", why=redact(str(error)))
+            return False
+        return True
+
+    def _waiting_claims(self) -> list[ClaimedMessages]:
+        try:
+            return quiet_hours.claim_waiting(self._environment, self._store, self._now)
+        except (StoreError, Failed) as error:
+            self._log.warning("alerts that wait not readable; the next run tries again", why=redact(str(error)))
+            return []
 
     def _claim(self, record: Record) -> list[ClaimedMessages]:
         try:

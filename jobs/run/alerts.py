@@ -151,7 +151,8 @@ def _claim_alert(
         version = store.replace(key, to_body(asdict(after)), version)
 
     message = alert_message(record, reason, state.since or now(), environment)
-    return ClaimedMessages(dict.fromkeys(addressed, message), record_delivery)
+    urgent = message.severity is Severity.FAILURE or reason is AlertReason.RECOVERED
+    return ClaimedMessages(dict.fromkeys(addressed, message), record_delivery, urgent=urgent)
 
 
 def _claim_state(

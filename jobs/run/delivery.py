@@ -78,6 +78,8 @@ class ClaimedMessages:
 
     messages: Mapping[str, Message]
     record_delivery: Callable[[Collection[str]], None]
+    urgent: bool = True
+    """Whether they are sent in quiet hours, too."""
 
 
 class Sender(Protocol):

@@ -50,23 +50,32 @@ def claim_notices(
     record: Record, store: Store, to: Sequence[str], now: Callable[[], datetime]
 ) -> ClaimedMessages | None:
     """Claim a run's notice and the undelivered notices of earlier runs; None if there is nothing to send."""
-    if record.notice is None:
+    notice = record.notice
+    if notice is None:
         return None
     key = _key(record.environment, record.job, record.subject)
-    state = _claimed_state(store, key, record, to, now())
+    return claim_undelivered(store, key, lambda state: with_notice(state, notice, record.environment, to), to, now)
+
+
+def claim_undelivered(
+    store: Store, key: str, add: Callable[[NoticeState], NoticeState], to: Sequence[str], now: Callable[[], datetime]
+) -> ClaimedMessages | None:
+    """Add to the messages of a document, and claim all that are undelivered; None if there is nothing to send."""
+    state = _claimed_state(store, key, add, now())
     if state is None:
         return None
 
     def record_delivery(unreached: Collection[str]) -> None:
         arrived = {(notice.title, notice.text): set(notice.to) - set(unreached) for notice in state.undelivered}
-        _update(
+        update_notices(
             store,
             key,
             lambda latest: replace(latest, undelivered=still_undelivered(latest.undelivered, arrived), claimed_at=None),
         )
 
     messages = {address: [notice.message for notice in state.undelivered if address in notice.to] for address in to}
-    return ClaimedMessages({address: combine(some) for address, some in messages.items() if some}, record_delivery)
+    combined = {address: combine(some) for address, some in messages.items() if some}
+    return ClaimedMessages(combined, record_delivery, urgent=False)
 
 
 def with_notice(state: NoticeState, notice: Notice, environment: str, to: Sequence[str]) -> NoticeState:
@@ -95,21 +104,24 @@ def still_undelivered(
     return tuple(notice for notice in remaining if notice.to)
 
 
-def _claimed_state(store: Store, key: str, record: Record, to: Sequence[str], now: datetime) -> NoticeState | None:
+def _claimed_state(
+    store: Store, key: str, add: Callable[[NoticeState], NoticeState], now: datetime
+) -> NoticeState | None:
     """Claim what is undelivered; None if there is nothing, or while another run delivers. New notices are stored."""
     others_deliver = False
 
     def claim(stored: NoticeState) -> NoticeState:
         nonlocal others_deliver
-        state = with_notice(stored, record.notice or Notice(), record.environment, to)
+        state = add(stored)
         others_deliver = is_claimed(state.claimed_at, now)
         return state if others_deliver or not state.undelivered else replace(state, claimed_at=now)
 
-    state = _update(store, key, claim)
+    state = update_notices(store, key, claim)
     return None if others_deliver or not state.undelivered else state
 
 
-def _update(store: Store, key: str, change: Callable[[NoticeState], NoticeState]) -> NoticeState:
+def update_notices(store: Store, key: str, change: Callable[[NoticeState], NoticeState]) -> NoticeState:
+    """Change the messages of a document by compare-and-swap, and return them."""
     state, _ = documents.update(store, key, change, parse=_parse, initial=NoticeState())
     return state
 

@@ -600,6 +600,20 @@ BROKEN = {
             "alerts.to: this is not a list; use a list of addresses or secrets",
         ],
     ),
+    "quiet hours that are no hours": (
+        WHOLE + '[alerts]\nquiet = "22-7"\n',
+        ['alerts.quiet: "22-7" is not a pair of times; use two, such as "22:00-07:00"'],
+    ),
+    "quiet hours of the whole day": (
+        WHOLE + '[alerts]\nquiet = "07:00-07:00"\n',
+        ['alerts.quiet: "07:00-07:00" is the whole day; name two different times'],
+    ),
+    "a route for an unknown job": (
+        WHOLE + '[[alerts.routes]]\njobs = ["bills"]\nto = ["mailto://ops@acme.example"]\n',
+        [
+            'alerts.routes.1.jobs.1: "bills" is not a job; use one of: backup, verify, retention, copy, drift, cost, refresh, status, digest'
+        ],
+    ),
     "a heartbeat for an unknown job": (
         WHOLE + '[alerts.heartbeat]\nbackups = "https://hc.example/1"\n',
         [
