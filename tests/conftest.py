@@ -29,6 +29,7 @@ HANGS = "3000"  # seconds after which a test hangs: on a busy machine the longes
 SLOW = (  # files and folders that start first
     "integration/terraform/test_staging.py",
     "lab/test_k3s.py",
+    "lab/test_k3s_apps.py",
     "lab/test_k3s_reset.py",
     "lab/test_k3s_restore.py",
     "lab/test_k3s_upgrade.py",

@@ -40,6 +40,14 @@ k3s_hardened = False
 # A namespace that is no longer listed stays. To delete it with everything in it: --data k3s_drop_namespaces=ada.
 k3s_namespaces: list[dict[str, object]] = []
 
+# Apps of deploys/k3s_apps.py (docs/deploys.md); examples to name: postgresql, valkey, s3, nats, monitoring.
+#   {"name": "shop", "namespace": "shop", "chart": "shop", "repo": "https://charts.acme.example", "version": "1.2.0",
+#    "values": {"db": {"password": {"secret": {"env": "SHOP_DB"}}}}, "ready": ["deployment/shop"],
+#    "smoke": {"image": "curlimages/curl:8.16.0", "command": ["curl", "--fail", "http://shop"]}},
+#   {"name": "docs", "namespace": "docs", "manifests": "manifests/docs"}, {"example": "postgresql", "memory": "4Gi"}
+# An app that is no longer listed stays. To remove it: --data remove=shop.
+apps: list[dict[str, object]] = []
+
 k3s_kubeconfig = ""  # the file to write (default: ~/.kube/<environment>.yaml)
 k3s_kubeconfig_merge = False  # True: merge it into ~/.kube/config too
 k3s_wait = 300  # seconds for a node to become ready
