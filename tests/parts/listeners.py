@@ -29,7 +29,7 @@ class Received:
 
 @contextmanager
 def web_hook() -> Iterator[Received]:
-    """Answer every POST with `answer`, while `answering` is set (it is set by default)."""
+    """Answer every POST and GET with `answer`, while `answering` is set (it is set by default)."""
     received = Received()
     received.answering.set()
 
@@ -38,6 +38,11 @@ def web_hook() -> Iterator[Received]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             received.answering.wait(30)
             received.requests.append((self.path, body.decode()))
+            self.send_response(received.answer)
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            received.requests.append((f"GET {self.path}", ""))
             self.send_response(received.answer)
             self.end_headers()
 
