@@ -27,6 +27,8 @@ region = "{store.region}"
 encrypt_to = ["{public}"]
 decrypt_with = {{ file = "{key}" }}
 sign_with = {{ file = "{signing}" }}
+[verify]
+sign_with = {{ file = "{verify}" }}
 [databases.bench]
 url = "{url}"
 password = {{ env = "BENCH_PASSWORD" }}
@@ -65,11 +67,11 @@ def write(folder: Path, url: str, store: S3Server) -> None:
     key = folder / "age.key"
     key.touch(0o600)
     key.write_text(secret)
-    signing, _ = write_signing_keys(folder)
+    signing, verify = write_signing_keys(folder)
     (folder / "inventories").mkdir()
     (folder / "inventories/dev").write_text("dev_servers = []\n")
     (folder / "inventories/dev.toml").write_text(
-        ENVIRONMENT.format(url=url, store=store, public=public, key=key, signing=signing)
+        ENVIRONMENT.format(url=url, store=store, public=public, key=key, signing=signing, verify=verify)
     )
 
 

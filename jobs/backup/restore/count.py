@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from jobs.backup.postgres import quoting
@@ -21,8 +23,13 @@ _SEQUENCES = "SELECT schemaname, sequencename, last_value, increment_by FROM pg_
 _LARGE_OBJECTS = "SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata"
 
 
-def count_contents(task: RestoreTask, only: frozenset[QualifiedName] | None = None) -> Contents:
-    """Count the rows of all tables that the set has counts for, or of `only` these tables."""
+def count_contents(
+    task: RestoreTask,
+    only: frozenset[QualifiedName] | None = None,
+    *,
+    known: Mapping[QualifiedName, int] = MappingProxyType({}),
+) -> Contents:
+    """Count the rows of all tables that the set has counts for, or of `only` these tables, but not of `known` ones."""
     with translated_errors(), task.into.connect(autocommit=True) as connection:
         tables = {(schema, name): oid for schema, name, oid in connection.execute(_TABLES).fetchall()}
         sequences = {
@@ -35,11 +42,13 @@ def count_contents(task: RestoreTask, only: frozenset[QualifiedName] | None = No
         for table in task.stored.description.tables
         if table.rows is not None
         and (table.schema, table.name) in tables
+        and (table.schema, table.name) not in known
         and (only is None or (table.schema, table.name) in only)
     ]
     counts = in_parallel(task.into, [partial(_count, tables[name], name) for name in counted], task.streams, task.run)
     rows: dict[QualifiedName, int | None] = dict.fromkeys(tables)
     rows.update(zip(counted, counts, strict=True))
+    rows.update((name, number) for name, number in known.items() if name in tables)
     return Contents(rows, sequences, large_objects)
 
 

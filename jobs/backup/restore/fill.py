@@ -51,6 +51,15 @@ _TRANSIENT = (
 _FIRST_WITH_CLOSED_PUBLIC = 15
 _KINDS_WITH_ROWS = (PartKind.TABLE, PartKind.SEGMENT, PartKind.REST)
 _SHOWN = 5
+_MAX_UNLOGGED = 500
+_NEED_LOGGED = ("TABLE ATTACH ", "PUBLICATION TABLE ")
+
+_LOGGED_TABLES = """SELECT c.oid::pg_catalog.regclass::pg_catalog.text
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
+    WHERE relkind = 'r' AND relpersistence = 'p' AND nspname !~ '^pg_' AND nspname <> 'information_schema'
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+        WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e')
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relkind = 'p')"""
 
 _TABLES = """SELECT c.oid::pg_catalog.regclass::pg_catalog.text
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
@@ -109,6 +118,8 @@ class RestoreTask:
     """Restore only these tables, named as on the command line (default: all)."""
     role: OrdinaryRole | None = None
     """Execute what the set brings as this role (default: as the role of `into`)."""
+    throw_away: bool = False
+    """Nobody needs the database if its server crashes, so its tables need no write-ahead log."""
 
     @property
     def executes(self) -> Endpoint:
@@ -116,8 +127,8 @@ class RestoreTask:
         return self.into if self.role is None else self.role.endpoint(self.into)
 
 
-def fill(task: RestoreTask, *, statistics: bool = True) -> None:
-    """Restore the whole set into an empty database.
+def fill(task: RestoreTask, *, statistics: bool = True) -> Mapping[QualifiedName, int]:
+    """Restore the whole set into an empty database. Return the rows of the tables that were counted on the way.
 
     Statistics contain values of rows. A restore that sanitises rows collects statistics later, and until then the
     role of the task owns all.
@@ -132,8 +143,10 @@ def fill(task: RestoreTask, *, statistics: bool = True) -> None:
                 task.role.own_database(task.into, schemas_of_extensions(task.stored))
                 use_list = files.enter_context(list_file(lists.by_role))
             restore_definitions(task, "pre-data", archive, use_list)
+            if task.throw_away and can_be_unlogged(_listing(task, archive)):
+                _make_unlogged(task)
         with task.run.step("rows"):
-            restore_rows(task)
+            counts = restore_rows(task)
         with task.run.step("indexes and constraints"):
             restore_constraints(task, archive, lists.by_role if lists is not None else None)
         if statistics:
@@ -143,6 +156,24 @@ def fill(task: RestoreTask, *, statistics: bool = True) -> None:
             if statistics:
                 task.role.hand_over(task.into)
             restore_privileges(task, archive, lists.privileges)
+    return counts
+
+
+def can_be_unlogged(listing: str) -> bool:
+    """Whether all tables of the definitions that `pg_restore --list` prints can be unlogged.
+
+    A publication takes no unlogged table. A partitioned table stays logged, and its foreign keys accept only logged
+    tables. With many tables, it takes longer to change each of them than to write the log.
+    """
+    entries = [what for _, what in pg_restore.listed_entries(listing)]
+    tables = sum(what.startswith("TABLE ") for what in entries)
+    return tables <= _MAX_UNLOGGED and not any(what.startswith(_NEED_LOGGED) for what in entries)
+
+
+def _make_unlogged(task: RestoreTask) -> None:
+    with translated_errors(), task.into.connect(autocommit=True) as connection:
+        for (name,) in connection.execute(_LOGGED_TABLES).fetchall():
+            connection.execute(f"ALTER TABLE {name} SET UNLOGGED".encode())
 
 
 def read_lists(task: RestoreTask, archive: IO[bytes]) -> RestoreLists:
@@ -284,11 +315,13 @@ def restore_constraints(task: RestoreTask, archive: IO[bytes], selected: Collect
             restore_definitions(task, "post-data", archive, use_list)
 
 
-def restore_rows(task: RestoreTask, selected: Sequence[Step] = ()) -> None:
+def restore_rows(task: RestoreTask, selected: Sequence[Step] = ()) -> Mapping[QualifiedName, int]:
     """Restore parts in parallel (default: all with rows, the biggest first), each with its selected entries.
 
     If constraints call functions of users, these can read other tables. Then parts are restored one after another,
     first the tables without such constraints, then the others in the order of pg_dump.
+
+    Return the number of rows of each table that was restored from segments. A function of users could change it.
     """
     callers = _callers(task)
     steps = [*selected] or [(part, None) for part in task.stored.parts(*_KINDS_WITH_ROWS)]
@@ -314,6 +347,15 @@ def restore_rows(task: RestoreTask, selected: Sequence[Step] = ()) -> None:
             lambda: task.run.progress("restored", restored.bytes, total),
             1 if callers else task.streams,
         )
+    return {} if callers else _rows_of_segments(task, [part for part, _ in steps])
+
+
+def _rows_of_segments(task: RestoreTask, parts: Iterable[Part]) -> dict[QualifiedName, int]:
+    counts: dict[QualifiedName, int] = {}
+    for segment in (task.stored.segment(part) for part in parts if part.kind is PartKind.SEGMENT):
+        name = (segment.schema, segment.table)
+        counts[name] = counts.get(name, 0) + segment.rows
+    return counts
 
 
 def order_of_dependent_parts(part: Part, tables: Mapping[str, str]) -> tuple[bool, str, int, str]:

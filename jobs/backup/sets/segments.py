@@ -93,7 +93,7 @@ class RowsOfScript:
                 return
             self._in_rows = True
             body = body[start - 1 :]  # the first row follows a newline, too
-        end = body.find(_SIGN_OF_END)
+        end = body.find(_SIGN_OF_END) if b"\\" in body else -1  # to look for one byte is ten times faster
         if end >= 0 and not _LINE_AND_END.startswith(body[end:]):
             raise UnreadableSet("its rows end before the part does")
         rows, self._kept = body[: -len(_LINE_AND_END)], body[-len(_LINE_AND_END) :]

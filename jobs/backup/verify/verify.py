@@ -201,6 +201,7 @@ def verify_set(run: Run, stored: StoredSet) -> Verification:
             run,
             restore_streams(run.environment, run.subject),
             _definition_options(server),
+            throw_away=server.temporary,
         )
         if gives_up_rights(server, target):
             _require_no_superuser(planned, target)
@@ -209,9 +210,9 @@ def verify_set(run: Run, stored: StoredSet) -> Verification:
             _scratch_database(server, stored.description.settings, target.major) as (into, notes),
             _without_rights(replace(planned, into=into), server, target) as task,
         ):
-            fill(task)
+            counted = fill(task)
             with run.step("count"):
-                contents = count_contents(task)
+                contents = count_contents(task, known=counted)
                 differences = compare(stored.description, contents)
             differences += _own_checks(task, server, target)
         for difference in differences:

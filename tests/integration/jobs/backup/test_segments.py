@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +16,9 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from jobs.backup.postgres.connection import Endpoint
+from jobs.backup.restore.compare import Contents, QualifiedName
+from jobs.backup.restore.count import count_contents
+from jobs.backup.restore.fill import RestoreTask
 from jobs.backup.take import facts, snapshot
 from jobs.backup.take.parts import PlannedRows, Table, copy_out_statement, divide_rows
 from tests.parts.crew import Repository, flip
@@ -220,6 +223,30 @@ def test_single_tables_are_restored_from_segments(
     assert restored.code == 0, restored
     assert target.ask("SELECT count(DISTINCT id) FROM big NATURAL JOIN big_again") == [(900,)]
     assert target.ask("SELECT to_regclass('small')") == [(None,)]
+
+
+def test_a_verification_writes_no_log_and_counts_segments_once(
+    repository: Repository, taken: tuple[Database, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, object] = {}
+
+    def count_and_look(task: RestoreTask, *, known: Mapping[QualifiedName, int]) -> Contents:
+        with task.into.connect() as connection:
+            tables = connection.execute(
+                "SELECT relname, relpersistence FROM pg_class WHERE relname IN ('big', 'small')"
+            )
+            seen.update(tables.fetchall(), known=known)
+        return count_contents(task, known=known)
+
+    monkeypatch.setattr("jobs.backup.verify.verify.count_contents", count_and_look)
+    verified = repository.crew("backups", "verify", "staging", "shop")
+    assert verified.code == 0, verified
+    assert seen == {"big": "u", "small": "u", "known": {("public", "big"): 900}}
+    assert "2 tables, 901 rows" in verified.out
+    rewrite_description(taken[1], repository.identity, lambda described: described["tables"][0].update(rows=899))
+    differs = repository.crew("backups", "verify", "staging", "shop", "--set", taken[1].name)
+    assert differs.code == 2, differs
+    assert "table public.big: 899 rows expected, 900 rows found" in differs.out
 
 
 def test_a_damaged_segment_is_named(repository: Repository, taken: tuple[Database, Path]) -> None:
