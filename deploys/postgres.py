@@ -10,7 +10,7 @@ from __future__ import annotations
 from pyinfra import host
 
 from deploys.lib import preflight
-from deploys.lib.postgres import archive, server, setup
+from deploys.lib.postgres import archive, restore, server, setup
 from deploys.lib.postgres import roles as postgres_roles
 
 if host.name in preflight.hosts_of_group(setup.GROUP):
@@ -20,6 +20,8 @@ if host.name in preflight.hosts_of_group(setup.GROUP):
     this_server = setup.server_of_group_data(
         postgres_roles.faults([*given_roles, *([backup] if backup else [])], given_databases)
     )
+    if this_server.pitr:
+        restore.require_no_unfinished_restore()
     roles, databases = postgres_roles.desired_state(given_roles, given_databases, backup)
 
     setup.install_server(this_server)

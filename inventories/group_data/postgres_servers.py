@@ -24,7 +24,7 @@ postgres_settings: dict[str, object] = {}  # keys of postgresql.conf; they overr
 # in the host's time zone. "keep": {"full": 4} keeps four full backups, {"days": 30} a window of 30 days; "diff" limits
 # differential backups. Leave out both keys if the host has a role for the bucket. "cipher": "none" disables encryption.
 #   {"stanza": "main", "full": "0 3 * * 0", "diff": "0 3 * * 1-6", "incr": "0 9-21/4 * * *",
-#    "queue": "16GiB",  # the most WAL that waits while the archive fails (default: a quarter of the disk)
+#    "queue": "16GiB",  # the most WAL that waits while the archive fails (default: up to a quarter of it)
 #    "repositories": [{"s3": {"bucket": "acme-pitr", "folder": "main", "region": "eu-central-1",
 #                             "endpoint": "s3.eu-central-1.amazonaws.com", "path_style": False, "verify_tls": True,
 #                             "access_key": {"env": "PITR_KEY"}, "secret_key": {"env": "PITR_SECRET"}},

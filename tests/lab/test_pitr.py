@@ -16,6 +16,7 @@ from tests.parts.s3 import Bucket
 
 METRICS = "systemctl start groundcrew-pitr-metrics; cat /var/lib/prometheus/node-exporter/groundcrew-pitr.prom"
 TICK = 'cd /; while runuser -u postgres -- psql -qX shop -c "INSERT INTO ticks DEFAULT VALUES"; do sleep 1; done'
+INFO = "cd / && runuser -u postgres -- pgbackrest info"
 PSQL = "cd / && runuser -u postgres -- psql -AtX"
 
 
@@ -37,17 +38,20 @@ def test_a_server_archives_to_its_repositories(fresh: Callable[..., Lab], seawee
         again = run(postgres_pitr={**settings, "repositories": [first]})
         assert (again.code, again.changes) == (0, 0), again.text
 
+        until(lambda: "full backup: " in lab.ask(host, INFO), 90, saw=lambda: lab.ask(host, INFO))
         wrong = run(postgres_pitr={**settings, "repositories": [first, second]}, secret="wrong")
         assert wrong.code == 1, wrong.text
         assert "the repositories were not accepted, and the configuration stays as it was" in wrong.text
         both = run(postgres_pitr={**settings, "incr": "0 9 * * *", "repositories": [first, second]})
         assert both.code == 0, both.text
-        lab.ask(host, "systemctl start groundcrew-pitr-backup@incr")  # pgBackRest makes a full backup if there is none
+        until(lambda: lab.ask(host, INFO).count("full backup: ") == 2, 90, saw=lambda: lab.ask(host, INFO))
+        lab.ask(host, "systemctl start groundcrew-pitr-backup@incr")
         metrics = lab.ask(host, METRICS)
         for expected in (
             'repository_ok{repository="2"} 1',
             'backup_failed{repository="1"} 0',
-            'type="full"} 1',
+            'last_backup_timestamp_seconds{repository="1",type="full"} 1',
+            'last_backup_timestamp_seconds{repository="2",type="incr"} 1',
             "archive_lag_seconds 0",
         ):
             assert expected in metrics, metrics
@@ -79,7 +83,7 @@ def test_a_moment_is_restored_on_the_same_and_on_a_new_host(fresh: Callable[...,
         run = partial(pitr.run, lab, bucket=seaweed, postgres_pitr=settings)
         restore = partial(run, of="postgres_restore")
         assert run().code == 0
-        lab.ask(host, "systemctl start groundcrew-pitr-backup@full")
+        until(lambda: "full backup: " in lab.ask(host, INFO), 90, saw=lambda: lab.ask(host, INFO))
         lab.ask(host, f"{PSQL} shop -c 'CREATE TABLE ticks (at timestamptz DEFAULT clock_timestamp())'")
         lab.ask(host, f"systemd-run --quiet --unit=ticks sh -c '{TICK}'")
         until(lambda: int(lab.ask(host, f"{PSQL} shop -c 'SELECT count(*) FROM ticks'")) > 3)
@@ -102,6 +106,7 @@ def test_a_moment_is_restored_on_the_same_and_on_a_new_host(fresh: Callable[...,
         until(lambda: lab.ssh(host, "test -e /var/lib/groundcrew-restore/unfinished").returncode == 0, 60)
         killed.kill()
         end(killed)
+        assert f"a restore is unfinished; first run deploys/postgres_restore.py --data 'to={moment}'" in run().text
         result = restore("--data", f"to={moment}")
         assert result.code == 0, result.text
         assert f"restored up to the transaction of {rows[:19]}" in result.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from pyinfra.context import ctx_state
 from deploys.lib import operations
 from deploys.lib.facts import HostFacts, command_output, file_contents, operation_with_facts
 from deploys.lib.messages import log_message
-from deploys.lib.operations import Steps, run_silently
+from deploys.lib.operations import CommandLines, Steps, run_silently
 from deploys.lib.postgres import pitr as settings_of
 from deploys.lib.postgres.pitr import CONFIG, UNITS, Pitr
 from inventories import Secret
@@ -57,6 +58,7 @@ def start(pitr: Pitr, version: int) -> None:
     for path in host.loop([path for path in units if path.endswith(".timer")]):
         operations.ensure_unit(name=f"Timer {Path(path).name}", unit=Path(path).name, files=[path])
     check_archive(name="Archive", stanza=pitr.stanza)
+    start_first_backups(name="First backups", stanza=pitr.stanza, repositories=len(pitr.repositories))
 
 
 def remove() -> None:
@@ -108,6 +110,28 @@ def archive_check_command(stanza: str) -> str:
     """Return a command that writes a WAL segment and waits until it is in each repository."""
     check = f"timeout {CHECK_TIMEOUT} pgbackrest --stanza={stanza} --io-timeout=5 --archive-timeout=60 check"
     return f"{{ {AS_POSTGRES} {check} || {{ [ $? != 124 ] || echo no answer in time; false; }}; }} 2>&1"
+
+
+@operation()
+def start_first_backups(stanza: str, repositories: int) -> Steps:
+    """Start a full backup in each repository that has none; without it, no moment can be restored."""
+    if not ctx_state.get().is_executing:
+        return
+    ok, output = run_silently(host, f"{AS_POSTGRES} pgbackrest --stanza={stanza} --io-timeout=5 --output=json info")
+    for number in repositories_without_backup("".join(output) if ok else "", repositories):
+        unit = f"groundcrew-pitr-backup@full-{number}.service"
+        if not host.get_fact(CommandLines, f"systemctl is-active {unit} | grep -x activating"):
+            log_message(
+                host, f"the first backup in repository {number} starts; follow it: journalctl --follow -u {unit}"
+            )
+            yield f"systemctl start --no-block {unit}"
+
+
+def repositories_without_backup(info: str, repositories: int) -> list[int]:
+    """Return the numbers of the repositories without a backup, from the output of `pgbackrest info`."""
+    stanzas = json.loads(info or "[]")
+    backed_up = {each["database"]["repo-key"] for stanza in stanzas for each in stanza.get("backup", ())}
+    return [number for number in range(1, repositories + 1) if number not in backed_up] if stanzas else []
 
 
 def report_failure(state: State, host: Host, message: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -69,8 +70,11 @@ class Pitr:
 
 
 def default_queue(disk: int) -> str:
-    """Return a quarter of the disk, which has `disk` MiB."""
-    return f"{max(disk // 4 // 1024, 1)}GiB"
+    """Return at most a quarter of the disk, which has `disk` MiB.
+
+    A power of two stays the same while the size of the disk varies a little, as on ZFS.
+    """
+    return f"{1 << max((disk // 4 // 1024).bit_length() - 1, 0)}GiB"
 
 
 def faults(given: Any, settings: Mapping[str, object]) -> Iterator[str]:
@@ -262,12 +266,15 @@ def longest_gap(schedule: Mapping[str, str]) -> int:
 
 def backup_program(pitr: Pitr) -> str:
     """Return the script that makes a backup in each repository, one after the other, and removes expired ones."""
-    repositories = " ".join(str(number) for number in range(1, len(pitr.repositories) + 1))
+    repositories = shlex.quote(" ".join(str(number) for number in range(1, len(pitr.repositories) + 1)))
     return f"""#!/bin/sh
 {HEADER}# pitr-backup TYPE [OPTION…]: back up to each repository. Then pgBackRest removes what `keep` no longer covers.
-set -u; umask 027; failed=0; type=$1; shift
+# pitr-backup TYPE-NUMBER [OPTION…]: back up to one repository.
+set -u; umask 027; failed=0; type=${{1%-*}}; repositories={repositories}
+case $1 in *-*) repositories=${{1#*-}} ;; esac
+shift
 exec 9>{LOCK}; flock 9
-for repository in {repositories}; do
+for repository in $repositories; do
   pgbackrest --stanza={pitr.stanza} --repo=$repository --type="$type" --log-level-console=info "$@" backup
   result=$?; [ $result = 0 ] || failed=$result
   echo $result > {STATE}/result-$repository.new && mv {STATE}/result-$repository.new {STATE}/result-$repository

@@ -59,7 +59,7 @@ def repository_lines(stanza: Mapping[str, Any], repositories: int, done: str) ->
         if newest:
             yield line("archive_dropped", int(done > max(newest)), labels)
         stops = {each["type"]: each["timestamp"]["stop"] for each in backups}  # the last one of each type wins
-        for kind, stop in sorted(stops.items()):
+        for kind, stop in sorted(stops.items()) or [("full", 0)]:  # 0: never, so that the alert for overdue ones fires
             yield line("last_backup_timestamp_seconds", stop, f'{labels},type="{kind}"')
         if backups:
             yield line("reachable_since_timestamp_seconds", min(each["timestamp"]["stop"] for each in backups), labels)

@@ -15,7 +15,7 @@ from pyinfra.api import FunctionCommand, Host, State, operation
 from pyinfra.context import ctx_state
 
 from deploys.lib.messages import log_message
-from deploys.lib.operations import Steps, run_silently, write_command
+from deploys.lib.operations import CommandLines, Steps, run_silently, write_command
 from deploys.lib.postgres.archive import AS_POSTGRES, archive_check_command, report_failure
 from deploys.lib.postgres.pitr import BACKUP_PROGRAM, Pitr, data_folder
 from deploys.lib.postgres.reachable import (
@@ -79,6 +79,13 @@ def request_of_data(data: Any) -> RestoreRequest:
         faults.append(f"old_server: {other!r} is not allowed; old_server=stopped confirms that it is stopped")
     stop_on_faults(faults)
     return RestoreRequest(to, target, backup, timeline, bool(old), bool(other))
+
+
+def require_no_unfinished_restore() -> None:
+    """Raise DeployError if a restore was interrupted: it would overwrite what the server writes now."""
+    if unfinished := host.get_fact(CommandLines, f"cat {UNFINISHED}"):
+        again = shlex.quote(f"to={unfinished[0]}")
+        raise DeployError(f"{host.name}: a restore is unfinished; first run deploys/postgres_restore.py --data {again}")
 
 
 def read_reachable(host: Host, pitr: Pitr) -> tuple[Reachable, dict[int, datetime]]:

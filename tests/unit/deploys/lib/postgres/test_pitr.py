@@ -110,7 +110,7 @@ def test_the_configuration_has_each_repository_and_the_server() -> None:
     text = pitr.config_text(both, 17, 4)
     lines = text.reveal().splitlines()
     assert {
-        "archive-async=y", "archive-push-queue-max=9GiB", "process-max=2",
+        "archive-async=y", "archive-push-queue-max=8GiB", "process-max=2",
         "repo1-path=/", "repo1-s3-uri-style=host", "repo1-s3-key=key-for-tests", "repo1-s3-key-secret=secret-for-tests",
         "repo1-cipher-type=aes-256-cbc", "repo1-cipher-pass=cipher-for-tests", "repo1-retention-full-type=count",
         "repo1-retention-full=4", "repo2-path=/shop", "repo2-s3-endpoint=10.0.0.5", "repo2-storage-port=8333",
@@ -119,6 +119,11 @@ def test_the_configuration_has_each_repository_and_the_server() -> None:
     } <= set(lines)  # fmt: skip
     assert not any(line.startswith(("repo1-storage", "repo2-cipher", "repo2-s3-key=")) for line in lines)
     assert "for-tests" not in repr(text)
+
+
+@pytest.mark.parametrize(("disk", "queue"), [(1000, 1), (8192, 2), (40_000, 8), (64_000, 8), (66_000, 16)])
+def test_the_default_queue_is_at_most_a_quarter_of_the_disk(disk: int, queue: int) -> None:
+    assert pitr.default_queue(disk) == f"{queue}GiB"
 
 
 @pytest.mark.usefixtures("secrets")
@@ -166,5 +171,6 @@ def test_the_units_run_one_backup_at_a_time_as_postgres() -> None:
     assert "OnCalendar=*-*-* 09:00:00\nPersistent=true\nUnit=groundcrew-pitr-backup@incr.service\n" in incr
     assert "User=postgres" in units["/etc/systemd/system/groundcrew-pitr-backup@.service"]
     program = pitr.backup_program(both)
-    assert "flock 9\nfor repository in 1 2; do\n" in program
+    assert "repositories='1 2'\n" in program
+    assert "flock 9\nfor repository in $repositories; do\n" in program
     assert "--stanza=main --repo=$repository" in program

@@ -51,9 +51,11 @@ def test_each_repository_has_its_state_and_the_newest_backup_of_each_type() -> N
         'groundcrew_pitr_last_backup_timestamp_seconds{repository="1",type="incr"}': 300,
         'groundcrew_pitr_reachable_since_timestamp_seconds{repository="1"}': 100,
         'groundcrew_pitr_repository_ok{repository="2"}': 0,
+        'groundcrew_pitr_last_backup_timestamp_seconds{repository="2",type="full"}': 0,
     }
     assert values(list(pitr_metrics.repository_lines({}, 1, ""))) == {
-        'groundcrew_pitr_repository_ok{repository="1"}': 0
+        'groundcrew_pitr_repository_ok{repository="1"}': 0,
+        'groundcrew_pitr_last_backup_timestamp_seconds{repository="1",type="full"}': 0,
     }
 
 
