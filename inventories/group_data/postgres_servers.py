@@ -17,6 +17,8 @@ postgres_databases: list[dict[str, object]] = []
 postgres_backup: dict[str, object] = {}
 
 postgres_clients: list[str] = []  # networks or addresses that can connect, with TLS (default: only this host)
+# Lines of pg_hba.conf, which come before those for postgres_clients: "hostssl shop shop 10.0.0.5/32 cert"
+postgres_hba: list[str] = []
 postgres_memory = 0  # MiB that PostgreSQL can use; 0 means all memory of the host
 postgres_settings: dict[str, object] = {}  # keys of postgresql.conf; they override the defaults
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from deploys.lib.postgres.pitr import CONFIG
 from tests.lab import pitr
 from tests.lab.lab import Lab
 from tests.lab.pyinfra import end
@@ -71,7 +72,11 @@ def test_a_server_archives_to_its_repositories(fresh: Callable[..., Lab], seawee
         assert removed.code == 0, removed.text
         assert lab.ask(host, "ls /etc/systemd/system/groundcrew-pitr-* /etc/pgbackrest/pgbackrest.conf; true") == ""
         assert lab.ask(host, f"{PSQL} -c 'SHOW archive_mode'") == "off"
-        assert run().changes == 0
+        lab.ask(host, f"echo '[global]' > {CONFIG}")
+        assert run().changes == 0, "somebody's own configuration stays"
+        foreign = run(postgres_pitr={**settings, "repositories": [first]})
+        assert (foreign.code, lab.ask(host, f"cat {CONFIG}")) == (1, "[global]"), foreign.text
+        assert f"{CONFIG} is not from groundcrew; move it away" in foreign.text
 
 
 @pytest.mark.long

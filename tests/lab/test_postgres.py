@@ -159,15 +159,26 @@ def test_a_changed_password_is_set(lab: Lab) -> None:
 
 def test_access_rules_change_without_ending_connections(lab: Lab) -> None:
     with connect(lab, "shop", "shop") as shop:
-        result = run(lab, postgres_clients=["198.18.0.0/15", "192.0.2.5", "2001:db8::5"])
+        changed: dict[str, Any] = {
+            "postgres_clients": ["198.18.0.0/15", "192.0.2.5", "2001:db8::5"],
+            "postgres_hba": ["hostssl ada ada 0.0.0.0/0 reject"],
+        }
+        result = run(lab, **changed)
         assert (result.code, result.changes) == (0, 2), result.text
         shop.execute("SELECT 1")
-        assert run(lab, postgres_clients=["198.18.0.0/15", "192.0.2.5", "2001:db8::5"]).changes == 0
+        with pytest.raises(psycopg.OperationalError, match=r"pg_hba\.conf rejects connection"):
+            connect(lab, "ada", "ada")
+        assert run(lab, **changed).changes == 0
         result = run(lab, postgres_clients=["192.0.2.5"])
         assert (result.code, result.changes) == (0, 2), result.text
         with pytest.raises(psycopg.OperationalError, match=r"no pg_hba\.conf entry"):
             connect(lab, "shop", "shop")
         assert run(lab).changes == 2
+        wrong = run(lab, postgres_hba=["hostssl ada ada 10.0.0.5 reject"])
+        assert wrong.code == 1, wrong.text
+        assert "invalid IP mask" in wrong.text
+        assert "the server keeps the access rules that it has; correct postgres_hba" in wrong.text
+        assert run(lab).changes <= 1, "the time of the restored file can cause a reload"
         shop.execute("SELECT 1")
     with connect(lab, "shop", "shop"):
         pass

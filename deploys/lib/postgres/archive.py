@@ -13,6 +13,7 @@ from pyinfra.context import ctx_state
 
 from deploys.lib import operations
 from deploys.lib.facts import HostFacts, command_output, file_contents, operation_with_facts
+from deploys.lib.header import SENTENCE
 from deploys.lib.messages import log_message
 from deploys.lib.operations import CommandLines, Steps, run_silently
 from deploys.lib.postgres import pitr as settings_of
@@ -26,6 +27,9 @@ OTHER_SERVER = (
     "or set another stanza"
 )
 CHECK_TIMEOUT = 120  # seconds; pgBackRest itself tries again and again
+# "foreign" if the configuration is not ours, so that nobody's own pgBackRest is replaced or removed.
+OURS = f"grep --quiet --fixed-strings {shlex.quote(SENTENCE)} {CONFIG}"
+ORIGIN = f"[ ! -e {CONFIG} ] || {{ {OURS} && echo ours || echo foreign; }}"
 OUR_UNITS = f"cd {UNITS} && ls -d groundcrew-pitr-*"
 
 
@@ -64,16 +68,20 @@ def start(pitr: Pitr, version: int) -> None:
 def remove() -> None:
     """Remove timers, programs and the configuration with its secrets. Backups in the repositories stay."""
     remove_units(name="Timers of backups", keep=[])
-    files = [CONFIG, settings_of.BACKUP_PROGRAM, settings_of.METRICS_PROGRAM, settings_of.METRICS_FILE]
+    files = [settings_of.BACKUP_PROGRAM, settings_of.METRICS_PROGRAM, settings_of.METRICS_FILE]
     remove_files(name="Files of pgBackRest", files=files)
 
 
-@operation_with_facts(lambda **_: file_contents(CONFIG))
+@operation_with_facts(lambda **_: file_contents(CONFIG) | command_output(ORIGIN))
 def write_config(facts: HostFacts, config: Secret, stanza: str, data: str) -> Steps:
     """Write pgBackRest's configuration, if each of its repositories has the stanza or accepts it.
 
     So a wrong key never replaces a configuration that works. The secrets travel through stdin.
     """
+    if facts.output[ORIGIN] == ["foreign"]:
+        message = f"{CONFIG} is not from groundcrew; move it away, and its timers, to let postgres_pitr replace it"
+        yield FunctionCommand(report_failure, (message,), {})
+        return
     current = facts.paths.get(CONFIG)
     up_to_date = current and (current.mode, current.owner) == ("640", "postgres:postgres")
     if up_to_date and facts.checksums.get(CONFIG) == operations.sha256(config.reveal()):
@@ -150,8 +158,9 @@ def remove_units(facts: HostFacts, keep: Sequence[str]) -> Steps:
         yield f"cd {UNITS} && rm --force {shlex.join(old)} && systemctl daemon-reload"
 
 
-@operation_with_facts(lambda files, **_: file_contents(*files))
+@operation_with_facts(lambda files, **_: file_contents(*files) | command_output(ORIGIN))
 def remove_files(facts: HostFacts, files: Sequence[str]) -> Steps:
-    """Remove files, if they exist."""
-    if existing := [file for file in files if file in facts.paths]:
+    """Remove files, if they exist, and the configuration, if it is ours."""
+    existing = [file for file in files if file in facts.paths]
+    if existing := [*existing, *([CONFIG] if facts.output[ORIGIN] == ["ours"] else [])]:
         yield f"rm --force {shlex.join(existing)}"

@@ -18,6 +18,7 @@ cluster_name = '%v/%c'
 log_line_prefix = '%%m [%%p] %%q%%u@%%d '
 """
 
+RULE_TYPES = ("local", "host", "hostssl", "hostnossl", "hostgssenc", "hostnogssenc")
 SETTINGS = "conf.d/groundcrew.conf"
 # Run as postgres. In a copy of the directory $1, the server program $3 reads the settings $2 as at start, and exits.
 TRY_SETTINGS = f"""set -u; cd /; trial=$(mktemp --directory) || exit 1; trap 'rm --recursive "$trial"' EXIT
@@ -27,13 +28,27 @@ echo "postgres_settings: the server can't start with these, and keeps the settin
 echo "$output" | sed "s|$trial|$1|g" >&2; exit 1"""
 
 
-def faults(clients: Sequence[object]) -> Iterator[str]:
+def faults(clients: Sequence[object], rules: object) -> Iterator[str]:
     """Yield each fault in the group data."""
+    if not isinstance(rules, list | tuple):
+        yield "postgres_hba: write a list of lines of pg_hba.conf"
+    else:
+        yield from (fault for rule in rules if (fault := _rule_fault(rule)))
     for client in clients:
         try:
             network(client)
         except ValueError as error:
             yield f'postgres_clients: {error}; write a network, such as "10.0.0.0/8", or an address'
+
+
+def _rule_fault(rule: object) -> str:
+    """Return why a line can't be in pg_hba.conf; the server checks the rest before it reads the file."""
+    first = rule.split()[:1] if isinstance(rule, str) and rule.isprintable() else []
+    if first and first[0] in RULE_TYPES:
+        return ""
+    return (
+        f'postgres_hba: {rule!r} is not a line of pg_hba.conf; write one such as "hostssl shop shop 10.0.0.5/32 cert"'
+    )
 
 
 def network(client: object) -> str:
@@ -84,15 +99,24 @@ def settings_check_command(version: int, folder: str) -> str:
     return f"{read} {{}} {program} && if [ -e {current} ]; then cp --archive {current} {previous_file(current)}; fi"
 
 
-def previous_file(settings: str) -> str:
-    """Return the file of the previous settings. PostgreSQL ignores it, since its name does not end in .conf."""
-    return f"{settings}.previous"
+def previous_file(path: str) -> str:
+    """Return the file with the previous settings or rules. PostgreSQL reads no file of this name."""
+    return f"{path}.previous"
 
 
-def pg_hba(clients: Sequence[str]) -> str:
-    """Return pg_hba.conf: peer login for the user postgres, passwords for all others, TLS for remote clients."""
+def keep_previous_command(path: str) -> str:
+    """Return the command that copies a file before a new one replaces it."""
+    return f"{{{{ [ ! -e {path} ] || cp --archive {path} {previous_file(path)}; }}}}"
+
+
+def pg_hba(clients: Sequence[str], rules: Sequence[str] = ()) -> str:
+    """Return pg_hba.conf: peer login for the user postgres, then `rules`, as the first match counts.
+
+    All others log in with passwords, and remote clients need TLS.
+    """
+    own = "".join(f"{rule}\n" for rule in rules)
     remote = "".join(f"hostssl all all {network(client)} scram-sha-256\n" for client in clients)
     return (
-        f"{HEADER}local all postgres peer\nlocal all all scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\n"
+        f"{HEADER}local all postgres peer\n{own}local all all scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\n"
         f"host all all ::1/128 scram-sha-256\n{remote}"
     )

@@ -47,17 +47,26 @@ def run_server(facts: HostFacts, unit: str, settings: str) -> Steps:
 
 @operation_with_facts(lambda unit, access, **_: unit_and_files(unit, [access]))
 def reload_access_rules(facts: HostFacts, unit: str, access: str) -> Steps:
-    """Make the server read a new pg_hba.conf. Open connections stay open."""
+    """Make the server read a new pg_hba.conf, or restore the previous one if it has an error.
+
+    With an error in it, the server would not start again. Open connections stay open.
+    """
     if is_outdated(facts, unit, [access]):
-        yield FunctionCommand(_check_rules, (), {})
+        yield FunctionCommand(_check_rules, (access,), {})
         yield f"systemctl reload {unit}"
         yield stamp_command(unit)
 
 
-def _check_rules(state: State, host: Host) -> bool:
+def _check_rules(state: State, host: Host, access: str) -> bool:
     ok, output = run_silently(host, PSQL, RULE_ERRORS)
     if output:
         log_message(host, "\n".join(output))
+        old = previous_file(access)
+        restored, lines = run_silently(
+            host, f"[ -e {old} ] && mv --no-target-directory {old} {access} && echo restored"
+        )
+        if restored and lines:
+            log_message(host, "the server keeps the access rules that it has; correct postgres_hba")
     return ok and not output
 
 

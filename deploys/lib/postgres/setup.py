@@ -28,6 +28,7 @@ class ManagedServer:
     version: int
     settings: str  # the text of the settings file
     clients: tuple[str, ...]
+    rules: tuple[str, ...]  # lines of pg_hba.conf
     pitr: Pitr | None
     pitr_config: Secret = field(default_factory=Secret)
 
@@ -54,7 +55,9 @@ def server_of_group_data(other_faults: Iterable[str] = ()) -> ManagedServer:
     clients = host.data.get("postgres_clients") or []
     settings, given = host.data.get("postgres_settings") or {}, host.data.get("postgres_pitr") or {}
     pitr_faults = [*postgres_pitr.faults(given, settings), *_shared_stanza_faults(given)] if given else []
-    preflight.stop_on_faults(f"{host.name}: {fault}" for fault in [*other_faults, *files.faults(clients), *pitr_faults])
+    rules = host.data.get("postgres_hba") or []
+    faults = [*other_faults, *files.faults(clients, rules), *pitr_faults]
+    preflight.stop_on_faults(f"{host.name}: {fault}" for fault in faults)
     pitr = Pitr.from_group_data(given, _disk_size()) if given else None
     version = files.VERSIONS[system.name, system.version]
     text = files.postgres_settings(
@@ -63,7 +66,7 @@ def server_of_group_data(other_faults: Iterable[str] = ()) -> ManagedServer:
         {**(postgres_pitr.archive_settings(pitr.stanza) if pitr else {}), **settings},
     )
     config = postgres_pitr.config_text(pitr, version, system.cpus) if pitr else Secret()
-    return ManagedServer(version, text, tuple(clients), pitr, config)
+    return ManagedServer(version, text, tuple(clients), tuple(rules), pitr, config)
 
 
 def _disk_size() -> int:
@@ -108,8 +111,9 @@ def configure_server(server: ManagedServer, *, create_stanza: bool = True) -> No
     )
     operations.write_file(
         name="Access rules",
-        text=files.pg_hba(server.clients),
+        text=files.pg_hba(server.clients, server.rules),
         dest=server.access_path,
         owner="postgres:postgres",
         mode="640",
+        check=files.keep_previous_command(server.access_path),
     )

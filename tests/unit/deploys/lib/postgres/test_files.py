@@ -26,7 +26,7 @@ def test_settings_are_sized_to_the_host() -> None:
     ],
 )
 def test_clients_are_written_as_postgresql_reads_them(client: str, expected: str) -> None:
-    assert list(files.faults([client])) == []
+    assert list(files.faults([client], [])) == []
     rules = files.pg_hba([client])
     assert rules.endswith(f"\nhostssl all all {expected} scram-sha-256\n")
     assert "trust" not in rules
@@ -42,6 +42,22 @@ def test_clients_are_written_as_postgresql_reads_them(client: str, expected: str
     ],
 )
 def test_an_invalid_network_is_a_fault(client: object, expected: str) -> None:
-    assert list(files.faults([client])) == [
+    assert list(files.faults([client], [])) == [
         f'postgres_clients: {expected}; write a network, such as "10.0.0.0/8", or an address'
     ]
+
+
+def test_own_access_rules_come_before_those_for_everyone() -> None:
+    rules = files.pg_hba(["10.0.0.0/8"], ["hostssl shop shop 10.0.0.5/32 cert"]).splitlines()
+    assert rules.index("local all postgres peer") < rules.index("hostssl shop shop 10.0.0.5/32 cert")
+    assert rules.index("hostssl shop shop 10.0.0.5/32 cert") < rules.index("local all all scram-sha-256")
+
+
+@pytest.mark.parametrize("rule", ["trust everyone", "", 5, "host all all all trust\nlocal all all trust"])
+def test_a_line_that_is_no_access_rule_is_a_fault(rule: object) -> None:
+    (fault,) = files.faults([], [rule])
+    assert fault.startswith(f"postgres_hba: {rule!r} is not a line of pg_hba.conf; write one such as ")
+
+
+def test_access_rules_are_a_list() -> None:
+    assert list(files.faults([], "local all all peer")) == ["postgres_hba: write a list of lines of pg_hba.conf"]
