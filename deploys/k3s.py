@@ -20,7 +20,7 @@ from deploys.lib import operations, preflight
 from deploys.lib.header import HEADER
 from deploys.lib.host import firewall
 from deploys.lib.host.base import apply_rules
-from deploys.lib.k3s import artefacts, files, hardening, namespaces, node_config, nodes, peers, snapshots
+from deploys.lib.k3s import artefacts, files, hardening, namespaces, node_config, nodes, peers, snapshots, virtual_ip
 from deploys.lib.k3s import cluster as k3s_cluster
 from deploys.lib.k3s.files import BINARY, CONFIG, MODULES_FILE, REGISTRIES, SYSCTL_FILE
 from deploys.lib.k3s.node_config import Cluster
@@ -38,20 +38,22 @@ def address(name: str) -> str:
 
 def endpoint(settings: Mapping[str, Any], first: str) -> str:
     """Return the address at which people reach the API."""
-    given = settings.get("k3s_endpoint") or settings.get("ssh_hostname")
+    given = settings.get("k3s_endpoint") or settings.get("k3s_virtual_ip") or settings.get("ssh_hostname")
     return str(given or address(first))
 
 
 hosts = k3s_cluster.cluster_hosts()
 if host.name in hosts.all:
     settings, first = hosts.settings, hosts.first
-    is_hardened = bool(settings.get("k3s_hardened"))
+    is_hardened, shared_ip = bool(settings.get("k3s_hardened")), str(settings.get("k3s_virtual_ip") or "")
     preflight.check_system(memory=MEMORY, disk=DISK)
     preflight.stop_on_faults(files.faults(settings, len(hosts.servers)))
     data_of_hosts = {name: inventory.get_host(name).data.dict() for name in hosts.all}
     preflight.stop_on_faults(node_config.config_faults(settings, data_of_hosts, hosts.servers))
     addresses = {name: str(data.get("k3s_address") or "") for name, data in data_of_hosts.items()}
     preflight.stop_on_faults(peers.firewall_faults(settings.get("k3s_firewall"), addresses))
+    used = [address(name) for name in hosts.all]
+    preflight.stop_on_faults(virtual_ip.virtual_ip_faults(shared_ip, used, str(settings.get("k3s_registration") or "")))
     hardware = host.get_fact(CommandLines, k3s_cluster.HARDWARE)
     preflight.stop_on_faults(k3s_cluster.cgroup_faults(host.name, hardware))
     wanted, dropped = settings.get("k3s_namespaces") or [], str(settings.get("k3s_drop_namespaces") or "").split(",")
@@ -82,7 +84,7 @@ if host.name in hosts.all:
         token=token,
         agent_token=nodes.agents_token(token, settings.get("k3s_agent_token") or {}),
         endpoint=endpoint(settings, first),
-        registration=str(settings.get("k3s_registration") or ""),
+        registration=str(settings.get("k3s_registration") or shared_ip),
         config=settings.get("k3s_config") or {},
         agent_config=settings.get("k3s_agent_config") or {},
         snapshots=node_config.snapshot_settings(snapshot_settings, *keys, len(hosts.servers)),
@@ -132,6 +134,12 @@ if host.name in hosts.all:
         operations.write_file(name="Audit policy", dest=hardening.AUDIT_POLICY, text=policy, mode="600")
         operations.ensure_folder(name="Directory of servers", path=hardening.SERVER_FOLDER, mode="700")
         operations.ensure_folder(name="Directory of the audit log", path=hardening.AUDIT_FOLDER, mode="700")
+    if shared_ip and node.server:
+        interface = node_config.interface_of(node.address, hardware)
+        pod = virtual_ip.kube_vip_pod(shared_ip, interface, settings.get("k3s_virtual_ip_image") or virtual_ip.IMAGE)
+        operations.write_file(name="Virtual IP address", dest=virtual_ip.MANIFEST, text=pod, mode="600")
+    else:
+        virtual_ip.remove_virtual_ip(name="No virtual IP address")
     operations.write_secret_file(name="Configuration", dest=CONFIG, text=config_yaml)
     operations.write_secret_file(name="Registries", dest=REGISTRIES, text=Secret(literal=registries))
     operations.write_file(

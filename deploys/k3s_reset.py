@@ -43,4 +43,4 @@ if host.name in leaving:
     else:
         k3s_leaving.stop_k3s(name="Stop agents", hosts=cluster.agents, node=node)
         k3s_leaving.stop_k3s(name="Stop servers", hosts=cluster.servers, node=node)
-    k3s_leaving.uninstall_k3s(name="Uninstall K3s")
+    k3s_leaving.uninstall_k3s(name="Uninstall K3s", virtual_ip=str(cluster.settings.get("k3s_virtual_ip") or ""))

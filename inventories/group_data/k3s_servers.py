@@ -19,6 +19,9 @@ k3s_endpoint = (
     ""  # where people reach the API: a load balancer or a DNS name (default: the first server's login address)
 )
 k3s_registration = ""  # where nodes join: a load balancer, DNS name or virtual address (default: the first server)
+# A free IP address in the network of the servers. kube-vip keeps it on one of them, for people and for nodes that join.
+k3s_virtual_ip = ""
+k3s_virtual_ip_image = ""  # another image of kube-vip, such as one in your registry
 # True: k3s.py keeps the firewall of deploys/host.py up to date; None: if host.py has set it up, or each host has a
 # k3s_address; False: no deploy touches the firewall of the nodes.
 k3s_firewall: bool | None = None

@@ -9,7 +9,8 @@ import pytest
 
 from deploys.lib.host import base, reboot
 from deploys.lib.k3s import hardening
-from tests.lab import k3s
+from tests.lab import commands, k3s
+from tests.lab.hosts import Host
 from tests.lab.lab import Lab
 from tests.lab.pyinfra import ROOT
 from tests.lab.test_dev_server import answering
@@ -74,12 +75,17 @@ def failed_points(lab: Lab) -> list[str]:
     return [point for point, state in states.items() if state != "held"]
 
 
+def has_line(lab: Lab, host: Host, line: str) -> bool:
+    return line in lab.ask(host, f"cat {CONFIG}").splitlines()
+
+
 @pytest.mark.long
 def test_the_base_of_a_cluster_lets_its_nodes_through_and_reboots_them_in_turn(fresh: Callable[..., Lab]) -> None:
     lab = fresh(2, 13)
     server, agent = lab.hosts
     hosts = {"of": "host", "servers": 1, "reboot_window": "Sun 03:00-05:00"}
-    hardened = {"servers": 1, "k3s_hardened": True}
+    shared = commands.address(lab.number, 190)
+    hardened = {"servers": 1, "k3s_hardened": True, "k3s_virtual_ip": shared}
     first = k3s.run(lab, **hosts)
     assert first.code == 0, first.text
     cluster = k3s.run(lab, k3s_version=k3s.VERSION, **hardened)
@@ -87,6 +93,10 @@ def test_the_base_of_a_cluster_lets_its_nodes_through_and_reboots_them_in_turn(f
     for again in (k3s.run(lab, **hosts), k3s.run(lab, **hardened)):
         assert (again.code, again.changes) == (0, 0), again.text
     assert failed_points(lab) == []
+    assert has_line(lab, agent, f'server: "https://{shared}:6443"')
+    assert f"server: https://{shared}:6443" in (lab.home / ".kube/staging.yaml").read_text()
+    assert shared in lab.ask(server, "ip address"), "the second runs changed nothing with it"
+    assert shared not in lab.ask(server, "cat /etc/nftables.conf")
     key = k3s.run(lab, "--data", "k3s_rekey=staging", of="k3s_rekey", **hardened)
     assert key.code == 0, key.text
     status = lab.ask(server, "k3s secrets-encrypt status").splitlines()

@@ -254,11 +254,14 @@ def test_five_servers_join_one_at_a_time_over_their_private_network(fresh: Calla
     lab = fresh(5, 13)
     addresses = [private_address(lab, host) for host in lab.hosts]
     hosts = [(host.address, {"k3s_address": own}) for host, own in zip(lab.hosts, addresses, strict=True)]
+    watch_ports_of_the_cluster(lab)
     with entrance(lab) as (registration, connections):
         settings = {"k3s_endpoint": "k3s.acme.example", "k3s_registration": registration}
         first = run(lab, inventory=inventory_of(lab, hosts), servers=5, **settings)
         assert first.code == 0, first.text
         assert run(lab, inventory=inventory_of(lab, hosts), servers=5, **settings).changes == 0
+    packets = [ports_of_the_cluster(lab, host) for host in lab.hosts]
+    assert all(private > 0 and others == 0 for private, others in packets), packets
     listen = "systemd-run --quiet --unit=kubelet-port python3 -m http.server 10250"
     lab.ask(lab.hosts[0], listen)
     get = "curl --silent --output /dev/null --max-time 3 http://{}:10250 && echo reached || echo closed"
@@ -290,6 +293,32 @@ def private_address(lab: Lab, host: Host) -> str:
         + "".join(f" && ip route add unreachable {each.address}" for each in lab.hosts if each != host),
     )
     return address
+
+
+WATCH = """table inet watch {{
+  counter private {{ }}
+  counter others {{ }}
+  chain input {{
+    type filter hook input priority raw
+    iifname "private0" tcp dport {ports} counter name private
+    iifname != {{ "private0", "lo" }} ip saddr != {gateway} tcp dport {ports} counter name others
+  }}
+}}
+"""
+
+
+def watch_ports_of_the_cluster(lab: Lab) -> None:
+    """Count the packets to the ports of etcd, the API and the kubelet by interface. The gateway is the load balancer."""
+    rules = WATCH.format(ports="{ 2379-2380, 6443, 10250 }", gateway=commands.GATEWAY.format(lab=lab.number))
+    for host in lab.hosts:
+        lab.ask(host, f"apt-get install --yes --quiet nftables && nft --file - << 'END'\n{rules}END")
+
+
+def ports_of_the_cluster(lab: Lab, host: Host) -> tuple[int, int]:
+    """Return the packets that arrived on the private interface and on others, and stop counting."""
+    counters = lab.ask(host, "nft list counters table inet watch && nft delete table inet watch")
+    packets = {name: int(count) for name, count in re.findall(r"counter (\w+) \{\s+packets (\d+)", counters)}
+    return packets["private"], packets["others"]
 
 
 @contextmanager

@@ -107,7 +107,8 @@ def addresses_of(target: Host) -> tuple[str, ...]:
     if is_ip_address(given):
         return (given,)
     ok, lines = run_on(target.name, "ip -oneline address show")
-    if not ok or not (addresses := own_addresses(lines)):
+    virtual = str(target.data.get("k3s_virtual_ip") or "")  # on one server after the other
+    if not ok or not (addresses := tuple(each for each in own_addresses(lines) if each != virtual)):
         raise preflight.DeployError(
             f"{target.name}: reading its addresses failed ({'; '.join(lines)}), and the firewall of the cluster needs "
             "them; set its k3s_address in the inventory"

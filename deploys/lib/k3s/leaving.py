@@ -15,6 +15,7 @@ from deploys.lib.k3s.cluster import ETCD, ClusterHosts, StepFailed
 from deploys.lib.k3s.draining import Drain
 from deploys.lib.k3s.files import BINARY, DATA, FIREWALL_UNIT, MODULES_FILE, SYSCTL_FILE, UNITS, Node
 from deploys.lib.k3s.versions import has_majority
+from deploys.lib.k3s.virtual_ip import release_command
 from deploys.lib.operations import STAMP_FOLDER, CommandLines, Steps
 
 UNIT_FILES = [f"/etc/systemd/system/{unit}{more}" for unit in UNITS for more in ("", ".env")]
@@ -120,14 +121,16 @@ def stop_k3s(hosts: Sequence[str], node: Node) -> Steps:
 
 
 @operation()
-def uninstall_k3s() -> Steps:
-    """Stop K3s, end its pods, and remove its files, mounts and networks."""
+def uninstall_k3s(virtual_ip: str) -> Steps:
+    """Stop K3s, end its pods, and remove its files, mounts, networks and virtual address."""
     if not host.get_fact(CommandLines, f"ls --directory {' '.join([*FILES, *FOLDERS])} || true; {LINKS}"):
         host.noop("K3s is not installed")
         return
     for unit in (*UNITS, FIREWALL_UNIT):
         yield f"systemctl disable --quiet --now {unit} 2>/dev/null || ! systemctl is-active --quiet {unit}"
     yield from cleanup_commands()
+    if virtual_ip:
+        yield release_command(virtual_ip)
     yield "systemctl daemon-reload; systemctl reset-failed 'k3s*' 2>/dev/null || true"
 
 
