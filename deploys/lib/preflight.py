@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,18 +64,26 @@ def require_hosts() -> None:
             hosts = [each for each in state.inventory if state.is_host_in_limit(each)]
             if not hosts:
                 raise DeployError("there are no hosts: the inventory is empty, or --limit matches no host; check both")
-            stop_on_faults(example_faults([str(each.data.get("ssh_hostname") or each.name) for each in hosts]))
+            names = {str(each.data.get("ssh_hostname") or each.name): tuple(each.groups) for each in hosts}
+            stop_on_faults(example_faults(names))
         set_stage(stage)
 
     state.set_stage = checked  # type: ignore[method-assign]
 
 
-def example_faults(names: Sequence[str]) -> Iterator[str]:
-    """Yield a fault if hosts still have the names that the repository ships."""
-    if examples := [name for name in names if name.endswith(".example")]:
+def example_faults(names: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield a fault if hosts still have the names that the repository ships; `names` has the groups of each host.
+
+    The shipped inventories read the hosts of a group from a variable, such as STAGING_K3S_SERVERS or DEV_SERVERS.
+    """
+    examples = {name: groups for name, groups in names.items() if name.endswith(".example")}
+    if examples:
+        environment = next(iter(examples.values()))[-1]  # the last group has the name of the inventory's file
+        served = {group for groups in examples.values() for group in groups[:-1]}
+        variables = (f"{environment}_{group.removeprefix(f'{environment}_')}".upper() for group in served)
         yield (
-            f"{', '.join(examples)}: these hosts are examples; write your own into the inventory, or set the variable "
-            "that the inventory reads, such as STAGING_K3S_SERVERS"
+            f"{', '.join(examples)}: these hosts are examples; write your own into inventories/{environment}, or set "
+            f"{' and '.join(sorted(variables))}"
         )
 
 

@@ -37,8 +37,12 @@ def test_one_error_lists_all_faults() -> None:
 
 
 def test_hosts_that_the_repository_ships_are_a_fault() -> None:
-    assert list(example_faults(["10.0.0.1", "server-1.acme.com", "lab-1"])) == []
-    [fault] = example_faults(["10.0.0.1", "staging-server-1.acme.example"])
-    assert fault.startswith(
-        "staging-server-1.acme.example: these hosts are examples; write your own into the inventory"
+    groups = ["k3s_servers", "staging"]
+    assert list(example_faults({"10.0.0.1": groups, "server-1.acme.com": groups, "lab-1": groups})) == []
+    [fault] = example_faults({"10.0.0.1": groups, "server-1.acme.example": groups})
+    assert fault == (
+        "server-1.acme.example: these hosts are examples; write your own into inventories/staging, or set "
+        "STAGING_K3S_SERVERS"
     )
+    [fault] = example_faults({"dev-1.acme.example": ["dev_servers", "dev"]})
+    assert fault.endswith("write your own into inventories/dev, or set DEV_SERVERS")
