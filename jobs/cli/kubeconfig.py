@@ -29,7 +29,10 @@ def kubeconfig_command(
     environment_name: EnvironmentName,
     person: Annotated[str, typer.Argument(metavar="PERSON", help="Name in users of a namespace in k3s_namespaces.")],
     hours: Annotated[
-        int, typer.Option(min=1, max=168, metavar="N", help="Hours until the certificate expires (default: 8).")
+        int,
+        typer.Option(
+            min=1, max=168, metavar="N", show_default=False, help="Hours until the certificate expires (default: 8)."
+        ),
     ] = 8,
     to: Annotated[
         Path | None,

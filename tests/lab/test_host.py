@@ -83,9 +83,9 @@ def has_line(lab: Lab, host: Host, line: str) -> bool:
 def test_the_base_of_a_cluster_lets_its_nodes_through_and_reboots_them_in_turn(fresh: Callable[..., Lab]) -> None:
     lab = fresh(2, 13)
     server, agent = lab.hosts
-    hosts = {"of": "host", "servers": 1, "reboot_window": "Sun 03:00-05:00"}
     shared = commands.address(lab.number, 190)
     hardened = {"servers": 1, "k3s_hardened": True, "k3s_virtual_ip": shared}
+    hosts = {"of": "host", "reboot_window": "Sun 03:00-05:00", **hardened}
     first = k3s.run(lab, **hosts)
     assert first.code == 0, first.text
     cluster = k3s.run(lab, k3s_version=k3s.VERSION, **hardened)

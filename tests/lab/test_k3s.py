@@ -308,7 +308,7 @@ WATCH = """table inet watch {{
 
 
 def watch_ports_of_the_cluster(lab: Lab) -> None:
-    """Count the packets to the ports of etcd, the API and the kubelet by interface. The gateway is the load balancer."""
+    """Count packets to etcd, the API and the kubelet by interface, but for those of the load balancer, the gateway."""
     rules = WATCH.format(ports="{ 2379-2380, 6443, 10250 }", gateway=commands.GATEWAY.format(lab=lab.number))
     for host in lab.hosts:
         lab.ask(host, f"apt-get install --yes --quiet nftables && nft --file - << 'END'\n{rules}END")
