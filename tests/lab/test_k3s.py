@@ -300,22 +300,26 @@ WATCH = """table inet watch {{
   counter others {{ }}
   chain input {{
     type filter hook input priority raw
-    iifname "private0" tcp dport {ports} counter name private
-    iifname != {{ "private0", "lo" }} ip saddr != {gateway} tcp dport {ports} counter name others
+    ip daddr {network} iifname != "lo" tcp dport {ports} counter name private
+    ip daddr != {network} iifname != "lo" ip saddr != {gateway} tcp dport {ports} counter name others
   }}
 }}
 """
 
 
 def watch_ports_of_the_cluster(lab: Lab) -> None:
-    """Count packets to etcd, the API and the kubelet by interface, but for those of the load balancer, the gateway."""
-    rules = WATCH.format(ports="{ 2379-2380, 6443, 10250 }", gateway=commands.GATEWAY.format(lab=lab.number))
+    """Count packets to etcd, the API and the kubelet by network, but not those of the load balancer, the gateway.
+
+    Both interfaces are on one cable, so that either can receive what is sent to an address of the host.
+    """
+    gateway, network = commands.GATEWAY.format(lab=lab.number), f"10.77.{lab.number}.0/24"
+    rules = WATCH.format(ports="{ 2379-2380, 6443, 10250 }", gateway=gateway, network=network)
     for host in lab.hosts:
         lab.ask(host, f"apt-get install --yes --quiet nftables && nft --file - << 'END'\n{rules}END")
 
 
 def ports_of_the_cluster(lab: Lab, host: Host) -> tuple[int, int]:
-    """Return the packets that arrived on the private interface and on others, and stop counting."""
+    """Return the packets to the private address and to others, and stop counting."""
     counters = lab.ask(host, "nft list counters table inet watch && nft delete table inet watch")
     packets = {name: int(count) for name, count in re.findall(r"counter (\w+) \{\s+packets (\d+)", counters)}
     return packets["private"], packets["others"]
