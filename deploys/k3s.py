@@ -169,7 +169,9 @@ if host.name in hosts.all:
     nodes.update_taints(name="Taints", node=node, servers=hosts.servers)
     nodes.update_labels(name="Labels", node=node, servers=hosts.servers)
     if host.name == first:
-        namespaces.apply_namespaces(name="Namespaces", given=wanted, servers=hosts.servers, hardened=is_hardened)
+        admins = settings.get("k3s_admins") or []
+        manifest = namespaces.namespaces_manifest(wanted, admins, hardened=is_hardened)
+        namespaces.apply_namespaces(name="Namespaces", manifest=manifest, servers=hosts.servers)
         namespaces.delete_namespaces(
             name="Namespaces to delete",
             names=dropped,

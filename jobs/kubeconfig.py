@@ -125,7 +125,7 @@ def require_person(environment: str, person: str, kubectl: Kubectl) -> Rights:
     if not rights.roles:
         raise NoAccess(
             f"{environment}: no binding names the user {person}, so a certificate would give no access. Add them to "
-            "users of a namespace in k3s_namespaces, and run deploys/k3s.py"
+            "users or viewers of a namespace in k3s_namespaces, or to k3s_admins, and run deploys/k3s.py"
         )
     return rights
 

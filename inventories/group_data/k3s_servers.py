@@ -38,9 +38,13 @@ k3s_snapshots: dict[str, object] = {}
 # founded, and K3s cannot switch it on later. Production has it by default.
 k3s_hardened = False
 
-# {"name": "ada", "cpu": 4, "memory": "16Gi", "users": ["ada"]}. In a hardened cluster also "security": "baseline" or
-# "privileged" (default: "restricted"), and "egress": ["10.0.8.0/24"], networks that its pods reach.
-# A namespace that is no longer listed stays. To delete it with everything in it: --data k3s_drop_namespaces=ada.
+# Admins of the whole cluster, such as ["eve"]. crew kubeconfig gives each person a kubeconfig for hours.
+k3s_admins: list[str] = []
+
+# {"name": "ada", "cpu": 4, "memory": "16Gi", "users": ["ada"], "viewers": ["qa"]}. In a hardened cluster also
+# "security": "baseline" or "privileged" (default: "restricted"), and "egress": ["10.0.8.0/24"], networks that its pods
+# reach. A namespace that is no longer listed stays. To delete it with everything in it:
+# --data k3s_drop_namespaces=ada.
 k3s_namespaces: list[dict[str, object]] = []
 
 # Apps of deploys/k3s_apps.py (docs/deploys.md); examples to name: postgresql, valkey, s3, nats, monitoring.

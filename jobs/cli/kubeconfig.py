@@ -27,7 +27,7 @@ app = new_app()
 def kubeconfig_command(
     ctx: typer.Context,
     environment_name: EnvironmentName,
-    person: Annotated[str, typer.Argument(metavar="PERSON", help="Name in users of a namespace in k3s_namespaces.")],
+    person: Annotated[str, typer.Argument(metavar="PERSON", help="User, viewer or admin in group data.")],
     hours: Annotated[
         int,
         typer.Option(
@@ -59,7 +59,7 @@ def kubeconfig_command(
 
     The cluster signs a client certificate for a new key. The person has the rights of the bindings that name them; with
     none, the command fails. The key is kept nowhere else. A certificate cannot be revoked: to end someone's access
-    before it expires, remove them from k3s_namespaces and run deploys/k3s.py.
+    before it expires, remove them from the group data and run deploys/k3s.py.
     """
     from jobs.kubeconfig import issue, kubectl_through, require_person
 

@@ -54,7 +54,7 @@ POINTS = {
     "guide": f"{has('protect-kernel-defaults: true')} && grep -q 'vm.overcommit_memory = 1' /etc/sysctl.d/90-k3s.conf",
     "5.1.1": applied('"RoleBinding"', '"name": "edit"'),
     "5.1.5": applied('"automountServiceAccountToken": false'),
-    "5.1.8": f"! {applied('cluster-admin')}",
+    "5.1.8": applied('"subjects": \\[\\], "roleRef": {"kind": "ClusterRole", "name": "cluster-admin"'),
     "5.2.1": f'grep --quiet \'"enforce": "restricted"\' {hardening.ADMISSION}',
     "5.3.2": applied('"default-deny"', '"intra-namespace"'),
     "5.6.1": applied('"Namespace"'),

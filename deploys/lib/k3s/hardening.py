@@ -154,9 +154,9 @@ def network_policies(given: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, 
     yield "dns", {**all_pods, "policyTypes": ["Egress"], "egress": [{"to": [dns], "ports": _ports(53)}]}
     system = {"namespaceSelector": _named("kube-system")}
     yield "ingress-controller", {**all_pods, "policyTypes": ["Ingress"], "ingress": [{"from": [system]}]}
-    if networks := given.get("egress"):
-        blocks = [{"ipBlock": {"cidr": each}} for each in networks]
-        yield "egress", {**all_pods, "policyTypes": ["Egress"], "egress": [{"to": blocks}]}
+    blocks = [{"ipBlock": {"cidr": each}} for each in given.get("egress") or ()]
+    # An empty list of sources allows all of them.
+    yield "egress", {**all_pods, "policyTypes": ["Egress"], "egress": [{"to": blocks}] if blocks else []}
 
 
 def system_policies() -> Iterator[tuple[str, str, dict[str, Any]]]:

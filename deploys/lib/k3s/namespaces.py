@@ -19,6 +19,7 @@ from deploys.lib.operations import Steps
 
 # Earlier releases wrote this file. At its start, each server applies it and deletes what an older copy lacks.
 OLD_MANIFEST = f"{DATA}/server/manifests/groundcrew-namespaces.yaml"
+RBAC = "rbac.authorization.k8s.io"
 NETWORKING = "networking.k8s.io/v1"
 MANAGED = "app.kubernetes.io/managed-by=groundcrew"
 SERVER_SIDE = ("--server-side", "--force-conflicts", "--field-manager=groundcrew", "--filename=-")
@@ -29,12 +30,16 @@ KubernetesObject: TypeAlias = tuple[str, str, str, dict[str, Any], dict[str, Any
 """API version, kind, name, the rest of the metadata, and all other keys."""
 
 
-def namespace_objects(given: Sequence[Mapping[str, Any]], *, hardened: bool) -> list[dict[str, Any]]:
-    """Return the objects of each namespace: quota, default limits of containers, and a role for its users.
+def namespace_objects(
+    given: Sequence[Mapping[str, Any]], admins: Sequence[str], *, hardened: bool
+) -> list[dict[str, Any]]:
+    """Return the objects of each namespace: quota, default limits of containers, and roles for its users and viewers.
 
     In a hardened cluster, all namespaces have network policies, and their default service accounts have no token.
+    Nothing is pruned. So a binding without people, and a policy without networks, take the place of one with some.
     """
     objects = [each for namespace in given for each in _objects_of(namespace, hardened=hardened)]
+    objects.append((f"{RBAC}/v1", "ClusterRoleBinding", "groundcrew-admins", {}, _binding("cluster-admin", admins)))
     if hardened:
         objects += _system_objects()
     return [
@@ -65,22 +70,25 @@ def _objects_of(given: Mapping[str, Any], *, hardened: bool) -> Iterator[Kuberne
         "defaultRequest": {"cpu": "50m", "memory": "128Mi"},
     }
     yield "v1", "LimitRange", "developer", namespaced, {"spec": {"limits": [defaults]}}
-    api = "rbac.authorization.k8s.io"
-    binding = {
-        "subjects": [{"kind": "User", "name": each, "apiGroup": api} for each in given.get("users", [name])],
-        "roleRef": {"kind": "ClusterRole", "name": "edit", "apiGroup": api},
-    }
-    yield f"{api}/v1", "RoleBinding", "developer", namespaced, binding
+    yield f"{RBAC}/v1", "RoleBinding", "developer", namespaced, _binding("edit", given.get("users", [name]))
+    yield f"{RBAC}/v1", "RoleBinding", "viewer", namespaced, _binding("view", given.get("viewers") or [])
     if hardened:
         yield "v1", "ServiceAccount", "default", namespaced, {"automountServiceAccountToken": False}
         for policy, spec in hardening.network_policies(given):
             yield NETWORKING, "NetworkPolicy", policy, namespaced, {"spec": spec}
 
 
-def namespaces_manifest(given: Sequence[Mapping[str, Any]], *, hardened: bool) -> str:
-    """Return the manifest of all namespaces, as one line of JSON; "" if it has no objects."""
-    items = namespace_objects(given, hardened=hardened)
-    return json.dumps({"apiVersion": "v1", "kind": "List", "items": items}) if items else ""
+def _binding(role: str, people: Sequence[str]) -> dict[str, Any]:
+    return {
+        "subjects": [{"kind": "User", "name": each, "apiGroup": RBAC} for each in people],
+        "roleRef": {"kind": "ClusterRole", "name": role, "apiGroup": RBAC},
+    }
+
+
+def namespaces_manifest(given: Sequence[Mapping[str, Any]], admins: Sequence[str], *, hardened: bool) -> str:
+    """Return the manifest of all namespaces and admins, as one line of JSON."""
+    items = namespace_objects(given, admins, hardened=hardened)
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
 
 
 def unlisted(managed: Sequence[str], given: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -102,10 +110,8 @@ def remove_old_manifest(facts: HostFacts) -> Steps:
 
 
 @operation()
-def apply_namespaces(given: Sequence[Mapping[str, Any]], servers: Sequence[str], *, hardened: bool) -> Steps:
+def apply_namespaces(manifest: str, servers: Sequence[str]) -> Steps:
     """Apply the namespaces through a server that answers, if those in the cluster differ. None is deleted."""
-    if not (manifest := namespaces_manifest(given, hardened=hardened)):
-        return
     # kubectl diff also fails for objects whose namespace does not exist yet.
     if not any(k3s_cluster.run_kubectl(each, "diff", *SERVER_SIDE, seconds=60, stdin=manifest)[0] for each in servers):
         yield FunctionCommand(_apply, (manifest, servers), {})

@@ -59,4 +59,4 @@ def test_a_dry_run_asks_for_no_certificate(crew: Crew, signer: Signer, monkeypat
 def test_someone_unknown_is_an_error(crew: Crew) -> None:
     result = crew("kubeconfig", "try", "eve")
     assert result.code == 1
-    assert "Add them to users of a namespace in k3s_namespaces, and run deploys/k3s.py" in result.err
+    assert "Add them to users or viewers of a namespace in k3s_namespaces, or to k3s_admins" in result.err

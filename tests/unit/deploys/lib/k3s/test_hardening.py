@@ -59,7 +59,7 @@ def test_the_files_are_valid_yaml_with_the_plugins_that_the_arguments_name() -> 
 
 def test_each_namespace_denies_what_its_policies_do_not_allow() -> None:
     given = [{"name": "shop", "egress": ["10.0.8.0/24"]}, {"name": "ci", "security": "privileged"}]
-    objects = json.loads(namespaces.namespaces_manifest(given, hardened=True))["items"]
+    objects = json.loads(namespaces.namespaces_manifest(given, [], hardened=True))["items"]
     for each in objects:
         kubernetes_validate.validate(each, "1.36", strict=True)
     shop = {each["metadata"]["name"]: each["spec"] for each in objects
@@ -67,6 +67,8 @@ def test_each_namespace_denies_what_its_policies_do_not_allow() -> None:
     assert list(shop) == ["default-deny", "same-namespace", "dns", "ingress-controller", "egress"]
     assert shop["default-deny"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     assert shop["egress"]["egress"] == [{"to": [{"ipBlock": {"cidr": "10.0.8.0/24"}}]}]
+    ci = [each["spec"] for each in objects if each["metadata"] == {"name": "egress", "namespace": "ci"}]
+    assert ci == [{"podSelector": {}, "policyTypes": ["Egress"], "egress": []}], "removing networks closes them"
     levels = {each["metadata"]["name"]: each["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
               for each in objects if each["kind"] == "Namespace"}  # fmt: skip
     assert levels == {"shop": "restricted", "ci": "privileged"}
@@ -81,9 +83,9 @@ def test_each_namespace_denies_what_its_policies_do_not_allow() -> None:
     assert not any(each["automountServiceAccountToken"] for each in tokens)
 
 
-def test_only_a_hardened_cluster_without_namespaces_has_objects() -> None:
-    assert namespaces.namespaces_manifest([], hardened=False) == ""
-    assert "kube-system" in namespaces.namespaces_manifest([], hardened=True)
+def test_only_a_hardened_cluster_has_policies_for_the_namespaces_of_kubernetes() -> None:
+    assert "kube-system" not in namespaces.namespaces_manifest([], [], hardened=False)
+    assert "kube-system" in namespaces.namespaces_manifest([], [], hardened=True)
 
 
 def test_kernel_settings_are_those_that_the_kubelet_demands() -> None:

@@ -10,15 +10,19 @@ from deploys.lib.k3s import namespaces
 
 
 def test_namespaces_match_the_schemas_of_kubernetes() -> None:
-    manifest = json.loads(
-        namespaces.namespaces_manifest([{"name": "ada", "cpu": 2}, {"name": "bob", "users": ["b@x"]}], hardened=False)
-    )
+    given = [{"name": "ada", "cpu": 2}, {"name": "bob", "users": ["b@x"], "viewers": ["qa"]}]
+    manifest = json.loads(namespaces.namespaces_manifest(given, ["eve"], hardened=False))
     objects = manifest["items"]
-    assert [each["kind"] for each in objects] == ["Namespace", "ResourceQuota", "LimitRange", "RoleBinding"] * 2
+    kinds = ["Namespace", "ResourceQuota", "LimitRange", "RoleBinding", "RoleBinding"]
+    assert [each["kind"] for each in objects] == [*kinds, *kinds, "ClusterRoleBinding"]
     for each in objects:
         kubernetes_validate.validate(each, "1.36", strict=True)
     assert objects[1]["spec"]["hard"]["limits.cpu"] == "2"
-    assert objects[7]["subjects"][0]["name"] == "b@x"
+    bindings = [each for each in objects if each["kind"].endswith("Binding")]
+    people = [(each["roleRef"]["name"], [one["name"] for one in each["subjects"]]) for each in bindings]
+    assert people == [
+        ("edit", ["ada"]), ("view", []), ("edit", ["b@x"]), ("view", ["qa"]), ("cluster-admin", ["eve"]),
+    ]  # fmt: skip
     label, _, value = namespaces.MANAGED.partition("=")
     assert objects[0]["metadata"]["labels"] == {label: value}
 
