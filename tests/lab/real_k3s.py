@@ -40,6 +40,7 @@ def this_machine(folder: Path) -> Lab:
 def test_first_run_upgrade_snapshot_and_restore(tmp_path: Path) -> None:
     lab = this_machine(tmp_path)
     real = {"servers": 1, "token": secrets.token_hex(16), "k3s_artefacts": RELEASES, "k3s_wait": 300, "k3s_drain": 60}
+    real["k3s_hardened"] = True
     for of, version in (("k3s", FIRST), ("k3s_upgrade", NEXT)):
         result = run(lab, of=of, k3s_version=version, **real)
         assert result.code == 0, result.text
