@@ -16,7 +16,7 @@ from tests.lab.pyinfra import ROOT
 from tests.lab.test_dev_server import answering
 from tests.parts.patience import until
 
-TICK = f"python3 {base.REBOOT_SCRIPT} '00:00-23:59' 5"
+TICK = f"python3 {base.REBOOT_SCRIPT} '00:00-00:00' 5"
 
 
 CONFIG, STATE = "/etc/rancher/k3s/config.yaml", "/var/lib/rancher/k3s/server/db/etcd/state.json"

@@ -192,6 +192,17 @@ def shut_down() -> None:
     subprocess.run(["shutdown", "--reboot", "+1", message], check=True)
 
 
+def run(window: str, drain: str) -> int:
+    """Do the next step, and say in one line why it failed. The next call tries again."""
+    if not (parsed := parse_window(window)):
+        log_line(f"{window} is not a window")
+        return 1
+    try:
+        return main(parsed, int(drain))
+    except subprocess.CalledProcessError as error:
+        log_line(f"{' '.join(error.cmd[:3])} failed: {error.stderr or error.returncode}")
+        return 1
+
+
 if __name__ == "__main__":
-    given = parse_window(sys.argv[1])
-    sys.exit(main(given, int(sys.argv[2])) if given else f"{sys.argv[1]} is not a window")
+    sys.exit(run(*sys.argv[1:3]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -91,6 +92,34 @@ class Api:
         if words[0] == self.fails:
             raise reboot.subprocess.CalledProcessError(1, "kubectl", stderr="a disruption budget keeps shop-0")
         return ""
+
+
+@pytest.mark.parametrize("jobs", ["", "groundcrew-try-backup.service loaded activating start\n"])
+def test_a_host_without_k3s_reboots_in_its_window_unless_a_job_runs(
+    jobs: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "bin").mkdir()
+    for name, text in (("systemctl", f"printf '{jobs}'"), ("shutdown", f"echo $@ > {tmp_path}/called")):
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+    monkeypatch.setattr(reboot, "UNITS", tmp_path)
+    monkeypatch.setattr(reboot, "REQUIRED", tmp_path / "reboot-required")
+    assert reboot.run("00:00-00:00", "5") == 0
+    assert not (tmp_path / "called").exists(), "no update asked for it"
+    (tmp_path / "reboot-required").touch()
+    assert reboot.run("00:00-00:00", "5") == 0
+    assert (tmp_path / "called").exists() is (jobs == "")
+
+
+def test_an_api_that_does_not_answer_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "k3s.service").touch()
+    monkeypatch.setattr(reboot, "UNITS", tmp_path)
+    monkeypatch.setattr(reboot, "K3S", "false")
+    assert reboot.run("00:00-00:00", "5") == 1
+    assert capsys.readouterr().err == "false kubectl get failed: 1\n"
 
 
 def test_a_failed_drain_makes_the_node_take_pods_again(
