@@ -50,6 +50,7 @@ _PERMANENT = (
     "authentication failed",
     "no password supplied",
     "no pg_hba.conf entry",
+    "pg_hba.conf rejects connection",
     "does not exist",
     "not permitted to log in",
     "not currently accepting connections",
@@ -59,6 +60,8 @@ _PERMANENT = (
     "definition of service",
     "invalid connection option",
 )
+
+_NO_ROOM = ("too many clients", "too many connections", "remaining connection slots")
 
 OUT_OF_LOCKS = "out of shared memory"
 LOCK_HINT = (
@@ -239,5 +242,10 @@ def _message(error: psycopg.Error) -> str:
 
 
 def is_permanent(message: str) -> bool:
-    """Whether it is useless to connect again. libpq reports this as text only, without an error code."""
+    """Whether it is useless to connect again. libpq reports this as text only, without an error code.
+
+    Its second attempt, without TLS, can be refused after the server had no room for the first one.
+    """
+    if any(text in message for text in _NO_ROOM):
+        return False
     return is_unknown_host(message) or any(text in message for text in _PERMANENT)

@@ -31,6 +31,10 @@ _FIRST_WITH_READ_ALL = 14
 TEMPORARY_ROLES = "groundcrew_restore_"
 VERIFYING_ROLES = "groundcrew_verify_"
 _VERIFYING_ROLE = re.compile(rf"{VERIFYING_ROLES}[0-9a-f]{{8}}_[0-9a-f]{{8}}")
+_REFUSALS = (
+    *("authentication failed", "no password supplied"),
+    *("no pg_hba.conf entry", "pg_hba.conf rejects connection"),
+)
 _DATABASE_EXISTS = "SELECT FROM pg_catalog.pg_database WHERE datname = %s"
 _LEFT_BEHIND = "SELECT rolname FROM pg_catalog.pg_roles WHERE pg_catalog.starts_with(rolname::pg_catalog.text, %s)"
 _DATABASES = "SELECT datname FROM pg_catalog.pg_database"
@@ -178,8 +182,21 @@ def _require_login(role: TemporaryRole, into: Endpoint) -> None:
         with maintenance_connection(role.endpoint(into)):
             pass
     except BackupError as error:
-        if "permission denied for database" not in str(error):  # then the login worked
-            raise LoginRefused(f"the server does not let a temporary role log in: {error}") from None
+        if "permission denied for database" in str(error):  # then the login worked
+            return
+        if not refuses_login(str(error)):
+            raise
+        raise LoginRefused(f"the server does not let a temporary role log in: {error}") from None
+
+
+def refuses_login(message: str) -> bool:
+    """Whether the server refused each attempt to connect because of its authentication.
+
+    Without TLS, libpq tries again, which most servers refuse. So an ordinary role that uses up all connections of the
+    server must not look like a refusal: then the superuser would execute the set.
+    """
+    attempts = message.split("connection to server ")[1:]
+    return bool(attempts) and all(any(sign in each for sign in _REFUSALS) for each in attempts)
 
 
 def _drop_all(into: Endpoint, owner: str, beside: str) -> None:

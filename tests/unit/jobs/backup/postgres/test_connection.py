@@ -59,6 +59,11 @@ def test_a_tunnel_keeps_the_host_name_for_the_certificate() -> None:
         ("connection refused\n\tIs the server running on that host?", False),
         ("server closed the connection unexpectedly", False),
         ("FATAL:  sorry, too many clients already", False),
+        (
+            "FATAL:  remaining connection slots are reserved\nFATAL:  no pg_hba.conf entry for host, no encryption",
+            False,
+        ),
+        ("FATAL:  pg_hba.conf rejects connection for host", True),
     ],
 )
 def test_libpq_errors_are_permanent_or_transient_by_their_text(message: str, permanent: bool) -> None:
