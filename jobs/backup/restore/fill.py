@@ -25,7 +25,7 @@ from jobs.backup.restore import pg_restore
 from jobs.backup.restore.compare import QualifiedName
 from jobs.backup.restore.ordinary_role import OrdinaryRole, RestoreLists, restore_lists
 from jobs.backup.restore.pg_restore import DefinitionOptions, Section, constraint_lists
-from jobs.backup.restore.selection import entries_without, rows_of
+from jobs.backup.restore.selection import among, entries_without, rows_of
 from jobs.backup.restore.target import closed_to_others, require_empty
 from jobs.backup.sets import passed_files
 from jobs.backup.sets.manifest import Part, PartKind
@@ -378,16 +378,12 @@ def _callers_last(task: RestoreTask, steps: Sequence[Step], callers: Collection[
     for is_big, names in groups_of_callers(callers, big):
         if is_big:
             calling += (step for name in names for step in own[name])
-        elif rest is not None and (rows := _among(rows_of(listing, names, known), wanted)):
+        elif rest is not None and (rows := among(rows_of(listing, names, known), wanted)):
             calling.append((rest, rows))
     if listing:
-        early = _among(entries_without(listing, small, known), wanted)
+        early = among(entries_without(listing, small, known), wanted)
         calm = [(part, early if part is rest else entries) for part, entries in calm]
     return [*calm, *calling]
-
-
-def _among(entries: Sequence[int], wanted: Collection[int] | None) -> Sequence[int]:
-    return entries if wanted is None else [entry for entry in entries if entry in wanted]
 
 
 def groups_of_callers(

@@ -133,6 +133,12 @@ def entries_without(
     return tuple(number for each in _NUMBERED.findall(listing) if (number := int(each)) not in rows)
 
 
+def among(entries: Iterable[int], wanted: Collection[int] | None) -> tuple[int, ...]:
+    """Return the wanted ones of some entries, in their order; all if `wanted` is None."""
+    selected = None if wanted is None else set(wanted)
+    return tuple(entry for entry in entries if selected is None or entry in selected)
+
+
 def _own_entries(
     entries: Sequence[ArchiveEntry], tables: Iterable[int], by_id: Mapping[int, ArchiveEntry], *, with_needed: bool
 ) -> tuple[set[int], list[str]]:
@@ -174,7 +180,9 @@ def _find_table(entries: Iterable[ArchiveEntry], name: str) -> ArchiveEntry:
         entry for entry in entries if entry.kind in _TABLES and name in (entry.name, f"{entry.schema}.{entry.name}")
     ]
     if not matches:
-        raise BackupError(f"table {name} is not in this set; list its tables with: crew backups show --all")
+        raise BackupError(
+            f"table {name} is not in this set; list its tables with: crew backups show ENV DATABASE --all"
+        )
     if len(matches) > 1:
         names = ", ".join(f"{entry.schema}.{entry.name}" for entry in matches)
         raise BackupError(f"--tables {name} is ambiguous: the set has {names}; add the schema")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import IO
 
@@ -27,7 +26,7 @@ from jobs.backup.restore.fill import (
     revoke_public_create,
     schemas_of_extensions,
 )
-from jobs.backup.restore.selection import Selection, parse_entries, row_entries, select_tables
+from jobs.backup.restore.selection import Selection, among, parse_entries, row_entries, select_tables
 from jobs.backup.sets import passed_files
 from jobs.backup.sets.manifest import Part, PartKind
 
@@ -44,13 +43,13 @@ def fill_tables(task: RestoreTask, *, with_needed: bool, rows_only: bool = False
         selection = _select(task, archive, with_needed=with_needed)
         entries = (*selection.needed, *selection.own) if with_needed else selection.own
         lists = read_lists(task, archive) if task.role is not None else None
-        by_role = _among(lists.by_role, entries) if lists is not None else entries
+        by_role = among(lists.by_role, entries) if lists is not None else entries
         use_list = files.enter_context(list_file(by_role))
         with task.run.step("definitions"):
             if with_needed:
                 revoke_public_create(task)
                 if task.role is not None and lists is not None:
-                    restore_extensions(task, task.role, archive, _among(lists.extensions, entries))
+                    restore_extensions(task, task.role, archive, among(lists.extensions, entries))
                     task.role.own_database(task.into, schemas_of_extensions(task.stored))
             restore_definitions(task, "pre-data", archive, use_list)
         with task.run.step("rows"):
@@ -64,13 +63,8 @@ def fill_tables(task: RestoreTask, *, with_needed: bool, rows_only: bool = False
             execute_all(task.executes, [f"ANALYZE {name}" for name in names], task.streams, task.run)
         if task.role is not None and lists is not None:
             task.role.hand_over(task.into)
-            restore_privileges(task, archive, _among(lists.privileges, entries))
+            restore_privileges(task, archive, among(lists.privileges, entries))
     return selection
-
-
-def _among(numbers: Sequence[int], entries: Sequence[int]) -> tuple[int, ...]:
-    selected = set(entries)
-    return tuple(number for number in numbers if number in selected)
 
 
 def select_from_set(task: RestoreTask, *, with_needed: bool) -> Selection:
