@@ -120,7 +120,20 @@ def _is_real(outside: Change, plan: Plan) -> bool:
     """Return whether an outside change is real: Terraform 1.0 lists unchanged resources, and a move as a deletion."""
     if outside.action == "destroy":
         return f"{outside.address}[0]" not in plan.unchanged
-    return outside.action == "update" and any(values.differing_paths(outside.before, outside.after))
+    return outside.action == "update" and any(_changed_outside(outside))
+
+
+def _changed_outside(outside: Change) -> Iterator[Path]:
+    """Yield the paths that differ in the cloud.
+
+    AWS's provider leaves its default tags out of `tags`. If the code changes a default tag, the provider lists the
+    cloud's tag there until the next apply. Only `tags_all` shows whether the tag itself was changed.
+    """
+    for path in values.differing_paths(outside.before, outside.after):
+        tag = ("tags_all", *path[1:])
+        before, after = values.value_at(outside.before, tag), values.value_at(outside.after, tag)
+        if path[:1] != ("tags",) or before is None or before != after:
+            yield path
 
 
 def _outside(outside: Change, planned: Change | None, unchanged: Change | None) -> Iterator[DriftFinding]:
@@ -129,7 +142,7 @@ def _outside(outside: Change, planned: Change | None, unchanged: Change | None) 
         yield DriftFinding(kind, outside.address, "", "exists", "deleted")
         return
     masked = _masked(outside, planned or unchanged)
-    for path in values.differing_paths(outside.before, outside.after):
+    for path in _changed_outside(outside):
         kind = DriftKind.CHANGED if planned and _touches(planned, path) else DriftKind.STATE_ONLY
         before, now = _texts(masked, path)
         clock = kind is DriftKind.STATE_ONLY and values.is_later(now, before)
@@ -176,7 +189,7 @@ def _pending(change: Change, outside: Change | None) -> Iterator[DriftFinding]:
     if change.action not in ("update", "replace"):
         yield DriftFinding(DriftKind.PENDING, change.address, "", "", "", change.action)
         return
-    drifted = set(values.differing_paths(outside.before, outside.after)) if outside else set()
+    drifted = set(_changed_outside(outside)) if outside else set()
     edits = [path for path in change.edits() if not _is_among(path, drifted) or _adds_blocks(change, outside, path)]
     masked = _masked(change, outside)
     for path in edits:

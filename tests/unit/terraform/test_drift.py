@@ -212,6 +212,26 @@ UPDATE, DELETE, CREATE, NO_OP = ["update"], ["delete"], ["create"], ["no-op"]
             [("changed", "a.x tags.Owner")],
             id="a default tag is one finding",
         ),
+        pytest.param(
+            [
+                entry(
+                    "a.x",
+                    UPDATE,
+                    {"tags": {}, "tags_all": {"Owner": "we"}},
+                    {"tags": {"Owner": "we"}, "tags_all": {"Owner": "we"}},
+                )
+            ],
+            [
+                entry(
+                    "a.x",
+                    UPDATE,
+                    {"tags": {"Owner": "we"}, "tags_all": {"Owner": "we"}},
+                    {"tags": {}, "tags_all": {"Owner": "us"}},
+                )
+            ],
+            [("pending", "a.x tags.Owner")],
+            id="a default tag that the code changes is pending",
+        ),
     ],
 )
 def test_findings(drifted: Any, planned: Any, expected: list[tuple[str, str]]) -> None:
