@@ -24,6 +24,7 @@ from jobs.schedule.slots import Slot
 from jobs.status.gone import SHOWN_FOR, Gone, HasSubject, gone_subjects, last_seen
 from jobs.store import Store
 
+PREVIOUS = "; previous run"
 _CLOCK_TOLERANCE = timedelta(days=1)
 
 
@@ -249,8 +250,13 @@ def _free_state(runs: SubjectRuns, due: datetime | None) -> tuple[HealthState, d
     return HealthState.OK, last.ended, last.sentence
 
 
+def without_previous(sentence: str) -> str:
+    """Return what a sentence says of now, without the result of the previous run."""
+    return sentence.partition(PREVIOUS)[0]
+
+
 def _previous(last: RunSummary | None) -> str:
-    return f"; previous run {last.outcome}: {last.sentence}" if last else ""
+    return f"{PREVIOUS} {last.outcome}: {last.sentence}" if last else ""
 
 
 def _due(

@@ -13,13 +13,14 @@ from zoneinfo import ZoneInfo
 from jobs.cost import sentences
 from jobs.format import and_more, format_duration, format_time, plural
 from jobs.run.ticks import next_ticks
-from jobs.status.health import Health, HealthState
+from jobs.status.health import Health, HealthState, without_previous
 
 if TYPE_CHECKING:
     from jobs.schedule.slots import Slot
     from jobs.status.collect import DatabaseStatus, EnvironmentStatus
 
 AHEAD = timedelta(hours=24)
+MANY = 4  # problems that say the same and stand together
 _NAMES_SHOWN = 3
 
 
@@ -49,12 +50,14 @@ def sentence_that_matters(status: EnvironmentStatus, now: datetime) -> str:
 
 
 def _worst(status: EnvironmentStatus, now: datetime) -> str:
-    worst, others = status.problems[0], len(status.problems) - 1
+    group = problem_groups(status.problems)[0]
+    worst, others = group[0], len(status.problems) - len(group)
     since = ""
     if worst.since is not None:
         since = f" since {format_time(worst.since, now, status.zone)} ({format_duration(now - worst.since)})"
     more = f" {plural(others, 'more problem')}." if others else ""
-    what = f"{worst.job} of {worst.subject}" if worst.subject else worst.job
+    subject = str(len(group)) if len(group) > 1 else worst.subject
+    what = f"{worst.job} of {subject}" if subject else worst.job
     return f"{what[0].upper()}{what[1:]}: {worst.state}{since}.{more}"
 
 
@@ -72,6 +75,18 @@ def _about_backups(databases: Sequence[DatabaseStatus], now: datetime) -> Iterab
         yield f"{plural(len(databases) - len(verified), 'database')} without a verified backup"
     else:
         yield f"each was verified within {format_duration(now - min(verified))}"
+
+
+def problem_groups(problems: Iterable[Health]) -> list[tuple[Health, ...]]:
+    """Return the problems in their order; those that say the same about many subjects of a job stand together."""
+    alike: dict[tuple[str, HealthState, str], list[Health]] = defaultdict(list)
+    for each in problems:
+        alike[each.job, each.state, without_previous(each.sentence)].append(each)
+    return [
+        group
+        for of_group in alike.values()
+        for group in ([tuple(of_group)] if len(of_group) >= MANY else [(each,) for each in of_group])
+    ]
 
 
 def job_groups(health: Iterable[Health]) -> list[JobGroup]:

@@ -12,13 +12,13 @@ from markupsafe import Markup
 from inventories import redact
 from inventories.printable import printable_lines
 from jobs.cost import sentences
-from jobs.format import format_duration, format_size, format_time, plural
+from jobs.format import and_more, format_duration, format_size, format_time, plural
 from jobs.status import charts
 from jobs.status.collect import DatabaseStatus, EnvironmentStatus, copy_name
 from jobs.status.days import MarkedDays, describe_days, last_days, marked_days, marks
-from jobs.status.health import Health, HealthState
+from jobs.status.health import Health, HealthState, without_previous
 from jobs.status.history import DAYS
-from jobs.status.outline import job_groups, sentence_that_matters
+from jobs.status.outline import job_groups, problem_groups, sentence_that_matters
 
 MARKS = {
     HealthState.LOST: "✕",
@@ -69,6 +69,9 @@ def render_page(statuses: Sequence[EnvironmentStatus], now: datetime, due: datet
         row=lambda database, zone: database_row(database, now.astimezone(zone).date()),
         matters=lambda status: sentence_that_matters(status, now),
         groups=job_groups,
+        problem_groups=problem_groups,
+        and_more=and_more,
+        without_previous=without_previous,
         hours=lambda zone: [f"{now.astimezone(zone) + timedelta(hours=hours):%H:%M}" for hours in (0, 6, 12, 18, 24)],
         sentences=sentences,
         plural=plural,

@@ -12,7 +12,8 @@ from jobs.cost.report import report_on
 from jobs.schedule.slots import Slot
 from jobs.status.collect import DatabaseStatus, EnvironmentStatus
 from jobs.status.health import Health, HealthState
-from jobs.status.outline import job_groups, lanes, sentence_that_matters
+from jobs.status.outline import job_groups, lanes, problem_groups, sentence_that_matters
+from jobs.status.page import render_page
 from tests.parts.bills import Account, at
 from tests.parts.sets import listed
 
@@ -50,6 +51,29 @@ BILL = report_on(Account(daily="10").bill(NOW), 300, "USD")
 )
 def test_the_sentence_that_matters(status: EnvironmentStatus, sentence: str) -> None:
     assert sentence_that_matters(status, NOW) == sentence
+
+
+def test_many_problems_that_say_the_same_stand_together() -> None:
+    many = [
+        replace(BAD, subject=f"main.{number}", sentence=f"no route; previous run done: {number} rows")
+        for number in range(5)
+    ]
+    other = replace(BAD, subject="crm", sentence="no password")
+    three = [replace(BAD, job="verify", subject=f"main.{number}") for number in range(3)]
+    grouped = problem_groups([many[0], other, *many[1:], *three])
+    assert [[each.subject for each in group] for group in grouped] == [
+        ["main.0", "main.1", "main.2", "main.3", "main.4"],
+        ["crm"],
+        ["main.0"],
+        ["main.1"],
+        ["main.2"],
+    ]
+    page = render_page([EnvironmentStatus("dev", UTC, health=tuple(many))], NOW)
+    assert "<strong>dev: backup of 5</strong>" in page
+    assert "main.0; main.1; main.2; and 2 more</summary>main.0; main.1; main.2; main.3; main.4</details>" in page
+    assert "5 problems" in page
+    assert "previous run" not in page
+    assert "Backup of 5: failed since 04:00 (5 h)." in page
 
 
 def test_jobs_stand_in_groups_with_the_worst_state_first() -> None:
