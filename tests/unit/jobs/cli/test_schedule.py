@@ -90,6 +90,9 @@ budget = 100
 check = "0 8 * * *"
 [status]
 at = "0 9 * * *"
+[alerts]
+to = ["json://127.0.0.1:1/"]
+digest = "0 8 * * 1"
 """
 
 
