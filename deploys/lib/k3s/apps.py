@@ -55,8 +55,11 @@ def expanded(given: Sequence[Mapping[str, Any]]) -> list[Json]:
     return apps
 
 
-def example_faults_of(given: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield a fault for each example that there is not, or with settings that it does not have."""
+def example_faults_of(given: Any) -> Iterator[str]:
+    """Yield a fault unless these are apps, and for each example that there is not, or that has no such setting."""
+    if not isinstance(given, list | tuple) or not all(isinstance(app, Mapping) for app in given):
+        yield 'apps: this is not a list of apps; write [{"name": "shop", …}] or [{"example": "nats"}]'
+        return
     for app in given:
         if "example" in app and app["example"] not in EXAMPLES:
             yield f"apps: there is no example {app['example']!r}; there are {', '.join(EXAMPLES)}"
@@ -80,9 +83,10 @@ def app_faults(given: Sequence[Mapping[str, Any]], root: Path) -> Iterator[str]:
         if name in K3S_CHARTS:
             yield f"{where}: this chart is K3s's own; use another name"
         yield from _source_faults(where, app, root)
-        for workload in app.get("ready") or ():
-            if not READY.fullmatch(str(workload)):
-                yield f"{where}: ready has {workload!r}; use deployment/NAME, statefulset/NAME or daemonset/NAME"
+        ready = app.get("ready") or ()
+        for workload in ready if isinstance(ready, list | tuple) else [ready]:
+            if isinstance(ready, str) or not READY.fullmatch(str(workload)):
+                yield f"{where}: ready has {workload!r}; use a list of deployment/NAME, statefulset/… or daemonset/…"
         yield from _smoke_faults(where, app.get("smoke"))
         if not _is_seconds(app.get("wait", 600)):
             yield f"{where}: wait is {app['wait']!r}; use seconds"
@@ -211,7 +215,8 @@ def app_of(given: Mapping[str, Any], root: Path) -> ClusterApp:
         "ready": list(given["ready"]) if "ready" in given else _workloads(objects),
         "smoke": {**smoke, "command": list(smoke["command"])} if smoke else None,
     }
-    return ClusterApp(given["name"], given["namespace"], json.loads(json.dumps(spec)), secrets, wait)
+    # YAML has dates, and Kubernetes takes them as text.
+    return ClusterApp(given["name"], given["namespace"], json.loads(json.dumps(spec, default=str)), secrets, wait)
 
 
 def size_faults(app: ClusterApp) -> Iterator[str]:
@@ -233,11 +238,11 @@ def _chart(given: Mapping[str, Any], wait: int) -> tuple[list[Json], list[Json]]
         "createNamespace": True,
         "backOffLimit": 3,
         "timeout": f"{wait}s",
-        "valuesContent": json.dumps(plain, sort_keys=True),
+        "valuesContent": json.dumps(plain, sort_keys=True, default=str),
         **{key: str(given[key]) for key in ("repo", "version") if given.get(key)},
     }
     if hidden:
-        text = json.dumps(hidden, sort_keys=True)
+        text = json.dumps(hidden, sort_keys=True, default=str)
         metadata = {"name": f"{name}-values-{fingerprint(text)}", "namespace": SYSTEM, "labels": {APP_LABEL: name}}
         secrets.append(_object("v1", "Secret", metadata, stringData={"values.yaml": text}, immutable=True))
         spec["valuesSecrets"] = [{"name": metadata["name"], "keys": ["values.yaml"]}]

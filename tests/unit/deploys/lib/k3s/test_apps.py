@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ def secret_object(**rest: Any) -> dict[str, Any]:
         ({"values": ["a"]}, "shop: values are not a dict"),
         ({"values": {"db": {"secret": {"evn": "X"}}}}, "shop: values: db: write"),
         ({"ready": ["pod/x"]}, "shop: ready has 'pod/x'"),
+        ({"ready": "deployment/x"}, "shop: ready has 'deployment/x'; use a list"),
         ({"smoke": {"image": "curl"}}, "shop: smoke needs an image and a command"),
         ({"smoke": "curl"}, "shop: smoke is 'curl'"),
         ({"wait": True}, "shop: wait is True"),
@@ -84,6 +86,8 @@ def test_good_group_data_has_no_faults_and_names_are_unique() -> None:
     assert list(apps.app_faults([CHART, CHART], ROOT)) == [
         "apps: shop is there 2 times; give each app a name of its own"
     ]
+    for given in ({"name": "shop"}, ["nats"]):
+        assert "this is not a list of apps" in "".join(apps.example_faults_of(given))
     assert list(apps.example_faults_of([{"example": "mysql"}, {"example": "nats", "ram": 1}])) == [
         "apps: there is no example 'mysql'; there are postgresql, valkey, s3, nats, monitoring",
         "apps: example nats: no such key: ram; allowed: example, image, memory, namespace, storage",
@@ -135,7 +139,9 @@ def test_manifests_are_read_from_files_and_their_workloads_are_waited_for(tmp_pa
         yaml.safe_dump_all([WEB, secret_object(stringData={"a": {"secret": {"env": "PATH"}}})])
     )
     (tmp_path / "b.yml").write_text(
-        yaml.safe_dump({"apiVersion": "v1", "kind": "List", "items": [WEB | {"kind": "DaemonSet"}]})
+        yaml.safe_dump(
+            {"apiVersion": "v1", "kind": "List", "items": [WEB | {"kind": "DaemonSet", "on": date(2026, 1, 1)}]}
+        )
     )
     given = {**MANIFESTS, "manifests": "."}
     assert list(apps.app_faults([given], tmp_path)) == []
