@@ -15,7 +15,7 @@ from pathlib import Path
 from pyinfra import host
 
 from deploys.lib import preflight
-from deploys.lib.k3s import app_steps, apps
+from deploys.lib.k3s import app_promotion, app_steps, apps
 from deploys.lib.k3s import cluster as k3s_cluster
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,21 +37,41 @@ if host.name == cluster.first:
         found = app_steps.read_apps(server)
     except k3s_cluster.StepFailed as failure:
         raise preflight.DeployError(str(failure)) from None
-    removed = [name for name in str(host.data.get("remove") or "").split(",") if name]
+    removed, unproven = (str(host.data.get(key) or "").split(",") for key in ("remove", "unproven"))
+    removed = [name for name in removed if name]
     names = [app.name for app in wanted]
     preflight.stop_on_faults(apps.remove_faults(removed, names, sorted(found.records)))
     records = {name: found.records.get(name, apps.AppRecord()) for name in names}
     preflight.stop_on_faults(fault for app in wanted for fault in apps.move_faults(app, records[app.name]))
 
-    for app in host.loop(wanted):
-        policy = found.policies.get(app.name) or apps.ABORT
-        is_applied = app_steps.is_applied(server, app, policy)
-        changes = apps.differences(records[app.name], app.spec, applied=is_applied)
-        if changes:
-            app_steps.say_changes(app, changes)
-            app_steps.deploy_app(name=f"App {app.name}: {changes[0]}", app=app, servers=cluster.servers)
+    changes = {}
+    for app in wanted:
+        is_applied = app_steps.is_applied(server, app, found.policies.get(app.name) or apps.ABORT)
+        changes[app.name] = apps.differences(records[app.name], app.spec, applied=is_applied)
+    changed = [app for app in wanted if changes[app.name]]
+    proven_in = str(cluster.settings.get("apps_proven_in") or "")
+    if proven_in and changed:
+        proven = app_promotion.read_recorded(proven_in)
+        preflight.stop_on_faults(app_promotion.unproven_faults(changed, proven, proven_in, unproven))
+
+    for app in host.loop(changed):
+        app_steps.say_changes(app, changes[app.name])
+        app_steps.deploy_app(name=f"App {app.name}: {changes[app.name][0]}", app=app, servers=cluster.servers)
     for name in host.loop(removed):
         record = found.records[name]
         note = app_steps.removal_note(record)
         app_steps.remove_app(name=f"Remove app {name}: {note}", app=name, record=record, servers=cluster.servers)
+    if cluster.settings.get("apps_record"):
+        recorded = app_promotion.read_recorded(cluster.environment)
+        due = [app for app in wanted if app in changed or not app_promotion.is_recorded(app, recorded)]
+        forgotten = [name for name in removed if name in recorded]
+        if due or forgotten:
+            app_promotion.record_passed(
+                name=f"Record {', '.join([*(app.name for app in due), *forgotten])}",
+                apps=due,
+                removed=forgotten,
+                environment=cluster.environment,
+                unproven=unproven,
+                servers=cluster.servers,
+            )
     app_steps.say_unlisted(sorted(found.records.keys() - set(names) - set(removed)))

@@ -54,6 +54,8 @@ k3s_namespaces: list[dict[str, object]] = []
 #   {"name": "docs", "namespace": "docs", "manifests": "manifests/docs"}, {"example": "postgresql", "memory": "4Gi"}
 # An app that is no longer listed stays. To remove it: --data remove=shop.
 apps: list[dict[str, object]] = []
+apps_record = False  # True: record apps that passed in the store of the environment; crew apps ENV shows them
+apps_proven_in = ""  # deploy only what has passed in this environment; override it with --data unproven=shop
 
 k3s_kubeconfig = ""  # the file to write (default: ~/.kube/<environment>.yaml)
 k3s_kubeconfig_merge = False  # True: merge it into ~/.kube/config too

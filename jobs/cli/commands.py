@@ -30,6 +30,7 @@ COMMANDS = {
     "runs": CommandEntry("jobs.cli.runs", "List runs, or show one run with its log."),
     "status": CommandEntry("jobs.cli.status", "Show environment health, problems first."),
     "metrics": CommandEntry("jobs.cli.metrics", "Print or serve the metrics of an environment for Prometheus."),
+    "apps": CommandEntry("jobs.cli.apps", "Show the apps that passed their tests in an environment."),
     "kubeconfig": CommandEntry("jobs.cli.kubeconfig", "Issue a short-lived kubeconfig for a person."),
     "demo": CommandEntry("jobs.cli.demo", "Back up, lose, restore and verify a database on this machine."),
     "alerts": CommandEntry("jobs.cli.alerts", "Test the alert addresses of an environment."),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ from deploys.lib.k3s import app_steps
 from tests.lab import k3s
 from tests.lab.lab import Lab
 from tests.lab.pyinfra import PyinfraRun
+from tests.parts.store import write_environment
 
 PASSWORD, STATE = "correct-horse-battery", "/var/lib/rancher/k3s/server/db/etcd/state.json"
 WEB: dict[str, Any] = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}}
@@ -52,9 +56,19 @@ def objects(lab: Lab) -> dict[str, Any]:
     return dict(json.loads(lab.ask(lab.hosts[0], f"cat {STATE}"))["objects"])
 
 
+def recorded() -> dict[str, Any]:
+    crew = Path(sys.executable).with_name("crew")
+    done = subprocess.run([crew, "apps", "staging", "--json"], capture_output=True, text=True, check=True)
+    return {each["name"]: each for each in json.loads(done.stdout)["apps"]}
+
+
 @pytest.mark.long
-def test_apps_start_upgrade_go_back_and_go(fresh: Callable[..., Lab]) -> None:
+def test_apps_start_upgrade_go_back_and_go(
+    fresh: Callable[..., Lab], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lab = fresh()
+    monkeypatch.setenv("CREW_ROOT", str(tmp_path))
+    write_environment(tmp_path, "staging")
 
     def run(*arguments: str, of: str = "k3s_apps", **data: Any) -> PyinfraRun:
         result = k3s.run(lab, *arguments, of=of, servers=1, **data)
@@ -69,16 +83,19 @@ def test_apps_start_upgrade_go_back_and_go(fresh: Callable[..., Lab]) -> None:
     assert "HelmChart/kube-system/shop" not in objects(lab)
 
     with lab.process_list(lab.hosts[0]) as seen:
-        first = run("-vvv", "--diff", apps=[chart(), web()])
+        first = run("-vvv", "--diff", apps=[chart(), web()], apps_record=True)
     assert first.code == 0, first.text
     assert [line for line in seen if PASSWORD in line] == []
     assert release(lab, "shop") == "1 deployed"
     kept = objects(lab)
     assert PASSWORD not in json.dumps({key: each for key, each in kept.items() if not key.startswith("Secret/")})
     assert kept["HelmChart/kube-system/shop"]["object"]["spec"]["failurePolicy"] == "abort"
-    again = run(apps=[chart(), web()])
+    again = run(apps=[chart(), web()], apps_record=True)
     assert (again.code, again.changes) == (0, 0), again.text
     assert objects(lab) == kept
+    shop = recorded()["shop"]
+    assert shop["source"] == ["https://charts.acme.example shop 1.0.0"]
+    assert shop["images"][0].startswith("docker.io/library/shop@sha256:")
 
     smoke = run(apps=[chart("1.1.0", "echo no shop; false"), web()])
     assert smoke.code == 1
@@ -94,12 +111,18 @@ def test_apps_start_upgrade_go_back_and_go(fresh: Callable[..., Lab]) -> None:
     stuck = run(apps=[chart(), web(**{"standin/never-ready": "1"})])
     assert stuck.code == 1
     assert "deployment/web is not ready after 3 s" in stuck.text
-    repaired = run(apps=[chart("1.2.0"), web()])
+    proven = {"apps_record": True, "apps_proven_in": "staging"}
+    refused = run(apps=[chart("1.2.0"), web()], **proven)
+    assert refused.code == 1
+    assert "has not passed in staging: there it is https://charts.acme.example shop 1.0.0" in refused.text
+    repaired = run("--data", "unproven=shop", apps=[chart("1.2.0"), web()], **proven)
     assert (repaired.code, release(lab, "shop")) == (0, "6 deployed"), repaired.text
     assert len([key for key in objects(lab) if key.startswith("Secret/kube-system/shop-values-")]) == 1
 
-    removed = run("--data", "remove=shop", apps=[])
+    assert recorded()["shop"]["unproven"] is True
+    removed = run("--data", "remove=shop", apps=[], **proven)
     assert (removed.code, release(lab, "shop")) == (0, ""), removed.text
+    assert recorded().keys() == {"web"}
     assert "apps does not list web" in removed.text
     assert "Deployment/web/web" in objects(lab)
     last = run("--data", "remove=web", apps=[])

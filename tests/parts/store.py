@@ -34,3 +34,12 @@ def mark(folder: Path, environment: str) -> DirectoryStore:
     store = DirectoryStore(f"file://{folder}", folder)
     make_store(store, environment)
     return store
+
+
+def write_environment(root: Path, name: str) -> None:
+    """Write an environment with a directory store into a new repository."""
+    (root / "inventories").mkdir()
+    store = f'[store]\nurl = "file://{root}/store"\nencrypt_to = "nobody"\nsign_with = "nobody"\n'
+    (root / f"inventories/{name}.toml").write_text(f'[environment]\nname = "{name}"\ntimezone = "UTC"\n{store}')
+    (root / "inventories" / name).write_text("servers = []\n")
+    mark(root / "store", name)
