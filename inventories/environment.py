@@ -268,6 +268,12 @@ class Source:
         value_types.CRON, "schedule of retention, which removes old backups", default=None, example='"30 6 * * *"'
     )
     parallel: int = toml_key(value_types.PARALLEL, "number of parallel streams", default=2, example="4")
+    compression: int = toml_key(
+        value_types.COMPRESSION,
+        "level of zstd; higher ones take more processor time, and do not always make backups smaller",
+        default=1,
+        example="3",
+    )
     counts: bool = toml_key(
         value_types.YES_OR_NO,
         "store row counts in the backup, so that verification can compare them",

@@ -621,6 +621,7 @@ NAME_TYPE = Scalar("a name: letters, digits, - and _", _matching(NAME.pattern, "
 YES_OR_NO = Scalar("true or false", _yes_or_no)
 COUNT = Scalar('1 or more, or "all"', _count)
 PARALLEL = Scalar("1 to 64", _whole("a number of streams", 1, 64))
+COMPRESSION = Scalar("1 to 19", _whole("a compression level", 1, 19))
 PART_LIMIT = Scalar("10 to 10000", _whole("a number of parts", 10, 10000))
 PERCENT = Scalar("1 to 1000", _whole("a percentage", 1, 1000))
 JOB = Scalar("a job", _job)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 
-from jobs.backup.sets.encryption import encrypt
+from jobs.backup.sets.encryption import FASTEST, encrypt
 from jobs.backup.sets.manifest import FIRST_BYTES, Part, PartKind, PartPiece
 from jobs.store import StoredStream, Upload
 
@@ -33,14 +33,15 @@ class FirstHash:
 class PartWriter:
     """Writes the chunks of a part into an upload."""
 
-    def __init__(self, upload: Upload, recipients: Sequence[str]) -> None:
+    def __init__(self, upload: Upload, recipients: Sequence[str], *, compression: int = FASTEST) -> None:
         self._upload = upload
         self._recipients = recipients
+        self._compression = compression
         self._first_hash = FirstHash()
 
     def write_all(self, chunks: Iterable[bytes | memoryview]) -> None:
         """Compress, encrypt and store all chunks."""
-        encrypt(chunks, self, self._recipients)
+        encrypt(chunks, self, self._recipients, level=self._compression)
 
     def write(self, body: bytes) -> None:
         self._first_hash.update(body)

@@ -67,6 +67,7 @@ class PartStream:
     environment: Mapping[str, str]
     total: ByteCounter
     cancellation: Cancellation
+    compression: int
     first: int = 0
     """The number of the first object of each part."""
 
@@ -87,7 +88,7 @@ class PartStream:
                 self._upload(planned) as upload,
                 closing(watch(self._output(planned.name, program, stderr))) as chunks,
             ):
-                dumped, writer = ByteCounter(), PartWriter(upload, self.recipients)
+                dumped, writer = ByteCounter(), PartWriter(upload, self.recipients, compression=self.compression)
                 writer.write_all(_counted(chunks, dumped))
                 return writer.complete(planned.name, planned.kind, dumped.bytes), own_lines(stderr.lines())
         finally:
@@ -99,7 +100,7 @@ class PartStream:
             copy.cancellation.on_cancel(copy.cancel),
             self._upload(planned) as upload,
         ):
-            dumped, writer = ByteCounter(), PartWriter(upload, self.recipients)
+            dumped, writer = ByteCounter(), PartWriter(upload, self.recipients, compression=self.compression)
             writer.write_all(_counted(self._chunks(copy.reader), dumped))
             self.cancellation.check()
             return writer.complete(planned.name, planned.kind, dumped.bytes), ()

@@ -222,7 +222,7 @@ def dump_parts(
     cancellation = Cancellation()
     stream = PartStream(
         run, run.store, prefix, recipients, lock, section.limits.stall, plan.endpoint.environment, ByteCounter(),
-        cancellation,
+        cancellation, section.compression,
     )  # fmt: skip
     scripts = {part.name: SegmentScript(part.rows.table, plan.encoding) for part in plan.parts if part.rows is not None}
     groups = [

@@ -466,6 +466,12 @@ BROKEN = {
             "databases.shop.parallel: 0 is not a number of streams; use a whole number from 1 to 64",
         ],
     ),
+    "no compression": (
+        WHOLE + "compression = 20\n",
+        [
+            "databases.shop.compression: 20 is not a compression level; use a whole number from 1 to 19",
+        ],
+    ),
     "counts in quotes": (
         WHOLE + 'counts = "true"\n',
         [

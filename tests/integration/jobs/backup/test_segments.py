@@ -83,7 +83,7 @@ def copied(connection: psycopg.Connection[Any], statement: str) -> list[bytes]:
 def test_every_kind_of_table_survives_a_round_trip(repository: Repository, database: New, major: int) -> None:
     origin, target = database(major), database(major)
     origin.run(f"ALTER DATABASE {origin.name} OWNER TO postgres", "ALTER SCHEMA public OWNER TO postgres", KINDS)
-    repository.environment(text=repository.section("shop", origin, "parallel = 18"))
+    repository.environment(text=repository.section("shop", origin, "parallel = 18\ncompression = 3"))
     taken = repository.backup()
     shown = repository.crew("backups", "show", "staging", "shop", "--json").json
     segments = shown["description"]["segments"]

@@ -40,6 +40,17 @@ def test_an_encrypted_stream_decrypts_to_the_original(body: bytes) -> None:
     assert decrypted(encrypted(body), None) == body
 
 
+def test_a_higher_level_of_compression_makes_texts_smaller() -> None:
+    texts = b" ".join(b"order %d of customer %d" % (number, number % 97) for number in range(50_000))
+    sizes = []
+    for level in (1, 9):
+        sink = BytesIO()
+        encrypt(chunks(texts), sink, [], level=level)
+        assert decrypted(sink.getvalue(), None) == texts
+        sizes.append(len(sink.getvalue()))
+    assert sizes[1] < 0.95 * sizes[0]
+
+
 def test_each_of_several_recipients_can_decrypt() -> None:
     other = pyrage.x25519.Identity.generate()
     body = encrypted(BODY, TO, str(other.to_public()))
