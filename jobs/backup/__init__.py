@@ -73,9 +73,10 @@ if TYPE_CHECKING:
         StoredSet,
         open_first,
         open_set,
-        read_piece,
+        read_unhashed,
         require_original_place,
         require_pieces,
+        wrong_hash,
     )
     from jobs.backup.sets.trust import result_signer, trust_of
     from jobs.backup.sets.undelete import bring_back_objects, lost_objects
@@ -157,9 +158,10 @@ _NAMES = {
         "StoredSet",
         "open_first",
         "open_set",
-        "read_piece",
+        "read_unhashed",
         "require_original_place",
         "require_pieces",
+        "wrong_hash",
     ),
     "sets.trust": ("result_signer", "trust_of"),
     "sets.undelete": ("bring_back_objects", "lost_objects"),
@@ -275,7 +277,7 @@ __all__ = [
     "password_in_file",
     "plan_restore",
     "reach",
-    "read_piece",
+    "read_unhashed",
     "require_original_place",
     "require_pieces",
     "require_sets_of_servers",
@@ -300,6 +302,7 @@ __all__ = [
     "verify_job",
     "warnings_on_choice",
     "write_part",
+    "wrong_hash",
 ]
 
 if not TYPE_CHECKING:  # else a type checker accepts every name

@@ -25,15 +25,16 @@ from jobs.backup import (
     StoredSet,
     lockable_names,
     open_set,
-    read_piece,
+    read_unhashed,
     run_concurrently,
+    wrong_hash,
 )
 from jobs.copies.plan import is_whole, pieces_to_copy
 from jobs.format import format_size
 from jobs.log import with_log_context
 from jobs.run.job import Run
 from jobs.run.stop import Stopped
-from jobs.store import Exists, Missing, ObjectLock, Store
+from jobs.store import Exists, Missing, ObjectLock, Store, WrongHash
 
 STREAMS = 3
 """Pieces that are copied at once. Each needs a buffer of 8 MiB in an S3 store, see jobs/store/s3_upload.py."""
@@ -135,10 +136,13 @@ class _Copier:
         check = partial(self._check, backup_set)
         check()
         with self.target.upload(backup_set.prefix + name, int(number), lock=self.lock) as upload:
-            for chunk in read_piece(stored, part, piece, check):
+            for chunk in read_unhashed(stored, part, piece, check):
                 upload.write(chunk)
                 self.sent.add(len(chunk))
-            upload.complete()
+            try:
+                upload.complete(piece.sha256)
+            except WrongHash as error:
+                raise wrong_hash(stored.manifest, part, piece, error.found) from None
 
     def _check(self, backup_set: Set) -> None:
         """Raise if the run must stop, or another piece of the set cannot be copied."""

@@ -27,6 +27,7 @@ from jobs.store.interface import (
     StoreError,
     TooLarge,
     Upload,
+    WrongHash,
 )
 from jobs.store.mark import (
     NotMarked,
@@ -66,6 +67,7 @@ __all__ = [
     "StoredStream",
     "TooLarge",
     "Upload",
+    "WrongHash",
     "environments_in",
     "make_store",
     "mark_body",

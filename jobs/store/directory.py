@@ -44,6 +44,7 @@ from jobs.store.interface import (
     StoredStream,
     StoreError,
     Upload,
+    require_hash,
     too_large,
 )
 from jobs.store.paths import CONTINUED_SUFFIX, FILE_SUFFIX, file_names, key_level
@@ -382,8 +383,9 @@ class DirectoryUpload:
         self._size += len(body)
         return len(body)
 
-    def complete(self) -> StoredStream:
+    def complete(self, sha256: str | None = None) -> StoredStream:
         piece = StoredPiece(self._piece, self._size, self._sha256.hexdigest())
+        require_hash([piece], sha256)
         with self._store._translated_errors(self._key):
             os.fsync(self._fd)
             if os.fstat(self._fd).st_size != self._size:

@@ -32,6 +32,14 @@ class Changed(StoreError):
     """The key cannot be replaced, because its version has changed since it was read."""
 
 
+class WrongHash(StoreError):
+    """The bytes of an upload do not have the expected hash, so the upload was not completed."""
+
+    def __init__(self, key: str, found: str) -> None:
+        super().__init__(f"{key}: its sha256 is {found}, which is another one than expected")
+        self.found = found
+
+
 class TooLarge(StoreError):
     """An object is larger than groundcrew writes it. To read it could take all memory."""
 
@@ -139,6 +147,12 @@ class StoredStream:
         return sum(piece.size for piece in self.pieces)
 
 
+def require_hash(pieces: Sequence[StoredPiece], sha256: str | None) -> None:
+    """Raise WrongHash unless a stream that is about to be completed is one piece with this hash, if there is one."""
+    if sha256 is not None and [piece.sha256 for piece in pieces] != [sha256]:
+        raise WrongHash(pieces[0].key, pieces[0].sha256)
+
+
 @dataclass(frozen=True, slots=True)
 class OpenUpload:
     """An upload that is neither completed nor aborted."""
@@ -171,11 +185,12 @@ class LockProof:
 class Upload(Protocol):
     """An upload of a stream to the keys `<key>.0`, `<key>.1` …, which become visible when it is completed.
 
-    It is a context manager, which aborts the upload unless complete() was called.
+    It is a context manager, which aborts the upload unless complete() was called. With a hash, complete() raises
+    WrongHash before anything becomes visible, unless the stream is one object with this hash.
     """
 
     def write(self, body: bytes | memoryview) -> int: ...
-    def complete(self) -> StoredStream: ...
+    def complete(self, sha256: str | None = None) -> StoredStream: ...
     def abort(self) -> None: ...
     def __enter__(self) -> Upload: ...
     def __exit__(self, *exc: object) -> None: ...

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from jobs.store.interface import Missing, ObjectLock, StoredPiece, StoredStream, StoreError
+from jobs.store.interface import Missing, ObjectLock, StoredPiece, StoredStream, StoreError, require_hash
 from jobs.store.retries import RequestTimeouts, retry_on
 from jobs.store.s3_errors import (
     CONFLICT,
@@ -194,8 +194,8 @@ class S3Upload:
             remaining = remaining[len(chunk) :]
         return len(body)
 
-    def complete(self) -> StoredStream:
-        pieces = self._complete_all() if self._pieces else (self._put_single(),)
+    def complete(self, sha256: str | None = None) -> StoredStream:
+        pieces = self._complete_all(sha256) if self._pieces else (self._put_single(sha256),)
         self._end()
         return StoredStream(pieces)
 
@@ -294,13 +294,20 @@ class S3Upload:
         answer = retry_on(DAMAGED, lambda: self._sender.client.upload_part(**request), self._sender.tries)
         return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumCRC32": request["ChecksumCRC32"]}
 
-    def _complete_all(self) -> tuple[StoredPiece, ...]:
+    def _complete_all(self, sha256: str | None) -> tuple[StoredPiece, ...]:
         self._send_part()
         wait(self._sending)
         self._raise_failure()
-        return tuple(self._complete_piece(number, piece) for number, piece in enumerate(self._pieces, self._first))
+        stored = tuple(
+            StoredPiece(f"{self._key}.{number}", sum(piece.sizes), piece.sha256.hexdigest())
+            for number, piece in enumerate(self._pieces, self._first)
+        )
+        require_hash(stored, sha256)
+        for opened, piece in zip(self._pieces, stored, strict=True):
+            self._complete_piece(opened, piece)
+        return stored
 
-    def _complete_piece(self, number: int, piece: _OpenObject) -> StoredPiece:
+    def _complete_piece(self, piece: _OpenObject, stored: StoredPiece) -> None:
         parts = [piece.sent[part] for part in sorted(piece.sent)]
         with self._translated_errors("s3:PutObject"):
             try:
@@ -315,24 +322,28 @@ class S3Upload:
                 if code_of(error) != "NoSuchUpload" or tries_of(error) == 1:
                     raise
         piece.open = False
-        return self._checked_piece(number, sum(piece.sizes), piece.sha256.hexdigest())
+        self._check(stored)
 
-    def _put_single(self) -> StoredPiece:
+    def _put_single(self, sha256: str | None) -> StoredPiece:
+        body = self._view[: self._filled]
+        piece = StoredPiece(f"{self._key}.{self._first}", self._filled, hashlib.sha256(body).hexdigest())
+        require_hash([piece], sha256)
         request = {"Bucket": self._bucket, "Key": f"{self._full_key}.{self._first}", **lock_headers(self._lock)}
         with self._translated_errors(write_action(self._lock)):
-            put_object(self._sender.client, self._sender.tries, request, self._view[: self._filled])
-        return self._checked_piece(self._first, self._filled, hashlib.sha256(self._view[: self._filled]).hexdigest())
+            put_object(self._sender.client, self._sender.tries, request, body)
+        self._check(piece)
+        return piece
 
-    def _checked_piece(self, number: int, size: int, sha256: str) -> StoredPiece:
-        """Return a piece, or raise if the store holds another number of bytes."""
+    def _check(self, piece: StoredPiece) -> None:
+        """Raise if the store holds another number of bytes."""
+        key = self._full_key.removesuffix(self._key) + piece.key
         with self._translated_errors("s3:GetObject"):
-            stored = self._sender.client.head_object(Bucket=self._bucket, Key=f"{self._full_key}.{number}")
-        if stored["ContentLength"] != size:
+            stored = self._sender.client.head_object(Bucket=self._bucket, Key=key)
+        if stored["ContentLength"] != piece.size:
             raise StoreError(
-                f"{self._sender.location.url}: {self._key}.{number} has {stored['ContentLength']} bytes in the store, "
-                f"but {size} were sent; check whether another process writes to this store, and try again"
+                f"{self._sender.location.url}: {piece.key} has {stored['ContentLength']} bytes in the store, "
+                f"but {piece.size} were sent; check whether another process writes to this store, and try again"
             )
-        return StoredPiece(f"{self._key}.{number}", size, sha256)
 
     def _raise_failure(self) -> None:
         if self._failure:

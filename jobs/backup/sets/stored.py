@@ -165,22 +165,33 @@ def require_pieces(stored: StoredSet) -> None:
 
 def read_piece(stored: StoredSet, part: Part, piece: PartPiece, check: Callable[[], None]) -> Iterator[bytes]:
     """Yield the bytes of a piece as they are stored; raise Damaged at the end if they are not those of the manifest."""
-    sha256, size = hashlib.sha256(), 0
+    sha256 = hashlib.sha256()
+    for chunk in read_unhashed(stored, part, piece, check):
+        sha256.update(chunk)
+        yield chunk
+    if (found := sha256.hexdigest()) != piece.sha256:
+        raise wrong_hash(stored.manifest, part, piece, found)
+
+
+def read_unhashed(stored: StoredSet, part: Part, piece: PartPiece, check: Callable[[], None]) -> Iterator[bytes]:
+    """Yield the bytes of a piece, for a caller that checks its hash; raise Damaged if their number is wrong."""
+    size = 0
     try:
         for chunk in stored.store.read(stored.key(piece.key)):
             check()
-            sha256.update(chunk)
             size += len(chunk)
             yield chunk
             if size > piece.size:
                 break
     except Missing:
         raise part_damaged(stored.manifest, part, f"piece {piece.key} is missing in the store") from None
-    found = sha256.hexdigest()
     if size != piece.size:
         raise part_damaged(stored.manifest, part, f"piece {piece.key} has not {piece.size} bytes")
-    if found != piece.sha256:
-        raise part_damaged(stored.manifest, part, f"the sha256 of piece {piece.key} is {found}, not {piece.sha256}")
+
+
+def wrong_hash(manifest: Manifest, part: Part, piece: PartPiece, found: str) -> Damaged:
+    """Return the error for a piece that has another hash than the manifest says."""
+    return part_damaged(manifest, part, f"the sha256 of piece {piece.key} is {found}, not {piece.sha256}")
 
 
 def part_damaged(manifest: Manifest, part: Part, fact: str) -> Damaged:

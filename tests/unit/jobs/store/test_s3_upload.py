@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import ConnectionClosedError
 
-from jobs.store import StoreError
+from jobs.store import StoreError, WrongHash
 from jobs.store.retries import RequestTimeouts
 from jobs.store.s3_errors import Location
 from jobs.store.s3_upload import PART, PartBody, PartSender, S3Upload
@@ -121,3 +121,20 @@ def test_an_upload_that_cannot_be_aborted_ends_all_the_same(
         started.abort()
     with pytest.raises(StoreError, match="the upload has ended"):
         started.write(b"a")
+
+
+@pytest.mark.parametrize("size", [3, 2 * PART + 1])
+def test_an_upload_with_another_hash_than_expected_never_becomes_visible(
+    sender: PartSender, client: FakeClient, size: int
+) -> None:
+    body = os.urandom(size)
+    with upload(sender, "k1") as started:
+        started.write(body)
+        with pytest.raises(WrongHash) as failed:
+            started.complete(hashlib.sha256(b"another body").hexdigest())
+    assert failed.value.found == hashlib.sha256(body).hexdigest()
+    assert client.objects == client.parts == {}
+    with upload(sender, "k1") as started:
+        started.write(body)
+        started.complete(hashlib.sha256(body).hexdigest())
+    assert client.objects == {"prefix/k1.0": body}
