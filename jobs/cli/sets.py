@@ -76,22 +76,17 @@ def list_sets_command(
     name. Times are in the environment's timezone. Reads only the store's listing. Lists separately: sets that are not
     signed by a trusted key, and incomplete sets.
     """
-    from jobs.backup import databases_with_sets, find_sets, server_of, sets_of
+    from jobs.backup import databases_with_sets, server_of
 
     database = _one_database(database, database_option)
     environment = arguments.open_environment(ctx, environment_name)
     if strip:
-        if all_sets or limit or from_copy or store_as_of:
-            raise WrongUsage("--strip shows days of backups here; omit --all, --limit, --from and --store-as-of")
-        from jobs.cli.strips import print_strips
-
-        print_strips(environment, database, as_json=as_json)
+        _show_strips(environment, database, all_sets or limit or from_copy or store_as_of, as_json=as_json)
         return
     store, now = arguments.sets_store(environment, from_copy, as_of=store_as_of), datetime.now(UTC)
     keep = environment.copies[from_copy].keep if from_copy else None
     if all_sets or (database and limit is None):
-        listed = sets_of(environment, store, database) if database else list(find_sets(store, environment))
-        kept_by, left_out = retention_reasons(environment, listed, keep), False
+        listed, kept_by, left_out = *_all_sets(environment, store, database, keep), False
     else:
         names = [database] if database else databases_with_sets(environment, store)
         listed, kept_by, left_out = _newest_of_each(environment, store, now, names, limit or NEWEST_SHOWN, keep)
@@ -113,6 +108,25 @@ def list_sets_command(
         output.say(
             f"The newest {limit or NEWEST_SHOWN} of each database; to list all: --all, or name a database", output.QUIET
         )
+
+
+def _show_strips(environment: Environment, database: str | None, selects_sets: object, *, as_json: bool) -> None:
+    """Print a mark for each of the last days; WrongUsage with an option that selects sets."""
+    from jobs.cli.strips import print_strips
+
+    if selects_sets:
+        raise WrongUsage("--strip shows days of backups here; omit --all, --limit, --from and --store-as-of")
+    print_strips(environment, database, as_json=as_json)
+
+
+def _all_sets(
+    environment: Environment, store: Store, database: str | None, keep: Keep | None
+) -> tuple[list[Set], dict[tuple[str, str], str]]:
+    """Return all sets, of one database or of all, and why each is kept."""
+    from jobs.backup import find_sets, sets_of
+
+    listed = sets_of(environment, store, database) if database else list(find_sets(store, environment))
+    return listed, retention_reasons(environment, listed, keep)
 
 
 def _one_database(argument: str | None, option: str | None) -> str | None:
