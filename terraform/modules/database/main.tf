@@ -27,6 +27,7 @@ resource "aws_db_instance" "primary" {
   engine_version          = var.engine_version
   instance_class          = var.instance_class
   allocated_storage       = var.disk
+  max_allocated_storage   = var.max_disk
   storage_type            = "gp3"
   storage_encrypted       = true
   multi_az                = var.multi_az
@@ -37,13 +38,27 @@ resource "aws_db_instance" "primary" {
   backup_retention_period = var.backup_days
   copy_tags_to_snapshot   = true
 
+  # Without a password of yours, RDS makes one and keeps it in Secrets Manager, so none is in the state.
+  manage_master_user_password = nonsensitive(var.password == null) ? true : null
+
   auto_minor_version_upgrade      = true
   enabled_cloudwatch_logs_exports = ["postgresql", "upgrade"]
+  performance_insights_enabled    = var.insights
 
+  # The name has the time at which the instance was made: a second instance of this name leaves a snapshot of its own.
   deletion_protection       = var.protected
   skip_final_snapshot       = !var.protected
-  final_snapshot_identifier = "${var.name}-final"
-  apply_immediately         = true
+  final_snapshot_identifier = "${var.name}-final-${formatdate("YYYYMMDDhhmmss", plantimestamp())}"
+  apply_immediately         = !var.protected
+
+  lifecycle {
+    ignore_changes = [final_snapshot_identifier]
+
+    precondition {
+      condition     = var.replicas == 0 || nonsensitive(var.password != null)
+      error_message = "RDS makes no replicas of an instance whose password it manages itself; set password."
+    }
+  }
 }
 
 resource "aws_db_instance" "replica" {
@@ -56,5 +71,5 @@ resource "aws_db_instance" "replica" {
   vpc_security_group_ids = [aws_security_group.this.id]
   skip_final_snapshot    = true
   copy_tags_to_snapshot  = true
-  apply_immediately      = true
+  apply_immediately      = !var.protected
 }

@@ -7,3 +7,8 @@ output "replicas" {
   description = "Host names of the replicas."
   value       = aws_db_instance.replica[*].address
 }
+
+output "password_secret" {
+  description = "ARN of the secret with the password that RDS made; null if you set one."
+  value       = one(aws_db_instance.primary.master_user_secret[*].secret_arn)
+}

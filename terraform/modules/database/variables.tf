@@ -49,14 +49,26 @@ variable "disk" {
   }
 }
 
+variable "max_disk" {
+  description = "Size in GB up to which RDS grows the disk when it fills up. 0: it does not grow."
+  type        = number
+  default     = 0
+
+  validation {
+    condition     = var.max_disk == 0 || var.max_disk > var.disk
+    error_message = "The disk can only grow beyond its size."
+  }
+}
+
 variable "username" {
   description = "Name of the owner role."
   type        = string
 }
 
 variable "password" {
-  description = "Password of the owner role. It is stored in the state."
+  description = "Password of the owner role. It is stored in the state. Without one, RDS makes and rotates it in Secrets Manager."
   type        = string
+  default     = null
   sensitive   = true
 }
 
@@ -84,6 +96,12 @@ variable "backup_days" {
 }
 
 variable "protected" {
-  description = "Protect the database from deletion, and take a final snapshot if it is deleted."
+  description = "Protect the database from deletion, take a final snapshot if it is deleted, and change it in the maintenance window only."
   type        = bool
+}
+
+variable "insights" {
+  description = "Turn on Performance Insights, which small instance classes lack."
+  type        = bool
+  default     = false
 }

@@ -20,8 +20,9 @@ module "database" {
   clients        = [data.aws_vpc.this.cidr_block]
   instance_class = var.instance_class
   disk           = var.disk
+  max_disk       = var.max_disk
   username       = "owner"
-  password       = var.database_password
+  password       = var.database_password == "" ? null : var.database_password
   replicas       = var.replicas
   multi_az       = var.multi_az
   protected      = var.protected

@@ -5,3 +5,7 @@ output "address" {
 output "replicas" {
   value = module.database.replicas
 }
+
+output "password_secret" {
+  value = module.database.password_secret
+}

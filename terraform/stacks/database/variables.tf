@@ -30,7 +30,14 @@ variable "protected" {
 }
 
 variable "database_password" {
-  description = "Password of the owner role. Set TF_VAR_database_password; do not write it to a file."
+  description = "Password of the owner role. Set TF_VAR_database_password; do not write it to a file. Empty: RDS makes one."
   type        = string
+  default     = ""
   sensitive   = true
+}
+
+variable "max_disk" {
+  description = "Size in GB up to which RDS grows the disk. 0: it does not grow."
+  type        = number
+  default     = 0
 }

@@ -23,6 +23,56 @@ run "a_protected_database_leaves_a_snapshot" {
   }
 }
 
+run "a_protected_database_changes_in_its_window" {
+  command = plan
+
+  assert {
+    condition     = !aws_db_instance.primary.apply_immediately && aws_db_instance.primary.manage_master_user_password == null
+    error_message = "A change can restart a protected database at once, or RDS replaces a given password."
+  }
+}
+
+run "rds_makes_a_password_if_none_is_given" {
+  command = plan
+
+  variables {
+    password  = null
+    protected = false
+    max_disk  = 200
+    insights  = true
+  }
+
+  assert {
+    condition     = aws_db_instance.primary.manage_master_user_password && aws_db_instance.primary.password == null
+    error_message = "A password is in the state."
+  }
+
+  assert {
+    condition     = aws_db_instance.primary.max_allocated_storage == 200 && aws_db_instance.primary.apply_immediately
+    error_message = "The disk does not grow, or a change waits for no reason."
+  }
+}
+
+run "replicas_need_a_password" {
+  command = plan
+
+  variables {
+    password = null
+    replicas = 1
+  }
+
+  expect_failures = [aws_db_instance.primary]
+}
+
+run "final_snapshots_have_their_own_names" {
+  command = plan
+
+  assert {
+    condition     = can(regex("^acme-test-final-[0-9]{14}$", aws_db_instance.primary.final_snapshot_identifier))
+    error_message = "The second final snapshot would have the name of the first."
+  }
+}
+
 run "disks_are_encrypted" {
   command = plan
 
@@ -56,4 +106,14 @@ run "wrong_values_are_refused" {
   }
 
   expect_failures = [var.subnets, var.clients, var.disk, var.backup_days]
+}
+
+run "a_disk_grows_beyond_its_size_only" {
+  command = plan
+
+  variables {
+    max_disk = 40
+  }
+
+  expect_failures = [var.max_disk]
 }
