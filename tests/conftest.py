@@ -34,6 +34,7 @@ SLOW = (  # files and folders that start first
     "lab/test_k3s_restore.py",
     "lab/test_k3s_upgrade.py",
     "lab/test_job_runner.py",
+    "lab/test_pitr.py",
     "integration/test_readme.py",
     "lab",
     "integration/terraform",
