@@ -43,6 +43,9 @@ PinnedSetId = Annotated[
 ]
 
 
+AsStrip = Annotated[bool, typer.Option("--strip", help="Show a mark for each of the last 90 days instead of the sets.")]
+
+
 def list_sets_command(
     ctx: typer.Context,
     environment_name: EnvironmentName,
@@ -65,18 +68,15 @@ def list_sets_command(
     ] = None,
     from_copy: FromCopy = None,
     store_as_of: StoreAsOf = None,
-    strip: Annotated[
-        bool, typer.Option("--strip", help="Show a mark for each of the last 90 days instead of the sets.")
-    ] = False,
+    strip: AsStrip = False,
     as_json: AsJson = False,
 ) -> None:
     """List backup sets, and which retention rules keep each set.
 
     Newest first: the newest 3 of each database, or all of the named database. Databases of a server stand under its
-    name. Times are in the environment's timezone. Reads only the store's listing. Lists separately: sets that are not
-    signed by a trusted key, and incomplete sets.
+    name. Times are in the environment's timezone. Reads only the store's listing. Untrusted and incomplete sets follow.
     """
-    from jobs.backup import databases_with_sets, server_of
+    from jobs.backup import databases_with_sets
 
     database = _one_database(database, database_option)
     environment = arguments.open_environment(ctx, environment_name)
@@ -90,8 +90,7 @@ def list_sets_command(
     else:
         names = [database] if database else databases_with_sets(environment, store)
         listed, kept_by, left_out = _newest_of_each(environment, store, now, names, limit or NEWEST_SHOWN, keep)
-    listed.sort(key=lambda each: each.sort_key, reverse=True)
-    listed.sort(key=lambda each: (server_of(each.database) or "", each.database))
+    _sort_for_table(listed)
     being_written = sets_being_written(store, environment.name, listed)
     note = "" if any(each.complete for each in listed) else why_no_sets(environment, store, database, from_copy)
     if as_json:
@@ -105,9 +104,16 @@ def list_sets_command(
         output.say(f"{environment.name}: {note}", output.WARN)
     print_sets(listed, kept_by, being_written, now, environment.timezone)
     if left_out:
-        output.say(
-            f"The newest {limit or NEWEST_SHOWN} of each database; to list all: --all, or name a database", output.QUIET
-        )
+        newest = f"The newest {limit or NEWEST_SHOWN} of each database"
+        output.say(f"{newest}; to list all: --all, or name a database", output.QUIET)
+
+
+def _sort_for_table(listed: list[Set]) -> None:
+    """Sort sets by server and database, and the newest first within a database."""
+    from jobs.backup import server_of
+
+    listed.sort(key=lambda each: each.sort_key, reverse=True)
+    listed.sort(key=lambda each: (server_of(each.database) or "", each.database))
 
 
 def _show_strips(environment: Environment, database: str | None, selects_sets: object, *, as_json: bool) -> None:
