@@ -78,11 +78,17 @@ def done(ended: CrewResult) -> None:
 
 
 @majors(13, 18)
-def test_a_superuser_calls_no_function_of_the_owner(repository: Repository, server: Server) -> None:
+def test_a_superuser_calls_no_function_of_the_owner(
+    repository: Repository, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.backup.take.parts.MIN_TABLE_BYTES", 1)
+    monkeypatch.setattr("jobs.backup.take.parts.MIN_SEGMENT_BYTES", 1)
     password = f"file:{repository.root}/password"
-    repository.environment("production", repository.section("shop", Database(server, "shop")))
+    repository.environment("production", repository.section("shop", Database(server, "shop"), "parallel = 9"))
     done(repository.crew("check", "production"))
     done(repository.crew("run", "backup", "production"))
+    segments = repository.crew("backups", "show", "production", "shop", "--json").json["description"]["segments"]
+    assert "indexed" in {segment["table"] for segment in segments.values()}
     done(repository.crew("run", "verify", "production"))
     role = ("--as", "owner", "--as-password-from", password)
     into = ("--into", server.url("restored"), "--password-from", password)
