@@ -43,6 +43,9 @@ if host.name == cluster.first:
     preflight.stop_on_faults(apps.remove_faults(removed, names, sorted(found.records)))
     records = {name: found.records.get(name, apps.AppRecord()) for name in names}
     preflight.stop_on_faults(fault for app in wanted for fault in apps.move_faults(app, records[app.name]))
+    preflight.stop_on_faults(
+        fault for app in wanted for fault in apps.foreign_faults(app, records[app.name], found.policies)
+    )
 
     changes = {}
     for app in wanted:

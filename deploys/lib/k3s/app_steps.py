@@ -300,4 +300,7 @@ def say_changes(app: ClusterApp, changes: Sequence[str]) -> None:
 def removal_note(record: AppRecord) -> str:
     """Return what a removal leaves in the cluster."""
     last: Mapping[str, Any] = record.last or {"namespace": "of the app"}
-    return f"namespace {last['namespace']}, the volumes of StatefulSets and custom resource definitions stay"
+    return (
+        f"namespace {last['namespace']}, the volumes of StatefulSets and custom resource definitions stay; volumes "
+        "that the app declares itself go, with their data"
+    )

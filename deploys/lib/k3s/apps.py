@@ -23,6 +23,7 @@ SMOKE_KEYS = ("image", "command", "secret", "seconds")
 SYSTEM = "kube-system"  # the namespace of HelmChart objects, of their Helm jobs and of our records
 APP_LABEL = "groundcrew/app"
 K3S_CHARTS = ("traefik", "traefik-crd")  # K3s's own HelmChart objects
+SHARED_KINDS = ("Namespace", "CustomResourceDefinition")
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 NAME = re.compile("[a-z]([-a-z0-9]*[a-z0-9])?")
 READY = re.compile("(deployment|statefulset|daemonset)/[a-z0-9][-.a-z0-9]*")
@@ -262,7 +263,8 @@ def _manifests(given: Mapping[str, Any], root: Path) -> tuple[list[Json], list[J
         if each["kind"] == "Secret"
     ]
     namespace = _object("v1", "Namespace", {"name": given["namespace"]})
-    return [namespace, *(each for each in objects if each["kind"] != "Secret")], secrets
+    own = any(object_name(each) == object_name(namespace) for each in objects)
+    return [*([] if own else [namespace]), *(each for each in objects if each["kind"] != "Secret")], secrets
 
 
 def split_values(values: Mapping[str, Any], where: str) -> tuple[Json, Json]:
@@ -386,12 +388,24 @@ def move_faults(app: ClusterApp, record: AppRecord) -> Iterator[str]:
         )
 
 
+def foreign_faults(app: ClusterApp, record: AppRecord, charts: Iterable[str]) -> Iterator[str]:
+    """Yield a fault if the cluster has a HelmChart of this name that groundcrew did not apply."""
+    if app.spec["chart"] and record.last is None and app.name in charts:
+        yield (
+            f"apps: {SYSTEM} already has a HelmChart {app.name}, which is not groundcrew's, and its release would be "
+            "upgraded; use another name, or delete that HelmChart, which uninstalls it"
+        )
+
+
 def removed_objects(record: AppRecord) -> list[Json]:
-    """Return the objects of an app from manifests to delete, the last ones first. The namespace stays."""
+    """Return the objects of an app from manifests to delete, the last ones first.
+
+    With a namespace, or a custom resource definition, objects of others would go too.
+    """
     objects = {object_name(each): each for spec in (record.tried, record.green) if spec for each in spec["objects"]}
     hidden = {name: spec for spec in (record.tried, record.green) if spec for name in spec["secrets"]}
     secrets = [_object("v1", "Secret", {"name": name}) for name in hidden]
-    return [*secrets, *(each for each in reversed(objects.values()) if each["kind"] != "Namespace")]
+    return [*secrets, *(each for each in reversed(objects.values()) if each["kind"] not in SHARED_KINDS)]
 
 
 def remove_faults(names: Sequence[str], listed: Iterable[str], deployed: Iterable[str]) -> Iterator[str]:

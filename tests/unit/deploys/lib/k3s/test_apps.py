@@ -157,6 +157,13 @@ def test_manifests_are_read_from_files_and_their_workloads_are_waited_for(tmp_pa
     assert [apps.object_name(each) for each in removed] == ["Secret/db", "DaemonSet/web", "Deployment/web"]
 
 
+def test_a_namespace_of_the_manifests_is_there_once_and_stays_as_definitions_do() -> None:
+    shared = [{**WEB, "kind": kind, "metadata": {"name": "web"}} for kind in apps.SHARED_KINDS]
+    spec = apps.app_of({**MANIFESTS, "manifests": [*shared, WEB]}, ROOT).spec
+    assert spec["objects"] == [*shared, WEB]
+    assert apps.removed_objects(AppRecord(spec)) == [WEB]
+
+
 def test_a_run_says_what_it_changes() -> None:
     old = apps.app_of({**CHART, "values": {"image": {"tag": "1"}, "gone": True}}, ROOT).spec
     new = apps.app_of({**CHART, "version": "1.3.0", "values": {"image": {"tag": "2"}, "replicas": 2}}, ROOT).spec
@@ -185,6 +192,14 @@ def test_an_app_does_not_move_and_only_an_unlisted_one_is_removed() -> None:
         "remove: apps still lists shop; remove it there first",
         "remove: x is not an app that groundcrew deployed; there are: old, shop",
     ]
+
+
+def test_a_chart_of_someone_else_is_left_alone() -> None:
+    app = apps.app_of(CHART, ROOT)
+    [fault] = apps.foreign_faults(app, AppRecord(), ["shop", "traefik"])
+    assert fault.startswith("apps: kube-system already has a HelmChart shop, which is not groundcrew's")
+    assert list(apps.foreign_faults(app, AppRecord(), ["traefik"])) == []
+    assert list(apps.foreign_faults(app, AppRecord(None, app.spec), ["shop"])) == []
 
 
 def test_a_record_survives_the_cluster() -> None:
