@@ -92,12 +92,12 @@ def _deploy_or_fail(host: Host, app: ClusterApp, servers: Sequence[str]) -> None
         roll_out(server, app, record)
         _smoke(server, app)
     except StepFailed as failure:
-        if record.green is None:
+        if record.green in (None, app.spec):
             raise StepFailed(
-                f"app {app.name}: {failure}\nthere is no earlier version to go back to, so it stays as it is; correct "
+                f"app {app.name}: {failure}\nthere is no other version to go back to, so it stays as it is; correct "
                 f"it and run this again, or remove it from apps and add --data remove={app.name}"
             ) from None
-        raise StepFailed(f"app {app.name}: {failure}\n{_go_back(host, server, app, record.green)}") from None
+        raise StepFailed(f"app {app.name}: {failure}\n{_go_back(host, server, app, record)}") from None
     _keep(server, app.name, AppRecord(app.spec))
     _delete_old_secrets(server, app)
 
@@ -108,8 +108,9 @@ def _server(servers: Sequence[str]) -> str:
     raise StepFailed(f"none of {', '.join(servers)} answers, so no app was changed; repair one with deploys/k3s.py")
 
 
-def _go_back(host: Host, server: str, app: ClusterApp, green: Json) -> str:
+def _go_back(host: Host, server: str, app: ClusterApp, record: AppRecord) -> str:
     """Apply the specification that ran last without a failure; return what to say about it."""
+    green = record.green or {}
     version = green["version"] or "the last version"
     log_message(host, f"app {app.name}: failed; going back to {version}")
     try:
@@ -125,16 +126,11 @@ def roll_out(server: str, app: ClusterApp, record: AppRecord) -> None:
     if app.spec["chart"]:
         _apply_chart(server, app, record)
     else:
-        _keep(server, app.name, _begun(app, record))
+        _keep(server, app.name, record.begun(app.spec))
         _apply(server, app, app.spec["objects"], "applying its manifests failed")
     for workload in app.spec["ready"]:
         words = ("rollout", "status", workload, f"--namespace={app.namespace}", f"--timeout={app.wait}s")
         _ask(server, f"{workload} is not ready after {app.wait} s", *words, seconds=app.wait + ANSWER_TIMEOUT)
-
-
-def _begun(app: ClusterApp, record: AppRecord, job: str = "") -> AppRecord:
-    """Return the record of a run that begins. While it goes back, the version that failed stays in it."""
-    return AppRecord(record.green, record.tried if app.spec == record.green else app.spec, job)
 
 
 def _apply(server: str, app: ClusterApp, objects: Sequence[Json], failure: str) -> None:
@@ -154,7 +150,7 @@ def _apply_chart(server: str, app: ClusterApp, record: AppRecord) -> None:
             _ask(server, "deleting the failed Helm job failed", "delete", "job", _job_name(app.name), *_IN_SYSTEM)
     else:
         before = str(job["metadata"]["uid"]) if job else ""
-        _keep(server, app.name, _begun(app, record, before))
+        _keep(server, app.name, record.begun(app.spec, before))
         hint = f"; if K3s has no failurePolicy retry yet, run: helm rollback {app.name} --namespace {app.namespace}"
         failure = "applying its HelmChart failed" + hint * (policy == RETRY)
         _apply(server, app, apps.with_policy(app.spec, policy), failure)

@@ -308,6 +308,10 @@ class AppRecord:
         """The specification whose objects can be in the cluster."""
         return self.green or self.tried
 
+    def begun(self, spec: Json, job: str = "") -> AppRecord:
+        """Return the record of a run that begins. While it goes back, it keeps the specification that failed."""
+        return AppRecord(self.green, self.tried or spec if spec == self.green else spec, job)
+
     def as_object(self, name: str) -> Json:
         """Return the ConfigMap that keeps the record."""
         specs = {"green": self.green, "tried": self.tried}

@@ -202,6 +202,14 @@ def test_a_chart_of_someone_else_is_left_alone() -> None:
     assert list(apps.foreign_faults(app, AppRecord(None, app.spec), ["shop"])) == []
 
 
+def test_a_run_that_begins_is_not_forgotten_until_it_passes() -> None:
+    old, new = (apps.app_of({**CHART, "version": version}, ROOT).spec for version in ("1", "2"))
+    assert AppRecord().begun(new) == AppRecord(None, new)
+    assert AppRecord(old).begun(new, "uid") == AppRecord(old, new, "uid")
+    assert AppRecord(old).begun(old) == AppRecord(old, old), "only a secret changes, or the cluster differs"
+    assert AppRecord(old, new).begun(old) == AppRecord(old, new), "the run goes back"
+
+
 def test_a_record_survives_the_cluster() -> None:
     spec = apps.app_of(CHART, ROOT).spec
     for record in (AppRecord(spec), AppRecord(None, spec, "uid-1"), AppRecord(spec, spec)):
