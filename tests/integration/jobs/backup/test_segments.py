@@ -23,6 +23,7 @@ from jobs.backup.take import facts, snapshot
 from jobs.backup.take.parts import PlannedRows, Table, copy_out_statement, divide_rows
 from tests.parts.crew import Repository, flip
 from tests.parts.needs import majors
+from tests.parts.patience import until
 from tests.parts.portrait import differences, portrait
 from tests.parts.postgres import CLIENTS, PASSWORD, Database
 from tests.parts.rewriting import rewrite_description, rewrite_manifest, rewrite_part
@@ -263,23 +264,27 @@ def endpoint(database: Database) -> Endpoint:
 @contextmanager
 def changing(database: Database, seed: int) -> Iterator[None]:
     """Insert, update, delete and vacuum meanwhile."""
-    done, chance = threading.Event(), random.Random(seed)
+    done, chance, made = threading.Event(), random.Random(seed), list[int]()
     changes = (
         "UPDATE t SET body = body || '.' WHERE id % 13 = {}",
         "DELETE FROM t WHERE id % 17 = {}",
-        "INSERT INTO t SELECT n, repeat('n', n % 500) FROM generate_series(1, 200 + {}) n",
+        "INSERT INTO t SELECT n, repeat('n', n % 500) FROM generate_series(1, 20 + {}) n",
         "VACUUM t",
     )
 
     def change() -> None:
-        with database.connect(autocommit=True) as connection:
+        with database.connect() as connection:
             while not done.is_set():
                 connection.execute(chance.choice(changes).format(chance.randrange(13)).encode())
+                made.append(1)
 
     thread = threading.Thread(target=change)
     thread.start()
     try:
+        until(lambda: len(made) > 5)
         yield
+        before = len(made)
+        until(lambda: len(made) > before)  # the changes went on to the end
     finally:
         done.set()
         thread.join()
