@@ -15,6 +15,12 @@ from jobs.run import progress
 from jobs.run.progress import Progress, end_bars, pace
 
 
+@pytest.fixture(autouse=True)
+def _usual_level() -> None:
+    """Log as a command does without options. A test before this one can have called one with --quiet."""
+    jobs.log.configure()
+
+
 def test_without_a_terminal_there_is_a_log_line_per_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 30.0, 61.0, 62.0, 121.5])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
