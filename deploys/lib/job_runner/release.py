@@ -21,7 +21,7 @@ from deploys.lib.preflight import DeployError
 
 ROOT = Path(__file__).parents[3]
 CACHE = ROOT / ".cache" / "wheels"
-SOURCES = ("pyproject.toml", "constraints.txt", "inventories/*.py", "terraform/*.py", "deploys/**/*.py", "jobs/**/*")
+SOURCES = ("pyproject.toml", "constraints.txt", "inventories/*.py", "terraform/*.py", "deploys/**/*", "jobs/**/*")
 OLDEST_GLIBC = 5
 
 
