@@ -1,13 +1,15 @@
-"""The AWS emulator, with three corrections.
+"""The AWS emulator, with four corrections.
 
 It answers the calls about budgets that the AWS provider makes and that moto lacks. Without answers, the provider asks
 again for many minutes. It does not apply policies that refuse requests without TLS: moto ignores their condition and
-would refuse all requests, and the tests have no TLS. It answers what object lock an object has, which moto cannot.
+would refuse all requests, and the tests have no TLS. It answers what object lock an object has, which moto cannot. It
+writes one object at a time: moto looks whether a key exists before it writes, so two writers could create the same key.
 """
 
 from __future__ import annotations
 
 import json
+from threading import Lock
 from typing import Any
 
 from moto.budgets.responses import BudgetsResponse
@@ -73,8 +75,15 @@ def get_object(response: S3Response) -> Any:
     return 200, {}, f"<Retention>{retention}</Retention>"
 
 
+def put_object(response: S3Response) -> Any:
+    with _WRITING:
+        return _put_object(response)
+
+
 _create_budget = BudgetsResponse.create_budget
 _get_object = S3Response.get_object
+_put_object = S3Response.put_object
+_WRITING = Lock()
 
 if __name__ == "__main__":
     for answer in (
@@ -83,4 +92,5 @@ if __name__ == "__main__":
         setattr(BudgetsResponse, answer.__name__, answer)
     FakeBucket.get_permission = get_permission
     setattr(S3Response, get_object.__name__, get_object)
+    setattr(S3Response, put_object.__name__, put_object)
     main()
