@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from deploys.lib.postgres.pitr import CONFIG
+from deploys.lib.postgres.restore import UNFINISHED, UNIT
 from tests.lab import pitr
 from tests.lab.lab import Lab
 from tests.lab.pyinfra import end
@@ -108,7 +109,7 @@ def test_a_moment_is_restored_on_the_same_and_on_a_new_host(fresh: Callable[...,
         killed = pitr.begun(
             lab, "--data", f"to={moment}", bucket=seaweed, postgres_pitr=settings, of="postgres_restore"
         )
-        until(lambda: lab.ssh(host, "test -e /var/lib/groundcrew-restore/unfinished").returncode == 0, 60)
+        lab.ask(host, f"until test -e {UNFINISHED}; do sleep 0.1; done; systemctl kill --signal=KILL {UNIT}")
         killed.kill()
         end(killed)
         assert f"a restore is unfinished; first run deploys/postgres_restore.py --data 'to={moment}'" in run().text
