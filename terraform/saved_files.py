@@ -1,4 +1,4 @@
-"""Files of saved plans: they contain secrets, and whoever changes one decides what `apply --saved` does."""
+"""Files of saved plans. They contain secrets, and `apply --saved` does what the file says."""
 
 from __future__ import annotations
 
