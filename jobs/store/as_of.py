@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from jobs.store.interface import (
@@ -53,7 +54,10 @@ class StoreAsOf:
     def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         yield from self._bucket.read(key, start, end, self._version(key).id)
 
-    def list(self, prefix: str = "", start_after: str = "") -> Iterator[ListedKey]:
+    def list(self, prefix: str = "", start_after: str = "", limit: int | None = None) -> Iterator[ListedKey]:
+        return islice(self._existing(prefix, start_after), limit)
+
+    def _existing(self, prefix: str, start_after: str) -> Iterator[ListedKey]:
         for key, versions in self._bucket.versions(prefix, start_after):
             if version := version_at(versions, self._moment):
                 yield ListedKey(key, version.size, version.modified, version.version)

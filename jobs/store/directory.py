@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -126,10 +127,10 @@ class DirectoryStore:
                 left -= len(chunk)
                 yield chunk
 
-    def list(self, prefix: str = "", start_after: str = "") -> Iterator[ListedKey]:
+    def list(self, prefix: str = "", start_after: str = "", limit: int | None = None) -> Iterator[ListedKey]:
         with self._translated_errors(prefix):
             above, start = _split(prefix)
-            yield from _listed_keys(self._listed_folder(above), above, start, start_after)
+            yield from islice(_listed_keys(self._listed_folder(above), above, start, start_after), limit)
 
     def folders(self, prefix: str = "") -> Iterator[ListedKey | ListedPrefix]:
         with self._translated_errors(prefix):

@@ -168,8 +168,11 @@ class S3Store:
             finally:
                 answer["Body"].close()
 
-    def list(self, prefix: str = "", start_after: str = "") -> Iterator[ListedKey]:
-        for page in self._pages(prefix, **({"StartAfter": self._above + start_after} if start_after else {})):
+    def list(self, prefix: str = "", start_after: str = "", limit: int | None = None) -> Iterator[ListedKey]:
+        options: dict[str, Any] = {"StartAfter": self._above + start_after} if start_after else {}
+        if limit is not None:
+            options["PaginationConfig"] = {"MaxItems": limit, "PageSize": min(limit, KEYS_PER_REQUEST)}
+        for page in self._pages(prefix, **options):
             yield from self._listed_keys(page)
 
     def folders(self, prefix: str = "") -> Iterator[ListedKey | ListedPrefix]:

@@ -85,9 +85,9 @@ class CountingStore(DirectoryStore):
         self.requests.append(f"get {key}")
         return super().get(key, limit)
 
-    def list(self, prefix: str = "", start_after: str = "") -> Iterator[ListedKey]:
+    def list(self, prefix: str = "", start_after: str = "", limit: int | None = None) -> Iterator[ListedKey]:
         self.requests.append(f"list {prefix}")
-        return super().list(prefix, start_after)
+        return super().list(prefix, start_after, limit)
 
     def create(self, key: str, body: bytes, lock: ObjectLock | None = None) -> str:
         self.requests.append(f"create {key}")

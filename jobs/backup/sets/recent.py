@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain, islice, takewhile
+from itertools import chain, takewhile
 from typing import TYPE_CHECKING
 
 from inventories import BadEnvironment
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _READERS = 16
 _GROUPS, _LISTINGS_OF_GROUP = 8, 3
-_KEYS_OF_LISTING = 1000
-"""What S3 answers to one request."""
+_KEYS_OF_LISTING = 300
+"""About 50 sets: enough to pass over a neighbour with few sets. S3 would answer 1,000, which take 40 ms to parse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +101,8 @@ class _Search:
     def _list_neighbours(self, names: Sequence[str]) -> tuple[set[str], set[str]]:
         """Return the databases whose sets were found with one request, and those that it reached the end of."""
         begin, last = self._begin(names[0]), self.prefix(names[-1])
-        listing = self.store.list(self.root, begin)
-        own = takewhile(lambda entry: entry.key < last or entry.key.startswith(last), listing)
-        entries = list(islice(own, _KEYS_OF_LISTING))
+        listing = self.store.list(self.root, begin, _KEYS_OF_LISTING)
+        entries = list(takewhile(lambda entry: entry.key < last or entry.key.startswith(last), listing))
         sets = sets_from_listing(self.environment.name, entries, self.trust, self.now)
         found: set[str] = set()
         for each in sets:

@@ -25,7 +25,7 @@ LOCK = timedelta(seconds=5)
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that promises room for 280 locks, and has room for about 600: enough for pg_dump, not for two sessions."""
+    """A server that promises 280 locks and has about 600: enough for pg_dump, not for two sessions."""
     folder = tmp_path_factory.mktemp("tight")
     with start(16, folder, {"max_locks_per_transaction": "14", "max_connections": "20"}) as tight:
         yield tight

@@ -231,6 +231,15 @@ def test_a_listing_starts_after_a_key(store: Store) -> None:
     assert after("p/runs/20261128/01", "p/runs/20261128/") == wanted[2:4]
 
 
+@pytest.mark.parametrize("limit", [1, 3, 5, 6, 7, 2000])
+def test_a_listing_with_a_limit_yields_the_first_keys(store: Store, limit: int) -> None:
+    wanted = [f"p/{day}/{time}.json" for day in ("20261127", "20261128", "20261129") for time in ("01", "02")]
+    for key in wanted:
+        store.put(key, b"x")
+    assert [each.key for each in store.list("p/", limit=limit)] == wanted[:limit]
+    assert [each.key for each in store.list("p/", "p/20261127/02.json", limit)] == wanted[2:][:limit]
+
+
 @pytest.mark.parametrize(
     ("settings", "many"),
     [("directory", 5000), pytest.param("seaweed", 5000, marks=pytest.mark.long), ("moto", 1100)],

@@ -403,8 +403,8 @@ def test_an_incomplete_set_is_kept_while_the_lock_is_held(environment: Environme
 class BackupEndsMeanwhile(DirectoryStore):
     """A store in which a two-day backup ends just after the listing."""
 
-    def list(self, prefix: str = "", start_after: str = "") -> Iterator[ListedKey]:
-        yield from tuple(super().list(prefix, start_after))
+    def list(self, prefix: str = "", start_after: str = "", limit: int | None = None) -> Iterator[ListedKey]:
+        yield from tuple(super().list(prefix, start_after, limit))
         self.put(LOCK, holder_to(held(released=NOW)))
 
 

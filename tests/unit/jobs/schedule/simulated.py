@@ -40,9 +40,9 @@ class UnreachableStore(DirectoryStore):
     def require_conditional_writes(self) -> None:
         self._require_reachable()
 
-    def list(self, prefix: str = "", start_after: str = "") -> Iterator[ListedKey]:
+    def list(self, prefix: str = "", start_after: str = "", limit: int | None = None) -> Iterator[ListedKey]:
         self._require_reachable()
-        return super().list(prefix, start_after)
+        return super().list(prefix, start_after, limit)
 
     def _require_reachable(self) -> None:
         if self.is_unreachable():

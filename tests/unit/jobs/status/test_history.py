@@ -172,8 +172,8 @@ def full_history() -> dict[str, dict[date, DayRuns]]:
 class PagedStore(CountingStore):
     """A store that counts its requests as S3 does: one for each 1,000 keys of a listing."""
 
-    def list(self, prefix: str = "", start_after: str = "") -> Iterator[ListedKey]:
-        for number, entry in enumerate(super().list(prefix, start_after)):
+    def list(self, prefix: str = "", start_after: str = "", limit: int | None = None) -> Iterator[ListedKey]:
+        for number, entry in enumerate(super().list(prefix, start_after, limit)):
             if number and number % 1000 == 0:
                 self.requests.append(f"list {prefix}")
             yield entry

@@ -44,9 +44,9 @@ class MemoryStore(DirectoryStore):
         super().__init__("file:///nowhere", Path("/nowhere"))
         self._objects = objects
 
-    def list(self, prefix: str = "", start_after: str = "") -> Iterator[ListedKey]:
+    def list(self, prefix: str = "", start_after: str = "", limit: int | None = None) -> Iterator[ListedKey]:
         keys = sorted(key for key in self._objects if key.startswith(prefix) and key > start_after)
-        return iter([ListedKey(key, len(self._objects[key]), AT, "v") for key in keys])
+        return iter([ListedKey(key, len(self._objects[key]), AT, "v") for key in keys[:limit]])
 
     def get(self, key: str, limit: int = DOCUMENT_LIMIT) -> StoredObject:
         if key not in self._objects:

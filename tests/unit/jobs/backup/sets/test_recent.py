@@ -39,9 +39,9 @@ class Listings:
         self.keys: list[str] = []
         self.requests = 0
 
-    def list(self, prefix: str = "", start_after: str = "") -> Iterator[ListedKey]:
-        for number, key in enumerate(self.keys[bisect_right(self.keys, start_after or prefix) :]):
-            self.requests += number % recent._KEYS_OF_LISTING == 0
+    def list(self, prefix: str = "", start_after: str = "", limit: int | None = None) -> Iterator[ListedKey]:
+        for number, key in enumerate(self.keys[bisect_right(self.keys, start_after or prefix) :][:limit]):
+            self.requests += number % 1000 == 0
             if not key.startswith(prefix):
                 return
             yield ListedKey(key, 1, NOW, "v")
