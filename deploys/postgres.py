@@ -10,7 +10,7 @@ from __future__ import annotations
 from pyinfra import host
 
 from deploys.lib import preflight
-from deploys.lib.postgres import archive, restore, server, setup
+from deploys.lib.postgres import archive, extensions, restore, server, setup, tls
 from deploys.lib.postgres import roles as postgres_roles
 
 if host.name in preflight.hosts_of_group(setup.GROUP):
@@ -28,7 +28,18 @@ if host.name in preflight.hosts_of_group(setup.GROUP):
     setup.configure_server(this_server)
     server.run_server(name="Server", unit=this_server.unit, settings=this_server.settings_path)
     server.reload_access_rules(name="Reload access rules", unit=this_server.unit, access=this_server.access_path)
+    if this_server.tls:
+        tls.load_certificate(
+            name="Certificate",
+            tls=this_server.tls,
+            unit=this_server.unit,
+            version=this_server.version,
+            folder=this_server.folder,
+        )
+    else:
+        tls.remove_certificate(name="Own certificate", unit=this_server.unit, folder=this_server.folder)
     server.apply_roles_and_databases(name="Roles and databases", roles=roles, databases=databases)
+    extensions.apply_extensions(name="Extensions", extensions=this_server.extensions)
     if backup:
         server.grant_large_objects(
             name="Large objects", backup=backup["name"], databases=[database.name for database in databases]

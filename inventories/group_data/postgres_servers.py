@@ -22,6 +22,18 @@ postgres_hba: list[str] = []
 postgres_memory = 0  # MiB that PostgreSQL can use; 0 means all memory of the host
 postgres_settings: dict[str, object] = {}  # keys of postgresql.conf; they override the defaults
 
+# Extensions of each database. "package" is the end of a package's name: "pgvector" for postgresql-15-pgvector.
+#   {"shop": ["pg_trgm", {"name": "vector", "package": "pgvector"}, {"name": "cube", "schema": "geometry"}],
+#    "postgres": [{"name": "pg_cron", "package": "cron"}]}  # also needs {"shared_preload_libraries": "pg_cron"} above
+postgres_extensions: dict[str, object] = {}
+
+# The server's own certificate; paths are on the machine that runs the deploy. "certificate" also has the intermediate
+# certificates. "names" are those that clients connect to. The deploy checks the chain up to "ca" (default: up to its
+# last certificate). "client_ca" issues the certificates of clients, for lines "hostssl … cert" in postgres_hba.
+#   {"certificate": "~/certificates/db.pem", "key": {"file": "~/secrets/db.key"}, "names": ["db.internal", "10.0.0.5"],
+#    "ca": "~/certificates/ca.pem", "client_ca": "~/certificates/clients.pem"}
+postgres_tls: dict[str, object] = {}
+
 # Point-in-time recovery with pgBackRest. One to three repositories, each with all backups and WAL. Times are cron lines
 # in the host's time zone. "keep": {"full": 4} keeps four full backups, {"days": 30} a window of 30 days; "diff" limits
 # differential backups. Leave out both keys if the host has a role for the bucket. "cipher": "none" disables encryption.

@@ -15,6 +15,7 @@ import pytest
 from jobs.backup.postgres.privileges import missing_privileges
 from tests.lab.lab import Lab
 from tests.lab.pyinfra import PyinfraRun, deploy
+from tests.parts.certificates import Issued, issue
 from tests.parts.patience import deadline
 
 PASSWORDS = {name: f"{name}'s-own-S3cret" for name in ("shop", "ada", "backup")}
@@ -31,6 +32,7 @@ DATA: dict[str, Any] = {
     "postgres_backup": role("backup"),
     "postgres_clients": ["198.18.0.0/15"],
     "postgres_memory": 512,
+    "postgres_extensions": {"shop": ["pg_trgm", {"name": "semver", "package": "semver", "schema": "versions"}]},
 }
 
 
@@ -81,7 +83,7 @@ def test_the_second_run_changes_and_restarts_nothing(lab: Lab) -> None:
     before = lab.ask(lab.hosts[0], state)
     result = run(lab, "--debug")
     assert (result.code, result.changes) == (0, 0), result.text
-    assert result.commands <= 6, "for the system, for files and units, for PostgreSQL and its databases"
+    assert result.commands <= 7, "for the system, for files and units, for PostgreSQL, its databases and extensions"
     assert lab.ask(lab.hosts[0], state) == before
 
 
@@ -236,6 +238,53 @@ def test_settings_that_prevent_a_start_are_rolled_back(lab: Lab) -> None:
     with connect(lab, "shop", "shop") as shop:
         assert shop.execute("SHOW work_mem").fetchone() == ("5MB",)
     assert run(lab).changes == 2
+
+
+def test_extensions_are_created_and_updated(lab: Lab) -> None:
+    with connect(lab, "shop", "shop") as shop:
+        assert shop.execute("SELECT versions.semver '1.2.3', similarity('a', 'a')").fetchone() == ("1.2.3", 1.0)
+    psql = "cd / && runuser -u postgres -- psql -qX shop -c"
+    lab.ask(lab.hosts[0], f"{psql} 'DROP EXTENSION pg_trgm; CREATE EXTENSION pg_trgm VERSION \"1.5\"'")
+    result = run(lab)
+    assert (result.code, result.changes) == (0, 1), result.text
+    assert lab.ask(lab.hosts[0], f"{psql} '\\dx pg_trgm' | grep -o '1[.][0-9]'") == "1.6"
+    missing = run(lab, postgres_extensions={"shop": ["semver", "ip4r"]})
+    assert missing.code == 1, missing.text
+    assert 'postgres_extensions: shop: ip4r is not installed; name its package: {"name": "ip4r"' in missing.text
+
+
+def test_an_own_certificate_is_loaded_without_a_restart(lab: Lab, tmp_path: Path) -> None:
+    address = lab.hosts[0].address
+    root = issue("Root", ca=True)
+    (tmp_path / "root.pem").write_text(root.pem)
+
+    def given(leaf: Issued, key: str) -> dict[str, Any]:
+        (tmp_path / "chain.pem").write_text(leaf.pem)
+        names = {"certificate": str(tmp_path / "chain.pem"), "ca": str(tmp_path / "root.pem"), "names": [address]}
+        return {"postgres_tls": {**names, "key": {"env": "TLS_KEY"}}, "variables": {**VARIABLES, "TLS_KEY": key}}
+
+    def verified() -> psycopg.Connection[Any]:
+        return connect(lab, "shop", "shop", sslmode="verify-full", sslrootcert=str(tmp_path / "root.pem"))
+
+    process = lab.ask(lab.hosts[0], "systemctl show --property=MainPID postgresql@15-main")
+    first, second = (issue("db", root, names=[address]) for _ in range(2))
+    result = run(lab, "-vvv", "--diff", "--debug", **given(first, first.key))
+    assert (result.code, result.changes) == (0, 3), result.text
+    assert "PRIVATE" not in result.text
+    file = "/etc/postgresql/15/main/groundcrew-tls.pem"
+    assert lab.ask(lab.hosts[0], f"stat -c '%a %U' {file}") == "600 postgres"
+    with verified():
+        assert run(lab, **given(first, first.key)).changes == 0
+        wrong = run(lab, **given(second, first.key))
+        assert wrong.code == 1, wrong.text
+        assert "postgres_tls: key: it does not belong to the certificate" in wrong.text
+        assert run(lab, **given(second, second.key)).changes == 2
+    with verified():
+        assert run(lab).changes == 1
+    with pytest.raises(psycopg.OperationalError, match="certificate verify failed"):
+        verified()
+    assert run(lab).changes == 0
+    assert lab.ask(lab.hosts[0], "systemctl show --property=MainPID postgresql@15-main") == process
 
 
 def test_mistakes_in_group_data_stop_it_with_a_message(lab: Lab) -> None:

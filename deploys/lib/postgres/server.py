@@ -78,7 +78,7 @@ def apply_roles_and_databases(roles: Sequence[DesiredRole], databases: Sequence[
     if statements := change_statements(roles, databases, existing_roles, existing_databases):
         # The statements contain verifiers, so the server must not log them.
         text = "SET log_statement = 'none';\nSET log_min_error_statement = 'panic';\n" + ";\n".join(statements) + ";\n"
-        yield FunctionCommand(_execute, ("postgres", Secret(literal=text)), {})
+        yield FunctionCommand(execute_statements, ("postgres", Secret(literal=text)), {})
 
 
 @operation()
@@ -88,10 +88,11 @@ def grant_large_objects(backup: str, databases: Sequence[str]) -> Steps:
         ok, missing = run_silently(host, f"{PSQL} --dbname={database}", large_object_grants(backup))
         if ok and missing:
             text = Secret(literal=f"{large_object_grants(backup)} \\gexec\n")
-            yield FunctionCommand(_execute, (database, text), {})
+            yield FunctionCommand(execute_statements, (database, text), {})
 
 
-def _execute(state: State, host: Host, database: str, text: Secret) -> bool:
+def execute_statements(state: State, host: Host, database: str, text: Secret) -> bool:
+    """Run statements in a database. Their text travels through stdin, and only errors are printed."""
     ok, output = run_silently(host, f"{{ {PSQL} --dbname={database}; }} 2>&1", text.reveal())
     if not ok:
         log_message(host, "\n".join(output))

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
 
 from pyinfra import host, inventory
 
 from deploys.lib import operations, preflight
 from deploys.lib.operations import CommandLines
 from deploys.lib.postgres import archive, files
+from deploys.lib.postgres import extensions as postgres_extensions
 from deploys.lib.postgres import pitr as postgres_pitr
+from deploys.lib.postgres import tls as postgres_tls
+from deploys.lib.postgres.extensions import Extensions
 from deploys.lib.postgres.pitr import Pitr
+from deploys.lib.postgres.tls import Tls
 from inventories import Secret
 
 MEMORY, DISK = 500, 1500  # MiB
@@ -31,6 +37,8 @@ class ManagedServer:
     rules: tuple[str, ...]  # lines of pg_hba.conf
     pitr: Pitr | None
     pitr_config: Secret = field(default_factory=Secret)
+    extensions: Extensions = field(default_factory=dict)
+    tls: Tls | None = None
 
     @property
     def folder(self) -> str:
@@ -55,8 +63,15 @@ def server_of_group_data(other_faults: Iterable[str] = ()) -> ManagedServer:
     clients = host.data.get("postgres_clients") or []
     settings, given = host.data.get("postgres_settings") or {}, host.data.get("postgres_pitr") or {}
     pitr_faults = [*postgres_pitr.faults(given, settings), *_shared_stanza_faults(given)] if given else []
-    rules = host.data.get("postgres_hba") or []
-    faults = [*other_faults, *files.faults(clients, rules), *pitr_faults]
+    rules, extensions = host.data.get("postgres_hba") or [], host.data.get("postgres_extensions") or {}
+    tls, tls_faults = _checked_tls(host.data.get("postgres_tls") or {}, settings)
+    faults = [
+        *other_faults,
+        *files.faults(clients, rules),
+        *pitr_faults,
+        *postgres_extensions.faults(extensions, _database_names()),
+        *tls_faults,
+    ]
     preflight.stop_on_faults(f"{host.name}: {fault}" for fault in faults)
     pitr = Pitr.from_group_data(given, _disk_size()) if given else None
     version = files.VERSIONS[system.name, system.version]
@@ -66,7 +81,21 @@ def server_of_group_data(other_faults: Iterable[str] = ()) -> ManagedServer:
         {**(postgres_pitr.archive_settings(pitr.stanza) if pitr else {}), **settings},
     )
     config = postgres_pitr.config_text(pitr, version, system.cpus) if pitr else Secret()
-    return ManagedServer(version, text, tuple(clients), tuple(rules), pitr, config)
+    desired = postgres_extensions.desired_extensions(extensions)
+    return ManagedServer(version, text, tuple(clients), tuple(rules), pitr, config, desired, tls)
+
+
+def _database_names() -> set[str]:
+    """Return the names of the databases in group data, some of which belong to a role of the same name."""
+    databases, roles = host.data.get("postgres_databases") or [], host.data.get("postgres_roles") or []
+    return {str(each.get("name")) for each in [*databases, *(role for role in roles if role.get("database"))]}
+
+
+def _checked_tls(given: Any, settings: Mapping[str, object]) -> tuple[Tls | None, list[str]]:
+    if not given:
+        return None, []
+    faults = list(postgres_tls.reference_faults(given, settings))
+    return (None, faults) if faults else postgres_tls.tls_of_group_data(given, datetime.now(UTC))
 
 
 def _disk_size() -> int:
@@ -94,7 +123,12 @@ def install_server(server: ManagedServer) -> None:
     pgbackrest = postgres_pitr.PACKAGES if server.pitr else ()
     operations.install_packages(
         name="Packages",
-        packages=[f"postgresql-{server.version}", f"postgresql-client-{server.version}", *pgbackrest],
+        packages=[
+            f"postgresql-{server.version}",
+            f"postgresql-client-{server.version}",
+            *pgbackrest,
+            *postgres_extensions.extension_packages(server.extensions, server.version),
+        ],
     )
 
 
@@ -117,3 +151,5 @@ def configure_server(server: ManagedServer, *, create_stanza: bool = True) -> No
         mode="640",
         check=files.keep_previous_command(server.access_path),
     )
+    if server.tls:
+        postgres_tls.write_files(server.tls, server.folder)
