@@ -274,6 +274,12 @@ class Source:
         default=1,
         example="3",
     )
+    trust_owners: bool = toml_key(
+        value_types.YES_OR_NO,
+        "divide big tables of every owner among the streams; code of an owner can then run as the backup role",
+        default=False,
+        example="true",
+    )
     counts: bool = toml_key(
         value_types.YES_OR_NO,
         "store row counts in the backup, so that verification can compare them",

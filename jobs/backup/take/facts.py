@@ -57,7 +57,7 @@ SELECT oid FROM pg_catalog.pg_class WHERE oid = ANY (%s) AND relfilenode <> pg_c
 _BIG_TABLES = """
 SELECT c.oid, ARRAY(SELECT attname::pg_catalog.text FROM pg_catalog.pg_attribute
                     WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum),
-       {pages}
+       {pages}, {trusted}
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
 JOIN pg_catalog.pg_database d ON datname = pg_catalog.current_database()
@@ -68,12 +68,17 @@ WHERE c.oid = ANY (%s) AND NOT (relpersistence = 'u' AND pg_catalog.pg_is_in_rec
     WHERE partstrat = 'h' AND opcname = 'enum_ops')
 """
 
-# The pages of a table of which a query by pages calls no code of an ordinary role: superusers or we ourselves own it,
-# its schema and its database, and no index and statistics object uses a function, operator or type of users. Only an
-# owner can replace the table or add an index meanwhile. Older servers read all pages for such a query.
+# Older servers read all pages for a query by pages.
 _PAGES = """
 CASE WHEN relam = (SELECT oid FROM pg_catalog.pg_am WHERE amname = 'heap')
-  AND NOT EXISTS (
+THEN pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::int8 ELSE 0 END
+"""
+
+# Whether a query by pages calls no code of an ordinary role: superusers or we ourselves own the table, its schema and
+# its database, and no index and statistics object uses a function, operator or type of users. Only an owner can replace
+# the table or add an index meanwhile.
+_TRUSTED = """
+  NOT EXISTS (
     SELECT FROM pg_catalog.pg_roles WHERE oid IN (relowner, nspowner, datdba)
     AND NOT rolsuper AND rolname <> current_user AND rolname <> 'pg_database_owner')
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND attgenerated = 'v')
@@ -85,7 +90,6 @@ CASE WHEN relam = (SELECT oid FROM pg_catalog.pg_am WHERE amname = 'heap')
          AND objid IN (SELECT indexrelid FROM pg_catalog.pg_index WHERE indrelid = c.oid)
       OR classid = 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass
          AND objid IN (SELECT oid FROM pg_catalog.pg_statistic_ext WHERE stxrelid = c.oid)))
-THEN pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::int8 ELSE 0 END
 """
 _FIRST_WITH_PAGE_RANGES = 140000
 
@@ -124,14 +128,18 @@ def can_read_passwords(connection: Connection) -> bool:
     return bool(_one(connection, _SERVER)[4])
 
 
-def with_columns(connection: Connection, tables: Sequence[Table]) -> tuple[Table, ...]:
+def with_columns(connection: Connection, tables: Sequence[Table], *, trust_owners: bool) -> tuple[Table, ...]:
     """Return the tables; those that are big enough for segments with their columns and pages."""
     can_divide = connection.info.server_version >= _FIRST_WITH_PAGE_RANGES
-    query = _BIG_TABLES.format(pages=_PAGES if can_divide else "0")
+    query = _BIG_TABLES.format(
+        pages=_PAGES if can_divide else "0", trusted="true" if trust_owners or not can_divide else _TRUSTED
+    )
     rows = connection.execute(query.encode(), [[table.oid for table in candidates(tables)]])
-    found = {oid: (tuple(columns), pages) for oid, columns, pages in rows.fetchall()}
-    known = ((table, *found.get(table.oid, ((), 0))) for table in tables)
-    return tuple(replace(table, columns=columns, pages=pages) if columns else table for table, columns, pages in known)
+    found = {
+        oid: {"columns": tuple(columns), "pages": pages, "trusted": trusted}
+        for oid, columns, pages, trusted in rows.fetchall()
+    }
+    return tuple(replace(table, **found.get(table.oid, {})) for table in tables)
 
 
 def copy_settings(connection: Connection) -> tuple[str, ...]:

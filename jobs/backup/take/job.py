@@ -65,6 +65,8 @@ def planned_result(plan: BackupPlan) -> Result:
         f"{plural(len(plan.parts), 'part')} with pg_dump {plan.program.version} from PostgreSQL {plan.server.version}"
     )
     separate = f"; separate parts for {', '.join(big)}" if big else ""
+    if undivided := [part.rows.table.quoted for part in plan.parts if part.rows is not None and part.rows.undivided]:
+        separate += f"; only one stream each, unless you set trust_owners, for {', '.join(undivided)}"
     return Result(Outcome.DONE, sentence + separate, {"tables": len(leaves), "bytes": plan.estimated_bytes})
 
 

@@ -2,7 +2,7 @@
 
 The rows of a big table are segments: a COPY by psql each. A segment of some pages of a table is a query, and to plan a
 query on a table, PostgreSQL can call functions of its owner, see counting.py. So a table is divided only if its owner
-could not gain any rights by that. Of another table, one COPY takes all rows, which plans nothing.
+could not gain any rights by that, or is trusted. Of another table, one COPY takes all rows, which plans nothing.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ class Table:
     """The columns that COPY writes; none if only pg_dump can dump the table. Known of big tables only."""
     pages: int = 0
     """How many pages segments can divide; 0 if one COPY must take all rows."""
+    trusted: bool = True
+    """False if a query by pages could call functions of an owner that is not trusted."""
 
     @property
     def quoted(self) -> str:
@@ -65,6 +67,8 @@ class PlannedRows:
     table: Table
     first: int | None = None
     end: int | None = None
+    undivided: bool = False
+    """Whether this would be several segments if the owner of the table was trusted."""
 
 
 def plan_parts(tables: Sequence[Table], streams: int, encoding: str = "UTF8") -> tuple[PlannedPart, ...]:
@@ -87,8 +91,8 @@ def plan_parts(tables: Sequence[Table], streams: int, encoding: str = "UTF8") ->
 def divide_rows(table: Table, share: float) -> list[PlannedRows]:
     """Divide a table into segments of at most a stream's share of all bytes, give or take a tenth."""
     number = min(math.ceil(table.bytes / share - 0.1), table.bytes // MIN_SEGMENT_BYTES, table.pages)
-    if number <= 1:
-        return [PlannedRows(table)]
+    if number <= 1 or not table.trusted:
+        return [PlannedRows(table, undivided=number > 1)]
     borders = [None, *(table.pages * each // number for each in range(1, number)), None]
     return [PlannedRows(table, first, end) for first, end in itertools.pairwise(borders)]
 

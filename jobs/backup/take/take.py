@@ -82,7 +82,11 @@ def plan_backup(section: Section, endpoint: Endpoint, snapshot: ExportedSnapshot
         server=server,
         program=program,
         lister=restore_program(program.major, program.major, installed_clients("pg_restore")),
-        parts=plan_parts(facts.with_columns(connection, snapshot.tables), section.parallel, encoding),
+        parts=plan_parts(
+            facts.with_columns(connection, snapshot.tables, trust_owners=section.trust_owners),
+            section.parallel,
+            encoding,
+        ),
         encoding=encoding,
         copy_settings=facts.copy_settings(connection),
         role_passwords=facts.can_read_passwords(connection),

@@ -129,6 +129,7 @@ def test_a_database_and_its_defaults(designed: Environment) -> None:
     shop = designed.databases["shop"]
     assert (shop.password, shop.via, shop.verify, shop.retention) == (None, None, None, None)
     assert (shop.parallel, shop.compression, shop.counts, shop.shrink, shop.limits) == (2, 1, True, 0.5, BackupLimits())
+    assert not shop.trust_owners
     assert (shop.keep.daily, shop.keep.weekly, shop.keep.last) == (7, -1, None)
 
 

@@ -337,9 +337,9 @@ def test_only_a_table_whose_owner_gains_nothing_is_read_by_pages(database: New, 
 
     def divided() -> set[str]:
         with snapshot.export_snapshot(endpoint(shop), timedelta(seconds=5)) as moment:
-            known = facts.with_columns(moment.connection, moment.tables)
+            known = facts.with_columns(moment.connection, moment.tables, trust_owners=False)
             assert {table.name for table in known if table.columns} == {"plain", "indexed", "described", "partial"}
-            return {table.name for table in known if table.pages}
+            return {table.name for table in known if table.pages and table.trusted}
 
     assert divided() == {"plain", "partial"}
     shop.run("DROP ROLE IF EXISTS segment_owner", "CREATE ROLE segment_owner")
@@ -354,3 +354,44 @@ def test_only_a_table_whose_owner_gains_nothing_is_read_by_pages(database: New, 
         shop.run(
             f"ALTER DATABASE {shop.name} OWNER TO postgres", "DROP OWNED BY segment_owner", "DROP ROLE segment_owner"
         )
+
+
+SPYING = (
+    "DROP ROLE IF EXISTS spying_owner",
+    "CREATE ROLE spying_owner",
+    "ALTER DATABASE {name} OWNER TO spying_owner",
+    "ALTER SCHEMA public OWNER TO spying_owner",
+    "SET ROLE spying_owner",
+    "CREATE FUNCTION public.spy(integer) RETURNS integer IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN "
+    "RAISE LOG 'spy in {name} ran as %', current_user; RETURN $1; END $$",
+    "CREATE TABLE public.big AS SELECT n AS id, repeat('x', 300) AS body FROM generate_series(1, 900) n",
+    "CREATE INDEX ON public.big ((public.spy(1) + id))",
+    "RESET ROLE",
+)
+
+
+def test_only_trust_in_owners_divides_their_tables_and_runs_their_functions(
+    repository: Repository, database: New
+) -> None:
+    shop, target = database(18), database(18)
+    spied = f"spy in {shop.name} ran as postgres"
+    shop.run(*(statement.format(name=shop.name) for statement in SPYING))
+    try:
+        repository.environment(text=repository.section("shop", shop, "parallel = 2"))
+        planned = repository.crew("run", "backup", "staging", "--dry-run")
+        assert 'only one stream each, unless you set trust_owners, for "public"."big"' in planned.out
+        folder = repository.folder(repository.backup())
+        assert (folder / "rows-1-1.0").exists()
+        assert not (folder / "rows-1-2.0").exists()
+        assert spied not in shop.server.log
+        repository.environment(text=repository.section("shop", shop, "parallel = 2\ntrust_owners = true"))
+        assert "trust_owners" not in repository.crew("run", "backup", "staging", "--dry-run").out
+        folder = repository.folder(repository.backup())
+        assert (folder / "rows-1-2.0").exists()
+        assert spied in shop.server.log
+        into = ("--into", target.url, "--password-from", f"file:{repository.password(target)}")
+        restored = repository.crew("backups", "restore", "staging", "shop", *into)
+        assert restored.code == 0, restored
+        assert target.ask("SELECT count(*), count(DISTINCT id) FROM big") == [(900, 900)]
+    finally:
+        shop.run(f"ALTER DATABASE {shop.name} OWNER TO postgres", "DROP OWNED BY spying_owner CASCADE")

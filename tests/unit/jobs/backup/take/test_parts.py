@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -85,6 +86,12 @@ def test_a_table_is_divided_by_pages_into_shares_with_open_ends(
     size: int, share: float, pages: int, expected: list[tuple[int | None, int | None]]
 ) -> None:
     assert [(rows.first, rows.end) for rows in divide_rows(table(size, "big", pages=pages), share)] == expected
+
+
+def test_a_table_of_an_owner_who_is_not_trusted_is_not_divided() -> None:
+    big = replace(table(9 * GIB, "big", pages=100), trusted=False)
+    assert divide_rows(big, 3 * GIB) == [PlannedRows(big, undivided=True)]
+    assert divide_rows(big, 9 * GIB) == [PlannedRows(big, undivided=False)]
 
 
 def test_every_set_has_definitions_the_rest_and_the_roles() -> None:
