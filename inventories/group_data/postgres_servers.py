@@ -3,6 +3,13 @@
 Passwords are never written here; group data says where they are kept.
 """
 
+# The major version; 0 means that of the system. Others come from postgres_repository (PostgreSQL's own, or
+# "" if the host's repositories have it). postgres_beside lists other versions that run on the host on purpose; the
+# deploy leaves their servers alone.
+postgres_version = 0
+postgres_beside: list[int] = []
+postgres_repository = "https://apt.postgresql.org/pub/repos/apt"
+
 # Roles that log in. `"database": True` also creates a database with the role's name that the role owns.
 #   {"name": "shop", "password": {"env": "SHOP_DB_PASSWORD"}},
 #   {"name": "ada", "password": {"file": "~/secrets/ada.password"}, "database": True}

@@ -83,7 +83,9 @@ def test_the_second_run_changes_and_restarts_nothing(lab: Lab) -> None:
     before = lab.ask(lab.hosts[0], state)
     result = run(lab, "--debug")
     assert (result.code, result.changes) == (0, 0), result.text
-    assert result.commands <= 7, "for the system, for files and units, for PostgreSQL, its databases and extensions"
+    assert result.commands <= 8, (
+        "for the system, its servers, files and units, for PostgreSQL, its databases and extensions"
+    )
     assert lab.ask(lab.hosts[0], state) == before
 
 
@@ -296,6 +298,9 @@ def test_mistakes_in_group_data_stop_it_with_a_message(lab: Lab) -> None:
     assert wrong.code == 1, wrong.text
     for expected in ("'Shop' is not allowed", "nobody is not in postgres_roles", "10.0.0.0/33"):
         assert expected in wrong.text
+    other = run(lab, postgres_version=17)
+    assert other.code == 1, other.text
+    assert "the host has a server of PostgreSQL 15, and group data asks for 17." in other.text
 
 
 @pytest.mark.long

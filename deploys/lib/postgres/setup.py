@@ -11,13 +11,14 @@ from pyinfra import host, inventory
 
 from deploys.lib import operations, preflight
 from deploys.lib.operations import CommandLines
-from deploys.lib.postgres import archive, files
+from deploys.lib.postgres import archive, files, versions
 from deploys.lib.postgres import extensions as postgres_extensions
 from deploys.lib.postgres import pitr as postgres_pitr
 from deploys.lib.postgres import tls as postgres_tls
 from deploys.lib.postgres.extensions import Extensions
 from deploys.lib.postgres.pitr import Pitr
 from deploys.lib.postgres.tls import Tls
+from deploys.lib.preflight import System
 from inventories import Secret
 
 MEMORY, DISK = 500, 1500  # MiB
@@ -39,6 +40,8 @@ class ManagedServer:
     pitr_config: Secret = field(default_factory=Secret)
     extensions: Extensions = field(default_factory=dict)
     tls: Tls | None = None
+    repository: str = ""  # of packages, besides those that the host has
+    codename: str = ""  # of the operating system
 
     @property
     def folder(self) -> str:
@@ -57,6 +60,20 @@ class ManagedServer:
         return f"postgresql@{self.version}-main.service"
 
 
+def version_of_group_data(system: System) -> tuple[int, str, list[str]]:
+    """Return the major version, the repository that has it ("" if the system does), and the faults of both."""
+    own = files.VERSIONS[system.name, system.version]
+    given, beside = host.data.get("postgres_version") or 0, host.data.get("postgres_beside") or []
+    repository = host.data.get("postgres_repository")
+    repository = versions.REPOSITORY if repository is None else repository
+    if faults := list(versions.faults(given, beside, repository)):
+        return own, "", faults
+    version = given or own
+    existing = [int(line) for line in host.get_fact(CommandLines, versions.CLUSTERS_COMMAND) if line.isdigit()]
+    faults = list(versions.cluster_faults(version, existing, beside))
+    return version, repository if version != own else "", faults
+
+
 def server_of_group_data(other_faults: Iterable[str] = ()) -> ManagedServer:
     """Return this host's server; raise DeployError with all faults of its group data."""
     system = preflight.check_system(memory=MEMORY, disk=DISK)
@@ -65,8 +82,10 @@ def server_of_group_data(other_faults: Iterable[str] = ()) -> ManagedServer:
     pitr_faults = [*postgres_pitr.faults(given, settings), *_shared_stanza_faults(given)] if given else []
     rules, extensions = host.data.get("postgres_hba") or [], host.data.get("postgres_extensions") or {}
     tls, tls_faults = _checked_tls(host.data.get("postgres_tls") or {}, settings)
+    version, repository, version_faults = version_of_group_data(system)
     faults = [
         *other_faults,
+        *version_faults,
         *files.faults(clients, rules),
         *pitr_faults,
         *postgres_extensions.faults(extensions, _database_names()),
@@ -74,7 +93,6 @@ def server_of_group_data(other_faults: Iterable[str] = ()) -> ManagedServer:
     ]
     preflight.stop_on_faults(f"{host.name}: {fault}" for fault in faults)
     pitr = Pitr.from_group_data(given, _disk_size()) if given else None
-    version = files.VERSIONS[system.name, system.version]
     text = files.postgres_settings(
         host.data.get("postgres_memory") or system.memory,
         clients,
@@ -82,7 +100,18 @@ def server_of_group_data(other_faults: Iterable[str] = ()) -> ManagedServer:
     )
     config = postgres_pitr.config_text(pitr, version, system.cpus) if pitr else Secret()
     desired = postgres_extensions.desired_extensions(extensions)
-    return ManagedServer(version, text, tuple(clients), tuple(rules), pitr, config, desired, tls)
+    return ManagedServer(
+        version,
+        text,
+        tuple(clients),
+        tuple(rules),
+        pitr,
+        config,
+        desired,
+        tls,
+        repository,
+        system.codename,
+    )
 
 
 def _database_names() -> set[str]:
@@ -120,6 +149,10 @@ def install_server(server: ManagedServer) -> None:
         dest="/etc/postgresql-common/createcluster.conf",
         mode="644",
     )
+    if server.repository:
+        versions.add_repository(server.repository, server.codename)
+    else:
+        versions.remove_repository(name="PostgreSQL's apt repository")
     pgbackrest = postgres_pitr.PACKAGES if server.pitr else ()
     operations.install_packages(
         name="Packages",
