@@ -219,5 +219,7 @@ def _bill(environment: Environment) -> Iterator[Fault]:
     cost = environment.cost
     if cost and cost.source == "focus" and not cost.exports:
         yield ("cost", "exports"), 'is missing, but from = "focus" needs it; add the bucket or folder of the exports'
+    if cost and cost.stacks and not cost.stack_tag:
+        yield ("cost", "stack_tag"), 'is missing, but budgets of stacks need it; add a tag such as "Stack"'
     if cost and cost.source == "aws" and cost.exports:
         yield ("cost", "exports"), 'has no effect without from = "focus"; add that, or remove it'

@@ -596,6 +596,35 @@ class Cost:
         "the part of the bill that belongs to this environment; without it, the whole account",
         default={},
     )
+    owner_tag: str = toml_key(
+        or_empty(value_types.TEXT), "tag that names the owner of a resource", default="", example='"Owner"'
+    )
+    stack_tag: str = toml_key(
+        or_empty(value_types.TEXT), "tag that names the stack of a resource", default="", example='"Stack"'
+    )
+    stacks: Mapping[str, float] = toml_key(
+        ValuesByName("a budget for each value of stack_tag", value_types.MONEY),
+        "monthly budgets of stacks; they use the same thresholds",
+        default={},
+        example="{ network = 200, cluster = 900 }",
+    )
+    untagged: int = toml_key(
+        value_types.PERCENT,
+        "percentage of usage without owner_tag or stack_tag that is a finding",
+        default=10,
+        example="10",
+    )
+    commitments: int | None = toml_key(
+        value_types.PERCENT,
+        "percentage of savings plans and reservations that must be used; less is a finding",
+        default=None,
+        example="90",
+    )
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags by which spending is reported."""
+        return tuple(dict.fromkeys(tag for tag in (self.owner_tag, self.stack_tag) if tag))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,7 +52,7 @@ def cost_command(
             f"Add [cost] to inventories/{environment.name}.toml (see: crew init --reference)."
         )
     month = month_report(environment, arguments.environment_store(environment, "cost"), utc_now(), refresh=refresh)
-    problems = cost_findings(month.report)
+    problems = cost_findings(month.report, environment.cost)
     if as_json:
         output.print_json({"environment": environment.name, "findings": problems, **month_as_json(month)})
     else:
@@ -73,7 +73,12 @@ def print_month(name: str, month: MonthReport, problems: list[str]) -> None:
     output.say("")
     output.table(_services(report), ("service", f"{report.currency}", "change"), indent=2)
     for day in report.unusual_days:
-        output.say(f"  {sentences.unusual_day(day, report.currency)}", output.WARN)
+        sentence = sentences.unusual_day(day, report.currency)
+        if sentence not in problems:
+            output.say(f"  {sentence}", output.WARN)
+    for line in sentences.details(report):
+        if line not in problems:
+            output.say(f"  {line}")
     if report.credits:
         output.say(f"  Credits and refunds, not counted: {sentences.format_money(report.credits, report.currency)}")
     if report.others:
@@ -160,6 +165,28 @@ def month_as_json(month: MonthReport) -> dict[str, Any]:
             {"day": day.day, "amount": _rounded(day.amount), "usual": _rounded(day.usual), "services": day.services}
             for day in report.unusual_days
         ],
+        "growths": [
+            {
+                "service": growth.service,
+                "since": growth.since,
+                "amount": _rounded(growth.amount),
+                "causes": [
+                    {"what": cause.what, "added": cause.added, "owner": cause.owner or None} for cause in growth.causes
+                ],
+            }
+            for growth in report.growths
+        ],
+        "owners": [{"owner": owner.name or None, "spent": _rounded(owner.spent)} for owner in report.owners],
+        "stacks": [
+            {"name": stack.name, "spent": _rounded(stack.spent), "budget": float(stack.budget)}
+            for stack in report.stacks
+        ],
+        "untagged": [
+            {"tag": each.tag, "amount": _rounded(each.amount), "percent": _rounded(each.percent)}
+            for each in report.untagged
+        ],
+        "commitments": report.commitments
+        and {"total": _rounded(report.commitments.total), "unused": _rounded(report.commitments.unused)},
         "days": [
             {"day": day, "amount": _rounded(amount), "estimated": day in report.estimated}
             for day, amount in report.days

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,19 +15,40 @@ from botocore import exceptions as boto
 from botocore.config import Config
 
 from inventories import Cost, Environment
-from jobs.cost.bill import LOOKBACK, Bill, Busy, Charge, ChargeKind, CostError, month_after, month_before
+from jobs.cost.bill import (
+    LOOKBACK,
+    Bill,
+    Busy,
+    Charge,
+    ChargeKind,
+    Commitments,
+    CostError,
+    DayOfUsage,
+    TaggedUsage,
+    month_after,
+    month_before,
+    month_of,
+)
+from jobs.cost.growth import GROWTH_LOOKBACK, growths
+from jobs.cost.report import least_excess
 from jobs.network import is_unknown_host
 
 PRICE_PER_PAGE = Decimal("0.01")  # USD
 CREDITS = ("Credit", "Refund")
 CONFIG = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 5})
 METRIC, FORECAST_METRIC = "UnblendedCost", "UNBLENDED_COST"
+A_DAY = timedelta(days=1)
+EXPLAINED_SERVICES = 3
+"""What is behind the growth of one service takes a page, so only the biggest are looked at."""
 
 _CONSOLES = {
     "aws": "console.aws.amazon.com",
     "aws-cn": "console.amazonaws.cn",
     "aws-us-gov": "console.amazonaws-us-gov.com",
 }
+_BY_SERVICE_AND_TYPE = ({"Type": "DIMENSION", "Key": "SERVICE"}, {"Type": "DIMENSION", "Key": "RECORD_TYPE"})
+_RESERVED = {"DiscountedUsage", "RIFee"}
+"""Record types of services that have reservations."""
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "UnauthorizedException"}
 _INVALID_CREDENTIALS = {
     "ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "InvalidSignatureException", "RequestExpired",
@@ -38,17 +60,19 @@ _BUSY = {
 
 
 def fetch_bill(environment: Environment, now: datetime) -> Bill:
-    """Fetch the daily charges of the last two months by service, and the forecast for the rest of this month."""
+    """Fetch the daily charges of the last two months by service, the forecast, and what explains them."""
     settings = environment.cost
     if settings is None:
         fact = "no [cost] section, so there is no budget to compare the bill with"
         raise CostError(f"{environment.name}: {fact}; add [cost] (see: crew init --reference)")
     explorer, today = _explorer(environment, settings), now.astimezone(UTC).date()
     first = min(month_before(today), today - LOOKBACK)
-    usage_pages = list(explorer.usage(_period(first, today + timedelta(days=1)), settings.filter.tag))
+    usage_pages = list(
+        explorer.usage(_period(first, today + A_DAY), _BY_SERVICE_AND_TYPE, _tag_filters(settings.filter.tag))
+    )
     remaining, forecast_pages = explorer.forecast(_period(today, month_after(today)), settings.filter.tag)
     pages = len(usage_pages) + forecast_pages
-    return Bill(
+    bill = Bill(
         fetched=now,
         currency=_currency(usage_pages),
         charges=tuple(charge for page in usage_pages for charge in charges(page)),
@@ -60,6 +84,53 @@ def fetch_bill(environment: Environment, now: datetime) -> Bill:
         price=f"about {pages * PRICE_PER_PAGE} USD",
         link=f"https://{_CONSOLES.get(explorer.partition, _CONSOLES['aws'])}/costmanagement/home#/cost-explorer",
     )
+    return _with_details(bill, explorer, settings, _types_by_service(usage_pages))
+
+
+def _with_details(bill: Bill, explorer: Explorer, settings: Cost, types: Mapping[str, frozenset[str]]) -> Bill:
+    """Add usage by tag, the use of commitments, and what the services that grew charged for: further pages."""
+    grown = [growth.service for growth in growths(bill, least_excess(settings))[:EXPLAINED_SERVICES]]
+    usage = _usage_filters(settings, types)
+    tag_pages = {tag: list(explorer.by_tag(tag, bill.today, usage)) for tag in settings.tags}
+    causes = {name: list(explorer.causes(name, settings.owner_tag, bill.today, usage)) for name in grown}
+    commitments, commitment_pages = _commitments(explorer, types, bill.today) if settings.commitments else (None, 0)
+    pages = bill.pages + commitment_pages + sum(map(len, [*tag_pages.values(), *causes.values()]))
+    return replace(
+        bill,
+        pages=pages,
+        price=f"about {pages * PRICE_PER_PAGE} USD",
+        usage=tuple(each for name, answer in causes.items() for each in days_of_usage(name, answer)),
+        tagged=tuple(each for tag, answer in tag_pages.items() for each in tagged_usage(tag, answer)),
+        commitments=commitments,
+    )
+
+
+def _types_by_service(pages: Iterable[Mapping[str, Any]]) -> dict[str, frozenset[str]]:
+    """Return the record types of each service."""
+    keys = {tuple(group["Keys"]) for page in pages for day in page["ResultsByTime"] for group in day.get("Groups", [])}
+    return {name: frozenset(kind for service, kind in keys if service == name) for name, _ in keys}
+
+
+def _usage_filters(settings: Cost, types: Mapping[str, frozenset[str]]) -> list[dict[str, Any]]:
+    """Return the conditions for usage alone, without the fees and credits that are on the bill."""
+    others = sorted({kind for kinds in types.values() for kind in kinds if charge_kind(kind) is not ChargeKind.USE})
+    return [*_tag_filters(settings.filter.tag), *([_without(others)] if others else [])]
+
+
+def _commitments(
+    explorer: Explorer, types: Mapping[str, frozenset[str]], today: date
+) -> tuple[Commitments | None, int]:
+    """Return the use of savings plans and reservations until the day before yesterday, and the pages queried."""
+    end = today - A_DAY
+    if end <= month_of(today):
+        return None, 0
+    period = _period(month_of(today), end)
+    plans = any(kind.startswith("SavingsPlan") for kinds in types.values() for kind in kinds)
+    reserved = sorted(name for name, kinds in types.items() if kinds & _RESERVED)
+    answers = [explorer.savings_plans(period)] if plans else []
+    answers += [explorer.reservations(period, name) for name in reserved]
+    total, unused = (sum((answer[number] for answer in answers), Decimal()) for number in (0, 1))
+    return (Commitments(total, unused) if total > 0 else None), len(answers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +145,53 @@ class Explorer:
         """The AWS partition of the client: aws, aws-cn, …"""
         return str(self.client.meta.partition)
 
-    def usage(self, period: Mapping[str, str], tags: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
-        """Yield the pages of usage by day, service and record type."""
+    def by_tag(self, tag: str, today: date, conditions: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+        """Yield the pages of this month's usage by the values of a tag, and by service."""
+        groups = [{"Type": "TAG", "Key": tag}, {"Type": "DIMENSION", "Key": "SERVICE"}]
+        return self.usage(_period(month_of(today), today + A_DAY), groups, conditions, "MONTHLY")
+
+    def causes(
+        self, service: str, owner_tag: str, today: date, conditions: Sequence[Mapping[str, Any]]
+    ) -> Iterator[Mapping[str, Any]]:
+        """Yield the pages of a service's usage by day, type of usage and owner."""
+        groups = [{"Type": "DIMENSION", "Key": "USAGE_TYPE"}]
+        groups += [{"Type": "TAG", "Key": owner_tag}] if owner_tag else []
+        only = {"Dimensions": {"Key": "SERVICE", "Values": [service]}}
+        return self.usage(_period(today - GROWTH_LOOKBACK - A_DAY * 3, today), groups, [*conditions, only])
+
+    def savings_plans(self, period: Mapping[str, str]) -> tuple[Decimal, Decimal]:
+        """Return what savings plans cost, and the unused part."""
+        with translated_errors(self.caller, "ce:GetSavingsPlansUtilization"):
+            try:
+                answer = self.client.get_savings_plans_utilization(TimePeriod=period)["Total"]["Utilization"]
+            except self.client.exceptions.DataUnavailableException:
+                return Decimal(), Decimal()
+        return Decimal(answer["TotalCommitment"]), Decimal(answer["UnusedCommitment"])
+
+    def reservations(self, period: Mapping[str, str], service: str) -> tuple[Decimal, Decimal]:
+        """Return what the reservations of a service cost, and the unused part; the API takes one service at a time."""
+        only = {"Dimensions": {"Key": "SERVICE", "Values": [service]}}
+        with translated_errors(self.caller, "ce:GetReservationUtilization"):
+            try:
+                answer = self.client.get_reservation_utilization(TimePeriod=period, Filter=only)["Total"]
+            except self.client.exceptions.DataUnavailableException:
+                return Decimal(), Decimal()
+        return Decimal(answer["TotalAmortizedFee"]), Decimal(answer["RICostForUnusedHours"])
+
+    def usage(
+        self,
+        period: Mapping[str, str],
+        groups: Sequence[Mapping[str, str]],
+        conditions: Sequence[Mapping[str, Any]],
+        granularity: str = "DAILY",
+    ) -> Iterator[Mapping[str, Any]]:
+        """Yield the pages of usage by these groups."""
         request: dict[str, Any] = {
             "TimePeriod": period,
-            "Granularity": "DAILY",
+            "Granularity": granularity,
             "Metrics": [METRIC],
-            "GroupBy": [{"Type": "DIMENSION", "Key": "SERVICE"}, {"Type": "DIMENSION", "Key": "RECORD_TYPE"}],
-            **_filter(_tag_filters(tags)),
+            "GroupBy": groups,
+            **_filter(conditions),
         }
         while True:
             with translated_errors(self.caller, "ce:GetCostAndUsage"):
@@ -96,14 +206,13 @@ class Explorer:
 
     def forecast(self, period: Mapping[str, str], tags: Mapping[str, str]) -> tuple[Decimal | None, int]:
         """Return the forecast without credits and the pages queried; None if AWS has too little history."""
-        without_credits = {"Not": {"Dimensions": {"Key": "RECORD_TYPE", "Values": list(CREDITS)}}}
         with translated_errors(self.caller, "ce:GetCostForecast"):
             try:
                 response = self.client.get_cost_forecast(
                     TimePeriod=period,
                     Metric=FORECAST_METRIC,
                     Granularity="DAILY",
-                    **_filter([*_tag_filters(tags), without_credits]),
+                    **_filter([*_tag_filters(tags), _without(CREDITS)]),
                 )
             except self.client.exceptions.DataUnavailableException:
                 return None, 1
@@ -143,12 +252,38 @@ def session_for(environment: Environment, settings: Cost) -> tuple[boto3.session
 
 def charges(page: Mapping[str, Any]) -> Iterator[Charge]:
     """Yield the charges of one page."""
-    for result in page["ResultsByTime"]:
-        for group in result.get("Groups", []):
-            service, record_type = group["Keys"]
-            amount = Decimal(group["Metrics"][METRIC]["Amount"])
-            if amount:
-                yield Charge(_day(result), service, charge_kind(record_type), amount)
+    for day, (service, record_type), amount in _groups([page]):
+        yield Charge(day, service, charge_kind(record_type), amount)
+
+
+def days_of_usage(service: str, pages: Iterable[Mapping[str, Any]]) -> Iterator[DayOfUsage]:
+    """Yield what a service charged for on each day."""
+    for day, [usage_type, *owner], amount in _groups(pages):
+        yield DayOfUsage(day, service, readable_usage(usage_type), _tag_value(owner), amount)
+
+
+def tagged_usage(tag: str, pages: Iterable[Mapping[str, Any]]) -> Iterator[TaggedUsage]:
+    """Yield this month's usage by the values of a tag."""
+    for _, [value, service], amount in _groups(pages):
+        yield TaggedUsage(tag, _tag_value([value]), service, amount)
+
+
+def _groups(pages: Iterable[Mapping[str, Any]]) -> Iterator[tuple[date, Sequence[str], Decimal]]:
+    for page in pages:
+        for result in page["ResultsByTime"]:
+            for group in result.get("Groups", []):
+                if amount := Decimal(group["Metrics"][METRIC]["Amount"]):
+                    yield _day(result), group["Keys"], amount
+
+
+def _tag_value(keys: Sequence[str]) -> str:
+    """Return the value of a tag from a key such as Owner$data; the value is empty without the tag."""
+    return keys[0].partition("$")[2] if keys else ""
+
+
+def readable_usage(usage_type: str) -> str:
+    """Return a type of usage without its region: db.r6g.large for EUC1-InstanceUsage:db.r6g.large."""
+    return re.sub(r"^(?:[A-Z]{2,4}\d-|EU-(?=[A-Z]))?(?:[A-Za-z-]*Usage:)?(?=.)", "", usage_type)
 
 
 def charge_kind(record_type: str) -> ChargeKind:
@@ -184,11 +319,15 @@ def _tag_filters(tags: Mapping[str, str]) -> list[dict[str, Any]]:
     ]
 
 
-def _filter(conditions: list[dict[str, Any]]) -> dict[str, Any]:
+def _without(record_types: Sequence[str]) -> dict[str, Any]:
+    return {"Not": {"Dimensions": {"Key": "RECORD_TYPE", "Values": list(record_types)}}}
+
+
+def _filter(conditions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return a filter for all conditions together; Cost Explorer's And needs at least two."""
     if not conditions:
         return {}
-    return {"Filter": conditions[0] if len(conditions) == 1 else {"And": conditions}}
+    return {"Filter": conditions[0] if len(conditions) == 1 else {"And": list(conditions)}}
 
 
 @contextmanager

@@ -41,6 +41,35 @@ class Charge:
 
 
 @dataclass(frozen=True, slots=True)
+class DayOfUsage:
+    """What a service charged for on one day: a type of instance, for example, and the value of the owner tag."""
+
+    day: date
+    service: str
+    what: str
+    owner: str  # empty without the tag, or if no tag is set
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class TaggedUsage:
+    """This month's usage of a service with one value of a tag."""
+
+    tag: str
+    value: str  # empty for resources without the tag
+    service: str
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Commitments:
+    """What savings plans and reservations cost this month, and how much of that nobody used."""
+
+    total: Decimal
+    unused: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class Bill:
     """The provider's answer. Days and months are in UTC, as the provider bills them."""
 
@@ -55,6 +84,9 @@ class Bill:
     others: Mapping[str, Decimal] = field(
         default_factory=dict
     )  # this month's charges in other currencies, which no budget counts
+    usage: tuple[DayOfUsage, ...] = ()  # what the services that grew charged for
+    tagged: tuple[TaggedUsage, ...] = ()
+    commitments: Commitments | None = None
 
     @property
     def today(self) -> date:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from inventories import Cost, Environment
-from jobs.cost.bill import Bill, Charge, ChargeKind, Source
+from jobs.cost.bill import Bill, Charge, ChargeKind, Commitments, DayOfUsage, Source, TaggedUsage
 from jobs.run.documents import from_body, to_body, to_iso
 from jobs.run.field_types import require_types
 from jobs.store import LARGE_DOCUMENT_LIMIT, Missing, Store
@@ -54,11 +54,17 @@ def _key(environment: Environment) -> str:
 
 def _query(settings: Cost | None) -> dict[str, Any]:
     """Return the settings that determine which charges the bill contains."""
-    return (
-        {"tags": dict(settings.filter.tag), "role": settings.role, "from": settings.source, "exports": settings.exports}
-        if settings
-        else {}
-    )
+    if settings is None:
+        return {}
+    return {
+        "tags": dict(settings.filter.tag),
+        "role": settings.role,
+        "from": settings.source,
+        "exports": settings.exports,
+        "owner_tag": settings.owner_tag,
+        "reported": list(settings.tags),
+        "commitments": settings.commitments is not None,
+    }
 
 
 def encode_bill(bill: Bill, query: Mapping[str, Any]) -> bytes:
@@ -78,8 +84,20 @@ def encode_bill(bill: Bill, query: Mapping[str, Any]) -> bytes:
             "link": bill.link,
             "others": bill.others,
             "days": days,
+            "usage": [[each.day, each.service, each.what, each.owner, each.amount] for each in bill.usage],
+            "tagged": [[each.tag, each.value, each.service, each.amount] for each in bill.tagged],
+            "commitments": bill.commitments and [bill.commitments.total, bill.commitments.unused],
         }
     )
+
+
+def _commitments(amounts: Sequence[str] | None) -> Commitments | None:
+    if amounts is None:
+        return None
+    total, unused = map(Decimal, amounts)
+    if total <= 0:
+        raise ValueError("commitments have no cost")
+    return Commitments(total, unused)
 
 
 def _decode_bill(fields: dict[str, Any]) -> tuple[dict[str, Any], Bill]:
@@ -98,6 +116,15 @@ def _decode_bill(fields: dict[str, Any]) -> tuple[dict[str, Any], Bill]:
         price=fields["price"],
         link=fields["link"],
         others={unit: Decimal(amount) for unit, amount in fields.get("others", {}).items()},
+        usage=tuple(
+            DayOfUsage(date.fromisoformat(day), service, what, owner, Decimal(amount))
+            for day, service, what, owner, amount in fields.get("usage", [])
+        ),
+        tagged=tuple(
+            TaggedUsage(tag, value, service, Decimal(amount))
+            for tag, value, service, amount in fields.get("tagged", [])
+        ),
+        commitments=_commitments(fields.get("commitments")),
     )
     require_types(bill, Bill)
     if bill.link and not bill.link.startswith("https://"):

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
-from inventories import Environment
-from jobs.cost.bill import LOOKBACK, Bill, Charge, ChargeKind, CostError, month_after, month_before, month_of
+from inventories import Cost, Environment
+from jobs.cost.bill import (
+    LOOKBACK,
+    Bill,
+    Charge,
+    ChargeKind,
+    Commitments,
+    CostError,
+    DayOfUsage,
+    TaggedUsage,
+    month_after,
+    month_before,
+    month_of,
+)
 from jobs.cost.export_files import ExportFile, export_files, newest_deliveries
-from jobs.cost.focus_rows import Amounts, read_amounts
+from jobs.cost.focus_rows import Sums, read_sums
 from jobs.run.documents import from_body, to_body
 from jobs.run.field_types import require_types
 from jobs.store import LARGE_DOCUMENT_LIMIT, Missing, Store
+
+_Key = TypeVar("_Key")
 
 A_DAY = timedelta(days=1)
 TYPICAL_DAYS = 14
@@ -26,7 +40,7 @@ LATE = timedelta(days=5)
 LONGEST_LINE = 2**20
 """A longer line becomes several, which are no valid rows: a gigabyte without an end of line fits no memory."""
 
-_Read = Mapping[str, Amounts]
+_Read = Mapping[str, Sums]
 
 
 def read_exported_bill(environment: Environment, now: datetime, store: Store) -> Bill:
@@ -34,15 +48,15 @@ def read_exported_bill(environment: Environment, now: datetime, store: Store) ->
     settings = environment.cost
     if settings is None or not settings.exports:
         raise CostError(f"{environment.name}: cost.exports is not set, so there is no bill to read")
-    key, tags = f"{environment.name}/cost/exports.json", dict(settings.filter.tag)
+    key = f"{environment.name}/cost/exports.json"
     first = first_day(now)
     files = newest_deliveries(export_files(environment, settings), first)
     if not files:
         raise CostError(f"{settings.exports}: there is no FOCUS export (.csv or .csv.gz); check cost.exports")
-    known = _read_before(store, key, tags)
-    read = {each.version: known[each.version] if each.version in known else _read(each, tags) for each in files}
+    known = _read_before(store, key, settings)
+    read = {each.version: known[each.version] if each.version in known else _read(each, settings) for each in files}
     if read.keys() != known.keys():
-        store.put(key, encode_exports(read, tags))
+        store.put(key, encode_exports(read, settings))
     return bill_of(read, settings.currency, now, new=len(read.keys() - known.keys()), where=settings.exports)
 
 
@@ -51,17 +65,23 @@ def first_day(now: datetime) -> date:
     return min(month_before(now.date()), now.date() - LOOKBACK)
 
 
-def _read(file: ExportFile, tags: Mapping[str, str]) -> Amounts:
+def _read(file: ExportFile, settings: Cost) -> Sums:
     with file.open() as stream:
-        return read_amounts(file.name, iter(partial(stream.readline, LONGEST_LINE), ""), tags)
+        return read_sums(file.name, iter(partial(stream.readline, LONGEST_LINE), ""), settings)
+
+
+def _total(sums: Iterable[Mapping[_Key, Decimal]]) -> dict[_Key, Decimal]:
+    """Return the sums of several files together."""
+    total: dict[_Key, Decimal] = {}
+    for each in sums:
+        for key, amount in each.items():
+            total[key] = total.get(key, Decimal()) + amount
+    return total
 
 
 def bill_of(read: _Read, currency: str, now: datetime, *, new: int, where: str) -> Bill:
     """Return the bill in one currency; charges in others are named, because no budget counts them."""
-    amounts: dict[tuple[str, date, str, ChargeKind], Decimal] = {}
-    for file in read.values():
-        for key, amount in file.items():
-            amounts[key] = amounts.get(key, Decimal()) + amount
+    amounts = _total(each.amounts for each in read.values())
     charges = tuple(
         Charge(day, service, kind, amount)
         for (unit, day, service, kind), amount in sorted(amounts.items())
@@ -85,7 +105,28 @@ def bill_of(read: _Read, currency: str, now: datetime, *, new: int, where: str) 
         price="",
         link="",
         others={unit: amount for unit, amount in sorted(others.items()) if amount},
+        usage=tuple(
+            DayOfUsage(day, service, what, owner, amount)
+            for (unit, day, service, what, owner), amount in _total(each.items for each in read.values()).items()
+            if unit == currency and day >= first_day(now)
+        ),
+        tagged=tuple(
+            TaggedUsage(tag, value, service, amount)
+            for (unit, month, tag, value, service), amount in _total(each.shares for each in read.values()).items()
+            if unit == currency and month == month_of(now.date())
+        ),
+        commitments=_commitments(read, currency, now.date()),
     )
+
+
+def _commitments(read: _Read, currency: str, today: date) -> Commitments | None:
+    """Return the use of this month's commitments; None if there are none."""
+    by_status = {"Used": Decimal(), "Unused": Decimal()}
+    for (unit, day, status), amount in _total(each.committed for each in read.values()).items():
+        if unit == currency and month_of(day) == month_of(today):
+            by_status[status] += amount
+    total = sum(by_status.values(), Decimal())
+    return Commitments(total, by_status["Unused"]) if total > 0 else None
 
 
 def remaining_cost(charges: tuple[Charge, ...], newest: date, today: date) -> Decimal | None:
@@ -115,37 +156,57 @@ def remaining_cost(charges: tuple[Charge, ...], newest: date, today: date) -> De
     return median(known) * (end - max(begin, month_of(today))).days + sum(last_month, Decimal())
 
 
-def _read_before(store: Store, key: str, tags: Mapping[str, str]) -> _Read:
-    """Return the amounts of the files that were read before with the same filter."""
+def _read_before(store: Store, key: str, settings: Cost) -> _Read:
+    """Return the sums of the files that were read before with the same settings."""
     try:
         body = store.get(key, LARGE_DOCUMENT_LIMIT).body
     except Missing:
         return {}
-    return from_body(key, body, partial(decode_exports, tags=tags))
+    return from_body(key, body, partial(decode_exports, settings=settings))
 
 
-def encode_exports(read: _Read, tags: Mapping[str, str]) -> bytes:
-    """Return the amounts of files that were read, as they are stored."""
-    return to_body({"tags": tags, "files": {version: _encode(one) for version, one in read.items()}})
+def encode_exports(read: _Read, settings: Cost) -> bytes:
+    """Return the sums of files that were read, as they are stored."""
+    return to_body({"query": _query(settings), "files": {version: _encode(one) for version, one in read.items()}})
 
 
-def decode_exports(fields: dict[str, Any], tags: Mapping[str, str]) -> _Read:
-    """Return the stored amounts; none if they were read with another filter."""
-    if fields["tags"] != tags:
+def decode_exports(fields: dict[str, Any], settings: Cost) -> _Read:
+    """Return the stored sums; none if they were read with other settings."""
+    if fields.get("query") != _query(settings):
         return {}
-    return {version: _decode(rows) for version, rows in fields["files"].items()}
+    return {version: _decode(sums) for version, sums in fields["files"].items()}
 
 
-def _encode(amounts: Amounts) -> list[list[str]]:
-    return [
-        [unit, day.isoformat(), service, kind, str(amount)] for (unit, day, service, kind), amount in amounts.items()
-    ]
+def _query(settings: Cost) -> dict[str, Any]:
+    """Return the settings that determine what is kept of a file."""
+    return {
+        "tags": dict(settings.filter.tag),
+        "owner_tag": settings.owner_tag,
+        "reported": list(settings.tags),
+        "commitments": settings.commitments is not None,
+    }
 
 
-def _decode(rows: list[list[str]]) -> Amounts:
-    decoded: Amounts = {}
-    for unit, day, service, kind, amount in rows:
-        charge = Charge(date.fromisoformat(day), service, ChargeKind(kind), Decimal(amount))
-        require_types((unit, charge), tuple[str | Charge, ...])
-        decoded[unit, charge.day, charge.service, charge.kind] = charge.amount
-    return decoded
+def _encode(sums: Sums) -> dict[str, list[list[str]]]:
+    return {
+        name: [[*map(str, key), str(amount)] for key, amount in getattr(sums, name).items()]
+        for name in ("amounts", "items", "shares", "committed")
+    }
+
+
+def _decode(stored: Mapping[str, list[list[str]]]) -> Sums:
+    sums = Sums()
+    for unit, day, service, kind, amount in stored["amounts"]:
+        sums.amounts[unit, date.fromisoformat(day), service, ChargeKind(kind)] = Decimal(amount)
+    for unit, day, service, what, owner, amount in stored["items"]:
+        sums.items[unit, date.fromisoformat(day), service, what, owner] = Decimal(amount)
+    for unit, month, tag, value, service, amount in stored["shares"]:
+        sums.shares[unit, date.fromisoformat(month), tag, value, service] = Decimal(amount)
+    for unit, day, status, amount in stored["committed"]:
+        if status not in ("Used", "Unused"):
+            raise ValueError("the status of a commitment is unknown")
+        sums.committed[unit, date.fromisoformat(day), status] = Decimal(amount)
+    kept: tuple[Mapping[Any, Decimal], ...] = (sums.amounts, sums.items, sums.shares, sums.committed)
+    for key, total in (pair for each in kept for pair in each.items()):
+        require_types((*key, total), tuple[str | date | Decimal, ...])
+    return sums

@@ -22,11 +22,6 @@ from jobs.store import Store
 AMOUNTS_SETTLE = timedelta(days=3)  # AWS still adds to a day's amounts for this long
 UNSCHEDULED = timedelta(days=7)
 
-_WOULD = {
-    "aws": "would query Cost Explorer: usually two or three pages at about 0.01 USD each",
-    "focus": "would read the exports that were written since the last check",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class MonthReport:
@@ -42,7 +37,7 @@ def month_report(
     """Return the report on this month, from the cached bill if that is fresh."""
     settings = cost_settings(environment)
     cached = cached_bill(environment, store, now, source or source_of(settings, store), refresh=refresh)
-    return MonthReport(report_on(cached.bill, settings.budget, settings.currency), cached)
+    return MonthReport(report_on(cached.bill, settings), cached)
 
 
 def source_of(settings: Cost, store: Store) -> Source:
@@ -60,17 +55,29 @@ def cost_settings(environment: Environment) -> Cost:
 def work(run: Run) -> Result:
     """Compare the bill with the budget."""
     if run.options.dry_run:
-        return Result(Outcome.DONE, _WOULD[cost_settings(run.environment).source])
+        return Result(Outcome.DONE, would_query(cost_settings(run.environment)))
     settings = cost_settings(run.environment)
     month = month_report(run.environment, run.store, run.started)
-    report, findings = month.report, cost_findings(month.report)
+    report, findings = month.report, cost_findings(month.report, settings)
     since = report.today - AMOUNTS_SETTLE - _interval(run.environment, run.started)
     known = known_notices(run.store, run.environment.name, run.job, run.subject)
     return Result(
         Outcome.FINDING if findings else Outcome.DONE,
         "; ".join([*findings, sentences.spent(report), query_cost(month.cached)]),
         figures(month),
-        notice=cost_notice(report, settings.thresholds, known, since),
+        notice=cost_notice(report, settings, known, since),
+    )
+
+
+def would_query(settings: Cost) -> str:
+    """Return what a run would query, and the price."""
+    if settings.source == "focus":
+        return "would read the exports that were written since the last check"
+    tags = f", {len(settings.tags)} more for tags" if settings.tags else ""
+    commitments = ", 1 for savings plans and 1 for each service with reservations" if settings.commitments else ""
+    return (
+        f"would query Cost Explorer: usually two or three pages{tags}{commitments}, "
+        "and 1 for each service that grew, at about 0.01 USD each"
     )
 
 

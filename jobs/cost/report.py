@@ -9,12 +9,21 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from statistics import median
 
-from jobs.cost.bill import Bill, Charge, ChargeKind, CostError, month_after, month_before, month_of
+from inventories import Cost
+from jobs.cost.bill import Bill, Charge, ChargeKind, Commitments, CostError, month_after, month_before, month_of
+from jobs.cost.growth import DEVIATIONS, Growth, growths
+from jobs.cost.shares import (
+    OwnerSpending,
+    StackSpending,
+    Untagged,
+    spending_of_owners,
+    spending_of_stacks,
+    untagged_usage,
+)
 
 A_DAY = timedelta(days=1)
 BASELINE = 30  # days before a day that it is compared with
 MIN_BASELINE = 7  # fewer days than this are not enough to compare with
-DEVIATIONS = Decimal("5.93")  # median deviations that equal four standard deviations: 4 * 1.4826
 MIN_SHARE_OF_BUDGET = Decimal("0.01")  # a smaller excess is not worth an alert
 SAME_EVENT_DAYS = 7  # within these days, an equally high amount belongs to the same event
 
@@ -59,6 +68,11 @@ class CostReport:
     others: Mapping[str, Decimal] = field(default_factory=dict)
     last_month: tuple[tuple[date, Decimal], ...] = ()
     """The amount of each day of the whole month before."""
+    growths: tuple[Growth, ...] = ()
+    owners: tuple[OwnerSpending, ...] = ()
+    stacks: tuple[StackSpending, ...] = ()
+    untagged: tuple[Untagged, ...] = ()
+    commitments: Commitments | None = None
 
     @property
     def today(self) -> date:
@@ -84,32 +98,43 @@ class CostReport:
         return 100 * amount / self.budget
 
 
-def report_on(bill: Bill, budget: float, currency: str) -> CostReport:
+def least_excess(settings: Cost) -> Decimal:
+    """Return the smallest amount above the usual one that is worth an alert."""
+    return max(Decimal(1), Decimal(str(settings.budget)) * MIN_SHARE_OF_BUDGET)
+
+
+def report_on(bill: Bill, settings: Cost) -> CostReport:
     """Compute the report on a bill; CostError if its currency is not the budget's."""
+    currency, floor = settings.currency, least_excess(settings)
     if bill.currency and bill.currency != currency:
         raise CostError(
             f"the bill is in {bill.currency}, but the budget is in {currency}; set cost.currency to "
             f'"{bill.currency}" and cost.budget to an amount in {bill.currency}'
         )
-    limit, today = Decimal(str(budget)), bill.today
+    today = bill.today
     this_month = [charge for charge in bill.charges if month_of(charge.day) == month_of(today)]
     costs = [charge for charge in this_month if charge.kind is not ChargeKind.CREDIT]
     spent = _sum(costs)
     return CostReport(
         fetched=bill.fetched,
         currency=currency,
-        budget=limit,
+        budget=Decimal(str(settings.budget)),
         spent=spent,
         forecast=_forecast(costs, spent, bill),
         credits=_sum(charge for charge in this_month if charge.kind is ChargeKind.CREDIT),
         month_gone=_month_gone(bill.fetched),
         services=services(bill.charges, today),
-        unusual_days=_unusual_days(bill, max(Decimal(1), limit * MIN_SHARE_OF_BUDGET)),
+        unusual_days=_unusual_days(bill, floor),
         days=_amounts_by_day(costs, today),
         estimated=bill.estimated,
         link=bill.link,
         others=bill.others,
         last_month=_month_before(bill),
+        growths=growths(bill, floor),
+        owners=spending_of_owners(bill.tagged, settings.owner_tag),
+        stacks=spending_of_stacks(bill.tagged, settings.stack_tag, settings.stacks),
+        untagged=tuple(each for tag in settings.tags if (each := untagged_usage(bill.tagged, tag))),
+        commitments=bill.commitments,
     )
 
 

@@ -265,6 +265,6 @@ def _cost(environment: Environment, store: Store) -> tuple[CostReport | None, st
     if settings is None or bill is None:
         return None, ""
     try:
-        return report_on(bill, settings.budget, settings.currency), ""
+        return report_on(bill, settings), ""
     except CostError as error:
         return None, str(error)

@@ -16,6 +16,11 @@ from jobs.cost.bill import Bill, Charge, ChargeKind
 
 RECORD_TYPES = {ChargeKind.USE: "Usage", ChargeKind.FEE: "Support", ChargeKind.CREDIT: "Credit"}
 USAGE, FORECAST = "GetCostAndUsage", "GetCostForecast"
+PLANS, RESERVATIONS = "GetSavingsPlansUtilization", "GetReservationUtilization"
+COMMITMENTS = {
+    PLANS: {"Total": {"Utilization": {"TotalCommitment": "200", "UnusedCommitment": "50"}}},
+    RESERVATIONS: {"Total": {"TotalAmortizedFee": "100", "RICostForUnusedHours": "1.5"}, "UtilizationsByTime": []},
+}
 
 
 @dataclass
@@ -77,6 +82,22 @@ def _result(bill: Bill, day: date, charges: Sequence[Charge]) -> dict[str, Any]:
     }
 
 
+def page_of(groups: Mapping[str, Mapping[tuple[str, ...], str]]) -> dict[str, Any]:
+    """Return a page of usage: by its first day, amounts by the keys of groups."""
+    return {
+        "ResultsByTime": [
+            {
+                "TimePeriod": {"Start": day, "End": day},
+                "Groups": [
+                    {"Keys": list(keys), "Metrics": {"UnblendedCost": {"Amount": amount, "Unit": "USD"}}}
+                    for keys, amount in amounts.items()
+                ],
+            }
+            for day, amounts in groups.items()
+        ]
+    }
+
+
 @contextmanager
 def explorer(moto: str) -> Iterator[Explorer]:
     """Start a server; set AWS_ENDPOINT_URL_COST_EXPLORER to its endpoint."""
@@ -93,6 +114,8 @@ def explorer(moto: str) -> Iterator[Explorer]:
             elif action == FORECAST:
                 status, answer = state.forecast(body)
                 self._reply(status, json.dumps(answer).encode())
+            elif action in COMMITMENTS:
+                self._reply(200, json.dumps(COMMITMENTS[action]).encode())
             else:
                 # Make the request unique, because moto answers a known request from its memory.
                 ours = json.dumps({**body, "test": state.endpoint}).encode()

@@ -122,6 +122,12 @@ BROKEN = {
             "cost.thresholds: [80, 50] is not in ascending order; list each threshold once, lowest first",
         ],
     ),
+    "budgets of stacks without a tag": (
+        WHOLE + "[cost]\nbudget = 1\nstacks = { network = 1 }\n",
+        [
+            'cost.stack_tag: is missing, but budgets of stacks need it; add a tag such as "Stack"',
+        ],
+    ),
     "databases without a store": (
         HEAD + SHOP,
         [

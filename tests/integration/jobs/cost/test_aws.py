@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -10,9 +11,9 @@ import pytest
 from jobs.checks.check import CheckVerdict, result_of
 from jobs.checks.cost import checks
 from jobs.cost import aws
-from jobs.cost.bill import Busy, CostError
+from jobs.cost.bill import Busy, Commitments, CostError, DayOfUsage, TaggedUsage
 from tests.parts.bills import Account, at
-from tests.parts.explorer import FORECAST, USAGE, Explorer, pages_of
+from tests.parts.explorer import FORECAST, PLANS, RESERVATIONS, USAGE, Explorer, page_of, pages_of
 from tests.parts.runs import environment
 
 COST = "\n[cost]\nbudget = 300\n"
@@ -63,6 +64,67 @@ def test_one_tag_and_several(cost_explorer: Explorer) -> None:
     assert len(filters[3]["And"]) == 3
 
 
+RISEN = Account(odd={f"2026-11-{day:02}": "60" for day in range(10, 17)})
+DETAILS = """
+owner_tag = "Owner"
+stack_tag = "Stack"
+commitments = 90
+"""
+
+
+def test_what_tags_growth_and_commitments_take(cost_explorer: Explorer) -> None:
+    (bill_page,) = pages_of(RISEN.bill(NOW), size=99)
+    reserved = {("Amazon EC2", "DiscountedUsage"): "0.1", ("Savings Plans", "SavingsPlanRecurringFee"): "7"}
+    by_owner, by_stack = {("Owner$", "Amazon EC2"): "30", ("Owner$data", "Amazon RDS"): "9"}, {("Stack$a", "x"): "1"}
+    causes = {"2026-11-12": {("EUC1-BoxUsage:m5.large", "Owner$data"): "25"}}
+    bill_page["ResultsByTime"] += page_of({"2026-11-01": reserved})["ResultsByTime"]
+    cost_explorer.queue(
+        [bill_page, page_of({"2026-11-01": by_owner}), page_of({"2026-11-01": by_stack}), page_of(causes)]
+    )
+    bill = aws.fetch_bill(environment(more=COST + DETAILS), NOW)
+    assert bill.tagged == (
+        TaggedUsage("Owner", "", "Amazon EC2", Decimal(30)),
+        TaggedUsage("Owner", "data", "Amazon RDS", Decimal(9)),
+        TaggedUsage("Stack", "a", "x", Decimal(1)),
+    )
+    assert bill.usage == (DayOfUsage(date(2026, 11, 12), "Amazon EC2", "m5.large", "data", Decimal(25)),)
+    assert bill.commitments == Commitments(Decimal(300), Decimal("51.5"))
+    assert cost_explorer.actions == [USAGE, FORECAST, *[USAGE] * 5, PLANS, RESERVATIONS]
+    assert (bill.pages, bill.price) == (9, "about 0.09 USD")
+    _, _, owner, _, cause, *_, reservations = (body for _, body in cost_explorer.requests)
+    usage_alone = {"Not": {"Dimensions": {"Key": "RECORD_TYPE", "Values": ["SavingsPlanRecurringFee"]}}}
+    assert (owner["Granularity"], owner["Filter"]) == ("MONTHLY", usage_alone)
+    assert owner["TimePeriod"] == {"Start": "2026-11-01", "End": "2026-11-17"}
+    assert owner["GroupBy"] == [{"Type": "TAG", "Key": "Owner"}, {"Type": "DIMENSION", "Key": "SERVICE"}]
+    assert cause["Filter"]["And"] == [usage_alone, {"Dimensions": {"Key": "SERVICE", "Values": ["Amazon EC2"]}}]
+    assert cause["GroupBy"] == [{"Type": "DIMENSION", "Key": "USAGE_TYPE"}, {"Type": "TAG", "Key": "Owner"}]
+    assert reservations["TimePeriod"] == {"Start": "2026-11-01", "End": "2026-11-15"}
+    assert reservations["Filter"] == {"Dimensions": {"Key": "SERVICE", "Values": ["Amazon EC2"]}}
+
+
+def test_an_account_without_commitments_pays_no_page_for_them(cost_explorer: Explorer) -> None:
+    cost_explorer.queue(pages_of(Account().bill(NOW), size=99))
+    bill = aws.fetch_bill(environment(more=COST + "commitments = 90\n"), NOW)
+    assert (cost_explorer.actions, bill.commitments) == ([USAGE, FORECAST], None)
+
+
+@pytest.mark.parametrize(
+    ("usage_type", "text"),
+    [
+        ("EUC1-InstanceUsage:db.r6g.large", "db.r6g.large"),
+        ("BoxUsage:m5.large", "m5.large"),
+        ("EUC1-Multi-AZUsage:db.r6g.large", "db.r6g.large"),
+        ("EU-RDS:GP3-Storage", "RDS:GP3-Storage"),
+        ("DataTransfer-Out-Bytes", "DataTransfer-Out-Bytes"),
+        ("USE1-TimedStorage-ByteHrs", "TimedStorage-ByteHrs"),
+        ("NoUsage:", "NoUsage:"),
+        ("", ""),
+    ],
+)
+def test_types_of_usage_are_shown_without_their_region(usage_type: str, text: str) -> None:
+    assert aws.readable_usage(usage_type) == text
+
+
 def test_a_role_reads_another_account(cost_explorer: Explorer) -> None:
     cost_explorer.queue(pages_of(Account().bill(NOW), size=99))
     cost_explorer.errors = {FORECAST: [(400, "AccessDeniedException", "no")]}
@@ -94,6 +156,8 @@ def test_empty_days_have_no_currency(cost_explorer: Explorer) -> None:
         (USAGE, 400, "ExpiredTokenException", CostError, "Cost Explorer rejects the credentials .ExpiredToken"),
         (USAGE, 400, "ThrottlingException", Busy, "Cost Explorer is too busy for ce:GetCostAndUsage"),
         (FORECAST, 400, "LimitExceededException", Busy, "too busy for ce:GetCostForecast"),
+        (PLANS, 400, "AccessDeniedException", CostError, "allow ce:GetSavingsPlansUtilization"),
+        (RESERVATIONS, 400, "LimitExceededException", Busy, "too busy for ce:GetReservationUtilization"),
         (USAGE, 500, "InternalFailure", Busy, "too busy"),
         (USAGE, 400, "ValidationException", CostError, "ce:GetCostAndUsage: ValidationException: because"),
     ],
@@ -101,9 +165,11 @@ def test_empty_days_have_no_currency(cost_explorer: Explorer) -> None:
 def test_errors_of_aws(
     cost_explorer: Explorer, action: str, status: int, code: str, error: type[Exception], message: str
 ) -> None:
+    types = {("EC2", "DiscountedUsage"): "1", ("Savings Plans", "SavingsPlanRecurringFee"): "7"}
+    cost_explorer.queue([page_of({"2026-11-01": types})])
     cost_explorer.errors = {action: [(status, code, "because")]}
     with pytest.raises(error, match=message):
-        aws.fetch_bill(environment(more=COST), NOW)
+        aws.fetch_bill(environment(more=f"{COST}commitments = 90\n"), NOW)
 
 
 def test_no_answer_is_transient(cost_explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,10 @@ from tests.parts.runs import environment, store_in
 BUDGET = "\n[cost]\nbudget = 330\n"
 HALF, MOST, ALL = "50 % of the budget is spent", "80 % of the budget is spent", "the budget is spent"
 ALL_SERVICES = "Amazon EC2, Amazon RDS, Amazon S3"
+GREW = "; ".join(
+    f"Amazon {service} grew by {amount} USD since Fri Mar 20"
+    for service, amount in (("EC2", "15.00"), ("RDS", "9.00"), ("S3", "6.00"))
+)
 EXCEEDS, UNDER = "the forecast exceeds the budget", "the forecast is back under the budget"
 
 
@@ -107,7 +111,7 @@ SCRIPTS = [
             ("2026-03-17", HALF),
             ("2026-03-20", f"Mar 20 cost 20.00 USD, usually 10.00 ({ALL_SERVICES})"),
             ("2026-03-22", EXCEEDS),
-            ("2026-03-23", MOST),
+            ("2026-03-23", f"{MOST}; {GREW}"),
             ("2026-03-26", ALL),
             ("2026-04-04", EXCEEDS),
             *[(f"2026-04-{day}", words) for day, words in (("09", HALF), ("14", MOST), ("17", ALL))],

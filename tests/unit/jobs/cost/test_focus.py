@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
-from jobs.cost.bill import Charge, ChargeKind, CostError
+from inventories import Cost
+from inventories.environment import Filter
+from jobs.cost.bill import Charge, ChargeKind, Commitments, CostError
 from jobs.cost.export_files import ExportFile, newest_deliveries
-from jobs.cost.focus import bill_of, remaining_cost
-from jobs.cost.focus_rows import Amounts, read_amounts
+from jobs.cost.focus import bill_of, decode_exports, encode_exports, remaining_cost
+from jobs.cost.focus_rows import Sums, read_sums
 from tests.parts.bills import at
 from tests.parts.focus import COLUMNS, days, row, text
 
 DAY = date(2026, 11, 3)
 
 
-def read(*rows: dict[str, str], tags: dict[str, str] | None = None) -> Amounts:
-    return read_amounts("a.csv", io.StringIO(text(rows), newline=""), tags or {})
+def read(*rows: dict[str, str], tags: dict[str, str] | None = None, **settings: Any) -> Sums:
+    cost = Cost(budget=300, filter=Filter(tag=tags or {}), **settings)
+    return read_sums("a.csv", io.StringIO(text(rows), newline=""), cost)
 
 
 def test_charges_are_summed_by_currency_day_service_and_kind() -> None:
@@ -33,7 +38,7 @@ def test_charges_are_summed_by_currency_day_service_and_kind() -> None:
         row("2026-11-04", "8", ChargeCategory="Purchase"),
     )
     machines = "Virtual machines"
-    assert found == {
+    assert found.amounts == {
         ("USD", DAY, machines, ChargeKind.USE): Decimal("3.75"),
         ("EUR", DAY, machines, ChargeKind.USE): Decimal(9),
         ("USD", DAY, machines, ChargeKind.CREDIT): Decimal(-4),
@@ -49,8 +54,67 @@ def test_a_filter_counts_only_charges_with_all_its_tags() -> None:
         row("2026-11-03", "4", Tags=""),
         row("2026-11-03", "8", Tags='{"Environment": "staging", "Team": "a"}'),
     ]
-    assert sum(read(*rows, tags={"Environment": "staging"}).values()) == 9
-    assert sum(read(*rows, tags={"Environment": "staging", "Team": "a"}).values()) == 8
+    assert sum(read(*rows, tags={"Environment": "staging"}).amounts.values()) == 9
+    assert sum(read(*rows, tags={"Environment": "staging", "Team": "a"}).amounts.values()) == 8
+
+
+def test_usage_is_kept_by_description_owner_and_stack() -> None:
+    def tags(owner: str, stack: str) -> str:
+        return f'{{"Owner": "{owner}", "Stack": "{stack}", "Count": 3}}'
+
+    found = read(
+        row("2026-11-03", "2", ChargeDescription="m5.large", Tags=tags("data", "network")),
+        row("2026-11-04", "3", ChargeDescription="m5.large", Tags=tags("data", "cluster")),
+        row("2026-11-04", "0.001", ChargeDescription="a small request"),
+        row("2026-11-04", "5", ChargeCategory="Tax", ChargeDescription="VAT"),
+        row("2026-11-04", "7", ChargeDescription="x" * 200, Tags=""),
+        owner_tag="Owner",
+        stack_tag="Stack",
+    )
+    machines, month = "Virtual machines", date(2026, 11, 1)
+    assert found.items == {
+        ("USD", DAY, machines, "m5.large", "data"): 2,
+        ("USD", date(2026, 11, 4), machines, "m5.large", "data"): 3,
+        ("USD", date(2026, 11, 4), machines, "x" * 80, ""): 7,
+    }
+    assert found.shares == {
+        ("USD", month, "Owner", "data", machines): 5,
+        ("USD", month, "Owner", "", machines): Decimal("7.001"),
+        ("USD", month, "Stack", "network", machines): 2,
+        ("USD", month, "Stack", "cluster", machines): 3,
+        ("USD", month, "Stack", "", machines): Decimal("7.001"),
+    }
+
+
+def test_the_effective_cost_of_commitments_is_used_or_unused() -> None:
+    columns = (*COLUMNS, "CommitmentDiscountStatus")
+    rows = [
+        row("2026-11-03", "100", ChargeCategory="Purchase"),
+        row("2026-11-03", "0", CommitmentDiscountStatus="Used", EffectiveCost="3"),
+        row("2026-11-04", "0", CommitmentDiscountStatus="Unused", EffectiveCost="1"),
+        row("2026-10-31", "0", CommitmentDiscountStatus="Unused", EffectiveCost="9"),
+    ]
+    found = read_sums("a.csv", io.StringIO(text(rows, columns)), Cost(budget=300, commitments=90))
+    assert found.committed == {("USD", DAY, "Used"): 3, ("USD", date(2026, 11, 4), "Unused"): 1,
+                               ("USD", date(2026, 10, 31), "Unused"): 9}  # fmt: skip
+    bill = bill_of({"v": found}, "USD", at("2026-11-05"), new=1, where="s3://b")
+    assert bill.commitments == Commitments(Decimal(4), Decimal(1))
+    assert not read(*rows).committed
+
+
+def test_a_file_with_very_many_descriptions_keeps_a_limited_number() -> None:
+    rows = [row("2026-11-03", "1", ChargeDescription=f"request {number}") for number in range(30_000)]
+    found = read(*rows)
+    assert (sum(found.amounts.values()), len(found.items)) == (30_000, 0)
+
+
+def test_sums_are_stored_and_read_with_the_same_settings_only() -> None:
+    settings = Cost(budget=300, owner_tag="Owner")
+    found = {"version": read(row("2026-11-03", "2", ChargeDescription="m5.large"), owner_tag="Owner")}
+    fields = json.loads(encode_exports(found, settings))
+    assert decode_exports(fields, settings) == found
+    assert decode_exports(fields, Cost(budget=300)) == {}
+    assert decode_exports({"tags": {}, "files": {}}, settings) == {}
 
 
 @pytest.mark.parametrize(
@@ -77,14 +141,14 @@ def test_a_broken_row_is_named_by_file_and_line(fields: dict[str, str], fact: st
 def test_a_row_that_was_cut_off_is_named() -> None:
     whole = text([row("2026-11-03"), row("2026-11-04")])
     with pytest.raises(CostError, match=r"a\.csv line 3: has 6 columns, but the header has 18"):
-        read_amounts("a.csv", io.StringIO(whole[: whole.rindex("Usage") + 5]), {})
+        read_sums("a.csv", io.StringIO(whole[: whole.rindex("Usage") + 5]), Cost(budget=300))
 
 
 @pytest.mark.parametrize("missing", ["BilledCost", "ChargeClass", "ServiceName"])
 def test_another_version_or_format_is_refused(missing: str) -> None:
     columns = [column for column in COLUMNS if column != missing]
     with pytest.raises(CostError, match=f"a.csv is not an export in FOCUS 1.0 to 1.3, because it lacks .*{missing}"):
-        read_amounts("a.csv", io.StringIO(text([row("2026-11-03")], columns)), {})
+        read_sums("a.csv", io.StringIO(text([row("2026-11-03")], columns)), Cost(budget=300))
 
 
 def file(name: str, modified: str = "2026-11-05") -> ExportFile:
@@ -157,4 +221,4 @@ def test_a_file_that_is_cut_off_is_damaged() -> None:
     body = gzip.compress(text([row("2026-11-03")]).encode())[:-20]
     broken = ExportFile("a.csv.gz", "v", at("2026-11-05"), lambda: io.BytesIO(body))
     with pytest.raises(CostError, match=r"a\.csv\.gz is damaged"), broken.open() as stream:
-        read_amounts("a.csv.gz", stream, {})
+        read_sums("a.csv.gz", stream, Cost(budget=300))

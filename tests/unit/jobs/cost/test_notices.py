@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pytest
 
+from inventories import Cost
 from jobs.cost import sentences
 from jobs.cost.notices import cost_findings, cost_notice
 from jobs.cost.report import CostReport, UnusualDay, report_on
@@ -15,10 +16,11 @@ from tests.parts.bills import Account, at
 
 THRESHOLDS = (50, 80, 100)
 LONG_AGO = date(2026, 1, 1)
+SETTINGS = Cost(budget=300, thresholds=THRESHOLDS)
 
 
 def report(spent: float, forecast: float | None = None) -> CostReport:
-    whole = report_on(Account().bill(at("2026-11-16")), 300, "USD")
+    whole = report_on(Account().bill(at("2026-11-16")), Cost(budget=300))
     return replace(
         whole,
         spent=Decimal(str(spent)),
@@ -67,7 +69,7 @@ FORECAST = "2026-11 forecast 100"
 def test_each_threshold_is_news_once_a_month_and_so_is_falling_below_it(
     spent: float, forecast: float | None, known: tuple[str, ...], keys: tuple[str, ...]
 ) -> None:
-    assert cost_notice(report(spent, forecast), THRESHOLDS, known, LONG_AGO).keys == keys
+    assert cost_notice(report(spent, forecast), SETTINGS, known, LONG_AGO).keys == keys
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,7 @@ def test_each_threshold_is_news_once_a_month_and_so_is_falling_below_it(
 def test_a_forecast_above_the_budget_is_news_with_any_thresholds(
     thresholds: tuple[int, ...], keys: tuple[str, ...]
 ) -> None:
-    assert cost_notice(report(10, 460), thresholds, (), LONG_AGO).keys == keys
+    assert cost_notice(report(10, 460), replace(SETTINGS, thresholds=thresholds), (), LONG_AGO).keys == keys
 
 
 UNUSUAL = UnusualDay(date(2026, 11, 13), Decimal("65.5"), Decimal(10), ("AWS Data Transfer", "Amazon S3"))
@@ -92,12 +94,12 @@ UNUSUAL = UnusualDay(date(2026, 11, 13), Decimal("65.5"), Decimal(10), ("AWS Dat
     ],
 )
 def test_an_unusual_day_is_news_once(since: date, known: tuple[str, ...], keys: tuple[str, ...]) -> None:
-    assert cost_notice(replace(report(10), unusual_days=(UNUSUAL,)), THRESHOLDS, known, since).keys == keys
+    assert cost_notice(replace(report(10), unusual_days=(UNUSUAL,)), SETTINGS, known, since).keys == keys
 
 
 def test_all_news_is_one_message() -> None:
     notice = cost_notice(
-        replace(report(241.2, 412), unusual_days=(UNUSUAL,), credits=Decimal(-80)), THRESHOLDS, (), LONG_AGO
+        replace(report(241.2, 412), unusual_days=(UNUSUAL,), credits=Decimal(-80)), SETTINGS, (), LONG_AGO
     )
     assert notice.title == (
         "80 % of the budget is spent; the forecast exceeds the budget; "
@@ -122,4 +124,4 @@ def test_all_news_is_one_message() -> None:
     ],
 )
 def test_a_finding_is_an_exceeded_budget_or_a_recent_unusual_day(found: CostReport, findings: list[str]) -> None:
-    assert cost_findings(found) == findings
+    assert cost_findings(found, SETTINGS) == findings

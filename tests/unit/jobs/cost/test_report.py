@@ -9,13 +9,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from inventories import Cost
 from jobs.cost.bill import Bill, Charge, ChargeKind, CostError
 from jobs.cost.report import CostReport, report_on, unusual_days
 from tests.parts.bills import Account, at
 
 
 def report(bill: Bill, budget: float = 300) -> CostReport:
-    return report_on(bill, budget, "USD")
+    return report_on(bill, Cost(budget=budget))
 
 
 def test_the_month_in_numbers() -> None:

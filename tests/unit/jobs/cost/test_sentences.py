@@ -6,13 +6,14 @@ from decimal import Decimal
 
 import pytest
 
+from inventories import Cost
 from jobs.cost import sentences
 from jobs.cost.report import report_on
 from tests.parts.bills import Account, at
 
 
 def test_on_the_first_a_message_names_the_most_expensive_services() -> None:
-    whole = report_on(Account().bill(at("2026-11-01")), 300, "USD")
+    whole = report_on(Account().bill(at("2026-11-01")), Cost(budget=300))
     assert "\nMost expensive: Amazon EC2 5.00, Amazon RDS 3.00, Amazon S3 2.00.\n" in sentences.alert_text(whole)
 
 

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -16,10 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inventories import Cost
 from jobs.cli.run import record_as_json
 from jobs.cost import cache, focus
-from jobs.cost.bill import Bill, Charge, ChargeKind
+from jobs.cost.bill import Bill, Charge, ChargeKind, Commitments, DayOfUsage, TaggedUsage
 from jobs.cost.cache import encode_bill
+from jobs.cost.focus_rows import Sums
+from jobs.cost.notices import cost_findings, cost_notice
 from jobs.cost.report import report_on
 from jobs.format import format_duration
 from jobs.run import Failed, Notice, Options, Outcome, Result, alerts, notices, run_job
@@ -42,6 +45,16 @@ BILL = Bill(
     pages=1,
     price="0.01 USD",
     link="https://console.aws.amazon.com",
+    usage=(DayOfUsage(NOW.date(), "Amazon EC2", "m5.large", "data", Decimal("1.50")),),
+    tagged=(TaggedUsage("Owner", "", "Amazon EC2", Decimal("1.50")),),
+    commitments=Commitments(Decimal(10), Decimal(1)),
+)
+COST = Cost(budget=100, owner_tag="Owner", stack_tag="Stack", stacks={"network": 10}, commitments=90)
+SUMS = Sums(
+    {("USD", NOW.date(), "EC2", ChargeKind.USE): Decimal("1.5")},
+    {("USD", NOW.date(), "EC2", "m5.large", "data"): Decimal("1.5")},
+    {("USD", date(2026, 11, 1), "Owner", "data", "EC2"): Decimal("1.5")},
+    {("USD", NOW.date(), "Unused"): Decimal("0.5")},
 )
 
 
@@ -85,13 +98,14 @@ def use_bill(body: bytes) -> None:
     query, bill = from_body("key", body, cache._decode_bill)
     assert encode_bill(bill, query)
     assert sum(charge.amount for charge in bill.charges) < 10**30
+    assert cost_findings(report_on(replace(bill, currency="USD"), COST), COST) is not None
     assert not bill.link or bill.link.startswith("https://")
 
 
 def use_exports(body: bytes) -> None:
-    read = from_body("key", body, partial(focus.decode_exports, tags={}))
+    read = from_body("key", body, partial(focus.decode_exports, settings=COST))
     bill = focus.bill_of(read, "USD", NOW, new=0, where="s3://exports")
-    assert report_on(bill, 100, "USD")
+    assert cost_notice(report_on(bill, COST), COST, (), NOW.date()) is not None
 
 
 USES: dict[str, Callable[[bytes], None]] = {
@@ -119,7 +133,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         "alerts": to_body(asdict(alert)),
         "notices": to_body(asdict(notice)),
         "bill": encode_bill(BILL, {"tags": {}, "role": ""}),
-        "exports": focus.encode_exports({"version": {("USD", NOW.date(), "EC2", ChargeKind.USE): Decimal("1.5")}}, {}),
+        "exports": focus.encode_exports({"version": SUMS}, COST),
     }
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from inventories import Environment
+from inventories import Cost, Environment
 from jobs.backup.take.job import with_shrinkage
+from jobs.cost.bill import Commitments
+from jobs.cost.growth import Cause, Growth
 from jobs.cost.notices import cost_notice
 from jobs.cost.report import report_on
+from jobs.cost.shares import OwnerSpending, StackSpending, Untagged
 from jobs.run import Notice, Options, Outcome, Record, Result, run_job, unusable_store
 from jobs.run.alerts import AlertReason, alert_message
 from jobs.run.delivery import Message, combine
@@ -59,13 +63,26 @@ def notices_in_the_table() -> Iterator[Notice]:
     shrunk = with_shrinkage(run, Result(Outcome.DONE, "", {"set": "x"}), "12 rows, not 400").notice
     assert shrunk
     yield shrunk
-    calm, since = report_on(Account("16").bill(at("2026-11-15")), 300, "USD"), at("2026-11-12").date()
-    yield cost_notice(replace(calm, forecast=None), [80], (), since)
-    yield cost_notice(replace(calm, spent=calm.budget / 2), [80], (), since)
+    settings = Cost(budget=300, thresholds=(80,))
+    calm, since = report_on(Account("16").bill(at("2026-11-15")), settings), at("2026-11-12").date()
+    yield cost_notice(replace(calm, forecast=None), settings, (), since)
+    yield cost_notice(replace(calm, spent=calm.budget / 2), settings, (), since)
     known = ["2026-11 spent 80"]
-    yield cost_notice(replace(calm, spent=calm.budget / 2, forecast=None), [80], known, since)
-    odd = report_on(Account("10", odd={"2026-11-15": "87"}).bill(at("2026-11-15")), 3000, "USD")
-    yield cost_notice(odd, [80], (), since)
+    yield cost_notice(replace(calm, spent=calm.budget / 2, forecast=None), settings, known, since)
+    odd = report_on(Account("10", odd={"2026-11-15": "87"}).bill(at("2026-11-15")), Cost(budget=3000))
+    yield cost_notice(odd, settings, (), since)
+    calm = replace(calm, forecast=None)
+    grown = Growth("Amazon RDS", date(2026, 11, 9), Decimal(41), (Cause("db.r6g.large", True, "data"),))
+    owners = (OwnerSpending("data", Decimal(9)),)
+    yield cost_notice(replace(calm, growths=(grown,), owners=owners), settings, known, since)
+    network = StackSpending("network", Decimal(160), Decimal(200))
+    yield cost_notice(replace(calm, stacks=(network,)), settings, known, since)
+    back = replace(network, spent=Decimal(150))
+    yield cost_notice(replace(calm, stacks=(back,)), settings, [*known, "2026-11 stack network 80"], since)
+    bare = Untagged("Owner", Decimal(41), Decimal(14), ("Amazon RDS",))
+    yield cost_notice(replace(calm, untagged=(bare,)), settings, known, since)
+    unused = Commitments(Decimal(280), Decimal(34))
+    yield cost_notice(replace(calm, commitments=unused), replace(settings, commitments=90), known, since)
 
 
 def test_the_table_has_every_message(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:

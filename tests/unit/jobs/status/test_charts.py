@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pytest
 
+from inventories import Cost
 from jobs.cost.report import CostReport, report_on
 from jobs.status.charts import BOTTOM, LEFT, RIGHT, TOP, day_chart, day_strip, lane, spending_chart
 from jobs.status.days import Mark, MarkedDays
@@ -50,7 +51,7 @@ def test_the_month_before_stands_beside_and_ends_with_the_chart() -> None:
 
 
 def report(spent: str = "10", day: str = "2026-11-15", **more: object) -> CostReport:
-    return replace(report_on(Account(daily=spent).bill(at(day)), 300, "USD"), **more)  # type: ignore[arg-type]
+    return replace(report_on(Account(daily=spent).bill(at(day)), Cost(budget=300)), **more)  # type: ignore[arg-type]
 
 
 def points(drawn: str, name: str) -> list[tuple[float, float]]:

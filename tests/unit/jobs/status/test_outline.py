@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from inventories import Cost
 from jobs.cost.report import report_on
 from jobs.schedule.slots import Slot
 from jobs.status.collect import DatabaseStatus, EnvironmentStatus
@@ -23,7 +24,7 @@ BAD = replace(OK, state=HealthState.FAILED, since=NOW - timedelta(hours=5), sent
 TAKEN = listed(NOW - timedelta(hours=7), verified=NOW - timedelta(days=3))
 SHOP = DatabaseStatus("shop", TAKEN, OK, TAKEN.result)
 DRIFT = Health("drift", "network", HealthState.OK, NOW, "no drift", None)
-BILL = report_on(Account(daily="10").bill(NOW), 300, "USD")
+BILL = report_on(Account(daily="10").bill(NOW), Cost(budget=300))
 
 
 @pytest.mark.parametrize(
