@@ -1,6 +1,7 @@
 """The environments: hosts as pyinfra inventories, and all other settings as validated, immutable objects."""
 
 from inventories.environment import (
+    PITR,
     Alerts,
     BackupLimits,
     CopySettings,
@@ -11,6 +12,7 @@ from inventories.environment import (
     Ignore,
     Keep,
     Metrics,
+    PitrSettings,
     Refresh,
     ServerSettings,
     Source,
@@ -29,6 +31,7 @@ from inventories.value_types import JOBS, UNLIMITED, Cron, PlanCheck, Span, Tunn
 
 __all__ = [
     "JOBS",
+    "PITR",
     "UNLIMITED",
     "Alerts",
     "BackupLimits",
@@ -45,6 +48,7 @@ __all__ = [
     "Keep",
     "Metrics",
     "NoSecret",
+    "PitrSettings",
     "PlanCheck",
     "Refresh",
     "Repository",

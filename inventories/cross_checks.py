@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from inventories.environment import Environment, StoreLocation, StoreSettings, Verify
+from inventories.environment import PITR, Environment, StoreLocation, StoreSettings, Verify
 from inventories.reading import KeyPath, as_written, suggestion
 from inventories.value_types import NOBODY
 
@@ -54,7 +54,7 @@ def _name(environment: Environment, around: Surroundings) -> Iterator[Fault]:
         yield ("environment", "name"), f'{fact}; use name = "{around.name}", or rename the file'
 
 
-_NEEDS_STORE = ("databases", "servers", "copies", "refresh", "stacks", "drift", "cost", "status")
+_NEEDS_STORE = ("databases", "servers", "pitr", "copies", "refresh", "stacks", "drift", "cost", "status")
 
 
 def _store(environment: Environment, sections: Sequence[str]) -> Iterator[Fault]:
@@ -103,6 +103,9 @@ def _keys_with_two_purposes(store: StoreSettings, verify: Verify) -> Iterator[Fa
 def _same_names(environment: Environment) -> Iterator[Fault]:
     for name in sorted(environment.databases.keys() & environment.servers.keys()):
         yield ("databases", name), f"[servers.{name}] has the same name; rename one of them"
+    for kind in ("servers", "copies"):
+        if environment.pitr and PITR in getattr(environment, kind):
+            yield (kind, PITR), f"has the same name as the stanzas of [{PITR}.…]; rename it"
 
 
 def _copies(environment: Environment) -> Iterator[Fault]:
@@ -141,6 +144,14 @@ def _verify_scripts(environment: Environment) -> Iterator[Fault]:
             if source.verify_with and not source.verify_with.is_file():
                 path = _beside(source.verify_with, environment.folder)
                 yield (kind, name, "verify_with"), f"file {path} does not exist; create it, or remove verify_with"
+    for name, stanza in environment.pitr.items():
+        for database, script in stanza.verify_with.items():
+            if not script.is_file():
+                path = _beside(script, environment.folder)
+                yield (
+                    ("pitr", name, "verify_with", database),
+                    f"file {path} does not exist; create it, or remove it here",
+                )
 
 
 def _beside(path: Path, folder: Path) -> str:

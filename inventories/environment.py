@@ -325,6 +325,73 @@ class DatabaseSettings(Source):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PitrLimits:
+    """The limits of a verification of a stanza."""
+
+    run: timedelta = toml_key(value_types.DURATION, "time limit for the whole run", default="6h", example='"6h"')
+    verify_with: timedelta = toml_key(
+        value_types.DURATION, "time limit for each script of verify_with", default="10m", example='"10m"'
+    )
+    behind: timedelta = toml_key(
+        value_types.DURATION,
+        "age of the newest WAL from which the archive counts as behind; raise it for a server that is idle for longer",
+        default="1d",
+        example='"1d"',
+    )
+
+
+PITR = "pitr"
+"""The start of the subjects of stanzas: `pitr.main` for [pitr.main]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PitrSettings:
+    """A stanza of pgBackRest, for point-in-time recovery: shown and verified."""
+
+    name: str
+    stanza: str = toml_key(value_types.STANZA, "name of the stanza", example='"main"')
+    config: Path = toml_key(
+        value_types.ABSOLUTE_PATH,
+        "configuration of pgBackRest on the machine that verifies, with the repository and its secrets",
+        default="/etc/pgbackrest/pgbackrest.conf",
+        example='"/etc/pgbackrest/pgbackrest.conf"',
+    )
+    repository: int | None = toml_key(
+        value_types.REPOSITORY,
+        "number of the repository (default: the first one with a backup)",
+        default=None,
+        example="1",
+    )
+    verify: Cron | None = toml_key(
+        value_types.CRON,
+        "schedule of verifications, which restore the stanza to its latest moment",
+        default=None,
+        example='"0 5 * * 6"',
+    )
+    verify_with: Mapping[str, Path] = toml_key(
+        ValuesByName("a script for each database", value_types.FILE_BESIDE),
+        "SQL scripts that a verification runs, by database; each of their statements returns no row if all is well",
+        default={},
+        example='{ shop = "verify/shop.sql" }',
+    )
+    amcheck: bool = toml_key(
+        value_types.YES_OR_NO,
+        "check tables and indexes with pg_amcheck, where it is installed",
+        default=True,
+        example="true",
+    )
+    counts: bool = toml_key(
+        value_types.YES_OR_NO, "count the rows of all tables, which reads each of them", default=True, example="true"
+    )
+    limits: PitrLimits = toml_key(TableOf(PitrLimits), "limits of a verification", default={})
+
+    @property
+    def subject(self) -> str:
+        """The subject of its runs."""
+        return f"{PITR}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refresh:
     """A database to fill with sanitised data from the newest verified backup set of another environment."""
 
@@ -753,6 +820,11 @@ class Environment:
     databases: Mapping[str, DatabaseSettings] = toml_key(
         NamedTables(TableOf(DatabaseSettings), ("shop",)),
         "one PostgreSQL database",
+        default={},
+    )
+    pitr: Mapping[str, PitrSettings] = toml_key(
+        NamedTables(TableOf(PitrSettings), ("main",)),
+        "stanza of pgBackRest for point-in-time recovery, shown and verified",
         default={},
     )
     refresh: Mapping[str, Refresh] = toml_key(

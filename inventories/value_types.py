@@ -536,6 +536,13 @@ def _textfile(value: object) -> Path:
     return Path(text)
 
 
+def _absolute_path(value: object) -> Path:
+    text = _text(value)
+    if not text.startswith("/"):
+        raise InvalidValue(f"{as_written(text)} is not an absolute path; begin it with /")
+    return Path(text)
+
+
 class _FileBeside(ValueType[Path]):
     """A path relative to the directory of the environment file."""
 
@@ -663,6 +670,9 @@ ROLE = Scalar(
 )
 CURRENCY = Scalar("three capitals", _matching(r"[A-Z]{3}", "a currency", 'use three capitals, such as "USD"'))
 PATH_IN_STORE = Scalar("a key in the store", _path_in_store)
+ABSOLUTE_PATH = Scalar("an absolute path", _absolute_path)
+STANZA = Scalar("a stanza of pgBackRest", _matching(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}", "a stanza", NAME_RULE))
+REPOSITORY = Scalar("1 to 256", _whole("a repository of pgBackRest", 1, 256))
 TEXTFILE = Scalar("an absolute path that ends in .prom", _textfile)
 FILE_BESIDE = _FileBeside()
 ORIGIN = Scalar("environment/database", _origin)

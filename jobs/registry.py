@@ -8,7 +8,7 @@ from jobs.run.job import Job
 
 JOBS: dict[str, str] = {
     "backup": "jobs.backup.take.job:BACKUP",
-    "verify": "jobs.backup.verify.verify:VERIFY",
+    "verify": "jobs.pitr.job:VERIFICATIONS",
     "retention": "jobs.retention.job:RETENTION",
     "copy": "jobs.copies.job:COPY",
     "drift": "jobs.stacks.drift:DRIFT",

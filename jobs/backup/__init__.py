@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from jobs.backup.places import find_copy, in_its_place, open_copy, open_separate_copy, split_copy
     from jobs.backup.postgres.connection import Address, ConnectionTarget, Endpoint, reach, translated_errors
     from jobs.backup.postgres.copies import abandoned_copies
+    from jobs.backup.postgres.counting import count_tables
     from jobs.backup.postgres.extensions import ONE_DATABASE
     from jobs.backup.postgres.privileges import NEEDED_PRIVILEGES, missing_privileges
-    from jobs.backup.postgres.programs import dump_program, installed_clients
+    from jobs.backup.postgres.programs import ClientProgram, dump_program, installed_clients
     from jobs.backup.postgres.quoting import identifier
     from jobs.backup.restore.chosen_owner import ChosenOwner, owner_by_default
-    from jobs.backup.restore.compare import Difference
+    from jobs.backup.restore.compare import Difference, difference_text
     from jobs.backup.restore.ordinary_role import OrdinaryRole, ordinary_role
     from jobs.backup.restore.protected import find_protection
     from jobs.backup.restore.restore import (
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         maintenance_connection,
         unconnected_databases,
     )
+    from jobs.backup.restore.temporary_role import reading_role
     from jobs.backup.sets.choose_set import choose_set, chosen_and_older, find_by_id, parse_time, warnings_on_choice
     from jobs.backup.sets.description import Description, encode_description
     from jobs.backup.sets.encryption import can_decrypt, decrypt, encrypt, new_key_pair
@@ -95,8 +97,15 @@ if TYPE_CHECKING:
         subjects_named,
         subjects_of_copy,
     )
-    from jobs.backup.verify.scratch import lacking_extensions, verification_fault
-    from jobs.backup.verify.verify import Verification, verify_job
+    from jobs.backup.verify.amcheck import AmcheckResult, pg_amcheck_of, run_amcheck
+    from jobs.backup.verify.scratch import (
+        lacking_extensions,
+        scratch_folder,
+        temporary_endpoint,
+        verification_fault,
+    )
+    from jobs.backup.verify.statements import script_differences
+    from jobs.backup.verify.verify import VERIFY, Verification, verify_job
 
 _NAMES = {
     "concurrent": ("ByteCounter", "Cancellation", "run_concurrently"),
@@ -105,12 +114,13 @@ _NAMES = {
     "places": ("find_copy", "in_its_place", "open_copy", "open_separate_copy", "split_copy"),
     "postgres.connection": ("Address", "ConnectionTarget", "Endpoint", "reach", "translated_errors"),
     "postgres.copies": ("abandoned_copies",),
+    "postgres.counting": ("count_tables",),
     "postgres.extensions": ("ONE_DATABASE",),
     "postgres.privileges": ("NEEDED_PRIVILEGES", "missing_privileges"),
-    "postgres.programs": ("dump_program", "installed_clients"),
+    "postgres.programs": ("ClientProgram", "dump_program", "installed_clients"),
     "postgres.quoting": ("identifier",),
     "restore.chosen_owner": ("ChosenOwner", "owner_by_default"),
-    "restore.compare": ("Difference",),
+    "restore.compare": ("Difference", "difference_text"),
     "restore.ordinary_role": ("OrdinaryRole", "ordinary_role"),
     "restore.protected": ("find_protection",),
     "restore.restore": (
@@ -124,6 +134,7 @@ _NAMES = {
     ),
     "restore.side_table": ("SideTable", "restore_side_table"),
     "restore.target": ("RestoreTarget", "inspect_target", "maintenance_connection", "unconnected_databases"),
+    "restore.temporary_role": ("reading_role",),
     "sets.choose_set": ("choose_set", "chosen_and_older", "find_by_id", "parse_time", "warnings_on_choice"),
     "sets.description": ("Description", "encode_description"),
     "sets.encryption": ("can_decrypt", "decrypt", "encrypt", "new_key_pair"),
@@ -180,8 +191,10 @@ _NAMES = {
         "subjects_named",
         "subjects_of_copy",
     ),
-    "verify.scratch": ("lacking_extensions", "verification_fault"),
-    "verify.verify": ("Verification", "verify_job"),
+    "verify.amcheck": ("AmcheckResult", "pg_amcheck_of", "run_amcheck"),
+    "verify.scratch": ("lacking_extensions", "scratch_folder", "temporary_endpoint", "verification_fault"),
+    "verify.statements": ("script_differences",),
+    "verify.verify": ("VERIFY", "Verification", "verify_job"),
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
@@ -193,12 +206,15 @@ __all__ = [
     "PIN",
     "SIGNATURE",
     "STDOUT",
+    "VERIFY",
     "Address",
+    "AmcheckResult",
     "BackupError",
     "BadSignature",
     "ByteCounter",
     "Cancellation",
     "ChosenOwner",
+    "ClientProgram",
     "ConnectionTarget",
     "Description",
     "Difference",
@@ -231,10 +247,12 @@ __all__ = [
     "choose_mode",
     "choose_set",
     "chosen_and_older",
+    "count_tables",
     "databases_with_sets",
     "decode_manifest",
     "decrypt",
     "default_file",
+    "difference_text",
     "dump_program",
     "encode_description",
     "encode_manifest",
@@ -275,9 +293,11 @@ __all__ = [
     "parse_public_key",
     "parse_time",
     "password_in_file",
+    "pg_amcheck_of",
     "plan_restore",
     "reach",
     "read_unhashed",
+    "reading_role",
     "require_original_place",
     "require_pieces",
     "require_sets_of_servers",
@@ -285,7 +305,10 @@ __all__ = [
     "restore_side_table",
     "restore_streams",
     "result_signer",
+    "run_amcheck",
     "run_concurrently",
+    "scratch_folder",
+    "script_differences",
     "section_of",
     "server_of",
     "set_prefix",
@@ -295,6 +318,7 @@ __all__ = [
     "subjects_named",
     "subjects_of_copy",
     "superuser_warnings",
+    "temporary_endpoint",
     "translated_errors",
     "trust_of",
     "unconnected_databases",

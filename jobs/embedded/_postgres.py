@@ -9,13 +9,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from jobs.embedded._folders import temporary_folder
+from jobs.embedded._folders import remove_folder, temporary_folder
 from jobs.embedded._program import NotInstalled, NotStarted, RunningProgram, free_port, if_parent_lives, start_program
 from jobs.embedded._sandbox import INSIDE, Sandbox, minimal_environment, new_sandbox
 
@@ -102,6 +102,56 @@ def isolated_postgres(
         yield stack.enter_context(_server(bin_folder, layout, settings or {}))
 
 
+@contextmanager
+def recovered_postgres(
+    bin_folder: Path,
+    folder: Path,
+    restore: Callable[[Path], None],
+    *,
+    settings: Mapping[str, str],
+    check: Callable[[], None],
+    seconds: float,
+) -> Iterator[PostgresServer]:
+    """Start a server on a cluster that `restore` puts below the directory that it gets, after recovery from its pg_wal.
+
+    It always runs in a sandbox. Of the configuration that the cluster brings, nothing counts: neither its files, nor
+    what ALTER SYSTEM wrote. NotStarted if this machine has no sandbox, or if the recovery takes longer.
+    """
+    with _new_home(folder) as (home, stack):
+        sandbox = new_sandbox(bin_folder, home)
+        if not isinstance(sandbox, Sandbox):
+            raise NotStarted(f"this machine cannot isolate it: {sandbox}")
+        restore(sandbox.writes)
+        own = _own_configuration(sandbox.writes)
+        if os.geteuid() == 0:
+            subprocess.run(["chown", "-Rh", f"{sandbox.user}:{sandbox.user}", "--", str(sandbox.writes)], check=True)
+        layout = _sandboxed_layout(sandbox, home, stack)
+        everything = {**settings, **own, **_ISOLATED}
+        yield stack.enter_context(_running(bin_folder, layout, everything, check=check, seconds=seconds))
+
+
+# Nothing of the archive is left to fetch. The sandbox's /dev/shm belongs to root, so POSIX shared memory does not work.
+_ISOLATED = {"restore_command": "exit 1", "archive_mode": "off", "dynamic_shared_memory_type": "sysv"}
+_OF_THE_CLUSTER = ("postgresql.auto.conf", "recovery.conf", "standby.signal", "recovery.signal", "postmaster.pid")
+
+
+def _own_configuration(writes: Path) -> dict[str, str]:
+    """Replace the configuration of a restored cluster; return the settings that name its files."""
+    if (writes / "data").is_symlink():
+        raise NotStarted("the restored data directory is a link")
+    for name in _OF_THE_CLUSTER:
+        path = writes / "data" / name
+        remove_folder(path)
+        path.unlink(missing_ok=True)
+    (writes / "data/recovery.signal").touch(0o600)
+    own = writes / "configuration"
+    own.mkdir(0o700)
+    files = {"config_file": "", "hba_file": "local all all trust\n", "ident_file": ""}
+    for name, text in files.items():
+        (own / name).write_text(text)
+    return {name: str(INSIDE / "configuration" / name) for name in files}
+
+
 def isolation_fault(version: int | Path) -> str:
     """Return why isolated_postgres() cannot isolate a server on this machine; nothing if it can."""
     with tempfile.TemporaryDirectory(prefix="crew-") as folder:
@@ -162,6 +212,21 @@ def _server(
     password: str | None = None,
 ) -> Iterator[PostgresServer]:
     _initdb(bin_folder, layout, password)
+    with _running(bin_folder, layout, settings, tcp=tcp) as server:
+        yield server
+
+
+@contextmanager
+def _running(
+    bin_folder: Path,
+    layout: _Layout,
+    settings: Mapping[str, str],
+    *,
+    tcp: bool = False,
+    check: Callable[[], None] = lambda: None,
+    seconds: float = 60,
+) -> Iterator[PostgresServer]:
+    """Start a server on the data of a layout; it is ready within so many seconds."""
     port = free_port()
     all_settings = {**NOT_DURABLE, **settings}
     argv = server_command(bin_folder, layout.data_inside, layout.socket_inside, port, tcp=tcp, settings=all_settings)
@@ -174,7 +239,12 @@ def _server(
         end=signal.SIGKILL if sandboxed else signal.SIGQUIT,  # at once: there is no data to keep
         sandboxed=sandboxed,
     ) as program:
-        program.wait_until(lambda: _is_ready(layout.data))
+
+        def is_ready() -> bool:
+            check()
+            return _is_ready(layout.data)
+
+        program.wait_until(is_ready, seconds)
         if layout.sandbox is not None:
             _link_socket(layout.sandbox.writes, layout.socket, port)
         major = _major(layout.data)

@@ -20,6 +20,7 @@ _SYSTEM = (
     *("/etc/alternatives", "/etc/ld.so.cache", "/var/cache/postgresql/dicts", "/bin/sh", "/usr/bin/locale"),
 )
 _USERS = "/etc/passwd"
+_HIDDEN = ("/dev", "/proc", "/run", "/sys", str(INSIDE))
 
 # User IDs that no distribution and no service of systemd uses: https://systemd.io/UIDS-GIDS
 _FREE_USER_IDS = range(60_578, 61_184)
@@ -64,11 +65,11 @@ class Sandbox:
         ]
 
 
-def _as_user(setpriv: str, user: int) -> list[str]:
+def _as_user(setpriv: str, user: int, group: int | None = None) -> list[str]:
     return [
         setpriv,
         f"--reuid={user}",
-        f"--regid={user}",
+        f"--regid={user if group is None else group}",
         "--clear-groups",
         "--no-new-privs",
         "--inh-caps=-all",
@@ -76,6 +77,39 @@ def _as_user(setpriv: str, user: int) -> list[str]:
         "--bounding-set=-all",
         "--",
     ]
+
+
+def writing_only(folder: Path, account: tuple[int, int]) -> list[str]:
+    """Return the start of a command that reads this machine and its network, and writes only to a folder, as INSIDE.
+
+    As root, the command runs as this user and group, without any capability.
+    """
+    is_root = os.geteuid() == 0
+    return [
+        "bwrap",
+        *(() if is_root else ("--unshare-user",)),
+        *("--unshare-ipc", "--unshare-pid", "--unshare-uts", "--die-with-parent", "--new-session"),
+        *(word for path in sorted(Path("/").iterdir()) for word in _visible(path)),
+        *("--dev", "/dev"),
+        *("--ro-bind-try", "/run/systemd/resolve", "/run/systemd/resolve"),  # /etc/resolv.conf can be a link to it
+        *("--bind", str(folder), str(INSIDE)),
+        *("--remount-ro", "/"),
+        *("--chdir", str(INSIDE)),
+        "--",
+        *(as_account(account) if is_root else ()),
+    ]
+
+
+def as_account(account: tuple[int, int]) -> list[str]:
+    """Return the start of a command that runs as a user and group, without any capability."""
+    return _as_user("setpriv", *account)
+
+
+def _visible(path: Path) -> list[str]:
+    """Return bubblewrap's options that show a file of the root directory; none for other processes and sockets."""
+    if path.is_symlink():
+        return ["--symlink", str(path.readlink()), str(path)]
+    return [] if str(path) in _HIDDEN else ["--ro-bind", str(path), str(path)]
 
 
 def new_sandbox(bin_folder: Path, folder: Path) -> Sandbox | str:

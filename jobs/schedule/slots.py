@@ -67,6 +67,7 @@ def _lines(environment: Environment) -> Iterator[tuple[str, str, object]]:
     for job in DATABASE_JOBS:
         copies = environment.copies if job != "backup" else {}
         yield from ((job, name, getattr(table, job)) for name, table in sorted({**tables, **copies}.items()))
+    yield from (("verify", stanza.subject, stanza.verify) for _, stanza in sorted(environment.pitr.items()))
     yield from (("copy", name, copy.at) for name, copy in sorted(environment.copies.items()))
     yield from (("refresh", name, table.at) for name, table in sorted(environment.refresh.items()))
     for job, table, key in (

@@ -24,6 +24,7 @@ nftables            the lab's firewall
 openssh-client      tunnels, and the deploys in the lab
 openssh-server      tunnels end at a real sshd
 openssl             servers with certificates
+pgbackrest          verifications restore a stanza
 postgresql          the distribution's own server, and pg_dump of its version
 postgresql-client   the same
 postgresql-N-cron   an extension that needs a preloaded library and one named database

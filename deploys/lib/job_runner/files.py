@@ -105,6 +105,7 @@ def configuration_files(repository: Repository, environments: Sequence[Environme
     for environment in environments:
         sources = [*environment.servers.values(), *environment.databases.values()]
         scripts += [source.verify_with for source in sources if source.verify_with is not None]
+        scripts += [script for stanza in environment.pitr.values() for script in stanza.verify_with.values()]
     files |= {str(script.relative_to(repository.folder)): script for script in scripts}
     if any(environment.drift and environment.drift.check for environment in environments):
         stacks = repository.root / "terraform"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from jobs.backup.sets.description import Description, SequenceValue, TableRows
-from jobs.format import and_more
+from jobs.format import and_more, plural
 
 _SHOWN = 5
 
@@ -40,7 +40,7 @@ class Difference:
     expected: int | None
     found: int | None
     rows: tuple[str, ...] = ()
-    """The first rows of a statement of the team. They are data, so no record, log or alert has them."""
+    """The first rows of a statement of the team, or lines of pg_amcheck: data, so no record, log or alert has them."""
 
 
 def compare(
@@ -94,6 +94,8 @@ def sequence_notes(expected: Iterable[SequenceValue], found: Mapping[QualifiedNa
 
 def difference_text(difference: Difference) -> str:
     """Return a difference as text for errors and logs."""
+    if difference.kind == "amcheck":
+        return f"amcheck {difference.name}: {plural(difference.found or 0, 'fault')}"
     unit = " rows" if difference.kind in ("table", "statement") else ""
     found = "missing" if difference.found is None else f"{difference.found}{unit} found"
     expected = "" if difference.expected is None else f"{difference.expected}{unit} expected, "

@@ -106,7 +106,7 @@ def require_space(free: int, dumped: int, factor: float, folder: str) -> None:
     if free < needed:
         raise BackupError(
             f"a verification needs {needed / 1e9:.1f} GB free in {folder} ({factor:g} times the {dumped / 1e9:.1f} GB "
-            f"dumped), but only {free / 1e9:.1f} GB are free; free some space, set TMPDIR to a larger disk, "
+            f"of data), but only {free / 1e9:.1f} GB are free; free some space, set TMPDIR to a larger disk, "
             "or name a scratch server in [verify]"
         )
 
@@ -131,14 +131,21 @@ def scratch_server(run: Run, stored: StoredSet, settings: Verify) -> Iterator[Sc
             where = endpoint.parameters.get("host") or "the scratch server"
             yield ScratchServer(endpoint, where, temporary=False, as_superuser=settings.as_superuser)
         return
-    parent = Path(tempfile.gettempdir())
-    remove_abandoned_folders(parent)
-    require_space(shutil.disk_usage(parent).free, stored.manifest.dumped_bytes, settings.space, str(parent))
     with (
-        embedded.temporary_folder(f"{_PREFIX}{os.getpid()}-", parent) as folder,
+        scratch_folder(stored.manifest.dumped_bytes, settings.space) as folder,
         _temporary_server(run, stored, folder) as server,
     ):
         yield server
+
+
+@contextmanager
+def scratch_folder(size: int, factor: float) -> Iterator[Path]:
+    """Yield a new directory on a disk with space for so many bytes, times the factor; remove what others have left."""
+    parent = Path(tempfile.gettempdir())
+    remove_abandoned_folders(parent)
+    require_space(shutil.disk_usage(parent).free, size, factor, str(parent))
+    with embedded.temporary_folder(f"{_PREFIX}{os.getpid()}-", parent) as folder:
+        yield folder
 
 
 def _require_configured(endpoint: Endpoint, description: Description) -> None:

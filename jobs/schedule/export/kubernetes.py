@@ -9,7 +9,7 @@ from hashlib import sha256
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
-from inventories import Environment
+from inventories import PITR, Environment
 from jobs.run.ticks import period
 from jobs.schedule.due import describe_line
 from jobs.schedule.export import UnsupportedSchedule
@@ -83,6 +83,11 @@ def _refuse_what_pods_cannot_reach(environment: Environment, timers: Sequence[Ti
         raise UnsupportedSchedule(
             f"verify.scratch: a pod has no socket in {socket}; use host={SCRATCH_SOCKET} for a server in a container "
             "of its own, or name a server that the cluster reaches by TCP"
+        )
+    if stanzas := [name for timer in timers for name in timer.names if name.startswith(f"{PITR}.")]:
+        raise UnsupportedSchedule(
+            f"{', '.join(stanzas)}: the image has no pgBackRest; verify stanzas on a machine that has it and "
+            "PostgreSQL's server programs, and write no `verify` here"
         )
     tables = {**environment.databases, **environment.servers}
     for database in (name for timer in timers if timer.job in DATABASE_CLIENTS for name in timer.names):

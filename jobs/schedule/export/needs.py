@@ -28,7 +28,8 @@ def run_timeout(environment: Environment, timer: Timer) -> timedelta:
     servers = sum(
         (environment.servers[name].limits.run for name in timer.names if name in environment.servers), timedelta()
     )
-    return (databases + LONG_DATABASES * servers or DEFAULT_LIMIT) + MARGIN
+    stanzas = sum((each.limits.run for each in environment.pitr.values() if each.subject in timer.names), timedelta())
+    return (databases + LONG_DATABASES * servers + stanzas or DEFAULT_LIMIT) + MARGIN
 
 
 def secrets_of(environment: Environment, timer: Timer, others: Mapping[str, Environment]) -> tuple[Secret, ...]:

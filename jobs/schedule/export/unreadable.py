@@ -37,6 +37,10 @@ def named_paths(environment: Environment) -> Iterator[tuple[str, Path]]:
         for name, source in getattr(environment, kind).items():
             if source.verify_with is not None:
                 yield f"{kind}.{name}.verify_with", source.verify_with
+    for name, stanza in environment.pitr.items():
+        yield f"pitr.{name}.config", stanza.config
+        for database, script in stanza.verify_with.items():
+            yield f"pitr.{name}.verify_with.{database}", script
     for folder in writable_folders(environment):
         yield "store.url or metrics.textfile", Path(folder)
 

@@ -38,6 +38,18 @@ BROKEN = {
             "databases.shop: [servers.shop] has the same name; rename one of them",
         ],
     ),
+    "stanzas beside a server of their name": (
+        WHOLE + '[servers.pitr]\nurl = "postgresql://db"\n[pitr.main]\nstanza = "main"\n',
+        [
+            "servers.pitr: has the same name as the stanzas of [pitr.…]; rename it",
+        ],
+    ),
+    "a stanza with a missing script": (
+        WHOLE + '[pitr.main]\nstanza = "main"\nverify_with = { shop = "no.sql" }\n',
+        [
+            "pitr.main.verify_with.shop: file no.sql beside this file does not exist; create it, or remove it here",
+        ],
+    ),
     "copies that are something else, too": (
         WHOLE
         + '[copies.shop]\nurl = "file:///a"\n[copies.b]\nurl = "file:///a/"\n[copies.c]\nurl = "file:///var/lib/groundcrew"\n',

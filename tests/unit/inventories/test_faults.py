@@ -55,10 +55,18 @@ BROKEN = {
             "line 8, column 16: invalid TOML (cannot declare ('databases', 'shop') twice); define each key and table only once; correct this first; the rest of the file was not checked",
         ],
     ),
+    "a stanza": (
+        WHOLE + '[pitr.main]\nstanza = "--repo=2"\nconfig = "pgbackrest.conf"\nrepository = 0\n',
+        [
+            'pitr.main.stanza: "--repo=2" is not a stanza; use letters, digits, - and _, at most 63, the first a letter or a digit',
+            'pitr.main.config: "pgbackrest.conf" is not an absolute path; begin it with /',
+            "pitr.main.repository: 0 is not a repository of pgBackRest; use a whole number from 1 to 256",
+        ],
+    ),
     "an unknown section": (
         WHOLE + "[backups]\n",
         [
-            "backups: unknown key; use one of: environment, store, copies, servers, databases, refresh, verify, terraform, stacks, drift, cost, status, runs, alerts, metrics",
+            "backups: unknown key; use one of: environment, store, copies, servers, databases, pitr, refresh, verify, terraform, stacks, drift, cost, status, runs, alerts, metrics",
         ],
     ),
     "an unknown key": (

@@ -59,6 +59,6 @@ def test_debian_packages_of_an_extension(extension: str, packages: str) -> None:
 def test_requires_space_by_the_size_of_the_dump() -> None:
     require_space(2_000_000_000, 1_000_000_000, 2, "/tmp")
     with pytest.raises(
-        BackupError, match=r"needs 2\.0 GB free in /scratch \(2 times the 1\.0 GB dumped\), but only 1\.9 GB are free"
+        BackupError, match=r"needs 2\.0 GB free in /scratch \(2 times the 1\.0 GB of data\), but only 1\.9 GB are free"
     ):
         require_space(1_900_000_000, 1_000_000_000, 2, "/scratch")

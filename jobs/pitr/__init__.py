@@ -1,0 +1,1 @@
+"""Point-in-time recovery: what the repositories of pgBackRest can restore, and verifications of it."""

@@ -1,0 +1,192 @@
+"""What a repository has, from the output of pgBackRest 2.45, and from output that nobody should trust."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from jobs.pitr.stanza import (
+    Archive,
+    BaseBackup,
+    PitrError,
+    Stanza,
+    behind,
+    choose_repository,
+    missing_wal,
+    parse_archive,
+    parse_stanzas,
+    short_reason,
+)
+
+NOW = datetime(2026, 11, 30, 7, tzinfo=UTC)
+FULL, INCR = "20261130-061227F", "20261130-061227F_20261130-063000I"
+
+
+def backup(label: str, stop: int, start: str, key: int = 1, **more: Any) -> dict[str, Any]:
+    entry = {
+        "archive": {"start": start, "stop": start},
+        "database": {"id": 1, "repo-key": key},
+        "error": False,
+        "info": {"size": 29103892, "repository": {"size": 3487168}},
+        "label": label,
+        "timestamp": {"start": stop - 2, "stop": stop},
+    }
+    return {**entry, **more}
+
+
+def info(**more: Any) -> dict[str, Any]:
+    entry = {
+        "archive": [{"database": {"id": 1, "repo-key": 1}, "id": "15-1", "max": f"{3:024X}", "min": f"{1:024X}"}],
+        "backup": [backup(INCR, 1796025600, f"{3:024X}"), backup(FULL, 1796022749, f"{2:024X}")],
+        "cipher": "aes-256-cbc",
+        "db": [{"id": 1, "repo-key": 1, "system-id": 7713858946029294811, "version": "15"}],
+        "name": "main",
+        "repo": [{"cipher": "aes-256-cbc", "key": 1, "status": {"code": 0, "message": "ok"}}],
+        "status": {"code": 0, "message": "ok"},
+    }
+    return {**entry, **more}
+
+
+def parsed(entry: Any) -> tuple[Stanza, ...]:
+    return parse_stanzas(json.dumps([entry]).encode(), "main")
+
+
+def test_a_stanza() -> None:
+    full = BaseBackup(FULL, datetime.fromtimestamp(1796022749, UTC), 29103892, f"{2:024X}")
+    incr = BaseBackup(INCR, datetime.fromtimestamp(1796025600, UTC), 29103892, f"{3:024X}")
+    assert parsed(info()) == (Stanza("main", 1, "", 15, "15-1", f"{3:024X}", (full, incr)),)
+    assert parsed(info())[0].newest == incr
+
+
+def status(code: int, message: str, key: int = 1) -> dict[str, Any]:
+    return {"cipher": "aes-256-cbc", "key": key, "status": {"code": code, "message": message}}
+
+
+NOISE = (
+    "[FormatError] unable to load info file '/r/backup.info'\nFormatError: key/value found outside of section: \x1b[31m"
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"repo": [status(1, "missing stanza path")]}, "missing stanza path"),
+        ({"repo": [status(99, NOISE)]}, "it can't be decrypted; is the key in its configuration right (cipher-pass)?"),
+        ({"repo": [status(99, "[X] a\nHINT: b\n\x1b[31mc")]}, "[X] a \\x1b[31mc"),
+        ({"repo": [status(2, "no valid backups")], "backup": []}, "it has no backup yet"),
+        ({"backup": [backup(FULL, 1796022749, f"{2:024X}", error=True)]}, "it has no backup yet"),
+        ({"db": []}, "it has no server; was the stanza created?"),
+        (
+            {"db": [{"id": 1, "repo-key": 1, "version": "9.6"}]},
+            "its server is PostgreSQL 9; verifications need 13 or newer",
+        ),
+    ],
+)
+def test_why_nothing_can_be_restored(change: dict[str, Any], fault: str) -> None:
+    [stanza] = parsed(info(**change))
+    assert stanza.fault == fault
+
+
+def test_noise_of_a_wrong_key_is_no_json() -> None:
+    output = json.dumps([info(repo=[status(99, NOISE)])]).encode().replace(b"\\u001b", b"\x1b\x01\xff")
+    assert "can't be decrypted" in parse_stanzas(output, "main")[0].fault
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        b"",
+        b"null",
+        b"{}",
+        b"[]",
+        b"[1]",
+        b"[" * 100_000,
+        b"\xff\xfe",
+        json.dumps([info(repo="x")]).encode(),
+        json.dumps([info(db=[{"id": "x"}])]).encode(),
+        json.dumps([info(backup=[backup("../../etc", 1, f"{2:024X}")])]).encode(),
+        json.dumps([info(backup=[backup("--type=immediate", 1, f"{2:024X}")])]).encode(),
+        json.dumps([info(backup=[backup(FULL, 10**30, f"{2:024X}")])]).encode(),
+        json.dumps([info(backup=[backup(FULL, 1, "$(id)")])]).encode(),
+        json.dumps([info(archive=[{"database": {"id": 1, "repo-key": 1}, "id": "../x", "max": f"{3:024X}"}])]).encode(),
+        json.dumps([info(archive=[{"database": {"id": 1, "repo-key": 1}, "id": "15-1", "max": "; id"}])]).encode(),
+    ],
+)
+def test_hostile_output_is_refused(output: bytes) -> None:
+    with pytest.raises(PitrError, match="pgBackRest printed something else than its state"):
+        parse_stanzas(output, "main")
+
+
+def test_the_first_repository_with_a_backup_is_chosen() -> None:
+    broken, whole = Stanza("main", 1, "missing stanza path"), Stanza("main", 2)
+    assert choose_repository((broken, whole), None) is whole
+    assert choose_repository((broken, whole), 1) is broken
+    with pytest.raises(PitrError, match="its configuration has no repository 3; it has: 1, 2"):
+        choose_repository((broken, whole), 3)
+
+
+def listing(*names: str) -> bytes:
+    entries = {name: {"type": "file", "size": 1, "time": 1796022749 + turn} for turn, name in enumerate(names)}
+    return json.dumps({".": {"type": "path"}, **entries}).encode()
+
+
+HASH = "096c5f6d4dfd8860b50fa5464c123aec7ee93dad"
+
+
+def test_the_wal_that_a_recovery_needs() -> None:
+    one, two, three = (f"00000001000000000000000{number}" for number in (1, 2, 3))
+    later = "000000020000000000000003"
+    found = parse_archive(
+        listing(
+            *(f"15-1/{name[:16]}/{name}-{HASH}.zst" for name in (three, one, two, later)),
+            f"15-1/{two[:16]}/{two}.00000028.backup",
+            f"15-1/{two[:16]}/{two}.partial-{HASH}.zst",
+            "00000002.history",
+            "archive.info",
+            f"../../{two};id-{HASH}",
+        ),
+        two,
+    )
+    assert found == Archive(("00000002.history", two, three, later), datetime.fromtimestamp(1796022752, UTC))
+    assert found.bytes == 4 * 16 * 1024 * 1024
+    assert parse_archive(b"{}", two) == Archive((), None)
+
+
+@pytest.mark.parametrize("output", [b"", b"[1]", b'{"a": 1', listing(f"{1:024X}-{HASH}").replace(b"1796", b"[1],")])
+def test_a_hostile_listing_is_refused(output: bytes) -> None:
+    with pytest.raises(PitrError, match="listed its archive in another way"):
+        parse_archive(output, f"{1:024X}")
+
+
+@pytest.mark.parametrize(
+    ("age", "text"),
+    [
+        (None, "the repository has no WAL since its newest backup"),
+        (timedelta(minutes=59), ""),
+        (timedelta(hours=3), "the newest WAL arrived 3 h ago: the server writes nothing, or does not archive"),
+        (timedelta(hours=-3), ""),
+    ],
+)
+def test_an_archive_that_is_behind(age: timedelta | None, text: str) -> None:
+    assert behind(NOW - age if age is not None else None, NOW, timedelta(hours=1)) == text
+
+
+@pytest.mark.parametrize(
+    ("ended", "archived", "missing"),
+    [
+        (f"{3:024X}", [f"{1:024X}", f"{3:024X}"], False),
+        ("000000020000000000000003", ["000000010000000000000003", "00000002.history"], False),
+        (f"{2:024X}", [f"{1:024X}", f"{4:024X}"], True),
+        (f"{2:024X}", [], False),
+    ],
+)
+def test_a_gap_in_the_wal(ended: str, archived: list[str], missing: bool) -> None:
+    assert bool(missing_wal(ended, archived)) is missing
+
+
+def test_a_reason_is_short() -> None:
+    assert short_reason("") == "pgBackRest gave no reason"
+    assert len(short_reason("x" * 5000)) == 301
