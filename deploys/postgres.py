@@ -10,7 +10,7 @@ from __future__ import annotations
 from pyinfra import host
 
 from deploys.lib import preflight
-from deploys.lib.postgres import archive, extensions, restore, server, setup, tls
+from deploys.lib.postgres import archive, exporter, extensions, restore, server, setup, tls
 from deploys.lib.postgres import roles as postgres_roles
 
 if host.name in preflight.hosts_of_group(setup.GROUP):
@@ -23,6 +23,8 @@ if host.name in preflight.hosts_of_group(setup.GROUP):
     if this_server.pitr:
         restore.require_no_unfinished_restore()
     roles, databases = postgres_roles.desired_state(given_roles, given_databases, backup)
+    if this_server.exporter:
+        roles.append(exporter.ROLE)
 
     setup.install_server(this_server)
     setup.configure_server(this_server)
@@ -44,6 +46,7 @@ if host.name in preflight.hosts_of_group(setup.GROUP):
         server.grant_large_objects(
             name="Large objects", backup=backup["name"], databases=[database.name for database in databases]
         )
+    setup.start_services(this_server, [role["name"] for role in given_roles])
     if this_server.pitr:
         archive.start(this_server.pitr, this_server.version)
     else:

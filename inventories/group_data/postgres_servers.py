@@ -41,6 +41,14 @@ postgres_extensions: dict[str, object] = {}
 #    "ca": "~/certificates/ca.pem", "client_ca": "~/certificates/clients.pem"}
 postgres_tls: dict[str, object] = {}
 
+# pgbouncer, with transaction pooling, for the roles above. "clients" can connect, with TLS; [] is this host only.
+# "size" is how many connections to the server each database and role can have, "connections" how many clients.
+#   {"clients": ["10.0.0.0/8"], "port": 6432, "size": 20, "connections": 1000}
+postgres_pooler: dict[str, object] = {}
+# prometheus-postgres-exporter. Prometheus on another host needs an address of this host, and `metrics_from`.
+#   {"address": "127.0.0.1", "port": 9187}
+postgres_exporter: dict[str, object] = {}
+
 # Point-in-time recovery with pgBackRest. One to three repositories, each with all backups and WAL. Times are cron lines
 # in the host's time zone. "keep": {"full": 4} keeps four full backups, {"days": 30} a window of 30 days; "diff" limits
 # differential backups. Leave out both keys if the host has a role for the bucket. "cipher": "none" disables encryption.

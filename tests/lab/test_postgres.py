@@ -16,7 +16,7 @@ from jobs.backup.postgres.privileges import missing_privileges
 from tests.lab.lab import Lab
 from tests.lab.pyinfra import PyinfraRun, deploy
 from tests.parts.certificates import Issued, issue
-from tests.parts.patience import deadline
+from tests.parts.patience import deadline, until
 
 PASSWORDS = {name: f"{name}'s-own-S3cret" for name in ("shop", "ada", "backup")}
 VARIABLES = {f"{name.upper()}_PASSWORD": value for name, value in PASSWORDS.items()}
@@ -287,6 +287,53 @@ def test_an_own_certificate_is_loaded_without_a_restart(lab: Lab, tmp_path: Path
         verified()
     assert run(lab).changes == 0
     assert lab.ask(lab.hosts[0], "systemctl show --property=MainPID postgresql@15-main") == process
+
+
+def test_a_pooler_and_an_exporter_know_no_password(lab: Lab) -> None:
+    host = lab.hosts[0]
+    both: dict[str, Any] = {
+        "postgres_pooler": {"clients": ["198.18.0.0/15"], "size": 2},
+        "postgres_exporter": {"port": 9187},
+    }
+    with lab.process_list(host) as processes:
+        result = run(lab, "-vvv", "--diff", "--debug", **both)
+    assert result.code == 0, result.text
+    assert [secret for secret in (*PASSWORDS.values(), "SCRAM-SHA-256$4096") if secret in result.text] == []
+    assert [line for line in processes if "SCRAM-SHA-256$4096" in line] == []
+    assert run(lab, **both).changes == 0
+
+    secrets = "stat -c '%a %U %G' /etc/pgbouncer/userlist.txt; cut -d' ' -f1 /etc/pgbouncer/userlist.txt"
+    assert lab.ask(host, secrets).splitlines() == ["640 root pgbouncer", '"ada"', '"shop"']
+    assert lab.ask(host, "ps -C pgbouncer -o user=") == "pgbouncer"
+    clients = [connect(lab, "shop", "shop", port=6432) for _ in range(4)]
+    assert len({client.execute("SELECT pg_backend_pid()").fetchone() for client in clients}) <= 2
+    for client in clients:
+        client.close()
+    refused: list[tuple[str, str, dict[str, str]]] = [
+        ("shop", "guessed", {}),
+        ("postgres", "guessed", {}),
+        ("backup", PASSWORDS["backup"], {}),
+        ("shop", PASSWORDS["shop"], {"sslmode": "disable"}),
+    ]
+    for user, password, more in refused:
+        with pytest.raises(psycopg.OperationalError):
+            connect(lab, user, "shop", password, port=6432, **more)
+    with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+        connect(lab, "shop", "ada", port=6432)
+
+    metrics = "curl --silent http://127.0.0.1:9187/metrics"
+    until(lambda: "\npg_up 1\n" in lab.ask(host, metrics), 30)
+    assert 'datname="shop"' in lab.ask(host, metrics), "it sees databases that it can't connect to"
+    assert "DATA_SOURCE_NAME='user=prometheus host=" in lab.ask(host, "cat /etc/default/prometheus-postgres-exporter")
+
+    variables = {**VARIABLES, "ADA_PASSWORD": "changed"}
+    assert run(lab, variables=variables, **both).changes == 3, "the role, the users of the pooler, its reload"
+    with connect(lab, "ada", "ada", "changed", port=6432) as ada:
+        ada.execute("SELECT 1")
+    removed = run(lab)
+    assert removed.code == 0, removed.text
+    assert lab.ask(host, "systemctl is-active pgbouncer prometheus-postgres-exporter; true") == "inactive\ninactive"
+    assert run(lab).changes == 0
 
 
 def test_mistakes_in_group_data_stop_it_with_a_message(lab: Lab) -> None:

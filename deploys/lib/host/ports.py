@@ -26,6 +26,11 @@ def _derived(groups: Collection[str], data: Mapping[str, Any], k3s_config: Mappi
     if "postgres_servers" in groups and data.get("postgres_clients"):
         settings = data.get("postgres_settings") or {}
         yield {"port": int(settings.get("port") or 5432), "from": list(data["postgres_clients"])}
+    pooler = data.get("postgres_pooler") or {}
+    if "postgres_servers" in groups and pooler.get("clients"):
+        yield {"port": int(pooler.get("port") or 6432), "from": list(pooler["clients"])}
+    if "postgres_servers" in groups and data.get("postgres_exporter") and data.get("metrics_from"):
+        yield {"port": int(data["postgres_exporter"].get("port") or 9187), "from": list(data["metrics_from"])}
     if "k3s_servers" in groups:
         yield 6443
     if K3S_GROUPS & set(groups) and not {"traefik", "servicelb"} & set(_words(k3s_config.get("disable"))):

@@ -19,6 +19,7 @@ log_line_prefix = '%%m [%%p] %%q%%u@%%d '
 """
 
 RULE_TYPES = ("local", "host", "hostssl", "hostnossl", "hostgssenc", "hostnogssenc")
+CONNECTIONS = 100
 SETTINGS = "conf.d/groundcrew.conf"
 # Run as postgres. In a copy of the directory $1, the server program $3 reads the settings $2 as at start, and exits.
 TRY_SETTINGS = f"""set -u; cd /; trial=$(mktemp --directory) || exit 1; trap 'rm --recursive "$trial"' EXIT
@@ -60,13 +61,12 @@ def network(client: object) -> str:
 
 def memory_settings(memory: int) -> dict[str, str]:
     """Return settings sized for a server that can use `memory` MiB."""
-    connections = 100
     return {
-        "max_connections": str(connections),
+        "max_connections": str(CONNECTIONS),
         "shared_buffers": f"{min(memory // 4, 16384)}MB",
         "effective_cache_size": f"{memory * 6 // 10}MB",
         "maintenance_work_mem": f"{max(64, min(memory // 20, 1024))}MB",
-        "work_mem": f"{max(4, memory // 4 // connections)}MB",
+        "work_mem": f"{max(4, memory // 4 // CONNECTIONS)}MB",
         "checkpoint_timeout": "15min",
         "max_wal_size": "4GB",
         "wal_compression": "on",
@@ -109,12 +109,12 @@ def keep_previous_command(path: str) -> str:
     return f"{{{{ [ ! -e {path} ] || cp --archive {path} {previous_file(path)}; }}}}"
 
 
-def pg_hba(clients: Sequence[str], rules: Sequence[str] = ()) -> str:
-    """Return pg_hba.conf: peer login for the user postgres, then `rules`, as the first match counts.
+def pg_hba(clients: Sequence[str], rules: Sequence[str] = (), services: Sequence[str] = ()) -> str:
+    """Return pg_hba.conf: peer login for postgres and for services, then `rules`, as the first match counts.
 
     All others log in with passwords, and remote clients need TLS.
     """
-    own = "".join(f"{rule}\n" for rule in rules)
+    own = "".join(f"{rule}\n" for rule in (*services, *rules))
     remote = "".join(f"hostssl all all {network(client)} scram-sha-256\n" for client in clients)
     return (
         f"{HEADER}local all postgres peer\n{own}local all all scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\n"

@@ -19,7 +19,7 @@ class DesiredRole:
     """A role in the group data."""
 
     name: str
-    password: str = field(repr=False)
+    password: str = field(repr=False)  # "" if it has none
     member_of: frozenset[str] = frozenset()
     bypasses_rls: bool = False
 
@@ -155,7 +155,10 @@ def _role_statements(role: DesiredRole, existing: ExistingRole | None) -> Iterat
         yield f'CREATE ROLE "{role.name}" {attributes}'
     elif existing.privileged or not existing.login or existing.bypasses_rls != role.bypasses_rls:
         yield f'ALTER ROLE "{role.name}" {attributes}'
-    if existing is None or not passwords.matches_verifier(role.password, existing.verifier):
+    if not role.password:
+        if existing and existing.verifier:
+            yield f'ALTER ROLE "{role.name}" PASSWORD NULL'
+    elif existing is None or not passwords.matches_verifier(role.password, existing.verifier):
         yield f"ALTER ROLE \"{role.name}\" PASSWORD '{passwords.scram_verifier(role.password)}'"
     granted = existing.member_of if existing else frozenset()
     yield from (f'GRANT "{group}" TO "{role.name}"' for group in sorted(role.member_of - granted))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -11,12 +11,14 @@ from pyinfra import host, inventory
 
 from deploys.lib import operations, preflight
 from deploys.lib.operations import CommandLines
-from deploys.lib.postgres import archive, files, versions
+from deploys.lib.postgres import archive, exporter, files, pooler, versions
 from deploys.lib.postgres import extensions as postgres_extensions
 from deploys.lib.postgres import pitr as postgres_pitr
 from deploys.lib.postgres import tls as postgres_tls
+from deploys.lib.postgres.exporter import Exporter
 from deploys.lib.postgres.extensions import Extensions
 from deploys.lib.postgres.pitr import Pitr
+from deploys.lib.postgres.pooler import Pooler
 from deploys.lib.postgres.tls import Tls
 from deploys.lib.preflight import System
 from inventories import Secret
@@ -42,6 +44,9 @@ class ManagedServer:
     tls: Tls | None = None
     repository: str = ""  # of packages, besides those that the host has
     codename: str = ""  # of the operating system
+    port: int = 5432
+    pooler: Pooler | None = None
+    exporter: Exporter | None = None
 
     @property
     def folder(self) -> str:
@@ -58,6 +63,18 @@ class ManagedServer:
     @property
     def unit(self) -> str:
         return f"postgresql@{self.version}-main.service"
+
+
+def start_services(server: ManagedServer, roles: Sequence[str]) -> None:
+    """Set up the pooler, for these roles, and the exporter. Remove those that group data no longer has."""
+    if server.pooler:
+        pooler.set_up_pooler(server.pooler, roles, server.tls, server.port)
+    else:
+        pooler.remove_pooler(name="Pooler")
+    if server.exporter:
+        exporter.set_up_exporter(server.exporter, server.port)
+    else:
+        exporter.remove_exporter(name="Exporter")
 
 
 def version_of_group_data(system: System) -> tuple[int, str, list[str]]:
@@ -90,6 +107,7 @@ def server_of_group_data(other_faults: Iterable[str] = ()) -> ManagedServer:
         *pitr_faults,
         *postgres_extensions.faults(extensions, _database_names()),
         *tls_faults,
+        *_service_faults(settings),
     ]
     preflight.stop_on_faults(f"{host.name}: {fault}" for fault in faults)
     pitr = Pitr.from_group_data(given, _disk_size()) if given else None
@@ -111,7 +129,21 @@ def server_of_group_data(other_faults: Iterable[str] = ()) -> ManagedServer:
         tls,
         repository,
         system.codename,
+        int(settings.get("port") or 5432),
+        Pooler.from_group_data(host.data.postgres_pooler) if host.data.get("postgres_pooler") else None,
+        Exporter(**host.data.postgres_exporter) if host.data.get("postgres_exporter") else None,
     )
+
+
+def _service_faults(settings: Mapping[str, object]) -> Iterator[str]:
+    """Yield each fault of the pooler and the exporter."""
+    connections = str(settings.get("max_connections") or files.CONNECTIONS)
+    if given := host.data.get("postgres_pooler"):
+        yield from pooler.faults(given, int(connections) if connections.isdigit() else files.CONNECTIONS)
+    if given := host.data.get("postgres_exporter"):
+        yield from exporter.faults(given)
+        if any(role.get("name") == exporter.ROLE.name for role in host.data.get("postgres_roles") or []):
+            yield f"postgres_roles: {exporter.ROLE.name}: postgres_exporter creates this role; choose another name"
 
 
 def _database_names() -> set[str]:
@@ -178,7 +210,7 @@ def configure_server(server: ManagedServer, *, create_stanza: bool = True) -> No
     )
     operations.write_file(
         name="Access rules",
-        text=files.pg_hba(server.clients, server.rules),
+        text=files.pg_hba(server.clients, server.rules, [exporter.ACCESS_RULE] if server.exporter else []),
         dest=server.access_path,
         owner="postgres:postgres",
         mode="640",

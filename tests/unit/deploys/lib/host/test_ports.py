@@ -10,6 +10,7 @@ from deploys.lib.host.firewall import Peers, ruleset
 from deploys.lib.host.ports import open_ports
 
 CLIENTS = {"postgres_clients": ["10.0.0.0/8"]}
+SERVICES = {"postgres_pooler": {"clients": ["10.0.0.9"]}, "postgres_exporter": {"port": 9188}}
 
 
 @pytest.mark.parametrize(
@@ -17,6 +18,13 @@ CLIENTS = {"postgres_clients": ["10.0.0.0/8"]}
     [
         (["job_runners", "staging"], {}, {}, [22]),
         (["dev_servers"], {"open_ports": [22, 8080]}, {}, [22, 8080]),
+        (
+            ["postgres_servers"],
+            {**SERVICES, "metrics_from": ["10.0.0.9"]},
+            {},
+            [22, *({"port": port, "from": ["10.0.0.9"]} for port in (6432, 9188, 9100))],
+        ),
+        (["postgres_servers"], SERVICES, {}, [22, {"port": 6432, "from": ["10.0.0.9"]}]),
         (["postgres_servers"], {}, {}, [22]),  # PostgreSQL listens on localhost
         (["postgres_servers"], CLIENTS, {}, [22, {"port": 5432, "from": ["10.0.0.0/8"]}]),
         (["postgres_servers"], {**CLIENTS, "postgres_settings": {"port": "5433"}}, {},
