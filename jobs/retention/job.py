@@ -33,6 +33,7 @@ from jobs.backup import (
     trust_of,
 )
 from jobs.format import and_more, format_size, plural
+from jobs.retention.broken_off import broke_off
 from jobs.retention.lock_renewal import NotRenewed, plan_locks, renew_locks, witness_key
 from jobs.retention.policy import ClockBehind, Decision, apply_policy, require_plausible_clock
 from jobs.run.documents import utc_now
@@ -96,6 +97,7 @@ def plan_prune(store: Store, environment: Environment, subject: str, now: dateti
     prefix = set_prefix(environment.name, database)
     # Read the lock before listing: a run that ends meanwhile still counts as alive.
     holder = read_holder(store, environment.name, "backup" if copy is None else "copy", subject)
+    records = store
     if copy is not None:
         store = open_separate_copy(store, environment, copy, "retention")
     names: dict[str, tuple[str, ...]] = {}
@@ -111,17 +113,20 @@ def plan_prune(store: Store, environment: Environment, subject: str, now: dateti
     abandoned = partial(is_abandoned, holder=holder, now=now)
     began = {each.id: changed[each.id] + COPY_GOES_ON if copy is not None else each.started for each in sets}
     leftovers = [each for each in sets if not each.complete and not each.pinned and abandoned(began[each.id])]
+    lost = tuple(
+        each for each in leftovers if each.lost_manifest and (copy is not None or not broke_off(records, each, holder))
+    )
     plan = PrunePlan(
         database,
         locks.decisions,
         policy != Keep(),
-        tuple(each for each in leftovers if not each.lost_manifest),
+        tuple(each for each in leftovers if each not in lost),
         tuple(upload for upload in store.open_uploads(prefix) if abandoned(upload.started)),
         names,
         locks.locked,
         locks.renewals,
         dated_ahead,
-        tuple(each for each in leftovers if each.lost_manifest),
+        lost,
         copy.name if copy is not None else "",
     )
     return replace(plan, damage=_damage_of_newest(store, plan))

@@ -15,8 +15,10 @@ from inventories import Environment, Repository
 from jobs.backup.sets.signatures import SigningKey, new_signing_key
 from jobs.retention.job import RETENTION, is_abandoned, plan_prune, plan_removal, retention, subjects
 from jobs.run import Options, Outcome, Record, run_job
+from jobs.run.context import new_run_id
 from jobs.run.job import Failed, UnknownName
 from jobs.run.lease import Holder, holder_to
+from jobs.run.record import record_to
 from jobs.store import ListedKey, NotDeleted, Store, open_store
 from jobs.store.directory import DirectoryStore
 from tests.parts.runs import QUICK, store_in
@@ -199,6 +201,55 @@ def test_a_set_whose_manifest_was_deleted_is_a_finding_and_stays(
     (record,) = run_job(retention(set_id=cut), environment, store, options, now=lambda: NOW, timeouts=QUICK)
     assert record.outcome is Outcome.DONE
     assert cut not in str(keys(store))
+
+
+def backup_record(at: datetime, outcome: Outcome, backup_set: str) -> Record:
+    return Record(
+        environment="try", job="backup", subject="shop", run=new_run_id(at), tick=None, started=at, ended=at,
+        outcome=outcome, sentence="", figures={"set": backup_set}, about="", attempts=1, stopped=None, host="h", pid=1,
+        scheduled=True, took_over=None, missed=None, log=(),
+    )  # fmt: skip
+
+
+CUT = NOW - timedelta(hours=25)
+DONE_WITH_CUT = (timedelta(minutes=-1), Outcome.DONE, set_id(CUT))
+
+
+@pytest.mark.parametrize(
+    ("runs", "holder", "removed"),
+    [
+        ([], None, False),
+        ([DONE_WITH_CUT], None, False),
+        ([(timedelta(minutes=-1), Outcome.DIED, "")], None, True),
+        ([(timedelta(minutes=-1), Outcome.FAILED, "")], None, True),
+        ([(timedelta(minutes=1), Outcome.DIED, "")], None, False),  # it began later, so it wrote another set
+        ([(timedelta(days=-2), Outcome.DIED, "")], None, False),
+        ([(timedelta(minutes=-9), Outcome.DIED, ""), DONE_WITH_CUT], None, False),
+        ([(timedelta(minutes=-9), Outcome.DIED, ""), (timedelta(0), Outcome.FINDING, "other")], None, True),
+        ([], timedelta(minutes=-1), True),  # no run followed that would have written the record
+        ([], timedelta(minutes=1), False),
+    ],
+)
+def test_a_set_whose_backup_was_killed_while_it_published_it_is_removed(
+    environment: Environment,
+    store: Store,
+    runs: Sequence[tuple[timedelta, Outcome, str]],
+    holder: timedelta | None,
+    removed: bool,
+) -> None:
+    put(store, NEWEST)
+    cut = put(store, CUT)
+    store.delete([f"try/backups/shop/{cut}/manifest.json"])
+    for after, outcome, of_run in runs:
+        began = backup_record(CUT + after, outcome, of_run)
+        store.put(began.key, record_to(began))
+    if holder is not None:
+        dead = held(run=new_run_id(CUT + holder), since=CUT + holder, renewed=None)
+        store.put(LOCK, holder_to(dead))
+    plan = plan_prune(store, environment, "shop", NOW)
+    assert ([each.id for each in plan.abandoned_sets], [each.id for each in plan.lost_manifest]) == (
+        ([cut], []) if removed else ([], [cut])
+    )
 
 
 @pytest.mark.parametrize("verified", [True, False])
