@@ -51,6 +51,7 @@ class RenewedClient:
                 connect_timeout=self._connect,
                 read_timeout=self._read,
                 tcp_keepalive=True,
+                user_agent="groundcrew",  # botocore would compose a longer one twice for each request
                 retries={"mode": "standard", "total_max_attempts": self._tries},
                 max_pool_connections=10 + IN_FLIGHT,
                 request_checksum_calculation="when_required",

@@ -58,6 +58,11 @@ def version_of(etag: str) -> str:
     return etag.strip('"')
 
 
+def proves(version: str, body: bytes | memoryview) -> bool:
+    """Whether the version that a store returned is the MD5 of this body, so that no other body was stored."""
+    return len(body) <= SMALL and version == hashlib.md5(body, usedforsecurity=False).hexdigest()
+
+
 def write_action(lock: ObjectLock | None) -> str:
     """Return the permissions that a write needs, as errors name them."""
     return LOCKED_WRITE if lock else "s3:PutObject"
@@ -330,8 +335,9 @@ class S3Upload:
         require_hash([piece], sha256)
         request = {"Bucket": self._bucket, "Key": f"{self._full_key}.{self._first}", **lock_headers(self._lock)}
         with self._translated_errors(write_action(self._lock)):
-            put_object(self._sender.client, self._sender.tries, request, body)
-        self._check(piece)
+            version = put_object(self._sender.client, self._sender.tries, request, body)
+        if not proves(version, body):
+            self._check(piece)
         return piece
 
     def _check(self, piece: StoredPiece) -> None:

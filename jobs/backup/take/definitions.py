@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import socket
 import subprocess
 from collections.abc import Generator, Iterator
@@ -19,6 +20,7 @@ Chunks = Generator[memoryview, None, None]
 
 # The copy has at most this much more than the definitions in the buffers of pg_restore and of the pipe, each.
 _STEP = 4096
+_SMALL_ARCHIVE = 64 << 10  # a second program would cost more than what it saves
 _F_SETPIPE_SZ = 1031  # Python's fcntl has the name on Linux only
 
 
@@ -26,7 +28,7 @@ class DefinitionsCopy:
     """The start of an archive, read from `reader` by another thread. An archive has its definitions before all rows.
 
     The format of archives changes between versions. So pg_restore finds the end of the definitions: it stops reading
-    there when it lists the archive.
+    there when it lists the archive. A small archive is copied as a whole.
     """
 
     def __init__(self, cancellation: Cancellation) -> None:
@@ -35,6 +37,16 @@ class DefinitionsCopy:
 
     def copied_from(self, chunks: Iterator[memoryview], run: Run, lister: ClientProgram) -> Chunks:
         """Yield all chunks. Copy the first ones, until `pg_restore --list` has read enough."""
+        first, more = _read_first(chunks)
+        if not more:
+            with self.cancellation.on_cancel(self.cancel):
+                self._writer.sendall(first)
+                self._writer.shutdown(socket.SHUT_WR)
+                yield memoryview(first)
+            return
+        yield from self._copied_until_listed(itertools.chain([memoryview(first)], chunks), run, lister)
+
+    def _copied_until_listed(self, chunks: Iterator[memoryview], run: Run, lister: ClientProgram) -> Chunks:
         program = run.process(
             [lister.path, "--list"],
             stdin=subprocess.PIPE,
@@ -87,6 +99,16 @@ class DefinitionsCopy:
     def close(self) -> None:
         self.reader.close()
         self._writer.close()
+
+
+def _read_first(chunks: Iterator[memoryview]) -> tuple[bytes, bool]:
+    """Return the first bytes, and whether there can be more: False if the archive is small."""
+    first = bytearray()
+    for chunk in chunks:
+        first += chunk
+        if len(first) > _SMALL_ARCHIVE:
+            return bytes(first), True
+    return bytes(first), False
 
 
 def _write(pipe: IO[bytes], body: memoryview) -> None:

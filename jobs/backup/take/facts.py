@@ -101,17 +101,25 @@ _COPY_SETTINGS = {
     **{"constraint_exclusion": "off", "max_parallel_workers_per_gather": "0", "jit": "off"},
 }
 
+_KNOWN_SETTINGS = """
+SELECT name FROM pg_catalog.unnest(%s::pg_catalog.text[]) AS name
+WHERE pg_catalog.current_setting(name, true) IS NOT NULL
+"""
+
 _EXTENSIONS = """
 SELECT e.extname, e.extversion, n.nspname
 FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace ORDER BY 1
 """
 
 
-def read_server(connection: Connection) -> SourceServer:
-    """Return version, role and system identifier of the server; the identifier is "" where managed servers hide it."""
-    version, major, standby, can_read_identifier, _ = _one(connection, _SERVER)
+def read_server(connection: Connection) -> tuple[SourceServer, bool]:
+    """Return the facts about the server, and whether this role can read the password hashes of all roles.
+
+    The system identifier is "" where managed servers hide it.
+    """
+    version, major, standby, can_read_identifier, can_read_passwords = _one(connection, _SERVER)
     identifier = str(_one(connection, _IDENTIFIER)[0]) if can_read_identifier else ""
-    return SourceServer(version.split(" ")[0], major, identifier, standby)
+    return SourceServer(version.split(" ")[0], major, identifier, standby), can_read_passwords
 
 
 def estimate_dump_bytes(connection: Connection, tables: Sequence[Table]) -> int:
@@ -123,18 +131,16 @@ def estimate_dump_bytes(connection: Connection, tables: Sequence[Table]) -> int:
     return sum(table.bytes for table in tables) + large_objects
 
 
-def can_read_passwords(connection: Connection) -> bool:
-    """Whether this role can read the password hashes of all roles."""
-    return bool(_one(connection, _SERVER)[4])
-
-
 def with_columns(connection: Connection, tables: Sequence[Table], *, trust_owners: bool) -> tuple[Table, ...]:
     """Return the tables; those that are big enough for segments with their columns and pages."""
+    big = [table.oid for table in candidates(tables)]
+    if not big:
+        return tuple(tables)
     can_divide = connection.info.server_version >= _FIRST_WITH_PAGE_RANGES
     query = _BIG_TABLES.format(
         pages=_PAGES if can_divide else "0", trusted="true" if trust_owners or not can_divide else _TRUSTED
     )
-    rows = connection.execute(query.encode(), [[table.oid for table in candidates(tables)]])
+    rows = connection.execute(query.encode(), [big])
     found = {
         oid: {"columns": tuple(columns), "pages": pages, "trusted": trusted}
         for oid, columns, pages, trusted in rows.fetchall()
@@ -144,8 +150,7 @@ def with_columns(connection: Connection, tables: Sequence[Table], *, trust_owner
 
 def copy_settings(connection: Connection) -> tuple[str, ...]:
     """Return the statements that prepare a session of this server for COPY, as pg_dump prepares its own."""
-    rows = connection.execute("SELECT name FROM pg_catalog.pg_settings WHERE name = ANY (%s)", [[*_COPY_SETTINGS]])
-    known = {name for (name,) in rows.fetchall()}
+    known = {name for (name,) in connection.execute(_KNOWN_SETTINGS, [[*_COPY_SETTINGS]]).fetchall()}
     return tuple(f"SET {name} = {quoting.literal(value)}" for name, value in _COPY_SETTINGS.items() if name in known)
 
 

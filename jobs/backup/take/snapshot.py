@@ -56,8 +56,9 @@ SELECT per * (connections + prepared), per * (connections + prepared + own), per
 FROM (SELECT pg_catalog.current_setting('max_locks_per_transaction')::int8 AS per,
              pg_catalog.current_setting('max_connections')::int8 AS connections,
              pg_catalog.current_setting('max_prepared_transactions')::int8 AS prepared,
-             (SELECT pg_catalog.sum(setting::int8) FROM pg_catalog.pg_settings WHERE name IN
-              ('autovacuum_max_workers', 'autovacuum_worker_slots', 'max_worker_processes', 'max_wal_senders')) AS own)
+             (SELECT pg_catalog.sum(pg_catalog.current_setting(name, true)::int8) FROM pg_catalog.unnest(
+              '{autovacuum_max_workers, autovacuum_worker_slots, max_worker_processes, max_wal_senders}'
+              ::pg_catalog.text[]) AS name) AS own)
   AS settings
 """
 

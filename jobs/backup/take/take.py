@@ -73,23 +73,21 @@ class BackupPlan:
 def plan_backup(section: Section, endpoint: Endpoint, snapshot: ExportedSnapshot) -> BackupPlan:
     """Read the facts about the server, and choose pg_dump and the parts."""
     connection = snapshot.connection
-    server = facts.read_server(connection)
+    server, role_passwords = facts.read_server(connection)
     encoding = connection.info.parameter_status("server_encoding") or "UTF8"
     program = dump_program(server.major, installed_clients("pg_dump"))
+    tables = facts.with_columns(connection, snapshot.tables, trust_owners=section.trust_owners)
+    parts = plan_parts(tables, section.parallel, encoding)
     return BackupPlan(
         endpoint=endpoint.pinned_to(connection).with_encoding(encoding),
         snapshot=snapshot,
         server=server,
         program=program,
         lister=restore_program(program.major, program.major, installed_clients("pg_restore")),
-        parts=plan_parts(
-            facts.with_columns(connection, snapshot.tables, trust_owners=section.trust_owners),
-            section.parallel,
-            encoding,
-        ),
+        parts=parts,
         encoding=encoding,
-        copy_settings=facts.copy_settings(connection),
-        role_passwords=facts.can_read_passwords(connection),
+        copy_settings=facts.copy_settings(connection) if any(part.rows for part in parts) else (),
+        role_passwords=role_passwords,
         estimated_bytes=facts.estimate_dump_bytes(connection, snapshot.tables),
     )
 

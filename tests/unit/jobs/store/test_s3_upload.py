@@ -24,6 +24,7 @@ class FakeClient:
         self.objects: dict[str, bytes] = {}
         self.parts: dict[str, dict[int, bytes]] = {}
         self.broken = 0
+        self.etag = "1"
 
     def _receive(self, body: bytearray | PartBody) -> bytes:
         view = body.read() if isinstance(body, PartBody) else memoryview(body)
@@ -34,7 +35,7 @@ class FakeClient:
 
     def put_object(self, **request: Any) -> dict[str, str]:
         self.objects[request["Key"]] = self._receive(request["Body"])
-        return {"ETag": '"1"'}
+        return {"ETag": f'"{self.etag}"'}
 
     def create_multipart_upload(self, **request: Any) -> dict[str, str]:
         self.parts[request["Key"]] = {}
@@ -138,3 +139,13 @@ def test_an_upload_with_another_hash_than_expected_never_becomes_visible(
         started.write(body)
         started.complete(hashlib.sha256(body).hexdigest())
     assert client.objects == {"prefix/k1.0": body}
+
+
+def test_the_size_of_a_small_object_is_asked_only_if_its_etag_proves_nothing(
+    sender: PartSender, client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "head_object", lambda **_: {"ContentLength": 2})
+    client.etag = "900150983cd24fb0d6963f7d28e17f72"
+    fill(sender, "k1", b"abc")
+    with pytest.raises(StoreError, match=r"k2\.0 has 2 bytes in the store, but 3 were sent"):
+        fill(sender, "k2", b"abd")
