@@ -105,6 +105,14 @@ class PartStream:
             self.cancellation.check()
             return writer.complete(planned.name, planned.kind, dumped.bytes), ()
 
+    def store_bytes(self, planned: PlannedPart, body: bytes) -> Part:
+        """Store bytes as a part."""
+        with self._upload(planned) as upload:
+            writer = PartWriter(upload, self.recipients, compression=self.compression)
+            writer.write_all([body])
+            self.total.add(len(body))
+            return writer.complete(planned.name, planned.kind, len(body))
+
     def _upload(self, planned: PlannedPart) -> Upload:
         return self.store.upload(f"{self.prefix}{planned.name}", self.first, lock=self.lock)
 

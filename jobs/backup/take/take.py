@@ -11,6 +11,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from inventories import ServerSettings
 from jobs.backup.concurrent import ByteCounter, Cancellation, run_concurrently
 from jobs.backup.postgres import settings
 from jobs.backup.postgres.connection import Endpoint
@@ -34,6 +35,7 @@ from jobs.backup.take.definitions import Chunks, DefinitionsCopy
 from jobs.backup.take.dump import LockTimeout, PartStream, store_description
 from jobs.backup.take.parts import PlannedPart, PlannedRows, pg_dump, pg_dumpall, plan_parts, psql_copy
 from jobs.backup.take.resume import abort_open_uploads, upload_again
+from jobs.backup.take.roles import ChunksCopy, DumpedRoles, KnownRoles, RolesVersion, read_roles_version
 from jobs.backup.take.segment import SegmentScript
 from jobs.backup.take.snapshot import (
     ExportedSnapshot,
@@ -47,10 +49,14 @@ from jobs.run.job import Run, Transient
 from jobs.store import LARGE_DOCUMENT_LIMIT, Exists
 
 if TYPE_CHECKING:
-    from inventories import DatabaseSettings, ServerSettings
+    import psycopg
+
+    from inventories import DatabaseSettings
     from jobs.store import ObjectLock, Store
 
     Section = DatabaseSettings | ServerSettings
+
+_KNOWN_ROLES = KnownRoles()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,8 @@ class BackupPlan:
     encoding: str
     copy_settings: tuple[str, ...]
     role_passwords: bool
+    roles: RolesVersion | None
+    """The version of the roles, if other databases of the server share them."""
     estimated_bytes: int
 
 
@@ -88,8 +96,17 @@ def plan_backup(section: Section, endpoint: Endpoint, snapshot: ExportedSnapshot
         encoding=encoding,
         copy_settings=facts.copy_settings(connection) if any(part.rows for part in parts) else (),
         role_passwords=role_passwords,
+        roles=_roles_version(section, server, connection, passwords=role_passwords),
         estimated_bytes=facts.estimate_dump_bytes(connection, snapshot.tables),
     )
+
+
+def _roles_version(
+    section: Section, server: SourceServer, connection: psycopg.Connection[Any], *, passwords: bool
+) -> RolesVersion | None:
+    if not isinstance(section, ServerSettings):
+        return None
+    return read_roles_version(connection, f"{section.url} {server.system_identifier}", passwords=passwords)
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +330,8 @@ class PartGroup:
         command = dump_command(self.plan, part, self.lock)
         if self.script is not None:
             return partial(stream.dump, part, command, self.script.around)
+        if part.kind is PartKind.ROLES and self.plan.roles is not None:
+            return partial(dump_shared_roles, stream, part, command, self.plan.roles)
         if part.kind is not PartKind.REST:
             return partial(stream.dump, part, command)
 
@@ -320,6 +339,19 @@ class PartGroup:
             return definitions.copied_from(_checked(chunks, self.plan), stream.run, self.plan.lister)
 
         return partial(stream.dump, part, command, watch)
+
+
+def dump_shared_roles(
+    stream: PartStream, part: PlannedPart, command: Sequence[str], version: RolesVersion
+) -> tuple[Part, tuple[str, ...]]:
+    """Store the roles of a server as a part. They are dumped only if they have changed since their last dump."""
+    roles = _KNOWN_ROLES.find(version)
+    if roles is not None:
+        return stream.store_bytes(part, roles.body), roles.warnings
+    copy = ChunksCopy()
+    stored, warnings = stream.dump(part, command, copy.copied_from)
+    _KNOWN_ROLES.remember(version, DumpedRoles(bytes(copy.body), warnings))
+    return stored, warnings
 
 
 def _checked(chunks: Chunks, plan: BackupPlan) -> Chunks:
