@@ -13,6 +13,7 @@ CHECKS = (
     "jobs.checks.encryption:checks",
     "jobs.checks.keys:checks",
     "jobs.checks.databases:checks",
+    "jobs.checks.pitr:checks",
     "jobs.checks.lost_backups:checks",
     "jobs.checks.retention:checks",
     "jobs.checks.stacks:checks",

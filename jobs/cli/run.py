@@ -20,7 +20,7 @@ app = new_app()
 
 JOB_SUMMARIES = {
     "backup": "Take a backup set of each database.",
-    "verify": "Restore the newest unverified set of each database into a scratch server, and compare.",
+    "verify": "Restore the newest unverified set of each database, and each stanza, and look at them.",
     "retention": "Remove the backup sets that the policy `keep` does not cover.",
     "copy": "Copy the sets of each database to the second places under [copies].",
     "drift": "Compare each Terraform stack with the cloud.",
@@ -68,7 +68,7 @@ def run_command(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Run it for this database, copy or stack only; can be repeated.",
+            help="Run it for this database, stanza, copy or stack only; can be repeated.",
             autocompletion=arguments.complete_subject,
         ),
     ] = None,

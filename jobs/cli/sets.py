@@ -74,9 +74,11 @@ def list_sets_command(
     """List backup sets, and which retention rules keep each set.
 
     Newest first: the newest 3 of each database, or all of the named database. Databases of a server stand under its
-    name. Times are in the environment's timezone. Reads only the store's listing. Untrusted and incomplete sets follow.
+    name. Times are in the environment's timezone. Reads only the store's listing. Untrusted and incomplete sets follow,
+    then what the stanzas of [pitr] can restore.
     """
     from jobs.backup import databases_with_sets
+    from jobs.cli.stanzas import listed_stanzas, print_stanzas, stanza_as_json
 
     database = _one_database(database, database_option)
     environment = arguments.open_environment(ctx, environment_name)
@@ -92,13 +94,22 @@ def list_sets_command(
         listed, kept_by, left_out = _newest_of_each(environment, store, now, names, limit or NEWEST_SHOWN, keep)
     _sort_for_table(listed)
     being_written = sets_being_written(store, environment.name, listed)
+    stanzas = [] if database or from_copy or store_as_of else listed_stanzas(environment, store)
     note = "" if any(each.complete for each in listed) else why_no_sets(environment, store, database, from_copy)
+    note = "" if stanzas and not {**environment.databases, **environment.servers} else note
     if as_json:
         documents = [
             backup_set_as_json(each, kept_by.get((each.database, each.id)), running=each.id in being_written)
             for each in listed
         ]
-        output.print_json({"environment": environment.name, "sets": documents, **({"note": note} if note else {})})
+        output.print_json(
+            {
+                "environment": environment.name,
+                "sets": documents,
+                **({"pitr": [stanza_as_json(each) for each in stanzas]} if stanzas else {}),
+                **({"note": note} if note else {}),
+            }
+        )
         return
     if note:
         output.say(f"{environment.name}: {note}", output.WARN)
@@ -106,6 +117,8 @@ def list_sets_command(
     if left_out:
         newest = f"The newest {limit or NEWEST_SHOWN} of each database"
         output.say(f"{newest}; to list all: --all, or name a database", output.QUIET)
+    if stanzas:
+        print_stanzas(stanzas, now, environment.timezone, below=bool(listed or note))
 
 
 def _sort_for_table(listed: list[Set]) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from inventories import ExitCode
+from inventories import PITR, ExitCode
 from jobs.cli import arguments, output
 from jobs.cli.arguments import AsJson, EnvironmentNames, WrongUsage, examples, new_app
 from jobs.cli.exit_codes import explained
@@ -243,7 +243,9 @@ def _rows(subjects: Sequence[dict[str, Any]], now: datetime, zone: tzinfo) -> li
         if server:
             states = Counter(str(subject["state"]) for subject in of_server)
             counts = ", ".join(f"{number} {state}" for state, number in states.items())
-            rows.append([output.Cell(f"{'copy' if server in copies else 'server'} {server}: {counts}", output.HEADING)])
+            title = "copy" if server in copies else "stanzas" if server == PITR else "server"
+            name = "" if server == PITR else f" {server}"
+            rows.append([output.Cell(f"{title}{name}: {counts}", output.HEADING)])
         rows += (_row(subject, now, zone) for subject in of_server)
     return rows
 

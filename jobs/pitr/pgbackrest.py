@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,6 +104,14 @@ def list_wal(run: Run, program: Pgbackrest, stanza: Stanza, first_segment: str) 
     folder = f"archive/{program.stanza}/{stanza.archive_id}"
     listing = program.command("repo-ls", "--output=json", "--recurse", folder, repository=stanza.repository)
     return parse_archive(_output(run, [*program.start, *listing]), first_segment)
+
+
+def newest_wal_at(run: Run, program: Pgbackrest, stanza: Stanza) -> datetime | None:
+    """Return when the newest WAL arrived; None if there is none. It lists one directory, not the whole archive."""
+    newest = stanza.newest_segment
+    folder = f"archive/{program.stanza}/{stanza.archive_id}/{newest[:16]}"
+    listing = program.command("repo-ls", "--output=json", folder, repository=stanza.repository)
+    return parse_archive(_output(run, [*program.start, *listing]), newest).newest_at if newest else None
 
 
 def restore_files(run: Run, program: Pgbackrest, stanza: Stanza, backup: BaseBackup, folder: Path) -> None:

@@ -23,6 +23,7 @@ from jobs.status.gone import is_excluded
 from jobs.status.health import Health, HealthState, environment_health
 from jobs.status.history import Days, read_history
 from jobs.status.outline import Lane, lanes
+from jobs.status.stanzas import StanzaStatus, stanza_statuses
 from jobs.store import Store
 
 MOST_LISTED = 18
@@ -102,6 +103,7 @@ class EnvironmentStatus:
     cost_error: str = ""
     error: str = ""
     lanes: tuple[Lane, ...] = ()
+    stanzas: tuple[StanzaStatus, ...] = ()
 
     @property
     def problems(self) -> tuple[Health, ...]:
@@ -135,6 +137,7 @@ def environment_status(environment: Environment, store: Store, now: datetime) ->
         databases=with_days(databases, of_file, environment, read_history(environment, store, health, now), now),
         cost=report,
         cost_error=error,
+        stanzas=stanza_statuses(environment, health),
         lanes=lanes((slot for slot in of_file if slot.job != STATUS_JOB), environment.timezone, now),
     )
 

@@ -83,6 +83,7 @@ class Health:
             "since": to_second(self.since),
             "sentence": self.sentence,
             "next": to_second(self.next),
+            "figures": dict(self.figures),
             "last": last and {"run": last.run, "outcome": last.outcome, "ended": to_second(last.ended)},
         }
 

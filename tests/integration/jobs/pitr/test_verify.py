@@ -80,10 +80,17 @@ def test_a_stanza_is_restored_to_its_latest_moment(repository: Repository, main:
     assert 0 < figures["recovery_seconds"] < run["seconds"]
     assert 0 <= figures["recovery_point_seconds"] < 600
     assert figures["reachable_since_timestamp_seconds"] < figures["reachable_until_timestamp_seconds"]
+    [listed] = repository.crew("backups", "list", "staging", "--json").json["pitr"]
+    assert (listed["from"], listed["backups"], listed["why_unknown"]) == ("repository", 2, "")
+    assert listed["since"] < listed["until"]
+    assert (listed["recovery_seconds"], bool(listed["verified"])) == (figures["recovery_seconds"], True)
+    checks = {each["check"]: each for each in repository.crew("check", "staging", "--json").json["checks"]}
+    assert checks["pitr main"]["verdict"] == "ok", checks
     records = "".join(file.read_text() for file in repository.store.rglob("*.json"))
     assert CIPHER not in records + ended.err + ended.out
 
 
+@pytest.mark.long
 @needs("pgbackrest", "bwrap", "extension-amcheck")
 def test_damage_and_rows_of_a_script_are_findings(repository: Repository, main: Archiving) -> None:
     """pg_amcheck names the damaged index, and rows of the team's script stay out of records and logs."""
