@@ -264,6 +264,12 @@ class Source:
         default=None,
         example='"verify/shop.sql"',
     )
+    amcheck: bool = toml_key(
+        value_types.YES_OR_NO,
+        "check tables and indexes of the restored database with pg_amcheck, which reads all of them once more",
+        default=False,
+        example="true",
+    )
     retention: Cron | None = toml_key(
         value_types.CRON, "schedule of retention, which removes old backups", default=None, example='"30 6 * * *"'
     )

@@ -97,7 +97,7 @@ if TYPE_CHECKING:
         subjects_named,
         subjects_of_copy,
     )
-    from jobs.backup.verify.amcheck import AmcheckResult, pg_amcheck_of, run_amcheck
+    from jobs.backup.verify.amcheck import AmcheckResult, pg_amcheck_for, run_amcheck
     from jobs.backup.verify.scratch import (
         lacking_extensions,
         scratch_folder,
@@ -191,7 +191,7 @@ _NAMES = {
         "subjects_named",
         "subjects_of_copy",
     ),
-    "verify.amcheck": ("AmcheckResult", "pg_amcheck_of", "run_amcheck"),
+    "verify.amcheck": ("AmcheckResult", "pg_amcheck_for", "run_amcheck"),
     "verify.scratch": ("lacking_extensions", "scratch_folder", "temporary_endpoint", "verification_fault"),
     "verify.statements": ("script_differences",),
     "verify.verify": ("VERIFY", "Verification", "verify_job"),
@@ -293,7 +293,7 @@ __all__ = [
     "parse_public_key",
     "parse_time",
     "password_in_file",
-    "pg_amcheck_of",
+    "pg_amcheck_for",
     "plan_restore",
     "reach",
     "read_unhashed",

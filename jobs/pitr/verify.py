@@ -20,7 +20,7 @@ from jobs.backup import (
     difference_text,
     identifier,
     installed_clients,
-    pg_amcheck_of,
+    pg_amcheck_for,
     reading_role,
     run_amcheck,
     scratch_folder,
@@ -121,7 +121,7 @@ def verify_stanza(run: Run, settings: PitrSettings) -> Result:
     if run.options.dry_run:
         return Result(Outcome.DONE, f"would restore {plan}")
     with _recovered(run, program, plan, Path(initdb.path).resolve().parent, settings) as (server, seconds):
-        found = _examine(run, settings, server, plan, Path(initdb.path).resolve().parent)
+        found = _examine(run, settings, server, plan)
     for difference in found.differences:
         run.log.warning("difference", what=difference_text(difference))
     late = behind(archive.newest_at, plan.read_at, settings.limits.behind)
@@ -213,7 +213,7 @@ def _recovered(
         raise PitrError(f"the restored server did not start: {error}") from None
 
 
-def _examine(run: Run, settings: PitrSettings, server: Endpoint, plan: RecoveryPlan, bin_folder: Path) -> Examination:
+def _examine(run: Run, settings: PitrSettings, server: Endpoint, plan: RecoveryPlan) -> Examination:
     with translated_errors(), server.connect(autocommit=True) as connection:
         newest, segment = connection.execute(_END).fetchone() or (None, "")
         names = [name for (name,) in connection.execute(_DATABASES).fetchall()]
@@ -221,7 +221,7 @@ def _examine(run: Run, settings: PitrSettings, server: Endpoint, plan: RecoveryP
         counts = [_count(run, server.with_database(name), rows=settings.counts) for name in names]
     checked = AmcheckResult()
     if settings.amcheck:
-        amcheck = pg_amcheck_of(bin_folder, plan.stanza.major, installed_clients("pg_amcheck"))
+        amcheck = pg_amcheck_for(plan.stanza.major, installed_clients("pg_amcheck"))
         checked = run_amcheck(run, amcheck, server, names, built_here=False)
     differences = [*checked.differences]
     for database, script in settings.verify_with.items():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inventories.printable import printable
@@ -45,13 +44,10 @@ class AmcheckResult:
     notes: tuple[str, ...] = ()
 
 
-def pg_amcheck_of(bin_folder: Path, major: int, installed: Iterable[ClientProgram]) -> str:
-    """Return the pg_amcheck beside the programs of a server, or another one that fits; "" if there is none."""
-    if major < FIRST_MAJOR:
-        return ""
-    own = bin_folder / "pg_amcheck"
-    fitting = sorted((each.major, each.path) for each in installed if each.major >= major)
-    return str(own) if own.exists() else next((path for _, path in fitting), "")
+def pg_amcheck_for(major: int, installed: Iterable[ClientProgram]) -> str:
+    """Return the path of the pg_amcheck that fits a server best; "" if none does."""
+    fitting = [(each.major, each.path) for each in installed if each.major >= major >= FIRST_MAJOR]
+    return min(fitting, default=(0, ""))[1]
 
 
 def run_amcheck(

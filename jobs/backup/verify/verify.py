@@ -15,6 +15,7 @@ from jobs.backup.places import in_its_place, open_copy, split_copy
 from jobs.backup.postgres import quoting
 from jobs.backup.postgres import settings as database_settings
 from jobs.backup.postgres.connection import translated_errors
+from jobs.backup.postgres.programs import installed_clients
 from jobs.backup.restore.chosen_owner import LACKS_RIGHTS, with_role
 from jobs.backup.restore.compare import Difference, compare, difference_text, sequence_notes
 from jobs.backup.restore.count import count_contents
@@ -54,6 +55,7 @@ from jobs.backup.sources import (
     subjects_named,
     subjects_of_copy,
 )
+from jobs.backup.verify.amcheck import AmcheckResult, pg_amcheck_for, run_amcheck
 from jobs.backup.verify.scratch import SCRATCH_DATABASE, ScratchServer, scratch_server
 from jobs.backup.verify.statements import script_differences
 from jobs.format import and_more, plural
@@ -214,7 +216,8 @@ def verify_set(run: Run, stored: StoredSet) -> Verification:
             with run.step("count"):
                 contents = count_contents(task, known=counted)
                 differences = compare(stored.description, contents)
-            differences += _own_checks(task, server, target)
+            checked = _check_structure(task, server, target)
+            differences += checked.differences + _own_checks(task, server, target)
         for difference in differences:
             run.log.warning("difference", what=difference_text(difference))
         return Verification(
@@ -230,10 +233,22 @@ def verify_set(run: Run, stored: StoredSet) -> Verification:
                 *((stored.mismatch,) if stored.mismatch else ()),
                 *isolation_notes(server, target),
                 *notes,
+                *checked.notes,
                 *role_notes,
                 *sequence_notes(stored.description.sequences, contents.sequences),
             ),
         )
+
+
+def _check_structure(task: RestoreTask, server: ScratchServer, target: RestoreTarget) -> AmcheckResult:
+    """Run pg_amcheck in the restored database, if its section says so. That takes a superuser."""
+    run = task.run
+    if not is_known(run.environment, run.subject) or not section_of(run.environment, run.subject)[0].amcheck:
+        return AmcheckResult()
+    if not server.temporary:
+        return AmcheckResult(notes=("amcheck was left out: it runs on a temporary server only, without scratch",))
+    program = pg_amcheck_for(target.major, installed_clients("pg_amcheck"))
+    return run_amcheck(run, program, task.into, [task.into.database], built_here=True)
 
 
 def _own_checks(task: RestoreTask, server: ScratchServer, target: RestoreTarget) -> tuple[Difference, ...]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from jobs.backup.postgres.connection import Endpoint
 from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.restore.compare import Difference, difference_text
-from jobs.backup.verify.amcheck import amcheck_command, parse_findings, pg_amcheck_of
+from jobs.backup.verify.amcheck import amcheck_command, parse_findings, pg_amcheck_for
 
 OUTPUT = """\
 btree index "shop.public.orders_pkey":
@@ -42,10 +40,9 @@ def test_the_name_of_a_database_is_no_pattern_and_no_address(indexes: bool, more
     ]  # fmt: skip
 
 
-def test_a_newer_program_checks_an_older_server(tmp_path: Path) -> None:
-    newer = ClientProgram("pg_amcheck", "/newer/pg_amcheck", "18.1")
-    assert pg_amcheck_of(tmp_path, 15, [newer]) == "/newer/pg_amcheck"
-    assert pg_amcheck_of(tmp_path, 15, []) == ""
-    assert pg_amcheck_of(tmp_path, 13, [newer]) == ""
-    (tmp_path / "pg_amcheck").touch()
-    assert pg_amcheck_of(tmp_path, 15, [newer]) == str(tmp_path / "pg_amcheck")
+def test_the_program_of_the_same_version_is_preferred_to_a_newer_one() -> None:
+    newer, same = (ClientProgram("pg_amcheck", f"/{major}/pg_amcheck", f"{major}.1") for major in (18, 15))
+    assert pg_amcheck_for(15, [newer, same]) == "/15/pg_amcheck"
+    assert pg_amcheck_for(16, [newer, same]) == "/18/pg_amcheck"
+    assert pg_amcheck_for(15, []) == ""
+    assert pg_amcheck_for(13, [newer]) == ""
