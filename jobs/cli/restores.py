@@ -44,10 +44,10 @@ if TYPE_CHECKING:
         Set,
         SideTable,
         StoredSet,
-        Verification,
     )
     from jobs.run.context import RunContext
     from jobs.run.job import Run
+    from jobs.run.record import Record
     from jobs.store import Store
 
 SetToVerify = Annotated[
@@ -581,10 +581,11 @@ def verify_command(
 
     Compares the objects and row counts of the restored database with the manifest. Verifies the newest set that is not
     verified yet, or the one that --set names. Exits with 2 and prints a table if the restored database differs from the
-    manifest. Exits with 1 if a part is damaged.
+    manifest. Exits with 1 if a part is damaged. For a stanza of [pitr], name pitr.NAME.
     """
-    from jobs.backup import Verification, verify_job
+    from jobs.backup import verify_job
     from jobs.cli.run import print_records, record_as_json, worst_first
+    from jobs.pitr.job import VERIFICATIONS, stanza_of
     from jobs.run import Options, exit_code, run_job
 
     set_id = named_set(set_id, trust_unsigned)
@@ -598,13 +599,14 @@ def verify_command(
     open_records = arguments.environment_store if moment is None else arguments.unmarked_store
     store = open_records(environment, "verify")
     job = verify_job(set_id, trust_unsigned=trust_unsigned is not None, as_of=moment)
+    if database and stanza_of(environment, database):
+        if set_id or from_copy or store_as_of:
+            raise WrongUsage(f"{database} is a stanza, which has no sets; omit --set, --from and --store-as-of")
+        job = VERIFICATIONS
     records = worst_first(run_job(job, environment, store, options))
-    verifications = [record.details for record in records if isinstance(record.details, Verification)]
+    found = dict(_differences_found(records))
     if as_json:
-        differences = {
-            verification.manifest.database: [_difference_as_json(each) for each in verification.differences]
-            for verification in verifications
-        }
+        differences = {name: [_difference_as_json(each) for each in of_one] for name, of_one in found.items()}
         output.print_json(
             {
                 "environment": environment.name,
@@ -614,9 +616,21 @@ def verify_command(
         )
     else:
         print_records(records)
-        for verification in verifications:
-            _print_differences(verification)
+        for of_one in found.values():
+            _print_differences(of_one)
     return exit_code(records, scheduled=False)
+
+
+def _differences_found(records: Iterable[Record]) -> Iterator[tuple[str, Sequence[Difference]]]:
+    """Yield each verified database, and each stanza, with what is wrong."""
+    from jobs.backup import Verification
+    from jobs.pitr.verify import Examination
+
+    for record in records:
+        if isinstance(record.details, Verification):
+            yield record.details.manifest.database, record.details.differences
+        elif isinstance(record.details, Examination):
+            yield record.subject, record.details.differences
 
 
 def _difference_as_json(difference: Difference) -> dict[str, Any]:
@@ -629,15 +643,15 @@ def _difference_as_json(difference: Difference) -> dict[str, Any]:
     }
 
 
-def _print_differences(verification: Verification) -> None:
-    if not verification.differences:
+def _print_differences(differences: Sequence[Difference]) -> None:
+    if not differences:
         return
     rows = [
         (each.kind, each.name, _number(each.expected, "any"), output.Cell(_number(each.found, "missing"), output.BAD))
-        for each in verification.differences
+        for each in differences
     ]
     output.table(rows, header=("", "name", "in the manifest", "restored"), indent=2)
-    for each in verification.differences:
+    for each in differences:
         output.table([(row,) for row in each.rows], header=(f"rows of {each.kind} {each.name}",), indent=2)
 
 

@@ -21,6 +21,7 @@ from jobs.cli.arguments import (
     WrongUsage,
     named_set,
 )
+from jobs.cli.stanzas import ListedStanza, listed_stanzas, print_stanzas, stanza_as_json
 from jobs.format import format_duration, format_size, format_time, plural
 
 if TYPE_CHECKING:
@@ -78,7 +79,6 @@ def list_sets_command(
     then what the stanzas of [pitr] can restore.
     """
     from jobs.backup import databases_with_sets
-    from jobs.cli.stanzas import listed_stanzas, print_stanzas, stanza_as_json
 
     database = _one_database(database, database_option)
     environment = arguments.open_environment(ctx, environment_name)
@@ -102,14 +102,7 @@ def list_sets_command(
             backup_set_as_json(each, kept_by.get((each.database, each.id)), running=each.id in being_written)
             for each in listed
         ]
-        output.print_json(
-            {
-                "environment": environment.name,
-                "sets": documents,
-                **({"pitr": [stanza_as_json(each) for each in stanzas]} if stanzas else {}),
-                **({"note": note} if note else {}),
-            }
-        )
+        _print_document(environment.name, documents, stanzas, note)
         return
     if note:
         output.say(f"{environment.name}: {note}", output.WARN)
@@ -119,6 +112,19 @@ def list_sets_command(
         output.say(f"{newest}; to list all: --all, or name a database", output.QUIET)
     if stanzas:
         print_stanzas(stanzas, now, environment.timezone, below=bool(listed or note))
+
+
+def _print_document(
+    environment: str, sets: Sequence[dict[str, Any]], stanzas: Sequence[ListedStanza], note: str
+) -> None:
+    output.print_json(
+        {
+            "environment": environment,
+            "sets": sets,
+            **({"pitr": [stanza_as_json(each) for each in stanzas]} if stanzas else {}),
+            **({"note": note} if note else {}),
+        }
+    )
 
 
 def _sort_for_table(listed: list[Set]) -> None:

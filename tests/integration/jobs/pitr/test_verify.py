@@ -14,7 +14,9 @@ from tests.parts.pgbackrest import CIPHER, Archiving, archiving
 from tests.parts.postgres import DISTRIBUTION
 
 MAJOR = max(DISTRIBUTION, default=0)
-SCRIPT = "SELECT id FROM orders WHERE note IS NULL; SELECT 1 WHERE current_setting('is_superuser') = 'on';"
+SCRIPT = (
+    "SELECT id AS without_note FROM orders WHERE note IS NULL; SELECT 1 WHERE current_setting('is_superuser') = 'on';"
+)
 # A server that obeyed one of these would not start, would not accept a login, or would wait for ever.
 HOSTILE = {
     "shared_preload_libraries": "nowhere",
@@ -101,9 +103,13 @@ def test_damage_and_rows_of_a_script_are_findings(repository: Repository, main: 
         index.seek(8192 + 8000)  # the items of the first leaf page
         index.write(b"\x7f" * 64)
     main.call("--type=full", "backup")
-    ended = verify(repository)
+    ended = repository.crew("backups", "verify", "staging", "pitr.main", "--json")
     [run] = ended.json["runs"]
     assert (ended.code, run["outcome"]) == (2, "finding"), ended
+    [of_script] = [each for each in ended.json["differences"]["pitr.main"] if each["kind"] == "statement"]
+    assert of_script["rows"] == ["without_note=5"]
+    records = "".join(file.read_text() for file in repository.store.rglob("*.json"))
+    assert "without_note" not in records + ended.err
     assert 'amcheck btree index "shop.public.orders_pkey"' in run["sentence"]
     assert "statement 1 of verify/shop.sql: 0 rows expected, 1 rows found" in run["sentence"]
     assert run["figures"]["differences"] == 2
