@@ -22,9 +22,9 @@ from deploys.lib.postgres.roles import (
 )
 from inventories import Secret
 
-# Without a search_path, the owner of a database can't have postgres call their functions instead of PostgreSQL's own.
+# The owner of a database can set its search_path, to have postgres call their functions, and the role of its sessions.
 PSQL = (
-    "cd / && runuser --user postgres -- env 'PGOPTIONS=-c search_path=' "
+    "cd / && runuser --user postgres -- env 'PGOPTIONS=-c search_path= -c role=none' "
     "psql --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1"
 )
 # Ask before a reload: with an error in the file PostgreSQL keeps its old rules, and reports that only in its log.

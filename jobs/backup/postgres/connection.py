@@ -44,6 +44,9 @@ REFUSE_VIEWS = """SELECT pg_catalog.set_config(name, 'view, foreign-table', fals
 # With the search_path of the database, its owner can have us call their functions instead of PostgreSQL's own.
 _EMPTY_SEARCH_PATH = "-c search_path="
 
+# With the role of ALTER DATABASE … SET role, our session would take the owner of the database for itself.
+_OWN_ROLE = "-c role=none"
+
 # What poolers say that refuse startup options: PgBouncer, and the proxy of RDS.
 _POOLER = ("unsupported startup parameter", "command-line options")
 _POOLER_HINT = "this address is a connection pooler, such as PgBouncer; connect to PostgreSQL directly"
@@ -98,7 +101,8 @@ class Address:
 class Endpoint:
     """A database that is reachable now. The password is stored apart, so `parameters` can be printed.
 
-    Every connection has an empty search_path, except those for scripts of the team and of extensions.
+    Every connection has the role that logged in, whatever the database sets, unless the URL names another. It has an
+    empty search_path, except those for scripts of the team and of extensions.
     """
 
     parameters: Mapping[str, str]
@@ -110,9 +114,8 @@ class Endpoint:
         """The connection string for `--dbname` of PostgreSQL's programs, without a password."""
         from psycopg.conninfo import make_conninfo
 
-        if self.for_scripts:
-            return make_conninfo("", **self.parameters)
-        return make_conninfo("", **{**self.parameters, "options": f"{self._options} {_EMPTY_SEARCH_PATH}".lstrip()})
+        options = [_OWN_ROLE, self._options, "" if self.for_scripts else _EMPTY_SEARCH_PATH]
+        return make_conninfo("", **{**self.parameters, "options": " ".join(filter(None, options))})
 
     @property
     def _options(self) -> str:

@@ -80,7 +80,7 @@ THEN pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size
 _TRUSTED = """
   NOT EXISTS (
     SELECT FROM pg_catalog.pg_roles WHERE oid IN (relowner, nspowner, datdba)
-    AND NOT rolsuper AND rolname <> current_user AND rolname <> 'pg_database_owner')
+    AND NOT rolsuper AND rolname <> session_user AND rolname <> 'pg_database_owner')
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND attgenerated = 'v')
   AND NOT EXISTS (
     SELECT FROM pg_catalog.pg_depend

@@ -61,6 +61,9 @@ def test_nothing_calls_what_an_owner_has_planted(repository: Repository, server:
     shop, into = Database(server, "shop"), ("--password-from", f"file:{repository.root}/password")
     shop.run("CREATE TABLE public.customers AS SELECT 1 AS id", "ALTER TABLE public.customers OWNER TO app")
     shop.run("CREATE TABLE public.orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY)")
+    with server.connect() as connection:
+        for name in ("shop", "replaced", "added", "refreshed"):
+            connection.execute(f"ALTER DATABASE {name} SET role = app")
     repository.environment("production", repository.section("shop", shop))
     succeeded(server, repository.crew("check", "production"))
     succeeded(server, repository.crew("run", "backup", "production"))

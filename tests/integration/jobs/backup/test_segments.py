@@ -350,9 +350,15 @@ def test_only_a_table_whose_owner_gains_nothing_is_read_by_pages(database: New, 
         assert divided() == set()
         shop.run("ALTER SCHEMA public OWNER TO postgres", f"ALTER DATABASE {shop.name} OWNER TO segment_owner")
         assert divided() == set()
+        shop.run(f"ALTER DATABASE {shop.name} SET role = segment_owner")
+        assert divided() == set()
     finally:
         shop.run(
-            f"ALTER DATABASE {shop.name} OWNER TO postgres", "DROP OWNED BY segment_owner", "DROP ROLE segment_owner"
+            "SET ROLE none",
+            f"ALTER DATABASE {shop.name} RESET role",
+            f"ALTER DATABASE {shop.name} OWNER TO postgres",
+            "DROP OWNED BY segment_owner",
+            "DROP ROLE segment_owner",
         )
 
 
