@@ -59,8 +59,12 @@ def present_owner(into: Endpoint) -> str | None:
 
 def missing_role_statements(stored: StoredSet, target: RestoreTarget) -> Sequence[RoleStatement]:
     """Return the statements of the set for the roles that the server lacks."""
-    script = b"".join(read_small_part(stored, part) for part in stored.parts(PartKind.ROLES))
-    return missing_roles(script.decode(), target.roles)
+    return missing_roles(roles_script(stored), target.roles)
+
+
+def roles_script(stored: StoredSet) -> str:
+    """Return what pg_dumpall wrote about the roles of the set's server."""
+    return b"".join(read_small_part(stored, part) for part in stored.parts(PartKind.ROLES)).decode()
 
 
 def require_restorable_for(

@@ -22,6 +22,7 @@ from jobs.backup.restore.chosen_owner import (
     executed_for,
     missing_role_statements,
     require_restorable_for,
+    roles_script,
     with_role,
 )
 from jobs.backup.restore.compare import QualifiedName, compare, difference_text, sequence_notes
@@ -30,7 +31,7 @@ from jobs.backup.restore.fill import RestoreTask, fill, objects_of_others, requi
 from jobs.backup.restore.lock import RestoreLock, restore_lock
 from jobs.backup.restore.ordinary_role import OrdinaryRole, require_owner
 from jobs.backup.restore.pg_restore import DefinitionOptions
-from jobs.backup.restore.roles import RoleStatement, names_only
+from jobs.backup.restore.roles import RoleStatement, makes_ordinary, names_only, parse_roles
 from jobs.backup.restore.selection import Selection
 from jobs.backup.restore.swap import swap
 from jobs.backup.restore.tables import fill_tables, select_from_set
@@ -184,6 +185,13 @@ def superuser_warnings(stored: StoredSet, into: Endpoint, target: RestoreTarget,
     """Return what to know before a superuser restores the database of a superuser: whose functions run as superuser."""
     if not target.superuser:
         return []
+    owner = stored.description.settings.owner
+    if makes_ordinary(parse_roles(roles_script(stored)), owner):
+        return [
+            f"functions of the set run as the superuser {target.user} during the restore, because the owner of the "
+            f"database, {owner}, is a superuser here, and was none at the server of the backup. If you do not trust "
+            "this owner, add: --as ROLE"
+        ]
     others = objects_of_others(_task(stored, into, target, run, streams=1, tables=(), role=None))
     if not others:
         return []

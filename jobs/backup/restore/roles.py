@@ -10,7 +10,8 @@ _NAME = r'("(?:[^"]|"")*"|[^\s;,]+)'
 _ABOUT_ROLE = re.compile(rf"\s*(CREATE ROLE|ALTER ROLE|COMMENT ON ROLE|SECURITY LABEL FOR \S+ ON ROLE) {_NAME}")
 _GRANT = re.compile(rf"\s*(GRANT) {_NAME} TO {_NAME}")
 _GRANTED_BY = re.compile(rf" GRANTED BY {_NAME};\s*$")
-_SUPERUSER = re.compile(r" WITH (?:.* )?SUPERUSER ")
+# Anchored: the settings of a role, which it can choose itself, are an ALTER ROLE, too.
+_ATTRIBUTES = re.compile(rf"\s*ALTER ROLE {_NAME} WITH ((?:[A-Z]+[ ;])+)")
 _LEXEMES = re.compile(
     r"""'(?:[^'\\]|''|\\.)*'|"(?:[^"]|"")*"|--[^\n]*|^\\[^\n]*|;|[^'"\-;\n]+|.""", re.DOTALL | re.MULTILINE
 )
@@ -30,7 +31,7 @@ class RoleStatement:
 
 
 def parse_roles(script: str) -> tuple[RoleStatement, ...]:
-    """Parse the output of pg_dumpall --roles-only, without session settings and psql commands."""
+    """Parse the output of pg_dumpall --roles-only, without what it says about its own session and psql commands."""
     return tuple(statement for text in _split(script) if (statement := _parse(text)) is not None)
 
 
@@ -43,7 +44,17 @@ def missing_roles(script: str, existing: Collection[str]) -> tuple[RoleStatement
 
 def makes_superuser(statements: Sequence[RoleStatement], role: str) -> bool:
     """Whether the statements make the role a superuser."""
-    return any(each.role == role and _SUPERUSER.search(each.text) for each in statements if each.verb == "ALTER ROLE")
+    return "SUPERUSER" in _attributes(statements, role)
+
+
+def makes_ordinary(statements: Sequence[RoleStatement], role: str) -> bool:
+    """Whether the statements make the role one without the rights of a superuser."""
+    return "NOSUPERUSER" in _attributes(statements, role)
+
+
+def _attributes(statements: Sequence[RoleStatement], role: str) -> set[str]:
+    found = (_ATTRIBUTES.match(each.text) for each in statements if each.role == role)
+    return {word for match in found if match for word in re.split("[ ;]", match[2])}
 
 
 def names_only(statements: Sequence[RoleStatement]) -> tuple[RoleStatement, ...]:

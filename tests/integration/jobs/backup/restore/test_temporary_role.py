@@ -136,6 +136,12 @@ def test_a_warning_names_whose_functions_run_as_superuser(
     assert "Others have objects in it: TABLE public of_other of other." in warned.err
     chosen = restore(repository, server, "created", "--create", "--dry-run", "--as", "postgres")
     assert "warning" not in chosen.err, chosen
+    shop.run("ALTER DATABASE shop OWNER TO owner", "ALTER ROLE owner SET application_name = 'a WITH SUPERUSER b'")
+    repository.backup()
+    shop.run("ALTER ROLE owner SUPERUSER")
+    grown = restore(repository, server, "created", "--create", "--dry-run")
+    shop.run("ALTER ROLE owner NOSUPERUSER", "ALTER ROLE owner RESET application_name")
+    assert "the owner of the database, owner, is a superuser here, and was none at the server" in grown.err, grown
 
 
 def test_what_a_killed_restore_left_is_dropped(repository: Repository, server: Server, shop: Database) -> None:

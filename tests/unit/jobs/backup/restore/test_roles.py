@@ -1,4 +1,4 @@
-from jobs.backup.restore.roles import makes_superuser, missing_roles, names_only, parse_roles
+from jobs.backup.restore.roles import makes_ordinary, makes_superuser, missing_roles, names_only, parse_roles
 
 SCRIPT = r"""
 \restrict abc
@@ -11,6 +11,7 @@ COMMENT ON ROLE "the ""shop""; owner" IS 'owns; it''s
 \not a command -- nor a remark';
 CREATE ROLE reader;
 ALTER ROLE reader SET search_path TO 'a', 'b';
+ALTER ROLE reader SET application_name TO 'a WITH SUPERUSER b';
 GRANT reader TO "the ""shop""; owner" WITH ADMIN OPTION, INHERIT TRUE GRANTED BY postgres;
 GRANT pg_read_all_data TO postgres;
 -- the end
@@ -26,6 +27,7 @@ def test_splits_a_script_at_semicolons_outside_quotes() -> None:
         ("ALTER ROLE", 'the "shop"; owner'),
         ("COMMENT ON ROLE", 'the "shop"; owner'),
         ("CREATE ROLE", "reader"),
+        ("ALTER ROLE", "reader"),
         ("ALTER ROLE", "reader"),
         ("GRANT", 'the "shop"; owner'),
         ("GRANT", "postgres"),
@@ -60,3 +62,5 @@ def test_superusers_are_found() -> None:
     assert makes_superuser(statements, "postgres")
     for role in ('the "shop"; owner', "reader", "another"):
         assert not makes_superuser(statements, role)
+    ordinary = [role for role in ("postgres", 'the "shop"; owner', "reader") if makes_ordinary(statements, role)]
+    assert ordinary == ['the "shop"; owner']
