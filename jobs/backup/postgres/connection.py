@@ -174,6 +174,11 @@ class Endpoint:
         return connection
 
 
+def server_encoding(connection: psycopg.Connection[Any]) -> str:
+    """Return the encoding of the database. Rows sent in it need no conversion, which some bytes have none for."""
+    return connection.info.parameter_status("server_encoding") or "UTF8"
+
+
 def _require_empty_search_path(connection: psycopg.Connection[Any]) -> None:
     """Raise if a pooler has ignored our startup options.
 

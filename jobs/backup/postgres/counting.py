@@ -2,7 +2,8 @@
 
 To plan a query, PostgreSQL computes constant parts of index expressions and statistics objects with the rights of the
 current user, even in a read-only transaction. So any query on a table can call functions of its owner as a superuser.
-COPY of a whole table plans nothing, and it refuses a view.
+COPY of a whole table plans nothing, and it refuses a view. It converts no values either: a database can contain bytes
+that no other encoding has.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from jobs.backup.postgres import quoting
+from jobs.backup.postgres.connection import server_encoding
 
 if TYPE_CHECKING:
     import psycopg
@@ -30,16 +32,17 @@ FROM pg_catalog.pg_class c WHERE c.oid = ANY (%s)
 def count_tables(connection: psycopg.Connection[Any], tables: Mapping[int, str]) -> dict[int, int]:
     """Return the numbers of rows by OID. `tables` has their quoted names. The connection needs row_security = off."""
     found = {oid: (column, local) for oid, column, local in connection.execute(_COLUMNS, [list(tables)]).fetchall()}
-    local = all(local for _, local in found.values())
-    statements = [copy_statement(tables[oid], column, local=local) for oid, (column, _) in found.items()]
+    local, encoding = all(local for _, local in found.values()), server_encoding(connection)
+    statements = [copy_statement(tables[oid], column, encoding, local=local) for oid, (column, _) in found.items()]
     count = _count_on_server if local else _count_here
     return dict(zip(found, count(connection, statements), strict=True))
 
 
-def copy_statement(table: str, column: str | None, *, local: bool) -> str:
+def copy_statement(table: str, column: str | None, encoding: str, *, local: bool) -> str:
     """Return the COPY of one column, to /dev/null of the server if that is `local`. It copies no rows of children."""
     columns = f" ({quoting.identifier(column)})" if column is not None else ""
-    return f"COPY {table}{columns} TO {quoting.literal('/dev/null') if local else 'STDOUT'}"
+    to = quoting.literal("/dev/null") if local else "STDOUT"
+    return f"COPY {table}{columns} TO {to} WITH (ENCODING {quoting.literal(encoding)})"
 
 
 def _count_on_server(connection: psycopg.Connection[Any], statements: list[str]) -> list[int]:

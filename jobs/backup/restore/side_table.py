@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres import quoting
-from jobs.backup.postgres.connection import DISABLE_TIMEOUTS, Endpoint, translated_errors
+from jobs.backup.postgres.connection import DISABLE_TIMEOUTS, Endpoint, server_encoding, translated_errors
 from jobs.backup.restore.chosen_owner import ChosenOwner, executed_for
 from jobs.backup.restore.compare import QualifiedName
 from jobs.backup.restore.fill import RestoreTask
@@ -154,10 +154,11 @@ def _copy_rows(copy: psycopg.Connection[Any], into: Endpoint, side: SideTable, r
         target.execute(DISABLE_TIMEOUTS)
         target.execute(f"CREATE TABLE {name} ({definitions})")
         rows = " ".join(["SELECT", names, "FROM", quoting.identifier(*side.source)])
+        encoding = f"WITH (ENCODING {quoting.literal(server_encoding(copy))})"
         with copy.cursor() as reading, target.cursor() as writing:
             with (
-                reading.copy(f"COPY ({rows}) TO STDOUT") as source,
-                writing.copy(f"COPY {name} ({names}) FROM STDIN") as sink,
+                reading.copy(f"COPY ({rows}) TO STDOUT {encoding}") as source,
+                writing.copy(f"COPY {name} ({names}) FROM STDIN {encoding}") as sink,
             ):
                 for block in source:
                     run.check()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from inventories import ServerSettings
 from jobs.backup.concurrent import ByteCounter, Cancellation, run_concurrently
 from jobs.backup.postgres import settings
-from jobs.backup.postgres.connection import Endpoint
+from jobs.backup.postgres.connection import Endpoint, server_encoding
 from jobs.backup.postgres.programs import (
     ClientProgram,
     dump_program,
@@ -82,7 +82,7 @@ def plan_backup(section: Section, endpoint: Endpoint, snapshot: ExportedSnapshot
     """Read the facts about the server, and choose pg_dump and the parts."""
     connection = snapshot.connection
     server, role_passwords = facts.read_server(connection)
-    encoding = connection.info.parameter_status("server_encoding") or "UTF8"
+    encoding = server_encoding(connection)
     program = dump_program(server.major, installed_clients("pg_dump"))
     tables = facts.with_columns(connection, snapshot.tables, trust_owners=section.trust_owners)
     parts = plan_parts(tables, section.parallel, encoding)
