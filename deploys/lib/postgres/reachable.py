@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+HISTORY = re.compile(r"[0-9A-F]{8}\.history")
 LABEL = re.compile(r"\d{8}-\d{6}F(_\d{8}-\d{6}[DI])?")
 POINT = re.compile(r"[\w.:-]{1,63}")
 FORMS = (
@@ -48,6 +49,7 @@ class Reachable:
     systems: frozenset[str]  # identifiers of the servers that archived
     backups: tuple[PhysicalBackup, ...]
     newest_wal: Mapping[int, tuple[str, str]]  # the identifier of the archive and its last segment, by repository
+    timelines: Mapping[int, datetime] = field(default_factory=dict)  # when each but the first arrived in the archive
 
 
 def parse_target(text: str) -> Target:
@@ -91,6 +93,25 @@ def parse_info(stanza: Mapping[str, Any]) -> Reachable:
     )
 
 
+def parse_timelines(listing: Mapping[str, Any]) -> dict[int, datetime]:
+    """Return when each timeline but the first arrived, from `pgbackrest repo-ls --output=json` of an archive."""
+    return {
+        int(name[:8], 16): datetime.fromtimestamp(each["time"], UTC)
+        for name, each in listing.items()
+        if HISTORY.fullmatch(name) and "time" in each
+    }
+
+
+def timeline_at(target: Target, timelines: Mapping[int, datetime]) -> str:
+    """Return the timeline that was current at a time; "" if that is the newest one.
+
+    A restore or a promotion begins a timeline. Without this, a time after the moment that was restored then, and before
+    the restore, would be looked for on the new timeline, which does not have it.
+    """
+    began_later = [number for number, began in timelines.items() if target.moment and began > target.moment]
+    return str(min(began_later) - 1) if began_later else ""
+
+
 def reachable_lines(reachable: Reachable, until: Mapping[int, datetime]) -> Iterator[str]:
     """Yield the reachable span of each repository, and its backups, newest first."""
     for repository in sorted({each.repository for each in reachable.backups}):
@@ -104,6 +125,8 @@ def reachable_lines(reachable: Reachable, until: Mapping[int, datetime]) -> Iter
         )
         if len(newest) > BACKUPS_SHOWN:
             yield f"    and {len(newest) - BACKUPS_SHOWN} older ones"
+    for number, began in sorted(reachable.timelines.items()):
+        yield f"timeline {number}: from {began:%Y-%m-%d %H:%M:%S} UTC, after a restore or a promotion"
 
 
 def target_faults(target: Target, reachable: Reachable, version: int, now: datetime, backup: str = "") -> Iterator[str]:

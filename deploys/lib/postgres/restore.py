@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,11 @@ from deploys.lib.postgres.reachable import (
     needed_bytes,
     parse_info,
     parse_target,
+    parse_timelines,
     reachable_lines,
     restore_options,
     target_faults,
+    timeline_at,
 )
 from deploys.lib.postgres.server import PSQL
 from deploys.lib.postgres.setup import ManagedServer
@@ -100,14 +102,22 @@ def read_reachable(host: Host, pitr: Pitr) -> tuple[Reachable, dict[int, datetim
         reason = output if not stanzas else [str(repo["status"]) for repo in stanzas[0]["repo"]]
         raise RestoreRefused("\n".join(["pgBackRest can't read the repositories:", *reason]))
     reachable = parse_info(stanzas[0])
-    until = {}
+    until, timelines = {}, dict[int, datetime]()
     for repository, (archive_id, segment) in reachable.newest_wal.items():
-        folder = f"archive/{pitr.stanza}/{archive_id}/{segment[:16]}"
-        listing = f"{AS_POSTGRES} pgbackrest --repo={repository} --output=json repo-ls {folder}"
-        ok, output = run_silently(host, listing)
-        if ok and (times := [each["time"] for each in json.loads("".join(output)).values() if "time" in each]):
+        archive = f"archive/{pitr.stanza}/{archive_id}"
+        wal = _list_files(host, repository, f"{archive}/{segment[:16]}")
+        if times := [each["time"] for each in wal.values() if "time" in each]:
             until[repository] = datetime.fromtimestamp(max(times), UTC)
-    return reachable, until
+        for number, began in parse_timelines(_list_files(host, repository, archive)).items():
+            timelines[number] = min(began, timelines.get(number, began))
+    return replace(reachable, timelines=timelines), until
+
+
+def _list_files(host: Host, repository: int, folder: str) -> dict[str, Any]:
+    """Return the files in a folder of a repository, by name."""
+    ok, output = run_silently(host, f"{AS_POSTGRES} pgbackrest --repo={repository} --output=json repo-ls {folder}")
+    files: dict[str, Any] = json.loads("".join(output)) if ok else {}
+    return files
 
 
 @operation()
@@ -172,6 +182,7 @@ class RestoreState:
 
     unfinished: bool
     kept: str  # where an unfinished restore keeps the old cluster; "" if it replaces it
+    opened: str  # to where an unfinished restore has come, if its cluster is open for writing already
     system: str  # the identifier of the local cluster; "" if there is none
     running: bool
     free: int  # bytes on the disk of the cluster
@@ -185,19 +196,20 @@ def _read_state(host: Host, server: ManagedServer) -> RestoreState:
         f"[ -e {UNFINISHED} ] {yes_or_no}; sed -n 2p {UNFINISHED} 2>/dev/null | grep . || echo; "
         f"LC_ALL=C {programs}/pg_controldata {data} 2>/dev/null | sed -n 's/^Database system identifier: *//p' "
         f"| grep . || echo; systemctl is-active --quiet {server.unit} {yes_or_no}; "
+        f"head -n 1 {FOLDER}/recovered 2>/dev/null | grep . || echo; "
         "df --output=avail -B1 /var/lib/postgresql | tail -1; "
         f'{{ [ -L {data} ] || mountpoint -q {data} || [ -n "$(ls {data}/pg_tblspc 2>/dev/null)" ]; }} {yes_or_no}'
     )
     ok, output = run_silently(host, command)
-    if not ok or len(output) != 6:
+    if not ok or len(output) != 7:
         raise RestoreRefused("\n".join(["reading the state of the host failed:", *output]))
-    unfinished, kept, system, running, free, fixed = (line.strip() for line in output)
-    return RestoreState(unfinished == "yes", kept, system, running == "yes", int(free), fixed == "yes")
+    unfinished, kept, system, running, opened, free, fixed = (line.strip() for line in output)
+    return RestoreState(unfinished == "yes", kept, opened, system, running == "yes", int(free), fixed == "yes")
 
 
 def _plan(host: Host, server: ManagedServer, pitr: Pitr, asked: RestoreRequest, target: Target) -> str:
     """Return the script to run on the host; raise RestoreRefused if the restore can't succeed."""
-    found, (reachable, until) = _read_state(host, server), read_reachable(host, pitr)
+    found, (reachable, until) = as_new_restore(_read_state(host, server), asked), read_reachable(host, pitr)
     if found.running and not found.unfinished and found.system in reachable.systems:
         _send_all_wal(host, pitr)
         reachable, until = read_reachable(host, pitr)
@@ -209,8 +221,19 @@ def _plan(host: Host, server: ManagedServer, pitr: Pitr, asked: RestoreRequest, 
     if faults:
         raise RestoreRefused("\n".join([*faults, *reachable_lines(reachable, until)]))
     keep = found.kept if found.unfinished else kept_folder(server.version, now, replace=asked.replace_old)
-    options = restore_options(target, asked.backup, asked.timeline)
+    timeline = asked.timeline or timeline_at(target, reachable.timelines)
+    if timeline:
+        log_message(host, f"to={asked.to}: on timeline {timeline}")
+    options = restore_options(target, asked.backup, timeline)
     return restore_script(server.version, pitr.stanza, asked.to, keep, options)
+
+
+def as_new_restore(found: RestoreState, asked: RestoreRequest) -> RestoreState:
+    """Return the state without an unfinished restore to another target, if that one has opened its cluster.
+
+    Applications can have written to this cluster, so it is kept like any other.
+    """
+    return replace(found, unfinished=False, kept="") if found.opened not in ("", asked.to) else found
 
 
 def _send_all_wal(host: Host, pitr: Pitr) -> None:

@@ -43,6 +43,29 @@ INFO: dict[str, Any] = {
 FOUND = parse_info(INFO)
 
 
+def test_timelines_are_read_from_the_files_of_the_archive() -> None:
+    files = {
+        "00000002.history": {"time": 0},
+        "0000000A.history": {"time": 60},
+        "0000000100000000": {},
+        "x": {"time": 1},
+    }
+    epoch = datetime.fromtimestamp(0, UTC)
+    assert reachable.parse_timelines(files) == {2: epoch, 10: epoch + timedelta(minutes=1)}
+
+
+@pytest.mark.parametrize(
+    ("hours", "expected"),
+    [(1, "1"), (3, "2"), (5, "3"), (6, "3"), (8, "")],
+)
+def test_a_time_is_restored_on_the_timeline_of_that_time(hours: int, expected: str) -> None:
+    timelines = {number: T0 + timedelta(hours=began) for number, began in {2: 2, 3: 4, 4: 7}.items()}
+    target = parse_target(f"{T0 + timedelta(hours=hours)}")
+    assert reachable.timeline_at(target, timelines) == expected
+    assert reachable.timeline_at(target, {}) == ""
+    assert reachable.timeline_at(Target("latest"), timelines) == ""
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -16,7 +16,7 @@ from deploys.lib.preflight import DeployError
 
 NOW = datetime(2026, 11, 30, 3, 0, tzinfo=UTC)
 GIB = 1024**3
-FOUND = RestoreState(unfinished=False, kept="", system="77", running=True, free=100 * GIB, fixed=False)
+FOUND = RestoreState(unfinished=False, kept="", opened="", system="77", running=True, free=100 * GIB, fixed=False)
 BACKUP = PhysicalBackup(1, "20261129-030000F", "full", NOW - timedelta(days=1), 20 * GIB)
 REACHABLE = Reachable("15", frozenset({"77"}), (BACKUP,), {})
 ASKED = RestoreRequest("latest", Target("latest"), "", "", replace_old=False, other_server_stopped=False)
@@ -58,6 +58,18 @@ def test_the_state_of_a_host_can_forbid_a_restore(
     faults = list(restore.state_faults(replace(FOUND, **found), replace(ASKED, **asked), REACHABLE, newest, NOW))
     assert len(faults) == bool(expected)
     assert expected in "".join(faults)
+
+
+@pytest.mark.parametrize(
+    ("opened", "continued"),
+    [("", True), ("latest", True), ("2026-11-29 14:03:10", False)],
+)
+def test_a_cluster_that_an_unfinished_restore_has_opened_is_kept_by_a_restore_to_another_target(
+    opened: str, continued: bool
+) -> None:
+    found = replace(FOUND, unfinished=True, kept="/kept", opened=opened)
+    state = restore.as_new_restore(found, ASKED)
+    assert (state.unfinished, state.kept) == ((True, "/kept") if continued else (False, ""))
 
 
 def test_the_old_cluster_is_kept_beside_unless_it_is_replaced() -> None:
