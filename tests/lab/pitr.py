@@ -98,19 +98,27 @@ def begun(
     **data: Any,
 ) -> Popen[str]:
     """Start the same. `server` is the index of the host that runs PostgreSQL."""
+    arguments, inventory, variables = deploy_options(lab, bucket, of, secret=secret, server=server, **data)
+    return begin(lab, *arguments[:-1], *options, arguments[-1], inventory=inventory, **variables)
+
+
+def deploy_options(
+    lab: Lab, bucket: Bucket, of: str = "postgres", *, secret: str = "", server: int = -1, **data: Any
+) -> tuple[list[str], str, dict[str, str]]:
+    """Write group data; return the arguments of pyinfra, the inventory, and the environment variables with secrets."""
     folder = lab.folder / "data"
     folder.mkdir(exist_ok=True)
     role = {"name": "shop", "password": {"env": "SHOP_PASSWORD"}, "database": True}
     values = {"postgres_roles": [role], "postgres_memory": 512, **data}
     (folder / "lab.py").write_text("".join(f"{name} = {pformat(value)}\n" for name, value in values.items()))
-    variables: dict[str, Any] = {
+    variables = {
         "SHOP_PASSWORD": "shop's-own-S3cret",
         "PITR_KEY": bucket.key,
         "PITR_SECRET": secret or bucket.secret,
         "PITR_CIPHER": CIPHER,
     }
-    shared = ["--group-data", "inventories/group_data", "--group-data", str(folder)]
-    return begin(lab, *shared, *options, f"deploys/{of}.py", inventory=_inventory(lab, server), **variables)
+    arguments = ["--group-data", "inventories/group_data", "--group-data", str(folder), f"deploys/{of}.py"]
+    return arguments, _inventory(lab, server), variables
 
 
 def _inventory(lab: Lab, server: int) -> str:

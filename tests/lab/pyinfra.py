@@ -51,16 +51,20 @@ def begin(
     **variables: str,
 ) -> subprocess.Popen[str]:
     """Start the same."""
-    own = {"HOME": str(lab.home), "CREW_LAB": str(lab.folder), "PYINFRA_PROGRESS": "off"}
     return subprocess.Popen(
         [str(PROGRAM), *(["-y"] if yes else []), inventory, *arguments],
         cwd=cwd,
-        env={**inherited(), **own, **variables},
+        env={**inherited(), **own_variables(lab), **variables},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def own_variables(lab: Lab) -> dict[str, str]:
+    """Return the environment variables with which pyinfra finds the hosts of a lab."""
+    return {"HOME": str(lab.home), "CREW_LAB": str(lab.folder), "PYINFRA_PROGRESS": "off"}
 
 
 def inherited() -> dict[str, str]:

@@ -97,7 +97,10 @@ def test_a_moment_is_restored_on_the_same_and_on_a_new_host(fresh: Callable[...,
         rows = lab.ask(host, f"{PSQL} shop -c \"SELECT max(at), count(*) FROM ticks WHERE at <= '{moment}'\"")
         pause = f"SELECT count(*) > 1 FROM ticks WHERE at > '{moment}'"
         until(lambda: lab.ask(host, f'{PSQL} shop -c "{pause}"') == "t")
-        lab.ask(host, f"systemctl stop ticks; {PSQL} shop -c 'DROP TABLE ticks'")
+        lab.ask(host, "systemctl stop ticks")
+        later = lab.ask(host, f"{PSQL} -c 'SELECT clock_timestamp()'")
+        rows_later = lab.ask(host, f"{PSQL} shop -c 'SELECT max(at), count(*) FROM ticks'")
+        lab.ask(host, f"{PSQL} shop -c 'DROP TABLE ticks'")
 
         process = lab.ask(host, "systemctl show --property=MainPID postgresql@15-main")
         early = restore("--data", "to=2026-01-01 00:00")
@@ -123,9 +126,14 @@ def test_a_moment_is_restored_on_the_same_and_on_a_new_host(fresh: Callable[...,
         assert (again.code, again.changes) == (0, 0), again.text
         assert run().changes == 0
 
+        # The moment was too early. A later one is on the timeline that the restore left.
+        result = restore("--data", f"to={later}")
+        assert result.code == 0, result.text
+        assert lab.ask(host, found) == rows_later
+
         # The server is lost. Only the repository, the secrets and group data are left.
         lab.ask(host, f"{PSQL} shop -c 'INSERT INTO ticks DEFAULT VALUES'; systemctl stop postgresql@15-main")
-        rows = f"{int(rows.partition('|')[2]) + 1}"
+        rows = f"{int(rows_later.partition('|')[2]) + 1}"
         shared = restore("--data", "to=latest", server=0)
         assert shared.code == 1, shared.text
         assert "two servers can't share one; stop it" in shared.text
