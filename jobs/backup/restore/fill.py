@@ -24,7 +24,7 @@ from jobs.backup.postgres.supervisor import ends_with_parent
 from jobs.backup.restore import pg_restore
 from jobs.backup.restore.compare import QualifiedName
 from jobs.backup.restore.ordinary_role import OrdinaryRole, RestoreLists, restore_lists
-from jobs.backup.restore.pg_restore import DefinitionOptions, Section, constraint_lists
+from jobs.backup.restore.pg_restore import DefinitionOptions, IndexSettings, Section, constraint_lists
 from jobs.backup.restore.selection import among, entries_without, rows_of
 from jobs.backup.restore.target import closed_to_others, require_empty
 from jobs.backup.sets import passed_files
@@ -60,6 +60,11 @@ _LOGGED_TABLES = """SELECT c.oid::pg_catalog.regclass::pg_catalog.text
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
         WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e')
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relkind = 'p')"""
+
+_INDEX_SETTINGS = """SELECT pg_catalog.pg_size_bytes(pg_catalog.current_setting('maintenance_work_mem')),
+    pg_catalog.pg_size_bytes(pg_catalog.current_setting('shared_buffers')),
+    pg_catalog.current_setting('max_parallel_maintenance_workers')::int,
+    pg_catalog.current_setting('max_parallel_workers')::int"""
 
 _TABLES = """SELECT c.oid::pg_catalog.regclass::pg_catalog.text
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
@@ -293,6 +298,8 @@ def restore_definitions(
         # postgis_topology appends to the search_path with which the session began, and fails if that is empty.
         # pg_restore itself sets an empty one before its first statement.
         into = replace(into, for_scripts=True)
+    elif section == "post-data":
+        into = into.with_options(_read_index_settings(task).options(task.streams))
     argv = pg_restore.definitions_command(
         task.program,
         into.conninfo,
@@ -306,6 +313,11 @@ def restore_definitions(
         with _start(task, argv, stderr, use_list, archive) as process:
             code = process.wait()
         _raise_if_failed(task, code, stderr)
+
+
+def _read_index_settings(task: RestoreTask) -> IndexSettings:
+    with translated_errors(), task.into.connect(autocommit=True) as connection:
+        return IndexSettings(*(connection.execute(_INDEX_SETTINGS).fetchone() or ()))
 
 
 def restore_constraints(task: RestoreTask, archive: IO[bytes], selected: Collection[int] | None = None) -> None:
@@ -484,20 +496,14 @@ def _restore_segment(task: RestoreTask, part: Part, cancellation: Cancellation, 
     into = _fast(task.executes).with_encoding(segment.encoding)
     newer = task.program.major >= FIRST_WITH_TRANSACTION_TIMEOUT  # then the server is, too
     argv = pg_restore.copy_in_command(newest_psql(), into.conninfo, segment, has_transaction_timeout=newer)
-    with tempfile.TemporaryFile() as stderr, tempfile.TemporaryFile() as printed:
-        process = _start(task, argv, stderr, stdin=subprocess.PIPE, stdout=printed)
-        try:
-            with cancellation.on_cancel(process.terminate):
-                with suppress(BrokenPipeError):  # psql's own message, below, has the reason
-                    rows = RowsOfScript(_CountingStdin(process, restored), segment)
-                    read_part(task.stored, part, rows, lambda: _check(task.run, cancellation))
-                    rows.finish()
-                close_stdin(process)
-        except BaseException:
-            process.terminate()
-            close_stdin(process)
-            raise
-        _raise_if_failed(task, process.returncode, stderr, part)
+
+    def feed(process: subprocess.Popen[bytes]) -> None:
+        rows = RowsOfScript(_CountingStdin(process, restored), segment)
+        read_part(task.stored, part, rows, lambda: _check(task.run, cancellation))
+        rows.finish()
+
+    with tempfile.TemporaryFile() as printed:
+        _run_fed(task, part, argv, feed, cancellation, stdout=printed)
         printed.seek(0)
         found = pg_restore.copied_rows(printed.read().decode(errors="replace"))
     if found != segment.rows:
@@ -512,15 +518,31 @@ def _restore_archive(
     cancellation: Cancellation,
     restored: ByteCounter,
 ) -> None:
+    """Stream an archive into pg_restore."""
     argv = pg_restore.rows_command(task.program, _fast(task.executes).conninfo, task.options, use_list=_path(use_list))
+
+    def feed(process: subprocess.Popen[bytes]) -> None:
+        read_part(task.stored, part, _CountingStdin(process, restored), lambda: _check(task.run, cancellation))
+
+    _run_fed(task, part, argv, feed, cancellation, use_list)
+
+
+def _run_fed(
+    task: RestoreTask,
+    part: Part,
+    argv: Sequence[str],
+    feed: Callable[[subprocess.Popen[bytes]], None],
+    cancellation: Cancellation,
+    *files: IO[bytes] | None,
+    **popen: Any,
+) -> None:
+    """Run a program on what `feed` writes to its stdin; raise if it fails."""
     with tempfile.TemporaryFile() as stderr:
-        process = _start(task, argv, stderr, use_list, stdin=subprocess.PIPE)
+        process = _start(task, argv, stderr, *files, stdin=subprocess.PIPE, **popen)
         try:
             with cancellation.on_cancel(process.terminate):
-                with suppress(BrokenPipeError):  # pg_restore's own message, below, has the reason
-                    read_part(
-                        task.stored, part, _CountingStdin(process, restored), lambda: _check(task.run, cancellation)
-                    )
+                with suppress(BrokenPipeError):  # the program's own message, below, has the reason
+                    feed(process)
                 close_stdin(process)
         except BaseException:
             process.terminate()

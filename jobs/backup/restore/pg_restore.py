@@ -18,6 +18,28 @@ _LISTED = re.compile(r"^(\d+); \d+ \d+ (\S.*)$", re.MULTILINE)
 # Commits do not wait for the disk: if the server crashes, the restore starts again. More memory makes index builds
 # several times faster.
 SERVER_OPTIONS = "-c synchronous_commit=off -c maintenance_work_mem=256MB"
+_MIN_INDEX_MEMORY = 256 << 20
+_MAX_INDEX_MEMORY = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSettings:
+    """The settings of a server that show how much it can spend on building indexes, memory in bytes."""
+
+    memory: int
+    buffers: int
+    workers: int
+    all_workers: int
+
+    def options(self, streams: int) -> str:
+        """Return the startup options for building as many indexes at once: never less than the server's own settings.
+
+        All builds together take at most half as much memory as the server's cache, but at least 256 MiB each.
+        """
+        share = min(self.buffers // (2 * streams), _MAX_INDEX_MEMORY)
+        memory = max(self.memory, share, _MIN_INDEX_MEMORY)
+        workers = max(self.workers, self.all_workers // streams)
+        return f"-c maintenance_work_mem={memory >> 10}kB -c max_parallel_maintenance_workers={workers}"
 
 
 @dataclass(frozen=True, slots=True)

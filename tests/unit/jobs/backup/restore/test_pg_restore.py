@@ -5,6 +5,7 @@ import pytest
 from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.restore.pg_restore import (
     DefinitionOptions,
+    IndexSettings,
     constraint_lists,
     copied_rows,
     copy_in_command,
@@ -93,3 +94,24 @@ def test_psql_executes_our_statements_and_gets_the_rows_on_stdin(newer: bool, ti
 @pytest.mark.parametrize(("printed", "rows"), [("SET\nSET\nCOPY 7\n", 7), ("SET\n", None), ("", None)])
 def test_psql_prints_how_many_rows_it_has_restored(printed: str, rows: int | None) -> None:
     assert copied_rows(printed) == rows
+
+
+MIB, GIB = 1 << 20, 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("settings", "streams", "memory", "workers"),
+    [
+        (IndexSettings(64 * MIB, 128 * MIB, 2, 8), 3, 256 * MIB, 2),
+        (IndexSettings(64 * MIB, 6 * GIB, 2, 16), 4, 768 * MIB, 4),
+        (IndexSettings(64 * MIB, 64 * GIB, 2, 8), 2, GIB, 4),
+        (IndexSettings(2 * GIB, 6 * GIB, 8, 8), 4, 2 * GIB, 8),
+        (IndexSettings(64 * MIB, 128 * MIB, 0, 0), 1, 256 * MIB, 0),
+    ],
+)
+def test_indexes_get_as_much_as_the_server_can_spend(
+    settings: IndexSettings, streams: int, memory: int, workers: int
+) -> None:
+    assert settings.options(streams) == (
+        f"-c maintenance_work_mem={memory // 1024}kB -c max_parallel_maintenance_workers={workers}"
+    )
