@@ -10,12 +10,18 @@ from pathlib import Path
 from terraform.errors import StackError
 
 
-def require_closed(folder: Path) -> None:
-    """Raise if every user of this machine can write to the directory: they could put other plans there."""
-    if folder.stat().st_mode & stat.S_IWOTH:
+def require_closed(path: Path) -> None:
+    """Raise if another user than ourselves and root can write to a directory or file: they could exchange the plan."""
+    found = path.stat()
+    if found.st_uid not in (0, os.geteuid()):
         raise StackError(
-            f"{folder}: every user of this machine can write to this directory, so somebody else could change the "
-            f"plans in it; chmod o-w {folder}, or name another directory"
+            f"{path}: another user owns this, so they could exchange the plan; save it to a directory of your "
+            "own, or copy it there"
+        )
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise StackError(
+            f"{path}: other users of this machine can write to this, so they could exchange the plan; "
+            f"chmod go-w {path}, or name another directory"
         )
 
 

@@ -270,7 +270,8 @@ class Stack:
         """Open a plan that `save_plan` wrote; raise ChangeRefused if it belongs to another stack."""
         file = (folder / f"{self.paths.stack}.tfplan").absolute()
         try:
-            require_closed(folder)
+            for path in (folder, file, file.with_suffix(".json")):
+                require_closed(path)
             about = json.loads(file.with_suffix(".json").read_text())
             state = planned_state_version(file)
         except (OSError, ValueError, zipfile.BadZipFile):
