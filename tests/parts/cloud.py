@@ -59,6 +59,7 @@ class Cloud:
         """Environment variables for Terraform and crew."""
         return {
             **CREDENTIALS,
+            "AWS_ENDPOINT_URL": self.endpoint,
             "TF_CLI_CONFIG_FILE": str(parts.settings()),
             "TF_VAR_database_password": PASSWORD,
             "TF_VAR_image_owner": "123456789012",  # the emulator's own account
@@ -114,7 +115,7 @@ class Cloud:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "main.tf").write_text(code)
         if "provider" in code:
-            (folder / "emulator_override.tf").write_text(parts.override(self.endpoint))
+            (folder / "emulator_override.tf").write_text(parts.override())
         return folder
 
     def only(
@@ -215,9 +216,8 @@ def cloud(folder: Path, version: str, **more: str) -> Iterator[Cloud]:
             shutil.copytree(parts.ROOT / "terraform" / name, code / name, ignore=shutil.ignore_patterns(".terraform"))
         shutil.copytree(VALUES, code / "environments" / "staging")
         for stack in (code / "stacks").iterdir():
-            aliases = ["", "replica"] if (stack / "replica.tf").exists() else [""]
-            overrides = "\n".join(parts.override(endpoint, alias) for alias in aliases)
-            (stack / "emulator_override.tf").write_text(overrides)
+            aliases = ["replica"] if (stack / "replica.tf").exists() else []
+            (stack / "emulator_override.tf").write_text(parts.override(*aliases))
         made.settings()
         _debian(made)
         yield made

@@ -25,7 +25,7 @@ def test_nodes_talk_by_private_addresses_and_people_through_a_load_balancer(tmp_
     folder = tmp_path / "cluster"
     shutil.copytree(ROOT / "terraform" / "modules" / "cluster", folder)
     with s3.moto(tmp_path) as endpoint:
-        (folder / "emulator.tf").write_text(override(endpoint))
+        (folder / "emulator.tf").write_text(override())
         ec2 = boto3.client(
             "ec2", endpoint_url=endpoint, region_name=REGION, aws_access_key_id="key", aws_secret_access_key="secret"
         )
@@ -50,8 +50,9 @@ def test_nodes_talk_by_private_addresses_and_people_through_a_load_balancer(tmp_
         }
         (folder / "terraform.tfvars.json").write_text(json.dumps(values))
         for words in (["init"], ["apply", "-auto-approve"]):
-            terraform(folder, *words)
-        outputs = {name: each["value"] for name, each in json.loads(terraform(folder, "output", "-json")).items()}
+            terraform(folder, endpoint, *words)
+        output = json.loads(terraform(folder, endpoint, "output", "-json"))
+    outputs = {name: each["value"] for name, each in output.items()}
     hosts = [*outputs["k3s_servers"], *outputs["k3s_agents"]]
     [network] = {host["k3s_address"].rsplit(".", 2)[0] for host in hosts}
     assert network == "10.20", "the nodes' addresses are those of the subnets"
@@ -61,8 +62,9 @@ def test_nodes_talk_by_private_addresses_and_people_through_a_load_balancer(tmp_
     assert outputs["k3s_endpoint"].startswith("acme-test-api-")
 
 
-def terraform(folder: Path, *words: str) -> str:
-    environment = {"PATH": os.environ["PATH"], "TF_CLI_CONFIG_FILE": str(settings()), **KEYS}
+def terraform(folder: Path, endpoint: str, *words: str) -> str:
+    own = {"TF_CLI_CONFIG_FILE": str(settings()), "AWS_ENDPOINT_URL": endpoint, **KEYS}
+    environment = {"PATH": os.environ["PATH"], **own}
     argv = [program(NEW), *words, *(["-no-color"] if words[0] != "output" else [])]
     ended = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
