@@ -31,6 +31,7 @@ def run(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.long
 def test_this_repository_passes_them_all() -> None:
     ended = run(ROOT)
     assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -97,7 +97,7 @@ def test_each_developer_logs_in_with_their_own_key_and_has_their_rights(server: 
     assert set(shown.split()) == {"CPUQuotaPerSecUSec=4s", f"MemoryMax={2**30}", "TasksMax=8192"}
 
 
-@pytest.mark.parametrize("how", ["--sudo", "_sudo=True"])
+@pytest.mark.parametrize("how", ["--sudo", pytest.param("_sudo=True", marks=pytest.mark.long)])
 def test_a_developer_with_sudo_can_run_the_deploy(server: Server, how: str) -> None:
     ada = ["--data", "ssh_user=ada", "--data", f"ssh_key={server.key('ada')}"]
     ada += [how] if how == "--sudo" else ["--data", how]
@@ -325,6 +325,7 @@ def test_a_dry_run_lists_changes_and_makes_none(server: Server) -> None:
     assert result.text.index("Sudo rules") < result.text.index("Accounts"), "a run with --sudo keeps sudo"
 
 
+@pytest.mark.long
 def test_mistakes_in_group_data_stop_it_with_a_message(server: Server) -> None:
     none = server.run(developers=[])
     assert none.code == 1, none.text

@@ -353,6 +353,7 @@ def test_a_failed_check_fails_the_deploy(runner: Lab) -> None:
     assert run(runner).code == 0
 
 
+@pytest.mark.long
 def test_mistakes_in_group_data_stop_it_with_a_message(runner: Lab) -> None:
     for changed, expected in (
         ({"text": SHOP.replace("SHOP_PASSWORD", "NOBODYS")}, "secret NOBODYS: environment variable NOBODYS is not set"),

@@ -430,6 +430,7 @@ def test_damaged_downloads_are_never_installed(fresh: Callable[..., Lab]) -> Non
     assert run(lab, servers=1, k3s_airgap=True).changes == 0
 
 
+@pytest.mark.long
 def test_mistakes_in_the_inventory_stop_it_with_a_message(cluster: Lab) -> None:
     even = run(cluster, servers=2)
     assert even.code == 1, even.text

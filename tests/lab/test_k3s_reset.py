@@ -63,6 +63,7 @@ def test_the_first_server_leaves_and_does_not_found_a_second_cluster(cluster: La
     assert run(cluster).changes == 0
 
 
+@pytest.mark.long
 def test_a_reset_that_would_break_the_cluster_is_refused(cluster: Lab) -> None:
     one, _, three, agent, _ = (host.address for host in cluster.hosts)
     nothing = reset(cluster)

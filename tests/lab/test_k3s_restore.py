@@ -119,6 +119,7 @@ def test_lost_hosts_are_restored_from_s3(fresh: Callable[..., Lab], seaweed: Buc
     assert (restored["lab-2"]["spec"].get("unschedulable"), len(ready(lab))) == (True, 2)
 
 
+@pytest.mark.long
 def test_mistakes_are_refused_before_a_server_stops(cluster: Lab) -> None:
     before = saved(cluster, "refused")
     kubectl(cluster, "taint node lab-4 later=yes:NoSchedule-")

@@ -119,6 +119,7 @@ def test_the_next_run_continues_after_a_kill_a_broken_node_and_a_failed_drain(cl
     assert (versions(cluster), len(ready(cluster))) == ({target}, 5)
 
 
+@pytest.mark.long
 def test_mistakes_are_refused_before_a_node_changes(cluster: Lab) -> None:
     target, current = newer(cluster), running(cluster)
     bad = upgrade(cluster, k3s_version=target, k3s_artefacts=str(release(cluster, target, damaged="k3s")))

@@ -336,6 +336,7 @@ def test_a_pooler_and_an_exporter_know_no_password(lab: Lab) -> None:
     assert run(lab).changes == 0
 
 
+@pytest.mark.long
 def test_mistakes_in_group_data_stop_it_with_a_message(lab: Lab) -> None:
     missing = run(lab, variables={"SHOP_PASSWORD": "x", "ADA_PASSWORD": "x"})
     assert missing.code == 1, missing.text

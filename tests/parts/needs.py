@@ -27,8 +27,9 @@ BY_FIXTURE = {"rclone_s3": "rclone", "fresh": "lab", "prepared": "lab"}
 
 
 def majors(*versions: int) -> pytest.MarkDecorator:
-    """Run the test once for each major version of PostgreSQL."""
-    return pytest.mark.parametrize("major", [pytest.param(each, marks=needs(f"postgres-{each}")) for each in versions])
+    """Run the test once for each major version of PostgreSQL: the newest always, the others with the long tests."""
+    marks = {each: [needs(f"postgres-{each}"), *([pytest.mark.long] * (each != max(versions)))] for each in versions}
+    return pytest.mark.parametrize("major", [pytest.param(each, marks=marks[each]) for each in versions])
 
 
 def missing(item: pytest.Item) -> list[str]:

@@ -294,6 +294,7 @@ def test_secret_output_that_looks_like_progress_is_not_shown(aws: Cloud) -> None
         assert "create swap" not in ended.stderr
 
 
+@pytest.mark.long
 def test_an_import_block_is_pending_until_it_is_applied(aws: Cloud) -> None:
     topic = aws.client("sns").create_topic(Name="taken")["TopicArn"]
     taken = f'import {{\n  to = aws_sns_topic.x\n  id = "{topic}"\n}}\n'
@@ -312,6 +313,7 @@ def test_an_import_block_is_pending_until_it_is_applied(aws: Cloud) -> None:
     assert again["sentence"] == "nothing to do"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("version", [pytest.param(OLD, marks=pytest.mark.release), NEW])
 def test_a_resource_removed_from_cloud_and_code_is_reported_until_an_apply(aws: Cloud, version: str) -> None:
     name, network = ("gone-old", "10.95") if version == OLD else ("gone-new", "10.94")

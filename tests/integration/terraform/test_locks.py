@@ -85,6 +85,7 @@ def run_again(aws: Cloud) -> None:
     assert aws.run_json("drift", "staging", "--fail-on", "pending")["environments"][0]["stacks"][0]["findings"] == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("aws", [pytest.param(OLD, marks=pytest.mark.release), NEW], indirect=True)
 def test_drift_during_an_apply_is_not_reported(aws: Cloud) -> None:
     """The changes of the apply are in the cloud, but not yet in the state."""
@@ -122,7 +123,7 @@ def held(aws: Cloud, operation: str) -> Iterator[None]:
         s3.delete_object(Bucket=aws.bucket, Key="staging/held.tflock")
 
 
-@pytest.mark.parametrize("aws", [OLD, NEW], indirect=True)
+@pytest.mark.parametrize("aws", [pytest.param(OLD, marks=pytest.mark.long), NEW], indirect=True)
 def test_a_lock_after_a_lost_response_is_recognised_as_our_own(aws: Cloud, proxy: Callable[..., Proxy]) -> None:
     """Terraform requests the lock again and then waits for its own lock."""
     host, port = aws.endpoint.removeprefix("http://").split(":")

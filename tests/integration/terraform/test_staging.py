@@ -60,6 +60,7 @@ def edit_outside(staging: Cloud) -> None:
     staging.client("rds").modify_db_instance(DBInstanceIdentifier="acme-staging", **window)
 
 
+@pytest.mark.long
 def test_the_life_of_staging(tmp_path: Path) -> None:
     with cloud(tmp_path, NEW) as staging:
         plan_without_a_bucket(staging)

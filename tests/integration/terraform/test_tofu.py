@@ -40,7 +40,7 @@ def tofu(tmp_path: Path) -> Iterator[Cloud]:
         yield made
 
 
-def test_plan_apply_and_drift_with_tofu(tofu: Cloud) -> None:
+def test_plan_apply_drift_and_errors_with_tofu(tofu: Cloud) -> None:
     tofu.run_json("stacks", "bootstrap", "staging")
     [check] = [check for check in tofu.run_json("check", "staging")["checks"] if check["check"] == "program tofu"]
     assert (check["verdict"], check["fact"]) == ("ok", "1.10.5")
@@ -50,10 +50,6 @@ def test_plan_apply_and_drift_with_tofu(tofu: Cloud) -> None:
     assert findings(tofu) == []
     tofu.stack("simple", CODE.replace("old", "new"))
     assert findings(tofu, code=2) == [("pending", "terraform_data.x", "input")]
-
-
-def test_errors_name_tofu(tofu: Cloud) -> None:
-    tofu.run_json("stacks", "bootstrap", "staging")
     tofu.stack("simple", CODE + "resource {")
     assert "tofu init failed: " in tofu.failure("stacks", "plan", "staging")
 

@@ -28,6 +28,8 @@ GREW = "; ".join(
     for service, amount in (("EC2", "15.00"), ("RDS", "9.00"), ("S3", "6.00"))
 )
 EXCEEDS, UNDER = "the forecast exceeds the budget", "the forecast is back under the budget"
+QUICK = "a spike and the next month"
+"""The only script in `make test`."""
 
 
 def steady(*months: str) -> list[tuple[str, str]]:
@@ -122,7 +124,13 @@ SCRIPTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param(script, id=script.name, marks=[] if script.name == QUICK else [pytest.mark.long])
+        for script in SCRIPTS
+    ],
+)
 def test_a_run_a_day(script: Script, cost_explorer: Explorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     alerts: list[tuple[str, str]] = []
     with web_hook() as hook:

@@ -45,6 +45,7 @@ def hooked(chat: Received) -> Counter[str]:
     return count
 
 
+@pytest.mark.long
 def test_no_job_waits_and_each_alert_is_sent_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     timeout = deadline(1.5)
     monkeypatch.setattr(delivery, "DELIVERY_TIMEOUT", timeout)

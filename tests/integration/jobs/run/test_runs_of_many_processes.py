@@ -35,7 +35,7 @@ LOCK = "staging/locks/backup/shop.json"
 TICKS = 100
 
 
-@pytest.fixture(params=["directory", "seaweed"])
+@pytest.fixture(params=["directory", pytest.param("seaweed", marks=pytest.mark.long)])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
     """Return a function that opens the same store in each process: a shared directory, or S3 over the network."""
     if request.param == "directory":
