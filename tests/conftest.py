@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from inventories import secret
@@ -64,6 +65,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
+    hypothesis.settings.register_profile("patient", deadline=None)  # an example may take long on a busy machine
+    hypothesis.settings.load_profile("patient")
     os.environ.setdefault("PYTEST_TIMEOUT", HANGS)  # pytest-timeout reads it, and pytest runs without that plugin too
     os.environ.setdefault(terraform.MACHINE_SETTINGS, os.environ.get("TF_CLI_CONFIG_FILE", ""))
     for name in [name for name in os.environ if name.startswith(FOREIGN)]:

@@ -18,6 +18,7 @@ from typing import Any
 from tests.lab import commands
 from tests.lab.lab import Lab
 from tests.lab.pyinfra import ROOT, PyinfraRun, begin, end
+from tests.parts.patience import deadline
 from tests.parts.s3 import Bucket
 
 CIPHER = "c1pher-of-these-tests"
@@ -48,7 +49,7 @@ def behind_tls(lab: Lab, bucket: Bucket) -> Iterator[str]:
 
     started: Queue[tuple[asyncio.AbstractEventLoop, int]] = Queue()
     Thread(target=lambda: asyncio.run(serve()), daemon=True).start()
-    loop, port = started.get(timeout=10)
+    loop, port = started.get(timeout=deadline(10))
     yield f"{gateway}:{port}"
     loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
 

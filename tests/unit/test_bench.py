@@ -13,7 +13,13 @@ from tests.bench.__main__ import matching, run
 from tests.bench.measure import Broken, Measured, middle, once
 from tests.bench.shape import Bench, Side
 
-HOLD_50_MB = "import time; kept = bytearray(50_000_000); time.sleep(0.4)"
+HOLD_50_MB = """
+import pathlib, sys, time
+kept = bytearray(50_000_000)
+pathlib.Path(sys.argv[1]).touch()
+while not pathlib.Path(sys.argv[2]).exists(): time.sleep(0.01)
+time.sleep(1)
+"""
 
 
 def test_time_is_the_median_and_memory_the_highest() -> None:
@@ -21,9 +27,10 @@ def test_time_is_the_median_and_memory_the_highest() -> None:
 
 
 def test_the_memory_of_children_counts_for_all_processes_and_not_for_the_first(tmp_path: Path) -> None:
-    line = f"{sys.executable} -c '{HOLD_50_MB}' & {sys.executable} -c '{HOLD_50_MB}' & wait"
+    hold, one, other = f"{sys.executable} -c '{HOLD_50_MB}'", tmp_path / "one", tmp_path / "other"
+    line = f"{hold} {one} {other} & {hold} {other} {one} & wait"
     measured = once(Side("two", line), tmp_path / "log", whole_tree=True)
-    assert measured.seconds >= 0.4
+    assert measured.seconds >= 1
     assert measured.tree > 100_000_000
     assert measured.first < 50_000_000
 
@@ -50,7 +57,7 @@ def test_sides_take_turns_and_the_first_turn_does_not_count(tmp_path: Path) -> N
 def test_a_goal_can_be_set_by_another_side_than_the_first(tmp_path: Path) -> None:
     @contextmanager
     def sides(folder: Path) -> Iterator[Sequence[Side]]:
-        yield [Side("slow", "sleep 0.3"), Side("slower", "sleep 0.4"), Side("quick", "true", than={"slower": 0.5})]
+        yield [Side("slow", "sleep 0.3"), Side("slower", "sleep 2"), Side("quick", "true", than={"slower": 0.5})]
 
     assert "≤ 0.5 times slower: met" in run(Bench("three", sides, rounds=1), tmp_path)
 

@@ -67,13 +67,13 @@ def _mutate(draw: st.DrawFn, lines: list[str], at: int, change: str) -> list[str
     return [*lines[:at], *changed, *lines[at + 1 :]]
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow])
 @given(mutated())
 def test_a_mutated_file_is_read_or_reported(text: str) -> None:
     check_faults(text.encode(errors="replace"))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_reported(content: bytes) -> None:
     check_faults(content)
@@ -110,7 +110,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_any_value_under_any_key_is_read_or_reported(data: st.DataObject) -> None:
     import tomllib
@@ -131,7 +131,7 @@ def test_any_value_under_any_key_is_read_or_reported(data: st.DataObject) -> Non
     assert all(isinstance(text, str) and "\n" not in text for _, text in position.faults)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.dictionaries(st.text("ABSTORE_KPURL", max_size=30), st.text(max_size=20), max_size=3))
 def test_any_variables_are_applied_or_reported(variables: dict[str, str]) -> None:
     import tomllib

@@ -101,8 +101,7 @@ def changed(document: Any, path: tuple[Any, ...], value: Any) -> None:
 
 CHANGES = st.lists(st.tuples(st.sampled_from(PLACES), VALUES), min_size=1, max_size=3)
 FEW, MANY = (
-    settings(max_examples=number, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    for number in (150, 20_000)
+    settings(max_examples=number, database=None, suppress_health_check=list(HealthCheck)) for number in (150, 20_000)
 )
 
 
@@ -131,7 +130,7 @@ def use_with(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
 
 
 @seed(17)
-@settings(max_examples=80, deadline=None, database=None)
+@settings(max_examples=80, database=None)
 @given(st.integers(0, len(json.dumps(WHOLE))), st.binary(max_size=3))
 def test_cut_and_garbled_texts(at: int, noise: bytes) -> None:
     text = json.dumps(WHOLE).encode()

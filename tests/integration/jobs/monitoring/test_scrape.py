@@ -16,6 +16,7 @@ from urllib.parse import quote
 from urllib.request import urlopen
 
 from jobs.cli.metrics import metrics_server
+from jobs.embedded import free_port
 from jobs.run import Options, Outcome, Result, run_job
 from jobs.run.documents import utc_now
 from jobs.run.metrics import to_text
@@ -82,12 +83,6 @@ def is_ready(port: int) -> bool:
     with suppress(HTTPError), urlopen(f"http://127.0.0.1:{port}/-/ready"):
         return True
     return False
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 @contextmanager

@@ -156,8 +156,8 @@ def slow_crew(folder: Path) -> Path:
         "if 'schedule' in sys.argv:\n"
         "    from jobs.cli import main\n"
         "    main()\n"
-        f"pathlib.Path({str(folder)!r}, 'started').touch()\n"
         f"signal.signal(signal.SIGTERM, lambda *_: (pathlib.Path({str(folder)!r}, 'stopped').touch(), sys.exit(1)))\n"
+        f"pathlib.Path({str(folder)!r}, 'started').touch()\n"
         f"while not pathlib.Path({str(folder)!r}, 'enough').exists():\n"
         "    time.sleep(0.02)\n"
     )

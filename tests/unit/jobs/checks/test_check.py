@@ -36,8 +36,8 @@ def test_a_hanging_check_is_a_fault_and_delays_no_other() -> None:
     never = threading.Event()
     hanging = [Check(f"hangs {n}", lambda: ok(str(never.wait(60)))) for n in range(9)]
     quick = [Check(f"quick {n}", lambda: ok("here")) for n in range(9)]
-    results = {check.name: result for check, result in run_checks([*hanging, *quick], limit=0.2)}
+    results = {check.name: result for check, result in run_checks([*hanging, *quick], limit=2)}
     never.set()
     assert len(results) == 18
     assert {results[f"quick {n}"].verdict for n in range(9)} == {CheckVerdict.OK}
-    assert str(results["hangs 0"]).startswith("no answer within 0.2 s; ")
+    assert str(results["hangs 0"]).startswith("no answer within 2 s; ")

@@ -379,7 +379,7 @@ some_sets = st.lists(
     max_size=40,
 ).map(lambda sets: [replace(each, id=f"{place:02}") for place, each in enumerate(sets)])
 zones = st.sampled_from([UTC, BERLIN, ZoneInfo("America/New_York"), ZoneInfo("Pacific/Apia")])
-examples = settings(max_examples=150, deadline=None)
+examples = settings(max_examples=150)
 
 
 @examples

@@ -141,7 +141,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def test_a_hostile_document_is_used_or_refused(documents: dict[str, bytes], kind: str) -> None:
     USES[kind](documents[kind])
 
-    @settings(max_examples=CASES, deadline=None, database=None)
+    @settings(max_examples=CASES, database=None)
     @given(st.integers(0, 2**32))
     def uses(seed: int) -> None:
         with suppress(Failed):

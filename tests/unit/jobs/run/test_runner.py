@@ -212,11 +212,11 @@ def test_a_run_past_its_time_limit_is_stopped_with_its_processes(store: Store) -
         return done(run)
 
     before = time.monotonic()
-    short = job(work, limit=lambda _environment, _subject: timedelta(seconds=0.2))
+    short = job(work, limit=lambda _environment, _subject: timedelta(seconds=2))
     record = only(run_job(short, ENV, store, Options(), timeouts=NEVER_ABANDONED))
-    assert record.stopped == "stopped by its time limit of 0:00:00.200000"
+    assert record.stopped == "stopped by its time limit of 0:00:02"
     assert started[0].wait() == -9
-    assert time.monotonic() - before < deadline(1.5)
+    assert time.monotonic() - before < deadline(4)
 
 
 def test_work_that_does_not_stop_is_abandoned_with_a_record(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_our_set_is_restored_also_beside_a_planted_one(ours: Objects, planted: O
 def test_an_attacked_set_is_restored_as_it_was_or_not_at_all(ours: Objects, planted: Objects, cases: int) -> None:
     intact = restore(ours)
 
-    @settings(max_examples=cases, deadline=None, database=None)
+    @settings(max_examples=cases, database=None)
     @given(st.integers(0, 2**32))
     def attack(seed: int) -> None:
         objects = attacked(ours, planted, Random(seed))
