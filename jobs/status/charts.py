@@ -20,6 +20,8 @@ LEFT, RIGHT, TOP, BOTTOM = 4, 336, 18, 132
 
 Point = tuple[float, float]
 
+_RECTANGLE = Markup("<rect x=%d width=%d><title>%s</title></rect>")
+
 
 def day_strip(days: Sequence[MarkedDays], description: str) -> Markup:
     """Return a strip of days, each of one mark. The patterns of the page draw the marks; a hover shows their text."""
@@ -33,8 +35,8 @@ def day_strip(days: Sequence[MarkedDays], description: str) -> Markup:
 
 
 def _rectangle(days: MarkedDays) -> Markup:
-    x, width = days.first * DAY_WIDTH, days.days * DAY_WIDTH
-    return Markup("<rect x={} width={}><title>{}</title></rect>").format(x, width, days.text)
+    # A page has thousands of them, and % takes half of the time of format().
+    return _RECTANGLE % (days.first * DAY_WIDTH, days.days * DAY_WIDTH, days.text)
 
 
 def day_chart(values: Sequence[float | None], description: str) -> Markup:

@@ -56,8 +56,8 @@ class DatabaseStatus:
         """When the newest backup began: the data that a restore brings back is as old."""
         if self.listed:
             return self.newest_set.started if self.newest_set else None
-        runs = [key_time(runs.run) for runs in self.days.values() if runs.run]
-        return max(runs, default=None)
+        newest = max((runs.run for runs in self.days.values()), default="")  # they begin with their time
+        return key_time(newest) if newest else None
 
     @property
     def newest_size(self) -> int | None:

@@ -159,7 +159,7 @@ def with_measures(
     def measured(name: str, day: date, runs: DayRuns) -> DayRuns:
         before = known.get(name, {}).get(day)
         if before is not None and before.run == runs.run and before.measured:
-            return replace(runs, stored_bytes=before.stored_bytes, seconds=before.seconds)
+            return runs if before is runs else replace(runs, stored_bytes=before.stored_bytes, seconds=before.seconds)
         newest = last.get(name)
         if newest is not None and newest.last and newest.last.run == runs.run and "stored_bytes" in newest.figures:
             return runs.measured_by(newest.figures)
