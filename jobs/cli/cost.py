@@ -72,10 +72,6 @@ def print_month(name: str, month: MonthReport, problems: list[str]) -> None:
     output.table(_bars(report), indent=2)
     output.say("")
     output.table(_services(report), ("service", f"{report.currency}", "change"), indent=2)
-    for day in report.unusual_days:
-        sentence = sentences.unusual_day(day, report.currency)
-        if sentence not in problems:
-            output.say(f"  {sentence}", output.WARN)
     for line in sentences.details(report):
         if line not in problems:
             output.say(f"  {line}")

@@ -52,7 +52,7 @@ def cost_notice(report: CostReport, settings: Cost, known: Collection[str], sinc
     return Notice(
         keys=tuple(line.key for line in lines),
         title="; ".join(line.text for line in lines),
-        text=sentences.alert_text(report),
+        text=sentences.alert_text(report, [line.text for line in lines]),
         severity=Severity.SUCCESS if all(line.key.endswith(UNDER) for line in lines) else Severity.WARNING,
     )
 

@@ -93,6 +93,11 @@ class CostReport:
 
         return tuple(sorted(self.services, key=lambda service: -size(service))[:3])
 
+    @property
+    def exceeds_budget(self) -> bool:
+        """Whether the budget is spent, or will be by the forecast."""
+        return max(self.spent, self.forecast or self.spent) >= self.budget
+
     def percent(self, amount: Decimal) -> Decimal:
         """Return an amount as percent of the budget."""
         return 100 * amount / self.budget

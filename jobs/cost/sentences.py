@@ -94,8 +94,9 @@ def stack(stack: StackSpending, currency: str) -> str:
 
 
 def details(report: CostReport) -> list[str]:
-    """Return what grew, what stacks and owners spent, what has no tag, and the use of commitments, a line each."""
+    """Return unusual days, what grew, what stacks and owners spent, what has no tag, and the use of commitments."""
     return [
+        *(unusual_day(each, report.currency) for each in report.unusual_days),
         *(growth(each, report) for each in report.growths),
         *(stack(each, report.currency) for each in report.stacks),
         *([by_owner(report.owners, report.currency)] if report.owners else []),
@@ -129,14 +130,14 @@ def forecast(report: CostReport) -> str:
     return f"forecast {amount} ({format_percent(percent)})"
 
 
-def alert_text(report: CostReport) -> str:
-    """Return the body of an alert."""
+def alert_text(report: CostReport, title: Sequence[str] = ()) -> str:
+    """Return the body of an alert, without the sentences in its title."""
     lines = [f"{spent(report)}."]
     if report.biggest_changes:
         compared = any(service.change is not None for service in report.biggest_changes)
         label = "Biggest changes from the same days of last month" if compared else "Most expensive"
         lines.append(f"{label}: {', '.join(service_change(service) for service in report.biggest_changes)}.")
-    lines += [f"{line}." for line in details(report)]
+    lines += [f"{line}." for line in details(report) if line not in title]
     if report.credits:
         lines.append(f"Credits and refunds, not counted: {format_money(report.credits, report.currency)}.")
     if report.others:

@@ -77,6 +77,17 @@ def _about_backups(databases: Sequence[DatabaseStatus], now: datetime) -> Iterab
         yield f"each was verified within {format_duration(now - min(verified))}"
 
 
+def last_verifications(databases: Sequence[DatabaseStatus], now: datetime) -> str:
+    """Return when backups were last verified, and which were not; nothing without databases."""
+    verified = sorted((each.verified, each.name) for each in databases if each.verified)
+    lacking = [each.name for each in databases if not each.verified]
+    ages = [f"{format_duration(now - at)} ago ({name})" for at, name in reversed(verified)]
+    sentences = [f"Last verified {' to '.join(dict.fromkeys([ages[0], ages[-1]]))}."] if ages else []
+    if lacking:
+        sentences.append(f"Not verified: {and_more(lacking, _NAMES_SHOWN)}.")
+    return " ".join(sentences)
+
+
 def problem_groups(problems: Iterable[Health]) -> list[tuple[Health, ...]]:
     """Return the problems in their order; those that say the same about many subjects of a job stand together."""
     alike: dict[tuple[str, HealthState, str], list[Health]] = defaultdict(list)

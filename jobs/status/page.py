@@ -18,7 +18,7 @@ from jobs.status.collect import DatabaseStatus, EnvironmentStatus, copy_name
 from jobs.status.days import MarkedDays, describe_days, last_days, marked_days, marks
 from jobs.status.health import Health, HealthState, without_previous
 from jobs.status.history import DAYS
-from jobs.status.outline import job_groups, problem_groups, sentence_that_matters
+from jobs.status.outline import job_groups, last_verifications, problem_groups, sentence_that_matters
 
 MARKS = {
     HealthState.LOST: "✕",
@@ -68,6 +68,7 @@ def render_page(statuses: Sequence[EnvironmentStatus], now: datetime, due: datet
         lane=charts.lane,
         row=lambda database, zone: database_row(database, now.astimezone(zone).date()),
         matters=lambda status: sentence_that_matters(status, now),
+        verifications=lambda status: last_verifications(status.databases, now),
         groups=job_groups,
         problem_groups=problem_groups,
         and_more=and_more,
@@ -91,6 +92,7 @@ class DatabaseRow:
     durations: Markup
     top_size: int
     top_seconds: float
+    last_seconds: float | None
     problem_days: tuple[MarkedDays, ...]
 
 
@@ -109,6 +111,7 @@ def database_row(database: DatabaseStatus, today: date) -> DatabaseRow:
         charts.day_chart(seconds, f"Duration of the backups of {DAYS} days: from zero to {top_duration}"),
         top_size,
         top_seconds,
+        next((each for each in reversed(seconds) if each), None),
         tuple(each for each in reversed(shown) if each.mark.is_problem)[:PROBLEM_DAYS],
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, timedelta
 from zoneinfo import ZoneInfo
@@ -13,7 +14,7 @@ from jobs.cost.report import report_on
 from jobs.schedule.slots import Slot
 from jobs.status.collect import DatabaseStatus, EnvironmentStatus
 from jobs.status.health import Health, HealthState
-from jobs.status.outline import job_groups, lanes, problem_groups, sentence_that_matters
+from jobs.status.outline import job_groups, lanes, last_verifications, problem_groups, sentence_that_matters
 from jobs.status.page import render_page
 from tests.parts.bills import Account, at
 from tests.parts.sets import listed
@@ -52,6 +53,22 @@ BILL = report_on(Account(daily="10").bill(NOW), Cost(budget=300))
 )
 def test_the_sentence_that_matters(status: EnvironmentStatus, sentence: str) -> None:
     assert sentence_that_matters(status, NOW) == sentence
+
+
+@pytest.mark.parametrize(
+    ("databases", "text"),
+    [
+        ((), ""),
+        ((SHOP,), "Last verified 3 d ago (shop)."),
+        ((SHOP, replace(SHOP, name="a", last_result=listed(NOW, verified=NOW - timedelta(hours=2)).result)),
+         "Last verified 2 h ago (a) to 3 d ago (shop)."),
+        ((SHOP, DatabaseStatus("crm", None, None)), "Last verified 3 d ago (shop). Not verified: crm."),
+        ([DatabaseStatus(f"d{number}", None, None) for number in range(5)],
+         "Not verified: d0; d1; d2; and 2 more."),
+    ],
+)  # fmt: skip
+def test_when_backups_were_last_verified(databases: Sequence[DatabaseStatus], text: str) -> None:
+    assert last_verifications(databases, NOW) == text
 
 
 def test_many_problems_that_say_the_same_stand_together() -> None:
