@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from deploys.lib.postgres.pitr_metrics import PREFIX as PITR
 from jobs.run.job import Outcome
 from jobs.run.metrics import ATTEMPTS, CODES, DURATION, FIGURE, LAST_RUN, LAST_SUCCESS, MISSED, OUTCOME, PERIOD
 
 CHOSEN = 'environment=~"$environment"'
 JOB_LEGEND = "{{environment}} {{crew_job}} {{subject}}"
 SUBJECT_LEGEND = "{{environment}} {{subject}}"
-BACKUP = 'crew_job="backup"'
+BACKUP, VERIFY = 'crew_job="backup"', 'crew_job="verify"'
 WIDTH = 24
 
 
@@ -72,9 +73,54 @@ PANELS = (
         "s",
     ),
     Panel(
+        "Verification age in periods (alert above 1.5)",
+        (
+            (
+                f"(time() - {metric_query(LAST_SUCCESS.name, VERIFY)}) / {metric_query(PERIOD.name, VERIFY)}",
+                SUBJECT_LEGEND,
+            ),
+        ),
+    ),
+    Panel(
+        "Sets in each copy, and those that could not be copied",
+        (
+            (figure_query("copy", "sets"), f"{SUBJECT_LEGEND} sets"),
+            (figure_query("copy", "damaged_sets"), f"{SUBJECT_LEGEND} not copied"),
+        ),
+    ),
+    Panel(
         "Recovery time: duration of the last restore by a verification",
         ((figure_query("verify", "seconds"), SUBJECT_LEGEND),),
         "s",
+    ),
+    Panel(
+        "Point-in-time recovery: time and recovery point of the last verification",
+        (
+            (figure_query("verify", "recovery_seconds"), f"{SUBJECT_LEGEND} recovery time"),
+            (figure_query("verify", "recovery_point_seconds"), f"{SUBJECT_LEGEND} recovery point"),
+        ),
+        "s",
+    ),
+    Panel(
+        "Point-in-time recovery: time that WAL waits for the archive (alert above 5 min)",
+        ((f"{PITR}_archive_lag_seconds", "{{instance}}"),),
+        "s",
+    ),
+    Panel(
+        "Point-in-time recovery: age of the newest backup in each repository",
+        (
+            (
+                f"time() - max by (instance, repository) ({PITR}_last_backup_timestamp_seconds)",
+                "{{instance}} {{repository}}",
+            ),
+        ),
+        "s",
+    ),
+    Panel(
+        "Drift of stacks and hosts",
+        ((metric_query(OUTCOME.name, 'crew_job=~"drift|hosts"'), JOB_LEGEND),),
+        kind="state-timeline",
+        mappings=OUTCOMES,
     ),
     Panel("Run duration", ((metric_query(DURATION.name), JOB_LEGEND),), "s"),
     Panel(

@@ -26,9 +26,13 @@ class Rule:
     description: str
 
 
+OTHER_JOBS = '!~"backup|verify|copy"'
+"""The jobs without an overdue rule of their own, also those that are added later."""
+
+
 def overdue_expression(job: str) -> str:
     """Return an expression: no run of the job without failure within 1.5 times its period."""
-    labels = f'{{crew_job="{job}"}}'
+    labels = f"{{crew_job{job}}}"
     return f"time() - {LAST_SUCCESS.name}{labels} > 1.5 * {PERIOD.name}{labels}"
 
 
@@ -46,7 +50,7 @@ def budget_expression(figure: str) -> str:
 RULES = (
     Rule(
         "GroundcrewBackupOverdue",
-        overdue_expression("backup"),
+        overdue_expression('="backup"'),
         "5m",
         "critical",
         f"{RUN}: no successful backup for {{{{ $value | humanizeDuration }}}}, more than 1.5 times its period",
@@ -54,7 +58,7 @@ RULES = (
     ),
     Rule(
         "GroundcrewVerificationOverdue",
-        overdue_expression("verify"),
+        overdue_expression('="verify"'),
         "5m",
         "warning",
         f"{RUN}: not verified for {{{{ $value | humanizeDuration }}}}, more than 1.5 times its period",
@@ -62,10 +66,26 @@ RULES = (
     ),
     Rule(
         "GroundcrewCopyOverdue",
-        overdue_expression("copy"),
+        overdue_expression('="copy"'),
         "5m",
         "warning",
         f"{RUN}: not copied for {{{{ $value | humanizeDuration }}}}, more than 1.5 times its period",
+        SHOW_RUNS,
+    ),
+    Rule(
+        "GroundcrewCopyIncomplete",
+        outcome_expression(Outcome.FINDING, "copy"),
+        "1m",
+        "warning",
+        f"{RUN}: sets could not be copied",
+        SHOW_RUNS,
+    ),
+    Rule(
+        "GroundcrewJobOverdue",
+        overdue_expression(OTHER_JOBS),
+        "5m",
+        "warning",
+        f"{RUN}: no run without failure for {{{{ $value | humanizeDuration }}}}, more than 1.5 times its period",
         SHOW_RUNS,
     ),
     Rule(

