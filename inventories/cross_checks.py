@@ -15,12 +15,13 @@ Fault = tuple[KeyPath, str]
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """The files around an environment file. `stack_folders` is None on a host without the repository."""
+    """The files around an environment file. `stack_folders` and `deploys` are None on a host without the repository."""
 
     name: str
     hosts: str = ""
     hosts_exist: bool = True
     stack_folders: tuple[str, ...] | None = None
+    deploys: tuple[str, ...] | None = None
     databases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Database names by environment. A server is `main.`: the file does not list its databases."""
 
@@ -37,6 +38,7 @@ def cross_check(environment: Environment, sections: Sequence[str], around: Surro
     yield from _verify_scripts(environment)
     yield from _stacks(environment, around)
     yield from _state(environment, sections)
+    yield from _deploys(environment, around)
     yield from _thresholds(environment)
     yield from _bill(environment)
 
@@ -54,7 +56,7 @@ def _name(environment: Environment, around: Surroundings) -> Iterator[Fault]:
         yield ("environment", "name"), f'{fact}; use name = "{around.name}", or rename the file'
 
 
-_NEEDS_STORE = ("databases", "servers", "pitr", "copies", "refresh", "stacks", "drift", "cost", "status")
+_NEEDS_STORE = ("databases", "servers", "pitr", "copies", "refresh", "stacks", "drift", "hosts", "cost", "status")
 
 
 def _store(environment: Environment, sections: Sequence[str]) -> Iterator[Fault]:
@@ -215,6 +217,23 @@ def _state(environment: Environment, sections: Sequence[str]) -> Iterator[Fault]
             ("terraform", "state"),
             'no lock is set; add lock = "file", or lock_table = "a DynamoDB table" before Terraform 1.10',
         )
+
+
+def _deploys(environment: Environment, around: Surroundings) -> Iterator[Fault]:
+    settings = environment.hosts
+    if settings is None or settings.deploys is None:
+        return
+    if not settings.deploys:
+        yield (
+            ("hosts", "deploys"),
+            'is empty, so there is nothing to compare; use deploys = ["host"], or remove [hosts]',
+        )
+    for number, name in enumerate(settings.deploys, start=1):
+        if around.deploys is not None and name not in around.deploys:
+            fact = f"deploys/{name}.py does not exist"
+            yield ("hosts", "deploys", str(number)), f"{fact}; {suggestion(name, around.deploys)}"
+        elif name in settings.deploys[: number - 1]:
+            yield ("hosts", "deploys", str(number)), f"{as_written(name)} is there twice; remove one of them"
 
 
 def _thresholds(environment: Environment) -> Iterator[Fault]:

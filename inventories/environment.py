@@ -621,6 +621,53 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostIgnore:
+    """A rule for changes on hosts that stay in the report but raise no alert."""
+
+    host: str = toml_key(
+        value_types.TEXT, "name of the host in the inventory; * and ? work as in file names", example='"dev-*"'
+    )
+    operation: str | None = toml_key(
+        value_types.TEXT,
+        "operation, or the file, unit or package that it changes; without it, all operations",
+        default=None,
+        example='"/etc/motd"',
+    )
+    why: str = toml_key(value_types.TEXT, "reason, shown in the report", example='"developers write their own"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostDrift:
+    """The comparison of the hosts with their deploys."""
+
+    check: Cron | None = toml_key(
+        value_types.CRON, "schedule of comparing hosts with their deploys", default=None, example='"30 7 * * *"'
+    )
+    deploys: tuple[str, ...] = toml_key(
+        ListOf("a list of deploys", value_types.NAME_TYPE),
+        "deploys that are compared with the hosts, as named in deploys/; the hosts are only read",
+        example='["host", "k3s"]',
+    )
+    ssh_key: Secret | None = toml_key(
+        value_types.SECRET,
+        "private SSH key of the job; without it, the key of the inventory, of the SSH agent or of the user",
+        default=None,
+        example='{ file = "/etc/groundcrew/hosts.key" }',
+    )
+    known_hosts: Path | None = toml_key(
+        value_types.FILE_BESIDE,
+        "public keys of the hosts, as in ~/.ssh/known_hosts; a host with another key is not compared",
+        default=None,
+        example='"known_hosts"',
+    )
+    ignore: tuple[HostIgnore, ...] = toml_key(
+        ListOf("a list of tables", TableOf(HostIgnore)),
+        "changes that stay in the report but raise no alert",
+        default=[],
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
     """The part of the bill that belongs to this environment."""
 
@@ -850,6 +897,11 @@ class Environment:
         default={},
     )
     drift: Drift | None = toml_key(TableOf(Drift), "drift checks of the stacks", default=None)
+    hosts: HostDrift | None = toml_key(
+        TableOf(HostDrift),
+        "comparison of the hosts with their deploys, which reports what a deploy would change",
+        default=None,
+    )
     cost: Cost | None = toml_key(TableOf(Cost), "cost checks", default=None)
     status: Status | None = toml_key(TableOf(Status), "status page", default=None)
     runs: Runs = toml_key(TableOf(Runs), "records of runs", default={})

@@ -173,12 +173,17 @@ def _surroundings(path: Path, repository: Repository) -> Surroundings:
         hosts=repository.display_path(hosts),
         hosts_exist=not in_repository or hosts.is_file(),
         stack_folders=_folders(stacks) if stacks.parent.is_dir() and in_repository else None,
+        deploys=_deploy_names(repository.root / "deploys"),
         databases={name: _databases(repository.folder / f"{name}.toml") for name in repository.names()},
     )
 
 
 def _folders(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(child.name for child in folder.iterdir() if child.is_dir())) if folder.is_dir() else ()
+
+
+def _deploy_names(folder: Path) -> tuple[str, ...] | None:
+    return tuple(sorted(file.stem for file in folder.glob("[!_]*.py"))) if folder.is_dir() else None
 
 
 def _databases(path: Path) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ class QuietHours:
         return at >= self.begin or at < self.end
 
 
-JOBS = ("backup", "verify", "retention", "copy", "drift", "cost", "refresh", "status", "digest")
+JOBS = ("backup", "verify", "retention", "copy", "drift", "hosts", "cost", "refresh", "status", "digest")
 UNLIMITED = -1
 FORMAT = 1
 NOBODY: Final = "nobody"

@@ -12,6 +12,7 @@ JOBS: dict[str, str] = {
     "retention": "jobs.retention.job:RETENTION",
     "copy": "jobs.copies.job:COPY",
     "drift": "jobs.stacks.drift:DRIFT",
+    "hosts": "jobs.hosts.job:HOSTS",
     "refresh": "jobs.backup.refresh:REFRESH",
     "cost": "jobs.cost.job:COST",
     "status": "jobs.status.job:STATUS",

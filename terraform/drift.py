@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from fnmatch import translate
-from functools import cache
 
 from inventories import Ignore
+from inventories.patterns import name_pattern
 from terraform import values
 from terraform.plan import Change, OutputChange, Plan
 from terraform.values import FORGOTTEN, NOT_SENSITIVE, SENSITIVE, UNKNOWN, Path
@@ -283,15 +281,9 @@ def _with_reason(finding: DriftFinding, rules: Sequence[Ignore]) -> DriftFinding
 
 def _matches(rule: Ignore, finding: DriftFinding) -> bool:
     """Return whether a rule matches a finding: a rule for an attribute also matches the attributes below it."""
-    if not finding.kind.is_drift or not _pattern(rule.resource).match(finding.address):
+    if not finding.kind.is_drift or not name_pattern(rule.resource).match(finding.address):
         return False
     if rule.attribute is None:
         return True
     levels = finding.attribute.split(".")
-    return any(_pattern(rule.attribute).match(".".join(levels[:at])) for at in range(1, len(levels) + 1))
-
-
-@cache
-def _pattern(text: str) -> re.Pattern[str]:
-    """Compile a file name pattern in which [ and ] are plain characters, since addresses contain them."""
-    return re.compile(translate(text.replace("[", "[[]")))
+    return any(name_pattern(rule.attribute).match(".".join(levels[:at])) for at in range(1, len(levels) + 1))

@@ -24,6 +24,7 @@ HEADINGS = {  # the first prefix that matches counts
     "jobs/cost": "Cost",
     "jobs/status": "Monitoring",
     "jobs/monitoring": "Monitoring",
+    "jobs/hosts": "Stacks and drift",
     "jobs/stacks": "Stacks and drift",
     "jobs": "Runs and the command line",
     "terraform": "Stacks and drift",

@@ -153,6 +153,11 @@ def _fail(state: State, host: Host, message: str) -> bool:
     return False
 
 
+def known_facts(host: Host) -> tuple[Questions, HostFacts]:
+    """Return the questions that a host has answered lately, and its facts, without a command."""
+    return _cache(host).known, _cache(host).facts
+
+
 def host_facts(questions: Questions) -> HostFacts:
     """Return the facts of this host: cached ones if still valid, else read together with all that were declared."""
     host: Host = ctx_host.get()

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import PurePosixPath
-from typing import TypeAlias
+from typing import ParamSpec, TypeAlias
 
 from paramiko import SSHException
 from pyinfra import host, logger
@@ -31,6 +31,7 @@ from deploys.lib.messages import log_message
 from inventories import Secret
 from inventories.printable import printable_lines
 
+P = ParamSpec("P")
 Steps: TypeAlias = Generator[str | StringCommand | FileUploadCommand | FunctionCommand]
 
 ENABLED_STATES = {"enabled", "enabled-runtime", "static", "alias", "generated"}
@@ -40,6 +41,15 @@ APT = (
     "-o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=300"
 )
 APT_TRIES, APT_PAUSE = 150, 2  # the pause in seconds: five minutes in all, as for the lock of dpkg
+
+
+LOCAL_OPERATIONS: set[Callable[..., Steps]] = set()
+
+
+def on_this_machine(decide: Callable[P, Steps]) -> Callable[P, Steps]:
+    """Mark an operation that changes no host, only the machine that runs the deploy, such as a kubeconfig there."""
+    LOCAL_OPERATIONS.add(decide)
+    return decide
 
 
 class CommandLines(FactBase[list[str]]):
@@ -56,18 +66,23 @@ class CommandLines(FactBase[list[str]]):
         return output
 
 
-@operation_with_facts(lambda packages, **_: command_output(_list_installed(packages)))
+@operation_with_facts(lambda packages, **_: command_output(list_installed(packages)))
 def install_packages(facts: HostFacts, packages: Sequence[str]) -> Steps:
     """Install the packages that are missing, without recommended ones.
 
     install_packages(name="Packages", packages=["git", "tmux"])
     """
-    missing = sorted(set(packages) - set(facts.output[_list_installed(packages)]))
+    missing = missing_packages(facts, packages)
     if not missing:
         host.noop("all packages are installed")
         return
     yield wait_for_apt_lock(f"{APT} update")
     yield wait_for_apt_lock(f"{APT} install {shlex.join(missing)}")
+
+
+def missing_packages(facts: HostFacts, packages: Sequence[str]) -> list[str]:
+    """Return the packages that a host lacks, as `install_packages` asked it."""
+    return sorted(set(packages) - set(facts.output[list_installed(packages)]))
 
 
 def wait_for_apt_lock(apt: str) -> str:
@@ -85,7 +100,8 @@ def wait_for_apt_lock(apt: str) -> str:
     )
 
 
-def _list_installed(packages: Sequence[str]) -> str:
+def list_installed(packages: Sequence[str]) -> str:
+    """Return the command that prints which of these packages are installed."""
     show = "dpkg-query --show --showformat='${db:Status-Status} ${Package}\\n'"
     return f"{show} -- {shlex.join(sorted(packages))} | sed --quiet 's/^installed //p'"
 

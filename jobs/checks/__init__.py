@@ -17,6 +17,7 @@ CHECKS = (
     "jobs.checks.lost_backups:checks",
     "jobs.checks.retention:checks",
     "jobs.checks.stacks:checks",
+    "jobs.checks.hosts:checks",
     "jobs.checks.cost:checks",
     "jobs.checks.alerts:checks",
     "jobs.checks.machine:checks",

@@ -228,6 +228,10 @@ def complete_subject(ctx: typer.Context, incomplete: str) -> Iterator[str]:
     words = (ctx.params.get("job_name"), ctx.params.get("job"), *ctx.args[:2])
     if _JOBS_ON_STACKS.intersection(words):
         yield from complete_stack(ctx, incomplete)
+    elif "hosts" in words:
+        yield from _complete_names(
+            ctx, incomplete, lambda environment: environment.hosts.deploys if environment.hosts else ()
+        )
     elif "copy" in words:
         yield from _complete_names(ctx, incomplete, _subjects_of_copies)
     else:

@@ -14,6 +14,7 @@ from jobs.run.documents import to_second
 from jobs.run.job import Options, Outcome
 
 if TYPE_CHECKING:
+    from jobs.hosts.report import HostChange
     from jobs.run.record import Record
 
 app = new_app()
@@ -24,6 +25,7 @@ JOB_SUMMARIES = {
     "retention": "Remove the backup sets that the policy `keep` does not cover.",
     "copy": "Copy the sets of each database to the second places under [copies].",
     "drift": "Compare each Terraform stack with the cloud.",
+    "hosts": "Compare the hosts with their deploys, and change nothing.",
     "refresh": "Fill a database from another environment's newest verified set.",
     "cost": "Compare this month's cloud cost with the budget.",
     "status": "Write the status page into the store.",
@@ -59,7 +61,7 @@ def run_command(
         str,
         typer.Argument(
             metavar="JOB",
-            help="Job: backup, verify, retention, copy, drift, refresh, cost, status or digest.",
+            help="Name of a job; all are listed below.",
             autocompletion=complete_job,
         ),
     ],
@@ -68,7 +70,7 @@ def run_command(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Run it for this database, stanza, copy or stack only; can be repeated.",
+            help="Run it for this database, stanza, copy, stack or deploy only; can be repeated.",
             autocompletion=arguments.complete_subject,
         ),
     ] = None,
@@ -101,12 +103,51 @@ def run_command(
     store = arguments.store_for_run(environment, job_name, scheduled=scheduled)
     records = worst_first(run_job(find_job(job_name), environment, store, options))
     if as_json:
-        output.print_json(
-            {"environment": environment.name, "job": job_name, "runs": [record_as_json(record) for record in records]}
-        )
+        runs = [{**record_as_json(record), **_changes_as_json(record)} for record in records]
+        output.print_json({"environment": environment.name, "job": job_name, "runs": runs})
     else:
         print_records(records)
+        _print_changes(records)
     return exit_code(records, scheduled=scheduled)
+
+
+def _print_changes(records: Sequence[Record]) -> None:
+    """Print each change that a deploy would make on a host."""
+    rows = [
+        (
+            change.host,
+            change.operation,
+            change.target if change.target != change.operation else "",
+            output.Cell(f"ignored: {change.ignored}", output.QUIET) if change.ignored else change.detail,
+        )
+        for record in records
+        for change in _host_changes(record) or ()
+    ]
+    if rows:
+        output.say("")
+        output.table(rows, ("host", "operation", "target", "change"))
+
+
+def _changes_as_json(record: Record) -> dict[str, Any]:
+    changes = _host_changes(record)
+    return {} if changes is None else {"changes": [host_change_as_json(change) for change in changes]}
+
+
+def host_change_as_json(change: HostChange) -> dict[str, Any]:
+    """Return a change that a deploy would make on a host, for --json."""
+    return {
+        "host": change.host,
+        "operation": change.operation,
+        "target": change.target or None,
+        "detail": change.detail or None,
+        "ignored": change.ignored or None,
+    }
+
+
+def _host_changes(record: Record) -> Sequence[HostChange] | None:
+    from jobs.hosts.report import HostComparison
+
+    return record.details.changes if isinstance(record.details, HostComparison) else None
 
 
 def worst_first(records: Iterable[Record]) -> list[Record]:

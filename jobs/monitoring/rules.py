@@ -121,6 +121,14 @@ RULES = (
         "Show the drift: crew drift {{ $labels.environment }}",
     ),
     Rule(
+        "GroundcrewHostsDrifted",
+        outcome_expression(Outcome.FINDING, "hosts"),
+        "1d",
+        "warning",
+        "{{ $labels.environment }}: hosts have differed from the deploy {{ $labels.subject }} for at least a day",
+        "Show the changes: crew run hosts {{ $labels.environment }} --only {{ $labels.subject }}",
+    ),
+    Rule(
         "GroundcrewBudgetPassed",
         budget_expression("spent_percent"),
         "1m",

@@ -72,6 +72,7 @@ def _lines(environment: Environment) -> Iterator[tuple[str, str, object]]:
     yield from (("refresh", name, table.at) for name, table in sorted(environment.refresh.items()))
     for job, table, key in (
         ("drift", environment.drift, "check"),
+        ("hosts", environment.hosts, "check"),
         ("cost", environment.cost, "check"),
         ("status", environment.status, "at"),
         ("digest", environment.alerts, "digest"),

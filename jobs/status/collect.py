@@ -113,7 +113,15 @@ class EnvironmentStatus:
     @property
     def stacks(self) -> tuple[Health, ...]:
         """The drift jobs, one per stack."""
-        return tuple(sorted((each for each in self.health if each.job == "drift"), key=lambda each: each.subject))
+        return self._by_subject("drift")
+
+    @property
+    def deploys(self) -> tuple[Health, ...]:
+        """The jobs that compare hosts, one per deploy."""
+        return self._by_subject("hosts")
+
+    def _by_subject(self, job: str) -> tuple[Health, ...]:
+        return tuple(sorted((each for each in self.health if each.job == job), key=lambda each: each.subject))
 
     @property
     def unchecked(self) -> int:

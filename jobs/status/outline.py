@@ -43,6 +43,8 @@ def sentence_that_matters(status: EnvironmentStatus, now: datetime) -> str:
     facts = [*_about_backups(status.databases, now)]
     if status.stacks:
         facts.append(f"no drift in {plural(len(status.stacks), 'stack')}")
+    if status.deploys:
+        facts.append(f"no drift of hosts from {plural(len(status.deploys), 'deploy')}")
     if status.cost:
         facts.append(f"{sentences.format_percent(status.cost.percent(status.cost.spent))} of the budget is spent")
     text = "; ".join(facts) or "no problems"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import socket
 import subprocess
 from collections.abc import Callable
@@ -17,7 +18,8 @@ from deploys.lib.dev_server import upkeep
 from deploys.lib.host import firewall, ssh_server
 from tests.lab import commands
 from tests.lab.lab import Host, Lab
-from tests.lab.pyinfra import PyinfraRun, deploy
+from tests.lab.pyinfra import ROOT, PyinfraRun, deploy
+from tests.parts.crew import Repository
 from tests.parts.patience import deadline
 
 DEPLOY = "deploys/dev_server.py"
@@ -323,6 +325,29 @@ def test_a_dry_run_lists_changes_and_makes_none(server: Server) -> None:
     assert "Message at login" in result.text
     assert "A different host" not in server.ask("cat /etc/motd")
     assert result.text.index("Sudo rules") < result.text.index("Accounts"), "a run with --sudo keeps sudo"
+
+
+def test_the_job_hosts_finds_a_change_by_hand_and_leaves_it(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = Repository(tmp_path)
+    repository.environment("lab", '[hosts]\ndeploys = ["dev_server"]\n')
+    assert server.run().changes == 0
+    shutil.copy(ROOT / "inventories/lab", tmp_path / "inventories")
+    shutil.copytree(ROOT / "inventories/group_data", tmp_path / "inventories/group_data")
+    with (tmp_path / "inventories/group_data/lab.py").open("a") as data:
+        data.write((server.lab.folder / "data/lab.py").read_text())
+    monkeypatch.setenv("CREW_LAB", str(server.lab.folder))
+    clean = repository.crew("run", "hosts", "lab")
+    assert (clean.code, "no drift on 1 host" in clean.out) == (0, True), clean
+    server.ask("cp --preserve /etc/motd /root/motd && echo 'I was here.' >> /etc/motd")
+    try:
+        found = repository.crew("run", "hosts", "lab")
+        assert found.code == 2, found
+        assert "1 change on 1 of 1 host (lab-1: Message at login /etc/motd differs, written 20" in found.out
+        assert server.ask("tail -1 /etc/motd") == "I was here."
+    finally:
+        server.ask("mv /root/motd /etc/motd")
 
 
 @pytest.mark.long

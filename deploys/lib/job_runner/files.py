@@ -64,7 +64,8 @@ class ManagedFile:
 
 # Print mode, owner and hash of each file that the deploy writes or removes.
 LIST_MANAGED_FILES = (
-    f"{{ find {ETC} -type f \\( -name '*.toml' -o -name '*.sql' -o -path '{ETC}/terraform/*' \\) ; "
+    f"{{ find {ETC} -type f \\( -name '*.toml' -o -name '*.sql' -o -path '{ETC}/terraform/*' "
+    f"-o -path '{ETC}/hosts/*' \\) ; "
     f"find {CREDENTIALS} -type f; ls {CREW}; grep -ls '{EXPORT_MARK}' {UNITS}/groundcrew-*; }} "
     '| xargs --no-run-if-empty sh -c \'stat --format="%a %U:%G %n" "$@"; sha256sum "$@"\' sh'
 )
@@ -97,7 +98,7 @@ def faults(given: Mapping[str, Any], environments: Sequence[str], secrets: Seque
 
 
 def configuration_files(repository: Repository, environments: Sequence[Environment]) -> dict[str, ManagedFile]:
-    """Return the environment files, the scripts that they name, and the stacks if a drift check is scheduled."""
+    """Return the environment files, the scripts that they name, and what their scheduled drift checks compare."""
     copies = [copy for environment in environments for copy in environment.refresh.values()]
     names = {*(environment.name for environment in environments), *(copy.source_environment for copy in copies)}
     files = {f"{name}.toml": repository.folder / f"{name}.toml" for name in names}
@@ -115,7 +116,17 @@ def configuration_files(repository: Repository, environments: Sequence[Environme
             for file in code
             if _is_stack_file(file.relative_to(stacks), file)
         }
+    files |= {f"hosts/{name}": file for name, file in _host_files(repository.folder, environments).items()}
     return {f"{ETC}/{name}": ManagedFile(path.read_text(), 0o640, USER) for name, path in sorted(files.items())}
+
+
+def _host_files(folder: Path, environments: Sequence[Environment]) -> dict[str, Path]:
+    """Return the inventories, group data and public keys of hosts that scheduled jobs compare with their deploys."""
+    compared = {each.name: each.hosts for each in environments if each.hosts and each.hosts.check}
+    keys = [each.known_hosts for each in compared.values() if each.known_hosts]
+    data = folder.glob("group_data/*.py") if compared else ()
+    files = [*(folder / name for name in compared), *data, *(file for file in keys if file.is_relative_to(folder))]
+    return {str(file.relative_to(folder)): file for file in files}
 
 
 def _is_stack_file(relative: Path, file: Path) -> bool:

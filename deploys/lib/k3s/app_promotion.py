@@ -14,7 +14,7 @@ from pyinfra.api import FunctionCommand, Host, State, operation
 from deploys.lib.k3s import cluster
 from deploys.lib.k3s.apps import ClusterApp, Json
 from deploys.lib.k3s.cluster import ANSWER_TIMEOUT, StepFailed
-from deploys.lib.operations import Steps
+from deploys.lib.operations import Steps, on_this_machine
 from deploys.lib.preflight import DeployError
 
 CREW_TIMEOUT = 120  # seconds
@@ -87,6 +87,7 @@ def run_crew(environment: str, *arguments: str, stdin: str = "") -> Json:
 
 
 @operation()
+@on_this_machine
 def record_passed(
     apps: Sequence[ClusterApp],
     removed: Sequence[str],

@@ -21,7 +21,7 @@ from deploys.lib.k3s import files as k3s_files
 from deploys.lib.k3s import node_config
 from deploys.lib.k3s.cluster import StepFailed
 from deploys.lib.k3s.files import Node
-from deploys.lib.operations import CommandLines, Steps, run_silently, unit_and_files, unit_steps
+from deploys.lib.operations import CommandLines, Steps, on_this_machine, run_silently, unit_and_files, unit_steps
 
 
 @operation_with_facts(lambda node, files, **_: unit_and_files(node.unit, files))
@@ -107,6 +107,7 @@ def _change(state: State, host: Host, servers: Sequence[str], kind: str, name: s
 
 
 @operation()
+@on_this_machine
 def fetch_kubeconfig(cluster: str, url: str, to: Path, merge: bool) -> Steps:
     """Write the cluster's kubeconfig to a file on your machine that only its owner can read."""
     fetched = _kubeconfig(host, cluster, url)
@@ -192,6 +193,7 @@ def _new_token(environment: str) -> str:
 
 
 @operation()
+@on_this_machine
 def save_token(environment: str) -> Steps:
     """Save a new token on your machine, before a host gets it."""
     if not token_file(environment).exists():

@@ -49,6 +49,8 @@ def _secrets(environment: Environment, timer: Timer, others: Mapping[str, Enviro
         yield environment.verify.password
         yield environment.verify.sign_with
         yield environment.store.decrypt_with if environment.store else None
+    if timer.job == "hosts":
+        yield environment.hosts.ssh_key if environment.hosts else None
     if timer.job == "refresh":
         for copy in (environment.refresh[name] for name in timer.names):
             source = others[copy.source_environment]

@@ -86,6 +86,18 @@ BROKEN = {
             "refresh.shop.sanitise: file no.sql beside this file does not exist; create it with the SQL that sanitises the copy",
         ],
     ),
+    "no deploy to compare": (
+        WHOLE + "[hosts]\ndeploys = []\n",
+        [
+            'hosts.deploys: is empty, so there is nothing to compare; use deploys = ["host"], or remove [hosts]',
+        ],
+    ),
+    "a deploy that is compared twice": (
+        WHOLE + '[hosts]\ndeploys = ["host", "host"]\n',
+        [
+            'hosts.deploys.2: "host" is there twice; remove one of them',
+        ],
+    ),
     "a state without a lock": (
         WHOLE + '[terraform]\nstate = { bucket = "acme-state" }\n',
         [

@@ -69,6 +69,12 @@ after = ["network"]
 [drift]
 check = "0 * * * *"
 ignore = [{ resource = "aws_instance.dev*", attribute = "tags.LastSeen", why = "written by the inventory agent" }]
+[hosts]
+check = "0 7 * * *"
+deploys = ["host", "k3s"]
+ssh_key = { file = "/etc/groundcrew/hosts.key" }
+known_hosts = "known_hosts"
+ignore = [{ host = "dev-*", operation = "/etc/motd", why = "developers write their own" }]
 [cost]
 check = "0 9 * * 1"
 budget = 2500
@@ -145,6 +151,9 @@ def test_the_other_sections(designed: Environment, root: Path) -> None:
     assert designed.stacks["cluster"].after == ("network",)
     assert designed.drift
     assert designed.drift.ignore[0].why == "written by the inventory agent"
+    assert designed.hosts
+    assert (designed.hosts.deploys, designed.hosts.known_hosts) == (("host", "k3s"), designed.folder / "known_hosts")
+    assert designed.hosts.ignore[0].operation == "/etc/motd"
     assert cost
     assert (cost.budget, cost.thresholds, dict(cost.filter.tag)) == (2500, (50, 80, 100), {"Environment": "production"})
     assert designed.status

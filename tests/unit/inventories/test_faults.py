@@ -66,7 +66,7 @@ BROKEN = {
     "an unknown section": (
         WHOLE + "[backups]\n",
         [
-            "backups: unknown key; use one of: environment, store, copies, servers, databases, pitr, refresh, verify, terraform, stacks, drift, cost, status, runs, alerts, metrics",
+            "backups: unknown key; use one of: environment, store, copies, servers, databases, pitr, refresh, verify, terraform, stacks, drift, hosts, cost, status, runs, alerts, metrics",
         ],
     ),
     "an unknown key": (
@@ -625,7 +625,7 @@ BROKEN = {
     "a route for an unknown job": (
         WHOLE + '[[alerts.routes]]\njobs = ["bills"]\nto = ["mailto://ops@acme.example"]\n',
         [
-            'alerts.routes.1.jobs.1: "bills" is not a job; use one of: backup, verify, retention, copy, drift, cost, refresh, status, digest'
+            'alerts.routes.1.jobs.1: "bills" is not a job; use one of: backup, verify, retention, copy, drift, hosts, cost, refresh, status, digest'
         ],
     ),
     "a heartbeat for an unknown job": (

@@ -83,6 +83,7 @@ CASES: list[tuple[str, list[dict[str, str]], str, set[str]]] = [
     ("a backup shrank", but(series(OUTCOME.name, "backup", always(2))), "10m", {"BackupShrank"}),
     ("drift for less than a day", but(series(OUTCOME.name, "drift", always(2), "network")), "23h", set()),
     ("drift stays open for a day", but(series(OUTCOME.name, "drift", always(2), "network")), "25h", {"DriftOpen"}),
+    ("hosts differ for a day", but(series(OUTCOME.name, "hosts", always(2), "k3s")), "25h", {"HostsDrifted"}),
     ("drift comes and goes", but(series(OUTCOME.name, "drift", "2x700 0x9 2x3000", "network")), "25h", set()),
     ("the budget is exceeded", but(
         series(FIGURE.name, "cost", always(100), figure="spent_percent")), "10m", {"BudgetPassed"}),

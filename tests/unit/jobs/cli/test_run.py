@@ -76,7 +76,7 @@ def written(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize(
-    "job", ["backup", "verify", "retention", "copy", "drift", "refresh", "cost", "status", "digest"]
+    "job", ["backup", "verify", "retention", "copy", "drift", "hosts", "refresh", "cost", "status", "digest"]
 )
 def test_a_mistyped_name_leaves_no_record(crew: Crew, write: Write, tmp_path: Path, job: str) -> None:
     write(databases("shop") + STACK)

@@ -55,6 +55,9 @@ into = "postgresql://owner@db.staging/shop"
 password = { env = "STAGING_DB_PASSWORD" }
 sanitise = "sanitise.sql"
 at = "0 4 * * 1"
+[hosts]
+check = "30 7 * * *"
+deploys = ["host"]
 """
 
 

@@ -39,5 +39,5 @@ def test_slots_with_the_same_job_and_line_share_a_timer(production: Environment)
 
 def test_every_slot_names_a_registered_job(production: Environment, staging: Environment) -> None:
     jobs = {slot.job for slot in (*slots(production), *slots(staging))}
-    assert jobs == {"backup", "verify", "retention", "drift", "status", "refresh"}
+    assert jobs == {"backup", "verify", "retention", "drift", "hosts", "status", "refresh"}
     assert jobs <= set(JOBS)

@@ -46,6 +46,10 @@ BILL = report_on(Account(daily="10").bill(NOW), Cost(budget=300))
             "no drift in 1 stack; 70 % of the budget is spent.",
         ),
         (
+            EnvironmentStatus("dev", UTC, health=(replace(DRIFT, job="hosts", subject="k3s"),)),
+            "No drift of hosts from 1 deploy.",
+        ),
+        (
             EnvironmentStatus("dev", UTC, health=(OK,), databases=(SHOP, DatabaseStatus("crm", None, None))),
             "1 database of 2 without a backup; 1 database without a verified backup.",
         ),

@@ -53,6 +53,10 @@ def test_an_environment_brings_the_files_of_its_refreshes_and_its_stacks(tmp_pat
     )
     state = '[terraform]\nstate = { bucket = "acme-state", region = "eu-central-1", lock = "file" }\n[stacks.network]\n'
     drift = '[drift]\ncheck = "0 7 * * *"\n'
+    drift += '[hosts]\ncheck = "0 7 * * *"\ndeploys = ["host"]\nknown_hosts = "keys"\n'
+    (folder / "group_data").mkdir()
+    for name in ("keys", "group_data/all.py"):
+        (folder / name).write_text("# of the hosts\n")
     for name, more in (("dev", ""), ("production", app), ("staging", app + refresh + state + drift)):
         (folder / name).write_text("servers = []\n")
         (folder / f"{name}.toml").write_text(f'[environment]\nname = "{name}"\n{store}{more}')
@@ -60,6 +64,9 @@ def test_an_environment_brings_the_files_of_its_refreshes_and_its_stacks(tmp_pat
     assert list(runner_files.configuration_files(repository, [repository.read("staging")])) == [
         f"{ETC}/{name}"
         for name in (
+            "hosts/group_data/all.py",
+            "hosts/keys",
+            "hosts/staging",
             "production.toml",
             "sanitise/app.sql",
             "staging.toml",

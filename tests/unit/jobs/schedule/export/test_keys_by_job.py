@@ -12,7 +12,9 @@ import yaml
 from inventories import Environment, Repository
 from jobs.schedule.export import kubernetes, systemd
 from jobs.schedule.export.destination import Destination
+from jobs.schedule.export.needs import credential_names, secrets_of
 from jobs.schedule.slots import slots, timers
+from tests.parts import runs
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 FILE = """
@@ -107,3 +109,10 @@ def test_a_pod_gets_the_keys_of_its_job_only(tmp_path: Path, keys: dict[str, str
     for name, reads in (("backup", {signing}), ("verify", {age, verify}), ("retention", set[str]())):
         text = jobs[f"groundcrew-production-{name}"]
         assert {key for key in (age, signing, verify) if f"key: {key}\n" in text} == reads, name
+
+
+def test_only_the_job_hosts_gets_its_ssh_key() -> None:
+    hosts = '[hosts]\ncheck = "0 7 * * *"\ndeploys = ["host"]\nssh_key = { env = "HOSTS_KEY" }\n'
+    staging = runs.environment(more=f'{hosts}[status]\nat = "0 * * * *"\n')
+    named = {timer.job: credential_names(secrets_of(staging, timer, {})) for timer in timers("staging", slots(staging))}
+    assert named == {"hosts": ("HOSTS_KEY",), "status": ()}

@@ -1,0 +1,1 @@
+"""The job `hosts`: compares hosts with their deploys."""
