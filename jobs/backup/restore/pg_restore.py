@@ -145,6 +145,11 @@ def script_command(program: ClientProgram, archive: Path) -> list[str]:
     return [program.path, "--verbose", "--section=pre-data", "--section=post-data", "--file=-", str(archive)]
 
 
+def list_with_needs_command(program: ClientProgram, archive: Path) -> list[str]:
+    """Return the command that lists an archive of definitions, with the dependencies of each entry."""
+    return [program.path, "--list", "--verbose", str(archive)]
+
+
 def _base(program: ClientProgram, use_list: Path | None) -> list[str]:
     selected = [f"--use-list={use_list}"] if use_list is not None else []
     return [program.path, "--exit-on-error", "--no-password", *selected]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres.extensions import LIBRARIES
@@ -17,6 +17,7 @@ _ENTRY = re.compile(
 )
 _ROWS = "TABLE DATA"
 _NUMBERED = re.compile(r"^(\d+); ", re.MULTILINE)
+_LISTED_WITH_NEEDS = re.compile(r"^(\d+); \d+ \d+ (.*)(?:\n;\tdepends on:((?: \d+)*))?$", re.MULTILINE)
 _LISTED = re.compile(r"^(\d+); \d+ \d+ (TABLE DATA|SEQUENCE SET) (.*)$", re.MULTILINE)
 
 _TABLES = ("TABLE", "FOREIGN TABLE")
@@ -67,13 +68,24 @@ class Selection:
     """The foreign tables among the selected ones."""
 
 
-def parse_entries(script: str, known: Iterable[QualifiedName] = ()) -> tuple[ArchiveEntry, ...]:
-    """Parse the entries of an archive of definitions from the SQL of `pg_restore --verbose`.
+def parse_entries(script: str, listing: str, known: Iterable[QualifiedName] = ()) -> tuple[ArchiveEntry, ...]:
+    """Parse the entries of an archive of definitions from what `pg_restore --verbose` prints, a script and a list.
 
-    pg_restore prints a space for a newline in a name, so the names of tables and sequences come from `known`.
+    Only the script divides names well, but the body of a function in it can look like an entry. So the list decides
+    which entries there are. pg_restore prints a space for a newline in a name, so the names of tables and sequences
+    come from `known`.
     """
     names = {(_printed(schema), _printed(name)): (schema, name) for schema, name in known}
-    return tuple(_parse_entry(match, script, names) for match in _ENTRY.finditer(script))
+    listed = {number: (what, _numbers(needs)) for number, what, needs in _LISTED_WITH_NEEDS.findall(listing)}
+    found = dict[int, ArchiveEntry]()
+    for match in _ENTRY.finditer(script):
+        number, needs, name, kind, schema = match.groups()
+        what, listed_needs = listed.get(number, ("", frozenset()))
+        if what.startswith(f"{kind} {schema} {name} ") and listed_needs == _numbers(needs):
+            entry = _parse_entry(match, script, names)
+            known_as = found.setdefault(entry.id, entry)
+            found[entry.id] = replace(known_as, hides_needs=known_as.hides_needs or entry.hides_needs)
+    return tuple(found.values())
 
 
 def _parse_entry(match: re.Match[str], script: str, names: Mapping[QualifiedName, QualifiedName]) -> ArchiveEntry:
@@ -82,7 +94,11 @@ def _parse_entry(match: re.Match[str], script: str, names: Mapping[QualifiedName
         schema, name = names.get((schema, name), (schema, name))
     definition = script[match.end() : script.find("\n-- TOC entry ", match.end())] if kind == "CONSTRAINT" else ""
     hides_needs = kind in _FUNCTIONS or " EXCLUDE USING " in definition
-    return ArchiveEntry(int(number), kind, schema, name, frozenset(map(int, (needs or "").split())), hides_needs)
+    return ArchiveEntry(int(number), kind, schema, name, _numbers(needs), hides_needs)
+
+
+def _numbers(text: str | None) -> frozenset[int]:
+    return frozenset(map(int, (text or "").split()))
 
 
 def _printed(name: str) -> str:

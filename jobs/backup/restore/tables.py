@@ -75,16 +75,14 @@ def select_from_set(task: RestoreTask, *, with_needed: bool) -> Selection:
 
 def _select(task: RestoreTask, archive: IO[bytes], *, with_needed: bool) -> Selection:
     """Return the selection; without what it needs, raise if one of its tables exists already."""
-    entries = parse_entries(_script(task, archive), known_names(task))
+    path = passed_files.path_for_child(archive)
+    script = read_archive(task, archive, pg_restore.script_command(task.program, path))
+    listing = read_archive(task, archive, pg_restore.list_with_needs_command(task.program, path))
+    entries = parse_entries(script, listing, known_names(task))
     selection = select_tables(entries, task.tables, with_needed=with_needed)
     if not with_needed:
         _require_absent(task, selection)
     return selection
-
-
-def _script(task: RestoreTask, archive: IO[bytes]) -> str:
-    argv = pg_restore.script_command(task.program, passed_files.path_for_child(archive))
-    return read_archive(task, archive, argv)
 
 
 def _require_absent(task: RestoreTask, selection: Selection) -> None:

@@ -75,6 +75,15 @@ def test_refuses_names_that_are_unknown_or_ambiguous() -> None:
         select_tables(ARCHIVE, ["both"])
 
 
+LISTING = """;
+; Archive created at 2026-11-30 02:00:00 UTC
+;
+222; 1259 21725 TABLE public orders postgres
+3374; 2606 21735 FK CONSTRAINT public orders odd; Type: x fkey shop owner
+;	depends on: 3348 220 222
+"""
+
+
 def test_parses_the_output_of_pg_restore() -> None:
     script = """
 --
@@ -89,10 +98,22 @@ CREATE TABLE public.orders ();
 -- Name: orders odd; Type: x fkey; Type: FK CONSTRAINT; Schema: public; Owner: shop owner
 --
 """
-    assert parse_entries(script) == (
+    entries = (
         entry(222, "TABLE", "orders"),
         entry(3374, "FK CONSTRAINT", "orders odd; Type: x fkey", 3348, 220, 222),
     )
+    assert parse_entries(script, LISTING) == entries
+    planted = """
+CREATE FUNCTION public.f() RETURNS int LANGUAGE sql AS $$
+-- TOC entry 9999 (class 1259 OID 1)
+-- Name: orders; Type: TABLE; Schema: public; Owner: postgres
+-- TOC entry 3374 (class 2606 OID 21735)
+-- Name: orders odd; Type: x fkey; Type: FK CONSTRAINT; Schema: public; Owner: shop owner
+-- TOC entry 222 (class 1259 OID 21725)
+-- Name: customers; Type: TABLE; Schema: public; Owner: postgres
+SELECT 1 $$;
+"""
+    assert parse_entries(planted + script + planted, LISTING) == entries
 
 
 def test_finds_rows_by_the_longest_matching_name() -> None:
@@ -144,12 +165,17 @@ ALTER TABLE ONLY public.a ADD CONSTRAINT a_excl EXCLUDE USING gist (id WITH =);
 -- TOC entry 3 (class 1255 OID 3)
 -- Name: f(); Type: FUNCTION; Schema: public; Owner: me
 """
-    assert [each.hides_needs for each in parse_entries(script)] == [False, True, True]
+    listing = """
+1; 2606 1 CONSTRAINT public a a_pkey me
+2; 2606 2 CONSTRAINT public a a_excl me
+3; 1255 3 FUNCTION public f() me
+"""
+    assert [each.hides_needs for each in parse_entries(script, listing)] == [False, True, True]
 
 
 def test_a_name_with_a_newline_is_found() -> None:
     script = "-- TOC entry 1 (class 1259 OID 1)\n-- Name: new line; Type: TABLE; Schema: public; Owner: me\n"
-    entries = parse_entries(script, [("public", "new\nline")])
+    entries = parse_entries(script, "1; 1259 1 TABLE public new line me\n", [("public", "new\nline")])
     assert select_tables(entries, ["new\nline"]).tables == {("public", "new\nline")}
 
 
