@@ -19,6 +19,7 @@ from jobs.run.documents import key_timestamp, utc_now
 from jobs.run.job import Options
 from jobs.run.progress import Progress, end_bars
 from jobs.run.stop import Stop, stopped_by_signals
+from jobs.run.tracing import StepTiming
 from jobs.store import Expired, OutOfReach, Store
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ class RunContext:
     """The first and the longest pause before a request that tests whether the store answers again, in seconds."""
     renew_lock: Callable[[], None] = lambda: None
     confirm_lock: Callable[[], None] = lambda: None
+    steps: list[StepTiming] = field(default_factory=list)
+    """The steps that ended."""
     _progress: Progress = field(default_factory=Progress)
 
     @property
@@ -108,13 +111,15 @@ class RunContext:
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         self.check()
-        started = time.monotonic()
+        started, began = time.monotonic(), utc_now()
         self.log.info("step started", step=name)
         try:
             yield
         except BaseException:
             self.log.warning("step failed", step=name, seconds=round(time.monotonic() - started, 1))
+            self.steps.append(StepTiming(name, began, utc_now(), failed=True))
             raise
+        self.steps.append(StepTiming(name, began, utc_now(), failed=False))
         self.log.info("step finished", step=name, seconds=round(time.monotonic() - started, 1))
 
     def wait_for_store(self, failed: int = 0, check: Callable[[], None] = lambda: None) -> None:

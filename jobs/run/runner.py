@@ -33,6 +33,7 @@ from jobs.run.pushing import MetricsGateway
 from jobs.run.record import Record, already_done, find_record, record_of_dead_run, record_to
 from jobs.run.stop import Stop, Stopped, on_signals
 from jobs.run.ticks import Gap, latest_tick, missed_ticks, period
+from jobs.run.tracing import Traces
 from jobs.store import Store
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ class JobRunner:
         log = jobs.log.get().bind(environment=self.environment.name, job=self.job.name)
         self.heartbeat = Heartbeat(self.environment.alerts.heartbeat.get(self.job.name), log)
         self.gateway = MetricsGateway(self.environment.metrics.push)
+        self.traces = Traces()
         self.alerts = AlertQueue(self.environment, self.store, log, self.now)
         self._turns = threading.BoundedSemaphore(self.job.max_parallel)
 
@@ -190,11 +192,19 @@ class JobRunner:
         for run, lease in self._abandoned:
             self._release(run, lease)
         self._update_snapshot()
+        self._send_traces()
         self._finish()
         if self._abandoned:  # abandoned threads must not keep the program running
             last_resort = threading.Timer(3, os._exit, (ExitCode.FAILED,))
             last_resort.daemon = True
             last_resort.start()
+
+    def _send_traces(self) -> None:
+        try:
+            self.traces.send()
+        except Exception as error:
+            log = jobs.log.get().bind(environment=self.environment.name, job=self.job.name)
+            log.warning("traces not sent", why=redact(str(error)))
 
     def _finish(self) -> None:
         if self.options.dry_run or self._stop_reason:
@@ -381,6 +391,7 @@ class JobRunner:
 
     def _announce(self, run: RunContext, record: Record) -> None:
         """Write metrics and queue alerts; an error there does not fail the run. After Ctrl-C, send no alert."""
+        self.traces.add(record, run.steps)
         try:
             line = self.job.schedule(self.environment, record.subject)
             metrics.write(record, self.environment, line, partial(self.job.has_subject, self.environment))

@@ -17,6 +17,7 @@ class Received:
 
     port: int = 0
     requests: list[tuple[str, str]] = field(default_factory=list)
+    bodies: list[tuple[str, bytes]] = field(default_factory=list)
     mails: list[str] = field(default_factory=list)
     answer: int = 200
     answering: threading.Event = field(default_factory=threading.Event)
@@ -53,6 +54,26 @@ def web_hook() -> Iterator[Received]:
         received.port = server.server_port
         yield received
         received.answering.set()
+
+
+@contextmanager
+def otlp_collector() -> Iterator[Received]:
+    """Take the traces that an OpenTelemetry exporter posts."""
+    received = Received()
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.bodies.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
+    with _serving(server):
+        received.port = server.server_port
+        yield received
 
 
 @contextmanager
