@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all test-unit test-integration test-lab test-stacks test-pythons test-real-cluster \
 	test-release test-steady test-fresh coverage lint types format hooks audit bandit secrets bench lab lab-down \
-	constraints monitoring pictures install environments drift-issue plan-comment plan-summary wheel image push \
+	constraints monitoring pictures install environments drift-issue plan-comment plan-summary apps wheel image push \
 	changelog notes clean machine
 
 help:  ## list the targets
@@ -114,7 +114,7 @@ monitoring: setup  ## generate the Prometheus rules and the Grafana dashboard
 pictures: setup  ## take the screenshot of the status page for the README
 	@$(BIN)/python -m tests.pictures
 
-install:  ## install crew alone into the current Python; drift and stacks on GitHub use it
+install:  ## install crew alone into the current Python; workflows on GitHub use it
 	PIP_CONSTRAINT=constraints.txt $(PYTHON) -m pip install --quiet --disable-pip-version-check .
 
 environments:  ## print the environments that have stacks, for workflows on GitHub (needs install)
@@ -128,6 +128,9 @@ plan-comment:  ## comment a plan on a pull request: make plan-comment ENVIRONMEN
 
 plan-summary:  ## write a plan into the job's summary: make plan-summary ENVIRONMENT=production
 	terraform/ci/plan.sh "$(ENVIRONMENT)"
+
+apps:  ## deploy the apps of an environment, as GitHub does: make apps ENVIRONMENT=staging
+	deploys/ci/apps.sh "$(ENVIRONMENT)"
 
 wheel: | $(BIN)/pip  ## build the package into dist/
 	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .

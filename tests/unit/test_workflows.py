@@ -39,7 +39,8 @@ def steps(name: str) -> list[dict[str, Any]]:
 
 
 def test_all_expected_workflows_exist() -> None:
-    assert set(WORKFLOWS) >= {"ci.yml", "security.yml", "release.yml", "drift.yml", "stacks.yml"}
+    expected = ("apps", "ci", "drift", "hosts", "release", "security", "stacks")
+    assert set(WORKFLOWS) >= {f"{name}.yml" for name in expected}
 
 
 @pytest.mark.parametrize(("schema", "file"), [("vendor.dependabot", "dependabot.yml")] + [
@@ -141,6 +142,30 @@ def test_environments_without_stacks_are_skipped(name: str) -> None:
     else:
         environment = job["environment"].removesuffix("-reading")
         assert f"contains(fromJSON({listed}), '{environment}')" in job["if"].split(" && ")
+
+
+def test_hosts_are_compared_with_code_of_main_only() -> None:
+    [job] = jobs("hosts.yml").values()
+    assert set(job["if"].split(" && ")) == {"github.ref == 'refs/heads/main'", "vars.HOSTS_ENVIRONMENTS"}
+    assert job["environment"].endswith("-reading")
+    assert set(WORKFLOWS["hosts.yml"][True]) == {"schedule", "workflow_dispatch"}
+
+
+def test_apps_reach_staging_from_main_and_production_from_a_release_after_approval() -> None:
+    workflow = WORKFLOWS["apps.yml"]
+    triggers = workflow[True]  # YAML reads `on` as true
+    assert (triggers["push"]["branches"], triggers["release"], set(triggers)) == (
+        ["main"],
+        {"types": ["published"]},
+        {"push", "release", "workflow_dispatch"},
+    )
+    conditions = {name: set(job["if"].split(" && ")) for name, job in jobs("apps.yml").items()}
+    for name, job in jobs("apps.yml").items():
+        assert job["environment"] == job["env"]["ENVIRONMENT"] == name
+        assert f"contains(fromJSON(vars.APPS_ENVIRONMENTS || '[]'), '{name}')" in conditions[name]
+        assert (job["steps"][0]["with"], job["steps"][-1]["run"]) == ({"fetch-depth": 0}, "make apps")
+    assert conditions["staging"] >= {"github.event_name != 'release'", "github.ref == 'refs/heads/main'"}
+    assert conditions["production"] >= {"github.event_name == 'release'", "!github.event.release.prerelease"}
 
 
 @EACH
