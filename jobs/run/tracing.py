@@ -112,7 +112,8 @@ def _spans(runs: Sequence[tuple[Record, Sequence[StepTiming]]]) -> Sequence[Any]
                 span.set_status(Status(StatusCode.ERROR))
             span.end(_nanoseconds(step.ended))
         root.end(_nanoseconds(record.ended))
-    return memory.get_finished_spans()
+    finished: Sequence[Any] = memory.get_finished_spans()
+    return finished
 
 
 def _nanoseconds(time: datetime) -> int:
