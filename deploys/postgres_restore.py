@@ -18,12 +18,12 @@ from __future__ import annotations
 from pyinfra import host
 
 from deploys.lib import preflight
-from deploys.lib.postgres import archive, restore, setup
+from deploys.lib.postgres import archive, replication, restore, setup
 
 if host.name in preflight.hosts_of_group(setup.GROUP):
     preflight.required("postgres_pitr", "only a server with point-in-time recovery can be restored")
     asked = restore.request_of_data(host.data)
-    this_server = setup.server_of_group_data()
+    this_server = setup.server_of_group_data(replication=replication.replication_of_host())
     pitr = this_server.pitr
     assert pitr is not None
 

@@ -244,6 +244,12 @@ class Source:
         default=None,
         example='{ env = "MAIN_DB_PASSWORD" }',
     )
+    standby: str = toml_key(
+        or_empty(value_types.SERVER_URL),
+        "connection URL of a standby, from which backups are taken if it streams; else from `url`",
+        default="",
+        example='"postgresql://backup@db-2.internal:5432/postgres"',
+    )
     via: TunnelSettings | None = toml_key(
         value_types.VIA,
         "tunnel to a server that has no direct connection",
@@ -327,6 +333,12 @@ class DatabaseSettings(Source):
         value_types.DATABASE_URL,
         "connection URL, without a password",
         example='"postgresql://backup@shop.internal/shop"',
+    )
+    standby: str = toml_key(
+        or_empty(value_types.DATABASE_URL),
+        "connection URL of the database on a standby, from which backups are taken if it streams; else from `url`",
+        default="",
+        example='"postgresql://backup@shop-2.internal/shop"',
     )
 
 

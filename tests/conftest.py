@@ -36,6 +36,7 @@ SLOW = (  # files and folders that start first
     "lab/test_k3s_upgrade.py",
     "lab/test_job_runner.py",
     "lab/test_pitr.py",
+    "lab/test_standby.py",
     "integration/test_readme.py",
     "lab",
     "integration/terraform",

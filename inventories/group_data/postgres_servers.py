@@ -59,3 +59,10 @@ postgres_exporter: dict[str, object] = {}
 #                             "access_key": {"env": "PITR_KEY"}, "secret_key": {"env": "PITR_SECRET"}},
 #                      "cipher": {"env": "PITR_CIPHER"}, "keep": {"full": 4, "diff": 14}}]}
 postgres_pitr: dict[str, object] = {}
+
+# Standbys: hosts in the group postgres_standbys, which take all values in this file from their primary. If there are
+# several primaries, each standby names its own in the inventory: ("db-2", {"postgres_primary": "db-1"}). Servers reach
+# each other at postgres_address, also set there (default: their private addresses). keep_wal is the most WAL that a
+# primary keeps for a standby that is away (default: up to a quarter of the disk).
+#   {"password": {"env": "POSTGRES_REPLICATION_PASSWORD"}, "keep_wal": "16GiB"}
+postgres_replication: dict[str, object] = {}

@@ -97,6 +97,7 @@ if TYPE_CHECKING:
         subjects_named,
         subjects_of_copy,
     )
+    from jobs.backup.take.source import read_standby, standby_fault
     from jobs.backup.verify.amcheck import AmcheckResult, pg_amcheck_for, run_amcheck
     from jobs.backup.verify.scratch import (
         lacking_extensions,
@@ -191,6 +192,7 @@ _NAMES = {
         "subjects_named",
         "subjects_of_copy",
     ),
+    "take.source": ("read_standby", "standby_fault"),
     "verify.amcheck": ("AmcheckResult", "pg_amcheck_for", "run_amcheck"),
     "verify.scratch": ("lacking_extensions", "scratch_folder", "temporary_endpoint", "verification_fault"),
     "verify.statements": ("script_differences",),
@@ -296,6 +298,7 @@ __all__ = [
     "pg_amcheck_for",
     "plan_restore",
     "reach",
+    "read_standby",
     "read_unhashed",
     "reading_role",
     "require_original_place",
@@ -315,6 +318,7 @@ __all__ = [
     "sets_from_listing",
     "sets_of",
     "split_copy",
+    "standby_fault",
     "subjects_named",
     "subjects_of_copy",
     "superuser_warnings",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from inventories import Environment
 from jobs.checks.check import Check, CheckResult, fault, ok, warn
+from jobs.format import format_duration
 from jobs.run.job import Failed, Transient
 from jobs.store import Store, open_store
 
@@ -28,10 +29,12 @@ def checks(environment: Environment) -> Iterator[Check]:
     if environment.store is None:
         return
     store = open_store(environment.store)
-    for name, server in environment.servers.items():
-        yield _check(f"server {name}", environment, store, server, dumped=True)
-    for name, database in environment.databases.items():
-        yield _check(f"database {name}", environment, store, database, dumped=True)
+    for kind, sections in (("server", environment.servers), ("database", environment.databases)):
+        for name, section in sections.items():
+            yield _check(f"{kind} {name}", environment, store, section, dumped=True)
+            if section.standby:
+                address, label = Address(section.standby, section.password, section.via), f"{kind} {name}: standby"
+                yield Check(label, partial(check_standby_of, environment, store, label, address))
     for name, refresh in environment.refresh.items():
         address = Address(refresh.into, refresh.password)
         target = partial(check_refresh_target, environment, store, f"refresh {name}", address, refresh.restore_as)
@@ -92,6 +95,19 @@ def check_connection(
         f"{fact}; killed restores left {', '.join(abandoned)} on the server",
         f"the next restore of the same database drops them, or run: {drop}",
     )
+
+
+def check_standby_of(environment: Environment, store: Store, name: str, target: Address) -> CheckResult:
+    """Check that backups can be taken from a standby."""
+    from jobs.backup import reach, read_standby, standby_fault
+    from jobs.run import unrecorded_run
+
+    with unrecorded_run(environment, store, "check", name) as run, reach(run, target) as endpoint:
+        found = read_standby(endpoint)
+    host = endpoint.parameters.get("host", "the local socket")
+    if problem := standby_fault(found):
+        return warn(f"{host}: {problem}, so backups are taken from the primary", "repair it, or correct standby")
+    return ok(f"{host} streams from its primary, {format_duration(found.lag)} behind")
 
 
 def check_refresh_target(

@@ -8,6 +8,7 @@ from deploys.lib.postgres.pitr_metrics import PREFIX as PITR
 from jobs.run.job import Outcome
 from jobs.run.metrics import CODES, FIGURE, LAST_RUN, LAST_SUCCESS, OUTCOME, PERIOD
 
+REPLICATION = "groundcrew_replication"  # written by deploys/lib/postgres/replication_metrics.sh
 RUN = "{{ $labels.environment }}: {{ $labels.crew_job }} of {{ $labels.subject }}"
 SHOW_ARCHIVE = "Read /var/log/pgbackrest on the host, or run deploys/postgres.py, which checks the archive and says why"
 REPOSITORY = "{{ $labels.instance }}: repository {{ $labels.repository }}"
@@ -209,6 +210,46 @@ RULES = (
         "critical",
         "{{ $labels.instance }}: the WAL archive has not been measured for {{ $value | humanizeDuration }}",
         "Show why: journalctl --unit=groundcrew-pitr-metrics",
+    ),
+    Rule(
+        "GroundcrewStandbyBehind",
+        f"{REPLICATION}_lag_seconds > 300",
+        "5m",
+        "critical",
+        "{{ $labels.instance }}: the standby is {{ $value | humanizeDuration }} behind its primary",
+        "Look for a long query on the standby, which delays changes for up to 30 minutes; else: deploys/postgres.py",
+    ),
+    Rule(
+        "GroundcrewStandbyDisconnected",
+        f"{REPLICATION}_standby_streaming == 0",
+        "5m",
+        "critical",
+        "{{ $labels.instance }}: the standby {{ $labels.standby }} does not stream",
+        "Run deploys/postgres.py, which says why. Until then the primary keeps WAL for it, up to keep_wal",
+    ),
+    Rule(
+        "GroundcrewStandbyLostWal",
+        f"{REPLICATION}_standby_wal_lost == 1",
+        "1m",
+        "critical",
+        "{{ $labels.instance }}: WAL that the standby {{ $labels.standby }} needs was removed: keep_wal was reached",
+        "Run deploys/postgres.py; if the standby can't follow from the repository, add --data rebuild=HOST",
+    ),
+    Rule(
+        "GroundcrewServerFenced",
+        f"{REPLICATION}_fenced == 1",
+        "1h",
+        "warning",
+        "{{ $labels.instance }} is fenced, because another server was promoted, so there is a standby less",
+        "Let it join again: deploys/postgres_promote.py --data rejoin=HOST",
+    ),
+    Rule(
+        "GroundcrewReplicationUnmeasured",
+        f"time() - {REPLICATION}_measured_timestamp_seconds > 600",
+        "1m",
+        "critical",
+        "{{ $labels.instance }}: replication has not been measured for {{ $value | humanizeDuration }}",
+        "Show why: journalctl --unit=groundcrew-replication-metrics",
     ),
 )
 

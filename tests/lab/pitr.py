@@ -22,6 +22,7 @@ from tests.parts.patience import deadline
 from tests.parts.s3 import Bucket
 
 CIPHER = "c1pher-of-these-tests"
+REPLICATION = "the:standbys\\own word"
 
 
 @contextmanager
@@ -96,15 +97,25 @@ def begun(
     of: str = "postgres",
     secret: str = "",
     server: int = -1,
+    standby: int | None = None,
     **data: Any,
 ) -> Popen[str]:
-    """Start the same. `server` is the index of the host that runs PostgreSQL."""
-    arguments, inventory, variables = deploy_options(lab, bucket, of, secret=secret, server=server, **data)
+    """Start the same. `server` is the index of the host that runs PostgreSQL, `standby` that of its standby."""
+    arguments, inventory, variables = deploy_options(
+        lab, bucket, of, secret=secret, server=server, standby=standby, **data
+    )
     return begin(lab, *arguments[:-1], *options, arguments[-1], inventory=inventory, **variables)
 
 
 def deploy_options(
-    lab: Lab, bucket: Bucket, of: str = "postgres", *, secret: str = "", server: int = -1, **data: Any
+    lab: Lab,
+    bucket: Bucket,
+    of: str = "postgres",
+    *,
+    secret: str = "",
+    server: int = -1,
+    standby: int | None = None,
+    **data: Any,
 ) -> tuple[list[str], str, dict[str, str]]:
     """Write group data; return the arguments of pyinfra, the inventory, and the environment variables with secrets."""
     folder = lab.folder / "data"
@@ -117,18 +128,20 @@ def deploy_options(
         "PITR_KEY": bucket.key,
         "PITR_SECRET": secret or bucket.secret,
         "PITR_CIPHER": CIPHER,
+        "REPLICATION": REPLICATION,
     }
     arguments = ["--group-data", "inventories/group_data", "--group-data", str(folder), f"deploys/{of}.py"]
-    return arguments, _inventory(lab, server), variables
+    return arguments, _inventory(lab, server, standby), variables
 
 
-def _inventory(lab: Lab, server: int) -> str:
-    """Return an inventory in which one host, and no other, runs PostgreSQL."""
-    file = lab.folder / f"server{server}/lab"
+def _inventory(lab: Lab, server: int, standby: int | None) -> str:
+    """Return an inventory in which one host, and no other but its standby, runs PostgreSQL."""
+    file = lab.folder / f"server{server}-{standby}/lab"
     file.parent.mkdir(exist_ok=True)
     shipped = (ROOT / "inventories/lab").read_text()
     file.write_text(
         f"{shipped}\nfor _group in ('dev_servers', 'job_runners', 'k3s_servers', 'k3s_agents'):\n"
         f"    del globals()[_group]\npostgres_servers = [_hosts[{server}]]\n"
+        + (f"postgres_standbys = [_hosts[{standby}]]\n" if standby is not None else "")
     )
     return str(file)

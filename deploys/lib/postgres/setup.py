@@ -14,11 +14,13 @@ from deploys.lib.operations import CommandLines
 from deploys.lib.postgres import archive, exporter, files, pooler, versions
 from deploys.lib.postgres import extensions as postgres_extensions
 from deploys.lib.postgres import pitr as postgres_pitr
+from deploys.lib.postgres import replication as postgres_replication
 from deploys.lib.postgres import tls as postgres_tls
 from deploys.lib.postgres.exporter import Exporter
 from deploys.lib.postgres.extensions import Extensions
 from deploys.lib.postgres.pitr import Pitr
 from deploys.lib.postgres.pooler import Pooler
+from deploys.lib.postgres.replication import Replication
 from deploys.lib.postgres.tls import Tls
 from deploys.lib.preflight import System
 from inventories import Secret
@@ -65,6 +67,16 @@ class ManagedServer:
         return f"postgresql@{self.version}-main.service"
 
 
+def apply_certificate(server: ManagedServer) -> None:
+    """Let the server read its own certificate, or remove one that group data no longer has."""
+    if server.tls:
+        postgres_tls.load_certificate(
+            name="Certificate", tls=server.tls, unit=server.unit, version=server.version, folder=server.folder
+        )
+    else:
+        postgres_tls.remove_certificate(name="Own certificate", unit=server.unit, folder=server.folder)
+
+
 def start_services(server: ManagedServer, roles: Sequence[str]) -> None:
     """Set up the pooler, for these roles, and the exporter. Remove those that group data no longer has."""
     if server.pooler:
@@ -91,7 +103,7 @@ def version_of_group_data(system: System) -> tuple[int, str, list[str]]:
     return version, repository if version != own else "", faults
 
 
-def server_of_group_data(other_faults: Iterable[str] = ()) -> ManagedServer:
+def server_of_group_data(other_faults: Iterable[str] = (), replication: Replication | None = None) -> ManagedServer:
     """Return this host's server; raise DeployError with all faults of its group data."""
     system = preflight.check_system(memory=MEMORY, disk=DISK)
     clients = host.data.get("postgres_clients") or []
@@ -110,19 +122,23 @@ def server_of_group_data(other_faults: Iterable[str] = ()) -> ManagedServer:
         *_service_faults(settings),
     ]
     preflight.stop_on_faults(f"{host.name}: {fault}" for fault in faults)
-    pitr = Pitr.from_group_data(given, _disk_size()) if given else None
+    disk = _disk_size() if given or replication else 0
+    pitr = Pitr.from_group_data(given, disk) if given else None
+    stanza = pitr.stanza if pitr else ""
+    replicated = postgres_replication.replication_settings(replication, stanza, disk) if replication else {}
     text = files.postgres_settings(
         host.data.get("postgres_memory") or system.memory,
-        clients,
-        {**(postgres_pitr.archive_settings(pitr.stanza) if pitr else {}), **settings},
+        [*clients, *(each.name for each in replication.peers)] if replication else clients,
+        {**(postgres_pitr.archive_settings(stanza) if pitr else {}), **replicated, **settings},
     )
     config = postgres_pitr.config_text(pitr, version, system.cpus) if pitr else Secret()
+    peers = postgres_replication.access_rules(replication) if replication else []
     desired = postgres_extensions.desired_extensions(extensions)
     return ManagedServer(
         version,
         text,
         tuple(clients),
-        tuple(rules),
+        (*peers, *rules),
         pitr,
         config,
         desired,

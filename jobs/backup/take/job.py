@@ -8,11 +8,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from jobs.backup.errors import BackupError
-from jobs.backup.postgres.connection import reach
 from jobs.backup.sets.trust import manifest_signer
 from jobs.backup.sources import databases_to_back_up, is_known, schedule, section_of
 from jobs.backup.take.shrink import SetSize, describe_shrinkage, sizes_of_runs
 from jobs.backup.take.snapshot import export_snapshot
+from jobs.backup.take.source import reach_source
 from jobs.backup.take.take import BackupPlan, TakenSet, plan_backup, take_set
 from jobs.format import format_size, plural
 from jobs.run.job import Job, Notice, Options, Outcome, Result, Run, Transient, UnknownName
@@ -31,21 +31,25 @@ def work(run: Run) -> Result:
     if store is None:
         raise BackupError(f"{run.environment.name} has no [store]; add one to its file: backups are stored there")
     signer = manifest_signer(run.environment)
-    with reach(run, section) as server:
-        endpoint = server.with_database(database) if database is not None else server
+    with reach_source(run, section, database) as (endpoint, source):
         if run.subject in run.environment.servers:
             endpoint.connect().close()
             raise Transient(f"{run.subject}: its databases could not be listed before, but it answers now; try again")
         if run.options.dry_run:
             with export_snapshot(endpoint, section.limits.lock) as snapshot:
-                return planned_result(plan_backup(section, endpoint, snapshot))
+                return with_source(planned_result(plan_backup(section, endpoint, snapshot)), source)
         if signer is None:
             run.log.warning(
                 "the backup is not signed, so restores cannot detect a forged one",
                 remedy='replace sign_with = "nobody" under [store]: ssh-keygen -t ed25519 makes a key',
             )
         taken = take_set(run, section, endpoint, store.encrypt_to, signer)
-    return with_shrinkage(run, finished_result(taken), _shrinkage(run, taken, section.shrink))
+    return with_shrinkage(run, with_source(finished_result(taken), source), _shrinkage(run, taken, section.shrink))
+
+
+def with_source(result: Result, note: str) -> Result:
+    """Return the result with a note on the server that was dumped, if there is one."""
+    return replace(result, sentence=f"{result.sentence}; {note}") if note else result
 
 
 def subjects(environment: Environment, store: Store, options: Options) -> list[str]:

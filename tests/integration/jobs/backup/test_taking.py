@@ -331,11 +331,14 @@ def test_a_standby_can_be_backed_up_and_the_set_notes_its_empty_tables(tmp_path:
             connection.execute("SELECT pg_create_physical_replication_slot('standby', true)")
         with standby_of(primary, tmp_path) as url:
             (tmp_path / "team").mkdir()
-            staging = team(tmp_path / "team", section("shop", url))
-            until(lambda: staging.take(dry_run=True).outcome is Outcome.DONE)
+            staging = team(tmp_path / "team", section("shop", primary.url(), f'standby = "{url}"'))
+            until(lambda: staging.take(dry_run=True).sentence.endswith("; from the standby"))
             record = staging.take()
-    assert record.outcome is Outcome.DONE, record.sentence
-    description = staging.description()
+            assert "streams from its primary, 0 s behind" in staging.crew("check", "staging").stdout
+        description = staging.description()
+        fallen_back = staging.take(dry_run=True).sentence
+        assert "; from the primary, because the standby can't be used: " in fallen_back, fallen_back
+    assert record.sentence.endswith("; from the standby"), record.sentence
     assert staging.manifest().server.standby
     assert description.notes == (
         'Unlogged tables are empty, because the set was taken from a standby: "public"."passing".',

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +60,14 @@ def rule(name: str) -> str:
     return f"Groundcrew{name}"
 
 
-def archive(metric: str, values: str, **more: str) -> dict[str, str]:
+def archive(metric: str, values: str, prefix: str = "groundcrew_pitr", **more: str) -> dict[str, str]:
     """Return a series of a PostgreSQL host."""
     labels = {"instance": "db-1:9100", **more}
     text = ",".join(f'{name}="{value}"' for name, value in labels.items())
-    return {"series": f"groundcrew_pitr_{metric}{{{text}}}", "values": values}
+    return {"series": f"{prefix}_{metric}{{{text}}}", "values": values}
+
+
+replication = partial(archive, prefix=rules.REPLICATION)
 
 
 CASES: list[tuple[str, list[dict[str, str]], str, set[str]]] = [
@@ -107,6 +111,15 @@ CASES: list[tuple[str, list[dict[str, str]], str, set[str]]] = [
         archive("backup_period_seconds", always(3600))), "1h40m", {"PhysicalBackupOverdue"}),
     ("the archive is not measured", but(
         archive("measured_timestamp_seconds", always(0))), "14m", {"ArchiveUnmeasured"}),
+    ("a standby is behind for a moment", but(replication("lag_seconds", "0+60x8 0x2000")), "20m", set()),
+    ("a standby falls behind", but(replication("lag_seconds", "0+60x2000")), "14m", {"StandbyBehind"}),
+    ("a standby is away", but(replication("standby_streaming", always(0), standby="db-2")), "10m",
+     {"StandbyDisconnected"}),
+    ("a standby has lost WAL", but(replication("standby_wal_lost", always(1), standby="db-2")), "5m",
+     {"StandbyLostWal"}),
+    ("a server stays fenced", but(replication("fenced", always(1))), "2h", {"ServerFenced"}),
+    ("replication is not measured", but(
+        replication("measured_timestamp_seconds", always(0))), "14m", {"ReplicationUnmeasured"}),
 ]  # fmt: skip
 
 

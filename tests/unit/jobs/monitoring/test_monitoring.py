@@ -19,6 +19,10 @@ from tests.parts.runs import done, environment, job, store_in
 
 RULES = [(one.name, one.expression) for one in rules.RULES]
 QUERIES = [(panel.title, expression) for panel in dashboard.PANELS for expression, _ in panel.queries]
+REPLICATION = (Path(dashboard.__file__).parents[2] / "deploys/lib/postgres/replication_metrics.sh").read_text()
+REPLICATION_METRICS = {
+    f"{rules.REPLICATION}_{name}" for name in re.findall(r"^ *(?:gauge |')(\w+)[| ]", REPLICATION, re.M)
+}
 METRIC, LABEL = re.compile(r"groundcrew_\w+"), re.compile(r"(\w+)=~?\"")
 
 
@@ -40,7 +44,7 @@ def test_a_run_writes_every_metric(written: dict[str, set[str]]) -> None:
 def test_each_expression_uses_existing_names(name: str, expression: str, written: dict[str, set[str]]) -> None:
     metrics = set(METRIC.findall(expression))
     assert metrics
-    assert metrics <= {*written, *(f"{PREFIX}_{name}" for name in HELP)}
+    assert metrics <= {*written, *(f"{PREFIX}_{name}" for name in HELP), *REPLICATION_METRICS}
     assert set(LABEL.findall(expression)) <= set.union(*written.values())
 
 

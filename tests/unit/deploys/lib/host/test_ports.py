@@ -43,6 +43,13 @@ def test_ports_follow_the_groups(
     assert open_ports(groups, data, k3s_config) == expected
 
 
+@pytest.mark.parametrize("group", ["postgres_servers", "postgres_standbys"])
+def test_primary_and_standbys_reach_each_other(group: str) -> None:
+    assert open_ports([group], {}, {}, ["10.0.0.2"]) == [22, {"port": 5432, "from": ["10.0.0.2"]}]
+    both = {"port": 5432, "from": ["10.0.0.0/8", "10.0.0.2"]}
+    assert open_ports([group], CLIENTS, {}, ["10.0.0.2"]) == [22, both]
+
+
 def test_peers_reach_every_port_but_only_servers_reach_etcd() -> None:
     rules = ruleset([22], Peers(("10.0.0.1", "10.0.0.2", "fd00::2", "10.42.0.0/16"), ("10.0.0.1",)))
     lines = [line.strip() for line in rules.splitlines()]
