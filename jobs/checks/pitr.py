@@ -57,6 +57,8 @@ def judge_span(settings: PitrSettings, span: ReachableSpan, now: datetime) -> Ch
         f"repository {span.repository}: {plural(span.backups, 'backup')}, each moment from {since} to {until} UTC "
         "can be restored"
     )
+    if span.gap:
+        return fault(f"{fact}, but {span.gap}", "make a new backup: systemctl start groundcrew-pitr-backup@full")
     if late := behind(span.newest_wal, now, settings.limits.behind):
         return warn(f"{fact}; {late}", "run deploys/postgres.py, which checks the archive; or raise limits.behind")
     if span.other_faults:

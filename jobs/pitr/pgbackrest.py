@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from jobs.pitr.stanza import (
     PitrError,
     Stanza,
     parse_archive,
+    parse_folders,
     parse_stanzas,
     short_reason,
 )
@@ -101,17 +102,15 @@ def list_wal(run: Run, program: Pgbackrest, stanza: Stanza, first_segment: str) 
     """Return the WAL that the repository has from a segment on."""
     if not stanza.archive_id:
         return Archive((), None)
-    folder = f"archive/{program.stanza}/{stanza.archive_id}"
-    listing = program.command("repo-ls", "--output=json", "--recurse", folder, repository=stanza.repository)
-    return parse_archive(_output(run, [*program.start, *listing]), first_segment)
 
+    def listing(*folder: str) -> bytes:
+        path = "/".join(["archive", program.stanza, stanza.archive_id, *folder])
+        command = program.command("repo-ls", "--output=json", path, repository=stanza.repository)
+        return _output(run, [*program.start, *command])
 
-def newest_wal_at(run: Run, program: Pgbackrest, stanza: Stanza) -> datetime | None:
-    """Return when the newest WAL arrived; None if there is none. It lists one directory, not the whole archive."""
-    newest = stanza.newest_segment
-    folder = f"archive/{program.stanza}/{stanza.archive_id}/{newest[:16]}"
-    listing = program.command("repo-ls", "--output=json", folder, repository=stanza.repository)
-    return parse_archive(_output(run, [*program.start, *listing]), newest).newest_at if newest else None
+    top = listing()
+    below = (listing(folder) for folder in parse_folders(top, first_segment))
+    return parse_archive([top, *below], first_segment, datetime.now(UTC))
 
 
 def restore_files(run: Run, program: Pgbackrest, stanza: Stanza, backup: BaseBackup, folder: Path) -> None:

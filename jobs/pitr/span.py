@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from jobs.pitr.pgbackrest import find_pgbackrest, newest_wal_at, read_stanzas, require_readable
-from jobs.pitr.stanza import choose_repository
+from jobs.pitr.pgbackrest import find_pgbackrest, list_wal, read_stanzas, require_readable
+from jobs.pitr.stanza import choose_repository, gap
 
 if TYPE_CHECKING:
     from inventories import PitrSettings
@@ -26,6 +26,8 @@ class ReachableSpan:
     since: datetime
     until: datetime
     newest_wal: datetime | None
+    gap: str = ""
+    """What to report if WAL is missing."""
     other_faults: tuple[str, ...] = ()
     """What is wrong with the other repositories."""
 
@@ -36,7 +38,8 @@ def read_span(run: Run, settings: PitrSettings) -> ReachableSpan:
     stanzas = read_stanzas(run, program, _ANSWER)
     stanza = choose_repository(stanzas, settings.repository)
     newest = require_readable(stanza)
-    wal = newest_wal_at(run, program, stanza)
+    archive = list_wal(run, program, stanza, newest.first_segment)
+    wal = archive.newest_at
     faults = (f"repository {each.repository}: {each.fault}" for each in stanzas if each.fault and each is not stanza)
     return ReachableSpan(
         stanza.repository,
@@ -45,5 +48,6 @@ def read_span(run: Run, settings: PitrSettings) -> ReachableSpan:
         stanza.backups[0].stopped,
         max(newest.stopped, wal) if wal else newest.stopped,
         wal,
+        gap(archive),
         () if settings.repository else tuple(faults),
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from deploys.lib.postgres.pitr_metrics import first_missing
 from inventories.printable import printable
 from jobs.format import format_duration
 from jobs.run.job import Failed
@@ -22,6 +23,8 @@ _LONGEST_REASON = 300
 _NO_BACKUP = 2  # the status of a stanza without a backup
 _WRONG_CIPHER = "is the key in its configuration right (cipher-pass)?"
 _NOT_AS_PRINTED = (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError, OSError)
+_FOLDER = re.compile(r"[0-9A-F]{16}")
+_TRAVELS = timedelta(minutes=5)
 SEGMENT_BYTES = 16 * 1024 * 1024
 
 
@@ -65,6 +68,8 @@ class Archive:
 
     files: tuple[str, ...]
     newest_at: datetime | None
+    missing: str = ""
+    """The first segment that is missing between others, without those of the last minutes: several travel at once."""
 
     @property
     def bytes(self) -> int:
@@ -155,20 +160,39 @@ def short_reason(message: str) -> str:
     return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}…"
 
 
-def parse_archive(output: bytes, first_segment: str) -> Archive:
-    """Return the WAL from a segment on, and the files of all timelines, from `pgbackrest repo-ls --recurse`.
+def parse_archive(outputs: Iterable[bytes], first_segment: str, now: datetime) -> Archive:
+    """Return the WAL from a segment on, and the files of all timelines, from what `pgbackrest repo-ls` printed.
 
     A segment of any timeline counts: PostgreSQL itself takes those that belong to the history of the newest one.
     """
     try:
-        entries = json.loads(output.decode(errors="replace"), strict=False).items()
+        listings = [json.loads(output.decode(errors="replace"), strict=False).items() for output in outputs]
+        entries = [each for of_one in listings for each in of_one]
         times = {name: float(entry["time"]) for path, entry in entries if (name := _archived(path))}
         files = [name for name in times if is_history(name) or name[8:] >= first_segment[8:]]
         newest = newest_segment(files)
         newest_at = datetime.fromtimestamp(times[newest], UTC) if newest else None
     except _NOT_AS_PRINTED as error:
         raise PitrError(f"pgBackRest listed its archive in another way ({type(error).__name__})") from None
-    return Archive(tuple(sorted(files, key=lambda name: (not is_history(name), name))), newest_at)
+    settled = (name for name in files if name[:8] == newest[:8] and times[name] < (now - _TRAVELS).timestamp())
+    missing = first_missing(name for name in settled if not is_history(name))
+    return Archive(tuple(sorted(files, key=lambda name: (not is_history(name), name))), newest_at, missing)
+
+
+def parse_folders(output: bytes, first_segment: str) -> list[str]:
+    """Return the names of the directories with the WAL from a segment on, from `repo-ls` of the archive."""
+    try:
+        names = list(json.loads(output.decode(errors="replace"), strict=False))
+    except _NOT_AS_PRINTED as error:
+        raise PitrError(f"pgBackRest listed its archive in another way ({type(error).__name__})") from None
+    return sorted(name for name in names if _FOLDER.fullmatch(name) and name[8:] >= first_segment[8:16])
+
+
+def gap(archive: Archive) -> str:
+    """Return what to report if a segment is missing, else nothing."""
+    if not archive.missing:
+        return ""
+    return f"WAL segment {archive.missing} is missing, so no later moment can be restored from the newest backup"
 
 
 def is_history(name: str) -> bool:

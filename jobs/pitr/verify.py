@@ -45,6 +45,7 @@ from jobs.pitr.stanza import (
     Stanza,
     behind,
     choose_repository,
+    gap,
     missing_wal,
 )
 from jobs.run.job import Outcome, Result, Run
@@ -124,9 +125,9 @@ def verify_stanza(run: Run, settings: PitrSettings) -> Result:
         found = _examine(run, settings, server, plan)
     for difference in found.differences:
         run.log.warning("difference", what=difference_text(difference))
-    late = behind(archive.newest_at, plan.read_at, settings.limits.behind)
+    wrong = filter(None, [behind(archive.newest_at, plan.read_at, settings.limits.behind), gap(archive)])
     others = (f"repository {each.repository}: {each.fault}" for each in stanzas if each.fault and each is not stanza)
-    found = replace(found, findings=(*filter(None, [late]), *found.findings), notes=(*others, *found.notes))
+    found = replace(found, findings=(*wrong, *found.findings), notes=(*others, *found.notes))
     return recovery_result(plan, seconds, found)
 
 

@@ -14,12 +14,15 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 STATE = Path("/var/lib/groundcrew-pitr")
 SEGMENT = re.compile(r"[0-9A-F]{24}")
+LISTING_SECONDS = 20
+MOST_FOLDERS = 16  # directories with 4 GiB of WAL each
 PREFIX = "groundcrew_pitr"
 HELP = {
     "measured_timestamp_seconds": "When these metrics were measured",
@@ -48,16 +51,56 @@ def newest_done(names: Iterable[str]) -> str:
     return max((segment for segment in segments if SEGMENT.fullmatch(segment)), default="")
 
 
-def repository_lines(stanza: Mapping[str, Any], repositories: int, done: str) -> Iterator[str]:
-    """Yield the metrics of each repository, from an entry of `pgbackrest info --output=json`; {} if there is none."""
+def first_missing(segments: Iterable[str]) -> str:
+    """Return the first WAL segment that is missing between those of one timeline; "" if there is none."""
+    ordered = sorted(set(segments))
+    last = max((int(each[16:], 16) for each in ordered), default=0)  # the last one of a log file
+    for one, other in pairwise(ordered):
+        log, number = int(one[8:16], 16), int(one[16:], 16)
+        following = f"{one[:8]}{log + 1:08X}{0:08X}" if number == last else f"{one[:16]}{number + 1:08X}"
+        if other != following:
+            return following
+    return ""
+
+
+def dropped_segment(archived: Collection[str], waiting: Collection[str], done: str) -> str:
+    """Return the first WAL segment that a repository lacks and that PostgreSQL no longer keeps for it; "" for none.
+
+    `waiting` and `done` were read before the archive was listed, so a segment that arrived meanwhile is not missing.
+    """
+    newest = max([done, *archived])
+    listed = {each for each in archived if each[:8] == newest[:8]}
+    known = {done} if done and done[:8] == newest[:8] else set()
+    missing = first_missing(listed | known) or max(known - listed, default="")
+    return "" if missing in waiting else missing
+
+
+def archive_folders(name: str, stanza: Mapping[str, Any], done: str) -> Iterator[tuple[int, str, list[str]]]:
+    """Yield each repository with the first segment of its newest backup, and the directories of the WAL since then."""
+    for archive in stanza.get("archive", ()):
+        key = archive["database"]["repo-key"]
+        if not archive.get("max"):
+            continue
+        backups = [each for each in stanza.get("backup", ()) if each["database"]["repo-key"] == key]
+        newest_backup = max(backups, key=lambda each: each["timestamp"]["stop"], default=None)
+        start = newest_backup["archive"]["start"] if newest_backup else archive["min"]
+        newest = max(archive["max"], done)
+        logs = range(int(start[8:16], 16), int(newest[8:16], 16) + 1)[-MOST_FOLDERS:]
+        yield key, start, [f"archive/{name}/{archive['id']}/{newest[:8]}{log:08X}" for log in logs]
+
+
+def repository_lines(stanza: Mapping[str, Any], repositories: int, dropped: Mapping[int, str]) -> Iterator[str]:
+    """Yield the metrics of each repository, from an entry of `pgbackrest info --output=json`; {} if there is none.
+
+    `dropped` has the segment that a repository lacks, or "", for each repository whose archive was listed.
+    """
     healthy = {each["key"] for each in stanza.get("repo", ()) if each["status"]["code"] == 0}
     for key in range(1, repositories + 1):
         labels = f'repository="{key}"'
         backups = [each for each in stanza.get("backup", ()) if each["database"]["repo-key"] == key]
-        newest = [each.get("max") or "" for each in stanza.get("archive", ()) if each["database"]["repo-key"] == key]
         yield line("repository_ok", int(key in healthy), labels)
-        if newest:
-            yield line("archive_dropped", int(done > max(newest)), labels)
+        if key in dropped:
+            yield line("archive_dropped", int(bool(dropped[key])), labels)
         stops = {each["type"]: each["timestamp"]["stop"] for each in backups}  # the last one of each type wins
         for kind, stop in sorted(stops.items()) or [("full", 0)]:  # 0: never, so that the alert for overdue ones fires
             yield line("last_backup_timestamp_seconds", stop, f'{labels},type="{kind}"')
@@ -107,6 +150,27 @@ def read_info(stanza: str) -> Mapping[str, Any]:
     return dict(stanzas[0]) if stanzas else {}
 
 
+def read_archived(name: str, repository: int, folder: str) -> list[str] | None:
+    """Return the WAL segments in a directory of a repository; None if it doesn't answer in time."""
+    command = ["pgbackrest", f"--stanza={name}", f"--repo={repository}", "--io-timeout=5", "--output=json"]
+    try:
+        output = subprocess.run([*command, "repo-ls", folder], stdout=subprocess.PIPE, check=False, timeout=10).stdout
+        return [file[:24] for file in json.loads(output) if SEGMENT.fullmatch(file[:24]) and file[24:25] == "-"]
+    except (subprocess.TimeoutExpired, ValueError):
+        return None
+
+
+def read_dropped(name: str, stanza: Mapping[str, Any], waiting: Collection[str], done: str) -> dict[int, str]:
+    """Return the segment that each repository lacks, or "", without those whose archive can't be listed in time."""
+    found, end = {}, time.monotonic() + LISTING_SECONDS
+    for key, start, folders in archive_folders(name, stanza, done):
+        listed = [read_archived(name, key, folder) if time.monotonic() < end else None for folder in folders]
+        if None not in listed:
+            archived = [each for folder in listed for each in folder or () if each[8:] >= start[8:]]
+            found[key] = dropped_segment(archived, waiting, done)
+    return found
+
+
 def main(arguments: list[str]) -> None:
     if arguments == ["--sum-sizes"]:
         sys.stdout.write(f"{sum(entry.get('size', 0) for entry in json.load(sys.stdin).values())}\n")
@@ -115,11 +179,13 @@ def main(arguments: list[str]) -> None:
     now = time.time()
     folder = Path(data, "pg_wal/archive_status")
     status = [(file.name, file.stat().st_mtime) for file in folder.glob("*") if file.exists()]
+    waiting = {file.removesuffix(".ready") for file, _ in status if file.endswith(".ready")}
+    done, info = newest_done(file for file, _ in status), read_info(stanza)
     lines = [
         line("measured_timestamp_seconds", now),
         line("backup_period_seconds", int(period)),
         *archive_lines(status, now),
-        *repository_lines(read_info(stanza), int(repositories), newest_done(name for name, _ in status)),
+        *repository_lines(info, int(repositories), read_dropped(stanza, info, waiting, done)),
         *result_lines({file.name: file.read_text() for file in STATE.glob("*-?")}),
     ]
     sys.stdout.write(grouped(lines))

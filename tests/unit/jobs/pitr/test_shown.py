@@ -79,6 +79,7 @@ def test_the_list_has_them(environment: Environment, capsys: pytest.CaptureFixtu
     [
         ({}, CheckVerdict.OK, "3 backups, each moment from Nov 21 07:00 to 06:59 UTC can be restored"),
         ({"newest_wal": NOW - timedelta(days=2)}, CheckVerdict.WARN, "the newest WAL arrived 2 d ago"),
+        ({"gap": "WAL segment X is missing"}, CheckVerdict.FAULT, "can be restored, but WAL segment X is missing"),
         ({"newest_wal": None}, CheckVerdict.WARN, "no WAL since its newest backup"),
         ({"other_faults": ("repository 2: gone",)}, CheckVerdict.WARN, "; repository 2: gone"),
     ],

@@ -15,8 +15,10 @@ from jobs.pitr.stanza import (
     Stanza,
     behind,
     choose_repository,
+    gap,
     missing_wal,
     parse_archive,
+    parse_folders,
     parse_stanzas,
     short_reason,
 )
@@ -139,26 +141,38 @@ HASH = "096c5f6d4dfd8860b50fa5464c123aec7ee93dad"
 def test_the_wal_that_a_recovery_needs() -> None:
     one, two, three = (f"00000001000000000000000{number}" for number in (1, 2, 3))
     later = "000000020000000000000003"
-    found = parse_archive(
-        listing(
-            *(f"15-1/{name[:16]}/{name}-{HASH}.zst" for name in (three, one, two, later)),
-            f"15-1/{two[:16]}/{two}.00000028.backup",
-            f"15-1/{two[:16]}/{two}.partial-{HASH}.zst",
-            "00000002.history",
-            "archive.info",
-            f"../../{two};id-{HASH}",
-        ),
-        two,
-    )
+    names = [f"15-1/{name[:16]}/{name}-{HASH}.zst" for name in (three, one, two, later)]
+    others = [f"15-1/{two[:16]}/{two}.00000028.backup", f"{two}.partial-{HASH}.zst", "00000002.history", "archive.info"]
+    found = parse_archive([b"{}", listing(*names, *others, f"../../{two};id-{HASH}")], two, NOW)
     assert found == Archive(("00000002.history", two, three, later), datetime.fromtimestamp(1796022752, UTC))
     assert found.bytes == 4 * 16 * 1024 * 1024
-    assert parse_archive(b"{}", two) == Archive((), None)
+    assert parse_archive([b"{}"], two, NOW) == Archive((), None)
+
+
+def test_directories_of_the_archive() -> None:
+    output = listing(
+        "0000000100000000", "0000000100000002", "0000000200000001", "../0000000100000003", "00000002.history"
+    )
+    assert parse_folders(output, "0000000100000001000000FE") == ["0000000100000002", "0000000200000001"]
+    with pytest.raises(PitrError, match="listed its archive in another way"):
+        parse_folders(b"{", "")
+
+
+def test_a_missing_segment() -> None:
+    names = [f"{number:024X}-{HASH}" for number in (1, 2, 4, 5)]
+    later = datetime.fromtimestamp(1796022749, UTC) + timedelta(hours=1)
+    found = parse_archive([listing(*names)], f"{1:024X}", later)
+    assert found.missing == f"{3:024X}"
+    assert gap(found).startswith("WAL segment 000000000000000000000003 is missing")
+    assert gap(parse_archive([listing(*names)], f"{4:024X}", later)) == ""
+    just_now = datetime.fromtimestamp(1796022752, UTC)
+    assert gap(parse_archive([listing(*names)], f"{1:024X}", just_now)) == ""
 
 
 @pytest.mark.parametrize("output", [b"", b"[1]", b'{"a": 1', listing(f"{1:024X}-{HASH}").replace(b"1796", b"[1],")])
 def test_a_hostile_listing_is_refused(output: bytes) -> None:
     with pytest.raises(PitrError, match="listed its archive in another way"):
-        parse_archive(output, f"{1:024X}")
+        parse_archive([output], f"{1:024X}", NOW)
 
 
 @pytest.mark.parametrize(

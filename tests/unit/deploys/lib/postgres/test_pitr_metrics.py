@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploys.lib.postgres import pitr_metrics
@@ -38,13 +39,67 @@ def test_a_repository_that_lacks_archived_wal_dropped_it() -> None:
     names = [f"{SEGMENTS[5]}.done", f"{SEGMENTS[6]}.ready", "00000002.history.done", "x.done"]
     assert pitr_metrics.newest_done(names) == SEGMENTS[5]
     assert pitr_metrics.newest_done([]) == ""
-    for done, dropped in ((SEGMENTS[5], 0), (SEGMENTS[6], 1)):
-        found = values(list(pitr_metrics.repository_lines(INFO, 1, done)))
-        assert found['groundcrew_pitr_archive_dropped{repository="1"}'] == dropped
+    for dropped, value in (("", 0), (SEGMENTS[6], 1)):
+        found = values(list(pitr_metrics.repository_lines(INFO, 1, {1: dropped})))
+        assert found['groundcrew_pitr_archive_dropped{repository="1"}'] == value
+
+
+@pytest.mark.parametrize(
+    ("archived", "waiting", "done", "dropped"),
+    [
+        ("12345", "", "5", ""),
+        ("12345", "67", "5", ""),
+        ("12", "", "5", "3"),  # the repository is out of reach, and the queue is full
+        ("12", "", "3", "3"),
+        ("1267", "", "7", "3"),  # it answers again, and the gap stays
+        ("1267", "345", "2", ""),  # several segments travel at once: an earlier one still waits
+        ("", "123", "", ""),
+        ("345", "", "", ""),  # those before the newest backup do not count
+        ("12", "3", "1", ""),
+    ],
+)
+def test_a_gap_in_the_archive(archived: str, waiting: str, done: str, dropped: str) -> None:
+    names = {str(number): name for number, name in enumerate(SEGMENTS, 1)} | {"": ""}
+    found = pitr_metrics.dropped_segment(
+        [names[each] for each in archived], {names[each] for each in waiting}, names[done]
+    )
+    assert found == names[dropped]
+
+
+@pytest.mark.parametrize(
+    ("segments", "missing"),
+    [
+        (["0000000100000000000000FE", "0000000100000000000000FF", "000000010000000100000000"], ""),
+        (["0000000100000000000000FF", "000000010000000100000001"], "000000010000000100000000"),
+        (
+            ["000000010000000000000003", "000000010000000100000000", "000000010000000100000003"],
+            "000000010000000100000001",
+        ),
+        ([], ""),
+    ],
+)
+def test_a_log_file_ends_with_its_last_segment(segments: list[str], missing: str) -> None:
+    assert pitr_metrics.first_missing(segments) == missing
+
+
+def test_the_archive_is_listed_from_the_newest_backup_on() -> None:
+    backups = [
+        {**each, "archive": {"start": f"00000001{number:08X}000000FE"}} for number, each in enumerate(INFO["backup"])
+    ]
+    archive = [{"database": {"id": 1, "repo-key": 1}, "id": "15-1", "max": "000000010000000200000001", "min": "x"}]
+    stanza = {**INFO, "backup": backups, "archive": archive}
+    assert list(pitr_metrics.archive_folders("main", stanza, "000000010000000300000000")) == [
+        (
+            1,
+            "0000000100000002000000FE",
+            ["archive/main/15-1/0000000100000002", "archive/main/15-1/0000000100000003"],
+        )
+    ]
+    assert list(pitr_metrics.archive_folders("main", {}, "")) == []
 
 
 def test_each_repository_has_its_state_and_the_newest_backup_of_each_type() -> None:
-    assert values(list(pitr_metrics.repository_lines(INFO, 2, ""))) == {
+    assert values(list(pitr_metrics.repository_lines(INFO, 2, {1: ""}))) == {
         'groundcrew_pitr_repository_ok{repository="1"}': 1,
         'groundcrew_pitr_archive_dropped{repository="1"}': 0,
         'groundcrew_pitr_last_backup_timestamp_seconds{repository="1",type="full"}': 100,
@@ -53,7 +108,7 @@ def test_each_repository_has_its_state_and_the_newest_backup_of_each_type() -> N
         'groundcrew_pitr_repository_ok{repository="2"}': 0,
         'groundcrew_pitr_last_backup_timestamp_seconds{repository="2",type="full"}': 0,
     }
-    assert values(list(pitr_metrics.repository_lines({}, 1, ""))) == {
+    assert values(list(pitr_metrics.repository_lines({}, 1, {}))) == {
         'groundcrew_pitr_repository_ok{repository="1"}': 0,
         'groundcrew_pitr_last_backup_timestamp_seconds{repository="1",type="full"}': 0,
     }
@@ -73,7 +128,7 @@ def test_prometheus_reads_the_text_and_each_metric_has_a_help() -> None:
     lines = [
         pitr_metrics.line("measured_timestamp_seconds", 1796009411.25),
         pitr_metrics.line("backup_period_seconds", 86400),
-        *pitr_metrics.repository_lines(INFO, 2, SEGMENTS[5]),
+        *pitr_metrics.repository_lines(INFO, 2, {1: ""}),
         *pitr_metrics.archive_lines(status, 1000.0),
         *pitr_metrics.result_lines({"result-1": "0", "size-1": "5"}),
     ]
