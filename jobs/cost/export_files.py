@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError
 from inventories import Cost, Environment
 from jobs.cost import aws
 from jobs.cost.bill import Busy, CostError, month_of
+from jobs.cost.parquet import can_read_parquet
 
 _PERIOD = re.compile(r"(?:^|/)(?:BILLING_PERIOD=(\d{4})-(\d\d)|(\d{4})(\d\d)\d\d-\d{8})(?=/)")
 
@@ -32,17 +33,27 @@ class ExportFile:
     modified: datetime
     source: Callable[[], IO[bytes]]
 
+    @property
+    def is_parquet(self) -> bool:
+        return self.name.endswith(".parquet")
+
     @contextmanager
     def open(self) -> Iterator[IO[str]]:
         """Open the file as text, decompressed; CostError if it is damaged."""
-        with self.source() as raw:
+        with self.open_bytes() as raw:
             body = cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if self.name.endswith(".gz") else raw
+            yield io.TextIOWrapper(body, "utf-8-sig", newline="")
+
+    @contextmanager
+    def open_bytes(self) -> Iterator[IO[bytes]]:
+        """Open the file as it is; CostError if reading shows that it is damaged."""
+        with self.source() as raw:
             try:
-                yield io.TextIOWrapper(body, "utf-8-sig", newline="")
+                yield raw
             except (gzip.BadGzipFile, EOFError, zlib.error) as error:
                 raise CostError(f"{self.name} is damaged ({error}); let the provider write it again") from error
             except OSError as error:
-                raise CostError(f"{self.name} cannot be read: {error.strerror}") from error
+                raise CostError(f"{self.name} cannot be read: {error.strerror or error}") from error
             except BotoCoreError as error:
                 raise Busy(f"{self.name}: reading broke off ({type(error).__name__}); check the network") from error
 
@@ -79,11 +90,16 @@ def export_files(environment: Environment, settings: Cost) -> Iterator[ExportFil
     url = settings.exports
     found = _in_bucket(environment, settings) if url.startswith("s3://") else _in_folder(Path(url[len("file://") :]))
     for file in found:
-        if file.name.endswith((".parquet", ".zip")):
+        if file.name.endswith(".zip"):
             raise CostError(
-                f"{file.name}: crew reads exports as .csv and .csv.gz; choose that in the export's settings"
+                f"{file.name}: crew reads exports as .csv, .csv.gz and .parquet; choose one in the export's settings"
             )
-        if file.name.endswith((".csv", ".csv.gz")):
+        if file.is_parquet and not can_read_parquet():
+            raise CostError(
+                f"{file.name}: pyarrow is not installed; install the extra parquet "
+                "(.venv/bin/pip install '.[parquet]'), or choose CSV in the export's settings"
+            )
+        if file.name.endswith((".csv", ".csv.gz", ".parquet")):
             yield file
 
 

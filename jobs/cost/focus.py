@@ -24,7 +24,8 @@ from jobs.cost.bill import (
     month_of,
 )
 from jobs.cost.export_files import ExportFile, export_files, newest_deliveries
-from jobs.cost.focus_rows import Sums, read_sums
+from jobs.cost.focus_rows import READ_COLUMNS, Sums, read_sums, sums_of_rows
+from jobs.cost.parquet import ParquetRows
 from jobs.run.documents import from_body, to_body
 from jobs.run.field_types import require_types
 from jobs.store import LARGE_DOCUMENT_LIMIT, Missing, Store
@@ -52,7 +53,7 @@ def read_exported_bill(environment: Environment, now: datetime, store: Store) ->
     first = first_day(now)
     files = newest_deliveries(export_files(environment, settings), first)
     if not files:
-        raise CostError(f"{settings.exports}: there is no FOCUS export (.csv or .csv.gz); check cost.exports")
+        raise CostError(f"{settings.exports}: there is no FOCUS export (.csv, .csv.gz or .parquet); check cost.exports")
     known = _read_before(store, key, settings)
     read = {each.version: known[each.version] if each.version in known else _read(each, settings) for each in files}
     if read.keys() != known.keys():
@@ -66,6 +67,9 @@ def first_day(now: datetime) -> date:
 
 
 def _read(file: ExportFile, settings: Cost) -> Sums:
+    if file.is_parquet:
+        with file.open_bytes() as body:
+            return sums_of_rows(file.name, ParquetRows(body, READ_COLUMNS), settings)
     with file.open() as stream:
         return read_sums(file.name, iter(partial(stream.readline, LONGEST_LINE), ""), settings)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
+from typing import Protocol
 
 from inventories import Cost
 from jobs.cost.bill import ChargeKind, CostError, month_of
@@ -32,6 +33,8 @@ SINCE_1_0 = "ChargeClass"
 """A column that each version from 1.0 to 1.3 has, and 1.0-preview and older versions lack."""
 NULL = ("", "NULL", "null")
 OPTIONAL = ("ChargeDescription", "CommitmentDiscountStatus", "EffectiveCost")
+READ_COLUMNS = frozenset([*COLUMNS, *OPTIONAL, "Tags", SINCE_1_0])
+"""All columns that are read. Others need not be decoded."""
 LONGEST_DESCRIPTION = 80
 MOST_ITEMS = 20_000
 """More items of a file are not told apart, so that memory does not grow with their number."""
@@ -57,9 +60,25 @@ class Sums:
     committed: Committed = field(default_factory=dict)
 
 
+class NumberedRows(Protocol):
+    """Rows of a file, the names of the columns first, and the number of the last one."""
+
+    @property
+    def line_num(self) -> int: ...
+
+    def __iter__(self) -> Iterator[list[str]]: ...
+
+    def __next__(self) -> list[str]: ...
+
+
 def read_sums(name: str, lines: Iterable[str], settings: Cost) -> Sums:
-    """Return the sums of a file's charges with all tags of the filter; CostError names the file and line of a fault."""
-    rows, sums = csv.reader(lines), Sums()
+    """Return the sums of a CSV file's charges with all tags of the filter."""
+    return sums_of_rows(name, csv.reader(lines), settings)
+
+
+def sums_of_rows(name: str, rows: NumberedRows, settings: Cost) -> Sums:
+    """Return the sums of charges with all tags of the filter; CostError names the file and the line of a fault."""
+    sums = Sums()
     wanted = tuple(settings.filter.tag.values())
     tags = (*settings.filter.tag, *settings.tags)
     try:
