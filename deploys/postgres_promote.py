@@ -39,7 +39,7 @@ if members := replication.replication_of_host(without_addresses=True):
         setup.configure_server(this_server, create_stanza=False)
         if this_server.pitr:
             standby.stop_backups()
-        promote.rejoin(replicated, this_server)
+        promote.rejoin(replicated, this_server, lose=lose)
         standby.follow(replicated, this_server)
     elif not new and not former and host.name == members.primary.name:
         version = setup.server_of_group_data().version

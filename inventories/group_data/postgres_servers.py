@@ -11,8 +11,10 @@ postgres_beside: list[int] = []
 postgres_repository = "https://apt.postgresql.org/pub/repos/apt"
 
 # Roles that log in. `"database": True` also creates a database with the role's name that the role owns.
+# `"read_only": True` lets the role read every table of the databases whose readers name it; row security still applies.
 #   {"name": "shop", "password": {"env": "SHOP_DB_PASSWORD"}},
-#   {"name": "ada", "password": {"file": "~/secrets/ada.password"}, "database": True}
+#   {"name": "ada", "password": {"file": "~/secrets/ada.password"}, "database": True},
+#   {"name": "reports", "password": {"env": "REPORTS_DB_PASSWORD"}, "read_only": True}
 postgres_roles: list[dict[str, object]] = []
 
 # Only the owner, the readers and the backup role can connect.

@@ -19,7 +19,7 @@ from deploys.lib.messages import log_message
 from deploys.lib.operations import Steps, run_silently
 from deploys.lib.postgres import replication as decide
 from deploys.lib.postgres import standby
-from deploys.lib.postgres.pitr import PROGRAMS, data_folder
+from deploys.lib.postgres.pitr import METRICS_FILE, PROGRAMS, UNITS, data_folder
 from deploys.lib.postgres.replication import PRIMARIES, STANDBYS, Replication
 from deploys.lib.postgres.server import PSQL
 from deploys.lib.postgres.setup import ManagedServer
@@ -30,6 +30,7 @@ REPORT = f"{PROGRAMS}/postgres-split-report"
 REJOIN, REJOIN_UNIT = f"{standby.FOLDER}/rejoin", "groundcrew-standby-rejoin.service"
 CATCH_UP = 60  # seconds in which a standby replays the last WAL of a stopped primary
 SHOWN = 12
+OUR_TIMERS = f"ls {UNITS} | grep '^groundcrew-pitr-.*[.]timer$'"
 STATUS = (
     "SELECT pg_catalog.pg_is_in_recovery(), CASE WHEN pg_catalog.pg_is_in_recovery() THEN "
     "GREATEST(pg_catalog.pg_last_wal_receive_lsn(), pg_catalog.pg_last_wal_replay_lsn()) "
@@ -254,8 +255,10 @@ def fence_script(winner: str, version: int) -> str:
     fenced, signal = standby.FENCED, f"{data_folder(version)}/standby.signal"
     return (
         f"printf {shlex.quote(marker)} > {fenced}.new && mv {fenced}.new {fenced} && "
-        "{ systemctl stop 'groundcrew-pitr-*.timer' 'groundcrew-pitr-backup@*.service'; true; } && "
-        f"systemctl stop postgresql@{version}-main && runuser --user postgres -- touch {signal}"
+        f"{{ {OUR_TIMERS} | xargs --no-run-if-empty systemctl disable --quiet --now; }} && "
+        "{ systemctl stop 'groundcrew-pitr-backup@*.service'; true; } && "
+        f"rm --force {METRICS_FILE} && systemctl stop postgresql@{version}-main && "
+        f"runuser --user postgres -- touch {signal}"
     )
 
 
@@ -263,28 +266,29 @@ def unfence_script(version: int) -> str:
     """Return the command that starts a fenced primary again, because no other was promoted."""
     return (
         f"rm --force {data_folder(version)}/standby.signal {standby.FENCED} && "
-        f"systemctl start postgresql@{version}-main && systemctl start 'groundcrew-pitr-*.timer' --all"
+        f"systemctl start postgresql@{version}-main && "
+        f"{{ {OUR_TIMERS} | xargs --no-run-if-empty systemctl enable --quiet --now; }}"
     )
 
 
-def rejoin(replication: Replication, server: ManagedServer) -> None:
-    """Make a former primary a standby, after saving what only it has."""
+def rejoin(replication: Replication, server: ManagedServer, *, lose: bool) -> None:
+    """Make a former primary a standby, after saving what only it has, unless that may be lost."""
     report = Path(__file__).with_name("split_report.py").read_text()
     operations.install_packages(name="Python for the report", packages=["python3"])
     operations.write_file(name="Report of the split", text=report, dest=REPORT, mode="755")
     standby.write_connection(replication, server)
-    rejoin_standby(name="Rejoin", replication=replication, server=server)
+    rejoin_standby(name="Rejoin", replication=replication, server=server, lose=lose)
 
 
 @operation()
-def rejoin_standby(replication: Replication, server: ManagedServer) -> Steps:
+def rejoin_standby(replication: Replication, server: ManagedServer, lose: bool) -> Steps:
     """Rewind this host to the split and let it follow the new primary, unless it streams already."""
     found = read_member(host.name, server.version)
     if found.fenced or found.unfinished or not found.in_recovery or found.receiver != "streaming":
-        yield FunctionCommand(_rejoin, (replication, server), {})
+        yield FunctionCommand(_rejoin, (replication, server, lose), {})
 
 
-def _rejoin(state: State, host: Host, replication: Replication, server: ManagedServer) -> bool:
+def _rejoin(state: State, host: Host, replication: Replication, server: ManagedServer, lose: bool) -> bool:
     for unit in (standby.BUILD_UNIT, REJOIN_UNIT):
         run_silently(host, f"while systemctl is-active --quiet {unit}; do sleep 1; done")
     primary, me = read_member(replication.primary.name, server.version), read_member(host.name, server.version)
@@ -302,7 +306,7 @@ def _rejoin(state: State, host: Host, replication: Replication, server: ManagedS
     if not ok:
         log_message(host, "\n".join(output))
         return False
-    ok, log = standby.run_as_unit(host, REJOIN_UNIT, REJOIN, rejoin_script(replication, server))
+    ok, log = standby.run_as_unit(host, REJOIN_UNIT, REJOIN, rejoin_script(replication, server, lose=lose))
     report = f'folder=$(cat {standby.FOLDER}/report) && echo "$folder" && head --lines={SHOWN} "$folder/summary"'
     found, lines = run_silently(host, report)
     if found and lines:
@@ -326,7 +330,7 @@ def rejoin_faults(primary: MemberState, me: MemberState) -> Iterator[str]:
         )
 
 
-def rejoin_script(replication: Replication, server: ManagedServer) -> str:
+def rejoin_script(replication: Replication, server: ManagedServer, *, lose: bool = False) -> str:
     """Return the script that rewinds a former primary."""
     words = standby.script_words(replication, server)
     keys = ("data", "unit", "folder", "programs", "primary")
@@ -336,6 +340,7 @@ def rejoin_script(replication: Replication, server: ManagedServer) -> str:
         "winner": replication.primary.name,
         "report": REPORT,
         "build": standby.BUILD,
+        "lose": "yes" if lose else "",
     }
     return standby.shell_variables({**{key: words[key] for key in keys}, **own}) + (
         Path(__file__).with_name("rejoin.sh").read_text()

@@ -84,7 +84,7 @@ def parse_existing(answer: Mapping[str, Any]) -> tuple[dict[str, ExistingRole], 
 def faults(roles: Sequence[Mapping[str, Any]], databases: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield each fault in the group data."""
     for kind, given, known in (
-        ("postgres_roles", roles, {"name", "password", "database"}),
+        ("postgres_roles", roles, {"name", "password", "database", "read_only"}),
         ("postgres_databases", databases, {"name", "owner", "readers"}),
     ):
         for entry in given:
@@ -97,6 +97,8 @@ def faults(roles: Sequence[Mapping[str, Any]], databases: Sequence[Mapping[str, 
             yield from unknown_keys(f"{kind}: {name}", entry, known)
             if kind == "postgres_roles":
                 yield from passwords.faults(f"{kind}: {name}: password", entry.get("password"))
+                if entry.get("read_only") and entry.get("database"):
+                    yield f"{kind}: {name}: a role that owns a database can write to it; remove read_only or database"
         names = [entry.get("name") for entry in given]
         yield from (
             f"{kind}: {name} is listed twice; keep one"
@@ -112,7 +114,10 @@ def desired_state(
     roles: Sequence[Mapping[str, Any]], databases: Sequence[Mapping[str, Any]], backup: Mapping[str, Any]
 ) -> tuple[list[DesiredRole], list[DesiredDatabase]]:
     """Return the roles and databases in group data, with the backup role and the databases that roles own."""
-    logins = [DesiredRole(role["name"], _password(role)) for role in roles]
+    logins = [
+        DesiredRole(role["name"], _password(role), frozenset({READ_ALL_DATA} if role.get("read_only") else ()))
+        for role in roles
+    ]
     backup_role = (
         [DesiredRole(backup["name"], _password(backup), frozenset({READ_ALL_DATA}), bypasses_rls=True)]
         if backup

@@ -169,7 +169,7 @@ class ReadOnlyServer:
             "recovery_target_timeline": "current",
         }
         options = " ".join(f"-c {name}='{value}'" for name, value in settings.items())
-        self.control = [f"{programs}/pg_ctl", f"--pgdata={data}", "--wait", "--timeout=300", f"--log={folder}/log"]
+        self.control = [f"{programs}/pg_ctl", f"--pgdata={data}", "--wait", "--timeout=3600", f"--log={folder}/log"]
         self.options, self.folder = options, folder
 
     def __enter__(self) -> ReadOnlyServer:

@@ -74,6 +74,11 @@ def test_group_data_becomes_roles_and_databases(monkeypatch: pytest.MonkeyPatch)
         DesiredDatabase("shop", "ada", frozenset({"backup"})),
         DesiredDatabase("ada", "ada", frozenset({"backup"})),
     ]
+    (reports,), _ = desired_state([{"name": "reports", "password": {"env": "P"}, "read_only": True}], [], {})
+    assert (reports.member_of, reports.bypasses_rls) == (frozenset({"pg_read_all_data"}), False)
+    assert list(faults([{**ada, "read_only": True}], [])) == [
+        "postgres_roles: ada: a role that owns a database can write to it; remove read_only or database"
+    ]
     with pytest.raises(DeployError, match="password of eve: environment variable NOT_THERE is not set"):
         desired_state([{"name": "eve", "password": {"env": "NOT_THERE"}}], [], {})
 
