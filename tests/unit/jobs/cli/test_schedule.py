@@ -85,6 +85,9 @@ state = { bucket = "acme-state", region = "eu-central-1", lock = "file" }
 [stacks.network]
 [drift]
 check = "0 7 * * *"
+[hosts]
+check = "30 7 * * *"
+deploys = ["host"]
 [cost]
 budget = 100
 check = "0 8 * * *"

@@ -26,13 +26,14 @@ FACTS = HostFacts(
     },
     output={operations.list_installed(["git", "tmux"]): ["git"]},
 )
+VALUE = "hunter22"
 ASKED = frozenset((QuestionKind.PATH, path) for path in ("/etc/motd", "/etc/gone"))
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ({"dest": "/etc/motd", "text": "hunter22"}, ("/etc/motd", "differs, written 2026-11-18 11:06 UTC")),
+        ({"dest": "/etc/motd", "text": VALUE}, ("/etc/motd", "differs, written 2026-11-18 11:06 UTC")),
         ({"path": "/etc/gone", "mode": "755"}, ("/etc/gone", "missing")),
         ({"dest": "/etc/never-asked"}, ("/etc/never-asked", "")),
         ({"unit": "off.service", "files": ["/etc/x"]}, ("off.service", "not enabled")),
@@ -40,8 +41,8 @@ ASKED = frozenset((QuestionKind.PATH, path) for path in ("/etc/motd", "/etc/gone
         ({"unit": "old.service"}, ("old.service", "needs a restart, its files are newer")),
         ({"packages": ["git", "tmux"]}, ("tmux", "not installed")),
         ({"packages": ["nginx"]}, ("nginx", "")),
-        ({"user": "ada", "password": "hunter22"}, ("ada", "")),
-        ({"commands": ["echo hunter22"], "text": "hunter22", "src": "hunter22"}, ("", "")),
+        ({"user": "ada", "password": VALUE}, ("ada", "")),
+        ({"commands": [f"echo {VALUE}"], "text": VALUE, "src": VALUE}, ("", "")),
     ],
 )
 def test_a_change_names_what_it_changes_and_no_other_argument(
@@ -75,7 +76,7 @@ def test_no_host_accepts_an_upload(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_unexpected_error_is_named_without_its_text() -> None:
     with pytest.raises(KeyError) as caught:
-        {}["hunter22"]
+        {}[VALUE]
     assert explanation(caught.value).startswith(f"KeyError in {__file__}, line ")
     hide("tr0ubad0ur")
     assert explanation(DeployError("no login with tr0ubad0ur")) == "no login with ***"
