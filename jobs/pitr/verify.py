@@ -151,14 +151,14 @@ def recovery_result(plan: RecoveryPlan, seconds: float, found: Examination) -> R
 def recovery_figures(plan: RecoveryPlan, seconds: float, found: Examination) -> dict[str, int | float | str]:
     """Return the figures of a run, without those that are unknown."""
     backup, read_at = plan.backup, plan.read_at
-    until = max(found.newest_transaction or backup.stopped, backup.stopped)
+    until = min(max(found.newest_transaction or backup.stopped, backup.stopped), read_at)
     figures: dict[str, int | float | str] = {
         "backup": backup.label,
         "repository": plan.stanza.repository,
         "bytes": backup.bytes,
         "wal_files": len(plan.archive.files),
         "recovery_seconds": round(seconds, 3),
-        "recovery_point_seconds": round(max(0.0, (read_at - until).total_seconds()), 3),
+        "recovery_point_seconds": round((read_at - until).total_seconds(), 3),
         "reachable_since_timestamp_seconds": plan.stanza.backups[0].stopped.timestamp(),
         "reachable_until_timestamp_seconds": round(until.timestamp(), 3),
         "databases": found.databases,

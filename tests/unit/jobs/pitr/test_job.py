@@ -138,6 +138,8 @@ def test_a_result_names_time_and_point() -> None:
         "no transaction ended since the backup; 2 databases, 3 tables, rows were not counted; a note"
     )
     assert idle.figures["recovery_point_seconds"] == 3600
+    ahead = recovery_result(PLAN, 1, Examination(AT + timedelta(days=999), 1, 1, 1))
+    assert ahead.figures["reachable_until_timestamp_seconds"] == AT.timestamp()
     wrong = recovery_result(
         PLAN, 1, Examination(None, 1, 1, 1, (Difference("amcheck", "index x", None, 2),), ("late",))
     )

@@ -125,6 +125,13 @@ def test_a_database_behind_kubectl_is_refused(repository: Repository) -> None:
         manifest(repository.read("production"))
 
 
+def test_a_stanza_is_refused(repository: Repository) -> None:
+    file = repository.root / "production.toml"
+    file.write_text(f'{file.read_text()}[pitr.main]\nstanza = "main"\nverify = "0 5 * * 6"\n')
+    with pytest.raises(UnsupportedSchedule, match=r"pitr\.main: the image has no pgBackRest"):
+        manifest(repository.read("production"))
+
+
 def reads(field: str, low: int, high: int) -> set[int]:
     """Return a field's numbers, parsed as strictly as Kubernetes does."""
     found: set[int] = set()
