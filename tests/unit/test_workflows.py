@@ -80,6 +80,14 @@ def test_each_job_has_a_timeout_and_a_concurrency_group(name: str) -> None:
         assert "concurrency" in WORKFLOWS[name] or "concurrency" in job
 
 
+@pytest.mark.parametrize("kind", ["integration", "lab"])
+def test_each_test_is_in_one_piece_of_the_matrix(kind: str) -> None:
+    folder = ROOT / "tests" / kind
+    found = [place for part in jobs("ci.yml")[kind]["strategy"]["matrix"]["part"] for place in folder.glob(part)]
+    ran = [file for place in found for file in ([place] if place.is_file() else place.rglob("test_*.py"))]
+    assert sorted(ran) == sorted(folder.rglob("test_*.py"))
+
+
 def test_no_expression_is_expanded_in_a_shell_command() -> None:
     assert [step["run"] for name in WORKFLOWS for step in steps(name) if "${{" in step.get("run", "")] == []
 
