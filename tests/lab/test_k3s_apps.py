@@ -129,3 +129,17 @@ def test_apps_start_upgrade_go_back_and_go(
     assert last.code == 0, last.text
     left = {key for key in objects(lab) if re.search("shop|web", key)}
     assert left == {"Namespace//shop", "Namespace//web"}
+
+
+@pytest.mark.long
+def test_debian_13_works(fresh: Callable[..., Lab], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = fresh(debian=13)
+    monkeypatch.setenv("CREW_ROOT", str(tmp_path))
+    write_environment(tmp_path, "staging")
+    cluster = k3s.run(lab, servers=1)
+    assert cluster.code == 0, cluster.text
+    first = k3s.run(lab, of="k3s_apps", servers=1, apps=[web()])
+    assert first.code == 0, first.text
+    assert "Deployment/web/web" in objects(lab)
+    again = k3s.run(lab, of="k3s_apps", servers=1, apps=[web()])
+    assert (again.code, again.changes) == (0, 0), again.text
