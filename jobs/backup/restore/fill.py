@@ -69,6 +69,7 @@ _INDEX_SETTINGS = """SELECT pg_catalog.pg_size_bytes(pg_catalog.current_setting(
 _TABLES = """SELECT c.oid::pg_catalog.regclass::pg_catalog.text
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
     WHERE relkind IN ('r', 'm', 'p') AND relpersistence <> 't' AND nspname !~ '^pg_' AND nspname <> 'information_schema'
+    AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
     ORDER BY pg_catalog.pg_relation_size(c.oid) DESC"""
 
 
@@ -109,6 +110,17 @@ WHERE t.relkind = 'r' AND (t.oid IN (SELECT conrelid FROM called) OR t.oid IN (S
         WHERE a.attrelid = t.oid AND a.attnum > 0 AND (y.typtype IN ('d', 'c') OR e.typtype IN ('d', 'c'))))"""
 
 
+# The tables and sequences whose values users change. If an extension has a column of a type such as regclass, its rows
+# can name objects of the database.
+_EXTENSION_ROWS = """SELECT n.nspname, c.relname, EXISTS (
+        SELECT FROM pg_catalog.unnest(extconfig) same
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = same AND a.attnum > 0
+        JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
+        WHERE y.typnamespace = 'pg_catalog'::pg_catalog.regnamespace AND y.typname ~ '^_?reg')
+    FROM pg_catalog.pg_extension CROSS JOIN pg_catalog.unnest(extconfig) configured
+    JOIN pg_catalog.pg_class c ON c.oid = configured JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"""
+
+
 @dataclass(frozen=True, slots=True)
 class RestoreTask:
     """The set to restore, the database to restore into, and how."""
@@ -132,6 +144,27 @@ class RestoreTask:
         return self.into if self.role is None else self.role.endpoint(self.into)
 
 
+@dataclass(frozen=True, slots=True)
+class ExtensionRows:
+    """The entries of the rest of a set by who restores them, if it has rows of extensions.
+
+    A superuser restores these rows: the owner of a database cannot write into most tables of extensions, so code of the
+    set must not, either.
+    """
+
+    rest: Part | None = None
+    early: tuple[int, ...] = ()
+    """Rows that are restored before anything else of the set exists."""
+    late: tuple[int, ...] = ()
+    """Rows that name tables and other objects of the set."""
+    others: tuple[int, ...] = ()
+
+    def steps_of_role(self, stored: StoredSet) -> list[Step]:
+        """Return the parts that the role restores."""
+        parts = stored.parts(*_KINDS_WITH_ROWS)
+        return [(part, self.others if part == self.rest else None) for part in parts]
+
+
 def fill(task: RestoreTask, *, statistics: bool = True) -> Mapping[QualifiedName, int]:
     """Restore the whole set into an empty database. Return the rows of the tables that were counted on the way.
 
@@ -139,19 +172,21 @@ def fill(task: RestoreTask, *, statistics: bool = True) -> Mapping[QualifiedName
     role of the task owns all.
     """
     with definitions_archive(task.stored, task.run.check) as archive, ExitStack() as files:
-        use_list, lists = None, None
+        use_list, lists, of_extensions = None, None, ExtensionRows()
         with task.run.step("definitions"):
             revoke_public_create(task)
             if task.role is not None:
                 lists = read_lists(task, archive)
-                restore_extensions(task, task.role, archive, lists.extensions)
+                of_extensions = restore_extensions(task, task.role, archive, lists.extensions, with_rows=True)
+                restore_privileges(task, archive, lists.schema_privileges)
                 task.role.own_database(task.into, schemas_of_extensions(task.stored))
                 use_list = files.enter_context(list_file(lists.by_role))
             restore_definitions(task, "pre-data", archive, use_list)
             if task.throw_away and can_be_unlogged(_listing(task, archive)):
                 _make_unlogged(task)
         with task.run.step("rows"):
-            counts = restore_rows(task)
+            _restore_as_superuser(_without_triggers(task), of_extensions.rest, of_extensions.late)
+            counts = restore_rows(task, of_extensions.steps_of_role(task.stored))
         with task.run.step("indexes and constraints"):
             restore_constraints(task, archive, lists.by_role if lists is not None else None)
         if statistics:
@@ -237,11 +272,13 @@ def read_archive(task: RestoreTask, archive: IO[bytes], argv: Sequence[str]) -> 
     return done.stdout.decode(errors="replace")
 
 
-def restore_extensions(task: RestoreTask, role: OrdinaryRole, archive: IO[bytes], entries: Collection[int]) -> None:
-    """Create the extensions as a superuser, before anything exists that their scripts could call.
+def restore_extensions(
+    task: RestoreTask, role: OrdinaryRole, archive: IO[bytes], entries: Collection[int], *, with_rows: bool = False
+) -> ExtensionRows:
+    """Create the extensions as a superuser, before anything exists that their scripts and triggers could call.
 
     Only then does the database belong to the role: an owner can connect, and create functions in schema public. So can
-    the owner of a database that existed before, until it is closed.
+    the owner of a database that existed before, until it is closed. With their rows, return who restores the rest.
     """
     with ExitStack() as stack:
         use_list = stack.enter_context(list_file(entries))
@@ -250,11 +287,37 @@ def restore_extensions(task: RestoreTask, role: OrdinaryRole, archive: IO[bytes]
             require_empty(task.into)
         options = replace(task.options, owners=role.keeps_owners, privileges=False)
         restore_definitions(replace(task, role=None, options=options), "pre-data", archive, use_list)
+        rows = _extension_rows(task) if with_rows else ExtensionRows()
+        _restore_as_superuser(task, rows.rest, rows.early)
+    return rows
+
+
+def _extension_rows(task: RestoreTask) -> ExtensionRows:
+    """Return which entries of the rest have rows of extensions that exist in the database."""
+    rest = next(iter(task.stored.parts(PartKind.REST)), None)
+    with translated_errors(), task.into.connect(autocommit=True) as connection:
+        refers = {(schema, name): late for schema, name, late in connection.execute(_EXTENSION_ROWS).fetchall()}
+    if rest is None or not refers:
+        return ExtensionRows()
+    listing, known = part_listing(task, rest), [*known_names(task), *refers]
+    early, late = (rows_of(listing, {name for name in refers if refers[name] is each}, known) for each in (False, True))
+    return ExtensionRows(rest, early, late, entries_without(listing, refers, known))
+
+
+def _restore_as_superuser(task: RestoreTask, part: Part | None, entries: Collection[int]) -> None:
+    if part is not None and entries:
+        with list_file(entries) as use_list:
+            _restore_archive(replace(task, role=None), part, use_list, Cancellation(), ByteCounter())
+
+
+def _without_triggers(task: RestoreTask) -> RestoreTask:
+    """Return the task with triggers disabled: once objects of the set exist, they could call these."""
+    return replace(task, into=task.into.with_options("-c session_replication_role=replica"))
 
 
 def restore_privileges(task: RestoreTask, archive: IO[bytes], entries: Collection[int]) -> None:
     """Grant privileges as a superuser: GRANT executes nothing of the set, and can name other roles as grantors."""
-    if not task.options.privileges:
+    if not task.options.privileges or not entries:
         return
     with list_file(entries) as use_list:
         restore_definitions(replace(task, role=None), None, archive, use_list)
@@ -614,7 +677,7 @@ def error_output(stderr: IO[bytes], code: int) -> str:
 
 def analyze(task: RestoreTask, command: str = "ANALYZE") -> None:
     """Collect statistics. Without them the first queries are slow."""
-    with translated_errors(), task.into.connect(autocommit=True) as connection:
+    with translated_errors(), task.executes.connect(autocommit=True) as connection:
         tables = [name for (name,) in connection.execute(_TABLES).fetchall()]
     execute_all(task.executes, [f"{command} {name}" for name in tables], task.streams, task.run)
 

@@ -70,6 +70,8 @@ class RestoreLists:
     """The entries of an archive by who restores them: a superuser first, then the role, then a superuser again."""
 
     extensions: tuple[int, ...]
+    schema_privileges: tuple[int, ...]
+    """The privileges on the schemas of extensions, which decide what the role can do there."""
     by_role: tuple[int, ...]
     privileges: tuple[int, ...]
     refused: tuple[str, ...]
@@ -157,14 +159,16 @@ def restore_lists(listing: str, schemas_of_extensions: Collection[str], owner: s
         *(f"COMMENT - SCHEMA {schema} " for schema in ("public", *schemas_of_extensions)),
     )
     extensions = tuple(number for number, what in entries if what.startswith(first))
-    privileges = tuple(number for number, what in entries if what.startswith(("ACL ", "DEFAULT ACL ")))
+    on_schemas = tuple(f"ACL - SCHEMA {schema} " for schema in schemas_of_extensions)
+    privileges = {number: what for number, what in entries if what.startswith(("ACL ", "DEFAULT ACL "))}
     by_role = [(number, what) for number, what in entries if number not in {*extensions, *privileges}]
     need_superuser = tuple(f"{kind} " for kind in _NEED_SUPERUSER)
     own = tuple(f" {name}" for name in (owner, "pg_database_owner", ""))  # some kinds have no owner
     return RestoreLists(
         extensions=extensions,
         by_role=tuple(number for number, _ in by_role),
-        privileges=privileges,
+        schema_privileges=tuple(number for number, what in privileges.items() if what.startswith(on_schemas)),
+        privileges=tuple(number for number, what in privileges.items() if not what.startswith(on_schemas)),
         refused=tuple(_without_owner(what) for _, what in by_role if what.startswith(need_superuser)),
         of_others={
             number: f"{_without_owner(what)} of {what.split()[-1]}"

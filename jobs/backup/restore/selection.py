@@ -134,18 +134,17 @@ def row_entries(listing: str, selection: Selection, known: Collection[QualifiedN
     )
 
 
-def rows_of(listing: str, tables: Collection[QualifiedName], known: Collection[QualifiedName]) -> tuple[int, ...]:
-    """Return the entries with the rows of some tables, from the output of `pg_restore --list`."""
+def rows_of(listing: str, names: Collection[QualifiedName], known: Collection[QualifiedName]) -> tuple[int, ...]:
+    """Return the entries with the rows of tables or values of sequences, from the output of `pg_restore --list`."""
     printed = {f"{_printed(schema)} {_printed(name)}": (schema, name) for schema, name in known}
-    found = _LISTED.findall(listing)
-    return tuple(int(number) for number, kind, rest in found if kind == _ROWS and _listed_name(rest, printed) in tables)
+    return tuple(int(number) for number, _, rest in _LISTED.findall(listing) if _listed_name(rest, printed) in names)
 
 
 def entries_without(
-    listing: str, tables: Collection[QualifiedName], known: Collection[QualifiedName]
+    listing: str, names: Collection[QualifiedName], known: Collection[QualifiedName]
 ) -> tuple[int, ...]:
-    """Return all entries of an archive but the rows of some tables, from the output of `pg_restore --list`."""
-    rows = {*rows_of(listing, tables, known)}
+    """Return all entries of an archive but those of rows_of(), from the output of `pg_restore --list`."""
+    rows = {*rows_of(listing, names, known)}
     return tuple(number for each in _NUMBERED.findall(listing) if (number := int(each)) not in rows)
 
 

@@ -50,6 +50,7 @@ def fill_tables(task: RestoreTask, *, with_needed: bool, rows_only: bool = False
                 revoke_public_create(task)
                 if task.role is not None and lists is not None:
                     restore_extensions(task, task.role, archive, among(lists.extensions, entries))
+                    restore_privileges(task, archive, among(lists.schema_privileges, entries))
                     task.role.own_database(task.into, schemas_of_extensions(task.stored))
             restore_definitions(task, "pre-data", archive, use_list)
         with task.run.step("rows"):

@@ -42,9 +42,9 @@ _OWNS_OTHER_DATABASES = """SELECT EXISTS (SELECT FROM pg_catalog.pg_database
     WHERE pg_catalog.pg_get_userbyid(datdba) = %s AND datname <> %s)"""
 _TABLESPACES = "SELECT spcname FROM pg_catalog.pg_tablespace WHERE spcname !~ '^pg_'"
 _SCHEMAS = "SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname = ANY (%s)"
-_EXTENSION_ROWS = """SELECT DISTINCT c.oid::pg_catalog.regclass::pg_catalog.text, relkind = 'S'
-    FROM pg_catalog.pg_extension CROSS JOIN pg_catalog.unnest(extconfig) configured
-    JOIN pg_catalog.pg_class c ON c.oid = configured"""
+_RIGHTS_IN_SCHEMAS = """SELECT nspname, granted
+    FROM pg_catalog.pg_namespace CROSS JOIN pg_catalog.unnest(ARRAY['USAGE', 'CREATE']) granted
+    WHERE nspname = ANY (%s) AND (nspname = 'public' OR pg_catalog.has_schema_privilege(%s, oid, granted))"""
 
 
 class LoginRefused(BackupError):
@@ -56,17 +56,19 @@ class TemporaryRole(OrdinaryRole):
     """A role without rights that restores for another one."""
 
     def own_database(self, into: Endpoint, schemas: Collection[str]) -> None:
-        """Make the role the owner of the database, and let it fill the schemas and tables of extensions."""
+        """Make the role the owner of the database. In schemas of extensions it gets the rights of the final owner.
+
+        If schemas do not keep their owners, it gets these schemas.
+        """
         name = quoting.identifier(self.name)
         with translated_errors(), into.connect(autocommit=True) as connection:
             connection.execute(owner_statement(into.database, self.name))
-            for (schema,) in connection.execute(_SCHEMAS, (["public", *schemas],)).fetchall():
-                granted = f"GRANT ALL ON SCHEMA {quoting.identifier(schema)} TO {name}"
-                owned = f"ALTER SCHEMA {quoting.identifier(schema)} OWNER TO {name}"
-                connection.execute(granted if self.keeps_owners or schema == "public" else owned)
-            for table, is_sequence in connection.execute(_EXTENSION_ROWS).fetchall():
-                privilege = "UPDATE ON SEQUENCE" if is_sequence else "INSERT ON TABLE"
-                connection.execute(f"GRANT {privilege} {table} TO {name}".encode())
+            names = ["public", *(schemas if self.keeps_owners else ())]
+            for schema, right in connection.execute(_RIGHTS_IN_SCHEMAS, (names, self.final_owner)).fetchall():
+                connection.execute(f"GRANT {right} ON SCHEMA {quoting.identifier(schema)} TO {name}")
+            if not self.keeps_owners:
+                for (schema,) in connection.execute(_SCHEMAS, ([*schemas],)).fetchall():
+                    connection.execute(f"ALTER SCHEMA {quoting.identifier(schema)} OWNER TO {name}")
 
     def hand_over(self, into: Endpoint) -> None:
         """Give all that this role owns in the database to the owner. No code of the set is executed as that owner."""

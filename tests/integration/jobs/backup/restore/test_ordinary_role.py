@@ -171,7 +171,7 @@ def test_the_role_cannot_connect_before_the_extensions_exist(
         repository.backup()
         restored = restore(repository, server, "created", "--create", *role)
     assert restored.code == 0, restored
-    assert logins == ["permission denied", "connected", "connected", "connected"]
+    assert (logins[0], {*logins[1:]}) == ("permission denied", {"connected"})
     assert Database(server, "created").ask("SELECT 1 FROM pg_extension WHERE extname = 'crewplanted'") == [(1,)]
 
 
@@ -187,9 +187,9 @@ def test_the_owner_of_an_empty_database_plants_nothing_for_extensions(
     script = "CREATE TABLE public.of_extension AS SELECT upper('a'::varchar) AS name;"
     real = fill.restore_extensions
 
-    def restore_extensions(*arguments: Any) -> None:
+    def restore_extensions(*arguments: Any, **options: Any) -> fill.ExtensionRows:
         open_transaction.execute(planted)  # the check that the database is empty is over
-        real(*arguments)
+        return real(*arguments, **options)
 
     with servers.extension(server.major, "crewscript", script), servers.extension(server.major, "crewold", ""):
         shop.run("CREATE EXTENSION crewscript")

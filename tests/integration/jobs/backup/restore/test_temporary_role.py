@@ -49,6 +49,26 @@ CREATE TABLE public.configured (id serial PRIMARY KEY);
 SELECT pg_catalog.pg_extension_config_dump('public.configured', '');
 SELECT pg_catalog.pg_extension_config_dump('public.configured_id_seq', '');
 """
+REFERRING = """
+CREATE TABLE public.referring (id regclass);
+SELECT pg_catalog.pg_extension_config_dump('public.referring', '');
+"""
+SCHEDULING = """
+CREATE TABLE @extschema@.job (username text DEFAULT current_user, command text);
+ALTER TABLE @extschema@.job ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON @extschema@.job USING (username = current_user);
+SELECT pg_catalog.pg_extension_config_dump('job', '');
+"""
+PLANTED = """
+CREATE FUNCTION public.plant(i int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
+  BEGIN
+    INSERT INTO cron.job VALUES ('postgres', 'ALTER ROLE owner SUPERUSER');
+  EXCEPTION WHEN insufficient_privilege OR undefined_table THEN NULL; END;
+  EXECUTE 'CREATE FUNCTION cron.planted() RETURNS int LANGUAGE sql AS $f$SELECT 1$f$';
+  RETURN true; EXCEPTION WHEN insufficient_privilege OR invalid_schema_name THEN RETURN true; END $$;
+CREATE TABLE planting (i int CHECK (public.plant(i)));
+INSERT INTO planting VALUES (1);
+"""
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +118,35 @@ def test_rows_of_extensions_are_restored(repository: Repository, server: Server,
         created = Database(server, "created")
         assert created.ask("SELECT nextval('configured_id_seq'), count(*) FROM configured") == [(2, 1)]
         assert created.ask("SELECT count(*) FROM pg_shdepend WHERE refobjid = 0") == [(0,)]
+
+
+def test_code_of_the_set_has_the_rights_of_the_owner_in_extensions(
+    repository: Repository, server: Server, shop: Database
+) -> None:
+    """The superuser restores rows of extensions, before or without code of the set. Row security does not stop that."""
+    with (
+        servers.extension(server.major, "crewscheduling", SCHEDULING),
+        servers.extension(server.major, "crewreferring", REFERRING),
+        servers.extension(server.major, "crewconfigured", CONFIGURED),
+    ):
+        shop.run(
+            "CREATE SCHEMA cron; CREATE EXTENSION crewscheduling SCHEMA cron",
+            "INSERT INTO cron.job VALUES ('postgres', 'VACUUM')",
+            "CREATE SCHEMA shared; CREATE EXTENSION crewconfigured SCHEMA shared; GRANT ALL ON SCHEMA shared TO owner",
+            "CREATE EXTENSION crewreferring; INSERT INTO referring VALUES ('pg_class')",
+        )
+        run_as_owner(shop, "CREATE TABLE shared.mine (id int);" + PLANTED)
+        shop.run("INSERT INTO referring VALUES ('shared.mine')")
+        repository.backup()
+        restored = restore(repository, server, "created", "--create")
+        assert restored.code == 0, restored
+        created = Database(server, "created")
+        assert created.ask("SELECT * FROM cron.job") == [("postgres", "VACUUM")]
+        assert created.ask("SELECT FROM pg_proc WHERE proname = 'planted'") == []
+        assert created.ask("SELECT id::text FROM referring") == [("pg_class",), ("shared.mine",)]
+        assert created.ask("SELECT tableowner FROM pg_tables WHERE tablename = 'mine'") == [("owner",)]
+        acl = "SELECT nspname, nspacl::text FROM pg_namespace WHERE nspname IN ('cron', 'shared') ORDER BY 1"
+        assert created.ask(acl) == shop.ask(acl)
 
 
 def test_a_set_that_needs_a_superuser_is_refused_before_anything_changes(

@@ -22,6 +22,8 @@ LISTING = "\n".join(
         "3300; 2606 16405 CONSTRAINT public orders orders_pkey app",
         "3509; 0 0 COMMENT - SCHEMA public postgres",
         "3511; 0 0 COMMENT - SCHEMA extensions postgres",
+        "3512; 0 0 ACL - SCHEMA extensions postgres",
+        "3513; 0 0 ACL - SCHEMA extensions2 app",
         "3510; 0 16401 TABLE DATA public configured postgres",
         "",
     ]
@@ -36,7 +38,8 @@ def test_a_superuser_restores_only_extensions_with_their_schemas_and_privileges(
     lists = restore_lists(LISTING, {"extensions"}, "app")
     assert lists.extensions == (6, 2, 3507, 3509, 3511)
     assert lists.by_role == (7, 215, 3300, 3510)
-    assert lists.privileges == (3508, 2100)
+    assert lists.schema_privileges == (3512,)
+    assert lists.privileges == (3508, 2100, 3513)
     assert lists.refused == ()
     assert not lists.of_others
 
