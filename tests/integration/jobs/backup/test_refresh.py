@@ -39,6 +39,7 @@ def production(
     origin.run(
         "CREATE TABLE customers AS SELECT n AS id, 'Real Name'::text AS name FROM generate_series(1, 500) n",
         "CREATE TABLE letters AS SELECT 'Dear Real Name'::text AS body FROM generate_series(1, 500) n",
+        "ALTER TABLE letters ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
         "CREATE UNLOGGED TABLE unlogged_names AS SELECT name FROM customers",
         "CREATE MATERIALIZED VIEW z_names AS SELECT name FROM customers",
         "CREATE VIEW m_names AS SELECT name FROM z_names",
@@ -151,6 +152,10 @@ def test_no_other_role_can_connect_before_the_rows_are_sanitised(
 ) -> None:
     with staging.server.connect() as server:
         server.execute("CREATE ROLE refreshed_reader LOGIN")
+    (repository.root / "inventories/shop.sql").write_text("DELETE FROM letters;")
+    refreshed = repository.crew("run", "refresh", "staging")
+    assert refreshed.code == 1, refreshed
+    assert 'query would be affected by row-level security policy for table "letters"' in refreshed.out
     (repository.root / "inventories/shop.sql").write_text(
         "DO $$ BEGIN ASSERT NOT has_database_privilege('refreshed_reader', current_database(), 'CONNECT'); END $$;"
     )

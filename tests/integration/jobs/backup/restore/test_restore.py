@@ -469,7 +469,8 @@ def test_a_role_without_superuser_rights_owns_what_it_restores(
     repository: Repository, shop: Shop, database: New
 ) -> None:
     origin, target = database(16), database(16)
-    origin.run("CREATE TABLE a AS SELECT 1 AS n", "CREATE ROLE accountant")
+    origin.run("CREATE TABLE a AS SELECT 1 AS n", "CREATE ROLE accountant", "CREATE POLICY p ON a USING (n > 1)")
+    origin.run("ALTER TABLE a ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
     origin.run("ALTER TABLE a OWNER TO accountant")
     origin.run(
         "CREATE ROLE plain LOGIN CREATEDB PASSWORD 'plain words'", f"ALTER DATABASE {target.name} OWNER TO plain"
@@ -485,6 +486,7 @@ def test_a_role_without_superuser_rights_owns_what_it_restores(
         replaced = repository.crew("backups", "restore", "staging", "shop", "--into", url, "--replace")
         assert replaced.code == 0, replaced
         assert target.ask("SELECT n FROM a") == [(1,)]
+        assert target.ask("SELECT relforcerowsecurity FROM pg_class WHERE relname = 'a'") == [(True,)]
     finally:
         for name in databases_like(target.server, f"{target.name}_"):
             target.run(f"DROP DATABASE {name}")
