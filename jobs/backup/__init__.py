@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jobs.backup.concurrent import ByteCounter, Cancellation, run_concurrently
-    from jobs.backup.errors import BackupError, UnreadableSet
+    from jobs.backup.errors import BackupError, Damaged, UnreadableSet
     from jobs.backup.key_files import KeyFile, NewKeys, key_paths, new_keys
     from jobs.backup.places import find_copy, in_its_place, open_copy, open_separate_copy, split_copy
     from jobs.backup.postgres.connection import Address, ConnectionTarget, Endpoint, reach, translated_errors
@@ -75,6 +75,7 @@ if TYPE_CHECKING:
         StoredSet,
         open_first,
         open_set,
+        read_piece,
         read_unhashed,
         require_original_place,
         require_pieces,
@@ -110,7 +111,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "concurrent": ("ByteCounter", "Cancellation", "run_concurrently"),
-    "errors": ("BackupError", "UnreadableSet"),
+    "errors": ("BackupError", "Damaged", "UnreadableSet"),
     "key_files": ("KeyFile", "NewKeys", "key_paths", "new_keys"),
     "places": ("find_copy", "in_its_place", "open_copy", "open_separate_copy", "split_copy"),
     "postgres.connection": ("Address", "ConnectionTarget", "Endpoint", "reach", "translated_errors"),
@@ -170,6 +171,7 @@ _NAMES = {
         "StoredSet",
         "open_first",
         "open_set",
+        "read_piece",
         "read_unhashed",
         "require_original_place",
         "require_pieces",
@@ -218,6 +220,7 @@ __all__ = [
     "ChosenOwner",
     "ClientProgram",
     "ConnectionTarget",
+    "Damaged",
     "Description",
     "Difference",
     "Endpoint",
@@ -298,6 +301,7 @@ __all__ = [
     "pg_amcheck_for",
     "plan_restore",
     "reach",
+    "read_piece",
     "read_standby",
     "read_unhashed",
     "reading_role",

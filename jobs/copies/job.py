@@ -46,9 +46,17 @@ def work(run: Run) -> Result:
     size = format_size(sum(each.size for each in wanted))
     if run.options.dry_run:
         return Result(Outcome.DONE, f"would copy {plural(len(wanted), 'set')}, {size}, to {settings.name}")
-    done = transfer_sets(run, run.store, target, wanted, lock=lock_of_new_set(settings, settings.keep, run.started))
-    complete = {each.id: each for each in (*there, *done.sets) if is_usable(each, run.started)}
-    return copy_result(settings.name, done, complete.values(), not_copied=_failed(here, complete))
+    lock = lock_of_new_set(settings, settings.keep, run.started)
+    intact = [each for each in there if is_usable(each, run.started) and not each.has_failed]
+    done = transfer_sets(run, run.store, target, wanted, lock=lock, intact={each.prefix for each in intact})
+    complete = {each.id: each for each in (*intact, *done.sets, *done.right)}
+    return copy_result(
+        settings.name,
+        done,
+        complete.values(),
+        not_copied=_failed(here, complete),
+        failed_there=[each for each in there if each.has_failed],
+    )
 
 
 def _failed(here: Sequence[Set], copied: Collection[str]) -> list[Set]:
@@ -56,7 +64,14 @@ def _failed(here: Sequence[Set], copied: Collection[str]) -> list[Set]:
     return [each for each in here if each.complete and each.id not in copied and each.has_failed]
 
 
-def copy_result(name: str, done: Transferred, complete: Collection[Set], *, not_copied: Sequence[Set]) -> Result:
+def copy_result(
+    name: str,
+    done: Transferred,
+    complete: Collection[Set],
+    *,
+    not_copied: Sequence[Set],
+    failed_there: Sequence[Set] = (),
+) -> Result:
     """Return the result of a run: a finding if a set could not be copied."""
     newest = max(complete, key=lambda each: each.sort_key, default=None)
     has = f"{plural(len(complete), 'set')}, the newest {newest.id}" if newest else "no set yet"
@@ -64,6 +79,12 @@ def copy_result(name: str, done: Transferred, complete: Collection[Set], *, not_
     if not_copied:
         ids = and_more([each.id for each in not_copied], _SHOWN)
         facts.append(f"not copied, because the last verification failed: {ids}")
+    repaired = {each.id for each in (*done.sets, *done.right)}
+    if again := [each.id for each in failed_there if each.id in repaired]:
+        facts.append(f"checked all pieces, because the last verification in {name} failed: {and_more(again, _SHOWN)}")
+        facts.append("copied those that were wrong, so verify again")
+    if failed := [each.id for each in failed_there if each.id not in repaired]:
+        facts.append(f"failed verification in {name} and not repaired: {and_more(failed, _SHOWN)}")
     figures: dict[str, int | float | str] = {
         "copied_sets": len(done.sets),
         "copied_bytes": done.bytes,

@@ -79,7 +79,8 @@ def move_database(run: Run, target: Store, database: str) -> MovedDatabase:
     if run.options.dry_run:
         size = sum(each.size for each in missing)
         return MovedDatabase(database, missing, size, len({*present, *(each.id for each in missing)}), left)
-    done = transfer_sets(run, run.store, target, missing, whole=True)
+    intact = {each.prefix for each in present.values()}
+    done = transfer_sets(run, run.store, target, missing, whole=True, intact=intact)
     ids = {*present, *(each.id for each in done.sets)}
     return MovedDatabase(database, done.sets, done.bytes, len(ids), left, done.problems)
 

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 def sets_to_copy(here: Iterable[Set], there: Iterable[Set], keep: Keep, now: datetime) -> Sequence[Set]:
     """Return the sets that a copy lacks, wholly or in part, and that its own rules would keep, newest first.
 
-    They are complete, trusted and have not failed verification. What the copy has already fills the periods of its
-    rules, too, so that its retention never removes what was just copied.
+    They are complete, trusted and have not failed verification. A set that failed its verification in the copy lacks
+    something there. What the copy has already fills the periods of its rules, too, so that its retention never removes
+    what was just copied.
     """
-    copied = {each.id: each for each in there if is_usable(each, now)}
+    copied = {each.id: each for each in there if is_usable(each, now) and not each.has_failed}
     lacking = {
         each.id: each
         for each in here
@@ -50,10 +51,6 @@ def is_usable(backup_set: Set, now: datetime) -> bool:
 
 
 def pieces_to_copy(manifest: Manifest, sizes: Mapping[str, int]) -> Iterator[tuple[Part, PartPiece]]:
-    """Yield the pieces that a copy lacks; `sizes` are those of the keys that it has.
-
-    A store shows an object only once all of it is written, and its hash is checked before that. So a piece of the
-    right size is complete.
-    """
+    """Yield the pieces that a copy lacks; `sizes` are those of the keys that it has."""
     for part in manifest.parts:
         yield from ((part, piece) for piece in part.pieces if sizes.get(piece.key) != piece.size)

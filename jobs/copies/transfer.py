@@ -1,15 +1,16 @@
 """Copy sets from one store to another: piece by piece, several at a time, each hash checked on the way.
 
 A set becomes complete there as in a backup: first its pieces, then its marker, its manifest and its signature. So an
-interrupted copy leaves an incomplete set, and the next run goes on at the first missing piece.
+interrupted copy leaves an incomplete set. The next run reads back the pieces that it finds there, because others could
+have written them, and copies those that are missing or wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from jobs.backup import (
@@ -19,12 +20,14 @@ from jobs.backup import (
     BackupError,
     ByteCounter,
     Cancellation,
+    Damaged,
     Part,
     PartPiece,
     Set,
     StoredSet,
     lockable_names,
     open_set,
+    read_piece,
     read_unhashed,
     run_concurrently,
     wrong_hash,
@@ -50,6 +53,8 @@ class Transferred:
     sets: Sequence[Set]
     bytes: int
     problems: Sequence[str]
+    right: Sequence[Set] = ()
+    """Sets that were read back, and of which nothing was missing or wrong there."""
 
 
 def transfer_sets(
@@ -60,10 +65,12 @@ def transfer_sets(
     *,
     whole: bool = False,
     lock: ObjectLock | None = None,
+    intact: Collection[str] = (),
 ) -> Transferred:
     """Copy complete sets; if `whole`, with their pins and the results of their verifications. `lock` them there.
 
-    A set that cannot be copied, most often because a hash is wrong, does not stop the others.
+    A set that cannot be copied, most often because a hash is wrong, does not stop the others. `intact` has the prefixes
+    of sets that are complete and trusted there and have not failed verification: their pieces are not read back.
     """
     cancellation, sent, present = Cancellation(), ByteCounter(), ByteCounter()
     stored_bytes = sum(each.size for each in sets)
@@ -72,12 +79,13 @@ def transfer_sets(
         run.progress("copied", sent.bytes + present.bytes, stored_bytes)
 
     with ThreadPoolExecutor(STREAMS, thread_name_prefix="copy") as pool:
-        copier = _Copier(run, source, target, pool, cancellation, sent, present, whole, lock)
+        copier = _Copier(run, source, target, pool, cancellation, sent, present, whole, lock, intact)
         tasks = {each.prefix: partial(copier.copy, each) for each in sets}
         results = run_concurrently(run, cancellation, tasks, report, SETS_AT_ONCE)
     report()
     copied = [each for each in sets if results[each.prefix] is True]
-    return Transferred(copied, sent.bytes, [why for why in results.values() if isinstance(why, str)])
+    right = [each for each in sets if each.prefix in copier.right]
+    return Transferred(copied, sent.bytes, [why for why in results.values() if isinstance(why, str)], right)
 
 
 @dataclass
@@ -94,6 +102,8 @@ class _Copier:
     """The bytes that the target has already."""
     whole: bool
     lock: ObjectLock | None
+    intact: Collection[str]
+    right: set[str] = field(default_factory=set)
     _failed: set[str] = field(default_factory=set)
 
     def copy(self, backup_set: Set) -> bool | str:
@@ -102,10 +112,15 @@ class _Copier:
             stored = open_set(self.source, backup_set, None)
             prefix = backup_set.prefix
             there = {entry.key.removeprefix(prefix): entry.size for entry in self.target.list(prefix)}
-            if not self.whole and is_whole(backup_set, stored.manifest, there):
+            seems_whole = not self.whole and is_whole(backup_set, stored.manifest, there)
+            checks = backup_set.prefix not in self.intact
+            if seems_whole and not checks:
                 return False
-            self._copy_pieces(backup_set, stored, there)
-            self._publish(backup_set, stored)
+            copied = self._copy_pieces(backup_set, stored, there, checks=checks)
+            self._publish(backup_set, stored, there)
+            if seems_whole and not copied:
+                self.right.add(backup_set.prefix)
+                return False
         except (BackupError, Missing) as error:
             if not any(entry.key.endswith(f"/{MANIFEST}") for entry in self.source.list(backup_set.prefix)):
                 self.run.log.info("set not copied, it was removed meanwhile", set=backup_set.id)
@@ -115,26 +130,33 @@ class _Copier:
         self.run.log.info("set copied", set=backup_set.id, bytes=stored.manifest.stored_bytes)
         return True
 
-    def _copy_pieces(self, backup_set: Set, stored: StoredSet, there: Mapping[str, int]) -> None:
-        missing = list(pieces_to_copy(stored.manifest, there))
-        self.present.add(stored.manifest.stored_bytes - sum(piece.size for _, piece in missing))
-        for _, piece in missing:
+    def _copy_pieces(self, backup_set: Set, stored: StoredSet, there: Mapping[str, int], *, checks: bool) -> bool:
+        """Copy the missing pieces; with `checks`, also those that are wrong there. Return whether there were any."""
+        pieces = list(pieces_to_copy(stored.manifest, {} if checks else there))
+        self.present.add(stored.manifest.stored_bytes - sum(piece.size for _, piece in pieces))
+        for _, piece in pieces:
             self._require_room(backup_set, piece)
         copy = with_log_context(self._copy_piece)
-        futures = [self.pool.submit(copy, backup_set, stored, part, piece) for part, piece in missing]
+        futures = [
+            self.pool.submit(copy, backup_set, stored, part, piece, is_there=there.get(piece.key) == piece.size)
+            for part, piece in pieces
+        ]
         ended, _ = wait(futures, return_when=FIRST_EXCEPTION)
         try:
-            for future in ended:
-                future.result()
+            return sum(future.result() for future in ended) > 0  # not any(): each result can raise
         except BaseException:
             self._failed.add(backup_set.prefix)
             wait(futures)
             raise
 
-    def _copy_piece(self, backup_set: Set, stored: StoredSet, part: Part, piece: PartPiece) -> None:
+    def _copy_piece(self, backup_set: Set, stored: StoredSet, part: Part, piece: PartPiece, *, is_there: bool) -> bool:
+        """Copy a piece, unless the right one is there. Return whether it was copied."""
         name, _, number = piece.key.rpartition(".")
         check = partial(self._check, backup_set)
         check()
+        if is_there and self._is_right(stored, part, piece, check):
+            self.present.add(piece.size)
+            return False
         with self.target.upload(backup_set.prefix + name, int(number), lock=self.lock) as upload:
             for chunk in read_unhashed(stored, part, piece, check):
                 upload.write(chunk)
@@ -143,6 +165,17 @@ class _Copier:
                 upload.complete(piece.sha256)
             except WrongHash as error:
                 raise wrong_hash(stored.manifest, part, piece, error.found) from None
+        return True
+
+    def _is_right(self, stored: StoredSet, part: Part, piece: PartPiece, check: Callable[[], None]) -> bool:
+        """Read a piece back from the target, and return whether it is that of the manifest."""
+        try:
+            for _ in read_piece(replace(stored, store=self.target), part, piece, check):
+                pass
+        except Damaged:
+            self.run.log.warning("wrong piece in the copy", set=stored.manifest.set, piece=piece.key)
+            return False
+        return True
 
     def _check(self, backup_set: Set) -> None:
         """Raise if the run must stop, or another piece of the set cannot be copied."""
@@ -160,10 +193,12 @@ class _Copier:
                 "then new sets have smaller pieces"
             )
 
-    def _publish(self, backup_set: Set, stored: StoredSet) -> None:
+    def _publish(self, backup_set: Set, stored: StoredSet, there: Collection[str]) -> None:
         """Write what completes a set, in the order of a backup."""
         self._check(backup_set)
         for name, body in self._named_objects(backup_set):
+            if not body and name in there:
+                continue
             self.target.put(backup_set.prefix + name, body, self.lock if lockable_names([name]) else None)
         documents = dict(stored.documents)
         if SIGNATURE not in documents:  # no signature is required today, but perhaps tomorrow

@@ -16,7 +16,7 @@ from jobs.schedule.export.needs import run_timeout
 from jobs.schedule.slots import slots, timers
 from jobs.store import NotMarked, Store
 from tests.parts.copies import TwoPlaces, two_places
-from tests.parts.sets import daily, put, result, set_id
+from tests.parts.sets import daily, manifest_of, put, result, set_id
 from tests.parts.signing import RESULT_SIGNER
 
 NEWEST = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
@@ -55,13 +55,47 @@ def test_only_what_its_own_rules_keep_is_copied(tmp_path: Path) -> None:
     assert places.run().figures["copied_sets"] == 3
 
 
-def test_it_goes_on_at_the_next_missing_piece(places: TwoPlaces) -> None:
+@pytest.mark.parametrize("planted", [b"123", b"54321"])
+def test_it_goes_on_at_the_next_piece_that_is_missing_or_wrong(places: TwoPlaces, planted: bytes) -> None:
     put(places.store, NEWEST)
     places.copy.put(of_set(NEWEST) + "defs.0", b"12345")
-    places.copy.put(of_set(NEWEST) + "rest.0", b"123")  # nobody wrote that, but it must not stay
+    places.copy.put(of_set(NEWEST) + "rest.0", planted)
+    places.copy.put(of_set(NEWEST) + "manifest.json", manifest_of(NEWEST))
     record = places.run()
     assert record.sentence.startswith("copied 1 set, 10 B")
-    assert places.copy.get(of_set(NEWEST) + "rest.0").body == b"12345"
+    assert len(places.copied_sets()) == 1
+
+
+def test_a_set_that_failed_its_verification_there_is_repaired(places: TwoPlaces) -> None:
+    put(places.store, NEWEST)
+    places.run()
+    places.copy.put(of_set(NEWEST) + "data-1.0", b"54321")
+    places.copy.put(of_set(NEWEST) + result(NEWEST, NEWEST + timedelta(minutes=5), failed=True), b"")
+    record = places.run()
+    assert record.outcome is Outcome.DONE
+    assert record.sentence == (
+        f"copied 1 set, 5 B; offsite has 1 set, the newest {set_id(NEWEST)}; checked all pieces, because the last "
+        f"verification in offsite failed: {set_id(NEWEST)}; copied those that were wrong, so verify again"
+    )
+    assert len(places.copied_sets()) == 1
+    before = [(entry.key, entry.version) for entry in places.copy.list("try/backups/")]
+    assert places.run().sentence.startswith(
+        f"copied 0 sets, 0 B; offsite has 1 set, the newest {set_id(NEWEST)}; check"
+    )
+    assert [(entry.key, entry.version) for entry in places.copy.list("try/backups/")] == before
+
+
+def test_a_failed_set_that_cannot_be_repaired_is_not_the_newest(places: TwoPlaces) -> None:
+    older = NEWEST - timedelta(days=1)
+    for at in (older, NEWEST):
+        put(places.store, at)
+    places.run()
+    places.copy.put(of_set(NEWEST) + result(NEWEST, NEWEST + timedelta(minutes=5), failed=True), b"")
+    places.store.delete([key for key in places.set_keys(copied=False) if set_id(NEWEST) in key])
+    assert places.run().sentence == (
+        f"copied 0 sets, 0 B; offsite has 1 set, the newest {set_id(older)}; "
+        f"failed verification in offsite and not repaired: {set_id(NEWEST)}"
+    )
 
 
 def test_a_piece_that_the_copy_lost_is_copied_again(places: TwoPlaces) -> None:

@@ -31,6 +31,7 @@ CASES = {
     "what is missing": ([days_ago(2), days_ago(1)], [days_ago(2)], ALL, [1]),
     "what is there and incomplete": ([days_ago(1)], [days_ago(1, complete=False)], ALL, [1]),
     "what has lost a piece there": ([replace(days_ago(1), size=3)], [days_ago(1)], ALL, [1]),
+    "what failed verification there": ([days_ago(1)], [days_ago(1, failed=NOW)], ALL, [1]),
     "no incomplete set": ([days_ago(1, complete=False)], [], ALL, []),
     "no set that nobody signed": ([untrusted(days_ago(1))], [], ALL, []),
     "a set that lies there unsigned": ([days_ago(1)], [untrusted(days_ago(1))], ALL, [1]),
