@@ -10,8 +10,10 @@ from deploys.lib.header import HEADER
 
 # The major version in each system's packages.
 VERSIONS = {("debian", "12"): 15, ("debian", "13"): 17, ("ubuntu", "24.04"): 16}
+INITDB_OPTIONS = "--data-checksums --encoding=UTF8 --locale=C.UTF-8 --auth-host=scram-sha-256"
 CLUSTERS = f"""{HEADER}\
-initdb_options = '--data-checksums --encoding=UTF8 --locale=C.UTF-8 --auth-host=scram-sha-256'
+create_main_cluster = false
+initdb_options = '{INITDB_OPTIONS}'
 add_include_dir = 'conf.d'
 ssl = on
 cluster_name = '%v/%c'

@@ -89,7 +89,13 @@ def start_services(server: ManagedServer, roles: Sequence[str]) -> None:
         exporter.remove_exporter(name="Exporter")
 
 
-def version_of_group_data(system: System) -> tuple[int, str, list[str]]:
+def clusters_of_host() -> tuple[list[int], list[int]]:
+    """Return the versions that have a cluster on this host, and those of an unfinished upgrade."""
+    lines: list[str] = host.get_fact(CommandLines, versions.CLUSTERS_COMMAND)
+    return versions.parse_clusters(lines)
+
+
+def version_of_group_data(system: System, *, upgrading: bool) -> tuple[int, str, list[str]]:
     """Return the major version, the repository that has it ("" if the system does), and the faults of both."""
     own = files.VERSIONS[system.name, system.version]
     given, beside = host.data.get("postgres_version") or 0, host.data.get("postgres_beside") or []
@@ -98,12 +104,14 @@ def version_of_group_data(system: System) -> tuple[int, str, list[str]]:
     if faults := list(versions.faults(given, beside, repository)):
         return own, "", faults
     version = given or own
-    existing = [int(line) for line in host.get_fact(CommandLines, versions.CLUSTERS_COMMAND) if line.isdigit()]
-    faults = list(versions.cluster_faults(version, existing, beside))
+    existing, unfinished = clusters_of_host()
+    faults = [] if upgrading else list(versions.cluster_faults(version, existing, beside, unfinished))
     return version, repository if version != own else "", faults
 
 
-def server_of_group_data(other_faults: Iterable[str] = (), replication: Replication | None = None) -> ManagedServer:
+def server_of_group_data(
+    other_faults: Iterable[str] = (), replication: Replication | None = None, *, upgrading: bool = False
+) -> ManagedServer:
     """Return this host's server; raise DeployError with all faults of its group data."""
     system = preflight.check_system(memory=MEMORY, disk=DISK)
     clients = host.data.get("postgres_clients") or []
@@ -111,7 +119,7 @@ def server_of_group_data(other_faults: Iterable[str] = (), replication: Replicat
     pitr_faults = [*postgres_pitr.faults(given, settings), *_shared_stanza_faults(given)] if given else []
     rules, extensions = host.data.get("postgres_hba") or [], host.data.get("postgres_extensions") or {}
     tls, tls_faults = _checked_tls(host.data.get("postgres_tls") or {}, settings)
-    version, repository, version_faults = version_of_group_data(system)
+    version, repository, version_faults = version_of_group_data(system, upgrading=upgrading)
     faults = [
         *other_faults,
         *version_faults,
@@ -189,8 +197,18 @@ def _shared_stanza_faults(given: object) -> Iterable[str]:
 
 
 def install_server(server: ManagedServer) -> None:
-    """Install PostgreSQL, and pgBackRest if the server has point-in-time recovery."""
-    # Before the packages: installing them creates the first cluster.
+    """Install PostgreSQL, and pgBackRest if the server has point-in-time recovery, and create the cluster."""
+    install_programs(server)
+    operations.run_unless_exists(
+        name="Cluster",
+        path=f"{server.folder}/postgresql.conf",
+        commands=[f"pg_createcluster {server.version} main"],
+    )
+
+
+def install_programs(server: ManagedServer) -> None:
+    """Install PostgreSQL and what group data adds to it. This creates no cluster."""
+    # Before the packages, which would create one.
     operations.write_file(
         name="Defaults for new clusters",
         text=files.CLUSTERS,
@@ -213,9 +231,9 @@ def install_server(server: ManagedServer) -> None:
     )
 
 
-def configure_server(server: ManagedServer, *, create_stanza: bool = True) -> None:
+def configure_server(server: ManagedServer, *, create_stanza: bool = True, set_up_archive: bool = True) -> None:
     """Write the settings and access rules. Repositories come first: PostgreSQL never archives into nowhere."""
-    if server.pitr:
+    if server.pitr and set_up_archive:
         archive.set_up(server.pitr, server.pitr_config, server.version, create_stanza=create_stanza)
     operations.write_file(
         name="Settings",

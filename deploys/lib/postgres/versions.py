@@ -21,8 +21,10 @@ URL = re.compile(r"https?://[\w.:/@-]+")
 KEY = "/etc/apt/keyrings/groundcrew-postgresql.asc"
 SOURCE = "/etc/apt/sources.list.d/groundcrew-postgresql.sources"
 UPDATES = "/etc/apt/apt.conf.d/52groundcrew-postgresql"
-# The major versions whose cluster "main" has data.
-CLUSTERS_COMMAND = "ls /var/lib/postgresql/*/main/PG_VERSION | cut -d / -f 5"
+UPGRADE_FOLDER = "/var/lib/groundcrew-upgrade"  # root's own: what postgres can write must not decide what root runs
+UPGRADE_UNFINISHED = f"{UPGRADE_FOLDER}/unfinished"  # the old and the new version
+# The major versions whose cluster "main" has data, a line each, and both versions of an unfinished upgrade in one line.
+CLUSTERS_COMMAND = f"ls /var/lib/postgresql/*/main/PG_VERSION | cut -d / -f 5; cat {UPGRADE_UNFINISHED}"
 
 
 def faults(version: Any, beside: Any, repository: Any) -> Iterator[str]:
@@ -41,14 +43,32 @@ def _is_version(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and OLDEST <= value < 100
 
 
-def cluster_faults(version: int, existing: Sequence[int], beside: Sequence[int]) -> Iterator[str]:
-    """Yield a fault if the host has its databases in another version: the deploy would add an empty server."""
+def parse_clusters(lines: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Return the versions that have a cluster, and those of an unfinished upgrade; CLUSTERS_COMMAND printed them."""
+    numbers = [[int(word) for word in line.split() if word.isdigit()] for line in lines]
+    return sorted(each[0] for each in numbers if len(each) == 1), next((each for each in numbers if len(each) == 2), [])
+
+
+def cluster_faults(
+    version: int, existing: Sequence[int], beside: Sequence[int], unfinished: Sequence[int]
+) -> Iterator[str]:
+    """Yield a fault if the host has its databases in another version: the deploy would add or start the wrong one."""
+    if unfinished:
+        old, new = unfinished
+        yield f"an upgrade from PostgreSQL {old} to {new} is unfinished; first run deploys/postgres_upgrade.py again"
+        return
     others = sorted(set(existing) - set(beside))
     if version not in existing and others:
         has = ", ".join(map(str, others))
         yield (
             f"the host has a server of PostgreSQL {has}, and group data asks for {version}. Set postgres_version = "
-            f"{others[-1]} to keep it, or postgres_beside = {others} to run both"
+            f"{others[-1]} to keep it, upgrade it with deploys/postgres_upgrade.py, or run both with "
+            f"postgres_beside = {others}"
+        )
+    elif others and others[-1] > version:
+        yield (
+            f"the host also has a server of PostgreSQL {others[-1]}, so that of {version} may be left from an upgrade. "
+            f"Set postgres_version = {others[-1]}, or run both with postgres_beside = {others}"
         )
 
 

@@ -39,6 +39,8 @@ def test_each_mistake_in_group_data_is_a_fault(version: Any, beside: Any, reposi
         (17, [], [], ""),
         (17, [17], [], ""),
         (17, [15, 17], [], ""),
+        (15, [15, 17], [17], ""),
+        (15, [15, 17], [], "the host also has a server of PostgreSQL 17, so that of 15 may be left from an upgrade."),
         (17, [15], [15], ""),
         (17, [15], [], "the host has a server of PostgreSQL 15, and group data asks for 17. Set postgres_version = 15"),
         (17, [15, 16], [15], "the host has a server of PostgreSQL 16, and group data asks for 17."),
@@ -47,9 +49,16 @@ def test_each_mistake_in_group_data_is_a_fault(version: Any, beside: Any, reposi
 def test_an_empty_server_never_replaces_one_with_data(
     version: int, existing: list[int], beside: list[int], expected: str
 ) -> None:
-    faults = list(versions.cluster_faults(version, existing, beside))
+    faults = list(versions.cluster_faults(version, existing, beside, []))
     assert len(faults) == bool(expected)
     assert "".join(faults).startswith(expected)
+
+
+def test_an_unfinished_upgrade_is_finished_first() -> None:
+    assert versions.parse_clusters(["17", "15", "15 17"]) == ([15, 17], [15, 17])
+    assert versions.parse_clusters(["17"]) == ([17], [])
+    (fault,) = versions.cluster_faults(17, [15, 17], [], [15, 17])
+    assert fault == "an upgrade from PostgreSQL 15 to 17 is unfinished; first run deploys/postgres_upgrade.py again"
 
 
 def test_the_repository_is_trusted_with_its_own_key_only() -> None:
