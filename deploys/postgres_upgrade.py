@@ -21,10 +21,10 @@ from deploys.lib import preflight
 from deploys.lib.postgres import archive, replication, setup, upgrade
 
 if host.name in preflight.hosts_of_group(setup.GROUP):
-    faults = upgrade.request_faults(
+    faults = upgrade.upgrade_faults(
         host.data,
         has_pitr=bool(host.data.get("postgres_pitr")),
-        has_standbys=replication.replication_of_host() is not None,
+        has_standbys=bool(replication.names_of_host()),
     )
     this_server = setup.server_of_group_data(faults, upgrading=True)
     asked = upgrade.upgrade_request(host.data)

@@ -35,12 +35,12 @@ class UpgradeRequest:
     backup_taken: bool
 
 
-def request_faults(data: Any, *, has_pitr: bool, has_standbys: bool) -> Iterator[str]:
+def upgrade_faults(data: Any, *, has_pitr: bool, has_standbys: bool) -> Iterator[str]:
     """Yield each fault in the options, and one if the server has standbys."""
     if has_standbys:
         yield (
-            "standbys can't follow an upgrade: take them out of postgres_standbys, run deploys/postgres.py, upgrade, and "
-            "add them again; they are made anew"
+            "standbys can't follow an upgrade: take them out of postgres_standbys, run deploys/postgres.py, upgrade, "
+            "and add them again; they are made anew"
         )
     mode, old, backup = (str(data.get(name) or "") for name in ("mode", "from", "backup"))
     if mode and mode not in MODES:
@@ -57,7 +57,7 @@ def request_faults(data: Any, *, has_pitr: bool, has_standbys: bool) -> Iterator
 
 
 def upgrade_request(data: Any) -> UpgradeRequest:
-    """Return the options of this run; `request_faults` found none."""
+    """Return the options of this run; `upgrade_faults` found none."""
     return UpgradeRequest(str(data.get("mode") or "check"), int(data.get("from") or 0), bool(data.get("backup")))
 
 

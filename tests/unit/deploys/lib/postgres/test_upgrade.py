@@ -10,7 +10,7 @@ import pytest
 from deploys.lib.postgres.upgrade import (
     NoUpgrade,
     UpgradeRequest,
-    request_faults,
+    upgrade_faults,
     upgrade_request,
     upgrade_script,
     version_to_upgrade,
@@ -59,13 +59,13 @@ def test_a_host_leaves_its_only_other_version(
     ],
 )
 def test_each_mistake_in_the_options_is_a_fault(data: dict[str, Any], has_pitr: bool, expected: list[str]) -> None:
-    faults = list(request_faults(data, has_pitr=has_pitr, has_standbys=False))
+    faults = list(upgrade_faults(data, has_pitr=has_pitr, has_standbys=False))
     assert len(faults) == len(expected)
     assert all(fault.startswith(start) for fault, start in zip(faults, expected, strict=True))
 
 
 def test_a_server_with_standbys_is_refused() -> None:
-    (fault,) = request_faults({}, has_pitr=True, has_standbys=True)
+    (fault,) = upgrade_faults({}, has_pitr=True, has_standbys=True)
     assert fault.startswith("standbys can't follow an upgrade: take them out of postgres_standbys")
 
 
