@@ -251,5 +251,15 @@ def _bill(environment: Environment) -> Iterator[Fault]:
         yield ("cost", "exports"), 'is missing, but from = "focus" needs it; add the bucket or folder of the exports'
     if cost and cost.stacks and not cost.stack_tag:
         yield ("cost", "stack_tag"), 'is missing, but budgets of stacks need it; add a tag such as "Stack"'
-    if cost and cost.source == "aws" and cost.exports:
+    if cost and cost.source != "focus" and cost.exports:
         yield ("cost", "exports"), 'has no effect without from = "focus"; add that, or remove it'
+    if cost and cost.source == "opencost" and not cost.api:
+        yield (
+            ("cost", "api"),
+            'is missing, but from = "opencost" needs it; add an address such as "http://opencost:9003"',
+        )
+    if cost and cost.source == "opencost":
+        for key, value in (("filter", cost.filter.tag), ("owner_tag", cost.owner_tag), ("stack_tag", cost.stack_tag),
+                           ("commitments", cost.commitments), ("role", cost.role)):  # fmt: skip
+            if value:
+                yield ("cost", key), 'has no effect with from = "opencost"; remove it'

@@ -698,7 +698,7 @@ class Cost:
     check: Cron | None = toml_key(value_types.CRON, "schedule of cost checks", default=None, example='"0 9 * * 1"')
     source: str = toml_key(
         value_types.BILL_SOURCE,
-        "the source of the bill: AWS Cost Explorer, or exports of any provider in the FOCUS format",
+        "the source of the bill: AWS Cost Explorer, exports in the FOCUS format, or the OpenCost of a cluster",
         toml="from",
         default="aws",
         example='"focus"',
@@ -708,6 +708,9 @@ class Cost:
         "bucket or folder with FOCUS exports, as .csv, .csv.gz or .parquet",
         default="",
         example='"s3://acme-billing/focus"',
+    )
+    api: str = toml_key(
+        or_empty(value_types.HTTP_URL), "address of OpenCost's API", default="", example='"http://opencost:9003"'
     )
     budget: float = toml_key(value_types.MONEY, "monthly budget", example="2500")
     currency: str = toml_key(value_types.CURRENCY, "currency of the bill", default="USD", example='"USD"')

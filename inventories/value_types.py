@@ -609,8 +609,8 @@ def _job(value: object) -> str:
 
 
 def _bill_source(value: object) -> str:
-    if value not in ("aws", "focus"):
-        raise InvalidValue(f'{as_written(value)} is not a source of bills; use "aws" or "focus"')
+    if value not in ("aws", "focus", "opencost"):
+        raise InvalidValue(f'{as_written(value)} is not a source of bills; use "aws", "focus" or "opencost"')
     return str(value)
 
 
@@ -633,7 +633,7 @@ PART_LIMIT = Scalar("10 to 10000", _whole("a number of parts", 10, 10000))
 PERCENT = Scalar("1 to 1000", _whole("a percentage", 1, 1000))
 JOB = Scalar("a job", _job)
 QUIET_HOURS = Scalar('two times, such as "22:00-07:00"', _quiet_hours)
-BILL_SOURCE = Scalar('"aws" or "focus"', _bill_source)
+BILL_SOURCE = Scalar('"aws", "focus" or "opencost"', _bill_source)
 MONEY = Scalar("a number above 0", _money)
 FACTOR = Scalar('a factor, such as "2x"', _factor)
 SHARE = Scalar('a share, such as "50%", or "off"', _share)

@@ -7,12 +7,13 @@ from functools import partial
 
 from inventories import Cost, Environment
 from jobs.checks.check import Check, CheckResult, fault, ok
+from jobs.format import plural
 
 
 def checks(environment: Environment) -> Iterator[Check]:
     """Yield a check of the credentials only for AWS, because querying the bill costs money."""
     if environment.cost is not None:
-        check = check_exports if environment.cost.source == "focus" else check_credentials
+        check = {"aws": check_credentials, "focus": check_exports, "opencost": check_cluster}[environment.cost.source]
         yield Check("cost", partial(check, environment, environment.cost))
 
 
@@ -30,6 +31,16 @@ def check_exports(environment: Environment, settings: Cost) -> CheckResult:
     if now - newest > LATE:
         return fault(f"the newest export in {settings.exports} is of {newest:%Y-%m-%d}", "check the export's status")
     return ok(f"{len(files)} exports in {settings.exports}, the newest of {newest:%Y-%m-%d %H:%M} UTC")
+
+
+def check_cluster(environment: Environment, settings: Cost) -> CheckResult:
+    """Check that OpenCost answers with current costs."""
+    from jobs.cost.opencost import fetch_cluster_bill
+    from jobs.run.documents import utc_now
+
+    bill = fetch_cluster_bill(environment, utc_now())
+    days = {charge.day for charge in bill.charges}
+    return ok(f"OpenCost at {settings.api} has the cost of {plural(len(days), 'day')}, the first {min(days)}")
 
 
 def check_credentials(environment: Environment, settings: Cost) -> CheckResult:

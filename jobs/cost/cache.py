@@ -61,6 +61,7 @@ def _query(settings: Cost | None) -> dict[str, Any]:
         "role": settings.role,
         "from": settings.source,
         "exports": settings.exports,
+        "api": settings.api,
         "owner_tag": settings.owner_tag,
         "reported": list(settings.tags),
         "commitments": settings.commitments is not None,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from inventories import Cost, Environment
-from jobs.cost import aws, focus, sentences
+from jobs.cost import aws, focus, opencost, sentences
 from jobs.cost.bill import CostError, Source
 from jobs.cost.cache import CachedBill, cached_bill
 from jobs.cost.notices import cost_findings, cost_notice
@@ -42,7 +42,12 @@ def month_report(
 
 def source_of(settings: Cost, store: Store) -> Source:
     """Return the provider that cost.from names."""
-    return partial(focus.read_exported_bill, store=store) if settings.source == "focus" else aws.fetch_bill
+    sources: dict[str, Source] = {
+        "aws": aws.fetch_bill,
+        "focus": partial(focus.read_exported_bill, store=store),
+        "opencost": opencost.fetch_cluster_bill,
+    }
+    return sources[settings.source]
 
 
 def cost_settings(environment: Environment) -> Cost:
@@ -73,6 +78,8 @@ def would_query(settings: Cost) -> str:
     """Return what a run would query, and the price."""
     if settings.source == "focus":
         return "would read the exports that were written since the last check"
+    if settings.source == "opencost":
+        return f"would query OpenCost at {settings.api}"
     tags = f", {len(settings.tags)} more for tags" if settings.tags else ""
     commitments = ", 1 for savings plans and 1 for each service with reservations" if settings.commitments else ""
     return (

@@ -18,6 +18,7 @@ class Received:
     port: int = 0
     requests: list[tuple[str, str]] = field(default_factory=list)
     bodies: list[tuple[str, bytes]] = field(default_factory=list)
+    body: bytes = b""
     mails: list[str] = field(default_factory=list)
     answer: int = 200
     answering: threading.Event = field(default_factory=threading.Event)
@@ -46,6 +47,7 @@ def web_hook() -> Iterator[Received]:
             received.requests.append((f"GET {self.path}", ""))
             self.send_response(received.answer)
             self.end_headers()
+            self.wfile.write(received.body)
 
         def log_message(self, *_: object) -> None: ...
 

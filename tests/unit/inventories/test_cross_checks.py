@@ -146,6 +146,13 @@ BROKEN = {
             "cost.thresholds: [80, 50] is not in ascending order; list each threshold once, lowest first",
         ],
     ),
+    "a cluster's cost without an address, with tags": (
+        WHOLE + '[cost]\nbudget = 1\nfrom = "opencost"\nowner_tag = "Owner"\n',
+        [
+            'cost.api: is missing, but from = "opencost" needs it; add an address such as "http://opencost:9003"',
+            'cost.owner_tag: has no effect with from = "opencost"; remove it',
+        ],
+    ),
     "budgets of stacks without a tag": (
         WHOLE + "[cost]\nbudget = 1\nstacks = { network = 1 }\n",
         [
