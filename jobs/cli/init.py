@@ -39,6 +39,7 @@ class Answers:
     encrypt_to: tuple[str, ...] = ()
     key: Path | None = None
     alerts: tuple[str, ...] = ()
+    heartbeats: tuple[tuple[str, str], ...] = ()
 
 
 NewName = Annotated[
@@ -75,6 +76,14 @@ NewAlerts = Annotated[
     ),
 ]
 
+NewHeartbeats = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="JOB=VARIABLE",
+        help="Environment variable that holds the ping URL of a job's heartbeat monitor; can be repeated.",
+    ),
+]
+
 
 @app.command(
     "init",
@@ -96,6 +105,7 @@ def init_command(
     encrypt_to: NewRecipients = None,
     new_key: NewKeyFile = None,
     alert: NewAlerts = None,
+    heartbeat: NewHeartbeats = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for missing options.")] = False,
     reference: Annotated[
         bool, typer.Option("--reference", help="Print every key of an environment file and exit.")
@@ -127,6 +137,7 @@ def init_command(
         tuple(encrypt_to or ()),
         new_key and _new_key_path(new_key),
         tuple(alert or ()),
+        tuple(map(_parse_heartbeat, heartbeat or ())),
     )
     answers = _prompt_for_missing(answers, protected) if interactive else _with_defaults(answers)
     keys = _new_keys(answers)
@@ -166,6 +177,16 @@ def _parse_database(text: str) -> tuple[str, str]:
     if not NAME.fullmatch(name) or "://" not in url:
         raise WrongUsage(f"--database {text}: expected NAME=URL, for example shop=postgresql://backup@db.internal/shop")
     return name, url
+
+
+def _parse_heartbeat(text: str) -> tuple[str, str]:
+    job, _, variable = text.partition("=")
+    if job not in value_types.JOBS or not variable:
+        jobs = ", ".join(value_types.JOBS)
+        raise WrongUsage(
+            f"--heartbeat {text}: expected JOB=VARIABLE, for example backup=HEARTBEAT_BACKUP_URL; jobs: {jobs}"
+        )
+    return job, variable
 
 
 def _with_defaults(answers: Answers) -> Answers:
@@ -333,9 +354,14 @@ def _databases(answers: Answers) -> list[str]:
 
 
 def _alerts(answers: Answers) -> list[str]:
-    if not answers.alerts:
-        return []
-    return ["[alerts]", f"to = [{', '.join(f'{{ env = {_toml_string(name)} }}' for name in answers.alerts)}]", ""]
+    lines = []
+    if answers.alerts:
+        to = ", ".join(f"{{ env = {_toml_string(name)} }}" for name in answers.alerts)
+        lines += ["[alerts]", f"to = [{to}]", ""]
+    if answers.heartbeats:
+        pings = (f"{job} = {{ env = {_toml_string(variable)} }}" for job, variable in answers.heartbeats)
+        lines += ["[alerts.heartbeat]", *pings, ""]
+    return lines
 
 
 def _toml_string(value: str) -> str:

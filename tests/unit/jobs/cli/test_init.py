@@ -33,6 +33,7 @@ def test_the_written_files_are_valid(crew: Crew, tmp_path: Path) -> None:
     result = crew(
         *("init", "qa", *STORE, "--new-key", "qa.key", "--protected", "--timezone", "Europe/Berlin"),
         *("--database", "my-shop=postgresql://backup@db.internal/shop", "--alert", "CHAT_URL"),
+        *("--heartbeat", "backup=BACKUP_PING_URL", "--heartbeat", "verify=VERIFY_PING_URL"),
     )
     assert result.code == 0, result
     environment = Repository.find(tmp_path).read("qa")
@@ -40,6 +41,10 @@ def test_the_written_files_are_valid(crew: Crew, tmp_path: Path) -> None:
     assert (environment.protected, str(environment.timezone)) == (True, "Europe/Berlin")
     assert environment.databases["my-shop"].keep.daily == 7
     assert [address.source for address in environment.alerts.to] == ["environment variable CHAT_URL"]
+    assert {job: address.source for job, address in environment.alerts.heartbeat.items()} == {
+        "backup": "environment variable BACKUP_PING_URL",
+        "verify": "environment variable VERIFY_PING_URL",
+    }
     key = tmp_path / "qa.key"
     assert key.stat().st_mode & 0o777 == 0o600
     assert can_decrypt(environment.store.encrypt_to, key.read_text())
@@ -227,3 +232,10 @@ def test_what_nobody_was_asked_for_is_said(crew: Crew, tmp_path: Path) -> None:
     assert "No alerts are sent" in result.out
     assert "verify =" not in (tmp_path / "inventories" / "qa.toml").read_text()
     assert "Each Sunday at 05:00" in crew("init", "try", *STORE, "--encrypt-to", "nobody", *database).out
+
+
+@pytest.mark.parametrize("heartbeat", ["backups=URL", "backup", "backup="])
+def test_a_heartbeat_without_a_job_or_a_variable_is_refused(crew: Crew, heartbeat: str) -> None:
+    result = crew("init", "qa", *STORE, "--encrypt-to", "nobody", "--heartbeat", heartbeat)
+    assert result.code == 64
+    assert f"--heartbeat {heartbeat}: expected JOB=VARIABLE, for example backup=HEARTBEAT_BACKUP_URL" in result.err
