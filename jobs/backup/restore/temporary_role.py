@@ -45,6 +45,9 @@ _SCHEMAS = "SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname = ANY (%s)
 _RIGHTS_IN_SCHEMAS = """SELECT nspname, granted
     FROM pg_catalog.pg_namespace CROSS JOIN pg_catalog.unnest(ARRAY['USAGE', 'CREATE']) granted
     WHERE nspname = ANY (%s) AND (nspname = 'public' OR pg_catalog.has_schema_privilege(%s, oid, granted))"""
+_USER_SCHEMAS = (
+    "SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'"
+)
 
 
 class LoginRefused(BackupError):
@@ -148,12 +151,28 @@ def reading_role(into: Endpoint) -> Iterator[TemporaryRole]:
             _create(server, role, None)
             server.execute(f"ALTER ROLE {name} BYPASSRLS")
             server.execute(f"GRANT CONNECT ON DATABASE {quoting.identifier(into.database)} TO {name}")
-            if server.info.server_version // 10000 >= _FIRST_WITH_READ_ALL:
+            reads_all = server.info.server_version // 10000 >= _FIRST_WITH_READ_ALL
+            if reads_all:
                 server.execute(f"GRANT pg_read_all_data TO {name}")
+        if not reads_all:
+            _grant_reading(into, name)
         yield role
     finally:
-        with suppress(Failed, Transient), maintenance_connection(into) as server:  # the server may be gone
-            _drop(server, role.name)
+        with suppress(Failed, Transient):  # the server may be gone
+            with translated_errors(), into.connect(autocommit=True) as connection:
+                connection.execute(f"DROP OWNED BY {name}")
+            with maintenance_connection(into) as server:
+                _drop(server, role.name)
+
+
+def _grant_reading(into: Endpoint, name: str) -> None:
+    """Let a role read all tables and sequences of a database. PostgreSQL 13 has no role for that."""
+    with translated_errors(), into.connect(autocommit=True) as connection:
+        for (schema,) in connection.execute(_USER_SCHEMAS).fetchall():
+            quoted = quoting.identifier(schema)
+            connection.execute(f"GRANT USAGE ON SCHEMA {quoted} TO {name}")
+            for kind in ("TABLES", "SEQUENCES"):
+                connection.execute(f"GRANT SELECT ON ALL {kind} IN SCHEMA {quoted} TO {name}")
 
 
 def _new_role(prefix: str, owner: str | None, *, keeps_owners: bool) -> TemporaryRole:

@@ -6,11 +6,16 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.errors import InsufficientPrivilege
 
 from jobs.backup.errors import BackupError
+from jobs.backup.postgres.connection import Endpoint
+from jobs.backup.restore.temporary_role import reading_role
 from jobs.backup.verify import statements
 from jobs.backup.verify.statements import StatementRows, run_statements
 from tests.parts.crew import CrewResult, Repository
+from tests.parts.needs import majors
 from tests.parts.postgres import Database
 
 Shop = Callable[..., Database]
@@ -52,6 +57,24 @@ def test_rows_of_a_script_fail_a_verification(repository: Repository, shop: Shop
     assert ended.code == 1, ended
     refused = "verify_with: statement 2 of verify/shop.sql failed: cannot execute DELETE in a read-only transaction"
     assert refused in ended.out + ended.err
+
+
+@majors(13, 15)
+def test_the_role_of_a_script_reads_everything_and_leaves_nothing(
+    database: Callable[[int], Database], major: int
+) -> None:
+    shop = database(major)
+    shop.run(
+        'CREATE SCHEMA "a b" CREATE TABLE orders (id int)',
+        'INSERT INTO "a b".orders VALUES (1)',
+        'ALTER TABLE "a b".orders ENABLE ROW LEVEL SECURITY',
+    )
+    into = Endpoint({key: str(value) for key, value in conninfo_to_dict(shop.url).items()}, shop.password)
+    with reading_role(into) as role, role.endpoint(into).connect(autocommit=True) as connection:
+        assert connection.execute('SELECT id FROM "a b".orders').fetchall() == [(1,)]
+        with pytest.raises(InsufficientPrivilege):
+            connection.execute('DELETE FROM "a b".orders')
+    assert shop.ask(f"SELECT rolname FROM pg_roles WHERE rolname = '{role.name}'") == []
 
 
 def test_rows_are_counted_and_the_time_is_limited(database: Callable[[int], Database]) -> None:
