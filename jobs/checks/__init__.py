@@ -14,6 +14,7 @@ CHECKS = (
     "jobs.checks.keys:checks",
     "jobs.checks.databases:checks",
     "jobs.checks.pitr:checks",
+    "jobs.checks.rds:checks",
     "jobs.checks.lost_backups:checks",
     "jobs.checks.retention:checks",
     "jobs.checks.stacks:checks",
