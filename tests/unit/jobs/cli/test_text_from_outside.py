@@ -41,6 +41,7 @@ from jobs.cli import (
     stacks_command,
 )
 from jobs.cost.report import CostReport, Service, UnusualDay
+from jobs.hosts.report import ComparedHost, HostChange, HostComparison
 from jobs.run.job import Notice, Outcome
 from jobs.run.lease import Holder, holder_to
 from jobs.run.metrics import from_text, samples_of, to_text
@@ -84,6 +85,9 @@ COST = CostReport(
     NOW, EVIL, Decimal(1), Decimal(2), None, Decimal(1), Decimal(3), (Service(EVIL, Decimal(1), Decimal(1)),),
     (UnusualDay(date(2026, 11, 1), Decimal(1), Decimal(1), (EVIL,)),), (), frozenset(), EVIL,
 )  # fmt: skip
+HOSTS = HostComparison(
+    (ComparedHost(EVIL, 1, (HostChange(EVIL, EVIL, EVIL, EVIL), HostChange(EVIL, EVIL, ignored=EVIL))),)
+)
 FAKE: Any = SimpleNamespace
 
 
@@ -137,7 +141,7 @@ DIRECTLY: Mapping[str, Callable[[], object]] = {
     "JSON": lambda: output.print_json({"text": EVIL, "list": [EVIL]}),
     "a question": ask,
     "run": lambda: run.print_records([RECORD]),
-    "backups verify": lambda: restores._print_differences(FAKE(differences=[Difference("rows", EVIL, 1, 2)])),
+    "backups verify": lambda: restores._print_differences([Difference("rows", EVIL, 1, 2)]),
     "backups restore --dry-run": lambda: restores._print_plan(
         FAKE(name="try", timezone=UTC),
         FAKE(database=EVIL, started=NOW, id=EVIL),
@@ -156,6 +160,7 @@ DIRECTLY: Mapping[str, Callable[[], object]] = {
         timedelta(1),
         as_json=False,
     ),
+    "run hosts": lambda: run._print_changes([FAKE(details=HOSTS)]),
     "drift": lambda: drift._print_reports([REPORT], drift.Format.TEXT),
     "drift --format markdown": lambda: drift._print_reports([REPORT], drift.Format.MARKDOWN),
     "stacks plan --full": print_plan,
