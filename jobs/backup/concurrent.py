@@ -76,10 +76,13 @@ def run_concurrently(
     tasks: Mapping[str, Callable[[], T]],
     report: Callable[[], None] = lambda: None,
     max_parallel: int | None = None,
+    *,
+    after: Callable[[str], Mapping[str, Callable[[], T]]] = lambda _: {},
 ) -> dict[str, T]:
     """Run all tasks, at most `max_parallel` at once, and return their results by name.
 
-    `report` is called about every half second.
+    `report` is called about every half second. `after` is called with the name of each task that succeeded. It returns
+    further tasks, which start when those before them have started.
     """
 
     def guarded(task: Callable[[], T]) -> T:
@@ -90,16 +93,19 @@ def run_concurrently(
             cancellation.cancel(error)
             raise
 
-    threads = min(max_parallel or len(tasks), len(tasks))
     with (
-        ThreadPoolExecutor(max(1, threads)) as pool,
+        ThreadPoolExecutor(max_parallel or max(1, len(tasks))) as pool,
         run.on_stop(lambda: cancellation.cancel(Stopped("the run was stopped"))),
     ):
         futures = {pool.submit(with_log_context(guarded), task): name for name, task in tasks.items()}
         pending = set(futures)
         while pending:
-            _, pending = wait(pending, timeout=_REPORT_SECONDS, return_when=FIRST_COMPLETED)
+            done, pending = wait(pending, timeout=_REPORT_SECONDS, return_when=FIRST_COMPLETED)
             report()
+            for name in [futures[future] for future in done if future.exception() is None]:
+                further = {pool.submit(with_log_context(guarded), task): each for each, task in after(name).items()}
+                futures |= further
+                pending |= further.keys()
     run.check()
     if cancellation.first_error is not None:
         raise cancellation.first_error

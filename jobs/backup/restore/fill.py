@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
@@ -25,7 +26,7 @@ from jobs.backup.restore import pg_restore
 from jobs.backup.restore.compare import QualifiedName
 from jobs.backup.restore.ordinary_role import OrdinaryRole, RestoreLists, restore_lists
 from jobs.backup.restore.pg_restore import DefinitionOptions, IndexSettings, Section, constraint_lists
-from jobs.backup.restore.selection import among, entries_without, rows_of
+from jobs.backup.restore.selection import ArchiveEntry, among, early_indexes, entries_without, parse_entries, rows_of
 from jobs.backup.restore.target import closed_to_others, require_empty
 from jobs.backup.sets import passed_files
 from jobs.backup.sets.manifest import Part, PartKind
@@ -51,6 +52,7 @@ _TRANSIENT = (
 _FIRST_WITH_CLOSED_PUBLIC = 15
 _KINDS_WITH_ROWS = (PartKind.TABLE, PartKind.SEGMENT, PartKind.REST)
 _SHOWN = 5
+_MAX_TABLES_WITH_EARLY_INDEXES = 1000
 _MAX_UNLOGGED = 500
 _NEED_LOGGED = ("TABLE ATTACH ", "PUBLICATION TABLE ")
 
@@ -184,11 +186,13 @@ def fill(task: RestoreTask, *, statistics: bool = True) -> Mapping[QualifiedName
             restore_definitions(task, "pre-data", archive, use_list)
             if task.throw_away and can_be_unlogged(_listing(task, archive)):
                 _make_unlogged(task)
+        by_role = lists.by_role if lists is not None else None
         with task.run.step("rows"):
             _restore_as_superuser(_without_triggers(task), of_extensions.rest, of_extensions.late)
-            counts = restore_rows(task, of_extensions.steps_of_role(task.stored))
+            early = EarlyIndexes(archive, _early_indexes(task, archive, by_role))
+            counts = restore_rows(task, of_extensions.steps_of_role(task.stored), early)
         with task.run.step("indexes and constraints"):
-            restore_constraints(task, archive, lists.by_role if lists is not None else None)
+            restore_constraints(task, archive, by_role, early.restored)
         if statistics:
             with task.run.step("statistics"):
                 analyze(task)
@@ -197,6 +201,27 @@ def fill(task: RestoreTask, *, statistics: bool = True) -> Mapping[QualifiedName
                 task.role.hand_over(task.into)
             restore_privileges(task, archive, lists.privileges)
     return counts
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyIndexes:
+    """The entries of indexes that are restored while other tables still get rows, and which of them were restored."""
+
+    archive: IO[bytes]
+    entries: Mapping[QualifiedName, Sequence[int]]
+    restored: set[int] = field(default_factory=set)
+
+
+def _early_indexes(
+    task: RestoreTask, archive: IO[bytes], by_role: Collection[int] | None
+) -> Mapping[QualifiedName, Sequence[int]]:
+    """Return the indexes of each table with segments that can be restored early. Many definitions take long to read."""
+    segments = [task.stored.segment(part) for part in task.stored.parts(PartKind.SEGMENT)]
+    tables = {(segment.schema, segment.table) for segment in segments}
+    if not tables or len(task.stored.description.tables) > _MAX_TABLES_WITH_EARLY_INDEXES:
+        return {}
+    found = early_indexes(read_entries(task, archive), tables)
+    return {name: among(entries, by_role) for name, entries in found.items()}
 
 
 def can_be_unlogged(listing: str) -> bool:
@@ -270,6 +295,14 @@ def read_archive(task: RestoreTask, archive: IO[bytes], argv: Sequence[str]) -> 
                 f"{error_output(stderr, done.returncode)}; restore another set with --set"
             )
     return done.stdout.decode(errors="replace")
+
+
+def read_entries(task: RestoreTask, archive: IO[bytes]) -> tuple[ArchiveEntry, ...]:
+    """Return the entries of an archive of definitions, with what each of them needs."""
+    path = passed_files.path_for_child(archive)
+    script = read_archive(task, archive, pg_restore.script_command(task.program, path))
+    listing = read_archive(task, archive, pg_restore.list_with_needs_command(task.program, path))
+    return parse_entries(script, listing, known_names(task))
 
 
 def restore_extensions(
@@ -353,9 +386,15 @@ def definitions_archive(stored: StoredSet, check: Callable[[], None]) -> Iterato
 
 
 def restore_definitions(
-    task: RestoreTask, section: Section | None, archive: IO[bytes], use_list: IO[bytes] | None = None
+    task: RestoreTask,
+    section: Section | None,
+    archive: IO[bytes],
+    use_list: IO[bytes] | None = None,
+    *,
+    jobs: int = 1,
+    cancellation: Cancellation | None = None,
 ) -> None:
-    """Restore one section of the definitions, or all. What comes after the rows is restored in parallel."""
+    """Restore one section of the definitions, or all, with `jobs` connections."""
     into = _fast(task.executes)
     if section == "pre-data":
         # postgis_topology appends to the search_path with which the session began, and fails if that is empty.
@@ -369,11 +408,14 @@ def restore_definitions(
         section,
         passed_files.path_for_child(archive),
         task.options,
-        jobs=task.streams if section == "post-data" else 1,
+        jobs=jobs,
         use_list=_path(use_list),
     )
     with tempfile.TemporaryFile() as stderr:
-        with _start(task, argv, stderr, use_list, archive) as process:
+        with (
+            _start(task, argv, stderr, use_list, archive) as process,
+            cancellation.on_cancel(process.terminate) if cancellation else nullcontext(),
+        ):
             code = process.wait()
         _raise_if_failed(task, code, stderr)
 
@@ -383,15 +425,33 @@ def _read_index_settings(task: RestoreTask) -> IndexSettings:
         return IndexSettings(*(connection.execute(_INDEX_SETTINGS).fetchone() or ()))
 
 
-def restore_constraints(task: RestoreTask, archive: IO[bytes], selected: Collection[int] | None = None) -> None:
-    """Restore the definitions that come after the rows, or the selected ones of them, foreign keys last."""
+def restore_constraints(
+    task: RestoreTask,
+    archive: IO[bytes],
+    selected: Collection[int] | None = None,
+    restored: Collection[int] = frozenset(),
+) -> None:
+    """Restore the definitions that come after the rows, or the selected ones, but not those that are `restored`.
+
+    Foreign keys come last.
+    """
     for entries in constraint_lists(_listing(task, archive)):
-        with list_file([entry for entry in entries if selected is None or entry in selected]) as use_list:
-            restore_definitions(task, "post-data", archive, use_list)
+        with list_file([entry for entry in among(entries, selected) if entry not in restored]) as use_list:
+            restore_definitions(task, "post-data", archive, use_list, jobs=task.streams)
 
 
-def restore_rows(task: RestoreTask, selected: Sequence[Step] = ()) -> Mapping[QualifiedName, int]:
+def _restore_early(task: RestoreTask, early: EarlyIndexes, entry: int, cancellation: Cancellation) -> None:
+    with list_file([entry]) as use_list:
+        restore_definitions(task, "post-data", early.archive, use_list, cancellation=cancellation)
+    early.restored.add(entry)
+
+
+def restore_rows(
+    task: RestoreTask, selected: Sequence[Step] = (), early: EarlyIndexes | None = None
+) -> Mapping[QualifiedName, int]:
     """Restore parts in parallel (default: all with rows, the biggest first), each with its selected entries.
+
+    Once all segments of a table are restored, its early indexes follow, as soon as a stream is free.
 
     If constraints call functions of users, these can read other tables. Then parts are restored one after another,
     first the tables without such constraints, then the others in the order of pg_dump.
@@ -403,6 +463,17 @@ def restore_rows(task: RestoreTask, selected: Sequence[Step] = ()) -> Mapping[Qu
     if callers:
         steps = _callers_last(task, steps, callers)
     cancellation, restored, total = Cancellation(), ByteCounter(), sum(part.dumped for part, _ in steps)
+    tables = {f"{number} {part.name}": _table_of_segment(task, part) for number, (part, _) in enumerate(steps)}
+    missing = Counter(tables.values())
+
+    def after(name: str) -> Mapping[str, Callable[[], None]]:
+        table = tables.get(name)
+        missing[table] -= 1
+        if early is None or callers or table is None or missing[table]:
+            return {}
+        entries = early.entries.get(table, ())
+        return {f"index {entry}": partial(_restore_early, task, early, entry, cancellation) for entry in entries}
+
     with ExitStack() as files:
         work = {
             f"{number} {part.name}": partial(
@@ -421,8 +492,16 @@ def restore_rows(task: RestoreTask, selected: Sequence[Step] = ()) -> Mapping[Qu
             work,
             lambda: task.run.progress("restored", restored.bytes, total),
             1 if callers else task.streams,
+            after=after,
         )
     return {} if callers else _rows_of_segments(task, [part for part, _ in steps])
+
+
+def _table_of_segment(task: RestoreTask, part: Part) -> QualifiedName | None:
+    if part.kind is not PartKind.SEGMENT:
+        return None
+    segment = task.stored.segment(part)
+    return segment.schema, segment.table
 
 
 def _rows_of_segments(task: RestoreTask, parts: Iterable[Part]) -> dict[QualifiedName, int]:

@@ -29,6 +29,7 @@ _PART_OF_TABLE = {
 }
 _NAMED = (*_TABLES, "SEQUENCE")
 _INDEXES = ("CONSTRAINT", "INDEX", "INDEX ATTACH")
+_WITHOUT_CODE = {"TABLE", "SCHEMA", "SEQUENCE", "TYPE", "DOMAIN", "COLLATION"}  # unless they need a function
 # The body of a function is text, so the archive does not know what it needs.
 _FUNCTIONS = ("FUNCTION", "PROCEDURE", "AGGREGATE")
 # Names for skipped objects, shown to the user.
@@ -123,6 +124,24 @@ def select_tables(entries: Sequence[ArchiveEntry], wanted: Sequence[str], *, wit
             (by_id[table].schema, by_id[table].name) for table in tables if by_id[table].kind == "FOREIGN TABLE"
         ),
     )
+
+
+def early_indexes(
+    entries: Sequence[ArchiveEntry], tables: Collection[QualifiedName]
+) -> dict[QualifiedName, tuple[int, ...]]:
+    """Return the indexes and constraints of some tables that can be restored once their own table has its rows.
+
+    An index whose expression calls a function is none of them: the function could read another table.
+    """
+    by_id, found = {entry.id: entry for entry in entries}, dict[QualifiedName, tuple[int, ...]]()
+    for entry in entries:
+        needs = [by_id[each] for each in _closure(entry, by_id) - {entry.id}]
+        if entry.kind in ("CONSTRAINT", "INDEX") and {each.kind for each in needs} <= _WITHOUT_CODE:
+            names = {(each.schema, each.name) for each in needs if each.kind == "TABLE"}
+            if len(names) == 1 and names <= {*tables}:
+                [table] = names
+                found[table] = (*found.get(table, ()), entry.id)
+    return found
 
 
 def row_entries(listing: str, selection: Selection, known: Collection[QualifiedName]) -> tuple[int, ...]:

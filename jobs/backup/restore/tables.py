@@ -8,7 +8,6 @@ from typing import IO
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres import quoting
 from jobs.backup.postgres.connection import translated_errors
-from jobs.backup.restore import pg_restore
 from jobs.backup.restore.fill import (
     RestoreTask,
     definitions_archive,
@@ -16,7 +15,7 @@ from jobs.backup.restore.fill import (
     known_names,
     list_file,
     part_listing,
-    read_archive,
+    read_entries,
     read_lists,
     restore_constraints,
     restore_definitions,
@@ -26,8 +25,7 @@ from jobs.backup.restore.fill import (
     revoke_public_create,
     schemas_of_extensions,
 )
-from jobs.backup.restore.selection import Selection, among, parse_entries, row_entries, select_tables
-from jobs.backup.sets import passed_files
+from jobs.backup.restore.selection import Selection, among, row_entries, select_tables
 from jobs.backup.sets.manifest import Part, PartKind
 
 _EXISTING = "SELECT pg_catalog.to_regclass(%s)"
@@ -76,11 +74,7 @@ def select_from_set(task: RestoreTask, *, with_needed: bool) -> Selection:
 
 def _select(task: RestoreTask, archive: IO[bytes], *, with_needed: bool) -> Selection:
     """Return the selection; without what it needs, raise if one of its tables exists already."""
-    path = passed_files.path_for_child(archive)
-    script = read_archive(task, archive, pg_restore.script_command(task.program, path))
-    listing = read_archive(task, archive, pg_restore.list_with_needs_command(task.program, path))
-    entries = parse_entries(script, listing, known_names(task))
-    selection = select_tables(entries, task.tables, with_needed=with_needed)
+    selection = select_tables(read_entries(task, archive), task.tables, with_needed=with_needed)
     if not with_needed:
         _require_absent(task, selection)
     return selection

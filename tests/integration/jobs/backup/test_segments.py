@@ -16,6 +16,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from jobs.backup.postgres.connection import Endpoint
+from jobs.backup.restore import fill
 from jobs.backup.restore.compare import Contents, QualifiedName
 from jobs.backup.restore.count import count_contents
 from jobs.backup.restore.fill import RestoreTask
@@ -66,6 +67,16 @@ UPDATE toasted SET body = body || 'x';
 CREATE TABLE updated AS SELECT n AS id, repeat('h', 100) AS body FROM generate_series(1, 2000) n;
 UPDATE updated SET body = repeat('i', 100) WHERE id % 3 = 0;
 DELETE FROM updated WHERE id BETWEEN 200 AND 900;
+ALTER TABLE updated ADD PRIMARY KEY (id);
+CREATE TYPE mood AS ENUM ('calm');
+ALTER TABLE child ADD mood mood DEFAULT 'calm';
+CREATE INDEX ON child (mood, id);
+CREATE FUNCTION number_of_toasted() RETURNS bigint IMMUTABLE LANGUAGE sql AS 'SELECT count(*) FROM public.toasted';
+CREATE INDEX ON child ((number_of_toasted() + id));
+CREATE INDEX ON parted (id);
+ALTER TABLE parent ADD UNIQUE (id);
+CREATE TABLE pointing (id int REFERENCES parent (id));
+INSERT INTO pointing VALUES (7);
 """
 
 
@@ -148,6 +159,7 @@ def taken(repository: Repository, database: New) -> tuple[Database, Path]:
     origin.run(
         f"ALTER DATABASE {origin.name} OWNER TO postgres", "ALTER SCHEMA public OWNER TO postgres",
         "CREATE TABLE big AS SELECT n AS id, repeat('x', 300) AS body FROM generate_series(1, 900) n",
+        "ALTER TABLE big ADD PRIMARY KEY (id)",
         "CREATE TABLE small AS SELECT 1 AS id",
     )  # fmt: skip
     repository.environment(text=repository.section("shop", origin, "parallel = 2"))
@@ -230,6 +242,28 @@ def test_single_tables_are_restored_from_segments(
     assert restored.code == 0, restored
     assert target.ask("SELECT count(DISTINCT id) FROM big NATURAL JOIN big_again") == [(900,)]
     assert target.ask("SELECT to_regclass('small')") == [(None,)]
+
+
+def test_indexes_of_a_big_table_follow_its_last_segment(
+    repository: Repository, taken: tuple[Database, Path], database: New, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, early = database(18), list[str]()
+    restore_constraints = fill.restore_constraints
+
+    def look_first(task: RestoreTask, *others: Any) -> None:
+        with task.into.connect() as connection:
+            found = connection.execute("SELECT relname FROM pg_class WHERE relname IN ('big_pkey', 'small_pkey')")
+            early.extend(name for (name,) in found.fetchall())
+        restore_constraints(task, *others)
+
+    monkeypatch.setattr(fill, "restore_constraints", look_first)
+    taken[0].run("ALTER TABLE small ADD PRIMARY KEY (id)")
+    repository.backup()
+    into = ("--into", target.url, "--password-from", f"file:{repository.password(target)}")
+    restored = repository.crew("backups", "restore", "staging", "shop", *into)
+    assert restored.code == 0, restored
+    assert early == ["big_pkey"]
+    assert target.ask("SELECT count(*) FROM pg_class WHERE relname IN ('big_pkey', 'small_pkey')") == [(2,)]
 
 
 def test_a_verification_writes_no_log_and_counts_segments_once(

@@ -40,6 +40,22 @@ def test_no_tasks_have_no_results(run: Run) -> None:
     assert run_concurrently(run, Cancellation(), {}) == {}
 
 
+def test_tasks_that_follow_others_run_too(run: Run) -> None:
+    following = {"a": {"b": lambda: 2, "c": lambda: 3}, "c": {"d": lambda: 4}}
+    results = run_concurrently(
+        run, Cancellation(), {"a": lambda: 1}, max_parallel=1, after=lambda name: following.get(name, {})
+    )
+    assert results == {"a": 1, "b": 2, "c": 3, "d": 4}
+
+
+def test_a_failure_among_tasks_that_follow_is_raised(run: Run) -> None:
+    def fails() -> int:
+        raise ValueError("in b")
+
+    with pytest.raises(ValueError, match="in b"):
+        run_concurrently(run, Cancellation(), {"a": lambda: 1}, after=lambda name: {"b": fails} if name == "a" else {})
+
+
 def test_no_more_tasks_run_at_once_than_allowed(run: Run) -> None:
     lock, running, peaks = threading.Lock(), [0], [0]
 

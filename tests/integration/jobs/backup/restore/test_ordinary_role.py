@@ -154,7 +154,7 @@ def test_the_role_cannot_connect_before_the_extensions_exist(
     repository.environment(text=repository.section("shop", shop))
     real, logins = fill.restore_definitions, []
 
-    def restore_definitions(task: fill.RestoreTask, *others: Any) -> None:
+    def restore_definitions(task: fill.RestoreTask, *others: Any, **options: Any) -> None:
         url = server.url(task.into.database).replace("postgres@", "owner@")
         try:
             psycopg.connect(url, password=PASSWORD).close()
@@ -162,7 +162,7 @@ def test_the_role_cannot_connect_before_the_extensions_exist(
             logins.append(str(error).split("FATAL:  ")[1].split(" for ")[0])
         else:
             logins.append("connected")
-        real(task, *others)
+        real(task, *others, **options)
 
     monkeypatch.setattr(fill, "restore_definitions", restore_definitions)
     role = ("--as", "owner", "--as-password-from", f"file:{repository.root}/password")

@@ -7,6 +7,7 @@ from jobs.backup.errors import BackupError
 from jobs.backup.restore.selection import (
     ArchiveEntry,
     Selection,
+    early_indexes,
     entries_without,
     parse_entries,
     row_entries,
@@ -54,6 +55,18 @@ def test_selects_a_table_with_its_parts_and_their_dependencies() -> None:
         sequences=frozenset({("public", "a_id_seq")}),
         left_out=("foreign key a a_b_fkey", "publication membership p a"),
     )
+
+
+def test_indexes_are_early_if_they_need_their_own_table_and_no_function() -> None:
+    archive = (
+        *ARCHIVE,
+        entry(23, "INDEX", "a_calls_idx", 4, 3),
+        entry(24, "INDEX", "events_1_idx", 9),
+        entry(25, "CONSTRAINT", "a a_key", 11, schema="stock"),
+    )
+    assert early_indexes(archive, [("public", "a"), ("public", "events_1")]) == {("public", "a"): (14, 16)}
+    assert early_indexes(archive, [("stock", "a")]) == {("stock", "a"): (25,)}
+    assert early_indexes(archive, []) == {}
 
 
 def test_selects_a_foreign_key_if_both_tables_are_selected() -> None:
