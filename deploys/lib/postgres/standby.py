@@ -210,7 +210,7 @@ class StandbyState:
     fenced: str  # the server that was promoted in its place; "" if none was
     unfinished: bool
     kept: str  # where an unfinished run keeps the old cluster
-    system: str  # the identifier of the local cluster; "" if there is none
+    system: str  # the identifier of the local cluster; "" if there is none, or it can't be read
     is_standby: bool
     own_data: bool  # the cluster has tables or databases that initdb did not make
     status: str  # of the WAL receiver, such as "streaming"
@@ -254,11 +254,11 @@ def plan_standby(name: str, found: StandbyState, primary: str, system: str, *, r
     again = f"to make it a standby, add --data rebuild={name}"
     if found.fenced:
         return StandbyPlan(fault=fenced_text(name, found.fenced))
-    if found.unfinished or not found.system:
+    if found.unfinished:
         return StandbyPlan(build=True)
     if found.system != system:
         if found.own_data and not rebuild:
-            return StandbyPlan(fault=f"{name} has a cluster of its own, which is not that of {primary}; {again}")
+            return StandbyPlan(fault=f"{name} has a cluster of its own, not a copy of that of {primary}; {again}")
         return StandbyPlan(build=True, keep=found.own_data)
     if not found.is_standby:
         return StandbyPlan(

@@ -25,10 +25,12 @@ FENCED = "db-2 is fenced, because db-1 was promoted in its place; it joins again
     [
         ({}, False, False, False, ""),
         ({}, True, True, False, ""),
-        ({"system": ""}, False, True, False, ""),
+        ({"system": "", "own_data": False}, False, True, False, ""),
+        ({"system": ""}, False, False, False, "db-2 has a cluster of its own"),  # its control file is damaged
+        ({"system": ""}, True, True, True, ""),
         ({"unfinished": True}, False, True, False, ""),
         ({"system": "88", "own_data": False, "is_standby": False}, False, True, False, ""),
-        ({"system": "88"}, False, False, False, "db-2 has a cluster of its own, which is not that of db-1"),
+        ({"system": "88"}, False, False, False, "db-2 has a cluster of its own, not a copy of that of db-1"),
         ({"system": "88"}, True, True, True, ""),
         ({"is_standby": False}, False, False, False, "db-2 is no standby: it was a primary of the same cluster"),
         ({"is_standby": False}, True, False, False, "db-2 is no standby"),
