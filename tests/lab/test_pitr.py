@@ -81,8 +81,11 @@ def test_a_server_archives_to_its_repositories(fresh: Callable[..., Lab], seawee
 
 
 @pytest.mark.long
-def test_a_moment_is_restored_on_the_same_and_on_a_new_host(fresh: Callable[..., Lab], seaweed: Bucket) -> None:
-    lab = fresh(2)
+@pytest.mark.parametrize(("debian", "major"), [(12, 15), pytest.param(13, 17, marks=pytest.mark.release)])
+def test_a_moment_is_restored_on_the_same_and_on_a_new_host(
+    fresh: Callable[..., Lab], seaweed: Bucket, debian: int, major: int
+) -> None:
+    lab = fresh(2, debian)
     new, host = lab.hosts
     with pitr.behind_tls(lab, seaweed) as endpoint:
         settings = {"stanza": "main", "full": "0 3 * * 0", "repositories": [pitr.repository(seaweed, endpoint, "shop")]}
@@ -102,12 +105,12 @@ def test_a_moment_is_restored_on_the_same_and_on_a_new_host(fresh: Callable[...,
         rows_later = lab.ask(host, f"{PSQL} shop -c 'SELECT max(at), count(*) FROM ticks'")
         lab.ask(host, f"{PSQL} shop -c 'DROP TABLE ticks'")
 
-        process = lab.ask(host, "systemctl show --property=MainPID postgresql@15-main")
+        process = lab.ask(host, f"systemctl show --property=MainPID postgresql@{major}-main")
         early = restore("--data", "to=2026-01-01 00:00")
         assert early.code == 1, early.text[-3000:]
         assert "is before the end of the oldest backup" in early.text, early.text
         assert "repository 1: from 2" in early.text, early.text
-        assert lab.ask(host, "systemctl show --property=MainPID postgresql@15-main") == process
+        assert lab.ask(host, f"systemctl show --property=MainPID postgresql@{major}-main") == process
 
         killed = pitr.begun(
             lab, "--data", f"to={moment}", bucket=seaweed, postgres_pitr=settings, of="postgres_restore"
@@ -121,7 +124,7 @@ def test_a_moment_is_restored_on_the_same_and_on_a_new_host(fresh: Callable[...,
         assert f"restored up to the transaction of {rows[:19]}" in result.text
         found = f"{PSQL} shop -c 'SELECT max(at), count(*) FROM ticks'"
         assert lab.ask(host, found) == rows
-        assert lab.ask(host, "ls /var/lib/postgresql/15 | grep -c main.before") == "1"
+        assert lab.ask(host, f"ls /var/lib/postgresql/{major} | grep -c main.before") == "1"
         again = restore("--data", f"to={moment}")
         assert (again.code, again.changes) == (0, 0), again.text
         assert run().changes == 0
@@ -132,7 +135,7 @@ def test_a_moment_is_restored_on_the_same_and_on_a_new_host(fresh: Callable[...,
         assert lab.ask(host, found) == rows_later
 
         # The server is lost. Only the repository, the secrets and group data are left.
-        lab.ask(host, f"{PSQL} shop -c 'INSERT INTO ticks DEFAULT VALUES'; systemctl stop postgresql@15-main")
+        lab.ask(host, f"{PSQL} shop -c 'INSERT INTO ticks DEFAULT VALUES'; systemctl stop postgresql@{major}-main")
         rows = f"{int(rows_later.partition('|')[2]) + 1}"
         shared = restore("--data", "to=latest", server=0)
         assert shared.code == 1, shared.text
