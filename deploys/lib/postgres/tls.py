@@ -121,7 +121,7 @@ def _key_faults(text: str, leaf: x509.Certificate) -> Iterator[str]:
         yield "key: it is encrypted with a passphrase, which a server can't enter; store it without one"
         return
     except (ValueError, UnsupportedAlgorithm):
-        yield "key: it has no readable private key; write PEM, which starts with -----BEGIN PRIVATE KEY-----"
+        yield "key: it has no readable private key; write PEM, whose first line ends with PRIVATE KEY-----"
         return
     if key.public_key() != leaf.public_key():
         yield "key: it does not belong to the certificate; the server's certificate must be the first in its file"

@@ -78,5 +78,5 @@ def test_the_key_is_that_of_the_postgresql_project() -> None:
     assert packets[0] == 0x99, "a public key, with a length of two bytes"
     body = packets[: 3 + int.from_bytes(packets[1:3])]
     fingerprint = hashlib.sha1(body, usedforsecurity=False).hexdigest().upper()
-    assert fingerprint == "B97B0AFCAA1A47F044F244A07FCC7D46ACCC4CF8"
+    assert fingerprint == "B97B 0AFC AA1A 47F0 44F2 44A0 7FCC 7D46 ACCC 4CF8".replace(" ", "")
     assert text.count("BEGIN") == 1
