@@ -16,6 +16,7 @@ from deploys.lib.group_data import unknown_keys
 from deploys.lib.operations import Steps, run_silently
 from deploys.lib.postgres.archive import report_failure
 from deploys.lib.postgres.server import PSQL, execute_statements
+from deploys.lib.preflight import DeployError
 from inventories import Secret
 
 EXTENSION = re.compile(r"[a-z_][a-z0-9_-]{0,62}")
@@ -58,7 +59,7 @@ class AvailableExtension:
 Extensions: TypeAlias = Mapping[str, Sequence[DesiredExtension]]
 
 
-class ExtensionMissing(Exception):
+class ExtensionMissing(DeployError):
     """The server does not offer an extension."""
 
 
