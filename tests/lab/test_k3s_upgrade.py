@@ -80,12 +80,15 @@ def test_nodes_are_upgraded_one_at_a_time_and_the_second_run_changes_nothing(clu
 def test_the_next_run_continues_after_a_kill_a_broken_node_and_a_failed_drain(cluster: Lab) -> None:
     target, current = newer(cluster), running(cluster)
     kubectl(cluster, "cordon lab-2")
+    hold = 'patch node %s --type=merge --patch=\'{"metadata": {"annotations": {"standin/disruption-budget": %s}}}\''
+    kubectl(cluster, hold % ("lab-1", '"1"'))
 
     killed = begun(cluster, of="k3s_upgrade", k3s_version=target)
     while closed(cluster, server=2) == ["lab-2"]:
         assert killed.poll() is None, end(killed).text
     killed.kill()
     end(killed)
+    kubectl(cluster, hold % ("lab-1", "null"))
     assert closed(cluster) == ["lab-1", "lab-2"]
 
     cluster.ask(cluster.hosts[3], f"mkdir --parents $(dirname {BROKEN}) && echo 'nonsense: 1' > {BROKEN}")
@@ -98,8 +101,7 @@ def test_the_next_run_continues_after_a_kill_a_broken_node_and_a_failed_drain(cl
     assert kubectl(cluster, "get nodes").count(current) == 2, "lab-4 still has the last version that ran"
     cluster.ask(cluster.hosts[3], f"rm {BROKEN}")
 
-    hold = 'patch node lab-5 --type=merge --patch=\'{"metadata": {"annotations": {"standin/disruption-budget": %s}}}\''
-    kubectl(cluster, hold % '"1"')
+    kubectl(cluster, hold % ("lab-5", '"1"'))
     held = upgrade(cluster, k3s_version=target, k3s_drain=2, k3s_batch=2)
     assert held.code == 1, held.text
     assert "would violate the pod's disruption budget" in held.text
@@ -111,7 +113,7 @@ def test_the_next_run_continues_after_a_kill_a_broken_node_and_a_failed_drain(cl
     kubectl(cluster, bare % '"1"')
 
     next_run = upgrade(cluster, k3s_version=target, k3s_drain_force=True)
-    kubectl(cluster, hold % "null")
+    kubectl(cluster, hold % ("lab-5", "null"))
     kubectl(cluster, bare % "null")
     assert next_run.code == 0, next_run.text
     assert closed(cluster) == ["lab-2"], "only the node that an admin cordoned stays cordoned"
