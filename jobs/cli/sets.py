@@ -98,11 +98,7 @@ def list_sets_command(
     note = "" if any(each.complete for each in listed) else why_no_sets(environment, store, database, from_copy)
     note = "" if stanzas and not {**environment.databases, **environment.servers} else note
     if as_json:
-        documents = [
-            backup_set_as_json(each, kept_by.get((each.database, each.id)), running=each.id in being_written)
-            for each in listed
-        ]
-        _print_document(environment.name, documents, stanzas, note)
+        _print_document(environment.name, listed, kept_by, being_written, stanzas, note)
         return
     if note:
         output.say(f"{environment.name}: {note}", output.WARN)
@@ -115,12 +111,20 @@ def list_sets_command(
 
 
 def _print_document(
-    environment: str, sets: Sequence[dict[str, Any]], stanzas: Sequence[ListedStanza], note: str
+    environment: str,
+    listed: Sequence[Set],
+    kept_by: Mapping[tuple[str, str], str],
+    being_written: set[str],
+    stanzas: Sequence[ListedStanza],
+    note: str,
 ) -> None:
     output.print_json(
         {
             "environment": environment,
-            "sets": sets,
+            "sets": [
+                backup_set_as_json(each, kept_by.get((each.database, each.id)), running=each.id in being_written)
+                for each in listed
+            ],
             **({"pitr": [stanza_as_json(each) for each in stanzas]} if stanzas else {}),
             **({"note": note} if note else {}),
         }

@@ -37,7 +37,7 @@ READ_COLUMNS = frozenset([*COLUMNS, *OPTIONAL, "Tags", SINCE_1_0])
 """All columns that are read. Others need not be decoded."""
 LONGEST_DESCRIPTION = 80
 MOST_ITEMS = 20_000
-"""More items of a file are not told apart, so that memory does not grow with their number."""
+"""Further items of a file are not kept, so that memory stays flat."""
 LEAST_SHARE_OF_ITEM = Decimal("0.001")
 """An item with less than this part of a file's usage is not kept: it explains no growth."""
 

@@ -110,14 +110,17 @@ def drop_in_text(connections: int) -> str:
     )
 
 
+_USERS = (
+    'SELECT pg_catalog.format(\'"%s" "%s"\', rolname, rolpassword) FROM pg_catalog.pg_authid '
+    "WHERE rolname IN (NAMES) AND rolcanlogin AND NOT rolsuper AND rolpassword LIKE 'SCRAM-SHA-256$%' "
+    "ORDER BY rolname"
+)
+
+
 def users_query(roles: Sequence[str]) -> str:
     """Return the query for the lines of the file of users: the SCRAM secrets of these roles."""
     names = ", ".join(f"'{role}'" for role in sorted(roles)) or "NULL"
-    return (
-        'SELECT pg_catalog.format(\'"%s" "%s"\', rolname, rolpassword) FROM pg_catalog.pg_authid '  # noqa: S608 - checked names
-        f"WHERE rolname IN ({names}) AND rolcanlogin AND NOT rolsuper AND rolpassword LIKE 'SCRAM-SHA-256$%' "
-        "ORDER BY rolname"
-    )
+    return _USERS.replace("NAMES", names)
 
 
 def users_command(roles: Sequence[str]) -> str:

@@ -55,16 +55,14 @@ def run_amcheck(
 ) -> AmcheckResult:
     """Check tables and indexes of databases as a superuser. `built_here`: the indexes were sorted on this machine."""
     if not program:
-        return AmcheckResult(
-            notes=("amcheck was left out: PostgreSQL 14 or newer has it, and no pg_amcheck is installed",)
-        )
+        return AmcheckResult(notes=("amcheck did not run: no pg_amcheck is installed; PostgreSQL 14 or newer has it",))
     differences, notes = list[Difference](), list[str]()
     with run.step("amcheck"):
         for database in databases:
             into = server.with_database(database)
             with translated_errors(), into.connect(autocommit=True) as connection:
                 if connection.execute(_AVAILABLE).fetchone() != (True,):
-                    return AmcheckResult(notes=("amcheck was left out: the server lacks the extension",))
+                    return AmcheckResult(notes=("amcheck did not run: the server lacks the extension",))
                 major = connection.info.server_version // 10000
                 of_default = _OTHER_DEFAULT if major >= _FIRST_WITH_DATABASE_VERSION else _UNKNOWN_DEFAULT
                 queries = () if built_here else (_OTHER_COLLATIONS, of_default)

@@ -246,7 +246,9 @@ def _check_structure(task: RestoreTask, server: ScratchServer, target: RestoreTa
     if not is_known(run.environment, run.subject) or not section_of(run.environment, run.subject)[0].amcheck:
         return AmcheckResult()
     if not server.temporary:
-        return AmcheckResult(notes=("amcheck was left out: it runs on a temporary server only, without scratch",))
+        return AmcheckResult(
+            notes=("amcheck did not run: it runs only on a temporary server; remove scratch from [verify]",)
+        )
     program = pg_amcheck_for(target.major, installed_clients("pg_amcheck"))
     return run_amcheck(run, program, task.into, [task.into.database], built_here=True)
 
