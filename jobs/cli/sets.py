@@ -44,6 +44,15 @@ PinnedSetId = Annotated[
 ]
 
 
+DatabaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        metavar="DATABASE",
+        help="Database, as an option instead of the argument.",
+        autocompletion=arguments.complete_database,
+    ),
+]
 AsStrip = Annotated[bool, typer.Option("--strip", help="Show a mark for each of the last 90 days instead of the sets.")]
 
 
@@ -51,15 +60,7 @@ def list_sets_command(
     ctx: typer.Context,
     environment_name: EnvironmentName,
     database: OptionalDatabase = None,
-    database_option: Annotated[
-        str | None,
-        typer.Option(
-            "--database",
-            metavar="DATABASE",
-            help="Database, as an option instead of the argument.",
-            autocompletion=arguments.complete_database,
-        ),
-    ] = None,
+    database_option: DatabaseOption = None,
     all_sets: Annotated[
         bool, typer.Option("--all", help="List all sets of all databases, not only the newest 3 of each.")
     ] = False,
@@ -95,8 +96,9 @@ def list_sets_command(
     _sort_for_table(listed)
     being_written = sets_being_written(store, environment.name, listed)
     stanzas = [] if database or from_copy or store_as_of else listed_stanzas(environment, store)
-    note = "" if any(each.complete for each in listed) else why_no_sets(environment, store, database, from_copy)
-    note = "" if stanzas and not {**environment.databases, **environment.servers} else note
+    only_stanzas = bool(stanzas) and not {**environment.databases, **environment.servers}
+    has_sets = only_stanzas or any(each.complete for each in listed)
+    note = "" if has_sets else why_no_sets(environment, store, database, from_copy)
     if as_json:
         _print_document(environment.name, listed, kept_by, being_written, stanzas, note)
         return
@@ -104,10 +106,13 @@ def list_sets_command(
         output.say(f"{environment.name}: {note}", output.WARN)
     print_sets(listed, kept_by, being_written, now, environment.timezone)
     if left_out:
-        newest = f"The newest {limit or NEWEST_SHOWN} of each database"
-        output.say(f"{newest}; to list all: --all, or name a database", output.QUIET)
+        _say_that_sets_are_hidden(limit or NEWEST_SHOWN)
     if stanzas:
         print_stanzas(stanzas, now, environment.timezone, below=bool(listed or note))
+
+
+def _say_that_sets_are_hidden(shown: int) -> None:
+    output.say(f"The newest {shown} of each database; to list all: --all, or name a database", output.QUIET)
 
 
 def _print_document(
