@@ -1,9 +1,11 @@
-"""The AWS emulator, with four corrections.
+"""The AWS emulator, with five corrections.
 
 It answers the calls about budgets that the AWS provider makes and that moto lacks. Without answers, the provider asks
 again for many minutes. It does not apply policies that refuse requests without TLS: moto ignores their condition and
 would refuse all requests, and the tests have no TLS. It answers what object lock an object has, which moto cannot. It
 writes one object at a time: moto looks whether a key exists before it writes, so two writers could create the same key.
+It sends a response's headers and body together. When the body arrives later, Terraform sometimes repeats the request
+for a lock, and then waits for its own lock.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from moto.budgets.responses import BudgetsResponse
 from moto.iam.access_control import IAMPolicy, PermissionResult
 from moto.s3.models import FakeBucket
 from moto.s3.responses import S3Response
-from moto.server import main
+from moto.server import MotoRequestHandler, main
 
 NO_TLS = {"Bool": {"aws:SecureTransport": "false"}}
 
@@ -93,4 +95,5 @@ if __name__ == "__main__":
     FakeBucket.get_permission = get_permission
     setattr(S3Response, get_object.__name__, get_object)
     setattr(S3Response, put_object.__name__, put_object)
+    MotoRequestHandler.wbufsize = 65_536  # without a buffer, headers and body are sent one after the other
     main()
