@@ -128,8 +128,11 @@ def start(major: int, folder: Path, settings: Mapping[str, str] | None = None) -
 def fresh(server: Server, name: str) -> Iterator[Database]:
     """Create a database; it is dropped afterwards, even if clients are still connected."""
     quoted = sql.Identifier(name)
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(quoted)
+    if server.major >= 15:  # without fsync, a copy of the files takes a third of the time
+        create += sql.SQL(" STRATEGY file_copy")
     with server.connect() as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(quoted))
+        connection.execute(create)
     try:
         yield Database(server, name)
     finally:

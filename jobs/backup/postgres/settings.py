@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from jobs.backup.postgres import copies, quoting
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 _FIRST_WITH_PROVIDERS = 15
+_FIRST_WITH_STRATEGIES = 15
 _ROLE_SETTING = re.compile(r'"((?:[^"]|"")*)" (.+)', re.DOTALL)
 _ELEMENT = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^,]*?))\s*(?:,|$)')
 
@@ -104,12 +105,23 @@ _PRIVILEGES = """SELECT privilege_type || ' TO ' || CASE WHEN grantee = 0 THEN '
 
 
 def create_statement(
-    database: str, properties: DatabaseProperties, major: int, *, tablespace: str | None = None, closed: bool = False
+    database: str,
+    properties: DatabaseProperties,
+    major: int,
+    *,
+    tablespace: str | None = None,
+    closed: bool = False,
+    durable: bool = True,
 ) -> str:
-    """Return CREATE DATABASE with the original locale. Nobody can connect to a `closed` one, not even superusers."""
+    """Return CREATE DATABASE with the original locale. Nobody can connect to a `closed` one, not even superusers.
+
+    A server that is not `durable` copies the files of the template, which takes least without fsync. On other servers
+    the checkpoints of such a copy would slow down everybody.
+    """
     options = [
         f"CREATE DATABASE {quoting.identifier(database)} TEMPLATE template0",
         _locale(properties, major),
+        *_strategy(major, durable=durable),
         *([f"TABLESPACE {quoting.identifier(tablespace)}"] if tablespace is not None else []),
         *(["ALLOW_CONNECTIONS false"] if closed else []),
     ]
@@ -142,15 +154,15 @@ def connection_limit_statement(database: str, properties: DatabaseProperties) ->
 
 
 def create_statement_without_locale(
-    database: str, properties: DatabaseProperties, major: int, *, closed: bool = False
+    database: str, properties: DatabaseProperties, major: int, *, closed: bool = False, durable: bool = True
 ) -> str:
     """Return CREATE DATABASE with the original encoding and the locale C, which every server has."""
-    provider = " LOCALE_PROVIDER libc" if major >= _FIRST_WITH_PROVIDERS else ""
-    encoding = quoting.literal(properties.encoding)
-    return (
-        f"CREATE DATABASE {quoting.identifier(database)} TEMPLATE template0 ENCODING {encoding}{provider} "
-        f"LC_COLLATE 'C' LC_CTYPE 'C'{' ALLOW_CONNECTIONS false' if closed else ''}"
-    )
+    plain = replace(properties, collate="C", ctype="C", locale_provider="libc", locale=None)
+    return create_statement(database, plain, major, closed=closed, durable=durable)
+
+
+def _strategy(major: int, *, durable: bool) -> list[str]:
+    return ["STRATEGY file_copy"] if major >= _FIRST_WITH_STRATEGIES and not durable else []
 
 
 def _locale(properties: DatabaseProperties, major: int) -> str:

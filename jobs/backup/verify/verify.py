@@ -329,8 +329,9 @@ def _scratch_database(
 ) -> Iterator[tuple[Endpoint, tuple[str, ...]]]:
     """Create a database, with locale C if the server lacks the locale of the set: row counts do not depend on it."""
     with maintenance_connection(server.endpoint.with_database(SCRATCH_DATABASE)) as connection:
-        closed = not server.temporary
-        create = partial(_create_scratch_database, connection, properties=properties, major=major, closed=closed)
+        create = partial(
+            _create_scratch_database, connection, properties=properties, major=major, temporary=server.temporary
+        )
         if server.temporary:
             name, notes = SCRATCH_DATABASE, create(SCRATCH_DATABASE)
         else:
@@ -347,18 +348,20 @@ def _scratch_database(
 
 
 def _create_scratch_database(
-    connection: psycopg.Connection[Any], name: str, *, properties: DatabaseProperties, major: int, closed: bool
+    connection: psycopg.Connection[Any], name: str, *, properties: DatabaseProperties, major: int, temporary: bool
 ) -> tuple[str, ...]:
     """Create a database, and return a note if it has another locale."""
     import psycopg
 
+    closed, durable = not temporary, not temporary
+    create = partial(database_settings.create_statement, closed=closed, durable=durable)
+    without_locale = partial(database_settings.create_statement_without_locale, closed=closed, durable=durable)
     try:
-        connection.execute(database_settings.create_statement(name, properties, major, closed=closed))
+        connection.execute(create(name, properties, major))
     except (psycopg.errors.InsufficientPrivilege, psycopg.errors.DuplicateDatabase):
         raise
     except psycopg.errors.DatabaseError as error:
-        without_locale = database_settings.create_statement_without_locale(name, properties, major, closed=closed)
-        connection.execute(without_locale)
+        connection.execute(without_locale(name, properties, major))
         return (f"restored with locale C, because the scratch server says: {error.diag.message_primary}",)
     return ()
 

@@ -69,6 +69,18 @@ def test_a_copy_is_created_in_the_tablespace_of_the_database() -> None:
     assert statement.endswith("LC_CTYPE 'C' TABLESPACE \"fast disk\" ALLOW_CONNECTIONS false")
 
 
+@pytest.mark.parametrize(
+    ("major", "durable", "copies_files"), [(14, False, False), (15, False, True), (15, True, False), (18, False, True)]
+)
+def test_only_a_server_that_is_not_durable_copies_the_files_of_the_template(
+    major: int, durable: bool, copies_files: bool
+) -> None:
+    for statement in (create_statement, create_statement_without_locale):
+        created = statement("shop", LIBC, major, durable=durable)
+        assert created.endswith(" STRATEGY file_copy") is copies_files
+        assert ("STRATEGY" in created) is copies_files
+
+
 def test_without_locale_only_the_encoding_is_kept() -> None:
     assert create_statement_without_locale("shop", ICU, 18) == (
         "CREATE DATABASE \"shop\" TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C'"
