@@ -82,7 +82,7 @@ if TYPE_CHECKING:
         wrong_hash,
     )
     from jobs.backup.sets.trust import result_signer, trust_of
-    from jobs.backup.sets.undelete import bring_back_objects, lost_objects
+    from jobs.backup.sets.undelete import bring_back_objects, lost_objects, piece_hashes
     from jobs.backup.sources import (
         by_server,
         databases_with_sets,
@@ -178,7 +178,7 @@ _NAMES = {
         "wrong_hash",
     ),
     "sets.trust": ("result_signer", "trust_of"),
-    "sets.undelete": ("bring_back_objects", "lost_objects"),
+    "sets.undelete": ("bring_back_objects", "lost_objects", "piece_hashes"),
     "sources": (
         "by_server",
         "databases_with_sets",
@@ -299,6 +299,7 @@ __all__ = [
     "parse_time",
     "password_in_file",
     "pg_amcheck_for",
+    "piece_hashes",
     "plan_restore",
     "reach",
     "read_piece",

@@ -51,13 +51,14 @@ def undelete_command(
     Needs a bucket with versioning. Copies the versions of the set that were current then over those of today, and locks
     them again. At that time, the set must have been signed by a trusted key, with all its pieces. Deletes nothing.
     """
-    from jobs.backup import choose_set, lost_objects, open_set, require_pieces, sets_of
+    from jobs.backup import choose_set, lost_objects, open_set, piece_hashes, require_pieces, sets_of
 
     environment = arguments.open_environment(ctx, environment_name)
     past, present = arguments.past_store(environment, None, store_as_of), arguments.unmarked_store(environment)
     selected = choose_set(sets_of(environment, past, database), database, set_id, now=datetime.now(UTC))
-    require_pieces(open_set(past, selected, None))
-    lost = lost_objects(past, present, selected.prefix)
+    stored = open_set(past, selected, None)
+    require_pieces(stored)
+    lost = lost_objects(past, present, selected.prefix, piece_hashes(stored))
     if lost and not dry_run:
         _confirm(environment, f"bring back set {selected.id} of {database}", yes=yes, yes_to=yes_to)
         _bring_back(environment, past, present, selected, lost)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 
+from jobs.backup import bring_back_objects, lost_objects
+from jobs.store import open_store, s3
 from tests.parts.crew import Repository
 from tests.parts.patience import until
 from tests.parts.postgres import Database
 from tests.parts.s3 import Bucket, with_object_lock
+from tests.parts.store import Settings
 
 
 @pytest.fixture
@@ -83,3 +87,25 @@ def test_a_thief_empties_the_bucket(repository: Repository, shop: Callable[..., 
     for time, why in ((monday, "the store was not made for staging then"), (after, "the store was not made for")):
         assert why in repository.crew(*at("list", time)).err
     assert "in the future" in repository.crew(*at("list", "2099-01-01")).err
+
+
+def test_an_object_that_was_copied_in_parts_is_not_lost_although_its_etag_changed(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3, "COPIED_PART", 5 << 20)
+    store, body = open_store(Settings(bucket.url, region=bucket.region, endpoint=bucket.endpoint)), bytes(9 << 20)
+    with store.upload("a/piece") as upload:
+        upload.write(body)
+        upload.complete()
+    [uploaded] = store.list("a/")
+    hashes = {"a/piece.0": hashlib.sha256(body).hexdigest()}
+    past = store.as_of(datetime.fromisoformat(next_second()))
+    assert lost_objects(past, store, "a/") == []
+    store.delete(["a/piece.0"])
+    assert lost_objects(past, store, "a/") == [uploaded]
+    bring_back_objects(past, [uploaded], None, lambda: None)
+    [copied] = store.list("a/")
+    assert copied.version != uploaded.version
+    assert lost_objects(past, store, "a/") == lost_objects(past, store, "a/", hashes) == []
+    store.put("a/piece.0", b"x" * len(body))
+    assert lost_objects(past, store, "a/") == lost_objects(past, store, "a/", hashes) == [uploaded]
