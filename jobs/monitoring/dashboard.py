@@ -9,7 +9,18 @@ from typing import Any
 
 from deploys.lib.postgres.pitr_metrics import PREFIX as PITR
 from jobs.run.job import Outcome
-from jobs.run.metrics import ATTEMPTS, CODES, DURATION, FIGURE, LAST_RUN, LAST_SUCCESS, MISSED, OUTCOME, PERIOD
+from jobs.run.metrics import (
+    ATTEMPTS,
+    CODES,
+    DURATION,
+    EVIDENCE_GAP,
+    FIGURE,
+    LAST_RUN,
+    LAST_SUCCESS,
+    MISSED,
+    OUTCOME,
+    PERIOD,
+)
 
 CHOSEN = 'environment=~"$environment"'
 JOB_LEGEND = "{{environment}} {{crew_job}} {{subject}}"
@@ -82,6 +93,10 @@ PANELS = (
         ),
     ),
     Panel(
+        "Evidence: longest gap of 90 days in periods (alert above 1.5)",
+        ((f"{metric_query(EVIDENCE_GAP.name)} / {metric_query(PERIOD.name)}", JOB_LEGEND),),
+    ),
+    Panel(
         "Sets in each copy, and those that could not be copied",
         (
             (figure_query("copy", "sets"), f"{SUBJECT_LEGEND} sets"),
@@ -100,11 +115,13 @@ PANELS = (
             (figure_query("verify", "recovery_point_seconds"), f"{SUBJECT_LEGEND} recovery point"),
         ),
         "s",
+        width=8,
     ),
     Panel(
         "Point-in-time recovery: time that WAL waits for the archive (alert above 5 min)",
         ((f"{PITR}_archive_lag_seconds", "{{instance}}"),),
         "s",
+        width=8,
     ),
     Panel(
         "Point-in-time recovery: age of the newest backup in each repository",
@@ -115,6 +132,7 @@ PANELS = (
             ),
         ),
         "s",
+        width=8,
     ),
     Panel(
         "Drift of stacks and hosts",

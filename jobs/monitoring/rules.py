@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from deploys.lib.postgres.pitr_metrics import PREFIX as PITR
 from jobs.run.job import Outcome
-from jobs.run.metrics import CODES, FIGURE, LAST_RUN, LAST_SUCCESS, OUTCOME, PERIOD
+from jobs.run.metrics import CODES, EVIDENCE_GAP, FIGURE, LAST_RUN, LAST_SUCCESS, OUTCOME, PERIOD
 
 REPLICATION = "groundcrew_replication"  # written by deploys/lib/postgres/replication_metrics.sh
 RUN = "{{ $labels.environment }}: {{ $labels.crew_job }} of {{ $labels.subject }}"
@@ -48,6 +48,12 @@ def budget_expression(figure: str) -> str:
     return f'{FIGURE.name}{{crew_job="cost",figure="{figure}"}} >= 100'
 
 
+def evidence_gap_expression() -> str:
+    """Return an expression: in the last week a gap ended that was longer than all others, and than 1.5 periods."""
+    new_gap = f"{EVIDENCE_GAP.name} > 1.5 * {PERIOD.name} and changes({EVIDENCE_GAP.name}[7d]) > 0"
+    return f"{new_gap} and time() - {LAST_SUCCESS.name} <= 1.5 * {PERIOD.name}"
+
+
 RULES = (
     Rule(
         "GroundcrewBackupOverdue",
@@ -64,6 +70,15 @@ RULES = (
         "warning",
         f"{RUN}: not verified for {{{{ $value | humanizeDuration }}}}, more than 1.5 times its period",
         SHOW_RUNS,
+    ),
+    Rule(
+        "GroundcrewEvidenceGap",
+        evidence_gap_expression(),
+        "1m",
+        "warning",
+        f"{RUN}: had a gap of {{{{ $value | humanizeDuration }}}}, more than 1.5 times its period",
+        "Write down why, for an audit; show the gap: "
+        "crew backups evidence {{ $labels.environment }} --since 90d --html evidence.html",
     ),
     Rule(
         "GroundcrewCopyOverdue",

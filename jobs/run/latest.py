@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from jobs.run.documents import from_iso
@@ -16,6 +16,9 @@ from jobs.run.ticks import EARLY
 
 TICKS_KEPT = 5
 FIGURES_KEPT = 10
+GAPS_KEPT = 10
+EVIDENCE_PERIOD = timedelta(days=90)
+_COUNTED = {"backup": (Outcome.DONE, Outcome.FINDING), "verify": (Outcome.DONE,)}  # a set that shrank is a backup, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,14 @@ class RunSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class EvidenceGap:
+    """The time between two backups, or two passed verifications, and when it ended."""
+
+    ended: datetime
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class SubjectRuns:
     """The newest run of a subject, the newest run of its newest tick, and the newest ticks that have a record."""
 
@@ -55,14 +66,19 @@ class SubjectRuns:
     """The end of the newest run that did not fail."""
     figures: tuple[Mapping[str, object], ...] = ()
     """What its job compares with earlier runs, newest first."""
+    counted: datetime | None = None
+    """The end of the newest run that is evidence: a backup, or a passed verification."""
+    gaps: tuple[EvidenceGap, ...] = ()
+    """The gaps of 90 days that are longer than all later ones, the longest first."""
 
-    def with_run(self, run: RunSummary, compared: Mapping[str, object] | None = None) -> SubjectRuns:
-        """Return the same after one more run, whose figures in `compared` later runs will need."""
+    def with_run(self, run: RunSummary, compared: Mapping[str, object] | None = None, job: str = "") -> SubjectRuns:
+        """Return the same after one more run of a job, whose figures in `compared` later runs will need."""
         latest = run.started + EARLY  # later ticks come from a clock that was wrong
         ticks = {tick for tick in (*self.ticks, run.tick) if tick and tick <= latest}
         known = self.of_tick if self.of_tick and self.of_tick.tick in ticks else None
         is_newest = run.tick is not None and (known is None or known.time <= run.tick)
         is_good = run.outcome is Outcome.DONE
+        is_counted = bool(compared) and run.outcome in _COUNTED.get(job, ())  # one that found nothing to do is none
         return SubjectRuns(
             last=run,
             of_tick=run if is_newest else known,
@@ -72,7 +88,20 @@ class SubjectRuns:
             succeeded=run.ended if is_good else self.succeeded,
             completed=run.ended if run.complete else self.completed,
             figures=(compared, *self.figures)[:FIGURES_KEPT] if compared else self.figures,
+            counted=run.ended if is_counted else self.counted,
+            gaps=self._gaps_at(run.ended) if is_counted else self.gaps,
         )
+
+    def _gaps_at(self, at: datetime) -> tuple[EvidenceGap, ...]:
+        """Return the gaps of the 90 days before a time, with the one that ends then."""
+        newest = EvidenceGap(at, max(0.0, (at - self.counted).total_seconds() if self.counted else 0.0))
+        recent = (each for each in self.gaps if abs(at - each.ended) < EVIDENCE_PERIOD)
+        return (*(each for each in recent if each.seconds > newest.seconds), newest)[:GAPS_KEPT]
+
+    @property
+    def longest_gap(self) -> float | None:
+        """The seconds of the longest gap of the 90 days before the last run; None for a job that gives no evidence."""
+        return self._gaps_at(self.last.ended)[0].seconds if self.last and self.counted else None
 
     def earlier_try(self, tick: datetime) -> RunSummary | None:
         """Return the newest run of the same tick."""
@@ -99,7 +128,10 @@ def parse_subject_runs(fields: Mapping[str, Any]) -> SubjectRuns:
         ticks=tuple(datetime.fromisoformat(tick) for tick in fields["ticks"]),
         figures=tuple(fields["figures"]),
         **{name: from_iso(fields[name]) for name in ("first", "problem_since", "succeeded")},
-        completed=from_iso(fields.get("completed")),
+        **{name: from_iso(fields.get(name)) for name in ("completed", "counted")},
+        gaps=tuple(
+            EvidenceGap(datetime.fromisoformat(each["ended"]), each["seconds"]) for each in fields.get("gaps", ())
+        ),
     )
 
 

@@ -8,13 +8,14 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inventories import Environment
 from inventories.printable import printable
 from jobs.run.job import Outcome
+from jobs.run.latest import NO_RUNS, SubjectRuns
 from jobs.run.record import Record
 from jobs.run.ticks import period
 
@@ -44,13 +45,18 @@ ATTEMPTS = Metric("groundcrew_last_run_attempts", "Number of attempts of the las
 MISSED = Metric("groundcrew_last_run_missed_ticks", "Number of scheduled times without a run before the last run.")
 FIGURE = Metric("groundcrew_last_run_figure", "A number of the last run; the label figure holds its name and unit.")
 PERIOD = Metric("groundcrew_period_seconds", "Time between two scheduled times; only for scheduled jobs.")
-METRICS = (LAST_RUN, LAST_SUCCESS, DURATION, OUTCOME, ATTEMPTS, MISSED, PERIOD, FIGURE)
+EVIDENCE_GAP = Metric(
+    "groundcrew_evidence_gap_seconds",
+    "Longest time between two backups, or two passed verifications, in the 90 days before the last run.",
+)
+METRICS = (LAST_RUN, LAST_SUCCESS, DURATION, OUTCOME, ATTEMPTS, MISSED, PERIOD, EVIDENCE_GAP, FIGURE)
+_KEPT = (LAST_SUCCESS.name, EVIDENCE_GAP.name)  # without a newer value
 
 CODES = {Outcome.DONE: 0, Outcome.FAILED: 1, Outcome.DIED: 1, Outcome.FINDING: 2}
 
 
-def samples_of(record: Record, to_next_tick: timedelta | None = None, last_success: datetime | None = None) -> Samples:
-    """Return the samples of one run; `last_success` is the end of an earlier one."""
+def samples_of(record: Record, to_next_tick: timedelta | None = None, runs: SubjectRuns = NO_RUNS) -> Samples:
+    """Return the samples of one run; `runs` is what its lock keeps about it and the runs before."""
     labels = {"environment": record.environment, "crew_job": record.job, "subject": printable(record.subject)}
     ended = record.ended.timestamp()
     values = {
@@ -60,18 +66,19 @@ def samples_of(record: Record, to_next_tick: timedelta | None = None, last_succe
         ATTEMPTS: record.attempts,
         MISSED: record.missed.ticks if record.missed else 0,
     }
-    values |= {LAST_SUCCESS: last_success.timestamp()} if last_success else {}
+    values |= {LAST_SUCCESS: runs.completed.timestamp()} if runs.completed else {}
     values |= {LAST_SUCCESS: ended} if record.summary.complete else {}
     values |= {PERIOD: to_next_tick.total_seconds()} if to_next_tick else {}
+    values |= {EVIDENCE_GAP: runs.longest_gap} if runs.longest_gap is not None else {}
     samples = {(metric.name, _labels(labels)): float(value) for metric, value in values.items()}
     figures = {printable(name): value for name, value in record.figures.items() if isinstance(value, int | float)}
     return samples | {(FIGURE.name, _labels({**labels, "figure": name})): float(v) for name, v in figures.items()}
 
 
 def merged(old: Samples, new: Samples) -> Samples:
-    """Replace the old samples of the same subjects. The last success stays until there is a later one."""
+    """Replace the old samples of the same subjects. The last success and the gap stay until there is a later value."""
     replaced = {_of(labels) for _, labels in new}
-    kept = {key: v for key, v in old.items() if _of(key[1]) not in replaced or key[0] == LAST_SUCCESS.name}
+    kept = {key: v for key, v in old.items() if _of(key[1]) not in replaced or key[0] in _KEPT}
     return {**kept, **new}
 
 
@@ -91,6 +98,7 @@ def write(
     environment: Environment,
     line: str | None = None,
     has_subject: Callable[[str], bool] = lambda _subject: True,
+    runs: SubjectRuns = NO_RUNS,
 ) -> None:
     """Write a run's samples to the environment's textfile, if it has one; `line` is the job's cron line."""
     if environment.metrics.textfile:
@@ -98,7 +106,7 @@ def write(
         to_next_tick = period(line, environment.timezone, record.started) if line else None
         with _locked(textfile):
             old = without_removed_subjects(from_text(_read(textfile)), record.environment, record.job, has_subject)
-            _replace(textfile, to_text(merged(old, samples_of(record, to_next_tick))))
+            _replace(textfile, to_text(merged(old, samples_of(record, to_next_tick, runs))))
 
 
 def to_text(samples: Samples) -> str:

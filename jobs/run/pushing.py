@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 
+from jobs.run.latest import NO_RUNS, SubjectRuns
 from jobs.run.metrics import collected, samples_of
 from jobs.run.record import Record
 
@@ -19,14 +20,14 @@ class MetricsGateway:
         self._url = url
         self._paused_until = 0.0
 
-    def push(self, record: Record, to_next_tick: timedelta | None = None) -> None:
+    def push(self, record: Record, to_next_tick: timedelta | None = None, runs: SubjectRuns = NO_RUNS) -> None:
         """Replace the metrics of the record's subject; the last success stays until there is a later one."""
         if not self._url or time.monotonic() < self._paused_until:
             return
         from prometheus_client import pushadd_to_gateway
 
         group = {"environment": record.environment, "crew_job": record.job, "subject": record.subject}
-        registry = collected(samples_of(record, to_next_tick))
+        registry = collected(samples_of(record, to_next_tick, runs))
         try:
             pushadd_to_gateway(self._url, "groundcrew", registry, group, PUSH_TIMEOUT)
         except OSError:

@@ -26,7 +26,7 @@ from jobs.run.documents import utc_now
 from jobs.run.heartbeat import Heartbeat
 from jobs.run.holders import write_snapshot
 from jobs.run.job import Job, Options, Outcome, Result
-from jobs.run.latest import RunSummary
+from jobs.run.latest import NO_RUNS, RunSummary, SubjectRuns
 from jobs.run.lease import Holder, Lease, Lock, LockHeld, acquire, holder_to, lock_key
 from jobs.run.progress import end_bars
 from jobs.run.pushing import MetricsGateway
@@ -283,9 +283,8 @@ class JobRunner:
             result = failed_result(run, error)
         record = self._save(run, self._record(run, result, lease, earlier, gap))
         if lease.seconds_left() > 0 and not lease.lost:
-            compared = {name: record.figures[name] for name in self.job.compared if name in record.figures}
-            lease.runs = lease.runs.with_run(record.summary, compared)
-        self._announce(run, record)
+            lease.runs = lease.runs.with_run(record.summary, self._compared(record), run.job)
+        self._announce(run, record, lease.runs)
         return record
 
     def _record_death(self, run: RunContext, lease: Lease, dead: Holder) -> None:
@@ -294,7 +293,10 @@ class JobRunner:
         if record is None:
             record = record_of_dead_run(self.environment.name, run.name, dead)
             self._retry_store(partial(self.store.put, record.key, record_to(record)), run, run.stop.wait)
-        lease.runs = lease.runs.with_run(record.summary)
+        lease.runs = lease.runs.with_run(record.summary, self._compared(record), run.job)
+
+    def _compared(self, record: Record) -> dict[str, object]:
+        return {name: record.figures[name] for name in self.job.compared if name in record.figures}
 
     def _find_record(self, run: RunContext, run_id: str) -> Record | None:
         return self._retry_store(partial(find_record, self.store, self.environment.name, run_id), run, run.stop.wait)
@@ -302,7 +304,7 @@ class JobRunner:
     def _skip(self, run: RunContext, lease: Lease, earlier: Record) -> Record:
         run.log.info("run skipped, already complete", by=earlier.run, outcome=earlier.outcome)
         if lease.holder.took_over:  # the run that died possibly has not sent its alerts
-            self._announce(run, earlier)
+            self._announce(run, earlier, lease.runs)
         return replace(earlier, sentence=already_done(earlier, self.now(), self.environment.timezone))
 
     def _missed_ticks(self, run: RunContext, lease: Lease) -> Gap | None:
@@ -389,14 +391,14 @@ class JobRunner:
             return replace(record, outcome=Outcome.FAILED, sentence=sentence)
         return record
 
-    def _announce(self, run: RunContext, record: Record) -> None:
+    def _announce(self, run: RunContext, record: Record, runs: SubjectRuns = NO_RUNS) -> None:
         """Write metrics and queue alerts; an error there does not fail the run. After Ctrl-C, send no alert."""
         self.traces.add(record, run.steps)
         try:
             line = self.job.schedule(self.environment, record.subject)
-            metrics.write(record, self.environment, line, partial(self.job.has_subject, self.environment))
+            metrics.write(record, self.environment, line, partial(self.job.has_subject, self.environment), runs)
             to_next_tick = period(line, self.environment.timezone, record.started) if line else None
-            self.gateway.push(record, to_next_tick)
+            self.gateway.push(record, to_next_tick, runs)
         except Exception as error:
             run.log.warning("metrics not written", why=redact(str(error)))
         if record.stopped != "stopped by SIGINT":

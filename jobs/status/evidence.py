@@ -123,13 +123,13 @@ def database_evidence(
     of_job = {job: [each for each in records if each.job == job] for job in JOBS_OF_EVIDENCE}
     done = [each for each in of_job["backup"] if each.outcome in _GOOD]
     verified = [each for each in of_job["verify"] if each.outcome is Outcome.DONE and _seconds(each) is not None]
-    waits = [later - earlier for earlier, later in pairwise([*(each.started for each in done), until])] if done else []
     times = [seconds for each in verified if (seconds := _seconds(each)) is not None]
     return {
         "database": name,
         "backups_done": len(done),
         "backups_failed": len(of_job["backup"]) - len(done),
-        "longest_time_between_backups_seconds": round(max(waits).total_seconds()) if waits else None,
+        "longest_time_between_backups_seconds": _longest_wait([each.started for each in done], until),
+        "longest_time_between_verifications_seconds": _longest_wait([each.ended for each in verified], until),
         "verifications_passed": len(verified),
         "verifications_failed": sum(each.outcome is not Outcome.DONE for each in of_job["verify"]),
         "longest_recovery_time_seconds": round(max(times), 1) if times else None,
@@ -146,6 +146,12 @@ def database_evidence(
         "copies": {"runs": len(of_job["copy"]), "failed": sum(not _is_good(each) for each in of_job["copy"])},
         "sets": [_set_line(each) for each in sets],
     }
+
+
+def _longest_wait(times: Sequence[datetime], until: datetime) -> int | None:
+    """Return the longest time from one of these times to the next, or to the end; None without any."""
+    waits = [later - earlier for earlier, later in pairwise([*times, until])]
+    return round(max(waits).total_seconds()) if waits else None
 
 
 def _seconds(record: Record) -> float | None:

@@ -41,7 +41,7 @@ def _samples(environment: Environment, store: Store, name: str, holder: Holder, 
     job, _, subject = name.partition("/")
     line = find_job(job).schedule(environment, subject)
     to_next_tick = period(line, environment.timezone, now) if line else None
-    return samples_of(_last_record(environment, store, name, holder), to_next_tick, holder.runs.completed)
+    return samples_of(_last_record(environment, store, name, holder), to_next_tick, holder.runs)
 
 
 def _last_record(environment: Environment, store: Store, name: str, holder: Holder) -> Record:

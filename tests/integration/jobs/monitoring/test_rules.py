@@ -13,7 +13,7 @@ import pytest
 
 from jobs.monitoring import rules
 from jobs.monitoring.dashboard import PANELS
-from jobs.run.metrics import FIGURE, LAST_RUN, LAST_SUCCESS, OUTCOME, PERIOD
+from jobs.run.metrics import EVIDENCE_GAP, FIGURE, LAST_RUN, LAST_SUCCESS, OUTCOME, PERIOD
 from tests.parts.needs import needs
 
 pytestmark = needs("promtool")
@@ -75,6 +75,12 @@ CASES: list[tuple[str, list[dict[str, str]], str, set[str]]] = [
     ("a backup is late", but(series(LAST_SUCCESS.name, "backup", always(0))), "1h30m", set()),
     ("a backup is overdue", but(series(LAST_SUCCESS.name, "backup", always(0))), "1h36m", {"BackupOverdue"}),
     ("a verification is overdue", but(series(LAST_SUCCESS.name, "verify", always(0))), "2h", {"VerificationOverdue"}),
+    ("evidence has a gap for a week", but(series(EVIDENCE_GAP.name, "backup", "3600x99 90000x5000")), "12h",
+     {"EvidenceGap"}),
+    ("the gap is short", but(series(EVIDENCE_GAP.name, "backup", "3600x99 5000x5000")), "12h", set()),
+    ("the gap is old", but(series(EVIDENCE_GAP.name, "backup", always(90000))), "12h", set()),
+    ("the gap still lasts", but(series(EVIDENCE_GAP.name, "verify", "3600x99 90000x5000"),
+        series(LAST_SUCCESS.name, "verify", always(0))), "12h", {"VerificationOverdue"}),
     ("a copy is overdue", [*healthy(), series(LAST_SUCCESS.name, "copy", always(0), "offsite.shop"),
         series(PERIOD.name, "copy", always(3600), "offsite.shop")], "2h", {"CopyOverdue"}),
     ("a set could not be copied", [*healthy(), series(OUTCOME.name, "copy", always(2), "offsite.shop")], "10m",

@@ -40,7 +40,7 @@ def test_prometheus_gets_the_same_figures_from_a_gateway_and_from_the_store(tmp_
         metrics_server(("127.0.0.1", 0), lambda: to_text(stored_samples(env, store, utc_now()))) as server,
     ):
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        work = job(lambda _run: Result(results.pop(0), "x", {"stored_bytes": 12}))
+        work = job(lambda _run: Result(results.pop(0), "x", {"stored_bytes": 12}), compared=("stored_bytes",))
         (first,) = run_job(work, env, store, Options())
         run_job(work, env, store, Options())
         config = tmp_path / "prometheus.yml"
@@ -52,6 +52,9 @@ def test_prometheus_gets_the_same_figures_from_a_gateway_and_from_the_store(tmp_
             assert set(values(prometheus, "groundcrew_last_run_outcome").values()) == {1.0}
             success = values(prometheus, "groundcrew_last_success_timestamp_seconds")
             assert [round(value) for value in success.values()] == [round(first.ended.timestamp())] * 2
+            gaps = values(prometheus, "groundcrew_evidence_gap_seconds")
+            assert len(gaps) == 2
+            assert len(set(gaps.values())) == 1
             assert set(values(prometheus, 'groundcrew_last_run_figure{figure="stored_bytes"}').values()) == {12.0}
         server.shutdown()
 

@@ -13,6 +13,7 @@ from jobs.cost.job import figures, month_report
 from jobs.monitoring import dashboard, rules
 from jobs.monitoring.__main__ import FILES
 from jobs.run import Options, run_job
+from jobs.run.latest import NO_RUNS
 from jobs.run.metrics import METRICS, from_text, samples_of, to_text
 from tests.parts.bills import Account, at
 from tests.parts.runs import done, environment, job, store_in
@@ -31,13 +32,19 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """Return the metrics that a run writes, with their labels."""
     (record,) = run_job(job(done), environment(), store_in(tmp_path_factory.mktemp("store")), Options())
     found: dict[str, set[str]] = {}
-    for name, labels in from_text(to_text(samples_of(record, timedelta(hours=1)))):
+    runs = NO_RUNS.with_run(record.summary, record.figures, record.job)
+    for name, labels in from_text(to_text(samples_of(record, timedelta(hours=1), runs))):
         found.setdefault(name, set()).update(label for label, _ in labels)
     return found
 
 
 def test_a_run_writes_every_metric(written: dict[str, set[str]]) -> None:
     assert set(written) == {metric.name for metric in METRICS}
+
+
+def test_the_documentation_lists_every_metric() -> None:
+    page = (Path(dashboard.__file__).parents[2] / "docs/watching.md").read_text()
+    assert set(re.findall(r"^\| `(groundcrew_\w+)` \|", page, re.M)) == {metric.name for metric in METRICS}
 
 
 @pytest.mark.parametrize(("name", "expression"), RULES + QUERIES)

@@ -68,7 +68,7 @@ def use_record(body: bytes) -> None:
         evidence = database_evidence(
             "shop", [done], [], to_next=timedelta(days=1), policy="", since=NOW - timedelta(days=2), until=NOW
         )
-        for name in ("longest_recovery_time_seconds", "longest_time_between_backups_seconds"):
+        for name in ("longest_recovery_time_seconds", "longest_time_between_verifications_seconds"):
             assert format_duration(timedelta(seconds=evidence[name] or 0))
 
 
@@ -76,6 +76,7 @@ def use_lock(body: bytes) -> None:
     holder = holder_from("key", body)
     for use in (holder.expired, holder.overdue, holder.runs.earlier_try, holder.runs.tick_before):
         use(NOW)
+    assert holder.runs.longest_gap is None or holder.runs.longest_gap >= 0
     lock_held("staging", "backup/shop", holder, NOW, ZoneInfo("Europe/Berlin"))
     process_is_gone(replace(holder, host=socket.gethostname()))
     assert holder.runs.times is not None

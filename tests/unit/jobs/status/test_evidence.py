@@ -71,6 +71,7 @@ def test_the_evidence_about_a_database() -> None:
     found = evidence()
     assert (found["backups_done"], found["backups_failed"]) == (2, 1)
     assert found["longest_time_between_backups_seconds"] == 2 * 86400
+    assert found["longest_time_between_verifications_seconds"] == 86369, "since its end"
     assert (found["verifications_passed"], found["longest_recovery_time_seconds"]) == (1, 71.3)
     assert [(line["by"], line["sentence"]) for line in found["restores"]] == [("ada@laptop", "set 3f9a into <shop>")]
     states = [(each["trusted"], each["verification"]) for each in found["sets"]]

@@ -24,10 +24,13 @@ def test_they_are_those_of_the_textfile(tmp_path: Path) -> None:
     textfile = tmp_path / "groundcrew.prom"
     env, store = environment(textfile=textfile, more=SHOP), store_in(tmp_path / "store")
     for hours, outcome in ((0, Outcome.DONE), (6, Outcome.FINDING), (12, Outcome.FAILED)):
-        work = job(lambda _run, o=outcome: Result(o, "x", {"stored_bytes": 12}), line="0 */6 * * *")
+        work = job(
+            lambda _run, o=outcome: Result(o, "x", {"stored_bytes": 12}), line="0 */6 * * *", compared=("stored_bytes",)
+        )
         run_job(work, env, store, Options(), now=clock(NOON + timedelta(hours=hours)))
     written = run_metrics.from_text(textfile.read_text())
     assert stored_samples(env, store, NOON + timedelta(hours=12)) == written
+    assert [value for (name, _), value in written.items() if name == run_metrics.EVIDENCE_GAP.name] == [6 * 3600]
 
 
 def test_subjects_that_left_the_file_have_none(tmp_path: Path) -> None:
