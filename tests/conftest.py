@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import signal
@@ -47,8 +48,13 @@ SLOW = (  # files and folders that start first
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Use two workers for each core, since tests wait for servers and hosts half of the time; at most four."""
-    return min(4, 2 * (os.cpu_count() or 1))
+    """Use two workers for each core, since tests wait for servers and hosts half of the time; at most four.
+
+    Unit tests hardly wait, and each worker has to collect all of them, so one worker more than cores is enough.
+    """
+    cores = os.cpu_count() or 1
+    only_unit = all(Path(argument).resolve().is_relative_to(TESTS / "unit") for argument in config.args)
+    return min(4, cores + 1 if only_unit else 2 * cores)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -74,6 +80,17 @@ def pytest_configure(config: pytest.Config) -> None:
         del os.environ[name]
     os.environ["PATH"] = servers.path(os.environ["PATH"])
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell makes its background jobs ignore it
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Keep the garbage collector away from the thousands of collected tests, which stay until the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

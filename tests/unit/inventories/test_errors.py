@@ -6,8 +6,6 @@ import ast
 from importlib import import_module
 from pathlib import Path
 
-import pytest
-
 from inventories import CrewError
 
 ROOT = Path(__file__).parents[3]
@@ -30,9 +28,10 @@ def exceptions() -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize(("module", "name"), exceptions())
-def test_each_exception_is_a_crew_error(module: str, name: str) -> None:
-    assert name in CAUGHT_NEARBY or issubclass(getattr(import_module(module), name), CrewError)
+def test_each_exception_is_a_crew_error() -> None:
+    found = [(module, name) for module, name in exceptions() if name not in CAUGHT_NEARBY]
+    assert len(found) > 20
+    assert [at for at in found if not issubclass(getattr(import_module(at[0]), at[1]), CrewError)] == []
 
 
 def test_an_error_keeps_its_lines() -> None:
