@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
 from jobs.backup.concurrent import ByteCounter, Cancellation, run_concurrently
 from jobs.backup.errors import BackupError, NeedsSuperuser
@@ -83,9 +83,13 @@ _MATERIALISED_VIEWS = """WITH RECURSIVE direct AS (
         WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid <> r.ev_class),
     reads AS (SELECT view, used FROM direct UNION
         SELECT reads.view, direct.used FROM reads JOIN direct ON direct.view = reads.used)
-    SELECT c.oid::pg_catalog.regclass::pg_catalog.text
-    FROM pg_catalog.pg_class c LEFT JOIN reads ON reads.view = c.oid
-    WHERE relkind = 'm' AND relispopulated GROUP BY c.oid ORDER BY pg_catalog.count(reads.used), c.oid"""
+    SELECT c.oid::pg_catalog.regclass::pg_catalog.text, o.rolname, NOT o.rolsuper AND NOT o.rolbypassrls
+        AND pg_catalog.bool_or(t.relrowsecurity
+            AND (t.relforcerowsecurity OR NOT pg_catalog.pg_has_role(o.oid, t.relowner, 'USAGE')))
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles o ON o.oid = c.relowner
+    LEFT JOIN reads ON reads.view = c.oid LEFT JOIN pg_catalog.pg_class t ON t.oid = reads.used
+    WHERE c.relkind = 'm' AND c.relispopulated GROUP BY c.oid, o.oid, o.rolname, o.rolsuper, o.rolbypassrls
+    ORDER BY pg_catalog.count(reads.used), c.oid"""
 
 
 # A function of a user can read other tables. COPY calls those of CHECK constraints, domains and generated columns.
@@ -431,10 +435,7 @@ def restore_constraints(
     selected: Collection[int] | None = None,
     restored: Collection[int] = frozenset(),
 ) -> None:
-    """Restore the definitions that come after the rows, or the selected ones, but not those that are `restored`.
-
-    Foreign keys come last.
-    """
+    """Restore the definitions that come after the rows, or the selected ones, but not those that are `restored`."""
     for entries in constraint_lists(_listing(task, archive)):
         with list_file([entry for entry in among(entries, selected) if entry not in restored]) as use_list:
             restore_definitions(task, "post-data", archive, use_list, jobs=task.streams)
@@ -758,19 +759,39 @@ def analyze(task: RestoreTask, command: str = "ANALYZE") -> None:
     """Collect statistics. Without them the first queries are slow."""
     with translated_errors(), task.executes.connect(autocommit=True) as connection:
         tables = [name for (name,) in connection.execute(_TABLES).fetchall()]
-    execute_all(task.executes, [f"{command} {name}" for name in tables], task.streams, task.run)
+    analyze_tables(task, tables, command)
 
 
 def refresh_materialised_views(task: RestoreTask) -> None:
     """Refresh all materialised views that have rows, those that others read first."""
+    statements = [f"REFRESH MATERIALIZED VIEW {name}" for name, _, _ in _materialised_views(task)]
+    execute_all(task.executes, statements, 1, task.run)
+
+
+def views_of_hidden_rows(task: RestoreTask) -> tuple[str, ...]:
+    """Return a note if materialised views have rows that row security hides from the owners of these views."""
+    views = [f"{name} of {owner}" for name, owner, hides in _materialised_views(task) if hides]
+    if not views:
+        return ()
+    fact = "materialised views have all rows of their tables, also those that row security hides from the view's owner"
+    return (f"{fact}: {and_more(views, _SHOWN)}; REFRESH MATERIALIZED VIEW applies the policies",)
+
+
+def _materialised_views(task: RestoreTask) -> list[tuple[str, str, bool]]:
+    """Return the name and the owner of each view that has rows, and whether row security hides rows from its owner."""
     with translated_errors(), task.into.connect(autocommit=True) as connection:
-        views = [name for (name,) in connection.execute(_MATERIALISED_VIEWS).fetchall()]
-    execute_all(task.executes, [f"REFRESH MATERIALIZED VIEW {name}" for name in views], 1, task.run)
+        return connection.execute(_MATERIALISED_VIEWS).fetchall()
 
 
 def execute_all(into: Endpoint, statements: Sequence[str], connections: int, run: Run) -> None:
-    """Execute statements over several connections."""
+    """Execute statements over several connections. A policy that hides rows from one is an error."""
     in_parallel(into, [partial(_execute, statement) for statement in statements], connections, run)
+
+
+def analyze_tables(task: RestoreTask, names: Sequence[str], command: str = "ANALYZE") -> None:
+    """Collect statistics of tables. These see all rows; only a function of an index can meet a policy."""
+    statements = [partial(_execute, f"{command} {name}") for name in names]
+    in_parallel(task.executes, statements, task.streams, task.run, row_security="on")
 
 
 def _execute(statement: str, connection: psycopg.Connection[Any]) -> None:
@@ -778,7 +799,12 @@ def _execute(statement: str, connection: psycopg.Connection[Any]) -> None:
 
 
 def in_parallel(
-    into: Endpoint, tasks: Sequence[Callable[[psycopg.Connection[Any]], T]], connections: int, run: Run
+    into: Endpoint,
+    tasks: Sequence[Callable[[psycopg.Connection[Any]], T]],
+    connections: int,
+    run: Run,
+    *,
+    row_security: Literal["on", "off"] = "off",
 ) -> list[T]:
     """Do tasks over several connections. Return their results in the order of the tasks."""
     results: dict[int, T] = {}
@@ -791,7 +817,7 @@ def in_parallel(
             cancellation.on_cancel(connection.cancel),
         ):
             connection.execute(DISABLE_TIMEOUTS)
-            connection.execute("SET row_security = off")
+            connection.execute(f"SET row_security = {row_security}".encode())
             while True:
                 cancellation.check()
                 with lock:

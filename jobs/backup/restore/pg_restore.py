@@ -13,6 +13,8 @@ from jobs.backup.sets.segments import Segment, copy_in_statement
 Section = Literal["pre-data", "post-data"]
 
 _COPIED = re.compile(r"^COPY (\d+)$", re.MULTILINE)
+_ROW_SECURITY = "ROW SECURITY "
+_OF_EVENT_TRIGGERS = ("EVENT TRIGGER ", "COMMENT - EVENT TRIGGER ", "SECURITY LABEL - EVENT TRIGGER ")
 _LISTED = re.compile(r"^(\d+); \d+ \d+ (\S.*)$", re.MULTILINE)
 
 # Commits do not wait for the disk: if the server crashes, the restore starts again. More memory makes index builds
@@ -131,13 +133,21 @@ def constraint_lists(listing: str) -> list[list[int]]:
 
     A foreign key of a partitioned table deadlocks with a statement that attaches a partition of its index.
     pg_restore starts both at the same time, so foreign keys, and what pg_dump sorts after them, are a list apart.
+
+    Row security comes last: foreign keys, materialised views and functions of indexes read tables, and fail at a
+    policy. Event triggers come with it, so that they do not see it enabled.
     """
     entries = listed_entries(listing)
-    numbers = [number for number, _ in entries]
-    keys = [position for position, (_, what) in enumerate(entries) if what.startswith("FK CONSTRAINT ")]
-    if not keys or not any(what.startswith("INDEX ATTACH ") for _, what in entries):
-        return [numbers]
-    return [numbers[: keys[0]], numbers[keys[0] :]]
+    has_row_security = any(what.startswith(_ROW_SECURITY) for _, what in entries)
+    last_kinds = (_ROW_SECURITY, *_OF_EVENT_TRIGGERS) if has_row_security else ()
+    last = [number for number, what in entries if what.startswith(last_kinds)]
+    early = [(number, what) for number, what in entries if not what.startswith(last_kinds)]
+    numbers = [number for number, _ in early]
+    lists = [numbers]
+    keys = [position for position, (_, what) in enumerate(early) if what.startswith("FK CONSTRAINT ")]
+    if keys and any(what.startswith("INDEX ATTACH ") for _, what in early):
+        lists = [numbers[: keys[0]], numbers[keys[0] :]]
+    return [*lists, last] if last else lists
 
 
 def script_command(program: ClientProgram, archive: Path) -> list[str]:

@@ -27,7 +27,7 @@ from jobs.backup.restore.chosen_owner import (
 )
 from jobs.backup.restore.compare import QualifiedName, compare, difference_text, sequence_notes
 from jobs.backup.restore.count import count_contents
-from jobs.backup.restore.fill import RestoreTask, fill, objects_of_others, require_restorable
+from jobs.backup.restore.fill import RestoreTask, fill, objects_of_others, require_restorable, views_of_hidden_rows
 from jobs.backup.restore.lock import RestoreLock, restore_lock
 from jobs.backup.restore.ordinary_role import OrdinaryRole, require_owner
 from jobs.backup.restore.pg_restore import DefinitionOptions
@@ -379,10 +379,10 @@ def _fill(task: RestoreTask, *, statistics: bool = True) -> tuple[str, ...]:
     """Restore everything, or the tables of the task with all that they need."""
     if not task.tables:
         fill(task, statistics=statistics)
-        return ()
+        return views_of_hidden_rows(task) if statistics else ()
     selection = fill_tables(task, with_needed=True)
     require_same_contents(task, selection.tables)
-    return _left_out_note(selection)
+    return (*_left_out_note(selection), *views_of_hidden_rows(task))
 
 
 def _left_out_note(selection: Selection) -> tuple[str, ...]:

@@ -10,8 +10,8 @@ from jobs.backup.postgres import quoting
 from jobs.backup.postgres.connection import translated_errors
 from jobs.backup.restore.fill import (
     RestoreTask,
+    analyze_tables,
     definitions_archive,
-    execute_all,
     known_names,
     list_file,
     part_listing,
@@ -59,7 +59,7 @@ def fill_tables(task: RestoreTask, *, with_needed: bool, rows_only: bool = False
             restore_constraints(task, archive, by_role)
         with task.run.step("statistics"):
             names = [quoting.identifier(*name) for name in sorted(selection.tables - selection.foreign)]
-            execute_all(task.executes, [f"ANALYZE {name}" for name in names], task.streams, task.run)
+            analyze_tables(task, names)
         if task.role is not None and lists is not None:
             task.role.hand_over(task.into)
             restore_privileges(task, archive, among(lists.privileges, entries))

@@ -40,6 +40,7 @@ HOSTILE = (
     "INSERT INTO public.indexed VALUES (1)",
     "CREATE INDEX ON public.indexed (public.hidden(id))",
     "CREATE MATERIALIZED VIEW public.seen AS SELECT public.take_over(id) FROM public.indexed",
+    "ALTER TABLE public.indexed ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
     "GRANT SELECT ON public.checked TO reader",
 )
 

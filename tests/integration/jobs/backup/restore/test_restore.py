@@ -470,8 +470,16 @@ def test_a_role_without_superuser_rights_owns_what_it_restores(
 ) -> None:
     origin, target = database(16), database(16)
     origin.run("CREATE TABLE a AS SELECT 1 AS n", "CREATE ROLE accountant", "CREATE POLICY p ON a USING (n > 1)")
-    origin.run("ALTER TABLE a ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
-    origin.run("ALTER TABLE a OWNER TO accountant")
+    origin.run(
+        "CREATE TABLE b AS SELECT 1 AS n",
+        "ALTER TABLE b ADD PRIMARY KEY (n)",
+        "ALTER TABLE a ADD FOREIGN KEY (n) REFERENCES b",
+        "CREATE FUNCTION number(int) RETURNS bigint IMMUTABLE LANGUAGE sql AS 'SELECT count(*) + $1 FROM public.a'",
+        "CREATE INDEX ON b (number(n))",
+        "CREATE MATERIALIZED VIEW m AS SELECT n FROM a",
+        "ALTER TABLE a ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+        "ALTER TABLE a OWNER TO accountant",
+    )
     origin.run(
         "CREATE ROLE plain LOGIN CREATEDB PASSWORD 'plain words'", f"ALTER DATABASE {target.name} OWNER TO plain"
     )
@@ -485,13 +493,16 @@ def test_a_role_without_superuser_rights_owns_what_it_restores(
         assert target.ask("SELECT tableowner FROM pg_tables WHERE tablename = 'a'") == [("plain",)]
         replaced = repository.crew("backups", "restore", "staging", "shop", "--into", url, "--replace")
         assert replaced.code == 0, replaced
-        assert target.ask("SELECT n FROM a") == [(1,)]
-        assert target.ask("SELECT relforcerowsecurity FROM pg_class WHERE relname = 'a'") == [(True,)]
+        assert "also those that row security hides from the view's owner: public.m of plain; REFRESH" in replaced.out
+        assert target.ask("SELECT n FROM a NATURAL JOIN m") == [(1,)]
+        assert target.ask("SELECT relrowsecurity AND relforcerowsecurity FROM pg_class WHERE relname = 'a'") == [
+            (True,)
+        ]
     finally:
         for name in databases_like(target.server, f"{target.name}_"):
             target.run(f"DROP DATABASE {name}")
         target.run("DROP OWNED BY plain CASCADE", f"ALTER DATABASE {target.name} OWNER TO postgres", "DROP ROLE plain")
-        origin.run("DROP OWNED BY accountant", "DROP ROLE accountant")
+        origin.run("DROP OWNED BY accountant CASCADE", "DROP ROLE accountant")
 
 
 def test_a_stopped_restore_drops_its_copy(

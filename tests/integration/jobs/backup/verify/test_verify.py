@@ -163,6 +163,7 @@ def test_a_role_without_superuser_rights_verifies_on_a_configured_server(
     """Before PostgreSQL 16, CREATEROLE can grant every predefined role."""
     scratch, origin = postgres(major), database(15)
     origin.run("CREATE TABLE orders AS SELECT generate_series(1, 10) AS id", "CREATE INDEX ON orders (id)")
+    origin.run("CREATE MATERIALIZED VIEW ids AS SELECT id FROM orders")
     origin.run("ALTER TABLE orders ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
     with scratch.connect() as server:
         server.execute(f"CREATE ROLE verifier LOGIN CREATEDB CREATEROLE PASSWORD '{origin.password}'")

@@ -72,9 +72,19 @@ def listed(*entries: str) -> str:
             ),
             [[10], [11, 12, 13]],
         ),
+        (
+            (
+                *("EVENT TRIGGER - e", "ROW SECURITY public a", "INDEX ATTACH public a_1_pkey"),
+                *("FK CONSTRAINT public a f", "COMMENT - EVENT TRIGGER e", "MATERIALIZED VIEW DATA public m"),
+            ),
+            [[12], [13, 15], [10, 11, 14]],
+        ),
+        (("EVENT TRIGGER - e", "POLICY public a p"), [[10, 11]]),
     ],
 )
-def test_foreign_keys_of_partitioned_tables_come_last(entries: tuple[str, ...], expected: list[list[int]]) -> None:
+def test_foreign_keys_of_partitioned_tables_come_late_and_row_security_last(
+    entries: tuple[str, ...], expected: list[list[int]]
+) -> None:
     assert constraint_lists(listed(*entries)) == expected
 
 
