@@ -20,7 +20,7 @@ from jobs.run.documents import key_time
 from jobs.schedule.slots import Slot, slots
 from jobs.status.days import Mark, due_days, marks
 from jobs.status.gone import is_excluded
-from jobs.status.health import Health, HealthState, environment_health
+from jobs.status.health import Health, HealthState, by_severity, environment_health
 from jobs.status.history import Days, read_history
 from jobs.status.outline import Lane, lanes
 from jobs.status.stanzas import StanzaStatus, stanza_statuses
@@ -83,6 +83,15 @@ class DatabaseStatus:
                 HealthState.FINDING,
             )
         return self.last_result is not None and self.last_result.failed
+
+    @property
+    def problem(self) -> Health | None:
+        """The worst problem of its backups, verifications and copies."""
+        return next(iter(by_severity(each for each in self._jobs if each.state.is_problem)), None)
+
+    @property
+    def _jobs(self) -> list[Health]:
+        return [each for each in (self.backup, self.verification, *self.copies) if each]
 
     @property
     def recovery_time(self) -> timedelta | None:

@@ -147,7 +147,12 @@ def by_severity(health: Iterable[Health]) -> list[Health]:
     """Return the worst first, and the newest first within a state."""
     never = datetime.min.replace(tzinfo=UTC)
     newest_first = sorted(health, key=lambda each: each.since or never, reverse=True)
-    return sorted(newest_first, key=lambda each: _WORST_FIRST.index(each.state))
+    return sorted(newest_first, key=severity_rank)
+
+
+def severity_rank(health: Health | None) -> int:
+    """Return a key to sort by: the worst state first, and nothing last."""
+    return len(_WORST_FIRST) if health is None else _WORST_FIRST.index(health.state)
 
 
 def _with_lost_backups(
@@ -251,9 +256,10 @@ def _free_state(runs: SubjectRuns, due: datetime | None) -> tuple[HealthState, d
     return HealthState.OK, last.ended, last.sentence
 
 
-def without_previous(sentence: str) -> str:
-    """Return what a sentence says of now, without the result of the previous run."""
-    return sentence.partition(PREVIOUS)[0]
+def sentence_of_problem(health: Health) -> str:
+    """Return the sentence of a problem, without the result of a previous run that ended well."""
+    now, _, previous = health.sentence.partition(PREVIOUS)
+    return now if previous.startswith(f" {Outcome.DONE}:") else health.sentence
 
 
 def _previous(last: RunSummary | None) -> str:

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from jobs.cost import sentences
 from jobs.format import and_more, format_duration, format_time, plural
 from jobs.run.ticks import next_ticks
-from jobs.status.health import Health, HealthState, without_previous
+from jobs.status.health import Health, HealthState, sentence_of_problem
 
 if TYPE_CHECKING:
     from jobs.schedule.slots import Slot
@@ -58,8 +58,7 @@ def _worst(status: EnvironmentStatus, now: datetime) -> str:
     if worst.since is not None:
         since = f" since {format_time(worst.since, now, status.zone)} ({format_duration(now - worst.since)})"
     more = f" {plural(others, 'more problem')}." if others else ""
-    subject = str(len(group)) if len(group) > 1 else worst.subject
-    what = f"{worst.job} of {subject}" if subject else worst.job
+    what = title_of(group) if len(group) > 1 else " of ".join(filter(None, (worst.job, worst.subject)))
     return f"{what[0].upper()}{what[1:]}: {worst.state}{since}.{more}"
 
 
@@ -80,26 +79,44 @@ def _about_backups(databases: Sequence[DatabaseStatus], now: datetime) -> Iterab
 
 
 def last_verifications(databases: Sequence[DatabaseStatus], now: datetime) -> str:
-    """Return when backups were last verified, and which were not; nothing without databases."""
+    """Return when backups were last verified, and which were not or failed; nothing without databases."""
     verified = sorted((each.verified, each.name) for each in databases if each.verified)
-    lacking = [each.name for each in databases if not each.verified]
+    failed = [each.name for each in databases if each.failed_verification]
+    lacking = [each.name for each in databases if not each.verified and not each.failed_verification]
     ages = [f"{format_duration(now - at)} ago ({name})" for at, name in reversed(verified)]
-    sentences = [f"Last verified {' to '.join(dict.fromkeys([ages[0], ages[-1]]))}."] if ages else []
-    if lacking:
-        sentences.append(f"Not verified: {and_more(lacking, _NAMES_SHOWN)}.")
-    return " ".join(sentences)
+    facts = [f"Last verified {ages[0]}."] if ages else []
+    facts += [f"The oldest verification was {ages[-1]}."] if len(ages) > 1 else []
+    facts += [f"Verification failed: {and_more(failed, _NAMES_SHOWN)}."] if failed else []
+    facts += [f"Not verified: {and_more(lacking, _NAMES_SHOWN)}."] if lacking else []
+    return " ".join(facts)
 
 
 def problem_groups(problems: Iterable[Health]) -> list[tuple[Health, ...]]:
-    """Return the problems in their order; those that say the same about many subjects of a job stand together."""
-    alike: dict[tuple[str, HealthState, str], list[Health]] = defaultdict(list)
+    """Return the problems in their order; those that say the same about many subjects stand together."""
+    alike: dict[tuple[HealthState, str], list[Health]] = defaultdict(list)
     for each in problems:
-        alike[each.job, each.state, without_previous(each.sentence)].append(each)
+        alike[each.state, sentence_of_problem(each)].append(each)
     return [
         group
         for of_group in alike.values()
         for group in ([tuple(of_group)] if len(of_group) >= MANY else [(each,) for each in of_group])
     ]
+
+
+def title_of(group: Sequence[Health]) -> str:
+    """Return what a group of problems is about: backup shop; backup of 5; 8 jobs."""
+    if len(group) == 1:
+        return f"{group[0].job} {group[0].subject}".rstrip()
+    return f"{len(group)} jobs" if _of_several_jobs(group) else f"{group[0].job} of {len(group)}"
+
+
+def names_in(group: Sequence[Health]) -> list[str]:
+    """Return the names of what a group is about, with their jobs if there are several."""
+    return [f"{each.job} {each.subject}".rstrip() if _of_several_jobs(group) else each.subject for each in group]
+
+
+def _of_several_jobs(group: Sequence[Health]) -> bool:
+    return len({each.job for each in group}) > 1
 
 
 def job_groups(health: Iterable[Health]) -> list[JobGroup]:

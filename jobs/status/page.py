@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 
@@ -16,9 +16,16 @@ from jobs.format import and_more, format_duration, format_size, format_time, plu
 from jobs.status import charts
 from jobs.status.collect import DatabaseStatus, EnvironmentStatus, copy_name
 from jobs.status.days import MarkedDays, describe_days, last_days, marked_days, marks
-from jobs.status.health import Health, HealthState, without_previous
+from jobs.status.health import Health, HealthState, sentence_of_problem, severity_rank
 from jobs.status.history import DAYS
-from jobs.status.outline import job_groups, last_verifications, problem_groups, sentence_that_matters
+from jobs.status.outline import (
+    job_groups,
+    last_verifications,
+    names_in,
+    problem_groups,
+    sentence_that_matters,
+    title_of,
+)
 
 MARKS = {
     HealthState.LOST: "✕",
@@ -47,6 +54,7 @@ KINDS = {
 
 def render_page(statuses: Sequence[EnvironmentStatus], now: datetime, due: datetime | None = None) -> str:
     """Return one self-contained HTML file without scripts or external resources; `due` is its next update."""
+    zones = {status.zone for status in statuses if status.health or status.databases}
     templates = Environment(
         loader=PackageLoader("jobs.status"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
@@ -55,7 +63,7 @@ def render_page(statuses: Sequence[EnvironmentStatus], now: datetime, due: datet
         age=lambda time: format_duration(now - time),
         local=lambda time, zone: time_element(time, now, zone),
         when=lambda health, zone: age_or_since(health, now, zone),
-        utc=utc_element,
+        as_of=lambda time: as_of(time, zones),
         mark=MARKS.get,
         copy_name=copy_name,
         kind=lambda state: KINDS.get(state, "warn"),
@@ -72,14 +80,18 @@ def render_page(statuses: Sequence[EnvironmentStatus], now: datetime, due: datet
         groups=job_groups,
         problem_groups=problem_groups,
         and_more=and_more,
-        without_previous=without_previous,
+        names_in=names_in,
+        title_of=title_of,
+        many_zones=len(zones) > 1,
+        why=sentence_of_problem,
+        problems_first=lambda databases: sorted(databases, key=lambda database: severity_rank(database.problem)),
         hours=lambda zone: [f"{now.astimezone(zone) + timedelta(hours=hours):%H:%M}" for hours in (0, 6, 12, 18, 24)],
         sentences=sentences,
         plural=plural,
     )
-    worst_first = sorted(statuses, key=lambda status: (not status.error, -len(status.problems), status.name))
+    in_order = sorted(statuses, key=lambda status: (not status.error, -len(status.problems), status.name))
     problems = sum(len(status.problems) + bool(status.error) for status in statuses)
-    page = templates.get_template("page.html.j2").render(statuses=worst_first, problems=problems, now=now, due=due)
+    page = templates.get_template("page.html.j2").render(statuses=in_order, problems=problems, now=now, due=due)
     return printable_lines(redact(page))
 
 
@@ -121,9 +133,10 @@ def time_element(time: datetime, now: datetime, zone: tzinfo) -> Markup:
     return _time(time, format_time(time, now, zone))
 
 
-def utc_element(time: datetime) -> Markup:
-    """Return a time with its date in UTC as a <time> element."""
-    return _time(time, f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
+def as_of(time: datetime, zones: Collection[tzinfo]) -> Markup:
+    """Return a time with its date as a <time> element: in the timezone of all environments, or else in UTC."""
+    zone = next(iter(zones)) if len(zones) == 1 else UTC
+    return _time(time, f"{time.astimezone(zone):%Y-%m-%d %H:%M} ({zone})")
 
 
 def _time(time: datetime, text: str) -> Markup:
