@@ -7,8 +7,9 @@ import re
 import signal
 import stat
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
@@ -142,7 +143,7 @@ def _text(path: Path) -> str:
 
 _lock = threading.Lock()
 _hidden: set[str] = set()
-_pattern: re.Pattern[str] | None = None
+_pattern: Callable[[], re.Pattern[str]] | None = None
 
 _PASSWORD_IN_URL = re.compile(
     r"(?P<before>[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s/?#:@\"']*:)(?!\d{1,5}(?:[/?#\s\"']|$))[^\s\"']+(?=@)"
@@ -155,10 +156,13 @@ def hide(value: str) -> None:
     global _pattern  # noqa: PLW0603  (one list of secrets for the whole program, since every log line needs it)
     forms = _forms(value)
     with _lock:
-        if forms <= _hidden:
-            return
-        _hidden.update(forms)
-        _pattern = re.compile("|".join(map(_expression, sorted(_hidden, key=len, reverse=True))))
+        if not forms <= _hidden:
+            _hidden.update(forms)
+            _pattern = cache(partial(_compile, frozenset(_hidden)))  # compiling takes long, so the first text does it
+
+
+def _compile(forms: Collection[str]) -> re.Pattern[str]:
+    return re.compile("|".join(map(_expression, sorted(forms, key=len, reverse=True))))
 
 
 def _forms(value: str) -> set[str]:
@@ -192,7 +196,7 @@ def has_password(text: str) -> bool:
 def redact(text: str) -> str:
     """Return the text with stars for every revealed secret and every password in a URL."""
     if _pattern:
-        text = _pattern.sub(HIDDEN, text)
+        text = _pattern().sub(HIDDEN, text)
     text = _PASSWORD_IN_URL.sub(rf"\g<before>{HIDDEN}", text)
     return _PASSWORD_PARAMETER.sub(rf"\g<before>{HIDDEN}", text)
 

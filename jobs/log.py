@@ -1,11 +1,12 @@
 """Logs to stderr: readable lines on a terminal, else JSON. Each line names its run; secrets are redacted.
 
-structlog takes 0.1 s to import, and most commands log nothing. So it is imported for the first line.
+structlog takes 0.1 s to import, and most commands log nothing. So it is imported for the first line, and without rich.
 """
 
 from __future__ import annotations
 
 import contextvars
+import importlib
 import logging
 import os
 import re
@@ -13,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TextIO, TypeVar, cast
 
 from inventories import redact, redact_all
@@ -45,6 +46,23 @@ _pending: list[Callable[[], None]] = []
 _configuring = threading.Lock()
 
 
+@cache
+def _load_structlog() -> None:
+    """Import structlog without rich, which takes two fifths of the time: only tracebacks in colour need it.
+
+    An import of rich fails meanwhile, so rich is hidden only while no other thread runs.
+    """
+    modules: dict[str, Any] = sys.modules
+    hides = "rich" not in modules and threading.active_count() == 1
+    if hides:
+        modules["rich"] = None
+    try:
+        importlib.import_module("structlog")
+    finally:
+        if hides:
+            del modules["rich"]
+
+
 def _configure_structlog(level: int) -> None:
     import structlog
 
@@ -58,6 +76,7 @@ def _configure_structlog(level: int) -> None:
 
 def structlog_config() -> dict[str, Any]:
     """Return the configuration of structlog, after configuring it if that is pending."""
+    _load_structlog()
     import structlog
 
     with _configuring:
@@ -71,6 +90,7 @@ class RedactingFormatter(logging.Formatter):
 
     @cached_property
     def _formatter(self) -> logging.Formatter:
+        _load_structlog()
         import structlog
 
         return structlog.stdlib.ProcessorFormatter(
@@ -102,15 +122,16 @@ class StderrHandler(logging.StreamHandler[TextIO]):
 
 def get() -> FilteringBoundLogger:
     """Return the logger of groundcrew."""
+    structlog_config()
     import structlog
 
-    structlog_config()
     return cast("FilteringBoundLogger", structlog.get_logger(LOGGER_NAME))
 
 
 @contextmanager
 def log_context(**names: str) -> Iterator[None]:
     """Add fields (run, job, subject) to each line that this thread logs inside this context."""
+    _load_structlog()
     import structlog
 
     with structlog.contextvars.bound_contextvars(**names):

@@ -19,6 +19,7 @@ from inventories import Secret
 from jobs import log
 from tests.parts.patience import deadline
 
+ANOTHER_THREAD = "threading.Thread(target=threading.Event().wait, daemon=True).start()"
 PASSWORD = 'pa"ss wörd\\1'
 
 
@@ -155,3 +156,21 @@ def test_a_terminal_gets_short_lines(lines: Any, monkeypatch: pytest.MonkeyPatch
     assert second[8:] == " backup shop: error pg_dump ended stderr=*** r1"
     assert trace[-1] == "ValueError: ***"
     assert "wörd" not in plain
+
+
+IMPORTED = """
+import sys, threading
+from jobs import log
+{first}
+log.configure()
+log.get().debug("x")
+print("rich" in sys.modules)
+import rich.table
+"""
+
+
+@pytest.mark.parametrize(("first", "imports_rich"), [("", False), (ANOTHER_THREAD, True)])
+def test_the_first_line_imports_rich_only_while_other_threads_could_do_the_same(first: str, imports_rich: bool) -> None:
+    argv = [sys.executable, "-c", IMPORTED.format(first=first)]
+    printed = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    assert printed == f"{imports_rich}\n"
