@@ -3,9 +3,9 @@
     make test-fresh                                             # all systems: setup, demo, test-unit
     make test-fresh ARGS="debian-13 --targets setup test"       # one system, other targets
 
-Each system is made with debootstrap in .cache/fresh and entered with chroot. The last commit is cloned into it. It uses
-the resolver, the certificates and the settings for apt, pip and npm of this machine. What pip and npm download is kept
-for the next run, which starts with a new system.
+Each system is made with debootstrap in .cache/fresh and entered with pivot_root. The last commit is cloned into it. It
+uses the resolver, the certificates and the settings for apt, pip and npm of this machine. What pip and npm download is
+kept for the next run, which starts with a new system.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def make_system(system: System, folder: Path) -> str:
 
 
 # In a mount namespace of its own, so that every mount is gone with the last process, and in a PID namespace, so that no
-# process stays. The system must be a mount for systemd-nspawn, which pivots into hosts.
+# process stays. With chroot alone, the kernel would refuse user namespaces, in which verifications run.
 _ENTER = """set -e
 mount --bind "$1" "$1"
 mount -t proc proc "$1/proc"
@@ -153,7 +153,8 @@ mount --rbind /dev "$1/dev"
 mkdir -p "$1/root/.cache"
 mount --bind "$2" "$1/root/.cache"
 cd "$1"
-exec chroot . /bin/sh -c "cd $3; exec make $4"
+pivot_root . mnt
+exec chroot . /bin/sh -c "umount --lazy /mnt; cd $3; exec make $4"
 """
 
 
@@ -227,7 +228,7 @@ def main() -> None:
     if unknown := sorted(set(chosen.systems) - set(SYSTEMS)):
         sys.exit(f"unknown system {', '.join(unknown)}. Choose from: {', '.join(SYSTEMS)}")
     if os.geteuid() != 0:
-        sys.exit("make test-fresh needs root: it makes systems with debootstrap and enters them with chroot")
+        sys.exit("make test-fresh needs root: it makes systems with debootstrap and enters them")
     results = [result for name in chosen.systems for result in try_system(SYSTEMS[name], chosen.targets)]
     print(table(results))
     if any(result.outcome.startswith("FAILED") for result in results):

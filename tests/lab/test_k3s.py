@@ -98,6 +98,7 @@ def connect(lab: Lab, name: str) -> str:
     } == {"staging"}
     authority = base64.b64decode(kubeconfig["clusters"][0]["cluster"]["certificate-authority-data"]).decode()
     context = ssl.create_default_context(cadata=authority)
+    context.verify_flags |= ssl.VERIFY_X509_STRICT  # the default since Python 3.13
     with (
         socket.create_connection((lab.hosts[0].address, 6443)) as plain,
         context.wrap_socket(plain, server_hostname=name),
