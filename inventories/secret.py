@@ -143,6 +143,7 @@ def _text(path: Path) -> str:
 
 _lock = threading.Lock()
 _hidden: set[str] = set()
+_values: set[str] = set()  # those whose forms are in the pattern already
 _pattern: Callable[[], re.Pattern[str]] | None = None
 
 _PASSWORD_IN_URL = re.compile(
@@ -154,11 +155,14 @@ _PASSWORD_PARAMETER = re.compile(r"(?P<before>\b(?:ssl)?password=)(?:'(?:[^'\\]|
 def hide(value: str) -> None:
     """Make redact() replace this value from now on, in all its common encodings."""
     global _pattern  # noqa: PLW0603  (one list of secrets for the whole program, since every log line needs it)
+    if value in _values:  # many runs reveal the same few secrets
+        return
     forms = _forms(value)
     with _lock:
         if not forms <= _hidden:
             _hidden.update(forms)
             _pattern = cache(partial(_compile, frozenset(_hidden)))  # compiling takes long, so the first text does it
+        _values.add(value)
 
 
 def _compile(forms: Collection[str]) -> re.Pattern[str]:

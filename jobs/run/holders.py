@@ -6,7 +6,8 @@ gets the locks that have changed since. The snapshot is a cache: whatever overwr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
@@ -19,6 +20,7 @@ from jobs.run.lease import Holder, holder_from, lock_prefix
 from jobs.store import LARGE_DOCUMENT_LIMIT, Missing, Store, TooLarge
 
 _READERS = 16
+_VERSION = re.compile(r"[!#-~]+")  # what an ETag can have between its quotes
 _COPY_LIMIT = 128 << 10  # bytes of the copy of one lock, on average
 
 
@@ -41,6 +43,21 @@ def read_holders(store: Store, environment: str, job: str = "") -> dict[str, Hol
         for key in listed
         if key in bodies
     }
+
+
+def released_holders(store: Store, environment: str, keys: Collection[str]) -> dict[str, tuple[Holder, str]]:
+    """Return the last holder of these locks by key, and the lock's version, where the snapshot says that it is free.
+
+    A lock can have changed since. So the version must be compared before the holder counts.
+    """
+    found: dict[str, tuple[Holder, str]] = {}
+    for key, (version, body) in _read_snapshot(store, environment, len(keys)).items():
+        if key in keys and _VERSION.fullmatch(version):
+            with suppress(Failed):
+                holder = holder_from(key, body.encode(errors="replace"))
+                if holder.released:
+                    found[key] = holder, version
+    return found
 
 
 def live_holders(store: Store, environment: str, now: datetime) -> dict[str, Holder]:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
 
 from inventories import CrewError, ExitCode
@@ -158,6 +159,12 @@ class Job:
     run can take the lock over meanwhile."""
 
     max_parallel: int = 2
+    """How many turns its subjects have side by side."""
+
+    turn_share: Callable[[Environment, str, Sequence[Mapping[str, object]]], Fraction] = lambda *_: Fraction(1)
+    """Which share of a turn a subject takes. The figures are those in `compared` of earlier runs, newest first; none
+    if they are not known."""
+
     compared: tuple[str, ...] = ()
     """The figures that its runs compare with those of earlier runs."""
 

@@ -160,13 +160,20 @@ def acquire(
     *,
     patient: bool,
     idle: Callable[[], AbstractContextManager[object]] = nullcontext,
+    released: tuple[Holder, str] | None = None,
 ) -> Lease:
     """Acquire a lock for a holder, or raise LockHeld.
+
+    `released` is the last holder and the version of a lock that was free when somebody read it. If the lock has not
+    changed since, it need not be read again.
 
     If `patient`, or if the other holder's process is gone from this host, wait whether the other holder renews its
     lease. If it does not, take the lock over. This can take as long as the lease, and happens inside `idle`.
     """
     lock.store.require_conditional_writes()
+    if released is not None:
+        with suppress(Changed, Missing):
+            return _succeed(lock, holder, *released)
     while True:
         try:
             return _acquire_from(lock, holder, wait, log, patient=patient, idle=idle)
@@ -211,11 +218,16 @@ def _acquire_from(
         with idle():
             other, version = _wait_for_renewal(lock, other, version, wait, longest)
         holder = replace(holder, since=lock.now())
-    holder = replace(holder, runs=other.runs)
     if other.released is None:
         holder = _successor(holder, other)
         log.warning("lock taken over", lock=lock.name, run_that_died=other.run, host=other.host, pid=other.pid,
                     last_renewed=to_iso(other.last_renewed))  # fmt: skip
+    return _succeed(lock, holder, other, version)
+
+
+def _succeed(lock: Lock, holder: Holder, other: Holder, version: str) -> Lease:
+    """Take a lock over from its last holder; Changed if it no longer has this version."""
+    holder = replace(holder, runs=other.runs)
     version = lock.store.replace(lock.key, holder_to(holder), version)
     return Lease(lock, holder, version, died=other if other.released is None else None)
 
@@ -264,6 +276,8 @@ class Lease:
         self.version = version
         self.runs = holder.runs
         self.died = died
+        self.body = b""
+        """The document of the lock, as this lease wrote it last."""
         self.lost = False
         self._grace = 0.0
         self._lock = lock
@@ -330,11 +344,12 @@ class Lease:
             if self._over.is_set() and holder.released is None:
                 return  # a renewal that began before the release
             started, holder = time.monotonic(), replace(holder, runs=self.runs)
+            self.body = holder_to(holder)
             try:
-                self.version = self._lock.store.replace(self._lock.key, holder_to(holder), self.version)
+                self.version = self._lock.store.replace(self._lock.key, self.body, self.version)
             except (Changed, Missing) as error:
                 self.version = self._version_if_ours(error)
-                self.version = self._lock.store.replace(self._lock.key, holder_to(holder), self.version)
+                self.version = self._lock.store.replace(self._lock.key, self.body, self.version)
             self.holder, self._renewed = holder, started
 
     def _version_if_ours(self, error: StoreError) -> str:

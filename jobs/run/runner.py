@@ -8,11 +8,12 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from fractions import Fraction
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,17 +25,18 @@ from jobs.run.alert_queue import AlertQueue
 from jobs.run.context import RunContext, new_run
 from jobs.run.documents import utc_now
 from jobs.run.heartbeat import Heartbeat
-from jobs.run.holders import write_snapshot
+from jobs.run.holders import released_holders, write_snapshot
 from jobs.run.job import Job, Options, Outcome, Result
 from jobs.run.latest import NO_RUNS, RunSummary, SubjectRuns
-from jobs.run.lease import Holder, Lease, Lock, LockHeld, acquire, holder_to, lock_key
+from jobs.run.lease import Holder, Lease, Lock, LockHeld, acquire, lock_key
 from jobs.run.progress import end_bars
 from jobs.run.pushing import MetricsGateway
 from jobs.run.record import Record, already_done, find_record, record_of_dead_run, record_to
 from jobs.run.stop import Stop, Stopped, on_signals
 from jobs.run.ticks import Gap, latest_tick, missed_ticks, period
 from jobs.run.tracing import Traces
-from jobs.store import Store
+from jobs.run.turns import Turns
+from jobs.store import Store, StoreError
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_WAITING = 100  # subjects of a run that wait for a lock or for their turn, each in a thread
+MANY_SUBJECTS = 3  # from here on, one request for the snapshot of all locks spares a request for each
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ def run_job(
     """Run a job on its subjects, some of them in parallel, and return their records."""
     runner = JobRunner(job, environment, store, options, now, timeouts)
     subjects = job.subjects(environment, store, options)
+    runner.know_locks(subjects)
     threads = min(max(1, len(subjects)), job.max_parallel + MAX_WAITING)
     with on_signals(runner.stop_all, runner.warn_again), ThreadPoolExecutor(threads) as pool:
         records = list(pool.map(runner.run, subjects))
@@ -135,6 +139,7 @@ class JobRunner:
     _runs: list[RunContext] = field(default_factory=list)
     _abandoned: list[tuple[RunContext, Lease]] = field(default_factory=list)
     _released: dict[str, tuple[str, bytes]] = field(default_factory=dict)
+    _known: Mapping[str, tuple[Holder, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         log = jobs.log.get().bind(environment=self.environment.name, job=self.job.name)
@@ -142,7 +147,7 @@ class JobRunner:
         self.gateway = MetricsGateway(self.environment.metrics.push)
         self.traces = Traces()
         self.alerts = AlertQueue(self.environment, self.store, log, self.now)
-        self._turns = threading.BoundedSemaphore(self.job.max_parallel)
+        self._turns = Turns(self.job.max_parallel)
 
     def stop_all(self, signal_name: str) -> None:
         """Stop every run, and let no further run start."""
@@ -160,18 +165,33 @@ class JobRunner:
                 f"{self._lease_seconds(run):g} s, and its open uploads stay until the next retention run"
             )
 
+    def know_locks(self, subjects: Sequence[str]) -> None:
+        """Read the locks of many subjects at once. Without that, each run reads its own."""
+        if len(subjects) >= MANY_SUBJECTS:
+            keys = {self._lock_key(subject) for subject in subjects}
+            with suppress(StoreError):  # the runs themselves report it
+                self._known = released_holders(self.store, self.environment.name, keys)
+
+    def _lock_key(self, subject: str) -> str:
+        return lock_key(self.environment.name, self.job.name, subject)
+
     def run(self, subject: str) -> Record:
         """Run one subject when it is its turn, and return its record, whatever happens."""
-        with self._turns:
-            return self._run(subject)
+        share = self._turn_share(subject)
+        with self._turns.taken(share):
+            return self._run(subject, share)
 
-    def _run(self, subject: str) -> Record:
+    def _turn_share(self, subject: str) -> Fraction:
+        known = self._known.get(self._lock_key(subject))
+        return self.job.turn_share(self.environment, subject, known[0].runs.figures if known else ())
+
+    def _run(self, subject: str, share: Fraction) -> Record:
         run = self._new_run(subject)
         try:
             run.check()
             if self.options.dry_run:
                 return self._record(run, self._work(run, None))
-            lease = self._acquire(run)
+            lease = self._acquire(run, share)
         except LockHeld as error:
             run.log.warning("run skipped, lock held", why=str(error))
             return self._record(run, Result(Outcome.HELD, str(error)))
@@ -233,23 +253,17 @@ class JobRunner:
     def _lease_seconds(self, run: RunContext) -> float:
         return self.job.lease(self.environment, run.subject).total_seconds()
 
-    def _acquire(self, run: RunContext) -> Lease:
+    def _acquire(self, run: RunContext, share: Fraction) -> Lease:
         lock = Lock(self.environment.name, run.job, run.subject, self.environment.timezone, self.store, self.now)
         since, seconds = self.now(), self._lease_seconds(run)
         host, user = socket.gethostname(), user_name()
         holder = Holder(run.id, host, os.getpid(), since, seconds, run.tick, user=user, command=invoked_command())
-        patient = self.options.scheduled
-        attempt = partial(acquire, lock, holder, run.stop.wait, run.log, patient=patient, idle=self._without_turn)
+        # A subject that waits for a lock often does so as long as a lease lasts: others have its turn meanwhile.
+        attempt = partial(
+            acquire, lock, holder, run.stop.wait, run.log,
+            patient=self.options.scheduled, idle=partial(self._turns.lent, share), released=self._known.get(lock.key),
+        )  # fmt: skip
         return self._retry_store(attempt, run, run.stop.wait)
-
-    @contextmanager
-    def _without_turn(self) -> Iterator[None]:
-        """Let another subject run inside this context: this one only waits, often as long as a lease lasts."""
-        self._turns.release()
-        try:
-            yield
-        finally:
-            self._turns.acquire()
 
     def _retry_store(self, call: Callable[[], T], run: RunContext, sleep: Callable[[float], object]) -> T:
         return retry(call, self.timeouts.store_retries, sleep, run.log, self.timeouts.store_unreachable)
@@ -411,8 +425,7 @@ class JobRunner:
             run.log.warning("lock not released; it expires with its lease", lock=run.name, why=redact(str(error)))
             return
         if not lease.lost:
-            key = lock_key(self.environment.name, run.job, run.subject)
-            self._released[key] = (lease.version, holder_to(lease.holder))
+            self._released[self._lock_key(run.subject)] = (lease.version, lease.body)
 
     def _update_snapshot(self) -> None:
         """Spare later readers of all locks a request for each lock that this process released."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from jobs.backup.errors import BackupError
@@ -20,6 +22,9 @@ from jobs.run.job import Job, Notice, Options, Outcome, Result, Run, Transient, 
 if TYPE_CHECKING:
     from inventories import Environment
     from jobs.store import Store
+
+SMALL_DATABASE = 16 << 20
+"""One program dumps a database whose last dump had fewer bytes: it has no table that is big enough for segments."""
 
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
@@ -122,6 +127,13 @@ def with_shrinkage(run: Run, result: Result, shrinkage: str) -> Result:
     return replace(result, outcome=Outcome.FINDING, sentence=sentence, notice=notice)
 
 
+def turn_share(environment: Environment, name: str, earlier: Sequence[Mapping[str, object]]) -> Fraction:
+    """Return the share of a turn: a turn has `parallel` programs, and a small database needs one of them."""
+    last = next(iter(sizes_of_runs(earlier)), None)
+    is_small = last is not None and last.dumped < SMALL_DATABASE
+    return Fraction(1, section_of(environment, name)[0].parallel if is_small else 1)
+
+
 def limit(environment: Environment, name: str) -> timedelta:
     """Return the time limit of a backup of this database."""
     return section_of(environment, name)[0].limits.run
@@ -131,4 +143,5 @@ BACKUP = Job(
     "backup", subjects, work, schedule, limit,
     outlasts=timedelta(minutes=15),
     compared=("dumped_bytes", "rows", "stored_bytes", "seconds"), has_subject=is_known,
+    turn_share=turn_share,
 )  # fmt: skip

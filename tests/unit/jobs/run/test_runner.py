@@ -6,8 +6,10 @@ import json
 import math
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ from jobs.run.holders import live_holders, read_holders
 from jobs.run.latest import NO_RUNS
 from jobs.run.lease import Holder, Lock, acquire, holder_to
 from jobs.run.record import find_record, record_keys
-from jobs.run.runner import retry
+from jobs.run.runner import MANY_SUBJECTS, retry
 from jobs.store import OutOfReach, Store
 from tests.parts.patience import deadline, until
 from tests.parts.runs import (
@@ -314,6 +316,71 @@ def test_a_scheduled_run_makes_the_same_few_requests_whatever_its_past(store: St
     per_subject = ["get staging locks", "replace staging locks", "put staging runs", "replace staging locks"]
     per_process = ["list staging locks", "get staging runs", "put staging runs"]
     assert made[1] == made[2] == made[3] == per_subject + per_process
+
+
+def test_a_run_of_many_subjects_reads_no_lock_that_has_not_changed(store: Store) -> None:
+    counted, names = CountingStore(store), [f"db-{number}" for number in range(5)]
+    work = job(lambda run: Result(Outcome.DONE, str(len(run.earlier_figures)), {"rows": 1}), *names, compared=("rows",))
+    run_job(work, ENV, counted, Options())
+    changed = "staging/locks/backup/db-3.json"
+    store.put(changed, store.get(changed).body)
+    store.delete(["staging/locks/backup/db-4.json"])
+    counted.requests.clear()
+    ended = run_job(work, ENV, counted, Options())
+    assert [record.outcome for record in ended] == [Outcome.DONE] * len(names)
+    assert [record.sentence for record in ended] == ["0" if name == "db-4" else "1" for name in names]
+    assert sorted(each for each in counted.requests if "get staging/locks" in each) == [
+        "get staging/locks/backup/db-3.json",
+        "get staging/locks/backup/db-4.json",
+    ]
+
+
+def test_many_subjects_run_without_a_snapshot_of_their_locks(store: Store) -> None:
+    work = job(done, *(f"db-{number}" for number in range(MANY_SUBJECTS)))
+    run_job(work, ENV, store, Options())
+    key = "staging/locks/backup/db-1.json"
+    free = store.get(key).body.decode()
+    damages = [["1", "{}"], ["1", "\ud800"], ["\n", free], ["", free], ['"', free], ["é", free], ["1", free], ["1"], 1]
+    for locks in (1, *({key: damage} for damage in damages)):
+        store.put("staging/runs/latest.json", json.dumps({"format": 1, "locks": locks}).encode())
+        ended = run_job(work, ENV, store, Options())
+        assert {record.outcome for record in ended} == {Outcome.DONE}
+
+
+def test_a_snapshot_that_calls_a_held_lock_free_frees_nothing(store: Store) -> None:
+    names = [f"db-{number}" for number in range(MANY_SUBJECTS)]
+    run_job(job(done, *names), ENV, store, Options())
+    lock = Lock("staging", "backup", names[0], ENV.timezone, store, lambda: datetime.now(UTC))
+    holder = Holder("r1", "runner-2", 7, lock.now(), 60)
+    acquire(lock, holder, time.sleep, jobs.log.get(), patient=False)
+    ended = run_job(job(done, *names), ENV, store, Options())
+    assert [record.outcome for record in ended] == [Outcome.HELD] + [Outcome.DONE] * (len(names) - 1)
+    assert lock.read()[0].run == "r1"
+
+
+def test_subjects_that_share_turns_run_beside_others(store: Store) -> None:
+    """Of two turns, four small subjects take half a turn each; a big one, and one without a past, take a whole turn."""
+    names = ["big", *(f"small-{number}" for number in range(10))]
+    running, seen, four = set[str](), list[set[str]](), threading.Barrier(4, timeout=deadline(10))
+
+    def share(_environment: object, subject: str, earlier: Sequence[Mapping[str, object]]) -> Fraction:
+        return Fraction(1, 2) if earlier and subject != "big" else Fraction(1)
+
+    def work(run: Run) -> Result:
+        running.add(run.subject)
+        seen.append(set(running))
+        if run.earlier_figures and run.subject in names[3:7]:
+            four.wait()
+        running.discard(run.subject)
+        return Result(Outcome.DONE, "done", {"rows": 1})
+
+    sharing = job(work, *names, compared=("rows",), turn_share=share)
+    run_job(sharing, ENV, store, Options())
+    assert max(map(len, seen)) <= 2, "nothing is known of their past"
+    seen.clear()
+    assert {record.outcome for record in run_job(sharing, ENV, store, Options())} == {Outcome.DONE}
+    assert max(map(len, seen)) == 4
+    assert all(len(each) <= 3 for each in seen if "big" in each)
 
 
 def test_a_job_can_compare_its_figures_with_those_of_earlier_runs(store: Store) -> None:
