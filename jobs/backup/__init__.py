@@ -100,6 +100,7 @@ if TYPE_CHECKING:
     )
     from jobs.backup.take.source import read_standby, standby_fault
     from jobs.backup.verify.amcheck import AmcheckResult, pg_amcheck_for, run_amcheck
+    from jobs.backup.verify.job import VERIFY, verify_job
     from jobs.backup.verify.scratch import (
         lacking_extensions,
         scratch_folder,
@@ -107,7 +108,7 @@ if TYPE_CHECKING:
         verification_fault,
     )
     from jobs.backup.verify.statements import script_differences
-    from jobs.backup.verify.verify import VERIFY, Verification, verify_job
+    from jobs.backup.verify.verify import Verification
 
 _NAMES = {
     "concurrent": ("ByteCounter", "Cancellation", "run_concurrently"),
@@ -198,7 +199,8 @@ _NAMES = {
     "verify.amcheck": ("AmcheckResult", "pg_amcheck_for", "run_amcheck"),
     "verify.scratch": ("lacking_extensions", "scratch_folder", "temporary_endpoint", "verification_fault"),
     "verify.statements": ("script_differences",),
-    "verify.verify": ("VERIFY", "Verification", "verify_job"),
+    "verify.job": ("VERIFY", "verify_job"),
+    "verify.verify": ("Verification",),
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 

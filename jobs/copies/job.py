@@ -19,13 +19,13 @@ from jobs.backup import (
     split_copy,
 )
 from jobs.copies.plan import is_usable, sets_to_copy
-from jobs.copies.transfer import Transferred, transfer_sets
 from jobs.format import and_more, format_size, plural
 from jobs.run.job import Job, Options, Outcome, Result, Run, UnknownName
 from jobs.store import NotMarked
 
 if TYPE_CHECKING:
     from inventories import CopySettings, Environment
+    from jobs.copies.transfer import Transferred
     from jobs.store import Store
 
 _SHOWN = 3
@@ -33,6 +33,8 @@ _SHOWN = 3
 
 def work(run: Run) -> Result:
     """Copy what is missing of one database in one copy; in a dry run, report what that is."""
+    from jobs.copies.transfer import transfer_sets  # it takes time to import, and a status does without
+
     settings, database = split_copy(run.environment, run.subject)
     if settings is None:
         raise UnknownName(f"--only {run.subject}: this is no copy; name COPY or COPY.DATABASE")

@@ -24,14 +24,22 @@ def require_types(value: object, annotation: Any, name: str = "document") -> Non
 
 def _has_type(value: object, annotation: Any) -> bool:
     """Whether a value has a type and is in range, without what is inside it."""
-    if annotation in (Any, object):
+    kinds = _kinds(annotation)
+    if type(value) is str and str in kinds:  # most values are text
         return True
+    if object in kinds:
+        return True
+    if isinstance(value, (bool, float, date, Decimal)):  # for Python, a bool is an int, and a datetime a date
+        return type(value) in kinds and _in_range(value)
+    return isinstance(value, (*kinds, int) if float in kinds else kinds) and _in_range(value)
+
+
+@cache
+def _kinds(annotation: Any) -> tuple[type, ...]:
+    """Return the classes that an annotation allows. The answer is kept, because a page checks thousands of values."""
     if get_origin(annotation) in (Union, UnionType):
-        return any(_has_type(value, each) for each in get_args(annotation))
-    kind = get_origin(annotation) or annotation
-    if isinstance(value, bool | float | date | Decimal):  # for Python, a bool is an int, and a datetime a date
-        return type(value) is kind and _in_range(value)
-    return (isinstance(value, kind) or (isinstance(value, int) and kind is float)) and _in_range(value)
+        return tuple(kind for each in get_args(annotation) for kind in _kinds(each))
+    return (object if annotation is Any else get_origin(annotation) or annotation,)
 
 
 def _in_range(value: object) -> bool:
@@ -49,7 +57,7 @@ def _inside(value: object, annotation: Any, name: str) -> Iterator[tuple[object,
     """Yield the values inside a value, each with its annotation and its name."""
     if is_dataclass(value) and not isinstance(value, type):
         annotations = _annotations(type(value))
-        yield from ((getattr(value, field.name), annotations[field.name], field.name) for field in fields(value))
+        yield from ((getattr(value, field), annotation, field) for field, annotation in annotations.items())
     elif isinstance(value, tuple | frozenset):
         [item_type, *_] = _arguments(annotation) or [Any]
         yield from ((item, item_type, name) for item in value)
@@ -59,6 +67,7 @@ def _inside(value: object, annotation: Any, name: str) -> Iterator[tuple[object,
         yield from ((item, item_type, name) for item in value.values())
 
 
+@cache
 def _arguments(annotation: Any) -> list[Any]:
     """Return the types in brackets, also those of an optional type."""
     if get_origin(annotation) in (Union, UnionType):
@@ -68,4 +77,5 @@ def _arguments(annotation: Any) -> list[Any]:
 
 @cache
 def _annotations(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind)
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in fields(kind)}

@@ -13,14 +13,12 @@ from jobs.backup.errors import BackupError
 from jobs.backup.sets.trust import manifest_signer
 from jobs.backup.sources import databases_to_back_up, is_known, schedule, section_of
 from jobs.backup.take.shrink import SetSize, describe_shrinkage, sizes_of_runs
-from jobs.backup.take.snapshot import export_snapshot
-from jobs.backup.take.source import reach_source
-from jobs.backup.take.take import BackupPlan, TakenSet, plan_backup, take_set
 from jobs.format import format_size, plural
 from jobs.run.job import Job, Notice, Options, Outcome, Result, Run, Transient, UnknownName
 
 if TYPE_CHECKING:
     from inventories import Environment
+    from jobs.backup.take.take import BackupPlan, TakenSet
     from jobs.store import Store
 
 SMALL_DATABASE = 16 << 20
@@ -31,6 +29,11 @@ _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 def work(run: Run) -> Result:
     """Take a set of one database; with --dry-run, only plan it."""
+    # These take time to import, and a status does without.
+    from jobs.backup.take.snapshot import export_snapshot
+    from jobs.backup.take.source import reach_source
+    from jobs.backup.take.take import plan_backup, take_set
+
     section, database = section_of(run.environment, run.subject)
     store = run.environment.store
     if store is None:

@@ -34,3 +34,20 @@ def test_the_package_loads_no_module_until_a_name_is_used() -> None:
     code = "import sys, jobs.backup; print([name for name in sys.modules if name.startswith('jobs.backup.')])"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.strip() == "[]"
+
+
+def test_a_status_imports_no_module_that_only_a_run_needs() -> None:
+    code = (
+        "import sys, jobs.status.page; from jobs.registry import find_job; "
+        "[find_job(name) for name in ('backup', 'verify', 'copy', 'retention')]; "
+        "print(*[name for name in sys.modules if name.startswith(('jobs.backup.restore', 'jobs.backup.take.', "
+        "'jobs.backup.verify.', 'jobs.copies.', 'jobs.embedded'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == {
+        "jobs.backup.take.job",
+        "jobs.backup.take.shrink",
+        "jobs.backup.verify.job",
+        "jobs.copies.job",
+        "jobs.copies.plan",
+    }

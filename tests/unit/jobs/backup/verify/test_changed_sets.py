@@ -9,7 +9,8 @@ import pytest
 
 from inventories import Environment, Repository
 from jobs.backup.sets.sets import Set, find_sets
-from jobs.backup.verify.verify import VERIFY, save_result
+from jobs.backup.verify.job import VERIFY
+from jobs.backup.verify.verify import save_result
 from jobs.run import Options, Outcome, run_job
 from jobs.store import Store
 from tests.parts.runs import QUICK, store_in
