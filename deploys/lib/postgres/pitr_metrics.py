@@ -63,15 +63,16 @@ def first_missing(segments: Iterable[str]) -> str:
     return ""
 
 
-def dropped_segment(archived: Collection[str], waiting: Collection[str], done: str) -> str:
+def dropped_segment(archived: Collection[str], waiting: Collection[str], done: str, start: str) -> str:
     """Return the first WAL segment that a repository lacks and that PostgreSQL no longer keeps for it; "" for none.
 
     `waiting` and `done` were read before the archive was listed, so a segment that arrived meanwhile is not missing.
+    No segment before `start`, the first one of the newest backup, is missing either.
     """
-    newest = max([done, *archived])
-    listed = {each for each in archived if each[:8] == newest[:8]}
-    known = {done} if done and done[:8] == newest[:8] else set()
-    missing = first_missing(listed | known) or max(known - listed, default="")
+    needed = {each for each in (done, *archived) if each[8:] >= start[8:]}
+    newest = max(needed, default="")
+    of_timeline = {each for each in needed if each[:8] == newest[:8]}
+    missing = first_missing(of_timeline) or max(of_timeline.difference(archived), default="")
     return "" if missing in waiting else missing
 
 
@@ -166,8 +167,8 @@ def read_dropped(name: str, stanza: Mapping[str, Any], waiting: Collection[str],
     for key, start, folders in archive_folders(name, stanza, done):
         listed = [read_archived(name, key, folder) if time.monotonic() < end else None for folder in folders]
         if None not in listed:
-            archived = [each for folder in listed for each in folder or () if each[8:] >= start[8:]]
-            found[key] = dropped_segment(archived, waiting, done)
+            archived = [each for folder in listed for each in folder or ()]
+            found[key] = dropped_segment(archived, waiting, done, start)
     return found
 
 

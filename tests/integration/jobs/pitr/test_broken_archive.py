@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
@@ -42,8 +43,14 @@ def repository(tmp_path: Path, main: Archiving, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("PGBACKREST_CONFIG", str(main.config))
     monkeypatch.setattr("jobs.pitr.stanza._TRAVELS", timedelta(0))
     made = Repository(tmp_path)
-    made.environment(text=f'[pitr.main]\nstanza = "{STANZA}"\nconfig = "{main.config}"\n')
+    configure(made, main)
     return made
+
+
+def configure(repository: Repository, main: Archiving, behind: str = "1d") -> None:
+    """Write the environment's file, with the age from which the archive counts as behind."""
+    limits = f'limits = {{ behind = "{behind}" }}'
+    repository.environment(text=f'[pitr.main]\nstanza = "{STANZA}"\nconfig = "{main.config}"\n{limits}\n')
 
 
 def metrics(main: Archiving) -> Mapping[str, float]:
@@ -98,6 +105,52 @@ def test_wal_waits_and_is_sent_later(main: Archiving, repository: Repository, fa
     found = metrics(main)
     assert (found["repository_ok"], found["archive_dropped"]) == (1, 0)
     assert check(repository)[0] == "ok"
+
+
+@contextmanager
+def small_disk(main: Archiving, folder: Path) -> Iterator[None]:
+    """Move a folder of the server to a file system of its own, of 32 MiB."""
+    kept = folder.with_name("kept")
+    folder.rename(kept)
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m,mode=750", "small", folder], check=True)
+    try:
+        main.give(folder)
+        subprocess.run(["cp", "--archive", f"{kept}/.", folder], check=True)
+        yield
+    finally:
+        subprocess.run(["cp", "--archive", f"{folder}/.", kept], check=True)
+        subprocess.run(["umount", "--lazy", folder], check=True)
+        folder.rmdir()
+        kept.rename(folder)
+
+
+def fill(folder: Path) -> Path:
+    """Write a file until the disk is full, and return it."""
+    filler = folder / "filler"
+    full = subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=4k"], capture_output=True, text=True, check=False)
+    assert "No space left on device" in full.stderr
+    return filler
+
+
+@needs("pgbackrest", "bwrap", "lab")
+@pytest.mark.parametrize("what", ["repository", "spool"])
+def test_wal_waits_for_space_on_a_full_disk(main: Archiving, repository: Repository, what: str) -> None:
+    """The repository can be read, so only the WAL that waits and its age tell of the fault."""
+    folder = main.folder / what
+    with small_disk(main, folder):
+        filler = fill(folder)
+        write(main)
+        until(lambda: waits(main))
+        assert metrics(main)["repository_ok"] == 1
+        configure(repository, main, behind="1s")
+        until(lambda: check(repository)[0] == "warn", saw=lambda: check(repository))
+        assert "does not archive" in check(repository)[1]
+        filler.unlink()
+        until(lambda: waiting(main) == 0)
+        configure(repository, main)
+        assert metrics(main)["archive_dropped"] == 0
+        assert check(repository)[0] == "ok"
 
 
 @needs("pgbackrest", "bwrap")

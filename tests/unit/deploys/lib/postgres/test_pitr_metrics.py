@@ -45,23 +45,24 @@ def test_a_repository_that_lacks_archived_wal_dropped_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("archived", "waiting", "done", "dropped"),
+    ("start", "archived", "waiting", "done", "dropped"),
     [
-        ("12345", "", "5", ""),
-        ("12345", "67", "5", ""),
-        ("12", "", "5", "3"),  # the repository is out of reach, and the queue is full
-        ("12", "", "3", "3"),
-        ("1267", "", "7", "3"),  # it answers again, and the gap stays
-        ("1267", "345", "2", ""),  # several segments travel at once: an earlier one still waits
-        ("", "123", "", ""),
-        ("345", "", "", ""),  # those before the newest backup do not count
-        ("12", "3", "1", ""),
+        ("1", "12345", "", "5", ""),
+        ("1", "12345", "67", "5", ""),
+        ("1", "12", "", "5", "3"),  # the repository is out of reach, and the queue is full
+        ("1", "12", "", "3", "3"),
+        ("1", "1267", "", "7", "3"),  # it answers again, and the gap stays
+        ("1", "1267", "345", "2", ""),  # several segments travel at once: an earlier one still waits
+        ("1", "", "123", "", ""),
+        ("3", "345", "", "", ""),  # those before the newest backup do not count
+        ("5", "12345", "5", "4", ""),  # the server does not know yet that the WAL of a new backup has arrived
+        ("1", "12", "3", "1", ""),
     ],
 )
-def test_a_gap_in_the_archive(archived: str, waiting: str, done: str, dropped: str) -> None:
+def test_a_gap_in_the_archive(start: str, archived: str, waiting: str, done: str, dropped: str) -> None:
     names = {str(number): name for number, name in enumerate(SEGMENTS, 1)} | {"": ""}
     found = pitr_metrics.dropped_segment(
-        [names[each] for each in archived], {names[each] for each in waiting}, names[done]
+        [names[each] for each in archived], {names[each] for each in waiting}, names[done], names[start]
     )
     assert found == names[dropped]
 
