@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from inventories import Environment
-from jobs.checks.check import Check, CheckResult, ok, warn
+from jobs.checks.check import Check, CheckResult, CheckVerdict, ok, warn
 
 LATE = timedelta(minutes=30)  # RDS saves the log every five minutes
+COPY_LATE = timedelta(hours=1)  # and then copies it to the other region
 _HOST = re.compile(r"([a-z][a-z0-9-]*)\.(cluster-)?[a-z0-9-]+\.([a-z0-9-]+)\.rds\.amazonaws\.com(\.cn)?")
 
 
@@ -59,18 +60,36 @@ def check_window(environment: Environment, rds: RdsName) -> CheckResult:
 
     profile = environment.store.profile if environment.store else ""
     config = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2})
+
+    def client(region: str) -> Any:
+        session = boto3.session.Session(profile_name=profile or None)
+        return session.client("rds", region_name=region, config=config)
+
+    found = []
     try:
-        client = boto3.session.Session(profile_name=profile or None).client(
-            "rds", region_name=rds.region, config=config
-        )
-        window = _cluster_window(client, rds.name) if rds.cluster else _instance_window(client, rds.name)
+        if rds.cluster:
+            found.append(judge_window(_cluster_window(client(rds.region), rds.name), utc_now()))
+        else:
+            window, copies = instance_window(client(rds.region), rds.name)
+            found.append(judge_window(window, utc_now()))
+            for copy in copies:
+                region = copy.split(":")[3]
+                found.append(judge_copy(region, copied_window(client(region), copy), utc_now()))
     except (BotoCoreError, ClientError) as error:
         calls = "rds:DescribeDBClusters" if rds.cluster else "rds:DescribeDBInstances"
-        return warn(
-            f"which moments can be restored is unknown: {error}",
-            f"let the credentials of this machine call {calls} and rds:DescribeDBInstanceAutomatedBackups",
+        found.append(
+            warn(
+                f"which moments can be restored{' from the copies' if found else ''} is unknown: {error}",
+                f"let the credentials of this machine call {calls} and rds:DescribeDBInstanceAutomatedBackups",
+            )
         )
-    return judge_window(window, utc_now())
+    return _as_one(found)
+
+
+def _as_one(results: Sequence[CheckResult]) -> CheckResult:
+    """Return the facts of all results, with the verdict and the remedy of the first that is not fine."""
+    first = next((each for each in results if each.verdict is not CheckVerdict.OK), results[0])
+    return replace(first, fact="; ".join(each.fact for each in results))
 
 
 def _cluster_window(client: Any, name: str) -> RdsWindow:
@@ -78,13 +97,29 @@ def _cluster_window(client: Any, name: str) -> RdsWindow:
     return _window(cluster, cluster.get("EarliestRestorableTime"))
 
 
-def _instance_window(client: Any, name: str) -> RdsWindow:
+def instance_window(client: Any, name: str) -> tuple[RdsWindow, list[str]]:
+    """Ask for the window of an instance, and for the ARNs of the copies of its backups in other regions."""
     [instance] = client.describe_db_instances(DBInstanceIdentifier=name)["DBInstances"]
     backups = client.describe_db_instance_automated_backups(DBInstanceIdentifier=name)["DBInstanceAutomatedBackups"]
-    earliest = [
-        each["RestoreWindow"]["EarliestTime"] for each in backups if "EarliestTime" in each.get("RestoreWindow", {})
+    copies = [
+        each["DBInstanceAutomatedBackupsArn"] for each in instance.get("DBInstanceAutomatedBackupsReplications", ())
     ]
-    return _window(instance, min(earliest, default=None))
+    return _window(instance, _earliest(backups)), copies
+
+
+def copied_window(client: Any, copy: str) -> RdsWindow:
+    """Ask the region of copied backups for their window."""
+    [backups] = client.describe_db_instance_automated_backups(DBInstanceAutomatedBackupsArn=copy)[
+        "DBInstanceAutomatedBackups"
+    ]
+    until = backups.get("RestoreWindow", {}).get("LatestTime")
+    return RdsWindow(_earliest([backups]), until, int(backups.get("BackupRetentionPeriod") or 0))
+
+
+def _earliest(backups: Sequence[Mapping[str, Any]]) -> datetime | None:
+    """Return the earliest moment; RDS also lists backups that it retained of a deleted instance of this name."""
+    windows = [each.get("RestoreWindow", {}) for each in backups if each.get("Status") != "retained"]
+    return min((window["EarliestTime"] for window in windows if "EarliestTime" in window), default=None)
 
 
 def _window(answer: Mapping[str, Any], since: datetime | None) -> RdsWindow:
@@ -93,17 +128,29 @@ def _window(answer: Mapping[str, Any], since: datetime | None) -> RdsWindow:
 
 def judge_window(window: RdsWindow, now: datetime) -> CheckResult:
     """Return the result for what RDS said."""
-    from jobs.format import format_time
-
     if not window.days:
         return warn("automated backups are off: no moment can be restored", "set backup_retention_period in Terraform")
     if window.until is None:
         return warn("RDS has no backup yet: no moment can be restored", "wait for the first one")
-    since = f"from {format_time(window.since, now, UTC)} " if window.since else ""
-    fact = (
-        f"each moment {since}to {format_time(window.until, now, UTC)} UTC can be restored; backups are kept for "
-        f"{window.days} days"
-    )
+    fact = _fact(window, now)
     if now - window.until > LATE:
         return warn(f"{fact}; the last moment is late", "look at the events of the instance in RDS")
     return ok(fact)
+
+
+def judge_copy(region: str, window: RdsWindow, now: datetime) -> CheckResult:
+    """Return the result for what RDS said about the copies of backups in another region."""
+    if window.until is None:
+        return warn(f"RDS has copied no backup to {region} yet", "wait for the first one; it can take hours")
+    fact = f"in {region}: {_fact(window, now)}"
+    if now - window.until > COPY_LATE:
+        return warn(f"{fact}; the last copied moment is late", f"look at the events of RDS and at the key in {region}")
+    return ok(fact)
+
+
+def _fact(window: RdsWindow, now: datetime) -> str:
+    from jobs.format import format_time
+
+    since = f"from {format_time(window.since, now, UTC)} " if window.since else ""
+    until = format_time(window.until, now, UTC) if window.until else "?"
+    return f"each moment {since}to {until} UTC can be restored; backups are kept for {window.days} days"

@@ -3,6 +3,11 @@ output "address" {
   value       = aws_db_instance.primary.address
 }
 
+output "arn" {
+  description = "ARN of the primary."
+  value       = aws_db_instance.primary.arn
+}
+
 output "replicas" {
   description = "Host names of the replicas."
   value       = aws_db_instance.replica[*].address

@@ -41,3 +41,20 @@ variable "max_disk" {
   type        = number
   default     = 0
 }
+
+variable "backup_region" {
+  description = "Another region, to which RDS copies its automated backups. Empty: it copies none."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.backup_region != var.region
+    error_message = "The copies need a region other than that of the database."
+  }
+}
+
+variable "backup_region_days" {
+  description = "Days to keep the copies."
+  type        = number
+  default     = 7
+}

@@ -78,6 +78,7 @@ def test_the_life_of_staging(tmp_path: Path) -> None:
         run_drift_as_a_job(staging)
         apply_reverts_drift(staging)
         close_the_issue(staging)
+        plan_copies_of_database_backups(staging)
         keep_destroy_and_lock(staging)
 
 
@@ -344,6 +345,18 @@ def close_the_issue(staging: Cloud) -> None:
     completed = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
     assert completed.returncode == 0, completed.stdout + completed.stderr
     assert [one["open"] for one in json.loads((staging.root / "bin" / "issues.json").read_text())] == [False, True]
+
+
+def plan_copies_of_database_backups(staging: Cloud) -> None:
+    """The emulator has no copies of automated backups, so they are only planned."""
+    staging.settings({**NETWORK, "database": ("network",)})
+    staging.set("database", "disk ", 'backup_region = "eu-west-1"\ndisk ')
+    [planned] = staging.run_json("stacks", "plan", "staging", "database")["stacks"]
+    assert sorted((each["action"], each["address"].split(".", 2)[2]) for each in planned["changes"]) == [
+        ("create", "aws_db_instance_automated_backups_replication.this"),
+        ("create", "aws_kms_key.this"),
+    ]
+    staging.set("database", 'backup_region = "eu-west-1"\n', "")
 
 
 def keep_destroy_and_lock(staging: Cloud) -> None:
