@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deploys.lib.postgres.upgrade import LOG, UNIT
+from deploys.lib.postgres.upgrade import LOG, SCRIPT, UNIT
 from tests.lab import pitr
 from tests.lab.lab import Lab
 from tests.lab.pyinfra import PyinfraRun
@@ -48,6 +48,19 @@ def server_version(lab: Lab) -> str:
     return lab.ask(lab.hosts[0], f"{PSQL} 'SHOW server_version_num' | cut -c 1-2")
 
 
+def refuse_tablespaces(lab: Lab) -> None:
+    """Run the script that the check left on the host once more, while the cluster has a tablespace outside of it."""
+    [host] = lab.hosts
+    lab.ask(host, "install --directory --owner=postgres /srv/space")
+    lab.ask(host, f"{PSQL} \"CREATE TABLESPACE space LOCATION '/srv/space'\"")
+    refused = lab.ssh(host, f"sh {SCRIPT}")
+    assert refused.returncode == 1, refused.stdout + refused.stderr
+    assert "The cluster has tablespaces" in refused.stdout
+    assert "\n/srv/space\n" in refused.stdout
+    assert "PostgreSQL 15 runs as before; nothing was changed." in refused.stdout
+    lab.ask(host, f"{PSQL} 'DROP TABLESPACE space'")
+
+
 @pytest.mark.long
 def test_a_copy_is_upgraded_and_the_old_cluster_stays(fresh: Callable[..., Lab], seaweed: Bucket) -> None:
     lab = fresh(1, 13)
@@ -70,6 +83,7 @@ def test_a_copy_is_upgraded_and_the_old_cluster_stays(fresh: Callable[..., Lab],
     assert checked.code == 0, checked.text
     assert "pg_upgrade --check found no problem" in checked.text
     assert lab.ask(host, "systemctl show --property=MainPID postgresql@15-main") == process
+    refuse_tablespaces(lab)
     assert run(postgres_version=15).changes == 0, "a check leaves nothing behind"
 
     done = upgrade("--data", "mode=copy", "--data", "backup=taken")

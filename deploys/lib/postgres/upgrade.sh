@@ -80,7 +80,10 @@ else
   start_old_cluster
   if [ -n "$(ls "$old_data/pg_tblspc")" ]; then
     remove_new_cluster
-    say "The cluster has tablespaces, in which a killed upgrade leaves directories. Run pg_upgrade by hand."
+    say "The cluster has tablespaces, in which a killed upgrade would leave directories:"
+    find "$old_data/pg_tblspc" -type l -exec readlink {} +
+    say "PostgreSQL $old runs as before; nothing was changed. Move what they hold (ALTER TABLE … SET TABLESPACE \
+pg_default) and drop them, or run pg_upgrade by hand."
     exit 1
   fi
   empty_new_cluster
