@@ -352,9 +352,11 @@ def plan_copies_of_database_backups(staging: Cloud) -> None:
     staging.settings({**NETWORK, "database": ("network",)})
     staging.set("database", "disk ", 'backup_region = "eu-west-1"\ndisk ')
     [planned] = staging.run_json("stacks", "plan", "staging", "database")["stacks"]
-    assert sorted((each["action"], each["address"].split(".", 2)[2]) for each in planned["changes"]) == [
-        ("create", "aws_db_instance_automated_backups_replication.this"),
-        ("create", "aws_kms_key.this"),
+    copies = "module.database_backups[0]"
+    assert sorted((each["action"], each["address"]) for each in planned["changes"]) == [
+        ("create", f"{copies}.aws_db_instance_automated_backups_replication.this"),
+        ("create", f"{copies}.aws_kms_key.this"),
+        ("create", "output.copied_backups"),
     ]
     staging.set("database", 'backup_region = "eu-west-1"\n', "")
 
