@@ -31,6 +31,7 @@ from inventories import Secret
 FOLDER = "/var/lib/groundcrew-standby"
 FENCED = f"{FOLDER}/fenced"  # the server that was promoted in place of this one, and when
 UNFINISHED = f"{FOLDER}/unfinished"  # while a standby is made: where the old cluster is kept
+PATIENCE = 30  # seconds that a booting server waits for the first answer of another one
 GUARD, MEASURE = f"{PROGRAMS}/postgres-guard", f"{PROGRAMS}/postgres-replication-metrics"
 METRICS_FILE = f"{METRICS_FOLDER}/groundcrew-replication.prom"
 METRICS_TIMER = "groundcrew-replication-metrics.timer"
@@ -382,6 +383,7 @@ def guard_script(replication: Replication, version: int) -> str:
         "fenced": FENCED,
         "programs": f"/usr/lib/postgresql/{version}/bin",
         "peers": peers,
+        "patience": str(PATIENCE),
     }
     return f"#!/bin/sh\n{HEADER}{shell_variables(words)}{Path(__file__).with_name('guard.sh').read_text()}"
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,3 +85,41 @@ def test_a_primary_measures_each_of_its_standbys() -> None:
         f"{standby.UNITS}/groundcrew-replication-metrics.service"
     ]
     assert "postgres-replication-metrics db-2=groundcrew_db_2 > " in service
+
+
+@pytest.mark.parametrize(
+    ("system", "unreachable", "patience", "theirs", "starts"),
+    [
+        ("running", 0, 30, "7|1", True),
+        ("running", 0, 30, "7|2", False),  # it was promoted
+        ("running", 0, 30, "8|2", True),  # it is another cluster
+        ("running", 2, 30, "7|2", True),  # nothing answers, and the network is up for long
+        ("starting", 2, 30, "7|2", False),  # the network comes up while the guard asks
+        ("starting", 2, 0, "7|2", True),
+    ],
+)
+def test_a_server_asks_the_others_before_it_starts(
+    tmp_path: Path, system: str, unreachable: int, patience: int, theirs: str, starts: bool
+) -> None:
+    """The guard runs with stand-ins for the programs that it calls; the server is of cluster 7, on timeline 1."""
+    control = "Database system identifier: 7\nLatest checkpoint's TimeLineID: 1\n"
+    asked = f'echo >> {tmp_path}/asked; [ "$(wc -l < {tmp_path}/asked)" -gt {unreachable} ] && echo "{theirs}"'
+    for name, line in {
+        "pg_controldata": f'printf "{control}"',
+        "runuser": f'case "$*" in *psql*) {asked} ;; *) shift 3; exec "$@" ;; esac',
+        "systemctl": f"echo {system}",
+        "sleep": ":",
+    }.items():
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\n{line}\n")
+        program.chmod(0o755)
+    fenced = tmp_path / "fenced"
+    words = {"data": tmp_path, "fenced": fenced, "programs": tmp_path, "peers": "db-2|host=db-2", "patience": patience}
+    variables = standby.shell_variables({name: str(word) for name, word in words.items()})
+    script = variables + Path(standby.__file__).with_name("guard.sh").read_text()
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    ran = subprocess.run(["sh"], input=script, env={"PATH": path}, capture_output=True, text=True, check=False)
+    assert ran.returncode == (0 if starts else 1), ran.stderr
+    assert fenced.exists() != starts
+    assert (tmp_path / "standby.signal").exists() != starts
+    assert ("db-2 was promoted in place of this server" in ran.stderr) != starts
