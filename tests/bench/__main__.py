@@ -37,8 +37,8 @@ def table(bench: Bench, sides: Sequence[Side], results: dict[str, Measured]) -> 
     lines = [
         f"{bench.title} (median of {bench.rounds} rounds in turns; memory of all processes: of one more)",
         "",
-        "| | seconds | times the first | goal | memory, all processes (PSS) | memory, first process |",
-        "|---|---:|---:|---|---:|---:|",
+        "| | seconds | times the first | goal | processor time | memory, all processes (PSS) | memory, first process |",
+        "|---|---:|---:|---|---:|---:|---:|",
     ]
     for side in sides:
         result = results[side.name]
@@ -47,6 +47,7 @@ def table(bench: Bench, sides: Sequence[Side], results: dict[str, Measured]) -> 
             f"{result.seconds:.3f}",
             f"{result.seconds / base:.2f}",
             verdict(side, result, base, {name: each.seconds for name, each in results.items()}),
+            f"{result.processor:.2f} s",
             f"{result.tree / 2**20:.0f} MiB",
             f"{result.first / 2**20:.0f} MiB",
         ]

@@ -28,18 +28,19 @@ class Broken(Exception):
 @dataclass(frozen=True)
 class Measured:
     """One run. `tree`: all processes together, shared pages counted once, or 0 if nobody looked. `first`: the command's
-    own process alone."""
+    own process alone. `processor`: seconds of all processes, with the servers that the benchmark has started."""
 
     seconds: float
     tree: int
     first: int
+    processor: float = 0
 
 
 def once(side: Side, log: Path, *, whole_tree: bool = False) -> Measured:
     """Run a side and measure its own process, which costs nothing, or all processes that it starts."""
     side.before()
     with log.open("wb") as output:
-        begun = time.perf_counter()
+        begun, used = time.perf_counter(), processor_seconds()
         running = subprocess.Popen(
             side.command,
             shell=isinstance(side.command, str),
@@ -54,12 +55,32 @@ def once(side: Side, log: Path, *, whole_tree: bool = False) -> Measured:
         peaks.stop()
     if code != 0:
         raise Broken(f"{side.name} ended with {code}: {log.read_text(errors='replace')[-2000:]}")
-    return Measured(seconds, peaks.tree, peaks.first)
+    return Measured(seconds, peaks.tree, peaks.first, processor_seconds() - used)
 
 
 def middle(runs: list[Measured]) -> Measured:
-    """The median of the seconds, and the maximum of the memory."""
-    return Measured(median(r.seconds for r in runs), max(r.tree for r in runs), max(r.first for r in runs))
+    """The medians of the seconds, and the maximum of the memory."""
+    return Measured(
+        median(r.seconds for r in runs),
+        max(r.tree for r in runs),
+        max(r.first for r in runs),
+        median(r.processor for r in runs),
+    )
+
+
+def processor_seconds() -> float:
+    """The processor time that all processes started by this one have used, also those that have ended."""
+    used = [ticks(pid) for pid in tree(os.getpid())]
+    return (sum(map(sum, used)) - sum(used[0][:2])) / os.sysconf("SC_CLK_TCK")
+
+
+def ticks(pid: int) -> list[int]:
+    """The clock ticks of a process as utime and stime, and those of its children that have ended; 0 if it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return [0] * 4
+    return [int(field) for field in fields[11:15]]
 
 
 class Peaks:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,9 +23,25 @@ while not pathlib.Path(sys.argv[2]).exists(): time.sleep(0.01)
 time.sleep(1)
 """
 
+BURN = """
+import pathlib, sys, time
+while not pathlib.Path(sys.argv[1]).exists(): time.sleep(0.01)
+end = time.process_time() + 0.4
+while time.process_time() < end: pass
+pathlib.Path(sys.argv[2]).touch()
+"""
+
 
 def test_time_is_the_median_and_memory_the_highest() -> None:
-    assert middle([Measured(1, 10, 1), Measured(9, 30, 2), Measured(2, 20, 3)]) == Measured(2, 30, 3)
+    runs = [Measured(1, 10, 1, 7), Measured(9, 30, 2, 8), Measured(2, 20, 3, 9)]
+    assert middle(runs) == Measured(2, 30, 3, 8)
+
+
+def test_processor_time_is_that_of_the_command_and_of_servers(tmp_path: Path) -> None:
+    asked, answered, ended = (tmp_path / name for name in ("asked", "answered", "ended"))
+    with subprocess.Popen([sys.executable, "-c", BURN, asked, answered]):
+        line = f"touch {asked}; {shlex.join([sys.executable, '-c', BURN, str(answered), str(ended)])}; true"
+        assert 0.6 <= once(Side("a client", line), tmp_path / "log").processor < 6
 
 
 def test_the_memory_of_children_counts_for_all_processes_and_not_for_the_first(tmp_path: Path) -> None:
