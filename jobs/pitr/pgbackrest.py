@@ -120,6 +120,7 @@ def restore_files(run: Run, program: Pgbackrest, stanza: Stanza, backup: BaseBac
     inside = embedded.INSIDE
     options = [f"--set={backup.label}", "--type=none", f"--pg1-path={inside}/data", f"--lock-path={inside}/lock"]
     options += [f"--tablespace-map-all={inside}/tablespaces", "--archive-mode=off"]
+    options += [f"--spool-path={inside}/spool"]  # it empties that of the stanza, and Debian's belongs to postgres
     command = program.command("restore", *options, repository=stanza.repository)
     _output(run, [*program.start_in(folder), *command])
 

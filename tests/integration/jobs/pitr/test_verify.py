@@ -43,6 +43,11 @@ def main() -> Iterator[Archiving]:
             database="shop",
         )
         server.call("backup")
+        closed = server.folder / "closed"  # as the spool path of Debian's package, which belongs to postgres
+        closed.mkdir(0o000)
+        server.config.write_text(
+            server.config.read_text().replace(f"={server.folder / 'spool'}", f"={closed / 'spool'}")
+        )
         yield server
 
 

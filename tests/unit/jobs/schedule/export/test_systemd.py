@@ -167,7 +167,8 @@ def test_only_the_verification_has_weaker_hardening_and_only_for_its_sandbox(
     assert len(services) > 5
     for name, lines in services.items():
         weaker = sorted(set(HARDENING) - set(lines))
-        assert weaker == (["RestrictNamespaces=yes", "SystemCallFilter=@system-service"] if "verify" in name else [])
+        denied = ["RestrictNamespaces=yes", "RestrictSUIDSGID=yes", "SystemCallFilter=@system-service"]
+        assert weaker == (denied if "verify" in name else [])
     assert {"RestrictNamespaces=ipc mnt net pid user uts", "SystemCallFilter=@system-service @mount"} <= set(
         services["groundcrew-production-verify.service"]
     )
