@@ -81,7 +81,7 @@ _MATERIALISED_VIEWS = """WITH RECURSIVE direct AS (
         FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_depend d
             ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid
         WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid <> r.ev_class),
-    reads AS (SELECT view, used FROM direct UNION
+    reads AS (SELECT view, used FROM direct JOIN pg_catalog.pg_class m ON m.oid = view AND m.relkind = 'm' UNION
         SELECT reads.view, direct.used FROM reads JOIN direct ON direct.view = reads.used)
     SELECT c.oid::pg_catalog.regclass::pg_catalog.text, o.rolname, NOT o.rolsuper AND NOT o.rolbypassrls
         AND pg_catalog.bool_or(t.relrowsecurity
