@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from itertools import groupby
 from zoneinfo import ZoneInfo
 
@@ -93,27 +94,28 @@ def marked_days(days: Days, of_days: Sequence[Mark], today: date) -> Iterator[Ma
 
 def _text(mark: Mark, dates: Sequence[date], days: Days) -> str:
     span = _span(dates[0], dates[-1])
-    runs = [days[day] for day in dates if day in days]
     if mark is Mark.MISSING:
         return f"{span}: no backup, although one was due"
-    failed = [
-        plural(number, noun)
-        for number, noun in (
-            (sum(each.failed_backups for each in runs), "failed backup"),
-            (sum(each.failed_verifications for each in runs), "failed verification"),
-        )
-        if number
-    ]
-    done = [plural(number, "backup") for number in [sum(each.backups for each in runs)] if number]
+    runs = [days[day] for day in dates if day in days]
+    counts = (
+        (sum([each.backups for each in runs]), "backup"),
+        (sum([each.failed_backups for each in runs]), "failed backup"),
+        (sum([each.failed_verifications for each in runs]), "failed verification"),
+    )
     named = [] if mark is Mark.BACKED_UP else [mark.value]
-    return f"{span}: {', '.join([*named, *done, *failed])}"
+    return f"{span}: {', '.join([*named, *(plural(number, noun) for number, noun in counts if number)])}"
 
 
 def _span(first: date, last: date) -> str:
     """Return the first and the last of some days: Nov 2; Nov 2 to 7; Oct 30 to Nov 2."""
     if first == last:
-        return f"{first:%b} {first.day}"
-    return f"{first:%b} {first.day} to {f'{last:%b} ' if last.month != first.month else ''}{last.day}"
+        return _day(first)
+    return f"{_day(first)} to {_day(last) if last.month != first.month else last.day}"
+
+
+@lru_cache(maxsize=2 * DAYS)  # each database has the same days
+def _day(day: date) -> str:
+    return f"{day:%b} {day.day}"
 
 
 def describe_days(of_days: Iterable[Mark]) -> str:

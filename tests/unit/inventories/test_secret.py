@@ -160,6 +160,8 @@ URLS = [
     ("host=db password=pw1 dbname=shop", "host=db password=*** dbname=shop"),
     ("password='p w\\'1' dbname=shop", "password=*** dbname=shop"),
     ("sslpassword=pw1", "sslpassword=***"),
+    ("PassWord=pw1", "PassWord=***"),
+    ("pa\u017fsword=pw1", "pa\u017fsword=***"),
     (
         "https://user:pw1@a.example/x https://user:pw2@b.example",
         "https://user:***@a.example/x https://user:***@b.example",
