@@ -242,6 +242,7 @@ def test_an_apply_during_a_drift_check(aws: Cloud, times: int) -> None:
         assert "the state changed during the drift check" in aws.failure("drift", "staging")
 
 
+@pytest.mark.long
 def test_a_resource_that_changes_during_a_drift_check(aws: Cloud) -> None:
     """The check reports what it read; the next check reports the change."""
     aws.only("drifting", code=SLOW.replace("10.99", "10.97"), program=str(program(NEW)))

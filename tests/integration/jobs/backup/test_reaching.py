@@ -13,15 +13,17 @@ from jobs.run.job import Outcome
 from tests.parts import postgres as servers
 from tests.parts.backups import team
 from tests.parts.needs import needs
-from tests.parts.postgres import Database, Server
+from tests.parts.postgres import DISTRIBUTION, Database, Server
 from tests.parts.sshd import sshd
 
 New = Callable[..., Database]
+MAJOR = max(DISTRIBUTION, default=15)
+"""A server whose client programs know TLS: those of pip do not."""
 
 
 @pytest.fixture
 def shop(database: New) -> Database:
-    created = database(16)
+    created = database(MAJOR)
     created.run("CREATE TABLE a AS SELECT generate_series(1, 10) n")
     return created
 
@@ -93,13 +95,13 @@ def with_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server,
     else:
         key.chmod(0o600)
     settings = {"ssl": "on", "ssl_cert_file": str(certificate), "ssl_key_file": str(key)}
-    with servers.start(15, folder, settings) as server:
+    with servers.start(MAJOR, folder, settings) as server:
         with server.connect() as connection:
             connection.execute("CREATE TABLE a AS SELECT generate_series(1, 10) n")
         yield server, certificate
 
 
-@needs("postgres-15", "openssl")
+@needs(f"postgres-{MAJOR}", "openssl")
 def test_certificates_are_checked(
     with_tls: tuple[Server, Path], shop: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,7 +120,7 @@ def test_certificates_are_checked(
         assert expected in backup_result(folder, url)
 
 
-@needs("postgres-15", "openssl", "sshd")
+@needs(f"postgres-{MAJOR}", "openssl", "sshd")
 def test_certificates_are_checked_by_host_name_through_a_tunnel(
     with_tls: tuple[Server, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
