@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import pytest
 
 from deploys.lib.job_runner.release import SOURCES
 from jobs.backup import new_keys
+from jobs.schedule.export.files import render
 from tests.lab.lab import Lab
 from tests.lab.pyinfra import ROOT, PyinfraRun, deploy
 from tests.parts import intruder
@@ -64,6 +66,13 @@ sign_with = "nobody"
 [status]
 at = "* * * * *"
 """
+HOSTS = """
+[hosts]
+check = "0 7 * * *"
+deploys = ["host"]
+ssh_key = {{ env = "HOSTS_KEY" }}
+known_hosts = "known_hosts"
+"""
 POSTGRES = {
     "postgres_roles": [{"name": "shop", "password": {"env": "SHOP_PASSWORD"}}],
     "postgres_databases": [{"name": "shop", "owner": "shop"}],
@@ -100,7 +109,8 @@ def run(lab: Lab, *options: str, text: str = SHOP, root: Path = ROOT, **changed:
     public_keys = keys(lab)
     folder = lab.folder / "repository/inventories"
     (folder / "group_data").mkdir(parents=True, exist_ok=True)
-    (folder / "try").write_text("")
+    (folder / "try").write_text(f"servers = [({lab.hosts[0].address!r}, {{'ssh_user': 'root'}})]\n")
+    shutil.copy(lab.home / ".ssh/known_hosts", folder)
     (folder / "try.toml").write_text(HEADING + text.format(**public_keys))
     data = {
         "job_runner_environments": ["try"],
@@ -370,11 +380,18 @@ def test_mistakes_in_group_data_stop_it_with_a_message(runner: Lab) -> None:
 @pytest.mark.long
 def test_debian_13_works_and_a_removal_leaves_no_trace(fresh: Callable[..., Lab]) -> None:
     lab = fresh(debian=13)
-    host = lab.hosts[0]
-    first = run(lab, text=STATUS_ONLY)
+    host, hosts_key = lab.hosts[0], {"HOSTS_KEY": {"file": str(lab.home / ".ssh/id_ed25519")}}
+    first = run(lab, text=STATUS_ONLY + HOSTS, job_runner_secrets=hosts_key)
     assert first.code == 0, first.text[-3000:]
     lab.ask(host, "systemctl start groundcrew-try-status.service && ls /srv/store/try/runs/*/*.status.done.page.json")
-    again = run(lab, text=STATUS_ONLY)
+    lab.ask(host, "systemctl start groundcrew-try-hosts.service")
+    [compared] = json.loads(lab.ask(host, "crew runs try hosts host --json"))["runs"]
+    assert compared["figures"]["not_compared"] == 0, compared
+    hardening = render("systemd.hardening.j2", isolates=True, folders=(), hidden=()).splitlines()
+    properties = [f"--property={line}" for line in hardening if "=" in line and not line.startswith("#")]
+    started = ["systemd-run", "--quiet", "--wait", "--collect", "--uid=groundcrew", *properties]
+    lab.ask(host, shlex.join([*started, *shlex.split("bwrap --unshare-user --unshare-pid --ro-bind / / true")]))
+    again = run(lab, text=STATUS_ONLY + HOSTS, job_runner_secrets=hosts_key)
     assert (again.code, again.changes) == (0, 0), again.text
     removed = run(lab, "--data", "job_runner=absent", text=STATUS_ONLY)
     assert removed.code == 0, removed.text

@@ -62,6 +62,24 @@ def recorded() -> dict[str, Any]:
     return {each["name"]: each for each in json.loads(done.stdout)["apps"]}
 
 
+def upgrades_that_fail(lab: Lab, run: Callable[..., PyinfraRun]) -> None:
+    """Upgrade to releases that fail: at their smoke test, in Helm, and because they are never ready."""
+    smoke = run(apps=[chart("1.1.0", "echo no shop; false"), web()])
+    assert smoke.code == 1
+    assert "the smoke test failed:" in smoke.text
+    assert "no shop" in smoke.text
+    assert "1.0.0 runs again. Not brought back: data" in smoke.text
+    assert release(lab, "shop") == "3 deployed"
+
+    broken = run(apps=[chart("1.2.0", standin="broken"), web()])
+    assert broken.code == 1
+    assert "UPGRADE FAILED: broken" in broken.text
+    assert release(lab, "shop") == "5 deployed", "Helm leaves a failed release alone, unless the policy is retry"
+    stuck = run(apps=[chart(), web(**{"standin/never-ready": "1"})])
+    assert stuck.code == 1
+    assert "deployment/web is not ready after 3 s" in stuck.text
+
+
 @pytest.mark.long
 def test_apps_start_upgrade_go_back_and_go(
     fresh: Callable[..., Lab], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -97,20 +115,7 @@ def test_apps_start_upgrade_go_back_and_go(
     assert shop["source"] == ["https://charts.acme.example shop 1.0.0"]
     assert shop["images"][0].startswith("docker.io/library/shop@sha256:")
 
-    smoke = run(apps=[chart("1.1.0", "echo no shop; false"), web()])
-    assert smoke.code == 1
-    assert "the smoke test failed:" in smoke.text
-    assert "no shop" in smoke.text
-    assert "1.0.0 runs again. Not brought back: data" in smoke.text
-    assert release(lab, "shop") == "3 deployed"
-
-    broken = run(apps=[chart("1.2.0", standin="broken"), web()])
-    assert broken.code == 1
-    assert "UPGRADE FAILED: broken" in broken.text
-    assert release(lab, "shop") == "5 deployed", "Helm leaves a failed release alone, unless the policy is retry"
-    stuck = run(apps=[chart(), web(**{"standin/never-ready": "1"})])
-    assert stuck.code == 1
-    assert "deployment/web is not ready after 3 s" in stuck.text
+    upgrades_that_fail(lab, run)
     proven = {"apps_record": True, "apps_proven_in": "staging"}
     refused = run(apps=[chart("1.2.0"), web()], **proven)
     assert refused.code == 1

@@ -11,6 +11,7 @@ import pytest
 from deploys.lib.postgres.pitr import CONFIG
 from deploys.lib.postgres.restore import UNFINISHED, UNIT
 from tests.lab import pitr
+from tests.lab.hosts import Host
 from tests.lab.lab import Lab
 from tests.lab.pyinfra import end
 from tests.parts.patience import until
@@ -80,6 +81,21 @@ def test_a_server_archives_to_its_repositories(fresh: Callable[..., Lab], seawee
         assert f"{CONFIG} is not from groundcrew; move it away" in foreign.text
 
 
+def two_moments(lab: Lab, host: Host) -> tuple[str, str, str, str]:
+    """Write rows all the time; return a moment meanwhile and the rows it had, and a later moment with its rows."""
+    lab.ask(host, f"{PSQL} shop -c 'CREATE TABLE ticks (at timestamptz DEFAULT clock_timestamp())'")
+    lab.ask(host, f"systemd-run --quiet --unit=ticks sh -c '{TICK}'")
+    until(lambda: int(lab.ask(host, f"{PSQL} shop -c 'SELECT count(*) FROM ticks'")) > 3)
+    moment = lab.ask(host, f"{PSQL} -c 'SELECT clock_timestamp()'")
+    rows = lab.ask(host, f"{PSQL} shop -c \"SELECT max(at), count(*) FROM ticks WHERE at <= '{moment}'\"")
+    pause = f"SELECT count(*) > 1 FROM ticks WHERE at > '{moment}'"
+    until(lambda: lab.ask(host, f'{PSQL} shop -c "{pause}"') == "t")
+    lab.ask(host, "systemctl stop ticks")
+    later = lab.ask(host, f"{PSQL} -c 'SELECT clock_timestamp()'")
+    rows_later = lab.ask(host, f"{PSQL} shop -c 'SELECT max(at), count(*) FROM ticks'")
+    return moment, rows, later, rows_later
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(("debian", "major"), [(12, 15), pytest.param(13, 17, marks=pytest.mark.release)])
 def test_a_moment_is_restored_on_the_same_and_on_a_new_host(
@@ -93,16 +109,7 @@ def test_a_moment_is_restored_on_the_same_and_on_a_new_host(
         restore = partial(run, of="postgres_restore")
         assert run().code == 0
         until(lambda: "full backup: " in lab.ask(host, INFO), 90, saw=lambda: lab.ask(host, INFO))
-        lab.ask(host, f"{PSQL} shop -c 'CREATE TABLE ticks (at timestamptz DEFAULT clock_timestamp())'")
-        lab.ask(host, f"systemd-run --quiet --unit=ticks sh -c '{TICK}'")
-        until(lambda: int(lab.ask(host, f"{PSQL} shop -c 'SELECT count(*) FROM ticks'")) > 3)
-        moment = lab.ask(host, f"{PSQL} -c 'SELECT clock_timestamp()'")
-        rows = lab.ask(host, f"{PSQL} shop -c \"SELECT max(at), count(*) FROM ticks WHERE at <= '{moment}'\"")
-        pause = f"SELECT count(*) > 1 FROM ticks WHERE at > '{moment}'"
-        until(lambda: lab.ask(host, f'{PSQL} shop -c "{pause}"') == "t")
-        lab.ask(host, "systemctl stop ticks")
-        later = lab.ask(host, f"{PSQL} -c 'SELECT clock_timestamp()'")
-        rows_later = lab.ask(host, f"{PSQL} shop -c 'SELECT max(at), count(*) FROM ticks'")
+        moment, rows, later, rows_later = two_moments(lab, host)
         lab.ask(host, f"{PSQL} shop -c 'DROP TABLE ticks'")
 
         process = lab.ask(host, f"systemctl show --property=MainPID postgresql@{major}-main")

@@ -13,6 +13,7 @@ from deploys.lib.postgres.replication import PASSFILE
 from tests.lab import pitr
 from tests.lab.lab import Lab
 from tests.lab.network import must
+from tests.lab.pyinfra import PyinfraRun
 from tests.parts.patience import until
 from tests.parts.s3 import Bucket
 
@@ -22,6 +23,61 @@ METRICS = (
 )
 INFO = "cd / && runuser -u postgres -- pgbackrest info"
 TICK = 'cd /; while runuser -u postgres -- psql -qX shop -c "INSERT INTO ticks DEFAULT VALUES"; do sleep 0.2; done'
+
+
+def make_standby(lab: Lab, run: Callable[..., PyinfraRun]) -> None:
+    """Make the standby, and check its secrets and the metrics of both servers."""
+    one, two = lab.hosts
+    with lab.process_list(two) as processes:
+        first = run("-vvv", "--diff", standby=1)
+    assert first.code == 0, first.text
+    assert "made from the newest backup in the repository" in first.text
+    assert [line for line in [first.text, *processes] if "own word" in line] == []
+    assert lab.ask(two, f"stat -c '%a %U' {PASSFILE}") == "600 postgres"
+    again = run(standby=1)
+    assert (again.code, again.changes) == (0, 0), again.text
+    for host, expected in (
+        (one, ['standby_streaming{standby="lab-2"} 1', 'standby_wal_lost{standby="lab-2"} 0', "fenced 0"]),
+        (two, ["lag_seconds 0", "fenced 0"]),
+    ):
+        metrics = lab.ask(host, METRICS)
+        assert [each for each in expected if each not in metrics] == [], metrics
+
+
+def promote_while_cut_off(lab: Lab, promote: Callable[..., PyinfraRun]) -> int:
+    """Promote the standby while its primary goes on without network; return how many rows the standby had."""
+    one, two = lab.hosts
+    lab.ask(one, f"systemd-run --quiet --unit=ticks sh -c '{TICK}'")
+    until(lambda: int(lab.ask(two, f"{PSQL} shop -c 'SELECT count(*) FROM ticks'")) > 3)
+    assert "nothing would be lost: lab-1 is stopped first" in promote(standby=1).text
+    must("ip", "link", "set", f"vb-{one.machine}", "down")
+    refused = promote("--limit", "lab-2", "--data", "promote=lab-2", standby=1)
+    assert refused.code == 1, refused.text
+    assert "lab-1 can't be reached, so it can't be stopped; power it off" in refused.text
+    chosen = ("--limit", "lab-2", "--data", "promote=lab-2", "--data", "lose=yes")
+    promoted = promote(*chosen, standby=1)
+    assert promoted.code == 0, promoted.text
+    assert "it is the primary now, on timeline 2" in promoted.text
+    assert promote(*chosen, standby=1).changes == 0
+    had = int(lab.ask(two, f"{PSQL} shop -c 'SELECT count(*) FROM ticks'"))
+    must("ip", "link", "set", f"vb-{one.machine}", "up")
+    until(lambda: lab.ssh(one, "true").returncode == 0)
+    return had
+
+
+def switch_back(lab: Lab, swapped: Callable[..., PyinfraRun], had: int, **data: Any) -> str:
+    """Switch back to the first server, with a run that is killed and another one; return how many rows it has."""
+    one, two = lab.hosts
+    lab.ask(two, f"systemd-run --quiet --unit=ticks sh -c '{TICK}'")
+    until(lambda: int(lab.ask(one, f"{PSQL} shop -c 'SELECT count(*) FROM ticks'")) > had + 3)
+    killed = pitr.begun(lab, "--data", "promote=lab-1", server=1, standby=0, of="postgres_promote", **data)
+    until(lambda: lab.ssh(two, f"test -e {standby.FENCED}").returncode == 0, 60)
+    killed.kill()
+    killed.communicate()
+    back = swapped("--data", "promote=lab-1", of="postgres_promote")
+    assert back.code == 0, back.text
+    lab.ask(two, "until ! systemctl is-active --quiet postgresql@15-main; do sleep 0.2; done")
+    return lab.ask(one, f"{PSQL} shop -c 'SELECT count(*) FROM ticks'")
 
 
 @pytest.mark.long
@@ -43,37 +99,10 @@ def test_a_standby_is_promoted_and_the_old_primary_joins_again(fresh: Callable[.
         assert run("--limit", "lab-1", standby=1).code == 0
         until(lambda: "full backup: " in lab.ask(one, INFO), 90, saw=lambda: lab.ask(one, INFO))
         lab.ask(one, f"{PSQL} shop -c 'CREATE TABLE ticks (at timestamptz DEFAULT clock_timestamp())'")
-        with lab.process_list(two) as processes:
-            first = run("-vvv", "--diff", standby=1)
-        assert first.code == 0, first.text
-        assert "made from the newest backup in the repository" in first.text
-        assert [line for line in [first.text, *processes] if "own word" in line] == []
-        assert lab.ask(two, f"stat -c '%a %U' {PASSFILE}") == "600 postgres"
-        again = run(standby=1)
-        assert (again.code, again.changes) == (0, 0), again.text
-        for host, expected in (
-            (one, ['standby_streaming{standby="lab-2"} 1', 'standby_wal_lost{standby="lab-2"} 0', "fenced 0"]),
-            (two, ["lag_seconds 0", "fenced 0"]),
-        ):
-            metrics = lab.ask(host, METRICS)
-            assert [each for each in expected if each not in metrics] == [], metrics
+        make_standby(lab, run)
 
         # The network between them breaks, and the primary goes on. So both write after the promotion.
-        lab.ask(one, f"systemd-run --quiet --unit=ticks sh -c '{TICK}'")
-        until(lambda: int(lab.ask(two, f"{PSQL} shop -c 'SELECT count(*) FROM ticks'")) > 3)
-        assert "nothing would be lost: lab-1 is stopped first" in promote(standby=1).text
-        must("ip", "link", "set", f"vb-{one.machine}", "down")
-        refused = promote("--limit", "lab-2", "--data", "promote=lab-2", standby=1)
-        assert refused.code == 1, refused.text
-        assert "lab-1 can't be reached, so it can't be stopped; power it off" in refused.text
-        chosen = ("--limit", "lab-2", "--data", "promote=lab-2", "--data", "lose=yes")
-        promoted = promote(*chosen, standby=1)
-        assert promoted.code == 0, promoted.text
-        assert "it is the primary now, on timeline 2" in promoted.text
-        assert promote(*chosen, standby=1).changes == 0
-        had = int(lab.ask(two, f"{PSQL} shop -c 'SELECT count(*) FROM ticks'"))
-        must("ip", "link", "set", f"vb-{one.machine}", "up")
-        until(lambda: lab.ssh(one, "true").returncode == 0)
+        had = promote_while_cut_off(lab, promote)
 
         # It must not come back as a primary.
         written = int(lab.ask(one, f"systemctl stop ticks; {PSQL} shop -c 'SELECT count(*) FROM ticks'"))
@@ -97,16 +126,7 @@ def test_a_standby_is_promoted_and_the_old_primary_joins_again(fresh: Callable[.
         until(lambda: '"max":"00000002' in newest(), saw=newest)
 
         # A planned switch back loses nothing. A run that was killed after it stopped the old primary is finished.
-        lab.ask(two, f"systemd-run --quiet --unit=ticks sh -c '{TICK}'")
-        until(lambda: int(lab.ask(one, f"{PSQL} shop -c 'SELECT count(*) FROM ticks'")) > had + 3)
-        killed = pitr.begun(lab, "--data", "promote=lab-1", server=1, standby=0, of="postgres_promote", **data)
-        until(lambda: lab.ssh(two, f"test -e {standby.FENCED}").returncode == 0, 60)
-        killed.kill()
-        killed.communicate()
-        back = swapped("--data", "promote=lab-1", of="postgres_promote")
-        assert back.code == 0, back.text
-        lab.ask(two, "until ! systemctl is-active --quiet postgresql@15-main; do sleep 0.2; done")
-        total = lab.ask(one, f"{PSQL} shop -c 'SELECT count(*) FROM ticks'")
+        total = switch_back(lab, swapped, had, **data)
         joined = run("--data", "rejoin=lab-2", of="postgres_promote", standby=1)
         assert joined.code == 0, joined.text
         assert "no transaction was committed here" in joined.text
