@@ -60,7 +60,7 @@ from jobs.store import ReadOnly, Store
 if TYPE_CHECKING:
     import psycopg
 
-    from inventories import Environment, StoreSettings
+    from inventories import DatabaseSettings, Environment, ServerSettings, StoreSettings
     from jobs.backup.postgres.connection import Endpoint
     from jobs.backup.postgres.settings import DatabaseProperties
 
@@ -200,6 +200,7 @@ def verify_set(run: Run, stored: StoredSet) -> Verification:
             restore_streams(run.environment, run.subject),
             _definition_options(server),
             throw_away=server.temporary,
+            small_sample=not _has_own_checks(run),
         )
         if gives_up_rights(server, target):
             _require_no_superuser(planned, target)
@@ -236,10 +237,20 @@ def verify_set(run: Run, stored: StoredSet) -> Verification:
         )
 
 
+def _known_section(run: Run) -> DatabaseSettings | ServerSettings | None:
+    return section_of(run.environment, run.subject)[0] if is_known(run.environment, run.subject) else None
+
+
+def _has_own_checks(run: Run) -> bool:
+    section = _known_section(run)
+    return section is not None and section.verify_with is not None
+
+
 def _check_structure(task: RestoreTask, server: ScratchServer, target: RestoreTarget) -> AmcheckResult:
     """Run pg_amcheck in the restored database, if its section says so. That takes a superuser."""
     run = task.run
-    if not is_known(run.environment, run.subject) or not section_of(run.environment, run.subject)[0].amcheck:
+    section = _known_section(run)
+    if section is None or not section.amcheck:
         return AmcheckResult()
     if not server.temporary:
         return AmcheckResult(
@@ -252,7 +263,7 @@ def _check_structure(task: RestoreTask, server: ScratchServer, target: RestoreTa
 def _own_checks(task: RestoreTask, server: ScratchServer, target: RestoreTarget) -> tuple[Difference, ...]:
     """Run the script of verify_with as a role without superuser rights; return a difference per statement with rows."""
     run = task.run
-    section = section_of(run.environment, run.subject)[0] if is_known(run.environment, run.subject) else None
+    section = _known_section(run)
     if section is None or section.verify_with is None:
         return ()
     settings, limit = task.stored.description.settings.settings, section.limits.verify_with

@@ -20,6 +20,16 @@ from tests.parts.postgres import Database
 
 Shop = Callable[..., Database]
 
+# Statistics call the function, which fails if they are made from a small sample.
+STATISTICS = """
+CREATE FUNCTION sampled(n int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN
+    IF current_setting('default_statistics_target') = '1' THEN RAISE 'small sample'; END IF;
+    RETURN n;
+END $$;
+CREATE TABLE numbers AS SELECT generate_series(1, 300) n;
+CREATE STATISTICS of_numbers ON sampled(n) FROM numbers;
+"""
+
 
 def test_rows_of_a_script_fail_a_verification(repository: Repository, shop: Shop) -> None:
     database = shop(15)
@@ -91,3 +101,17 @@ def test_rows_are_counted_and_the_time_is_limited(database: Callable[[int], Data
         run("SET statement_timeout = 0; SELECT pg_sleep(60)", 0.2)
     with pytest.raises(BackupError, match=r"statement 2 of x\.sql failed: COPY needs a client"):
         run("SELECT 1 WHERE false; COPY (SELECT 1) TO STDOUT")
+
+
+def test_only_a_script_needs_statistics_from_many_rows(repository: Repository, database: Shop) -> None:
+    numbers = database(15)
+    numbers.run(STATISTICS)
+    script = repository.root / "verify.sql"
+    script.write_text("SELECT 'no statistics' WHERE NOT EXISTS (SELECT FROM pg_stats WHERE tablename = 'numbers')")
+    repository.environment(text=repository.section("shop", numbers, f'verify_with = "{script}"\n'))
+    taken = repository.backup()
+    verified = repository.crew("backups", "verify", "staging", "shop", "--set", taken)
+    assert verified.code == 0, verified
+    repository.environment(text=repository.section("shop", numbers))
+    failed = repository.crew("backups", "verify", "staging", "shop", "--set", taken)
+    assert (failed.code, "small sample" in failed.err) == (1, True), failed
