@@ -30,10 +30,17 @@ class Host:
 
 
 def start(host: Host, folder: Path, layers: Sequence[Path], bridge: str, home: Path) -> None:
+    """Make the file system of a new host and boot it."""
+    (folder / "upper").mkdir(parents=True)
+    _furnish(host, folder / "upper", home)
+    boot(host, folder, layers, bridge)
+
+
+def boot(host: Host, folder: Path, layers: Sequence[Path], bridge: str) -> None:
+    """Boot a host, also one that `end` killed."""
     upper, work, root = (folder / part for part in ("upper", "work", "root"))
-    for made in (upper, work, root):
-        made.mkdir(parents=True)
-    _furnish(host, upper, home)
+    for made in (work, root):
+        made.mkdir(exist_ok=True)
     must(*commands.overlay(layers, upper, work, root))
     groups = [parent / host.machine for parent in _parents()]
     for group in groups:

@@ -91,7 +91,7 @@ def up(folder: Path, count: int = 1, debian: int = 12, *, bound: bool = False) -
     machine.check()
     if not 1 <= count <= MOST_HOSTS:
         raise LabCannotRun(f"a lab has 1 to {MOST_HOSTS} hosts, not {count}")
-    layers = [rootfs.downloads(debian), rootfs.release(debian)]
+    layers = _layers(debian)
     _allow_many_hosts()
     folder.mkdir(parents=True)
     if bound:
@@ -113,6 +113,19 @@ def up(folder: Path, count: int = 1, debian: int = 12, *, bound: bool = False) -
         down(folder)
         raise
     return lab
+
+
+def _layers(debian: int) -> list[Path]:
+    return [rootfs.downloads(debian), rootfs.release(debian)]
+
+
+def power_cycle(lab: Lab, host: Host) -> None:
+    """Kill a host of `fresh` in the middle of its work, boot it again, and wait for it."""
+    folder = lab.folder / host.name
+    hosts.end(host, folder)
+    network.run("ip", "link", "delete", f"vb-{host.machine}")  # the kernel removes it only some time after the host
+    hosts.boot(host, folder, _layers(lab.debian), commands.bridge(lab.number))
+    hosts.wait(host, folder, lab.home)
 
 
 def _allow_many_hosts() -> None:

@@ -11,7 +11,7 @@ import pytest
 from deploys.lib.postgres import standby
 from deploys.lib.postgres.replication import PASSFILE
 from tests.lab import pitr
-from tests.lab.lab import Lab
+from tests.lab.lab import Lab, power_cycle
 from tests.lab.network import must
 from tests.lab.pyinfra import PyinfraRun
 from tests.parts.patience import until
@@ -22,6 +22,7 @@ METRICS = (
     "systemctl start groundcrew-replication-metrics; cat /var/lib/prometheus/node-exporter/groundcrew-replication.prom"
 )
 INFO = "cd / && runuser -u postgres -- pgbackrest info"
+MAJORS = {12: 15, 13: 17}  # Debian's own version of PostgreSQL
 TICK = 'cd /; while runuser -u postgres -- psql -qX shop -c "INSERT INTO ticks DEFAULT VALUES"; do sleep 0.2; done'
 
 
@@ -65,6 +66,21 @@ def promote_while_cut_off(lab: Lab, promote: Callable[..., PyinfraRun]) -> int:
     return had
 
 
+def unit_of(lab: Lab) -> str:
+    return f"postgresql@{MAJORS[lab.debian]}-main"
+
+
+def try_to_start_the_old_primary(lab: Lab) -> None:
+    """Start the old primary, in a release by a power cut and a boot of its host; it must refuse."""
+    [one, _], unit = lab.hosts, unit_of(lab)
+    if lab.debian == 13:
+        power_cycle(lab, one)
+    else:
+        lab.ask(one, f"! systemctl restart {unit}")
+    lab.ask(one, f"! systemctl start {unit} && test -e /var/lib/postgresql/{MAJORS[lab.debian]}/main/standby.signal")
+    assert "lab-2 was promoted in place of this server" in lab.ask(one, f"journalctl -u {unit}")
+
+
 def switch_back(lab: Lab, swapped: Callable[..., PyinfraRun], had: int, **data: Any) -> str:
     """Switch back to the first server, with a run that is killed and another one; return how many rows it has."""
     one, two = lab.hosts
@@ -76,13 +92,16 @@ def switch_back(lab: Lab, swapped: Callable[..., PyinfraRun], had: int, **data: 
     killed.communicate()
     back = swapped("--data", "promote=lab-1", of="postgres_promote")
     assert back.code == 0, back.text
-    lab.ask(two, "until ! systemctl is-active --quiet postgresql@15-main; do sleep 0.2; done")
+    lab.ask(two, f"until ! systemctl is-active --quiet {unit_of(lab)}; do sleep 0.2; done")
     return lab.ask(one, f"{PSQL} shop -c 'SELECT count(*) FROM ticks'")
 
 
 @pytest.mark.long
-def test_a_standby_is_promoted_and_the_old_primary_joins_again(fresh: Callable[..., Lab], seaweed: Bucket) -> None:
-    lab = fresh(2)
+@pytest.mark.parametrize("debian", [12, pytest.param(13, marks=pytest.mark.release)])
+def test_a_standby_is_promoted_and_the_old_primary_joins_again(
+    fresh: Callable[..., Lab], seaweed: Bucket, debian: int
+) -> None:
+    lab = fresh(2, debian)
     one, two = lab.hosts
     with pitr.behind_tls(lab, seaweed) as endpoint:
         repositories = [pitr.repository(seaweed, endpoint, "shop")]
@@ -106,8 +125,7 @@ def test_a_standby_is_promoted_and_the_old_primary_joins_again(fresh: Callable[.
 
         # It must not come back as a primary.
         written = int(lab.ask(one, f"systemctl stop ticks; {PSQL} shop -c 'SELECT count(*) FROM ticks'"))
-        lab.ask(one, "! systemctl restart postgresql@15-main && test -e /var/lib/postgresql/15/main/standby.signal")
-        assert "lab-2 was promoted in place of this server" in lab.ask(one, "journalctl -u postgresql@15-main")
+        try_to_start_the_old_primary(lab)
         assert "lab-1 is fenced, because lab-2 was promoted in its place" in run(standby=1).text
         assert swapped().code == 0
         assert "fenced 1" in lab.ask(one, METRICS)
