@@ -82,7 +82,7 @@ if TYPE_CHECKING:
         wrong_hash,
     )
     from jobs.backup.sets.trust import result_signer, trust_of
-    from jobs.backup.sets.undelete import bring_back_objects, lost_objects, piece_hashes
+    from jobs.backup.sets.undelete import bring_back_objects, lock_present_objects, lost_objects, piece_hashes
     from jobs.backup.sources import (
         by_server,
         databases_with_sets,
@@ -179,7 +179,7 @@ _NAMES = {
         "wrong_hash",
     ),
     "sets.trust": ("result_signer", "trust_of"),
-    "sets.undelete": ("bring_back_objects", "lost_objects", "piece_hashes"),
+    "sets.undelete": ("bring_back_objects", "lock_present_objects", "lost_objects", "piece_hashes"),
     "sources": (
         "by_server",
         "databases_with_sets",
@@ -283,6 +283,7 @@ __all__ = [
     "key_paths",
     "lacking_extensions",
     "lock_of_new_set",
+    "lock_present_objects",
     "lock_to_renew",
     "lockable_names",
     "lost_objects",

@@ -94,6 +94,7 @@ def _bring_back(
         bring_back_objects,
         is_known,
         lock_of_new_set,
+        lock_present_objects,
         lost_objects,
         open_set,
         require_pieces,
@@ -110,6 +111,8 @@ def _bring_back(
         recorded(run, "undelete", selected.database, f"set {selected.id} from {past.url}"),
     ):
         bring_back_objects(past, lost_objects(past, present, mark_key(environment.name)), None, run.check)
+        if lock is not None:
+            lock_present_objects(past, present, selected.prefix, lost, lock)
         bring_back_objects(past, lost, lock, run.check)
         require_pieces(open_set(present, selected, None))
 

@@ -63,6 +63,16 @@ def bring_back_objects(
         past.bring_back(entry.key, lock if lockable_names([_name(entry.key)]) else None)
 
 
+def lock_present_objects(
+    past: PastStore, present: Store, prefix: str, lost: Sequence[ListedKey], lock: ObjectLock
+) -> None:
+    """Lock the objects of a set that are not lost. A run that was killed may have copied one without its lock."""
+    gone = {entry.key for entry in lost}
+    for entry in past.list(prefix):
+        if entry.key not in gone and lockable_names([_name(entry.key)]):
+            present.extend_lock(entry.key, lock)
+
+
 def _name(key: str) -> str:
     """Return the name of an object in its set."""
     return key.split("/", 4)[-1]

@@ -43,6 +43,7 @@ def test_a_thief_empties_the_bucket(repository: Repository, shop: Callable[..., 
     before = next_second()
     keys = bucket.keys()
     [piece] = [key for key in keys if key.endswith(f"{taken}/rest.0")]
+    body = client.get_object(Bucket=bucket.name, Key=piece)["Body"].read()
     client.put_object(Bucket=bucket.name, Key=piece, Body=b"planted")
     planted = next_second()
     client.delete_objects(Bucket=bucket.name, Delete={"Objects": [{"Key": key} for key in keys]})
@@ -71,9 +72,11 @@ def test_a_thief_empties_the_bucket(repository: Repository, shop: Callable[..., 
     assert "Would bring back" in repository.crew(*undelete, "--dry-run").out
     damaged = repository.crew(*at("undelete", planted, "shop", "--set", taken, "--yes-to", "staging"))
     assert (damaged.code, f"part rest of set {taken}" in damaged.err) == (1, True), damaged
+    client.put_object(Bucket=bucket.name, Key=piece, Body=body)  # as a run that was killed before it locked its copy
     done = repository.crew(*undelete, "--yes-to", "staging")
     assert done.code == 0, done
-    assert f"Set {taken} of shop is back: 7 objects" in done.out
+    assert f"Set {taken} of shop is back: 6 objects" in done.out
+    assert client.get_object_retention(Bucket=bucket.name, Key=piece)["Retention"]["Mode"] == "GOVERNANCE"
     assert f"crew backups pin staging shop --set {taken}" in done.out
     assert "nothing to bring back" in repository.crew(*undelete).out
     (listed,) = repository.crew("backups", "list", "staging", "shop", "--json").json["sets"]
