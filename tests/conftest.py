@@ -139,6 +139,7 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory) -> None:
 def _own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test starts without the secrets that another one made known to the log filter."""
     monkeypatch.setattr(secret, "_hidden", set())
+    monkeypatch.setattr(secret, "_values", set())
     monkeypatch.setattr(secret, "_pattern", None)
 
 
