@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +26,8 @@ from inventories.printable import printable_lines
 
 ETCD = "node-role.kubernetes.io/etcd"
 ANSWER_TIMEOUT = 10  # seconds that a server has to answer a simple question
+ETCD_PATIENCE = 60  # seconds in which etcd elects a leader, or a slow disk catches up
+_ETCD_IS_BUSY = re.compile("etcdserver: (?:request timed out|leader changed|no leader|too many requests)")
 
 
 class StepFailed(Exception):
@@ -202,8 +205,16 @@ def run_or_fail(name: str, command: str, failure: str) -> None:
 
 
 def kubectl_or_fail(server: str, *arguments: str, failure: str, seconds: int = ANSWER_TIMEOUT) -> None:
-    """Run kubectl on a server; if it fails, raise StepFailed with the message `failure` and the reason."""
-    ok, output = run_kubectl(server, *arguments, seconds=seconds)
+    """Run kubectl on a server; if it fails, raise StepFailed with the message `failure` and the reason.
+
+    While etcd is busy, it runs again. So the command must be one that can be repeated.
+    """
+    end = time.monotonic() + ETCD_PATIENCE
+    while True:
+        ok, output = run_kubectl(server, *arguments, seconds=seconds)
+        if ok or time.monotonic() >= end or not any(map(_ETCD_IS_BUSY.search, output)):
+            break
+        time.sleep(1)
     if not ok:
         reason = "; ".join(line for line in output[-3:] if line) or f"no answer within {seconds} s"
         raise StepFailed(f"{failure}: {reason}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
 from deploys.lib.k3s import cluster
@@ -38,3 +40,23 @@ def test_a_host_without_the_memory_cgroup_is_refused() -> None:
     assert not list(cluster.cgroup_faults("pi", ["memory", "1: lo    inet 127.0.0.1/8"]))
     [fault] = cluster.cgroup_faults("pi", ["1: lo    inet 127.0.0.1/8"])
     assert "append cgroup_memory=1 cgroup_enable=memory to the line in /boot/firmware/cmdline.txt" in fault
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        (["etcdserver: request timed out, possibly due to previous leader failure", "etcdserver: leader changed"], ""),
+        (["Error from server (Forbidden): no"], "deleting failed: Error from server"),
+        (["etcdserver: no leader"] * 100, "deleting failed: etcdserver: no leader"),
+    ],
+)
+def test_kubectl_runs_again_while_etcd_is_busy(
+    monkeypatch: pytest.MonkeyPatch, answers: list[str], message: str
+) -> None:
+    left, now = iter(answers), iter(range(1000))
+    monkeypatch.setattr(cluster, "run_kubectl", lambda *_, **__: (not (text := next(left, "")), [text]))
+    monkeypatch.setattr(cluster.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr(cluster.time, "sleep", lambda _: None)
+    with pytest.raises(cluster.StepFailed, match=message) if message else nullcontext():
+        cluster.kubectl_or_fail("one", "delete", "node", "two", failure="deleting failed")
+    assert next(now) <= cluster.ETCD_PATIENCE + 2
