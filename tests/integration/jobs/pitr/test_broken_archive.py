@@ -24,7 +24,8 @@ from tests.parts.postgres import DISTRIBUTION
 
 MAJOR = max(DISTRIBUTION, default=0)
 # As the deploy configures it: a background process sends several segments at once, and drops them if too many wait.
-ASYNC = "archive-async=y\nprocess-max=2\narchive-push-queue-max=64MiB\n"
+# If that process ends just as PostgreSQL asks for the next segment, PostgreSQL waits for the timeout and asks again.
+ASYNC = "archive-async=y\nprocess-max=2\narchive-push-queue-max=64MiB\n[global:archive-push]\narchive-timeout=5\n"
 SEGMENTS_IN_QUEUE = 4
 
 
@@ -101,7 +102,7 @@ def test_wal_waits_and_is_sent_later(main: Archiving, repository: Repository, fa
         main.config.write_text(config)
     else:
         gone.rename(main.repository)
-    until(lambda: waiting(main) == 0)
+    until(lambda: waiting(main) == 0, 60)
     found = metrics(main)
     assert (found["repository_ok"], found["archive_dropped"]) == (1, 0)
     assert check(repository)[0] == "ok"
@@ -147,7 +148,7 @@ def test_wal_waits_for_space_on_a_full_disk(main: Archiving, repository: Reposit
         until(lambda: check(repository)[0] == "warn", saw=lambda: check(repository))
         assert "does not archive" in check(repository)[1]
         filler.unlink()
-        until(lambda: waiting(main) == 0)
+        until(lambda: waiting(main) == 0, 60)
         configure(repository, main)
         assert metrics(main)["archive_dropped"] == 0
         assert check(repository)[0] == "ok"
@@ -164,7 +165,7 @@ def test_a_full_queue_is_dropped_and_the_gap_is_named(main: Archiving, repositor
     until(lambda: waiting(main) < SEGMENTS_IN_QUEUE + 2)
     gone.rename(main.repository)
     write(main)
-    until(lambda: waiting(main) == 0)
+    until(lambda: waiting(main) == 0, 60)
     assert metrics(main)["archive_dropped"] == 1
     verdict, fact = check(repository)
     assert (verdict, "is missing, so no later moment can be restored" in fact) == ("fault", True), fact
