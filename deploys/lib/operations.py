@@ -225,8 +225,12 @@ def unit_steps(
 
 def start_command(unit: str, verb: str) -> str:
     """Return a command that starts a unit, also after systemd gave it up. If that fails, it prints the journal."""
-    journal = f"journalctl --unit={unit} --lines=8 --no-pager --output=cat"
-    return f"systemctl reset-failed {unit} 2>/dev/null; systemctl {verb} {unit} || {{ {journal}; exit 1; }}"
+    return f"systemctl reset-failed {unit} 2>/dev/null; systemctl {verb} {unit} || {{ {journal(unit)}; exit 1; }}"
+
+
+def journal(unit: str) -> str:
+    """Return a command that prints a unit's last lines, also those that journald has not yet written."""
+    return f"journalctl --sync; journalctl --unit={unit} --lines=15 --no-pager --output=cat"
 
 
 @operation_with_facts(lambda files, **_: unit_and_files("", files))

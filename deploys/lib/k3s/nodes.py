@@ -21,7 +21,15 @@ from deploys.lib.k3s import files as k3s_files
 from deploys.lib.k3s import node_config
 from deploys.lib.k3s.cluster import StepFailed
 from deploys.lib.k3s.files import Node
-from deploys.lib.operations import CommandLines, Steps, on_this_machine, run_silently, unit_and_files, unit_steps
+from deploys.lib.operations import (
+    CommandLines,
+    Steps,
+    journal,
+    on_this_machine,
+    run_silently,
+    unit_and_files,
+    unit_steps,
+)
 
 
 @operation_with_facts(lambda node, files, **_: unit_and_files(node.unit, files))
@@ -62,11 +70,9 @@ def wait_until_ready(host: Host, node: Node, servers: Sequence[str], version: st
     end = time.monotonic() + limit
     while not is_running(host, node, servers, version):
         if time.monotonic() > end:
-            _, journal = k3s_cluster.run_on(
-                host.name, f"journalctl --unit={node.unit} --lines=15 --no-pager --output=cat"
-            )
+            _, lines = k3s_cluster.run_on(host.name, journal(node.unit))
             message = f"node {node.name} is not ready after {limit} s; fix what its journal says, or raise k3s_wait:"
-            raise StepFailed("\n    ".join([message, *journal]))
+            raise StepFailed("\n    ".join([message, *lines]))
         time.sleep(0.5)
 
 

@@ -15,7 +15,7 @@ from deploys.lib import passwords
 from deploys.lib.k3s import cluster as k3s_cluster
 from deploys.lib.k3s.cluster import ClusterHosts, StepFailed
 from deploys.lib.k3s.files import BINARY, CONFIG, DATA, S3_KEYS, Node
-from deploys.lib.operations import CommandLines, Steps
+from deploys.lib.operations import CommandLines, Steps, journal
 from deploys.lib.preflight import DeployError
 
 RESTORED_FILE = f"{DATA}/groundcrew-restored"  # the name of the snapshot that this node was restored from
@@ -152,9 +152,8 @@ def _restore_steps(host: Host, cluster: ClusterHosts, snapshot: EtcdSnapshot, li
     command = shlex.join(
         ["systemd-run", "--quiet", "--wait", "--collect", *unit, *cluster_reset_command(snapshot, has_s3=has_s3)]
     )
-    journal = f"journalctl --unit={UNIT} --lines=15 --no-pager --output=cat"
     failure = f"restoring {snapshot.name} failed, and all servers are stopped; fix what K3s says and run this again"
-    k3s_cluster.run_or_fail(host.name, f"{command} || {{ {journal}; exit 1; }}", failure)
+    k3s_cluster.run_or_fail(host.name, f"{command} || {{ {journal(UNIT)}; exit 1; }}", failure)
     k3s_cluster.run_or_fail(
         host.name, f"echo {shlex.quote(snapshot.name)} > {RESTORED_FILE}", f"writing {RESTORED_FILE} failed"
     )
