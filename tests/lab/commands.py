@@ -26,13 +26,16 @@ def overlay(layers: Sequence[Path], upper: Path, work: Path, root: Path) -> list
 
 
 def boot(root: Path, machine: str, name: str, on: str, groups: Sequence[Path]) -> list[str]:
-    """Boot a host in its own control groups: two systemd must not share one, and they list the processes to kill."""
+    """Boot a host in its own control groups: two systemd must not share one, and they list the processes to kill.
+
+    Its mounts end with it: systemd-nspawn 256 and newer does not boot a host again while its earlier mounts exist.
+    """
     enter = "for group in {}; do echo $$ > $group/cgroup.procs; done; exec ".format(" ".join(map(str, groups)))
     nspawn = (
         f"systemd-nspawn --quiet --register=no --keep-unit --boot --directory={root} --machine={machine} "
         f"--hostname={name} --network-bridge={on} --console=passive --resolv-conf=off --timezone=off --link-journal=no"
     )
-    return ["sh", "-c", enter + nspawn]
+    return ["unshare", "--mount", "--propagation=slave", "sh", "-c", enter + nspawn]
 
 
 def make_network(lab: int) -> list[list[str]]:
