@@ -185,7 +185,9 @@ def test_a_timer_starts_a_backup_which_writes_a_record_and_metrics(runner: Lab) 
         host, "runuser -u nobody -- cat /var/lib/prometheus/node-exporter/groundcrew.prom"
     )
     runner.ask(host, "systemctl start groundcrew-try-retention.service")
-    assert "done" in runner.ask(host, "journalctl --unit=groundcrew-try-backup --output=cat --no-pager")
+    assert "done" in runner.ask(
+        host, "journalctl --sync; journalctl --unit=groundcrew-try-backup --output=cat --no-pager"
+    )
 
 
 def test_only_root_reads_secrets_and_services_are_hardened(runner: Lab) -> None:
@@ -207,7 +209,7 @@ def test_only_root_reads_secrets_and_services_are_hardened(runner: Lab) -> None:
     ]
     assert runner.ssh(host, "runuser -u nobody -- ls /etc/groundcrew").returncode != 0
     assert PASSWORD not in runner.ask(
-        host, "systemctl cat 'groundcrew-*'; journalctl --no-pager; ls -R /etc/groundcrew"
+        host, "systemctl cat 'groundcrew-*'; journalctl --sync; journalctl --no-pager; ls -R /etc/groundcrew"
     )
     units = runner.ask(host, "cd /etc/systemd/system && ls groundcrew-*.service").split()
     assert len(units) == 5
@@ -234,7 +236,7 @@ def test_hostile_code_in_a_set_reaches_nothing_from_the_verification_service(run
     try:
         runner.ask(host, START_BACKUP.replace("--no-block", "--wait"))
         assert runner.ssh(host, "systemctl start groundcrew-try-verify.service").returncode != 0
-        journal = runner.ask(host, "journalctl --unit=groundcrew-try-verify --output=cat --no-pager")
+        journal = runner.ask(host, "journalctl --sync; journalctl --unit=groundcrew-try-verify --output=cat --no-pager")
         assert "reached: user psql." in journal, journal
         runner.ask(host, "systemctl is-active bystander && ! ls /var/lib/groundcrew/written")
     finally:

@@ -419,7 +419,9 @@ def test_damaged_downloads_are_never_installed(fresh: Callable[..., Lab]) -> Non
     links = lab.ask(host, "find /usr/local/bin -type l -printf '%f '").split()
     assert sorted(links) == ["crictl", "ctr"], "the host has a kubectl of its own"
     assert lab.ask(host, f"cat {images_path}.tar.zst") == f"images of {VERSION}, smaller"
-    assert f"Importing images from {images_path}.tar.zst" in lab.ask(host, "journalctl --unit=k3s --output=cat")
+    assert f"Importing images from {images_path}.tar.zst" in lab.ask(
+        host, "journalctl --sync; journalctl --unit=k3s --output=cat"
+    )
     assert run(lab, servers=1, k3s_airgap=True).changes == 0
     target = newer(lab)
     other = run(lab, servers=1, k3s_version=target)

@@ -78,7 +78,7 @@ def try_to_start_the_old_primary(lab: Lab) -> None:
     else:
         lab.ask(one, f"! systemctl restart {unit}")
     lab.ask(one, f"! systemctl start {unit} && test -e /var/lib/postgresql/{MAJORS[lab.debian]}/main/standby.signal")
-    assert "lab-2 was promoted in place of this server" in lab.ask(one, f"journalctl -u {unit}")
+    assert "lab-2 was promoted in place of this server" in lab.ask(one, f"journalctl --sync; journalctl -u {unit}")
 
 
 def switch_back(lab: Lab, swapped: Callable[..., PyinfraRun], had: int, **data: Any) -> str:

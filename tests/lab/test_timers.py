@@ -90,7 +90,7 @@ def test_timers_are_scheduled_and_services_run_hardened_with_their_secrets(
     )
     died = "systemctl show groundcrew-try-died@groundcrew-try-backup.service -p ExecMainExitTimestamp"
     lab.ask(host, f"until {died} | grep -q UTC; do sleep 0.1; done")
-    journal = lab.ask(host, "journalctl --no-pager --output cat --identifier crew")
+    journal = lab.ask(host, "journalctl --sync; journalctl --no-pager --output cat --identifier crew")
     assert "crew run retention try --only shop --scheduled as groundcrew, secret s3cret" in journal
     assert set(re.findall(r"crew (\w+) reads (\S+)", journal)) == {
         ("backup", "signing.key"),
