@@ -17,23 +17,20 @@ from jobs.backup.postgres.connection import Address, Endpoint, reach, translated
 from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.postgres.supervisor import ends_with_parent
 from jobs.backup.restore.chosen_owner import ChosenOwner, executed_for, present_owner, require_restorable_for
-from jobs.backup.restore.fill import (
-    RestoreTask,
-    analyze,
-    error_output,
-    refresh_materialised_views,
-)
 from jobs.backup.restore.lock import RestoreLock, restore_lock
 from jobs.backup.restore.ordinary_role import is_superuser, ordinary_role
 from jobs.backup.restore.pg_restore import DefinitionOptions
+from jobs.backup.restore.processes import error_output
 from jobs.backup.restore.protected import find_protection
 from jobs.backup.restore.restore import create_roles, pg_restore_for, require_configured, restore_and_swap
+from jobs.backup.restore.statistics import analyze, refresh_materialised_views
 from jobs.backup.restore.target import (
     RestoreTarget,
     drop_replaced_by_refreshes,
     inspect_target,
     maintenance_connection,
 )
+from jobs.backup.restore.task import RestoreTask
 from jobs.backup.sets.sets import Set, find_sets, is_dated_ahead
 from jobs.backup.sets.stored import StoredSet, open_first, require_original_place
 from jobs.backup.sources import restore_streams

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from jobs.backup.errors import BackupError, NeedsSuperuser
 from jobs.backup.postgres import quoting
 from jobs.backup.postgres.connection import Endpoint
-from jobs.backup.restore.fill import RestoreTask, require_own, require_restorable
+from jobs.backup.restore.definitions import require_own, require_restorable
 from jobs.backup.restore.ordinary_role import (
     OrdinaryRole,
     database_owner,
@@ -20,6 +20,7 @@ from jobs.backup.restore.ordinary_role import (
 )
 from jobs.backup.restore.roles import RoleStatement, makes_superuser, missing_roles
 from jobs.backup.restore.target import RestoreTarget
+from jobs.backup.restore.task import RestoreTask
 from jobs.backup.restore.temporary_role import TEMPORARY_ROLES, LoginRefused, temporary_role
 from jobs.backup.sets.manifest import PartKind
 from jobs.backup.sets.stored import StoredSet, read_small_part

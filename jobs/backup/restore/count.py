@@ -11,7 +11,8 @@ from jobs.backup.postgres import quoting
 from jobs.backup.postgres.connection import translated_errors
 from jobs.backup.postgres.counting import count_tables
 from jobs.backup.restore.compare import Contents, QualifiedName, SequenceState
-from jobs.backup.restore.fill import RestoreTask, in_parallel
+from jobs.backup.restore.connections import in_parallel
+from jobs.backup.restore.task import RestoreTask
 
 if TYPE_CHECKING:
     import psycopg

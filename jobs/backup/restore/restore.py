@@ -27,12 +27,14 @@ from jobs.backup.restore.chosen_owner import (
 )
 from jobs.backup.restore.compare import QualifiedName, compare, difference_text, sequence_notes
 from jobs.backup.restore.count import count_contents
-from jobs.backup.restore.fill import RestoreTask, fill, objects_of_others, require_restorable, views_of_hidden_rows
+from jobs.backup.restore.definitions import objects_of_others, require_restorable
+from jobs.backup.restore.fill import fill
 from jobs.backup.restore.lock import RestoreLock, restore_lock
 from jobs.backup.restore.ordinary_role import OrdinaryRole, require_owner
 from jobs.backup.restore.pg_restore import DefinitionOptions
 from jobs.backup.restore.roles import RoleStatement, makes_ordinary, names_only, parse_roles
 from jobs.backup.restore.selection import Selection
+from jobs.backup.restore.statistics import views_of_hidden_rows
 from jobs.backup.restore.swap import swap
 from jobs.backup.restore.tables import fill_tables, select_from_set
 from jobs.backup.restore.target import (
@@ -48,6 +50,7 @@ from jobs.backup.restore.target import (
     require_open,
     role_names,
 )
+from jobs.backup.restore.task import RestoreTask
 from jobs.backup.sets.stored import StoredSet
 from jobs.format import and_more, plural
 from jobs.run.job import Failed, Run, Transient

@@ -10,12 +10,12 @@ from jobs.backup.postgres import quoting
 from jobs.backup.postgres.connection import DISABLE_TIMEOUTS, Endpoint, server_encoding, translated_errors
 from jobs.backup.restore.chosen_owner import ChosenOwner, executed_for
 from jobs.backup.restore.compare import QualifiedName
-from jobs.backup.restore.fill import RestoreTask
 from jobs.backup.restore.lock import restore_lock
 from jobs.backup.restore.pg_restore import DefinitionOptions
 from jobs.backup.restore.restore import new_copy, pg_restore_for, require_createdb, require_same_contents
 from jobs.backup.restore.tables import fill_tables, select_from_set
 from jobs.backup.restore.target import RestoreTarget, drop_database
+from jobs.backup.restore.task import RestoreTask
 from jobs.backup.sets.stored import StoredSet
 from jobs.run.job import Run
 

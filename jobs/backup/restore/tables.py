@@ -8,24 +8,22 @@ from typing import IO
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres import quoting
 from jobs.backup.postgres.connection import translated_errors
-from jobs.backup.restore.fill import (
-    RestoreTask,
-    analyze_tables,
+from jobs.backup.restore.definitions import (
     definitions_archive,
-    known_names,
-    list_file,
-    part_listing,
     read_entries,
     read_lists,
     restore_constraints,
     restore_definitions,
-    restore_extensions,
     restore_privileges,
-    restore_rows,
     revoke_public_create,
     schemas_of_extensions,
 )
+from jobs.backup.restore.fill import restore_extensions
+from jobs.backup.restore.processes import list_file
+from jobs.backup.restore.rows import part_listing, restore_rows
 from jobs.backup.restore.selection import Selection, among, row_entries, select_tables
+from jobs.backup.restore.statistics import analyze_tables
+from jobs.backup.restore.task import RestoreTask, known_names
 from jobs.backup.sets.manifest import Part, PartKind
 
 _EXISTING = "SELECT pg_catalog.to_regclass(%s)"

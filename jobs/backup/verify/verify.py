@@ -19,7 +19,8 @@ from jobs.backup.postgres.programs import installed_clients
 from jobs.backup.restore.chosen_owner import LACKS_RIGHTS, with_role
 from jobs.backup.restore.compare import Difference, compare, difference_text, sequence_notes
 from jobs.backup.restore.count import count_contents
-from jobs.backup.restore.fill import RestoreTask, fill, require_restorable
+from jobs.backup.restore.definitions import require_restorable
+from jobs.backup.restore.fill import fill
 from jobs.backup.restore.pg_restore import DefinitionOptions
 from jobs.backup.restore.restore import create_roles, pg_restore_for
 from jobs.backup.restore.target import (
@@ -30,6 +31,7 @@ from jobs.backup.restore.target import (
     inspect_target,
     maintenance_connection,
 )
+from jobs.backup.restore.task import RestoreTask
 from jobs.backup.restore.temporary_role import (
     LoginRefused,
     drop_abandoned_roles,

@@ -19,7 +19,7 @@ from jobs.backup.postgres.connection import Endpoint
 from jobs.backup.restore import fill
 from jobs.backup.restore.compare import Contents, QualifiedName
 from jobs.backup.restore.count import count_contents
-from jobs.backup.restore.fill import RestoreTask
+from jobs.backup.restore.task import RestoreTask
 from jobs.backup.take import facts, snapshot
 from jobs.backup.take.parts import PlannedRows, Table, copy_out_statement, divide_rows
 from tests.parts.crew import Repository, flip

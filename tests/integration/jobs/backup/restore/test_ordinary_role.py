@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from jobs.backup.restore import fill
+from jobs.backup.restore.task import RestoreTask
 from tests.parts import postgres as servers
 from tests.parts.crew import CrewResult, Repository
 from tests.parts.needs import majors
@@ -155,7 +156,7 @@ def test_the_role_cannot_connect_before_the_extensions_exist(
     repository.environment(text=repository.section("shop", shop))
     real, logins = fill.restore_definitions, []
 
-    def restore_definitions(task: fill.RestoreTask, *others: Any, **options: Any) -> None:
+    def restore_definitions(task: RestoreTask, *others: Any, **options: Any) -> None:
         url = server.url(task.into.database).replace("postgres@", "owner@")
         try:
             psycopg.connect(url, password=PASSWORD).close()

@@ -1,0 +1,86 @@
+"""What follows the rows of a restored database: statistics and materialised views."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from jobs.backup.postgres.connection import Endpoint, translated_errors
+from jobs.backup.restore.connections import in_parallel
+from jobs.backup.restore.task import RestoreTask
+from jobs.format import and_more
+from jobs.run.job import Run
+
+if TYPE_CHECKING:
+    import psycopg
+
+_SHOWN = 5
+_SMALL_SAMPLE = "-c default_statistics_target=1"
+
+_TABLES = """SELECT c.oid::pg_catalog.regclass::pg_catalog.text
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
+    WHERE relkind IN ('r', 'm', 'p') AND relpersistence <> 't' AND nspname !~ '^pg_' AND nspname <> 'information_schema'
+    AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+    ORDER BY pg_catalog.pg_relation_size(c.oid) DESC"""
+
+
+# A view reads more relations, directly or not, than each view that it reads.
+_MATERIALISED_VIEWS = """WITH RECURSIVE direct AS (
+        SELECT DISTINCT r.ev_class AS view, d.refobjid AS used
+        FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_depend d
+            ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid
+        WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid <> r.ev_class),
+    reads AS (SELECT view, used FROM direct JOIN pg_catalog.pg_class m ON m.oid = view AND m.relkind = 'm' UNION
+        SELECT reads.view, direct.used FROM reads JOIN direct ON direct.view = reads.used)
+    SELECT c.oid::pg_catalog.regclass::pg_catalog.text, o.rolname, NOT o.rolsuper AND NOT o.rolbypassrls
+        AND pg_catalog.bool_or(t.relrowsecurity
+            AND (t.relforcerowsecurity OR NOT pg_catalog.pg_has_role(o.oid, t.relowner, 'USAGE')))
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles o ON o.oid = c.relowner
+    LEFT JOIN reads ON reads.view = c.oid LEFT JOIN pg_catalog.pg_class t ON t.oid = reads.used
+    WHERE c.relkind = 'm' AND c.relispopulated GROUP BY c.oid, o.oid, o.rolname, o.rolsuper, o.rolbypassrls
+    ORDER BY pg_catalog.count(reads.used), c.oid"""
+
+
+def analyze(task: RestoreTask, command: str = "ANALYZE") -> None:
+    """Collect statistics. Without them the first queries are slow."""
+    with translated_errors(), task.executes.connect(autocommit=True) as connection:
+        tables = [name for (name,) in connection.execute(_TABLES).fetchall()]
+    analyze_tables(task, tables, command)
+
+
+def analyze_tables(task: RestoreTask, names: Sequence[str], command: str = "ANALYZE") -> None:
+    """Collect statistics of tables. These see all rows; only a function of an index can meet a policy."""
+    statements = [partial(_execute, f"{command} {name}") for name in names]
+    into = task.executes.with_options(_SMALL_SAMPLE) if task.small_sample else task.executes
+    in_parallel(into, statements, task.streams, task.run, row_security="on")
+
+
+def refresh_materialised_views(task: RestoreTask) -> None:
+    """Refresh all materialised views that have rows, those that others read first."""
+    statements = [f"REFRESH MATERIALIZED VIEW {name}" for name, _, _ in _materialised_views(task)]
+    execute_all(task.executes, statements, 1, task.run)
+
+
+def views_of_hidden_rows(task: RestoreTask) -> tuple[str, ...]:
+    """Return a note if materialised views have rows that row security hides from the owners of these views."""
+    views = [f"{name} of {owner}" for name, owner, hides in _materialised_views(task) if hides]
+    if not views:
+        return ()
+    fact = "materialised views have all rows of their tables, also those that row security hides from the view's owner"
+    return (f"{fact}: {and_more(views, _SHOWN)}; REFRESH MATERIALIZED VIEW applies the policies",)
+
+
+def _materialised_views(task: RestoreTask) -> list[tuple[str, str, bool]]:
+    """Return the name and the owner of each view that has rows, and whether row security hides rows from its owner."""
+    with translated_errors(), task.into.connect(autocommit=True) as connection:
+        return connection.execute(_MATERIALISED_VIEWS).fetchall()
+
+
+def execute_all(into: Endpoint, statements: Sequence[str], connections: int, run: Run) -> None:
+    """Execute statements over several connections. A policy that hides rows from one is an error."""
+    in_parallel(into, [partial(_execute, statement) for statement in statements], connections, run)
+
+
+def _execute(statement: str, connection: psycopg.Connection[Any]) -> None:
+    connection.execute(statement.encode())
