@@ -36,11 +36,12 @@ if TYPE_CHECKING:
 _LARGEST_OUTPUT = 256 * 1024 * 1024
 _FETCHES = 4  # WAL segments at once
 _SECRET_LINE = re.compile(
-    r"^\s*repo\d*-(?:cipher-pass|(?:s3|azure)-(?:key|key-secret|token))\s*=\s*(\S+)\s*$", re.MULTILINE
+    r"^[ \t]*repo\d*-(?:cipher-pass|azure-key|gcs-key(?![ \t]*=[ \t]*/)|s3-(?:key|key-secret|token|sse-customer-key)"
+    r"|sftp-private-key-passphrase)[ \t]*=[ \t]*(.*\S)",
+    re.MULTILINE,
 )
 # Errors that pass: no connection to the host, or no answer in time.
 _PASSING = re.compile(r"HostConnectError|\[049\]|timeout after|Temporary failure in name resolution")
-_LOGS = ("--log-level-file=off", "--log-level-console=off", "--log-level-stderr=error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +52,11 @@ class Pgbackrest:
     config: Path
     account: tuple[int, int] | None
 
-    def command(self, name: str, *options: str, repository: int | None = None) -> list[str]:
-        """Return a command, which writes no log and has no secret in its arguments."""
+    def command(self, name: str, *options: str, repository: int | None = None, console: str = "off") -> list[str]:
+        """Return a command, which writes no log file and has no secret in its arguments."""
         of = [] if repository is None else [f"--repo={repository}"]
-        return ["pgbackrest", name, f"--config={self.config}", f"--stanza={self.stanza}", *of, *_LOGS, *options]
+        logs = ["--log-level-file=off", f"--log-level-console={console}", "--log-level-stderr=error"]
+        return ["pgbackrest", name, f"--config={self.config}", f"--stanza={self.stanza}", *of, *logs, *options]
 
     @property
     def start(self) -> list[str]:
@@ -133,7 +135,8 @@ def fetch_wal(run: Run, program: Pgbackrest, stanza: Stanza, archive: Archive, f
 
     def fetch(name: str) -> None:
         target = f"{inside}/data/pg_wal/{name}"
-        command = program.command("archive-get", *options, name, target, repository=stanza.repository)
+        # That a segment is missing is no error to pgBackRest: it says so at the level info.
+        command = program.command("archive-get", *options, name, target, repository=stanza.repository, console="info")
         _output(run, [*start, *command])
 
     with ThreadPoolExecutor(_FETCHES) as pool:
@@ -161,7 +164,8 @@ def _output(run: Run, argv: Sequence[str]) -> bytes:
     if len(output) > _LARGEST_OUTPUT:
         raise PitrError(f"pgBackRest printed more than {_LARGEST_OUTPUT // 1_000_000} MB")
     if code:
-        reason = short_reason(said)
-        message = f"pgBackRest failed: {reason}"
+        # Since pgBackRest 2.53, errors in its configuration are on stdout.
+        reason = short_reason(said, output[-50_000:].decode(errors="replace"))
+        message = f"pgBackRest failed with exit code {code}: {reason}"
         raise Transient(message) if _PASSING.search(reason) else PitrError(message)
     return output

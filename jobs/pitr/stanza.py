@@ -25,6 +25,11 @@ _WRONG_CIPHER = "is the key in its configuration right (cipher-pass)?"
 _NOT_AS_PRINTED = (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError, OSError)
 _FOLDER = re.compile(r"[0-9A-F]{16}")
 _TRAVELS = timedelta(minutes=5)
+_JSON = re.compile(r"^[\[{]", re.MULTILINE)
+_LOG_PREFIX = re.compile(r"^(?:[\d-]{10} [\d:.]{12} )?P\d\d +")
+_LOG_NOISE = re.compile(r"HINT|NOTE|WARN|INFO: \S+ command (begin|end)")
+# The line of the configuration that it can't read, and that may have a secret.
+_QUOTED_LINE = re.compile(r"(key/value .*at line \d+): .*")
 SEGMENT_BYTES = 16 * 1024 * 1024
 
 
@@ -82,8 +87,8 @@ def parse_stanzas(output: bytes, name: str) -> tuple[Stanza, ...]:
 
     PitrError if that is not what pgBackRest prints.
     """
-    try:  # noise from a wrong key has control characters
-        entry = next(each for each in json.loads(output.decode(errors="replace"), strict=False) if each["name"] == name)
+    try:
+        entry = next(each for each in _document(output) if each["name"] == name)
         stanzas = tuple(_stanza(entry, int(each["key"])) for each in entry["repo"])
     except (*_NOT_AS_PRINTED, StopIteration) as error:
         raise PitrError(f"pgBackRest printed something else than its state ({type(error).__name__})") from None
@@ -101,6 +106,13 @@ def choose_repository(stanzas: Sequence[Stanza], repository: int | None) -> Stan
             return each
     known = ", ".join(str(each.repository) for each in stanzas)
     raise PitrError(f"its configuration has no repository {repository}; it has: {known}")
+
+
+def _document(output: bytes) -> Any:
+    """Return the JSON that pgBackRest printed. Since 2.53, warnings about its configuration precede it."""
+    text = output.decode(errors="replace")
+    start = _JSON.search(text)
+    return json.loads(text[start.start() :] if start else text, strict=False)  # a wrong key: control characters
 
 
 def _stanza(entry: Mapping[str, Any], key: int) -> Stanza:
@@ -152,11 +164,12 @@ def _status_fault(message: str, cipher: str) -> str:
     return short_reason(message)
 
 
-def short_reason(message: str) -> str:
-    """Return what a message of pgBackRest says, on one printable line."""
-    lines = [printable(line.strip()) for line in message.splitlines()]
-    kept = [line for line in lines if line and not line.startswith(("HINT", "NOTE", "WARN"))]
-    text = " ".join(kept or lines) or "pgBackRest gave no reason"
+def short_reason(*outputs: str) -> str:
+    """Return why pgBackRest failed, on one printable line: from the first of its outputs with more than hints."""
+    lines = [[_LOG_PREFIX.sub("", line.strip()) for line in output.splitlines()] for output in outputs]
+    reasons = [[line for line in of_one if line and not _LOG_NOISE.match(line)] for of_one in lines]
+    chosen = next(filter(None, [*reasons, *lines]), [])
+    text = " ".join(printable(_QUOTED_LINE.sub(r"\1", line)) for line in chosen) or "pgBackRest gave no reason"
     return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}…"
 
 
@@ -166,7 +179,7 @@ def parse_archive(outputs: Iterable[bytes], first_segment: str, now: datetime) -
     A segment of any timeline counts: PostgreSQL itself takes those that belong to the history of the newest one.
     """
     try:
-        listings = [json.loads(output.decode(errors="replace"), strict=False).items() for output in outputs]
+        listings = [_document(output).items() for output in outputs]
         entries = [each for of_one in listings for each in of_one]
         times = {name: float(entry["time"]) for path, entry in entries if (name := _archived(path))}
         files = [name for name in times if is_history(name) or name[8:] >= first_segment[8:]]
@@ -182,7 +195,7 @@ def parse_archive(outputs: Iterable[bytes], first_segment: str, now: datetime) -
 def parse_folders(output: bytes, first_segment: str) -> list[str]:
     """Return the names of the directories with the WAL from a segment on, from `repo-ls` of the archive."""
     try:
-        names = list(json.loads(output.decode(errors="replace"), strict=False))
+        names = list(_document(output))
     except _NOT_AS_PRINTED as error:
         raise PitrError(f"pgBackRest listed its archive in another way ({type(error).__name__})") from None
     return sorted(name for name in names if _FOLDER.fullmatch(name) and name[8:] >= first_segment[8:16])

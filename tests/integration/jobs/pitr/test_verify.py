@@ -126,9 +126,13 @@ def test_what_is_wrong_is_said(repository: Repository, main: Archiving) -> None:
     text = file.read_text()
     other = main.folder / "other.conf"
     other.write_text(main.config.read_text().replace(CIPHER, "an0ther-cipher-of-these-tests"))
+    garbled = main.folder / "garbled.conf"
+    garbled.write_text(other.read_text().replace("cipher-pass=", "cipher-pass: "))
     main.give(other)
+    main.give(garbled)
     for change, expected in (
         ((str(main.config), str(other)), "repository 1 of stanza main: it can't be decrypted; is the key in its"),
+        ((str(main.config), str(garbled)), "ERROR: [029]: missing '=' in key/value at line"),
         ((str(main.config), "/nowhere"), "/nowhere: No such file or directory; write there which repository"),
         (('stanza = "main"', 'stanza = "mian"'), "repository 1 of stanza mian: missing stanza path"),
         (('stanza = "main"', 'stanza = "main"\nrepository = 2'), "its configuration has no repository 2; it has: 1"),

@@ -68,7 +68,10 @@ def test_the_subjects(environment: Environment) -> None:
 def test_a_command_has_no_secret(environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     config = tmp_path / "pgbackrest.conf"
-    config.write_text("repo1-cipher-pass=a-passphrase\nrepo1-s3-key-type=auto\n repo2-s3-key-secret = another-one \n")
+    config.write_text(
+        "repo1-cipher-pass=a-passphrase\nrepo1-s3-key-type=auto\n repo2-s3-key-secret = another one \n"
+        "repo3-s3-key=\nrepo3-gcs-key=/etc/gcs.json\nrepo4-sftp-private-key-passphrase=a-fourth\n"
+    )
     settings = environment.pitr["main"]
     object.__setattr__(settings, "config", config)
     program = find_pgbackrest(settings)
@@ -79,7 +82,7 @@ def test_a_command_has_no_secret(environment: Environment, tmp_path: Path, monke
     ]  # fmt: skip
     from inventories import redact
 
-    assert redact("a-passphrase, another-one, auto") == "***, ***, auto"
+    assert redact("a-passphrase, another one, auto, a-fourth, /etc/gcs.json") == "***, ***, auto, ***, /etc/gcs.json"
 
 
 def test_a_configuration_must_be_readable(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -201,6 +201,49 @@ def test_a_gap_in_the_wal(ended: str, archived: list[str], missing: bool) -> Non
     assert bool(missing_wal(ended, archived)) is missing
 
 
+WARNING = "P00   WARN: configuration file contains invalid option 'bogus'\n"
+
+
+def test_warnings_before_json_are_skipped() -> None:
+    """PgBackRest 2.53 and newer print what they think of their configuration to stdout."""
+    assert parse_stanzas(WARNING.encode() + json.dumps([info()]).encode(), "main") == parsed(info())
+    assert parse_folders(WARNING.encode() + b'{"0000000100000000":{"type":"path"}}', f"{2:024X}") == [f"{1 << 32:016X}"]
+
+
+@pytest.mark.parametrize(
+    ("stderr", "stdout", "reason"),
+    [
+        ("", "", "pgBackRest gave no reason"),
+        ("WARN: w\nERROR: [055]: no file\n", "[]", "ERROR: [055]: no file"),
+        (
+            "",
+            f"{WARNING}P00  ERROR: [032]: 'xx' is not allowed\n            HINT: allowed are 'none'\n",
+            "ERROR: [032]: 'xx' is not allowed",
+        ),
+        ("", WARNING, WARNING.removeprefix("P00   ").strip()),
+        (
+            "",
+            "2026-11-30 14:33:03.123 P00   INFO: archive-get command begin 2.45: [a, b] --config=c\n"
+            "2026-11-30 14:33:03.125 P00   INFO: unable to find a in the archive\n"
+            "2026-11-30 14:33:03.125 P00   INFO: archive-get command end: completed successfully (3ms)\n",
+            "INFO: unable to find a in the archive",
+        ),
+        (
+            "ERROR: [029]: missing '=' in key/value at line 3: repo1-cipher-pass: hush",
+            "",
+            "ERROR: [029]: missing '=' in key/value at line 3",
+        ),
+        (
+            "",
+            "P00  ERROR: [029]: key/value found outside of section at line 1: repo1-cipher-pass=hush: hush",
+            "ERROR: [029]: key/value found outside of section at line 1",
+        ),
+    ],
+)
+def test_the_reason_of_a_failure(stderr: str, stdout: str, reason: str) -> None:
+    """It may be on stdout, and never has a line of the configuration, which may be a secret."""
+    assert short_reason(stderr, stdout) == reason
+
+
 def test_a_reason_is_short() -> None:
-    assert short_reason("") == "pgBackRest gave no reason"
     assert len(short_reason("x" * 5000)) == 301
