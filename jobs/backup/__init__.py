@@ -98,7 +98,7 @@ if TYPE_CHECKING:
         subjects_named,
         subjects_of_copy,
     )
-    from jobs.backup.take.source import read_standby, standby_fault
+    from jobs.backup.take.source import identity_on_primary, read_standby, standby_fault
     from jobs.backup.verify.amcheck import AmcheckResult, pg_amcheck_for, run_amcheck
     from jobs.backup.verify.job import VERIFY, verify_job
     from jobs.backup.verify.scratch import (
@@ -195,7 +195,7 @@ _NAMES = {
         "subjects_named",
         "subjects_of_copy",
     ),
-    "take.source": ("read_standby", "standby_fault"),
+    "take.source": ("identity_on_primary", "read_standby", "standby_fault"),
     "verify.amcheck": ("AmcheckResult", "pg_amcheck_for", "run_amcheck"),
     "verify.scratch": ("lacking_extensions", "scratch_folder", "temporary_endpoint", "verification_fault"),
     "verify.statements": ("script_differences",),
@@ -273,6 +273,7 @@ __all__ = [
     "find_sets",
     "has_trusted_set",
     "identifier",
+    "identity_on_primary",
     "in_its_place",
     "inspect_target",
     "installed_clients",

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from inventories import Environment
+from inventories import Environment, ServerSettings
 from jobs.checks.check import Check, CheckResult, fault, ok, warn
 from jobs.format import format_duration
 from jobs.run.job import Failed, Transient
@@ -16,8 +16,10 @@ from jobs.store import Store, open_store
 if TYPE_CHECKING:
     import psycopg
 
+    from inventories import DatabaseSettings
     from jobs.backup import Address, ConnectionTarget, Endpoint
 
+    Section = DatabaseSettings | ServerSettings
 
 _EXTENSIONS = "SELECT extname FROM pg_catalog.pg_extension"
 
@@ -33,8 +35,8 @@ def checks(environment: Environment) -> Iterator[Check]:
         for name, section in sections.items():
             yield _check(f"{kind} {name}", environment, store, section, dumped=True)
             if section.standby:
-                address, label = Address(section.standby, section.password, section.via), f"{kind} {name}: standby"
-                yield Check(label, partial(check_standby_of, environment, store, label, address))
+                label = f"{kind} {name}: standby"
+                yield Check(label, partial(check_standby_of, environment, store, label, section))
     for name, refresh in environment.refresh.items():
         address = Address(refresh.into, refresh.password)
         target = partial(check_refresh_target, environment, store, f"refresh {name}", address, refresh.restore_as)
@@ -97,17 +99,22 @@ def check_connection(
     )
 
 
-def check_standby_of(environment: Environment, store: Store, name: str, target: Address) -> CheckResult:
-    """Check that backups can be taken from a standby."""
-    from jobs.backup import reach, read_standby, standby_fault
+def check_standby_of(environment: Environment, store: Store, name: str, section: Section) -> CheckResult:
+    """Check that backups can be taken from the standby of a section."""
+    from jobs.backup import Address, identity_on_primary, reach, read_standby, standby_fault
     from jobs.run import unrecorded_run
 
-    with unrecorded_run(environment, store, "check", name) as run, reach(run, target) as endpoint:
+    with (
+        unrecorded_run(environment, store, "check", name) as run,
+        reach(run, Address(section.standby, section.password, section.via)) as endpoint,
+    ):
         found = read_standby(endpoint)
+        of_server = isinstance(section, ServerSettings)  # its backups name a database themselves
+        primary, unknown = identity_on_primary(run, section, endpoint.database if of_server else None)
     host = endpoint.parameters.get("host", "the local socket")
-    if problem := standby_fault(found):
+    if problem := standby_fault(found, primary):
         return warn(f"{host}: {problem}, so backups are taken from the primary", "repair it, or correct standby")
-    return ok(f"{host} streams from its primary, {format_duration(found.lag)} behind")
+    return ok(f"{host} streams from its primary, {format_duration(found.lag)} behind{unknown}")
 
 
 def check_refresh_target(

@@ -324,21 +324,31 @@ def test_the_error_of_a_role_without_enough_privileges_lists_them(database: New,
         shop.run(f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
 
-def test_a_standby_can_be_backed_up_and_the_set_notes_its_empty_tables(tmp_path: Path) -> None:
+def test_a_standby_can_be_backed_up_and_the_set_notes_its_empty_tables(
+    postgres: Callable[[int], Server], tmp_path: Path
+) -> None:
     with servers.start(16, tmp_path) as primary:
         with primary.connect() as connection:
             connection.execute(SHOP)
             connection.execute("SELECT pg_create_physical_replication_slot('standby', true)")
+        urls = {"shop": primary.url(), "other": postgres(16).url(), "closed": "postgresql://127.0.0.1:1/postgres"}
         with standby_of(primary, tmp_path) as url:
             (tmp_path / "team").mkdir()
-            staging = team(tmp_path / "team", section("shop", primary.url(), f'standby = "{url}"'))
-            until(lambda: staging.take(dry_run=True).sentence.endswith("; from the standby"))
-            record = staging.take()
-            assert "streams from its primary, 0 s behind" in staging.crew("check", "staging").stdout
+            sections = [section(name, of_primary, f'standby = "{url}"') for name, of_primary in urls.items()]
+            staging = team(tmp_path / "team", "".join(sections))
+            until(lambda: staging.take("shop", dry_run=True).sentence.endswith("; from the standby"))
+            record = staging.take("shop")
+            without_primary = staging.take("closed", dry_run=True).sentence
+            of_other = staging.take("other", dry_run=True).sentence
+            checked = staging.crew("check", "staging").stdout
         description = staging.description()
-        fallen_back = staging.take(dry_run=True).sentence
+        fallen_back = staging.take("shop", dry_run=True).sentence
         assert "; from the primary, because the standby can't be used: " in fallen_back, fallen_back
     assert record.sentence.endswith("; from the standby"), record.sentence
+    assert "; from the standby, which was not compared with its primary: " in without_primary, without_primary
+    assert of_other.endswith("can't be used: it is a standby of another server than `url` names"), of_other
+    assert "streams from its primary, 0 s behind\n" in checked, checked
+    assert "it is a standby of another server than `url` names" in checked, checked
     assert staging.manifest().server.standby
     assert description.notes == (
         'Unlogged tables are empty, because the set was taken from a standby: "public"."passing".',
