@@ -12,6 +12,7 @@ from typing import Any
 
 from jobs.run.documents import from_iso
 from jobs.run.job import Outcome
+from jobs.run.stop import STOPPED_BY
 from jobs.run.ticks import EARLY
 
 TICKS_KEPT = 5
@@ -37,6 +38,11 @@ class RunSummary:
     def complete(self) -> bool:
         """Whether its tick needs no further run."""
         return self.outcome in (Outcome.DONE, Outcome.FINDING)
+
+    @property
+    def ended_by_signal(self) -> bool:
+        """Whether a signal stopped it, and with it all runs of its process."""
+        return self.outcome is Outcome.FAILED and self.sentence.startswith(f"{STOPPED_BY}SIG")
 
     @property
     def time(self) -> datetime:

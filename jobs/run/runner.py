@@ -32,7 +32,7 @@ from jobs.run.lease import Holder, Lease, Lock, LockHeld, acquire, lock_key
 from jobs.run.progress import end_bars
 from jobs.run.pushing import MetricsGateway
 from jobs.run.record import Record, already_done, find_record, record_of_dead_run, record_to
-from jobs.run.stop import Stop, Stopped, on_signals
+from jobs.run.stop import STOPPED_BY, Stop, Stopped, on_signals
 from jobs.run.ticks import Gap, latest_tick, missed_ticks, period
 from jobs.run.tracing import Traces
 from jobs.run.turns import Turns
@@ -152,7 +152,7 @@ class JobRunner:
     def stop_all(self, signal_name: str) -> None:
         """Stop every run, and let no further run start."""
         with self._lock:
-            self._stop_reason = f"stopped by {signal_name}"
+            self._stop_reason = STOPPED_BY + signal_name
             runs = list(self._runs)
         for run in runs:
             run.log.info("stopping", by=signal_name)
@@ -415,7 +415,7 @@ class JobRunner:
             self.gateway.push(record, to_next_tick, runs)
         except Exception as error:
             run.log.warning("metrics not written", why=redact(str(error)))
-        if record.stopped != "stopped by SIGINT":
+        if record.stopped != f"{STOPPED_BY}SIGINT":
             self.alerts.add(record)
 
     def _release(self, run: RunContext, lease: Lease) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from inventories import CrewError
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+STOPPED_BY = "stopped by "
 
 
 class Stopped(CrewError):
@@ -119,7 +120,7 @@ class Stop:
 def stopped_by_signals(on_repeat: Callable[[], object] = lambda: None) -> Iterator[Stop]:
     """Stop on the first signal inside this context, and call `on_repeat` on each further one; leave no process."""
     stop = Stop()
-    with on_signals(lambda name: stop.request(f"stopped by {name}"), on_repeat):
+    with on_signals(lambda name: stop.request(STOPPED_BY + name), on_repeat):
         try:
             yield stop
         except Exception as error:

@@ -67,17 +67,22 @@ def _others_ran_without(
 ) -> bool:
     """Whether the job ran on the server's other databases at the last scheduled time, but not on this one.
 
-    A lock that was not released shows that the run still works, or was killed before its turn.
+    A run by hand can be of one database, so it shows nothing about others. A lock that was not released shows that the
+    run still works, or was killed before the turn of this database. A signal, too, ends a run before its last turns.
     """
     own = last.get(name)
-    if due is None or own is None or own.started >= due or own.tick == due:
+    if due is None or own is None or own.ended >= due or own.tick == due:
         return False
     job = name.partition("/")[0]
     others = [other for other in _databases_of(server, job, {*last, *locks}) if other != name]
     if any(other in locks and not locks[other].released for other in others):
         return False
-    ran = [last[other] for other in others if other in last]
-    return any(run.tick == due or run.started >= due for run in ran)
+    newest = [
+        *(last.get(other) for other in others),
+        *(locks[other].runs.of_tick for other in others if other in locks),
+    ]
+    ran = [run for run in newest if run and run.tick == due]
+    return bool(ran) and not any(run.ended_by_signal for run in ran)
 
 
 def _databases_of(server: str, job: str, names: Iterable[str]) -> list[str]:

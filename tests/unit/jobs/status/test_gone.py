@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from inventories import Environment, Repository
 from jobs.run import Outcome
-from jobs.run.latest import RunSummary
+from jobs.run.latest import RunSummary, SubjectRuns
 from jobs.run.lease import Holder
 from jobs.status.gone import Gone, gone_subjects
 from jobs.status.health import HealthState, gone_health
@@ -44,8 +45,8 @@ def environment(tmp_path: Path) -> Environment:
     return Repository.find(tmp_path).read("try")
 
 
-def run_at(at: datetime, outcome: Outcome = Outcome.DONE) -> RunSummary:
-    return RunSummary("r1", at, at + timedelta(minutes=1), outcome, "done", tick=at)
+def run_at(at: datetime, outcome: Outcome = Outcome.DONE, sentence: str = "done") -> RunSummary:
+    return RunSummary("r1", at, at + timedelta(minutes=1), outcome, sentence, tick=at)
 
 
 NEW, OLD = DUE, DUE - timedelta(days=1)
@@ -53,9 +54,11 @@ HELD = Holder(run="r2", host="b", pid=7, since=DUE, seconds=60, renewed=DUE)
 
 
 def found(
-    environment: Environment, last: Mapping[str, datetime], locks: Mapping[str, Holder] | None = None
+    environment: Environment,
+    last: Mapping[str, datetime | RunSummary],
+    locks: Mapping[str, Holder] | None = None,
 ) -> dict[str, Gone]:
-    runs = {f"backup/{subject}": run_at(at) for subject, at in last.items()}
+    runs = {f"backup/{subject}": at if isinstance(at, RunSummary) else run_at(at) for subject, at in last.items()}
     due = dict.fromkeys(runs, DUE)
     return gone_subjects(environment, runs, locks or {}, due, has_subject=lambda _job, name: name != "crm", now=NOW)
 
@@ -81,6 +84,32 @@ def test_what_is_gone(environment: Environment, last: Mapping[str, datetime], go
 
 def test_a_run_that_was_killed_before_its_turn_is_no_sign(environment: Environment) -> None:
     assert found(environment, {"main.a": NEW, "main.b": OLD}, {"backup/main.a": HELD}) == {}
+
+
+def test_a_later_run_by_hand_hides_no_run_of_the_schedule(environment: Environment) -> None:
+    released = replace(HELD, released=NEW, runs=SubjectRuns(of_tick=run_at(NEW)))
+    last = {"main.a": replace(run_at(NEW + timedelta(hours=1)), tick=None), "main.b": OLD}
+    assert found(environment, last, {"backup/main.a": released}) == {"backup/main.b": Gone.FROM_SERVER}
+
+
+BY_HAND = replace(run_at(NEW), tick=None)
+STOPPED = run_at(NEW, Outcome.FAILED, "stopped by SIGTERM")
+LONG = replace(run_at(OLD), ended=NEW + timedelta(minutes=5))
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        {"main.a": BY_HAND, "main.b": OLD},  # only a was named, and the schedule is broken
+        {"main.a": NEW, "main.b": STOPPED, "main.c": OLD},  # c had no turn any more
+        {"main.a": NEW, "main.b": replace(LONG, tick=None)},  # by hand, and it held the lock at the scheduled time
+    ],
+)
+def test_a_database_whose_turn_did_not_come_is_not_gone(
+    environment: Environment, last: Mapping[str, datetime | RunSummary]
+) -> None:
+    """It would be no problem then, and nobody would learn that its backups are overdue."""
+    assert found(environment, last) == {}
 
 
 def test_a_subject_that_is_gone_is_no_problem_and_forgotten_after_a_week(environment: Environment) -> None:
