@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -344,8 +344,6 @@ def _restore_into_empty(task: RestoreTask, target: RestoreTarget) -> tuple[str, 
                 notes = _fill(task)
         else:
             notes = _fill(task)
-        if not task.tables:
-            notes = (*notes, *require_same_contents(task))
     with maintenance_connection(task.into) as server:
         return (*notes, *apply_properties(server, task.into.database, task.stored.description.settings, target))
 
@@ -353,8 +351,8 @@ def _restore_into_empty(task: RestoreTask, target: RestoreTarget) -> tuple[str, 
 def _add_tables(task: RestoreTask, target: RestoreTarget) -> tuple[str, ...]:
     """Restore tables into a database that already has the types, functions and schemas that they need."""
     with _reporting_partial_restore(task.into, target, "drop these tables before you try again"):
-        selection = fill_tables(task, with_needed=False)
-        require_same_contents(task, selection.tables)
+        selection, counted = fill_tables(task, with_needed=False)
+        require_same_contents(task, counted, selection.tables)
     return _left_out_note(selection)
 
 
@@ -379,12 +377,13 @@ def _objects(into: Endpoint) -> int | None:
 
 
 def _fill(task: RestoreTask, *, statistics: bool = True) -> tuple[str, ...]:
-    """Restore everything, or the tables of the task with all that they need."""
+    """Restore everything, or the tables of the task with all that they need, and compare it with its description."""
     if not task.tables:
-        fill(task, statistics=statistics)
-        return views_of_hidden_rows(task) if statistics else ()
-    selection = fill_tables(task, with_needed=True)
-    require_same_contents(task, selection.tables)
+        counted = fill(task, statistics=statistics)
+        notes = views_of_hidden_rows(task) if statistics else ()
+        return (*notes, *require_same_contents(task, counted))
+    selection, counted = fill_tables(task, with_needed=True)
+    require_same_contents(task, counted, selection.tables)
     return (*_left_out_note(selection), *views_of_hidden_rows(task))
 
 
@@ -418,14 +417,12 @@ def restore_and_swap(
         # The open connection shows other restores that this copy is not abandoned.
         with translated_errors(), copy.connect(autocommit=True) as connection:
             connection.execute(DISABLE_TIMEOUTS)
-            left_out = _fill(copy_task, statistics=sanitise is None)
-            if not task.tables:
-                left_out = (*left_out, *require_same_contents(copy_task))
+            filled = _fill(copy_task, statistics=sanitise is None)
             with maintenance_connection(into) as server:
                 closed = replace(properties, connection_limit=-1, privileges=(), private=False)
                 if task.role is not None:  # it owns the database until nothing runs as this role any more
                     closed = replace(closed, owner=task.role.name if sanitise else task.role.final_owner)
-                notes = (*left_out, *apply_properties(server, copy.database, closed, target))
+                notes = (*filled, *apply_properties(server, copy.database, closed, target))
             if sanitise is not None:
                 sanitise(copy_task)
                 if task.role is not None:
@@ -454,11 +451,16 @@ def choose_properties(
     return replace(from_set, owner=old.owner, privileges=old.privileges, private=old.private)
 
 
-def require_same_contents(task: RestoreTask, only: frozenset[QualifiedName] | None = None) -> tuple[str, ...]:
-    """Raise if the restored database differs from its description. Return notes on sequences."""
+def require_same_contents(
+    task: RestoreTask, counted: Mapping[QualifiedName, int], only: frozenset[QualifiedName] | None = None
+) -> tuple[str, ...]:
+    """Raise if the restored database differs from its description. Return notes on sequences.
+
+    Tables that were `counted` while they got their rows are not read again.
+    """
     description = task.stored.description
     with task.run.step("check"):
-        contents = count_contents(task, only)
+        contents = count_contents(task, only, known=counted)
         differences = compare(description, contents, only)
     if differences:
         listed = and_more([difference_text(difference) for difference in differences], _SHOWN)

@@ -102,8 +102,8 @@ def restore_side_table(
         ):
             with translated_errors(), copy.connect(autocommit=True):  # shows others that this copy is not abandoned
                 copy_task = replace(executed, into=copy)
-                selection = fill_tables(copy_task, with_needed=True, rows_only=True)
-                require_same_contents(copy_task, selection.tables)
+                selection, counted = fill_tables(copy_task, with_needed=True, rows_only=True)
+                require_same_contents(copy_task, counted, selection.tables)
                 beside = executed.role.name if executed.role is not None else ""
                 # Functions of the set must not run as a member of the owner.
                 with executed_for(task, target, owner, is_member=True, beside=beside) as written:

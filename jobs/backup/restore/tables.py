@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import IO
 
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres import quoting
 from jobs.backup.postgres.connection import translated_errors
+from jobs.backup.restore.compare import QualifiedName
 from jobs.backup.restore.definitions import (
     definitions_archive,
     read_entries,
@@ -29,8 +31,12 @@ from jobs.backup.sets.manifest import Part, PartKind
 _EXISTING = "SELECT pg_catalog.to_regclass(%s)"
 
 
-def fill_tables(task: RestoreTask, *, with_needed: bool, rows_only: bool = False) -> Selection:
+def fill_tables(
+    task: RestoreTask, *, with_needed: bool, rows_only: bool = False
+) -> tuple[Selection, Mapping[QualifiedName, int]]:
     """Restore the tables of the task, optionally with the types, functions and schemas that they need.
+
+    Return what was selected, and the rows of the tables that were counted on the way.
 
     With `rows_only`, they get no indexes, constraints and statistics.
     """
@@ -50,9 +56,11 @@ def fill_tables(task: RestoreTask, *, with_needed: bool, rows_only: bool = False
                     task.role.own_database(task.into, schemas_of_extensions(task.stored))
             restore_definitions(task, "pre-data", archive, use_list)
         with task.run.step("rows"):
-            restore_rows(task, [(part, _row_entries(task, part, selection)) for part in _parts(task, selection)])
+            counts = restore_rows(
+                task, [(part, _row_entries(task, part, selection)) for part in _parts(task, selection)]
+            )
         if rows_only:
-            return selection
+            return selection, counts
         with task.run.step("indexes and constraints"):
             restore_constraints(task, archive, by_role)
         with task.run.step("statistics"):
@@ -61,7 +69,7 @@ def fill_tables(task: RestoreTask, *, with_needed: bool, rows_only: bool = False
         if task.role is not None and lists is not None:
             task.role.hand_over(task.into)
             restore_privileges(task, archive, among(lists.privileges, entries))
-    return selection
+    return selection, counts
 
 
 def select_from_set(task: RestoreTask, *, with_needed: bool) -> Selection:

@@ -244,7 +244,7 @@ def test_single_tables_are_restored_from_segments(
     assert target.ask("SELECT to_regclass('small')") == [(None,)]
 
 
-def test_indexes_of_a_big_table_follow_its_last_segment(
+def test_a_restore_indexes_a_big_table_after_its_last_segment_and_does_not_read_it_again(
     repository: Repository, taken: tuple[Database, Path], database: New, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target, early = database(18), list[str]()
@@ -256,13 +256,18 @@ def test_indexes_of_a_big_table_follow_its_last_segment(
             early.extend(name for (name,) in found.fetchall())
         restore_constraints(task, *others)
 
+    def count_the_others(task: RestoreTask, *others: Any, known: Mapping[QualifiedName, int]) -> Contents:
+        early.extend(f"{name}: {rows} rows" for (_, name), rows in known.items())
+        return count_contents(task, *others, known=known)
+
     monkeypatch.setattr(fill, "restore_constraints", look_first)
+    monkeypatch.setattr("jobs.backup.restore.restore.count_contents", count_the_others)
     taken[0].run("ALTER TABLE small ADD PRIMARY KEY (id)")
     repository.backup()
     into = ("--into", target.url, "--password-from", f"file:{repository.password(target)}")
     restored = repository.crew("backups", "restore", "staging", "shop", *into)
     assert restored.code == 0, restored
-    assert early == ["big_pkey"]
+    assert early == ["big_pkey", "big: 900 rows"]
     assert target.ask("SELECT count(*) FROM pg_class WHERE relname IN ('big_pkey', 'small_pkey')") == [(2,)]
 
 
