@@ -17,10 +17,15 @@ from botocore.loaders import Loader, create_loader
 from botocore.utils import parse_timestamp
 
 from jobs.store.s3_errors import EXPIRED, Location
-from jobs.store.s3_upload import IN_FLIGHT
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+KEPT_CONNECTIONS = 128
+"""Connections that a client keeps for its next requests, of those that it had to open at once. More are closed.
+
+With `parallel = 16`, 32 small databases are backed up side by side, each with up to four streams.
+"""
 
 
 class RenewedClient:
@@ -53,7 +58,7 @@ class RenewedClient:
                 tcp_keepalive=True,
                 user_agent="groundcrew",  # botocore would compose a longer one twice for each request
                 retries={"mode": "standard", "total_max_attempts": self._tries},
-                max_pool_connections=10 + IN_FLIGHT,
+                max_pool_connections=KEPT_CONNECTIONS,
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
                 # Every body has a CRC that the server checks, so a hash of the body in the signature adds nothing.

@@ -1,11 +1,14 @@
-"""Temporary credentials in a file: a store reads them again once they have expired."""
+"""What clients of S3 keep: credentials until they have expired, and connections for the next requests."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -33,12 +36,35 @@ class TokenServer(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def endpoint() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), TokenServer) as server:
+class MeetingServer(TokenServer):
+    """A server that answers only once all of some requests have arrived."""
+
+    protocol_version = "HTTP/1.1"
+    at_once = threading.Barrier(32)
+    connections: ClassVar[set[int]] = set()
+
+    def do_PUT(self) -> None:
+        self.connections.add(self.client_address[1])
+        self.at_once.wait(30)
+        super().do_PUT()
+
+
+class BusyServer(ThreadingHTTPServer):
+    request_queue_size = 64
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    with BusyServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    with serving(TokenServer) as url:
+        yield url
 
 
 @pytest.fixture
@@ -62,3 +88,14 @@ def test_renewed_credentials_are_used_after_the_expired_ones(endpoint: str, cred
             store.put("a", b"1")
     write(credentials, "today")
     store.put("a", b"1")
+
+
+def test_connections_of_many_requests_at_once_are_kept(credentials: Path) -> None:
+    """Else each further request of many small databases would need a new connection, with TLS."""
+    write(credentials, "today")
+    with serving(MeetingServer) as url:
+        store = S3Store(Location("s3://acme/crew", "acme", "eu-central-1", url, "writer"), "crew", 10)
+        for _ in range(2):
+            with ThreadPoolExecutor(32) as pool:
+                list(pool.map(lambda number: store.put(f"a{number}", b"1"), range(32)))
+    assert len(MeetingServer.connections) == 32
