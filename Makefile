@@ -34,7 +34,7 @@ test: setup lint  ## lint and all tests but the long ones, with coverage: before
 
 test-all: setup lint  ## the same with the long tests: what CI runs
 	@$(BIN)/coverage erase
-	$(PYTEST) --cov --cov-report=term -m 'not release' $(ARGS)
+	EXAMPLES=all $(PYTEST) --cov --cov-report=term -m 'not release' $(ARGS)
 	@$(BIN)/python -m tests.floors
 
 test-unit: setup  ## the tests of decisions, which need no servers
@@ -54,7 +54,7 @@ test-real-cluster:  ## the K3s deploys with the real K3s on this machine, which 
 	sudo env PATH="$$PATH" $(BIN)/python -m pytest tests/lab/real_k3s.py $(ARGS)
 
 test-release: setup  ## all cases of the scenarios; test-all runs only a few of each
-	$(PYTEST) -m release $(ARGS)
+	EXAMPLES=all $(PYTEST) -m release $(ARGS)
 
 test-steady: setup  ## test-all three times while two busy loops use both cores
 	@$(BIN)/python -m tests.steady $(ARGS)

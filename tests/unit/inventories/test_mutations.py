@@ -5,12 +5,13 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from inventories import BadEnvironment, Environment, Repository, reference
 from inventories.overrides import PREFIX
 from inventories.reading import TableOf
+from tests.parts.examples import examples
 from tests.unit.inventories.conftest import lay_out
 
 SHIPPED = Path(__file__).parents[3] / "inventories"
@@ -67,13 +68,13 @@ def _mutate(draw: st.DrawFn, lines: list[str], at: int, change: str) -> list[str
     return [*lines[:at], *changed, *lines[at + 1 :]]
 
 
-@settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow])
+@examples(250, suppress_health_check=[HealthCheck.too_slow])
 @given(mutated())
 def test_a_mutated_file_is_read_or_reported(text: str) -> None:
     check_faults(text.encode(errors="replace"))
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_reported(content: bytes) -> None:
     check_faults(content)
@@ -110,7 +111,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(st.data())
 def test_any_value_under_any_key_is_read_or_reported(data: st.DataObject) -> None:
     import tomllib
@@ -131,7 +132,7 @@ def test_any_value_under_any_key_is_read_or_reported(data: st.DataObject) -> Non
     assert all(isinstance(text, str) and "\n" not in text for _, text in position.faults)
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(st.dictionaries(st.text("ABSTORE_KPURL", max_size=30), st.text(max_size=20), max_size=3))
 def test_any_variables_are_applied_or_reported(variables: dict[str, str]) -> None:
     import tomllib

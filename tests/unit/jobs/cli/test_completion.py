@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -66,12 +67,32 @@ OFFERS = {
 }
 
 
-def test_bash_completes(shell: Callable[..., str], write: Write) -> None:
+@pytest.fixture
+def environments(write: Write) -> None:
     write(databases("shop", "stock") + STACK + '[copies.offsite]\nurl = "file:///offsite"\n')
     write(databases("elsewhere"), name="other", head=HEAD.replace('"try"', '"other"'))
-    printed = shell("bash", START + "".join(COMPLETE.format(line=line) for line in OFFERS))
-    offered = [sorted(line.split()) for line in printed.splitlines()]
-    assert dict(zip(OFFERS, offered, strict=True)) == OFFERS
+
+
+@pytest.mark.usefixtures("environments")
+@pytest.mark.parametrize("line", OFFERS)
+def test_the_words_that_complete_a_line(
+    line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Completion, called in this process with the variables that bash sets."""
+    words = shlex.split(line)
+    variables = {"_CREW_COMPLETE": "complete_bash", "COMP_WORDS": "\n".join(words), "COMP_CWORD": len(words) - 1}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, str(value))
+    with pytest.raises(SystemExit):
+        cli.run_command_line([])
+    assert sorted(capsys.readouterr().out.split()) == OFFERS[line]
+
+
+@pytest.mark.usefixtures("environments")
+def test_bash_completes(shell: Callable[..., str]) -> None:
+    lines = ['crew run backup try --only ""', "crew run --sch", 'crew check nothing ""']
+    printed = shell("bash", START + "".join(COMPLETE.format(line=line) for line in lines))
+    assert [sorted(offered.split()) for offered in printed.splitlines()] == [OFFERS[line] for line in lines]
 
 
 def test_an_invalid_file_completes_nothing_and_prints_nothing(shell: Callable[..., str], write: Write) -> None:

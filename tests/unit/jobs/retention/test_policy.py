@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from inventories import Keep
@@ -21,6 +21,7 @@ from jobs.retention.policy import (
     require_plausible_clock,
     subtract_span,
 )
+from tests.parts.examples import examples
 from tests.parts.sets import listed
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -379,10 +380,9 @@ some_sets = st.lists(
     max_size=40,
 ).map(lambda sets: [replace(each, id=f"{place:02}") for place, each in enumerate(sets)])
 zones = st.sampled_from([UTC, BERLIN, ZoneInfo("America/New_York"), ZoneInfo("Pacific/Apia")])
-examples = settings(max_examples=150)
 
 
-@examples
+@examples(150)
 @given(some_sets, policies, zones)
 def test_newest_pinned_and_newest_verified_are_always_kept(sets: list[Backup], policy: Keep, zone: ZoneInfo) -> None:
     keep = kept(sets, policy, NOW.astimezone(zone))
@@ -394,7 +394,7 @@ def test_newest_pinned_and_newest_verified_are_always_kept(sets: list[Backup], p
     assert {each.id for each in [each for each in not_failed if each.verified][:1]} <= set(keep)
 
 
-@examples
+@examples(150)
 @given(some_sets, st.sampled_from(["daily", "weekly", "monthly", "yearly"]), zones)
 def test_no_failed_set_is_kept_for_a_period_that_has_another(sets: list[Backup], rule: str, zone: ZoneInfo) -> None:
     decisions = apply_policy(sets, Keep(**{rule: -1}), NOW.astimezone(zone))
@@ -406,7 +406,7 @@ def test_no_failed_set_is_kept_for_a_period_that_has_another(sets: list[Backup],
         assert not each.has_failed or period_of(each.started.astimezone(zone)) not in others
 
 
-@examples
+@examples(150)
 @given(some_sets, policies, zones)
 def test_a_second_run_removes_nothing_more(sets: list[Backup], policy: Keep, zone: ZoneInfo) -> None:
     keep = set(kept(sets, policy, NOW.astimezone(zone)))
@@ -414,7 +414,7 @@ def test_a_second_run_removes_nothing_more(sets: list[Backup], policy: Keep, zon
     assert set(kept(remaining, policy, NOW.astimezone(zone))) == keep
 
 
-@examples
+@examples(150)
 @given(some_sets, policies, zones, st.randoms())
 def test_the_order_of_the_input_does_not_matter(
     sets: list[Backup], policy: Keep, zone: ZoneInfo, dice: random.Random
@@ -424,7 +424,7 @@ def test_the_order_of_the_input_does_not_matter(
     )
 
 
-@examples
+@examples(150)
 @given(some_sets, policies, policies, zones)
 def test_adding_rules_to_a_policy_that_has_one_never_removes_more(
     sets: list[Backup], policy: Keep, more: Keep, zone: ZoneInfo
@@ -436,7 +436,7 @@ def test_adding_rules_to_a_policy_that_has_one_never_removes_more(
     assert set(kept(sets, policy, now)) <= set(kept(sets, both, now))
 
 
-@examples
+@examples(150)
 @given(some_sets, policies)
 def test_a_removed_set_has_an_explanation_and_no_reason_to_keep_it(sets: list[Backup], policy: Keep) -> None:
     for each in apply_policy(sets, policy, NOW):

@@ -13,7 +13,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from inventories import Cost
@@ -31,11 +31,11 @@ from jobs.run.holders import read_holders, snapshot_key, write_snapshot
 from jobs.run.lease import holder_from, holder_to, lock_held, process_is_gone
 from jobs.run.record import record_from, record_to
 from jobs.status.evidence import JOBS_OF_EVIDENCE, database_evidence
+from tests.parts.examples import examples
 from tests.parts.hostile import hostile
 from tests.parts.runs import QUICK, environment, job, store_in
 
 NOW = datetime(2026, 11, 29, 2, tzinfo=UTC)
-CASES = 1000
 BILL = Bill(
     fetched=NOW,
     currency="USD",
@@ -142,7 +142,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def test_a_hostile_document_is_used_or_refused(documents: dict[str, bytes], kind: str) -> None:
     USES[kind](documents[kind])
 
-    @settings(max_examples=CASES, database=None)
+    @examples(1000, database=None)
     @given(st.integers(0, 2**32))
     def uses(seed: int) -> None:
         with suppress(Failed):

@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from inventories import CrewError, Secret
@@ -22,6 +22,7 @@ from jobs.backup.sets.stored import open_set, read_part
 from jobs.backup.sets.trust import Trust
 from jobs.store import DOCUMENT_LIMIT, ListedKey, Missing, StoredObject
 from jobs.store.directory import DirectoryStore
+from tests.parts.examples import examples
 from tests.parts.hostile import changed_bytes, hostile
 from tests.parts.runs import store_in
 from tests.parts.signed_sets import IDENTITY, write_set
@@ -127,7 +128,7 @@ def test_our_set_is_restored_also_beside_a_planted_one(ours: Objects, planted: O
 def test_an_attacked_set_is_restored_as_it_was_or_not_at_all(ours: Objects, planted: Objects, cases: int) -> None:
     intact = restore(ours)
 
-    @settings(max_examples=cases, database=None)
+    @examples(cases, database=None)
     @given(st.integers(0, 2**32))
     def attack(seed: int) -> None:
         objects = attacked(ours, planted, Random(seed))

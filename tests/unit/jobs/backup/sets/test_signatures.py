@@ -5,11 +5,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.backup.errors import BackupError
 from jobs.backup.sets.signatures import BadSignature, SigningKey, new_signing_key, parse_public_key, verify_signature
+from tests.parts.examples import examples
 from tests.parts.needs import needs
 
 SPACE = "groundcrew-manifest"
@@ -60,7 +61,7 @@ def test_a_key_signs_only_for_the_namespaces_of_its_line() -> None:
 
 
 @given(at=st.integers(0, len(SIGNATURE) - 1), value=st.binary(min_size=0, max_size=3))
-@settings(max_examples=300)
+@examples(300)
 def test_only_line_breaks_of_a_signature_may_change(at: int, value: bytes) -> None:
     changed = SIGNATURE[:at] + value + SIGNATURE[at + 1 :]
     try:
@@ -72,7 +73,7 @@ def test_only_line_breaks_of_a_signature_may_change(at: int, value: bytes) -> No
 
 
 @given(body=st.binary(max_size=200))
-@settings(max_examples=300)
+@examples(300)
 def test_any_encoded_bytes_give_our_own_error(body: bytes) -> None:
     armored = b"-----BEGIN SSH SIGNATURE-----\n%s\n-----END SSH SIGNATURE-----\n"
     for blob in (body, b"SSHSIG\0\0\0\1" + body):
