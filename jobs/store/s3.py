@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import re
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -76,6 +77,8 @@ RACERS = 4
 COPIED_PART = 64 << 20
 """Bytes that the store copies per request: it answers only when they are copied."""
 TEST_KEY = "conditions"
+LONGEST_TEST = 5
+"""Seconds that a run waits for the test of conditions by another one. After that, it tests them itself."""
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
@@ -102,8 +105,9 @@ class S3Store:
             self._small = RenewedClient(session, location, limits.tries, connect=limits.connect, read=limits.read)
             self._large = RenewedClient(session, location, limits.tries, connect=limits.send, read=limits.sent)
             self._small.get()
-        self._sender = PartSender(self._large.get, location, max_parts, limits)
+        self._sender = PartSender(self._large.get, self._small.get, location, max_parts, limits)
         self._honours_conditions = False
+        self._testing = threading.Lock()
 
     @property
     def _client(self) -> S3Client:
@@ -217,13 +221,14 @@ class S3Store:
 
     def copy_version(self, key: str, version_id: str) -> None:
         """Copy a version over the current one, inside the store, and in parts if it is large."""
-        from boto3.s3.transfer import TransferConfig
+        from boto3.s3.transfer import TransferConfig, create_transfer_manager
 
         bucket, full_key = self._location.bucket, self._above + key
         config = TransferConfig(multipart_threshold=COPIED_PART, multipart_chunksize=COPIED_PART)
         with translated_errors(self._location, "s3:PutObject", key):
             source: CopySourceTypeDef = {"Bucket": bucket, "Key": full_key, "VersionId": version_id}
-            self._client.copy(source, bucket, full_key, Config=config)
+            with create_transfer_manager(self._client, config) as manager:
+                manager.copy(source, bucket, full_key).result()
 
     def deleted_keys(self, prefix: str) -> Iterator[str]:
         with translated_errors(self._location, "s3:ListBucketVersions", prefix):
@@ -325,12 +330,17 @@ class S3Store:
         return ObjectLock(found["RetainUntilDate"], found["Mode"] == "COMPLIANCE")
 
     def require_conditional_writes(self) -> None:
-        if not self._honours_conditions and not self._test_conditions():
-            raise NotConditional(
-                f"{self.url}: this server ignores conditions on writes, so two runs could hold the same lock; "
-                "use a server that honours If-None-Match and If-Match (Amazon S3, SeaweedFS, MinIO, Ceph)"
-            )
-        self._honours_conditions = True
+        alone = self._testing.acquire(timeout=LONGEST_TEST)
+        try:
+            if not self._honours_conditions and not self._test_conditions():
+                raise NotConditional(
+                    f"{self.url}: this server ignores conditions on writes, so two runs could hold the same lock; "
+                    "use a server that honours If-None-Match and If-Match (Amazon S3, SeaweedFS, MinIO, Ceph)"
+                )
+            self._honours_conditions = True
+        finally:
+            if alone:
+                self._testing.release()
 
     def _test_conditions(self) -> bool:
         """Test that an existing key cannot be created, and that only one of several writers can replace a version."""

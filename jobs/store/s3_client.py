@@ -7,15 +7,14 @@ import threading
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.handlers import add_expect_header
-from botocore.loaders import Loader, create_loader
 from botocore.utils import parse_timestamp
 
+from jobs.store.s3_descriptions import DescriptionLoader, description_loader
 from jobs.store.s3_errors import EXPIRED, Location
 
 if TYPE_CHECKING:
@@ -35,11 +34,11 @@ class RenewedClient:
     """
 
     def __init__(
-        self, session: boto3.session.Session, location: Location, tries: int, *, connect: float, read: float
+        self, session: botocore.session.Session, location: Location, tries: int, *, connect: float, read: float
     ) -> None:
         self._location, self._tries, self._connect, self._read = location, tries, connect, read
         self._lock = threading.Lock()
-        self._session: boto3.session.Session | None = session
+        self._session: botocore.session.Session | None = session
         self._client: S3Client | None = None
 
     def get(self) -> S3Client:
@@ -48,8 +47,8 @@ class RenewedClient:
                 self._client = self._new_client(self._session or new_session(self._location))
             return self._client
 
-    def _new_client(self, session: boto3.session.Session) -> S3Client:
-        client = session.client(
+    def _new_client(self, session: botocore.session.Session) -> S3Client:
+        created = session.create_client(
             "s3",
             endpoint_url=self._location.endpoint or None,
             config=Config(
@@ -68,6 +67,7 @@ class RenewedClient:
                 },
             ),
         )
+        client = cast("S3Client", created)
         # Else each part costs one more round trip, and a second on a server that does not answer it.
         client.meta.events.unregister("before-call.s3", add_expect_header)
         client.meta.events.register("after-call.s3", self._forget_if_expired)
@@ -79,20 +79,23 @@ class RenewedClient:
                 self._session = self._client = None
 
 
-def new_session(location: Location) -> boto3.session.Session:
-    """Return a session that parses times four times faster than by default, for listings of many thousand keys."""
-    core = botocore.session.get_session()
-    core.register_component("data_loader", _data_loader())
-    core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_parse_timestamp)
-    return boto3.session.Session(
-        botocore_session=core, profile_name=location.profile or None, region_name=location.region or None
-    )
+def new_session(location: Location) -> botocore.session.Session:
+    """Return a session that parses times four times faster than by default, for listings of many thousand keys.
+
+    It is a session of botocore, because the import of boto3 takes 20 ms of processor time.
+    """
+    session = botocore.session.Session(profile=location.profile or None)
+    if location.region:
+        session.set_config_variable("region", location.region)
+    session.register_component("data_loader", _data_loader())
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_parse_timestamp)
+    return session
 
 
 @cache
-def _data_loader() -> Loader:
-    """Return one loader for all sessions. Each has 10 MiB and 0.1 s of descriptions of the service."""
-    return create_loader(os.environ.get("AWS_DATA_PATH"))
+def _data_loader() -> DescriptionLoader:
+    """Return one loader for all sessions. The descriptions of S3 take 10 MiB."""
+    return description_loader(os.environ.get("AWS_DATA_PATH"))
 
 
 def _parse_timestamp(value: Any) -> datetime:

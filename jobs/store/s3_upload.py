@@ -92,12 +92,17 @@ class PartSender:
     """
 
     def __init__(
-        self, get_client: Callable[[], S3Client], location: Location, max_parts: int, timeouts: RequestTimeouts
+        self,
+        get_client: Callable[[], S3Client],
+        get_small_client: Callable[[], S3Client],
+        location: Location,
+        max_parts: int,
+        timeouts: RequestTimeouts,
     ) -> None:
         self.location = location
         self.max_parts = max_parts
         self.tries = timeouts.tries
-        self._get_client = get_client
+        self._get_client, self._get_small_client = get_client, get_small_client
         self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(IN_FLIGHT)
         self._spare: list[bytearray] = []
@@ -109,6 +114,11 @@ class PartSender:
     @property
     def client(self) -> S3Client:
         return self._get_client()
+
+    @property
+    def small_client(self) -> S3Client:
+        """The client for small bodies. Most sets need no other one, and no other connection."""
+        return self._get_small_client()
 
     def buffer(self) -> bytearray:
         with self._lock:
@@ -335,7 +345,8 @@ class S3Upload:
         require_hash([piece], sha256)
         request = {"Bucket": self._bucket, "Key": f"{self._full_key}.{self._first}", **lock_headers(self._lock)}
         with self._translated_errors(write_action(self._lock)):
-            version = put_object(self._sender.client, self._sender.tries, request, body)
+            client = self._sender.small_client if len(body) <= SMALL else self._sender.client
+            version = put_object(client, self._sender.tries, request, body)
         if not proves(version, body):
             self._check(piece)
         return piece
@@ -344,7 +355,7 @@ class S3Upload:
         """Raise if the store holds another number of bytes."""
         key = self._full_key.removesuffix(self._key) + piece.key
         with self._translated_errors("s3:GetObject"):
-            stored = self._sender.client.head_object(Bucket=self._bucket, Key=key)
+            stored = self._sender.small_client.head_object(Bucket=self._bucket, Key=key)
         if stored["ContentLength"] != piece.size:
             raise StoreError(
                 f"{self._sender.location.url}: {piece.key} has {stored['ContentLength']} bytes in the store, "

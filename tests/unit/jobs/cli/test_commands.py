@@ -74,7 +74,7 @@ def test_no_flag_has_a_negation_that_means_nothing(words: tuple[str, ...], comma
     assert negations in ([], ["--open"])
 
 
-HEAVY = {"structlog", "rich", "pydantic", "boto3", "psycopg", "apprise", "asyncio"}
+HEAVY = {"structlog", "rich", "pydantic", "boto3", "botocore", "psycopg", "apprise", "asyncio"}
 
 
 def imported_modules(*words: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""What clients of S3 keep: credentials until they have expired, and connections for the next requests."""
+"""What a store on S3 keeps: credentials until they have expired, connections, and that it honours conditions."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import ClassVar
 
 import pytest
 
-from jobs.store import Expired
+from jobs.store import Expired, NotConditional
 from jobs.store.s3 import S3Store
 from jobs.store.s3_errors import Location
+from tests.parts.patience import deadline
 
 EXPIRED = b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"
 
@@ -99,3 +100,58 @@ def test_connections_of_many_requests_at_once_are_kept(credentials: Path) -> Non
             with ThreadPoolExecutor(32) as pool:
                 list(pool.map(lambda number: store.put(f"a{number}", b"1"), range(32)))
     assert len(MeetingServer.connections) == 32
+
+
+@pytest.fixture
+def store(endpoint: str, credentials: Path) -> S3Store:
+    write(credentials, "today")
+    return S3Store(Location("s3://acme/crew", "acme", "eu-central-1", endpoint, "writer"), "crew", 10)
+
+
+def test_runs_side_by_side_test_the_conditions_of_the_store_once(
+    store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tested = list[str]()
+
+    def pass_while_another_run_begins() -> bool:
+        tested.append(threading.current_thread().name)
+        if len(tested) == 1:
+            other.start()
+            other.join(0.2)
+        return True
+
+    other = threading.Thread(target=store.require_conditional_writes)
+    monkeypatch.setattr(store, "_test_conditions", pass_while_another_run_begins)
+    store.require_conditional_writes()
+    other.join()
+    store.require_conditional_writes()
+    assert len(tested) == 1
+
+
+def test_a_run_tests_the_conditions_itself_while_the_test_of_another_run_takes_long(
+    store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tested = list[str]()
+
+    def wait_for_another_run() -> bool:
+        tested.append(threading.current_thread().name)
+        if len(tested) == 1:
+            other.start()
+            other.join(deadline(15))
+            assert not other.is_alive()
+        return True
+
+    other = threading.Thread(target=store.require_conditional_writes)
+    monkeypatch.setattr(store, "_test_conditions", wait_for_another_run)
+    monkeypatch.setattr("jobs.store.s3.LONGEST_TEST", 0.01)
+    store.require_conditional_writes()
+    assert len(tested) == 2
+
+
+def test_a_test_that_fails_is_repeated_by_the_next_run(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [False, True]
+    monkeypatch.setattr(store, "_test_conditions", lambda: answers.pop(0))
+    with pytest.raises(NotConditional):
+        store.require_conditional_writes()
+    store.require_conditional_writes()
+    assert not answers

@@ -12,7 +12,7 @@ from botocore.exceptions import ConnectionClosedError
 from jobs.store import StoreError, WrongHash
 from jobs.store.retries import RequestTimeouts
 from jobs.store.s3_errors import Location
-from jobs.store.s3_upload import PART, PartBody, PartSender, S3Upload
+from jobs.store.s3_upload import PART, SMALL, PartBody, PartSender, S3Upload
 
 BUCKET = Location("s3://backups", "backups", "", "", "")
 
@@ -62,7 +62,11 @@ def client() -> FakeClient:
 
 @pytest.fixture
 def sender(client: FakeClient) -> PartSender:
-    return PartSender(lambda: cast("Any", client), BUCKET, 10_000, RequestTimeouts(tries=1))
+    return sending(client, client)
+
+
+def sending(large: FakeClient, small: FakeClient) -> PartSender:
+    return PartSender(lambda: cast("Any", large), lambda: cast("Any", small), BUCKET, 10_000, RequestTimeouts(tries=1))
 
 
 def upload(sender: PartSender, key: str) -> S3Upload:
@@ -95,6 +99,16 @@ def test_an_upload_after_a_failed_request_is_complete(sender: PartSender, client
     client.broken = 0
     fill(sender, "k2", body)
     assert client.objects["prefix/k2.0"] == body, failed.value  # its traceback holds views of the buffers until here
+
+
+@pytest.mark.parametrize(("size", "large"), [(0, False), (SMALL, False), (SMALL + 1, True), (PART + 1, True)])
+def test_only_a_large_body_needs_the_client_for_large_ones(size: int, large: bool) -> None:
+    clients = {large: FakeClient() for large in (True, False)}
+    for client in clients.values():
+        client.objects["prefix/k.0"] = b"1" * size  # the client for small bodies also reads the size of large ones
+    fill(sending(clients[True], clients[False]), "k", b"2" * size)
+    assert clients[large].objects == {"prefix/k.0": b"2" * size}
+    assert clients[not large].objects == {"prefix/k.0": b"1" * size}
 
 
 def test_an_ended_upload_cannot_write_into_the_buffer_of_the_next(sender: PartSender, client: FakeClient) -> None:
