@@ -21,24 +21,23 @@ control=$(LC_ALL=C "$programs/pg_controldata" "$data" 2>/dev/null) || exit 0
 system=$(echo "$control" | sed -n 's/^Database system identifier: *//p')
 timeline=$(echo "$control" | sed -n "s/^Latest checkpoint's TimeLineID: *//p")
 
-# Returns 1 after it fenced this server because a peer was promoted, and 2 if no peer answered.
+# Fences this server if a peer was promoted. Sets `silent` to the peers that did not answer.
 ask_peers() {
-  found=2
+  silent=
   while IFS='|' read -r name connection; do
     answer=$(runuser --user postgres -- timeout 10 psql --no-psqlrc --no-password --tuples-only --no-align \
-      --dbname="$connection replication=true connect_timeout=3" --command=IDENTIFY_SYSTEM 2>/dev/null </dev/null) || continue
-    theirs=$(echo "$answer" | cut -d '|' -f 2 | grep -x '[0-9]*') || continue
-    found=0
-    if [ "$(echo "$answer" | cut -d '|' -f 1)" = "$system" ] && [ "$theirs" -gt "$timeline" ]; then
+      --dbname="$connection replication=true connect_timeout=3" --command=IDENTIFY_SYSTEM 2>/dev/null </dev/null)
+    if ! theirs=$(echo "$answer" | cut -d '|' -f 2 | grep -x '[0-9][0-9]*'); then
+      silent="${silent:+$silent, }$name"
+    elif [ "$(echo "$answer" | cut -d '|' -f 1)" = "$system" ] && [ "$theirs" -gt "$timeline" ]; then
       printf '%s\n%s\n' "$name" "$(date --utc +%Y-%m-%dT%H:%M:%SZ)" > "$fenced.new"
       mv "$fenced.new" "$fenced"
       runuser --user postgres -- touch "$data/standby.signal"
-      return 1
+      refuse_fenced
     fi
   done <<END
 $peers
 END
-  return $found
 }
 
 boots() { systemctl is-system-running | grep --quiet -x -e initializing -e starting; }
@@ -46,13 +45,14 @@ seconds() { cut -d . -f 1 /proc/uptime; }
 
 [ -n "$peers" ] || exit 0
 give_up=$(($(seconds) + patience))
-while :; do
-  ask_peers
-  case $? in
-    0) exit 0 ;;
-    1) refuse_fenced ;;
-  esac
-  # The network may not be up yet while the host boots.
-  boots && [ "$(seconds)" -lt "$give_up" ] || exit 0
+ask_peers
+[ -n "$silent" ] || exit 0
+# While the host boots, the network may not be up yet. The server that was promoted may be the last one to answer.
+! boots || echo "groundcrew: waiting up to $patience s for $silent" >&2
+while [ -n "$silent" ] && boots && [ "$(seconds)" -lt "$give_up" ]; do
   sleep 1
+  ask_peers
 done
+[ -z "$silent" ] || echo "groundcrew: PostgreSQL starts, but these servers did not answer: $silent. Check with \
+deploys/postgres_promote.py that none of them was promoted. If one was, stop PostgreSQL here, then let this host join: \
+deploys/postgres_promote.py --data rejoin=HOST." >&2

@@ -31,7 +31,7 @@ from inventories import Secret
 FOLDER = "/var/lib/groundcrew-standby"
 FENCED = f"{FOLDER}/fenced"  # the server that was promoted in place of this one, and when
 UNFINISHED = f"{FOLDER}/unfinished"  # while a standby is made: where the old cluster is kept
-PATIENCE = 30  # seconds that a booting server waits for the first answer of another one
+PATIENCE = 30  # seconds that a booting server waits for the answers of the others
 GUARD, MEASURE = f"{PROGRAMS}/postgres-guard", f"{PROGRAMS}/postgres-replication-metrics"
 METRICS_FILE = f"{METRICS_FOLDER}/groundcrew-replication.prom"
 METRICS_TIMER = "groundcrew-replication-metrics.timer"

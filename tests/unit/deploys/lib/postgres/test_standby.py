@@ -87,39 +87,49 @@ def test_a_primary_measures_each_of_its_standbys() -> None:
     assert "postgres-replication-metrics db-2=groundcrew_db_2 > " in service
 
 
+PROMOTED = "PostgreSQL is not started: db-2 was promoted in place of this server"
+UNSURE = "PostgreSQL starts, but these servers did not answer: db-2. Check with deploys/postgres_promote.py that none"
+
+
 @pytest.mark.parametrize(
-    ("system", "unreachable", "patience", "theirs", "starts"),
+    ("system", "unreachable", "patience", "theirs", "others", "said"),
     [
-        ("running", 0, 30, "7|1", True),
-        ("running", 0, 30, "7|2", False),  # it was promoted
-        ("running", 0, 30, "8|2", True),  # it is another cluster
-        ("running", 2, 30, "7|2", True),  # nothing answers, and the network is up for long
-        ("starting", 2, 30, "7|2", False),  # the network comes up while the guard asks
-        ("starting", 2, 0, "7|2", True),
+        ("running", 0, 30, "7|1", [], []),
+        ("running", 0, 30, "7|2", [], [PROMOTED]),
+        ("running", 0, 30, "8|2", [], []),  # it is another cluster
+        ("running", 2, 30, "7|2", [], [UNSURE]),  # nothing answers, and the network is up for long
+        ("starting", 2, 30, "7|2", [], ["waiting up to 30 s for db-2", PROMOTED]),  # the network comes up meanwhile
+        ("starting", 2, 0, "7|2", [], ["waiting up to 0 s for db-2", UNSURE]),
+        ("starting", 2, 30, "7|2", ["db-3"], ["waiting up to 30 s for db-2", PROMOTED]),  # db-3 has the old timeline
+        ("starting", 2, 30, "7|1", ["db-3"], ["waiting up to 30 s for db-2"]),
+        ("running", 2, 30, "7|2", ["db-3"], [UNSURE]),
+        ("running", 2, 30, "7|2", ["gone"], [UNSURE.replace("db-2", "db-2, gone")]),
     ],
 )
 def test_a_server_asks_the_others_before_it_starts(
-    tmp_path: Path, system: str, unreachable: int, patience: int, theirs: str, starts: bool
+    tmp_path: Path, system: str, unreachable: int, patience: int, theirs: str, others: list[str], said: list[str]
 ) -> None:
     """The guard runs with stand-ins for the programs that it calls; the server is of cluster 7, on timeline 1."""
     control = "Database system identifier: 7\nLatest checkpoint's TimeLineID: 1\n"
     asked = f'echo >> {tmp_path}/asked; [ "$(wc -l < {tmp_path}/asked)" -gt {unreachable} ] && echo "{theirs}"'
+    answers = f'*host=db-2*) {asked} ;; *host=db-3*) echo "7|1" ;; *host=*) ;;'
     for name, line in {
         "pg_controldata": f'printf "{control}"',
-        "runuser": f'case "$*" in *psql*) {asked} ;; *) shift 3; exec "$@" ;; esac',
+        "runuser": f'case "$*" in {answers} *) shift 3; exec "$@" ;; esac',
         "systemctl": f"echo {system}",
         "sleep": ":",
     }.items():
         program = tmp_path / name
         program.write_text(f"#!/bin/sh\n{line}\n")
         program.chmod(0o755)
-    fenced = tmp_path / "fenced"
-    words = {"data": tmp_path, "fenced": fenced, "programs": tmp_path, "peers": "db-2|host=db-2", "patience": patience}
+    fenced, peers = tmp_path / "fenced", "\n".join(f"{each}|host={each}" for each in ["db-2", *others])
+    words = {"data": tmp_path, "fenced": fenced, "programs": tmp_path, "peers": peers, "patience": patience}
     variables = standby.shell_variables({name: str(word) for name, word in words.items()})
     script = variables + Path(standby.__file__).with_name("guard.sh").read_text()
     path = f"{tmp_path}:{os.environ['PATH']}"
     ran = subprocess.run(["sh"], input=script, env={"PATH": path}, capture_output=True, text=True, check=False)
-    assert ran.returncode == (0 if starts else 1), ran.stderr
-    assert fenced.exists() != starts
-    assert (tmp_path / "standby.signal").exists() != starts
-    assert ("db-2 was promoted in place of this server" in ran.stderr) != starts
+    lines, is_fenced = ran.stderr.splitlines(), PROMOTED in said
+    assert len(lines) == len(said), ran.stderr
+    assert all(line.startswith(f"groundcrew: {start}") for line, start in zip(lines, said, strict=True)), ran.stderr
+    assert (ran.returncode, fenced.exists()) == (int(is_fenced), is_fenced)
+    assert (tmp_path / "standby.signal").exists() == is_fenced
