@@ -281,7 +281,10 @@ class Store(Protocol):
         ...
 
     def extend_lock(self, key: str, lock: ObjectLock) -> None:
-        """Lock an object until a later time, or for the first time. A lock that ends later stays as it is."""
+        """Lock an object until a later time, or for the first time.
+
+        A lock that ends later stays as it is. A lock whose mode the store refuses to change keeps its mode.
+        """
         ...
 
     def prove_lock(self, key: str, lock: ObjectLock) -> LockProof:

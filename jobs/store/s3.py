@@ -288,16 +288,19 @@ class S3Store:
             return self._lock_of(self._at(key, version_id))
 
     def extend_lock(self, key: str, lock: ObjectLock) -> None:
-        retention: ObjectLockRetentionTypeDef = {"Mode": lock.mode, "RetainUntilDate": lock.until}
         with translated_errors(self._location, LOCKED_WRITE, key):
             try:
-                self._client.put_object_retention(**self._at(key), Retention=retention)
+                self._put_retention(key, lock)
             except ClientError as error:
-                if code_of(error) not in REFUSED:
+                found = self.object_lock(key) if code_of(error) in REFUSED else None
+                if found is None or (found.until < lock.until and found.mode == lock.mode):
                     raise
-                found = self._lock_of(self._at(key))  # S3 refuses to shorten a lock
-                if found is None or found.until < lock.until:
-                    raise
+                if found.until < lock.until:  # else S3 refused to shorten the lock
+                    self._put_retention(key, ObjectLock(lock.until, found.compliance))  # S3 refused to change the mode
+
+    def _put_retention(self, key: str, lock: ObjectLock) -> None:
+        retention: ObjectLockRetentionTypeDef = {"Mode": lock.mode, "RetainUntilDate": lock.until}
+        self._client.put_object_retention(**self._at(key), Retention=retention)
 
     def prove_lock(self, key: str, lock: ObjectLock) -> LockProof:
         request = {**self._at(key), **lock_headers(lock)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -57,12 +58,22 @@ def test_a_large_object_is_locked(seaweed: Bucket) -> None:
     assert store.object_lock("large.0") == SOON
 
 
-def test_a_lock_is_extended_and_never_shortened(seaweed: Bucket) -> None:
+@pytest.mark.parametrize(
+    ("locks", "expected"),
+    [
+        ([SOON, LATER, SOON], LATER),
+        ([replace(SOON, compliance=True), LATER, SOON], replace(LATER, compliance=True)),
+        ([SOON, replace(LATER, compliance=True)], LATER),
+    ],
+)
+def test_a_lock_is_extended_never_shortened_and_keeps_its_mode(
+    seaweed: Bucket, locks: list[ObjectLock], expected: ObjectLock
+) -> None:
     store = open_store(store_in(with_object_lock(seaweed)))
     store.put("a", b"1")
-    for lock in (SOON, LATER, SOON):
+    for lock in locks:
         store.extend_lock("a", lock)
-    assert store.object_lock("a") == LATER
+    assert store.object_lock("a") == expected
 
 
 def test_credentials_that_can_lift_a_lock_are_found(bucket: Bucket) -> None:
