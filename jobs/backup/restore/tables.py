@@ -56,9 +56,8 @@ def fill_tables(
                     task.role.own_database(task.into, schemas_of_extensions(task.stored))
             restore_definitions(task, "pre-data", archive, use_list)
         with task.run.step("rows"):
-            counts = restore_rows(
-                task, [(part, _row_entries(task, part, selection)) for part in _parts(task, selection)]
-            )
+            steps = [(part, _row_entries(task, part, selection)) for part in _parts(task, selection)]
+            counts = restore_rows(task, steps)
         if rows_only:
             return selection, counts
         with task.run.step("indexes and constraints"):
