@@ -65,8 +65,6 @@ class Selection:
     tables: frozenset[QualifiedName]
     sequences: frozenset[QualifiedName]
     left_out: tuple[str, ...]
-    foreign: frozenset[QualifiedName] = frozenset()
-    """The foreign tables among the selected ones."""
 
 
 def parse_entries(script: str, listing: str, known: Iterable[QualifiedName] = ()) -> tuple[ArchiveEntry, ...]:
@@ -120,9 +118,6 @@ def select_tables(entries: Sequence[ArchiveEntry], wanted: Sequence[str], *, wit
         tables=frozenset((by_id[table].schema, by_id[table].name) for table in tables),
         sequences=frozenset((entry.schema, entry.name) for entry in selected if entry.kind == "SEQUENCE"),
         left_out=tuple(dict.fromkeys(left_out)),
-        foreign=frozenset(
-            (by_id[table].schema, by_id[table].name) for table in tables if by_id[table].kind == "FOREIGN TABLE"
-        ),
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jobs.backup.postgres.connection import Endpoint, translated_errors
+from jobs.backup.restore.compare import QualifiedName
 from jobs.backup.restore.connections import in_parallel
 from jobs.backup.restore.task import RestoreTask
 from jobs.format import and_more
@@ -18,11 +19,20 @@ if TYPE_CHECKING:
 _SHOWN = 5
 _SMALL_SAMPLE = "-c default_statistics_target=1"
 
-_TABLES = """SELECT c.oid::pg_catalog.regclass::pg_catalog.text
+_FIRST_WITH_ONLY = 18
+
+# Before PostgreSQL 18, ANALYZE of a partitioned table analyses its partitions, too.
+_TABLES = """WITH listed AS (SELECT c.oid
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
     WHERE relkind IN ('r', 'm', 'p') AND relpersistence <> 't' AND nspname !~ '^pg_' AND nspname <> 'information_schema'
     AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
-    ORDER BY pg_catalog.pg_relation_size(c.oid) DESC"""
+    AND (%(all)s OR (nspname, relname) IN (SELECT * FROM ROWS FROM (
+        pg_catalog.unnest(%(schemas)s::name[]), pg_catalog.unnest(%(names)s::name[])))))
+SELECT oid::pg_catalog.regclass::pg_catalog.text FROM listed
+    WHERE %(each)s OR NOT EXISTS (SELECT FROM pg_catalog.pg_partition_ancestors(listed.oid) ancestor
+        JOIN listed parent ON parent.oid = ancestor.relid WHERE parent.oid <> listed.oid)
+    ORDER BY COALESCE((SELECT pg_catalog.sum(pg_catalog.pg_relation_size(relid))
+        FROM pg_catalog.pg_partition_tree(oid)), pg_catalog.pg_relation_size(oid)) DESC"""
 
 
 # A view reads more relations, directly or not, than each view that it reads.
@@ -42,16 +52,18 @@ _MATERIALISED_VIEWS = """WITH RECURSIVE direct AS (
     ORDER BY pg_catalog.count(reads.used), c.oid"""
 
 
-def analyze(task: RestoreTask, command: str = "ANALYZE") -> None:
-    """Collect statistics. Without them the first queries are slow."""
+def analyze(task: RestoreTask, command: str = "ANALYZE", only: Collection[QualifiedName] | None = None) -> None:
+    """Collect statistics of all tables, or of `only` these, the biggest first. Without them, first queries are slow.
+
+    ANALYZE sees all rows; only a function of an index can meet a policy.
+    """
+    schemas, names = [schema for schema, _ in only or ()], [name for _, name in only or ()]
     with translated_errors(), task.executes.connect(autocommit=True) as connection:
-        tables = [name for (name,) in connection.execute(_TABLES).fetchall()]
-    analyze_tables(task, tables, command)
-
-
-def analyze_tables(task: RestoreTask, names: Sequence[str], command: str = "ANALYZE") -> None:
-    """Collect statistics of tables. These see all rows; only a function of an index can meet a policy."""
-    statements = [partial(_execute, f"{command} {name}") for name in names]
+        each = connection.info.server_version // 10000 >= _FIRST_WITH_ONLY
+        values = {"all": only is None, "schemas": schemas, "names": names, "each": each}
+        tables = [name for (name,) in connection.execute(_TABLES, values).fetchall()]
+    command = f"{command} ONLY" if each else command
+    statements = [partial(_execute, f"{command} {name}") for name in tables]
     into = task.executes.with_options(_SMALL_SAMPLE) if task.small_sample else task.executes
     in_parallel(into, statements, task.streams, task.run, row_security="on")
 

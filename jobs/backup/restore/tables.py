@@ -24,7 +24,7 @@ from jobs.backup.restore.fill import restore_extensions
 from jobs.backup.restore.processes import list_file
 from jobs.backup.restore.rows import part_listing, restore_rows
 from jobs.backup.restore.selection import Selection, among, row_entries, select_tables
-from jobs.backup.restore.statistics import analyze_tables
+from jobs.backup.restore.statistics import analyze
 from jobs.backup.restore.task import RestoreTask, known_names
 from jobs.backup.sets.manifest import Part, PartKind
 
@@ -63,8 +63,7 @@ def fill_tables(
         with task.run.step("indexes and constraints"):
             restore_constraints(task, archive, by_role)
         with task.run.step("statistics"):
-            names = [quoting.identifier(*name) for name in sorted(selection.tables - selection.foreign)]
-            analyze_tables(task, names)
+            analyze(task, only=selection.tables)
         if task.role is not None and lists is not None:
             task.role.hand_over(task.into)
             restore_privileges(task, archive, among(lists.privileges, entries))

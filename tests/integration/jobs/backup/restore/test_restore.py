@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -79,6 +80,9 @@ def test_a_round_trip_loses_nothing(
     again = dropped(major, f"{origin.name}_again")
     code, output = restore(repository, again, "--create")
     assert code == 0, output
+    others = partial(again.ask, "SELECT relname, analyze_count FROM pg_stat_user_tables WHERE analyze_count <> 1")
+    until(lambda: others() == [], saw=others)
+    assert again.ask("SELECT DISTINCT inherited FROM pg_stats WHERE tablename = 'events'") == [(True,)]
     assert compare(origin, again) == []
 
 
