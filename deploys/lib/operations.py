@@ -40,6 +40,7 @@ APT = (
     "DEBIAN_FRONTEND=noninteractive apt-get --yes --quiet --no-install-recommends "
     "-o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=300"
 )
+JOURNAL_PATIENCE = 10  # seconds that journald has to write its last lines
 APT_TRIES, APT_PAUSE = 150, 2  # the pause in seconds: five minutes in all, as for the lock of dpkg
 
 
@@ -228,9 +229,14 @@ def start_command(unit: str, verb: str) -> str:
     return f"systemctl reset-failed {unit} 2>/dev/null; systemctl {verb} {unit} || {{ {journal(unit)}; exit 1; }}"
 
 
-def journal(unit: str) -> str:
-    """Return a command that prints a unit's last lines, also those that journald has not yet written."""
-    return f"journalctl --sync; journalctl --unit={unit} --lines=15 --no-pager --output=cat"
+def journal(unit: str, choice: str = "--lines=15") -> str:
+    """Return a command that prints a unit's last lines, or those that options choose, once journald has written them.
+
+    --sync itself waits without a limit, also for a journald that hangs on a full or broken disk.
+    """
+    warning = "echo 'journald does not answer, so the last lines may be missing:'"
+    sync = f"timeout {JOURNAL_PATIENCE} journalctl --sync 2>/dev/null || {warning}"
+    return f"{sync}; journalctl --unit={unit} --output=cat --no-pager {choice}"
 
 
 @operation_with_facts(lambda files, **_: unit_and_files("", files))

@@ -32,7 +32,7 @@ from deploys.lib.job_runner.files import (
 )
 from deploys.lib.job_runner.release import HostPython
 from deploys.lib.messages import log_message
-from deploys.lib.operations import CommandLines, Steps, run_silently
+from deploys.lib.operations import CommandLines, Steps, journal, run_silently
 from deploys.lib.preflight import DeployError
 
 WHEELS = f"{OPT}/wheels"
@@ -127,10 +127,8 @@ def check_environments(names: Sequence[str]) -> Steps:
 def crew_check_command(name: str) -> str:
     """Return a command that runs the check and prints its output."""
     unit = f"groundcrew-{name}-check.service"
-    return (
-        f"began=$(date '+%F %T.%6N'); systemctl start {unit} 2>&1; code=$?; journalctl --sync; "
-        f'journalctl --unit={unit} --identifier=crew --output=cat --no-pager --since="$began"; exit $code'
-    )
+    lines = journal(unit, '--identifier=crew --since="$began"')
+    return f"began=$(date '+%F %T.%6N'); systemctl start {unit} 2>&1; code=$?; {lines}; exit $code"
 
 
 def _report_failed_check(state: State, host: Host, name: str) -> bool:

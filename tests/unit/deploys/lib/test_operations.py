@@ -12,6 +12,7 @@ from pyinfra.api import State
 
 from deploys.lib import operations
 from deploys.lib.facts import HostFacts, PathFacts, UnitFacts
+from deploys.lib.job_runner.host import crew_check_command
 from deploys.lib.operations import is_outdated, stamp_file
 from inventories import Secret
 from tests.parts.patience import deadline
@@ -62,6 +63,33 @@ def test_other_errors_of_apt_fail_at_once(tmp_path: Path, error: str) -> None:
     done = apt(tmp_path, error, failures=1)
     assert (done.returncode, done.stderr) == (100, f"{error}\n")
     assert not (tmp_path / "slept").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "asked"),
+    [
+        (operations.start_command("one.service", "start"), "--unit=one.service --output=cat --no-pager --lines=15"),
+        (
+            crew_check_command("try"),
+            "--unit=groundcrew-try-check.service --output=cat --no-pager --identifier=crew --since=now",
+        ),
+    ],
+)
+def test_a_journal_is_printed_although_journald_does_not_answer(tmp_path: Path, command: str, asked: str) -> None:
+    for name, line in {
+        "journalctl": '[ "$1" != --sync ] || exec sleep 20; echo "$*"',
+        "timeout": '[ "$1" = 10 ] && shift && exec /usr/bin/timeout 0.1 "$@"',
+        "systemctl": "[ $1 = reset-failed ]",
+        "date": "echo now",
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    done = subprocess.run(
+        ["sh", "-c", command], env=environment, check=False, capture_output=True, text=True, timeout=deadline(10)
+    )
+    warning = "journald does not answer, so the last lines may be missing:"
+    assert (done.returncode, done.stdout.splitlines(), done.stderr) == (1, [warning, asked], "")
 
 
 def test_a_failed_write_of_a_secret_prints_the_error_without_the_secret(monkeypatch: pytest.MonkeyPatch) -> None:
