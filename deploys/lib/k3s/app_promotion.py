@@ -131,7 +131,7 @@ def _record_or_fail(
 
 def _running_images(server: str, namespace: str) -> list[str]:
     words = ("get", "pods", f"--namespace={namespace}", f"--output={IMAGES}")
-    ok, output = cluster.run_kubectl(server, *words, seconds=ANSWER_TIMEOUT)
+    ok, output = cluster.repeat_kubectl(server, *words, seconds=ANSWER_TIMEOUT)
     if not ok:
         raise StepFailed(f"reading the images in namespace {namespace} failed: {'; '.join(output[-3:])}")
     return sorted({line.strip() for line in output if line.strip()})

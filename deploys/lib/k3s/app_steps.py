@@ -52,7 +52,7 @@ def _read(server: str, *arguments: str) -> Json:
 
 
 def _ask(server: str, failure: str, *arguments: str, seconds: int = ANSWER_TIMEOUT, stdin: str = "") -> str:
-    ok, output = cluster.run_kubectl(server, *arguments, seconds=seconds, stdin=stdin)
+    ok, output = cluster.repeat_kubectl(server, *arguments, seconds=seconds, stdin=stdin)
     if not ok:
         reason = "\n    ".join(output[-15:]) or f"no answer within {seconds} s"
         raise StepFailed(f"{failure}:\n    {reason}")
@@ -63,7 +63,7 @@ def is_applied(server: str, app: ClusterApp, policy: str) -> bool:
     """Return whether the cluster has the app's objects as group data has them."""
     arguments = ("diff", *SERVER_SIDE, f"--namespace={_home(app.spec)}", "--filename=-")
     manifest = _list([*app.secrets, *apps.with_policy(app.spec, policy)])
-    return cluster.run_kubectl(server, *arguments, seconds=60, stdin=manifest)[0]
+    return cluster.repeat_kubectl(server, *arguments, seconds=60, stdin=manifest)[0]
 
 
 def _home(spec: Json) -> str:

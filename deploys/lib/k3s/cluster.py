@@ -28,6 +28,10 @@ ETCD = "node-role.kubernetes.io/etcd"
 ANSWER_TIMEOUT = 10  # seconds that a server has to answer a simple question
 ETCD_PATIENCE = 60  # seconds in which etcd elects a leader, or a slow disk catches up
 _ETCD_IS_BUSY = re.compile("etcdserver: (?:request timed out|leader changed|no leader|too many requests)")
+_ETCD_REMEDY = (
+    f"etcd was busy for {ETCD_PATIENCE} s: check that most servers run and that their disks are neither full nor slow, "
+    "then run this again"
+)
 
 
 class StepFailed(Exception):
@@ -186,6 +190,21 @@ def run_kubectl(server: str, *arguments: str, seconds: int, stdin: str = "") -> 
     return run_on(server, f"timeout {seconds} {BINARY} kubectl {shlex.join(arguments)}", stdin)
 
 
+def repeat_kubectl(server: str, *arguments: str, seconds: int, stdin: str = "") -> tuple[bool, list[str]]:
+    """Run kubectl on a server, again while etcd is busy; return whether it succeeded, and its output.
+
+    So the command must be one that can be repeated.
+    """
+    ok, output = run_kubectl(server, *arguments, seconds=seconds, stdin=stdin)
+    end = time.monotonic() + ETCD_PATIENCE
+    while not ok and any(map(_ETCD_IS_BUSY.search, output)):
+        if time.monotonic() >= end:
+            return False, [*output, _ETCD_REMEDY]
+        time.sleep(1)
+        ok, output = run_kubectl(server, *arguments, seconds=seconds, stdin=stdin)
+    return ok, output
+
+
 def run_on(name: str, command: str, stdin: str = "") -> tuple[bool, list[str]]:
     """Run a command on a host, even if --limit excludes it; return whether it succeeded, and its output."""
     target = inventory.get_host(name)
@@ -205,16 +224,8 @@ def run_or_fail(name: str, command: str, failure: str) -> None:
 
 
 def kubectl_or_fail(server: str, *arguments: str, failure: str, seconds: int = ANSWER_TIMEOUT) -> None:
-    """Run kubectl on a server; if it fails, raise StepFailed with the message `failure` and the reason.
-
-    While etcd is busy, it runs again. So the command must be one that can be repeated.
-    """
-    end = time.monotonic() + ETCD_PATIENCE
-    while True:
-        ok, output = run_kubectl(server, *arguments, seconds=seconds)
-        if ok or time.monotonic() >= end or not any(map(_ETCD_IS_BUSY.search, output)):
-            break
-        time.sleep(1)
+    """Run kubectl as `repeat_kubectl` does; if it fails, raise StepFailed with the message `failure` and the reason."""
+    ok, output = repeat_kubectl(server, *arguments, seconds=seconds)
     if not ok:
         reason = "; ".join(line for line in output[-3:] if line) or f"no answer within {seconds} s"
         raise StepFailed(f"{failure}: {reason}")

@@ -123,7 +123,7 @@ def _apply(state: State, host: Host, manifest: str, servers: Sequence[str]) -> b
 
 def _apply_or_fail(manifest: str, servers: Sequence[str]) -> None:
     server = k3s_cluster.responsive_server(*servers) or servers[0]
-    ok, output = k3s_cluster.run_kubectl(server, "apply", *SERVER_SIDE, seconds=60, stdin=manifest)
+    ok, output = k3s_cluster.repeat_kubectl(server, "apply", *SERVER_SIDE, seconds=60, stdin=manifest)
     if not ok:
         raise StepFailed("\n    ".join(["applying k3s_namespaces failed; correct them and run this again:", *output]))
 

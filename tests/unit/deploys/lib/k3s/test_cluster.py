@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from deploys.lib.k3s import cluster
+from deploys.lib.k3s import app_promotion, app_steps, cluster, namespaces
+from deploys.lib.k3s.apps import ClusterApp
 from deploys.lib.preflight import DeployError
 
 
@@ -42,21 +43,48 @@ def test_a_host_without_the_memory_cgroup_is_refused() -> None:
     assert "append cgroup_memory=1 cgroup_enable=memory to the line in /boot/firmware/cmdline.txt" in fault
 
 
-@pytest.mark.parametrize(
-    ("answers", "message"),
-    [
-        (["etcdserver: request timed out, possibly due to previous leader failure", "etcdserver: leader changed"], ""),
-        (["Error from server (Forbidden): no"], "deleting failed: Error from server"),
-        (["etcdserver: no leader"] * 100, "deleting failed: etcdserver: no leader"),
-    ],
-)
-def test_kubectl_runs_again_while_etcd_is_busy(
-    monkeypatch: pytest.MonkeyPatch, answers: list[str], message: str
-) -> None:
-    left, now = iter(answers), iter(range(1000))
-    monkeypatch.setattr(cluster, "run_kubectl", lambda *_, **__: (not (text := next(left, "")), [text]))
+SPEC = {"chart": None, "namespace": "shop", "objects": []}
+CALLS: dict[str, Callable[[], object]] = {
+    "any": lambda: cluster.kubectl_or_fail("one", "delete", "node", "two", failure="deleting failed"),
+    "namespaces": lambda: namespaces._apply_or_fail("{}", ["one"]),
+    "apps": lambda: app_steps.read_apps("one"),
+    "images": lambda: app_promotion._running_images("one", "shop"),
+    "differences": lambda: app_steps.is_applied("one", ClusterApp("shop", "shop", SPEC, (), 60), "abort"),
+}
+BUSY = ["etcdserver: request timed out, possibly due to previous leader failure", "etcdserver: leader changed"]
+
+
+def answer_with(monkeypatch: pytest.MonkeyPatch, errors: list[str]) -> Iterator[int]:
+    """Let kubectl fail with these errors before it succeeds; return the seconds that have passed."""
+    left, now = iter(errors), iter(range(1000))
+
+    def run_kubectl(_server: str, *words: str, **_: object) -> tuple[bool, list[str]]:
+        error = "" if "--raw=/readyz" in words else next(left, "")
+        return not error, [error or '{"items": []}']
+
+    monkeypatch.setattr(cluster, "run_kubectl", run_kubectl)
     monkeypatch.setattr(cluster.time, "monotonic", lambda: next(now))
     monkeypatch.setattr(cluster.time, "sleep", lambda _: None)
-    with pytest.raises(cluster.StepFailed, match=message) if message else nullcontext():
-        cluster.kubectl_or_fail("one", "delete", "node", "two", failure="deleting failed")
+    return now
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_kubectl_runs_again_while_etcd_is_busy(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    answer_with(monkeypatch, BUSY)
+    assert CALLS[call]() is not False
+
+
+@pytest.mark.parametrize("call", ["any", "namespaces", "apps", "images"])
+def test_kubectl_gives_up_after_a_minute_and_says_what_to_do(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    now = answer_with(monkeypatch, ["etcdserver: no leader"] * 100)
+    remedy = "etcdserver: no leader.*etcd was busy for 60 s: check that most servers run"
+    with pytest.raises(cluster.StepFailed, match=f"(?s){remedy}"):
+        CALLS[call]()
     assert next(now) <= cluster.ETCD_PATIENCE + 2
+
+
+@pytest.mark.parametrize("call", ["any", "namespaces", "apps", "images"])
+def test_other_errors_of_kubectl_are_reported_at_once(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    answer_with(monkeypatch, ["Error from server (Forbidden): no"])
+    with pytest.raises(cluster.StepFailed, match=r"failed.*\s+Error from server \(Forbidden\): no$"):
+        CALLS[call]()
