@@ -45,7 +45,9 @@ _MATERIALISED_VIEWS = """WITH RECURSIVE direct AS (
         SELECT reads.view, direct.used FROM reads JOIN direct ON direct.view = reads.used)
     SELECT c.oid::pg_catalog.regclass::pg_catalog.text, o.rolname, NOT o.rolsuper AND NOT o.rolbypassrls
         AND pg_catalog.bool_or(t.relrowsecurity
-            AND (t.relforcerowsecurity OR NOT pg_catalog.pg_has_role(o.oid, t.relowner, 'USAGE')))
+            AND (t.relforcerowsecurity OR NOT pg_catalog.pg_has_role(o.oid, t.relowner, 'USAGE'))),
+        pg_catalog.array_agg(t.oid::pg_catalog.regclass::pg_catalog.text)
+            FILTER (WHERE t.relrowsecurity AND pg_catalog.pg_has_role(t.relowner, 'USAGE'))
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles o ON o.oid = c.relowner
     LEFT JOIN reads ON reads.view = c.oid LEFT JOIN pg_catalog.pg_class t ON t.oid = reads.used
     WHERE c.relkind = 'm' AND c.relispopulated GROUP BY c.oid, o.oid, o.rolname, o.rolsuper, o.rolbypassrls
@@ -69,23 +71,35 @@ def analyze(task: RestoreTask, command: str = "ANALYZE", only: Collection[Qualif
 
 
 def refresh_materialised_views(task: RestoreTask) -> None:
-    """Refresh all materialised views that have rows, those that others read first."""
-    statements = [f"REFRESH MATERIALIZED VIEW {name}" for name, _, _ in _materialised_views(task)]
+    """Refresh all materialised views that have rows, those that others read first.
+
+    Row security of their tables is off meanwhile, as in a restore: nobody else can connect to the database yet.
+    """
+    views = _materialised_views(task.executes)
+    tables = sorted({table for _, _, _, of_view in views for table in of_view or ()})
+    statements = [
+        *(f"ALTER TABLE {name} DISABLE ROW LEVEL SECURITY" for name in tables),
+        *(f"REFRESH MATERIALIZED VIEW {name}" for name, *_ in views),
+        *(f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY" for name in tables),
+    ]
     execute_all(task.executes, statements, 1, task.run)
 
 
 def views_of_hidden_rows(task: RestoreTask) -> tuple[str, ...]:
     """Return a note if materialised views have rows that row security hides from the owners of these views."""
-    views = [f"{name} of {owner}" for name, owner, hides in _materialised_views(task) if hides]
+    views = [f"{name} of {owner}" for name, owner, hides, _ in _materialised_views(task.into) if hides]
     if not views:
         return ()
     fact = "materialised views have all rows of their tables, also those that row security hides from the view's owner"
     return (f"{fact}: {and_more(views, _SHOWN)}; REFRESH MATERIALIZED VIEW applies the policies",)
 
 
-def _materialised_views(task: RestoreTask) -> list[tuple[str, str, bool]]:
-    """Return the name and the owner of each view that has rows, and whether row security hides rows from its owner."""
-    with translated_errors(), task.into.connect(autocommit=True) as connection:
+def _materialised_views(into: Endpoint) -> list[tuple[str, str, bool, list[str] | None]]:
+    """Return the name and the owner of each view that has rows, and whether row security hides rows from its owner.
+
+    The last value names the tables with row security that it reads and that belong to the role of this connection.
+    """
+    with translated_errors(), into.connect(autocommit=True) as connection:
         return connection.execute(_MATERIALISED_VIEWS).fetchall()
 
 
