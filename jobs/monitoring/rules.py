@@ -50,8 +50,10 @@ def budget_expression(figure: str) -> str:
 
 def evidence_gap_expression() -> str:
     """Return an expression: in the last week a gap ended that was longer than all others, and than 1.5 periods."""
-    new_gap = f"{EVIDENCE_GAP.name} > 1.5 * {PERIOD.name} and changes({EVIDENCE_GAP.name}[7d]) > 0"
-    return f"{new_gap} and time() - {LAST_SUCCESS.name} <= 1.5 * {PERIOD.name}"
+    # The metric also changes when the longest gap is older than 90 days: it falls to that of the next one.
+    rises = f"changes({EVIDENCE_GAP.name}[7d]) > resets({EVIDENCE_GAP.name}[7d])"
+    is_over = f"time() - {LAST_SUCCESS.name} <= 1.5 * {PERIOD.name}"
+    return f"{EVIDENCE_GAP.name} > 1.5 * {PERIOD.name} and {rises} and {is_over}"
 
 
 RULES = (

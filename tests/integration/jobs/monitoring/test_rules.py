@@ -79,6 +79,10 @@ CASES: list[tuple[str, list[dict[str, str]], str, set[str]]] = [
      {"EvidenceGap"}),
     ("the gap is short", but(series(EVIDENCE_GAP.name, "backup", "3600x99 5000x5000")), "12h", set()),
     ("the gap is old", but(series(EVIDENCE_GAP.name, "backup", always(90000))), "12h", set()),
+    ("only the second longest gap is left", but(
+        series(EVIDENCE_GAP.name, "backup", "90000x299 9000x5000")), "12h", set()),
+    ("a gap ends after a longer one is out of the 90 days", but(
+        series(EVIDENCE_GAP.name, "backup", "90000x199 3600x99 9000x5000")), "12h", {"EvidenceGap"}),
     ("the gap still lasts", but(series(EVIDENCE_GAP.name, "verify", "3600x99 90000x5000"),
         series(LAST_SUCCESS.name, "verify", always(0))), "12h", {"VerificationOverdue"}),
     ("a copy is overdue", [*healthy(), series(LAST_SUCCESS.name, "copy", always(0), "offsite.shop"),
