@@ -29,7 +29,7 @@ _JSON = re.compile(r"^[\[{]", re.MULTILINE)
 _LOG_PREFIX = re.compile(r"^(?:[\d-]{10} [\d:.]{12} )?P\d\d +")
 _LOG_NOISE = re.compile(r"HINT|NOTE|WARN|INFO: \S+ command (begin|end)")
 # The line of the configuration that it can't read, and that may have a secret.
-_QUOTED_LINE = re.compile(r"(key/value .*at line \d+): .*")
+_QUOTED_LINE = re.compile(r"( at line \d+)\b.*")
 SEGMENT_BYTES = 16 * 1024 * 1024
 
 

@@ -73,6 +73,9 @@ def _others_ran_without(
     own = last.get(name)
     if due is None or own is None or own.ended >= due or own.tick == due:
         return False
+    killed = locks.get(name)
+    if killed and not killed.released and (killed.since >= due or killed.tick == due):
+        return False
     job = name.partition("/")[0]
     others = [other for other in _databases_of(server, job, {*last, *locks}) if other != name]
     if any(other in locks and not locks[other].released for other in others):

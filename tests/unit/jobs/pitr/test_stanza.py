@@ -238,6 +238,7 @@ def test_warnings_before_json_are_skipped() -> None:
             "P00  ERROR: [029]: key/value found outside of section at line 1: repo1-cipher-pass=hush: hush",
             "ERROR: [029]: key/value found outside of section at line 1",
         ),
+        ("ERROR: [029]: key is zero-length at line 7: =hush", "", "ERROR: [029]: key is zero-length at line 7"),
     ],
 )
 def test_the_reason_of_a_failure(stderr: str, stdout: str, reason: str) -> None:

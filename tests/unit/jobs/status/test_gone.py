@@ -86,6 +86,15 @@ def test_a_run_that_was_killed_before_its_turn_is_no_sign(environment: Environme
     assert found(environment, {"main.a": NEW, "main.b": OLD}, {"backup/main.a": HELD}) == {}
 
 
+@pytest.mark.parametrize(("since", "gone"), [(DUE, {}), (OLD, {"backup/main.b": Gone.FROM_SERVER})])
+def test_a_run_that_was_killed_at_the_scheduled_time_is_not_gone(
+    environment: Environment, since: datetime, gone: Mapping[str, Gone]
+) -> None:
+    """One that was killed before, and that no run followed, is."""
+    last = {"main.a": NEW, "main.b": OLD - timedelta(days=1)}
+    assert found(environment, last, {"backup/main.b": replace(HELD, since=since, renewed=since)}) == gone
+
+
 def test_a_later_run_by_hand_hides_no_run_of_the_schedule(environment: Environment) -> None:
     released = replace(HELD, released=NEW, runs=SubjectRuns(of_tick=run_at(NEW)))
     last = {"main.a": replace(run_at(NEW + timedelta(hours=1)), tick=None), "main.b": OLD}
