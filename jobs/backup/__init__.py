@@ -55,7 +55,16 @@ if TYPE_CHECKING:
         iso_timestamp,
     )
     from jobs.backup.sets.marker import MARKER
-    from jobs.backup.sets.object_locks import LockSettings, lock_of_new_set, lock_to_renew, lockable_names
+    from jobs.backup.sets.object_locks import (
+        LOCKS_AT_ONCE,
+        LockSettings,
+        lock_of_new_set,
+        lock_set,
+        lock_to_renew,
+        lockable_names,
+        unlocked_names,
+        witness_key,
+    )
     from jobs.backup.sets.recent import find_recent_sets
     from jobs.backup.sets.results import VerificationResult
     from jobs.backup.sets.sets import (
@@ -82,7 +91,7 @@ if TYPE_CHECKING:
         wrong_hash,
     )
     from jobs.backup.sets.trust import result_signer, trust_of
-    from jobs.backup.sets.undelete import bring_back_objects, lock_present_objects, lost_objects, piece_hashes
+    from jobs.backup.sets.undelete import bring_back_objects, lost_objects, piece_hashes
     from jobs.backup.sources import (
         by_server,
         databases_with_sets,
@@ -152,7 +161,16 @@ _NAMES = {
         "encode_manifest",
         "iso_timestamp",
     ),
-    "sets.object_locks": ("LockSettings", "lock_of_new_set", "lock_to_renew", "lockable_names"),
+    "sets.object_locks": (
+        "LOCKS_AT_ONCE",
+        "LockSettings",
+        "lock_of_new_set",
+        "lock_set",
+        "lock_to_renew",
+        "lockable_names",
+        "unlocked_names",
+        "witness_key",
+    ),
     "sets.recent": ("find_recent_sets",),
     "sets.results": ("VerificationResult",),
     "sets.sets": (
@@ -179,7 +197,7 @@ _NAMES = {
         "wrong_hash",
     ),
     "sets.trust": ("result_signer", "trust_of"),
-    "sets.undelete": ("bring_back_objects", "lock_present_objects", "lost_objects", "piece_hashes"),
+    "sets.undelete": ("bring_back_objects", "lost_objects", "piece_hashes"),
     "sources": (
         "by_server",
         "databases_with_sets",
@@ -205,6 +223,7 @@ _NAMES = {
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
+    "LOCKS_AT_ONCE",
     "MANIFEST",
     "MARKER",
     "NEEDED_PRIVILEGES",
@@ -284,7 +303,7 @@ __all__ = [
     "key_paths",
     "lacking_extensions",
     "lock_of_new_set",
-    "lock_present_objects",
+    "lock_set",
     "lock_to_renew",
     "lockable_names",
     "lost_objects",
@@ -335,9 +354,11 @@ __all__ = [
     "translated_errors",
     "trust_of",
     "unconnected_databases",
+    "unlocked_names",
     "verification_fault",
     "verify_job",
     "warnings_on_choice",
+    "witness_key",
     "write_part",
     "wrong_hash",
 ]

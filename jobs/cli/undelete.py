@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -15,7 +15,7 @@ from jobs.format import format_size, plural
 if TYPE_CHECKING:
     from inventories import Environment
     from jobs.backup import Set
-    from jobs.store import ListedKey, PastStore, Store
+    from jobs.store import ListedKey, ObjectLock, PastStore, Store
 
 SetToBringBack = Annotated[
     str, typer.Option("--set", metavar="ID", help="Backup set: its ID or the ID's last four characters.")
@@ -51,78 +51,116 @@ def undelete_command(
     Needs a bucket with versioning. Copies the versions of the set that were current then over those of today, and locks
     them again. At that time, the set must have been signed by a trusted key, with all its pieces. Deletes nothing.
     """
-    from jobs.backup import choose_set, lost_objects, open_set, piece_hashes, require_pieces, sets_of
-
     environment = arguments.open_environment(ctx, environment_name)
     past, present = arguments.past_store(environment, None, store_as_of), arguments.unmarked_store(environment)
-    selected = choose_set(sets_of(environment, past, database), database, set_id, now=datetime.now(UTC))
-    stored = open_set(past, selected, None)
-    require_pieces(stored)
-    lost = lost_objects(past, present, selected.prefix, piece_hashes(stored))
-    if lost and not dry_run:
-        _confirm(environment, f"bring back set {selected.id} of {database}", yes=yes, yes_to=yes_to)
-        _bring_back(environment, past, present, selected, lost)
+    plan = _plan(environment, past, present, database, set_id)
+    if not plan.is_done and not dry_run:
+        verb = "bring back" if plan.lost else "lock"
+        _confirm(environment, f"{verb} set {plan.set.id} of {database}", yes=yes, yes_to=yes_to)
+        _bring_back(environment, past, present, plan)
     if as_json:
-        output.print_json(_as_json(environment, selected, lost, dry_run=dry_run))
+        output.print_json(_as_json(plan, dry_run=dry_run))
         return
-    what = f"{plural(len(lost), 'object')}, {format_size(sum(entry.size for entry in lost))}"
-    if not lost:
-        output.say(f"Set {selected.id} of {database} is as it was then: nothing to bring back.")
-    elif dry_run:
-        output.say(f"Would bring back set {selected.id} of {database}: {what}.")
-    else:
-        names = f"{environment.name} {database} --set {selected.id}"
-        output.say(f"Set {selected.id} of {database} is back: {what}.", output.GOOD)
+    output.say(_sentence(plan, dry_run=dry_run), "" if plan.is_done or dry_run else output.GOOD)
+    if plan.lost and not dry_run:
+        names = f"{environment.name} {database} --set {plan.set.id}"
         output.say(f"To check it: crew backups verify {names}")
         output.say(f"If no rule of keep covers it, retention removes it. To prevent that: crew backups pin {names}")
 
 
+class _Plan(NamedTuple):
+    """What brings a set back."""
+
+    set: Set
+    names: Sequence[str]
+    """The names of its objects then."""
+    lost: Sequence[ListedKey]
+    lock: ObjectLock | None
+    unlocked: Sequence[str]
+    """The names of objects that need a lock and have none, if no object is lost. An interrupted run leaves them."""
+
+    @property
+    def is_done(self) -> bool:
+        return not self.lost and not self.unlocked
+
+
+def _plan(environment: Environment, past: PastStore, present: Store, database: str, set_id: str) -> _Plan:
+    from inventories import Keep
+    from jobs.backup import (
+        choose_set,
+        is_known,
+        lock_of_new_set,
+        lost_objects,
+        open_set,
+        piece_hashes,
+        require_pieces,
+        section_of,
+        sets_of,
+        unlocked_names,
+    )
+
+    now = datetime.now(UTC)
+    selected = choose_set(sets_of(environment, past, database), database, set_id, now=now)
+    stored = open_set(past, selected, None)
+    require_pieces(stored)
+    lost = lost_objects(past, present, selected.prefix, piece_hashes(stored))
+    names = [entry.key.removeprefix(selected.prefix) for entry in past.list(selected.prefix)]
+    keep = section_of(environment, database)[0].keep if is_known(environment, database) else Keep()
+    lock = lock_of_new_set(environment.store, keep, now)
+    unlocked = unlocked_names(present, selected, names) if lock is not None and not lost else []
+    return _Plan(selected, names, lost, lock, unlocked)
+
+
 def _confirm(environment: Environment, action: str, *, yes: bool, yes_to: str | None) -> None:
-    undone = "nothing was brought back"
+    undone = "nothing was changed"
     if environment.protected:
         prompts.confirm_protected(environment.name, f"{environment.name} is protected", action, undone, yes_to=yes_to)
     else:
         prompts.confirm(action, undone, yes=yes)
 
 
-def _bring_back(
-    environment: Environment, past: PastStore, present: Store, selected: Set, lost: Sequence[ListedKey]
-) -> None:
-    """Bring back the set, and the mark of the store if it is gone; then check that the set is whole."""
-    from inventories import Keep
-    from jobs.backup import (
-        bring_back_objects,
-        is_known,
-        lock_of_new_set,
-        lock_present_objects,
-        lost_objects,
-        open_set,
-        require_pieces,
-        section_of,
-    )
+def _bring_back(environment: Environment, past: PastStore, present: Store, plan: _Plan) -> None:
+    """Bring back the set, and the mark of the store if it is gone; check that the set is whole, and lock it."""
+    from jobs.backup import BackupError, bring_back_objects, lock_set, lost_objects, open_set, require_pieces
     from jobs.run import recorded, unrecorded_run
-    from jobs.store import mark_key
+    from jobs.store import StoreError, mark_key
 
-    is_in_file = is_known(environment, selected.database)
-    keep = section_of(environment, selected.database)[0].keep if is_in_file else Keep()
-    lock = lock_of_new_set(environment.store, keep, datetime.now(UTC))
+    database, set_id = plan.set.database, plan.set.id
     with (
-        unrecorded_run(environment, present, "undelete", selected.database) as run,
-        recorded(run, "undelete", selected.database, f"set {selected.id} from {past.url}"),
+        unrecorded_run(environment, present, "undelete", database) as run,
+        recorded(run, "undelete", database, f"set {set_id} from {past.url}"),
     ):
-        bring_back_objects(past, lost_objects(past, present, mark_key(environment.name)), None, run.check)
-        if lock is not None:
-            lock_present_objects(past, present, selected.prefix, lost, lock)
-        bring_back_objects(past, lost, lock, run.check)
-        require_pieces(open_set(present, selected, None))
+        bring_back_objects(past, lost_objects(past, present, mark_key(environment.name)), run.check)
+        bring_back_objects(past, plan.lost, run.check)
+        require_pieces(open_set(present, plan.set, None))
+        if plan.lock is not None:
+            try:
+                lock_set(present, plan.set, plan.names, plan.lock, run.check)
+            except StoreError as error:
+                not_locked = f"set {set_id} of {database} is back, but some of its objects are not locked"
+                raise BackupError(f"{not_locked}: {error}; then run this again") from None
 
 
-def _as_json(environment: Environment, selected: Set, lost: Sequence[ListedKey], *, dry_run: bool) -> dict[str, Any]:
+def _sentence(plan: _Plan, *, dry_run: bool) -> str:
+    name = f"{plan.set.id} of {plan.set.database}"
+    if plan.lost:
+        what = f"{plural(len(plan.lost), 'object')}, {format_size(sum(entry.size for entry in plan.lost))}"
+        return f"Would bring back set {name}: {what}." if dry_run else f"Set {name} is back: {what}."
+    if plan.unlocked:
+        what = plural(len(plan.unlocked), "object")
+        return (
+            f"Would lock set {name}: {what} without a lock." if dry_run else f"Set {name} is locked: {what} had none."
+        )
+    return f"Set {name} is as it was then: nothing to bring back."
+
+
+def _as_json(plan: _Plan, *, dry_run: bool) -> dict[str, Any]:
     return {
-        "environment": environment.name,
-        "database": selected.database,
-        "set": selected.id,
-        "objects": [entry.key for entry in lost],
-        "bytes": sum(entry.size for entry in lost),
+        "environment": plan.set.environment,
+        "database": plan.set.database,
+        "set": plan.set.id,
+        "objects": [entry.key for entry in plan.lost],
+        "bytes": sum(entry.size for entry in plan.lost),
+        "unlocked": list(plan.unlocked),
         "dry_run": dry_run,
     }

@@ -31,10 +31,11 @@ from jobs.backup import (
     subjects_named,
     subjects_of_copy,
     trust_of,
+    witness_key,
 )
 from jobs.format import and_more, format_size, plural
 from jobs.retention.broken_off import broke_off
-from jobs.retention.lock_renewal import NotRenewed, plan_locks, renew_locks, witness_key
+from jobs.retention.lock_renewal import NotRenewed, plan_locks, renew_locks
 from jobs.retention.policy import ClockBehind, Decision, apply_policy, require_plausible_clock
 from jobs.run.documents import utc_now
 from jobs.run.job import Failed, Job, Options, Outcome, Result, Run, UnknownName

@@ -6,18 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING
 
-from jobs.backup import MANIFEST, LockSettings, Set, lock_to_renew, lockable_names
+from jobs.backup import LOCKS_AT_ONCE, LockSettings, Set, lock_set, lock_to_renew, witness_key
 from jobs.retention.policy import Decision
 from jobs.store import ObjectLock, Store, StoreError
 
 if TYPE_CHECKING:
     from inventories import Keep
-
-WORKERS = 8
-"""Requests at once. Each object has its own lock, and each costs a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +46,7 @@ def plan_locks(
     if settings is None or settings.lock is None:
         return LockPlan(tuple(decisions), {}, {})
     asked = [each for each in decisions if not each.keep or each.set.untrusted is None]
-    with ThreadPoolExecutor(WORKERS) as pool:
+    with ThreadPoolExecutor(LOCKS_AT_ONCE) as pool:
         found = pool.map(lambda each: store.object_lock(witness_key(each.set)), asked)
         locks = {each.set.id: lock for each, lock in zip(asked, found, strict=True)}
     locked = {
@@ -80,11 +76,6 @@ def _kept_while_locked(decision: Decision[Set], until: datetime | None) -> Decis
     return replace(decision, keep=True, reasons=(f"locked until {until:%Y-%m-%d %H:%M}",))
 
 
-def witness_key(backup_set: Set) -> str:
-    """Return the key whose lock stands for the whole set: it is locked together with the others, and renewed last."""
-    return backup_set.prefix + (backup_set.marker.name if backup_set.marker is not None else MANIFEST)
-
-
 def renew_locks(
     store: Store,
     sets: Sequence[Set],
@@ -95,18 +86,10 @@ def renew_locks(
     """Renew the locks of these sets; return of how many, and which could not be renewed."""
     failed = []
     renewing = [each for each in sets if each.id in renewals]
-    with ThreadPoolExecutor(WORKERS) as pool:
-        for each in renewing:
-            check()
-            witness, lock = witness_key(each), renewals[each.id]
-            keys = [each.prefix + name for name in lockable_names(names[each.id])]
-            try:
-                list(pool.map(partial(_extend, store, lock), [key for key in keys if key != witness]))
-                store.extend_lock(witness, lock)  # last: if the run is killed before, the next one goes on
-            except StoreError as error:
-                failed.append(NotRenewed(each.id, str(error)))
+    for each in renewing:
+        check()
+        try:
+            lock_set(store, each, names[each.id], renewals[each.id], check)
+        except StoreError as error:
+            failed.append(NotRenewed(each.id, str(error)))
     return len(renewing) - len(failed), failed
-
-
-def _extend(store: Store, lock: ObjectLock, key: str) -> None:
-    store.extend_lock(key, lock)

@@ -71,14 +71,12 @@ class StoreAsOf:
                 yield ListedPrefix(level) if slash else entry
             last = level
 
-    def bring_back(self, key: str, lock: ObjectLock | None = None) -> bool:
+    def bring_back(self, key: str) -> bool:
         """Copy the version of that moment over the current one; return False if it is still the current one."""
         version = self._version(key)
         if version.is_current:
             return False
         self._bucket.copy_version(key, version.id)
-        if lock is not None:
-            self._bucket.extend_lock(key, lock)  # not with the copy: SeaweedFS ignores a lock there
         return True
 
     def object_lock(self, key: str) -> ObjectLock | None:

@@ -303,6 +303,6 @@ class Store(Protocol):
 class PastStore(Store, Protocol):
     """A store as it was at a moment. Writes raise ReadOnly."""
 
-    def bring_back(self, key: str, lock: ObjectLock | None = None) -> bool:
-        """Make the object of that moment the current one again; return False if it still is."""
+    def bring_back(self, key: str) -> bool:
+        """Make the object of that moment the current one again, not locked; return False if it still is."""
         ...

@@ -1,16 +1,21 @@
-"""Decide how long object lock protects the objects of a set."""
+"""Object lock of sets: how long it protects their objects, and which object of a set gets its lock last."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from inventories import Keep
 from inventories.value_types import Span
+from jobs.backup.sets.manifest import MANIFEST
 from jobs.backup.sets.marker import MARKER
-from jobs.backup.sets.sets import PIN
-from jobs.store import ObjectLock
+from jobs.backup.sets.sets import PIN, Set
+from jobs.store import ObjectLock, Store
+
+LOCKS_AT_ONCE = 8
+"""Requests at once. Each object has its own lock, and each costs a request."""
 
 
 class LockSettings(Protocol):
@@ -59,6 +64,32 @@ def lockable_names(names: Iterable[str]) -> list[str]:
     Tags, pins and results of verifications are not, because they change later.
     """
     return [name for name in names if name.startswith(MARKER) or ("/" not in name and name != PIN)]
+
+
+def unlocked_names(store: Store, backup_set: Set, names: Iterable[str]) -> list[str]:
+    """Return the names of objects that have no lock, of those that a backup locks."""
+    lockable = lockable_names(names)
+    with ThreadPoolExecutor(LOCKS_AT_ONCE) as pool:
+        locks = pool.map(lambda name: store.object_lock(backup_set.prefix + name), lockable)
+        return [name for name, lock in zip(lockable, locks, strict=True) if lock is None]
+
+
+def witness_key(backup_set: Set) -> str:
+    """Return the key whose lock stands for the whole set: it is locked together with the others, and last."""
+    return backup_set.prefix + (backup_set.marker.name if backup_set.marker is not None else MANIFEST)
+
+
+def lock_set(store: Store, backup_set: Set, names: Iterable[str], lock: ObjectLock, check: Callable[[], None]) -> None:
+    """Lock the objects of a set that a backup locks, or extend their locks; `check` raises to stop."""
+    witness = witness_key(backup_set)
+
+    def extend(key: str) -> None:
+        check()
+        store.extend_lock(key, lock)
+
+    with ThreadPoolExecutor(LOCKS_AT_ONCE) as pool:
+        list(pool.map(extend, {backup_set.prefix + name for name in lockable_names(names)} - {witness}))
+    extend(witness)  # last: if the run is killed before, the next one goes on
 
 
 def _lock(settings: LockSettings, until: datetime) -> ObjectLock:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
 from jobs.backup.sets.manifest import MANIFEST
 from jobs.backup.sets.marker import MARKER
-from jobs.backup.sets.object_locks import lockable_names
 from jobs.backup.sets.sets import SIGNATURE
 from jobs.backup.sets.stored import StoredSet
-from jobs.store import ListedKey, ObjectLock, PastStore, Store
+from jobs.store import ListedKey, PastStore, Store
 
 
 def piece_hashes(stored: StoredSet) -> dict[str, str]:
@@ -54,25 +53,8 @@ def _rank(name: str) -> tuple[bool, bool, bool]:
     return name == SIGNATURE, name == MANIFEST, name.startswith(MARKER)
 
 
-def bring_back_objects(
-    past: PastStore, objects: Sequence[ListedKey], lock: ObjectLock | None, check: Callable[[], None]
-) -> None:
-    """Make these objects the current ones again, and lock those that a backup locks; `check` raises to stop."""
+def bring_back_objects(past: PastStore, objects: Iterable[ListedKey], check: Callable[[], None]) -> None:
+    """Make these objects the current ones again; `check` raises to stop."""
     for entry in objects:
         check()
-        past.bring_back(entry.key, lock if lockable_names([_name(entry.key)]) else None)
-
-
-def lock_present_objects(
-    past: PastStore, present: Store, prefix: str, lost: Sequence[ListedKey], lock: ObjectLock
-) -> None:
-    """Lock the objects of a set that are not lost. A run that was killed may have copied one without its lock."""
-    gone = {entry.key for entry in lost}
-    for entry in past.list(prefix):
-        if entry.key not in gone and lockable_names([_name(entry.key)]):
-            present.extend_lock(entry.key, lock)
-
-
-def _name(key: str) -> str:
-    """Return the name of an object in its set."""
-    return key.split("/", 4)[-1]
+        past.bring_back(entry.key)

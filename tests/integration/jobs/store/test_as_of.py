@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jobs.store import Missing, NoVersions, ObjectLock, ReadOnly, Store, open_store
+from jobs.store import Missing, NoVersions, ReadOnly, Store, open_store
 from jobs.store import s3 as s3_store
 from tests.parts.patience import until
 from tests.parts.s3 import Bucket, with_object_lock
@@ -59,11 +59,9 @@ def test_what_was_deleted_or_overwritten_later_is_there(bucket: Bucket) -> None:
             past.get(key)
     with pytest.raises(ReadOnly, match=r"as of 20\S+ \S+ UTC: this is the past, which cannot be changed"):
         past.put("a/c", b"")
-    lock = ObjectLock(datetime.now(UTC).replace(microsecond=0) + timedelta(days=1))
-    assert [past.bring_back(key, lock) for key in before] == [True, True, False]
+    assert [past.bring_back(key) for key in before] == [True, True, False]
     now = content(store)
     assert {key: now[key] for key in before} == before
-    assert store.object_lock("a/b/1") == lock
 
 
 def test_a_large_object_is_copied_in_parts(seaweed: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -42,8 +43,10 @@ def test_a_thief_empties_the_bucket(repository: Repository, shop: Callable[..., 
     taken = repository.backup()
     before = next_second()
     keys = bucket.keys()
-    [piece] = [key for key in keys if key.endswith(f"{taken}/rest.0")]
-    body = client.get_object(Bucket=bucket.name, Key=piece)["Body"].read()
+    signature, piece = (
+        next(key for key in keys if key.endswith(f"{taken}/{name}")) for name in ("manifest.json.sig", "rest.0")
+    )
+    body = body_of(bucket, piece)
     client.put_object(Bucket=bucket.name, Key=piece, Body=b"planted")
     planted = next_second()
     client.delete_objects(Bucket=bucket.name, Delete={"Objects": [{"Key": key} for key in keys]})
@@ -53,30 +56,21 @@ def test_a_thief_empties_the_bucket(repository: Repository, shop: Callable[..., 
     def at(command: str, time: str, *options: str) -> list[str]:
         return ["backups", command, "staging", *options, "--store-as-of", time]
 
-    (listed,) = repository.crew(*at("list", before, "shop", "--json")).json["sets"]
-    assert (listed["set"], listed["state"]) == (taken, "complete")
-    assert taken in repository.crew(*at("show", before, "shop")).out
-    target = f"{origin.url}_past"
-    restore = at("restore", before, "shop", "--into", target, "--create", "--yes-to", "staging")
-    restored = repository.crew(*restore, "--password-from", f"file:{repository.password(origin)}")
-    assert restored.code == 0, restored
-    assert Database(origin.server, f"{origin.name}_past").ask("SELECT count(*) FROM orders") == [(4000,)]
-    origin.run(f'DROP DATABASE "{origin.name}_past"')
-    verified = repository.crew(*at("verify", before, "shop"))
-    assert verified.code == 0, verified
-    assert "so the result is not stored beside the set" in verified.out
-
+    the_set_can_be_listed_restored_and_verified(repository, origin, taken, ["--store-as-of", before])
     undelete = at("undelete", before, "shop", "--set", taken[-4:])
     refused = repository.crew(*undelete)
     assert (refused.code, "add --yes-to staging" in refused.err) == (64, True), refused
     assert "Would bring back" in repository.crew(*undelete, "--dry-run").out
     damaged = repository.crew(*at("undelete", planted, "shop", "--set", taken, "--yes-to", "staging"))
     assert (damaged.code, f"part rest of set {taken}" in damaged.err) == (1, True), damaged
-    client.put_object(Bucket=bucket.name, Key=piece, Body=body)  # as a run that was killed before it locked its copy
+    ends = datetime.now(UTC) + timedelta(days=1)
+    lock = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": ends}
+    client.put_object(Bucket=bucket.name, Key=piece, Body=body, **lock)
     done = repository.crew(*undelete, "--yes-to", "staging")
     assert done.code == 0, done
     assert f"Set {taken} of shop is back: 6 objects" in done.out
-    assert client.get_object_retention(Bucket=bucket.name, Key=piece)["Retention"]["Mode"] == "GOVERNANCE"
+    assert lock_of(bucket, piece)["Mode"] == "COMPLIANCE"
+    assert lock_of(bucket, piece)["RetainUntilDate"] == lock_of(bucket, signature)["RetainUntilDate"] > ends
     assert f"crew backups pin staging shop --set {taken}" in done.out
     assert "nothing to bring back" in repository.crew(*undelete).out
     (listed,) = repository.crew("backups", "list", "staging", "shop", "--json").json["sets"]
@@ -86,10 +80,46 @@ def test_a_thief_empties_the_bucket(repository: Repository, shop: Callable[..., 
     )
     (record,) = repository.crew("runs", "staging", "undelete", "--json").json["runs"]
     assert (record["outcome"], record["subject"]) == ("done", "shop")
+    a_repetition_locks_what_has_no_lock(repository, bucket, undelete, signature)
 
     for time, why in ((monday, "the store was not made for staging then"), (after, "the store was not made for")):
         assert why in repository.crew(*at("list", time)).err
     assert "in the future" in repository.crew(*at("list", "2099-01-01")).err
+
+
+def the_set_can_be_listed_restored_and_verified(
+    repository: Repository, origin: Database, taken: str, then: list[str]
+) -> None:
+    (listed,) = repository.crew("backups", "list", "staging", "shop", "--json", *then).json["sets"]
+    assert (listed["set"], listed["state"]) == (taken, "complete")
+    assert taken in repository.crew("backups", "show", "staging", "shop", *then).out
+    restore = ["backups", "restore", "staging", "shop", "--into", f"{origin.url}_past", "--create", *then]
+    password = ["--password-from", f"file:{repository.password(origin)}"]
+    restored = repository.crew(*restore, *password, "--yes-to", "staging")
+    assert restored.code == 0, restored
+    assert Database(origin.server, f"{origin.name}_past").ask("SELECT count(*) FROM orders") == [(4000,)]
+    origin.run(f'DROP DATABASE "{origin.name}_past"')
+    verified = repository.crew("backups", "verify", "staging", "shop", *then)
+    assert verified.code == 0, verified
+    assert "so the result is not stored beside the set" in verified.out
+
+
+def a_repetition_locks_what_has_no_lock(repository: Repository, bucket: Bucket, undelete: list[str], key: str) -> None:
+    before = lock_of(bucket, key)["RetainUntilDate"]
+    # As a run that was killed before the lock leaves it.
+    bucket.client().put_object(Bucket=bucket.name, Key=key, Body=body_of(bucket, key))
+    assert "of shop: 1 object without a lock." in repository.crew(*undelete, "--dry-run").out
+    assert repository.crew(*undelete).code == 64, "it asks before it locks"
+    assert "of shop is locked: 1 object had none." in repository.crew(*undelete, "--yes-to", "staging").out
+    assert lock_of(bucket, key)["RetainUntilDate"] >= before
+
+
+def body_of(bucket: Bucket, key: str) -> bytes:
+    return bucket.client().get_object(Bucket=bucket.name, Key=key)["Body"].read()
+
+
+def lock_of(bucket: Bucket, key: str) -> Any:
+    return bucket.client().get_object_retention(Bucket=bucket.name, Key=key)["Retention"]
 
 
 def test_an_object_that_was_copied_in_parts_is_not_lost_although_its_etag_changed(
@@ -106,7 +136,7 @@ def test_an_object_that_was_copied_in_parts_is_not_lost_although_its_etag_change
     assert lost_objects(past, store, "a/") == []
     store.delete(["a/piece.0"])
     assert lost_objects(past, store, "a/") == [uploaded]
-    bring_back_objects(past, [uploaded], None, lambda: None)
+    bring_back_objects(past, [uploaded], lambda: None)
     [copied] = store.list("a/")
     assert copied.version != uploaded.version
     assert lost_objects(past, store, "a/") == lost_objects(past, store, "a/", hashes) == []

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from inventories import Keep
 from inventories.value_types import Span
-from jobs.backup.sets.object_locks import lock_of_new_set, lock_to_renew, lockable_names
-from jobs.store import ObjectLock
+from jobs.backup.sets.object_locks import lock_of_new_set, lock_set, lock_to_renew, lockable_names, witness_key
+from jobs.run import Stopped
+from jobs.store import ObjectLock, Store
+from tests.parts.sets import listed
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -71,3 +75,22 @@ def test_a_lock_in_compliance_mode_is_never_weakened() -> None:
 def test_what_changes_later_is_not_locked() -> None:
     names = ["ended/20261121", "manifest.json", "manifest.json.sig", "rest.0", "pin", "tags/a", "verifications/x"]
     assert lockable_names(names) == ["ended/20261121", "manifest.json", "manifest.json.sig", "rest.0"]
+
+
+@pytest.mark.parametrize("locked_before_it_stops", range(4))
+def test_a_run_that_is_stopped_does_not_lock_the_object_that_stands_for_the_set(locked_before_it_stops: int) -> None:
+    names, locked, whole = ["rest.0", "manifest.json", "manifest.json.sig", "pin"], list[str](), listed(NOW)
+    store = cast(Store, SimpleNamespace(extend_lock=lambda key, _: locked.append(key.removeprefix(whole.prefix))))
+
+    def check() -> None:
+        if len(locked) >= locked_before_it_stops:
+            raise Stopped("stopped by SIGTERM")
+
+    if locked_before_it_stops < 3:
+        with pytest.raises(Stopped):
+            lock_set(store, whole, names, ObjectLock(NOW), check)
+        assert "manifest.json" not in locked
+    else:
+        lock_set(store, whole, names, ObjectLock(NOW), check)
+        assert whole.prefix + locked[-1] == witness_key(whole)
+        assert sorted(locked) == ["manifest.json", "manifest.json.sig", "rest.0"]
