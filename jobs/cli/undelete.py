@@ -98,12 +98,21 @@ def _plan(environment: Environment, past: PastStore, present: Store, database: s
         sets_of,
         unlocked_names,
     )
+    from jobs.run import unrecorded_run
 
     now = datetime.now(UTC)
     selected = choose_set(sets_of(environment, past, database), database, set_id, now=now)
     stored = open_set(past, selected, None)
     require_pieces(stored)
-    lost = lost_objects(past, present, selected.prefix, piece_hashes(stored))
+    with unrecorded_run(environment, present, "undelete", database) as run:
+
+        def progress(done: int, total: int) -> None:
+            run.check()
+            if not done:
+                output.say_to_stderr(f"Reading {format_size(total)} to compare objects of which only the ETag changed.")
+            run.progress("compared", done, total)
+
+        lost = lost_objects(past, present, selected.prefix, piece_hashes(stored), progress)
     names = [entry.key.removeprefix(selected.prefix) for entry in past.list(selected.prefix)]
     keep = section_of(environment, database)[0].keep if is_known(environment, database) else Keep()
     lock = lock_of_new_set(environment.store, keep, now)

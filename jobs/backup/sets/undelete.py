@@ -19,34 +19,51 @@ def piece_hashes(stored: StoredSet) -> dict[str, str]:
 
 
 def lost_objects(
-    past: PastStore, present: Store, prefix: str, hashes: Mapping[str, str] = MappingProxyType({})
+    past: PastStore,
+    present: Store,
+    prefix: str,
+    hashes: Mapping[str, str] = MappingProxyType({}),
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> list[ListedKey]:
     """Return the objects below a prefix that are gone or changed, in the order of a backup: the signature last.
 
     So a set that was brought back in part is not complete. An object that has one of the hashes is not lost.
+    `progress` gets the bytes that were read, and how many there are to read. Its first call is before the first byte.
     """
-    there = {entry.key: entry for entry in present.list(prefix)}
-    lost = [entry for entry in past.list(prefix) if not _is_there(past, present, entry, there.get(entry.key), hashes)]
+    lost, doubtful = _compare_listings(past.list(prefix), present.list(prefix))
+    done, total = 0, sum(entry.size if entry.key in hashes else 2 * entry.size for entry in doubtful)
+
+    def sha256(store: Store, key: str) -> str:
+        nonlocal done
+        found = hashlib.sha256()
+        for chunk in store.read(key):
+            found.update(chunk)
+            done += len(chunk)
+            progress(done, total)
+        return found.hexdigest()
+
+    if doubtful:
+        progress(done, total)
+    for entry in doubtful:
+        if sha256(present, entry.key) != (hashes.get(entry.key) or sha256(past, entry.key)):
+            lost.append(entry)
     return sorted(lost, key=lambda entry: _rank(entry.key.removeprefix(prefix)))
 
 
-def _is_there(
-    past: PastStore, present: Store, then: ListedKey, now: ListedKey | None, hashes: Mapping[str, str]
-) -> bool:
-    if now is None or now.size != then.size:
-        return False
-    if now.version == then.version:
-        return True
-    # A copy inside S3 gets another ETag than an upload in parts, so the bytes decide.
-    expected = hashes.get(then.key) or _sha256(past.read(then.key))
-    return _sha256(present.read(then.key)) == expected
+def _compare_listings(then: Iterable[ListedKey], now: Iterable[ListedKey]) -> tuple[list[ListedKey], list[ListedKey]]:
+    """Return the objects of then that are gone or have another size, and those of which only the ETag changed.
 
-
-def _sha256(chunks: Iterable[bytes]) -> str:
-    found = hashlib.sha256()
-    for chunk in chunks:
-        found.update(chunk)
-    return found.hexdigest()
+    A copy inside S3 gets another ETag than an upload in parts. So only its bytes show whether an object changed.
+    """
+    there = {entry.key: entry for entry in now}
+    lost, doubtful = list[ListedKey](), list[ListedKey]()
+    for entry in then:
+        found = there.get(entry.key)
+        if found is None or found.size != entry.size:
+            lost.append(entry)
+        elif found.version != entry.version:
+            doubtful.append(entry)
+    return lost, doubtful
 
 
 def _rank(name: str) -> tuple[bool, bool, bool]:

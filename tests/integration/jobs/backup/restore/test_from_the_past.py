@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from typing import Any
 
 import pytest
+from boto3.s3.transfer import TransferConfig
 
 from jobs.backup import bring_back_objects, lost_objects
+from jobs.format import format_size
 from jobs.store import open_store, s3
 from tests.parts.crew import Repository
 from tests.parts.patience import until
@@ -65,10 +68,12 @@ def test_a_thief_empties_the_bucket(repository: Repository, shop: Callable[..., 
     assert (damaged.code, f"part rest of set {taken}" in damaged.err) == (1, True), damaged
     ends = datetime.now(UTC) + timedelta(days=1)
     lock = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": ends}
-    client.put_object(Bucket=bucket.name, Key=piece, Body=body, **lock)
+    in_parts = TransferConfig(multipart_threshold=1)  # which gives it another ETag
+    client.upload_fileobj(BytesIO(body), bucket.name, piece, lock, Config=in_parts)
     done = repository.crew(*undelete, "--yes-to", "staging")
     assert done.code == 0, done
     assert f"Set {taken} of shop is back: 6 objects" in done.out
+    assert f"Reading {format_size(len(body))} to compare objects of which only the ETag changed." in done.err
     assert lock_of(bucket, piece)["Mode"] == "COMPLIANCE"
     assert lock_of(bucket, piece)["RetainUntilDate"] == lock_of(bucket, signature)["RetainUntilDate"] > ends
     assert f"crew backups pin staging shop --set {taken}" in done.out
@@ -139,6 +144,9 @@ def test_an_object_that_was_copied_in_parts_is_not_lost_although_its_etag_change
     bring_back_objects(past, [uploaded], lambda: None)
     [copied] = store.list("a/")
     assert copied.version != uploaded.version
-    assert lost_objects(past, store, "a/") == lost_objects(past, store, "a/", hashes) == []
+    assert lost_objects(past, store, "a/") == []
+    progress: list[tuple[int, int]] = []
+    assert lost_objects(past, store, "a/", hashes, lambda *read: progress.append(read)) == []
+    assert (progress[0], progress[-1]) == ((0, len(body)), (len(body), len(body)))
     store.put("a/piece.0", b"x" * len(body))
     assert lost_objects(past, store, "a/") == lost_objects(past, store, "a/", hashes) == [uploaded]
