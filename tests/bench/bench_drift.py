@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.bench import Bench, Side
-from tests.parts.cloud import Cloud, cloud
+from tests.parts.cloud import Cloud, add_debian_image, cloud
 from tests.parts.terraform import NEW, program
 
 CREW = Path(sys.executable).with_name("crew")
@@ -42,6 +42,7 @@ def owned_by(made: Cloud, owner: str) -> None:
 def applied(folder: Path, *stacks: str, after: Mapping[str, Sequence[str]] = {}) -> Iterator[Cloud]:
     """A cloud to which these stacks are applied."""
     with cloud(folder, NEW) as made:
+        add_debian_image(made)
         made.settings({name: after.get(name, ()) for name in stacks})
         made.run_json("stacks", "bootstrap", "staging")
         made.run_json("stacks", "apply", "staging", "--yes")

@@ -207,7 +207,7 @@ class Cloud:
 
 @contextmanager
 def cloud(folder: Path, version: str, **more: str) -> Iterator[Cloud]:
-    """An emulator with a Debian image, and a repository that has the shipped stacks."""
+    """An emulator, and a repository that has the shipped stacks."""
     (folder / "moto").mkdir()
     with s3.moto(folder / "moto") as endpoint:
         made = Cloud(folder / "repository", endpoint, version, f"state-{secrets.token_hex(4)}", more)
@@ -219,11 +219,11 @@ def cloud(folder: Path, version: str, **more: str) -> Iterator[Cloud]:
             aliases = ["replica"] if (stack / "replica.tf").exists() else []
             (stack / "emulator_override.tf").write_text(parts.override(*aliases))
         made.settings()
-        _debian(made)
         yield made
 
 
-def _debian(made: Cloud) -> None:
+def add_debian_image(made: Cloud) -> None:
+    """Create the image that the stack `cluster` starts hosts from. The emulator needs 3 s of CPU for it."""
     ec2 = made.client("ec2")
     image = ec2.describe_images()["Images"][0]["ImageId"]
     [instance] = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1)["Instances"]

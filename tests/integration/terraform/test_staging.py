@@ -20,7 +20,7 @@ from jobs.run.record import records
 from jobs.store import Denied, open_store
 from terraform.paths import StackPaths
 from tests.parts import github
-from tests.parts.cloud import PASSWORD, REGION, Cloud, cloud
+from tests.parts.cloud import PASSWORD, REGION, Cloud, add_debian_image, cloud
 from tests.parts.terraform import NEW, ROOT, program
 
 VPC = "module.network.aws_vpc.this"
@@ -63,6 +63,7 @@ def edit_outside(staging: Cloud) -> None:
 @pytest.mark.long
 def test_the_life_of_staging(tmp_path: Path) -> None:
     with cloud(tmp_path, NEW) as staging:
+        add_debian_image(staging)
         plan_without_a_bucket(staging)
         bootstrap_twice(staging)
         apply_and_find_no_drift(staging)
