@@ -17,6 +17,7 @@ from tests.lab.lab import Lab
 from tests.lab.pyinfra import PyinfraRun, deploy
 from tests.parts.certificates import Issued, issue
 from tests.parts.patience import deadline, until
+from tests.parts.postgres import DISTRIBUTION
 
 PASSWORDS = {name: f"{name}'s-own-S3cret" for name in ("shop", "ada", "backup")}
 VARIABLES = {f"{name.upper()}_PASSWORD": value for name, value in PASSWORDS.items()}
@@ -129,7 +130,7 @@ def test_the_backup_role_reads_everything_and_changes_nothing(lab: Lab, tmp_path
                 backup.execute(change)
     address = f"host={lab.hosts[0].address} user=backup dbname=shop sslmode=require"
     subprocess.run(
-        ["/usr/lib/postgresql/15/bin/pg_dump", "--format=custom", "--file", tmp_path / "shop", address],
+        [DISTRIBUTION[max(DISTRIBUTION)] / "pg_dump", "--format=custom", "--file", tmp_path / "shop", address],
         env={"PGPASSWORD": PASSWORDS["backup"]},
         check=True,
     )

@@ -12,11 +12,10 @@ from jobs.checks.check import result_of
 from jobs.checks.cost import checks
 from jobs.cost.focus import read_exported_bill
 from jobs.run.documents import utc_now
-from jobs.store import open_store
 from tests.parts import s3
 from tests.parts.crew import Repository
 from tests.parts.focus import export, row
-from tests.parts.runs import environment
+from tests.parts.runs import environment, store_in
 
 NOVEMBER = "acme/data/BILLING_PERIOD=2026-11"
 
@@ -55,8 +54,7 @@ def test_a_bucket_is_read_once_and_only_the_newest_delivery(
     put("acme/data/BILLING_PERIOD=2026-10/run-1/acme-1.csv.gz", row("2026-10-14", "4"))
     client.put_object(Bucket=moto.name, Key="acme/metadata/BILLING_PERIOD=2026-11/acme-Manifest.json", Body=b"{}")
     settings = environment(more=f'\n[cost]\nfrom = "focus"\nexports = "s3://{moto.name}/acme"\nbudget = 300\n')
-    assert settings.store
-    store = open_store(settings.store)
+    store = store_in(tmp_path / "store")
     now = utc_now().replace(year=2026, month=11, day=16)
     first = read_exported_bill(settings, now, store)
     assert [(str(charge.day), charge.amount) for charge in first.charges] == [("2026-10-14", 4), ("2026-11-14", 2)]
