@@ -112,7 +112,8 @@ def _document(output: bytes) -> Any:
     """Return the JSON that pgBackRest printed. Since 2.53, warnings about its configuration precede it."""
     text = output.decode(errors="replace")
     start = _JSON.search(text)
-    return json.loads(text[start.start() :] if start else text, strict=False)  # a wrong key: control characters
+    # Not strict: with a wrong key, it quotes noise with control characters.
+    return json.loads(text[start.start() :] if start else text, strict=False)
 
 
 def _stanza(entry: Mapping[str, Any], key: int) -> Stanza:

@@ -116,7 +116,9 @@ def read_reachable(host: Host, pitr: Pitr) -> tuple[Reachable, dict[int, datetim
 def _list_files(host: Host, repository: int, folder: str) -> dict[str, Any]:
     """Return the files in a folder of a repository, by name."""
     ok, output = run_silently(host, f"{AS_POSTGRES} pgbackrest --repo={repository} --output=json repo-ls {folder}")
-    files: dict[str, Any] = json.loads("".join(output)) if ok else {}
+    if not ok:  # without the timelines, a restore would follow the wrong one
+        raise RestoreRefused("\n".join([f"pgBackRest can't list {folder} of repository {repository}:", *output]))
+    files: dict[str, Any] = json.loads("".join(output))
     return files
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -13,6 +15,9 @@ from deploys.lib.postgres import restore
 from deploys.lib.postgres.reachable import PhysicalBackup, Reachable, Target
 from deploys.lib.postgres.restore import RestoreRequest, RestoreState
 from deploys.lib.preflight import DeployError
+
+if TYPE_CHECKING:
+    from pyinfra.api.host import Host
 
 NOW = datetime(2026, 11, 30, 3, 0, tzinfo=UTC)
 GIB = 1024**3
@@ -34,6 +39,20 @@ def test_options_are_read_and_all_mistakes_are_named() -> None:
         "old",
         "old_server",
     ]
+
+
+def test_a_listing_that_fails_is_no_empty_listing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The timelines would be missing then, and a restore to a moment could follow the wrong one."""
+    stanza = {
+        "status": {"code": 0},
+        "db": [{"version": "15", "system-id": 77}],
+        "archive": [{"database": {"repo-key": 1}, "id": "15-1", "max": f"{3:024X}"}],
+    }
+    answers = iter([(True, [json.dumps([stanza])]), (False, ["P00  ERROR: [049]: timeout after 10000ms"])])
+    monkeypatch.setattr(restore, "run_silently", lambda *_: next(answers))
+    pitr: Any = SimpleNamespace(stanza="main")
+    with pytest.raises(restore.RestoreRefused, match=r"15-1/0{16} of repository 1:\n.*timeout after 10000ms"):
+        restore.read_reachable(cast("Host", None), pitr)
 
 
 @pytest.mark.parametrize(
