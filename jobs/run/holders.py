@@ -1,7 +1,8 @@
 """Read the locks of many subjects with few requests.
 
 A snapshot holds a copy of each lock's document and its version. A listing shows the current versions, so a reader only
-gets the locks that have changed since. The snapshot is a cache: whatever overwrites or deletes it costs requests only.
+gets the locks that have changed since. A lost or outdated snapshot costs requests only. A forged one can call a held
+lock free, and a run then takes it. That is no new right: the credentials that write the snapshot also write the locks.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 from jobs.run.documents import from_body, to_body
 from jobs.run.field_types import require_types
 from jobs.run.job import Failed
-from jobs.run.lease import Holder, holder_from, lock_prefix
+from jobs.run.lease import Holder, KnownLock, holder_from, lock_prefix
 from jobs.store import LARGE_DOCUMENT_LIMIT, Missing, Store, TooLarge
 
 _READERS = 16
@@ -45,18 +46,15 @@ def read_holders(store: Store, environment: str, job: str = "") -> dict[str, Hol
     }
 
 
-def released_holders(store: Store, environment: str, keys: Collection[str]) -> dict[str, tuple[Holder, str]]:
-    """Return the last holder of these locks by key, and the lock's version, where the snapshot says that it is free.
-
-    A lock can have changed since. So the version must be compared before the holder counts.
-    """
-    found: dict[str, tuple[Holder, str]] = {}
+def known_locks(store: Store, environment: str, keys: Collection[str]) -> dict[str, KnownLock]:
+    """Return those of these locks, by key, that the snapshot calls free."""
+    found: dict[str, KnownLock] = {}
     for key, (version, body) in _read_snapshot(store, environment, len(keys)).items():
         if key in keys and _VERSION.fullmatch(version):
             with suppress(Failed):
                 holder = holder_from(key, body.encode(errors="replace"))
                 if holder.released:
-                    found[key] = holder, version
+                    found[key] = KnownLock(holder, version)
     return found
 
 

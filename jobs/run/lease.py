@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from inventories import CrewError, ExitCode
@@ -152,6 +152,13 @@ class Lock:
         return lock_held(self.environment, self.name, holder, self.now(), self.zone)
 
 
+class KnownLock(NamedTuple):
+    """A lock that was free when somebody read it: its last holder and its version. It can have changed since."""
+
+    holder: Holder
+    version: str
+
+
 def acquire(
     lock: Lock,
     holder: Holder,
@@ -160,20 +167,19 @@ def acquire(
     *,
     patient: bool,
     idle: Callable[[], AbstractContextManager[object]] = nullcontext,
-    released: tuple[Holder, str] | None = None,
+    known: KnownLock | None = None,
 ) -> Lease:
     """Acquire a lock for a holder, or raise LockHeld.
 
-    `released` is the last holder and the version of a lock that was free when somebody read it. If the lock has not
-    changed since, it need not be read again.
+    If the lock has not changed since it was `known`, it is not read again.
 
     If `patient`, or if the other holder's process is gone from this host, wait whether the other holder renews its
     lease. If it does not, take the lock over. This can take as long as the lease, and happens inside `idle`.
     """
     lock.store.require_conditional_writes()
-    if released is not None:
+    if known is not None:
         with suppress(Changed, Missing):
-            return _succeed(lock, holder, *released)
+            return _succeed(lock, holder, known.holder, known.version)
     while True:
         try:
             return _acquire_from(lock, holder, wait, log, patient=patient, idle=idle)

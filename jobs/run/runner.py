@@ -25,10 +25,10 @@ from jobs.run.alert_queue import AlertQueue
 from jobs.run.context import RunContext, new_run
 from jobs.run.documents import utc_now
 from jobs.run.heartbeat import Heartbeat
-from jobs.run.holders import released_holders, write_snapshot
+from jobs.run.holders import known_locks, write_snapshot
 from jobs.run.job import Job, Options, Outcome, Result
 from jobs.run.latest import NO_RUNS, RunSummary, SubjectRuns
-from jobs.run.lease import Holder, Lease, Lock, LockHeld, acquire, lock_key
+from jobs.run.lease import Holder, KnownLock, Lease, Lock, LockHeld, acquire, lock_key
 from jobs.run.progress import end_bars
 from jobs.run.pushing import MetricsGateway
 from jobs.run.record import Record, already_done, find_record, record_of_dead_run, record_to
@@ -138,8 +138,8 @@ class JobRunner:
     _stop_reason: str = ""
     _runs: list[RunContext] = field(default_factory=list)
     _abandoned: list[tuple[RunContext, Lease]] = field(default_factory=list)
-    _released: dict[str, tuple[str, bytes]] = field(default_factory=dict)
-    _known: Mapping[str, tuple[Holder, str]] = field(default_factory=dict)
+    _known: Mapping[str, KnownLock] = field(default_factory=dict)
+    _for_snapshot: dict[str, tuple[str, bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         log = jobs.log.get().bind(environment=self.environment.name, job=self.job.name)
@@ -170,7 +170,7 @@ class JobRunner:
         if len(subjects) >= MANY_SUBJECTS:
             keys = {self._lock_key(subject) for subject in subjects}
             with suppress(StoreError):  # the runs themselves report it
-                self._known = released_holders(self.store, self.environment.name, keys)
+                self._known = known_locks(self.store, self.environment.name, keys)
 
     def _lock_key(self, subject: str) -> str:
         return lock_key(self.environment.name, self.job.name, subject)
@@ -183,7 +183,7 @@ class JobRunner:
 
     def _turn_share(self, subject: str) -> Fraction:
         known = self._known.get(self._lock_key(subject))
-        return self.job.turn_share(self.environment, subject, known[0].runs.figures if known else ())
+        return self.job.turn_share(self.environment, subject, known.holder.runs.figures if known else ())
 
     def _run(self, subject: str, share: Fraction) -> Record:
         run = self._new_run(subject)
@@ -261,7 +261,7 @@ class JobRunner:
         # A subject that waits for a lock often does so as long as a lease lasts: others have its turn meanwhile.
         attempt = partial(
             acquire, lock, holder, run.stop.wait, run.log,
-            patient=self.options.scheduled, idle=partial(self._turns.lent, share), released=self._known.get(lock.key),
+            patient=self.options.scheduled, idle=partial(self._turns.lent, share), known=self._known.get(lock.key),
         )  # fmt: skip
         return self._retry_store(attempt, run, run.stop.wait)
 
@@ -425,13 +425,13 @@ class JobRunner:
             run.log.warning("lock not released; it expires with its lease", lock=run.name, why=redact(str(error)))
             return
         if not lease.lost:
-            self._released[self._lock_key(run.subject)] = (lease.version, lease.body)
+            self._for_snapshot[self._lock_key(run.subject)] = (lease.version, lease.body)
 
     def _update_snapshot(self) -> None:
         """Spare later readers of all locks a request for each lock that this process released."""
-        if not self._released:
+        if not self._for_snapshot:
             return
         try:
-            write_snapshot(self.store, self.environment.name, self._released)
+            write_snapshot(self.store, self.environment.name, self._for_snapshot)
         except Exception as error:
             jobs.log.get().debug("snapshot of the locks not written", why=redact(str(error)))

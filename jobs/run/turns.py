@@ -17,11 +17,6 @@ class Turns:
         self._changed = threading.Condition()
         self._waiting: deque[object] = deque()
 
-    @property
-    def waiting(self) -> int:
-        """How many subjects wait for their share."""
-        return len(self._waiting)
-
     @contextmanager
     def taken(self, share: Fraction) -> Iterator[None]:
         """Wait for a share of a turn, and have it inside this context."""

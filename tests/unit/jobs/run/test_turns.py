@@ -27,10 +27,11 @@ def test_a_whole_turn_is_not_overtaken_by_later_shares() -> None:
             with turns.taken(share):
                 order.append(name)
 
-        before = turns.waiting
+        waiting = vars(turns)["_waiting"]
+        before = len(waiting)
         thread = threading.Thread(target=wait)
         thread.start()
-        until(lambda: turns.waiting == before + 1)
+        until(lambda: len(waiting) == before + 1)
         return thread
 
     with turns.taken(HALF):
