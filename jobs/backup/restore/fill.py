@@ -22,10 +22,11 @@ from jobs.backup.restore.definitions import (
     revoke_public_create,
     schemas_of_extensions,
 )
+from jobs.backup.restore.index_builds import IndexBuild, index_builds
 from jobs.backup.restore.ordinary_role import OrdinaryRole
 from jobs.backup.restore.processes import list_file
 from jobs.backup.restore.rows import KINDS_WITH_ROWS, EarlyIndexes, Step, part_listing, restore_archive, restore_rows
-from jobs.backup.restore.selection import among, early_indexes, entries_without, rows_of
+from jobs.backup.restore.selection import entries_without, rows_of
 from jobs.backup.restore.statistics import analyze
 from jobs.backup.restore.target import closed_to_others, require_empty
 from jobs.backup.restore.task import RestoreTask, known_names
@@ -98,7 +99,7 @@ def fill(task: RestoreTask, *, statistics: bool = True) -> Mapping[QualifiedName
         by_role = lists.by_role if lists is not None else None
         with task.run.step("rows"):
             _restore_as_superuser(_without_triggers(task), of_extensions.rest, of_extensions.late)
-            early = EarlyIndexes(archive, _early_indexes(task, archive, by_role))
+            early = EarlyIndexes(archive, _early_builds(task, archive, by_role))
             counts = restore_rows(task, of_extensions.steps_of_role(task.stored), early)
         with task.run.step("indexes and constraints"):
             restore_constraints(task, archive, by_role, early.restored)
@@ -112,16 +113,16 @@ def fill(task: RestoreTask, *, statistics: bool = True) -> Mapping[QualifiedName
     return counts
 
 
-def _early_indexes(
+def _early_builds(
     task: RestoreTask, archive: IO[bytes], by_role: Collection[int] | None
-) -> Mapping[QualifiedName, Sequence[int]]:
-    """Return the indexes of each table with segments that can be restored early. Many definitions take long to read."""
+) -> Mapping[QualifiedName | None, Sequence[IndexBuild]]:
+    """Return the indexes that can be built while other tables get rows. Many definitions take long to read."""
     segments = [task.stored.segment(part) for part in task.stored.parts(PartKind.SEGMENT)]
-    tables = {(segment.schema, segment.table) for segment in segments}
-    if not tables or len(task.stored.description.tables) > _MAX_TABLES_WITH_EARLY_INDEXES:
+    tables = task.stored.description.tables
+    if not segments or len(tables) > _MAX_TABLES_WITH_EARLY_INDEXES:
         return {}
-    found = early_indexes(read_entries(task, archive), tables)
-    return {name: among(entries, by_role) for name, entries in found.items()}
+    own = {(segment.schema, segment.table) for segment in segments}
+    return index_builds(read_entries(task, archive), tables, own, by_role)
 
 
 def can_be_unlogged(listing: str) -> bool:

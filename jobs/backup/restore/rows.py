@@ -21,6 +21,7 @@ from jobs.backup.postgres.programs import FIRST_WITH_TRANSACTION_TIMEOUT, newest
 from jobs.backup.restore import pg_restore
 from jobs.backup.restore.compare import QualifiedName
 from jobs.backup.restore.definitions import restore_definitions
+from jobs.backup.restore.index_builds import IndexBuild
 from jobs.backup.restore.processes import child_path, close_stdin, list_file, raise_if_failed, start_restoring
 from jobs.backup.restore.selection import among, entries_without, rows_of
 from jobs.backup.restore.task import RestoreTask, known_names, with_fast_settings
@@ -60,17 +61,18 @@ WHERE t.relkind = 'r' AND (t.oid IN (SELECT conrelid FROM called) OR t.oid IN (S
 
 @dataclass(frozen=True, slots=True)
 class EarlyIndexes:
-    """The entries of indexes that are restored while other tables still get rows, and which of them were restored."""
+    """The indexes that are built while other tables still get rows, by table, and which of them were restored."""
 
     archive: IO[bytes]
-    entries: Mapping[QualifiedName, Sequence[int]]
+    builds: Mapping[QualifiedName | None, Sequence[IndexBuild]]
+    """At None: those of the tables that have no segments."""
     restored: set[int] = field(default_factory=set)
 
 
-def _restore_early(task: RestoreTask, early: EarlyIndexes, entry: int, cancellation: Cancellation) -> None:
-    with list_file([entry]) as use_list:
+def _restore_early(task: RestoreTask, early: EarlyIndexes, build: IndexBuild, cancellation: Cancellation) -> None:
+    with list_file(build.entries) as use_list:
         restore_definitions(task, "post-data", early.archive, use_list, cancellation=cancellation)
-    early.restored.add(entry)
+    early.restored.update(build.entries)
 
 
 def restore_rows(
@@ -78,7 +80,7 @@ def restore_rows(
 ) -> Mapping[QualifiedName, int]:
     """Restore parts in parallel (default: all with rows, the biggest first), each with its selected entries.
 
-    Once all segments of a table are restored, its early indexes follow, as soon as a stream is free.
+    Once a table has all its rows, its early indexes follow, as soon as a stream is free.
 
     If constraints call functions of users, these can read other tables. Then parts are restored one after another,
     first the tables without such constraints, then the others in the order of pg_dump.
@@ -91,15 +93,19 @@ def restore_rows(
         steps = _callers_last(task, steps, callers)
     cancellation, restored, total = Cancellation(), ByteCounter(), sum(part.dumped for part, _ in steps)
     tables = {f"{number} {part.name}": _table_of_segment(task, part) for number, (part, _) in enumerate(steps)}
-    missing = Counter(tables.values())
+    missing, started = Counter(tables.values()), dict[str, IndexBuild]()
 
     def after(name: str) -> Mapping[str, Callable[[], None]]:
-        table = tables.get(name)
-        missing[table] -= 1
-        if early is None or callers or table is None or missing[table]:
+        if early is None or callers:
             return {}
-        entries = early.entries.get(table, ())
-        return {f"index {entry}": partial(_restore_early, task, early, entry, cancellation) for entry in entries}
+        if name in started:
+            builds: Sequence[IndexBuild] = started[name].then
+        else:
+            missing[tables[name]] -= 1
+            builds = () if missing[tables[name]] else early.builds.get(tables[name], ())
+        named = {f"index {build.entries[0]}": build for build in builds}
+        started.update(named)
+        return {name: partial(_restore_early, task, early, build, cancellation) for name, build in named.items()}
 
     with ExitStack() as files:
         work = {

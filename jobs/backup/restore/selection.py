@@ -129,11 +129,12 @@ def early_indexes(
     An index whose expression calls a function is none of them: the function could read another table.
     """
     by_id, found = {entry.id: entry for entry in entries}, dict[QualifiedName, tuple[int, ...]]()
+    wanted = set(tables)
     for entry in entries:
         needs = [by_id[each] for each in _closure(entry, by_id) - {entry.id}]
         if entry.kind in ("CONSTRAINT", "INDEX") and {each.kind for each in needs} <= _WITHOUT_CODE:
             names = {(each.schema, each.name) for each in needs if each.kind == "TABLE"}
-            if len(names) == 1 and names <= {*tables}:
+            if len(names) == 1 and names <= wanted:
                 [table] = names
                 found[table] = (*found.get(table, ()), entry.id)
     return found
