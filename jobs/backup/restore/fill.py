@@ -28,7 +28,7 @@ from jobs.backup.restore.processes import list_file
 from jobs.backup.restore.rows import KINDS_WITH_ROWS, EarlyIndexes, Step, part_listing, restore_archive, restore_rows
 from jobs.backup.restore.selection import entries_without, rows_of
 from jobs.backup.restore.statistics import analyze
-from jobs.backup.restore.target import closed_to_others, require_empty
+from jobs.backup.restore.target import closed_to_others
 from jobs.backup.restore.task import RestoreTask, known_names
 from jobs.backup.sets.manifest import Part, PartKind
 from jobs.backup.sets.stored import StoredSet
@@ -154,7 +154,6 @@ def restore_extensions(
         use_list = stack.enter_context(list_file(entries))
         if task.stored.description.extensions:
             stack.enter_context(closed_to_others(task.into))
-            require_empty(task.into)
         options = replace(task.options, owners=role.keeps_owners, privileges=False)
         restore_definitions(replace(task, role=None, options=options), "pre-data", archive, use_list)
         rows = _extension_rows(task) if with_rows else ExtensionRows()

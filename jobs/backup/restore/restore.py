@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
@@ -46,7 +46,6 @@ from jobs.backup.restore.target import (
     inspect_target,
     maintenance_connection,
     read_settings,
-    require_empty,
     require_open,
     role_names,
 )
@@ -335,15 +334,12 @@ def _execute_or_note(server: psycopg.Connection[Any], statement: str, what: str)
 
 
 def _restore_into_empty(task: RestoreTask, target: RestoreTarget) -> tuple[str, ...]:
-    with _reporting_partial_restore(
-        task.into, target, "drop and create the database before you try again (DROP DATABASE, CREATE DATABASE)"
-    ):
-        if target.superuser and task.role is None:  # it executes the whole set with superuser rights
-            with closed_to_others(task.into):
-                require_empty(task.into)
-                notes = _fill(task)
-        else:
-            notes = _fill(task)
+    advice = "drop and create the database before you try again (DROP DATABASE, CREATE DATABASE)"
+    closed: AbstractContextManager[None] = nullcontext()
+    if target.superuser and task.role is None:  # it executes the whole set with superuser rights
+        closed, advice = closed_to_others(task.into), f"only superusers can connect to it; {advice}"
+    with closed, _reporting_partial_restore(task.into, target, advice):
+        notes = _fill(task)
     with maintenance_connection(task.into) as server:
         return (*notes, *apply_properties(server, task.into.database, task.stored.description.settings, target))
 

@@ -174,22 +174,36 @@ def _count_objects(into: Endpoint) -> int:
 
 @contextmanager
 def closed_to_others(into: Endpoint) -> Iterator[None]:
-    """Close a database to all but superusers, who have no connection limit, and end the sessions of others.
+    """Close an empty database to all but superusers, who have no connection limit, and end the sessions of others.
 
     They could create functions that a statement of a superuser finds before the right ones.
+
+    If the block fails and leaves objects, the database stays closed: others may have privileges on tables that have no
+    row security yet.
     """
     name = quoting.identifier(into.database)
     with maintenance_connection(into) as server:
         limit = _connection_limit(server, into.database)
         server.execute("SET lock_timeout = '30s'")  # its owner can lock it
         server.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 0")
+
+    def reopen() -> None:
+        with maintenance_connection(into) as server:
+            server.execute(f"ALTER DATABASE {name} CONNECTION LIMIT {limit}")
+
+    started = False
     try:
         with maintenance_connection(into) as server:
             _end_ordinary_sessions(server, into.database)
+        require_empty(into)
+        started = True
         yield
-    finally:
-        with maintenance_connection(into) as server:
-            server.execute(f"ALTER DATABASE {name} CONNECTION LIMIT {limit}")
+    except BaseException:
+        with suppress(BackupError, Transient):  # the first error says more
+            if not started or not _count_objects(into):
+                reopen()
+        raise
+    reopen()
 
 
 def require_open(into: Endpoint) -> None:
@@ -199,8 +213,8 @@ def require_open(into: Endpoint) -> None:
     if limit == 0:
         name = quoting.identifier(into.database)
         raise BackupError(
-            f"only superusers can connect to database {into.database}, because its connection limit is 0. If a killed "
-            f"restore has left it, open it again: ALTER DATABASE {name} CONNECTION LIMIT -1"
+            f"only superusers can connect to database {into.database}, because its connection limit is 0. If a failed "
+            f"or killed restore has left it, open it again: ALTER DATABASE {name} CONNECTION LIMIT -1"
         )
 
 

@@ -125,7 +125,9 @@ def test_restores_into_an_empty_database_only(repository: Repository, shop: Shop
     assert "already exists" in output
 
 
-def test_a_restore_into_an_empty_database_is_compared_with_the_manifest(repository: Repository, database: New) -> None:
+def test_a_restore_into_an_empty_database_that_differs_from_the_manifest_stays_closed(
+    repository: Repository, database: New
+) -> None:
     origin, target = database(16), database(16)
     origin.run("CREATE TABLE a AS SELECT 1 AS n")
     repository.environment(text=repository.section("shop", origin))
@@ -134,7 +136,9 @@ def test_a_restore_into_an_empty_database_is_compared_with_the_manifest(reposito
     code, output = restore(repository, target)
     assert code == 1, output
     assert "table public.a: 2 rows expected, 1 rows found" in output
-    assert f"{target.name} now holds a part of the set" in output
+    assert f"{target.name} now holds a part of the set: only superusers can connect to it; drop and create" in output
+    limit = target.ask("SELECT datconnlimit FROM pg_database WHERE datname = current_database()")
+    assert limit == [(0,)], "others could read tables that have no row security yet"
 
 
 def test_a_sequence_that_was_set_back_during_the_backup_is_noted(
@@ -386,7 +390,7 @@ def test_reports_a_full_disk_of_the_server(
     assert code == 1, output
     assert "psql of part rows-1-1 into" in output
     assert "No space left on device" in output
-    assert "now holds a part of the set: drop and create the database before you try again" in output
+    assert "now holds a part of the set: only superusers can connect to it; drop and create the database" in output
 
 
 @contextmanager
