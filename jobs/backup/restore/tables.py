@@ -36,7 +36,8 @@ def fill_tables(
 ) -> tuple[Selection, Mapping[QualifiedName, int]]:
     """Restore the tables of the task, optionally with the types, functions and schemas that they need.
 
-    Return what was selected, and the rows of the tables that were counted on the way.
+    Return what was selected, and the rows of the tables that were counted on the way. Other roles get their
+    privileges last, once row security is enabled.
 
     With `rows_only`, they get no indexes, constraints and statistics.
     """
@@ -44,13 +45,16 @@ def fill_tables(
         archive = files.enter_context(definitions_archive(task.stored, task.run.check))
         selection = _select(task, archive, with_needed=with_needed)
         entries = (*selection.needed, *selection.own) if with_needed else selection.own
-        lists = read_lists(task, archive) if task.role is not None else None
-        by_role = among(lists.by_role, entries) if lists is not None else entries
-        use_list = files.enter_context(list_file(by_role))
+        lists = read_lists(task, archive)
+        definitions, privileges = lists.by_role, lists.privileges
+        if task.role is None:
+            definitions, privileges = (*lists.extensions, *definitions), (*lists.schema_privileges, *privileges)
+        definitions = among(definitions, entries)
+        use_list = files.enter_context(list_file(definitions))
         with task.run.step("definitions"):
             if with_needed:
                 revoke_public_create(task)
-                if task.role is not None and lists is not None:
+                if task.role is not None:
                     restore_extensions(task, task.role, archive, among(lists.extensions, entries))
                     restore_privileges(task, archive, among(lists.schema_privileges, entries))
                     task.role.own_database(task.into, schemas_of_extensions(task.stored))
@@ -61,12 +65,12 @@ def fill_tables(
         if rows_only:
             return selection, counts
         with task.run.step("indexes and constraints"):
-            restore_constraints(task, archive, by_role)
+            restore_constraints(task, archive, definitions)
         with task.run.step("statistics"):
             analyze(task, only=selection.tables)
-        if task.role is not None and lists is not None:
+        if task.role is not None:
             task.role.hand_over(task.into)
-            restore_privileges(task, archive, among(lists.privileges, entries))
+        restore_privileges(task, archive, among(privileges, entries))
     return selection, counts
 
 

@@ -27,6 +27,7 @@ def tables(database: Database) -> list[str]:
 @majors(13, 16, 18)
 def test_restores_a_lost_table_into_its_database(major: int, repository: Repository, shop: Shop) -> None:
     origin = shop(major)
+    origin.run("GRANT SELECT ON orders TO shop_reader")
     repository.environment(text=repository.section("shop", origin))
     repository.backup()
     rows_before = origin.ask("SELECT count(*), md5(string_agg(o::text, '' ORDER BY id)) FROM orders o")
@@ -46,6 +47,7 @@ def test_restores_a_lost_table_into_its_database(major: int, repository: Reposit
     assert origin.ask(indexes) == indexes_before
     assert origin.ask("SELECT nextval('orders_id_seq')") == [(4001,)]
     assert origin.ask("SELECT polname FROM pg_policy WHERE polrelid = 'orders'::regclass") == [("readers_see_half",)]
+    assert origin.ask("SELECT has_table_privilege('shop_reader', 'orders', 'SELECT')") == [(True,)]
     assert origin.ask("SELECT count(*) FROM customers") == [(500,)]
 
 
@@ -72,6 +74,7 @@ def test_restores_tables_with_their_dependencies_into_an_empty_database(
 
 def test_reports_what_cannot_be_done_with_tables(repository: Repository, shop: Shop, database: New) -> None:
     origin, target = shop(16), database(16)
+    origin.run("GRANT SELECT ON staff TO shop_reader")
     repository.environment(text=repository.section("shop", origin))
     taken = repository.backup()
     for more in ((), ("--dry-run",)):
@@ -93,7 +96,13 @@ def test_reports_what_cannot_be_done_with_tables(repository: Repository, shop: S
     code, output = restore(repository, database(16), "--tables", "staff")
     assert code == 1, output
     assert "part rest of set" in output
-    assert "now holds a part of the set" in output
+    assert "now holds a part of the set: only superusers can connect to it; drop and create the database" in output
+    origin.run("DROP TABLE staff CASCADE")
+    code, output = restore(repository, origin, "--tables", "staff")
+    assert code == 1, output
+    assert "now holds a part of the set: drop these tables before you try again" in output
+    reads = origin.ask("SELECT has_table_privilege('shop_reader', 'staff', 'SELECT')")
+    assert reads == [(False,)], "the table has no row security yet"
 
 
 @majors(13, 18)
