@@ -28,8 +28,6 @@ GREW = "; ".join(
     for service, amount in (("EC2", "15.00"), ("RDS", "9.00"), ("S3", "6.00"))
 )
 EXCEEDS, UNDER = "the forecast exceeds the budget", "the forecast is back under the budget"
-QUICK = "a spike and the next month"
-"""The only script in `make test`."""
 
 
 def steady(*months: str) -> list[tuple[str, str]]:
@@ -50,6 +48,18 @@ class Script:
     page: int = 99  # days
 
 
+QUICK = Script(
+    "a spike within five weeks",
+    "2026-03-01", "2026-04-04",
+    Account(odd={"2026-03-10": "110"}),
+    [
+        ("2026-03-10", f"{HALF}; Mar 10 cost 110.00 USD, usually 10.00 ({ALL_SERVICES})"),
+        ("2026-03-11", EXCEEDS),
+        ("2026-03-17", MOST),
+        ("2026-03-23", ALL),
+    ],
+)  # fmt: skip
+"""The only script in `make test`."""
 SCRIPTS = [
     Script(
         "steady, with a leap year's February",
@@ -127,8 +137,8 @@ SCRIPTS = [
 @pytest.mark.parametrize(
     "script",
     [
-        pytest.param(script, id=script.name, marks=[] if script.name == QUICK else [pytest.mark.long])
-        for script in SCRIPTS
+        pytest.param(QUICK, id=QUICK.name),
+        *(pytest.param(script, id=script.name, marks=pytest.mark.long) for script in SCRIPTS),
     ],
 )
 def test_a_run_a_day(script: Script, cost_explorer: Explorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

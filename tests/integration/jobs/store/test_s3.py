@@ -85,6 +85,7 @@ def test_a_long_stream_continues_in_the_next_object(seaweed: Bucket) -> None:
     assert list(store.open_uploads()) == []
 
 
+@pytest.mark.long
 def test_a_hundred_parts_are_enough_for_any_stream(seaweed: Bucket) -> None:
     """Some providers allow 100 parts; with parts of 8 MiB that is 840 MB per object."""
     store, part = store_in(seaweed, max_parts=100), os.urandom(PART)
