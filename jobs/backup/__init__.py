@@ -66,7 +66,7 @@ if TYPE_CHECKING:
         witness_key,
     )
     from jobs.backup.sets.recent import find_recent_sets
-    from jobs.backup.sets.results import VerificationResult
+    from jobs.backup.sets.results import RESULTS, VerificationResult
     from jobs.backup.sets.sets import (
         PIN,
         SIGNATURE,
@@ -172,7 +172,7 @@ _NAMES = {
         "witness_key",
     ),
     "sets.recent": ("find_recent_sets",),
-    "sets.results": ("VerificationResult",),
+    "sets.results": ("RESULTS", "VerificationResult"),
     "sets.sets": (
         "PIN",
         "SIGNATURE",
@@ -229,6 +229,7 @@ __all__ = [
     "NEEDED_PRIVILEGES",
     "ONE_DATABASE",
     "PIN",
+    "RESULTS",
     "SIGNATURE",
     "STDOUT",
     "VERIFY",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -129,25 +130,42 @@ def _confirm(environment: Environment, action: str, *, yes: bool, yes_to: str | 
 
 
 def _bring_back(environment: Environment, past: PastStore, present: Store, plan: _Plan) -> None:
-    """Bring back the set, and the mark of the store if it is gone; check that the set is whole, and lock it."""
-    from jobs.backup import BackupError, bring_back_objects, lock_set, lost_objects, open_set, require_pieces
+    """Bring back the set, and the mark of the store if it is gone; check that the set is whole, and lock it.
+
+    Its results of verifications come last, because not all credentials that write sets may write results.
+    """
+    from jobs.backup import RESULTS, bring_back_objects, lock_set, lost_objects, open_set, require_pieces
     from jobs.run import recorded, unrecorded_run
-    from jobs.store import StoreError, mark_key
+    from jobs.store import mark_key
 
     database, set_id = plan.set.database, plan.set.id
+    results = [entry for entry in plan.lost if entry.key.startswith(plan.set.prefix + RESULTS)]
     with (
         unrecorded_run(environment, present, "undelete", database) as run,
         recorded(run, "undelete", database, f"set {set_id} from {past.url}"),
     ):
         bring_back_objects(past, lost_objects(past, present, mark_key(environment.name)), run.check)
-        bring_back_objects(past, plan.lost, run.check)
+        bring_back_objects(past, [entry for entry in plan.lost if entry not in results], run.check)
         require_pieces(open_set(present, plan.set, None))
         if plan.lock is not None:
-            try:
+            with _back_but(plan, "some of its objects are not locked", "run this again"):
                 lock_set(present, plan.set, plan.names, plan.lock, run.check)
-            except StoreError as error:
-                not_locked = f"set {set_id} of {database} is back, but some of its objects are not locked"
-                raise BackupError(f"{not_locked}: {error}; then run this again") from None
+        with _back_but(plan, "not its results of verifications", "run this again, or verify the set"):
+            bring_back_objects(past, results, run.check)
+
+
+@contextmanager
+def _back_but(plan: _Plan, lack: str, remedy: str) -> Iterator[None]:
+    """Say in an error of the store that the set itself is back."""
+    from jobs.backup import BackupError
+    from jobs.store import StoreError
+
+    try:
+        yield
+    except StoreError as error:
+        raise BackupError(
+            f"set {plan.set.id} of {plan.set.database} is back, but {lack}: {error}; then {remedy}"
+        ) from None
 
 
 def _sentence(plan: _Plan, *, dry_run: bool) -> str:

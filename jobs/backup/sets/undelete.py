@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from jobs.backup.sets.manifest import MANIFEST
 from jobs.backup.sets.marker import MARKER
+from jobs.backup.sets.results import RESULTS
 from jobs.backup.sets.sets import SIGNATURE
 from jobs.backup.sets.stored import StoredSet
 from jobs.store import ListedKey, PastStore, Store
@@ -27,7 +28,9 @@ def lost_objects(
 ) -> list[ListedKey]:
     """Return the objects below a prefix that are gone or changed, in the order of a backup: the signature last.
 
-    So a set that was brought back in part is not complete. An object that has one of the hashes is not lost.
+    So a set that was brought back in part is not complete. Results of verifications come after the set. An object that
+    has one of the hashes is not lost.
+
     `progress` gets the bytes that were read, and how many there are to read. Its first call is before the first byte.
     """
     lost, doubtful = _compare_listings(past.list(prefix), present.list(prefix))
@@ -66,8 +69,8 @@ def _compare_listings(then: Iterable[ListedKey], now: Iterable[ListedKey]) -> tu
     return lost, doubtful
 
 
-def _rank(name: str) -> tuple[bool, bool, bool]:
-    return name == SIGNATURE, name == MANIFEST, name.startswith(MARKER)
+def _rank(name: str) -> tuple[bool, bool, bool, bool]:
+    return name.startswith(RESULTS), name == SIGNATURE, name == MANIFEST, name.startswith(MARKER)
 
 
 def bring_back_objects(past: PastStore, objects: Iterable[ListedKey], check: Callable[[], None]) -> None:
