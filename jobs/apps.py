@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from jobs.run.documents import from_body, to_body
+from jobs.run.documents import document_fields, from_body, to_body
 from jobs.run.job import Failed
 from jobs.store import Missing, Store
 
@@ -84,5 +84,5 @@ def record_apps(store: Store, environment: str, apps: Sequence[DeployedApp], now
         before = _read_one(store, key)
         since = before.since if before and before.source == app.source else moment
         written.append(replace(app, since=since, passed=moment))
-        store.put(key, to_body(asdict(written[-1])))
+        store.put(key, to_body(document_fields(written[-1])))
     return written

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from textwrap import shorten
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from inventories import Environment, redact
 from jobs.run import documents, notices
 from jobs.run.delivery import ClaimedMessages, Message, address_id, is_claimed
-from jobs.run.documents import CLOCK_SKEW, from_iso, to_body
+from jobs.run.documents import CLOCK_SKEW, document_fields, from_iso, to_body
 from jobs.run.job import Failed, Outcome, Severity
 from jobs.run.record import Record
 from jobs.store import Store, StoreError
@@ -148,7 +148,7 @@ def _claim_alert(
             after = replace(state, claimed_at=None)
         else:
             after = after_delivery(state, record, reason, tuple(unreached), now())
-        version = store.replace(key, to_body(asdict(after)), version)
+        version = store.replace(key, to_body(document_fields(after)), version)
 
     message = alert_message(record, reason, state.since or now(), environment)
     urgent = message.severity is Severity.FAILURE or reason is AlertReason.RECOVERED

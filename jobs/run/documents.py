@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -29,14 +29,21 @@ _KEY_TIME_FORM = re.compile(r"\d{8}T\d{6}Z")
 _KEY_TIME_LENGTH = len("20261121T020000Z")
 
 
-def to_body(fields: Mapping[str, Any], number: int = FORMAT) -> bytes:
+def to_body(contents: Mapping[str, Any], number: int = FORMAT) -> bytes:
     """Return a document as JSON with its format number."""
-    text = json.dumps({"format": number, **fields}, ensure_ascii=False, indent=1, default=_json_value)
+    text = json.dumps({"format": number, **contents}, ensure_ascii=False, indent=1, default=_json_value)
     return text.encode(errors="backslashreplace")  # UTF-8 cannot hold half of a surrogate pair; JSON can, as an escape
 
 
-def _json_value(value: object) -> str | None:
-    return to_iso(value) if isinstance(value, datetime) else str(value)
+def document_fields(document: DataclassInstance) -> dict[str, Any]:
+    """Return the fields of a dataclass for to_body(), without the copies of all nested values that asdict() makes."""
+    return {each.name: getattr(document, each.name) for each in dataclasses.fields(document)}
+
+
+def _json_value(value: object) -> object:
+    if isinstance(value, datetime):
+        return to_iso(value)
+    return document_fields(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
 def from_body(
@@ -70,7 +77,7 @@ def from_body(
 
 def _checked(document: T) -> T:
     """Return a parsed document; ValueError if it is a dataclass with a value of another type."""
-    if is_dataclass(document):
+    if dataclasses.is_dataclass(document):
         require_types(document, type(document))
     return document
 
@@ -96,7 +103,7 @@ def update(
         changed = change(current)
         if changed == current:
             return current, version
-        body = to_body(asdict(cast("DataclassInstance", changed)))
+        body = to_body(document_fields(cast("DataclassInstance", changed)))
         with suppress(Changed, Exists, Missing):
             return changed, store.replace(key, body, version) if version else store.create(key, body)
 

@@ -11,13 +11,13 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from inventories import CrewError, ExitCode
-from jobs.run.documents import CLOCK_SKEW, from_body, from_iso, to_body, to_iso
+from jobs.run.documents import CLOCK_SKEW, document_fields, from_body, from_iso, to_body, to_iso
 from jobs.run.latest import NO_RUNS, SubjectRuns, parse_subject_runs
 from jobs.store import Changed, Exists, Expired, Missing, OutOfReach, Store, StoreError
 
@@ -85,7 +85,7 @@ def _parse(fields: dict[str, Any]) -> Holder:
 
 
 def holder_to(holder: Holder) -> bytes:
-    return to_body(asdict(holder))
+    return to_body(document_fields(holder))
 
 
 class LockHeld(CrewError):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import groupby, takewhile
 from typing import Any
 
 from jobs.format import format_time
-from jobs.run.documents import from_body, from_iso, key_timestamp, to_body, utc_now
+from jobs.run.documents import document_fields, from_body, from_iso, key_timestamp, to_body, utc_now
 from jobs.run.job import Notice, Outcome, Severity
 from jobs.run.latest import RunSummary
 from jobs.run.lease import Holder
@@ -103,7 +103,7 @@ def parse_record_key(entry: ListedKey, prefix: str) -> RecordKey | None:
 
 def record_to(record: Record) -> bytes:
     """Return a record as it is stored."""
-    fields = asdict(replace(record, details=None))
+    fields = document_fields(record)
     del fields["details"]
     return to_body(fields)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from jobs.backup.errors import UnreadableSet
 from jobs.backup.postgres.settings import DatabaseProperties, require_valid_properties
 from jobs.backup.sets.manifest import parse_section
 from jobs.backup.sets.segments import Segment, require_valid
-from jobs.run.documents import from_body, to_body
+from jobs.run.documents import document_fields, from_body, to_body
 
 _FORMAT = 2
 _OLDEST_FORMAT = 1  # had no segments
@@ -68,7 +68,7 @@ class Description:
 
 def encode_description(description: Description) -> bytes:
     """Return the description as it is compressed and encrypted."""
-    return to_body(asdict(description), _FORMAT)
+    return to_body(document_fields(description), _FORMAT)
 
 
 def decode_description(body: bytes, key: str) -> Description:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jobs.backup.errors import UnreadableSet
-from jobs.run.documents import from_body, to_body
+from jobs.run.documents import document_fields, from_body, to_body
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -123,7 +123,7 @@ def encode_manifest(manifest: Manifest) -> bytes:
     """Return the manifest as it is stored."""
     return to_body(
         {
-            **asdict(manifest),
+            **document_fields(manifest),
             "started": iso_timestamp(manifest.started),
             "ended": iso_timestamp(manifest.ended),
             "encryption": "age" if manifest.encrypted else "none",

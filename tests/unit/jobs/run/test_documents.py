@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,29 @@ def test_a_time_survives_in_a_key(time: datetime, written: str) -> None:
 def test_a_key_without_a_time_is_an_error(key: str) -> None:
     with pytest.raises(ValueError, match="does not start with a time"):
         key_time(key)
+
+
+@dataclass(frozen=True)
+class Moment:
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Nesting:
+    one: Moment
+    many: tuple[Moment, ...]
+    named: dict[str, Moment]
+    large: object
+
+
+def test_dataclasses_at_any_depth_are_stored_without_a_copy_of_them() -> None:
+    noon = Moment(datetime(2026, 11, 21, 12, tzinfo=UTC))
+    document = Nesting(noon, (noon,), {"a": noon}, Path("/large"))
+    stored = {"at": "2026-11-21T12:00:00Z"}
+    fields = {"one": stored, "many": [stored], "named": {"a": stored}, "large": "/large"}
+    body = documents.to_body(documents.document_fields(document))
+    assert body == documents.to_body(asdict(document)) == documents.to_body(fields)
+    assert documents.document_fields(document)["many"] is document.many
 
 
 @dataclass(frozen=True)
