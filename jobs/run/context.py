@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from inventories import Environment, redact
@@ -85,6 +86,7 @@ class RunContext:
     stop: Stop
     tail: LogTail
     earlier_figures: Sequence[Mapping[str, object]] = ()
+    turn_share: Fraction = Fraction(1)
     tries: int = 0
     abandoned: bool = False
     pauses: tuple[float, float] = (5, 60)

@@ -115,6 +115,8 @@ class Run(Protocol):
     log: FilteringBoundLogger
     earlier_figures: Sequence[Mapping[str, object]]
     """The figures in Job.compared of earlier runs, newest first."""
+    turn_share: Fraction
+    """The share of a turn that this run has, from Job.turn_share: others work in the rest of it."""
 
     def check(self) -> None:
         """Raise Stopped if the run must stop. Call it in long loops."""

@@ -186,12 +186,12 @@ class JobRunner:
         return self.job.turn_share(self.environment, subject, known.holder.runs.figures if known else ())
 
     def _run(self, subject: str, share: Fraction) -> Record:
-        run = self._new_run(subject)
+        run = self._new_run(subject, share)
         try:
             run.check()
             if self.options.dry_run:
                 return self._record(run, self._work(run, None))
-            lease = self._acquire(run, share)
+            lease = self._acquire(run)
         except LockHeld as error:
             run.log.warning("run skipped, lock held", why=str(error))
             return self._record(run, Result(Outcome.HELD, str(error)))
@@ -235,7 +235,7 @@ class JobRunner:
         except Exception as error:
             log.warning("job not finished", why=redact(str(error)))
 
-    def _new_run(self, subject: str) -> RunContext:
+    def _new_run(self, subject: str, share: Fraction) -> RunContext:
         started, stop = self.now(), Stop(self.timeouts.kill_after)
         line = self.job.schedule(self.environment, subject) if self.options.scheduled else None
         tick = latest_tick(line, self.environment.timezone, started) if line else None
@@ -243,7 +243,7 @@ class JobRunner:
             self.environment, self.store, self.job.name, subject,
             options=self.options, started=started, stop=stop, tick=tick,
         )  # fmt: skip
-        run.pauses = self.timeouts.store_pauses
+        run.turn_share, run.pauses = share, self.timeouts.store_pauses
         with self._lock:
             self._runs.append(run)
             if self._stop_reason:
@@ -253,15 +253,16 @@ class JobRunner:
     def _lease_seconds(self, run: RunContext) -> float:
         return self.job.lease(self.environment, run.subject).total_seconds()
 
-    def _acquire(self, run: RunContext, share: Fraction) -> Lease:
+    def _acquire(self, run: RunContext) -> Lease:
         lock = Lock(self.environment.name, run.job, run.subject, self.environment.timezone, self.store, self.now)
         since, seconds = self.now(), self._lease_seconds(run)
         host, user = socket.gethostname(), user_name()
         holder = Holder(run.id, host, os.getpid(), since, seconds, run.tick, user=user, command=invoked_command())
         # A subject that waits for a lock often does so as long as a lease lasts: others have its turn meanwhile.
+        idle, known = partial(self._turns.lent, run.turn_share), self._known.get(lock.key)
         attempt = partial(
             acquire, lock, holder, run.stop.wait, run.log,
-            patient=self.options.scheduled, idle=partial(self._turns.lent, share), known=self._known.get(lock.key),
+            patient=self.options.scheduled, idle=idle, known=known,
         )  # fmt: skip
         return self._retry_store(attempt, run, run.stop.wait)
 

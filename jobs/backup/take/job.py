@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jobs.store import Store
 
 SMALL_DATABASE = 16 << 20
-"""One program dumps a database whose last dump had fewer bytes: it has no table that is big enough for segments."""
+"""One program dumps a database whose last dump had fewer bytes: it had no table that is big enough for segments."""
 
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
@@ -45,7 +45,7 @@ def work(run: Run) -> Result:
             raise Transient(f"{run.subject}: its databases could not be listed before, but it answers now; try again")
         if run.options.dry_run:
             with export_snapshot(endpoint, section.limits.lock) as snapshot:
-                return with_source(planned_result(plan_backup(section, endpoint, snapshot)), source)
+                return with_source(planned_result(plan_backup(run, section, endpoint, snapshot)), source)
         if signer is None:
             run.log.warning(
                 "the backup is not signed, so restores cannot detect a forged one",

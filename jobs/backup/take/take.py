@@ -78,14 +78,17 @@ class BackupPlan:
     estimated_bytes: int
 
 
-def plan_backup(section: Section, endpoint: Endpoint, snapshot: ExportedSnapshot) -> BackupPlan:
-    """Read the facts about the server, and choose pg_dump and the parts."""
+def plan_backup(run: Run, section: Section, endpoint: Endpoint, snapshot: ExportedSnapshot) -> BackupPlan:
+    """Read the facts about the server, and choose pg_dump and the parts.
+
+    A run that shares its turn plans fewer streams, however big the database has become: other databases use the rest.
+    """
     connection = snapshot.connection
     server, role_passwords = facts.read_server(connection)
     encoding = server_encoding(connection)
     program = dump_program(server.major, installed_clients("pg_dump"))
     tables = facts.with_columns(connection, snapshot.tables, trust_owners=section.trust_owners)
-    parts = plan_parts(tables, section.parallel, encoding)
+    parts = plan_parts(tables, int(section.parallel * run.turn_share), encoding)
     return BackupPlan(
         endpoint=endpoint.pinned_to(connection).with_encoding(encoding),
         snapshot=snapshot,
@@ -123,7 +126,7 @@ def take_set(
 ) -> TakenSet:
     """Take one set. Its manifest and its signature are written last: a set without them is incomplete."""
     with export_snapshot(endpoint, section.limits.lock) as snapshot:
-        plan = plan_backup(section, endpoint, snapshot)
+        plan = plan_backup(run, section, endpoint, snapshot)
         draft = draft_manifest(run, plan, recipients)
         description = describe(plan)
         lock = lock_of_new_set(run.environment.store, section.keep, draft.started)

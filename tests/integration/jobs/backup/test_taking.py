@@ -21,9 +21,11 @@ from jobs.backup.take import snapshot
 from jobs.embedded import _postgres
 from jobs.run.job import Outcome
 from jobs.run.record import records
+from jobs.run.runner import MANY_SUBJECTS
 from tests.bench.measure import Peaks
 from tests.parts import postgres as servers
 from tests.parts.backups import Team, section, team
+from tests.parts.crew import Repository
 from tests.parts.needs import majors
 from tests.parts.patience import deadline, until
 from tests.parts.postgres import Database, Server
@@ -440,3 +442,20 @@ def test_a_shrinking_set_is_no_finding_if_that_is_off(database: New, backs_up: B
     staging.take()
     shop.run("TRUNCATE orders")
     assert staging.take().outcome is Outcome.DONE
+
+
+@pytest.mark.usefixtures("small_streams")
+def test_one_program_dumps_a_database_that_was_small_although_it_has_a_big_table(
+    repository: Repository, database: New
+) -> None:
+    shop = database(16)
+    shop.run("CREATE TABLE grown AS SELECT n, repeat('x', 1000) FROM generate_series(1, 200) n")
+    names = [f"shop-{number}" for number in range(MANY_SUBJECTS)]
+    repository.environment(text="".join(repository.section(name, shop, "parallel = 4") for name in names))
+    # The first run does not know yet how big they are.
+    for expected in ({"defs", "rows-1-1", "rest", "roles", "description"}, {"defs", "rest", "roles", "description"}):
+        result = repository.crew("run", "backup", "staging")
+        assert result.code == 0, result
+        taken = re.findall(r"set (\S+)", result.out)
+        parts = [{piece.stem for piece in repository.pieces(each)} for each in taken]
+        assert parts == [expected] * len(names)

@@ -369,6 +369,7 @@ def test_subjects_that_share_turns_run_beside_others(store: Store) -> None:
     def work(run: Run) -> Result:
         running.add(run.subject)
         seen.append(set(running))
+        assert run.turn_share == share(ENV, run.subject, run.earlier_figures)
         if run.earlier_figures and run.subject in names[3:7]:
             four.wait()
         running.discard(run.subject)
