@@ -22,7 +22,8 @@ Hooks = Callable[..., subprocess.CompletedProcess[str]]
 
 def run(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
     environment = {
-        **os.environ,
+        # Coverage would start in each Python of a hook.
+        **{name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_PROCESS")},
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": "safe.directory",
         "GIT_CONFIG_VALUE_0": "*",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.pyinfra import PROGRAM, ROOT, PyinfraRun
+from tests.lab.pyinfra import PROGRAM, ROOT, PyinfraRun, inherited
 from tests.parts.patience import deadline
 
 HEAD = """
@@ -42,7 +41,7 @@ class LocalDeploy:
         return subprocess.Popen(
             [PROGRAM, "@local", *options, str(script)],
             cwd=ROOT,
-            env={**os.environ, "PYINFRA_PROGRESS": "off"},
+            env={**inherited(), "PYINFRA_PROGRESS": "off"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
