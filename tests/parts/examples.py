@@ -1,4 +1,4 @@
-"""How many examples a test by hypothesis tries: all of them in `make test-all` and in CI, a quarter elsewhere."""
+"""How many examples a random test tries: all of them in `make test-all` and in CI, a quarter elsewhere."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from hypothesis import settings
 _SHARE = 1 if os.environ.get("EXAMPLES") == "all" or os.environ.get("CI") == "true" else 4
 
 
+def share(count: int) -> int:
+    """Return this number, or a quarter of it."""
+    return count // _SHARE
+
+
 def examples(count: int, **more: Any) -> settings:
-    """Settings with this many examples, or a quarter of them."""
-    return settings(max_examples=count // _SHARE, **more)
+    """Settings of hypothesis with a share of this many examples."""
+    return settings(max_examples=share(count), **more)

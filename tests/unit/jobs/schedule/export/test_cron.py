@@ -15,6 +15,7 @@ from jobs.schedule.export import UnsupportedSchedule
 from jobs.schedule.export.cron import cron_fields, files
 from jobs.schedule.export.destination import Destination
 from jobs.schedule.slots import slots, timers
+from tests.parts.examples import share
 from tests.unit.jobs.schedule.cron_lines import CRONSIM_ONLY, random_lines
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -22,7 +23,7 @@ BERLIN, LONDON = ZoneInfo("Europe/Berlin"), ZoneInfo("Europe/London")
 DEBIAN_FIELD = re.compile(r"(\*(/\d+)?|\d+(-\d+(/\d+)?)?)(,(\*(/\d+)?|\d+(-\d+(/\d+)?)?))*")
 
 
-@pytest.mark.parametrize("line", random_lines(200, seed=9))
+@pytest.mark.parametrize("line", random_lines(share(200), seed=9))
 def test_an_exported_line_has_the_same_ticks_and_is_valid_for_debians_cron(line: str) -> None:
     exported = cron_fields(line, BERLIN, BERLIN, NOW)
     assert list(islice(next_ticks(exported, BERLIN, NOW), 50)) == list(islice(next_ticks(line, BERLIN, NOW), 50))

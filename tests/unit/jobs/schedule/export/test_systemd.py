@@ -18,6 +18,7 @@ from jobs.schedule.export import UnsupportedSchedule
 from jobs.schedule.export.destination import Destination
 from jobs.schedule.export.systemd import files, on_calendar
 from jobs.schedule.slots import slots, timers
+from tests.parts.examples import share
 from tests.parts.needs import needs
 from tests.unit.jobs.schedule.cron_lines import CRONSIM_ONLY, random_lines
 
@@ -34,7 +35,7 @@ BEFORE_CHANGES = (
 ELAPSES = re.compile(
     r"(?:Next elapse|\(in UTC\)|Iteration #\d+|Iter\. #\d+): \w{3} (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC"
 )
-LINES = [*random_lines(200, seed=4), *CRONSIM_ONLY]
+LINES = [*random_lines(share(200), seed=4), *CRONSIM_ONLY]
 CASES = [
     (line, random.Random(line).choice(ZONES), random.Random(line + "start").choice(BEFORE_CHANGES)) for line in LINES
 ]
