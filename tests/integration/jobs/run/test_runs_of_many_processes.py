@@ -20,6 +20,7 @@ from inventories import Secret
 from jobs.run import Options, Outcome, Result, Run, delivery, exit_code, heartbeat, records, run_job
 from jobs.run.record import record_keys
 from jobs.store import Store, open_store
+from tests.parts.examples import share
 from tests.parts.listeners import mail_server, web_hook
 from tests.parts.patience import deadline, until
 from tests.parts.runs import NEVER_ABANDONED, code_of, done, environment, job, lease, process, store_in
@@ -32,7 +33,7 @@ APPRISE = delivery.send_by_apprise
 LOCK = "staging/locks/backup/shop.json"
 
 
-TICKS = 100
+TICKS = share(100)
 
 
 @pytest.fixture(params=["directory", pytest.param("seaweed", marks=pytest.mark.long)])
@@ -48,7 +49,7 @@ def released(store: Store, lock: str = LOCK) -> bool:
     return bool(json.loads(store.get(lock).body)["released"])
 
 
-def test_two_racing_runners_complete_each_of_100_ticks_once(tmp_path: Path, opened: Callable[[], Store]) -> None:
+def test_two_racing_runners_complete_each_tick_once(tmp_path: Path, opened: Callable[[], Store]) -> None:
     ran = tmp_path / "ran"
 
     def work(run: Run) -> Result:
