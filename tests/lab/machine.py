@@ -19,6 +19,7 @@ PROGRAMS = {
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
 }
+ARCHIVE = "http://deb.debian.org/debian"
 HOST_CERTIFICATES = Path("/usr/local/share/ca-certificates")
 APT_SECTIONS = ("Acquire::http", "Acquire::https", "Acquire::Languages", "Acquire::Check-", "Acquire::Retries")
 
@@ -75,14 +76,15 @@ def apt() -> Apt:
 
 
 def mirrors(targets: str) -> tuple[str, str]:
-    """The addresses of Debian's archive and its security archive, from lines "address release"."""
+    """The addresses of Debian's archive and its security archive, from lines "address release".
+
+    The apt of another distribution does not know them.
+    """
     lines = [line.split() for line in targets.splitlines()]
     security = [address for address, release in lines if "security" in release]
     plain = [address for address, release in lines if "security" not in release and "/debian" in address]
     if not plain:
-        raise LabCannotRun(
-            "hosts are made from Debian's archive, which this machine's apt does not have; add one to its sources"
-        )
+        return ARCHIVE, f"{ARCHIVE}-security"
     return plain[0], security[0] if security else f"{plain[0].rstrip('/')}-security"
 
 

@@ -38,8 +38,8 @@ def test_hosts_use_the_mirrors_and_the_proxy_of_this_machine() -> None:
     targets = "http://mirror.example/debian/ bookworm\nhttp://mirror.example/security/ bookworm-security\n"
     assert machine.mirrors(targets) == ("http://mirror.example/debian/", "http://mirror.example/security/")
     assert machine.mirrors("http://mirror.example/debian/ trixie\n")[1] == "http://mirror.example/debian-security"
-    with pytest.raises(machine.LabCannotRun, match="add one to its sources"):
-        machine.mirrors("https://apt.example/pgdg bookworm-pgdg\n")
+    ubuntu = "http://mirror.example/ubuntu/ noble\nhttp://mirror.example/ubuntu/ noble-security\n"
+    assert machine.mirrors(ubuntu) == (machine.ARCHIVE, f"{machine.ARCHIVE}-security")
     dump = 'APT::Architecture "amd64";\nAcquire::https::CaInfo "/etc/ca.pem";\n'
     settings = machine.settings(dump, "http://proxy.example:3128")
     assert settings == 'Acquire::https::CaInfo "/etc/ca.pem";\nAcquire::http::Proxy "http://proxy.example:3128";\n'

@@ -17,6 +17,7 @@ packages() {
 age                 the README decrypts a backup set without groundcrew
 bubblewrap          verifications isolate what a backup set executes
 chromium            the status page is looked at in a browser
+debian-archive-keyring the lab checks the packages of its hosts with it
 debootstrap         the lab makes hosts with it
 git                 scripts and hooks run on a repository
 iproute2            the lab's network
