@@ -2,6 +2,7 @@
 
     make test-fresh                                             # all systems: setup, demo, test-unit
     make test-fresh ARGS="debian-13 --targets setup test"       # one system, other targets
+    make test-fresh ARGS="debian-13 --targets 'test ARGS=-v'"   # with an argument
 
 Each system is made with debootstrap in .cache/fresh and entered with pivot_root. The last commit is cloned into it. It
 uses the resolver, the certificates and the settings for apt, pip and npm of this machine. What pip and npm download is
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -201,7 +203,7 @@ def try_system(system: System, targets: list[str]) -> Iterator[Result]:
             return
         variables = settings()
         for target in targets:
-            log = CACHE / f"{system.name}-{target}.log"
+            log = CACHE / log_name(system.name, target)
             print(f"{system.name}: make {target} (output: {log.relative_to(ROOT)})", flush=True)
             began = time.monotonic()
             passed = run(folder, target, variables, log)
@@ -211,6 +213,11 @@ def try_system(system: System, targets: list[str]) -> Iterator[Result]:
             if not passed:
                 print(log.read_text(errors="replace")[-3000:], file=sys.stderr)
                 return
+
+
+def log_name(system: str, target: str) -> str:
+    """The name of a file for the output of a target, which can have arguments."""
+    return "-".join([system, *re.findall(r"[\w.]+", target)]) + ".log"
 
 
 def _closing_line(log: Path) -> str:

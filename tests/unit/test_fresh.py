@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.fresh import PROGRAMS, SYSTEMS, Result, pip_settings, table
+from tests.fresh import PROGRAMS, SYSTEMS, Result, log_name, pip_settings, table
 
 
 def test_a_system_of_debian_comes_from_the_mirror_of_this_machine() -> None:
@@ -31,3 +31,7 @@ def test_the_table_lines_up() -> None:
         "debian-13  make setup      172  passed\n"
         "ubuntu     -                 0  not run"
     )
+
+
+def test_the_log_of_a_target_with_arguments_has_a_plain_name() -> None:
+    assert log_name("debian-13", "test ARGS=tests/lab") == "debian-13-test-ARGS-tests-lab.log"
