@@ -16,6 +16,7 @@ FORMS = (
     "restore point or xid:NUMBER for a transaction; to=? shows what can be restored"
 )
 BACKUPS_SHOWN = 10
+NO_BACKUP = 2  # a status code of pgBackRest
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,15 @@ def parse_info(stanza: Mapping[str, Any]) -> Reachable:
         ),
         newest_wal={each["database"]["repo-key"]: (each["id"], each["max"]) for each in archives},
     )
+
+
+def unreadable_repositories(stanza: Mapping[str, Any]) -> list[str]:
+    """Return a line for each repository that `pgbackrest info` could not read; one without a backup yet is fine."""
+    return [
+        f"repository {each['key']}: {each['status']['message']}"
+        for each in stanza["repo"]
+        if each["status"]["code"] not in (0, NO_BACKUP)
+    ]
 
 
 def parse_timelines(listing: Mapping[str, Any]) -> dict[int, datetime]:

@@ -30,6 +30,7 @@ from deploys.lib.postgres.reachable import (
     restore_options,
     target_faults,
     timeline_at,
+    unreadable_repositories,
 )
 from deploys.lib.postgres.server import PSQL
 from deploys.lib.postgres.setup import ManagedServer
@@ -42,6 +43,10 @@ UNFINISHED, FINISHED = f"{FOLDER}/unfinished", f"{FOLDER}/finished"
 SCRIPT, LOG = f"{FOLDER}/script", f"{FOLDER}/log"
 SAY = "groundcrew: "  # the start of our own lines in the log
 STILL_ARCHIVES = 600  # seconds: another server that archived this recently may still run
+LOST_REPOSITORY = (
+    "If a repository is lost, remove it from postgres_pitr in group data, and run this again: the restore then reads "
+    "the others. What only the lost one has can't be restored."
+)
 SPARE = 1.1  # the restored cluster also needs room for WAL
 GIB = 1024**3
 
@@ -98,9 +103,10 @@ def read_reachable(host: Host, pitr: Pitr) -> tuple[Reachable, dict[int, datetim
         stanzas = json.loads("".join(output)) if ok else []
     except ValueError:
         stanzas = []
-    if not stanzas or stanzas[0]["status"]["code"] not in (0, 2):  # 2: there is no backup yet
-        reason = output if not stanzas else [str(repo["status"]) for repo in stanzas[0]["repo"]]
-        raise RestoreRefused("\n".join(["pgBackRest can't read the repositories:", *reason]))
+    if not stanzas:
+        raise RestoreRefused("\n".join(["pgBackRest can't read the repositories:", *output]))
+    if unreadable := unreadable_repositories(stanzas[0]):
+        raise RestoreRefused("\n".join(["pgBackRest can't read each repository:", *unreadable, LOST_REPOSITORY]))
     reachable = parse_info(stanzas[0])
     until, timelines = {}, dict[int, datetime]()
     for repository, (archive_id, segment) in reachable.newest_wal.items():

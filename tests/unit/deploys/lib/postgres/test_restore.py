@@ -44,7 +44,7 @@ def test_options_are_read_and_all_mistakes_are_named() -> None:
 def test_a_listing_that_fails_is_no_empty_listing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The timelines would be missing then, and a restore to a moment could follow the wrong one."""
     stanza = {
-        "status": {"code": 0},
+        "repo": [{"key": 1, "status": {"code": 0, "message": "ok"}}],
         "db": [{"version": "15", "system-id": 77}],
         "archive": [{"database": {"repo-key": 1}, "id": "15-1", "max": f"{3:024X}"}],
     }
@@ -52,6 +52,27 @@ def test_a_listing_that_fails_is_no_empty_listing(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(restore, "run_silently", lambda *_: next(answers))
     pitr: Any = SimpleNamespace(stanza="main")
     with pytest.raises(restore.RestoreRefused, match=r"15-1/0{16} of repository 1:\n.*timeout after 10000ms"):
+        restore.read_reachable(cast("Host", None), pitr)
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "lost"),
+    [(0, "ok", False), (2, "no valid backups", False), (99, "[HostConnectError] timeout", True)],
+)
+def test_a_restore_reads_each_repository_or_says_how_to_leave_out_a_lost_one(
+    monkeypatch: pytest.MonkeyPatch, code: int, message: str, lost: bool
+) -> None:
+    repositories = [{"key": 1, "status": {"code": 0, "message": "ok"}}]
+    repositories.append({"key": 2, "status": {"code": code, "message": message}})
+    stanza = {"status": {"code": 4, "message": "different across repos"}, "repo": repositories, "db": []}
+    monkeypatch.setattr(restore, "run_silently", lambda *_: (True, [json.dumps([stanza])]))
+    pitr: Any = SimpleNamespace(stanza="main")
+    if not lost:
+        assert restore.read_reachable(cast("Host", None), pitr)[1] == {}
+        return
+    with pytest.raises(
+        restore.RestoreRefused, match=r"repository 2: .HostConnectError. timeout\nIf a repository is lost"
+    ):
         restore.read_reachable(cast("Host", None), pitr)
 
 
