@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyrage
 import pytest
@@ -26,7 +27,8 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.delenv("CREW_ROOT", raising=False)
 
 
-STORE = ("--store", "file:///var/lib/groundcrew")
+FOLDER = TemporaryDirectory(prefix="groundcrew-init-")  # it is removed when the process ends
+STORE = ("--store", f"file://{FOLDER.name}/store")
 
 
 def test_the_written_files_are_valid(crew: Crew, tmp_path: Path) -> None:
