@@ -21,6 +21,7 @@ _NEED_SUPERUSER = (
 )
 
 _ROWS = ("TABLE DATA ", "SEQUENCE SET ")
+_ON_ROWS = ("DEFAULT ACL ", " TABLE ", " COLUMN ", " SEQUENCE ")
 
 _LOGIN_ROLE = "SELECT rolcanlogin FROM pg_catalog.pg_roles WHERE rolname = %s"
 _RIGHTS = """SELECT rolname, rolsuper, rolcreaterole FROM pg_catalog.pg_roles
@@ -74,6 +75,8 @@ class RestoreLists:
     """The privileges on the schemas of extensions, which decide what the role can do there."""
     by_role: tuple[int, ...]
     privileges: tuple[int, ...]
+    on_rows: frozenset[int]
+    """Those of the privileges with which others can read or change rows."""
     refused: tuple[str, ...]
     """What only a superuser can restore although it can execute code of the set."""
     of_others: Mapping[int, str]
@@ -169,6 +172,7 @@ def restore_lists(listing: str, schemas_of_extensions: Collection[str], owner: s
         by_role=tuple(number for number, _ in by_role),
         schema_privileges=tuple(number for number, what in privileges.items() if what.startswith(on_schemas)),
         privileges=tuple(number for number, what in privileges.items() if not what.startswith(on_schemas)),
+        on_rows=frozenset(number for number, what in privileges.items() if any(kind in what for kind in _ON_ROWS)),
         refused=tuple(_without_owner(what) for _, what in by_role if what.startswith(need_superuser)),
         of_others={
             number: f"{_without_owner(what)} of {what.split()[-1]}"

@@ -37,7 +37,7 @@ def fill_tables(
     """Restore the tables of the task, optionally with the types, functions and schemas that they need.
 
     Return what was selected, and the rows of the tables that were counted on the way. Other roles get their
-    privileges last, once row security is enabled.
+    privileges on rows last, once row security is enabled. Those on schemas come first: owners of indexes need them.
 
     With `rows_only`, they get no indexes, constraints and statistics.
     """
@@ -48,7 +48,8 @@ def fill_tables(
         lists = read_lists(task, archive)
         definitions, privileges = lists.by_role, lists.privileges
         if task.role is None:
-            definitions, privileges = (*lists.extensions, *definitions), (*lists.schema_privileges, *privileges)
+            definitions = (*lists.extensions, *definitions)
+            privileges = tuple(number for number in privileges if number in lists.on_rows)
         definitions = among(definitions, entries)
         use_list = files.enter_context(list_file(definitions))
         with task.run.step("definitions"):
@@ -59,6 +60,9 @@ def fill_tables(
                     restore_privileges(task, archive, among(lists.schema_privileges, entries))
                     task.role.own_database(task.into, schemas_of_extensions(task.stored))
             restore_definitions(task, "pre-data", archive, use_list)
+            if task.role is None:
+                first = [n for n in (*lists.schema_privileges, *lists.privileges) if n not in lists.on_rows]
+                restore_privileges(task, archive, among(first, entries))
         with task.run.step("rows"):
             steps = [(part, _row_entries(task, part, selection)) for part in _parts(task, selection)]
             counts = restore_rows(task, steps)

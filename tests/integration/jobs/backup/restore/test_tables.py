@@ -16,6 +16,18 @@ Shop = Callable[..., Database]
 New = Callable[..., Database]
 
 
+# The index can be built only once the owner of the table may use the schema of the extension.
+_INDEX_OF_AN_OWNER = (
+    "CREATE SCHEMA extensions",
+    "CREATE EXTENSION vector SCHEMA extensions",
+    "CREATE FUNCTION key_of(text) RETURNS int IMMUTABLE LANGUAGE plpgsql AS "
+    "'BEGIN RETURN extensions.vector_dims(''[1,2]''::extensions.vector) + pg_catalog.length($1); END'",
+    "GRANT USAGE ON SCHEMA extensions TO shop_reader",
+    "CREATE INDEX orders_key ON orders (key_of(items ->> 'n'))",
+    "ALTER TABLE orders OWNER TO shop_reader",
+)
+
+
 def tables(database: Database) -> list[str]:
     found = database.ask(
         "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace::regnamespace::text"
@@ -55,6 +67,7 @@ def test_restores_tables_with_their_dependencies_into_an_empty_database(
     repository: Repository, shop: Shop, database: New
 ) -> None:
     origin, target = shop(16), database(16)
+    origin.run(*_INDEX_OF_AN_OWNER)
     repository.environment(text=repository.section("shop", origin))
     repository.backup()
     code, output = restore(
