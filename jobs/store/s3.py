@@ -224,7 +224,11 @@ class S3Store:
         from boto3.s3.transfer import TransferConfig, create_transfer_manager
 
         bucket, full_key = self._location.bucket, self._above + key
-        config = TransferConfig(multipart_threshold=COPIED_PART, multipart_chunksize=COPIED_PART)
+        config = TransferConfig(
+            multipart_threshold=COPIED_PART,
+            multipart_chunksize=COPIED_PART,
+            preferred_transfer_client="classic",  # AWS's runtime, where it is installed, cannot copy
+        )
         with translated_errors(self._location, "s3:PutObject", key):
             source: CopySourceTypeDef = {"Bucket": bucket, "Key": full_key, "VersionId": version_id}
             with create_transfer_manager(self._client, config) as manager:

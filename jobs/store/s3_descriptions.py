@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,9 @@ class DescriptionLoader(Loader):
 
 
 def description_loader(data_path: str | None) -> DescriptionLoader:
-    """Return a loader for the directories of botocore, of the user, and of $AWS_DATA_PATH."""
-    paths = create_loader(data_path).search_paths
+    """Return a loader for the directories of botocore, of the user, and of $AWS_DATA_PATH.
+
+    Directories that this user may not enter do not count, as for botocore: $HOME can be another user's.
+    """
+    paths = [path for path in create_loader(data_path).search_paths if os.access(path, os.R_OK | os.X_OK)]
     return DescriptionLoader(paths, PlainFiles(), include_default_search_paths=False)

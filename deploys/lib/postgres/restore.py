@@ -44,8 +44,8 @@ SCRIPT, LOG = f"{FOLDER}/script", f"{FOLDER}/log"
 SAY = "groundcrew: "  # the start of our own lines in the log
 STILL_ARCHIVES = 600  # seconds: another server that archived this recently may still run
 LOST_REPOSITORY = (
-    "If a repository is lost, remove it from postgres_pitr in group data, and run this again: the restore then reads "
-    "the others. What only the lost one has can't be restored."
+    "If one is lost, or has no stanza yet, remove it from postgres_pitr in group data, and run this again: the restore "
+    "then reads the others. What only this one has can't be restored."
 )
 SPARE = 1.1  # the restored cluster also needs room for WAL
 GIB = 1024**3
@@ -106,7 +106,7 @@ def read_reachable(host: Host, pitr: Pitr) -> tuple[Reachable, dict[int, datetim
     if not stanzas:
         raise RestoreRefused("\n".join(["pgBackRest can't read the repositories:", *output]))
     if unreadable := unreadable_repositories(stanzas[0]):
-        raise RestoreRefused("\n".join(["pgBackRest can't read each repository:", *unreadable, LOST_REPOSITORY]))
+        raise RestoreRefused("\n".join(["pgBackRest can't read these repositories:", *unreadable, LOST_REPOSITORY]))
     reachable = parse_info(stanzas[0])
     until, timelines = {}, dict[int, datetime]()
     for repository, (archive_id, segment) in reachable.newest_wal.items():

@@ -22,15 +22,16 @@ _SMALL_SAMPLE = "-c default_statistics_target=1"
 _FIRST_WITH_ONLY = 18
 
 # Before PostgreSQL 18, ANALYZE of a partitioned table analyses its partitions, too.
-_TABLES = """WITH listed AS (SELECT c.oid
+_TABLES = """WITH listed AS (SELECT c.oid, c.relispartition
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
     WHERE relkind IN ('r', 'm', 'p') AND relpersistence <> 't' AND nspname !~ '^pg_' AND nspname <> 'information_schema'
     AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
     AND (%(all)s OR (nspname, relname) IN (SELECT * FROM ROWS FROM (
         pg_catalog.unnest(%(schemas)s::name[]), pg_catalog.unnest(%(names)s::name[])))))
 SELECT oid::pg_catalog.regclass::pg_catalog.text FROM listed
-    WHERE %(each)s OR NOT EXISTS (SELECT FROM pg_catalog.pg_partition_ancestors(listed.oid) ancestor
-        JOIN listed parent ON parent.oid = ancestor.relid WHERE parent.oid <> listed.oid)
+    WHERE %(each)s OR NOT relispartition OR (NOT %(all)s AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_partition_ancestors(listed.oid) ancestor
+        JOIN listed parent ON parent.oid = ancestor.relid WHERE parent.oid <> listed.oid))
     ORDER BY COALESCE((SELECT pg_catalog.sum(pg_catalog.pg_relation_size(relid))
         FROM pg_catalog.pg_partition_tree(oid)), pg_catalog.pg_relation_size(oid)) DESC"""
 

@@ -43,3 +43,12 @@ def test_the_directories_of_the_variable_come_first(tmp_path: Path, monkeypatch:
     assert loader.load_service_model("own", "service-2") == {"metadata": {}}
     assert loader.load_data("partitions") == []
     assert loader.load_service_model("s3", "service-2")["metadata"]["serviceId"] == "S3"
+
+
+def test_a_directory_that_cannot_be_entered_does_not_count(tmp_path: Path) -> None:
+    inside = tmp_path / ("x" * 300) / "models"  # as with $HOME of another user, asking for it is an OSError
+    with pytest.raises(OSError, match="too long"):
+        inside.is_dir()
+    loader = description_loader(str(inside))
+    assert str(inside) not in loader.search_paths
+    assert "s3" in loader.list_available_services("service-2")

@@ -70,9 +70,7 @@ def test_a_restore_reads_each_repository_or_says_how_to_leave_out_a_lost_one(
     if not lost:
         assert restore.read_reachable(cast("Host", None), pitr)[1] == {}
         return
-    with pytest.raises(
-        restore.RestoreRefused, match=r"repository 2: .HostConnectError. timeout\nIf a repository is lost"
-    ):
+    with pytest.raises(restore.RestoreRefused, match=r"repository 2: .HostConnectError. timeout\nIf one is lost"):
         restore.read_reachable(cast("Host", None), pitr)
 
 
