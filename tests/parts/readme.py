@@ -11,7 +11,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGES = [
     ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("*/README.md")),
-    ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md", ROOT / "tests" / "bench" / "README.md",
+    *sorted(ROOT.glob("jobs/*/README.md")), *sorted(ROOT.glob("terraform/modules/*/README.md")),
+    ROOT / "AGENTS.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md",
+    ROOT / "tests" / "bench" / "README.md",
 ]  # fmt: skip
 OURS = ("crew", "make", "pyinfra")
 

@@ -11,6 +11,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
 from jobs import cli
 from tests.parts.made import TARGETS
@@ -29,6 +30,16 @@ def test_links_lead_to_files_and_headings_that_are_there(page: Path) -> None:
         assert target.exists(), link
         assert target.is_relative_to(ROOT), link
         assert not heading or heading in headings(target), link
+
+
+@EACH
+def test_indented_lines_are_code(page: Path) -> None:
+    """Four spaces below an item of a list make a paragraph, in which the lines of a command run together."""
+    text = page.read_text()
+    blocks = [token.map for token in MarkdownIt().parse(text) if token.type in ("code_block", "fence") and token.map]
+    code = {number for first, end in blocks for number in range(first, end)}
+    lines = enumerate(text.splitlines())
+    assert [line for number, line in lines if line.startswith("    ") and number not in code] == []
 
 
 @cache
