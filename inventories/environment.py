@@ -744,13 +744,13 @@ class Cost:
         example="{ network = 200, cluster = 900 }",
     )
     untagged: int = toml_key(
-        value_types.PERCENT,
+        value_types.PERCENT_OF_ALL,
         "percentage of usage without owner_tag or stack_tag that is a finding",
         default=10,
         example="10",
     )
     commitments: int | None = toml_key(
-        value_types.PERCENT,
+        value_types.PERCENT_OF_ALL,
         "percentage of savings plans and reservations that must be used; less is a finding",
         default=None,
         example="90",

@@ -34,7 +34,7 @@ def apps_command(
     """Show the apps that passed their tests in an environment.
 
     deploys/k3s_apps.py records them with `apps_record = True`: the chart's version, the digests of images and a hash of
-    the values. With `apps_proven_in`, it deploys only what has passed in the environment named there.
+    the objects. With `apps_proven_in`, it deploys only what has passed in the environment named there.
     """
     from jobs.apps import forget_app, read_deployed, record_apps
     from jobs.run.documents import utc_now

@@ -37,12 +37,12 @@ COMMANDS = {
 }
 
 
-_OF_BACKUPS = ("list", "show", "restore", "verify", "fetch", "pin", "unpin", "prune", "undelete")
-_OF_STACKS = ("bootstrap", "plan", "apply", "destroy", "output", "unlock", "states", "terraform")
+_OF_BACKUPS = ("list", "show", "restore", "verify", "fetch", "pin", "unpin", "prune", "undelete", "evidence")
+_OF_STACKS = ("bootstrap", "plan", "apply", "destroy", "output", "unlock", "states", "rollback", "terraform")
 MEANT = {
     **{name: f"crew backups {name}" for name in _OF_BACKUPS},
     **{name: f"crew stacks {name}" for name in _OF_STACKS},
-    **{name: f"crew run {name}" for name in ("backup", "retention", "copy", "refresh")},
+    **{name: f"crew run {name}" for name in ("backup", "retention", "copy", "refresh", "hosts", "digest")},
     "export": "crew schedule export",
     "logs": "crew runs ENV --last",
 }

@@ -23,7 +23,7 @@ def evidence_command(
     ctx: typer.Context,
     environment_name: EnvironmentName,
     since: Annotated[
-        str, typer.Option("--since", metavar="TIME", help="Begin of the period: 2026-10-01, 90d, or an ISO time.")
+        str, typer.Option("--since", metavar="TIME", help="Start of the period: 2026-10-01, 90d, or an ISO time.")
     ],
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write a page to FILE, and its signature to FILE.sig.")

@@ -66,7 +66,7 @@ NewKeyFile = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="Create an age key pair and write its secret key to FILE; create two keys that sign, beside it.",
+        help="Create an age key pair and write its secret key to FILE; also create two signing keys beside it.",
     ),
 ]
 NewAlerts = Annotated[

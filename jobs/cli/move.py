@@ -24,7 +24,7 @@ To = Annotated[str, typer.Option("--to", metavar="URL", help="New place: s3://bu
 Region = Annotated[str, typer.Option(metavar="REGION", help="AWS region of the new bucket.", show_default=False)]
 Endpoint = Annotated[str, typer.Option(metavar="URL", help="URL of an S3-compatible server.", show_default=False)]
 Profile = Annotated[str, typer.Option(metavar="NAME", help="AWS profile for the new bucket.", show_default=False)]
-MaxParts = Annotated[int, typer.Option(metavar="N", min=10, max=10_000, help="Most parts of an upload there.")]
+MaxParts = Annotated[int, typer.Option(metavar="N", min=10, max=10_000, help="Maximum number of parts in one upload.")]
 
 
 def copy_command(

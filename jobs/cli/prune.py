@@ -32,7 +32,7 @@ PruneVersions = Annotated[
 SetToRemove = Annotated[
     str | None,
     typer.Option(
-        "--set", metavar="ID", help="Remove only this set: untrusted, of the future, or without its manifest."
+        "--set", metavar="ID", help="Remove only this set: untrusted, dated in the future, or without its manifest."
     ),
 ]
 

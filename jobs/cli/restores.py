@@ -101,8 +101,8 @@ AsRole = Annotated[
     typer.Option(
         "--as",
         metavar="ROLE",
-        help="If a superuser restores: make this role the owner of everything, without superuser rights for functions "
-        "of the set (default: keep the owner; the superuser's name: let the superuser run them).",
+        help="If a superuser restores: role that owns everything afterwards. Functions of the set run without superuser "
+        "rights, unless ROLE is this superuser (default: the owner of the database).",
     ),
 ]
 AsRolePasswordFrom = Annotated[
@@ -149,7 +149,7 @@ def restore_command(
     the rows of one table beside the live one, without constraints. The restore checks the hash of every piece.
 
     PostgreSQL executes functions of the set while it restores it: in check constraints, indexes and generated columns.
-    If a superuser restores the database of another role, they run as a temporary role without rights.
+    If a superuser restores the database of another role, a temporary role without rights executes them.
     """
     from jobs.run import unrecorded_run
 

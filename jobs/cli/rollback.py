@@ -35,10 +35,10 @@ def rollback_command(
 ) -> int:
     """Apply the code of an earlier commit to a stack.
 
-    Shows the plan of that code and of its values, asks, and applies exactly this plan. Goes back to the commit of the
-    last apply that went well and had other code than the newest apply, but never to code that a rollback has left. The
-    checkout stays as it is, so revert the bad commit there, too. To restore only the state, use: crew stacks states
-    --restore
+    Shows the plan of that code and of its values, asks, and applies exactly this plan. Without --to, goes back to the
+    last successful apply whose code differs from that of the newest apply, but never to code that a rollback has left.
+    The checkout stays as it is, so revert the bad commit there, too. To restore only the state, use: crew stacks
+    states --restore
     """
     from jobs.stacks.commits import code_of_commit, commit_title
     from jobs.stacks.execution import repository_root

@@ -21,7 +21,7 @@ app = new_app()
 
 JOB_SUMMARIES = {
     "backup": "Take a backup set of each database.",
-    "verify": "Restore the newest unverified set of each database, and each stanza, and look at them.",
+    "verify": "Restore the newest unverified set of each database, and each stanza, and check the result.",
     "retention": "Remove the backup sets that the policy `keep` does not cover.",
     "copy": "Copy the sets of each database to the second places under [copies].",
     "drift": "Compare each Terraform stack with the cloud.",

@@ -34,8 +34,8 @@ OptionalJob = Annotated[
     str | None,
     typer.Argument(
         metavar="JOB",
-        help="Job, such as backup, or a command: restore, apply, rollback, destroy, terraform, unlock, pin, unpin "
-        "(default: all).",
+        help="Job, such as backup, or a command: restore, undelete, pin, unpin, apply, rollback, destroy, unlock, "
+        "terraform (default: all).",
         autocompletion=complete_job,
     ),
 ]
@@ -82,8 +82,8 @@ def runs_command(
 ) -> int:
     """List runs, or show one run with its log.
 
-    Lists running jobs first, then ended runs, newest first: runs of jobs, and restores, applies, rollbacks, destroys,
-    unlocks, pins and unpins by hand, and crew stacks terraform. A run that was killed is listed as died.
+    Lists running jobs first, then ended runs, newest first: runs of jobs, and of commands that change data, such as a
+    restore or an apply. A run that was killed is listed as died.
     """
     from jobs.run.holders import read_holders
 

@@ -75,8 +75,8 @@ def list_sets_command(
 ) -> None:
     """List backup sets, and which retention rules keep each set.
 
-    Newest first: the newest 3 of each database, or all of the named database. Databases of a server stand under its
-    name. Times are in the environment's timezone. Reads only the store's listing. Untrusted and incomplete sets follow,
+    Newest first: the newest 3 of each database, or all of the named database. The databases of a server are grouped
+    under its name. Times are in the environment's timezone. Reads only the store's listing. Untrusted and incomplete sets follow,
     then what the stanzas of [pitr] can restore.
     """
     from jobs.backup import databases_with_sets
@@ -480,8 +480,8 @@ def fetch_command(
     """Download one part of a backup set.
 
     Decrypts and decompresses the part and checks its hash. Never overwrites a file. Delete the file when you no longer
-    need it, because it is not encrypted. Roles are an SQL script; other parts are archives for
-    pg_restore.
+    need it, because it is not encrypted. defs and rest are archives for pg_restore, roles is an SQL script, and rows-…
+    are scripts for psql.
     """
     from jobs.backup import STDOUT, default_file, find_part, write_part
     from jobs.run import unrecorded_run

@@ -60,7 +60,7 @@ def undelete_command(
         _confirm(environment, f"{verb} set {plan.set.id} of {database}", yes=yes, yes_to=yes_to)
         _bring_back(environment, past, present, plan)
     if as_json:
-        output.print_json(_as_json(plan, dry_run=dry_run))
+        output.print_json(_document(plan, dry_run=dry_run))
         return
     output.say(_sentence(plan, dry_run=dry_run), "" if plan.is_done or dry_run else output.GOOD)
     if plan.lost and not dry_run:
@@ -181,7 +181,7 @@ def _sentence(plan: _Plan, *, dry_run: bool) -> str:
     return f"Set {name} is as it was then: nothing to bring back."
 
 
-def _as_json(plan: _Plan, *, dry_run: bool) -> dict[str, Any]:
+def _document(plan: _Plan, *, dry_run: bool) -> dict[str, Any]:
     return {
         "environment": plan.set.environment,
         "database": plan.set.database,

@@ -577,6 +577,13 @@ BROKEN = {
             'cost.thresholds.2: "50%" is not a percentage; use a whole number from 1 to 1000',
         ],
     ),
+    "more than all usage": (
+        WHOLE + "[cost]\nbudget = 1\nuntagged = 101\ncommitments = 900\n",
+        [
+            "cost.untagged: 101 is not a percentage; use a whole number from 1 to 100",
+            "cost.commitments: 900 is not a percentage; use a whole number from 1 to 100",
+        ],
+    ),
     "a filter with an unknown key": (
         WHOLE + '[cost]\nbudget = 1\nfilter = { tag = { Environment = 3 }, account = "1" }\n',
         [

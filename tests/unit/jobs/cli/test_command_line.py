@@ -31,6 +31,8 @@ CREW = [sys.executable, "-m", "jobs.cli"]
         (["list", "try"], "use: crew backups list"),
         (["verify", "try", "shop"], "use: crew backups verify"),
         (["logs"], "use: crew runs ENV --last"),
+        (["rollback", "try", "network"], "use: crew stacks rollback"),
+        (["hosts", "try"], "use: crew run hosts"),
         (["backups", "fetch", "try", "shop", "defs", "--to", "-", "--json"], "both write to stdout"),
         (["runs", "try", "--limit", "none"], "(crew runs --help)"),
         (["alerts"], "Usage: crew alerts"),

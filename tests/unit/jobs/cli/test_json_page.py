@@ -16,3 +16,4 @@ def test_every_command_prints_json() -> None:
     assert commands().keys() - fields_by_command().keys() == WITHOUT_JSON
     empty = [name for name, fields in {**fields_by_command(), **fields_of_objects()}.items() if not fields]
     assert empty == []
+    assert all(fields_of_objects()), "a function named _as_json gives its object no name"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.run.by_hand import RECORDED_COMMANDS
 from jobs.run.lease import Holder, holder_to
 from tests.unit.jobs.cli.conftest import Crew, Write, databases
 
@@ -26,6 +27,11 @@ def test_runs_are_listed_newest_first(crew: Crew, write: Write) -> None:
     assert "the disk is full" in crew("runs", "try", "count", "broken").out
     assert crew("runs", "try", "count", "odd").out.startswith("try: no runs of count odd since ")
     assert len(crew("runs", "try", "-n", "1", "--json").json["runs"]) == 1
+
+
+def test_the_help_names_each_command_that_leaves_a_record(crew: Crew) -> None:
+    help_text = crew("runs", "--help").out
+    assert [command for command in RECORDED_COMMANDS if command not in help_text] == []
 
 
 def test_one_run_is_shown_with_its_log(crew: Crew, write: Write) -> None:
