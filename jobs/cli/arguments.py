@@ -298,8 +298,8 @@ StoreAsOf = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
-        help="Read the store as it was at this time (2026-11-20, 02:00, or '2026-11-20 03:00'), before later changes and "
-        "deletions. Needs a bucket with versioning.",
+        help="Read the store as it was at this time (2026-11-20, 02:00, or '2026-11-20 03:00'), before later changes "
+        "and deletions. Needs a bucket with versioning.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout and nothing else.")]

@@ -101,8 +101,8 @@ AsRole = Annotated[
     typer.Option(
         "--as",
         metavar="ROLE",
-        help="If a superuser restores: role that owns everything afterwards. Functions of the set run without superuser "
-        "rights, unless ROLE is this superuser (default: the owner of the database).",
+        help="If a superuser restores: role that owns everything afterwards. Functions of the set run without "
+        "superuser rights, unless ROLE is this superuser (default: the owner of the database).",
     ),
 ]
 AsRolePasswordFrom = Annotated[

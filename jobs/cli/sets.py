@@ -76,8 +76,8 @@ def list_sets_command(
     """List backup sets, and which retention rules keep each set.
 
     Newest first: the newest 3 of each database, or all of the named database. The databases of a server are grouped
-    under its name. Times are in the environment's timezone. Reads only the store's listing. Untrusted and incomplete sets follow,
-    then what the stanzas of [pitr] can restore.
+    under its name. Times are in the environment's timezone. Reads only the store's listing. Untrusted and incomplete
+    sets follow, then what the stanzas of [pitr] can restore.
     """
     from jobs.backup import databases_with_sets
 
