@@ -233,7 +233,7 @@ def _deploys(environment: Environment, around: Surroundings) -> Iterator[Fault]:
             fact = f"deploys/{name}.py does not exist"
             yield ("hosts", "deploys", str(number)), f"{fact}; {suggestion(name, around.deploys)}"
         elif name in settings.deploys[: number - 1]:
-            yield ("hosts", "deploys", str(number)), f"{as_written(name)} is there twice; remove one of them"
+            yield ("hosts", "deploys", str(number)), f"{as_written(name)} is listed twice; remove one of them"
 
 
 def _thresholds(environment: Environment) -> Iterator[Fault]:

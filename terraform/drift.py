@@ -37,7 +37,7 @@ MEANING = {
     DriftKind.MISSING: "deleted outside; the next apply creates it again",
     DriftKind.CHANGED: "changed outside; the next apply reverts it",
     DriftKind.STATE_ONLY: "changed or deleted outside, and no plan reverts it; the next apply records it in the state",
-    DriftKind.CHECK_FAILED: "a check in the code does not hold; this alone changes no exit code",
+    DriftKind.CHECK_FAILED: "a check in the code fails; this alone changes no exit code",
     DriftKind.PENDING: "in the code, but not applied yet",
 }
 
@@ -249,7 +249,7 @@ def _other_than_changes(plan: Plan) -> Iterator[DriftFinding]:
     later = [(invocation.address, f"invoke {invocation.trigger}".rstrip()) for invocation in plan.invocations]
     later += [(change.address, f"{change.action} later: {change.reason}") for change in plan.deferred]
     if not plan.is_complete and not plan.deferred:
-        later.append(("the plan", "make again after the next apply, since Terraform left changes out"))
+        later.append(("the plan", "plan again after the next apply, since this plan lacks changes"))
     for address, action in later:
         yield DriftFinding(DriftKind.PENDING, address, "", "", "", action)
 

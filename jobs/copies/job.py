@@ -37,7 +37,7 @@ def work(run: Run) -> Result:
 
     settings, database = split_copy(run.environment, run.subject)
     if settings is None:
-        raise UnknownName(f"--only {run.subject}: this is no copy; name COPY or COPY.DATABASE")
+        raise UnknownName(f"--only {run.subject}: this is not a copy; name COPY or COPY.DATABASE")
     try:
         target = open_separate_copy(run.store, run.environment, settings, "copy")
     except NotMarked as error:

@@ -225,6 +225,6 @@ class _Copier:
         except Exists:
             if self.target.get(key, len(body)).body != body:
                 raise BackupError(
-                    f"{self.target.url}: {key} is another one than in {self.source.url}, so the set cannot be "
+                    f"{self.target.url}: {key} differs from that in {self.source.url}, so the set cannot be "
                     "completed there; find out who wrote it, and remove it"
                 ) from None

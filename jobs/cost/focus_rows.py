@@ -158,7 +158,7 @@ def _day(text: str) -> date:
         day = date.fromisoformat(text[:10])
         if day.year in YEARS:
             return day
-    raise ValueError(f"ChargePeriodStart is no time: {text[:40]!r}")
+    raise ValueError(f"ChargePeriodStart is not a time: {text[:40]!r}")
 
 
 def _kind(category: str) -> ChargeKind:
@@ -175,14 +175,14 @@ def _cost(text: str, column: str) -> Decimal:
     except InvalidOperation:
         cost = Decimal("NaN")
     if not cost.is_finite() or abs(cost) >= 10**15:
-        raise ValueError(f"{column} is no amount: {text[:40]!r}")
+        raise ValueError(f"{column} is not an amount: {text[:40]!r}")
     return cost
 
 
 @lru_cache(64)
 def _unit(text: str) -> str:
     if len(text) != 3 or not text.isascii() or not text.isupper():
-        raise ValueError(f"BillingCurrency is no currency: {text[:40]!r}")
+        raise ValueError(f"BillingCurrency is not a currency: {text[:40]!r}")
     return text
 
 
@@ -195,5 +195,5 @@ def _values(text: str, names: tuple[str, ...]) -> tuple[str, ...]:
         tags = json.loads(text)
         found = [tags.get(name) for name in names]
     except (ValueError, AttributeError, RecursionError):
-        raise ValueError(f"Tags is no JSON object: {text[:40]!r}") from None
+        raise ValueError(f"Tags is not a JSON object: {text[:40]!r}") from None
     return tuple(value if isinstance(value, str) else "" for value in found)

@@ -77,5 +77,5 @@ def nested_as_text(value: object) -> str:
         try:
             value = dict(value)
         except TypeError as error:
-            raise ValueError(f"a list is no map of tags: {str(value)[:40]}") from error
+            raise ValueError(f"a list is not a map of tags: {str(value)[:40]}") from error
     return json.dumps(value, default=str) if isinstance(value, Mapping) else str(value)

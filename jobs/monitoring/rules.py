@@ -257,7 +257,7 @@ RULES = (
         f"{REPLICATION}_fenced == 1",
         "1h",
         "warning",
-        "{{ $labels.instance }} is fenced, because another server was promoted, so there is a standby less",
+        "{{ $labels.instance }} is fenced, because another server was promoted, so one standby is missing",
         "Let it join again: deploys/postgres_promote.py --data rejoin=HOST",
     ),
     Rule(

@@ -104,7 +104,7 @@ class AlertQueue:
         try:
             return quiet_hours.claim_waiting(self._environment, self._store, self._now)
         except (StoreError, Failed) as error:
-            self._log.warning("alerts that wait not readable; the next run tries again", why=redact(str(error)))
+            self._log.warning("waiting alerts not readable; the next run tries again", why=redact(str(error)))
             return []
 
     def _claim(self, record: Record) -> list[ClaimedMessages]:

@@ -103,7 +103,9 @@ def read_kept_plans(run: Run, identifier: str) -> KeptPlans:
 
     name = run.environment.name
     if not _ID.fullmatch(identifier):
-        raise ChangeRefused(f"{name}: {identifier!r} is no ID of kept plans; crew stacks plan {name} --keep prints one")
+        raise ChangeRefused(
+            f"{name}: {identifier!r} is not an ID of kept plans; crew stacks plan {name} --keep prints one"
+        )
     try:
         body = run.store.get(f"{_folder(run)}{identifier}.json").body
     except Missing:  # the error names no other ID: everybody who can write the store can keep plans there

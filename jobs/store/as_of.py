@@ -137,4 +137,4 @@ class StoreAsOf:
         return version
 
     def _read_only(self, *_: object) -> ReadOnly:
-        return ReadOnly(f"{self.url}: this is the past, which cannot be changed; leave --store-as-of away to write")
+        return ReadOnly(f"{self.url}: the past cannot be changed; omit --store-as-of to write")

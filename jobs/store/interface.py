@@ -36,7 +36,7 @@ class WrongHash(StoreError):
     """The bytes of an upload do not have the expected hash, so the upload was not completed."""
 
     def __init__(self, key: str, found: str) -> None:
-        super().__init__(f"{key}: its sha256 is {found}, which is another one than expected")
+        super().__init__(f"{key}: its sha256 is {found}, which is not the expected one")
         self.found = found
 
 

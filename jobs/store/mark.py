@@ -41,7 +41,9 @@ def require_mark(store: Store, environment: str, setting: str = "store.url") -> 
             f"{store.url}: {_why_not_marked(environment, environments_in(store), setting)}: {make}"
         ) from None
     if b'"environment"' not in mark.body:
-        raise StoreError(f"{store.url}: {mark_key(environment)} is no mark of groundcrew; check {setting} and endpoint")
+        raise StoreError(
+            f"{store.url}: {mark_key(environment)} is not a mark of groundcrew; check {setting} and endpoint"
+        )
 
 
 def require_another_place(copy: Store, store: Store, environment: str, setting: str) -> None:

@@ -233,7 +233,7 @@ def summary_lines(
         elif int(file) < FIRST_OWN_NUMBER:
             others += sum(counts.values())
         else:
-            yield f"database {database}, file {file}, which is no table any more, or a part of one (TOAST): {text}"
+            yield f"database {database}, file {file}, which is no longer a table, or a part of one (TOAST): {text}"
     if others:
         yield f"{others} changes of PostgreSQL's own tables: definitions, roles, statistics"
     if any(kind == "deleted" for *_, kind in written.changes):

@@ -263,8 +263,8 @@ def plan_standby(name: str, found: StandbyState, primary: str, system: str, *, r
         return StandbyPlan(build=True, keep=found.own_data)
     if not found.is_standby:
         return StandbyPlan(
-            fault=f"{name} is no standby: it was a primary of the same cluster, or was promoted. It joins again with "
-            f"deploys/postgres_promote.py --data rejoin={name}, which saves what only it has"
+            fault=f"{name} is not a standby: it was a primary of the same cluster, or was promoted. It joins again "
+            f"with deploys/postgres_promote.py --data rejoin={name}, which saves what only it has"
         )
     return StandbyPlan(build=rebuild)
 

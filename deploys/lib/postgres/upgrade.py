@@ -40,7 +40,7 @@ def upgrade_faults(data: Any, *, has_pitr: bool, has_standbys: bool) -> Iterator
     if has_standbys:
         yield (
             "standbys can't follow an upgrade: take them out of postgres_standbys, run deploys/postgres.py, upgrade, "
-            "and add them again; they are made anew"
+            "and add them again; they are made again"
         )
     mode, old, backup = (str(data.get(name) or "") for name in ("mode", "from", "backup"))
     if mode and mode not in MODES:

@@ -70,7 +70,7 @@ def choose_set(
     newest = candidates[-1]
     option = "--set" if newest.untrusted is None else "--trust-unsigned"
     reason = why_unusable(newest, now)
-    raise BackupError(f"{database}: no set can be used; {reason}; to use it all the same: {option} {newest.id}")
+    raise BackupError(f"{database}: no set can be used; {reason}; to use it anyway: {option} {newest.id}")
 
 
 def chosen_and_older(sets: Iterable[Set], chosen: Set, now: datetime) -> Iterator[Set]:

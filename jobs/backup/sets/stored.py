@@ -97,7 +97,7 @@ def open_set(store: Store, backup_set: Set, decrypt_with: Secret | None, *, trus
         raise UnreadableSet(str(error)) from None
     vouched = backup_set.signed_manifest
     if vouched is not None and vouched != hashlib.sha256(body).hexdigest() and not trust_unsigned:
-        raise _changed(backup_set, "its manifest is another one")
+        raise _changed(backup_set, "its manifest differs")
     signer, untrusted = None, None
     documents = {MANIFEST: body}
     try:
@@ -160,7 +160,7 @@ def require_pieces(stored: StoredSet) -> None:
             if piece.key not in sizes:
                 raise part_damaged(stored.manifest, part, f"piece {piece.key} is missing in the store")
             if sizes[piece.key] != piece.size:
-                raise part_damaged(stored.manifest, part, f"piece {piece.key} has not {piece.size} bytes")
+                raise _wrong_size(stored.manifest, part, piece, sizes[piece.key])
 
 
 def read_piece(stored: StoredSet, part: Part, piece: PartPiece, check: Callable[[], None]) -> Iterator[bytes]:
@@ -186,7 +186,12 @@ def read_unhashed(stored: StoredSet, part: Part, piece: PartPiece, check: Callab
     except Missing:
         raise part_damaged(stored.manifest, part, f"piece {piece.key} is missing in the store") from None
     if size != piece.size:
-        raise part_damaged(stored.manifest, part, f"piece {piece.key} has not {piece.size} bytes")
+        raise _wrong_size(stored.manifest, part, piece, size)
+
+
+def _wrong_size(manifest: Manifest, part: Part, piece: PartPiece, found: int) -> Damaged:
+    size = f"only {found} of its" if found < piece.size else "more than"
+    return part_damaged(manifest, part, f"piece {piece.key} has {size} {piece.size} bytes")
 
 
 def wrong_hash(manifest: Manifest, part: Part, piece: PartPiece, found: str) -> Damaged:
@@ -210,7 +215,7 @@ def _fault_of_manifest(backup_set: Set, body: bytes, written: Manifest, mismatch
     if (fault := backup_set.untrusted) is not None:
         return fault
     if marker is not None and marker.manifest_sha256 != hashlib.sha256(body).hexdigest():
-        return "its manifest is another one than its run wrote"
+        return "its manifest is not the one that its run wrote"
     return NOT_ENCRYPTED if trust.encrypted and not written.encrypted else None
 
 
@@ -236,7 +241,7 @@ def place_mismatch(written: Manifest, found: Manifest) -> str | None:
 def require_original_place(stored: StoredSet) -> None:
     """Raise if the set was copied or renamed: it is used only if a person names it."""
     if stored.mismatch is not None:
-        raise BackupError(f"{stored.mismatch}; to use it all the same, restore it by --set {stored.manifest.set}")
+        raise BackupError(f"{stored.mismatch}; to use it anyway, restore it with --set {stored.manifest.set}")
 
 
 def read_part(stored: StoredSet, part: Part, sink: Sink, check: Callable[[], None] = lambda: None) -> None:

@@ -109,7 +109,7 @@ def _identity(connection: psycopg.Connection[Any]) -> DatabaseIdentity:
 def standby_fault(found: StandbyStatus, primary: DatabaseIdentity | None) -> str:
     """Return why a server can't be dumped in place of its primary; "" if it can."""
     if not found.in_recovery:
-        return "it is no standby; was it promoted?"
+        return "it is not a standby; was it promoted?"
     if primary and primary.cluster and found.identity.cluster not in ("", primary.cluster):
         return "it is a standby of another server than `url` names"
     if primary and found.identity.oid != primary.oid:

@@ -124,7 +124,7 @@ def test_a_kept_plan_is_applied_exactly(aws: Cloud) -> None:
     applied = aws.run_json("stacks", "apply", "staging", "--kept", planned["kept"], "--yes", TF_VAR_word="another")
     assert [each["outcome"] for each in applied["stacks"]] == ["done", "done"]
     assert aws.run_json("stacks", "output", "staging", "above")["stacks"]["above"] == {"word": "hush-hush-8"}
-    assert "'' is no ID of kept plans" in aws.failure("stacks", "apply", "staging", "--kept", "", "--yes", **hush)
+    assert "'' is not an ID of kept plans" in aws.failure("stacks", "apply", "staging", "--kept", "", "--yes", **hush)
     again = aws.failure("stacks", "apply", "staging", "base", "--kept", planned["kept"], "--yes", **hush)
     assert "but the plan was made from 0, so something changed it since; plan again" in again
 

@@ -95,7 +95,7 @@ BROKEN = {
     "a deploy that is compared twice": (
         WHOLE + '[hosts]\ndeploys = ["host", "host"]\n',
         [
-            'hosts.deploys.2: "host" is there twice; remove one of them',
+            'hosts.deploys.2: "host" is listed twice; remove one of them',
         ],
     ),
     "a state without a lock": (

@@ -430,7 +430,7 @@ class TestOtherThanChanges:
         ]
 
     def test_an_incomplete_plan_is_pending(self) -> None:
-        sentence = "to make again after the next apply, since Terraform left changes out"
+        sentence = "to plan again after the next apply, since this plan lacks changes"
         assert self.findings(complete=False) == [("pending", "the plan", sentence)]
 
 

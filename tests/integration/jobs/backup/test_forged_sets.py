@@ -79,7 +79,7 @@ def test_a_manifest_of_another_set_does_not_pass_under_a_valid_marker(repository
         overwrite(repository.folder(newer) / name, (repository.folder(taken) / name).read_bytes())
     refused = repository.crew("backups", "fetch", "staging", "shop", "roles", "--set", newer)
     assert refused.code == 1, refused
-    assert f"set {newer} of staging/shop was changed after it was signed: its manifest is another one" in refused.err
+    assert f"set {newer} of staging/shop was changed after it was signed: its manifest differs" in refused.err
     assert "--trust-unsigned" not in refused.err
     shown = repository.crew("backups", "show", "staging", "shop", "--set", newer, "--json").json
     assert (shown["signed_by"], "was copied or renamed" in shown["untrusted"]) == (None, True)
@@ -90,7 +90,7 @@ def test_a_changed_manifest_is_not_trusted(repository: Repository, taken: str) -
     overwrite(manifest, manifest.read_bytes().replace(b'"standby": false', b'"standby": true'))
     refused = repository.crew("backups", "fetch", "staging", "shop", "roles")
     assert refused.code == 1, refused
-    assert "was changed after it was signed: its manifest is another one" in refused.err
+    assert "was changed after it was signed: its manifest differs" in refused.err
 
 
 @pytest.mark.parametrize("part", ["roles", "rest"])

@@ -59,7 +59,7 @@ def test_a_dry_run_as_json(crew: Crew, write: Write, store: Store) -> None:
 def test_a_dry_run_says_that_a_damaged_newest_set_stops_a_run(crew: Crew, write: Write, store: Store) -> None:
     write(SHOP.format(keep="last = 1"))
     store.put(f"try/backups/shop/{set_id(NEWEST)}/rest.0", b"")
-    damaged = f"part rest of set {set_id(NEWEST)} of try/shop is damaged: piece rest.0 has not 5 bytes"
+    damaged = f"part rest of set {set_id(NEWEST)} of try/shop is damaged: piece rest.0 has only 0 of its 5 bytes"
     damage = f"a set that always stays cannot be used: {damaged}"
     assert f"a run removes nothing, because {damage}" in " ".join(
         crew("backups", "prune", "try", "--dry-run").out.split()

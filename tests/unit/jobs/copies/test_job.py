@@ -136,7 +136,10 @@ def test_a_set_that_retention_removes_meanwhile_is_no_finding(
 
 @pytest.mark.parametrize(
     ("piece", "body", "fact"),
-    [("data-1.0", b"12344", "the sha256 of piece data-1.0 is"), ("rest.0", b"1234", "piece rest.0 has not 5 bytes")],
+    [
+        ("data-1.0", b"12344", "the sha256 of piece data-1.0 is"),
+        ("rest.0", b"1234", "piece rest.0 has only 4 of its 5 bytes"),
+    ],
 )
 def test_a_damaged_piece_is_never_completed_there_and_is_a_finding(
     places: TwoPlaces, piece: str, body: bytes, fact: str
@@ -172,7 +175,7 @@ def test_another_manifest_there_is_a_finding_and_stays(places: TwoPlaces) -> Non
     places.copy.put(of_set(NEWEST) + "manifest.json", b"{}")
     record = places.run()
     assert record.outcome is Outcome.FINDING
-    assert "is another one than in" in record.sentence
+    assert "differs from that in" in record.sentence
     assert places.copy.get(of_set(NEWEST) + "manifest.json").body == b"{}"
 
 

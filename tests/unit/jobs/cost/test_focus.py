@@ -120,14 +120,14 @@ def test_sums_are_stored_and_read_with_the_same_settings_only() -> None:
 @pytest.mark.parametrize(
     ("fields", "fact"),
     [
-        ({"BilledCost": "1,50"}, "BilledCost is no amount: '1,50'"),
-        ({"BilledCost": "NaN"}, "BilledCost is no amount"),
-        ({"ChargePeriodStart": "03/11/2026"}, "ChargePeriodStart is no time: '03/11/2026'"),
-        ({"ChargePeriodStart": "9999-12-31T00:00:00Z"}, "ChargePeriodStart is no time: '9999-12-31T00:00:00Z'"),
+        ({"BilledCost": "1,50"}, "BilledCost is not an amount: '1,50'"),
+        ({"BilledCost": "NaN"}, "BilledCost is not an amount"),
+        ({"ChargePeriodStart": "03/11/2026"}, "ChargePeriodStart is not a time: '03/11/2026'"),
+        ({"ChargePeriodStart": "9999-12-31T00:00:00Z"}, "ChargePeriodStart is not a time: '9999-12-31T00:00:00Z'"),
         ({"ChargeCategory": "Bribe"}, "ChargeCategory is 'Bribe', which is none of Usage, Purchase"),
-        ({"BillingCurrency": "\x1b[2J"}, "BillingCurrency is no currency: '\\x1b[2J'"),
-        ({"Tags": "[1]"}, "Tags is no JSON object: '[1]'"),
-        ({"Tags": "[" * 100_000}, "Tags is no JSON object"),
+        ({"BillingCurrency": "\x1b[2J"}, "BillingCurrency is not a currency: '\\x1b[2J'"),
+        ({"Tags": "[1]"}, "Tags is not a JSON object: '[1]'"),
+        ({"Tags": "[" * 100_000}, "Tags is not a JSON object"),
         ({"ServiceName": "x" * 200_000}, "field larger than field limit"),
     ],
 )

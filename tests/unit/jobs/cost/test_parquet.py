@@ -66,7 +66,7 @@ def test_numbers_times_and_maps_are_read_like_their_text() -> None:
     [
         (lambda: b"no parquet", "a.parquet line 0: "),
         (lambda: written([charge(1.0, {})])[:-40], "a.parquet line 0: "),
-        (lambda: written([charge(1.0, {}), charge(None, {})]), "a.parquet line 3: BilledCost is no amount: ''"),
+        (lambda: written([charge(1.0, {}), charge(None, {})]), "a.parquet line 3: BilledCost is not an amount: ''"),
         (lambda: written([{"BilledCost": 1.0}]), "a.parquet is not an export in FOCUS"),
     ],
     ids=["another format", "cut off", "a row without a cost", "other columns"],
@@ -90,7 +90,7 @@ def test_nested_values_as_text(value: object, text: str) -> None:
 
 
 def test_a_list_that_is_no_map_is_a_fault_of_the_row() -> None:
-    with pytest.raises(ValueError, match="a list is no map of tags"):
+    with pytest.raises(ValueError, match="a list is not a map of tags"):
         parquet.nested_as_text([1, 2])
 
 

@@ -266,7 +266,7 @@ def test_if_a_set_that_always_stays_is_damaged_nothing_is_removed(
     assert (record.outcome, keys(store)) == (Outcome.FINDING, before)
     assert record.sentence.startswith(
         "nothing was removed, because a set that always stays cannot be used: "
-        f"part rest of set {damaged} of try/shop is damaged: piece rest.0 has not 5 bytes"
+        f"part rest of set {damaged} of try/shop is damaged: piece rest.0 has only 0 of its 5 bytes"
     )
 
 

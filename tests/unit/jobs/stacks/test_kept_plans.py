@@ -83,7 +83,7 @@ def test_a_changed_store_is_noticed(run: RunContext, saved: Path, tmp_path: Path
 
 @pytest.mark.parametrize("identifier", ["latest", "../state/x", "1a2b3c4d5e6f-00", ""])
 def test_other_texts_are_no_id(run: RunContext, identifier: str) -> None:
-    with pytest.raises(ChangeRefused, match="is no ID of kept plans; crew stacks plan staging --keep prints one"):
+    with pytest.raises(ChangeRefused, match="is not an ID of kept plans; crew stacks plan staging --keep prints one"):
         read_kept_plans(run, identifier)
 
 

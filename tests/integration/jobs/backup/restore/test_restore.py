@@ -331,7 +331,7 @@ def test_names_a_damaged_part_without_encryption(repository: Repository, shop: S
     rest = next(piece for piece in repository.pieces(taken) if piece.stem == "rest")
     damages: list[tuple[Callable[[Path], object], str]] = [
         (flip, "now holds a part of the set"),
-        (lambda path: path.write_bytes(path.read_bytes()[:-9]), "piece rest.0 has not"),  # found before the restore
+        (lambda path: path.write_bytes(path.read_bytes()[:-9]), "piece rest.0 has only"),  # found before the restore
         (lambda path: path.unlink(), "piece rest.0"),
     ]
     for damage, expected in damages:

@@ -60,7 +60,7 @@ def test_a_summary_names_tables_rows_and_what_has_no_name() -> None:
         "after the split at 0/4000800 of timeline 1, 2 transactions were committed here, from 2026-11-30 "
         "07:25:37.000001 UTC to 2026-11-30 07:25:39.000001 UTC; the WAL ends after 0/04000AC0",
         'shop: public."or ders": 1 inserted, 1 deleted; 1 rows as they were at the end: rows-1.csv',
-        "database 16385, file 16400, which is no table any more, or a part of one (TOAST): 5 inserted",
+        "database 16385, file 16400, which is no longer a table, or a part of one (TOAST): 5 inserted",
         "1 changes of PostgreSQL's own tables: definitions, roles, statistics",
         "deleted rows still exist on the new primary",
     ]

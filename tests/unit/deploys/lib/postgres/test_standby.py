@@ -34,8 +34,8 @@ FENCED = "db-2 is fenced, because db-1 was promoted in its place; it joins again
         ({"system": "88", "own_data": False, "is_standby": False}, False, True, False, ""),
         ({"system": "88"}, False, False, False, "db-2 has a cluster of its own, not a copy of that of db-1"),
         ({"system": "88"}, True, True, True, ""),
-        ({"is_standby": False}, False, False, False, "db-2 is no standby: it was a primary of the same cluster"),
-        ({"is_standby": False}, True, False, False, "db-2 is no standby"),
+        ({"is_standby": False}, False, False, False, "db-2 is not a standby: it was a primary of the same cluster"),
+        ({"is_standby": False}, True, False, False, "db-2 is not a standby"),
         ({"fenced": "db-1", "unfinished": True}, True, False, False, FENCED),
     ],
 )

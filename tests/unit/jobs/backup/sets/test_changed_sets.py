@@ -30,10 +30,10 @@ def sets(store: Store) -> list[Set]:
 
 
 CHANGES = [
-    ("manifest.json", b"{}", "was changed after it was signed: its manifest is another one"),
+    ("manifest.json", b"{}", "was changed after it was signed: its manifest differs"),
     ("manifest.json.sig", b"x", "was changed after it was signed: its signature is not in OpenSSH's format"),
     ("rest.0", None, "part rest .* is damaged: piece rest.0 is missing in the store"),
-    ("defs.0", b"", "part defs .* is damaged: piece defs.0 has not 5 bytes"),
+    ("defs.0", b"", "part defs .* is damaged: piece defs.0 has only 0 of its 5 bytes"),
 ]
 
 

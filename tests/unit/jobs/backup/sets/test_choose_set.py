@@ -138,7 +138,5 @@ def test_a_set_dated_in_the_future_is_chosen_only_by_name() -> None:
     assert warnings_on_choice([*SETS, ahead], ahead, "ffff", now=NOW) == [
         "set 20261125T020000Z-ffff is dated in the future"
     ]
-    with pytest.raises(
-        BackupError, match="is dated in the future; to use it all the same: --set 20261125T020000Z-ffff"
-    ):
+    with pytest.raises(BackupError, match="is dated in the future; to use it anyway: --set 20261125T020000Z-ffff"):
         choose_set([ahead], "shop", now=NOW)

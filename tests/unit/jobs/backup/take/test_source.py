@@ -22,7 +22,7 @@ def standby(identity: DatabaseIdentity = HERE, lag: int = 30, *, receives: bool 
     ("found", "primary", "expected"),
     [
         (standby(), HERE, ""),
-        (standby()._replace(in_recovery=False), HERE, "it is no standby; was it promoted?"),
+        (standby()._replace(in_recovery=False), HERE, "it is not a standby; was it promoted?"),
         (standby(receives=False), HERE, "it does not stream from its primary"),
         (standby(lag=1200), HERE, "it is 20 min behind its primary"),
         (standby(OTHER_CLUSTER, lag=1200), HERE, "it is a standby of another server than `url` names"),
