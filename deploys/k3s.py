@@ -60,7 +60,7 @@ if host.name in hosts.all:
     preflight.stop_on_faults(namespaces.drop_faults(dropped, wanted))
     if host.name == first:
         preflight.stop_on_faults(files.identity_faults(k3s_cluster.host_identities(hosts)))
-        preflight.stop_on_faults(k3s_cluster.founding_faults(hosts))
+        preflight.stop_on_faults(k3s_cluster.second_cluster_faults(hosts))
         if is_hardened:
             _, status = k3s_cluster.run_on(first, f"test ! -e {BINARY} || timeout 10 {BINARY} secrets-encrypt status")
             preflight.stop_on_faults(hardening.encryption_faults(status, settings.get("k3s_config") or {}))
@@ -98,7 +98,7 @@ if host.name in hosts.all:
     )
     variables = nodes.unit_variables(settings.get("k3s_environment") or {})
     limit = int(settings.get("k3s_wait") or 300)
-    config = node_config.node_config(cluster, node, founds=host.name == first)
+    config = node_config.node_config(cluster, node, creates_cluster=host.name == first)
     config_yaml = Secret(literal=node_config.config_yaml(config))
     unit_file = f"/etc/systemd/system/{node.unit}"
     registries = HEADER + yaml.safe_dump(settings.get("k3s_registries") or {})

@@ -22,8 +22,8 @@ k3s_registration = ""  # where nodes join: a load balancer, DNS name or virtual 
 # A free IP address in the network of the servers. kube-vip keeps it on one of them, for people and for nodes that join.
 k3s_virtual_ip = ""
 k3s_virtual_ip_image = ""  # another image of kube-vip, such as one in your registry
-# True: k3s.py keeps the firewall of deploys/host.py up to date; None: if host.py has set it up, or each host has a
-# k3s_address; False: no deploy touches the firewall of the nodes.
+# Whether k3s.py keeps the firewall of deploys/host.py up to date. None: only if host.py has set it up, or each host has
+# a k3s_address. False: no deploy changes the firewall of the nodes.
 k3s_firewall: bool | None = None
 k3s_environment: dict[str, object] = {}  # variables of the units: {"HTTPS_PROXY": "http://proxy.acme.example:3128"}
 k3s_registries: dict[str, object] = {}  # registries.yaml
@@ -34,11 +34,11 @@ k3s_registries: dict[str, object] = {}  # registries.yaml
 #    "endpoint": "s3.amazonaws.com", "access_key": {"env": "ETCD_KEY"}, "secret_key": {"env": "ETCD_SECRET"}}}
 k3s_snapshots: dict[str, object] = {}
 
-# True: as the hardening guide of K3s says (docs/k3s-hardening.md). The encryption of secrets starts when the cluster is
-# founded, and K3s cannot switch it on later. Production has it by default.
+# True: as the hardening guide of K3s says (docs/k3s-hardening.md). K3s encrypts secrets only if the cluster was created
+# with this, and cannot switch it on later. Production has it by default.
 k3s_hardened = False
 
-# Admins of the whole cluster, such as ["eve"]. crew kubeconfig gives each person a kubeconfig for hours.
+# Admins of the whole cluster, such as ["eve"]. crew kubeconfig gives each person a kubeconfig that expires after hours.
 k3s_admins: list[str] = []
 
 # {"name": "ada", "cpu": 4, "memory": "16Gi", "users": ["ada"], "viewers": ["qa"]}. In a hardened cluster also

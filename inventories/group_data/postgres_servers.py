@@ -3,9 +3,9 @@
 Passwords are never written here; group data says where they are kept.
 """
 
-# The major version; 0 means that of the system. Others come from postgres_repository (PostgreSQL's own, or
-# "" if the host's repositories have it). postgres_beside lists other versions that run on the host on purpose; the
-# deploy leaves their servers alone.
+# The major version; 0 means that of the system. Other versions come from postgres_repository: PostgreSQL's own, or ""
+# if the host's own repositories have the version. postgres_beside lists other versions that run on the host on purpose;
+# the deploy does not change their servers.
 postgres_version = 0
 postgres_beside: list[int] = []
 postgres_repository = "https://apt.postgresql.org/pub/repos/apt"
@@ -55,7 +55,7 @@ postgres_exporter: dict[str, object] = {}
 # in the host's time zone. "keep": {"full": 4} keeps four full backups, {"days": 30} a window of 30 days; "diff" limits
 # differential backups. Leave out both keys if the host has a role for the bucket. "cipher": "none" disables encryption.
 #   {"stanza": "main", "full": "0 3 * * 0", "diff": "0 3 * * 1-6", "incr": "0 9-21/4 * * *",
-#    "queue": "16GiB",  # the most WAL that waits while the archive fails (default: up to a quarter of it)
+#    "queue": "16GiB",  # the most WAL that waits while the archive fails (default: up to a quarter of the disk)
 #    "repositories": [{"s3": {"bucket": "acme-pitr", "folder": "main", "region": "eu-central-1",
 #                             "endpoint": "s3.eu-central-1.amazonaws.com", "path_style": False, "verify_tls": True,
 #                             "access_key": {"env": "PITR_KEY"}, "secret_key": {"env": "PITR_SECRET"}},

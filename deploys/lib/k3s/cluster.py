@@ -146,12 +146,12 @@ def read_nodes(*servers: str) -> dict[str, dict[str, Any]] | None:
     return None
 
 
-def founding_faults(cluster: ClusterHosts) -> Iterator[str]:
-    """Yield a fault if the first server would found a second cluster beside one of the other servers."""
+def second_cluster_faults(cluster: ClusterHosts) -> Iterator[str]:
+    """Yield a fault if the first server would create a second cluster beside one of the other servers."""
     first, *others = cluster.servers
     if others and not _has_state(first) and (members := [name for name in others if _has_state(name)]):
         yield (
-            f"k3s_servers: {first} is first and would found a second cluster beside that of {', '.join(members)}; "
+            f"k3s_servers: {first} is first and would create a second cluster beside that of {', '.join(members)}; "
             f"put {members[0]} before {first} to let it join"
         )
 

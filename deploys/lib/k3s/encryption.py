@@ -49,7 +49,7 @@ def faults(value: str, environment: str, status: EncryptionStatus) -> Iterator[s
     if not status.enabled:
         yield (
             "this cluster does not encrypt secrets, or its first server does not answer; K3s starts to encrypt only "
-            "when a cluster is founded, with k3s_hardened or secrets-encryption in k3s_config"
+            "when a cluster is created, with k3s_hardened or secrets-encryption in k3s_config"
         )
 
 

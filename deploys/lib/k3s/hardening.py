@@ -130,8 +130,8 @@ def encryption_faults(status: Sequence[str], config: Mapping[str, Any]) -> Itera
     wanted = config.get("secrets-encryption", True)
     if wanted and any(line.startswith("Encryption Status: Disabled") for line in status):
         yield (
-            "k3s_hardened: the cluster was founded without secrets encryption, which K3s cannot switch on later; "
-            'set k3s_config = {"secrets-encryption": False} to harden everything else, or found a new cluster'
+            "k3s_hardened: the cluster was created without secrets encryption, which K3s cannot switch on later; "
+            'set k3s_config = {"secrets-encryption": False} to harden everything else, or create a new cluster'
         )
 
 

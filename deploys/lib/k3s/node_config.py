@@ -59,7 +59,7 @@ class Cluster:
     """The settings that all nodes share."""
 
     version: str
-    addresses: tuple[str, ...]  # of the servers, for other nodes; the first server founds the cluster
+    addresses: tuple[str, ...]  # of the servers, for other nodes; the first server creates the cluster
     token: str = field(repr=False)
     agent_token: str = field(repr=False)
     endpoint: str = ""  # for people; default: the address of the first server
@@ -107,12 +107,12 @@ def is_ip_address(text: str) -> bool:
     return True
 
 
-def node_config(cluster: Cluster, node: Node, *, founds: bool) -> dict[str, Any]:
+def node_config(cluster: Cluster, node: Node, *, creates_cluster: bool) -> dict[str, Any]:
     """Return config.yaml of a node."""
     values: dict[str, Any] = {"token": cluster.token if node.server else cluster.agent_token, "node-name": node.name}
     if node.taints:
         values["node-taint"] = list(node.taints)
-    values |= {"cluster-init": True} if founds else {"server": cluster.join_url}
+    values |= {"cluster-init": True} if creates_cluster else {"server": cluster.join_url}
     if node.interface:
         # The kubelet and etcd take node-ip, but flannel takes the interface of the default route.
         values |= {"node-ip": node.address, "flannel-iface": node.interface}

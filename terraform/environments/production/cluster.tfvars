@@ -1,4 +1,4 @@
-# K3s with three servers in three zones. The agents have at least 16 vCPU and 64 GB in total.
+# K3s with three servers in three zones. The agents have 24 vCPU and 96 GB of memory, and a third less if a zone fails.
 zones    = ["eu-central-1a", "eu-central-1b", "eu-central-1c"]
 servers  = 3
 agents   = 3

@@ -1,4 +1,4 @@
-# K3s in one zone: 8 vCPU and 32 GB in total.
+# K3s in one zone: 8 vCPU and 32 GB of memory in total.
 zones    = ["eu-central-1a"]
 servers  = 1
 agents   = 1

@@ -27,14 +27,14 @@ def test_the_first_server_founds_the_cluster_and_others_join_it() -> None:
         "write-kubeconfig-mode": "0600",
         "disable": ["traefik"],
     }
-    assert node_config(CLUSTER, SERVER, founds=True) == {**of_servers, "cluster-init": True}
-    assert node_config(CLUSTER, SERVER, founds=False) == {**of_servers, "server": "https://10.0.0.1:6443"}
+    assert node_config(CLUSTER, SERVER, creates_cluster=True) == {**of_servers, "cluster-init": True}
+    assert node_config(CLUSTER, SERVER, creates_cluster=False) == {**of_servers, "server": "https://10.0.0.1:6443"}
     assert "t0ken" not in repr(CLUSTER)
     assert "of-agents" not in repr(CLUSTER)
 
 
 def test_an_agent_has_no_token_of_servers_and_no_labels_that_the_kubelet_refuses() -> None:
-    assert node_config(CLUSTER, AGENT, founds=False) == {
+    assert node_config(CLUSTER, AGENT, creates_cluster=False) == {
         "token": "of-agents",
         "node-name": "two",
         "node-taint": ["x=y:NoSchedule"],
@@ -51,9 +51,9 @@ def test_the_token_of_agents_does_not_depend_on_the_form_of_the_token() -> None:
 def test_people_and_joining_nodes_have_their_own_entrances() -> None:
     cluster = replace(CLUSTER, endpoint="k3s.acme.example:443", registration="10.0.0.9")
     assert (cluster.url, cluster.join_url) == ("https://k3s.acme.example:443", "https://10.0.0.9:6443")
-    config = node_config(replace(cluster, config={"tls-san": ["vip.acme.example"]}), SERVER, founds=True)
+    config = node_config(replace(cluster, config={"tls-san": ["vip.acme.example"]}), SERVER, creates_cluster=True)
     assert config["tls-san"] == [*CLUSTER.addresses, "k3s.acme.example", "10.0.0.9", "vip.acme.example"]
-    assert node_config(cluster, AGENT, founds=False)["server"] == "https://10.0.0.9:6443"
+    assert node_config(cluster, AGENT, creates_cluster=False)["server"] == "https://10.0.0.9:6443"
 
 
 @pytest.mark.parametrize(
@@ -89,11 +89,11 @@ def test_the_interface_of_an_address_is_found(address: str, interface: str) -> N
 def test_a_node_uses_the_interface_of_its_address_and_its_own_settings_win() -> None:
     private = replace(AGENT, address="10.0.0.5", interface="ens7")
     cluster = replace(CLUSTER, agent_config={"kubelet-arg": ["max-pods=50"], "selinux": True})
-    config = node_config(cluster, private, founds=False)
+    config = node_config(cluster, private, creates_cluster=False)
     assert (config["node-ip"], config["flannel-iface"]) == ("10.0.0.5", "ens7")
     assert config["kubelet-arg"] == ["max-pods=50"]
     own = replace(private, config={"node-ip": ["10.0.0.5", "fd00::5"], "selinux": False})
-    config = node_config(cluster, own, founds=False)
+    config = node_config(cluster, own, creates_cluster=False)
     assert (config["node-ip"], config["selinux"]) == (["10.0.0.5", "fd00::5"], False)
 
 
@@ -111,7 +111,7 @@ def test_ipv6_is_in_use_if_an_address_is_one(config: dict[str, Any], ipv6: bool)
 
 
 def test_the_configuration_is_yaml_with_one_line_per_key() -> None:
-    config = node_config(CLUSTER, AGENT, founds=False)
+    config = node_config(CLUSTER, AGENT, creates_cluster=False)
     assert yaml.safe_load(k3s_config.config_yaml(config)) == config
     assert len(k3s_config.config_yaml(config).splitlines()) == 1 + len(config)
 
@@ -143,9 +143,9 @@ def test_every_key_that_a_deploy_writes_is_a_flag_of_k3s() -> None:
         *("key", "secret", 3),
     )
     servers = replace(CLUSTER, snapshots=snapshots)
-    for founds in (True, False):
-        assert node_config(servers, replace(node, server=True), founds=founds).keys() <= k3s_config.OF_SERVERS
-    assert node_config(servers, node, founds=False).keys() <= k3s_config.OF_AGENTS
+    for creates in (True, False):
+        assert node_config(servers, replace(node, server=True), creates_cluster=creates).keys() <= k3s_config.OF_SERVERS
+    assert node_config(servers, node, creates_cluster=False).keys() <= k3s_config.OF_AGENTS
     assert k3s_config.SAME_ON_ALL_SERVERS <= k3s_config.OF_SERVERS
 
 
