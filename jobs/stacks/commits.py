@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
-import tarfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -80,23 +79,26 @@ def commit_title(root: Path, commit: str) -> str:
 def code_of_commit(root: Path, commit: str, folder: Path) -> Iterator[Path]:
     """Write all files of a commit to a temporary directory in a folder, without links that lead out of it."""
     with TemporaryDirectory(dir=folder, prefix=f"{commit[:SHORT]}-") as made:
-        with tarfile.open(fileobj=BytesIO(git_output(root, "archive", "--format=tar", commit))) as archive:
-            archive.extractall(made, [each for each in archive if _stays_inside(each, made)], filter="data")
-        yield Path(made)
+        files, own_index = Path(made, "files"), {"GIT_INDEX_FILE": str(Path(made, "index"))}
+        git_output(root, "read-tree", commit, **own_index)
+        git_output(root, "checkout-index", "--all", f"--prefix={files}/", **own_index)
+        code = files / git(root, "rev-parse", "--show-prefix").strip()
+        _remove_links_outwards(code)
+        yield code
 
 
-def _stays_inside(member: tarfile.TarInfo, folder: str) -> bool:
-    """Return whether a file of a commit is no link that leads out of the folder; StackError if code can need it."""
+def _remove_links_outwards(code: Path) -> None:
+    """Remove the links that lead out of a commit's files; StackError if one is in the code of stacks."""
     from terraform.errors import StackError
 
-    try:
-        tarfile.data_filter(member, folder)
-    except tarfile.FilterError:
-        if not member.name.startswith("terraform/"):
-            return False
-        fact = f"in this commit, {member.name} is a link to a file outside of the repository"
-        raise StackError(f"{fact}, whose content of then is not known; name a commit without it (--to)") from None
-    return True
+    inside = os.path.realpath(code)
+    for link in [path for path in code.rglob("*") if path.is_symlink()]:
+        if Path(os.path.realpath(link)).is_relative_to(inside):
+            continue
+        if link.is_relative_to(code / "terraform"):
+            fact = f"in this commit, {link.relative_to(code)} is a link to a file outside of the repository"
+            raise StackError(f"{fact}, whose content of then is not known; name a commit without it (--to)")
+        link.unlink()
 
 
 def clean_commit(root: Path) -> str:
@@ -114,13 +116,15 @@ def git(root: Path, *args: str) -> str:
     return git_output(root, *args).decode(errors="replace")
 
 
-def git_output(root: Path, *args: str) -> bytes:
+def git_output(root: Path, *args: str, **variables: str) -> bytes:
     """Return the output of a git command in the repository; StackError if it fails."""
     from terraform.errors import StackError
 
     argv = ["git", "-C", str(root), *args]
     try:
-        ended = subprocess.run(argv, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+        ended = subprocess.run(
+            argv, env={**os.environ, **variables}, capture_output=True, check=False, stdin=subprocess.DEVNULL
+        )
     except OSError:
         raise StackError(f"{root}: git is not installed on this machine; install it") from None
     if ended.returncode:

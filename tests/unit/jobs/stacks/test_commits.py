@@ -71,6 +71,19 @@ def test_code_comes_from_a_commit_and_not_from_the_checkout(tmp_path: Path) -> N
             commits.full_commit(root, unknown)
 
 
+def test_the_repository_can_be_a_folder_of_a_larger_one(tmp_path: Path) -> None:
+    root = tmp_path / "ours" / "servers"
+    (root / "terraform").mkdir(parents=True)
+    git(tmp_path / "ours", "init", "--quiet")
+    (root / "terraform" / "main.tf").write_text("one")
+    (root.parent / "README").touch()
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--message", "Add one")
+    with commits.code_of_commit(root, "HEAD", tmp_path) as made:
+        assert [path.name for path in made.iterdir()] == ["terraform"]
+    assert git(root, "status", "--porcelain") == "", "its index did not change"
+
+
 def test_a_link_out_of_the_repository_is_left_out_and_refused_in_the_code(tmp_path: Path) -> None:
     root = tmp_path / "repository"
     (root / "terraform").mkdir(parents=True)
