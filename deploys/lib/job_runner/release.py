@@ -115,8 +115,8 @@ def download_command(python: HostPython, packages: Sequence[str], folder: Path) 
 
 
 def build_command(source: Path, folder: Path) -> list[str]:
-    """Return the pip command that builds a wheel from source."""
-    return [*_pip("wheel"), "--no-deps", "--wheel-dir", str(folder), str(source)]
+    """Return the pip command that builds a wheel from source. By itself, an old pip uses the venv's setuptools."""
+    return [*_pip("wheel"), "--use-pep517", "--no-deps", "--wheel-dir", str(folder), str(source)]
 
 
 def _pip(verb: str) -> list[str]:
@@ -154,7 +154,8 @@ def _run(command: list[str], root: Path) -> None:
     constrained = {**os.environ, "PIP_CONSTRAINT": str(root / "constraints.txt")}
     done = subprocess.run(command, check=False, cwd=root, env=constrained, capture_output=True, text=True)
     if done.returncode:
-        reason = next((line for line in done.stderr.splitlines() if line.startswith("ERROR")), done.stderr[-500:])
+        lines = [line.strip() for line in done.stderr.splitlines()]
+        reason = "; ".join(line for line in lines if line.lower().startswith("error")) or done.stderr[-500:]
         raise DeployError(
             f"pip on your machine can't make the wheels: {reason}; check that it reaches its package index"
         )

@@ -10,6 +10,7 @@ import pytest
 from deploys.lib.job_runner import release
 from deploys.lib.job_runner.release import (
     HostPython,
+    build_command,
     download_command,
     make_wheels,
     parse_constraints,
@@ -54,6 +55,10 @@ def test_wheels_are_downloaded_for_the_hosts_python() -> None:
         "--implementation", "cp", "--python-version", "3.13",
         "--platform", "manylinux_2_6_aarch64", "--platform", "manylinux_2_5_aarch64", "zstandard==0.25.0",
     ]  # fmt: skip
+
+
+def test_wheels_are_built_from_source_without_the_packages_of_the_own_venv() -> None:
+    assert "--use-pep517" in build_command(Path("/source"), Path("/folder"))
 
 
 def minimal_repository(folder: Path) -> Path:
@@ -108,11 +113,9 @@ def test_wheels_are_cached_and_a_partial_folder_is_never_kept(tmp_path: Path, mo
     assert make_wheels(DEBIAN_12, root) == (own, others)
     assert len(commands) == 3
     (root / "jobs/__init__.py").write_text("# changed")
-    monkeypatch.setattr(
-        subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 1, "", "x\nERROR: no index")
-    )
-    with pytest.raises(
-        DeployError, match="can't make the wheels: ERROR: no index; check that it reaches its package index"
-    ):
+    printed = "x\n  error: invalid command\n  ERROR: Failed building wheel for old\nERROR: Failed to build"
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 1, "", printed))
+    reason = "error: invalid command; ERROR: Failed building wheel for old; ERROR: Failed to build"
+    with pytest.raises(DeployError, match=f"can't make the wheels: {reason}; check that it reaches its package index"):
         make_wheels(DEBIAN_12, root)
     assert len(list((tmp_path / "wheels").iterdir())) == 2
