@@ -57,7 +57,7 @@ if host.name in hosts.all:
     hardware = host.get_fact(CommandLines, k3s_cluster.HARDWARE)
     preflight.stop_on_faults(k3s_cluster.cgroup_faults(host.name, hardware))
     wanted, dropped = settings.get("k3s_namespaces") or [], str(settings.get("k3s_drop_namespaces") or "").split(",")
-    preflight.stop_on_faults(namespaces.drop_faults(dropped, wanted))
+    preflight.stop_on_faults(namespaces.deletion_faults(dropped, wanted))
     if host.name == first:
         preflight.stop_on_faults(files.identity_faults(k3s_cluster.host_identities(hosts)))
         preflight.stop_on_faults(k3s_cluster.second_cluster_faults(hosts))

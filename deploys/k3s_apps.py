@@ -40,7 +40,7 @@ if host.name == cluster.first:
     removed, unproven = (str(host.data.get(key) or "").split(",") for key in ("remove", "unproven"))
     removed = [name for name in removed if name]
     names = [app.name for app in wanted]
-    preflight.stop_on_faults(apps.remove_faults(removed, names, sorted(found.records)))
+    preflight.stop_on_faults(apps.removal_faults(removed, names, sorted(found.records)))
     records = {name: found.records.get(name, apps.AppRecord()) for name in names}
     preflight.stop_on_faults(fault for app in wanted for fault in apps.move_faults(app, records[app.name]))
     preflight.stop_on_faults(

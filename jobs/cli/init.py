@@ -142,7 +142,7 @@ def init_command(
     answers = _prompt_for_missing(answers, protected) if interactive else _with_defaults(answers)
     keys = _new_keys(answers)
     _write_files(folder, answers, keys)
-    _print_written(answers, folder, keys, why_not_made(answers), as_json=as_json)
+    _print_written(answers, folder, keys, make_directory_store(answers), as_json=as_json)
     return 0
 
 
@@ -379,8 +379,8 @@ def hosts_file(name: str) -> str:
     )
 
 
-def why_not_made(answers: Answers) -> str:
-    """Make the store if it is a directory; return why it is not made, or nothing if it is."""
+def make_directory_store(answers: Answers) -> str:
+    """Make the store if it is a directory; return why it was not made, "" if it was."""
     from jobs.store import StoreError, make_store, store_directory
     from jobs.store.directory import DirectoryStore
 

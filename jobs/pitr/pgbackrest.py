@@ -63,7 +63,7 @@ class Pgbackrest:
         """The start of a command line that only reads the repository."""
         return embedded.as_account(self.account) if self.account else []
 
-    def start_in(self, folder: Path) -> list[str]:
+    def sandboxed_start(self, folder: Path) -> list[str]:
         """Return the start of a command line that writes to one folder only, whatever the repository has."""
         return embedded.writing_only(folder, self.account or (os.geteuid(), os.getegid()))
 
@@ -124,13 +124,13 @@ def restore_files(run: Run, program: Pgbackrest, stanza: Stanza, backup: BaseBac
     options += [f"--tablespace-map-all={inside}/tablespaces", "--archive-mode=off"]
     options += [f"--spool-path={inside}/spool"]  # it empties that of the stanza, and Debian's belongs to postgres
     command = program.command("restore", *options, repository=stanza.repository)
-    _output(run, [*program.start_in(folder), *command])
+    _output(run, [*program.sandboxed_start(folder), *command])
 
 
 def fetch_wal(run: Run, program: Pgbackrest, stanza: Stanza, archive: Archive, folder: Path) -> None:
     """Put the WAL into the restored cluster, so that its server needs no program and no network to find it."""
     inside = embedded.INSIDE
-    start = program.start_in(folder)
+    start = program.sandboxed_start(folder)
     options = [f"--pg1-path={inside}/data", f"--lock-path={inside}/lock", "--no-archive-async"]
 
     def fetch(name: str) -> None:

@@ -94,7 +94,7 @@ class LockHeld(CrewError):
     exit_code = ExitCode.LOCK_HELD
 
 
-def lock_held(environment: str, name: str, holder: Holder, now: datetime, zone: ZoneInfo) -> LockHeld:
+def lock_held_error(environment: str, name: str, holder: Holder, now: datetime, zone: ZoneInfo) -> LockHeld:
     """Return the error for a lock that another run holds."""
     ago = max(0, round((now - holder.last_renewed).total_seconds()))
     alive = f"last renewed {ago} s ago, perhaps dead" if holder.overdue(now) else f"alive, renewed {ago} s ago"
@@ -149,7 +149,7 @@ class Lock:
         return holder_from(self.key, stored.body), stored.version
 
     def held_by(self, holder: Holder) -> LockHeld:
-        return lock_held(self.environment, self.name, holder, self.now(), self.zone)
+        return lock_held_error(self.environment, self.name, holder, self.now(), self.zone)
 
 
 class KnownLock(NamedTuple):

@@ -108,7 +108,7 @@ class HostBase:
     def files(self) -> dict[str, str]:
         """The text of each file, by path."""
         return {
-            UPDATES: update_settings(self.never_upgrade),
+            UPDATES: settings_of_updates(self.never_upgrade),
             BANS: ban_settings(self.never_ban),
             CLOCK: HEADER + "".join(f"server {each} iburst\n" for each in self.time_servers),
             KERNEL: HEADER + "".join(f"{key} = {value}\n" for key, value in sorted({**SYSCTL, **self.sysctl}.items())),
@@ -123,7 +123,7 @@ class HostBase:
 METRICS_TEXT = f'{HEADER}ARGS="--collector.textfile.directory=/var/lib/prometheus/node-exporter"\n'
 
 
-def update_settings(never: tuple[str, ...]) -> str:
+def settings_of_updates(never: tuple[str, ...]) -> str:
     """Return apt's settings: install security updates each day, except for packages with these names."""
     kept = "".join(f'Unattended-Upgrade::Package-Blacklist:: "{each}";\n' for each in never)
     return (

@@ -412,7 +412,7 @@ def removed_objects(record: AppRecord) -> list[Json]:
     return [*secrets, *(each for each in reversed(objects.values()) if each["kind"] not in SHARED_KINDS)]
 
 
-def remove_faults(names: Sequence[str], listed: Iterable[str], deployed: Iterable[str]) -> Iterator[str]:
+def removal_faults(names: Sequence[str], listed: Iterable[str], deployed: Iterable[str]) -> Iterator[str]:
     """Yield a fault for each app that can't be removed."""
     for name in names:
         if name in listed:

@@ -96,7 +96,7 @@ def unlisted(managed: Sequence[str], given: Sequence[Mapping[str, Any]]) -> list
     return sorted(set(managed) - {namespace["name"] for namespace in given})
 
 
-def drop_faults(dropped: Sequence[str], given: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def deletion_faults(dropped: Sequence[str], given: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield a fault for each namespace to delete that group data still lists."""
     for name in sorted({namespace["name"] for namespace in given} & set(dropped)):
         yield f"k3s_drop_namespaces: k3s_namespaces still lists {name}; remove it there first"

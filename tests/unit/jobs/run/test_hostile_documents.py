@@ -28,7 +28,7 @@ from jobs.format import format_duration
 from jobs.run import Failed, Notice, Options, Outcome, Result, alerts, notices, run_job
 from jobs.run.documents import from_body, to_body
 from jobs.run.holders import read_holders, snapshot_key, write_snapshot
-from jobs.run.lease import holder_from, holder_to, lock_held, process_is_gone
+from jobs.run.lease import holder_from, holder_to, lock_held_error, process_is_gone
 from jobs.run.record import record_from, record_to
 from jobs.status.evidence import JOBS_OF_EVIDENCE, database_evidence
 from tests.parts.examples import examples
@@ -77,7 +77,7 @@ def use_lock(body: bytes) -> None:
     for use in (holder.expired, holder.overdue, holder.runs.earlier_try, holder.runs.tick_before):
         use(NOW)
     assert holder.runs.longest_gap is None or holder.runs.longest_gap >= 0
-    lock_held("staging", "backup/shop", holder, NOW, ZoneInfo("Europe/Berlin"))
+    lock_held_error("staging", "backup/shop", holder, NOW, ZoneInfo("Europe/Berlin"))
     process_is_gone(replace(holder, host=socket.gethostname()))
     assert holder.runs.times is not None
     holder_to(holder)

@@ -19,7 +19,7 @@ import pytest
 
 import jobs.log
 from jobs.run import Failed
-from jobs.run.lease import Holder, Lock, LockHeld, acquire, holder_from, holder_to, lock_held, read_holder
+from jobs.run.lease import Holder, Lock, LockHeld, acquire, holder_from, holder_to, lock_held_error, read_holder
 from jobs.store import Changed, Missing, NotConditional, OutOfReach, Store
 from tests.parts.patience import deadline, until
 from tests.parts.runs import store_in
@@ -54,7 +54,7 @@ def acquired(lock: Lock, holder: Holder, *, patient: bool = False) -> Any:
     ],
 )
 def test_the_error_for_a_held_lock_says_whether_its_holder_is_alive(seconds: int, holder: str) -> None:
-    error = lock_held("production", "backup/shop", OTHER, NOON + timedelta(seconds=seconds), BERLIN)
+    error = lock_held_error("production", "backup/shop", OTHER, NOON + timedelta(seconds=seconds), BERLIN)
     assert str(error) == (
         f"production: lock backup/shop is held by runner-2 {holder}. "
         "Wait for it, or see: crew runs production backup shop"

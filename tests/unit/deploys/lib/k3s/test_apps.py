@@ -187,8 +187,8 @@ def test_an_app_does_not_move_and_only_an_unlisted_one_is_removed() -> None:
     assert list(apps.move_faults(app, AppRecord(app.spec))) == []
     [fault] = apps.move_faults(app, AppRecord(apps.app_of(MANIFESTS, ROOT).spec))
     assert "runs in namespace web from manifests" in fault
-    assert list(apps.remove_faults(["old"], ["shop"], ["old", "shop"])) == []
-    assert list(apps.remove_faults(["shop", "x"], ["shop"], ["old", "shop"])) == [
+    assert list(apps.removal_faults(["old"], ["shop"], ["old", "shop"])) == []
+    assert list(apps.removal_faults(["shop", "x"], ["shop"], ["old", "shop"])) == [
         "remove: apps still lists shop; remove it there first",
         "remove: x is not an app that groundcrew deployed; there are: old, shop",
     ]

@@ -29,7 +29,7 @@ def test_namespaces_match_the_schemas_of_kubernetes() -> None:
 
 def test_a_namespace_that_is_still_listed_is_not_deleted() -> None:
     assert namespaces.unlisted(["ada", "bob"], [{"name": "bob"}, {"name": "eve"}]) == ["ada"]
-    assert list(namespaces.drop_faults(["ada"], [{"name": "bob"}])) == []
-    assert list(namespaces.drop_faults([""], [])) == []
-    [fault] = namespaces.drop_faults(["bob"], [{"name": "bob"}])
+    assert list(namespaces.deletion_faults(["ada"], [{"name": "bob"}])) == []
+    assert list(namespaces.deletion_faults([""], [])) == []
+    [fault] = namespaces.deletion_faults(["bob"], [{"name": "bob"}])
     assert fault == "k3s_drop_namespaces: k3s_namespaces still lists bob; remove it there first"
