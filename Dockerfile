@@ -16,7 +16,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 
 # Install OpenTofu instead if [terraform] sets program = "tofu".
-COPY --from=hashicorp/terraform:1.13 /bin/terraform /usr/local/bin/terraform
+COPY --from=hashicorp/terraform:1.15.5 /bin/terraform /usr/local/bin/terraform
 
 # PostgreSQL needs a user that has a name. The Kubernetes CronJobs run with these user IDs.
 RUN useradd --uid 10001 --no-create-home --home-dir /tmp groundcrew \

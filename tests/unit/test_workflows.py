@@ -183,6 +183,10 @@ def test_workflows_use_the_terraform_version_of_the_tests(name: str) -> None:
     assert [values["terraform_version"] for values in inputs] == [NEW] * len(inputs)
 
 
+def test_the_image_has_the_terraform_version_of_the_tests() -> None:
+    assert f"hashicorp/terraform:{NEW} " in (ROOT / "Dockerfile").read_text()
+
+
 def test_codeowners_lists_existing_paths() -> None:
     lines = [line.split() for line in (GITHUB / "CODEOWNERS").read_text().splitlines() if line and line[0] != "#"]
     assert lines[0][0] == "*"
