@@ -248,7 +248,7 @@ def _thresholds(environment: Environment) -> Iterator[Fault]:
 def _bill(environment: Environment) -> Iterator[Fault]:
     cost = environment.cost
     if cost and cost.source == "focus" and not cost.exports:
-        yield ("cost", "exports"), 'is missing, but from = "focus" needs it; add the bucket or folder of the exports'
+        yield ("cost", "exports"), 'is missing, but from = "focus" needs it; add the bucket or directory of the exports'
     if cost and cost.stacks and not cost.stack_tag:
         yield ("cost", "stack_tag"), 'is missing, but budgets of stacks need it; add a tag such as "Stack"'
     if cost and cost.source != "focus" and cost.exports:

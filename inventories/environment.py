@@ -705,7 +705,7 @@ class Cost:
     )
     exports: str = toml_key(
         or_empty(value_types.STORE_URL),
-        "bucket or folder with FOCUS exports, as .csv, .csv.gz or .parquet",
+        "bucket or directory with FOCUS exports, as .csv, .csv.gz or .parquet",
         default="",
         example='"s3://acme-billing/focus"',
     )

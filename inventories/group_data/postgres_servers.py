@@ -52,7 +52,7 @@ postgres_pooler: dict[str, object] = {}
 postgres_exporter: dict[str, object] = {}
 
 # Point-in-time recovery with pgBackRest. One to three repositories, each with all backups and WAL. Times are cron lines
-# in the host's time zone. "keep": {"full": 4} keeps four full backups, {"days": 30} a window of 30 days; "diff" limits
+# in the host's timezone. "keep": {"full": 4} keeps four full backups, {"days": 30} a window of 30 days; "diff" limits
 # differential backups. Leave out both keys if the host has a role for the bucket. "cipher": "none" disables encryption.
 #   {"stanza": "main", "full": "0 3 * * 0", "diff": "0 3 * * 1-6", "incr": "0 9-21/4 * * *",
 #    "queue": "16GiB",  # the most WAL that waits while the archive fails (default: up to a quarter of the disk)

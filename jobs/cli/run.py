@@ -158,7 +158,8 @@ def worst_first(records: Iterable[Record]) -> list[Record]:
 def print_records(records: Sequence[Record]) -> None:
     """Print a line for each subject with its outcome."""
     if not records:
-        output.say("Nothing to run: this environment has no subject for this job.", output.QUIET)
+        remedy = "To list all keys: crew init --reference"
+        output.say(f"Nothing to run: the environment file names nothing for this job. {remedy}", output.QUIET)
         return
     output.table(
         [

@@ -105,7 +105,7 @@ def export_files(environment: Environment, settings: Cost) -> Iterator[ExportFil
 
 def _in_folder(folder: Path) -> Iterator[ExportFile]:
     if not folder.is_dir():
-        raise CostError(f"file://{folder}: there is no such folder; check cost.exports")
+        raise CostError(f"file://{folder}: there is no such directory; check cost.exports")
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         status = path.stat()
         modified = datetime.fromtimestamp(status.st_mtime, UTC)

@@ -137,7 +137,7 @@ def _places(name: str, header: Sequence[str], wanted: Sequence[str]) -> list[int
     if missing:
         raise CostError(
             f"{name} is not an export in FOCUS 1.0 to 1.3, because it lacks column {' and '.join(missing)}; "
-            "set cost.exports to a folder with FOCUS exports alone"
+            "set cost.exports to a directory with FOCUS exports alone"
         )
     after_required = len(COLUMNS)
     columns = [*wanted[:after_required], *OPTIONAL, *wanted[after_required:]]

@@ -159,7 +159,7 @@ def manifest_faults(manifest: Manifest) -> Iterator[str]:
         if not name.isprintable() or "/" in name or name in {"", ".", ".."}:
             yield f"{name!r} is not the name of an environment or database"
     if manifest.started.tzinfo is None or manifest.ended.tzinfo is None:
-        yield "a time has no time zone"
+        yield "a time has no timezone"
     if not _VERSION.fullmatch(manifest.tools["pg_dump"]):
         yield "the version of pg_dump is not a version"
     names = [part.name for part in manifest.parts]

@@ -125,7 +125,7 @@ def change_piece(name: str, value: object) -> Callable[[dict[str, Any]], None]:
         (lambda body: body.update(environment="x/../y"), "is not the name of an environment or database"),
         (lambda body: body.update(database=".."), "is not the name of an environment or database"),
         (lambda body: body.update(database="a\x1b[2J"), "is not the name of an environment or database"),
-        (lambda body: body.update(started="2026-11-21T02:00:00"), "a time has no time zone"),
+        (lambda body: body.update(started="2026-11-21T02:00:00"), "a time has no timezone"),
         (lambda body: body.update(tools={"pg_dump": "new"}), "is not a version"),
         (change_part("name", "../../etc/cron.d/x"), "is not the name of a part"),
         (change_part("name", "defs"), "two parts have the same name"),
