@@ -21,7 +21,7 @@ _REPLACED = (
 )  # fmt: skip
 """Variables that name other credentials."""
 _LEAST_TIME = timedelta(minutes=30)
-"""Credentials that are valid for less time are requested anew before a command starts."""
+"""Credentials that are valid for less time are requested again before a command starts."""
 
 
 @dataclass

@@ -84,7 +84,7 @@ def confirm_protected(
 
 
 def _require_answer(question: str, expected: str, undone: str, check: Callable[[], object]) -> None:
-    """Ask, and raise Failed if the answer is another one or the run was stopped."""
+    """Ask, and raise Failed if the answer differs or the run was stopped."""
     from jobs.run.job import Failed
     from jobs.run.stop import Stopped
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 DAYS = 90
 OPEN_DAYS = 8
-"""So many days are listed anew each time: a run can end, or be found dead, days after it began."""
+"""So many days are listed again each time: a run can end, or be found dead, days after it began."""
 
 MOST_RECORDS_READ = 6000  # as many as 66 databases have days
 _FEW = 20  # sizes that a reader reads again and again rather than to write the document for them

@@ -1,4 +1,4 @@
-"""Clients of S3, made anew once their credentials have expired."""
+"""Clients of S3, made again once their credentials have expired."""
 
 from __future__ import annotations
 

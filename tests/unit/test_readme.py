@@ -1,4 +1,4 @@
-"""The pages lead nowhere that is not there, and tell to type nothing that is not known."""
+"""Pages link only to what exists, and show only commands and options that exist."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_indented_lines_are_code(page: Path) -> None:
 
 @cache
 def options(*command: str) -> set[str]:
-    """The options that `crew … --help` tells; none of a command that is not there."""
+    """Return the options that `crew … --help` lists; none for a command that does not exist."""
     said = StringIO()
     with redirect_stdout(said):
         code = cli.run_command_line([*command, "--help"])
@@ -61,7 +61,7 @@ def commands(*before: str) -> set[str]:
 
 
 def unknown_to_crew(words: list[str]) -> list[str]:
-    """What of a command line crew does not know."""
+    """Return the words of a command line that crew does not know."""
     names = [word for word in words if not word.startswith("-")]
     if not names:
         return [word for word in words if word.startswith("-") and word.partition("=")[0] not in options()]
@@ -160,5 +160,5 @@ def test_a_page_is_read_as_a_person_reads_it(tmp_path: Path) -> None:
         ([], "something\n", False),
     ],
 )
-def test_only_what_is_another_each_time_may_differ(shown: list[str], seen: str, same: bool) -> None:
+def test_only_times_sizes_and_names_may_differ(shown: list[str], seen: str, same: bool) -> None:
     assert (differs(tuple(shown), seen) is None) is same

@@ -33,7 +33,7 @@ def test_fewer_than_two_values_give_no_chart(values: list[float | None]) -> None
     assert not day_chart(values, "sizes")
 
 
-def test_a_strip_has_a_description_and_tells_each_mark() -> None:
+def test_a_strip_has_a_description_and_names_each_mark() -> None:
     drawn = day_strip([MarkedDays(88, 2, Mark.FAILED, 'Nov 1: "failed"')], "Last 90 days: <2> failed")
     assert 'aria-label="Last 90 days: &lt;2&gt; failed"' in drawn
     assert "<g class=f><rect x=352 width=8><title>Nov 1: &#34;failed&#34;</title></rect></g>" in drawn

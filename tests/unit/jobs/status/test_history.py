@@ -99,7 +99,7 @@ def test_a_lost_or_damaged_document_costs_requests_and_no_fact(store: Store, of_
         assert days_of(of_main, store) == first
 
 
-def test_another_timezone_counts_the_days_anew(store: Store, of_main: Environment) -> None:
+def test_another_timezone_counts_the_days_again(store: Store, of_main: Environment) -> None:
     one = record(NOW.replace(hour=23) - timedelta(days=20), subject="main.00")
     store.put(one.key, record_to(one))
     assert list(days_of(of_main, store)) == [date(2026, 11, 2)]

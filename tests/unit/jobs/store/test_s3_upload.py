@@ -123,7 +123,7 @@ def test_an_ended_upload_cannot_write_into_the_buffer_of_the_next(sender: PartSe
     assert client.objects == {"prefix/k2.0": body}
 
 
-def test_an_upload_that_cannot_be_aborted_ends_all_the_same(
+def test_an_upload_that_cannot_be_aborted_ends_anyway(
     sender: PartSender, client: FakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(**_: object) -> None:
