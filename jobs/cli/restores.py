@@ -198,7 +198,7 @@ def _restore(
     mode = choose_mode(target, create=wanted.create, replaces=wanted.replaces, only_tables=bool(tables))
     adds = mode.adds or bool(as_table)
     ordinary, owner = _roles(run, stored, endpoint, target, wanted.role, wanted.role_password_from, adds=adds)
-    _confirm(ctx, run, endpoint, target, mode, wanted.yes_to)
+    _confirm(ctx, run, endpoint, target, mode, wanted)
     streams = wanted.parallel or restore_streams(environment, database)
     into_name = _target_name(endpoint)
     if as_table:
@@ -446,29 +446,32 @@ def _connected(run: Run, address: Address) -> Iterator[Endpoint]:
 
 
 def _confirm(
-    ctx: typer.Context, run: Run, endpoint: Endpoint, target: RestoreTarget, mode: RestoreMode, yes_to: str | None
+    ctx: typer.Context, run: Run, endpoint: Endpoint, target: RestoreTarget, mode: RestoreMode, wanted: _Wanted
 ) -> None:
-    """Ask before a restore writes to a database of a protected environment, or replaces one that could be."""
+    """Ask before a restore writes to a database of a protected environment, or replaces one that could be.
+
+    A dry run warns instead.
+    """
     from jobs.backup import RestoreMode, find_protection
 
     overwrites = mode in (RestoreMode.REPLACE, RestoreMode.ADD_TABLES)
     protection = find_protection(arguments.find_repository(ctx), endpoint, target, ask_stores=overwrites)
+
+    def confirm(name: str, reason: str, action: str) -> None:
+        if wanted.dry_run and wanted.yes_to != name:
+            output.print_warnings([f"{reason}; the restore asks for its name, or needs --yes-to {name}"])
+            return
+        prompts.confirm_protected(name, reason, action, "nothing was restored", yes_to=wanted.yes_to, check=run.check)
+
     for name, why in protection.unchecked.items():
         unknown = f"cannot tell whether {target.database} belongs to the protected environment {name}: {why}"
         if mode is RestoreMode.REPLACE:
-            prompts.confirm_protected(
-                name, unknown, "replace it", "nothing was restored", yes_to=yes_to, check=run.check
-            )
+            confirm(name, unknown, "replace it")
         else:
             output.print_warnings([unknown])
     for name in protection.environments:
-        prompts.confirm_protected(
-            name,
-            f"{target.database} on this server belongs to the protected environment {name}",
-            "restore into it",
-            "nothing was restored",
-            yes_to=yes_to,
-            check=run.check,
+        confirm(
+            name, f"{target.database} on this server belongs to the protected environment {name}", "restore into it"
         )
 
 

@@ -417,15 +417,17 @@ def test_a_protected_environment_needs_a_confirmation(repository: Repository, sh
     repository.backup("shop", "production")
     repository.backup()
     by_socket = origin.server.socket_url(origin.name)
-    refused = repository.crew(
-        "backups", "restore", "staging", "shop", "--replace", "--dry-run", "--into", by_socket, "--password-from",
-        f"file:{repository.password(origin)}",
-    )  # fmt: skip
+    by_name = ("backups", "restore", "staging", "shop", "--replace", "--into", by_socket)
+    password = ("--password-from", f"file:{repository.password(origin)}")
+    refused = repository.crew(*by_name, *password)
     assert refused.code == 64, refused
     assert "--yes-to production" in refused.err
+    planned = repository.crew(*by_name, *password, "--dry-run")
+    assert planned.code == 0, planned
+    assert "belongs to the protected environment production; the restore asks for its name, or needs" in planned.err
+    assert "Would restore" in planned.out
     code, output = restore(repository, origin, "--replace", "--dry-run", "--yes-to", "production")
-    assert code == 0, output
-    assert "Would restore" in output
+    assert (code, "protected" in output) == (0, False), output
     crew = [sys.executable, "-m", "jobs.cli", "--root", str(repository.root), "backups", "restore", "staging", "shop"]
     argv = [*crew, "--replace", "--into", origin.url, "--password-from", f"file:{repository.password(origin)}"]
     for answer, reason in (("staging", "nothing was restored: the answer was not"), ("", "stopped by SIGINT")):
@@ -451,11 +453,12 @@ def test_replacing_needs_an_answer_from_every_protected_environment(repository: 
     manifest = repository.store / "vault/backups/shop/20261121T020000Z-3f9a/manifest.json"
     manifest.parent.mkdir(parents=True)
     manifest.write_text("not readable")
-    code, output = restore(repository, origin, "--replace", "--dry-run")
+    code, output = restore(repository, origin, "--replace")
     assert code == 64, output
     assert f"cannot tell whether {origin.name} belongs to the protected environment vault" in output
-    code, output = restore(repository, origin, "--replace", "--dry-run", "--yes-to", "vault")
+    code, output = restore(repository, origin, "--replace", "--dry-run")
     assert code == 0, output
+    assert "the restore asks for its name, or needs --yes-to vault" in output
     code, output = restore(repository, database(16), "--dry-run")
     assert code == 0, output
 
