@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, time, timedelta
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 from jobs.backup.errors import BackupError
 from jobs.backup.sets.sets import Set, is_dated_ahead
-from jobs.format import and_more
+from jobs.format import and_more, format_size
 from jobs.run.job import UnknownName
 
 _SHOWN = 3
+_COMPARED = 10  # sets before the chosen one
+_MUCH_SMALLER = 0.5
 
 
 def parse_time(text: str, zone: ZoneInfo, now: datetime, option: str = "--before") -> datetime:
@@ -100,18 +103,37 @@ def warnings_on_choice(
     *,
     now: datetime | None = None,
 ) -> list[str]:
-    """Return what to know about a choice: newer sets that cannot be used, or why the named set cannot be trusted."""
+    """Return what to know about a choice: newer sets that cannot be used, or why the named set cannot be trusted.
+
+    Also a set that is much smaller than an earlier one: a job may have backed up a database that was empty already.
+    """
     if set_id is not None:
         return [reason] if (reason := why_unusable(chosen, now)) else []
+    ordered = sorted(sets, key=lambda each: each.sort_key, reverse=True)
     newer = [
         each
-        for each in sorted(sets, key=lambda each: each.sort_key, reverse=True)
+        for each in ordered
         if each.complete and each.sort_key > chosen.sort_key and (before is None or each.started <= before)
     ]
     reasons = [reason for each in newer if (reason := why_unusable(each, now))]
-    if not reasons:
-        return []
-    return [f"set {chosen.id} is used instead of a newer one: {and_more(reasons, _SHOWN)}"]
+    instead = [f"set {chosen.id} is used instead of a newer one: {and_more(reasons, _SHOWN)}"] if reasons else []
+    return [*instead, *_warnings_on_size(ordered, chosen, now)]
+
+
+def _warnings_on_size(newest_first: Iterable[Set], chosen: Set, now: datetime | None) -> Iterator[str]:
+    """Yield a warning if the newest sets before the chosen one include one that is much larger."""
+    older = (
+        each
+        for each in newest_first
+        if each.complete and each.sort_key < chosen.sort_key and why_unusable(each, now) is None
+    )
+    larger = [each for each in islice(older, _COMPARED) if each.size * _MUCH_SMALLER > chosen.size]
+    if larger:
+        yield (
+            f"set {chosen.id} has {format_size(chosen.size)}, and set {larger[0].id} before it has "
+            f"{format_size(larger[0].size)}: rows may have been lost between them; to use the larger one, add "
+            f"--set {larger[0].id}"
+        )
 
 
 def find_by_id(sets: Iterable[Set], database: str, set_id: str) -> Set | None:

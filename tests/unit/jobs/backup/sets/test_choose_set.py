@@ -109,6 +109,20 @@ def test_a_warning_names_the_newer_sets_that_failed() -> None:
     assert warnings_on_choice(SETS, SETS[2]) == []
 
 
+def test_a_warning_names_the_newest_set_that_is_much_larger() -> None:
+    sizes = [900_000, 400_000, *[3_000] * 9, 2_000]
+    sets = [replace(a_set(day, "abcd"), size=size) for day, size in enumerate(sizes, start=1)]
+    assert warnings_on_choice(sets, sets[-1]) == [
+        "set 20261112T020000Z-abcd has 2.0 kB, and set 20261102T020000Z-abcd before it has 400 kB: rows may have been "
+        "lost between them; to use the larger one, add --set 20261102T020000Z-abcd"
+    ]
+    assert warnings_on_choice(sets, sets[-1], sets[-1].id) == [], "it is named"
+    assert warnings_on_choice(sets[2:], sets[-1]) == [], "a little smaller"
+    assert warnings_on_choice([failed(sets[1]), *sets[2:]], sets[-1]) == [], "the larger one failed"
+    incomplete = replace(a_set(2, "abcd", complete=False), size=400_000)
+    assert warnings_on_choice([incomplete, *sets[2:]], sets[-1]) == []
+
+
 def test_if_all_sets_failed_the_error_says_how_to_use_the_newest() -> None:
     with pytest.raises(BackupError, match=r"failed its last verification .*: --set 20261120T020000Z-cccc"):
         choose_set([failed(each) for each in SETS[:3]], "shop")
