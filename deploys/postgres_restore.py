@@ -20,9 +20,11 @@ from pyinfra import host
 from deploys.lib import preflight
 from deploys.lib.postgres import archive, replication, restore, setup
 
-if host.name in preflight.hosts_of_group(setup.GROUP):
+servers = preflight.hosts_of_group(setup.GROUP)
+if host.name in servers:
     preflight.required("postgres_pitr", "only a server with point-in-time recovery can be restored")
     asked = restore.request_of_data(host.data)
+    preflight.stop_on_faults(restore.several_servers_faults(preflight.hosts_in_limit(servers), asked))
     this_server = setup.server_of_group_data(replication=replication.replication_of_host())
     pitr = this_server.pitr
     assert pitr is not None

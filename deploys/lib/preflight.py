@@ -96,9 +96,16 @@ def hosts_of_group(name: str) -> list[str]:
 
 def require_in_limit(names: Iterable[str], why: str) -> None:
     """Raise DeployError if --limit excludes one of these hosts."""
-    state: State = ctx_state.get()
-    if excluded := [name for name in names if not state.is_host_in_limit(state.inventory.get_host(name))]:
+    given = list(names)
+    included = hosts_in_limit(given)
+    if excluded := [name for name in given if name not in included]:
         raise DeployError(f"--limit excludes {', '.join(excluded)}; {why}; run it without --limit")
+
+
+def hosts_in_limit(names: Iterable[str]) -> list[str]:
+    """Return those of the hosts that --limit does not exclude."""
+    state: State = ctx_state.get()
+    return [name for name in names if state.is_host_in_limit(state.inventory.get_host(name))]
 
 
 def check_system(*, memory: int = 0, disk: int = 0) -> System:

@@ -96,11 +96,11 @@ def begun(
     bucket: Bucket,
     of: str = "postgres",
     secret: str = "",
-    server: int = -1,
+    server: int | None = -1,
     standby: int | None = None,
     **data: Any,
 ) -> Popen[str]:
-    """Start the same. `server` is the index of the host that runs PostgreSQL, `standby` that of its standby."""
+    """Start the same. `server` is the index of the host that runs PostgreSQL, None for all; `standby` is another."""
     arguments, inventory, variables = deploy_options(
         lab, bucket, of, secret=secret, server=server, standby=standby, **data
     )
@@ -113,7 +113,7 @@ def deploy_options(
     of: str = "postgres",
     *,
     secret: str = "",
-    server: int = -1,
+    server: int | None = -1,
     standby: int | None = None,
     **data: Any,
 ) -> tuple[list[str], str, dict[str, str]]:
@@ -134,14 +134,14 @@ def deploy_options(
     return arguments, _inventory(lab, server, standby), variables
 
 
-def _inventory(lab: Lab, server: int, standby: int | None) -> str:
-    """Return an inventory in which one host, and no other but its standby, runs PostgreSQL."""
+def _inventory(lab: Lab, server: int | None, standby: int | None) -> str:
+    """Return an inventory in which one host, and no other but its standby, runs PostgreSQL; or, with None, all."""
     file = lab.folder / f"server{server}-{standby}/lab"
     file.parent.mkdir(exist_ok=True)
     shipped = (ROOT / "inventories/lab").read_text()
     file.write_text(
         f"{shipped}\nfor _group in ('dev_servers', 'job_runners', 'k3s_servers', 'k3s_agents'):\n"
-        f"    del globals()[_group]\npostgres_servers = [_hosts[{server}]]\n"
+        f"    del globals()[_group]\npostgres_servers = {'_hosts' if server is None else f'[_hosts[{server}]]'}\n"
         + (f"postgres_standbys = [_hosts[{standby}]]\n" if standby is not None else "")
     )
     return str(file)

@@ -144,6 +144,9 @@ def test_a_moment_is_restored_on_the_same_and_on_a_new_host(
         # The server is lost. Only the repository, the secrets and group data are left.
         lab.ask(host, f"{PSQL} shop -c 'INSERT INTO ticks DEFAULT VALUES'; systemctl stop postgresql@{major}-main")
         rows = f"{int(rows_later.partition('|')[2]) + 1}"
+        both = restore("--data", "to=latest", "--data", "old_server=stopped", server=None)
+        assert both.code == 1, both.text
+        assert "to=latest would stop and restore lab-1, lab-2; name the one to restore: --limit lab-1" in both.text
         shared = restore("--data", "to=latest", server=0)
         assert shared.code == 1, shared.text
         assert "two servers can't share one; stop it" in shared.text

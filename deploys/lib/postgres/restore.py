@@ -88,6 +88,14 @@ def request_of_data(data: Any) -> RestoreRequest:
     return RestoreRequest(to, target, backup, timeline, bool(old), bool(other))
 
 
+def several_servers_faults(servers: Sequence[str], asked: RestoreRequest) -> Iterator[str]:
+    """Yield a fault if a run would restore more than one server: each of them stops and loses what came later."""
+    if asked.target is not None and len(servers) > 1:
+        yield (
+            f"to={asked.to} would stop and restore {', '.join(servers)}; name the one to restore: --limit {servers[0]}"
+        )
+
+
 def require_no_unfinished_restore() -> None:
     """Raise DeployError if a restore was interrupted: it would overwrite what the server writes now."""
     if unfinished := host.get_fact(CommandLines, f"cat {UNFINISHED}"):

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from pyinfra.context import ctx_state
 
-from deploys.lib.preflight import DeployError, System, example_faults, stop_on_faults, system_faults
+from deploys.lib.preflight import (
+    DeployError,
+    System,
+    example_faults,
+    hosts_in_limit,
+    require_in_limit,
+    stop_on_faults,
+    system_faults,
+)
 
 SUPPORTED = System("debian", "12", "bookworm", user=0, memory=2048, disk=9000, cpus=2, container=False)
 
@@ -34,6 +45,16 @@ def test_one_error_lists_all_faults() -> None:
     stop_on_faults([])
     with pytest.raises(DeployError, match="one\ntwo"):
         stop_on_faults(["one", "two"])
+
+
+def test_hosts_that_limit_excludes() -> None:
+    inventory = SimpleNamespace(get_host=lambda name: name)
+    state: Any = SimpleNamespace(inventory=inventory, is_host_in_limit=lambda host: host in {"db-1", "db-3"})
+    with ctx_state.use(state):
+        assert hosts_in_limit(["db-3", "db-2", "db-1"]) == ["db-3", "db-1"]
+        require_in_limit(["db-1", "db-3"], "both take part")
+        with pytest.raises(DeployError, match=r"--limit excludes db-2, db-0; all take part; run it without --limit"):
+            require_in_limit(["db-2", "db-1", "db-0"], "all take part")
 
 
 def test_hosts_that_the_repository_ships_are_a_fault() -> None:

@@ -41,6 +41,15 @@ def test_options_are_read_and_all_mistakes_are_named() -> None:
     ]
 
 
+def test_a_run_restores_one_server() -> None:
+    shown = restore.request_of_data({"to": "?"})
+    assert list(restore.several_servers_faults(["db-1"], ASKED)) == []
+    assert list(restore.several_servers_faults(["db-1", "db-2"], shown)) == []
+    assert list(restore.several_servers_faults(["db-1", "db-2"], ASKED)) == [
+        "to=latest would stop and restore db-1, db-2; name the one to restore: --limit db-1"
+    ]
+
+
 def test_a_listing_that_fails_is_no_empty_listing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The timelines would be missing then, and a restore to a moment could follow the wrong one."""
     stanza = {
