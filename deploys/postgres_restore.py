@@ -1,7 +1,7 @@
 """Restore a PostgreSQL server to any moment that its repositories have, on this host or on a new one.
 
     pyinfra inventories/production deploys/postgres_restore.py --data "to=?"
-    pyinfra inventories/production deploys/postgres_restore.py --data "to=2026-11-29 14:03:10"
+    pyinfra inventories/production deploys/postgres_restore.py --data "to=2026-11-29 14:03:10" --limit db-1.internal
 
 The first command shows which moments can be restored. The second stops the server, keeps its cluster beside, restores,
 opens the restored cluster for writing and makes a new full backup. Without an offset, a time is UTC. Other targets:

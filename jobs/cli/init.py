@@ -423,6 +423,7 @@ def next_steps(answers: Answers, keys: NewKeys | None, not_made: str) -> list[st
         steps.append(f"set the passwords in inventories/{answers.name}.toml; it accepts references, not literals")
     if keys:
         steps.append(f"copy {keys.decryption.path} to a second safe place: without it no backup can ever be restored")
+        steps.append("keep the store's address and credentials there, too; docs/restore.md lists what a restore needs")
         steps.append("if several machines run the jobs, give each machine only the keys that it needs")
     else:
         steps.append("sign backups, so that nobody who can write the store can plant one: docs/backups.md says how")

@@ -51,6 +51,7 @@ def test_a_set_is_restored_without_groundcrew(
     )
     assert ended.returncode == 0, ended.stderr
     assert [line for line in ended.stderr.splitlines() if "already exists" not in line] == []
+    assert json.loads(ended.stdout)["owner"] == "postgres", "the last command shows what to set by hand"
     portraits = (portrait(one.url, password=one.password) for one in (origin, target))
     assert differences(*portraits, ignore={"settings", "database"}) == []
 
