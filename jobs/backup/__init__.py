@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from jobs.backup.sets.description import Description, encode_description
     from jobs.backup.sets.encryption import can_decrypt, decrypt, encrypt, new_key_pair
     from jobs.backup.sets.fetch import STDOUT, default_file, find_part, write_part
+    from jobs.backup.sets.in_use import IN_USE, is_in_use, noted_as_in_use
     from jobs.backup.sets.manifest import (
         MANIFEST,
         Manifest,
@@ -151,6 +152,7 @@ _NAMES = {
     "sets.description": ("Description", "encode_description"),
     "sets.encryption": ("can_decrypt", "decrypt", "encrypt", "new_key_pair"),
     "sets.fetch": ("STDOUT", "default_file", "find_part", "write_part"),
+    "sets.in_use": ("IN_USE", "is_in_use", "noted_as_in_use"),
     "sets.marker": ("MARKER",),
     "sets.manifest": (
         "MANIFEST",
@@ -223,6 +225,7 @@ _NAMES = {
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
+    "IN_USE",
     "LOCKS_AT_ONCE",
     "MANIFEST",
     "MARKER",
@@ -298,6 +301,7 @@ __all__ = [
     "inspect_target",
     "installed_clients",
     "is_dated_ahead",
+    "is_in_use",
     "is_known",
     "is_known_anywhere",
     "iso_timestamp",
@@ -313,6 +317,7 @@ __all__ = [
     "new_key_pair",
     "new_keys",
     "new_signing_key",
+    "noted_as_in_use",
     "open_copy",
     "open_first",
     "open_separate_copy",

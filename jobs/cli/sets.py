@@ -483,7 +483,7 @@ def fetch_command(
     need it, because it is not encrypted. defs and rest are archives for pg_restore, roles is an SQL script, and rows-…
     are scripts for psql.
     """
-    from jobs.backup import STDOUT, default_file, find_part, write_part
+    from jobs.backup import STDOUT, default_file, find_part, noted_as_in_use, write_part
     from jobs.run import unrecorded_run
 
     if as_json and to == STDOUT:
@@ -493,7 +493,7 @@ def fetch_command(
     store = arguments.sets_store(environment, from_copy, as_of=store_as_of)
     stored = _open_set(environment, store, database, set_id, trust_unsigned=trust_unsigned is not None)
     selected = find_part(stored, part)
-    with unrecorded_run(environment, stored.store, "fetch", database) as run:
+    with unrecorded_run(environment, stored.store, "fetch", database) as run, noted_as_in_use(stored, run):
         size = write_part(stored, selected, to, run.check)
     file = to or str(default_file(stored, selected))
     if file != STDOUT and stored.manifest.encrypted:

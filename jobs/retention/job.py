@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from inventories import Environment, Keep
 from jobs.backup import (
+    IN_USE,
     MANIFEST,
     MARKER,
     Set,
@@ -19,6 +20,7 @@ from jobs.backup import (
     find_by_id,
     in_its_place,
     is_dated_ahead,
+    is_in_use,
     is_known_anywhere,
     open_copy,
     open_first,
@@ -103,13 +105,15 @@ def plan_prune(store: Store, environment: Environment, subject: str, now: dateti
         store = open_separate_copy(store, environment, copy, "retention")
     names: dict[str, tuple[str, ...]] = {}
     changed: dict[str, datetime] = {}
+    noted: dict[str, datetime] = {}
     entries = store.list(prefix) if copy is None else _collect_changes(store.list(prefix), len(prefix), changed)
-    listing = _collect_names(entries, len(prefix), names)
+    listing = _collect_names(entries, len(prefix), names, noted)
     sets = list(sets_from_listing(environment.name, listing, trust_of(environment), now))
     dated_ahead = tuple(each for each in sets if is_dated_ahead(each, now))
     candidates = [each for each in sets if each.complete and not is_dated_ahead(each, now)]
     local_now = now.astimezone(environment.timezone)
-    decisions = apply_policy(candidates, policy, local_now)
+    used = {set_id for set_id, at in noted.items() if is_in_use(at, now)}
+    decisions = [_kept_while_used(each, used) for each in apply_policy(candidates, policy, local_now)]
     locks = plan_locks(store, environment.store if copy is None else copy, policy, decisions, local_now)
     abandoned = partial(is_abandoned, holder=holder, now=now)
     began = {each.id: changed[each.id] + COPY_GOES_ON if copy is not None else each.started for each in sets}
@@ -177,11 +181,25 @@ def _collect_changes(listing: Iterable[ListedKey], start: int, changed: dict[str
         yield entry
 
 
-def _collect_names(listing: Iterable[ListedKey], start: int, names: dict[str, tuple[str, ...]]) -> Iterator[ListedKey]:
-    """Yield the listing unchanged and fill `names`; sets share the names that they have in common to save memory."""
+def _kept_while_used(decision: Decision[Set], used: Collection[str]) -> Decision[Set]:
+    """Return the decision to keep a set that a restore or a verification reads now."""
+    if decision.keep or decision.set.id not in used:
+        return decision
+    return replace(decision, keep=True, reasons=("in use by a restore or a verification",))
+
+
+def _collect_names(
+    listing: Iterable[ListedKey], start: int, names: dict[str, tuple[str, ...]], noted: dict[str, datetime]
+) -> Iterator[ListedKey]:
+    """Yield the listing unchanged; fill `names`, and `noted` with the times at which sets were noted as in use.
+
+    Sets share the names that they have in common to save memory.
+    """
     shared: dict[str, str] = {}
     for set_id, group in groupby(listing, key=lambda entry: entry.key[start:].partition("/")[0]):
         entries = list(group)
+        note = f"/{set_id}/{IN_USE}"
+        noted.update((set_id, entry.modified) for entry in entries if entry.key.endswith(note))
         of_set = (entry.key[start + len(set_id) + 1 :] for entry in entries)
         names[set_id] = tuple([shared.setdefault(name, name) if "/" not in name else name for name in of_set])
         yield from entries

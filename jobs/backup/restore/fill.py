@@ -30,6 +30,7 @@ from jobs.backup.restore.selection import entries_without, rows_of
 from jobs.backup.restore.statistics import analyze
 from jobs.backup.restore.target import closed_to_others
 from jobs.backup.restore.task import RestoreTask, known_names
+from jobs.backup.sets.in_use import noted_as_in_use
 from jobs.backup.sets.manifest import Part, PartKind
 from jobs.backup.sets.stored import StoredSet
 
@@ -83,7 +84,9 @@ def fill(task: RestoreTask, *, statistics: bool = True) -> Mapping[QualifiedName
     Statistics contain values of rows. A restore that sanitises rows collects statistics later, and until then the
     role of the task owns all.
     """
-    with definitions_archive(task.stored, task.run.check) as archive, ExitStack() as files:
+    with ExitStack() as files:
+        files.enter_context(noted_as_in_use(task.stored, task.run))
+        archive = files.enter_context(definitions_archive(task.stored, task.run.check))
         use_list, lists, of_extensions = None, None, ExtensionRows()
         with task.run.step("definitions"):
             revoke_public_create(task)

@@ -26,6 +26,7 @@ from jobs.backup.restore.rows import part_listing, restore_rows
 from jobs.backup.restore.selection import Selection, among, row_entries, select_tables
 from jobs.backup.restore.statistics import analyze
 from jobs.backup.restore.task import RestoreTask, known_names
+from jobs.backup.sets.in_use import noted_as_in_use
 from jobs.backup.sets.manifest import Part, PartKind
 
 _EXISTING = "SELECT pg_catalog.to_regclass(%s)"
@@ -42,6 +43,7 @@ def fill_tables(
     With `rows_only`, they get no indexes, constraints and statistics.
     """
     with ExitStack() as files:
+        files.enter_context(noted_as_in_use(task.stored, task.run))
         archive = files.enter_context(definitions_archive(task.stored, task.run.check))
         selection = _select(task, archive, with_needed=with_needed)
         entries = (*selection.needed, *selection.own) if with_needed else selection.own

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from inventories import Environment, Repository
+from jobs.backup.sets.in_use import IN_USE
+from jobs.backup.sets.sets import set_prefix
 from jobs.backup.sets.signatures import SigningKey, new_signing_key
 from jobs.retention.job import RETENTION, is_abandoned, plan_prune, plan_removal, retention, subjects
 from jobs.run import Options, Outcome, Record, run_job
@@ -102,6 +105,16 @@ def test_pinned_and_verified_sets_are_kept(environment: Environment, store: Stor
         put(store, at, *({verified: [result(verified, NOW)], pinned: ["pin"]}.get(at, [])))
     run(environment, store)
     assert names(store) == [set_id(at) for at in (pinned, verified, days[1], days[0])]
+
+
+def test_a_set_in_use_is_kept(environment: Environment, store: DirectoryStore) -> None:
+    *_, long_ago, now = days = daily(NEWEST, 5)
+    for at in days:
+        put(store, at, IN_USE)
+        noted = {now: NOW, long_ago: NOW - timedelta(hours=1)}.get(at, NEWEST).timestamp()
+        os.utime(store.root / set_prefix("try", "shop", set_id(at)) / IN_USE, (noted, noted))
+    run(environment, store)
+    assert names(store) == [set_id(at) for at in (now, days[1], days[0])]
 
 
 def test_a_good_set_is_kept_instead_of_a_failed_one_of_the_same_day(environment: Environment, store: Store) -> None:
