@@ -50,7 +50,8 @@ def undelete_command(
     """Bring back a backup set that was deleted or changed.
 
     Needs a bucket with versioning. Copies the versions of the set that were current then over those of today, and locks
-    them again. At that time, the set must have been signed by a trusted key, with all its pieces. Deletes nothing.
+    them again. At that time, the set must have been signed by a trusted key, with all its pieces. Deletes nothing, and
+    pins the set, so that retention does not remove it again.
     """
     environment = arguments.open_environment(ctx, environment_name)
     past, present = arguments.past_store(environment, None, store_as_of), arguments.unmarked_store(environment)
@@ -66,7 +67,9 @@ def undelete_command(
     if plan.lost and not dry_run:
         names = f"{environment.name} {database} --set {plan.set.id}"
         output.say(f"To check it: crew backups verify {names}")
-        output.say(f"If no rule of keep covers it, retention removes it. To prevent that: crew backups pin {names}")
+        output.say(
+            f"Retention keeps it, because it is pinned. To let it follow the rules of keep: crew backups unpin {names}"
+        )
 
 
 class _Plan(NamedTuple):
@@ -132,9 +135,10 @@ def _confirm(environment: Environment, action: str, *, yes: bool, yes_to: str | 
 def _bring_back(environment: Environment, past: PastStore, present: Store, plan: _Plan) -> None:
     """Bring back the set, and the mark of the store if it is gone; check that the set is whole, and lock it.
 
-    Its results of verifications come last, because not all credentials that write sets may write results.
+    The pin comes first: retention would remove an old set that is incomplete, or that no rule covers. The results of
+    verifications come last, because not all credentials that write sets may write results.
     """
-    from jobs.backup import RESULTS, bring_back_objects, lock_set, lost_objects, open_set, require_pieces
+    from jobs.backup import PIN, RESULTS, bring_back_objects, lock_set, lost_objects, open_set, require_pieces
     from jobs.run import recorded, unrecorded_run
     from jobs.store import mark_key
 
@@ -145,6 +149,8 @@ def _bring_back(environment: Environment, past: PastStore, present: Store, plan:
         recorded(run, "undelete", database, f"set {set_id} from {past.url}"),
     ):
         bring_back_objects(past, lost_objects(past, present, mark_key(environment.name)), run.check)
+        if plan.lost:
+            present.put(plan.set.prefix + PIN, b"")
         bring_back_objects(past, [entry for entry in plan.lost if entry not in results], run.check)
         require_pieces(open_set(present, plan.set, None))
         if plan.lock is not None:
@@ -172,7 +178,7 @@ def _sentence(plan: _Plan, *, dry_run: bool) -> str:
     name = f"{plan.set.id} of {plan.set.database}"
     if plan.lost:
         what = f"{plural(len(plan.lost), 'object')}, {format_size(sum(entry.size for entry in plan.lost))}"
-        return f"Would bring back set {name}: {what}." if dry_run else f"Set {name} is back: {what}."
+        return f"Would bring back set {name}: {what}." if dry_run else f"Set {name} is back and pinned: {what}."
     if plan.unlocked:
         what = plural(len(plan.unlocked), "object")
         return (

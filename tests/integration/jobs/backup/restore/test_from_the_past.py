@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from boto3.s3.transfer import TransferConfig
 
-from jobs.backup import bring_back_objects, lost_objects
+from jobs.backup import bring_back_objects, lost_objects, sets_from_listing
+from jobs.backup.sets.trust import TRUST_ALL
 from jobs.format import format_size
 from jobs.store import Denied, open_store, s3
 from tests.parts.crew import Repository
@@ -80,10 +81,10 @@ def test_a_thief_empties_the_bucket(
     assert f"Reading {format_size(len(body))} to compare objects of which only the ETag changed." in failed.err
     assert f"set {taken} of shop is back, but not its results of verifications: denied; then run this" in failed.err
     done = repository.crew(*undelete, "--yes-to", "staging")
-    assert f"Set {taken} of shop is back: 1 object," in done.out
+    assert f"Set {taken} of shop is back and pinned: 1 object," in done.out
     assert lock_of(bucket, piece)["Mode"] == "COMPLIANCE"
     assert lock_of(bucket, piece)["RetainUntilDate"] == lock_of(bucket, signature)["RetainUntilDate"] > ends
-    assert f"crew backups pin staging shop --set {taken}" in done.out
+    assert f"crew backups unpin staging shop --set {taken}" in done.out
     assert "nothing to bring back" in repository.crew(*undelete).out
     (listed,) = repository.crew("backups", "list", "staging", "shop", "--json").json["sets"]
     assert (listed["set"], listed["state"]) == (taken, "complete")
@@ -132,6 +133,9 @@ def copy_without_results(store: s3.S3Store, key: str, version: str, copy: Any = 
     if "/verifications/" in key:
         raise Denied("denied")
     copy(store, key, version)
+    if "/ended/" in key:  # the manifest follows
+        there = sets_from_listing("staging", store.list("staging/backups/"), TRUST_ALL)
+        assert [(each.complete, each.pinned) for each in there] == [(False, True)], "retention would remove it"
 
 
 def body_of(bucket: Bucket, key: str) -> bytes:
