@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any, cast
 import botocore.session
 from botocore.config import Config
 from botocore.handlers import add_expect_header
+from botocore.parsers import ResponseParserError
 from botocore.utils import parse_timestamp
 
 from jobs.store.s3_descriptions import DescriptionLoader, description_loader
 from jobs.store.s3_errors import EXPIRED, Location
 
 if TYPE_CHECKING:
+    from botocore.awsrequest import AWSResponse
+    from botocore.model import OperationModel
     from mypy_boto3_s3 import S3Client
 
 KEPT_CONNECTIONS = 128
@@ -25,6 +28,17 @@ KEPT_CONNECTIONS = 128
 
 With `parallel = 16`, 32 small databases are backed up side by side, each with up to four streams.
 """
+
+
+_NEEDED = {
+    "CreateMultipartUpload": "UploadId",
+    "GetObject": "ETag",
+    "ListObjectVersions": "IsTruncated",
+    "ListObjectsV2": "IsTruncated",
+    "PutObject": "ETag",
+    "UploadPart": "ETag",
+}
+_NO_SUCCESS = 300
 
 
 class RenewedClient:
@@ -71,12 +85,27 @@ class RenewedClient:
         # Else each part costs one more round trip, and a second on a server that does not answer it.
         client.meta.events.unregister("before-call.s3", add_expect_header)
         client.meta.events.register("after-call.s3", self._forget_if_expired)
+        client.meta.events.register("after-call.s3", _require_s3)
         return client
 
     def _forget_if_expired(self, parsed: Mapping[str, Any], **_: object) -> None:
         if parsed.get("Error", {}).get("Code") in EXPIRED:
             with self._lock:
                 self._session = self._client = None
+
+
+def _require_s3(parsed: Mapping[str, Any], model: OperationModel, http_response: AWSResponse, **_: object) -> None:
+    """Raise if a successful answer lacks what each S3 server sends: another web server can answer everything with 200.
+
+    botocore takes such an answer to a listing for an empty one, and a page without the place of the next one for the
+    last page.
+    """
+    needed = _NEEDED.get(model.name)
+    if needed is None or http_response.status_code >= _NO_SUCCESS:
+        return
+    goes_on = parsed.get("IsTruncated") and not parsed.keys() & {"NextContinuationToken", "NextKeyMarker"}
+    if needed not in parsed or goes_on:
+        raise ResponseParserError(f"{model.name}: the answer is not that of an S3 server")
 
 
 def new_session(location: Location) -> botocore.session.Session:

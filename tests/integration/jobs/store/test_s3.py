@@ -317,6 +317,35 @@ def test_a_closed_port_is_out_of_reach(seaweed: Bucket, network: Proxy) -> None:
         store_in(seaweed.at(network.endpoint)).get("a")
 
 
+@pytest.mark.parametrize("body", [b"", b"<html>Please log in</html>"])
+def test_another_web_server_is_named(body: bytes, store: S3Store, network: Proxy) -> None:
+    network.answer(99, status=200, body=body)
+    calls = (
+        lambda: store.get("a"),
+        lambda: list(store.read("a")),
+        lambda: store.put("a", b""),
+        lambda: list(store.list()),
+        lambda: list(store.folders()),
+        lambda: list(store.versions("a")),
+        lambda: fill(store, "a", bytes(2 * PART)),
+    )
+    for call in calls:
+        with pytest.raises(StoreError, match=r"answered s3:\S+, but not as S3 does; correct store\.endpoint"):
+            call()
+
+
+def test_a_listing_without_its_end_is_an_error(store: S3Store, network: Proxy) -> None:
+    network.answer(
+        1,
+        status=200,
+        body=b"<ListBucketResult><IsTruncated>true</IsTruncated><Contents><Key>p/a</Key><Size>1</Size><ETag>x</ETag>"
+        b"<LastModified>2026-11-21T02:00:00Z</LastModified></Contents></ListBucketResult>",
+        matching="list-type",
+    )
+    with pytest.raises(StoreError, match="answered s3:ListBucket, but not as S3 does"):
+        list(store.list())
+
+
 def test_deleting_a_locked_object_only_hides_it(moto: Bucket) -> None:
     client = moto.client()
     client.create_bucket(Bucket=f"{moto.name}-locked", ObjectLockEnabledForBucket=True)
