@@ -153,14 +153,20 @@ def open_first(store: Store, sets: Iterable[Set], decrypt_with: Secret | None) -
 
 def require_pieces(stored: StoredSet) -> None:
     """Raise Damaged if the store lacks a piece of the set, or has one of another size."""
+    for part, fault in wrong_pieces(stored):
+        raise part_damaged(stored.manifest, part, fault)
+
+
+def wrong_pieces(stored: StoredSet) -> Iterator[tuple[Part, str]]:
+    """Yield which pieces of the set the store lacks, or has in another size."""
     root = stored.key("")
     sizes = {entry.key.removeprefix(root): entry.size for entry in stored.store.list(root)}
     for part in stored.manifest.parts:
         for piece in part.pieces:
             if piece.key not in sizes:
-                raise part_damaged(stored.manifest, part, f"piece {piece.key} is missing in the store")
-            if sizes[piece.key] != piece.size:
-                raise _wrong_size(stored.manifest, part, piece, sizes[piece.key])
+                yield part, f"piece {piece.key} is missing in the store"
+            elif sizes[piece.key] != piece.size:
+                yield part, _wrong_size(piece, sizes[piece.key])
 
 
 def read_piece(stored: StoredSet, part: Part, piece: PartPiece, check: Callable[[], None]) -> Iterator[bytes]:
@@ -186,12 +192,12 @@ def read_unhashed(stored: StoredSet, part: Part, piece: PartPiece, check: Callab
     except Missing:
         raise part_damaged(stored.manifest, part, f"piece {piece.key} is missing in the store") from None
     if size != piece.size:
-        raise _wrong_size(stored.manifest, part, piece, size)
+        raise part_damaged(stored.manifest, part, _wrong_size(piece, size))
 
 
-def _wrong_size(manifest: Manifest, part: Part, piece: PartPiece, found: int) -> Damaged:
+def _wrong_size(piece: PartPiece, found: int) -> str:
     size = f"only {found} of its" if found < piece.size else "more than"
-    return part_damaged(manifest, part, f"piece {piece.key} has {size} {piece.size} bytes")
+    return f"piece {piece.key} has {size} {piece.size} bytes"
 
 
 def wrong_hash(manifest: Manifest, part: Part, piece: PartPiece, found: str) -> Damaged:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from inventories import ServerSettings
 from jobs.backup.concurrent import ByteCounter, Cancellation, run_concurrently
+from jobs.backup.errors import BackupError
 from jobs.backup.postgres import settings
 from jobs.backup.postgres.connection import Endpoint, server_encoding
 from jobs.backup.postgres.programs import (
@@ -29,6 +30,7 @@ from jobs.backup.sets.object_locks import lock_of_new_set
 from jobs.backup.sets.segments import Segment
 from jobs.backup.sets.sets import SIGNATURE, new_set_id, set_prefix
 from jobs.backup.sets.signatures import MANIFEST_NAMESPACE, SigningKey
+from jobs.backup.sets.stored import StoredSet, wrong_pieces
 from jobs.backup.sets.trust import sign_name
 from jobs.backup.take import facts
 from jobs.backup.take.definitions import Chunks, DefinitionsCopy
@@ -46,7 +48,7 @@ from jobs.backup.take.snapshot import (
 )
 from jobs.format import and_more
 from jobs.run.job import Run, Transient
-from jobs.store import LARGE_DOCUMENT_LIMIT, Exists
+from jobs.store import LARGE_DOCUMENT_LIMIT, Denied, Exists
 
 if TYPE_CHECKING:
     import psycopg
@@ -57,6 +59,9 @@ if TYPE_CHECKING:
     Section = DatabaseSettings | ServerSettings
 
 _KNOWN_ROLES = KnownRoles()
+
+LONG_BACKUP = timedelta(minutes=10)
+"""A shorter one leaves others no time to remove its pieces, so it saves the request that would show it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +161,21 @@ def take_set(
     described, _ = upload_again(run, [PartKind.DESCRIPTION], describe_set)
     manifest = replace(draft, parts=(*dumped.parts, described), ended=datetime.now(UTC))
     run.wait_for_store()
+    require_still_stored(run.store, manifest)
     upload_again(run, [MANIFEST], lambda _: publish_set(run.store, prefix, manifest, signer, lock))
     return TakenSet(manifest, description, dumped.again)
+
+
+def require_still_stored(store: Store, manifest: Manifest) -> None:
+    """Raise if a piece of a long backup is gone from the store, so that no complete set lacks one."""
+    if manifest.ended - manifest.started < LONG_BACKUP:
+        return
+    with suppress(Denied):  # a backup needs no right to list
+        for _, fault in wrong_pieces(StoredSet(manifest, store, None)):
+            raise BackupError(
+                f"set {manifest.set} was changed while it was written: {fault}. Find out who removes objects of new "
+                "sets: a rule of the bucket, or retention on a machine whose clock is wrong"
+            )
 
 
 def publish_set(

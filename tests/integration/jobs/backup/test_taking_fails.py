@@ -9,8 +9,9 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from jobs.backup.postgres import counting
 from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.take import facts, take
 from jobs.backup.take.job import BACKUP
+from jobs.retention.job import RETENTION
 from jobs.run import Options, RunTimeouts, run_job
 from jobs.run.job import Outcome
 from jobs.run.record import Record
@@ -61,6 +63,25 @@ def dumps(shop: Database) -> list[int]:
 def waits(shop: Database, query: str) -> bool:
     """Return whether a query like this waits for a lock."""
     return bool(shop.ask(f"SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '{query}'"))
+
+
+def test_a_set_that_a_wrong_clock_removed_meanwhile_is_not_completed(
+    shop: Database, backs_up: BacksUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staging, store_description = backs_up(shop), take.store_description
+
+    def remove_what_looks_abandoned(*args: Any, **options: Any) -> Any:
+        clock = datetime.now(UTC) + timedelta(days=3)
+        [pruned] = run_job(RETENTION, staging.environment, staging.store, Options(), now=lambda: clock)
+        assert pruned.figures["swept"] == 1
+        return store_description(*args, **options)
+
+    monkeypatch.setattr(take, "LONG_BACKUP", timedelta(0))
+    monkeypatch.setattr(take, "store_description", remove_what_looks_abandoned)
+    record = staging.take()
+    assert record.outcome is Outcome.FAILED
+    assert "was changed while it was written: piece defs.0 is missing in the store" in record.sentence
+    assert [each.complete for each in staging.sets()] == [False]
 
 
 def test_a_cut_connection_is_retried_and_leaves_no_incomplete_set(
