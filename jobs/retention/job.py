@@ -115,7 +115,7 @@ def plan_prune(store: Store, environment: Environment, subject: str, now: dateti
     used = {set_id for set_id, at in noted.items() if is_in_use(at, now)}
     decisions = [_kept_while_used(each, used) for each in apply_policy(candidates, policy, local_now)]
     locks = plan_locks(store, environment.store if copy is None else copy, policy, decisions, local_now)
-    abandoned = partial(is_abandoned, holder=holder, now=now)
+    abandoned = partial(is_abandoned, holder=holder, now=now, goes_on=copy is not None)
     began = {each.id: changed[each.id] + COPY_GOES_ON if copy is not None else each.started for each in sets}
     leftovers = [each for each in sets if not each.complete and not each.pinned and abandoned(began[each.id])]
     lost = tuple(
@@ -205,12 +205,15 @@ def _collect_names(
         yield from entries
 
 
-def is_abandoned(started: datetime, holder: Holder | None, now: datetime) -> bool:
-    """Whether something incomplete belongs to a run that died: it is a day old and no live run holds the lock."""
+def is_abandoned(started: datetime, holder: Holder | None, now: datetime, *, goes_on: bool = False) -> bool:
+    """Whether something incomplete belongs to a run that died: it is a day old and no live run holds the lock.
+
+    What is older than the live run belongs to another one, unless the live run `goes_on` with it: a copy does.
+    """
     if now - started <= A_DAY:
         return False
     is_held = holder is not None and not holder.released and abs(now - holder.last_renewed) <= A_DAY
-    return not is_held or (holder is not None and started < holder.since - A_DAY)
+    return not is_held or (not goes_on and holder is not None and started < holder.since - A_DAY)
 
 
 @dataclass(frozen=True, slots=True)

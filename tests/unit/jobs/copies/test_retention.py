@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jobs.retention.job import RETENTION, plan_prune
 from jobs.run import Options, Outcome, run_job
+from jobs.run.lease import Holder, holder_to, lock_key
 from jobs.run.record import Record
 from jobs.schedule.slots import Slot, slots
 from tests.parts.copies import ONCE, TwoPlaces, two_places
@@ -64,6 +65,14 @@ def test_an_interrupted_copy_stays_for_a_week(places: TwoPlaces) -> None:
         return len(plan_prune(places.store, places.environment, "offsite.shop", now).abandoned_sets)
 
     assert [abandoned(days) for days in (0, 6.9, 7.1)] == [0, 0, 1]
+
+
+def test_an_interrupted_copy_stays_while_a_run_goes_on_with_it(places: TwoPlaces) -> None:
+    put(places.copy, NEWEST - timedelta(days=30), complete=False)
+    now = datetime.now(UTC) + timedelta(days=8)
+    holder = Holder("r1", "host", 1, since=now, seconds=60)
+    places.store.put(lock_key("try", "copy", "offsite.shop"), holder_to(holder))
+    assert plan_prune(places.store, places.environment, "offsite.shop", now).abandoned_sets == ()
 
 
 def test_a_copy_that_cannot_be_read_fails_in_its_own_run(places: TwoPlaces) -> None:

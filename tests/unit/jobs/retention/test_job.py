@@ -451,6 +451,11 @@ def test_nothing_of_a_live_run_is_abandoned(hours: int, holder: Holder | None, e
     assert is_abandoned(NOW - timedelta(hours=hours), holder, NOW) is expected
 
 
+@pytest.mark.parametrize(("holder", "expected"), [(held(), False), (held(released=NOW), True)])
+def test_a_live_copy_goes_on_with_what_an_earlier_one_left(holder: Holder, expected: bool) -> None:
+    assert is_abandoned(NOW - timedelta(days=30), holder, NOW, goes_on=True) is expected
+
+
 def test_a_pinned_incomplete_set_is_kept(environment: Environment, store: Store) -> None:
     put(store, NEWEST)
     put(store, NOW - timedelta(days=9), "pin", complete=False)
