@@ -127,7 +127,7 @@ RULES = (
         outcome_expression(Outcome.FINDING, "backup"),
         "1m",
         "warning",
-        f"{RUN}: the last set is much smaller than the sets before it",
+        f"{RUN}: the last set is much smaller than the sets before it, or comes from another server",
         SHOW_RUNS,
     ),
     Rule(

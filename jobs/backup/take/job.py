@@ -52,7 +52,8 @@ def work(run: Run) -> Result:
                 remedy='replace sign_with = "nobody" under [store]: ssh-keygen -t ed25519 makes a key',
             )
         taken = take_set(run, section, endpoint, store.encrypt_to, signer)
-    return with_shrinkage(run, with_source(finished_result(taken), source), _shrinkage(run, taken, section.shrink))
+    result = with_shrinkage(run, with_source(finished_result(taken), source), _shrinkage(run, taken, section.shrink))
+    return with_other_server(run, result) if comes_from_another_server(result.figures, run.earlier_figures) else result
 
 
 def with_source(result: Result, note: str) -> Result:
@@ -101,6 +102,7 @@ def finished_result(taken: TakenSet) -> Result:
         "parts": len(manifest.parts),
         "parts_dumped_again": len(taken.dumped_again),
         "tables": len(taken.description.tables),
+        "server": manifest.server.system_identifier,
     }
     return Result(Outcome.DONE, sentence, figures if rows is None else {**figures, "rows": rows})
 
@@ -130,6 +132,26 @@ def with_shrinkage(run: Run, result: Result, shrinkage: str) -> Result:
     return replace(result, outcome=Outcome.FINDING, sentence=sentence, notice=notice)
 
 
+def comes_from_another_server(new: Mapping[str, object], earlier: Sequence[Mapping[str, object]]) -> bool:
+    """Whether the system identifiers in the figures of a backup and of the one before it are known and differ."""
+    before = next((each["server"] for each in earlier if each.get("server")), "")
+    return bool(before and new["server"] and before != new["server"])
+
+
+def with_other_server(run: Run, result: Result) -> Result:
+    """Return the result of a backup whose set comes from another server, as a finding. A notice reports that once."""
+    fact = "it comes from another PostgreSQL server than the set before it"
+    text = (
+        f"{fact[0].upper()}{fact[1:]}: the two have different system identifiers.\n\nIf the database has moved, ignore "
+        f"this. If not, another environment file or machine stores its backups as {run.environment.name}/{run.subject}."
+    )
+    notice = Notice((f"server of {result.figures['set']}",), f"backup of {run.subject} from another server", text)
+    if result.notice is not None:  # it shrank, too
+        text = f"{result.notice.text}\n\n{text}"
+        notice = replace(result.notice, keys=(*result.notice.keys, *notice.keys), text=text)
+    return replace(result, outcome=Outcome.FINDING, sentence=f"{result.sentence}; {fact}", notice=notice)
+
+
 def turn_share(environment: Environment, name: str, earlier: Sequence[Mapping[str, object]]) -> Fraction:
     """Return the share of a turn: a turn has `parallel` programs, and a small database needs one of them."""
     last = next(iter(sizes_of_runs(earlier)), None)
@@ -145,6 +167,6 @@ def limit(environment: Environment, name: str) -> timedelta:
 BACKUP = Job(
     "backup", subjects, work, schedule, limit,
     outlasts=timedelta(minutes=15),
-    compared=("dumped_bytes", "rows", "stored_bytes", "seconds"), has_subject=is_known,
+    compared=("dumped_bytes", "rows", "stored_bytes", "seconds", "server"), has_subject=is_known,
     turn_share=turn_share,
 )  # fmt: skip

@@ -435,6 +435,18 @@ def test_a_set_that_shrank_is_a_finding_once(database: New, backs_up: BacksUp) -
     assert (record.outcome, record.notice) == (Outcome.DONE, None), record.sentence
 
 
+def test_a_set_of_another_server_is_a_finding_once(
+    database: New, backs_up: BacksUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staging = backs_up(database(16))
+    assert [staging.take().outcome for _ in range(2)] == [Outcome.DONE, Outcome.DONE]
+    monkeypatch.setenv("GROUNDCREW__DATABASES__SHOP__URL", database(15).url)
+    record = staging.take()
+    assert record.outcome is Outcome.FINDING
+    assert record.sentence.endswith("; it comes from another PostgreSQL server than the set before it")
+    assert staging.take().outcome is Outcome.DONE
+
+
 def test_a_shrinking_set_is_no_finding_if_that_is_off(database: New, backs_up: BacksUp) -> None:
     shop = database(16)
     shop.run("CREATE TABLE orders AS SELECT n FROM generate_series(1, 2000) n")

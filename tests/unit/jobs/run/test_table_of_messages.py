@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from inventories import Cost, Environment
-from jobs.backup.take.job import with_shrinkage
+from jobs.backup.take.job import with_other_server, with_shrinkage
 from jobs.cost.bill import Commitments
 from jobs.cost.growth import Cause, Growth
 from jobs.cost.notices import cost_notice
@@ -61,8 +61,10 @@ def alerts_in_the_table(record: Record, env: Environment) -> Iterator[Message]:
 def notices_in_the_table() -> Iterator[Notice]:
     run: Any = type("Run", (), {"subject": "shop", "environment": environment()})
     shrunk = with_shrinkage(run, Result(Outcome.DONE, "", {"set": "x"}), "12 rows, not 400").notice
+    moved = with_other_server(run, Result(Outcome.DONE, "", {"set": "x"})).notice
     assert shrunk
-    yield shrunk
+    assert moved
+    yield from (shrunk, moved)
     settings = Cost(budget=300, thresholds=(80,))
     calm, since = report_on(Account("16").bill(at("2026-11-15")), settings), at("2026-11-12").date()
     yield cost_notice(replace(calm, forecast=None), settings, (), since)
