@@ -538,14 +538,15 @@ def unpin_command(
     as_json: AsJson = False,
 ) -> None:
     """Unpin a backup set, so that retention can remove it."""
-    from jobs.backup import PIN, BackupError, choose_set
+    from jobs.backup import PIN, BackupError, choose_set, find_by_id
     from jobs.run import recorded, unrecorded_run
 
     stored_sets, store = _sets_and_store(ctx, environment_name, database, "retention", from_copy)
     pinned = [each for each in stored_sets if each.pinned]
     if not pinned:
         raise BackupError(f"{database}: there is no pinned backup set")
-    selected = choose_set(pinned, database, set_id, any_complete=True)
+    named = find_by_id(pinned, database, set_id) if set_id is not None else None  # it can have lost its manifest
+    selected = named or choose_set(pinned, database, set_id, any_complete=True)
     environment = arguments.open_environment(ctx, environment_name)
     with (
         unrecorded_run(environment, store, "unpin", database) as run,

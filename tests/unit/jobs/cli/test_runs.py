@@ -132,3 +132,13 @@ def test_pins_leave_records(crew: Crew, write: Write) -> None:
         ("unpin", "shop", "done", "set 20261121T020000Z-3f9a"),
     }
     assert runs[0]["command"].startswith("crew backups ")
+
+
+def test_a_pinned_set_that_lost_its_manifest_can_be_unpinned(crew: Crew, write: Write) -> None:
+    write(databases("shop"))
+    folder = Path("store", "try", "backups", "shop", "20261121T020000Z-3f9a")
+    folder.mkdir(parents=True)
+    (folder / "pin").touch()
+    assert crew("backups", "unpin", "try", "shop").code == 1, "a person must name it"
+    assert crew("backups", "unpin", "try", "shop", "--set", "3f9a").code == 0
+    assert not folder.exists()
