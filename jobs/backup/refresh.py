@@ -6,7 +6,7 @@ import json
 import subprocess
 import tempfile
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -235,6 +235,7 @@ REFRESH = Job(
     subjects,
     work,
     schedule,
+    outlasts=timedelta(minutes=15),
     max_parallel=1,
     has_subject=lambda environment, name: name in environment.refresh,
 )

@@ -155,6 +155,7 @@ COPY = Job(
     work,
     schedule,
     limit,
+    outlasts=timedelta(minutes=15),
     max_parallel=1,
     compared=("newest_timestamp_seconds",),
     has_subject=has_subject,

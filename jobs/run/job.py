@@ -157,8 +157,8 @@ class Job:
     limit: Callable[[Environment, str], timedelta] = lambda _environment, _subject: timedelta(hours=6)
     lease: Callable[[Environment, str], timedelta] = lambda _environment, _subject: timedelta(seconds=60)
     outlasts: timedelta = timedelta(0)
-    """How long its runs can go on while the store is out of reach. What they write must have names of its own: another
-    run can take the lock over meanwhile."""
+    """How long its runs can go on while the store is out of reach. What they write must have names of its own, or be
+    the same: another run can take the lock over meanwhile."""
 
     max_parallel: int = 2
     """How many turns its subjects have side by side."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import IO
 
-from inventories import Secret
+from inventories import Secret, redact
+from jobs import log
 from jobs.backup.errors import BackupError, Damaged, UnreadableSet, Untrusted, WrongKey
 from jobs.backup.sets import passed_files
 from jobs.backup.sets.description import Description, decode_description
@@ -20,7 +22,15 @@ from jobs.backup.sets.sets import SIGNATURE, Set, set_prefix
 from jobs.backup.sets.signatures import MANIFEST_NAMESPACE, BadSignature, PublicKey, verify_signature
 from jobs.backup.sets.trust import NOT_ENCRYPTED, UNSIGNED
 from jobs.backup.sets.writing import FirstHash
-from jobs.store import LARGE_DOCUMENT_LIMIT, Missing, Store, TooLarge
+from jobs.store import LARGE_DOCUMENT_LIMIT, Expired, Missing, OutOfReach, Store, TooLarge
+
+Check = Callable[[], None]
+"""Raises if the run must stop."""
+
+PATIENCE = 15 * 60
+"""Seconds for which a restore, a verification or a copy waits for the store. A restore of hours survives an outage."""
+
+LONGEST_PAUSE, STEP = 10, 0.1  # seconds between two requests, and between two checks whether to stop
 
 
 @dataclass(frozen=True)
@@ -169,7 +179,7 @@ def wrong_pieces(stored: StoredSet) -> Iterator[tuple[Part, str]]:
                 yield part, _wrong_size(piece, sizes[piece.key])
 
 
-def read_piece(stored: StoredSet, part: Part, piece: PartPiece, check: Callable[[], None]) -> Iterator[bytes]:
+def read_piece(stored: StoredSet, part: Part, piece: PartPiece, check: Check | None) -> Iterator[bytes]:
     """Yield the bytes of a piece as they are stored; raise Damaged at the end if they are not those of the manifest."""
     sha256 = hashlib.sha256()
     for chunk in read_unhashed(stored, part, piece, check):
@@ -179,12 +189,13 @@ def read_piece(stored: StoredSet, part: Part, piece: PartPiece, check: Callable[
         raise wrong_hash(stored.manifest, part, piece, found)
 
 
-def read_unhashed(stored: StoredSet, part: Part, piece: PartPiece, check: Callable[[], None]) -> Iterator[bytes]:
+def read_unhashed(stored: StoredSet, part: Part, piece: PartPiece, check: Check | None) -> Iterator[bytes]:
     """Yield the bytes of a piece, for a caller that checks its hash; raise Damaged if their number is wrong."""
     size = 0
     try:
-        for chunk in stored.store.read(stored.key(piece.key)):
-            check()
+        for chunk in _read_patiently(stored.store, stored.key(piece.key), piece.size, check):
+            if check is not None:
+                check()
             size += len(chunk)
             yield chunk
             if size > piece.size:
@@ -198,6 +209,40 @@ def read_unhashed(stored: StoredSet, part: Part, piece: PartPiece, check: Callab
 def _wrong_size(piece: PartPiece, found: int) -> str:
     size = f"only {found} of its" if found < piece.size else "more than"
     return f"piece {piece.key} has {size} {piece.size} bytes"
+
+
+def _read_patiently(store: Store, key: str, size: int, check: Check | None) -> Iterator[bytes]:
+    """Yield the bytes of an object. If the store is out of reach, wait for it, and go on after the last byte.
+
+    `check` raises to end the wait; without it, there is none. An error after the last byte is no outage: the bytes were
+    damaged on the way.
+    """
+    position, failed, gives_up = 0, 0, 0.0
+    while True:
+        try:
+            for chunk in store.read(key, position):
+                if failed:
+                    log.get().info("store answers again", key=key)
+                position, failed = position + len(chunk), 0
+                yield chunk
+        except (OutOfReach, Expired) as error:
+            now = time.monotonic()
+            gives_up = gives_up if failed else now + PATIENCE
+            if check is None or position >= size or now >= gives_up:
+                raise
+            if not failed:
+                log.get().warning("waiting for the store", why=redact(str(error)))
+            failed += 1
+            _pause(min(failed, LONGEST_PAUSE), check)
+        else:
+            return
+
+
+def _pause(seconds: float, check: Check) -> None:
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        check()
+        time.sleep(STEP)
 
 
 def wrong_hash(manifest: Manifest, part: Part, piece: PartPiece, found: str) -> Damaged:
@@ -250,7 +295,7 @@ def require_original_place(stored: StoredSet) -> None:
         raise BackupError(f"{stored.mismatch}; to use it anyway, restore it with --set {stored.manifest.set}")
 
 
-def read_part(stored: StoredSet, part: Part, sink: Sink, check: Callable[[], None] = lambda: None) -> None:
+def read_part(stored: StoredSet, part: Part, sink: Sink, check: Check | None = None) -> None:
     """Write a part, decrypted and decompressed, into a sink; Damaged if its hash is wrong or a piece is missing.
 
     After any failure the rest of the part is read too, because the hash shows whether damage was the cause.
@@ -266,7 +311,7 @@ def read_part(stored: StoredSet, part: Part, sink: Sink, check: Callable[[], Non
         _read_part(stored, part, sink, check, identity)
 
 
-def _read_part(stored: StoredSet, part: Part, sink: Sink, check: Callable[[], None], identity: str | None) -> None:
+def _read_part(stored: StoredSet, part: Part, sink: Sink, check: Check | None, identity: str | None) -> None:
     stream = _HashedPart(stored, part, check)
     try:
         decrypt(stream, sink, identity)
@@ -326,7 +371,7 @@ class _SinkOfRest:
 class _HashedPart:
     """The stored bytes of a part. Their hashes are checked: of the first bytes before any is used, then per piece."""
 
-    def __init__(self, stored: StoredSet, part: Part, check: Callable[[], None]) -> None:
+    def __init__(self, stored: StoredSet, part: Part, check: Check | None) -> None:
         self._stored = stored
         self._part = part
         self._check = check

@@ -111,5 +111,6 @@ def _subjects_with_set(environment: Environment, store: Store, options: Options,
 
 VERIFY = Job(
     "verify", subjects, work, schedule, limit,
+    outlasts=timedelta(minutes=15),
     max_parallel=1, compared=("seconds",), has_subject=is_known_anywhere,
 )  # fmt: skip
