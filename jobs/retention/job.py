@@ -112,9 +112,9 @@ def plan_prune(store: Store, environment: Environment, subject: str, now: dateti
     dated_ahead = tuple(each for each in sets if is_dated_ahead(each, now))
     candidates = [each for each in sets if each.complete and not is_dated_ahead(each, now)]
     local_now = now.astimezone(environment.timezone)
-    used = {set_id for set_id, at in noted.items() if is_in_use(at, now)}
-    decisions = [_kept_while_used(each, used) for each in apply_policy(candidates, policy, local_now)]
+    decisions = apply_policy(candidates, policy, local_now)
     locks = plan_locks(store, environment.store if copy is None else copy, policy, decisions, local_now)
+    used = {set_id for set_id, at in noted.items() if is_in_use(at, now)}
     abandoned = partial(is_abandoned, holder=holder, now=now, goes_on=copy is not None)
     began = {each.id: changed[each.id] + COPY_GOES_ON if copy is not None else each.started for each in sets}
     leftovers = [each for each in sets if not each.complete and not each.pinned and abandoned(began[each.id])]
@@ -123,7 +123,7 @@ def plan_prune(store: Store, environment: Environment, subject: str, now: dateti
     )
     plan = PrunePlan(
         database,
-        locks.decisions,
+        tuple(_kept_while_used(each, used) for each in locks.decisions),
         policy != Keep(),
         tuple(each for each in leftovers if each not in lost),
         tuple(upload for upload in store.open_uploads(prefix) if abandoned(upload.started)),

@@ -117,6 +117,16 @@ def test_a_set_in_use_is_kept(environment: Environment, store: DirectoryStore) -
     assert names(store) == [set_id(at) for at in (now, days[1], days[0])]
 
 
+def test_a_set_in_use_gets_no_new_lock(tmp_path: Path, store: Store) -> None:
+    environment = written(tmp_path, "last = 1")
+    assert environment.store
+    locked = replace(environment, store=replace(environment.store, lock=timedelta(days=30)))
+    newest, older = (put(store, at, IN_USE) for at in daily(NEWEST, 2))
+    plan = plan_prune(store, locked, "shop", datetime.now(UTC))
+    assert [each.id for each in plan.kept] == [newest, older]
+    assert list(plan.renewals) == [newest]
+
+
 def test_a_good_set_is_kept_instead_of_a_failed_one_of_the_same_day(environment: Environment, store: Store) -> None:
     newest, older = put(store, NEWEST), put(store, NEWEST - timedelta(hours=25))
     day_before = NEWEST - timedelta(hours=24)
