@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, unquote
 
 from jobs.backup.places import open_copy, split_copy
-from jobs.backup.postgres.connection import reach, translate_error
+from jobs.backup.postgres.connection import reach, translate_error, with_names_of_any_encoding
 from jobs.backup.postgres.copies import is_replaced_name, parse_restoring_name
 from jobs.backup.sets.sets import Set, find_newest_sets, find_sets
 from jobs.backup.sets.trust import trust_of
@@ -219,7 +219,7 @@ def list_databases(environment: Environment, store: Store, server: ServerSetting
         endpoint.connect(autocommit=True) as connection,
     ):
         try:
-            rows = connection.execute(_LIST_DATABASES).fetchall()
+            rows = with_names_of_any_encoding(connection).execute(_LIST_DATABASES).fetchall()
         except psycopg.Error as error:
             raise translate_error(error) from None
     return [name for (name,) in rows]

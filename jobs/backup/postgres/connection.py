@@ -16,6 +16,7 @@ from jobs.run.job import Failed, Run, Transient
 
 if TYPE_CHECKING:
     import psycopg
+    from psycopg.abc import Buffer
 
     from inventories import Secret, TunnelSettings
 
@@ -172,6 +173,22 @@ class Endpoint:
         except psycopg.Error as error:
             raise translate_error(error) from None
         return connection
+
+
+def with_names_of_any_encoding(connection: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
+    r"""Return the connection. It reads names of roles and databases that are not UTF-8, such as `caf\xe9`.
+
+    A database with another encoding can create them. No statement finds them, and others must not fail because of them.
+    """
+    from psycopg.types.string import TextLoader
+
+    class Loader(TextLoader):
+        def load(self, data: Buffer) -> str:
+            return bytes(data).decode(errors="backslashreplace")
+
+    for kind in ("name", "text"):
+        connection.adapters.register_loader(kind, Loader)
+    return connection
 
 
 def server_encoding(connection: psycopg.Connection[Any]) -> str:

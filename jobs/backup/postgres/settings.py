@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from jobs.backup.postgres import copies, quoting
+from jobs.format import plural
 
 if TYPE_CHECKING:
     import psycopg
@@ -17,6 +19,11 @@ _FIRST_WITH_PROVIDERS = 15
 _FIRST_WITH_STRATEGIES = 15
 _ROLE_SETTING = re.compile(r'"((?:[^"]|"")*)" (.+)', re.DOTALL)
 _ELEMENT = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^,]*?))\s*(?:,|$)')
+
+_LONGEST = 8192  # bytes; all settings of a few hundred roles must fit in a description
+_LEFT_OUT = (
+    "Not in the set: {} of the database, longer than 8 KiB or not in its encoding. See pg_db_role_setting and \\l+."
+)
 
 _PRIVILEGE = re.compile(r'[A-Z]+ TO (?:PUBLIC|"(?:[^"]|"")+")(?: WITH GRANT OPTION)?')
 
@@ -58,27 +65,51 @@ def require_valid_properties(properties: DatabaseProperties) -> DatabaseProperti
     return properties
 
 
-def read_properties(connection: psycopg.Connection[Any], database: str) -> DatabaseProperties:
-    """Return the properties of a database on the connected server."""
+def read_properties(connection: psycopg.Connection[Any], database: str) -> tuple[DatabaseProperties, tuple[str, ...]]:
+    """Return the properties of a database on the connected server, and a note on those that are left out.
+
+    Every role of the server can give itself a setting in every database: a gigabyte, or bytes of another encoding.
+    """
     row = connection.execute(
-        _properties_query(connection.info.server_version // 10000).encode(), (database,)
+        _properties_query(connection.info.server_version // 10000).encode(), (_LONGEST, database)
     ).fetchone()
     if row is None:
         raise LookupError(database)
-    encoding, collate, ctype, provider, locale, owner, comment, limit, private = row
-    return DatabaseProperties(
+    encoding, collate, ctype, provider, locale, owner, limit, private, commented, comment = row
+    settings = [_text(setting) for setting in _read_settings(connection, database)]
+    properties = DatabaseProperties(
         encoding=encoding,
         collate=collate,
         ctype=ctype,
         locale_provider=_PROVIDERS[provider],
         locale=locale,
         owner=owner,
-        comment=comment,
+        comment=_text(comment),
         connection_limit=limit,
-        settings=tuple(setting for (setting,) in connection.execute(_SETTINGS.encode(), (database,)).fetchall()),
+        settings=tuple(setting for setting in settings if setting is not None),
         privileges=tuple(grant for (grant,) in connection.execute(_PRIVILEGES.encode(), (database,)).fetchall()),
         private=private,
     )
+    left_out = [*(["the comment"] if commented and properties.comment is None else ())]
+    left_out += [plural(settings.count(None), "setting")] if None in settings else []
+    return properties, (_LEFT_OUT.format(" and ".join(left_out)),) if left_out else ()
+
+
+def _read_settings(connection: psycopg.Connection[Any], database: str) -> list[bytes | None]:
+    """Return the settings in UTF-8, None for each that is too long; [None] if the server cannot convert one of them."""
+    import psycopg
+
+    try:
+        with connection.transaction():
+            return [setting for (setting,) in connection.execute(_SETTINGS.encode(), (_LONGEST, database)).fetchall()]
+    except psycopg.DataError:
+        return [None]
+
+
+def _text(found: bytes | None) -> str | None:
+    with suppress(UnicodeDecodeError):
+        return found.decode() if found is not None else None
+    return None
 
 
 def _properties_query(major: int) -> str:
@@ -86,13 +117,15 @@ def _properties_query(major: int) -> str:
     locale = "datlocale" if major >= 17 else "daticulocale" if major >= _FIRST_WITH_PROVIDERS else "NULL"
     return (
         f"SELECT pg_catalog.pg_encoding_to_char(encoding), datcollate, datctype, {provider}, {locale},"  # noqa: S608
-        " pg_catalog.pg_get_userbyid(datdba), pg_catalog.shobj_description(oid, 'pg_database'), datconnlimit,"
-        " coalesce(pg_catalog.cardinality(datacl) = 0, false) FROM pg_catalog.pg_database WHERE datname = %s"
+        " pg_catalog.pg_get_userbyid(datdba), datconnlimit, coalesce(pg_catalog.cardinality(datacl) = 0, false),"
+        " comment IS NOT NULL, CASE WHEN pg_catalog.octet_length(comment) <= %s THEN pg_catalog.textsend(comment) END"
+        " FROM pg_catalog.pg_database, pg_catalog.shobj_description(oid, 'pg_database') comment WHERE datname = %s"
     )
 
 
 # `work_mem=5MB` for all roles; `"shop_reader" work_mem=5MB` for one role.
-_SETTINGS = """SELECT coalesce('"' || pg_catalog.replace(rolname, '"', '""') || '" ', '') || setting
+_SETTINGS = """SELECT CASE WHEN pg_catalog.octet_length(setting) <= %s THEN pg_catalog.textsend(
+    coalesce('"' || pg_catalog.replace(rolname, '"', '""') || '" ', '') || setting) END
     FROM pg_catalog.pg_db_role_setting s JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase
     CROSS JOIN pg_catalog.unnest(setconfig) setting LEFT JOIN pg_catalog.pg_roles r ON r.oid = setrole
     WHERE datname = %s AND (setrole = 0 OR rolname IS NOT NULL) ORDER BY 1"""

@@ -18,12 +18,12 @@ from jobs.backup.restore.ordinary_role import (
     ordinary_role,
     require_ordinary,
 )
-from jobs.backup.restore.roles import RoleStatement, makes_superuser, missing_roles
+from jobs.backup.restore.roles import RolesScript, RoleStatement, makes_superuser, missing_roles
 from jobs.backup.restore.target import RestoreTarget
 from jobs.backup.restore.task import RestoreTask
 from jobs.backup.restore.temporary_role import TEMPORARY_ROLES, LoginRefused, temporary_role
 from jobs.backup.sets.manifest import PartKind
-from jobs.backup.sets.stored import StoredSet, read_small_part
+from jobs.backup.sets.stored import StoredSet, read_part
 
 LACKS_RIGHTS = re.compile(r"permission denied|must be (owner|member|superuser)|must have|only superuser")
 
@@ -60,12 +60,15 @@ def present_owner(into: Endpoint) -> str | None:
 
 def missing_role_statements(stored: StoredSet, target: RestoreTarget) -> Sequence[RoleStatement]:
     """Return the statements of the set for the roles that the server lacks."""
-    return missing_roles(roles_script(stored), target.roles)
+    return missing_roles(statements_of_set(stored), target.roles)
 
 
-def roles_script(stored: StoredSet) -> str:
-    """Return what pg_dumpall wrote about the roles of the set's server."""
-    return b"".join(read_small_part(stored, part) for part in stored.parts(PartKind.ROLES)).decode()
+def statements_of_set(stored: StoredSet) -> Sequence[RoleStatement]:
+    """Return the statements about the roles of the set's server."""
+    script = RolesScript()
+    for part in stored.parts(PartKind.ROLES):
+        read_part(stored, part, script)
+    return script.statements()
 
 
 def require_restorable_for(

@@ -22,7 +22,7 @@ from jobs.backup.restore.chosen_owner import (
     executed_for,
     missing_role_statements,
     require_restorable_for,
-    roles_script,
+    statements_of_set,
     with_role,
 )
 from jobs.backup.restore.compare import QualifiedName, compare, difference_text, sequence_notes
@@ -32,7 +32,7 @@ from jobs.backup.restore.fill import fill
 from jobs.backup.restore.lock import RestoreLock, restore_lock
 from jobs.backup.restore.ordinary_role import OrdinaryRole, require_owner
 from jobs.backup.restore.pg_restore import DefinitionOptions
-from jobs.backup.restore.roles import RoleStatement, makes_ordinary, names_only, parse_roles
+from jobs.backup.restore.roles import LONGEST_STATEMENT, RoleStatement, makes_ordinary, names_only
 from jobs.backup.restore.selection import Selection
 from jobs.backup.restore.statistics import views_of_hidden_rows
 from jobs.backup.restore.swap import swap
@@ -188,7 +188,7 @@ def superuser_warnings(stored: StoredSet, into: Endpoint, target: RestoreTarget,
     if not target.superuser:
         return []
     owner = stored.description.settings.owner
-    if makes_ordinary(parse_roles(roles_script(stored)), owner):
+    if makes_ordinary(statements_of_set(stored), owner):
         return [
             f"functions of the set run as the superuser {target.user} during the restore, because the owner of the "
             f"database, {owner}, is a superuser here, and was none at the server of the backup. If you do not trust "
@@ -295,9 +295,7 @@ def create_roles(
         statements = names_only(statements)
     with maintenance_connection(into) as server:
         refused = {
-            statement.role: note
-            for statement in statements
-            if (note := _execute_or_note(server, _commented(statement, comment), f"role {statement.role}"))
+            statement.role: note for statement in statements if (note := _create_or_note(server, statement, comment))
         }
         existing = role_names(server)
     not_superuser = (
@@ -309,6 +307,12 @@ def create_roles(
     )
 
 
+def _create_or_note(server: psycopg.Connection[Any], statement: RoleStatement, comment: str | None) -> str | None:
+    if not statement.text:
+        return f"a setting of role {statement.role} was not restored: it is longer than {LONGEST_STATEMENT >> 10} KiB"
+    return _execute_or_note(server, _commented(statement, comment), f"role {statement.role}")
+
+
 def _commented(statement: RoleStatement, comment: str | None) -> str:
     """Return the statement, and one that sets the comment of the role: the server executes both or none."""
     if comment is None:
@@ -317,13 +321,13 @@ def _commented(statement: RoleStatement, comment: str | None) -> str:
 
 
 def _execute_or_note(server: psycopg.Connection[Any], statement: str, what: str) -> str | None:
-    """Execute an optional statement. Return a note if the server refuses it."""
+    """Execute an optional statement. Return a note if the server refuses it, for example because it is not UTF-8."""
     import psycopg
 
     from inventories import redact
 
     try:
-        server.execute(statement)
+        server.execute(statement.encode(errors="surrogateescape"))
     except psycopg.errors.DuplicateObject:
         return None
     except psycopg.errors.DatabaseError as error:
@@ -403,7 +407,7 @@ def restore_and_swap(
     """
     into, from_set, run = task.into, task.stored.description.settings, task.run
     with maintenance_connection(into) as server:
-        old = database_settings.read_properties(server, into.database) if target.exists else None
+        old = database_settings.read_properties(server, into.database)[0] if target.exists else None
     properties = choose_properties(from_set, old, keep_old=sanitise is not None)
     kept_comment = copies.without_refresh_comment(old.comment) if old is not None else None
     if sanitise is not None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+
+from jobs.backup.errors import UnreadableSet
+from jobs.store import LARGE_DOCUMENT_LIMIT
 
 _NAME = r'("(?:[^"]|"")*"|[^\s;,]+)'
 _ABOUT_ROLE = re.compile(rf"\s*(CREATE ROLE|ALTER ROLE|COMMENT ON ROLE|SECURITY LABEL FOR \S+ ON ROLE) {_NAME}")
@@ -12,14 +16,19 @@ _GRANT = re.compile(rf"\s*(GRANT) {_NAME} TO {_NAME}")
 _GRANTED_BY = re.compile(rf" GRANTED BY {_NAME};\s*$")
 # Anchored: the settings of a role, which it can choose itself, are an ALTER ROLE, too.
 _ATTRIBUTES = re.compile(rf"\s*ALTER ROLE {_NAME} WITH ((?:[A-Z]+[ ;])+)")
-_LEXEMES = re.compile(
-    r"""'(?:[^'\\]|''|\\.)*'|"(?:[^"]|"")*"|--[^\n]*|^\\[^\n]*|;|[^'"\-;\n]+|.""", re.DOTALL | re.MULTILINE
-)
+# A doubled quote ends one lexeme and begins the next one. pg_dumpall writes no other backslash outside quotes than that
+# of psql's commands.
+_LEXEMES = re.compile(r"""'[^']*'|"[^"]*"|--[^\n]*|\\[^\n]*|;|[^'"\\\-;\n]+|.""", re.DOTALL)
+LONGEST_STATEMENT = 64 << 10  # any role can give itself a setting of a gigabyte
 
 
 @dataclass(frozen=True, slots=True)
 class RoleStatement:
-    """One statement about one role. Its text can contain the hash of a password, so `repr` does not show it."""
+    """One statement about one role. Its text can contain the hash of a password, so `repr` does not show it.
+
+    The text of one that is too long is "". Bytes that are not UTF-8 are surrogates in it: a database with another
+    encoding can write them where all databases of the server read them.
+    """
 
     verb: str
     role: str
@@ -30,14 +39,62 @@ class RoleStatement:
         return f"<{self.verb} {self.role}>"
 
 
+class RolesScript:
+    """A sink for the output of pg_dumpall --roles-only: it takes the statements about roles from it."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        self._unread, self._current, self._is_long = "", "", False
+        self._found: list[RoleStatement] = []
+        self._size = 0
+
+    def write(self, body: bytes) -> None:
+        self._unread += self._decoder.decode(body)
+        self._split(at_end=False)
+        if len(self._unread) > LONGEST_STATEMENT:  # of a text, comment or command without end, only the kind counts
+            is_text = self._unread[0] in "'\""
+            self._is_long, self._unread = self._is_long or is_text, self._unread[: 1 if is_text else 2]
+
+    def statements(self) -> tuple[RoleStatement, ...]:
+        """Return the statements, without what the script says about its own session, and without psql commands."""
+        self._split(at_end=True)
+        return tuple(self._found)
+
+    def _split(self, *, at_end: bool) -> None:
+        """Divide what was written at semicolons outside quotes. What a later write can continue stays unread."""
+        end = 0
+        for lexeme in _LEXEMES.finditer(self._unread):
+            goes_on = lexeme.end() == len(self._unread) and lexeme[0][0] in "-\\"
+            if not at_end and (goes_on or lexeme[0] in ("'", '"')):
+                break
+            end = lexeme.end()
+            if not lexeme[0].startswith(("--", "\\")):
+                self._add(lexeme[0])
+        self._unread = self._unread[end:]
+
+    def _add(self, lexeme: str) -> None:
+        self._is_long = self._is_long or len(self._current) + len(lexeme) > LONGEST_STATEMENT
+        if not self._is_long:
+            self._current += lexeme
+        if lexeme == ";":
+            statement = _parse(self._current.strip(), is_long=self._is_long)
+            if statement is not None:
+                self._found.append(statement)
+                self._size += len(statement.text)
+            if self._size > LARGE_DOCUMENT_LIMIT:
+                raise UnreadableSet(f"its roles take more than {LARGE_DOCUMENT_LIMIT >> 20} MiB")
+            self._current, self._is_long = "", False
+
+
 def parse_roles(script: str) -> tuple[RoleStatement, ...]:
-    """Parse the output of pg_dumpall --roles-only, without what it says about its own session and psql commands."""
-    return tuple(statement for text in _split(script) if (statement := _parse(text)) is not None)
+    """Parse the output of pg_dumpall --roles-only."""
+    parsed = RolesScript()
+    parsed.write(script.encode())
+    return parsed.statements()
 
 
-def missing_roles(script: str, existing: Collection[str]) -> tuple[RoleStatement, ...]:
+def missing_roles(statements: Sequence[RoleStatement], existing: Collection[str]) -> tuple[RoleStatement, ...]:
     """Return the statements that create the missing roles and grant their memberships."""
-    statements = parse_roles(script)
     missing = {statement.role for statement in statements if statement.verb == "CREATE ROLE"} - set(existing)
     return tuple(statement for statement in statements if statement.role in missing)
 
@@ -62,27 +119,18 @@ def names_only(statements: Sequence[RoleStatement]) -> tuple[RoleStatement, ...]
     return tuple(statement for statement in statements if statement.verb == "CREATE ROLE")
 
 
-def _split(script: str) -> Iterator[str]:
-    """Yield the statements, split at semicolons outside quotes, without comments and psql commands."""
-    current = ""
-    for lexeme in _LEXEMES.findall(script):
-        if lexeme.startswith(("--", "\\")):
-            continue
-        current += lexeme
-        if lexeme == ";":
-            yield current.strip()
-            current = ""
-
-
-def _parse(text: str) -> RoleStatement | None:
+def _parse(text: str, *, is_long: bool) -> RoleStatement | None:
+    whole = "" if is_long else text
     if grant := _GRANT.match(text):
         verb, granted, member = grant.groups()
-        return RoleStatement(verb, _unquoted(member), _unquoted(granted), _GRANTED_BY.sub(";", text))
+        return RoleStatement(verb, _unquoted(member), _unquoted(granted), _GRANTED_BY.sub(";", whole))
     if about := _ABOUT_ROLE.match(text):
         verb, role = about.groups()
-        return RoleStatement(verb, _unquoted(role), None, text)
+        return RoleStatement(verb, _unquoted(role), None, whole)
     return None
 
 
 def _unquoted(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name
+    """Return the name, with question marks for bytes that are not UTF-8: no statement and no document can have them."""
+    name = name[1:-1].replace('""', '"') if name.startswith('"') else name
+    return name.encode(errors="replace").decode()

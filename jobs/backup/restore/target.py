@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres import quoting
-from jobs.backup.postgres.connection import Endpoint, translated_errors
+from jobs.backup.postgres.connection import Endpoint, translated_errors, with_names_of_any_encoding
 from jobs.backup.postgres.copies import abandoned_copies, is_replaced_name, refresh_comment, restoring_name
 from jobs.run.job import Transient
 
@@ -160,7 +160,7 @@ def _connect_to_first(into: Endpoint) -> psycopg.Connection[Any]:
         if name == into.database:
             continue
         try:
-            return into.with_database(name).connect(autocommit=True)
+            return with_names_of_any_encoding(into.with_database(name).connect(autocommit=True))
         except BackupError as error:
             first_error = first_error or error
     raise first_error or BackupError(f"no maintenance database on the server of {into.database} accepts connections")

@@ -224,15 +224,16 @@ def describe(plan: BackupPlan) -> Description:
     Sequences ignore the snapshot: read after the dump, they could be ahead of the dumped rows.
     """
     connection = plan.snapshot.connection
+    properties, left_out = settings.read_properties(connection, connection.info.dbname)
     return Description(
-        settings=settings.read_properties(connection, connection.info.dbname),
+        settings=properties,
         snapshot=plan.snapshot.name,
         tables=facts.table_rows(plan.snapshot.tables, {}),
         sequences=facts.read_sequences(connection),
         extensions=facts.read_extensions(connection),
         large_objects=facts.count_large_objects(connection),
         table_parts={part.name: part.rows.table.quoted for part in plan.parts if part.rows is not None},
-        notes=restore_notes(plan),
+        notes=(*restore_notes(plan), *left_out),
     )
 
 
