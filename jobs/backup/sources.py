@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
@@ -29,8 +29,9 @@ _PROVIDER_DATABASES = ("rdsadmin", "cloudsqladmin", "azure_maintenance", "azure_
 
 _SHOWN = 5
 
-_LIST_DATABASES = """SELECT datname FROM pg_catalog.pg_database
-    WHERE datallowconn AND NOT datistemplate AND datconnlimit <> -2 ORDER BY 1"""
+# Also templates and closed databases: their owner can have made them so.
+_LIST_DATABASES = """SELECT datname, datallowconn FROM pg_catalog.pg_database
+    WHERE datname NOT IN ('template0', 'template1') AND datconnlimit <> -2 ORDER BY 1"""
 
 
 def subject_name(server: str, database: str) -> str:
@@ -185,9 +186,12 @@ def schedule(environment: Environment, name: str) -> str | None:
 
 
 def _expanded(
-    environment: Environment, store: Store, name: str, databases_of: Callable[[str], Sequence[str]]
+    environment: Environment, store: Store, name: str, databases_of: Callable[[str], Mapping[str, bool]]
 ) -> list[str]:
-    """Return the subjects that a name selects: itself, or the databases of its server without excluded ones."""
+    """Return the subjects that a name selects: itself, or the databases of its server without excluded ones.
+
+    A database that accepts no connections is one if it has sets: its runs fail, and so report that it gets no more.
+    """
     _, database = section_of(environment, name)
     if name in environment.databases:
         return [name]
@@ -198,17 +202,17 @@ def _expanded(
         has_sets = database is not None and any(find_sets(store, environment, name))
         return [name if has_sets else server]
     if database is None:
-        return [subject_name(server, each) for each in select_databases(existing, environment.servers[server].exclude)]
+        wanted = select_databases(existing, environment.servers[server].exclude)
+        subjects = {subject_name(server, each): existing[each] for each in wanted}
+        return [each for each, is_open in subjects.items() if is_open or any(find_sets(store, environment, each))]
     if database not in existing:
         known = and_more([subject_name(server, each) for each in existing], _SHOWN)
-        raise UnknownName(
-            f"{environment.name}: there is no database {name} that accepts connections; there are: {known}"
-        )
+        raise UnknownName(f"{environment.name}: there is no database {name}; there are: {known}")
     return [name]
 
 
-def list_databases(environment: Environment, store: Store, server: ServerSettings) -> list[str]:
-    """Return the databases that a server has now."""
+def list_databases(environment: Environment, store: Store, server: ServerSettings) -> dict[str, bool]:
+    """Return the databases that a server has now, and whether each accepts connections."""
     import psycopg
 
     from jobs.run import unrecorded_run
@@ -222,4 +226,4 @@ def list_databases(environment: Environment, store: Store, server: ServerSetting
             rows = with_names_of_any_encoding(connection).execute(_LIST_DATABASES).fetchall()
         except psycopg.Error as error:
             raise translate_error(error) from None
-    return [name for (name,) in rows]
+    return dict(rows)

@@ -70,7 +70,7 @@ _SERVER_SETTINGS = {
 }
 # A role or database of the cluster can have other limits.
 _SESSION = "-c statement_timeout=0 -c lock_timeout=60s -c row_security=off"
-_DATABASES = "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND NOT datistemplate ORDER BY 1"
+_DATABASES = "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND datname <> 'template1' ORDER BY 1"
 _TABLES = """SELECT c.oid, nspname, relname FROM pg_catalog.pg_class c
     JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
     WHERE relkind = 'r' AND relpersistence = 'p' AND nspname !~ '^pg_' AND nspname <> 'information_schema'"""

@@ -52,6 +52,9 @@ _OWN_ROLE = "-c role=none"
 _POOLER = ("unsupported startup parameter", "command-line options")
 _POOLER_HINT = "this address is a connection pooler, such as PgBouncer; connect to PostgreSQL directly"
 
+_CLOSED = "not currently accepting connections"
+_CLOSED_HINT = "its owner has closed it: ALTER DATABASE … ALLOW_CONNECTIONS true, or add it to exclude of its server"
+
 _PERMANENT = (
     *_POOLER,
     "authentication failed",
@@ -60,7 +63,7 @@ _PERMANENT = (
     "pg_hba.conf rejects connection",
     "does not exist",
     "not permitted to log in",
-    "not currently accepting connections",
+    _CLOSED,
     "permission denied for database",
     "certificate verify failed",
     "server does not support SSL",
@@ -253,6 +256,8 @@ def translate_error(error: psycopg.Error) -> Failed | Transient:
         sentence += f"; {_LOGIN_HINT}"
     if any(text in sentence for text in _POOLER):
         sentence += f"; {_POOLER_HINT}"
+    if _CLOSED in sentence:
+        sentence += f"; {_CLOSED_HINT}"
     if OUT_OF_LOCKS in sentence:
         return BackupError(f"{sentence}; {LOCK_HINT}")
     if error.sqlstate is None:

@@ -1,4 +1,4 @@
-"""The owner of a database names tables and databases with escape sequences. They are backed up, and shown escaped."""
+"""The owner of a database names tables and databases with escape sequences, or hides a database from backups."""
 
 from __future__ import annotations
 
@@ -28,8 +28,15 @@ def test_names_with_escape_sequences_are_shown_escaped(database: Callable[..., D
         connection.execute(sql.SQL("CREATE TABLE {} AS SELECT 1 AS a").format(sql.Identifier(EVIL)))
     body = section("main", shop.server.url("postgres"), 'exclude = ["postgres", "contrib*"]', kind="servers")
     staging = team(tmp_path, body)
-    taken = staging.crew("run", "backup", "staging")
+    with shop.server.connect() as owner:  # the owner of a database can do this, too
+        owner.execute(f"ALTER DATABASE {shop.name} IS_TEMPLATE true")
+        taken = staging.crew("run", "backup", "staging")
+        owner.execute(f"ALTER DATABASE {shop.name} ALLOW_CONNECTIONS false")
+        closed = staging.crew("run", "backup", "staging")
+        owner.execute(f"ALTER DATABASE {shop.name} ALLOW_CONNECTIONS true IS_TEMPLATE false")
     assert taken.returncode == 0, taken
+    assert f"main.{shop.name}" in taken.stdout
+    assert (closed.returncode, "its owner has closed it: ALTER DATABASE" in closed.stdout) == (1, True), closed
     evil_subject = subject_name("main", EVIL)
     commands = {
         "show": ("backups", "show", "staging", f"main.{shop.name}"),

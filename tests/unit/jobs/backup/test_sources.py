@@ -116,10 +116,21 @@ def test_a_run_backs_up_the_selected_and_scheduled_databases(
 def test_a_database_that_the_server_does_not_have_is_an_error_before_any_run(
     staging: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "list_databases", lambda *_: ["crm", "tenant_1"])
-    with pytest.raises(UnknownName, match=r"no database main\.tenannt_1 that .*; there are: main\.crm; main\.tenant_1"):
+    monkeypatch.setattr(sources, "list_databases", lambda *_: {"crm": True, "tenant_1": True})
+    with pytest.raises(UnknownName, match=r"no database main\.tenannt_1; there are: main\.crm; main\.tenant_1"):
         databases_to_back_up(staging, store_in(tmp_path), Options(only=("main.tenannt_1",)))
     assert databases_to_back_up(staging, store_in(tmp_path), Options(only=("main.crm",))) == ["main.crm"]
+
+
+def test_a_database_that_accepts_no_connections_is_backed_up_if_it_was_before(
+    staging: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its runs fail then: its owner can close it, which must not look as if it was dropped."""
+    monkeypatch.setattr(sources, "list_databases", lambda *_: {"a": False, "b": False, "c": True})
+    store = store_in(tmp_path)
+    store.put("staging/backups/main.a/20261120T020000Z-cccc/manifest.json", b"{}")
+    assert databases_to_back_up(staging, store, Options(only=("main",))) == ["main.a", "main.c"]
+    assert databases_to_back_up(staging, store, Options(only=("main.b",))) == ["main.b"]
 
 
 def test_the_databases_of_a_server_share_its_schedule(staging: Environment) -> None:
