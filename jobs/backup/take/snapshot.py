@@ -71,6 +71,15 @@ SELECT oid, COALESCE(pg_catalog.pg_relation_size(oid), 0) + COALESCE(pg_catalog.
 FROM pg_catalog.pg_class WHERE oid = ANY (%s)
 """
 
+# The locks do not keep a schema from being renamed. Under a lock, regclass has the name of now, and the catalog that of
+# the snapshot.
+_RENAMED = """
+SELECT pg_catalog.format('%%I.%%I', nspname, relname)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
+WHERE c.oid = ANY (%s)
+  AND c.oid::pg_catalog.regclass::pg_catalog.text <> pg_catalog.format('%%I.%%I', nspname, relname)
+"""
+
 _HOLDERS = """
 SELECT l.relation::pg_catalog.regclass::pg_catalog.text, a.pid, l.granted, a.usename, a.application_name, a.xact_start,
        a.state
@@ -140,9 +149,17 @@ def export_snapshot(endpoint: Endpoint, lock: timedelta) -> Iterator[ExportedSna
             connection.close()
 
 
-def require_held(snapshot: ExportedSnapshot) -> None:
-    """Raise if the connection of the snapshot broke: since then, nothing kept its tables from changing."""
-    snapshot.connection.execute("SELECT 1")
+def require_same_names(snapshot: ExportedSnapshot) -> None:
+    """Raise if a table had another name meanwhile, or if the connection of the snapshot broke, and with it its locks.
+
+    pg_dump and psql find tables by name: after two schemas swapped their names, they read the rows of other tables.
+    """
+    rows = snapshot.connection.execute(_RENAMED, [[table.oid for table in snapshot.tables]]).fetchall()
+    if rows:
+        raise Transient(
+            "schemas were renamed during the dump, so rows of other tables can be in it "
+            f"({and_more([name for (name,) in rows], _SHOWN)}); try again"
+        )
 
 
 def _take(connection: psycopg.Connection[Any], endpoint: Endpoint, lock: timedelta) -> ExportedSnapshot:

@@ -43,7 +43,7 @@ from jobs.backup.take.snapshot import (
     ExportedSnapshot,
     describe_lock_holder,
     export_snapshot,
-    require_held,
+    require_same_names,
     require_unchanged,
 )
 from jobs.format import and_more
@@ -145,7 +145,7 @@ def take_set(
         )
         with run.step("dump"):
             dumped = dump_parts(run, section, plan, prefix, recipients, lock=lock)
-            require_held(snapshot)
+            require_same_names(snapshot)
     uncounted = uncounted_notes(plan, dumped.counts) if section.counts else ()
     description = replace(
         description,

@@ -308,3 +308,25 @@ def test_a_part_can_be_read_without_groundcrew(shop: Database, backs_up: BacksUp
     line = f"age -d -i {staging.folder}/age.key {stored} | zstd -d | {servers.SERVERS[16]}/pg_restore --data-only -f -"
     read = subprocess.run(line, shell=True, capture_output=True, text=True, check=True)
     assert read.stdout.count("\n40000\t") == 1
+
+
+@majors(13, 18)
+def test_schemas_that_swap_their_names_during_a_dump_fail_it(
+    database: New, backs_up: BacksUp, monkeypatch: pytest.MonkeyPatch, major: int
+) -> None:
+    shop = database(major)
+    shop.run(*(f'CREATE SCHEMA "{name}"; CREATE TABLE "{name}".t AS SELECT 1 AS a' for name in ("live", "the next")))
+    plan_backup = take.plan_backup
+
+    def then_swap(*arguments: Any) -> take.BackupPlan:
+        plan = plan_backup(*arguments)
+        renamed = (("live", "old"), ("the next", "live"), ("old", "the next"))
+        shop.run(*(f'ALTER SCHEMA "{name}" RENAME TO "{new}"' for name, new in renamed))
+        return plan
+
+    monkeypatch.setattr(take, "plan_backup", then_swap)
+    staging = backs_up(shop)
+    record = staging.take()
+    assert record.outcome is Outcome.FAILED
+    assert "schemas were renamed during the dump" in record.sentence
+    assert not any(each.complete for each in staging.sets())
