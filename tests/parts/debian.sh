@@ -21,6 +21,7 @@ debian-archive-keyring the lab checks the packages of its hosts with it
 debootstrap         the lab makes hosts with it
 git                 scripts and hooks run on a repository
 iproute2            the lab's network
+locales             a database formats money as in another country
 nftables            the lab's firewall
 openssh-client      tunnels, and the deploys in the lab
 openssh-server      tunnels end at a real sshd

@@ -58,6 +58,9 @@ def why_missing(part: str) -> str:
         control = f"extension/{part.removeprefix('extension-')}.control"
         found = any(Path(f"/usr/share/postgresql/{major}", control).exists() for major in DISTRIBUTION)
         return "" if found else "the distribution's server does not have it"
+    if part.startswith("locale-"):
+        source = Path("/usr/share/i18n/locales", part.removeprefix("locale-"))
+        return "" if source.exists() and shutil.which("localedef") else "the package locales is not installed"
     if part.startswith("package-"):
         return "" if find_spec(part.removeprefix("package-")) else "the package is not installed"
     if part == "terraform":

@@ -48,6 +48,9 @@ _EMPTY_SEARCH_PATH = "-c search_path="
 # With the role of ALTER DATABASE … SET role, our session would take the owner of the database for itself.
 _OWN_ROLE = "-c role=none"
 
+# The text of an amount of type money depends on this setting: `$ 5,00` in Chile is `$500.00` elsewhere.
+PLAIN_MONEY = "-c lc_monetary=C"
+
 # What poolers say that refuse startup options: PgBouncer, and the proxy of RDS.
 _POOLER = ("unsupported startup parameter", "command-line options")
 _POOLER_HINT = "this address is a connection pooler, such as PgBouncer; connect to PostgreSQL directly"

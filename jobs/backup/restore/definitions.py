@@ -17,7 +17,7 @@ from jobs.backup.restore.ordinary_role import RestoreLists, restore_lists
 from jobs.backup.restore.pg_restore import IndexSettings, Section, constraint_lists
 from jobs.backup.restore.processes import child_path, error_output, list_file, raise_if_failed, start_restoring
 from jobs.backup.restore.selection import ArchiveEntry, among, parse_entries
-from jobs.backup.restore.task import RestoreTask, known_names, with_fast_settings
+from jobs.backup.restore.task import RestoreTask, known_names
 from jobs.backup.sets import passed_files
 from jobs.backup.sets.manifest import PartKind
 from jobs.backup.sets.stored import StoredSet, read_part
@@ -127,7 +127,7 @@ def restore_definitions(
     cancellation: Cancellation | None = None,
 ) -> None:
     """Restore one section of the definitions, or all, with `jobs` connections."""
-    into = with_fast_settings(task.executes)
+    into = task.reads_set
     if section == "pre-data":
         # postgis_topology appends to the search_path with which the session began, and fails if that is empty.
         # pg_restore itself sets an empty one before its first statement.

@@ -24,7 +24,7 @@ from jobs.backup.restore.definitions import restore_definitions
 from jobs.backup.restore.index_builds import IndexBuild
 from jobs.backup.restore.processes import child_path, close_stdin, list_file, raise_if_failed, start_restoring
 from jobs.backup.restore.selection import among, entries_without, rows_of
-from jobs.backup.restore.task import RestoreTask, known_names, with_fast_settings
+from jobs.backup.restore.task import RestoreTask, known_names
 from jobs.backup.sets.manifest import Part, PartKind
 from jobs.backup.sets.segments import RowsOfScript
 from jobs.backup.sets.stored import part_damaged, read_part
@@ -261,7 +261,7 @@ def _restore_step(
 def _restore_segment(task: RestoreTask, part: Part, cancellation: Cancellation, restored: ByteCounter) -> None:
     """Stream the rows of a segment into psql, which gets nothing else of what is stored."""
     segment = task.stored.segment(part)
-    into = with_fast_settings(task.executes).with_encoding(segment.encoding)
+    into = task.reads_set.with_encoding(segment.encoding)
     newer = task.program.major >= FIRST_WITH_TRANSACTION_TIMEOUT  # then the server is, too
     argv = pg_restore.copy_in_command(newest_psql(), into.conninfo, segment, has_transaction_timeout=newer)
 
@@ -287,9 +287,7 @@ def restore_archive(
     restored: ByteCounter,
 ) -> None:
     """Stream an archive into pg_restore."""
-    argv = pg_restore.rows_command(
-        task.program, with_fast_settings(task.executes).conninfo, task.options, use_list=child_path(use_list)
-    )
+    argv = pg_restore.rows_command(task.program, task.reads_set.conninfo, task.options, use_list=child_path(use_list))
 
     def feed(process: subprocess.Popen[bytes]) -> None:
         read_part(task.stored, part, _CountingStdin(process, restored), lambda: _check(task.run, cancellation))

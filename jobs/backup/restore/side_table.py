@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres import quoting
-from jobs.backup.postgres.connection import DISABLE_TIMEOUTS, Endpoint, server_encoding, translated_errors
+from jobs.backup.postgres.connection import DISABLE_TIMEOUTS, PLAIN_MONEY, Endpoint, server_encoding, translated_errors
 from jobs.backup.restore.chosen_owner import ChosenOwner, executed_for
 from jobs.backup.restore.compare import QualifiedName
 from jobs.backup.restore.lock import restore_lock
@@ -21,6 +21,9 @@ from jobs.run.job import Run
 
 if TYPE_CHECKING:
     import psycopg
+
+# Both databases must read and write values in the same format, whatever their settings.
+_SAME_FORMATS = f"{PLAIN_MONEY} -c DateStyle=ISO -c IntervalStyle=postgres -c extra_float_digits=3"
 
 _EXISTS = "SELECT pg_catalog.to_regclass(%s) IS NOT NULL"
 
@@ -138,9 +141,9 @@ def _require_free(into: Endpoint, name: QualifiedName) -> None:
 
 def _transfer(copy: Endpoint, into: Endpoint, side: SideTable, run: Run) -> SideTable:
     """Create the new table and copy the rows into it, in one transaction."""
-    with translated_errors(), copy.connect(autocommit=True) as connection:
+    with translated_errors(), copy.with_options(_SAME_FORMATS).connect(autocommit=True) as connection:
         connection.execute(DISABLE_TIMEOUTS)
-        return _copy_rows(connection, into, side, run)
+        return _copy_rows(connection, into.with_options(_SAME_FORMATS), side, run)
 
 
 def _copy_rows(copy: psycopg.Connection[Any], into: Endpoint, side: SideTable, run: Run) -> SideTable:

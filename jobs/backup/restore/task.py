@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from jobs.backup.postgres.connection import Endpoint
+from jobs.backup.postgres.connection import PLAIN_MONEY, Endpoint
 from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.restore import pg_restore
 from jobs.backup.restore.compare import QualifiedName
@@ -37,6 +37,12 @@ class RestoreTask:
     def executes(self) -> Endpoint:
         """The database, as the role that executes what the set brings."""
         return self.into if self.role is None else self.role.endpoint(self.into)
+
+    @property
+    def reads_set(self) -> Endpoint:
+        """The same, with settings that make a restore fast, and the format of money that the set has."""
+        into = with_fast_settings(self.executes)
+        return into.with_options(PLAIN_MONEY) if self.stored.description.plain_money else into
 
 
 def known_names(task: RestoreTask) -> list[QualifiedName]:

@@ -58,6 +58,8 @@ class Description:
     notes: tuple[str, ...] = ()
     segments: Mapping[str, Segment] = field(default_factory=dict)
     """What the parts of this kind hold, by the name of the part."""
+    plain_money: bool = False
+    """Whether amounts of type money have the format of lc_monetary = C; in older sets, that of the database."""
 
     @property
     def rows(self) -> int | None:
@@ -89,6 +91,7 @@ def _parse_description(body: dict[str, Any]) -> Description:
         table_parts=dict(body["table_parts"]),
         notes=tuple(body["notes"]),
         segments={name: _parse_segment(segment) for name, segment in body.get("segments", {}).items()},
+        plain_money=body.get("plain_money", False),
     )
 
 

@@ -15,7 +15,7 @@ from inventories import ServerSettings
 from jobs.backup.concurrent import ByteCounter, Cancellation, run_concurrently
 from jobs.backup.errors import BackupError
 from jobs.backup.postgres import settings
-from jobs.backup.postgres.connection import Endpoint, server_encoding
+from jobs.backup.postgres.connection import PLAIN_MONEY, Endpoint, server_encoding
 from jobs.backup.postgres.programs import (
     ClientProgram,
     dump_program,
@@ -95,7 +95,7 @@ def plan_backup(run: Run, section: Section, endpoint: Endpoint, snapshot: Export
     tables = facts.with_columns(connection, snapshot.tables, trust_owners=section.trust_owners)
     parts = plan_parts(tables, int(section.parallel * run.turn_share), encoding)
     return BackupPlan(
-        endpoint=endpoint.pinned_to(connection).with_encoding(encoding),
+        endpoint=endpoint.pinned_to(connection).with_encoding(encoding).with_options(PLAIN_MONEY),
         snapshot=snapshot,
         server=server,
         program=program,
@@ -234,6 +234,7 @@ def describe(plan: BackupPlan) -> Description:
         large_objects=facts.count_large_objects(connection),
         table_parts={part.name: part.rows.table.quoted for part in plan.parts if part.rows is not None},
         notes=(*restore_notes(plan), *left_out),
+        plain_money=True,
     )
 
 
