@@ -45,8 +45,9 @@ REFUSE_VIEWS = """SELECT pg_catalog.set_config(name, 'view, foreign-table', fals
 # With the search_path of the database, its owner can have us call their functions instead of PostgreSQL's own.
 _EMPTY_SEARCH_PATH = "-c search_path="
 
-# With the role of ALTER DATABASE … SET role, our session would take the owner of the database for itself.
-_OWN_ROLE = "-c role=none"
+# With the role of ALTER DATABASE … SET role, our session would take the owner of the database for itself. With
+# default_transaction_deferrable, its first query would wait until the owner ends a transaction.
+_NOT_OF_OWNER = "-c role=none -c default_transaction_deferrable=off"
 
 # The text of an amount of type money depends on this setting: `$ 5,00` in Chile is `$500.00` elsewhere.
 PLAIN_MONEY = "-c lc_monetary=C"
@@ -121,7 +122,7 @@ class Endpoint:
         """The connection string for `--dbname` of PostgreSQL's programs, without a password."""
         from psycopg.conninfo import make_conninfo
 
-        options = [_OWN_ROLE, self._options, "" if self.for_scripts else _EMPTY_SEARCH_PATH]
+        options = [_NOT_OF_OWNER, self._options, "" if self.for_scripts else _EMPTY_SEARCH_PATH]
         return make_conninfo("", **{**self.parameters, "options": " ".join(filter(None, options))})
 
     @property

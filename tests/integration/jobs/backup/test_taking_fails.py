@@ -330,3 +330,15 @@ def test_schemas_that_swap_their_names_during_a_dump_fail_it(
     assert record.outcome is Outcome.FAILED
     assert "schemas were renamed during the dump" in record.sentence
     assert not any(each.complete for each in staging.sets())
+
+
+def test_a_backup_does_not_wait_for_a_transaction_of_the_owner(shop: Database, backs_up: BacksUp) -> None:
+    """The first query of a session that is serializable, read-only and deferrable by default waits for all others."""
+    staging = backs_up(shop, 'limits = { run = "2m" }')
+    with shop.connect() as owner:
+        for setting in ("isolation = serializable", "read_only = on", "deferrable = on"):
+            owner.execute(f"ALTER DATABASE {shop.name} SET default_transaction_{setting}".encode())
+        owner.execute("BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE")
+        owner.execute("DELETE FROM wide WHERE n = 1")
+        record = staging.take()
+    assert record.outcome is Outcome.DONE, record.sentence

@@ -49,6 +49,9 @@ def test_a_tunnel_keeps_the_host_name_for_the_certificate() -> None:
     assert tunnel_parameters("/run/postgresql", 4001)["host"] == "localhost"
 
 
+OWN = "-c role=none -c default_transaction_deferrable=off"
+
+
 @pytest.mark.parametrize(
     ("message", "permanent"),
     [
@@ -110,10 +113,10 @@ def test_server_errors_are_permanent_or_transient_by_sqlstate(error: psycopg.Err
 @pytest.mark.parametrize(
     ("url", "inherited", "options"),
     [
-        ("host=db", "", "-c role=none -c search_path="),
-        ("host=db options='-c work_mem=5MB'", "-c a.b=1", "-c role=none -c work_mem=5MB -c search_path="),
-        ("host=db", "-c a.b=1", "-c role=none -c a.b=1 -c search_path="),
-        ("host=db options='-c search_path=public'", "", "-c role=none -c search_path=public -c search_path="),
+        ("host=db", "", f"{OWN} -c search_path="),
+        ("host=db options='-c work_mem=5MB'", "-c a.b=1", f"{OWN} -c work_mem=5MB -c search_path="),
+        ("host=db", "-c a.b=1", f"{OWN} -c a.b=1 -c search_path="),
+        ("host=db options='-c search_path=public'", "", f"{OWN} -c search_path=public -c search_path="),
     ],
 )
 def test_every_connection_has_an_empty_search_path(
@@ -126,10 +129,10 @@ def test_every_connection_has_an_empty_search_path(
 
 def test_more_options_come_before_the_search_path() -> None:
     endpoint = Endpoint({"options": "-c a.b=1"}).with_options("-c c.d=2")
-    assert conninfo_to_dict(endpoint.conninfo)["options"] == "-c role=none -c a.b=1 -c c.d=2 -c search_path="
+    assert conninfo_to_dict(endpoint.conninfo)["options"] == f"{OWN} -c a.b=1 -c c.d=2 -c search_path="
 
 
 def test_only_scripts_of_the_team_have_the_search_path_of_the_database() -> None:
     endpoint = Endpoint({"host": "db", "options": "-c a.b=1"}, for_scripts=True)
-    assert conninfo_to_dict(endpoint.conninfo) == {"host": "db", "options": "-c role=none -c a.b=1"}
-    assert conninfo_to_dict(Endpoint({"host": "db"}, for_scripts=True).conninfo)["options"] == "-c role=none"
+    assert conninfo_to_dict(endpoint.conninfo) == {"host": "db", "options": f"{OWN} -c a.b=1"}
+    assert conninfo_to_dict(Endpoint({"host": "db"}, for_scripts=True).conninfo)["options"] == OWN
