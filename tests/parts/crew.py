@@ -112,7 +112,7 @@ class Repository:
 
     def results(self, set_id: str) -> dict[str, dict[str, Any]]:
         """Return the stored results of verifying a set, by outcome."""
-        files = sorted(self.store.glob(f"*/backups/*/{set_id}/verifications/*"))
+        files = sorted(self.store.glob(f"*/backups/*/{set_id}/verifications/*Z-*"))
         return {file.name.split("-")[1]: json.loads(file.read_bytes()) for file in files}
 
     def pieces(self, set_id: str) -> Iterator[Path]:
