@@ -19,8 +19,9 @@ import pytest
 from inventories import secret
 from jobs.embedded import S3Server
 from jobs.embedded import seaweed as start_seaweed
-from tests.parts import needs, s3, terraform
+from tests.parts import memory, needs, s3, terraform
 from tests.parts import postgres as servers
+from tests.parts.group import group
 from tests.parts.proxy import Proxy
 
 TESTS = Path(__file__).parent
@@ -28,8 +29,11 @@ IN_CI = os.environ.get("CI") == "true"
 FOREIGN = ("AWS_", "PG", "CREW_", "GROUNDCREW__", "TF_", "KUBE")  # settings of the person who runs the tests
 LEFT_OUT = pytest.StashKey[Counter[str]]()
 HANGS = "3000"  # seconds after which a test hangs: on a busy machine the longest test takes half of it
-SLOW = (  # files and folders that start first
+SLOW = (  # files and folders that start first; test_lab.py makes what hosts boot from, which takes a minute
     "integration/terraform/test_staging.py",
+    "lab/test_lab.py",
+    "integration/terraform/test_failures.py",
+    "integration/test_readme.py",
     "lab/test_k3s.py",
     "lab/test_k3s_apps.py",
     "lab/test_k3s_reset.py",
@@ -38,7 +42,6 @@ SLOW = (  # files and folders that start first
     "lab/test_job_runner.py",
     "lab/test_pitr.py",
     "lab/test_standby.py",
-    "integration/test_readme.py",
     "lab",
     "integration/terraform",
     "integration/jobs/cost",
@@ -64,8 +67,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class ByHosts(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file = super()._split_scope(nodeid)
-            return "k3s" if file.startswith("tests/lab/test_k3s") else file
+            return group(nodeid)
 
     return ByHosts(config, log)
 
@@ -78,6 +80,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault(terraform.MACHINE_SETTINGS, os.environ.get("TF_CLI_CONFIG_FILE", ""))
     for name in [name for name in os.environ if name.startswith(FOREIGN)]:
         del os.environ[name]
+    memory.write_there()
     os.environ["PATH"] = servers.path(os.environ["PATH"])
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell makes its background jobs ignore it
 

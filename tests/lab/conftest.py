@@ -12,10 +12,19 @@ import pytest
 
 from tests.lab import lab, rootfs
 from tests.lab.lab import Lab
+from tests.parts import memory
+from tests.parts.group import group
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Let hosts end with the last test that needs them: their timers and clusters use the processor."""
+    if nextitem is None or group(nextitem.nodeid) != group(item.nodeid):
+        lab.unbind()
 
 
 def _new_folder() -> Path:
-    return rootfs.CACHE / f"test-{secrets.token_hex(4)}"
+    return (memory.folder() or rootfs.CACHE) / f"crew-lab-{secrets.token_hex(4)}"
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from tests.lab.machine import LabCannotRun
 from tests.parts.patience import deadline
 
 MOST_HOSTS = 10
+_USERS: dict[Path, int] = {}  # the open file, with a shared lock, of each lab that this process uses
 INOTIFY_LIMIT, ENOUGH_INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances"), 1024
 
 
@@ -165,14 +166,23 @@ def down(folder: Path) -> None:
 
 
 def bind(folder: Path) -> bool:
-    """Keep a lab as long as this process lives; False if it is being removed already."""
+    """Keep a lab until `unbind`, or as long as this process lives; False if it is being removed already."""
+    if folder in _USERS:
+        return True
     users = os.open(folder / "users", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
     try:
         fcntl.flock(users, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(users)
         return False
+    _USERS[folder] = users
     return True
+
+
+def unbind() -> None:
+    """Let all labs of this process go. Those that no other process uses end soon."""
+    while _USERS:
+        os.close(_USERS.popitem()[1])
 
 
 def _down_when_unused(folder: Path) -> None:

@@ -6,11 +6,12 @@ import fcntl
 import hashlib
 import inspect
 import os
+import secrets
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.lab import machine
@@ -48,10 +49,13 @@ def downloads(debian: int) -> Path:
 
 
 def keep_downloads(upper: Path, layer: Path) -> None:
-    """Move the packages that a host downloaded into the layer."""
+    """Copy the packages that a host downloaded into the layer."""
     for package in (upper / "var/cache/apt/archives").glob("*.deb"):
-        with suppress(FileExistsError):  # from an earlier host, or from one that ends now
-            os.link(package, layer / "var/cache/apt/archives" / package.name)
+        kept = layer / "var/cache/apt/archives" / package.name
+        if not kept.exists():
+            new = kept.with_suffix(f".{secrets.token_hex(4)}")
+            shutil.copyfile(package, new)
+            new.rename(kept)
 
 
 def recipe() -> str:

@@ -60,19 +60,31 @@ def test_hosts_are_complete_debian_systems(fresh: Callable[..., Lab], debian: in
 
 
 @needs("lab")
-def test_a_lab_leaves_no_trace_even_when_its_owner_is_killed() -> None:
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_lab_leaves_no_trace_when_its_owner_lets_it_go_or_is_killed(killed: bool) -> None:
     folder = rootfs.CACHE / f"test-killed-{os.getpid()}"
     owner = subprocess.Popen(
-        [sys.executable, "-c", _OWNER, str(folder)], cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-c", _OWNER, str(folder)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
+    assert owner.stdin
     assert owner.stdout
     assert owner.stdout.readline().strip() == "up"
     booted = lab.read(folder)
     assert _traces(booted)
     assert network.FORWARDING.read_text() == "1\n"
-    os.killpg(owner.pid, signal.SIGKILL)
-    owner.communicate()
+    if killed:
+        os.killpg(owner.pid, signal.SIGKILL)
+    else:
+        print("let go", file=owner.stdin, flush=True)
     until(lambda: not _traces(booted), 30, saw=lambda: _traces(booted))
+    assert (owner.poll() is None) is not killed
+    owner.kill()
+    owner.communicate()
 
 
 _OWNER = """
@@ -81,6 +93,8 @@ from pathlib import Path
 from tests.lab import lab
 lab.up(Path(sys.argv[1]), 1, bound=True)
 print("up", flush=True)
+input()
+lab.unbind()
 time.sleep(300)
 """
 
