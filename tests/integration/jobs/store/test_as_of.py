@@ -57,7 +57,7 @@ def test_what_was_deleted_or_overwritten_later_is_there(bucket: Bucket) -> None:
     for key in ("a/b/3", "a/b"):
         with pytest.raises(Missing):
             past.get(key)
-    with pytest.raises(ReadOnly, match=r"as of 20\S+ \S+ UTC: this is the past, which cannot be changed"):
+    with pytest.raises(ReadOnly, match=r"as of 20\S+ \S+ UTC: the past cannot be changed"):
         past.put("a/c", b"")
     assert [past.bring_back(key) for key in before] == [True, True, False]
     now = content(store)
