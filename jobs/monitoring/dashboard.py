@@ -93,7 +93,7 @@ PANELS = (
         ),
     ),
     Panel(
-        "Evidence: longest gap of 90 days in periods (alert above 1.5)",
+        "Evidence: longest gap of a week in periods (alert above 1.5)",
         ((f"{metric_query(EVIDENCE_GAP.name)} / {metric_query(PERIOD.name)}", JOB_LEGEND),),
     ),
     Panel(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from deploys.lib.postgres.pitr_metrics import PREFIX as PITR
 from jobs.run.job import Outcome
+from jobs.run.latest import EVIDENCE_PERIOD
 from jobs.run.metrics import CODES, EVIDENCE_GAP, FIGURE, LAST_RUN, LAST_SUCCESS, OUTCOME, PERIOD
 
 REPLICATION = "groundcrew_replication"  # written by deploys/lib/postgres/replication_metrics.sh
@@ -49,11 +50,11 @@ def budget_expression(figure: str) -> str:
 
 
 def evidence_gap_expression() -> str:
-    """Return an expression: in the last week a gap ended that was longer than all others, and than 1.5 periods."""
-    # The metric also changes when the longest gap is older than 90 days: it falls to that of the next one.
-    rises = f"changes({EVIDENCE_GAP.name}[7d]) > resets({EVIDENCE_GAP.name}[7d])"
+    """Return an expression: in the week before the last run a gap ended that was longer than 1.5 periods."""
+    # A gap that still lasts is overdue, which has its own rule. A monthly job shows its last gap for a month.
     is_over = f"time() - {LAST_SUCCESS.name} <= 1.5 * {PERIOD.name}"
-    return f"{EVIDENCE_GAP.name} > 1.5 * {PERIOD.name} and {rises} and {is_over}"
+    is_recent = f"time() - {LAST_RUN.name} < {EVIDENCE_PERIOD.total_seconds():.0f}"
+    return f"{EVIDENCE_GAP.name} > 1.5 * {PERIOD.name} and {is_over} and {is_recent}"
 
 
 RULES = (

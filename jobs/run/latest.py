@@ -18,7 +18,7 @@ from jobs.run.ticks import EARLY
 TICKS_KEPT = 5
 FIGURES_KEPT = 10
 GAPS_KEPT = 10
-EVIDENCE_PERIOD = timedelta(days=90)
+EVIDENCE_PERIOD = timedelta(days=7)
 _COUNTED = {"backup": (Outcome.DONE, Outcome.FINDING), "verify": (Outcome.DONE,)}  # a set that shrank is a backup, too
 
 
@@ -75,7 +75,7 @@ class SubjectRuns:
     counted: datetime | None = None
     """The end of the newest run that is evidence: a backup, or a passed verification."""
     gaps: tuple[EvidenceGap, ...] = ()
-    """The gaps of 90 days that are longer than all later ones, the longest first."""
+    """The gaps of a week that are longer than all later ones, the longest first."""
 
     def with_run(self, run: RunSummary, compared: Mapping[str, object] | None = None, job: str = "") -> SubjectRuns:
         """Return the same after one more run of a job, whose figures in `compared` later runs will need."""
@@ -99,14 +99,14 @@ class SubjectRuns:
         )
 
     def _gaps_at(self, at: datetime) -> tuple[EvidenceGap, ...]:
-        """Return the gaps of the 90 days before a time, with the one that ends then."""
+        """Return the gaps that ended in the week before a time, with the one that ends then."""
         newest = EvidenceGap(at, max(0.0, (at - self.counted).total_seconds() if self.counted else 0.0))
         recent = (each for each in self.gaps if abs(at - each.ended) < EVIDENCE_PERIOD)
         return (*(each for each in recent if each.seconds > newest.seconds), newest)[:GAPS_KEPT]
 
     @property
     def longest_gap(self) -> float | None:
-        """The seconds of the longest gap of the 90 days before the last run; None for a job that gives no evidence."""
+        """The seconds of the longest gap of the week before the last run; None for a job that gives no evidence."""
         return self._gaps_at(self.last.ended)[0].seconds if self.last and self.counted else None
 
     def earlier_try(self, tick: datetime) -> RunSummary | None:

@@ -47,7 +47,7 @@ FIGURE = Metric("groundcrew_last_run_figure", "A number of the last run; the lab
 PERIOD = Metric("groundcrew_period_seconds", "Time between two scheduled times; only for scheduled jobs.")
 EVIDENCE_GAP = Metric(
     "groundcrew_evidence_gap_seconds",
-    "Longest time between two backups, or two passed verifications, in the 90 days before the last run.",
+    "Longest time between two backups, or two passed verifications, that ended in the week before the last run.",
 )
 METRICS = (LAST_RUN, LAST_SUCCESS, DURATION, OUTCOME, ATTEMPTS, MISSED, PERIOD, EVIDENCE_GAP, FIGURE)
 _KEPT = (LAST_SUCCESS.name, EVIDENCE_GAP.name)  # without a newer value

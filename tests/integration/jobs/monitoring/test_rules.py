@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 
 from jobs.monitoring import rules
 from jobs.monitoring.dashboard import PANELS
+from jobs.run.job import Outcome
+from jobs.run.latest import NO_RUNS, RunSummary
 from jobs.run.metrics import EVIDENCE_GAP, FIGURE, LAST_RUN, LAST_SUCCESS, OUTCOME, PERIOD
 from tests.parts.needs import needs
 
@@ -70,6 +73,20 @@ def archive(metric: str, values: str, prefix: str = "groundcrew_pitr", **more: s
 replication = partial(archive, prefix=rules.REPLICATION)
 
 
+BEFORE = [0, 9, *range(10, 2162)]
+"""Hours of backups: a gap of 9 hours, and then one each hour for 90 days."""
+
+
+def gap_after(hours: list[int]) -> float:
+    """Return the value of the metric after backups at these hours."""
+    runs = NO_RUNS
+    for hour in hours:
+        at = datetime.fromtimestamp(hour * 3600, UTC)
+        runs = runs.with_run(RunSummary(str(hour), at, at, Outcome.DONE, ""), {"seconds": 1}, "backup")
+    assert runs.longest_gap is not None
+    return runs.longest_gap
+
+
 CASES: list[tuple[str, list[dict[str, str]], str, set[str]]] = [
     ("healthy", healthy(), "30h", set()),
     ("a backup is late", but(series(LAST_SUCCESS.name, "backup", always(0))), "1h30m", set()),
@@ -78,11 +95,13 @@ CASES: list[tuple[str, list[dict[str, str]], str, set[str]]] = [
     ("evidence has a gap for a week", but(series(EVIDENCE_GAP.name, "backup", "3600x99 90000x5000")), "12h",
      {"EvidenceGap"}),
     ("the gap is short", but(series(EVIDENCE_GAP.name, "backup", "3600x99 5000x5000")), "12h", set()),
-    ("the gap is old", but(series(EVIDENCE_GAP.name, "backup", always(90000))), "12h", set()),
-    ("only the second longest gap is left", but(
-        series(EVIDENCE_GAP.name, "backup", "90000x299 9000x5000")), "12h", set()),
-    ("a gap ends after a longer one is out of the 90 days", but(
-        series(EVIDENCE_GAP.name, "backup", "90000x199 3600x99 9000x5000")), "12h", {"EvidenceGap"}),
+    ("the gap ends when a longer one leaves the metric", but(
+        series(EVIDENCE_GAP.name, "backup", f"{gap_after(BEFORE):g}x199 {gap_after([*BEFORE, 2164]):g}x5000")), "12h",
+        {"EvidenceGap"}),
+    ("the only run after the gap was a week ago", but(*(
+        series(metric.name, "backup", f"{value}x12000", "monthly")
+        for metric, value in ((LAST_RUN, 0), (LAST_SUCCESS, 0), (PERIOD, 30 * 86400), (EVIDENCE_GAP, 90 * 86400)))),
+        "169h", set()),
     ("the gap still lasts", but(series(EVIDENCE_GAP.name, "verify", "3600x99 90000x5000"),
         series(LAST_SUCCESS.name, "verify", always(0))), "12h", {"VerificationOverdue"}),
     ("a copy is overdue", [*healthy(), series(LAST_SUCCESS.name, "copy", always(0), "offsite.shop"),

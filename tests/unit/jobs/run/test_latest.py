@@ -36,12 +36,14 @@ def runs_on(days: Sequence[float | tuple[float, Outcome]], job: str = "backup") 
         ("backup", [0, 1, (2, FAILED), (4, FAILED)], 3),  # the gap still lasts
         ("backup", [(0, FAILED)], None),
         ("drift", [0, 1, 9], None),
-        ("backup", [0, 5, *range(6, 95), 95], 1),  # the old gap ended more than 90 days ago
-        ("backup", [0, 5, *range(6, 20), 22, *range(23, 96)], 3),
+        ("backup", [0, 5, *range(6, 12)], 5),
+        ("backup", [0, 5, *range(6, 13)], 1),  # the gap ended a week ago
+        ("backup", [0, 5, *range(6, 11), 13], 3),  # a shorter one ends when the longest is a week old
+        ("backup", [0, 5, 6, 9, *range(10, 16)], 3),
         ("backup", [0, 1, 900, 2, 3, 4], 1),  # a clock was wrong once
     ],
 )
-def test_the_longest_gap_of_90_days(job: str, days: Sequence[float], longest: float | None) -> None:
+def test_the_longest_gap_of_a_week(job: str, days: Sequence[float], longest: float | None) -> None:
     assert runs_on(days, job).longest_gap == (None if longest is None else longest * 86400)
 
 
@@ -52,9 +54,9 @@ def test_a_run_that_found_nothing_to_verify_is_no_evidence() -> None:
 
 
 def test_a_lock_keeps_few_gaps_and_reads_them_again() -> None:
-    shrinking = [sum(60 - number for number in range(count)) / 60 for count in range(40)]
+    shrinking = [sum(60 - number for number in range(count)) / 600 for count in range(40)]
     runs = runs_on(shrinking)
     assert len(runs.gaps) == GAPS_KEPT
-    assert runs.longest_gap == 86400
+    assert runs.longest_gap == 8640
     lock = Holder("r1", "here", 1, BEGIN, 60, released=BEGIN, runs=runs)
     assert holder_from("key", holder_to(lock)).runs == runs
