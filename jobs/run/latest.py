@@ -40,9 +40,14 @@ class RunSummary:
         return self.outcome in (Outcome.DONE, Outcome.FINDING)
 
     @property
+    def stopped(self) -> bool:
+        """Whether a signal or its time limit stopped it."""
+        return self.outcome is Outcome.FAILED and self.sentence.startswith(STOPPED_BY)
+
+    @property
     def ended_by_signal(self) -> bool:
         """Whether a signal stopped it, and with it all runs of its process."""
-        return self.outcome is Outcome.FAILED and self.sentence.startswith(f"{STOPPED_BY}SIG")
+        return self.stopped and self.sentence.startswith(f"{STOPPED_BY}SIG")
 
     @property
     def time(self) -> datetime:

@@ -76,12 +76,13 @@ class DatabaseStatus:
 
     @property
     def failed_verification(self) -> bool:
-        """Whether the last verification failed."""
+        """Whether the last verification failed. One that was stopped says nothing about the set."""
         if not self.listed:
-            return self.verification is not None and self.verification.state in (
-                HealthState.FAILED,
-                HealthState.FINDING,
-            )
+            health = self.verification
+            if health is None or health.state not in (HealthState.FAILED, HealthState.FINDING):
+                return False
+            last = health.last
+            return last is None or not last.stopped or health.since != last.ended  # it had failed before
         return self.last_result is not None and self.last_result.failed
 
     @property

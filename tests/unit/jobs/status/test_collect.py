@@ -5,8 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
+from jobs.run.job import Outcome
+from jobs.run.latest import NO_RUNS, RunSummary
+from jobs.run.lease import Holder
 from jobs.status.collect import DatabaseStatus, database_statuses, last_result
-from jobs.status.health import Health, HealthState
+from jobs.status.health import Health, HealthState, subject_health
 from jobs.status.history import DayRuns
 from tests.parts.bills import at
 from tests.parts.runs import environment
@@ -73,3 +78,25 @@ def test_without_a_listing_the_runs_of_the_jobs_count() -> None:
     assert (shop.verified, shop.recovery_time) == (NOW, timedelta(seconds=71))
     failed = replace(shop, verification=replace(verify, state=HealthState.FINDING))
     assert (failed.failed_verification, failed.verified, failed.recovery_time) == (True, None, None)
+
+
+STOPPED = (Outcome.FAILED, "stopped by SIGTERM")
+DAMAGED = (Outcome.FAILED, "part shop.rest is damaged")
+DIFFERS = (Outcome.FINDING, "set differs from its manifest")
+TOO_LONG = (Outcome.FAILED, "stopped by its time limit of 6:00:00")
+
+
+@pytest.mark.parametrize(
+    ("later", "failed"),
+    [([], False), ([STOPPED], False), ([TOO_LONG], False), ([DAMAGED], True), ([DIFFERS], True),
+     ([DIFFERS, STOPPED], True), ([DAMAGED, STOPPED], True)],
+)  # fmt: skip
+def test_a_stopped_verification_has_not_failed(later: list[tuple[Outcome, str]], failed: bool) -> None:
+    runs = NO_RUNS
+    for hours, (outcome, sentence) in enumerate([(Outcome.DONE, "verified"), *later]):
+        ended = NOW + timedelta(hours=hours)
+        runs = runs.with_run(RunSummary(str(hours), ended, ended, outcome, sentence))
+    lock = Holder("0", "runner", 1, NOW, 60, released=NOW, runs=runs)
+    verification = subject_health("verify/shop", lock, None, NOW + timedelta(days=1))
+    shop = DatabaseStatus("shop", None, None, verification=verification, listed=False)
+    assert (shop.failed_verification, shop.verified) == (failed, None if failed else NOW)
