@@ -12,6 +12,7 @@ from jobs.run.metrics import CODES, EVIDENCE_GAP, FIGURE, LAST_RUN, LAST_SUCCESS
 REPLICATION = "groundcrew_replication"  # written by deploys/lib/postgres/replication_metrics.sh
 RUN = "{{ $labels.environment }}: {{ $labels.crew_job }} of {{ $labels.subject }}"
 SHOW_ARCHIVE = "Read /var/log/pgbackrest on the host, or run deploys/postgres.py, which checks the archive and says why"
+SHOW_MEASUREMENT = "Show why: journalctl --unit=groundcrew-pitr-metrics"
 REPOSITORY = "{{ $labels.instance }}: repository {{ $labels.repository }}"
 SHOW_RUNS = "Show the runs: crew runs {{ $labels.environment }} {{ $labels.crew_job }} {{ $labels.subject }}"
 
@@ -202,7 +203,7 @@ RULES = (
         "10m",
         "critical",
         f"{REPOSITORY} can't be read, or has a fault",
-        SHOW_ARCHIVE,
+        SHOW_MEASUREMENT,
     ),
     Rule(
         "GroundcrewPhysicalBackupFailed",
@@ -227,7 +228,7 @@ RULES = (
         "1m",
         "critical",
         "{{ $labels.instance }}: the WAL archive has not been measured for {{ $value | humanizeDuration }}",
-        "Show why: journalctl --unit=groundcrew-pitr-metrics",
+        SHOW_MEASUREMENT,
     ),
     Rule(
         "GroundcrewStandbyBehind",

@@ -14,7 +14,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -140,25 +140,52 @@ def grouped(lines: Iterable[str]) -> str:
     return "\n".join([*parts, ""])
 
 
-def read_info(stanza: str) -> Mapping[str, Any]:
-    """Return what pgBackRest knows about the stanza; {} if it doesn't answer in time."""
-    command = ["pgbackrest", f"--stanza={stanza}", "--io-timeout=5", "--output=json", "info"]
+def repository_faults(stanza: Mapping[str, Any]) -> Iterator[str]:
+    """Yield why pgBackRest finds a fault in a repository."""
+    for each in stanza.get("repo", ()):
+        if each["status"]["code"] != 0:
+            yield f"repository {each['key']}: {each['status']['message']}"
+
+
+def read_json(command: Sequence[str], seconds: int) -> Any:
+    """Return the JSON that pgBackRest prints; None if it fails or doesn't answer in time, and say why."""
     try:
-        output = subprocess.run(command, stdout=subprocess.PIPE, check=False, timeout=40).stdout
-        stanzas = json.loads(output)
-    except (subprocess.TimeoutExpired, ValueError):
-        return {}
+        output = subprocess.run(command, stdout=subprocess.PIPE, check=False, timeout=seconds).stdout
+    except subprocess.TimeoutExpired:
+        say(f"{command[-1]}: no answer within {seconds} s")
+        return None
+    return parse_json(output.decode(errors="replace"))
+
+
+def parse_json(output: str) -> Any:
+    """Return the JSON in pgBackRest's output; None if it is an error, and say it: some versions print it to stdout."""
+    try:
+        return json.loads(output)
+    except ValueError:
+        say(output)
+        return None
+
+
+def say(reason: str) -> None:
+    """Write a reason to stderr, which is the unit's journal, on one printable line."""
+    text = "; ".join(each.strip() for each in reason.splitlines() if each.strip())
+    if text:
+        sys.stderr.write("".join(each if each.isprintable() else "?" for each in text) + "\n")
+
+
+def read_info(stanza: str) -> Mapping[str, Any]:
+    """Return what pgBackRest knows about the stanza; {} if it doesn't answer."""
+    stanzas = read_json(["pgbackrest", f"--stanza={stanza}", "--io-timeout=5", "--output=json", "info"], 40)
     return dict(stanzas[0]) if stanzas else {}
 
 
 def read_archived(name: str, repository: int, folder: str) -> list[str] | None:
-    """Return the WAL segments in a directory of a repository; None if it doesn't answer in time."""
+    """Return the WAL segments in a directory of a repository; None if it doesn't answer."""
     command = ["pgbackrest", f"--stanza={name}", f"--repo={repository}", "--io-timeout=5", "--output=json"]
-    try:
-        output = subprocess.run([*command, "repo-ls", folder], stdout=subprocess.PIPE, check=False, timeout=10).stdout
-        return [file[:24] for file in json.loads(output) if SEGMENT.fullmatch(file[:24]) and file[24:25] == "-"]
-    except (subprocess.TimeoutExpired, ValueError):
-        return None
+    files = read_json([*command, "repo-ls", folder], 10)
+    return (
+        None if files is None else [each[:24] for each in files if SEGMENT.fullmatch(each[:24]) and each[24:25] == "-"]
+    )
 
 
 def read_dropped(name: str, stanza: Mapping[str, Any], waiting: Collection[str], done: str) -> dict[int, str]:
@@ -174,7 +201,10 @@ def read_dropped(name: str, stanza: Mapping[str, Any], waiting: Collection[str],
 
 def main(arguments: list[str]) -> None:
     if arguments == ["--sum-sizes"]:
-        sys.stdout.write(f"{sum(entry.get('size', 0) for entry in json.load(sys.stdin).values())}\n")
+        files = parse_json(sys.stdin.read())
+        if files is None:
+            sys.exit(1)
+        sys.stdout.write(f"{sum(entry.get('size', 0) for entry in files.values())}\n")
         return
     stanza, repositories, data, period = arguments
     now = time.time()
@@ -182,6 +212,8 @@ def main(arguments: list[str]) -> None:
     status = [(file.name, file.stat().st_mtime) for file in folder.glob("*") if file.exists()]
     waiting = {file.removesuffix(".ready") for file, _ in status if file.endswith(".ready")}
     done, info = newest_done(file for file, _ in status), read_info(stanza)
+    for fault in repository_faults(info):
+        say(fault)
     lines = [
         line("measured_timestamp_seconds", now),
         line("backup_period_seconds", int(period)),

@@ -85,17 +85,21 @@ def check(repository: Repository) -> tuple[str, str]:
 
 @needs("pgbackrest", "bwrap")
 @pytest.mark.parametrize("fault", ["a repository that is gone", "a wrong key"])
-def test_wal_waits_and_is_sent_later(main: Archiving, repository: Repository, fault: str) -> None:
+def test_wal_waits_and_is_sent_later(
+    main: Archiving, repository: Repository, capfd: pytest.CaptureFixture[str], fault: str
+) -> None:
     gone, config = main.folder / "gone", main.config.read_text()
     if fault == "a wrong key":
         main.config.write_text(config.replace(CIPHER, "an0ther-cipher-of-these-tests"))
-        reason = "it can't be decrypted"
+        reason, measured = "it can't be decrypted", "FormatError"
     else:
         main.repository.rename(gone)
-        reason = "missing stanza path"
+        reason = measured = "missing stanza path"
     write(main)
     until(lambda: waits(main))
+    capfd.readouterr()
     assert metrics(main)["repository_ok"] == 0
+    assert measured in capfd.readouterr().err
     verdict, fact = check(repository)
     assert (verdict, reason in fact) == ("fault", True), fact
     if fault == "a wrong key":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -138,3 +139,37 @@ def test_prometheus_reads_the_text_and_each_metric_has_a_help() -> None:
     assert families["groundcrew_pitr_measured_timestamp_seconds"].samples[0].value == 1796009411
     assert families["groundcrew_pitr_archive_lag_seconds"].samples[0].labels == {}
     assert all(each.documentation for each in families.values())
+
+
+@pytest.mark.parametrize(
+    ("script", "found", "said"),
+    [
+        ("echo '{\"a\": 1}'", {"a": 1}, ""),
+        ("echo 'P00  ERROR: [049]: no route'; echo '       HINT: \033[1m?'; exit 49", None,
+         "P00  ERROR: [049]: no route; HINT: ?[1m?\n"),
+        ("echo 'ERROR: [037]: no cipher' >&2; exit 37", None, "ERROR: [037]: no cipher\n"),
+        ("exec sleep 60", None, "exec sleep 60: no answer within 1 s\n"),
+    ],
+)  # fmt: skip
+def test_the_reason_of_pgbackrest_goes_to_stderr(
+    capfd: pytest.CaptureFixture[str], script: str, found: object, said: str
+) -> None:
+    assert pitr_metrics.read_json(["sh", "-c", script], 1 if "sleep" in script else 30) == found
+    assert capfd.readouterr() == ("", said)
+
+
+def test_each_repository_with_a_fault_says_it() -> None:
+    broken = {"key": 2, "status": {"code": 99, "message": "[HostConnectError] no route"}}
+    assert list(pitr_metrics.repository_faults({"repo": [INFO["repo"][0], broken]})) == [
+        "repository 2: [HostConnectError] no route"
+    ]
+    assert list(pitr_metrics.repository_faults({})) == []
+
+
+def test_sizes_that_cannot_be_listed_are_no_number(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", StringIO("P00  ERROR: [049]: no route\n"))
+    with pytest.raises(SystemExit):
+        pitr_metrics.main(["--sum-sizes"])
+    assert capsys.readouterr() == ("", "P00  ERROR: [049]: no route\n")
