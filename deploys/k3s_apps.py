@@ -10,6 +10,7 @@ Group data: apps in inventories/group_data/k3s_servers.py.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from pyinfra import host
@@ -49,8 +50,11 @@ if host.name == cluster.first:
 
     changes = {}
     for app in wanted:
-        is_applied = app_steps.is_applied(server, app, found.policies.get(app.name) or apps.ABORT)
-        changes[app.name] = apps.differences(records[app.name], app.spec, applied=is_applied)
+        is_applied = partial(app_steps.is_applied, server, app, found.policies.get(app.name) or apps.ABORT)
+        try:
+            changes[app.name] = apps.differences(records[app.name], app.spec, is_applied)
+        except k3s_cluster.StepFailed as failure:
+            raise preflight.DeployError(str(failure)) from None
     changed = [app for app in wanted if changes[app.name]]
     proven_in = str(cluster.settings.get("apps_proven_in") or "")
     if proven_in and changed:

@@ -17,12 +17,12 @@ from inspect import signature
 from typing import Any, Concatenate, ParamSpec, TypeAlias, cast
 
 from paramiko import SSHException
-from pyinfra.api import FunctionCommand, Host, State, StringCommand, operation
+from pyinfra.api import FunctionCommand, Host, StringCommand, operation
 from pyinfra.api.arguments_typed import PyinfraOperation
 from pyinfra.api.operation import OperationMeta
 from pyinfra.context import ctx_host, ctx_state
 
-from deploys.lib.messages import log_message
+from deploys.lib.messages import report_failure
 from deploys.lib.preflight import DeployError
 
 FACTS_EXPIRE_AFTER = 10  # seconds
@@ -130,7 +130,7 @@ def operation_with_facts(
             except DeployError as error:
                 if not ctx_state.get().is_executing:
                     raise
-                yield FunctionCommand(_fail, (str(error),), {})
+                yield FunctionCommand(report_failure, (str(error),), {})
             else:
                 yield from decide(facts, *args, **kwargs)
 
@@ -146,11 +146,6 @@ def operation_with_facts(
         return cast("PyinfraOperation[P]", declare_and_add)
 
     return decorate
-
-
-def _fail(state: State, host: Host, message: str) -> bool:
-    log_message(host, message)
-    return False
 
 
 def known_facts(host: Host) -> tuple[Questions, HostFacts]:

@@ -60,10 +60,10 @@ def _ask(server: str, failure: str, *arguments: str, seconds: int = ANSWER_TIMEO
 
 
 def is_applied(server: str, app: ClusterApp, policy: str) -> bool:
-    """Return whether the cluster has the app's objects as group data has them."""
-    arguments = ("diff", *SERVER_SIDE, f"--namespace={_home(app.spec)}", "--filename=-")
+    """Return whether the cluster has the app's objects as group data has them; raise StepFailed if that is unknown."""
+    options = (*SERVER_SIDE, f"--namespace={_home(app.spec)}")
     manifest = _list([*app.secrets, *apps.with_policy(app.spec, policy)])
-    return cluster.repeat_kubectl(server, *arguments, seconds=60, stdin=manifest)[0]
+    return not cluster.differs(server, f"app {app.name}", *options, manifest=manifest)
 
 
 def _home(spec: Json) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import signature
 from pathlib import Path
@@ -336,7 +336,7 @@ def failure_policy(release: str) -> str:
     return RETRY if release and release != "deployed" else ABORT
 
 
-def differences(record: AppRecord, wanted: Json, *, applied: bool) -> list[str]:
+def differences(record: AppRecord, wanted: Json, is_applied: Callable[[], bool]) -> list[str]:
     """Return what deploying an app would change; nothing if it runs as wanted and the cluster has its objects."""
     green, found = record.green, []
     if green is None:
@@ -348,7 +348,7 @@ def differences(record: AppRecord, wanted: Json, *, applied: bool) -> list[str]:
     found += [f"{name} {_verb(name, before, after)}" for name in changed]
     if record.tried and not found:
         found.append("the last run failed, or did not finish")
-    if not applied and not found:
+    if not found and not is_applied():
         found.append("the cluster differs from group data")
     return found
 

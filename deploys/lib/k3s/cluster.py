@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from pyinfra import host, inventory
 from pyinfra.api import Host
@@ -24,10 +24,15 @@ from deploys.lib.messages import log_message
 from deploys.lib.operations import run_silently
 from inventories.printable import printable_lines
 
+T = TypeVar("T")
+
 ETCD = "node-role.kubernetes.io/etcd"
 ANSWER_TIMEOUT = 10  # seconds that a server has to answer a simple question
+COMPARE_TIMEOUT = 60
 ETCD_PATIENCE = 60  # seconds in which etcd elects a leader, or a slow disk catches up
 _ETCD_IS_BUSY = re.compile("etcdserver: (?:request timed out|leader changed|no leader|too many requests)")
+_NOT_COMPARABLE = re.compile(r"\(NotFound\): namespaces |does not support dry run")
+_DIFFERENT = "different"
 _ETCD_REMEDY = (
     f"etcd was busy for {ETCD_PATIENCE} s: check that most servers run and that their disks are neither full nor slow, "
     "then run this again"
@@ -187,7 +192,7 @@ def responsive_server(*servers: str) -> str | None:
 
 def run_kubectl(server: str, *arguments: str, seconds: int, stdin: str = "") -> tuple[bool, list[str]]:
     """Run kubectl on a server; return whether it succeeded, and its output."""
-    return run_on(server, f"timeout {seconds} {BINARY} kubectl {shlex.join(arguments)}", stdin)
+    return run_on(server, _kubectl(arguments, seconds), stdin)
 
 
 def repeat_kubectl(server: str, *arguments: str, seconds: int, stdin: str = "") -> tuple[bool, list[str]]:
@@ -195,14 +200,51 @@ def repeat_kubectl(server: str, *arguments: str, seconds: int, stdin: str = "") 
 
     So the command must be one that can be repeated.
     """
-    ok, output = run_kubectl(server, *arguments, seconds=seconds, stdin=stdin)
+    return _repeat(server, _kubectl(arguments, seconds), stdin)
+
+
+def differs(server: str, what: str, *options: str, manifest: str) -> bool:
+    """Return whether the objects of a manifest differ from those in the cluster; raise StepFailed if that is unknown.
+
+    kubectl prints a difference and exits with 1. An object differs, too, if its namespace does not exist, or if a
+    webhook can't try it.
+    """
+    compare = _kubectl(("diff", *options, "--filename=-"), COMPARE_TIMEOUT)
+    command = f'found=$({compare}) || {{ [ $? = 1 ] && [ -n "$found" ] && echo {_DIFFERENT}; }}'
+    ok, output = _repeat(server, command, manifest)
+    if not ok and not any(map(_NOT_COMPARABLE.search, output)):
+        raise StepFailed(f"comparing {what} with the cluster failed: {_reason(output, COMPARE_TIMEOUT)}")
+    return not ok or _DIFFERENT in output
+
+
+def _kubectl(arguments: Sequence[str], seconds: int) -> str:
+    return f"timeout {seconds} {BINARY} kubectl {shlex.join(arguments)}"
+
+
+def _repeat(server: str, command: str, stdin: str) -> tuple[bool, list[str]]:
+    ok, output = run_on(server, command, stdin)
     end = time.monotonic() + ETCD_PATIENCE
     while not ok and any(map(_ETCD_IS_BUSY.search, output)):
         if time.monotonic() >= end:
             return False, [*output, _ETCD_REMEDY]
         time.sleep(1)
-        ok, output = run_kubectl(server, *arguments, seconds=seconds, stdin=stdin)
+        ok, output = run_on(server, command, stdin)
     return ok, output
+
+
+def _reason(output: Sequence[str], seconds: int) -> str:
+    return "; ".join(line for line in output[-3:] if line) or f"no answer within {seconds} s"
+
+
+def first_answer(servers: Sequence[str], ask: Callable[[str], T]) -> T:
+    """Return the answer of the first server that has one; raise StepFailed with the reasons of all others."""
+    reasons = []
+    for server in servers:
+        try:
+            return ask(server)
+        except StepFailed as failure:
+            reasons.append(f"{server}: {failure}")
+    raise StepFailed("\n    ".join(["no server of the cluster has an answer:", *reasons]))
 
 
 def run_on(name: str, command: str, stdin: str = "") -> tuple[bool, list[str]]:
@@ -223,15 +265,18 @@ def run_or_fail(name: str, command: str, failure: str) -> None:
         raise StepFailed("\n    ".join([f"{failure}:", *output]))
 
 
-def kubectl_or_fail(server: str, *arguments: str, failure: str, seconds: int = ANSWER_TIMEOUT) -> None:
-    """Run kubectl as `repeat_kubectl` does; if it fails, raise StepFailed with the message `failure` and the reason."""
+def kubectl_or_fail(server: str, *arguments: str, failure: str, seconds: int = ANSWER_TIMEOUT) -> list[str]:
+    """Run kubectl as `repeat_kubectl` does and return its output.
+
+    If it fails, raise StepFailed with the message `failure` and the reason.
+    """
     ok, output = repeat_kubectl(server, *arguments, seconds=seconds)
     if not ok:
-        reason = "; ".join(line for line in output[-3:] if line) or f"no answer within {seconds} s"
-        raise StepFailed(f"{failure}: {reason}")
+        raise StepFailed(f"{failure}: {_reason(output, seconds)}")
+    return output
 
 
-def log_failure(host: Host, act: Callable[[], None]) -> bool:
+def log_failure(host: Host, act: Callable[[], object]) -> bool:
     """Run `act` and return True; if a step fails, log why and return False, as pyinfra's FunctionCommand expects."""
     try:
         act()

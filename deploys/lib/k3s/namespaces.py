@@ -8,13 +8,15 @@ from typing import Any, TypeAlias
 
 from pyinfra import host
 from pyinfra.api import FunctionCommand, Host, State, operation
+from pyinfra.context import ctx_state
 
 from deploys.lib.facts import HostFacts, operation_with_facts, paths
 from deploys.lib.k3s import cluster as k3s_cluster
 from deploys.lib.k3s import hardening
+from deploys.lib.k3s.artefacts import installed_version
 from deploys.lib.k3s.cluster import ANSWER_TIMEOUT, StepFailed
 from deploys.lib.k3s.files import DATA
-from deploys.lib.messages import log_message
+from deploys.lib.messages import log_message, report_failure
 from deploys.lib.operations import Steps
 
 # Earlier releases wrote this file. At its start, each server applies it and deletes what an older copy lacks.
@@ -22,7 +24,7 @@ OLD_MANIFEST = f"{DATA}/server/manifests/groundcrew-namespaces.yaml"
 RBAC = "rbac.authorization.k8s.io"
 NETWORKING = "networking.k8s.io/v1"
 MANAGED = "app.kubernetes.io/managed-by=groundcrew"
-SERVER_SIDE = ("--server-side", "--force-conflicts", "--field-manager=groundcrew", "--filename=-")
+SERVER_SIDE = ("--server-side", "--force-conflicts", "--field-manager=groundcrew")
 DELETE_TIMEOUT = 120  # seconds for a namespace and everything in it
 
 
@@ -112,9 +114,25 @@ def remove_old_manifest(facts: HostFacts) -> Steps:
 @operation()
 def apply_namespaces(manifest: str, servers: Sequence[str]) -> Steps:
     """Apply the namespaces through a server that answers, if those in the cluster differ. None is deleted."""
-    # kubectl diff also fails for objects whose namespace does not exist yet.
-    if not any(k3s_cluster.run_kubectl(each, "diff", *SERVER_SIDE, seconds=60, stdin=manifest)[0] for each in servers):
+
+    def is_due(server: str) -> bool:
+        return k3s_cluster.differs(server, "k3s_namespaces", *SERVER_SIDE, manifest=manifest)
+
+    try:
+        due = k3s_cluster.first_answer(servers, is_due)
+    except StepFailed as failure:
+        yield from _unanswered(failure)
+        due = not ctx_state.get().is_executing
+    if due:
         yield FunctionCommand(_apply, (manifest, servers), {})
+
+
+def _unanswered(failure: StepFailed) -> Steps:
+    """Fail. A plan of the first run only goes on, because no server runs yet."""
+    if ctx_state.get().is_executing:
+        yield FunctionCommand(report_failure, (str(failure),), {})
+    elif installed_version():
+        log_message(host, str(failure))
 
 
 def _apply(state: State, host: Host, manifest: str, servers: Sequence[str]) -> bool:
@@ -123,25 +141,26 @@ def _apply(state: State, host: Host, manifest: str, servers: Sequence[str]) -> b
 
 def _apply_or_fail(manifest: str, servers: Sequence[str]) -> None:
     server = k3s_cluster.responsive_server(*servers) or servers[0]
-    ok, output = k3s_cluster.repeat_kubectl(server, "apply", *SERVER_SIDE, seconds=60, stdin=manifest)
+    ok, output = k3s_cluster.repeat_kubectl(server, "apply", *SERVER_SIDE, "--filename=-", seconds=60, stdin=manifest)
     if not ok:
         raise StepFailed("\n    ".join(["applying k3s_namespaces failed; correct them and run this again:", *output]))
 
 
 def managed_namespaces(servers: Sequence[str]) -> list[str]:
-    """Return the namespaces in the cluster that groundcrew applied."""
-    words = ("get", "namespaces", f"--selector={MANAGED}", "--output=name")
-    for server in servers:
-        ok, output = k3s_cluster.run_kubectl(server, *words, seconds=ANSWER_TIMEOUT)
-        if ok:
-            return [line.removeprefix("namespace/") for line in output]
-    return []
+    """Return the namespaces in the cluster that groundcrew applied; raise StepFailed if no server answers."""
+    words, failure = ("get", "namespaces", f"--selector={MANAGED}", "--output=name"), "reading the namespaces failed"
+    names = k3s_cluster.first_answer(servers, lambda each: k3s_cluster.kubectl_or_fail(each, *words, failure=failure))
+    return [name.removeprefix("namespace/") for name in names]
 
 
 @operation()
 def delete_namespaces(names: Sequence[str], given: Sequence[Mapping[str, Any]], servers: Sequence[str]) -> Steps:
     """Delete these namespaces with everything in them. Say which other ones are not listed, and stay."""
-    found = unlisted(managed_namespaces(servers), given)
+    try:
+        found = unlisted(managed_namespaces(servers), given)
+    except StepFailed as failure:
+        yield from _unanswered(failure)
+        return
     for name in (each for each in found if each in names):
         yield FunctionCommand(_delete, (name, servers), {})
     if staying := [each for each in found if each not in names]:

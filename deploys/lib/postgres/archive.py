@@ -14,7 +14,7 @@ from pyinfra.context import ctx_state
 from deploys.lib import operations
 from deploys.lib.facts import HostFacts, command_output, file_contents, operation_with_facts
 from deploys.lib.header import SENTENCE
-from deploys.lib.messages import log_message
+from deploys.lib.messages import log_message, report_failure
 from deploys.lib.operations import CommandLines, Steps, run_silently
 from deploys.lib.postgres import pitr as settings_of
 from deploys.lib.postgres.pitr import CONFIG, UNITS, Pitr
@@ -140,12 +140,6 @@ def repositories_without_backup(info: str, repositories: int) -> list[int]:
     stanzas = json.loads(info or "[]")
     backed_up = {each["database"]["repo-key"] for stanza in stanzas for each in stanza.get("backup", ())}
     return [number for number in range(1, repositories + 1) if number not in backed_up] if stanzas else []
-
-
-def report_failure(state: State, host: Host, message: str) -> bool:
-    """Print a message and fail."""
-    log_message(host, message)
-    return False
 
 
 @operation_with_facts(lambda **_: command_output(OUR_UNITS))

@@ -13,8 +13,8 @@ from pyinfra.api import FunctionCommand, operation
 from pyinfra.context import ctx_state
 
 from deploys.lib.group_data import unknown_keys
+from deploys.lib.messages import report_failure
 from deploys.lib.operations import Steps, run_silently
-from deploys.lib.postgres.archive import report_failure
 from deploys.lib.postgres.server import PSQL, execute_statements
 from deploys.lib.preflight import DeployError
 from inventories import Secret

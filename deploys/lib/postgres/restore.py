@@ -14,9 +14,9 @@ from pyinfra import host
 from pyinfra.api import FunctionCommand, Host, State, operation
 from pyinfra.context import ctx_state
 
-from deploys.lib.messages import log_message
+from deploys.lib.messages import log_message, report_failure
 from deploys.lib.operations import CommandLines, Steps, run_silently, write_command
-from deploys.lib.postgres.archive import AS_POSTGRES, archive_check_command, report_failure
+from deploys.lib.postgres.archive import AS_POSTGRES, archive_check_command
 from deploys.lib.postgres.pitr import BACKUP_PROGRAM, Pitr, data_folder
 from deploys.lib.postgres.reachable import (
     LABEL,

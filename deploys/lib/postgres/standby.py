@@ -16,11 +16,11 @@ from pyinfra.context import ctx_state
 from deploys.lib import operations, passwords
 from deploys.lib.facts import HostFacts, command_output, file_contents, operation_with_facts
 from deploys.lib.header import HEADER
-from deploys.lib.messages import log_message
+from deploys.lib.messages import log_message, report_failure
 from deploys.lib.operations import CommandLines, Steps, is_outdated, run_silently, stamp_command, unit_and_files
 from deploys.lib.postgres import pitr as pitr_settings
 from deploys.lib.postgres import replication as decide
-from deploys.lib.postgres.archive import AS_POSTGRES, remove_units, report_failure
+from deploys.lib.postgres.archive import AS_POSTGRES, remove_units
 from deploys.lib.postgres.pitr import METRICS_FOLDER, PROGRAMS, UNITS, data_folder
 from deploys.lib.postgres.replication import Replication, ReplicationSlot
 from deploys.lib.postgres.server import PSQL

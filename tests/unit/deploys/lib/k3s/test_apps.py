@@ -167,11 +167,11 @@ def test_a_namespace_of_the_manifests_is_there_once_and_stays_as_definitions_do(
 def test_a_run_says_what_it_changes() -> None:
     old = apps.app_of({**CHART, "values": {"image": {"tag": "1"}, "gone": True}}, ROOT).spec
     new = apps.app_of({**CHART, "version": "1.3.0", "values": {"image": {"tag": "2"}, "replicas": 2}}, ROOT).spec
-    assert apps.differences(AppRecord(), new, applied=False) == ["install 1.3.0"]
-    assert apps.differences(AppRecord(new), new, applied=True) == []
-    assert apps.differences(AppRecord(new), new, applied=False) == ["the cluster differs from group data"]
-    assert apps.differences(AppRecord(new, new), new, applied=True) == ["the last run failed, or did not finish"]
-    assert apps.differences(AppRecord(old), new, applied=False) == [
+    assert apps.differences(AppRecord(), new, lambda: False) == ["install 1.3.0"]
+    assert apps.differences(AppRecord(new), new, lambda: True) == []
+    assert apps.differences(AppRecord(new), new, lambda: False) == ["the cluster differs from group data"]
+    assert apps.differences(AppRecord(new, new), new, lambda: True) == ["the last run failed, or did not finish"]
+    assert apps.differences(AppRecord(old), new, lambda: False) == [
         "version 1.2.0 → 1.3.0",
         "values: gone is removed",
         "values: image.tag changes",
@@ -179,7 +179,7 @@ def test_a_run_says_what_it_changes() -> None:
     ]
     less = apps.app_of(MANIFESTS, ROOT).spec
     more = apps.app_of({**MANIFESTS, "manifests": [WEB, {**WEB, "kind": "ConfigMap"}]}, ROOT).spec
-    assert apps.differences(AppRecord(more), less, applied=False) == ["ConfigMap/web stays, no longer listed"]
+    assert apps.differences(AppRecord(more), less, lambda: False) == ["ConfigMap/web stays, no longer listed"]
 
 
 def test_an_app_does_not_move_and_only_an_unlisted_one_is_removed() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -58,11 +60,11 @@ def answer_with(monkeypatch: pytest.MonkeyPatch, errors: list[str]) -> Iterator[
     """Let kubectl fail with these errors before it succeeds; return the seconds that have passed."""
     left, now = iter(errors), iter(range(1000))
 
-    def run_kubectl(_server: str, *words: str, **_: object) -> tuple[bool, list[str]]:
-        error = "" if "--raw=/readyz" in words else next(left, "")
+    def run_on(_server: str, command: str, _stdin: str = "") -> tuple[bool, list[str]]:
+        error = "" if "--raw=/readyz" in command else next(left, "")
         return not error, [error or '{"items": []}']
 
-    monkeypatch.setattr(cluster, "run_kubectl", run_kubectl)
+    monkeypatch.setattr(cluster, "run_on", run_on)
     monkeypatch.setattr(cluster.time, "monotonic", lambda: next(now))
     monkeypatch.setattr(cluster.time, "sleep", lambda _: None)
     return now
@@ -74,7 +76,7 @@ def test_kubectl_runs_again_while_etcd_is_busy(monkeypatch: pytest.MonkeyPatch, 
     assert CALLS[call]() is not False
 
 
-@pytest.mark.parametrize("call", ["any", "namespaces", "apps", "images"])
+@pytest.mark.parametrize("call", CALLS)
 def test_kubectl_gives_up_after_a_minute_and_says_what_to_do(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     now = answer_with(monkeypatch, ["etcdserver: no leader"] * 100)
     remedy = "etcdserver: no leader.*etcd was busy for 60 s: check that most servers run"
@@ -83,8 +85,42 @@ def test_kubectl_gives_up_after_a_minute_and_says_what_to_do(monkeypatch: pytest
     assert next(now) <= cluster.ETCD_PATIENCE + 2
 
 
-@pytest.mark.parametrize("call", ["any", "namespaces", "apps", "images"])
+@pytest.mark.parametrize("call", CALLS)
 def test_other_errors_of_kubectl_are_reported_at_once(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     answer_with(monkeypatch, ["Error from server (Forbidden): no"])
     with pytest.raises(cluster.StepFailed, match=r"failed.*\s+Error from server \(Forbidden\): no$"):
         CALLS[call]()
+
+
+# What a kubectl prints and its exit code, and what `differs` makes of it.
+@pytest.mark.parametrize(
+    ("kubectl", "found"),
+    [
+        ("cat > /dev/null", False),
+        ("cat; exit 1", True),
+        ("echo 'Error from server (NotFound): namespaces \"ada\" not found' >&2; exit 2", True),
+        ("echo 'Error from server (BadRequest): admission webhook \"x\" does not support dry run' >&2; exit 2", True),
+        ("echo 'Error from server (NotFound): deployments \"web\" not found' >&2; exit 2", "not found"),
+        ("echo 'The connection to the server 127.0.0.1:6443 was refused' >&2; exit 2", "was refused"),
+        ("echo 'open /etc/rancher/k3s/k3s.yaml: permission denied' >&2; exit 1", "permission denied"),
+        ("exit 124", "no answer within 60 s"),
+    ],
+)
+def test_a_difference_is_told_apart_from_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kubectl: str, found: bool | str
+) -> None:
+    program = tmp_path / "k3s"
+    program.write_text(f"#!/bin/sh\n[ \"$*\" = 'kubectl diff --server-side --filename=-' ] || exit 9\n{kubectl}\n")
+    program.chmod(0o755)
+
+    def run_on(_server: str, command: str, stdin: str) -> tuple[bool, list[str]]:
+        done = subprocess.run(["sh", "-c", command], input=stdin, capture_output=True, text=True, check=False)
+        return done.returncode == 0, (done.stdout + done.stderr * bool(done.returncode)).splitlines()
+
+    monkeypatch.setattr(cluster, "BINARY", str(program))
+    monkeypatch.setattr(cluster, "run_on", run_on)
+    if isinstance(found, bool):
+        assert cluster.differs("one", "app shop", "--server-side", manifest="{}") is found
+        return
+    with pytest.raises(cluster.StepFailed, match=f"comparing app shop with the cluster failed: .*{found}"):
+        cluster.differs("one", "app shop", "--server-side", manifest="{}")
