@@ -42,7 +42,6 @@ FOLDER = "/var/lib/groundcrew-restore"  # root's own: what postgres can write mu
 UNFINISHED, FINISHED = f"{FOLDER}/unfinished", f"{FOLDER}/finished"
 SCRIPT, LOG = f"{FOLDER}/script", f"{FOLDER}/log"
 SAY = "groundcrew: "  # the start of our own lines in the log
-STILL_ARCHIVES = 600  # seconds: another server that archived this recently may still run
 LOST_REPOSITORY = (
     "If one is lost, or has no stanza yet, remove it from postgres_pitr in group data, and run this again: the restore "
     "then reads the others. What only this one has can't be restored."
@@ -232,7 +231,7 @@ def _plan(host: Host, server: ManagedServer, pitr: Pitr, asked: RestoreRequest, 
     now = datetime.now(UTC)
     faults = [
         *target_faults(target, reachable, server.version, now, asked.backup),
-        *state_faults(found, asked, reachable, max(until.values(), default=None), now),
+        *state_faults(found, asked, reachable, max(until.values(), default=None)),
     ]
     if faults:
         raise RestoreRefused("\n".join([*faults, *reachable_lines(reachable, until)]))
@@ -272,16 +271,17 @@ def _send_all_wal(host: Host, pitr: Pitr) -> None:
 
 
 def state_faults(
-    found: RestoreState, asked: RestoreRequest, reachable: Reachable, newest: datetime | None, now: datetime
+    found: RestoreState, asked: RestoreRequest, reachable: Reachable, newest: datetime | None
 ) -> Iterator[str]:
     """Yield each reason why the state of the host forbids the restore."""
     if found.unfinished or not reachable.backups or asked.target is None:
         return
-    is_other = found.system not in reachable.systems
-    if is_other and newest and (now - newest).total_seconds() < STILL_ARCHIVES and not asked.other_server_stopped:
+    # A server without writes archives nothing for hours, and pgBackRest accepts the WAL and backups of a copy.
+    if found.system not in reachable.systems and not asked.other_server_stopped:
+        last = f", the last time at {newest:%Y-%m-%d %H:%M:%S} UTC" if newest else ""
         yield (
-            f"another server archived to this stanza {int((now - newest).total_seconds())} s ago, and two servers "
-            "can't share one; stop it, then confirm with --data old_server=stopped"
+            f"another server archived to this stanza{last}, and two servers can't share one; stop it for good, then "
+            "confirm with --data old_server=stopped"
         )
     needed = needed_bytes(asked.target, reachable, asked.backup) * SPARE
     replace = "to overwrite the old cluster, which can't be undone, add --data old=replace"
