@@ -26,6 +26,13 @@ OTHER_SERVER = (
     "the repository has the backups of another server in this stanza: restore them with deploys/postgres_restore.py, "
     "or set another stanza"
 )
+# A copy of a server has the same identifier, so pgBackRest would accept it.
+TAKEN = "this-stanza-has-backups"
+TAKEN_STANZA = (
+    "the repository has backups of this stanza, and this host has no configuration of pgBackRest. If another server "
+    "made them, restore them with deploys/postgres_restore.py, or set another stanza. If no other server archives "
+    "to it any more, confirm with --data old_server=stopped"
+)
 CHECK_TIMEOUT = 120  # seconds; pgBackRest itself tries again and again
 # "foreign" if the configuration is not ours, so that nobody's own pgBackRest is replaced or removed.
 OURS = f"grep --quiet --fixed-strings {shlex.quote(SENTENCE)} {CONFIG}"
@@ -87,15 +94,28 @@ def write_config(facts: HostFacts, config: Secret, stanza: str, data: str) -> St
     if up_to_date and facts.checksums.get(CONFIG) == operations.sha256(config.reveal()):
         host.noop("the configuration is up to date")
         return
-    create = f"pgbackrest --config={{}} --stanza={stanza} --io-timeout=10 --no-online stanza-create"
-    check = f"[ ! -e {data}/PG_VERSION ] || ({AS_POSTGRES} {create})" if stanza else ""
+    is_known = current is not None or host.data.get("old_server") == "stopped"
+    check = f"[ ! -e {data}/PG_VERSION ] || ({accept_command(stanza, is_known=is_known)})" if stanza else ""
     write = operations.write_command(CONFIG, "640", "postgres:postgres", check)
     yield FunctionCommand(_write_config, (write, config), {})
 
 
+def accept_command(stanza: str, *, is_known: bool) -> str:
+    """Return a command that succeeds if each repository of the configuration {0} has the stanza or accepts it.
+
+    If the host is not known to archive to the stanza, it must not have backups yet.
+    """
+    pgbackrest = f"{AS_POSTGRES} pgbackrest --config={{0}} --stanza={stanza} --io-timeout=10"
+    create = f"{pgbackrest} --no-online stanza-create"
+    is_free = f"! ({pgbackrest} --output=json info) | grep --quiet '\"label\":' || (echo {TAKEN}; exit 1)"
+    return create if is_known else f"({is_free}) && {create}"
+
+
 def _write_config(state: State, host: Host, write: str, config: Secret) -> bool:
     ok, output = run_silently(host, f"{{ {write}; }} 2>&1", config.reveal())
-    if not ok:
+    if TAKEN in output:
+        log_message(host, TAKEN_STANZA)
+    elif not ok:
         log_message(
             host, "\n".join(["the repositories were not accepted, and the configuration stays as it was:", *output])
         )
