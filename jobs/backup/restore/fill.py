@@ -11,6 +11,7 @@ from jobs.backup.concurrent import ByteCounter, Cancellation
 from jobs.backup.postgres.connection import translated_errors
 from jobs.backup.restore import pg_restore
 from jobs.backup.restore.compare import QualifiedName
+from jobs.backup.restore.default_privileges import grant_privileges, withhold_privileges
 from jobs.backup.restore.definitions import (
     definitions_archive,
     definitions_listing,
@@ -97,6 +98,8 @@ def fill(task: RestoreTask, *, statistics: bool = True) -> Mapping[QualifiedName
                 task.role.own_database(task.into, schemas_of_extensions(task.stored))
                 use_list = files.enter_context(list_file(lists.by_role))
             restore_definitions(task, "pre-data", archive, use_list)
+            # A superuser who restores the privileges of the set has closed the database.
+            withheld = [] if task.options.privileges else withhold_privileges(task.into)
             if task.throw_away and can_be_unlogged(definitions_listing(task, archive)):
                 _make_unlogged(task)
         by_role = lists.by_role if lists is not None else None
@@ -109,6 +112,7 @@ def fill(task: RestoreTask, *, statistics: bool = True) -> Mapping[QualifiedName
         if statistics:
             with task.run.step("statistics"):
                 analyze(task)
+        grant_privileges(task.into, withheld)
         if task.role is not None and lists is not None:
             if statistics:
                 task.role.hand_over(task.into)

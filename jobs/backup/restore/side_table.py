@@ -10,6 +10,7 @@ from jobs.backup.postgres import quoting
 from jobs.backup.postgres.connection import DISABLE_TIMEOUTS, PLAIN_MONEY, Endpoint, server_encoding, translated_errors
 from jobs.backup.restore.chosen_owner import ChosenOwner, executed_for
 from jobs.backup.restore.compare import QualifiedName
+from jobs.backup.restore.default_privileges import revoke_privileges
 from jobs.backup.restore.lock import restore_lock
 from jobs.backup.restore.pg_restore import DefinitionOptions
 from jobs.backup.restore.restore import new_copy, pg_restore_for, require_createdb, require_same_contents
@@ -156,6 +157,7 @@ def _copy_rows(copy: psycopg.Connection[Any], into: Endpoint, side: SideTable, r
     with run.step("copy rows"), into.connect() as target:
         target.execute(DISABLE_TIMEOUTS)
         target.execute(f"CREATE TABLE {name} ({definitions})")
+        revoke_privileges(target, {side.name})  # the new table has no row security
         rows = " ".join(["SELECT", names, "FROM", quoting.identifier(*side.source)])
         encoding = f"WITH (ENCODING {quoting.literal(server_encoding(copy))})"
         with copy.cursor() as reading, target.cursor() as writing:

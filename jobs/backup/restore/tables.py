@@ -10,6 +10,7 @@ from jobs.backup.errors import BackupError
 from jobs.backup.postgres import quoting
 from jobs.backup.postgres.connection import translated_errors
 from jobs.backup.restore.compare import QualifiedName
+from jobs.backup.restore.default_privileges import grant_privileges, withhold_privileges
 from jobs.backup.restore.definitions import (
     definitions_archive,
     read_entries,
@@ -38,7 +39,8 @@ def fill_tables(
     """Restore the tables of the task, optionally with the types, functions and schemas that they need.
 
     Return what was selected, and the rows of the tables that were counted on the way. Other roles get their
-    privileges on rows last, once row security is enabled. Those on schemas come first: owners of indexes need them.
+    privileges on rows last, once row security is enabled, also the default privileges of the database. Those on
+    schemas come first: owners of indexes need them.
 
     With `rows_only`, they get no indexes, constraints and statistics.
     """
@@ -62,6 +64,7 @@ def fill_tables(
                     restore_privileges(task, archive, among(lists.schema_privileges, entries))
                     task.role.own_database(task.into, schemas_of_extensions(task.stored))
             restore_definitions(task, "pre-data", archive, use_list)
+            withheld = withhold_privileges(task.into, selection.tables)
             if task.role is None:
                 first = [n for n in (*lists.schema_privileges, *lists.privileges) if n not in lists.on_rows]
                 restore_privileges(task, archive, among(first, entries))
@@ -76,6 +79,7 @@ def fill_tables(
             analyze(task, only=selection.tables)
         if task.role is not None:
             task.role.hand_over(task.into)
+        grant_privileges(task.into, withheld)
         restore_privileges(task, archive, among(privileges, entries))
     return selection, counts
 

@@ -481,11 +481,14 @@ def test_a_role_without_superuser_rights_owns_what_it_restores(
 ) -> None:
     origin, target = database(16), database(16)
     origin.run("CREATE TABLE a AS SELECT 1 AS n", "CREATE ROLE accountant", "CREATE POLICY p ON a USING (n > 1)")
+    reads = "has_table_privilege('clerk', 'public.a', 'SELECT')"  # to be false until row security is enabled
     origin.run(
         "CREATE TABLE b AS SELECT 1 AS n",
         "ALTER TABLE b ADD PRIMARY KEY (n)",
         "ALTER TABLE a ADD FOREIGN KEY (n) REFERENCES b",
-        "CREATE FUNCTION number(int) RETURNS bigint IMMUTABLE LANGUAGE sql AS 'SELECT count(*) + $1 FROM public.a'",
+        "CREATE ROLE clerk",
+        "CREATE FUNCTION number(int) RETURNS bigint IMMUTABLE LANGUAGE sql AS "
+        f"$$ SELECT count(*) + $1 / (1 - {reads}::int) FROM public.a $$",
         "CREATE INDEX ON b (number(n))",
         "CREATE MATERIALIZED VIEW m AS SELECT n FROM a",
         "ALTER TABLE a ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
@@ -498,9 +501,11 @@ def test_a_role_without_superuser_rights_owns_what_it_restores(
         repository.environment(text=repository.section("shop", origin))
         repository.backup()
         url = target.url.replace("postgres@", "plain:plain%20words@")
+        target.run("ALTER DEFAULT PRIVILEGES FOR ROLE plain GRANT SELECT ON TABLES TO clerk")
         restored = repository.crew("backups", "restore", "staging", "shop", "--into", url)
         assert restored.code == 0, restored
         assert "plain is not a superuser" in restored.out
+        assert target.ask(f"SELECT {reads}") == [(True,)]
         assert target.ask("SELECT tableowner FROM pg_tables WHERE tablename = 'a'") == [("plain",)]
         replaced = repository.crew("backups", "restore", "staging", "shop", "--into", url, "--replace")
         assert replaced.code == 0, replaced
@@ -513,7 +518,7 @@ def test_a_role_without_superuser_rights_owns_what_it_restores(
         for name in databases_like(target.server, f"{target.name}_"):
             target.run(f"DROP DATABASE {name}")
         target.run("DROP OWNED BY plain CASCADE", f"ALTER DATABASE {target.name} OWNER TO postgres", "DROP ROLE plain")
-        origin.run("DROP OWNED BY accountant CASCADE", "DROP ROLE accountant")
+        origin.run("DROP OWNED BY accountant CASCADE", "DROP ROLE accountant", "DROP ROLE clerk")
 
 
 def test_a_stopped_restore_drops_its_copy(
