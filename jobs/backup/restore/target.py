@@ -13,6 +13,7 @@ from jobs.backup.errors import BackupError
 from jobs.backup.postgres import quoting
 from jobs.backup.postgres.connection import Endpoint, translated_errors, with_names_of_any_encoding
 from jobs.backup.postgres.copies import abandoned_copies, is_replaced_name, refresh_comment, restoring_name
+from jobs.backup.postgres.settings import owner_statement
 from jobs.run.job import Transient
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ _OBJECTS = """SELECT pg_catalog.count(*) FROM (
     SELECT FROM pg_catalog.pg_depend d WHERE d.classid = o.kind AND d.objid = o.oid AND d.deptype = 'e')
     OR NOT r.rolsuper AND pg_catalog.current_setting('is_superuser')::pg_catalog.bool)"""
 
-_CONNECTION_LIMIT = "SELECT datconnlimit FROM pg_catalog.pg_database WHERE datname = %s"
+_LIMIT_AND_OWNER = """SELECT datconnlimit, pg_catalog.pg_get_userbyid(datdba) FROM pg_catalog.pg_database
+    WHERE datname = %s"""
 _END_ORDINARY_SESSIONS = """SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid))
     FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_roles r ON r.oid = usesysid
     WHERE datname = %s AND NOT rolsuper"""
@@ -176,19 +178,22 @@ def _count_objects(into: Endpoint) -> int:
 def closed_to_others(into: Endpoint) -> Iterator[None]:
     """Close an empty database to all but superusers, who have no connection limit, and end the sessions of others.
 
-    They could create functions that a statement of a superuser finds before the right ones.
+    They could create functions that a statement of a superuser finds before the right ones. Its owner could open it
+    again, from another database, so we own it meanwhile.
 
     If the block fails and leaves objects, the database stays closed: others may have privileges on tables that have no
     row security yet.
     """
     name = quoting.identifier(into.database)
     with maintenance_connection(into) as server:
-        limit = _connection_limit(server, into.database)
+        limit, owner = _limit_and_owner(server, into.database)
         server.execute("SET lock_timeout = '30s'")  # its owner can lock it
+        server.execute(f"ALTER DATABASE {name} OWNER TO CURRENT_USER")
         server.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 0")
 
     def reopen() -> None:
         with maintenance_connection(into) as server:
+            server.execute(owner_statement(into.database, owner))
             server.execute(f"ALTER DATABASE {name} CONNECTION LIMIT {limit}")
 
     started = False
@@ -209,18 +214,21 @@ def closed_to_others(into: Endpoint) -> Iterator[None]:
 def require_open(into: Endpoint) -> None:
     """Raise if only superusers can connect to the database."""
     with maintenance_connection(into) as server:
-        limit = _connection_limit(server, into.database)
+        limit, _ = _limit_and_owner(server, into.database)
     if limit == 0:
         name = quoting.identifier(into.database)
         raise BackupError(
             f"only superusers can connect to database {into.database}, because its connection limit is 0. If a failed "
-            f"or killed restore has left it, open it again: ALTER DATABASE {name} CONNECTION LIMIT -1"
+            f"or killed restore has left it, set its owner (ALTER DATABASE {name} OWNER TO …) and open it again: "
+            f"ALTER DATABASE {name} CONNECTION LIMIT -1"
         )
 
 
-def _connection_limit(server: psycopg.Connection[Any], database: str) -> int:
-    row = server.execute(_CONNECTION_LIMIT, (database,)).fetchone()
-    return int(row[0]) if row is not None else -1
+def _limit_and_owner(server: psycopg.Connection[Any], database: str) -> tuple[int, str]:
+    row = server.execute(_LIMIT_AND_OWNER, (database,)).fetchone()
+    if row is None:
+        raise BackupError(f"database {database} does not exist any more")
+    return int(row[0]), str(row[1])
 
 
 def _end_ordinary_sessions(server: psycopg.Connection[Any], database: str) -> None:

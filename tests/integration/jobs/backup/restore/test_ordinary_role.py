@@ -225,6 +225,39 @@ def test_the_owner_of_an_empty_database_plants_nothing_for_extensions(
         assert 'ALTER DATABASE "empty" CONNECTION LIMIT -1' in refused.err, refused
 
 
+@majors(13, 18)
+def test_the_owner_of_an_empty_database_cannot_open_it_again(
+    repository: Repository, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, empty = Database(server, "shop"), Database(server, "empty")
+    repository.environment(text=repository.section("shop", shop))
+    real, answers = fill.restore_definitions, []
+
+    def restore_definitions(task: RestoreTask, *others: Any, **options: Any) -> None:
+        url = server.url("postgres").replace("postgres@", "owner@")
+        with psycopg.connect(url, password=PASSWORD, autocommit=True) as connection:
+            try:
+                connection.execute("ALTER DATABASE empty CONNECTION LIMIT -1")
+                answers.append("opened")
+            except psycopg.errors.InsufficientPrivilege as error:
+                answers.append(str(error))
+        real(task, *others, **options)
+
+    with servers.extension(server.major, "crewscript", "CREATE TABLE public.of_extension (id integer);"):
+        shop.run("CREATE EXTENSION crewscript")
+        repository.backup()
+        with server.connect() as connection:
+            connection.execute("CREATE DATABASE empty OWNER owner")
+        monkeypatch.setattr(fill, "restore_definitions", restore_definitions)
+        restored = restore(repository, server, "empty")
+    assert restored.code == 0, restored
+    assert {*answers} == {"must be owner of database empty"}
+    properties = empty.ask(
+        "SELECT pg_get_userbyid(datdba)::text, datconnlimit FROM pg_database WHERE datname = 'empty'"
+    )
+    assert properties == [("owner", -1)]
+
+
 @majors(18)
 def test_a_role_that_cannot_restore_is_refused_before_anything_changes(repository: Repository, server: Server) -> None:
     shop = Database(server, "shop")
