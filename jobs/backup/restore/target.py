@@ -191,7 +191,7 @@ def closed_to_others(into: Endpoint) -> Iterator[None]:
         server.execute(f"ALTER DATABASE {name} OWNER TO CURRENT_USER")
         server.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 0")
 
-    def reopen() -> None:
+    def give_back(limit: int) -> None:
         with maintenance_connection(into) as server:
             server.execute(owner_statement(into.database, owner))
             server.execute(f"ALTER DATABASE {name} CONNECTION LIMIT {limit}")
@@ -205,10 +205,9 @@ def closed_to_others(into: Endpoint) -> Iterator[None]:
         yield
     except BaseException:
         with suppress(BackupError, Transient):  # the first error says more
-            if not started or not _count_objects(into):
-                reopen()
+            give_back(0 if started and _count_objects(into) else limit)
         raise
-    reopen()
+    give_back(limit)
 
 
 def require_open(into: Endpoint) -> None:
@@ -219,8 +218,7 @@ def require_open(into: Endpoint) -> None:
         name = quoting.identifier(into.database)
         raise BackupError(
             f"only superusers can connect to database {into.database}, because its connection limit is 0. If a failed "
-            f"or killed restore has left it, set its owner (ALTER DATABASE {name} OWNER TO …) and open it again: "
-            f"ALTER DATABASE {name} CONNECTION LIMIT -1"
+            f"or killed restore has left it, open it again: ALTER DATABASE {name} CONNECTION LIMIT -1"
         )
 
 

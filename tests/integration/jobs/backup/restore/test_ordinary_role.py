@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from jobs.backup.errors import BackupError
 from jobs.backup.restore import fill
 from jobs.backup.restore.task import RestoreTask
 from tests.parts import postgres as servers
@@ -243,19 +244,22 @@ def test_the_owner_of_an_empty_database_cannot_open_it_again(
                 answers.append(str(error))
         real(task, *others, **options)
 
+    def fail(*_arguments: Any, **_options: Any) -> None:
+        empty.run("CREATE TABLE public.part ()")
+        raise BackupError("the connection was lost")
+
+    properties = "SELECT pg_get_userbyid(datdba)::text, datconnlimit FROM pg_database WHERE datname = 'empty'"
     with servers.extension(server.major, "crewscript", "CREATE TABLE public.of_extension (id integer);"):
         shop.run("CREATE EXTENSION crewscript")
         repository.backup()
-        with server.connect() as connection:
-            connection.execute("CREATE DATABASE empty OWNER owner")
-        monkeypatch.setattr(fill, "restore_definitions", restore_definitions)
-        restored = restore(repository, server, "empty")
-    assert restored.code == 0, restored
+        for definitions, end in ((fail, ("owner", 0)), (restore_definitions, ("owner", -1))):
+            with server.connect() as connection:
+                connection.execute("DROP DATABASE IF EXISTS empty")
+                connection.execute("CREATE DATABASE empty OWNER owner")
+            monkeypatch.setattr(fill, "restore_definitions", definitions)
+            restored = restore(repository, server, "empty")
+            assert (restored.code, empty.ask(properties)) == (int(end[1] == 0), [end]), restored
     assert {*answers} == {"must be owner of database empty"}
-    properties = empty.ask(
-        "SELECT pg_get_userbyid(datdba)::text, datconnlimit FROM pg_database WHERE datname = 'empty'"
-    )
-    assert properties == [("owner", -1)]
 
 
 @majors(18)
