@@ -152,7 +152,7 @@ def read_json(command: Sequence[str], seconds: int) -> Any:
     try:
         output = subprocess.run(command, stdout=subprocess.PIPE, check=False, timeout=seconds).stdout
     except subprocess.TimeoutExpired:
-        say(f"{command[-1]}: no answer within {seconds} s")
+        report_reason(f"{command[-1]}: no answer within {seconds} s")
         return None
     return parse_json(output.decode(errors="replace"))
 
@@ -162,11 +162,11 @@ def parse_json(output: str) -> Any:
     try:
         return json.loads(output)
     except ValueError:
-        say(output)
+        report_reason(output)
         return None
 
 
-def say(reason: str) -> None:
+def report_reason(reason: str) -> None:
     """Write a reason to stderr, which is the unit's journal, on one printable line."""
     text = "; ".join(each.strip() for each in reason.splitlines() if each.strip())
     if text:
@@ -213,7 +213,7 @@ def main(arguments: list[str]) -> None:
     waiting = {file.removesuffix(".ready") for file, _ in status if file.endswith(".ready")}
     done, info = newest_done(file for file, _ in status), read_info(stanza)
     for fault in repository_faults(info):
-        say(fault)
+        report_reason(fault)
     lines = [
         line("measured_timestamp_seconds", now),
         line("backup_period_seconds", int(period)),
