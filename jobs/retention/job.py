@@ -53,6 +53,8 @@ COPY_GOES_ON = timedelta(days=6)
 """So much longer than others, an incomplete set of a copy stays: the next run of the copy goes on with it."""
 
 KEYS_SHOWN = 3
+MANY_SETS = 10
+"""With fewer, a run can remove most of them: `last = 3` can keep no set of the last run."""
 LOST_MANIFEST = "kept, because the set was complete and its manifest or signature is gone"
 
 
@@ -312,6 +314,8 @@ def work(run: Run, *, versions: Collection[str] | None = None, set_id: str | Non
         run.log.error("lock not renewed", set=each.set, why=each.why)
     if plan.damage:
         return Result(Outcome.FINDING, f"nothing was removed, because {plan.damage}")
+    if run.options.scheduled and (before := keeps_too_few(len(plan.kept), run.earlier_figures)):
+        return Result(Outcome.FINDING, _too_few_sentence(plan, run.environment.name, before))
     if plan.copy and versions is not None:
         versions = ()  # those that were confirmed are in the store
     removed = apply_prune(there.store, run.environment.name, plan, run.check, versions=versions)
@@ -319,6 +323,21 @@ def work(run: Run, *, versions: Collection[str] | None = None, set_id: str | Non
         level = run.log.info if refused.locked_until is not None else run.log.error
         level("not removed", key=refused.key, why=refused.why)
     return prune_result(plan, removed, renewed, not_renewed)
+
+
+def keeps_too_few(kept: int, earlier: Sequence[Mapping[str, object]]) -> int:
+    """Return how many sets the last run kept, if they were many and this run would keep fewer than half; else 0."""
+    before = next((kept_then for each in earlier if (kept_then := each.get("kept_sets"))), 0)  # prune --set keeps none
+    return before if isinstance(before, int) and before >= MANY_SETS and 2 * kept < before else 0
+
+
+def _too_few_sentence(plan: PrunePlan, environment: str, before: int) -> str:
+    left, place = plural(len(plan.kept), "set"), f" --from {plan.copy}" if plan.copy else ""
+    return (
+        f"nothing was removed, because only {left} would stay, and the last run kept {before}; "
+        "check the clock and keep; if they are right, run by hand: "
+        f"crew backups prune {environment} {plan.database}{place}"
+    )
 
 
 def _damage_of_newest(store: Store, plan: PrunePlan) -> str:
@@ -453,7 +472,10 @@ def retention(*, versions: Collection[str] | None = None, set_id: str | None = N
     With `set_id`, it only removes this set, which must be untrusted or dated in the future.
     """
     prune = partial(work, versions=versions, set_id=set_id)
-    return Job("retention", subjects, prune, schedule, finish=remove_records, has_subject=is_known_anywhere)
+    return Job(
+        "retention", subjects, prune, schedule,
+        compared=("kept_sets",), finish=remove_records, has_subject=is_known_anywhere,
+    )  # fmt: skip
 
 
 RETENTION = retention()

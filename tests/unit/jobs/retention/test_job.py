@@ -16,7 +16,15 @@ from inventories import Environment, Repository
 from jobs.backup.sets.in_use import IN_USE
 from jobs.backup.sets.sets import set_prefix
 from jobs.backup.sets.signatures import SigningKey, new_signing_key
-from jobs.retention.job import RETENTION, is_abandoned, plan_prune, plan_removal, retention, subjects
+from jobs.retention.job import (
+    RETENTION,
+    is_abandoned,
+    keeps_too_few,
+    plan_prune,
+    plan_removal,
+    retention,
+    subjects,
+)
 from jobs.run import Options, Outcome, Record, run_job
 from jobs.run.context import new_run_id
 from jobs.run.job import Failed, UnknownName
@@ -152,6 +160,41 @@ def test_a_clock_that_is_far_behind_removes_nothing(environment: Environment, st
     assert len(names(store)) == 5
     put(store, NEWEST, signer=None)
     assert run(environment, store).outcome is Outcome.FAILED
+
+
+def test_a_scheduled_run_that_would_leave_few_sets_removes_nothing(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GROUNDCREW__DATABASES__SHOP__RETENTION", "0 3 * * *")
+
+    def prune(keep: str, day: int, *, scheduled: bool = True) -> Record:
+        options, clock = Options(only=("shop",), scheduled=scheduled), NOW + timedelta(days=day)
+        (record,) = run_job(
+            RETENTION, written(tmp_path, keep), store, options, now=lambda: clock, timeouts=QUICK
+        )  # fmt: skip
+        return record
+
+    for at in daily(NEWEST, 14):
+        put(store, at)
+    assert prune("daily = 12", 0).figures["kept_sets"] == 12
+    put(store, NEWEST + timedelta(days=365))  # the clock is a year ahead
+    record = prune('within = "30d"', 365)
+    assert (record.outcome, record.sentence) == (
+        Outcome.FINDING,
+        "nothing was removed, because only 1 set would stay, and the last run kept 12; "
+        "check the clock and keep; if they are right, run by hand: crew backups prune try shop",
+    )
+    assert prune('within = "30d"', 366).outcome is Outcome.FINDING, "until a person has run it"
+    assert len(names(store)) == 13
+    assert prune('within = "30d"', 367, scheduled=False).figures["removed_sets"] == 12
+    assert prune("daily = 12", 368).outcome is Outcome.DONE
+
+
+@pytest.mark.parametrize(
+    ("kept", "before", "few"), [(1, None, False), (1, 9, False), (4, 10, True), (5, 10, False), (60, 20, False)]
+)
+def test_a_run_keeps_at_least_half_as_many_sets_as_the_last_one(kept: int, before: int | None, few: bool) -> None:
+    assert keeps_too_few(kept, [{"kept_sets": 0}, {"kept_sets": before}] if before else []) == (before or 0) * few
 
 
 def test_a_set_dated_in_the_future_is_named_and_ignored(environment: Environment, store: Store) -> None:
