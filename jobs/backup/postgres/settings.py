@@ -22,7 +22,7 @@ _ELEMENT = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^,]*?))\s*(?:,|$)')
 
 _LONGEST = 8192  # bytes; all settings of a few hundred roles must fit in a description
 _LEFT_OUT = (
-    "Not in the set: {} of the database, longer than 8 KiB or not in its encoding. See pg_db_role_setting and \\l+."
+    "Not in the set: {} of the database, longer than 8 KiB or not in its encoding (see pg_db_role_setting and \\l+)."
 )
 
 _PRIVILEGE = re.compile(r'[A-Z]+ TO (?:PUBLIC|"(?:[^"]|"")+")(?: WITH GRANT OPTION)?')

@@ -47,6 +47,17 @@ WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
 ORDER BY 1, 2
 """
 
+# The owner of an extension can add own tables to it, which no dump contains then. The extension can mark its tables as
+# user data; the others that its script has created belong to a superuser.
+_ADDED_TO_EXTENSIONS = """
+SELECT pg_catalog.format('%I.%I', nspname, relname) FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace JOIN pg_catalog.pg_roles r ON r.oid = relowner
+JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid
+JOIN pg_catalog.pg_extension e ON d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND e.oid = d.refobjid
+WHERE relkind IN ('r', 'p') AND d.deptype = 'e' AND NOT rolsuper
+  AND c.oid <> ALL (COALESCE(extconfig, '{}'::pg_catalog.oid[])) ORDER BY 1
+"""
+
 # Under a lock, the server's own function has the file of now, and the catalog that of the snapshot.
 _CHANGED = """
 SELECT oid FROM pg_catalog.pg_class WHERE oid = ANY (%s) AND relfilenode <> pg_catalog.pg_relation_filenode(oid)
@@ -161,6 +172,11 @@ def read_sequences(connection: Connection) -> tuple[SequenceValue, ...]:
 
 def read_extensions(connection: Connection) -> tuple[Extension, ...]:
     return tuple(Extension(*row) for row in connection.execute(_EXTENSIONS))
+
+
+def tables_added_to_extensions(connection: Connection) -> list[str]:
+    """Return the tables that no dump contains, because they belong to an extension."""
+    return [name for (name,) in connection.execute(_ADDED_TO_EXTENSIONS).fetchall()]
 
 
 def count_large_objects(connection: Connection) -> int:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SMALL_DATABASE = 16 << 20
 """One program dumps a database whose last dump had fewer bytes: it had no table that is big enough for segments."""
 
+_NOT_IN_SET = "Not in the set: "
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -94,6 +95,7 @@ def finished_result(taken: TakenSet) -> Result:
     if again := taken.dumped_again:
         why = next(iter(again.values()))
         sentence += f"; {plural(len(again), 'part')} dumped again after uploads broke off ({', '.join(again)}: {why})"
+    sentence = "; ".join([sentence, *(each.rstrip(".") for each in taken.description.notes if _NOT_IN_SET in each)])
     figures: dict[str, int | float | str] = {
         "set": manifest.set,
         "dumped_bytes": manifest.dumped_bytes,

@@ -233,7 +233,7 @@ def describe(plan: BackupPlan) -> Description:
         extensions=facts.read_extensions(connection),
         large_objects=facts.count_large_objects(connection),
         table_parts={part.name: part.rows.table.quoted for part in plan.parts if part.rows is not None},
-        notes=(*restore_notes(plan), *left_out),
+        notes=(*restore_notes(plan), *left_out, *extension_notes(facts.tables_added_to_extensions(connection))),
         plain_money=True,
     )
 
@@ -410,6 +410,11 @@ def restore_notes(plan: BackupPlan) -> tuple[str, ...]:
     )
 
 
+def extension_notes(tables: Sequence[str]) -> tuple[str, ...]:
+    """Return a note on the tables that no dump contains, because they belong to an extension."""
+    return (_OF_EXTENSIONS.format(and_more(tables, _SHOWN)),) if tables else ()
+
+
 def uncounted_notes(plan: BackupPlan, counts: Mapping[int, int]) -> tuple[str, ...]:
     """Return a note on the tables that other sessions were changing, so that their rows were not counted."""
     names = [table.quoted for table in plan.snapshot.tables if table.leaf and table.own and table.oid not in counts]
@@ -418,6 +423,9 @@ def uncounted_notes(plan: BackupPlan, counts: Mapping[int, int]) -> tuple[str, .
 
 _SHOWN = 5
 _NOT_COUNTED = "Rows were not counted, because another session was about to change the table: {}."
+_OF_EXTENSIONS = (
+    "Not in the set: tables that belong to an extension ({}); after ALTER EXTENSION … DROP TABLE …, sets have them."
+)
 _NO_PASSWORDS = (
     "The roles were saved without passwords, because the backup role cannot read them; set them after a restore."
 )

@@ -136,6 +136,23 @@ def test_a_client_encoding_of_the_database_does_not_change_names(
     assert "ä\n".encode() in rest
 
 
+def test_a_backup_names_tables_that_no_dump_contains(database: New, backs_up: BacksUp) -> None:
+    """The owner of an extension can add a table to it."""
+    shop = database(18)
+    owner = f"{shop.name}_owner"
+    shop.run(
+        f"CREATE ROLE {owner}", "CREATE TABLE kept (a int)", 'CREATE TABLE "not kept" (a int)',
+        "CREATE TABLE own (a int)", f'ALTER TABLE "not kept" OWNER TO {owner}',
+        'ALTER EXTENSION plpgsql ADD TABLE "not kept"', "ALTER EXTENSION plpgsql ADD TABLE own",
+    )  # fmt: skip
+    staging = backs_up(shop)
+    record = staging.take()
+    shop.run(f"REASSIGN OWNED BY {owner} TO postgres", f"DROP ROLE {owner}")
+    note = 'Not in the set: tables that belong to an extension (public."not kept"); after ALTER EXTENSION'
+    assert note in record.sentence
+    assert [note in each for each in staging.description().notes] == [True]
+
+
 def test_a_database_without_tables_is_backed_up(database: New, backs_up: BacksUp) -> None:
     staging = backs_up(database(16))
     assert staging.take().outcome is Outcome.DONE
