@@ -103,9 +103,13 @@ def _end_with_parent(end: signal.Signals) -> list[str]:
     return [setpriv, "--pdeathsig", end.name.removeprefix("SIG"), "--", *if_parent_lives()] if setpriv else []
 
 
+# If memory runs out, Linux ends this program and its children before all others: hostile sets can use any amount of it.
+_FIRST_OUT_OF_MEMORY = "{ echo 1000 >/proc/$$/oom_score_adj; } 2>/dev/null"
+
+
 def if_parent_lives() -> list[str]:
     """Run a program only if this process still exists: it can end just before setpriv asks for the signal."""
-    return ["/bin/sh", "-c", f'[ "$PPID" = {os.getpid()} ] && exec "$@"', "sh"]
+    return ["/bin/sh", "-c", f'[ "$PPID" = {os.getpid()} ] || exit 1; {_FIRST_OUT_OF_MEMORY}; exec "$@"', "sh"]
 
 
 def _stop(program: RunningProgram, grace: float) -> None:

@@ -29,7 +29,7 @@ _KEEPALIVES = """SELECT pg_catalog.set_config('tcp_keepalives_idle', '60', false
     pg_catalog.set_config('tcp_keepalives_interval', '10', false),
     pg_catalog.set_config('tcp_keepalives_count', '6', false)"""
 
-_HOLDER = """SELECT pid, application_name, backend_start
+_HOLDER = """SELECT pid, application_name, usename, backend_start
     FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
     WHERE locktype = 'advisory' AND granted AND classid = %s AND objid = %s AND objsubid = 2
     AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"""
@@ -73,14 +73,17 @@ def lock_number(database: str) -> int:
     return int.from_bytes(sha256(database.encode()).digest()[:4]) >> 1
 
 
-def held_message(database: str, holder: tuple[int, str, datetime | None] | None) -> str:
-    """Return the error for a lock that another restore holds. The server hides some start times from other roles."""
+def held_message(database: str, holder: tuple[int, str, str, datetime | None] | None) -> str:
+    """Return the error for a lock that another restore holds. The server hides some start times from other roles.
+
+    Every role of the server can take the lock and choose its program's name, but not its own.
+    """
     running = f"database {database}: another restore or refresh of it is running"
     if holder is None:
         return f"{running}, or has just ended; try again"
-    pid, program, since = holder
+    pid, program, role, since = holder
     at = f" since {since.astimezone(UTC):%H:%M:%S} UTC" if since is not None else ""
-    return f"{running}: {program}{at}. Wait for it, or end it: SELECT pg_terminate_backend({pid})"
+    return f"{running}: {program}, as role {role}{at}. Wait for it, or end it: SELECT pg_terminate_backend({pid})"
 
 
 def _application_name() -> str:

@@ -6,7 +6,8 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,8 @@ from jobs.backup.postgres.programs import ClientProgram
 from jobs.backup.restore.target import maintenance_connection, read_settings
 from jobs.backup.sets.description import Description, Extension
 from jobs.backup.sets.stored import StoredSet
-from jobs.run.job import Run
+from jobs.format import format_size
+from jobs.run.job import Failed, Run, Transient
 
 if TYPE_CHECKING:
     from inventories import Verify
@@ -46,6 +48,8 @@ _CONTRIB = (
     *("tablefunc", "unaccent", "uuid-ossp", "xml2"),
 )
 
+_LEAST_FREE = 1 << 30
+_SECONDS_BETWEEN = 1.0
 SCRATCH_DATABASE = "groundcrew_verify"
 _PREFIX = "groundcrew-scratch-"
 _SERVER_SETTINGS = {
@@ -70,6 +74,8 @@ class ScratchServer:
     """Why code of the set is not isolated from this machine."""
     as_superuser: bool = False
     """Whether a superuser of a configured server may execute code of the set."""
+    end: Callable[[], object] = lambda: None
+    """End a temporary server at once."""
 
 
 def usable_servers(
@@ -134,8 +140,41 @@ def scratch_server(run: Run, stored: StoredSet, settings: Verify) -> Iterator[Sc
     with (
         scratch_folder(stored.manifest.dumped_bytes, settings.space) as folder,
         _temporary_server(run, stored, folder) as server,
+        leaving_space(folder, server.end),
     ):
         yield server
+
+
+@contextmanager
+def leaving_space(folder: Path, end: Callable[[], object]) -> Iterator[None]:
+    """Call `end` before the disk of a folder is full: other programs write to it, too. Then the block must fail.
+
+    Indexes can need more than the space that was required before, and a function of the set any amount of it.
+    """
+    least = min(_LEAST_FREE, shutil.disk_usage(folder).free // 2)
+    done, is_full = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_SECONDS_BETWEEN):
+            if shutil.disk_usage(folder).free < least:
+                is_full.set()
+                end()
+                return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    except (Failed, Transient) as error:
+        if not is_full.is_set():
+            raise
+        raise BackupError(
+            f"the verification was ended when less than {format_size(least)} was free in {folder.parent}; free some "
+            f"space, set TMPDIR to a larger disk, or name a scratch server in [verify] ({error})"
+        ) from None
+    finally:
+        done.set()
+        thread.join()
 
 
 @contextmanager
@@ -204,7 +243,7 @@ def _start_server(
         with embedded.isolated_postgres(Path(initdb.path).parent, folder, settings=all_settings) as server:
             endpoint = temporary_endpoint(server.socket, server.port)
             with run.on_stop(server.program.terminate):
-                yield ScratchServer(endpoint, where, temporary=True, not_isolated=server.not_isolated)
+                yield ScratchServer(endpoint, where, True, server.not_isolated, end=server.program.terminate)
     except embedded.EmbeddedError as error:
         raise BackupError(f"the scratch server did not start: {error}") from None
 

