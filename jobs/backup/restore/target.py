@@ -249,7 +249,7 @@ def require_empty(into: Endpoint) -> None:
 
 def unconnected_databases(server: psycopg.Connection[Any]) -> list[str]:
     """Return the databases without connections."""
-    return [name for (name,) in server.execute(_UNCONNECTED).fetchall()]
+    return [name for (name,) in with_names_of_any_encoding(server).execute(_UNCONNECTED).fetchall()]
 
 
 def drop_abandoned_copies(server: psycopg.Connection[Any], database: str, now: datetime) -> list[str]:
