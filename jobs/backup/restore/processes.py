@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -27,12 +28,18 @@ _TRANSIENT = (
 )
 
 
+# Functions of a set can raise warnings without end, and psql prints them into a file.
+MOST_PRINTED = 64 << 20
+_PRINTED_TOO_MUCH = (-signal.SIGXFSZ, 128 + signal.SIGXFSZ)
+
+
 def start_restoring(
     task: RestoreTask, argv: Sequence[str], stderr: IO[bytes], *files: IO[bytes] | None, **popen: Any
 ) -> subprocess.Popen[bytes]:
     """Start a program that restores a part of the task. It inherits the files, and ends with this process."""
     passed = [file.fileno() for file in files if file]
-    command = with_large_buffers(argv)
+    limited = ["/bin/sh", "-c", f'ulimit -f {MOST_PRINTED // 512}; exec "$@"', "limited"]
+    command = [*limited, *with_large_buffers(argv)]
     if "stdin" not in popen:  # a program that reads our pipe ends with it; the others need a supervisor
         command, popen = ends_with_parent(command, passed), {**popen, "stdin": subprocess.PIPE}
     return task.run.process(
@@ -63,6 +70,8 @@ def raise_if_failed(task: RestoreTask, code: int, stderr: IO[bytes], part: Part 
         return
     task.run.check()
     output = error_output(stderr, code)
+    if code in _PRINTED_TOO_MUCH:
+        output = f"it printed more than {MOST_PRINTED >> 20} MiB; a function of the set raises these warnings"
     of_part = f" of part {part.name}" if part is not None else ""
     program = "psql" if part is not None and part.kind is PartKind.SEGMENT else "pg_restore"
     message = f"{program}{of_part} into {task.into.database} failed: {output}"
