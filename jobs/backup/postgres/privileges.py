@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     import psycopg
 
 NEEDED_PRIVILEGES = (
-    "a backup role needs to read every table, sequence and large object, and to bypass row security: make it a "
-    "superuser, or grant it pg_read_all_data (14 and newer), BYPASSRLS, and SELECT on large objects"
+    "a backup role needs to read every table, sequence and large object, and to bypass row security: grant it "
+    "pg_read_all_data (14 and newer), BYPASSRLS, and SELECT on large objects"
 )
 
 _USER_SCHEMAS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"

@@ -33,7 +33,7 @@ from jobs.run.job import Transient
             1,
             ["pg_dump: error: query failed: ERROR:  permission denied for table a"],
             BackupError,
-            "make it a superuser",
+            "grant it pg_read_all_data",
         ),
         (
             1,
@@ -58,7 +58,7 @@ from jobs.run.job import Transient
             "No space left on device",
         ),
         (1, ["ERROR:  canceling statement due to lock timeout"], LockTimeout, "lock timeout"),
-        (1, ["ERROR:  permission denied for table a"], BackupError, "make it a superuser"),
+        (1, ["ERROR:  permission denied for table a"], BackupError, "grant it pg_read_all_data"),
         (-9, [], Transient, "part rest: exit code -9"),
         (3, ["no sign of what it was"], BackupError, "no sign of what it was"),
     ],
