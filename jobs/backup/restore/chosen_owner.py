@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from jobs.backup.errors import BackupError, NeedsSuperuser
 from jobs.backup.postgres import quoting
 from jobs.backup.postgres.connection import Endpoint
-from jobs.backup.restore.definitions import require_own, require_restorable
+from jobs.backup.restore.definitions import require_own, require_restorable, statements_of_set
 from jobs.backup.restore.ordinary_role import (
     OrdinaryRole,
     database_owner,
@@ -18,12 +18,11 @@ from jobs.backup.restore.ordinary_role import (
     ordinary_role,
     require_ordinary,
 )
-from jobs.backup.restore.roles import RolesScript, RoleStatement, makes_superuser, missing_roles
+from jobs.backup.restore.roles import RoleStatement, makes_superuser, missing_roles
 from jobs.backup.restore.target import RestoreTarget
 from jobs.backup.restore.task import RestoreTask
 from jobs.backup.restore.temporary_role import TEMPORARY_ROLES, LoginRefused, temporary_role
-from jobs.backup.sets.manifest import PartKind
-from jobs.backup.sets.stored import StoredSet, read_part
+from jobs.backup.sets.stored import StoredSet
 
 LACKS_RIGHTS = re.compile(r"permission denied|must be (owner|member|superuser)|must have|only superuser")
 
@@ -61,14 +60,6 @@ def present_owner(into: Endpoint) -> str | None:
 def missing_role_statements(stored: StoredSet, target: RestoreTarget) -> Sequence[RoleStatement]:
     """Return the statements of the set for the roles that the server lacks."""
     return missing_roles(statements_of_set(stored), target.roles)
-
-
-def statements_of_set(stored: StoredSet) -> Sequence[RoleStatement]:
-    """Return the statements about the roles of the set's server."""
-    script = RolesScript()
-    for part in stored.parts(PartKind.ROLES):
-        read_part(stored, part, script)
-    return script.statements()
 
 
 def require_restorable_for(

@@ -13,9 +13,10 @@ from jobs.backup.concurrent import Cancellation
 from jobs.backup.errors import BackupError, NeedsSuperuser
 from jobs.backup.postgres.connection import translated_errors
 from jobs.backup.restore import pg_restore
-from jobs.backup.restore.ordinary_role import RestoreLists, restore_lists
+from jobs.backup.restore.ordinary_role import RestoreLists, needs_roles, restore_lists
 from jobs.backup.restore.pg_restore import IndexSettings, Section, constraint_lists
 from jobs.backup.restore.processes import child_path, error_output, list_file, raise_if_failed, start_restoring
+from jobs.backup.restore.roles import RolesScript, RoleStatement
 from jobs.backup.restore.selection import ArchiveEntry, among, parse_entries
 from jobs.backup.restore.task import RestoreTask, known_names
 from jobs.backup.sets import passed_files
@@ -50,9 +51,17 @@ def definitions_listing(task: RestoreTask, archive: IO[bytes]) -> str:
 
 def read_lists(task: RestoreTask, archive: IO[bytes]) -> RestoreLists:
     """Return which entries of the definitions the role restores, and which a superuser."""
-    return restore_lists(
-        definitions_listing(task, archive), schemas_of_extensions(task.stored), task.stored.description.settings.owner
-    )
+    listing, stored = definitions_listing(task, archive), task.stored
+    roles = {each.role for each in statements_of_set(stored)} if needs_roles(listing) else ()
+    return restore_lists(listing, schemas_of_extensions(stored), stored.description.settings.owner, roles)
+
+
+def statements_of_set(stored: StoredSet) -> Sequence[RoleStatement]:
+    """Return the statements about the roles of the set's server."""
+    script = RolesScript()
+    for part in stored.parts(PartKind.ROLES):
+        read_part(stored, part, script)
+    return script.statements()
 
 
 def read_entries(task: RestoreTask, archive: IO[bytes]) -> tuple[ArchiveEntry, ...]:

@@ -153,15 +153,18 @@ def require_owner(into: Endpoint, role: OrdinaryRole) -> None:
         )
 
 
-def restore_lists(listing: str, schemas_of_extensions: Collection[str], owner: str) -> RestoreLists:
-    """Divide the entries that `pg_restore --list` prints, in which `owner` is the owner of the database."""
-    entries = listed_entries(listing)
-    first = (
-        *("EXTENSION - ", "COMMENT - EXTENSION "),
-        *(f"SCHEMA - {schema} " for schema in ("public", *schemas_of_extensions)),
-        *(f"COMMENT - SCHEMA {schema} " for schema in ("public", *schemas_of_extensions)),
+def restore_lists(
+    listing: str, schemas_of_extensions: Collection[str], owner: str, roles: Collection[str] = ()
+) -> RestoreLists:
+    """Divide the entries that `pg_restore --list` prints, in which `owner` is the owner of the database.
+
+    `roles` are those of the set, if names with spaces make them necessary.
+    """
+    entries, schemas = listed_entries(listing), ("public", *schemas_of_extensions)
+    of_extensions = ("EXTENSION - ", "COMMENT - EXTENSION ")
+    extensions = tuple(
+        number for number, what in entries if what.startswith(of_extensions) or _is_of_schema(what, schemas, roles)
     )
-    extensions = tuple(number for number, what in entries if what.startswith(first))
     on_schemas = tuple(f"ACL - SCHEMA {schema} " for schema in schemas_of_extensions)
     privileges = {number: what for number, what in entries if what.startswith(("ACL ", "DEFAULT ACL "))}
     by_role = [(number, what) for number, what in entries if number not in {*extensions, *privileges}]
@@ -181,6 +184,24 @@ def restore_lists(listing: str, schemas_of_extensions: Collection[str], owner: s
             and (what.startswith((*need_superuser, "SUBSCRIPTION ")) or not what.endswith(own))
         },
     )
+
+
+def needs_roles(listing: str) -> bool:
+    """Whether the name of a schema or of its owner has a space: the list does not show where one of them ends."""
+    return any(_of_schema(what).count(" ") > 1 for _, what in listed_entries(listing))
+
+
+def _is_of_schema(what: str, schemas: Collection[str], roles: Collection[str]) -> bool:
+    """Whether an entry is one of these schemas, or its comment: what follows the name is the owner."""
+    named = _of_schema(what)
+    owners = [named.removeprefix(f"{schema} ") for schema in schemas if named.startswith(f"{schema} ")]
+    return any(" " not in owner or owner in roles for owner in owners)
+
+
+def _of_schema(what: str) -> str:
+    """Return the name and the owner of a schema, or of the schema that a comment is on; "" for another entry."""
+    kind = next((kind for kind in ("SCHEMA - ", "COMMENT - SCHEMA ") if what.startswith(kind)), None)
+    return what.removeprefix(kind) if kind else ""
 
 
 def _without_owner(what: str) -> str:

@@ -22,12 +22,11 @@ from jobs.backup.restore.chosen_owner import (
     executed_for,
     missing_role_statements,
     require_restorable_for,
-    statements_of_set,
     with_role,
 )
 from jobs.backup.restore.compare import QualifiedName, compare, difference_text, sequence_notes
 from jobs.backup.restore.count import count_contents
-from jobs.backup.restore.definitions import objects_of_others, require_restorable
+from jobs.backup.restore.definitions import objects_of_others, require_restorable, statements_of_set
 from jobs.backup.restore.fill import fill
 from jobs.backup.restore.lock import RestoreLock, restore_lock
 from jobs.backup.restore.ordinary_role import OrdinaryRole, require_owner

@@ -44,6 +44,8 @@ HOSTILE = (
     "CREATE MATERIALIZED VIEW public.seen AS SELECT public.take_over(id) FROM public.indexed",
     "ALTER TABLE public.indexed ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
     "GRANT SELECT ON public.checked TO reader",
+    'CREATE SCHEMA "public too"',
+    'CREATE TABLE "public too".t AS SELECT 1 AS a',
 )
 
 

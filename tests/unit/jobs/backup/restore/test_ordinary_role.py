@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.backup.restore.ordinary_role import OrdinaryRole, excessive_rights, restore_lists
+from jobs.backup.restore.ordinary_role import OrdinaryRole, excessive_rights, needs_roles, restore_lists
 
 LISTING = "\n".join(
     [
@@ -42,6 +42,23 @@ def test_a_superuser_restores_only_extensions_with_their_schemas_and_privileges(
     assert lists.privileges == (3508, 2100, 3513)
     assert lists.refused == ()
     assert not lists.of_others
+
+
+@pytest.mark.parametrize(
+    ("entry", "by_superuser"),
+    [
+        ("SCHEMA - public app", True),
+        ("SCHEMA - public the shop", True),  # its owner is `the shop`
+        ("SCHEMA - public too app", False),  # its name is `public too`
+        ("COMMENT - SCHEMA public the shop", True),
+        ("COMMENT - SCHEMA public too app", False),
+    ],
+)
+def test_names_with_spaces_show_no_other_schema(entry: str, by_superuser: bool) -> None:
+    listing = f"7; 2615 16401 {entry}\n"
+    lists = restore_lists(listing, (), "app", {"app", "the shop"} if needs_roles(listing) else ())
+    assert bool(lists.extensions) is by_superuser
+    assert bool(lists.by_role) is not by_superuser
 
 
 def test_what_needs_a_superuser_is_refused_by_name() -> None:
