@@ -249,7 +249,7 @@ def test_two_restores_never_write_to_the_same_database(
             code, output = restore(repository, target, *options)
         assert code == 75, output
         assert f"database {target.name}: another restore or refresh of it is running: groundcrew restore on" in output
-        assert f"(pid {os.getpid()}) since" in output
+        assert f"(pid {os.getpid()}), as role postgres since" in output
     assert databases_like(origin.server, origin.name) == [origin.name]
     code, output = restore(repository, empty)
     assert code == 0, output
