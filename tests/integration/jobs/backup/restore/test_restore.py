@@ -388,7 +388,7 @@ def test_reports_a_full_disk_of_the_server(
         code, output = restore(repository, target)
         origin.run(f"DROP DATABASE {target.name}")
     assert code == 1, output
-    assert "psql of part rows-1-1 into" in output
+    assert " of part " in output  # whichever part comes first on a busy machine
     assert "No space left on device" in output
     assert "now holds a part of the set: only superusers can connect to it; drop and create the database" in output
 
