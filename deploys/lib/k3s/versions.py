@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 
 RELEASE = re.compile(r"v(\d+)\.(\d+)\.(\d+)(?:-rc(\d+))?\+k3s(\d+)")
 FINAL = 10_000  # sorts after every release candidate
+# The first release of v1.33 from which etcd 3.6 of v1.34 can be reached: https://etcd.io/blog/2025/zombie_members_upgrade
+BEFORE_ETCD_3_6 = "v1.33.7+k3s3"
 
 Release = tuple[int, int, int, int, int]
 
@@ -21,7 +23,10 @@ def parse_release(version: str) -> Release | None:
 
 
 def faults(node: str, current: str, target: str, *, skip: bool, backwards: bool) -> Iterator[str]:
-    """Yield a fault if the upgrade skips a minor version or goes backwards, unless that is allowed explicitly."""
+    """Yield a fault if the upgrade skips a minor version or goes backwards, unless that is allowed explicitly.
+
+    Another fault is an upgrade to v1.34 after which etcd could count removed servers as members again.
+    """
     old, new = parse_release(current), parse_release(target)
     if not (old and new):
         return
@@ -34,6 +39,11 @@ def faults(node: str, current: str, target: str, *, skip: bool, backwards: bool)
         yield (
             f"k3s_version: {node} runs {current}, so {target} skips a minor version, which Kubernetes forbids; "
             f"upgrade to v{old[0]}.{old[1] + 1} first, or add --data k3s_skip_minor=true"
+        )
+    if old < (parse_release(BEFORE_ETCD_3_6) or ()) and new >= (1, 34):
+        yield (
+            f"k3s_version: {node} runs {current}, and with {target} etcd could count servers that were removed as "
+            f"members again and lose its quorum; upgrade to {BEFORE_ETCD_3_6} or a newer v1.33 first"
         )
 
 

@@ -21,15 +21,15 @@ def test_releases_sort_by_age() -> None:
 @pytest.mark.parametrize(
     ("current", "target", "allowed", "fault"),
     [
-        ("v1.33.5+k3s1", "v1.33.5+k3s1", {}, ""),
-        ("v1.33.5+k3s1", "v1.33.9+k3s1", {}, ""),
-        ("v1.33.5+k3s1", "v1.34.0+k3s1", {}, ""),
-        ("v1.33.5+k3s1", "v1.35.0+k3s1", {}, "upgrade to v1.34 first, or add --data k3s_skip_minor=true"),
-        ("v1.33.5+k3s1", "v1.35.0+k3s1", {"skip": True}, ""),
-        ("v1.33.5+k3s1", "v2.33.0+k3s1", {}, "skips a minor version"),
-        ("v1.33.5+k3s1", "v1.33.4+k3s1", {}, "or add --data k3s_backwards=true"),
-        ("v1.33.5+k3s1", "v1.33.5-rc1+k3s1", {"skip": True}, "is older"),
-        ("v1.33.5+k3s1", "v1.31.0+k3s1", {"backwards": True}, ""),
+        ("v1.35.5+k3s1", "v1.35.5+k3s1", {}, ""),
+        ("v1.35.5+k3s1", "v1.35.9+k3s1", {}, ""),
+        ("v1.35.5+k3s1", "v1.36.0+k3s1", {}, ""),
+        ("v1.35.5+k3s1", "v1.37.0+k3s1", {}, "upgrade to v1.36 first, or add --data k3s_skip_minor=true"),
+        ("v1.35.5+k3s1", "v1.37.0+k3s1", {"skip": True}, ""),
+        ("v1.35.5+k3s1", "v2.35.0+k3s1", {}, "skips a minor version"),
+        ("v1.35.5+k3s1", "v1.35.4+k3s1", {}, "or add --data k3s_backwards=true"),
+        ("v1.35.5+k3s1", "v1.35.5-rc1+k3s1", {"skip": True}, "is older"),
+        ("v1.35.5+k3s1", "v1.31.0+k3s1", {"backwards": True}, ""),
         ("dev", "v1.31.0+k3s1", {}, ""),
     ],
 )
@@ -39,6 +39,22 @@ def test_skipping_a_minor_version_and_going_backwards_need_permission(
     faults = list(versions.faults("one", current, target, **{"skip": False, "backwards": False, **allowed}))
     assert len(faults) == bool(fault), faults
     assert fault in "".join(faults)
+
+
+@pytest.mark.parametrize(
+    ("current", "target", "faults"),
+    [
+        ("v1.33.6+k3s1", "v1.33.7+k3s3", 0),
+        ("v1.33.7+k3s2", "v1.34.0+k3s1", 1),
+        ("v1.33.7+k3s3", "v1.34.0+k3s1", 0),
+        ("v1.34.0+k3s1", "v1.35.0+k3s1", 0),
+        ("v1.32.11+k3s3", "v1.34.0+k3s1", 1),
+    ],
+)
+def test_the_last_release_before_etcd_36_comes_first(current: str, target: str, faults: int) -> None:
+    found = list(versions.faults("one", current, target, skip=True, backwards=False))
+    assert len(found) == faults
+    assert "upgrade to v1.33.7+k3s3 or a newer v1.33 first" in "".join(found) or not faults
 
 
 def test_agents_are_upgraded_in_batches() -> None:
