@@ -18,7 +18,7 @@ from pyinfra.api.exceptions import ConnectError
 from deploys.lib import preflight
 from deploys.lib.header import SENTENCE
 from deploys.lib.k3s.files import BINARY, DATA, Node
-from deploys.lib.k3s.node_config import is_ip_address
+from deploys.lib.k3s.node_config import is_ip_address, uses_ipv6
 from deploys.lib.k3s.peers import own_addresses
 from deploys.lib.messages import log_message
 from deploys.lib.operations import run_silently
@@ -114,9 +114,12 @@ def cgroup_faults(name: str, hardware: Sequence[str]) -> Iterator[str]:
 
 @cache
 def addresses_of(target: Host) -> tuple[str, ...]:
-    """Return the addresses from which other hosts of the cluster hear this one: its k3s_address, or all of its own."""
+    """Return the addresses from which other hosts of the cluster hear this one: its k3s_address, or all of its own.
+
+    In a dual-stack cluster, flannel sends packets of IPv6 pods from an IPv6 address of the interface.
+    """
     given = str(target.data.get("k3s_address") or "")
-    if is_ip_address(given):
+    if is_ip_address(given) and not uses_ipv6(target.data.get("k3s_host_config") or {}):
         return (given,)
     ok, lines = run_on(target.name, "ip -oneline address show")
     virtual = str(target.data.get("k3s_virtual_ip") or "")  # on one server after the other

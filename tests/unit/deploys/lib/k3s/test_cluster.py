@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -43,6 +44,29 @@ def test_a_host_without_the_memory_cgroup_is_refused() -> None:
     assert not list(cluster.cgroup_faults("pi", ["memory", "1: lo    inet 127.0.0.1/8"]))
     [fault] = cluster.cgroup_faults("pi", ["1: lo    inet 127.0.0.1/8"])
     assert "append cgroup_memory=1 cgroup_enable=memory to the line in /boot/firmware/cmdline.txt" in fault
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({"k3s_address": "10.0.0.5"}, ("10.0.0.5",)),
+        ({"k3s_address": "one.internal"}, ("192.0.2.5", "10.0.0.5", "fd00::5")),
+        ({"k3s_address": "10.0.0.5", "k3s_host_config": {"node-ip": ["10.0.0.5", "fd00::5"]}},
+         ("192.0.2.5", "10.0.0.5", "fd00::5")),
+    ],
+)  # fmt: skip
+def test_peers_know_the_address_that_flannel_sends_from(
+    monkeypatch: pytest.MonkeyPatch, data: dict[str, object], expected: tuple[str, ...]
+) -> None:
+    end = "\\       valid_lft forever preferred_lft forever"
+    found = [
+        f"2: eth0    inet 192.0.2.5/24 scope global eth0 {end}",
+        f"3: eth1    inet 10.0.0.5/24 scope global eth1 {end}",
+        f"3: eth1    inet6 fd00::5/64 scope global {end}",
+        f"4: cni0    inet6 fd42::1/64 scope global {end}",
+    ]
+    monkeypatch.setattr(cluster, "run_on", lambda *_: (True, found))
+    assert cluster.addresses_of.__wrapped__(SimpleNamespace(name="one", data=data)) == expected
 
 
 SPEC = {"chart": None, "namespace": "shop", "objects": []}
