@@ -14,14 +14,16 @@ from pyinfra.api import FunctionCommand, Host, State, operation
 from deploys.lib import passwords
 from deploys.lib.k3s import cluster as k3s_cluster
 from deploys.lib.k3s.cluster import ClusterHosts, StepFailed
-from deploys.lib.k3s.files import BINARY, CONFIG, DATA, S3_KEYS, Node
+from deploys.lib.k3s.files import BINARY, CONFIG, DATA, S3_KEYS, UNITS, Node
 from deploys.lib.operations import CommandLines, Steps, journal
 from deploys.lib.preflight import DeployError
 
 RESTORED_FILE = f"{DATA}/groundcrew-restored"  # the name of the snapshot that this node was restored from
 UNIT = "groundcrew-k3s-restore.service"
+ENVIRONMENT_FILES = ("/etc/default/k3s", "/etc/sysconfig/k3s", f"/etc/systemd/system/{UNITS[0]}.env")  # of K3s's unit
 STOPPED = ["inactive", "disabled"]
 SNAPSHOTS_SHOWN = 10
+AMAZON = "s3.amazonaws.com"  # where K3s writes snapshots by default
 
 
 @dataclass(frozen=True, order=True)
@@ -57,22 +59,10 @@ def _on_disk(server: str, folder: str) -> Iterator[EtcdSnapshot]:
 
 
 def _in_s3(s3: Mapping[str, Any]) -> Iterator[EtcdSnapshot]:
-    import boto3
-    from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
-    key, secret = s3_keys(s3)
-    scheme, endpoint = "http" if s3.get("insecure") else "https", s3.get("endpoint", "s3.amazonaws.com")
-    client = boto3.client(
-        "s3",
-        endpoint_url=f"{scheme}://{endpoint}",
-        region_name=s3.get("region", "us-east-1"),
-        aws_access_key_id=key or None,  # none: those of your own login
-        aws_secret_access_key=secret or None,
-        config=Config(connect_timeout=10, s3={"addressing_style": "path"}),
-    )
     folder = f"{s3['folder']}/" if s3.get("folder") else ""
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=s3["bucket"], Prefix=folder, Delimiter="/")
+    pages = s3_client(s3).get_paginator("list_objects_v2").paginate(Bucket=s3["bucket"], Prefix=folder, Delimiter="/")
     try:
         for item in (item for page in pages for item in page.get("Contents", ())):
             name = item["Key"].removeprefix(folder)
@@ -81,6 +71,26 @@ def _in_s3(s3: Mapping[str, Any]) -> Iterator[EtcdSnapshot]:
             )
     except (BotoCoreError, ClientError) as error:
         raise DeployError(f"k3s_snapshots: s3: listing the bucket {s3['bucket']} failed: {error}") from None
+
+
+def s3_client(s3: Mapping[str, Any]) -> Any:
+    """Return a client of the server and region that K3s itself asks."""
+    import boto3
+    from botocore.config import Config
+
+    key, secret = s3_keys(s3)
+    region, scheme = s3.get("region") or "us-east-1", "http" if s3.get("insecure") else "https"
+    endpoint = s3.get("endpoint") or AMAZON
+    if endpoint == AMAZON:  # which serves the buckets of us-east-1 only; K3s asks the region, too
+        endpoint = f"s3.{region}.amazonaws.com"
+    return boto3.client(
+        "s3",
+        endpoint_url=f"{scheme}://{endpoint}",
+        region_name=region,
+        aws_access_key_id=key or None,  # none: those of your own login
+        aws_secret_access_key=secret or None,
+        config=Config(connect_timeout=10, s3={"addressing_style": "path"}),
+    )
 
 
 def s3_keys(s3: Mapping[str, Any]) -> tuple[str, str]:
@@ -111,6 +121,13 @@ def cluster_reset_command(snapshot: EtcdSnapshot, *, has_s3: bool) -> list[str]:
     path = snapshot.name if from_s3 else f"{snapshot.location}/{snapshot.name}"
     command = [BINARY, "server", "--cluster-reset", f"--cluster-reset-restore-path={path}"]
     return [*command, "--etcd-s3=false"] if has_s3 and not from_s3 else command
+
+
+def restore_unit(limit: int) -> list[str]:
+    """Return the words that run a command as a unit with the environment of K3s, such as a proxy that leads to S3."""
+    environment = [f"EnvironmentFile=-{file}" for file in ENVIRONMENT_FILES]
+    properties = [f"--property={each}" for each in (f"RuntimeMaxSec={limit}", "LimitNOFILE=1048576", *environment)]
+    return ["systemd-run", "--quiet", "--wait", "--collect", f"--unit={UNIT}", *properties]
 
 
 def _is_done(server: str, name: str) -> bool:
@@ -147,11 +164,7 @@ def _restore_steps(host: Host, cluster: ClusterHosts, snapshot: EtcdSnapshot, li
     # Run it as a systemd unit: a lost connection does not stop it, and the next run can stop it first.
     k3s_cluster.run_on(host.name, f"systemctl stop {UNIT}; systemctl reset-failed {UNIT}")
     has_s3 = bool((cluster.settings.get("k3s_snapshots") or {}).get("s3"))
-    properties = [f"RuntimeMaxSec={limit}", "LimitNOFILE=1048576", "EnvironmentFile=-/etc/default/k3s"]
-    unit = [f"--unit={UNIT}", *(f"--property={each}" for each in properties)]
-    command = shlex.join(
-        ["systemd-run", "--quiet", "--wait", "--collect", *unit, *cluster_reset_command(snapshot, has_s3=has_s3)]
-    )
+    command = shlex.join([*restore_unit(limit), *cluster_reset_command(snapshot, has_s3=has_s3)])
     failure = f"restoring {snapshot.name} failed, and all servers are stopped; fix what K3s says and run this again"
     k3s_cluster.run_or_fail(host.name, f"{command} || {{ {journal(UNIT)}; exit 1; }}", failure)
     k3s_cluster.run_or_fail(
@@ -167,9 +180,18 @@ def prepare_rejoin(hosts: Sequence[str], node: Node, first: str, snapshot: str) 
     yield FunctionCommand(_delete_password, (first, node), {})
     yield f"systemctl stop {node.unit}"
     if node.server:
-        # Only the snapshots on the disk stay.
-        yield f"find {DATA}/server/db -mindepth 1 -maxdepth 1 ! -name snapshots -exec rm --recursive {{}} +"
+        yield from delete_state_commands()
     yield f"echo {shlex.quote(snapshot)} > {RESTORED_FILE}"
+
+
+def delete_state_commands() -> Iterator[str]:
+    """Yield commands after which a server joins as a new one. Only the snapshots on its disk stay.
+
+    K3s refuses to start with certificates, passwords or keys that are newer than the snapshot and differ from it, as on
+    a new host, or after a key was rotated. Without them, it gets those of the restored cluster.
+    """
+    yield f"find {DATA}/server/db -mindepth 1 -maxdepth 1 ! -name snapshots -exec rm --recursive {{}} +"
+    yield f"rm --recursive --force {DATA}/server/tls {DATA}/server/cred"
 
 
 def _delete_password(state: State, host: Host, first: str, node: Node) -> bool:

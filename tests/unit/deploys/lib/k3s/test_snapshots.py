@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 import pytest
 
-from deploys.lib.k3s import snapshots
+from deploys.lib.k3s import files, snapshots
 from deploys.lib.k3s.snapshots import EtcdSnapshot
 
 OLD = EtcdSnapshot(datetime(2026, 1, 1, tzinfo=UTC), "old", 1_000_000, "/snapshots")
@@ -46,3 +47,30 @@ def test_the_restore_uses_s3_only_for_a_snapshot_in_s3() -> None:
         "--cluster-reset-restore-path=/snapshots/old",
     ]
     assert snapshots.cluster_reset_command(OLD, has_s3=True)[-1] == "--etcd-s3=false"
+
+
+def test_the_restore_has_the_environment_of_the_unit() -> None:
+    """The proxies of k3s_environment can be the only way to S3."""
+    of_unit = re.findall("EnvironmentFile=-(.+)", files.unit_file("server", "k3s.service"))
+    words = snapshots.restore_unit(300)
+    assert [f"--property=EnvironmentFile=-{each.replace('%N', 'k3s')}" for each in of_unit] == words[-3:]
+    assert "--property=RuntimeMaxSec=300" in words
+
+
+def test_a_server_that_joins_again_keeps_its_snapshots_but_no_certificates_passwords_and_keys() -> None:
+    database, rest = snapshots.delete_state_commands()
+    assert database.startswith("find /var/lib/rancher/k3s/server/db -mindepth 1 -maxdepth 1 ! -name snapshots ")
+    assert rest.endswith(" /var/lib/rancher/k3s/server/tls /var/lib/rancher/k3s/server/cred")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "https://s3.us-east-1.amazonaws.com"),
+        ({"endpoint": "s3.amazonaws.com", "region": "eu-central-1"}, "https://s3.eu-central-1.amazonaws.com"),
+        ({"endpoint": "s3.acme.example:9000", "region": "eu-central-1"}, "https://s3.acme.example:9000"),
+        ({"endpoint": "10.0.0.9:8333", "insecure": True}, "http://10.0.0.9:8333"),
+    ],
+)
+def test_snapshots_are_listed_in_the_region_of_their_bucket(given: dict[str, object], expected: str) -> None:
+    assert snapshots.s3_client({"bucket": "acme-etcd", **given}).meta.endpoint_url == expected
