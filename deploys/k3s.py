@@ -20,7 +20,18 @@ from deploys.lib import operations, preflight
 from deploys.lib.header import HEADER
 from deploys.lib.host import firewall
 from deploys.lib.host.base import apply_rules
-from deploys.lib.k3s import artefacts, files, hardening, namespaces, node_config, nodes, peers, snapshots, virtual_ip
+from deploys.lib.k3s import (
+    artefacts,
+    files,
+    hardening,
+    namespaces,
+    node_config,
+    nodes,
+    peers,
+    snapshots,
+    versions,
+    virtual_ip,
+)
 from deploys.lib.k3s import cluster as k3s_cluster
 from deploys.lib.k3s.files import BINARY, CONFIG, MODULES_FILE, REGISTRIES, SYSCTL_FILE
 from deploys.lib.k3s.node_config import Cluster
@@ -61,9 +72,12 @@ if host.name in hosts.all:
     if host.name == first:
         preflight.stop_on_faults(files.identity_faults(k3s_cluster.host_identities(hosts)))
         preflight.stop_on_faults(k3s_cluster.second_cluster_faults(hosts))
-        if is_hardened:
-            _, status = k3s_cluster.run_on(first, f"test ! -e {BINARY} || timeout 10 {BINARY} secrets-encrypt status")
-            preflight.stop_on_faults(hardening.encryption_faults(status, settings.get("k3s_config") or {}))
+        encrypts = (settings.get("k3s_config") or {}).get("secrets-encryption", is_hardened)
+        _, state = k3s_cluster.run_on(first, hardening.ENCRYPTION_STATE)
+        preflight.stop_on_faults(hardening.encryption_faults(state, wanted=bool(encrypts)))
+        if not state:
+            own = [*used, *peers.own_addresses(hardware)]
+            preflight.stop_on_faults(peers.network_faults(settings.get("k3s_config") or {}, own))
     version, source = settings["k3s_version"], settings["k3s_artefacts"]
     installed = artefacts.installed_version()
     if installed not in ("", version):
@@ -71,18 +85,24 @@ if host.name in hosts.all:
             f"{host.name}: K3s {installed} is installed and k3s_version is {version}, but k3s.py does not upgrade; "
             f"run deploys/k3s_upgrade.py, or set k3s_version to {installed}"
         )
+    if not installed:
+        of_servers = k3s_cluster.server_versions(*hosts.servers)
+        preflight.stop_on_faults(versions.join_faults(host.name, version, of_servers))
 
     token, token_source = nodes.cluster_token(hosts.environment, settings.get("k3s_token") or {})
+    agent_token = nodes.agents_token(token, settings.get("k3s_agent_token") or {})
     if host.name in hosts.servers:
-        current_token = nodes.token_on_server(host.name)
-        preflight.stop_on_faults(files.token_faults(host.name, current_token, token, token_source))
+        tokens = [nodes.token_on_server(each, files.TOKEN) for each in hosts.servers]
+        preflight.stop_on_faults(files.token_faults(host.name, tokens, token, token_source))
+        current = nodes.token_on_server(host.name, files.AGENT_TOKEN)
+        preflight.stop_on_faults(files.agent_token_faults(host.name, current, agent_token))
     snapshot_settings = settings.get("k3s_snapshots") or {}
     keys = snapshots.s3_keys(snapshot_settings["s3"]) if snapshot_settings.get("s3") else ("", "")
     cluster = Cluster(
         version=version,
         addresses=tuple(map(address, hosts.servers)),
         token=token,
-        agent_token=nodes.agents_token(token, settings.get("k3s_agent_token") or {}),
+        agent_token=agent_token,
         endpoint=endpoint(settings, first),
         registration=str(settings.get("k3s_registration") or shared_ip),
         config=settings.get("k3s_config") or {},

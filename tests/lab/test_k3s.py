@@ -387,8 +387,11 @@ def test_a_new_token_is_saved_and_a_different_one_changes_nothing(fresh: Callabl
 @pytest.mark.long
 def test_a_refused_node_fails_with_its_journal_and_can_be_repaired(fresh: Callable[..., Lab]) -> None:
     lab = fresh(2)
-    assert run(lab, servers=1).code == 0
     agent, password = lab.hosts[1], "/etc/rancher/node/password"
+    assert run(lab, "--limit", lab.hosts[0].address, servers=1).code == 0
+    too_new = run(lab, "--limit", agent.address, servers=1, k3s_version=newer(lab))
+    assert f"but a server of the cluster runs {VERSION}, and a node must not be newer" in too_new.text
+    assert run(lab, servers=1).code == 0
     lab.ask(agent, f"cp {password} /root/password && echo other > {password}")
     refused = run(lab, servers=1, k3s_wait=4, k3s_registries=REGISTRIES)
     assert refused.code == 1, refused.text

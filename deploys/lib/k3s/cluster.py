@@ -17,7 +17,7 @@ from pyinfra.api.exceptions import ConnectError
 
 from deploys.lib import preflight
 from deploys.lib.header import SENTENCE
-from deploys.lib.k3s.files import BINARY, DATA, Node
+from deploys.lib.k3s.files import BINARY, DATA, Node, kubelet_version
 from deploys.lib.k3s.node_config import is_ip_address, uses_ipv6
 from deploys.lib.k3s.peers import own_addresses
 from deploys.lib.messages import log_message
@@ -26,7 +26,7 @@ from inventories.printable import printable_lines
 
 T = TypeVar("T")
 
-ETCD = "node-role.kubernetes.io/etcd"
+ETCD, CONTROL_PLANE = (f"node-role.kubernetes.io/{role}" for role in ("etcd", "control-plane"))
 ANSWER_TIMEOUT = 10  # seconds that a server has to answer a simple question
 COMPARE_TIMEOUT = 60
 ETCD_PATIENCE = 60  # seconds in which etcd elects a leader, or a slow disk catches up
@@ -152,6 +152,12 @@ def read_nodes(*servers: str) -> dict[str, dict[str, Any]] | None:
         if ok:
             return {node["metadata"]["name"]: node for node in json.loads("".join(output))["items"]}
     return None
+
+
+def server_versions(*servers: str) -> list[str]:
+    """Return the versions that the servers of the cluster run; none if no server answers."""
+    nodes = (read_nodes(*servers) or {}).values()
+    return sorted(kubelet_version(node) for node in nodes if CONTROL_PLANE in node["metadata"]["labels"])
 
 
 def second_cluster_faults(cluster: ClusterHosts) -> Iterator[str]:

@@ -48,8 +48,8 @@ def faults(value: str, environment: str, status: EncryptionStatus) -> Iterator[s
         yield f"a new key restarts all servers, one by one; confirm with --data k3s_rekey={environment}"
     if not status.enabled:
         yield (
-            "this cluster does not encrypt secrets, or its first server does not answer; K3s starts to encrypt only "
-            "when a cluster is created, with k3s_hardened or secrets-encryption in k3s_config"
+            "this cluster does not encrypt secrets, or its first server does not answer; k3s.py switches encryption on "
+            "only when it creates a cluster, with k3s_hardened or secrets-encryption in k3s_config"
         )
 
 

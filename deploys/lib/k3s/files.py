@@ -18,7 +18,7 @@ BINARY = "/usr/local/bin/k3s"
 DATA = "/var/lib/rancher/k3s"
 CONFIG = "/etc/rancher/k3s/config.yaml"
 REGISTRIES = "/etc/rancher/k3s/registries.yaml"
-TOKEN = f"{DATA}/server/token"
+TOKEN, AGENT_TOKEN = f"{DATA}/server/token", f"{DATA}/server/agent-token"
 UNITS = ("k3s.service", "k3s-agent.service")
 FIREWALL_UNIT = "k3s-firewall.service"
 SYSCTL_FILE, MODULES_FILE = "/etc/sysctl.d/90-k3s.conf", "/etc/modules-load.d/k3s.conf"
@@ -207,13 +207,28 @@ def environment_faults(values: Mapping[str, str]) -> Iterator[str]:
             yield f"k3s_environment: {name} is not a variable, or its value has a quote, a backslash or a new line"
 
 
-def token_faults(server: str, current: str, token: str, source: str) -> Iterator[str]:
-    """Yield a fault if `token` is not the one that the server's cluster was initialised with."""
-    if current and _short(current) != _short(token):
+def token_faults(server: str, tokens: Sequence[str], token: str, source: str) -> Iterator[str]:
+    """Yield a fault unless a server of the cluster has this token; `tokens` are those of the servers, "" for none.
+
+    `k3s token rotate` gives the new token to one server. The others get it when they restart with it.
+    """
+    if any(tokens) and _short(token) not in map(_short, tokens):
         fact = f"differs from the one in {source}" if source else "is not on your machine"
         yield (
             f"{server}: the token of its cluster {fact}; set k3s_token to the part after the last colon "
             f"of {TOKEN} on that server"
+        )
+
+
+def agent_token_faults(server: str, current: str, token: str) -> Iterator[str]:
+    """Yield a fault if agents would get another token.
+
+    K3s writes it to etcd only when it creates a cluster. A server that has another one on its disk does not start again.
+    """
+    if current and _short(current) != _short(token):
+        yield (
+            f"{server}: its cluster has another token for agents, which K3s can't change; set k3s_agent_token to the "
+            f"part after the last colon of {AGENT_TOKEN} on that server"
         )
 
 

@@ -14,6 +14,11 @@ from deploys.lib.k3s.files import DATA, SECURITY_LEVELS
 
 ADMISSION, AUDIT_POLICY = "/etc/rancher/k3s/admission.yaml", "/etc/rancher/k3s/audit-policy.yaml"
 SERVER_FOLDER, AUDIT_FOLDER = f"{DATA}/server", f"{DATA}/server/logs"
+# Prints whether the server has keys for secrets, if it belongs to a cluster.
+ENCRYPTION_STATE = (
+    f"test ! -e {DATA}/server/db/etcd || "
+    f"{{ test -e {DATA}/server/cred/encryption-config.json && echo encrypted || echo clear; }}"
+)
 # With protect-kernel-defaults, the kubelet does not start if the kernel has other values.
 KERNEL_SETTINGS = {
     "kernel.panic": 10,
@@ -125,13 +130,21 @@ def _with(given: object, arguments: Sequence[str]) -> list[str]:
     return [*own, *(each for each in arguments if each.partition("=")[0] not in names)]
 
 
-def encryption_faults(status: Sequence[str], config: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a fault if a cluster runs without encryption of secrets; `status` is the output of secrets-encrypt."""
-    wanted = config.get("secrets-encryption", True)
-    if wanted and any(line.startswith("Encryption Status: Disabled") for line in status):
+def encryption_faults(state: Sequence[str], *, wanted: bool) -> Iterator[str]:
+    """Yield a fault if the servers would restart with, or without, encryption of secrets, unlike before.
+
+    `state` is the output of ENCRYPTION_STATE, empty before the cluster exists.
+    """
+    if state == ["clear"] and wanted:
         yield (
-            "k3s_hardened: the cluster was created without secrets encryption, which K3s cannot switch on later; "
-            'set k3s_config = {"secrets-encryption": False} to harden everything else, or create a new cluster'
+            "secrets-encryption: the cluster was created without it, and with it each server would make a key of its "
+            'own; set k3s_config = {"secrets-encryption": False}, or switch it on by hand first, as '
+            "docs/k3s-hardening.md says"
+        )
+    if state == ["encrypted"] and not wanted:
+        yield (
+            "secrets-encryption: the cluster encrypts secrets, and without it no server could read them; "
+            'set k3s_config = {"secrets-encryption": True}'
         )
 
 

@@ -210,7 +210,8 @@ def _save_token(state: State, host: Host, environment: str) -> None:
     write_private_file(token_file(environment), _new_token(environment) + "\n")
 
 
-def token_on_server(server: str) -> str:
-    """Return the token that a server's cluster was initialised with, or ""."""
-    ok, output = k3s_cluster.run_on(server, f"cat {k3s_files.TOKEN}")
+@cache
+def token_on_server(server: str, file: str) -> str:
+    """Return a token that a server keeps for its cluster, or ""."""
+    ok, output = k3s_cluster.run_on(server, f"cat {file}")
     return output[0] if ok and output else ""

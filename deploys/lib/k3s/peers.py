@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from deploys.lib.facts import HostFacts, operation_with_facts, paths
@@ -10,7 +11,7 @@ from deploys.lib.k3s.files import FIREWALL_UNIT
 from deploys.lib.k3s.node_config import is_ip_address
 from deploys.lib.operations import Steps
 
-POD_NETWORK = "10.42.0.0/16"
+NETWORKS = {"cluster-cidr": "10.42.0.0/16", "service-cidr": "10.43.0.0/16"}  # of pods and services, by default
 # Networks that a host makes itself: those of pods and containers.
 VIRTUAL = ("br-", "cali", "cilium", "cni", "docker", "flannel", "kube-", "lxc", "podman", "veth", "virbr")
 # An earlier version had a firewall of its own.
@@ -40,10 +41,28 @@ def own_addresses(lines: Sequence[str]) -> tuple[str, ...]:
 
 def pod_networks(config: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the networks of pods in k3s_config."""
-    given = config.get("cluster-cidr") or POD_NETWORK
+    return _networks(config, "cluster-cidr")
+
+
+def _networks(config: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    given = config.get(key) or NETWORKS[key]
     return tuple(
         each.strip() for part in ([given] if isinstance(given, str) else given) for each in str(part).split(",")
     )
+
+
+def network_faults(config: Mapping[str, Any], addresses: Iterable[str]) -> Iterator[str]:
+    """Yield a fault for each address of a node that pods and services can have too. K3s can't change their networks."""
+    ours = {each: ipaddress.ip_address(each) for each in addresses if is_ip_address(each)}
+    for key, default in NETWORKS.items():
+        for network in _networks(config, key):
+            try:
+                parsed = ipaddress.ip_network(network, strict=False)
+            except ValueError:
+                yield f"k3s_config: {key}: {network} is not a network; write one such as {default}"
+                continue
+            for address in (each for each, ip in ours.items() if ip in parsed):
+                yield f"k3s_config: {address} of a node is in {key}, {network}; set {key} to a network that is free"
 
 
 @operation_with_facts(lambda **_: paths(OLD_UNIT))

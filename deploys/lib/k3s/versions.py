@@ -47,6 +47,16 @@ def faults(node: str, current: str, target: str, *, skip: bool, backwards: bool)
         )
 
 
+def join_faults(name: str, version: str, of_servers: Sequence[str]) -> Iterator[str]:
+    """Yield a fault if a new node would be newer than a server of its cluster, which Kubernetes forbids."""
+    new = parse_release(version)
+    if new and (older := [each for each in of_servers if (old := parse_release(each)) and old < new]):
+        yield (
+            f"{name}: k3s_version is {version}, but a server of the cluster runs {older[0]}, and a node must not be "
+            f"newer; run deploys/k3s_upgrade.py on the others first, or set k3s_version to {older[0]}"
+        )
+
+
 def batches(nodes: Sequence[str], size: int) -> list[list[str]]:
     """Return the nodes in their order, in batches of `size`."""
     return [list(nodes[start : start + size]) for start in range(0, len(nodes), size)]

@@ -65,23 +65,35 @@ def test_only_labels_of_earlier_runs_are_removed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("current", "token", "source", "expected"),
+    ("tokens", "token", "source", "expected"),
     [
-        ("", "t0ken", "k3s_token", ""),
-        ("K10abc::server:t0ken\n", "t0ken", "k3s_token", ""),
-        ("K10abc::server:t0ken", "K10abc::server:t0ken", "k3s_token", ""),
-        ("K10abc::server:t0ken", "other", "k3s_token", "differs from the one in k3s_token"),
-        ("K10abc::server:t0ken", "other", "", "is not on your machine; set k3s_token to"),
+        ([], "t0ken", "k3s_token", ""),
+        (["", ""], "t0ken", "k3s_token", ""),
+        (["K10abc::server:t0ken\n"], "t0ken", "k3s_token", ""),
+        (["K10abc::server:t0ken"], "K10abc::server:t0ken", "k3s_token", ""),
+        (["K10abc::server:old", "K10abc::server:t0ken"], "t0ken", "k3s_token", ""),
+        (["", "K10abc::server:t0ken"], "other", "k3s_token", "differs from the one in k3s_token"),
+        (["K10abc::server:t0ken"], "other", "", "is not on your machine; set k3s_token to"),
     ],
 )
-def test_a_token_that_differs_from_the_clusters_is_a_fault(
-    current: str, token: str, source: str, expected: str
+def test_a_token_that_no_server_of_the_cluster_has_is_a_fault(
+    tokens: list[str], token: str, source: str, expected: str
 ) -> None:
-    faults = list(files.token_faults("one", current, token, source))
+    faults = list(files.token_faults("one", tokens, token, source))
     assert len(faults) == bool(expected), faults
     for fault in faults:
         assert expected in fault
         assert "t0ken" not in fault.replace("server/token", "")
+
+
+@pytest.mark.parametrize(
+    ("current", "faults"),
+    [("", 0), ("K10abc::node:t0ken\n", 0), ("K10abc::node:0ther", 1), ("K10abc::server:0ther", 1)],
+)
+def test_another_token_of_agents_is_a_fault(current: str, faults: int) -> None:
+    found = list(files.agent_token_faults("one", current, "t0ken"))
+    assert len(found) == faults
+    assert "0ther" not in "".join(found)
 
 
 def test_copies_of_one_machine_are_a_fault() -> None:

@@ -34,16 +34,19 @@ def test_group_data_wins_also_for_a_single_argument() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "config", "faults"),
+    ("state", "wanted", "fault"),
     [
-        ([], {}, 0),  # no cluster yet, or no server that answers
-        (["Encryption Status: Enabled", "Current Rotation Stage: start"], {}, 0),
-        (["Encryption Status: Disabled, no configuration file found"], {}, 1),
-        (["Encryption Status: Disabled, no configuration file found"], {"secrets-encryption": False}, 0),
+        ([], True, ""),  # no cluster yet, or a server that does not answer
+        (["encrypted"], True, ""),
+        (["clear"], False, ""),
+        (["clear"], True, "each server would make a key of its own"),
+        (["encrypted"], False, "no server could read them"),
     ],
 )
-def test_a_cluster_without_encryption_is_refused(status: list[str], config: dict[str, object], faults: int) -> None:
-    assert len(list(hardening.encryption_faults(status, config))) == faults
+def test_encryption_is_neither_switched_on_nor_off(state: list[str], wanted: bool, fault: str) -> None:
+    faults = list(hardening.encryption_faults(state, wanted=wanted))
+    assert len(faults) == bool(fault), faults
+    assert fault in "".join(faults)
 
 
 def test_the_files_are_valid_yaml_with_the_plugins_that_the_arguments_name() -> None:

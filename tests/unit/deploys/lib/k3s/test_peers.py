@@ -47,3 +47,24 @@ def test_addresses_of_pods_and_containers_are_not_those_of_a_host() -> None:
 def test_networks_of_pods_are_those_of_the_configuration() -> None:
     assert peers.pod_networks({}) == ("10.42.0.0/16",)
     assert peers.pod_networks({"cluster-cidr": "10.50.0.0/16,fd42::/56"}) == ("10.50.0.0/16", "fd42::/56")
+
+
+@pytest.mark.parametrize(
+    ("config", "faults"),
+    [
+        ({}, []),
+        ({"cluster-cidr": "10.0.0.0/8"}, ["10.0.0.7 of a node is in cluster-cidr, 10.0.0.0/8"]),
+        ({"service-cidr": ["10.43.0.0/16", "fd00::/112"]}, ["fd00::7 of a node is in service-cidr, fd00::/112"]),
+        ({"cluster-cidr": "10.42.0.0/16,fd42::/56", "service-cidr": "10.43.0.0"}, []),
+        ({"service-cidr": "10.43"}, ["service-cidr: 10.43 is not a network; write one such as 10.43.0.0/16"]),
+    ],
+)
+def test_nodes_have_other_networks_than_pods_and_services(config: dict[str, object], faults: list[str]) -> None:
+    found = list(peers.network_faults(config, ["10.0.0.7", "fd00::7", "one.internal"]))
+    assert len(found) == len(faults), found
+    for fault, expected in zip(found, faults, strict=True):
+        assert expected in fault
+
+
+def test_a_network_of_nodes_that_is_that_of_pods_is_a_fault_by_default() -> None:
+    assert len(list(peers.network_faults({}, ["10.42.3.4", "10.43.0.9", "10.44.0.9"]))) == 2

@@ -57,6 +57,21 @@ def test_the_last_release_before_etcd_36_comes_first(current: str, target: str, 
     assert "upgrade to v1.33.7+k3s3 or a newer v1.33 first" in "".join(found) or not faults
 
 
+@pytest.mark.parametrize(
+    ("of_servers", "faults"),
+    [
+        ([], 0),  # no cluster yet
+        (["v1.35.5+k3s1"], 0),
+        (["v1.36.0+k3s1", "dev"], 0),
+        (["v1.35.4+k3s1", "v1.35.5+k3s1"], 1),  # in the middle of an upgrade
+    ],
+)
+def test_a_new_node_is_not_newer_than_the_servers(of_servers: list[str], faults: int) -> None:
+    found = list(versions.join_faults("two", "v1.35.5+k3s1", of_servers))
+    assert len(found) == faults
+    assert "a server of the cluster runs v1.35.4+k3s1" in "".join(found) or not faults
+
+
 def test_agents_are_upgraded_in_batches() -> None:
     assert versions.batches(["a", "b", "c"], 2) == [["a", "b"], ["c"]]
     assert versions.batches([], 1) == []
