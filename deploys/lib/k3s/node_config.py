@@ -45,8 +45,9 @@ REASONS = {
     "the deploy reads /etc/rancher/k3s/k3s.yaml": ("write-kubeconfig",),
 }
 REFUSED = {key: reason for reason, keys in REASONS.items() for key in keys}
-# K3s compares these between servers. A server with another value cannot join.
+# K3s compares these between servers. A server with another value cannot join, or deletes what others deploy.
 SAME_ON_ALL_SERVERS = {
+    "disable",
     *("cluster-cidr", "cluster-dns", "cluster-domain", "service-cidr", "egress-selector-mode", "embedded-registry"),
     *("disable-cloud-controller", "disable-helm-controller", "disable-network-policy", "supervisor-metrics"),
     *("flannel-backend", "flannel-external-ip", "flannel-ipv6-masq", "secrets-encryption"),

@@ -165,8 +165,8 @@ def test_every_key_that_a_deploy_writes_is_a_flag_of_k3s() -> None:
         ({}, {"one": {"k3s_host_config": {"flannel-iface": "ens7", "tls-san": ["x"]}}}, []),
         (
             {},
-            {"one": {"k3s_host_config": {"cluster-cidr": "x"}}},
-            ["must be the same on all servers; set it in k3s_config"],
+            {"one": {"k3s_host_config": {"cluster-cidr": "x", "disable": ["servicelb"]}}},
+            ["cluster-cidr must be the same on all servers; set it in k3s_config", "disable must be the same"],
         ),
         ({}, {"two": {"k3s_host_config": {"cluster-cidr": "x"}}}, ["two: k3s_host_config: cluster-cidr is a flag of"]),
         ({}, {"two": {"k3s_config": {"debug": True}}}, ["two: k3s_config is read from the first server only"]),
