@@ -34,8 +34,8 @@ k3s_registries: dict[str, object] = {}  # registries.yaml
 #    "endpoint": "s3.amazonaws.com", "access_key": {"env": "ETCD_KEY"}, "secret_key": {"env": "ETCD_SECRET"}}}
 k3s_snapshots: dict[str, object] = {}
 
-# True: as the hardening guide of K3s says (docs/k3s-hardening.md). Secrets are encrypted only if the cluster was created
-# with this; k3s.py does not switch it on later. Production has it by default.
+# True: as the hardening guide of K3s says (docs/k3s-hardening.md). Secrets are encrypted only if the cluster was
+# created with this: k3s.py does not switch it on later. Production has it by default.
 k3s_hardened = False
 
 # Admins of the whole cluster, such as ["eve"]. crew kubeconfig gives each person a kubeconfig that expires after hours.

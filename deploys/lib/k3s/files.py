@@ -223,7 +223,7 @@ def token_faults(server: str, tokens: Sequence[str], token: str, source: str) ->
 def agent_token_faults(server: str, current: str, token: str) -> Iterator[str]:
     """Yield a fault if agents would get another token.
 
-    K3s writes it to etcd only when it creates a cluster. A server that has another one on its disk does not start again.
+    K3s saves it in etcd only when it creates a cluster. A server that has another one on its disk does not start again.
     """
     if current and _short(current) != _short(token):
         yield (
