@@ -244,7 +244,18 @@ LOCKOUTS = [
 STATE = "cat /etc/ssh/sshd_config.d/*.conf /etc/nftables.conf; sshd -T; nft -s list ruleset; ls /etc/ssh/sshd_config.d"
 
 
+# As on a busy host, a reload of the SSH server ends before the server reads its settings.
+SLOW_RELOAD = """mkdir --parents /run/systemd/system/ssh.service.d
+cat > /run/systemd/system/ssh.service.d/slow.conf <<'END'
+[Service]
+ExecReload=
+ExecReload=/bin/sh -c '(sleep 4; kill -HUP $MAINPID) &'
+END
+systemctl daemon-reload"""
+
+
 def test_settings_that_would_lock_you_out_are_rolled_back(server: Server) -> None:
+    server.ask(SLOW_RELOAD)
     before = server.ask(STATE)
     for changed, expected, interrupted_run in LOCKOUTS:
         if interrupted_run:

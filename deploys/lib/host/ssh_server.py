@@ -23,7 +23,7 @@ ROLLBACK = TimedRollback(
     hint="correct ssh_settings",
     # Put the previous file back and make the server use it, also if the server has stopped because of the new one.
     restore_command=f"mv {PREVIOUS} {FILE} && if systemctl --quiet is-failed {UNIT}; then systemctl restart {UNIT}; "
-    f"else systemctl try-reload-or-restart {UNIT}; fi",
+    f"else systemctl try-restart {UNIT}; fi",
 )
 
 SETTINGS = {
@@ -80,6 +80,8 @@ def activate_settings(new: str) -> list[str]:
     """Return the commands that activate the new settings and start the rollback timer.
 
     If an interrupted run left unconfirmed settings, they are rolled back first. So the saved file is always confirmed.
+    The server restarts, which ends no session. With a reload, the fresh login could be earlier than the new settings on
+    a busy host. If the server does not start, that login fails.
     """
     return [
         f"{ROLLBACK.stop_timer} 2>/dev/null; ! test -e {PREVIOUS} || {{ {ROLLBACK.restore_command}; }}",
@@ -87,7 +89,7 @@ def activate_settings(new: str) -> list[str]:
         ROLLBACK.start_timer,
         f"chmod 644 {new} && mv {new} {FILE} && mkdir --parents /run/sshd",
         f"sshd -t || {{ mv {PREVIOUS} {FILE}; {ROLLBACK.stop_timer}; exit 1; }}",
-        f"systemctl try-reload-or-restart {UNIT}",
+        f"systemctl try-restart {UNIT} || true",
     ]
 
 
