@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC
 from hashlib import sha256
@@ -37,7 +37,7 @@ _HOLDER = """SELECT pid, application_name, usename, backend_start
 
 @dataclass(frozen=True, slots=True)
 class RestoreLock:
-    """An advisory lock on the server of `into`. The server releases it when the connection ends."""
+    """An advisory lock on the server of `into`. The server also releases it when the connection ends."""
 
     into: Endpoint
     connection: psycopg.Connection[Any]
@@ -58,6 +58,8 @@ def restore_lock(into: Endpoint) -> Iterator[RestoreLock]:
 
     Advisory locks belong to a database of the server, so every restore must lock in the same maintenance database.
     """
+    import psycopg
+
     name, key = into.database, lock_number(into.database)
     with maintenance_connection(into) as server:
         server.execute(DISABLE_TIMEOUTS)
@@ -65,7 +67,11 @@ def restore_lock(into: Endpoint) -> Iterator[RestoreLock]:
         server.execute("SELECT pg_catalog.set_config('application_name', %s, false)", (_application_name(),))
         if server.execute("SELECT pg_catalog.pg_try_advisory_lock(%s, %s)", (_NAMESPACE, key)).fetchone() != (True,):
             raise LockHeld(held_message(name, server.execute(_HOLDER, (_NAMESPACE, key)).fetchone()))
-        yield RestoreLock(into, server)
+        try:
+            yield RestoreLock(into, server)
+        finally:  # on a busy server, the process of a closed connection ends some time later
+            with suppress(psycopg.Error):
+                server.execute("SELECT pg_catalog.pg_advisory_unlock(%s, %s)", (_NAMESPACE, key))
 
 
 def lock_number(database: str) -> int:

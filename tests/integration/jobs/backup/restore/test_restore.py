@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -253,6 +254,26 @@ def test_two_restores_never_write_to_the_same_database(
     assert databases_like(origin.server, origin.name) == [origin.name]
     code, output = restore(repository, empty)
     assert code == 0, output
+
+
+def test_the_lock_is_free_although_the_process_of_its_connection_ends_later(
+    database: New, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = database(16)
+    into = Endpoint(conninfo_to_dict(target.url), target.password)
+    open_still: list[psycopg.Connection[Any]] = []
+
+    def stay_open(connection: psycopg.Connection[Any]) -> None:
+        open_still.append(connection)
+
+    monkeypatch.setattr(psycopg.Connection, "close", stay_open)
+    with restore_lock(into):
+        pass
+    with restore_lock(into):
+        pass
+    monkeypatch.undo()
+    for connection in open_still:
+        connection.close()
 
 
 def test_a_restore_that_lost_its_lock_does_not_swap(
