@@ -110,9 +110,8 @@ def test_without_bubblewrap_the_result_says_that_nothing_was_isolated(
 
 
 @needs("bwrap")
-def test_code_in_the_sandbox_cannot_redirect_our_connections(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    with isolated_postgres(programs(16), tmp_path) as server, isolated_postgres(programs(18), tmp_path) as live:
+def test_code_in_the_sandbox_cannot_redirect_our_connections(open_folder: Path) -> None:
+    with isolated_postgres(programs(16), open_folder) as server, isolated_postgres(programs(18), open_folder) as live:
         planted = server.data.parent / f".s.PGSQL.{server.port}"
         planted.unlink()
         planted.symlink_to(live.socket / f".s.PGSQL.{live.port}")
