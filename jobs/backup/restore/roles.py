@@ -8,7 +8,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from jobs.backup.errors import UnreadableSet
-from jobs.store import LARGE_DOCUMENT_LIMIT
 
 _NAME = r'("(?:[^"]|"")*"|[^\s;,]+)'
 _ABOUT_ROLE = re.compile(rf"\s*(CREATE ROLE|ALTER ROLE|COMMENT ON ROLE|SECURITY LABEL FOR \S+ ON ROLE) {_NAME}")
@@ -19,6 +18,7 @@ _ATTRIBUTES = re.compile(rf"\s*ALTER ROLE {_NAME} WITH ((?:[A-Z]+[ ;])+)")
 # A doubled quote ends one lexeme and begins the next one. pg_dumpall writes no other backslash outside quotes than that
 # of psql's commands.
 _LEXEMES = re.compile(r"""'[^']*'|"[^"]*"|--[^\n]*|\\[^\n]*|;|[^'"\\\-;\n]+|.""", re.DOTALL)
+_LONGEST_SCRIPT = 64 << 20  # bytes of its statements
 LONGEST_STATEMENT = 64 << 10  # any role can give itself a setting of a gigabyte
 
 
@@ -81,8 +81,8 @@ class RolesScript:
             if statement is not None:
                 self._found.append(statement)
                 self._size += len(statement.text)
-            if self._size > LARGE_DOCUMENT_LIMIT:
-                raise UnreadableSet(f"its roles take more than {LARGE_DOCUMENT_LIMIT >> 20} MiB")
+            if self._size > _LONGEST_SCRIPT:
+                raise UnreadableSet(f"its roles take more than {_LONGEST_SCRIPT >> 20} MiB")
             self._current, self._is_long = "", False
 
 

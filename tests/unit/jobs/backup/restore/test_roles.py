@@ -82,7 +82,7 @@ def test_bytes_that_are_not_utf_8_change_nothing_else() -> None:
 
 
 def test_roles_that_take_too_much_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(roles, "LARGE_DOCUMENT_LIMIT", 1 << 20)
+    monkeypatch.setattr(roles, "_LONGEST_SCRIPT", 1 << 20)
     with pytest.raises(UnreadableSet, match="its roles take more than 1 MiB"):
         parse_roles("CREATE ROLE reader;\n" * 100_000)
 
