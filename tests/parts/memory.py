@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 SHARED = Path("/dev/shm")
-PLACE = "PYTEST_DEBUG_TEMPROOT"
+DISK = "/tmp"  # for what a program in a sandbox reads, because a sandbox has its own /dev
 ENOUGH = 8 << 30  # a whole run needs about a third of it
 
 
@@ -26,9 +27,7 @@ def _available(meminfo: str) -> int:
 
 
 def write_there() -> None:
-    """Let pytest make its folders there, unless the user names another place.
-
-    TMPDIR stays as it is: verifications run in a sandbox, which has its own /dev.
-    """
+    """Make it the folder for temporary files of this process and its children, unless the user names another one."""
     if made := folder():
-        os.environ.setdefault(PLACE, str(made))
+        os.environ.setdefault("TMPDIR", str(made))
+        tempfile.tempdir = None  # it keeps the folder that it has found before

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.parts import postgres
+from tests.parts import memory, postgres
 
 STANZA = "main"
 CIPHER = "c1pher-of-these-tests"
@@ -62,7 +62,10 @@ def _as_owner(file: Path, command: list[str]) -> list[str]:
 @contextmanager
 def archiving(major: int, more: str = "") -> Iterator[Archiving]:
     """Start a server that sends its WAL to an encrypted repository; `more` goes into pgBackRest's configuration."""
-    with TemporaryDirectory(prefix="archiving-") as name, _archiving(major, Path(name), more) as server:
+    with (
+        TemporaryDirectory(prefix="archiving-", dir=memory.DISK) as name,
+        _archiving(major, Path(name), more) as server,
+    ):
         yield server
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -36,11 +37,12 @@ def test_a_machine_without_it_uses_the_disk(tmp_path: Path) -> None:
     assert memory.folder(tmp_path / "missing") is None
 
 
-def test_the_folder_of_the_user_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_of_the_user_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setattr(memory, "folder", lambda: Path("/dev"))
-    monkeypatch.setenv(memory.PLACE, "/srv")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     memory.write_there()
-    assert os.environ[memory.PLACE] == "/srv"
-    monkeypatch.delenv(memory.PLACE)
+    assert tempfile.gettempdir() == str(tmp_path)
+    monkeypatch.delenv("TMPDIR")
     memory.write_there()
-    assert os.environ[memory.PLACE] == "/dev"
+    assert os.environ["TMPDIR"] == "/dev"

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from jobs.embedded import INSIDE, writing_only
+from tests.parts import memory
 from tests.parts.needs import needs
 
 # Each line prints its name if the attack works.
@@ -25,7 +26,7 @@ echo ok > {inside}/file; cat {readable}
 
 @needs("bwrap")
 def test_it_writes_one_directory_and_sees_no_process(tmp_path: Path) -> None:
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir=memory.DISK) as name:
         outside, folder = Path(name), Path(name) / "scratch"
         outside.chmod(0o777)
         folder.mkdir()
