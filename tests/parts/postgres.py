@@ -104,7 +104,7 @@ class Database:
     def connect(self, **options: Any) -> psycopg.Connection[Any]:
         return self.server.connect(self.name, **options)
 
-    def run(self, *statements: str) -> None:
+    def run(self, *statements: str | bytes) -> None:
         with self.connect() as connection:
             for statement in statements:
                 connection.execute(statement)

@@ -19,9 +19,9 @@ def server(postgres: Callable[..., Server]) -> Iterator[Server]:
     with started.connect() as connection:
         connection.execute("CREATE ROLE visitor LOGIN")
         connection.execute(f"CREATE DATABASE latin {LATIN}")
-        Database(started, "latin").run(b'CREATE DATABASE "caf\xe9" TEMPLATE template0')  # type: ignore[arg-type]
+        Database(started, "latin").run(b'CREATE DATABASE "caf\xe9" TEMPLATE template0')
         yield started
-        Database(started, "latin").run(b'DROP DATABASE "caf\xe9"')  # type: ignore[arg-type]
+        Database(started, "latin").run(b'DROP DATABASE "caf\xe9"')
         connection.execute("DROP DATABASE latin WITH (FORCE)")
         connection.execute("DROP ROLE visitor")
 
