@@ -225,7 +225,8 @@ def chaotic_world(folder: Path, chance: random.Random, monkeypatch: pytest.Monke
     monkeypatch.setattr(JobRunner, "_lease_seconds", lambda _self, _run: LEASE)
     for name in ("pg", "s3", "team", "tmp"):
         (folder / name).mkdir()
-    with servers.start(16, folder / "pg") as server, seaweed(folder / "s3") as bucket:
+    durable = {"synchronous_commit": "on"}  # a killed server keeps what was committed
+    with servers.start(16, folder / "pg", durable) as server, seaweed(folder / "s3") as bucket:
         to_database = Proxy(server.target, http=False)
         to_store = Proxy(Bucket(bucket.endpoint, bucket.bucket).target)
         place = Bucket(to_store.endpoint, bucket.bucket, key=bucket.key, secret=bucket.secret)
